@@ -1,0 +1,2 @@
+//! The config language.
+pub mod expr;

@@ -1,0 +1,169 @@
+//! Arguments of components and functions: declared once, parsed and documented from that.
+
+use super::{FromValue, Value};
+use crate::error::{Error, Kind, Result, did_you_mean};
+use crate::{bail, err};
+use std::sync::Arc;
+
+/// One declared parameter.
+pub struct Param {
+    pub name: &'static str,
+    pub doc: &'static str,
+    /// "int", "list of float".
+    pub expected: fn() -> String,
+    /// `None`: required.
+    pub default: Option<fn() -> Value>,
+    /// Accepted without effect; `doc` says why.
+    pub accepted: bool,
+}
+
+/// A struct made by [`args!`](crate::args).
+pub trait Declared: Sized {
+    const PARAMS: &'static [Param];
+    /// `name` is the component, for messages.
+    fn parse(name: &str, args: Args) -> Result<Self>;
+}
+
+/// Arguments of one call.
+#[derive(Default, Clone, Debug)]
+pub struct Args {
+    pub positional: Vec<Value>,
+    pub named: Vec<(Arc<str>, Value)>,
+}
+
+impl Args {
+    pub fn positional(values: impl IntoIterator<Item = Value>) -> Self {
+        Args { positional: values.into_iter().collect(), named: vec![] }
+    }
+    pub fn named(values: impl IntoIterator<Item = (Arc<str>, Value)>) -> Self {
+        Args { positional: vec![], named: values.into_iter().collect() }
+    }
+    /// Each parameter's value, defaults filled in; errors on unknown, doubled, missing and surplus arguments.
+    pub fn bind(self, name: &str, params: &[Param]) -> Result<Vec<Value>> {
+        if self.positional.len() > params.len() {
+            bail!("{name} takes at most {} arguments, found {}", params.len(), self.positional.len());
+        }
+        let given: Vec<&str> = self.named.iter().map(|(key, _)| &**key).collect();
+        if let Some(error) = check_names(name, params, &given).into_iter().next() {
+            return Err(error);
+        }
+        let mut slots: Vec<Option<Value>> = self.positional.into_iter().map(Some).collect();
+        slots.resize(params.len(), None);
+        for (key, value) in self.named {
+            let Some(at) = params.iter().position(|param| param.name == &*key) else { continue };
+            if slots[at].replace(value).is_some() {
+                bail!("{name} got several values for argument `{key}`");
+            }
+        }
+        params
+            .iter()
+            .zip(slots)
+            .map(|(param, slot)| slot.or_else(|| param.default.map(|make| make())).ok_or_else(|| missing(name, param)))
+            .collect()
+    }
+    /// For functions with few arguments: exactly these, by position or name.
+    pub fn expect<const N: usize>(mut self, name: &str, names: [&str; N]) -> Result<[Value; N]> {
+        for at in self.positional.len()..N {
+            let Some(found) = self.named.iter().position(|(key, _)| &**key == names[at]) else { break };
+            self.positional.push(self.named.remove(found).1);
+        }
+        if let Some((key, _)) = self.named.first() {
+            return Err(unknown(name, key, &names));
+        }
+        let found = self.positional.len();
+        self.positional.try_into().map_err(|_| err!("{name} takes {N} arguments ({}), found {found}", names.join(", ")))
+    }
+    /// Remove and return a named argument.
+    pub fn take(&mut self, key: &str) -> Option<Value> {
+        let at = self.named.iter().position(|(name, _)| &**name == key)?;
+        Some(self.named.remove(at).1)
+    }
+}
+
+fn unknown(name: &str, key: &str, names: &[&str]) -> Error {
+    let short = name.rsplit('.').next().unwrap_or(name);
+    let see = format!("see `segbundle components {short}`");
+    let hint = match did_you_mean(key, names.iter().copied()) {
+        Some(near) => format!("did you mean `{near}`? {}", see.replacen('s', "S", 1)),
+        None => format!("its arguments are {}; {see}", names.join(", ")),
+    };
+    err!("{name} has no argument `{key}`").hint(hint).kind(Kind::Config)
+}
+
+fn missing(name: &str, param: &Param) -> Error {
+    err!("{name} needs argument `{}` ({})", param.name, (param.expected)()).kind(Kind::Config)
+}
+
+/// Everything wrong with the argument names `given` to `name`, without their values: what `verify` can tell.
+pub fn check_names(name: &str, params: &[Param], given: &[&str]) -> Vec<Error> {
+    let names: Vec<&str> = params.iter().map(|param| param.name).collect();
+    given.iter().filter(|key| !names.contains(key)).map(|key| unknown(name, key, &names)).collect()
+}
+
+/// One bound value as a `T`; used by [`args!`](crate::args).
+pub fn convert<T: FromValue>(name: &str, param: &Param, value: &Value) -> Result<T> {
+    T::from_value(value).ok_or_else(|| {
+        let found = match value {
+            Value::None => "None".to_owned(),
+            Value::Object(object) => object.type_name().to_owned(),
+            value => {
+                let text = format!("{value:?}");
+                let short: String = text.chars().take(80).collect();
+                format!("{} {short}{}", value.type_name(), if short.len() < text.len() { "…" } else { "" })
+            }
+        };
+        err!("{name}: argument `{}`: expected {}, found {found}", param.name, T::expected()).kind(Kind::Config)
+    })
+}
+
+/// Declare a component's arguments, in MONAI's order: a struct, its documentation and its parser.
+///
+/// A default is anything that turns into a [`Value`] (`()` is None) and is converted like a user's value. An argument
+/// that MONAI has and that needs no code here gets the type [`Accepted`](super::Accepted) and a reason as its doc.
+///
+/// ```ignore
+/// args! {
+///     /// Arguments of CenterSpatialCropd.
+///     pub struct CenterSpatialCropArgs {
+///         /// Keys of the images to crop.
+///         keys: Keys,
+///         /// Size in voxels; a value below 1 keeps the axis.
+///         roi_size: OneOrMany<i64>,
+///         /// Skip keys that a sample does not have.
+///         allow_missing_keys: bool = false,
+///         /// No effect: transforms are applied at once.
+///         lazy: Accepted = false,
+///     }
+/// }
+/// ```
+#[macro_export]
+macro_rules! args {
+    ($(#[$meta:meta])* $vis:vis struct $name:ident {
+        $($(#[doc = $doc:literal])* $field:ident : $ty:ty $(= $default:expr)?),* $(,)?
+    }) => {
+        $(#[$meta])*
+        #[allow(dead_code)]
+        $vis struct $name { $($(#[doc = $doc])* pub $field: $ty),* }
+
+        impl $crate::component::Declared for $name {
+            const PARAMS: &'static [$crate::component::Param] = &[$($crate::component::Param {
+                name: stringify!($field),
+                doc: concat!("" $(, $doc, "\n")*),
+                expected: <$ty as $crate::component::FromValue>::expected,
+                default: $crate::args!(@default $($default)?),
+                accepted: <$ty as $crate::component::FromValue>::ACCEPTED,
+            }),*];
+            fn parse(name: &str, args: $crate::component::Args) -> $crate::error::Result<Self> {
+                let params = <Self as $crate::component::Declared>::PARAMS;
+                let mut values = args.bind(name, params)?.into_iter().zip(params);
+                $(let $field = match values.next() {
+                    Some((value, param)) => $crate::component::convert(name, param, &value)?,
+                    None => return Err($crate::err!("{name}: argument list is too short")),
+                };)*
+                Ok(Self { $($field),* })
+            }
+        }
+    };
+    (@default) => { None };
+    (@default $default:expr) => { Some(|| $crate::component::Value::from($default)) };
+}

@@ -1,0 +1,211 @@
+//! From a config's values to Rust's types.
+
+use super::{Dict, Value};
+use std::path::PathBuf;
+use std::sync::Arc;
+
+/// A type that an argument can have.
+pub trait FromValue: Sized {
+    /// Whether an argument of this type is accepted without any effect.
+    const ACCEPTED: bool = false;
+    /// What to write, for messages and documentation: "int", "list of float".
+    fn expected() -> String;
+    /// `None`: the value is of another type.
+    fn from_value(value: &Value) -> Option<Self>;
+}
+
+impl FromValue for Value {
+    fn expected() -> String {
+        "any value".into()
+    }
+    fn from_value(value: &Value) -> Option<Self> {
+        Some(value.clone())
+    }
+}
+
+impl FromValue for bool {
+    fn expected() -> String {
+        "bool".into()
+    }
+    /// Also 0 and 1, but no string: `'false'` would be true in Python and is nearly always a mistake.
+    fn from_value(value: &Value) -> Option<Self> {
+        match value {
+            Value::Bool(b) => Some(*b),
+            Value::Int(i @ (0 | 1)) => Some(*i == 1),
+            _ => None,
+        }
+    }
+}
+
+impl FromValue for i64 {
+    fn expected() -> String {
+        "int".into()
+    }
+    fn from_value(value: &Value) -> Option<Self> {
+        match value {
+            Value::Int(i) => Some(*i),
+            Value::Bool(b) => Some(i64::from(*b)),
+            _ => None,
+        }
+    }
+}
+
+impl FromValue for usize {
+    fn expected() -> String {
+        "int of at least 0".into()
+    }
+    fn from_value(value: &Value) -> Option<Self> {
+        i64::from_value(value).and_then(|i| usize::try_from(i).ok())
+    }
+}
+
+impl FromValue for f64 {
+    fn expected() -> String {
+        "float".into()
+    }
+    fn from_value(value: &Value) -> Option<Self> {
+        match value {
+            Value::Float(x) => Some(*x),
+            Value::Int(i) => Some(*i as f64),
+            Value::Bool(b) => Some(f64::from(u8::from(*b))),
+            // A NumPy or torch scalar says so itself.
+            Value::Object(object) => match object.attr("__float__") {
+                Ok(Some(Value::Float(x))) => Some(x),
+                _ => None,
+            },
+            _ => None,
+        }
+    }
+}
+
+impl FromValue for Arc<str> {
+    fn expected() -> String {
+        "str".into()
+    }
+    fn from_value(value: &Value) -> Option<Self> {
+        match value {
+            Value::Str(s) => Some(s.clone()),
+            _ => None,
+        }
+    }
+}
+
+impl FromValue for String {
+    fn expected() -> String {
+        "str".into()
+    }
+    fn from_value(value: &Value) -> Option<Self> {
+        value.as_str().map(str::to_owned)
+    }
+}
+
+impl FromValue for PathBuf {
+    fn expected() -> String {
+        "path".into()
+    }
+    /// A string or a `pathlib.Path` (whose `str()` is the path).
+    fn from_value(value: &Value) -> Option<Self> {
+        match value {
+            Value::Str(s) => Some(PathBuf::from(&**s)),
+            Value::Object(object) if object.type_name() == "Path" => Some(PathBuf::from(object.to_str())),
+            _ => None,
+        }
+    }
+}
+
+impl FromValue for Dict {
+    fn expected() -> String {
+        "dict".into()
+    }
+    fn from_value(value: &Value) -> Option<Self> {
+        match value {
+            Value::Dict(dict) => Some(dict.clone()),
+            _ => None,
+        }
+    }
+}
+
+impl<T: FromValue> FromValue for Option<T> {
+    const ACCEPTED: bool = T::ACCEPTED;
+    fn expected() -> String {
+        format!("{} or None", T::expected())
+    }
+    fn from_value(value: &Value) -> Option<Self> {
+        match value {
+            Value::None => Some(None),
+            value => T::from_value(value).map(Some),
+        }
+    }
+}
+
+impl<T: FromValue> FromValue for Vec<T> {
+    fn expected() -> String {
+        format!("list of {}", T::expected())
+    }
+    fn from_value(value: &Value) -> Option<Self> {
+        let items = match value {
+            // Arrays, sets, iterators.
+            Value::Object(object) => object.iterate()?.ok()?,
+            value => value.as_sequence()?,
+        };
+        items.iter().map(T::from_value).collect()
+    }
+}
+
+/// One value for all keys or axes, or one for each (MONAI's `ensure_tuple_rep`).
+#[derive(Debug, Clone, PartialEq)]
+pub enum OneOrMany<T> {
+    One(T),
+    Many(Vec<T>),
+}
+
+impl<T: FromValue> FromValue for OneOrMany<T> {
+    fn expected() -> String {
+        format!("{0} or list of {0}", T::expected())
+    }
+    fn from_value(value: &Value) -> Option<Self> {
+        T::from_value(value).map(OneOrMany::One).or_else(|| Vec::from_value(value).map(OneOrMany::Many))
+    }
+}
+
+impl<T: Clone> OneOrMany<T> {
+    /// Exactly `n` values: one is repeated, a list must have that length.
+    pub fn repeat(&self, n: usize, name: &str) -> crate::error::Result<Vec<T>> {
+        match self {
+            OneOrMany::One(value) => Ok(vec![value.clone(); n]),
+            OneOrMany::Many(values) if values.len() == n => Ok(values.clone()),
+            OneOrMany::Many(values) => Err(crate::err!("`{name}` has {} values, expected 1 or {n}", values.len())),
+        }
+    }
+}
+
+/// `keys` of a dictionary transform: one string or several.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Keys(pub Vec<Arc<str>>);
+
+impl FromValue for Keys {
+    fn expected() -> String {
+        "str or list of str".into()
+    }
+    fn from_value(value: &Value) -> Option<Self> {
+        match OneOrMany::from_value(value)? {
+            OneOrMany::One(key) => Some(Keys(vec![key])),
+            OneOrMany::Many(keys) if keys.is_empty() => None,
+            OneOrMany::Many(keys) => Some(Keys(keys)),
+        }
+    }
+}
+
+/// An argument of MONAI's that has no effect here; its documentation says why.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Accepted;
+
+impl FromValue for Accepted {
+    const ACCEPTED: bool = true;
+    fn expected() -> String {
+        "any value".into()
+    }
+    fn from_value(_: &Value) -> Option<Self> {
+        Some(Accepted)
+    }
+}

@@ -1,0 +1,123 @@
+//! What a config can hold besides plain values, and the budget under which it is called.
+
+use super::{Args, Value};
+use crate::error::{Kind, Result};
+use crate::{bail, err};
+use std::any::Any;
+
+/// Anything with behaviour: networks, transforms, engines, `torch.device`, lambdas, arrays.
+///
+/// Every method has a default that says what the type cannot do, so that a type implements only what Python code in
+/// configs uses of it. `Any` makes [`Value::downcast`] work.
+pub trait Object: Any + Send + Sync {
+    /// Python's name of the type: `SegResNet`, `torch.device`.
+    fn type_name(&self) -> &str;
+    fn repr(&self) -> String {
+        format!("<{}>", self.type_name())
+    }
+    fn to_str(&self) -> String {
+        self.repr()
+    }
+    /// An attribute or bound method's value; `None` if there is none of that name.
+    fn attr(&self, _name: &str) -> Result<Option<Value>> {
+        Ok(None)
+    }
+    /// Names for "did you mean".
+    fn attr_names(&self) -> &[&str] {
+        &[]
+    }
+    fn set_attr(&self, name: &str, _value: Value) -> Result<()> {
+        bail!("attribute `{name}` of {} cannot be set", self.type_name())
+    }
+    /// `object.name(args)`; `None` if there is no such method (then [`Object::attr`] is asked for a callable).
+    fn call_method(&self, _name: &str, _args: &mut Args, _call: &mut Call) -> Result<Option<Value>> {
+        Ok(None)
+    }
+    /// `object(args)`.
+    fn call(&self, _args: Args, _call: &mut Call) -> Result<Value> {
+        bail!("{} is not callable", self.type_name())
+    }
+    fn callable(&self) -> bool {
+        false
+    }
+    /// `object[index]`.
+    fn index(&self, _index: &Value) -> Result<Value> {
+        bail!("{} cannot be indexed", self.type_name())
+    }
+    /// `for x in object`; `None` if it cannot be iterated.
+    fn iterate(&self) -> Option<Result<Vec<Value>>> {
+        None
+    }
+    /// `len(object)`.
+    fn length(&self) -> Option<usize> {
+        None
+    }
+    fn truthy(&self) -> bool {
+        self.length() != Some(0)
+    }
+    /// `self <operator> other`, or `other <operator> self` when `reflected`; operators as Python spells them
+    /// (`+`, `//`, `==`, `<`, `in`, unary as `neg`). `None` if not supported.
+    fn operator(&self, _operator: &str, _other: &Value, _reflected: bool, _call: &mut Call) -> Result<Option<Value>> {
+        Ok(None)
+    }
+    fn equals(&self, _other: &Value) -> bool {
+        false
+    }
+}
+
+/// The budget of one evaluation: no expression can hang or exhaust the machine.
+pub struct Call {
+    steps_left: u64,
+    depth_left: u32,
+}
+
+impl Default for Call {
+    /// Ten million steps and items are far beyond every published config and take under a second.
+    fn default() -> Self {
+        Call { steps_left: 10_000_000, depth_left: 200 }
+    }
+}
+
+impl Call {
+    pub fn with_limits(steps: u64, depth: u32) -> Self {
+        Call { steps_left: steps, depth_left: depth }
+    }
+    /// Account for `items` steps of work or items of a container about to be made.
+    pub fn charge(&mut self, items: usize) -> Result<()> {
+        self.steps_left = self
+            .steps_left
+            .checked_sub(items as u64)
+            .ok_or_else(|| err!("the expression needs too many steps or makes too large a value").kind(Kind::Config))?;
+        Ok(())
+    }
+    /// Run `inner` one level deeper.
+    pub fn nested<T>(&mut self, inner: impl FnOnce(&mut Call) -> Result<T>) -> Result<T> {
+        if self.depth_left == 0 {
+            return Err(err!("the expression is nested too deeply").kind(Kind::Config));
+        }
+        self.depth_left -= 1;
+        let result = inner(self);
+        self.depth_left += 1;
+        result
+    }
+}
+
+impl Value {
+    /// Call a function, class, or callable object.
+    pub fn call(&self, args: Args, call: &mut Call) -> Result<Value> {
+        call.charge(1)?;
+        call.nested(|call| match self {
+            Value::Function(function) => (function.call)(args, call),
+            Value::Component(component) => (component.build)(args, call),
+            Value::Object(object) => object.call(args, call),
+            other => bail!("'{}' object is not callable", other.type_name()),
+        })
+    }
+    pub fn callable(&self) -> bool {
+        match self {
+            Value::Function(_) | Value::Component(_) => true,
+            Value::Object(object) => object.callable(),
+            _ => false,
+        }
+    }
+}

@@ -1,0 +1,135 @@
+//! Everything that a config can name. Nothing else is reachable from one.
+
+use super::{Args, Call, Param, Value};
+use crate::error::{Result, did_you_mean};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// A `_target_`: a class or function of MONAI's, torch's or ignite's that a config can build.
+pub struct Component {
+    /// MONAI's short name (`Spacingd`), unique.
+    pub name: &'static str,
+    /// Where Python finds it: `monai.transforms.Spacingd`.
+    pub path: &'static str,
+    /// Other names, short or dotted, for the same.
+    pub aliases: &'static [&'static str],
+    /// What it does, in a line or two.
+    pub doc: &'static str,
+    pub params: &'static [Param],
+    /// Where it differs from MONAI on purpose.
+    pub differences: &'static [&'static str],
+    /// What calling it from a config does outside this process.
+    pub effect: Effect,
+    pub build: fn(Args, &mut Call) -> Result<Value>,
+}
+
+/// What a function does besides computing its value; `verify` lists the acting ones.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Effect {
+    Pure,
+    /// Reads files, folders, the clock or the environment.
+    Reads,
+    /// Changes files, global settings or objects.
+    Acts,
+}
+
+/// What an expression may call, by its dotted Python name; built-ins have none (`len`).
+pub struct Function {
+    pub path: &'static str,
+    pub effect: Effect,
+    pub call: fn(Args, &mut Call) -> Result<Value>,
+}
+
+/// What a name stands for.
+#[derive(Clone, Copy)]
+pub enum Entry {
+    Component(&'static Component),
+    Function(&'static Function),
+    /// Such as `math.pi` and `torch.float32`.
+    Constant(fn() -> Value),
+}
+
+impl Entry {
+    pub fn value(self) -> Value {
+        match self {
+            Entry::Component(component) => Value::Component(component),
+            Entry::Function(function) => Value::Function(function),
+            Entry::Constant(make) => make(),
+        }
+    }
+}
+
+/// Names and what they stand for. Built once by the registry.
+#[derive(Default)]
+pub struct Table {
+    /// By dotted path; built-ins under their bare name.
+    entries: BTreeMap<String, Entry>,
+    /// Every proper prefix of a path: `os`, `os.path`.
+    modules: BTreeSet<String>,
+    /// Short names of components and their aliases.
+    components: BTreeMap<String, &'static Component>,
+}
+
+impl Table {
+    pub fn add_component(&mut self, component: &'static Component) {
+        self.components.insert(component.name.into(), component);
+        for path in [&component.path].into_iter().chain(component.aliases) {
+            if path.contains('.') {
+                self.add(path, Entry::Component(component));
+            } else {
+                self.components.insert((*path).into(), component);
+            }
+        }
+    }
+    pub fn add_functions(&mut self, functions: &'static [Function]) {
+        for function in functions {
+            self.add(function.path, Entry::Function(function));
+        }
+    }
+    pub fn add_constants(&mut self, constants: &'static [(&'static str, fn() -> Value)]) {
+        for (path, make) in constants {
+            self.add(path, Entry::Constant(*make));
+        }
+    }
+    fn add(&mut self, path: &str, entry: Entry) {
+        self.entries.insert(path.to_owned(), entry);
+        for (at, _) in path.match_indices('.') {
+            self.modules.insert(path[..at].to_owned());
+        }
+    }
+    /// A component by short name or dotted path.
+    pub fn component(&self, name: &str) -> Option<&'static Component> {
+        self.components.get(name).copied().or_else(|| match self.entries.get(name) {
+            Some(Entry::Component(component)) => Some(*component),
+            _ => None,
+        })
+    }
+    /// A dotted name or a built-in; a prefix gives [`Value::Module`].
+    pub fn lookup(&self, path: &str) -> Option<Value> {
+        match self.entries.get(path) {
+            Some(entry) => Some(entry.value()),
+            None => self.modules.contains(path).then(|| Value::Module(path.into())),
+        }
+    }
+    pub fn entry(&self, path: &str) -> Option<Entry> {
+        self.entries.get(path).copied()
+    }
+    pub fn is_module(&self, path: &str) -> bool {
+        self.modules.contains(path)
+    }
+    /// Names directly under a module.
+    pub fn names_in<'a>(&'a self, module: &'a str) -> impl Iterator<Item = &'a str> {
+        self.entries
+            .keys()
+            .chain(&self.modules)
+            .filter_map(move |path| path.strip_prefix(module)?.strip_prefix('.'))
+            .filter(|rest| !rest.contains('.'))
+    }
+    /// Each component once, by name.
+    pub fn components(&self) -> impl Iterator<Item = &'static Component> {
+        self.components.iter().filter(|(name, component)| name.as_str() == component.name).map(|(_, component)| *component)
+    }
+    /// The nearest component name to a misspelt one.
+    pub fn nearest_component(&self, name: &str) -> Option<&str> {
+        did_you_mean(name, self.components.keys().map(String::as_str))
+    }
+}

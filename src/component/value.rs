@@ -1,0 +1,418 @@
+//! Python's values as configs use them.
+
+use super::{Component, Function, Object};
+use indexmap::IndexMap;
+use parking_lot::RwLock;
+use std::fmt;
+use std::sync::Arc;
+
+/// A value of the config language. Cloning is cheap; lists and dicts are shared, as in Python.
+#[derive(Clone)]
+pub enum Value {
+    None,
+    Bool(bool),
+    /// Python's integers have no bound; ours are 64-bit and overflow is an error.
+    Int(i64),
+    Float(f64),
+    Str(Arc<str>),
+    List(List),
+    Tuple(Arc<[Value]>),
+    Dict(Dict),
+    Set(Arc<[Key]>),
+    Ellipsis,
+    /// `start:stop:step` as an index.
+    Slice(Arc<[Option<i64>; 3]>),
+    /// A dotted prefix of names in the table, such as `os.path`.
+    Module(Arc<str>),
+    Function(&'static Function),
+    /// A component's class, as in `$monai.data.PILReader`; calling it builds one.
+    Component(&'static Component),
+    Object(Arc<dyn Object>),
+}
+
+/// A mutable, shared list. Take [`List::items`] (a snapshot) to iterate: no lock is held across foreign code.
+#[derive(Clone, Default)]
+pub struct List(pub Arc<RwLock<Vec<Value>>>);
+
+/// A mutable, shared dict in insertion order.
+#[derive(Clone, Default)]
+pub struct Dict(pub Arc<RwLock<IndexMap<Key, Value>>>);
+
+/// A hashable value. `1`, `1.0` and `True` are one key, as in Python.
+#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Key {
+    None,
+    Int(i64),
+    /// Bits of a float that is not integral.
+    Float(u64),
+    Str(Arc<str>),
+    Tuple(Vec<Key>),
+    /// Objects hash by identity.
+    Object(usize, Opaque),
+}
+
+/// Keeps the object behind an identity key alive and gives it back.
+#[derive(Clone)]
+pub struct Opaque(pub Value);
+
+impl PartialEq for Opaque {
+    fn eq(&self, _: &Self) -> bool {
+        true
+    }
+}
+impl Eq for Opaque {}
+impl std::hash::Hash for Opaque {
+    fn hash<H: std::hash::Hasher>(&self, _: &mut H) {}
+}
+impl PartialOrd for Opaque {
+    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
+        Some(self.cmp(other))
+    }
+}
+impl Ord for Opaque {
+    fn cmp(&self, _: &Self) -> std::cmp::Ordering {
+        std::cmp::Ordering::Equal
+    }
+}
+
+impl Key {
+    /// `None` if the value is unhashable (list, dict, slice).
+    pub fn new(value: &Value) -> Option<Key> {
+        Some(match value {
+            Value::None => Key::None,
+            Value::Bool(b) => Key::Int(i64::from(*b)),
+            Value::Int(i) => Key::Int(*i),
+            // 2^53 bounds the floats that are integers without doubt.
+            Value::Float(x) if x.fract() == 0.0 && x.abs() < 9e15 => Key::Int(*x as i64),
+            Value::Float(x) => Key::Float(x.to_bits()),
+            Value::Str(s) => Key::Str(s.clone()),
+            Value::Tuple(items) => Key::Tuple(items.iter().map(Key::new).collect::<Option<_>>()?),
+            Value::List(_) | Value::Dict(_) | Value::Slice(_) | Value::Set(_) => return None,
+            other => Key::Object(other.identity(), Opaque(other.clone())),
+        })
+    }
+    pub fn str(text: &str) -> Key {
+        Key::Str(text.into())
+    }
+    pub fn to_value(&self) -> Value {
+        match self {
+            Key::None => Value::None,
+            Key::Int(i) => Value::Int(*i),
+            Key::Float(bits) => Value::Float(f64::from_bits(*bits)),
+            Key::Str(s) => Value::Str(s.clone()),
+            Key::Tuple(items) => Value::Tuple(items.iter().map(Key::to_value).collect()),
+            Key::Object(_, Opaque(value)) => value.clone(),
+        }
+    }
+    pub fn as_str(&self) -> Option<&str> {
+        match self {
+            Key::Str(s) => Some(s),
+            _ => None,
+        }
+    }
+}
+
+impl List {
+    pub fn new(items: Vec<Value>) -> Self {
+        List(Arc::new(RwLock::new(items)))
+    }
+    /// A snapshot.
+    pub fn items(&self) -> Vec<Value> {
+        self.0.read().clone()
+    }
+    pub fn len(&self) -> usize {
+        self.0.read().len()
+    }
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+}
+
+impl Dict {
+    pub fn new(items: impl IntoIterator<Item = (Key, Value)>) -> Self {
+        Dict(Arc::new(RwLock::new(items.into_iter().collect())))
+    }
+    pub fn get(&self, key: &str) -> Option<Value> {
+        self.0.read().get(&Key::str(key)).cloned()
+    }
+    /// A snapshot.
+    pub fn items(&self) -> Vec<(Key, Value)> {
+        self.0.read().iter().map(|(k, v)| (k.clone(), v.clone())).collect()
+    }
+    pub fn len(&self) -> usize {
+        self.0.read().len()
+    }
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+}
+
+impl Value {
+    pub fn str(text: impl AsRef<str>) -> Value {
+        Value::Str(text.as_ref().into())
+    }
+    pub fn list(items: impl IntoIterator<Item = Value>) -> Value {
+        Value::List(List::new(items.into_iter().collect()))
+    }
+    pub fn tuple(items: impl IntoIterator<Item = Value>) -> Value {
+        Value::Tuple(items.into_iter().collect())
+    }
+    pub fn object(object: impl Object) -> Value {
+        Value::Object(Arc::new(object))
+    }
+    pub fn as_str(&self) -> Option<&str> {
+        match self {
+            Value::Str(s) => Some(s),
+            _ => None,
+        }
+    }
+    pub fn is_none(&self) -> bool {
+        matches!(self, Value::None)
+    }
+    /// The object inside, if it is a `T`.
+    pub fn downcast<T: Object>(&self) -> Option<Arc<T>> {
+        match self {
+            Value::Object(object) => (object.clone() as Arc<dyn std::any::Any + Send + Sync>).downcast().ok(),
+            _ => None,
+        }
+    }
+    /// Items of a list or tuple.
+    pub fn as_sequence(&self) -> Option<Vec<Value>> {
+        match self {
+            Value::List(list) => Some(list.items()),
+            Value::Tuple(items) => Some(items.to_vec()),
+            _ => None,
+        }
+    }
+    /// Python's truth: empty and zero are false.
+    pub fn truthy(&self) -> bool {
+        match self {
+            Value::None => false,
+            Value::Bool(b) => *b,
+            Value::Int(i) => *i != 0,
+            Value::Float(x) => *x != 0.0,
+            Value::Str(s) => !s.is_empty(),
+            Value::List(list) => !list.is_empty(),
+            Value::Tuple(items) => !items.is_empty(),
+            Value::Dict(dict) => !dict.is_empty(),
+            Value::Set(items) => !items.is_empty(),
+            Value::Object(object) => object.truthy(),
+            _ => true,
+        }
+    }
+    /// What `id()` would tell apart.
+    pub fn identity(&self) -> usize {
+        match self {
+            Value::Str(s) => Arc::as_ptr(s).cast::<u8>() as usize,
+            Value::List(list) => Arc::as_ptr(&list.0) as usize,
+            Value::Tuple(items) => items.as_ptr() as usize,
+            Value::Dict(dict) => Arc::as_ptr(&dict.0) as usize,
+            Value::Set(items) => items.as_ptr() as usize,
+            Value::Slice(parts) => Arc::as_ptr(parts) as usize,
+            Value::Module(name) => Arc::as_ptr(name).cast::<u8>() as usize,
+            Value::Function(f) => std::ptr::from_ref(*f) as usize,
+            Value::Component(c) => std::ptr::from_ref(*c) as usize,
+            Value::Object(object) => Arc::as_ptr(object).cast::<u8>() as usize,
+            Value::None | Value::Bool(_) | Value::Int(_) | Value::Float(_) | Value::Ellipsis => 0,
+        }
+    }
+    /// Python's name of the type, for messages.
+    pub fn type_name(&self) -> String {
+        match self {
+            Value::None => "None",
+            Value::Bool(_) => "bool",
+            Value::Int(_) => "int",
+            Value::Float(_) => "float",
+            Value::Str(_) => "str",
+            Value::List(_) => "list",
+            Value::Tuple(_) => "tuple",
+            Value::Dict(_) => "dict",
+            Value::Set(_) => "set",
+            Value::Ellipsis => "ellipsis",
+            Value::Slice(_) => "slice",
+            Value::Module(_) => "module",
+            Value::Function(_) => "function",
+            Value::Component(_) => "class",
+            Value::Object(object) => return object.type_name().to_owned(),
+        }
+        .to_owned()
+    }
+}
+
+/// Python's `==`; objects are equal to themselves or as their type says.
+impl PartialEq for Value {
+    fn eq(&self, other: &Value) -> bool {
+        use Value::{Bool, Dict, Ellipsis, Float, Int, List, Module, Object, Set, Slice, Str, Tuple};
+        match (self, other) {
+            (Value::None, Value::None) | (Ellipsis, Ellipsis) => true,
+            (Bool(a), Bool(b)) => a == b,
+            (Int(a), Int(b)) => a == b,
+            (Float(a), Float(b)) => a == b,
+            (Bool(a), Int(b)) | (Int(b), Bool(a)) => i64::from(*a) == *b,
+            (Bool(a), Float(b)) | (Float(b), Bool(a)) => f64::from(u8::from(*a)) == *b,
+            (Int(a), Float(b)) | (Float(b), Int(a)) => *a as f64 == *b,
+            (Str(a), Str(b)) => a == b,
+            (List(a), List(b)) => Arc::ptr_eq(&a.0, &b.0) || a.items() == b.items(),
+            (Tuple(a), Tuple(b)) => a == b,
+            (Dict(a), Dict(b)) => {
+                Arc::ptr_eq(&a.0, &b.0) || {
+                    let (a, b) = (a.items(), b.clone());
+                    a.len() == b.len() && a.iter().all(|(k, v)| b.0.read().get(k).cloned().is_some_and(|w| *v == w))
+                }
+            }
+            (Set(a), Set(b)) => a.len() == b.len() && a.iter().all(|k| b.contains(k)),
+            (Slice(a), Slice(b)) => a == b,
+            (Module(a), Module(b)) => a == b,
+            (Object(a), _) => self.identity() == other.identity() || a.equals(other),
+            (_, Object(b)) => b.equals(self),
+            _ => self.identity() != 0 && self.identity() == other.identity(),
+        }
+    }
+}
+
+/// Python's `repr`.
+impl fmt::Debug for Value {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fn joined(f: &mut fmt::Formatter<'_>, items: &[Value]) -> fmt::Result {
+            for (i, item) in items.iter().enumerate() {
+                write!(f, "{}{item:?}", if i == 0 { "" } else { ", " })?;
+            }
+            Ok(())
+        }
+        match self {
+            Value::None => f.write_str("None"),
+            Value::Bool(true) => f.write_str("True"),
+            Value::Bool(false) => f.write_str("False"),
+            Value::Int(i) => write!(f, "{i}"),
+            Value::Float(x) => f.write_str(&float_repr(*x)),
+            Value::Str(s) => f.write_str(&str_repr(s)),
+            Value::List(list) => {
+                f.write_str("[")?;
+                joined(f, &list.items())?;
+                f.write_str("]")
+            }
+            Value::Tuple(items) => {
+                f.write_str("(")?;
+                joined(f, items)?;
+                f.write_str(if items.len() == 1 { ",)" } else { ")" })
+            }
+            Value::Dict(dict) => {
+                f.write_str("{")?;
+                for (i, (k, v)) in dict.items().iter().enumerate() {
+                    write!(f, "{}{:?}: {v:?}", if i == 0 { "" } else { ", " }, k.to_value())?;
+                }
+                f.write_str("}")
+            }
+            Value::Set(items) if items.is_empty() => f.write_str("set()"),
+            Value::Set(items) => {
+                f.write_str("{")?;
+                joined(f, &items.iter().map(Key::to_value).collect::<Vec<_>>())?;
+                f.write_str("}")
+            }
+            Value::Ellipsis => f.write_str("Ellipsis"),
+            Value::Slice(parts) => {
+                let text = |part: &Option<i64>| part.map_or("None".to_owned(), |i| i.to_string());
+                write!(f, "slice({}, {}, {})", text(&parts[0]), text(&parts[1]), text(&parts[2]))
+            }
+            Value::Module(name) => write!(f, "<module '{name}'>"),
+            Value::Function(function) => write!(f, "<function {}>", function.path),
+            Value::Component(component) => write!(f, "<class '{}'>", component.path),
+            Value::Object(object) => f.write_str(&object.repr()),
+        }
+    }
+}
+
+/// Python's `str`.
+impl fmt::Display for Value {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Value::Str(s) => f.write_str(s),
+            Value::Object(object) => f.write_str(&object.to_str()),
+            other => write!(f, "{other:?}"),
+        }
+    }
+}
+
+/// Shortest digits that read back, with Python's choice of exponent form.
+pub(super) fn float_repr(x: f64) -> String {
+    if x.is_nan() {
+        return "nan".into();
+    }
+    if x.is_infinite() {
+        return if x > 0.0 { "inf" } else { "-inf" }.into();
+    }
+    let scientific = format!("{x:e}");
+    let (digits, exponent) = scientific.split_once('e').unwrap_or((&scientific, "0"));
+    let exponent: i32 = exponent.parse().unwrap_or(0);
+    if (-4..16).contains(&exponent) {
+        let plain = format!("{x}");
+        return if plain.contains('.') { plain } else { plain + ".0" };
+    }
+    format!("{digits}e{}{:02}", if exponent < 0 { '-' } else { '+' }, exponent.abs())
+}
+
+/// Single quotes unless only single quotes occur in the text.
+fn str_repr(s: &str) -> String {
+    let quote = if s.contains('\'') && !s.contains('"') { '"' } else { '\'' };
+    let mut out = String::from(quote);
+    for c in s.chars() {
+        match c {
+            '\\' => out.push_str("\\\\"),
+            '\n' => out.push_str("\\n"),
+            '\r' => out.push_str("\\r"),
+            '\t' => out.push_str("\\t"),
+            c if c == quote => out.extend(['\\', c]),
+            c if (c as u32) < 0x20 || c as u32 == 0x7f => out.push_str(&format!("\\x{:02x}", c as u32)),
+            c => out.push(c),
+        }
+    }
+    out.push(quote);
+    out
+}
+
+impl From<()> for Value {
+    fn from((): ()) -> Self {
+        Value::None
+    }
+}
+impl From<bool> for Value {
+    fn from(b: bool) -> Self {
+        Value::Bool(b)
+    }
+}
+impl From<i64> for Value {
+    fn from(i: i64) -> Self {
+        Value::Int(i)
+    }
+}
+impl From<i32> for Value {
+    fn from(i: i32) -> Self {
+        Value::Int(i64::from(i))
+    }
+}
+impl From<f64> for Value {
+    fn from(x: f64) -> Self {
+        Value::Float(x)
+    }
+}
+impl From<&str> for Value {
+    fn from(s: &str) -> Self {
+        Value::str(s)
+    }
+}
+impl From<String> for Value {
+    fn from(s: String) -> Self {
+        Value::Str(s.into())
+    }
+}
+impl<T: Into<Value>> From<Vec<T>> for Value {
+    fn from(items: Vec<T>) -> Self {
+        Value::list(items.into_iter().map(Into::into))
+    }
+}
+impl<T: Into<Value>, const N: usize> From<[T; N]> for Value {
+    /// A tuple, as Python's defaults are.
+    fn from(items: [T; N]) -> Self {
+        Value::tuple(items.into_iter().map(Into::into))
+    }
+}

@@ -1,0 +1,65 @@
+//! A volume: voxels, how they lie in memory, where they lie in the world, and what was applied to them.
+
+use super::{Affine, Grid, Trace, Voxels};
+use std::path::PathBuf;
+use std::sync::Arc;
+
+/// One image. Cloning is cheap: voxels and header are shared.
+#[derive(Debug, Clone)]
+pub struct Volume {
+    pub voxels: Voxels,
+    pub layout: Layout,
+    /// Of the present layout; world is RAS+ mm.
+    pub affine: Affine,
+    /// Whether axis 0 of the layout is a channel axis in MONAI's eyes: false from LoadImaged until EnsureChannelFirstd.
+    pub channel_first: bool,
+    pub header: Arc<Header>,
+    pub trace: Trace,
+}
+
+/// How [C,X,Y,Z] lies in the buffer, in elements. Reorienting only changes this; nothing is moved.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Layout {
+    pub offset: usize,
+    /// [C,X,Y,Z]
+    pub shape: [usize; 4],
+    /// Elements between neighbours; negative where an axis runs backwards.
+    pub strides: [isize; 4],
+}
+
+/// What the file said, kept for saving and naming.
+#[derive(Debug, Clone)]
+pub struct Header {
+    /// The file, as the datalist names it.
+    pub path: PathBuf,
+    /// Grid as stored in the file.
+    pub grid: Grid,
+    /// Dimensions of the stored array that are spatial (2 or 3), and the channel count if it has channels.
+    pub channels: Option<usize>,
+}
+
+impl Layout {
+    /// C order (Z fastest), as torch's contiguous tensors.
+    pub fn contiguous(shape: [usize; 4]) -> Layout {
+        let [_, x, y, z] = shape.map(|n| n as isize);
+        Layout { offset: 0, shape, strides: [x * y * z, y * z, z, 1] }
+    }
+    /// Fortran order over X,Y,Z (X fastest), channels outermost: as NIfTI files are.
+    pub fn fortran(shape: [usize; 4]) -> Layout {
+        let [_, x, y, z] = shape.map(|n| n as isize);
+        Layout { offset: 0, shape, strides: [x * y * z, 1, x, x * y] }
+    }
+    /// [X,Y,Z]
+    pub fn spatial(&self) -> [usize; 3] {
+        [self.shape[1], self.shape[2], self.shape[3]]
+    }
+    pub fn channels(&self) -> usize {
+        self.shape[0]
+    }
+}
+
+impl Volume {
+    pub fn grid(&self) -> Grid {
+        Grid { shape: self.layout.spatial(), affine: self.affine }
+    }
+}

@@ -1,0 +1,104 @@
+//! Voxel storage: one reference-counted buffer of one numeric type.
+
+use std::sync::Arc;
+
+/// A numeric type, as NIfTI files and arrays have them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum DType {
+    U8,
+    I8,
+    U16,
+    I16,
+    U32,
+    I32,
+    U64,
+    I64,
+    F32,
+    F64,
+}
+
+/// A buffer of voxels; cloning shares it.
+#[derive(Debug, Clone)]
+pub enum Voxels {
+    U8(Arc<[u8]>),
+    I8(Arc<[i8]>),
+    U16(Arc<[u16]>),
+    I16(Arc<[i16]>),
+    U32(Arc<[u32]>),
+    I32(Arc<[i32]>),
+    U64(Arc<[u64]>),
+    I64(Arc<[i64]>),
+    F32(Arc<[f32]>),
+    F64(Arc<[f64]>),
+}
+
+/// Run the body with `$slice` bound to the typed slice inside a [`Voxels`].
+#[macro_export]
+macro_rules! each_voxels {
+    ($voxels:expr, $slice:ident => $body:expr) => {
+        match $voxels {
+            $crate::image::Voxels::U8($slice) => $body,
+            $crate::image::Voxels::I8($slice) => $body,
+            $crate::image::Voxels::U16($slice) => $body,
+            $crate::image::Voxels::I16($slice) => $body,
+            $crate::image::Voxels::U32($slice) => $body,
+            $crate::image::Voxels::I32($slice) => $body,
+            $crate::image::Voxels::U64($slice) => $body,
+            $crate::image::Voxels::I64($slice) => $body,
+            $crate::image::Voxels::F32($slice) => $body,
+            $crate::image::Voxels::F64($slice) => $body,
+        }
+    };
+}
+
+impl DType {
+    /// NumPy's name, as configs write it.
+    pub fn name(self) -> &'static str {
+        match self {
+            DType::U8 => "uint8",
+            DType::I8 => "int8",
+            DType::U16 => "uint16",
+            DType::I16 => "int16",
+            DType::U32 => "uint32",
+            DType::I32 => "int32",
+            DType::U64 => "uint64",
+            DType::I64 => "int64",
+            DType::F32 => "float32",
+            DType::F64 => "float64",
+        }
+    }
+    pub fn size_bytes(self) -> usize {
+        match self {
+            DType::U8 | DType::I8 => 1,
+            DType::U16 | DType::I16 => 2,
+            DType::U32 | DType::I32 | DType::F32 => 4,
+            DType::U64 | DType::I64 | DType::F64 => 8,
+        }
+    }
+    pub fn is_float(self) -> bool {
+        matches!(self, DType::F32 | DType::F64)
+    }
+}
+
+impl Voxels {
+    pub fn dtype(&self) -> DType {
+        match self {
+            Voxels::U8(_) => DType::U8,
+            Voxels::I8(_) => DType::I8,
+            Voxels::U16(_) => DType::U16,
+            Voxels::I16(_) => DType::I16,
+            Voxels::U32(_) => DType::U32,
+            Voxels::I32(_) => DType::I32,
+            Voxels::U64(_) => DType::U64,
+            Voxels::I64(_) => DType::I64,
+            Voxels::F32(_) => DType::F32,
+            Voxels::F64(_) => DType::F64,
+        }
+    }
+    pub fn len(&self) -> usize {
+        each_voxels!(self, slice => slice.len())
+    }
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+}

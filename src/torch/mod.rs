@@ -1,0 +1,7 @@
+//! What every user of libtorch shares: devices, and the guards around foreign code.
+
+mod device;
+mod guard;
+
+pub use device::Device;
+pub use guard::guard;

@@ -1,0 +1,5 @@
+//! Components of this family.
+
+use crate::component::Component;
+
+pub const COMPONENTS: &[&Component] = &[];
