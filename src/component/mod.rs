@@ -14,6 +14,6 @@ mod value;
 
 pub use args::{Args, Declared, Param, check_names, convert};
 pub use convert::{Accepted, FromValue, Keys, OneOrMany};
-pub use object::{Call, Object};
+pub use object::{Call, Object, Surroundings};
 pub use table::{Component, Effect, Entry, Function, Table};
 pub use value::{Dict, Key, List, Value};

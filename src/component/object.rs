@@ -4,6 +4,7 @@ use super::{Args, Value};
 use crate::error::{Kind, Result};
 use crate::{bail, err};
 use std::any::Any;
+use std::sync::Arc;
 
 /// Anything with behaviour: networks, transforms, engines, `torch.device`, lambdas, arrays.
 ///
@@ -65,22 +66,27 @@ pub trait Object: Any + Send + Sync {
     }
 }
 
+/// What lies around a run (progress, cancelling, threads), for the engines that know its type.
+pub type Surroundings = Arc<dyn Any + Send + Sync>;
+
 /// The budget of one evaluation: no expression can hang or exhaust the machine.
 pub struct Call {
     steps_left: u64,
     depth_left: u32,
+    /// Handed through untouched from whoever started the run.
+    pub surroundings: Option<Surroundings>,
 }
 
 impl Default for Call {
     /// Ten million steps and items are far beyond every published config and take under a second.
     fn default() -> Self {
-        Call { steps_left: 10_000_000, depth_left: 200 }
+        Call { steps_left: 10_000_000, depth_left: 200, surroundings: None }
     }
 }
 
 impl Call {
     pub fn with_limits(steps: u64, depth: u32) -> Self {
-        Call { steps_left: steps, depth_left: depth }
+        Call { steps_left: steps, depth_left: depth, surroundings: None }
     }
     /// Account for `items` steps of work or items of a container about to be made.
     pub fn charge(&mut self, items: usize) -> Result<()> {
