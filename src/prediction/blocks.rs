@@ -1,10 +1,10 @@
 //! Where a prediction's values come from, box by box.
 
 use super::VoxelOp;
-use crate::contracts::Work;
 use crate::error::Result;
 use crate::image::{Grid, Voxels};
 use crate::torch::convert::{to_i32, to_u8};
+use crate::work::Work;
 use tch::Tensor;
 
 /// A box of a grid: start and size in voxels.

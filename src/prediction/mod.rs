@@ -14,10 +14,10 @@ mod blocks;
 
 pub use blocks::{Blocks, Region};
 
-use crate::contracts::{Stage, Work};
 use crate::error::Result;
 use crate::image::{Grid, Header, Inverse, Layout, Trace, Volume, Voxels};
 use crate::torch::convert::{to_f32, to_u8};
+use crate::work::{Stage, Work};
 use crate::{bail, err};
 use std::sync::Arc;
 use std::time::Instant;

@@ -1,0 +1,1 @@
+//! `segbundle sample-data`: a set of CT-like phantoms with labels.

@@ -1,0 +1,1 @@
+//! `segbundle verify`: everything that is wrong with a config, at once, without running it.
