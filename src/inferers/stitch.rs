@@ -95,8 +95,9 @@ impl SlidingWindows {
     /// Run all windows; hand on finished boxes as (region of the unpadded image, Σw·f [x,y,z,F], Σw [x,y,z]).
     fn stream(&self, work: &Work, each: &mut dyn FnMut(Region, Tensor, Tensor) -> Result<()>) -> Result<()> {
         let padded = self.windows.padded();
-        // The longest axis outermost makes the slab smallest.
-        let axis = (0..3).max_by_key(|&axis| padded[axis] / self.windows.roi[axis].max(1)).unwrap_or(0);
+        // Along the axis that makes the slab smallest.
+        let others = |axis: usize| (0..3).filter(|&other| other != axis).map(|other| padded[other]).product::<usize>();
+        let axis = (0..3).min_by_key(|&axis| others(axis) * self.windows.roi[axis]).unwrap_or(0);
         let (features, mode) = (self.network.lock().feature_channels(), Mode { train: false, autocast: work.autocast });
         let importance = self.importance.f_to_device(self.stitch_device.tch())?;
         let mut slab = Slab::new(&self.windows, axis, features, self.stitch_device)?;
