@@ -9,8 +9,9 @@ use super::windows::Windows;
 use crate::contracts::{Linear, Mode, Network, Shared, Work};
 use crate::error::Result;
 use crate::image::Grid;
-use crate::prediction::{Blocks, Region};
+use crate::prediction::{Blocks, LabelMap, Region};
 use crate::torch::Device;
+use segbundle_native as native;
 use std::ops::Range;
 use tch::{Kind, Tensor};
 
@@ -57,15 +58,20 @@ impl Slab {
         })
     }
 
-    /// Add one window: features [F,x,y,z], at `at` in the padded image.
-    fn add(&mut self, features: &Tensor, importance: &Tensor, at: [usize; 3]) -> Result<()> {
+    /// Add one window: features [1,F,x,y,z], at `at` in the padded image.
+    fn add(&mut self, features: &Tensor, importance: &Tensor, mut at: [usize; 3]) -> Result<()> {
+        at[self.axis] -= self.start;
+        if self.sum.device() == tch::Device::Cpu {
+            let features = native::channels_last(features)?;
+            return Ok(native::blend(&mut self.sum, &mut self.weight, &features, importance, at.map(|n| n as i64))?);
+        }
         let (mut sum, mut weight) = (self.sum.shallow_clone(), self.weight.shallow_clone());
         for (axis, size) in importance.size().into_iter().enumerate() {
-            let start = (at[axis] - if axis == self.axis { self.start } else { 0 }) as i64;
-            sum = sum.f_narrow(axis as i64, start, size)?;
-            weight = weight.f_narrow(axis as i64, start, size)?;
+            sum = sum.f_narrow(axis as i64, at[axis] as i64, size)?;
+            weight = weight.f_narrow(axis as i64, at[axis] as i64, size)?;
         }
-        let _ = sum.f_addcmul_(&features.f_permute([1, 2, 3, 0])?, &importance.f_unsqueeze(-1)?)?;
+        let features = features.f_squeeze_dim(0)?.f_permute([1, 2, 3, 0])?.f_to_kind(Kind::Float)?;
+        let _ = sum.f_addcmul_(&features, &importance.f_unsqueeze(-1)?)?;
         let _ = weight.f_add_(importance)?;
         Ok(())
     }
@@ -119,7 +125,7 @@ impl SlidingWindows {
                 let output = self.network.lock().features(&input.f_to_device(self.network_device.tch())?, mode)?;
                 self.check(&output, batch.len(), features)?;
                 for (item, at) in batch.iter().enumerate() {
-                    let window = output.f_select(0, item as i64)?.f_to_device(self.stitch_device.tch())?;
+                    let window = output.f_narrow(0, item as i64, 1)?.f_to_device(self.stitch_device.tch())?;
                     slab.add(&window, &importance, *at)?;
                     work.progress.window_done();
                 }
@@ -184,28 +190,33 @@ impl Blocks for SlidingWindows {
     }
     fn run(self: Box<Self>, work: &Work, each: &mut dyn FnMut(Region, Tensor) -> Result<()>) -> Result<()> {
         let head = self.network.lock().head();
-        self.stream(work, &mut |region, sum, weight| {
-            let mean = sum.f_div(&weight.f_unsqueeze(-1)?)?;
-            each(region, logits(&mean, head.as_ref())?.f_permute([3, 0, 1, 2])?)
-        })
+        self.stream(work, &mut |region, sum, weight| each(region, values(&sum, &weight, head.as_ref())?))
     }
-    fn run_argmax(self: Box<Self>, work: &Work, each: &mut dyn FnMut(Region, Tensor) -> Result<()>) -> Result<()> {
+    fn run_argmax(self: Box<Self>, work: &Work, labels: &mut LabelMap) -> Result<()> {
         let head = self.network.lock().head();
-        self.stream(work, &mut |region, sum, weight| {
-            let mean = sum.f_div(&weight.f_unsqueeze(-1)?)?;
-            each(region, logits(&mean, head.as_ref())?.f_argmax(-1, false)?)
+        self.stream(work, &mut |region, sum, weight| match &head {
+            Some(Linear { weight: matrix, bias }) if sum.device() == tch::Device::Cpu => {
+                let (numbers, shape) = labels.numbers();
+                Ok(native::head_argmax(&sum, &weight, matrix, bias.as_ref(), numbers, shape, region.start)?)
+            }
+            head => labels.put(&values(&sum, &weight, head.as_ref())?, region.start),
         })
     }
 }
 
-/// Features [x,y,z,F] → logits [x,y,z,K].
-fn logits(features: &Tensor, head: Option<&Linear>) -> Result<Tensor> {
-    Ok(match head {
-        None => features.shallow_clone(),
-        Some(Linear { weight, bias }) => {
-            let weight = weight.f_to_device(features.device())?.f_to_kind(Kind::Float)?;
-            let bias = bias.as_ref().map(|bias| bias.f_to_device(features.device())?.f_to_kind(Kind::Float)).transpose()?;
-            features.f_linear(&weight, bias.as_ref())?
+/// Σw·f [x,y,z,F] and Σw [x,y,z] → the network's values [K,x,y,z].
+fn values(sum: &Tensor, weight: &Tensor, head: Option<&Linear>) -> Result<Tensor> {
+    match head {
+        Some(Linear { weight: matrix, bias }) if sum.device() == tch::Device::Cpu => {
+            Ok(native::head_logits(sum, weight, matrix, bias.as_ref())?)
         }
-    })
+        head => {
+            let mean = sum.f_div(&weight.f_unsqueeze(-1)?)?;
+            let mean = match head {
+                Some(Linear { weight, bias }) => mean.f_linear(weight, bias.as_ref())?,
+                None => mean,
+            };
+            Ok(mean.f_permute([3, 0, 1, 2])?)
+        }
+    }
 }

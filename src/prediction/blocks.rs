@@ -1,10 +1,11 @@
-//! Where a prediction's values come from, box by box.
+//! Where a prediction's values come from, box by box, and the label map that argmax makes of them.
 
 use super::VoxelOp;
 use crate::error::Result;
 use crate::image::{Grid, Voxels};
-use crate::torch::convert::{to_i32, to_u8};
+use crate::torch::convert::to_i32;
 use crate::work::Work;
+use segbundle_native::{self as native, LabelsMut};
 use tch::Tensor;
 
 /// A box of a grid: start and size in voxels.
@@ -21,34 +22,72 @@ pub trait Blocks: Send {
     fn channels(&self) -> usize;
     /// Values [C,x,y,z], f32, of disjoint boxes that cover the grid, in any order.
     fn run(self: Box<Self>, work: &Work, each: &mut dyn FnMut(Region, Tensor) -> Result<()>) -> Result<()>;
-    /// The channel of the largest value, per voxel of disjoint boxes: numbers [x,y,z], u8 up to 256 channels, else i32.
-    /// A source that can do this without making the values overrides it.
-    fn run_argmax(self: Box<Self>, work: &Work, each: &mut dyn FnMut(Region, Tensor) -> Result<()>) -> Result<()> {
-        self.run(work, &mut |region, values| each(region, largest_channel(&values)?))
+    /// Put the channel of the largest value of every voxel into `labels`. A source that can do so without making all
+    /// values overrides this.
+    fn run_argmax(self: Box<Self>, work: &Work, labels: &mut LabelMap) -> Result<()> {
+        self.run(work, &mut |region, values| labels.put(&values, region.start))
     }
 }
 
-/// Run `source` and keep the number of the largest channel: [X,Y,Z] in C order.
-pub(super) fn argmax(source: Box<dyn Blocks>, ops: &[VoxelOp], work: &Work) -> Result<Voxels> {
-    let (channels, shape) = (source.channels(), source.grid().shape);
-    let voxels: usize = shape.iter().product();
-    let mut small = vec![0_u8; if channels <= 256 { voxels } else { 0 }];
-    let mut large = vec![0_u16; if channels <= 256 { 0 } else { voxels }];
-    let mut keep = |region: Region, numbers: Tensor| -> Result<()> {
-        if channels <= 256 {
-            paste(&to_u8(&numbers)?, region, 1, shape, &mut small);
-        } else {
-            let numbers: Vec<u16> = to_i32(&numbers)?.into_iter().map(|n| n as u16).collect();
-            paste(&numbers, region, 1, shape, &mut large);
+/// One class number per voxel of [X,Y,Z], in C order: u8 up to 256 classes, else u16.
+pub struct LabelMap {
+    numbers: Numbers,
+    shape: [usize; 3],
+}
+
+enum Numbers {
+    U8(Vec<u8>),
+    U16(Vec<u16>),
+}
+
+impl LabelMap {
+    pub fn new(shape: [usize; 3], classes: usize) -> LabelMap {
+        let voxels = shape.iter().product();
+        let numbers = if classes <= 256 { Numbers::U8(vec![0; voxels]) } else { Numbers::U16(vec![0; voxels]) };
+        LabelMap { numbers, shape }
+    }
+    /// The numbers to write into, and the map's shape.
+    pub fn numbers(&mut self) -> (LabelsMut<'_>, [usize; 3]) {
+        let numbers = match &mut self.numbers {
+            Numbers::U8(numbers) => LabelsMut::U8(numbers),
+            Numbers::U16(numbers) => LabelsMut::U16(numbers),
+        };
+        (numbers, self.shape)
+    }
+    /// The largest channel of values [C,x,y,z], lowest first among equals, into the box at `start`.
+    pub fn put(&mut self, values: &Tensor, start: [usize; 3]) -> Result<()> {
+        if values.device() == tch::Device::Cpu {
+            let values = values.f_contiguous()?;
+            let (numbers, shape) = self.numbers();
+            return Ok(native::argmax(&values, numbers, shape, start)?);
+        }
+        let size = values.size();
+        let region = Region { start, size: [size[1] as usize, size[2] as usize, size[3] as usize] };
+        let found = to_i32(&values.f_argmax(0, false)?)?; // GPU sync
+        let shape = self.shape;
+        match &mut self.numbers {
+            Numbers::U8(numbers) => paste(&found.iter().map(|&n| n as u8).collect::<Vec<_>>(), region, 1, shape, numbers),
+            Numbers::U16(numbers) => paste(&found.iter().map(|&n| n as u16).collect::<Vec<_>>(), region, 1, shape, numbers),
         }
         Ok(())
-    };
-    if ops.is_empty() {
-        source.run_argmax(work, &mut keep)?;
-    } else {
-        source.run(work, &mut |region, values| keep(region, largest_channel(&super::apply_all(ops, values)?)?))?;
     }
-    Ok(if channels <= 256 { Voxels::U8(small.into()) } else { Voxels::U16(large.into()) })
+    pub fn into_voxels(self) -> Voxels {
+        match self.numbers {
+            Numbers::U8(numbers) => Voxels::U8(numbers.into()),
+            Numbers::U16(numbers) => Voxels::U16(numbers.into()),
+        }
+    }
+}
+
+/// Run `source` and keep the number of the largest channel.
+pub(super) fn argmax(source: Box<dyn Blocks>, ops: &[VoxelOp], work: &Work) -> Result<Voxels> {
+    let mut labels = LabelMap::new(source.grid().shape, source.channels());
+    if ops.is_empty() {
+        source.run_argmax(work, &mut labels)?;
+    } else {
+        source.run(work, &mut |region, values| labels.put(&super::apply_all(ops, values)?, region.start))?;
+    }
+    Ok(labels.into_voxels())
 }
 
 /// Copy a box of [C,x,y,z] into a volume of [C,X,Y,Z], both in C order.
@@ -65,18 +104,4 @@ pub(super) fn paste<T: Copy>(from: &[T], region: Region, channels: usize, shape:
             }
         }
     }
-}
-
-/// values [C,x,y,z] → the number of the largest channel [x,y,z], lowest first among equals.
-pub(super) fn largest_channel(values: &Tensor) -> Result<Tensor> {
-    Ok(values.f_argmax(0, false)?)
-}
-
-/// Channel numbers as a label map's storage.
-pub(super) fn to_voxels(numbers: &Tensor, channels: usize) -> Result<Voxels> {
-    Ok(if channels <= 256 {
-        Voxels::U8(to_u8(numbers)?.into())
-    } else {
-        Voxels::U16(to_i32(numbers)?.into_iter().map(|n| n as u16).collect())
-    })
 }

@@ -12,7 +12,7 @@
 
 mod blocks;
 
-pub use blocks::{Blocks, Region};
+pub use blocks::{Blocks, LabelMap, Region};
 
 use crate::error::Result;
 use crate::image::{Grid, Header, Inverse, Layout, Trace, Volume, Voxels};
@@ -151,8 +151,9 @@ impl Prediction {
                 }
             }
             State::Dense(values, grid) => {
-                let channels = size4(&values)?[0];
-                let map = blocks::to_voxels(&blocks::largest_channel(&values)?, channels as usize)?;
+                let mut labels = LabelMap::new(grid.shape, size4(&values)?[0] as usize);
+                labels.put(&values, [0; 3])?;
+                let map = labels.into_voxels();
                 State::Labels { map, grid, onehot: None }
             }
             State::Labels { .. } | State::Masks { .. } => bail!("argmax of values that are already discrete"),
@@ -210,7 +211,12 @@ impl Prediction {
                     bail!("to_onehot={classes}, but values from {smallest} to {largest} occur");
                 }
                 // Like torch's `.long()`: towards zero.
-                let map = blocks::to_voxels(&values.f_trunc()?.f_squeeze_dim(0)?, classes)?;
+                let numbers = to_f32(&values)?;
+                let map = if classes <= 256 {
+                    Voxels::U8(numbers.iter().map(|&x| x as u8).collect())
+                } else {
+                    Voxels::U16(numbers.iter().map(|&x| x as u16).collect())
+                };
                 Ok(Prediction { state: State::Labels { map, grid, onehot: Some(classes) }, header, trace })
             }
             State::Labels { map, grid, .. } => {
