@@ -118,12 +118,14 @@ impl Transform for SaveImage {
                 return Err(err!("SaveImaged: resample=True is not supported").hint("put Invertd before SaveImaged"));
             }
             let path = self.path(&volume.header.path)?;
-            let (dtype, squeeze, log) = (self.args.output_dtype.unwrap_or(volume.voxels.dtype()), self.args.squeeze_end_dims, self.args.print_log);
+            let (dtype, log) = (self.args.output_dtype.unwrap_or(volume.voxels.dtype()), self.args.print_log);
+            let spatial_dims = volume.header.spatial_dims;
+            let options = nifti::Options { squeeze_end_dims: self.args.squeeze_end_dims, spatial_dims, ..nifti::Options::default() };
             let (saved, target) = (volume.clone(), path.clone());
             cx.writes.push(WriteJob {
                 path,
                 write: Box::new(move || {
-                    nifti::write(&target, &saved, dtype, squeeze)?;
+                    nifti::write(&target, &saved.voxels, &saved.layout, &saved.affine, dtype, options)?;
                     if log {
                         tracing::info!("wrote {}", target.display());
                     }
