@@ -47,6 +47,11 @@ impl Reader<'_> {
     fn eat(&mut self, c: char) -> bool {
         self.chars.next_if(|(_, found)| *found == c).is_some()
     }
+    fn skip(&mut self, count: usize) {
+        for _ in 0..count {
+            self.chars.next();
+        }
+    }
     /// Blanks, comments, and line breaks inside brackets.
     fn space(&mut self) {
         while let Some(c) = self.peek() {
@@ -108,7 +113,7 @@ impl Reader<'_> {
             '\'' | '"' => self.strings(),
             '-' | '+' => self.signed(),
             '.' if self.rest().starts_with("...") => {
-                (0..3).for_each(|_| drop(self.chars.next()));
+                self.skip(3);
                 Some(leaf(Value::Ellipsis))
             }
             c if c.is_ascii_digit() || c == '.' => self.number().map(leaf),
@@ -203,7 +208,7 @@ impl Reader<'_> {
                 _ => None,
             };
         }
-        (0..word.chars().count()).for_each(|_| drop(self.chars.next()));
+        self.skip(word.chars().count());
         match word.as_str() {
             "True" => Some(leaf(Value::Bool(true))),
             "False" => Some(leaf(Value::Bool(false))),
@@ -239,7 +244,7 @@ impl Reader<'_> {
         }
         let text = rest[..end].to_owned();
         let value = if radix == 10 { decimal(&text)? } else { Value::Int(i64::from_str_radix(&digits(&text[2..], true)?, radix).ok()?) };
-        (0..text.chars().count()).for_each(|_| drop(self.chars.next()));
+        self.skip(text.chars().count());
         Some(value)
     }
 
@@ -293,10 +298,10 @@ impl Reader<'_> {
         let c = self.chars.next()?.1;
         let code = |reader: &mut Self, length: usize| {
             let digits = reader.rest().get(..length)?.to_owned();
-            (0..length).for_each(|_| drop(reader.chars.next()));
+            reader.skip(length);
             digits.bytes().all(|b| b.is_ascii_hexdigit()).then(|| u32::from_str_radix(&digits, 16).ok().and_then(char::from_u32))?
         };
-        out.push(match c {
+        let escaped = match c {
             '\n' => return Some(()),
             '\\' | '\'' | '"' => c,
             'a' => '\u{7}',
@@ -323,7 +328,8 @@ impl Reader<'_> {
                 out.push('\\');
                 other
             }
-        });
+        };
+        out.push(escaped);
         Some(())
     }
 }

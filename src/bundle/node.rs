@@ -2,19 +2,20 @@
 
 use crate::component::{Key, Value};
 use indexmap::IndexMap;
+use std::fmt;
 use std::sync::Arc;
 
 /// A config's dict, in the order of the file.
 pub type Entries = IndexMap<Key, Node>;
 
 /// One item of a config, with the place it came from.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Node {
     pub content: Content,
     pub origin: Origin,
 }
 
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub enum Content {
     /// Anything that MONAI does not look into: scalars, and tuples or sets from the command line.
     Leaf(Value),
@@ -146,6 +147,13 @@ impl Node {
             Content::List(items) => items.iter().map(Node::count).sum(),
             Content::Dict(entries) => entries.values().map(Node::count).sum(),
         }
+    }
+}
+
+/// As Python would print the value.
+impl fmt::Debug for Node {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:?}", self.to_value())
     }
 }
 
