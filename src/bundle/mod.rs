@@ -1,2 +1,46 @@
-//! The config language.
+//! The config language of MONAI bundles: files, ids, references, macros, overrides, `$` expressions, components.
+//!
+//! | file | what it does |
+//! |---|---|
+//! | [`args`], `fire`, `literal` | the command line, as python-fire reads it |
+//! | [`node`], `json`, `yaml`, `yaml_scalar`, [`load`] | one config file |
+//! | [`tree`], `merge`, `metadata`, `tracking` | all files in one tree, with overrides |
+//! | [`expand`], [`id`] | relative ids and `%` macros |
+//! | [`plan`], `check`, `names`, `compat` | everything that can be said before anything is built |
+//! | [`session`], `partial` | building on demand |
+//! | [`workflow`] | initialize, run, finalize |
+//! | [`expr`] | the Python of `$` expressions |
+//!
+//! MONAI source: `monai/bundle` of version 1.6.1.
+
+pub mod args;
+mod check;
+mod compat;
+mod expand;
 pub mod expr;
+mod fire;
+pub mod id;
+mod json;
+mod literal;
+pub mod load;
+mod merge;
+mod metadata;
+mod names;
+pub mod node;
+mod partial;
+pub mod plan;
+pub mod session;
+mod tracking;
+pub mod tree;
+pub mod workflow;
+mod yaml;
+mod yaml_scalar;
+
+pub use args::{LoggingFile, Rules, RunArgs, WorkflowType};
+pub use load::Warning;
+pub use metadata::REQUIRED as REQUIRED_METADATA;
+pub use names::monai_has;
+pub use node::Node;
+pub use plan::{EffectUse, Plan, Roots};
+pub use session::Session;
+pub use tree::Tree;

@@ -1,0 +1,237 @@
+//! The arguments of `segbundle run`: MONAI's own, and overrides for everything else.
+//!
+//! MONAI source: `monai/bundle/scripts.py` (`run`, `create_workflow`, `update_kwargs`) and `ConfigWorkflow.__init__`.
+//! Deliberate difference: `config_file` may be a comma-separated string, which MONAI documents but does not find.
+
+use super::fire;
+use super::load::{self, Notes, Warning};
+use super::merge::merge;
+use super::node::{Content, Entries, Node, Origin, key_text};
+use crate::component::{Key, Value};
+use crate::err;
+use crate::error::{Error, Kind, Result, did_you_mean};
+use std::path::Path;
+
+/// What the environment decides about reading configs.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Rules {
+    /// MONAI_FAIL_ON_DUPLICATE_CONFIG=1
+    pub fail_on_duplicate: bool,
+    /// MONAI_ALLOW_MISSING_REFERENCE=1
+    pub allow_missing_reference: bool,
+}
+
+impl Rules {
+    pub fn from_environment() -> Rules {
+        Rules {
+            fail_on_duplicate: std::env::var("MONAI_FAIL_ON_DUPLICATE_CONFIG").is_ok_and(|value| value == "1"),
+            allow_missing_reference: std::env::var("MONAI_ALLOW_MISSING_REFERENCE").is_ok_and(|value| value != "0"),
+        }
+    }
+}
+
+/// `--logging_file`.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub enum LoggingFile {
+    /// logging.conf beside the first config file, if there is one.
+    #[default]
+    Beside,
+    /// `False`: leave logging alone.
+    Off,
+    File(String),
+}
+
+/// `--workflow_type`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum WorkflowType {
+    #[default]
+    Train,
+    Infer,
+}
+
+/// Everything that the command line and `--args_file` say.
+#[derive(Debug, Clone, Default)]
+pub struct RunArgs {
+    pub config_files: Vec<String>,
+    pub run_id: String,
+    pub init_id: String,
+    pub final_id: String,
+    /// `None`: metadata.json beside the first config file.
+    pub meta_files: Option<Vec<String>>,
+    pub logging_file: LoggingFile,
+    pub workflow_type: WorkflowType,
+    /// `mlflow`, a file, or settings.
+    pub tracking: Option<Node>,
+    pub args_file: Option<String>,
+    /// Ids as they were spelled, and what they are set to, in order.
+    pub overrides: Vec<(String, Node)>,
+    pub warnings: Vec<Warning>,
+    pub rules: Rules,
+}
+
+impl RunArgs {
+    /// Read what stands after `run`; environment switches come from the process.
+    pub fn parse(argv: &[String]) -> Result<RunArgs> {
+        RunArgs::parse_with(argv, Rules::from_environment())
+    }
+
+    pub fn parse_with(argv: &[String], rules: Rules) -> Result<RunArgs> {
+        let mut warnings = Vec::new();
+        let mut given = fire::parse(argv, &mut warnings)?;
+        let args_file = match given.shift_remove("args_file").filter(|node| !node.is_none()) {
+            Some(node) => Some(text("args_file", &node)?),
+            None => None,
+        };
+        let mut all = match &args_file {
+            None => Entries::new(),
+            Some(path) => read_args_file(path, rules, &mut warnings)?,
+        };
+        update(&mut all, given.into_iter().map(|(key, node)| (Key::str(&key), node)), &mut warnings)?;
+
+        let mut args = RunArgs {
+            run_id: "run".into(),
+            init_id: "initialize".into(),
+            final_id: "finalize".into(),
+            args_file,
+            rules,
+            ..RunArgs::default()
+        };
+        for (key, node) in all {
+            args.take(&key_text(&key), node)?;
+        }
+        args.warnings = warnings;
+        if args.config_files.is_empty() {
+            return Err(err!("no config file is given").kind(Kind::Config).hint("add `--config_file configs/inference.json`"));
+        }
+        Ok(args)
+    }
+
+    /// One argument by name; None keeps the default.
+    fn take(&mut self, key: &str, node: Node) -> Result<()> {
+        match key {
+            "workflow_name" => {
+                let name = if node.is_none() { "ConfigWorkflow".to_owned() } else { text(key, &node)? };
+                if !matches!(name.as_str(), "ConfigWorkflow" | "monai.bundle.ConfigWorkflow") {
+                    return Err(err!("the workflow class `{name}` cannot run here").kind(Kind::Unsupported).file(node.origin.text()));
+                }
+            }
+            "properties_path" if !node.is_none() => {
+                let error = err!("`properties_path` is not supported: segbundle checks no workflow properties");
+                return Err(error.kind(Kind::Unsupported).file(node.origin.text()));
+            }
+            "properties_path" => {}
+            _ if node.is_none() && PARAMETERS_WITH_DEFAULTS.contains(&key) => {}
+            "config_file" => self.config_files = config_files(&node)?,
+            "run_id" => self.run_id = text(key, &node)?,
+            "init_id" => self.init_id = text(key, &node)?,
+            "final_id" => self.final_id = text(key, &node)?,
+            "meta_file" => self.meta_files = Some(texts(key, &node)?),
+            "tracking" => self.tracking = Some(node),
+            "workflow_type" => self.workflow_type = workflow_type(&node)?,
+            "logging_file" => {
+                self.logging_file = match &node.content {
+                    Content::Leaf(Value::Bool(false)) => LoggingFile::Off,
+                    _ => LoggingFile::File(text(key, &node)?),
+                }
+            }
+            _ => self.overrides.push((key.to_owned(), node)),
+        }
+        Ok(())
+    }
+
+    /// The folder of the first config file: where metadata.json and logging.conf are looked for.
+    pub fn config_root(&self) -> &Path {
+        self.config_files.first().and_then(|file| Path::new(file).parent()).unwrap_or(Path::new(""))
+    }
+}
+
+const PARAMETERS_WITH_DEFAULTS: [&str; 8] =
+    ["config_file", "run_id", "init_id", "final_id", "meta_file", "tracking", "workflow_type", "logging_file"];
+
+fn read_args_file(path: &str, rules: Rules, warnings: &mut Vec<Warning>) -> Result<Entries> {
+    let mut notes = Notes { fail_on_duplicate: rules.fail_on_duplicate, ..Notes::default() };
+    let node = load::read_file(path, &mut notes)?;
+    warnings.append(&mut notes.warnings);
+    match node.content {
+        Content::Dict(entries) => Ok(entries),
+        _ => Err(err!("expected a dict of arguments, found {}", node.type_name()).kind(Kind::Config).file(path)),
+    }
+}
+
+/// The command line wins over the arguments file; dicts merge, None is no value.
+fn update(args: &mut Entries, given: impl IntoIterator<Item = (Key, Node)>, warnings: &mut Vec<Warning>) -> Result<()> {
+    for (key, node) in given {
+        let name = key_text(&key);
+        if node.is_none() {
+            if !fire::PARAMETERS.contains(&name.as_str()) {
+                let note = err!("`--{name} None` is ignored, as in MONAI").kind(Kind::Config).file(node.origin.text());
+                warnings.push(note.hint(format!("`--{name} \"$None\"` sets it to None")));
+            }
+            continue;
+        }
+        match (args.get_mut(&key), &node.content) {
+            (Some(Node { content: Content::Dict(old), .. }), Content::Dict(new)) => update(old, new.clone(), warnings)?,
+            _ => merge(args, &key, node, warnings)?,
+        }
+    }
+    Ok(())
+}
+
+fn wrong(key: &str, expected: &str, node: &Node) -> Error {
+    err!("`{key}`: expected {expected}, found {:?}", node.to_value()).kind(Kind::Config).file(node.origin.text())
+}
+
+/// A string; a number is taken as its text, since fire reads `--run_id 5` as one.
+fn text(key: &str, node: &Node) -> Result<String> {
+    match &node.content {
+        Content::Leaf(value @ (Value::Str(_) | Value::Int(_))) => Ok(value.to_string()),
+        _ => Err(wrong(key, "a string", node)),
+    }
+}
+
+fn texts(key: &str, node: &Node) -> Result<Vec<String>> {
+    let strings = |values: Vec<Value>| values.iter().map(|value| value.as_str().map(str::to_owned)).collect::<Option<Vec<_>>>();
+    match node.to_value() {
+        Value::Str(text) => Ok(vec![text.to_string()]),
+        value => value
+            .as_sequence()
+            .and_then(strings)
+            .filter(|files| !files.is_empty())
+            .ok_or_else(|| wrong(key, "a file name or a list of file names", node)),
+    }
+}
+
+fn config_files(node: &Node) -> Result<Vec<String>> {
+    let files = texts("config_file", node)?;
+    let [single] = &files[..] else { return Ok(files) };
+    if Path::new(single).is_file() || !single.contains(',') {
+        return Ok(files);
+    }
+    if let Some(inner) = single.strip_prefix('[').and_then(|text| text.strip_suffix(']')) {
+        let quoted: Vec<String> = inner.split(',').map(|name| format!("'{}'", name.trim().trim_matches(['\'', '"']))).collect();
+        let error = err!("`config_file`: `{single}` is no list to Python, because its names have no quotes");
+        return Err(error.kind(Kind::Config).file("command line").hint(format!("write --config_file \"[{}]\"", quoted.join(","))));
+    }
+    Ok(single.split(',').map(str::to_owned).collect())
+}
+
+fn workflow_type(node: &Node) -> Result<WorkflowType> {
+    const NAMES: [&str; 6] = ["train", "training", "infer", "inference", "eval", "evaluation"];
+    let name = text("workflow_type", node)?.to_lowercase();
+    match NAMES.iter().position(|known| *known == name) {
+        Some(0 | 1) => Ok(WorkflowType::Train),
+        Some(_) => Ok(WorkflowType::Infer),
+        None => {
+            let error = wrong("workflow_type", &format!("one of {}", NAMES.join(", ")), node);
+            Err(match did_you_mean(&name, NAMES) {
+                Some(near) => error.hint(format!("did you mean `{near}`?")),
+                None => error,
+            })
+        }
+    }
+}
+
+/// A value that is not in any file.
+pub fn given(value: impl Into<Value>) -> Node {
+    Node::leaf(value.into(), Origin::command_line())
+}

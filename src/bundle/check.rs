@@ -1,0 +1,198 @@
+//! What can be said of one item without building anything.
+
+use super::expr::{ArgNames, Parsed, Use};
+use super::names::{self, Found};
+use super::node::{Content, Node, key_text};
+use super::plan::Plan;
+use super::{id, load::Warning};
+use crate::component::{Component, Effect, Entry, Value, check_names};
+use crate::err;
+use crate::error::{Error, Kind, did_you_mean};
+
+/// Keys of a component that are no arguments.
+pub const RESERVED: [&str; 5] = ["_target_", "_disabled_", "_requires_", "_desc_", "_mode_"];
+
+/// What the checks of one item leave.
+#[derive(Default)]
+pub struct Findings {
+    pub errors: Vec<Error>,
+    /// Only wrong if the run gets there.
+    pub warnings: Vec<Warning>,
+    /// Names of what is called with an effect outside the process.
+    pub effects: Vec<String>,
+}
+
+/// `_disabled_` as far as the text tells.
+#[derive(PartialEq, Eq)]
+enum Disabled {
+    Yes,
+    No,
+    Depends,
+}
+
+/// The string "true" or anything else that is true; `"1"` is not.
+pub fn is_disabled(value: &Value) -> bool {
+    match value {
+        Value::Str(text) => text.trim().to_lowercase() == "true",
+        other => other.truthy(),
+    }
+}
+
+fn disabled(node: &Node) -> Disabled {
+    let Some(flag) = node.get("_disabled_") else { return Disabled::No };
+    match flag.as_str() {
+        Some(text) if text.starts_with('$') || id::whole_reference(text).is_some() => Disabled::Depends,
+        _ if flag.is_component() => Disabled::Depends,
+        _ if is_disabled(&flag.to_value()) => Disabled::Yes,
+        _ => Disabled::No,
+    }
+}
+
+/// A component's `_target_`, `_mode_` and arguments.
+pub fn component(plan: &Plan, id: &str, node: &Node) -> Findings {
+    let mut findings = Findings::default();
+    let place = node.origin.text();
+    let state = disabled(node);
+    if state == Disabled::Yes {
+        return findings;
+    }
+    let mode = node.get("_mode_").map(|mode| (mode, mode.to_value()));
+    if let Some((node, mode)) = &mode
+        && node.expression().is_none()
+        && let Err(error) = check_mode(mode)
+    {
+        findings.errors.push(error.at(Some(&node.origin.text()), &id::join(id, "_mode_")));
+    }
+    let Some(target) = node.get("_target_") else { return findings };
+    match &target.content {
+        Content::Leaf(Value::Str(name)) if !name.starts_with('$') && id::whole_reference(name).is_none() => {
+            match names::target(plan.table, name) {
+                None => findings.errors.push(names::unknown_target(plan.table, name).at(Some(&target.origin.text()), id)),
+                Some(Value::Component(component)) => {
+                    let partial = mode.is_some_and(|(_, mode)| mode.as_str().map(str::trim) == Some("callable"));
+                    arguments(&mut findings, component, id, node, partial);
+                    if component.effect == Effect::Acts && !partial {
+                        findings.effects.push(component.path.to_owned());
+                    }
+                }
+                Some(Value::Function(function)) if function.effect == Effect::Acts => findings.effects.push(function.path.to_owned()),
+                Some(_) => {}
+            }
+        }
+        Content::Leaf(Value::Str(_)) | Content::Dict(_) => {}
+        _ => {
+            let error = err!("`_target_`: expected a name, found {:?}", target.to_value()).kind(Kind::Config);
+            findings.errors.push(error.at(Some(&place), id));
+        }
+    }
+    if state == Disabled::Depends {
+        // It may well be switched off when the time comes.
+        findings.warnings.append(&mut findings.errors);
+    }
+    findings
+}
+
+/// `default` and `callable` work; `debug` would start Python's debugger.
+pub fn check_mode(mode: &Value) -> Result<bool, Error> {
+    match mode.as_str().map(str::trim) {
+        Some("default") => Ok(false),
+        Some("callable") => Ok(true),
+        Some("debug") => Err(err!("`_mode_: debug` starts Python's debugger, which is not here").kind(Kind::Unsupported)),
+        other => {
+            let error = err!("`_mode_`: expected default or callable, found {mode:?}").kind(Kind::Config);
+            Err(match other.and_then(|text| did_you_mean(text, ["default", "callable"])) {
+                Some(near) => error.hint(format!("did you mean `{near}`?")),
+                None => error,
+            })
+        }
+    }
+}
+
+fn arguments(findings: &mut Findings, component: &'static Component, id: &str, node: &Node, partial: bool) {
+    let Some(entries) = node.as_dict() else { return };
+    let given: Vec<(String, &Node)> = entries
+        .iter()
+        .map(|(key, node)| (key_text(key), node))
+        .filter(|(key, _)| !RESERVED.contains(&key.as_str()) && key != "_debug_")
+        .collect();
+    for (key, argument) in &given {
+        for error in check_names(component.name, component.params, &[key.as_str()]) {
+            findings.errors.push(error.at(Some(&argument.origin.text()), &id::join(id, key)));
+        }
+    }
+    let needed = component.params.iter().filter(|param| param.default.is_none());
+    for param in needed.filter(|param| !partial && !given.iter().any(|(key, _)| key == param.name)) {
+        let error = err!("{} needs argument `{}` ({})", component.name, param.name, (param.expected)()).kind(Kind::Config);
+        findings.errors.push(error.at(Some(&node.origin.text()), id));
+    }
+}
+
+/// The names that an expression uses, and what it calls.
+pub fn expression(plan: &Plan, id: &str, node: &Node, parsed: &Parsed) -> Findings {
+    let mut findings = Findings::default();
+    let place = node.origin.text();
+    for used in parsed.uses() {
+        let located = |error: Error| error.place(parsed.text(), used.offset).at(Some(&place), id);
+        match names::resolve(plan.table, &plan.imports, &used.path) {
+            Err(error) => findings.errors.push(located(error)),
+            Ok(Found::Entry { entry, path, whole: true }) => {
+                let Some(call) = &used.call else { continue };
+                called(&mut findings, &used, call, entry, path, &located);
+            }
+            Ok(_) => {}
+        }
+    }
+    findings
+}
+
+fn called(findings: &mut Findings, used: &Use, call: &ArgNames, entry: Entry, path: String, located: &dyn Fn(Error) -> Error) {
+    let effect = match entry {
+        Entry::Function(function) => function.effect,
+        Entry::Component(component) => {
+            let given: Vec<&str> = call.named.iter().map(String::as_str).collect();
+            findings.errors.extend(check_names(component.name, component.params, &given).into_iter().map(located));
+            component.effect
+        }
+        Entry::Constant(make) => {
+            if !make().callable() {
+                findings.errors.push(located(err!("`{}` is no function", used.path).kind(Kind::Config)));
+            }
+            Effect::Pure
+        }
+    };
+    if effect == Effect::Acts {
+        findings.effects.push(path);
+    }
+}
+
+/// Why `@missing` finds nothing, with the place in the expression if it stands in one.
+pub fn missing_reference(plan: &Plan, missing: &str) -> Error {
+    let tree = &plan.tree;
+    let (mut node, mut known) = (&tree.root, String::new());
+    let mut part = "";
+    for next in missing.split(id::SEPARATOR) {
+        part = next;
+        match node.child(next) {
+            Some(child) => {
+                node = child;
+                known = id::join(&known, next);
+            }
+            None => break,
+        }
+    }
+    let error = err!("`@{missing}` is not defined in the config").kind(Kind::Config);
+    if let Some(near) = tree.nearest(missing).filter(|_| !matches!(node.content, Content::List(_))) {
+        return error.hint(format!("did you mean `@{near}`?"));
+    }
+    match &node.content {
+        Content::List(items) if part.is_empty() => {
+            error.hint(format!("an index from the end is written `$@{known}[-1]` (`{known}` has {} items)", items.len()))
+        }
+        Content::List(items) => error.hint(format!("`{known}` has {} items, the first is `@{known}::0`", items.len())),
+        Content::Dict(_) if node.is_component() => {
+            error.hint(format!("`@{missing}` reads the config's arguments; an attribute of the object is `$@{known}.{part}`"))
+        }
+        Content::Leaf(_) if !known.is_empty() => error.hint(format!("`{known}` has nothing inside; did you mean `$@{known}.{part}`?")),
+        _ => error,
+    }
+}

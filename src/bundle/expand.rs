@@ -1,0 +1,106 @@
+//! One pass over the tree that makes relative ids absolute and replaces `%` macros by copies of what they name.
+//!
+//! MONAI source: `ConfigParser._do_resolve`. The tree changes while it is walked, in the order of its keys, so a macro
+//! copies what earlier items have become and what later ones still are. Pasted content is not looked at again in the
+//! same pass; MONAI's `run` makes two passes.
+
+use super::load::{self, MAX_DEPTH, MAX_NODES, Notes};
+use super::node::{Content, Node};
+use super::tree::{Tree, walk};
+use super::{compat, id};
+use crate::component::Value;
+use crate::err;
+use crate::error::{Kind, Result};
+use std::collections::HashMap;
+
+impl Tree {
+    /// One pass.
+    #[must_use]
+    pub fn expand(mut self) -> Tree {
+        let mut strings = Vec::new();
+        walk(&self.root, "", &mut |id, node| {
+            if node.as_str().is_some() {
+                strings.push(id.to_owned());
+            }
+        });
+        let mut files = Files::default();
+        let mut nodes = self.root.count();
+        for id in strings {
+            if let Err(error) = self.expand_string(&id, &mut files, &mut nodes) {
+                let place = self.place(&id);
+                self.errors.push(error.kind(Kind::Config).at(Some(&place), &id));
+                self.broken.insert(id.clone());
+                // Not to be looked at again.
+                if let Some(node) = self.get_mut(&id) {
+                    node.content = Content::Leaf(Value::None);
+                }
+            }
+        }
+        self
+    }
+
+    fn expand_string(&mut self, id: &str, files: &mut Files, nodes: &mut usize) -> Result<()> {
+        let Some(text) = self.get(id).and_then(Node::as_str) else { return Ok(()) };
+        let text = id::resolve_relative(id, text)?;
+        let content = match text.strip_prefix('%') {
+            None => Content::Leaf(Value::from(text)),
+            Some(target) => {
+                let pasted = self.macro_content(target, files)?;
+                *nodes += pasted.count();
+                if *nodes > MAX_NODES || pasted.depth() > 2 * MAX_DEPTH {
+                    return Err(err!("the macro `{text}` makes the config too large").hint("does it paste an item that contains it?"));
+                }
+                if let Some(node) = self.get_mut(id) {
+                    *node = pasted;
+                }
+                return Ok(());
+            }
+        };
+        if let Some(node) = self.get_mut(id) {
+            node.content = content;
+        }
+        Ok(())
+    }
+
+    /// A copy of what a macro names, in this config or a file.
+    fn macro_content(&mut self, target: &str, files: &mut Files) -> Result<Node> {
+        let (path, wanted) = id::split_path(target);
+        if path.is_empty() {
+            self.macro_reads.insert(wanted.clone());
+            return match self.get_mut(&wanted).cloned() {
+                Some(node) => Ok(node),
+                None => Err(missing(&wanted, "this config", self.nearest(&wanted))),
+            };
+        }
+        let file = files.read(&path, self)?;
+        match file.get_mut(&wanted).cloned() {
+            Some(node) => Ok(node),
+            None => Err(missing(&wanted, &path, file.nearest(&wanted))),
+        }
+    }
+}
+
+fn missing(wanted: &str, place: &str, near: Option<String>) -> crate::error::Error {
+    let error = err!("the macro names `{wanted}`, which is not in {place}");
+    match near {
+        Some(near) => error.hint(format!("did you mean `%{near}`?")),
+        None => error.hint("a string that starts with `%` is a macro; to have it as text write `\"$'%…'\"`"),
+    }
+}
+
+/// Macro files, each read once per pass.
+#[derive(Default)]
+struct Files(HashMap<String, Tree>);
+
+impl Files {
+    fn read(&mut self, path: &str, tree: &mut Tree) -> Result<&mut Tree> {
+        if !self.0.contains_key(path) {
+            let mut notes = Notes::default();
+            let mut root = load::read_file(path, &mut notes)?;
+            tree.warnings.append(&mut notes.warnings);
+            compat::rename_deprecated(&mut root, &mut tree.warnings);
+            self.0.insert(path.to_owned(), Tree::new(root));
+        }
+        self.0.get_mut(path).ok_or_else(|| err!("cannot find the config file `{path}`"))
+    }
+}

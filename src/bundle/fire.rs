@@ -1,0 +1,85 @@
+//! How python-fire splits a command line into flags and words; the values are read by [`super::literal`].
+//!
+//! Source: `fire/core.py` (`_ParseKeywordArgs`, `_IsFlag`), as called for `monai.bundle.scripts.run`, which takes any
+//! keyword.
+
+use super::literal;
+use super::load::Warning;
+use super::node::Node;
+use crate::err;
+use crate::error::{Kind, Result};
+use indexmap::IndexMap;
+
+/// Parameters of `monai.bundle run`, in order: stray words fill the first that have no flag.
+pub const PARAMETERS: [&str; 8] =
+    ["run_id", "init_id", "final_id", "meta_file", "config_file", "logging_file", "tracking", "args_file"];
+
+/// Flags with their values, in the order of their first occurrence.
+pub fn parse(argv: &[String], warnings: &mut Vec<Warning>) -> Result<IndexMap<String, Node>> {
+    let config = |message: String| err!("{message}").kind(Kind::Config).file("command line");
+    // What follows the last `--` is for fire itself.
+    let end = argv.iter().rposition(|arg| arg == "--").unwrap_or(argv.len());
+    if end + 1 < argv.len() {
+        warnings.push(config(format!("ignored after `--`: {}", argv[end + 1..].join(" "))));
+    }
+    let argv = &argv[..end];
+
+    let mut flags: IndexMap<String, Node> = IndexMap::new();
+    let mut words = Vec::new();
+    let mut at = 0;
+    while at < argv.len() {
+        let argument = &argv[at];
+        at += 1;
+        if !is_flag(argument) {
+            words.push(argument);
+            continue;
+        }
+        let stripped = argument.trim_start_matches('-');
+        if let Some((key, value)) = stripped.split_once('=') {
+            set(&mut flags, key, value, warnings);
+            continue;
+        }
+        match argv.get(at) {
+            Some(value) if !is_flag(value) => {
+                at += 1;
+                set(&mut flags, stripped, value, warnings);
+            }
+            // Nothing follows: a switch.
+            _ => match stripped.strip_prefix("no") {
+                Some(key) if !PARAMETERS.contains(&&*stripped.replace('-', "_")) => set(&mut flags, key, "False", warnings),
+                _ => set(&mut flags, stripped, "True", warnings),
+            },
+        }
+    }
+
+    let mut free = PARAMETERS.iter().filter(|name| !flags.contains_key(**name)).copied().collect::<Vec<_>>().into_iter();
+    let mut placed = Vec::new();
+    for word in words {
+        if word == "-" {
+            return Err(config("a lone `-` separates calls in python-fire; there is only one here".into()));
+        }
+        let Some(name) = free.next() else {
+            return Err(config(format!("`{word}` is one word too many")).hint("an override is written `--id value`"));
+        };
+        placed.push((name.to_owned(), literal::read(word)));
+    }
+    flags.extend(placed);
+    Ok(flags)
+}
+
+fn set(flags: &mut IndexMap<String, Node>, key: &str, value: &str, warnings: &mut Vec<Warning>) {
+    let key = key.replace('-', "_");
+    let node = literal::read(value);
+    // In Python a `#` starts a comment: `a.nii.gz#1` would be cut at it.
+    let lost = value.contains('#') && !node.as_str().is_some_and(|text| text.contains('#')) && !value.contains(['\'', '"']);
+    if lost {
+        let note = err!("`--{key} {value}` is read as {:?}: what follows `#` is a comment to Python", node.to_value());
+        warnings.push(note.kind(Kind::Config).file("command line").hint(format!("quote it twice: --{key} \"'{value}'\"")));
+    }
+    flags.insert(key, node);
+}
+
+/// Starts with a hyphen and is no negative number.
+fn is_flag(argument: &str) -> bool {
+    argument.starts_with("--") || argument.strip_prefix('-').is_some_and(|rest| rest.starts_with(|c: char| c.is_ascii_alphabetic()))
+}

@@ -1,0 +1,130 @@
+//! Ids such as `train::dataset::transform`: splitting, references, relative ids, and the `path::id` of a macro.
+//!
+//! MONAI source: `monai/bundle/reference_resolver.py` and `config_parser.py`. `::` separates levels and `#` is its old
+//! spelling, which is rewritten in every string.
+
+use crate::err;
+use crate::error::{Kind, Result};
+use std::collections::BTreeSet;
+
+pub const SEPARATOR: &str = "::";
+
+/// `#` becomes `::`.
+pub fn normalize(text: &str) -> String {
+    text.replace('#', SEPARATOR)
+}
+
+/// `a`, `b` → `a::b`; under the root it is `b`.
+pub fn join(parent: &str, part: &str) -> String {
+    if parent.is_empty() { part.to_owned() } else { format!("{parent}{SEPARATOR}{part}") }
+}
+
+/// The parent's id and the last part; `""` is the root.
+pub fn split_last(id: &str) -> (&str, &str) {
+    id.rsplit_once(SEPARATOR).unwrap_or(("", id))
+}
+
+/// Is `id` the same as `ancestor`, or below it?
+pub fn is_within(id: &str, ancestor: &str) -> bool {
+    match id.strip_prefix(ancestor) {
+        Some(rest) => rest.is_empty() || ancestor.is_empty() || rest.starts_with(SEPARATOR),
+        None => false,
+    }
+}
+
+/// The id that a whole string refers to: `@a::b`. Anything else around it makes it plain text.
+pub fn whole_reference(text: &str) -> Option<&str> {
+    let id = text.strip_prefix('@')?;
+    (reference_end(id) == id.len()).then_some(id)
+}
+
+/// Where the longest `\w*(::\w*)*` at the start of `text` ends.
+fn reference_end(text: &str) -> usize {
+    let word = |from: usize| text[from..].find(|c: char| !(c.is_alphanumeric() || c == '_')).map_or(text.len(), |at| from + at);
+    let mut end = word(0);
+    while text[end..].starts_with(SEPARATOR) {
+        end = word(end + SEPARATOR.len());
+    }
+    end
+}
+
+/// Make the relative ids in `text` absolute, as seen from the item `id`: after `@` or `%`, one separator stands for the
+/// same level and each further one for a level up. All strings are treated, also those that only look like text.
+pub fn resolve_relative(id: &str, text: &str) -> Result<String> {
+    let mut text = normalize(text);
+    let levels: Vec<&str> = id.split(SEPARATOR).collect();
+    // Longer prefixes first, so that `@::::` is not taken for two of `@::`.
+    for prefix in relative_prefixes(&text).into_iter().rev() {
+        let up = prefix[1..].matches(SEPARATOR).count();
+        let Some(kept) = levels.len().checked_sub(up) else {
+            return Err(err!("the relative id in `{text}` goes {up} levels up, out of the range of the config")
+                .kind(Kind::Config)
+                .hint(format!("`{id}` is {} levels deep", levels.len())));
+        };
+        let mut absolute = prefix[..1].to_owned();
+        for level in &levels[..kept] {
+            absolute.push_str(level);
+            absolute.push_str(SEPARATOR);
+        }
+        text = text.replace(&prefix, &absolute);
+    }
+    Ok(text)
+}
+
+/// All of `[@%]:` followed by one or more `:`.
+fn relative_prefixes(text: &str) -> BTreeSet<String> {
+    let marks = text.match_indices(['@', '%']);
+    let colons = |at: usize| text[at + 1..].bytes().take_while(|b| *b == b':').count();
+    marks.filter(|(at, _)| colons(*at) >= 2).map(|(at, _)| text[at..=at + colons(at)].to_owned()).collect()
+}
+
+/// A macro's text after `%`: the file (empty: this config) and the id in it.
+pub fn split_path(text: &str) -> (String, String) {
+    let text = normalize(text);
+    let ends = text.char_indices().map(|(at, _)| at).chain([text.len()]);
+    let is_end = |at: &usize| super::load::is_config_name(&text[..*at]) && (*at == text.len() || text[*at..].starts_with(SEPARATOR));
+    match ends.filter(is_end).last() {
+        None => (String::new(), text),
+        Some(at) => {
+            let rest = &text[at..];
+            (text[..at].to_owned(), rest.strip_prefix(SEPARATOR).unwrap_or(rest).to_owned())
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_reference_counts_only_as_the_whole_string() {
+        assert_eq!(whole_reference("@a::b::0"), Some("a::b::0"));
+        assert_eq!(whole_reference("@"), Some(""));
+        for text in ["x@y", "@my-key", "@a ", "@x::-1", "a"] {
+            assert_eq!(whole_reference(text), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn relative_ids_go_up_one_level_per_further_separator() {
+        assert_eq!(resolve_relative("B::key", "@##A").unwrap(), "@A");
+        assert_eq!(resolve_relative("B::value2", "%#value1").unwrap(), "%B::value1");
+        assert_eq!(resolve_relative("B::value3::2", "@#1").unwrap(), "@B::value3::1");
+        assert_eq!(resolve_relative("a::b::c", "$@#x + @##y + @###z").unwrap(), "$@a::b::x + @a::y + @z");
+        let error = resolve_relative("a::b", "@###x").unwrap_err();
+        assert_eq!(error.message(), "the relative id in `@::::::x` goes 3 levels up, out of the range of the config");
+    }
+
+    #[test]
+    fn a_macro_may_name_a_file_and_an_id() {
+        for (text, path, id) in [
+            ("net", "", "net"),
+            ("a.json", "a.json", ""),
+            ("dir/a.YAML#net#0", "dir/a.YAML", "net::0"),
+            ("a.yml::b", "a.yml", "b"),
+            ("a.jsonx", "", "a.jsonx"),
+        ] {
+            assert_eq!(split_path(text), (path.to_owned(), id.to_owned()), "{text}");
+        }
+    }
+}

@@ -1,0 +1,53 @@
+//! `metadata.json`: where it is, how it gets into the config as `_meta_`, and what it must hold.
+//!
+//! MONAI source: `BundleWorkflow.__init__`, `ConfigParser.read_meta`, `monai/bundle/properties.py`.
+
+use super::args::RunArgs;
+use super::compat;
+use super::node::{Content, Entries, Node};
+use super::tree::Tree;
+use crate::component::Key;
+use crate::err;
+use crate::error::{Kind, Result};
+use std::path::Path;
+
+/// What MONAI's specification asks of a bundle's metadata.
+pub const REQUIRED: [&str; 10] = [
+    "version",
+    "monai_version",
+    "pytorch_version",
+    "numpy_version",
+    "required_packages_version",
+    "task",
+    "description",
+    "authors",
+    "copyright",
+    "network_data_format",
+];
+
+/// Put the metadata at `_meta_`. A missing file is noted and the run goes on without.
+pub fn read(args: &RunArgs, tree: &mut Tree) -> Result<()> {
+    let beside = args.config_root().join("metadata.json").display().to_string();
+    let files = args.meta_files.clone().unwrap_or_else(|| vec![beside]);
+    if let Some(missing) = files.iter().find(|file| !Path::new(file.as_str()).is_file()) {
+        let note = err!("cannot find the metadata file `{missing}`").kind(Kind::Config).file(missing);
+        tree.warnings.push(note.hint("a bundle has it beside its config files; the run goes on without"));
+        return Ok(());
+    }
+    let mut meta = Tree::new(Node::dict(Entries::new(), super::node::Origin::new(&files[0], 1)));
+    for file in &files {
+        meta.merge_file(file, args)?;
+    }
+    tree.warnings.append(&mut meta.warnings);
+    tree.errors.append(&mut meta.errors);
+    compat::rename_deprecated(&mut meta.root, &mut tree.warnings);
+    if let Content::Dict(entries) = &meta.root.content {
+        let missing: Vec<&str> = REQUIRED.iter().filter(|key| !entries.contains_key(&Key::str(key))).copied().collect();
+        if !missing.is_empty() {
+            let note = err!("the metadata lacks {}", missing.join(", ")).kind(Kind::Config).file(&files[0]);
+            tree.warnings.push(note.hint("MONAI's bundle specification requires these"));
+        }
+    }
+    tree.root.insert("_meta_", meta.root);
+    Ok(())
+}

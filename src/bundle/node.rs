@@ -1,0 +1,176 @@
+//! What a config file says, before anything is built: nested dicts and lists that know where they were written.
+
+use crate::component::{Key, Value};
+use indexmap::IndexMap;
+use std::fmt;
+use std::sync::Arc;
+
+/// A config's dict, in the order of the file.
+pub type Entries = IndexMap<Key, Node>;
+
+/// One item of a config, with the place it came from.
+#[derive(Clone)]
+pub struct Node {
+    pub content: Content,
+    pub origin: Origin,
+}
+
+#[derive(Clone)]
+pub enum Content {
+    /// Anything that MONAI does not look into: scalars, and tuples or sets from the command line.
+    Leaf(Value),
+    List(Vec<Node>),
+    Dict(Entries),
+}
+
+/// A file and line; line 0 stands for "no line", as on the command line.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Origin {
+    pub file: Arc<str>,
+    pub line: u32,
+}
+
+impl Origin {
+    pub fn new(file: &str, line: u32) -> Origin {
+        Origin { file: file.into(), line }
+    }
+    /// The command line's own.
+    pub fn command_line() -> Origin {
+        Origin::new("command line", 0)
+    }
+    /// `configs/train.json:12`.
+    pub fn text(&self) -> String {
+        if self.line == 0 { self.file.to_string() } else { format!("{}:{}", self.file, self.line) }
+    }
+}
+
+impl Node {
+    pub fn new(content: Content, origin: Origin) -> Node {
+        Node { content, origin }
+    }
+    pub fn leaf(value: Value, origin: Origin) -> Node {
+        Node::new(Content::Leaf(value), origin)
+    }
+    pub fn dict(entries: Entries, origin: Origin) -> Node {
+        Node::new(Content::Dict(entries), origin)
+    }
+    pub fn as_str(&self) -> Option<&str> {
+        match &self.content {
+            Content::Leaf(Value::Str(text)) => Some(text),
+            _ => None,
+        }
+    }
+    pub fn as_dict(&self) -> Option<&Entries> {
+        match &self.content {
+            Content::Dict(entries) => Some(entries),
+            _ => None,
+        }
+    }
+    pub fn is_container(&self) -> bool {
+        !matches!(self.content, Content::Leaf(_))
+    }
+    pub fn is_none(&self) -> bool {
+        matches!(self.content, Content::Leaf(Value::None))
+    }
+    /// A dict with `_target_`.
+    pub fn is_component(&self) -> bool {
+        self.as_dict().is_some_and(|entries| entries.contains_key(&Key::str("_target_")))
+    }
+    /// The text after `$`, if this is an expression.
+    pub fn expression(&self) -> Option<&str> {
+        self.as_str()?.strip_prefix('$')
+    }
+    /// A dict's entry under a string key.
+    pub fn get(&self, key: &str) -> Option<&Node> {
+        self.as_dict()?.get(&Key::str(key))
+    }
+    /// Children with the text that stands for them in an id.
+    pub fn children(&self) -> Vec<(String, &Node)> {
+        match &self.content {
+            Content::Leaf(_) => vec![],
+            Content::List(items) => items.iter().enumerate().map(|(at, node)| (at.to_string(), node)).collect(),
+            Content::Dict(entries) => entries.iter().map(|(key, node)| (key_text(key), node)).collect(),
+        }
+    }
+    /// The child that one part of an id names: `0` in a list, a key in a dict.
+    pub fn child(&self, part: &str) -> Option<&Node> {
+        match &self.content {
+            Content::Leaf(_) => None,
+            Content::List(items) => items.get(index(part)?),
+            Content::Dict(entries) => {
+                entries.get(&Key::str(part)).or_else(|| entries.iter().find(|(key, _)| names(key, part)).map(|(_, node)| node))
+            }
+        }
+    }
+    pub fn child_mut(&mut self, part: &str) -> Option<&mut Node> {
+        match &mut self.content {
+            Content::Leaf(_) => None,
+            Content::List(items) => items.get_mut(index(part)?),
+            Content::Dict(entries) => {
+                if entries.contains_key(&Key::str(part)) {
+                    return entries.get_mut(&Key::str(part));
+                }
+                entries.iter_mut().find(|(key, _)| names(key, part)).map(|(_, node)| node)
+            }
+        }
+    }
+    /// "dict", "list", "int": for messages.
+    pub fn type_name(&self) -> String {
+        match &self.content {
+            Content::Leaf(value) => value.type_name(),
+            Content::List(_) => "list".into(),
+            Content::Dict(_) => "dict".into(),
+        }
+    }
+    /// The plain value, nothing resolved.
+    pub fn to_value(&self) -> Value {
+        match &self.content {
+            Content::Leaf(value) => value.clone(),
+            Content::List(items) => Value::list(items.iter().map(Node::to_value)),
+            Content::Dict(entries) => {
+                Value::Dict(crate::component::Dict::new(entries.iter().map(|(key, node)| (key.clone(), node.to_value()))))
+            }
+        }
+    }
+    /// How many levels of containers there are below this one, itself included.
+    pub fn depth(&self) -> usize {
+        match &self.content {
+            Content::Leaf(_) => 0,
+            Content::List(items) => 1 + items.iter().map(Node::depth).max().unwrap_or(0),
+            Content::Dict(entries) => 1 + entries.values().map(Node::depth).max().unwrap_or(0),
+        }
+    }
+    /// How many nodes there are.
+    pub fn count(&self) -> usize {
+        1 + match &self.content {
+            Content::Leaf(_) => 0,
+            Content::List(items) => items.iter().map(Node::count).sum(),
+            Content::Dict(entries) => entries.values().map(Node::count).sum(),
+        }
+    }
+}
+
+/// As Python would print the value.
+impl fmt::Debug for Node {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:?}", self.to_value())
+    }
+}
+
+/// The text of a key in an id.
+pub fn key_text(key: &Key) -> String {
+    match key.as_str() {
+        Some(text) => text.to_owned(),
+        None => key.to_value().to_string(),
+    }
+}
+
+fn names(key: &Key, part: &str) -> bool {
+    key.as_str().is_none() && key_text(key) == part
+}
+
+/// `12`, but not `012` or `+12`: ids are compared as text.
+fn index(part: &str) -> Option<usize> {
+    let at: usize = part.parse().ok()?;
+    (at.to_string() == part).then_some(at)
+}

@@ -1,0 +1,343 @@
+//! What a run would do, found out without doing any of it: every expression is parsed, every name looked up, every
+//! reference followed, and all problems are told at once.
+//!
+//! A problem counts where the run gets; the same in a part that nothing reaches is [`Plan::dormant`].
+
+use super::args::{Rules, RunArgs};
+use super::check::{self, Findings};
+use super::expr::{self, Parsed};
+use super::load::Warning;
+use super::node::{Content, Node};
+use super::tree::{Tree, walk};
+use super::{compat, id, tracking};
+use crate::component::Table;
+use crate::err;
+use crate::error::{Error, Kind, Result};
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::sync::Arc;
+
+/// References on references on …: Python's own stack ends at about this depth too.
+pub const MAX_CHAIN: usize = 300;
+
+/// Where a run starts.
+#[derive(Debug, Clone)]
+pub struct Roots {
+    pub initialize: String,
+    pub run: String,
+    pub finalize: String,
+}
+
+impl Default for Roots {
+    fn default() -> Self {
+        Roots { initialize: "initialize".into(), run: "run".into(), finalize: "finalize".into() }
+    }
+}
+
+/// A function or component that acts outside the process, and the item that calls it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct EffectUse {
+    pub name: String,
+    pub file: String,
+    pub id: String,
+}
+
+pub struct Plan {
+    pub tree: Tree,
+    pub table: &'static Table,
+    pub roots: Roots,
+    pub rules: Rules,
+    /// Names bound by import statements anywhere in the config.
+    pub imports: Arc<BTreeMap<String, String>>,
+    expressions: HashMap<String, Arc<Parsed>>,
+    /// Ids of import statements.
+    import_ids: Vec<String>,
+    reached: HashSet<String>,
+    problems: Vec<Error>,
+    warnings: Vec<Warning>,
+    dormant: Vec<Error>,
+    unread: Vec<Error>,
+    notes: Vec<Warning>,
+    effects: Vec<EffectUse>,
+}
+
+impl Plan {
+    /// From arguments to plan: load, override, add tracking, expand twice as MONAI's `run` does, and check.
+    pub fn prepare(args: &RunArgs, table: &'static Table) -> Result<Plan> {
+        let mut tree = Tree::load(args)?.with(&args.overrides);
+        if let Some(settings) = &args.tracking {
+            tracking::patch(&mut tree, settings, args)?;
+        }
+        let roots = Roots { initialize: id::normalize(&args.init_id), run: id::normalize(&args.run_id), finalize: id::normalize(&args.final_id) };
+        let mut plan = Plan::new(tree.expand().expand(), table, roots, args.rules);
+        let missing = compat::check_run_ids(args, &plan.tree);
+        plan.problems.extend(missing);
+        Ok(plan)
+    }
+
+    /// Check an expanded tree.
+    pub fn new(tree: Tree, table: &'static Table, roots: Roots, rules: Rules) -> Plan {
+        let (problems, warnings) = (tree.errors.clone(), tree.warnings.clone());
+        let mut plan = Plan {
+            tree,
+            table,
+            roots,
+            rules,
+            imports: Arc::default(),
+            expressions: HashMap::new(),
+            import_ids: vec![],
+            reached: HashSet::new(),
+            problems,
+            warnings,
+            dormant: vec![],
+            unread: vec![],
+            notes: vec![],
+            effects: vec![],
+        };
+        let syntax = plan.parse_expressions();
+        let (cycles, dormant_cycles) = plan.follow_references();
+        plan.problems.extend(cycles);
+        plan.dormant.extend(dormant_cycles);
+        plan.check_items(syntax);
+        plan.unread = compat::unread_overrides(&plan.tree, &plan.reached);
+        plan.notes = compat::dead_keys(&plan.tree, &plan.reached);
+        let leftover = compat::leftover_macros(&plan.tree);
+        plan.warnings.extend(leftover);
+        plan
+    }
+
+    /// Everything that would make the run fail or mean something else.
+    pub fn problems(&self) -> &[Error] {
+        &self.problems
+    }
+    pub fn warnings(&self) -> &[Warning] {
+        &self.warnings
+    }
+    /// Mistakes in parts that this run does not use.
+    pub fn dormant(&self) -> &[Error] {
+        &self.dormant
+    }
+    /// Overrides that nothing reads: a warning for a run, a problem for `verify`.
+    pub fn unread_overrides(&self) -> &[Error] {
+        &self.unread
+    }
+    /// What `verify` remarks besides, such as keys without effect.
+    pub fn notes(&self) -> &[Warning] {
+        &self.notes
+    }
+    /// What a run would call that acts outside the process, in the order of the config.
+    pub fn effects(&self) -> &[EffectUse] {
+        &self.effects
+    }
+    /// Every id that a run reads.
+    pub fn reached(&self) -> &HashSet<String> {
+        &self.reached
+    }
+    pub fn expression(&self, id: &str) -> Option<&Arc<Parsed>> {
+        self.expressions.get(id)
+    }
+
+    /// The items of a section (`initialize`, `run`, `finalize`, or any id): a list's entries, or the item itself.
+    pub fn section(&self, section: &str) -> Vec<String> {
+        match self.tree.get(section) {
+            None => vec![],
+            Some(Node { content: Content::List(items), .. }) => {
+                (0..items.len()).map(|at| id::join(section, &at.to_string())).collect()
+            }
+            Some(_) => vec![section.to_owned()],
+        }
+    }
+
+    /// Parse all expressions and collect what they import; syntax errors by id.
+    fn parse_expressions(&mut self) -> HashMap<String, Error> {
+        let mut errors = HashMap::new();
+        let mut imports = BTreeMap::new();
+        let mut order = Vec::new();
+        // MONAI adds items children first, and a later import of the same name wins.
+        post_order(&self.tree.root, "", &mut |id, node| {
+            let Some(text) = node.expression() else { return };
+            match expr::parse(&id::normalize(text)) {
+                Ok(parsed) => {
+                    self.expressions.insert(id.to_owned(), Arc::new(parsed));
+                    order.push((id.to_owned(), node.origin.text()));
+                }
+                Err(error) => {
+                    errors.insert(id.to_owned(), error.kind(Kind::Config).at(Some(&node.origin.text()), id));
+                }
+            }
+        });
+        for (id, place) in order {
+            let Some(bound) = self.expressions.get(&id).and_then(|parsed| parsed.imports()) else { continue };
+            if let Some(first) = bound.first() {
+                imports.insert(first.name.clone(), first.path.clone());
+            }
+            if bound.len() > 1 {
+                let note = err!("only the first name of this import is bound").kind(Kind::Config).at(Some(&place), &id);
+                self.warnings.push(note.hint("write one import statement for each"));
+            }
+            self.import_ids.push(id);
+        }
+        self.imports = Arc::new(imports);
+        errors
+    }
+
+    /// The ids that the string `text` at `id` refers to, with the place in an expression.
+    fn references(&self, id: &str, text: &str) -> Vec<(String, usize)> {
+        match self.expressions.get(id) {
+            Some(parsed) => parsed.references().iter().map(|reference| (reference.id.clone(), reference.offset)).collect(),
+            None => id::whole_reference(text).map(|id| (id.to_owned(), 0)).into_iter().collect(),
+        }
+    }
+
+    /// What has to be resolved before the item `id`, in MONAI's order: depth first, as written.
+    fn dependencies(&self, id: &str, node: &Node, out: &mut Vec<String>) {
+        if let Some(text) = node.as_str() {
+            out.extend(self.references(id, text).into_iter().map(|(id, _)| id));
+        }
+        for (part, child) in node.children() {
+            let sub = id::join(id, &part);
+            if child.is_component() || child.expression().is_some() {
+                out.push(sub);
+            } else {
+                self.dependencies(&sub, child, out);
+            }
+        }
+    }
+
+    /// Find what the run reaches, and cycles: those on its way and those elsewhere.
+    fn follow_references(&mut self) -> (Vec<Error>, Vec<Error>) {
+        let mut walker = Walker::default();
+        let sections = [&self.roots.initialize, &self.roots.run, &self.roots.finalize];
+        let starts = sections.into_iter().flat_map(|section| self.section(section)).chain(self.import_ids.clone());
+        for start in starts {
+            walker.visit(self, start);
+        }
+        let cycles = std::mem::take(&mut walker.errors);
+        let reached: Vec<String> = walker.done.keys().cloned().collect();
+        let mut all = Vec::new();
+        walk(&self.tree.root, "", &mut |id, node| {
+            if node.as_str().is_some() || node.is_component() {
+                all.push(id.to_owned());
+            }
+        });
+        for id in all {
+            walker.visit(self, id);
+        }
+        for id in reached {
+            if let Some(node) = self.tree.get(&id) {
+                walk(node, &id, &mut |id, _| {
+                    self.reached.insert(id.to_owned());
+                });
+            }
+        }
+        (cycles, walker.errors)
+    }
+
+    /// Check every item; `syntax` holds the expressions that do not parse.
+    fn check_items(&mut self, mut syntax: HashMap<String, Error>) {
+        let mut found: Vec<(String, Findings)> = Vec::new();
+        let plan: &Plan = self;
+        walk(&plan.tree.root, "", &mut |id, node| {
+            let mut findings = Findings::default();
+            if let Some(error) = syntax.remove(id) {
+                findings.errors.push(error);
+            } else if let Some(parsed) = plan.expressions.get(id) {
+                findings = check::expression(plan, id, node, parsed);
+            } else if node.is_component() {
+                findings = check::component(plan, id, node);
+            }
+            plan.check_references(id, node, &mut findings);
+            found.push((id.to_owned(), findings));
+        });
+        for (id, findings) in found {
+            if !self.reached.contains(&id) {
+                self.dormant.extend(findings.errors);
+                continue;
+            }
+            self.problems.extend(findings.errors);
+            self.warnings.extend(findings.warnings);
+            for name in findings.effects {
+                self.effects.push(EffectUse { name, file: self.tree.place(&id), id: id.clone() });
+            }
+        }
+    }
+
+    fn check_references(&self, id: &str, node: &Node, findings: &mut Findings) {
+        let Some(text) = node.as_str() else { return };
+        for (target, offset) in self.references(id, text) {
+            let broken = self.tree.broken.iter().any(|broken| id::is_within(&target, broken));
+            if broken || self.tree.get(&target).is_some() {
+                continue;
+            }
+            let mut error = check::missing_reference(self, &target).at(Some(&node.origin.text()), id);
+            if let Some(parsed) = self.expressions.get(id) {
+                error = error.place(parsed.text(), offset);
+            }
+            match self.rules.allow_missing_reference {
+                true => findings.warnings.push(error),
+                false => findings.errors.push(error),
+            }
+        }
+    }
+}
+
+fn post_order(node: &Node, id: &str, visit: &mut dyn FnMut(&str, &Node)) {
+    for (part, child) in node.children() {
+        post_order(child, &id::join(id, &part), visit);
+    }
+    visit(id, node);
+}
+
+/// Depth-first over references, without recursion.
+#[derive(Default)]
+struct Walker {
+    /// True once everything below is done.
+    done: HashMap<String, bool>,
+    errors: Vec<Error>,
+}
+
+struct Step {
+    id: String,
+    dependencies: std::vec::IntoIter<String>,
+}
+
+impl Walker {
+    fn visit(&mut self, plan: &Plan, start: String) {
+        let mut stack: Vec<Step> = Vec::new();
+        self.enter(plan, start, &mut stack);
+        while let Some(step) = stack.last_mut() {
+            match step.dependencies.next() {
+                None => {
+                    self.done.insert(step.id.clone(), true);
+                    stack.pop();
+                }
+                Some(next) => self.enter(plan, next, &mut stack),
+            }
+        }
+    }
+
+    fn enter(&mut self, plan: &Plan, id: String, stack: &mut Vec<Step>) {
+        match self.done.get(&id) {
+            Some(true) => return,
+            Some(false) => {
+                let from = stack.iter().position(|step| step.id == id).unwrap_or(0);
+                let path: Vec<&str> = stack[from..].iter().map(|step| step.id.as_str()).chain([id.as_str()]).collect();
+                let last = path.len().checked_sub(2).map_or(id.as_str(), |at| path[at]);
+                let error = err!("circular references: {}", path.join(" → ")).kind(Kind::Config);
+                let inside = path.len() == 2 && path[0] == path[1];
+                let error = error.at(Some(&plan.tree.place(last)), last);
+                self.errors.push(if inside { error.hint("an item cannot refer to itself or to what it is in") } else { error });
+                return;
+            }
+            None => {}
+        }
+        let Some(node) = plan.tree.get(&id) else { return };
+        if stack.len() == MAX_CHAIN {
+            let error = err!("references follow one another more than {MAX_CHAIN} deep").kind(Kind::Config);
+            self.errors.push(error.at(Some(&node.origin.text()), &id));
+        }
+        self.done.insert(id.clone(), false);
+        let mut dependencies = Vec::new();
+        plan.dependencies(&id, node, &mut dependencies);
+        stack.push(Step { id, dependencies: dependencies.into_iter() });
+    }
+}

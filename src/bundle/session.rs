@@ -1,0 +1,215 @@
+//! A run's objects: built when they are first asked for, remembered by id, in MONAI's order.
+//!
+//! MONAI source: `ReferenceResolver._resolve_one_item` and `ConfigComponent.instantiate`. Each id resolves once and all
+//! references to it share one value; an item of plain dicts and lists is copied wherever it is part of another one, but
+//! the components and expressions inside are shared.
+
+use super::check::{self, RESERVED};
+use super::expr::{self, Env};
+use super::load::Warning;
+use super::names;
+use super::node::{Content, Node, key_text};
+use super::partial::Partial;
+use super::plan::{MAX_CHAIN, Plan};
+use super::id;
+use crate::component::{Args, Call, Dict, Surroundings, Value};
+use crate::err;
+use crate::error::{Kind, Result};
+use parking_lot::Mutex;
+use std::collections::HashMap;
+use std::sync::Arc;
+
+pub struct Session {
+    plan: Plan,
+    surroundings: Option<Surroundings>,
+    resolved: Mutex<HashMap<String, Value>>,
+    warnings: Mutex<Vec<Warning>>,
+}
+
+/// Ids that wait for what is being resolved.
+type Waiting = Vec<String>;
+
+impl Session {
+    /// `surroundings` is handed through to whatever an expression calls.
+    pub fn new(plan: Plan, surroundings: Option<Surroundings>) -> Session {
+        Session { plan, surroundings, resolved: Mutex::default(), warnings: Mutex::default() }
+    }
+    pub fn plan(&self) -> &Plan {
+        &self.plan
+    }
+    /// What was noticed while building, taken away.
+    pub fn take_warnings(&self) -> Vec<Warning> {
+        std::mem::take(&mut self.warnings.lock())
+    }
+
+    /// The value of an item; `""` is the whole config.
+    pub fn get(&self, id: &str) -> Result<Value> {
+        let id = id::normalize(id.trim());
+        if self.plan.tree.get(&id).is_none() {
+            return Err(check::missing_reference(&self.plan, &id));
+        }
+        self.resolve(&id, &mut vec![])
+    }
+
+    /// Run a section's items in order; their values are not kept. Only a missing `run` is an error.
+    pub fn run_section(&self, section: &str) -> Result<Vec<Value>> {
+        let section = id::normalize(section);
+        if section == self.plan.roots.run && self.plan.tree.get(&section).is_none() {
+            return Err(err!("the config has no `{section}` to run").kind(Kind::Config));
+        }
+        let mut values = Vec::new();
+        for item in self.plan.section(&section) {
+            values.push(self.resolve(&item, &mut vec![])?);
+            self.resolved.lock().remove(&item);
+        }
+        Ok(values)
+    }
+
+    fn call(&self) -> Call {
+        let mut call = Call::default();
+        call.surroundings.clone_from(&self.surroundings);
+        call
+    }
+
+    fn resolve(&self, id: &str, waiting: &mut Waiting) -> Result<Value> {
+        if let Some(value) = self.resolved.lock().get(id) {
+            return Ok(value.clone());
+        }
+        let Some(node) = self.plan.tree.get(id) else {
+            return Err(check::missing_reference(&self.plan, id));
+        };
+        let place = node.origin.text();
+        if waiting.iter().any(|other| other == id) {
+            let path = waiting.join(" → ");
+            return Err(err!("circular references: {path} → {id}").kind(Kind::Config).at(Some(&place), id));
+        }
+        if waiting.len() >= MAX_CHAIN {
+            let error = err!("references follow one another more than {MAX_CHAIN} deep");
+            return Err(error.kind(Kind::Config).at(Some(&place), id));
+        }
+        waiting.push(id.to_owned());
+        let value = if node.is_component() {
+            self.component(id, node, waiting).map_err(|e| e.at(Some(&place), id))
+        } else if node.expression().is_some() {
+            self.expression(id, waiting).map_err(|e| e.at(Some(&place), id))
+        } else {
+            self.plain(id, node, waiting)
+        };
+        waiting.pop();
+        let value = value?;
+        self.resolved.lock().insert(id.to_owned(), value.clone());
+        Ok(value)
+    }
+
+    /// A part of a dict, list or component; `None` if it is a component that gives nothing and is left out.
+    fn part(&self, id: &str, node: &Node, waiting: &mut Waiting) -> Result<Option<Value>> {
+        if node.is_component() {
+            return Ok(Some(self.resolve(id, waiting)?).filter(|value| !value.is_none()));
+        }
+        match node.expression() {
+            Some(_) => self.resolve(id, waiting).map(Some),
+            None => self.plain(id, node, waiting).map(Some),
+        }
+    }
+
+    fn plain(&self, id: &str, node: &Node, waiting: &mut Waiting) -> Result<Value> {
+        match &node.content {
+            Content::Leaf(Value::Str(text)) => self.text(id, text, node, waiting),
+            Content::Leaf(value) => Ok(value.clone()),
+            Content::List(items) => {
+                let mut values = Vec::with_capacity(items.len());
+                for (at, item) in items.iter().enumerate() {
+                    values.extend(self.part(&id::join(id, &at.to_string()), item, waiting)?);
+                }
+                Ok(Value::list(values))
+            }
+            Content::Dict(entries) => {
+                let mut values = Vec::with_capacity(entries.len());
+                for (key, item) in entries {
+                    if let Some(value) = self.part(&id::join(id, &key_text(key)), item, waiting)? {
+                        values.push((key.clone(), value));
+                    }
+                }
+                Ok(Value::Dict(Dict::new(values)))
+            }
+        }
+    }
+
+    /// A reference, or text with `#` rewritten.
+    fn text(&self, id: &str, text: &str, node: &Node, waiting: &mut Waiting) -> Result<Value> {
+        let text = id::normalize(text);
+        let Some(target) = id::whole_reference(&text) else { return Ok(Value::from(text)) };
+        if self.plan.tree.get(target).is_some() {
+            return self.resolve(target, waiting);
+        }
+        let error = check::missing_reference(&self.plan, target).at(Some(&node.origin.text()), id);
+        if !self.plan.rules.allow_missing_reference {
+            return Err(error);
+        }
+        self.warnings.lock().push(error);
+        Ok(Value::from(text))
+    }
+
+    fn expression(&self, id: &str, waiting: &mut Waiting) -> Result<Value> {
+        let Some(parsed) = self.plan.expression(id) else {
+            // It did not parse; say so again.
+            let text = self.plan.tree.get(id).and_then(Node::expression).unwrap_or_default();
+            return Err(match expr::parse(&id::normalize(text)) {
+                Err(error) => error.kind(Kind::Config),
+                Ok(_) => err!("the expression `${text}` was not prepared"),
+            });
+        };
+        let mut references = HashMap::new();
+        for reference in parsed.references() {
+            if self.plan.tree.get(&reference.id).is_none() {
+                return Err(check::missing_reference(&self.plan, &reference.id).place(parsed.text(), reference.offset));
+            }
+            references.insert(reference.id.clone(), self.resolve(&reference.id, waiting)?);
+        }
+        let env = Env { references, imports: self.plan.imports.clone(), table: self.plan.table };
+        expr::eval(parsed, &Arc::new(env), &mut self.call())
+    }
+
+    fn component(&self, id: &str, node: &Node, waiting: &mut Waiting) -> Result<Value> {
+        let Some(entries) = node.as_dict() else { return Ok(Value::None) };
+        // All entries resolve in the order they are written, also those of a disabled component.
+        let mut named = Vec::new();
+        let (mut target, mut disabled, mut mode) = (None, false, None);
+        for (key, item) in entries {
+            let name = key_text(key);
+            let Some(value) = self.part(&id::join(id, &name), item, waiting)? else { continue };
+            match name.as_str() {
+                "_target_" => target = Some(value),
+                "_disabled_" => disabled = check::is_disabled(&value),
+                "_mode_" => mode = Some(value),
+                name if RESERVED.contains(&name) => {}
+                "_debug_" if value.truthy() => {
+                    return Err(err!("`_debug_` starts Python's debugger, which is not here").kind(Kind::Unsupported));
+                }
+                "_debug_" => {}
+                _ => named.push((Arc::from(name), value)),
+            }
+        }
+        if disabled {
+            return Ok(Value::None);
+        }
+        let callable = match target {
+            Some(Value::Str(name)) => {
+                names::target(self.plan.table, &name).ok_or_else(|| names::unknown_target(self.plan.table, &name))?
+            }
+            None | Some(Value::None) => return Err(err!("`_target_` is None, expected a name or a callable").kind(Kind::Config)),
+            Some(value) => value,
+        };
+        let partial = mode.as_ref().map_or(Ok(false), check::check_mode)?;
+        if !callable.callable() {
+            let note = err!("`_target_` is {callable:?}, which cannot be called and is taken as it is").kind(Kind::Config);
+            self.warnings.lock().push(note.at(Some(&node.origin.text()), id));
+            return Ok(callable);
+        }
+        match partial {
+            true if named.is_empty() => Ok(callable),
+            true => Ok(Value::object(Partial { callable, named })),
+            false => callable.call(Args::named(named), &mut self.call()),
+        }
+    }
+}

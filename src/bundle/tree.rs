@@ -1,0 +1,229 @@
+//! All config files as one tree: merged in order, with the metadata, then changed by overrides.
+//!
+//! MONAI source: `ConfigParser.load_config_files`, `read_meta`, `__setitem__`. What is wrong with single items is
+//! collected, so that one look shows every problem; only a file that cannot be read stops at once.
+
+use super::args::RunArgs;
+use super::load::{self, Notes, Warning};
+use super::merge::{extend, nothing_to_merge, top_key};
+use super::node::{Content, Entries, Node, Origin};
+use super::{compat, id, metadata};
+use crate::component::Key;
+use crate::err;
+use crate::error::{Error, Kind, Result, did_you_mean};
+use std::collections::BTreeSet;
+
+/// The merged config and what was noticed on the way.
+#[derive(Debug, Clone)]
+pub struct Tree {
+    pub root: Node,
+    pub warnings: Vec<Warning>,
+    pub errors: Vec<Error>,
+    /// Normalised ids of overrides, with the spelling of the user.
+    pub overrides: Vec<(String, String)>,
+    /// Ids that a macro copied.
+    pub macro_reads: BTreeSet<String>,
+    /// Ids whose content could not be made; nothing more is reported about them.
+    pub broken: BTreeSet<String>,
+}
+
+impl Tree {
+    /// A tree of one dict, such as a macro's file.
+    pub fn new(root: Node) -> Tree {
+        Tree { root, warnings: vec![], errors: vec![], overrides: vec![], macro_reads: BTreeSet::new(), broken: BTreeSet::new() }
+    }
+
+    /// Read and merge the config files and the metadata.
+    pub fn load(args: &RunArgs) -> Result<Tree> {
+        let origin = Origin::new(args.config_files.first().map_or("", String::as_str), 0);
+        let mut tree = Tree::new(Node::dict(Entries::new(), origin.clone()));
+        tree.root.insert("_meta_", Node::dict(Entries::new(), origin));
+        tree.warnings = args.warnings.clone();
+        tree.check_folders(args);
+        for file in &args.config_files {
+            tree.merge_file(file, args)?;
+        }
+        compat::rename_deprecated(&mut tree.root, &mut tree.warnings);
+        metadata::read(args, &mut tree)?;
+        Ok(tree)
+    }
+
+    fn check_folders(&mut self, args: &RunArgs) {
+        let root = args.config_root();
+        if let Some(other) = args.config_files.iter().find(|file| std::path::Path::new(file).parent() != Some(root)) {
+            let note = err!("not all config files are in `{}`, where metadata.json and logging.conf are looked for", root.display());
+            self.warnings.push(note.kind(Kind::Config).file(other));
+        }
+    }
+
+    /// Merge one file's keys in order: `a#b` sets a nested item, `+a` merges.
+    pub fn merge_file(&mut self, file: &str, args: &RunArgs) -> Result<()> {
+        let mut notes = Notes { fail_on_duplicate: args.rules.fail_on_duplicate, ..Notes::default() };
+        let node = load::read_file(file, &mut notes)?;
+        self.warnings.append(&mut notes.warnings);
+        let found = node.type_name();
+        let Content::Dict(entries) = node.content else {
+            return Err(err!("expected a dict at the top of a config file, found {found}").kind(Kind::Config).file(file));
+        };
+        for (key, node) in entries {
+            let done = top_key(&key, &node).and_then(|key| self.merge_key(&key, node));
+            if let Err(error) = done {
+                self.errors.push(error);
+            }
+        }
+        Ok(())
+    }
+
+    fn merge_key(&mut self, key: &str, node: Node) -> Result<()> {
+        let Some(target) = key.strip_prefix('+') else { return self.set(key, node) };
+        let target = id::normalize(target);
+        match self.get_mut(&target) {
+            Some(old) => extend(old, node, &target),
+            None => {
+                self.warnings.push(nothing_to_merge(&target, &node));
+                self.set(&target, node)
+            }
+        }
+    }
+
+    /// Apply overrides in order.
+    pub fn with(mut self, overrides: &[(String, Node)]) -> Tree {
+        for (spelled, node) in overrides {
+            let target = id::normalize(spelled);
+            compat::check_override(&mut self, spelled, &target, node);
+            self.overrides.push((target.clone(), spelled.clone()));
+            if let Err(error) = self.set(&target, node.clone()) {
+                self.broken.insert(target);
+                self.errors.push(error.context(format!("override `{spelled}`")));
+            }
+        }
+        self
+    }
+
+    /// The item of an id, counting from the front only; `""` is the root.
+    pub fn get(&self, id: &str) -> Option<&Node> {
+        if id.is_empty() {
+            return Some(&self.root);
+        }
+        id.split(id::SEPARATOR).try_fold(&self.root, |node, part| node.child(part))
+    }
+
+    /// The item of an id as MONAI's `parser[id]` finds it: blanks around a part do not count, and a negative number
+    /// counts from a list's end.
+    pub fn get_mut(&mut self, id: &str) -> Option<&mut Node> {
+        let parts: Vec<String> = if id.is_empty() { vec![] } else { id.split(id::SEPARATOR).map(str::to_owned).collect() };
+        parts.iter().try_fold(&mut self.root, |node, part| {
+            let part = from_front(node, part.trim());
+            node.child_mut(&part)
+        })
+    }
+
+    /// Set an item whose parent exists; in a list the place must exist as well.
+    pub fn set(&mut self, id: &str, node: Node) -> Result<()> {
+        let id = id::normalize(id);
+        let place = node.origin.text();
+        if id.is_empty() {
+            self.root = node;
+            return Ok(());
+        }
+        let (parent_id, last) = id::split_last(&id);
+        let Some(parent) = self.get_mut(parent_id) else {
+            let error = err!("there is no `{parent_id}` to set `{last}` in").kind(Kind::Config).at(Some(&place), &id);
+            return Err(match self.nearest(parent_id) {
+                Some(near) => error.hint(format!("did you mean `{}`?", id::join(&near, last))),
+                None => error,
+            });
+        };
+        let part = from_front(parent, last);
+        let parent_type = parent.type_name();
+        match &mut parent.content {
+            Content::Dict(entries) => {
+                entries.insert(Key::str(last), node);
+                Ok(())
+            }
+            Content::List(items) => {
+                let count = items.len();
+                let slot = part.parse::<usize>().ok().and_then(|at| items.get_mut(at));
+                *slot.ok_or_else(|| {
+                    let error = err!("`{parent_id}` is a list of {count} items, there is no `{last}` in it");
+                    error.kind(Kind::Config).at(Some(&place), &id).hint("only an existing item of a list can be set")
+                })? = node;
+                Ok(())
+            }
+            Content::Leaf(_) => {
+                let error = err!("`{parent_id}` is {parent_type}, not a dict or list, so `{last}` cannot be set in it");
+                Err(error.kind(Kind::Config).at(Some(&place), &id))
+            }
+        }
+    }
+
+    /// An existing id near to a missing one: a similar name at the same place, or the same name elsewhere.
+    pub fn nearest(&self, missing: &str) -> Option<String> {
+        let mut node = &self.root;
+        let mut known = String::new();
+        for part in missing.split(id::SEPARATOR) {
+            match node.child(part) {
+                Some(child) => {
+                    node = child;
+                    known = id::join(&known, part);
+                }
+                None => {
+                    let names: Vec<String> = node.children().into_iter().map(|(name, _)| name).collect();
+                    let rest = &missing[known.len()..].trim_start_matches(':').len();
+                    if let Some(near) = did_you_mean(part, names.iter().map(String::as_str)) {
+                        let tail = &missing[missing.len() - rest + part.len()..];
+                        let whole = id::join(&known, near) + tail;
+                        return Some(if self.get(&whole).is_some() { whole } else { id::join(&known, near) });
+                    }
+                    break;
+                }
+            }
+        }
+        let last = id::split_last(missing).1;
+        let mut found = None;
+        walk(&self.root, "", &mut |id, _| {
+            if found.is_none() && !id.is_empty() && id::split_last(id).1 == last && last.parse::<usize>().is_err() {
+                found = Some(id.to_owned());
+            }
+        });
+        found
+    }
+
+    /// File and line of the nearest item that exists on the way to `id`.
+    pub fn place(&self, id: &str) -> String {
+        let mut node = &self.root;
+        for part in id.split(id::SEPARATOR) {
+            match node.child(part) {
+                Some(child) => node = child,
+                None => break,
+            }
+        }
+        node.origin.text()
+    }
+}
+
+impl Node {
+    /// Set a dict's entry; nothing else has any.
+    pub fn insert(&mut self, key: &str, node: Node) {
+        if let Content::Dict(entries) = &mut self.content {
+            entries.insert(Key::str(key), node);
+        }
+    }
+}
+
+/// A list's `-1` as the number from the front.
+fn from_front(node: &Node, part: &str) -> String {
+    match (&node.content, part.parse::<i64>()) {
+        (Content::List(items), Ok(at)) if at < 0 => (items.len() as i64 + at).to_string(),
+        (Content::List(_), Ok(at)) => at.to_string(),
+        _ => part.to_owned(),
+    }
+}
+
+/// Visit every item, containers before what is in them.
+pub fn walk(node: &Node, id: &str, visit: &mut dyn FnMut(&str, &Node)) {
+    visit(id, node);
+    for (part, child) in node.children() {
+        walk(child, &id::join(id, &part), visit);
+    }
+}
