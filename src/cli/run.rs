@@ -1,10 +1,12 @@
 //! `segbundle run`: a bundle's config, as MONAI's own `run` takes it.
 
 use super::console::{Console, RunReport};
-use crate::bundle::{self, RunArgs};
+use crate::bundle::{RunArgs, Warning, workflow};
+use crate::component::Surroundings;
 use crate::contracts::Run;
 use crate::err;
 use crate::error::{Kind, Result};
+use crate::registry;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -29,11 +31,22 @@ pub fn run(argv: &[String], amp_dtype: Option<tch::Kind>, console: &Console) -> 
         print!("{HELP}");
         return Ok(());
     }
+    let mut warn = |warning: &Warning| tracing::warn!("{warning}");
     let args = RunArgs::parse(argv)?;
+    args.warnings.iter().for_each(&mut warn);
+    let plan = match workflow::prepare(&args, registry::table(), &mut warn) {
+        Ok(plan) => plan,
+        Err(mut errors) => {
+            let last = errors.pop().unwrap_or_else(|| err!("the config cannot run").kind(Kind::Config));
+            errors.iter().for_each(|error| console.error(error));
+            return Err(last);
+        }
+    };
     let cancel = Arc::new(AtomicBool::new(false));
     stop_on_interrupt(cancel.clone())?;
     let surroundings = Run { cancel, observer: Arc::new(RunReport::new(console.clone())), amp_dtype, ..Run::default() };
-    bundle::run(&args, Arc::new(surroundings))
+    let surroundings: Surroundings = Arc::new(surroundings);
+    workflow::run(plan, Some(surroundings), &mut warn)
 }
 
 /// The first interrupt lets the run stop at the next window; the second ends the process at once.
