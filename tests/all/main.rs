@@ -1,4 +1,6 @@
 //! All integration tests in one binary; one module per topic.
 
+mod common;
 mod layers;
 mod nifti_edge;
+mod sliding_window;
