@@ -1,5 +1,6 @@
 //! All integration tests in one binary; one module per topic.
 
+mod cli;
 mod common;
 mod layers;
 mod nifti_edge;

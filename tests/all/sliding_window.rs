@@ -166,7 +166,7 @@ fn values_that_do_not_fit_the_memory_are_an_error_that_says_how_many_bytes() {
 }
 
 #[test]
-fn a_window_that_the_network_cannot_halve_is_an_error_that_names_roi_size() {
+fn an_overlap_of_one_is_an_error_that_names_it() {
     let args = [("roi_size", Value::Int(8)), ("overlap", Value::Float(1.0))];
     let handle: Arc<InfererHandle> = build("SlidingWindowInferer", &args).unwrap().downcast().unwrap();
     let x = Tensor::zeros([1, 1, 9, 9, 9], (Kind::Float, tch::Device::Cpu));
