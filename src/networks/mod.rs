@@ -4,7 +4,7 @@ pub mod layers;
 pub mod params;
 mod segresnet;
 
-pub use segresnet::SegResNet;
+pub use segresnet::{SegResNet, SegResNetArgs};
 
 use crate::component::Component;
 
