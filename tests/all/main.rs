@@ -3,5 +3,7 @@
 mod cli;
 mod common;
 mod layers;
+mod native;
+mod network;
 mod nifti_edge;
 mod sliding_window;
