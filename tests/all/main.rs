@@ -1,1 +1,4 @@
 //! All integration tests in one binary; one module per topic.
+
+mod bundle;
+mod bundle_messages;
