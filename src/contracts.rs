@@ -6,12 +6,13 @@ use crate::error::Result;
 use crate::image::Volume;
 use crate::prediction::Prediction;
 use crate::torch::Device;
+pub use crate::work::{Clock, NoProgress, Progress, Stage, Work};
 use indexmap::IndexMap;
 use parking_lot::Mutex;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, Instant};
+use std::sync::atomic::AtomicBool;
+use std::time::Duration;
 use tch::Tensor;
 
 /// A part that a run changes: network, optimizer, metric.
@@ -20,17 +21,16 @@ pub type Shared<T> = Arc<Mutex<T>>;
 // ---------------------------------------------------------------- samples and transforms
 
 /// One case on its way: what the datalist says and what the transforms make of it, by key.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct Sample {
     pub items: IndexMap<Arc<str>, Item>,
 }
 
-#[derive(Clone)]
 pub enum Item {
     /// A file name or anything else that is no image.
     Value(Value),
     Image(Volume),
-    Prediction(Arc<Mutex<Option<Prediction>>>),
+    Prediction(Prediction),
 }
 
 impl Sample {
@@ -52,6 +52,11 @@ impl Sample {
         let keys: Vec<&str> = self.items.keys().map(|key| &**key).collect();
         err!("the sample has no key `{key}` (it has {})", keys.join(", "))
     }
+    /// Take the item under `key` out, leaving nothing; put it back with [`Sample::set`], which keeps its place.
+    pub fn take(&mut self, key: &str) -> Result<Item> {
+        let missing = self.missing(key);
+        self.items.get_mut(key).map(|item| std::mem::replace(item, Item::Value(Value::None))).ok_or(missing)
+    }
     pub fn set(&mut self, key: &str, item: Item) {
         self.items.insert(key.into(), item);
     }
@@ -71,6 +76,10 @@ pub trait Transform: Send + Sync {
     fn traced_keys(&self) -> &[Arc<str>] {
         &[]
     }
+    /// The file that this transform will write for a case read from `source`, so that clashes are found beforehand.
+    fn output_path(&self, _source: &std::path::Path) -> Option<Result<PathBuf>> {
+        None
+    }
 }
 
 /// What a transform may use besides its sample.
@@ -80,10 +89,10 @@ pub struct Cx<'a> {
     pub writes: &'a mut Vec<WriteJob>,
 }
 
-/// A file to be written behind the run: `write` makes it under a temporary name beside `path`, then it is renamed.
+/// A file to be written behind the run; no half-written file ever carries its name.
 pub struct WriteJob {
     pub path: PathBuf,
-    pub write: Box<dyn FnOnce(&std::path::Path) -> Result<()> + Send>,
+    pub write: Box<dyn FnOnce() -> Result<()> + Send>,
 }
 
 // ---------------------------------------------------------------- networks and inferers
@@ -144,8 +153,8 @@ pub trait Network: Send {
 /// Turns images into predictions with a network.
 pub trait Inferer: Send + Sync {
     fn name(&self) -> &'static str;
-    /// x [N,C,X,Y,Z] f32 in host memory → one lazy prediction per item; nothing is computed yet.
-    fn infer(&self, x: &Tensor, network: &Shared<dyn Network>, work: &Work) -> Result<Vec<Prediction>>;
+    /// x [1,C,X,Y,Z] f32 in host memory, `image` where it came from → a lazy prediction; nothing is computed yet.
+    fn infer(&self, x: &Tensor, image: &Volume, network: &Shared<dyn Network>, work: &Work) -> Result<Prediction>;
 }
 
 // ---------------------------------------------------------------- engines
@@ -180,65 +189,71 @@ pub enum Event {
     Completed,
 }
 
+// ---------------------------------------------------------------- data
+
+/// Cases by number: what the datalist says of each, and its samples after the transforms.
+pub trait Dataset: Send + Sync {
+    fn name(&self) -> &'static str;
+    fn len(&self) -> usize;
+    fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+    /// The entry of the datalist, a dict.
+    fn entry(&self, index: usize) -> Result<Value>;
+    /// Read and transform case `index`.
+    fn get(&self, index: usize, cx: &mut Cx) -> Result<Vec<Sample>>;
+}
+
+/// How an engine goes through a dataset.
+pub struct Loader {
+    pub dataset: Arc<dyn Dataset>,
+    pub batch_size: usize,
+    pub shuffle: bool,
+    /// Cases in flight; 0 reads each case when it is needed.
+    pub num_workers: usize,
+}
+
 // ---------------------------------------------------------------- the run's surroundings
 
-/// What the engine knows of the run: device and autocast, cancelling, progress, and the clock that stages report to.
-#[derive(Clone)]
-pub struct Work {
-    pub device: Device,
-    pub autocast: Option<tch::Kind>,
+/// What whoever started the run gives to its engines; travels as [`crate::component::Surroundings`].
+pub struct Run {
     pub cancel: Arc<AtomicBool>,
-    pub progress: Arc<dyn Progress>,
+    pub observer: Arc<dyn Observer>,
+    /// The type of `amp` on a CPU when the user asks for one; otherwise a CPU computes in f32, as MONAI does.
+    pub amp_dtype: Option<tch::Kind>,
+    /// Bytes that one value may take.
+    pub budget_bytes: u64,
+}
+
+impl Default for Run {
+    /// Nobody watches, nobody interrupts.
+    fn default() -> Self {
+        Run { cancel: Arc::default(), observer: Arc::new(NoProgress), amp_dtype: None, budget_bytes: crate::env::free_memory_bytes() }
+    }
+}
+
+/// Who watches a run.
+pub trait Observer: Send + Sync {
+    /// A case reaches the network; `name` is its input.
+    fn case_started(&self, _name: &str, _index: usize, _total: usize) -> Arc<dyn Progress> {
+        Arc::new(NoProgress)
+    }
+    /// A case's files are written, or it has failed.
+    fn case_finished(&self, _report: &CaseReport) {}
+}
+
+/// One case of a run, when it is over.
+pub struct CaseReport {
+    pub name: String,
+    pub index: usize,
+    pub total: usize,
+    pub outputs: Vec<PathBuf>,
     pub clock: Clock,
+    pub elapsed: Duration,
+    pub error: Option<crate::error::Error>,
 }
 
-impl Work {
-    /// An error of kind Cancelled once the user has interrupted.
-    pub fn check(&self) -> Result<()> {
-        if self.cancel.load(Ordering::Relaxed) {
-            return Err(err!("interrupted").kind(crate::error::Kind::Cancelled));
-        }
-        Ok(())
-    }
-}
-
-/// Where a case stands, for whoever watches.
-pub trait Progress: Send + Sync {
-    fn windows(&self, _total: usize) {}
-    fn window_done(&self) {}
-}
-
-/// For tests and quiet runs.
-pub struct NoProgress;
-impl Progress for NoProgress {}
-
-/// Busy time by stage.
-#[derive(Clone, Default)]
-pub struct Clock(Arc<Mutex<IndexMap<Stage, Duration>>>);
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Stage {
-    Pre,
-    Inferer,
-    Invert,
-    Post,
-    Write,
-}
-
-impl Clock {
-    pub fn add(&self, stage: Stage, elapsed: Duration) {
-        *self.0.lock().entry(stage).or_default() += elapsed;
-    }
-    pub fn time<T>(&self, stage: Stage, work: impl FnOnce() -> T) -> T {
-        let start = Instant::now();
-        let result = work();
-        self.add(stage, start.elapsed());
-        result
-    }
-    pub fn get(&self, stage: Stage) -> Duration {
-        self.0.lock().get(&stage).copied().unwrap_or_default()
-    }
-}
+impl Observer for NoProgress {}
 
 // ---------------------------------------------------------------- handles: how a config holds a part
 
@@ -264,6 +279,8 @@ handle!(InfererHandle(Arc<dyn Inferer>) = "inferer");
 handle!(EngineHandle(Arc<dyn Engine>) = "engine");
 handle!(HandlerHandle(Arc<dyn Handler>) = "handler");
 handle!(NetworkHandle(Shared<dyn Network>) = "network");
+handle!(DatasetHandle(Arc<dyn Dataset>) = "dataset");
+handle!(LoaderHandle(Arc<Loader>) = "data loader");
 
 impl Object for TransformHandle {
     fn type_name(&self) -> &str {
@@ -274,6 +291,34 @@ impl Object for TransformHandle {
     }
     fn attr_names(&self) -> &[&str] {
         &["transforms"]
+    }
+}
+
+impl Object for DatasetHandle {
+    fn type_name(&self) -> &str {
+        self.0.name()
+    }
+    fn length(&self) -> Option<usize> {
+        Some(self.0.len())
+    }
+}
+
+impl Object for LoaderHandle {
+    fn type_name(&self) -> &str {
+        "DataLoader"
+    }
+    fn attr(&self, name: &str) -> Result<Option<Value>> {
+        Ok(match name {
+            "dataset" => Some(Value::object(DatasetHandle(self.0.dataset.clone()))),
+            "batch_size" => Some(Value::Int(self.0.batch_size as i64)),
+            _ => None,
+        })
+    }
+    fn attr_names(&self) -> &[&str] {
+        &["dataset", "batch_size"]
+    }
+    fn length(&self) -> Option<usize> {
+        Some(self.0.dataset.len().div_ceil(self.0.batch_size.max(1)))
     }
 }
 

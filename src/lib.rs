@@ -12,6 +12,7 @@
 //! | [`contracts`] | the traits that parts are made to; read this second |
 //! | [`component`] | how a config reaches Rust: values, objects, arguments, the table |
 //! | [`prediction`] | one case's answer, recorded first and computed once |
+//! | [`work`] | what a part at work on one case may use: device, cancelling, budget, progress, clock |
 //! | [`formats`] | NIfTI, PyTorch's checkpoints |
 //! | [`image`] | volumes in host memory, geometry, resampling |
 //! | [`torch`], [`error`], [`env`] | devices and guards, the error type, the environment read once |
@@ -36,3 +37,4 @@ pub mod registry;
 pub mod tools;
 pub mod torch;
 pub mod transforms;
+pub mod work;

@@ -1,1 +1,5 @@
-fn main() {}
+//! The `segbundle` command; see [`segbundle::cli`].
+
+fn main() -> std::process::ExitCode {
+    segbundle::cli::main()
+}

@@ -153,6 +153,7 @@ macro_rules! args {
                 default: $crate::args!(@default $($default)?),
                 accepted: <$ty as $crate::component::FromValue>::ACCEPTED,
             }),*];
+            #[allow(unused_mut, unused_variables)]
             fn parse(name: &str, args: $crate::component::Args) -> $crate::error::Result<Self> {
                 let params = <Self as $crate::component::Declared>::PARAMS;
                 let mut values = args.bind(name, params)?.into_iter().zip(params);

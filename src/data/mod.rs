@@ -1,5 +1,10 @@
-//! Components of this family.
+//! Datasets and loaders.
+
+mod dataloader;
+mod dataset;
+
+pub use dataset::Transforms;
 
 use crate::component::Component;
 
-pub const COMPONENTS: &[&Component] = &[];
+pub static COMPONENTS: &[&Component] = &[&dataset::COMPONENT, &dataloader::COMPONENT];

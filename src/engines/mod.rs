@@ -1,5 +1,8 @@
-//! Components of this family.
+//! Engines and their handlers.
+
+mod evaluator;
+pub mod handlers;
 
 use crate::component::Component;
 
-pub const COMPONENTS: &[&Component] = &[];
+pub static COMPONENTS: &[&Component] = &[&evaluator::COMPONENT, &handlers::checkpoint_loader::COMPONENT, &handlers::stats::COMPONENT];

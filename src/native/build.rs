@@ -1,23 +1,60 @@
 //! Compiles cpp/ against the libtorch that torch-sys found, and tells dependants where that libtorch is.
-use std::{env, error::Error, path::PathBuf};
+//!
+//! The inner loops are compiled once per instruction set; the program chooses at run time and still starts on a plain
+//! x86-64. Without OpenMP the kernels work on one thread.
+use std::{env, error::Error, fs, path::PathBuf};
 
 fn main() -> Result<(), Box<dyn Error>> {
+    println!("cargo:rerun-if-changed=cpp");
     let lib = PathBuf::from(env::var("DEP_TCH_LIBTORCH_LIB")?);
     let include = lib.parent().ok_or("libtorch's lib folder has no parent")?.join("include");
-    cc::Build::new()
-        .cpp(true)
-        .std("c++17")
-        .warnings(false)
-        .opt_level(3)
-        .flag_if_supported("-fopenmp")
+    let x86 = env::var("CARGO_CFG_TARGET_ARCH")? == "x86_64";
+    let base = || {
+        let mut build = cc::Build::new();
+        build.cpp(true).std("c++17").warnings(false).opt_level(3);
+        build
+    };
+
+    let avx512 = ["-mavx512f", "-mavx512bw", "-mavx512vl", "-mavx512dq", "-mprefer-vector-width=512"];
+    let variants: &[(&str, &[&str])] = &[("base", &[]), ("avx2", &[]), ("avx512", &avx512)];
+    for (name, flags) in variants.iter().filter(|(name, _)| x86 || *name == "base") {
+        let mut build = base();
+        build.define("SB_LOOPS", format!("sb_loops_{name}").as_str()).flag_if_supported("-ffp-contract=fast");
+        if *name != "base" {
+            build.flag("-mavx2").flag("-mfma");
+        }
+        for flag in *flags {
+            build.flag_if_supported(flag);
+        }
+        build.file("cpp/loops.cpp").try_compile(&format!("segbundle_loops_{name}"))?;
+    }
+
+    let mut build = base();
+    // GNU OpenMP is libtorch's own; another runtime would bring a second pool of threads.
+    let gnu = build.get_compiler().is_like_gnu();
+    if gnu {
+        build.flag_if_supported("-fopenmp");
+    }
+    build
         .include(&include)
         .include(include.join("torch/csrc/api/include"))
-        .file("cpp/allocator.cpp")
+        .files(["cpp/allocator.cpp", "cpp/guards.cpp", "cpp/kernels.cpp"])
         .try_compile("segbundle_native")?;
-    println!("cargo:rerun-if-changed=cpp");
+
     println!("cargo:libtorch={}", lib.display());
+    println!("cargo:rustc-link-search=native={}", lib.display());
     for library in ["torch_cpu", "torch", "c10"] {
         println!("cargo:rustc-link-lib={library}");
+    }
+    if gnu {
+        // libtorch's own copy, whose name has a hash in some releases.
+        let own = fs::read_dir(&lib)?
+            .filter_map(|entry| entry.ok()?.file_name().into_string().ok())
+            .find(|name| name.starts_with("libgomp") && name.contains(".so"));
+        match own {
+            Some(name) => println!("cargo:rustc-link-lib=dylib:+verbatim={name}"),
+            None => println!("cargo:rustc-link-lib=gomp"),
+        }
     }
     Ok(())
 }

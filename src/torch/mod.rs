@@ -1,5 +1,6 @@
 //! What every user of libtorch shares: devices, and the guards around foreign code.
 
+pub mod convert;
 mod device;
 mod guard;
 

@@ -2,4 +2,4 @@
 
 use crate::component::Component;
 
-pub const COMPONENTS: &[&Component] = &[];
+pub static COMPONENTS: &[&Component] = &[];

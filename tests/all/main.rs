@@ -2,3 +2,8 @@
 
 mod bundle;
 mod bundle_messages;
+mod cli;
+mod common;
+mod layers;
+mod nifti_edge;
+mod sliding_window;

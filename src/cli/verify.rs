@@ -1,0 +1,63 @@
+//! `segbundle verify`: everything that is wrong with a config, at once, without running it.
+
+use crate::bundle::{Plan, RunArgs};
+use crate::err;
+use crate::error::{Error, Kind, Result};
+use crate::registry;
+use std::fmt::Write as _;
+
+/// Print the report to stdout; an error if there is any problem.
+pub fn verify(argv: &[String]) -> Result<()> {
+    let args = RunArgs::parse(argv)?;
+    let plan = Plan::prepare(&args, registry::table())?;
+    print!("{}", report(&args, &plan));
+    match problems(&plan).count() {
+        0 => Ok(()),
+        found => Err(err!("{} in {}", count(found, "problem"), args.config_files.join(", ")).kind(Kind::Config)),
+    }
+}
+
+/// What keeps the config from running, or makes it mean something else than was asked.
+fn problems(plan: &Plan) -> impl Iterator<Item = &Error> {
+    plan.problems().iter().chain(plan.unread_overrides())
+}
+
+fn report(args: &RunArgs, plan: &Plan) -> String {
+    let mut out = String::new();
+    let (unsupported, wrong): (Vec<&Error>, Vec<&Error>) = problems(plan).partition(|error| error.get_kind() == Kind::Unsupported);
+    for error in &wrong {
+        let _ = writeln!(out, "error: {error}\n");
+    }
+    for error in &unsupported {
+        let _ = writeln!(out, "unsupported: {error}\n");
+    }
+    for warning in args.warnings.iter().chain(plan.warnings()) {
+        let _ = writeln!(out, "warning: {warning}\n");
+    }
+    for note in plan.notes() {
+        let _ = writeln!(out, "note: {note}\n");
+    }
+    for error in plan.dormant() {
+        let _ = writeln!(out, "note: in a part that this run does not reach: {error}\n");
+    }
+    if !plan.effects().is_empty() {
+        out.push_str("a run would call, with an effect outside the config:\n");
+        for effect in plan.effects() {
+            let _ = writeln!(out, "  {}  ({}, {})", effect.name, effect.file, effect.id);
+        }
+        out.push('\n');
+    }
+    let _ = writeln!(
+        out,
+        "{}: {}, {} that MONAI has and segbundle does not build yet, {}",
+        args.config_files.join(", "),
+        count(wrong.len(), "mistake"),
+        count(unsupported.len(), "component"),
+        count(args.warnings.len() + plan.warnings().len(), "warning"),
+    );
+    out
+}
+
+fn count(n: usize, what: &str) -> String {
+    format!("{n} {what}{}", if n == 1 { "" } else { "s" })
+}

@@ -1,0 +1,125 @@
+//! CheckpointLoader (monai.handlers.checkpoint_loader, MONAI 1.6.1): weights from a file into a network.
+
+use crate::bundle::Node;
+use crate::bundle::load;
+use crate::bundle::node::Content;
+use crate::component::{Accepted, Component, Declared, Dict, Effect, FromValue, Key, Value};
+use crate::contracts::{EngineState, Event, Handler, HandlerHandle, Network, Shared};
+use crate::error::{Error, Result};
+use crate::formats::checkpoint;
+use crate::{args, bail, err};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+args! {
+    /// Arguments of CheckpointLoader.
+    pub struct CheckpointLoaderArgs {
+        /// The file, as torch.save wrote it.
+        load_path: PathBuf,
+        /// What to load into, by its name in the file: `{'model': network}`.
+        load_dict: Dict,
+        /// No effect: there is one log.
+        name: Accepted = (),
+        /// No effect: tensors are read into host memory and copied to where the network is.
+        map_location: Accepted = (),
+        /// Whether names must be the same on both sides.
+        strict: bool = true,
+        /// Whether a tensor of another shape is an error; false skips it.
+        strict_shape: bool = true,
+    }
+}
+
+pub static COMPONENT: Component = Component {
+    name: "CheckpointLoader",
+    path: "monai.handlers.CheckpointLoader",
+    aliases: &["monai.handlers.checkpoint_loader.CheckpointLoader"],
+    doc: "Load a checkpoint into a network when the engine starts.",
+    params: CheckpointLoaderArgs::PARAMS,
+    differences: &["only networks can be loaded into"],
+    effect: Effect::Reads,
+    build: |args, _| {
+        let args = CheckpointLoaderArgs::parse("CheckpointLoader", args)?;
+        let mut targets = vec![];
+        for (key, value) in args.load_dict.items() {
+            match (key.as_str(), Shared::<dyn Network>::from_value(&value)) {
+                (Some(name), Some(network)) => targets.push((name.to_owned(), network)),
+                _ => bail!("CheckpointLoader: `load_dict` holds {} under {:?}, expected a network", value.type_name(), key.to_value()),
+            }
+        }
+        if targets.is_empty() {
+            bail!("CheckpointLoader: `load_dict` is empty, expected {{'model': network}}");
+        }
+        let strict = args.strict && args.strict_shape;
+        Ok(Value::object(HandlerHandle(Arc::new(CheckpointLoader {
+            path: args.load_path,
+            targets,
+            strict,
+            strict_shape: args.strict_shape,
+        }))))
+    },
+};
+
+struct CheckpointLoader {
+    path: PathBuf,
+    targets: Vec<(String, Shared<dyn Network>)>,
+    strict: bool,
+    strict_shape: bool,
+}
+
+impl Handler for CheckpointLoader {
+    fn name(&self) -> &'static str {
+        "CheckpointLoader"
+    }
+    fn on(&self, event: Event, _engine: &EngineState) -> Result<()> {
+        if event != Event::Started {
+            return Ok(());
+        }
+        if !self.path.exists() {
+            return Err(missing(&self.path));
+        }
+        let file = checkpoint::load(&self.path)?;
+        for (name, network) in &self.targets {
+            // One network and no entry of its name: the file is the network's state itself.
+            let bare = self.targets.len() == 1 && !file.has(name);
+            let mut tensors = file.state_dict(if bare { None } else { Some(name) }).map_err(|e| e.file(&self.path))?;
+            let mut network = network.lock();
+            if !self.strict {
+                let state = network.state();
+                tensors
+                    .retain(|(name, tensor)| state.tensors.get(name).is_some_and(|own| self.strict_shape || own.size() == tensor.size()));
+                let found: std::collections::HashSet<String> = tensors.iter().map(|(name, _)| name.clone()).collect();
+                // What the file does not have stays as it is.
+                tensors.extend(
+                    state.tensors.iter().filter(|(name, _)| !found.contains(*name)).map(|(name, own)| (name.clone(), own.shallow_clone())),
+                );
+            }
+            network.load(&tensors).map_err(|e| e.file(&self.path))?;
+        }
+        tracing::info!("loaded {}", self.path.display());
+        Ok(())
+    }
+}
+
+/// The expected path and, where the bundle lists it, where to get the file.
+fn missing(path: &Path) -> Error {
+    let error = err!("the checkpoint {} does not exist", path.display());
+    let hint = "put the weights there, or run with `--load_pretrain False` for untrained ones";
+    // models/model.pt: the bundle's list stands beside models/.
+    let bundle = path.parent().and_then(Path::parent);
+    match bundle.and_then(|bundle| large_file(bundle, path)) {
+        Some(listed) => error.hint(format!("the bundle's large_files.yml says where it is: {listed}")),
+        None => error.hint(hint),
+    }
+}
+
+/// Address and hash of `path` in `large_files.yml`, `.yaml` or `.json` of a bundle.
+fn large_file(bundle: &Path, path: &Path) -> Option<String> {
+    let list = ["large_files.yml", "large_files.yaml", "large_files.json"].iter().map(|name| bundle.join(name)).find(|file| file.is_file())?;
+    let node = load::read_file(list.to_str()?, &mut load::Notes::default()).ok()?;
+    let Content::List(files) = &node.as_dict()?.get(&Key::str("large_files"))?.content else { return None };
+    let text = |file: &Node, key: &str| file.as_dict()?.get(&Key::str(key))?.as_str().map(str::to_owned);
+    let name = path.file_name()?.to_str()?;
+    let file = files.iter().find(|file| text(file, "path").is_some_and(|listed| Path::new(&listed).file_name().is_some_and(|last| last == name)))?;
+    let hash = text(file, "hash_val").map_or(String::new(), |hash| format!(" ({} {hash})", text(file, "hash_type").unwrap_or_else(|| "hash".into())));
+    Some(format!("{}{hash}", text(file, "url")?))
+}

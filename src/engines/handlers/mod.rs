@@ -1,0 +1,4 @@
+//! What an engine's events reach.
+
+pub mod checkpoint_loader;
+pub mod stats;

@@ -1,0 +1,75 @@
+//! SimpleInferer: the whole image in one forward pass (monai.inferers.inferer, MONAI 1.6.1).
+
+use crate::args;
+use crate::component::{Component, Declared, Effect, Value};
+use crate::contracts::{Inferer, InfererHandle, Mode, Network, Shared, Work};
+use crate::error::Result;
+use crate::image::{Grid, Volume};
+use crate::prediction::{Blocks, Prediction, Region};
+use std::sync::Arc;
+use tch::Tensor;
+
+args! {
+    /// SimpleInferer has no arguments.
+    pub struct SimpleInfererArgs {}
+}
+
+pub static COMPONENT: Component = Component {
+    name: "SimpleInferer",
+    path: "monai.inferers.SimpleInferer",
+    aliases: &["monai.inferers.inferer.SimpleInferer"],
+    doc: "Run the network on the whole image at once.",
+    params: SimpleInfererArgs::PARAMS,
+    differences: &[],
+    effect: Effect::Pure,
+    build: |args, _| {
+        SimpleInfererArgs::parse("SimpleInferer", args)?;
+        Ok(Value::object(InfererHandle(Arc::new(SimpleInferer))))
+    },
+};
+
+pub struct SimpleInferer;
+
+impl Inferer for SimpleInferer {
+    fn name(&self) -> &'static str {
+        "SimpleInferer"
+    }
+    fn infer(&self, x: &Tensor, image: &Volume, network: &Shared<dyn Network>, _work: &Work) -> Result<Prediction> {
+        let channels = network.lock().out_channels();
+        let source = Whole { x: x.shallow_clone(), network: network.clone(), grid: image.grid(), channels };
+        Ok(Prediction::pending(Box::new(source), image.header.clone(), image.trace.clone()))
+    }
+}
+
+struct Whole {
+    /// [1,C,X,Y,Z]
+    x: Tensor,
+    network: Shared<dyn Network>,
+    grid: Grid,
+    channels: usize,
+}
+
+impl Blocks for Whole {
+    fn grid(&self) -> Grid {
+        self.grid
+    }
+    fn channels(&self) -> usize {
+        self.channels
+    }
+    fn run(self: Box<Self>, work: &Work, each: &mut dyn FnMut(Region, Tensor) -> Result<()>) -> Result<()> {
+        work.progress.windows(1);
+        let mode = Mode { train: false, autocast: work.autocast };
+        let logits = self.network.lock().forward(&self.x.f_to_device(work.device.tch())?, mode)?;
+        work.progress.window_done();
+        let [x, y, z] = self.grid.shape.map(|n| n as i64);
+        if logits.size() != [1, self.channels as i64, x, y, z] {
+            return Err(crate::err!(
+                "the network's output has shape {:?}, expected [1,{},{}]",
+                logits.size(),
+                self.channels,
+                crate::prediction::shape_text(&self.grid)
+            ));
+        }
+        each(Region { start: [0; 3], size: self.grid.shape }, logits.f_squeeze_dim(0)?.f_to_kind(tch::Kind::Float)?)
+    }
+}

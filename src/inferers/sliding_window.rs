@@ -1,0 +1,147 @@
+//! SlidingWindowInferer (monai.inferers.inferer, MONAI 1.6.1).
+//!
+//! Deliberate difference: nothing is computed before the postprocessing asks for it, and blending goes slab by slab
+//! (see `stitch`), so the arguments that trade memory for time in MONAI have no effect.
+
+use super::stitch::SlidingWindows;
+use super::windows::{Blend, Windows, importance};
+use crate::component::{Accepted, Component, Declared, Effect, FromValue, OneOrMany, Value};
+use crate::contracts::{Inferer, InfererHandle, Network, Shared, Work};
+use crate::error::Result;
+use crate::image::Volume;
+use crate::prediction::Prediction;
+use crate::torch::Device;
+use crate::{args, bail};
+use std::sync::Arc;
+use tch::Tensor;
+
+args! {
+    /// Arguments of SlidingWindowInferer.
+    pub struct SlidingWindowInfererArgs {
+        /// Window size in voxels, for all axes or each; None or a value below 1 takes the whole axis.
+        roi_size: OneOrMany<Option<i64>>,
+        /// Windows per forward pass.
+        sw_batch_size: usize = 1,
+        /// Share of a window that overlaps the next, in [0, 1), for all axes or each.
+        overlap: OneOrMany<f64> = 0.25,
+        /// How overlapping windows are blended.
+        mode: Blend = "constant",
+        /// Standard deviation of the gaussian weights as a share of the window, for all axes or each.
+        sigma_scale: OneOrMany<f64> = 0.125,
+        /// How an image smaller than a window is padded.
+        padding_mode: PadMode = "constant",
+        /// Value of constant padding.
+        cval: f64 = 0.0,
+        /// Where the network runs; the engine's device if None.
+        sw_device: Option<Device> = (),
+        /// Where windows are blended; the network's device if None.
+        device: Option<Device> = (),
+        /// No effect: progress is shown anyway.
+        progress: Accepted = false,
+        /// No effect: the weights take milliseconds to make.
+        cache_roi_weight_map: Accepted = false,
+        /// Blend on the CPU if the image has more voxels than this and `device` is None.
+        cpu_thresh: Option<usize> = (),
+        /// No effect: blending is buffered along one axis anyway.
+        buffer_steps: Accepted = (),
+        /// No effect: the longest axis is taken.
+        buffer_dim: Accepted = -1,
+        /// Hand the window's place to the network; not supported, must be false.
+        with_coord: bool = false,
+    }
+}
+
+pub static COMPONENT: Component = Component {
+    name: "SlidingWindowInferer",
+    path: "monai.inferers.SlidingWindowInferer",
+    aliases: &["monai.inferers.inferer.SlidingWindowInferer"],
+    doc: "Run the network on overlapping windows and blend the results.",
+    params: SlidingWindowInfererArgs::PARAMS,
+    differences: &["computed lazily and slab by slab; a final linear layer is applied once per voxel, after blending"],
+    effect: Effect::Pure,
+    build: |args, _| {
+        let args = SlidingWindowInfererArgs::parse("SlidingWindowInferer", args)?;
+        if args.with_coord {
+            bail!("SlidingWindowInferer: with_coord=True is not supported");
+        }
+        if args.sw_batch_size == 0 {
+            bail!("SlidingWindowInferer: sw_batch_size is 0, expected at least 1");
+        }
+        Ok(Value::object(InfererHandle(Arc::new(SlidingWindowInferer(args)))))
+    },
+};
+
+/// torch's padding modes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum PadMode {
+    Constant,
+    Reflect,
+    Replicate,
+    Circular,
+}
+
+/// Accept one of a list of names, as a string or as MONAI's enum of that value.
+macro_rules! named {
+    ($ty:ty { $($name:literal => $value:expr),* }) => {
+        impl FromValue for $ty {
+            fn expected() -> String {
+                ["one of", $(concat!("'", $name, "'")),*].join(" ")
+            }
+            fn from_value(value: &Value) -> Option<Self> {
+                match value.to_string().as_str() {
+                    $($name => Some($value),)*
+                    _ => None,
+                }
+            }
+        }
+    };
+}
+
+named!(Blend { "constant" => Blend::Constant, "gaussian" => Blend::Gaussian });
+named!(PadMode { "constant" => PadMode::Constant, "reflect" => PadMode::Reflect, "replicate" => PadMode::Replicate, "circular" => PadMode::Circular });
+
+struct SlidingWindowInferer(SlidingWindowInfererArgs);
+
+impl Inferer for SlidingWindowInferer {
+    fn name(&self) -> &'static str {
+        "SlidingWindowInferer"
+    }
+    fn infer(&self, x: &Tensor, image: &Volume, network: &Shared<dyn Network>, work: &Work) -> Result<Prediction> {
+        let args = &self.0;
+        let grid = image.grid();
+        let three = |values: &OneOrMany<f64>, name| values.repeat(3, name).map(|values| [values[0], values[1], values[2]]);
+        let roi = args.roi_size.repeat(3, "roi_size")?;
+        let windows = Windows::new(grid.shape, std::array::from_fn(|axis| roi[axis].unwrap_or(0)), three(&args.overlap, "overlap")?)?;
+        let x = pad(x, &windows, args.padding_mode, args.cval)?;
+        let network_device = args.sw_device.unwrap_or(work.device);
+        let many = args.cpu_thresh.is_some_and(|limit| grid.shape.iter().product::<usize>() > limit);
+        let source = SlidingWindows {
+            x,
+            importance: importance(windows.roi, args.mode, three(&args.sigma_scale, "sigma_scale")?)?,
+            windows,
+            batch: args.sw_batch_size,
+            grid,
+            channels: network.lock().out_channels(),
+            network: network.clone(),
+            network_device,
+            stitch_device: args.device.unwrap_or(if many { Device::Cpu } else { network_device }),
+        };
+        Ok(Prediction::pending(Box::new(source), image.header.clone(), image.trace.clone()))
+    }
+}
+
+/// x [1,C,X,Y,Z] → padded to at least one window.
+fn pad(x: &Tensor, windows: &Windows, mode: PadMode, value: f64) -> Result<Tensor> {
+    let [x_pad, y_pad, z_pad] = windows.pad.map(|(before, after)| (before as i64, after as i64));
+    let pad = [z_pad.0, z_pad.1, y_pad.0, y_pad.1, x_pad.0, x_pad.1];
+    if pad == [0; 6] {
+        return Ok(x.shallow_clone());
+    }
+    let (mode, value) = match mode {
+        PadMode::Constant => ("constant", Some(value)),
+        PadMode::Reflect => ("reflect", None),
+        PadMode::Replicate => ("replicate", None),
+        PadMode::Circular => ("circular", None),
+    };
+    Ok(x.f_pad(pad, mode, value)?)
+}

@@ -1,0 +1,222 @@
+//! Sliding windows, blended box by box.
+//!
+//! MONAI adds weighted logits of all classes over the whole volume and divides at the end. Here the windows advance
+//! along one axis, the longest; what no later window touches is finished at once. And where the network ends in a
+//! linear layer, what is blended are the features before it: Σw·(W·f+b)/Σw = W·(Σw·f/Σw)+b, so the layer is applied
+//! once per voxel and only one slab of `feature_channels` is in memory.
+
+use super::windows::Windows;
+use crate::contracts::{Linear, Mode, Network, Shared, Work};
+use crate::error::Result;
+use crate::image::Grid;
+use crate::prediction::{Blocks, LabelMap, Region};
+use crate::torch::Device;
+use segbundle_native as native;
+use std::ops::Range;
+use tch::{Kind, Tensor};
+
+/// Finished voxels per call of the head: keeps the values of all classes of a box within some tens of megabytes.
+const BOX_VOXELS: usize = 1 << 16;
+
+pub(super) struct SlidingWindows {
+    /// Padded image [1,C,X,Y,Z] f32.
+    pub x: Tensor,
+    pub network: Shared<dyn Network>,
+    pub windows: Windows,
+    /// Window weights [x,y,z].
+    pub importance: Tensor,
+    pub batch: usize,
+    pub grid: Grid,
+    pub channels: usize,
+    /// Where the network runs, and where windows are blended.
+    pub network_device: Device,
+    pub stitch_device: Device,
+}
+
+/// Sums over the windows so far, of a slab that moves along `axis`.
+struct Slab {
+    /// Σ w·f, [x,y,z,F]
+    sum: Tensor,
+    /// Σ w, [x,y,z]
+    weight: Tensor,
+    axis: usize,
+    /// First voxel of the slab along `axis`.
+    start: usize,
+}
+
+impl Slab {
+    fn new(windows: &Windows, axis: usize, features: usize, device: Device) -> Result<Slab> {
+        let mut shape = windows.padded();
+        shape[axis] = windows.roi[axis];
+        let [x, y, z] = shape.map(|n| n as i64);
+        let options = (Kind::Float, device.tch());
+        Ok(Slab {
+            sum: Tensor::f_zeros([x, y, z, features as i64], options)?,
+            weight: Tensor::f_zeros([x, y, z], options)?,
+            axis,
+            start: 0,
+        })
+    }
+
+    /// Add one window: features [1,F,x,y,z], at `at` in the padded image.
+    fn add(&mut self, features: &Tensor, importance: &Tensor, mut at: [usize; 3]) -> Result<()> {
+        at[self.axis] -= self.start;
+        if self.sum.device() == tch::Device::Cpu {
+            let features = native::channels_last(features)?;
+            return Ok(native::blend(&mut self.sum, &mut self.weight, &features, importance, at.map(|n| n as i64))?);
+        }
+        let (mut sum, mut weight) = (self.sum.shallow_clone(), self.weight.shallow_clone());
+        for (axis, size) in importance.size().into_iter().enumerate() {
+            sum = sum.f_narrow(axis as i64, at[axis] as i64, size)?;
+            weight = weight.f_narrow(axis as i64, at[axis] as i64, size)?;
+        }
+        let features = features.f_squeeze_dim(0)?.f_permute([1, 2, 3, 0])?.f_to_kind(Kind::Float)?;
+        let _ = sum.f_addcmul_(&features, &importance.f_unsqueeze(-1)?)?;
+        let _ = weight.f_add_(importance)?;
+        Ok(())
+    }
+
+    /// Move the slab on by `step` voxels, dropping its first ones.
+    fn advance(&mut self, step: usize) -> Result<()> {
+        let length = self.sum.size()[self.axis] as usize;
+        let axis = self.axis as i64;
+        for tensor in [&self.sum, &self.weight] {
+            // In pieces no longer than the step, so that source and target never overlap.
+            let mut to = 0;
+            while to + step < length {
+                let piece = step.min(length - step - to) as i64;
+                let source = tensor.f_narrow(axis, (to + step) as i64, piece)?;
+                tensor.f_narrow(axis, to as i64, piece)?.f_copy_(&source)?;
+                to += step;
+            }
+            let kept = length.saturating_sub(step);
+            let _ = tensor.f_narrow(axis, kept as i64, (length - kept) as i64)?.f_zero_()?;
+        }
+        self.start += step;
+        Ok(())
+    }
+}
+
+impl SlidingWindows {
+    /// Run all windows; hand on finished boxes as (region of the unpadded image, Σw·f [x,y,z,F], Σw [x,y,z]).
+    fn stream(&self, work: &Work, each: &mut dyn FnMut(Region, Tensor, Tensor) -> Result<()>) -> Result<()> {
+        let padded = self.windows.padded();
+        // Along the axis that makes the slab smallest.
+        let others = |axis: usize| (0..3).filter(|&other| other != axis).map(|other| padded[other]).product::<usize>();
+        let axis = (0..3).min_by_key(|&axis| others(axis) * self.windows.roi[axis]).unwrap_or(0);
+        let (features, mode) = (self.network.lock().feature_channels(), Mode { train: false, autocast: work.autocast });
+        let importance = self.importance.f_to_device(self.stitch_device.tch())?;
+        let mut slab = Slab::new(&self.windows, axis, features, self.stitch_device)?;
+        work.progress.windows(self.windows.count());
+        let starts = &self.windows.starts;
+        for (i, &outer) in starts[axis].iter().enumerate() {
+            let mut layer = vec![];
+            for &x in if axis == 0 { std::slice::from_ref(&outer) } else { &starts[0] } {
+                for &y in if axis == 1 { std::slice::from_ref(&outer) } else { &starts[1] } {
+                    for &z in if axis == 2 { std::slice::from_ref(&outer) } else { &starts[2] } {
+                        layer.push([x, y, z]);
+                    }
+                }
+            }
+            for batch in layer.chunks(self.batch.max(1)) {
+                work.check()?;
+                let inputs: Vec<Tensor> = batch.iter().map(|at| self.window(*at)).collect::<Result<_>>()?;
+                let input = if inputs.len() == 1 { inputs[0].shallow_clone() } else { Tensor::f_cat(&inputs, 0)? };
+                let output = self.network.lock().features(&input.f_to_device(self.network_device.tch())?, mode)?;
+                self.check(&output, batch.len(), features)?;
+                for (item, at) in batch.iter().enumerate() {
+                    let window = output.f_narrow(0, item as i64, 1)?.f_to_device(self.stitch_device.tch())?;
+                    slab.add(&window, &importance, *at)?;
+                    work.progress.window_done();
+                }
+            }
+            let next = starts[axis].get(i + 1).copied().unwrap_or(padded[axis]);
+            self.finish(&slab, next - outer, each)?;
+            if next < padded[axis] {
+                slab.advance(next - outer)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn window(&self, at: [usize; 3]) -> Result<Tensor> {
+        (0..3)
+            .try_fold(self.x.shallow_clone(), |x, axis| Ok(x.f_narrow(axis as i64 + 2, at[axis] as i64, self.windows.roi[axis] as i64)?))
+    }
+
+    fn check(&self, output: &Tensor, items: usize, features: usize) -> Result<()> {
+        let [x, y, z] = self.windows.roi.map(|n| n as i64);
+        let expected = [items as i64, features as i64, x, y, z];
+        if output.size() != expected {
+            return Err(crate::err!("the network gave {:?} for a window, expected {expected:?}", output.size())
+                .hint("roi_size must be a multiple of the network's total stride, and the output must have the input's size"));
+        }
+        Ok(())
+    }
+
+    /// Hand on the first `length` voxels of the slab along its axis, without the image's padding, in small boxes.
+    fn finish(&self, slab: &Slab, length: usize, each: &mut dyn FnMut(Region, Tensor, Tensor) -> Result<()>) -> Result<()> {
+        let padded = self.windows.padded();
+        // What of the padded image is image, in slab coordinates.
+        let mut ranges: [Range<usize>; 3] = std::array::from_fn(|axis| self.windows.pad[axis].0..padded[axis] - self.windows.pad[axis].1);
+        let along = &mut ranges[slab.axis];
+        *along = along.start.max(slab.start) - slab.start..along.end.min(slab.start + length).max(slab.start) - slab.start;
+        if ranges.iter().any(|range| range.start >= range.end) {
+            return Ok(());
+        }
+        let rows = |x: usize| ranges[1].len() * ranges[2].len() * x;
+        let step = (BOX_VOXELS / rows(1).max(1)).max(1);
+        for first in ranges[0].clone().step_by(step) {
+            let size = [step.min(ranges[0].end - first), ranges[1].len(), ranges[2].len()];
+            let from = [first, ranges[1].start, ranges[2].start];
+            let (mut sum, mut weight) = (slab.sum.shallow_clone(), slab.weight.shallow_clone());
+            for axis in 0..3 {
+                sum = sum.f_narrow(axis as i64, from[axis] as i64, size[axis] as i64)?;
+                weight = weight.f_narrow(axis as i64, from[axis] as i64, size[axis] as i64)?;
+            }
+            let start = std::array::from_fn(|axis| from[axis] + if axis == slab.axis { slab.start } else { 0 } - self.windows.pad[axis].0);
+            each(Region { start, size }, sum, weight)?;
+        }
+        Ok(())
+    }
+}
+
+impl Blocks for SlidingWindows {
+    fn grid(&self) -> Grid {
+        self.grid
+    }
+    fn channels(&self) -> usize {
+        self.channels
+    }
+    fn run(self: Box<Self>, work: &Work, each: &mut dyn FnMut(Region, Tensor) -> Result<()>) -> Result<()> {
+        let head = self.network.lock().head();
+        self.stream(work, &mut |region, sum, weight| each(region, values(&sum, &weight, head.as_ref())?))
+    }
+    fn run_argmax(self: Box<Self>, work: &Work, labels: &mut LabelMap) -> Result<()> {
+        let head = self.network.lock().head();
+        self.stream(work, &mut |region, sum, weight| match &head {
+            Some(Linear { weight: matrix, bias }) if sum.device() == tch::Device::Cpu => {
+                let (numbers, shape) = labels.numbers();
+                Ok(native::head_argmax(&sum, &weight, matrix, bias.as_ref(), numbers, shape, region.start)?)
+            }
+            head => labels.put(&values(&sum, &weight, head.as_ref())?, region.start),
+        })
+    }
+}
+
+/// Σw·f [x,y,z,F] and Σw [x,y,z] → the network's values [K,x,y,z].
+fn values(sum: &Tensor, weight: &Tensor, head: Option<&Linear>) -> Result<Tensor> {
+    match head {
+        Some(Linear { weight: matrix, bias }) if sum.device() == tch::Device::Cpu => {
+            Ok(native::head_logits(sum, weight, matrix, bias.as_ref())?)
+        }
+        head => {
+            let mean = sum.f_div(&weight.f_unsqueeze(-1)?)?;
+            let mean = match head {
+                Some(Linear { weight, bias }) => mean.f_linear(weight, bias.as_ref())?,
+                None => mean,
+            };
+            Ok(mean.f_permute([3, 0, 1, 2])?)
+        }
+    }
+}

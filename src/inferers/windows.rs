@@ -1,0 +1,115 @@
+//! Where windows lie and how much each of their voxels counts (monai.data.utils, monai.inferers.utils, MONAI 1.6.1).
+
+use crate::error::Result;
+use crate::{bail, err};
+use tch::{Kind, Tensor};
+
+/// How overlapping windows are weighted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Blend {
+    /// All alike.
+    Constant,
+    /// Less towards a window's border.
+    Gaussian,
+}
+
+/// Windows over a padded image.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Windows {
+    /// Window size in voxels.
+    pub roi: [usize; 3],
+    /// Padding before and after each axis, for images smaller than a window.
+    pub pad: [(usize, usize); 3],
+    /// First voxel of each window, per axis, ascending, in the padded image.
+    pub starts: [Vec<usize>; 3],
+}
+
+impl Windows {
+    /// `roi` per axis, where a value below 1 means the whole axis; `overlap` in [0, 1).
+    pub fn new(image: [usize; 3], roi: [i64; 3], overlap: [f64; 3]) -> Result<Windows> {
+        if let Some(bad) = overlap.iter().find(|overlap| !(0.0..1.0).contains(*overlap)) {
+            bail!("overlap is {bad}, expected at least 0 and below 1");
+        }
+        if image.contains(&0) {
+            bail!("the image has shape {image:?}: there is nothing to infer");
+        }
+        let roi: [usize; 3] = std::array::from_fn(|axis| if roi[axis] > 0 { roi[axis] as usize } else { image[axis] });
+        let pad = std::array::from_fn(|axis| {
+            let missing = roi[axis].saturating_sub(image[axis]);
+            (missing / 2, missing - missing / 2)
+        });
+        let starts = std::array::from_fn(|axis| {
+            let length = image[axis].max(roi[axis]);
+            let step = if roi[axis] == length { roi[axis] } else { ((roi[axis] as f64 * (1.0 - overlap[axis])) as usize).max(1) };
+            let last = length - roi[axis];
+            // The last window is moved back to end with the image.
+            (0..).map(|i| i * step).take_while(|&start| start < last).chain([last]).collect()
+        });
+        Ok(Windows { roi, pad, starts })
+    }
+    pub fn count(&self) -> usize {
+        self.starts.iter().map(Vec::len).product()
+    }
+    /// Shape of the padded image.
+    pub fn padded(&self) -> [usize; 3] {
+        std::array::from_fn(|axis| self.starts[axis].last().copied().unwrap_or(0) + self.roi[axis])
+    }
+}
+
+/// The weight of each voxel of a window, [x,y,z] f32.
+///
+/// Gaussian: the product over axes of exp(−d²/2σ²), d from the centre (n−1)/2, σ = `sigma_scale`·n; never below 1e-3 or
+/// its smallest value, whichever is larger, as in MONAI's `compute_importance_map`.
+pub fn importance(roi: [usize; 3], blend: Blend, sigma_scale: [f64; 3]) -> Result<Tensor> {
+    let shape = roi.map(|n| n as i64);
+    let options = (Kind::Float, tch::Device::Cpu);
+    if blend == Blend::Constant {
+        return Ok(Tensor::f_ones(shape, options)?);
+    }
+    let mut map: Option<Tensor> = None;
+    for axis in 0..3 {
+        let (n, sigma) = (roi[axis] as f64, sigma_scale[axis] * roi[axis] as f64);
+        let distance = Tensor::f_arange_start(-(n - 1.0) / 2.0, (n - 1.0) / 2.0 + 1.0, options)?;
+        let weight = distance.f_square()?.f_div_scalar(-2.0 * sigma.powi(2))?.f_exp()?;
+        map = Some(match map {
+            None => weight,
+            Some(map) => map.f_unsqueeze(-1)?.f_mul(&weight)?,
+        });
+    }
+    let map = map.ok_or_else(|| err!("a window has no axes"))?;
+    let floor = map.f_min()?.f_double_value(&[])?.max(1e-3);
+    Ok(map.f_clamp_min(floor)?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn windows_step_by_the_interval_and_the_last_ends_with_the_image() {
+        let windows = Windows::new([200, 96, 50], [96, 96, 96], [0.25; 3]).unwrap();
+        assert_eq!(windows.starts, [vec![0, 72, 104], vec![0], vec![0]]);
+        assert_eq!(windows.pad, [(0, 0), (0, 0), (23, 23)]);
+        assert_eq!(windows.padded(), [200, 96, 96]);
+        assert_eq!(windows.count(), 3);
+    }
+
+    #[test]
+    fn a_roi_below_one_takes_the_whole_axis() {
+        let windows = Windows::new([30, 40, 50], [-1, 16, 0], [0.5; 3]).unwrap();
+        assert_eq!(windows.roi, [30, 16, 50]);
+        assert_eq!(windows.starts[1], [0, 8, 16, 24]);
+    }
+
+    /// monai.data.utils.dense_patch_slices((211, 97, 250), (96, 96, 96), (72, 48, 1))
+    #[test]
+    fn starts_equal_those_of_monai() {
+        let windows = Windows::new([211, 97, 100], [96, 96, 96], [0.25, 0.5, 0.99]).unwrap();
+        assert_eq!(windows.starts, [vec![0, 72, 115], vec![0, 1], vec![0, 1, 2, 3, 4]]);
+    }
+
+    #[test]
+    fn overlap_of_one_is_refused() {
+        assert!(Windows::new([10; 3], [5; 3], [1.0; 3]).is_err());
+    }
+}

@@ -1,0 +1,38 @@
+// The inner loops of the fused kernels, compiled once per instruction set (loops.cpp) and chosen at run time
+// (kernels.cpp). Everything here works on one thread, on rows of channels: a channels-last tensor [rows, C].
+#pragma once
+#include <stdint.h>
+
+enum Element { kF32 = 0, kBF16 = 1 };
+
+struct Loops {
+  int tile;  // voxels per step of `head`
+  int block; // classes per step of `head`
+  // sum[C] += x, square[C] += x*x, in f64.
+  void (*moments)(int element, const void* x, int64_t rows, int64_t c, double* sum, double* square);
+  // x += y, and the moments of the result.
+  void (*add_moments)(int element, void* x, const void* y, int64_t rows, int64_t c, double* sum, double* square);
+  // out = x*scale[C] + shift[C], then max(0, ·) if relu.
+  void (*affine)(int element, const void* x, void* out, int64_t rows, int64_t c, const float* scale, const float* shift,
+                 int relu);
+  // One output line (x', y', all z') of a trilinear doubling plus `skip`: `lines` are the four source lines [z, C],
+  // `weights` theirs; line: scratch of z*C floats. And the moments of the result.
+  void (*upsample)(int element, const void* const lines[4], const float weights[4], int64_t z, int64_t c,
+                   const void* skip, void* out, float* line, double* sum, double* square);
+  // acc[n, F] += w[n] * x[n, F]; total[n] += w[n].
+  void (*blend)(int element, float* acc, float* total, const void* x, const float* w, int64_t n, int64_t f);
+  // For n voxels: v[k] = bias[k] + Σ_f weight[k,f]·acc[f]/total. Either the class of the largest v, as u8 or u16
+  // (`wide`), or all of v into out[k*stride + voxel]. packed: [ceil(K/block)][F][block]. scratch: tile*F floats.
+  void (*head_argmax)(const float* acc, const float* total, int64_t n, int64_t f, int64_t k, const float* packed,
+                      const float* bias, float* scratch, void* out, int wide);
+  void (*head_values)(const float* acc, const float* total, int64_t n, int64_t f, int64_t k, const float* packed,
+                      const float* bias, float* scratch, float* out, int64_t stride);
+  // The channel of the largest value of x[k*stride + voxel] for n <= kArgmaxSpan voxels.
+  void (*argmax)(const float* x, int64_t n, int64_t k, int64_t stride, void* out, int wide);
+};
+
+enum { kArgmaxSpan = 1024 };
+
+extern "C" const Loops* sb_loops_base();
+extern "C" const Loops* sb_loops_avx2();
+extern "C" const Loops* sb_loops_avx512();

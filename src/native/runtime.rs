@@ -1,0 +1,69 @@
+//! Autocast with a guard, CUDA's library at run time, and what the processor can do.
+
+use crate::Result;
+use std::marker::PhantomData;
+use tch::{Device, Kind, TchError};
+
+unsafe extern "C" {
+    fn sb_autocast_enter(cuda: i32, dtype: i32, was: *mut i32);
+    fn sb_autocast_leave(cuda: i32, was: *const i32);
+    fn sb_cpu_features() -> i32;
+}
+
+/// Autocast on this thread while it lives, as `torch.autocast(device, dtype)`; the former state returns on drop, also
+/// after a panic, and the cache of casted weights is cleared.
+pub struct Autocast {
+    cuda: i32,
+    was: [i32; 2],
+    /// The state is the thread's own.
+    _stay: PhantomData<*const ()>,
+}
+
+impl Autocast {
+    /// `kind`: BFloat16 or Half.
+    pub fn new(device: Device, kind: Kind) -> Result<Autocast> {
+        let dtype = match kind {
+            Kind::Half => 5,
+            Kind::BFloat16 => 15,
+            other => return Err(TchError::Kind(format!("autocast expects BFloat16 or Half, found {other:?}"))),
+        };
+        let cuda = i32::from(matches!(device, Device::Cuda(_)));
+        let mut was = [0; 2];
+        // SAFETY: sets thread-local state of libtorch and writes two values to `was`; `dtype` is one of c10's types.
+        unsafe { sb_autocast_enter(cuda, dtype, was.as_mut_ptr()) };
+        Ok(Autocast { cuda, was, _stay: PhantomData })
+    }
+}
+
+impl Drop for Autocast {
+    fn drop(&mut self) {
+        // SAFETY: restores what `new` read on this thread (the guard cannot leave it).
+        unsafe { sb_autocast_leave(self.cuda, self.was.as_ptr()) }
+    }
+}
+
+/// Instruction sets that matter for speed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Cpu {
+    pub avx2: bool,
+    pub avx512: bool,
+    /// bf16 arithmetic: without it bf16 is slower than f32.
+    pub avx512_bf16: bool,
+    pub amx_bf16: bool,
+}
+
+/// What this processor has.
+pub fn cpu() -> Cpu {
+    // SAFETY: reads CPUID.
+    let bits = unsafe { sb_cpu_features() };
+    Cpu { avx2: bits & 1 != 0, avx512: bits & 2 != 0, avx512_bf16: bits & 4 != 0, amx_bf16: bits & 8 != 0 }
+}
+
+/// Load libtorch's CUDA part if it is there, so that one program serves machines with and without a GPU. It must come
+/// before the first `tch::Cuda::is_available()`, which remembers what it finds. Returns whether it was loaded.
+pub fn load_cuda() -> bool {
+    // SAFETY: the name is a constant with a final zero; the library's initialisers are libtorch's own. It is never
+    // closed.
+    let handle = unsafe { libc::dlopen(c"libtorch_cuda.so".as_ptr(), libc::RTLD_NOW | libc::RTLD_GLOBAL) };
+    !handle.is_null()
+}

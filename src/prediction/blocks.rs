@@ -1,0 +1,107 @@
+//! Where a prediction's values come from, box by box, and the label map that argmax makes of them.
+
+use super::VoxelOp;
+use crate::error::Result;
+use crate::image::{Grid, Voxels};
+use crate::torch::convert::to_i32;
+use crate::work::Work;
+use segbundle_native::{self as native, LabelsMut};
+use tch::Tensor;
+
+/// A box of a grid: start and size in voxels.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Region {
+    pub start: [usize; 3],
+    pub size: [usize; 3],
+}
+
+/// A source of per-voxel values: sliding windows, the whole image at once, or the mean of several sources.
+pub trait Blocks: Send {
+    /// The network's grid.
+    fn grid(&self) -> Grid;
+    fn channels(&self) -> usize;
+    /// Values [C,x,y,z], f32, of disjoint boxes that cover the grid, in any order.
+    fn run(self: Box<Self>, work: &Work, each: &mut dyn FnMut(Region, Tensor) -> Result<()>) -> Result<()>;
+    /// Put the channel of the largest value of every voxel into `labels`. A source that can do so without making all
+    /// values overrides this.
+    fn run_argmax(self: Box<Self>, work: &Work, labels: &mut LabelMap) -> Result<()> {
+        self.run(work, &mut |region, values| labels.put(&values, region.start))
+    }
+}
+
+/// One class number per voxel of [X,Y,Z], in C order: u8 up to 256 classes, else u16.
+pub struct LabelMap {
+    numbers: Numbers,
+    shape: [usize; 3],
+}
+
+enum Numbers {
+    U8(Vec<u8>),
+    U16(Vec<u16>),
+}
+
+impl LabelMap {
+    pub fn new(shape: [usize; 3], classes: usize) -> LabelMap {
+        let voxels = shape.iter().product();
+        let numbers = if classes <= 256 { Numbers::U8(vec![0; voxels]) } else { Numbers::U16(vec![0; voxels]) };
+        LabelMap { numbers, shape }
+    }
+    /// The numbers to write into, and the map's shape.
+    pub fn numbers(&mut self) -> (LabelsMut<'_>, [usize; 3]) {
+        let numbers = match &mut self.numbers {
+            Numbers::U8(numbers) => LabelsMut::U8(numbers),
+            Numbers::U16(numbers) => LabelsMut::U16(numbers),
+        };
+        (numbers, self.shape)
+    }
+    /// The largest channel of values [C,x,y,z], lowest first among equals, into the box at `start`.
+    pub fn put(&mut self, values: &Tensor, start: [usize; 3]) -> Result<()> {
+        if values.device() == tch::Device::Cpu {
+            let values = values.f_contiguous()?;
+            let (numbers, shape) = self.numbers();
+            return Ok(native::argmax(&values, numbers, shape, start)?);
+        }
+        let size = values.size();
+        let region = Region { start, size: [size[1] as usize, size[2] as usize, size[3] as usize] };
+        let found = to_i32(&values.f_argmax(0, false)?)?; // GPU sync
+        let shape = self.shape;
+        match &mut self.numbers {
+            Numbers::U8(numbers) => paste(&found.iter().map(|&n| n as u8).collect::<Vec<_>>(), region, 1, shape, numbers),
+            Numbers::U16(numbers) => paste(&found.iter().map(|&n| n as u16).collect::<Vec<_>>(), region, 1, shape, numbers),
+        }
+        Ok(())
+    }
+    pub fn into_voxels(self) -> Voxels {
+        match self.numbers {
+            Numbers::U8(numbers) => Voxels::U8(numbers.into()),
+            Numbers::U16(numbers) => Voxels::U16(numbers.into()),
+        }
+    }
+}
+
+/// Run `source` and keep the number of the largest channel.
+pub(super) fn argmax(source: Box<dyn Blocks>, ops: &[VoxelOp], work: &Work) -> Result<Voxels> {
+    let mut labels = LabelMap::new(source.grid().shape, source.channels());
+    if ops.is_empty() {
+        source.run_argmax(work, &mut labels)?;
+    } else {
+        source.run(work, &mut |region, values| labels.put(&super::apply_all(ops, values)?, region.start))?;
+    }
+    Ok(labels.into_voxels())
+}
+
+/// Copy a box of [C,x,y,z] into a volume of [C,X,Y,Z], both in C order.
+pub(super) fn paste<T: Copy>(from: &[T], region: Region, channels: usize, shape: [usize; 3], into: &mut [T]) {
+    let [sx, sy, sz] = region.size;
+    let [ox, oy, oz] = region.start;
+    let [nx, ny, nz] = shape;
+    for channel in 0..channels {
+        for x in 0..sx {
+            for y in 0..sy {
+                let source = ((channel * sx + x) * sy + y) * sz;
+                let target = ((channel * nx + ox + x) * ny + oy + y) * nz + oz;
+                into[target..target + sz].copy_from_slice(&from[source..source + sz]);
+            }
+        }
+    }
+}

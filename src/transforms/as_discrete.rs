@@ -1,0 +1,104 @@
+//! AsDiscreted (monai.transforms.post.dictionary, MONAI 1.6.1).
+//!
+//! Deliberate difference: class numbers stay integers and one-hot channels are made only when something needs them;
+//! MONAI makes float tensors.
+
+use super::post::on_predictions;
+use crate::component::{Accepted, Component, Declared, Effect, Keys, OneOrMany, Value};
+use crate::contracts::{Cx, Sample, Transform, TransformHandle};
+use crate::error::Result;
+use crate::{args, bail};
+use std::sync::Arc;
+
+args! {
+    /// Arguments of AsDiscreted.
+    pub struct AsDiscreteArgs {
+        /// Keys of the predictions or labels.
+        keys: Keys,
+        /// Take the number of the channel with the largest value; for all keys or each.
+        argmax: OneOrMany<bool> = false,
+        /// Number of classes to spread class numbers over, one channel each; for all keys or each.
+        to_onehot: OneOrMany<Option<i64>> = (),
+        /// 1 where a value is at least this, else 0; for all keys or each.
+        threshold: OneOrMany<Option<f64>> = (),
+        /// 'torchrounding' rounds to the nearest integer, halves to even; for all keys or each.
+        rounding: OneOrMany<Option<String>> = (),
+        /// Skip keys that a sample does not have.
+        allow_missing_keys: bool = false,
+        /// The channel axis: only 0 is supported.
+        dim: i64 = 0,
+        /// Keep the channel axis after argmax: only true is supported.
+        keepdim: bool = true,
+        /// No effect: discrete values are kept as integers; SaveImaged's output_dtype decides what is written.
+        dtype: Accepted = (),
+    }
+}
+
+pub static COMPONENT: Component = Component {
+    name: "AsDiscreted",
+    path: "monai.transforms.AsDiscreted",
+    aliases: &["AsDiscreteD", "AsDiscreteDict", "monai.transforms.AsDiscreteD", "monai.transforms.AsDiscreteDict"],
+    doc: "From values to classes: argmax, one-hot, threshold, rounding, in this order.",
+    params: AsDiscreteArgs::PARAMS,
+    differences: &["class numbers stay integers; one-hot channels are made when they are needed"],
+    effect: Effect::Pure,
+    build: |args, _| {
+        let args = AsDiscreteArgs::parse("AsDiscreted", args)?;
+        if args.dim != 0 || !args.keepdim {
+            bail!("AsDiscreted: only dim=0 and keepdim=True are supported");
+        }
+        let n = args.keys.0.len();
+        let (argmax, onehot) = (args.argmax.repeat(n, "argmax")?, args.to_onehot.repeat(n, "to_onehot")?);
+        let (threshold, rounding) = (args.threshold.repeat(n, "threshold")?, args.rounding.repeat(n, "rounding")?);
+        let mut steps = vec![];
+        for at in 0..n {
+            if let Some(bad) = rounding[at].as_ref().filter(|rounding| *rounding != "torchrounding") {
+                bail!("AsDiscreted: argument `rounding`: expected 'torchrounding' or None, found '{bad}'");
+            }
+            let classes = match onehot[at] {
+                Some(classes) if classes < 1 => bail!("AsDiscreted: argument `to_onehot`: expected at least 1 class, found {classes}"),
+                classes => classes.map(|classes| classes as usize),
+            };
+            steps.push(Steps { argmax: argmax[at], classes, threshold: threshold[at], round: rounding[at].is_some() });
+        }
+        Ok(Value::object(TransformHandle(Arc::new(AsDiscrete { keys: args.keys.0, steps, allow_missing: args.allow_missing_keys }))))
+    },
+};
+
+#[derive(Clone, Copy)]
+struct Steps {
+    argmax: bool,
+    classes: Option<usize>,
+    threshold: Option<f64>,
+    round: bool,
+}
+
+struct AsDiscrete {
+    keys: Vec<Arc<str>>,
+    steps: Vec<Steps>,
+    allow_missing: bool,
+}
+
+impl Transform for AsDiscrete {
+    fn name(&self) -> &'static str {
+        "AsDiscreted"
+    }
+    fn apply(&self, sample: Sample, cx: &mut Cx) -> Result<Vec<Sample>> {
+        on_predictions(sample, &self.keys, self.allow_missing, |at, mut prediction| {
+            let Steps { argmax, classes, threshold, round } = self.steps[at];
+            if argmax {
+                prediction = prediction.argmax(cx.work)?;
+            }
+            if let Some(classes) = classes {
+                prediction = prediction.one_hot(classes, cx.work)?;
+            }
+            if let Some(threshold) = threshold {
+                prediction = prediction.threshold(threshold, cx.work)?;
+            }
+            if round {
+                prediction = prediction.map_dense(cx.work, |values| Ok(values.f_round()?))?;
+            }
+            Ok(prediction)
+        })
+    }
+}

@@ -1,0 +1,152 @@
+//! Invertd (monai.transforms.post.dictionary, MONAI 1.6.1): undo the preprocessing on a prediction.
+//!
+//! A nearest inversion of values that are still pending is only recorded; see [`crate::prediction`].
+
+use crate::component::{Accepted, Component, Declared, Effect, Keys, OneOrMany, Value};
+use crate::contracts::{Cx, Item, Sample, Transform, TransformHandle};
+use crate::error::Result;
+use crate::image::{Inverse, Trace};
+use crate::prediction::Prediction;
+use crate::{args, bail, err};
+use std::sync::Arc;
+
+args! {
+    /// Arguments of Invertd.
+    pub struct InvertArgs {
+        /// Keys of what is to be inverted.
+        keys: Keys,
+        /// The preprocessing to undo, such as `@preprocessing`.
+        transform: Arc<dyn Transform>,
+        /// Keys of the images that the preprocessing was applied to, for all keys or each; `keys` if None.
+        orig_keys: Option<Keys> = (),
+        /// No effect: metadata travels with the image.
+        meta_keys: Accepted = (),
+        /// No effect: metadata travels with the image.
+        orig_meta_keys: Accepted = (),
+        /// No effect: metadata travels with the image.
+        meta_key_postfix: Accepted = "meta_dict",
+        /// Take the nearest voxel; false interpolates as the transform did. For all keys or each.
+        nearest_interp: OneOrMany<bool> = true,
+        /// No effect: results are tensors anyway.
+        to_tensor: Accepted = true,
+        /// No effect: results are in host memory.
+        device: Accepted = (),
+        /// A function of the inverted values; for all keys or each.
+        post_func: OneOrMany<Value> = (),
+        /// Skip keys that a sample does not have.
+        allow_missing_keys: bool = false,
+    }
+}
+
+pub static COMPONENT: Component = Component {
+    name: "Invertd",
+    path: "monai.transforms.Invertd",
+    aliases: &["InvertD", "InvertDict", "monai.transforms.InvertD", "monai.transforms.InvertDict"],
+    doc: "Bring a prediction back to the grid of the file that its image came from.",
+    params: InvertArgs::PARAMS,
+    differences: &["a nearest inversion waits until the values are discrete, which gives the same labels in less memory"],
+    effect: Effect::Pure,
+    build: |args, _| {
+        let args = InvertArgs::parse("Invertd", args)?;
+        let n = args.keys.0.len();
+        let orig_keys = match args.orig_keys {
+            None => args.keys.0.clone(),
+            Some(Keys(keys)) if keys.len() == 1 => vec![keys[0].clone(); n],
+            Some(Keys(keys)) if keys.len() == n => keys,
+            Some(Keys(keys)) => bail!("Invertd: `orig_keys` has {} values, expected 1 or {n}", keys.len()),
+        };
+        let post_func = match &args.post_func {
+            OneOrMany::One(Value::List(list)) => OneOrMany::Many(list.items()),
+            other => other.clone(),
+        };
+        Ok(Value::object(TransformHandle(Arc::new(Invert {
+            keys: args.keys.0,
+            transform: args.transform,
+            orig_keys,
+            nearest: args.nearest_interp.repeat(n, "nearest_interp")?,
+            post_func: post_func.repeat(n, "post_func")?,
+            allow_missing: args.allow_missing_keys,
+        }))))
+    },
+};
+
+struct Invert {
+    keys: Vec<Arc<str>>,
+    transform: Arc<dyn Transform>,
+    orig_keys: Vec<Arc<str>>,
+    nearest: Vec<bool>,
+    post_func: Vec<Value>,
+    allow_missing: bool,
+}
+
+impl Transform for Invert {
+    fn name(&self) -> &'static str {
+        "Invertd"
+    }
+    fn apply(&self, mut sample: Sample, cx: &mut Cx) -> Result<Vec<Sample>> {
+        for (at, key) in self.keys.iter().enumerate() {
+            if self.allow_missing && sample.get(key).is_none() {
+                continue;
+            }
+            let orig = &self.orig_keys[at];
+            let (trace, header) = match sample.get(orig) {
+                Some(Item::Image(image)) => (image.trace.clone(), image.header.clone()),
+                Some(Item::Prediction(prediction)) => (prediction.trace.clone(), prediction.header.clone()),
+                _ => return Err(sample.missing(orig).hint("Invertd needs the preprocessed image under orig_keys")),
+            };
+            let prediction = match sample.take(key)? {
+                Item::Prediction(prediction) => prediction,
+                Item::Image(volume) => Prediction::from_volume(&volume)?,
+                Item::Value(value) => return Err(err!("`{key}` is {value:?}, expected a prediction or an image")),
+            };
+            let undo = self.to_undo(orig, &trace)?;
+            let mut prediction = if undo.is_empty() {
+                prediction
+            } else {
+                let inverse = Arc::new(Inverse::new(&undo)?);
+                if inverse.from_grid().shape != prediction.grid().shape {
+                    bail!("`{key}` has shape {:?}, but `{orig}` left the preprocessing with {:?}", prediction.grid().shape, inverse.from_grid().shape);
+                }
+                prediction.invert(&inverse, self.nearest[at], cx.work)?
+            };
+            prediction.header = header;
+            prediction.trace = trace[..trace.len() - undo.len()].to_vec();
+            if !self.post_func[at].is_none() {
+                prediction = prediction.map_dense(cx.work, |values| super::post::call_on(&self.post_func[at], values))?;
+            }
+            sample.set(key, Item::Prediction(prediction));
+        }
+        Ok(vec![sample])
+    }
+}
+
+impl Invert {
+    /// The operations that `transform` applied to `key`, oldest first: the end of the trace must be these.
+    fn to_undo(&self, key: &Arc<str>, trace: &Trace) -> Result<Trace> {
+        let mut names = vec![];
+        collect(&*self.transform, key, &mut names);
+        let mut from = trace.len();
+        for name in names.iter().rev() {
+            match from.checked_sub(1).map(|last| &trace[last]) {
+                Some(applied) if applied.by == *name => from -= 1,
+                // A transform that had nothing to do for this case leaves no trace.
+                _ => continue,
+            }
+        }
+        if from > 0 && from == trace.len() && !names.is_empty() {
+            let applied: Vec<&str> = trace.iter().map(|applied| applied.by).collect();
+            bail!("Invertd is to undo {}, but `{key}` went through {}", names.join(", "), applied.join(", "));
+        }
+        Ok(trace[from..].to_vec())
+    }
+}
+
+/// Names of the transforms that change the geometry of `key`, in order.
+fn collect(transform: &dyn Transform, key: &Arc<str>, names: &mut Vec<&'static str>) {
+    for child in transform.children() {
+        collect(&**child, key, names);
+    }
+    if transform.traced_keys().contains(key) {
+        names.push(transform.name());
+    }
+}

@@ -1,0 +1,213 @@
+//! SaveImaged (monai.transforms.io.dictionary, monai.data.folder_layout, MONAI 1.6.1).
+//!
+//! Deliberate difference: a volume of one slice keeps its three dimensions.
+
+use crate::component::{Accepted, Component, Declared, Effect, Keys, Value};
+use crate::contracts::{Cx, Item, Sample, Transform, TransformHandle, WriteJob};
+use crate::error::Result;
+use crate::formats::nifti;
+use crate::image::DType;
+use crate::{args, bail, err};
+use std::path::{Component as Part, Path, PathBuf};
+use std::sync::Arc;
+
+args! {
+    /// Arguments of SaveImaged.
+    pub struct SaveImageArgs {
+        /// Keys of what is to be saved.
+        keys: Keys,
+        /// No effect: metadata travels with the image.
+        meta_keys: Accepted = (),
+        /// No effect: metadata travels with the image.
+        meta_key_postfix: Accepted = "meta_dict",
+        /// Folder for the files; made if it is not there.
+        output_dir: PathBuf = "./",
+        /// Put between the input's name and the extension: `s0037_trans.nii.gz`; nothing if empty.
+        output_postfix: String = "trans",
+        /// `.nii.gz` or `.nii`.
+        output_ext: String = ".nii.gz",
+        /// Resample to the file's grid before saving: only supported where there is nothing to resample; use Invertd.
+        resample: bool = false,
+        /// No effect: used by MONAI with resample only.
+        mode: Accepted = "nearest",
+        /// No effect: used by MONAI with resample only.
+        padding_mode: Accepted = "border",
+        /// Clip to [0, 1] and scale to 255 or 65535; not supported, must be None.
+        scale: Option<i64> = (),
+        /// No effect: used by MONAI with resample only.
+        dtype: Accepted = (),
+        /// Numeric type in the file; None keeps what the values have. Values that do not fit are an error.
+        output_dtype: Option<DType> = "float32",
+        /// Skip keys that a sample does not have.
+        allow_missing_keys: bool = false,
+        /// Leave out a channel axis of length 1.
+        squeeze_end_dims: bool = true,
+        /// Folder below which the inputs' folders are repeated in output_dir, for inputs of the same name.
+        data_root_dir: String = "",
+        /// Put each case into a folder of its name.
+        separate_folder: bool = true,
+        /// Log each file that is written.
+        print_log: bool = true,
+        /// No effect: output_ext decides.
+        output_format: Accepted = "",
+        /// None or NibabelWriter: NIfTI is written.
+        writer: Option<String> = (),
+        /// A function that names files; not supported, must be None.
+        output_name_formatter: Value = (),
+        /// An object that names files; not supported, must be None.
+        folder_layout: Value = (),
+        /// No effect: the run's log names each file.
+        savepath_in_metadict: Accepted = false,
+    }
+}
+
+pub static COMPONENT: Component = Component {
+    name: "SaveImaged",
+    path: "monai.transforms.SaveImaged",
+    aliases: &["SaveImageD", "SaveImageDict", "monai.transforms.SaveImageD", "monai.transforms.SaveImageDict"],
+    doc: "Write an image or prediction as NIfTI, named after its input.",
+    params: SaveImageArgs::PARAMS,
+    differences: &["a volume of one slice keeps three dimensions", "written under a temporary name, then renamed"],
+    effect: Effect::Acts,
+    build: |args, _| {
+        let args = SaveImageArgs::parse("SaveImaged", args)?;
+        let unsupported = |name: &str| Err(err!("SaveImaged: `{name}` is not supported").hint("leave it out"));
+        if args.scale.is_some() {
+            return unsupported("scale");
+        }
+        if !args.output_name_formatter.is_none() {
+            return unsupported("output_name_formatter");
+        }
+        if !args.folder_layout.is_none() {
+            return unsupported("folder_layout");
+        }
+        if let Some(writer) = args.writer.as_ref().filter(|writer| !writer.ends_with("NibabelWriter")) {
+            bail!("SaveImaged: argument `writer`: expected None or 'NibabelWriter', found '{writer}'");
+        }
+        let extension = if args.output_ext.starts_with('.') { args.output_ext.to_lowercase() } else { format!(".{}", args.output_ext.to_lowercase()) };
+        if ![".nii", ".nii.gz"].contains(&extension.as_str()) {
+            bail!("SaveImaged: argument `output_ext`: expected '.nii.gz' or '.nii', found '{}'", args.output_ext);
+        }
+        Ok(Value::object(TransformHandle(Arc::new(SaveImage { args, extension }))))
+    },
+};
+
+struct SaveImage {
+    args: SaveImageArgs,
+    extension: String,
+}
+
+impl Transform for SaveImage {
+    fn name(&self) -> &'static str {
+        "SaveImaged"
+    }
+    fn output_path(&self, source: &Path) -> Option<Result<PathBuf>> {
+        Some(self.path(source))
+    }
+    fn apply(&self, mut sample: Sample, cx: &mut Cx) -> Result<Vec<Sample>> {
+        for key in &self.args.keys.0 {
+            if self.args.allow_missing_keys && sample.get(key).is_none() {
+                continue;
+            }
+            let volume = match sample.take(key)? {
+                Item::Image(volume) => volume,
+                Item::Prediction(prediction) => prediction.into_volume(cx.work)?,
+                Item::Value(value) => bail!("`{key}` is {value:?}, expected an image or a prediction"),
+            };
+            if self.args.resample && volume.grid() != volume.header.grid {
+                return Err(err!("SaveImaged: resample=True is not supported").hint("put Invertd before SaveImaged"));
+            }
+            let path = self.path(&volume.header.path)?;
+            let (dtype, log) = (self.args.output_dtype.unwrap_or(volume.voxels.dtype()), self.args.print_log);
+            let spatial_dims = volume.header.spatial_dims;
+            let options = nifti::Options { squeeze_end_dims: self.args.squeeze_end_dims, spatial_dims, ..nifti::Options::default() };
+            let (saved, target) = (volume.clone(), path.clone());
+            cx.writes.push(WriteJob {
+                path,
+                write: Box::new(move || {
+                    nifti::write(&target, &saved.voxels, &saved.layout, &saved.affine, dtype, options)?;
+                    if log {
+                        tracing::info!("wrote {}", target.display());
+                    }
+                    Ok(())
+                }),
+            });
+            sample.set(key, Item::Image(volume));
+        }
+        Ok(vec![sample])
+    }
+}
+
+impl SaveImage {
+    /// `output_dir/[folder below data_root_dir/][stem/]stem[_postfix].nii.gz`, as MONAI's create_file_basename.
+    fn path(&self, source: &Path) -> Result<PathBuf> {
+        let stem = source.file_name().and_then(|name| name.to_str()).ok_or_else(|| err!("the input's name {} is no text", source.display()))?;
+        let stem = cut_extension(stem.strip_suffix(".gz").filter(|stem| !stem.is_empty()).unwrap_or(stem));
+        let mut path = self.args.output_dir.clone();
+        if !self.args.data_root_dir.is_empty() {
+            let folder = source.parent().unwrap_or(Path::new(""));
+            path.push(relative(&std::path::absolute(folder)?, &std::path::absolute(&self.args.data_root_dir)?).ok_or_else(|| {
+                err!("{} is not below data_root_dir {}", source.display(), self.args.data_root_dir).hint("name a folder above all inputs")
+            })?);
+        }
+        if self.args.separate_folder {
+            path.push(stem);
+        }
+        let postfix = &self.args.output_postfix;
+        path.push(if postfix.is_empty() { format!("{stem}{}", self.extension) } else { format!("{stem}_{postfix}{}", self.extension) });
+        Ok(normal(&path))
+    }
+}
+
+/// Python's `os.path.splitext`: a leading dot starts no extension.
+fn cut_extension(name: &str) -> &str {
+    match name.rfind('.') {
+        Some(at) if name[..at].chars().any(|c| c != '.') => &name[..at],
+        _ => name,
+    }
+}
+
+/// `folder` seen from `root`, if it lies below it.
+fn relative(folder: &Path, root: &Path) -> Option<PathBuf> {
+    normal(folder).strip_prefix(normal(root)).ok().map(Path::to_owned)
+}
+
+/// Without `.` and `x/..`, as `os.path.normpath`.
+fn normal(path: &Path) -> PathBuf {
+    let mut out = PathBuf::new();
+    for part in path.components() {
+        match part {
+            Part::CurDir => {}
+            Part::ParentDir if matches!(out.components().next_back(), Some(Part::Normal(_))) => {
+                out.pop();
+            }
+            part => out.push(part),
+        }
+    }
+    if out.as_os_str().is_empty() { PathBuf::from(".") } else { out }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::component::{Args, Call};
+
+    fn path(source: &str, named: &[(&str, Value)]) -> String {
+        let mut args: Vec<(Arc<str>, Value)> = vec![("keys".into(), "pred".into())];
+        args.extend(named.iter().map(|(key, value)| ((*key).into(), value.clone())));
+        let built = (COMPONENT.build)(Args::named(args), &mut Call::default()).unwrap();
+        let transform = built.downcast::<TransformHandle>().unwrap();
+        transform.0.output_path(Path::new(source)).unwrap().unwrap().display().to_string()
+    }
+
+    /// Expected values: monai.data.utils.create_file_basename(postfix, source, output_dir, data_root_dir, separate_folder).
+    #[test]
+    fn files_are_named_as_monai_names_them() {
+        let out = ("output_dir", Value::from("./eval"));
+        assert_eq!(path("in/s0037.nii.gz", &[out.clone()]), "eval/s0037/s0037_trans.nii.gz");
+        assert_eq!(path("in/s.0037.nii", &[out.clone(), ("output_ext", "nii".into())]), "eval/s.0037/s.0037_trans.nii");
+        assert_eq!(path("in/a.hdr", &[out.clone(), ("separate_folder", false.into()), ("output_postfix", "".into())]), "eval/a.nii.gz");
+        assert_eq!(path("in/one/a.nii.gz", &[out.clone(), ("data_root_dir", "in".into())]), "eval/one/a/a_trans.nii.gz");
+        assert_eq!(path("in/.hidden.gz", &[out]), "eval/.hidden/.hidden_trans.nii.gz");
+    }
+}

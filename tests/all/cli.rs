@@ -1,0 +1,205 @@
+//! The program as a user runs it: exit codes, messages, files.
+
+use segbundle::formats::nifti;
+use segbundle::image::{Affine, DType, Layout, Voxels};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+use tempfile::TempDir;
+
+/// A bundle with a small, seeded network and `cases` images of 20×22×18 voxels of 2 mm.
+struct Bundle(TempDir);
+
+impl Bundle {
+    fn new(cases: usize) -> Bundle {
+        let bundle = Bundle(tempfile::tempdir().unwrap());
+        std::fs::create_dir_all(bundle.path("configs")).unwrap();
+        std::fs::write(bundle.path("configs/inference.json"), CONFIG).unwrap();
+        for case in 0..cases {
+            bundle.image(&format!("images/s{case:04}.nii.gz"), case as i16);
+        }
+        bundle
+    }
+    fn path(&self, name: &str) -> PathBuf {
+        self.0.path().join(name)
+    }
+    fn image(&self, name: &str, seed: i16) {
+        let voxels: Vec<i16> = (0..20 * 22 * 18).map(|i: i32| ((i * 37 + i32::from(seed) * 1001) % 1500 - 900) as i16).collect();
+        let affine = Affine([[-2.0, 0.0, 0.0, 20.0], [0.0, 2.0, 0.0, -10.0], [0.0, 0.0, 2.0, 5.0], [0.0, 0.0, 0.0, 1.0]]);
+        let layout = Layout::contiguous([1, 20, 22, 18]);
+        nifti::write(self.path(name), &Voxels::I16(voxels.into()), &layout, &affine, DType::I16, nifti::Options::default()).unwrap();
+    }
+    fn run(&self, args: &[&str]) -> Output {
+        Command::new(env!("CARGO_BIN_EXE_segbundle")).args(args).current_dir(self.0.path()).output().unwrap()
+    }
+    fn infer(&self, more: &[&str]) -> Output {
+        self.run(&[&["run", "--config_file", "configs/inference.json", "--meta_file", "None"], more].concat())
+    }
+}
+
+const CONFIG: &str = r#"{
+    "imports": ["$import glob", "$import numpy"],
+    "output_dir": "out",
+    "data_root_dir": "",
+    "datalist": "$sorted(glob.glob('images/*.nii.gz'))",
+    "device": "$torch.device('cpu')",
+    "network_def": {"_target_": "SegResNet", "spatial_dims": 3, "in_channels": 1, "out_channels": 4, "init_filters": 8,
+                    "blocks_down": [1, 1], "blocks_up": [1]},
+    "network": "$@network_def.to(@device)",
+    "preprocessing": {"_target_": "Compose", "transforms": [
+        {"_target_": "LoadImaged", "keys": "image"},
+        {"_target_": "EnsureChannelFirstd", "keys": "image"},
+        {"_target_": "Orientationd", "keys": "image", "axcodes": "RAS"},
+        {"_target_": "Spacingd", "keys": "image", "pixdim": [3.0, 3.0, 3.0], "mode": "bilinear"},
+        {"_target_": "NormalizeIntensityd", "keys": "image", "nonzero": true}]},
+    "dataset": {"_target_": "Dataset", "data": "$[{'image': i} for i in @datalist]", "transform": "@preprocessing"},
+    "dataloader": {"_target_": "DataLoader", "dataset": "@dataset", "batch_size": 1, "num_workers": 1},
+    "inferer": {"_target_": "SlidingWindowInferer", "roi_size": [16, 16, 16], "overlap": 0.25, "mode": "gaussian"},
+    "postprocessing": {"_target_": "Compose", "transforms": [
+        {"_target_": "Activationsd", "keys": "pred", "softmax": true},
+        {"_target_": "AsDiscreted", "keys": "pred", "argmax": true},
+        {"_target_": "Invertd", "keys": "pred", "transform": "@preprocessing", "orig_keys": "image", "nearest_interp": true},
+        {"_target_": "SaveImaged", "keys": "pred", "output_dir": "@output_dir", "output_dtype": "$numpy.uint8",
+         "data_root_dir": "@data_root_dir"}]},
+    "evaluator": {"_target_": "SupervisedEvaluator", "device": "@device", "val_data_loader": "@dataloader", "network": "@network",
+                  "inferer": "@inferer", "postprocessing": "@postprocessing", "amp": true},
+    "checkpointloader": {"_target_": "CheckpointLoader", "_disabled_": false, "load_path": "models/model.pt",
+                         "load_dict": {"model": "@network"}},
+    "load_pretrain": false,
+    "initialize": ["$monai.utils.set_determinism(seed=1)", "$@checkpointloader(@evaluator) if @load_pretrain else None"],
+    "run": ["$@evaluator.run()"]
+}"#;
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}
+
+fn files(folder: &Path) -> Vec<String> {
+    let mut out = vec![];
+    let mut todo = vec![folder.to_owned()];
+    while let Some(folder) = todo.pop() {
+        for entry in std::fs::read_dir(folder).into_iter().flatten().flatten() {
+            let path = entry.path();
+            if path.is_dir() { todo.push(path) } else { out.push(path.file_name().unwrap().to_string_lossy().into_owned()) }
+        }
+    }
+    out.sort();
+    out
+}
+
+#[test]
+fn a_run_writes_a_label_map_on_the_grid_of_each_input() {
+    let bundle = Bundle::new(2);
+    let output = bundle.infer(&[]);
+    assert!(output.status.success(), "{}", text(&output.stderr));
+    assert_eq!(files(&bundle.path("out")), ["s0000_trans.nii.gz", "s0001_trans.nii.gz"]);
+    let (image, labels) = (nifti::read(bundle.path("images/s0001.nii.gz")).unwrap(), nifti::read(bundle.path("out/s0001/s0001_trans.nii.gz")).unwrap());
+    assert_eq!(labels.grid(), image.grid());
+    let Voxels::U8(labels) = labels.voxels else { panic!("expected labels in u8") };
+    let classes: std::collections::BTreeSet<u8> = labels.iter().copied().collect();
+    assert!(classes.len() > 1 && classes.iter().all(|class| *class < 4), "{classes:?}");
+    let log = text(&output.stderr);
+    assert!(log.contains("++ Latencies => Total: ") && log.contains("Post: 0 (fused into Inferer)"), "{log}");
+    assert!(output.stdout.is_empty(), "{}", text(&output.stdout));
+}
+
+#[test]
+fn the_same_seed_gives_the_same_files() {
+    let (one, two) = (Bundle::new(1), Bundle::new(1));
+    assert!(one.infer(&[]).status.success() && two.infer(&["--dataloader#num_workers", "0"]).status.success());
+    let read = |bundle: &Bundle| std::fs::read(bundle.path("out/s0000/s0000_trans.nii.gz")).unwrap();
+    assert_eq!(read(&one), read(&two));
+}
+
+#[test]
+fn one_bad_case_is_reported_and_the_others_go_on() {
+    let bundle = Bundle::new(3);
+    std::fs::write(bundle.path("images/s0001.nii.gz"), b"this is no image").unwrap();
+    let output = bundle.infer(&[]);
+    assert_eq!(output.status.code(), Some(1));
+    assert_eq!(files(&bundle.path("out")), ["s0000_trans.nii.gz", "s0002_trans.nii.gz"]);
+    let log = text(&output.stderr);
+    assert!(log.contains("images/s0001.nii.gz") && log.contains("1 of 3 cases failed"), "{log}");
+}
+
+#[test]
+fn two_cases_with_one_output_are_an_error_before_the_network_runs() {
+    let bundle = Bundle::new(0);
+    bundle.image("images/a/ct.nii.gz", 1);
+    bundle.image("images/b/ct.nii.gz", 2);
+    let list = ["--datalist", "['images/a/ct.nii.gz','images/b/ct.nii.gz']"];
+    let output = bundle.infer(&list);
+    assert_eq!(output.status.code(), Some(2));
+    let log = text(&output.stderr);
+    assert!(log.contains("out/ct/ct_trans.nii.gz") && log.contains("data_root_dir"), "{log}");
+    let output = bundle.infer(&[&list[..], &["--data_root_dir", "images"]].concat());
+    assert!(output.status.success(), "{}", text(&output.stderr));
+    assert!(bundle.path("out/a/ct/ct_trans.nii.gz").exists() && bundle.path("out/b/ct/ct_trans.nii.gz").exists());
+}
+
+#[test]
+fn a_missing_checkpoint_names_the_path_and_where_to_get_it() {
+    let bundle = Bundle::new(1);
+    let output = bundle.infer(&["--load_pretrain", "True"]);
+    assert_eq!(output.status.code(), Some(1));
+    assert!(text(&output.stderr).contains("models/model.pt"), "{}", text(&output.stderr));
+    let list = "large_files:\n- path: models/model.pt\n  url: https://example.org/model.pt\n  hash_val: abc123\n  hash_type: md5\n";
+    std::fs::write(bundle.path("large_files.yml"), list).unwrap();
+    let log = text(&bundle.infer(&["--load_pretrain", "True"]).stderr);
+    assert!(log.contains("https://example.org/model.pt (md5 abc123)"), "{log}");
+}
+
+#[test]
+fn a_config_that_cannot_run_is_exit_code_2_with_file_and_id() {
+    let bundle = Bundle::new(1);
+    let output = bundle.infer(&["--inferer#overlapp", "0.5"]);
+    assert_eq!(output.status.code(), Some(2));
+    let log = text(&output.stderr);
+    assert!(log.contains("SlidingWindowInferer has no argument `overlapp`") && log.contains("did you mean `overlap`"), "{log}");
+    let output = bundle.infer(&["--datalist", "[]"]);
+    assert_eq!(output.status.code(), Some(2), "{}", text(&output.stderr));
+    assert!(text(&output.stderr).contains("the datalist is empty"), "{}", text(&output.stderr));
+}
+
+#[test]
+fn a_gpu_that_is_not_there_is_an_error_with_the_override_that_helps() {
+    if tch::Cuda::is_available() {
+        return println!("skipped: this machine has CUDA");
+    }
+    let bundle = Bundle::new(1);
+    let output = bundle.infer(&["--device", "$torch.device('cuda:1')"]);
+    assert_ne!(output.status.code(), Some(0));
+    let log = text(&output.stderr);
+    assert!(log.contains("cuda:1") && log.contains("--device \"$torch.device('cpu')\""), "{log}");
+}
+
+#[test]
+fn verify_reports_all_problems_and_runs_nothing() {
+    let bundle = Bundle::new(1);
+    let output = bundle.run(&["verify", "--config_file", "configs/inference.json", "--inferer#overlapp", "0.5", "--preprocessing#transforms#0#_target_", "LoadImagd"]);
+    assert_eq!(output.status.code(), Some(2));
+    let report = text(&output.stdout);
+    assert!(report.contains("did you mean `overlap`") && report.contains("did you mean `LoadImaged`"), "{report}");
+    assert!(!bundle.path("out").exists());
+    let output = bundle.run(&["verify", "--config_file", "configs/inference.json"]);
+    assert_eq!(output.status.code(), Some(0), "{}{}", text(&output.stdout), text(&output.stderr));
+    assert!(text(&output.stdout).contains("SaveImaged"), "{}", text(&output.stdout));
+}
+
+#[test]
+fn components_describes_one_and_finds_near_names() {
+    let bundle = Bundle::new(0);
+    let output = bundle.run(&["components", "SlidingWindowInferer"]);
+    assert!(output.status.success());
+    assert!(text(&output.stdout).contains("overlap: float or list of float = 0.25"), "{}", text(&output.stdout));
+    let output = bundle.run(&["components", "SlidingWindowInfere"]);
+    assert_eq!(output.status.code(), Some(2));
+    assert!(text(&output.stderr).contains("did you mean `SlidingWindowInferer`"), "{}", text(&output.stderr));
+}
+
+#[test]
+fn usage_mistakes_are_exit_code_2() {
+    let bundle = Bundle::new(0);
+    assert_eq!(bundle.run(&["walk"]).status.code(), Some(2));
+    assert_eq!(bundle.run(&["run"]).status.code(), Some(2));
+    assert_eq!(bundle.run(&["run", "--config_file", "missing.json"]).status.code(), Some(2));
+}

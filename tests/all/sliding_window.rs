@@ -1,0 +1,175 @@
+//! SlidingWindowInferer against MONAI's, with a network that is a formula.
+//!
+//! `tests/data/sliding_window.pt` was made with MONAI 1.6.1 and torch 2.11:
+//!
+//! ```python
+//! def ramp(w):
+//!     i, j, k = (torch.linspace(-1, 1, n) for n in w.shape[2:])
+//!     t = (i[:, None, None] + 2 * j[:, None] - 3 * k)[None, None]
+//!     return torch.cat([w, w * w + 0.1 * t, 0.5 * t - w], 1)
+//!
+//! out = {}
+//! for name, shape in {"long": (21, 10, 13), "small": (5, 6, 7), "exact": (8, 8, 8), "deep": (9, 8, 30)}.items():
+//!     torch.manual_seed(len(name))
+//!     x = torch.randn(1, 1, *shape)
+//!     out[f"{name}.x"] = x
+//!     for mode in ("constant", "gaussian"):
+//!         for padding in ("replicate", "constant"):
+//!             out[f"{name}.{mode}.{padding}"] = SlidingWindowInferer((8, 8, 8), 1, 0.25, mode, padding_mode=padding)(x, ramp)
+//! torch.save(out, "tests/data/sliding_window.pt")
+//! ```
+
+use crate::common::{build, golden, volume_of};
+use parking_lot::Mutex;
+use segbundle::component::Value;
+use segbundle::contracts::{InfererHandle, Linear, Mode, Network, Shared, State, Work};
+use segbundle::error::Result;
+use segbundle::image::Voxels;
+use segbundle::prediction::{State as Values, VoxelOp};
+use segbundle::torch::Device;
+use std::sync::Arc;
+use tch::{Kind, Tensor};
+
+/// The formula above. With `head`, as features (w, w², t) and a linear last layer, which gives the same values.
+struct Ramp {
+    head: bool,
+    state: State,
+}
+
+impl Ramp {
+    fn shared(head: bool) -> Shared<dyn Network> {
+        Arc::new(Mutex::new(Ramp { head, state: State::default() }))
+    }
+    fn parts(x: &Tensor) -> [Tensor; 3] {
+        let size = x.size();
+        let line = |axis: usize| {
+            let mut shape = [1, 1, 1, 1, 1];
+            shape[axis] = size[axis];
+            Tensor::linspace(-1.0, 1.0, size[axis], (Kind::Float, tch::Device::Cpu)).view(shape)
+        };
+        let t = line(2) + line(3) * 2.0 - line(4) * 3.0;
+        [x.shallow_clone(), x * x, t.expand_as(x)]
+    }
+}
+
+impl Network for Ramp {
+    fn name(&self) -> &str {
+        "Ramp"
+    }
+    fn in_channels(&self) -> usize {
+        1
+    }
+    fn out_channels(&self) -> usize {
+        3
+    }
+    fn feature_channels(&self) -> usize {
+        3
+    }
+    fn forward(&self, x: &Tensor, _: Mode) -> Result<Tensor> {
+        let [w, square, t] = Ramp::parts(x);
+        Ok(Tensor::cat(&[&w, &(square + &t * 0.1), &(t * 0.5 - &w)], 1))
+    }
+    fn features(&self, x: &Tensor, mode: Mode) -> Result<Tensor> {
+        if self.head { Ok(Tensor::cat(&Ramp::parts(x), 1)) } else { self.forward(x, mode) }
+    }
+    fn head(&self) -> Option<Linear> {
+        let weight = Tensor::from_slice(&[1.0f32, 0.0, 0.0, 0.0, 1.0, 0.1, -1.0, 0.0, 0.5]).view([3, 3]);
+        self.head.then(|| Linear { weight, bias: Some(Tensor::zeros([3], (Kind::Float, tch::Device::Cpu))) })
+    }
+    fn state(&self) -> &State {
+        &self.state
+    }
+    fn load(&mut self, _: &[(String, Tensor)]) -> Result<()> {
+        Ok(())
+    }
+    fn to(&mut self, _: Device) -> Result<()> {
+        Ok(())
+    }
+    fn device(&self) -> Device {
+        Device::Cpu
+    }
+}
+
+fn inferer(mode: &str, padding: &str, batch: i64) -> Arc<InfererHandle> {
+    let args = [("roi_size", Value::from([8, 8, 8])), ("mode", mode.into()), ("padding_mode", padding.into()), ("sw_batch_size", Value::Int(batch))];
+    build("SlidingWindowInferer", &args).unwrap().downcast().unwrap()
+}
+
+/// f32 sums in another order: a few units in the last place of values below 20.
+const TOLERANCE: f64 = 1e-5;
+
+#[test]
+fn blended_values_equal_those_of_monai() {
+    let golden = golden("sliding_window.pt");
+    let mut compared = 0;
+    for name in ["long", "small", "exact", "deep"] {
+        let x = &golden[&format!("{name}.x")];
+        for mode in ["constant", "gaussian"] {
+            for padding in ["replicate", "constant"] {
+                let expected = golden[&format!("{name}.{mode}.{padding}")].squeeze_dim(0);
+                for (head, batch) in [(false, 1), (false, 3), (true, 1), (true, 4)] {
+                    let prediction = inferer(mode, padding, batch).0.infer(x, &volume_of(x), &Ramp::shared(head), &Work::quiet()).unwrap();
+                    let (values, grid) = prediction.dense(&Work::quiet()).unwrap();
+                    assert_eq!(grid.shape.map(|n| n as i64), x.size()[2..]);
+                    let worst = (values - &expected).abs().max().double_value(&[]);
+                    assert!(worst < TOLERANCE, "{name} {mode} {padding} head {head} batch {batch}: {worst}");
+                    compared += 1;
+                }
+            }
+        }
+    }
+    assert_eq!(compared, 64);
+}
+
+#[test]
+fn argmax_without_the_values_equals_argmax_of_the_values() {
+    let golden = golden("sliding_window.pt");
+    for name in ["long", "small", "deep"] {
+        let x = &golden[&format!("{name}.x")];
+        let expected = golden[&format!("{name}.gaussian.replicate")].squeeze_dim(0).argmax(0, false).to_kind(Kind::Uint8);
+        let expected = Vec::<u8>::try_from(expected.reshape([-1])).unwrap();
+        for head in [false, true] {
+            let infer = || inferer("gaussian", "replicate", 2).0.infer(x, &volume_of(x), &Ramp::shared(head), &Work::quiet()).unwrap();
+            // Softmax does not change the largest channel; sigmoid, here far from saturation, neither.
+            for ops in [&[][..], &[VoxelOp::Softmax], &[VoxelOp::Sigmoid]] {
+                let prediction = ops.iter().fold(infer(), |prediction, op| prediction.activate(*op).unwrap());
+                match prediction.argmax(&Work::quiet()).unwrap().state {
+                    Values::Labels { map: Voxels::U8(map), .. } => assert_eq!(&*map, expected.as_slice(), "{name} head {head} {ops:?}"),
+                    _ => panic!("expected labels in u8"),
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn threshold_gives_one_mask_per_channel() {
+    let golden = golden("sliding_window.pt");
+    let x = &golden["small.x"];
+    let prediction = inferer("constant", "constant", 1).0.infer(x, &volume_of(x), &Ramp::shared(true), &Work::quiet()).unwrap();
+    let volume = prediction.activate(VoxelOp::Sigmoid).unwrap().threshold(0.5, &Work::quiet()).unwrap().into_volume(&Work::quiet()).unwrap();
+    assert_eq!(volume.layout.shape, [3, 5, 6, 7]);
+    // sigmoid(v) >= 0.5 where v >= 0
+    let expected = golden["small.constant.constant"].ge(0.0).to_kind(Kind::Uint8).reshape([-1]);
+    let Voxels::U8(masks) = volume.voxels else { panic!("expected masks in u8") };
+    assert_eq!(&*masks, Vec::<u8>::try_from(expected).unwrap().as_slice());
+}
+
+#[test]
+fn values_that_do_not_fit_the_memory_are_an_error_that_says_how_many_bytes() {
+    let golden = golden("sliding_window.pt");
+    let x = &golden["long.x"];
+    let prediction = inferer("constant", "constant", 1).0.infer(x, &volume_of(x), &Ramp::shared(true), &Work::quiet()).unwrap();
+    let work = Work { budget_bytes: 1000, ..Work::quiet() };
+    let error = prediction.dense(&work).err().unwrap();
+    assert!(error.message().contains("all 3 channels on 21×10×13"), "{error}");
+}
+
+#[test]
+fn an_overlap_of_one_is_an_error_that_names_it() {
+    let args = [("roi_size", Value::Int(8)), ("overlap", Value::Float(1.0))];
+    let handle: Arc<InfererHandle> = build("SlidingWindowInferer", &args).unwrap().downcast().unwrap();
+    let x = Tensor::zeros([1, 1, 9, 9, 9], (Kind::Float, tch::Device::Cpu));
+    let error = handle.0.infer(&x, &volume_of(&x), &Ramp::shared(false), &Work::quiet()).err().unwrap();
+    assert!(error.message().contains("overlap is 1"), "{error}");
+}
