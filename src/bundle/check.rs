@@ -81,8 +81,10 @@ pub fn component(plan: &Plan, id: &str, node: &Node) -> Findings {
         }
         Content::Leaf(Value::Str(_)) | Content::Dict(_) => {}
         _ => {
-            let error = err!("`_target_`: expected a name, found {:?}", target.to_value()).kind(Kind::Config);
-            findings.errors.push(error.at(Some(&place), id));
+            // MONAI takes it as it is, with a warning; None is the exception.
+            let note = err!("`_target_`: expected a name, found {:?}", target.to_value()).kind(Kind::Config);
+            let kind = if target.is_none() { &mut findings.errors } else { &mut findings.warnings };
+            kind.push(note.at(Some(&place), id));
         }
     }
     if state == Disabled::Depends {

@@ -86,19 +86,36 @@ pub fn dead_keys(tree: &Tree, reached: &HashSet<String>) -> Vec<Warning> {
     notes
 }
 
-/// Strings that still are macros after the passes that a run makes.
-pub fn leftover_macros(tree: &Tree) -> Vec<Warning> {
+/// Strings that look like a macro or a reference and stay text.
+pub fn lookalikes(tree: &Tree) -> Vec<Warning> {
     let mut notes = Vec::new();
     walk(&tree.root, "", &mut |id, node| {
-        if let Some(text) = node.as_str().filter(|text| text.starts_with('%')) {
-            let note = err!("`{text}` stays text: macros inside pasted content resolve one level deep").kind(Kind::Config);
-            notes.push(note.at(Some(&node.origin.text()), id));
-        }
+        let Some(text) = node.as_str() else { return };
+        let note = if text.starts_with('%') {
+            err!("`{text}` stays text: macros inside pasted content resolve one level deep")
+        } else if let Some((known, rest)) = half_reference(tree, text) {
+            err!("`{text}` stays text: it is no reference as a whole").hint(format!("to compute with `{known}` write `\"$@{known}{rest}\"`"))
+        } else {
+            return;
+        };
+        notes.push(note.kind(Kind::Config).at(Some(&node.origin.text()), id));
     });
     notes
 }
 
-/// Two config files given in one order often mean the other; nothing to say yet, but the names are checked.
+/// `@x::-1` or `@x + 1` where there is an `x`: the id, and what would follow it in an expression.
+fn half_reference<'a>(tree: &Tree, text: &'a str) -> Option<(&'a str, String)> {
+    if id::whole_reference(text).is_some() {
+        return None;
+    }
+    let (known, rest) = id::leading_reference(text)?;
+    let known = known.trim_end_matches(':');
+    tree.get(known)?;
+    let index = rest.parse::<i64>().is_ok();
+    (!known.is_empty()).then(|| (known, if index { format!("[{rest}]") } else { rest.to_owned() }))
+}
+
+/// The run's own id must exist.
 pub fn check_run_ids(args: &RunArgs, tree: &Tree) -> Vec<Error> {
     if tree.get(&id::normalize(&args.run_id)).is_some() {
         return vec![];

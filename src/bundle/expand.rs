@@ -26,6 +26,9 @@ impl Tree {
         let mut files = Files::default();
         let mut nodes = self.root.count();
         for id in strings {
+            if nodes > MAX_NODES {
+                break;
+            }
             if let Err(error) = self.expand_string(&id, &mut files, &mut nodes) {
                 let place = self.place(&id);
                 self.errors.push(error.kind(Kind::Config).at(Some(&place), &id));
@@ -45,11 +48,10 @@ impl Tree {
         let content = match text.strip_prefix('%') {
             None => Content::Leaf(Value::from(text)),
             Some(target) => {
-                let pasted = self.macro_content(target, files)?;
-                *nodes += pasted.count();
-                if *nodes > MAX_NODES || pasted.depth() > 2 * MAX_DEPTH {
-                    return Err(err!("the macro `{text}` makes the config too large").hint("does it paste an item that contains it?"));
-                }
+                let pasted = self.macro_content(target, files, nodes).map_err(|e| match *nodes > MAX_NODES {
+                    true => err!("the macro `{text}` makes the config too large").hint("does it paste an item that contains it?"),
+                    false => e,
+                })?;
                 if let Some(node) = self.get_mut(id) {
                     *node = pasted;
                 }
@@ -62,19 +64,23 @@ impl Tree {
         Ok(())
     }
 
-    /// A copy of what a macro names, in this config or a file.
-    fn macro_content(&mut self, target: &str, files: &mut Files) -> Result<Node> {
+    /// A copy of what a macro names, in this config or a file, if the config has room for it.
+    fn macro_content(&mut self, target: &str, files: &mut Files, nodes: &mut usize) -> Result<Node> {
+        let mut copy = |node: &Node| {
+            *nodes = if node.depth() > 2 * MAX_DEPTH { usize::MAX } else { nodes.saturating_add(node.count()) };
+            if *nodes > MAX_NODES { Err(err!("the config has no room for the copy")) } else { Ok(node.clone()) }
+        };
         let (path, wanted) = id::split_path(target);
         if path.is_empty() {
             self.macro_reads.insert(wanted.clone());
-            return match self.get_mut(&wanted).cloned() {
-                Some(node) => Ok(node),
+            return match self.get_mut(&wanted) {
+                Some(node) => copy(node),
                 None => Err(missing(&wanted, "this config", self.nearest(&wanted))),
             };
         }
         let file = files.read(&path, self)?;
-        match file.get_mut(&wanted).cloned() {
-            Some(node) => Ok(node),
+        match file.get_mut(&wanted) {
+            Some(node) => copy(node),
             None => Err(missing(&wanted, &path, file.nearest(&wanted))),
         }
     }

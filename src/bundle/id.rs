@@ -38,6 +38,12 @@ pub fn whole_reference(text: &str) -> Option<&str> {
     (reference_end(id) == id.len()).then_some(id)
 }
 
+/// The reference at the start of a text, and what follows it.
+pub fn leading_reference(text: &str) -> Option<(&str, &str)> {
+    let id = text.strip_prefix('@')?;
+    Some(id.split_at(reference_end(id)))
+}
+
 /// Where the longest `\w*(::\w*)*` at the start of `text` ends.
 fn reference_end(text: &str) -> usize {
     let word = |from: usize| text[from..].find(|c: char| !(c.is_alphanumeric() || c == '_')).map_or(text.len(), |at| from + at);

@@ -18,7 +18,7 @@ mod check;
 mod compat;
 mod expand;
 pub mod expr;
-mod fire;
+pub mod fire;
 pub mod id;
 mod json;
 mod literal;

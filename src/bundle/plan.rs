@@ -100,8 +100,8 @@ impl Plan {
         plan.check_items(syntax);
         plan.unread = compat::unread_overrides(&plan.tree, &plan.reached);
         plan.notes = compat::dead_keys(&plan.tree, &plan.reached);
-        let leftover = compat::leftover_macros(&plan.tree);
-        plan.warnings.extend(leftover);
+        let lookalikes = compat::lookalikes(&plan.tree);
+        plan.warnings.extend(lookalikes);
         plan
     }
 

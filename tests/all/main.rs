@@ -1,5 +1,7 @@
 //! All integration tests in one binary; one module per topic.
 
+mod bundle;
+mod bundle_messages;
 mod cli;
 mod common;
 mod layers;
