@@ -34,7 +34,9 @@ pub struct Header {
     pub path: PathBuf,
     /// Grid as stored in the file.
     pub grid: Grid,
-    /// Dimensions of the stored array that are spatial (2 or 3), and the channel count if it has channels.
+    /// Spatial dimensions of the stored array: 3, or 2 (1) for a plane (a row), whose missing axes have length 1 in `grid`.
+    pub spatial_dims: usize,
+    /// The channel count if the stored array has a channel axis.
     pub channels: Option<usize>,
 }
 

@@ -1,0 +1,279 @@
+//! Writing: slabs of slices are brought into file order, compressed in parallel, and appended.
+
+use super::{dtype_code, geometry};
+use crate::error::Result;
+use crate::formats::{atomic, gzip};
+use crate::image::{Affine, DType, Layout, Voxels};
+use crate::{bail, each_voxels, err};
+use rayon::prelude::*;
+use std::io::Write;
+use std::path::Path;
+
+/// Where the voxels start: header, four bytes that say "no extensions".
+const OFFSET: usize = 352;
+/// File-order bytes that are made at a time.
+const SLAB_BYTES: usize = 32 << 20;
+/// Slices that one task brings into file order: of a source with Z fastest, a cache line is then used whole.
+const TASK_SLICES: usize = 64;
+/// Tile of a slice group, in X: short runs of output, so that the source lines of a tile stay in the first cache.
+const TILE_X: usize = 16;
+
+/// How to write.
+#[derive(Debug, Clone, Copy)]
+pub struct Options {
+    /// MONAI's argument of that name: leave out the channel axis if there is one channel.
+    pub squeeze_end_dims: bool,
+    /// 2 writes an image of one slice as a plane, as it was read.
+    pub spatial_dims: usize,
+    /// 0 to 12; nibabel's default is 1.
+    pub compression_level: i32,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Options { squeeze_end_dims: true, spatial_dims: 3, compression_level: 1 }
+    }
+}
+
+/// Write `voxels`, lying as `layout` says ([C,X,Y,Z]), as a single NIfTI-1 file of type `dtype`: gzipped if the name
+/// ends in `.gz`, whole or not at all, its folder made. Channels become the fourth dimension.
+///
+/// Errors: a value that `dtype` cannot hold (fractions are cut off, as NumPy does), a shape beyond NIfTI-1, a singular
+/// affine, an unwritable place.
+pub fn write(path: impl AsRef<Path>, voxels: &Voxels, layout: &Layout, affine: &Affine, dtype: DType, options: Options) -> Result<()> {
+    let path = path.as_ref();
+    let gzipped = path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("gz"));
+    if !gzipped && path.extension().is_none_or(|extension| !extension.eq_ignore_ascii_case("nii")) {
+        return Err(err!("expected a name that ends in .nii or .nii.gz").file(path));
+    }
+    atomic::write_file(path, |file, _| write_to(file, gzipped, voxels, layout, affine, dtype, options))
+}
+
+/// As [`write`], to anything that takes bytes.
+pub fn write_to(
+    out: &mut impl Write,
+    gzipped: bool,
+    voxels: &Voxels,
+    layout: &Layout,
+    affine: &Affine,
+    dtype: DType,
+    options: Options,
+) -> Result<()> {
+    check_layout(voxels, layout)?;
+    let header = header(layout, affine, dtype, options)?;
+    let mut put = |bytes: &[u8]| match gzipped {
+        true => gzip::write_members(out, bytes, options.compression_level),
+        false => out.write_all(bytes).map_err(|error| err!("cannot write: {error}")),
+    };
+    put(&header)?;
+    let [channels, x, y, z] = layout.shape;
+    let slice_bytes = x * y * dtype.size_bytes();
+    let slab_slices = (SLAB_BYTES / slice_bytes).clamp(1, z);
+    let mut slab = vec![0; slab_slices * slice_bytes];
+    for channel in 0..channels {
+        for first in (0..z).step_by(slab_slices) {
+            let slices = slab_slices.min(z - first);
+            let slab = &mut slab[..slices * slice_bytes];
+            let tasks = slab.par_chunks_mut(TASK_SLICES * slice_bytes).enumerate();
+            tasks.try_for_each(|(task, out)| fill(out, voxels, layout, channel, first + task * TASK_SLICES, dtype))?;
+            put(slab)?;
+        }
+    }
+    Ok(())
+}
+
+/// Every index that `layout` reaches has to lie in the buffer.
+fn check_layout(voxels: &Voxels, layout: &Layout) -> Result<()> {
+    let reach = |wanted: fn(isize) -> bool| {
+        let axes = layout.shape.iter().zip(layout.strides).filter(|(_, stride)| wanted(*stride));
+        axes.map(|(length, stride)| (*length as i128 - 1) * stride as i128).sum::<i128>()
+    };
+    let (low, high) = (layout.offset as i128 + reach(|stride| stride < 0), layout.offset as i128 + reach(|stride| stride > 0));
+    if layout.shape.contains(&0) {
+        bail!("expected at least one voxel, found shape {:?}", layout.shape);
+    }
+    if low < 0 || high >= voxels.len() as i128 {
+        bail!("expected voxels for shape {:?} at strides {:?}, found {} values", layout.shape, layout.strides, voxels.len());
+    }
+    Ok(())
+}
+
+/// What MONAI's `NibabelWriter` has nibabel write: sform and qform of code 1, no units, slope 1.
+fn header(layout: &Layout, affine: &Affine, dtype: DType, options: Options) -> Result<[u8; OFFSET]> {
+    let [channels, x, y, z] = layout.shape;
+    let mut shape = vec![x, y];
+    if z > 1 || options.spatial_dims > 2 || channels > 1 || !options.squeeze_end_dims {
+        shape.push(z);
+    }
+    if channels > 1 || !options.squeeze_end_dims {
+        shape.push(channels);
+    }
+    let mut dim = [1i16; 8];
+    dim[0] = shape.len() as i16;
+    for (slot, length) in dim[1..].iter_mut().zip(&shape) {
+        *slot = i16::try_from(*length).map_err(|_| err!("expected at most {} voxels along an axis, found shape {shape:?}", i16::MAX))?;
+    }
+    let qform = geometry::to_qform(affine)?;
+    let mut pixdim = [1f32; 8];
+    pixdim[0] = qform.qfac as f32;
+    for (slot, zoom) in pixdim[1..].iter_mut().zip(qform.zooms) {
+        *slot = zoom as f32;
+    }
+    let mut bytes = [0; OFFSET];
+    let mut put = |at: usize, value: &[u8]| bytes[at..at + value.len()].copy_from_slice(value);
+    put(0, &348i32.to_le_bytes());
+    for (i, length) in dim.iter().enumerate() {
+        put(40 + 2 * i, &length.to_le_bytes());
+    }
+    put(70, &dtype_code(dtype).to_le_bytes());
+    put(72, &(8 * dtype.size_bytes() as i16).to_le_bytes());
+    for (i, zoom) in pixdim.iter().enumerate() {
+        put(76 + 4 * i, &zoom.to_le_bytes());
+    }
+    put(108, &(OFFSET as f32).to_le_bytes());
+    put(112, &1f32.to_le_bytes());
+    put(252, &1i16.to_le_bytes());
+    put(254, &1i16.to_le_bytes());
+    for axis in 0..3 {
+        put(256 + 4 * axis, &(qform.quaternion[axis] as f32).to_le_bytes());
+        put(268 + 4 * axis, &(affine.0[axis][3] as f32).to_le_bytes());
+        for column in 0..4 {
+            put(280 + 16 * axis + 4 * column, &(affine.0[axis][column] as f32).to_le_bytes());
+        }
+    }
+    put(344, b"n+1\0");
+    Ok(bytes)
+}
+
+/// Bring the slices from `first` of one channel into file order (X fastest): `out` says how many.
+fn fill(out: &mut [u8], voxels: &Voxels, layout: &Layout, channel: usize, first: usize, dtype: DType) -> Result<()> {
+    each_voxels!(voxels, source => match dtype {
+        DType::U8 => gather::<_, u8, 1>(out, source, layout, channel, first),
+        DType::I8 => gather::<_, i8, 1>(out, source, layout, channel, first),
+        DType::U16 => gather::<_, u16, 2>(out, source, layout, channel, first),
+        DType::I16 => gather::<_, i16, 2>(out, source, layout, channel, first),
+        DType::U32 => gather::<_, u32, 4>(out, source, layout, channel, first),
+        DType::I32 => gather::<_, i32, 4>(out, source, layout, channel, first),
+        DType::U64 => gather::<_, u64, 8>(out, source, layout, channel, first),
+        DType::I64 => gather::<_, i64, 8>(out, source, layout, channel, first),
+        DType::F32 => gather::<_, f32, 4>(out, source, layout, channel, first),
+        DType::F64 => gather::<_, f64, 8>(out, source, layout, channel, first),
+    })
+}
+
+fn gather<S: Copy + Into64, D: Store<N>, const N: usize>(
+    out: &mut [u8],
+    source: &[S],
+    layout: &Layout,
+    channel: usize,
+    first: usize,
+) -> Result<()> {
+    let [_, x, y, _] = layout.shape;
+    let [sc, sx, sy, sz] = layout.strides;
+    let base = layout.offset as isize + channel as isize * sc + first as isize * sz;
+    let slices = out.len() / (x * y * N);
+    let mut misfit = None;
+    for yi in 0..y {
+        for x0 in (0..x).step_by(TILE_X) {
+            let tile = TILE_X.min(x - x0);
+            for zi in 0..slices {
+                let from = base + yi as isize * sy + zi as isize * sz + x0 as isize * sx;
+                let to = (x0 + x * (yi + y * zi)) * N;
+                let run = out[to..to + tile * N].chunks_exact_mut(N);
+                for (i, slot) in run.enumerate() {
+                    let value = source[(from + i as isize * sx) as usize].into_64();
+                    match D::store(value) {
+                        Some(bytes) => slot.copy_from_slice(&bytes),
+                        None => misfit = Some(value),
+                    }
+                }
+            }
+        }
+    }
+    match misfit {
+        None => Ok(()),
+        Some(value) => Err(err!("expected values that fit {}, found {value}", D::NAME)
+            .hint("choose another output_dtype, such as float32, or a wider integer")),
+    }
+}
+
+/// Any voxel without loss.
+#[derive(Clone, Copy)]
+enum Number {
+    Unsigned(u64),
+    Signed(i64),
+    Float(f64),
+}
+
+impl std::fmt::Display for Number {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Number::Unsigned(value) => value.fmt(f),
+            Number::Signed(value) => value.fmt(f),
+            Number::Float(value) => value.fmt(f),
+        }
+    }
+}
+
+trait Into64: Sync {
+    fn into_64(self) -> Number;
+}
+
+/// A stored type; `None` where it cannot hold the number.
+trait Store<const N: usize> {
+    const NAME: &'static str;
+    fn store(value: Number) -> Option<[u8; N]>;
+}
+
+macro_rules! integers {
+    ($($name:ident $size:literal $wide:ident $variant:ident),*) => { $(
+        impl Into64 for $name {
+            #[inline(always)]
+            fn into_64(self) -> Number {
+                Number::$variant($wide::from(self))
+            }
+        }
+        impl Store<$size> for $name {
+            const NAME: &'static str = stringify!($name);
+            #[inline(always)]
+            fn store(value: Number) -> Option<[u8; $size]> {
+                let value = match value {
+                    Number::Unsigned(value) => $name::try_from(value).ok()?,
+                    Number::Signed(value) => $name::try_from(value).ok()?,
+                    // A cast cuts the fraction off and clamps; one past the largest value is a power of two and exact.
+                    Number::Float(value) if value.trunc() >= $name::MIN as f64 && value < $name::MAX as f64 + if $size < 8 { 1.0 } else { 0.0 } => {
+                        value as $name
+                    }
+                    Number::Float(_) => return None,
+                };
+                Some(value.to_le_bytes())
+            }
+        }
+    )* };
+}
+integers!(u8 1 u64 Unsigned, u16 2 u64 Unsigned, u32 4 u64 Unsigned, u64 8 u64 Unsigned, i8 1 i64 Signed, i16 2 i64 Signed, i32 4 i64 Signed, i64 8 i64 Signed);
+
+macro_rules! floats {
+    ($($name:ident $size:literal),*) => { $(
+        impl Into64 for $name {
+            #[inline(always)]
+            fn into_64(self) -> Number {
+                Number::Float(self.into())
+            }
+        }
+        impl Store<$size> for $name {
+            const NAME: &'static str = stringify!($name);
+            #[inline(always)]
+            fn store(value: Number) -> Option<[u8; $size]> {
+                let stored = match value {
+                    Number::Unsigned(value) => value as $name,
+                    Number::Signed(value) => value as $name,
+                    Number::Float(value) if value.is_finite() && !(value as $name).is_finite() => return None,
+                    Number::Float(value) => value as $name,
+                };
+                Some(stored.to_le_bytes())
+            }
+        }
+    )* };
+}
+floats!(f32 4, f64 8);
