@@ -33,6 +33,17 @@ pub enum Item {
     Prediction(Prediction),
 }
 
+impl Item {
+    /// Another of the same; a prediction that waits to be computed has none.
+    pub fn duplicate(&self) -> Result<Item> {
+        match self {
+            Item::Value(value) => Ok(Item::Value(value.clone())),
+            Item::Image(volume) => Ok(Item::Image(volume.clone())),
+            Item::Prediction(_) => Err(err!("a prediction cannot be copied").hint("copy after SaveImaged, or save the image twice")),
+        }
+    }
+}
+
 impl Sample {
     pub fn get(&self, key: &str) -> Option<&Item> {
         self.items.get(key)

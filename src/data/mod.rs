@@ -5,6 +5,8 @@ mod dataset;
 
 pub use dataset::Transforms;
 
+pub mod random;
+
 use crate::component::Component;
 
 pub static COMPONENTS: &[&Component] = &[&dataset::COMPONENT, &dataloader::COMPONENT];

@@ -3,5 +3,7 @@
 //! A file is untrusted: nothing here allocates from a claim alone, recurses without a bound, or runs what a file names.
 
 pub mod atomic;
+pub mod checkpoint;
 pub mod gzip;
 pub mod nifti;
+pub mod pickle;

@@ -1,25 +1,178 @@
-//! stub
-use super::{Applied, Grid};
+//! Undoing recorded operations: from the network's grid back to the file's.
+//!
+//! Each operation is undone in turn, as MONAI's `Invertd` does: a crop is padded with a constant, a reorientation is
+//! turned back, a resampling is a resampling to the grid before it, with the affine that MONAI would track on the way.
+//! Nearest operations along the axes are composed into one index table per axis; nothing is gathered twice.
+
+use super::crop::shifted;
+use super::gather::{Lookup, OUTSIDE, Source, gather_axes};
+use super::orient::turn_affine;
+use super::sampling::{Sampler, Sampling};
+use super::{Affine, Applied, Grid, Interpolation, Spatial};
 use crate::error::Result;
 use std::sync::Arc;
-pub struct Inverse;
+
+/// The way back.
+#[derive(Debug, Clone)]
+pub struct Inverse {
+    from: Grid,
+    to: Grid,
+    /// Latest operation first.
+    steps: Vec<Step>,
+}
+
+#[derive(Debug, Clone)]
+enum Step {
+    Axes(AxesMap),
+    Resample(Sampler, Interpolation),
+}
+
+/// Axis i of the input at table[i][place along axis[i] of the output].
+#[derive(Debug, Clone)]
+struct AxesMap {
+    from: [usize; 3],
+    to: [usize; 3],
+    axis: [usize; 3],
+    table: [Vec<u32>; 3],
+}
+
 impl Inverse {
-    pub fn new(_ops: &[Arc<Applied>]) -> Inverse {
-        Inverse
+    /// To undo `ops`, oldest first. Errors if a recorded affine is singular.
+    pub fn new(ops: &[Arc<Applied>]) -> Result<Inverse> {
+        let identity = Grid { shape: [0; 3], affine: Affine::IDENTITY };
+        let from = ops.last().map_or(identity, |op| op.after);
+        let to = ops.first().map_or(identity, |op| op.before);
+        // The grid as MONAI's metadata has it while it works backwards; its affine may differ from the recorded one in
+        // the last bits, which nearest neighbours feel.
+        let mut now = from;
+        let mut steps = Vec::with_capacity(ops.len());
+        for op in ops.iter().rev() {
+            let before = op.before.shape;
+            match op.what {
+                Spatial::Orient { axes, flips } => {
+                    // Turning back: axis axes[i] of the result is axis i, reversed where it was.
+                    let mut back = [0; 3];
+                    let mut reversed = [false; 3];
+                    for (output, &input) in axes.iter().enumerate() {
+                        back[input] = output;
+                        reversed[input] = flips[output];
+                    }
+                    now.affine = now.affine.updated(&turn_affine(back, reversed, now.shape));
+                    let table = |i: usize| {
+                        let n = before[axes[i]] as u32;
+                        (0..n).map(|at| if flips[i] { n - 1 - at } else { at }).collect()
+                    };
+                    steps.push(Step::Axes(AxesMap { from: now.shape, to: before, axis: axes, table: std::array::from_fn(table) }));
+                }
+                Spatial::CropPad { start } => {
+                    now.affine = shifted(&now.affine, start.map(|s| -s));
+                    let table = |i: usize| {
+                        let inside = |at: isize| (0..now.shape[i] as isize).contains(&at);
+                        (0..before[i] as isize).map(|at| if inside(at - start[i]) { (at - start[i]) as u32 } else { OUTSIDE }).collect()
+                    };
+                    steps.push(Step::Axes(AxesMap { from: now.shape, to: before, axis: [0, 1, 2], table: std::array::from_fn(table) }));
+                }
+                Spatial::Resample { interpolation, padding, align_corners } => {
+                    match Sampling::new(&now, &op.before, padding, align_corners)? {
+                        Sampling::Unchanged => {}
+                        Sampling::Resample(sampler) => {
+                            now.affine = sampler.affine;
+                            steps.push(Step::Resample(sampler, interpolation));
+                        }
+                    }
+                }
+            }
+            now.shape = before;
+        }
+        Ok(Inverse { from, to, steps })
     }
+    /// The network's grid.
     pub fn from_grid(&self) -> Grid {
-        todo!()
+        self.from
     }
+    /// The file's grid.
     pub fn to_grid(&self) -> Grid {
-        todo!()
+        self.to
     }
-    pub fn pads(&self) -> bool {
-        todo!()
+    /// Labels [X,Y,Z] in C order on [`Inverse::from_grid`] → C order on [`Inverse::to_grid`], each voxel the nearest
+    /// one, `fill` where an undone crop left nothing.
+    pub fn nearest<T: Copy + Send + Sync>(&self, map: &[T], fill: T) -> Vec<T> {
+        let mut current: Option<Vec<T>> = None;
+        let mut composed: Option<AxesMap> = None;
+        for step in &self.steps {
+            let next = match step {
+                Step::Axes(map) => map.clone(),
+                Step::Resample(sampler, _) if sampler.is_separable() => AxesMap::of(sampler),
+                Step::Resample(sampler, _) => {
+                    if let Some(axes) = composed.take() {
+                        current = Some(axes.apply(current.as_deref().unwrap_or(map), fill));
+                    }
+                    let mut out = vec![fill; sampler.to.iter().product()];
+                    let source = Source::dense(current.as_deref().unwrap_or(map), sampler.from);
+                    super::resample::nearest(source, sampler, fill, &mut out);
+                    current = Some(out);
+                    continue;
+                }
+            };
+            composed = Some(match composed {
+                None => next,
+                Some(before) => before.then(&next),
+            });
+        }
+        match (composed, current) {
+            (Some(axes), current) => axes.apply(current.as_deref().unwrap_or(map), fill),
+            (None, Some(current)) => current,
+            (None, None) => map.to_vec(),
+        }
     }
-    pub fn nearest<T: Copy + Send + Sync>(&self, _map: &[T], _fill: T) -> Result<Vec<T>> {
-        todo!()
+    /// One channel [X,Y,Z] in C order, each operation undone in turn with the interpolation it was recorded with;
+    /// undone crops are filled with 0. Errors if the channel does not have the grid's size.
+    pub fn linear(&self, channel: &[f32]) -> Result<Vec<f32>> {
+        let expected: usize = self.from.shape.iter().product();
+        if channel.len() != expected {
+            crate::bail!("expected a channel of {:?} voxels to invert, found {} voxels", self.from.shape, channel.len());
+        }
+        let mut current: Option<Vec<f32>> = None;
+        for step in &self.steps {
+            let values = current.as_deref().unwrap_or(channel);
+            current = Some(match step {
+                Step::Axes(map) => map.apply(values, 0.0),
+                Step::Resample(sampler, interpolation) => {
+                    let source = Source::dense(values, sampler.from);
+                    let mut out = vec![0.0; sampler.to.iter().product()];
+                    match interpolation {
+                        Interpolation::Linear => super::resample::linear(source, sampler, &mut out),
+                        Interpolation::Nearest => super::resample::nearest(source, sampler, 0.0, &mut out),
+                    }
+                    out
+                }
+            });
+        }
+        Ok(current.unwrap_or_else(|| channel.to_vec()))
     }
-    pub fn linear(&self, _channel: &[f32]) -> Result<Vec<f32>> {
-        todo!()
+}
+
+impl AxesMap {
+    /// A nearest resampling along the axes.
+    fn of(sampler: &Sampler) -> AxesMap {
+        AxesMap { from: sampler.from, to: sampler.to, axis: [0, 1, 2], table: std::array::from_fn(|axis| sampler.nearest_axis(axis)) }
+    }
+    /// First `self`, then `next`.
+    fn then(&self, next: &AxesMap) -> AxesMap {
+        let look = |i: usize| {
+            let axis = self.axis[i];
+            next.table[axis].iter().map(|&at| if at == OUTSIDE { OUTSIDE } else { self.table[i][at as usize] }).collect()
+        };
+        AxesMap { from: self.from, to: next.to, axis: self.axis.map(|axis| next.axis[axis]), table: std::array::from_fn(look) }
+    }
+    fn apply<T: Copy + Send + Sync>(&self, values: &[T], fill: T) -> Vec<T> {
+        let source = Source::dense(values, self.from);
+        let mut out = vec![fill; self.to.iter().product()];
+        let mut axes = [Lookup { table: &[], stride: 0 }; 3];
+        for i in 0..3 {
+            axes[self.axis[i]] = Lookup { table: &self.table[i], stride: source.strides[i] };
+        }
+        gather_axes(source, axes, fill, &mut out);
+        out
     }
 }

@@ -1,5 +1,11 @@
-//! Components of this family.
+//! Networks, and the layers and parameters that they are made of.
+
+pub mod layers;
+pub mod params;
+mod segresnet;
+
+pub use segresnet::{SegResNet, SegResNetArgs};
 
 use crate::component::Component;
 
-pub static COMPONENTS: &[&Component] = &[];
+pub static COMPONENTS: &[&Component] = &[&segresnet::COMPONENT];

@@ -244,14 +244,7 @@ impl Prediction {
                 State::Pending { source, ops, inverse: Some(Recorded { inverse: inverse.clone(), ops_before }) }
             }
             State::Labels { map, onehot: None, .. } if nearest => labels_on_grid(&map, inverse, work)?,
-            State::Labels { map, onehot: Some(classes), .. } if nearest => match labels_on_grid(&map, inverse, work)? {
-                // The fill of a one-hot volume is no class at all; without padding there is no fill.
-                State::Labels { map, grid, .. } if !inverse.pads() => State::Labels { map, grid, onehot: Some(classes) },
-                _ => {
-                    return Err(err!("inverting one-hot channels past the image's border is not supported")
-                        .hint("put Invertd before AsDiscreted with to_onehot"));
-                }
-            },
+            State::Labels { map, onehot: Some(classes), .. } if nearest => one_hot_on_grid(&map, classes, inverse, work)?,
             State::Masks { planes, channels, .. } if nearest => masks_on_grid(&planes, channels, &vec![0; channels], inverse, work)?,
             state => {
                 let (values, _) = Prediction { state, header: self.header, trace: self.trace }.dense(work)?;
@@ -336,8 +329,12 @@ impl Prediction {
 /// [C,X,Y,Z] f32, contiguous.
 pub fn volume_tensor(volume: &Volume) -> Result<Tensor> {
     let shape = volume.layout.shape.map(|n| n as i64);
-    let values: std::borrow::Cow<[f32]> = volume.f32_contiguous();
-    Ok(Tensor::f_from_slice(&values)?.f_view(shape)?)
+    let volume = volume.clone().contiguous()?;
+    let values = match &volume.voxels {
+        Voxels::F32(values) => Tensor::f_from_slice(values)?,
+        _ => Tensor::f_from_slice(&volume.to_f32_vec()?)?,
+    };
+    Ok(values.f_view(shape)?)
 }
 
 fn apply_all(ops: &[VoxelOp], values: Tensor) -> Result<Tensor> {
@@ -347,12 +344,36 @@ fn apply_all(ops: &[VoxelOp], values: Tensor) -> Result<Tensor> {
 fn labels_on_grid(map: &Voxels, inverse: &Inverse, work: &Work) -> Result<State> {
     let start = Instant::now();
     let map = match map {
-        Voxels::U8(map) => Voxels::U8(inverse.nearest(map, 0)?.into()),
-        Voxels::U16(map) => Voxels::U16(inverse.nearest(map, 0)?.into()),
+        Voxels::U8(map) => Voxels::U8(inverse.nearest(map, 0).into()),
+        Voxels::U16(map) => Voxels::U16(inverse.nearest(map, 0).into()),
         other => bail!("class numbers are {}, expected uint8 or uint16", other.dtype().name()),
     };
     work.clock.add(Stage::Invert, start.elapsed());
     Ok(State::Labels { map, grid: inverse.to_grid(), onehot: None })
+}
+
+/// Outside the network's grid one-hot channels are all zero, which no class number says; then the channels are masks.
+fn one_hot_on_grid(map: &Voxels, classes: usize, inverse: &Inverse, work: &Work) -> Result<State> {
+    let none = u16::MAX;
+    let wide: Vec<u16> = match map {
+        Voxels::U8(map) => map.iter().map(|&n| u16::from(n)).collect(),
+        Voxels::U16(map) => map.to_vec(),
+        other => bail!("class numbers are {}, expected uint8 or uint16", other.dtype().name()),
+    };
+    let start = Instant::now();
+    let moved = inverse.nearest(&wide, none);
+    let grid = inverse.to_grid();
+    let state = if moved.contains(&none) {
+        work.reserve(classes as u64 * voxel_count(&grid) as u64, || format!("{classes} one-hot channels on {}", shape_text(&grid)))?;
+        let planes = (0..classes).flat_map(|class| moved.iter().map(move |&n| u8::from(usize::from(n) == class)));
+        State::Masks { planes: planes.collect(), channels: classes, grid }
+    } else if classes <= 256 {
+        State::Labels { map: Voxels::U8(moved.iter().map(|&n| n as u8).collect()), grid, onehot: Some(classes) }
+    } else {
+        State::Labels { map: Voxels::U16(moved.into()), grid, onehot: Some(classes) }
+    };
+    work.clock.add(Stage::Invert, start.elapsed());
+    Ok(state)
 }
 
 /// `fill` holds one value per channel.
@@ -363,7 +384,7 @@ fn masks_on_grid(planes: &[u8], channels: usize, fill: &[u8], inverse: &Inverse,
     let mut out = Vec::with_capacity(channels * voxel_count(&grid));
     for (channel, fill) in planes.chunks_exact(from.max(1)).zip(fill) {
         work.check()?;
-        out.extend(inverse.nearest(channel, *fill)?);
+        out.extend(inverse.nearest(channel, *fill));
     }
     work.clock.add(Stage::Invert, start.elapsed());
     Ok(State::Masks { planes: out, channels, grid })
@@ -378,7 +399,7 @@ fn dense_on_grid(values: &Tensor, inverse: &Inverse, nearest: bool, work: &Work)
     for channel in 0..channels {
         work.check()?;
         let source = to_f32(&values.f_select(0, channel)?.f_contiguous()?)?;
-        let moved = if nearest { inverse.nearest(&source, 0.0)? } else { inverse.linear(&source)? };
+        let moved = if nearest { inverse.nearest(&source, 0.0) } else { inverse.linear(&source)? };
         out.f_select(0, channel)?.f_copy_(&Tensor::f_from_slice(&moved)?.f_view([x, y, z])?)?;
     }
     Ok(State::Dense(out, grid))

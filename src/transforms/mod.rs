@@ -1,5 +1,61 @@
-//! Components of this family.
+//! Transforms: from file names to what the network sees, and back. One file per `_target_`.
+//!
+//! Adding one is a file with its `COMPONENT` and two lines here. [`support`] has what they share.
+
+mod activations;
+mod as_discrete;
+mod border_pad;
+mod cast_to_type;
+mod center_spatial_crop;
+mod compose;
+mod crop_foreground;
+mod divisible_pad;
+mod ensure_channel_first;
+mod ensure_type;
+mod gaussian_smooth;
+mod invert;
+mod items;
+mod load_image;
+mod normalize_intensity;
+mod orientation;
+mod post;
+mod save_image;
+mod scale_intensity;
+mod scale_intensity_range;
+mod scale_intensity_range_percentiles;
+mod spacing;
+mod spatial_pad;
+mod support;
+mod to_tensor;
+
+pub use compose::Compose;
 
 use crate::component::Component;
 
-pub static COMPONENTS: &[&Component] = &[];
+pub static COMPONENTS: &[&Component] = &[
+    &activations::COMPONENT,
+    &as_discrete::COMPONENT,
+    &border_pad::COMPONENT,
+    &cast_to_type::COMPONENT,
+    &center_spatial_crop::COMPONENT,
+    &compose::COMPONENT,
+    &crop_foreground::COMPONENT,
+    &divisible_pad::COMPONENT,
+    &ensure_channel_first::COMPONENT,
+    &ensure_type::COMPONENT,
+    &gaussian_smooth::COMPONENT,
+    &invert::COMPONENT,
+    &items::copy::COMPONENT,
+    &items::delete::COMPONENT,
+    &items::select::COMPONENT,
+    &load_image::COMPONENT,
+    &normalize_intensity::COMPONENT,
+    &orientation::COMPONENT,
+    &save_image::COMPONENT,
+    &scale_intensity::COMPONENT,
+    &scale_intensity_range::COMPONENT,
+    &scale_intensity_range_percentiles::COMPONENT,
+    &spacing::COMPONENT,
+    &spatial_pad::COMPONENT,
+    &to_tensor::COMPONENT,
+];

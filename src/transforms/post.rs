@@ -1,9 +1,12 @@
 //! What the postprocessing transforms share: they act on predictions, or on images seen as such.
 
-use crate::component::Value;
+use crate::bail;
+use crate::component::{Args, Call, Value};
 use crate::contracts::{Item, Sample};
 use crate::error::Result;
 use crate::prediction::Prediction;
+use crate::python::array::{Array, Flavour, Type};
+use crate::torch::convert::to_f32;
 use std::sync::Arc;
 use tch::Tensor;
 
@@ -28,7 +31,19 @@ pub(super) fn on_predictions(
     Ok(vec![sample])
 }
 
-/// A config's function of a tensor, [C,X,Y,Z] → the same.
-pub(super) fn call_on(_function: &Value, _values: Tensor) -> Result<Tensor> {
-    Err(crate::err!("not there"))
+/// A config's function of a tensor, [C,X,Y,Z] f32 → the same.
+pub(super) fn call_on(function: &Value, values: Tensor) -> Result<Tensor> {
+    let shape: Vec<usize> = values.size().into_iter().map(|n| n as usize).collect();
+    let numbers = to_f32(&values)?.into_iter().map(f64::from).collect();
+    drop(values);
+    let argument = Array::from_values(&shape, numbers, Type::F32, Flavour::Torch)?;
+    // The budget is for what a config writes, not for the size of an image.
+    let mut call = Call::with_limits(u64::MAX, 200);
+    let result = function.call(Args::positional([Value::object(argument)]), &mut call)?;
+    let Some(result) = result.downcast::<Array>() else {
+        bail!("the function gave {}, expected a tensor", result.type_name());
+    };
+    let shape: Vec<i64> = result.shape().iter().map(|&n| n as i64).collect();
+    let numbers: Vec<f32> = result.values().into_iter().map(|x| x as f32).collect();
+    Ok(Tensor::f_from_slice(&numbers)?.f_view(shape.as_slice())?)
 }

@@ -5,5 +5,7 @@ mod bundle_messages;
 mod cli;
 mod common;
 mod layers;
+mod native;
+mod network;
 mod nifti_edge;
 mod sliding_window;

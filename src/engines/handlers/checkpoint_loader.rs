@@ -79,9 +79,10 @@ impl Handler for CheckpointLoader {
         }
         let file = checkpoint::load(&self.path)?;
         for (name, network) in &self.targets {
+            let named = file.state_dict(Some(name));
             // One network and no entry of its name: the file is the network's state itself.
-            let bare = self.targets.len() == 1 && !file.has(name);
-            let mut tensors = file.state_dict(if bare { None } else { Some(name) }).map_err(|e| e.file(&self.path))?;
+            let tensors = if self.targets.len() == 1 { named.or_else(|_| file.state_dict(None)) } else { named };
+            let mut tensors = tensors.map_err(|e| e.file(&self.path))?;
             let mut network = network.lock();
             if !self.strict {
                 let state = network.state();

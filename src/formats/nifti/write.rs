@@ -15,8 +15,8 @@ const OFFSET: usize = 352;
 const SLAB_BYTES: usize = 32 << 20;
 /// Slices that one task brings into file order: of a source with Z fastest, a cache line is then used whole.
 const TASK_SLICES: usize = 64;
-/// Tile of a slice group, in X: short runs of output, so that the source lines of a tile stay in the first cache.
-const TILE_X: usize = 16;
+/// Voxels along each side of a tile: a cache line of bytes.
+const TILE: usize = 64;
 
 /// How to write.
 #[derive(Debug, Clone, Copy)]
@@ -147,7 +147,7 @@ fn header(layout: &Layout, affine: &Affine, dtype: DType, options: Options) -> R
 
 /// Bring the slices from `first` of one channel into file order (X fastest): `out` says how many.
 fn fill(out: &mut [u8], voxels: &Voxels, layout: &Layout, channel: usize, first: usize, dtype: DType) -> Result<()> {
-    each_voxels!(voxels, source => match dtype {
+    let misfit = each_voxels!(voxels, source => match dtype {
         DType::U8 => gather::<_, u8, 1>(out, source, layout, channel, first),
         DType::I8 => gather::<_, i8, 1>(out, source, layout, channel, first),
         DType::U16 => gather::<_, u16, 2>(out, source, layout, channel, first),
@@ -158,43 +158,66 @@ fn fill(out: &mut [u8], voxels: &Voxels, layout: &Layout, channel: usize, first:
         DType::I64 => gather::<_, i64, 8>(out, source, layout, channel, first),
         DType::F32 => gather::<_, f32, 4>(out, source, layout, channel, first),
         DType::F64 => gather::<_, f64, 8>(out, source, layout, channel, first),
-    })
+    });
+    match misfit {
+        None => Ok(()),
+        Some(value) => Err(err!("expected values that fit {}, found {value}", dtype.name())
+            .hint("choose another output_dtype, such as float32, or a wider integer")),
+    }
 }
 
+/// Two axes are walked in tiles: X, along which the output runs, and the one along which the source runs. Each cache
+/// line of either side is then touched once, and powers of two in the shape do not make them evict each other. Gives a
+/// value that `D` cannot hold, if there was one.
 fn gather<S: Copy + Into64, D: Store<N>, const N: usize>(
     out: &mut [u8],
     source: &[S],
     layout: &Layout,
     channel: usize,
     first: usize,
-) -> Result<()> {
+) -> Option<Number> {
     let [_, x, y, _] = layout.shape;
-    let [sc, sx, sy, sz] = layout.strides;
-    let base = layout.offset as isize + channel as isize * sc + first as isize * sz;
-    let slices = out.len() / (x * y * N);
+    let [channel_stride, sx, sy, sz] = layout.strides;
+    let base = layout.offset as isize + channel as isize * channel_stride + first as isize * sz;
+    let z = out.len() / (x * y * N);
+    // (length, source stride, output stride in bytes) of the source's axis and of the remaining one.
+    let (axis_y, axis_z) = ((y, sy, x * N), (z, sz, x * y * N));
+    let (inner, outer) = if sy.abs() < sz.abs() { (axis_y, axis_z) } else { (axis_z, axis_y) };
     let mut misfit = None;
-    for yi in 0..y {
-        for x0 in (0..x).step_by(TILE_X) {
-            let tile = TILE_X.min(x - x0);
-            for zi in 0..slices {
-                let from = base + yi as isize * sy + zi as isize * sz + x0 as isize * sx;
-                let to = (x0 + x * (yi + y * zi)) * N;
-                let run = out[to..to + tile * N].chunks_exact_mut(N);
-                for (i, slot) in run.enumerate() {
-                    let value = source[(from + i as isize * sx) as usize].into_64();
-                    match D::store(value) {
-                        Some(bytes) => slot.copy_from_slice(&bytes),
-                        None => misfit = Some(value),
+    let mut convert = |from: isize, slot: &mut [u8; N]| {
+        let value = source[from as usize].into_64();
+        match D::store(value) {
+            Some(bytes) => *slot = bytes,
+            None => misfit = Some(value),
+        }
+    };
+    let mut tile = [[[0; N]; TILE]; TILE];
+    for oi in 0..outer.0 {
+        let (from, to) = (base + oi as isize * outer.1, oi * outer.2);
+        for i0 in (0..inner.0).step_by(TILE) {
+            let rows = TILE.min(inner.0 - i0);
+            for x0 in (0..x).step_by(TILE) {
+                let columns = TILE.min(x - x0);
+                let from = from + i0 as isize * inner.1 + x0 as isize * sx;
+                if sx.abs() < inner.1.abs() {
+                    for (i, row) in tile[..rows].iter_mut().enumerate() {
+                        let from = from + i as isize * inner.1;
+                        row[..columns].iter_mut().enumerate().for_each(|(xi, slot)| convert(from + xi as isize * sx, slot));
                     }
+                } else {
+                    for xi in 0..columns {
+                        let from = from + xi as isize * sx;
+                        tile[..rows].iter_mut().enumerate().for_each(|(i, row)| convert(from + i as isize * inner.1, &mut row[xi]));
+                    }
+                }
+                for (i, row) in tile[..rows].iter().enumerate() {
+                    let to = to + (i0 + i) * inner.2 + x0 * N;
+                    out[to..to + columns * N].copy_from_slice(row[..columns].as_flattened());
                 }
             }
         }
     }
-    match misfit {
-        None => Ok(()),
-        Some(value) => Err(err!("expected values that fit {}, found {value}", D::NAME)
-            .hint("choose another output_dtype, such as float32, or a wider integer")),
-    }
+    misfit
 }
 
 /// Any voxel without loss.
@@ -221,7 +244,6 @@ trait Into64: Sync {
 
 /// A stored type; `None` where it cannot hold the number.
 trait Store<const N: usize> {
-    const NAME: &'static str;
     fn store(value: Number) -> Option<[u8; N]>;
 }
 
@@ -234,7 +256,6 @@ macro_rules! integers {
             }
         }
         impl Store<$size> for $name {
-            const NAME: &'static str = stringify!($name);
             #[inline(always)]
             fn store(value: Number) -> Option<[u8; $size]> {
                 let value = match value {
@@ -262,7 +283,6 @@ macro_rules! floats {
             }
         }
         impl Store<$size> for $name {
-            const NAME: &'static str = stringify!($name);
             #[inline(always)]
             fn store(value: Number) -> Option<[u8; $size]> {
                 let stored = match value {

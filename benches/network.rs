@@ -1,0 +1,74 @@
+//! One 96³ window of the wholeBody bundle's SegResNet (random weights), and the parts around it.
+//!
+//! `cargo bench --bench network`. Absolute times move between machines; compare with MONAI in the same minute.
+
+use criterion::{Criterion, criterion_group, criterion_main};
+use segbundle::component::{Args, Declared};
+use segbundle::contracts::{Mode, Network};
+use segbundle::networks::{SegResNet, SegResNetArgs};
+use segbundle_native::{self as native, LabelsMut};
+use std::hint::black_box;
+use std::time::Duration;
+use tch::{Device, Kind, Tensor};
+
+const F32: (Kind, Device) = (Kind::Float, Device::Cpu);
+
+fn network() -> SegResNet {
+    let args = [("init_filters", 32.into()), ("out_channels", 105.into()), ("dropout_prob", 0.2.into())];
+    let args = Args::named(args.map(|(name, value): (&str, segbundle::component::Value)| (name.into(), value)));
+    SegResNet::new(SegResNetArgs::parse("SegResNet", args).unwrap()).unwrap()
+}
+
+/// Labels of a finished box, from features [1,F,x,y,z] that stand for blended ones.
+fn labels(net: &SegResNet, features: &Tensor) -> Vec<u8> {
+    let rows = features.to_kind(Kind::Float).permute([0, 2, 3, 4, 1]).squeeze_dim(0);
+    let head = net.head().unwrap();
+    let mut map = vec![0; 96 * 96 * 96];
+    let total = Tensor::ones([96, 96, 96], F32);
+    native::head_argmax(&rows, &total, &head.weight, head.bias.as_ref(), LabelsMut::U8(&mut map), [96; 3], [0; 3]).unwrap();
+    map
+}
+
+fn window(c: &mut Criterion) {
+    native::install_allocator();
+    tch::manual_seed(0);
+    let net = network();
+    let x = Tensor::rand([1, 1, 96, 96, 96], F32) * 2 - 1;
+    let bf16 = Mode { train: false, autocast: Some(Kind::BFloat16) };
+    let mut group = c.benchmark_group("window 96");
+    group.sample_size(10).warm_up_time(Duration::from_secs(1)).measurement_time(Duration::from_secs(10));
+    group.bench_function("features and labels, f32", |b| b.iter(|| labels(&net, &net.features(black_box(&x), Mode::EVAL).unwrap())));
+    group.bench_function("plain forward, f32", |b| b.iter(|| net.forward(black_box(&x), Mode::EVAL).unwrap()));
+    if native::cpu().avx512_bf16 {
+        group.bench_function("features and labels, bf16", |b| b.iter(|| labels(&net, &net.features(black_box(&x), bf16).unwrap())));
+    }
+    group.finish();
+}
+
+fn parts(c: &mut Criterion) {
+    native::install_allocator();
+    let net = network();
+    let x = native::channels_last(&Tensor::rand([1, 32, 96, 96, 96], F32)).unwrap();
+    let affine = native::Affine { weight: vec![1.0; 32], bias: vec![0.0; 32] };
+    let moments = native::moments(&x).unwrap();
+    let mut y = x.copy();
+    let mut group = c.benchmark_group("parts 96");
+    group.sample_size(20).warm_up_time(Duration::from_millis(300)).measurement_time(Duration::from_secs(2));
+    group.bench_function("moments", |b| b.iter(|| native::moments(&x).unwrap()));
+    group.bench_function("norm and ReLU in place", |b| b.iter(|| native::normalize(&mut y, &moments, 8, &affine, 1e-5, true).unwrap()));
+    group.bench_function("norm and ReLU into new", |b| b.iter(|| moments.normalized(&x, 8, &affine, 1e-5, true).unwrap()));
+    group.bench_function("add with moments", |b| b.iter(|| native::add_moments(&mut y, &x).unwrap()));
+    let low = native::channels_last(&Tensor::rand([1, 32, 48, 48, 48], F32)).unwrap();
+    group.bench_function("upsample and add", |b| b.iter(|| native::upsample_add(&low, &mut y).unwrap()));
+    group.bench_function("head and argmax, 105 classes", |b| b.iter(|| labels(&net, &x)));
+    let (mut acc, mut total) = (Tensor::zeros([96, 144, 199, 32], F32), Tensor::zeros([96, 144, 199], F32));
+    let map = Tensor::ones([96, 96, 96], F32);
+    group.bench_function("blend a window", |b| b.iter(|| native::blend(&mut acc, &mut total, &x, &map, [0, 24, 80]).unwrap()));
+    let logits = Tensor::rand([105, 96, 96, 96], F32);
+    let mut out = vec![0; 96 * 96 * 96];
+    group.bench_function("argmax of 105 channels", |b| b.iter(|| native::argmax(&logits, LabelsMut::U8(&mut out), [96; 3], [0; 3]).unwrap()));
+    group.finish();
+}
+
+criterion_group!(benches, window, parts);
+criterion_main!(benches);

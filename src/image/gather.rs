@@ -1,0 +1,94 @@
+//! Gathering by one index table per axis: crops, pads, reorientations, nearest resampling along the axes.
+
+use super::{Element, Layout, Volume, Voxels, filled};
+use crate::each_voxels;
+use crate::error::Result;
+use rayon::prelude::*;
+
+/// A table's entry for a place outside the source.
+pub const OUTSIDE: u32 = u32::MAX;
+
+/// Output x rows per task, and the y and z extent of a tile: 16 neighbours along every axis keep cache lines in use
+/// whichever axis is fastest in the source.
+const TILE: [usize; 3] = [16, 16, 64];
+
+/// One channel of the source: where voxel (x,y,z) lies in the buffer.
+#[derive(Clone, Copy)]
+pub struct Source<'a, T> {
+    pub buffer: &'a [T],
+    pub offset: isize,
+    pub strides: [isize; 3],
+    /// [X,Y,Z]
+    pub shape: [usize; 3],
+}
+
+impl<'a, T> Source<'a, T> {
+    pub fn channel(buffer: &'a [T], layout: &Layout, channel: usize) -> Self {
+        let [c, x, y, z] = layout.strides;
+        Source { buffer, offset: layout.offset as isize + channel as isize * c, strides: [x, y, z], shape: layout.spatial() }
+    }
+    /// A buffer [X,Y,Z] in C order.
+    pub fn dense(buffer: &'a [T], shape: [usize; 3]) -> Self {
+        Source::channel(buffer, &Layout::contiguous([1, shape[0], shape[1], shape[2]]), 0)
+    }
+}
+
+/// out[x,y,z] = source[tables[0][x], tables[1][y], tables[2][z]], in C order; `fill` where a table says [`OUTSIDE`].
+pub fn gather<T: Copy + Send + Sync>(source: Source<T>, tables: [&[u32]; 3], fill: T, out: &mut [T]) {
+    let strides = source.strides;
+    gather_axes(source, std::array::from_fn(|axis| Lookup { table: tables[axis], stride: strides[axis] }), fill, out);
+}
+
+/// Along one axis of the output: the source index at each place, and the source's stride for it.
+#[derive(Clone, Copy)]
+pub struct Lookup<'a> {
+    pub table: &'a [u32],
+    pub stride: isize,
+}
+
+/// As [`gather`], where output axis i looks up any axis of the source.
+pub fn gather_axes<T: Copy + Send + Sync>(source: Source<T>, axes: [Lookup; 3], fill: T, out: &mut [T]) {
+    let [nx, ny, nz] = axes.map(|axis| axis.table.len());
+    if nx * ny * nz == 0 {
+        return;
+    }
+    // Element offsets along each axis; `None` outside.
+    let offsets = axes.map(|axis| {
+        axis.table.iter().map(|&at| (at != OUTSIDE).then(|| at as isize * axis.stride)).collect::<Vec<Option<isize>>>()
+    });
+    let [xs, ys, zs] = &offsets;
+    out.par_chunks_mut(TILE[0] * ny * nz).enumerate().for_each(|(task, rows)| {
+        let x0 = task * TILE[0];
+        for y0 in (0..ny).step_by(TILE[1]) {
+            for z0 in (0..nz).step_by(TILE[2]) {
+                let z1 = (z0 + TILE[2]).min(nz);
+                for (x, rows) in rows.chunks_exact_mut(ny * nz).enumerate() {
+                    for y in y0..(y0 + TILE[1]).min(ny) {
+                        let line = &mut rows[y * nz + z0..y * nz + z1];
+                        let (Some(dx), Some(dy)) = (xs[x0 + x], ys[y]) else {
+                            line.fill(fill);
+                            continue;
+                        };
+                        let start = source.offset + dx + dy;
+                        for (out, dz) in line.iter_mut().zip(&zs[z0..z1]) {
+                            *out = dz.map_or(fill, |dz| source.buffer[(start + dz) as usize]);
+                        }
+                    }
+                }
+            }
+        }
+    });
+}
+
+/// Every channel of a volume by the same tables, in C order [C,X,Y,Z]; its type is kept.
+pub fn gather_volume(volume: &Volume, tables: [&[u32]; 3], fill: f64) -> Result<Voxels> {
+    let per_channel: usize = tables.iter().map(|table| table.len()).product();
+    fn run<T: Element>(buffer: &[T], layout: &Layout, tables: [&[u32]; 3], fill: f64, per_channel: usize) -> Result<Voxels> {
+        Ok(T::wrap(filled(layout.channels() * per_channel, |out| {
+            for (channel, out) in out.chunks_exact_mut(per_channel.max(1)).enumerate() {
+                gather(Source::channel(buffer, layout, channel), tables, T::from_f64(fill), out);
+            }
+        })?))
+    }
+    each_voxels!(&volume.voxels, slice => run(slice, &volume.layout, tables, fill, per_channel))
+}

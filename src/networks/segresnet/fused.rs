@@ -1,0 +1,154 @@
+//! SegResNet in evaluation on a CPU: channels-last convolutions of libtorch between fused passes of our own.
+//!
+//! Norm, ReLU and the sums for the next norm are bound by memory, so each tensor is walked as seldom as possible: the
+//! residual sum and the upsampled skip gather the moments that the following norm needs, and norms write in place.
+//! Sums are f64, since libtorch's own channels-last group norm loses too many digits. With autocast to bf16,
+//! activations and weights are bf16 and every norm computes in f32.
+
+use super::{Act, Block, Double, Norm, SegResNet};
+use crate::contracts::Mode;
+use crate::error::Result;
+use crate::networks::params::Conv;
+use crate::torch::Device;
+use parking_lot::Mutex;
+use segbundle_native as native;
+use segbundle_native::{Affine, Moments};
+use tch::{Kind, Tensor};
+
+/// Weights as this path wants them, made at the first pass after a change.
+#[derive(Default)]
+pub struct Cache(Mutex<Option<Weights>>);
+
+impl Cache {
+    pub fn clear(&self) {
+        *self.0.lock() = None;
+    }
+}
+
+struct Weights {
+    kind: Kind,
+    /// Grows with every in-place change of a parameter: loading, an optimizer's step.
+    version: i64,
+    /// By slot: convolution weights in channels-last layout and `kind`.
+    convs: Vec<Option<Tensor>>,
+    /// By slot of a norm's weight.
+    affines: Vec<Option<Affine>>,
+}
+
+/// A tensor and, where a norm follows, its moments.
+type Walked = (Tensor, Option<Moments>);
+
+/// x [N,Cin,X,Y,Z] f32 → [N,F,X,Y,Z] in channels-last layout, f32 or bf16; `None` if this network or mode is not of
+/// the kind that this path is for.
+pub fn features(net: &SegResNet, x: &Tensor, mode: Mode) -> Result<Option<Tensor>> {
+    let kind = mode.autocast.unwrap_or(Kind::Float);
+    if mode.train || net.device != Device::Cpu || x.device() != tch::Device::Cpu || x.kind() != Kind::Float || !usual(net) {
+        return Ok(None);
+    }
+    if !matches!(kind, Kind::Float | Kind::BFloat16) || net.tensors.iter().any(|tensor| tensor.is_floating_point() && tensor.kind() != Kind::Float) {
+        return Ok(None);
+    }
+    let _no_grad = tch::no_grad_guard();
+    let mut cache = net.fast.0.lock();
+    let version = net.tensors.iter().map(Tensor::internal_version).sum();
+    let weights = match cache.take() {
+        Some(weights) if weights.kind == kind && weights.version == version => weights,
+        _ => Weights::new(net, kind, version)?,
+    };
+    let weights = cache.insert(weights);
+    weights.run(net, x).map(Some)
+}
+
+/// Group norms with weights, ReLU, interpolation, and a head to leave out.
+fn usual(net: &SegResNet) -> bool {
+    let norm = |norm: &Norm| matches!(norm, Norm::Group { affine: Some(_), .. });
+    let blocks = |blocks: &[Block]| blocks.iter().all(|block| matches!(block.act, Act::Relu { .. }) && block.norms.iter().all(norm));
+    net.use_conv_final
+        && matches!(net.last_act, Act::Relu { .. })
+        && norm(&net.last_norm)
+        && net.down.iter().all(|level| blocks(&level.blocks))
+        && net.up.iter().all(|level| blocks(&level.blocks) && matches!(level.double, Double::Trilinear))
+}
+
+impl Weights {
+    fn new(net: &SegResNet, kind: Kind, version: i64) -> Result<Weights> {
+        let count = net.tensors.len();
+        let mut weights = Weights { kind, version, convs: (0..count).map(|_| None).collect(), affines: vec![None; count] };
+        let blocks = || net.down.iter().flat_map(|level| &level.blocks).chain(net.up.iter().flat_map(|level| &level.blocks));
+        let inner = blocks().flat_map(|block| &block.convs);
+        let outer = net.down.iter().filter_map(|level| level.halve.as_ref()).chain(net.up.iter().map(|level| &level.narrow));
+        for conv in inner.chain(outer).chain([&net.first]) {
+            let weight = net.tensors[conv.weight.0].detach().f_to_kind(kind)?;
+            weights.convs[conv.weight.0] = Some(native::channels_last(&weight)?);
+        }
+        for norm in blocks().flat_map(|block| &block.norms).chain([&net.last_norm]) {
+            if let Norm::Group { affine: Some((weight, bias)), .. } = norm {
+                let values = |tensor: &Tensor| Vec::<f32>::try_from(tensor.detach());
+                weights.affines[weight.0] = Some(Affine { weight: values(&net.tensors[weight.0])?, bias: values(&net.tensors[bias.0])? });
+            }
+        }
+        Ok(weights)
+    }
+
+    fn run(&self, net: &SegResNet, x: &Tensor) -> Result<Tensor> {
+        let x = native::channels_last(&x.f_to_kind(self.kind)?)?;
+        let mut walked = (self.conv(&net.first, &x)?, None);
+        drop(x);
+        let mut skips = vec![];
+        for (i, level) in net.down.iter().enumerate() {
+            if let Some(halve) = &level.halve {
+                walked = (self.conv(halve, &walked.0)?, None);
+            }
+            walked = self.blocks(&level.blocks, walked)?;
+            if i + 1 < net.down.len() {
+                skips.push(walked.0.shallow_clone());
+            }
+        }
+        for level in &net.up {
+            let Some(mut skip) = skips.pop() else { break };
+            let narrow = self.conv(&level.narrow, &walked.0)?;
+            // The skip's last reader writes into it; `walked` was the only other holder, one level down.
+            drop(walked);
+            let moments = native::upsample_add(&narrow, &mut skip)?;
+            walked = self.blocks(&level.blocks, (skip, Some(moments)))?;
+        }
+        self.norm_relu_(&net.last_norm, walked)
+    }
+
+    fn conv(&self, conv: &Conv, x: &Tensor) -> Result<Tensor> {
+        let weight = self.convs[conv.weight.0].as_ref().ok_or_else(|| crate::err!("SegResNet: a weight is not prepared"))?;
+        let y = x.f_conv3d(weight, None::<&Tensor>, [conv.stride; 3], [conv.padding; 3], [1, 1, 1], 1)?;
+        Ok(native::channels_last(&y)?)
+    }
+
+    fn blocks(&self, blocks: &[Block], walked: Walked) -> Result<Walked> {
+        blocks.iter().try_fold(walked, |(x, moments), block| {
+            let moments = moments.map_or_else(|| native::moments(&x), Ok)?;
+            let (groups, affine, eps) = self.norm(&block.norms[0])?;
+            let y = moments.normalized(&x, groups, affine, eps, true)?;
+            let y = self.conv(&block.convs[0], &y)?;
+            let y = self.norm_relu_(&block.norms[1], (y, None))?;
+            let mut y = self.conv(&block.convs[1], &y)?;
+            let moments = native::add_moments(&mut y, &x)?;
+            Ok((y, Some(moments)))
+        })
+    }
+
+    /// In place.
+    fn norm_relu_(&self, norm: &Norm, (mut x, moments): Walked) -> Result<Tensor> {
+        let moments = moments.map_or_else(|| native::moments(&x), Ok)?;
+        let (groups, affine, eps) = self.norm(norm)?;
+        native::normalize(&mut x, &moments, groups, affine, eps, true)?;
+        Ok(x)
+    }
+
+    fn norm(&self, norm: &Norm) -> Result<(usize, &Affine, f64)> {
+        match norm {
+            Norm::Group { groups, affine: Some((weight, _)), eps } => {
+                let affine = self.affines[weight.0].as_ref().ok_or_else(|| crate::err!("SegResNet: a norm is not prepared"))?;
+                Ok((*groups, affine, *eps))
+            }
+            _ => crate::bail!("SegResNet: expected a group norm"),
+        }
+    }
+}

@@ -1,0 +1,82 @@
+//! BorderPadd: pad by a number of voxels on each side.
+//!
+//! Source: monai/transforms/croppad/dictionary.py and array.py of MONAI 1.6.1.
+
+use super::support::{KeyList, PadModeArg, dictionary_transform, pad_modes};
+use crate::args;
+use crate::bail;
+use crate::component::{Accepted, Keys, OneOrMany};
+use crate::contracts::{Cx, Sample, Transform};
+use crate::error::Result;
+use crate::image::{PadMode, Window, crop_pad};
+use std::sync::Arc;
+
+args! {
+    /// Arguments of BorderPadd.
+    pub struct BorderPadArgs {
+        /// Keys of the images to pad.
+        keys: Keys,
+        /// Voxels to add: one for all sides, one for each axis, or before and after each axis (6). Negative is 0.
+        spatial_border: OneOrMany<i64>,
+        /// What the pad holds, one or one for each key.
+        mode: OneOrMany<PadModeArg> = "constant",
+        /// Skip keys that a sample does not have.
+        allow_missing_keys: bool = false,
+        /// No effect: transforms are applied at once.
+        lazy: Accepted = false,
+        /// The constant of mode "constant" (torch's name); 0 if not given.
+        value: Option<f64> = (),
+        /// The constant of mode "constant" (NumPy's name).
+        constant_values: Option<f64> = (),
+    }
+}
+
+dictionary_transform!("BorderPad" in "croppad", BorderPadArgs => BorderPad::new, "Pad an image by a number of voxels on each side.");
+
+struct BorderPad {
+    keys: KeyList,
+    /// Before and after each axis.
+    border: [[usize; 2]; 3],
+    modes: Vec<PadMode>,
+}
+
+impl BorderPad {
+    fn new(args: BorderPadArgs) -> Result<Self> {
+        let keys = KeyList::new(args.keys, args.allow_missing_keys);
+        let modes = pad_modes(&args.mode, keys.len(), args.value, args.constant_values)?;
+        let values = match args.spatial_border {
+            OneOrMany::One(n) => vec![n],
+            OneOrMany::Many(n) => n,
+        };
+        let values: Vec<usize> = values.into_iter().map(|n| usize::try_from(n).unwrap_or(0)).collect();
+        let border = match values.as_slice() {
+            [n] => [[*n; 2]; 3],
+            [x, y, z] => [[*x; 2], [*y; 2], [*z; 2]],
+            [a, b, c, d, e, f] => [[*a, *b], [*c, *d], [*e, *f]],
+            values => bail!("`spatial_border` has {} values, expected 1, 3 or 6", values.len()),
+        };
+        if border.iter().flatten().any(|&n| n > 1 << 20) {
+            bail!("`spatial_border` {border:?} is too large");
+        }
+        Ok(BorderPad { keys, border, modes })
+    }
+}
+
+impl Transform for BorderPad {
+    fn name(&self) -> &'static str {
+        "BorderPadd"
+    }
+    fn apply(&self, sample: Sample, _cx: &mut Cx) -> Result<Vec<Sample>> {
+        self.keys.images(sample, |volume, at| {
+            let shape = volume.layout.spatial();
+            let window = Window {
+                start: self.border.map(|[before, _]| -(before as isize)),
+                shape: std::array::from_fn(|axis| shape[axis] + self.border[axis][0] + self.border[axis][1]),
+            };
+            crop_pad(volume, window, self.modes[at], "BorderPadd")
+        })
+    }
+    fn traced_keys(&self) -> &[Arc<str>] {
+        &self.keys.keys
+    }
+}

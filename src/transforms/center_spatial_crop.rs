@@ -1,0 +1,59 @@
+//! CenterSpatialCropd: cut out the centre.
+//!
+//! Source: monai/transforms/croppad/dictionary.py and array.py of MONAI 1.6.1.
+
+use super::support::{KeyList, dictionary_transform, or_image, per_axis};
+use crate::args;
+use crate::component::{Accepted, Keys, OneOrMany};
+use crate::contracts::{Cx, Sample, Transform};
+use crate::error::Result;
+use crate::image::{PadMode, Window, crop_pad};
+use std::sync::Arc;
+
+args! {
+    /// Arguments of CenterSpatialCropd.
+    pub struct CenterSpatialCropArgs {
+        /// Keys of the images to crop.
+        keys: Keys,
+        /// Size in voxels; a value that is not positive, or above the image's, keeps the axis.
+        roi_size: OneOrMany<i64>,
+        /// Skip keys that a sample does not have.
+        allow_missing_keys: bool = false,
+        /// No effect: transforms are applied at once.
+        lazy: Accepted = false,
+    }
+}
+
+dictionary_transform!("CenterSpatialCrop" in "croppad", CenterSpatialCropArgs => CenterSpatialCrop::new, "Cut out the centre of an image.");
+
+struct CenterSpatialCrop {
+    keys: KeyList,
+    size: [i64; 3],
+}
+
+impl CenterSpatialCrop {
+    fn new(args: CenterSpatialCropArgs) -> Result<Self> {
+        Ok(CenterSpatialCrop { keys: KeyList::new(args.keys, args.allow_missing_keys), size: per_axis(&args.roi_size, "roi_size")? })
+    }
+}
+
+impl Transform for CenterSpatialCrop {
+    fn name(&self) -> &'static str {
+        "CenterSpatialCropd"
+    }
+    fn apply(&self, sample: Sample, _cx: &mut Cx) -> Result<Vec<Sample>> {
+        self.keys.images(sample, |volume, _| {
+            let shape = volume.layout.spatial();
+            let size = or_image(self.size, shape);
+            let start: [usize; 3] = std::array::from_fn(|axis| (shape[axis] / 2).saturating_sub(size[axis] / 2));
+            let window = Window {
+                start: start.map(|at| at as isize),
+                shape: std::array::from_fn(|axis| size[axis].min(shape[axis] - start[axis])),
+            };
+            crop_pad(volume, window, PadMode::Constant(0.0), "CenterSpatialCropd")
+        })
+    }
+    fn traced_keys(&self) -> &[Arc<str>] {
+        &self.keys.keys
+    }
+}

@@ -1,0 +1,97 @@
+//! Compose: transforms one after the other.
+//!
+//! Source: monai/transforms/compose.py of MONAI 1.6.1.
+
+use crate::args;
+use crate::component::{Accepted, Component, Declared, Effect, FromValue, OneOrMany, Value};
+use crate::contracts::{Cx, Sample, Transform, TransformHandle};
+use crate::error::Result;
+use std::sync::Arc;
+
+args! {
+    /// Arguments of Compose.
+    pub struct ComposeArgs {
+        /// Transforms in the order in which they are applied; None is none.
+        transforms: Option<OneOrMany<Step>> = (),
+        /// No effect: where a transform makes several samples, the next ones go over each.
+        map_items: Accepted = true,
+        /// No effect: transforms here take one sample.
+        unpack_items: Accepted = false,
+        /// No effect: an error names the transform that failed and what its keys held.
+        log_stats: Accepted = false,
+        /// No effect: transforms are applied at once; resampling twice interpolates twice.
+        lazy: Accepted = false,
+        /// No effect: they change how lazy transforms are joined.
+        overrides: Accepted = (),
+    }
+}
+
+pub static COMPONENT: Component = Component {
+    name: "Compose",
+    path: "monai.transforms.Compose",
+    aliases: &["monai.transforms.compose.Compose"],
+    doc: "Apply transforms one after the other.",
+    params: ComposeArgs::PARAMS,
+    differences: &["A Compose inside another is flattened.", "Plain functions as transforms are not supported; Lambdad takes them."],
+    effect: Effect::Pure,
+    build: |args, _call| {
+        let args = ComposeArgs::parse("Compose", args)?;
+        let steps = match args.transforms {
+            None => Vec::new(),
+            Some(OneOrMany::One(step)) => vec![step],
+            Some(OneOrMany::Many(steps)) => steps,
+        };
+        Ok(Value::object(TransformHandle(Arc::new(Compose::new(steps.into_iter().map(|Step(step)| step))))))
+    },
+};
+
+/// One transform of the list.
+#[derive(Clone)]
+pub struct Step(Arc<dyn Transform>);
+
+impl FromValue for Step {
+    fn expected() -> String {
+        "transform".into()
+    }
+    fn from_value(value: &Value) -> Option<Self> {
+        Arc::<dyn Transform>::from_value(value).map(Step)
+    }
+}
+
+/// Transforms one after the other.
+pub struct Compose {
+    steps: Vec<Arc<dyn Transform>>,
+}
+
+impl Compose {
+    /// Composes among `steps` are flattened.
+    pub fn new(steps: impl IntoIterator<Item = Arc<dyn Transform>>) -> Self {
+        let mut flat = Vec::new();
+        for step in steps {
+            // A Compose inside was flattened when it was made.
+            if step.name() == "Compose" { flat.extend(step.children().iter().cloned()) } else { flat.push(step) }
+        }
+        Compose { steps: flat }
+    }
+}
+
+impl Transform for Compose {
+    fn name(&self) -> &'static str {
+        "Compose"
+    }
+    fn apply(&self, sample: Sample, cx: &mut Cx) -> Result<Vec<Sample>> {
+        let mut samples = vec![sample];
+        for step in &self.steps {
+            cx.work.check()?;
+            let mut next = Vec::with_capacity(samples.len());
+            for sample in samples {
+                next.extend(step.apply(sample, cx).map_err(|e| e.context(step.name()))?);
+            }
+            samples = next;
+        }
+        Ok(samples)
+    }
+    fn children(&self) -> &[Arc<dyn Transform>] {
+        &self.steps
+    }
+}

@@ -1,0 +1,189 @@
+//! CropForegroundd: crop to the box around the foreground.
+//!
+//! Source: monai/transforms/croppad/dictionary.py, array.py and monai/transforms/utils.py
+//! (`generate_spatial_bounding_box`) of MONAI 1.6.1.
+
+use super::divisible_pad::divisible;
+use super::support::{KeyList, PadModeArg, dictionary_transform, pad_modes, per_axis, take_image};
+use crate::args;
+use crate::bail;
+use crate::component::{Accepted, Keys, OneOrMany, Value};
+use crate::contracts::{Cx, Item, Sample, Transform};
+use crate::each_voxels;
+use crate::error::Result;
+use crate::image::{Element, Layout, PadMode, Volume, Window, crop_pad};
+use rayon::prelude::*;
+use std::sync::Arc;
+
+args! {
+    /// Arguments of CropForegroundd.
+    pub struct CropForegroundArgs {
+        /// Keys of the images to crop.
+        keys: Keys,
+        /// Key of the image whose foreground decides.
+        source_key: Arc<str>,
+        /// Which voxels are foreground: None is MONAI's default, values above 0.
+        select_fn: Option<Value> = (),
+        /// Channels of the source that count; None is all.
+        channel_indices: Option<OneOrMany<i64>> = (),
+        /// Voxels to add around the box, one or one for each axis.
+        margin: OneOrMany<usize> = 0,
+        /// Let the box with its margin end at the image; otherwise what sticks out is padded.
+        allow_smaller: bool = false,
+        /// Size in voxels of which each axis becomes a multiple, one or one for each axis.
+        k_divisible: OneOrMany<i64> = 1,
+        /// What the pad holds, one or one for each key.
+        mode: OneOrMany<PadModeArg> = "constant",
+        /// Key for the first voxel of the box; None leaves it out.
+        start_coord_key: Option<Arc<str>> = "foreground_start_coord",
+        /// Key for the end of the box.
+        end_coord_key: Option<Arc<str>> = "foreground_end_coord",
+        /// Skip keys that a sample does not have.
+        allow_missing_keys: bool = false,
+        /// No effect: transforms are applied at once.
+        lazy: Accepted = false,
+        /// The constant of mode "constant" (torch's name); 0 if not given.
+        value: Option<f64> = (),
+        /// The constant of mode "constant" (NumPy's name).
+        constant_values: Option<f64> = (),
+    }
+}
+
+dictionary_transform!(
+    "CropForeground" in "croppad", CropForegroundArgs => CropForeground::new,
+    "Crop images to the box around the foreground of one of them.",
+    differs: ["An image without foreground is an error; MONAI goes on with an image of no voxels."]
+);
+
+struct CropForeground {
+    keys: KeyList,
+    source_key: Arc<str>,
+    select: Option<Value>,
+    channels: Option<Vec<i64>>,
+    margin: [usize; 3],
+    allow_smaller: bool,
+    k_divisible: [i64; 3],
+    modes: Vec<PadMode>,
+    start_key: Option<Arc<str>>,
+    end_key: Option<Arc<str>>,
+}
+
+impl CropForeground {
+    fn new(args: CropForegroundArgs) -> Result<Self> {
+        let keys = KeyList::new(args.keys, args.allow_missing_keys);
+        if let Some(select) = &args.select_fn
+            && !select.callable()
+        {
+            bail!("`select_fn` is {select:?}, expected a function");
+        }
+        Ok(CropForeground {
+            modes: pad_modes(&args.mode, keys.len(), args.value, args.constant_values)?,
+            keys,
+            source_key: args.source_key,
+            select: args.select_fn,
+            channels: args.channel_indices.map(|indices| match indices {
+                OneOrMany::One(i) => vec![i],
+                OneOrMany::Many(indices) => indices,
+            }),
+            margin: per_axis(&args.margin, "margin")?,
+            allow_smaller: args.allow_smaller,
+            k_divisible: per_axis(&args.k_divisible, "k_divisible")?,
+            start_key: args.start_coord_key,
+            end_key: args.end_coord_key,
+        })
+    }
+    /// The window around the foreground of `volume`. Errors if there is none.
+    fn window(&self, volume: &Volume) -> Result<Window> {
+        if self.select.is_some() {
+            bail!("`select_fn`: only MONAI's default, values above 0, is supported");
+        }
+        let shape = volume.layout.spatial();
+        let channels = self.channels(volume.channels())?;
+        let Some(found) = bounds(volume, &channels) else {
+            bail!("no voxel of `{}` is above 0, there is no foreground to crop to", self.source_key);
+        };
+        let mut start = [0isize; 3];
+        let mut size = [0; 3];
+        for axis in 0..3 {
+            let (mut low, mut high) = (found[axis].0 as isize - self.margin[axis] as isize, (found[axis].1 + self.margin[axis]) as isize);
+            if self.allow_smaller {
+                (low, high) = (low.max(0), high.min(shape[axis] as isize));
+            }
+            start[axis] = low;
+            size[axis] = (high - low) as usize;
+        }
+        let shape = divisible(size, self.k_divisible);
+        Ok(Window { start: std::array::from_fn(|axis| start[axis] - ((shape[axis] - size[axis]) / 2) as isize), shape })
+    }
+    fn channels(&self, n: usize) -> Result<Vec<usize>> {
+        let Some(indices) = &self.channels else { return Ok((0..n).collect()) };
+        let place = |&i: &i64| if i < 0 { usize::try_from(i + n as i64).ok() } else { usize::try_from(i).ok() };
+        match indices.iter().map(|i| place(i).filter(|&i| i < n)).collect() {
+            Some(channels) => Ok(channels),
+            None => bail!("`channel_indices` {indices:?}: the image has {n} channels"),
+        }
+    }
+}
+
+/// First and one past the last index of voxels above 0, by axis.
+fn bounds(volume: &Volume, channels: &[usize]) -> Option<[(usize, usize); 3]> {
+    fn run<T: Element>(buffer: &[T], layout: &Layout, channels: &[usize]) -> Option<[(usize, usize); 3]> {
+        // Lines run along the axis that is fastest in memory, planes along the slowest.
+        let mut order = [1, 2, 3];
+        order.sort_by_key(|&axis| layout.strides[axis].unsigned_abs());
+        let [line, row, plane] = order;
+        let zero = T::default();
+        let join = |a: [(usize, usize); 3], b: [(usize, usize); 3]| std::array::from_fn(|axis| (a[axis].0.min(b[axis].0), a[axis].1.max(b[axis].1)));
+        let empty = [(usize::MAX, 0); 3];
+        let found = (0..layout.shape[plane] * channels.len())
+            .into_par_iter()
+            .map(|task| {
+                let mut found = empty;
+                let at_plane = task % layout.shape[plane];
+                for at_row in 0..layout.shape[row] {
+                    let mut at = [channels[task / layout.shape[plane]], 0, 0, 0];
+                    at[plane] = at_plane;
+                    at[row] = at_row;
+                    let start = layout.position(at) as isize;
+                    let value = |i: usize| buffer[(start + i as isize * layout.strides[line]) as usize] > zero;
+                    let n = layout.shape[line];
+                    let Some(first) = (0..n).find(|&i| value(i)) else { continue };
+                    let last = (first..n).rev().find(|&i| value(i)).unwrap_or(first);
+                    let mut own = empty;
+                    own[line - 1] = (first, last + 1);
+                    own[row - 1] = (at_row, at_row + 1);
+                    own[plane - 1] = (at_plane, at_plane + 1);
+                    found = join(found, own);
+                }
+                found
+            })
+            .reduce(|| empty, join);
+        (found[0].1 > 0).then_some(found)
+    }
+    each_voxels!(&volume.voxels, slice => run(slice, &volume.layout, channels))
+}
+
+impl Transform for CropForeground {
+    fn name(&self) -> &'static str {
+        "CropForegroundd"
+    }
+    fn apply(&self, mut sample: Sample, _cx: &mut Cx) -> Result<Vec<Sample>> {
+        let window = self.window(sample.image(&self.source_key)?)?;
+        let coordinates = |value: [isize; 3]| Item::Value(Value::list(value.map(|at| Value::Int(at as i64))));
+        let end = std::array::from_fn(|axis| window.start[axis] + window.shape[axis] as isize);
+        for (key, value) in [(&self.start_key, window.start), (&self.end_key, end)] {
+            if let Some(key) = key {
+                sample.set(key, coordinates(value));
+            }
+        }
+        for (at, key) in self.keys.present(&sample)? {
+            let volume = take_image(&mut sample, &key)?;
+            let volume = crop_pad(volume, window, self.modes[at], "CropForegroundd").map_err(|e| e.context(format_args!("`{key}`")))?;
+            sample.set(&key, Item::Image(volume));
+        }
+        Ok(vec![sample])
+    }
+    fn traced_keys(&self) -> &[Arc<str>] {
+        &self.keys.keys
+    }
+}

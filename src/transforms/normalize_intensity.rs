@@ -1,0 +1,175 @@
+//! NormalizeIntensityd: subtract the mean, divide by the standard deviation.
+//!
+//! Source: monai/transforms/intensity/dictionary.py and array.py of MONAI 1.6.1. Sums are accumulated in f64 (MONAI's
+//! mean in f32), in an order that does not depend on the number of threads.
+
+use super::support::{DTypeArg, KeyList, dictionary_transform, finish};
+use crate::args;
+use crate::bail;
+use crate::component::{Keys, OneOrMany};
+use crate::contracts::{Cx, Sample, Transform};
+use crate::error::Result;
+use crate::image::{CHUNK, Volume};
+use rayon::prelude::*;
+
+args! {
+    /// Arguments of NormalizeIntensityd.
+    pub struct NormalizeIntensityArgs {
+        /// Keys of the images to normalise.
+        keys: Keys,
+        /// What to subtract; None is the mean. With channel_wise a list, one for each channel.
+        subtrahend: Option<OneOrMany<f64>> = (),
+        /// What to divide by; None is the standard deviation (of the population), and 0 counts as 1. With channel_wise
+        /// a list, one for each channel.
+        divisor: Option<OneOrMany<f64>> = (),
+        /// Use and change only voxels that are not zero.
+        nonzero: bool = false,
+        /// Each channel by itself.
+        channel_wise: bool = false,
+        /// Type of the result; any float type gives float32, which holds what MONAI computes.
+        dtype: Option<DTypeArg> = "float32",
+        /// Skip keys that a sample does not have.
+        allow_missing_keys: bool = false,
+    }
+}
+
+dictionary_transform!(
+    "NormalizeIntensity" in "intensity", NormalizeIntensityArgs => NormalizeIntensity::new,
+    "Subtract the mean and divide by the standard deviation.",
+    differs: [
+        "Mean and deviation are summed in float64; they differ from MONAI's by less than 1e-6 of their size.",
+        "An array of the image's shape as `subtrahend` or `divisor` is an error.",
+    ]
+);
+
+struct NormalizeIntensity {
+    keys: KeyList,
+    subtrahend: Option<OneOrMany<f64>>,
+    divisor: Option<OneOrMany<f64>>,
+    nonzero: bool,
+    channel_wise: bool,
+    dtype: Option<DTypeArg>,
+}
+
+impl NormalizeIntensity {
+    fn new(args: NormalizeIntensityArgs) -> Result<Self> {
+        for (name, value) in [("subtrahend", &args.subtrahend), ("divisor", &args.divisor)] {
+            match value {
+                Some(OneOrMany::Many(values)) if !args.channel_wise && values.len() != 1 => {
+                    bail!("`{name}` has {} values, which needs channel_wise: true", values.len())
+                }
+                Some(OneOrMany::One(_)) if args.channel_wise => {
+                    bail!("`{name}` is one number, channel_wise needs a list with one for each channel")
+                }
+                _ => {}
+            }
+        }
+        let NormalizeIntensityArgs { keys, subtrahend, divisor, nonzero, channel_wise, dtype, allow_missing_keys } = args;
+        Ok(NormalizeIntensity { keys: KeyList::new(keys, allow_missing_keys), subtrahend, divisor, nonzero, channel_wise, dtype })
+    }
+    fn normalized(&self, volume: Volume) -> Result<Volume> {
+        let channels = volume.channels();
+        for (name, values) in [("subtrahend", &self.subtrahend), ("divisor", &self.divisor)] {
+            if let Some(OneOrMany::Many(values)) = values
+                && self.channel_wise
+                && values.len() != channels
+            {
+                bail!("the image has {channels} channels, `{name}` has {} values", values.len());
+            }
+        }
+        let volume = volume.map_f32(|voxels, per_channel| {
+            if self.channel_wise {
+                voxels.chunks_exact_mut(per_channel.max(1)).enumerate().for_each(|(channel, voxels)| self.part(voxels, channel));
+            } else {
+                self.part(voxels, 0);
+            }
+        })?;
+        finish(volume, self.dtype)
+    }
+    fn part(&self, voxels: &mut [f32], channel: usize) {
+        let given = |values: &Option<OneOrMany<f64>>| match values {
+            None => None,
+            Some(OneOrMany::One(value)) => Some(*value),
+            Some(OneOrMany::Many(values)) => values.get(channel).copied(),
+        };
+        let (subtrahend, divisor) = (given(&self.subtrahend), given(&self.divisor));
+        let moments = if subtrahend.is_none() || divisor.is_none() { Moments::of(voxels, self.nonzero) } else { Moments::default() };
+        if moments.count == 0.0 && (subtrahend.is_none() || divisor.is_none()) {
+            return;
+        }
+        let subtrahend = subtrahend.unwrap_or(moments.mean) as f32;
+        // torch gives the deviation as f32; what vanishes there counts as 0.
+        let divisor = divisor.unwrap_or((moments.squares / moments.count).sqrt()) as f32;
+        let divisor = if divisor == 0.0 { 1.0 } else { divisor };
+        let nonzero = self.nonzero;
+        voxels.par_chunks_mut(CHUNK).for_each(|voxels| {
+            for x in voxels {
+                let y = (*x - subtrahend) / divisor;
+                *x = if nonzero && *x == 0.0 { *x } else { y };
+            }
+        });
+    }
+}
+
+/// Count, mean and summed squared deviations.
+#[derive(Debug, Clone, Copy, Default)]
+struct Moments {
+    count: f64,
+    mean: f64,
+    squares: f64,
+}
+
+impl Moments {
+    fn of(voxels: &[f32], nonzero: bool) -> Moments {
+        let parts: Vec<Moments> = voxels.par_chunks(CHUNK).map(|voxels| Moments::of_chunk(voxels, nonzero)).collect();
+        parts.into_iter().fold(Moments::default(), Moments::joined)
+    }
+    /// Two passes over a chunk in the cache. Eight lanes add independently, so that the processor can keep up.
+    fn of_chunk(voxels: &[f32], nonzero: bool) -> Moments {
+        let count = if nonzero { voxels.iter().filter(|&&x| x != 0.0).count() } else { voxels.len() } as f64;
+        if count == 0.0 {
+            return Moments::default();
+        }
+        // Zeros add nothing, counted or not.
+        let mean = lanes(voxels, f64::from) / count;
+        let squares = lanes(voxels, |x| {
+            let d = f64::from(x) - mean;
+            if nonzero && x == 0.0 { 0.0 } else { d * d }
+        });
+        Moments { count, mean, squares }
+    }
+    /// Chan's formula for two disjoint sets.
+    fn joined(self, other: Moments) -> Moments {
+        if other.count == 0.0 {
+            return self;
+        }
+        let count = self.count + other.count;
+        let shift = other.mean - self.mean;
+        Moments {
+            count,
+            mean: self.mean + shift * other.count / count,
+            squares: self.squares + other.squares + shift * shift * self.count * other.count / count,
+        }
+    }
+}
+
+fn lanes(voxels: &[f32], term: impl Fn(f32) -> f64) -> f64 {
+    let mut sums = [0.0; 8];
+    let chunks = voxels.chunks_exact(8);
+    let rest: f64 = chunks.remainder().iter().map(|&x| term(x)).sum();
+    for chunk in chunks {
+        for (sum, &x) in sums.iter_mut().zip(chunk) {
+            *sum += term(x);
+        }
+    }
+    sums.iter().sum::<f64>() + rest
+}
+
+impl Transform for NormalizeIntensity {
+    fn name(&self) -> &'static str {
+        "NormalizeIntensityd"
+    }
+    fn apply(&self, sample: Sample, _cx: &mut Cx) -> Result<Vec<Sample>> {
+        self.keys.images(sample, |volume, _| self.normalized(volume))
+    }
+}

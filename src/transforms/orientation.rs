@@ -1,0 +1,100 @@
+//! Orientationd: turn the axes, by strides alone.
+//!
+//! Source: monai/transforms/spatial/dictionary.py and array.py of MONAI 1.6.1.
+
+use super::support::{KeyList, dictionary_transform};
+use crate::args;
+use crate::bail;
+use crate::component::{Accepted, FromValue, Keys, OneOrMany, Value};
+use crate::contracts::{Cx, Sample, Transform};
+use crate::error::Result;
+use crate::image::orient::{default_labels, turn_affine, turn_layout};
+use crate::image::{Applied, Orientation, Spatial};
+use std::sync::Arc;
+
+args! {
+    /// Arguments of Orientationd.
+    pub struct OrientationArgs {
+        /// Keys of the images to reorient.
+        keys: Keys,
+        /// Codes of the wished orientation, such as "RAS": towards which side each voxel axis runs.
+        axcodes: Option<Codes> = (),
+        /// Take the nearest orientation to RAS; axcodes is ignored then.
+        as_closest_canonical: bool = false,
+        /// Letters of the two ends of each world axis; None is (("L", "R"), ("P", "A"), ("I", "S")).
+        labels: Option<Vec<Vec<String>>> = (),
+        /// Skip keys that a sample does not have.
+        allow_missing_keys: bool = false,
+        /// No effect: transforms are applied at once.
+        lazy: Accepted = false,
+    }
+}
+
+/// "RAS", or a list of labels.
+pub struct Codes(Vec<String>);
+
+impl FromValue for Codes {
+    fn expected() -> String {
+        "str such as \"RAS\"".into()
+    }
+    fn from_value(value: &Value) -> Option<Self> {
+        Some(Codes(match OneOrMany::<String>::from_value(value)? {
+            OneOrMany::One(text) => text.chars().map(String::from).collect(),
+            OneOrMany::Many(codes) => codes,
+        }))
+    }
+}
+
+dictionary_transform!(
+    "Orientation" in "spatial", OrientationArgs => Turn::new,
+    "Reorient an image's axes, for example to RAS.",
+    differs: ["Voxels are not moved: only the strides change."]
+);
+
+struct Turn {
+    keys: KeyList,
+    target: Orientation,
+}
+
+impl Turn {
+    fn new(args: OrientationArgs) -> Result<Self> {
+        let labels = match args.labels {
+            None => default_labels(),
+            Some(labels) => {
+                let pairs: Vec<[String; 2]> = labels.into_iter().filter_map(|ends| <[String; 2]>::try_from(ends).ok()).collect();
+                match <[[String; 2]; 3]>::try_from(pairs) {
+                    Ok(labels) => labels,
+                    Err(_) => bail!("`labels`: expected three pairs such as ((\"L\", \"R\"), (\"P\", \"A\"), (\"I\", \"S\"))"),
+                }
+            }
+        };
+        let target = match (args.as_closest_canonical, args.axcodes) {
+            (true, _) => Orientation::RAS,
+            (false, Some(codes)) => Orientation::from_codes(&codes.0, &labels)?,
+            (false, None) => bail!("Orientationd needs `axcodes` or `as_closest_canonical: true`"),
+        };
+        Ok(Turn { keys: KeyList::new(args.keys, args.allow_missing_keys), target })
+    }
+}
+
+impl Transform for Turn {
+    fn name(&self) -> &'static str {
+        "Orientationd"
+    }
+    fn apply(&self, sample: Sample, _cx: &mut Cx) -> Result<Vec<Sample>> {
+        self.keys.images(sample, |mut volume, _| {
+            let before = volume.grid();
+            let what = Orientation::of(&volume.affine)?.turn_to(&self.target);
+            if let Spatial::Orient { axes, flips } = what {
+                volume.layout = turn_layout(&volume.layout, axes, flips);
+                volume.affine = volume.affine.updated(&turn_affine(axes, flips, before.shape));
+            }
+            let after = volume.grid();
+            volume.trace.push(Arc::new(Applied { by: "Orientationd", before, after, what }));
+            Ok(volume)
+        })
+    }
+    fn traced_keys(&self) -> &[Arc<str>] {
+        &self.keys.keys
+    }
+}

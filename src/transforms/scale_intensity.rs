@@ -1,0 +1,120 @@
+//! ScaleIntensityd: stretch the range of values to [minv, maxv], or multiply by 1 + factor.
+//!
+//! Source: monai/transforms/intensity/dictionary.py, array.py and monai/transforms/utils.py (`rescale_array`) of MONAI
+//! 1.6.1.
+
+use super::support::{DTypeArg, KeyList, dictionary_transform, finish};
+use crate::args;
+use crate::component::Keys;
+use crate::contracts::{Cx, Sample, Transform};
+use crate::error::Result;
+use crate::image::CHUNK;
+use rayon::prelude::*;
+
+args! {
+    /// Arguments of ScaleIntensityd.
+    pub struct ScaleIntensityArgs {
+        /// Keys of the images to scale.
+        keys: Keys,
+        /// Smallest value of the result; if it or maxv is None, the result is in [0, 1].
+        minv: Option<f64> = 0.0,
+        /// Largest value of the result.
+        maxv: Option<f64> = 1.0,
+        /// With minv and maxv both None: multiply by 1 + factor.
+        factor: Option<f64> = (),
+        /// Each channel by itself.
+        channel_wise: bool = false,
+        /// Type of the result; any float type gives float32.
+        dtype: Option<DTypeArg> = "float32",
+        /// Skip keys that a sample does not have.
+        allow_missing_keys: bool = false,
+    }
+}
+
+dictionary_transform!(
+    "ScaleIntensity" in "intensity", ScaleIntensityArgs => ScaleIntensity::new,
+    "Stretch an image's range of values to [minv, maxv]."
+);
+
+struct ScaleIntensity {
+    keys: KeyList,
+    args: ScaleIntensityArgs,
+}
+
+impl ScaleIntensity {
+    fn new(args: ScaleIntensityArgs) -> Result<Self> {
+        Ok(ScaleIntensity { keys: KeyList::new(args.keys.clone(), args.allow_missing_keys), args })
+    }
+    fn part(&self, voxels: &mut [f32]) {
+        let ScaleIntensityArgs { minv, maxv, factor, .. } = &self.args;
+        if minv.is_none() && maxv.is_none() {
+            if let Some(factor) = factor {
+                let scale = (1.0 + factor) as f32;
+                each(voxels, |x| x * scale);
+            }
+            return;
+        }
+        let (low, high) = range(voxels);
+        if low == high {
+            if let Some(minv) = minv {
+                let minv = *minv as f32;
+                each(voxels, |x| x * minv);
+            }
+            return;
+        }
+        let span = high - low;
+        match (minv, maxv) {
+            (Some(minv), Some(maxv)) => {
+                let (scale, shift) = ((maxv - minv) as f32, *minv as f32);
+                each(voxels, |x| (x - low) / span * scale + shift);
+            }
+            _ => each(voxels, |x| (x - low) / span),
+        }
+    }
+}
+
+pub fn each(voxels: &mut [f32], map: impl Fn(f32) -> f32 + Sync) {
+    voxels.par_chunks_mut(CHUNK).for_each(|voxels| voxels.iter_mut().for_each(|x| *x = map(*x)));
+}
+
+/// Smallest and largest value; NaN if any value is, as torch has it.
+pub fn range(voxels: &[f32]) -> (f32, f32) {
+    let join = |a: (f32, f32, bool), b: (f32, f32, bool)| (if b.0 < a.0 { b.0 } else { a.0 }, if b.1 > a.1 { b.1 } else { a.1 }, a.2 | b.2);
+    let empty = (f32::INFINITY, f32::NEG_INFINITY, false);
+    let (low, high, nan) = voxels
+        .par_chunks(CHUNK)
+        .map(|voxels| {
+            // Independent lanes, so that the comparisons overlap.
+            let mut lanes = [empty; 8];
+            let chunks = voxels.chunks_exact(8);
+            for &x in chunks.remainder() {
+                lanes[0] = join(lanes[0], (x, x, x.is_nan()));
+            }
+            for chunk in chunks {
+                for (lane, &x) in lanes.iter_mut().zip(chunk) {
+                    *lane = join(*lane, (x, x, x.is_nan()));
+                }
+            }
+            lanes.into_iter().fold(empty, join)
+        })
+        .reduce(|| empty, join);
+    if nan { (f32::NAN, f32::NAN) } else { (low, high) }
+}
+
+impl Transform for ScaleIntensity {
+    fn name(&self) -> &'static str {
+        "ScaleIntensityd"
+    }
+    fn apply(&self, sample: Sample, _cx: &mut Cx) -> Result<Vec<Sample>> {
+        self.keys.images(sample, |volume, _| {
+            let volume = volume.map_f32(|voxels, per_channel| {
+                if self.args.channel_wise {
+                    voxels.chunks_exact_mut(per_channel.max(1)).for_each(|voxels| self.part(voxels));
+                } else {
+                    self.part(voxels);
+                }
+            })?;
+            finish(volume, self.args.dtype)
+        })
+    }
+}

@@ -1,0 +1,103 @@
+//! ScaleIntensityRanged: map [a_min, a_max] to [b_min, b_max].
+//!
+//! Source: monai/transforms/intensity/dictionary.py and array.py of MONAI 1.6.1.
+
+use super::scale_intensity::each;
+use super::support::{DTypeArg, KeyList, dictionary_transform, finish};
+use crate::args;
+use crate::bail;
+use crate::component::Keys;
+use crate::contracts::{Cx, Sample, Transform};
+use crate::error::Result;
+
+args! {
+    /// Arguments of ScaleIntensityRanged.
+    pub struct ScaleIntensityRangeArgs {
+        /// Keys of the images to scale.
+        keys: Keys,
+        /// Value that becomes b_min (such as -1024 HU).
+        a_min: f64,
+        /// Value that becomes b_max.
+        a_max: f64,
+        /// Smallest value of the result; if it or b_max is None, the result is (x - a_min) / (a_max - a_min).
+        b_min: Option<f64> = (),
+        /// Largest value of the result.
+        b_max: Option<f64> = (),
+        /// Clip to [b_min, b_max].
+        clip: bool = false,
+        /// Type of the result; any float type gives float32.
+        dtype: Option<DTypeArg> = "float32",
+        /// Skip keys that a sample does not have.
+        allow_missing_keys: bool = false,
+    }
+}
+
+dictionary_transform!(
+    "ScaleIntensityRange" in "intensity", ScaleIntensityRangeArgs => ScaleIntensityRange::new,
+    "Map values from [a_min, a_max] to [b_min, b_max]."
+);
+
+struct ScaleIntensityRange {
+    keys: KeyList,
+    map: RangeMap,
+    dtype: Option<DTypeArg>,
+}
+
+/// The mapping; also that of ScaleIntensityRangePercentilesd.
+#[derive(Debug, Clone, Copy)]
+pub struct RangeMap {
+    pub a_min: f64,
+    pub a_max: f64,
+    pub b_min: Option<f64>,
+    pub b_max: Option<f64>,
+    pub clip: bool,
+}
+
+impl RangeMap {
+    /// Errors if clipping has no bound.
+    pub fn check(&self) -> Result<()> {
+        if self.clip && self.b_min.is_none() && self.b_max.is_none() {
+            bail!("`clip` needs `b_min` or `b_max`");
+        }
+        Ok(())
+    }
+    pub fn apply(&self, voxels: &mut [f32]) {
+        let a_min = self.a_min as f32;
+        if self.a_max - self.a_min == 0.0 {
+            tracing::warn!("a_min equals a_max ({}): values are shifted, not scaled", self.a_min);
+            let shift = self.b_min.unwrap_or(0.0) as f32;
+            each(voxels, |x| x - a_min + shift);
+            return;
+        }
+        let span = (self.a_max - self.a_min) as f32;
+        let (scale, shift) = match (self.b_min, self.b_max) {
+            (Some(low), Some(high)) => ((high - low) as f32, low as f32),
+            _ => (1.0, 0.0),
+        };
+        let bound = |bound: Option<f64>, none: f32| if self.clip { bound.map_or(none, |b| b as f32) } else { none };
+        let (low, high) = (bound(self.b_min, f32::NEG_INFINITY), bound(self.b_max, f32::INFINITY));
+        each(voxels, |x| {
+            let y = (x - a_min) / span * scale + shift;
+            // NaN passes, and the upper bound wins, as in torch.clamp.
+            let y = if y < low { low } else { y };
+            if y > high { high } else { y }
+        });
+    }
+}
+
+impl ScaleIntensityRange {
+    fn new(args: ScaleIntensityRangeArgs) -> Result<Self> {
+        let map = RangeMap { a_min: args.a_min, a_max: args.a_max, b_min: args.b_min, b_max: args.b_max, clip: args.clip };
+        map.check()?;
+        Ok(ScaleIntensityRange { keys: KeyList::new(args.keys, args.allow_missing_keys), map, dtype: args.dtype })
+    }
+}
+
+impl Transform for ScaleIntensityRange {
+    fn name(&self) -> &'static str {
+        "ScaleIntensityRanged"
+    }
+    fn apply(&self, sample: Sample, _cx: &mut Cx) -> Result<Vec<Sample>> {
+        self.keys.images(sample, |volume, _| finish(volume.map_f32(|voxels, _| self.map.apply(voxels))?, self.dtype))
+    }
+}

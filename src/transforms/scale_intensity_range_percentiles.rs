@@ -1,0 +1,104 @@
+//! ScaleIntensityRangePercentilesd: map the values between two percentiles to [b_min, b_max].
+//!
+//! Source: monai/transforms/intensity/dictionary.py and array.py of MONAI 1.6.1; percentiles interpolate linearly, as
+//! NumPy's and torch's do.
+
+use super::scale_intensity_range::RangeMap;
+use super::support::{DTypeArg, KeyList, dictionary_transform, finish};
+use crate::args;
+use crate::bail;
+use crate::component::Keys;
+use crate::contracts::{Cx, Sample, Transform};
+use crate::error::Result;
+
+args! {
+    /// Arguments of ScaleIntensityRangePercentilesd.
+    pub struct ScaleIntensityRangePercentilesArgs {
+        /// Keys of the images to scale.
+        keys: Keys,
+        /// Lower percentile, 0 to 100.
+        lower: f64,
+        /// Upper percentile, 0 to 100.
+        upper: f64,
+        /// Value that the lower percentile becomes.
+        b_min: Option<f64>,
+        /// Value that the upper percentile becomes.
+        b_max: Option<f64>,
+        /// Clip to [b_min, b_max].
+        clip: bool = false,
+        /// Let the percentiles become the same percentiles of [b_min, b_max].
+        relative: bool = false,
+        /// Each channel by itself.
+        channel_wise: bool = false,
+        /// Type of the result; any float type gives float32.
+        dtype: Option<DTypeArg> = "float32",
+        /// Skip keys that a sample does not have.
+        allow_missing_keys: bool = false,
+    }
+}
+
+dictionary_transform!(
+    "ScaleIntensityRangePercentiles" in "intensity", ScaleIntensityRangePercentilesArgs => Percentiles::new,
+    "Map values between two percentiles to [b_min, b_max]."
+);
+
+struct Percentiles {
+    keys: KeyList,
+    args: ScaleIntensityRangePercentilesArgs,
+    b: [Option<f64>; 2],
+}
+
+impl Percentiles {
+    fn new(args: ScaleIntensityRangePercentilesArgs) -> Result<Self> {
+        for (name, value) in [("lower", args.lower), ("upper", args.upper)] {
+            if !(0.0..=100.0).contains(&value) {
+                bail!("`{name}` is {value}, expected a percentile from 0 to 100");
+            }
+        }
+        let b = match (args.relative, args.b_min, args.b_max) {
+            (false, low, high) => [low, high],
+            (true, Some(low), Some(high)) => [args.lower, args.upper].map(|percent| Some((high - low) * (percent / 100.0) + low)),
+            (true, ..) => bail!("`relative` needs `b_min` and `b_max`"),
+        };
+        let map = RangeMap { a_min: 0.0, a_max: 1.0, b_min: b[0], b_max: b[1], clip: args.clip };
+        map.check()?;
+        Ok(Percentiles { keys: KeyList::new(args.keys.clone(), args.allow_missing_keys), args, b })
+    }
+    fn part(&self, voxels: &mut [f32]) {
+        let mut copy = voxels.to_vec();
+        let [a_min, a_max] = [self.args.lower, self.args.upper].map(|percent| percentile(&mut copy, percent));
+        RangeMap { a_min, a_max, b_min: self.b[0], b_max: self.b[1], clip: self.args.clip }.apply(voxels);
+    }
+}
+
+/// `values` are reordered. NaN if any value is NaN.
+fn percentile(values: &mut [f32], percent: f64) -> f64 {
+    if values.is_empty() || values.iter().any(|x| x.is_nan()) {
+        return f64::NAN;
+    }
+    let place = percent / 100.0 * (values.len() - 1) as f64;
+    let at = place.floor() as usize;
+    let (_, low, above) = values.select_nth_unstable_by(at, f32::total_cmp);
+    let low = f64::from(*low);
+    let high = above.iter().copied().min_by(f32::total_cmp).map_or(low, f64::from);
+    // MONAI gets the percentile as f32.
+    f64::from((low + (high - low) * (place - at as f64)) as f32)
+}
+
+impl Transform for Percentiles {
+    fn name(&self) -> &'static str {
+        "ScaleIntensityRangePercentilesd"
+    }
+    fn apply(&self, sample: Sample, _cx: &mut Cx) -> Result<Vec<Sample>> {
+        self.keys.images(sample, |volume, _| {
+            let volume = volume.map_f32(|voxels, per_channel| {
+                if self.args.channel_wise {
+                    voxels.chunks_exact_mut(per_channel.max(1)).for_each(|voxels| self.part(voxels));
+                } else {
+                    self.part(voxels);
+                }
+            })?;
+            finish(volume, self.args.dtype)
+        })
+    }
+}

@@ -1,0 +1,196 @@
+//! Spacingd: resample to a voxel spacing.
+//!
+//! Source: monai/transforms/spatial/dictionary.py and array.py of MONAI 1.6.1. The geometry is in
+//! [`Zoom`](crate::image::Zoom) and [`Sampling`](crate::image::Sampling).
+
+use super::support::{DTypeArg, KeyList, ModeArg, PaddingArg, dictionary_transform, take_image};
+use crate::args;
+use crate::bail;
+use crate::component::{Accepted, Keys, OneOrMany};
+use crate::contracts::{Cx, Item, Sample, Transform};
+use crate::error::Result;
+use crate::image::{Affine, Applied, Grid, Interpolation, Layout, Padding, Sampling, Spatial, Volume, Zoom, resample};
+use std::sync::Arc;
+
+args! {
+    /// Arguments of Spacingd.
+    pub struct SpacingArgs {
+        /// Keys of the images to resample.
+        keys: Keys,
+        /// Wished spacing in mm; a value that is not positive keeps the image's. A shorter list repeats its last value.
+        pixdim: OneOrMany<f64>,
+        /// Resample to the world's axes; the image's own orientation and shear are given up.
+        diagonal: bool = false,
+        /// Interpolation, one or one for each key: "bilinear" (trilinear in 3-D) or "nearest".
+        mode: OneOrMany<ModeArg> = "bilinear",
+        /// What lies outside the image, one or one for each key: "border", "zeros" or "reflection".
+        padding_mode: OneOrMany<PaddingArg> = "border",
+        /// Whether voxels are points whose outermost ones lie on the image's ends, one or one for each key.
+        align_corners: OneOrMany<bool> = false,
+        /// Type to compute with, one or one for each key: any float type. Computing is always in float64; voxels come
+        /// out as float32.
+        dtype: OneOrMany<Option<DTypeArg>> = "float64",
+        /// Scale the image's full extent, one or one for each key; wants align_corners.
+        scale_extent: OneOrMany<bool> = false,
+        /// Replace the affine by the scale between the shapes, as MONAI does.
+        recompute_affine: bool = false,
+        /// Spacing in mm (by axis) from which on, up to max_pixdim, an image keeps its own.
+        min_pixdim: OneOrMany<Option<f64>> = (),
+        /// Spacing in mm (by axis) up to which, from min_pixdim, an image keeps its own.
+        max_pixdim: OneOrMany<Option<f64>> = (),
+        /// Give later keys the shape of the first, where their images had the same shape and spacing.
+        ensure_same_shape: bool = true,
+        /// Skip keys that a sample does not have.
+        allow_missing_keys: bool = false,
+        /// No effect: transforms are applied at once.
+        lazy: Accepted = false,
+    }
+}
+
+dictionary_transform!(
+    "Spacing" in "spatial", SpacingArgs => Spacing::new,
+    "Resample an image to a voxel spacing in mm.",
+    differs: [
+        "Computes in float64 whatever `dtype` is; with dtype float32 MONAI's values differ in the last digits.",
+        "Spline interpolation (an integer `mode`) is an error.",
+        "Nearest interpolation keeps the image's stored type; the values are the same.",
+    ]
+);
+
+struct Spacing {
+    keys: KeyList,
+    zoom: Zoom,
+    recompute_affine: bool,
+    ensure_same_shape: bool,
+    per_key: Vec<PerKey>,
+}
+
+#[derive(Clone, Copy)]
+struct PerKey {
+    interpolation: Interpolation,
+    padding: Padding,
+    align_corners: bool,
+    scale_extent: bool,
+}
+
+impl Spacing {
+    fn new(args: SpacingArgs) -> Result<Self> {
+        let keys = KeyList::new(args.keys, args.allow_missing_keys);
+        let n = keys.len();
+        let pixdim = match args.pixdim {
+            OneOrMany::One(mm) => vec![mm],
+            OneOrMany::Many(mm) => mm,
+        };
+        let Some(&last) = pixdim.last() else { bail!("`pixdim` is empty") };
+        if pixdim.iter().any(|mm| !mm.is_finite()) {
+            bail!("`pixdim` {pixdim:?} is not finite");
+        }
+        let [min_mm, max_mm] = [args.min_pixdim, args.max_pixdim].map(|bounds| {
+            let bounds = match bounds {
+                OneOrMany::One(mm) => vec![mm],
+                OneOrMany::Many(mm) => mm,
+            };
+            std::array::from_fn(|axis| bounds.get(axis).copied().flatten().unwrap_or(f64::NAN))
+        });
+        if let Some(axis) = (0..3).find(|&axis| max_mm[axis] < min_mm[axis] || (min_mm[axis] < 0.0 && !max_mm[axis].is_nan())) {
+            bail!("`min_pixdim` {} is negative or larger than `max_pixdim` {}", min_mm[axis], max_mm[axis]);
+        }
+        for dtype in args.dtype.repeat(n, "dtype")?.into_iter().flatten() {
+            if !dtype.0.is_float() {
+                bail!("`dtype` {} is no float type, resampling needs one", dtype.0.name());
+            }
+        }
+        let (mode, padding) = (args.mode.repeat(n, "mode")?, args.padding_mode.repeat(n, "padding_mode")?);
+        let (corners, extent) = (args.align_corners.repeat(n, "align_corners")?, args.scale_extent.repeat(n, "scale_extent")?);
+        let per_key = (0..n).map(|i| PerKey {
+            interpolation: mode[i].0,
+            padding: padding[i].0,
+            align_corners: corners[i],
+            scale_extent: extent[i],
+        });
+        let zoom = Zoom {
+            pixdim_mm: std::array::from_fn(|axis| pixdim.get(axis).copied().unwrap_or(last)),
+            min_mm,
+            max_mm,
+            diagonal: args.diagonal,
+            scale_extent: false,
+        };
+        Ok(Spacing {
+            per_key: per_key.collect(),
+            keys,
+            zoom,
+            recompute_affine: args.recompute_affine,
+            ensure_same_shape: args.ensure_same_shape,
+        })
+    }
+    fn resampled(&self, mut volume: Volume, settings: PerKey, shape: Option<[usize; 3]>) -> Result<Volume> {
+        let before = volume.grid();
+        let mut target = Zoom { scale_extent: settings.scale_extent, ..self.zoom.clone() }.target(&before)?;
+        if let Some(shape) = shape {
+            target.shape = shape;
+        }
+        if target.shape.contains(&0) {
+            bail!("the spacing {:?} mm would leave {:?} voxels of an image {:?}", self.zoom.pixdim_mm, target.shape, before.shape);
+        }
+        let PerKey { interpolation, padding, align_corners, .. } = settings;
+        if let Sampling::Resample(sampler) = Sampling::new(&before, &target, padding, align_corners)? {
+            volume.voxels = resample(&volume, &sampler, interpolation)?;
+            let [x, y, z] = target.shape;
+            volume.layout = Layout::contiguous([volume.channels(), x, y, z]);
+            volume.affine = sampler.affine;
+        }
+        if self.recompute_affine {
+            volume.affine = scale_affine(before.shape, target.shape, align_corners);
+        }
+        let after = Grid { shape: target.shape, affine: volume.affine };
+        volume.trace.push(Arc::new(Applied { by: "Spacingd", before, after, what: Spatial::Resample { interpolation, padding, align_corners } }));
+        Ok(volume)
+    }
+}
+
+/// MONAI's `scale_affine`: from the new grid's voxels to the old one's.
+fn scale_affine(old: [usize; 3], new: [usize; 3], align_corners: bool) -> Affine {
+    let mut affine = Affine::IDENTITY;
+    for axis in 0..3 {
+        let (o, n) = (old[axis] as f64, new[axis] as f64);
+        if old == new {
+            continue;
+        }
+        let scale = match align_corners {
+            true if n == 1.0 => 0.0,
+            true => (o - 1.0) / (n - 1.0),
+            false => o / n,
+        };
+        affine.0[axis][axis] = scale;
+        affine.0[axis][3] = if align_corners { 0.0 } else { (scale - 1.0) / 2.0 };
+    }
+    affine
+}
+
+impl Transform for Spacing {
+    fn name(&self) -> &'static str {
+        "Spacingd"
+    }
+    fn apply(&self, mut sample: Sample, _cx: &mut Cx) -> Result<Vec<Sample>> {
+        let mut first: Option<(Grid, [usize; 3])> = None;
+        for (at, key) in self.keys.present(&sample)? {
+            let volume = take_image(&mut sample, &key)?;
+            let before = volume.grid();
+            let shape = match first {
+                Some((grid, shape)) if self.ensure_same_shape && grid.shape == before.shape && same_spacing(&grid, &before) => Some(shape),
+                _ => None,
+            };
+            let volume = self.resampled(volume, self.per_key[at], shape).map_err(|e| e.context(format_args!("`{key}`")))?;
+            first.get_or_insert((before, volume.layout.spatial()));
+            sample.set(&key, Item::Image(volume));
+        }
+        Ok(vec![sample])
+    }
+    fn traced_keys(&self) -> &[Arc<str>] {
+        &self.keys.keys
+    }
+}
+
+fn same_spacing(a: &Grid, b: &Grid) -> bool {
+    a.affine.spacing_mm().iter().zip(b.affine.spacing_mm()).all(|(a, b)| (a - b).abs() <= 1e-3 + 1e-5 * b.abs())
+}

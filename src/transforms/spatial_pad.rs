@@ -1,0 +1,75 @@
+//! SpatialPadd: pad to at least a size.
+//!
+//! Source: monai/transforms/croppad/dictionary.py and array.py of MONAI 1.6.1.
+
+use super::support::{KeyList, MethodArg, PadModeArg, dictionary_transform, or_image, pad_modes, per_axis};
+use crate::args;
+use crate::component::{Accepted, Keys, OneOrMany};
+use crate::contracts::{Cx, Sample, Transform};
+use crate::error::Result;
+use crate::image::{PadMode, Window, crop_pad};
+use std::sync::Arc;
+
+args! {
+    /// Arguments of SpatialPadd.
+    pub struct SpatialPadArgs {
+        /// Keys of the images to pad.
+        keys: Keys,
+        /// Size in voxels to reach; a value that is not positive, or below the image's, keeps the axis.
+        spatial_size: OneOrMany<i64>,
+        /// "symmetric" pads both sides (the odd voxel at the end), "end" only after the end.
+        method: MethodArg = "symmetric",
+        /// What the pad holds, one or one for each key.
+        mode: OneOrMany<PadModeArg> = "constant",
+        /// Skip keys that a sample does not have.
+        allow_missing_keys: bool = false,
+        /// No effect: transforms are applied at once.
+        lazy: Accepted = false,
+        /// The constant of mode "constant" (torch's name); 0 if not given.
+        value: Option<f64> = (),
+        /// The constant of mode "constant" (NumPy's name).
+        constant_values: Option<f64> = (),
+    }
+}
+
+dictionary_transform!("SpatialPad" in "croppad", SpatialPadArgs => SpatialPad::new, "Pad an image to at least a size in voxels.");
+
+struct SpatialPad {
+    keys: KeyList,
+    size: [i64; 3],
+    method: MethodArg,
+    modes: Vec<PadMode>,
+}
+
+impl SpatialPad {
+    fn new(args: SpatialPadArgs) -> Result<Self> {
+        let keys = KeyList::new(args.keys, args.allow_missing_keys);
+        let modes = pad_modes(&args.mode, keys.len(), args.value, args.constant_values)?;
+        Ok(SpatialPad { keys, size: per_axis(&args.spatial_size, "spatial_size")?, method: args.method, modes })
+    }
+}
+
+/// The window that pads an image of `shape` to at least `size`.
+pub fn pad_to(shape: [usize; 3], size: [usize; 3], method: MethodArg) -> Window {
+    let missing = |axis: usize| size[axis].saturating_sub(shape[axis]);
+    Window {
+        start: std::array::from_fn(|axis| if method == MethodArg::Symmetric { -((missing(axis) / 2) as isize) } else { 0 }),
+        shape: std::array::from_fn(|axis| shape[axis] + missing(axis)),
+    }
+}
+
+impl Transform for SpatialPad {
+    fn name(&self) -> &'static str {
+        "SpatialPadd"
+    }
+    fn apply(&self, sample: Sample, _cx: &mut Cx) -> Result<Vec<Sample>> {
+        self.keys.images(sample, |volume, at| {
+            let shape = volume.layout.spatial();
+            let window = pad_to(shape, or_image(self.size, shape), self.method);
+            crop_pad(volume, window, self.modes[at], "SpatialPadd")
+        })
+    }
+    fn traced_keys(&self) -> &[Arc<str>] {
+        &self.keys.keys
+    }
+}

@@ -1,0 +1,255 @@
+//! What the transforms share: declaring one under all of MONAI's names, going over keys, and argument types.
+
+use crate::component::{FromValue, Keys, OneOrMany, Value};
+use crate::contracts::{Item, Sample};
+use crate::error::Result;
+use crate::image::{DType, Interpolation, PadMode, Padding, Volume};
+use crate::{bail, err};
+use std::sync::Arc;
+
+/// The [`Component`](crate::component::Component) of a dictionary transform, with MONAI's aliases: `Spacing` in module
+/// `spatial` gives Spacingd, SpacingD, SpacingDict and their dotted paths. `$make` turns parsed arguments into the
+/// transform.
+macro_rules! dictionary_transform {
+    ($base:literal in $module:literal, $args:ty => $make:expr, $doc:literal $(, differs: [$($difference:literal),* $(,)?])?) => {
+        pub static COMPONENT: $crate::component::Component = $crate::component::Component {
+            name: concat!($base, "d"),
+            path: concat!("monai.transforms.", $base, "d"),
+            aliases: &[
+                concat!($base, "D"),
+                concat!($base, "Dict"),
+                concat!("monai.transforms.", $base, "D"),
+                concat!("monai.transforms.", $base, "Dict"),
+                concat!("monai.transforms.", $module, ".dictionary.", $base, "d"),
+                concat!("monai.transforms.", $module, ".dictionary.", $base, "D"),
+                concat!("monai.transforms.", $module, ".dictionary.", $base, "Dict"),
+            ],
+            doc: $doc,
+            params: <$args as $crate::component::Declared>::PARAMS,
+            differences: &[$($($difference),*)?],
+            effect: $crate::component::Effect::Pure,
+            build: |args, _call| {
+                let args = <$args as $crate::component::Declared>::parse(concat!($base, "d"), args)?;
+                let transform: std::sync::Arc<dyn $crate::contracts::Transform> = std::sync::Arc::new($make(args)?);
+                Ok($crate::component::Value::object($crate::contracts::TransformHandle(transform)))
+            },
+        };
+    };
+}
+pub(super) use dictionary_transform;
+
+/// The keys of a transform, and whether a sample may lack some.
+pub struct KeyList {
+    pub keys: Vec<Arc<str>>,
+    pub allow_missing: bool,
+}
+
+impl KeyList {
+    pub fn new(keys: Keys, allow_missing: bool) -> Self {
+        KeyList { keys: keys.0, allow_missing }
+    }
+    pub fn len(&self) -> usize {
+        self.keys.len()
+    }
+    /// Keys that the sample has, with their place in the list. Errors on a missing one unless that is allowed.
+    pub fn present(&self, sample: &Sample) -> Result<Vec<(usize, Arc<str>)>> {
+        let mut out = Vec::with_capacity(self.keys.len());
+        for (at, key) in self.keys.iter().enumerate() {
+            if sample.items.contains_key(key) {
+                out.push((at, key.clone()));
+            } else if !self.allow_missing {
+                return Err(sample.missing(key).hint("allow_missing_keys: true skips keys that a sample lacks"));
+            }
+        }
+        Ok(out)
+    }
+    /// Replace the image under each key by what `work` makes of it; it is handed over, so that buffers can be reused.
+    pub fn images(&self, mut sample: Sample, mut work: impl FnMut(Volume, usize) -> Result<Volume>) -> Result<Vec<Sample>> {
+        for (at, key) in self.present(&sample)? {
+            let volume = take_image(&mut sample, &key)?;
+            let volume = work(volume, at).map_err(|e| e.context(format_args!("`{key}`")))?;
+            sample.set(&key, Item::Image(volume));
+        }
+        Ok(vec![sample])
+    }
+}
+
+/// Move the image under `key` out of the sample; the key keeps its place.
+pub fn take_image(sample: &mut Sample, key: &str) -> Result<Volume> {
+    sample.image(key)?;
+    match sample.items.get_mut(key).map(|item| std::mem::replace(item, Item::Value(Value::None))) {
+        Some(Item::Image(volume)) => Ok(volume),
+        _ => Err(sample.missing(key)),
+    }
+}
+
+/// One value per spatial axis: one for all, or one for each.
+pub fn per_axis<T: Copy>(values: &OneOrMany<T>, name: &str) -> Result<[T; 3]> {
+    match values {
+        OneOrMany::One(value) => Ok([*value; 3]),
+        OneOrMany::Many(values) => match values.as_slice() {
+            [x, y, z] => Ok([*x, *y, *z]),
+            values => Err(err!("`{name}` has {} values, expected 1 or 3, one for each axis", values.len())),
+        },
+    }
+}
+
+/// A requested size in voxels; what is not positive keeps the image's (MONAI's `fall_back_tuple`).
+pub fn or_image(size: [i64; 3], image: [usize; 3]) -> [usize; 3] {
+    std::array::from_fn(|axis| usize::try_from(size[axis]).ok().filter(|&n| n > 0).unwrap_or(image[axis]))
+}
+
+/// A string, or the text of an object such as a `torch.dtype` or an enumeration's member.
+fn text(value: &Value) -> Option<String> {
+    match value {
+        Value::Str(text) => Some(text.to_string()),
+        Value::Object(object) => Some(object.to_str()),
+        Value::Function(function) => Some(function.path.to_owned()),
+        Value::Component(component) => Some(component.path.to_owned()),
+        _ => None,
+    }
+}
+
+/// A numeric type: "float32", `torch.float32`, `numpy.int16`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct DTypeArg(pub DType);
+
+impl FromValue for DTypeArg {
+    fn expected() -> String {
+        "dtype (float32, float64, or an integer type)".into()
+    }
+    fn from_value(value: &Value) -> Option<Self> {
+        let text = text(value)?;
+        // "<class 'numpy.float32'>", "torch.float32", "np.float32".
+        let name = text.trim_matches(|c: char| !c.is_ascii_alphanumeric()).rsplit(['.', ' ', '\'']).next()?;
+        Some(DTypeArg(match name {
+            "uint8" | "bool" | "bool_" => DType::U8,
+            "int8" => DType::I8,
+            "uint16" => DType::U16,
+            "int16" | "short" => DType::I16,
+            "uint32" => DType::U32,
+            "int32" => DType::I32,
+            "uint64" => DType::U64,
+            "int64" | "long" | "int" => DType::I64,
+            "float32" | "float" => DType::F32,
+            "float64" | "double" => DType::F64,
+            _ => return None,
+        }))
+    }
+}
+
+/// MONAI's GridSampleMode.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ModeArg(pub Interpolation);
+
+impl FromValue for ModeArg {
+    fn expected() -> String {
+        "\"bilinear\" or \"nearest\" (spline orders and bicubic are not supported)".into()
+    }
+    fn from_value(value: &Value) -> Option<Self> {
+        match last_word(&text(value)?).as_str() {
+            "bilinear" => Some(ModeArg(Interpolation::Linear)),
+            "nearest" => Some(ModeArg(Interpolation::Nearest)),
+            _ => None,
+        }
+    }
+}
+
+/// MONAI's GridSamplePadMode.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PaddingArg(pub Padding);
+
+impl FromValue for PaddingArg {
+    fn expected() -> String {
+        "\"border\", \"zeros\" or \"reflection\"".into()
+    }
+    fn from_value(value: &Value) -> Option<Self> {
+        match last_word(&text(value)?).as_str() {
+            "border" => Some(PaddingArg(Padding::Border)),
+            "zeros" => Some(PaddingArg(Padding::Zeros)),
+            "reflection" => Some(PaddingArg(Padding::Reflection)),
+            _ => None,
+        }
+    }
+}
+
+/// NumPy's and torch's names of pad modes.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct PadModeArg(pub PadMode);
+
+impl FromValue for PadModeArg {
+    fn expected() -> String {
+        "\"constant\", \"edge\", \"replicate\", \"reflect\", \"symmetric\", \"wrap\" or \"circular\" (NumPy's statistical modes are not supported)"
+            .into()
+    }
+    fn from_value(value: &Value) -> Option<Self> {
+        Some(PadModeArg(match last_word(&text(value)?).as_str() {
+            "constant" => PadMode::Constant(0.0),
+            "edge" | "replicate" => PadMode::Edge,
+            "reflect" => PadMode::Reflect,
+            "symmetric" => PadMode::Symmetric,
+            "wrap" | "circular" => PadMode::Wrap,
+            _ => return None,
+        }))
+    }
+}
+
+/// MONAI's Method: pad on both sides, or after the end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum MethodArg {
+    Symmetric,
+    End,
+}
+
+impl FromValue for MethodArg {
+    fn expected() -> String {
+        "\"symmetric\" or \"end\"".into()
+    }
+    fn from_value(value: &Value) -> Option<Self> {
+        match last_word(&text(value)?).as_str() {
+            "symmetric" => Some(MethodArg::Symmetric),
+            "end" => Some(MethodArg::End),
+            _ => None,
+        }
+    }
+}
+
+/// "GridSampleMode.BILINEAR" and "bilinear" are the same.
+fn last_word(text: &str) -> String {
+    let short = text.trim_matches(|c: char| !c.is_ascii_alphanumeric());
+    if text.contains('.') { short.rsplit('.').next().unwrap_or(short).to_ascii_lowercase() } else { text.to_owned() }
+}
+
+/// The pad modes for each key, with the constant that `value` or NumPy's `constant_values` gives.
+pub fn pad_modes(mode: &OneOrMany<PadModeArg>, keys: usize, value: Option<f64>, constant_values: Option<f64>) -> Result<Vec<PadMode>> {
+    let constant = value.or(constant_values);
+    let modes = mode.repeat(keys, "mode")?;
+    modes
+        .into_iter()
+        .map(|PadModeArg(mode)| match (mode, constant) {
+            (PadMode::Constant(_), Some(value)) => Ok(PadMode::Constant(value)),
+            (mode, None) => Ok(mode),
+            (_, Some(_)) => bail!("`value` means something only with mode \"constant\""),
+        })
+        .collect()
+}
+
+/// Whether only a float type is asked for; integer results of intensity transforms are converted at the end.
+pub fn finish(volume: Volume, dtype: Option<DTypeArg>) -> Result<Volume> {
+    match dtype {
+        Some(DTypeArg(dtype)) if !dtype.is_float() => volume.cast(dtype),
+        _ => Ok(volume),
+    }
+}
+
+/// Convert the image under each key to the type that `dtype` gives for it. Predictions and other values pass: they have
+/// no stored type of their own.
+pub fn cast_items(keys: &KeyList, mut sample: Sample, dtype: impl Fn(usize) -> Option<DType>) -> Result<Vec<Sample>> {
+    for (at, key) in keys.present(&sample)? {
+        if let (Some(dtype), Some(Item::Image(_))) = (dtype(at), sample.get(&key)) {
+            let volume = take_image(&mut sample, &key)?.cast(dtype).map_err(|e| e.context(format_args!("`{key}`")))?;
+            sample.set(&key, Item::Image(volume));
+        }
+    }
+    Ok(vec![sample])
+}
