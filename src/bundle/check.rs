@@ -190,7 +190,10 @@ pub fn missing_reference(plan: &Plan, missing: &str) -> Error {
         Content::List(items) if part.is_empty() => {
             error.hint(format!("an index from the end is written `$@{known}[-1]` (`{known}` has {} items)", items.len()))
         }
-        Content::List(items) => error.hint(format!("`{known}` has {} items, the first is `@{known}::0`", items.len())),
+        Content::List(items) => error.hint(match items.len() {
+            0 => format!("`{known}` is an empty list"),
+            count => format!("`{known}` has {count} items: 0 to {}", count - 1),
+        }),
         Content::Dict(_) if node.is_component() => {
             error.hint(format!("`@{missing}` reads the config's arguments; an attribute of the object is `$@{known}.{part}`"))
         }

@@ -55,7 +55,11 @@ pub fn unread_overrides(tree: &Tree, reached: &HashSet<String>) -> Vec<Error> {
     for (target, spelled) in &tree.overrides {
         let read = |other: &str| id::is_within(other, target) || id::is_within(target, other);
         let own = target.is_empty() || id::is_within(target, "_meta_") || tree.broken.contains(target);
-        if own || reached.contains(target) || tree.macro_reads.iter().any(|id| read(id)) || reached.iter().any(|id| id::is_within(id, target)) {
+        if own
+            || reached.contains(target)
+            || tree.macro_reads.iter().any(|id| read(id))
+            || reached.iter().any(|id| id::is_within(id, target))
+        {
             continue;
         }
         let place = tree.place(target);
@@ -70,12 +74,12 @@ pub fn unread_overrides(tree: &Tree, reached: &HashSet<String>) -> Vec<Error> {
 }
 
 /// Plain values at the top of the config that nothing reads, where the run reads an item of the same name elsewhere:
-/// whoever edits them expects an effect.
-pub fn dead_keys(tree: &Tree, reached: &HashSet<String>) -> Vec<Warning> {
+/// whoever edits them expects an effect. What any other part of the config refers to is no such key.
+pub fn dead_keys(tree: &Tree, reached: &HashSet<String>, referenced: &HashSet<String>) -> Vec<Warning> {
     let mut notes = Vec::new();
     for (name, node) in tree.root.children() {
         let overridden = tree.overrides.iter().any(|(target, _)| *target == name);
-        if node.is_container() || reached.contains(&name) || tree.macro_reads.contains(&name) || overridden {
+        if node.is_container() || reached.contains(&name) || referenced.contains(&name) || tree.macro_reads.contains(&name) || overridden {
             continue;
         }
         if let Some(other) = same_name(&name, reached) {
@@ -94,7 +98,8 @@ pub fn lookalikes(tree: &Tree) -> Vec<Warning> {
         let note = if text.starts_with('%') {
             err!("`{text}` stays text: macros inside pasted content resolve one level deep")
         } else if let Some((known, rest)) = half_reference(tree, text) {
-            err!("`{text}` stays text: it is no reference as a whole").hint(format!("to compute with `{known}` write `\"$@{known}{rest}\"`"))
+            err!("`{text}` stays text: it is no reference as a whole")
+                .hint(format!("to compute with `{known}` write `\"$@{known}{rest}\"`"))
         } else {
             return;
         };

@@ -11,8 +11,7 @@ use crate::error::{Kind, Result};
 use indexmap::IndexMap;
 
 /// Parameters of `monai.bundle run`, in order: stray words fill the first that have no flag.
-pub const PARAMETERS: [&str; 8] =
-    ["run_id", "init_id", "final_id", "meta_file", "config_file", "logging_file", "tracking", "args_file"];
+pub const PARAMETERS: [&str; 8] = ["run_id", "init_id", "final_id", "meta_file", "config_file", "logging_file", "tracking", "args_file"];
 
 /// Flags with their values, in the order of their first occurrence.
 pub fn parse(argv: &[String], warnings: &mut Vec<Warning>) -> Result<IndexMap<String, Node>> {

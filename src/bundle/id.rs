@@ -56,14 +56,14 @@ fn reference_end(text: &str) -> usize {
 
 /// Make the relative ids in `text` absolute, as seen from the item `id`: after `@` or `%`, one separator stands for the
 /// same level and each further one for a level up. All strings are treated, also those that only look like text.
-pub fn resolve_relative(id: &str, text: &str) -> Result<String> {
-    let mut text = normalize(text);
+pub fn resolve_relative(id: &str, written: &str) -> Result<String> {
+    let mut text = normalize(written);
     let levels: Vec<&str> = id.split(SEPARATOR).collect();
     // Longer prefixes first, so that `@::::` is not taken for two of `@::`.
     for prefix in relative_prefixes(&text).into_iter().rev() {
         let up = prefix[1..].matches(SEPARATOR).count();
         let Some(kept) = levels.len().checked_sub(up) else {
-            return Err(err!("the relative id in `{text}` goes {up} levels up, out of the range of the config")
+            return Err(err!("the relative id in `{written}` goes {up} levels up, out of the range of the config")
                 .kind(Kind::Config)
                 .hint(format!("`{id}` is {} levels deep", levels.len())));
         };
@@ -118,7 +118,7 @@ mod tests {
         assert_eq!(resolve_relative("B::value3::2", "@#1").unwrap(), "@B::value3::1");
         assert_eq!(resolve_relative("a::b::c", "$@#x + @##y + @###z").unwrap(), "$@a::b::x + @a::y + @z");
         let error = resolve_relative("a::b", "@###x").unwrap_err();
-        assert_eq!(error.message(), "the relative id in `@::::::x` goes 3 levels up, out of the range of the config");
+        assert_eq!(error.message(), "the relative id in `@###x` goes 3 levels up, out of the range of the config");
     }
 
     #[test]

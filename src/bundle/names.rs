@@ -68,7 +68,11 @@ pub fn unknown_target(table: &'static Table, name: &str) -> Error {
 /// What a dotted name in an expression starts from.
 pub enum Found {
     /// An entry of the table; `whole` if the name ends there, else attributes follow.
-    Entry { entry: Entry, path: String, whole: bool },
+    Entry {
+        entry: Entry,
+        path: String,
+        whole: bool,
+    },
     Module,
 }
 

@@ -67,7 +67,8 @@ impl Plan {
         if let Some(settings) = &args.tracking {
             tracking::patch(&mut tree, settings, args)?;
         }
-        let roots = Roots { initialize: id::normalize(&args.init_id), run: id::normalize(&args.run_id), finalize: id::normalize(&args.final_id) };
+        let roots =
+            Roots { initialize: id::normalize(&args.init_id), run: id::normalize(&args.run_id), finalize: id::normalize(&args.final_id) };
         let mut plan = Plan::new(tree.expand().expand(), table, roots, args.rules);
         let missing = compat::check_run_ids(args, &plan.tree);
         plan.problems.extend(missing);
@@ -99,7 +100,7 @@ impl Plan {
         plan.dormant.extend(dormant_cycles);
         plan.check_items(syntax);
         plan.unread = compat::unread_overrides(&plan.tree, &plan.reached);
-        plan.notes = compat::dead_keys(&plan.tree, &plan.reached);
+        plan.notes = compat::dead_keys(&plan.tree, &plan.reached, &plan.referenced());
         let lookalikes = compat::lookalikes(&plan.tree);
         plan.warnings.extend(lookalikes);
         plan
@@ -140,9 +141,7 @@ impl Plan {
     pub fn section(&self, section: &str) -> Vec<String> {
         match self.tree.get(section) {
             None => vec![],
-            Some(Node { content: Content::List(items), .. }) => {
-                (0..items.len()).map(|at| id::join(section, &at.to_string())).collect()
-            }
+            Some(Node { content: Content::List(items), .. }) => (0..items.len()).map(|at| id::join(section, &at.to_string())).collect(),
             Some(_) => vec![section.to_owned()],
         }
     }
@@ -186,6 +185,17 @@ impl Plan {
             Some(parsed) => parsed.references().iter().map(|reference| (reference.id.clone(), reference.offset)).collect(),
             None => id::whole_reference(text).map(|id| (id.to_owned(), 0)).into_iter().collect(),
         }
+    }
+
+    /// Every id that any string of the config refers to, reached or not.
+    fn referenced(&self) -> HashSet<String> {
+        let mut all = HashSet::new();
+        walk(&self.tree.root, "", &mut |id, node| {
+            if let Some(text) = node.as_str() {
+                all.extend(self.references(id, text).into_iter().map(|(id, _)| id));
+            }
+        });
+        all
     }
 
     /// What has to be resolved before the item `id`, in MONAI's order: depth first, as written.

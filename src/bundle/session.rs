@@ -6,12 +6,12 @@
 
 use super::check::{self, RESERVED};
 use super::expr::{self, Env};
+use super::id;
 use super::load::Warning;
 use super::names;
 use super::node::{Content, Node, key_text};
 use super::partial::Partial;
 use super::plan::{MAX_CHAIN, Plan};
-use super::id;
 use crate::component::{Args, Call, Dict, Surroundings, Value};
 use crate::err;
 use crate::error::{Kind, Result};
@@ -194,9 +194,7 @@ impl Session {
             return Ok(Value::None);
         }
         let callable = match target {
-            Some(Value::Str(name)) => {
-                names::target(self.plan.table, &name).ok_or_else(|| names::unknown_target(self.plan.table, &name))?
-            }
+            Some(Value::Str(name)) => names::target(self.plan.table, &name).ok_or_else(|| names::unknown_target(self.plan.table, &name))?,
             None | Some(Value::None) => return Err(err!("`_target_` is None, expected a name or a callable").kind(Kind::Config)),
             Some(value) => value,
         };

@@ -5,10 +5,10 @@
 
 use super::args::RunArgs;
 use super::id;
+use super::json;
 use super::load::{self, Notes};
 use super::node::{Content, Node, Origin};
 use super::tree::Tree;
-use super::json;
 use crate::component::Value;
 use crate::err;
 use crate::error::{Kind, Result};

@@ -38,7 +38,6 @@ impl Tree {
         let origin = Origin::new(args.config_files.first().map_or("", String::as_str), 0);
         let mut tree = Tree::new(Node::dict(Entries::new(), origin.clone()));
         tree.root.insert("_meta_", Node::dict(Entries::new(), origin));
-        tree.warnings = args.warnings.clone();
         tree.check_folders(args);
         for file in &args.config_files {
             tree.merge_file(file, args)?;

@@ -84,9 +84,8 @@ fn is_float(text: &str) -> bool {
         Some(at) => (&rest[..at], Some(&rest[at + 1..])),
         None => (rest, None),
     };
-    let exponent_ok = exponent.is_none_or(|exponent| {
-        exponent.starts_with(['-', '+']) && exponent.len() > 1 && all(&exponent[1..], |b| b.is_ascii_digit())
-    });
+    let exponent_ok = exponent
+        .is_none_or(|exponent| exponent.starts_with(['-', '+']) && exponent.len() > 1 && all(&exponent[1..], |b| b.is_ascii_digit()));
     let whole_ok = if whole.is_empty() {
         // A sign before the point makes it text.
         body.len() == text.len() && is_digits(fraction)

@@ -309,7 +309,14 @@ fn a_macro_that_pastes_its_own_parent_does_not_grow_without_end() {
 
 #[test]
 fn names_that_monai_has_are_told_from_names_that_nobody_has() {
-    for name in ["UNet", "monai.networks.nets.UNet", "monai.transforms.spatial.dictionary.RandRotated", "RandFlipD", "torch.optim.Adam", "ignite.metrics.Accuracy"] {
+    for name in [
+        "UNet",
+        "monai.networks.nets.UNet",
+        "monai.transforms.spatial.dictionary.RandRotated",
+        "RandFlipD",
+        "torch.optim.Adam",
+        "ignite.metrics.Accuracy",
+    ] {
         assert!(segbundle::bundle::monai_has(name), "{name}");
     }
     for name in ["UNett", "monai.nope.Nope", "torch.optim.Adamm", "scripts.net.Net"] {
