@@ -69,9 +69,9 @@ pub fn crop_pad(mut volume: Volume, window: Window, mode: PadMode, by: &'static 
     let fill = if let PadMode::Constant(value) = mode { value } else { 0.0 };
     // A constant that the stored type cannot hold needs float voxels.
     if fill != 0.0 && !volume.voxels.dtype().is_float() {
-        volume = volume.map_f32(|_, _| {});
+        volume = volume.into_f32()?;
     }
-    volume.voxels = gather_volume(&volume, [&tables[0], &tables[1], &tables[2]], fill);
+    volume.voxels = gather_volume(&volume, [&tables[0], &tables[1], &tables[2]], fill)?;
     let [x, y, z] = window.shape;
     volume.layout = Layout::contiguous([volume.layout.channels(), x, y, z]);
     volume.affine = shifted(&before.affine, window.start);

@@ -1,12 +1,14 @@
 //! Voxel types, and buffers of them.
 
 use super::{DType, Layout, Volume, Voxels};
-use crate::each_voxels;
+use crate::error::Result;
+use crate::{each_voxels, err};
 use rayon::prelude::*;
+use segbundle_native::zeroed::{self, Zeroed};
 use std::sync::Arc;
 
 /// A numeric type that voxels can have.
-pub trait Element: Copy + Default + PartialOrd + Send + Sync + 'static {
+pub trait Element: Zeroed + Default + PartialOrd + Send + Sync + 'static {
     fn to_f64(self) -> f64;
     fn to_f32(self) -> f32;
     /// Truncates towards zero, as NumPy does; values out of range become the nearest end.
@@ -34,13 +36,14 @@ macro_rules! elements {
 }
 elements!(u8 U8, i8 I8, u16 U16, i16 I16, u32 U32, i32 I32, u64 U64, i64 I64, f32 F32, f64 F64);
 
-/// A new buffer of `n` zeros, filled by `fill` before anyone shares it.
-pub fn filled<T: Element>(n: usize, fill: impl FnOnce(&mut [T])) -> Arc<[T]> {
-    let mut buffer: Arc<[T]> = std::iter::repeat_n(T::default(), n).collect();
+/// A new buffer of `n` zeros, filled by `fill` before anyone shares it. Errors where there is not enough memory.
+pub fn filled<T: Element>(n: usize, fill: impl FnOnce(&mut [T])) -> Result<Arc<[T]>> {
+    let refused = || err!("not enough memory for {n} voxels of {} bytes", size_of::<T>());
+    let mut buffer = zeroed::arc(n).ok_or_else(refused)?;
     if let Some(slice) = Arc::get_mut(&mut buffer) {
         fill(slice);
     }
-    buffer
+    Ok(buffer)
 }
 
 /// Elements per task in pointwise work: 256 KiB of f32, so that a chunk stays in the cache between two passes.
@@ -89,58 +92,62 @@ impl Volume {
     }
     /// Make the voxels float32 and dense, keeping their order in memory where it is dense already, and hand them to
     /// `work` as one slice, channel after channel. The buffer is reused if nobody else holds it.
-    pub fn map_f32(mut self, work: impl FnOnce(&mut [f32], usize)) -> Volume {
+    pub fn map_f32(mut self, work: impl FnOnce(&mut [f32], usize)) -> Result<Volume> {
         let dense = self.layout.is_dense(self.voxels.len());
         let per_channel = self.layout.len() / self.layout.channels().max(1);
         if !dense {
-            self = self.contiguous();
+            self = self.contiguous()?;
         }
         if let Voxels::F32(buffer) = &mut self.voxels
             && let Some(slice) = Arc::get_mut(buffer)
         {
             work(slice, per_channel);
-            return self;
+            return Ok(self);
         }
         let buffer = each_voxels!(&self.voxels, slice => filled(slice.len(), |out: &mut [f32]| {
             out.par_chunks_mut(CHUNK).zip(slice.par_chunks(CHUNK)).for_each(|(out, from)| {
                 out.iter_mut().zip(from).for_each(|(out, x)| *out = x.to_f32());
             });
             work(out, per_channel);
-        }));
+        }))?;
         self.voxels = Voxels::F32(buffer);
-        self
+        Ok(self)
+    }
+    /// The same values as float32.
+    pub fn into_f32(self) -> Result<Volume> {
+        if let Voxels::F32(_) = self.voxels { Ok(self) } else { self.map_f32(|_, _| {}) }
     }
     /// The same values in C order [C,X,Y,Z], of the same type.
-    pub fn contiguous(mut self) -> Volume {
+    pub fn contiguous(mut self) -> Result<Volume> {
         let shape = self.layout.shape;
         let contiguous = Layout::contiguous(shape);
         if self.layout == contiguous && self.voxels.len() == self.layout.len() {
-            return self;
+            return Ok(self);
         }
         let tables: [Vec<u32>; 3] = std::array::from_fn(|axis| (0..shape[axis + 1] as u32).collect());
-        self.voxels = super::gather::gather_volume(&self, [&tables[0], &tables[1], &tables[2]], 0.0);
+        self.voxels = super::gather::gather_volume(&self, [&tables[0], &tables[1], &tables[2]], 0.0)?;
         self.layout = contiguous;
-        self
+        Ok(self)
     }
     /// All voxels as f32 in C order [C,X,Y,Z].
-    pub fn to_f32_vec(&self) -> Vec<f32> {
-        let volume = self.clone().contiguous();
-        each_voxels!(&volume.voxels, slice => slice.iter().map(|x| x.to_f32()).collect())
+    pub fn to_f32_vec(&self) -> Result<Vec<f32>> {
+        let volume = self.clone().contiguous()?;
+        Ok(each_voxels!(&volume.voxels, slice => slice.iter().map(|x| x.to_f32()).collect()))
     }
     /// Voxels converted to `dtype`. A float type is a no-op for integers that it holds exactly: voxels keep the file's
     /// type until something computes with them.
-    pub fn cast(mut self, dtype: DType) -> Volume {
+    pub fn cast(mut self, dtype: DType) -> Result<Volume> {
         let now = self.voxels.dtype();
         let keeps = now == dtype || (dtype.is_float() && now.exact_in_f32()) || (dtype == DType::F64 && now != DType::U64 && now != DType::I64);
         if keeps {
-            return self;
+            return Ok(self);
         }
-        fn convert<A: Element, B: Element>(from: &[A]) -> Voxels {
-            B::wrap(filled(from.len(), |out| {
+        fn convert<A: Element, B: Element>(from: &[A]) -> Result<Voxels> {
+            Ok(B::wrap(filled(from.len(), |out| {
                 out.par_chunks_mut(CHUNK).zip(from.par_chunks(CHUNK)).for_each(|(out, from)| {
                     out.iter_mut().zip(from).for_each(|(out, x)| *out = B::from_f64(x.to_f64()));
                 });
-            }))
+            })?))
         }
         self.voxels = each_voxels!(&self.voxels, slice => match dtype {
             DType::U8 => convert::<_, u8>(slice),
@@ -153,7 +160,7 @@ impl Volume {
             DType::I64 => convert::<_, i64>(slice),
             DType::F32 => convert::<_, f32>(slice),
             DType::F64 => convert::<_, f64>(slice),
-        });
-        self
+        })?;
+        Ok(self)
     }
 }

@@ -2,6 +2,7 @@
 
 use super::{Element, Layout, Volume, Voxels, filled};
 use crate::each_voxels;
+use crate::error::Result;
 use rayon::prelude::*;
 
 /// A table's entry for a place outside the source.
@@ -80,14 +81,14 @@ pub fn gather_axes<T: Copy + Send + Sync>(source: Source<T>, axes: [Lookup; 3], 
 }
 
 /// Every channel of a volume by the same tables, in C order [C,X,Y,Z]; its type is kept.
-pub fn gather_volume(volume: &Volume, tables: [&[u32]; 3], fill: f64) -> Voxels {
+pub fn gather_volume(volume: &Volume, tables: [&[u32]; 3], fill: f64) -> Result<Voxels> {
     let per_channel: usize = tables.iter().map(|table| table.len()).product();
-    fn run<T: Element>(buffer: &[T], layout: &Layout, tables: [&[u32]; 3], fill: f64, per_channel: usize) -> Voxels {
-        T::wrap(filled(layout.channels() * per_channel, |out| {
+    fn run<T: Element>(buffer: &[T], layout: &Layout, tables: [&[u32]; 3], fill: f64, per_channel: usize) -> Result<Voxels> {
+        Ok(T::wrap(filled(layout.channels() * per_channel, |out| {
             for (channel, out) in out.chunks_exact_mut(per_channel.max(1)).enumerate() {
                 gather(Source::channel(buffer, layout, channel), tables, T::from_f64(fill), out);
             }
-        }))
+        })?))
     }
     each_voxels!(&volume.voxels, slice => run(slice, &volume.layout, tables, fill, per_channel))
 }

@@ -8,6 +8,7 @@ use super::gather::{Source, gather};
 use super::sampling::{BaseLines, LinearAxis, Sampler};
 use super::{Element, Interpolation, Layout, Volume, Voxels, filled};
 use crate::each_voxels;
+use crate::error::Result;
 use rayon::prelude::*;
 
 /// Output z per slab where the source's planes lie along Z: one cache line of f32.
@@ -15,22 +16,22 @@ const SLAB: usize = 16;
 
 /// All channels of `volume` through `sampler`, in C order [C,X,Y,Z]: f32 for [`Interpolation::Linear`], the same type
 /// for [`Interpolation::Nearest`].
-pub fn resample(volume: &Volume, sampler: &Sampler, interpolation: Interpolation) -> Voxels {
-    fn run<T: Element>(buffer: &[T], layout: &Layout, sampler: &Sampler, interpolation: Interpolation) -> Voxels {
+pub fn resample(volume: &Volume, sampler: &Sampler, interpolation: Interpolation) -> Result<Voxels> {
+    fn run<T: Element>(buffer: &[T], layout: &Layout, sampler: &Sampler, interpolation: Interpolation) -> Result<Voxels> {
         let per_channel: usize = sampler.to.iter().product();
         let n = layout.channels() * per_channel;
-        match interpolation {
+        Ok(match interpolation {
             Interpolation::Linear => f32::wrap(filled(n, |out| {
                 for (channel, out) in out.chunks_exact_mut(per_channel.max(1)).enumerate() {
                     linear(Source::channel(buffer, layout, channel), sampler, out);
                 }
-            })),
+            })?),
             Interpolation::Nearest => T::wrap(filled(n, |out| {
                 for (channel, out) in out.chunks_exact_mut(per_channel.max(1)).enumerate() {
                     nearest(Source::channel(buffer, layout, channel), sampler, T::default(), out);
                 }
-            })),
-        }
+            })?),
+        })
     }
     each_voxels!(&volume.voxels, slice => run(slice, &volume.layout, sampler, interpolation))
 }

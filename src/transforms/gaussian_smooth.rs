@@ -9,8 +9,7 @@ use crate::bail;
 use crate::component::{Keys, OneOrMany};
 use crate::contracts::{Cx, Sample, Transform};
 use crate::error::Result;
-use crate::image::{Element, Volume, filled};
-use crate::image::Voxels;
+use crate::image::{Element, Volume, Voxels, filled};
 use rayon::prelude::*;
 
 args! {
@@ -44,8 +43,8 @@ impl GaussianSmooth {
         }
         Ok(GaussianSmooth { keys: KeyList::new(args.keys, args.allow_missing_keys), kernels })
     }
-    fn smoothed(&self, volume: Volume) -> Volume {
-        let mut volume = volume.map_f32(|_, _| {}).contiguous();
+    fn smoothed(&self, volume: Volume) -> Result<Volume> {
+        let mut volume = volume.into_f32()?.contiguous()?;
         let [_, nx, ny, nz] = volume.layout.shape;
         if let Voxels::F32(source) = &volume.voxels {
             volume.voxels = f32::wrap(filled(source.len(), |out| {
@@ -66,9 +65,9 @@ impl GaussianSmooth {
                         }
                     }
                 });
-            }));
+            })?);
         }
-        volume
+        Ok(volume)
     }
 }
 
@@ -158,6 +157,6 @@ impl Transform for GaussianSmooth {
         "GaussianSmoothd"
     }
     fn apply(&self, sample: Sample, _cx: &mut Cx) -> Result<Vec<Sample>> {
-        self.keys.images(sample, |volume, _| Ok(self.smoothed(volume)))
+        self.keys.images(sample, |volume, _| self.smoothed(volume))
     }
 }

@@ -83,8 +83,8 @@ impl NormalizeIntensity {
             } else {
                 self.part(voxels, 0);
             }
-        });
-        Ok(finish(volume, self.dtype))
+        })?;
+        finish(volume, self.dtype)
     }
     fn part(&self, voxels: &mut [f32], channel: usize) {
         let given = |values: &Option<OneOrMany<f64>>| match values {

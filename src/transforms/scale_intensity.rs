@@ -113,8 +113,8 @@ impl Transform for ScaleIntensity {
                 } else {
                     self.part(voxels);
                 }
-            });
-            Ok(finish(volume, self.args.dtype))
+            })?;
+            finish(volume, self.args.dtype)
         })
     }
 }

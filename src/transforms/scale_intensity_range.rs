@@ -98,6 +98,6 @@ impl Transform for ScaleIntensityRange {
         "ScaleIntensityRanged"
     }
     fn apply(&self, sample: Sample, _cx: &mut Cx) -> Result<Vec<Sample>> {
-        self.keys.images(sample, |volume, _| Ok(finish(volume.map_f32(|voxels, _| self.map.apply(voxels)), self.dtype)))
+        self.keys.images(sample, |volume, _| finish(volume.map_f32(|voxels, _| self.map.apply(voxels))?, self.dtype))
     }
 }

@@ -97,8 +97,8 @@ impl Transform for Percentiles {
                 } else {
                     self.part(voxels);
                 }
-            });
-            Ok(finish(volume, self.args.dtype))
+            })?;
+            finish(volume, self.args.dtype)
         })
     }
 }

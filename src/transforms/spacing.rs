@@ -134,7 +134,7 @@ impl Spacing {
         }
         let PerKey { interpolation, padding, align_corners, .. } = settings;
         if let Sampling::Resample(sampler) = Sampling::new(&before, &target, padding, align_corners)? {
-            volume.voxels = resample(&volume, &sampler, interpolation);
+            volume.voxels = resample(&volume, &sampler, interpolation)?;
             let [x, y, z] = target.shape;
             volume.layout = Layout::contiguous([volume.channels(), x, y, z]);
             volume.affine = sampler.affine;

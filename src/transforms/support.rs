@@ -235,9 +235,21 @@ pub fn pad_modes(mode: &OneOrMany<PadModeArg>, keys: usize, value: Option<f64>, 
 }
 
 /// Whether only a float type is asked for; integer results of intensity transforms are converted at the end.
-pub fn finish(volume: Volume, dtype: Option<DTypeArg>) -> Volume {
+pub fn finish(volume: Volume, dtype: Option<DTypeArg>) -> Result<Volume> {
     match dtype {
         Some(DTypeArg(dtype)) if !dtype.is_float() => volume.cast(dtype),
-        _ => volume,
+        _ => Ok(volume),
     }
+}
+
+/// Convert the image under each key to the type that `dtype` gives for it. Predictions and other values pass: they have
+/// no stored type of their own.
+pub fn cast_items(keys: &KeyList, mut sample: Sample, dtype: impl Fn(usize) -> Option<DType>) -> Result<Vec<Sample>> {
+    for (at, key) in keys.present(&sample)? {
+        if let (Some(dtype), Some(Item::Image(_))) = (dtype(at), sample.get(&key)) {
+            let volume = take_image(&mut sample, &key)?.cast(dtype).map_err(|e| e.context(format_args!("`{key}`")))?;
+            sample.set(&key, Item::Image(volume));
+        }
+    }
+    Ok(vec![sample])
 }

@@ -1,0 +1,45 @@
+//! CastToTyped: convert voxels to a type.
+//!
+//! Source: monai/transforms/utility/dictionary.py and array.py of MONAI 1.6.1.
+
+use super::support::{DTypeArg, KeyList, cast_items, dictionary_transform};
+use crate::args;
+use crate::component::{Keys, OneOrMany};
+use crate::contracts::{Cx, Sample, Transform};
+use crate::error::Result;
+
+args! {
+    /// Arguments of CastToTyped.
+    pub struct CastToTypeArgs {
+        /// Keys of the images to convert.
+        keys: Keys,
+        /// Type of the voxels, one or one for each key. A float type keeps integers that it holds exactly; an integer
+        /// type cuts off fractions.
+        dtype: OneOrMany<DTypeArg> = "float32",
+        /// Skip keys that a sample does not have.
+        allow_missing_keys: bool = false,
+    }
+}
+
+dictionary_transform!("CastToType" in "utility", CastToTypeArgs => CastToType::new, "Convert voxels to a type.");
+
+struct CastToType {
+    keys: KeyList,
+    dtypes: Vec<DTypeArg>,
+}
+
+impl CastToType {
+    fn new(args: CastToTypeArgs) -> Result<Self> {
+        let keys = KeyList::new(args.keys, args.allow_missing_keys);
+        Ok(CastToType { dtypes: args.dtype.repeat(keys.len(), "dtype")?, keys })
+    }
+}
+
+impl Transform for CastToType {
+    fn name(&self) -> &'static str {
+        "CastToTyped"
+    }
+    fn apply(&self, sample: Sample, _cx: &mut Cx) -> Result<Vec<Sample>> {
+        cast_items(&self.keys, sample, |at| Some(self.dtypes[at].0))
+    }
+}

@@ -1,0 +1,113 @@
+//! EnsureChannelFirstd: the channel axis comes first, one is added where there is none.
+//!
+//! Source: monai/transforms/utility/dictionary.py and array.py of MONAI 1.6.1. Images here always lie as [C,X,Y,Z]; what
+//! changes is whether they count as such, and, with `channel_dim`, which stored axis is the channel.
+
+use super::support::{KeyList, dictionary_transform};
+use crate::args;
+use crate::bail;
+use crate::component::{FromValue, Keys, Value};
+use crate::contracts::{Cx, Sample, Transform};
+use crate::error::Result;
+use crate::image::{Header, Layout, Volume};
+use std::sync::Arc;
+
+args! {
+    /// Arguments of EnsureChannelFirstd.
+    pub struct EnsureChannelFirstArgs {
+        /// Keys of the images.
+        keys: Keys,
+        /// No effect: the reader always knows where the channels are.
+        strict_check: bool = true,
+        /// Skip keys that a sample does not have.
+        allow_missing_keys: bool = false,
+        /// Which axis of the file holds channels: an int, or "no_channel"; None is what the file says.
+        channel_dim: Option<ChannelDim> = (),
+    }
+}
+
+/// An axis, or none.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ChannelDim {
+    Axis(i64),
+    NoChannel,
+}
+
+impl FromValue for ChannelDim {
+    fn expected() -> String {
+        "int or \"no_channel\"".into()
+    }
+    fn from_value(value: &Value) -> Option<Self> {
+        match value {
+            Value::Str(text) if &**text == "no_channel" => Some(ChannelDim::NoChannel),
+            Value::Float(x) if x.is_nan() => Some(ChannelDim::NoChannel),
+            value => i64::from_value(value).map(ChannelDim::Axis),
+        }
+    }
+}
+
+dictionary_transform!(
+    "EnsureChannelFirst" in "utility", EnsureChannelFirstArgs => EnsureChannelFirst::new,
+    "Put the channel axis first, adding one where there is none."
+);
+
+struct EnsureChannelFirst {
+    keys: KeyList,
+    channel_dim: Option<ChannelDim>,
+}
+
+impl EnsureChannelFirst {
+    fn new(args: EnsureChannelFirstArgs) -> Result<Self> {
+        Ok(EnsureChannelFirst { keys: KeyList::new(args.keys, args.allow_missing_keys), channel_dim: args.channel_dim })
+    }
+    fn adjusted(&self, mut volume: Volume) -> Result<Volume> {
+        let header = &volume.header;
+        match self.channel_dim {
+            _ if volume.channel_first => {}
+            None => {}
+            Some(ChannelDim::NoChannel) => {
+                if header.channels.is_some_and(|channels| channels > 1) {
+                    bail!("`channel_dim` is \"no_channel\", but the file has {} channels", volume.channels());
+                }
+            }
+            Some(ChannelDim::Axis(axis)) => {
+                // Axes as stored: X,Y,Z, then channels if there are any.
+                let rank = header.spatial_dims + usize::from(header.channels.is_some());
+                let place = if axis < 0 { axis + rank as i64 } else { axis };
+                let Some(place) = usize::try_from(place).ok().filter(|&place| place < rank) else {
+                    bail!("`channel_dim` is {axis}, the file has {rank} axes");
+                };
+                if place < header.spatial_dims {
+                    volume = channel_from(volume, place)?;
+                }
+            }
+        }
+        volume.channel_first = true;
+        Ok(volume)
+    }
+}
+
+/// Spatial axis `place` becomes the channel; the later ones move up, and the last has length 1.
+fn channel_from(mut volume: Volume, place: usize) -> Result<Volume> {
+    if volume.channels() != 1 {
+        bail!("`channel_dim` names spatial axis {place} of a file that has a channel axis too");
+    }
+    let Layout { offset, shape, strides } = volume.layout;
+    let mut axes: Vec<usize> = (1..4).filter(|&axis| axis != place + 1).collect();
+    axes.insert(0, place + 1);
+    // The old channel axis, of length 1, comes last.
+    axes.push(0);
+    volume.layout = Layout { offset, shape: std::array::from_fn(|i| shape[axes[i]]), strides: std::array::from_fn(|i| strides[axes[i]]) };
+    let header = Header { channels: Some(volume.channels()), spatial_dims: volume.header.spatial_dims - 1, grid: volume.grid(), ..(*volume.header).clone() };
+    volume.header = Arc::new(header);
+    Ok(volume)
+}
+
+impl Transform for EnsureChannelFirst {
+    fn name(&self) -> &'static str {
+        "EnsureChannelFirstd"
+    }
+    fn apply(&self, sample: Sample, _cx: &mut Cx) -> Result<Vec<Sample>> {
+        self.keys.images(sample, |volume, _| self.adjusted(volume))
+    }
+}

@@ -1,0 +1,58 @@
+//! EnsureTyped: images are tensors already; a type can be asked for.
+//!
+//! Source: monai/transforms/utility/dictionary.py and array.py of MONAI 1.6.1.
+
+use super::support::{DTypeArg, KeyList, cast_items, dictionary_transform};
+use crate::args;
+use crate::bail;
+use crate::component::{Accepted, Keys, OneOrMany};
+use crate::contracts::{Cx, Sample, Transform};
+use crate::error::Result;
+use crate::image::DType;
+
+args! {
+    /// Arguments of EnsureTyped.
+    pub struct EnsureTypeArgs {
+        /// Keys of the images.
+        keys: Keys,
+        /// "tensor" or "numpy"; images here are both.
+        data_type: String = "tensor",
+        /// Type of the voxels, one or one for each key; None keeps it. A float type keeps integers that it holds exactly.
+        dtype: OneOrMany<Option<DTypeArg>> = (),
+        /// No effect: images stay in host memory until the network takes them to the run's device.
+        device: Accepted = (),
+        /// No effect: lists of numbers stay lists.
+        wrap_sequence: Accepted = true,
+        /// No effect: geometry always travels with the image.
+        track_meta: Accepted = (),
+        /// Skip keys that a sample does not have.
+        allow_missing_keys: bool = false,
+    }
+}
+
+dictionary_transform!("EnsureType" in "utility", EnsureTypeArgs => EnsureType::new, "Make sure of an image's type.");
+
+struct EnsureType {
+    keys: KeyList,
+    dtypes: Vec<Option<DType>>,
+}
+
+impl EnsureType {
+    fn new(args: EnsureTypeArgs) -> Result<Self> {
+        if !matches!(args.data_type.to_ascii_lowercase().as_str(), "tensor" | "numpy") {
+            bail!("`data_type` is \"{}\", expected \"tensor\" or \"numpy\"", args.data_type);
+        }
+        let keys = KeyList::new(args.keys, args.allow_missing_keys);
+        let dtypes = args.dtype.repeat(keys.len(), "dtype")?.into_iter().map(|dtype| dtype.map(|DTypeArg(dtype)| dtype)).collect();
+        Ok(EnsureType { keys, dtypes })
+    }
+}
+
+impl Transform for EnsureType {
+    fn name(&self) -> &'static str {
+        "EnsureTyped"
+    }
+    fn apply(&self, sample: Sample, _cx: &mut Cx) -> Result<Vec<Sample>> {
+        cast_items(&self.keys, sample, |at| self.dtypes[at])
+    }
+}

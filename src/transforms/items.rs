@@ -1,0 +1,210 @@
+//! CopyItemsd, SelectItemsd, DeleteItemsd: what a sample holds.
+//!
+//! Source: monai/transforms/utility/dictionary.py of MONAI 1.6.1.
+
+/// CopyItemsd.
+pub mod copy {
+    use crate::args;
+    use crate::bail;
+    use crate::component::Keys;
+    use crate::contracts::{Cx, Sample, Transform};
+    use crate::error::Result;
+    use crate::transforms::support::{KeyList, dictionary_transform};
+    use std::sync::Arc;
+
+    args! {
+        /// Arguments of CopyItemsd.
+        pub struct CopyItemsArgs {
+            /// Keys to copy.
+            keys: Keys,
+            /// Copies of each.
+            times: usize = 1,
+            /// Keys of the copies, all first ones, then all second ones; None is `key_0`, `key_1` and so on.
+            names: Option<Keys> = (),
+            /// Skip keys that a sample does not have.
+            allow_missing_keys: bool = false,
+        }
+    }
+
+    dictionary_transform!("CopyItems" in "utility", CopyItemsArgs => CopyItems::new, "Copy items of a sample to other keys.");
+
+    struct CopyItems {
+        keys: KeyList,
+        names: Vec<Arc<str>>,
+        times: usize,
+    }
+
+    impl CopyItems {
+        fn new(args: CopyItemsArgs) -> Result<Self> {
+            let keys = KeyList::new(args.keys, args.allow_missing_keys);
+            let wanted = keys.len().checked_mul(args.times).filter(|&n| n > 0 && n < 1 << 20);
+            let Some(wanted) = wanted else { bail!("`times` is {}, expected a small number of at least 1", args.times) };
+            let names = match args.names {
+                Some(Keys(names)) => names,
+                // MONAI numbers the copies of one key before it goes to the next.
+                None => keys.keys.iter().flat_map(|key| (0..args.times).map(move |i| format!("{key}_{i}").into())).collect(),
+            };
+            if names.len() != wanted {
+                bail!("`names` has {} keys, expected {wanted}: {} for each of {} keys", names.len(), args.times, keys.len());
+            }
+            Ok(CopyItems { keys, names, times: args.times })
+        }
+    }
+
+    impl Transform for CopyItems {
+        fn name(&self) -> &'static str {
+            "CopyItemsd"
+        }
+        fn apply(&self, mut sample: Sample, _cx: &mut Cx) -> Result<Vec<Sample>> {
+            for time in 0..self.times {
+                for (at, key) in self.keys.present(&sample)? {
+                    let name = &self.names[time * self.keys.len() + at];
+                    if sample.items.contains_key(name) {
+                        bail!("the sample has a key `{name}` already");
+                    }
+                    if let Some(item) = sample.get(&key).cloned() {
+                        sample.set(name, item);
+                    }
+                }
+            }
+            Ok(vec![sample])
+        }
+    }
+}
+
+/// SelectItemsd.
+pub mod select {
+    use crate::args;
+    use crate::component::Keys;
+    use crate::contracts::{Cx, Sample, Transform};
+    use crate::error::Result;
+    use crate::transforms::support::{KeyList, dictionary_transform};
+
+    args! {
+        /// Arguments of SelectItemsd.
+        pub struct SelectItemsArgs {
+            /// Keys to keep.
+            keys: Keys,
+            /// Skip keys that a sample does not have.
+            allow_missing_keys: bool = false,
+        }
+    }
+
+    dictionary_transform!("SelectItems" in "utility", SelectItemsArgs => SelectItems::new, "Keep only some keys of a sample.");
+
+    struct SelectItems {
+        keys: KeyList,
+    }
+
+    impl SelectItems {
+        fn new(args: SelectItemsArgs) -> Result<Self> {
+            Ok(SelectItems { keys: KeyList::new(args.keys, args.allow_missing_keys) })
+        }
+    }
+
+    impl Transform for SelectItems {
+        fn name(&self) -> &'static str {
+            "SelectItemsd"
+        }
+        fn apply(&self, mut sample: Sample, _cx: &mut Cx) -> Result<Vec<Sample>> {
+            let mut kept = Sample::default();
+            for (_, key) in self.keys.present(&sample)? {
+                if let Some(item) = sample.items.shift_remove(&key) {
+                    kept.items.insert(key, item);
+                }
+            }
+            Ok(vec![kept])
+        }
+    }
+}
+
+/// DeleteItemsd.
+pub mod delete {
+    use crate::args;
+    use crate::bail;
+    use crate::component::{Dict, Keys, OneOrMany, Value};
+    use crate::contracts::{Cx, Item, Sample, Transform};
+    use crate::err;
+    use crate::error::Result;
+    use crate::transforms::support::dictionary_transform;
+    use fancy_regex::Regex;
+
+    args! {
+        /// Arguments of DeleteItemsd.
+        pub struct DeleteItemsArgs {
+            /// Keys to remove, or regular expressions of them.
+            keys: Keys,
+            /// Separates the keys of nested dicts: `image_meta_dict.affine`.
+            sep: String = ".",
+            /// Whether a key is a regular expression, one or one for each key.
+            use_re: OneOrMany<bool> = false,
+        }
+    }
+
+    dictionary_transform!("DeleteItems" in "utility", DeleteItemsArgs => DeleteItems::new, "Remove keys from a sample.");
+
+    struct DeleteItems {
+        /// Outer keys, then what to remove.
+        paths: Vec<(Vec<String>, Pattern)>,
+    }
+
+    enum Pattern {
+        Name(String),
+        Regex(Box<Regex>),
+    }
+
+    impl Pattern {
+        fn matches(&self, key: &str) -> bool {
+            match self {
+                Pattern::Name(name) => name == key,
+                Pattern::Regex(regex) => regex.is_match(key).unwrap_or(false),
+            }
+        }
+    }
+
+    impl DeleteItems {
+        fn new(args: DeleteItemsArgs) -> Result<Self> {
+            if args.sep.is_empty() {
+                bail!("`sep` is empty");
+            }
+            let regex = args.use_re.repeat(args.keys.0.len(), "use_re")?;
+            let mut paths = Vec::new();
+            for (key, regex) in args.keys.0.iter().zip(regex) {
+                let mut outer: Vec<String> = key.split(&args.sep).map(str::to_owned).collect();
+                let last = outer.pop().unwrap_or_default();
+                let pattern = match regex {
+                    true => Pattern::Regex(Box::new(Regex::new(&last).map_err(|e| err!("`keys`: {last:?} is no regular expression: {e}"))?)),
+                    false => Pattern::Name(last),
+                };
+                paths.push((outer, pattern));
+            }
+            Ok(DeleteItems { paths })
+        }
+    }
+
+    impl Transform for DeleteItems {
+        fn name(&self) -> &'static str {
+            "DeleteItemsd"
+        }
+        fn apply(&self, mut sample: Sample, _cx: &mut Cx) -> Result<Vec<Sample>> {
+            for (outer, pattern) in &self.paths {
+                let Some((first, inner)) = outer.split_first() else {
+                    sample.items.retain(|key, _| !pattern.matches(key));
+                    continue;
+                };
+                let Some(Item::Value(Value::Dict(dict))) = sample.get(first) else {
+                    bail!("`{first}` is no dict, nothing can be removed from it");
+                };
+                let mut dict: Dict = dict.clone();
+                for key in inner {
+                    dict = match dict.get(key) {
+                        Some(Value::Dict(dict)) => dict,
+                        _ => bail!("`{key}` in `{first}` is no dict"),
+                    };
+                }
+                dict.0.write().retain(|key, _| !key.as_str().is_some_and(|key| pattern.matches(key)));
+            }
+            Ok(vec![sample])
+        }
+    }
+}

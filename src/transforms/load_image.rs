@@ -1,0 +1,179 @@
+//! LoadImaged: read NIfTI files.
+//!
+//! Source: monai/transforms/io/dictionary.py and array.py of MONAI 1.6.1 with its NibabelReader. Voxels keep the file's
+//! type where float32 holds every value of it: the numbers are those that MONAI has after converting.
+
+use super::support::{DTypeArg, KeyList, dictionary_transform};
+use crate::args;
+use crate::bail;
+use crate::component::{Accepted, FromValue, Keys, OneOrMany, Value};
+use crate::contracts::{Cx, Item, Sample, Transform};
+use crate::error::Result;
+use crate::formats::nifti;
+use crate::image::orient::{turn_affine, turn_layout};
+use crate::image::{DType, Element, Header, Layout, Orientation, Spatial, Volume, filled};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+args! {
+    /// Arguments of LoadImaged.
+    pub struct LoadImageArgs {
+        /// Keys that hold file names; the images replace them.
+        keys: Keys,
+        /// Which of MONAI's readers: None, NibabelReader or ITKReader, all of which read NIfTI here; other readers are
+        /// an error.
+        reader: Option<Reader> = (),
+        /// Type of the voxels. Float types keep the file's integers, whose values are the same.
+        dtype: Option<DTypeArg> = "float32",
+        /// No effect: what MONAI puts into a metadata dict travels with the image.
+        meta_keys: Accepted = (),
+        /// No effect, as meta_keys.
+        meta_key_postfix: Accepted = "meta_dict",
+        /// No effect, as meta_keys.
+        overwriting: Accepted = false,
+        /// No effect: there is only the image, which carries its geometry.
+        image_only: Accepted = true,
+        /// Put the channel axis first, as EnsureChannelFirstd.
+        ensure_channel_first: bool = false,
+        /// No effect: it shortens MONAI's metadata.
+        simple_keys: Accepted = false,
+        /// No effect: it shortens MONAI's metadata.
+        prune_meta_pattern: Accepted = (),
+        /// No effect: it shortens MONAI's metadata.
+        prune_meta_sep: Accepted = ".",
+        /// Skip keys that a sample does not have.
+        allow_missing_keys: bool = false,
+        /// Replace a leading `~` by the home folder.
+        expanduser: bool = true,
+        /// The reader's: turn the axes nearest to RAS.
+        as_closest_canonical: bool = false,
+        /// No effect: axes of length 1 beyond the third are dropped anyway.
+        squeeze_non_spatial_dims: Accepted = false,
+    }
+}
+
+dictionary_transform!(
+    "LoadImage" in "io", LoadImageArgs => LoadImage::new,
+    "Read NIfTI files.",
+    differs: [
+        "Reads NIfTI only (.nii, .nii.gz, .hdr/.img).",
+        "Voxels keep the file's integer type up to 16 bits until something computes with them; the values are MONAI's.",
+        "Several files under one key must have one shape; they become channels.",
+    ]
+);
+
+/// The readers of MONAI's that read NIfTI.
+pub struct Reader;
+
+impl FromValue for Reader {
+    fn expected() -> String {
+        "\"NibabelReader\" or \"ITKReader\"".into()
+    }
+    fn from_value(value: &Value) -> Option<Self> {
+        let name = match value {
+            Value::Component(component) => component.name.to_owned(),
+            Value::Object(object) => object.type_name().to_owned(),
+            other => other.as_str()?.to_owned(),
+        };
+        let short = name.rsplit('.').next()?.to_ascii_lowercase();
+        matches!(short.as_str(), "nibabelreader" | "itkreader").then_some(Reader)
+    }
+}
+
+struct LoadImage {
+    keys: KeyList,
+    dtype: Option<DType>,
+    channel_first: bool,
+    expand_user: bool,
+    canonical: bool,
+}
+
+impl LoadImage {
+    fn new(args: LoadImageArgs) -> Result<Self> {
+        Ok(LoadImage {
+            keys: KeyList::new(args.keys, args.allow_missing_keys),
+            dtype: args.dtype.map(|DTypeArg(dtype)| dtype),
+            channel_first: args.ensure_channel_first,
+            expand_user: args.expanduser,
+            canonical: args.as_closest_canonical,
+        })
+    }
+    fn load(&self, path: &Path) -> Result<Volume> {
+        let path = if self.expand_user { expanded(path) } else { path.to_owned() };
+        let mut volume = nifti::read(&path)?;
+        if self.canonical {
+            let shape = volume.layout.spatial();
+            if let Spatial::Orient { axes, flips } = Orientation::of(&volume.affine)?.turn_to(&Orientation::RAS) {
+                volume.layout = turn_layout(&volume.layout, axes, flips);
+                volume.affine = volume.affine.updated(&turn_affine(axes, flips, shape));
+            }
+            volume.header = Arc::new(Header { grid: volume.grid(), ..(*volume.header).clone() });
+        }
+        match self.dtype {
+            Some(dtype) => volume.cast(dtype),
+            None => Ok(volume),
+        }
+    }
+}
+
+/// `~/x` in the home folder.
+fn expanded(path: &Path) -> PathBuf {
+    match (path.strip_prefix("~"), std::env::home_dir()) {
+        (Ok(rest), Some(home)) => home.join(rest),
+        _ => path.to_owned(),
+    }
+}
+
+/// Images of one shape as the channels of one image, in float32; geometry and name are the first's.
+fn stacked(volumes: Vec<Volume>) -> Result<Volume> {
+    let mut volumes = volumes.into_iter();
+    let Some(first) = volumes.next() else { bail!("expected a file name or several, found an empty list") };
+    let shape = first.layout.spatial();
+    let mut rest = Vec::new();
+    for volume in volumes {
+        if volume.layout.spatial() != shape {
+            bail!("{} has {:?} voxels, {} has {shape:?}", volume.header.path.display(), volume.layout.spatial(), first.header.path.display());
+        }
+        rest.push(volume);
+    }
+    if rest.is_empty() {
+        return Ok(first);
+    }
+    let channels = first.channels() + rest.iter().map(Volume::channels).sum::<usize>();
+    let per_channel: usize = shape.iter().product();
+    let mut parts = Vec::with_capacity(rest.len() + 1);
+    for volume in std::iter::once(&first).chain(&rest) {
+        parts.push(volume.to_f32_vec()?);
+    }
+    let voxels = filled(channels * per_channel, |out| {
+        let mut out = out.iter_mut();
+        parts.iter().flatten().zip(&mut out).for_each(|(x, out)| *out = *x);
+    })?;
+    let header = Arc::new(Header { channels: Some(channels), ..(*first.header).clone() });
+    Ok(Volume { voxels: f32::wrap(voxels), layout: Layout::contiguous([channels, shape[0], shape[1], shape[2]]), header, ..first })
+}
+
+impl Transform for LoadImage {
+    fn name(&self) -> &'static str {
+        "LoadImaged"
+    }
+    fn apply(&self, mut sample: Sample, _cx: &mut Cx) -> Result<Vec<Sample>> {
+        for (_, key) in self.keys.present(&sample)? {
+            let names = match sample.get(&key) {
+                Some(Item::Value(value)) => OneOrMany::<PathBuf>::from_value(value),
+                _ => None,
+            };
+            let mut volume = match names {
+                Some(OneOrMany::One(path)) => self.load(&path)?,
+                Some(OneOrMany::Many(paths)) => stacked(paths.iter().map(|path| self.load(path)).collect::<Result<_>>()?)?,
+                None => match sample.get(&key) {
+                    Some(Item::Value(value)) => bail!("`{key}` is {value:?}, expected a file name"),
+                    _ => bail!("`{key}` holds an image already, expected a file name"),
+                },
+            };
+            volume.channel_first |= self.channel_first;
+            sample.set(&key, Item::Image(volume));
+        }
+        Ok(vec![sample])
+    }
+}

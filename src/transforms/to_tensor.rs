@@ -1,0 +1,61 @@
+//! ToTensord: images are tensors already; a type can be asked for, and what was applied is forgotten.
+//!
+//! Source: monai/transforms/utility/dictionary.py and array.py of MONAI 1.6.1.
+
+use super::support::{DTypeArg, KeyList, cast_items, dictionary_transform};
+use crate::args;
+use crate::component::{Accepted, Keys};
+use crate::contracts::{Cx, Item, Sample, Transform};
+use crate::error::Result;
+use crate::image::DType;
+
+args! {
+    /// Arguments of ToTensord.
+    pub struct ToTensorArgs {
+        /// Keys of the images.
+        keys: Keys,
+        /// Type of the voxels; None keeps it. A float type keeps integers that it holds exactly.
+        dtype: Option<DTypeArg> = (),
+        /// No effect: images stay in host memory until the network takes them to the run's device.
+        device: Accepted = (),
+        /// No effect: lists of numbers stay lists.
+        wrap_sequence: Accepted = true,
+        /// No effect: geometry always travels with the image.
+        track_meta: Accepted = (),
+        /// Skip keys that a sample does not have.
+        allow_missing_keys: bool = false,
+    }
+}
+
+dictionary_transform!(
+    "ToTensor" in "utility", ToTensorArgs => ToTensor::new,
+    "Make sure that an image is a tensor; what was applied before can no longer be undone, as in MONAI."
+);
+
+struct ToTensor {
+    keys: KeyList,
+    dtype: Option<DType>,
+}
+
+impl ToTensor {
+    fn new(args: ToTensorArgs) -> Result<Self> {
+        Ok(ToTensor { keys: KeyList::new(args.keys, args.allow_missing_keys), dtype: args.dtype.map(|DTypeArg(dtype)| dtype) })
+    }
+}
+
+impl Transform for ToTensor {
+    fn name(&self) -> &'static str {
+        "ToTensord"
+    }
+    fn apply(&self, sample: Sample, _cx: &mut Cx) -> Result<Vec<Sample>> {
+        let mut samples = cast_items(&self.keys, sample, |_| self.dtype)?;
+        for sample in &mut samples {
+            for key in &self.keys.keys {
+                if let Some(Item::Image(volume)) = sample.items.get_mut(key) {
+                    volume.trace.clear();
+                }
+            }
+        }
+        Ok(samples)
+    }
+}
