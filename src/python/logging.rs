@@ -92,7 +92,7 @@ impl Logger {
             }
             match name.rsplit_once('.') {
                 Some((parent, _)) => name = parent,
-                None if name == "root" => return 0,
+                None if name == "root" => return loggers.get(name).map_or(30, Logger::level),
                 None => name = "root",
             }
         }

@@ -121,7 +121,7 @@ impl Path {
             bail!("Path.glob: expected a relative pattern, found '{pattern}'");
         }
         let pattern = if deep { format!("**/{pattern}") } else { pattern.to_owned() };
-        let options = Options { recursive: true, hidden: true };
+        let options = Options { recursive: true, hidden: true, links: false };
         let mut paths = vec![];
         // Here `**` as the last component stands for folders only, as before Python 3.13.
         let folders = pattern == "**" || pattern.ends_with("/**");

@@ -90,7 +90,7 @@ pub const FUNCTIONS: &[Function] = methods!(
         pure("torch.nn.functional.sigmoid", |args, call| function("torch.nn.functional.sigmoid", args, Torch, call)),
         pure("torch.finfo", |args, _| {
             let [dtype] = args.expect("torch.finfo", ["dtype"])?;
-            finfo("torch.finfo", &dtype)
+            finfo("torch.finfo", &dtype, Torch)
         }),
         pure("torch.Size", |args, call| {
             let [sizes] = args.expect("torch.Size", ["sizes"])?;

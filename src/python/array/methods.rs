@@ -400,7 +400,7 @@ impl Method<'_> {
                 _ => "argmin",
             };
             let indices = need(self.called, "dim", self.array.reduction(at, &over, call)?)?;
-            return Ok(Some(Value::object(Pair { values, indices })));
+            return Ok(Some(Value::object(Pair { name: if name == "max" { "max" } else { "min" }, values, indices })));
         }
         match self.array.reduction(name, &over, call)? {
             Some(result) => done(result),
@@ -572,7 +572,7 @@ impl Method<'_> {
                 if !self.torch {
                     return done(values);
                 }
-                Ok(Some(Value::object(Pair { values, indices: array.order(self.called, at, descending, call)? })))
+                Ok(Some(Value::object(Pair { name: "sort", values, indices: array.order(self.called, at, descending, call)? })))
             }
             "cumsum" | "cumprod" => {
                 let at = self.number(args, &["axis", "dim"])?;
@@ -685,6 +685,8 @@ impl Method<'_> {
 
 /// `values` and `indices`, as torch returns them together.
 struct Pair {
+    /// The function that made it.
+    name: &'static str,
     values: Array,
     indices: Array,
 }
@@ -694,7 +696,7 @@ impl Object for Pair {
         "torch.return_types"
     }
     fn repr(&self) -> String {
-        format!("torch.return_types(\nvalues={},\nindices={})", self.values.repr(), self.indices.repr())
+        format!("torch.return_types.{}(\nvalues={},\nindices={})", self.name, self.values.repr(), self.indices.repr())
     }
     fn attr_names(&self) -> &[&str] {
         &["values", "indices"]
