@@ -2,7 +2,7 @@
 
 use crate::component::Value;
 
-pub const CONSTANTS: &[(&str, fn() -> Value)] = &[
+pub const CONSTANTS: super::common::Constants = &[
     ("ignite.engine.Events.STARTED", || "started".into()),
     ("ignite.engine.Events.COMPLETED", || "completed".into()),
     ("ignite.engine.Events.EPOCH_STARTED", || "epoch_started".into()),

@@ -7,7 +7,7 @@ use crate::error::{Kind, Result};
 use crate::{bail, err};
 use Flavour::Numpy;
 
-pub const CONSTANTS: &[(&str, fn() -> Value)] = &[
+pub const CONSTANTS: super::common::Constants = &[
     ("numpy.pi", || std::f64::consts::PI.into()),
     ("numpy.e", || std::f64::consts::E.into()),
     ("numpy.inf", || f64::INFINITY.into()),

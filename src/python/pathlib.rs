@@ -127,7 +127,7 @@ impl Path {
         let folders = pattern == "**" || pattern.ends_with("/**");
         for name in options.glob(&format!("./{pattern}"), &self.text(), call)? {
             let path = self.join(&name);
-            if !(folders && !File::new(&path.text()).is_dir()) {
+            if !folders || File::new(&path.text()).is_dir() {
                 paths.push(path);
             }
         }

@@ -15,7 +15,7 @@ const DOTALL: i64 = 16;
 const UNICODE: i64 = 32;
 const VERBOSE: i64 = 64;
 
-pub const CONSTANTS: &[(&str, fn() -> Value)] = &[
+pub const CONSTANTS: super::common::Constants = &[
     ("re.I", || IGNORECASE.into()),
     ("re.IGNORECASE", || IGNORECASE.into()),
     ("re.M", || MULTILINE.into()),

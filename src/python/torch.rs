@@ -13,7 +13,7 @@ use crate::{bail, err};
 use Flavour::Torch;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-pub const CONSTANTS: &[(&str, fn() -> Value)] = &[
+pub const CONSTANTS: super::common::Constants = &[
     ("torch.float32", || DTypeObject::torch(Type::F32)),
     ("torch.float", || DTypeObject::torch(Type::F32)),
     ("torch.float64", || DTypeObject::torch(Type::F64)),

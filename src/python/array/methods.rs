@@ -658,7 +658,7 @@ impl Method<'_> {
             return Ok(match (self.torch, name) {
                 (true, "split") => (1..).map(|i| i * count).take_while(|end| *end < n).collect(),
                 (true, _) => (1..).map(|i| i * n.div_ceil(count).max(1)).take_while(|end| *end < n).collect(),
-                (false, "split") if n % count != 0 => bail!("{}: {n} elements do not make {count} equal parts", self.called),
+                (false, "split") if !n.is_multiple_of(count) => bail!("{}: {n} elements do not make {count} equal parts", self.called),
                 // The first parts are longer by one.
                 (false, _) => {
                     if count > n.max(1) * 64 {
