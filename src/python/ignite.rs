@@ -1,7 +1,5 @@
 //! Names of ignite that expressions mention: the events, as the strings that are their values.
 
-use crate::component::Value;
-
 pub const CONSTANTS: super::common::Constants = &[
     ("ignite.engine.Events.STARTED", || "started".into()),
     ("ignite.engine.Events.COMPLETED", || "completed".into()),
