@@ -5,18 +5,22 @@ use crate::err;
 use crate::error::{Error, Kind, Result};
 use std::sync::Arc;
 
-pub type Call1 = fn(Args, &mut Call) -> Result<Value>;
+/// What a function does when it is called.
+pub type Body = fn(Args, &mut Call) -> Result<Value>;
+
+/// Names of values, such as `math.pi`.
+pub type Constants = &'static [(&'static str, fn() -> Value)];
 
 /// A function that only computes.
-pub const fn pure(path: &'static str, call: Call1) -> Function {
+pub const fn pure(path: &'static str, call: Body) -> Function {
     Function { path, effect: Effect::Pure, call }
 }
 /// A function that looks at files, folders, the clock or the environment.
-pub const fn reads(path: &'static str, call: Call1) -> Function {
+pub const fn reads(path: &'static str, call: Body) -> Function {
     Function { path, effect: Effect::Reads, call }
 }
 /// A function that changes files, settings or objects.
-pub const fn acts(path: &'static str, call: Call1) -> Function {
+pub const fn acts(path: &'static str, call: Body) -> Function {
     Function { path, effect: Effect::Acts, call }
 }
 

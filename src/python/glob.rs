@@ -35,7 +35,7 @@ fn run(name: &str, args: Args, call: &mut Call) -> Result<Value> {
     if args.dir_fd.is_some() {
         crate::bail!("{name}: `dir_fd` is not supported, use `root_dir`");
     }
-    let options = Options { recursive: args.recursive, hidden: args.include_hidden };
+    let options = Options { recursive: args.recursive, hidden: args.include_hidden, links: true };
     let root = args.root_dir.map_or(String::new(), |root| root.0);
     Ok(options.glob(&args.pathname.0, &root, call)?.into())
 }
@@ -44,6 +44,8 @@ fn run(name: &str, args: Args, call: &mut Call) -> Result<Value> {
 pub struct Options {
     pub recursive: bool,
     pub hidden: bool,
+    /// Whether `**` enters folders by links; `pathlib` does not.
+    pub links: bool,
 }
 
 impl Options {
@@ -106,6 +108,9 @@ impl Options {
             }
             let relative = concat(prefix, &name);
             let path = concat(folder, &name);
+            if !self.links && Path::new(&path).is_symlink() {
+                continue;
+            }
             found.push(relative.clone());
             if is_folder(&path) {
                 call.nested(|call| self.walk(&path, &relative, only_folders, found, call))?;

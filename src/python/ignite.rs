@@ -1,8 +1,6 @@
 //! Names of ignite that expressions mention: the events, as the strings that are their values.
 
-use crate::component::Value;
-
-pub const CONSTANTS: &[(&str, fn() -> Value)] = &[
+pub const CONSTANTS: super::common::Constants = &[
     ("ignite.engine.Events.STARTED", || "started".into()),
     ("ignite.engine.Events.COMPLETED", || "completed".into()),
     ("ignite.engine.Events.EPOCH_STARTED", || "epoch_started".into()),

@@ -14,7 +14,7 @@ use std::sync::atomic::{AtomicI64, Ordering};
 
 const LEVELS: [(&str, i64); 6] = [("CRITICAL", 50), ("ERROR", 40), ("WARNING", 30), ("INFO", 20), ("DEBUG", 10), ("NOTSET", 0)];
 
-pub const CONSTANTS: &[(&str, fn() -> Value)] = &[
+pub const CONSTANTS: super::common::Constants = &[
     ("logging.CRITICAL", || Value::Int(50)),
     ("logging.FATAL", || Value::Int(50)),
     ("logging.ERROR", || Value::Int(40)),
@@ -92,7 +92,7 @@ impl Logger {
             }
             match name.rsplit_once('.') {
                 Some((parent, _)) => name = parent,
-                None if name == "root" => return 0,
+                None if name == "root" => return loggers.get(name).map_or(30, Logger::level),
                 None => name = "root",
             }
         }

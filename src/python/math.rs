@@ -5,7 +5,7 @@ use crate::component::{Args, Call, Declared, FromValue, Function, Value};
 use crate::error::{Kind, Result};
 use crate::{args, err};
 
-pub const CONSTANTS: &[(&str, fn() -> Value)] = &[
+pub const CONSTANTS: super::common::Constants = &[
     ("math.pi", || std::f64::consts::PI.into()),
     ("math.tau", || std::f64::consts::TAU.into()),
     ("math.e", || std::f64::consts::E.into()),

@@ -12,7 +12,7 @@ use std::sync::atomic::{AtomicI64, Ordering};
 
 macro_rules! enums {
     ($($name:ident { $($member:ident = $text:literal),* $(,)? })*) => {
-        pub const CONSTANTS: &[(&str, fn() -> Value)] = &[$($(
+        pub const CONSTANTS: super::common::Constants = &[$($(
             (concat!("monai.utils.", stringify!($name), ".", stringify!($member)), || $text.into()),
             (concat!("monai.utils.enums.", stringify!($name), ".", stringify!($member)), || $text.into()),
         )*)*];
@@ -45,14 +45,14 @@ enums! {
 }
 
 pub const FUNCTIONS: &[Function] = &[
-    acts("monai.utils.set_determinism", |args, call| set_determinism(args, call)),
-    acts("monai.utils.misc.set_determinism", |args, call| set_determinism(args, call)),
+    acts("monai.utils.set_determinism", set_determinism),
+    acts("monai.utils.misc.set_determinism", set_determinism),
     reads("monai.utils.get_seed", |args, _| {
         none("monai.utils.get_seed", args)?;
         Ok(seed().map_or(Value::None, |seed| Value::Int(i64::from(seed))))
     }),
-    pure("monai.utils.first", |args, call| first(args, call)),
-    pure("monai.utils.misc.first", |args, call| first(args, call)),
+    pure("monai.utils.first", first),
+    pure("monai.utils.misc.first", first),
     pure("monai.utils.ensure_tuple", |args, call| {
         let args = EnsureTuple::parse("monai.utils.ensure_tuple", args)?;
         if args.wrap_array && args.vals.downcast::<Array>().is_some() {

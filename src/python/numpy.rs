@@ -7,7 +7,7 @@ use crate::error::{Kind, Result};
 use crate::{bail, err};
 use Flavour::Numpy;
 
-pub const CONSTANTS: &[(&str, fn() -> Value)] = &[
+pub const CONSTANTS: super::common::Constants = &[
     ("numpy.pi", || std::f64::consts::PI.into()),
     ("numpy.e", || std::f64::consts::E.into()),
     ("numpy.inf", || f64::INFINITY.into()),
@@ -103,7 +103,7 @@ pub const FUNCTIONS: &[Function] = methods!(
         }),
         pure("numpy.finfo", |args, _| {
             let [dtype] = args.expect("numpy.finfo", ["dtype"])?;
-            finfo("numpy.finfo", &dtype)
+            finfo("numpy.finfo", &dtype, Numpy)
         }),
         pure("numpy.isscalar", |args, _| {
             let [value] = args.expect("numpy.isscalar", ["element"])?;
@@ -134,7 +134,7 @@ impl Object for Limits {
     }
 }
 
-pub(super) fn finfo(name: &str, dtype: &Value) -> Result<Value> {
+pub(super) fn finfo(name: &str, dtype: &Value, flavour: Flavour) -> Result<Value> {
     let ty: Type = to(name, dtype)?;
     let (max, eps, tiny) = match ty {
         Type::F16 => (65504.0, half::f16::EPSILON.to_f64(), half::f16::MIN_POSITIVE.to_f64()),
@@ -143,7 +143,9 @@ pub(super) fn finfo(name: &str, dtype: &Value) -> Result<Value> {
         Type::F64 => (f64::MAX, f64::EPSILON, f64::MIN_POSITIVE),
         _ => return Err(wrong(name, "float type", dtype)),
     };
-    Ok(Value::object(Limits { ty, fields: vec![("max", max.into()), ("min", (-max).into()), ("eps", eps.into()), ("tiny", tiny.into())] }))
+    let number = |x: f64| if flavour == Numpy { Value::object(Array::scalar(x, ty, Numpy)) } else { Value::Float(x) };
+    let fields = [("max", max), ("min", -max), ("eps", eps), ("tiny", tiny)].map(|(name, x)| (name, number(x)));
+    Ok(Value::object(Limits { ty, fields: fields.to_vec() }))
 }
 
 /// What has no effect on values that cannot be changed and lie in host memory.

@@ -5,7 +5,7 @@ use crate::component::{Args, Call, Declared, Function, Object, Value};
 use crate::error::{Kind, Result};
 use crate::{args, bail, err};
 
-pub const CONSTANTS: &[(&str, fn() -> Value)] = &[
+pub const CONSTANTS: super::common::Constants = &[
     ("os.environ", || Value::object(Environ)),
     ("os.sep", || "/".into()),
     ("os.path.sep", || "/".into()),

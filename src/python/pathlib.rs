@@ -121,13 +121,13 @@ impl Path {
             bail!("Path.glob: expected a relative pattern, found '{pattern}'");
         }
         let pattern = if deep { format!("**/{pattern}") } else { pattern.to_owned() };
-        let options = Options { recursive: true, hidden: true };
+        let options = Options { recursive: true, hidden: true, links: false };
         let mut paths = vec![];
         // Here `**` as the last component stands for folders only, as before Python 3.13.
         let folders = pattern == "**" || pattern.ends_with("/**");
         for name in options.glob(&format!("./{pattern}"), &self.text(), call)? {
             let path = self.join(&name);
-            if !(folders && !File::new(&path.text()).is_dir()) {
+            if !folders || File::new(&path.text()).is_dir() {
                 paths.push(path);
             }
         }

@@ -15,7 +15,7 @@ const DOTALL: i64 = 16;
 const UNICODE: i64 = 32;
 const VERBOSE: i64 = 64;
 
-pub const CONSTANTS: &[(&str, fn() -> Value)] = &[
+pub const CONSTANTS: super::common::Constants = &[
     ("re.I", || IGNORECASE.into()),
     ("re.IGNORECASE", || IGNORECASE.into()),
     ("re.M", || MULTILINE.into()),
@@ -164,9 +164,9 @@ impl Regex {
         match how {
             "findall" | "finditer" => {
                 let mut all = vec![];
-                for captures in regex.captures_iter(&string) {
+                for captures in self.all(regex, &string) {
                     call.charge(1)?;
-                    let found = found(captures.map_err(|e| failed(&self.text, e))?);
+                    let found = found(captures?);
                     all.push(if how == "finditer" {
                         Value::object(found)
                     } else {
@@ -186,15 +186,44 @@ impl Regex {
         }
     }
 
+    /// All matches from left to right. As in Python, an empty one may follow directly on another, but not on an empty
+    /// one at the same place.
+    fn all<'t>(&'t self, regex: &'t fancy_regex::Regex, text: &'t str) -> impl Iterator<Item = Result<fancy_regex::Captures<'t>>> {
+        let (mut at, mut empty_at) = (0, None);
+        std::iter::from_fn(move || {
+            loop {
+                if at > text.len() {
+                    return None;
+                }
+                let captures = match regex.captures_from_pos(text, at) {
+                    Ok(captures) => captures?,
+                    Err(e) => {
+                        at = text.len() + 1;
+                        return Some(Err(failed(&self.text, e)));
+                    }
+                };
+                let whole = captures.get(0)?;
+                let (start, end) = (whole.start(), whole.end());
+                if start == end && empty_at == Some(end) {
+                    at = end + text[end..].chars().next().map_or(1, char::len_utf8);
+                    continue;
+                }
+                at = end;
+                empty_at = (start == end).then_some(end);
+                return Some(Ok(captures));
+            }
+        })
+    }
+
     fn split(&self, string: &Arc<str>, limit: usize, call: &mut Call) -> Result<Value> {
         charge_text(call, string.len())?;
         let (mut parts, mut at, mut count) = (vec![], 0, 0);
-        for captures in self.regex.captures_iter(string) {
+        for captures in self.all(&self.regex, string) {
             if limit > 0 && count == limit {
                 break;
             }
             call.charge(1)?;
-            let found = Match::new(&self.regex, &captures.map_err(|e| failed(&self.text, e))?, string);
+            let found = Match::new(&self.regex, &captures?, string);
             let Some((start, end)) = found.groups[0] else { continue };
             parts.push(Value::str(&string[at..start]));
             parts.extend((1..found.groups.len()).map(|i| found.group(i, Value::None)));
@@ -213,11 +242,11 @@ impl Regex {
             other => return Err(wrong("re.sub: argument `repl`", "str or callable", other)),
         };
         let (mut out, mut at, mut count) = (String::new(), 0, 0);
-        for captures in self.regex.captures_iter(&string) {
+        for captures in self.all(&self.regex, &string) {
             if limit > 0 && count == limit {
                 break;
             }
-            let found = Match::new(&self.regex, &captures.map_err(|e| failed(&self.text, e))?, &string);
+            let found = Match::new(&self.regex, &captures?, &string);
             let Some((start, end)) = found.groups[0] else { continue };
             out.push_str(&string[at..start]);
             match &template {

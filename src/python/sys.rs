@@ -8,7 +8,7 @@ use std::sync::LazyLock;
 /// One list for all, as Python's is.
 static PATH: LazyLock<List> = LazyLock::new(List::default);
 
-pub const CONSTANTS: &[(&str, fn() -> Value)] = &[
+pub const CONSTANTS: super::common::Constants = &[
     ("sys.path", || Value::List(PATH.clone())),
     ("sys.argv", || Value::list([])),
     ("sys.platform", || "linux".into()),

@@ -13,7 +13,7 @@ use crate::{bail, err};
 use Flavour::Torch;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-pub const CONSTANTS: &[(&str, fn() -> Value)] = &[
+pub const CONSTANTS: super::common::Constants = &[
     ("torch.float32", || DTypeObject::torch(Type::F32)),
     ("torch.float", || DTypeObject::torch(Type::F32)),
     ("torch.float64", || DTypeObject::torch(Type::F64)),
@@ -90,7 +90,7 @@ pub const FUNCTIONS: &[Function] = methods!(
         pure("torch.nn.functional.sigmoid", |args, call| function("torch.nn.functional.sigmoid", args, Torch, call)),
         pure("torch.finfo", |args, _| {
             let [dtype] = args.expect("torch.finfo", ["dtype"])?;
-            finfo("torch.finfo", &dtype)
+            finfo("torch.finfo", &dtype, Torch)
         }),
         pure("torch.Size", |args, call| {
             let [sizes] = args.expect("torch.Size", ["sizes"])?;

@@ -57,8 +57,10 @@ impl Reader {
             Value::Float(x) => Some(*x),
             _ => None,
         };
-        if let (Some(x), Some(y), "/") = (number(&a), number(&b), operator) {
-            return Ok(Value::Float(x / y));
+        match (number(&a), number(&b), operator) {
+            (Some(x), Some(y), "/") => return Ok(Value::Float(x / y)),
+            (Some(x), Some(y), "+") => return Ok(Value::Float(x + y)),
+            _ => {}
         }
         let tried = match (&a, &b) {
             (_, Value::Object(object)) if operator == "in " => object.operator("in", &a, true, &mut self.call)?,

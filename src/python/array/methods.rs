@@ -400,7 +400,7 @@ impl Method<'_> {
                 _ => "argmin",
             };
             let indices = need(self.called, "dim", self.array.reduction(at, &over, call)?)?;
-            return Ok(Some(Value::object(Pair { values, indices })));
+            return Ok(Some(Value::object(Pair { name: if name == "max" { "max" } else { "min" }, values, indices })));
         }
         match self.array.reduction(name, &over, call)? {
             Some(result) => done(result),
@@ -572,7 +572,7 @@ impl Method<'_> {
                 if !self.torch {
                     return done(values);
                 }
-                Ok(Some(Value::object(Pair { values, indices: array.order(self.called, at, descending, call)? })))
+                Ok(Some(Value::object(Pair { name: "sort", values, indices: array.order(self.called, at, descending, call)? })))
             }
             "cumsum" | "cumprod" => {
                 let at = self.number(args, &["axis", "dim"])?;
@@ -658,7 +658,7 @@ impl Method<'_> {
             return Ok(match (self.torch, name) {
                 (true, "split") => (1..).map(|i| i * count).take_while(|end| *end < n).collect(),
                 (true, _) => (1..).map(|i| i * n.div_ceil(count).max(1)).take_while(|end| *end < n).collect(),
-                (false, "split") if n % count != 0 => bail!("{}: {n} elements do not make {count} equal parts", self.called),
+                (false, "split") if !n.is_multiple_of(count) => bail!("{}: {n} elements do not make {count} equal parts", self.called),
                 // The first parts are longer by one.
                 (false, _) => {
                     if count > n.max(1) * 64 {
@@ -685,6 +685,8 @@ impl Method<'_> {
 
 /// `values` and `indices`, as torch returns them together.
 struct Pair {
+    /// The function that made it.
+    name: &'static str,
     values: Array,
     indices: Array,
 }
@@ -694,7 +696,7 @@ impl Object for Pair {
         "torch.return_types"
     }
     fn repr(&self) -> String {
-        format!("torch.return_types(\nvalues={},\nindices={})", self.values.repr(), self.indices.repr())
+        format!("torch.return_types.{}(\nvalues={},\nindices={})", self.name, self.values.repr(), self.indices.repr())
     }
     fn attr_names(&self) -> &[&str] {
         &["values", "indices"]

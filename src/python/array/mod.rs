@@ -142,6 +142,8 @@ impl Array {
     }
 
     /// A volume's voxels as a torch tensor [C,X,Y,Z], as transforms see it.
+    // One of the types is f64 already.
+    #[allow(clippy::unnecessary_cast)]
     pub fn from_volume(volume: &Volume, call: &mut Call) -> Result<Array> {
         let layout = volume.layout;
         charge(call, elements(&layout.shape)?)?;

@@ -131,7 +131,12 @@ pub(crate) fn binary(operator: &str, left: &Value, right: &Value, reflected: boo
             }
             // NumPy has no division of bools and makes int8 of them.
             let ty = if ty == Type::Bool { Type::I8 } else { ty };
-            zip(&x, &y, ty, call, if operator == "%" { modulo } else { floor_div })
+            match operator {
+                "%" => zip(&x, &y, ty, call, modulo),
+                // NumPy's integers by zero give 0.
+                _ if whole => zip(&x, &y, ty, call, |a, b| if b == 0.0 { 0.0 } else { floor_div(a, b) }),
+                _ => zip(&x, &y, ty, call, floor_div),
+            }
         }
         "**" => {
             if whole && y.data.iter().any(|y| *y < 0.0) {

@@ -24,14 +24,19 @@ pub(super) fn repr(array: &Array) -> String {
         }
         Flavour::Numpy if array.ndim() == 0 => {
             let own = array.item().map_or_else(|_| String::new(), |value| scalar(array, &value));
-            if array.ty == Type::Bool { format!("np.{own}") } else { format!("np.{}({own})", array.ty.name()) }
+            if array.ty == Type::Bool { format!("np.{own}_") } else { format!("np.{}({own})", array.ty.name()) }
         }
         Flavour::Numpy if array.is_empty() => {
             let plain = array.ndim() == 1;
             let shape = if plain { String::new() } else { format!(", shape={:?}", Value::tuple(sizes(array).into_iter().map(Value::Int))) };
             format!("array([]{shape}, dtype={})", array.ty.name())
         }
-        Flavour::Numpy => format!("array({}{})", body(array, "array(".len(), ", "), suffix(&[Type::F64, Type::I64, Type::Bool])),
+        Flavour::Numpy => {
+            // Where elements are left out, the shape is told.
+            let cut = array.len() > THRESHOLD;
+            let shape = if cut { format!(", shape={:?}", Value::tuple(sizes(array).into_iter().map(Value::Int))) } else { String::new() };
+            format!("array({}{shape}{})", body(array, "array(".len(), ", "), suffix(&[Type::F64, Type::I64, Type::Bool]))
+        }
     }
 }
 
@@ -138,8 +143,9 @@ impl Lines<'_> {
     }
 
     fn row(&self, values: &[f64], indent: usize, width: usize) -> String {
+        let gap = if self.flavour == Flavour::Torch { " ..." } else { "..." };
         let words: Vec<String> =
-            shown(values.len(), self.cut).into_iter().map(|i| i.map_or("...".into(), |i| (self.format)(values[i]))).collect();
+            shown(values.len(), self.cut).into_iter().map(|i| i.map_or(gap.into(), |i| (self.format)(values[i]))).collect();
         if self.flavour == Flavour::Torch {
             let longest = words.iter().map(String::len).max().unwrap_or(0);
             let each = ((width.saturating_sub(indent)) / (longest + 2)).max(1);
@@ -184,7 +190,7 @@ fn span(values: &[f64]) -> (f64, f64) {
 
 fn numpy_format(values: &[f64], ty: Type) -> Box<dyn Fn(f64) -> String> {
     if ty == Type::Bool {
-        return padded(values, |x| bool_word(x).into());
+        return Box::new(|x| format!("{:>5}", bool_word(x)));
     }
     if !ty.is_float() {
         return padded(values, |x| format!("{x}"));
@@ -250,8 +256,10 @@ fn torch_format(values: &[f64], ty: Type) -> Box<dyn Fn(f64) -> String> {
     let (low, high) = span(values);
     let whole = values.iter().all(|x| !x.is_finite() || x.fract() == 0.0);
     let wide = high > 0.0 && (high / low > 1000.0 || high > 1e8);
+    // Only these decide the width.
+    let wide_ones: Vec<f64> = values.iter().copied().filter(|x| x.is_finite() && *x != 0.0).collect();
     let scientific = wide || !whole && high > 0.0 && low < 1e-4;
-    padded(values, move |x| {
+    padded(&wide_ones, move |x| {
         if x.is_nan() {
             return "nan".into();
         }

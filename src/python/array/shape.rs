@@ -40,7 +40,7 @@ impl Array {
         let open = sizes.iter().filter(|n| **n < 0).count();
         if open > 1
             || sizes.iter().any(|n| *n < -1)
-            || open == 1 && (known == 0 || self.len() % known != 0)
+            || open == 1 && (known == 0 || !self.len().is_multiple_of(known))
             || open == 0 && known != self.len()
         {
             return Err(bad());
