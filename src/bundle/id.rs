@@ -89,7 +89,7 @@ pub fn split_path(text: &str) -> (String, String) {
     let text = normalize(text);
     let ends = text.char_indices().map(|(at, _)| at).chain([text.len()]);
     let is_end = |at: &usize| super::load::is_config_name(&text[..*at]) && (*at == text.len() || text[*at..].starts_with(SEPARATOR));
-    match ends.filter(is_end).last() {
+    match ends.rev().find(is_end) {
         None => (String::new(), text),
         Some(at) => {
             let rest = &text[at..];
@@ -99,6 +99,7 @@ pub fn split_path(text: &str) -> (String, String) {
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
 
