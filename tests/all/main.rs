@@ -1,2 +1,6 @@
 //! All integration tests in one binary; one module per topic.
 mod nifti_edge;
+
+mod inverse;
+mod npz;
+mod transforms;
