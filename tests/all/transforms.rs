@@ -64,8 +64,13 @@ fn difference(a: &[f32], b: &[f32]) -> (f32, usize) {
     a.iter().zip(b).fold((0.0, 0), |(most, n), (a, b)| ((a - b).abs().max(most), n + usize::from(a != b)))
 }
 
+/// The small set, and a large one if SEGBUNDLE_LARGE_TRANSFORMS names it.
 pub fn golden() -> Npz {
-    npz::read(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/data/transforms.npz")).unwrap()
+    let mut data = npz::read(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/data/transforms.npz")).unwrap();
+    if let Some(path) = std::env::var_os("SEGBUNDLE_LARGE_TRANSFORMS") {
+        data.extend(npz::read(path).expect("SEGBUNDLE_LARGE_TRANSFORMS is not readable"));
+    }
+    data
 }
 
 /// The image of a case through the transforms of make_transforms.py.
@@ -88,7 +93,8 @@ pub fn chain(data: &Npz, case: &str) -> Volume {
             let low = Value::tuple([0.5.into(), 1.0.into(), Value::None]);
             (triple([1.5, 1.5, 2.0]), vec![("min_pixdim", low), ("max_pixdim", 2.0.into())])
         }
-        other => panic!("{other}"),
+        // Real images, named after what they are resampled to.
+        other => (other.rsplit('_').next().unwrap().parse::<f64>().unwrap().into(), vec![]),
     };
     let mut steps = vec![build("Orientationd", &[("keys", "image".into()), ("axcodes", "RAS".into())]).unwrap()];
     steps.push(build("SpacingD", &[vec![("keys", Value::from(vec!["image"])), ("pixdim", pixdim)], more].concat()).unwrap());

@@ -1,6 +1,8 @@
 """Make transforms.npz: MONAI's preprocessing and its inversion on small images.
 
     python make_transforms.py transforms.npz          # MONAI 1.6.1, torch 2.11.0, on x86-64 with AVX-512
+    python make_transforms.py large.npz A.nii.gz ...  # the same for files, the first one also rotated and sheared;
+                                                      # tests read it from SEGBUNDLE_LARGE_TRANSFORMS
 
 For each case: image [X,Y,Z] int16, affine, the arguments; MONAI's resampled image and affine; random labels on the new
 grid and MONAI's nearest inversion of them; a random channel and its linear inversion.
@@ -73,7 +75,31 @@ def run(image, matrix, arguments, pad, crop, rng, classes=4):
     return arrays
 
 
+def files(paths):
+    """Cases of real images: each at 1.5 and 3 mm."""
+    import nibabel
+
+    for number, path in enumerate(paths):
+        file = nibabel.load(path)
+        matrix, image = file.affine, np.ascontiguousarray(file.dataobj, np.int16)
+        turns = {"": np.eye(3)}
+        if number == 0:
+            turns |= {"_rotated": rotation(7, -4, 11), "_sheared": SHEAR}
+        for turn, axes in turns.items():
+            moved = matrix.copy()
+            moved[:3] = axes @ matrix[:3]
+            for pixdim in (1.5, 3.0):
+                yield f"{number}{turn}_{pixdim}", affine(moved[:3, :3], moved[:3, 3]), image, dict(pixdim=pixdim)
+
+
 def main():
+    if sys.argv[2:]:
+        arrays = {}
+        for seed, (name, matrix, image, arguments) in enumerate(files(sys.argv[2:])):
+            for key, value in run(image, matrix, arguments, None, None, np.random.default_rng(seed), 105).items():
+                arrays[f"{name}/{key}"] = value
+        np.savez(sys.argv[1], **{key: np.ascontiguousarray(value) for key, value in arrays.items()})
+        return
     arrays = {}
     for seed, (name, (matrix, shape, arguments, pad, crop)) in enumerate(CASES.items()):
         rng = np.random.default_rng(seed)
