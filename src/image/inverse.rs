@@ -24,7 +24,8 @@ pub struct Inverse {
 #[derive(Debug, Clone)]
 enum Step {
     Axes(AxesMap),
-    Resample(Sampler, Interpolation),
+    /// As recorded, and for [`Inverse::nearest`].
+    Resample { recorded: Sampler, nearest: Sampler, interpolation: Interpolation },
 }
 
 /// Axis i of the input at table[i][place along axis[i] of the output].
@@ -73,12 +74,11 @@ impl Inverse {
                     steps.push(Step::Axes(AxesMap { from: now.shape, to: before, axis: [0, 1, 2], table: std::array::from_fn(table) }));
                 }
                 Spatial::Resample { interpolation, padding, align_corners } => {
-                    match Sampling::new(&now, &op.before, padding, align_corners)? {
-                        Sampling::Unchanged => {}
-                        Sampling::Resample(sampler) => {
-                            now.affine = sampler.affine;
-                            steps.push(Step::Resample(sampler, interpolation));
-                        }
+                    let sampling = |align_corners| Sampling::new(&now, &op.before, padding, align_corners);
+                    // MONAI's `convert_applied_interp_mode` drops align_corners when it makes an inversion nearest.
+                    if let (Sampling::Resample(recorded), Sampling::Resample(nearest)) = (sampling(align_corners)?, sampling(false)?) {
+                        now.affine = recorded.affine;
+                        steps.push(Step::Resample { recorded, nearest, interpolation });
                     }
                 }
             }
@@ -102,8 +102,8 @@ impl Inverse {
         for step in &self.steps {
             let next = match step {
                 Step::Axes(map) => map.clone(),
-                Step::Resample(sampler, _) if sampler.is_separable() => AxesMap::of(sampler),
-                Step::Resample(sampler, _) => {
+                Step::Resample { nearest, .. } if nearest.is_separable() => AxesMap::of(nearest),
+                Step::Resample { nearest: sampler, .. } => {
                     if let Some(axes) = composed.take() {
                         current = Some(axes.apply(current.as_deref().unwrap_or(map), fill));
                     }
@@ -137,7 +137,7 @@ impl Inverse {
             let values = current.as_deref().unwrap_or(channel);
             current = Some(match step {
                 Step::Axes(map) => map.apply(values, 0.0),
-                Step::Resample(sampler, interpolation) => {
+                Step::Resample { recorded: sampler, interpolation, .. } => {
                     let source = Source::dense(values, sampler.from);
                     let mut out = vec![0.0; sampler.to.iter().product()];
                     match interpolation {
