@@ -17,15 +17,19 @@ type Matrix = [[f64; 3]; 3];
 
 /// Voxel index → world (RAS+ mm), as MONAI's `NibabelReader` gives it.
 pub fn affine(header: &Header) -> Result<Affine> {
-    let best = best(header)?;
-    if best.0.iter().flatten().any(|value| !value.is_finite()) {
-        bail!("expected an affine of finite numbers, found {:?}", &best.0[..3]);
-    }
-    let affine = correct(header, best);
+    // MONAI's correction could hide a broken sform, or bring in a broken qform.
+    let affine = finite(correct(header, finite(best(header)?)?))?;
     let lengths: f64 = affine.spacing_mm().iter().product();
     // Below this the axes lie in a plane, to f32's precision.
     if determinant(&rotation_part(&affine)).abs() <= 1e-9 * lengths {
         bail!("expected an affine that spans space, found a singular one: {:?}", &affine.0[..3]);
+    }
+    Ok(affine)
+}
+
+fn finite(affine: Affine) -> Result<Affine> {
+    if affine.0.iter().flatten().any(|value| !value.is_finite()) {
+        bail!("expected an affine of finite numbers, found {:?}", &affine.0[..3]);
     }
     Ok(affine)
 }
@@ -79,11 +83,8 @@ fn qform(header: &Header) -> Result<Affine> {
     ];
     let sizes = [header.zooms[0], header.zooms[1], header.zooms[2] * header.qfac];
     let mut affine = Affine::IDENTITY;
-    for row in 0..3 {
-        for column in 0..3 {
-            affine.0[row][column] = rotation[row][column] * sizes[column];
-        }
-        affine.0[row][3] = header.qoffset[row];
+    for (row, (rotation, origin)) in affine.0.iter_mut().zip(rotation.iter().zip(header.qoffset)) {
+        *row = [rotation[0] * sizes[0], rotation[1] * sizes[1], rotation[2] * sizes[2], origin];
     }
     Ok(affine)
 }
