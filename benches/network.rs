@@ -66,7 +66,9 @@ fn parts(c: &mut Criterion) {
     group.bench_function("blend a window", |b| b.iter(|| native::blend(&mut acc, &mut total, &x, &map, [0, 24, 80]).unwrap()));
     let logits = Tensor::rand([105, 96, 96, 96], F32);
     let mut out = vec![0; 96 * 96 * 96];
-    group.bench_function("argmax of 105 channels", |b| b.iter(|| native::argmax(&logits, LabelsMut::U8(&mut out), [96; 3], [0; 3]).unwrap()));
+    group.bench_function("argmax of 105 channels", |b| {
+        b.iter(|| native::argmax(&logits, LabelsMut::U8(&mut out), [96; 3], [0; 3]).unwrap())
+    });
     group.finish();
 }
 

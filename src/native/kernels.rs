@@ -11,18 +11,68 @@ unsafe extern "C" {
     fn sb_moments(element: i32, x: *mut c_void, y: *const c_void, rows: i64, c: i64, out: *mut f64);
     fn sb_affine(element: i32, x: *const c_void, out: *mut c_void, rows: i64, c: i64, scale: *const f32, shift: *const f32, relu: i32);
     fn sb_upsample(
-        element: i32, x: *const c_void, skip: *const c_void, out: *mut c_void, nx: i64, ny: i64, nz: i64, c: i64, moments: *mut f64,
+        element: i32,
+        x: *const c_void,
+        skip: *const c_void,
+        out: *mut c_void,
+        nx: i64,
+        ny: i64,
+        nz: i64,
+        c: i64,
+        moments: *mut f64,
     );
     fn sb_blend(
-        element: i32, acc: *mut f32, acc_x: i64, acc_y: i64, total: *mut f32, total_x: i64, total_y: i64, features: *const c_void,
-        feat_x: i64, feat_y: i64, map: *const f32, map_x: i64, map_y: i64, nx: i64, ny: i64, nz: i64, f: i64,
+        element: i32,
+        acc: *mut f32,
+        acc_x: i64,
+        acc_y: i64,
+        total: *mut f32,
+        total_x: i64,
+        total_y: i64,
+        features: *const c_void,
+        feat_x: i64,
+        feat_y: i64,
+        map: *const f32,
+        map_x: i64,
+        map_y: i64,
+        nx: i64,
+        ny: i64,
+        nz: i64,
+        f: i64,
     );
     fn sb_head(
-        acc: *const f32, acc_x: i64, acc_y: i64, total: *const f32, total_x: i64, total_y: i64, nx: i64, ny: i64, nz: i64, f: i64, k: i64,
-        weight: *const f32, bias: *const f32, labels: *mut c_void, wide: i32, values: *mut f32, values_k: i64, out_x: i64, out_y: i64,
+        acc: *const f32,
+        acc_x: i64,
+        acc_y: i64,
+        total: *const f32,
+        total_x: i64,
+        total_y: i64,
+        nx: i64,
+        ny: i64,
+        nz: i64,
+        f: i64,
+        k: i64,
+        weight: *const f32,
+        bias: *const f32,
+        labels: *mut c_void,
+        wide: i32,
+        values: *mut f32,
+        values_k: i64,
+        out_x: i64,
+        out_y: i64,
     );
     fn sb_argmax(
-        x: *const f32, x_k: i64, x_x: i64, x_y: i64, nx: i64, ny: i64, nz: i64, k: i64, labels: *mut c_void, wide: i32, out_x: i64,
+        x: *const f32,
+        x_k: i64,
+        x_x: i64,
+        x_y: i64,
+        nx: i64,
+        ny: i64,
+        nz: i64,
+        k: i64,
+        labels: *mut c_void,
+        wide: i32,
+        out_x: i64,
         out_y: i64,
     );
 }
@@ -174,7 +224,7 @@ fn normalize_into(x: &Tensor, out: &Tensor, moments: &Moments, groups: usize, af
     if moments.sums.len() != items as usize || moments.voxels != voxels || moments.sums.iter().any(|sums| sums.len() != 2 * c) {
         return wrong(format!("group norm: these are the moments of another tensor than {:?}", x.size()));
     }
-    if groups == 0 || c % groups != 0 || affine.weight.len() != c || affine.bias.len() != c || out.kind() != x.kind() {
+    if groups == 0 || !c.is_multiple_of(groups) || affine.weight.len() != c || affine.bias.len() != c || out.kind() != x.kind() {
         return wrong(format!(
             "group norm: {c} channels do not fit {groups} groups, {} weights and {} biases",
             affine.weight.len(),
@@ -264,8 +314,16 @@ fn lines(what: &str, x: &Tensor, kind: Kind, inner: Option<i64>) -> Result<([i64
     let (size, stride) = (x.size(), x.stride());
     let f = inner.unwrap_or(1);
     let axes = 3 + usize::from(inner.is_some());
-    if x.kind() != kind || size.len() != axes || (inner.is_some() && (size[3] != f || (f > 1 && stride[3] != 1))) || stride.iter().any(|&s| s < 0) {
-        return wrong(format!("{what}: expected {kind:?} [X,Y,Z{}], found {:?} {size:?}", if inner.is_some() { ",F]" } else { "]" }, x.kind()));
+    if x.kind() != kind
+        || size.len() != axes
+        || (inner.is_some() && (size[3] != f || (f > 1 && stride[3] != 1)))
+        || stride.iter().any(|&s| s < 0)
+    {
+        return wrong(format!(
+            "{what}: expected {kind:?} [X,Y,Z{}], found {:?} {size:?}",
+            if inner.is_some() { ",F]" } else { "]" },
+            x.kind()
+        ));
     }
     if size[2] > 1 && stride[2] != f {
         return wrong(format!("{what}: expected adjacent voxels along z, found strides {stride:?}"));
@@ -283,7 +341,10 @@ pub fn blend(acc: &mut Tensor, total: &mut Tensor, features: &Tensor, map: &Tens
     let (weights, total_stride) = lines("blend: weights", total, Kind::Float, None)?;
     let (window, map_stride) = lines("blend: importance map", map, Kind::Float, None)?;
     if items != 1 || features.size()[2..] != window || weights != slab {
-        return wrong(format!("blend: features {:?}, map {window:?}, accumulator {slab:?} and weights {weights:?} do not fit", features.size()));
+        return wrong(format!(
+            "blend: features {:?}, map {window:?}, accumulator {slab:?} and weights {weights:?} do not fit",
+            features.size()
+        ));
     }
     let (mut from, mut to, mut count) = ([0; 3], [0; 3], [0; 3]);
     for axis in 0..3 {
@@ -397,7 +458,13 @@ fn head(acc: &Tensor, total: &Tensor, weight: &Tensor, bias: Option<&Tensor>) ->
 /// acc [x,y,z,F], total [x,y,z] f32: blended features and their weights; weight [K,F], bias [K]. Labels go to the box
 /// `start`..`start`+[x,y,z] of a map of `shape`.
 pub fn head_argmax(
-    acc: &Tensor, total: &Tensor, weight: &Tensor, bias: Option<&Tensor>, mut labels: LabelsMut, shape: [usize; 3], start: [usize; 3],
+    acc: &Tensor,
+    total: &Tensor,
+    weight: &Tensor,
+    bias: Option<&Tensor>,
+    mut labels: LabelsMut,
+    shape: [usize; 3],
+    start: [usize; 3],
 ) -> Result<()> {
     let h = head(acc, total, weight, bias)?;
     let region = Box3 { start, size: h.slab.map(|n| n as usize) };
@@ -462,20 +529,7 @@ pub fn argmax(x: &Tensor, mut labels: LabelsMut, shape: [usize; 3], start: [usiz
     // SAFETY: sizes and strides are the tensor's own, voxels along z are adjacent, and `at` has checked that the box
     // lies in the label map, which is held mutably.
     unsafe {
-        sb_argmax(
-            x.data_ptr().cast(),
-            *sk,
-            *sx,
-            *sy,
-            *nx,
-            *ny,
-            *nz,
-            *k,
-            to,
-            wide,
-            (shape[1] * shape[2]) as i64,
-            shape[2] as i64,
-        );
+        sb_argmax(x.data_ptr().cast(), *sk, *sx, *sy, *nx, *ny, *nz, *k, to, wide, (shape[1] * shape[2]) as i64, shape[2] as i64);
     }
     Ok(())
 }

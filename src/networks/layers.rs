@@ -35,22 +35,49 @@ fn unsupported(what: &str, name: &str, known: &str) -> crate::error::Error {
 #[derive(Debug, Clone, PartialEq)]
 pub enum Act {
     Identity,
-    Relu { inplace: bool },
-    LeakyRelu { slope: f64, inplace: bool },
+    Relu {
+        inplace: bool,
+    },
+    LeakyRelu {
+        slope: f64,
+        inplace: bool,
+    },
     /// One learnt slope for all channels or one for each.
     Prelu(Slot),
-    Elu { alpha: f64, inplace: bool },
-    Celu { alpha: f64, inplace: bool },
-    Relu6 { inplace: bool },
-    Selu { inplace: bool },
-    Gelu { approximate: String },
+    Elu {
+        alpha: f64,
+        inplace: bool,
+    },
+    Celu {
+        alpha: f64,
+        inplace: bool,
+    },
+    Relu6 {
+        inplace: bool,
+    },
+    Selu {
+        inplace: bool,
+    },
+    Gelu {
+        approximate: String,
+    },
     Sigmoid,
     Tanh,
-    Softmax { dim: i64 },
-    LogSoftmax { dim: i64 },
-    Swish { alpha: f64 },
-    Silu { inplace: bool },
-    Mish { inplace: bool },
+    Softmax {
+        dim: i64,
+    },
+    LogSoftmax {
+        dim: i64,
+    },
+    Swish {
+        alpha: f64,
+    },
+    Silu {
+        inplace: bool,
+    },
+    Mish {
+        inplace: bool,
+    },
 }
 
 args! { struct InplaceArgs { inplace: bool = false } }
@@ -103,7 +130,8 @@ impl Act {
             "LOGSOFTMAX" => Act::LogSoftmax { dim: DimArgs::parse(&name, args)?.dim },
             "SWISH" => Act::Swish { alpha: SwishArgs::parse(&name, args)?.alpha },
             other => {
-                let known = "RELU, LEAKYRELU, PRELU, ELU, CELU, RELU6, SELU, GELU, SIGMOID, TANH, SOFTMAX, LOGSOFTMAX, SWISH, MEMSWISH, MISH";
+                let known =
+                    "RELU, LEAKYRELU, PRELU, ELU, CELU, RELU6, SELU, GELU, SIGMOID, TANH, SOFTMAX, LOGSOFTMAX, SWISH, MEMSWISH, MISH";
                 return Err(unsupported("act", other, known));
             }
         })
@@ -188,7 +216,7 @@ impl Norm {
             "GROUP" => {
                 let args = GroupArgs::parse(&name, args)?;
                 fits(args.num_channels)?;
-                if args.num_groups == 0 || channels % args.num_groups != 0 {
+                if args.num_groups == 0 || !channels.is_multiple_of(args.num_groups) {
                     return Err(err!("norm GROUP: {channels} channels cannot be split into {} groups", args.num_groups).kind(Kind::Config));
                 }
                 Ok(Norm::Group { groups: args.num_groups, affine: affine(builder, path, channels, args.affine)?, eps: args.eps })

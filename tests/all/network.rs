@@ -258,7 +258,9 @@ fn loading_lists_everything_that_does_not_fit_and_changes_nothing() {
     weights[last].0 = "conv_final.2.bias".into();
     weights[1].1 = Tensor::zeros([3], (Kind::Float, tch::Device::Cpu));
     let error = net.load(&weights).unwrap_err().to_string();
-    for part in ["missing: conv_final.2.conv.bias", "unexpected: conv_final.2.bias", "down_layers.0.1.norm1.weight: expected [16], found [3]"] {
+    for part in
+        ["missing: conv_final.2.conv.bias", "unexpected: conv_final.2.bias", "down_layers.0.1.norm1.weight: expected [16], found [3]"]
+    {
         assert!(error.contains(part), "{error}");
     }
     assert!(net.state().tensors["convInit.conv.weight"].equal(&before));

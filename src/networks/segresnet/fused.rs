@@ -45,7 +45,9 @@ pub fn features(net: &SegResNet, x: &Tensor, mode: Mode) -> Result<Option<Tensor
     if mode.train || net.device != Device::Cpu || x.device() != tch::Device::Cpu || x.kind() != Kind::Float || !usual(net) {
         return Ok(None);
     }
-    if !matches!(kind, Kind::Float | Kind::BFloat16) || net.tensors.iter().any(|tensor| tensor.is_floating_point() && tensor.kind() != Kind::Float) {
+    if !matches!(kind, Kind::Float | Kind::BFloat16)
+        || net.tensors.iter().any(|tensor| tensor.is_floating_point() && tensor.kind() != Kind::Float)
+    {
         return Ok(None);
     }
     let _no_grad = tch::no_grad_guard();
@@ -110,6 +112,7 @@ impl Weights {
             // The skip's last reader writes into it; `walked` was the only other holder, one level down.
             drop(walked);
             let moments = native::upsample_add(&narrow, &mut skip)?;
+            drop(narrow);
             walked = self.blocks(&level.blocks, (skip, Some(moments)))?;
         }
         self.norm_relu_(&net.last_norm, walked)
@@ -125,10 +128,11 @@ impl Weights {
         blocks.iter().try_fold(walked, |(x, moments), block| {
             let moments = moments.map_or_else(|| native::moments(&x), Ok)?;
             let (groups, affine, eps) = self.norm(&block.norms[0])?;
-            let y = moments.normalized(&x, groups, affine, eps, true)?;
-            let y = self.conv(&block.convs[0], &y)?;
-            let y = self.norm_relu_(&block.norms[1], (y, None))?;
-            let mut y = self.conv(&block.convs[1], &y)?;
+            // Assigned, not shadowed: each tensor is freed as soon as the next one is there.
+            let mut y = moments.normalized(&x, groups, affine, eps, true)?;
+            y = self.conv(&block.convs[0], &y)?;
+            y = self.norm_relu_(&block.norms[1], (y, None))?;
+            y = self.conv(&block.convs[1], &y)?;
             let moments = native::add_moments(&mut y, &x)?;
             Ok((y, Some(moments)))
         })
