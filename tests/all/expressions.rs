@@ -196,7 +196,7 @@ fn syntax_errors_say_what_and_where() {
         ("'abc", 0, "this string was never closed", ""),
         ("'mail x@y'", 7, "`@y` stands inside quotes", "f'…{@y}…'"),
         ("f'a@n'", 3, "stands inside quotes", ""),
-        ("f'{1'", 2, "this `{` of an f-string was never closed", ""),
+        ("f'{1", 2, "this `{` of an f-string was never closed", ""),
         ("f'{}'", 2, "braces need a value", ""),
         ("f'}'", 2, "a single `}`", "}}"),
         ("f'{1!x}'", 2, "r, s or a", ""),
@@ -265,10 +265,10 @@ fn run_time_errors_say_what_and_where() {
         ("gone(1)", 0, "`no.such.module` is not among", ""),
         ("@nothing", 0, "`@nothing` has no value", ""),
         ("5(1)", 0, "'int' object is not callable", ""),
-        ("(lambda x: x)()", 0, "needs argument `x`", ""),
-        ("(lambda x: x)(1, 2)", 0, "takes at most 1 positional arguments, found 2", ""),
-        ("(lambda x: x)(1, y=2)", 0, "no argument `y`", ""),
-        ("(lambda x: x)(1, x=2)", 0, "several values for argument `x`", ""),
+        ("(lambda x: x)()", 1, "needs argument `x`", ""),
+        ("(lambda x: x)(1, 2)", 1, "takes at most 1 positional arguments, found 2", ""),
+        ("(lambda x: x)(1, y=2)", 1, "no argument `y`", ""),
+        ("(lambda x: x)(1, x=2)", 1, "several values for argument `x`", ""),
         ("[a for a, b in [(1,)]]", 3, "not enough values to unpack (expected 2, got 1)", ""),
         ("[a for a, b in [(1, 2, 3)]]", 3, "too many values to unpack", ""),
         ("[x for x in 5]", 12, "'int' object is not iterable", ""),
@@ -303,12 +303,7 @@ fn run_time_errors_say_what_and_where() {
         ("__import__('os')", 0, "`__import__` is not defined", ""),
         ("eval('1')", 0, "`eval` is not defined", ""),
         ("open('x')", 0, "`open` is not defined", ""),
-        (
-            "(lambda it: [it.append(next(it[0])), next(it[0])])([(lambda b: (b.append((next(b[0]) for _ in [1])), b[0])[1])([])])",
-            77,
-            "",
-            "",
-        ),
+        ("(g := [], g.append(next(g[0]) for _ in [1]), next(g[0]))", 19, "generator already executing", ""),
     ] {
         let error = failure(text);
         let place = error.get_place().unwrap_or_else(|| panic!("{text}: no place: {error}"));
@@ -371,7 +366,7 @@ fn no_expression_exhausts_the_machine() {
     ]
     .map(String::from)
     .into();
-    for n in [100, 1000, 100_000] {
+    for n in [1000, 100_000] {
         texts.extend([
             deep("(", ")", n),
             deep("[", "]", n),

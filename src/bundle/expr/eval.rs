@@ -95,7 +95,7 @@ impl Frame {
                 self.eval(chosen, call)
             }
             Expr::Postfix(base, trailers) => self.postfix(base, trailers, call),
-            Expr::Lambda(lambda) => Closure::new(self, lambda, call),
+            Expr::Lambda(lambda) => Closure::value(self, lambda, call),
             Expr::Comprehension(comprehension) => self.comprehension(comprehension, call),
             Expr::Walrus(name, value) => {
                 let value = self.eval(value, call)?;
@@ -153,7 +153,8 @@ impl Frame {
     }
     fn set(&self, items: &[Item], call: &mut Call) -> Result<Value> {
         let keys: Vec<Key> = self.items(items, call)?.iter().map(key).collect::<Result<_>>()?;
-        Ok(sets::make(keys))
+        let constant = items.len() > 2 && items.iter().all(|item| !item.starred && matches!(item.value.expr, Expr::Constant(_)));
+        Ok(if constant { sets::literal(keys) } else { sets::make(keys) })
     }
     fn dict(&self, pairs: &[Pair], call: &mut Call) -> Result<Value> {
         let mut found = Vec::with_capacity(pairs.len());

@@ -17,7 +17,7 @@ pub struct Closure {
 
 impl Closure {
     /// The value of a lambda expression.
-    pub fn new(frame: &Frame, lambda: &Arc<Lambda>, call: &mut Call) -> Result<Value> {
+    pub fn value(frame: &Frame, lambda: &Arc<Lambda>, call: &mut Call) -> Result<Value> {
         let defaults = lambda.parameters.defaults().map(|node| frame.eval(node, call)).collect::<Result<_>>()?;
         Ok(Value::object(Closure { frame: frame.clone(), lambda: lambda.clone(), defaults }))
     }

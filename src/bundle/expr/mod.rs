@@ -5,7 +5,7 @@
 //! reached, within the limits of a [`Call`].
 //!
 //! Deliberate differences: integers have 64 bits (overflow is an error), sets cannot be changed in place, there are no
-//! complex numbers and no bytes. `a @ b` is the matrix product where a space follows `@` (MONAI takes it for a reference).
+//! complex numbers and no bytes; floats have no identity (a NaN is never `is` itself). `a @ b` is the matrix product where a space follows `@` (MONAI takes it for a reference).
 //! Every name of an `import a, b` is bound (MONAI binds the first). Strings in f-strings may use the outer quotes, as
 //! since Python 3.12.
 

@@ -7,8 +7,8 @@ use crate::component::Value;
 use crate::error::{Error, Result};
 use std::sync::Arc;
 
-/// Nesting of brackets, lambdas, conditionals and prefix operators.
-const MAX_DEPTH: usize = 90;
+/// Nesting of brackets (which count twice, with the expression inside), lambdas, conditionals and prefix operators.
+const MAX_DEPTH: usize = 200;
 const KEYWORDS: [&str; 35] = [
     "False", "None", "True", "and", "as", "assert", "async", "await", "break", "class", "continue", "def", "del", "elif", "else", "except",
     "finally", "for", "from", "global", "if", "import", "in", "is", "lambda", "nonlocal", "not", "or", "pass", "raise", "return", "try",
@@ -137,11 +137,13 @@ impl<'a> Parser<'a> {
             "import" | "from" => Content::Imports(self.imports()?),
             _ => Content::Expression(self.expressions()?),
         };
+        let end = self.next;
         self.skip_line_breaks();
-        match self.token().tok {
-            Tok::End => Ok(content),
-            _ => Err(self.unexpected("an operator or the end")),
+        if !matches!(self.token().tok, Tok::End) {
+            self.next = end;
+            return Err(self.unexpected("an operator or the end"));
         }
+        Ok(content)
     }
     fn skip_line_breaks(&mut self) {
         while matches!(self.token().tok, Tok::NewLine) {

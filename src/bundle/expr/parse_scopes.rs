@@ -30,7 +30,7 @@ impl Parser<'_> {
                 if std::mem::replace(&mut starred, true) {
                     return Err(self.error(at, "a lambda has one `*` only"));
                 }
-                if self.op() != "," {
+                if !matches!(self.op(), "," | ":") {
                     found.rest = Some(self.name("a name after `*`")?);
                 }
             } else if self.op() == "/" && !starred && !found.positional.is_empty() && found.positional_only == 0 {

@@ -212,8 +212,9 @@ pub fn tuple(args: Args, call: &mut Call) -> Result<Value> {
 }
 pub fn set(args: Args, call: &mut Call) -> Result<Value> {
     let [source] = take(args, "set", ["iterable"], 0)?;
+    let whole = matches!(source, Some(Value::Set(_)));
     let keys = source.map_or(Ok(vec![]), |source| collect_keys(&source, call))?;
-    Ok(sets::make(keys))
+    Ok(if whole { sets::copied(keys) } else { sets::make(keys) })
 }
 pub fn dict(mut args: Args, call: &mut Call) -> Result<Value> {
     let named = std::mem::take(&mut args.named);

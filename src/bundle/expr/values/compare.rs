@@ -7,6 +7,7 @@ use crate::component::{Call, Key, Value};
 use crate::error::Result;
 use crate::{bail, err};
 use std::cmp::Ordering;
+use std::sync::Arc;
 
 /// `a operator b` for one of `< <= > >= == != in not in is is not`; arrays may answer with an array.
 pub fn compare(operator: &str, a: &Value, b: &Value, call: &mut Call) -> Result<Value> {
@@ -45,13 +46,14 @@ pub fn compare(operator: &str, a: &Value, b: &Value, call: &mut Call) -> Result<
     }))
 }
 
-/// Python's `is`. Numbers and strings are the same where they are equal and of one type, as small ones are in CPython.
+/// Python's `is`. Numbers and strings are the same where they are equal and of one type, as small ones are in CPython;
+/// a NaN is the same as nothing, since floats have no identity here.
 pub fn same(a: &Value, b: &Value) -> bool {
     match (a, b) {
         (Value::None, Value::None) | (Value::Ellipsis, Value::Ellipsis) => true,
         (Value::Bool(a), Value::Bool(b)) => a == b,
         (Value::Int(a), Value::Int(b)) => a == b,
-        (Value::Float(a), Value::Float(b)) => a.to_bits() == b.to_bits(),
+        (Value::Float(a), Value::Float(b)) => a == b && a.is_sign_negative() == b.is_sign_negative(),
         (Value::Str(a), Value::Str(b)) => a == b,
         (Value::Module(a), Value::Module(b)) => a == b,
         (Value::Tuple(a), Value::Tuple(b)) if a.is_empty() && b.is_empty() => true,
@@ -63,6 +65,7 @@ pub fn same(a: &Value, b: &Value) -> bool {
 pub fn equal(a: &Value, b: &Value, call: &mut Call) -> Result<bool> {
     call.charge(1)?;
     let (x, y) = match (a, b) {
+        (Value::List(x), Value::List(y)) if Arc::ptr_eq(&x.0, &y.0) => return Ok(true),
         (Value::List(x), Value::List(y)) => (x.items(), y.items()),
         (Value::Tuple(x), Value::Tuple(y)) => (x.to_vec(), y.to_vec()),
         (Value::Dict(x), Value::Dict(y)) => {
@@ -99,7 +102,7 @@ pub fn equal(a: &Value, b: &Value, call: &mut Call) -> Result<bool> {
     Ok(true)
 }
 
-/// Containers compare their items by identity first, so that a NaN in a list equals itself.
+/// Containers compare their items by identity first.
 fn equal_item(a: &Value, b: &Value, call: &mut Call) -> Result<bool> {
     call.nested(|call| Ok(same(a, b) || equal(a, b, call)?))
 }

@@ -6,8 +6,8 @@ use crate::component::{Call, Value};
 use crate::error::{Result, did_you_mean};
 use crate::{bail, err};
 
-/// A slice over `len` items: first index, step, count.
-pub fn bounds(slice: &[Option<i64>; 3], len: usize) -> Result<(i64, i64, usize)> {
+/// A slice over `len` items as Python clamps it: start, stop, step.
+pub fn clamped(slice: &[Option<i64>; 3], len: usize) -> Result<[i64; 3]> {
     let step = slice[2].unwrap_or(1);
     if step == 0 {
         bail!("slice step cannot be zero");
@@ -19,7 +19,13 @@ pub fn bounds(slice: &[Option<i64>; 3], len: usize) -> Result<(i64, i64, usize)>
         Some(at) if at < 0 => (at.saturating_add(len)).max(low),
         Some(at) => at.min(high),
     };
-    let (start, stop) = if step > 0 { (clamp(slice[0], 0), clamp(slice[1], len)) } else { (clamp(slice[0], len - 1), clamp(slice[1], -1)) };
+    let (first, last) = if step > 0 { (0, len) } else { (len - 1, -1) };
+    Ok([clamp(slice[0], first), clamp(slice[1], last), step])
+}
+
+/// A slice over `len` items: first index, step, count.
+pub fn bounds(slice: &[Option<i64>; 3], len: usize) -> Result<(i64, i64, usize)> {
+    let [start, stop, step] = clamped(slice, len)?;
     let gap = if step > 0 { stop - start } else { start - stop };
     let count = if gap <= 0 { 0 } else { ((gap - 1) as u64 / step.unsigned_abs() + 1) as usize };
     Ok((start, step, count))

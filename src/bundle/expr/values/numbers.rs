@@ -31,7 +31,7 @@ pub fn divide(x: i64, y: i64) -> Result<f64> {
     // At least 64 bits of quotient; the last one is sticky, so that the one rounding is that of the conversion.
     let shift = u128::from(a).leading_zeros();
     let dividend = u128::from(a) << shift;
-    let quotient = dividend / u128::from(b) | u128::from(dividend % u128::from(b) != 0);
+    let quotient = (dividend / u128::from(b)) | u128::from(dividend % u128::from(b) != 0);
     let magnitude = quotient as f64 * 2f64.powi(-(shift as i32));
     Ok(if (x < 0) == (y < 0) { magnitude } else { -magnitude })
 }

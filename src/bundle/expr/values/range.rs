@@ -1,8 +1,8 @@
 //! `range`: never laid out in memory.
 
-use super::{index::bounds, integer};
+use super::{as_integer, index::clamped, integer, lists};
 use crate::bail;
-use crate::component::{Object, Value};
+use crate::component::{Args, Call, Object, Value};
 use crate::error::Result;
 
 #[derive(Debug, Clone, Copy)]
@@ -28,11 +28,12 @@ impl Range {
         let gap = if step > 0 { stop - start } else { start - stop };
         if gap <= 0 { 0 } else { (gap - 1) / step.abs() + 1 }
     }
-    pub fn len(&self) -> i64 {
+    /// How many items; `length` is for Python.
+    pub fn size(&self) -> i64 {
         self.count() as i64
     }
     pub fn get(&self, at: i64) -> Option<i64> {
-        (0..self.len()).contains(&at).then(|| (i128::from(self.start) + i128::from(self.step) * i128::from(at)) as i64)
+        (0..self.size()).contains(&at).then(|| (i128::from(self.start) + i128::from(self.step) * i128::from(at)) as i64)
     }
     pub fn position(&self, value: i64) -> Option<i64> {
         let offset = i128::from(value) - i128::from(self.start);
@@ -49,7 +50,7 @@ impl Range {
     }
     /// The items from the last to the first.
     pub fn reversed(&self) -> Range {
-        match self.len() {
+        match self.size() {
             0 => Range { start: 0, stop: 0, step: 1 },
             n => {
                 let last = self.get(n - 1).unwrap_or(self.start);
@@ -78,35 +79,45 @@ impl Object for Range {
         })
     }
     fn attr_names(&self) -> &[&str] {
-        &["start", "stop", "step"]
+        &["start", "stop", "step", "index", "count"]
+    }
+    fn call_method(&self, name: &str, args: &mut Args, _call: &mut Call) -> Result<Option<Value>> {
+        if !matches!(name, "index" | "count") {
+            return Ok(None);
+        }
+        let [value] = lists::given(std::mem::take(args), name, ["value"])?;
+        let at = as_integer(&value).and_then(|value| self.position(value));
+        match (name, at) {
+            ("count", at) => Ok(Some(Value::Int(i64::from(at.is_some())))),
+            (_, Some(at)) => Ok(Some(Value::Int(at))),
+            (_, None) => bail!("{value:?} is not in range"),
+        }
     }
     fn index(&self, index: &Value) -> Result<Value> {
         if let Value::Slice(slice) = index {
-            let (first, step, count) = bounds(slice, self.len() as usize)?;
-            let at = |k: i128| (i128::from(self.start) + i128::from(self.step) * k) as i64;
-            let first = first as i128;
-            let stop = first + step as i128 * count as i128;
-            return Ok(Value::object(Range { start: at(first), stop: at(stop), step: self.step.saturating_mul(step) }));
+            let [start, stop, step] = clamped(slice, self.size() as usize)?;
+            let at = |k: i64| (i128::from(self.start) + i128::from(self.step) * i128::from(k)) as i64;
+            return Ok(Value::object(Range { start: at(start), stop: at(stop), step: self.step.saturating_mul(step) }));
         }
         let at = integer(index, "range indices")?;
-        match self.get(if at < 0 { at + self.len() } else { at }) {
+        match self.get(if at < 0 { at + self.size() } else { at }) {
             Some(value) => Ok(Value::Int(value)),
             None => bail!("range object index out of range"),
         }
     }
     fn iterate(&self) -> Option<Result<Vec<Value>>> {
-        if self.len() > 10_000_000 {
-            return Some(Err(crate::err!("a range of {} items is too large to lay out", self.len())));
+        if self.size() > 10_000_000 {
+            return Some(Err(crate::err!("a range of {} items is too large to lay out", self.size())));
         }
-        Some(Ok((0..self.len()).filter_map(|at| self.get(at)).map(Value::Int).collect()))
+        Some(Ok((0..self.size()).filter_map(|at| self.get(at)).map(Value::Int).collect()))
     }
     fn length(&self) -> Option<usize> {
-        Some(self.len() as usize)
+        Some(self.size() as usize)
     }
     fn equals(&self, other: &Value) -> bool {
         other.downcast::<Range>().is_some_and(|other| {
-            let n = self.len();
-            n == other.len() && (n == 0 || (self.start == other.start && (n == 1 || self.step == other.step)))
+            let n = self.size();
+            n == other.size() && (n == 0 || (self.start == other.start && (n == 1 || self.step == other.step)))
         })
     }
 }

@@ -6,19 +6,41 @@ use crate::error::Result;
 use crate::{bail, err};
 use indexmap::IndexSet;
 
-/// Each key once, in CPython's order where all are integers, else in the order of coming.
-pub fn ordered(keys: impl IntoIterator<Item = Key>) -> Vec<Key> {
+/// A set of these keys, added one by one.
+pub fn make(keys: impl IntoIterator<Item = Key>) -> Value {
     let keys: IndexSet<Key> = keys.into_iter().collect();
-    let whole: Option<Vec<i64>> = keys.iter().map(|key| if let Key::Int(i) = key { Some(*i) } else { None }).collect();
-    match whole {
-        Some(whole) => table(&whole).into_iter().map(Key::Int).collect(),
-        None => keys.into_iter().collect(),
-    }
+    in_order(keys, Table::filled)
 }
 
-/// A set of these keys.
-pub fn make(keys: impl IntoIterator<Item = Key>) -> Value {
-    Value::Set(ordered(keys).into())
+/// A literal of constants: CPython's compiler makes a frozen set of them, that one anew, and the literal copies it.
+pub fn literal(keys: Vec<Key>) -> Value {
+    let mut keys: IndexSet<Key> = keys.into_iter().collect();
+    for _ in 0..2 {
+        if let Value::Set(again) = make(keys.iter().cloned()) {
+            keys = again.iter().cloned().collect();
+        }
+    }
+    copied(keys)
+}
+
+/// A set as CPython copies one: merged at once into an empty one.
+pub fn copied(keys: impl IntoIterator<Item = Key>) -> Value {
+    let keys: IndexSet<Key> = keys.into_iter().collect();
+    in_order(keys, |keys| {
+        let mut table = Table::default();
+        table.merge(keys);
+        table
+    })
+}
+
+/// In CPython's order where all keys are integers; else in the order of coming (CPython's order of strings changes from
+/// run to run).
+fn in_order(keys: IndexSet<Key>, table: impl FnOnce(&[i64]) -> Table) -> Value {
+    let whole: Option<Vec<i64>> = keys.iter().map(|key| if let Key::Int(i) = key { Some(*i) } else { None }).collect();
+    Value::Set(match whole {
+        Some(whole) => table(&whole).slots.into_iter().flatten().map(Key::Int).collect(),
+        None => keys.into_iter().collect(),
+    })
 }
 
 /// Python's hash of an int.
@@ -30,22 +52,49 @@ pub fn int_hash(i: i64) -> i64 {
     }
 }
 
-/// CPython's open-addressing set: where each integer ends up when inserted in this order.
-fn table(keys: &[i64]) -> Vec<i64> {
-    let mut slots: Vec<Option<i64>> = vec![None; 8];
-    let mut used = 0usize;
-    for key in keys {
-        place(&mut slots, *key);
-        used += 1;
-        let mask = slots.len() - 1;
-        if used * 5 >= mask * 3 {
-            let wanted = if used > 50_000 { used * 2 } else { used * 4 };
-            let mut larger = vec![None; (wanted + 1).next_power_of_two().max(8)];
-            slots.iter().flatten().for_each(|key| place(&mut larger, *key));
-            slots = larger;
+/// CPython's open-addressing table (Objects/setobject.c), whose slots are the order of a set.
+struct Table {
+    slots: Vec<Option<i64>>,
+    used: usize,
+}
+
+impl Default for Table {
+    fn default() -> Self {
+        Table { slots: vec![None; 8], used: 0 }
+    }
+}
+
+impl Table {
+    fn filled(keys: &[i64]) -> Table {
+        let mut table = Table::default();
+        keys.iter().for_each(|key| table.add(*key));
+        table
+    }
+    /// A new key.
+    fn add(&mut self, key: i64) {
+        place(&mut self.slots, key);
+        self.used += 1;
+        if self.used * 5 >= (self.slots.len() - 1) * 3 {
+            self.resize(if self.used > 50_000 { self.used * 2 } else { self.used * 4 });
         }
     }
-    slots.into_iter().flatten().collect()
+    /// New keys of another set.
+    fn merge(&mut self, keys: &[i64]) {
+        if (self.used + keys.len()) * 5 >= (self.slots.len() - 1) * 3 {
+            self.resize((self.used + keys.len()) * 2);
+        }
+        if self.used == 0 {
+            keys.iter().for_each(|key| place(&mut self.slots, *key));
+            self.used = keys.len();
+        } else {
+            keys.iter().for_each(|key| self.add(*key));
+        }
+    }
+    fn resize(&mut self, wanted: usize) {
+        let mut larger = vec![None; (wanted + 1).next_power_of_two().max(8)];
+        self.slots.iter().flatten().for_each(|key| place(&mut larger, *key));
+        self.slots = larger;
+    }
 }
 
 fn place(slots: &mut [Option<i64>], key: i64) {
@@ -91,18 +140,34 @@ pub fn operator(operator: &str, a: &Value, b: &Value, call: &mut Call) -> Result
 
 fn combine(operator: &str, a: &[Key], b: &[Key]) -> Value {
     let (in_a, in_b): (IndexSet<&Key>, IndexSet<&Key>) = (a.iter().collect(), b.iter().collect());
+    let only_a = || a.iter().filter(|key| !in_b.contains(key)).cloned();
+    let only_b = || b.iter().filter(|key| !in_a.contains(key)).cloned();
+    // Which set is copied and which is walked follows CPython, for the order of the result.
     match operator {
-        "|" => make(a.iter().chain(b).cloned()),
+        "|" => {
+            let of_both: IndexSet<Key> = a.iter().chain(b).cloned().collect();
+            in_order(of_both, |keys| {
+                let (own, new) = keys.split_at(a.len());
+                let mut table = Table::default();
+                table.merge(own);
+                // The other set is counted with what both have.
+                if (table.used + b.len()) * 5 >= (table.slots.len() - 1) * 3 {
+                    table.resize((table.used + b.len()) * 2);
+                }
+                new.iter().for_each(|key| table.add(*key));
+                table
+            })
+        }
         "&" => {
-            // CPython walks the smaller one.
             let (short, long) = if b.len() <= a.len() { (b, in_a) } else { (a, in_b) };
             make(short.iter().filter(|key| long.contains(key)).cloned())
         }
-        "-" => make(a.iter().filter(|key| !in_b.contains(key)).cloned()),
-        _ => {
-            let only_b = b.iter().filter(|key| !in_a.contains(key));
-            make(a.iter().filter(|key| !in_b.contains(key)).chain(only_b).cloned())
-        }
+        "-" if a.len() >> 2 > b.len() => match copied(a.iter().cloned()) {
+            Value::Set(keys) => Value::Set(keys.iter().filter(|key| !in_b.contains(key)).cloned().collect()),
+            other => other,
+        },
+        "-" => make(only_a()),
+        _ => make(only_b().chain(only_a())),
     }
 }
 
@@ -128,7 +193,7 @@ pub fn method(keys: &std::sync::Arc<[Key]>, name: &str, args: Args, call: &mut C
         others.push(Value::Set(collect_keys(other, call)?.into()));
     }
     let symbol = match name {
-        "copy" => return Ok(Some(own)),
+        "copy" => return Ok(Some(copied(keys.iter().cloned()))),
         "union" => "|",
         "intersection" => "&",
         "difference" => "-",

@@ -99,7 +99,8 @@ impl Formatter<'_> {
             if let Some(after) = rest.strip_prefix('[') {
                 let end = after.find(']').ok_or_else(|| err!("missing ']' in format string"))?;
                 let name = &after[..end];
-                let at = name.parse::<i64>().map_or_else(|_| Value::str(name), Value::Int);
+                let digits = name.bytes().all(|b| b.is_ascii_digit());
+                let at = name.parse().ok().filter(|_| digits).map_or_else(|| Value::str(name), Value::Int);
                 value = index::index(&value, &at, call)?;
                 rest = &after[end + 1..];
                 if !rest.is_empty() && !rest.starts_with(['.', '[']) {
