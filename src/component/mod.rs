@@ -8,12 +8,14 @@
 
 mod args;
 mod convert;
+mod discard;
 mod object;
 mod table;
 mod value;
 
 pub use args::{Args, Declared, Param, check_names, convert};
 pub use convert::{Accepted, FromValue, Keys, OneOrMany};
+pub use discard::discard;
 pub use object::{Call, Object, Surroundings};
 pub use table::{Component, Effect, Entry, Function, Table};
-pub use value::{Dict, Key, List, Value};
+pub use value::{Dict, Key, List, MAX_NESTING, Tuple, Value};

@@ -116,6 +116,10 @@ impl Table {
     pub fn is_module(&self, path: &str) -> bool {
         self.modules.contains(path)
     }
+    /// Names without a dot: what Python calls built-in.
+    pub fn builtins(&self) -> impl Iterator<Item = &str> {
+        self.entries.keys().map(String::as_str).filter(|name| !name.contains('.'))
+    }
     /// Names directly under a module.
     pub fn names_in<'a>(&'a self, module: &'a str) -> impl Iterator<Item = &'a str> {
         self.entries

@@ -1,14 +1,15 @@
 //! Python's values as configs use them.
 
-use super::{Component, Function, Object};
+use super::{Component, Function, Object, discard};
 use indexmap::IndexMap;
 use parking_lot::RwLock;
 use std::fmt;
 use std::sync::Arc;
 
 /// A value of the config language. Cloning is cheap; lists and dicts are shared, as in Python.
-#[derive(Clone)]
+#[derive(Clone, Default)]
 pub enum Value {
+    #[default]
     None,
     Bool(bool),
     /// Python's integers have no bound; ours are 64-bit and overflow is an error.
@@ -16,7 +17,7 @@ pub enum Value {
     Float(f64),
     Str(Arc<str>),
     List(List),
-    Tuple(Arc<[Value]>),
+    Tuple(Tuple),
     Dict(Dict),
     Set(Arc<[Key]>),
     Ellipsis,
@@ -37,6 +38,58 @@ pub struct List(pub Arc<RwLock<Vec<Value>>>);
 /// A mutable, shared dict in insertion order.
 #[derive(Clone, Default)]
 pub struct Dict(pub Arc<RwLock<IndexMap<Key, Value>>>);
+
+/// An immutable list.
+#[derive(Clone)]
+pub struct Tuple(Arc<[Value]>);
+
+impl std::ops::Deref for Tuple {
+    type Target = [Value];
+    fn deref(&self) -> &[Value] {
+        &self.0
+    }
+}
+impl FromIterator<Value> for Tuple {
+    fn from_iter<I: IntoIterator<Item = Value>>(items: I) -> Self {
+        Tuple(items.into_iter().collect())
+    }
+}
+impl From<Vec<Value>> for Tuple {
+    fn from(items: Vec<Value>) -> Self {
+        Tuple(items.into())
+    }
+}
+
+// An expression can nest containers to any depth; letting go of them must not use the stack for each level.
+impl Drop for Tuple {
+    fn drop(&mut self) {
+        if let Some(items) = Arc::get_mut(&mut self.0)
+            && items.iter().any(Value::holds_others)
+        {
+            discard(items.iter_mut().map(std::mem::take).collect::<Vec<_>>());
+        }
+    }
+}
+impl Drop for List {
+    fn drop(&mut self) {
+        if let Some(items) = Arc::get_mut(&mut self.0) {
+            let items = std::mem::take(items.get_mut());
+            if items.iter().any(Value::holds_others) {
+                discard(items);
+            }
+        }
+    }
+}
+impl Drop for Dict {
+    fn drop(&mut self) {
+        if let Some(items) = Arc::get_mut(&mut self.0) {
+            let items = std::mem::take(items.get_mut());
+            if items.values().any(Value::holds_others) {
+                discard(items);
+            }
+        }
+    }
+}
 
 /// A hashable value. `1`, `1.0` and `True` are one key, as in Python.
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -76,8 +129,11 @@ impl Ord for Opaque {
 }
 
 impl Key {
-    /// `None` if the value is unhashable (list, dict, slice).
+    /// `None` if the value is unhashable (list, dict, slice), or nested deeper than [`MAX_NESTING`].
     pub fn new(value: &Value) -> Option<Key> {
+        Key::within(value, MAX_NESTING)
+    }
+    fn within(value: &Value, depth: usize) -> Option<Key> {
         Some(match value {
             Value::None => Key::None,
             Value::Bool(b) => Key::Int(i64::from(*b)),
@@ -86,7 +142,10 @@ impl Key {
             Value::Float(x) if x.fract() == 0.0 && x.abs() < 9e15 => Key::Int(*x as i64),
             Value::Float(x) => Key::Float(x.to_bits()),
             Value::Str(s) => Key::Str(s.clone()),
-            Value::Tuple(items) => Key::Tuple(items.iter().map(Key::new).collect::<Option<_>>()?),
+            Value::Tuple(items) => {
+                let depth = depth.checked_sub(1)?;
+                Key::Tuple(items.iter().map(|item| Key::within(item, depth)).collect::<Option<_>>()?)
+            }
             Value::List(_) | Value::Dict(_) | Value::Slice(_) | Value::Set(_) => return None,
             other => Key::Object(other.identity(), Opaque(other.clone())),
         })
@@ -165,6 +224,10 @@ impl Value {
             Value::Str(s) => Some(s),
             _ => None,
         }
+    }
+    /// Whether dropping it can drop further values.
+    fn holds_others(&self) -> bool {
+        matches!(self, Value::List(_) | Value::Tuple(_) | Value::Dict(_) | Value::Object(_))
     }
     pub fn is_none(&self) -> bool {
         matches!(self, Value::None)
@@ -250,10 +313,11 @@ impl PartialEq for Value {
             (Float(a), Float(b)) => a == b,
             (Bool(a), Int(b)) | (Int(b), Bool(a)) => i64::from(*a) == *b,
             (Bool(a), Float(b)) | (Float(b), Bool(a)) => f64::from(u8::from(*a)) == *b,
-            (Int(a), Float(b)) | (Float(b), Int(a)) => *a as f64 == *b,
+            // Exact: above 2^53 neighbouring ints share a float.
+            (Int(a), Float(b)) | (Float(b), Int(a)) => *a as f64 == *b && *b as i128 == i128::from(*a),
             (Str(a), Str(b)) => a == b,
             (List(a), List(b)) => Arc::ptr_eq(&a.0, &b.0) || a.items() == b.items(),
-            (Tuple(a), Tuple(b)) => a == b,
+            (Tuple(a), Tuple(b)) => a[..] == b[..],
             (Dict(a), Dict(b)) => {
                 Arc::ptr_eq(&a.0, &b.0) || {
                     let (a, b) = (a.items(), b.clone());
@@ -270,54 +334,83 @@ impl PartialEq for Value {
     }
 }
 
-/// Python's `repr`.
+/// Python's `repr`; what is nested deeper than [`MAX_NESTING`], contains itself or is beyond all reading is cut short.
 impl fmt::Debug for Value {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fn joined(f: &mut fmt::Formatter<'_>, items: &[Value]) -> fmt::Result {
-            for (i, item) in items.iter().enumerate() {
-                write!(f, "{}{item:?}", if i == 0 { "" } else { ", " })?;
-            }
-            Ok(())
+        let mut repr = Repr::default();
+        repr.value(self);
+        f.write_str(&repr.out)
+    }
+}
+
+/// Levels of containers that are shown, hashed and compared.
+pub const MAX_NESTING: usize = 100;
+/// Bytes of a repr: containers that hold one another many times over would fill the memory.
+const MAX_REPR: usize = 16 << 20;
+
+#[derive(Default)]
+struct Repr {
+    out: String,
+    /// Identities of the containers around.
+    path: Vec<usize>,
+}
+
+impl Repr {
+    fn container(&mut self, identity: usize, brackets: [&str; 2], show: impl FnOnce(&mut Self)) {
+        self.out.push_str(brackets[0]);
+        if self.path.contains(&identity) || self.path.len() >= MAX_NESTING {
+            self.out.push_str("...");
+        } else {
+            self.path.push(identity);
+            show(self);
+            self.path.pop();
         }
-        match self {
-            Value::None => f.write_str("None"),
-            Value::Bool(true) => f.write_str("True"),
-            Value::Bool(false) => f.write_str("False"),
-            Value::Int(i) => write!(f, "{i}"),
-            Value::Float(x) => f.write_str(&float_repr(*x)),
-            Value::Str(s) => f.write_str(&str_repr(s)),
-            Value::List(list) => {
-                f.write_str("[")?;
-                joined(f, &list.items())?;
-                f.write_str("]")
+        self.out.push_str(brackets[1]);
+    }
+    fn joined(&mut self, items: impl IntoIterator<Item = Value>) {
+        for (i, item) in items.into_iter().enumerate() {
+            if self.out.len() > MAX_REPR {
+                return self.out.push_str(", ...");
             }
-            Value::Tuple(items) => {
-                f.write_str("(")?;
-                joined(f, items)?;
-                f.write_str(if items.len() == 1 { ",)" } else { ")" })
-            }
-            Value::Dict(dict) => {
-                f.write_str("{")?;
-                for (i, (k, v)) in dict.items().iter().enumerate() {
-                    write!(f, "{}{:?}: {v:?}", if i == 0 { "" } else { ", " }, k.to_value())?;
+            self.out.push_str(if i == 0 { "" } else { ", " });
+            self.value(&item);
+        }
+    }
+    fn value(&mut self, value: &Value) {
+        match value {
+            Value::None => self.out.push_str("None"),
+            Value::Bool(true) => self.out.push_str("True"),
+            Value::Bool(false) => self.out.push_str("False"),
+            Value::Int(i) => self.out += &i.to_string(),
+            Value::Float(x) => self.out += &float_repr(*x),
+            Value::Str(s) => self.out += &str_repr(s),
+            Value::List(list) => self.container(value.identity(), ["[", "]"], |this| this.joined(list.items())),
+            Value::Tuple(items) if items.is_empty() => self.out.push_str("()"),
+            Value::Tuple(items) => self.container(value.identity(), ["(", if items.len() == 1 { ",)" } else { ")" }], |this| {
+                this.joined(items.iter().cloned());
+            }),
+            Value::Dict(dict) => self.container(value.identity(), ["{", "}"], |this| {
+                for (i, (key, value)) in dict.items().into_iter().enumerate() {
+                    if this.out.len() > MAX_REPR {
+                        return this.out.push_str(", ...");
+                    }
+                    this.out.push_str(if i == 0 { "" } else { ", " });
+                    this.value(&key.to_value());
+                    this.out.push_str(": ");
+                    this.value(&value);
                 }
-                f.write_str("}")
-            }
-            Value::Set(items) if items.is_empty() => f.write_str("set()"),
-            Value::Set(items) => {
-                f.write_str("{")?;
-                joined(f, &items.iter().map(Key::to_value).collect::<Vec<_>>())?;
-                f.write_str("}")
-            }
-            Value::Ellipsis => f.write_str("Ellipsis"),
+            }),
+            Value::Set(items) if items.is_empty() => self.out.push_str("set()"),
+            Value::Set(items) => self.container(value.identity(), ["{", "}"], |this| this.joined(items.iter().map(Key::to_value))),
+            Value::Ellipsis => self.out.push_str("Ellipsis"),
             Value::Slice(parts) => {
                 let text = |part: &Option<i64>| part.map_or("None".to_owned(), |i| i.to_string());
-                write!(f, "slice({}, {}, {})", text(&parts[0]), text(&parts[1]), text(&parts[2]))
+                self.out += &format!("slice({}, {}, {})", text(&parts[0]), text(&parts[1]), text(&parts[2]));
             }
-            Value::Module(name) => write!(f, "<module '{name}'>"),
-            Value::Function(function) => write!(f, "<function {}>", function.path),
-            Value::Component(component) => write!(f, "<class '{}'>", component.path),
-            Value::Object(object) => f.write_str(&object.repr()),
+            Value::Module(name) => self.out += &format!("<module '{name}'>"),
+            Value::Function(function) => self.out += &format!("<function {}>", function.path),
+            Value::Component(component) => self.out += &format!("<class '{}'>", component.path),
+            Value::Object(object) => self.out += &object.repr(),
         }
     }
 }
@@ -362,7 +455,12 @@ fn str_repr(s: &str) -> String {
             '\r' => out.push_str("\\r"),
             '\t' => out.push_str("\\t"),
             c if c == quote => out.extend(['\\', c]),
-            c if (c as u32) < 0x20 || c as u32 == 0x7f => out.push_str(&format!("\\x{:02x}", c as u32)),
+            c if matches!(c as u32, 0..0x20 | 0x7f..=0xa0 | 0xad) => out.push_str(&format!("\\x{:02x}", c as u32)),
+            c if c.is_whitespace() && c != ' '
+                || matches!(c, '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{2064}' | '\u{feff}') =>
+            {
+                out.push_str(&format!("\\u{:04x}", c as u32));
+            }
             c => out.push(c),
         }
     }

@@ -4,6 +4,7 @@
 //! reports. What is not in these tables cannot be reached from a config. Errors name the function and the argument.
 
 pub mod array;
+pub mod builtins;
 mod collections;
 mod common;
 mod copy;
@@ -35,6 +36,7 @@ use crate::component::Table;
 /// Add all functions and constants.
 pub fn register(table: &mut Table) {
     for functions in [
+        builtins::functions(),
         collections::FUNCTIONS,
         copy::FUNCTIONS,
         datetime::FUNCTIONS,

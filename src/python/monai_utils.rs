@@ -1,7 +1,6 @@
 //! `monai.utils`: enums of strings and small helpers (MONAI 1.6.1 monai.utils.enums, monai.utils.misc).
 //!
-//! A member of an enum of strings is its string here: it compares, hashes and prints like one in MONAI as well. Its
-//! `.value` and `.name` are names of their own.
+//! A member of an enum of strings is its string here: it compares, hashes and prints like one in MONAI as well.
 
 use super::array::Array;
 use super::common::{acts, items, iterate, none, pure, reads, to};
@@ -15,8 +14,6 @@ macro_rules! enums {
     ($($name:ident { $($member:ident = $text:literal),* $(,)? })*) => {
         pub const CONSTANTS: &[(&str, fn() -> Value)] = &[$($(
             (concat!("monai.utils.", stringify!($name), ".", stringify!($member)), || $text.into()),
-            (concat!("monai.utils.", stringify!($name), ".", stringify!($member), ".value"), || $text.into()),
-            (concat!("monai.utils.", stringify!($name), ".", stringify!($member), ".name"), || stringify!($member).into()),
             (concat!("monai.utils.enums.", stringify!($name), ".", stringify!($member)), || $text.into()),
         )*)*];
     };

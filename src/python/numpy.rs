@@ -88,6 +88,8 @@ pub const FUNCTIONS: &[Function] = methods!(
             let axis = i64::from(arrays.first().is_some_and(|array| array.shape().len() > 1));
             Ok(Value::object(joined("numpy.hstack", &arrays, axis, false, call)?))
         }),
+        // For `isinstance`.
+        pure("numpy.ndarray", |_, _| Err(err!("numpy.ndarray: make arrays with np.array or np.zeros").kind(Kind::Config))),
         pure("numpy.dtype", |args, _| {
             let [dtype] = args.expect("numpy.dtype", ["dtype"])?;
             Ok(DTypeObject::of(to("numpy.dtype", &dtype)?, Numpy))

@@ -182,10 +182,10 @@ fn view(index: usize, options: &Options, stream: &mut Stream) -> Grid {
             matrix.0[row][voxel_axis] = turn.0[row][body_axis] * signs[voxel_axis] * spacing_mm[body_axis];
         }
     }
-    for row in 0..3 {
+    for (row, middle) in centre.iter().enumerate() {
         let to_middle: f64 = (0..3).map(|axis| matrix.0[row][axis] * (shape[axis] as f64 - 1.0) / 2.0).sum();
         // Files hold origins as f32: what is painted is what is read.
-        matrix.0[row][3] = f64::from((centre[row] - to_middle) as f32);
+        matrix.0[row][3] = f64::from((middle - to_middle) as f32);
         for axis in 0..3 {
             matrix.0[row][axis] = f64::from(matrix.0[row][axis] as f32);
         }

@@ -4,6 +4,8 @@ mod bundle;
 mod bundle_messages;
 mod cli;
 mod common;
+mod expressions;
+mod facades;
 mod layers;
 mod native;
 mod network;

@@ -6,7 +6,7 @@ clear each voxel's decision was, on the grid of the saved file (float32):
 - argmax: the best channel's logit minus the second best's, [X,Y,Z];
 - threshold: the logit's distance from the threshold, [C,X,Y,Z].
 Where a voxel lies outside what the network saw, the decision is the fill's and the margin is infinite.
-The report: seconds of the run (imports not counted) and the peak resident memory of this process.
+The report: seconds of the run (imports not counted), those within the network, and the number of windows.
 """
 import json
 import math
@@ -72,10 +72,19 @@ def watch(post, folder):
     post.__class__ = type(kind.__name__, (kind,), {"__call__": call})
 
 
-def peak_mib():
-    """VmHWM of this process."""
-    with open("/proc/self/status", encoding="ascii") as text:
-        return next(int(line.split()[1]) for line in text if line.startswith("VmHWM:")) / 1024
+def clock(network, report):
+    """Count the network's calls and their seconds into `report`."""
+    started = [0.0]
+
+    def before(_module, _inputs):
+        started[0] = time.perf_counter()
+
+    def after(_module, _inputs, _output):
+        report["network_seconds"] += time.perf_counter() - started[0]
+        report["windows"] += 1
+
+    network.register_forward_pre_hook(before)
+    network.register_forward_hook(after)
 
 
 def main():
@@ -83,14 +92,16 @@ def main():
         job = json.load(text)
     os.chdir(job["bundle"])
     torch.zeros(1)
+    report = {"network_seconds": 0.0, "windows": 0, "threads": torch.get_num_threads()}
     start = time.perf_counter()
     flow = ConfigWorkflow(config_file=job["config"], workflow_type="infer", **job["overrides"])
     flow.initialize()
+    clock(flow.parser.get_parsed_content("network"), report)
     if job["margins"]:
         watch(flow.parser.get_parsed_content("postprocessing"), job["margins"])
     flow.run()
     flow.finalize()
-    report = {"seconds": time.perf_counter() - start, "peak_mib": peak_mib(), "threads": torch.get_num_threads()}
+    report["seconds"] = time.perf_counter() - start
     with open(job["report"], "w", encoding="utf-8") as text:
         json.dump(report, text)
 

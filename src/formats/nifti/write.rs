@@ -184,12 +184,9 @@ fn gather<S: Copy + Into64, D: Store<N>, const N: usize>(
     let (axis_y, axis_z) = ((y, sy, x * N), (z, sz, x * y * N));
     let (inner, outer) = if sy.abs() < sz.abs() { (axis_y, axis_z) } else { (axis_z, axis_y) };
     let mut misfit = None;
-    let mut convert = |from: isize, slot: &mut [u8; N]| {
-        let value = source[from as usize].into_64();
-        match D::store(value) {
-            Some(bytes) => *slot = bytes,
-            None => misfit = Some(value),
-        }
+    let mut convert = |value: S, slot: &mut [u8; N]| match D::store(value.into_64()) {
+        Some(bytes) => *slot = bytes,
+        None => misfit = Some(value.into_64()),
     };
     let mut tile = [[[0; N]; TILE]; TILE];
     for oi in 0..outer.0 {
@@ -199,18 +196,22 @@ fn gather<S: Copy + Into64, D: Store<N>, const N: usize>(
             for x0 in (0..x).step_by(TILE) {
                 let columns = TILE.min(x - x0);
                 let from = from + i0 as isize * inner.1 + x0 as isize * sx;
-                if sx.abs() < inner.1.abs() {
-                    for (i, row) in tile[..rows].iter_mut().enumerate() {
-                        let from = from + i as isize * inner.1;
-                        row[..columns].iter_mut().enumerate().for_each(|(xi, slot)| convert(from + xi as isize * sx, slot));
+                let at = |i: usize, xi: usize| (from + i as isize * inner.1 + xi as isize * sx) as usize;
+                let tile = &mut tile[..rows];
+                if sx == 1 {
+                    for (i, row) in tile.iter_mut().enumerate() {
+                        source[at(i, 0)..][..columns].iter().zip(row).for_each(|(value, slot)| convert(*value, slot));
+                    }
+                } else if inner.1 == 1 {
+                    for xi in 0..columns {
+                        source[at(0, xi)..][..rows].iter().zip(&mut *tile).for_each(|(value, row)| convert(*value, &mut row[xi]));
                     }
                 } else {
-                    for xi in 0..columns {
-                        let from = from + xi as isize * sx;
-                        tile[..rows].iter_mut().enumerate().for_each(|(i, row)| convert(from + i as isize * inner.1, &mut row[xi]));
+                    for (i, row) in tile.iter_mut().enumerate() {
+                        row[..columns].iter_mut().enumerate().for_each(|(xi, slot)| convert(source[at(i, xi)], slot));
                     }
                 }
-                for (i, row) in tile[..rows].iter().enumerate() {
+                for (i, row) in tile.iter().enumerate() {
                     let to = to + (i0 + i) * inner.2 + x0 * N;
                     out[to..to + columns * N].copy_from_slice(row[..columns].as_flattened());
                 }

@@ -190,6 +190,7 @@ impl Array {
             "neg" if self.ty == Type::Bool => return Err(err!("`-` of bools is not supported").kind(Kind::Config).hint("use `~`")),
             "neg" => self.map(self.ty, call, |x| -x)?,
             "pos" => self.clone(),
+            "abs" => self.map(self.ty, call, f64::abs)?,
             "invert" | "~" | "inv" if self.ty.is_float() => bail!("`~` of {} is not supported", self.ty.name()),
             "invert" | "~" | "inv" if self.ty == Type::Bool => self.map(Type::Bool, call, |x| 1.0 - x)?,
             "invert" | "~" | "inv" => self.map(self.ty, call, |x| !(x as i64) as f64)?,

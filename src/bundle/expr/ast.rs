@@ -1,0 +1,170 @@
+//! What an expression is made of. Chains are flat, so that only nesting in the text makes a tree deep.
+
+use crate::component::Value;
+use std::sync::Arc;
+
+/// A part of an expression and the byte offset at which it stands.
+#[derive(Debug)]
+pub struct Node {
+    pub at: usize,
+    pub expr: Expr,
+}
+
+#[derive(Debug)]
+pub enum Expr {
+    /// A literal: immutable, so one value serves every evaluation.
+    Constant(Value),
+    /// `@id`, with `#` written as `::`.
+    Reference(String),
+    Name(Arc<str>),
+    FString(Vec<Piece>),
+    Tuple(Vec<Item>),
+    List(Vec<Item>),
+    Set(Vec<Item>),
+    Dict(Vec<Pair>),
+    /// Operators of one precedence from left to right: `a - b + c`. Also `a ** b`.
+    Chain(Box<Node>, Vec<(&'static str, Node)>),
+    /// `-`, `+`, `~`.
+    Unary(&'static str, Box<Node>),
+    Not(Box<Node>),
+    Compare(Box<Node>, Vec<(&'static str, Node)>),
+    And(Vec<Node>),
+    Or(Vec<Node>),
+    /// condition, then, otherwise
+    Conditional(Box<[Node; 3]>),
+    /// `a.b(c)[d]`
+    Postfix(Box<Node>, Vec<Trailer>),
+    Lambda(Arc<Lambda>),
+    Comprehension(Arc<Comprehension>),
+    /// `name := value`
+    Walrus(Arc<str>, Box<Node>),
+    /// start, stop, step; only inside `[]`
+    Slice(Box<[Option<Node>; 3]>),
+}
+
+/// A part of an f-string.
+#[derive(Debug)]
+pub enum Piece {
+    Text(String),
+    /// `{value!r:spec}`; `shown` is the text before the value that `=` asks for.
+    Value {
+        value: Node,
+        shown: Option<String>,
+        conversion: Option<char>,
+        spec: Option<Vec<Piece>>,
+    },
+}
+
+/// `value` or `*value`.
+#[derive(Debug)]
+pub struct Item {
+    pub starred: bool,
+    pub value: Node,
+}
+
+#[derive(Debug)]
+pub enum Pair {
+    KeyValue(Node, Node),
+    /// `**mapping`
+    Unpack(Node),
+}
+
+#[derive(Debug)]
+pub struct Trailer {
+    pub at: usize,
+    pub step: Step,
+}
+
+#[derive(Debug)]
+pub enum Step {
+    Attribute(Arc<str>),
+    Call(Vec<Argument>),
+    Index(Box<Node>),
+}
+
+#[derive(Debug)]
+pub enum Argument {
+    Positional(Node),
+    Starred(Node),
+    Named(Arc<str>, Node),
+    Unpack(Node),
+}
+
+#[derive(Debug)]
+pub struct Lambda {
+    pub parameters: Parameters,
+    pub body: Node,
+}
+
+#[derive(Debug, Default)]
+pub struct Parameters {
+    /// Positional ones; the first `positional_only` of them stand before a `/`.
+    pub positional: Vec<Parameter>,
+    pub positional_only: usize,
+    /// `*args`
+    pub rest: Option<Arc<str>>,
+    pub keyword_only: Vec<Parameter>,
+    /// `**kwargs`
+    pub keywords: Option<Arc<str>>,
+}
+
+impl Parameters {
+    pub fn names(&self) -> impl Iterator<Item = &Arc<str>> {
+        self.positional.iter().chain(&self.keyword_only).map(|parameter| &parameter.name).chain(&self.rest).chain(&self.keywords)
+    }
+    pub fn defaults(&self) -> impl Iterator<Item = &Node> {
+        self.positional.iter().chain(&self.keyword_only).filter_map(|parameter| parameter.default.as_ref())
+    }
+}
+
+#[derive(Debug)]
+pub struct Parameter {
+    pub name: Arc<str>,
+    pub default: Option<Node>,
+}
+
+#[derive(Debug)]
+pub struct Comprehension {
+    pub kind: Kind,
+    pub element: Element,
+    pub clauses: Vec<Clause>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    List,
+    Set,
+    Dict,
+    Generator,
+}
+
+#[derive(Debug)]
+pub enum Element {
+    One(Node),
+    KeyValue(Node, Node),
+}
+
+/// `for target in iterable if condition …`
+#[derive(Debug)]
+pub struct Clause {
+    pub at: usize,
+    pub target: Target,
+    pub iterable: Node,
+    pub conditions: Vec<Node>,
+}
+
+#[derive(Debug)]
+pub enum Target {
+    Name(Arc<str>),
+    /// Targets, and which of them is starred.
+    Several(Vec<Target>, Option<usize>),
+}
+
+impl Target {
+    pub fn names<'a>(&'a self, into: &mut Vec<&'a Arc<str>>) {
+        match self {
+            Target::Name(name) => into.push(name),
+            Target::Several(targets, _) => targets.iter().for_each(|target| target.names(into)),
+        }
+    }
+}

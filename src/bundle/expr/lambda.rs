@@ -1,0 +1,105 @@
+//! Lambdas: functions that an expression makes. They keep their scope alive and read it late, as Python's do.
+
+use super::ast::{Lambda, Parameter};
+use super::eval::Frame;
+use super::scope::{Owner, Scope};
+use crate::component::{Args, Call, Dict, Key, Object, Value, discard};
+use crate::error::Result;
+use crate::{bail, err};
+use std::sync::Arc;
+
+pub struct Closure {
+    frame: Frame,
+    lambda: Arc<Lambda>,
+    /// Defaults in the order of [`Parameters::defaults`](super::ast::Parameters::defaults), made once.
+    defaults: Vec<Value>,
+}
+
+impl Closure {
+    /// The value of a lambda expression.
+    pub fn new(frame: &Frame, lambda: &Arc<Lambda>, call: &mut Call) -> Result<Value> {
+        let defaults = lambda.parameters.defaults().map(|node| frame.eval(node, call)).collect::<Result<_>>()?;
+        Ok(Value::object(Closure { frame: frame.clone(), lambda: lambda.clone(), defaults }))
+    }
+
+    fn bind(&self, args: Args, scope: &Scope) -> Result<()> {
+        let parameters = &self.lambda.parameters;
+        let mut positional = args.positional.into_iter();
+        let mut named = args.named;
+        let mut defaults = self.defaults.iter();
+        let mut missing: Vec<Arc<str>> = Vec::new();
+        let mut one = |parameter: &Parameter, given: Option<Value>| {
+            let default = parameter.default.as_ref().and_then(|_| defaults.next());
+            match given.or_else(|| default.cloned()) {
+                Some(value) => scope.set(&parameter.name, value),
+                None => missing.push(parameter.name.clone()),
+            }
+        };
+        for (at, parameter) in parameters.positional.iter().enumerate() {
+            let given = positional.next();
+            let by_name = if at < parameters.positional_only { None } else { take(&mut named, &parameter.name) };
+            if given.is_some() && by_name.is_some() {
+                bail!("<lambda>() got several values for argument `{}`", parameter.name);
+            }
+            one(parameter, given.or(by_name));
+        }
+        for parameter in &parameters.keyword_only {
+            let given = take(&mut named, &parameter.name);
+            one(parameter, given);
+        }
+        if !missing.is_empty() {
+            return Err(err!("<lambda>() needs argument `{}`", missing.join("`, `")));
+        }
+        let surplus: Vec<Value> = positional.collect();
+        match &parameters.rest {
+            Some(name) => scope.set(name, Value::tuple(surplus)),
+            None if !surplus.is_empty() => {
+                let most = parameters.positional.len();
+                bail!("<lambda>() takes at most {most} positional arguments, found {}", most + surplus.len());
+            }
+            None => {}
+        }
+        match &parameters.keywords {
+            Some(name) => scope.set(name, Value::Dict(Dict::new(named.into_iter().map(|(name, value)| (Key::Str(name), value))))),
+            None => {
+                if let Some((name, _)) = named.first() {
+                    bail!("<lambda>() has no argument `{name}`");
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+fn take(named: &mut Vec<(Arc<str>, Value)>, name: &str) -> Option<Value> {
+    let at = named.iter().position(|(known, _)| **known == *name)?;
+    Some(named.remove(at).1)
+}
+
+impl Drop for Closure {
+    fn drop(&mut self) {
+        discard(std::mem::take(&mut self.defaults));
+    }
+}
+
+impl Object for Closure {
+    fn type_name(&self) -> &str {
+        "function"
+    }
+    fn repr(&self) -> String {
+        "<function <lambda>>".into()
+    }
+    fn attr(&self, name: &str) -> Result<Option<Value>> {
+        Ok(matches!(name, "__name__" | "__qualname__").then(|| Value::str("<lambda>")))
+    }
+    fn callable(&self) -> bool {
+        true
+    }
+    fn call(&self, args: Args, call: &mut Call) -> Result<Value> {
+        call.charge(args.positional.len() + args.named.len() + 1)?;
+        let scope = Scope::new(Owner::Function, Some(self.frame.scope.clone()));
+        self.bind(args, &scope)?;
+        let frame = Frame { parsed: self.frame.parsed.clone(), env: self.frame.env.clone(), scope };
+        frame.eval(&self.lambda.body, call)
+    }
+}

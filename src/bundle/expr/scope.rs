@@ -1,0 +1,63 @@
+//! Local names: parameters of lambdas, targets of comprehensions, and what `:=` binds.
+
+use crate::component::{Value, discard};
+use parking_lot::RwLock;
+use std::sync::Arc;
+
+/// Where a comprehension's names live it is transparent to `:=`, which binds in the scope around it.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Owner {
+    /// The expression as a whole, or a lambda.
+    Function,
+    Comprehension,
+}
+
+pub struct Scope {
+    owner: Owner,
+    names: RwLock<Vec<(Arc<str>, Value)>>,
+    parent: Option<Arc<Scope>>,
+}
+
+impl Scope {
+    pub fn new(owner: Owner, parent: Option<Arc<Scope>>) -> Arc<Scope> {
+        Arc::new(Scope { owner, names: RwLock::default(), parent })
+    }
+    pub fn get(&self, name: &str) -> Option<Value> {
+        let found = self.names.read().iter().find(|(known, _)| **known == *name).map(|(_, value)| value.clone());
+        found.or_else(|| self.parent.as_ref()?.get(name))
+    }
+    /// Bind in this very scope.
+    pub fn set(&self, name: &Arc<str>, value: Value) {
+        let mut names = self.names.write();
+        let old = match names.iter_mut().find(|(known, _)| known == name) {
+            Some((_, slot)) => std::mem::replace(slot, value),
+            None => {
+                names.push((name.clone(), value));
+                Value::None
+            }
+        };
+        // Dropping a value may run code that reads this scope.
+        drop(names);
+        drop(old);
+    }
+    /// `name := value`
+    pub fn walrus(&self, name: &Arc<str>, value: Value) {
+        match &self.parent {
+            Some(parent) if self.owner == Owner::Comprehension => parent.walrus(name, value),
+            _ => self.set(name, value),
+        }
+    }
+    /// Every name that can be read from here, for "did you mean".
+    pub fn visible(&self) -> Vec<Arc<str>> {
+        let mut names: Vec<Arc<str>> = self.names.read().iter().map(|(name, _)| name.clone()).collect();
+        names.extend(self.parent.iter().flat_map(|parent| parent.visible()));
+        names
+    }
+}
+
+impl Drop for Scope {
+    fn drop(&mut self) {
+        // Closures can chain scopes to any length.
+        discard((std::mem::take(self.names.get_mut()), self.parent.take()));
+    }
+}

@@ -1,0 +1,176 @@
+//! Inside of string literals: escapes, and the parts of f-strings.
+
+use super::lex::{Lexer, Part, is_word};
+use crate::error::{Error, Result};
+
+/// An open string literal.
+#[derive(Clone, Copy)]
+pub struct Literal {
+    /// Offset of its quote.
+    pub start: usize,
+    pub quote: &'static str,
+    pub raw: bool,
+}
+
+/// Read up to and including the closing quote.
+pub fn string(lexer: &mut Lexer, literal: Literal) -> Result<String> {
+    let mut out = String::new();
+    while !lexer.eat(literal.quote) {
+        character(lexer, literal, &mut out)?;
+    }
+    Ok(out)
+}
+
+/// An f-string's parts, up to and including the closing quote; or a format specification, up to its `}` exclusive, when
+/// `spec_depth` is given.
+pub fn f_string(lexer: &mut Lexer, literal: Literal, spec_depth: Option<u32>) -> Result<Vec<Part>> {
+    let mut parts = Vec::new();
+    let mut out = String::new();
+    loop {
+        if spec_depth.is_some() && lexer.starts("}") {
+            break;
+        }
+        if lexer.starts(literal.quote) {
+            if spec_depth.is_some() {
+                return Err(lexer.error(lexer.at, "the f-string ends before `}`"));
+            }
+            lexer.eat(literal.quote);
+            break;
+        }
+        if spec_depth.is_none() && (lexer.starts("{{") || lexer.starts("}}")) {
+            out.extend(lexer.bump());
+            lexer.bump();
+        } else if lexer.starts("{") {
+            if !out.is_empty() {
+                parts.push(Part::Text(std::mem::take(&mut out)));
+            }
+            let depth = spec_depth.map_or(0, |depth| depth + 1);
+            if depth > 1 {
+                return Err(lexer.error(lexer.at, "format specifications are nested too deeply"));
+            }
+            parts.push(replacement(lexer, literal, depth)?);
+        } else if lexer.starts("}") {
+            return Err(lexer.error(lexer.at, "a single `}` in an f-string").hint("write `}}` for a brace"));
+        } else {
+            character(lexer, literal, &mut out)?;
+        }
+    }
+    if !out.is_empty() {
+        parts.push(Part::Text(out));
+    }
+    Ok(parts)
+}
+
+/// `{value=!r:spec}`
+fn replacement(lexer: &mut Lexer, literal: Literal, depth: u32) -> Result<Part> {
+    let open = lexer.at;
+    lexer.bump();
+    let start = lexer.at;
+    let tokens = lexer.field()?;
+    if tokens.len() <= 1 {
+        return Err(lexer.error(open, "an f-string's braces need a value"));
+    }
+    let mut shown = None;
+    if lexer.eat("=") {
+        while lexer.peek().is_some_and(char::is_whitespace) {
+            lexer.bump();
+        }
+        shown = Some(lexer.text[start..lexer.at].to_owned());
+    }
+    let mut conversion = None;
+    if lexer.eat("!") {
+        match lexer.bump() {
+            Some(c @ ('r' | 's' | 'a')) => conversion = Some(c),
+            _ => return Err(lexer.error(open, "after `!` an f-string takes r, s or a")),
+        }
+    }
+    let mut spec = None;
+    // `#` reads as `::`: its first colon opens the specification, its second belongs to it.
+    if lexer.starts("#") {
+        lexer.bump();
+        let mut parts = f_string(lexer, literal, Some(depth))?;
+        parts.insert(0, Part::Text(":".into()));
+        spec = Some(parts);
+    } else if lexer.eat(":") {
+        spec = Some(f_string(lexer, literal, Some(depth))?);
+    }
+    if !lexer.eat("}") {
+        return Err(lexer.error(open, "this `{` of an f-string was never closed"));
+    }
+    Ok(Part::Value { tokens, shown, conversion, spec })
+}
+
+/// One character or escape of a literal.
+fn character(lexer: &mut Lexer, literal: Literal, out: &mut String) -> Result<()> {
+    let at = lexer.at;
+    let unclosed = |lexer: &Lexer| lexer.error(literal.start, "this string was never closed");
+    match lexer.bump() {
+        None => return Err(unclosed(lexer)),
+        Some('\n') if literal.quote.len() == 1 => return Err(unclosed(lexer)),
+        Some('@') if lexer.starts("::") || lexer.starts("#") || lexer.peek().is_some_and(is_word) => {
+            return Err(in_quotes(lexer, at));
+        }
+        Some('#') => out.push_str("::"),
+        Some('\\') if literal.raw => {
+            out.push('\\');
+            // A raw string keeps the backslash, yet it protects a quote.
+            match lexer.peek() {
+                Some('\'' | '"' | '\\') => out.extend(lexer.bump()),
+                Some(_) => {}
+                None => return Err(unclosed(lexer)),
+            }
+        }
+        Some('\\') => escape(lexer, at, out)?,
+        Some(c) => out.push(c),
+    }
+    Ok(())
+}
+
+fn in_quotes(lexer: &Lexer, at: usize) -> Error {
+    let rest = &lexer.text[at + 1..];
+    let id: String = rest.chars().take_while(|c| is_word(*c) || matches!(c, ':' | '#')).collect();
+    lexer
+        .error(at, format!("`@{id}` stands inside quotes, where a reference has no value"))
+        .hint(format!("join the parts: `'…' + str(@{id})`, or write f'…{{@{id}}}…'; for a literal @ write '\\x40'"))
+}
+
+fn escape(lexer: &mut Lexer, at: usize, out: &mut String) -> Result<()> {
+    let code = |lexer: &mut Lexer, digits: usize| -> Result<char> {
+        let text = lexer.text.get(lexer.at..lexer.at + digits).filter(|text| text.bytes().all(|b| b.is_ascii_hexdigit()));
+        let found = text.and_then(|text| u32::from_str_radix(text, 16).ok()).and_then(char::from_u32);
+        let c = found.ok_or_else(|| lexer.error(at, format!("this escape needs {digits} hexadecimal digits of a character")))?;
+        lexer.at += digits;
+        Ok(c)
+    };
+    let Some(c) = lexer.bump() else { return Err(lexer.error(at, "a string ends in a backslash")) };
+    let c = match c {
+        '\n' => return Ok(()),
+        '\\' | '\'' | '"' => c,
+        'a' => '\x07',
+        'b' => '\x08',
+        'f' => '\x0c',
+        'n' => '\n',
+        'r' => '\r',
+        't' => '\t',
+        'v' => '\x0b',
+        'x' => code(lexer, 2)?,
+        'u' => code(lexer, 4)?,
+        'U' => code(lexer, 8)?,
+        'N' => return Err(lexer.error(at, "named characters are not supported").hint("write \\uXXXX")),
+        '0'..='7' => {
+            let mut value = c.to_digit(8).unwrap_or(0);
+            for _ in 0..2 {
+                let Some(digit) = lexer.peek().and_then(|c| c.to_digit(8)) else { break };
+                value = value * 8 + digit;
+                lexer.bump();
+            }
+            char::from_u32(value).unwrap_or(char::REPLACEMENT_CHARACTER)
+        }
+        other => {
+            out.push('\\');
+            other
+        }
+    };
+    out.push(c);
+    Ok(())
+}

@@ -1,0 +1,218 @@
+//! Binary and unary operators, as Python defines them.
+
+use super::{as_integer, numbers, percent, sets};
+use crate::component::{Call, Value};
+use crate::error::{Error, Result};
+use crate::{bail, err};
+
+/// A number as operators see it.
+#[derive(Clone, Copy)]
+enum Number {
+    Int(i64),
+    Float(f64),
+}
+
+fn number(value: &Value) -> Option<Number> {
+    match value {
+        Value::Int(i) => Some(Number::Int(*i)),
+        Value::Bool(b) => Some(Number::Int(i64::from(*b))),
+        Value::Float(x) => Some(Number::Float(*x)),
+        _ => None,
+    }
+}
+
+/// `a operator b`
+pub fn binary(operator: &str, a: &Value, b: &Value, call: &mut Call) -> Result<Value> {
+    if let (Some(x), Some(y)) = (number(a), number(b)) {
+        if let (Value::Bool(x), Value::Bool(y)) = (a, b) {
+            match operator {
+                "&" => return Ok(Value::Bool(x & y)),
+                "|" => return Ok(Value::Bool(x | y)),
+                "^" => return Ok(Value::Bool(x ^ y)),
+                _ => {}
+            }
+        }
+        let found = match (x, y) {
+            (Number::Int(x), Number::Int(y)) => integers(operator, x, y)?,
+            (x, y) => floats(operator, numbers::wide(x.into()), numbers::wide(y.into()))?,
+        };
+        return found.ok_or_else(|| unsupported(operator, a, b));
+    }
+    if let Value::Object(object) = a
+        && let Some(value) = object.operator(operator, b, false, call)?
+    {
+        return Ok(value);
+    }
+    if let Value::Object(object) = b
+        && let Some(value) = object.operator(operator, a, true, call)?
+    {
+        return Ok(value);
+    }
+    match (operator, a, b) {
+        ("%", Value::Str(template), _) => return percent::format(template, b, call).map(Value::from),
+        ("+", Value::Str(x), Value::Str(y)) => {
+            call.charge(x.len() + y.len())?;
+            return Ok(Value::from(format!("{x}{y}")));
+        }
+        ("+", Value::List(x), Value::List(y)) => {
+            call.charge(x.len() + y.len())?;
+            let mut items = x.items();
+            items.extend(y.items());
+            return Ok(Value::list(items));
+        }
+        ("+", Value::Tuple(x), Value::Tuple(y)) => {
+            call.charge(x.len() + y.len())?;
+            return Ok(Value::tuple(x.iter().chain(y.iter()).cloned()));
+        }
+        ("*", sequence, count) | ("*", count, sequence)
+            if matches!(sequence, Value::Str(_) | Value::List(_) | Value::Tuple(_)) && as_integer(count).is_some() =>
+        {
+            return repeat(sequence, as_integer(count).unwrap_or(0), call);
+        }
+        ("|", Value::Dict(x), Value::Dict(y)) => {
+            call.charge(x.len() + y.len())?;
+            return Ok(Value::Dict(crate::component::Dict::new(x.items().into_iter().chain(y.items()))));
+        }
+        ("|" | "&" | "-" | "^", Value::Set(_), Value::Set(_)) => {
+            if let Some(value) = sets::operator(operator, a, b, call)? {
+                return Ok(value);
+            }
+        }
+        _ => {}
+    }
+    let error = unsupported(operator, a, b);
+    Err(match (operator, a, b) {
+        ("+", Value::Str(_), _) | ("+", _, Value::Str(_)) => error.hint("turn the other side into a string with `str(…)`"),
+        ("+", Value::List(_), Value::Tuple(_)) | ("+", Value::Tuple(_), Value::List(_)) => {
+            error.hint("`list(…)` or `tuple(…)` makes both the same")
+        }
+        _ => error,
+    })
+}
+
+fn unsupported(operator: &str, a: &Value, b: &Value) -> Error {
+    err!("`{operator}` does not work between {} and {}", a.type_name(), b.type_name())
+}
+
+/// `sequence * count`
+fn repeat(sequence: &Value, count: i64, call: &mut Call) -> Result<Value> {
+    let count = usize::try_from(count).unwrap_or(0);
+    let mut charge = |len: usize| call.charge(len.saturating_mul(count));
+    Ok(match sequence {
+        Value::Str(text) => {
+            charge(text.len())?;
+            Value::from(text.repeat(count))
+        }
+        Value::List(list) => {
+            charge(list.len())?;
+            let items = list.items();
+            Value::list((0..if items.is_empty() { 0 } else { count }).flat_map(|_| items.iter().cloned()).collect::<Vec<_>>())
+        }
+        Value::Tuple(items) => {
+            charge(items.len())?;
+            Value::tuple((0..if items.is_empty() { 0 } else { count }).flat_map(|_| items.iter().cloned()).collect::<Vec<_>>())
+        }
+        other => bail!("{} cannot be repeated", other.type_name()),
+    })
+}
+
+impl From<Number> for Value {
+    fn from(number: Number) -> Value {
+        match number {
+            Number::Int(i) => Value::Int(i),
+            Number::Float(x) => Value::Float(x),
+        }
+    }
+}
+
+fn overflow() -> Error {
+    err!("integer overflow: the result does not fit 64 bits").hint("compute with floats: `2.0 ** 70`")
+}
+
+fn integers(operator: &str, x: i64, y: i64) -> Result<Option<Value>> {
+    let whole = |value: Option<i64>| value.map(Value::Int).map(Some).ok_or_else(overflow);
+    match operator {
+        "+" => whole(x.checked_add(y)),
+        "-" => whole(x.checked_sub(y)),
+        "*" => whole(x.checked_mul(y)),
+        "//" => whole(floor_div(x, y)?),
+        "%" => {
+            floor_div(x, y)?;
+            whole(Some(modulo(x, y)))
+        }
+        "/" => Ok(Some(Value::Float(numbers::divide(x, y)?))),
+        "**" => numbers::power(x, y).map(Some),
+        "<<" | ">>" if y < 0 => bail!("negative shift count"),
+        "<<" => match x {
+            0 => Ok(Some(Value::Int(0))),
+            _ => whole(u32::try_from(y).ok().filter(|y| *y < 64).and_then(|y| x.checked_shl(y).filter(|shifted| shifted >> y == x))),
+        },
+        ">>" => Ok(Some(Value::Int(x >> y.min(63)))),
+        "&" => Ok(Some(Value::Int(x & y))),
+        "|" => Ok(Some(Value::Int(x | y))),
+        "^" => Ok(Some(Value::Int(x ^ y))),
+        _ => Ok(None),
+    }
+}
+
+/// Towards minus infinity; `None` on overflow.
+fn floor_div(x: i64, y: i64) -> Result<Option<i64>> {
+    if y == 0 {
+        bail!("integer division or modulo by zero");
+    }
+    Ok(x.checked_div(y).map(|quotient| if x % y != 0 && (x < 0) != (y < 0) { quotient - 1 } else { quotient }))
+}
+
+/// With the sign of `y`.
+fn modulo(x: i64, y: i64) -> i64 {
+    let rest = x.wrapping_rem(y);
+    if rest != 0 && (rest < 0) != (y < 0) { rest + y } else { rest }
+}
+
+fn floats(operator: &str, x: f64, y: f64) -> Result<Option<Value>> {
+    Ok(Some(Value::Float(match operator {
+        "+" => x + y,
+        "-" => x - y,
+        "*" => x * y,
+        "/" if y == 0.0 => bail!("float division by zero"),
+        "/" => x / y,
+        "//" => numbers::divmod(x, y)?.0,
+        "%" => numbers::divmod(x, y)?.1,
+        "**" => numbers::float_power(x, y)?,
+        _ => return Ok(None),
+    })))
+}
+
+/// `divmod(a, b)`
+pub fn divmod(a: &Value, b: &Value, call: &mut Call) -> Result<Value> {
+    Ok(Value::tuple([binary("//", a, b, call)?, binary("%", a, b, call)?]))
+}
+
+/// `-a`, `+a`, `~a`
+pub fn unary(operator: &str, a: &Value, call: &mut Call) -> Result<Value> {
+    match (operator, a) {
+        ("-", Value::Int(x)) => return x.checked_neg().map(Value::Int).ok_or_else(overflow),
+        ("-", Value::Bool(x)) => return Ok(Value::Int(-i64::from(*x))),
+        ("-", Value::Float(x)) => return Ok(Value::Float(-x)),
+        ("+", Value::Int(_) | Value::Float(_)) => return Ok(a.clone()),
+        ("+", Value::Bool(x)) => return Ok(Value::Int(i64::from(*x))),
+        ("~", Value::Int(x)) => return Ok(Value::Int(!x)),
+        ("~", Value::Bool(x)) => return Ok(Value::Int(!i64::from(*x))),
+        ("abs", Value::Int(x)) => return x.checked_abs().map(Value::Int).ok_or_else(overflow),
+        ("abs", Value::Bool(x)) => return Ok(Value::Int(i64::from(*x))),
+        ("abs", Value::Float(x)) => return Ok(Value::Float(x.abs())),
+        _ => {}
+    }
+    if let Value::Object(object) = a {
+        let name = match operator {
+            "-" => "neg",
+            "+" => "pos",
+            "~" => "invert",
+            other => other,
+        };
+        if let Some(value) = object.operator(name, &Value::None, false, call)? {
+            return Ok(value);
+        }
+    }
+    bail!("`{operator}` does not work on {}", a.type_name())
+}

@@ -1,0 +1,219 @@
+//! `value.name` and `value.name(…)` for every kind of value.
+
+use super::{dicts, lists, numbers, sets, strs, types};
+use crate::component::{Args, Call, Function, Object, Table, Value};
+use crate::error::{Error, Kind, Result, did_you_mean};
+use crate::{bail, err};
+use std::sync::Arc;
+
+/// Names of a value's methods; for objects also of their attributes.
+fn names(value: &Value) -> &[&str] {
+    match value {
+        Value::Str(_) => strs::METHODS,
+        Value::List(_) => lists::LIST_METHODS,
+        Value::Tuple(_) => lists::TUPLE_METHODS,
+        Value::Dict(_) => dicts::METHODS,
+        Value::Set(_) => sets::METHODS,
+        Value::Int(_) | Value::Bool(_) => numbers::INT_METHODS,
+        Value::Float(_) => numbers::FLOAT_METHODS,
+        Value::Object(object) => object.attr_names(),
+        _ => &[],
+    }
+}
+
+/// `receiver.name(args)`
+pub fn call_method(receiver: &Value, name: &str, args: Args, table: Option<&'static Table>, call: &mut Call) -> Result<Value> {
+    call.charge(1)?;
+    let found = match receiver {
+        // The text is given away only to methods that exist, since the arguments are moved.
+        _ if !matches!(receiver, Value::Object(_) | Value::Set(_)) && !names(receiver).contains(&name) => {
+            return attribute(receiver, name, table)?.call(args, call);
+        }
+        Value::Str(text) => strs::method(text, name, args, call)?,
+        Value::List(list) => lists::list_method(list, name, args, call)?,
+        Value::Tuple(_) => lists::sequence_method(receiver, name, args, call)?,
+        Value::Dict(dict) => dicts::method(dict, name, args, call)?,
+        Value::Set(keys) => sets::method(keys, name, args, call)?,
+        Value::Int(i) => numbers::int_method(*i, name, args)?,
+        Value::Bool(b) => numbers::int_method(i64::from(*b), name, args)?,
+        Value::Float(x) => numbers::float_method(*x, name, args)?,
+        Value::Object(object) => {
+            let mut args = args;
+            match object.call_method(name, &mut args, call)? {
+                Some(value) => Some(value),
+                None => match object.attr(name)? {
+                    Some(callable) => return callable.call(args, call),
+                    None => None,
+                },
+            }
+        }
+        _ => None,
+    };
+    found.ok_or_else(|| missing(receiver, name))
+}
+
+/// `value.name`; `table` finds what modules and classes hold.
+pub fn attribute(value: &Value, name: &str, table: Option<&'static Table>) -> Result<Value> {
+    let found = match (value, name) {
+        (Value::Module(path), _) => return in_module(path, name, table),
+        (Value::Component(component), "__name__" | "__qualname__") => {
+            Some(Value::str(component.path.rsplit('.').next().unwrap_or(component.name)))
+        }
+        (Value::Function(function), "__name__" | "__qualname__") => {
+            Some(Value::str(function.path.rsplit('.').next().unwrap_or(function.path)))
+        }
+        (Value::Component(component), "__module__") => component.path.rsplit_once('.').map(|(module, _)| Value::str(module)),
+        (Value::Component(component), _) => table.and_then(|table| table.lookup(&format!("{}.{name}", component.path))),
+        (Value::Function(function), _) => match table.and_then(|table| table.lookup(&format!("{}.{name}", function.path))) {
+            Some(value) => Some(value),
+            None => unbound(function, name),
+        },
+        (Value::Int(_) | Value::Float(_), "real") | (Value::Int(_), "numerator") => Some(value.clone()),
+        (Value::Bool(b), "real" | "numerator") => Some(Value::Int(i64::from(*b))),
+        (Value::Int(_) | Value::Bool(_), "imag") => Some(Value::Int(0)),
+        (Value::Float(_), "imag") => Some(Value::Float(0.0)),
+        (Value::Int(_) | Value::Bool(_), "denominator") => Some(Value::Int(1)),
+        (Value::Slice(parts), "start" | "stop" | "step") => {
+            let at = ["start", "stop", "step"].iter().position(|part| *part == name).unwrap_or(0);
+            Some(parts[at].map_or(Value::None, Value::Int))
+        }
+        (Value::Object(object), _) => match object.attr(name)? {
+            Some(value) => Some(value),
+            None if object.attr_names().contains(&name) => Some(bound(value, name)),
+            None => None,
+        },
+        _ if names(value).contains(&name) => Some(bound(value, name)),
+        _ => None,
+    };
+    found.ok_or_else(|| missing(value, name))
+}
+
+/// Whether `hasattr(value, name)`.
+pub fn has_attribute(value: &Value, name: &str, table: Option<&'static Table>) -> bool {
+    attribute(value, name, table).is_ok()
+}
+
+fn missing(value: &Value, name: &str) -> Error {
+    let kind = value.type_name();
+    let error = err!("'{kind}' object has no attribute `{name}`").kind(Kind::Config);
+    match did_you_mean(name, names(value).iter().copied().filter(|name| !name.starts_with("__"))) {
+        Some(near) => error.hint(format!("did you mean `{near}`?")),
+        None => error,
+    }
+}
+
+fn in_module(module: &str, name: &str, table: Option<&'static Table>) -> Result<Value> {
+    let Some(table) = table else { bail!("`{module}` is a module, whose names cannot be looked up here") };
+    if let Some(value) = table.lookup(&format!("{module}.{name}")) {
+        return Ok(value);
+    }
+    if name == "__name__" {
+        return Ok(Value::str(module));
+    }
+    let error = err!("`{module}.{name}` is not among the functions that a config may call").kind(Kind::Config);
+    if !table.is_module(module) {
+        return Err(error.hint(format!("nothing of the module `{module}` is available here")));
+    }
+    let mut known: Vec<&str> = table.names_in(module).collect();
+    known.sort_unstable();
+    known.dedup();
+    Err(match did_you_mean(name, known.iter().copied()) {
+        Some(near) => error.hint(format!("did you mean `{module}.{near}`?")),
+        None if known.len() <= 12 => error.hint(format!("`{module}` has here: {}", known.join(", "))),
+        None => error.hint(format!("`{module}` has {} other names here", known.len())),
+    })
+}
+
+// ---------------------------------------------------------------- methods as values
+
+fn bound(receiver: &Value, name: &str) -> Value {
+    Value::object(Bound { receiver: receiver.clone(), name: name.into() })
+}
+
+/// `value.method`, not yet called.
+struct Bound {
+    receiver: Value,
+    name: Arc<str>,
+}
+
+impl Drop for Bound {
+    fn drop(&mut self) {
+        crate::component::discard(std::mem::take(&mut self.receiver));
+    }
+}
+
+impl Object for Bound {
+    fn type_name(&self) -> &str {
+        "method"
+    }
+    fn repr(&self) -> String {
+        format!("<built-in method {} of {} object>", self.name, self.receiver.type_name())
+    }
+    fn attr(&self, name: &str) -> Result<Option<Value>> {
+        Ok((name == "__name__").then(|| Value::Str(self.name.clone())))
+    }
+    fn callable(&self) -> bool {
+        true
+    }
+    fn call(&self, args: Args, call: &mut Call) -> Result<Value> {
+        call_method(&self.receiver, &self.name, args, None, call)
+    }
+    fn equals(&self, other: &Value) -> bool {
+        other.downcast::<Bound>().is_some_and(|other| other.name == self.name && super::compare::same(&other.receiver, &self.receiver))
+    }
+}
+
+fn unbound(function: &'static Function, name: &str) -> Option<Value> {
+    let names = match function.path {
+        "str" if name == "maketrans" => &["maketrans"],
+        "str" => strs::METHODS,
+        "list" => lists::LIST_METHODS,
+        "tuple" => lists::TUPLE_METHODS,
+        "dict" => dicts::METHODS,
+        "set" | "frozenset" => sets::METHODS,
+        "int" | "bool" => numbers::INT_METHODS,
+        "float" => numbers::FLOAT_METHODS,
+        _ => &[],
+    };
+    names.contains(&name).then(|| Value::object(Unbound { class: function.path, name: name.into() }))
+}
+
+/// `str.lower`: the receiver is the first argument.
+struct Unbound {
+    class: &'static str,
+    name: Arc<str>,
+}
+
+impl Object for Unbound {
+    fn type_name(&self) -> &str {
+        "method_descriptor"
+    }
+    fn repr(&self) -> String {
+        format!("<method '{}' of '{}' objects>", self.name, self.class)
+    }
+    fn attr(&self, name: &str) -> Result<Option<Value>> {
+        Ok((name == "__name__").then(|| Value::Str(self.name.clone())))
+    }
+    fn callable(&self) -> bool {
+        true
+    }
+    fn call(&self, mut args: Args, call: &mut Call) -> Result<Value> {
+        match (self.class, &*self.name) {
+            ("dict", "fromkeys") => return dicts::from_keys(args, call),
+            ("str", "maketrans") => return strs::make_translation(args, call),
+            _ => {}
+        }
+        if args.positional.is_empty() {
+            bail!("{}.{}() needs a {} as its first argument", self.class, self.name, self.class);
+        }
+        let receiver = args.positional.remove(0);
+        let kind = receiver.type_name();
+        if !(kind == self.class
+            || (kind == "bool" && self.class == "int")
+            || (kind == "set" && types::is_type(self.class) && self.class == "frozenset"))
+        {
+            bail!("{}.{}() needs a {} as its first argument, found {kind}", self.class, self.name, self.class);
+        }
+        call_method(&receiver, &self.name, args, None, call)
+    }
+}

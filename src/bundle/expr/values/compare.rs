@@ -1,0 +1,246 @@
+//! Equality, order, membership and sorting.
+
+use super::iter::Cursor;
+use super::range::Range;
+use super::sets;
+use crate::component::{Call, Key, Value};
+use crate::error::Result;
+use crate::{bail, err};
+use std::cmp::Ordering;
+
+/// `a operator b` for one of `< <= > >= == != in not in is is not`; arrays may answer with an array.
+pub fn compare(operator: &str, a: &Value, b: &Value, call: &mut Call) -> Result<Value> {
+    match operator {
+        "is" => return Ok(Value::Bool(same(a, b))),
+        "is not" => return Ok(Value::Bool(!same(a, b))),
+        "in" => return contains(b, a, call).map(Value::Bool),
+        "not in" => return contains(b, a, call).map(|found| Value::Bool(!found)),
+        _ => {}
+    }
+    if let Value::Object(object) = a
+        && let Some(value) = object.operator(operator, b, false, call)?
+    {
+        return Ok(value);
+    }
+    if let Value::Object(object) = b
+        && let Some(value) = object.operator(operator, a, true, call)?
+    {
+        return Ok(value);
+    }
+    if let Some(value) = sets::operator(operator, a, b, call)? {
+        return Ok(value);
+    }
+    match operator {
+        "==" => return equal(a, b, call).map(Value::Bool),
+        "!=" => return equal(a, b, call).map(|same| Value::Bool(!same)),
+        _ => {}
+    }
+    let found = order(a, b, operator, call)?;
+    Ok(Value::Bool(match (found, operator) {
+        (None, _) => false,
+        (Some(order), "<") => order == Ordering::Less,
+        (Some(order), "<=") => order != Ordering::Greater,
+        (Some(order), ">") => order == Ordering::Greater,
+        (Some(order), _) => order != Ordering::Less,
+    }))
+}
+
+/// Python's `is`. Numbers and strings are the same where they are equal and of one type, as small ones are in CPython.
+pub fn same(a: &Value, b: &Value) -> bool {
+    match (a, b) {
+        (Value::None, Value::None) | (Value::Ellipsis, Value::Ellipsis) => true,
+        (Value::Bool(a), Value::Bool(b)) => a == b,
+        (Value::Int(a), Value::Int(b)) => a == b,
+        (Value::Float(a), Value::Float(b)) => a.to_bits() == b.to_bits(),
+        (Value::Str(a), Value::Str(b)) => a == b,
+        (Value::Module(a), Value::Module(b)) => a == b,
+        (Value::Tuple(a), Value::Tuple(b)) if a.is_empty() && b.is_empty() => true,
+        _ => std::mem::discriminant(a) == std::mem::discriminant(b) && a.identity() != 0 && a.identity() == b.identity(),
+    }
+}
+
+/// Python's `==` as a truth value.
+pub fn equal(a: &Value, b: &Value, call: &mut Call) -> Result<bool> {
+    call.charge(1)?;
+    let (x, y) = match (a, b) {
+        (Value::List(x), Value::List(y)) => (x.items(), y.items()),
+        (Value::Tuple(x), Value::Tuple(y)) => (x.to_vec(), y.to_vec()),
+        (Value::Dict(x), Value::Dict(y)) => {
+            if x.len() != y.len() {
+                return Ok(false);
+            }
+            for (key, value) in x.items() {
+                let other = y.0.read().get(&key).cloned();
+                match other {
+                    Some(other) if equal_item(&value, &other, call)? => {}
+                    _ => return Ok(false),
+                }
+            }
+            return Ok(true);
+        }
+        (Value::Object(object), other) | (other, Value::Object(object)) => {
+            if let Some(value) = object.operator("==", other, false, call)? {
+                return Ok(value.truthy());
+            }
+            return Ok(a == b);
+        }
+        (Value::Str(x), Value::Str(y)) => return Ok(x == y),
+        (Value::Set(_), Value::Set(_)) => return Ok(sets::operator("==", a, b, call)?.is_some_and(|value| value.truthy())),
+        _ => return Ok(a == b),
+    };
+    if x.len() != y.len() {
+        return Ok(false);
+    }
+    for (x, y) in x.iter().zip(&y) {
+        if !equal_item(x, y, call)? {
+            return Ok(false);
+        }
+    }
+    Ok(true)
+}
+
+/// Containers compare their items by identity first, so that a NaN in a list equals itself.
+fn equal_item(a: &Value, b: &Value, call: &mut Call) -> Result<bool> {
+    call.nested(|call| Ok(same(a, b) || equal(a, b, call)?))
+}
+
+/// `item in container`
+pub fn contains(container: &Value, item: &Value, call: &mut Call) -> Result<bool> {
+    match container {
+        Value::Str(text) => match item {
+            Value::Str(part) => {
+                call.charge(text.len() / 16)?;
+                Ok(text.contains(&**part))
+            }
+            other => bail!("'in <string>' requires string as left operand, not {}", other.type_name()),
+        },
+        Value::Dict(dict) => Ok(dict.0.read().contains_key(&super::iter::key(item)?)),
+        Value::Set(keys) => {
+            let wanted = super::iter::key(item)?;
+            call.charge(keys.len())?;
+            Ok(keys.contains(&wanted))
+        }
+        Value::Object(object) => {
+            if let Some(range) = container.downcast::<Range>() {
+                return Ok(range.contains(item));
+            }
+            match object.operator("in", item, true, call)? {
+                Some(value) => Ok(value.truthy()),
+                None => contains_by_walking(container, item, call),
+            }
+        }
+        Value::List(_) | Value::Tuple(_) => contains_by_walking(container, item, call),
+        other => bail!("argument of type '{}' is not iterable", other.type_name()),
+    }
+}
+
+fn contains_by_walking(container: &Value, item: &Value, call: &mut Call) -> Result<bool> {
+    let mut cursor = Cursor::new(container)?;
+    while let Some(found) = cursor.next(call)? {
+        if equal_item(&found, item, call)? {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
+/// How a stands to b; `None` where a NaN has no order.
+fn order(a: &Value, b: &Value, operator: &str, call: &mut Call) -> Result<Option<Ordering>> {
+    call.charge(1)?;
+    let integer = |value: &Value| match value {
+        Value::Int(i) => Some(*i),
+        Value::Bool(b) => Some(i64::from(*b)),
+        _ => None,
+    };
+    Ok(match (a, b) {
+        (Value::Str(a), Value::Str(b)) => Some(a.cmp(b)),
+        (Value::Float(a), Value::Float(b)) => a.partial_cmp(b),
+        (Value::Float(a), b) if integer(b).is_some() => float_to_int(*a, integer(b).unwrap_or(0)),
+        (a, Value::Float(b)) if integer(a).is_some() => float_to_int(*b, integer(a).unwrap_or(0)).map(Ordering::reverse),
+        (Value::List(x), Value::List(y)) => return sequences(&x.items(), &y.items(), operator, call),
+        (Value::Tuple(x), Value::Tuple(y)) => return sequences(x, y, operator, call),
+        _ => match (integer(a), integer(b)) {
+            (Some(a), Some(b)) => Some(a.cmp(&b)),
+            _ => return Err(err!("`{operator}` does not work between {} and {}", a.type_name(), b.type_name())),
+        },
+    })
+}
+
+/// Without rounding the int.
+fn float_to_int(x: f64, i: i64) -> Option<Ordering> {
+    if x.is_nan() {
+        return None;
+    }
+    if x.abs() >= 9.3e18 {
+        return Some(if x > 0.0 { Ordering::Greater } else { Ordering::Less });
+    }
+    let whole = x.trunc();
+    Some((whole as i128).cmp(&i128::from(i)).then(x.fract().partial_cmp(&0.0)?))
+}
+
+/// By the first items that differ, else by length.
+fn sequences(x: &[Value], y: &[Value], operator: &str, call: &mut Call) -> Result<Option<Ordering>> {
+    for (a, b) in x.iter().zip(y) {
+        if !equal_item(a, b, call)? {
+            return call.nested(|call| match (a, b) {
+                (Value::Object(_), _) | (_, Value::Object(_)) => {
+                    let less = compare("<", a, b, call)?.truthy();
+                    Ok(Some(if less { Ordering::Less } else { Ordering::Greater }))
+                }
+                _ => order(a, b, operator, call),
+            });
+        }
+    }
+    Ok(Some(x.len().cmp(&y.len())))
+}
+
+/// `a < b`
+pub fn less(a: &Value, b: &Value, call: &mut Call) -> Result<bool> {
+    compare("<", a, b, call).map(|value| value.truthy())
+}
+
+/// Sort stably by `keys`. Merging by hand: comparing can fail, and a NaN has no order, which the standard sort may refuse.
+pub fn sort(items: Vec<Value>, keys: Option<Vec<Value>>, reverse: bool, call: &mut Call) -> Result<Vec<Value>> {
+    let mut pairs: Vec<(Value, Value)> = match keys {
+        Some(keys) => keys.into_iter().zip(items).collect(),
+        None => items.into_iter().map(|item| (item.clone(), item)).collect(),
+    };
+    // Reversed twice, so that equal items keep their order.
+    if reverse {
+        pairs.reverse();
+    }
+    let mut width = 1;
+    while width < pairs.len() {
+        let mut merged = Vec::with_capacity(pairs.len());
+        for start in (0..pairs.len()).step_by(2 * width) {
+            let middle = (start + width).min(pairs.len());
+            let end = (start + 2 * width).min(pairs.len());
+            let (mut left, mut right) = (start, middle);
+            while left < middle && right < end {
+                let from = if less(&pairs[right].0, &pairs[left].0, call)? { &mut right } else { &mut left };
+                merged.push(pairs[*from].clone());
+                *from += 1;
+            }
+            merged.extend_from_slice(&pairs[left..middle]);
+            merged.extend_from_slice(&pairs[right..end]);
+        }
+        pairs = merged;
+        width *= 2;
+    }
+    if reverse {
+        pairs.reverse();
+    }
+    Ok(pairs.into_iter().map(|(_, item)| item).collect())
+}
+
+/// `hash(value)`: Python's for numbers, else one of our own (Python's changes from run to run).
+pub fn hash(value: &Value) -> Result<i64> {
+    use std::hash::{DefaultHasher, Hash, Hasher};
+    let key = super::iter::key(value)?;
+    if let Key::Int(i) = key {
+        return Ok(sets::int_hash(i));
+    }
+    let mut hasher = DefaultHasher::new();
+    key.hash(&mut hasher);
+    Ok((hasher.finish() >> 1) as i64)
+}

@@ -1,0 +1,331 @@
+//! Python's format specifications: `format(value, spec)`, f-strings, `str.format`.
+
+use super::numbers;
+use crate::component::{Call, Value};
+use crate::error::Result;
+use crate::{bail, err};
+
+/// `[[fill]align][sign][z][#][0][width][grouping][.precision][type]`
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub struct Spec {
+    pub fill: Option<char>,
+    pub align: Option<char>,
+    pub sign: Option<char>,
+    pub no_negative_zero: bool,
+    pub alternate: bool,
+    pub zero: bool,
+    pub width: usize,
+    pub grouping: Option<char>,
+    pub precision: Option<usize>,
+    pub kind: Option<char>,
+}
+
+impl Spec {
+    pub fn parse(text: &str) -> Result<Spec> {
+        let chars: Vec<char> = text.chars().collect();
+        let mut spec = Spec::default();
+        let mut at = 0;
+        let is_align = |c: Option<&char>| c.copied().filter(|c| matches!(c, '<' | '>' | '=' | '^'));
+        if let Some(align) = is_align(chars.get(1)) {
+            (spec.fill, spec.align, at) = (Some(chars[0]), Some(align), 2);
+        } else if let Some(align) = is_align(chars.first()) {
+            (spec.align, at) = (Some(align), 1);
+        }
+        let eat = |at: &mut usize, accept: &[char]| chars.get(*at).copied().filter(|c| accept.contains(c)).inspect(|_| *at += 1);
+        spec.sign = eat(&mut at, &['+', '-', ' ']);
+        spec.no_negative_zero = eat(&mut at, &['z']).is_some();
+        spec.alternate = eat(&mut at, &['#']).is_some();
+        spec.zero = eat(&mut at, &['0']).is_some();
+        let digits = |at: &mut usize| -> Result<Option<usize>> {
+            let start = *at;
+            while chars.get(*at).is_some_and(char::is_ascii_digit) {
+                *at += 1;
+            }
+            let text: String = chars[start..*at].iter().collect();
+            if text.is_empty() { Ok(None) } else { text.parse().map(Some).map_err(|_| err!("too many decimal digits in format string")) }
+        };
+        spec.width = digits(&mut at)?.unwrap_or(0);
+        spec.grouping = chars.get(at).copied().filter(|c| matches!(c, ',' | '_'));
+        at += usize::from(spec.grouping.is_some());
+        if chars.get(at) == Some(&'.') {
+            at += 1;
+            spec.precision = Some(digits(&mut at)?.ok_or_else(|| err!("format specifier missing precision"))?);
+        }
+        if let Some(kind) = chars.get(at) {
+            spec.kind = Some(*kind);
+            at += 1;
+        }
+        if at != chars.len() {
+            bail!("invalid format specifier '{text}'");
+        }
+        Ok(spec)
+    }
+}
+
+/// `format(value, spec)`
+pub fn format(value: &Value, spec_text: &str, call: &mut Call) -> Result<String> {
+    if spec_text.is_empty() {
+        let text = value.to_string();
+        call.charge(text.len() / 16 + 1)?;
+        return Ok(text);
+    }
+    let spec = Spec::parse(spec_text)?;
+    call.charge(spec.width.saturating_add(spec.precision.unwrap_or(0)))?;
+    match value {
+        Value::Str(text) => string(text, &spec),
+        Value::Bool(b) if spec.kind.is_none() || spec.kind == Some('s') => {
+            if spec.kind == Some('s') {
+                return Err(unknown_code('s', "bool"));
+            }
+            integer(i64::from(*b), &spec)
+        }
+        Value::Bool(b) => integer(i64::from(*b), &spec),
+        Value::Int(i) => integer(*i, &spec),
+        Value::Float(x) => float(*x, &spec, "float"),
+        Value::Object(object) => {
+            // NumPy and torch scalars are numbers, paths and devices text.
+            if let Ok(Some(Value::Int(i))) = object.attr("__index__") {
+                return integer(i, &spec);
+            }
+            match object.attr("__float__") {
+                Ok(Some(Value::Float(x))) => float(x, &spec, "float"),
+                _ => Err(err!("unsupported format string passed to {}.__format__", object.type_name()).hint("convert it first: `str(…)`")),
+            }
+        }
+        other => Err(err!("unsupported format string passed to {}.__format__", other.type_name()).hint("convert it first: `str(…)`")),
+    }
+}
+
+fn unknown_code(kind: char, what: &str) -> crate::error::Error {
+    err!("unknown format code '{kind}' for object of type '{what}'")
+}
+
+fn string(text: &str, spec: &Spec) -> Result<String> {
+    match spec.kind {
+        None | Some('s') => {}
+        Some(kind) => return Err(unknown_code(kind, "str")),
+    }
+    if spec.sign.is_some() || spec.alternate || spec.no_negative_zero {
+        bail!("sign, `z` and `#` are not allowed in a string's format specifier");
+    }
+    if let Some(grouping) = spec.grouping {
+        bail!("cannot specify '{grouping}' with 's'");
+    }
+    let align = spec.align.unwrap_or('<');
+    if align == '=' {
+        bail!("'=' alignment not allowed in string format specifier");
+    }
+    let text: String = text.chars().take(spec.precision.unwrap_or(usize::MAX)).collect();
+    let fill = spec.fill.unwrap_or(if spec.zero { '0' } else { ' ' });
+    Ok(padded("", &text, fill, align, spec.width))
+}
+
+fn integer(i: i64, spec: &Spec) -> Result<String> {
+    let (radix, prefix) = match spec.kind {
+        None | Some('d' | 'n') => (10, ""),
+        Some('b') => (2, "0b"),
+        Some('o') => (8, "0o"),
+        Some('x') => (16, "0x"),
+        Some('X') => (16, "0X"),
+        Some('c') => {
+            if spec.sign.is_some() || spec.alternate {
+                bail!("sign and `#` are not allowed with integer format specifier 'c'");
+            }
+            let c = super::strs::character(i)?;
+            return Ok(padded("", &c.to_string(), spec.fill.unwrap_or(' '), spec.align.unwrap_or('<'), spec.width));
+        }
+        Some('e' | 'E' | 'f' | 'F' | 'g' | 'G' | '%') => return float(i as f64, spec, "int"),
+        Some(kind) => return Err(unknown_code(kind, "int")),
+    };
+    if spec.precision.is_some() {
+        bail!("precision not allowed in integer format specifier");
+    }
+    if spec.no_negative_zero {
+        bail!("negative zero coercion (z) not allowed in integer format specifier");
+    }
+    if spec.grouping == Some(',') && radix != 10 {
+        bail!("cannot specify ',' with '{}'", spec.kind.unwrap_or('d'));
+    }
+    let digits = in_radix(i.unsigned_abs(), radix, spec.kind == Some('X'));
+    let prefix = if spec.alternate { prefix } else { "" };
+    number(i < 0, prefix, &digits, "", if radix == 10 { 3 } else { 4 }, spec)
+}
+
+pub fn in_radix(value: u64, radix: u32, upper: bool) -> String {
+    match (radix, upper) {
+        (2, _) => format!("{value:b}"),
+        (8, _) => format!("{value:o}"),
+        (16, false) => format!("{value:x}"),
+        (16, true) => format!("{value:X}"),
+        _ => value.to_string(),
+    }
+}
+
+fn float(x: f64, spec: &Spec, what: &str) -> Result<String> {
+    let kind = spec.kind;
+    if kind.is_some_and(|kind| !"eEfFgGn%".contains(kind)) {
+        return Err(unknown_code(kind.unwrap_or(' '), what));
+    }
+    let body = digits(x, kind, spec.precision, spec.alternate);
+    let negative =
+        x.is_sign_negative() && !x.is_nan() && !(spec.no_negative_zero && body.bytes().all(|b| !matches!(b, b'1'..=b'9')) && x.is_finite());
+    // Grouping concerns the digits before the point or exponent.
+    let end = if x.is_finite() { body.find(|c: char| !c.is_ascii_digit()).unwrap_or(body.len()) } else { body.len() };
+    let (whole, rest) = body.split_at(end);
+    if !x.is_finite() {
+        let (whole, rest) = match body.strip_suffix('%') {
+            Some(text) => (text, "%"),
+            None => (body.as_str(), ""),
+        };
+        let plain = Spec { grouping: None, ..*spec };
+        return number(negative, "", whole, rest, 3, &plain);
+    }
+    number(negative, "", whole, rest, 3, spec)
+}
+
+/// The digits of |x| without sign, by type and precision.
+pub fn digits(x: f64, kind: Option<char>, precision: Option<usize>, alternate: bool) -> String {
+    let upper = matches!(kind, Some('E' | 'F' | 'G'));
+    let magnitude = x.abs();
+    let mut text = if !x.is_finite() {
+        let name = if x.is_nan() { "nan" } else { "inf" };
+        if kind == Some('%') { format!("{name}%") } else { name.into() }
+    } else {
+        match kind.map(|kind| kind.to_ascii_lowercase()) {
+            Some('e') => exponent_form(magnitude, precision.unwrap_or(6), alternate),
+            Some('f') => fixed(magnitude, precision.unwrap_or(6), alternate),
+            Some('%') => fixed(magnitude * 100.0, precision.unwrap_or(6), alternate) + "%",
+            Some(_) => general(magnitude, precision.unwrap_or(6).max(1), alternate, false),
+            None => match precision {
+                None => format!("{:?}", Value::Float(magnitude)),
+                Some(precision) => general(magnitude, precision.max(1), alternate, true),
+            },
+        }
+    };
+    if upper {
+        text.make_ascii_uppercase();
+    }
+    text
+}
+
+fn fixed(x: f64, precision: usize, alternate: bool) -> String {
+    let text = format!("{x:.precision$}");
+    if alternate && precision == 0 { text + "." } else { text }
+}
+
+fn exponent_form(x: f64, precision: usize, alternate: bool) -> String {
+    let text = format!("{x:.precision$e}");
+    let (mantissa, exponent) = text.split_once('e').unwrap_or((&text, "0"));
+    let exponent: i32 = exponent.parse().unwrap_or(0);
+    let point = if alternate && precision == 0 { "." } else { "" };
+    format!("{mantissa}{point}e{}{:02}", if exponent < 0 { '-' } else { '+' }, exponent.abs())
+}
+
+/// `g`: significant digits, without trailing zeros. With `as_float` (no type given) the text keeps looking like a float.
+fn general(x: f64, precision: usize, alternate: bool, as_float: bool) -> String {
+    let text = format!("{x:.*e}", precision - 1);
+    let exponent: i64 = text.split_once('e').and_then(|(_, exponent)| exponent.parse().ok()).unwrap_or(0);
+    let limit = precision as i64 - i64::from(as_float);
+    let strip = |text: String| -> String {
+        if alternate || !text.contains('.') {
+            return if alternate && !text.contains('.') { text + "." } else { text };
+        }
+        text.trim_end_matches('0').trim_end_matches('.').to_owned()
+    };
+    if exponent < -4 || exponent >= limit {
+        let (mantissa, _) = text.split_once('e').unwrap_or((&text, ""));
+        return format!("{}e{}{:02}", strip(mantissa.to_owned()), if exponent < 0 { '-' } else { '+' }, exponent.abs());
+    }
+    let text = strip(format!("{x:.*}", (precision as i64 - 1 - exponent).max(0) as usize));
+    if as_float && !text.contains('.') { text + ".0" } else { text }
+}
+
+/// Sign, prefix, grouped digits and the rest, padded.
+fn number(negative: bool, prefix: &str, whole: &str, rest: &str, group: usize, spec: &Spec) -> Result<String> {
+    let sign = match (negative, spec.sign) {
+        (true, _) => "-",
+        (false, Some('+')) => "+",
+        (false, Some(' ')) => " ",
+        _ => "",
+    };
+    let head = format!("{sign}{prefix}");
+    let zero_padded = spec.zero && spec.align.is_none();
+    let align = spec.align.unwrap_or(if zero_padded { '=' } else { '>' });
+    let fill = spec.fill.unwrap_or(if spec.zero { '0' } else { ' ' });
+    let whole = match spec.grouping {
+        Some(separator) => {
+            // Zeros of the padding are grouped as well.
+            let least = if fill == '0' && align == '=' { spec.width.saturating_sub(head.len() + rest.len()) } else { 0 };
+            grouped(whole, separator, group, least)
+        }
+        None => whole.to_owned(),
+    };
+    Ok(padded(&head, &(whole + rest), fill, align, spec.width))
+}
+
+fn grouped(digits: &str, separator: char, group: usize, least: usize) -> String {
+    let mut out: Vec<char> = Vec::new();
+    let mut source = digits.chars().rev();
+    let mut count = 0;
+    loop {
+        let next = source.next();
+        if next.is_none() && out.len() >= least {
+            break;
+        }
+        if count > 0 && count % group == 0 {
+            out.push(separator);
+        }
+        out.push(next.unwrap_or('0'));
+        count += 1;
+    }
+    out.into_iter().rev().collect()
+}
+
+/// `head` (sign and prefix) stays in front of the fill where the alignment is `=`.
+pub fn padded(head: &str, body: &str, fill: char, align: char, width: usize) -> String {
+    let gap = width.saturating_sub(head.chars().count() + body.chars().count());
+    let fill_of = |n: usize| std::iter::repeat_n(fill, n).collect::<String>();
+    match align {
+        '<' => format!("{head}{body}{}", fill_of(gap)),
+        '^' => format!("{}{head}{body}{}", fill_of(gap / 2), fill_of(gap - gap / 2)),
+        '=' => format!("{head}{}{body}", fill_of(gap)),
+        _ => format!("{}{head}{body}", fill_of(gap)),
+    }
+}
+
+/// `repr`, `str` or `ascii` of a value, as `!r`, `!s` and `!a` ask.
+pub fn converted(value: &Value, conversion: char, call: &mut Call) -> Result<String> {
+    let text = match conversion {
+        'r' => format!("{value:?}"),
+        'a' => ascii(&format!("{value:?}")),
+        _ => value.to_string(),
+    };
+    call.charge(text.len() / 16 + 1)?;
+    Ok(text)
+}
+
+/// Characters beyond ASCII as escapes.
+pub fn ascii(text: &str) -> String {
+    let mut out = String::new();
+    for c in text.chars() {
+        match u32::from(c) {
+            code if code < 0x80 => out.push(c),
+            code if code < 0x100 => out += &format!("\\x{code:02x}"),
+            code if code < 0x10000 => out += &format!("\\u{code:04x}"),
+            code => out += &format!("\\U{code:08x}"),
+        }
+    }
+    out
+}
+
+/// The value as a float, for `%f` and the like.
+pub fn as_float(value: &Value) -> Option<f64> {
+    match value {
+        Value::Int(_) | Value::Float(_) | Value::Bool(_) => Some(numbers::wide(value.clone())),
+        Value::Object(object) => match object.attr("__float__") {
+            Ok(Some(Value::Float(x))) => Some(x),
+            _ => None,
+        },
+        _ => None,
+    }
+}

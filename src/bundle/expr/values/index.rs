@@ -1,0 +1,87 @@
+//! `value[index]`, slices, and item assignment for `__setitem__`-like methods.
+
+use super::iter::key;
+use super::{integer, position};
+use crate::component::{Call, Value};
+use crate::error::{Result, did_you_mean};
+use crate::{bail, err};
+
+/// A slice over `len` items: first index, step, count.
+pub fn bounds(slice: &[Option<i64>; 3], len: usize) -> Result<(i64, i64, usize)> {
+    let step = slice[2].unwrap_or(1);
+    if step == 0 {
+        bail!("slice step cannot be zero");
+    }
+    let len = len as i64;
+    let (low, high) = if step > 0 { (0, len) } else { (-1, len - 1) };
+    let clamp = |part: Option<i64>, default: i64| match part {
+        None => default,
+        Some(at) if at < 0 => (at.saturating_add(len)).max(low),
+        Some(at) => at.min(high),
+    };
+    let (start, stop) = if step > 0 { (clamp(slice[0], 0), clamp(slice[1], len)) } else { (clamp(slice[0], len - 1), clamp(slice[1], -1)) };
+    let gap = if step > 0 { stop - start } else { start - stop };
+    let count = if gap <= 0 { 0 } else { ((gap - 1) as u64 / step.unsigned_abs() + 1) as usize };
+    Ok((start, step, count))
+}
+
+fn picks(slice: &[Option<i64>; 3], len: usize) -> Result<impl Iterator<Item = usize>> {
+    let (start, step, count) = bounds(slice, len)?;
+    Ok((0..count).map(move |k| (start + step.saturating_mul(k as i64)) as usize))
+}
+
+/// `value[at]`
+pub fn index(value: &Value, at: &Value, call: &mut Call) -> Result<Value> {
+    match (value, at) {
+        (Value::List(list), Value::Slice(slice)) => {
+            let items = list.0.read();
+            call.charge(bounds(slice, items.len())?.2)?;
+            Ok(Value::list(picks(slice, items.len())?.filter_map(|at| items.get(at).cloned()).collect::<Vec<_>>()))
+        }
+        (Value::Tuple(items), Value::Slice(slice)) => {
+            call.charge(bounds(slice, items.len())?.2)?;
+            Ok(Value::tuple(picks(slice, items.len())?.filter_map(|at| items.get(at).cloned())))
+        }
+        (Value::Str(text), Value::Slice(slice)) => {
+            call.charge(text.len())?;
+            let chars: Vec<char> = text.chars().collect();
+            Ok(Value::from(picks(slice, chars.len())?.filter_map(|at| chars.get(at)).collect::<String>()))
+        }
+        (Value::List(list), at) => {
+            let at = integer(at, "list indices")?;
+            let items = list.0.read();
+            position(at, items.len()).and_then(|at| items.get(at).cloned()).ok_or_else(|| out_of_range("list", at, items.len()))
+        }
+        (Value::Tuple(items), at) => {
+            let at = integer(at, "tuple indices")?;
+            position(at, items.len()).and_then(|at| items.get(at).cloned()).ok_or_else(|| out_of_range("tuple", at, items.len()))
+        }
+        (Value::Str(text), at) => {
+            let at = integer(at, "string indices")?;
+            call.charge(text.len() / 16)?;
+            let len = text.chars().count();
+            let found = position(at, len).and_then(|at| text.chars().nth(at));
+            found.map(|c| Value::from(c.to_string())).ok_or_else(|| out_of_range("string", at, len))
+        }
+        (Value::Dict(dict), at) => {
+            let wanted = key(at)?;
+            let dict = dict.0.read();
+            dict.get(&wanted).cloned().ok_or_else(|| {
+                let error = err!("key {at:?} is not in the dict");
+                let names = dict.keys().filter_map(|key| key.as_str());
+                match at.as_str().and_then(|at| did_you_mean(at, names)) {
+                    Some(near) => error.hint(format!("did you mean '{near}'?")),
+                    None => error,
+                }
+            })
+        }
+        (Value::Object(object), at) => object.index(at),
+        // `list[int]`: a type's name with parameters is the type.
+        (Value::Function(function), _) if super::types::is_type(function.path) => Ok(value.clone()),
+        (other, _) => bail!("'{}' object is not subscriptable", other.type_name()),
+    }
+}
+
+fn out_of_range(what: &str, at: i64, len: usize) -> crate::error::Error {
+    err!("{what} index out of range: {at}, where the length is {len}")
+}

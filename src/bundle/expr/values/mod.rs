@@ -1,0 +1,75 @@
+//! Python's built-in types: operators, comparison, indexing, iteration, attributes, methods and formatting, with
+//! CPython 3.11's results. Integers have 64 bits, and sets cannot be changed in place.
+
+pub mod arith;
+pub mod attributes;
+pub mod compare;
+mod dicts;
+pub mod format;
+pub mod index;
+pub mod iter;
+mod lists;
+mod numbers;
+mod percent;
+pub mod range;
+pub mod sets;
+mod split;
+mod strs;
+mod template;
+pub mod types;
+pub mod views;
+
+pub use dicts::pairs;
+pub use lists::keys as sort_keys;
+pub use numbers::{power_modulo, round_float, round_int, to_int};
+pub use strs::{character, text};
+
+use crate::component::{Args, Value};
+use crate::error::Result;
+use crate::{bail, err};
+
+/// An index or count: int, bool, or an object that says that it is one (`__index__`).
+pub fn integer(value: &Value, what: &str) -> Result<i64> {
+    as_integer(value).ok_or_else(|| err!("{what} must be integers, not {}", value.type_name()))
+}
+
+pub fn as_integer(value: &Value) -> Option<i64> {
+    match value {
+        Value::Int(i) => Some(*i),
+        Value::Bool(b) => Some(i64::from(*b)),
+        Value::Object(object) => match object.attr("__index__") {
+            Ok(Some(Value::Int(i))) => Some(i),
+            _ => None,
+        },
+        _ => None,
+    }
+}
+
+/// The place of index `at` (negative: from the end) among `len` items.
+pub fn position(at: i64, len: usize) -> Option<usize> {
+    let at = if at < 0 { at.checked_add(len as i64)? } else { at };
+    usize::try_from(at).ok().filter(|at| *at < len)
+}
+
+/// Arguments of a built-in function: `names` in order, the first `required` of which must be given.
+pub fn take<const N: usize>(args: Args, function: &str, names: [&str; N], required: usize) -> Result<[Option<Value>; N]> {
+    if args.positional.len() > N {
+        bail!("{function}() takes at most {N} arguments, found {}", args.positional.len());
+    }
+    let mut slots: [Option<Value>; N] = std::array::from_fn(|_| None);
+    for (slot, value) in slots.iter_mut().zip(args.positional) {
+        *slot = Some(value);
+    }
+    for (name, value) in args.named {
+        let Some(at) = names.iter().position(|known| *known == &*name) else {
+            return Err(err!("{function}() has no argument `{name}`").hint(format!("its arguments are {}", names.join(", "))));
+        };
+        if slots[at].replace(value).is_some() {
+            bail!("{function}() got several values for argument `{name}`");
+        }
+    }
+    match slots.iter().take(required).position(Option::is_none) {
+        Some(missing) => Err(err!("{function}() needs argument `{}`", names[missing])),
+        None => Ok(slots),
+    }
+}

@@ -1,0 +1,242 @@
+//! Arithmetic of ints and floats where Rust's differs from Python's, and their methods.
+
+use super::take;
+use crate::component::{Args, Value};
+use crate::error::Result;
+use crate::{bail, err};
+
+/// A number as a float; other values are 0 (callers pass numbers only).
+pub fn wide(value: Value) -> f64 {
+    match value {
+        Value::Int(i) => i as f64,
+        Value::Float(x) => x,
+        Value::Bool(true) => 1.0,
+        _ => 0.0,
+    }
+}
+
+/// `x / y`, rounded once.
+pub fn divide(x: i64, y: i64) -> Result<f64> {
+    const EXACT: u64 = 1 << 53;
+    if y == 0 {
+        bail!("division by zero");
+    }
+    let (a, b) = (x.unsigned_abs(), y.unsigned_abs());
+    if a <= EXACT && b <= EXACT {
+        return Ok(x as f64 / y as f64);
+    }
+    if a == 0 {
+        return Ok(0.0);
+    }
+    // At least 64 bits of quotient; the last one is sticky, so that the one rounding is that of the conversion.
+    let shift = u128::from(a).leading_zeros();
+    let dividend = u128::from(a) << shift;
+    let quotient = dividend / u128::from(b) | u128::from(dividend % u128::from(b) != 0);
+    let magnitude = quotient as f64 * 2f64.powi(-(shift as i32));
+    Ok(if (x < 0) == (y < 0) { magnitude } else { -magnitude })
+}
+
+/// `x // y` and `x % y` of floats, by CPython's algorithm.
+pub fn divmod(x: f64, y: f64) -> Result<(f64, f64)> {
+    if y == 0.0 {
+        bail!("float floor division or modulo by zero");
+    }
+    let mut rest = x % y;
+    let mut quotient = (x - rest) / y;
+    if rest == 0.0 {
+        rest = 0f64.copysign(y);
+    } else if (y < 0.0) != (rest < 0.0) {
+        rest += y;
+        quotient -= 1.0;
+    }
+    if quotient == 0.0 {
+        return Ok((0f64.copysign(x / y), rest));
+    }
+    let floor = quotient.floor();
+    Ok((if quotient - floor > 0.5 { floor + 1.0 } else { floor }, rest))
+}
+
+/// `x ** y` of ints: an int, or a float where `y` is negative.
+pub fn power(x: i64, y: i64) -> Result<Value> {
+    if y < 0 {
+        return float_power(x as f64, y as f64).map(Value::Float);
+    }
+    let small = match x {
+        0 => Some(i64::from(y == 0)),
+        1 => Some(1),
+        -1 => Some(if y % 2 == 0 { 1 } else { -1 }),
+        _ => u32::try_from(y).ok().and_then(|y| x.checked_pow(y)),
+    };
+    small.map(Value::Int).ok_or_else(|| err!("integer overflow: {x} ** {y} does not fit 64 bits").hint("compute with floats: `2.0 ** 70`"))
+}
+
+pub fn float_power(x: f64, y: f64) -> Result<f64> {
+    if x == 0.0 && y < 0.0 {
+        bail!("0.0 cannot be raised to a negative power");
+    }
+    if x < 0.0 && x.is_finite() && y.is_finite() && y.fract() != 0.0 {
+        bail!("a negative number to a fractional power is complex, which is not supported");
+    }
+    let result = x.powf(y);
+    if result.is_infinite() && x.is_finite() && y.is_finite() {
+        bail!("float overflow: {x} ** {y} is too large");
+    }
+    Ok(result)
+}
+
+/// `pow(x, y, m)`
+pub fn power_modulo(x: i64, y: i64, m: i64) -> Result<i64> {
+    if m == 0 {
+        bail!("pow() 3rd argument cannot be 0");
+    }
+    let modulus = i128::from(m);
+    let mut base = i128::from(x).rem_euclid(modulus.abs());
+    if y < 0 {
+        base = inverse(base, modulus.abs()).ok_or_else(|| err!("base is not invertible for the given modulus"))?;
+    }
+    let mut exponent = y.unsigned_abs();
+    let mut result = 1i128.rem_euclid(modulus.abs());
+    while exponent > 0 {
+        if exponent & 1 == 1 {
+            result = result * base % modulus.abs();
+        }
+        base = base * base % modulus.abs();
+        exponent >>= 1;
+    }
+    Ok(if m < 0 && result != 0 { result + modulus } else { result } as i64)
+}
+
+fn inverse(x: i128, m: i128) -> Option<i128> {
+    let (mut r, mut next_r, mut t, mut next_t) = (m, x, 0, 1);
+    while next_r != 0 {
+        let quotient = r / next_r;
+        (t, next_t) = (next_t, t - quotient * next_t);
+        (r, next_r) = (next_r, r - quotient * next_r);
+    }
+    (r == 1).then(|| t.rem_euclid(m))
+}
+
+/// A float without its fraction as an int.
+pub fn to_int(x: f64) -> Result<i64> {
+    if x.is_nan() {
+        bail!("cannot convert float NaN to integer");
+    }
+    if x.is_infinite() {
+        bail!("cannot convert float infinity to integer");
+    }
+    let whole = x.trunc();
+    if (-9_223_372_036_854_775_808.0..9_223_372_036_854_775_808.0).contains(&whole) {
+        return Ok(whole as i64);
+    }
+    Err(err!("{x} does not fit a 64-bit integer"))
+}
+
+/// `round(x, digits)` of a float, half to even on its exact decimal value.
+pub fn round_float(x: f64, digits: i64) -> f64 {
+    if !x.is_finite() || digits > 323 {
+        return x;
+    }
+    if digits >= 0 {
+        return format!("{x:.*}", digits as usize).parse().unwrap_or(x);
+    }
+    if digits < -308 {
+        return 0f64.copysign(x);
+    }
+    // Whole digits of the float, exact; ties look at its fraction too.
+    let text = format!("{:.0}", x.abs().trunc());
+    let cut = digits.unsigned_abs() as usize;
+    if text.len() < cut {
+        return 0f64.copysign(x);
+    }
+    let (head, tail) = text.split_at(text.len() - cut);
+    let half = std::iter::once('5').chain(std::iter::repeat_n('0', cut - 1)).collect::<String>();
+    let odd = head.bytes().last().is_some_and(|digit| digit % 2 == 1);
+    let up = tail > half.as_str() || (tail == half && (x.fract() != 0.0 || odd));
+    let mut head: Vec<u8> = std::iter::once(b'0').chain(head.bytes()).collect();
+    if up {
+        for digit in head.iter_mut().rev() {
+            if *digit < b'9' {
+                *digit += 1;
+                break;
+            }
+            *digit = b'0';
+        }
+    }
+    let rounded = format!("{}e{cut}", String::from_utf8_lossy(&head)).parse().unwrap_or(x);
+    f64::copysign(rounded, x)
+}
+
+/// `round(x, digits)` of an int.
+pub fn round_int(x: i64, digits: i64) -> Result<i64> {
+    if digits >= 0 {
+        return Ok(x);
+    }
+    if digits < -19 {
+        return Ok(0);
+    }
+    let unit = 10i128.pow(digits.unsigned_abs() as u32);
+    let x = i128::from(x);
+    let (mut quotient, rest) = (x.div_euclid(unit), x.rem_euclid(unit));
+    if rest * 2 > unit || (rest * 2 == unit && quotient % 2 != 0) {
+        quotient += 1;
+    }
+    i64::try_from(quotient * unit).map_err(|_| err!("integer overflow: the rounded value does not fit 64 bits"))
+}
+
+pub const INT_METHODS: &[&str] =
+    &["bit_length", "bit_count", "conjugate", "as_integer_ratio", "is_integer", "real", "imag", "numerator", "denominator"];
+pub const FLOAT_METHODS: &[&str] = &["is_integer", "conjugate", "hex", "as_integer_ratio", "real", "imag"];
+
+pub fn int_method(x: i64, name: &str, args: Args) -> Result<Option<Value>> {
+    let value = match name {
+        "bit_length" => Value::Int(i64::from(64 - x.unsigned_abs().leading_zeros())),
+        "bit_count" => Value::Int(i64::from(x.unsigned_abs().count_ones())),
+        "conjugate" => Value::Int(x),
+        "is_integer" => Value::Bool(true),
+        "as_integer_ratio" => Value::tuple([Value::Int(x), Value::Int(1)]),
+        _ => return Ok(None),
+    };
+    take(args, name, [], 0)?;
+    Ok(Some(value))
+}
+
+pub fn float_method(x: f64, name: &str, args: Args) -> Result<Option<Value>> {
+    let value = match name {
+        "is_integer" => Value::Bool(x.is_finite() && x.fract() == 0.0),
+        "conjugate" => Value::Float(x),
+        "hex" => Value::from(hex(x)),
+        "as_integer_ratio" => ratio(x)?,
+        _ => return Ok(None),
+    };
+    take(args, name, [], 0)?;
+    Ok(Some(value))
+}
+
+fn hex(x: f64) -> String {
+    if !x.is_finite() {
+        return format!("{:?}", Value::Float(x));
+    }
+    let sign = if x.is_sign_negative() { "-" } else { "" };
+    let bits = x.to_bits();
+    let (exponent, mantissa) = ((bits >> 52 & 0x7ff) as i64, bits & ((1 << 52) - 1));
+    match (exponent, mantissa) {
+        (0, 0) => format!("{sign}0x0.0p+0"),
+        (0, mantissa) => format!("{sign}0x0.{mantissa:013x}p-1022"),
+        _ => format!("{sign}0x1.{mantissa:013x}p{:+}", exponent - 1023),
+    }
+}
+
+fn ratio(x: f64) -> Result<Value> {
+    if !x.is_finite() {
+        bail!("cannot convert {x} to an integer ratio");
+    }
+    let (mut top, mut bottom) = (x, 1f64);
+    while top.fract() != 0.0 && bottom < 2f64.powi(62) {
+        top *= 2.0;
+        bottom *= 2.0;
+    }
+    if top.fract() != 0.0 {
+        bail!("integer overflow: the ratio of {x} does not fit 64 bits");
+    }
+    Ok(Value::tuple([Value::Int(to_int(top)?), Value::Int(bottom as i64)]))
+}

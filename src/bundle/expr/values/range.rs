@@ -1,0 +1,112 @@
+//! `range`: never laid out in memory.
+
+use super::{index::bounds, integer};
+use crate::bail;
+use crate::component::{Object, Value};
+use crate::error::Result;
+
+#[derive(Debug, Clone, Copy)]
+pub struct Range {
+    pub start: i64,
+    pub stop: i64,
+    pub step: i64,
+}
+
+impl Range {
+    pub fn new(start: i64, stop: i64, step: i64) -> Result<Range> {
+        if step == 0 {
+            bail!("range() arg 3 must not be zero");
+        }
+        let range = Range { start, stop, step };
+        if i64::try_from(range.count()).is_err() {
+            bail!("range() has too many items for 64 bits");
+        }
+        Ok(range)
+    }
+    fn count(&self) -> i128 {
+        let (start, stop, step) = (i128::from(self.start), i128::from(self.stop), i128::from(self.step));
+        let gap = if step > 0 { stop - start } else { start - stop };
+        if gap <= 0 { 0 } else { (gap - 1) / step.abs() + 1 }
+    }
+    pub fn len(&self) -> i64 {
+        self.count() as i64
+    }
+    pub fn get(&self, at: i64) -> Option<i64> {
+        (0..self.len()).contains(&at).then(|| (i128::from(self.start) + i128::from(self.step) * i128::from(at)) as i64)
+    }
+    pub fn position(&self, value: i64) -> Option<i64> {
+        let offset = i128::from(value) - i128::from(self.start);
+        let at = offset / i128::from(self.step);
+        (offset % i128::from(self.step) == 0 && (0..self.count()).contains(&at)).then_some(at as i64)
+    }
+    pub fn contains(&self, value: &Value) -> bool {
+        match value {
+            Value::Int(value) => self.position(*value).is_some(),
+            Value::Bool(value) => self.position(i64::from(*value)).is_some(),
+            Value::Float(value) => value.fract() == 0.0 && value.abs() < 9e18 && self.position(*value as i64).is_some(),
+            _ => false,
+        }
+    }
+    /// The items from the last to the first.
+    pub fn reversed(&self) -> Range {
+        match self.len() {
+            0 => Range { start: 0, stop: 0, step: 1 },
+            n => {
+                let last = self.get(n - 1).unwrap_or(self.start);
+                Range { start: last, stop: self.start.saturating_sub(self.step.signum()), step: -self.step }
+            }
+        }
+    }
+}
+
+impl Object for Range {
+    fn type_name(&self) -> &str {
+        "range"
+    }
+    fn repr(&self) -> String {
+        match self.step {
+            1 => format!("range({}, {})", self.start, self.stop),
+            step => format!("range({}, {}, {step})", self.start, self.stop),
+        }
+    }
+    fn attr(&self, name: &str) -> Result<Option<Value>> {
+        Ok(match name {
+            "start" => Some(Value::Int(self.start)),
+            "stop" => Some(Value::Int(self.stop)),
+            "step" => Some(Value::Int(self.step)),
+            _ => None,
+        })
+    }
+    fn attr_names(&self) -> &[&str] {
+        &["start", "stop", "step"]
+    }
+    fn index(&self, index: &Value) -> Result<Value> {
+        if let Value::Slice(slice) = index {
+            let (first, step, count) = bounds(slice, self.len() as usize)?;
+            let at = |k: i128| (i128::from(self.start) + i128::from(self.step) * k) as i64;
+            let first = first as i128;
+            let stop = first + step as i128 * count as i128;
+            return Ok(Value::object(Range { start: at(first), stop: at(stop), step: self.step.saturating_mul(step) }));
+        }
+        let at = integer(index, "range indices")?;
+        match self.get(if at < 0 { at + self.len() } else { at }) {
+            Some(value) => Ok(Value::Int(value)),
+            None => bail!("range object index out of range"),
+        }
+    }
+    fn iterate(&self) -> Option<Result<Vec<Value>>> {
+        if self.len() > 10_000_000 {
+            return Some(Err(crate::err!("a range of {} items is too large to lay out", self.len())));
+        }
+        Some(Ok((0..self.len()).filter_map(|at| self.get(at)).map(Value::Int).collect()))
+    }
+    fn length(&self) -> Option<usize> {
+        Some(self.len() as usize)
+    }
+    fn equals(&self, other: &Value) -> bool {
+        other.downcast::<Range>().is_some_and(|other| {
+            let n = self.len();
+            n == other.len() && (n == 0 || (self.start == other.start && (n == 1 || self.step == other.step)))
+        })
+    }
+}

@@ -1,0 +1,167 @@
+//! `str.format`: fields by position, name, attribute and item.
+
+use super::{attributes, format, index};
+use crate::component::{Args, Call, Value};
+use crate::error::Result;
+use crate::{bail, err};
+
+/// Where a field's first name is looked up.
+enum Source<'a> {
+    Args(&'a Args),
+    Map(&'a Value),
+}
+
+struct Formatter<'a> {
+    source: Source<'a>,
+    /// The next automatic field, or `None` once fields are numbered by hand.
+    automatic: Option<usize>,
+    numbered: bool,
+}
+
+pub fn format(template: &str, args: &Args, call: &mut Call) -> Result<String> {
+    Formatter { source: Source::Args(args), automatic: Some(0), numbered: false }.run(template, 2, call)
+}
+
+pub fn format_map(template: &str, mapping: &Value, call: &mut Call) -> Result<String> {
+    Formatter { source: Source::Map(mapping), automatic: Some(0), numbered: false }.run(template, 2, call)
+}
+
+impl Formatter<'_> {
+    /// `depth`: how many levels of fields may still stand inside one another.
+    fn run(&mut self, template: &str, depth: usize, call: &mut Call) -> Result<String> {
+        let mut out = String::new();
+        let mut rest = template;
+        while let Some(at) = rest.find(['{', '}']) {
+            out.push_str(&rest[..at]);
+            let brace = &rest[at..at + 1];
+            rest = &rest[at + 1..];
+            if rest.starts_with(brace) {
+                out.push_str(brace);
+                rest = &rest[1..];
+                continue;
+            }
+            if brace == "}" {
+                bail!("single '}}' encountered in format string");
+            }
+            if depth == 0 {
+                bail!("max string recursion exceeded");
+            }
+            let end = closing(rest).ok_or_else(|| err!("expected '}}' before end of string"))?;
+            let text = self.field(&rest[..end], depth, call)?;
+            call.charge(text.len() / 16 + 1)?;
+            out.push_str(&text);
+            rest = &rest[end + 1..];
+        }
+        out.push_str(rest);
+        call.charge(out.len())?;
+        Ok(out)
+    }
+
+    /// `name.attribute[item]!r:spec`
+    fn field(&mut self, field: &str, depth: usize, call: &mut Call) -> Result<String> {
+        // A `:` or `!` inside brackets belongs to an item's name.
+        let mut inside = false;
+        let end = field.find(|c: char| {
+            match c {
+                '[' => inside = true,
+                ']' => inside = false,
+                _ => {}
+            }
+            !inside && matches!(c, ':' | '!')
+        });
+        let (path, mut rest) = end.map_or((field, ""), |end| field.split_at(end));
+        let mut value = self.value(path, call)?;
+        if let Some(after) = rest.strip_prefix('!') {
+            let conversion = after
+                .chars()
+                .next()
+                .filter(|c| matches!(c, 'r' | 's' | 'a'))
+                .ok_or_else(|| err!("a conversion is one of !r, !s and !a"))?;
+            value = Value::from(format::converted(&value, conversion, call)?);
+            rest = &after[1..];
+            if !rest.is_empty() && !rest.starts_with(':') {
+                bail!("expected ':' after conversion specifier");
+            }
+        }
+        let spec = match rest.strip_prefix(':') {
+            Some(spec) if spec.contains(['{', '}']) => self.run(spec, depth - 1, call)?,
+            Some(spec) => spec.to_owned(),
+            None => String::new(),
+        };
+        format::format(&value, &spec, call)
+    }
+
+    fn value(&mut self, path: &str, call: &mut Call) -> Result<Value> {
+        let end = path.find(['.', '[']).unwrap_or(path.len());
+        let (first, mut rest) = path.split_at(end);
+        let mut value = self.first(first, call)?;
+        while !rest.is_empty() {
+            if let Some(after) = rest.strip_prefix('[') {
+                let end = after.find(']').ok_or_else(|| err!("missing ']' in format string"))?;
+                let name = &after[..end];
+                let at = name.parse::<i64>().map_or_else(|_| Value::str(name), Value::Int);
+                value = index::index(&value, &at, call)?;
+                rest = &after[end + 1..];
+                if !rest.is_empty() && !rest.starts_with(['.', '[']) {
+                    bail!("only '.' or '[' may follow ']' in format field specifier");
+                }
+            } else {
+                let after = &rest[1..];
+                let end = after.find(['.', '[']).unwrap_or(after.len());
+                if end == 0 {
+                    bail!("empty attribute in format string");
+                }
+                value = attributes::attribute(&value, &after[..end], None)?;
+                rest = &after[end..];
+            }
+        }
+        Ok(value)
+    }
+
+    fn first(&mut self, name: &str, call: &mut Call) -> Result<Value> {
+        let number = if name.is_empty() {
+            let at = self.automatic.filter(|_| !self.numbered);
+            let at = at.ok_or_else(|| err!("cannot switch from manual field specification to automatic field numbering"))?;
+            self.automatic = Some(at + 1);
+            Some(at)
+        } else if name.bytes().all(|b| b.is_ascii_digit()) {
+            if self.automatic != Some(0) {
+                bail!("cannot switch from automatic field numbering to manual field specification");
+            }
+            self.numbered = true;
+            Some(name.parse().map_err(|_| err!("too many decimal digits in format string"))?)
+        } else {
+            None
+        };
+        match (&self.source, number) {
+            (Source::Map(_), Some(_)) => bail!("format string contains positional fields"),
+            (Source::Map(mapping), None) => index::index(mapping, &Value::str(name), call),
+            (Source::Args(args), Some(at)) => {
+                args.positional.get(at).cloned().ok_or_else(|| err!("replacement index {at} out of range for positional args"))
+            }
+            (Source::Args(args), None) => args
+                .named
+                .iter()
+                .find(|(key, _)| **key == *name)
+                .map(|(_, value)| value.clone())
+                .ok_or_else(|| err!("format() got no argument `{name}`")),
+        }
+    }
+}
+
+/// The place of the brace that closes a field.
+fn closing(text: &str) -> Option<usize> {
+    let mut open = 0usize;
+    let mut inside = false;
+    for (at, c) in text.char_indices() {
+        match c {
+            '[' if open == 0 => inside = true,
+            ']' => inside = false,
+            '{' if !inside => open += 1,
+            '}' if !inside && open == 0 => return Some(at),
+            '}' if !inside => open -= 1,
+            _ => {}
+        }
+    }
+    None
+}

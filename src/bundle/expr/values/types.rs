@@ -1,0 +1,52 @@
+//! Names of the built-in types, and which values are of them.
+
+use crate::component::Value;
+
+/// Types that are called by their bare name and stand for themselves: `isinstance(x, int)`, `list[int]`.
+pub const TYPES: &[&str] = &[
+    "bool",
+    "dict",
+    "enumerate",
+    "filter",
+    "float",
+    "frozenset",
+    "int",
+    "list",
+    "map",
+    "object",
+    "range",
+    "reversed",
+    "set",
+    "slice",
+    "str",
+    "tuple",
+    "type",
+    "zip",
+];
+
+pub fn is_type(path: &str) -> bool {
+    TYPES.contains(&path)
+}
+
+/// Whether `value` is of the class or type `class`; `None` if that is neither.
+pub fn is_instance(value: &Value, class: &Value) -> Option<bool> {
+    let own = value.type_name();
+    match class {
+        Value::Function(function) => {
+            // Facades of classes are functions as well: `torch.device`.
+            let short = function.path.rsplit('.').next().unwrap_or(function.path);
+            Some(match function.path {
+                "object" => true,
+                "int" => matches!(value, Value::Int(_) | Value::Bool(_)),
+                "frozenset" => false,
+                "type" => matches!(value, Value::Component(_)) || matches!(value, Value::Function(f) if is_type(f.path)),
+                path if is_type(path) => own == path,
+                path => matches!(value, Value::Object(_)) && (own == path || own == short),
+            })
+        }
+        Value::Component(component) => Some(matches!(value, Value::Object(_)) && (own == component.name || own == component.path)),
+        Value::Tuple(classes) => classes.iter().try_fold(false, |found, class| Some(found | is_instance(value, class)?)),
+        Value::None => Some(value.is_none()),
+        _ => None,
+    }
+}

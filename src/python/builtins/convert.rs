@@ -1,0 +1,225 @@
+//! Types called to make a value of them, and conversions of numbers and text.
+
+use crate::bundle::expr::values::iter::{collect, collect_keys};
+use crate::bundle::expr::values::{self, arith, as_integer, format as formatting, integer, sets, take};
+use crate::component::{Args, Call, Dict, Key, Value};
+use crate::error::Result;
+use crate::{bail, err};
+
+fn one(args: Args, name: &str) -> Result<Value> {
+    Ok(take(args, name, ["x"], 1)?[0].take().unwrap_or_default())
+}
+
+pub fn abs(args: Args, call: &mut Call) -> Result<Value> {
+    arith::unary("abs", &one(args, "abs")?, call)
+}
+
+pub fn bool(args: Args, _: &mut Call) -> Result<Value> {
+    let [value] = take(args, "bool", ["x"], 0)?;
+    Ok(Value::Bool(value.is_some_and(|value| value.truthy())))
+}
+
+/// `int(x)` cuts towards zero; `int(text, base)` reads digits, base 0 by their prefix.
+pub fn int(args: Args, call: &mut Call) -> Result<Value> {
+    let [value, base] = take(args, "int", ["x", "base"], 0)?;
+    let Some(value) = value else { return Ok(Value::Int(0)) };
+    let base = base.map(|base| integer(&base, "bases")).transpose()?;
+    match (&value, base) {
+        (Value::Str(text), base) => {
+            call.charge(text.len() / 16)?;
+            parse_int(text, base.unwrap_or(10)).map(Value::Int)
+        }
+        (_, Some(_)) => bail!("int() can't convert non-string with explicit base"),
+        (Value::Float(x), _) => values::to_int(*x).map(Value::Int),
+        (Value::Object(object), _) => match (object.attr("__int__")?, as_integer(&value), formatting::as_float(&value)) {
+            (Some(Value::Int(i)), ..) | (_, Some(i), _) => Ok(Value::Int(i)),
+            (_, _, Some(x)) => values::to_int(x).map(Value::Int),
+            _ => bail!("int() argument must be a string or a real number, not '{}'", value.type_name()),
+        },
+        _ => match as_integer(&value) {
+            Some(i) => Ok(Value::Int(i)),
+            None => bail!("int() argument must be a string or a real number, not '{}'", value.type_name()),
+        },
+    }
+}
+
+fn parse_int(text: &str, base: i64) -> Result<i64> {
+    let wrong = || err!("invalid literal for int() with base {base}: {:?}", Value::str(text));
+    if base != 0 && !(2..=36).contains(&base) {
+        bail!("int() base must be >= 2 and <= 36, or 0");
+    }
+    let trimmed = text.trim();
+    let (negative, digits) = match trimmed.strip_prefix('-') {
+        Some(rest) => (true, rest),
+        None => (false, trimmed.strip_prefix('+').unwrap_or(trimmed)),
+    };
+    let prefixed = [("0x", 16), ("0o", 8), ("0b", 2)]
+        .into_iter()
+        .find(|(prefix, radix)| (base == 0 || base == *radix) && digits.get(..2).is_some_and(|head| head.eq_ignore_ascii_case(prefix)));
+    let (digits, radix) = match prefixed {
+        Some((_, radix)) => (digits[2..].strip_prefix('_').unwrap_or(&digits[2..]), radix),
+        None => (digits, if base == 0 { 10 } else { base }),
+    };
+    let plain = plain_digits(digits).ok_or_else(wrong)?;
+    if plain.is_empty() || !plain.chars().all(|c| c.is_digit(radix as u32)) {
+        return Err(wrong());
+    }
+    if base == 0 && prefixed.is_none() && plain.len() > 1 && plain.starts_with('0') && plain.bytes().any(|digit| digit != b'0') {
+        return Err(wrong());
+    }
+    let signed = if negative { format!("-{plain}") } else { plain };
+    i64::from_str_radix(&signed, radix as u32).map_err(|_| err!("{text} does not fit a 64-bit integer"))
+}
+
+/// Without the underscores between digits; `None` where they stand elsewhere.
+fn plain_digits(digits: &str) -> Option<String> {
+    let bad = digits.starts_with('_') || digits.ends_with('_') || digits.contains("__");
+    (!bad).then(|| digits.replace('_', ""))
+}
+
+pub fn float(args: Args, _: &mut Call) -> Result<Value> {
+    let [value] = take(args, "float", ["x"], 0)?;
+    let Some(value) = value else { return Ok(Value::Float(0.0)) };
+    if let Value::Str(text) = &value {
+        let digits = text.trim();
+        // Underscores may stand between digits only.
+        let bytes = digits.as_bytes();
+        let placed = |at: usize| at > 0 && bytes[at - 1].is_ascii_digit() && bytes.get(at + 1).is_some_and(u8::is_ascii_digit);
+        let good = bytes.iter().enumerate().all(|(at, byte)| *byte != b'_' || placed(at));
+        return match digits.replace('_', "").parse() {
+            Ok(x) if good => Ok(Value::Float(x)),
+            _ => Err(err!("could not convert string to float: {value:?}")),
+        };
+    }
+    match formatting::as_float(&value).or_else(|| as_integer(&value).map(|i| i as f64)) {
+        Some(x) => Ok(Value::Float(x)),
+        None => bail!("float() argument must be a string or a real number, not '{}'", value.type_name()),
+    }
+}
+
+pub fn str(args: Args, call: &mut Call) -> Result<Value> {
+    let [value] = take(args, "str", ["object"], 0)?;
+    let Some(value) = value else { return Ok(Value::str("")) };
+    if matches!(value, Value::Str(_)) {
+        return Ok(value);
+    }
+    let text = value.to_string();
+    call.charge(text.len())?;
+    Ok(Value::from(text))
+}
+
+pub fn repr(args: Args, call: &mut Call) -> Result<Value> {
+    let text = format!("{:?}", one(args, "repr")?);
+    call.charge(text.len())?;
+    Ok(Value::from(text))
+}
+
+pub fn ascii(args: Args, call: &mut Call) -> Result<Value> {
+    formatting::converted(&one(args, "ascii")?, 'a', call).map(Value::from)
+}
+
+pub fn format(args: Args, call: &mut Call) -> Result<Value> {
+    let [value, spec] = take(args, "format", ["value", "format_spec"], 1)?;
+    let spec = spec.map_or(Ok("".into()), |spec| values::text(&spec, "format"))?;
+    formatting::format(&value.unwrap_or_default(), &spec, call).map(Value::from)
+}
+
+fn in_radix(args: Args, name: &str, radix: u32, prefix: &str) -> Result<Value> {
+    let value = integer(&one(args, name)?, "numbers for bin, oct and hex")?;
+    let sign = if value < 0 { "-" } else { "" };
+    Ok(Value::from(format!("{sign}{prefix}{}", formatting::in_radix(value.unsigned_abs(), radix, false))))
+}
+pub fn bin(args: Args, _: &mut Call) -> Result<Value> {
+    in_radix(args, "bin", 2, "0b")
+}
+pub fn oct(args: Args, _: &mut Call) -> Result<Value> {
+    in_radix(args, "oct", 8, "0o")
+}
+pub fn hex(args: Args, _: &mut Call) -> Result<Value> {
+    in_radix(args, "hex", 16, "0x")
+}
+
+pub fn chr(args: Args, _: &mut Call) -> Result<Value> {
+    let c = values::character(integer(&one(args, "chr")?, "characters' codes")?)?;
+    Ok(Value::from(c.to_string()))
+}
+pub fn ord(args: Args, _: &mut Call) -> Result<Value> {
+    let text = values::text(&one(args, "ord")?, "ord")?;
+    let mut chars = text.chars();
+    match (chars.next(), chars.next()) {
+        (Some(c), None) => Ok(Value::Int(i64::from(u32::from(c)))),
+        _ => bail!("ord() expected a character, but string of length {} found", text.chars().count()),
+    }
+}
+
+pub fn divmod(args: Args, call: &mut Call) -> Result<Value> {
+    let [a, b] = take(args, "divmod", ["x", "y"], 2)?;
+    arith::divmod(&a.unwrap_or_default(), &b.unwrap_or_default(), call)
+}
+pub fn pow(args: Args, call: &mut Call) -> Result<Value> {
+    let [base, exponent, modulus] = take(args, "pow", ["base", "exp", "mod"], 2)?;
+    let (base, exponent) = (base.unwrap_or_default(), exponent.unwrap_or_default());
+    match modulus {
+        None | Some(Value::None) => arith::binary("**", &base, &exponent, call),
+        Some(modulus) => {
+            let whole = |value: &Value| integer(value, "pow()'s arguments with a modulus");
+            values::power_modulo(whole(&base)?, whole(&exponent)?, whole(&modulus)?).map(Value::Int)
+        }
+    }
+}
+
+/// Half to even, on the exact value.
+pub fn round(args: Args, call: &mut Call) -> Result<Value> {
+    let [value, digits] = take(args, "round", ["number", "ndigits"], 1)?;
+    let value = value.unwrap_or_default();
+    let digits = match digits {
+        None | Some(Value::None) => None,
+        Some(digits) => Some(integer(&digits, "round()'s digits")?),
+    };
+    match (&value, digits) {
+        (Value::Float(x), None) => values::to_int(x.round_ties_even()).map(Value::Int),
+        (Value::Float(x), Some(digits)) => Ok(Value::Float(values::round_float(*x, digits))),
+        (Value::Object(object), digits) => {
+            let mut rest = Args::positional(digits.map(Value::Int));
+            match object.call_method("__round__", &mut rest, call)? {
+                Some(value) => Ok(value),
+                None => match (formatting::as_float(&value), digits) {
+                    (Some(x), None) => values::to_int(x.round_ties_even()).map(Value::Int),
+                    (Some(x), Some(digits)) => Ok(Value::Float(values::round_float(x, digits))),
+                    _ => bail!("{} cannot be rounded", value.type_name()),
+                },
+            }
+        }
+        (value, digits) => match as_integer(value) {
+            Some(i) => values::round_int(i, digits.unwrap_or(0)).map(Value::Int),
+            None => bail!("{} cannot be rounded", value.type_name()),
+        },
+    }
+}
+
+fn items(args: Args, name: &str, call: &mut Call) -> Result<Vec<Value>> {
+    let [source] = take(args, name, ["iterable"], 0)?;
+    source.map_or(Ok(vec![]), |source| collect(&source, call))
+}
+pub fn list(args: Args, call: &mut Call) -> Result<Value> {
+    Ok(Value::list(items(args, "list", call)?))
+}
+pub fn tuple(args: Args, call: &mut Call) -> Result<Value> {
+    if let [value @ Value::Tuple(_)] = args.positional.as_slice() {
+        return Ok(value.clone());
+    }
+    Ok(Value::tuple(items(args, "tuple", call)?))
+}
+pub fn set(args: Args, call: &mut Call) -> Result<Value> {
+    let [source] = take(args, "set", ["iterable"], 0)?;
+    let keys = source.map_or(Ok(vec![]), |source| collect_keys(&source, call))?;
+    Ok(sets::make(keys))
+}
+pub fn dict(mut args: Args, call: &mut Call) -> Result<Value> {
+    let named = std::mem::take(&mut args.named);
+    let [source] = take(args, "dict", ["mapping"], 0)?;
+    let mut pairs = source.map_or(Ok(vec![]), |source| values::pairs(&source, call))?;
+    pairs.extend(named.into_iter().map(|(name, value)| (Key::Str(name), value)));
+    call.charge(pairs.len())?;
+    Ok(Value::Dict(Dict::new(pairs)))
+}

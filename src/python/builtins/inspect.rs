@@ -1,0 +1,148 @@
+//! Functions about values: their type, attributes and identity; and `print`.
+
+use super::FUNCTIONS;
+use crate::bundle::expr::values::attributes::{attribute, has_attribute};
+use crate::bundle::expr::values::types::{is_instance, is_type};
+use crate::bundle::expr::values::{compare, take, text};
+use crate::component::{Args, Call, Object, Value};
+use crate::error::Result;
+use crate::{bail, err};
+use std::io::Write;
+
+pub fn callable(args: Args, _: &mut Call) -> Result<Value> {
+    let [value] = take(args, "callable", ["obj"], 1)?;
+    Ok(Value::Bool(value.unwrap_or_default().callable()))
+}
+
+/// Modules are looked into by the evaluator, which has the table.
+pub fn getattr(args: Args, _: &mut Call) -> Result<Value> {
+    let [value, name, default] = take(args, "getattr", ["object", "name", "default"], 2)?;
+    let found = attribute(&value.unwrap_or_default(), &text(&name.unwrap_or_default(), "getattr")?, None);
+    match default {
+        Some(default) => Ok(found.unwrap_or(default)),
+        None => found,
+    }
+}
+pub fn hasattr(args: Args, _: &mut Call) -> Result<Value> {
+    let [value, name] = take(args, "hasattr", ["obj", "name"], 2)?;
+    Ok(Value::Bool(has_attribute(&value.unwrap_or_default(), &text(&name.unwrap_or_default(), "hasattr")?, None)))
+}
+pub fn setattr(args: Args, _: &mut Call) -> Result<Value> {
+    let [object, name, value] = take(args, "setattr", ["obj", "name", "value"], 3)?;
+    let name = text(&name.unwrap_or_default(), "setattr")?;
+    match object.unwrap_or_default() {
+        Value::Object(object) => object.set_attr(&name, value.unwrap_or_default())?,
+        other => bail!("attribute `{name}` of {} cannot be set", other.type_name()),
+    }
+    Ok(Value::None)
+}
+
+pub fn hash(args: Args, _: &mut Call) -> Result<Value> {
+    let [value] = take(args, "hash", ["obj"], 1)?;
+    compare::hash(&value.unwrap_or_default()).map(Value::Int)
+}
+pub fn id(args: Args, _: &mut Call) -> Result<Value> {
+    let [value] = take(args, "id", ["obj"], 1)?;
+    Ok(Value::Int(value.unwrap_or_default().identity() as i64))
+}
+
+pub fn isinstance(args: Args, _: &mut Call) -> Result<Value> {
+    let [value, class] = take(args, "isinstance", ["obj", "class_or_tuple"], 2)?;
+    let (value, class) = (value.unwrap_or_default(), class.unwrap_or_default());
+    if let Some(kind) = class.downcast::<Type>() {
+        return Ok(Value::Bool(value.type_name() == kind.0));
+    }
+    is_instance(&value, &class)
+        .map(Value::Bool)
+        .ok_or_else(|| err!("isinstance() arg 2 must be a type or a tuple of types, found {class:?}"))
+}
+pub fn issubclass(args: Args, _: &mut Call) -> Result<Value> {
+    let [class, of] = take(args, "issubclass", ["cls", "class_or_tuple"], 2)?;
+    let class = class.unwrap_or_default();
+    let options = match of.unwrap_or_default() {
+        Value::Tuple(options) => options.to_vec(),
+        one => vec![one],
+    };
+    let named = |value: &Value, name: &str| matches!(value, Value::Function(function) if function.path == name);
+    let is = |of: &Value| class == *of || named(of, "object") || (named(&class, "bool") && named(of, "int"));
+    if !matches!(class, Value::Component(_)) && !matches!(class, Value::Function(function) if is_type(function.path)) {
+        bail!("issubclass() arg 1 must be a class, found {class:?}");
+    }
+    Ok(Value::Bool(options.iter().any(is)))
+}
+
+/// `type(x)`: the built-in's name for built-in types, else a value that knows the type's name.
+pub fn type_of(args: Args, _: &mut Call) -> Result<Value> {
+    let [value] = take(args, "type", ["object"], 1)?;
+    let name = value.unwrap_or_default().type_name();
+    if let Some(function) = FUNCTIONS.iter().find(|function| function.path == name && is_type(function.path)) {
+        return Ok(Value::Function(function));
+    }
+    let name = match name.as_str() {
+        "None" => "NoneType".to_owned(),
+        "class" => "type".to_owned(),
+        _ => name,
+    };
+    Ok(Value::object(Type(name)))
+}
+
+/// The type of an object that is no built-in.
+struct Type(String);
+
+impl Object for Type {
+    fn type_name(&self) -> &str {
+        "type"
+    }
+    fn repr(&self) -> String {
+        format!("<class '{}'>", self.0)
+    }
+    fn attr(&self, name: &str) -> Result<Option<Value>> {
+        Ok(matches!(name, "__name__" | "__qualname__").then(|| Value::str(self.0.rsplit('.').next().unwrap_or(&self.0))))
+    }
+    fn equals(&self, other: &Value) -> bool {
+        match other {
+            Value::Component(component) => component.name == self.0,
+            Value::Function(function) => function.path == self.0 || function.path.rsplit('.').next() == Some(&self.0),
+            other => other.downcast::<Type>().is_some_and(|other| other.0 == self.0),
+        }
+    }
+}
+
+/// `object()`: a value that equals itself alone.
+pub fn object(args: Args, _: &mut Call) -> Result<Value> {
+    let [] = take(args, "object", [], 0)?;
+    Ok(Value::object(Plain(0)))
+}
+/// Not of size zero, so that each has an address of its own.
+struct Plain(#[allow(dead_code)] u8);
+impl Object for Plain {
+    fn type_name(&self) -> &str {
+        "object"
+    }
+    fn repr(&self) -> String {
+        "<object object>".into()
+    }
+}
+
+/// To standard output; a closed pipe is no failure of the run.
+pub fn print(mut args: Args, call: &mut Call) -> Result<Value> {
+    let mut part = |name: &str, default: &str| -> Result<String> {
+        match args.take(name) {
+            None | Some(Value::None) => Ok(default.to_owned()),
+            Some(value) => text(&value, "print").map(|text| text.to_string()),
+        }
+    };
+    let (separator, end) = (part("sep", " ")?, part("end", "\n")?);
+    args.take("flush");
+    if args.take("file").is_some_and(|file| !file.is_none()) {
+        bail!("print() writes to standard output only");
+    }
+    if let Some((name, _)) = args.named.first() {
+        bail!("print() has no argument `{name}`");
+    }
+    let line = args.positional.iter().map(ToString::to_string).collect::<Vec<_>>().join(&separator) + &end;
+    call.charge(line.len())?;
+    let mut out = std::io::stdout().lock();
+    let _ = out.write_all(line.as_bytes()).and_then(|()| out.flush());
+    Ok(Value::None)
+}

@@ -1,0 +1,67 @@
+//! Python's built-in functions and types: what a config may call by its bare name.
+
+mod convert;
+mod inspect;
+mod sequence;
+
+use crate::component::{Args, Call, Effect, Function, Value};
+use crate::error::Result;
+
+const fn pure(path: &'static str, call: fn(Args, &mut Call) -> Result<Value>) -> Function {
+    Function { path, effect: Effect::Pure, call }
+}
+
+static FUNCTIONS: &[Function] = &[
+    pure("abs", convert::abs),
+    pure("all", sequence::all),
+    pure("any", sequence::any),
+    pure("ascii", convert::ascii),
+    pure("bin", convert::bin),
+    pure("bool", convert::bool),
+    pure("callable", inspect::callable),
+    pure("chr", convert::chr),
+    pure("dict", convert::dict),
+    pure("divmod", convert::divmod),
+    pure("enumerate", sequence::enumerate),
+    pure("filter", sequence::filter),
+    pure("float", convert::float),
+    pure("format", convert::format),
+    pure("frozenset", convert::set),
+    pure("getattr", inspect::getattr),
+    pure("hasattr", inspect::hasattr),
+    pure("hash", inspect::hash),
+    pure("hex", convert::hex),
+    pure("id", inspect::id),
+    pure("int", convert::int),
+    pure("isinstance", inspect::isinstance),
+    pure("issubclass", inspect::issubclass),
+    pure("iter", sequence::iter),
+    pure("len", sequence::len),
+    pure("list", convert::list),
+    pure("map", sequence::map),
+    pure("max", sequence::max),
+    pure("min", sequence::min),
+    pure("next", sequence::next),
+    pure("object", inspect::object),
+    pure("oct", convert::oct),
+    pure("ord", convert::ord),
+    pure("pow", convert::pow),
+    Function { path: "print", effect: Effect::Acts, call: inspect::print },
+    pure("range", sequence::range),
+    pure("repr", convert::repr),
+    pure("reversed", sequence::reversed),
+    pure("round", convert::round),
+    pure("set", convert::set),
+    Function { path: "setattr", effect: Effect::Acts, call: inspect::setattr },
+    pure("slice", sequence::slice),
+    pure("sorted", sequence::sorted),
+    pure("str", convert::str),
+    pure("sum", sequence::sum),
+    pure("tuple", convert::tuple),
+    pure("type", inspect::type_of),
+    pure("zip", sequence::zip),
+];
+
+pub fn functions() -> &'static [Function] {
+    FUNCTIONS
+}

@@ -1,0 +1,293 @@
+//! Functions over iterables; those that Python makes lazy are lazy.
+
+use crate::bundle::expr::values::iter::{Cursor, Iter, Step, collect};
+use crate::bundle::expr::values::range::Range;
+use crate::bundle::expr::values::views::View;
+use crate::bundle::expr::values::{arith, as_integer, compare, integer, sort_keys, take};
+use crate::component::{Args, Call, Value};
+use crate::error::Result;
+use crate::{bail, err};
+use std::sync::Arc;
+
+pub fn len(args: Args, _: &mut Call) -> Result<Value> {
+    let [value] = take(args, "len", ["obj"], 1)?;
+    let value = value.unwrap_or_default();
+    let len = match &value {
+        Value::Str(text) => Some(text.chars().count()),
+        Value::List(list) => Some(list.len()),
+        Value::Tuple(items) => Some(items.len()),
+        Value::Dict(dict) => Some(dict.len()),
+        Value::Set(keys) => Some(keys.len()),
+        Value::Object(object) => object.length(),
+        _ => None,
+    };
+    len.map(|len| Value::Int(len as i64)).ok_or_else(|| err!("object of type '{}' has no len()", value.type_name()))
+}
+
+/// The first item whose truth is `wanted`, if there is one.
+fn has(args: Args, name: &str, wanted: bool, call: &mut Call) -> Result<bool> {
+    let [items] = take(args, name, ["iterable"], 1)?;
+    let mut cursor = Cursor::new(&items.unwrap_or_default())?;
+    while let Some(item) = cursor.next(call)? {
+        if item.truthy() == wanted {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+pub fn all(args: Args, call: &mut Call) -> Result<Value> {
+    has(args, "all", false, call).map(|found| Value::Bool(!found))
+}
+pub fn any(args: Args, call: &mut Call) -> Result<Value> {
+    has(args, "any", true, call).map(Value::Bool)
+}
+
+pub fn sum(args: Args, call: &mut Call) -> Result<Value> {
+    let [items, start] = take(args, "sum", ["iterable", "start"], 1)?;
+    let mut total = start.unwrap_or(Value::Int(0));
+    if matches!(total, Value::Str(_)) {
+        return Err(err!("sum() can't sum strings").hint("use `''.join(…)` instead"));
+    }
+    let mut cursor = Cursor::new(&items.unwrap_or_default())?;
+    while let Some(item) = cursor.next(call)? {
+        total = arith::binary("+", &total, &item, call)?;
+    }
+    Ok(total)
+}
+
+pub fn min(args: Args, call: &mut Call) -> Result<Value> {
+    extreme(args, "min", call)
+}
+pub fn max(args: Args, call: &mut Call) -> Result<Value> {
+    extreme(args, "max", call)
+}
+/// The first least or greatest item, by `key`; `default` where there is none.
+fn extreme(mut args: Args, name: &str, call: &mut Call) -> Result<Value> {
+    let key = args.take("key").filter(|key| !key.is_none());
+    let default = args.take("default");
+    if let Some((unknown, _)) = args.named.first() {
+        bail!("{name}() has no argument `{unknown}`");
+    }
+    let items = match args.positional.as_slice() {
+        [] => bail!("{name}() needs an iterable or several values"),
+        [items] => collect(items, call)?,
+        _ if default.is_some() => bail!("{name}() takes a default only with a single iterable"),
+        several => several.to_vec(),
+    };
+    let mut best: Option<(Value, Value)> = None;
+    for item in items {
+        let by = match &key {
+            Some(key) => key.call(Args::positional([item.clone()]), call)?,
+            None => item.clone(),
+        };
+        let better = match &best {
+            None => true,
+            Some((_, best)) if name == "min" => compare::less(&by, best, call)?,
+            Some((_, best)) => compare::compare(">", &by, best, call)?.truthy(),
+        };
+        if better {
+            best = Some((item, by));
+        }
+    }
+    best.map(|(item, _)| item).or(default).ok_or_else(|| err!("{name}() of an empty iterable").hint("give a `default`"))
+}
+
+pub fn sorted(mut args: Args, call: &mut Call) -> Result<Value> {
+    let key = args.take("key");
+    let reverse = args.take("reverse").is_some_and(|reverse| reverse.truthy());
+    let [items] = take(args, "sorted", ["iterable"], 1)?;
+    let items = collect(&items.unwrap_or_default(), call)?;
+    let keys = sort_keys(&items, key, call)?;
+    compare::sort(items, keys, reverse, call).map(Value::list)
+}
+
+pub fn range(args: Args, _: &mut Call) -> Result<Value> {
+    if !args.named.is_empty() || args.positional.is_empty() || args.positional.len() > 3 {
+        bail!("range() takes 1 to 3 positional arguments");
+    }
+    let whole: Vec<i64> = args.positional.iter().map(|value| integer(value, "range()'s arguments")).collect::<Result<_>>()?;
+    let range = match whole[..] {
+        [stop] => Range::new(0, stop, 1),
+        [start, stop] => Range::new(start, stop, 1),
+        _ => Range::new(whole[0], whole[1], whole[2]),
+    };
+    range.map(Value::object)
+}
+
+pub fn slice(args: Args, _: &mut Call) -> Result<Value> {
+    let part = |value: &Value| match value {
+        Value::None => Ok(None),
+        value => as_integer(value).map(Some).ok_or_else(|| err!("slice parts must be integers or None, not {}", value.type_name())),
+    };
+    let parts: Vec<Option<i64>> = args.positional.iter().map(part).collect::<Result<_>>()?;
+    match (parts.as_slice(), args.named.is_empty()) {
+        ([stop], true) => Ok(Value::Slice(Arc::new([None, *stop, None]))),
+        ([start, stop], true) => Ok(Value::Slice(Arc::new([*start, *stop, None]))),
+        ([start, stop, step], true) => Ok(Value::Slice(Arc::new([*start, *stop, *step]))),
+        _ => bail!("slice() takes 1 to 3 positional arguments"),
+    }
+}
+
+// ---------------------------------------------------------------- iterators
+
+/// `iter(x)`, or `iter(function, sentinel)`: the function's values up to the sentinel.
+pub fn iter(args: Args, _: &mut Call) -> Result<Value> {
+    let [source, sentinel] = take(args, "iter", ["object", "sentinel"], 1)?;
+    let source = source.unwrap_or_default();
+    match sentinel {
+        Some(sentinel) => Ok(Iter::value("callable_iterator", Until { function: source, sentinel })),
+        None if source.downcast::<Iter>().is_some() => Ok(source),
+        None => {
+            let name = match &source {
+                Value::List(_) => "list_iterator",
+                Value::Tuple(_) => "tuple_iterator",
+                Value::Str(_) => "str_iterator",
+                Value::Set(_) => "set_iterator",
+                Value::Dict(_) => "dict_keyiterator",
+                _ => "iterator",
+            };
+            Ok(Iter::value(name, Cursor::new(&source)?))
+        }
+    }
+}
+
+struct Until {
+    function: Value,
+    sentinel: Value,
+}
+impl Step for Until {
+    fn step(&mut self, call: &mut Call) -> Result<Option<Value>> {
+        let value = self.function.call(Args::default(), call)?;
+        Ok(if compare::equal(&value, &self.sentinel, call)? { None } else { Some(value) })
+    }
+}
+
+pub fn next(args: Args, call: &mut Call) -> Result<Value> {
+    let [source, default] = take(args, "next", ["iterator", "default"], 1)?;
+    let source = source.unwrap_or_default();
+    let Some(iter) = source.downcast::<Iter>() else {
+        return Err(err!("'{}' object is not an iterator", source.type_name()).hint("`next(iter(…))` takes the first item"));
+    };
+    match iter.advance(call)? {
+        Some(item) => Ok(item),
+        None => default.ok_or_else(|| err!("next() of an exhausted iterator").hint("give a default: `next(…, None)`")),
+    }
+}
+
+pub fn enumerate(args: Args, _: &mut Call) -> Result<Value> {
+    let [source, start] = take(args, "enumerate", ["iterable", "start"], 1)?;
+    let at = start.map_or(Ok(0), |start| integer(&start, "enumerate()'s starts"))?;
+    Ok(Iter::value("enumerate", Enumerate { cursor: Cursor::new(&source.unwrap_or_default())?, at }))
+}
+struct Enumerate {
+    cursor: Cursor,
+    at: i64,
+}
+impl Step for Enumerate {
+    fn step(&mut self, call: &mut Call) -> Result<Option<Value>> {
+        let Some(item) = self.cursor.next(call)? else { return Ok(None) };
+        let at = self.at;
+        self.at = at.checked_add(1).ok_or_else(|| err!("enumerate() counts beyond 64 bits"))?;
+        Ok(Some(Value::tuple([Value::Int(at), item])))
+    }
+}
+
+pub fn zip(mut args: Args, _: &mut Call) -> Result<Value> {
+    let strict = args.take("strict").is_some_and(|strict| strict.truthy());
+    if let Some((name, _)) = args.named.first() {
+        bail!("zip() has no argument `{name}`");
+    }
+    let cursors = args.positional.iter().map(Cursor::new).collect::<Result<_>>()?;
+    Ok(Iter::value("zip", Zip { cursors, strict }))
+}
+struct Zip {
+    cursors: Vec<Cursor>,
+    strict: bool,
+}
+impl Zip {
+    fn all(&mut self, call: &mut Call) -> Result<Option<Vec<Value>>> {
+        let mut items = Vec::with_capacity(self.cursors.len());
+        for at in 0..self.cursors.len() {
+            match self.cursors[at].next(call)? {
+                Some(item) => items.push(item),
+                None if self.strict && at > 0 => bail!("zip() argument {} is shorter than the ones before it", at + 1),
+                None if self.strict => {
+                    for (at, cursor) in self.cursors.iter_mut().enumerate().skip(1) {
+                        if cursor.next(call)?.is_some() {
+                            bail!("zip() argument {} is longer than the ones before it", at + 1);
+                        }
+                    }
+                    return Ok(None);
+                }
+                None => return Ok(None),
+            }
+        }
+        Ok((!items.is_empty()).then_some(items))
+    }
+}
+impl Step for Zip {
+    fn step(&mut self, call: &mut Call) -> Result<Option<Value>> {
+        Ok(self.all(call)?.map(Value::tuple))
+    }
+}
+
+pub fn map(args: Args, _: &mut Call) -> Result<Value> {
+    let [function, sources @ ..] = args.positional.as_slice() else { bail!("map() needs a function and an iterable") };
+    if sources.is_empty() || !args.named.is_empty() {
+        bail!("map() needs a function and at least one iterable, by position");
+    }
+    let cursors = sources.iter().map(Cursor::new).collect::<Result<_>>()?;
+    Ok(Iter::value("map", Map { function: function.clone(), sources: Zip { cursors, strict: false } }))
+}
+struct Map {
+    function: Value,
+    sources: Zip,
+}
+impl Step for Map {
+    fn step(&mut self, call: &mut Call) -> Result<Option<Value>> {
+        let Some(items) = self.sources.all(call)? else { return Ok(None) };
+        self.function.call(Args::positional(items), call).map(Some)
+    }
+}
+
+pub fn filter(args: Args, _: &mut Call) -> Result<Value> {
+    let [function, source] = take(args, "filter", ["function", "iterable"], 2)?;
+    Ok(Iter::value("filter", Filter { function: function.unwrap_or_default(), cursor: Cursor::new(&source.unwrap_or_default())? }))
+}
+struct Filter {
+    function: Value,
+    cursor: Cursor,
+}
+impl Step for Filter {
+    fn step(&mut self, call: &mut Call) -> Result<Option<Value>> {
+        while let Some(item) = self.cursor.next(call)? {
+            let keep = match &self.function {
+                Value::None => item.truthy(),
+                function => function.call(Args::positional([item.clone()]), call)?.truthy(),
+            };
+            if keep {
+                return Ok(Some(item));
+            }
+        }
+        Ok(None)
+    }
+}
+
+pub fn reversed(args: Args, call: &mut Call) -> Result<Value> {
+    let [source] = take(args, "reversed", ["sequence"], 1)?;
+    let source = source.unwrap_or_default();
+    if let Some(range) = source.downcast::<Range>() {
+        return Ok(Iter::value("range_iterator", Cursor::Range(range.reversed(), 0)));
+    }
+    let orderly = match &source {
+        Value::List(_) | Value::Tuple(_) | Value::Str(_) | Value::Dict(_) => true,
+        Value::Object(object) => source.downcast::<View>().is_some() || (object.length().is_some() && source.downcast::<Iter>().is_none()),
+        _ => false,
+    };
+    if !orderly {
+        bail!("'{}' object is not reversible", source.type_name());
+    }
+    let mut items = collect(&source, call)?;
+    items.reverse();
+    Ok(Iter::value("reversed", Cursor::Items(items.into_iter())))
+}
