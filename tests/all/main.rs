@@ -3,4 +3,5 @@ mod nifti_edge;
 
 mod inverse;
 mod npz;
+mod transform_parameters;
 mod transforms;
