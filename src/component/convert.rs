@@ -45,6 +45,11 @@ impl FromValue for i64 {
         match value {
             Value::Int(i) => Some(*i),
             Value::Bool(b) => Some(i64::from(*b)),
+            // A NumPy integer says so itself.
+            Value::Object(object) => match object.attr("__index__") {
+                Ok(Some(Value::Int(i))) => Some(i),
+                _ => None,
+            },
             _ => None,
         }
     }

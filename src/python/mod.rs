@@ -1,8 +1,75 @@
 //! Facades of the Python names that a config may call.
+//!
+//! One file per Python module; each has its names in a static table, one line each, with the effect that `verify`
+//! reports. What is not in these tables cannot be reached from a config. Errors name the function and the argument.
 
+pub mod array;
+mod collections;
+mod common;
+mod copy;
+mod datetime;
 mod device;
+mod dist;
+mod fnmatch;
+mod functools;
+mod glob;
+mod ignite;
+mod io;
+mod itertools;
+mod json;
+pub mod logging;
+mod math;
+mod monai_data;
+pub mod monai_handlers;
+mod monai_utils;
+mod numpy;
+mod os;
+mod os_path;
+mod pathlib;
+mod re;
+mod sys;
+mod torch;
 
 use crate::component::Table;
 
 /// Add all functions and constants.
-pub fn register(_table: &mut Table) {}
+pub fn register(table: &mut Table) {
+    for functions in [
+        collections::FUNCTIONS,
+        copy::FUNCTIONS,
+        datetime::FUNCTIONS,
+        dist::FUNCTIONS,
+        fnmatch::FUNCTIONS,
+        functools::FUNCTIONS,
+        glob::FUNCTIONS,
+        io::FUNCTIONS,
+        itertools::FUNCTIONS,
+        json::FUNCTIONS,
+        logging::FUNCTIONS,
+        math::FUNCTIONS,
+        monai_data::FUNCTIONS,
+        monai_handlers::FUNCTIONS,
+        monai_utils::FUNCTIONS,
+        numpy::FUNCTIONS,
+        os::FUNCTIONS,
+        os_path::FUNCTIONS,
+        pathlib::FUNCTIONS,
+        re::FUNCTIONS,
+        torch::FUNCTIONS,
+    ] {
+        table.add_functions(functions);
+    }
+    for constants in [
+        ignite::CONSTANTS,
+        logging::CONSTANTS,
+        math::CONSTANTS,
+        monai_utils::CONSTANTS,
+        numpy::CONSTANTS,
+        os::CONSTANTS,
+        re::CONSTANTS,
+        sys::CONSTANTS,
+        torch::CONSTANTS,
+    ] {
+        table.add_constants(constants);
+    }
+}

@@ -12,6 +12,7 @@ mod ensure_channel_first;
 mod ensure_type;
 mod gaussian_smooth;
 mod items;
+mod lambda;
 mod load_image;
 mod normalize_intensity;
 mod orientation;
@@ -40,6 +41,7 @@ pub const COMPONENTS: &[&Component] = &[
     &items::copy::COMPONENT,
     &items::delete::COMPONENT,
     &items::select::COMPONENT,
+    &lambda::COMPONENT,
     &load_image::COMPONENT,
     &normalize_intensity::COMPONENT,
     &orientation::COMPONENT,

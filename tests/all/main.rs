@@ -1,7 +1,7 @@
 //! All integration tests in one binary; one module per topic.
-mod nifti_edge;
-
+mod facades;
 mod inverse;
+mod nifti_edge;
 mod npz;
 mod transform_parameters;
 mod transforms;

@@ -2,9 +2,10 @@
 
 use crate::npz;
 use crate::transforms::{affine, apply, build, on_image, volume};
-use segbundle::component::{Dict, Key, Value};
+use segbundle::component::{Args, Call, Dict, Key, Object, Value};
 use segbundle::contracts::{Item, Sample};
 use segbundle::image::{Voxels, orient::default_labels};
+use segbundle::python::array::{Array, Flavour, Type};
 
 fn value(json: &serde_json::Value) -> Value {
     match json {
@@ -81,7 +82,9 @@ fn mistakes_in_arguments_are_named() {
     assert!(message("Orientationd", &[keys.clone()]).contains("needs `axcodes`"));
     assert!(message("Orientationd", &[keys.clone(), ("axcodes", "RAX".into())]).contains("`X` is none of L, R, P, A, I, S"));
     assert!(message("Orientationd", &[keys.clone(), ("axcodes", "RLS".into())]).contains("twice"));
-    assert!(message("ScaleIntensityRanged", &[keys.clone(), ("a_min", 0.into()), ("a_max", 1.into()), ("clip", true.into())]).contains("clip"));
+    assert!(
+        message("ScaleIntensityRanged", &[keys.clone(), ("a_min", 0.into()), ("a_max", 1.into()), ("clip", true.into())]).contains("clip")
+    );
     assert!(message("GaussianSmoothd", &[keys.clone(), ("sigma", 1.0.into()), ("approx", "box".into())]).contains("\"box\""));
     assert!(message("SpatialPadd", &[keys.clone(), ("spatial_size", 4.into()), ("mode", "mean".into())]).contains("`mode`"));
     assert!(message("NormalizeIntensityd", &[keys, ("nonzeros", true.into())]).contains("did you mean `nonzero`"));
@@ -123,10 +126,48 @@ fn samples_can_be_copied_selected_and_pruned() {
     let keys = |sample: &Sample| sample.items.keys().map(|key| key.to_string()).collect::<Vec<_>>().join(" ");
     let sample = apply(&*build("CopyItemsd", &[("keys", "a".into()), ("times", 2.into())]).unwrap(), sample).unwrap();
     assert_eq!(keys(&sample), "a b a_0 a_1");
-    let sample = apply(&*build("DeleteItemsd", &[("keys", Value::from(vec!["^a_", "b.x"])), ("use_re", Value::from(vec![true, false]))]).unwrap(), sample).unwrap();
+    let sample = apply(
+        &*build("DeleteItemsd", &[("keys", Value::from(vec!["^a_", "b.x"])), ("use_re", Value::from(vec![true, false]))]).unwrap(),
+        sample,
+    )
+    .unwrap();
     assert_eq!(keys(&sample), "a b");
     let Some(Item::Value(Value::Dict(inner))) = sample.get("b") else { panic!() };
     assert_eq!(inner.len(), 1);
     let sample = apply(&*build("SelectItemsd", &[("keys", "b".into())]).unwrap(), sample).unwrap();
     assert_eq!(keys(&sample), "b");
+}
+
+/// `lambda x: x < limit` without the interpreter.
+struct Below(f64);
+
+impl Object for Below {
+    fn type_name(&self) -> &str {
+        "function"
+    }
+    fn callable(&self) -> bool {
+        true
+    }
+    fn call(&self, args: Args, _call: &mut Call) -> segbundle::error::Result<Value> {
+        let array = args.positional[0].downcast::<Array>().unwrap();
+        let values = array.values().into_iter().map(|x| f64::from(u8::from(x < self.0))).collect();
+        Array::from_values(array.shape(), values, Type::Bool, Flavour::Torch).map(Value::object)
+    }
+}
+
+#[test]
+fn functions_work_on_images() {
+    let image = || volume(&[5, -1, 7, -2, 8, 9], [1, 1, 2, 3], segbundle::image::Affine::IDENTITY);
+    let below = |limit| Value::object(Below(limit));
+    let lambda = build("Lambdad", &[("keys", "image".into()), ("func", below(0.0)), ("overwrite", "mask".into())]).unwrap();
+    let mut sample = Sample::default();
+    sample.set("image", Item::Image(image()));
+    let sample = apply(&*lambda, sample).unwrap();
+    assert_eq!(sample.image("mask").unwrap().to_f32_vec().unwrap(), [0.0, 1.0, 0.0, 1.0, 0.0, 0.0]);
+    assert_eq!(sample.image("image").unwrap().to_f32_vec().unwrap()[0], 5.0);
+    let crop =
+        |limit| build("CropForegroundd", &[("keys", "image".into()), ("source_key", "image".into()), ("select_fn", below(limit))]).unwrap();
+    assert_eq!(on_image(&*crop(0.0), image()).unwrap().to_f32_vec().unwrap(), [5.0, -1.0, -2.0, 8.0]);
+    assert!(on_image(&*crop(-9.0), image()).err().unwrap().message().contains("chosen by `select_fn`"));
+    assert!(message("Lambdad", &[("keys", "image".into()), ("func", 3.into())]).contains("expected a function"));
 }

@@ -1,0 +1,98 @@
+//! Arrays from values: lists, ranges, and other arrays joined.
+
+use super::{Array, Flavour, Type, charge, elements, promote};
+use crate::component::{Call, FromValue, Value};
+use crate::error::{Kind, Result};
+use crate::python::common::{items, wrong};
+use crate::{bail, err};
+use ndarray::{Axis, concatenate};
+
+impl Array {
+    /// An array of a number, a list (of lists ...), or an array of either flavour.
+    pub fn of(name: &str, value: &Value, flavour: Flavour, call: &mut Call) -> Result<Array> {
+        if let Some(array) = value.downcast::<Array>() {
+            return Ok(Array { flavour, ..(*array).clone() });
+        }
+        let float = if flavour == Flavour::Torch { Type::F32 } else { Type::F64 };
+        match value {
+            Value::Bool(b) => Ok(Array::scalar(f64::from(u8::from(*b)), Type::Bool, flavour)),
+            Value::Int(i) => Ok(Array::scalar(*i as f64, Type::I64, flavour)),
+            Value::Float(x) => Ok(Array::scalar(*x, float, flavour)),
+            Value::Str(_) | Value::Dict(_) | Value::Set(_) => Err(wrong(name, "number, list or array", value)),
+            value => {
+                let Some(list) = items(value) else { return Err(wrong(name, "number, list or array", value)) };
+                let list = list?;
+                call.charge(list.len())?;
+                if list.is_empty() {
+                    return Array::from_values(&[0], vec![], float, flavour);
+                }
+                // A plain row of numbers, without an array for each.
+                if list.iter().all(|item| matches!(item, Value::Bool(_) | Value::Int(_) | Value::Float(_))) {
+                    let ty = match () {
+                        () if list.iter().all(|item| matches!(item, Value::Bool(_))) => Type::Bool,
+                        () if list.iter().any(|item| matches!(item, Value::Float(_))) => float,
+                        () => Type::I64,
+                    };
+                    let values = list.iter().filter_map(f64::from_value).collect();
+                    return Array::from_values(&[list.len()], values, ty, flavour);
+                }
+                let rows = list.iter().map(|item| call.nested(|call| Array::of(name, item, flavour, call))).collect::<Result<Vec<_>>>()?;
+                joined(name, &rows, 0, true, call).map_err(|e| e.hint("rows must have one length"))
+            }
+        }
+    }
+}
+
+/// Join along an axis: a new one (`stack`) or one that there is (`concatenate`).
+pub fn joined(name: &str, arrays: &[Array], axis: i64, new: bool, call: &mut Call) -> Result<Array> {
+    let Some(first) = arrays.first() else { bail!("{name}: expected at least one array, found none") };
+    let ndim = first.ndim() + usize::from(new);
+    if ndim == 0 {
+        bail!("{name}: arrays without axes cannot be joined");
+    }
+    let axis = super::shape::axis(name, axis, ndim)?;
+    charge(call, arrays.iter().map(Array::len).sum())?;
+    let mut ty = first.ty;
+    let mut parts = vec![];
+    for array in arrays {
+        ty = promote(first.flavour, ty, array.ty);
+        let same = array.ndim() == first.ndim()
+            && array.shape().iter().zip(first.shape()).enumerate().all(|(at, (a, b))| a == b || !new && at == axis);
+        if !same {
+            return Err(err!("{name}: shapes {:?} and {:?} do not fit together", first.shape(), array.shape()).kind(Kind::Config));
+        }
+        parts.push(if new { array.data.view().insert_axis(Axis(axis)) } else { array.data.view() });
+    }
+    let data = concatenate(Axis(axis), &parts).map_err(|e| err!("{name}: {e}"))?;
+    Ok(Array::new(data, ty, first.flavour))
+}
+
+/// A 2-D array from equally long rows.
+pub fn from_rows(rows: &[Vec<f64>], ty: Type, flavour: Flavour) -> Result<Array> {
+    let width = rows.first().map_or(0, Vec::len);
+    Array::from_values(&[rows.len(), width], rows.concat(), ty, flavour)
+}
+
+/// `start + i·step` up to `stop`, without it.
+pub fn arange(name: &str, [start, stop, step]: [&Value; 3], dtype: Option<Type>, flavour: Flavour, call: &mut Call) -> Result<Array> {
+    let float = [start, stop, step].iter().any(|value| i64::from_value(value).is_none());
+    let number = |value: &Value| f64::from_value(value).filter(|x| x.is_finite()).ok_or_else(|| wrong(name, "number", value));
+    let (start, stop, step) = (number(start)?, number(stop)?, number(step)?);
+    if step == 0.0 {
+        bail!("{name}: the step must not be 0");
+    }
+    let ty = dtype.unwrap_or(match (float, flavour) {
+        (false, _) => Type::I64,
+        (true, Flavour::Numpy) => Type::F64,
+        (true, Flavour::Torch) => Type::F32,
+    });
+    let n = ((stop - start) / step).ceil().max(0.0);
+    if n > super::LIMIT as f64 {
+        bail!("{name}: {n} elements are too many for an expression");
+    }
+    let n = n as usize;
+    charge(call, elements(&[n])?)?;
+    // NumPy steps by the difference of its first two elements.
+    let delta = if flavour == Flavour::Numpy { (start + step) - start } else { step };
+    Array::from_values(&[n], (0..n).map(|i| start + i as f64 * delta).collect(), ty, flavour)
+}

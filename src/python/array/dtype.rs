@@ -1,0 +1,354 @@
+//! Number types of arrays and tensors, and `np.float32`, `np.dtype('float32')`, `torch.float32` as values.
+
+use crate::component::{Args, Call, FromValue, Object, Value};
+use crate::error::Result;
+use crate::image;
+use crate::python::common::to;
+
+/// A number type.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Type {
+    Bool,
+    U8,
+    I8,
+    U16,
+    I16,
+    U32,
+    I32,
+    U64,
+    I64,
+    F16,
+    BF16,
+    F32,
+    F64,
+}
+
+/// Whose rules hold: NumPy's or torch's.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Flavour {
+    Numpy,
+    Torch,
+}
+
+use Flavour::{Numpy, Torch};
+use Type::{BF16, Bool, F16, F32, F64, I8, I16, I32, I64, U8, U16, U32, U64};
+
+/// bool < int < float.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Category {
+    Bool,
+    Int,
+    Float,
+}
+
+impl Type {
+    pub const ALL: [Type; 13] = [Bool, U8, I8, U16, I16, U32, I32, U64, I64, F16, BF16, F32, F64];
+
+    pub fn name(self) -> &'static str {
+        match self {
+            Bool => "bool",
+            U8 => "uint8",
+            I8 => "int8",
+            U16 => "uint16",
+            I16 => "int16",
+            U32 => "uint32",
+            I32 => "int32",
+            U64 => "uint64",
+            I64 => "int64",
+            F16 => "float16",
+            BF16 => "bfloat16",
+            F32 => "float32",
+            F64 => "float64",
+        }
+    }
+    pub fn bits(self) -> u32 {
+        match self {
+            Bool | U8 | I8 => 8,
+            U16 | I16 | F16 | BF16 => 16,
+            U32 | I32 | F32 => 32,
+            U64 | I64 | F64 => 64,
+        }
+    }
+    pub fn category(self) -> Category {
+        match self {
+            Bool => Category::Bool,
+            F16 | BF16 | F32 | F64 => Category::Float,
+            _ => Category::Int,
+        }
+    }
+    pub fn is_float(self) -> bool {
+        self.category() == Category::Float
+    }
+    fn is_unsigned(self) -> bool {
+        matches!(self, U8 | U16 | U32 | U64)
+    }
+    /// Least and greatest integer of an integer type.
+    pub fn range(self) -> Option<(i128, i128)> {
+        (self.category() == Category::Int).then(|| {
+            if self.is_unsigned() { (0, (1 << self.bits()) - 1) } else { (-(1 << (self.bits() - 1)), (1 << (self.bits() - 1)) - 1) }
+        })
+    }
+    /// `x` as this type holds it: floats are rounded, integers cut and wrapped.
+    pub fn hold(self, x: f64) -> f64 {
+        match self {
+            Bool => f64::from(u8::from(x != 0.0)),
+            U8 => f64::from(x as i64 as u8),
+            I8 => f64::from(x as i64 as i8),
+            U16 => f64::from(x as i64 as u16),
+            I16 => f64::from(x as i64 as i16),
+            U32 => f64::from(x as i64 as u32),
+            I32 => f64::from(x as i64 as i32),
+            U64 => (if x < 0.0 { x as i64 as u64 } else { x as u64 }) as f64,
+            I64 => x as i64 as f64,
+            F16 => half::f16::from_f64(x).to_f64(),
+            BF16 => half::bf16::from_f64(x).to_f64(),
+            F32 => f64::from(x as f32),
+            F64 => x,
+        }
+    }
+    pub fn to_image(self) -> Option<image::DType> {
+        Some(match self {
+            Bool | U8 => image::DType::U8,
+            I8 => image::DType::I8,
+            U16 => image::DType::U16,
+            I16 => image::DType::I16,
+            U32 => image::DType::U32,
+            I32 => image::DType::I32,
+            U64 => image::DType::U64,
+            I64 => image::DType::I64,
+            F32 => image::DType::F32,
+            F64 => image::DType::F64,
+            F16 | BF16 => return None,
+        })
+    }
+    /// torch's type; `None` for the unsigned ones that tch does not have.
+    pub fn to_tch(self) -> Option<tch::Kind> {
+        Some(match self {
+            Bool => tch::Kind::Bool,
+            U8 => tch::Kind::Uint8,
+            I8 => tch::Kind::Int8,
+            I16 => tch::Kind::Int16,
+            I32 => tch::Kind::Int,
+            I64 => tch::Kind::Int64,
+            F16 => tch::Kind::Half,
+            BF16 => tch::Kind::BFloat16,
+            F32 => tch::Kind::Float,
+            F64 => tch::Kind::Double,
+            U16 | U32 | U64 => return None,
+        })
+    }
+    /// By NumPy's or torch's name: `float32`, `half`, `torch.long`, `int`.
+    fn named(name: &str) -> Option<Type> {
+        let name = name.strip_prefix("torch.").or(name.strip_prefix("np.")).or(name.strip_prefix("numpy.")).unwrap_or(name);
+        Type::ALL.into_iter().find(|ty| ty.name() == name).or(match name {
+            "float" | "double" | "f8" | "d" => Some(F64),
+            "int" | "long" | "i8" => Some(I64),
+            "half" | "f2" => Some(F16),
+            "single" | "f4" | "f" => Some(F32),
+            "short" | "i2" => Some(I16),
+            "i4" => Some(I32),
+            "i1" => Some(I8),
+            "u1" => Some(U8),
+            "u2" => Some(U16),
+            "?" | "bool_" => Some(Bool),
+            _ => None,
+        })
+    }
+}
+
+impl From<image::DType> for Type {
+    fn from(dtype: image::DType) -> Type {
+        match dtype {
+            image::DType::U8 => U8,
+            image::DType::I8 => I8,
+            image::DType::U16 => U16,
+            image::DType::I16 => I16,
+            image::DType::U32 => U32,
+            image::DType::I32 => I32,
+            image::DType::U64 => U64,
+            image::DType::I64 => I64,
+            image::DType::F32 => F32,
+            image::DType::F64 => F64,
+        }
+    }
+}
+
+/// The type that holds both.
+pub fn promote(flavour: Flavour, a: Type, b: Type) -> Type {
+    use Category as C;
+    if a == b {
+        return a;
+    }
+    let (low, high) = if a.category() <= b.category() { (a, b) } else { (b, a) };
+    match (low.category(), high.category()) {
+        (C::Bool, _) => high,
+        (C::Int, C::Float) if flavour == Torch => high,
+        (C::Int, C::Float) => {
+            let least = match low.bits() {
+                8 => F16,
+                16 => F32,
+                _ => F64,
+            };
+            if least.bits() > high.bits() { least } else { high }
+        }
+        (C::Float, C::Float) if low.bits() == high.bits() => F32,
+        (C::Int, C::Int) if low.is_unsigned() != high.is_unsigned() => {
+            let (unsigned, signed) = if low.is_unsigned() { (low, high) } else { (high, low) };
+            if signed.bits() > unsigned.bits() {
+                return signed;
+            }
+            match unsigned.bits() {
+                8 => I16,
+                16 => I32,
+                32 => I64,
+                _ if flavour == Torch => I64,
+                _ => F64,
+            }
+        }
+        _ => {
+            if low.bits() > high.bits() {
+                low
+            } else {
+                high
+            }
+        }
+    }
+}
+
+/// A number type as a value.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct DTypeObject {
+    pub ty: Type,
+    pub flavour: Flavour,
+    /// `np.float32`, which can be called, as against `np.dtype('float32')`.
+    pub class: bool,
+}
+
+impl DTypeObject {
+    pub fn class(ty: Type) -> Value {
+        Value::object(DTypeObject { ty, flavour: Numpy, class: true })
+    }
+    pub fn torch(ty: Type) -> Value {
+        Value::object(DTypeObject { ty, flavour: Torch, class: false })
+    }
+    /// What `array.dtype` gives.
+    pub fn of(ty: Type, flavour: Flavour) -> Value {
+        Value::object(DTypeObject { ty, flavour, class: false })
+    }
+}
+
+impl Object for DTypeObject {
+    fn type_name(&self) -> &str {
+        match (self.flavour, self.class) {
+            (Torch, _) => "torch.dtype",
+            (Numpy, true) => "type",
+            (Numpy, false) => "numpy.dtype",
+        }
+    }
+    fn repr(&self) -> String {
+        match (self.flavour, self.class) {
+            (Torch, _) => format!("torch.{}", self.ty.name()),
+            (Numpy, true) => format!("<class 'numpy.{}'>", self.ty.name()),
+            (Numpy, false) => format!("dtype('{}')", self.ty.name()),
+        }
+    }
+    fn to_str(&self) -> String {
+        if self.flavour == Numpy && !self.class { self.ty.name().into() } else { self.repr() }
+    }
+    fn attr_names(&self) -> &[&str] {
+        &["name", "itemsize", "kind", "is_floating_point"]
+    }
+    fn attr(&self, name: &str) -> Result<Option<Value>> {
+        let numpy = self.flavour == Numpy;
+        Ok(Some(match name {
+            "name" | "__name__" if numpy => self.ty.name().into(),
+            "itemsize" => Value::Int(i64::from(self.ty.bits() / 8)),
+            "type" if numpy => DTypeObject::class(self.ty),
+            "kind" if numpy => match self.ty {
+                Bool => "b",
+                ty if ty.is_float() => "f",
+                ty if ty.is_unsigned() => "u",
+                _ => "i",
+            }
+            .into(),
+            "is_floating_point" if !numpy => self.ty.is_float().into(),
+            _ => return Ok(None),
+        }))
+    }
+    fn callable(&self) -> bool {
+        self.class
+    }
+    /// `np.float32(3)`: a scalar, or an array of a list.
+    fn call(&self, args: Args, call: &mut Call) -> Result<Value> {
+        if !self.class {
+            crate::bail!("{} is not callable", self.repr());
+        }
+        let name = format!("numpy.{}", self.ty.name());
+        let [value] = args.expect(&name, ["x"])?;
+        let value = match &value {
+            Value::Str(text) => Value::Float(text.trim().parse().map_err(|_| crate::err!("{name}: '{text}' is no number"))?),
+            value => value.clone(),
+        };
+        Ok(Value::object(super::Array::of(&name, &value, Numpy, call)?.cast(self.ty, call)?))
+    }
+    fn equals(&self, other: &Value) -> bool {
+        if let Some(other) = other.downcast::<DTypeObject>() {
+            return other.ty == self.ty && other.flavour == self.flavour;
+        }
+        // np.dtype('float64') == 'float64' and == float
+        self.flavour == Numpy && DTypeObject::from_value(other).is_some_and(|other| other.ty == self.ty)
+    }
+}
+
+impl FromValue for DTypeObject {
+    fn expected() -> String {
+        "dtype such as np.float32, torch.float32, 'float32' or float".into()
+    }
+    fn from_value(value: &Value) -> Option<Self> {
+        let python = |ty| Some(DTypeObject { ty, flavour: Numpy, class: false });
+        match value {
+            Value::Object(_) => value.downcast::<DTypeObject>().map(|dtype| *dtype),
+            Value::Str(name) => python(Type::named(name)?),
+            Value::Function(function) => match function.path.trim_start_matches("builtins.") {
+                "float" => python(F64),
+                "int" => python(I64),
+                "bool" => python(Bool),
+                _ => None,
+            },
+            _ => None,
+        }
+    }
+}
+
+impl FromValue for Type {
+    fn expected() -> String {
+        DTypeObject::expected()
+    }
+    fn from_value(value: &Value) -> Option<Self> {
+        DTypeObject::from_value(value).map(|dtype| dtype.ty)
+    }
+}
+
+/// For components' arguments; half precision is none of an image's types, and a bool is stored as u8.
+impl FromValue for image::DType {
+    fn expected() -> String {
+        DTypeObject::expected()
+    }
+    fn from_value(value: &Value) -> Option<Self> {
+        DTypeObject::from_value(value)?.ty.to_image()
+    }
+}
+
+impl FromValue for tch::Kind {
+    fn expected() -> String {
+        DTypeObject::expected()
+    }
+    fn from_value(value: &Value) -> Option<Self> {
+        DTypeObject::from_value(value)?.ty.to_tch()
+    }
+}
+
+/// `dtype=` of a call; `None` if absent.
+pub fn dtype_argument(name: &str, args: &mut Args) -> Result<Option<Type>> {
+    args.take("dtype").map_or(Ok(None), |value| to(&format!("{name}: argument `dtype`"), &value))
+}

@@ -1,0 +1,281 @@
+//! Small arrays for expressions: NumPy's and torch's without either.
+//!
+//! One type for both: values are kept as f64 and rounded or wrapped to the array's number type after each operation,
+//! and [`Flavour`] decides names, default types, promotion and printing. Meant for what expressions in configs do to
+//! indices, weights and single images; the networks' tensors are `tch`'s.
+//!
+//! Differences: 64-bit integers are exact to 2^53; sums are made in f64 and rounded once; a NumPy scalar is an array
+//! without axes; names that only one of NumPy and torch has as a method work on both; arrays cannot be changed.
+
+mod create;
+mod dtype;
+mod index;
+mod methods;
+mod ops;
+mod print;
+mod reduce;
+mod shape;
+
+pub use create::{arange, from_rows, joined};
+pub use dtype::{DTypeObject, Flavour, Type, dtype_argument, promote};
+pub use methods::{function, method};
+
+use crate::component::{Args, Call, FromValue, Object, Value};
+use crate::each_voxels;
+use crate::error::{Kind, Result};
+use crate::image::{Volume, Voxels};
+use crate::{bail, err};
+use ndarray::{ArcArray, ArrayD, IxDyn};
+
+/// The most elements that an array may have: 2 GiB.
+pub const LIMIT: usize = 1 << 28;
+
+/// An array or tensor; cloning shares its values.
+#[derive(Debug, Clone)]
+pub struct Array {
+    pub(crate) data: ArcArray<f64, IxDyn>,
+    pub ty: Type,
+    pub flavour: Flavour,
+}
+
+/// Account for an array of `n` elements before it is made.
+pub(crate) fn charge(call: &mut Call, n: usize) -> Result<()> {
+    if n > LIMIT {
+        return Err(err!("an array of {n} elements is too large for an expression (limit {LIMIT})").kind(Kind::Config));
+    }
+    // Elements are cheaper than a list's values or the interpreter's steps.
+    call.charge(n / 16 + 1)
+}
+
+/// The product of a shape, or an error if it is beyond the limit.
+pub(crate) fn elements(shape: &[usize]) -> Result<usize> {
+    shape
+        .iter()
+        .try_fold(1usize, |n, size| n.checked_mul(*size))
+        .filter(|n| *n <= LIMIT)
+        .ok_or_else(|| err!("an array of shape {shape:?} is too large for an expression (limit {LIMIT} elements)").kind(Kind::Config))
+}
+
+impl Array {
+    /// Values are rounded or wrapped to `ty`.
+    pub(crate) fn new(mut data: ArrayD<f64>, ty: Type, flavour: Flavour) -> Array {
+        if ty != Type::F64 {
+            data.mapv_inplace(|x| ty.hold(x));
+        }
+        Array { data: data.into_shared(), ty, flavour }
+    }
+    pub(crate) fn scalar(x: f64, ty: Type, flavour: Flavour) -> Array {
+        Array::new(ArrayD::from_elem(IxDyn(&[]), x), ty, flavour)
+    }
+    pub(crate) fn filled(shape: &[usize], x: f64, ty: Type, flavour: Flavour, call: &mut Call) -> Result<Array> {
+        charge(call, elements(shape)?)?;
+        Ok(Array::new(ArrayD::from_elem(IxDyn(shape), x), ty, flavour))
+    }
+    /// `values` in C order.
+    pub fn from_values(shape: &[usize], values: Vec<f64>, ty: Type, flavour: Flavour) -> Result<Array> {
+        let found = values.len();
+        let data =
+            ArrayD::from_shape_vec(IxDyn(shape), values).map_err(|_| err!("{found} values do not make an array of shape {shape:?}"))?;
+        Ok(Array::new(data, ty, flavour))
+    }
+    pub fn shape(&self) -> &[usize] {
+        self.data.shape()
+    }
+    pub fn len(&self) -> usize {
+        self.data.len()
+    }
+    pub fn is_empty(&self) -> bool {
+        self.data.is_empty()
+    }
+    pub(crate) fn ndim(&self) -> usize {
+        self.data.ndim()
+    }
+    /// The same values as another type.
+    pub fn cast(&self, ty: Type, call: &mut Call) -> Result<Array> {
+        if ty == self.ty {
+            return Ok(self.clone());
+        }
+        charge(call, self.len())?;
+        Ok(Array::new(self.data.to_owned(), ty, self.flavour))
+    }
+    pub(crate) fn with(&self, data: ArcArray<f64, IxDyn>) -> Array {
+        Array { data, ty: self.ty, flavour: self.flavour }
+    }
+    pub(crate) fn map(&self, ty: Type, call: &mut Call, f: impl Fn(f64) -> f64) -> Result<Array> {
+        charge(call, self.len())?;
+        Ok(Array::new(self.data.mapv(f), ty, self.flavour))
+    }
+    /// Values in C order.
+    pub fn values(&self) -> Vec<f64> {
+        self.data.iter().copied().collect()
+    }
+    /// A number as a plain value: bool, int or float.
+    pub(crate) fn plain(&self, x: f64) -> Value {
+        match self.ty {
+            Type::Bool => Value::Bool(x != 0.0),
+            ty if ty.is_float() => Value::Float(x),
+            _ => Value::Int(x as i64),
+        }
+    }
+    /// The only element.
+    pub fn item(&self) -> Result<Value> {
+        match (self.len(), self.data.first()) {
+            (1, Some(x)) => Ok(self.plain(*x)),
+            (n, _) => Err(err!("expected an array of one element, found {n}").kind(Kind::Config)),
+        }
+    }
+    /// Nested lists.
+    pub fn to_list(&self, call: &mut Call) -> Result<Value> {
+        call.charge(self.len() + 1)?;
+        Ok(self.nested())
+    }
+    fn nested(&self) -> Value {
+        match self.ndim() {
+            0 => self.data.first().map_or(Value::None, |x| self.plain(*x)),
+            1 => Value::list(self.data.iter().map(|x| self.plain(*x))),
+            _ => Value::list(self.rows().iter().map(Array::nested)),
+        }
+    }
+    /// The parts along the first axis.
+    pub(crate) fn rows(&self) -> Vec<Array> {
+        (0..self.shape().first().copied().unwrap_or(0)).map(|i| self.with(self.data.clone().index_axis_move(ndarray::Axis(0), i))).collect()
+    }
+
+    /// A volume's voxels as a torch tensor [C,X,Y,Z], as transforms see it.
+    // One of the types is f64 already.
+    #[allow(clippy::unnecessary_cast)]
+    pub fn from_volume(volume: &Volume, call: &mut Call) -> Result<Array> {
+        let layout = volume.layout;
+        charge(call, elements(&layout.shape)?)?;
+        let mut values = Vec::with_capacity(elements(&layout.shape)?);
+        each_voxels!(&volume.voxels, slice => {
+            let [c, x, y, z] = layout.shape;
+            let at = |index: [usize; 4]| {
+                let steps: isize = index.iter().zip(layout.strides).map(|(i, stride)| *i as isize * stride).sum();
+                layout.offset.checked_add_signed(steps).and_then(|at| slice.get(at)).copied()
+            };
+            for index in (0..c).flat_map(|c| (0..x).flat_map(move |x| (0..y).flat_map(move |y| (0..z).map(move |z| [c, x, y, z])))) {
+                let voxel = at(index).ok_or_else(|| err!("a volume's layout reaches beyond its voxels"))?;
+                values.push(voxel as f64);
+            }
+        });
+        Array::from_values(&layout.shape, values, Type::from(volume.voxels.dtype()), Flavour::Torch)
+    }
+
+    /// The values as voxels in C order, with the shape. A bool becomes u8, half precision f32.
+    pub fn to_voxels(&self) -> (Voxels, Vec<usize>) {
+        macro_rules! collect {
+            ($kind:ident, $number:ty) => {
+                Voxels::$kind(self.data.iter().map(|x| *x as $number).collect())
+            };
+        }
+        let voxels = match self.ty {
+            Type::Bool | Type::U8 => collect!(U8, u8),
+            Type::I8 => collect!(I8, i8),
+            Type::U16 => collect!(U16, u16),
+            Type::I16 => collect!(I16, i16),
+            Type::U32 => collect!(U32, u32),
+            Type::I32 => collect!(I32, i32),
+            Type::U64 => collect!(U64, u64),
+            Type::I64 => collect!(I64, i64),
+            Type::F16 | Type::BF16 | Type::F32 => collect!(F32, f32),
+            Type::F64 => collect!(F64, f64),
+        };
+        (voxels, self.shape().to_vec())
+    }
+}
+
+impl FromValue for std::sync::Arc<Array> {
+    fn expected() -> String {
+        "array or tensor".into()
+    }
+    fn from_value(value: &Value) -> Option<Self> {
+        value.downcast::<Array>()
+    }
+}
+
+impl Object for Array {
+    fn type_name(&self) -> &str {
+        match (self.flavour, self.ndim()) {
+            (Flavour::Torch, _) => "Tensor",
+            (Flavour::Numpy, 0) => self.ty.name(),
+            (Flavour::Numpy, _) => "ndarray",
+        }
+    }
+    fn repr(&self) -> String {
+        print::repr(self)
+    }
+    fn to_str(&self) -> String {
+        print::text(self)
+    }
+    fn attr_names(&self) -> &[&str] {
+        methods::NAMES
+    }
+    fn attr(&self, name: &str) -> Result<Option<Value>> {
+        let int = |n: usize| Value::Int(n as i64);
+        Ok(Some(match name {
+            "shape" => Value::tuple(self.shape().iter().map(|n| int(*n))),
+            "ndim" => int(self.ndim()),
+            "size" if self.flavour == Flavour::Numpy => int(self.len()),
+            "itemsize" => int(self.ty.bits() as usize / 8),
+            "nbytes" => int(self.len() * self.ty.bits() as usize / 8),
+            "dtype" => DTypeObject::of(self.ty, self.flavour),
+            "device" => Value::object(crate::torch::Device::Cpu),
+            "requires_grad" | "is_cuda" => false.into(),
+            "T" => Value::object(self.with(self.data.clone().reversed_axes())),
+            "data" => Value::object(self.clone()),
+            "__float__" if self.len() == 1 => Value::Float(self.data.first().copied().unwrap_or(f64::NAN)),
+            "__int__" if self.len() == 1 => crate::python::math::to_int("int", self.data.first().copied().unwrap_or(f64::NAN).trunc())?,
+            "__index__" if self.ndim() == 0 && !self.ty.is_float() => Value::Int(self.data.first().copied().unwrap_or(0.0) as i64),
+            "__bool__" if self.len() == 1 => self.truthy().into(),
+            _ => return Ok(None),
+        }))
+    }
+    fn call_method(&self, name: &str, args: &mut Args, call: &mut Call) -> Result<Option<Value>> {
+        method(self, name, name, args, call)
+    }
+    fn index(&self, index: &Value) -> Result<Value> {
+        Ok(Value::object(self.take(index)?))
+    }
+    fn iterate(&self) -> Option<Result<Vec<Value>>> {
+        if self.ndim() == 0 {
+            return None;
+        }
+        Some(Ok(self.rows().into_iter().map(Value::object).collect()))
+    }
+    fn length(&self) -> Option<usize> {
+        self.shape().first().copied()
+    }
+    /// Python refuses the truth of several elements; without a way to fail here, all must be true.
+    fn truthy(&self) -> bool {
+        !self.is_empty() && self.data.iter().all(|x| *x != 0.0)
+    }
+    fn operator(&self, operator: &str, other: &Value, reflected: bool, call: &mut Call) -> Result<Option<Value>> {
+        if operator == "in" {
+            return Ok(Some(self.contains(other, call)?.into()));
+        }
+        if let Some(result) = self.unary(operator, call)? {
+            return Ok(Some(Value::object(result)));
+        }
+        if !ops::is_operator(operator) {
+            return Ok(None);
+        }
+        let result = ops::binary(operator, &Value::object(self.clone()), other, reflected, self.flavour, call)?;
+        Ok(Some(Value::object(result)))
+    }
+    /// Equality as one truth, for the places in Python that ask for it: same shape and values.
+    fn equals(&self, other: &Value) -> bool {
+        match other {
+            Value::Int(_) | Value::Float(_) | Value::Bool(_) => self.len() == 1 && self.item().is_ok_and(|own| own == *other),
+            other => other.downcast::<Array>().is_some_and(|other| other.data == self.data),
+        }
+    }
+}
+
+/// `None` where an argument is missing.
+pub(crate) fn need<T>(name: &str, what: &str, value: Option<T>) -> Result<T> {
+    match value {
+        Some(value) => Ok(value),
+        None => bail!("{name} needs argument `{what}`"),
+    }
+}

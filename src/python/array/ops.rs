@@ -1,0 +1,309 @@
+//! Operators and functions of one or two arrays, element by element, with broadcasting and type promotion.
+
+use super::dtype::Category;
+use super::{Array, Flavour, Type, charge, elements, promote};
+use crate::component::{Call, Value};
+use crate::error::{Kind, Result};
+use crate::python::common::found;
+use crate::{bail, err};
+use ndarray::{IxDyn, Zip};
+
+const OPERATORS: [&str; 20] =
+    ["+", "-", "*", "/", "//", "%", "**", "@", "==", "!=", "<", "<=", ">", ">=", "&", "|", "^", "<<", ">>", "arctan2"];
+
+pub(crate) fn is_operator(operator: &str) -> bool {
+    OPERATORS.contains(&operator)
+}
+
+/// An operand: its array, and whether it was a plain number, which does not insist on its type.
+struct Operand {
+    array: Array,
+    plain: bool,
+}
+
+impl Operand {
+    fn new(value: &Value, flavour: Flavour, call: &mut Call) -> Result<Option<Operand>> {
+        let plain = matches!(value, Value::Bool(_) | Value::Int(_) | Value::Float(_));
+        let list = matches!(value, Value::List(_) | Value::Tuple(_)) && flavour == Flavour::Numpy;
+        if plain || list || value.downcast::<Array>().is_some() {
+            return Ok(Some(Operand { array: Array::of("operator", value, flavour, call)?, plain }));
+        }
+        Ok(None)
+    }
+}
+
+/// The type in which two operands meet, before the operator's own rule.
+fn common_type(flavour: Flavour, a: &Operand, b: &Operand) -> Result<Type> {
+    match flavour {
+        Flavour::Numpy => match (a.plain, b.plain) {
+            (true, false) => weak(b.array.ty, &a.array),
+            (false, true) => weak(a.array.ty, &b.array),
+            _ => Ok(promote(flavour, a.array.ty, b.array.ty)),
+        },
+        // Tensors with axes, then those without, then plain numbers: a later one counts only by a higher category.
+        Flavour::Torch => {
+            let rank = |operand: &Operand| if operand.plain { 2 } else { u8::from(operand.array.ndim() == 0) };
+            let (ra, rb) = (rank(a), rank(b));
+            if ra == rb {
+                return Ok(promote(flavour, a.array.ty, b.array.ty));
+            }
+            let (first, later) = if ra < rb { (a.array.ty, b.array.ty) } else { (b.array.ty, a.array.ty) };
+            Ok(if later.category() > first.category() { later } else { first })
+        }
+    }
+}
+
+/// NumPy's rule for an array and a plain number.
+fn weak(array: Type, number: &Array) -> Result<Type> {
+    if number.ty.category() > array.category() {
+        return Ok(if number.ty.is_float() { Type::F64 } else { Type::I64 });
+    }
+    if let (Some((low, high)), Some(x)) = (array.range(), number.data.first())
+        && !(low..=high).contains(&(*x as i128))
+    {
+        return Err(err!("Python integer {x} is out of bounds for {}", array.name()).kind(Kind::Config));
+    }
+    Ok(array)
+}
+
+pub(crate) fn broadcast_shape(a: &[usize], b: &[usize]) -> Result<Vec<usize>> {
+    let n = a.len().max(b.len());
+    let size = |shape: &[usize], at: usize| (at + shape.len()).checked_sub(n).map_or(1, |at| shape[at]);
+    (0..n)
+        .map(|at| match (size(a, at), size(b, at)) {
+            (a, b) if a == b || b == 1 => Ok(a),
+            (1, b) => Ok(b),
+            _ => Err(err!("shapes {a:?} and {b:?} cannot be broadcast together").kind(Kind::Config)),
+        })
+        .collect()
+}
+
+/// `f` on each pair of elements.
+pub(crate) fn zip(a: &Array, b: &Array, ty: Type, call: &mut Call, f: impl Fn(f64, f64) -> f64) -> Result<Array> {
+    let shape = broadcast_shape(a.shape(), b.shape())?;
+    charge(call, elements(&shape)?)?;
+    let fits = || err!("shapes {:?} and {:?} cannot be broadcast together", a.shape(), b.shape());
+    let va = a.data.broadcast(IxDyn(&shape)).ok_or_else(fits)?;
+    let vb = b.data.broadcast(IxDyn(&shape)).ok_or_else(fits)?;
+    Ok(Array::new(Zip::from(va).and(vb).map_collect(|a, b| f(*a, *b)), ty, a.flavour))
+}
+
+/// An operator or function of two values, at least one of them an array.
+pub(crate) fn binary(operator: &str, left: &Value, right: &Value, reflected: bool, flavour: Flavour, call: &mut Call) -> Result<Array> {
+    let flavour = match right.downcast::<Array>() {
+        Some(other) if other.flavour == Flavour::Torch => Flavour::Torch,
+        _ => flavour,
+    };
+    let unsupported = |value: &Value| err!("`{operator}` of an array and {} is not supported", found(value)).kind(Kind::Config);
+    let Some(a) = Operand::new(left, flavour, call)? else { return Err(unsupported(left)) };
+    let Some(b) = Operand::new(right, flavour, call)? else {
+        // Nothing else is equal to an array.
+        return match operator {
+            "==" => a.array.map(Type::Bool, call, |_| 0.0),
+            "!=" => a.array.map(Type::Bool, call, |_| 1.0),
+            _ => Err(unsupported(right)),
+        };
+    };
+    let (a, b) = if reflected { (b, a) } else { (a, b) };
+    if operator == "@" {
+        return a.array.matmul(&b.array, call);
+    }
+    let compare = matches!(operator, "==" | "!=" | "<" | "<=" | ">" | ">=");
+    let ty = match common_type(flavour, &a, &b) {
+        Ok(ty) => ty,
+        // A comparison with a number that the type cannot hold is still true or false.
+        Err(_) if compare => Type::F64,
+        Err(error) => return Err(error),
+    };
+    let (x, y) = (a.array.cast(ty, call)?, b.array.cast(ty, call)?);
+    let whole = ty.category() != Category::Float;
+    let bool = |b: bool| f64::from(u8::from(b));
+    let default = if flavour == Flavour::Torch { Type::F32 } else { Type::F64 };
+    match operator {
+        "+" => zip(&x, &y, ty, call, |a, b| a + b),
+        "-" if ty == Type::Bool => Err(err!("`-` of bools is not supported").kind(Kind::Config).hint("use `^` or `~`")),
+        "-" => zip(&x, &y, ty, call, |a, b| a - b),
+        "*" => zip(&x, &y, ty, call, |a, b| a * b),
+        "/" => zip(&x, &y, if whole { default } else { ty }, call, |a, b| a / b),
+        "//" | "%" => {
+            if whole && flavour == Flavour::Torch && y.data.iter().any(|y| *y == 0.0) {
+                bail!("`{operator}`: division of integers by zero");
+            }
+            // NumPy has no division of bools and makes int8 of them.
+            let ty = if ty == Type::Bool { Type::I8 } else { ty };
+            match operator {
+                "%" => zip(&x, &y, ty, call, modulo),
+                // NumPy's integers by zero give 0.
+                _ if whole => zip(&x, &y, ty, call, |a, b| if b == 0.0 { 0.0 } else { floor_div(a, b) }),
+                _ => zip(&x, &y, ty, call, floor_div),
+            }
+        }
+        "**" => {
+            if whole && y.data.iter().any(|y| *y < 0.0) {
+                return Err(err!("`**`: integers to negative integer powers are not supported")
+                    .kind(Kind::Config)
+                    .hint("make one a float"));
+            }
+            let ty = if ty == Type::Bool && flavour == Flavour::Numpy { Type::I8 } else { ty };
+            zip(&x, &y, ty, call, f64::powf)
+        }
+        "arctan2" => zip(&x, &y, if whole { default } else { ty }, call, f64::atan2),
+        "==" => zip(&x, &y, Type::Bool, call, |a, b| bool(a == b)),
+        "!=" => zip(&x, &y, Type::Bool, call, |a, b| bool(a != b)),
+        "<" => zip(&x, &y, Type::Bool, call, |a, b| bool(a < b)),
+        "<=" => zip(&x, &y, Type::Bool, call, |a, b| bool(a <= b)),
+        ">" => zip(&x, &y, Type::Bool, call, |a, b| bool(a > b)),
+        ">=" => zip(&x, &y, Type::Bool, call, |a, b| bool(a >= b)),
+        "&" | "|" | "^" | "<<" | ">>" if !whole => {
+            Err(err!("`{operator}` of {} and {} is not supported", a.array.ty.name(), b.array.ty.name()).kind(Kind::Config))
+        }
+        "&" => zip(&x, &y, ty, call, |a, b| (a as i64 & b as i64) as f64),
+        "|" => zip(&x, &y, ty, call, |a, b| (a as i64 | b as i64) as f64),
+        "^" => zip(&x, &y, ty, call, |a, b| (a as i64 ^ b as i64) as f64),
+        "<<" => zip(&x, &y, ty, call, |a, b| (a as i64).checked_shl(b as u32).unwrap_or(0) as f64),
+        ">>" => zip(&x, &y, ty, call, |a, b| ((a as i64) >> (b as i64).clamp(0, 63)) as f64),
+        // Not operators but functions of two arrays.
+        "maximum" => zip(&x, &y, ty, call, |a, b| if a.is_nan() || b.is_nan() { f64::NAN } else { a.max(b) }),
+        "minimum" => zip(&x, &y, ty, call, |a, b| if a.is_nan() || b.is_nan() { f64::NAN } else { a.min(b) }),
+        "logical_and" => zip(&x, &y, Type::Bool, call, |a, b| bool(a != 0.0 && b != 0.0)),
+        "logical_or" => zip(&x, &y, Type::Bool, call, |a, b| bool(a != 0.0 || b != 0.0)),
+        "logical_xor" => zip(&x, &y, Type::Bool, call, |a, b| bool((a != 0.0) != (b != 0.0))),
+        "hypot" => zip(&x, &y, if whole { default } else { ty }, call, f64::hypot),
+        "fmod" => zip(&x, &y, ty, call, |a, b| a % b),
+        other => bail!("arrays have no operator `{other}`"),
+    }
+}
+
+/// Python's remainder: the sign of the divisor. Integers by zero give 0, as in NumPy.
+fn modulo(a: f64, b: f64) -> f64 {
+    let r = a % b;
+    if r != 0.0 && (r < 0.0) != (b < 0.0) { r + b } else { r }
+}
+
+fn floor_div(a: f64, b: f64) -> f64 {
+    if b == 0.0 {
+        return a / b;
+    }
+    let quotient = ((a - modulo(a, b)) / b).round();
+    if quotient.is_nan() { (a / b).floor() } else { quotient }
+}
+
+impl Array {
+    /// `-x`, `+x`, `~x`; `None` for another operator.
+    pub(crate) fn unary(&self, operator: &str, call: &mut Call) -> Result<Option<Array>> {
+        Ok(Some(match operator {
+            "neg" if self.ty == Type::Bool => return Err(err!("`-` of bools is not supported").kind(Kind::Config).hint("use `~`")),
+            "neg" => self.map(self.ty, call, |x| -x)?,
+            "pos" => self.clone(),
+            "abs" => self.map(self.ty, call, f64::abs)?,
+            "invert" | "~" | "inv" if self.ty.is_float() => bail!("`~` of {} is not supported", self.ty.name()),
+            "invert" | "~" | "inv" if self.ty == Type::Bool => self.map(Type::Bool, call, |x| 1.0 - x)?,
+            "invert" | "~" | "inv" => self.map(self.ty, call, |x| !(x as i64) as f64)?,
+            _ => return Ok(None),
+        }))
+    }
+
+    /// Whether any element equals `value`.
+    pub(crate) fn contains(&self, value: &Value, call: &mut Call) -> Result<bool> {
+        let equal = binary("==", &Value::object(self.clone()), value, false, self.flavour, call)?;
+        Ok(equal.data.iter().any(|x| *x != 0.0))
+    }
+
+    /// The type of a real function's result.
+    fn real_type(&self) -> Type {
+        match (self.flavour, self.ty.category()) {
+            (_, Category::Float) => self.ty,
+            (Flavour::Torch, _) => Type::F32,
+            (Flavour::Numpy, _) => match self.ty.bits() {
+                8 => Type::F16,
+                16 => Type::F32,
+                _ => Type::F64,
+            },
+        }
+    }
+
+    /// A function of each element by NumPy's or torch's name; `None` if there is none of that name.
+    pub(crate) fn elementwise(&self, name: &str, call: &mut Call) -> Result<Option<Array>> {
+        let keep: fn(f64) -> f64 = match name {
+            "abs" | "absolute" | "fabs" | "__abs__" => f64::abs,
+            "floor" | "__floor__" => f64::floor,
+            "ceil" | "__ceil__" => f64::ceil,
+            "trunc" | "fix" => f64::trunc,
+            "sign" => |x| if x == 0.0 || x.is_nan() { x } else { x.signum() },
+            "square" => |x| x * x,
+            "negative" | "neg" => |x| -x,
+            "positive" => |x| x,
+            "relu" => |x| x.max(0.0),
+            _ => |_| 0.0,
+        };
+        let real: Option<fn(f64) -> f64> = match name {
+            "sqrt" => Some(f64::sqrt),
+            "rsqrt" => Some(|x| 1.0 / x.sqrt()),
+            "reciprocal" => Some(|x| 1.0 / x),
+            "exp" => Some(f64::exp),
+            "expm1" => Some(f64::exp_m1),
+            "log" => Some(f64::ln),
+            "log2" => Some(f64::log2),
+            "log10" => Some(f64::log10),
+            "log1p" => Some(f64::ln_1p),
+            "sin" => Some(f64::sin),
+            "cos" => Some(f64::cos),
+            "tan" => Some(f64::tan),
+            "arcsin" | "asin" => Some(f64::asin),
+            "arccos" | "acos" => Some(f64::acos),
+            "arctan" | "atan" => Some(f64::atan),
+            "sinh" => Some(f64::sinh),
+            "cosh" => Some(f64::cosh),
+            "tanh" => Some(f64::tanh),
+            "sigmoid" => Some(|x| 1.0 / (1.0 + (-x).exp())),
+            "deg2rad" | "radians" => Some(f64::to_radians),
+            "rad2deg" | "degrees" => Some(f64::to_degrees),
+            _ => None,
+        };
+        let test: Option<fn(f64) -> bool> = match name {
+            "isnan" => Some(f64::is_nan),
+            "isinf" => Some(f64::is_infinite),
+            "isfinite" => Some(f64::is_finite),
+            "logical_not" => Some(|x| x == 0.0),
+            _ => None,
+        };
+        if let Some(f) = real {
+            return self.map(self.real_type(), call, f).map(Some);
+        }
+        if let Some(f) = test {
+            return self.map(Type::Bool, call, |x| f64::from(u8::from(f(x)))).map(Some);
+        }
+        match name {
+            "abs" | "absolute" | "fabs" | "__abs__" | "floor" | "__floor__" | "ceil" | "__ceil__" | "trunc" | "fix" | "sign" | "square"
+            | "negative" | "neg" | "positive" | "relu" => self.map(self.ty, call, keep).map(Some),
+            _ => Ok(None),
+        }
+    }
+
+    /// Half to even, to `decimals` places.
+    pub(crate) fn rounded(&self, decimals: i64, call: &mut Call) -> Result<Array> {
+        let scale = 10f64.powi(decimals.clamp(-300, 300) as i32);
+        self.map(self.ty, call, |x| if decimals == 0 { x.round_ties_even() } else { (x * scale).round_ties_even() / scale })
+    }
+
+    /// Products of vectors and matrices.
+    pub(crate) fn matmul(&self, other: &Array, call: &mut Call) -> Result<Array> {
+        let (Some(&inner), Some(&rows)) =
+            (self.shape().last(), other.shape().get(other.ndim().saturating_sub(2)).or(other.shape().first()))
+        else {
+            bail!("`@`: expected arrays with axes");
+        };
+        if self.ndim() > 2 || other.ndim() > 2 || inner != rows {
+            bail!("`@`: shapes {:?} and {:?} do not fit (1 or 2 axes each)", self.shape(), other.shape());
+        }
+        let (m, n) = (if self.ndim() == 2 { self.shape()[0] } else { 1 }, if other.ndim() == 2 { other.shape()[1] } else { 1 });
+        charge(call, elements(&[m, n])?)?;
+        call.charge(m.saturating_mul(n).saturating_mul(inner) / 8)?;
+        let a = self.shaped(&[m, inner], call)?;
+        let b = other.shaped(&[inner, n], call)?;
+        let two = |array: &Array| array.data.to_owned().into_dimensionality::<ndarray::Ix2>().map_err(|e| err!("`@`: {e}"));
+        let product = two(&a)?.dot(&two(&b)?);
+        let shape: Vec<usize> = [(self.ndim() == 2).then_some(m), (other.ndim() == 2).then_some(n)].into_iter().flatten().collect();
+        Array::from_values(&shape, product.iter().copied().collect(), promote(self.flavour, self.ty, other.ty), self.flavour)
+    }
+}

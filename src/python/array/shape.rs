@@ -1,0 +1,218 @@
+//! Axes and shapes.
+
+use super::{Array, charge, elements};
+use crate::component::{Args, Call, FromValue, Value};
+use crate::error::{Kind, Result};
+use crate::python::common::{to, wrong};
+use crate::{bail, err};
+use ndarray::{Axis, IxDyn};
+
+/// An axis counted from the front or, if negative, from the back.
+pub(crate) fn axis(name: &str, axis: i64, ndim: usize) -> Result<usize> {
+    let at = if axis < 0 { axis + ndim as i64 } else { axis };
+    usize::try_from(at)
+        .ok()
+        .filter(|at| *at < ndim)
+        .ok_or_else(|| err!("{name}: axis {axis} is out of range for {ndim} axes").kind(Kind::Config))
+}
+
+/// Integers given one by one or as one list.
+pub(crate) fn integers(name: &str, values: &[Value]) -> Result<Vec<i64>> {
+    match values {
+        [one] if i64::from_value(one).is_none() => to(name, one),
+        many => many.iter().map(|value| to(name, value)).collect(),
+    }
+}
+
+/// A shape given by one or several integers, without -1.
+pub(crate) fn sizes(name: &str, values: &[Value]) -> Result<Vec<usize>> {
+    integers(name, values)?
+        .into_iter()
+        .map(|n| usize::try_from(n).map_err(|_| err!("{name}: negative size {n}").kind(Kind::Config)))
+        .collect()
+}
+
+impl Array {
+    /// C order; one size may be -1.
+    pub(crate) fn reshape(&self, name: &str, sizes: &[i64], call: &mut Call) -> Result<Array> {
+        let bad = || err!("{name}: cannot make shape {sizes:?} of {:?}", self.shape()).kind(Kind::Config);
+        let known = sizes.iter().filter(|n| **n >= 0).try_fold(1usize, |p, n| p.checked_mul(*n as usize)).ok_or_else(bad)?;
+        let open = sizes.iter().filter(|n| **n < 0).count();
+        if open > 1
+            || sizes.iter().any(|n| *n < -1)
+            || open == 1 && (known == 0 || !self.len().is_multiple_of(known))
+            || open == 0 && known != self.len()
+        {
+            return Err(bad());
+        }
+        let shape: Vec<usize> = sizes.iter().map(|n| if *n < 0 { self.len() / known } else { *n as usize }).collect();
+        self.shaped(&shape, call)
+    }
+
+    /// The same values in C order under another shape of the same size.
+    pub(crate) fn shaped(&self, shape: &[usize], call: &mut Call) -> Result<Array> {
+        // Only what does not lie in C order is copied.
+        if self.data.is_standard_layout() {
+            let data = self.data.clone().into_shape_with_order(IxDyn(shape));
+            return Ok(self.with(data.map_err(|_| err!("cannot make shape {shape:?} of {:?}", self.shape()))?));
+        }
+        charge(call, self.len())?;
+        Array::from_values(shape, self.values(), self.ty, self.flavour)
+    }
+
+    pub(crate) fn permuted(&self, name: &str, axes: &[i64]) -> Result<Array> {
+        let order: Vec<usize> = axes.iter().map(|at| axis(name, *at, self.ndim())).collect::<Result<_>>()?;
+        let mut sorted = order.clone();
+        sorted.sort_unstable();
+        if sorted != (0..self.ndim()).collect::<Vec<_>>() {
+            bail!("{name}: {axes:?} is no order of {} axes", self.ndim());
+        }
+        Ok(self.with(self.data.clone().permuted_axes(IxDyn(&order))))
+    }
+
+    pub(crate) fn swapped(&self, name: &str, a: i64, b: i64) -> Result<Array> {
+        let (a, b) = (axis(name, a, self.ndim())?, axis(name, b, self.ndim())?);
+        let mut data = self.data.clone();
+        data.swap_axes(a, b);
+        Ok(self.with(data))
+    }
+
+    /// Without axes of size 1: all, or those given (NumPy refuses larger ones, torch leaves them).
+    pub(crate) fn squeezed(&self, name: &str, axes: Option<&[i64]>) -> Result<Array> {
+        let mut drop: Vec<usize> = match axes {
+            None => (0..self.ndim()).filter(|at| self.shape()[*at] == 1).collect(),
+            Some(axes) => axes.iter().map(|at| axis(name, *at, self.ndim())).collect::<Result<_>>()?,
+        };
+        if self.flavour == super::Flavour::Numpy
+            && let Some(at) = drop.iter().find(|at| self.shape()[**at] != 1)
+        {
+            bail!("{name}: axis {at} has size {}, expected 1", self.shape()[*at]);
+        }
+        drop.sort_unstable();
+        drop.dedup();
+        let mut data = self.data.clone();
+        for at in drop.into_iter().rev().filter(|at| self.shape()[*at] == 1) {
+            data = data.index_axis_move(Axis(at), 0);
+        }
+        Ok(self.with(data))
+    }
+
+    pub(crate) fn unsqueezed(&self, name: &str, at: i64) -> Result<Array> {
+        if self.ndim() >= 32 {
+            bail!("{name}: more than 32 axes");
+        }
+        let at = axis(name, at, self.ndim() + 1)?;
+        Ok(self.with(self.data.clone().insert_axis(Axis(at))))
+    }
+
+    /// Axes `from..=to` as one.
+    pub(crate) fn flattened(&self, name: &str, from: i64, to: i64, call: &mut Call) -> Result<Array> {
+        if self.ndim() == 0 {
+            return self.shaped(&[1], call);
+        }
+        let (from, to) = (axis(name, from, self.ndim())?, axis(name, to, self.ndim())?);
+        if from > to {
+            bail!("{name}: the first axis {from} comes after the last {to}");
+        }
+        let shape = self.shape();
+        let middle = shape[from..=to].iter().product();
+        let shape = [&shape[..from], &[middle], &shape[to + 1..]].concat();
+        self.shaped(&shape, call)
+    }
+
+    /// Repeated without copying; -1 keeps an axis.
+    pub(crate) fn expanded(&self, name: &str, sizes: &[i64], call: &mut Call) -> Result<Array> {
+        let Some(new) = sizes.len().checked_sub(self.ndim()) else { bail!("{name}: {sizes:?} has fewer axes than {:?}", self.shape()) };
+        let shape: Vec<usize> = sizes
+            .iter()
+            .enumerate()
+            .map(|(at, n)| match (*n, at.checked_sub(new).map(|at| self.shape()[at])) {
+                (-1, Some(own)) => Ok(own),
+                (n, _) => usize::try_from(n).map_err(|_| err!("{name}: negative size {n}").kind(Kind::Config)),
+            })
+            .collect::<Result<_>>()?;
+        charge(call, elements(&shape)?)?;
+        let view = self
+            .data
+            .broadcast(IxDyn(&shape))
+            .ok_or_else(|| err!("{name}: cannot expand {:?} to {shape:?}", self.shape()).kind(Kind::Config))?;
+        Ok(Array::new(view.to_owned(), self.ty, self.flavour))
+    }
+
+    /// The whole array `repeats` times along each axis.
+    pub(crate) fn tiled(&self, name: &str, repeats: &[usize], call: &mut Call) -> Result<Array> {
+        let mut array = self.clone();
+        while array.ndim() < repeats.len() {
+            array = array.unsqueezed(name, 0)?;
+        }
+        let skip = array.ndim() - repeats.len();
+        let shape: Vec<usize> =
+            array.shape().iter().enumerate().map(|(at, n)| n.saturating_mul(if at < skip { 1 } else { repeats[at - skip] })).collect();
+        charge(call, elements(&shape)?)?;
+        for (at, times) in repeats.iter().enumerate() {
+            let indices: Vec<usize> = (0..*times).flat_map(|_| 0..array.shape()[at + skip]).collect();
+            array = array.selected(at + skip, &indices);
+        }
+        Ok(array)
+    }
+
+    /// Each element `times` times along an axis (NumPy's `repeat`, torch's `repeat_interleave`).
+    pub(crate) fn repeated(&self, name: &str, times: usize, at: Option<i64>, call: &mut Call) -> Result<Array> {
+        let array = if at.is_none() { self.shaped(&[self.len()], call)? } else { self.clone() };
+        let at = axis(name, at.unwrap_or(0), array.ndim())?;
+        charge(call, array.len().saturating_mul(times))?;
+        let indices: Vec<usize> = (0..array.shape()[at]).flat_map(|i| std::iter::repeat_n(i, times)).collect();
+        Ok(array.selected(at, &indices))
+    }
+
+    /// The parts at `indices` of an axis, which are in range.
+    pub(crate) fn selected(&self, at: usize, indices: &[usize]) -> Array {
+        self.with(self.data.select(Axis(at), indices).into_shared())
+    }
+
+    pub(crate) fn flipped(&self, name: &str, axes: &[i64]) -> Result<Array> {
+        let mut data = self.data.clone();
+        for at in axes {
+            data.invert_axis(Axis(axis(name, *at, self.ndim())?));
+        }
+        Ok(self.with(data))
+    }
+
+    pub(crate) fn rolled(&self, name: &str, shift: i64, at: Option<i64>, call: &mut Call) -> Result<Array> {
+        charge(call, self.len())?;
+        let Some(at) = at else {
+            return self.shaped(&[self.len()], call)?.rolled(name, shift, Some(0), call)?.shaped(self.shape(), call);
+        };
+        let at = axis(name, at, self.ndim())?;
+        let n = self.shape()[at] as i64;
+        let indices: Vec<usize> = (0..n).map(|i| (i - shift % n.max(1)).rem_euclid(n) as usize).collect();
+        Ok(self.selected(at, &indices))
+    }
+
+    /// Split into parts along an axis: at `bounds`.
+    pub(crate) fn parts(&self, at: usize, bounds: &[usize]) -> Vec<Array> {
+        let n = self.shape()[at];
+        let ends = bounds.iter().map(|end| *end.min(&n)).chain([n]);
+        let mut start = 0;
+        ends.map(|end| {
+            let indices: Vec<usize> = (start..end.max(start)).collect();
+            start = end.max(start);
+            self.selected(at, &indices)
+        })
+        .collect()
+    }
+}
+
+/// The axes that a call names with `axis` or `dim`, if any.
+pub(crate) fn axes_argument(name: &str, args: &mut Args) -> Result<Option<Vec<i64>>> {
+    let value = args.take("axis").or_else(|| args.take("dim")).or_else(|| args.take("dims"));
+    match value {
+        None | Some(Value::None) => Ok(None),
+        Some(value) => match i64::from_value(&value) {
+            Some(at) => Ok(Some(vec![at])),
+            None => {
+                Vec::from_value(&value).map(Some).ok_or_else(|| wrong(&format!("{name}: argument `axis`"), "int or list of int", &value))
+            }
+        },
+    }
+}

@@ -1,0 +1,181 @@
+//! `logging`: named loggers whose messages go to the program's own log.
+//!
+//! As in Python, `getLogger` gives the same logger for the same name, and a logger without a level takes that of its
+//! parent by dots, at last the root's (WARNING). Handlers, formatters and filters have no meaning here.
+
+use super::common::{pure, reads, wrong};
+use crate::args;
+use crate::component::{Args, Call, Declared, FromValue, Function, Object, Value};
+use crate::error::Result;
+use parking_lot::Mutex;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
+
+const LEVELS: [(&str, i64); 6] = [("CRITICAL", 50), ("ERROR", 40), ("WARNING", 30), ("INFO", 20), ("DEBUG", 10), ("NOTSET", 0)];
+
+pub const CONSTANTS: super::common::Constants = &[
+    ("logging.CRITICAL", || Value::Int(50)),
+    ("logging.FATAL", || Value::Int(50)),
+    ("logging.ERROR", || Value::Int(40)),
+    ("logging.WARNING", || Value::Int(30)),
+    ("logging.WARN", || Value::Int(30)),
+    ("logging.INFO", || Value::Int(20)),
+    ("logging.DEBUG", || Value::Int(10)),
+    ("logging.NOTSET", || Value::Int(0)),
+];
+
+pub const FUNCTIONS: &[Function] = &[
+    pure("logging.getLogger", |args, _| {
+        Ok(Value::object(Logger::named(GetLogger::parse("logging.getLogger", args)?.name.as_deref().unwrap_or("root"))))
+    }),
+    pure("logging.getLevelName", |args, _| {
+        let [level] = args.expect("logging.getLevelName", ["level"])?;
+        Ok(match &level {
+            Value::Str(name) => LEVELS.iter().find(|own| own.0 == &**name).map_or(Value::from(format!("Level {name}")), |own| own.1.into()),
+            level => match LEVELS.iter().find(|own| Value::Int(own.1) == *level) {
+                Some(own) => own.0.into(),
+                None => format!("Level {level}").into(),
+            },
+        })
+    }),
+    super::common::acts("logging.basicConfig", |mut args, _| {
+        // Format, file and handlers are the program's own affair; the level is the root's.
+        if let Some(level) = args.take("level") {
+            Logger::named("root").set_level(&level)?;
+        }
+        Ok(Value::None)
+    }),
+    reads("logging.debug", |args, _| Logger::named("root").log(10, args)),
+    reads("logging.info", |args, _| Logger::named("root").log(20, args)),
+    reads("logging.warning", |args, _| Logger::named("root").log(30, args)),
+    reads("logging.error", |args, _| Logger::named("root").log(40, args)),
+    reads("logging.critical", |args, _| Logger::named("root").log(50, args)),
+];
+
+args! {
+    struct GetLogger {
+        name: Option<String> = (),
+    }
+}
+
+/// A logger, shared by all that ask for its name.
+#[derive(Clone)]
+pub struct Logger {
+    name: Arc<str>,
+    level: Arc<AtomicI64>,
+}
+
+/// The process's loggers, as Python's module keeps them.
+static LOGGERS: Mutex<BTreeMap<Arc<str>, Logger>> = Mutex::new(BTreeMap::new());
+
+impl Logger {
+    pub fn named(name: &str) -> Logger {
+        let name: Arc<str> = if name.is_empty() { "root".into() } else { name.into() };
+        let fresh = || Logger { name: name.clone(), level: Arc::new(AtomicI64::new(if &*name == "root" { 30 } else { 0 })) };
+        LOGGERS.lock().entry(name.clone()).or_insert_with(fresh).clone()
+    }
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+    /// The level set on this logger (10 DEBUG … 50 CRITICAL), 0 if none.
+    pub fn level(&self) -> i64 {
+        self.level.load(Ordering::Relaxed)
+    }
+    /// The level that counts: its own, else its nearest parent's, else the root's.
+    pub fn effective_level(&self) -> i64 {
+        let mut name = &*self.name;
+        let loggers = LOGGERS.lock();
+        loop {
+            if let Some(level) = loggers.get(name).map(Logger::level).filter(|level| *level != 0) {
+                return level;
+            }
+            match name.rsplit_once('.') {
+                Some((parent, _)) => name = parent,
+                None if name == "root" => return loggers.get(name).map_or(30, Logger::level),
+                None => name = "root",
+            }
+        }
+    }
+    fn set_level(&self, level: &Value) -> Result<()> {
+        self.level.store(parse_level(level)?, Ordering::Relaxed);
+        Ok(())
+    }
+    fn log(&self, level: i64, args: Args) -> Result<Value> {
+        if level >= self.effective_level() {
+            // `%` formatting of further arguments is left to the expression; they are appended.
+            let text = args.positional.iter().map(Value::to_string).collect::<Vec<_>>().join(" ");
+            match level {
+                40.. => tracing::error!(logger = &*self.name, "{text}"),
+                30.. => tracing::warn!(logger = &*self.name, "{text}"),
+                20.. => tracing::info!(logger = &*self.name, "{text}"),
+                _ => tracing::debug!(logger = &*self.name, "{text}"),
+            }
+        }
+        Ok(Value::None)
+    }
+}
+
+fn parse_level(level: &Value) -> Result<i64> {
+    let named = |name: &str| LEVELS.iter().find(|own| own.0 == name || name == "WARN" && own.1 == 30).map(|own| own.1);
+    let level_of = match level {
+        Value::Str(name) => named(name),
+        value => i64::from_value(value),
+    };
+    level_of.ok_or_else(|| wrong("setLevel", "a level such as logging.INFO or 'INFO'", level))
+}
+
+impl Object for Logger {
+    fn type_name(&self) -> &str {
+        "logging.Logger"
+    }
+    fn repr(&self) -> String {
+        let level = self.effective_level();
+        format!("<Logger {} ({})>", self.name, LEVELS.iter().find(|own| own.1 == level).map_or(level.to_string(), |own| own.0.into()))
+    }
+    fn equals(&self, other: &Value) -> bool {
+        other.downcast::<Logger>().is_some_and(|other| Arc::ptr_eq(&other.level, &self.level))
+    }
+    fn attr_names(&self) -> &[&str] {
+        &["setLevel", "level", "name", "info", "warning", "error", "debug", "getEffectiveLevel", "isEnabledFor"]
+    }
+    fn attr(&self, name: &str) -> Result<Option<Value>> {
+        Ok(match name {
+            "name" => Some(self.name.as_ref().into()),
+            "level" => Some(self.level().into()),
+            "handlers" => Some(Value::list([])),
+            _ => None,
+        })
+    }
+    fn set_attr(&self, name: &str, value: Value) -> Result<()> {
+        match name {
+            "level" => self.set_level(&value),
+            // Messages are not passed from logger to logger here.
+            "propagate" | "disabled" => Ok(()),
+            _ => crate::bail!("attribute `{name}` of logging.Logger cannot be set"),
+        }
+    }
+    fn call_method(&self, name: &str, args: &mut Args, _call: &mut Call) -> Result<Option<Value>> {
+        let args = std::mem::take(args);
+        Ok(Some(match name {
+            "setLevel" => {
+                let [level] = args.expect("setLevel", ["level"])?;
+                self.set_level(&level)?;
+                Value::None
+            }
+            "getEffectiveLevel" => self.effective_level().into(),
+            "isEnabledFor" => {
+                let [level] = args.expect("isEnabledFor", ["level"])?;
+                (parse_level(&level)? >= self.effective_level()).into()
+            }
+            "debug" => self.log(10, args)?,
+            "info" => self.log(20, args)?,
+            "warning" | "warn" => self.log(30, args)?,
+            "error" | "exception" => self.log(40, args)?,
+            "critical" | "fatal" => self.log(50, args)?,
+            // Where messages go is the program's own affair.
+            "addHandler" | "removeHandler" | "addFilter" | "removeFilter" => Value::None,
+            _ => return Ok(None),
+        }))
+    }
+}

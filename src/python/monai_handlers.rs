@@ -1,0 +1,75 @@
+//! `monai.handlers.from_engine` and its like (MONAI 1.6.1 monai.handlers.utils).
+
+use super::common::{found, pure};
+use crate::component::{Args, Call, Declared, Function, Keys, Object, Value};
+use crate::error::{Kind, Result};
+use crate::{args, err};
+use std::sync::Arc;
+
+pub const FUNCTIONS: &[Function] = &[
+    pure("monai.handlers.from_engine", |args, _| {
+        let args = FromEngineArgs::parse("monai.handlers.from_engine", args)?;
+        Ok(Value::object(FromEngine { keys: args.keys.0, first: args.first }))
+    }),
+    pure("monai.handlers.ignore_data", |_, _| Ok(Value::None)),
+];
+
+args! {
+    struct FromEngineArgs {
+        keys: Keys,
+        first: bool = false,
+    }
+}
+
+/// Takes `keys` out of a batch or an output: a dict gives a tuple; a list of dicts gives one list for each key, or
+/// only the first dict's value with `first`, without the tuple around it if there is one key.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FromEngine {
+    pub keys: Vec<Arc<str>>,
+    pub first: bool,
+}
+
+impl FromEngine {
+    pub fn extract(&self, data: &Value, call: &mut Call) -> Result<Value> {
+        let take = |data: &Value, key: &str| match data {
+            Value::Dict(dict) => dict.get(key).ok_or_else(|| {
+                let keys: Vec<String> = dict.items().iter().map(|(key, _)| key.to_value().to_string()).collect();
+                err!("from_engine: the data has no key '{key}' (it has {})", keys.join(", ")).kind(Kind::Config)
+            }),
+            // An engine's own object for a sample.
+            Value::Object(object) => object.index(&Value::str(key)),
+            other => Err(err!("from_engine: expected dict or list of dict, found {}", found(other)).kind(Kind::Config)),
+        };
+        let items = match data {
+            Value::List(list) => list.items(),
+            data => return Ok(Value::tuple(self.keys.iter().map(|key| take(data, key)).collect::<Result<Vec<_>>>()?)),
+        };
+        let Some(first) = items.first() else { return Err(err!("from_engine: the list of data is empty")) };
+        call.charge(items.len().saturating_mul(self.keys.len()))?;
+        let mut results = vec![];
+        for key in &self.keys {
+            results.push(if self.first {
+                take(first, key)?
+            } else {
+                Value::list(items.iter().map(|item| take(item, key)).collect::<Result<Vec<_>>>()?)
+            });
+        }
+        Ok(if results.len() == 1 { results.remove(0) } else { Value::tuple(results) })
+    }
+}
+
+impl Object for FromEngine {
+    fn type_name(&self) -> &str {
+        "function"
+    }
+    fn repr(&self) -> String {
+        format!("<from_engine {}>", self.keys.join(", "))
+    }
+    fn callable(&self) -> bool {
+        true
+    }
+    fn call(&self, args: Args, call: &mut Call) -> Result<Value> {
+        let [data] = args.expect("from_engine", ["data"])?;
+        self.extract(&data, call)
+    }
+}

@@ -1,0 +1,159 @@
+//! `os`: environment, folders, processors.
+
+use super::common::{PathText, acts, none, reads, to, wrong};
+use crate::component::{Args, Call, Declared, Function, Object, Value};
+use crate::error::{Kind, Result};
+use crate::{args, bail, err};
+
+pub const CONSTANTS: super::common::Constants = &[
+    ("os.environ", || Value::object(Environ)),
+    ("os.sep", || "/".into()),
+    ("os.path.sep", || "/".into()),
+    ("os.pathsep", || ":".into()),
+    ("os.curdir", || ".".into()),
+    ("os.linesep", || "\n".into()),
+    ("os.extsep", || ".".into()),
+    ("os.name", || "posix".into()),
+];
+
+pub const FUNCTIONS: &[Function] = &[
+    reads("os.getcwd", |args, _| {
+        none("os.getcwd", args)?;
+        Ok(current_dir()?.into())
+    }),
+    reads("os.listdir", |args, call| {
+        let path = OptionalPath::parse("os.listdir", args)?.path.map_or(".".into(), |path| path.0);
+        let mut names = vec![];
+        for entry in std::fs::read_dir(&path).map_err(|e| err!("os.listdir: {e}").file(&path))? {
+            call.charge(1)?;
+            names.push(entry.map_err(|e| err!("os.listdir: {e}").file(&path))?.file_name().to_string_lossy().into_owned());
+        }
+        Ok(names.into())
+    }),
+    reads("os.getenv", |args, _| {
+        let args = GetEnv::parse("os.getenv", args)?;
+        Ok(variable(&args.key).unwrap_or(args.default))
+    }),
+    reads("os.cpu_count", |args, _| {
+        none("os.cpu_count", args)?;
+        Ok(std::thread::available_parallelism().map_or(Value::None, |n| Value::Int(n.get() as i64)))
+    }),
+    reads("os.getpid", |args, _| {
+        none("os.getpid", args)?;
+        Ok(Value::Int(i64::from(std::process::id())))
+    }),
+    reads("os.fspath", |args, _| Ok(super::common::one::<PathText>("os.fspath", "path", args)?.0.into())),
+    acts("os.makedirs", |args, _| {
+        let args = MakeDirs::parse("os.makedirs", args)?;
+        make_folder("os.makedirs", &args.name.0, true, args.exist_ok)
+    }),
+    acts("os.mkdir", |args, _| {
+        let args = MakeDir::parse("os.mkdir", args)?;
+        make_folder("os.mkdir", &args.path.0, false, false)
+    }),
+];
+
+args! {
+    struct OptionalPath {
+        path: Option<PathText> = (),
+    }
+}
+args! {
+    struct GetEnv {
+        key: String,
+        default: Value = (),
+    }
+}
+args! {
+    struct MakeDirs {
+        name: PathText,
+        mode: i64 = 0o777,
+        exist_ok: bool = false,
+    }
+}
+args! {
+    struct MakeDir {
+        path: PathText,
+        mode: i64 = 0o777,
+    }
+}
+
+/// Make a folder, with its parents if wished; `exist_ok` accepts one that is there.
+pub fn make_folder(name: &str, path: &str, parents: bool, exist_ok: bool) -> Result<Value> {
+    let there = std::path::Path::new(path).symlink_metadata().is_ok();
+    if there && !(exist_ok && std::path::Path::new(path).is_dir()) {
+        return Err(err!("{name}: file exists: '{path}'").hint("pass `exist_ok=True` if that is fine"));
+    }
+    let result = if parents { std::fs::create_dir_all(path) } else { std::fs::create_dir(path) };
+    match result {
+        Err(e) if !(exist_ok && std::path::Path::new(path).is_dir()) => Err(err!("{name}: {e}").file(path)),
+        _ => Ok(Value::None),
+    }
+}
+
+/// The working directory as text.
+pub fn current_dir() -> Result<String> {
+    let path = std::env::current_dir().map_err(|e| err!("the working directory cannot be read: {e}"))?;
+    Ok(path.to_string_lossy().into_owned())
+}
+
+fn variable(key: &str) -> Option<Value> {
+    // The standard library panics on names that no environment can hold.
+    if key.is_empty() || key.contains(['=', '\0']) {
+        return None;
+    }
+    std::env::var_os(key).map(|value| Value::str(value.to_string_lossy()))
+}
+
+/// `os.environ`: the environment as it is when asked; a config cannot change it.
+struct Environ;
+
+impl Object for Environ {
+    fn type_name(&self) -> &str {
+        "os._Environ"
+    }
+    fn repr(&self) -> String {
+        "environ({…})".into()
+    }
+    fn index(&self, index: &Value) -> Result<Value> {
+        let key: String = to("os.environ[]", index)?;
+        variable(&key).ok_or_else(|| {
+            err!("os.environ: the environment has no variable '{key}'")
+                .kind(Kind::Config)
+                .hint(format!("set it, or write `os.environ.get('{key}', DEFAULT)`; torchrun sets LOCAL_RANK, RANK and WORLD_SIZE"))
+        })
+    }
+    fn iterate(&self) -> Option<Result<Vec<Value>>> {
+        Some(Ok(std::env::vars_os().map(|(key, _)| Value::str(key.to_string_lossy())).collect()))
+    }
+    fn length(&self) -> Option<usize> {
+        Some(std::env::vars_os().count())
+    }
+    fn attr_names(&self) -> &[&str] {
+        &["get", "keys", "values", "items"]
+    }
+    fn call_method(&self, name: &str, args: &mut Args, call: &mut Call) -> Result<Option<Value>> {
+        let pairs = || std::env::vars_os().map(|(k, v)| (Value::str(k.to_string_lossy()), Value::str(v.to_string_lossy())));
+        Ok(Some(match name {
+            "get" => {
+                let args = GetEnv::parse("os.environ.get", std::mem::take(args))?;
+                variable(&args.key).unwrap_or(args.default)
+            }
+            "keys" => Value::list(pairs().map(|(key, _)| key)),
+            "values" => Value::list(pairs().map(|(_, value)| value)),
+            "items" => Value::list(pairs().map(|(key, value)| Value::tuple([key, value]))),
+            "setdefault" | "update" | "pop" => {
+                call.charge(1)?;
+                bail!("os.environ.{name}: a config cannot change the environment")
+            }
+            _ => return Ok(None),
+        }))
+    }
+    fn operator(&self, operator: &str, other: &Value, _reflected: bool, _call: &mut Call) -> Result<Option<Value>> {
+        match (operator, other) {
+            ("in", Value::Str(key)) => Ok(Some(variable(key).is_some().into())),
+            ("in", other) => Err(wrong("os.environ", "str", other)),
+            _ => Ok(None),
+        }
+    }
+}
