@@ -138,7 +138,8 @@ impl Volume {
     /// type until something computes with them.
     pub fn cast(mut self, dtype: DType) -> Result<Volume> {
         let now = self.voxels.dtype();
-        let keeps = now == dtype || (dtype.is_float() && now.exact_in_f32()) || (dtype == DType::F64 && now != DType::U64 && now != DType::I64);
+        let keeps =
+            now == dtype || (dtype.is_float() && now.exact_in_f32()) || (dtype == DType::F64 && now != DType::U64 && now != DType::I64);
         if keeps {
             return Ok(self);
         }

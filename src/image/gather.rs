@@ -53,9 +53,8 @@ pub fn gather_axes<T: Copy + Send + Sync>(source: Source<T>, axes: [Lookup; 3], 
         return;
     }
     // Element offsets along each axis; `None` outside.
-    let offsets = axes.map(|axis| {
-        axis.table.iter().map(|&at| (at != OUTSIDE).then(|| at as isize * axis.stride)).collect::<Vec<Option<isize>>>()
-    });
+    let offsets =
+        axes.map(|axis| axis.table.iter().map(|&at| (at != OUTSIDE).then(|| at as isize * axis.stride)).collect::<Vec<Option<isize>>>());
     let [xs, ys, zs] = &offsets;
     out.par_chunks_mut(TILE[0] * ny * nz).enumerate().for_each(|(task, rows)| {
         let x0 = task * TILE[0];

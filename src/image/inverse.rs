@@ -25,7 +25,11 @@ pub struct Inverse {
 enum Step {
     Axes(AxesMap),
     /// As recorded, and for [`Inverse::nearest`].
-    Resample { recorded: Sampler, nearest: Sampler, interpolation: Interpolation },
+    Resample {
+        recorded: Sampler,
+        nearest: Sampler,
+        interpolation: Interpolation,
+    },
 }
 
 /// Axis i of the input at table[i][place along axis[i] of the output].

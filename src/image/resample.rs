@@ -5,7 +5,7 @@
 //! f32 in about one voxel of 10^8.
 
 use super::gather::{Source, gather};
-use super::sampling::{BaseLines, LinearAxis, Sampler};
+use super::sampling::{LinearAxis, Sampler};
 use super::{Element, Interpolation, Layout, Volume, Voxels, filled};
 use crate::each_voxels;
 use crate::error::Result;
@@ -42,9 +42,9 @@ pub fn nearest<T: Copy + Send + Sync>(source: Source<T>, sampler: &Sampler, fill
         let tables: [Vec<u32>; 3] = std::array::from_fn(|axis| sampler.nearest_axis(axis));
         return gather(source, [&tables[0], &tables[1], &tables[2]], fill, out);
     }
-    by_rows(sampler, out, |lines, x, y, row| {
-        sampler.row(lines, x, y, |z, at| {
-            row[z] = sampler.nearest_index(at).map_or(fill, |at| source.buffer[position(&source, at)]);
+    by_rows(sampler, out, |coordinates, row| {
+        sampler.nearest_row(coordinates, source.strides, |z, at| {
+            row[z] = at.map_or(fill, |at| source.buffer[(source.offset + at) as usize]);
         });
     });
 }
@@ -55,19 +55,23 @@ pub fn linear<T: Element>(source: Source<T>, sampler: &Sampler, out: &mut [f32])
         let axes = std::array::from_fn(|axis| sampler.linear_axis(axis));
         return passes(source, &axes, out);
     }
-    by_rows(sampler, out, |lines, x, y, row| sampler.row(lines, x, y, |z, at| row[z] = eight(&source, at) as f32));
+    by_rows(sampler, out, |[x, y, z], row| {
+        for (i, out) in row.iter_mut().enumerate() {
+            *out = eight(&source, [x[i], y[i], z[i]]) as f32;
+        }
+    });
 }
 
-/// Calls `each(lines, x, y, row along z)` for all rows of the output, in parallel.
-fn by_rows<T: Send>(sampler: &Sampler, out: &mut [T], each: impl Fn(&BaseLines, usize, usize, &mut [T]) + Sync) {
+/// Calls `each(input coordinates by axis, row along z)` for all rows of the output, in parallel.
+fn by_rows<T: Send>(sampler: &Sampler, out: &mut [T], each: impl Fn([&[f64]; 3], &mut [T]) + Sync) {
     let [_, ny, nz] = sampler.to;
     if out.is_empty() {
         return;
     }
     let lines = sampler.lines();
-    out.par_chunks_mut(ny * nz).enumerate().for_each(|(x, plane)| {
+    out.par_chunks_mut(ny * nz).enumerate().for_each_with(lines, |lines, (x, plane)| {
         for (y, row) in plane.chunks_exact_mut(nz).enumerate() {
-            each(&lines, x, y, row);
+            each(sampler.row(lines, x, y), row);
         }
     });
 }

@@ -158,36 +158,54 @@ impl Sampler {
         }
         line
     }
-    /// Calls `each(z, [x,y,z] in the input)` along the output row (x, y).
-    pub fn row(&self, lines: &BaseLines, x: usize, y: usize, mut each: impl FnMut(usize, [f64; 3])) {
-        let (x, y) = (lines.0[0][x], lines.0[1][y]);
-        let [rx, ry, rz] = self.theta;
-        for (at, z) in lines.0[2].iter().enumerate() {
+    /// The input coordinates of the output row (x, y): for each input axis, one value for each z.
+    pub fn row<'a>(&self, lines: &'a mut Lines, x: usize, y: usize) -> [&'a [f64]; 3] {
+        let n = self.from.map(|n| n as f64);
+        for (axis, row) in self.theta.iter().enumerate() {
+            let (y, x, shift) = (lines.base[1][y] * row[1], lines.base[0][x] * row[0], row[3]);
             // torch's order of summation: the fastest axis first.
-            let along = |row: [f64; 4]| ((z * row[2] + y * row[1]) + x * row[0]) + row[3];
-            each(at, [self.locate(0, along(rx)), self.locate(1, along(ry)), self.locate(2, along(rz))]);
-        }
-    }
-    /// Base coordinates along each output axis, for [`Sampler::row`].
-    pub fn lines(&self) -> BaseLines {
-        BaseLines(self.to.map(|n| base(n, self.align_corners)))
-    }
-    /// Index of the nearest voxel [x,y,z], or `None` outside.
-    pub fn nearest_index(&self, at: [f64; 3]) -> Option<[usize; 3]> {
-        let mut out = [0; 3];
-        for axis in 0..3 {
-            let i = at[axis] + ROUND - ROUND;
-            if !(i >= 0.0 && i < self.from[axis] as f64) {
-                return None;
+            let along = |z: f64| ((z + y) + x) + shift;
+            let out = lines.row[axis].iter_mut().zip(&lines.products[axis]);
+            match (self.padding, self.align_corners) {
+                // The usual case alone, so that it runs several voxels at a time.
+                (Padding::Border, false) => out.for_each(|(out, &z)| *out = clip(((along(z) + 1.0) * n[axis] - 1.0) / 2.0, n[axis])),
+                _ => out.for_each(|(out, &z)| *out = self.locate(axis, along(z))),
             }
-            out[axis] = i as usize;
         }
-        Some(out)
+        lines.row.each_ref().map(Vec::as_slice)
+    }
+    /// Room for [`Sampler::row`].
+    pub fn lines(&self) -> Lines {
+        let base = self.to.map(|n| base(n, self.align_corners));
+        let products = self.theta.map(|row| base[2].iter().map(|z| z * row[2]).collect());
+        Lines { row: std::array::from_fn(|_| vec![0.0; self.to[2]]), products, base }
+    }
+    /// Where the nearest voxels of a row lie in a buffer with these strides, one after the other; `None` outside.
+    pub fn nearest_row(&self, row: [&[f64]; 3], strides: [isize; 3], mut each: impl FnMut(usize, Option<isize>)) {
+        let n = self.from.map(|n| n as f64);
+        // Adding the constant leaves the rounded number in the lowest bits.
+        let whole = |x: f64| (x + ROUND).to_bits() as u32 as isize;
+        let inside = |x: f64, n: f64| {
+            let i = x + ROUND - ROUND;
+            i >= 0.0 && i < n
+        };
+        for (z, ((&x0, &x1), &x2)) in row[0].iter().zip(row[1]).zip(row[2]).enumerate() {
+            let within = self.padding != Padding::Zeros || (inside(x0, n[0]) && inside(x1, n[1]) && inside(x2, n[2]));
+            each(z, within.then(|| whole(x0) * strides[0] + whole(x1) * strides[1] + whole(x2) * strides[2]));
+        }
     }
 }
 
-/// Made once for all rows.
-pub struct BaseLines([Vec<f64>; 3]);
+/// What one thread needs for row after row.
+#[derive(Clone)]
+pub struct Lines {
+    /// Base coordinates along each output axis.
+    base: [Vec<f64>; 3],
+    /// By input axis: each z times its factor.
+    products: [Vec<f64>; 3],
+    /// The row made last.
+    row: [Vec<f64>; 3],
+}
 
 /// A whole number as an index below `n`.
 fn index(i: f64, n: usize) -> u32 {

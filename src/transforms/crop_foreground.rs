@@ -4,14 +4,14 @@
 //! (`generate_spatial_bounding_box`) of MONAI 1.6.1.
 
 use super::divisible_pad::divisible;
-use super::support::{KeyList, PadModeArg, dictionary_transform, pad_modes, per_axis, take_image};
+use super::support::{KeyList, PadModeArg, called_on, dictionary_transform, pad_modes, per_axis, take_image};
 use crate::args;
 use crate::bail;
 use crate::component::{Accepted, Keys, OneOrMany, Value};
 use crate::contracts::{Cx, Item, Sample, Transform};
 use crate::each_voxels;
 use crate::error::Result;
-use crate::image::{Element, Layout, PadMode, Volume, Window, crop_pad};
+use crate::image::{Element, Layout, PadMode, Volume, Window, crop_pad, filled};
 use rayon::prelude::*;
 use std::sync::Arc;
 
@@ -22,7 +22,7 @@ args! {
         keys: Keys,
         /// Key of the image whose foreground decides.
         source_key: Arc<str>,
-        /// Which voxels are foreground: None is MONAI's default, values above 0.
+        /// Which voxels are foreground, as a function of the image [C,X,Y,Z]: None is MONAI's default, values above 0.
         select_fn: Option<Value> = (),
         /// Channels of the source that count; None is all.
         channel_indices: Option<OneOrMany<i64>> = (),
@@ -94,13 +94,15 @@ impl CropForeground {
     }
     /// The window around the foreground of `volume`. Errors if there is none.
     fn window(&self, volume: &Volume) -> Result<Window> {
-        if self.select.is_some() {
-            bail!("`select_fn`: only MONAI's default, values above 0, is supported");
-        }
         let shape = volume.layout.spatial();
         let channels = self.channels(volume.channels())?;
-        let Some(found) = bounds(volume, &channels) else {
-            bail!("no voxel of `{}` is above 0, there is no foreground to crop to", self.source_key);
+        let found = match &self.select {
+            None => bounds(volume, &channels),
+            Some(select) => bounds(&selected(select, volume)?, &channels),
+        };
+        let Some(found) = found else {
+            let rule = if self.select.is_some() { "is chosen by `select_fn`" } else { "is above 0" };
+            bail!("no voxel of `{}` {rule}, there is no foreground to crop to", self.source_key);
         };
         let mut start = [0isize; 3];
         let mut size = [0; 3];
@@ -125,6 +127,22 @@ impl CropForeground {
     }
 }
 
+/// 1 where `select` gives anything but 0. Errors if it does not give one value for each voxel.
+fn selected(select: &Value, volume: &Volume) -> Result<Volume> {
+    let wanted = volume.layout.shape;
+    let (result, volume) = called_on(select, volume.clone())?;
+    match result {
+        Ok((voxels, shape)) if shape == wanted => {
+            let chosen = each_voxels!(&voxels, slice => filled(slice.len(), |out: &mut [u8]| {
+                out.iter_mut().zip(slice.iter()).for_each(|(out, x)| *out = u8::from(x.to_f64() != 0.0));
+            }))?;
+            Ok(Volume { voxels: u8::wrap(chosen), layout: Layout::contiguous(wanted), ..volume })
+        }
+        Ok((_, shape)) => bail!("`select_fn` made an array of shape {shape:?} of an image {wanted:?}, expected the image's shape"),
+        Err(value) => bail!("`select_fn` gave {value:?}, expected an array of the image's shape"),
+    }
+}
+
 /// First and one past the last index of voxels above 0, by axis.
 fn bounds(volume: &Volume, channels: &[usize]) -> Option<[(usize, usize); 3]> {
     fn run<T: Element>(buffer: &[T], layout: &Layout, channels: &[usize]) -> Option<[(usize, usize); 3]> {
@@ -133,7 +151,9 @@ fn bounds(volume: &Volume, channels: &[usize]) -> Option<[(usize, usize); 3]> {
         order.sort_by_key(|&axis| layout.strides[axis].unsigned_abs());
         let [line, row, plane] = order;
         let zero = T::default();
-        let join = |a: [(usize, usize); 3], b: [(usize, usize); 3]| std::array::from_fn(|axis| (a[axis].0.min(b[axis].0), a[axis].1.max(b[axis].1)));
+        let join = |a: [(usize, usize); 3], b: [(usize, usize); 3]| {
+            std::array::from_fn(|axis| (a[axis].0.min(b[axis].0), a[axis].1.max(b[axis].1)))
+        };
         let empty = [(usize::MAX, 0); 3];
         let found = (0..layout.shape[plane] * channels.len())
             .into_par_iter()

@@ -98,7 +98,12 @@ fn channel_from(mut volume: Volume, place: usize) -> Result<Volume> {
     // The old channel axis, of length 1, comes last.
     axes.push(0);
     volume.layout = Layout { offset, shape: std::array::from_fn(|i| shape[axes[i]]), strides: std::array::from_fn(|i| strides[axes[i]]) };
-    let header = Header { channels: Some(volume.channels()), spatial_dims: volume.header.spatial_dims - 1, grid: volume.grid(), ..(*volume.header).clone() };
+    let header = Header {
+        channels: Some(volume.channels()),
+        spatial_dims: volume.header.spatial_dims - 1,
+        grid: volume.grid(),
+        ..(*volume.header).clone()
+    };
     volume.header = Arc::new(header);
     Ok(volume)
 }

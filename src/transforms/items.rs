@@ -174,7 +174,9 @@ pub mod delete {
                 let mut outer: Vec<String> = key.split(&args.sep).map(str::to_owned).collect();
                 let last = outer.pop().unwrap_or_default();
                 let pattern = match regex {
-                    true => Pattern::Regex(Box::new(Regex::new(&last).map_err(|e| err!("`keys`: {last:?} is no regular expression: {e}"))?)),
+                    true => {
+                        Pattern::Regex(Box::new(Regex::new(&last).map_err(|e| err!("`keys`: {last:?} is no regular expression: {e}"))?))
+                    }
                     false => Pattern::Name(last),
                 };
                 paths.push((outer, pattern));

@@ -132,7 +132,12 @@ fn stacked(volumes: Vec<Volume>) -> Result<Volume> {
     let mut rest = Vec::new();
     for volume in volumes {
         if volume.layout.spatial() != shape {
-            bail!("{} has {:?} voxels, {} has {shape:?}", volume.header.path.display(), volume.layout.spatial(), first.header.path.display());
+            bail!(
+                "{} has {:?} voxels, {} has {shape:?}",
+                volume.header.path.display(),
+                volume.layout.spatial(),
+                first.header.path.display()
+            );
         }
         rest.push(volume);
     }

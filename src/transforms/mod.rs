@@ -15,6 +15,7 @@ mod ensure_type;
 mod gaussian_smooth;
 mod invert;
 mod items;
+mod lambda;
 mod load_image;
 mod normalize_intensity;
 mod orientation;
@@ -48,6 +49,7 @@ pub static COMPONENTS: &[&Component] = &[
     &items::copy::COMPONENT,
     &items::delete::COMPONENT,
     &items::select::COMPONENT,
+    &lambda::COMPONENT,
     &load_image::COMPONENT,
     &normalize_intensity::COMPONENT,
     &orientation::COMPONENT,

@@ -102,12 +102,8 @@ impl Spacing {
         }
         let (mode, padding) = (args.mode.repeat(n, "mode")?, args.padding_mode.repeat(n, "padding_mode")?);
         let (corners, extent) = (args.align_corners.repeat(n, "align_corners")?, args.scale_extent.repeat(n, "scale_extent")?);
-        let per_key = (0..n).map(|i| PerKey {
-            interpolation: mode[i].0,
-            padding: padding[i].0,
-            align_corners: corners[i],
-            scale_extent: extent[i],
-        });
+        let per_key =
+            (0..n).map(|i| PerKey { interpolation: mode[i].0, padding: padding[i].0, align_corners: corners[i], scale_extent: extent[i] });
         let zoom = Zoom {
             pixdim_mm: std::array::from_fn(|axis| pixdim.get(axis).copied().unwrap_or(last)),
             min_mm,
@@ -143,7 +139,12 @@ impl Spacing {
             volume.affine = scale_affine(before.shape, target.shape, align_corners);
         }
         let after = Grid { shape: target.shape, affine: volume.affine };
-        volume.trace.push(Arc::new(Applied { by: "Spacingd", before, after, what: Spatial::Resample { interpolation, padding, align_corners } }));
+        volume.trace.push(Arc::new(Applied {
+            by: "Spacingd",
+            before,
+            after,
+            what: Spatial::Resample { interpolation, padding, align_corners },
+        }));
         Ok(volume)
     }
 }

@@ -1,9 +1,10 @@
 //! What the transforms share: declaring one under all of MONAI's names, going over keys, and argument types.
 
-use crate::component::{FromValue, Keys, OneOrMany, Value};
+use crate::component::{Args, Call, FromValue, Keys, OneOrMany, Value};
 use crate::contracts::{Item, Sample};
 use crate::error::Result;
-use crate::image::{DType, Interpolation, PadMode, Padding, Volume};
+use crate::image::{DType, Interpolation, PadMode, Padding, Volume, Voxels};
+use crate::python::array::Array;
 use crate::{bail, err};
 use std::sync::Arc;
 
@@ -252,4 +253,15 @@ pub fn cast_items(keys: &KeyList, mut sample: Sample, dtype: impl Fn(usize) -> O
         }
     }
     Ok(vec![sample])
+}
+
+/// What a function of the config's makes of an image, which it sees as a float32 tensor [C,X,Y,Z]: voxels in C order and
+/// their shape, or any other value. The image comes back too.
+pub fn called_on(function: &Value, volume: Volume) -> Result<(Result<(Voxels, Vec<usize>), Value>, Volume)> {
+    let volume = volume.into_f32()?;
+    // An image costs more steps than a config's own values: enough for some hundred operations on it.
+    let mut call = Call::with_limits(10_000_000 + 16 * volume.layout.len() as u64, 200);
+    let array = Array::from_volume(&volume, &mut call)?;
+    let result = function.call(Args::positional([Value::object(array)]), &mut call)?;
+    Ok((result.downcast::<Array>().map(|array| array.to_voxels()).ok_or(result), volume))
 }

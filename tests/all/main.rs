@@ -13,4 +13,5 @@ mod network;
 mod nifti_edge;
 mod npz;
 mod sliding_window;
+mod transform_parameters;
 mod transforms;

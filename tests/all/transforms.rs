@@ -165,7 +165,12 @@ fn every_step_of_the_whole_body_configs_agrees_with_monai() {
             ("NormalizeIntensityd", vec![("keys", image.clone()), ("nonzero", true.into())]),
             (
                 "CropForegroundd",
-                vec![("keys", keys.clone()), ("source_key", image.clone()), ("margin", 10.into()), ("k_divisible", Value::from([96i64; 3]))],
+                vec![
+                    ("keys", keys.clone()),
+                    ("source_key", image.clone()),
+                    ("margin", 10.into()),
+                    ("k_divisible", Value::from([96i64; 3])),
+                ],
             ),
             ("GaussianSmoothd", vec![("keys", image.clone()), ("sigma", 0.4.into())]),
             ("ScaleIntensityd", vec![("keys", image.clone()), ("minv", (-1.0).into()), ("maxv", 1.0.into())]),

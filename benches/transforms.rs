@@ -1,0 +1,80 @@
+//! Preprocessing and inversion of a CT of 512×512×397 voxels, 0.84×0.84×1.5 mm, int16.
+//!
+//! `cargo bench --bench transforms`; memory: 208 MB of voxels, up to 131 MB of result.
+
+use criterion::{BatchSize, Criterion, criterion_group, criterion_main};
+use segbundle::component::{Args, Call, FromValue, Value};
+use segbundle::contracts::{Clock, Cx, Item, NoProgress, Sample, Transform, Work};
+use segbundle::image::{Affine, Grid, Header, Inverse, Layout, Volume, Voxels};
+use segbundle::registry::table;
+use segbundle::torch::Device;
+use std::sync::Arc;
+use std::time::Duration;
+
+fn build(name: &str, args: &[(&str, Value)]) -> Arc<dyn Transform> {
+    let args = Args::named(args.iter().map(|(key, value)| ((*key).into(), value.clone())));
+    let value = (table().component(name).unwrap().build)(args, &mut Call::default()).unwrap();
+    Arc::from_value(&value).unwrap()
+}
+
+fn apply(transform: &dyn Transform, sample: Sample) -> Sample {
+    let work =
+        Work { device: Device::Cpu, autocast: None, cancel: Arc::default(), progress: Arc::new(NoProgress), clock: Clock::default() };
+    transform.apply(sample, &mut Cx { work: &work, writes: &mut vec![] }).unwrap().remove(0)
+}
+
+fn sample(volume: Volume) -> Sample {
+    let mut sample = Sample::default();
+    sample.set("image", Item::Image(volume));
+    sample
+}
+
+/// A ball in air with some texture. `angle`: of a rotation about Z, in degrees.
+fn ct(angle: f64) -> Volume {
+    let shape = [1, 512, 512, 397];
+    let layout = Layout::fortran(shape);
+    let voxels: Vec<i16> = (0..layout.shape.iter().product::<usize>())
+        .map(|i| {
+            let (x, y, z) = (i % 512, i / 512 % 512, i / (512 * 512));
+            let ball = (x as i32 - 256).pow(2) + (y as i32 - 256).pow(2) + (z as i32 - 198).pow(2) < 190 * 190;
+            if ball { ((i * 2_654_435_761) >> 7 & 127) as i16 - 20 } else { -1000 }
+        })
+        .collect();
+    let (sin, cos) = angle.to_radians().sin_cos();
+    let (a, b) = (0.84f32 as f64, 1.5);
+    let affine = Affine([[-a * cos, -a * sin, 0.0, 200.0], [-a * sin, a * cos, 0.0, -200.0], [0.0, 0.0, b, 0.0], [0.0, 0.0, 0.0, 1.0]]);
+    let grid = Grid { shape: [512, 512, 397], affine };
+    let header = Arc::new(Header { path: "ct.nii.gz".into(), grid, spatial_dims: 3, channels: None });
+    Volume { voxels: Voxels::I16(voxels.into()), layout, affine, channel_first: true, header, trace: vec![] }
+}
+
+fn benches(c: &mut Criterion) {
+    let mut group = c.benchmark_group("ct_512x512x397");
+    group.sample_size(10).measurement_time(Duration::from_secs(5));
+    let orient = build("Orientationd", &[("keys", "image".into()), ("axcodes", "RAS".into())]);
+    let normalize = build("NormalizeIntensityd", &[("keys", "image".into()), ("nonzero", true.into())]);
+    let scale = build("ScaleIntensityd", &[("keys", "image".into()), ("minv", (-1.0).into()), ("maxv", 1.0.into())]);
+    for (kind, angle) in [("parallel", 0.0), ("rotated", 10.0)] {
+        let oriented = apply(&*orient, sample(ct(angle)));
+        for mm in [1.5, 3.0] {
+            let spacing = build("Spacingd", &[("keys", "image".into()), ("pixdim", mm.into())]);
+            group.bench_function(format!("{kind}/spacing_{mm}mm"), |b| b.iter(|| apply(&*spacing, oriented.clone())));
+            let resampled = apply(&*spacing, oriented.clone());
+            let volume = resampled.image("image").unwrap();
+            let inverse = Inverse::new(&volume.trace).unwrap();
+            let labels: Vec<u8> = (0..volume.layout.shape.iter().product::<usize>()).map(|i| (i / 97 % 105) as u8).collect();
+            group.bench_function(format!("{kind}/inverse_nearest_{mm}mm"), |b| b.iter(|| inverse.nearest(&labels, 0)));
+            if mm == 1.5 && angle == 0.0 {
+                // A buffer that nobody else holds, as in a run.
+                let fresh = || sample(volume.clone().map_f32(|_, _| {}).unwrap());
+                group.bench_function("normalize_and_scale", |b| {
+                    b.iter_batched(fresh, |sample| apply(&*scale, apply(&*normalize, sample)), BatchSize::PerIteration)
+                });
+            }
+        }
+    }
+    group.finish();
+}
+
+criterion_group!(all, benches);
+criterion_main!(all);

@@ -1,0 +1,126 @@
+//! Lambdad: a function of the config's on images or other values.
+//!
+//! Source: monai/transforms/utility/dictionary.py and array.py of MONAI 1.6.1. The function sees an image as a float32
+//! tensor [C,X,Y,Z].
+
+use super::support::{KeyList, called_on, dictionary_transform, take_image};
+use crate::args;
+use crate::bail;
+use crate::component::{Accepted, Args, Call, FromValue, Keys, OneOrMany, Value};
+use crate::contracts::{Cx, Item, Sample, Transform};
+use crate::error::Result;
+use crate::image::{Layout, Volume};
+use std::sync::Arc;
+
+args! {
+    /// Arguments of Lambdad.
+    pub struct LambdaArgs {
+        /// Keys of what the function is called with.
+        keys: Keys,
+        /// Function of one argument, one or one for each key.
+        func: Value,
+        /// Must be None: Invertd undoes geometry only.
+        inv_func: Option<Value> = (),
+        /// No effect: geometry always travels with the image.
+        track_meta: Accepted = true,
+        /// True replaces the item, False drops the result, a str is the key for it; one or one for each key.
+        overwrite: OneOrMany<Overwrite> = true,
+        /// Skip keys that a sample does not have.
+        allow_missing_keys: bool = false,
+    }
+}
+
+/// Where the result goes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Overwrite {
+    Replace,
+    Drop,
+    Key(Arc<str>),
+}
+
+impl FromValue for Overwrite {
+    fn expected() -> String {
+        "bool or str".into()
+    }
+    fn from_value(value: &Value) -> Option<Self> {
+        match value {
+            Value::Str(key) => Some(Overwrite::Key(key.clone())),
+            value => bool::from_value(value).map(|replace| if replace { Overwrite::Replace } else { Overwrite::Drop }),
+        }
+    }
+}
+
+dictionary_transform!(
+    "Lambda" in "utility", LambdaArgs => Lambda::new,
+    "Call a function on items of a sample.",
+    differs: [
+        "The function sees an image as float32, whatever type it was cast to, and works on a copy in float64.",
+        "`inv_func` is an error: Invertd undoes geometry only.",
+    ]
+);
+
+struct Lambda {
+    keys: KeyList,
+    functions: Vec<Value>,
+    overwrite: Vec<Overwrite>,
+}
+
+impl Lambda {
+    fn new(args: LambdaArgs) -> Result<Self> {
+        let keys = KeyList::new(args.keys, args.allow_missing_keys);
+        let functions = match args.func.as_sequence() {
+            Some(functions) => OneOrMany::Many(functions),
+            None => OneOrMany::One(args.func),
+        };
+        let functions = functions.repeat(keys.len(), "func")?;
+        if let Some(other) = functions.iter().find(|function| !function.callable()) {
+            bail!("`func` is {other:?}, expected a function of one argument");
+        }
+        if args.inv_func.is_some() {
+            bail!("`inv_func` is not supported: Invertd undoes geometry only");
+        }
+        Ok(Lambda { overwrite: args.overwrite.repeat(keys.len(), "overwrite")?, functions, keys })
+    }
+    /// The function's result; an array that it makes of an image is an image again.
+    fn result(&self, sample: &mut Sample, key: &str, at: usize) -> Result<Item> {
+        let function = &self.functions[at];
+        match sample.get(key) {
+            Some(Item::Value(value)) => Ok(Item::Value(function.call(Args::positional([value.clone()]), &mut Call::default())?)),
+            Some(Item::Image(_)) => {
+                let keep = self.overwrite[at] != Overwrite::Replace;
+                let volume = if keep { sample.image(key)?.clone() } else { take_image(sample, key)? };
+                let (result, volume) = called_on(function, volume)?;
+                Ok(match result {
+                    Ok((voxels, shape)) => {
+                        let (channel_first, shape) = match shape[..] {
+                            [c, x, y, z] => (true, [c, x, y, z]),
+                            [x, y, z] => (false, [1, x, y, z]),
+                            _ => bail!("`func` made an array of shape {shape:?} of an image, expected [C,X,Y,Z]"),
+                        };
+                        Item::Image(Volume { voxels, layout: Layout::contiguous(shape), channel_first, ..volume })
+                    }
+                    Err(value) => Item::Value(value),
+                })
+            }
+            Some(Item::Prediction(_)) => bail!("a function on a prediction is not supported"),
+            None => Err(sample.missing(key)),
+        }
+    }
+}
+
+impl Transform for Lambda {
+    fn name(&self) -> &'static str {
+        "Lambdad"
+    }
+    fn apply(&self, mut sample: Sample, _cx: &mut Cx) -> Result<Vec<Sample>> {
+        for (at, key) in self.keys.present(&sample)? {
+            let item = self.result(&mut sample, &key, at).map_err(|e| e.context(format_args!("`{key}`")))?;
+            match &self.overwrite[at] {
+                Overwrite::Replace => sample.set(&key, item),
+                Overwrite::Drop => {}
+                Overwrite::Key(other) => sample.set(other, item),
+            }
+        }
+        Ok(vec![sample])
+    }
+}
