@@ -16,7 +16,7 @@ pub fn build(name: &str, args: &[(&str, Value)]) -> Result<Arc<dyn Transform>, s
 }
 
 pub fn work() -> Work {
-    Work { device: Device::Cpu, autocast: None, cancel: Arc::default(), progress: Arc::new(NoProgress), clock: Clock::default() }
+    Work::quiet()
 }
 
 pub fn apply(transform: &dyn Transform, sample: Sample) -> Result<Sample, segbundle::error::Error> {
