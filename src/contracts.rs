@@ -388,7 +388,7 @@ impl Object for NetworkHandle {
             "to" => {
                 let [device] = std::mem::take(args).expect("to", ["device"])?;
                 let device = Device::from_value(&device).ok_or_else(|| err!("to(): expected {}, found {device:?}", Device::expected()))?;
-                self.0.lock().to(device)?;
+                self.0.lock().to(device.check()?)?;
             }
             // The engine decides the mode of each forward pass.
             "eval" | "train" => drop(std::mem::take(args)),

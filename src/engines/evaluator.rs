@@ -94,6 +94,7 @@ pub static COMPONENT: Component = Component {
         if args.mode != "eval" {
             bail!("SupervisedEvaluator: argument `mode`: only 'eval' is supported, found '{}'", args.mode);
         }
+        args.device.check()?;
         let surroundings = call.surroundings.clone().and_then(|any| any.downcast::<Run>().ok());
         let run = surroundings.unwrap_or_default();
         let autocast = autocast(&args, &run)?;

@@ -105,7 +105,11 @@ impl Transform for Invert {
             } else {
                 let inverse = Arc::new(Inverse::new(&undo)?);
                 if inverse.from_grid().shape != prediction.grid().shape {
-                    bail!("`{key}` has shape {:?}, but `{orig}` left the preprocessing with {:?}", prediction.grid().shape, inverse.from_grid().shape);
+                    bail!(
+                        "`{key}` has shape {:?}, but `{orig}` left the preprocessing with {:?}",
+                        prediction.grid().shape,
+                        inverse.from_grid().shape
+                    );
                 }
                 prediction.invert(&inverse, self.nearest[at], cx.work)?
             };

@@ -37,8 +37,8 @@ pub(super) fn call_on(function: &Value, values: Tensor) -> Result<Tensor> {
     let numbers = to_f32(&values)?.into_iter().map(f64::from).collect();
     drop(values);
     let argument = Array::from_values(&shape, numbers, Type::F32, Flavour::Torch)?;
-    // The budget is for what a config writes, not for the size of an image.
-    let mut call = Call::with_limits(u64::MAX, 200);
+    // An image costs more steps than a config's own values: enough for some hundred operations on it.
+    let mut call = Call::with_limits(10_000_000 + 16 * shape.iter().product::<usize>() as u64, 200);
     let result = function.call(Args::positional([Value::object(argument)]), &mut call)?;
     let Some(result) = result.downcast::<Array>() else {
         bail!("the function gave {}, expected a tensor", result.type_name());

@@ -84,7 +84,8 @@ pub static COMPONENT: Component = Component {
         if let Some(writer) = args.writer.as_ref().filter(|writer| !writer.ends_with("NibabelWriter")) {
             bail!("SaveImaged: argument `writer`: expected None or 'NibabelWriter', found '{writer}'");
         }
-        let extension = if args.output_ext.starts_with('.') { args.output_ext.to_lowercase() } else { format!(".{}", args.output_ext.to_lowercase()) };
+        let extension =
+            if args.output_ext.starts_with('.') { args.output_ext.to_lowercase() } else { format!(".{}", args.output_ext.to_lowercase()) };
         if ![".nii", ".nii.gz"].contains(&extension.as_str()) {
             bail!("SaveImaged: argument `output_ext`: expected '.nii.gz' or '.nii', found '{}'", args.output_ext);
         }
@@ -141,7 +142,8 @@ impl Transform for SaveImage {
 impl SaveImage {
     /// `output_dir/[folder below data_root_dir/][stem/]stem[_postfix].nii.gz`, as MONAI's create_file_basename.
     fn path(&self, source: &Path) -> Result<PathBuf> {
-        let stem = source.file_name().and_then(|name| name.to_str()).ok_or_else(|| err!("the input's name {} is no text", source.display()))?;
+        let stem =
+            source.file_name().and_then(|name| name.to_str()).ok_or_else(|| err!("the input's name {} is no text", source.display()))?;
         let stem = cut_extension(stem.strip_suffix(".gz").filter(|stem| !stem.is_empty()).unwrap_or(stem));
         let mut path = self.args.output_dir.clone();
         if !self.args.data_root_dir.is_empty() {

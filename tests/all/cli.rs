@@ -92,7 +92,8 @@ fn a_run_writes_a_label_map_on_the_grid_of_each_input() {
     let output = bundle.infer(&[]);
     assert!(output.status.success(), "{}", text(&output.stderr));
     assert_eq!(files(&bundle.path("out")), ["s0000_trans.nii.gz", "s0001_trans.nii.gz"]);
-    let (image, labels) = (nifti::read(bundle.path("images/s0001.nii.gz")).unwrap(), nifti::read(bundle.path("out/s0001/s0001_trans.nii.gz")).unwrap());
+    let (image, labels) =
+        (nifti::read(bundle.path("images/s0001.nii.gz")).unwrap(), nifti::read(bundle.path("out/s0001/s0001_trans.nii.gz")).unwrap());
     assert_eq!(labels.grid(), image.grid());
     let Voxels::U8(labels) = labels.voxels else { panic!("expected labels in u8") };
     let classes: std::collections::BTreeSet<u8> = labels.iter().copied().collect();
@@ -175,7 +176,15 @@ fn a_gpu_that_is_not_there_is_an_error_with_the_override_that_helps() {
 #[test]
 fn verify_reports_all_problems_and_runs_nothing() {
     let bundle = Bundle::new(1);
-    let output = bundle.run(&["verify", "--config_file", "configs/inference.json", "--inferer#overlapp", "0.5", "--preprocessing#transforms#0#_target_", "LoadImagd"]);
+    let output = bundle.run(&[
+        "verify",
+        "--config_file",
+        "configs/inference.json",
+        "--inferer#overlapp",
+        "0.5",
+        "--preprocessing#transforms#0#_target_",
+        "LoadImagd",
+    ]);
     assert_eq!(output.status.code(), Some(2));
     let report = text(&output.stdout);
     assert!(report.contains("did you mean `overlap`") && report.contains("did you mean `LoadImaged`"), "{report}");

@@ -91,7 +91,12 @@ impl Network for Ramp {
 }
 
 fn inferer(mode: &str, padding: &str, batch: i64) -> Arc<InfererHandle> {
-    let args = [("roi_size", Value::from([8, 8, 8])), ("mode", mode.into()), ("padding_mode", padding.into()), ("sw_batch_size", Value::Int(batch))];
+    let args = [
+        ("roi_size", Value::from([8, 8, 8])),
+        ("mode", mode.into()),
+        ("padding_mode", padding.into()),
+        ("sw_batch_size", Value::Int(batch)),
+    ];
     build("SlidingWindowInferer", &args).unwrap().downcast().unwrap()
 }
 
@@ -147,7 +152,8 @@ fn threshold_gives_one_mask_per_channel() {
     let golden = golden("sliding_window.pt");
     let x = &golden["small.x"];
     let prediction = inferer("constant", "constant", 1).0.infer(x, &volume_of(x), &Ramp::shared(true), &Work::quiet()).unwrap();
-    let volume = prediction.activate(VoxelOp::Sigmoid).unwrap().threshold(0.5, &Work::quiet()).unwrap().into_volume(&Work::quiet()).unwrap();
+    let volume =
+        prediction.activate(VoxelOp::Sigmoid).unwrap().threshold(0.5, &Work::quiet()).unwrap().into_volume(&Work::quiet()).unwrap();
     assert_eq!(volume.layout.shape, [3, 5, 6, 7]);
     // sigmoid(v) >= 0.5 where v >= 0
     let expected = golden["small.constant.constant"].ge(0.0).to_kind(Kind::Uint8).reshape([-1]);

@@ -2,10 +2,9 @@
 
 use crate::npz::{self, Npz};
 use segbundle::component::{Args, Call, FromValue, Value};
-use segbundle::contracts::{Clock, Cx, Item, NoProgress, Sample, Transform, Work};
+use segbundle::contracts::{Cx, Item, Sample, Transform, Work};
 use segbundle::image::{Affine, Grid, Header, Layout, Volume, Voxels};
 use segbundle::registry::table;
-use segbundle::torch::Device;
 use std::sync::Arc;
 
 /// A transform by its MONAI name, arguments as a config gives them.

@@ -115,12 +115,16 @@ fn missing(path: &Path) -> Error {
 
 /// Address and hash of `path` in `large_files.yml`, `.yaml` or `.json` of a bundle.
 fn large_file(bundle: &Path, path: &Path) -> Option<String> {
-    let list = ["large_files.yml", "large_files.yaml", "large_files.json"].iter().map(|name| bundle.join(name)).find(|file| file.is_file())?;
+    let list =
+        ["large_files.yml", "large_files.yaml", "large_files.json"].iter().map(|name| bundle.join(name)).find(|file| file.is_file())?;
     let node = load::read_file(list.to_str()?, &mut load::Notes::default()).ok()?;
     let Content::List(files) = &node.as_dict()?.get(&Key::str("large_files"))?.content else { return None };
     let text = |file: &Node, key: &str| file.as_dict()?.get(&Key::str(key))?.as_str().map(str::to_owned);
     let name = path.file_name()?.to_str()?;
-    let file = files.iter().find(|file| text(file, "path").is_some_and(|listed| Path::new(&listed).file_name().is_some_and(|last| last == name)))?;
-    let hash = text(file, "hash_val").map_or(String::new(), |hash| format!(" ({} {hash})", text(file, "hash_type").unwrap_or_else(|| "hash".into())));
+    let file = files
+        .iter()
+        .find(|file| text(file, "path").is_some_and(|listed| Path::new(&listed).file_name().is_some_and(|last| last == name)))?;
+    let hash = text(file, "hash_val")
+        .map_or(String::new(), |hash| format!(" ({} {hash})", text(file, "hash_type").unwrap_or_else(|| "hash".into())));
     Some(format!("{}{hash}", text(file, "url")?))
 }
