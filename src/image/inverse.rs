@@ -26,8 +26,8 @@ enum Step {
     Axes(AxesMap),
     /// As recorded, and for [`Inverse::nearest`].
     Resample {
-        recorded: Sampler,
-        nearest: Sampler,
+        recorded: Box<Sampler>,
+        nearest: Box<Sampler>,
         interpolation: Interpolation,
     },
 }

@@ -63,18 +63,19 @@ pub fn solve<const N: usize>(a: &Matrix<N>, b: &Matrix<N>) -> Result<Matrix<N>> 
             row[column] *= reciprocal;
         }
     }
-    for column in 0..N {
-        for row in 1..N {
-            for k in 0..row {
-                x[row][column] -= lu[row][k] * x[k][column];
-            }
+    // Row by row for all columns at once; within a column the order is LAPACK's.
+    for row in 1..N {
+        for k in 0..row {
+            let known = x[k];
+            x[row].iter_mut().zip(known).for_each(|(x, known)| *x -= lu[row][k] * known);
         }
-        for row in (0..N).rev() {
-            for k in (row + 1..N).rev() {
-                x[row][column] -= lu[row][k] * x[k][column];
-            }
-            x[row][column] *= 1.0 / lu[row][row];
+    }
+    for row in (0..N).rev() {
+        for k in (row + 1..N).rev() {
+            let known = x[k];
+            x[row].iter_mut().zip(known).for_each(|(x, known)| *x -= lu[row][k] * known);
         }
+        x[row].iter_mut().for_each(|x| *x *= 1.0 / lu[row][row]);
     }
     Ok(x)
 }
@@ -129,6 +130,7 @@ impl Affine {
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
 

@@ -18,7 +18,7 @@ pub const AFFINE_TOL: f64 = 1e-3;
 pub enum Sampling {
     /// Grids agree within [`AFFINE_TOL`]: voxels and affine stay.
     Unchanged,
-    Resample(Sampler),
+    Resample(Box<Sampler>),
 }
 
 /// Coordinates in the input for each voxel of the output.
@@ -52,14 +52,14 @@ impl Sampling {
         let from_norm = normalize(from.shape, align_corners);
         let to_norm = solve(&normalize(to.shape, align_corners), &identity())?;
         let theta = mul_plain(&mul_plain(&from_norm, &xform.0), &to_norm);
-        Ok(Sampling::Resample(Sampler {
+        Ok(Sampling::Resample(Box::new(Sampler {
             from: from.shape,
             to: to.shape,
             affine: from.affine.updated(&xform),
             theta: [theta[0], theta[1], theta[2]],
             padding,
             align_corners,
-        }))
+        })))
     }
 }
 

@@ -61,17 +61,17 @@ fn zoomed(affine: &Affine, pixdim_mm: [f64; 3], diagonal: bool) -> Result<Affine
     let scale: [f64; 3] = std::array::from_fn(|axis| if pixdim_mm[axis] > 0.0 { pixdim_mm[axis] } else { own[axis] });
     let mut out = Affine::IDENTITY;
     if diagonal {
-        for axis in 0..3 {
-            out.0[axis][axis] = scale[axis];
+        for (axis, length) in scale.into_iter().enumerate() {
+            out.0[axis][axis] = length;
         }
         return Ok(out);
     }
     let axes = affine.axes();
     let stretch = transpose(&cholesky(&mul_fused(&transpose(&axes), &axes))?);
     let rotation = mul_fused(&axes, &solve(&stretch, &identity())?);
-    for row in 0..3 {
+    for (out, row) in out.0.iter_mut().zip(rotation) {
         for column in 0..3 {
-            out.0[row][column] = rotation[row][column] * scale[column];
+            out[column] = row[column] * scale[column];
         }
     }
     Ok(out)

@@ -6,7 +6,7 @@
 use super::support::{KeyList, dictionary_transform};
 use crate::args;
 use crate::bail;
-use crate::component::{FromValue, Keys, Value};
+use crate::component::{Accepted, FromValue, Keys, Value};
 use crate::contracts::{Cx, Sample, Transform};
 use crate::error::Result;
 use crate::image::{Header, Layout, Volume};
@@ -18,7 +18,7 @@ args! {
         /// Keys of the images.
         keys: Keys,
         /// No effect: the reader always knows where the channels are.
-        strict_check: bool = true,
+        strict_check: Accepted = true,
         /// Skip keys that a sample does not have.
         allow_missing_keys: bool = false,
         /// Which axis of the file holds channels: an int, or "no_channel"; None is what the file says.
@@ -65,11 +65,10 @@ impl EnsureChannelFirst {
         match self.channel_dim {
             _ if volume.channel_first => {}
             None => {}
-            Some(ChannelDim::NoChannel) => {
-                if header.channels.is_some_and(|channels| channels > 1) {
-                    bail!("`channel_dim` is \"no_channel\", but the file has {} channels", volume.channels());
-                }
+            Some(ChannelDim::NoChannel) if header.channels.is_some_and(|channels| channels > 1) => {
+                bail!("`channel_dim` is \"no_channel\", but the file has {} channels", volume.channels());
             }
+            Some(ChannelDim::NoChannel) => {}
             Some(ChannelDim::Axis(axis)) => {
                 // Axes as stored: X,Y,Z, then channels if there are any.
                 let rank = header.spatial_dims + usize::from(header.channels.is_some());

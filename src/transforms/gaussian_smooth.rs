@@ -86,14 +86,14 @@ fn along<'a>(kernel: &[f32], at: usize, n: usize, out: &mut [f32], line: impl Fn
 
 /// `gaussian_1d`, cut at 4 sigma, in f32 as MONAI computes it. Errors on an unknown `approx` or a useless sigma.
 fn gaussian(sigma: f32, approx: &str) -> Result<Vec<f32>> {
-    if !sigma.is_finite() || sigma < 0.0 || sigma > 1e4 {
+    if !(0.0..=1e4).contains(&sigma) {
         bail!("`sigma` is {sigma}, expected a size in voxels from 0 to 10000");
     }
     let tail = ((f64::from(sigma) * 4.0).max(0.5) + 0.5) as i32;
     let places = (-tail..=tail).map(|x| x as f32);
     Ok(match approx.to_ascii_lowercase().as_str() {
         "erf" => {
-            let t = 0.707_106_78 / sigma.abs();
+            let t = std::f32::consts::FRAC_1_SQRT_2 / sigma;
             places.map(|x| (0.5 * (libm::erff(t * (x + 0.5)) - libm::erff(t * (x - 0.5)))).max(0.0)).collect()
         }
         "sampled" => {
@@ -115,12 +115,12 @@ fn bessel(n: i32, x: f32) -> f32 {
     match n {
         0 if x < 3.75 => polynomial(&[0.0045813, 0.0360768, 0.2659732, 1.2067492, 3.0899424, 3.5156229, 1.0], x * x / 14.0625),
         0 => {
-            let c = [0.00392377, -0.01647633, 0.02635537, -0.02057706, 0.00916281, -0.00157565, 0.00225319, 0.01328592, 0.39894228];
+            let c = [0.00392377, -0.01647633, 0.02635537, -0.02057706, 0.00916281, -0.00157565, 0.00225319, 0.01328592, 0.398_942_3];
             polynomial(&c, 3.75 / x) * x.exp() / x.sqrt()
         }
         1 if x < 3.75 => x * polynomial(&[0.00032411, 0.00301532, 0.02658733, 0.15084934, 0.51498869, 0.87890594, 0.5], x * x / 14.0625),
         1 => {
-            let c = [-0.00420059, 0.01787654, -0.02895312, 0.02282967, -0.01031555, 0.00163801, -0.00362018, -0.03988024, 0.39894228];
+            let c = [-0.00420059, 0.01787654, -0.02895312, 0.02282967, -0.01031555, 0.00163801, -0.00362018, -0.03988024, 0.398_942_3];
             polynomial(&c, 3.75 / x) * x.exp() / x.sqrt()
         }
         _ if x == 0.0 => 0.0,

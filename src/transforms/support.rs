@@ -255,9 +255,12 @@ pub fn cast_items(keys: &KeyList, mut sample: Sample, dtype: impl Fn(usize) -> O
     Ok(vec![sample])
 }
 
+/// Voxels and their shape, or what is no array.
+pub type Called = Result<(Voxels, Vec<usize>), Value>;
+
 /// What a function of the config's makes of an image, which it sees as a float32 tensor [C,X,Y,Z]: voxels in C order and
 /// their shape, or any other value. The image comes back too.
-pub fn called_on(function: &Value, volume: Volume) -> Result<(Result<(Voxels, Vec<usize>), Value>, Volume)> {
+pub fn called_on(function: &Value, volume: Volume) -> Result<(Called, Volume)> {
     let volume = volume.into_f32()?;
     // An image costs more steps than a config's own values: enough for some hundred operations on it.
     let mut call = Call::with_limits(10_000_000 + 16 * volume.layout.len() as u64, 200);
