@@ -1,5 +1,7 @@
 //! Reading and writing NIfTI files of a large CT's size: 512×512×397.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
 use criterion::{Criterion, criterion_group, criterion_main};
 use segbundle::formats::nifti::{self, Options};
 use segbundle::image::{Affine, DType, Layout, Voxels};

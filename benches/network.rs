@@ -2,6 +2,8 @@
 //!
 //! `cargo bench --bench network`. Absolute times move between machines; compare with MONAI in the same minute.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
 use criterion::{Criterion, criterion_group, criterion_main};
 use segbundle::component::{Args, Declared};
 use segbundle::contracts::{Mode, Network};

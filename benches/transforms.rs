@@ -2,12 +2,13 @@
 //!
 //! `cargo bench --bench transforms`; memory: 208 MB of voxels, up to 131 MB of result.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
 use criterion::{BatchSize, Criterion, criterion_group, criterion_main};
 use segbundle::component::{Args, Call, FromValue, Value};
-use segbundle::contracts::{Clock, Cx, Item, NoProgress, Sample, Transform, Work};
+use segbundle::contracts::{Cx, Item, Sample, Transform, Work};
 use segbundle::image::{Affine, Grid, Header, Inverse, Layout, Volume, Voxels};
 use segbundle::registry::table;
-use segbundle::torch::Device;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -18,8 +19,7 @@ fn build(name: &str, args: &[(&str, Value)]) -> Arc<dyn Transform> {
 }
 
 fn apply(transform: &dyn Transform, sample: Sample) -> Sample {
-    let work =
-        Work { device: Device::Cpu, autocast: None, cancel: Arc::default(), progress: Arc::new(NoProgress), clock: Clock::default() };
+    let work = Work::quiet();
     transform.apply(sample, &mut Cx { work: &work, writes: &mut vec![] }).unwrap().remove(0)
 }
 
@@ -56,10 +56,11 @@ fn benches(c: &mut Criterion) {
     let scale = build("ScaleIntensityd", &[("keys", "image".into()), ("minv", (-1.0).into()), ("maxv", 1.0.into())]);
     for (kind, angle) in [("parallel", 0.0), ("rotated", 10.0)] {
         let oriented = apply(&*orient, sample(ct(angle)));
+        let oriented = oriented.image("image").unwrap();
         for mm in [1.5, 3.0] {
             let spacing = build("Spacingd", &[("keys", "image".into()), ("pixdim", mm.into())]);
-            group.bench_function(format!("{kind}/spacing_{mm}mm"), |b| b.iter(|| apply(&*spacing, oriented.clone())));
-            let resampled = apply(&*spacing, oriented.clone());
+            group.bench_function(format!("{kind}/spacing_{mm}mm"), |b| b.iter(|| apply(&*spacing, sample(oriented.clone()))));
+            let resampled = apply(&*spacing, sample(oriented.clone()));
             let volume = resampled.image("image").unwrap();
             let inverse = Inverse::new(&volume.trace).unwrap();
             let labels: Vec<u8> = (0..volume.layout.shape.iter().product::<usize>()).map(|i| (i / 97 % 105) as u8).collect();

@@ -63,8 +63,8 @@ impl Args {
     }
     /// For functions with few arguments: exactly these, by position or name.
     pub fn expect<const N: usize>(mut self, name: &str, names: [&str; N]) -> Result<[Value; N]> {
-        for at in self.positional.len()..N {
-            let Some(found) = self.named.iter().position(|(key, _)| &**key == names[at]) else { break };
+        for wanted in names.iter().skip(self.positional.len()) {
+            let Some(found) = self.named.iter().position(|(key, _)| &**key == *wanted) else { break };
             self.positional.push(self.named.remove(found).1);
         }
         if let Some((key, _)) = self.named.first() {

@@ -39,6 +39,9 @@ pub struct Function {
     pub call: fn(Args, &mut Call) -> Result<Value>,
 }
 
+/// A dotted name and how its value is made.
+pub type Constant = (&'static str, fn() -> Value);
+
 /// What a name stands for.
 #[derive(Clone, Copy)]
 pub enum Entry {
@@ -85,7 +88,7 @@ impl Table {
             self.add(function.path, Entry::Function(function));
         }
     }
-    pub fn add_constants(&mut self, constants: &'static [(&'static str, fn() -> Value)]) {
+    pub fn add_constants(&mut self, constants: &'static [Constant]) {
         for (path, make) in constants {
             self.add(path, Entry::Constant(*make));
         }

@@ -206,7 +206,7 @@ mod tests {
     #[test]
     fn files_are_named_as_monai_names_them() {
         let out = ("output_dir", Value::from("./eval"));
-        assert_eq!(path("in/s0037.nii.gz", &[out.clone()]), "eval/s0037/s0037_trans.nii.gz");
+        assert_eq!(path("in/s0037.nii.gz", std::slice::from_ref(&out)), "eval/s0037/s0037_trans.nii.gz");
         assert_eq!(path("in/s.0037.nii", &[out.clone(), ("output_ext", "nii".into())]), "eval/s.0037/s.0037_trans.nii");
         assert_eq!(path("in/a.hdr", &[out.clone(), ("separate_folder", false.into()), ("output_postfix", "".into())]), "eval/a.nii.gz");
         assert_eq!(path("in/one/a.nii.gz", &[out.clone(), ("data_root_dir", "in".into())]), "eval/one/a/a_trans.nii.gz");

@@ -1,5 +1,7 @@
 //! All integration tests in one binary; one module per topic.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
 mod bundle;
 mod bundle_messages;
 mod cli;

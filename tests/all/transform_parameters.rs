@@ -75,11 +75,11 @@ fn message(name: &str, args: &[(&str, Value)]) -> String {
 #[test]
 fn mistakes_in_arguments_are_named() {
     let keys = ("keys", Value::from("image"));
-    assert!(message("Spacingd", &[keys.clone()]).contains("needs argument `pixdim`"));
+    assert!(message("Spacingd", std::slice::from_ref(&keys)).contains("needs argument `pixdim`"));
     assert!(message("Spacingd", &[keys.clone(), ("pixdim", 1.0.into()), ("mode", 3.into())]).contains("spline orders"));
     let two = Value::from(vec!["bilinear", "nearest"]);
     assert!(message("Spacingd", &[keys.clone(), ("pixdim", 1.0.into()), ("mode", two)]).contains("`mode` has 2 values, expected 1 or 1"));
-    assert!(message("Orientationd", &[keys.clone()]).contains("needs `axcodes`"));
+    assert!(message("Orientationd", std::slice::from_ref(&keys)).contains("needs `axcodes`"));
     assert!(message("Orientationd", &[keys.clone(), ("axcodes", "RAX".into())]).contains("`X` is none of L, R, P, A, I, S"));
     assert!(message("Orientationd", &[keys.clone(), ("axcodes", "RLS".into())]).contains("twice"));
     assert!(
