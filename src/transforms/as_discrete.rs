@@ -4,8 +4,9 @@
 //! MONAI makes float tensors.
 
 use super::post::on_predictions;
-use crate::component::{Accepted, Component, Declared, Effect, Keys, OneOrMany, Value};
-use crate::contracts::{Cx, Sample, Transform, TransformHandle};
+use super::support::dictionary_transform;
+use crate::component::{Accepted, Keys, OneOrMany};
+use crate::contracts::{Cx, Sample, Transform};
 use crate::error::Result;
 use crate::{args, bail};
 use std::sync::Arc;
@@ -34,16 +35,28 @@ args! {
     }
 }
 
-pub static COMPONENT: Component = Component {
-    name: "AsDiscreted",
-    path: "monai.transforms.AsDiscreted",
-    aliases: &["AsDiscreteD", "AsDiscreteDict", "monai.transforms.AsDiscreteD", "monai.transforms.AsDiscreteDict"],
-    doc: "From values to classes: argmax, one-hot, threshold, rounding, in this order.",
-    params: AsDiscreteArgs::PARAMS,
-    differences: &["class numbers stay integers; one-hot channels are made when they are needed"],
-    effect: Effect::Pure,
-    build: |args, _| {
-        let args = AsDiscreteArgs::parse("AsDiscreted", args)?;
+dictionary_transform!(
+    "AsDiscrete" in "post", AsDiscreteArgs => AsDiscrete::new,
+    "From values to classes: argmax, one-hot, threshold, rounding, in this order.",
+    differs: ["class numbers stay integers; one-hot channels are made when they are needed"]
+);
+
+#[derive(Clone, Copy)]
+struct Steps {
+    argmax: bool,
+    classes: Option<usize>,
+    threshold: Option<f64>,
+    round: bool,
+}
+
+struct AsDiscrete {
+    keys: Vec<Arc<str>>,
+    steps: Vec<Steps>,
+    allow_missing: bool,
+}
+
+impl AsDiscrete {
+    fn new(args: AsDiscreteArgs) -> Result<Self> {
         if args.dim != 0 || !args.keepdim {
             bail!("AsDiscreted: only dim=0 and keepdim=True are supported");
         }
@@ -61,22 +74,8 @@ pub static COMPONENT: Component = Component {
             };
             steps.push(Steps { argmax: argmax[at], classes, threshold: threshold[at], round: rounding[at].is_some() });
         }
-        Ok(Value::object(TransformHandle(Arc::new(AsDiscrete { keys: args.keys.0, steps, allow_missing: args.allow_missing_keys }))))
-    },
-};
-
-#[derive(Clone, Copy)]
-struct Steps {
-    argmax: bool,
-    classes: Option<usize>,
-    threshold: Option<f64>,
-    round: bool,
-}
-
-struct AsDiscrete {
-    keys: Vec<Arc<str>>,
-    steps: Vec<Steps>,
-    allow_missing: bool,
+        Ok(AsDiscrete { keys: args.keys.0, steps, allow_missing: args.allow_missing_keys })
+    }
 }
 
 impl Transform for AsDiscrete {

@@ -2,8 +2,10 @@
 //!
 //! A nearest inversion of values that are still pending is only recorded; see [`crate::prediction`].
 
-use crate::component::{Accepted, Component, Declared, Effect, Keys, OneOrMany, Value};
-use crate::contracts::{Cx, Item, Sample, Transform, TransformHandle};
+use super::post::{call_on, per_key};
+use super::support::dictionary_transform;
+use crate::component::{Accepted, Keys, OneOrMany, Value};
+use crate::contracts::{Cx, Item, Sample, Transform};
 use crate::error::Result;
 use crate::image::{Inverse, Trace};
 use crate::prediction::Prediction;
@@ -32,43 +34,17 @@ args! {
         /// No effect: results are in host memory.
         device: Accepted = (),
         /// A function of the inverted values; for all keys or each.
-        post_func: OneOrMany<Value> = (),
+        post_func: Value = (),
         /// Skip keys that a sample does not have.
         allow_missing_keys: bool = false,
     }
 }
 
-pub static COMPONENT: Component = Component {
-    name: "Invertd",
-    path: "monai.transforms.Invertd",
-    aliases: &["InvertD", "InvertDict", "monai.transforms.InvertD", "monai.transforms.InvertDict"],
-    doc: "Bring a prediction back to the grid of the file that its image came from.",
-    params: InvertArgs::PARAMS,
-    differences: &["a nearest inversion waits until the values are discrete, which gives the same labels in less memory"],
-    effect: Effect::Pure,
-    build: |args, _| {
-        let args = InvertArgs::parse("Invertd", args)?;
-        let n = args.keys.0.len();
-        let orig_keys = match args.orig_keys {
-            None => args.keys.0.clone(),
-            Some(Keys(keys)) if keys.len() == 1 => vec![keys[0].clone(); n],
-            Some(Keys(keys)) if keys.len() == n => keys,
-            Some(Keys(keys)) => bail!("Invertd: `orig_keys` has {} values, expected 1 or {n}", keys.len()),
-        };
-        let post_func = match &args.post_func {
-            OneOrMany::One(Value::List(list)) => OneOrMany::Many(list.items()),
-            other => other.clone(),
-        };
-        Ok(Value::object(TransformHandle(Arc::new(Invert {
-            keys: args.keys.0,
-            transform: args.transform,
-            orig_keys,
-            nearest: args.nearest_interp.repeat(n, "nearest_interp")?,
-            post_func: post_func.repeat(n, "post_func")?,
-            allow_missing: args.allow_missing_keys,
-        }))))
-    },
-};
+dictionary_transform!(
+    "Invert" in "post", InvertArgs => Invert::new,
+    "Bring a prediction back to the grid of the file that its image came from.",
+    differs: ["a nearest inversion waits until the values are discrete, which gives the same labels in less memory"]
+);
 
 struct Invert {
     keys: Vec<Arc<str>>,
@@ -77,6 +53,26 @@ struct Invert {
     nearest: Vec<bool>,
     post_func: Vec<Value>,
     allow_missing: bool,
+}
+
+impl Invert {
+    fn new(args: InvertArgs) -> Result<Self> {
+        let n = args.keys.0.len();
+        let orig_keys = match args.orig_keys {
+            None => args.keys.0.clone(),
+            Some(Keys(keys)) if keys.len() == 1 => vec![keys[0].clone(); n],
+            Some(Keys(keys)) if keys.len() == n => keys,
+            Some(Keys(keys)) => bail!("Invertd: `orig_keys` has {} values, expected 1 or {n}", keys.len()),
+        };
+        Ok(Invert {
+            keys: args.keys.0,
+            transform: args.transform,
+            orig_keys,
+            nearest: args.nearest_interp.repeat(n, "nearest_interp")?,
+            post_func: per_key(&args.post_func, n, "post_func")?,
+            allow_missing: args.allow_missing_keys,
+        })
+    }
 }
 
 impl Transform for Invert {
@@ -116,7 +112,7 @@ impl Transform for Invert {
             prediction.header = header;
             prediction.trace = trace[..trace.len() - undo.len()].to_vec();
             if !self.post_func[at].is_none() {
-                prediction = prediction.map_dense(cx.work, |values| super::post::call_on(&self.post_func[at], values))?;
+                prediction = prediction.map_dense(cx.work, |values| call_on(&self.post_func[at], values))?;
             }
             sample.set(key, Item::Prediction(prediction));
         }

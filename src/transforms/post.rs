@@ -1,7 +1,7 @@
 //! What the postprocessing transforms share: they act on predictions, or on images seen as such.
 
 use crate::bail;
-use crate::component::{Args, Call, Value};
+use crate::component::{Args, Call, OneOrMany, Value};
 use crate::contracts::{Item, Sample};
 use crate::error::Result;
 use crate::prediction::Prediction;
@@ -29,6 +29,15 @@ pub(super) fn on_predictions(
         sample.set(key, Item::Prediction(change(at, prediction)?));
     }
     Ok(vec![sample])
+}
+
+/// One function for all keys, or a list with one for each.
+pub(super) fn per_key(functions: &Value, keys: usize, name: &str) -> Result<Vec<Value>> {
+    match functions.as_sequence() {
+        Some(each) => OneOrMany::Many(each),
+        None => OneOrMany::One(functions.clone()),
+    }
+    .repeat(keys, name)
 }
 
 /// A config's function of a tensor, [C,X,Y,Z] f32 → the same.
