@@ -19,14 +19,15 @@ fn main() -> Result<(), Box<dyn Error>> {
     let variants: &[(&str, &[&str])] = &[("base", &[]), ("avx2", &[]), ("avx512", &avx512)];
     for (name, flags) in variants.iter().filter(|(name, _)| x86 || *name == "base") {
         let mut build = base();
-        build.define("SB_LOOPS", format!("sb_loops_{name}").as_str()).flag_if_supported("-ffp-contract=fast");
+        build.define("SB_LOOPS", format!("sb_loops_{name}").as_str()).define("SB_WINOGRAD", format!("sb_winograd_{name}").as_str());
+        build.flag_if_supported("-ffp-contract=fast");
         if *name != "base" {
             build.flag("-mavx2").flag("-mfma");
         }
         for flag in *flags {
             build.flag_if_supported(flag);
         }
-        build.file("cpp/loops.cpp").try_compile(&format!("segbundle_loops_{name}"))?;
+        build.files(["cpp/loops.cpp", "cpp/winograd.cpp"]).try_compile(&format!("segbundle_loops_{name}"))?;
     }
 
     let mut build = base();
@@ -38,7 +39,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     build
         .include(&include)
         .include(include.join("torch/csrc/api/include"))
-        .files(["cpp/allocator.cpp", "cpp/guards.cpp", "cpp/kernels.cpp"])
+        .files(["cpp/allocator.cpp", "cpp/convolution.cpp", "cpp/guards.cpp", "cpp/kernels.cpp"])
         .try_compile("segbundle_native")?;
 
     println!("cargo:libtorch={}", lib.display());

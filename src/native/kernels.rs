@@ -77,7 +77,7 @@ unsafe extern "C" {
     );
 }
 
-fn wrong<T>(message: String) -> Result<T> {
+pub(crate) fn wrong<T>(message: String) -> Result<T> {
     Err(TchError::Shape(message))
 }
 
@@ -98,7 +98,7 @@ fn on_cpu(what: &str, x: &Tensor) -> Result<()> {
     Ok(())
 }
 
-fn same_shape(what: &str, x: &Tensor, shape: &[i64]) -> Result<()> {
+pub(crate) fn same_shape(what: &str, x: &Tensor, shape: &[i64]) -> Result<()> {
     match x.size() == shape {
         true => Ok(()),
         false => wrong(format!("{what}: expected shape {shape:?}, found {:?}", x.size())),
@@ -135,7 +135,7 @@ pub fn channels_last(x: &Tensor) -> Result<Tensor> {
 }
 
 /// A channels-last CPU tensor: element code, items, rows per item, channels.
-fn rows(what: &str, x: &Tensor) -> Result<(i32, i64, i64, i64)> {
+pub(crate) fn rows(what: &str, x: &Tensor) -> Result<(i32, i64, i64, i64)> {
     on_cpu(what, x)?;
     let code = element(what, x)?;
     if !is_channels_last(x) {
@@ -149,7 +149,7 @@ fn rows(what: &str, x: &Tensor) -> Result<(i32, i64, i64, i64)> {
 }
 
 /// The byte address of item `n` of a channels-last tensor.
-fn item(x: &Tensor, n: i64, rows: i64, channels: i64) -> *mut c_void {
+pub(crate) fn item(x: &Tensor, n: i64, rows: i64, channels: i64) -> *mut c_void {
     let bytes = n * rows * channels * x.kind().elt_size_in_bytes() as i64;
     x.data_ptr().wrapping_byte_offset(bytes as isize)
 }
@@ -160,8 +160,8 @@ fn item(x: &Tensor, n: i64, rows: i64, channels: i64) -> *mut c_void {
 #[derive(Debug, Clone)]
 pub struct Moments {
     /// [N][2·C]: sums, then sums of squares.
-    sums: Vec<Vec<f64>>,
-    voxels: i64,
+    pub(crate) sums: Vec<Vec<f64>>,
+    pub(crate) voxels: i64,
 }
 
 /// Moments of x [N,C,X,Y,Z], channels last.
@@ -200,59 +200,71 @@ pub struct Affine {
     pub bias: Vec<f32>,
 }
 
-/// Group normalisation of x [N,C,X,Y,Z] (channels last) from its moments, then ReLU if asked:
-/// y = (x − mean)/√(var + eps)·weight + bias, with mean and population variance per item and group, as
-/// `torch.nn.GroupNorm`. Writes into x.
-pub fn normalize(x: &mut Tensor, moments: &Moments, groups: usize, affine: &Affine, eps: f64, relu: bool) -> Result<()> {
-    normalize_into(x, x, moments, groups, affine, eps, relu)
+/// Group normalisation, from the moments of what it is applied to: y = (x − mean)/√(var + eps)·weight + bias, with mean
+/// and population variance per item and group, as `torch.nn.GroupNorm`.
+#[derive(Debug, Clone, Copy)]
+pub struct GroupNorm<'a> {
+    pub moments: &'a Moments,
+    pub groups: usize,
+    pub affine: &'a Affine,
+    pub eps: f64,
 }
 
-impl Moments {
-    /// [`normalize`] into a new tensor; x stays.
-    pub fn normalized(&self, x: &Tensor, groups: usize, affine: &Affine, eps: f64, relu: bool) -> Result<Tensor> {
+impl GroupNorm<'_> {
+    /// norm(x), or max(0, norm(x)), as a new tensor; x [N,C,X,Y,Z], channels last.
+    pub fn apply(&self, x: &Tensor, relu: bool) -> Result<Tensor> {
         let out = x.f_empty_like()?;
-        normalize_into(x, &out, self, groups, affine, eps, relu)?;
+        self.apply_into(x, &out, relu)?;
         Ok(out)
     }
-}
 
-fn normalize_into(x: &Tensor, out: &Tensor, moments: &Moments, groups: usize, affine: &Affine, eps: f64, relu: bool) -> Result<()> {
-    let (code, items, voxels, channels) = rows("group norm", x)?;
-    rows("group norm", out)?;
-    same_shape("group norm", out, &x.size())?;
-    let c = channels as usize;
-    if moments.sums.len() != items as usize || moments.voxels != voxels || moments.sums.iter().any(|sums| sums.len() != 2 * c) {
-        return wrong(format!("group norm: these are the moments of another tensor than {:?}", x.size()));
+    /// [`Self::apply`], written into x.
+    pub fn apply_(&self, x: &mut Tensor, relu: bool) -> Result<()> {
+        self.apply_into(x, x, relu)
     }
-    if groups == 0 || !c.is_multiple_of(groups) || affine.weight.len() != c || affine.bias.len() != c || out.kind() != x.kind() {
-        return wrong(format!(
-            "group norm: {c} channels do not fit {groups} groups, {} weights and {} biases",
-            affine.weight.len(),
-            affine.bias.len()
-        ));
-    }
-    for (n, sums) in moments.sums.iter().enumerate() {
-        let (scale, shift) = scale_shift(sums, c / groups, voxels, affine, eps);
-        // SAFETY: x and out are dense channels-last CPU tensors of one shape and type (checked above), so each item
-        // has voxels·channels elements; scale and shift have one value per channel. Every element is read before it
-        // is written, so x and out may be one.
-        unsafe {
-            sb_affine(
-                code,
-                item(x, n as i64, voxels, channels),
-                item(out, n as i64, voxels, channels),
-                voxels,
-                channels,
-                scale.as_ptr(),
-                shift.as_ptr(),
-                i32::from(relu),
-            );
+
+    fn apply_into(&self, x: &Tensor, out: &Tensor, relu: bool) -> Result<()> {
+        let (code, items, voxels, channels) = rows("group norm", x)?;
+        rows("group norm", out)?;
+        same_shape("group norm", out, &x.size())?;
+        if out.kind() != x.kind() || self.moments.sums.len() != items as usize {
+            return wrong(format!("group norm: these are the moments of another tensor than {:?}", x.size()));
         }
+        for n in 0..items {
+            let (scale, shift) = self.scale_shift(n as usize, channels, voxels)?;
+            // SAFETY: x and out are dense channels-last CPU tensors of one shape and type (checked above), so each item
+            // has voxels·channels elements; scale and shift have one value per channel. Every element is read before it
+            // is written, so x and out may be one.
+            unsafe {
+                sb_affine(
+                    code,
+                    item(x, n, voxels, channels),
+                    item(out, n, voxels, channels),
+                    voxels,
+                    channels,
+                    scale.as_ptr(),
+                    shift.as_ptr(),
+                    i32::from(relu),
+                );
+            }
+        }
+        Ok(())
     }
-    Ok(())
+
+    /// Item n's normalisation as x·scale + shift per channel.
+    pub(crate) fn scale_shift(&self, n: usize, channels: i64, voxels: i64) -> Result<(Vec<f32>, Vec<f32>)> {
+        let (c, groups) = (channels as usize, self.groups);
+        let Some(sums) = self.moments.sums.get(n).filter(|sums| sums.len() == 2 * c && self.moments.voxels == voxels) else {
+            return wrong(format!("group norm: these are not the moments of {channels} channels of {voxels} voxels"));
+        };
+        let (weights, biases) = (self.affine.weight.len(), self.affine.bias.len());
+        if groups == 0 || !c.is_multiple_of(groups) || weights != c || biases != c {
+            return wrong(format!("group norm: {c} channels do not fit {groups} groups, {weights} weights and {biases} biases"));
+        }
+        Ok(scale_shift(sums, c / groups, voxels, self.affine, self.eps))
+    }
 }
 
-/// The normalisation as x·scale + shift per channel.
 fn scale_shift(sums: &[f64], per_group: usize, voxels: i64, affine: &Affine, eps: f64) -> (Vec<f32>, Vec<f32>) {
     let c = sums.len() / 2;
     let count = (per_group as i64 * voxels) as f64;

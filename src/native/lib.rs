@@ -3,19 +3,22 @@
 //! - [`memory`]: the page-keeping allocator ([`install_allocator`]), its counters and limits.
 //! - [`kernels`]: fused loops for channels-last tensors on the CPU: group normalisation, upsampling, blending of
 //!   windows, the last layer with argmax.
+//! - [`convolution`]: 3×3×3 convolutions by Winograd's algorithm, with what stands around them.
 //! - [`runtime`]: autocast, CUDA's library, what the processor can do.
 //! - [`zeroed`]: large slices of zeros that take no memory before they are written.
 //!
 //! Errors are [`tch::TchError`]s whose message says what was expected and what was found.
 
+mod convolution;
 mod kernels;
 mod memory;
 mod runtime;
 pub mod zeroed;
 
+pub use convolution::Conv3;
 pub use kernels::{
-    Affine, Box3, LabelsMut, Moments, add_moments, argmax, blend, channels_last, head_argmax, head_logits, is_channels_last, moments,
-    normalize, upsample_add,
+    Affine, Box3, GroupNorm, LabelsMut, Moments, add_moments, argmax, blend, channels_last, head_argmax, head_logits, is_channels_last, moments,
+    upsample_add,
 };
 pub use memory::{Memory, install_allocator, memory, reset_peak, set_limit, trim};
 pub use runtime::{Autocast, Cpu, cpu, load_cuda};

@@ -1,6 +1,6 @@
 //! The native kernels against plain libtorch operations in f64, and the allocator.
 
-use segbundle_native::{self as native, Affine, LabelsMut};
+use segbundle_native::{self as native, Affine, Conv3, GroupNorm, LabelsMut, Moments};
 use tch::{Device, Kind, Tensor};
 
 const F32: (Kind, Device) = (Kind::Float, Device::Cpu);
@@ -45,11 +45,12 @@ fn group_norm_equals_float64() {
         let before = x.copy();
         for relu in [false, true] {
             let expected = if relu { exact.relu() } else { exact.shallow_clone() };
-            let found = moments.normalized(&x, groups as usize, &affine, 1e-5, relu).unwrap();
+            let norm = GroupNorm { moments: &moments, groups: groups as usize, affine: &affine, eps: 1e-5 };
+            let found = norm.apply(&x, relu).unwrap();
             assert!(native::is_channels_last(&found) && x.equal(&before));
             assert!(difference(&found, &expected) < tolerance(kind), "{shape:?} {kind:?}: {}", difference(&found, &expected));
             let mut inplace = x.copy();
-            native::normalize(&mut inplace, &moments, groups as usize, &affine, 1e-5, relu).unwrap();
+            norm.apply_(&mut inplace, relu).unwrap();
             assert!(inplace.equal(&found));
         }
     }
@@ -67,9 +68,52 @@ fn residual_sum_has_the_moments_of_the_sum() {
             assert!(x.equal(&expected), "{kind:?} {c}");
             let affine = Affine { weight: vec![1.0; c as usize], bias: vec![0.0; c as usize] };
             let again = native::moments(&x).unwrap();
-            let [a, b] = [moments, again].map(|m| m.normalized(&x, 1, &affine, 1e-5, false).unwrap());
+            let [a, b] = [moments, again].map(|moments| GroupNorm { moments: &moments, groups: 1, affine: &affine, eps: 1e-5 }.apply(&x, false).unwrap());
             assert!(a.equal(&b));
         }
+    }
+}
+
+/// Even and odd sizes, one voxel, rows of tiles that are cut in parts, several items, channels that fill one vector or
+/// many and a last narrow column.
+#[test]
+fn convolution_equals_float64() {
+    for (shape, k) in [
+        ([1, 32, 8, 6, 52], 32),
+        ([2, 16, 5, 7, 3], 32),
+        ([1, 16, 1, 1, 1], 16),
+        ([1, 48, 2, 3, 27], 16),
+        ([1, 64, 6, 6, 6], 80),
+        ([1, 256, 4, 3, 5], 256),
+    ] {
+        let c = shape[1];
+        let x = native::channels_last(&values(&shape, 2.0)).unwrap();
+        let weight = values(&[k, c, 3, 3, 3], (2.0 / (27 * c) as f64).sqrt());
+        let Some(conv) = Conv3::new(&weight).unwrap() else { panic!("{c} and {k} channels fill vectors") };
+        let affine = Affine { weight: Vec::try_from(&(values(&[c], 1.0) + 1.5)).unwrap(), bias: Vec::try_from(&values(&[c], 0.5)).unwrap() };
+        let moments = native::moments(&x).unwrap();
+        let norm = GroupNorm { moments: &moments, groups: 8, affine: &affine, eps: 1e-5 };
+        let input = norm.apply(&x, true).unwrap().to_kind(Kind::Double).contiguous();
+        let expected = input.conv3d(&weight.to_kind(Kind::Double), None::<&Tensor>, 1, 1, 1, 1);
+        let close = |found: &Tensor, expected: &Tensor| {
+            assert!(native::is_channels_last(found));
+            let largest = difference(found, expected);
+            assert!(largest < 1e-5, "{shape:?} to {k}: {largest}");
+        };
+        let same = |moments: &Moments, of: &Tensor| {
+            let affine = Affine { weight: vec![1.0; k as usize], bias: vec![0.0; k as usize] };
+            let [a, b] = [moments, &native::moments(of).unwrap()]
+                .map(|moments| GroupNorm { moments, groups: 1, affine: &affine, eps: 1e-5 }.apply(of, false).unwrap());
+            assert!(difference(&a, &b) < 1e-5, "{shape:?} to {k}: {}", difference(&a, &b));
+        };
+        let (found, moments) = conv.forward(&x, &norm).unwrap();
+        close(&found, &expected);
+        same(&moments, &found);
+        let mut sum = native::channels_last(&values(&found.size(), 1.0)).unwrap();
+        let expected = expected + &sum;
+        let moments = conv.forward_add(&x, &norm, &mut sum).unwrap();
+        close(&sum, &expected);
+        same(&moments, &sum);
     }
 }
 
@@ -90,7 +134,7 @@ fn upsampling_equals_torch_s_trilinear_doubling() {
         let moments = native::upsample_add(&x, &mut out).unwrap();
         assert!(difference(&out, &expected) < tolerance(kind) / 2.0, "{shape:?}: {}", difference(&out, &expected));
         let affine = Affine { weight: vec![1.0; c as usize], bias: vec![0.0; c as usize] };
-        let [p, q] = [moments, native::moments(&out).unwrap()].map(|m| m.normalized(&out, 1, &affine, 1e-5, false).unwrap());
+        let [p, q] = [moments, native::moments(&out).unwrap()].map(|moments| GroupNorm { moments: &moments, groups: 1, affine: &affine, eps: 1e-5 }.apply(&out, false).unwrap());
         assert!(difference(&p, &q) < tolerance(kind));
     }
 }
@@ -192,8 +236,17 @@ fn misfits_are_errors() {
     let x = native::channels_last(&values(&[1, 4, 3, 3, 3], 1.0)).unwrap();
     let affine = Affine { weight: vec![1.0; 4], bias: vec![0.0; 3] };
     let moments = native::moments(&x).unwrap();
-    assert!(moments.normalized(&x, 2, &affine, 1e-5, true).is_err());
-    assert!(moments.normalized(&x.narrow(2, 0, 2), 2, &affine, 1e-5, true).is_err());
+    let norm = GroupNorm { moments: &moments, groups: 2, affine: &affine, eps: 1e-5 };
+    assert!(norm.apply(&x, true).is_err(), "three biases for four channels");
+    let affine = Affine { weight: vec![1.0; 4], bias: vec![0.0; 4] };
+    let norm = GroupNorm { affine: &affine, ..norm };
+    assert!(norm.apply(&x, true).is_ok());
+    assert!(norm.apply(&x.narrow(2, 0, 2), true).is_err(), "other voxels");
+    let weight = values(&[16, 16, 3, 3, 3], 0.1);
+    let conv = Conv3::new(&weight).unwrap().unwrap();
+    assert!(conv.forward(&x, &norm).is_err(), "other channels");
+    assert!(Conv3::new(&weight.narrow(2, 0, 1)).is_err());
+    assert!(Conv3::new(&values(&[16, 3, 3, 3, 3], 0.1)).unwrap().is_none(), "three channels fill no vector");
     assert!(native::moments(&values(&[1, 4, 3, 3, 3], 1.0)).is_err(), "default layout");
     assert!(native::moments(&x.to_kind(Kind::Double)).is_err());
     assert!(native::moments(&Tensor::zeros([1, 0, 3, 3, 3], F32)).is_err());
@@ -213,7 +266,12 @@ fn misfits_are_errors() {
 fn results_do_not_depend_on_the_number_of_threads() {
     let x = native::channels_last(&values(&[1, 32, 40, 40, 40], 1.0)).unwrap();
     let affine = Affine { weight: vec![1.0; 32], bias: vec![0.0; 32] };
-    let run = || native::moments(&x).unwrap().normalized(&x, 8, &affine, 1e-5, true).unwrap();
+    let conv = Conv3::new(&values(&[32, 32, 3, 3, 3], 0.1)).unwrap().unwrap();
+    let run = || {
+        let moments = native::moments(&x).unwrap();
+        let (y, moments) = conv.forward(&x, &GroupNorm { moments: &moments, groups: 8, affine: &affine, eps: 1e-5 }).unwrap();
+        GroupNorm { moments: &moments, groups: 8, affine: &affine, eps: 1e-5 }.apply(&y, true).unwrap()
+    };
     let threads = tch::get_num_threads();
     let many = run();
     tch::set_num_threads(1);

@@ -3,42 +3,23 @@
 // that this is not.
 #include "loops.h"
 
-#if defined(__AVX512F__)
-#define SB_WIDTH 16
-#define SB_BLOCK 12
-#elif defined(__AVX2__)
-#define SB_WIDTH 8
-#define SB_BLOCK 6
-#else
-#define SB_WIDTH 4
-#define SB_BLOCK 6
-#endif
+#include "vectors.h"
 
 namespace {
 
-constexpr int W = SB_WIDTH, H = W / 2, NK = SB_BLOCK;
+// Classes per step of the head.
+#if defined(__AVX512F__)
+constexpr int NK = 12;
+#else
+constexpr int NK = 6;
+#endif
 constexpr int64_t kCacheBytes = 16 << 10;  // half of a usual L1
 
-typedef float vf __attribute__((vector_size(W * 4)));
-typedef float hf __attribute__((vector_size(H * 4)));
-typedef double hd __attribute__((vector_size(H * 8)));
 typedef int32_t vi __attribute__((vector_size(W * 4)));
 typedef uint32_t vu __attribute__((vector_size(W * 4)));
 typedef uint16_t vs __attribute__((vector_size(W * 2)));
 typedef uint32_t hu __attribute__((vector_size(H * 4)));
 typedef uint16_t hs __attribute__((vector_size(H * 2)));
-
-template <class V, class T>
-inline V get(const T* p) {
-  V v;
-  __builtin_memcpy(&v, p, sizeof v);
-  return v;
-}
-template <class V, class T>
-inline void put(T* p, V v) {
-  __builtin_memcpy(p, &v, sizeof v);
-}
-inline vf splat(float x) { return x - vf{}; }
 
 // Elements: f32, or bf16 as the upper half of an f32.
 struct F32 {

@@ -12,7 +12,7 @@ use crate::networks::params::Conv;
 use crate::torch::Device;
 use parking_lot::Mutex;
 use segbundle_native as native;
-use segbundle_native::{Affine, Moments};
+use segbundle_native::{Affine, Conv3, GroupNorm, Moments};
 use tch::{Kind, Tensor};
 
 /// Weights as this path wants them, made at the first pass after a change.
@@ -31,6 +31,8 @@ struct Weights {
     version: i64,
     /// By slot: convolution weights in channels-last layout and `kind`.
     convs: Vec<Option<Tensor>>,
+    /// By slot: those of a block's convolutions that are computed by our own kernel, which has no bf16.
+    conv3s: Vec<Option<Conv3>>,
     /// By slot of a norm's weight.
     affines: Vec<Option<Affine>>,
 }
@@ -75,13 +77,21 @@ fn usual(net: &SegResNet) -> bool {
 impl Weights {
     fn new(net: &SegResNet, kind: Kind, version: i64) -> Result<Weights> {
         let count = net.tensors.len();
-        let mut weights = Weights { kind, version, convs: (0..count).map(|_| None).collect(), affines: vec![None; count] };
+        let empty = || (0..count).map(|_| None).collect();
+        let mut weights = Weights { kind, version, convs: empty(), conv3s: (0..count).map(|_| None).collect(), affines: vec![None; count] };
         let blocks = || net.down.iter().flat_map(|level| &level.blocks).chain(net.up.iter().flat_map(|level| &level.blocks));
         let inner = blocks().flat_map(|block| &block.convs);
         let outer = net.down.iter().filter_map(|level| level.halve.as_ref()).chain(net.up.iter().map(|level| &level.narrow));
+        if kind == Kind::Float {
+            for conv in inner.clone() {
+                weights.conv3s[conv.weight.0] = Conv3::new(&net.tensors[conv.weight.0].detach())?;
+            }
+        }
         for conv in inner.chain(outer).chain([&net.first]) {
-            let weight = net.tensors[conv.weight.0].detach().f_to_kind(kind)?;
-            weights.convs[conv.weight.0] = Some(native::channels_last(&weight)?);
+            if weights.conv3s[conv.weight.0].is_none() {
+                let weight = net.tensors[conv.weight.0].detach().f_to_kind(kind)?;
+                weights.convs[conv.weight.0] = Some(native::channels_last(&weight)?);
+            }
         }
         for norm in blocks().flat_map(|block| &block.norms).chain([&net.last_norm]) {
             if let Norm::Group { affine: Some((weight, bias)), .. } = norm {
@@ -124,33 +134,41 @@ impl Weights {
         Ok(native::channels_last(&y)?)
     }
 
+    /// The blocks' input is held by nobody else and written into.
     fn blocks(&self, blocks: &[Block], walked: Walked) -> Result<Walked> {
-        blocks.iter().try_fold(walked, |(x, moments), block| {
+        blocks.iter().try_fold(walked, |(mut x, moments), block| {
             let moments = moments.map_or_else(|| native::moments(&x), Ok)?;
-            let (groups, affine, eps) = self.norm(&block.norms[0])?;
-            // Assigned, not shadowed: each tensor is freed as soon as the next one is there.
-            let mut y = moments.normalized(&x, groups, affine, eps, true)?;
-            y = self.conv(&block.convs[0], &y)?;
-            y = self.norm_relu_(&block.norms[1], (y, None))?;
-            y = self.conv(&block.convs[1], &y)?;
-            let moments = native::add_moments(&mut y, &x)?;
-            Ok((y, Some(moments)))
+            let norm = self.norm(&block.norms[0], &moments)?;
+            let moments = match block.convs.each_ref().map(|conv| self.conv3s[conv.weight.0].as_ref()) {
+                [Some(first), Some(second)] => {
+                    let (y, moments) = first.forward(&x, &norm)?;
+                    second.forward_add(&y, &self.norm(&block.norms[1], &moments)?, &mut x)?
+                }
+                _ => {
+                    // Assigned, not shadowed: each tensor is freed as soon as the next one is there.
+                    let mut y = norm.apply(&x, true)?;
+                    y = self.conv(&block.convs[0], &y)?;
+                    y = self.norm_relu_(&block.norms[1], (y, None))?;
+                    y = self.conv(&block.convs[1], &y)?;
+                    native::add_moments(&mut x, &y)?
+                }
+            };
+            Ok((x, Some(moments)))
         })
     }
 
     /// In place.
     fn norm_relu_(&self, norm: &Norm, (mut x, moments): Walked) -> Result<Tensor> {
         let moments = moments.map_or_else(|| native::moments(&x), Ok)?;
-        let (groups, affine, eps) = self.norm(norm)?;
-        native::normalize(&mut x, &moments, groups, affine, eps, true)?;
+        self.norm(norm, &moments)?.apply_(&mut x, true)?;
         Ok(x)
     }
 
-    fn norm(&self, norm: &Norm) -> Result<(usize, &Affine, f64)> {
+    fn norm<'a>(&'a self, norm: &Norm, moments: &'a Moments) -> Result<GroupNorm<'a>> {
         match norm {
             Norm::Group { groups, affine: Some((weight, _)), eps } => {
                 let affine = self.affines[weight.0].as_ref().ok_or_else(|| crate::err!("SegResNet: a norm is not prepared"))?;
-                Ok((*groups, affine, *eps))
+                Ok(GroupNorm { moments, groups: *groups, affine, eps: *eps })
             }
             _ => crate::bail!("SegResNet: expected a group norm"),
         }
