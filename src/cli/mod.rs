@@ -4,8 +4,11 @@
 
 mod components;
 mod console;
+mod preview;
 mod run;
 mod sample_data;
+mod split_labels;
+mod statistics;
 mod verify;
 
 use crate::error::Result;
@@ -59,6 +62,12 @@ enum Command {
     },
     /// Write a sample set: CT-like phantoms (not patients) with labels
     SampleData(sample_data::Args),
+    /// Volume, place and HU of each structure of a label map, as CSV or JSON
+    Statistics(statistics::Args),
+    /// Draw a CT with its labels: three slices and a legend, as PNG
+    Preview(preview::Args),
+    /// Write one mask per structure of a label map
+    SplitLabels(split_labels::Args),
 }
 
 /// Parse the arguments, run the subcommand, print an error.
@@ -92,6 +101,9 @@ fn dispatch(cli: Cli, console: &console::Console) -> Result<()> {
         Command::Verify { args } => verify::verify(&args),
         Command::Components { name } => components::components(name.as_deref()),
         Command::SampleData(args) => sample_data::sample_data(&args),
+        Command::Statistics(args) => statistics::statistics(&args),
+        Command::Preview(args) => preview::preview(&args),
+        Command::SplitLabels(args) => split_labels::split_labels(&args),
     }
 }
 

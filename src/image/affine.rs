@@ -24,6 +24,15 @@ impl Affine {
         }
         Affine(out)
     }
+    /// The world place of a voxel index, in mm.
+    pub fn at(&self, index: [f64; 3]) -> [f64; 3] {
+        std::array::from_fn(|row| (0..3).map(|axis| self.0[row][axis] * index[axis]).sum::<f64>() + self.0[row][3])
+    }
+    /// Volume of a voxel in mm³.
+    pub fn voxel_mm3(&self) -> f64 {
+        let [[a, b, c, _], [d, e, f, _], [g, h, i, _], _] = self.0;
+        (a * (e * i - f * h) - b * (d * i - f * g) + c * (d * h - e * g)).abs()
+    }
     /// Length of each voxel axis in mm.
     pub fn spacing_mm(&self) -> [f64; 3] {
         std::array::from_fn(|axis| (0..3).map(|row| self.0[row][axis].powi(2)).sum::<f64>().sqrt())

@@ -19,8 +19,12 @@ mod lambda;
 mod load_image;
 mod normalize_intensity;
 mod orientation;
+mod output_name;
 mod post;
 mod save_image;
+mod save_labels;
+mod save_preview;
+mod save_statistics;
 mod scale_intensity;
 mod scale_intensity_range;
 mod scale_intensity_range_percentiles;
@@ -54,6 +58,9 @@ pub static COMPONENTS: &[&Component] = &[
     &normalize_intensity::COMPONENT,
     &orientation::COMPONENT,
     &save_image::COMPONENT,
+    &save_labels::COMPONENT,
+    &save_preview::COMPONENT,
+    &save_statistics::COMPONENT,
     &scale_intensity::COMPONENT,
     &scale_intensity_range::COMPONENT,
     &scale_intensity_range_percentiles::COMPONENT,

@@ -2,13 +2,14 @@
 //!
 //! Deliberate difference: a volume of one slice keeps its three dimensions.
 
+use super::output_name::OutputName;
 use crate::component::{Accepted, Component, Declared, Effect, Keys, Value};
 use crate::contracts::{Cx, Item, Sample, Transform, TransformHandle, WriteJob};
 use crate::error::Result;
 use crate::formats::nifti;
 use crate::image::DType;
 use crate::{args, bail, err};
-use std::path::{Component as Part, Path, PathBuf};
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 args! {
@@ -89,12 +90,18 @@ pub static COMPONENT: Component = Component {
         if ![".nii", ".nii.gz"].contains(&extension.as_str()) {
             bail!("SaveImaged: argument `output_ext`: expected '.nii.gz' or '.nii', found '{}'", args.output_ext);
         }
-        Ok(Value::object(TransformHandle(Arc::new(SaveImage { args, extension }))))
+        let name = OutputName {
+            output_dir: args.output_dir.clone(),
+            data_root_dir: args.data_root_dir.clone(),
+            separate_folder: args.separate_folder,
+        };
+        Ok(Value::object(TransformHandle(Arc::new(SaveImage { args, name, extension }))))
     },
 };
 
 struct SaveImage {
     args: SaveImageArgs,
+    name: OutputName,
     extension: String,
 }
 
@@ -103,7 +110,7 @@ impl Transform for SaveImage {
         "SaveImaged"
     }
     fn output_path(&self, source: &Path) -> Option<Result<PathBuf>> {
-        Some(self.path(source))
+        Some(self.name.path(source, &self.args.output_postfix, &self.extension))
     }
     fn apply(&self, mut sample: Sample, cx: &mut Cx) -> Result<Vec<Sample>> {
         for key in &self.args.keys.0 {
@@ -118,7 +125,7 @@ impl Transform for SaveImage {
             if self.args.resample && volume.grid() != volume.header.grid {
                 return Err(err!("SaveImaged: resample=True is not supported").hint("put Invertd before SaveImaged"));
             }
-            let path = self.path(&volume.header.path)?;
+            let path = self.name.path(&volume.header.path, &self.args.output_postfix, &self.extension)?;
             let (dtype, log) = (self.args.output_dtype.unwrap_or(volume.voxels.dtype()), self.args.print_log);
             let spatial_dims = volume.header.spatial_dims;
             let options = nifti::Options { squeeze_end_dims: self.args.squeeze_end_dims, spatial_dims, ..nifti::Options::default() };
@@ -137,56 +144,6 @@ impl Transform for SaveImage {
         }
         Ok(vec![sample])
     }
-}
-
-impl SaveImage {
-    /// `output_dir/[folder below data_root_dir/][stem/]stem[_postfix].nii.gz`, as MONAI's create_file_basename.
-    fn path(&self, source: &Path) -> Result<PathBuf> {
-        let stem =
-            source.file_name().and_then(|name| name.to_str()).ok_or_else(|| err!("the input's name {} is no text", source.display()))?;
-        let stem = cut_extension(stem.strip_suffix(".gz").filter(|stem| !stem.is_empty()).unwrap_or(stem));
-        let mut path = self.args.output_dir.clone();
-        if !self.args.data_root_dir.is_empty() {
-            let folder = source.parent().unwrap_or(Path::new(""));
-            path.push(relative(&std::path::absolute(folder)?, &std::path::absolute(&self.args.data_root_dir)?).ok_or_else(|| {
-                err!("{} is not below data_root_dir {}", source.display(), self.args.data_root_dir).hint("name a folder above all inputs")
-            })?);
-        }
-        if self.args.separate_folder {
-            path.push(stem);
-        }
-        let postfix = &self.args.output_postfix;
-        path.push(if postfix.is_empty() { format!("{stem}{}", self.extension) } else { format!("{stem}_{postfix}{}", self.extension) });
-        Ok(normal(&path))
-    }
-}
-
-/// Python's `os.path.splitext`: a leading dot starts no extension.
-fn cut_extension(name: &str) -> &str {
-    match name.rfind('.') {
-        Some(at) if name[..at].chars().any(|c| c != '.') => &name[..at],
-        _ => name,
-    }
-}
-
-/// `folder` seen from `root`, if it lies below it.
-fn relative(folder: &Path, root: &Path) -> Option<PathBuf> {
-    normal(folder).strip_prefix(normal(root)).ok().map(Path::to_owned)
-}
-
-/// Without `.` and `x/..`, as `os.path.normpath`.
-fn normal(path: &Path) -> PathBuf {
-    let mut out = PathBuf::new();
-    for part in path.components() {
-        match part {
-            Part::CurDir => {}
-            Part::ParentDir if matches!(out.components().next_back(), Some(Part::Normal(_))) => {
-                out.pop();
-            }
-            part => out.push(part),
-        }
-    }
-    if out.as_os_str().is_empty() { PathBuf::from(".") } else { out }
 }
 
 #[cfg(test)]

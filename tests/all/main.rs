@@ -11,6 +11,7 @@ mod facades;
 mod inverse;
 mod layers;
 mod native;
+mod outputs;
 mod network;
 mod nifti_edge;
 mod npz;

@@ -17,6 +17,7 @@
 //! - A value that the requested type cannot hold is an error; NumPy wraps it.
 //! - The quaternion of a half turn may have the other sign (it is the same rotation), and its zeros are positive.
 
+mod extension;
 mod geometry;
 mod header;
 mod read;
@@ -24,6 +25,7 @@ mod read;
 mod tests;
 mod write;
 
+pub use extension::read_extensions;
 pub use read::{read, read_bytes};
 pub use write::{Options, write, write_to};
 

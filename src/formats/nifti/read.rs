@@ -48,14 +48,14 @@ fn pair(path: &Path) -> Option<(PathBuf, PathBuf)> {
 }
 
 /// A file's bytes, unpacked.
-enum Source<R: BufRead> {
+pub(super) enum Source<R: BufRead> {
     /// The reader, and the bytes that the file has.
     Plain(R, u64),
     Gzip(Box<GzReader<R>>, u64),
 }
 
 impl Source<BufReader<File>> {
-    fn open(path: &Path) -> Result<Self> {
+    pub(super) fn open(path: &Path) -> Result<Self> {
         let open = || -> io::Result<(File, u64)> {
             let file = File::open(path)?;
             let metadata = file.metadata()?;
@@ -86,7 +86,7 @@ impl<R: BufRead> Source<R> {
         }
     }
     /// Fill `into` as far as the data reach.
-    fn fill(&mut self, into: &mut [u8]) -> Result<usize> {
+    pub(super) fn fill(&mut self, into: &mut [u8]) -> Result<usize> {
         let mut filled = 0;
         while let Some(rest) = into.get_mut(filled..).filter(|rest| !rest.is_empty()) {
             match self.read(rest) {
@@ -131,7 +131,7 @@ fn read_single<R: BufRead>(mut source: Source<R>, path: &Path) -> Result<Volume>
     read_voxels(header, source, done as u64, path)
 }
 
-fn read_header<R: BufRead>(source: &mut Source<R>, single: bool) -> Result<Header> {
+pub(super) fn read_header<R: BufRead>(source: &mut Source<R>, single: bool) -> Result<Header> {
     let mut bytes = [0; header::SIZE_2];
     let (first, rest) = bytes.split_at_mut(header::SIZE_1);
     let mut length = source.fill(first)?;

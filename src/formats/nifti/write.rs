@@ -1,6 +1,6 @@
 //! Writing: slabs of slices are brought into file order, compressed in parallel, and appended.
 
-use super::{dtype_code, geometry};
+use super::{dtype_code, extension, geometry};
 use crate::error::Result;
 use crate::formats::{atomic, gzip};
 use crate::image::{Affine, DType, Layout, Voxels};
@@ -9,7 +9,7 @@ use rayon::prelude::*;
 use std::io::Write;
 use std::path::Path;
 
-/// Where the voxels start: header, four bytes that say "no extensions".
+/// Header, and four bytes that say whether there are extensions; then those, then the voxels.
 const OFFSET: usize = 352;
 /// File-order bytes that are made at a time.
 const SLAB_BYTES: usize = 32 << 20;
@@ -20,18 +20,20 @@ const TILE: usize = 64;
 
 /// How to write.
 #[derive(Debug, Clone, Copy)]
-pub struct Options {
+pub struct Options<'a> {
     /// MONAI's argument of that name: leave out the channel axis if there is one channel.
     pub squeeze_end_dims: bool,
     /// 2 writes an image of one slice as a plane, as it was read.
     pub spatial_dims: usize,
     /// 0 to 12; nibabel's default is 1.
     pub compression_level: i32,
+    /// Content of a header extension of code 0; empty for none.
+    pub extension: &'a [u8],
 }
 
-impl Default for Options {
+impl Default for Options<'_> {
     fn default() -> Self {
-        Options { squeeze_end_dims: true, spatial_dims: 3, compression_level: 1 }
+        Options { squeeze_end_dims: true, spatial_dims: 3, compression_level: 1, extension: &[] }
     }
 }
 
@@ -40,7 +42,7 @@ impl Default for Options {
 ///
 /// Errors: a value that `dtype` cannot hold (fractions are cut off, as NumPy does), a shape beyond NIfTI-1, a singular
 /// affine, an unwritable place.
-pub fn write(path: impl AsRef<Path>, voxels: &Voxels, layout: &Layout, affine: &Affine, dtype: DType, options: Options) -> Result<()> {
+pub fn write(path: impl AsRef<Path>, voxels: &Voxels, layout: &Layout, affine: &Affine, dtype: DType, options: Options<'_>) -> Result<()> {
     let path = path.as_ref();
     let gzipped = path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("gz"));
     if !gzipped && path.extension().is_none_or(|extension| !extension.eq_ignore_ascii_case("nii")) {
@@ -57,15 +59,18 @@ pub fn write_to(
     layout: &Layout,
     affine: &Affine,
     dtype: DType,
-    options: Options,
+    options: Options<'_>,
 ) -> Result<()> {
     check_layout(voxels, layout)?;
-    let header = header(layout, affine, dtype, options)?;
+    let extension = if options.extension.is_empty() { vec![] } else { extension::block(options.extension) };
+    let mut header = header(layout, affine, dtype, options)?;
+    header[108..112].copy_from_slice(&((OFFSET + extension.len()) as f32).to_le_bytes());
+    header[348] = u8::from(!extension.is_empty());
     let mut put = |bytes: &[u8]| match gzipped {
         true => gzip::write_members(out, bytes, options.compression_level),
         false => out.write_all(bytes).map_err(|error| err!("cannot write: {error}")),
     };
-    put(&header)?;
+    put(&[&header[..], &extension].concat())?;
     let [channels, x, y, z] = layout.shape;
     let slice_bytes = x * y * dtype.size_bytes();
     let slab_slices = (SLAB_BYTES / slice_bytes).clamp(1, z);
@@ -99,7 +104,7 @@ fn check_layout(voxels: &Voxels, layout: &Layout) -> Result<()> {
 }
 
 /// What MONAI's `NibabelWriter` has nibabel write: sform and qform of code 1, no units, slope 1.
-fn header(layout: &Layout, affine: &Affine, dtype: DType, options: Options) -> Result<[u8; OFFSET]> {
+fn header(layout: &Layout, affine: &Affine, dtype: DType, options: Options<'_>) -> Result<[u8; OFFSET]> {
     let [channels, x, y, z] = layout.shape;
     let mut shape = vec![x, y];
     if z > 1 || options.spatial_dims > 2 || channels > 1 || !options.squeeze_end_dims {
@@ -130,7 +135,6 @@ fn header(layout: &Layout, affine: &Affine, dtype: DType, options: Options) -> R
     for (i, zoom) in pixdim.iter().enumerate() {
         put(76 + 4 * i, &zoom.to_le_bytes());
     }
-    put(108, &(OFFSET as f32).to_le_bytes());
     put(112, &1f32.to_le_bytes());
     put(252, &1i16.to_le_bytes());
     put(254, &1i16.to_le_bytes());

@@ -1,0 +1,42 @@
+//! `segbundle preview`: a picture of a CT with its labels.
+
+use crate::error::Result;
+use crate::formats::nifti;
+use crate::tools::{label_names, preview};
+use std::path::PathBuf;
+
+#[derive(clap::Args)]
+pub struct Args {
+    /// A label map (NIfTI)
+    labels: PathBuf,
+    /// The CT that it belongs to
+    #[arg(long, value_name = "FILE")]
+    image: PathBuf,
+    /// A bundle's metadata.json with the names [default: those in the label map]
+    #[arg(long = "meta_file", alias = "meta-file", value_name = "FILE")]
+    meta_file: Option<PathBuf>,
+    /// HU that are black and white
+    #[arg(long, num_args = 2, value_names = ["LOW", "HIGH"], allow_negative_numbers = true, default_values_t = preview::Options::default().window)]
+    window: Vec<f64>,
+    /// Height of the tallest slice in pixels
+    #[arg(long, value_name = "PIXELS", default_value_t = preview::Options::default().height_px as u16, value_parser = clap::value_parser!(u16).range(16..=4096))]
+    height: u16,
+    /// The picture
+    #[arg(long, value_name = "FILE", default_value = "preview.png")]
+    output: PathBuf,
+}
+
+pub fn preview(args: &Args) -> Result<()> {
+    let structures = label_names::of(&args.labels, args.meta_file.as_deref())?;
+    let window = match args.window[..] {
+        [low, high] if low < high => [low, high],
+        _ => crate::bail!("--window: expected a lower and a higher value, found {:?}", args.window),
+    };
+    let options = preview::Options { window, height_px: usize::from(args.height), ..preview::Options::default() };
+    let (labels, image) = (nifti::read(&args.labels)?, nifti::read(&args.image)?);
+    let title = args.image.file_name().unwrap_or_default().to_string_lossy().into_owned();
+    let picture = preview::preview(&labels, &image, &structures, &title, options).map_err(|error| error.file(&args.labels))?;
+    picture.write(&args.output)?;
+    tracing::info!("wrote {}", args.output.display());
+    Ok(())
+}

@@ -1,0 +1,32 @@
+//! `segbundle statistics`: volume, place and HU of each structure of a label map.
+
+use crate::error::Result;
+use crate::formats::nifti;
+use crate::tools::{label_names, statistics};
+use std::path::PathBuf;
+
+#[derive(clap::Args)]
+pub struct Args {
+    /// A label map (NIfTI)
+    labels: PathBuf,
+    /// The CT that it belongs to, for HU
+    #[arg(long, value_name = "FILE")]
+    image: Option<PathBuf>,
+    /// A bundle's metadata.json with the names [default: those in the label map]
+    #[arg(long = "meta_file", alias = "meta-file", value_name = "FILE")]
+    meta_file: Option<PathBuf>,
+    /// A .csv or .json file [default: CSV on stdout]
+    #[arg(long, value_name = "FILE")]
+    output: Option<PathBuf>,
+}
+
+pub fn statistics(args: &Args) -> Result<()> {
+    let structures = label_names::of(&args.labels, args.meta_file.as_deref())?;
+    let labels = nifti::read(&args.labels)?;
+    let image = args.image.as_ref().map(nifti::read).transpose()?;
+    let rows = statistics::statistics(&labels, image.as_ref(), &structures).map_err(|error| error.file(&args.labels))?;
+    match &args.output {
+        Some(path) => statistics::write(path, &rows),
+        None => statistics::write_csv(std::io::stdout().lock(), &rows),
+    }
+}

@@ -1,0 +1,103 @@
+//! Names of labels inside a NIfTI file: a header extension with the XML of Connectome Workbench's `CaretExtension`, as
+//! TotalSegmentator writes it (totalsegmentator.nifti_ext_header 2.18) and 3D Slicer reads it.
+
+use super::structures::Structures;
+use crate::err;
+use crate::error::Result;
+use crate::formats::nifti;
+use quick_xml::Reader;
+use quick_xml::events::Event;
+use std::fmt::Write as _;
+use std::path::Path;
+
+/// The extension's text.
+pub fn to_xml(structures: &Structures) -> String {
+    let mut xml = String::from("<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<CaretExtension><VolumeInformation Index=\"0\"><LabelTable>\n");
+    for structure in structures.iter() {
+        let [r, g, b] = structure.colour().map(|part| f64::from(part) / 255.0);
+        // CDATA ends at the first `]]>`, which no name of a file needs.
+        let name = structure.name.replace("]]>", "");
+        let _ = writeln!(xml, "<Label Key=\"{}\" Red=\"{r:.4}\" Green=\"{g:.4}\" Blue=\"{b:.4}\" Alpha=\"1\"><![CDATA[{name}]]></Label>", structure.id);
+    }
+    xml.push_str("</LabelTable><StudyMetaDataLinkSet></StudyMetaDataLinkSet><VolumeType><![CDATA[Label]]></VolumeType></VolumeInformation></CaretExtension>\n");
+    xml
+}
+
+/// The names in an extension's text; `None` if it has no label table.
+pub fn from_xml(xml: &str) -> Option<Structures> {
+    let mut reader = Reader::from_str(xml.trim_end_matches('\0'));
+    let (mut named, mut open): (Vec<(u32, String)>, Option<(u32, String)>) = (vec![], None);
+    loop {
+        match reader.read_event().ok()? {
+            Event::Start(tag) if tag.name().as_ref() == b"Label" => {
+                let key = tag.try_get_attribute("Key").ok()??;
+                open = Some((std::str::from_utf8(&key.value).ok()?.parse().ok()?, String::new()));
+            }
+            Event::CData(text) => {
+                if let Some((_, name)) = &mut open {
+                    name.push_str(std::str::from_utf8(&text).ok()?);
+                }
+            }
+            Event::Text(text) => {
+                if let Some((_, name)) = &mut open {
+                    name.push_str(std::str::from_utf8(&text).ok()?.trim());
+                }
+            }
+            Event::End(tag) if tag.name().as_ref() == b"Label" => named.extend(open.take()),
+            Event::Eof => break,
+            _ => {}
+        }
+    }
+    (!named.is_empty()).then(|| Structures::new(named).ok()).flatten()
+}
+
+/// The names that a NIfTI file carries.
+pub fn read(path: &Path) -> Result<Option<Structures>> {
+    let extensions = nifti::read_extensions(path)?;
+    Ok(extensions.iter().find_map(|bytes| from_xml(std::str::from_utf8(bytes).ok()?)))
+}
+
+/// The names of a label map's structures: those of `meta_file` if it is given, else those that the map carries, else none.
+pub fn of(labels: &Path, meta_file: Option<&Path>) -> Result<Structures> {
+    match meta_file {
+        Some(path) => from_metadata(path).map_err(|error| error.file(path)),
+        None => Ok(read(labels)?.unwrap_or_default()),
+    }
+}
+
+/// `network_data_format.outputs.*.channel_def` of a bundle's metadata.
+fn from_metadata(path: &Path) -> Result<Structures> {
+    let text = std::fs::read_to_string(path).map_err(|error| err!("cannot read: {error}"))?;
+    let metadata: serde_json::Value = serde_json::from_str(&text).map_err(|error| err!("expected JSON: {error}"))?;
+    let outputs = metadata["network_data_format"]["outputs"].as_object();
+    let names = outputs.and_then(|outputs| outputs.values().find_map(|output| output["channel_def"].as_object()));
+    let Some(names) = names else { return Err(err!("expected network_data_format.outputs.pred.channel_def")) };
+    let named = names.iter().map(|(id, name)| Some((id.parse().ok()?, name.as_str()?.to_owned())));
+    Structures::new(named.collect::<Option<Vec<_>>>().ok_or_else(|| err!("expected channel_def like {{\"1\": \"spleen\"}}"))?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn names_come_back() {
+        let structures = Structures::new([(1, "spleen".into()), (104, "a < b & \"c\"".into())]).unwrap();
+        assert_eq!(from_xml(&to_xml(&structures)), Some(structures));
+    }
+
+    #[test]
+    fn other_xml_has_no_names() {
+        for xml in ["", "<a/>", "<LabelTable><Label Key=\"x\">a</Label></LabelTable>", "<LabelTable><Label>a</Label></LabelTable>", "<LabelTable><Label Key=\"1\">"] {
+            assert_eq!(from_xml(xml), None, "{xml}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn any_text_is_read_or_refused(xml in "(<Label Key=\"[0-9]{1,12}\">|</Label>|<!\\[CDATA\\[|\\]\\]>|[a-z&;<>]){0,40}") {
+            let _ = from_xml(&xml);
+        }
+    }
+}

@@ -1,0 +1,203 @@
+//! A picture of a case: one slice along each axis, grey values of a CT window with the labels over them, and a legend.
+//!
+//! Slices are shown as radiologists hang them: the patient's right on the left of the picture, anterior or superior up.
+
+use super::statistics::same_grid;
+use super::structures::Structures;
+use crate::error::Result;
+use crate::formats::atomic;
+use crate::image::orient::{turn_affine, turn_layout};
+use crate::image::{Orientation, Spatial, Volume};
+use crate::{bail, each_voxels, err};
+use font8x8::UnicodeFonts;
+use std::collections::BTreeMap;
+use std::path::Path;
+
+/// How to draw.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Options {
+    /// Values shown as black and as white, in the image's unit (HU for a CT).
+    pub window: [f64; 2],
+    /// Weight of a label's colour over the grey value, from 0 to 1; outlines are always full.
+    pub opacity: f64,
+    /// Height of the tallest slice in pixels.
+    pub height_px: usize,
+}
+
+impl Default for Options {
+    /// A soft-tissue window.
+    fn default() -> Self {
+        Options { window: [-160.0, 240.0], opacity: 0.4, height_px: 480 }
+    }
+}
+
+const MARGIN: usize = 8;
+const GLYPH: usize = 8;
+const LINE: usize = 12;
+const LEGEND_WIDTH: usize = 260;
+const GREY: [u8; 3] = [200; 3];
+
+/// An RGB picture, row by row from the top.
+pub struct Picture {
+    pub width: usize,
+    pub height: usize,
+    pub pixels: Vec<[u8; 3]>,
+}
+
+/// Draw `labels` over `image`, both [1,X,Y,Z] on one grid; each slice is the one with most structures in it.
+pub fn preview(labels: &Volume, image: &Volume, structures: &Structures, title: &str, options: Options) -> Result<Picture> {
+    if labels.layout.channels() != 1 {
+        bail!("expected a label map of one channel, found {} channels", labels.layout.channels());
+    }
+    same_grid(labels, image)?;
+    let labels = to_ras(labels)?;
+    let image = to_ras(image)?;
+    let shape = labels.layout.spatial();
+    let spacing = labels.affine.spacing_mm();
+    let extent: [f64; 3] = std::array::from_fn(|axis| shape[axis] as f64 * spacing[axis]);
+    let at = best_slices(&labels);
+    // Axial: R to L, A to P; coronal: R to L, S to I; sagittal: A to P, S to I. World axes across and down.
+    let planes = [("axial", 2, 0, 1), ("coronal", 1, 0, 2), ("sagittal", 0, 1, 2)];
+    let tallest = planes.iter().map(|plane| extent[plane.3]).fold(0.0, f64::max);
+    let widest: f64 = planes.iter().map(|plane| extent[plane.2]).sum();
+    if !(tallest > 0.0 && widest.is_finite()) {
+        bail!("the image has no extent: {extent:?} mm");
+    }
+    // Long thin images are drawn smaller instead of very wide.
+    let scale = (options.height_px as f64 / tallest).min(4.0 * options.height_px as f64 / widest); // pixels per mm
+    let size = |mm: f64| ((mm * scale).round() as usize).max(1);
+
+    let mut seen: BTreeMap<u32, usize> = BTreeMap::new();
+    let width = planes.iter().map(|plane| size(extent[plane.2]) + MARGIN).sum::<usize>() + MARGIN + LEGEND_WIDTH;
+    let height = size(tallest) + 2 * MARGIN + 2 * LINE;
+    let mut picture = Picture { width, height, pixels: vec![[0; 3]; width * height] };
+    let mut left = MARGIN;
+    for (name, fixed, across, down) in planes {
+        let (w, h) = (size(extent[across]), size(extent[down]));
+        let top = MARGIN + LINE;
+        // All three world axes fall from the picture's left and top: from R, A and S.
+        let voxel_of = |px: usize, py: usize| {
+            let mut voxel = [0; 3];
+            voxel[fixed] = at[fixed];
+            voxel[across] = shape[across] - 1 - px * shape[across] / w;
+            voxel[down] = shape[down] - 1 - py * shape[down] / h;
+            voxel
+        };
+        for py in 0..h {
+            for px in 0..w {
+                let voxel = voxel_of(px, py);
+                let label = value(&labels, voxel) as u32;
+                let grey = (value(&image, voxel) - options.window[0]) / (options.window[1] - options.window[0]) * 255.0;
+                let mut colour = [grey.clamp(0.0, 255.0) as u8; 3];
+                if label != 0 {
+                    *seen.entry(label).or_default() += 1;
+                    let edge = [(px + 1, py), (px, py + 1), (px.wrapping_sub(1), py), (px, py.wrapping_sub(1))]
+                        .into_iter()
+                        .any(|(x, y)| x < w && y < h && value(&labels, voxel_of(x, y)) as u32 != label);
+                    let weight = if edge { 1.0 } else { options.opacity };
+                    let over = structures.get(label).colour();
+                    colour = std::array::from_fn(|i| (f64::from(colour[i]) * (1.0 - weight) + f64::from(over[i]) * weight) as u8);
+                }
+                picture.pixels[(top + py) * width + left + px] = colour;
+            }
+        }
+        let letters = if across == 0 { ["R", "L"] } else { ["A", "P"] };
+        picture.text(left, top + h / 2, letters[0], GREY);
+        picture.text(left + w.saturating_sub(GLYPH), top + h / 2, letters[1], GREY);
+        picture.text(left + w / 2, top + 2, if down == 2 { "S" } else { "A" }, GREY);
+        picture.text(left, top + size(tallest) + 4, &format!("{name} {}", at[fixed] + 1), GREY);
+        left += w + MARGIN;
+    }
+    picture.text(MARGIN, MARGIN - 4, title, GREY);
+    let mut by_area: Vec<(u32, usize)> = seen.into_iter().collect();
+    by_area.sort_by_key(|(id, area)| (std::cmp::Reverse(*area), *id));
+    let room = height.saturating_sub(2 * MARGIN + 2 * LINE) / LINE;
+    for (row, (id, _)) in by_area.iter().take(room).enumerate() {
+        let y = MARGIN + LINE + row * LINE;
+        let structure = structures.get(*id);
+        for dy in 0..GLYPH {
+            picture.pixels[(y + dy) * width + left..][..GLYPH].fill(structure.colour());
+        }
+        picture.text(left + GLYPH + 4, y, &structure.name, GREY);
+    }
+    if by_area.len() > room {
+        picture.text(left, MARGIN + LINE + room * LINE, &format!("and {} more", by_area.len() - room), GREY);
+    }
+    Ok(picture)
+}
+
+/// Along the nearest world axes, R, A and S growing.
+fn to_ras(volume: &Volume) -> Result<Volume> {
+    let mut volume = volume.clone();
+    let shape = volume.layout.spatial();
+    if let Spatial::Orient { axes, flips } = Orientation::of(&volume.affine)?.turn_to(&Orientation::RAS) {
+        volume.layout = turn_layout(&volume.layout, axes, flips);
+        volume.affine = volume.affine.updated(&turn_affine(axes, flips, shape));
+    }
+    Ok(volume)
+}
+
+fn value(volume: &Volume, at: [usize; 3]) -> f64 {
+    each_voxels!(&volume.voxels, buffer => buffer[volume.layout.position([0, at[0], at[1], at[2]])] as f64)
+}
+
+/// By axis, the slice with most structures, and among these the one with most labelled voxels; the middle without labels.
+fn best_slices(labels: &Volume) -> [usize; 3] {
+    let shape = labels.layout.spatial();
+    std::array::from_fn(|axis| {
+        let (u, v) = ((axis + 1) % 3, (axis + 2) % 3);
+        let mut best = ((0, 0), shape[axis] / 2);
+        for i in 0..shape[axis] {
+            let mut seen = std::collections::BTreeSet::new();
+            let mut voxels = 0usize;
+            // Every other voxel says enough.
+            for a in (0..shape[u]).step_by(2) {
+                let mut last = 0;
+                for b in (0..shape[v]).step_by(2) {
+                    let mut at = [0; 3];
+                    (at[axis], at[u], at[v]) = (i, a, b);
+                    let label = value(labels, at) as u32;
+                    voxels += usize::from(label != 0);
+                    if label != 0 && label != last {
+                        seen.insert(label);
+                    }
+                    last = label;
+                }
+            }
+            if (seen.len(), voxels) > best.0 {
+                best = ((seen.len(), voxels), i);
+            }
+        }
+        best.1
+    })
+}
+
+impl Picture {
+    /// ASCII at (x, y), over what is there, cut at the edge.
+    fn text(&mut self, x: usize, y: usize, text: &str, colour: [u8; 3]) {
+        for (i, letter) in text.chars().enumerate() {
+            let Some(rows) = font8x8::BASIC_FONTS.get(letter).or_else(|| font8x8::BASIC_FONTS.get('?')) else { continue };
+            for (dy, row) in rows.into_iter().enumerate() {
+                for dx in 0..GLYPH {
+                    let (px, py) = (x + i * GLYPH + dx, y + dy);
+                    if row >> dx & 1 == 1 && px < self.width && py < self.height {
+                        self.pixels[py * self.width + px] = colour;
+                    }
+                }
+            }
+        }
+    }
+
+    /// As PNG, whole or not at all.
+    pub fn write(&self, path: &Path) -> Result<()> {
+        atomic::write_file(path, |file, _| {
+            let failed = |error: png::EncodingError| err!("cannot write: {error}");
+            let mut encoder = png::Encoder::new(std::io::BufWriter::new(file), self.width as u32, self.height as u32);
+            encoder.set_color(png::ColorType::Rgb);
+            encoder.set_depth(png::BitDepth::Eight);
+            let mut writer = encoder.write_header().map_err(failed)?;
+            writer.write_image_data(self.pixels.as_flattened()).map_err(failed)?;
+            writer.finish().map_err(failed)
+        })
+    }
+}

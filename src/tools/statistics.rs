@@ -1,0 +1,228 @@
+//! What a label map says of each structure: its volume, place and, with the image, its HU.
+
+use super::structures::Structures;
+use crate::error::Result;
+use crate::formats::atomic;
+use crate::image::Volume;
+use crate::{bail, each_voxels, err};
+use serde_json::{Map, Value, json};
+use std::collections::BTreeMap;
+use std::io::Write;
+use std::path::Path;
+
+/// One structure of one case.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Row {
+    pub id: u32,
+    pub name: String,
+    pub voxels: u64,
+    /// Voxels times the volume of one (the determinant of the affine).
+    pub volume_ml: f64,
+    /// Mean place of the voxels' centres: RAS+, in mm.
+    pub centroid_mm: [f64; 3],
+    /// Whether a voxel lies on the outermost layer of the image, so that the structure may go on outside.
+    pub touches_border: bool,
+    /// Of the image's values in the structure, where an image was given.
+    pub hu: Option<Intensity>,
+}
+
+/// Values of a structure, in the image's unit (HU for a CT).
+#[derive(Debug, Clone, PartialEq)]
+pub struct Intensity {
+    pub mean: f64,
+    /// Population standard deviation.
+    pub std: f64,
+    pub min: f64,
+    /// Percentiles 5, 25, 50, 75 and 95, between neighbours linearly as `numpy.percentile`.
+    pub percentiles: [f64; 5],
+    pub max: f64,
+}
+
+const PERCENTILES: [u32; 5] = [5, 25, 50, 75, 95];
+
+#[derive(Default)]
+struct Sums {
+    voxels: u64,
+    /// Of the indices.
+    index: [u64; 3],
+    border: bool,
+    values: Vec<f32>,
+}
+
+/// One row for each label that occurs, by rising id. `labels` [1,X,Y,Z] holds whole numbers from 0; `image` [1,X,Y,Z] lies
+/// on the same grid. Not-a-number voxels of the image are left out of its values.
+///
+/// Errors: a label that is no such number, an image of another shape or place.
+pub fn statistics(labels: &Volume, image: Option<&Volume>, structures: &Structures) -> Result<Vec<Row>> {
+    if labels.layout.channels() != 1 {
+        bail!("expected a label map of one channel, found {} channels", labels.layout.channels());
+    }
+    if let Some(image) = image {
+        same_grid(labels, image)?;
+    }
+    let mut found: BTreeMap<u32, Sums> = BTreeMap::new();
+    let label_at = &labels.layout;
+    let shape = label_at.spatial();
+    // Along the way the label map lies in memory, longest stride first.
+    let mut order = [0, 1, 2];
+    order.sort_by_key(|axis| std::cmp::Reverse(label_at.strides[axis + 1].unsigned_abs()));
+    let mut invalid = None;
+    each_voxels!(&labels.voxels, buffer => {
+        // The map's one-label runs are long: the last entry is looked up once per run.
+        let mut last: Option<(u32, &mut Sums)> = None;
+        let mut at = [0; 3];
+        for a in 0..shape[order[0]] {
+            at[order[0]] = a;
+            for b in 0..shape[order[1]] {
+                at[order[1]] = b;
+                for c in 0..shape[order[2]] {
+                    at[order[2]] = c;
+                    let value = buffer[label_at.position([0, at[0], at[1], at[2]])] as f64;
+                    if value == 0.0 {
+                        continue;
+                    }
+                    let id = value as u32;
+                    if f64::from(id) != value {
+                        invalid = Some(value);
+                        continue;
+                    }
+                    if last.as_ref().is_none_or(|(label, _)| *label != id) {
+                        last = Some((id, found.entry(id).or_default()));
+                    }
+                    let Some((_, sums)) = &mut last else { continue };
+                    sums.voxels += 1;
+                    for axis in 0..3 {
+                        sums.index[axis] += at[axis] as u64;
+                        sums.border |= at[axis] == 0 || at[axis] + 1 == shape[axis];
+                    }
+                    if let Some(image) = image {
+                        let value = value_at(image, at);
+                        if !value.is_nan() {
+                            sums.values.push(value);
+                        }
+                    }
+                }
+            }
+        }
+    });
+    if let Some(value) = invalid {
+        bail!("expected labels that are whole numbers from 0, found {value}");
+    }
+    let voxel_ml = labels.affine.voxel_mm3() / 1000.0;
+    let row = |(id, sums): (u32, Sums)| {
+        let mean = sums.index.map(|sum| sum as f64 / sums.voxels as f64);
+        Row {
+            id,
+            name: structures.get(id).name,
+            voxels: sums.voxels,
+            volume_ml: sums.voxels as f64 * voxel_ml,
+            centroid_mm: labels.affine.at(mean),
+            touches_border: sums.border,
+            hu: image.and_then(|_| intensity(sums.values)),
+        }
+    };
+    Ok(found.into_iter().map(row).collect())
+}
+
+fn value_at(image: &Volume, at: [usize; 3]) -> f32 {
+    each_voxels!(&image.voxels, buffer => buffer[image.layout.position([0, at[0], at[1], at[2]])] as f32)
+}
+
+/// Whether voxel i is at the same place in both: shapes equal, corners within a hundredth of a voxel.
+pub fn same_grid(labels: &Volume, image: &Volume) -> Result<()> {
+    let (a, b) = (labels.layout.spatial(), image.layout.spatial());
+    if image.layout.channels() != 1 {
+        bail!("expected an image of one channel, found {} channels", image.layout.channels());
+    }
+    if a != b {
+        return Err(err!("expected an image of the labels' shape {a:?}, found {b:?}").hint("labels lie on the grid of the image they were made from"));
+    }
+    let spacing = labels.affine.spacing_mm().into_iter().fold(f64::INFINITY, f64::min);
+    for corner in 0..8 {
+        let at = [0, 1, 2].map(|axis| if corner >> axis & 1 == 1 { a[axis] as f64 - 1.0 } else { 0.0 });
+        let (p, q) = (labels.affine.at(at), image.affine.at(at));
+        let apart = (0..3).map(|axis| (p[axis] - q[axis]).powi(2)).sum::<f64>().sqrt();
+        if apart > 0.01 * spacing {
+            return Err(err!("labels and image lie {apart:.2} mm apart").hint("labels lie on the grid of the image they were made from"));
+        }
+    }
+    Ok(())
+}
+
+/// `None` without values.
+fn intensity(mut values: Vec<f32>) -> Option<Intensity> {
+    values.sort_unstable_by(f32::total_cmp);
+    let (min, max) = (f64::from(*values.first()?), f64::from(*values.last()?));
+    let n = values.len() as f64;
+    let mean = values.iter().map(|value| f64::from(*value)).sum::<f64>() / n;
+    let std = (values.iter().map(|value| (f64::from(*value) - mean).powi(2)).sum::<f64>() / n).sqrt();
+    let percentiles = PERCENTILES.map(|percent| {
+        let place = f64::from(percent) / 100.0 * (n - 1.0);
+        let (low, high) = (values[place.floor() as usize], values[place.ceil() as usize]);
+        f64::from(low) + (f64::from(high) - f64::from(low)) * place.fract()
+    });
+    Some(Intensity { mean, std, min, percentiles, max })
+}
+
+/// Columns of the CSV, after the case.
+fn columns(with_image: bool) -> Vec<String> {
+    let mut names: Vec<String> =
+        ["id", "name", "voxels", "volume_ml", "centroid_r_mm", "centroid_a_mm", "centroid_s_mm", "touches_border"].map(String::from).into();
+    if with_image {
+        names.extend(["hu_mean", "hu_std", "hu_min"].map(String::from));
+        names.extend(PERCENTILES.map(|percent| format!("hu_p{percent:02}")));
+        names.push("hu_max".into());
+    }
+    names
+}
+
+fn cells(row: &Row, with_image: bool) -> Vec<Value> {
+    let [r, a, s] = row.centroid_mm.map(|mm| rounded(mm, 2));
+    let mut cells =
+        vec![json!(row.id), json!(row.name), json!(row.voxels), rounded(row.volume_ml, 4), r, a, s, json!(row.touches_border)];
+    match &row.hu {
+        Some(hu) => {
+            let values = [hu.mean, hu.std, hu.min].into_iter().chain(hu.percentiles).chain([hu.max]);
+            cells.extend(values.map(|value| rounded(value, 2)));
+        }
+        None if with_image => cells.extend(vec![Value::Null; PERCENTILES.len() + 4]),
+        None => {}
+    }
+    cells
+}
+
+fn rounded(value: f64, digits: i32) -> Value {
+    let scale = 10f64.powi(digits);
+    json!((value * scale).round() / scale)
+}
+
+/// As CSV, or as JSON (`{"structures": [{...}]}`) if the name ends in `.json`; whole or not at all.
+pub fn write(path: &Path, rows: &[Row]) -> Result<()> {
+    let json = path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("json"));
+    atomic::write_file(path, |file, _| if json { write_json(file, rows) } else { write_csv(file, rows) })
+}
+
+/// A header and one line per structure.
+pub fn write_csv(out: impl Write, rows: &[Row]) -> Result<()> {
+    let with_image = rows.iter().any(|row| row.hu.is_some());
+    let failed = |error: csv::Error| err!("cannot write: {error}");
+    let mut csv = csv::Writer::from_writer(out);
+    csv.write_record(columns(with_image)).map_err(failed)?;
+    for row in rows {
+        let text = cells(row, with_image).into_iter().map(|cell| match cell {
+            Value::String(text) => text,
+            Value::Null => String::new(),
+            other => other.to_string(),
+        });
+        csv.write_record(text).map_err(failed)?;
+    }
+    csv.flush().map_err(|error| err!("cannot write: {error}"))
+}
+
+fn write_json(out: impl Write, rows: &[Row]) -> Result<()> {
+    let with_image = rows.iter().any(|row| row.hu.is_some());
+    let names = columns(with_image);
+    let object = |row: &Row| Value::Object(names.iter().cloned().zip(cells(row, with_image)).collect::<Map<_, _>>());
+    let all = json!({ "structures": rows.iter().map(object).collect::<Vec<_>>() });
+    serde_json::to_writer_pretty(out, &all).map_err(|error| err!("cannot write: {error}"))
+}

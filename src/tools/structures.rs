@@ -1,0 +1,175 @@
+//! The structures of a label map: their ids, names and colours, and the files in which viewers look for them.
+
+use crate::component::{Key, Value};
+use crate::error::{Kind, Result};
+use crate::{bail, err};
+use std::fmt::Write as _;
+
+/// One label.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Structure {
+    /// Its value in label maps, from 1; 0 is the background.
+    pub id: u32,
+    pub name: String,
+}
+
+impl Structure {
+    /// Red, green, blue; the same for the same id. Neighbouring ids differ strongly.
+    pub fn colour(&self) -> [u8; 3] {
+        // The hue turns by the golden angle; saturation and lightness take turns, so that near hues can be told apart.
+        let hue = f64::from(self.id) * 0.618_033_988_749_895 % 1.0;
+        let (saturation, lightness) = [(0.85, 0.55), (0.6, 0.7), (0.75, 0.45)][self.id as usize % 3];
+        [0.0, 8.0, 4.0].map(|shift| {
+            // https://www.w3.org/TR/css-color-4/#hsl-to-rgb
+            let k: f64 = (shift + hue * 12.0) % 12.0;
+            let value = lightness - saturation * f64::min(lightness, 1.0 - lightness) * (k - 3.0).min(9.0 - k).clamp(-1.0, 1.0);
+            (value * 255.0).round() as u8
+        })
+    }
+}
+
+/// The structures of a map by rising id.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Structures(Vec<Structure>);
+
+impl Structures {
+    /// Label 0 is left out; ids are sorted. Errors: an id or a name that comes twice, a name that could not be a file's.
+    pub fn new(named: impl IntoIterator<Item = (u32, String)>) -> Result<Structures> {
+        let mut all: Vec<Structure> = named.into_iter().filter(|(id, _)| *id != 0).map(|(id, name)| Structure { id, name }).collect();
+        all.sort_by_key(|structure| structure.id);
+        if let Some(pair) = all.windows(2).find(|pair| pair[0].id == pair[1].id) {
+            bail!("label {} has two names, `{}` and `{}`", pair[0].id, pair[0].name, pair[1].name);
+        }
+        let mut names: Vec<&str> = all.iter().map(|structure| &*structure.name).collect();
+        names.sort_unstable();
+        if let Some(pair) = names.windows(2).find(|pair| pair[0] == pair[1]) {
+            bail!("two labels have the name `{}`", pair[0]);
+        }
+        let unusable = |name: &str| name.is_empty() || name.starts_with('.') || name.chars().any(|c| c == '/' || c == '\\' || c.is_control());
+        if let Some(name) = names.iter().find(|name| unusable(name)) {
+            bail!("expected names of structures that can name a file, found `{}`", name.escape_debug());
+        }
+        Ok(Structures(all))
+    }
+
+    /// From a config: `{"1": "spleen"}` or `{1: "spleen"}`, as `channel_def` in metadata.json, or a list by id, from 0.
+    pub fn from_value(value: &Value) -> Result<Structures> {
+        let wrong = || err!("expected names by label, {{\"1\": \"spleen\"}}, or a list of names from label 0, found {value:?}").kind(Kind::Config);
+        let text = |value: &Value| value.as_str().map(str::to_owned).ok_or_else(wrong);
+        if let Value::Dict(dict) = value {
+            let named = dict.items().into_iter().map(|(key, name)| {
+                let id = match key {
+                    Key::Int(id) => u32::try_from(id).ok(),
+                    Key::Str(id) => id.parse().ok(),
+                    _ => None,
+                };
+                Ok((id.ok_or_else(wrong)?, text(&name)?))
+            });
+            return Structures::new(named.collect::<Result<Vec<_>>>()?);
+        }
+        let names = value.as_sequence().ok_or_else(wrong)?;
+        let named = names.iter().zip(0..).map(|(name, id)| Ok((id, text(name)?)));
+        Structures::new(named.collect::<Result<Vec<_>>>()?)
+    }
+
+    pub fn iter(&self) -> impl Iterator<Item = &Structure> {
+        self.0.iter()
+    }
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+    pub fn len(&self) -> usize {
+        self.0.len()
+    }
+    /// The structure with this label; `label_7` where it has no name.
+    pub fn get(&self, id: u32) -> Structure {
+        match self.0.binary_search_by_key(&id, |structure| structure.id) {
+            Ok(at) => self.0[at].clone(),
+            Err(_) => Structure { id, name: format!("label_{id}") },
+        }
+    }
+
+    /// Those with these names, by rising id. Errors: a name that is not among them.
+    pub fn subset(&self, names: &[String]) -> Result<Structures> {
+        for name in names {
+            if !self.0.iter().any(|structure| structure.name == *name) {
+                let known = self.0.iter().map(|structure| &*structure.name);
+                let error = err!("there is no structure `{name}`").kind(Kind::Config);
+                return Err(match crate::error::did_you_mean(name, known) {
+                    Some(hint) => error.hint(hint),
+                    None => error,
+                });
+            }
+        }
+        Ok(Structures(self.0.iter().filter(|structure| names.contains(&structure.name)).cloned().collect()))
+    }
+
+    /// A colour table for 3D Slicer (`labels.ctbl`): id, name without blanks, red, green, blue, opacity.
+    pub fn slicer_table(&self) -> String {
+        let mut text = String::from("# id name red green blue opacity\n0 background 0 0 0 0\n");
+        for structure in &self.0 {
+            let [r, g, b] = structure.colour();
+            let name = structure.name.replace(char::is_whitespace, "_");
+            let _ = writeln!(text, "{} {name} {r} {g} {b} 255", structure.id);
+        }
+        text
+    }
+
+    /// A label description file for ITK-SNAP: id, red, green, blue, opacity (0 to 1), visible in 2D, in 3D, name.
+    pub fn itk_snap_table(&self) -> String {
+        let mut text = String::from("# ITK-SnAP Label Description File\n    0     0    0    0        0  0  0    \"Clear Label\"\n");
+        for structure in &self.0 {
+            let [r, g, b] = structure.colour();
+            let _ = writeln!(text, "{:>5} {r:>5} {g:>4} {b:>4}        1  1  1    \"{}\"", structure.id, structure.name.replace('"', "'"));
+        }
+        text
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn three() -> Structures {
+        Structures::new([(5, "liver".into()), (0, "background".into()), (1, "spleen".into()), (2, "kidney_right".into())]).unwrap()
+    }
+
+    #[test]
+    fn a_subset_keeps_ids_and_a_wrong_name_is_corrected() {
+        let subset = three().subset(&["liver".into(), "spleen".into()]).unwrap();
+        assert_eq!(subset.iter().map(|structure| structure.id).collect::<Vec<_>>(), [1, 5]);
+        let error = three().subset(&["livr".into()]).unwrap_err().to_string();
+        assert!(error.contains("no structure `livr`") && error.contains("liver`"), "{error}");
+        assert_eq!(three().get(7).name, "label_7");
+    }
+
+    #[test]
+    fn names_that_clash_or_cannot_name_a_file_are_errors() {
+        for named in [[(1, "a"), (1, "b")], [(1, "a"), (2, "a")], [(1, "../a"), (2, "b")], [(1, ""), (2, "b")], [(1, ".."), (2, "b")]] {
+            assert!(Structures::new(named.map(|(id, name)| (id, name.to_owned()))).is_err(), "{named:?}");
+        }
+    }
+
+    #[test]
+    fn the_colours_of_a_whole_body_differ() {
+        let colours: Vec<[u8; 3]> = (1..=104).map(|id| Structure { id, name: String::new() }.colour()).collect();
+        for (at, a) in colours.iter().enumerate() {
+            for b in &colours[at + 1..] {
+                assert!(a.iter().zip(b).map(|(a, b)| a.abs_diff(*b) as u32).sum::<u32>() > 8, "{a:?} {b:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn tables_have_a_line_for_each_structure() {
+        let slicer = three().slicer_table();
+        let rows: Vec<Vec<&str>> = slicer.lines().skip(1).map(|line| line.split(' ').collect()).collect();
+        assert_eq!(rows.iter().map(|row| (row[0], row[1], row.len())).collect::<Vec<_>>(), [
+            ("0", "background", 6),
+            ("1", "spleen", 6),
+            ("2", "kidney_right", 6),
+            ("5", "liver", 6)
+        ]);
+        assert_eq!(three().itk_snap_table().lines().filter(|line| line.ends_with("\"kidney_right\"")).count(), 1);
+    }
+}

@@ -1,0 +1,64 @@
+//! Names of a case's output files, as MONAI makes them (monai.data.folder_layout, monai.data.utils, MONAI 1.6.1).
+
+use crate::err;
+use crate::error::Result;
+use std::path::{Component as Part, Path, PathBuf};
+
+/// Where the files of a case go.
+#[derive(Debug, Clone)]
+pub struct OutputName {
+    pub output_dir: PathBuf,
+    /// Folder below which the inputs' folders are repeated in `output_dir`; empty: they are not.
+    pub data_root_dir: String,
+    /// Whether each case has a folder of its name.
+    pub separate_folder: bool,
+}
+
+impl OutputName {
+    /// `output_dir/[folder below data_root_dir/][stem/]stem[_postfix]extension`, as MONAI's create_file_basename.
+    pub fn path(&self, source: &Path, postfix: &str, extension: &str) -> Result<PathBuf> {
+        let stem =
+            source.file_name().and_then(|name| name.to_str()).ok_or_else(|| err!("the input's name {} is no text", source.display()))?;
+        let stem = cut_extension(stem.strip_suffix(".gz").filter(|stem| !stem.is_empty()).unwrap_or(stem));
+        let mut path = self.output_dir.clone();
+        if !self.data_root_dir.is_empty() {
+            let folder = source.parent().unwrap_or(Path::new(""));
+            path.push(relative(&std::path::absolute(folder)?, &std::path::absolute(&self.data_root_dir)?).ok_or_else(|| {
+                err!("{} is not below data_root_dir {}", source.display(), self.data_root_dir).hint("name a folder above all inputs")
+            })?);
+        }
+        if self.separate_folder {
+            path.push(stem);
+        }
+        path.push(if postfix.is_empty() { format!("{stem}{extension}") } else { format!("{stem}_{postfix}{extension}") });
+        Ok(normal(&path))
+    }
+}
+
+/// Python's `os.path.splitext`: a leading dot starts no extension.
+fn cut_extension(name: &str) -> &str {
+    match name.rfind('.') {
+        Some(at) if name[..at].chars().any(|c| c != '.') => &name[..at],
+        _ => name,
+    }
+}
+
+/// `folder` seen from `root`, if it lies below it.
+fn relative(folder: &Path, root: &Path) -> Option<PathBuf> {
+    normal(folder).strip_prefix(normal(root)).ok().map(Path::to_owned)
+}
+
+/// Without `.` and `x/..`, as `os.path.normpath`.
+fn normal(path: &Path) -> PathBuf {
+    let mut out = PathBuf::new();
+    for part in path.components() {
+        match part {
+            Part::CurDir => {}
+            Part::ParentDir if matches!(out.components().next_back(), Some(Part::Normal(_))) => {
+                out.pop();
+            }
+            part => out.push(part),
+        }
+    }
+    if out.as_os_str().is_empty() { PathBuf::from(".") } else { out }
+}

@@ -1,0 +1,156 @@
+//! SaveLabelsd (no MONAI source): a label map as people use it, with names.
+
+use super::output_name::OutputName;
+use crate::args;
+use crate::component::{Component, Declared, Effect, Keys, Value};
+use crate::contracts::{Cx, Item, Sample, Transform, TransformHandle, WriteJob};
+use crate::error::Result;
+use crate::formats::{atomic, nifti};
+use crate::image::Volume;
+use crate::tools::label_names;
+use crate::tools::split_labels::{keep_only, split_labels};
+use crate::tools::structures::Structures;
+use crate::work::Work;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+args! {
+    /// Arguments of SaveLabelsd.
+    pub struct SaveLabelsArgs {
+        /// Keys of label maps.
+        keys: Keys,
+        /// Names by label, such as channel_def in metadata.json: {"1": "spleen"}; or a list from label 0.
+        names: Value,
+        /// Folder for the files; made if it is not there.
+        output_dir: PathBuf = "./",
+        /// Names of the structures to keep; None keeps all.
+        structures: Option<Vec<String>> = (),
+        /// Write one label map, with the names in a header extension.
+        combined: bool = true,
+        /// Write one mask per structure: `segmentations/liver.nii.gz` in the case's folder.
+        separate: bool = false,
+        /// Write `labels.ctbl` for 3D Slicer and `labels.itksnap.txt` for ITK-SNAP into output_dir.
+        tables: bool = true,
+        /// Put between the input's name and the extension of the label map; nothing if empty.
+        output_postfix: String = "trans",
+        /// `.nii.gz` or `.nii`.
+        output_ext: String = ".nii.gz",
+        /// Put each case into a folder of its name.
+        separate_folder: bool = true,
+        /// Folder below which the inputs' folders are repeated in output_dir, for inputs of the same name.
+        data_root_dir: String = "",
+    }
+}
+
+pub static COMPONENT: Component = Component {
+    name: "SaveLabelsd",
+    path: "segbundle.transforms.SaveLabelsd",
+    aliases: &[],
+    doc: "Write a label map with the names of its structures, one mask per structure, and colour tables for viewers.",
+    params: SaveLabelsArgs::PARAMS,
+    differences: &["not in MONAI, which cannot build a config that has it enabled"],
+    effect: Effect::Acts,
+    build: |args, _| {
+        let args = SaveLabelsArgs::parse("SaveLabelsd", args)?;
+        if ![".nii", ".nii.gz"].contains(&args.output_ext.as_str()) {
+            crate::bail!("SaveLabelsd: argument `output_ext`: expected '.nii.gz' or '.nii', found '{}'", args.output_ext);
+        }
+        if !args.combined && !args.separate {
+            crate::bail!("SaveLabelsd: expected `combined` or `separate` to be True, found both False");
+        }
+        let mut structures = Structures::from_value(&args.names)?;
+        if let Some(names) = &args.structures {
+            structures = structures.subset(names)?;
+        }
+        let name = OutputName {
+            output_dir: args.output_dir.clone(),
+            data_root_dir: args.data_root_dir.clone(),
+            separate_folder: args.separate_folder,
+        };
+        Ok(Value::object(TransformHandle(Arc::new(SaveLabels { args, name, structures }))))
+    },
+};
+
+struct SaveLabels {
+    args: SaveLabelsArgs,
+    name: OutputName,
+    structures: Structures,
+}
+
+/// The label map under `key`; put back as an image.
+pub(super) fn labels(sample: &mut Sample, key: &str, work: &Work) -> Result<Volume> {
+    let volume = match sample.take(key)? {
+        Item::Image(volume) => volume,
+        Item::Prediction(prediction) => prediction.into_volume(work)?,
+        Item::Value(value) => crate::bail!("`{key}` is {value:?}, expected a label map"),
+    };
+    sample.set(key, Item::Image(volume.clone()));
+    Ok(volume)
+}
+
+impl Transform for SaveLabels {
+    fn name(&self) -> &'static str {
+        "SaveLabelsd"
+    }
+    fn output_path(&self, source: &Path) -> Option<Result<PathBuf>> {
+        Some(self.name.path(source, &self.args.output_postfix, &self.args.output_ext))
+    }
+    fn apply(&self, mut sample: Sample, cx: &mut Cx) -> Result<Vec<Sample>> {
+        for key in &self.args.keys.0 {
+            let volume = labels(&mut sample, key, cx.work)?;
+            let path = self.name.path(&volume.header.path, &self.args.output_postfix, &self.args.output_ext)?;
+            if self.args.combined {
+                let (volume, structures, target) = (volume.clone(), self.structures.clone(), path.clone());
+                let subset = self.args.structures.is_some();
+                cx.writes.push(WriteJob {
+                    path: path.clone(),
+                    write: Box::new(move || {
+                        let kept = if subset { keep_only(&volume, &structures) } else { volume };
+                        let names = label_names::to_xml(&structures);
+                        let options = nifti::Options { extension: names.as_bytes(), ..nifti::Options::default() };
+                        nifti::write(&target, &kept.voxels, &kept.layout, &kept.affine, kept.voxels.dtype(), options)?;
+                        tracing::info!("wrote {}", target.display());
+                        Ok(())
+                    }),
+                });
+            }
+            if self.args.separate {
+                let case = self.name.path(&volume.header.path, "", "")?;
+                let folder = match case.parent() {
+                    Some(folder) if self.args.separate_folder => folder.join("segmentations"),
+                    _ => PathBuf::from(format!("{}_segmentations", case.display())),
+                };
+                let (volume, structures, target, extension) =
+                    (volume.clone(), self.structures.clone(), folder.clone(), self.args.output_ext.clone());
+                cx.writes.push(WriteJob {
+                    path: folder,
+                    write: Box::new(move || {
+                        let paths = split_labels(&volume, &structures, &target, &extension)?;
+                        tracing::info!("wrote {} masks into {}", paths.len(), target.display());
+                        Ok(())
+                    }),
+                });
+            }
+            if self.args.tables {
+                self.tables(cx);
+            }
+        }
+        Ok(vec![sample])
+    }
+}
+
+impl SaveLabels {
+    /// The same for every case.
+    fn tables(&self, cx: &mut Cx) {
+        for (name, text) in [("labels.ctbl", self.structures.slicer_table()), ("labels.itksnap.txt", self.structures.itk_snap_table())] {
+            let path = self.name.output_dir.join(name);
+            if std::fs::read_to_string(&path).is_ok_and(|there| there == text) {
+                continue;
+            }
+            let target = path.clone();
+            let write = move || atomic::write_file(&target, |file, _| Ok(file.write_all(text.as_bytes())?));
+            cx.writes.push(WriteJob { path, write: Box::new(write) });
+        }
+    }
+}

@@ -1,0 +1,102 @@
+//! SavePreviewd (no MONAI source): a picture of each case with its labels.
+
+use super::output_name::OutputName;
+use super::save_labels::labels;
+use crate::args;
+use crate::component::{Component, Declared, Effect, Keys, Value};
+use crate::contracts::{Cx, Sample, Transform, TransformHandle, WriteJob};
+use crate::error::Result;
+use crate::formats::nifti;
+use crate::tools::preview::{Options, preview};
+use crate::tools::structures::Structures;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+args! {
+    /// Arguments of SavePreviewd.
+    pub struct SavePreviewArgs {
+        /// Keys of label maps on the input's own grid, so after Invertd.
+        keys: Keys,
+        /// Names by label, such as channel_def in metadata.json: {"1": "spleen"}; or a list from label 0.
+        names: Value,
+        /// Folder for the pictures; made if it is not there.
+        output_dir: PathBuf = "./",
+        /// HU that are black and white.
+        window: Vec<f64> = [-160.0, 240.0],
+        /// Weight of the colours over the grey values, from 0 to 1.
+        opacity: f64 = 0.4,
+        /// Height of the tallest slice in pixels.
+        height: usize = 480,
+        /// Put between the input's name and `.png`.
+        output_postfix: String = "preview",
+        /// Put each case into a folder of its name.
+        separate_folder: bool = true,
+        /// Folder below which the inputs' folders are repeated in output_dir, for inputs of the same name.
+        data_root_dir: String = "",
+    }
+}
+
+pub static COMPONENT: Component = Component {
+    name: "SavePreviewd",
+    path: "segbundle.transforms.SavePreviewd",
+    aliases: &[],
+    doc: "Write a PNG with an axial, a coronal and a sagittal slice, the labels over them and their names.",
+    params: SavePreviewArgs::PARAMS,
+    differences: &["not in MONAI, which cannot build a config that has it enabled"],
+    effect: Effect::Acts,
+    build: |args, _| {
+        let args = SavePreviewArgs::parse("SavePreviewd", args)?;
+        let options = match args.window[..] {
+            [low, high] if low < high && (0.0..=1.0).contains(&args.opacity) && (16..=4096).contains(&args.height) => {
+                Options { window: [low, high], opacity: args.opacity, height_px: args.height }
+            }
+            _ => crate::bail!(
+                "SavePreviewd: expected a window [low, high], an opacity from 0 to 1 and a height from 16 to 4096, found {:?}, {} and {}",
+                args.window,
+                args.opacity,
+                args.height
+            ),
+        };
+        let structures = Structures::from_value(&args.names)?;
+        let name = OutputName {
+            output_dir: args.output_dir.clone(),
+            data_root_dir: args.data_root_dir.clone(),
+            separate_folder: args.separate_folder,
+        };
+        Ok(Value::object(TransformHandle(Arc::new(SavePreview { args, name, structures, options }))))
+    },
+};
+
+struct SavePreview {
+    args: SavePreviewArgs,
+    name: OutputName,
+    structures: Structures,
+    options: Options,
+}
+
+impl Transform for SavePreview {
+    fn name(&self) -> &'static str {
+        "SavePreviewd"
+    }
+    fn output_path(&self, source: &Path) -> Option<Result<PathBuf>> {
+        Some(self.name.path(source, &self.args.output_postfix, ".png"))
+    }
+    fn apply(&self, mut sample: Sample, cx: &mut Cx) -> Result<Vec<Sample>> {
+        for key in &self.args.keys.0 {
+            let volume = labels(&mut sample, key, cx.work)?;
+            let source = volume.header.path.clone();
+            let path = self.name.path(&source, &self.args.output_postfix, ".png")?;
+            let (structures, options, target) = (self.structures.clone(), self.options, path.clone());
+            cx.writes.push(WriteJob {
+                path,
+                write: Box::new(move || {
+                    let image = nifti::read(&source)?;
+                    let title = source.file_name().unwrap_or_default().to_string_lossy().into_owned();
+                    let picture = preview(&volume, &image, &structures, &title, options).map_err(|error| error.file(&source))?;
+                    picture.write(&target)
+                }),
+            });
+        }
+        Ok(vec![sample])
+    }
+}

@@ -1,0 +1,97 @@
+//! SaveStatisticsd (no MONAI source): volume, place and HU of each structure of a label map.
+
+use super::output_name::OutputName;
+use super::save_labels::labels;
+use crate::args;
+use crate::component::{Component, Declared, Effect, Keys, OneOrMany, Value};
+use crate::contracts::{Cx, Sample, Transform, TransformHandle, WriteJob};
+use crate::error::Result;
+use crate::formats::nifti;
+use crate::tools::statistics::{statistics, write};
+use crate::tools::structures::Structures;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+args! {
+    /// Arguments of SaveStatisticsd.
+    pub struct SaveStatisticsArgs {
+        /// Keys of label maps on the input's own grid, so after Invertd.
+        keys: Keys,
+        /// Names by label, such as channel_def in metadata.json: {"1": "spleen"}; or a list from label 0.
+        names: Value,
+        /// Folder for the files; made if it is not there.
+        output_dir: PathBuf = "./",
+        /// Whether to read the input once more for the HU of each structure.
+        intensity: bool = true,
+        /// `.csv`, `.json` or both.
+        output_ext: OneOrMany<String> = [".csv", ".json"],
+        /// Put between the input's name and the extension.
+        output_postfix: String = "statistics",
+        /// Put each case into a folder of its name.
+        separate_folder: bool = true,
+        /// Folder below which the inputs' folders are repeated in output_dir, for inputs of the same name.
+        data_root_dir: String = "",
+    }
+}
+
+pub static COMPONENT: Component = Component {
+    name: "SaveStatisticsd",
+    path: "segbundle.transforms.SaveStatisticsd",
+    aliases: &[],
+    doc: "Write volume (ml), centroid (mm), HU and whether the border is touched for each structure, as CSV and JSON.",
+    params: SaveStatisticsArgs::PARAMS,
+    differences: &["not in MONAI, which cannot build a config that has it enabled"],
+    effect: Effect::Acts,
+    build: |args, _| {
+        let args = SaveStatisticsArgs::parse("SaveStatisticsd", args)?;
+        let extensions = match &args.output_ext {
+            OneOrMany::One(extension) => vec![extension.clone()],
+            OneOrMany::Many(extensions) => extensions.clone(),
+        };
+        if let Some(other) = extensions.iter().find(|extension| !matches!(extension.as_str(), ".csv" | ".json")) {
+            crate::bail!("SaveStatisticsd: argument `output_ext`: expected '.csv' or '.json', found '{other}'");
+        }
+        let structures = Structures::from_value(&args.names)?;
+        let name = OutputName {
+            output_dir: args.output_dir.clone(),
+            data_root_dir: args.data_root_dir.clone(),
+            separate_folder: args.separate_folder,
+        };
+        Ok(Value::object(TransformHandle(Arc::new(SaveStatistics { args, name, structures, extensions }))))
+    },
+};
+
+struct SaveStatistics {
+    args: SaveStatisticsArgs,
+    name: OutputName,
+    structures: Structures,
+    extensions: Vec<String>,
+}
+
+impl Transform for SaveStatistics {
+    fn name(&self) -> &'static str {
+        "SaveStatisticsd"
+    }
+    fn output_path(&self, source: &Path) -> Option<Result<PathBuf>> {
+        self.extensions.first().map(|extension| self.name.path(source, &self.args.output_postfix, extension))
+    }
+    fn apply(&self, mut sample: Sample, cx: &mut Cx) -> Result<Vec<Sample>> {
+        for key in &self.args.keys.0 {
+            let volume = labels(&mut sample, key, cx.work)?;
+            let source = volume.header.path.clone();
+            let paths: Vec<PathBuf> =
+                self.extensions.iter().map(|extension| self.name.path(&source, &self.args.output_postfix, extension)).collect::<Result<_>>()?;
+            let Some(path) = paths.first().cloned() else { continue };
+            let (structures, intensity) = (self.structures.clone(), self.args.intensity);
+            cx.writes.push(WriteJob {
+                path,
+                write: Box::new(move || {
+                    let image = intensity.then(|| nifti::read(&source)).transpose()?;
+                    let rows = statistics(&volume, image.as_ref(), &structures).map_err(|error| error.file(&source))?;
+                    paths.iter().try_for_each(|path| write(path, &rows))
+                }),
+            });
+        }
+        Ok(vec![sample])
+    }
+}

@@ -1,0 +1,205 @@
+//! What people use of a label map: named labels, masks, statistics, pictures; as functions and as transforms.
+
+use segbundle::component::{Args, Call, Component, Value};
+use segbundle::contracts::{Cx, Item, Sample, TransformHandle, Work};
+use segbundle::formats::nifti;
+use segbundle::image::{Affine, DType, Grid, Header, Layout, Volume, Voxels};
+use segbundle::registry;
+use segbundle::tools::structures::Structures;
+use segbundle::tools::{label_names, preview, split_labels, statistics};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+/// 2 × 3 × 4 mm voxels; x runs to the left (LAS), as many CTs have it.
+const AFFINE: Affine = Affine([[-2.0, 0.0, 0.0, 30.0], [0.0, 3.0, 0.0, -20.0], [0.0, 0.0, 4.0, 7.0], [0.0, 0.0, 0.0, 1.0]]);
+const SHAPE: [usize; 4] = [1, 12, 10, 8];
+
+fn volume(path: &Path, value: impl Fn([usize; 3]) -> i16) -> Volume {
+    let layout = Layout::fortran(SHAPE);
+    let mut voxels = vec![0; layout.len()];
+    for x in 0..SHAPE[1] {
+        for y in 0..SHAPE[2] {
+            for z in 0..SHAPE[3] {
+                voxels[layout.position([0, x, y, z])] = value([x, y, z]);
+            }
+        }
+    }
+    let grid = Grid { shape: [SHAPE[1], SHAPE[2], SHAPE[3]], affine: AFFINE };
+    let header = Arc::new(Header { path: path.to_owned(), grid, spatial_dims: 3, channels: None });
+    Volume { voxels: Voxels::I16(voxels.into()), layout, affine: AFFINE, channel_first: true, header, trace: vec![] }
+}
+
+/// A box of label 2 inside, a plate of label 5 at the lower end of z, one voxel without a name.
+fn label([x, y, z]: [usize; 3]) -> i16 {
+    match (x, y, z) {
+        (3..6, 2..7, 2..5) => 2,
+        (_, _, 0) => 5,
+        (11, 9, 7) => 9,
+        _ => 0,
+    }
+}
+
+fn hu([x, y, z]: [usize; 3]) -> i16 {
+    (x * 10 + y * 3 + z) as i16 - 50
+}
+
+fn names() -> Structures {
+    Structures::new([(2, "liver".into()), (5, "table".into())]).unwrap()
+}
+
+#[test]
+fn statistics_equal_sums_over_the_voxels() {
+    let (labels, image) = (volume(Path::new("a"), label), volume(Path::new("a"), hu));
+    let rows = statistics::statistics(&labels, Some(&image), &names()).unwrap();
+    assert_eq!(rows.iter().map(|row| (row.id, &*row.name)).collect::<Vec<_>>(), [(2, "liver"), (5, "table"), (9, "label_9")]);
+    let liver = &rows[0];
+    // 3·5·3 voxels of 24 mm³, centred on index (4, 4, 3).
+    assert_eq!((liver.voxels, liver.touches_border), (45, false));
+    assert!((liver.volume_ml - 1.08).abs() < 1e-12);
+    assert_eq!(liver.centroid_mm, [30.0 - 8.0, -20.0 + 12.0, 7.0 + 12.0]);
+    let mut values: Vec<f64> = vec![];
+    for x in 3..6 {
+        for y in 2..7 {
+            values.extend((2..5).map(|z| f64::from(hu([x, y, z]))));
+        }
+    }
+    values.sort_by(f64::total_cmp);
+    let found = liver.hu.as_ref().unwrap();
+    assert_eq!((found.mean, found.min, found.max), (values.iter().sum::<f64>() / 45.0, values[0], values[44]));
+    // numpy.percentile: place p/100·44, so 2.2, 11, 22, 33 and 41.8.
+    let between = |low: usize, part: f64| values[low] + (values[low + 1] - values[low]) * part;
+    let expected = [between(2, 0.2), values[11], values[22], values[33], between(41, 0.8)];
+    for (found, expected) in found.percentiles.iter().zip(expected) {
+        assert!((found - expected).abs() < 1e-9, "{found} {expected}");
+    }
+    assert!(rows[1].touches_border && rows[2].touches_border);
+    assert_eq!(statistics::statistics(&labels, None, &names()).unwrap()[0].hu, None);
+
+    // The same map in another memory order.
+    let mut turned = labels.clone();
+    let layout = Layout::contiguous(SHAPE);
+    let mut voxels = vec![0; layout.len()];
+    for x in 0..SHAPE[1] {
+        for y in 0..SHAPE[2] {
+            (0..SHAPE[3]).for_each(|z| voxels[layout.position([0, x, y, z])] = label([x, y, z]) as u8);
+        }
+    }
+    (turned.layout, turned.voxels) = (layout, Voxels::U8(voxels.into()));
+    assert_eq!(statistics::statistics(&turned, Some(&image), &names()).unwrap(), rows);
+}
+
+#[test]
+fn statistics_of_what_does_not_fit_are_errors() {
+    let labels = volume(Path::new("a"), label);
+    let mut moved = volume(Path::new("a"), hu);
+    moved.affine.0[0][3] += 1.0;
+    let error = statistics::statistics(&labels, Some(&moved), &names()).unwrap_err().to_string();
+    assert!(error.contains("lie 1.00 mm apart"), "{error}");
+    let negative = volume(Path::new("a"), |_| -1);
+    let error = statistics::statistics(&negative, None, &names()).unwrap_err().to_string();
+    assert!(error.contains("whole numbers from 0, found -1"), "{error}");
+}
+
+#[test]
+fn names_in_a_file_are_found_and_masks_are_split() {
+    let folder = tempfile::tempdir().unwrap();
+    let labels = volume(Path::new("a"), label);
+    for extension in [".nii", ".nii.gz"] {
+        let path = folder.path().join(format!("named{extension}"));
+        let xml = label_names::to_xml(&names());
+        let options = nifti::Options { extension: xml.as_bytes(), ..nifti::Options::default() };
+        nifti::write(&path, &labels.voxels, &labels.layout, &labels.affine, DType::U8, options).unwrap();
+        assert_eq!(label_names::read(&path).unwrap(), Some(names()));
+        let back = nifti::read(&path).unwrap();
+        assert_eq!(statistics::statistics(&back, None, &names()).unwrap(), statistics::statistics(&labels, None, &names()).unwrap());
+    }
+    let masks = folder.path().join("masks");
+    let subset = names().subset(&["liver".into()]).unwrap();
+    assert_eq!(split_labels::split_labels(&labels, &subset, &masks, ".nii.gz").unwrap(), [masks.join("liver.nii.gz")]);
+    let mask = nifti::read(masks.join("liver.nii.gz")).unwrap();
+    let rows = statistics::statistics(&mask, None, &Structures::default()).unwrap();
+    assert_eq!((rows.len(), rows[0].id, rows[0].voxels), (1, 1, 45));
+    let kept = split_labels::keep_only(&labels, &subset);
+    assert_eq!(statistics::statistics(&kept, None, &names()).unwrap().iter().map(|row| row.id).collect::<Vec<_>>(), [2]);
+}
+
+#[test]
+fn a_preview_shows_the_patient_s_right_on_the_left() {
+    // Right half: x runs to the left, so low indices are right.
+    let labels = volume(Path::new("a"), |[x, _, _]| if x < 4 { 2 } else { 0 });
+    let image = volume(Path::new("a"), |_| 40);
+    let options = preview::Options { height_px: 96, ..preview::Options::default() };
+    let picture = preview::preview(&labels, &image, &names(), "a.nii.gz", options).unwrap();
+    let liver = names().get(2).colour();
+    let closer = |x: usize, y: usize| {
+        let pixel = picture.pixels[y * picture.width + x];
+        let away = |colour: [u8; 3]| (0..3).map(|i| u32::from(pixel[i].abs_diff(colour[i]))).sum::<u32>();
+        away(liver) < away([127; 3])
+    };
+    // The axial slice is the first: 24 mm of 32 mm, which are 96 pixels, wide; left of its middle is labelled.
+    let middle = picture.height / 2;
+    assert!(closer(8 + 12, middle) && !closer(8 + 60, middle), "{} {}", picture.width, picture.height);
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("preview.png");
+    picture.write(&path).unwrap();
+    let decoder = png::Decoder::new(std::io::BufReader::new(std::fs::File::open(path).unwrap()));
+    let reader = decoder.read_info().unwrap();
+    assert_eq!((reader.info().width as usize, reader.info().height as usize), (picture.width, picture.height));
+}
+
+fn component(name: &str) -> &'static Component {
+    registry::table().component(name).unwrap()
+}
+
+/// Apply a transform to a sample whose `pred` is the label map; returns the files that it wrote.
+fn apply(name: &str, args: Vec<(&str, Value)>, pred: &Volume) -> Result<Vec<PathBuf>, String> {
+    let args = Args::named(args.into_iter().map(|(name, value)| (name.into(), value)).collect());
+    let built = (component(name).build)(args, &mut Call::default()).map_err(|error| error.to_string())?;
+    let transform = built.downcast::<TransformHandle>().unwrap();
+    let mut sample = Sample::default();
+    sample.set("pred", Item::Image(pred.clone()));
+    let (work, mut writes) = (Work::quiet(), vec![]);
+    transform.0.apply(sample, &mut Cx { work: &work, writes: &mut writes }).map_err(|error| error.to_string())?;
+    writes.into_iter().map(|job| (job.write)().map(|()| job.path).map_err(|error| error.to_string())).collect()
+}
+
+#[test]
+fn transforms_write_what_they_say() {
+    let folder = tempfile::tempdir().unwrap();
+    let input = folder.path().join("s0037.nii.gz");
+    let image = volume(&input, hu);
+    nifti::write(&input, &image.voxels, &image.layout, &image.affine, DType::I16, nifti::Options::default()).unwrap();
+    let pred = volume(&input, label);
+    let out = folder.path().join("eval");
+    let names = || Value::list(["background", "-", "liver", "c", "d", "table"].map(Value::from));
+    let common = || vec![("keys", Value::from("pred")), ("names", names()), ("output_dir", Value::from(out.to_str().unwrap()))];
+
+    let mut args = common();
+    args.extend([("separate", true.into()), ("structures", Value::list([Value::from("liver"), Value::from("table")]))]);
+    apply("segbundle.transforms.SaveLabelsd", args, &pred).unwrap();
+    let map = out.join("s0037/s0037_trans.nii.gz");
+    assert_eq!(label_names::read(&map).unwrap().unwrap().len(), 2);
+    let kept = statistics::statistics(&nifti::read(&map).unwrap(), None, &Structures::default()).unwrap();
+    assert_eq!(kept.iter().map(|row| row.id).collect::<Vec<_>>(), [2, 5]);
+    for file in ["s0037/segmentations/liver.nii.gz", "s0037/segmentations/table.nii.gz", "labels.ctbl", "labels.itksnap.txt"] {
+        assert!(out.join(file).is_file(), "{file}");
+    }
+
+    apply("segbundle.transforms.SaveStatisticsd", common(), &pred).unwrap();
+    let csv = std::fs::read_to_string(out.join("s0037/s0037_statistics.csv")).unwrap();
+    let rows: Vec<Vec<&str>> = csv.lines().map(|line| line.split(',').collect()).collect();
+    assert_eq!(rows.len(), 4);
+    assert_eq!(rows[0][..4], ["id", "name", "voxels", "volume_ml"]);
+    assert_eq!(rows[1][..4], ["2", "liver", "45", "1.08"]);
+    let json: serde_json::Value = serde_json::from_slice(&std::fs::read(out.join("s0037/s0037_statistics.json")).unwrap()).unwrap();
+    assert_eq!(json["structures"][0]["name"], "liver");
+    assert_eq!(json["structures"][0]["hu_mean"].as_f64().map(|mean| mean.to_string()), rows[1].get(8).map(|mean| (*mean).to_owned()));
+
+    apply("segbundle.transforms.SavePreviewd", common(), &pred).unwrap();
+    assert!(out.join("s0037/s0037_preview.png").is_file());
+
+    let mut args = common();
+    args.push(("structures", Value::list([Value::from("livre")])));
+    let error = apply("segbundle.transforms.SaveLabelsd", args, &pred).unwrap_err();
+    assert!(error.contains("no structure `livre`") && error.contains("liver"), "{error}");
+}
