@@ -23,7 +23,9 @@ pub struct Args {
 pub fn split_labels(args: &Args) -> Result<()> {
     let mut structures = label_names::of(&args.labels, args.meta_file.as_deref())?;
     if structures.is_empty() {
-        return Err(crate::err!("expected names of structures in the label map").file(&args.labels).hint("name them with --meta_file metadata.json"));
+        return Err(crate::err!("expected names of structures in the label map")
+            .file(&args.labels)
+            .hint("name them with --meta_file metadata.json"));
     }
     if !args.structures.is_empty() {
         structures = structures.subset(&args.structures)?;

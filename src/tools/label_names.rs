@@ -17,7 +17,11 @@ pub fn to_xml(structures: &Structures) -> String {
         let [r, g, b] = structure.colour().map(|part| f64::from(part) / 255.0);
         // CDATA ends at the first `]]>`, which no name of a file needs.
         let name = structure.name.replace("]]>", "");
-        let _ = writeln!(xml, "<Label Key=\"{}\" Red=\"{r:.4}\" Green=\"{g:.4}\" Blue=\"{b:.4}\" Alpha=\"1\"><![CDATA[{name}]]></Label>", structure.id);
+        let _ = writeln!(
+            xml,
+            "<Label Key=\"{}\" Red=\"{r:.4}\" Green=\"{g:.4}\" Blue=\"{b:.4}\" Alpha=\"1\"><![CDATA[{name}]]></Label>",
+            structure.id
+        );
     }
     xml.push_str("</LabelTable><StudyMetaDataLinkSet></StudyMetaDataLinkSet><VolumeType><![CDATA[Label]]></VolumeType></VolumeInformation></CaretExtension>\n");
     xml
@@ -89,7 +93,13 @@ mod tests {
 
     #[test]
     fn other_xml_has_no_names() {
-        for xml in ["", "<a/>", "<LabelTable><Label Key=\"x\">a</Label></LabelTable>", "<LabelTable><Label>a</Label></LabelTable>", "<LabelTable><Label Key=\"1\">"] {
+        for xml in [
+            "",
+            "<a/>",
+            "<LabelTable><Label Key=\"x\">a</Label></LabelTable>",
+            "<LabelTable><Label>a</Label></LabelTable>",
+            "<LabelTable><Label Key=\"1\">",
+        ] {
             assert_eq!(from_xml(xml), None, "{xml}");
         }
     }

@@ -135,7 +135,8 @@ pub fn same_grid(labels: &Volume, image: &Volume) -> Result<()> {
         bail!("expected an image of one channel, found {} channels", image.layout.channels());
     }
     if a != b {
-        return Err(err!("expected an image of the labels' shape {a:?}, found {b:?}").hint("labels lie on the grid of the image they were made from"));
+        return Err(err!("expected an image of the labels' shape {a:?}, found {b:?}")
+            .hint("labels lie on the grid of the image they were made from"));
     }
     let spacing = labels.affine.spacing_mm().into_iter().fold(f64::INFINITY, f64::min);
     for corner in 0..8 {
@@ -178,8 +179,7 @@ fn columns(with_image: bool) -> Vec<String> {
 
 fn cells(row: &Row, with_image: bool) -> Vec<Value> {
     let [r, a, s] = row.centroid_mm.map(|mm| rounded(mm, 2));
-    let mut cells =
-        vec![json!(row.id), json!(row.name), json!(row.voxels), rounded(row.volume_ml, 4), r, a, s, json!(row.touches_border)];
+    let mut cells = vec![json!(row.id), json!(row.name), json!(row.voxels), rounded(row.volume_ml, 4), r, a, s, json!(row.touches_border)];
     match &row.hu {
         Some(hu) => {
             let values = [hu.mean, hu.std, hu.min].into_iter().chain(hu.percentiles).chain([hu.max]);

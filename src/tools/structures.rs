@@ -45,7 +45,8 @@ impl Structures {
         if let Some(pair) = names.windows(2).find(|pair| pair[0] == pair[1]) {
             bail!("two labels have the name `{}`", pair[0]);
         }
-        let unusable = |name: &str| name.is_empty() || name.starts_with('.') || name.chars().any(|c| c == '/' || c == '\\' || c.is_control());
+        let unusable =
+            |name: &str| name.is_empty() || name.starts_with('.') || name.chars().any(|c| c == '/' || c == '\\' || c.is_control());
         if let Some(name) = names.iter().find(|name| unusable(name)) {
             bail!("expected names of structures that can name a file, found `{}`", name.escape_debug());
         }
@@ -54,7 +55,8 @@ impl Structures {
 
     /// From a config: `{"1": "spleen"}` or `{1: "spleen"}`, as `channel_def` in metadata.json, or a list by id, from 0.
     pub fn from_value(value: &Value) -> Result<Structures> {
-        let wrong = || err!("expected names by label, {{\"1\": \"spleen\"}}, or a list of names from label 0, found {value:?}").kind(Kind::Config);
+        let wrong =
+            || err!("expected names by label, {{\"1\": \"spleen\"}}, or a list of names from label 0, found {value:?}").kind(Kind::Config);
         let text = |value: &Value| value.as_str().map(str::to_owned).ok_or_else(wrong);
         if let Value::Dict(dict) = value {
             let named = dict.items().into_iter().map(|(key, name)| {
@@ -164,12 +166,10 @@ mod tests {
     fn tables_have_a_line_for_each_structure() {
         let slicer = three().slicer_table();
         let rows: Vec<Vec<&str>> = slicer.lines().skip(1).map(|line| line.split(' ').collect()).collect();
-        assert_eq!(rows.iter().map(|row| (row[0], row[1], row.len())).collect::<Vec<_>>(), [
-            ("0", "background", 6),
-            ("1", "spleen", 6),
-            ("2", "kidney_right", 6),
-            ("5", "liver", 6)
-        ]);
+        assert_eq!(
+            rows.iter().map(|row| (row[0], row[1], row.len())).collect::<Vec<_>>(),
+            [("0", "background", 6), ("1", "spleen", 6), ("2", "kidney_right", 6), ("5", "liver", 6)]
+        );
         assert_eq!(three().itk_snap_table().lines().filter(|line| line.ends_with("\"kidney_right\"")).count(), 1);
     }
 }

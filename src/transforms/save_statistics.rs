@@ -79,8 +79,11 @@ impl Transform for SaveStatistics {
         for key in &self.args.keys.0 {
             let volume = labels(&mut sample, key, cx.work)?;
             let source = volume.header.path.clone();
-            let paths: Vec<PathBuf> =
-                self.extensions.iter().map(|extension| self.name.path(&source, &self.args.output_postfix, extension)).collect::<Result<_>>()?;
+            let paths: Vec<PathBuf> = self
+                .extensions
+                .iter()
+                .map(|extension| self.name.path(&source, &self.args.output_postfix, extension))
+                .collect::<Result<_>>()?;
             let Some(path) = paths.first().cloned() else { continue };
             let (structures, intensity) = (self.structures.clone(), self.args.intensity);
             cx.writes.push(WriteJob {
