@@ -11,8 +11,6 @@ use indexmap::IndexMap;
 use parking_lot::Mutex;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
-use std::time::Duration;
 use tch::Tensor;
 
 /// A part that a run changes: network, optimizer, metric.
@@ -91,6 +89,10 @@ pub trait Transform: Send + Sync {
     fn output_path(&self, _source: &std::path::Path) -> Option<Result<PathBuf>> {
         None
     }
+    /// The folder that all its files are written below; the run's record goes there.
+    fn output_folder(&self) -> Option<&std::path::Path> {
+        None
+    }
 }
 
 /// What a transform may use besides its sample.
@@ -103,6 +105,8 @@ pub struct Cx<'a> {
 /// A file to be written behind the run; no half-written file ever carries its name.
 pub struct WriteJob {
     pub path: PathBuf,
+    /// Memory that `write` holds until it is done.
+    pub bytes: u64,
     pub write: Box<dyn FnOnce() -> Result<()> + Send>,
 }
 
@@ -226,45 +230,9 @@ pub struct Loader {
 
 // ---------------------------------------------------------------- the run's surroundings
 
-/// What whoever started the run gives to its engines; travels as [`crate::component::Surroundings`].
-pub struct Run {
-    pub cancel: Arc<AtomicBool>,
-    pub observer: Arc<dyn Observer>,
-    /// The type of `amp` on a CPU when the user asks for one; otherwise a CPU computes in f32, as MONAI does.
-    pub amp_dtype: Option<tch::Kind>,
-    /// Bytes that one value may take.
-    pub budget_bytes: u64,
-}
+mod run;
 
-impl Default for Run {
-    /// Nobody watches, nobody interrupts.
-    fn default() -> Self {
-        Run { cancel: Arc::default(), observer: Arc::new(NoProgress), amp_dtype: None, budget_bytes: crate::env::free_memory_bytes() }
-    }
-}
-
-/// Who watches a run.
-pub trait Observer: Send + Sync {
-    /// A case reaches the network; `name` is its input.
-    fn case_started(&self, _name: &str, _index: usize, _total: usize) -> Arc<dyn Progress> {
-        Arc::new(NoProgress)
-    }
-    /// A case's files are written, or it has failed.
-    fn case_finished(&self, _report: &CaseReport) {}
-}
-
-/// One case of a run, when it is over.
-pub struct CaseReport {
-    pub name: String,
-    pub index: usize,
-    pub total: usize,
-    pub outputs: Vec<PathBuf>,
-    pub clock: Clock,
-    pub elapsed: Duration,
-    pub error: Option<crate::error::Error>,
-}
-
-impl Observer for NoProgress {}
+pub use run::{CaseFacts, CaseReport, CaseStatus, ConfigRecord, Observer, Run};
 
 // ---------------------------------------------------------------- handles: how a config holds a part
 

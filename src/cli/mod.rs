@@ -6,8 +6,10 @@ mod components;
 mod console;
 mod run;
 mod sample_data;
+mod signals;
 mod verify;
 
+use crate::contracts::Run;
 use crate::error::Result;
 use clap::{Parser, Subcommand, ValueEnum};
 use std::process::ExitCode;
@@ -21,6 +23,15 @@ struct Cli {
     /// What `amp: true` computes in on a CPU; MONAI computes in float32
     #[arg(long, value_name = "TYPE")]
     amp_dtype: Option<AmpType>,
+    /// Leave out cases whose result is there, made from the same input, weights and config
+    #[arg(long)]
+    skip_existing: bool,
+    /// Memory that the process may use, such as 8G or 1500M [default: what is free, within cgroup limits]
+    #[arg(long, value_name = "SIZE", value_parser = parse_size)]
+    max_memory: Option<u64>,
+    /// Log as text, or as one JSON object a line
+    #[arg(long, value_name = "FORMAT", default_value = "text")]
+    log_format: LogFormat,
     /// Log more (-v) or all (-vv)
     #[arg(short, long, action = clap::ArgAction::Count)]
     verbose: u8,
@@ -35,6 +46,29 @@ struct Cli {
 enum AmpType {
     Float32,
     Bfloat16,
+}
+
+#[derive(Clone, Copy, PartialEq, ValueEnum)]
+enum LogFormat {
+    Text,
+    Json,
+}
+
+/// `8G`, `1500M`, `2.5GiB`, `1000000`: powers of 1024, as container tools read them.
+fn parse_size(text: &str) -> std::result::Result<u64, String> {
+    let unit_at = text.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(text.len());
+    let (number, unit) = text.split_at(unit_at);
+    let power = match unit.to_ascii_uppercase().trim_end_matches("IB").trim_end_matches('B') {
+        "" => 0,
+        "K" => 1,
+        "M" => 2,
+        "G" => 3,
+        "T" => 4,
+        _ => return Err("expected a size such as 8G, 1500M or 2000000000".into()),
+    };
+    let number: f64 = number.parse().map_err(|_| "expected a size such as 8G, 1500M or 2000000000".to_owned())?;
+    let bytes = number * 1024_f64.powi(power);
+    if bytes >= (64 << 20) as f64 && bytes < 1e18 { Ok(bytes as u64) } else { Err("expected at least 64M".into()) }
 }
 
 #[derive(Subcommand)]
@@ -70,7 +104,7 @@ pub fn main() -> ExitCode {
             return ExitCode::from(if e.use_stderr() { 2 } else { 0 });
         }
     };
-    let console = console::Console::new(cli.verbose, cli.quiet);
+    let console = console::Console::new(cli.verbose, cli.quiet, cli.log_format == LogFormat::Json);
     console.init_log();
     quiet_panics();
     match dispatch(cli, &console) {
@@ -86,8 +120,12 @@ fn dispatch(cli: Cli, console: &console::Console) -> Result<()> {
     match cli.command {
         Command::Run { args } => {
             set_up_torch(cli.threads);
-            let amp = (cli.amp_dtype == Some(AmpType::Bfloat16)).then_some(tch::Kind::BFloat16);
-            run::run(&args, amp, console)
+            let amp_dtype = (cli.amp_dtype == Some(AmpType::Bfloat16)).then_some(tch::Kind::BFloat16);
+            let mut options = Run { amp_dtype, skip_existing: cli.skip_existing, ..Run::default() };
+            if let Some(bytes) = cli.max_memory {
+                options.memory_bytes = bytes;
+            }
+            run::run(&args, options, console)
         }
         Command::Verify { args } => verify::verify(&args),
         Command::Components { name } => components::components(name.as_deref()),
@@ -110,4 +148,20 @@ fn set_up_torch(threads: Option<u16>) {
 /// A panic inside libtorch's bindings becomes an error with a message of its own; its raw text helps nobody twice.
 fn quiet_panics() {
     std::panic::set_hook(Box::new(|info| tracing::debug!("panic: {info}")));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::parse_size;
+
+    #[test]
+    fn sizes_are_powers_of_1024() {
+        assert_eq!(parse_size("8G"), Ok(8 << 30));
+        assert_eq!(parse_size("1.5GiB"), Ok(3 << 29));
+        assert_eq!(parse_size("100mb"), Ok(100 << 20));
+        assert_eq!(parse_size("100000000"), Ok(100_000_000));
+        for wrong in ["", "G", "8X", "-8G", "1K", "1e9", "nan"] {
+            assert!(parse_size(wrong).is_err(), "{wrong}");
+        }
+    }
 }

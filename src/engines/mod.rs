@@ -1,7 +1,15 @@
 //! Engines and their handlers.
+//!
+//! `evaluator` is the component; the run itself goes `cases` (what there is to do) → `pipeline` (threads, over the
+//! `queues`) → `resume` (what a result was made from) and `record` (`run.json`).
 
+mod cases;
 mod evaluator;
 pub mod handlers;
+mod pipeline;
+mod queues;
+mod record;
+mod resume;
 
 use crate::component::Component;
 

@@ -105,6 +105,9 @@ impl Transform for SaveImage {
     fn output_path(&self, source: &Path) -> Option<Result<PathBuf>> {
         Some(self.path(source))
     }
+    fn output_folder(&self) -> Option<&Path> {
+        Some(&self.args.output_dir)
+    }
     fn apply(&self, mut sample: Sample, cx: &mut Cx) -> Result<Vec<Sample>> {
         for key in &self.args.keys.0 {
             if self.args.allow_missing_keys && sample.get(key).is_none() {
@@ -125,6 +128,7 @@ impl Transform for SaveImage {
             let (saved, target) = (volume.clone(), path.clone());
             cx.writes.push(WriteJob {
                 path,
+                bytes: saved.voxels.len() as u64 * saved.voxels.dtype().size_bytes() as u64,
                 write: Box::new(move || {
                     nifti::write(&target, &saved.voxels, &saved.layout, &saved.affine, dtype, options)?;
                     if log {
