@@ -4,6 +4,7 @@
 
 mod components;
 mod console;
+mod explain;
 mod run;
 mod sample_data;
 mod signals;
@@ -86,6 +87,12 @@ enum Command {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true, value_name = "ARGS")]
         args: Vec<String>,
     },
+    /// Say what `run` would do, without doing it: shapes, windows, memory, time, files; takes the arguments of `run`
+    #[command(disable_help_flag = true)]
+    Explain {
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true, value_name = "ARGS")]
+        args: Vec<String>,
+    },
     /// What a config can build, or the arguments of one component
     Components {
         /// Such as SlidingWindowInferer or monai.transforms.Spacingd
@@ -117,19 +124,19 @@ pub fn main() -> ExitCode {
 }
 
 fn dispatch(cli: Cli, console: &console::Console) -> Result<()> {
-    match cli.command {
-        Command::Run { args } => {
-            set_up_torch(cli.threads);
-            let amp_dtype = (cli.amp_dtype == Some(AmpType::Bfloat16)).then_some(tch::Kind::BFloat16);
-            let mut options = Run { amp_dtype, skip_existing: cli.skip_existing, ..Run::default() };
-            if let Some(bytes) = cli.max_memory {
-                options.memory_bytes = bytes;
-            }
-            run::run(&args, options, console)
-        }
-        Command::Verify { args } => verify::verify(&args),
+    let options = || {
+        set_up_torch(cli.threads);
+        let amp_dtype = (cli.amp_dtype == Some(AmpType::Bfloat16)).then_some(tch::Kind::BFloat16);
+        let default = Run::default();
+        let memory_bytes = cli.max_memory.unwrap_or(default.memory_bytes);
+        Run { amp_dtype, memory_bytes, skip_existing: cli.skip_existing, ..default }
+    };
+    match &cli.command {
+        Command::Run { args } => run::run(args, options(), console),
+        Command::Explain { args } => explain::explain(args, options(), console),
+        Command::Verify { args } => verify::verify(args),
         Command::Components { name } => components::components(name.as_deref()),
-        Command::SampleData(args) => sample_data::sample_data(&args),
+        Command::SampleData(args) => sample_data::sample_data(args),
     }
 }
 

@@ -2,7 +2,7 @@
 
 use super::console::{Console, RunReport};
 use super::signals::stop_on_signals;
-use crate::bundle::{RunArgs, Warning, workflow};
+use crate::bundle::{Plan, RunArgs, Warning, workflow};
 use crate::component::Surroundings;
 use crate::contracts::Run;
 use crate::err;
@@ -34,18 +34,20 @@ pub fn run(argv: &[String], options: Run, console: &Console) -> Result<()> {
     let mut warn = |warning: &Warning| tracing::warn!("{warning}");
     let args = RunArgs::parse(argv)?;
     args.warnings.iter().for_each(&mut warn);
-    let plan = match workflow::prepare(&args, registry::table(), &mut warn) {
-        Ok(plan) => plan,
-        Err(mut errors) => {
-            let last = errors.pop().unwrap_or_else(|| err!("the config cannot run").kind(Kind::Config));
-            errors.iter().for_each(|error| console.error(error));
-            return Err(last);
-        }
-    };
+    let plan = prepared(&args, console, &mut warn)?;
     stop_on_signals(options.cancel.clone())?;
     // What libtorch may allocate beside what is there already: a case that asks for more fails, the process lives.
     let tensors = options.memory_bytes.saturating_sub(crate::env::resident_memory_bytes());
     segbundle_native::set_limit(usize::try_from(tensors).ok());
     let surroundings: Surroundings = Arc::new(Run { observer: Arc::new(RunReport::new(console.clone())), ..options });
     workflow::run(plan, Some(surroundings), &mut warn)
+}
+
+/// The plan; of several errors all but the last are printed.
+pub fn prepared(args: &RunArgs, console: &Console, warn: &mut dyn FnMut(&Warning)) -> Result<Plan> {
+    workflow::prepare(args, registry::table(), warn).map_err(|mut errors| {
+        let last = errors.pop().unwrap_or_else(|| err!("the config cannot run").kind(Kind::Config));
+        errors.iter().for_each(|error| console.error(error));
+        last
+    })
 }

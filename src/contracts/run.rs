@@ -3,6 +3,7 @@
 use crate::contracts::{Clock, NoProgress, Progress};
 use crate::error::{Error, Kind};
 use crate::image::Grid;
+use parking_lot::Mutex;
 use std::path::PathBuf;
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, OnceLock};
@@ -18,6 +19,8 @@ pub struct Run {
     pub memory_bytes: u64,
     /// Leave out cases whose result is there and was made from the same input, weights and config.
     pub skip_existing: bool,
+    /// Say what would run, into this text, instead of running it.
+    pub explanation: Option<Mutex<String>>,
     /// Set by the workflow; see [`Run::config`].
     pub config: OnceLock<ConfigSource>,
 }
@@ -43,6 +46,7 @@ impl Default for Run {
             amp_dtype: None,
             memory_bytes: crate::env::free_memory_bytes(),
             skip_existing: false,
+            explanation: None,
             config: OnceLock::new(),
         }
     }

@@ -5,6 +5,7 @@
 //! single cases, and what no postprocessing asks for is never computed.
 
 use super::cases;
+use super::explain::Explain;
 use super::pipeline::Pipeline;
 use super::record::{RunRecord, Settings};
 use super::resume::Identity;
@@ -141,6 +142,10 @@ impl Engine for SupervisedEvaluator {
         let postprocessing = &self.args.postprocessing.0;
         let cases = cases::plan(&*loader.dataset, postprocessing, total)?;
         let folder = cases::output_folder(postprocessing);
+        if let Some(text) = &self.run.explanation {
+            self.fire(Event::Started, &EngineState { epoch: 1, max_epochs: 1, iteration: 0, epoch_length: total })?;
+            return self.explain(&cases, &mut text.lock());
+        }
         match cases::clear_stale(&cases, folder.as_deref()) {
             0 => {}
             count => tracing::info!("removed {count} half-written files of a run that was killed"),
@@ -215,6 +220,20 @@ impl SupervisedEvaluator {
             memory_bytes: self.run.memory_bytes,
             skip_existing: self.run.skip_existing,
         }
+    }
+
+    fn explain(&self, cases: &[cases::Case], out: &mut String) -> Result<()> {
+        let _no_grad = tch::no_grad_guard();
+        Explain {
+            loader: &self.args.val_data_loader,
+            network: &self.args.network,
+            inferer: self.args.inferer.as_deref(),
+            postprocessing: &self.args.postprocessing.0,
+            memory_bytes: self.run.memory_bytes,
+            device: self.args.device,
+            autocast: self.autocast,
+        }
+        .write(cases, out)
     }
 
     fn amp_name(&self) -> Option<&'static str> {

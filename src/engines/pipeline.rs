@@ -7,7 +7,6 @@ use super::cases::Case;
 use super::queues::{Ahead, Behind, Taken};
 use super::record::{RunRecord, case_record};
 use super::resume::{self, Identity, Inputs, Verdict};
-use crate::bail;
 use crate::contracts::{
     CaseFacts, CaseReport, Clock, Cx, Inferer, Item, Loader, Network, NoProgress, Progress, Run, Sample, Shared, Stage, Transform, Work,
     WriteJob,
@@ -15,6 +14,7 @@ use crate::contracts::{
 use crate::error::{Kind, Result};
 use crate::prediction::volume_tensor;
 use crate::torch::{Device, guard};
+use crate::{bail, err};
 use serde_json::{Map, Value as Json, json};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
@@ -202,6 +202,12 @@ impl Pipeline<'_> {
                 bail!("the image has {} channels, but the network takes {expected}", image.layout.channels());
             }
             let x = volume_tensor(&image)?.f_unsqueeze(0)?; // [1,C,X,Y,Z]
+            // A sum of finite f32 is finite in f64, and any other value stays in it.
+            if !x.f_sum(tch::Kind::Double)?.f_double_value(&[])?.is_finite() {
+                let odd = x.numel() as i64 - x.f_isfinite()?.f_sum(tch::Kind::Int64)?.f_int64_value(&[])?;
+                return Err(err!("{odd} voxels of the preprocessed image are NaN or infinite, of which no network makes labels")
+                    .hint("look for NaN in the file, or for a transform that divides by zero"));
+            }
             let prediction = match self.inferer {
                 Some(inferer) => inferer.infer(&x, &image, self.network, work)?,
                 None => crate::inferers::SimpleInferer.infer(&x, &image, self.network, work)?,

@@ -3,7 +3,7 @@
 //! Deliberate difference: a volume of one slice keeps its three dimensions.
 
 use crate::component::{Accepted, Component, Declared, Effect, Keys, Value};
-use crate::contracts::{Cx, Item, Sample, Transform, TransformHandle, WriteJob};
+use crate::contracts::{Cx, Item, OnPrediction, Sample, Transform, TransformHandle, WriteJob};
 use crate::error::Result;
 use crate::formats::nifti;
 use crate::image::DType;
@@ -104,6 +104,9 @@ impl Transform for SaveImage {
     }
     fn output_path(&self, source: &Path) -> Option<Result<PathBuf>> {
         Some(self.path(source))
+    }
+    fn on_prediction(&self) -> OnPrediction {
+        OnPrediction::Written
     }
     fn output_folder(&self) -> Option<&Path> {
         Some(&self.args.output_dir)

@@ -2,10 +2,12 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+mod bad_input;
 mod bundle;
 mod bundle_messages;
 mod cli;
 mod common;
+mod explain;
 mod expressions;
 mod facades;
 mod inverse;

@@ -24,7 +24,7 @@ mod read;
 mod tests;
 mod write;
 
-pub use read::{read, read_bytes};
+pub use read::{outline, read, read_bytes};
 pub use write::{Options, write, write_to};
 
 use crate::image::DType;
