@@ -11,8 +11,6 @@ use indexmap::IndexMap;
 use parking_lot::Mutex;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
-use std::time::Duration;
 use tch::Tensor;
 
 /// A part that a run changes: network, optimizer, metric.
@@ -91,6 +89,55 @@ pub trait Transform: Send + Sync {
     fn output_path(&self, _source: &std::path::Path) -> Option<Result<PathBuf>> {
         None
     }
+    /// What it makes of a sample whose images are hollow (shape and geometry, no voxels; see [`Volume::is_hollow`]), so
+    /// that a run can be explained from headers alone. Where [`Transform::apply`] itself can do that,
+    /// [`outline_by_applying`] is the answer.
+    fn outline(&self, sample: Sample) -> Result<Outline> {
+        Ok(Outline { sample, exact: true })
+    }
+    /// What it does to a prediction.
+    fn on_prediction(&self) -> OnPrediction {
+        OnPrediction::Other
+    }
+    /// The folder that all its files are written below; the run's record goes there.
+    fn output_folder(&self) -> Option<&std::path::Path> {
+        None
+    }
+}
+
+/// A sample of hollow images after a transform.
+pub struct Outline {
+    pub sample: Sample,
+    /// False where the real shape depends on voxels; then this is the largest that it can be, or the shape before.
+    pub exact: bool,
+}
+
+/// For transforms whose `apply` needs no voxels.
+pub fn outline_by_applying(transform: &dyn Transform, sample: Sample) -> Result<Outline> {
+    let work = Work::quiet();
+    let mut samples = transform.apply(sample, &mut Cx { work: &work, writes: &mut vec![] })?;
+    let sample = samples.pop().ok_or_else(|| err!("{} leaves no sample", transform.name()))?;
+    Ok(Outline { sample, exact: true })
+}
+
+/// What a transform of the postprocessing needs of a prediction; decides what is computed together and how much memory
+/// that takes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum OnPrediction {
+    /// Noted, and computed together with what comes next.
+    Recorded,
+    /// One class number per voxel, computed while the windows run.
+    Labels,
+    /// One byte per channel and voxel, computed while the windows run.
+    Masks,
+    /// Moved to another grid, voxel by voxel, once there are labels or masks.
+    Moved,
+    /// All channels at once, four bytes each.
+    AllChannels,
+    /// Written as it is.
+    Written,
+    /// Not known, or nothing.
+    Other,
 }
 
 /// What a transform may use besides its sample.
@@ -103,6 +150,8 @@ pub struct Cx<'a> {
 /// A file to be written behind the run; no half-written file ever carries its name.
 pub struct WriteJob {
     pub path: PathBuf,
+    /// Memory that `write` holds until it is done.
+    pub bytes: u64,
     pub write: Box<dyn FnOnce() -> Result<()> + Send>,
 }
 
@@ -166,6 +215,28 @@ pub trait Inferer: Send + Sync {
     fn name(&self) -> &'static str;
     /// x [1,C,X,Y,Z] f32 in host memory, `image` where it came from → a lazy prediction; nothing is computed yet.
     fn infer(&self, x: &Tensor, image: &Volume, network: &Shared<dyn Network>, work: &Work) -> Result<Prediction>;
+    /// How it would go over an image of `shape` [X,Y,Z]. `features`: the channels that the network's
+    /// [`Network::features`] gives. Errors if that does not fit `budget_bytes`.
+    fn plan(&self, shape: [usize; 3], features: usize, _budget_bytes: u64) -> Result<InferencePlan> {
+        let stitch_bytes = 4 * features as u64 * shape.iter().map(|&n| n as u64).product::<u64>();
+        Ok(InferencePlan { window: shape, windows: 1, runs: 1, strips: 1, batch: 1, stitch_bytes })
+    }
+}
+
+/// How an inferer goes over an image.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct InferencePlan {
+    /// Window size in voxels.
+    pub window: [usize; 3],
+    pub windows: usize,
+    /// Windows that run, those that run again to save memory included.
+    pub runs: usize,
+    /// Parts of the volume that are gone through one after the other; 1 unless memory is short.
+    pub strips: usize,
+    /// Windows per forward pass.
+    pub batch: usize,
+    /// Memory in which windows are blended.
+    pub stitch_bytes: u64,
 }
 
 // ---------------------------------------------------------------- engines
@@ -211,6 +282,12 @@ pub trait Dataset: Send + Sync {
     }
     /// The entry of the datalist, a dict.
     fn entry(&self, index: usize) -> Result<Value>;
+    /// The transforms that [`Dataset::get`] applies, in order.
+    fn transforms(&self) -> &[Arc<dyn Transform>] {
+        &[]
+    }
+    /// Case `index` before its transforms.
+    fn sample(&self, index: usize) -> Result<Sample>;
     /// Read and transform case `index`.
     fn get(&self, index: usize, cx: &mut Cx) -> Result<Vec<Sample>>;
 }
@@ -226,45 +303,9 @@ pub struct Loader {
 
 // ---------------------------------------------------------------- the run's surroundings
 
-/// What whoever started the run gives to its engines; travels as [`crate::component::Surroundings`].
-pub struct Run {
-    pub cancel: Arc<AtomicBool>,
-    pub observer: Arc<dyn Observer>,
-    /// The type of `amp` on a CPU when the user asks for one; otherwise a CPU computes in f32, as MONAI does.
-    pub amp_dtype: Option<tch::Kind>,
-    /// Bytes that one value may take.
-    pub budget_bytes: u64,
-}
+mod run;
 
-impl Default for Run {
-    /// Nobody watches, nobody interrupts.
-    fn default() -> Self {
-        Run { cancel: Arc::default(), observer: Arc::new(NoProgress), amp_dtype: None, budget_bytes: crate::env::free_memory_bytes() }
-    }
-}
-
-/// Who watches a run.
-pub trait Observer: Send + Sync {
-    /// A case reaches the network; `name` is its input.
-    fn case_started(&self, _name: &str, _index: usize, _total: usize) -> Arc<dyn Progress> {
-        Arc::new(NoProgress)
-    }
-    /// A case's files are written, or it has failed.
-    fn case_finished(&self, _report: &CaseReport) {}
-}
-
-/// One case of a run, when it is over.
-pub struct CaseReport {
-    pub name: String,
-    pub index: usize,
-    pub total: usize,
-    pub outputs: Vec<PathBuf>,
-    pub clock: Clock,
-    pub elapsed: Duration,
-    pub error: Option<crate::error::Error>,
-}
-
-impl Observer for NoProgress {}
+pub use run::{CaseFacts, CaseReport, CaseStatus, ConfigRecord, Observer, Run};
 
 // ---------------------------------------------------------------- handles: how a config holds a part
 

@@ -60,17 +60,35 @@ pub trait Progress: Send + Sync {
 /// Nobody watches.
 pub struct NoProgress;
 impl Progress for NoProgress {}
+
 /// Busy time by stage.
 #[derive(Clone, Default)]
 pub struct Clock(Arc<Mutex<IndexMap<Stage, Duration>>>);
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Stage {
+    /// Comparing and recording inputs and outputs.
+    Check,
     Pre,
     Inferer,
     Invert,
     Post,
     Write,
+}
+
+impl Stage {
+    pub const ALL: [Stage; 6] = [Stage::Check, Stage::Pre, Stage::Inferer, Stage::Invert, Stage::Post, Stage::Write];
+    /// As the run's record spells it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Stage::Check => "check",
+            Stage::Pre => "pre",
+            Stage::Inferer => "inferer",
+            Stage::Invert => "invert",
+            Stage::Post => "post",
+            Stage::Write => "write",
+        }
+    }
 }
 
 impl Clock {

@@ -8,6 +8,7 @@
 //! | [`expand`], [`id`] | relative ids and `%` macros |
 //! | [`plan`], `check`, `names`, `compat` | everything that can be said before anything is built |
 //! | [`session`], `partial` | building on demand |
+//! | `resolved` | what was built, written down |
 //! | [`workflow`] | initialize, run, finalize |
 //! | [`expr`] | the Python of `$` expressions |
 //!
@@ -29,6 +30,7 @@ mod names;
 pub mod node;
 mod partial;
 pub mod plan;
+mod resolved;
 pub mod session;
 mod tracking;
 pub mod tree;

@@ -37,6 +37,10 @@ impl Session {
     pub fn plan(&self) -> &Plan {
         &self.plan
     }
+    /// The value of an item, if it was resolved already.
+    pub(super) fn known(&self, id: &str) -> Option<Value> {
+        self.resolved.lock().get(id).cloned()
+    }
     /// What was noticed while building, taken away.
     pub fn take_warnings(&self) -> Vec<Warning> {
         std::mem::take(&mut self.warnings.lock())

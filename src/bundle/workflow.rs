@@ -5,9 +5,11 @@ use super::load::Warning;
 use super::plan::Plan;
 use super::session::Session;
 use crate::component::{Surroundings, Table};
+use crate::contracts::{ConfigRecord, Run};
 use crate::err;
 use crate::error::{Error, Kind, Result};
 use std::path::PathBuf;
+use std::sync::Arc;
 
 /// The logging file to apply, if any. One that was asked for must exist.
 pub fn logging_file(args: &RunArgs, warnings: &mut Vec<Warning>) -> Result<Option<PathBuf>> {
@@ -41,7 +43,14 @@ pub fn prepare(args: &RunArgs, table: &'static Table, warn: &mut dyn FnMut(&Warn
 /// Initialize, run, finalize. Finalize does not run after a failure, as in MONAI.
 pub fn run(plan: Plan, surroundings: Option<Surroundings>, warn: &mut dyn FnMut(&Warning)) -> Result<()> {
     let roots = plan.roots.clone();
-    let session = Session::new(plan, surroundings);
+    let run = surroundings.clone().and_then(|any| any.downcast::<Run>().ok());
+    let session = Arc::new(Session::new(plan, surroundings));
+    if let Some(run) = run {
+        let session = Arc::downgrade(&session);
+        run.know_config(move || {
+            session.upgrade().map(|session| ConfigRecord { resolved: session.resolved(), fingerprint: session.fingerprint() })
+        });
+    }
     for section in [&roots.initialize, &roots.run, &roots.finalize] {
         let result = session.run_section(section);
         session.take_warnings().iter().for_each(&mut *warn);

@@ -1,6 +1,6 @@
 //! What a person sees on stderr: log lines, and progress bars where stderr is a terminal.
 
-use crate::contracts::{CaseReport, Observer, Progress, Stage};
+use crate::contracts::{CaseReport, CaseStatus, Observer, Progress, Stage};
 use crate::error::Error;
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 use parking_lot::Mutex;
@@ -15,17 +15,18 @@ pub struct Console {
     /// `None` where stderr is no terminal.
     bars: Option<MultiProgress>,
     level: LevelFilter,
+    json: bool,
 }
 
 impl Console {
-    pub fn new(verbose: u8, quiet: bool) -> Console {
+    pub fn new(verbose: u8, quiet: bool, json: bool) -> Console {
         let level = match (quiet, verbose) {
             (true, _) => LevelFilter::WARN,
             (_, 0) => LevelFilter::INFO,
             (_, 1) => LevelFilter::DEBUG,
             _ => LevelFilter::TRACE,
         };
-        Console { bars: (stderr().is_terminal() && !quiet).then(MultiProgress::new), level }
+        Console { bars: (stderr().is_terminal() && !quiet && !json).then(MultiProgress::new), level, json }
     }
 
     pub fn init_log(&self) {
@@ -33,15 +34,18 @@ impl Console {
             .with_max_level(self.level)
             .with_target(false)
             .with_ansi(stderr().is_terminal())
-            .with_writer(self.clone())
-            .compact();
+            .with_writer(self.clone());
         // A second initialisation can only come from a test in the same process; the first one stays.
-        let _ = log.try_init();
+        let _ = if self.json { log.json().flatten_event(true).with_current_span(false).try_init() } else { log.compact().try_init() };
     }
 
     /// The error as a person should read it.
     pub fn error(&self, error: &Error) {
-        let _ = writeln!(self.make_writer(), "error: {error}");
+        if self.json {
+            tracing::error!("{error}");
+        } else {
+            let _ = writeln!(self.make_writer(), "error: {error}");
+        }
     }
 }
 
@@ -107,6 +111,8 @@ impl Observer for RunReport {
         drop(bars);
         let place = format!("[{}/{}]", report.index + 1, report.total);
         match &report.error {
+            Some(_) if report.status() == CaseStatus::Interrupted => tracing::warn!("{place} {}: interrupted", report.name),
+            None if report.skipped => tracing::info!("{place} {}: its result is there already", report.name),
             Some(error) => tracing::error!("{place} {}: {error}", report.name),
             None => {
                 let outputs: Vec<String> = report.outputs.iter().map(|path| path.display().to_string()).collect();

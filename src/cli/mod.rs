@@ -4,13 +4,16 @@
 
 mod components;
 mod console;
+mod explain;
 mod preview;
 mod run;
 mod sample_data;
+mod signals;
 mod split_labels;
 mod statistics;
 mod verify;
 
+use crate::contracts::Run;
 use crate::error::Result;
 use clap::{Parser, Subcommand, ValueEnum};
 use std::process::ExitCode;
@@ -24,6 +27,15 @@ struct Cli {
     /// What `amp: true` computes in on a CPU; MONAI computes in float32
     #[arg(long, value_name = "TYPE")]
     amp_dtype: Option<AmpType>,
+    /// Leave out cases whose result is there, made from the same input, weights and config
+    #[arg(long)]
+    skip_existing: bool,
+    /// Memory that the process may use, such as 8G or 1500M [default: what is free, within cgroup limits]
+    #[arg(long, value_name = "SIZE", value_parser = parse_size)]
+    max_memory: Option<u64>,
+    /// Log as text, or as one JSON object a line
+    #[arg(long, value_name = "FORMAT", default_value = "text")]
+    log_format: LogFormat,
     /// Log more (-v) or all (-vv)
     #[arg(short, long, action = clap::ArgAction::Count)]
     verbose: u8,
@@ -40,6 +52,29 @@ enum AmpType {
     Bfloat16,
 }
 
+#[derive(Clone, Copy, PartialEq, ValueEnum)]
+enum LogFormat {
+    Text,
+    Json,
+}
+
+/// `8G`, `1500M`, `2.5GiB`, `1000000`: powers of 1024, as container tools read them.
+fn parse_size(text: &str) -> std::result::Result<u64, String> {
+    let unit_at = text.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(text.len());
+    let (number, unit) = text.split_at(unit_at);
+    let power = match unit.to_ascii_uppercase().trim_end_matches("IB").trim_end_matches('B') {
+        "" => 0,
+        "K" => 1,
+        "M" => 2,
+        "G" => 3,
+        "T" => 4,
+        _ => return Err("expected a size such as 8G, 1500M or 2000000000".into()),
+    };
+    let number: f64 = number.parse().map_err(|_| "expected a size such as 8G, 1500M or 2000000000".to_owned())?;
+    let bytes = number * 1024_f64.powi(power);
+    if bytes >= (64 << 20) as f64 && bytes < 1e18 { Ok(bytes as u64) } else { Err("expected at least 64M".into()) }
+}
+
 #[derive(Subcommand)]
 enum Command {
     /// Run a bundle's config: `run --config_file configs/inference.json [--key value ...]`
@@ -52,6 +87,12 @@ enum Command {
     /// Check a bundle's config without running it; takes the arguments of `run`
     #[command(disable_help_flag = true)]
     Verify {
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true, value_name = "ARGS")]
+        args: Vec<String>,
+    },
+    /// Say what `run` would do, without doing it: shapes, windows, memory, time, files; takes the arguments of `run`
+    #[command(disable_help_flag = true)]
+    Explain {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true, value_name = "ARGS")]
         args: Vec<String>,
     },
@@ -79,7 +120,7 @@ pub fn main() -> ExitCode {
             return ExitCode::from(if e.use_stderr() { 2 } else { 0 });
         }
     };
-    let console = console::Console::new(cli.verbose, cli.quiet);
+    let console = console::Console::new(cli.verbose, cli.quiet, cli.log_format == LogFormat::Json);
     console.init_log();
     quiet_panics();
     match dispatch(cli, &console) {
@@ -92,18 +133,22 @@ pub fn main() -> ExitCode {
 }
 
 fn dispatch(cli: Cli, console: &console::Console) -> Result<()> {
-    match cli.command {
-        Command::Run { args } => {
-            set_up_torch(cli.threads);
-            let amp = (cli.amp_dtype == Some(AmpType::Bfloat16)).then_some(tch::Kind::BFloat16);
-            run::run(&args, amp, console)
-        }
-        Command::Verify { args } => verify::verify(&args),
+    let options = || {
+        set_up_torch(cli.threads);
+        let amp_dtype = (cli.amp_dtype == Some(AmpType::Bfloat16)).then_some(tch::Kind::BFloat16);
+        let default = Run::default();
+        let memory_bytes = cli.max_memory.unwrap_or(default.memory_bytes);
+        Run { amp_dtype, memory_bytes, skip_existing: cli.skip_existing, ..default }
+    };
+    match &cli.command {
+        Command::Run { args } => run::run(args, options(), console),
+        Command::Explain { args } => explain::explain(args, options(), console),
+        Command::Verify { args } => verify::verify(args),
         Command::Components { name } => components::components(name.as_deref()),
-        Command::SampleData(args) => sample_data::sample_data(&args),
-        Command::Statistics(args) => statistics::statistics(&args),
-        Command::Preview(args) => preview::preview(&args),
-        Command::SplitLabels(args) => split_labels::split_labels(&args),
+        Command::SampleData(args) => sample_data::sample_data(args),
+        Command::Statistics(args) => statistics::statistics(args),
+        Command::Preview(args) => preview::preview(args),
+        Command::SplitLabels(args) => split_labels::split_labels(args),
     }
 }
 
@@ -122,4 +167,20 @@ fn set_up_torch(threads: Option<u16>) {
 /// A panic inside libtorch's bindings becomes an error with a message of its own; its raw text helps nobody twice.
 fn quiet_panics() {
     std::panic::set_hook(Box::new(|info| tracing::debug!("panic: {info}")));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::parse_size;
+
+    #[test]
+    fn sizes_are_powers_of_1024() {
+        assert_eq!(parse_size("8G"), Ok(8 << 30));
+        assert_eq!(parse_size("1.5GiB"), Ok(3 << 29));
+        assert_eq!(parse_size("100mb"), Ok(100 << 20));
+        assert_eq!(parse_size("100000000"), Ok(100_000_000));
+        for wrong in ["", "G", "8X", "-8G", "1K", "1e9", "nan"] {
+            assert!(parse_size(wrong).is_err(), "{wrong}");
+        }
+    }
 }

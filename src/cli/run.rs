@@ -1,14 +1,14 @@
 //! `segbundle run`: a bundle's config, as MONAI's own `run` takes it.
 
 use super::console::{Console, RunReport};
-use crate::bundle::{RunArgs, Warning, workflow};
+use super::signals::stop_on_signals;
+use crate::bundle::{Plan, RunArgs, Warning, workflow};
 use crate::component::Surroundings;
 use crate::contracts::Run;
 use crate::err;
 use crate::error::{Kind, Result};
 use crate::registry;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 
 const HELP: &str = "\
 usage: segbundle [OPTIONS] run --config_file FILE [ARGS] [--key value ...]
@@ -26,7 +26,7 @@ examples:
   segbundle run --config_file configs/inference.json --device \"$torch.device('cpu')\"
 ";
 
-pub fn run(argv: &[String], amp_dtype: Option<tch::Kind>, console: &Console) -> Result<()> {
+pub fn run(argv: &[String], options: Run, console: &Console) -> Result<()> {
     if argv.iter().any(|arg| arg == "--help" || arg == "-h") {
         print!("{HELP}");
         return Ok(());
@@ -34,28 +34,20 @@ pub fn run(argv: &[String], amp_dtype: Option<tch::Kind>, console: &Console) -> 
     let mut warn = |warning: &Warning| tracing::warn!("{warning}");
     let args = RunArgs::parse(argv)?;
     args.warnings.iter().for_each(&mut warn);
-    let plan = match workflow::prepare(&args, registry::table(), &mut warn) {
-        Ok(plan) => plan,
-        Err(mut errors) => {
-            let last = errors.pop().unwrap_or_else(|| err!("the config cannot run").kind(Kind::Config));
-            errors.iter().for_each(|error| console.error(error));
-            return Err(last);
-        }
-    };
-    let cancel = Arc::new(AtomicBool::new(false));
-    stop_on_interrupt(cancel.clone())?;
-    let surroundings = Run { cancel, observer: Arc::new(RunReport::new(console.clone())), amp_dtype, ..Run::default() };
-    let surroundings: Surroundings = Arc::new(surroundings);
+    let plan = prepared(&args, console, &mut warn)?;
+    stop_on_signals(options.cancel.clone())?;
+    // What libtorch may allocate beside what is there already: a case that asks for more fails, the process lives.
+    let tensors = options.memory_bytes.saturating_sub(crate::env::resident_memory_bytes());
+    segbundle_native::set_limit(usize::try_from(tensors).ok());
+    let surroundings: Surroundings = Arc::new(Run { observer: Arc::new(RunReport::new(console.clone())), ..options });
     workflow::run(plan, Some(surroundings), &mut warn)
 }
 
-/// The first interrupt lets the run stop at the next window; the second ends the process at once.
-fn stop_on_interrupt(cancel: Arc<AtomicBool>) -> Result<()> {
-    ctrlc::set_handler(move || {
-        if cancel.swap(true, Ordering::Relaxed) {
-            std::process::exit(130);
-        }
-        tracing::warn!("stopping after this window; interrupt again to stop at once");
+/// The plan; of several errors all but the last are printed.
+pub fn prepared(args: &RunArgs, console: &Console, warn: &mut dyn FnMut(&Warning)) -> Result<Plan> {
+    workflow::prepare(args, registry::table(), warn).map_err(|mut errors| {
+        let last = errors.pop().unwrap_or_else(|| err!("the config cannot run").kind(Kind::Config));
+        errors.iter().for_each(|error| console.error(error));
+        last
     })
-    .map_err(|e| err!("cannot catch interrupts: {e}").kind(Kind::Run))
 }

@@ -63,8 +63,14 @@ impl Dataset for Listed {
             None => bail!("the dataset has {} cases, case {index} was asked for", self.data.len()),
         }
     }
+    fn transforms(&self) -> &[Arc<dyn Transform>] {
+        &self.transforms
+    }
+    fn sample(&self, index: usize) -> Result<Sample> {
+        sample(&self.entry(index)?)
+    }
     fn get(&self, index: usize, cx: &mut Cx) -> Result<Vec<Sample>> {
-        let mut samples = vec![sample(&self.entry(index)?)?];
+        let mut samples = vec![self.sample(index)?];
         for transform in &self.transforms {
             let mut after = vec![];
             for sample in samples {

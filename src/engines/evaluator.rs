@@ -1,24 +1,23 @@
 //! SupervisedEvaluator (monai.engines.evaluator, MONAI 1.6.1): cases through a network, one after the other.
 //!
-//! While one case is in the network the next is read and the last is written. A case that fails is reported and the
-//! others go on; the run as a whole fails at its end. Deliberate differences: a batch is a number of single cases, and
-//! what no postprocessing asks for is never computed.
+//! While one case is in the network the next is read and the last is written (see `pipeline`). A case that fails is
+//! reported and the others go on; the run as a whole fails at its end. Deliberate differences: a batch is a number of
+//! single cases, and what no postprocessing asks for is never computed.
 
+use super::cases;
+use super::explain::Explain;
+use super::pipeline::Pipeline;
+use super::record::{RunRecord, Settings};
+use super::resume::Identity;
 use crate::component::{Accepted, Component, Declared, Dict, Effect, FromValue, Value};
-use crate::contracts::{
-    CaseReport, Clock, Cx, Engine, EngineHandle, EngineState, Event, Handler, Inferer, Item, Loader, Network, Run, Sample, Shared, Stage,
-    Transform, Work, WriteJob,
-};
+use crate::contracts::{Engine, EngineHandle, EngineState, Event, Handler, Inferer, Loader, Network, Run, Shared};
 use crate::data::Transforms;
 use crate::error::{Kind, Result};
-use crate::prediction::volume_tensor;
-use crate::torch::{Device, guard};
+use crate::formats::digest;
+use crate::torch::Device;
+use crate::torch::convert::to_u8;
 use crate::{args, bail, err};
-use std::collections::HashMap;
-use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
-use std::time::{Duration, Instant};
 
 args! {
     /// Arguments of SupervisedEvaluator.
@@ -127,61 +126,57 @@ struct SupervisedEvaluator {
     autocast: Option<tch::Kind>,
 }
 
-/// A case on its way: number, when it began, its clock, and its samples or why there are none.
-struct Loaded {
-    index: usize,
-    began: Instant,
-    work: Work,
-    samples: Result<Vec<Sample>>,
-}
-
-/// A case whose files remain to be written.
-struct Done {
-    index: usize,
-    began: Instant,
-    clock: Clock,
-    result: Result<Vec<WriteJob>>,
-}
-
 impl Engine for SupervisedEvaluator {
     fn name(&self) -> &'static str {
         "SupervisedEvaluator"
     }
 
     fn run(&self) -> Result<()> {
-        let total = self.args.val_data_loader.dataset.len().min(self.args.epoch_length.unwrap_or(usize::MAX));
+        let loader = &self.args.val_data_loader;
+        let total = loader.dataset.len().min(self.args.epoch_length.unwrap_or(usize::MAX));
         if total == 0 {
             return Err(err!("there are no cases: the datalist is empty")
                 .kind(Kind::Config)
                 .hint("check dataset_dir, or give --datalist \"['a.nii.gz']\""));
         }
-        self.check_outputs(total)?;
+        let postprocessing = &self.args.postprocessing.0;
+        let cases = cases::plan(&*loader.dataset, postprocessing, total)?;
+        let folder = cases::output_folder(postprocessing);
+        if let Some(text) = &self.run.explanation {
+            self.fire(Event::Started, &EngineState { epoch: 1, max_epochs: 1, iteration: 0, epoch_length: total })?;
+            return self.explain(&cases, &mut text.lock());
+        }
+        match cases::clear_stale(&cases, folder.as_deref()) {
+            0 => {}
+            count => tracing::info!("removed {count} half-written files of a run that was killed"),
+        }
         let state = |iteration| EngineState { epoch: 1, max_epochs: 1, iteration, epoch_length: total };
         self.fire(Event::Started, &state(0))?;
         let _no_grad = tch::no_grad_guard();
-        let failed = std::thread::scope(|scope| {
-            let (to_writer, from_network) = sync_channel::<Done>(1);
-            let writer = scope.spawn(move || self.write_all(&from_network, total));
-            let prefetch = self.args.val_data_loader.num_workers > 0;
-            if prefetch {
-                // A rendezvous: at most one case waits, read ahead.
-                let (to_network, from_loader) = sync_channel::<Loaded>(0);
-                scope.spawn(move || {
-                    for index in 0..total {
-                        if self.cancelled() || to_network.send(self.load(index)).is_err() {
-                            break;
-                        }
-                    }
-                });
-                self.infer_all(from_loader.iter(), &to_writer, total);
-            } else {
-                self.infer_all((0..total).map(|index| self.load(index)), &to_writer, total);
-            }
-            drop(to_writer);
-            writer.join().unwrap_or(total)
-        });
-        if self.cancelled() {
-            return Err(err!("interrupted").kind(Kind::Cancelled));
+        let (identity, config) = self.identity()?;
+        let record = folder.map(|folder| RunRecord::start(&folder, self.settings(&identity, config), total));
+        let pipeline = Pipeline {
+            loader,
+            network: &self.args.network,
+            inferer: self.args.inferer.as_deref(),
+            postprocessing,
+            run: &self.run,
+            device: self.args.device,
+            autocast: self.autocast,
+            cases: &cases,
+            identity: &identity,
+        };
+        let (failed, record) = pipeline.run(record);
+        let cancelled = self.run.cancel.load(std::sync::atomic::Ordering::Relaxed);
+        if let Some(record) = record {
+            record.finish(match (cancelled, failed) {
+                (true, _) => "interrupted",
+                (_, 0) => "done",
+                _ => "failed",
+            });
+        }
+        if cancelled {
+            return Err(err!("interrupted").kind(Kind::Cancelled).hint("`segbundle --skip-existing run …` goes on where this run stopped"));
         }
         self.fire(Event::Completed, &state(total))?;
         match failed {
@@ -192,10 +187,6 @@ impl Engine for SupervisedEvaluator {
 }
 
 impl SupervisedEvaluator {
-    fn cancelled(&self) -> bool {
-        self.run.cancel.load(std::sync::atomic::Ordering::Relaxed)
-    }
-
     fn fire(&self, event: Event, state: &EngineState) -> Result<()> {
         for handler in self.args.val_handlers.iter().flatten() {
             handler.on(event, state)?;
@@ -203,131 +194,60 @@ impl SupervisedEvaluator {
         Ok(())
     }
 
-    /// The input file of a case, as the datalist names it.
-    fn source(&self, index: usize) -> Option<PathBuf> {
-        match self.args.val_data_loader.dataset.entry(index).ok()? {
-            Value::Dict(dict) => PathBuf::from_value(&dict.get("image")?),
-            _ => None,
+    /// What results depend on besides their inputs, and the config for the record.
+    fn identity(&self) -> Result<(Identity, serde_json::Value)> {
+        let config = self.run.config();
+        let whole = serde_json::json!({
+            "config": config.fingerprint,
+            "device": self.args.device.to_string(),
+            "amp": self.amp_name(),
+        });
+        let identity = Identity {
+            version: env!("CARGO_PKG_VERSION"),
+            weights_sha256: weights_sha256(&*self.args.network.lock())?,
+            config_sha256: digest::of_pieces([whole.to_string().as_bytes()]),
+        };
+        Ok((identity, config.resolved))
+    }
+
+    fn settings<'a>(&self, identity: &'a Identity, config: serde_json::Value) -> Settings<'a> {
+        Settings {
+            identity,
+            config,
+            device: self.args.device.to_string(),
+            amp: self.amp_name(),
+            threads: tch::get_num_threads().max(0) as usize,
+            memory_bytes: self.run.memory_bytes,
+            skip_existing: self.run.skip_existing,
         }
     }
 
-    /// Two cases must not write the same file; found before anything is computed.
-    fn check_outputs(&self, total: usize) -> Result<()> {
-        let mut seen: HashMap<PathBuf, PathBuf> = HashMap::new();
-        for source in (0..total).filter_map(|index| self.source(index)) {
-            for path in self.outputs(&source)? {
-                if let Some(other) = seen.insert(path.clone(), source.clone()) {
-                    return Err(err!("{} and {} would both be written to {}", other.display(), source.display(), path.display())
-                        .kind(Kind::Config)
-                        .hint("set data_root_dir of SaveImaged to a folder above both inputs, or rename one"));
-                }
-            }
-        }
-        Ok(())
-    }
-
-    fn outputs(&self, source: &Path) -> Result<Vec<PathBuf>> {
-        fn walk(transform: &dyn Transform, source: &Path, out: &mut Vec<PathBuf>) -> Result<()> {
-            if let Some(path) = transform.output_path(source) {
-                out.push(path?);
-            }
-            transform.children().iter().try_for_each(|child| walk(&**child, source, out))
-        }
-        let mut out = vec![];
-        for transform in &self.args.postprocessing.0 {
-            walk(&**transform, source, &mut out)?;
-        }
-        Ok(out)
-    }
-
-    /// Read and preprocess a case.
-    fn load(&self, index: usize) -> Loaded {
-        let began = Instant::now();
-        let work = Work {
+    fn explain(&self, cases: &[cases::Case], out: &mut String) -> Result<()> {
+        let _no_grad = tch::no_grad_guard();
+        Explain {
+            loader: &self.args.val_data_loader,
+            network: &self.args.network,
+            inferer: self.args.inferer.as_deref(),
+            postprocessing: &self.args.postprocessing.0,
+            memory_bytes: self.run.memory_bytes,
             device: self.args.device,
             autocast: self.autocast,
-            cancel: self.run.cancel.clone(),
-            progress: Arc::new(crate::contracts::NoProgress),
-            clock: Clock::default(),
-            budget_bytes: self.run.budget_bytes,
-        };
-        let mut writes = vec![];
-        let samples = work
-            .clock
-            .time(Stage::Pre, || guard(|| self.args.val_data_loader.dataset.get(index, &mut Cx { work: &work, writes: &mut writes })));
-        Loaded { index, began, work, samples }
-    }
-
-    fn infer_all(&self, cases: impl Iterator<Item = Loaded>, to_writer: &SyncSender<Done>, total: usize) {
-        for Loaded { index, began, mut work, samples } in cases {
-            work.progress = self.run.observer.case_started(&self.name_of(index), index, total);
-            let result = samples.and_then(|samples| guard(|| self.infer(samples, &work)));
-            let stop = result.as_ref().is_err_and(|e| e.get_kind() == Kind::Cancelled);
-            segbundle_native::trim();
-            if stop || to_writer.send(Done { index, began, clock: work.clock, result }).is_err() {
-                break;
-            }
         }
+        .write(cases, out)
     }
 
-    /// Network and postprocessing of one case; the files are left to be written.
-    fn infer(&self, samples: Vec<Sample>, work: &Work) -> Result<Vec<WriteJob>> {
-        let mut writes = vec![];
-        for mut sample in samples {
-            let image = sample.image("image")?.clone();
-            let x = volume_tensor(&image)?.f_unsqueeze(0)?; // [1,C,X,Y,Z]
-            let expected = self.args.network.lock().in_channels();
-            if image.layout.channels() != expected {
-                bail!("the image has {} channels, but the network takes {expected}", image.layout.channels());
-            }
-            let prediction = match &self.args.inferer {
-                Some(inferer) => inferer.infer(&x, &image, &self.args.network, work)?,
-                None => crate::inferers::SimpleInferer.infer(&x, &image, &self.args.network, work)?,
-            };
-            drop((image, x));
-            sample.set("pred", Item::Prediction(prediction));
-            let start = Instant::now();
-            let elsewhere = || work.clock.get(Stage::Inferer) + work.clock.get(Stage::Invert);
-            let before = elsewhere();
-            let mut samples = vec![sample];
-            for transform in &self.args.postprocessing.0 {
-                let mut after = vec![];
-                for sample in samples {
-                    after.extend(transform.apply(sample, &mut Cx { work, writes: &mut writes }).map_err(|e| e.context(transform.name()))?);
-                }
-                samples = after;
-            }
-            work.clock.add(Stage::Post, start.elapsed().saturating_sub(elsewhere() - before));
-        }
-        Ok(writes)
+    fn amp_name(&self) -> Option<&'static str> {
+        self.autocast.map(|kind| if kind == tch::Kind::BFloat16 { "bfloat16" } else { "float16" })
     }
+}
 
-    /// Write finished cases and report each; returns how many failed.
-    fn write_all(&self, cases: &Receiver<Done>, total: usize) -> usize {
-        let mut failed = 0;
-        for Done { index, began, clock, result } in cases {
-            let mut outputs = vec![];
-            let error = match result {
-                Err(error) => Some(error),
-                Ok(jobs) => clock.time(Stage::Write, || {
-                    jobs.into_iter().find_map(|job| {
-                        outputs.push(job.path);
-                        guard(job.write).err()
-                    })
-                }),
-            };
-            failed += usize::from(error.is_some());
-            let error = error.map(|error| match self.source(index) {
-                Some(source) => error.file(source),
-                None => error,
-            });
-            let elapsed: Duration = began.elapsed();
-            self.run.observer.case_finished(&CaseReport { name: self.name_of(index), index, total, outputs, clock, elapsed, error });
-        }
-        failed
+/// Of all parameters and buffers with their names, wherever they came from.
+fn weights_sha256(network: &dyn Network) -> Result<String> {
+    let mut pieces: Vec<Vec<u8>> = vec![];
+    for (name, tensor) in &network.state().tensors {
+        pieces.push(format!("{name} {:?} {:?}\0", tensor.kind(), tensor.size()).into_bytes());
+        let flat = tensor.f_detach()?.f_to_device(tch::Device::Cpu)?.f_contiguous()?.f_view([-1])?;
+        pieces.push(to_u8(&flat.f_view_dtype(tch::Kind::Uint8)?)?);
     }
-
-    fn name_of(&self, index: usize) -> String {
-        self.source(index).map_or_else(|| format!("case {index}"), |source| source.display().to_string())
-    }
+    Ok(digest::of_pieces(pieces.iter().map(Vec::as_slice)))
 }

@@ -1,7 +1,17 @@
 //! Engines and their handlers.
+//!
+//! `evaluator` is the component; the run itself goes `cases` (what there is to do) → `pipeline` (threads, over the
+//! `queues`) → `resume` (what a result was made from) and `record` (`run.json`); `explain` says
+//! what would run.
 
+mod cases;
 mod evaluator;
+mod explain;
 pub mod handlers;
+mod pipeline;
+mod queues;
+mod record;
+mod resume;
 
 use crate::component::Component;
 

@@ -4,15 +4,31 @@
 //! (`tempfile` would leave 0600). It keeps the end of the real name, so that a writer that looks at the extension does
 //! the right thing, and it is removed when writing fails or panics. Nothing is synced to disk: a crash of the machine
 //! may lose a file, a crash of the program never leaves half of one.
+//!
+//! Its name also says which process made it, so that [`remove_stale`] can clear away what a killed one left without
+//! touching the files of one that is still writing.
 
+use crate::env::{Process, this_process};
 use crate::err;
 use crate::error::{Error, Result};
+use parking_lot::Mutex;
+use std::collections::BTreeSet;
 use std::fs::File;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 /// Longest end of the real name that the temporary name keeps, in bytes: names may have 255.
 const KEPT_NAME_BYTES: usize = 160;
+/// How every temporary name begins.
+const MARK: &str = ".partial-";
+/// When a temporary file of another machine, of whose processes nothing is known, counts as left behind.
+const FOREIGN_AGE: Duration = Duration::from_secs(24 * 3600);
+
+/// The temporary files of this process that exist now.
+static LIVE: Mutex<BTreeSet<PathBuf>> = Mutex::new(BTreeSet::new());
 
 /// Write `path` by writing a temporary file: `fill` gets its path (same folder, same extension), where an empty file
 /// already lies. Folders on the way are made.
@@ -27,6 +43,7 @@ pub fn write_file<T>(path: impl AsRef<Path>, fill: impl FnOnce(&mut File, &Path)
     let result = fill(&mut file, &temporary.0).map_err(|error| rename_in(error, &temporary.0, path))?;
     drop(file);
     std::fs::rename(&temporary.0, path).map_err(|error| err!("cannot write: {error}").file(path))?;
+    LIVE.lock().remove(&temporary.0);
     std::mem::forget(temporary);
     Ok(result)
 }
@@ -38,7 +55,67 @@ impl Drop for Temporary {
     fn drop(&mut self) {
         // Nothing can be done, or has to be, if it is gone already.
         let _ = std::fs::remove_file(&self.0);
+        LIVE.lock().remove(&self.0);
     }
+}
+
+/// Remove the temporary files of this process, which is about to end without finishing them.
+pub fn remove_live() {
+    for path in &*LIVE.lock() {
+        let _ = std::fs::remove_file(path);
+    }
+}
+
+/// Remove temporary files directly in `folder` that no living process is writing; returns what was removed. Files that
+/// are not this program's, or another user's, stay.
+pub fn remove_stale(folder: &Path) -> Vec<PathBuf> {
+    let owner = |path: &Path| std::fs::metadata(path).ok().map(|metadata| metadata.uid());
+    let own = owner(Path::new("/proc/self"));
+    let mut removed = vec![];
+    for entry in std::fs::read_dir(folder).into_iter().flatten().flatten() {
+        let Some(process) = entry.file_name().to_str().and_then(maker) else { continue };
+        let path = entry.path();
+        let age = entry.metadata().and_then(|metadata| metadata.modified()).ok().and_then(|at| at.elapsed().ok()).unwrap_or_default();
+        let stale = process.is_alive().map_or(age > FOREIGN_AGE, |alive| !alive);
+        if stale && own.is_some() && owner(&path) == own && std::fs::remove_file(&path).is_ok() {
+            removed.push(path);
+        }
+    }
+    removed
+}
+
+/// The process that made the temporary file `name`.
+fn maker(name: &str) -> Option<Process> {
+    let mut parts = name.strip_prefix(MARK)?.splitn(5, '-');
+    let host = parts.next().filter(|host| host.len() == 8)?;
+    let process =
+        Process { host: u32::from_str_radix(host, 16).ok()?, pid: parts.next()?.parse().ok()?, start_ticks: parts.next()?.parse().ok()? };
+    parts.next()?.parse::<u64>().ok()?;
+    parts.next().map(|_| process)
+}
+
+/// Whether a file could be written at `path`: an error of [`write`], before there is anything to write. Makes no
+/// folders: it looks at the nearest one that exists.
+pub fn check_writable(path: &Path) -> Result<()> {
+    if path.is_dir() {
+        return Err(err!("cannot write: a folder of this name exists").file(path));
+    }
+    let absolute = std::path::absolute(path)?;
+    let mut folders = absolute.ancestors().skip(1);
+    // A file where a folder should be counts as existing and fails below.
+    let Some(folder) = folders.find(|folder| folder.symlink_metadata().is_ok()) else {
+        return Err(err!("cannot write: no folder above it exists").file(path));
+    };
+    let (file, temporary) = create(&folder.join("check")).map_err(|error| {
+        let found = Error::new(error.message()).file(path);
+        if folder.is_dir() {
+            found.hint(format!("files cannot be made in {}", folder.display()))
+        } else {
+            found.hint(format!("{} is no folder", folder.display()))
+        }
+    })?;
+    drop((file, temporary));
+    Ok(())
 }
 
 fn create(path: &Path) -> Result<(File, Temporary)> {
@@ -53,9 +130,14 @@ fn create(path: &Path) -> Result<(File, Temporary)> {
     loop {
         static COUNTER: AtomicU64 = AtomicU64::new(0);
         let unique = COUNTER.fetch_add(1, Ordering::Relaxed);
-        let temporary = folder.join(format!(".partial-{}-{unique}-{end}", std::process::id()));
+        static PROCESS: OnceLock<Process> = OnceLock::new();
+        let Process { host, pid, start_ticks } = *PROCESS.get_or_init(this_process);
+        let temporary = folder.join(format!("{MARK}{host:08x}-{pid}-{start_ticks}-{unique}-{end}"));
         match File::create_new(&temporary) {
-            Ok(file) => return Ok((file, Temporary(temporary))),
+            Ok(file) => {
+                LIVE.lock().insert(temporary.clone());
+                return Ok((file, Temporary(temporary)));
+            }
             // Left by an earlier process of the same id: take the next name.
             Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {}
             Err(error) => return Err(err!("cannot write: {error}").file(path)),
@@ -112,6 +194,41 @@ mod tests {
         assert_eq!((error.message(), error.get_file()), ("disk full", path.to_str()));
         assert_eq!(std::fs::read(&path).unwrap(), b"old");
         assert_eq!(names(folder.path()), ["out.nii"]);
+    }
+
+    #[test]
+    fn what_a_killed_process_left_is_removed_and_nothing_else() {
+        let folder = tempfile::tempdir().unwrap();
+        let own = this_process();
+        let name = |process: Process| format!("{MARK}{:08x}-{}-{}-0-out.nii.gz", process.host, process.pid, process.start_ticks);
+        let dead = name(Process { start_ticks: own.start_ticks + 1, ..own });
+        let kept = [
+            name(own),
+            name(Process { host: own.host ^ 1, ..own }),
+            ".partial-download".to_owned(),
+            ".partial-12-3-a-b.nii".to_owned(),
+            "out.nii.gz".to_owned(),
+        ];
+        for name in kept.iter().chain([&dead]) {
+            std::fs::write(folder.path().join(name), "half").unwrap();
+        }
+        assert_eq!(remove_stale(folder.path()), [folder.path().join(&dead)]);
+        let (mut left, mut expected) = (names(folder.path()), kept.to_vec());
+        left.sort();
+        expected.sort();
+        assert_eq!(left, expected);
+        assert_eq!(remove_stale(&folder.path().join("missing")), Vec::<PathBuf>::new());
+    }
+
+    #[test]
+    fn writable_places_are_known_before_anything_is_made() {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::write(folder.path().join("file"), "").unwrap();
+        check_writable(&folder.path().join("a/b/out.nii")).unwrap();
+        assert_eq!(names(folder.path()), ["file"]);
+        let error = check_writable(&folder.path().join("file/b/out.nii")).unwrap_err();
+        assert!(error.get_hint().unwrap().ends_with("file is no folder"), "{error}");
+        assert!(check_writable(folder.path()).is_err());
     }
 
     #[test]

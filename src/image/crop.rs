@@ -71,7 +71,9 @@ pub fn crop_pad(mut volume: Volume, window: Window, mode: PadMode, by: &'static 
     if fill != 0.0 && !volume.voxels.dtype().is_float() {
         volume = volume.into_f32()?;
     }
-    volume.voxels = gather_volume(&volume, [&tables[0], &tables[1], &tables[2]], fill)?;
+    if !volume.is_hollow() {
+        volume.voxels = gather_volume(&volume, [&tables[0], &tables[1], &tables[2]], fill)?;
+    }
     let [x, y, z] = window.shape;
     volume.layout = Layout::contiguous([volume.layout.channels(), x, y, z]);
     volume.affine = shifted(&before.affine, window.start);

@@ -1,6 +1,6 @@
 //! A volume: voxels, how they lie in memory, where they lie in the world, and what was applied to them.
 
-use super::{Affine, Grid, Trace, Voxels};
+use super::{Affine, DType, Grid, Trace, Voxels};
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -63,5 +63,29 @@ impl Layout {
 impl Volume {
     pub fn grid(&self) -> Grid {
         Grid { shape: self.layout.spatial(), affine: self.affine }
+    }
+    /// Whether it has shape and geometry but no voxels: what a header alone says.
+    pub fn is_hollow(&self) -> bool {
+        self.voxels.is_empty() && !self.layout.shape.contains(&0)
+    }
+    /// Bytes of voxels that it has, or would have.
+    pub fn bytes(&self) -> u64 {
+        self.layout.shape.iter().fold(self.voxels.dtype().size_bytes() as u64, |bytes, &n| bytes.saturating_mul(n as u64))
+    }
+}
+
+/// No voxels, of a type.
+pub fn no_voxels(dtype: DType) -> Voxels {
+    match dtype {
+        DType::U8 => Voxels::U8(Arc::new([])),
+        DType::I8 => Voxels::I8(Arc::new([])),
+        DType::U16 => Voxels::U16(Arc::new([])),
+        DType::I16 => Voxels::I16(Arc::new([])),
+        DType::U32 => Voxels::U32(Arc::new([])),
+        DType::I32 => Voxels::I32(Arc::new([])),
+        DType::U64 => Voxels::U64(Arc::new([])),
+        DType::I64 => Voxels::I64(Arc::new([])),
+        DType::F32 => Voxels::F32(Arc::new([])),
+        DType::F64 => Voxels::F64(Arc::new([])),
     }
 }

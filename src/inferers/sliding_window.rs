@@ -3,10 +3,10 @@
 //! Deliberate difference: nothing is computed before the postprocessing asks for it, and blending goes slab by slab
 //! (see `stitch`), so the arguments that trade memory for time in MONAI have no effect.
 
-use super::stitch::SlidingWindows;
+use super::stitch::{SLAB_SHARE, SlidingWindows};
 use super::windows::{Blend, Windows, importance};
 use crate::component::{Accepted, Component, Declared, Effect, FromValue, OneOrMany, Value};
-use crate::contracts::{Inferer, InfererHandle, Network, Shared, Work};
+use crate::contracts::{InferencePlan, Inferer, InfererHandle, Network, Shared, Work};
 use crate::error::Result;
 use crate::image::Volume;
 use crate::prediction::Prediction;
@@ -109,9 +109,7 @@ impl Inferer for SlidingWindowInferer {
     fn infer(&self, x: &Tensor, image: &Volume, network: &Shared<dyn Network>, work: &Work) -> Result<Prediction> {
         let args = &self.0;
         let grid = image.grid();
-        let three = |values: &OneOrMany<f64>, name| values.repeat(3, name).map(|values| [values[0], values[1], values[2]]);
-        let roi = args.roi_size.repeat(3, "roi_size")?;
-        let windows = Windows::new(grid.shape, std::array::from_fn(|axis| roi[axis].unwrap_or(0)), three(&args.overlap, "overlap")?)?;
+        let windows = self.windows(grid.shape)?;
         let x = pad(x, &windows, args.padding_mode, args.cval)?;
         let network_device = args.sw_device.unwrap_or(work.device);
         let many = args.cpu_thresh.is_some_and(|limit| grid.shape.iter().product::<usize>() > limit);
@@ -128,6 +126,30 @@ impl Inferer for SlidingWindowInferer {
         };
         Ok(Prediction::pending(Box::new(source), image.header.clone(), image.trace.clone()))
     }
+    fn plan(&self, shape: [usize; 3], features: usize, budget_bytes: u64) -> Result<InferencePlan> {
+        let windows = self.windows(shape)?;
+        let passes = windows.passes(features, budget_bytes / SLAB_SHARE)?;
+        Ok(InferencePlan {
+            window: windows.roi,
+            windows: windows.count(),
+            runs: passes.runs,
+            strips: passes.strips.len(),
+            batch: self.0.sw_batch_size,
+            stitch_bytes: passes.slab_bytes,
+        })
+    }
+}
+
+impl SlidingWindowInferer {
+    fn windows(&self, shape: [usize; 3]) -> Result<Windows> {
+        let roi = self.0.roi_size.repeat(3, "roi_size")?;
+        Windows::new(shape, std::array::from_fn(|axis| roi[axis].unwrap_or(0)), three(&self.0.overlap, "overlap")?)
+    }
+}
+
+/// One value per axis.
+fn three(values: &OneOrMany<f64>, name: &str) -> Result<[f64; 3]> {
+    values.repeat(3, name).map(|values| [values[0], values[1], values[2]])
 }
 
 /// x [1,C,X,Y,Z] → padded to at least one window.

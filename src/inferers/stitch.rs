@@ -3,9 +3,10 @@
 //! MONAI adds weighted logits of all classes over the whole volume and divides at the end. Here the windows advance
 //! along one axis, the longest; what no later window touches is finished at once. And where the network ends in a
 //! linear layer, what is blended are the features before it: Σw·(W·f+b)/Σw = W·(Σw·f/Σw)+b, so the layer is applied
-//! once per voxel and only one slab of `feature_channels` is in memory.
+//! once per voxel and only one slab of `feature_channels` is in memory. Where even that is too large the volume is gone
+//! through strip by strip (see [`Passes`]); each voxel is the same sum in the same order.
 
-use super::windows::Windows;
+use super::windows::{Passes, Windows};
 use crate::contracts::{Linear, Mode, Network, Shared, Work};
 use crate::error::Result;
 use crate::image::Grid;
@@ -17,6 +18,8 @@ use tch::{Kind, Tensor};
 
 /// Finished voxels per call of the head: keeps the values of all classes of a box within some tens of megabytes.
 const BOX_VOXELS: usize = 1 << 16;
+/// Share of the memory that a case may use which the blended slab may take; the network's own values need the rest.
+pub(super) const SLAB_SHARE: u64 = 3;
 
 pub(super) struct SlidingWindows {
     /// Padded image [1,C,X,Y,Z] f32.
@@ -40,39 +43,47 @@ struct Slab {
     /// Σ w, [x,y,z]
     weight: Tensor,
     axis: usize,
-    /// First voxel of the slab along `axis`.
-    start: usize,
+    /// First voxel of the slab in the padded image; moves on along `axis`.
+    start: [usize; 3],
 }
 
 impl Slab {
-    fn new(windows: &Windows, axis: usize, features: usize, device: Device) -> Result<Slab> {
+    fn new(windows: &Windows, passes: &Passes, strip: &Range<usize>, features: usize, device: Device) -> Result<Slab> {
         let mut shape = windows.padded();
-        shape[axis] = windows.roi[axis];
+        shape[passes.along] = windows.roi[passes.along];
+        shape[passes.across] = strip.len();
+        let mut start = [0; 3];
+        start[passes.across] = strip.start;
         let [x, y, z] = shape.map(|n| n as i64);
         let options = (Kind::Float, device.tch());
         Ok(Slab {
             sum: Tensor::f_zeros([x, y, z, features as i64], options)?,
             weight: Tensor::f_zeros([x, y, z], options)?,
-            axis,
-            start: 0,
+            axis: passes.along,
+            start,
         })
     }
 
-    /// Add one window: features [1,F,x,y,z], at `at` in the padded image.
-    fn add(&mut self, features: &Tensor, importance: &Tensor, mut at: [usize; 3]) -> Result<()> {
-        at[self.axis] -= self.start;
+    /// Add one window, as far as it lies in the slab: features [1,F,x,y,z], at `at` in the padded image.
+    fn add(&mut self, features: &Tensor, importance: &Tensor, at: [usize; 3]) -> Result<()> {
+        let at: [i64; 3] = std::array::from_fn(|axis| at[axis] as i64 - self.start[axis] as i64);
         if self.sum.device() == tch::Device::Cpu {
             let features = native::channels_last(features)?;
-            return Ok(native::blend(&mut self.sum, &mut self.weight, &features, importance, at.map(|n| n as i64))?);
+            return Ok(native::blend(&mut self.sum, &mut self.weight, &features, importance, at)?);
         }
-        let (mut sum, mut weight) = (self.sum.shallow_clone(), self.weight.shallow_clone());
+        let (mut sum, mut weight, mut importance) = (self.sum.shallow_clone(), self.weight.shallow_clone(), importance.shallow_clone());
+        let mut features = features.f_squeeze_dim(0)?.f_permute([1, 2, 3, 0])?;
         for (axis, size) in importance.size().into_iter().enumerate() {
-            sum = sum.f_narrow(axis as i64, at[axis] as i64, size)?;
-            weight = weight.f_narrow(axis as i64, at[axis] as i64, size)?;
+            let (to, dim) = (at[axis].max(0), axis as i64);
+            let (skipped, count) = (to - at[axis], (at[axis] + size).min(sum.size()[axis]) - to);
+            if count <= 0 {
+                return Ok(());
+            }
+            (sum, weight) = (sum.f_narrow(dim, to, count)?, weight.f_narrow(dim, to, count)?);
+            (features, importance) = (features.f_narrow(dim, skipped, count)?, importance.f_narrow(dim, skipped, count)?);
         }
-        let features = features.f_squeeze_dim(0)?.f_permute([1, 2, 3, 0])?.f_to_kind(Kind::Float)?;
-        let _ = sum.f_addcmul_(&features, &importance.f_unsqueeze(-1)?)?;
-        let _ = weight.f_add_(importance)?;
+        let _ = sum.f_addcmul_(&features.f_to_kind(Kind::Float)?, &importance.f_unsqueeze(-1)?)?;
+        let _ = weight.f_add_(&importance)?;
         Ok(())
     }
 
@@ -92,7 +103,7 @@ impl Slab {
             let kept = length.saturating_sub(step);
             let _ = tensor.f_narrow(axis, kept as i64, (length - kept) as i64)?.f_zero_()?;
         }
-        self.start += step;
+        self.start[self.axis] += step;
         Ok(())
     }
 }
@@ -100,15 +111,29 @@ impl Slab {
 impl SlidingWindows {
     /// Run all windows; hand on finished boxes as (region of the unpadded image, Σw·f [x,y,z,F], Σw [x,y,z]).
     fn stream(&self, work: &Work, each: &mut dyn FnMut(Region, Tensor, Tensor) -> Result<()>) -> Result<()> {
-        let padded = self.windows.padded();
-        // Along the axis that makes the slab smallest.
-        let others = |axis: usize| (0..3).filter(|&other| other != axis).map(|other| padded[other]).product::<usize>();
-        let axis = (0..3).min_by_key(|&axis| others(axis) * self.windows.roi[axis]).unwrap_or(0);
-        let (features, mode) = (self.network.lock().feature_channels(), Mode { train: false, autocast: work.autocast });
+        let features = self.network.lock().feature_channels();
+        let passes = self.windows.passes(features, work.budget_bytes / SLAB_SHARE)?;
+        if passes.strips.len() > 1 {
+            tracing::debug!("{} strips to save memory: {} windows instead of {}", passes.strips.len(), passes.runs, self.windows.count());
+        }
         let importance = self.importance.f_to_device(self.stitch_device.tch())?;
-        let mut slab = Slab::new(&self.windows, axis, features, self.stitch_device)?;
-        work.progress.windows(self.windows.count());
-        let starts = &self.windows.starts;
+        work.progress.windows(passes.runs);
+        passes.strips.iter().try_for_each(|strip| self.stream_strip(work, &passes, strip, features, &importance, each))
+    }
+
+    fn stream_strip(
+        &self,
+        work: &Work,
+        passes: &Passes,
+        strip: &Range<usize>,
+        features: usize,
+        importance: &Tensor,
+        each: &mut dyn FnMut(Region, Tensor, Tensor) -> Result<()>,
+    ) -> Result<()> {
+        let (axis, padded, mode) = (passes.along, self.windows.padded(), Mode { train: false, autocast: work.autocast });
+        let mut slab = Slab::new(&self.windows, passes, strip, features, self.stitch_device)?;
+        let mut starts = self.windows.starts.clone();
+        starts[passes.across] = self.windows.reaching(passes.across, strip).collect();
         for (i, &outer) in starts[axis].iter().enumerate() {
             let mut layer = vec![];
             for &x in if axis == 0 { std::slice::from_ref(&outer) } else { &starts[0] } {
@@ -126,7 +151,7 @@ impl SlidingWindows {
                 self.check(&output, batch.len(), features)?;
                 for (item, at) in batch.iter().enumerate() {
                     let window = output.f_narrow(0, item as i64, 1)?.f_to_device(self.stitch_device.tch())?;
-                    slab.add(&window, &importance, *at)?;
+                    slab.add(&window, importance, *at)?;
                     work.progress.window_done();
                 }
             }
@@ -157,10 +182,13 @@ impl SlidingWindows {
     /// Hand on the first `length` voxels of the slab along its axis, without the image's padding, in small boxes.
     fn finish(&self, slab: &Slab, length: usize, each: &mut dyn FnMut(Region, Tensor, Tensor) -> Result<()>) -> Result<()> {
         let padded = self.windows.padded();
-        // What of the padded image is image, in slab coordinates.
-        let mut ranges: [Range<usize>; 3] = std::array::from_fn(|axis| self.windows.pad[axis].0..padded[axis] - self.windows.pad[axis].1);
-        let along = &mut ranges[slab.axis];
-        *along = along.start.max(slab.start) - slab.start..along.end.min(slab.start + length).max(slab.start) - slab.start;
+        // What of the padded image is image and lies in the slab, in slab coordinates.
+        let held = slab.weight.size();
+        let ranges: [Range<usize>; 3] = std::array::from_fn(|axis| {
+            let (first, count) = (slab.start[axis], if axis == slab.axis { length } else { held[axis] as usize });
+            let (image_start, image_end) = (self.windows.pad[axis].0, padded[axis] - self.windows.pad[axis].1);
+            image_start.max(first) - first..image_end.min(first + count).max(first) - first
+        });
         if ranges.iter().any(|range| range.start >= range.end) {
             return Ok(());
         }
@@ -174,7 +202,7 @@ impl SlidingWindows {
                 sum = sum.f_narrow(axis as i64, from[axis] as i64, size[axis] as i64)?;
                 weight = weight.f_narrow(axis as i64, from[axis] as i64, size[axis] as i64)?;
             }
-            let start = std::array::from_fn(|axis| from[axis] + if axis == slab.axis { slab.start } else { 0 } - self.windows.pad[axis].0);
+            let start = std::array::from_fn(|axis| from[axis] + slab.start[axis] - self.windows.pad[axis].0);
             each(Region { start, size }, sum, weight)?;
         }
         Ok(())

@@ -2,6 +2,7 @@
 
 use crate::error::Result;
 use crate::{bail, err};
+use std::ops::Range;
 use tch::{Kind, Tensor};
 
 /// How overlapping windows are weighted.
@@ -56,6 +57,80 @@ impl Windows {
     }
 }
 
+/// In which order windows are gone through so that what is blended fits the memory: a slab moves along one axis and
+/// holds, across another, one strip of the volume at a time. Windows that reach into several strips run for each.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Passes {
+    /// The axis that the slab moves along.
+    pub along: usize,
+    /// The axis that is cut into strips.
+    pub across: usize,
+    /// Voxels of the padded image along `across`, in order.
+    pub strips: Vec<Range<usize>>,
+    /// Bytes of the largest slab.
+    pub slab_bytes: u64,
+    /// Windows to run, those that run again included.
+    pub runs: usize,
+}
+
+/// Strips are made as long as running windows again costs at most this many times the windows there are.
+const MAX_REPEATS: usize = 3;
+
+impl Windows {
+    /// One strip if that fits `budget_bytes`, else as few as fit. `features`: channels that are blended, f32. Errors if
+    /// nothing sensible fits.
+    pub fn passes(&self, features: usize, budget_bytes: u64) -> Result<Passes> {
+        let padded = self.padded();
+        let others = |axis: usize| (0..3).filter(|&other| other != axis).map(|other| padded[other]).product::<usize>();
+        // Along the axis that makes the slab smallest; across the longer of the others.
+        let along = (0..3).min_by_key(|&axis| others(axis) * self.roi[axis]).unwrap_or(0);
+        let across = (0..3).filter(|&axis| axis != along).max_by_key(|&axis| padded[axis]).unwrap_or(1);
+        // Sums of features and of weights, for each voxel of the slab's cross-section.
+        let line_bytes = (self.roi[along] * others(along) / padded[across]) as u64 * (features as u64 + 1) * 4;
+        let mut smallest = u64::MAX;
+        for count in 1..=padded[across] {
+            let strips = self.strips(across, count);
+            let slab_bytes = line_bytes * strips.iter().map(|strip| strip.len() as u64).max().unwrap_or(0);
+            let across_runs: usize = strips.iter().map(|strip| self.reaching(across, strip).count()).sum();
+            let runs = self.count() / self.starts[across].len() * across_runs;
+            if runs > MAX_REPEATS * self.count() {
+                break;
+            }
+            if slab_bytes <= budget_bytes {
+                return Ok(Passes { along, across, strips, slab_bytes, runs });
+            }
+            smallest = smallest.min(slab_bytes);
+        }
+        let gb = |bytes: u64| bytes as f64 / 1e9;
+        Err(err!(
+            "blending windows over {padded:?} voxels needs {:.2} GB of memory, {:.2} GB are left for it",
+            gb(smallest),
+            gb(budget_bytes)
+        )
+        .hint("raise --max-memory, or use a larger pixdim or smaller roi_size"))
+    }
+
+    /// Starts of the windows that reach into a strip.
+    pub fn reaching<'a>(&'a self, across: usize, strip: &'a Range<usize>) -> impl Iterator<Item = usize> + 'a {
+        let roi = self.roi[across];
+        self.starts[across].iter().copied().filter(move |&start| start < strip.end && start + roi > strip.start)
+    }
+
+    /// `count` strips of about equal length, cut near there where the fewest windows are cut.
+    fn strips(&self, across: usize, count: usize) -> Vec<Range<usize>> {
+        let length = self.padded()[across];
+        let slack = length / count / 8;
+        let cut = |at: usize| self.starts[across].iter().filter(|&&start| start < at && at < start + self.roi[across]).count();
+        let mut ends: Vec<usize> = (1..count)
+            .map(|i| i * length / count)
+            .map(|ideal| (ideal - slack..=ideal + slack).min_by_key(|&at| (cut(at), at.abs_diff(ideal))).unwrap_or(ideal))
+            .collect();
+        ends.push(length);
+        let mut start = 0;
+        ends.into_iter().map(|end| std::mem::replace(&mut start, end)..end).collect()
+    }
+}
+
 /// The weight of each voxel of a window, [x,y,z] f32.
 ///
 /// Gaussian: the product over axes of exp(−d²/2σ²), d from the centre (n−1)/2, σ = `sigma_scale`·n; never below 1e-3 or
@@ -106,6 +181,24 @@ mod tests {
     fn starts_equal_those_of_monai() {
         let windows = Windows::new([211, 97, 100], [96, 96, 96], [0.25, 0.5, 0.99]).unwrap();
         assert_eq!(windows.starts, [vec![0, 72, 115], vec![0, 1], vec![0, 1, 2, 3, 4]]);
+    }
+
+    #[test]
+    fn strips_cover_the_volume_once_and_fit_the_memory() {
+        let windows = Windows::new([333, 333, 397], [96, 96, 96], [0.25; 3]).unwrap();
+        let whole = windows.passes(32, u64::MAX).unwrap();
+        assert_eq!((whole.along, whole.strips.len(), whole.runs), (2, 1, windows.count()));
+        assert_eq!(whole.slab_bytes, 96 * 333 * 333 * 33 * 4);
+        for part in [2, 3, 4] {
+            let passes = windows.passes(32, whole.slab_bytes / part).unwrap();
+            assert!(passes.slab_bytes <= whole.slab_bytes / part && passes.strips.len() > 1);
+            let ends: Vec<usize> = passes.strips.iter().map(|strip| strip.end).collect();
+            let starts: Vec<usize> = passes.strips.iter().map(|strip| strip.start).collect();
+            assert_eq!((starts[0], &starts[1..], ends[ends.len() - 1]), (0, &ends[..ends.len() - 1], 333));
+            assert!(passes.runs <= MAX_REPEATS * windows.count(), "{passes:?}");
+        }
+        let error = windows.passes(32, 1 << 20).unwrap_err();
+        assert!(error.message().contains("[333, 333, 397]") && error.message().contains("0.00 GB are left"), "{error}");
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use super::post::{call_on, on_predictions, per_key};
 use super::support::dictionary_transform;
 use crate::component::{Keys, OneOrMany, Value};
-use crate::contracts::{Cx, Sample, Transform};
+use crate::contracts::{Cx, OnPrediction, Sample, Transform};
 use crate::error::Result;
 use crate::prediction::VoxelOp;
 use crate::{args, bail};
@@ -65,6 +65,9 @@ impl Activations {
 impl Transform for Activations {
     fn name(&self) -> &'static str {
         "Activationsd"
+    }
+    fn on_prediction(&self) -> OnPrediction {
+        if self.ops.iter().any(|(_, other)| !other.is_none()) { OnPrediction::AllChannels } else { OnPrediction::Recorded }
     }
     fn apply(&self, sample: Sample, cx: &mut Cx) -> Result<Vec<Sample>> {
         on_predictions(sample, &self.keys, self.allow_missing, |at, prediction| {

@@ -6,7 +6,7 @@
 use super::post::on_predictions;
 use super::support::dictionary_transform;
 use crate::component::{Accepted, Keys, OneOrMany};
-use crate::contracts::{Cx, Sample, Transform};
+use crate::contracts::{Cx, OnPrediction, Sample, Transform};
 use crate::error::Result;
 use crate::{args, bail};
 use std::sync::Arc;
@@ -81,6 +81,14 @@ impl AsDiscrete {
 impl Transform for AsDiscrete {
     fn name(&self) -> &'static str {
         "AsDiscreted"
+    }
+    fn on_prediction(&self) -> OnPrediction {
+        match self.steps.first() {
+            Some(Steps { round: true, .. }) => OnPrediction::AllChannels,
+            Some(Steps { argmax: true, .. }) => OnPrediction::Labels,
+            Some(Steps { threshold: Some(_), .. }) => OnPrediction::Masks,
+            _ => OnPrediction::Other,
+        }
     }
     fn apply(&self, sample: Sample, cx: &mut Cx) -> Result<Vec<Sample>> {
         on_predictions(sample, &self.keys, self.allow_missing, |at, mut prediction| {

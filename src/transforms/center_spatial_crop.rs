@@ -5,7 +5,7 @@
 use super::support::{KeyList, dictionary_transform, or_image, per_axis};
 use crate::args;
 use crate::component::{Accepted, Keys, OneOrMany};
-use crate::contracts::{Cx, Sample, Transform};
+use crate::contracts::{Cx, Outline, Sample, Transform, outline_by_applying};
 use crate::error::Result;
 use crate::image::{PadMode, Window, crop_pad};
 use std::sync::Arc;
@@ -40,6 +40,9 @@ impl CenterSpatialCrop {
 impl Transform for CenterSpatialCrop {
     fn name(&self) -> &'static str {
         "CenterSpatialCropd"
+    }
+    fn outline(&self, sample: Sample) -> Result<Outline> {
+        outline_by_applying(self, sample)
     }
     fn apply(&self, sample: Sample, _cx: &mut Cx) -> Result<Vec<Sample>> {
         self.keys.images(sample, |volume, _| {

@@ -8,7 +8,7 @@ use super::support::{KeyList, PadModeArg, called_on, dictionary_transform, pad_m
 use crate::args;
 use crate::bail;
 use crate::component::{Accepted, Keys, OneOrMany, Value};
-use crate::contracts::{Cx, Item, Sample, Transform};
+use crate::contracts::{Cx, Item, Outline, Sample, Transform};
 use crate::each_voxels;
 use crate::error::Result;
 use crate::image::{Element, Layout, PadMode, Volume, Window, crop_pad, filled};
@@ -186,6 +186,10 @@ fn bounds(volume: &Volume, channels: &[usize]) -> Option<[(usize, usize); 3]> {
 impl Transform for CropForeground {
     fn name(&self) -> &'static str {
         "CropForegroundd"
+    }
+    fn outline(&self, sample: Sample) -> Result<Outline> {
+        // Only the voxels tell.
+        Ok(Outline { sample, exact: false })
     }
     fn apply(&self, mut sample: Sample, _cx: &mut Cx) -> Result<Vec<Sample>> {
         let window = self.window(sample.image(&self.source_key)?)?;

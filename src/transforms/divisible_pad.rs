@@ -6,7 +6,7 @@ use super::spatial_pad::pad_to;
 use super::support::{KeyList, MethodArg, PadModeArg, dictionary_transform, pad_modes, per_axis};
 use crate::args;
 use crate::component::{Accepted, Keys, OneOrMany};
-use crate::contracts::{Cx, Sample, Transform};
+use crate::contracts::{Cx, Outline, Sample, Transform, outline_by_applying};
 use crate::error::Result;
 use crate::image::{PadMode, crop_pad};
 use std::sync::Arc;
@@ -61,6 +61,9 @@ pub fn divisible(size: [usize; 3], k: [i64; 3]) -> [usize; 3] {
 impl Transform for DivisiblePad {
     fn name(&self) -> &'static str {
         "DivisiblePadd"
+    }
+    fn outline(&self, sample: Sample) -> Result<Outline> {
+        outline_by_applying(self, sample)
     }
     fn apply(&self, sample: Sample, _cx: &mut Cx) -> Result<Vec<Sample>> {
         self.keys.images(sample, |volume, at| {

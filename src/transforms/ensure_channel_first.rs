@@ -7,7 +7,7 @@ use super::support::{KeyList, dictionary_transform};
 use crate::args;
 use crate::bail;
 use crate::component::{Accepted, FromValue, Keys, Value};
-use crate::contracts::{Cx, Sample, Transform};
+use crate::contracts::{Cx, Outline, Sample, Transform, outline_by_applying};
 use crate::error::Result;
 use crate::image::{Header, Layout, Volume};
 use std::sync::Arc;
@@ -110,6 +110,9 @@ fn channel_from(mut volume: Volume, place: usize) -> Result<Volume> {
 impl Transform for EnsureChannelFirst {
     fn name(&self) -> &'static str {
         "EnsureChannelFirstd"
+    }
+    fn outline(&self, sample: Sample) -> Result<Outline> {
+        outline_by_applying(self, sample)
     }
     fn apply(&self, sample: Sample, _cx: &mut Cx) -> Result<Vec<Sample>> {
         self.keys.images(sample, |volume, _| self.adjusted(volume))

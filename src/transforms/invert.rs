@@ -5,7 +5,7 @@
 use super::post::{call_on, per_key};
 use super::support::dictionary_transform;
 use crate::component::{Accepted, Keys, OneOrMany, Value};
-use crate::contracts::{Cx, Item, Sample, Transform};
+use crate::contracts::{Cx, Item, OnPrediction, Sample, Transform};
 use crate::error::Result;
 use crate::image::{Inverse, Trace};
 use crate::prediction::Prediction;
@@ -78,6 +78,10 @@ impl Invert {
 impl Transform for Invert {
     fn name(&self) -> &'static str {
         "Invertd"
+    }
+    fn on_prediction(&self) -> OnPrediction {
+        let nearest = self.nearest.iter().all(|nearest| *nearest) && self.post_func.iter().all(Value::is_none);
+        if nearest { OnPrediction::Moved } else { OnPrediction::AllChannels }
     }
     fn apply(&self, mut sample: Sample, cx: &mut Cx) -> Result<Vec<Sample>> {
         for (at, key) in self.keys.iter().enumerate() {

@@ -7,7 +7,7 @@ pub mod copy {
     use crate::args;
     use crate::bail;
     use crate::component::Keys;
-    use crate::contracts::{Cx, Sample, Transform};
+    use crate::contracts::{Cx, Outline, Sample, Transform, outline_by_applying};
     use crate::error::Result;
     use crate::transforms::support::{KeyList, dictionary_transform};
     use std::sync::Arc;
@@ -55,6 +55,9 @@ pub mod copy {
         fn name(&self) -> &'static str {
             "CopyItemsd"
         }
+        fn outline(&self, sample: Sample) -> Result<Outline> {
+            outline_by_applying(self, sample)
+        }
         fn apply(&self, mut sample: Sample, _cx: &mut Cx) -> Result<Vec<Sample>> {
             for time in 0..self.times {
                 for (at, key) in self.keys.present(&sample)? {
@@ -77,7 +80,7 @@ pub mod copy {
 pub mod select {
     use crate::args;
     use crate::component::Keys;
-    use crate::contracts::{Cx, Sample, Transform};
+    use crate::contracts::{Cx, Outline, Sample, Transform, outline_by_applying};
     use crate::error::Result;
     use crate::transforms::support::{KeyList, dictionary_transform};
 
@@ -107,6 +110,9 @@ pub mod select {
         fn name(&self) -> &'static str {
             "SelectItemsd"
         }
+        fn outline(&self, sample: Sample) -> Result<Outline> {
+            outline_by_applying(self, sample)
+        }
         fn apply(&self, mut sample: Sample, _cx: &mut Cx) -> Result<Vec<Sample>> {
             let mut kept = Sample::default();
             for (_, key) in self.keys.present(&sample)? {
@@ -124,7 +130,7 @@ pub mod delete {
     use crate::args;
     use crate::bail;
     use crate::component::{Dict, Keys, OneOrMany, Value};
-    use crate::contracts::{Cx, Item, Sample, Transform};
+    use crate::contracts::{Cx, Item, Outline, Sample, Transform, outline_by_applying};
     use crate::err;
     use crate::error::Result;
     use crate::transforms::support::dictionary_transform;
@@ -188,6 +194,9 @@ pub mod delete {
     impl Transform for DeleteItems {
         fn name(&self) -> &'static str {
             "DeleteItemsd"
+        }
+        fn outline(&self, sample: Sample) -> Result<Outline> {
+            outline_by_applying(self, sample)
         }
         fn apply(&self, mut sample: Sample, _cx: &mut Cx) -> Result<Vec<Sample>> {
             for (outer, pattern) in &self.paths {

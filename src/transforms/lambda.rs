@@ -7,7 +7,7 @@ use super::support::{KeyList, called_on, dictionary_transform, take_image};
 use crate::args;
 use crate::bail;
 use crate::component::{Accepted, Args, Call, FromValue, Keys, OneOrMany, Value};
-use crate::contracts::{Cx, Item, Sample, Transform};
+use crate::contracts::{Cx, Item, Outline, Sample, Transform};
 use crate::error::Result;
 use crate::image::{Layout, Volume};
 use std::sync::Arc;
@@ -111,6 +111,10 @@ impl Lambda {
 impl Transform for Lambda {
     fn name(&self) -> &'static str {
         "Lambdad"
+    }
+    fn outline(&self, sample: Sample) -> Result<Outline> {
+        // Only the voxels tell.
+        Ok(Outline { sample, exact: false })
     }
     fn apply(&self, mut sample: Sample, _cx: &mut Cx) -> Result<Vec<Sample>> {
         for (at, key) in self.keys.present(&sample)? {

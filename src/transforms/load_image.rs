@@ -7,11 +7,11 @@ use super::support::{DTypeArg, KeyList, dictionary_transform};
 use crate::args;
 use crate::bail;
 use crate::component::{Accepted, FromValue, Keys, OneOrMany, Value};
-use crate::contracts::{Cx, Item, Sample, Transform};
+use crate::contracts::{Cx, Item, Outline, Sample, Transform};
 use crate::error::Result;
 use crate::formats::nifti;
 use crate::image::orient::{turn_affine, turn_layout};
-use crate::image::{DType, Element, Header, Layout, Orientation, Spatial, Volume, filled};
+use crate::image::{DType, Element, Header, Layout, Orientation, Spatial, Volume, filled, no_voxels};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -98,9 +98,9 @@ impl LoadImage {
             canonical: args.as_closest_canonical,
         })
     }
-    fn load(&self, path: &Path) -> Result<Volume> {
+    fn load(&self, path: &Path, read: fn(&Path) -> Result<Volume>) -> Result<Volume> {
         let path = if self.expand_user { expanded(path) } else { path.to_owned() };
-        let mut volume = nifti::read(&path)?;
+        let mut volume = read(&path)?;
         if self.canonical {
             let shape = volume.layout.spatial();
             if let Spatial::Orient { axes, flips } = Orientation::of(&volume.affine)?.turn_to(&Orientation::RAS) {
@@ -145,6 +145,11 @@ fn stacked(volumes: Vec<Volume>) -> Result<Volume> {
         return Ok(first);
     }
     let channels = first.channels() + rest.iter().map(Volume::channels).sum::<usize>();
+    if first.is_hollow() {
+        let header = Arc::new(Header { channels: Some(channels), ..(*first.header).clone() });
+        let layout = Layout::contiguous([channels, shape[0], shape[1], shape[2]]);
+        return Ok(Volume { voxels: no_voxels(DType::F32), layout, header, ..first });
+    }
     let per_channel: usize = shape.iter().product();
     let mut parts = Vec::with_capacity(rest.len() + 1);
     for volume in std::iter::once(&first).chain(&rest) {
@@ -162,15 +167,26 @@ impl Transform for LoadImage {
     fn name(&self) -> &'static str {
         "LoadImaged"
     }
-    fn apply(&self, mut sample: Sample, _cx: &mut Cx) -> Result<Vec<Sample>> {
+    fn outline(&self, sample: Sample) -> Result<Outline> {
+        let sample = self.loaded(sample, |path| nifti::outline(path))?;
+        Ok(Outline { sample, exact: true })
+    }
+    fn apply(&self, sample: Sample, _cx: &mut Cx) -> Result<Vec<Sample>> {
+        Ok(vec![self.loaded(sample, |path| nifti::read(path))?])
+    }
+}
+
+impl LoadImage {
+    /// Images in place of file names.
+    fn loaded(&self, mut sample: Sample, read: fn(&Path) -> Result<Volume>) -> Result<Sample> {
         for (_, key) in self.keys.present(&sample)? {
             let names = match sample.get(&key) {
                 Some(Item::Value(value)) => OneOrMany::<PathBuf>::from_value(value),
                 _ => None,
             };
             let mut volume = match names {
-                Some(OneOrMany::One(path)) => self.load(&path)?,
-                Some(OneOrMany::Many(paths)) => stacked(paths.iter().map(|path| self.load(path)).collect::<Result<_>>()?)?,
+                Some(OneOrMany::One(path)) => self.load(&path, read)?,
+                Some(OneOrMany::Many(paths)) => stacked(paths.iter().map(|path| self.load(path, read)).collect::<Result<_>>()?)?,
                 None => match sample.get(&key) {
                     Some(Item::Value(value)) => bail!("`{key}` is {value:?}, expected a file name"),
                     _ => bail!("`{key}` holds an image already, expected a file name"),
@@ -179,6 +195,6 @@ impl Transform for LoadImage {
             volume.channel_first |= self.channel_first;
             sample.set(&key, Item::Image(volume));
         }
-        Ok(vec![sample])
+        Ok(sample)
     }
 }

@@ -6,7 +6,7 @@ use super::support::{KeyList, dictionary_transform};
 use crate::args;
 use crate::bail;
 use crate::component::{Accepted, FromValue, Keys, OneOrMany, Value};
-use crate::contracts::{Cx, Sample, Transform};
+use crate::contracts::{Cx, Outline, Sample, Transform, outline_by_applying};
 use crate::error::Result;
 use crate::image::orient::{default_labels, turn_affine, turn_layout};
 use crate::image::{Applied, Orientation, Spatial};
@@ -80,6 +80,9 @@ impl Turn {
 impl Transform for Turn {
     fn name(&self) -> &'static str {
         "Orientationd"
+    }
+    fn outline(&self, sample: Sample) -> Result<Outline> {
+        outline_by_applying(self, sample)
     }
     fn apply(&self, sample: Sample, _cx: &mut Cx) -> Result<Vec<Sample>> {
         self.keys.images(sample, |mut volume, _| {

@@ -4,7 +4,7 @@
 
 use super::output_name::OutputName;
 use crate::component::{Accepted, Component, Declared, Effect, Keys, Value};
-use crate::contracts::{Cx, Item, Sample, Transform, TransformHandle, WriteJob};
+use crate::contracts::{Cx, Item, OnPrediction, Sample, Transform, TransformHandle, WriteJob};
 use crate::error::Result;
 use crate::formats::nifti;
 use crate::image::DType;
@@ -112,6 +112,12 @@ impl Transform for SaveImage {
     fn output_path(&self, source: &Path) -> Option<Result<PathBuf>> {
         Some(self.name.path(source, &self.args.output_postfix, &self.extension))
     }
+    fn on_prediction(&self) -> OnPrediction {
+        OnPrediction::Written
+    }
+    fn output_folder(&self) -> Option<&Path> {
+        Some(&self.args.output_dir)
+    }
     fn apply(&self, mut sample: Sample, cx: &mut Cx) -> Result<Vec<Sample>> {
         for key in &self.args.keys.0 {
             if self.args.allow_missing_keys && sample.get(key).is_none() {
@@ -132,6 +138,7 @@ impl Transform for SaveImage {
             let (saved, target) = (volume.clone(), path.clone());
             cx.writes.push(WriteJob {
                 path,
+                bytes: saved.voxels.len() as u64 * saved.voxels.dtype().size_bytes() as u64,
                 write: Box::new(move || {
                     nifti::write(&target, &saved.voxels, &saved.layout, &saved.affine, dtype, options)?;
                     if log {

@@ -7,9 +7,9 @@ use super::support::{DTypeArg, KeyList, ModeArg, PaddingArg, dictionary_transfor
 use crate::args;
 use crate::bail;
 use crate::component::{Accepted, Keys, OneOrMany};
-use crate::contracts::{Cx, Item, Sample, Transform};
+use crate::contracts::{Cx, Item, Outline, Sample, Transform, outline_by_applying};
 use crate::error::Result;
-use crate::image::{Affine, Applied, Grid, Interpolation, Layout, Padding, Sampling, Spatial, Volume, Zoom, resample};
+use crate::image::{Affine, Applied, DType, Grid, Interpolation, Layout, Padding, Sampling, Spatial, Volume, Zoom, no_voxels, resample};
 use std::sync::Arc;
 
 args! {
@@ -130,7 +130,11 @@ impl Spacing {
         }
         let PerKey { interpolation, padding, align_corners, .. } = settings;
         if let Sampling::Resample(sampler) = Sampling::new(&before, &target, padding, align_corners)? {
-            volume.voxels = resample(&volume, &sampler, interpolation)?;
+            volume.voxels = match interpolation {
+                Interpolation::Linear if volume.is_hollow() => no_voxels(DType::F32),
+                Interpolation::Nearest if volume.is_hollow() => volume.voxels,
+                _ => resample(&volume, &sampler, interpolation)?,
+            };
             let [x, y, z] = target.shape;
             volume.layout = Layout::contiguous([volume.channels(), x, y, z]);
             volume.affine = sampler.affine;
@@ -171,6 +175,9 @@ fn scale_affine(old: [usize; 3], new: [usize; 3], align_corners: bool) -> Affine
 impl Transform for Spacing {
     fn name(&self) -> &'static str {
         "Spacingd"
+    }
+    fn outline(&self, sample: Sample) -> Result<Outline> {
+        outline_by_applying(self, sample)
     }
     fn apply(&self, mut sample: Sample, _cx: &mut Cx) -> Result<Vec<Sample>> {
         let mut first: Option<(Grid, [usize; 3])> = None;

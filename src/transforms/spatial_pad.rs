@@ -5,7 +5,7 @@
 use super::support::{KeyList, MethodArg, PadModeArg, dictionary_transform, or_image, pad_modes, per_axis};
 use crate::args;
 use crate::component::{Accepted, Keys, OneOrMany};
-use crate::contracts::{Cx, Sample, Transform};
+use crate::contracts::{Cx, Outline, Sample, Transform, outline_by_applying};
 use crate::error::Result;
 use crate::image::{PadMode, Window, crop_pad};
 use std::sync::Arc;
@@ -61,6 +61,9 @@ pub fn pad_to(shape: [usize; 3], size: [usize; 3], method: MethodArg) -> Window 
 impl Transform for SpatialPad {
     fn name(&self) -> &'static str {
         "SpatialPadd"
+    }
+    fn outline(&self, sample: Sample) -> Result<Outline> {
+        outline_by_applying(self, sample)
     }
     fn apply(&self, sample: Sample, _cx: &mut Cx) -> Result<Vec<Sample>> {
         self.keys.images(sample, |volume, at| {

@@ -7,10 +7,10 @@ use std::process::{Command, Output};
 use tempfile::TempDir;
 
 /// A bundle with a small, seeded network and `cases` images of 20×22×18 voxels of 2 mm.
-struct Bundle(TempDir);
+pub struct Bundle(pub TempDir);
 
 impl Bundle {
-    fn new(cases: usize) -> Bundle {
+    pub fn new(cases: usize) -> Bundle {
         let bundle = Bundle(tempfile::tempdir().unwrap());
         std::fs::create_dir_all(bundle.path("configs")).unwrap();
         std::fs::write(bundle.path("configs/inference.json"), CONFIG).unwrap();
@@ -19,19 +19,19 @@ impl Bundle {
         }
         bundle
     }
-    fn path(&self, name: &str) -> PathBuf {
+    pub fn path(&self, name: &str) -> PathBuf {
         self.0.path().join(name)
     }
-    fn image(&self, name: &str, seed: i16) {
+    pub fn image(&self, name: &str, seed: i16) {
         let voxels: Vec<i16> = (0..20 * 22 * 18).map(|i: i32| ((i * 37 + i32::from(seed) * 1001) % 1500 - 900) as i16).collect();
         let affine = Affine([[-2.0, 0.0, 0.0, 20.0], [0.0, 2.0, 0.0, -10.0], [0.0, 0.0, 2.0, 5.0], [0.0, 0.0, 0.0, 1.0]]);
         let layout = Layout::contiguous([1, 20, 22, 18]);
         nifti::write(self.path(name), &Voxels::I16(voxels.into()), &layout, &affine, DType::I16, nifti::Options::default()).unwrap();
     }
-    fn run(&self, args: &[&str]) -> Output {
+    pub fn run(&self, args: &[&str]) -> Output {
         Command::new(env!("CARGO_BIN_EXE_segbundle")).args(args).current_dir(self.0.path()).output().unwrap()
     }
-    fn infer(&self, more: &[&str]) -> Output {
+    pub fn infer(&self, more: &[&str]) -> Output {
         self.run(&[&["run", "--config_file", "configs/inference.json", "--meta_file", "None"], more].concat())
     }
 }
@@ -69,11 +69,12 @@ const CONFIG: &str = r#"{
     "run": ["$@evaluator.run()"]
 }"#;
 
-fn text(bytes: &[u8]) -> String {
+pub fn text(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).into_owned()
 }
 
-fn files(folder: &Path) -> Vec<String> {
+/// Names of all files below `folder`, records aside, in order.
+pub fn results(folder: &Path) -> Vec<String> {
     let mut out = vec![];
     let mut todo = vec![folder.to_owned()];
     while let Some(folder) = todo.pop() {
@@ -82,6 +83,7 @@ fn files(folder: &Path) -> Vec<String> {
             if path.is_dir() { todo.push(path) } else { out.push(path.file_name().unwrap().to_string_lossy().into_owned()) }
         }
     }
+    out.retain(|name| !name.ends_with(".json"));
     out.sort();
     out
 }
@@ -91,7 +93,7 @@ fn a_run_writes_a_label_map_on_the_grid_of_each_input() {
     let bundle = Bundle::new(2);
     let output = bundle.infer(&[]);
     assert!(output.status.success(), "{}", text(&output.stderr));
-    assert_eq!(files(&bundle.path("out")), ["s0000_trans.nii.gz", "s0001_trans.nii.gz"]);
+    assert_eq!(results(&bundle.path("out")), ["s0000_trans.nii.gz", "s0001_trans.nii.gz"]);
     let (image, labels) =
         (nifti::read(bundle.path("images/s0001.nii.gz")).unwrap(), nifti::read(bundle.path("out/s0001/s0001_trans.nii.gz")).unwrap());
     assert_eq!(labels.grid(), image.grid());
@@ -117,7 +119,7 @@ fn one_bad_case_is_reported_and_the_others_go_on() {
     std::fs::write(bundle.path("images/s0001.nii.gz"), b"this is no image").unwrap();
     let output = bundle.infer(&[]);
     assert_eq!(output.status.code(), Some(1));
-    assert_eq!(files(&bundle.path("out")), ["s0000_trans.nii.gz", "s0002_trans.nii.gz"]);
+    assert_eq!(results(&bundle.path("out")), ["s0000_trans.nii.gz", "s0002_trans.nii.gz"]);
     let log = text(&output.stderr);
     assert!(log.contains("images/s0001.nii.gz") && log.contains("1 of 3 cases failed"), "{log}");
 }

@@ -2,10 +2,12 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+mod bad_input;
 mod bundle;
 mod bundle_messages;
 mod cli;
 mod common;
+mod explain;
 mod expressions;
 mod facades;
 mod inverse;
@@ -15,6 +17,7 @@ mod network;
 mod nifti_edge;
 mod npz;
 mod outputs;
+mod resume;
 mod sliding_window;
 mod transform_parameters;
 mod transforms;

@@ -148,6 +148,38 @@ fn argmax_without_the_values_equals_argmax_of_the_values() {
 }
 
 #[test]
+fn less_memory_means_strips_and_the_same_labels() {
+    let golden = golden("sliding_window.pt");
+    for name in ["long", "small", "deep"] {
+        let x = &golden[&format!("{name}.x")];
+        for head in [false, true] {
+            let dense = |budget_bytes| {
+                let work = Work { budget_bytes, ..Work::quiet() };
+                let prediction = inferer("gaussian", "replicate", 1).0.infer(x, &volume_of(x), &Ramp::shared(head), &work).unwrap();
+                let labels = prediction.argmax(&work).map(|prediction| match prediction.state {
+                    Values::Labels { map: Voxels::U8(map), .. } => map.to_vec(),
+                    _ => panic!("expected labels in u8"),
+                });
+                labels
+            };
+            let expected = dense(u64::MAX).unwrap();
+            // Slabs from larger than needed down to a few voxels across; each is refused or gives the same labels.
+            let mut given = 0;
+            for budget in [400_000, 200_000, 100_000, 70_000, 50_000, 20_000] {
+                match dense(budget) {
+                    Ok(labels) => {
+                        assert_eq!(labels, expected, "{name} head {head} budget {budget}");
+                        given += 1;
+                    }
+                    Err(error) => assert!(error.message().contains("blending windows over"), "{error}"),
+                }
+            }
+            assert!(given > 1, "{name}: {given}");
+        }
+    }
+}
+
+#[test]
 fn threshold_gives_one_mask_per_channel() {
     let golden = golden("sliding_window.pt");
     let x = &golden["small.x"];

@@ -4,7 +4,7 @@ use super::geometry;
 use super::header::{self, Header};
 use crate::error::Result;
 use crate::formats::gzip::{self, GzReader};
-use crate::image::{DType, Grid, Header as ImageHeader, Layout, Volume, Voxels};
+use crate::image::{DType, Grid, Header as ImageHeader, Layout, Volume, Voxels, no_voxels};
 use crate::{bail, err};
 use segbundle_native::zeroed::{self, Zeroed};
 use std::fs::File;
@@ -37,6 +37,44 @@ pub fn read(path: impl AsRef<Path>) -> Result<Volume> {
 /// Read a single file that is in memory; `path` is only remembered.
 pub fn read_bytes(bytes: &[u8], path: &Path) -> Result<Volume> {
     read_single(Source::new(bytes, bytes.len() as u64)?, path)
+}
+
+/// What the header says, without reading voxels: a hollow volume (see [`Volume::is_hollow`]). Errors as [`read`], as far
+/// as they show from the header and the file's size.
+pub fn outline(path: impl AsRef<Path>) -> Result<Volume> {
+    let path = path.as_ref();
+    let read = || {
+        let (header, room, image_path) = match pair(path) {
+            None => {
+                let mut source = Source::open(path)?;
+                (read_header(&mut source, true)?, source.capacity_bytes(), path.to_owned())
+            }
+            Some((header_path, image_path)) => {
+                let header = read_header(&mut Source::open(&header_path)?, false).map_err(|error| error.file(&header_path))?;
+                (header, Source::open(&image_path)?.capacity_bytes(), image_path)
+            }
+        };
+        let affine = geometry::affine(&header)?;
+        let Axes { shape, spatial_dims, channels } = axes(&header.shape)?;
+        let _ = room_for(&header, room).map_err(|error| error.file(&image_path))?;
+        let dtype = if header.scaling.is_some() { DType::F32 } else { header.dtype };
+        let grid = Grid { shape: [shape[1], shape[2], shape[3]], affine };
+        let header = Arc::new(ImageHeader { path: path.to_owned(), grid, spatial_dims, channels });
+        let layout = Layout::fortran(shape);
+        Ok(Volume { voxels: no_voxels(dtype), layout, affine, channel_first: false, header, trace: vec![] })
+    };
+    read().map_err(|error: crate::error::Error| error.file(path))
+}
+
+/// Voxels and their bytes. The file has to be able to hold them before any memory is asked for.
+fn room_for(header: &Header, capacity_bytes: u64) -> Result<(usize, usize)> {
+    let count = header.shape.iter().try_fold(1usize, |count, length| count.checked_mul(*length));
+    let bytes = count.and_then(|count| count.checked_mul(header.dtype.size_bytes()));
+    let room = capacity_bytes.saturating_sub(header.offset);
+    let (Some(count), Some(bytes)) = (count, bytes.filter(|bytes| *bytes as u64 <= room)) else {
+        bail!("expected {:?} voxels of {}, found at most {room} bytes: the file is cut off", header.shape, header.dtype.name());
+    };
+    Ok((count, bytes))
 }
 
 /// Header and image file, if the name is one of a pair's.
@@ -166,13 +204,7 @@ fn axes(stored: &[usize]) -> Result<Axes> {
 fn read_voxels<R: BufRead>(header: Header, mut source: Source<R>, done: u64, path: &Path) -> Result<Volume> {
     let affine = geometry::affine(&header)?;
     let Axes { shape, spatial_dims, channels } = axes(&header.shape)?;
-    let count = header.shape.iter().try_fold(1usize, |count, length| count.checked_mul(*length));
-    let bytes = count.and_then(|count| count.checked_mul(header.dtype.size_bytes()));
-    // The file has to be able to hold them before any memory is asked for.
-    let room = source.capacity_bytes().saturating_sub(header.offset);
-    let (Some(count), Some(bytes)) = (count, bytes.filter(|bytes| *bytes as u64 <= room)) else {
-        bail!("expected {:?} voxels of {}, found at most {room} bytes: the file is cut off", header.shape, header.dtype.name());
-    };
+    let (count, bytes) = room_for(&header, source.capacity_bytes())?;
     let gap = header.offset.saturating_sub(done);
     if source.skip(gap)? < gap {
         bail!("expected voxels from byte {} on, found the end of the file: it is cut off", header.offset);

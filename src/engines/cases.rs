@@ -1,0 +1,131 @@
+//! The cases of a run before any of them is read: their names, what they are read from, where their results go.
+
+use crate::component::{FromValue, OneOrMany, Value};
+use crate::contracts::{Dataset, Transform};
+use crate::err;
+use crate::error::{Error, Kind, Result};
+use crate::formats::atomic;
+use std::collections::{BTreeSet, HashMap};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+/// One case of the datalist.
+pub struct Case {
+    /// Its input, as the datalist names it.
+    pub name: String,
+    /// What results are named after.
+    pub source: Option<PathBuf>,
+    /// Every file and folder that the datalist names for it, the image first.
+    pub inputs: Vec<PathBuf>,
+    /// The files that the postprocessing says it will write, or why it cannot.
+    pub outputs: Result<Vec<PathBuf>>,
+}
+
+/// All cases. Errors if two would write the same file, or if no case can be written at all; a case that alone cannot be
+/// written keeps its error.
+pub fn plan(dataset: &dyn Dataset, postprocessing: &[Arc<dyn Transform>], total: usize) -> Result<Vec<Case>> {
+    let mut cases: Vec<Case> = (0..total)
+        .map(|index| {
+            let inputs = dataset.entry(index).map(|entry| inputs(&entry)).unwrap_or_default();
+            let source = inputs.first().cloned();
+            let name = source.as_ref().map_or_else(|| format!("case {index}"), |source| source.display().to_string());
+            let outputs = source.as_ref().map_or(Ok(vec![]), |source| outputs(postprocessing, source));
+            Case { name, source, inputs, outputs }
+        })
+        .collect();
+    check_clashes(&cases)?;
+    check_writable(&mut cases)?;
+    Ok(cases)
+}
+
+/// Whether the folder that a postprocessing writes below is known.
+pub fn output_folder(postprocessing: &[Arc<dyn Transform>]) -> Option<PathBuf> {
+    postprocessing
+        .iter()
+        .find_map(|transform| transform.output_folder().map(Path::to_owned).or_else(|| output_folder(transform.children())))
+}
+
+/// Remove what a killed run left half written where this one writes; returns how many files that were.
+pub fn clear_stale(cases: &[Case], folder: Option<&Path>) -> usize {
+    let outputs = cases.iter().filter_map(|case| case.outputs.as_ref().ok()).flatten();
+    let folders: BTreeSet<&Path> = outputs.filter_map(|path| path.parent()).chain(folder).collect();
+    let shown = |folder: &Path| if folder.as_os_str().is_empty() { PathBuf::from(".") } else { folder.to_owned() };
+    folders.into_iter().map(|folder| atomic::remove_stale(&shown(folder)).len()).sum()
+}
+
+/// Paths in an entry of the datalist: those of `image`, and others where there is such a file or folder.
+fn inputs(entry: &Value) -> Vec<PathBuf> {
+    let Value::Dict(dict) = entry else { return vec![] };
+    let paths = |value: &Value| match OneOrMany::<PathBuf>::from_value(value) {
+        Some(OneOrMany::One(path)) => vec![path],
+        Some(OneOrMany::Many(paths)) => paths,
+        None => vec![],
+    };
+    let mut found = dict.get("image").map(|image| paths(&image)).unwrap_or_default();
+    for (_, value) in dict.items() {
+        let others = paths(&value).into_iter().filter(|path| path.exists());
+        found.extend(others.filter(|path| !found.contains(path)).collect::<Vec<_>>());
+    }
+    found
+}
+
+fn outputs(postprocessing: &[Arc<dyn Transform>], source: &Path) -> Result<Vec<PathBuf>> {
+    fn walk(transform: &dyn Transform, source: &Path, out: &mut Vec<PathBuf>) -> Result<()> {
+        if let Some(path) = transform.output_path(source) {
+            out.push(path?);
+        }
+        transform.children().iter().try_for_each(|child| walk(&**child, source, out))
+    }
+    let mut out = vec![];
+    for transform in postprocessing {
+        walk(&**transform, source, &mut out)?;
+    }
+    Ok(out)
+}
+
+fn check_clashes(cases: &[Case]) -> Result<()> {
+    let mut seen: HashMap<&Path, &str> = HashMap::new();
+    for case in cases {
+        for path in case.outputs.iter().flatten() {
+            if let Some(other) = seen.insert(path, &case.name) {
+                return Err(err!("{other} and {} would both be written to {}", case.name, path.display())
+                    .kind(Kind::Config)
+                    .hint("set data_root_dir of SaveImaged to a folder above both inputs, or rename one"));
+            }
+        }
+    }
+    Ok(())
+}
+
+fn check_writable(cases: &mut [Case]) -> Result<()> {
+    // Most outputs share the nearest folder that exists.
+    let mut known: HashMap<PathBuf, Option<Error>> = HashMap::new();
+    for case in &mut *cases {
+        let Ok(paths) = &case.outputs else { continue };
+        let mut check = |path: &Path| -> Result<()> {
+            let absolute = std::path::absolute(path)?;
+            let nearest = absolute.ancestors().skip(1).find(|folder| folder.symlink_metadata().is_ok()).unwrap_or(Path::new("/"));
+            let found = match known.get(nearest) {
+                Some(found) if !path.is_dir() => {
+                    found.clone().map(|error| Error::new(error.message()).file(path).hint(error.get_hint().unwrap_or_default()))
+                }
+                _ => {
+                    let found = atomic::check_writable(path).err();
+                    if !path.is_dir() {
+                        known.insert(nearest.to_owned(), found.clone());
+                    }
+                    found
+                }
+            };
+            found.map_or(Ok(()), Err)
+        };
+        if let Err(error) = paths.iter().try_for_each(|path| check(path)) {
+            case.outputs = Err(error);
+        }
+    }
+    let mut errors = cases.iter().map(|case| case.outputs.as_ref().err());
+    match errors.clone().next().flatten() {
+        Some(first) if errors.all(|error| error.is_some()) => Err(first.clone().context("no result can be written")),
+        _ => Ok(()),
+    }
+}

@@ -1,0 +1,330 @@
+//! Cases on their way: read ahead, through the network one by one, written behind.
+//!
+//! Reading and resampling have threads of their own (`num_workers` of them, as many cases ahead), writing has one; what
+//! waits on either side is bounded in bytes. Only the calling thread uses the network.
+
+use super::cases::Case;
+use super::queues::{Ahead, Behind, Taken};
+use super::record::{RunRecord, case_record};
+use super::resume::{self, Identity, Inputs, Verdict};
+use crate::contracts::{
+    CaseFacts, CaseReport, Clock, Cx, Inferer, Item, Loader, Network, NoProgress, Progress, Run, Sample, Shared, Stage, Transform, Work,
+    WriteJob,
+};
+use crate::error::{Kind, Result};
+use crate::prediction::volume_tensor;
+use crate::torch::{Device, guard};
+use crate::{bail, err};
+use serde_json::{Map, Value as Json, json};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+/// Threads that read ahead, at most.
+const MAX_READERS: usize = 8;
+/// Shares of the memory that the process may use: cases read ahead, and results that wait to be written.
+const AHEAD_SHARE: u64 = 4;
+const BEHIND_SHARE: u64 = 8;
+/// How often resident memory is looked at.
+const SAMPLE_EVERY: Duration = Duration::from_millis(50);
+/// How long a record may wait for the next case.
+const FLUSH_EVERY: Duration = Duration::from_secs(1);
+
+pub struct Pipeline<'a> {
+    pub loader: &'a Loader,
+    pub network: &'a Shared<dyn Network>,
+    pub inferer: Option<&'a dyn Inferer>,
+    pub postprocessing: &'a [Arc<dyn Transform>],
+    pub run: &'a Run,
+    pub device: Device,
+    pub autocast: Option<tch::Kind>,
+    pub cases: &'a [Case],
+    pub identity: &'a Identity,
+}
+
+/// A case that was read, or need not be.
+struct Loaded {
+    began: Instant,
+    work: Work,
+    outcome: Result<Outcome>,
+}
+
+enum Outcome {
+    /// Preprocessed, and the files it came from.
+    Read(Vec<Sample>, Inputs),
+    /// Its result is there; what was recorded of it.
+    Skip(Map<String, Json>),
+}
+
+/// A case whose files remain to be written.
+struct Done {
+    index: usize,
+    began: Instant,
+    clock: Clock,
+    facts: CaseFacts,
+    result: Result<Finish>,
+}
+
+enum Finish {
+    Write(Vec<WriteJob>, Inputs),
+    Skip(Map<String, Json>),
+}
+
+/// Counts windows for the record beside whoever watches.
+struct Counted {
+    watcher: Arc<dyn Progress>,
+    windows: AtomicUsize,
+}
+
+impl Progress for Counted {
+    fn windows(&self, total: usize) {
+        self.windows.fetch_add(total, Ordering::Relaxed);
+        self.watcher.windows(total);
+    }
+    fn window_done(&self) {
+        self.watcher.window_done();
+    }
+}
+
+impl Pipeline<'_> {
+    /// Run all cases; returns how many failed, and the record.
+    pub fn run(&self, record: Option<RunRecord>) -> (usize, Option<RunRecord>) {
+        let total = self.cases.len();
+        let workers = self.loader.num_workers;
+        let ahead = Ahead::new(total, workers, self.run.memory_bytes / AHEAD_SHARE);
+        let behind = Behind::new(self.run.memory_bytes / BEHIND_SHARE);
+        let (peak, over) = (AtomicU64::new(0), AtomicBool::new(false));
+        std::thread::scope(|scope| {
+            let writer = scope.spawn(|| self.write_all(&behind, record));
+            scope.spawn(|| {
+                while !over.load(Ordering::Relaxed) {
+                    peak.fetch_max(crate::env::resident_memory_bytes(), Ordering::Relaxed);
+                    std::thread::sleep(SAMPLE_EVERY);
+                }
+            });
+            for _ in 0..workers.min(MAX_READERS) {
+                scope.spawn(|| {
+                    while let Some((index, aside)) = ahead.begin() {
+                        let loaded = self.load(index);
+                        let bytes = loaded.bytes();
+                        ahead.put(index, loaded, bytes, aside);
+                    }
+                });
+            }
+            for index in 0..total {
+                if self.cancelled() {
+                    break;
+                }
+                let loaded = if workers > 0 { ahead.take() } else { Some(self.load(index)) };
+                let Some(done) = loaded.and_then(|loaded| self.infer_one(index, loaded, &peak)) else { break };
+                let bytes = done.bytes();
+                behind.put(done, bytes);
+            }
+            ahead.close();
+            behind.close();
+            over.store(true, Ordering::Relaxed);
+            writer.join().unwrap_or((total, None))
+        })
+    }
+
+    fn cancelled(&self) -> bool {
+        self.run.cancel.load(Ordering::Relaxed)
+    }
+
+    /// Read and preprocess a case, unless its result is there.
+    fn load(&self, index: usize) -> Loaded {
+        let began = Instant::now();
+        let work = Work {
+            device: self.device,
+            autocast: self.autocast,
+            cancel: self.run.cancel.clone(),
+            progress: Arc::new(NoProgress),
+            clock: Clock::default(),
+            budget_bytes: self.run.memory_bytes,
+        };
+        let outcome = guard(|| self.read(index, &work));
+        Loaded { began, work, outcome }
+    }
+
+    fn read(&self, index: usize, work: &Work) -> Result<Outcome> {
+        work.check()?;
+        let case = &self.cases[index];
+        let outputs = case.outputs.as_ref().map_err(Clone::clone)?;
+        let inputs = work.clock.time(Stage::Check, || Inputs::read(&case.inputs))?;
+        if self.run.skip_existing {
+            match work.clock.time(Stage::Check, || resume::verdict(outputs, &inputs, self.identity)) {
+                Verdict::Current(record) => return Ok(Outcome::Skip(record)),
+                Verdict::Missing => {}
+                Verdict::Stale(why) => tracing::info!("{}: computed again: {why}", case.name),
+            }
+        }
+        let mut writes = vec![];
+        let samples = work.clock.time(Stage::Pre, || self.loader.dataset.get(index, &mut Cx { work, writes: &mut writes }))?;
+        inputs.check_unchanged()?;
+        Ok(Outcome::Read(samples, inputs))
+    }
+
+    /// A case through the network. `None`: the user stopped the run before it got there.
+    fn infer_one(&self, index: usize, loaded: Loaded, peak: &AtomicU64) -> Option<Done> {
+        let Loaded { began, mut work, outcome } = loaded;
+        let mut facts = CaseFacts::default();
+        let clock = work.clock.clone();
+        let result = match outcome {
+            Err(error) if error.get_kind() == Kind::Cancelled => return None,
+            Err(error) => Err(error),
+            Ok(Outcome::Skip(record)) => Ok(Finish::Skip(record)),
+            Ok(Outcome::Read(samples, inputs)) => {
+                let watcher = self.run.observer.case_started(&self.cases[index].name, index, self.cases.len());
+                let counted = Arc::new(Counted { watcher, windows: AtomicUsize::new(0) });
+                work.progress = counted.clone();
+                peak.store(crate::env::resident_memory_bytes(), Ordering::Relaxed);
+                work.budget_bytes = self.run.memory_bytes.saturating_sub(crate::env::resident_memory_bytes());
+                let result = guard(|| self.infer(samples, &work, &mut facts));
+                peak.fetch_max(crate::env::resident_memory_bytes(), Ordering::Relaxed);
+                facts.peak_memory_bytes = peak.load(Ordering::Relaxed);
+                facts.windows = counted.windows.load(Ordering::Relaxed);
+                segbundle_native::trim();
+                result.map(|jobs| Finish::Write(jobs, inputs))
+            }
+        };
+        Some(Done { index, began, clock, facts, result })
+    }
+
+    /// Network and postprocessing of one case; the files are left to be written.
+    fn infer(&self, samples: Vec<Sample>, work: &Work, facts: &mut CaseFacts) -> Result<Vec<WriteJob>> {
+        let mut writes = vec![];
+        for mut sample in samples {
+            let image = sample.image("image")?.clone();
+            facts.input = Some((image.header.channels.unwrap_or(1), image.header.grid));
+            facts.network = Some((image.layout.channels(), image.grid()));
+            let expected = self.network.lock().in_channels();
+            if image.layout.channels() != expected {
+                bail!("the image has {} channels, but the network takes {expected}", image.layout.channels());
+            }
+            let x = volume_tensor(&image)?.f_unsqueeze(0)?; // [1,C,X,Y,Z]
+            // A sum of finite f32 is finite in f64, and any other value stays in it.
+            if !x.f_sum(tch::Kind::Double)?.f_double_value(&[])?.is_finite() {
+                let odd = x.numel() as i64 - x.f_isfinite()?.f_sum(tch::Kind::Int64)?.f_int64_value(&[])?;
+                return Err(err!("{odd} voxels of the preprocessed image are NaN or infinite, of which no network makes labels")
+                    .hint("look for NaN in the file, or for a transform that divides by zero"));
+            }
+            let prediction = match self.inferer {
+                Some(inferer) => inferer.infer(&x, &image, self.network, work)?,
+                None => crate::inferers::SimpleInferer.infer(&x, &image, self.network, work)?,
+            };
+            drop((image, x));
+            sample.set("pred", Item::Prediction(prediction));
+            let start = Instant::now();
+            let elsewhere = || work.clock.get(Stage::Inferer) + work.clock.get(Stage::Invert);
+            let before = elsewhere();
+            let mut samples = vec![sample];
+            for transform in self.postprocessing {
+                let mut after = vec![];
+                for sample in samples {
+                    after.extend(transform.apply(sample, &mut Cx { work, writes: &mut writes }).map_err(|e| e.context(transform.name()))?);
+                }
+                samples = after;
+            }
+            work.clock.add(Stage::Post, start.elapsed().saturating_sub(elsewhere() - before));
+        }
+        Ok(writes)
+    }
+
+    /// Write finished cases and report each; returns how many failed.
+    fn write_all(&self, behind: &Behind<Done>, mut record: Option<RunRecord>) -> (usize, Option<RunRecord>) {
+        let mut failed = 0;
+        loop {
+            match behind.take(FLUSH_EVERY) {
+                Taken::Item(done) => {
+                    let (report, case) = self.finish(done);
+                    failed += usize::from(report.error.as_ref().is_some_and(|error| error.get_kind() != Kind::Cancelled));
+                    if let Some(record) = &mut record {
+                        record.add(report.index, report.status(), &case);
+                    }
+                    self.run.observer.case_finished(&report);
+                }
+                Taken::Nothing => record.iter_mut().for_each(RunRecord::flush),
+                Taken::Closed => return (failed, record),
+            }
+        }
+    }
+
+    /// Write a case's files and what they were made from.
+    fn finish(&self, done: Done) -> (CaseReport, Map<String, Json>) {
+        let Done { index, began, clock, facts, result } = done;
+        let case = &self.cases[index];
+        let mut report = CaseReport {
+            name: case.name.clone(),
+            index,
+            total: self.cases.len(),
+            outputs: vec![],
+            clock,
+            elapsed: Duration::ZERO,
+            facts,
+            skipped: false,
+            error: None,
+        };
+        let mut recorded = None;
+        let mut inputs = None;
+        match result {
+            Err(error) => report.error = Some(error),
+            Ok(Finish::Skip(record)) => {
+                report.skipped = true;
+                report.outputs = case.outputs.clone().unwrap_or_default();
+                recorded = Some(record);
+            }
+            Ok(Finish::Write(jobs, read)) => {
+                let clock = report.clock.clone();
+                report.error = clock.time(Stage::Write, || {
+                    jobs.into_iter().find_map(|job| {
+                        report.outputs.push(job.path);
+                        guard(job.write).err()
+                    })
+                });
+                inputs = Some(read);
+            }
+        }
+        // Which case it was; the innermost file, such as an output that cannot be written, stays.
+        report.error = report.error.take().map(|error| match &case.source {
+            Some(source) => error.file(source),
+            None => error,
+        });
+        report.elapsed = began.elapsed();
+        if let (Some(inputs), None) = (inputs, &report.error) {
+            let record = case_record(&report);
+            let saved = report.clock.time(Stage::Check, || resume::save(&report.outputs, &inputs, self.identity, &record));
+            if let Err(error) = saved {
+                report.error = Some(error.context("the result is written, but not what it was made from"));
+            }
+        }
+        let record = match recorded {
+            Some(mut earlier) => {
+                earlier.insert("index".into(), json!(index));
+                earlier.insert("status".into(), json!(report.status().name()));
+                earlier
+            }
+            None => case_record(&report),
+        };
+        (report, record)
+    }
+}
+
+impl Loaded {
+    fn bytes(&self) -> u64 {
+        let Ok(Outcome::Read(samples, _)) = &self.outcome else { return 0 };
+        let size = |item: &Item| match item {
+            Item::Image(volume) => volume.voxels.len() as u64 * volume.voxels.dtype().size_bytes() as u64,
+            _ => 0,
+        };
+        samples.iter().flat_map(|sample| sample.items.values()).map(size).sum()
+    }
+}
+
+impl Done {
+    fn bytes(&self) -> u64 {
+        match &self.result {
+            Ok(Finish::Write(jobs, _)) => jobs.iter().map(|job| job.bytes).sum(),
+            _ => 0,
+        }
+    }
+}

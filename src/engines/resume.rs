@@ -1,0 +1,212 @@
+//! Going on where an earlier run stopped: beside the result of a case lies a small JSON file, `RESULT.json`, that says
+//! what the result was made from. A case may be left out only if all of it still holds.
+
+use crate::contracts::CaseStatus;
+use crate::err;
+use crate::error::Result;
+use crate::formats::atomic;
+use crate::formats::digest::{self, Digest};
+use serde_json::{Map, Value as Json, json};
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::time::SystemTime;
+
+/// The layout of the file.
+const FORMAT: u64 = 1;
+
+/// What all results of a run are made with.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Identity {
+    pub version: &'static str,
+    pub weights_sha256: String,
+    pub config_sha256: String,
+}
+
+/// The files of one case, as they were when it was read.
+pub struct Inputs(Vec<Input>);
+
+struct Input {
+    path: PathBuf,
+    digest: Digest,
+    /// Each file with size and time of change, to notice a change while it is being read.
+    files: Vec<(PathBuf, u64, Option<SystemTime>)>,
+}
+
+impl Inputs {
+    /// Read every file once. `paths`: files and folders. Errors name the file.
+    pub fn read(paths: &[PathBuf]) -> Result<Inputs> {
+        paths.iter().map(|path| Input::read(path)).collect::<Result<_>>().map(Inputs)
+    }
+    /// An error if a file is gone or another one than it was.
+    pub fn check_unchanged(&self) -> Result<()> {
+        for (path, bytes, modified) in self.0.iter().flat_map(|input| &input.files) {
+            let now = stat(path)?;
+            if (now.1, now.2) != (*bytes, *modified) {
+                return Err(err!("the file changed while it was being read").file(path).hint("run it again when it is complete"));
+            }
+        }
+        Ok(())
+    }
+    fn json(&self) -> Json {
+        let one = |input: &Input| json!({"path": absolute(&input.path), "bytes": input.digest.bytes, "sha256": input.digest.sha256});
+        self.0.iter().map(one).collect()
+    }
+}
+
+impl Input {
+    fn read(path: &Path) -> Result<Input> {
+        let mut paths = vec![];
+        if path.is_dir() {
+            list(path, &mut paths)?
+        } else {
+            paths.extend(parts(path))
+        }
+        let files = paths.iter().map(|path| stat(path)).collect::<Result<Vec<_>>>()?;
+        let digests = paths.iter().map(|path| digest::of_file(path)).collect::<Result<Vec<_>>>()?;
+        let digest = match &digests[..] {
+            [one] => one.clone(),
+            several => {
+                let names: Vec<String> = paths.iter().map(|file| file.strip_prefix(path).unwrap_or(file).display().to_string()).collect();
+                let pieces = names.iter().zip(several).flat_map(|(name, digest)| [name.as_bytes(), b"\0", digest.sha256.as_bytes()]);
+                Digest { bytes: several.iter().map(|digest| digest.bytes).sum(), sha256: digest::of_pieces(pieces) }
+            }
+        };
+        Ok(Input { path: path.to_owned(), digest, files })
+    }
+}
+
+/// A file, and where it is a header that stands beside its voxels, those.
+fn parts(path: &Path) -> Vec<PathBuf> {
+    let mut found = vec![path.to_owned()];
+    let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+    let plain = name.strip_suffix(".gz").unwrap_or(name);
+    let Some((stem, extension)) = plain.rsplit_once('.') else { return found };
+    let beside: &[&str] = match extension.to_ascii_lowercase().as_str() {
+        "hdr" => &["img", "img.gz"],
+        "img" => &["hdr", "hdr.gz"],
+        "mhd" | "nhdr" => &["raw", "zraw", "raw.gz", "raw.bz2"],
+        _ => &[],
+    };
+    found.extend(beside.iter().map(|other| path.with_file_name(format!("{stem}.{other}"))).filter(|path| path.is_file()));
+    found
+}
+
+/// All files below a folder, in the order of their names.
+fn list(folder: &Path, out: &mut Vec<PathBuf>) -> Result<()> {
+    let read = || -> std::io::Result<Vec<PathBuf>> { std::fs::read_dir(folder)?.map(|entry| entry.map(|entry| entry.path())).collect() };
+    let mut paths = read().map_err(|error| err!("cannot read: {error}").file(folder))?;
+    paths.sort();
+    for path in paths {
+        // Links to folders are not followed: they could lead in circles.
+        match path.symlink_metadata() {
+            Ok(metadata) if metadata.is_dir() => list(&path, out)?,
+            _ if path.is_file() => out.push(path),
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
+fn stat(path: &Path) -> Result<(PathBuf, u64, Option<SystemTime>)> {
+    let metadata = std::fs::metadata(path).map_err(|error| err!("cannot read: {error}").file(path))?;
+    Ok((path.to_owned(), metadata.len(), metadata.modified().ok()))
+}
+
+fn absolute(path: &Path) -> String {
+    std::path::absolute(path).unwrap_or_else(|_| path.to_owned()).display().to_string()
+}
+
+/// Whether a case's result is there and up to date.
+pub enum Verdict {
+    /// What the run that made it recorded of the case.
+    Current(Map<String, Json>),
+    /// Nothing is there.
+    Missing,
+    /// Why it has to be made again.
+    Stale(String),
+}
+
+/// `s0037_trans.nii.gz` → `s0037_trans.nii.gz.json`.
+pub fn sidecar(output: &Path) -> PathBuf {
+    let mut name = output.as_os_str().to_owned();
+    name.push(".json");
+    name.into()
+}
+
+/// Look at what lies beside the first of `outputs`.
+pub fn verdict(outputs: &[PathBuf], inputs: &Inputs, identity: &Identity) -> Verdict {
+    let Some(first) = outputs.first() else { return Verdict::Missing };
+    let path = sidecar(first);
+    let text = match std::fs::read(&path) {
+        Ok(text) => text,
+        Err(_) if first.exists() => return Verdict::Stale(format!("nothing says what {} was made from", first.display())),
+        Err(_) => return Verdict::Missing,
+    };
+    match serde_json::from_slice::<Json>(&text) {
+        Ok(found) => compare(found, first, outputs, inputs, identity).unwrap_or_else(Verdict::Stale),
+        Err(_) => Verdict::Stale(format!("{} is no JSON", path.display())),
+    }
+}
+
+fn compare(mut found: Json, first: &Path, outputs: &[PathBuf], inputs: &Inputs, identity: &Identity) -> Result<Verdict, String> {
+    let same = |key: &str, expected: &Json| found.get(key) == Some(expected);
+    if !same("format", &json!(FORMAT)) || !same("segbundle", &json!(identity.version)) {
+        return Err(format!("it was made by segbundle {}, this is {}", text_of(&found, "segbundle"), identity.version));
+    }
+    if !same("inputs", &inputs.json()) {
+        return Err("the input is not the one that it was made from".into());
+    }
+    if !same("weights_sha256", &json!(identity.weights_sha256)) {
+        return Err("the network's weights are others".into());
+    }
+    if !same("config_sha256", &json!(identity.config_sha256)) {
+        return Err("the config is another one".into());
+    }
+    let folder = first.parent().unwrap_or(Path::new(""));
+    let mut recorded = vec![];
+    for output in found.get("outputs").and_then(Json::as_array).into_iter().flatten() {
+        let path = folder.join(text_of(output, "path"));
+        let expected = (output.get("bytes").and_then(Json::as_u64), text_of(output, "sha256"));
+        match digest::of_file(&path) {
+            Ok(now) if (Some(now.bytes), now.sha256.as_str()) == (expected.0, expected.1) => recorded.push(path),
+            Ok(_) => return Err(format!("{} is not as it was written", path.display())),
+            Err(_) if !path.exists() => return Err(format!("{} is gone", path.display())),
+            Err(error) => return Err(error.to_string()),
+        }
+    }
+    if let Some(missing) = outputs.iter().find(|output| !recorded.contains(output)) {
+        return Err(format!("nothing says what {} was made from", missing.display()));
+    }
+    match found.get_mut("case").map(Json::take) {
+        Some(Json::Object(case)) => Ok(Verdict::Current(case)),
+        _ => Err("its record is not complete".into()),
+    }
+}
+
+fn text_of<'a>(json: &'a Json, key: &str) -> &'a str {
+    json.get(key).and_then(Json::as_str).unwrap_or("(unknown)")
+}
+
+/// Write down what `outputs`, which are complete, were made from. `case`: the case's record.
+pub fn save(outputs: &[PathBuf], inputs: &Inputs, identity: &Identity, case: &Map<String, Json>) -> Result<()> {
+    let Some(first) = outputs.first() else { return Ok(()) };
+    let folder = first.parent().unwrap_or(Path::new(""));
+    let mut written = vec![];
+    for output in outputs {
+        let Digest { bytes, sha256 } = digest::of_file(output)?;
+        let path = output.strip_prefix(folder).map_or_else(|_| absolute(output), |path| path.display().to_string());
+        written.push(json!({"path": path, "bytes": bytes, "sha256": sha256}));
+    }
+    let mut case = case.clone();
+    case.insert("status".into(), json!(CaseStatus::Done.name()));
+    let content = json!({
+        "format": FORMAT,
+        "segbundle": identity.version,
+        "inputs": inputs.json(),
+        "weights_sha256": identity.weights_sha256,
+        "config_sha256": identity.config_sha256,
+        "outputs": written,
+        "case": case,
+    });
+    atomic::write_file(sidecar(first), |file, _| Ok(writeln!(file, "{content:#}")?))
+}

@@ -1,0 +1,199 @@
+//! Whatever is wrong with one case is one clear error that names its file; the other cases go on.
+
+use crate::cli::{Bundle, results, text};
+use flate2::Compression;
+use flate2::write::GzEncoder;
+use segbundle::formats::{checkpoint, nifti};
+use segbundle::image::{Affine, DType, Layout, Voxels};
+use serde_json::Value;
+use std::io::Write;
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+use tch::{Kind, Tensor};
+
+const SHAPE: [usize; 4] = [1, 20, 22, 18];
+
+fn gzip(bytes: &[u8]) -> Vec<u8> {
+    let mut out = GzEncoder::new(vec![], Compression::fast());
+    out.write_all(bytes).unwrap();
+    out.finish().unwrap()
+}
+
+/// A good file of `SHAPE`, unpacked.
+fn good() -> Vec<u8> {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("x.nii");
+    image(&path, SHAPE, |i| ((i * 37) % 1500) as f32 - 900.0);
+    std::fs::read(path).unwrap()
+}
+
+fn image(path: &Path, shape: [usize; 4], value: impl Fn(usize) -> f32) {
+    let voxels: Vec<f32> = (0..shape.iter().product()).map(value).collect();
+    let affine = Affine([[-2.0, 0.0, 0.0, 20.0], [0.0, 2.0, 0.0, -10.0], [0.0, 0.0, 2.0, 5.0], [0.0, 0.0, 0.0, 1.0]]);
+    nifti::write(path, &Voxels::F32(voxels.into()), &Layout::contiguous(shape), &affine, DType::F32, nifti::Options::default()).unwrap();
+}
+
+/// `good` with other bytes at some places.
+fn changed(patches: &[(usize, &[u8])]) -> Vec<u8> {
+    let mut bytes = good();
+    for (at, patch) in patches {
+        bytes[*at..*at + patch.len()].copy_from_slice(patch);
+    }
+    bytes
+}
+
+fn record(bundle: &Bundle) -> Value {
+    serde_json::from_slice(&std::fs::read(bundle.path("out/run.json")).unwrap()).unwrap()
+}
+
+#[test]
+fn each_faulty_case_is_one_error_that_names_its_file_and_the_others_go_on() {
+    let bundle = Bundle::new(2);
+    let put = |name: &str, bytes: &[u8]| std::fs::write(bundle.path(&format!("images/{name}")), bytes).unwrap();
+    let nan = f32::NAN.to_le_bytes();
+    let packed = gzip(&good());
+    let mut wrong_sum = packed.clone();
+    let end = wrong_sum.len();
+    wrong_sum[end - 5] ^= 1;
+    // File, its content (none: something special, below), what the message says.
+    let table: Vec<(&str, Option<Vec<u8>>, &str)> = vec![
+        ("missing.nii.gz", None, "No such file"),
+        ("folder.nii.gz", None, "directory"),
+        ("nan_voxels.nii.gz", None, "voxels of the preprocessed image are NaN"),
+        ("two_channels.nii.gz", None, "the image has 2 channels, but the network takes 1"),
+        ("empty.nii.gz", Some(vec![]), "found an empty one"),
+        ("text.nii.gz", Some(b"<html>not found</html>".repeat(30)), "expected a NIfTI file"),
+        ("short.nii", Some(good()[..100].to_vec()), "expected a NIfTI header of 348 bytes, found 100"),
+        ("cut.nii.gz", Some(packed[..packed.len() / 2].to_vec()), "damaged gzip data"),
+        ("cut_inside.nii.gz", Some(gzip(&good()[..2000])), "the file is cut off"),
+        ("cut_plain.nii", Some(good()[..2000].to_vec()), "the file is cut off"),
+        ("checksum.nii.gz", Some(wrong_sum), "damaged gzip data"),
+        ("zero_size.nii.gz", Some(gzip(&changed(&[(44, &[0, 0])]))), "at least one voxel"),
+        ("no_dims.nii.gz", Some(gzip(&changed(&[(40, &[0, 0])]))), "1 to 7 dimensions"),
+        ("huge.nii.gz", Some(gzip(&changed(&[(42, &[0xff, 0x7f, 0xff, 0x7f, 0xff, 0x7f])]))), "the file is cut off"),
+        ("offset.nii", Some(changed(&[(108, &1e9_f32.to_le_bytes())])), "cut off"),
+        ("nan_affine.nii.gz", Some(gzip(&changed(&[(280, &nan), (296, &nan)]))), "affine"),
+        ("complex.nii.gz", Some(gzip(&changed(&[(70, &[32, 0, 64, 0])]))), "complex numbers"),
+        ("rgb.nii.gz", Some(gzip(&changed(&[(70, &[128, 0, 24, 0])]))), "RGB colours"),
+        ("nan_slope.nii.gz", Some(gzip(&changed(&[(112, &2.0_f32.to_le_bytes()), (116, &nan)]))), "scl_inter"),
+    ];
+    for (name, content, _) in &table {
+        if let Some(content) = content {
+            put(name, content);
+        }
+    }
+    std::os::unix::fs::symlink("nowhere", bundle.path("images/missing.nii.gz")).unwrap();
+    std::fs::create_dir(bundle.path("images/folder.nii.gz")).unwrap();
+    image(&bundle.path("images/nan_voxels.nii.gz"), SHAPE, |i| if i == 4000 { f32::NAN } else { i as f32 });
+    image(&bundle.path("images/two_channels.nii.gz"), [2, 20, 22, 18], |i| i as f32);
+    // Odd, but a case like any other.
+    image(&bundle.path("images/one_slice.nii.gz"), [1, 20, 22, 1], |i| i as f32);
+    image(&bundle.path("images/one_voxel.nii.gz"), [1, 1, 1, 1], |_| 7.0);
+    image(&bundle.path("images/constant.nii.gz"), SHAPE, |_| -1000.0);
+
+    let output = bundle.infer(&["--datalist", "$sorted(glob.glob('images/*.nii*'))"]);
+    let log = text(&output.stderr);
+    assert_eq!(output.status.code(), Some(1), "{log}");
+    assert!(log.contains(&format!("{} of {} cases failed", table.len(), table.len() + 5)), "{log}");
+    let record = record(&bundle);
+    for (name, _, message) in &table {
+        let case = record["cases"].as_array().unwrap().iter().find(|case| case["input"] == format!("images/{name}")).unwrap();
+        let error = &case["error"];
+        assert_eq!((case["status"].as_str(), error["file"].as_str()), (Some("failed"), Some(&*format!("images/{name}"))), "{case}");
+        assert!(error["message"].as_str().unwrap().contains(message), "{name}: expected \"{message}\" in {error}");
+        assert_eq!(log.matches(&format!("--> images/{name}")).count(), 1, "{name} is to be reported once: {log}");
+    }
+    let good = ["constant", "one_slice", "one_voxel", "s0000", "s0001"];
+    assert_eq!(results(&bundle.path("out")), good.map(|name| format!("{name}_trans.nii.gz")));
+}
+
+#[test]
+fn an_input_that_disappears_while_the_list_runs_is_one_error() {
+    let bundle = Bundle::new(1);
+    for case in 1..40 {
+        std::fs::copy(bundle.path("images/s0000.nii.gz"), bundle.path(&format!("images/s{case:04}.nii.gz"))).unwrap();
+    }
+    let mut child = Command::new(env!("CARGO_BIN_EXE_segbundle"))
+        .args(["run", "--config_file", "configs/inference.json", "--meta_file", "None"])
+        .current_dir(bundle.0.path())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    let start = Instant::now();
+    while !bundle.path("out/run.json").exists() && start.elapsed() < Duration::from_secs(60) {
+        std::thread::sleep(Duration::from_millis(2));
+    }
+    std::fs::remove_file(bundle.path("images/s0039.nii.gz")).unwrap();
+    assert_eq!(child.wait().unwrap().code(), Some(1));
+    let record = record(&bundle);
+    assert_eq!((&record["counts"]["done"], &record["counts"]["failed"]), (&39.into(), &1.into()));
+    let last = &record["cases"][39]["error"];
+    assert!(last["message"].as_str().unwrap().contains("No such file") && last["file"] == "images/s0039.nii.gz", "{last}");
+}
+
+#[test]
+fn a_place_that_cannot_be_written_is_found_before_the_network_runs() {
+    let bundle = Bundle::new(2);
+    std::fs::write(bundle.path("out"), "a file").unwrap();
+    let output = bundle.infer(&[]);
+    let log = text(&output.stderr);
+    assert_eq!(output.status.code(), Some(1), "{log}");
+    assert!(log.contains("no result can be written") && log.contains("out/s0000/s0000_trans.nii.gz"), "{log}");
+    assert!(log.contains("out is no folder") && !log.contains("[1/2]"), "{log}");
+
+    // One case's place only: that case fails, the other is made.
+    std::fs::remove_file(bundle.path("out")).unwrap();
+    std::fs::create_dir(bundle.path("out")).unwrap();
+    std::fs::write(bundle.path("out/s0001"), "a file").unwrap();
+    let output = bundle.infer(&[]);
+    assert_eq!(output.status.code(), Some(1));
+    let record = record(&bundle);
+    assert_eq!((record["cases"][0]["status"].as_str(), record["cases"][1]["status"].as_str()), (Some("done"), Some("failed")));
+    assert!(record["cases"][1]["error"]["file"].as_str().unwrap().contains("out/s0001/s0001_trans"), "{record}");
+}
+
+/// A limit on the size of files stands for a full disk: writing fails in the middle.
+#[test]
+fn writing_that_fails_is_one_error_per_case_and_leaves_nothing() {
+    let bundle = Bundle::new(2);
+    let binary = env!("CARGO_BIN_EXE_segbundle");
+    let script = format!("trap '' XFSZ; ulimit -f 1; exec {binary} run --config_file configs/inference.json --meta_file None");
+    let output = Command::new("bash").args(["-c", &script]).current_dir(bundle.0.path()).output().unwrap();
+    let log = text(&output.stderr);
+    assert_eq!(output.status.code(), Some(1), "{log}");
+    for case in ["s0000", "s0001"] {
+        let name = format!("--> out/{case}/{case}_trans.nii.gz");
+        assert!(log.contains(&name) && log.contains("File too large") && log.contains("2 of 2 cases failed"), "{log}");
+    }
+    assert_eq!(results(&bundle.path("out")), Vec::<String>::new());
+}
+
+#[test]
+fn a_checkpoint_that_is_not_the_networks_stops_the_run_and_runs_nothing() {
+    let bundle = Bundle::new(1);
+    std::fs::create_dir(bundle.path("models")).unwrap();
+    let path = bundle.path("models/model.pt");
+    let other = [("conv.weight".to_owned(), Tensor::zeros([400, 30], (Kind::Float, tch::Device::Cpu)))];
+    checkpoint::save(&path, &other).unwrap();
+    let whole = std::fs::read(&path).unwrap();
+    let mut zip = zip::ZipWriter::new(std::io::Cursor::new(vec![]));
+    zip.start_file("archive/data.pkl", zip::write::SimpleFileOptions::default()).unwrap();
+    zip.write_all(b"cposix\nsystem\n(S'touch pwned'\ntR.").unwrap();
+    let malicious = zip.finish().unwrap().into_inner();
+    let table: [(&str, &[u8], &str); 5] = [
+        ("of another network", &whole, "conv.weight"),
+        ("truncated", &whole[..whole.len() / 2], "damaged checkpoint"),
+        ("malicious", &malicious, "posix.system"),
+        ("empty", b"", "found an empty file"),
+        ("a download's error page", b"<!DOCTYPE html><html></html>", "found something else"),
+    ];
+    for (what, bytes, message) in table {
+        std::fs::write(&path, bytes).unwrap();
+        let output = bundle.infer(&["--load_pretrain", "True"]);
+        let log = text(&output.stderr);
+        assert_eq!(output.status.code(), Some(1), "{what}: {log}");
+        assert!(log.contains(message) && log.contains("models/model.pt"), "{what}: {log}");
+        assert!(!bundle.path("pwned").exists() && !bundle.path("out").exists(), "{what}");
+    }
+}

@@ -1,0 +1,153 @@
+//! Stopping and going on: `--skip-existing`, interrupts, and the record of a run.
+
+use crate::cli::{Bundle, results, text};
+use serde_json::Value;
+use std::path::Path;
+use std::process::{Command, Output, Stdio};
+use std::time::{Duration, Instant};
+
+const RUN: [&str; 5] = ["run", "--config_file", "configs/inference.json", "--meta_file", "None"];
+
+fn again(bundle: &Bundle, more: &[&str]) -> (Output, String) {
+    let output = bundle.run(&[&["--skip-existing"], &RUN[..], more].concat());
+    let log = text(&output.stderr);
+    (output, log)
+}
+
+fn record(bundle: &Bundle) -> Value {
+    serde_json::from_slice(&std::fs::read(bundle.path("out/run.json")).unwrap()).unwrap()
+}
+
+fn statuses(record: &Value) -> Vec<&str> {
+    record["cases"].as_array().unwrap().iter().map(|case| case["status"].as_str().unwrap()).collect()
+}
+
+fn modified(path: &Path) -> std::time::SystemTime {
+    std::fs::metadata(path).unwrap().modified().unwrap()
+}
+
+#[test]
+fn the_record_says_what_ran_and_how_each_case_ended() {
+    let bundle = Bundle::new(3);
+    std::fs::write(bundle.path("images/s0001.nii.gz"), b"this is no image").unwrap();
+    assert_eq!(bundle.infer(&["--inferer#overlap", "0.5"]).status.code(), Some(1));
+    let record = record(&bundle);
+    assert_eq!(statuses(&record), ["done", "failed", "done"]);
+    assert_eq!((record["status"].as_str(), record["device"].as_str()), (Some("failed"), Some("cpu")));
+    assert_eq!(record["counts"]["done"], 2);
+    assert_eq!((&record["counts"]["failed"], &record["counts"]["not_started"]), (&1.into(), &0.into()));
+    assert!(record["libtorch"].as_str().unwrap().starts_with("2."), "{record}");
+    // Values stand in place of the expressions that gave them.
+    let config = &record["config"];
+    assert_eq!(config["datalist"][2], "images/s0002.nii.gz");
+    assert_eq!((&config["inferer"]["overlap"], &config["dataset"]["data"][0]["image"]), (&0.5.into(), &"images/s0000.nii.gz".into()));
+    let good = &record["cases"][0];
+    assert_eq!(good["outputs"][0], "out/s0000/s0000_trans.nii.gz");
+    assert_eq!((&good["input_shape"], &good["network_shape"]), (&serde_json::json!([1, 20, 22, 18]), &serde_json::json!([1, 14, 15, 12])));
+    assert_eq!(good["network_spacing_mm"], serde_json::json!([3.0, 3.0, 3.0]));
+    assert!(good["windows"].as_u64() == Some(1) && good["seconds"]["inferer"].as_f64().unwrap() > 0.0, "{good}");
+    assert!(good["peak_memory_bytes"].as_u64().unwrap() > 10 << 20, "{good}");
+    assert_eq!(record["cases"][1]["error"]["file"], "images/s0001.nii.gz");
+}
+
+#[test]
+fn a_case_is_left_out_only_while_everything_it_was_made_from_is_the_same() {
+    let bundle = Bundle::new(3);
+    assert!(bundle.infer(&[]).status.success());
+    let result = |case: usize| bundle.path(&format!("out/s{case:04}/s{case:04}_trans.nii.gz"));
+    let before = modified(&result(0));
+    let bytes = std::fs::read(result(1)).unwrap();
+    let (output, log) = again(&bundle, &[]);
+    assert!(output.status.success(), "{log}");
+    assert_eq!(statuses(&record(&bundle)), ["skipped"; 3]);
+    assert_eq!((modified(&result(0)), record(&bundle)["cases"][1]["windows"].as_u64()), (before, Some(1)));
+
+    // Another input, a result that was changed, one that is gone.
+    bundle.image("images/s0000.nii.gz", 77);
+    std::fs::write(result(1), b"half").unwrap();
+    std::fs::remove_file(result(2)).unwrap();
+    let (output, log) = again(&bundle, &[]);
+    assert!(output.status.success(), "{log}");
+    for why in ["the input is not the one", "s0001_trans.nii.gz is not as it was written", "s0002_trans.nii.gz is gone"] {
+        assert!(log.contains(why), "expected \"{why}\" in {log}");
+    }
+    assert_eq!(std::fs::read(result(1)).unwrap(), bytes);
+    assert_eq!(statuses(&record(&bundle)), ["done"; 3]);
+
+    // A longer list and another place of the results change nothing; what the results depend on does.
+    bundle.image("images/s0003.nii.gz", 4);
+    let (_, log) = again(&bundle, &["--dataloader#num_workers", "2"]);
+    assert_eq!(statuses(&record(&bundle)), ["skipped", "skipped", "skipped", "done"], "{log}");
+    std::fs::rename(bundle.path("out"), bundle.path("elsewhere")).unwrap();
+    let (_, log) = again(&bundle, &["--output_dir", "elsewhere"]);
+    assert_eq!(log.matches("its result is there already").count(), 4, "{log}");
+    let (_, log) = again(&bundle, &["--output_dir", "elsewhere", "--inferer#overlap", "0.5"]);
+    assert_eq!(log.matches("the config is another one").count(), 4, "{log}");
+    let seed = ["--output_dir", "elsewhere", "--inferer#overlap", "0.5", "--initialize", "['$monai.utils.set_determinism(seed=2)']"];
+    let (_, log) = again(&bundle, &seed);
+    assert_eq!(log.matches("the network's weights are others").count(), 4, "{log}");
+}
+
+#[test]
+fn results_without_a_record_are_made_again_and_the_log_says_so() {
+    let bundle = Bundle::new(1);
+    assert!(bundle.infer(&[]).status.success());
+    std::fs::remove_file(bundle.path("out/s0000/s0000_trans.nii.gz.json")).unwrap();
+    let (_, log) = again(&bundle, &[]);
+    assert!(log.contains("nothing says what out/s0000/s0000_trans.nii.gz was made from"), "{log}");
+    std::fs::write(bundle.path("out/s0000/s0000_trans.nii.gz.json"), "{").unwrap();
+    let (_, log) = again(&bundle, &[]);
+    assert!(log.contains("is no JSON"), "{log}");
+}
+
+#[test]
+fn interrupts_stop_with_130_and_keep_what_is_finished() {
+    for signal in [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM] {
+        let bundle = Bundle::new(1);
+        for case in 1..200 {
+            std::fs::hard_link(bundle.path("images/s0000.nii.gz"), bundle.path(&format!("images/s{case:04}.nii.gz"))).unwrap();
+        }
+        let mut child =
+            Command::new(env!("CARGO_BIN_EXE_segbundle")).args(RUN).current_dir(bundle.0.path()).stderr(Stdio::null()).spawn().unwrap();
+        let start = Instant::now();
+        while !bundle.path("out/s0003").exists() && start.elapsed() < Duration::from_secs(60) {
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        let name = if signal == signal_hook::consts::SIGINT { "INT" } else { "TERM" };
+        assert!(Command::new("kill").args(["-s", name, &child.id().to_string()]).status().unwrap().success());
+        assert_eq!(child.wait().unwrap().code(), Some(130));
+        let record = record(&bundle);
+        assert_eq!(record["status"], "interrupted");
+        let done = statuses(&record).iter().filter(|status| **status == "done").count();
+        assert!((3..200).contains(&done), "{done} done");
+        assert_eq!(record["counts"]["not_started"].as_u64().unwrap() as usize, 200 - record["cases"].as_array().unwrap().len());
+        let written = results(&bundle.path("out"));
+        assert!(written.len() == done && written.iter().all(|name| name.ends_with("_trans.nii.gz")), "{written:?}");
+    }
+}
+
+#[test]
+fn half_written_files_of_a_killed_run_are_cleared_away() {
+    let bundle = Bundle::new(1);
+    std::fs::create_dir_all(bundle.path("out/s0000")).unwrap();
+    // Of this machine, by a process number that is in use but began at another time.
+    let own = segbundle::env::this_process();
+    let left = |start: u64| bundle.path(&format!("out/s0000/.partial-{:08x}-{}-{start}-0-s0000_trans.nii.gz", own.host, own.pid));
+    let (stale, living) = (left(own.start_ticks + 1), left(own.start_ticks));
+    std::fs::write(&stale, "half").unwrap();
+    std::fs::write(&living, "half").unwrap();
+    let output = bundle.infer(&[]);
+    assert!(output.status.success() && text(&output.stderr).contains("removed 1 half-written"), "{}", text(&output.stderr));
+    assert!(!stale.exists() && living.exists());
+}
+
+#[test]
+fn logs_can_be_json() {
+    let bundle = Bundle::new(1);
+    std::fs::write(bundle.path("images/bad.nii.gz"), b"").unwrap();
+    let output = bundle.run(&[&["--log-format", "json"], &RUN[..]].concat());
+    assert_eq!(output.status.code(), Some(1));
+    let lines: Vec<Value> = text(&output.stderr).lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert!(lines.iter().any(|line| line["level"] == "ERROR" && line["message"].as_str().unwrap().contains("bad.nii.gz")), "{lines:?}");
+    assert!(lines.iter().all(|line| line["timestamp"].is_string()), "{lines:?}");
+}
