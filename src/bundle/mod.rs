@@ -9,6 +9,7 @@
 //! | [`plan`], `check`, `names`, `compat` | everything that can be said before anything is built |
 //! | [`session`], `partial` | building on demand |
 //! | [`workflow`] | initialize, run, finalize |
+//! | [`logging_conf`], `ini` | `logging.conf` |
 //! | [`expr`] | the Python of `$` expressions |
 //!
 //! MONAI source: `monai/bundle` of version 1.6.1.
@@ -20,9 +21,11 @@ mod expand;
 pub mod expr;
 pub mod fire;
 pub mod id;
+mod ini;
 mod json;
 mod literal;
 pub mod load;
+pub mod logging_conf;
 mod merge;
 mod metadata;
 mod names;
@@ -38,6 +41,7 @@ mod yaml_scalar;
 
 pub use args::{LoggingFile, Rules, RunArgs, WorkflowType};
 pub use load::Warning;
+pub use logging_conf::LoggingConf;
 pub use metadata::REQUIRED as REQUIRED_METADATA;
 pub use names::monai_has;
 pub use node::Node;

@@ -2,6 +2,7 @@
 
 use super::args::{LoggingFile, RunArgs};
 use super::load::Warning;
+use super::logging_conf::LoggingConf;
 use super::plan::Plan;
 use super::session::Session;
 use crate::component::{Surroundings, Table};
@@ -29,6 +30,11 @@ pub fn logging_file(args: &RunArgs, warnings: &mut Vec<Warning>) -> Result<Optio
             Err(err!("cannot find the logging file `{file}`").kind(Kind::Config).file(file).hint("`--logging_file False` goes without"))
         }
     }
+}
+
+/// The logging file to apply, read.
+pub fn logging(args: &RunArgs, warnings: &mut Vec<Warning>) -> Result<Option<LoggingConf>> {
+    logging_file(args, warnings)?.map(|path| LoggingConf::read(&path, warnings)).transpose()
 }
 
 /// Everything that stops a run before it starts, as one list; warnings go to `warn`.

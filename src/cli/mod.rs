@@ -4,6 +4,7 @@
 
 mod components;
 mod console;
+mod log;
 mod run;
 mod sample_data;
 mod verify;

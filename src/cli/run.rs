@@ -33,7 +33,13 @@ pub fn run(argv: &[String], amp_dtype: Option<tch::Kind>, console: &Console) -> 
     }
     let mut warn = |warning: &Warning| tracing::warn!("{warning}");
     let args = RunArgs::parse(argv)?;
-    args.warnings.iter().for_each(&mut warn);
+    let mut notes = args.warnings.clone();
+    let logging = workflow::logging(&args, &mut notes);
+    if let Ok(Some(conf)) = &logging {
+        console.apply_logging(conf.clone())?;
+    }
+    notes.iter().for_each(&mut warn);
+    logging?;
     let plan = match workflow::prepare(&args, registry::table(), &mut warn) {
         Ok(plan) => plan,
         Err(mut errors) => {
