@@ -3,7 +3,7 @@
 //! | file | what it does |
 //! |---|---|
 //! | [`args`], `fire`, `literal` | the command line, as python-fire reads it |
-//! | [`node`], `json`, `yaml`, `yaml_scalar`, [`load`] | one config file |
+//! | [`node`], `json`, `json_write`, `yaml`, `yaml_scalar`, [`load`] | one config file |
 //! | [`tree`], `merge`, `metadata`, `tracking` | all files in one tree, with overrides |
 //! | [`expand`], [`id`] | relative ids and `%` macros |
 //! | [`plan`], `check`, `names`, `compat` | everything that can be said before anything is built |
@@ -23,6 +23,7 @@ pub mod fire;
 pub mod id;
 mod ini;
 mod json;
+mod json_write;
 mod literal;
 pub mod load;
 pub mod logging_conf;

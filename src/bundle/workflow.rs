@@ -1,13 +1,16 @@
 //! A whole run: initialize, run, finalize, as MONAI's `ConfigWorkflow` does it.
 
 use super::args::{LoggingFile, RunArgs};
+use super::json_write;
 use super::load::Warning;
 use super::logging_conf::LoggingConf;
 use super::plan::Plan;
 use super::session::Session;
-use crate::component::{Surroundings, Table};
+use crate::component::{FromValue, Surroundings, Table};
 use crate::err;
 use crate::error::{Error, Kind, Result};
+use crate::formats::atomic;
+use std::io::Write;
 use std::path::PathBuf;
 
 /// The logging file to apply, if any. One that was asked for must exist.
@@ -44,10 +47,24 @@ pub fn prepare(args: &RunArgs, table: &'static Table, warn: &mut dyn FnMut(&Warn
     if plan.problems().is_empty() { Ok(plan) } else { Err(plan.problems().to_vec()) }
 }
 
+/// Write the config that is run to where `--tracking` wants it.
+fn record(session: &Session) -> Result<()> {
+    let plan = session.plan();
+    let (Some(id), Some(config)) = (&plan.roots.executed, &plan.executed) else { return Ok(()) };
+    let path = session.get(id)?;
+    let path = PathBuf::from_value(&path)
+        .ok_or_else(|| err!("`{id}`: expected a file's path, found {path:?}").kind(Kind::Config).at(Some(&plan.tree.place(id)), id))?;
+    let text = json_write::write(config)?;
+    atomic::write_file(&path, |file, _| Ok(file.write_all(text.as_bytes())?))?;
+    tracing::info!("the config of this run is in {}", path.display());
+    Ok(())
+}
+
 /// Initialize, run, finalize. Finalize does not run after a failure, as in MONAI.
 pub fn run(plan: Plan, surroundings: Option<Surroundings>, warn: &mut dyn FnMut(&Warning)) -> Result<()> {
     let roots = plan.roots.clone();
     let session = Session::new(plan, surroundings);
+    record(&session)?;
     for section in [&roots.initialize, &roots.run, &roots.finalize] {
         let result = session.run_section(section);
         session.take_warnings().iter().for_each(&mut *warn);

@@ -19,6 +19,7 @@ usage: segbundle [OPTIONS] run --config_file FILE [ARGS] [--key value ...]
   --logging_file FILE    logging.conf, or False [default: beside the config]
   --args_file FILE       arguments from a file; those given here win
   --run_id, --init_id, --final_id ID   what to run [default: run, initialize, finalize]
+  --tracking SETTINGS    write the config that is run to output_dir: \"{'handlers_id': {}, 'configs': {}}\"
   --KEY VALUE            replace a value of the config: --output_dir out, --displayable_configs#highres False
 
 examples:

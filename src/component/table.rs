@@ -106,6 +106,18 @@ impl Table {
     pub fn member_name(&self, value: &Value) -> Option<&'static str> {
         matches!(value, Value::Str(_)).then(|| self.members.get(&value.identity()).copied())?
     }
+    /// Leave only the names that `wanted` says; constants count as pure.
+    pub fn keep(&mut self, wanted: impl Fn(&str, Effect) -> bool) {
+        self.entries.retain(|path, entry| {
+            let effect = match entry {
+                Entry::Component(component) => component.effect,
+                Entry::Function(function) => function.effect,
+                Entry::Constant(_) => Effect::Pure,
+            };
+            wanted(path, effect)
+        });
+        self.components.retain(|path, component| wanted(path, component.effect));
+    }
     fn add(&mut self, path: &str, entry: Entry) {
         self.entries.insert(path.to_owned(), entry);
         for (at, _) in path.match_indices('.') {

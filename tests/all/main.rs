@@ -12,6 +12,7 @@ mod facades;
 mod inverse;
 mod layers;
 mod logging_file;
+mod mutations;
 mod native;
 mod network;
 mod nifti_edge;
