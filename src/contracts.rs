@@ -9,6 +9,7 @@ use crate::torch::Device;
 pub use crate::work::{Clock, NoProgress, Progress, Stage, Work};
 use indexmap::IndexMap;
 use parking_lot::Mutex;
+use std::collections::HashSet;
 use std::path::PathBuf;
 use std::sync::Arc;
 use tch::Tensor;
@@ -326,6 +327,40 @@ macro_rules! handle {
     };
 }
 
+/// A tensor among a config's values; what can be one says so by its attribute `__tensor__`.
+pub struct TensorHandle(pub Mutex<Tensor>);
+
+impl Object for TensorHandle {
+    fn type_name(&self) -> &str {
+        "Tensor"
+    }
+}
+
+/// The named tensors of a state dict, as `torch.load` gives them.
+fn tensors_of(state: &Value) -> Result<Vec<(String, Tensor)>> {
+    let Value::Dict(state) = state else { return Err(err!("load_state_dict: expected dict of tensors, found {}", state.type_name())) };
+    let tensor = |value: &Value| match value {
+        Value::Object(object) => Some(object.attr("__tensor__").ok()??.downcast::<TensorHandle>()?.0.lock().shallow_clone()),
+        _ => None,
+    };
+    let items = state.items().into_iter().map(|(key, value)| match (key.as_str(), tensor(&value)) {
+        (Some(name), Some(tensor)) => Ok((name.to_owned(), tensor)),
+        _ => Err(err!("load_state_dict: expected a tensor under {:?}, found {}", key.to_value(), value.type_name())),
+    });
+    items.collect()
+}
+
+/// What a network that is loaded without `strict` is given: the tensors that it has, and its own where there is none; with
+/// `any_shape` a tensor of another shape counts as missing.
+pub fn fill_up(network: &dyn Network, mut tensors: Vec<(String, Tensor)>, any_shape: bool) -> Vec<(String, Tensor)> {
+    let own = &network.state().tensors;
+    tensors.retain(|(name, tensor)| own.get(name).is_some_and(|own| !any_shape || own.size() == tensor.size()));
+    let found: HashSet<String> = tensors.iter().map(|(name, _)| name.clone()).collect();
+    let missing = own.iter().filter(|(name, _)| !found.contains(*name));
+    tensors.extend(missing.map(|(name, own)| (name.clone(), own.shallow_clone())));
+    tensors
+}
+
 handle!(TransformHandle(Arc<dyn Transform>) = "transform");
 handle!(InfererHandle(Arc<dyn Inferer>) = "inferer");
 handle!(EngineHandle(Arc<dyn Engine>) = "engine");
@@ -422,7 +457,7 @@ impl Object for NetworkHandle {
         format!("<{}>", self.0.lock().name())
     }
     fn attr_names(&self) -> &[&str] {
-        &["to", "eval", "train", "parameters"]
+        &["to", "eval", "train", "parameters", "load_state_dict"]
     }
     fn call_method(&self, name: &str, args: &mut Args, _call: &mut Call) -> Result<Option<Value>> {
         match name {
@@ -430,6 +465,16 @@ impl Object for NetworkHandle {
                 let [device] = std::mem::take(args).expect("to", ["device"])?;
                 let device = Device::from_value(&device).ok_or_else(|| err!("to(): expected {}, found {device:?}", Device::expected()))?;
                 self.0.lock().to(device.check()?)?;
+            }
+            "load_state_dict" => {
+                let strict = args.take("strict").or_else(|| (args.positional.len() == 2).then(|| args.positional.remove(1)));
+                let [state] = std::mem::take(args).expect("load_state_dict", ["state_dict"])?;
+                let mut network = self.0.lock();
+                let mut tensors = tensors_of(&state)?;
+                if !strict.is_none_or(|strict| strict.truthy()) {
+                    tensors = fill_up(&*network, tensors, false);
+                }
+                network.load(&tensors)?;
             }
             // The engine decides the mode of each forward pass.
             "eval" | "train" => drop(std::mem::take(args)),

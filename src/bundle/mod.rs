@@ -3,13 +3,14 @@
 //! | file | what it does |
 //! |---|---|
 //! | [`args`], `fire`, `literal` | the command line, as python-fire reads it |
-//! | [`node`], `json`, `yaml`, `yaml_scalar`, [`load`] | one config file |
+//! | [`node`], `json`, `json_write`, `yaml`, `yaml_scalar`, [`load`] | one config file |
 //! | [`tree`], `merge`, `metadata`, `tracking` | all files in one tree, with overrides |
 //! | [`expand`], [`id`] | relative ids and `%` macros |
 //! | [`plan`], `check`, `names`, `compat` | everything that can be said before anything is built |
 //! | [`session`], `partial` | building on demand |
 //! | `resolved` | what was built, written down |
 //! | [`workflow`] | initialize, run, finalize |
+//! | [`logging_conf`], `ini` | `logging.conf` |
 //! | [`expr`] | the Python of `$` expressions |
 //!
 //! MONAI source: `monai/bundle` of version 1.6.1.
@@ -21,9 +22,12 @@ mod expand;
 pub mod expr;
 pub mod fire;
 pub mod id;
+mod ini;
 mod json;
+mod json_write;
 mod literal;
 pub mod load;
+pub mod logging_conf;
 mod merge;
 mod metadata;
 mod names;
@@ -40,6 +44,7 @@ mod yaml_scalar;
 
 pub use args::{LoggingFile, Rules, RunArgs, WorkflowType};
 pub use load::Warning;
+pub use logging_conf::LoggingConf;
 pub use metadata::REQUIRED as REQUIRED_METADATA;
 pub use names::monai_has;
 pub use node::Node;

@@ -25,11 +25,13 @@ pub struct Roots {
     pub initialize: String,
     pub run: String,
     pub finalize: String,
+    /// Where `--tracking` finds the path of the file for the executed config.
+    pub executed: Option<String>,
 }
 
 impl Default for Roots {
     fn default() -> Self {
-        Roots { initialize: "initialize".into(), run: "run".into(), finalize: "finalize".into() }
+        Roots { initialize: "initialize".into(), run: "run".into(), finalize: "finalize".into(), executed: None }
     }
 }
 
@@ -48,6 +50,8 @@ pub struct Plan {
     pub rules: Rules,
     /// Names bound by import statements anywhere in the config.
     pub imports: Arc<BTreeMap<String, String>>,
+    /// The config as `--tracking` records it: with overrides, relative ids and macros resolved once, nothing built.
+    pub executed: Option<Node>,
     expressions: HashMap<String, Arc<Parsed>>,
     /// Ids of import statements.
     import_ids: Vec<String>,
@@ -64,12 +68,20 @@ impl Plan {
     /// From arguments to plan: load, override, add tracking, expand twice as MONAI's `run` does, and check.
     pub fn prepare(args: &RunArgs, table: &'static Table) -> Result<Plan> {
         let mut tree = Tree::load(args)?.with(&args.overrides);
-        if let Some(settings) = &args.tracking {
-            tracking::patch(&mut tree, settings, args)?;
-        }
-        let roots =
-            Roots { initialize: id::normalize(&args.init_id), run: id::normalize(&args.run_id), finalize: id::normalize(&args.final_id) };
-        let mut plan = Plan::new(tree.expand().expand(), table, roots, args.rules);
+        let tracked = match &args.tracking {
+            Some(settings) => tracking::patch(&mut tree, settings, args)?,
+            None => false,
+        };
+        let roots = Roots {
+            initialize: id::normalize(&args.init_id),
+            run: id::normalize(&args.run_id),
+            finalize: id::normalize(&args.final_id),
+            executed: tracked.then(|| tracking::EXECUTED.to_owned()),
+        };
+        let tree = tree.expand();
+        let executed = tracked.then(|| tree.root.clone());
+        let mut plan = Plan::new(tree.expand(), table, roots, args.rules);
+        plan.executed = executed;
         let missing = compat::check_run_ids(args, &plan.tree);
         plan.problems.extend(missing);
         Ok(plan)
@@ -84,6 +96,7 @@ impl Plan {
             roots,
             rules,
             imports: Arc::default(),
+            executed: None,
             expressions: HashMap::new(),
             import_ids: vec![],
             reached: HashSet::new(),
@@ -217,7 +230,8 @@ impl Plan {
     fn follow_references(&mut self) -> (Vec<Error>, Vec<Error>) {
         let mut walker = Walker::default();
         let sections = [&self.roots.initialize, &self.roots.run, &self.roots.finalize];
-        let starts = sections.into_iter().flat_map(|section| self.section(section)).chain(self.import_ids.clone());
+        let starts = sections.into_iter().flat_map(|section| self.section(section));
+        let starts = starts.chain(self.import_ids.clone()).chain(self.roots.executed.clone());
         for start in starts {
             walker.visit(self, start);
         }

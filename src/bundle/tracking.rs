@@ -1,7 +1,9 @@
 //! `--tracking`: handlers and settings that MONAI patches into a config to record an experiment.
 //!
-//! MONAI source: `ConfigWorkflow.patch_bundle_tracking` and `monai/bundle/utils.py`. MONAI also writes the config that
-//! it runs to `output_dir`; that file is left out here.
+//! MONAI source: `ConfigWorkflow.patch_bundle_tracking` and `monai/bundle/utils.py`. Like MONAI it writes the config that
+//! is run to `<output_dir>/config_<time>.json`, unless `save_execute_config` is false or names another file. Deliberate
+//! differences: the file is written when the run starts, not when the config is read (`verify` writes nothing), its path
+//! may be an expression, and it is indented. There is no MLFlowHandler: what asks for one is an error.
 
 use super::args::RunArgs;
 use super::id;
@@ -25,7 +27,7 @@ const MLFLOW: &str = r#"{
         "tracking_uri": "$monai.utils.path_to_sqlite_uri(@output_dir + '/mlruns.db')",
         "experiment_name": "monai_experiment",
         "run_name": null,
-        "save_execute_config": null,
+        "save_execute_config": true,
         "is_not_rank0": "$torch.distributed.is_available() and torch.distributed.is_initialized() and torch.distributed.get_rank() > 0",
         "trainer": {
             "_target_": "MLFlowHandler", "_disabled_": "@is_not_rank0", "tracking_uri": "@tracking_uri",
@@ -45,8 +47,12 @@ const MLFLOW: &str = r#"{
     }
 }"#;
 
-/// Add what `settings` (`mlflow`, a file's name, or a dict) asks for.
-pub fn patch(tree: &mut Tree, settings: &Node, args: &RunArgs) -> Result<()> {
+/// The item that holds the path of the executed config.
+pub const EXECUTED: &str = "save_execute_config";
+
+/// Add what `settings` (`mlflow`, a file's name, or a dict) asks for. True if the executed config is to be written, to the
+/// path that `save_execute_config` then gives.
+pub fn patch(tree: &mut Tree, settings: &Node, args: &RunArgs) -> Result<bool> {
     let mut notes = Notes { fail_on_duplicate: args.rules.fail_on_duplicate, ..Notes::default() };
     let settings = match settings.as_str() {
         Some("mlflow") => json::read(MLFLOW, "--tracking mlflow", &mut notes)?,
@@ -72,6 +78,13 @@ pub fn patch(tree: &mut Tree, settings: &Node, args: &RunArgs) -> Result<()> {
         if engine_id.is_empty() || tree.get_mut(&engine_id).is_none() {
             continue;
         }
+        if node.get("_target_").and_then(Node::as_str).is_some_and(|target| target.ends_with("MLFlowHandler")) {
+            let error = err!("`tracking` adds MLFlowHandler, which is not here: runs are not recorded with MLflow");
+            let hint = "`--tracking \"{'handlers_id': {}, 'configs': {}}\"` writes the config that is run, without MLflow";
+            tree.errors.push(error.kind(Kind::Unsupported).at(Some(&place), &handlers_id).hint(hint));
+            tree.broken.insert(handlers_id);
+            continue;
+        }
         match tree.get_mut(&handlers_id).filter(|handlers| !handlers.is_none()) {
             Some(Node { content: Content::List(handlers), .. }) => handlers.push(node.clone()),
             Some(_) => {
@@ -85,8 +98,29 @@ pub fn patch(tree: &mut Tree, settings: &Node, args: &RunArgs) -> Result<()> {
             }
         }
     }
-    if tree.get("save_execute_config").is_none() {
-        tree.set("save_execute_config", Node::leaf(Value::None, Origin::new(&place, 0)))?;
+    executed_config(tree, &place)
+}
+
+/// Let `save_execute_config` be a path, or None.
+fn executed_config(tree: &mut Tree, place: &str) -> Result<bool> {
+    let leaf = |value: Value| Node::leaf(value, Origin::new(place, 0));
+    let wanted = tree.get(EXECUTED).map_or(Value::Bool(true), Node::to_value);
+    match wanted {
+        Value::Bool(true) => {}
+        Value::Str(path) if !path.is_empty() => return Ok(true),
+        wanted if !wanted.truthy() => {
+            tree.set(EXECUTED, leaf(Value::None))?;
+            return Ok(false);
+        }
+        other => {
+            let error = err!("`{EXECUTED}`: expected bool or a file's path, found {other:?}").kind(Kind::Config);
+            return Err(error.at(Some(&tree.place(EXECUTED)), EXECUTED));
+        }
     }
-    Ok(())
+    if tree.get("output_dir").is_none() {
+        tree.set("output_dir", leaf("$@bundle_root + '/eval'".into()))?;
+    }
+    let name = chrono::Local::now().format("config_%Y%m%d_%H%M%S.json");
+    tree.set(EXECUTED, leaf(format!("$f'{{@output_dir}}/{name}'").into()))?;
+    Ok(true)
 }

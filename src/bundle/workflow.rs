@@ -1,13 +1,17 @@
 //! A whole run: initialize, run, finalize, as MONAI's `ConfigWorkflow` does it.
 
 use super::args::{LoggingFile, RunArgs};
+use super::json_write;
 use super::load::Warning;
+use super::logging_conf::LoggingConf;
 use super::plan::Plan;
 use super::session::Session;
-use crate::component::{Surroundings, Table};
+use crate::component::{FromValue, Surroundings, Table};
 use crate::contracts::{ConfigRecord, Run};
 use crate::err;
 use crate::error::{Error, Kind, Result};
+use crate::formats::atomic;
+use std::io::Write;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -33,11 +37,29 @@ pub fn logging_file(args: &RunArgs, warnings: &mut Vec<Warning>) -> Result<Optio
     }
 }
 
+/// The logging file to apply, read.
+pub fn logging(args: &RunArgs, warnings: &mut Vec<Warning>) -> Result<Option<LoggingConf>> {
+    logging_file(args, warnings)?.map(|path| LoggingConf::read(&path, warnings)).transpose()
+}
+
 /// Everything that stops a run before it starts, as one list; warnings go to `warn`.
 pub fn prepare(args: &RunArgs, table: &'static Table, warn: &mut dyn FnMut(&Warning)) -> Result<Plan, Vec<Error>> {
     let plan = Plan::prepare(args, table).map_err(|error| vec![error])?;
     plan.warnings().iter().chain(plan.unread_overrides()).for_each(&mut *warn);
     if plan.problems().is_empty() { Ok(plan) } else { Err(plan.problems().to_vec()) }
+}
+
+/// Write the config that is run to where `--tracking` wants it.
+fn record(session: &Session) -> Result<()> {
+    let plan = session.plan();
+    let (Some(id), Some(config)) = (&plan.roots.executed, &plan.executed) else { return Ok(()) };
+    let path = session.get(id)?;
+    let path = PathBuf::from_value(&path)
+        .ok_or_else(|| err!("`{id}`: expected a file's path, found {path:?}").kind(Kind::Config).at(Some(&plan.tree.place(id)), id))?;
+    let text = json_write::write(config)?;
+    atomic::write_file(&path, |file, _| Ok(file.write_all(text.as_bytes())?))?;
+    tracing::info!("the config of this run is in {}", path.display());
+    Ok(())
 }
 
 /// Initialize, run, finalize. Finalize does not run after a failure, as in MONAI.
@@ -51,6 +73,7 @@ pub fn run(plan: Plan, surroundings: Option<Surroundings>, warn: &mut dyn FnMut(
             session.upgrade().map(|session| ConfigRecord { resolved: session.resolved(), fingerprint: session.fingerprint() })
         });
     }
+    record(&session)?;
     for section in [&roots.initialize, &roots.run, &roots.finalize] {
         let result = session.run_section(section);
         session.take_warnings().iter().for_each(&mut *warn);

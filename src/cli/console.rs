@@ -1,21 +1,31 @@
 //! What a person sees on stderr: log lines, and progress bars where stderr is a terminal.
 
+use super::log::Log;
+use crate::bundle::LoggingConf;
 use crate::contracts::{CaseReport, CaseStatus, Observer, Progress, Stage};
-use crate::error::Error;
+use crate::error::{Error, Result};
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 use parking_lot::Mutex;
 use std::io::{IsTerminal, Write, stderr};
 use std::sync::Arc;
 use std::time::Duration;
-use tracing_subscriber::filter::LevelFilter;
+use tracing_subscriber::Layer;
+use tracing_subscriber::filter::{LevelFilter, dynamic_filter_fn};
 use tracing_subscriber::fmt::MakeWriter;
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::SubscriberInitExt;
 
 #[derive(Clone)]
 pub struct Console {
     /// `None` where stderr is no terminal.
     bars: Option<MultiProgress>,
     level: LevelFilter,
+    /// Whether lines are JSON objects.
     json: bool,
+    /// Whether -v or -q says what the console shows.
+    forced: bool,
+    /// What a bundle's logging.conf makes of the log.
+    log: Log,
 }
 
 impl Console {
@@ -26,17 +36,35 @@ impl Console {
             (_, 1) => LevelFilter::DEBUG,
             _ => LevelFilter::TRACE,
         };
-        Console { bars: (stderr().is_terminal() && !quiet && !json).then(MultiProgress::new), level, json }
+        let bars = (stderr().is_terminal() && !quiet && !json).then(MultiProgress::new);
+        Console { bars, level, json, forced: quiet || verbose > 0, log: Log::default() }
     }
 
     pub fn init_log(&self) {
-        let log = tracing_subscriber::fmt()
-            .with_max_level(self.level)
+        let (plain, conf, level) = (self.log.clone(), self.log.clone(), self.level);
+        let lines = tracing_subscriber::fmt::layer()
             .with_target(false)
             .with_ansi(stderr().is_terminal())
             .with_writer(self.clone());
+        let lines = if self.json { lines.json().flatten_event(true).with_current_span(false).boxed() } else { lines.compact().boxed() };
+        let lines = lines.with_filter(dynamic_filter_fn(move |meta, _| *meta.level() <= level && !plain.is_active()));
+        let conf = conf.clone().with_filter(dynamic_filter_fn(move |_, _| conf.is_active()));
         // A second initialisation can only come from a test in the same process; the first one stays.
-        let _ = if self.json { log.json().flatten_event(true).with_current_span(false).try_init() } else { log.compact().try_init() };
+        let _ = tracing_subscriber::registry().with(lines).with(conf).try_init();
+    }
+
+    /// From here on the log is as the file says; -v and -q go on deciding what the console shows. JSON lines stay JSON.
+    pub fn apply_logging(&self, conf: LoggingConf) -> Result<()> {
+        if self.json {
+            return Ok(());
+        }
+        let level = match self.level {
+            LevelFilter::WARN => 30,
+            LevelFilter::INFO => 20,
+            LevelFilter::DEBUG => 10,
+            _ => 0,
+        };
+        self.log.apply(conf, self, self.forced.then_some(level))
     }
 
     /// The error as a person should read it.

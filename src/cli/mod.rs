@@ -5,6 +5,7 @@
 mod components;
 mod console;
 mod explain;
+mod log;
 mod preview;
 mod run;
 mod sample_data;

@@ -19,6 +19,7 @@ usage: segbundle [OPTIONS] run --config_file FILE [ARGS] [--key value ...]
   --logging_file FILE    logging.conf, or False [default: beside the config]
   --args_file FILE       arguments from a file; those given here win
   --run_id, --init_id, --final_id ID   what to run [default: run, initialize, finalize]
+  --tracking SETTINGS    write the config that is run to output_dir: \"{'handlers_id': {}, 'configs': {}}\"
   --KEY VALUE            replace a value of the config: --output_dir out, --displayable_configs#highres False
 
 examples:
@@ -33,7 +34,13 @@ pub fn run(argv: &[String], options: Run, console: &Console) -> Result<()> {
     }
     let mut warn = |warning: &Warning| tracing::warn!("{warning}");
     let args = RunArgs::parse(argv)?;
-    args.warnings.iter().for_each(&mut warn);
+    let mut notes = args.warnings.clone();
+    let logging = workflow::logging(&args, &mut notes);
+    if let Ok(Some(conf)) = &logging {
+        console.apply_logging(conf.clone())?;
+    }
+    notes.iter().for_each(&mut warn);
+    logging?;
     let plan = prepared(&args, console, &mut warn)?;
     stop_on_signals(options.cancel.clone())?;
     // What libtorch may allocate beside what is there already: a case that asks for more fails, the process lives.

@@ -1,6 +1,6 @@
 //! `segbundle verify`: everything that is wrong with a config, at once, without running it.
 
-use crate::bundle::{Plan, RunArgs};
+use crate::bundle::{Plan, RunArgs, workflow};
 use crate::err;
 use crate::error::{Error, Kind, Result};
 use crate::registry;
@@ -9,6 +9,7 @@ use std::fmt::Write as _;
 /// Print the report to stdout; an error if there is any problem.
 pub fn verify(argv: &[String]) -> Result<()> {
     let args = RunArgs::parse(argv)?;
+    workflow::logging(&args, &mut vec![])?;
     let plan = Plan::prepare(&args, registry::table())?;
     print!("{}", report(&args, &plan));
     match problems(&plan).count() {

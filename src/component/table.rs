@@ -2,7 +2,7 @@
 
 use super::{Args, Call, Param, Value};
 use crate::error::{Result, did_you_mean};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 /// A `_target_`: a class or function of MONAI's, torch's or ignite's that a config can build.
 pub struct Component {
@@ -70,6 +70,8 @@ pub struct Table {
     modules: BTreeSet<String>,
     /// Short names of components and their aliases.
     components: BTreeMap<String, &'static Component>,
+    /// Names of enum members, by the identity of the string that each is.
+    members: HashMap<usize, &'static str>,
 }
 
 impl Table {
@@ -92,6 +94,29 @@ impl Table {
         for (path, make) in constants {
             self.add(path, Entry::Constant(*make));
         }
+    }
+    /// Members of enums of strings: each constant gives the same string, not an equal one, every time.
+    pub fn add_members(&mut self, members: &'static [Constant]) {
+        self.add_constants(members);
+        for (path, make) in members {
+            self.members.insert(make().identity(), path.rsplit('.').next().unwrap_or(path));
+        }
+    }
+    /// The name of an enum's member: `IMAGE` for `monai.utils.CommonKeys.IMAGE`, `None` for any other string.
+    pub fn member_name(&self, value: &Value) -> Option<&'static str> {
+        matches!(value, Value::Str(_)).then(|| self.members.get(&value.identity()).copied())?
+    }
+    /// Leave only the names that `wanted` says; constants count as pure.
+    pub fn keep(&mut self, wanted: impl Fn(&str, Effect) -> bool) {
+        self.entries.retain(|path, entry| {
+            let effect = match entry {
+                Entry::Component(component) => component.effect,
+                Entry::Function(function) => function.effect,
+                Entry::Constant(_) => Effect::Pure,
+            };
+            wanted(path, effect)
+        });
+        self.components.retain(|path, component| wanted(path, component.effect));
     }
     fn add(&mut self, path: &str, entry: Entry) {
         self.entries.insert(path.to_owned(), entry);

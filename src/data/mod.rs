@@ -2,6 +2,7 @@
 
 mod dataloader;
 mod dataset;
+mod subset;
 
 pub use dataset::Transforms;
 
@@ -9,4 +10,4 @@ pub mod random;
 
 use crate::component::Component;
 
-pub static COMPONENTS: &[&Component] = &[&dataset::COMPONENT, &dataloader::COMPONENT];
+pub static COMPONENTS: &[&Component] = &[&dataset::COMPONENT, &dataloader::COMPONENT, &subset::COMPONENT];

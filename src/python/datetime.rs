@@ -31,17 +31,28 @@ pub const FUNCTIONS: &[Function] = &[
     }),
     reads("time.time", |args, _| {
         none("time.time", args)?;
-        Ok(Value::Float(Local::now().timestamp_micros() as f64 / 1e6))
+        Ok(Value::Float(seconds()))
     }),
     reads("time.perf_counter", |args, _| {
         none("time.perf_counter", args)?;
-        Ok(Value::Float(Local::now().timestamp_micros() as f64 / 1e6))
+        Ok(Value::Float(seconds()))
     }),
     reads("time.strftime", |args, _| {
         let format: String = one("time.strftime", "format", args)?;
         Ok(strftime("time.strftime", &Local::now().naive_local(), &format)?.into())
     }),
 ];
+
+/// Seconds since 1970.
+pub fn seconds() -> f64 {
+    Local::now().timestamp_micros() as f64 / 1e6
+}
+
+/// Local time as text, by Python's format codes.
+pub fn local(seconds: f64, format: &str) -> Result<String> {
+    let time = chrono::DateTime::from_timestamp_micros((seconds * 1e6) as i64).unwrap_or_default();
+    strftime("strftime", &time.with_timezone(&Local).naive_local(), format)
+}
 
 /// A point in time without a zone, to the microsecond.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]

@@ -1,7 +1,8 @@
 //! `logging`: named loggers whose messages go to the program's own log.
 //!
 //! As in Python, `getLogger` gives the same logger for the same name, and a logger without a level takes that of its
-//! parent by dots, at last the root's (WARNING). Handlers, formatters and filters have no meaning here.
+//! parent by dots, at last the root's (WARNING). A bundle's `logging.conf` sets levels here as well; handlers, formatters
+//! and filters cannot be made by expressions.
 
 use super::common::{pure, reads, wrong};
 use crate::args;
@@ -42,7 +43,7 @@ pub const FUNCTIONS: &[Function] = &[
     super::common::acts("logging.basicConfig", |mut args, _| {
         // Format, file and handlers are the program's own affair; the level is the root's.
         if let Some(level) = args.take("level") {
-            Logger::named("root").set_level(&level)?;
+            Logger::named("root").set_level(parse_level(&level)?);
         }
         Ok(Value::None)
     }),
@@ -84,22 +85,10 @@ impl Logger {
     }
     /// The level that counts: its own, else its nearest parent's, else the root's.
     pub fn effective_level(&self) -> i64 {
-        let mut name = &*self.name;
-        let loggers = LOGGERS.lock();
-        loop {
-            if let Some(level) = loggers.get(name).map(Logger::level).filter(|level| *level != 0) {
-                return level;
-            }
-            match name.rsplit_once('.') {
-                Some((parent, _)) => name = parent,
-                None if name == "root" => return loggers.get(name).map_or(30, Logger::level),
-                None => name = "root",
-            }
-        }
+        effective_level(&self.name)
     }
-    fn set_level(&self, level: &Value) -> Result<()> {
-        self.level.store(parse_level(level)?, Ordering::Relaxed);
-        Ok(())
+    pub fn set_level(&self, level: i64) {
+        self.level.store(level, Ordering::Relaxed);
     }
     fn log(&self, level: i64, args: Args) -> Result<Value> {
         if level >= self.effective_level() {
@@ -113,6 +102,22 @@ impl Logger {
             }
         }
         Ok(Value::None)
+    }
+}
+
+/// The level that counts for the logger `name`, whether or not anybody has asked for it.
+pub fn effective_level(name: &str) -> i64 {
+    let mut name = name;
+    let loggers = LOGGERS.lock();
+    loop {
+        if let Some(level) = loggers.get(name).map(Logger::level).filter(|level| *level != 0) {
+            return level;
+        }
+        match name.rsplit_once('.') {
+            Some((parent, _)) => name = parent,
+            None if name == "root" => return loggers.get(name).map_or(30, Logger::level),
+            None => name = "root",
+        }
     }
 }
 
@@ -149,7 +154,10 @@ impl Object for Logger {
     }
     fn set_attr(&self, name: &str, value: Value) -> Result<()> {
         match name {
-            "level" => self.set_level(&value),
+            "level" => {
+                self.set_level(parse_level(&value)?);
+                Ok(())
+            }
             // Messages are not passed from logger to logger here.
             "propagate" | "disabled" => Ok(()),
             _ => crate::bail!("attribute `{name}` of logging.Logger cannot be set"),
@@ -160,7 +168,7 @@ impl Object for Logger {
         Ok(Some(match name {
             "setLevel" => {
                 let [level] = args.expect("setLevel", ["level"])?;
-                self.set_level(&level)?;
+                self.set_level(parse_level(&level)?);
                 Value::None
             }
             "getEffectiveLevel" => self.effective_level().into(),

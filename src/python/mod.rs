@@ -8,7 +8,7 @@ pub mod builtins;
 mod collections;
 mod common;
 mod copy;
-mod datetime;
+pub mod datetime;
 mod device;
 mod dist;
 mod fnmatch;
@@ -21,6 +21,7 @@ mod json;
 pub mod logging;
 mod math;
 mod monai_data;
+mod monai_enums;
 pub mod monai_handlers;
 mod monai_utils;
 mod numpy;
@@ -30,6 +31,8 @@ mod pathlib;
 mod re;
 mod sys;
 mod torch;
+mod torch_load;
+mod torch_random;
 
 use crate::component::Table;
 
@@ -58,6 +61,8 @@ pub fn register(table: &mut Table) {
         pathlib::FUNCTIONS,
         re::FUNCTIONS,
         torch::FUNCTIONS,
+        torch_load::FUNCTIONS,
+        torch_random::FUNCTIONS,
     ] {
         table.add_functions(functions);
     }
@@ -65,7 +70,6 @@ pub fn register(table: &mut Table) {
         ignite::CONSTANTS,
         logging::CONSTANTS,
         math::CONSTANTS,
-        monai_utils::CONSTANTS,
         numpy::CONSTANTS,
         os::CONSTANTS,
         re::CONSTANTS,
@@ -74,4 +78,5 @@ pub fn register(table: &mut Table) {
     ] {
         table.add_constants(constants);
     }
+    table.add_members(monai_enums::MEMBERS);
 }

@@ -1,48 +1,12 @@
-//! `monai.utils`: enums of strings and small helpers (MONAI 1.6.1 monai.utils.enums, monai.utils.misc).
-//!
-//! A member of an enum of strings is its string here: it compares, hashes and prints like one in MONAI as well.
+//! `monai.utils`: small helpers (MONAI 1.6.1 monai.utils.misc, monai.utils.module).
 
 use super::array::Array;
-use super::common::{acts, items, iterate, none, pure, reads, to};
+use super::common::{PathText, acts, charge_text, items, iterate, none, one, pure, reads, to};
 use super::torch::Cudnn;
 use crate::component::{Declared, Function, Value};
 use crate::error::{Kind, Result};
 use crate::{args, err};
 use std::sync::atomic::{AtomicI64, Ordering};
-
-macro_rules! enums {
-    ($($name:ident { $($member:ident = $text:literal),* $(,)? })*) => {
-        pub const CONSTANTS: super::common::Constants = &[$($(
-            (concat!("monai.utils.", stringify!($name), ".", stringify!($member)), || $text.into()),
-            (concat!("monai.utils.enums.", stringify!($name), ".", stringify!($member)), || $text.into()),
-        )*)*];
-    };
-}
-
-enums! {
-    CommonKeys { IMAGE = "image", LABEL = "label", PRED = "pred", LOSS = "loss", METADATA = "metadata" }
-    GanKeys { REALS = "reals", FAKES = "fakes", LATENTS = "latents", GLOSS = "g_loss", DLOSS = "d_loss" }
-    GridSampleMode { NEAREST = "nearest", BILINEAR = "bilinear", BICUBIC = "bicubic" }
-    GridSamplePadMode { ZEROS = "zeros", BORDER = "border", REFLECTION = "reflection" }
-    InterpolateMode { NEAREST = "nearest", NEAREST_EXACT = "nearest-exact", LINEAR = "linear", BILINEAR = "bilinear", BICUBIC = "bicubic", TRILINEAR = "trilinear", AREA = "area" }
-    NumpyPadMode { CONSTANT = "constant", EDGE = "edge", LINEAR_RAMP = "linear_ramp", MAXIMUM = "maximum", MEAN = "mean", MEDIAN = "median", MINIMUM = "minimum", REFLECT = "reflect", SYMMETRIC = "symmetric", WRAP = "wrap", EMPTY = "empty" }
-    PytorchPadMode { CONSTANT = "constant", REFLECT = "reflect", REPLICATE = "replicate", CIRCULAR = "circular" }
-    NdimageMode { REFLECT = "reflect", GRID_MIRROR = "grid-mirror", CONSTANT = "constant", GRID_CONSTANT = "grid-constant", NEAREST = "nearest", MIRROR = "mirror", GRID_WRAP = "grid-wrap", WRAP = "wrap" }
-    SplineMode { ZERO = "0", ONE = "1", TWO = "2", THREE = "3", FOUR = "4", FIVE = "5" }
-    BlendMode { CONSTANT = "constant", GAUSSIAN = "gaussian" }
-    UpsampleMode { DECONV = "deconv", DECONVGROUP = "deconvgroup", NONTRAINABLE = "nontrainable", PIXELSHUFFLE = "pixelshuffle" }
-    DownsampleMode { CONV = "conv", CONVGROUP = "convgroup", PIXELUNSHUFFLE = "pixelunshuffle", MAXPOOL = "maxpool", AVGPOOL = "avgpool" }
-    Average { MACRO = "macro", WEIGHTED = "weighted", MICRO = "micro", NONE = "none" }
-    MetricReduction { NONE = "none", MEAN = "mean", SUM = "sum", MEAN_BATCH = "mean_batch", SUM_BATCH = "sum_batch", MEAN_CHANNEL = "mean_channel", SUM_CHANNEL = "sum_channel" }
-    LossReduction { NONE = "none", MEAN = "mean", SUM = "sum" }
-    DiceCEReduction { MEAN = "mean", SUM = "sum" }
-    Weight { SQUARE = "square", SIMPLE = "simple", UNIFORM = "uniform" }
-    ChannelMatching { PAD = "pad", PROJECT = "project" }
-    SkipMode { CAT = "cat", ADD = "add", MUL = "mul" }
-    Method { SYMMETRIC = "symmetric", END = "end" }
-    ForwardMode { TRAIN = "train", EVAL = "eval" }
-    BoxModeName { XYXY = "xyxy", XYZXYZ = "xyzxyz", XXYY = "xxyy", XXYYZZ = "xxyyzz", XYXYZZ = "xyxyzz", XYWH = "xywh", XYZWHD = "xyzwhd", CCWH = "ccwh", CCCWHD = "cccwhd" }
-}
 
 pub const FUNCTIONS: &[Function] = &[
     acts("monai.utils.set_determinism", set_determinism),
@@ -82,6 +46,8 @@ pub const FUNCTIONS: &[Function] = &[
         parts.splice(at..at, vec![args.pad_val; missing]);
         Ok(Value::tuple(parts))
     }),
+    reads("monai.utils.path_to_uri", |args, call| uri("monai.utils.path_to_uri", "file://", "", args, call)),
+    reads("monai.utils.path_to_sqlite_uri", |args, call| uri("monai.utils.path_to_sqlite_uri", "sqlite:///", ":", args, call)),
     pure("monai.utils.issequenceiterable", |args, _| {
         let [value] = args.expect("monai.utils.issequenceiterable", ["obj"])?;
         Ok(sequence(&value)?.is_some().into())
@@ -139,6 +105,22 @@ fn set_determinism(args: crate::component::Args, call: &mut crate::component::Ca
     SEED.store(seed.unwrap_or(-1), Ordering::Relaxed);
     Cudnn::set_deterministic(seed.is_some());
     Ok(Value::None)
+}
+
+/// An absolute path as a URI; what stands neither in `kept` nor among letters, digits and `_.-~/` is percent-encoded.
+fn uri(name: &str, scheme: &str, kept: &str, args: crate::component::Args, call: &mut crate::component::Call) -> Result<Value> {
+    let path: PathText = one(name, "path", args)?;
+    charge_text(call, path.0.len())?;
+    let full = std::path::absolute(&path.0).map_err(|e| err!("{name}: {e}").file(&path.0))?;
+    let mut out = scheme.to_owned();
+    for byte in full.to_string_lossy().bytes() {
+        match byte {
+            b'_' | b'.' | b'-' | b'~' | b'/' => out.push(char::from(byte)),
+            byte if byte.is_ascii_alphanumeric() || kept.as_bytes().contains(&byte) => out.push(char::from(byte)),
+            byte => out.push_str(&format!("%{byte:02X}")),
+        }
+    }
+    Ok(out.into())
 }
 
 fn first(args: crate::component::Args, call: &mut crate::component::Call) -> Result<Value> {

@@ -1,7 +1,7 @@
 //! `torch`: types, devices, settings, and functions on small tensors ([`super::array`]).
 //!
-//! These are not libtorch's tensors: what expressions in configs compute is small. Random tensors are left out, and so
-//! is everything that differentiates.
+//! These are not libtorch's tensors: what expressions in configs compute is small. Everything that differentiates is left
+//! out. Random tensors are in [`super::torch_random`], checkpoints in [`super::torch_load`].
 
 use super::array::{Array, DTypeObject, Flavour, Type, function};
 use super::common::{acts, none, one, pure, reads, to, wrong};

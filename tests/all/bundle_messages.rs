@@ -287,13 +287,66 @@ fn metadata_that_is_missing_or_incomplete_warns() {
 }
 
 #[test]
-fn tracking_adds_its_handler_to_the_engine() {
+fn tracking_with_mlflow_says_what_is_missing() {
     let config = r#"{"handlers": ["$1"], "evaluator": {"_target_": "SupervisedEvaluator", "val_handlers": "@handlers"},
         "bundle_root": ".", "run": ["$@evaluator.run()"]}"#;
     let (plan, _) = plan(&[("c.json", config)], &["--tracking", "mlflow"]);
-    let handlers = plan.tree.get("handlers::1::_target_").and_then(|node| node.as_str());
-    assert_eq!(handlers, Some("MLFlowHandler"));
-    assert!(report(plan.warnings(), "").contains("MONAI has `MLFlowHandler`"));
+    assert!(report(plan.problems(), "").contains("`tracking` adds MLFlowHandler, which is not here"));
+    assert!(plan.problems()[0].get_hint().unwrap().contains("without MLflow"));
+}
+
+/// Settings as MONAI takes them: a handler for the engine that there is, settings that the config does not have yet.
+#[test]
+fn tracking_adds_its_handlers_and_settings() {
+    let config = r#"{"handlers": ["$1"], "evaluator": {"_target_": "TinyNet", "in_channels": 1}, "kept": 1, "run": ["$@evaluator"]}"#;
+    let settings = r#"{"handlers_id": {"evaluator": {"id": "evaluator", "handlers": "handlers"}, "trainer": {"id": "train#trainer", "handlers": "x"}},
+        "configs": {"kept": 2, "new": 3, "evaluator": {"_target_": "TinyNet", "in_channels": 7}, "trainer": {"_target_": "No"},
+        "save_execute_config": false}}"#;
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("tracking.json");
+    std::fs::write(&file, settings).unwrap();
+    let (plan, _) = plan(&[("c.json", config)], &["--tracking", file.to_str().unwrap()]);
+    let value = |id: &str| plan.tree.get(id).map(|node| format!("{:?}", node.to_value()));
+    assert_eq!(value("handlers::1::in_channels").as_deref(), Some("7"));
+    assert_eq!(
+        (value("kept").as_deref(), value("new").as_deref(), value("save_execute_config").as_deref()),
+        (Some("1"), Some("3"), Some("None"))
+    );
+    assert!(plan.executed.is_none() && plan.problems().is_empty(), "{}", report(plan.problems(), ""));
+}
+
+/// What MONAI's `export_config_file` writes for the same call, read back and compared as values.
+#[test]
+fn tracking_writes_the_config_that_is_run() {
+    let config = r#"{"output_dir": "$@root + '/out'", "root": "ROOT", "a": {"b": [1, 2.5, null, true, "é"], "c": "@::d", "d": 4, "1": "%a::b"}, "run": ["$@a"]}"#;
+    let out = tempfile::tempdir().unwrap();
+    let config = config.replace("ROOT", out.path().to_str().unwrap());
+    let tracking = ["--tracking", "{'handlers_id': {}, 'configs': {}}", "--a#d", "(1,'x')"];
+    let (plan, _) = plan(&[("c.json", &config)], &tracking);
+    assert!(plan.problems().is_empty() && !out.path().join("out").exists(), "{}", report(plan.problems(), ""));
+    workflow::run(plan, None, &mut |_| {}).unwrap();
+    let files: Vec<_> = std::fs::read_dir(out.path().join("out")).unwrap().map(|entry| entry.unwrap().path()).collect();
+    let [file] = &files[..] else { panic!("{files:?}") };
+    let name = file.file_name().unwrap().to_str().unwrap();
+    // config_20260131_120000.json
+    assert!(name.len() == 27 && name.starts_with("config_") && name.ends_with(".json"), "{name}");
+    let written: serde_json::Value = serde_json::from_str(&std::fs::read_to_string(file).unwrap()).unwrap();
+    assert_eq!(written["a"].to_string(), r#"{"b":[1,2.5,null,true,"é"],"c":"@a::d","d":[1,"x"],"1":[1,2.5,null,true,"é"]}"#);
+    assert_eq!(written["save_execute_config"], format!("$f'{{@output_dir}}/{name}'"));
+    assert_eq!(written["run"][0], "$@a");
+}
+
+#[test]
+fn tracking_writes_to_a_file_of_ones_own() {
+    let out = tempfile::tempdir().unwrap();
+    let file = out.path().join("deep/executed.json");
+    let settings = ["--tracking", "{'handlers_id': {}, 'configs': {}}", "--save_execute_config", file.to_str().unwrap()];
+    let (own, _) = plan(&[("c.json", r#"{"run": ["$1"], "x": 1}"#)], &settings);
+    workflow::run(own, None, &mut |_| {}).unwrap();
+    assert!(std::fs::read_to_string(&file).unwrap().contains("\"x\": 1"));
+    // Without an output_dir the file goes to the bundle's eval, as in MONAI; without a bundle_root it cannot.
+    let (plan, _) = plan(&[("c.json", r#"{"run": ["$1"]}"#)], &["--tracking", "{'handlers_id': {}, 'configs': {}}"]);
+    assert!(report(plan.problems(), "").contains("`@bundle_root` is not defined"), "{}", report(plan.problems(), ""));
 }
 
 #[test]

@@ -5,7 +5,6 @@ use segbundle::bundle::expr::{self, ArgNames, Env, Import};
 use segbundle::component::{Args, Call, Constant, Dict, Function, Key, Table, Value};
 use segbundle::error::{Error, Kind, Result};
 use std::collections::{BTreeMap, HashMap};
-use std::path::Path;
 use std::sync::{Arc, OnceLock};
 
 // ---------------------------------------------------------------- a small world
@@ -559,18 +558,4 @@ proptest! {
             let _ = expr::values::format::format(&value, &spec, &mut Call::with_limits(10_000, 100));
         }
     }
-}
-
-/// All expressions of published bundles, where a list of them lies beside the project.
-#[test]
-fn published_expressions_parse() {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/upstream/expressions.txt");
-    let Ok(text) = std::fs::read_to_string(&path) else {
-        println!("skipped: {} is absent", path.display());
-        return;
-    };
-    let lines: Vec<&str> = text.lines().filter_map(|line| line.strip_prefix('$')).collect();
-    assert!(lines.len() > 400, "found only {}", lines.len());
-    let failures: Vec<String> = lines.iter().filter_map(|line| expr::parse(line).err()).map(|error| error.to_string()).collect();
-    assert!(failures.is_empty(), "{}", failures.join("\n"));
 }

@@ -252,10 +252,11 @@ impl Frame {
     }
     fn call(&self, function: &Value, args: Args, call: &mut Call) -> Result<Value> {
         match function {
-            // These two see into modules, for which they need the table.
+            // These two see into modules and enums, for which they need the table.
             Value::Function(found) if matches!(found.path, "getattr" | "hasattr") => {
                 let seen = args.positional.first();
-                let module = seen.is_some_and(|value| matches!(value, Value::Module(_) | Value::Component(_) | Value::Function(_)));
+                let module =
+                    seen.is_some_and(|value| matches!(value, Value::Module(_) | Value::Component(_) | Value::Function(_) | Value::Str(_)));
                 if let ([object, Value::Str(name), default @ ..], true) = (args.positional.as_slice(), module) {
                     let value = attributes::attribute(object, name, Some(self.env.table));
                     return match (found.path, default.first()) {

@@ -14,6 +14,7 @@ mod comprehension;
 mod eval;
 mod lambda;
 mod lex;
+mod literal;
 mod parse;
 mod parse_scopes;
 mod scope;
@@ -26,6 +27,7 @@ use crate::error::Result;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
+pub use literal::literal;
 pub use uses::{ArgNames, Use};
 
 /// An expression's text and what it means.

@@ -4,7 +4,7 @@ use crate::bundle::Node;
 use crate::bundle::load;
 use crate::bundle::node::Content;
 use crate::component::{Accepted, Component, Declared, Dict, Effect, FromValue, Key, Value};
-use crate::contracts::{EngineState, Event, Handler, HandlerHandle, Network, Shared};
+use crate::contracts::{EngineState, Event, Handler, HandlerHandle, Network, Shared, fill_up};
 use crate::error::{Error, Result};
 use crate::formats::checkpoint;
 use crate::{args, bail, err};
@@ -85,14 +85,7 @@ impl Handler for CheckpointLoader {
             let mut tensors = tensors.map_err(|e| e.file(&self.path))?;
             let mut network = network.lock();
             if !self.strict {
-                let state = network.state();
-                tensors
-                    .retain(|(name, tensor)| state.tensors.get(name).is_some_and(|own| self.strict_shape || own.size() == tensor.size()));
-                let found: std::collections::HashSet<String> = tensors.iter().map(|(name, _)| name.clone()).collect();
-                // What the file does not have stays as it is.
-                tensors.extend(
-                    state.tensors.iter().filter(|(name, _)| !found.contains(*name)).map(|(name, own)| (name.clone(), own.shallow_clone())),
-                );
+                tensors = fill_up(&*network, tensors, !self.strict_shape);
             }
             network.load(&tensors).map_err(|e| e.file(&self.path))?;
         }

@@ -15,6 +15,7 @@ mod ops;
 mod print;
 mod reduce;
 mod shape;
+mod tensor;
 
 pub use create::{arange, from_rows, joined};
 pub use dtype::{DTypeObject, Flavour, Type, dtype_argument, promote};
@@ -227,6 +228,7 @@ impl Object for Array {
             "__float__" if self.len() == 1 => Value::Float(self.data.first().copied().unwrap_or(f64::NAN)),
             "__int__" if self.len() == 1 => crate::python::math::to_int("int", self.data.first().copied().unwrap_or(f64::NAN).trunc())?,
             "__index__" if self.ndim() == 0 && !self.ty.is_float() => Value::Int(self.data.first().copied().unwrap_or(0.0) as i64),
+            "__tensor__" => Value::object(crate::contracts::TensorHandle(parking_lot::Mutex::new(self.to_tensor()?))),
             "__bool__" if self.len() == 1 => self.truthy().into(),
             _ => return Ok(None),
         }))

@@ -77,6 +77,11 @@ pub fn attribute(value: &Value, name: &str, table: Option<&'static Table>) -> Re
             let at = ["start", "stop", "step"].iter().position(|part| *part == name).unwrap_or(0);
             Some(parts[at].map_or(Value::None, Value::Int))
         }
+        // A member of an enum of strings.
+        (Value::Str(_), "name" | "value") => {
+            let member = table.and_then(|table| table.member_name(value));
+            member.map(|own| if name == "name" { Value::str(own) } else { Value::str(value.to_string()) })
+        }
         (Value::Object(object), _) => match object.attr(name)? {
             Some(value) => Some(value),
             None if object.attr_names().contains(&name) => Some(bound(value, name)),

@@ -10,12 +10,12 @@ pub mod index;
 pub mod iter;
 mod lists;
 mod numbers;
-mod percent;
+pub mod percent;
 pub mod range;
 pub mod sets;
 mod split;
 mod strs;
-mod template;
+pub mod template;
 pub mod types;
 pub mod views;
 

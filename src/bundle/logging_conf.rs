@@ -1,0 +1,364 @@
+//! `logging.conf`: what a bundle says about its log.
+//!
+//! MONAI source: `_apply_logging_file` in `monai/bundle/workflows.py`, which hands the file to Python's
+//! `logging.config.fileConfig`. Deliberate differences: `args` and `kwargs` are read as literals, never evaluated; every
+//! stream is stderr, where this program's log goes; of the handlers there are StreamHandler, FileHandler,
+//! RotatingFileHandler and NullHandler, others are left out with a warning; no `%(key)s` between the file's own options;
+//! formatters of a class of their own and of style `$` are errors.
+
+use super::expr::literal;
+use super::expr::values::{percent, template};
+use super::ini::{self, Ini};
+use super::load::Warning;
+use crate::component::{Call, Dict, Key, Value};
+use crate::err;
+use crate::error::{Error, Kind, Result, did_you_mean};
+use std::path::{Path, PathBuf};
+
+/// The file's loggers and handlers.
+#[derive(Debug, Clone, PartialEq)]
+pub struct LoggingConf {
+    /// The root, whose name is `root`, comes first.
+    pub loggers: Vec<Logger>,
+    pub handlers: Vec<Handler>,
+}
+
+#[derive(Debug, Clone, PartialEq)]
+pub struct Logger {
+    /// Dotted, as `logging.getLogger` takes it.
+    pub name: String,
+    /// `None`: the parent's counts.
+    pub level: Option<i64>,
+    /// Places in [`LoggingConf::handlers`].
+    pub handlers: Vec<usize>,
+    /// Whether its messages reach its parents' handlers too.
+    pub propagate: bool,
+}
+
+#[derive(Debug, Clone, PartialEq)]
+pub struct Handler {
+    /// Messages below it are left out; 0 takes all.
+    pub level: i64,
+    pub format: Format,
+    pub sink: Sink,
+}
+
+/// Where a handler's lines go.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Sink {
+    Stderr,
+    /// A file is appended to or begun anew; at `max_bytes` it becomes `name.1`, and so on up to `backups`. 0: never.
+    File {
+        path: PathBuf,
+        append: bool,
+        max_bytes: u64,
+        backups: u32,
+    },
+    Nowhere,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Format {
+    template: String,
+    braces: bool,
+    /// `strftime`'s format of `asctime`.
+    pub date: Option<String>,
+}
+
+impl Default for Format {
+    fn default() -> Self {
+        Format { template: "%(message)s".into(), braces: false, date: None }
+    }
+}
+
+/// What a format can show of a message: Python's `LogRecord`.
+#[derive(Debug, Clone, Default)]
+pub struct Record<'a> {
+    pub name: &'a str,
+    pub level: i64,
+    pub level_name: &'a str,
+    pub message: &'a str,
+    /// Local time as text.
+    pub asctime: &'a str,
+    /// Seconds since 1970.
+    pub created: f64,
+    /// Seconds since the program started.
+    pub relative: f64,
+    /// Source file and line; the file's name without its end is the module.
+    pub path: &'a str,
+    pub line: u32,
+}
+
+impl Format {
+    /// One line of the log, without its end.
+    pub fn render(&self, record: &Record) -> Result<String> {
+        let file = Path::new(record.path);
+        let part = |part: Option<&std::ffi::OsStr>| Value::from(part.map_or(String::new(), |part| part.to_string_lossy().into_owned()));
+        let fields = [
+            ("name", record.name.into()),
+            ("levelno", Value::Int(record.level)),
+            ("levelname", record.level_name.into()),
+            ("message", record.message.into()),
+            ("msg", record.message.into()),
+            ("asctime", record.asctime.into()),
+            ("created", Value::Float(record.created)),
+            ("msecs", Value::Float((record.created.fract() * 1000.0).floor())),
+            ("relativeCreated", Value::Float(record.relative * 1000.0)),
+            ("pathname", record.path.into()),
+            ("filename", part(file.file_name())),
+            ("module", part(file.file_stem())),
+            ("lineno", Value::Int(i64::from(record.line))),
+            ("funcName", "".into()),
+            ("process", Value::Int(i64::from(std::process::id()))),
+            ("processName", "MainProcess".into()),
+            ("thread", Value::Int(0)),
+            ("threadName", std::thread::current().name().unwrap_or("MainThread").into()),
+            ("taskName", Value::None),
+        ];
+        let fields = Value::Dict(Dict::new(fields.map(|(key, value): (&str, Value)| (Key::str(key), value))));
+        let call = &mut Call::with_limits(1_000_000, 50);
+        if self.braces { template::format_map(&self.template, &fields, call) } else { percent::format(&self.template, &fields, call) }
+    }
+}
+
+/// A level's number: `INFO`, `WARN`.
+pub fn level_number(name: &str) -> Option<i64> {
+    Some(match name {
+        "CRITICAL" | "FATAL" => 50,
+        "ERROR" => 40,
+        "WARNING" | "WARN" => 30,
+        "INFO" => 20,
+        "DEBUG" => 10,
+        "NOTSET" => 0,
+        _ => return None,
+    })
+}
+
+impl LoggingConf {
+    /// Read a file. What is left out goes to `warnings`; errors say `file:line`.
+    pub fn read(path: &Path, warnings: &mut Vec<Warning>) -> Result<LoggingConf> {
+        const MAX_BYTES: u64 = 1 << 20;
+        let cannot = |why: String| err!("cannot read the logging file: {why}").kind(Kind::Config).file(path);
+        let size = std::fs::metadata(path).map_err(|e| cannot(e.to_string()))?.len();
+        if size > MAX_BYTES {
+            return Err(cannot(format!("it has {size} bytes, at most {MAX_BYTES} are read")));
+        }
+        let text = std::fs::read_to_string(path).map_err(|e| cannot(e.to_string()))?;
+        LoggingConf::parse(&text, &path.display().to_string(), warnings)
+    }
+
+    pub fn parse(text: &str, file: &str, warnings: &mut Vec<Warning>) -> Result<LoggingConf> {
+        let ini = Ini::parse(text, file)?;
+        Reader { ini: &ini, file, warnings }.conf().map_err(|error| error.hint("`--logging_file False` goes without"))
+    }
+}
+
+struct Reader<'a> {
+    ini: &'a Ini,
+    file: &'a str,
+    warnings: &'a mut Vec<Warning>,
+}
+
+impl Reader<'_> {
+    fn fail(&self, line: usize, message: String) -> Error {
+        ini::at(err!("{message}"), self.file, line)
+    }
+    /// An option as text, with `%%` read as `%`.
+    fn text(&self, section: &str, key: &str) -> Result<Option<(String, usize)>> {
+        let Some(entry) = self.ini.get(section, key) else { return Ok(None) };
+        if entry.text.replace("%%", "").contains('%') {
+            return Err(self.fail(entry.line, format!("`{key}`: a `%` is written `%%`, and `%(…)s` is not supported here")));
+        }
+        Ok(Some((entry.text.replace("%%", "%"), entry.line)))
+    }
+    fn needed(&self, section: &str, key: &str) -> Result<(String, usize)> {
+        let line = self.ini.section(section).map_or(1, |section| section.line);
+        self.text(section, key)?.ok_or_else(|| self.fail(line, format!("[{section}] needs `{key}`")))
+    }
+    /// `keys=a, b` of a list section, each with its own section.
+    fn keys(&self, list: &str, prefix: &str) -> Result<Vec<String>> {
+        if self.ini.section(list).is_none() {
+            return Err(err!("the logging file has no section [{list}]").kind(Kind::Config).file(self.file));
+        }
+        let (text, line) = self.needed(list, "keys")?;
+        let names: Vec<String> = text.split(',').map(|name| name.trim().to_owned()).filter(|name| !name.is_empty()).collect();
+        for name in &names {
+            if self.ini.section(&format!("{prefix}_{name}")).is_none() && prefix != "formatter" {
+                return Err(self.fail(line, format!("there is no section [{prefix}_{name}]")));
+            }
+        }
+        Ok(names)
+    }
+    fn level(&self, section: &str) -> Result<Option<i64>> {
+        let Some((name, line)) = self.text(section, "level")? else { return Ok(None) };
+        let names = ["CRITICAL", "ERROR", "WARNING", "INFO", "DEBUG", "NOTSET"];
+        level_number(&name).map(Some).ok_or_else(|| {
+            let error = self.fail(line, format!("`level`: expected one of {}, found `{name}`", names.join(", ")));
+            match did_you_mean(&name.to_uppercase(), names) {
+                Some(near) => error.hint(format!("did you mean `{near}`?")),
+                None => error,
+            }
+        })
+    }
+
+    fn conf(&mut self) -> Result<LoggingConf> {
+        let formats: Vec<(String, Format)> = self
+            .keys("formatters", "formatter")?
+            .into_iter()
+            .map(|name| self.format(&format!("formatter_{name}")).map(|format| (name, format)))
+            .collect::<Result<_>>()?;
+        let names = self.keys("handlers", "handler")?;
+        let mut handlers = Vec::with_capacity(names.len());
+        for name in &names {
+            handlers.push(self.handler(&format!("handler_{name}"), &formats)?);
+        }
+        let mut loggers = vec![];
+        let keys = self.keys("loggers", "logger")?;
+        if !keys.iter().any(|key| key == "root") {
+            let line = self.ini.get("loggers", "keys").map_or(1, |entry| entry.line);
+            return Err(self.fail(line, "the loggers must include `root`".into()));
+        }
+        for key in keys {
+            let logger = self.logger(&key, &names)?;
+            let at = if key == "root" { 0 } else { loggers.len() };
+            loggers.insert(at, logger);
+        }
+        Ok(LoggingConf { loggers, handlers })
+    }
+
+    fn format(&self, section: &str) -> Result<Format> {
+        let raw = |key: &str| self.ini.get(section, key).filter(|entry| !entry.text.is_empty());
+        if let Some(class) = raw("class").filter(|entry| !matches!(&*entry.text, "logging.Formatter" | "Formatter")) {
+            return Err(self
+                .fail(class.line, format!("a formatter of the class `{}` is not supported", class.text))
+                .kind(Kind::Unsupported));
+        }
+        let braces = match raw("style").map(|entry| (&*entry.text, entry.line)) {
+            None | Some(("%", _)) => false,
+            Some(("{", _)) => true,
+            Some((other, line)) => return Err(self.fail(line, format!("`style`: expected `%` or `{{`, found `{other}`"))),
+        };
+        let default = if braces { "{message}" } else { "%(message)s" };
+        let (template, line) = raw("format").map_or((default, 1), |entry| (&entry.text, entry.line));
+        let format = Format { template: template.into(), braces, date: raw("datefmt").map(|entry| entry.text.clone()) };
+        // What is wrong with it shows before the first message.
+        let sample = format.render(&Record::default());
+        sample.map_err(|error| ini::at(err!("`format`: {}", error.message()), self.file, line))?;
+        Ok(format)
+    }
+
+    fn handler(&mut self, section: &str, formats: &[(String, Format)]) -> Result<Handler> {
+        let level = self.level(section)?.unwrap_or(0);
+        let format = match self.text(section, "formatter")?.filter(|(name, _)| !name.is_empty()) {
+            None => Format::default(),
+            Some((name, line)) => match formats.iter().find(|(known, _)| *known == name) {
+                Some((_, format)) => format.clone(),
+                None => return Err(self.fail(line, format!("there is no formatter `{name}`"))),
+            },
+        };
+        let (class, line) = self.needed(section, "class")?;
+        let short = class.strip_prefix("logging.").unwrap_or(&class);
+        let sink = match short {
+            "StreamHandler" => {
+                self.arguments(section, &["stream"])?;
+                Sink::Stderr
+            }
+            "NullHandler" => Sink::Nowhere,
+            "FileHandler" => self.file(section, line, &["filename", "mode", "encoding", "delay", "errors"])?,
+            "handlers.RotatingFileHandler" => {
+                self.file(section, line, &["filename", "mode", "maxBytes", "backupCount", "encoding", "delay", "errors"])?
+            }
+            _ => {
+                let note = self.fail(line, format!("the log handler `{class}` is not supported, it is left out"));
+                self.warnings.push(note.hint("there are StreamHandler, FileHandler, handlers.RotatingFileHandler and NullHandler"));
+                Sink::Nowhere
+            }
+        };
+        Ok(Handler { level, format, sink })
+    }
+
+    /// `args` and `kwargs` of a handler by the parameters' names.
+    fn arguments(&self, section: &str, parameters: &[&str]) -> Result<Vec<(String, Value)>> {
+        let streams = [("sys.stdout", Value::str("stdout")), ("sys.stderr", Value::str("stderr"))];
+        let read = |key: &str, default: &str| -> Result<(Value, usize)> {
+            let (text, line) = self.text(section, key)?.filter(|(text, _)| !text.is_empty()).unwrap_or((default.to_owned(), 1));
+            let value = literal(&text, &streams).map_err(|error| {
+                let told = ini::at(err!("`{key}`: {}", error.message()), self.file, line);
+                told.hint("a log handler's arguments are literals, `sys.stdout` or `sys.stderr`; nothing is evaluated")
+            })?;
+            Ok((value, line))
+        };
+        let mut given = vec![];
+        let (args, line) = read("args", "()")?;
+        let Some(positional) = args.as_sequence() else {
+            return Err(self.fail(line, format!("`args`: expected a tuple such as `('out.log', 'a')`, found {args:?}")));
+        };
+        for (at, value) in positional.into_iter().enumerate() {
+            let name =
+                parameters.get(at).ok_or_else(|| self.fail(line, format!("`args`: expected at most {} values", parameters.len())))?;
+            given.push(((*name).to_owned(), value));
+        }
+        let (named, line) = read("kwargs", "{}")?;
+        let Value::Dict(named) = named else { return Err(self.fail(line, format!("`kwargs`: expected a dict, found {named:?}"))) };
+        for (key, value) in named.items() {
+            let name = key.as_str().filter(|name| parameters.contains(name) && !given.iter().any(|(known, _)| known == name));
+            let name = name.ok_or_else(|| self.fail(line, format!("`kwargs`: there is no `{}` to give", key.to_value())))?;
+            given.push((name.to_owned(), value));
+        }
+        Ok(given)
+    }
+
+    fn file(&self, section: &str, line: usize, parameters: &[&str]) -> Result<Sink> {
+        let given = self.arguments(section, parameters)?;
+        let line = ["args", "kwargs"].iter().find_map(|key| Some(self.ini.get(section, key)?.line)).unwrap_or(line);
+        let find = |name: &str| given.iter().find(|(known, _)| known == name).map(|(_, value)| value);
+        let wrong = |name: &str, expected: &str, found: &Value| self.fail(line, format!("`{name}`: expected {expected}, found {found:?}"));
+        let path = match find("filename") {
+            Some(Value::Str(path)) if !path.is_empty() => PathBuf::from(&**path),
+            Some(other) => return Err(wrong("filename", "a file's name", other)),
+            None => return Err(self.fail(line, format!("[{section}] needs the name of its file in `args`"))),
+        };
+        let append = match find("mode") {
+            None => true,
+            Some(Value::Str(mode)) if matches!(&**mode, "a" | "at" | "a+") => true,
+            Some(Value::Str(mode)) if matches!(&**mode, "w" | "wt" | "w+") => false,
+            Some(other) => return Err(wrong("mode", "'a' or 'w'", other)),
+        };
+        if let Some(encoding) = find("encoding")
+            && !encoding.is_none()
+            && !encoding.as_str().is_some_and(|name| matches!(name.to_lowercase().as_str(), "utf8" | "utf-8"))
+        {
+            return Err(wrong("encoding", "'utf-8'", encoding));
+        }
+        let number = |name: &str| match find(name) {
+            None => Ok(0),
+            Some(Value::Int(n @ 0..)) => Ok(*n as u64),
+            Some(other) => Err(wrong(name, "int of at least 0", other)),
+        };
+        let backups = u32::try_from(number("backupCount")?).ok().filter(|n| *n <= 1000);
+        let backups = backups.ok_or_else(|| self.fail(line, "`backupCount`: expected at most 1000".into()))?;
+        let max_bytes = number("maxBytes")?;
+        // As in Python, a file that is to be rotated is never begun anew.
+        Ok(Sink::File { path, append: append || max_bytes > 0, max_bytes, backups })
+    }
+
+    fn logger(&self, key: &str, handlers: &[String]) -> Result<Logger> {
+        let section = format!("logger_{key}");
+        let root = key == "root";
+        let level = self.level(&section)?.filter(|level| root || *level != 0);
+        let name = if root { "root".to_owned() } else { self.needed(&section, "qualname")?.0 };
+        let (list, line) = self.text(&section, "handlers")?.unwrap_or_default();
+        let places = list.split(',').map(str::trim).filter(|name| !name.is_empty()).map(|name| {
+            handlers.iter().position(|known| known == name).ok_or_else(|| self.fail(line, format!("there is no handler `{name}`")))
+        });
+        let handlers = places.collect::<Result<_>>()?;
+        let propagate = match self.text(&section, "propagate")? {
+            None => true,
+            Some((text, line)) => match text.parse::<i64>() {
+                Ok(number) => number != 0,
+                Err(_) => return Err(self.fail(line, format!("`propagate`: expected 0 or 1, found `{text}`"))),
+            },
+        };
+        Ok(Logger { name, level, handlers, propagate: propagate || root })
+    }
+}

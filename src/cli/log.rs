@@ -1,0 +1,225 @@
+//! The log as a bundle's `logging.conf` wants it: which messages, in which format, into which files.
+//!
+//! Loggers' levels are those of [`crate::python::logging`], so that a config's `setLevel` counts here too. Messages of the
+//! program's own come from loggers named after its modules, `segbundle.engines.evaluator`.
+
+use super::console::Console;
+use crate::bundle::logging_conf::{Handler, LoggingConf, Record, Sink};
+use crate::err;
+use crate::error::{Error, Kind, Result};
+use crate::python::{datetime, logging};
+use parking_lot::{Mutex, RwLock};
+use std::fs::File;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Instant;
+use tracing::field::{Field, Visit};
+use tracing::{Event, Level, Subscriber};
+use tracing_subscriber::Layer;
+use tracing_subscriber::fmt::MakeWriter;
+use tracing_subscriber::layer::Context;
+
+/// Shared by the console and the layer that receives messages.
+#[derive(Clone, Default)]
+pub struct Log(Arc<RwLock<Option<Active>>>);
+
+struct Active {
+    conf: LoggingConf,
+    /// Beside the conf's handlers; `None` unless the handler writes a file.
+    files: Vec<Option<Mutex<Rotating>>>,
+    console: Console,
+    /// What the program's own options show on the console, instead of what the file says.
+    forced: Option<i64>,
+    started: Instant,
+}
+
+impl Log {
+    pub fn is_active(&self) -> bool {
+        self.0.read().is_some()
+    }
+
+    /// Open the files, set the loggers' levels, and take over the log.
+    pub fn apply(&self, conf: LoggingConf, console: &Console, forced: Option<i64>) -> Result<()> {
+        let sinks = conf.handlers.iter().map(|handler| match &handler.sink {
+            Sink::File { path, append, max_bytes, backups } => {
+                Rotating::open(path, *append, *max_bytes, *backups).map(|file| Some(Mutex::new(file)))
+            }
+            Sink::Stderr | Sink::Nowhere => Ok(None),
+        });
+        let files = sinks.collect::<Result<Vec<_>>>()?;
+        for handler in &conf.handlers {
+            if let Some(date) = &handler.format.date {
+                datetime::local(0.0, date).map_err(|error| error.context("logging file, `datefmt`"))?;
+            }
+        }
+        for logger in &conf.loggers {
+            if let Some(level) = logger.level {
+                logging::Logger::named(&logger.name).set_level(level);
+            }
+        }
+        *self.0.write() = Some(Active { conf, files, console: console.clone(), forced, started: Instant::now() });
+        Ok(())
+    }
+}
+
+impl<S: Subscriber> Layer<S> for Log {
+    fn on_event(&self, event: &Event<'_>, _: Context<'_, S>) {
+        if let Some(active) = &*self.0.read() {
+            active.event(event);
+        }
+    }
+}
+
+/// A message's text and the logger of a config that sent it.
+#[derive(Default)]
+struct Fields {
+    message: String,
+    logger: Option<String>,
+}
+
+impl Visit for Fields {
+    fn record_str(&mut self, field: &Field, value: &str) {
+        match field.name() {
+            "logger" => self.logger = Some(value.to_owned()),
+            _ => self.record_debug(field, &format_args!("{value}")),
+        }
+    }
+    fn record_debug(&mut self, field: &Field, value: &dyn std::fmt::Debug) {
+        let text = match field.name() {
+            "message" => format!("{value:?}"),
+            name => format!(" {name}={value:?}"),
+        };
+        self.message.push_str(&text);
+    }
+}
+
+impl Active {
+    fn event(&self, event: &Event<'_>) {
+        let mut fields = Fields::default();
+        event.record(&mut fields);
+        let meta = event.metadata();
+        let name = fields.logger.unwrap_or_else(|| meta.target().replace("::", "."));
+        let (level, level_name) = match *meta.level() {
+            Level::ERROR => (40, "ERROR"),
+            Level::WARN => (30, "WARNING"),
+            Level::INFO => (20, "INFO"),
+            Level::DEBUG => (10, "DEBUG"),
+            Level::TRACE => (5, "TRACE"),
+        };
+        let now = datetime::seconds();
+        let record = Record {
+            name: &name,
+            level,
+            level_name,
+            message: &fields.message,
+            created: now,
+            relative: self.started.elapsed().as_secs_f64(),
+            path: meta.file().unwrap_or_default(),
+            line: meta.line().unwrap_or_default(),
+            ..Record::default()
+        };
+        let wanted = level >= logging::effective_level(&name);
+        let handlers = self.handlers_of(&name);
+        if handlers.is_empty() && level >= self.forced.unwrap_or(30) {
+            // Python's last resort.
+            return self.line(&fields.message);
+        }
+        for at in handlers {
+            let Some(handler) = self.conf.handlers.get(at) else { continue };
+            let shown = match (self.forced, &handler.sink) {
+                (Some(forced), Sink::Stderr) => level >= forced,
+                _ => wanted && level >= handler.level,
+            };
+            if shown {
+                self.write(at, handler, &record);
+            }
+        }
+    }
+
+    /// Handlers of a logger and of its parents, as far as messages go up.
+    fn handlers_of(&self, name: &str) -> Vec<usize> {
+        let mut found = vec![];
+        let mut name = name;
+        loop {
+            if let Some(logger) = self.conf.loggers.iter().find(|logger| logger.name == name) {
+                found.extend(&logger.handlers);
+                if !logger.propagate || name == "root" {
+                    return found;
+                }
+            }
+            name = match name.rsplit_once('.') {
+                Some((parent, _)) => parent,
+                None if name == "root" => return found,
+                None => "root",
+            };
+        }
+    }
+
+    fn write(&self, at: usize, handler: &Handler, record: &Record) {
+        let time = match &handler.format.date {
+            Some(date) => datetime::local(record.created, date).unwrap_or_default(),
+            None => {
+                let seconds = datetime::local(record.created, "%Y-%m-%d %H:%M:%S").unwrap_or_default();
+                format!("{seconds},{:03}", (record.created.fract() * 1000.0) as u32)
+            }
+        };
+        let record = Record { asctime: &time, ..record.clone() };
+        // Formats were tried when the file was read.
+        let Ok(text) = handler.format.render(&record) else { return };
+        match (&handler.sink, self.files.get(at)) {
+            (Sink::Stderr, _) => self.line(&text),
+            (Sink::File { .. }, Some(Some(file))) => file.lock().line(&text),
+            _ => {}
+        }
+    }
+    fn line(&self, text: &str) {
+        let _ = self.console.make_writer().write_all(format!("{text}\n").as_bytes());
+    }
+}
+
+/// A log file; a log that cannot be written stops no run.
+struct Rotating {
+    path: PathBuf,
+    file: File,
+    bytes: u64,
+    max_bytes: u64,
+    backups: u32,
+}
+
+fn open(path: &Path, append: bool) -> Result<File> {
+    let mut options = File::options();
+    let options = if append { options.append(true) } else { options.write(true).truncate(true) };
+    let cannot = |e: std::io::Error| -> Error { err!("cannot open the log file: {e}").kind(Kind::Config).file(path) };
+    options.create(true).open(path).map_err(cannot).map_err(|e| e.hint("`--logging_file False` goes without"))
+}
+
+impl Rotating {
+    fn open(path: &Path, append: bool, max_bytes: u64, backups: u32) -> Result<Rotating> {
+        let file = open(path, append)?;
+        let bytes = file.metadata().map_or(0, |meta| meta.len());
+        Ok(Rotating { path: path.to_owned(), file, bytes, max_bytes, backups })
+    }
+    fn line(&mut self, text: &str) {
+        let line = format!("{text}\n");
+        if self.max_bytes > 0 && self.backups > 0 && self.bytes > 0 && self.bytes + line.len() as u64 >= self.max_bytes {
+            self.rotate();
+        }
+        if self.file.write_all(line.as_bytes()).is_ok() {
+            self.bytes += line.len() as u64;
+        }
+    }
+    /// `log` → `log.1` → `log.2` …; the oldest goes.
+    fn rotate(&mut self) {
+        let numbered = |n: u32| match n {
+            0 => self.path.clone(),
+            n => PathBuf::from(format!("{}.{n}", self.path.display())),
+        };
+        for n in (0..self.backups).rev() {
+            let _ = std::fs::rename(numbered(n), numbered(n + 1));
+        }
+        if let Ok(file) = open(&self.path, false) {
+            (self.file, self.bytes) = (file, 0);
+        }
+    }
+}

@@ -1,0 +1,120 @@
+//! Subset: some items of a dataset or of anything else with indices (torch.utils.data.Subset, torch 2.11).
+
+use crate::component::{Component, Declared, Effect, Object, Value};
+use crate::contracts::{Cx, Dataset, DatasetHandle, Sample};
+use crate::error::{Kind, Result};
+use crate::{args, err};
+use std::sync::Arc;
+
+args! {
+    /// Arguments of Subset.
+    pub struct SubsetArgs {
+        /// What to choose from: a dataset, a list or an array.
+        dataset: Value,
+        /// Which items, in this order; from the end if negative.
+        indices: Vec<i64>,
+    }
+}
+
+pub static COMPONENT: Component = Component {
+    name: "Subset",
+    path: "torch.utils.data.Subset",
+    aliases: &["torch.utils.data.dataset.Subset"],
+    doc: "Some items of a dataset, by their numbers.",
+    params: SubsetArgs::PARAMS,
+    differences: &["an index out of range is an error at once"],
+    effect: Effect::Pure,
+    build: |args, call| {
+        let args = SubsetArgs::parse("Subset", args)?;
+        let dataset = args.dataset.downcast::<DatasetHandle>();
+        let length = match (&dataset, &args.dataset) {
+            (Some(dataset), _) => Some(dataset.0.len()),
+            (None, Value::Object(object)) => object.length(),
+            (None, value) => value.as_sequence().map(|items| items.len()),
+        };
+        let length = length.ok_or_else(|| {
+            err!("Subset: argument `dataset`: expected a dataset, list or array, found {}", args.dataset.type_name()).kind(Kind::Config)
+        })?;
+        call.charge(args.indices.len())?;
+        let number = |index: &i64| {
+            let at = if *index < 0 { length.checked_add_signed(*index as isize) } else { usize::try_from(*index).ok() };
+            at.filter(|at| *at < length).ok_or_else(|| err!("Subset: there is no item {index} among {length}").kind(Kind::Config))
+        };
+        let indices = args.indices.iter().map(number).collect::<Result<Vec<usize>>>()?;
+        Ok(match dataset {
+            Some(dataset) => Value::object(DatasetHandle(Arc::new(Subset { dataset: dataset.0.clone(), indices }))),
+            None => Value::object(Picked { items: args.dataset, indices }),
+        })
+    },
+};
+
+struct Subset {
+    dataset: Arc<dyn Dataset>,
+    indices: Vec<usize>,
+}
+
+impl Subset {
+    fn at(&self, index: usize) -> Result<usize> {
+        self.indices.get(index).copied().ok_or_else(|| err!("the dataset has {} cases, case {index} was asked for", self.indices.len()))
+    }
+}
+
+impl Dataset for Subset {
+    fn name(&self) -> &'static str {
+        "Subset"
+    }
+    fn len(&self) -> usize {
+        self.indices.len()
+    }
+    fn entry(&self, index: usize) -> Result<Value> {
+        self.dataset.entry(self.at(index)?)
+    }
+    fn get(&self, index: usize, cx: &mut Cx) -> Result<Vec<Sample>> {
+        self.dataset.get(self.at(index)?, cx)
+    }
+}
+
+/// Of a list or an array.
+struct Picked {
+    items: Value,
+    indices: Vec<usize>,
+}
+
+impl Picked {
+    fn item(&self, at: usize) -> Result<Value> {
+        let at =
+            self.indices.get(at).ok_or_else(|| err!("Subset: there is no item {at} among {}", self.indices.len()).kind(Kind::Config))?;
+        match &self.items {
+            Value::Object(object) => object.index(&Value::Int(*at as i64)),
+            items => {
+                let items = items.as_sequence().unwrap_or_default();
+                items.get(*at).cloned().ok_or_else(|| err!("Subset: the list has become shorter than {at}").kind(Kind::Config))
+            }
+        }
+    }
+}
+
+impl Object for Picked {
+    fn type_name(&self) -> &str {
+        "Subset"
+    }
+    fn length(&self) -> Option<usize> {
+        Some(self.indices.len())
+    }
+    fn index(&self, index: &Value) -> Result<Value> {
+        match index {
+            Value::Int(i) if *i < 0 => self.item(self.indices.len().wrapping_add_signed(*i as isize)),
+            Value::Int(i) => self.item(*i as usize),
+            _ => Err(err!("Subset: expected an int as index, found {index:?}").kind(Kind::Config)),
+        }
+    }
+    fn iterate(&self) -> Option<Result<Vec<Value>>> {
+        Some((0..self.indices.len()).map(|at| self.item(at)).collect())
+    }
+}
+
+impl Drop for Picked {
+    fn drop(&mut self) {
+        crate::component::discard(std::mem::take(&mut self.items));
+    }
+}

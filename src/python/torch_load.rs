@@ -1,0 +1,118 @@
+//! `torch.load`: a checkpoint as a value.
+//!
+//! Reads what `weights_only=True` admits, whatever is asked for: no pickle runs code here. Small tensors are arrays that
+//! expressions compute with; larger ones can be looked at and handed to `load_state_dict`.
+
+use super::array::{Array, DTypeObject, Type};
+use super::common::{PathText, reads};
+use crate::component::{Accepted, Args, Call, Declared, Dict, Function, Key, Object, Value};
+use crate::contracts::TensorHandle;
+use crate::error::{Kind, Result};
+use crate::formats::checkpoint::{self, State};
+use crate::torch::Device;
+use crate::{args, err};
+use parking_lot::Mutex;
+use tch::Tensor;
+
+pub const FUNCTIONS: &[Function] = &[reads("torch.load", load)];
+
+/// Elements of the largest tensor that becomes an array.
+const SMALL: usize = 1 << 16;
+
+args! {
+    struct Load {
+        f: PathText,
+        /// No effect: tensors are read into host memory and copied to where they are used.
+        map_location: Accepted = (),
+        /// No effect: only plain serializable parts are read.
+        pickle_module: Accepted = (),
+        weights_only: Option<bool> = true,
+        /// No effect.
+        mmap: Accepted = (),
+    }
+}
+
+fn load(args: Args, call: &mut Call) -> Result<Value> {
+    let args = Load::parse("torch.load", args)?;
+    let path = &args.f.0;
+    let file = checkpoint::load(path).and_then(|file| file.state()).map_err(|error| {
+        let error = error.context("torch.load");
+        match args.weights_only {
+            Some(false) => error.hint("`weights_only=False` admits no more here than True: tensors, numbers, text and collections of them"),
+            _ => error,
+        }
+    })?;
+    value(&file, call).map_err(|error| error.file(path))
+}
+
+fn value(state: &State, call: &mut Call) -> Result<Value> {
+    call.charge(1)?;
+    let each =
+        |items: &[State], call: &mut Call| items.iter().map(|item| call.nested(|call| value(item, call))).collect::<Result<Vec<_>>>();
+    Ok(match state {
+        State::None => Value::None,
+        State::Bool(b) => Value::Bool(*b),
+        State::Int(i) => Value::Int(*i),
+        State::Float(x) => Value::Float(*x),
+        State::Str(text) => Value::str(text),
+        State::Bytes(bytes) => Value::str(String::from_utf8_lossy(bytes)),
+        State::List(items) => Value::list(each(items, call)?),
+        State::Tuple(items) => Value::tuple(each(items, call)?),
+        State::Set(items) => Value::Set(each(items, call)?.iter().map(hashable).collect::<Result<Vec<_>>>()?.into()),
+        State::Dict(items) => {
+            let pairs = items.iter().map(|(key, item)| {
+                let key = hashable(&value(key, call)?)?;
+                Ok((key, call.nested(|call| value(item, call))?))
+            });
+            Value::Dict(Dict::new(pairs.collect::<Result<Vec<_>>>()?))
+        }
+        State::Tensor(tensor) if tensor.numel() <= SMALL => Value::object(Array::from_tensor(tensor, call)?),
+        State::Tensor(tensor) => Value::object(Large(Mutex::new(tensor.shallow_clone()))),
+    })
+}
+
+fn hashable(value: &Value) -> Result<Key> {
+    Key::new(value).ok_or_else(|| err!("a checkpoint's key of type {} is not hashable", value.type_name()).kind(Kind::Config))
+}
+
+/// A tensor that is too large to compute with here.
+struct Large(Mutex<Tensor>);
+
+impl Object for Large {
+    fn type_name(&self) -> &str {
+        "Tensor"
+    }
+    fn repr(&self) -> String {
+        format!("<Tensor of shape {:?}>", self.0.lock().size())
+    }
+    fn attr_names(&self) -> &[&str] {
+        &["shape", "dtype", "device", "ndim", "numel", "size", "dim", "to", "cpu", "detach"]
+    }
+    fn attr(&self, name: &str) -> Result<Option<Value>> {
+        let tensor = self.0.lock();
+        Ok(match name {
+            "shape" => Some(Value::tuple(tensor.size().into_iter().map(Value::Int))),
+            "ndim" => Some(Value::Int(tensor.dim() as i64)),
+            "dtype" => Type::ALL.into_iter().find(|ty| ty.to_tch() == Some(tensor.kind())).map(DTypeObject::torch),
+            "device" => Some(Value::object(Device::Cpu)),
+            "__tensor__" => Some(Value::object(TensorHandle(Mutex::new(tensor.shallow_clone())))),
+            _ => None,
+        })
+    }
+    fn call_method(&self, name: &str, args: &mut Args, _call: &mut Call) -> Result<Option<Value>> {
+        Ok(Some(match name {
+            "numel" => Value::Int(self.0.lock().numel() as i64),
+            "dim" => Value::Int(self.0.lock().dim() as i64),
+            "size" if args.positional.is_empty() => return self.attr("shape"),
+            // The network that takes it decides about device and type.
+            "to" | "cpu" | "detach" => {
+                drop(std::mem::take(args));
+                Value::object(Large(Mutex::new(self.0.lock().shallow_clone())))
+            }
+            _ => return Ok(None),
+        }))
+    }
+    fn length(&self) -> Option<usize> {
+        self.0.lock().size().first().map(|n| *n as usize)
+    }
+}

@@ -1,0 +1,24 @@
+//! Any text as a config, JSON or YAML by its first byte: an error or a plan, with all problems told.
+#![no_main]
+
+use libfuzzer_sys::fuzz_target;
+use segbundle::bundle::load::{self, Notes};
+use segbundle::bundle::{LoggingConf, Plan, Roots, Rules, Tree};
+
+fuzz_target!(|bytes: &[u8]| {
+    let Some((first, rest)) = bytes.split_first() else { return };
+    let Ok(text) = std::str::from_utf8(rest) else { return };
+    let name = match first % 3 {
+        0 => "fuzz.json",
+        1 => "fuzz.yaml",
+        _ => {
+            let _ = LoggingConf::parse(text, "logging.conf", &mut vec![]);
+            return;
+        }
+    };
+    let Ok(root) = load::read_text(text, name, &mut Notes::default()) else { return };
+    let plan = Plan::new(Tree::new(root).expand().expand(), segbundle::registry::table(), Roots::default(), Rules::default());
+    for problem in plan.problems().iter().chain(plan.warnings()).chain(plan.dormant()).chain(plan.notes()) {
+        assert!(!problem.to_string().is_empty());
+    }
+});
