@@ -1,9 +1,12 @@
-//! Files: NIfTI images and PyTorch's checkpoints, read and written without Python.
+//! Files: NIfTI, NRRD, MetaImage and DICOM images, and PyTorch's weights, without Python.
 //!
 //! A file is untrusted: nothing here allocates from a claim alone, recurses without a bound, or runs what a file names.
 
 pub mod atomic;
 pub mod checkpoint;
 pub mod gzip;
+pub mod mha;
 pub mod nifti;
+pub mod nrrd;
 pub mod pickle;
+pub mod raw;
