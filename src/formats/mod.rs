@@ -4,9 +4,12 @@
 
 pub mod atomic;
 pub mod checkpoint;
+pub mod dicom;
 pub mod gzip;
+pub mod image;
 pub mod mha;
 pub mod nifti;
 pub mod nrrd;
 pub mod pickle;
 pub mod raw;
+pub mod safetensors;

@@ -6,6 +6,7 @@ mod bundle;
 mod bundle_messages;
 mod cli;
 mod common;
+mod dicom;
 mod expressions;
 mod facades;
 mod inverse;

@@ -71,7 +71,7 @@ fn wrong_files_are_named_for_what_is_wrong() {
     assert!(mha_with("MET_SHORT", "MET_STRING").contains("ElementType"));
     assert!(mha_with("ElementSpacing = 0.7", "ElementSpacing = 0").contains("singular"));
     assert!(mha_with("LOCAL", "/dev/zero").contains("same file"));
-    assert!(mha_with("ElementDataFile", "Other").contains("ElementDataFile"));
+    assert!(mha_with("ElementDataFile = LOCAL", "").contains("name = value"));
 }
 
 #[test]
