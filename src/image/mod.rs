@@ -29,6 +29,6 @@ pub use orient::Orientation;
 pub use resample::resample;
 pub use sampling::{AFFINE_TOL, Sampler, Sampling};
 pub use trace::{Applied, Interpolation, Padding, Spatial, Trace};
-pub use volume::{Header, Layout, Volume, no_voxels};
+pub use volume::{Header, Layout, Space, Volume, no_voxels};
 pub use voxels::{DType, Voxels};
 pub use zoom::Zoom;

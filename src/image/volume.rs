@@ -38,6 +38,23 @@ pub struct Header {
     pub spatial_dims: usize,
     /// The channel count if the stored array has a channel axis.
     pub channels: Option<usize>,
+    /// What the file calls its world space; `None` where nobody said.
+    pub space: Option<Space>,
+}
+
+/// NIfTI's words for the world space that an affine leads to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Space {
+    /// 0 none, 1 scanner, 2 aligned, 3 Talairach, 4 MNI, 5 other template.
+    pub qform_code: i16,
+    pub sform_code: i16,
+    /// `xyzt_units`: 2 is millimetres without a unit of time.
+    pub units: u8,
+}
+
+impl Space {
+    /// The scanner's millimetres, of a format that has nothing else.
+    pub const SCANNER_MM: Space = Space { qform_code: 1, sform_code: 1, units: 2 };
 }
 
 impl Layout {

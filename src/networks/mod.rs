@@ -3,8 +3,10 @@
 pub mod layers;
 pub mod params;
 mod segresnet;
+mod torchscript;
 
 pub use segresnet::{SegResNet, SegResNetArgs};
+pub use torchscript::{FUNCTIONS, TorchScript};
 
 use crate::component::Component;
 

@@ -1,6 +1,7 @@
-//! LoadImaged: read NIfTI files.
+//! LoadImaged: read NIfTI, NRRD and MetaImage files, and DICOM files or folders.
 //!
-//! Source: monai/transforms/io/dictionary.py and array.py of MONAI 1.6.1 with its NibabelReader. Voxels keep the file's
+//! Source: monai/transforms/io/dictionary.py and array.py of MONAI 1.6.1 with its NibabelReader,
+//! NrrdReader and ITKReader. Voxels keep the file's
 //! type where float32 holds every value of it: the numbers are those that MONAI has after converting.
 
 use super::support::{DTypeArg, KeyList, dictionary_transform};
@@ -9,7 +10,7 @@ use crate::bail;
 use crate::component::{Accepted, FromValue, Keys, OneOrMany, Value};
 use crate::contracts::{Cx, Item, Outline, Sample, Transform};
 use crate::error::Result;
-use crate::formats::nifti;
+use crate::formats;
 use crate::image::orient::{turn_affine, turn_layout};
 use crate::image::{DType, Element, Header, Layout, Orientation, Spatial, Volume, filled, no_voxels};
 use std::path::{Path, PathBuf};
@@ -20,8 +21,8 @@ args! {
     pub struct LoadImageArgs {
         /// Keys that hold file names; the images replace them.
         keys: Keys,
-        /// Which of MONAI's readers: None, NibabelReader or ITKReader, all of which read NIfTI here; other readers are
-        /// an error.
+        /// Which of MONAI's readers: None, NibabelReader, NrrdReader, ITKReader or PydicomReader. The file's name and
+        /// content decide how it is read; other readers are an error.
         reader: Option<Reader> = (),
         /// Type of the voxels. Float types keep the file's integers, whose values are the same.
         dtype: Option<DTypeArg> = "float32",
@@ -49,25 +50,28 @@ args! {
         as_closest_canonical: bool = false,
         /// No effect: axes of length 1 beyond the third are dropped anyway.
         squeeze_non_spatial_dims: Accepted = false,
+        /// ITKReader's: which series of a DICOM folder, by SeriesInstanceUID (or its beginning), number or description.
+        series_name: Option<String> = (),
     }
 }
 
 dictionary_transform!(
     "LoadImage" in "io", LoadImageArgs => LoadImage::new,
-    "Read NIfTI files.",
+    "Read NIfTI, NRRD, MetaImage and DICOM.",
     differs: [
-        "Reads NIfTI only (.nii, .nii.gz, .hdr/.img).",
+        "Reads .nii, .nii.gz, .hdr/.img, .nrrd, .nhdr, .mha, .mhd, DICOM files, and a folder of DICOM slices as one volume.",
+        "Several DICOM series in one folder, missing slices and broken geometry are errors.",
         "Voxels keep the file's integer type up to 16 bits until something computes with them; the values are MONAI's.",
         "Several files under one key must have one shape; they become channels.",
     ]
 );
 
-/// The readers of MONAI's that read NIfTI.
+/// The readers of MONAI's whose files are read here.
 pub struct Reader;
 
 impl FromValue for Reader {
     fn expected() -> String {
-        "\"NibabelReader\" or \"ITKReader\"".into()
+        "\"NibabelReader\", \"NrrdReader\", \"ITKReader\" or \"PydicomReader\"".into()
     }
     fn from_value(value: &Value) -> Option<Self> {
         let name = match value {
@@ -76,7 +80,7 @@ impl FromValue for Reader {
             other => other.as_str()?.to_owned(),
         };
         let short = name.rsplit('.').next()?.to_ascii_lowercase();
-        matches!(short.as_str(), "nibabelreader" | "itkreader").then_some(Reader)
+        matches!(short.as_str(), "nibabelreader" | "nrrdreader" | "itkreader" | "pydicomreader").then_some(Reader)
     }
 }
 
@@ -86,6 +90,7 @@ struct LoadImage {
     channel_first: bool,
     expand_user: bool,
     canonical: bool,
+    series: Option<String>,
 }
 
 impl LoadImage {
@@ -96,9 +101,10 @@ impl LoadImage {
             channel_first: args.ensure_channel_first,
             expand_user: args.expanduser,
             canonical: args.as_closest_canonical,
+            series: args.series_name,
         })
     }
-    fn load(&self, path: &Path, read: fn(&Path) -> Result<Volume>) -> Result<Volume> {
+    fn load(&self, path: &Path, read: impl Fn(&Path) -> Result<Volume> + Copy) -> Result<Volume> {
         let path = if self.expand_user { expanded(path) } else { path.to_owned() };
         let mut volume = read(&path)?;
         if self.canonical {
@@ -168,17 +174,17 @@ impl Transform for LoadImage {
         "LoadImaged"
     }
     fn outline(&self, sample: Sample) -> Result<Outline> {
-        let sample = self.loaded(sample, |path| nifti::outline(path))?;
+        let sample = self.loaded(sample, |path| formats::image::outline(path, self.series.as_deref()))?;
         Ok(Outline { sample, exact: true })
     }
     fn apply(&self, sample: Sample, _cx: &mut Cx) -> Result<Vec<Sample>> {
-        Ok(vec![self.loaded(sample, |path| nifti::read(path))?])
+        Ok(vec![self.loaded(sample, |path| formats::image::read(path, self.series.as_deref()))?])
     }
 }
 
 impl LoadImage {
     /// Images in place of file names.
-    fn loaded(&self, mut sample: Sample, read: fn(&Path) -> Result<Volume>) -> Result<Sample> {
+    fn loaded(&self, mut sample: Sample, read: impl Fn(&Path) -> Result<Volume> + Copy) -> Result<Sample> {
         for (_, key) in self.keys.present(&sample)? {
             let names = match sample.get(&key) {
                 Some(Item::Value(value)) => OneOrMany::<PathBuf>::from_value(value),

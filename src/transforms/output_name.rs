@@ -19,7 +19,9 @@ impl OutputName {
     pub fn path(&self, source: &Path, postfix: &str, extension: &str) -> Result<PathBuf> {
         let stem =
             source.file_name().and_then(|name| name.to_str()).ok_or_else(|| err!("the input's name {} is no text", source.display()))?;
-        let stem = cut_extension(stem.strip_suffix(".gz").filter(|stem| !stem.is_empty()).unwrap_or(stem));
+        // A folder of slices is named by what may be a UID, whose end is no extension.
+        let stem =
+            if source.is_dir() { stem } else { cut_extension(stem.strip_suffix(".gz").filter(|stem| !stem.is_empty()).unwrap_or(stem)) };
         let mut path = self.output_dir.clone();
         if !self.data_root_dir.is_empty() {
             let folder = source.parent().unwrap_or(Path::new(""));

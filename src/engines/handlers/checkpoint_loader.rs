@@ -6,15 +6,16 @@ use crate::bundle::node::Content;
 use crate::component::{Accepted, Component, Declared, Dict, Effect, FromValue, Key, Value};
 use crate::contracts::{EngineState, Event, Handler, HandlerHandle, Network, Shared, fill_up};
 use crate::error::{Error, Result};
-use crate::formats::checkpoint;
+use crate::formats::{checkpoint, safetensors};
 use crate::{args, bail, err};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use tch::Tensor;
 
 args! {
     /// Arguments of CheckpointLoader.
     pub struct CheckpointLoaderArgs {
-        /// The file, as torch.save wrote it.
+        /// The file, as torch.save wrote it, or `.safetensors`.
         load_path: PathBuf,
         /// What to load into, by its name in the file: `{'model': network}`.
         load_dict: Dict,
@@ -77,12 +78,8 @@ impl Handler for CheckpointLoader {
         if !self.path.exists() {
             return Err(missing(&self.path));
         }
-        let file = checkpoint::load(&self.path)?;
         for (name, network) in &self.targets {
-            let named = file.state_dict(Some(name));
-            // One network and no entry of its name: the file is the network's state itself.
-            let tensors = if self.targets.len() == 1 { named.or_else(|_| file.state_dict(None)) } else { named };
-            let mut tensors = tensors.map_err(|e| e.file(&self.path))?;
+            let mut tensors = self.weights(name).map_err(|e| e.file(&self.path))?;
             let mut network = network.lock();
             if !self.strict {
                 tensors = fill_up(&*network, tensors, !self.strict_shape);
@@ -91,6 +88,22 @@ impl Handler for CheckpointLoader {
         }
         tracing::info!("loaded {}", self.path.display());
         Ok(())
+    }
+}
+
+impl CheckpointLoader {
+    /// The tensors for the network called `name` in the file.
+    fn weights(&self, name: &str) -> Result<Vec<(String, Tensor)>> {
+        if safetensors::is_safetensors(&self.path) {
+            if self.targets.len() > 1 {
+                bail!("expected one network to load, found {}: a safetensors file holds one", self.targets.len());
+            }
+            return safetensors::read(&self.path);
+        }
+        let file = checkpoint::load(&self.path)?;
+        let named = file.state_dict(Some(name));
+        // One network and no entry of its name: the file is the network's state itself.
+        if self.targets.len() == 1 { named.or_else(|_| file.state_dict(None)) } else { named }
     }
 }
 

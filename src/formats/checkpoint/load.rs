@@ -60,7 +60,7 @@ fn open(path: &Path) -> Result<Checkpoint> {
     };
     if names.contains(&format!("{folder}constants.pkl").as_str()) {
         return Err(err!("expected a checkpoint of torch.save, found a TorchScript archive")
-            .hint("in Python: torch.save(torch.jit.load(path).state_dict(), new_path)"));
+            .hint("it holds the network too: `$torch.jit.load(path)` in the config builds it"));
     }
     if let Ok(order) = entry(&mut archive, &format!("{folder}byteorder"), 16)
         && order != b"little"

@@ -18,13 +18,7 @@ type Matrix = [[f64; 3]; 3];
 /// Voxel index → world (RAS+ mm), as MONAI's `NibabelReader` gives it.
 pub fn affine(header: &Header) -> Result<Affine> {
     // MONAI's correction could hide a broken sform, or bring in a broken qform.
-    let affine = finite(correct(header, finite(best(header)?)?))?;
-    let lengths: f64 = affine.spacing_mm().iter().product();
-    // Below this the axes lie in a plane, to f32's precision.
-    if determinant(&rotation_part(&affine)).abs() <= 1e-9 * lengths {
-        bail!("expected an affine that spans space, found a singular one: {:?}", &affine.0[..3]);
-    }
-    Ok(affine)
+    correct(header, finite(best(header)?)?).regular()
 }
 
 fn finite(affine: Affine) -> Result<Affine> {
@@ -119,6 +113,8 @@ pub struct Qform {
     pub zooms: [f64; 3],
     /// b, c, d
     pub quaternion: [f64; 3],
+    /// Whether the affine's axes are not at right angles, to about a tenth of a degree: the rotation is then the nearest.
+    pub sheared: bool,
 }
 
 /// `set_qform`: the nearest rotation (shears are lost), as a quaternion with a ≥ 0.
@@ -134,8 +130,10 @@ pub fn to_qform(affine: &Affine) -> Result<Qform> {
     for row in &mut rotation {
         row[2] *= qfac;
     }
-    let rotation = nearest_orthogonal(rotation).ok_or_else(|| err!("expected an affine that spans space, found {:?}", &affine.0[..3]))?;
-    Ok(Qform { qfac, zooms, quaternion: to_quaternion(&rotation) })
+    let axes = rotation;
+    let rotation = nearest_orthogonal(axes).ok_or_else(|| err!("expected an affine that spans space, found {:?}", &affine.0[..3]))?;
+    let sheared = axes.iter().flatten().zip(rotation.iter().flatten()).any(|(axis, nearest)| (axis - nearest).abs() > 1e-3);
+    Ok(Qform { qfac, zooms, quaternion: to_quaternion(&rotation), sheared })
 }
 
 fn rotation_part(affine: &Affine) -> Matrix {

@@ -33,6 +33,8 @@ pub struct Header {
     pub quaternion: [f64; 3],
     pub qoffset: [f64; 3],
     pub srow: [[f64; 4]; 3],
+    /// `xyzt_units` as stored.
+    pub units: u8,
 }
 
 /// Numbers at byte offsets. Offsets are constants below the length that `parse` checked.
@@ -79,6 +81,7 @@ struct Stored {
     quaternion: [f64; 3],
     qoffset: [f64; 3],
     srow: [[f64; 4]; 3],
+    units: u8,
 }
 
 /// Which version the first bytes of a file belong to (at least [`SIZE_1`] of them); an error if they are no NIfTI header.
@@ -137,6 +140,7 @@ impl Stored {
             quaternion: std::array::from_fn(|i| fields.f32(256 + 4 * i)),
             qoffset: std::array::from_fn(|i| fields.f32(268 + 4 * i)),
             srow: std::array::from_fn(|row| std::array::from_fn(|i| fields.f32(280 + 16 * row + 4 * i))),
+            units: fields.array::<1>(123)[0],
         }
     }
     fn nifti_2(fields: &Fields) -> Stored {
@@ -152,6 +156,8 @@ impl Stored {
             quaternion: std::array::from_fn(|i| fields.f64(352 + 8 * i)),
             qoffset: std::array::from_fn(|i| fields.f64(376 + 8 * i)),
             srow: std::array::from_fn(|row| std::array::from_fn(|i| fields.f64(400 + 32 * row + 8 * i))),
+            // Beyond a byte it means nothing.
+            units: u8::try_from(fields.i32(500)).unwrap_or(0),
         }
     }
 
@@ -180,6 +186,7 @@ impl Stored {
             quaternion: self.quaternion,
             qoffset: self.qoffset,
             srow: self.srow,
+            units: self.units,
         })
     }
 

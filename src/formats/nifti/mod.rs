@@ -15,6 +15,7 @@
 //! - A volume of one slice keeps its three dimensions; MONAI squeezes it to two.
 //! - 64-bit integers are written; nibabel refuses them without a header.
 //! - A value that the requested type cannot hold is an error; NumPy wraps it.
+//! - The input's qform and sform codes and units are kept; MONAI writes codes 1 and no units.
 //! - The quaternion of a half turn may have the other sign (it is the same rotation), and its zeros are positive.
 
 mod extension;

@@ -258,3 +258,23 @@ proptest! {
         let _ = parse(&bytes[..cut.min(bytes.len())]);
     }
 }
+
+#[test]
+fn the_inputs_codes_and_units_are_kept() {
+    use crate::image::Space;
+    let voxels = Voxels::U8(vec![0; 60].into());
+    let straight = Affine([[2.0, 0.0, 0.0, 1.0], [0.0, 2.0, 0.0, 2.0], [0.0, 0.0, 3.0, 3.0], [0.0, 0.0, 0.0, 1.0]]);
+    let sheared = Affine([[2.0, 0.0, 0.5, 1.0], [0.0, 2.0, 0.0, 2.0], [0.0, 0.0, 3.0, 3.0], [0.0, 0.0, 0.0, 1.0]]);
+    let written = |affine: &Affine, space: Space| {
+        let options = Options { space: Some(space), ..Options::default() };
+        let mut out = vec![];
+        write_to(&mut out, false, &voxels, &Layout::fortran([1, 3, 4, 5]), affine, DType::U8, options).unwrap();
+        parse(&out).unwrap().header.space.unwrap()
+    };
+    let space = |qform_code, sform_code, units| Space { qform_code, sform_code, units };
+    assert_eq!(written(&straight, space(1, 4, 10)), space(1, 4, 10));
+    assert_eq!(written(&straight, space(2, 0, 3)), space(2, 2, 3));
+    assert_eq!(written(&straight, space(0, 3, 0)), space(3, 3, 0));
+    assert_eq!(written(&straight, space(0, 0, 2)), space(1, 1, 2));
+    assert_eq!(written(&sheared, space(1, 2, 2)), space(0, 2, 2));
+}

@@ -3,7 +3,7 @@
 use super::{dtype_code, extension, geometry};
 use crate::error::Result;
 use crate::formats::{atomic, gzip};
-use crate::image::{Affine, DType, Layout, Voxels};
+use crate::image::{Affine, DType, Layout, Space, Voxels};
 use crate::{bail, each_voxels, err};
 use rayon::prelude::*;
 use std::io::Write;
@@ -29,11 +29,13 @@ pub struct Options<'a> {
     pub compression_level: i32,
     /// Content of a header extension of code 0; empty for none.
     pub extension: &'a [u8],
+    /// What the input called its world space; `None` writes MONAI's codes (1 and 1, no units).
+    pub space: Option<Space>,
 }
 
 impl Default for Options<'_> {
     fn default() -> Self {
-        Options { squeeze_end_dims: true, spatial_dims: 3, compression_level: 1, extension: &[] }
+        Options { squeeze_end_dims: true, spatial_dims: 3, compression_level: 1, extension: &[], space: None }
     }
 }
 
@@ -103,7 +105,19 @@ fn check_layout(voxels: &Voxels, layout: &Layout) -> Result<()> {
     Ok(())
 }
 
-/// What MONAI's `NibabelWriter` has nibabel write: sform and qform of code 1, no units, slope 1.
+/// qform and sform code, and units. Both forms are always written and say the same, so a code that the input lacks is
+/// the other's; a shear, which a quaternion cannot hold, leaves the qform without a code.
+fn space_codes(space: Option<Space>, sheared: bool) -> (i16, i16, u8) {
+    let Some(Space { qform_code, sform_code, units }) = space else { return (1, 1, 0) };
+    let (qform_code, sform_code) = match (qform_code, sform_code) {
+        (0, 0) => (1, 1),
+        (0, code) | (code, 0) => (code, code),
+        both => both,
+    };
+    (if sheared { 0 } else { qform_code }, sform_code, units)
+}
+
+/// What MONAI's `NibabelWriter` has nibabel write, slope 1, and the input's words for its space.
 fn header(layout: &Layout, affine: &Affine, dtype: DType, options: Options<'_>) -> Result<[u8; OFFSET]> {
     let [channels, x, y, z] = layout.shape;
     let mut shape = vec![x, y];
@@ -136,8 +150,10 @@ fn header(layout: &Layout, affine: &Affine, dtype: DType, options: Options<'_>) 
         put(76 + 4 * i, &zoom.to_le_bytes());
     }
     put(112, &1f32.to_le_bytes());
-    put(252, &1i16.to_le_bytes());
-    put(254, &1i16.to_le_bytes());
+    let (qform_code, sform_code, units) = space_codes(options.space, qform.sheared);
+    put(123, &[units]);
+    put(252, &qform_code.to_le_bytes());
+    put(254, &sform_code.to_le_bytes());
     for axis in 0..3 {
         put(256 + 4 * axis, &(qform.quaternion[axis] as f32).to_le_bytes());
         put(268 + 4 * axis, &(affine.0[axis][3] as f32).to_le_bytes());

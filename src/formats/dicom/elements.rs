@@ -1,0 +1,367 @@
+//! A DICOM file's outline: its transfer syntax, the few elements that geometry needs, and where the voxels are.
+//!
+//! dicom-rs believes the lengths that a file claims and follows nested sequences by recursion. So the file is walked here
+//! first, every length is held against the bytes that are there, nesting is bounded, and dicom-rs is given only the
+//! elements that are wanted.
+
+use crate::error::Result;
+use crate::{bail, err};
+use dicom_object::InMemDicomObject;
+use dicom_transfer_syntax_registry::entries;
+use flate2::bufread::DeflateDecoder;
+use std::io::Read;
+use std::ops::Range;
+
+/// Levels of sequences in sequences.
+const MAX_DEPTH: usize = 16;
+/// What a deflated file may unpack to.
+const MAX_UNPACKED_BYTES: u64 = 1 << 31;
+const UNDEFINED: u32 = u32::MAX;
+const ITEM: u32 = 0xfffe_e000;
+const ITEM_END: u32 = 0xfffe_e00d;
+const SEQUENCE_END: u32 = 0xfffe_e0dd;
+const PIXEL_DATA: u32 = 0x7fe0_0010;
+
+/// Elements that are handed on. Sequences: shared and per-frame functional groups.
+const WANTED: [u32; 32] = [
+    0x0008_0005,
+    0x0008_0008,
+    0x0008_0016,
+    0x0008_0018,
+    0x0008_0060,
+    0x0008_103e,
+    0x0018_0050,
+    0x0018_0088,
+    0x0018_1120,
+    0x0020_000d,
+    0x0020_000e,
+    0x0020_0011,
+    0x0020_0012,
+    0x0020_0013,
+    0x0020_0032,
+    0x0020_0037,
+    0x0028_0002,
+    0x0028_0004,
+    0x0028_0008,
+    0x0028_0010,
+    0x0028_0011,
+    0x0028_0030,
+    0x0028_0100,
+    0x0028_0101,
+    0x0028_0102,
+    0x0028_0103,
+    0x0028_1052,
+    0x0028_1053,
+    0x0028_1054,
+    0x0020_0052,
+    0x5200_9229,
+    0x5200_9230,
+];
+
+/// A file in memory, walked.
+pub struct Elements {
+    /// The data set (unpacked if it was deflated).
+    data: Vec<u8>,
+    /// UID of the transfer syntax.
+    pub syntax: String,
+    coding: Coding,
+    wanted: Vec<Range<usize>>,
+    pub pixels: Option<Pixels>,
+}
+
+/// Where the voxels are.
+#[derive(Debug, Clone)]
+pub enum Pixels {
+    /// As they are; shorter than claimed if the file is cut off.
+    Native(Range<usize>),
+    /// Packed, in fragments, and the offset of each frame's first one, if the file says so.
+    Fragments { offsets: Vec<u32>, fragments: Vec<Range<usize>> },
+}
+
+/// How elements are written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Coding {
+    explicit: bool,
+    big_endian: bool,
+}
+
+/// Whether a file that starts so is DICOM: the mark after the preamble, or a first element of group 2 or 8.
+pub fn is_dicom(start: &[u8]) -> bool {
+    start.get(128..132) == Some(b"DICM") || headless(start).is_some()
+}
+
+/// How the elements of a file without preamble are written.
+fn headless(start: &[u8]) -> Option<Coding> {
+    let coding = match start.get(..4)? {
+        [2 | 8, 0, 0..=0x20, 0] => Coding { explicit: start.get(4..6)?.iter().all(u8::is_ascii_uppercase), big_endian: false },
+        [0, 8, 0, 0..=0x20] if start.get(4..6)?.iter().all(u8::is_ascii_uppercase) => Coding { explicit: true, big_endian: true },
+        _ => return None,
+    };
+    let length = start.get(4..8).map(|four| u32::from_le_bytes([four[0], four[1], four[2], four[3]]))?;
+    (coding.explicit || length < 256).then_some(coding)
+}
+
+impl Elements {
+    pub fn parse(bytes: Vec<u8>) -> Result<Elements> {
+        let explicit = Coding { explicit: true, big_endian: false };
+        let marked = bytes.get(128..132) == Some(b"DICM");
+        let first = headless(bytes.get(if marked { 132.. } else { 0.. }).unwrap_or_default());
+        let mut at = if marked { 132 } else { 0 };
+        let mut syntax = None;
+        // The file's own group, always explicit and little-endian.
+        while bytes.get(at..at + 2) == Some(&[2, 0]) {
+            let element = Walk { data: &bytes, coding: explicit }.element(at)?;
+            if element.tag == 0x0002_0010 {
+                let text = bytes.get(element.value.clone()).unwrap_or_default();
+                syntax = Some(String::from_utf8_lossy(text).trim_matches(['\0', ' ']).to_owned());
+            }
+            at = element.value.end;
+        }
+        let guessed = headless(bytes.get(at..).unwrap_or_default()).or(first);
+        let coding = match (syntax.as_deref(), guessed) {
+            (Some("1.2.840.10008.1.2"), _) => Coding { explicit: false, big_endian: false },
+            (Some("1.2.840.10008.1.2.2"), _) => Coding { explicit: true, big_endian: true },
+            (Some(_), _) => explicit,
+            (None, Some(coding)) => coding,
+            (None, None) => bail!("expected a DICOM file, found something else"),
+        };
+        let plain = match coding {
+            Coding { explicit: false, .. } => "1.2.840.10008.1.2",
+            Coding { big_endian: true, .. } => "1.2.840.10008.1.2.2",
+            _ => "1.2.840.10008.1.2.1",
+        };
+        let syntax = syntax.unwrap_or_else(|| plain.to_owned());
+        let (data, at) = if syntax == "1.2.840.10008.1.2.1.99" {
+            let mut unpacked = vec![];
+            let packed = bytes.get(at..).unwrap_or_default();
+            DeflateDecoder::new(packed)
+                .take(MAX_UNPACKED_BYTES)
+                .read_to_end(&mut unpacked)
+                .map_err(|error| err!("damaged deflated DICOM data: {error}"))?;
+            (unpacked, 0)
+        } else {
+            (bytes, at)
+        };
+        let mut elements = Elements { data, syntax, coding, wanted: vec![], pixels: None };
+        elements.walk(at)?;
+        Ok(elements)
+    }
+
+    fn walk(&mut self, mut at: usize) -> Result<()> {
+        let walk = Walk { data: &self.data, coding: self.coding };
+        while at < self.data.len() {
+            // Zeros after the last element are padding.
+            if self.data[at..].iter().all(|byte| *byte == 0) {
+                break;
+            }
+            let head = walk.head(at)?;
+            if head.tag == PIXEL_DATA {
+                self.pixels = Some(walk.pixels(&head)?);
+                break;
+            }
+            let element = walk.element(at)?;
+            if WANTED.contains(&element.tag) {
+                // What dicom-rs will follow has to be sound inside too.
+                walk.check_nested(&element)?;
+                self.wanted.push(at..element.value.end);
+            }
+            at = element.value.end;
+        }
+        Ok(())
+    }
+
+    /// The wanted elements, as dicom-rs reads them.
+    pub fn object(&self) -> Result<InMemDicomObject> {
+        let mut bytes = vec![];
+        for range in &self.wanted {
+            bytes.extend_from_slice(&self.data[range.clone()]);
+        }
+        let syntax = match self.coding {
+            Coding { explicit: false, .. } => entries::IMPLICIT_VR_LITTLE_ENDIAN.erased(),
+            Coding { big_endian: true, .. } => entries::EXPLICIT_VR_BIG_ENDIAN.erased(),
+            _ => entries::EXPLICIT_VR_LITTLE_ENDIAN.erased(),
+        };
+        InMemDicomObject::read_dataset_with_ts(&bytes[..], &syntax).map_err(|error| err!("damaged DICOM header: {error}"))
+    }
+
+    pub fn big_endian(&self) -> bool {
+        self.coding.big_endian
+    }
+
+    pub fn bytes(&self, range: &Range<usize>) -> &[u8] {
+        self.data.get(range.clone()).unwrap_or_default()
+    }
+
+    /// The packed bytes of one of `frames` frames.
+    pub fn packed_frame(&self, frame: usize, frames: usize) -> Result<Vec<u8>> {
+        let Some(Pixels::Fragments { offsets, fragments }) = &self.pixels else { bail!("expected packed pixel data, found plain ones") };
+        let missing = || err!("expected {frames} frames of pixel data, found {} fragments", fragments.len());
+        if frames == 1 {
+            return Ok(fragments.iter().flat_map(|range| self.bytes(range)).copied().collect());
+        }
+        if fragments.len() == frames {
+            return Ok(self.bytes(fragments.get(frame).ok_or_else(missing)?).to_vec());
+        }
+        // Offsets count from the first fragment's item header, 8 bytes each.
+        let start = fragments.first().ok_or_else(missing)?.start - 8;
+        let from = start + *offsets.get(frame).ok_or_else(missing)? as usize;
+        let to = offsets.get(frame + 1).map_or(usize::MAX, |offset| start + *offset as usize);
+        Ok(fragments.iter().filter(|range| (from..to).contains(&(range.start - 8))).flat_map(|range| self.bytes(range)).copied().collect())
+    }
+}
+
+struct Head {
+    tag: u32,
+    vr: [u8; 2],
+    length: u32,
+    /// Where the value starts.
+    start: usize,
+}
+
+struct Element {
+    tag: u32,
+    vr: [u8; 2],
+    undefined: bool,
+    value: Range<usize>,
+}
+
+#[derive(Clone, Copy)]
+struct Walk<'a> {
+    data: &'a [u8],
+    coding: Coding,
+}
+
+fn cut_off() -> crate::error::Error {
+    err!("the DICOM file is cut off")
+}
+
+impl Walk<'_> {
+    fn bytes<const N: usize>(&self, at: usize) -> Result<[u8; N]> {
+        let bytes = self.data.get(at..at.saturating_add(N)).and_then(|slice| <[u8; N]>::try_from(slice).ok());
+        let mut bytes = bytes.ok_or_else(cut_off)?;
+        if self.coding.big_endian {
+            bytes.reverse();
+        }
+        Ok(bytes)
+    }
+    fn u16(&self, at: usize) -> Result<u16> {
+        Ok(u16::from_le_bytes(self.bytes(at)?))
+    }
+    fn u32(&self, at: usize) -> Result<u32> {
+        Ok(u32::from_le_bytes(self.bytes(at)?))
+    }
+    fn tag(&self, at: usize) -> Result<u32> {
+        Ok(u32::from(self.u16(at)?) << 16 | u32::from(self.u16(at + 2)?))
+    }
+    fn head(&self, at: usize) -> Result<Head> {
+        let tag = self.tag(at)?;
+        if !self.coding.explicit || tag >> 16 == 0xfffe {
+            return Ok(Head { tag, vr: [0; 2], length: self.u32(at + 4)?, start: at + 8 });
+        }
+        let vr = self.data.get(at + 4..at + 6).and_then(|vr| <[u8; 2]>::try_from(vr).ok()).ok_or_else(cut_off)?;
+        match &vr {
+            b"OB" | b"OD" | b"OF" | b"OL" | b"OV" | b"OW" | b"SQ" | b"UC" | b"UR" | b"UT" | b"UN" | b"SV" | b"UV" => {
+                Ok(Head { tag, vr, length: self.u32(at + 8)?, start: at + 12 })
+            }
+            vr if vr.iter().all(u8::is_ascii_uppercase) => Ok(Head { tag, vr: *vr, length: self.u16(at + 6)?.into(), start: at + 8 }),
+            _ => bail!("damaged DICOM file: no element begins at byte {at}"),
+        }
+    }
+    /// An element with the end of its value found.
+    fn element(&self, at: usize) -> Result<Element> {
+        let Head { tag, vr, length, start } = self.head(at)?;
+        let end =
+            if length == UNDEFINED { self.inside(&vr).sequence_end(start, MAX_DEPTH)? } else { start.saturating_add(length as usize) };
+        if end > self.data.len() {
+            return Err(cut_off());
+        }
+        Ok(Element { tag, vr, undefined: length == UNDEFINED, value: start..end })
+    }
+    /// How a sequence of this type is written inside: an unknown one is implicit.
+    fn inside(&self, vr: &[u8; 2]) -> Self {
+        if vr == b"UN" { Walk { coding: Coding { explicit: false, big_endian: false }, ..*self } } else { *self }
+    }
+    /// The end of a sequence of undefined length, with its end mark.
+    fn sequence_end(&self, mut at: usize, depth: usize) -> Result<usize> {
+        let depth = depth.checked_sub(1).ok_or_else(|| err!("expected at most {MAX_DEPTH} levels of DICOM sequences"))?;
+        loop {
+            let (tag, length) = (self.tag(at)?, self.u32(at + 4)?);
+            at += 8;
+            match tag {
+                SEQUENCE_END => return Ok(at),
+                ITEM if length == UNDEFINED => at = self.item_end(at, depth)?,
+                ITEM => at = self.fitting(at, length)?,
+                _ => bail!("damaged DICOM file: expected an item at byte {}", at - 8),
+            }
+        }
+    }
+    fn item_end(&self, mut at: usize, depth: usize) -> Result<usize> {
+        loop {
+            let Head { tag, vr, length, start } = self.head(at)?;
+            at = match (tag, length) {
+                (ITEM_END, _) => return Ok(start),
+                (_, UNDEFINED) => self.inside(&vr).sequence_end(start, depth)?,
+                _ => self.fitting(start, length)?,
+            };
+        }
+    }
+    fn fitting(&self, start: usize, length: u32) -> Result<usize> {
+        Some(start.saturating_add(length as usize)).filter(|end| *end <= self.data.len()).ok_or_else(cut_off)
+    }
+    /// Every length inside a sequence lies inside what holds it.
+    fn check_nested(&self, element: &Element) -> Result<()> {
+        self.inside(&element.vr).check_value(&element.vr, element.value.clone(), element.undefined, MAX_DEPTH)
+    }
+    fn check_value(&self, vr: &[u8; 2], value: Range<usize>, undefined: bool, depth: usize) -> Result<()> {
+        let items = undefined || vr == b"SQ" || (matches!(vr, b"UN" | [0, 0]) && value.len() >= 8 && self.tag(value.start)? == ITEM);
+        if !items {
+            return Ok(());
+        }
+        let depth = depth.checked_sub(1).ok_or_else(|| err!("expected at most {MAX_DEPTH} levels of DICOM sequences"))?;
+        let mut at = value.start;
+        while at < value.end {
+            let (tag, length) = (self.tag(at)?, self.u32(at + 4)?);
+            at += 8;
+            match tag {
+                SEQUENCE_END => return Ok(()),
+                ITEM => {}
+                _ => bail!("damaged DICOM file: expected an item at byte {}", at - 8),
+            }
+            let end = if length == UNDEFINED { value.end } else { self.fitting(at, length)? };
+            if end > value.end {
+                return Err(cut_off());
+            }
+            while at < end {
+                let head = self.head(at)?;
+                if head.tag == ITEM_END {
+                    at = head.start;
+                    break;
+                }
+                let inner = self.element(at)?;
+                if inner.value.end > end {
+                    return Err(cut_off());
+                }
+                self.inside(&inner.vr).check_value(&inner.vr, inner.value.clone(), inner.undefined, depth)?;
+                at = inner.value.end;
+            }
+        }
+        Ok(())
+    }
+    fn pixels(&self, head: &Head) -> Result<Pixels> {
+        if head.length != UNDEFINED {
+            return Ok(Pixels::Native(head.start..head.start.saturating_add(head.length as usize).min(self.data.len())));
+        }
+        let (mut at, mut offsets, mut fragments, mut first) = (head.start, vec![], vec![], true);
+        // A file that is cut off gives the fragments that are whole.
+        while let (Ok(ITEM), Ok(length)) = (self.tag(at), self.u32(at + 4)) {
+            let Ok(end) = self.fitting(at + 8, length) else { break };
+            if first {
+                offsets = self.data[at + 8..end].as_chunks::<4>().0.iter().map(|four| u32::from_le_bytes(*four)).collect();
+            } else {
+                fragments.push(at + 8..end);
+            }
+            (at, first) = (end, false);
+        }
+        Ok(Pixels::Fragments { offsets, fragments })
+    }
+}

@@ -1,0 +1,292 @@
+//! DICOM: a folder of slices, or a file, as one volume, with the voxel order and affine that MONAI's `ITKReader`
+//! (`monai.data.image_reader`, 1.6.1, over ITK and GDCM) gives: slices ascend along the normal of their plane, columns are
+//! X, rows are Y, LPS becomes RAS, values are rescaled (HU of a CT).
+//!
+//! Deliberate differences:
+//! - Folders are searched to the bottom; ITK looks at one level.
+//! - Several series are an error that lists them (ITK takes the first); `series` names one. Localizers, colours and
+//!   objects without pixels are left out with a notice.
+//! - Missing slices, two different slices at one place and a file that is cut off are errors: ITK goes on with a wrong
+//!   geometry. Slightly uneven slices are a warning, copies of a slice are left out with one.
+//! - A tilted gantry gives a sheared affine, which is where the voxels are; ITK has none and misplaces them.
+//! - Numbers are int16 where they all fit and scaling is by whole numbers, else float32.
+//!
+//! dicom-rs reads the elements ([`elements`]); JPEG-LS is decoded in [`jpeg_ls`], since the known library needs CMake.
+
+mod elements;
+mod jpeg_ls;
+mod pixels;
+mod slice;
+mod stack;
+
+pub use elements::is_dicom;
+
+use crate::error::Result;
+use crate::formats::raw::Axes;
+use crate::image::{Element, Volume, Voxels, filled};
+use crate::{bail, err};
+use elements::Elements;
+use parking_lot::Mutex;
+use rayon::prelude::*;
+use slice::{Content, Slice, Stored};
+use stack::Stack;
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::Read;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+use tracing::{info, warn};
+
+/// Files of a folder, and levels of folders in it.
+const MAX_FILES: usize = 200_000;
+const MAX_DEPTH: usize = 12;
+
+/// Read the CT in a folder: the one series in it, or the one whose SeriesInstanceUID (or its beginning), number or
+/// description is `series`. Voxels are [1,X,Y,Z], int16 or float32.
+pub fn read_folder(folder: impl AsRef<Path>, series: Option<&str>) -> Result<Volume> {
+    let folder = folder.as_ref();
+    let read = || {
+        let mut files = vec![];
+        list(folder, MAX_DEPTH, &mut files)?;
+        files.sort();
+        let (slices, others) = scan(&files)?;
+        if slices.is_empty() {
+            let what: Vec<String> = others.iter().map(|(what, count)| format!("{count} with {what}")).collect();
+            bail!(
+                "expected DICOM slices in the folder, found none in {} files ({})",
+                files.len(),
+                if what.is_empty() { "no DICOM among them".into() } else { what.join(", ") }
+            );
+        }
+        let name = folder.display().to_string();
+        for (what, count) in &others {
+            info!("{name}: left out {count} DICOM files ({what})");
+        }
+        volume(choose(slices, series, &name)?, folder, &name)
+    };
+    read().map_err(|error| error.file(folder))
+}
+
+/// Read one DICOM file: a slice, or all frames of an enhanced CT.
+pub fn read(path: impl AsRef<Path>) -> Result<Volume> {
+    let path = path.as_ref();
+    let read = || match Content::of(&Elements::parse(file_bytes(path)?)?, path)? {
+        Content::Other(what) => bail!("expected a DICOM image that lies in space, found {what}"),
+        Content::Slices(slices) => volume(slices, path, &path.display().to_string()),
+    };
+    read().map_err(|error| error.file(path))
+}
+
+/// Any bytes as a DICOM file: how many slices it has, decoded as far as they are whole.
+pub fn check_bytes(bytes: Vec<u8>) -> Result<usize> {
+    let elements = Elements::parse(bytes)?;
+    let Content::Slices(slices) = Content::of(&elements, Path::new("memory"))? else { return Ok(0) };
+    for slice in slices.iter().filter(|slice| slice.whole) {
+        pixels::frame(&elements, &slice.stored, slice.frame)?;
+    }
+    Ok(slices.len())
+}
+
+fn file_bytes(path: &Path) -> Result<Vec<u8>> {
+    std::fs::read(path).map_err(|error| err!("cannot read: {error}").file(path))
+}
+
+fn list(folder: &Path, depth: usize, files: &mut Vec<PathBuf>) -> Result<()> {
+    let Some(depth) = depth.checked_sub(1) else { bail!("expected at most {MAX_DEPTH} levels of folders") };
+    let entries = std::fs::read_dir(folder).map_err(|error| err!("cannot read the folder: {error}").file(folder))?;
+    for entry in entries {
+        let path = entry.map_err(|error| err!("cannot read the folder: {error}").file(folder))?.path();
+        let hidden = path.file_name().and_then(|name| name.to_str()).is_some_and(|name| name.starts_with('.'));
+        if hidden {
+            continue;
+        }
+        // A link to a folder could lead back here.
+        if path.is_dir() && !path.is_symlink() {
+            list(&path, depth, files)?;
+        } else if path.is_file() {
+            files.push(path);
+        }
+        if files.len() > MAX_FILES {
+            bail!("expected at most {MAX_FILES} files in the folder");
+        }
+    }
+    Ok(())
+}
+
+/// Slices of all DICOM files, and how many files are something else.
+fn scan(files: &[PathBuf]) -> Result<(Vec<Slice>, BTreeMap<&'static str, usize>)> {
+    let others = Mutex::new(BTreeMap::new());
+    let slices: Result<Vec<Vec<Slice>>> = files
+        .par_iter()
+        .map(|path| {
+            let read = || {
+                let mut start = Vec::with_capacity(160);
+                File::open(path)?.take(160).read_to_end(&mut start)?;
+                if !is_dicom(&start) {
+                    return Ok(vec![]);
+                }
+                match Content::of(&Elements::parse(file_bytes(path)?)?, path)? {
+                    Content::Slices(slices) => Ok(slices),
+                    Content::Other(what) => {
+                        *others.lock().entry(what).or_default() += 1;
+                        Ok(vec![])
+                    }
+                }
+            };
+            read().map_err(|error: crate::error::Error| error.file(path))
+        })
+        .collect();
+    Ok((slices?.into_iter().flatten().collect(), others.into_inner()))
+}
+
+/// What makes slices one volume: series, size, orientation and voxel size, the latter to four digits.
+type Key = (String, [usize; 2], [i64; 8]);
+
+fn key(slice: &Slice) -> Key {
+    let round = |value: f64| (value * 1e4).round() as i64;
+    let [a, b, c] = slice.along_row.map(round);
+    let [d, e, f] = slice.along_column.map(round);
+    let [x, y] = slice.spacing_mm.map(round);
+    (slice.series.uid.clone(), [slice.stored.columns, slice.stored.rows], [a, b, c, d, e, f, x, y])
+}
+
+fn choose(slices: Vec<Slice>, wanted: Option<&str>, name: &str) -> Result<Vec<Slice>> {
+    let mut groups: Vec<(Key, Vec<Slice>)> = vec![];
+    for slice in slices {
+        let key = key(&slice);
+        // Orientations that differ in their last digit belong together.
+        let near = |other: &Key| other.0 == key.0 && other.1 == key.1 && other.2.iter().zip(key.2).all(|(a, b)| (a - b).abs() <= 10);
+        match groups.iter_mut().find(|(other, _)| near(other)) {
+            Some((_, group)) => group.push(slice),
+            None => groups.push((key, vec![slice])),
+        }
+    }
+    let all: Vec<String> = groups.iter().map(|(_, group)| described(group)).collect();
+    if let Some(wanted) = wanted {
+        groups.retain(|(_, group)| {
+            let series = &group[0].series;
+            series.uid.starts_with(wanted) || series.number == wanted || series.description == wanted
+        });
+        if groups.is_empty() {
+            return Err(err!("expected a series `{wanted}`, found {}:\n  {}", all.len(), all.join("\n  ")).hint("name a SeriesInstanceUID"));
+        }
+    }
+    if groups.len() > 1 && groups.iter().any(|(_, group)| !group[0].series.localizer) {
+        groups.retain(|(_, group)| {
+            if group[0].series.localizer {
+                warn!("{name}: left out a localizer: {}", described(group));
+            }
+            !group[0].series.localizer
+        });
+    }
+    match groups.pop() {
+        Some((_, group)) if groups.is_empty() => Ok(group),
+        last => {
+            let mut list: Vec<String> = groups.iter().chain(&last).map(|(_, group)| described(group)).collect();
+            list.sort();
+            Err(err!("expected one DICOM series in the folder, found {}:\n  {}", list.len(), list.join("\n  "))
+                .hint("put each into a folder of its own, or name one in LoadImaged: series_name='…' (its UID, number or description)"))
+        }
+    }
+}
+
+/// "series 4 `Thorax 1.0`, CT, 397 slices of 512×512, UID 1.2.3".
+fn described(group: &[Slice]) -> String {
+    let (series, Stored { columns, rows, .. }) = (&group[0].series, group[0].stored);
+    format!(
+        "series {} `{}`, {}, {} slices of {columns}×{rows}, UID {}",
+        series.number,
+        series.description,
+        series.modality,
+        group.len(),
+        series.uid
+    )
+}
+
+fn volume(slices: Vec<Slice>, path: &Path, name: &str) -> Result<Volume> {
+    let Stack { slices, affine } = Stack::new(slices, name)?;
+    let Stored { columns, rows, .. } = slices[0].stored;
+    if let Some(other) = slices.iter().find(|slice| (slice.stored.columns, slice.stored.rows) != (columns, rows)) {
+        bail!("expected frames of one size, found {columns}×{rows} and {}×{}", other.stored.columns, other.stored.rows);
+    }
+    let whole = slices.iter().all(|Slice { scaling: (slope, intercept), .. }| slope.fract() == 0.0 && intercept.fract() == 0.0);
+    let voxels = match whole {
+        true => match decoded::<i16>(&slices)? {
+            Some(voxels) => voxels,
+            None => decoded::<f32>(&slices)?.ok_or_else(|| err!("voxels out of float32's range"))?,
+        },
+        false => decoded::<f32>(&slices)?.ok_or_else(|| err!("voxels out of float32's range"))?,
+    };
+    let axes = Axes { sizes: vec![columns, rows, slices.len()], spatial: vec![0, 1, 2], channel: None };
+    axes.volume(voxels, affine, path)
+}
+
+/// All slices' rescaled values; `None` if one does not fit the type.
+fn decoded<T: Number>(slices: &[Slice]) -> Result<Option<Voxels>> {
+    let Stored { columns, rows, .. } = slices[0].stored;
+    let plane = columns.checked_mul(rows).unwrap_or(usize::MAX);
+    let count = plane.checked_mul(slices.len()).ok_or_else(|| err!("expected a size that memory can hold"))?;
+    // Found before memory is asked for.
+    if let Some(slice) = slices.iter().find(|slice| !slice.whole) {
+        return Err(
+            err!("expected {columns}×{rows} voxels in {} frames, found fewer: the file is cut off", slice.stored.frames).file(&*slice.file)
+        );
+    }
+    let files = by_file(slices);
+    let (misfit, failed) = (AtomicBool::new(false), Mutex::new(None));
+    let voxels = filled::<T>(count, |out| {
+        let mut planes: Vec<Option<&mut [T]>> = out.chunks_mut(plane).map(Some).collect();
+        let tasks: Vec<(&Slice, Vec<(&Slice, &mut [T])>)> = files
+            .iter()
+            .map(|group| (group[0].1, group.iter().filter_map(|(at, slice)| Some((*slice, planes[*at].take()?))).collect()))
+            .collect();
+        let result = tasks.into_par_iter().try_for_each(|(file, frames)| {
+            let work = || {
+                let elements = Elements::parse(file_bytes(&file.file)?)?;
+                for (slice, out) in frames {
+                    let (slope, intercept) = slice.scaling;
+                    for (out, number) in out.iter_mut().zip(pixels::frame(&elements, &slice.stored, slice.frame)?) {
+                        match T::of(f64::from(number) * slope + intercept) {
+                            Some(value) => *out = value,
+                            None => misfit.store(true, Ordering::Relaxed),
+                        }
+                    }
+                }
+                Ok(())
+            };
+            work().map_err(|error: crate::error::Error| error.file(&*file.file))
+        });
+        *failed.lock() = result.err();
+    })?;
+    match failed.into_inner() {
+        Some(error) => Err(error),
+        None if misfit.into_inner() => Ok(None),
+        None => Ok(Some(T::wrap(voxels))),
+    }
+}
+
+/// Slices with their places in the stack, by file: a file is read once for all its frames.
+fn by_file(slices: &[Slice]) -> Vec<Vec<(usize, &Slice)>> {
+    let mut files: BTreeMap<&Path, Vec<(usize, &Slice)>> = BTreeMap::new();
+    for (at, slice) in slices.iter().enumerate() {
+        files.entry(&slice.file).or_default().push((at, slice));
+    }
+    files.into_values().collect()
+}
+
+/// A type that rescaled values may have.
+trait Number: Element {
+    fn of(value: f64) -> Option<Self>;
+}
+
+impl Number for i16 {
+    fn of(value: f64) -> Option<Self> {
+        (value >= f64::from(i16::MIN) && value <= f64::from(i16::MAX)).then_some(value as i16)
+    }
+}
+
+impl Number for f32 {
+    fn of(value: f64) -> Option<Self> {
+        (value as f32).is_finite().then_some(value as f32)
+    }
+}

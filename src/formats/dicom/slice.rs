@@ -1,0 +1,218 @@
+//! What a DICOM file says of each of its slices: where it lies, to which series it belongs, how its numbers are stored.
+
+use super::elements::{Elements, Pixels};
+use crate::error::Result;
+use crate::{bail, err};
+use dicom_dictionary_std::tags;
+use dicom_object::{InMemDicomObject, Tag};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+type Vector = [f64; 3];
+
+/// A packed plane of so many voxels may be nothing but air, in a few bytes; of a larger one, a byte holds this many at most.
+const SMALL_PLANE: usize = 1 << 22;
+const MAX_RATIO: usize = 1 << 12;
+
+/// One slice: a file, or a frame of one.
+#[derive(Debug, Clone)]
+pub struct Slice {
+    pub file: Arc<PathBuf>,
+    pub frame: usize,
+    pub series: Arc<Series>,
+    pub instance_uid: String,
+    /// Centre of the first voxel, LPS mm.
+    pub position: Vector,
+    /// Unit vectors along a row (to the next column) and down a column (to the next row), LPS.
+    pub along_row: Vector,
+    pub along_column: Vector,
+    /// Between columns, between rows.
+    pub spacing_mm: [f64; 2],
+    /// SpacingBetweenSlices, else SliceThickness.
+    pub thickness_mm: Option<f64>,
+    /// Value = stored · slope + intercept.
+    pub scaling: (f64, f64),
+    pub stored: Stored,
+    /// Whether the file holds its voxels, as far as can be told without unpacking.
+    pub whole: bool,
+}
+
+/// What the slices of a series share, as far as it is shown.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Series {
+    pub uid: String,
+    pub number: String,
+    pub description: String,
+    pub modality: String,
+    /// A survey image: ImageType says LOCALIZER.
+    pub localizer: bool,
+}
+
+/// How numbers are stored.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Stored {
+    pub columns: usize,
+    pub rows: usize,
+    pub frames: usize,
+    pub bits_allocated: u16,
+    pub bits_stored: u16,
+    pub high_bit: u16,
+    pub signed: bool,
+}
+
+impl Slice {
+    pub fn normal(&self) -> Vector {
+        crate::formats::raw::cross(self.along_row, self.along_column)
+    }
+    /// How far along `normal` it lies, mm.
+    pub fn height(&self, normal: Vector) -> f64 {
+        dot(self.position, normal)
+    }
+}
+
+pub fn dot(a: Vector, b: Vector) -> f64 {
+    a.iter().zip(b).map(|(a, b)| a * b).sum()
+}
+
+/// A file is slices, or something that a folder of images may hold besides.
+pub enum Content {
+    Slices(Vec<Slice>),
+    /// No slices of a volume, and what it is instead.
+    Other(&'static str),
+}
+
+fn text(object: &InMemDicomObject, tag: Tag) -> Option<String> {
+    let element = object.get(tag)?;
+    let text = element.to_str().ok()?;
+    Some(text.trim_matches([' ', '\0']).to_owned()).filter(|text| !text.is_empty())
+}
+
+/// A number's text may have several parts; the first counts.
+fn whole(object: &InMemDicomObject, tag: Tag) -> Option<usize> {
+    object.get(tag)?.to_int::<i64>().ok().and_then(|value| usize::try_from(value).ok())
+}
+
+fn floats<const N: usize>(object: &InMemDicomObject, tag: Tag) -> Option<[f64; N]> {
+    let values = object.get(tag)?.to_multi_float64().ok()?;
+    <[f64; N]>::try_from(values).ok().filter(|values| values.iter().all(|value| value.is_finite()))
+}
+
+/// The places where an attribute of a frame may stand: its own groups, the shared ones, the file itself.
+struct Places<'a> {
+    objects: Vec<&'a InMemDicomObject>,
+}
+
+impl Places<'_> {
+    fn find<T>(&self, sequence: Tag, read: impl Fn(&InMemDicomObject) -> Option<T>) -> Option<T> {
+        self.objects.iter().find_map(|object| {
+            let nested = object.get(sequence).and_then(|element| element.items()).and_then(|items| items.first());
+            nested.and_then(&read).or_else(|| read(object))
+        })
+    }
+}
+
+impl Content {
+    pub fn of(elements: &Elements, file: &Path) -> Result<Content> {
+        if elements.pixels.is_none() {
+            return Ok(Content::Other("no pixel data"));
+        }
+        let object = elements.object()?;
+        let (Some(rows), Some(columns)) = (whole(&object, tags::ROWS), whole(&object, tags::COLUMNS)) else {
+            return Ok(Content::Other("no image size"));
+        };
+        if rows == 0 || columns == 0 {
+            bail!("expected a DICOM image of at least one voxel, found {columns}×{rows}");
+        }
+        if whole(&object, tags::SAMPLES_PER_PIXEL).unwrap_or(1) != 1 {
+            return Ok(Content::Other("colours"));
+        }
+        let frames = whole(&object, tags::NUMBER_OF_FRAMES).unwrap_or(1).max(1);
+        let stored = stored(&object, columns, rows, frames)?;
+        let whole = is_whole(elements, &stored);
+        let image_type = text(&object, tags::IMAGE_TYPE).unwrap_or_default();
+        let series = Arc::new(Series {
+            uid: text(&object, tags::SERIES_INSTANCE_UID).unwrap_or_default(),
+            number: text(&object, tags::SERIES_NUMBER).unwrap_or_default(),
+            description: text(&object, tags::SERIES_DESCRIPTION).unwrap_or_default(),
+            modality: text(&object, tags::MODALITY).unwrap_or_default(),
+            localizer: image_type.split('\\').any(|part| part.trim() == "LOCALIZER"),
+        });
+        let groups = |tag| object.get(tag).and_then(|element| element.items()).unwrap_or_default();
+        let (shared, own) = (groups(tags::SHARED_FUNCTIONAL_GROUPS_SEQUENCE), groups(tags::PER_FRAME_FUNCTIONAL_GROUPS_SEQUENCE));
+        if frames > 1 && own.len() != frames {
+            return Ok(Content::Other("frames without a position each"));
+        }
+        let (file, instance_uid) = (Arc::new(file.to_owned()), text(&object, tags::SOP_INSTANCE_UID).unwrap_or_default());
+        let mut slices = vec![];
+        for frame in 0..frames {
+            let objects = own.get(frame).into_iter().chain(shared.first()).chain([&object]).collect();
+            let places = Places { objects };
+            let position = places.find(tags::PLANE_POSITION_SEQUENCE, |object| floats::<3>(object, tags::IMAGE_POSITION_PATIENT));
+            let directions = places.find(tags::PLANE_ORIENTATION_SEQUENCE, |object| floats::<6>(object, tags::IMAGE_ORIENTATION_PATIENT));
+            let (Some(position), Some([a, b, c, d, e, f])) = (position, directions) else {
+                return Ok(Content::Other("no position in space"));
+            };
+            let spacing = places.find(tags::PIXEL_MEASURES_SEQUENCE, |object| floats::<2>(object, tags::PIXEL_SPACING));
+            let Some([between_rows, between_columns]) = spacing else { return Ok(Content::Other("no voxel size")) };
+            let number = |sequence, tag| places.find(sequence, |object| floats::<1>(object, tag)).map(|[value]| value);
+            let values = tags::PIXEL_VALUE_TRANSFORMATION_SEQUENCE;
+            let slope = number(values, tags::RESCALE_SLOPE).filter(|slope| *slope != 0.0).unwrap_or(1.0);
+            let thickness = number(tags::PIXEL_MEASURES_SEQUENCE, tags::SPACING_BETWEEN_SLICES)
+                .or_else(|| number(tags::PIXEL_MEASURES_SEQUENCE, tags::SLICE_THICKNESS));
+            slices.push(Slice {
+                file: file.clone(),
+                frame,
+                series: series.clone(),
+                instance_uid: instance_uid.clone(),
+                position,
+                along_row: unit([a, b, c])?,
+                along_column: unit([d, e, f])?,
+                spacing_mm: [between_columns, between_rows],
+                thickness_mm: thickness.map(f64::abs).filter(|thickness| *thickness > 0.0),
+                scaling: (slope, number(values, tags::RESCALE_INTERCEPT).unwrap_or(0.0)),
+                stored,
+                whole,
+            });
+        }
+        Ok(Content::Slices(slices))
+    }
+}
+
+/// Written with few digits, a direction is not quite of length 1.
+fn unit(vector: Vector) -> Result<Vector> {
+    let length = dot(vector, vector).sqrt();
+    if !(0.9..1.1).contains(&length) {
+        bail!("expected directions of length 1 in ImageOrientationPatient, found {vector:?}");
+    }
+    // Rounding of what is exact would only do harm.
+    Ok(if (length - 1.0).abs() < 1e-12 { vector } else { vector.map(|value| value / length) })
+}
+
+fn stored(object: &InMemDicomObject, columns: usize, rows: usize, frames: usize) -> Result<Stored> {
+    let word = |tag| whole(object, tag).and_then(|value| u16::try_from(value).ok());
+    let bits_allocated = word(tags::BITS_ALLOCATED).ok_or_else(|| err!("expected BitsAllocated in the DICOM header"))?;
+    let bits_stored = word(tags::BITS_STORED).unwrap_or(bits_allocated);
+    let high_bit = word(tags::HIGH_BIT).unwrap_or(bits_stored.saturating_sub(1));
+    if ![8, 16, 32].contains(&bits_allocated)
+        || bits_stored == 0
+        || bits_stored > bits_allocated
+        || high_bit >= bits_allocated
+        || high_bit + 1 < bits_stored
+    {
+        bail!("expected voxels of 8, 16 or 32 bits, found {bits_stored} bits up to bit {high_bit} in {bits_allocated}");
+    }
+    Ok(Stored { columns, rows, frames, bits_allocated, bits_stored, high_bit, signed: word(tags::PIXEL_REPRESENTATION) == Some(1) })
+}
+
+/// Whether the file is long enough for what it claims.
+fn is_whole(elements: &Elements, stored: &Stored) -> bool {
+    let Some(voxels) = stored.columns.checked_mul(stored.rows).and_then(|plane| plane.checked_mul(stored.frames)) else { return false };
+    match &elements.pixels {
+        Some(Pixels::Native(range)) => voxels.checked_mul(usize::from(stored.bits_allocated / 8)).is_some_and(|bytes| bytes <= range.len()),
+        Some(Pixels::Fragments { fragments, .. }) => {
+            let bytes: usize = fragments.iter().map(|range| range.len()).sum();
+            !fragments.is_empty() && (voxels <= stored.frames.saturating_mul(SMALL_PLANE) || voxels / MAX_RATIO <= bytes)
+        }
+        None => false,
+    }
+}

@@ -1,0 +1,65 @@
+//! Any image: the format is told by the file's name, and by its content where the name says nothing.
+
+use super::{dicom, mha, nifti, nrrd};
+use crate::error::Result;
+use crate::image::{Volume, no_voxels};
+use std::fs::File;
+use std::io::Read;
+use std::path::Path;
+
+/// As [`read`], without the voxels where the format allows it: a NIfTI file's header is read alone.
+pub fn outline(path: impl AsRef<Path>, series: Option<&str>) -> Result<Volume> {
+    let path = path.as_ref();
+    match format(path) {
+        Format::Nifti => nifti::outline(path),
+        _ => read(path, series).map(|volume| Volume { voxels: no_voxels(volume.voxels.dtype()), ..volume }),
+    }
+}
+
+/// Read NIfTI, NRRD, MetaImage, a DICOM file or a folder of DICOM slices, of which `series` names one (see
+/// [`dicom::read_folder`]). Voxels keep their stored type as far as the format's reader says.
+pub fn read(path: impl AsRef<Path>, series: Option<&str>) -> Result<Volume> {
+    let path = path.as_ref();
+    match format(path) {
+        Format::Nifti => nifti::read(path),
+        Format::Nrrd => nrrd::read(path),
+        Format::MetaImage => mha::read(path),
+        Format::Dicom => dicom::read(path),
+        Format::DicomFolder => dicom::read_folder(path, series),
+    }
+}
+
+enum Format {
+    Nifti,
+    Nrrd,
+    MetaImage,
+    Dicom,
+    DicomFolder,
+}
+
+fn format(path: &Path) -> Format {
+    if path.is_dir() {
+        return Format::DicomFolder;
+    }
+    let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default().to_ascii_lowercase();
+    let ends = |extensions: &[&str]| extensions.iter().any(|extension| name.ends_with(extension));
+    if ends(&[".nii", ".nii.gz", ".hdr", ".hdr.gz", ".img", ".img.gz"]) {
+        return Format::Nifti;
+    }
+    if ends(&[".nrrd", ".nhdr"]) {
+        return Format::Nrrd;
+    }
+    if ends(&[".mha", ".mhd"]) {
+        return Format::MetaImage;
+    }
+    let mut start = Vec::with_capacity(160);
+    // What cannot be opened is reported by the reader.
+    let _ = File::open(path).map(|file| file.take(160).read_to_end(&mut start));
+    if start.starts_with(b"NRRD000") {
+        Format::Nrrd
+    } else if dicom::is_dicom(&start) {
+        Format::Dicom
+    } else {
+        Format::Nifti
+    }
+}

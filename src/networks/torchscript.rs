@@ -1,0 +1,174 @@
+//! A TorchScript file as a network: `$torch.jit.load(path)` in a config (torch 2.11's `torch.jit.load`).
+//!
+//! A TorchScript file is a program. It cannot call Python or the system, but it is made of torch operations, of which a
+//! few touch files (`from_file` maps one and can create it, `save` writes one) and any can take long or much memory, and
+//! libtorch's own reader of such files is not hardened. Programs that name an operation on files are refused here;
+//! beyond that a `.ts` file deserves the trust of a program that one starts, unlike a checkpoint or safetensors.
+//!
+//! Deliberate difference: the channels that a network takes and gives are found by one pass over zeros when it is loaded,
+//! since a config does not say them and predictions are planned before they are computed.
+
+use super::params::{load_strict, move_to};
+use crate::component::{Call, Effect, FromValue, Function, Value};
+use crate::contracts::{Mode, Network, NetworkHandle, State};
+use crate::error::{Kind, Result};
+use crate::torch::{Device, guard};
+use crate::{bail, err};
+use parking_lot::Mutex;
+use segbundle_native as native;
+use std::fs::File;
+use std::io::{BufReader, Read};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use tch::{CModule, IValue, Tensor};
+use zip::ZipArchive;
+
+/// What a config can call.
+pub const FUNCTIONS: &[Function] = &[Function { path: "torch.jit.load", effect: Effect::Reads, call: load }];
+
+/// Code of one module in the archive, in bytes; a network has some hundred kB.
+const MAX_CODE_BYTES: u64 = 64 << 20;
+/// Operations that reach beyond the tensors.
+const FILE_OPERATIONS: [&str; 4] = ["from_file", "save", "load_library", "_load_from_file"];
+/// Lengths of the cubes tried to find the number of channels.
+const TRIALS: [i64; 7] = [32, 64, 96, 128, 16, 48, 160];
+
+fn load(mut args: crate::component::Args, _: &mut Call) -> Result<Value> {
+    // Weights are read into host memory; `.to()` and the engine move them.
+    if let Some(place) = args.take("map_location")
+        && !place.is_none()
+        && Device::from_value(&place).is_none()
+    {
+        bail!("torch.jit.load: argument `map_location`: expected {}, found {place:?}", Device::expected());
+    }
+    if args.positional.len() == 2 {
+        args.positional.pop();
+    }
+    let [file] = args.expect("torch.jit.load", ["f"])?;
+    let path = PathBuf::from_value(&file).ok_or_else(|| err!("torch.jit.load: expected a path, found {file:?}"))?;
+    let network = TorchScript::load(&path).map_err(|error| error.file(&path))?;
+    Ok(Value::object(NetworkHandle(Arc::new(Mutex::new(network)))))
+}
+
+pub struct TorchScript {
+    module: CModule,
+    state: State,
+    device: Device,
+    in_channels: usize,
+    out_channels: usize,
+}
+
+impl TorchScript {
+    /// Read a file that `torch.jit.save` wrote, onto the CPU, in evaluation mode.
+    pub fn load(path: &Path) -> Result<TorchScript> {
+        check_code(path)?;
+        let mut module = CModule::load_on_device(path, tch::Device::Cpu)?;
+        module.f_set_eval()?;
+        let state = State { tensors: module.named_parameters()?.into_iter().collect() };
+        let (in_channels, out_channels) = channels(&module, &state)?;
+        Ok(TorchScript { module, state, device: Device::Cpu, in_channels, out_channels })
+    }
+}
+
+/// Every line of the program is text in the archive.
+fn check_code(path: &Path) -> Result<()> {
+    let file = File::open(path).map_err(|error| err!("cannot read the network: {error}"))?;
+    let wrong = |error: zip::result::ZipError| err!("expected a TorchScript file: {error}");
+    let mut archive = ZipArchive::new(BufReader::new(file)).map_err(wrong)?;
+    let names: Vec<String> = archive.file_names().map(str::to_owned).collect();
+    if !names.iter().any(|name| name.ends_with("/constants.pkl")) {
+        return Err(err!("expected a TorchScript file, found a zip file without constants.pkl")
+            .hint("a checkpoint of torch.save goes into CheckpointLoader, with the network built in the config"));
+    }
+    for name in names.iter().filter(|name| name.ends_with(".py")) {
+        let mut code = String::new();
+        let entry = archive.by_name(name).map_err(wrong)?;
+        entry.take(MAX_CODE_BYTES + 1).read_to_string(&mut code).map_err(|error| err!("damaged TorchScript code in {name}: {error}"))?;
+        if code.len() as u64 > MAX_CODE_BYTES {
+            bail!("expected at most {MAX_CODE_BYTES} bytes of code in {name}");
+        }
+        let words = code.split(|c: char| !c.is_alphanumeric() && c != '_');
+        if let Some(word) = words.into_iter().find(|word| FILE_OPERATIONS.contains(word)) {
+            return Err(err!("the network's program uses `{word}`, which reads or writes files")
+                .hint("a network has no need of it: do not run this file"));
+        }
+    }
+    Ok(())
+}
+
+/// The first tensor of what the network gives: deep supervision gives several.
+fn first(output: IValue) -> Result<Tensor> {
+    match output {
+        IValue::Tensor(tensor) => Ok(tensor),
+        IValue::TensorList(tensors) => tensors.into_iter().next().ok_or_else(|| err!("the network gave no tensor")),
+        IValue::Tuple(values) | IValue::GenericList(values) => match values.into_iter().next() {
+            Some(value) => first(value),
+            None => bail!("the network gave no tensor"),
+        },
+        other => bail!("expected a network that gives a tensor, found {}", format!("{other:?}").chars().take(60).collect::<String>()),
+    }
+}
+
+/// Channels in and out, by trial.
+fn channels(module: &CModule, state: &State) -> Result<(usize, usize)> {
+    let _no_grad = tch::no_grad_guard();
+    // A network's first convolution has them; groups and skip connections may come first, so small numbers follow.
+    let mut inputs: Vec<i64> =
+        state.tensors.values().map(Tensor::size).filter(|size| size.len() == 5).map(|size| size[1]).take(1).collect();
+    inputs.extend([1, 2, 3, 4].into_iter().filter(|n| !inputs.contains(n)).collect::<Vec<_>>());
+    let mut last = None;
+    for length in TRIALS {
+        for channels in &inputs {
+            let x = Tensor::f_zeros([1, *channels, length, length, length], (tch::Kind::Float, tch::Device::Cpu))?;
+            match guard(|| first(module.forward_is(&[IValue::Tensor(x)])?)) {
+                Ok(output) if output.size().len() == 5 => return Ok((*channels as usize, output.size()[1] as usize)),
+                Ok(output) => bail!("expected a network that gives [N,K,X,Y,Z], found {:?}", output.size()),
+                Err(error) => last = last.or(Some(error)),
+            }
+        }
+    }
+    let why = last.map_or(String::new(), |error| error.message().lines().last().unwrap_or_default().to_owned());
+    Err(err!("the network takes no cube of {TRIALS:?} voxels: {why}").kind(Kind::Run))
+}
+
+impl Network for TorchScript {
+    fn name(&self) -> &str {
+        "TorchScript"
+    }
+    fn in_channels(&self) -> usize {
+        self.in_channels
+    }
+    fn out_channels(&self) -> usize {
+        self.out_channels
+    }
+    fn forward(&self, x: &Tensor, mode: Mode) -> Result<Tensor> {
+        if mode.train {
+            return Err(err!("a TorchScript network cannot be trained").kind(Kind::Unsupported).hint("build the network in the config"));
+        }
+        let _no_grad = tch::no_grad_guard();
+        let _autocast = mode.autocast.map(|kind| native::Autocast::new(self.device.tch(), kind)).transpose()?;
+        first(self.module.forward_is(&[IValue::Tensor(x.shallow_clone())])?)
+    }
+    fn state(&self) -> &State {
+        &self.state
+    }
+    fn load(&mut self, tensors: &[(String, Tensor)]) -> Result<()> {
+        load_strict("the TorchScript network", &self.state, tensors)
+    }
+    fn to(&mut self, device: Device) -> Result<()> {
+        if device == self.device {
+            return Ok(());
+        }
+        guard(|| {
+            self.module.to(device.tch(), tch::Kind::Float, false);
+            Ok(())
+        })?;
+        self.state = State { tensors: self.module.named_parameters()?.into_iter().collect() };
+        move_to(&self.state, device)?;
+        self.device = device;
+        Ok(())
+    }
+    fn device(&self) -> Device {
+        self.device
+    }
+}
