@@ -43,6 +43,8 @@ use std::path::{Path, PathBuf};
 
 /// Number of the first case: s0037.
 const FIRST_ID: usize = 37;
+/// What every file's header says.
+const DESCRIPTION: &str = "segbundle phantom: a computed body, not a patient";
 /// Cases are made side by side as long as their voxels together are fewer.
 const VOXELS_AT_A_TIME: usize = 200_000_000;
 
@@ -95,15 +97,17 @@ pub fn write_set(output_dir: impl AsRef<Path>, options: &Options) -> Result<Vec<
 
 pub(crate) fn write_case(output_dir: &Path, index: usize, options: &Options) -> Result<PathBuf> {
     let Case { grid, image, labels } = case(index, options)?;
+    let training = options.training;
     let [x, y, z] = grid.shape;
+    let options = nifti::Options { description: DESCRIPTION, ..nifti::Options::default() };
     let layout = Layout::fortran([1, x, y, z]);
-    let is_training = index < options.training;
+    let is_training = index < training;
     let path = output_dir.join(if is_training { "imagesTr" } else { "imagesTs" }).join(file_name(index));
     if is_training {
         let labels_path = output_dir.join("labelsTr").join(file_name(index));
-        nifti::write(labels_path, &Voxels::U8(labels.into()), &layout, &grid.affine, DType::U8, Default::default())?;
+        nifti::write(labels_path, &Voxels::U8(labels.into()), &layout, &grid.affine, DType::U8, options)?;
     }
-    nifti::write(&path, &Voxels::I16(image.into()), &layout, &grid.affine, DType::I16, Default::default())?;
+    nifti::write(&path, &Voxels::I16(image.into()), &layout, &grid.affine, DType::I16, options)?;
     Ok(path)
 }
 

@@ -14,6 +14,7 @@ mod native;
 mod network;
 mod nifti_edge;
 mod npz;
+mod phantom;
 mod sliding_window;
 mod transform_parameters;
 mod transforms;

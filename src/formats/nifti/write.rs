@@ -27,11 +27,13 @@ pub struct Options {
     pub spatial_dims: usize,
     /// 0 to 12; nibabel's default is 1.
     pub compression_level: i32,
+    /// The header's free text (`descrip`): the first 79 bytes of it are kept; empty as MONAI leaves it.
+    pub description: &'static str,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Options { squeeze_end_dims: true, spatial_dims: 3, compression_level: 1 }
+        Options { squeeze_end_dims: true, spatial_dims: 3, compression_level: 1, description: "" }
     }
 }
 
@@ -132,6 +134,8 @@ fn header(layout: &Layout, affine: &Affine, dtype: DType, options: Options) -> R
     }
     put(108, &(OFFSET as f32).to_le_bytes());
     put(112, &1f32.to_le_bytes());
+    let text = options.description.as_bytes();
+    put(148, &text[..text.len().min(79)]);
     put(252, &1i16.to_le_bytes());
     put(254, &1i16.to_le_bytes());
     for axis in 0..3 {

@@ -7,10 +7,10 @@ use super::structure::Atlas;
 
 /// Under the diaphragm and inside the wall.
 fn belly() -> [Solid; 2] {
-    [Solid::Field(frame::room).grown(-2.5), Solid::Field(frame::below_diaphragm).grown(-3.5)]
+    [Solid::Field(frame::room).grown(-1.5), Solid::Field(frame::below_diaphragm).grown(-1.8)]
 }
 
-pub fn kidneys_and_adrenals(atlas: &mut Atlas) {
+pub fn kidneys(atlas: &mut Atlas) {
     let shades = atlas.shades;
     for (name, side, z) in [("right", 1.0, 132.0), ("left", -1.0, 146.0)] {
         let at = |p: Point| on_side(side, p);
@@ -22,13 +22,20 @@ pub fn kidneys_and_adrenals(atlas: &mut Atlas) {
         let kidney = atlas.varied(shape, centre, 4.0, 0.08);
         let kidney = atlas.organic(kidney, 1.5, 22.0);
         atlas.put(&format!("kidney_{name}"), kidney, shades.kidney());
+    }
+}
+
+pub fn adrenals(atlas: &mut Atlas) {
+    let shades = atlas.shades;
+    for (name, side) in [("right", 1.0), ("left", -1.0)] {
+        let at = |p: Point| on_side(side, p);
         let top = if side > 0.0 { [36.0, -38.0, 208.0] } else { [40.0, -32.0, 204.0] };
         let leg = |x: f32, y: f32, z: f32| at([top[0] + x, top[1] + y, top[2] + z]);
         let adrenal = union(
             2.0,
             vec![
-                Solid::Plate { triangles: vec![[leg(0.0, 8.0, -6.0), leg(0.0, 9.0, 12.0), leg(4.0, -14.0, -8.0)]], half_thickness: 2.1 },
-                Solid::Plate { triangles: vec![[leg(0.0, 8.0, -6.0), leg(0.0, 9.0, 12.0), leg(14.0, -10.0, -10.0)]], half_thickness: 2.1 },
+                Solid::Plate { triangles: vec![[leg(0.0, 8.0, -8.0), leg(0.0, 9.0, 14.0), leg(3.0, -18.0, -9.0)]], half_thickness: 2.9 },
+                Solid::Plate { triangles: vec![[leg(0.0, 8.0, -8.0), leg(0.0, 9.0, 14.0), leg(16.0, -12.0, -12.0)]], half_thickness: 2.9 },
             ],
         );
         let adrenal = atlas.varied(adrenal, leg(0.0, 0.0, 0.0), 2.0, 0.1);
@@ -41,9 +48,9 @@ pub fn liver_and_spleen(atlas: &mut Atlas) {
     let liver = union(
         26.0,
         vec![
-            ellipsoid([76.0, -8.0, 252.0], [64.0, 84.0, 92.0]),
-            ellipsoid([84.0, 0.0, 200.0], [46.0, 62.0, 62.0]),
-            ellipsoid([6.0, 38.0, 272.0], [70.0, 46.0, 36.0]),
+            ellipsoid([78.0, -10.0, 252.0], [60.0, 80.0, 90.0]),
+            ellipsoid([88.0, -4.0, 202.0], [38.0, 55.0, 56.0]),
+            ellipsoid([8.0, 38.0, 272.0], [66.0, 42.0, 34.0]),
         ],
     );
     // The hollow of its lower side.
@@ -64,7 +71,7 @@ pub fn liver_and_spleen(atlas: &mut Atlas) {
     atlas.put_texture(union(0.0, branches).within(0.0, [inside]), shades.portal_blood());
 
     let centre = [-102.0, -38.0, 244.0];
-    let spleen = Solid::Ellipsoid { centre, radii: [31.0, 44.0, 58.0], axes: axes_along([0.18, -0.45, 1.0]) };
+    let spleen = Solid::Ellipsoid { centre, radii: [34.0, 48.0, 60.0], axes: axes_along([0.18, -0.45, 1.0]) };
     let spleen = spleen.without(12.0, ellipsoid([-66.0, -6.0, 246.0], [28.0, 42.0, 50.0]));
     let spleen = atlas.varied(spleen, centre, 4.0, 0.14);
     let spleen = atlas.organic(spleen, 2.5, 34.0).within(5.0, belly());

@@ -15,7 +15,7 @@ pub fn structures(person: &Person) -> Result<Vec<Structure>> {
     lungs::lungs(atlas_ref);
     bowel::small_bowel(atlas_ref);
     bowel::colon(atlas_ref);
-    abdomen::kidneys_and_adrenals(atlas_ref);
+    abdomen::kidneys(atlas_ref);
     bowel::duodenum(atlas_ref);
     abdomen::liver_and_spleen(atlas_ref);
     bowel::stomach(atlas_ref);
@@ -23,6 +23,7 @@ pub fn structures(person: &Person) -> Result<Vec<Structure>> {
     abdomen::pancreas(atlas_ref);
     heart::heart(atlas_ref);
     vessels::vessels(atlas_ref);
+    abdomen::adrenals(atlas_ref);
     heart::pulmonary_artery(atlas_ref);
     lungs::windpipe_and_gullet(atlas_ref);
     abdomen::bladder(atlas_ref);

@@ -8,18 +8,18 @@ use super::structure::Atlas;
 pub fn stomach(atlas: &mut Atlas) {
     let shades = atlas.shades;
     let knots: [Knot; 7] = [
-        ([-62.0, -22.0, 272.0], 30.0),
-        ([-68.0, -6.0, 248.0], 35.0),
-        ([-66.0, 22.0, 216.0], 32.0),
-        ([-46.0, 44.0, 186.0], 26.0),
-        ([-16.0, 52.0, 170.0], 20.0),
-        ([12.0, 48.0, 172.0], 15.0),
+        ([-62.0, -22.0, 272.0], 25.0),
+        ([-68.0, -6.0, 248.0], 29.0),
+        ([-66.0, 22.0, 216.0], 27.0),
+        ([-46.0, 44.0, 186.0], 22.0),
+        ([-16.0, 52.0, 170.0], 17.0),
+        ([12.0, 48.0, 172.0], 14.0),
         ([27.0, 40.0, 178.0], 10.0),
     ];
     let filling = atlas.stream.uniform(-4.0, 4.0);
     let solid = tube(&knots.map(|(p, radius)| (p, radius + filling * radius / 35.0)));
     let solid = atlas.organic(solid, 2.5, 30.0);
-    let belly = [Solid::Field(frame::room).grown(-3.0), Solid::Field(frame::below_diaphragm).grown(-3.5)];
+    let belly = [Solid::Field(frame::room).grown(-3.0), Solid::Field(frame::below_diaphragm).grown(-2.0)];
     let content = atlas.stream.uniform(5.0, 35.0);
     let gas_from_y = atlas.stream.uniform(28.0, 58.0);
     let paint = shades.gut(content).rind(4.0, shades.gut(0.0).rind_hu).gas_from(gas_from_y);
@@ -29,11 +29,11 @@ pub fn stomach(atlas: &mut Atlas) {
 pub fn duodenum(atlas: &mut Atlas) {
     let knots = [
         ([27.0, 40.0, 178.0], 11.0),
-        ([44.0, 28.0, 182.0], 14.0),
-        ([56.0, 6.0, 166.0], 13.5),
-        ([58.0, 0.0, 135.0], 13.5),
-        ([54.0, 4.0, 104.0], 13.5),
-        ([32.0, 18.0, 88.0], 12.5),
+        ([44.0, 28.0, 182.0], 13.0),
+        ([56.0, 6.0, 166.0], 12.0),
+        ([58.0, 0.0, 135.0], 12.0),
+        ([54.0, 4.0, 104.0], 12.0),
+        ([32.0, 18.0, 88.0], 11.5),
         ([4.0, 24.0, 88.0], 11.5),
         ([-20.0, 22.0, 102.0], 12.0),
         ([-30.0, 28.0, 122.0], 12.0),
@@ -46,28 +46,35 @@ pub fn duodenum(atlas: &mut Atlas) {
 /// Loops to and fro in the middle of the belly, row after row downwards, a layer in front and one behind.
 pub fn small_bowel(atlas: &mut Atlas) {
     // Height, half width, y of a row.
-    const ROWS: [(f32, f32, f32); 11] = [
-        (104.0, 62.0, 40.0),
-        (78.0, 70.0, 60.0),
-        (58.0, 74.0, 34.0),
-        (36.0, 76.0, 62.0),
-        (16.0, 74.0, 34.0),
-        (-4.0, 72.0, 60.0),
-        (-14.0, 66.0, 28.0),
-        (-30.0, 60.0, 54.0),
-        (-40.0, 48.0, 20.0),
-        (-54.0, 46.0, 46.0),
-        (-62.0, 34.0, 8.0),
+    const ROWS: [(f32, f32, f32); 17] = [
+        (112.0, 46.0, 34.0),
+        (92.0, 58.0, 16.0),
+        (84.0, 72.0, 46.0),
+        (80.0, 72.0, 68.0),
+        (58.0, 72.0, 24.0),
+        (52.0, 76.0, 50.0),
+        (46.0, 74.0, 70.0),
+        (28.0, 72.0, 18.0),
+        (22.0, 78.0, 44.0),
+        (14.0, 72.0, 66.0),
+        (-2.0, 68.0, 22.0),
+        (-8.0, 76.0, 48.0),
+        (-18.0, 66.0, 64.0),
+        (-28.0, 58.0, 18.0),
+        (-36.0, 62.0, 42.0),
+        (-48.0, 44.0, 56.0),
+        (-56.0, 44.0, 30.0),
     ];
     let stream = &mut atlas.stream;
     let mut knots: Vec<Knot> = vec![([-30.0, 28.0, 122.0], 11.0)];
     for (row, &(z, half_width, y)) in ROWS.iter().enumerate() {
         let way = if row % 2 == 0 { -1.0 } else { 1.0 };
-        for step in 0..5 {
-            let across = way * (step as f32 / 2.0 - 1.0) * half_width;
-            let wave = if step % 2 == 0 { 8.0 } else { -8.0 };
-            let p: Point = [across + stream.uniform(-5.0, 5.0), y + stream.uniform(-6.0, 6.0), z + wave + stream.uniform(-5.0, 5.0)];
-            knots.push((p, stream.uniform(10.5, 14.0)));
+        for step in 0..7 {
+            let across = way * (step as f32 / 3.0 - 1.0) * half_width;
+            let wave = if step % 2 == 0 { 9.0 } else { -9.0 };
+            let mut near = |value: f32, by: f32| value + stream.uniform(-by, by);
+            let p: Point = [near(across, 8.0), near(y, 12.0), near(z + wave, 11.0)];
+            knots.push((p, near(11.5, 1.8)));
         }
     }
     // Into the caecum.

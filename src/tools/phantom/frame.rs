@@ -51,10 +51,10 @@ const ROOM: Profile<28, 3> = Profile {
     step: 25.0,
     rows: [
         [40.0, 20.0, -45.0],
-        [48.0, 36.0, -58.0],
-        [56.0, 48.0, -70.0],
-        [64.0, 57.0, -78.0],
-        [84.0, 65.0, -78.0],
+        [46.0, 38.0, -60.0],
+        [50.0, 50.0, -74.0],
+        [56.0, 58.0, -80.0],
+        [80.0, 66.0, -78.0],
         [106.0, 71.0, -72.0],
         [116.0, 75.0, -67.0],
         [120.0, 78.0, -65.0],
@@ -65,16 +65,16 @@ const ROOM: Profile<28, 3> = Profile {
         [126.0, 82.0, -78.0],
         [129.0, 84.0, -82.0],
         [132.0, 85.0, -85.0],
-        [134.0, 86.0, -88.0],
-        [135.0, 86.0, -90.0],
-        [135.0, 85.0, -92.0],
-        [134.0, 84.0, -92.0],
-        [131.0, 82.0, -92.0],
-        [128.0, 78.0, -91.0],
-        [123.0, 73.0, -90.0],
-        [117.0, 66.0, -88.0],
-        [109.0, 55.0, -85.0],
-        [98.0, 38.0, -80.0],
+        [136.0, 88.0, -89.0],
+        [138.0, 89.0, -92.0],
+        [138.0, 89.0, -94.0],
+        [138.0, 88.0, -95.0],
+        [135.0, 86.0, -95.0],
+        [132.0, 82.0, -94.0],
+        [127.0, 77.0, -92.0],
+        [121.0, 69.0, -90.0],
+        [112.0, 57.0, -86.0],
+        [100.0, 39.0, -81.0],
         [82.0, 14.0, -70.0],
         [58.0, -10.0, -58.0],
         [25.0, -28.0, -45.0],
@@ -173,7 +173,7 @@ pub fn spine_slope(z: f32) -> f32 {
 /// Height of the diaphragm: two domes, the right one higher, deep at the back and the sides.
 pub fn diaphragm_z(x: f32, y: f32) -> f32 {
     let right = ramp(-40.0, 40.0, x);
-    let top = mix(312.0, 328.0, right);
+    let top = mix(305.0, 320.0, right);
     let u = (x.abs() - 62.0) / 66.0;
     let v = (y - 8.0) / 92.0;
     let sideways = if u > 0.0 { 72.0 * u * u * u.sqrt() } else { 16.0 * u * u };
@@ -181,7 +181,7 @@ pub fn diaphragm_z(x: f32, y: f32) -> f32 {
     // The heart's bed.
     let (a, b) = ((x + 24.0) / 58.0, (y - 38.0) / 46.0);
     let bed = (1.0 - a * a - b * b).max(0.0);
-    top - sideways - lengthways - 24.0 * bed
+    top - sideways - lengthways - 19.0 * bed
 }
 
 /// What lies below the diaphragm: positive above it.
@@ -197,7 +197,7 @@ pub fn above_diaphragm(p: Point) -> f32 {
 
 /// The sheet of muscle itself.
 pub fn diaphragm(p: Point) -> f32 {
-    below_diaphragm(p).abs() - 1.6
+    below_diaphragm(p).abs() - 2.0
 }
 
 /// Thickness of the fat under the skin as a share of the person's: thick at belly and buttocks, thin at the neck.

@@ -9,10 +9,10 @@ fn brain() -> Solid {
     union(
         10.0,
         vec![
-            ellipsoid([0.0, 6.0, 690.0], [63.0, 80.0, 55.0]),
+            ellipsoid([0.0, 6.0, 690.0], [65.0, 83.0, 57.0]),
             ellipsoid([0.0, 26.0, 672.0], [50.0, 46.0, 34.0]),
             // Cerebellum and brain stem.
-            ellipsoid([0.0, -36.0, 650.0], [47.0, 30.0, 25.0]),
+            ellipsoid([0.0, -36.0, 650.0], [49.0, 31.0, 26.0]),
             tube(&[([0.0, -8.0, 655.0], 14.0), ([0.0, -18.0, 628.0], 9.0)]),
         ],
     )
@@ -38,7 +38,7 @@ pub fn head(atlas: &mut Atlas) {
     // In front of a plane from the brow to the angle of the jaw.
     let front = Solid::Half { normal: [0.0, 0.727, -0.686_6], offset: 0.727 * 74.0 - 0.686_6 * 676.0 };
     let above_neck = Solid::Half { normal: [0.0, -0.2, 0.979_8], offset: -0.2 * 60.0 + 0.979_8 * 566.0 };
-    let face = outline().grown(5.0).within(4.0, [front, above_neck]);
+    let face = outline().grown(5.0).within(4.0, [front, above_neck, Solid::Half { normal: [0.0, 1.0, 0.0], offset: 6.0 }]);
     atlas.put_label("face", face);
 
     let inner = brain().grown(2.5);

@@ -75,7 +75,7 @@ pub fn pelvis(atlas: &mut Atlas) {
         let hip = union(
             5.0,
             vec![
-                Solid::Plate { triangles: blade, half_thickness: 4.6 },
+                Solid::Plate { triangles: blade, half_thickness: 5.2 },
                 tube(&border),
                 socket,
                 rod(rim, at([84.0, -26.0, -70.0]), 12.0),

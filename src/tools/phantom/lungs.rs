@@ -27,7 +27,7 @@ fn mediastinum() -> Solid {
 fn lung(side: f32) -> Solid {
     Solid::Field(frame::room)
         .grown(-1.2)
-        .within(5.0, [Solid::Field(frame::above_diaphragm).grown(-2.5), Solid::Half { normal: [side, 0.0, 0.0], offset: 2.0 }])
+        .within(5.0, [Solid::Field(frame::above_diaphragm).grown(-1.6), Solid::Half { normal: [side, 0.0, 0.0], offset: 2.0 }])
         .without(10.0, mediastinum())
 }
 
@@ -121,14 +121,14 @@ fn vessels(atlas: &mut Atlas, lung: &Solid, side: f32) -> Solid {
 pub fn windpipe_and_gullet(atlas: &mut Atlas) {
     let shades = atlas.shades;
     let gullet: [Knot; 8] = [
-        ([-2.0, -10.0, 525.0], 6.5),
-        ([-3.0, -20.0, 475.0], 7.0),
-        ([-5.0, -29.0, 430.0], 7.5),
-        ([-6.0, -37.0, 390.0], 8.0),
-        ([-7.0, -40.0, 340.0], 8.0),
-        ([-12.0, -30.0, 296.0], 8.5),
-        ([-20.0, -14.0, 272.0], 9.0),
-        ([-38.0, -6.0, 258.0], 9.0),
+        ([-2.0, -10.0, 525.0], 5.5),
+        ([-3.0, -20.0, 475.0], 6.0),
+        ([-5.0, -29.0, 430.0], 6.0),
+        ([-6.0, -37.0, 390.0], 6.5),
+        ([-7.0, -40.0, 340.0], 6.5),
+        ([-12.0, -30.0, 296.0], 7.0),
+        ([-20.0, -14.0, 272.0], 7.5),
+        ([-38.0, -6.0, 258.0], 8.0),
     ];
     let solid = atlas.organic(tube(&gullet), 1.2, 14.0);
     atlas.put("esophagus", solid, plain(44.0 + 30.0 * shades.venous));

@@ -3,7 +3,7 @@
 //! The grid is cut into blocks. In each, the structures that reach it are looked at from the last to the first, until
 //! every voxel is covered; at surfaces a voxel gets a mixture (partial volume). No voxel depends on another.
 
-use super::geometry::{Bounds, Point, mix, ramp};
+use super::geometry::{Bounds, Point, length, mix, mix_points, ramp, sub};
 use super::noise;
 use super::person::Person;
 use super::structure::{Mark, Structure};
@@ -12,9 +12,11 @@ use crate::image::Grid;
 use rayon::prelude::*;
 
 /// Voxels along a block's edge.
-const BLOCK: usize = 16;
+const BLOCK: usize = 8;
 /// The way to the average body is computed for every fourth voxel along each axis, and is linear between.
 const STRIDE: usize = 4;
+/// By how much distances may overstate the way to a surface.
+const FAR: f32 = 1.6;
 const POSTS: usize = BLOCK / STRIDE + 1;
 
 /// HU without noise and labels, X fastest.
@@ -60,6 +62,8 @@ impl<'a> Scene<'a> {
         let posts = self.posts(grid, first);
         // Lines between posts may bulge a little.
         let place = Bounds::of(posts.iter().copied()).grown(1.0);
+        let middle = mix_points(place.low, place.high, 0.5);
+        let radius = 0.5 * length(sub(place.high, place.low));
         let mut open: Vec<Voxel> = voxels(grid.shape, first, &posts);
         let margin = soft_mm + 1.0;
         for (structure, bounds) in self.structures.iter().zip(&self.bounds).rev() {
@@ -67,6 +71,9 @@ impl<'a> Scene<'a> {
                 continue;
             }
             let Some(solid) = structure.solid.near(&place, margin) else { continue };
+            if solid.distance(middle) > FAR * radius + margin {
+                continue;
+            }
             for voxel in &mut open {
                 let depth = -solid.distance(voxel.p);
                 voxel.take(structure, depth, soft_mm);
@@ -103,8 +110,8 @@ impl<'a> Scene<'a> {
             (0.5 + edge / soft_mm).clamp(0.0, 1.0)
         };
         let mut hu = mix(AIR_HU, -930.0, inside(0.0, 9.0));
-        hu = mix(hu, -250.0, inside(9.0, 34.0));
-        mix(hu, -940.0, inside(12.0, 31.0))
+        hu = mix(hu, 160.0, inside(9.0, 38.0));
+        mix(hu, -940.0, inside(12.5, 34.5))
     }
 }
 
@@ -195,6 +202,11 @@ fn shade(paint: &Paint, p: Point, depth: f32, soft_mm: f32) -> f32 {
     let mut hu = paint.core_hu - paint.sink_hu_per_mm * p[1];
     if paint.mottle_hu > 0.0 {
         hu += paint.mottle_hu * noise::smooth(0x51ed, p.map(|value| value / paint.mottle_mm));
+    }
+    if paint.septa_mm > 0.0 {
+        // Where smooth noise changes its sign.
+        let place = [p[0] / paint.septa_mm, p[1] / paint.septa_mm, p[2] / (2.5 * paint.septa_mm)];
+        hu = mix(hu, -90.0, 0.8 * (1.0 - noise::smooth(0x5e97, place).abs() / 0.075).max(0.0));
     }
     if let Some(level) = paint.gas_from_y {
         hu = mix(hu, AIR_HU, (0.5 + (p[1] - level) / soft_mm).clamp(0.0, 1.0));

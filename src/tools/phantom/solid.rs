@@ -100,7 +100,7 @@ impl Solid {
             }
             Solid::Rough { inner, height, width, seed } => {
                 let d = inner.distance(p);
-                if d.abs() < 4.0 * height + 6.0 { d + height * noise::smooth(*seed, scale(p, 1.0 / width)) } else { d }
+                if d.abs() < 4.0 * height.abs() + 6.0 { d + height * noise::smooth(*seed, scale(p, 1.0 / width)) } else { d }
             }
         }
     }
@@ -135,7 +135,7 @@ impl Solid {
                 let moved = |p: Point| add(add(*centre, *shift), scale(sub(p, *centre), *by));
                 Bounds { low: moved(low), high: moved(high) }
             }
-            Solid::Rough { inner, height, .. } => inner.bounds().grown(*height),
+            Solid::Rough { inner, height, .. } => inner.bounds().grown(height.abs()),
         }
     }
 
@@ -179,7 +179,7 @@ impl Solid {
                 let inner = inner.near(&Bounds { low: back(place.low), high: back(place.high) }, margin / by)?;
                 Solid::Moved { inner: Box::new(inner), centre: *centre, shift: *shift, scale: *by }
             }
-            Solid::Rough { inner, height, width, seed } => inner.near(place, margin + height)?.rough(*height, *width, *seed),
+            Solid::Rough { inner, height, width, seed } => inner.near(place, margin + height.abs())?.rough(*height, *width, *seed),
             Solid::Half { normal, offset } => {
                 // The corner that lies deepest inside.
                 let corner = std::array::from_fn(|axis| if normal[axis] > 0.0 { place.high[axis] } else { place.low[axis] });

@@ -147,7 +147,7 @@ pub fn vertebrae(atlas: &mut Atlas) {
             parts.push(tube(&[(place.origin, 7.0), (tip, 5.0)]));
         }
         let solid = union(3.5, parts);
-        atlas.put(level.name, solid, shades.bone(1.6));
+        atlas.put(level.name, solid, shades.bone(1.1));
     }
     canal(atlas);
 }
@@ -186,5 +186,5 @@ pub fn sacrum(atlas: &mut Atlas) {
         parts.push(ellipsoid(at([34.0, -72.0, -48.0]), [16.0, 15.0, 22.0]));
     }
     let solid = union(10.0, parts);
-    atlas.put("sacrum", solid, shades.bone(1.8));
+    atlas.put("sacrum", solid, shades.bone(1.3));
 }

@@ -12,6 +12,8 @@ pub struct Paint {
     /// Lumps of lighter and darker tissue: how much, how wide.
     pub mottle_hu: f32,
     pub mottle_mm: f32,
+    /// Thin sheets of fat between strands: how wide the strands are, 0 for none.
+    pub septa_mm: f32,
     /// Blood sinks to the back: HU per mm towards it.
     pub sink_hu_per_mm: f32,
     /// Gas in front of this y, inside the rind.
@@ -21,7 +23,7 @@ pub struct Paint {
 pub const AIR_HU: f32 = -1000.0;
 
 pub fn plain(core_hu: f32) -> Paint {
-    Paint { core_hu, rind_mm: 0.0, rind_hu: 0.0, mottle_hu: 0.0, mottle_mm: 1.0, sink_hu_per_mm: 0.0, gas_from_y: None }
+    Paint { core_hu, rind_mm: 0.0, rind_hu: 0.0, mottle_hu: 0.0, mottle_mm: 1.0, septa_mm: 0.0, sink_hu_per_mm: 0.0, gas_from_y: None }
 }
 
 impl Paint {
@@ -62,7 +64,7 @@ impl Shades {
     }
     /// Muscle with fat between its strands.
     pub fn loose_muscle(&self) -> Paint {
-        plain(46.0 + 10.0 * self.venous).mottled(34.0, 11.0)
+        Paint { septa_mm: 30.0, ..plain(54.0 + 10.0 * self.venous).mottled(12.0, 6.0) }
     }
     pub fn arterial_blood(&self) -> Paint {
         plain(42.0 + 250.0 * self.arterial + 105.0 * self.venous)
@@ -119,7 +121,7 @@ impl Shades {
     }
     /// Cortex around marrow.
     pub fn bone(&self, cortex_mm: f32) -> Paint {
-        plain(185.0 * self.bone).rind(cortex_mm, 720.0 * self.bone).mottled(45.0, 4.0)
+        plain(175.0 * self.bone).rind(cortex_mm, 660.0 * self.bone).mottled(45.0, 4.0)
     }
     /// The shafts of long bones.
     pub fn long_bone(&self) -> Paint {
