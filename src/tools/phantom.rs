@@ -5,6 +5,12 @@
 //! deformation of it with a build, a phase of contrast agent and organs of their own size; a [`view`] is the grid through
 //! which a case is seen. [`render`] paints, [`scanner`] adds grain and blur.
 //!
+//! Organs have the sizes of adults: ICRP Publication 89 (2002), "Basic anatomical and physiological data for use in
+//! radiological protection", table 2.8, gives masses (mean of man and woman): liver 1600 g, brain 1375 g, heart with blood
+//! 730 g, stomach with contents 385 g, kidneys 293 g, bladder with urine 245 g, spleen 140 g, pancreas 130 g, both adrenal
+//! glands 13.5 g; the lungs hold 3.0 l at rest and 6.0 l when full. The pancreas is nearer to what CT shows of it (70 to 90
+//! ml). Not modelled: disease, motion, metal, and most of what has no class (nerves, lymph nodes, small vessels, genitals).
+//!
 //! The same options give the same voxels on every machine and for any number of threads: no voxel depends on another,
 //! and only arithmetic that IEEE 754 fixes is used, and `libm`'s sine.
 
@@ -95,7 +101,7 @@ pub fn write_set(output_dir: impl AsRef<Path>, options: &Options) -> Result<Vec<
     }
 }
 
-pub(crate) fn write_case(output_dir: &Path, index: usize, options: &Options) -> Result<PathBuf> {
+fn write_case(output_dir: &Path, index: usize, options: &Options) -> Result<PathBuf> {
     let Case { grid, image, labels } = case(index, options)?;
     let training = options.training;
     let [x, y, z] = grid.shape;

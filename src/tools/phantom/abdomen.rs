@@ -60,7 +60,10 @@ pub fn liver_and_spleen(atlas: &mut Atlas) {
     atlas.put("liver", liver, shades.liver());
     // Branches of its veins.
     let hilum = [46.0, 6.0, 240.0];
-    let mut branches = vec![tube(&[([30.0, -6.0, 300.0], 6.0), ([56.0, -10.0, 290.0], 4.5), ([92.0, -26.0, 270.0], 2.5)]), tube(&[([30.0, -4.0, 300.0], 5.5), ([40.0, 30.0, 292.0], 4.0), ([60.0, 60.0, 275.0], 2.2)])];
+    let mut branches = vec![
+        tube(&[([30.0, -6.0, 300.0], 6.0), ([56.0, -10.0, 290.0], 4.5), ([92.0, -26.0, 270.0], 2.5)]),
+        tube(&[([30.0, -4.0, 300.0], 5.5), ([40.0, 30.0, 292.0], 4.0), ([60.0, 60.0, 275.0], 2.2)]),
+    ];
     for _ in 0..9 {
         let stream = &mut atlas.stream;
         let end = [stream.uniform(50.0, 125.0), stream.uniform(-70.0, 65.0), stream.uniform(190.0, 305.0)];
@@ -109,7 +112,7 @@ pub fn gallbladder(atlas: &mut Atlas) {
 pub fn bladder(atlas: &mut Atlas) {
     let shades = atlas.shades;
     let centre = [0.0, 22.0, -90.0];
-    let solid = union(14.0, vec![ellipsoid(centre, [43.0, 32.0, 30.0]), ellipsoid([0.0, 18.0, -108.0], [20.0, 18.0, 18.0])]);
+    let solid = union(14.0, vec![ellipsoid(centre, [46.0, 34.0, 33.0]), ellipsoid([0.0, 18.0, -108.0], [20.0, 18.0, 18.0])]);
     let solid = atlas.varied(solid, [0.0, 18.0, -115.0], 2.0, 0.16);
     let solid = atlas.organic(solid, 2.0, 34.0);
     atlas.put("urinary_bladder", solid, shades.urine());

@@ -29,9 +29,9 @@ pub fn structures(person: &Person) -> Result<Vec<Structure>> {
     abdomen::bladder(atlas_ref);
     head::head(atlas_ref);
     chest_wall::breastbone(atlas_ref);
+    limbs::shoulders(atlas_ref);
     chest_wall::ribs(atlas_ref);
     spine::sacrum(atlas_ref);
-    limbs::shoulders(atlas_ref);
     limbs::pelvis(atlas_ref);
     spine::vertebrae(atlas_ref);
     atlas.finish()

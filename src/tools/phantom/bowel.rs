@@ -119,10 +119,17 @@ pub fn colon(atlas: &mut Atlas) {
     let moved = COLON.map(|(p, radius)| (p.map(|value| value + stream.uniform(-4.0, 4.0)), radius * stream.uniform(0.85, 1.12)));
     let (sag, phase) = (stream.uniform(-14.0, 26.0), stream.uniform(0.0, 6.0));
     // The transverse colon hangs deeper in some.
-    let hanging: Vec<Knot> = moved.iter().enumerate().map(|(i, (p, radius))| ([p[0], p[1], p[2] - if (6..9).contains(&i) { sag } else { 0.0 }], *radius)).collect();
+    let hanging: Vec<Knot> = moved
+        .iter()
+        .enumerate()
+        .map(|(i, (p, radius))| ([p[0], p[1], p[2] - if (6..9).contains(&i) { sag } else { 0.0 }], *radius))
+        .collect();
     // Pouches: the radius swings along the way.
-    let points: Vec<Knot> =
-        curve(&hanging, 7.0).into_iter().enumerate().map(|(i, (p, radius))| (p, radius * mix(0.88, 1.06, 0.5 + 0.5 * libm::sinf(i as f32 * 1.9 + phase)))).collect();
+    let points: Vec<Knot> = curve(&hanging, 7.0)
+        .into_iter()
+        .enumerate()
+        .map(|(i, (p, radius))| (p, radius * mix(0.88, 1.06, 0.5 + 0.5 * libm::sinf(i as f32 * 1.9 + phase))))
+        .collect();
     let pieces = Solid::Tube(points.windows(2).map(|ends| [ends[0], ends[1]]).collect());
     let room = Solid::Field(frame::room).grown(-1.5);
     let solid = atlas.organic(union(0.0, vec![pieces]), 2.0, 15.0).within(3.0, [room]);

@@ -207,6 +207,6 @@ pub fn fat_share(p: Point) -> f32 {
     let belly = 0.45 * front * ramp(-120.0, -40.0, z) * ramp(240.0, 120.0, z);
     let buttocks = 0.5 * (1.0 - front) * ramp(60.0, -40.0, z);
     let neck = mix(1.0, 0.3, ramp(440.0, 540.0, z));
-    let arms = mix(1.0, 0.55, ramp(165.0, 190.0, p[0].abs()) * ramp(60.0, 150.0, z));
+    let arms = mix(1.0, 0.4, ramp(160.0, 185.0, p[0].abs()) * ramp(60.0, 150.0, z));
     (trunk + belly + buttocks) * neck * arms
 }

@@ -20,11 +20,11 @@ fn along(mm: f32, width: f32, half_length: f32) -> Solid {
 fn left_wall() -> Solid {
     let valve = unit(TO_APEX);
     let offset = super::geometry::dot(valve, on_axis(-2.0));
-    along(36.0, 36.5, 57.0).within(4.0, [Solid::Half { normal: valve, offset }])
+    along(36.0, 37.5, 58.0).within(4.0, [Solid::Half { normal: valve, offset }])
 }
 
 fn right_ventricle() -> Solid {
-    let body = Solid::Ellipsoid { centre: [-14.0, 46.0, 320.0], radii: [29.0, 35.0, 52.0], axes: axes_along([-0.75, 0.35, -0.45]) };
+    let body = Solid::Ellipsoid { centre: [-14.0, 46.0, 320.0], radii: [30.5, 37.0, 53.0], axes: axes_along([-0.75, 0.35, -0.45]) };
     union(10.0, vec![body, tube(&[([-14.0, 54.0, 335.0], 22.0), ([-24.0, 50.0, 356.0], 15.0)])])
 }
 
@@ -48,11 +48,11 @@ pub fn heart(atlas: &mut Atlas) {
     // Fat under the pericardium.
     let above = Solid::Field(super::frame::above_diaphragm).grown(1.0);
     atlas.put_unnamed(outline().grown(3.0).within(2.0, [above]), shades.fat());
-    let right_atrium = atlas.organic(ellipsoid([36.0, 20.0, 334.0], [26.0, 29.0, 36.0]), 2.0, 22.0);
+    let right_atrium = atlas.organic(ellipsoid([36.0, 20.0, 334.0], [27.5, 30.5, 37.5]), 2.0, 22.0);
     let left_atrium = union(
         8.0,
         vec![
-            ellipsoid([2.0, -12.0, 357.0], [35.0, 19.0, 25.0]),
+            ellipsoid([2.0, -12.0, 357.0], [36.0, 20.0, 26.5]),
             // Ear and the ends of the pulmonary veins.
             tube(&[([-26.0, 2.0, 364.0], 9.0), ([-42.0, 14.0, 366.0], 7.0)]),
             tube(&[([24.0, -18.0, 360.0], 8.0), ([44.0, -22.0, 358.0], 6.0)]),
@@ -68,7 +68,7 @@ pub fn heart(atlas: &mut Atlas) {
     atlas.put("heart_myocardium", wall, shades.myocardium());
     let valve = unit(TO_APEX);
     let offset = super::geometry::dot(valve, on_axis(-2.0));
-    let chamber = along(33.5, 25.0, 46.0).within(3.0, [Solid::Half { normal: valve, offset }]);
+    let chamber = along(33.5, 26.0, 47.0).within(3.0, [Solid::Half { normal: valve, offset }]);
     let chamber = atlas.organic(chamber, 2.0, 14.0);
     atlas.put("heart_ventricle_left", chamber, shades.arterial_blood());
 }

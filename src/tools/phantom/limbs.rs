@@ -8,8 +8,8 @@ pub fn shoulders(atlas: &mut Atlas) {
     let shades = atlas.shades;
     for (name, side) in [("right", 1.0), ("left", -1.0)] {
         let at = |p: Point| on_side(side, p);
-        let (inner_top, lower, glenoid) = (at([74.0, -90.0, 462.0]), at([98.0, -97.0, 318.0]), at([128.0, -42.0, 436.0]));
-        let inner_middle = at([76.0, -98.0, 400.0]);
+        let (inner_top, lower, glenoid) = (at([74.0, -94.0, 462.0]), at([101.0, -103.0, 318.0]), at([128.0, -42.0, 436.0]));
+        let inner_middle = at([77.0, -104.0, 400.0]);
         let scapula = union(
             4.0,
             vec![
@@ -17,7 +17,12 @@ pub fn shoulders(atlas: &mut Atlas) {
                 // The thick outer border, the spine with the acromion, the coracoid.
                 rod(lower, glenoid, 4.5),
                 rod(inner_top, inner_middle, 3.2),
-                tube(&[(at([80.0, -99.0, 428.0]), 3.5), (at([112.0, -88.0, 452.0]), 4.5), (at([150.0, -50.0, 474.0]), 6.0), (at([154.0, -30.0, 474.0]), 6.0)]),
+                tube(&[
+                    (at([80.0, -99.0, 428.0]), 3.5),
+                    (at([112.0, -88.0, 452.0]), 4.5),
+                    (at([150.0, -50.0, 474.0]), 6.0),
+                    (at([154.0, -30.0, 474.0]), 6.0),
+                ]),
                 Solid::Plate {
                     triangles: vec![[at([80.0, -98.0, 428.0]), at([118.0, -66.0, 440.0]), at([128.0, -78.0, 462.0])]],
                     half_thickness: 2.6,
@@ -37,8 +42,20 @@ pub fn shoulders(atlas: &mut Atlas) {
         atlas.put(&format!("clavicula_{name}"), clavicle, shades.bone(2.2));
         let head = at([154.0, -30.0, 440.0]);
         let shaft = match atlas.person.arms_raised {
-            true => [(head, 18.0), (at([172.0, -20.0, 484.0]), 15.0), (at([190.0, -10.0, 545.0]), 11.5), (at([208.0, 2.0, 680.0]), 11.0), (at([212.0, 6.0, 780.0]), 13.0)],
-            false => [(head, 18.0), (at([170.0, -28.0, 410.0]), 15.0), (at([184.0, -26.0, 350.0]), 11.5), (at([200.0, -22.0, 220.0]), 11.0), (at([206.0, -12.0, 120.0]), 13.0)],
+            true => [
+                (head, 18.0),
+                (at([172.0, -20.0, 484.0]), 15.0),
+                (at([190.0, -10.0, 545.0]), 11.5),
+                (at([208.0, 2.0, 680.0]), 11.0),
+                (at([212.0, 6.0, 780.0]), 13.0),
+            ],
+            false => [
+                (head, 18.0),
+                (at([170.0, -28.0, 410.0]), 15.0),
+                (at([192.0, -26.0, 350.0]), 11.5),
+                (at([216.0, -22.0, 220.0]), 11.0),
+                (at([226.0, -12.0, 120.0]), 13.0),
+            ],
         };
         let humerus = union(6.0, vec![ellipsoid(head, [23.0, 23.0, 23.0]), tube(&shaft)]);
         atlas.put(&format!("humerus_{name}"), humerus, shades.long_bone().rind(4.0, 900.0 * shades.bone));
@@ -93,7 +110,12 @@ pub fn pelvis(atlas: &mut Atlas) {
                 tube(&[(joint, 16.0), (at([112.0, -14.0, -100.0]), 14.5), (at([132.0, -20.0, -114.0]), 17.0)]),
                 ellipsoid(at([138.0, -24.0, -106.0]), [14.0, 18.0, 22.0]),
                 ellipsoid(at([114.0, -30.0, -146.0]), [10.0, 10.0, 13.0]),
-                tube(&[(at([130.0, -18.0, -125.0]), 17.0), (at([124.0, -10.0, -175.0]), 14.5), (at([112.0, 2.0, -280.0]), 14.0), (at([100.0, 6.0, -460.0]), 15.0)]),
+                tube(&[
+                    (at([130.0, -18.0, -125.0]), 17.0),
+                    (at([124.0, -10.0, -175.0]), 14.5),
+                    (at([112.0, 2.0, -280.0]), 14.0),
+                    (at([100.0, 6.0, -460.0]), 15.0),
+                ]),
             ],
         );
         atlas.put(&format!("femur_{name}"), femur, shades.long_bone().rind(4.5, 1050.0 * shades.bone));

@@ -88,9 +88,4 @@ impl Person {
             p[axis] + 4.5 * noise::smooth(seed ^ salt, wide) + 1.0 * noise::smooth(seed ^ (salt + 8), narrow)
         })
     }
-
-    /// Where about the room's point of an average point is; exact but for the deformation's noise.
-    pub fn to_world(&self, p: Point) -> Point {
-        std::array::from_fn(|axis| p[axis] * self.scale[axis])
-    }
 }

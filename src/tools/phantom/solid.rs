@@ -12,27 +12,69 @@ const TUBE_STEP_MM: f32 = 7.0;
 
 #[derive(Clone)]
 pub enum Solid {
-    Ellipsoid { centre: Point, radii: Point, axes: Axes },
+    Ellipsoid {
+        centre: Point,
+        radii: Point,
+        axes: Axes,
+    },
     /// Elliptic along the third axis; `half` is half width, half depth, half height.
-    Column { centre: Point, half: Point, axes: Axes, rounding: f32 },
+    Column {
+        centre: Point,
+        half: Point,
+        axes: Axes,
+        rounding: f32,
+    },
     /// Pieces of a curve, each with a radius at both ends.
     Tube(Vec<[Knot; 2]>),
     /// Triangles with a thickness.
-    Plate { triangles: Vec<[Point; 3]>, half_thickness: f32 },
+    Plate {
+        triangles: Vec<[Point; 3]>,
+        half_thickness: f32,
+    },
     /// Where `normal · p ≥ offset`; the normal is a unit vector.
-    Half { normal: Point, offset: f32 },
+    Half {
+        normal: Point,
+        offset: f32,
+    },
     /// A surface of the body's frame.
     Field(fn(Point) -> f32),
-    Union { parts: Vec<Solid>, blend: f32 },
-    Common { parts: Vec<Solid>, blend: f32 },
-    Without { whole: Box<Solid>, hole: Box<Solid>, blend: f32 },
-    Grown { inner: Box<Solid>, by: f32 },
+    Union {
+        parts: Vec<Solid>,
+        blend: f32,
+    },
+    Common {
+        parts: Vec<Solid>,
+        blend: f32,
+    },
+    Without {
+        whole: Box<Solid>,
+        hole: Box<Solid>,
+        blend: f32,
+    },
+    Grown {
+        inner: Box<Solid>,
+        by: f32,
+    },
     /// Grown by a thickness that varies over the body.
-    Padded { inner: Box<Solid>, by: f32, share: fn(Point) -> f32 },
+    Padded {
+        inner: Box<Solid>,
+        by: f32,
+        share: fn(Point) -> f32,
+    },
     /// Scaled about `centre`, then shifted.
-    Moved { inner: Box<Solid>, centre: Point, shift: Point, scale: f32 },
+    Moved {
+        inner: Box<Solid>,
+        centre: Point,
+        shift: Point,
+        scale: f32,
+    },
     /// Lumps on the surface.
-    Rough { inner: Box<Solid>, height: f32, width: f32, seed: u32 },
+    Rough {
+        inner: Box<Solid>,
+        height: f32,
+        width: f32,
+        seed: u32,
+    },
 }
 
 pub fn ellipsoid(centre: Point, radii: Point) -> Solid {
@@ -86,9 +128,7 @@ impl Solid {
             }
             Solid::Half { normal, offset } => offset - dot(*normal, p),
             Solid::Field(field) => field(p),
-            Solid::Union { parts, blend } => {
-                parts.iter().map(|part| part.distance(p)).fold(f32::INFINITY, |a, b| smooth_min(a, b, *blend))
-            }
+            Solid::Union { parts, blend } => parts.iter().map(|part| part.distance(p)).fold(f32::INFINITY, |a, b| smooth_min(a, b, *blend)),
             Solid::Common { parts, blend } => {
                 parts.iter().map(|part| part.distance(p)).fold(f32::NEG_INFINITY, |a, b| -smooth_min(-a, -b, *blend))
             }

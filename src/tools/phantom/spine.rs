@@ -84,11 +84,26 @@ impl Place {
 fn arch(level: &Level, place: &Place) -> Vec<Solid> {
     let Level { half_width, half_depth, height, reach, spine, fall, .. } = *level;
     let (half_body, lumbar) = ((height - level.disc) / 2.0, level.half_width > 21.5);
-    let (root, thick) = (0.72 * half_width, if lumbar { 5.0 } else if half_width < 14.0 { 3.4 } else { 4.0 });
+    let (root, thick) = (
+        0.72 * half_width,
+        if lumbar {
+            5.0
+        } else if half_width < 14.0 {
+            3.4
+        } else {
+            4.0
+        },
+    );
     let back = -half_depth - 10.0;
     let cervical = half_width <= 14.5 && height < 22.0;
     // Thoracic transverse processes point backwards and carry the ribs, cervical ones point forwards.
-    let sweep = if cervical { 8.0 } else if lumbar { -1.0 } else { -10.0 };
+    let sweep = if cervical {
+        8.0
+    } else if lumbar {
+        -1.0
+    } else {
+        -10.0
+    };
     let mut parts = Vec::new();
     for side in [1.0, -1.0] {
         let at = |x: f32, y: f32, z: f32| place.point(on_side(side, [x, y, z]));
@@ -102,7 +117,11 @@ fn arch(level: &Level, place: &Place) -> Vec<Solid> {
     parts.push(rod(from, to, thick));
     if lumbar {
         // A high plate.
-        parts.push(rod(place.point([0.0, back - 12.0, -0.9 * half_body]), place.point([0.0, back - 6.0 - spine, -0.8 * half_body - fall]), 3.6));
+        parts.push(rod(
+            place.point([0.0, back - 12.0, -0.9 * half_body]),
+            place.point([0.0, back - 6.0 - spine, -0.8 * half_body - fall]),
+            3.6,
+        ));
     }
     parts
 }

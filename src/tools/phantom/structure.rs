@@ -1,9 +1,9 @@
 //! One row of the anatomy: a solid, what it is made of, and the class that it belongs to. Later rows are painted over
 //! earlier ones.
 
+use super::geometry::Point;
 use super::person::Person;
 use super::random::Stream;
-use super::geometry::Point;
 use super::solid::Solid;
 use super::tissue::{Paint, Shades};
 use crate::err;

@@ -7,13 +7,15 @@ use crate::image::{Affine, Grid};
 pub struct View {
     /// Height of its middle in the average body.
     pub middle_z: f64,
+    /// How far to the front of the trunk's it lies.
+    pub middle_y: f64,
     /// Over the typical case's: width and depth, height.
     pub size: [f64; 2],
     pub arms_raised: bool,
 }
 
 const fn view(low_z: f64, high_z: f64, width: f64, arms_raised: bool) -> View {
-    View { middle_z: (low_z + high_z) / 2.0, size: [width, (high_z - low_z) / TYPICAL_HEIGHT_MM], arms_raised }
+    View { middle_z: (low_z + high_z) / 2.0, middle_y: 0.0, size: [width, (high_z - low_z) / TYPICAL_HEIGHT_MM], arms_raised }
 }
 
 /// Height of a view of relative height 1 at the default size.
@@ -25,11 +27,10 @@ const BODY_ARMS_DOWN: View = view(-160.0, 775.0, 1.12, false);
 const CHEST_AND_BELLY: View = view(40.0, 520.0, 1.0, true);
 const BELLY_AND_PELVIS: View = view(-170.0, 335.0, 1.0, true);
 const CHEST: View = view(190.0, 515.0, 1.0, true);
-const HEAD_AND_NECK: View = view(440.0, 775.0, 0.72, false);
+const HEAD_AND_NECK: View = View { middle_y: 18.0, ..view(440.0, 775.0, 0.82, false) };
 
 /// What the cases show, in turn: any few in a row show the whole body, most cases most structures.
-const VIEWS: [View; 10] =
-    [TRUNK, BODY, CHEST_AND_BELLY, TRUNK, BELLY_AND_PELVIS, BODY, HEAD_AND_NECK, TRUNK, CHEST, BODY_ARMS_DOWN];
+const VIEWS: [View; 10] = [TRUNK, BODY, CHEST_AND_BELLY, TRUNK, BELLY_AND_PELVIS, BODY, HEAD_AND_NECK, TRUNK, CHEST, BODY_ARMS_DOWN];
 
 pub fn of_case(index: usize) -> &'static View {
     &VIEWS[index % VIEWS.len()]
@@ -49,7 +50,7 @@ pub fn grid(view: &View, size: [usize; 3], spacing_mm: f64, body_scale: [f64; 3]
     let in_plane_mm = spacing_mm * uniform(0.88, 1.08);
     let spacing_mm = [in_plane_mm, in_plane_mm, spacing_mm * uniform(0.8, 1.3)];
     let size: [usize; 3] = std::array::from_fn(|axis| (extent_mm[axis] / spacing_mm[axis]).round().max(8.0) as usize);
-    let centre = [uniform(-8.0, 8.0), uniform(-16.0, -2.0), view.middle_z * body_scale[2] + uniform(-12.0, 12.0)];
+    let centre = [uniform(-8.0, 8.0), view.middle_y + uniform(-16.0, -2.0), view.middle_z * body_scale[2] + uniform(-12.0, 12.0)];
     // As files are stored: mostly as scanners and TotalSegmentator write, some with permuted axes.
     let (axes, signs) = match stream.below(8) {
         0..=2 => ([0, 1, 2], [1.0, 1.0, 1.0]),
@@ -97,19 +98,28 @@ mod tests {
 
     #[test]
     fn grids_differ_in_shape_and_orientation() {
-        let grids: Vec<Grid> = (0..25)
-            .map(|index| grid(of_case(index), [128, 104, 200], 3.0, [1.0; 3], &mut Stream::new(&[0, index as u64])))
-            .collect();
+        let grids: Vec<Grid> =
+            (0..25).map(|index| grid(of_case(index), [128, 104, 200], 3.0, [1.0; 3], &mut Stream::new(&[0, index as u64]))).collect();
         let oblique = grids.iter().filter(|grid| (0..3).all(|axis| grid.affine.0[0][axis] != 0.0)).count();
         let mut shapes: Vec<[usize; 3]> = grids.iter().map(|grid| grid.shape).collect();
         let mut signs: Vec<[i8; 9]> = grids
             .iter()
-            .map(|grid| std::array::from_fn(|at| { let v = grid.affine.0[at / 3][at % 3]; if v.abs() < 0.5 { 0 } else { v.signum() as i8 } }))
+            .map(|grid| {
+                std::array::from_fn(|at| {
+                    let v = grid.affine.0[at / 3][at % 3];
+                    if v.abs() < 0.5 { 0 } else { v.signum() as i8 }
+                })
+            })
             .collect();
         shapes.sort();
         shapes.dedup();
         signs.sort();
         signs.dedup();
-        assert!(oblique >= 2 && shapes.len() >= 20 && signs.len() >= 4, "{oblique} oblique, {} shapes, {} orientations", shapes.len(), signs.len());
+        assert!(
+            oblique >= 2 && shapes.len() >= 20 && signs.len() >= 4,
+            "{oblique} oblique, {} shapes, {} orientations",
+            shapes.len(),
+            signs.len()
+        );
     }
 }
