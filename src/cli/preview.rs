@@ -1,7 +1,7 @@
 //! `segbundle preview`: a picture of a CT with its labels.
 
 use crate::error::Result;
-use crate::formats::nifti;
+use crate::formats::{image, nifti};
 use crate::tools::{label_names, preview};
 use std::path::PathBuf;
 
@@ -33,7 +33,7 @@ pub fn preview(args: &Args) -> Result<()> {
         _ => crate::bail!("--window: expected a lower and a higher value, found {:?}", args.window),
     };
     let options = preview::Options { window, height_px: usize::from(args.height), ..preview::Options::default() };
-    let (labels, image) = (nifti::read(&args.labels)?, nifti::read(&args.image)?);
+    let (labels, image) = (nifti::read(&args.labels)?, image::read(&args.image, None)?);
     let title = args.image.file_name().unwrap_or_default().to_string_lossy().into_owned();
     let picture = preview::preview(&labels, &image, &structures, &title, options).map_err(|error| error.file(&args.labels))?;
     picture.write(&args.output)?;

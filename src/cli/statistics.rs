@@ -1,7 +1,7 @@
 //! `segbundle statistics`: volume, place and HU of each structure of a label map.
 
 use crate::error::Result;
-use crate::formats::nifti;
+use crate::formats::{image, nifti};
 use crate::tools::{label_names, statistics};
 use std::path::PathBuf;
 
@@ -23,7 +23,7 @@ pub struct Args {
 pub fn statistics(args: &Args) -> Result<()> {
     let structures = label_names::of(&args.labels, args.meta_file.as_deref())?;
     let labels = nifti::read(&args.labels)?;
-    let image = args.image.as_ref().map(nifti::read).transpose()?;
+    let image = args.image.as_ref().map(|path| image::read(path, None)).transpose()?;
     let rows = statistics::statistics(&labels, image.as_ref(), &structures).map_err(|error| error.file(&args.labels))?;
     match &args.output {
         Some(path) => statistics::write(path, &rows),

@@ -93,6 +93,9 @@ impl Transform for SaveLabels {
     fn name(&self) -> &'static str {
         "SaveLabelsd"
     }
+    fn output_folder(&self) -> Option<&Path> {
+        Some(&self.args.output_dir)
+    }
     fn output_path(&self, source: &Path) -> Option<Result<PathBuf>> {
         Some(self.name.path(source, &self.args.output_postfix, &self.args.output_ext))
     }
@@ -101,10 +104,12 @@ impl Transform for SaveLabels {
             let volume = labels(&mut sample, key, cx.work)?;
             let path = self.name.path(&volume.header.path, &self.args.output_postfix, &self.args.output_ext)?;
             if self.args.combined {
-                let (volume, structures, target) = (volume.clone(), self.structures.clone(), path.clone());
+                let (structures, target, bytes) = (self.structures.clone(), path.clone(), volume.bytes());
+                let volume = volume.clone();
                 let subset = self.args.structures.is_some();
                 cx.writes.push(WriteJob {
                     path: path.clone(),
+                    bytes,
                     write: Box::new(move || {
                         let kept = if subset { keep_only(&volume, &structures) } else { volume };
                         let names = label_names::to_xml(&structures);
@@ -121,10 +126,11 @@ impl Transform for SaveLabels {
                     Some(folder) if self.args.separate_folder => folder.join("segmentations"),
                     _ => PathBuf::from(format!("{}_segmentations", case.display())),
                 };
-                let (volume, structures, target, extension) =
-                    (volume.clone(), self.structures.clone(), folder.clone(), self.args.output_ext.clone());
+                let (structures, target, extension) = (self.structures.clone(), folder.clone(), self.args.output_ext.clone());
+                let (volume, bytes) = (volume.clone(), volume.bytes());
                 cx.writes.push(WriteJob {
                     path: folder,
+                    bytes,
                     write: Box::new(move || {
                         let paths = split_labels(&volume, &structures, &target, &extension)?;
                         tracing::info!("wrote {} masks into {}", paths.len(), target.display());
@@ -150,7 +156,7 @@ impl SaveLabels {
             }
             let target = path.clone();
             let write = move || atomic::write_file(&target, |file, _| Ok(file.write_all(text.as_bytes())?));
-            cx.writes.push(WriteJob { path, write: Box::new(write) });
+            cx.writes.push(WriteJob { path, bytes: 0, write: Box::new(write) });
         }
     }
 }

@@ -6,7 +6,7 @@ use crate::args;
 use crate::component::{Component, Declared, Effect, Keys, Value};
 use crate::contracts::{Cx, Sample, Transform, TransformHandle, WriteJob};
 use crate::error::Result;
-use crate::formats::nifti;
+use crate::formats::image;
 use crate::tools::preview::{Options, preview};
 use crate::tools::structures::Structures;
 use std::path::{Path, PathBuf};
@@ -33,6 +33,8 @@ args! {
         separate_folder: bool = true,
         /// Folder below which the inputs' folders are repeated in output_dir, for inputs of the same name.
         data_root_dir: String = "",
+        /// Which series of a DICOM folder it is, as LoadImaged's argument of that name.
+        series_name: Option<String> = (),
     }
 }
 
@@ -78,6 +80,9 @@ impl Transform for SavePreview {
     fn name(&self) -> &'static str {
         "SavePreviewd"
     }
+    fn output_folder(&self) -> Option<&Path> {
+        Some(&self.args.output_dir)
+    }
     fn output_path(&self, source: &Path) -> Option<Result<PathBuf>> {
         Some(self.name.path(source, &self.args.output_postfix, ".png"))
     }
@@ -87,10 +92,12 @@ impl Transform for SavePreview {
             let source = volume.header.path.clone();
             let path = self.name.path(&source, &self.args.output_postfix, ".png")?;
             let (structures, options, target) = (self.structures.clone(), self.options, path.clone());
+            let (series, bytes) = (self.args.series_name.clone(), volume.bytes());
             cx.writes.push(WriteJob {
                 path,
+                bytes,
                 write: Box::new(move || {
-                    let image = nifti::read(&source)?;
+                    let image = image::read(&source, series.as_deref())?;
                     let title = source.file_name().unwrap_or_default().to_string_lossy().into_owned();
                     let picture = preview(&volume, &image, &structures, &title, options).map_err(|error| error.file(&source))?;
                     picture.write(&target)

@@ -6,7 +6,7 @@ use crate::args;
 use crate::component::{Component, Declared, Effect, Keys, OneOrMany, Value};
 use crate::contracts::{Cx, Sample, Transform, TransformHandle, WriteJob};
 use crate::error::Result;
-use crate::formats::nifti;
+use crate::formats::image;
 use crate::tools::statistics::{statistics, write};
 use crate::tools::structures::Structures;
 use std::path::{Path, PathBuf};
@@ -31,6 +31,8 @@ args! {
         separate_folder: bool = true,
         /// Folder below which the inputs' folders are repeated in output_dir, for inputs of the same name.
         data_root_dir: String = "",
+        /// Which series of a DICOM folder it is, as LoadImaged's argument of that name.
+        series_name: Option<String> = (),
     }
 }
 
@@ -72,6 +74,9 @@ impl Transform for SaveStatistics {
     fn name(&self) -> &'static str {
         "SaveStatisticsd"
     }
+    fn output_folder(&self) -> Option<&Path> {
+        Some(&self.args.output_dir)
+    }
     fn output_path(&self, source: &Path) -> Option<Result<PathBuf>> {
         self.extensions.first().map(|extension| self.name.path(source, &self.args.output_postfix, extension))
     }
@@ -85,11 +90,13 @@ impl Transform for SaveStatistics {
                 .map(|extension| self.name.path(&source, &self.args.output_postfix, extension))
                 .collect::<Result<_>>()?;
             let Some(path) = paths.first().cloned() else { continue };
-            let (structures, intensity) = (self.structures.clone(), self.args.intensity);
+            let (structures, intensity, series) = (self.structures.clone(), self.args.intensity, self.args.series_name.clone());
+            let bytes = volume.bytes();
             cx.writes.push(WriteJob {
                 path,
+                bytes,
                 write: Box::new(move || {
-                    let image = intensity.then(|| nifti::read(&source)).transpose()?;
+                    let image = intensity.then(|| image::read(&source, series.as_deref())).transpose()?;
                     let rows = statistics(&volume, image.as_ref(), &structures).map_err(|error| error.file(&source))?;
                     paths.iter().try_for_each(|path| write(path, &rows))
                 }),

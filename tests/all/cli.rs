@@ -214,3 +214,18 @@ fn usage_mistakes_are_exit_code_2() {
     assert_eq!(bundle.run(&["run"]).status.code(), Some(2));
     assert_eq!(bundle.run(&["run", "--config_file", "missing.json"]).status.code(), Some(2));
 }
+
+#[test]
+fn sample_data_takes_a_number_of_cases_and_one_or_three_sizes() {
+    let bundle = Bundle::new(0);
+    let small = ["sample-data", "--output_dir", "made", "--cases", "5", "--spacing", "30", "--size"];
+    let output = bundle.run(&[&small[..], &["10"]].concat());
+    assert!(output.status.success(), "{}", text(&output.stderr));
+    assert!(text(&output.stderr).contains("not patients"), "{}", text(&output.stderr));
+    let mut expected: Vec<String> = (37..42).chain(37..41).map(|number| format!("s{number:04}.nii.gz")).collect();
+    expected.sort();
+    assert_eq!(files(&bundle.path("made")), expected);
+    let output = bundle.run(&[&small[..], &["10", "12"]].concat());
+    assert_eq!(output.status.code(), Some(2));
+    assert!(text(&output.stderr).contains("expected one number or three, found 2"), "{}", text(&output.stderr));
+}

@@ -22,6 +22,7 @@ mod nifti_edge;
 mod npz;
 mod other_images;
 mod outputs;
+mod phantom;
 mod published_expressions;
 mod resume;
 mod sliding_window;

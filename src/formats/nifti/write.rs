@@ -31,11 +31,13 @@ pub struct Options<'a> {
     pub extension: &'a [u8],
     /// What the input called its world space; `None` writes MONAI's codes (1 and 1, no units).
     pub space: Option<Space>,
+    /// The header's free text (`descrip`): the first 79 bytes of it are kept; empty as MONAI leaves it.
+    pub description: &'a str,
 }
 
 impl Default for Options<'_> {
     fn default() -> Self {
-        Options { squeeze_end_dims: true, spatial_dims: 3, compression_level: 1, extension: &[], space: None }
+        Options { squeeze_end_dims: true, spatial_dims: 3, compression_level: 1, extension: &[], space: None, description: "" }
     }
 }
 
@@ -150,6 +152,8 @@ fn header(layout: &Layout, affine: &Affine, dtype: DType, options: Options<'_>) 
         put(76 + 4 * i, &zoom.to_le_bytes());
     }
     put(112, &1f32.to_le_bytes());
+    let text = options.description.as_bytes();
+    put(148, &text[..text.len().min(79)]);
     let (qform_code, sform_code, units) = space_codes(options.space, qform.sheared);
     put(123, &[units]);
     put(252, &qform_code.to_le_bytes());
