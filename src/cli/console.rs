@@ -42,10 +42,7 @@ impl Console {
 
     pub fn init_log(&self) {
         let (plain, conf, level) = (self.log.clone(), self.log.clone(), self.level);
-        let lines = tracing_subscriber::fmt::layer()
-            .with_target(false)
-            .with_ansi(stderr().is_terminal())
-            .with_writer(self.clone());
+        let lines = tracing_subscriber::fmt::layer().with_target(false).with_ansi(stderr().is_terminal()).with_writer(self.clone());
         let lines = if self.json { lines.json().flatten_event(true).with_current_span(false).boxed() } else { lines.compact().boxed() };
         let lines = lines.with_filter(dynamic_filter_fn(move |meta, _| *meta.level() <= level && !plain.is_active()));
         let conf = conf.clone().with_filter(dynamic_filter_fn(move |_, _| conf.is_active()));

@@ -1,7 +1,7 @@
 //! Subset: some items of a dataset or of anything else with indices (torch.utils.data.Subset, torch 2.11).
 
 use crate::component::{Component, Declared, Effect, Object, Value};
-use crate::contracts::{Cx, Dataset, DatasetHandle, Sample};
+use crate::contracts::{Cx, Dataset, DatasetHandle, Sample, Transform};
 use crate::error::{Kind, Result};
 use crate::{args, err};
 use std::sync::Arc;
@@ -68,6 +68,12 @@ impl Dataset for Subset {
     }
     fn entry(&self, index: usize) -> Result<Value> {
         self.dataset.entry(self.at(index)?)
+    }
+    fn transforms(&self) -> &[Arc<dyn Transform>] {
+        self.dataset.transforms()
+    }
+    fn sample(&self, index: usize) -> Result<Sample> {
+        self.dataset.sample(self.at(index)?)
     }
     fn get(&self, index: usize, cx: &mut Cx) -> Result<Vec<Sample>> {
         self.dataset.get(self.at(index)?, cx)

@@ -224,7 +224,7 @@ fn sample_data_takes_a_number_of_cases_and_one_or_three_sizes() {
     assert!(text(&output.stderr).contains("not patients"), "{}", text(&output.stderr));
     let mut expected: Vec<String> = (37..42).chain(37..41).map(|number| format!("s{number:04}.nii.gz")).collect();
     expected.sort();
-    assert_eq!(files(&bundle.path("made")), expected);
+    assert_eq!(results(&bundle.path("made")), expected);
     let output = bundle.run(&[&small[..], &["10", "12"]].concat());
     assert_eq!(output.status.code(), Some(2));
     assert!(text(&output.stderr).contains("expected one number or three, found 2"), "{}", text(&output.stderr));

@@ -25,7 +25,7 @@ fn volume(path: &Path, value: impl Fn([usize; 3]) -> i16) -> Volume {
         }
     }
     let grid = Grid { shape: [SHAPE[1], SHAPE[2], SHAPE[3]], affine: AFFINE };
-    let header = Arc::new(Header { path: path.to_owned(), grid, spatial_dims: 3, channels: None });
+    let header = Arc::new(Header { path: path.to_owned(), grid, spatial_dims: 3, channels: None, space: None });
     Volume { voxels: Voxels::I16(voxels.into()), layout, affine: AFFINE, channel_first: true, header, trace: vec![] }
 }
 

@@ -2,7 +2,7 @@
 
 use super::dtype_of;
 use crate::error::Result;
-use crate::image::DType;
+use crate::image::{DType, Space};
 use crate::{bail, err};
 
 /// Bytes of a NIfTI-1 header.
@@ -102,6 +102,10 @@ pub fn version(start: &[u8]) -> Result<u8> {
 }
 
 impl Header {
+    /// What the file calls its world space.
+    pub fn space(&self) -> Space {
+        Space { qform_code: self.qform_code, sform_code: self.sform_code, units: self.units }
+    }
     /// Parse the fixed part. `single`: header and voxels share a file.
     pub fn parse(bytes: &[u8], single: bool) -> Result<Header> {
         let version = version(bytes)?;

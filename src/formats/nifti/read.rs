@@ -4,7 +4,7 @@ use super::geometry;
 use super::header::{self, Header};
 use crate::error::Result;
 use crate::formats::gzip::{self, GzReader};
-use crate::image::{DType, Grid, Header as ImageHeader, Layout, Space, Volume, Voxels, no_voxels};
+use crate::image::{DType, Grid, Header as ImageHeader, Layout, Volume, Voxels, no_voxels};
 use crate::{bail, err};
 use segbundle_native::zeroed::{self, Zeroed};
 use std::fs::File;
@@ -59,7 +59,8 @@ pub fn outline(path: impl AsRef<Path>) -> Result<Volume> {
         let _ = room_for(&header, room).map_err(|error| error.file(&image_path))?;
         let dtype = if header.scaling.is_some() { DType::F32 } else { header.dtype };
         let grid = Grid { shape: [shape[1], shape[2], shape[3]], affine };
-        let header = Arc::new(ImageHeader { path: path.to_owned(), grid, spatial_dims, channels });
+        let space = Some(header.space());
+        let header = Arc::new(ImageHeader { path: path.to_owned(), grid, spatial_dims, channels, space });
         let layout = Layout::fortran(shape);
         Ok(Volume { voxels: no_voxels(dtype), layout, affine, channel_first: false, header, trace: vec![] })
     };
@@ -225,8 +226,8 @@ fn read_voxels<R: BufRead>(header: Header, mut source: Source<R>, done: u64, pat
     source.finish()?;
     let [_, x, y, z] = shape;
     let grid = Grid { shape: [x, y, z], affine };
-    let space = Space { qform_code: header.qform_code, sform_code: header.sform_code, units: header.units };
-    let header = Arc::new(ImageHeader { path: path.to_owned(), grid, spatial_dims, channels, space: Some(space) });
+    let space = Some(header.space());
+    let header = Arc::new(ImageHeader { path: path.to_owned(), grid, spatial_dims, channels, space });
     Ok(Volume { voxels, layout: Layout::fortran(shape), affine, channel_first: false, header, trace: vec![] })
 }
 
