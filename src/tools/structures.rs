@@ -98,7 +98,7 @@ impl Structures {
                 let known = self.0.iter().map(|structure| &*structure.name);
                 let error = err!("there is no structure `{name}`").kind(Kind::Config);
                 return Err(match crate::error::did_you_mean(name, known) {
-                    Some(hint) => error.hint(hint),
+                    Some(near) => error.hint(format!("did you mean `{near}`?")),
                     None => error,
                 });
             }

@@ -59,7 +59,7 @@ fn each_faulty_case_is_one_error_that_names_its_file_and_the_others_go_on() {
     // File, its content (none: something special, below), what the message says.
     let table: Vec<(&str, Option<Vec<u8>>, &str)> = vec![
         ("missing.nii.gz", None, "No such file"),
-        ("folder.nii.gz", None, "directory"),
+        ("folder.nii.gz", None, "expected DICOM slices in the folder"),
         ("nan_voxels.nii.gz", None, "voxels of the preprocessed image are NaN"),
         ("two_channels.nii.gz", None, "the image has 2 channels, but the network takes 1"),
         ("empty.nii.gz", Some(vec![]), "found an empty one"),
