@@ -30,7 +30,8 @@ pub fn to_xml(structures: &Structures) -> String {
 /// The names in an extension's text; `None` if it has no label table.
 pub fn from_xml(xml: &str) -> Option<Structures> {
     let mut reader = Reader::from_str(xml.trim_end_matches('\0'));
-    let (mut named, mut open): (Vec<(u32, String)>, Option<(u32, String)>) = (vec![], None);
+    let mut named = vec![];
+    let mut open: Option<(u32, String)> = None;
     loop {
         match reader.read_event().ok()? {
             Event::Start(tag) if tag.name().as_ref() == b"Label" => {

@@ -7,7 +7,7 @@ use super::structures::Structures;
 use crate::error::Result;
 use crate::formats::atomic;
 use crate::image::orient::{turn_affine, turn_layout};
-use crate::image::{Orientation, Spatial, Volume};
+use crate::image::{Element, Orientation, Spatial, Volume};
 use crate::{bail, each_voxels, err};
 use font8x8::UnicodeFonts;
 use std::collections::BTreeMap;
@@ -138,7 +138,7 @@ fn to_ras(volume: &Volume) -> Result<Volume> {
 }
 
 fn value(volume: &Volume, at: [usize; 3]) -> f64 {
-    each_voxels!(&volume.voxels, buffer => buffer[volume.layout.position([0, at[0], at[1], at[2]])] as f64)
+    each_voxels!(&volume.voxels, buffer => buffer[volume.layout.position([0, at[0], at[1], at[2]])].to_f64())
 }
 
 /// By axis, the slice with most structures, and among these the one with most labelled voxels; the middle without labels.

@@ -3,7 +3,7 @@
 use super::structures::Structures;
 use crate::error::Result;
 use crate::formats::atomic;
-use crate::image::Volume;
+use crate::image::{Element, Volume};
 use crate::{bail, each_voxels, err};
 use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;
@@ -77,7 +77,7 @@ pub fn statistics(labels: &Volume, image: Option<&Volume>, structures: &Structur
                 at[order[1]] = b;
                 for c in 0..shape[order[2]] {
                     at[order[2]] = c;
-                    let value = buffer[label_at.position([0, at[0], at[1], at[2]])] as f64;
+                    let value = buffer[label_at.position([0, at[0], at[1], at[2]])].to_f64();
                     if value == 0.0 {
                         continue;
                     }
@@ -125,7 +125,7 @@ pub fn statistics(labels: &Volume, image: Option<&Volume>, structures: &Structur
 }
 
 fn value_at(image: &Volume, at: [usize; 3]) -> f32 {
-    each_voxels!(&image.voxels, buffer => buffer[image.layout.position([0, at[0], at[1], at[2]])] as f32)
+    each_voxels!(&image.voxels, buffer => buffer[image.layout.position([0, at[0], at[1], at[2]])].to_f32())
 }
 
 /// Whether voxel i is at the same place in both: shapes equal, corners within a hundredth of a voxel.
