@@ -13,6 +13,7 @@ mod inverse;
 mod layers;
 mod native;
 mod network;
+mod network_files;
 mod nifti_edge;
 mod npz;
 mod other_images;
