@@ -18,6 +18,7 @@ mod logging_file;
 mod mutations;
 mod native;
 mod network;
+mod network_files;
 mod nifti_edge;
 mod npz;
 mod other_images;

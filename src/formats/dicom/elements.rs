@@ -174,7 +174,7 @@ impl Elements {
     pub fn object(&self) -> Result<InMemDicomObject> {
         let mut bytes = vec![];
         for range in &self.wanted {
-            bytes.extend_from_slice(&self.data[range.clone()]);
+            self.copy(range, &mut bytes);
         }
         let syntax = match self.coding {
             Coding { explicit: false, .. } => entries::IMPLICIT_VR_LITTLE_ENDIAN.erased(),
@@ -182,6 +182,21 @@ impl Elements {
             _ => entries::EXPLICIT_VR_LITTLE_ENDIAN.erased(),
         };
         InMemDicomObject::read_dataset_with_ts(&bytes[..], &syntax).map_err(|error| err!("damaged DICOM header: {error}"))
+    }
+
+    /// Archives that did not know an element have marked it as of unknown type (UN); its own type is put back.
+    fn copy(&self, range: &Range<usize>, out: &mut Vec<u8>) {
+        let bytes = &self.data[range.clone()];
+        let little = Coding { explicit: true, big_endian: false };
+        if let (true, [a, b, c, d, b'U', b'N', _, _, l0, l1, 0, 0, value @ ..]) = (self.coding == little, bytes) {
+            let tag = u32::from_be_bytes([*b, *a, *d, *c]);
+            if let Some(vr) = own_type(tag) {
+                out.extend([*a, *b, *c, *d, vr[0], vr[1], *l0, *l1]);
+                out.extend_from_slice(value);
+                return;
+            }
+        }
+        out.extend_from_slice(bytes);
     }
 
     pub fn big_endian(&self) -> bool {
@@ -208,6 +223,19 @@ impl Elements {
         let to = offsets.get(frame + 1).map_or(usize::MAX, |offset| start + *offset as usize);
         Ok(fragments.iter().filter(|range| (from..to).contains(&(range.start - 8))).flat_map(|range| self.bytes(range)).copied().collect())
     }
+}
+
+/// The type of the wanted elements that geometry and numbers come from.
+fn own_type(tag: u32) -> Option<&'static [u8; 2]> {
+    Some(match tag {
+        0x0018_0050 | 0x0018_0088 | 0x0020_0032 | 0x0020_0037 | 0x0028_0030 | 0x0028_1052 | 0x0028_1053 => b"DS",
+        0x0008_0018 | 0x0020_000d | 0x0020_000e => b"UI",
+        0x0008_0008 | 0x0008_0060 => b"CS",
+        0x0020_0011 | 0x0028_0008 => b"IS",
+        0x0028_0002 | 0x0028_0010 | 0x0028_0011 | 0x0028_0100..=0x0028_0103 => b"US",
+        0x0008_103e => b"LO",
+        _ => return None,
+    })
 }
 
 struct Head {

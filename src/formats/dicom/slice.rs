@@ -127,7 +127,9 @@ impl Content {
             return Ok(Content::Other("colours"));
         }
         let frames = whole(&object, tags::NUMBER_OF_FRAMES).unwrap_or(1).max(1);
-        let stored = stored(&object, columns, rows, frames)?;
+        let Some(stored) = stored(&object, columns, rows, frames)? else {
+            return Ok(Content::Other("voxels that are no numbers of 8, 16 or 32 bits"));
+        };
         let whole = is_whole(elements, &stored);
         let image_type = text(&object, tags::IMAGE_TYPE).unwrap_or_default();
         let series = Arc::new(Series {
@@ -188,20 +190,20 @@ fn unit(vector: Vector) -> Result<Vector> {
     Ok(if (length - 1.0).abs() < 1e-12 { vector } else { vector.map(|value| value / length) })
 }
 
-fn stored(object: &InMemDicomObject, columns: usize, rows: usize, frames: usize) -> Result<Stored> {
+/// `None` for segmentations of one bit and the like.
+fn stored(object: &InMemDicomObject, columns: usize, rows: usize, frames: usize) -> Result<Option<Stored>> {
     let word = |tag| whole(object, tag).and_then(|value| u16::try_from(value).ok());
     let bits_allocated = word(tags::BITS_ALLOCATED).ok_or_else(|| err!("expected BitsAllocated in the DICOM header"))?;
     let bits_stored = word(tags::BITS_STORED).unwrap_or(bits_allocated);
     let high_bit = word(tags::HIGH_BIT).unwrap_or(bits_stored.saturating_sub(1));
-    if ![8, 16, 32].contains(&bits_allocated)
-        || bits_stored == 0
-        || bits_stored > bits_allocated
-        || high_bit >= bits_allocated
-        || high_bit + 1 < bits_stored
-    {
-        bail!("expected voxels of 8, 16 or 32 bits, found {bits_stored} bits up to bit {high_bit} in {bits_allocated}");
+    if ![8, 16, 32].contains(&bits_allocated) {
+        return Ok(None);
     }
-    Ok(Stored { columns, rows, frames, bits_allocated, bits_stored, high_bit, signed: word(tags::PIXEL_REPRESENTATION) == Some(1) })
+    if bits_stored == 0 || high_bit >= bits_allocated || high_bit + 1 < bits_stored {
+        bail!("expected the voxels' bits inside {bits_allocated} allocated ones, found {bits_stored} bits up to bit {high_bit}");
+    }
+    let signed = word(tags::PIXEL_REPRESENTATION) == Some(1);
+    Ok(Some(Stored { columns, rows, frames, bits_allocated, bits_stored, high_bit, signed }))
 }
 
 /// Whether the file is long enough for what it claims.

@@ -1,0 +1,190 @@
+//! Networks and weights from files: safetensors and TorchScript; and that a DICOM folder segments as its NIfTI does.
+
+use crate::common::build;
+use segbundle::component::{Args, Call, Dict, Key, Value};
+use segbundle::contracts::{Mode, NetworkHandle};
+use segbundle::error::Result;
+use segbundle::formats::{checkpoint, image, nifti, safetensors};
+use segbundle::image::Voxels;
+use segbundle::torch::Device;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+use std::sync::Arc;
+use tch::{CModule, Kind, Tensor};
+
+fn random(size: &[i64], seed: i64) -> Tensor {
+    tch::manual_seed(seed);
+    Tensor::randn(size, (Kind::Float, tch::Device::Cpu))
+}
+
+/// Two convolutions, 1 → 6 → 3 channels.
+fn formula(x: &Tensor) -> Tensor {
+    let (first, last) = (random(&[6, 1, 3, 3, 3], 1), random(&[3, 6, 1, 1, 1], 2));
+    let x = x.conv3d(&first, None::<Tensor>, [1, 1, 1], [1, 1, 1], [1, 1, 1], 1).relu();
+    x.conv3d(&last, None::<Tensor>, [1, 1, 1], [0, 0, 0], [1, 1, 1], 1)
+}
+
+/// The formula as a TorchScript file.
+fn traced(path: &Path, channels: i64) {
+    let x = Tensor::zeros([1, channels, 8, 8, 8], (Kind::Float, tch::Device::Cpu));
+    let module = CModule::create_by_tracing("Net", "forward", &[x], &mut |x| vec![formula(&x[0].narrow(1, 0, 1))]).unwrap();
+    module.save(path).unwrap();
+}
+
+fn load(path: &Path) -> Result<Arc<NetworkHandle>> {
+    let function = segbundle::registry::table().lookup("torch.jit.load").unwrap();
+    let args = Args::positional([path.to_str().unwrap().into()]);
+    function.call(args, &mut Call::default()).map(|network| network.downcast().unwrap())
+}
+
+#[test]
+fn a_torchscript_file_is_a_network() {
+    let scratch = tempfile::tempdir().unwrap();
+    let path = scratch.path().join("net.ts");
+    traced(&path, 1);
+    assert!(std::fs::metadata(&path).unwrap().len() < 50_000);
+    let network = load(&path).unwrap();
+    let mut network = network.0.lock();
+    assert_eq!((network.in_channels(), network.out_channels()), (1, 3));
+    let x = random(&[2, 1, 10, 9, 12], 3);
+    // Three passes: the executor may rewrite the program after the first ones.
+    for _ in 0..3 {
+        let worst = (network.forward(&x, Mode::EVAL).unwrap() - formula(&x)).abs().max().double_value(&[]);
+        assert!(worst == 0.0, "{worst}");
+    }
+    network.to(Device::Cpu).unwrap();
+    let half = network.forward(&x, Mode { train: false, autocast: Some(Kind::BFloat16) }).unwrap();
+    let worst = (half.to_kind(Kind::Float) - formula(&x)).abs().max().double_value(&[]);
+    // bfloat16 has 8 bits: values of about 30.
+    assert!(worst > 0.0 && worst < 1.0, "autocast has an effect: {worst}");
+    assert!(network.forward(&x, Mode { train: true, autocast: None }).unwrap_err().message().contains("cannot be trained"));
+}
+
+#[test]
+fn the_number_of_channels_is_found_by_trial() {
+    let scratch = tempfile::tempdir().unwrap();
+    let path = scratch.path().join("net.ts");
+    traced(&path, 1);
+    assert_eq!(load(&path).unwrap().0.lock().in_channels(), 1);
+}
+
+#[test]
+fn files_that_are_no_torchscript_network_are_refused() {
+    let scratch = tempfile::tempdir().unwrap();
+    let message = |path: &Path| load(path).err().unwrap().message().to_owned();
+    assert!(message(&scratch.path().join("none.ts")).contains("cannot read the network"));
+    let path = scratch.path().join("x.ts");
+    std::fs::write(&path, b"no network").unwrap();
+    assert!(message(&path).contains("expected a TorchScript file"));
+    checkpoint::save(&path, &[("w".to_owned(), random(&[2], 1))]).unwrap();
+    assert!(message(&path).contains("without constants.pkl"));
+    traced(&path, 1);
+    let bytes = std::fs::read(&path).unwrap();
+    std::fs::write(&path, &bytes[..bytes.len() / 2]).unwrap();
+    assert!(load(&path).is_err());
+    // A program that names an operation on files; it does not have to be a sound one.
+    let file = std::fs::File::create(&path).unwrap();
+    let mut zip = zip::ZipWriter::new(file);
+    for (name, text) in
+        [("x/constants.pkl", ""), ("x/code/__torch__.py", "def forward(self, x):\n  return torch.from_file(\"/etc/passwd\", None, 9)\n")]
+    {
+        zip.start_file(name, zip::write::SimpleFileOptions::default()).unwrap();
+        std::io::Write::write_all(&mut zip, text.as_bytes()).unwrap();
+    }
+    zip.finish().unwrap();
+    assert!(message(&path).contains("`from_file`"));
+}
+
+fn small_network() -> Arc<NetworkHandle> {
+    let list = |values: &[i64]| Value::list(values.iter().map(|value| Value::Int(*value)));
+    let args =
+        [("init_filters", Value::Int(8)), ("out_channels", Value::Int(4)), ("blocks_down", list(&[1, 1])), ("blocks_up", list(&[1]))];
+    build("SegResNet", &args).unwrap().downcast().unwrap()
+}
+
+#[test]
+fn safetensors_weights_equal_those_of_a_checkpoint() {
+    let scratch = tempfile::tempdir().unwrap();
+    tch::manual_seed(5);
+    let network = small_network();
+    let state: Vec<(String, Tensor)> =
+        network.0.lock().state().tensors.iter().map(|(name, tensor)| (name.clone(), tensor.detach())).collect();
+    // The name of the second says nothing.
+    for name in ["model.safetensors", "model.bin"] {
+        let path = scratch.path().join(name);
+        Tensor::write_safetensors(&state, &path).unwrap();
+        tch::manual_seed(6);
+        let other = small_network();
+        let x = random(&[1, 1, 16, 16, 16], 7);
+        let forward = |network: &NetworkHandle| network.0.lock().forward(&x, Mode::EVAL).unwrap();
+        assert!(forward(&network) != forward(&other));
+        let dict = Dict::new([(Key::str("model"), Value::object((*other).clone()))]);
+        let args = [("load_path", Value::from(path.to_str().unwrap())), ("load_dict", Value::Dict(dict))];
+        let handler: Arc<segbundle::contracts::HandlerHandle> = build("CheckpointLoader", &args).unwrap().downcast().unwrap();
+        handler.0.on(segbundle::contracts::Event::Started, &Default::default()).unwrap();
+        assert_eq!(forward(&network), forward(&other));
+    }
+}
+
+#[test]
+fn damaged_safetensors_are_errors() {
+    let scratch = tempfile::tempdir().unwrap();
+    let path = scratch.path().join("w.safetensors");
+    Tensor::write_safetensors(&[("a", random(&[3, 4], 1)), ("b", random(&[2], 2))], &path).unwrap();
+    let bytes = std::fs::read(&path).unwrap();
+    let names: Vec<String> = safetensors::from_bytes(&bytes).unwrap().into_iter().map(|(name, _)| name).collect();
+    assert_eq!(names, ["a", "b"]);
+    assert!(safetensors::from_bytes(&bytes[..bytes.len() - 1]).unwrap_err().message().contains("damaged"));
+    // A header that claims 2^60 bytes.
+    let mut huge = bytes.clone();
+    huge[7] = 0x10;
+    assert!(safetensors::from_bytes(&huge).is_err());
+    assert!(safetensors::read(scratch.path().join("none.safetensors")).unwrap_err().message().contains("cannot read"));
+}
+
+const CONFIG: &str = r#"{
+    "images": [],
+    "network": "$torch.jit.load('net.ts').to(torch.device('cpu')).eval()",
+    "preprocessing": {"_target_": "Compose", "transforms": [
+        {"_target_": "LoadImaged", "keys": "image"},
+        {"_target_": "EnsureChannelFirstd", "keys": "image"},
+        {"_target_": "Orientationd", "keys": "image", "axcodes": "RAS"},
+        {"_target_": "Spacingd", "keys": "image", "pixdim": [1.5, 1.5, 1.5], "mode": "bilinear"}]},
+    "evaluator": {"_target_": "SupervisedEvaluator", "device": "$torch.device('cpu')", "network": "@network",
+        "val_data_loader": {"_target_": "DataLoader", "batch_size": 1, "dataset":
+            {"_target_": "Dataset", "data": "$[{'image': i} for i in @images]", "transform": "@preprocessing"}},
+        "inferer": {"_target_": "SlidingWindowInferer", "roi_size": [16, 16, 8], "overlap": 0.25},
+        "postprocessing": {"_target_": "Compose", "transforms": [
+            {"_target_": "AsDiscreted", "keys": "pred", "argmax": true},
+            {"_target_": "Invertd", "keys": "pred", "transform": "@preprocessing", "orig_keys": "image", "nearest_interp": true},
+            {"_target_": "SaveImaged", "keys": "pred", "output_dir": "out", "output_dtype": "uint8"}]}},
+    "run": ["$@evaluator.run()"]
+}"#;
+
+fn run(folder: &Path, images: &[PathBuf]) -> Output {
+    std::fs::write(folder.join("c.json"), CONFIG).unwrap();
+    let list: Vec<String> = images.iter().map(|path| format!("'{}'", path.display())).collect();
+    let args = ["run", "--config_file", "c.json", "--meta_file", "None", "--images", &format!("[{}]", list.join(","))];
+    Command::new(env!("CARGO_BIN_EXE_segbundle")).args(args).current_dir(folder).output().unwrap()
+}
+
+#[test]
+fn a_dicom_folder_is_segmented_as_its_nifti() {
+    let scratch = tempfile::tempdir().unwrap();
+    traced(&scratch.path().join("net.ts"), 1);
+    let dicom = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/dicom/jpeg2000");
+    let volume = image::read(&dicom, None).unwrap();
+    let converted = scratch.path().join("converted.nii.gz");
+    let options = nifti::Options { space: volume.header.space, ..nifti::Options::default() };
+    nifti::write(&converted, &volume.voxels, &volume.layout, &volume.affine, volume.voxels.dtype(), options).unwrap();
+    let output = run(scratch.path(), &[dicom, converted]);
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let labels = |name: &str| nifti::read(scratch.path().join(format!("out/{name}/{name}_trans.nii.gz"))).unwrap();
+    let (ours, nifti) = (labels("jpeg2000"), labels("converted"));
+    assert_eq!(ours.layout.shape, [1, 33, 32, 5]);
+    let (Voxels::U8(a), Voxels::U8(b)) = (&ours.voxels, &nifti.voxels) else { panic!("expected labels in u8") };
+    assert_eq!(a, b);
+    assert!(a.iter().collect::<std::collections::BTreeSet<_>>().len() > 1);
+    assert_eq!(ours.affine, nifti.affine);
+    assert_eq!(ours.header.space, Some(segbundle::image::Space::SCANNER_MM));
+}

@@ -1,0 +1,20 @@
+//! Any bytes as a NRRD, MetaImage or DICOM file: an error or a volume whose buffer holds its shape, and no large
+//! allocation. DICOM's voxels are unpacked too.
+#![no_main]
+
+use libfuzzer_sys::fuzz_target;
+use segbundle::formats::{dicom, mha, nrrd};
+use std::path::Path;
+
+fuzz_target!(|bytes: &[u8]| {
+    if dicom::is_dicom(bytes) {
+        let _ = dicom::check_bytes(bytes.to_vec());
+        return;
+    }
+    let read = if bytes.starts_with(b"NRRD") { nrrd::read_bytes } else { mha::read_bytes };
+    if let Ok(volume) = read(bytes, Path::new("fuzz")) {
+        assert_eq!(volume.voxels.len(), volume.layout.shape.iter().product::<usize>());
+        assert!(volume.affine.0.iter().flatten().all(|value| value.is_finite()));
+        assert!(volume.to_f32_vec().is_ok());
+    }
+});
