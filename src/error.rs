@@ -120,7 +120,7 @@ impl fmt::Display for Error {
         }
         if let Some(Place { text, offset }) = place {
             let (line, column) = line_at(text, *offset);
-            write!(f, "\n   | ${line}\n   | {:>width$}", "^", width = column + 2)?;
+            write!(f, "\n   | ${line}\n   | {}^", " ".repeat(column + 1))?;
         }
         if let Some(hint) = hint {
             write!(f, "\n\nhint: {hint}")?;

@@ -18,4 +18,4 @@ pub use convert::{Accepted, FromValue, Keys, OneOrMany};
 pub use discard::discard;
 pub use object::{Call, Object, Surroundings};
 pub use table::{Component, Constant, Effect, Entry, Function, Table};
-pub use value::{Dict, Key, List, MAX_NESTING, Tuple, Value};
+pub use value::{Dict, Key, List, MAX_KEY_PARTS, MAX_NESTING, Tuple, Value};

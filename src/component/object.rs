@@ -4,6 +4,7 @@ use super::{Args, Value};
 use crate::error::{Kind, Result};
 use crate::{bail, err};
 use std::any::Any;
+use std::cell::Cell;
 use std::sync::Arc;
 
 /// Anything with behaviour: networks, transforms, engines, `torch.device`, lambdas, arrays.
@@ -77,6 +78,21 @@ pub struct Call {
     pub surroundings: Option<Surroundings>,
 }
 
+/// What building a component counts: an expression builds at most two thousand.
+const BUILD_STEPS: usize = 5000;
+
+/// What [`Call::lend`] lends.
+#[derive(Clone, Copy)]
+struct Lent {
+    steps: u64,
+    depth: u32,
+}
+
+thread_local! {
+    /// For iterators that a function goes through without knowing of budgets, as when it converts an argument to a list.
+    static LENT: Cell<Option<Lent>> = const { Cell::new(None) };
+}
+
 impl Default for Call {
     /// Ten million steps and items are far beyond every published config and take under a second.
     fn default() -> Self {
@@ -96,6 +112,23 @@ impl Call {
             .ok_or_else(|| err!("the expression needs too many steps or makes too large a value").kind(Kind::Config))?;
         Ok(())
     }
+    /// Run `inner` so that what it calls without a budget at hand ([`Call::with_lent`]) uses this one.
+    pub fn lend<T>(&mut self, inner: impl FnOnce(&mut Call) -> T) -> T {
+        let lent = Lent { steps: self.steps_left, depth: self.depth_left };
+        let outer = LENT.replace(Some(lent));
+        let result = inner(self);
+        let left = LENT.replace(outer).map_or(lent.steps, |left| left.steps);
+        self.steps_left = self.steps_left.saturating_sub(lent.steps - left);
+        result
+    }
+    /// The budget that is lent to this thread, or a fresh one.
+    pub fn with_lent<T>(inner: impl FnOnce(&mut Call) -> T) -> T {
+        let Some(lent) = LENT.get() else { return inner(&mut Call::default()) };
+        let mut call = Call::with_limits(lent.steps, lent.depth);
+        let result = inner(&mut call);
+        LENT.set(Some(Lent { steps: call.steps_left, ..lent }));
+        result
+    }
     /// Run `inner` one level deeper.
     pub fn nested<T>(&mut self, inner: impl FnOnce(&mut Call) -> Result<T>) -> Result<T> {
         if self.depth_left == 0 {
@@ -112,11 +145,17 @@ impl Value {
     /// Call a function, class, or callable object.
     pub fn call(&self, args: Args, call: &mut Call) -> Result<Value> {
         call.charge(1)?;
-        call.nested(|call| match self {
-            Value::Function(function) => (function.call)(args, call),
-            Value::Component(component) => (component.build)(args, call),
-            Value::Object(object) => object.call(args, call),
-            other => bail!("'{}' object is not callable", other.type_name()),
+        call.nested(|call| {
+            call.lend(|call| match self {
+                Value::Function(function) => (function.call)(args, call),
+                Value::Component(component) => {
+                    // Parts within parts are dropped level by level on the stack, so their number bounds the depth.
+                    call.charge(BUILD_STEPS)?;
+                    (component.build)(args, call)
+                }
+                Value::Object(object) => object.call(args, call),
+                other => bail!("'{}' object is not callable", other.type_name()),
+            })
         })
     }
     pub fn callable(&self) -> bool {

@@ -129,11 +129,14 @@ impl Ord for Opaque {
 }
 
 impl Key {
-    /// `None` if the value is unhashable (list, dict, slice), or nested deeper than [`MAX_NESTING`].
+    /// `None` if the value is unhashable (list, dict, slice), nested deeper than [`MAX_NESTING`], or of more than
+    /// [`MAX_KEY_PARTS`] parts.
     pub fn new(value: &Value) -> Option<Key> {
-        Key::within(value, MAX_NESTING)
+        Key::within(value, MAX_NESTING, &mut MAX_KEY_PARTS.clone())
     }
-    fn within(value: &Value, depth: usize) -> Option<Key> {
+    fn within(value: &Value, depth: usize, parts: &mut usize) -> Option<Key> {
+        // A tuple that holds another one many times over has more parts than any memory.
+        *parts = parts.checked_sub(1)?;
         Some(match value {
             Value::None => Key::None,
             Value::Bool(b) => Key::Int(i64::from(*b)),
@@ -144,7 +147,7 @@ impl Key {
             Value::Str(s) => Key::Str(s.clone()),
             Value::Tuple(items) => {
                 let depth = depth.checked_sub(1)?;
-                Key::Tuple(items.iter().map(|item| Key::within(item, depth)).collect::<Option<_>>()?)
+                Key::Tuple(items.iter().map(|item| Key::within(item, depth, parts)).collect::<Option<_>>()?)
             }
             Value::List(_) | Value::Dict(_) | Value::Slice(_) | Value::Set(_) => return None,
             other => Key::Object(other.identity(), Opaque(other.clone())),
@@ -345,6 +348,8 @@ impl fmt::Debug for Value {
 
 /// Levels of containers that are shown, hashed and compared.
 pub const MAX_NESTING: usize = 100;
+/// Parts of a tuple that is a key; what keys cost is not counted as steps.
+pub const MAX_KEY_PARTS: usize = 1000;
 /// Bytes of a repr: containers that hold one another many times over would fill the memory.
 const MAX_REPR: usize = 16 << 20;
 

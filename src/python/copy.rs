@@ -55,7 +55,11 @@ fn deep(value: &Value, known: &mut HashMap<usize, (Value, Value)>, call: &mut Ca
             }
             Ok(Value::Dict(copy))
         }
-        Value::Tuple(items) => Ok(Value::tuple(items.iter().map(|item| deep(item, known, call)).collect::<Result<Vec<_>>>()?)),
+        Value::Tuple(items) => {
+            let copy = Value::tuple(items.iter().map(|item| deep(item, known, call)).collect::<Result<Vec<_>>>()?);
+            known.insert(value.identity(), (value.clone(), copy.clone()));
+            Ok(copy)
+        }
         other => Ok(other.clone()),
     })
 }

@@ -1,7 +1,7 @@
 //! `functools.partial` and `functools.reduce`.
 
 use super::common::{found, iterate, pure};
-use crate::component::{Args, Call, Dict, Function, Key, Object, Value};
+use crate::component::{Args, Call, Dict, Function, Key, Object, Value, discard};
 use crate::error::{Kind, Result};
 use crate::{bail, err};
 
@@ -34,6 +34,13 @@ pub const FUNCTIONS: &[Function] = &[
 struct Partial {
     function: Value,
     args: Args,
+}
+
+impl Drop for Partial {
+    fn drop(&mut self) {
+        // Partials of partials go to any depth.
+        discard((std::mem::take(&mut self.function), std::mem::take(&mut self.args)));
+    }
 }
 
 impl Object for Partial {

@@ -1,6 +1,6 @@
 //! `itertools`, with lists for iterators. Endless ones (`count`, `cycle`, `repeat` without a number) are left out.
 
-use super::common::{Callable, found, iterate, positional, pure, to};
+use super::common::{Callable, charge_text, found, iterate, positional, pure, to};
 use crate::component::{Args, Call, Declared, Function, Value};
 use crate::error::Result;
 use crate::{args, bail, err};
@@ -76,7 +76,7 @@ pub const FUNCTIONS: &[Function] = &[
             sums.push(match (sums.last(), &args.func) {
                 (None, _) => item,
                 (Some(sum), Some(func)) => func.0.call(Args::positional([sum.clone(), item]), call)?,
-                (Some(sum), None) => add(sum, &item)?,
+                (Some(sum), None) => add(sum, &item, call)?,
             });
         }
         Ok(Value::list(sums))
@@ -151,7 +151,7 @@ fn choose(name: &str, items: &Value, r: usize, call: &mut Call, fits: fn(&[usize
     Ok(tuples(rows.into_iter().map(|row| row.into_iter().map(|i| items[i].clone()).collect())))
 }
 
-fn add(a: &Value, b: &Value) -> Result<Value> {
+fn add(a: &Value, b: &Value, call: &mut Call) -> Result<Value> {
     match (a, b) {
         (Value::Int(a), Value::Int(b)) => {
             Ok(Value::Int(a.checked_add(*b).ok_or_else(|| err!("itertools.accumulate: beyond 64-bit integers"))?))
@@ -159,7 +159,10 @@ fn add(a: &Value, b: &Value) -> Result<Value> {
         (Value::Int(_) | Value::Float(_), Value::Int(_) | Value::Float(_)) => {
             Ok(Value::Float(to::<f64>("itertools.accumulate", a)? + to::<f64>("itertools.accumulate", b)?))
         }
-        (Value::Str(a), Value::Str(b)) => Ok(format!("{a}{b}").into()),
+        (Value::Str(a), Value::Str(b)) => {
+            charge_text(call, a.len() + b.len())?;
+            Ok(format!("{a}{b}").into())
+        }
         _ => bail!("itertools.accumulate: cannot add {} and {}", found(a), found(b)),
     }
 }

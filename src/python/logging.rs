@@ -27,8 +27,15 @@ pub const CONSTANTS: super::common::Constants = &[
 ];
 
 pub const FUNCTIONS: &[Function] = &[
-    pure("logging.getLogger", |args, _| {
-        Ok(Value::object(Logger::named(GetLogger::parse("logging.getLogger", args)?.name.as_deref().unwrap_or("root"))))
+    pure("logging.getLogger", |args, call| {
+        // Loggers stay for as long as the process does.
+        call.charge(1000)?;
+        let name = GetLogger::parse("logging.getLogger", args)?.name;
+        let name = name.as_deref().unwrap_or("root");
+        if name.len() > 500 {
+            crate::bail!("logging.getLogger: expected a name of at most 500 bytes, found {}", name.len());
+        }
+        Ok(Value::object(Logger::named(name)))
     }),
     pure("logging.getLevelName", |args, _| {
         let [level] = args.expect("logging.getLevelName", ["level"])?;

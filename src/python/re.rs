@@ -8,6 +8,7 @@ use crate::component::{Args, Call, Declared, FromValue, Function, Object, Value}
 use crate::error::{Kind, Result};
 use crate::{args, bail, err};
 use std::sync::Arc;
+use std::time::Instant;
 
 const IGNORECASE: i64 = 2;
 const MULTILINE: i64 = 8;
@@ -29,9 +30,9 @@ pub const CONSTANTS: super::common::Constants = &[
 ];
 
 pub const FUNCTIONS: &[Function] = &[
-    pure("re.compile", |args, _| {
+    pure("re.compile", |args, call| {
         let args = Compile::parse("re.compile", args)?;
-        Ok(Value::object(Regex::of("re.compile", &args.pattern, args.flags)?))
+        Ok(Value::object(Regex::of("re.compile", &args.pattern, args.flags, call)?))
     }),
     pure("re.match", |args, call| search("re.match", "match", args, call)),
     pure("re.search", |args, call| search("re.search", "search", args, call)),
@@ -40,15 +41,15 @@ pub const FUNCTIONS: &[Function] = &[
     pure("re.finditer", |args, call| search("re.finditer", "finditer", args, call)),
     pure("re.split", |args, call| {
         let args = Split::parse("re.split", args)?;
-        Regex::of("re.split", &args.pattern, args.flags)?.split(&args.string, args.maxsplit, call)
+        Regex::of("re.split", &args.pattern, args.flags, call)?.split(&args.string, args.maxsplit, call)
     }),
     pure("re.sub", |args, call| {
         let args = Sub::parse("re.sub", args)?;
-        Ok(Regex::of("re.sub", &args.pattern, args.flags)?.sub(&args.repl, args.string, args.count, call)?.0.into())
+        Ok(Regex::of("re.sub", &args.pattern, args.flags, call)?.sub(&args.repl, args.string, args.count, call)?.0.into())
     }),
     pure("re.subn", |args, call| {
         let args = Sub::parse("re.subn", args)?;
-        let (text, count) = Regex::of("re.subn", &args.pattern, args.flags)?.sub(&args.repl, args.string, args.count, call)?;
+        let (text, count) = Regex::of("re.subn", &args.pattern, args.flags, call)?.sub(&args.repl, args.string, args.count, call)?;
         Ok(Value::tuple([text.into(), Value::Int(count as i64)]))
     }),
     pure("re.escape", |args, _| {
@@ -107,7 +108,23 @@ args! {
 
 fn search(name: &str, how: &str, args: Args, call: &mut Call) -> Result<Value> {
     let args = Search::parse(name, args)?;
-    Regex::of(name, &args.pattern, args.flags)?.run(how, args.string, call)
+    Regex::of(name, &args.pattern, args.flags, call)?.run(how, args.string, call)
+}
+
+/// The time that patterns take, where nothing else tells their cost: a microsecond counts as a step, so that no number of
+/// slow matches takes longer than some ten seconds.
+struct Clock(Instant);
+
+impl Clock {
+    fn start() -> Clock {
+        Clock(Instant::now())
+    }
+    /// What has passed since the start or the last charge.
+    fn charge(&mut self, call: &mut Call) -> Result<()> {
+        let now = Instant::now();
+        let passed = now.duration_since(std::mem::replace(&mut self.0, now));
+        call.charge(passed.as_micros() as usize)
+    }
 }
 
 /// A compiled pattern.
@@ -122,7 +139,7 @@ struct Regex {
 }
 
 impl Regex {
-    fn of(name: &str, pattern: &Value, flags: i64) -> Result<Regex> {
+    fn of(name: &str, pattern: &Value, flags: i64, call: &mut Call) -> Result<Regex> {
         if let Some(regex) = pattern.downcast::<Regex>() {
             return Ok((*regex).clone());
         }
@@ -144,13 +161,17 @@ impl Regex {
         };
         // A comment at the end of a verbose pattern must not swallow the closing bracket.
         let end = if flags & VERBOSE != 0 { "\n)" } else { ")" };
-        Ok(Regex {
+        charge_text(call, text.len())?;
+        let mut clock = Clock::start();
+        let regex = Regex {
             regex: build(format!("{prefix}{body}"))?,
             start: build(format!("{prefix}\\A(?:{body}{end}"))?,
             full: build(format!("{prefix}\\A(?:{body}{end}\\z"))?,
             text,
             flags,
-        })
+        };
+        clock.charge(call)?;
+        Ok(regex)
     }
 
     fn run(&self, how: &str, string: Arc<str>, call: &mut Call) -> Result<Value> {
@@ -164,8 +185,10 @@ impl Regex {
         match how {
             "findall" | "finditer" => {
                 let mut all = vec![];
+                let mut clock = Clock::start();
                 for captures in self.all(regex, &string) {
                     call.charge(1)?;
+                    clock.charge(call)?;
                     let found = found(captures?);
                     all.push(if how == "finditer" {
                         Value::object(found)
@@ -179,10 +202,12 @@ impl Regex {
                 }
                 Ok(Value::list(all))
             }
-            _ => match regex.captures(&string).map_err(|e| failed(&self.text, e))? {
-                Some(captures) => Ok(Value::object(found(captures))),
-                None => Ok(Value::None),
-            },
+            _ => {
+                let mut clock = Clock::start();
+                let captures = regex.captures(&string).map_err(|e| failed(&self.text, e))?;
+                clock.charge(call)?;
+                Ok(captures.map_or(Value::None, |captures| Value::object(found(captures))))
+            }
         }
     }
 
@@ -218,7 +243,9 @@ impl Regex {
     fn split(&self, string: &Arc<str>, limit: usize, call: &mut Call) -> Result<Value> {
         charge_text(call, string.len())?;
         let (mut parts, mut at, mut count) = (vec![], 0, 0);
+        let mut clock = Clock::start();
         for captures in self.all(&self.regex, string) {
+            clock.charge(call)?;
             if limit > 0 && count == limit {
                 break;
             }
@@ -242,7 +269,9 @@ impl Regex {
             other => return Err(wrong("re.sub: argument `repl`", "str or callable", other)),
         };
         let (mut out, mut at, mut count) = (String::new(), 0, 0);
+        let mut clock = Clock::start();
         for captures in self.all(&self.regex, &string) {
+            clock.charge(call)?;
             if limit > 0 && count == limit {
                 break;
             }

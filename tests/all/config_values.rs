@@ -5,12 +5,12 @@ use segbundle::component::{Call, Value};
 use segbundle::error::{Error, Kind};
 use segbundle::formats::checkpoint;
 use segbundle::registry;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 use std::sync::Arc;
 use tch::Tensor;
 
 fn evaluate(text: &str) -> Result<Value, Error> {
-    let imports = BTreeMap::from([("os".to_owned(), "os".to_owned())]);
+    let imports = ["os", "copy", "itertools", "functools", "re", "logging", "glob"].map(|name| (name.to_owned(), name.to_owned())).into();
     let env = Arc::new(Env { references: HashMap::new(), imports: Arc::new(imports), table: registry::table() });
     expr::eval(&Arc::new(expr::parse(text)?), &env, &mut Call::default())
 }
@@ -164,6 +164,36 @@ fn paths_become_uris() {
     assert_eq!(shown("monai.utils.path_to_uri('/a b/c?.txt')"), "'file:///a%20b/c%3F.txt'");
     assert_eq!(shown("monai.utils.path_to_sqlite_uri('/a/c:d.db')"), "'sqlite:////a/c:d.db'");
     assert_eq!(shown("monai.utils.path_to_uri('x')"), format!("'file://{here}/x'"));
+}
+
+/// Functions that go through an argument use the steps and the depth of the expression, whatever the argument is.
+#[test]
+fn iterators_given_to_functions_count_their_steps() {
+    let worker = std::thread::Builder::new().stack_size(2 << 20).spawn(|| {
+        for (text, message) in [
+            ("(f := lambda n: np.array([f(x) for x in (y for y in [n])]))(0)", "nested too deeply"),
+            ("(f := lambda n: torch.Size(f(x) for x in [n]))(0)", "nested too deeply"),
+            ("[torch.Size(1 for x in range(10**5) if x < 0) for _ in range(10**6)]", "too many steps"),
+            ("[torch.zeros(x for x in range(10**5) if x < 0) for _ in range(10**6)]", "too many steps"),
+            ("monai.data.Dataset(x for x in iter(int, 1))", "too many steps"),
+            ("itertools.accumulate(['x' * 1000] * 100000)", "too many steps"),
+            ("[re.search('(a|aa)+$', 'a' * 20 + 'b') for _ in range(10**7)]", "too many steps"),
+            ("[re.compile('\\\\w{60}') for _ in range(10**6)]", "too many steps"),
+            ("print(*range(10**6), sep='x' * 10**6)", "too many steps"),
+            ("glob.glob('/' + '**/' * 20 + '*', recursive=True)", "too many steps"),
+            ("logging.getLogger('.' * 10**6)", "at most 500 bytes"),
+            ("functools.reduce(lambda a, b: monai.data.Dataset([a]), range(10**6), 1)", "too many steps"),
+            ("functools.reduce(lambda a, b: functools.partial(a), range(10**5), print)()", "nested too deeply"),
+        ] {
+            let start = std::time::Instant::now();
+            let error = failure(text);
+            assert!(error.message().contains(message), "{text}: {error}");
+            assert!(start.elapsed().as_secs() < 20, "{text} took {:?}", start.elapsed());
+        }
+    });
+    worker.unwrap().join().unwrap();
+    assert_eq!(shown("torch.Size(x for x in range(3))"), "(0, 1, 2)");
+    assert_eq!(shown("(t := (1,)) and [(t := (t, t)) for _ in range(60)] and len(copy.deepcopy(t))"), "2");
 }
 
 /// In a process of its own, since the generator is the process's. The numbers are torch 2.11's after MONAI's

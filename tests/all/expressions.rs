@@ -362,6 +362,11 @@ fn no_expression_exhausts_the_machine() {
         "dict.fromkeys(range(10**12))",
         "set(range(10**12))",
         "(lambda l: (l.append(l), l == [l], hash((l,))))([])",
+        "(t := (1,)) and [(t := (t, t)) for _ in range(60)] and {t: 1}",
+        "(t := (1,)) and [(t := (t, t)) for _ in range(60)] and hash(t)",
+        "(t := (1,)) and [(t := (t, t)) for _ in range(60)] and t in {1: 2}",
+        "(t := (1,)) and [(t := (t, t)) for _ in range(60)] and {t}",
+        "hash(tuple(range(10**6)))",
     ]
     .map(String::from)
     .into();
@@ -400,6 +405,28 @@ fn no_expression_exhausts_the_machine() {
         }
     });
     worker.unwrap().join().unwrap();
+}
+
+/// Longer than what the standard library formats at once.
+#[test]
+fn long_precisions_are_zeros_beyond_what_a_float_holds() {
+    for text in [
+        "'%.100000f' % 1e308",
+        "f'{1e308:.99999f}'",
+        "'{:.70000e}'.format(0.1)",
+        "f'{0.1:.80000g}'",
+        "'%.66000f' % 0.5",
+        "f'{0.25:.70000%}'",
+    ] {
+        let value = run(text).unwrap_or_else(|error| panic!("{text}: {error}"));
+        assert!(value.as_str().unwrap().starts_with(['1', '0', '2']), "{text}");
+    }
+    assert_eq!(shown("('%.66000f' % 0.5).rstrip('0'), len('%.66000f' % 0.5), len('{:.70000e}'.format(0.1))"), "('0.5', 66002, 70006)");
+    // An error far to the right in one line.
+    let far = failure(&format!("'{}' + 1", "a".repeat(70_000)));
+    assert!(far.to_string().contains("`+` does not work"), "{}", far.message());
+    let far = failure(&format!("1{} + nam", " + 1".repeat(20_000)));
+    assert!(far.to_string().contains("name `nam` is not defined"));
 }
 
 /// Long is not deep: chains of any length are fine.

@@ -22,7 +22,8 @@ impl Array {
             value => {
                 let Some(list) = items(value) else { return Err(wrong(name, "number, list or array", value)) };
                 let list = list?;
-                call.charge(list.len())?;
+                // An array costs more than the steps of its making.
+                call.charge(list.len() + 16)?;
                 if list.is_empty() {
                     return Array::from_values(&[0], vec![], float, flavour);
                 }

@@ -140,8 +140,15 @@ pub fn print(mut args: Args, call: &mut Call) -> Result<Value> {
     if let Some((name, _)) = args.named.first() {
         bail!("print() has no argument `{name}`");
     }
-    let line = args.positional.iter().map(ToString::to_string).collect::<Vec<_>>().join(&separator) + &end;
-    call.charge(line.len())?;
+    let mut line = String::new();
+    for (at, value) in args.positional.iter().enumerate() {
+        let text = value.to_string();
+        call.charge(text.len() + separator.len())?;
+        line.push_str(if at == 0 { "" } else { &separator });
+        line.push_str(&text);
+    }
+    call.charge(end.len())?;
+    line.push_str(&end);
     let mut out = std::io::stdout().lock();
     let _ = out.write_all(line.as_bytes()).and_then(|()| out.flush());
     Ok(Value::None)

@@ -39,7 +39,7 @@ pub fn call_method(receiver: &Value, name: &str, args: Args, table: Option<&'sta
         Value::Float(x) => numbers::float_method(*x, name, args)?,
         Value::Object(object) => {
             let mut args = args;
-            match object.call_method(name, &mut args, call)? {
+            match call.nested(|call| call.lend(|call| object.call_method(name, &mut args, call)))? {
                 Some(value) => Some(value),
                 None => match object.attr(name)? {
                     Some(callable) => return callable.call(args, call),

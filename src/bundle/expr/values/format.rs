@@ -208,22 +208,28 @@ pub fn digits(x: f64, kind: Option<char>, precision: Option<usize>, alternate: b
     text
 }
 
+/// Digits of a float beyond which all are zero; the formatter of the standard library takes at most 2^16.
+const EXACT_DIGITS: usize = 1100;
+
 fn fixed(x: f64, precision: usize, alternate: bool) -> String {
-    let text = format!("{x:.precision$}");
+    let kept = precision.min(EXACT_DIGITS);
+    let text = format!("{x:.kept$}") + &"0".repeat(precision - kept);
     if alternate && precision == 0 { text + "." } else { text }
 }
 
 fn exponent_form(x: f64, precision: usize, alternate: bool) -> String {
-    let text = format!("{x:.precision$e}");
+    let kept = precision.min(EXACT_DIGITS);
+    let text = format!("{x:.kept$e}");
+    let zeros = "0".repeat(precision - kept);
     let (mantissa, exponent) = text.split_once('e').unwrap_or((&text, "0"));
     let exponent: i32 = exponent.parse().unwrap_or(0);
     let point = if alternate && precision == 0 { "." } else { "" };
-    format!("{mantissa}{point}e{}{:02}", if exponent < 0 { '-' } else { '+' }, exponent.abs())
+    format!("{mantissa}{zeros}{point}e{}{:02}", if exponent < 0 { '-' } else { '+' }, exponent.abs())
 }
 
 /// `g`: significant digits, without trailing zeros. With `as_float` (no type given) the text keeps looking like a float.
 fn general(x: f64, precision: usize, alternate: bool, as_float: bool) -> String {
-    let text = format!("{x:.*e}", precision - 1);
+    let text = format!("{x:.*e}", (precision - 1).min(EXACT_DIGITS));
     let exponent: i64 = text.split_once('e').and_then(|(_, exponent)| exponent.parse().ok()).unwrap_or(0);
     let limit = precision as i64 - i64::from(as_float);
     let strip = |text: String| -> String {
@@ -236,7 +242,7 @@ fn general(x: f64, precision: usize, alternate: bool, as_float: bool) -> String 
         let (mantissa, _) = text.split_once('e').unwrap_or((&text, ""));
         return format!("{}e{}{:02}", strip(mantissa.to_owned()), if exponent < 0 { '-' } else { '+' }, exponent.abs());
     }
-    let text = strip(format!("{x:.*}", (precision as i64 - 1 - exponent).max(0) as usize));
+    let text = strip(format!("{x:.*}", ((precision as i64 - 1 - exponent).max(0) as usize).min(EXACT_DIGITS)));
     if as_float && !text.contains('.') { text + ".0" } else { text }
 }
 

@@ -2,7 +2,7 @@
 
 use super::range::Range;
 use super::views::View;
-use crate::component::{Call, Dict, Key, List, Object, Tuple, Value, discard};
+use crate::component::{Call, Dict, Key, List, MAX_KEY_PARTS, Object, Tuple, Value, discard};
 use crate::error::Result;
 use crate::{bail, err};
 use parking_lot::Mutex;
@@ -53,15 +53,14 @@ impl Object for Iter {
         format!("<{} object>", self.name)
     }
     fn iterate(&self) -> Option<Result<Vec<Value>>> {
-        let mut call = Call::default();
-        let mut items = Vec::new();
-        Some(loop {
-            match self.advance(&mut call).and_then(|item| call.charge(1).map(|()| item)) {
-                Ok(Some(item)) => items.push(item),
-                Ok(None) => break Ok(items),
-                Err(error) => break Err(error),
+        Some(Call::with_lent(|call| {
+            let mut items = Vec::new();
+            while let Some(item) = self.advance(call)? {
+                call.charge(1)?;
+                items.push(item);
             }
-        })
+            Ok(items)
+        }))
     }
 }
 
@@ -156,5 +155,8 @@ pub fn collect_keys(value: &Value, call: &mut Call) -> Result<Vec<Key>> {
 
 /// The value as a key, or Python's complaint.
 pub fn key(value: &Value) -> Result<Key> {
-    Key::new(value).ok_or_else(|| err!("unhashable type: '{}'", value.type_name()))
+    Key::new(value).ok_or_else(|| match value {
+        Value::Tuple(_) => err!("a key is made of at most {MAX_KEY_PARTS} hashable parts, not nested too deeply; this tuple is not"),
+        _ => err!("unhashable type: '{}'", value.type_name()),
+    })
 }
