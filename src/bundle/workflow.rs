@@ -33,6 +33,16 @@ pub fn logging_file(args: &RunArgs, warnings: &mut Vec<Warning>) -> Result<Optio
     }
 }
 
+/// `level` of the section `logger_root` in a logging.conf. Where messages go and how they look is the program's own.
+pub fn root_level(text: &str) -> Option<String> {
+    let mut lines =
+        text.lines().map(str::trim).skip_while(|line| *line != "[logger_root]").skip(1).take_while(|line| !line.starts_with('['));
+    lines.find_map(|line| {
+        let (name, value) = line.split_once(['=', ':'])?;
+        (name.trim() == "level").then(|| value.trim().to_ascii_uppercase())
+    })
+}
+
 /// Everything that stops a run before it starts, as one list; warnings go to `warn`.
 pub fn prepare(args: &RunArgs, table: &'static Table, warn: &mut dyn FnMut(&Warning)) -> Result<Plan, Vec<Error>> {
     let plan = Plan::prepare(args, table).map_err(|error| vec![error])?;

@@ -5,8 +5,9 @@ use crate::error::Error;
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 use parking_lot::Mutex;
 use std::io::{IsTerminal, Write, stderr};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
+use tracing_subscriber::EnvFilter;
 use tracing_subscriber::filter::LevelFilter;
 use tracing_subscriber::fmt::MakeWriter;
 
@@ -15,8 +16,14 @@ pub struct Console {
     /// `None` where stderr is no terminal.
     bars: Option<MultiProgress>,
     level: LevelFilter,
+    /// Whether the level was asked for on the command line.
+    chosen: bool,
     json: bool,
+    /// Changes the level of the log that was set up.
+    reload: Arc<OnceLock<Reload>>,
 }
+
+type Reload = Box<dyn Fn(EnvFilter) + Send + Sync>;
 
 impl Console {
     pub fn new(verbose: u8, quiet: bool, json: bool) -> Console {
@@ -26,17 +33,43 @@ impl Console {
             (_, 1) => LevelFilter::DEBUG,
             _ => LevelFilter::TRACE,
         };
-        Console { bars: (stderr().is_terminal() && !quiet && !json).then(MultiProgress::new), level, json }
+        Console {
+            bars: (stderr().is_terminal() && !quiet && !json).then(MultiProgress::new),
+            level,
+            chosen: quiet || verbose > 0,
+            json,
+            reload: Arc::default(),
+        }
     }
 
     pub fn init_log(&self) {
-        let log = tracing_subscriber::fmt()
-            .with_max_level(self.level)
-            .with_target(false)
-            .with_ansi(stderr().is_terminal())
-            .with_writer(self.clone());
+        let log = tracing_subscriber::fmt().with_target(false).with_ansi(stderr().is_terminal()).with_writer(self.clone());
         // A second initialisation can only come from a test in the same process; the first one stays.
-        let _ = if self.json { log.json().flatten_event(true).with_current_span(false).try_init() } else { log.compact().try_init() };
+        let filter = EnvFilter::new(self.level.to_string());
+        let _ = if self.json {
+            let log = log.json().flatten_event(true).with_current_span(false).with_env_filter(filter).with_filter_reloading();
+            let handle = log.reload_handle();
+            let _ = self.reload.set(Box::new(move |filter| drop(handle.reload(filter))));
+            log.try_init()
+        } else {
+            let log = log.compact().with_env_filter(filter).with_filter_reloading();
+            let handle = log.reload_handle();
+            let _ = self.reload.set(Box::new(move |filter| drop(handle.reload(filter))));
+            log.try_init()
+        };
+    }
+
+    /// The level that a logging.conf gives to its root, by Python's name; -v and -q on the command line win.
+    pub fn follow(&self, python_level: &str) {
+        let level = match python_level {
+            "DEBUG" => LevelFilter::DEBUG,
+            "WARNING" | "WARN" => LevelFilter::WARN,
+            "ERROR" | "CRITICAL" | "FATAL" => LevelFilter::ERROR,
+            _ => LevelFilter::INFO,
+        };
+        if let (false, Some(reload)) = (self.chosen, self.reload.get()) {
+            reload(EnvFilter::new(level.to_string()));
+        }
     }
 
     /// The error as a person should read it.

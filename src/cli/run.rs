@@ -16,7 +16,7 @@ usage: segbundle [OPTIONS] run --config_file FILE [ARGS] [--key value ...]
   --config_file FILE     a config, or several: \"['a.json','b.json']\"
   --bundle_root DIR      the bundle's folder, if the config reads it
   --meta_file FILE       metadata.json [default: beside the config]
-  --logging_file FILE    logging.conf, or False [default: beside the config]
+  --logging_file FILE    logging.conf, of which the root's level counts, or False [default: beside the config]
   --args_file FILE       arguments from a file; those given here win
   --run_id, --init_id, --final_id ID   what to run [default: run, initialize, finalize]
   --KEY VALUE            replace a value of the config: --output_dir out, --displayable_configs#highres False
@@ -34,6 +34,11 @@ pub fn run(argv: &[String], options: Run, console: &Console) -> Result<()> {
     let mut warn = |warning: &Warning| tracing::warn!("{warning}");
     let args = RunArgs::parse(argv)?;
     args.warnings.iter().for_each(&mut warn);
+    // One beside the config is taken if it is there.
+    if let Some(file) = workflow::logging_file(&args, &mut vec![])? {
+        let text = std::fs::read_to_string(&file).map_err(|error| err!("cannot read: {error}").kind(Kind::Config).file(&file))?;
+        workflow::root_level(&text).into_iter().for_each(|level| console.follow(&level));
+    }
     let plan = prepared(&args, console, &mut warn)?;
     stop_on_signals(options.cancel.clone())?;
     // What libtorch may allocate beside what is there already: a case that asks for more fails, the process lives.
