@@ -6,7 +6,7 @@
 //! | [`registry`] | joins every table of names; the only file that knows all families |
 //! | [`bundle`] | the config language: files, ids, references, macros, `$` expressions, the plan, the session |
 //! | [`python`] | facades of the Python names that a config may call: built-ins, os, glob, numpy, torch, monai |
-//! | [`engines`] | evaluator and its handlers |
+//! | [`engines`] | evaluator: its cases, their way through the network, the records of a run; handlers |
 //! | [`networks`], [`inferers`], [`transforms`], [`data`] | the components, one concept per file |
 //! | [`tools`] | pure functions over files, such as the sample data's phantom |
 //! | [`contracts`] | the traits that parts are made to; read this second |

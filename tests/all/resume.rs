@@ -151,3 +151,14 @@ fn logs_can_be_json() {
     assert!(lines.iter().any(|line| line["level"] == "ERROR" && line["message"].as_str().unwrap().contains("bad.nii.gz")), "{lines:?}");
     assert!(lines.iter().all(|line| line["timestamp"].is_string()), "{lines:?}");
 }
+
+#[test]
+fn the_root_level_of_logging_conf_counts_unless_the_command_line_says_otherwise() {
+    let bundle = Bundle::new(1);
+    let conf = "[loggers]\nkeys=root\n\n[logger_root]\nlevel = WARNING\nhandlers=console\n\n[handler_console]\nlevel=DEBUG\n";
+    std::fs::write(bundle.path("configs/logging.conf"), conf).unwrap();
+    let log = |options: &[&str], more: &[&str]| text(&bundle.run(&[options, &RUN[..], more].concat()).stderr);
+    assert_eq!(log(&[], &[]), "");
+    assert!(log(&[], &["--logging_file", "False"]).contains("s0000_trans.nii.gz"));
+    assert!(log(&["-v"], &[]).contains("computing with"));
+}

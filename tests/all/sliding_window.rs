@@ -156,11 +156,10 @@ fn less_memory_means_strips_and_the_same_labels() {
             let dense = |budget_bytes| {
                 let work = Work { budget_bytes, ..Work::quiet() };
                 let prediction = inferer("gaussian", "replicate", 1).0.infer(x, &volume_of(x), &Ramp::shared(head), &work).unwrap();
-                let labels = prediction.argmax(&work).map(|prediction| match prediction.state {
+                prediction.argmax(&work).map(|prediction| match prediction.state {
                     Values::Labels { map: Voxels::U8(map), .. } => map.to_vec(),
                     _ => panic!("expected labels in u8"),
-                });
-                labels
+                })
             };
             let expected = dense(u64::MAX).unwrap();
             // Slabs from larger than needed down to a few voxels across; each is refused or gives the same labels.
