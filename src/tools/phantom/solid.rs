@@ -240,6 +240,7 @@ impl Solid {
 
 /// Distance in a plane, along the ray from the middle, to an ellipse of half axes `a` and `b`; `squareness` 0 to 1 fills
 /// its corners.
+#[inline]
 pub fn section(x: f32, y: f32, a: f32, b: f32, squareness: f32) -> f32 {
     let (u, v) = ((x / a) * (x / a), (y / b) * (y / b));
     let level = mix((u + v).sqrt(), (u * u + v * v).sqrt().sqrt(), squareness);
@@ -252,22 +253,26 @@ pub fn section(x: f32, y: f32, a: f32, b: f32, squareness: f32) -> f32 {
 }
 
 /// The smaller of two, rounded where they are closer than `blend` (a quadratic blend).
+#[inline]
 pub fn smooth_min(a: f32, b: f32, blend: f32) -> f32 {
     let closeness = blend - (a - b).abs();
     let least = a.min(b);
     if blend > 0.0 && closeness > 0.0 { least - closeness * closeness / (4.0 * blend) } else { least }
 }
 
+#[inline]
 fn piece_bounds([from, to]: &[Knot; 2]) -> Bounds {
     Bounds::of([from.0, to.0]).grown(from.1.max(to.1))
 }
 
+#[inline]
 fn from_piece(p: Point, [from, to]: &[Knot; 2]) -> f32 {
     let (along, away) = (sub(to.0, from.0), sub(p, from.0));
     let t = (dot(along, away) / dot(along, along).max(1e-6)).clamp(0.0, 1.0);
     length(sub(away, scale(along, t))) - mix(from.1, to.1, t)
 }
 
+#[inline]
 fn from_triangle_squared(p: Point, [a, b, c]: &[Point; 3]) -> f32 {
     let normal = cross(sub(*b, *a), sub(*c, *a));
     let inside = |from: &Point, to: &Point| dot(cross(sub(*to, *from), sub(p, *from)), normal) >= 0.0;
