@@ -218,7 +218,7 @@ fn usage_mistakes_are_exit_code_2() {
 #[test]
 fn sample_data_takes_a_number_of_cases_and_one_or_three_sizes() {
     let bundle = Bundle::new(0);
-    let small = ["sample-data", "--output_dir", "made", "--cases", "5", "--spacing", "30", "--size"];
+    let small = ["sample-data", "--output_dir", "made", "--cases", "5", "--spacing", "20", "--size"];
     let output = bundle.run(&[&small[..], &["10"]].concat());
     assert!(output.status.success(), "{}", text(&output.stderr));
     assert!(text(&output.stderr).contains("not patients"), "{}", text(&output.stderr));

@@ -126,6 +126,7 @@ const ROOM_SQUARENESS: f32 = 0.6;
 const TRUNK_END: f32 = -172.0;
 const NECK_END: f32 = 620.0;
 
+#[inline]
 fn ring(p: Point, [half_width, front, back]: [f32; 3], squareness: f32) -> f32 {
     section(p[0], p[1] - (front + back) / 2.0, half_width, (front - back) / 2.0, squareness)
 }
@@ -161,6 +162,7 @@ pub fn chest_front(z: f32) -> f32 {
     ROOM.at(z)[1]
 }
 
+#[inline]
 pub fn spine_y(z: f32) -> f32 {
     SPINE.at(z)[0]
 }
@@ -171,6 +173,7 @@ pub fn spine_slope(z: f32) -> f32 {
 }
 
 /// Height of the diaphragm: two domes, the right one higher, deep at the back and the sides.
+#[inline]
 pub fn diaphragm_z(x: f32, y: f32) -> f32 {
     let right = ramp(-40.0, 40.0, x);
     let top = mix(305.0, 320.0, right);
@@ -185,6 +188,7 @@ pub fn diaphragm_z(x: f32, y: f32) -> f32 {
 }
 
 /// What lies below the diaphragm: positive above it.
+#[inline]
 pub fn below_diaphragm(p: Point) -> f32 {
     // Domes are steep at their sides.
     0.75 * (p[2] - diaphragm_z(p[0], p[1]))

@@ -2,34 +2,44 @@
 
 pub type Point = [f32; 3];
 
+#[inline]
 pub fn add(a: Point, b: Point) -> Point {
     [a[0] + b[0], a[1] + b[1], a[2] + b[2]]
 }
+#[inline]
 pub fn sub(a: Point, b: Point) -> Point {
     [a[0] - b[0], a[1] - b[1], a[2] - b[2]]
 }
+#[inline]
 pub fn scale(a: Point, by: f32) -> Point {
     [a[0] * by, a[1] * by, a[2] * by]
 }
+#[inline]
 pub fn dot(a: Point, b: Point) -> f32 {
     a[0] * b[0] + a[1] * b[1] + a[2] * b[2]
 }
+#[inline]
 pub fn cross(a: Point, b: Point) -> Point {
     [a[1] * b[2] - a[2] * b[1], a[2] * b[0] - a[0] * b[2], a[0] * b[1] - a[1] * b[0]]
 }
+#[inline]
 pub fn length(a: Point) -> f32 {
     dot(a, a).sqrt()
 }
+#[inline]
 pub fn unit(a: Point) -> Point {
     scale(a, 1.0 / length(a).max(1e-6))
 }
+#[inline]
 pub fn mix(a: f32, b: f32, share: f32) -> f32 {
     a + (b - a) * share
 }
+#[inline]
 pub fn mix_points(a: Point, b: Point, share: f32) -> Point {
     [mix(a[0], b[0], share), mix(a[1], b[1], share), mix(a[2], b[2], share)]
 }
 /// 0 below `low`, 1 above `high`, smooth between.
+#[inline]
 pub fn ramp(low: f32, high: f32, value: f32) -> f32 {
     let t = ((value - low) / (high - low)).clamp(0.0, 1.0);
     t * t * (3.0 - 2.0 * t)
@@ -49,6 +59,7 @@ pub fn axes_along(along: Point) -> Axes {
     let first = unit(sub([1.0, 0.0, 0.0], scale(third, third[0])));
     [first, cross(third, first), third]
 }
+#[inline]
 pub fn into_axes(axes: &Axes, p: Point) -> Point {
     [dot(axes[0], p), dot(axes[1], p), dot(axes[2], p)]
 }
@@ -69,6 +80,7 @@ impl Bounds {
     pub fn of(points: impl IntoIterator<Item = Point>) -> Bounds {
         points.into_iter().fold(Bounds::NOTHING, |bounds, p| bounds.with(&Bounds { low: p, high: p }))
     }
+    #[inline]
     pub fn grown(&self, by: f32) -> Bounds {
         Bounds { low: self.low.map(|value| value - by), high: self.high.map(|value| value + by) }
     }
@@ -79,6 +91,7 @@ impl Bounds {
             high: std::array::from_fn(|axis| self.high[axis].max(other.high[axis])),
         }
     }
+    #[inline]
     pub fn meets(&self, other: &Bounds) -> bool {
         (0..3).all(|axis| self.low[axis] <= other.high[axis] && other.low[axis] <= self.high[axis])
     }
@@ -105,6 +118,7 @@ pub fn curve(knots: &[Knot], step_mm: f32) -> Vec<Knot> {
 }
 
 /// Catmull-Rom: from `values[1]` at t = 0 to `values[2]` at t = 1.
+#[inline]
 pub fn cubic([a, b, c, d]: [f32; 4], t: f32) -> f32 {
     b + 0.5 * t * (c - a + t * (2.0 * a - 5.0 * b + 4.0 * c - d + t * (3.0 * (b - c) + d - a)))
 }
@@ -118,6 +132,7 @@ pub struct Profile<const ROWS: usize, const N: usize> {
 }
 
 impl<const ROWS: usize, const N: usize> Profile<ROWS, N> {
+    #[inline]
     pub fn at(&self, z: f32) -> [f32; N] {
         let place = ((z - self.start) / self.step).clamp(0.0, (ROWS - 1) as f32);
         let row = (place as usize).min(ROWS - 2);

@@ -1,6 +1,7 @@
 //! The heart's chambers and the pulmonary artery.
 
-use super::geometry::{Point, add, axes_along, scale, unit};
+use super::frame;
+use super::geometry::{Point, add, axes_along, dot, scale, unit};
 use super::solid::{Solid, ellipsoid, tube, union};
 use super::structure::Atlas;
 
@@ -19,7 +20,7 @@ fn along(mm: f32, width: f32, half_length: f32) -> Solid {
 
 fn left_wall() -> Solid {
     let valve = unit(TO_APEX);
-    let offset = super::geometry::dot(valve, on_axis(-2.0));
+    let offset = dot(valve, on_axis(-2.0));
     along(36.0, 37.5, 58.0).within(4.0, [Solid::Half { normal: valve, offset }])
 }
 
@@ -46,7 +47,7 @@ pub fn outline() -> Solid {
 pub fn heart(atlas: &mut Atlas) {
     let shades = atlas.shades;
     // Fat under the pericardium.
-    let above = Solid::Field(super::frame::above_diaphragm).grown(1.0);
+    let above = Solid::Field(frame::above_diaphragm).grown(1.0);
     atlas.put_unnamed(outline().grown(3.0).within(2.0, [above]), shades.fat());
     let right_atrium = atlas.organic(ellipsoid([36.0, 20.0, 334.0], [27.5, 30.5, 37.5]), 2.0, 22.0);
     let left_atrium = union(
@@ -67,7 +68,7 @@ pub fn heart(atlas: &mut Atlas) {
     let wall = atlas.organic(left_wall(), 1.5, 26.0);
     atlas.put("heart_myocardium", wall, shades.myocardium());
     let valve = unit(TO_APEX);
-    let offset = super::geometry::dot(valve, on_axis(-2.0));
+    let offset = dot(valve, on_axis(-2.0));
     let chamber = along(33.5, 26.0, 47.0).within(3.0, [Solid::Half { normal: valve, offset }]);
     let chamber = atlas.organic(chamber, 2.0, 14.0);
     atlas.put("heart_ventricle_left", chamber, shades.arterial_blood());

@@ -3,6 +3,7 @@
 use super::geometry::Point;
 
 /// A well-mixed 32-bit number from three lattice coordinates (Wellons' `lowbias32` at the end).
+#[inline]
 fn lattice(seed: u32, x: i32, y: i32, z: i32) -> u32 {
     let mut bits = seed
         ^ (x as u32).wrapping_mul(0x9e37_79b1)
@@ -15,11 +16,13 @@ fn lattice(seed: u32, x: i32, y: i32, z: i32) -> u32 {
     bits ^ (bits >> 16)
 }
 
+#[inline]
 fn value(seed: u32, x: i32, y: i32, z: i32) -> f32 {
     (lattice(seed, x, y, z) >> 8) as f32 / (1u32 << 23) as f32 - 1.0
 }
 
 /// In -1..1, changing over about one unit of `p`.
+#[inline]
 pub fn smooth(seed: u32, p: Point) -> f32 {
     let base = p.map(f32::floor);
     let [x, y, z] = base.map(|value| value as i32);
@@ -40,6 +43,7 @@ pub fn smooth(seed: u32, p: Point) -> f32 {
 }
 
 /// White noise of a voxel: mean 0, standard deviation 1, never beyond ±3.5.
+#[inline]
 pub fn white(seed: u32, index: usize) -> f32 {
     let (low, high) = (index as i32, (index >> 32) as i32);
     let (a, b) = (lattice(seed, low, high, 1), lattice(seed, low, high, 2));

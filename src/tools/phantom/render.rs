@@ -6,6 +6,7 @@
 use super::geometry::{Bounds, Point, length, mix, mix_points, ramp, sub};
 use super::noise;
 use super::person::Person;
+use super::solid::FAR;
 use super::structure::{Mark, Structure};
 use super::tissue::{AIR_HU, Paint};
 use crate::image::Grid;
@@ -15,8 +16,6 @@ use rayon::prelude::*;
 const BLOCK: usize = 8;
 /// The way to the average body is computed for every fourth voxel along each axis, and is linear between.
 const STRIDE: usize = 4;
-/// By how much distances may overstate the way to a surface.
-const FAR: f32 = 1.6;
 const POSTS: usize = BLOCK / STRIDE + 1;
 
 /// HU without noise and labels, X fastest.

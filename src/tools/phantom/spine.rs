@@ -4,6 +4,7 @@ use super::frame;
 use super::geometry::{Axes, Point, add, on_side, out_of_axes, unit};
 use super::solid::{Solid, ellipsoid, rod, tube, union};
 use super::structure::Atlas;
+use super::tissue::plain;
 
 /// Half width and half depth of the body, height with the disc below and that disc, how far the transverse processes
 /// reach to the side, and length and fall of the spinous process; mm.
@@ -186,7 +187,7 @@ fn canal(atlas: &mut Atlas) {
         tube(&knots)
     };
     atlas.put_unnamed(line(8.0, -50.0), shades.liquor());
-    atlas.put_unnamed(line(5.0, 150.0), super::tissue::plain(38.0));
+    atlas.put_unnamed(line(5.0, 150.0), plain(38.0));
 }
 
 pub fn sacrum(atlas: &mut Atlas) {
