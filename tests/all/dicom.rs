@@ -106,7 +106,6 @@ fn one_file_is_one_slice() {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(256))]
     /// Any change of a good file is an error or slices, never a panic or a large allocation.
     #[test]
     fn changed_files_do_no_harm(file in prop::sample::select(vec!["implicit/IM0000.dcm", "explicit/IM0000.dcm", "big/IM0000.dcm", "rle/IM0000.dcm", "jpegls/IM0000.dcm", "jpeg2000/IM0000.dcm", "enhanced.dcm", "enhanced_rle.dcm"]),

@@ -19,15 +19,24 @@ fn random(size: &[i64], seed: i64) -> Tensor {
 
 /// Two convolutions, 1 → 6 → 3 channels.
 fn formula(x: &Tensor) -> Tensor {
-    let (first, last) = (random(&[6, 1, 3, 3, 3], 1), random(&[3, 6, 1, 1, 1], 2));
-    let x = x.conv3d(&first, None::<Tensor>, [1, 1, 1], [1, 1, 1], [1, 1, 1], 1).relu();
-    x.conv3d(&last, None::<Tensor>, [1, 1, 1], [0, 0, 0], [1, 1, 1], 1)
+    with_weights(x, &weights())
+}
+
+fn weights() -> [Tensor; 2] {
+    [random(&[6, 1, 3, 3, 3], 1), random(&[3, 6, 1, 1, 1], 2)]
+}
+
+fn with_weights(x: &Tensor, [first, last]: &[Tensor; 2]) -> Tensor {
+    let x = x.conv3d(first, None::<Tensor>, [1, 1, 1], [1, 1, 1], [1, 1, 1], 1).relu();
+    x.conv3d(last, None::<Tensor>, [1, 1, 1], [0, 0, 0], [1, 1, 1], 1)
 }
 
 /// The formula as a TorchScript file.
-fn traced(path: &Path, channels: i64) {
-    let x = Tensor::zeros([1, channels, 8, 8, 8], (Kind::Float, tch::Device::Cpu));
-    let module = CModule::create_by_tracing("Net", "forward", &[x], &mut |x| vec![formula(&x[0].narrow(1, 0, 1))]).unwrap();
+fn traced(path: &Path) {
+    let x = Tensor::zeros([1, 1, 8, 8, 8], (Kind::Float, tch::Device::Cpu));
+    // Made outside: what is drawn while tracing becomes part of the program and is drawn anew in each pass.
+    let weights = weights();
+    let module = CModule::create_by_tracing("Net", "forward", &[x], &mut |x| vec![with_weights(&x[0], &weights)]).unwrap();
     module.save(path).unwrap();
 }
 
@@ -41,7 +50,7 @@ fn load(path: &Path) -> Result<Arc<NetworkHandle>> {
 fn a_torchscript_file_is_a_network() {
     let scratch = tempfile::tempdir().unwrap();
     let path = scratch.path().join("net.ts");
-    traced(&path, 1);
+    traced(&path);
     assert!(std::fs::metadata(&path).unwrap().len() < 50_000);
     let network = load(&path).unwrap();
     let mut network = network.0.lock();
@@ -50,7 +59,8 @@ fn a_torchscript_file_is_a_network() {
     // Three passes: the executor may rewrite the program after the first ones.
     for _ in 0..3 {
         let worst = (network.forward(&x, Mode::EVAL).unwrap() - formula(&x)).abs().max().double_value(&[]);
-        assert!(worst == 0.0, "{worst}");
+        // The same operations; the executor may fuse them.
+        assert!(worst < 1e-4, "{worst}");
     }
     network.to(Device::Cpu).unwrap();
     let half = network.forward(&x, Mode { train: false, autocast: Some(Kind::BFloat16) }).unwrap();
@@ -58,14 +68,6 @@ fn a_torchscript_file_is_a_network() {
     // bfloat16 has 8 bits: values of about 30.
     assert!(worst > 0.0 && worst < 1.0, "autocast has an effect: {worst}");
     assert!(network.forward(&x, Mode { train: true, autocast: None }).unwrap_err().message().contains("cannot be trained"));
-}
-
-#[test]
-fn the_number_of_channels_is_found_by_trial() {
-    let scratch = tempfile::tempdir().unwrap();
-    let path = scratch.path().join("net.ts");
-    traced(&path, 1);
-    assert_eq!(load(&path).unwrap().0.lock().in_channels(), 1);
 }
 
 #[test]
@@ -78,7 +80,7 @@ fn files_that_are_no_torchscript_network_are_refused() {
     assert!(message(&path).contains("expected a TorchScript file"));
     checkpoint::save(&path, &[("w".to_owned(), random(&[2], 1))]).unwrap();
     assert!(message(&path).contains("without constants.pkl"));
-    traced(&path, 1);
+    traced(&path);
     let bytes = std::fs::read(&path).unwrap();
     std::fs::write(&path, &bytes[..bytes.len() / 2]).unwrap();
     assert!(load(&path).is_err());
@@ -171,7 +173,7 @@ fn run(folder: &Path, images: &[PathBuf]) -> Output {
 #[test]
 fn a_dicom_folder_is_segmented_as_its_nifti() {
     let scratch = tempfile::tempdir().unwrap();
-    traced(&scratch.path().join("net.ts"), 1);
+    traced(&scratch.path().join("net.ts"));
     let dicom = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/dicom/jpeg2000");
     let volume = image::read(&dicom, None).unwrap();
     let converted = scratch.path().join("converted.nii.gz");
@@ -183,7 +185,7 @@ fn a_dicom_folder_is_segmented_as_its_nifti() {
     let (ours, nifti) = (labels("jpeg2000"), labels("converted"));
     assert_eq!(ours.layout.shape, [1, 33, 32, 5]);
     let (Voxels::U8(a), Voxels::U8(b)) = (&ours.voxels, &nifti.voxels) else { panic!("expected labels in u8") };
-    assert_eq!(a, b);
+    assert_eq!(a.iter().zip(b.iter()).filter(|(a, b)| a != b).count(), 0, "voxels differ");
     assert!(a.iter().collect::<std::collections::BTreeSet<_>>().len() > 1);
     assert_eq!(ours.affine, nifti.affine);
     assert_eq!(ours.header.space, Some(segbundle::image::Space::SCANNER_MM));
