@@ -3,6 +3,7 @@
 use crate::component::{Args, Call, FromValue, Object, Value};
 use crate::err;
 use crate::error::Result;
+use crate::formats::checkpoint::State as Saved;
 use crate::image::Volume;
 use crate::prediction::Prediction;
 use crate::torch::Device;
@@ -168,6 +169,61 @@ pub trait Inferer: Send + Sync {
     fn infer(&self, x: &Tensor, image: &Volume, network: &Shared<dyn Network>, work: &Work) -> Result<Prediction>;
 }
 
+// ---------------------------------------------------------------- training
+
+/// A loss function.
+pub trait Loss: Send + Sync {
+    /// MONAI's or torch's class name.
+    fn name(&self) -> &'static str;
+    /// prediction [N,C,X,Y,Z] (logits or probabilities, any float type; computed in f32) and target, as the loss's own
+    /// arguments say: labels [N,1,X,Y,Z] of any type, or [N,C,X,Y,Z] → f32, a scalar unless the loss keeps items and
+    /// channels. Errors on shapes that do not fit and on labels outside 0..C.
+    fn forward(&self, prediction: &Tensor, target: &Tensor) -> Result<Tensor>;
+}
+
+/// Parameters that are trained with one learning rate.
+pub struct ParamGroup {
+    /// Shallow clones: gradients and steps are the network's own.
+    pub parameters: Vec<Tensor>,
+    pub lr: f64,
+    /// Where schedules start from; set by the first one.
+    pub initial_lr: Option<f64>,
+}
+
+/// Changes parameters by their gradients, number for number as torch.optim.
+pub trait Optimizer: Send {
+    /// torch's class name.
+    fn name(&self) -> &'static str;
+    fn groups(&self) -> &[ParamGroup];
+    /// For schedules, which set `lr`.
+    fn groups_mut(&mut self) -> &mut [ParamGroup];
+    /// One step; parameters without a gradient stay as they are.
+    fn step(&mut self) -> Result<()>;
+    /// Forget all gradients (`set_to_none=True`).
+    fn zero_grad(&mut self) -> Result<()> {
+        Ok(self.groups().iter().try_for_each(|group| segbundle_native::clear_gradients(&group.parameters))?)
+    }
+    /// torch's `state_dict()`: its tensors are shared with the optimizer, not copied.
+    fn state(&self) -> Result<Saved>;
+    /// Take over what [`Optimizer::state`] or torch has saved, learning rates and options included; errors, without
+    /// any change, if groups or shapes are others.
+    fn load_state(&mut self, state: &Saved) -> Result<()>;
+}
+
+/// Sets an optimizer's learning rates, as torch.optim.lr_scheduler.
+pub trait Schedule: Send {
+    /// torch's class name.
+    fn name(&self) -> &'static str;
+    /// The next epoch (or iteration, as whoever calls it counts).
+    fn step(&mut self) -> Result<()>;
+    /// `get_last_lr()`: by group.
+    fn last_lr(&self) -> &[f64];
+    /// torch's `state_dict()`.
+    fn state(&self) -> Saved;
+    /// Take over what [`Schedule::state`] or torch has saved; the optimizer's learning rates are its own state.
+    fn load_state(&mut self, state: &Saved) -> Result<()>;
+}
+
 // ---------------------------------------------------------------- engines
 
 /// Something with a `run()`: SupervisedEvaluator, SupervisedTrainer.
@@ -292,6 +348,67 @@ handle!(HandlerHandle(Arc<dyn Handler>) = "handler");
 handle!(NetworkHandle(Shared<dyn Network>) = "network");
 handle!(DatasetHandle(Arc<dyn Dataset>) = "dataset");
 handle!(LoaderHandle(Arc<Loader>) = "data loader");
+handle!(LossHandle(Arc<dyn Loss>) = "loss");
+handle!(OptimizerHandle(Shared<dyn Optimizer>) = "optimizer");
+handle!(ScheduleHandle(Shared<dyn Schedule>) = "learning-rate schedule");
+
+/// One parameter of a network, as `network.parameters()` lists them: a shallow clone.
+pub struct Parameter {
+    name: Arc<str>,
+    tensor: Mutex<Tensor>,
+}
+
+impl Parameter {
+    pub fn new(name: &str, tensor: &Tensor) -> Parameter {
+        Parameter { name: name.into(), tensor: Mutex::new(tensor.shallow_clone()) }
+    }
+    pub fn tensor(&self) -> Tensor {
+        self.tensor.lock().shallow_clone()
+    }
+}
+
+impl Object for Parameter {
+    fn type_name(&self) -> &str {
+        "Parameter"
+    }
+    fn repr(&self) -> String {
+        format!("<Parameter {} {:?}>", self.name, self.tensor.lock().size())
+    }
+    fn attr(&self, name: &str) -> Result<Option<Value>> {
+        let tensor = self.tensor.lock();
+        Ok(match name {
+            "requires_grad" => Some(tensor.requires_grad().into()),
+            "shape" => Some(Value::tuple(tensor.size().into_iter().map(Value::Int))),
+            "ndim" => Some(Value::Int(tensor.dim() as i64)),
+            _ => None,
+        })
+    }
+    fn attr_names(&self) -> &[&str] {
+        &["requires_grad", "shape", "ndim", "numel"]
+    }
+    fn set_attr(&self, name: &str, value: Value) -> Result<()> {
+        let (Some(on), "requires_grad") = (bool::from_value(&value), name) else {
+            return Err(err!("attribute `{name}` of a parameter cannot be set to {value:?}"));
+        };
+        // A handle to the same tensor is changed.
+        let _ = self.tensor.lock().set_requires_grad(on);
+        Ok(())
+    }
+    fn call_method(&self, name: &str, args: &mut Args, _call: &mut Call) -> Result<Option<Value>> {
+        if name != "numel" {
+            return Ok(None);
+        }
+        std::mem::take(args).expect("numel", [])?;
+        Ok(Some(Value::Int(self.tensor.lock().numel() as i64)))
+    }
+}
+
+/// The trained tensors of a network in PyTorch's order of `parameters()`, each once.
+pub fn parameters(network: &dyn Network) -> Vec<(String, Tensor)> {
+    let mut seen = std::collections::HashSet::new();
+    let state = network.state().tensors.iter().filter(|(_, tensor)| tensor.requires_grad() && seen.insert(tensor.data_ptr()));
+    state.map(|(name, tensor)| (name.clone(), tensor.shallow_clone())).collect()
+}
 
 impl Object for TransformHandle {
     fn type_name(&self) -> &str {
@@ -330,6 +447,24 @@ impl Object for LoaderHandle {
     }
     fn length(&self) -> Option<usize> {
         Some(self.0.dataset.len().div_ceil(self.0.batch_size.max(1)))
+    }
+}
+
+impl Object for OptimizerHandle {
+    fn type_name(&self) -> &str {
+        self.0.lock().name()
+    }
+}
+
+impl Object for ScheduleHandle {
+    fn type_name(&self) -> &str {
+        self.0.lock().name()
+    }
+}
+
+impl Object for LossHandle {
+    fn type_name(&self) -> &str {
+        self.0.name()
     }
 }
 
@@ -381,7 +516,7 @@ impl Object for NetworkHandle {
         format!("<{}>", self.0.lock().name())
     }
     fn attr_names(&self) -> &[&str] {
-        &["to", "eval", "train", "parameters"]
+        &["to", "eval", "train", "parameters", "named_parameters"]
     }
     fn call_method(&self, name: &str, args: &mut Args, _call: &mut Call) -> Result<Option<Value>> {
         match name {
@@ -389,6 +524,14 @@ impl Object for NetworkHandle {
                 let [device] = std::mem::take(args).expect("to", ["device"])?;
                 let device = Device::from_value(&device).ok_or_else(|| err!("to(): expected {}, found {device:?}", Device::expected()))?;
                 self.0.lock().to(device.check()?)?;
+            }
+            "parameters" | "named_parameters" => {
+                std::mem::take(args).expect(name, [])?;
+                let all = parameters(&*self.0.lock());
+                return Ok(Some(Value::list(all.iter().map(|(path, tensor)| {
+                    let parameter = Value::object(Parameter::new(path, tensor));
+                    if name == "parameters" { parameter } else { Value::tuple([Value::str(path), parameter]) }
+                }))));
             }
             // The engine decides the mode of each forward pass.
             "eval" | "train" => drop(std::mem::take(args)),

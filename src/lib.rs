@@ -7,7 +7,7 @@
 //! | [`bundle`] | the config language: files, ids, references, macros, `$` expressions, the plan, the session |
 //! | [`python`] | facades of the Python names that a config may call: built-ins, os, glob, numpy, torch, monai |
 //! | [`engines`] | evaluator and its handlers |
-//! | [`networks`], [`inferers`], [`transforms`], [`data`] | the components, one concept per file |
+//! | [`networks`], [`inferers`], [`losses`], [`optim`], [`transforms`], [`data`] | the components, one concept per file |
 //! | [`tools`] | pure functions over files, such as the sample data's phantom |
 //! | [`contracts`] | the traits that parts are made to; read this second |
 //! | [`component`] | how a config reaches Rust: values, objects, arguments, the table |
@@ -30,7 +30,9 @@ pub mod error;
 pub mod formats;
 pub mod image;
 pub mod inferers;
+pub mod losses;
 pub mod networks;
+pub mod optim;
 pub mod prediction;
 pub mod python;
 pub mod registry;

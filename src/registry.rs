@@ -12,6 +12,8 @@ pub fn table() -> &'static Table {
         for family in [
             crate::networks::COMPONENTS,
             crate::inferers::COMPONENTS,
+            crate::losses::COMPONENTS,
+            crate::optim::COMPONENTS,
             crate::transforms::COMPONENTS,
             crate::data::COMPONENTS,
             crate::engines::COMPONENTS,

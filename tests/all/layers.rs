@@ -19,6 +19,8 @@ const ROOMS: &[&str] = &[
     "bundle",
     "python",
     "networks",
+    "losses",
+    "optim",
     "inferers",
     "transforms",
     "engines",
