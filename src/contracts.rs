@@ -7,6 +7,7 @@ use crate::formats::checkpoint::State as Saved;
 use crate::image::Volume;
 use crate::prediction::Prediction;
 use crate::torch::Device;
+pub use crate::random::Streams;
 pub use crate::work::{Clock, NoProgress, Progress, Stage, Work};
 use indexmap::IndexMap;
 use parking_lot::Mutex;
@@ -84,6 +85,12 @@ pub trait Transform: Send + Sync {
     fn children(&self) -> &[Arc<dyn Transform>] {
         &[]
     }
+    /// Whether it draws random numbers (MONAI's Randomizable).
+    fn is_random(&self) -> bool {
+        false
+    }
+    /// `set_random_state(seed)`: start its streams, and those of the transforms inside, anew.
+    fn seed(&self, _seed: u32, _streams: &mut Streams) {}
     /// Keys whose geometry it changes and records in the trace; Invertd undoes these.
     fn traced_keys(&self) -> &[Arc<str>] {
         &[]
@@ -94,11 +101,21 @@ pub trait Transform: Send + Sync {
     }
 }
 
+/// As MONAI's Compose seeds its transforms: a draw for each random one, in order.
+pub fn seed_each(transforms: &[Arc<dyn Transform>], seed: u32, streams: &mut Streams) {
+    let mut random = crate::random::RandomState::new(seed);
+    for transform in transforms.iter().filter(|transform| transform.is_random()) {
+        transform.seed(random.next_u32(), streams);
+    }
+}
+
 /// What a transform may use besides its sample.
 pub struct Cx<'a> {
     pub work: &'a Work,
     /// Where SaveImaged leaves what is to be written.
     pub writes: &'a mut Vec<WriteJob>,
+    /// Where random transforms draw from.
+    pub streams: &'a mut Streams,
 }
 
 /// A file to be written behind the run; no half-written file ever carries its name.
@@ -224,6 +241,61 @@ pub trait Schedule: Send {
     fn load_state(&mut self, state: &Saved) -> Result<()>;
 }
 
+/// One case's prediction or target, as metrics take it.
+pub enum Segmentation {
+    /// [X,Y,Z] of any integer or float type, each a class of 0..classes: stands for as many one-hot channels, which
+    /// are never made.
+    Labels { map: Tensor, classes: usize },
+    /// [C,X,Y,Z] of zeros and ones.
+    Channels(Tensor),
+}
+
+/// How cases become one number.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Score {
+    Number(f64),
+    /// By channel or by case, as the metric's reduction says.
+    Numbers(Vec<f64>),
+    /// By label (`return_with_label`).
+    Named(Vec<(String, f64)>),
+}
+
+/// A metric over the cases of an epoch.
+pub trait Metric: Send {
+    /// MONAI's or ignite's class name.
+    fn name(&self) -> &'static str;
+    /// Begin an epoch.
+    fn reset(&mut self);
+    /// Take one case in; both have the same voxels. Errors leave the metric as it was.
+    fn update(&mut self, prediction: &Segmentation, target: &Segmentation) -> Result<()>;
+    /// The epoch's value; errors if no case came.
+    fn value(&self) -> Result<Score>;
+    /// Each case's value by channel, in the order of the cases: `metric_details`. Empty if the metric has none.
+    fn rows(&self) -> &[Vec<f32>] {
+        &[]
+    }
+    /// What several processes add up or join, and back: numbers to be summed, rows to be joined in rank order.
+    fn parts(&self) -> MetricParts;
+    fn set_parts(&mut self, parts: MetricParts);
+}
+
+/// A metric's contents between processes.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct MetricParts {
+    pub sums: Vec<i64>,
+    pub rows: Vec<Vec<f32>>,
+}
+
+/// A metric as a config attaches it: with what picks prediction and target from an engine's output.
+#[derive(Clone)]
+pub struct Attached {
+    pub metric: Shared<dyn Metric>,
+    /// `output_transform`; None: the metric is called directly.
+    pub output_transform: Option<Value>,
+    /// Whether the rows are kept for reports (`save_details`).
+    pub save_details: bool,
+}
+
 // ---------------------------------------------------------------- engines
 
 /// Something with a `run()`: SupervisedEvaluator, SupervisedTrainer.
@@ -267,6 +339,8 @@ pub trait Dataset: Send + Sync {
     }
     /// The entry of the datalist, a dict.
     fn entry(&self, index: usize) -> Result<Value>;
+    /// MONAI's `set_rnd(dataset, seed)`: seed the random transforms.
+    fn seed(&self, _seed: u32, _streams: &mut Streams) {}
     /// Read and transform case `index`.
     fn get(&self, index: usize, cx: &mut Cx) -> Result<Vec<Sample>>;
 }
@@ -349,6 +423,7 @@ handle!(NetworkHandle(Shared<dyn Network>) = "network");
 handle!(DatasetHandle(Arc<dyn Dataset>) = "dataset");
 handle!(LoaderHandle(Arc<Loader>) = "data loader");
 handle!(LossHandle(Arc<dyn Loss>) = "loss");
+handle!(MetricHandle(Attached) = "metric");
 handle!(OptimizerHandle(Shared<dyn Optimizer>) = "optimizer");
 handle!(ScheduleHandle(Shared<dyn Schedule>) = "learning-rate schedule");
 
@@ -459,6 +534,12 @@ impl Object for OptimizerHandle {
 impl Object for ScheduleHandle {
     fn type_name(&self) -> &str {
         self.0.lock().name()
+    }
+}
+
+impl Object for MetricHandle {
+    fn type_name(&self) -> &str {
+        self.0.metric.lock().name()
     }
 }
 

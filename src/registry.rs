@@ -13,6 +13,7 @@ pub fn table() -> &'static Table {
             crate::networks::COMPONENTS,
             crate::inferers::COMPONENTS,
             crate::losses::COMPONENTS,
+            crate::metrics::COMPONENTS,
             crate::optim::COMPONENTS,
             crate::transforms::COMPONENTS,
             crate::data::COMPONENTS,

@@ -1,7 +1,8 @@
 //! Dataset: a datalist and the transforms of its cases (monai.data.dataset, MONAI 1.6.1).
 
 use crate::component::{Component, Declared, Effect, FromValue, Value};
-use crate::contracts::{Cx, Dataset, DatasetHandle, Item, Sample, Transform};
+use crate::contracts::{Cx, Dataset, DatasetHandle, Item, Sample, Transform, seed_each};
+use crate::random::Streams;
 use crate::error::Result;
 use crate::{args, bail};
 use std::sync::Arc;
@@ -61,6 +62,13 @@ impl Dataset for Listed {
         match self.data.get(index) {
             Some(entry) => Ok(entry.clone()),
             None => bail!("the dataset has {} cases, case {index} was asked for", self.data.len()),
+        }
+    }
+    fn seed(&self, seed: u32, streams: &mut Streams) {
+        // MONAI makes a Compose of a list; one transform is seeded itself.
+        match self.transforms.as_slice() {
+            [one] => one.seed(seed, streams),
+            several => seed_each(several, seed, streams),
         }
     }
     fn get(&self, index: usize, cx: &mut Cx) -> Result<Vec<Sample>> {

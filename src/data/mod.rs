@@ -5,7 +5,7 @@ mod dataset;
 
 pub use dataset::Transforms;
 
-pub mod random;
+pub use crate::random;
 
 use crate::component::Component;
 

@@ -254,7 +254,7 @@ impl SupervisedEvaluator {
         let mut writes = vec![];
         let samples = work
             .clock
-            .time(Stage::Pre, || guard(|| self.args.val_data_loader.dataset.get(index, &mut Cx { work: &work, writes: &mut writes })));
+            .time(Stage::Pre, || guard(|| self.args.val_data_loader.dataset.get(index, &mut Cx { work: &work, writes: &mut writes, streams: &mut Default::default() })));
         Loaded { index, began, work, samples }
     }
 
@@ -293,7 +293,7 @@ impl SupervisedEvaluator {
             for transform in &self.args.postprocessing.0 {
                 let mut after = vec![];
                 for sample in samples {
-                    after.extend(transform.apply(sample, &mut Cx { work, writes: &mut writes }).map_err(|e| e.context(transform.name()))?);
+                    after.extend(transform.apply(sample, &mut Cx { work, writes: &mut writes, streams: &mut Default::default() }).map_err(|e| e.context(transform.name()))?);
                 }
                 samples = after;
             }
