@@ -6,7 +6,8 @@ use super::support::{KeyList, dictionary_transform};
 use crate::component::{Accepted, Keys, OneOrMany};
 use crate::contracts::{Cx, Sample, Transform};
 use crate::error::Result;
-use crate::image::{Applied, Spatial, Volume, turn_affine, turn_layout};
+use crate::image::orient::{turn_affine, turn_layout};
+use crate::image::{Applied, Spatial, Volume};
 use crate::{args, err};
 use std::sync::Arc;
 
