@@ -2,8 +2,8 @@
 
 use crate::component::{Component, Declared, Effect, FromValue, Value};
 use crate::contracts::{Cx, Dataset, DatasetHandle, Item, Sample, Transform, seed_each};
-use crate::random::Streams;
 use crate::error::Result;
+use crate::random::Streams;
 use crate::{args, bail};
 use std::sync::Arc;
 
@@ -85,7 +85,7 @@ impl Dataset for Listed {
 }
 
 /// An entry of a datalist as a sample.
-fn sample(entry: &Value) -> Result<Sample> {
+pub(super) fn sample(entry: &Value) -> Result<Sample> {
     let Value::Dict(dict) = entry else {
         bail!("expected a dict for each case, such as {{'image': 'a.nii.gz'}}, found {entry:?}");
     };

@@ -1,5 +1,6 @@
 //! Datasets and loaders.
 
+mod cache_dataset;
 mod dataloader;
 mod dataset;
 
@@ -9,4 +10,4 @@ pub use crate::random;
 
 use crate::component::Component;
 
-pub static COMPONENTS: &[&Component] = &[&dataset::COMPONENT, &dataloader::COMPONENT];
+pub static COMPONENTS: &[&Component] = &[&cache_dataset::COMPONENT, &dataset::COMPONENT, &dataloader::COMPONENT];

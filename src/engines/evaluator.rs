@@ -252,9 +252,11 @@ impl SupervisedEvaluator {
             budget_bytes: self.run.budget_bytes,
         };
         let mut writes = vec![];
-        let samples = work
-            .clock
-            .time(Stage::Pre, || guard(|| self.args.val_data_loader.dataset.get(index, &mut Cx { work: &work, writes: &mut writes, streams: &mut Default::default() })));
+        let samples = work.clock.time(Stage::Pre, || {
+            guard(|| {
+                self.args.val_data_loader.dataset.get(index, &mut Cx { work: &work, writes: &mut writes, streams: &mut Default::default() })
+            })
+        });
         Loaded { index, began, work, samples }
     }
 
@@ -293,7 +295,11 @@ impl SupervisedEvaluator {
             for transform in &self.args.postprocessing.0 {
                 let mut after = vec![];
                 for sample in samples {
-                    after.extend(transform.apply(sample, &mut Cx { work, writes: &mut writes, streams: &mut Default::default() }).map_err(|e| e.context(transform.name()))?);
+                    after.extend(
+                        transform
+                            .apply(sample, &mut Cx { work, writes: &mut writes, streams: &mut Default::default() })
+                            .map_err(|e| e.context(transform.name()))?,
+                    );
                 }
                 samples = after;
             }

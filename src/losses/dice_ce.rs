@@ -82,7 +82,8 @@ impl DiceCE {
         if !(0.0..=1.0).contains(&args.label_smoothing) {
             return fail("`label_smoothing` must be between 0 and 1");
         }
-        let dice_weight = args.weight.as_ref().map(|all| OneOrMany::Many(all[usize::from(!args.include_background && !all.is_empty())..].to_vec()));
+        let dice_weight =
+            args.weight.as_ref().map(|all| OneOrMany::Many(all[usize::from(!args.include_background && !all.is_empty())..].to_vec()));
         let dice = Dice::new(
             "DiceCELoss",
             DiceLossArgs {

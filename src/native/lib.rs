@@ -21,8 +21,8 @@ pub mod zeroed;
 
 pub use convolution::Conv3;
 pub use kernels::{
-    Affine, Box3, GroupNorm, LabelsMut, Moments, add_moments, argmax, blend, channels_last, head_argmax, head_logits, is_channels_last, moments,
-    upsample_add,
+    Affine, Box3, GroupNorm, LabelsMut, Moments, add_moments, argmax, blend, channels_last, head_argmax, head_logits, is_channels_last,
+    moments, upsample_add,
 };
 pub use label_sums::{LabelSums, label_sums};
 pub use memory::{Memory, install_allocator, memory, reset_peak, set_limit, trim};

@@ -250,7 +250,8 @@ impl Optimizer for Adam {
                 maximize: flag(name, saved, "maximize")?,
                 decoupled: own.decoupled,
             };
-            check(name, &read)?;
+            // torch takes any rate that a schedule has set.
+            check(name, &Options { lr: 0.0, ..read })?;
             options.push(read);
         }
         let mut slots = vec![];

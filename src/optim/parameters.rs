@@ -46,7 +46,13 @@ impl FromValue for Params {
 impl Params {
     /// The groups, and each one's options: `defaults` changed by what its dict says. `set` puts one option by name and
     /// says whether there is one of that name and type. Errors on no parameters and on one that is in two groups.
-    pub fn groups<O: Clone>(self, name: &str, lr: f64, defaults: &O, set: impl Fn(&mut O, &str, &Value) -> bool) -> Result<(Vec<ParamGroup>, Vec<O>)> {
+    pub fn groups<O: Clone>(
+        self,
+        name: &str,
+        lr: f64,
+        defaults: &O,
+        set: impl Fn(&mut O, &str, &Value) -> bool,
+    ) -> Result<(Vec<ParamGroup>, Vec<O>)> {
         let fail = |message: String| Err(err!("{name}: {message}").kind(Kind::Config));
         let mut seen = std::collections::HashSet::new();
         let (mut groups, mut options) = (vec![], vec![]);
@@ -64,7 +70,9 @@ impl Params {
                     ("lr", Some(lr)) if lr >= 0.0 => group.lr = lr,
                     ("initial_lr", Some(lr)) => group.initial_lr = Some(lr),
                     _ if set(&mut own, &key, &value) => {}
-                    _ => return fail(format!("a group of `params` has the option `{key}` = {value:?}, which is unknown or of a wrong type")),
+                    _ => {
+                        return fail(format!("a group of `params` has the option `{key}` = {value:?}, which is unknown or of a wrong type"));
+                    }
                 }
             }
             groups.push(group);
@@ -147,7 +155,9 @@ pub fn number(name: &str, saved: &Saved, key: &str) -> Result<f64> {
         Some(Saved::Int(i)) => Ok(*i as f64),
         Some(Saved::Bool(b)) => Ok(f64::from(u8::from(*b))),
         Some(Saved::Tensor(tensor)) if tensor.numel() == 1 => Ok(tensor.f_double_value(&[])?),
-        other => bail!("{name}: the saved state's `{key}` is {}, expected a number", if other.is_some() { "something else" } else { "missing" }),
+        other => {
+            bail!("{name}: the saved state's `{key}` is {}, expected a number", if other.is_some() { "something else" } else { "missing" })
+        }
     }
 }
 

@@ -239,10 +239,9 @@ args! {
         last_epoch: i64 = -1,
     }
 }
-schedule!(POLYNOMIAL, "PolynomialLR", PolynomialArgs, "Let the learning rate fall to 0 as a power of the epochs left.", |a| Ok(Polynomial {
-    total: positive("total_iters", a.total_iters)?,
-    power: a.power
-}));
+schedule!(POLYNOMIAL, "PolynomialLR", PolynomialArgs, "Let the learning rate fall to 0 as a power of the epochs left.", |a| Ok(
+    Polynomial { total: positive("total_iters", a.total_iters)?, power: a.power }
+));
 struct Polynomial {
     total: i64,
     power: f64,
@@ -271,7 +270,8 @@ args! {
 }
 schedule!(LAMBDA, "LambdaLR", LambdaArgs, "Multiply the first learning rate by a function of the epoch.", |a| {
     let groups = a.optimizer.lock().groups().len();
-    let functions = if a.lr_lambda.callable() { vec![a.lr_lambda.clone(); groups] } else { Vec::from_value(&a.lr_lambda).unwrap_or_default() };
+    let functions =
+        if a.lr_lambda.callable() { vec![a.lr_lambda.clone(); groups] } else { Vec::from_value(&a.lr_lambda).unwrap_or_default() };
     if functions.len() != groups || !functions.iter().all(Value::callable) {
         return Err(err!("argument `lr_lambda`: expected a function, or one for each of the {groups} groups"));
     }

@@ -158,7 +158,8 @@ impl Optimizer for Sgd {
                 nesterov: flag("SGD", saved, "nesterov")?,
                 maximize: flag("SGD", saved, "maximize")?,
             };
-            check(&read)?;
+            // torch takes any rate that a schedule has set.
+            check(&Options { lr: 0.0, ..read })?;
             options.push(read);
         }
         let (mut buffers, mut entries) = (vec![], loaded.entries.iter());

@@ -2,6 +2,8 @@
 //! (monai/transforms/croppad, monai/transforms/utils.py, MONAI 1.6.1).
 //!
 //! MONAI lists the voxels of both; here they are counted and the one drawn is looked up, which finds the same.
+//! Deliberate difference: of a label stored as uint8 MONAI takes every voxel for background (`~1` is 254); here the type
+//! does not matter.
 
 use super::support::{KeyList, dictionary_transform, or_image, per_axis};
 use crate::component::{Accepted, Keys, OneOrMany, Value};
@@ -46,7 +48,8 @@ args! {
 
 dictionary_transform!(
     "RandCropByPosNegLabel" in "croppad", RandCropByPosNegLabelArgs => RandCrop::new,
-    "Cut out boxes around random voxels of foreground and background."
+    "Cut out boxes around random voxels of foreground and background.",
+    differs: ["of a uint8 label too, background is what is not foreground"]
 );
 
 struct RandCrop {
@@ -101,7 +104,11 @@ impl RandCrop {
             [0, 0] => bail!("`{}` has neither foreground nor background to choose from", self.args.label_key),
             [0, _] | [_, 0] => {
                 ratio = f64::from(u8::from(counts[0] > 0));
-                tracing::warn!("RandCropByPosNegLabeld: {} foreground and {} background voxels, taking only one kind", counts[0], counts[1]);
+                tracing::warn!(
+                    "RandCropByPosNegLabeld: {} foreground and {} background voxels, taking only one kind",
+                    counts[0],
+                    counts[1]
+                );
             }
             _ => {}
         }

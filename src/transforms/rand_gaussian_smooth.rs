@@ -40,11 +40,18 @@ struct RandGaussianSmooth {
 impl RandGaussianSmooth {
     fn new(args: RandGaussianSmoothArgs) -> Result<Self> {
         let mut sigmas = [[0.0; 2]; 3];
-        for ((name, given), sigma) in ["sigma_x", "sigma_y", "sigma_z"].iter().zip([args.sigma_x, args.sigma_y, args.sigma_z]).zip(&mut sigmas) {
+        for ((name, given), sigma) in
+            ["sigma_x", "sigma_y", "sigma_z"].iter().zip([args.sigma_x, args.sigma_y, args.sigma_z]).zip(&mut sigmas)
+        {
             let [low, high] = given[..] else { bail!("`{name}` has {} values, expected a pair", given.len()) };
             *sigma = [low, high];
         }
-        Ok(RandGaussianSmooth { keys: KeyList::new(args.keys, args.allow_missing_keys), sigmas, approx: args.approx, chance: Chance::new(args.prob) })
+        Ok(RandGaussianSmooth {
+            keys: KeyList::new(args.keys, args.allow_missing_keys),
+            sigmas,
+            approx: args.approx,
+            chance: Chance::new(args.prob),
+        })
     }
 }
 

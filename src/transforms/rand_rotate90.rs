@@ -42,7 +42,12 @@ impl RandRotate90 {
         if plane[0] == plane[1] || args.max_k == 0 {
             bail!("RandRotate90d: expected two different axes and a `max_k` of at least 1");
         }
-        Ok(RandRotate90 { keys: KeyList::new(args.keys, args.allow_missing_keys), plane, max_k: args.max_k, chance: Chance::new(args.prob) })
+        Ok(RandRotate90 {
+            keys: KeyList::new(args.keys, args.allow_missing_keys),
+            plane,
+            max_k: args.max_k,
+            chance: Chance::new(args.prob),
+        })
     }
 }
 

@@ -83,7 +83,10 @@ impl Transform for RandSpatialCrop {
         self.keys.images(sample, |volume, _| {
             let own = volume.layout.spatial();
             // As a slice does, where another key's image is smaller.
-            let inside = Window { start: window.start, shape: std::array::from_fn(|a| window.shape[a].min(own[a].saturating_sub(window.start[a] as usize))) };
+            let inside = Window {
+                start: window.start,
+                shape: std::array::from_fn(|a| window.shape[a].min(own[a].saturating_sub(window.start[a] as usize))),
+            };
             crop_pad(volume, inside, PadMode::Constant(0.0), "RandSpatialCropd")
         })
     }

@@ -3,10 +3,10 @@
 //! MONAI's dictionary transforms hold a stream of their own for the chance and, where they wrap an array transform, a
 //! second one inside it, seeded alike; the inner one draws a chance of 1 first (monai/transforms/transform.py, 1.6.1).
 
+use crate::bail;
 use crate::component::OneOrMany;
 use crate::error::Result;
 use crate::random::{RandomState, StreamId, Streams};
-use crate::bail;
 
 /// The streams of a dictionary transform around an array transform.
 #[derive(Default)]

@@ -169,7 +169,8 @@ fn layouts_and_label_types_give_the_same_bits() {
 #[test]
 fn the_fused_gradient_is_that_of_finite_differences() {
     let y = labels(&[1, 1, 3, 2, 2], 3);
-    let args = [("to_onehot_y", true.into()), ("softmax", true.into()), ("squared_pred", true.into()), ("include_background", false.into())];
+    let args =
+        [("to_onehot_y", true.into()), ("softmax", true.into()), ("squared_pred", true.into()), ("include_background", false.into())];
     let loss = loss("DiceCELoss", &args);
     let x = logits(&[1, 3, 3, 2, 2]).set_requires_grad(true);
     loss.forward(&x, &y).unwrap().backward();

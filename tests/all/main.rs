@@ -4,6 +4,7 @@
 
 mod bundle;
 mod bundle_messages;
+mod cache_dataset;
 mod cli;
 mod common;
 mod expressions;

@@ -84,7 +84,10 @@ fn accuracy_equals_ignite() {
 fn names_rows_and_errors() {
     let args = [("include_background", false.into()), ("reduction", "mean_batch".into()), ("return_with_label", true.into())];
     let Score::Named(named) = &scores("MeanDice", &args)[0] else { panic!() };
-    assert_eq!(named.iter().map(|(name, _)| name.as_str()).collect::<Vec<_>>(), ["label_1", "label_2", "label_3", "label_4", "label_5", "label_6"]);
+    assert_eq!(
+        named.iter().map(|(name, _)| name.as_str()).collect::<Vec<_>>(),
+        ["label_1", "label_2", "label_3", "label_4", "label_5", "label_6"]
+    );
 
     let dice = metric("MeanDice", &[("include_background", false.into())]);
     assert!(dice.save_details && dice.output_transform.is_none());

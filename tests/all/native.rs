@@ -68,7 +68,8 @@ fn residual_sum_has_the_moments_of_the_sum() {
             assert!(x.equal(&expected), "{kind:?} {c}");
             let affine = Affine { weight: vec![1.0; c as usize], bias: vec![0.0; c as usize] };
             let again = native::moments(&x).unwrap();
-            let [a, b] = [moments, again].map(|moments| GroupNorm { moments: &moments, groups: 1, affine: &affine, eps: 1e-5 }.apply(&x, false).unwrap());
+            let [a, b] = [moments, again]
+                .map(|moments| GroupNorm { moments: &moments, groups: 1, affine: &affine, eps: 1e-5 }.apply(&x, false).unwrap());
             assert!(a.equal(&b));
         }
     }
@@ -90,7 +91,8 @@ fn convolution_equals_float64() {
         let x = native::channels_last(&values(&shape, 2.0)).unwrap();
         let weight = values(&[k, c, 3, 3, 3], (2.0 / (27 * c) as f64).sqrt());
         let Some(conv) = Conv3::new(&weight).unwrap() else { panic!("{c} and {k} channels fill vectors") };
-        let affine = Affine { weight: Vec::try_from(&(values(&[c], 1.0) + 1.5)).unwrap(), bias: Vec::try_from(&values(&[c], 0.5)).unwrap() };
+        let affine =
+            Affine { weight: Vec::try_from(&(values(&[c], 1.0) + 1.5)).unwrap(), bias: Vec::try_from(&values(&[c], 0.5)).unwrap() };
         let moments = native::moments(&x).unwrap();
         let norm = GroupNorm { moments: &moments, groups: 8, affine: &affine, eps: 1e-5 };
         let input = norm.apply(&x, true).unwrap().to_kind(Kind::Double).contiguous();
@@ -134,7 +136,8 @@ fn upsampling_equals_torch_s_trilinear_doubling() {
         let moments = native::upsample_add(&x, &mut out).unwrap();
         assert!(difference(&out, &expected) < tolerance(kind) / 2.0, "{shape:?}: {}", difference(&out, &expected));
         let affine = Affine { weight: vec![1.0; c as usize], bias: vec![0.0; c as usize] };
-        let [p, q] = [moments, native::moments(&out).unwrap()].map(|moments| GroupNorm { moments: &moments, groups: 1, affine: &affine, eps: 1e-5 }.apply(&out, false).unwrap());
+        let [p, q] = [moments, native::moments(&out).unwrap()]
+            .map(|moments| GroupNorm { moments: &moments, groups: 1, affine: &affine, eps: 1e-5 }.apply(&out, false).unwrap());
         assert!(difference(&p, &q) < tolerance(kind));
     }
 }

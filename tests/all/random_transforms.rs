@@ -102,7 +102,8 @@ fn a_compose_inside_draws_a_seed_of_its_own() {
     let mut root = RandomState::new(3);
     let (first, second) = (root.next_u32(), root.next_u32());
     let first = RandomState::new(first).next_u32();
-    let expected = [RandomState::new(first), RandomState::new(second)];
+    // Two streams each: the chance's, and the one of the transform inside.
+    let expected = [first, first, second, second].map(RandomState::new);
     assert!(streams.states().eq(expected.iter()));
     let saved = streams.states().cloned().collect();
     let apply = |streams: &mut Streams| outer.apply(sample(), &mut Cx { work: &work(), writes: &mut vec![], streams }).unwrap();

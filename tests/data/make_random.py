@@ -4,7 +4,8 @@
 
 Each case is a Compose of the transforms, set_random_state(SEED), applied five times to the same sample. `CASE/json` is
 [transforms with arguments, SEED] as UTF-8 bytes; `CASE/RUN/SAMPLE/KEY` the voxels, `…/affine` the image's affine.
-Image [2,9,8,7] f32 and label [1,9,8,7] are formulas of the index.
+Image [2,9,8,7] f32 and label [1,9,8,7] are formulas of the index. The label is float32, as
+LoadImaged gives it (of uint8 labels MONAI takes every voxel for background: torch.any stays uint8, and ~1 is 254).
 """
 import json
 import sys
@@ -56,7 +57,7 @@ if __name__ == "__main__":
         compose.set_random_state(seed)
         out[f"{name}/json"] = np.frombuffer(json.dumps([steps, seed]).encode(), np.uint8)
         for run in range(5):
-            sample = {"image": MetaTensor(torch.tensor(IMAGE), affine=AFFINE), "label": MetaTensor(torch.tensor(LABEL), affine=AFFINE)}
+            sample = {"image": MetaTensor(torch.tensor(IMAGE), affine=AFFINE), "label": MetaTensor(torch.tensor(LABEL).float(), affine=AFFINE)}
             samples = compose(sample)
             for at, one in enumerate(samples if isinstance(samples, list) else [samples]):
                 out[f"{name}/{run}/{at}/image"] = one["image"].numpy().astype(np.float32)
