@@ -47,7 +47,9 @@ fn transforms() -> Value {
 fn dataset(name: &str, args: &[(&str, Value)], run: Option<Run>) -> Result<Arc<dyn Dataset>, segbundle::error::Error> {
     let component = segbundle::registry::table().component(name).unwrap();
     let mut call = Call::default();
-    call.surroundings = run.map(|run| Arc::new(run) as _);
+    if let Some(run) = run {
+        call.surroundings = Some(Arc::new(run));
+    }
     let args = Args::named(args.iter().map(|(key, value)| ((*key).into(), value.clone())));
     Ok(Arc::from_value(&(component.build)(args, &mut call)?).unwrap())
 }
