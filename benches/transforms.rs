@@ -20,7 +20,7 @@ fn build(name: &str, args: &[(&str, Value)]) -> Arc<dyn Transform> {
 
 fn apply(transform: &dyn Transform, sample: Sample) -> Sample {
     let work = Work::quiet();
-    transform.apply(sample, &mut Cx { work: &work, writes: &mut vec![] }).unwrap().remove(0)
+    transform.apply(sample, &mut Cx { work: &work, writes: &mut vec![], streams: &mut Default::default() }).unwrap().remove(0)
 }
 
 fn sample(volume: Volume) -> Sample {

@@ -3,8 +3,10 @@
 use crate::component::{Args, Call, FromValue, Object, Value};
 use crate::err;
 use crate::error::Result;
+use crate::formats::checkpoint::State as Saved;
 use crate::image::Volume;
 use crate::prediction::Prediction;
+pub use crate::random::Streams;
 use crate::torch::Device;
 pub use crate::work::{Clock, NoProgress, Progress, Stage, Work};
 use indexmap::IndexMap;
@@ -82,6 +84,12 @@ pub trait Transform: Send + Sync {
     fn children(&self) -> &[Arc<dyn Transform>] {
         &[]
     }
+    /// Whether it draws random numbers (MONAI's Randomizable).
+    fn is_random(&self) -> bool {
+        false
+    }
+    /// `set_random_state(seed)`: start its streams, and those of the transforms inside, anew.
+    fn seed(&self, _seed: u32, _streams: &mut Streams) {}
     /// Keys whose geometry it changes and records in the trace; Invertd undoes these.
     fn traced_keys(&self) -> &[Arc<str>] {
         &[]
@@ -116,7 +124,7 @@ pub struct Outline {
 /// For transforms whose `apply` needs no voxels.
 pub fn outline_by_applying(transform: &dyn Transform, sample: Sample) -> Result<Outline> {
     let work = Work::quiet();
-    let mut samples = transform.apply(sample, &mut Cx { work: &work, writes: &mut vec![] })?;
+    let mut samples = transform.apply(sample, &mut Cx { work: &work, writes: &mut vec![], streams: &mut Streams::default() })?;
     let sample = samples.pop().ok_or_else(|| err!("{} leaves no sample", transform.name()))?;
     Ok(Outline { sample, exact: true })
 }
@@ -141,11 +149,21 @@ pub enum OnPrediction {
     Other,
 }
 
+/// As MONAI's Compose seeds its transforms: a draw for each random one, in order.
+pub fn seed_each(transforms: &[Arc<dyn Transform>], seed: u32, streams: &mut Streams) {
+    let mut random = crate::random::RandomState::new(seed);
+    for transform in transforms.iter().filter(|transform| transform.is_random()) {
+        transform.seed(random.next_u32(), streams);
+    }
+}
+
 /// What a transform may use besides its sample.
 pub struct Cx<'a> {
     pub work: &'a Work,
     /// Where SaveImaged leaves what is to be written.
     pub writes: &'a mut Vec<WriteJob>,
+    /// Where random transforms draw from.
+    pub streams: &'a mut Streams,
 }
 
 /// A file to be written behind the run; no half-written file ever carries its name.
@@ -240,6 +258,116 @@ pub struct InferencePlan {
     pub stitch_bytes: u64,
 }
 
+// ---------------------------------------------------------------- training
+
+/// A loss function.
+pub trait Loss: Send + Sync {
+    /// MONAI's or torch's class name.
+    fn name(&self) -> &'static str;
+    /// prediction [N,C,X,Y,Z] (logits or probabilities, any float type; computed in f32) and target, as the loss's own
+    /// arguments say: labels [N,1,X,Y,Z] of any type, or [N,C,X,Y,Z] → f32, a scalar unless the loss keeps items and
+    /// channels. Errors on shapes that do not fit and on labels outside 0..C.
+    fn forward(&self, prediction: &Tensor, target: &Tensor) -> Result<Tensor>;
+}
+
+/// Parameters that are trained with one learning rate.
+pub struct ParamGroup {
+    /// Shallow clones: gradients and steps are the network's own.
+    pub parameters: Vec<Tensor>,
+    pub lr: f64,
+    /// Where schedules start from; set by the first one.
+    pub initial_lr: Option<f64>,
+}
+
+/// Changes parameters by their gradients, number for number as torch.optim.
+pub trait Optimizer: Send {
+    /// torch's class name.
+    fn name(&self) -> &'static str;
+    fn groups(&self) -> &[ParamGroup];
+    /// For schedules, which set `lr`.
+    fn groups_mut(&mut self) -> &mut [ParamGroup];
+    /// One step; parameters without a gradient stay as they are.
+    fn step(&mut self) -> Result<()>;
+    /// Forget all gradients (`set_to_none=True`).
+    fn zero_grad(&mut self) -> Result<()> {
+        Ok(self.groups().iter().try_for_each(|group| segbundle_native::clear_gradients(&group.parameters))?)
+    }
+    /// torch's `state_dict()`: its tensors are shared with the optimizer, not copied.
+    fn state(&self) -> Result<Saved>;
+    /// Take over what [`Optimizer::state`] or torch has saved, learning rates and options included; errors, without
+    /// any change, if groups or shapes are others.
+    fn load_state(&mut self, state: &Saved) -> Result<()>;
+}
+
+/// Sets an optimizer's learning rates, as torch.optim.lr_scheduler.
+pub trait Schedule: Send {
+    /// torch's class name.
+    fn name(&self) -> &'static str;
+    /// The next epoch (or iteration, as whoever calls it counts).
+    fn step(&mut self) -> Result<()>;
+    /// `get_last_lr()`: by group.
+    fn last_lr(&self) -> &[f64];
+    /// torch's `state_dict()`.
+    fn state(&self) -> Saved;
+    /// Take over what [`Schedule::state`] or torch has saved; the optimizer's learning rates are its own state.
+    fn load_state(&mut self, state: &Saved) -> Result<()>;
+}
+
+/// One case's prediction or target, as metrics take it.
+pub enum Segmentation {
+    /// [X,Y,Z] of any integer or float type, each a class of 0..classes: stands for as many one-hot channels, which
+    /// are never made.
+    Labels { map: Tensor, classes: usize },
+    /// [C,X,Y,Z] of zeros and ones.
+    Channels(Tensor),
+}
+
+/// How cases become one number.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Score {
+    Number(f64),
+    /// By channel or by case, as the metric's reduction says.
+    Numbers(Vec<f64>),
+    /// By label (`return_with_label`).
+    Named(Vec<(String, f64)>),
+}
+
+/// A metric over the cases of an epoch.
+pub trait Metric: Send {
+    /// MONAI's or ignite's class name.
+    fn name(&self) -> &'static str;
+    /// Begin an epoch.
+    fn reset(&mut self);
+    /// Take one case in; both have the same voxels. Errors leave the metric as it was.
+    fn update(&mut self, prediction: &Segmentation, target: &Segmentation) -> Result<()>;
+    /// The epoch's value; errors if no case came.
+    fn value(&self) -> Result<Score>;
+    /// Each case's value by channel, in the order of the cases: `metric_details`. Empty if the metric has none.
+    fn rows(&self) -> &[Vec<f32>] {
+        &[]
+    }
+    /// What several processes add up or join, and back: numbers to be summed, rows to be joined in rank order.
+    fn parts(&self) -> MetricParts;
+    fn set_parts(&mut self, parts: MetricParts);
+}
+
+/// A metric's contents between processes.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct MetricParts {
+    pub sums: Vec<i64>,
+    pub rows: Vec<Vec<f32>>,
+}
+
+/// A metric as a config attaches it: with what picks prediction and target from an engine's output.
+#[derive(Clone)]
+pub struct Attached {
+    pub metric: Shared<dyn Metric>,
+    /// `output_transform`; None: the metric is called directly.
+    pub output_transform: Option<Value>,
+    /// Whether the rows are kept for reports (`save_details`).
+    pub save_details: bool,
+}
+
 // ---------------------------------------------------------------- engines
 
 /// Something with a `run()`: SupervisedEvaluator, SupervisedTrainer.
@@ -289,6 +417,8 @@ pub trait Dataset: Send + Sync {
     }
     /// Case `index` before its transforms.
     fn sample(&self, index: usize) -> Result<Sample>;
+    /// MONAI's `set_rnd(dataset, seed)`: seed the random transforms.
+    fn seed(&self, _seed: u32, _streams: &mut Streams) {}
     /// Read and transform case `index`.
     fn get(&self, index: usize, cx: &mut Cx) -> Result<Vec<Sample>>;
 }
@@ -368,6 +498,68 @@ handle!(HandlerHandle(Arc<dyn Handler>) = "handler");
 handle!(NetworkHandle(Shared<dyn Network>) = "network");
 handle!(DatasetHandle(Arc<dyn Dataset>) = "dataset");
 handle!(LoaderHandle(Arc<Loader>) = "data loader");
+handle!(LossHandle(Arc<dyn Loss>) = "loss");
+handle!(MetricHandle(Attached) = "metric");
+handle!(OptimizerHandle(Shared<dyn Optimizer>) = "optimizer");
+handle!(ScheduleHandle(Shared<dyn Schedule>) = "learning-rate schedule");
+
+/// One parameter of a network, as `network.parameters()` lists them: a shallow clone.
+pub struct Parameter {
+    name: Arc<str>,
+    tensor: Mutex<Tensor>,
+}
+
+impl Parameter {
+    pub fn new(name: &str, tensor: &Tensor) -> Parameter {
+        Parameter { name: name.into(), tensor: Mutex::new(tensor.shallow_clone()) }
+    }
+    pub fn tensor(&self) -> Tensor {
+        self.tensor.lock().shallow_clone()
+    }
+}
+
+impl Object for Parameter {
+    fn type_name(&self) -> &str {
+        "Parameter"
+    }
+    fn repr(&self) -> String {
+        format!("<Parameter {} {:?}>", self.name, self.tensor.lock().size())
+    }
+    fn attr(&self, name: &str) -> Result<Option<Value>> {
+        let tensor = self.tensor.lock();
+        Ok(match name {
+            "requires_grad" => Some(tensor.requires_grad().into()),
+            "shape" => Some(Value::tuple(tensor.size().into_iter().map(Value::Int))),
+            "ndim" => Some(Value::Int(tensor.dim() as i64)),
+            _ => None,
+        })
+    }
+    fn attr_names(&self) -> &[&str] {
+        &["requires_grad", "shape", "ndim", "numel"]
+    }
+    fn set_attr(&self, name: &str, value: Value) -> Result<()> {
+        let (Some(on), "requires_grad") = (bool::from_value(&value), name) else {
+            return Err(err!("attribute `{name}` of a parameter cannot be set to {value:?}"));
+        };
+        // A handle to the same tensor is changed.
+        let _ = self.tensor.lock().set_requires_grad(on);
+        Ok(())
+    }
+    fn call_method(&self, name: &str, args: &mut Args, _call: &mut Call) -> Result<Option<Value>> {
+        if name != "numel" {
+            return Ok(None);
+        }
+        std::mem::take(args).expect("numel", [])?;
+        Ok(Some(Value::Int(self.tensor.lock().numel() as i64)))
+    }
+}
+
+/// The trained tensors of a network in PyTorch's order of `parameters()`, each once.
+pub fn parameters(network: &dyn Network) -> Vec<(String, Tensor)> {
+    let mut seen = std::collections::HashSet::new();
+    let state = network.state().tensors.iter().filter(|(_, tensor)| tensor.requires_grad() && seen.insert(tensor.data_ptr()));
+    state.map(|(name, tensor)| (name.clone(), tensor.shallow_clone())).collect()
+}
 
 impl Object for TransformHandle {
     fn type_name(&self) -> &str {
@@ -406,6 +598,30 @@ impl Object for LoaderHandle {
     }
     fn length(&self) -> Option<usize> {
         Some(self.0.dataset.len().div_ceil(self.0.batch_size.max(1)))
+    }
+}
+
+impl Object for OptimizerHandle {
+    fn type_name(&self) -> &str {
+        self.0.lock().name()
+    }
+}
+
+impl Object for ScheduleHandle {
+    fn type_name(&self) -> &str {
+        self.0.lock().name()
+    }
+}
+
+impl Object for MetricHandle {
+    fn type_name(&self) -> &str {
+        self.0.metric.lock().name()
+    }
+}
+
+impl Object for LossHandle {
+    fn type_name(&self) -> &str {
+        self.0.name()
     }
 }
 
@@ -457,7 +673,7 @@ impl Object for NetworkHandle {
         format!("<{}>", self.0.lock().name())
     }
     fn attr_names(&self) -> &[&str] {
-        &["to", "eval", "train", "parameters", "load_state_dict"]
+        &["to", "eval", "train", "parameters", "named_parameters", "load_state_dict"]
     }
     fn call_method(&self, name: &str, args: &mut Args, _call: &mut Call) -> Result<Option<Value>> {
         match name {
@@ -475,6 +691,14 @@ impl Object for NetworkHandle {
                     tensors = fill_up(&*network, tensors, false);
                 }
                 network.load(&tensors)?;
+            }
+            "parameters" | "named_parameters" => {
+                std::mem::take(args).expect(name, [])?;
+                let all = parameters(&*self.0.lock());
+                return Ok(Some(Value::list(all.iter().map(|(path, tensor)| {
+                    let parameter = Value::object(Parameter::new(path, tensor));
+                    if name == "parameters" { parameter } else { Value::tuple([Value::str(path), parameter]) }
+                }))));
             }
             // The engine decides the mode of each forward pass.
             "eval" | "train" => drop(std::mem::take(args)),

@@ -13,6 +13,9 @@ pub fn table() -> &'static Table {
         for family in [
             crate::networks::COMPONENTS,
             crate::inferers::COMPONENTS,
+            crate::losses::COMPONENTS,
+            crate::metrics::COMPONENTS,
+            crate::optim::COMPONENTS,
             crate::transforms::COMPONENTS,
             crate::data::COMPONENTS,
             crate::engines::COMPONENTS,

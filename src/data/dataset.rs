@@ -1,8 +1,9 @@
 //! Dataset: a datalist and the transforms of its cases (monai.data.dataset, MONAI 1.6.1).
 
 use crate::component::{Component, Declared, Effect, FromValue, Value};
-use crate::contracts::{Cx, Dataset, DatasetHandle, Item, Sample, Transform};
+use crate::contracts::{Cx, Dataset, DatasetHandle, Item, Sample, Transform, seed_each};
 use crate::error::Result;
+use crate::random::Streams;
 use crate::{args, bail};
 use std::sync::Arc;
 
@@ -69,6 +70,13 @@ impl Dataset for Listed {
     fn sample(&self, index: usize) -> Result<Sample> {
         sample(&self.entry(index)?)
     }
+    fn seed(&self, seed: u32, streams: &mut Streams) {
+        // MONAI makes a Compose of a list; one transform is seeded itself.
+        match self.transforms.as_slice() {
+            [one] => one.seed(seed, streams),
+            several => seed_each(several, seed, streams),
+        }
+    }
     fn get(&self, index: usize, cx: &mut Cx) -> Result<Vec<Sample>> {
         let mut samples = vec![self.sample(index)?];
         for transform in &self.transforms {
@@ -83,7 +91,7 @@ impl Dataset for Listed {
 }
 
 /// An entry of a datalist as a sample.
-fn sample(entry: &Value) -> Result<Sample> {
+pub(super) fn sample(entry: &Value) -> Result<Sample> {
     let Value::Dict(dict) = entry else {
         bail!("expected a dict for each case, such as {{'image': 'a.nii.gz'}}, found {entry:?}");
     };

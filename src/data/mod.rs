@@ -1,13 +1,14 @@
 //! Datasets and loaders.
 
+mod cache_dataset;
 mod dataloader;
 mod dataset;
 mod subset;
 
 pub use dataset::Transforms;
 
-pub mod random;
+pub use crate::random;
 
 use crate::component::Component;
 
-pub static COMPONENTS: &[&Component] = &[&dataset::COMPONENT, &dataloader::COMPONENT, &subset::COMPONENT];
+pub static COMPONENTS: &[&Component] = &[&cache_dataset::COMPONENT, &dataset::COMPONENT, &dataloader::COMPONENT, &subset::COMPONENT];

@@ -13,6 +13,7 @@ use crate::contracts::{
 };
 use crate::error::{Kind, Result};
 use crate::prediction::volume_tensor;
+use crate::random::Streams;
 use crate::torch::{Device, guard};
 use crate::{bail, err};
 use serde_json::{Map, Value as Json, json};
@@ -159,7 +160,7 @@ impl Pipeline<'_> {
             }
         }
         let mut writes = vec![];
-        let samples = work.clock.time(Stage::Pre, || self.loader.dataset.get(index, &mut Cx { work, writes: &mut writes }))?;
+        let samples = work.clock.time(Stage::Pre, || self.loader.dataset.get(index, &mut Cx { work, writes: &mut writes, streams: &mut Streams::default() }))?;
         inputs.check_unchanged()?;
         Ok(Outcome::Read(samples, inputs))
     }
@@ -221,7 +222,7 @@ impl Pipeline<'_> {
             for transform in self.postprocessing {
                 let mut after = vec![];
                 for sample in samples {
-                    after.extend(transform.apply(sample, &mut Cx { work, writes: &mut writes }).map_err(|e| e.context(transform.name()))?);
+                    after.extend(transform.apply(sample, &mut Cx { work, writes: &mut writes, streams: &mut Streams::default() }).map_err(|e| e.context(transform.name()))?);
                 }
                 samples = after;
             }

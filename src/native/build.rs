@@ -39,7 +39,14 @@ fn main() -> Result<(), Box<dyn Error>> {
     build
         .include(&include)
         .include(include.join("torch/csrc/api/include"))
-        .files(["cpp/allocator.cpp", "cpp/convolution.cpp", "cpp/guards.cpp", "cpp/kernels.cpp"])
+        .files([
+            "cpp/allocator.cpp",
+            "cpp/convolution.cpp",
+            "cpp/guards.cpp",
+            "cpp/kernels.cpp",
+            "cpp/label_sums.cpp",
+            "cpp/optimizers.cpp",
+        ])
         .try_compile("segbundle_native")?;
 
     println!("cargo:libtorch={}", lib.display());

@@ -4,6 +4,8 @@
 //! - [`kernels`]: fused loops for channels-last tensors on the CPU: group normalisation, upsampling, blending of
 //!   windows, the last layer with argmax.
 //! - [`convolution`]: 3×3×3 convolutions by Winograd's algorithm, with what stands around them.
+//! - [`label_sums()`]: what Dice and cross-entropy need of softmax(logits), with a backward pass of its own.
+//! - [`optimizers`]: steps of Adam, AdamW and SGD.
 //! - [`runtime`]: autocast, CUDA's library, what the processor can do.
 //! - [`zeroed`]: large slices of zeros that take no memory before they are written.
 //!
@@ -11,7 +13,9 @@
 
 mod convolution;
 mod kernels;
+mod label_sums;
 mod memory;
+mod optimizers;
 mod runtime;
 pub mod zeroed;
 
@@ -20,7 +24,9 @@ pub use kernels::{
     Affine, Box3, GroupNorm, LabelsMut, Moments, add_moments, argmax, blend, channels_last, head_argmax, head_logits, is_channels_last,
     moments, upsample_add,
 };
+pub use label_sums::{LabelSums, label_sums};
 pub use memory::{Memory, install_allocator, memory, reset_peak, set_limit, trim};
+pub use optimizers::{Adam, AdamSlot, Sgd, SgdSlot, adam, clear_gradients, sgd};
 pub use runtime::{Autocast, Cpu, cpu, load_cuda};
 
 pub type Result<T> = std::result::Result<T, tch::TchError>;

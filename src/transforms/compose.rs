@@ -4,7 +4,7 @@
 
 use crate::args;
 use crate::component::{Accepted, Component, Declared, Effect, FromValue, OneOrMany, Value};
-use crate::contracts::{Cx, Sample, Transform, TransformHandle};
+use crate::contracts::{Cx, Sample, Streams, Transform, TransformHandle, seed_each};
 use crate::error::Result;
 use std::sync::Arc;
 
@@ -61,17 +61,20 @@ impl FromValue for Step {
 /// Transforms one after the other.
 pub struct Compose {
     steps: Vec<Arc<dyn Transform>>,
+    /// As they were given: a Compose inside draws a seed of its own.
+    nested: Vec<Arc<dyn Transform>>,
 }
 
 impl Compose {
     /// Composes among `steps` are flattened.
     pub fn new(steps: impl IntoIterator<Item = Arc<dyn Transform>>) -> Self {
+        let nested: Vec<_> = steps.into_iter().collect();
         let mut flat = Vec::new();
-        for step in steps {
+        for step in nested.iter().cloned() {
             // A Compose inside was flattened when it was made.
             if step.name() == "Compose" { flat.extend(step.children().iter().cloned()) } else { flat.push(step) }
         }
-        Compose { steps: flat }
+        Compose { steps: flat, nested }
     }
 }
 
@@ -93,5 +96,11 @@ impl Transform for Compose {
     }
     fn children(&self) -> &[Arc<dyn Transform>] {
         &self.steps
+    }
+    fn is_random(&self) -> bool {
+        true
+    }
+    fn seed(&self, seed: u32, streams: &mut Streams) {
+        seed_each(&self.nested, seed, streams);
     }
 }

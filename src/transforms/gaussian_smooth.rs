@@ -34,13 +34,22 @@ struct GaussianSmooth {
     kernels: [Vec<f32>; 3],
 }
 
+/// Smooth with a Gaussian of `sigma` voxels along each axis; `approx` as in the arguments.
+pub fn smooth(volume: Volume, sigma: [f64; 3], approx: &str) -> Result<Volume> {
+    GaussianSmooth { keys: KeyList { keys: vec![], allow_missing: true }, kernels: kernels(sigma, approx)? }.smoothed(volume)
+}
+
+fn kernels(sigma: [f64; 3], approx: &str) -> Result<[Vec<f32>; 3]> {
+    let mut kernels: [Vec<f32>; 3] = Default::default();
+    for (kernel, sigma) in kernels.iter_mut().zip(sigma) {
+        *kernel = gaussian(sigma as f32, approx)?;
+    }
+    Ok(kernels)
+}
+
 impl GaussianSmooth {
     fn new(args: GaussianSmoothArgs) -> Result<Self> {
-        let sigma = per_axis(&args.sigma, "sigma")?;
-        let mut kernels: [Vec<f32>; 3] = Default::default();
-        for (kernel, sigma) in kernels.iter_mut().zip(sigma) {
-            *kernel = gaussian(sigma as f32, &args.approx)?;
-        }
+        let kernels = kernels(per_axis(&args.sigma, "sigma")?, &args.approx)?;
         Ok(GaussianSmooth { keys: KeyList::new(args.keys, args.allow_missing_keys), kernels })
     }
     fn smoothed(&self, volume: Volume) -> Result<Volume> {

@@ -1,6 +1,7 @@
 //! Transforms: from file names to what the network sees, and back. One file per `_target_`.
 //!
-//! Adding one is a file with its `COMPONENT` and two lines here. [`support`] has what they share.
+//! Adding one is a file with its `COMPONENT` and two lines here. [`support`] has what they share, [`random`] what the
+//! random ones do.
 
 mod activations;
 mod as_discrete;
@@ -21,6 +22,16 @@ mod normalize_intensity;
 mod orientation;
 mod output_name;
 mod post;
+mod rand_axis_flip;
+mod rand_crop_by_pos_neg_label;
+mod rand_flip;
+mod rand_gaussian_noise;
+mod rand_gaussian_smooth;
+mod rand_rotate90;
+mod rand_scale_intensity;
+mod rand_shift_intensity;
+mod rand_spatial_crop;
+mod random;
 mod save_image;
 mod save_labels;
 mod save_preview;
@@ -57,6 +68,15 @@ pub static COMPONENTS: &[&Component] = &[
     &load_image::COMPONENT,
     &normalize_intensity::COMPONENT,
     &orientation::COMPONENT,
+    &rand_axis_flip::COMPONENT,
+    &rand_crop_by_pos_neg_label::COMPONENT,
+    &rand_flip::COMPONENT,
+    &rand_gaussian_noise::COMPONENT,
+    &rand_gaussian_smooth::COMPONENT,
+    &rand_rotate90::COMPONENT,
+    &rand_scale_intensity::COMPONENT,
+    &rand_shift_intensity::COMPONENT,
+    &rand_spatial_crop::COMPONENT,
     &save_image::COMPONENT,
     &save_labels::COMPONENT,
     &save_preview::COMPONENT,

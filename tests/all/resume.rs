@@ -155,7 +155,7 @@ fn logs_can_be_json() {
 #[test]
 fn the_root_level_of_logging_conf_counts_unless_the_command_line_says_otherwise() {
     let bundle = Bundle::new(1);
-    let conf = "[loggers]\nkeys=root\n\n[logger_root]\nlevel = WARNING\nhandlers=console\n\n[handler_console]\nlevel=DEBUG\n";
+    let conf = "[loggers]\nkeys=root\n[handlers]\nkeys=console\n[formatters]\nkeys=\n\n[logger_root]\nlevel = WARNING\nhandlers=console\n\n[handler_console]\nclass=StreamHandler\nlevel=DEBUG\nargs=(sys.stderr,)\n";
     std::fs::write(bundle.path("configs/logging.conf"), conf).unwrap();
     let log = |options: &[&str], more: &[&str]| text(&bundle.run(&[options, &RUN[..], more].concat()).stderr);
     assert_eq!(log(&[], &[]), "");

@@ -7,7 +7,7 @@ use segbundle::contracts::{Item, Sample};
 use segbundle::image::{Voxels, orient::default_labels};
 use segbundle::python::array::{Array, Flavour, Type};
 
-fn value(json: &serde_json::Value) -> Value {
+pub fn value(json: &serde_json::Value) -> Value {
     match json {
         serde_json::Value::Null => Value::None,
         serde_json::Value::Bool(b) => (*b).into(),

@@ -19,7 +19,7 @@ pub fn work() -> Work {
 }
 
 pub fn apply(transform: &dyn Transform, sample: Sample) -> Result<Sample, segbundle::error::Error> {
-    let mut samples = transform.apply(sample, &mut Cx { work: &work(), writes: &mut vec![] })?;
+    let mut samples = transform.apply(sample, &mut Cx { work: &work(), writes: &mut vec![], streams: &mut Default::default() })?;
     assert_eq!(samples.len(), 1);
     Ok(samples.remove(0))
 }

@@ -1,0 +1,277 @@
+//! CacheDataset (monai.data.dataset, MONAI 1.6.1): what comes before the first random transform is computed once.
+//!
+//! Deliberate differences: the cache is cut to the memory there is, with a warning, where MONAI is killed; whole-numbered
+//! images (labels) are kept in one or two bytes per voxel; workers are threads and share the cache.
+
+use super::dataset::{Transforms, sample};
+use crate::component::{Accepted, Component, Declared, Effect, OneOrMany, Value};
+use crate::contracts::{Cx, Dataset, DatasetHandle, Item, NoProgress, Run, Sample, Transform, Work, seed_each};
+use crate::error::Result;
+use crate::image::{Voxels, filled};
+use crate::random::Streams;
+use crate::{args, bail, each_voxels, err};
+use parking_lot::Mutex;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+
+args! {
+    /// Arguments of CacheDataset.
+    pub struct CacheDatasetArgs {
+        /// One dict per case: `[{'image': 'a.nii.gz', 'label': 'b.nii.gz'}, ...]`.
+        data: Vec<Value>,
+        /// Applied to each case: a transform, a list of them, or None.
+        transform: Transforms = (),
+        /// At most this many cases are kept.
+        cache_num: i64 = i64::MAX,
+        /// At most this share of the cases is kept.
+        cache_rate: f64 = 1.0,
+        /// Cases that are read at one time while the cache is filled.
+        num_workers: Option<i64> = 1,
+        /// Whether filling the cache is logged.
+        progress: bool = true,
+        /// No effect: the cache is never changed by what comes after.
+        copy_cache: Accepted = true,
+        /// Whether images are kept in C order, whatever their order in the file.
+        as_contiguous: bool = true,
+        /// Keep equal entries once; not supported, must be False.
+        hash_as_key: bool = false,
+        /// No effect without hash_as_key.
+        hash_func: Accepted = (),
+        /// Fill the cache as cases are asked for, instead of beforehand; True or "threads".
+        runtime_cache: OneOrMany<Value> = false,
+    }
+}
+
+pub static COMPONENT: Component = Component {
+    name: "CacheDataset",
+    path: "monai.data.CacheDataset",
+    aliases: &["monai.data.dataset.CacheDataset"],
+    doc: "A dataset that keeps what comes before the first random transform.",
+    params: CacheDatasetArgs::PARAMS,
+    differences: &[
+        "the cache is cut to the free memory, with a warning",
+        "images of whole numbers from 0 to 65535 are kept in one or two bytes per voxel",
+        "all workers share one cache",
+    ],
+    effect: Effect::Reads,
+    build: |args, call| {
+        let args = CacheDatasetArgs::parse("CacheDataset", args)?;
+        let run = call.surroundings.clone().and_then(|any| any.downcast::<Run>().ok()).unwrap_or_default();
+        Ok(Value::object(DatasetHandle(Arc::new(Cached::new(args, &run)?))))
+    },
+};
+
+struct Cached {
+    data: Vec<Value>,
+    /// As the config gives them.
+    given: Vec<Arc<dyn Transform>>,
+    /// One after the other, without Compose around them.
+    steps: Vec<Arc<dyn Transform>>,
+    /// Steps before the first random one.
+    fixed: usize,
+    contiguous: bool,
+    /// Of the first cases: the samples after the fixed steps, once they are there.
+    cache: Vec<Mutex<Option<Vec<Sample>>>>,
+}
+
+impl Cached {
+    fn new(args: CacheDatasetArgs, run: &Run) -> Result<Cached> {
+        if args.hash_as_key {
+            bail!("CacheDataset: argument `hash_as_key` is not supported, expected False");
+        }
+        let lazy = match &args.runtime_cache {
+            OneOrMany::One(Value::Bool(on)) => *on,
+            OneOrMany::One(Value::None) => false,
+            OneOrMany::One(Value::Str(kind)) if kind.contains("thread") => true,
+            _ => bail!("CacheDataset: argument `runtime_cache`: expected True, False or \"threads\""),
+        };
+        if !(args.cache_rate >= 0.0) {
+            bail!("CacheDataset: `cache_rate` is {}, expected at least 0", args.cache_rate);
+        }
+        let rated = (args.data.len() as f64 * args.cache_rate) as usize;
+        let wanted = rated.min(args.data.len()).min(usize::try_from(args.cache_num).unwrap_or(0));
+        let given = args.transform.0;
+        let steps: Vec<_> = given.iter().flat_map(flat).collect();
+        let fixed = steps.iter().position(|step| step.is_random()).unwrap_or(steps.len());
+        let cache = (0..wanted).map(|_| Mutex::new(None)).collect();
+        let mut cached = Cached { data: args.data, given, steps, fixed, contiguous: args.as_contiguous, cache };
+        if !lazy && wanted > 0 {
+            cached.fill(args.num_workers.map_or(1, |n| n.max(1) as usize), args.progress, run)?;
+        }
+        Ok(cached)
+    }
+
+    /// Read all cases of the cache, as many at a time as there are workers; the first one tells how many will fit.
+    fn fill(&mut self, workers: usize, progress: bool, run: &Run) -> Result<()> {
+        let load = |index: usize| -> Result<Vec<Sample>> {
+            let work = Work { cancel: run.cancel.clone(), progress: Arc::new(NoProgress), budget_bytes: run.budget_bytes, ..Work::quiet() };
+            work.check()?;
+            let mut cx = Cx { work: &work, writes: &mut vec![], streams: &mut Streams::default() };
+            crate::torch::guard(|| self.load(index, &mut cx)).map_err(|e| e.context(format_args!("case {index} of the dataset")))
+        };
+        let first = load(0)?;
+        let case_bytes = first.iter().map(bytes).sum::<u64>().max(1);
+        let wanted = self.cache.len();
+        let fits = usize::try_from(run.budget_bytes / case_bytes).unwrap_or(usize::MAX).max(1).min(wanted);
+        let gb = |bytes: u64| bytes as f64 / 1e9;
+        if progress {
+            tracing::info!("CacheDataset: {wanted} of {} cases, about {:.2} GB", self.data.len(), gb(case_bytes * wanted as u64));
+        }
+        if fits < wanted {
+            tracing::warn!(
+                "CacheDataset: {wanted} cases need about {:.1} GB, {:.1} GB are free: the first {fits} are kept, the others read each time",
+                gb(case_bytes * wanted as u64),
+                gb(run.budget_bytes)
+            );
+        }
+        *self.cache[0].lock() = Some(first);
+        let (next, done, held, full) = (AtomicUsize::new(1), AtomicUsize::new(1), Mutex::new(case_bytes), AtomicBool::new(false));
+        let failed: Mutex<Option<crate::error::Error>> = Mutex::new(None);
+        std::thread::scope(|scope| {
+            for _ in 0..workers.min(fits) {
+                scope.spawn(|| {
+                    loop {
+                        let index = next.fetch_add(1, Ordering::Relaxed);
+                        if index >= fits || full.load(Ordering::Relaxed) || failed.lock().is_some() {
+                            break;
+                        }
+                        match load(index) {
+                            Ok(samples) => {
+                                let mut held = held.lock();
+                                let more = samples.iter().map(bytes).sum::<u64>();
+                                // Cases may be larger than the first.
+                                if *held + more > run.budget_bytes {
+                                    full.store(true, Ordering::Relaxed);
+                                    break;
+                                }
+                                *held += more;
+                                *self.cache[index].lock() = Some(samples);
+                                let done = done.fetch_add(1, Ordering::Relaxed) + 1;
+                                if progress && (done * 10 / fits > (done - 1) * 10 / fits) {
+                                    tracing::info!("CacheDataset: {done} of {fits} cases read");
+                                }
+                            }
+                            Err(error) => {
+                                failed.lock().get_or_insert(error);
+                                break;
+                            }
+                        }
+                    }
+                });
+            }
+        });
+        if let Some(error) = failed.into_inner() {
+            return Err(error);
+        }
+        if full.into_inner() {
+            tracing::warn!("CacheDataset: the memory is full after {} of {wanted} cases; the others are read each time", done.into_inner());
+        }
+        // What does not fit is no part of the cache, or it would be filled later.
+        let keep: Vec<bool> = self.cache.iter().map(|slot| slot.lock().is_some()).collect();
+        let last = keep.iter().rposition(|kept| *kept).map_or(0, |at| at + 1);
+        self.cache.truncate(last);
+        Ok(())
+    }
+
+    /// Case `index` after the fixed steps.
+    fn load(&self, index: usize, cx: &mut Cx) -> Result<Vec<Sample>> {
+        let mut samples = run(&self.steps[..self.fixed], vec![sample(&self.entry(index)?)?], cx)?;
+        for item in samples.iter_mut().flat_map(|sample| sample.items.values_mut()) {
+            if let Item::Image(volume) = item {
+                let mut own = volume.clone();
+                if self.contiguous {
+                    own = own.contiguous()?;
+                }
+                own.voxels = compact(own.voxels)?;
+                *volume = own;
+            }
+        }
+        Ok(samples)
+    }
+}
+
+/// The transforms that `transform` is made of.
+fn flat(transform: &Arc<dyn Transform>) -> Vec<Arc<dyn Transform>> {
+    if transform.name() == "Compose" { transform.children().to_vec() } else { vec![transform.clone()] }
+}
+
+fn run(steps: &[Arc<dyn Transform>], mut samples: Vec<Sample>, cx: &mut Cx) -> Result<Vec<Sample>> {
+    for step in steps {
+        cx.work.check()?;
+        let mut after = vec![];
+        for sample in samples {
+            after.extend(step.apply(sample, cx).map_err(|e| e.context(step.name()))?);
+        }
+        samples = after;
+    }
+    Ok(samples)
+}
+
+/// Bytes of a sample's voxels.
+fn bytes(sample: &Sample) -> u64 {
+    let of = |item: &Item| match item {
+        Item::Image(volume) => (volume.voxels.len() * volume.voxels.dtype().size_bytes()) as u64,
+        _ => 0,
+    };
+    sample.items.values().map(of).sum()
+}
+
+/// Whole numbers from 0 to 255 (65535) in one (two) bytes each; other voxels as they are.
+fn compact(voxels: Voxels) -> Result<Voxels> {
+    use crate::image::Element;
+    if voxels.dtype().size_bytes() == 1 || voxels.is_empty() {
+        return Ok(voxels);
+    }
+    let largest = each_voxels!(&voxels, slice => slice.iter().try_fold(0.0f64, |largest, x| {
+        let x = x.to_f64();
+        // -0 is no whole number here: its sign would be lost.
+        (x.fract() == 0.0 && !x.is_sign_negative() && x <= 65535.0).then_some(largest.max(x))
+    }));
+    fn narrow<A: Element, B: Element>(from: &[A]) -> Result<Voxels> {
+        Ok(B::wrap(filled(from.len(), |out| out.iter_mut().zip(from).for_each(|(out, x)| *out = B::from_f64(x.to_f64())))?))
+    }
+    match largest {
+        Some(largest) if largest <= 255.0 => each_voxels!(&voxels, slice => narrow::<_, u8>(slice)),
+        Some(_) if voxels.dtype().size_bytes() > 2 => each_voxels!(&voxels, slice => narrow::<_, u16>(slice)),
+        _ => Ok(voxels),
+    }
+}
+
+impl Dataset for Cached {
+    fn name(&self) -> &'static str {
+        "CacheDataset"
+    }
+    fn len(&self) -> usize {
+        self.data.len()
+    }
+    fn entry(&self, index: usize) -> Result<Value> {
+        self.data.get(index).cloned().ok_or_else(|| err!("the dataset has {} cases, case {index} was asked for", self.data.len()))
+    }
+    fn seed(&self, seed: u32, streams: &mut Streams) {
+        match self.given.as_slice() {
+            [one] => one.seed(seed, streams),
+            several => seed_each(several, seed, streams),
+        }
+    }
+    fn get(&self, index: usize, cx: &mut Cx) -> Result<Vec<Sample>> {
+        let fixed = match self.cache.get(index) {
+            Some(slot) => {
+                // Held while the case is read, so that nobody else reads it too.
+                let mut slot = slot.lock();
+                if slot.is_none() {
+                    *slot = Some(self.load(index, cx)?);
+                }
+                let copy = |sample: &Sample| {
+                    let mut out = Sample::default();
+                    for (key, item) in &sample.items {
+                        out.set(key, item.duplicate()?);
+                    }
+                    Ok(out)
+                };
+                slot.iter().flatten().map(copy).collect::<Result<Vec<_>>>()?
+            }
+            None => self.load(index, cx)?,
+        };
+        run(&self.steps[self.fixed..], fixed, cx)
+    }
+}

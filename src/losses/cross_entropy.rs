@@ -1,0 +1,104 @@
+//! torch.nn.CrossEntropyLoss (torch 2.11).
+
+use super::support::{self, Reduction, on_cpu};
+use crate::component::{Component, Declared, Effect, OneOrMany, Value};
+use crate::contracts::{Loss, LossHandle};
+use crate::error::{Kind as ErrorKind, Result};
+use crate::{args, bail, err};
+use parking_lot::Mutex;
+use segbundle_native::label_sums;
+use std::sync::Arc;
+use tch::{Kind, Tensor};
+
+args! {
+    /// Arguments of CrossEntropyLoss.
+    pub struct CrossEntropyLossArgs {
+        /// Weights of the classes.
+        weight: Option<Vec<f64>> = (),
+        /// Old form of `reduction`; must be None.
+        size_average: Value = (),
+        /// A label whose voxels do not count.
+        ignore_index: i64 = -100,
+        /// Old form of `reduction`; must be None.
+        reduce: Value = (),
+        /// "mean" over the voxels (weighted), "sum", or "none" for one value per voxel.
+        reduction: Reduction = "mean",
+        /// Share of the loss that is spread over all classes, 0 to 1.
+        label_smoothing: f64 = 0.0,
+    }
+}
+
+pub static COMPONENT: Component = Component {
+    name: "CrossEntropyLoss",
+    path: "torch.nn.CrossEntropyLoss",
+    aliases: &["torch.nn.modules.loss.CrossEntropyLoss", "torch.nn.modules.CrossEntropyLoss"],
+    doc: "Cross-entropy between logits and class labels or probabilities.",
+    params: CrossEntropyLossArgs::PARAMS,
+    differences: &["labels may have any integer type"],
+    effect: Effect::Pure,
+    build: |args, _| {
+        let args = CrossEntropyLossArgs::parse("CrossEntropyLoss", args)?;
+        for (name, value) in [("size_average", &args.size_average), ("reduce", &args.reduce)] {
+            if !value.is_none() {
+                return Err(err!("CrossEntropyLoss: argument `{name}` is not supported, expected None")
+                    .hint("use `reduction`")
+                    .kind(ErrorKind::Config));
+            }
+        }
+        if !(0.0..=1.0).contains(&args.label_smoothing) {
+            return Err(err!("CrossEntropyLoss: `label_smoothing` must be between 0 and 1").kind(ErrorKind::Config));
+        }
+        let weight = args.weight.as_ref().map(|all| Mutex::new(support::weights(&OneOrMany::Many(all.clone()))));
+        Ok(Value::object(LossHandle(Arc::new(CrossEntropy { args, weight }))))
+    },
+};
+
+struct CrossEntropy {
+    args: CrossEntropyLossArgs,
+    weight: Option<Mutex<Tensor>>,
+}
+
+impl Loss for CrossEntropy {
+    fn name(&self) -> &'static str {
+        "CrossEntropyLoss"
+    }
+    /// Target: labels [N,…] (integers) or probabilities [N,C,…] (floats).
+    fn forward(&self, prediction: &Tensor, target: &Tensor) -> Result<Tensor> {
+        let (shape, own) = (prediction.size(), target.size());
+        let mut voxels = shape.clone();
+        if shape.len() < 2 || prediction.numel() == 0 {
+            bail!("CrossEntropyLoss: expected a prediction [N,C,…], found {shape:?}");
+        }
+        let classes = voxels.remove(1);
+        let weight = self.weight.as_ref().map(|weight| weight.lock().f_to_device(prediction.device())).transpose()?;
+        if let Some(weight) = weight.as_ref().filter(|weight| weight.size() != [classes]) {
+            bail!("CrossEntropyLoss: `weight` has {} values, expected one for each of {classes} classes", weight.numel());
+        }
+        let float = matches!(target.kind(), Kind::Float | Kind::Double | Kind::Half | Kind::BFloat16);
+        let target = match (own == shape, own == voxels) {
+            (true, _) if float => target.f_to_kind(Kind::Float)?,
+            (_, true) if !float => target.f_to_kind(Kind::Int64)?,
+            _ => {
+                return Err(err!(
+                    "CrossEntropyLoss: expected labels {voxels:?} of an integer type or probabilities {shape:?}, found {:?} {own:?}",
+                    target.kind()
+                )
+                .hint("a label image has a channel axis: DiceCELoss with lambda_dice 0 takes it as it is"));
+            }
+        };
+        let args = &self.args;
+        if own == voxels {
+            let ignored = target.f_eq(args.ignore_index)?;
+            let kept = target.f_masked_fill(&ignored, 0)?;
+            let labels = support::labels("CrossEntropyLoss", &kept.f_reshape([shape[0], -1])?, classes)?;
+            let any = ignored.f_any()?.f_int64_value(&[])? != 0;
+            if shape.len() > 2 && !any && args.label_smoothing == 0.0 && on_cpu(prediction, &target) {
+                let log = label_sums(prediction, &labels, false)?.log_likelihood;
+                let loss = support::cross_entropy(&log, &labels, weight.as_ref(), args.reduction)?;
+                return Ok(if args.reduction == Reduction::None { loss.f_reshape(&voxels)? } else { loss });
+            }
+        }
+        let input = prediction.f_to_kind(Kind::Float)?;
+        Ok(input.f_cross_entropy_loss(&target, weight.as_ref(), args.reduction.tch(), args.ignore_index, args.label_smoothing)?)
+    }
+}

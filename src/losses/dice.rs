@@ -1,0 +1,248 @@
+//! DiceLoss: 1 − soft Dice (or Jaccard) per item and channel (monai.losses.dice, MONAI 1.6.1; Milletari et al. 2016).
+//!
+//! With softmax and integer labels on the CPU the sums are fused; the value has the plain formula's bits, with
+//! `squared_pred` its digits.
+
+use super::support::{Reduction, check_shapes, labels, on_cpu, one_hot, weights};
+use crate::component::{Component, Declared, Effect, OneOrMany, Value};
+use crate::contracts::{Loss, LossHandle};
+use crate::error::{Kind as ErrorKind, Result};
+use crate::{args, bail, err};
+use segbundle_native::{LabelSums, label_sums};
+use std::sync::Arc;
+use tch::{Kind, Tensor};
+
+args! {
+    /// Arguments of DiceLoss.
+    pub struct DiceLossArgs {
+        /// Whether channel 0 counts.
+        include_background: bool = true,
+        /// Whether the target holds labels, to be taken as one channel for each class.
+        to_onehot_y: bool = false,
+        /// Apply a sigmoid to the prediction.
+        sigmoid: bool = false,
+        /// Apply a softmax over the channels to the prediction.
+        softmax: bool = false,
+        /// Another activation; not supported, must be None.
+        other_act: Value = (),
+        /// Squares of prediction and target in the denominator.
+        squared_pred: bool = false,
+        /// Jaccard index instead of Dice.
+        jaccard: bool = false,
+        /// "mean" or "sum" over items and channels; "none" keeps them, [N,C,1,1,1].
+        reduction: Reduction = "mean",
+        /// Added to the numerator.
+        smooth_nr: f64 = 1e-5,
+        /// Added to the denominator.
+        smooth_dr: f64 = 1e-5,
+        /// Sum over the items of the batch before dividing.
+        batch: bool = false,
+        /// Weights of the channels that count: one value, or one for each.
+        weight: Option<OneOrMany<f64>> = (),
+        /// Whether the target holds values between 0 and 1, for which another formula is right.
+        soft_label: bool = false,
+        /// A label whose voxels do not count.
+        ignore_index: Option<i64> = (),
+    }
+}
+
+pub static COMPONENT: Component = Component {
+    name: "DiceLoss",
+    path: "monai.losses.DiceLoss",
+    aliases: &["monai.losses.dice.DiceLoss", "Dice", "monai.losses.Dice", "monai.losses.dice.Dice", "dice_loss"],
+    doc: "1 − soft Dice between a prediction and a target.",
+    params: DiceLossArgs::PARAMS,
+    differences: &["labels outside the prediction's channels are an error that names them"],
+    effect: Effect::Pure,
+    build: |args, _| {
+        let args = DiceLossArgs::parse("DiceLoss", args)?;
+        let loss: Arc<dyn Loss> = Arc::new(Dice::new("DiceLoss", args)?);
+        Ok(Value::object(LossHandle(loss)))
+    },
+};
+
+/// Dice as configured; also one half of DiceCELoss and DiceFocalLoss.
+pub struct Dice {
+    name: &'static str,
+    args: DiceLossArgs,
+    weight: Option<parking_lot::Mutex<Tensor>>,
+}
+
+impl Dice {
+    pub fn new(name: &'static str, args: DiceLossArgs) -> Result<Dice> {
+        let fail = |message: String| Err(err!("{name}: {message}").kind(ErrorKind::Config));
+        if !args.other_act.is_none() {
+            return fail("argument `other_act` is not supported, expected None".into());
+        }
+        if args.sigmoid && args.softmax {
+            return fail("`sigmoid` and `softmax` are both true, expected at most one".into());
+        }
+        let negative = match &args.weight {
+            Some(OneOrMany::One(w)) => *w < 0.0,
+            Some(OneOrMany::Many(all)) => all.iter().any(|w| *w < 0.0),
+            None => false,
+        };
+        if negative {
+            return fail("a value of `weight` is negative, expected at least 0".into());
+        }
+        let weight = args.weight.as_ref().map(|weight| parking_lot::Mutex::new(weights(weight)));
+        Ok(Dice { name, args, weight })
+    }
+
+    /// Whether [`Dice::of_sums`] gives this loss for such a prediction and target.
+    pub fn fuses(&self, input: &Tensor, target: &Tensor) -> bool {
+        let args = &self.args;
+        args.softmax && args.to_onehot_y && !args.soft_label && args.ignore_index.is_none() && input.size()[1] > 1 && on_cpu(input, target)
+    }
+
+    pub fn squared(&self) -> bool {
+        self.args.squared_pred
+    }
+
+    /// The loss from sums over softmax and labels [N,S], for a prediction of `axes` axes.
+    pub fn of_sums(&self, sums: &LabelSums, labels: &Tensor, axes: usize) -> Result<Tensor> {
+        let classes = sums.intersection.size()[1];
+        let counts = (0..labels.size()[0])
+            .map(|n| Ok(labels.f_get(n)?.f_bincount::<&Tensor>(None, classes)?.f_to_kind(Kind::Float)?))
+            .collect::<Result<Vec<_>>>()?;
+        let ground = Tensor::f_stack(&counts, 0)?; // [N,C]
+        let pred = if self.args.squared_pred { &sums.square } else { &sums.prediction };
+        let counted = |x: &Tensor| -> Result<Tensor> {
+            let x = if self.args.include_background { x.shallow_clone() } else { x.f_narrow(1, 1, classes - 1)? };
+            if !self.args.batch {
+                return Ok(x);
+            }
+            // One item after the other, as a sum over the whole batch adds them.
+            let mut total = x.f_get(0)?;
+            for n in 1..x.size()[0] {
+                total = total.f_add(&x.f_get(n)?)?;
+            }
+            Ok(total)
+        };
+        let (tp, pred, ground) = (counted(&sums.intersection)?, counted(pred)?, counted(&ground)?);
+        let (fp, missed) = (pred - &tp, ground - &tp);
+        self.finish(tp, fp, missed, classes - i64::from(!self.args.include_background), axes)
+    }
+
+    /// Overlap, false positives and false negatives, [N,C] ([C] with `batch`), to the loss.
+    fn finish(&self, tp: Tensor, fp: Tensor, missed: Tensor, classes: i64, axes: usize) -> Result<Tensor> {
+        let args = &self.args;
+        let (fp, missed) = if args.jaccard { (fp, missed) } else { (fp * 0.5, missed * 0.5) };
+        let numerator = &tp * 2.0 + args.smooth_nr;
+        let denominator = (tp + fp + missed) * 2.0 + args.smooth_dr;
+        let mut loss: Tensor = 1.0 - numerator.f_div(&denominator)?;
+        if let Some(weight) = self.weight.as_ref().filter(|_| classes != 1) {
+            let weight = weight.lock();
+            if weight.dim() == 1 && weight.size()[0] != classes {
+                return Err(err!("{}: `weight` has {} values, expected {classes}", self.name, weight.size()[0])
+                    .hint("without the background it has one value less than there are channels"));
+            }
+            loss = loss.f_mul(&weight.f_to_device(loss.device())?)?;
+        }
+        Ok(match args.reduction {
+            Reduction::Mean => loss.f_mean(Kind::Float)?,
+            Reduction::Sum => loss.f_sum(Kind::Float)?,
+            Reduction::None => {
+                let mut shape = loss.size();
+                if args.batch {
+                    // MONAI takes the first two sizes of [C] for N and C and fails; one item stands for the batch here.
+                    shape.insert(0, 1);
+                }
+                shape.resize(axes, 1);
+                loss.f_reshape(&shape)?
+            }
+        })
+    }
+
+    /// MONAI's formula, operation by operation.
+    fn plain(&self, input: &Tensor, target: &Tensor) -> Result<Tensor> {
+        let args = &self.args;
+        let mut input = input.f_to_kind(Kind::Float)?;
+        let classes = input.size()[1];
+        if args.sigmoid {
+            input = input.f_sigmoid()?;
+        }
+        if args.softmax && classes > 1 {
+            input = input.f_softmax(1, Kind::Float)?;
+        }
+        let mask = args.ignore_index.map(|index| ignore_mask(target, index)).transpose()?;
+        let mut own = if args.to_onehot_y && classes > 1 {
+            if target.size()[1] != 1 {
+                bail!("{}: to_onehot_y expects a target with one channel, found {:?}", self.name, target.size());
+            }
+            let outside = args.ignore_index.filter(|index| !(0..classes).contains(index));
+            let kept = match outside {
+                Some(index) => target.f_where_self(&target.f_ne(index)?, &target.f_zeros_like()?)?,
+                None => target.shallow_clone(),
+            };
+            one_hot(&labels(self.name, &kept, classes)?, &target.size(), classes)?
+        } else {
+            target.shallow_clone()
+        };
+        if !args.include_background && classes > 1 {
+            input = input.f_narrow(1, 1, classes - 1)?;
+            own = own.f_narrow(1, 1, own.size()[1] - 1)?;
+        }
+        if own.size() != input.size() {
+            return Err(err!("{}: the target has shape {:?} where the prediction has {:?}", self.name, own.size(), input.size())
+                .hint("for a target of labels set to_onehot_y: true"));
+        }
+        if let Some(mask) = mask {
+            input = input.f_mul(&mask)?;
+            own = own.f_mul(&mask)?;
+        }
+        let mut dims: Vec<i64> = (2..input.dim() as i64).collect();
+        if args.batch {
+            dims.insert(0, 0);
+        }
+        let order = if args.squared_pred { 2.0 } else { 1.0 };
+        let (tp, fp, missed) = if !args.squared_pred && !args.soft_label {
+            let sum = |x: &Tensor| x.f_sum_dim_intlist(dims.as_slice(), false, None);
+            let tp = sum(&input.f_mul(&own)?)?;
+            (tp.shallow_clone(), sum(&input)? - &tp, sum(&own)? - &tp)
+        } else {
+            let own = own.f_to_kind(Kind::Float)?;
+            let norm = |x: &Tensor| -> Result<Tensor> {
+                let norm = x.f_norm_scalaropt_dim(order, dims.as_slice(), false)?;
+                Ok(if order > 1.0 { norm.f_pow_tensor_scalar(2)? } else { norm })
+            };
+            let (pred, ground, difference) = (norm(&input)?, norm(&own)?, norm(&input.f_sub(&own)?)?);
+            let tp = (&pred + &ground - difference) / 2.0;
+            (tp.shallow_clone(), pred - &tp, ground - &tp)
+        };
+        self.finish(tp, fp, missed, input.size()[1], input.dim())
+    }
+
+    /// The loss alone, fused where that is possible.
+    pub fn value(&self, input: &Tensor, target: &Tensor) -> Result<Tensor> {
+        if !self.fuses(input, target) || target.size()[1] != 1 {
+            return self.plain(input, target);
+        }
+        let labels = labels(self.name, target, input.size()[1])?;
+        let sums = label_sums(input, &labels, self.args.squared_pred)?;
+        self.of_sums(&sums, &labels, input.dim())
+    }
+}
+
+/// [N,1,…] f32: 0 where the target's voxel is to be ignored, 1 elsewhere (`monai.metrics.utils.create_ignore_mask`).
+fn ignore_mask(target: &Tensor, index: i64) -> Result<Tensor> {
+    let channels = target.size()[1];
+    let kept = if channels == 1 {
+        target.f_ne(index)?
+    } else if (0..channels).contains(&index) {
+        target.f_narrow(1, index, 1)?.f_ne(1)?
+    } else {
+        target.f_sum_dim_intlist([1i64].as_slice(), true, None)?.f_gt(0)?
+    };
+    Ok(kept.f_to_kind(Kind::Float)?)
+}
+
+impl Loss for Dice {
+    fn name(&self) -> &'static str {
+        self.name
+    }
+    fn forward(&self, prediction: &Tensor, target: &Tensor) -> Result<Tensor> {
+        check_shapes(self.name, prediction, target)?;
+        self.value(prediction, target)
+    }
+}

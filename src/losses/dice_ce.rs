@@ -1,0 +1,157 @@
+//! DiceCELoss: λ·Dice + λ·cross-entropy (monai.losses.dice, MONAI 1.6.1).
+//!
+//! With softmax and integer labels on the CPU both come from one pass over the logits. Only label smoothing still takes
+//! a log-softmax of the volume's size, and an incomplete pair (Dice of one-hot targets) the plain formula.
+
+use super::dice::{Dice, DiceLossArgs};
+use super::support::{self, Reduction, check_shapes, labels};
+use crate::component::{Component, Declared, Effect, OneOrMany, Value};
+use crate::contracts::{Loss, LossHandle};
+use crate::error::{Kind as ErrorKind, Result};
+use crate::{args, err};
+use parking_lot::Mutex;
+use segbundle_native::label_sums;
+use std::sync::Arc;
+use tch::{Kind, Tensor};
+
+args! {
+    /// Arguments of DiceCELoss.
+    pub struct DiceCELossArgs {
+        /// Whether channel 0 counts in the Dice; it always does in the cross-entropy.
+        include_background: bool = true,
+        /// Whether the target holds labels, to be taken as one channel for each class.
+        to_onehot_y: bool = false,
+        /// Apply a sigmoid to the prediction, for the Dice.
+        sigmoid: bool = false,
+        /// Apply a softmax over the channels to the prediction, for the Dice.
+        softmax: bool = false,
+        /// Another activation; not supported, must be None.
+        other_act: Value = (),
+        /// Squares of prediction and target in the denominator of the Dice.
+        squared_pred: bool = false,
+        /// Jaccard index instead of Dice.
+        jaccard: bool = false,
+        /// "mean" or "sum".
+        reduction: Reduction = "mean",
+        /// Added to the numerator of the Dice.
+        smooth_nr: f64 = 1e-5,
+        /// Added to the denominator of the Dice.
+        smooth_dr: f64 = 1e-5,
+        /// Sum over the items of the batch before dividing, in the Dice.
+        batch: bool = false,
+        /// Weights of the classes, for both; positive weights if the prediction has one channel.
+        weight: Option<Vec<f64>> = (),
+        /// Factor of the Dice.
+        lambda_dice: f64 = 1.0,
+        /// Factor of the cross-entropy.
+        lambda_ce: f64 = 1.0,
+        /// Share of the cross-entropy that is spread over all classes, 0 to 1.
+        label_smoothing: f64 = 0.0,
+    }
+}
+
+pub static COMPONENT: Component = Component {
+    name: "DiceCELoss",
+    path: "monai.losses.DiceCELoss",
+    aliases: &["monai.losses.dice.DiceCELoss", "monai.losses.dice_ce", "monai.losses.dice.dice_ce", "dice_ce"],
+    doc: "Sum of soft Dice and cross-entropy.",
+    params: DiceCELossArgs::PARAMS,
+    differences: &["labels outside the prediction's channels are an error that names them"],
+    effect: Effect::Pure,
+    build: |args, _| {
+        let args = DiceCELossArgs::parse("DiceCELoss", args)?;
+        Ok(Value::object(LossHandle(Arc::new(DiceCE::new(args)?))))
+    },
+};
+
+struct DiceCE {
+    args: DiceCELossArgs,
+    dice: Dice,
+    weight: Option<Mutex<Tensor>>,
+}
+
+impl DiceCE {
+    fn new(args: DiceCELossArgs) -> Result<DiceCE> {
+        let fail = |message: &str| Err(err!("DiceCELoss: {message}").kind(ErrorKind::Config));
+        if args.reduction == Reduction::None {
+            return fail("argument `reduction`: expected \"mean\" or \"sum\", found \"none\"");
+        }
+        if !(args.lambda_dice >= 0.0 && args.lambda_ce >= 0.0) {
+            return fail("`lambda_dice` and `lambda_ce` must be at least 0");
+        }
+        if !(0.0..=1.0).contains(&args.label_smoothing) {
+            return fail("`label_smoothing` must be between 0 and 1");
+        }
+        let dice_weight =
+            args.weight.as_ref().map(|all| OneOrMany::Many(all[usize::from(!args.include_background && !all.is_empty())..].to_vec()));
+        let dice = Dice::new(
+            "DiceCELoss",
+            DiceLossArgs {
+                include_background: args.include_background,
+                to_onehot_y: args.to_onehot_y,
+                sigmoid: args.sigmoid,
+                softmax: args.softmax,
+                other_act: args.other_act.clone(),
+                squared_pred: args.squared_pred,
+                jaccard: args.jaccard,
+                reduction: args.reduction,
+                smooth_nr: args.smooth_nr,
+                smooth_dr: args.smooth_dr,
+                batch: args.batch,
+                weight: dice_weight,
+                soft_label: false,
+                ignore_index: None,
+            },
+        )?;
+        let weight = args.weight.as_ref().map(|all| Mutex::new(support::weights(&OneOrMany::Many(all.clone()))));
+        Ok(DiceCE { args, dice, weight })
+    }
+
+    fn weight(&self, input: &Tensor) -> Result<Option<Tensor>> {
+        self.weight.as_ref().map(|weight| Ok(weight.lock().f_to_device(input.device())?)).transpose()
+    }
+
+    /// Cross-entropy by torch's own operation.
+    fn plain_ce(&self, input: &Tensor, target: &Tensor) -> Result<Tensor> {
+        let input = input.f_to_kind(Kind::Float)?;
+        let (classes, weight, reduction) = (input.size()[1], self.weight(&input)?, self.args.reduction.tch());
+        if classes == 1 {
+            let target = target.f_to_kind(Kind::Float)?;
+            return Ok(input.f_binary_cross_entropy_with_logits(&target, None, weight.as_ref(), reduction)?);
+        }
+        let target = match target.size()[1] {
+            1 => {
+                let _ = labels("DiceCELoss", target, classes)?;
+                target.f_squeeze_dim(1)?.f_to_kind(Kind::Int64)?
+            }
+            _ => target.f_to_kind(Kind::Float)?,
+        };
+        Ok(input.f_cross_entropy_loss(&target, weight.as_ref(), reduction, -100, self.args.label_smoothing)?)
+    }
+}
+
+impl Loss for DiceCE {
+    fn name(&self) -> &'static str {
+        "DiceCELoss"
+    }
+    fn forward(&self, prediction: &Tensor, target: &Tensor) -> Result<Tensor> {
+        check_shapes("DiceCELoss", prediction, target)?;
+        let classes = prediction.size()[1];
+        if let Some(weight) = self.args.weight.as_ref().filter(|weight| classes > 1 && weight.len() as i64 != classes) {
+            return Err(err!("DiceCELoss: `weight` has {} values, expected one for each of {classes} classes", weight.len()));
+        }
+        let (dice, ce) = if self.dice.fuses(prediction, target) && target.size()[1] == 1 {
+            let labels = labels("DiceCELoss", target, classes)?;
+            let sums = label_sums(prediction, &labels, self.dice.squared())?;
+            let ce = if self.args.label_smoothing > 0.0 {
+                self.plain_ce(prediction, target)?
+            } else {
+                support::cross_entropy(&sums.log_likelihood, &labels, self.weight(prediction)?.as_ref(), self.args.reduction)?
+            };
+            (self.dice.of_sums(&sums, &labels, prediction.dim())?, ce)
+        } else {
+            (self.dice.value(prediction, target)?, self.plain_ce(prediction, target)?)
+        };
+        Ok(dice * self.args.lambda_dice + ce * self.args.lambda_ce)
+    }
+}

@@ -1,0 +1,242 @@
+//! DiceFocalLoss and FocalLoss (monai.losses.dice, monai.losses.focal_loss, MONAI 1.6.1; Lin et al. 2017).
+
+use super::dice::{Dice, DiceLossArgs};
+use super::support::{self, Reduction, check_shapes, labels, one_hot};
+use crate::component::{Component, Declared, Effect, OneOrMany, Value};
+use crate::contracts::{Loss, LossHandle};
+use crate::error::{Kind as ErrorKind, Result};
+use crate::{args, bail, err};
+use parking_lot::Mutex;
+use std::sync::Arc;
+use tch::{Kind, Tensor};
+
+args! {
+    /// Arguments of DiceFocalLoss.
+    pub struct DiceFocalLossArgs {
+        /// Whether channel 0 counts.
+        include_background: bool = true,
+        /// Whether the target holds labels, to be taken as one channel for each class.
+        to_onehot_y: bool = false,
+        /// Apply a sigmoid to the prediction, for the Dice.
+        sigmoid: bool = false,
+        /// Apply a softmax over the channels to the prediction, for the Dice.
+        softmax: bool = false,
+        /// Another activation; not supported, must be None.
+        other_act: Value = (),
+        /// Squares of prediction and target in the denominator of the Dice.
+        squared_pred: bool = false,
+        /// Jaccard index instead of Dice.
+        jaccard: bool = false,
+        /// "mean", "sum" or "none".
+        reduction: Reduction = "mean",
+        /// Added to the numerator of the Dice.
+        smooth_nr: f64 = 1e-5,
+        /// Added to the denominator of the Dice.
+        smooth_dr: f64 = 1e-5,
+        /// Sum over the items of the batch before dividing, in the Dice.
+        batch: bool = false,
+        /// Exponent that lowers the weight of easy voxels.
+        gamma: f64 = 2.0,
+        /// Weights of the channels that count: one value, or one for each.
+        weight: Option<OneOrMany<f64>> = (),
+        /// Factor of the Dice.
+        lambda_dice: f64 = 1.0,
+        /// Factor of the focal loss.
+        lambda_focal: f64 = 1.0,
+        /// Weight of foreground against background, 0 to 1.
+        alpha: Option<f64> = (),
+    }
+}
+
+args! {
+    /// Arguments of FocalLoss.
+    pub struct FocalLossArgs {
+        /// Whether channel 0 counts.
+        include_background: bool = true,
+        /// Whether the target holds labels, to be taken as one channel for each class.
+        to_onehot_y: bool = false,
+        /// Exponent that lowers the weight of easy voxels.
+        gamma: f64 = 2.0,
+        /// Weight of foreground against background, 0 to 1; a list, one for each channel, is not supported.
+        alpha: Option<f64> = (),
+        /// Weights of the channels that count: one value, or one for each.
+        weight: Option<OneOrMany<f64>> = (),
+        /// "mean", "sum" (of the items' and channels' means) or "none".
+        reduction: Reduction = "mean",
+        /// Softmax over the channels instead of a sigmoid in each.
+        use_softmax: bool = false,
+        /// A label whose voxels do not count; not supported, must be None.
+        ignore_index: Value = (),
+    }
+}
+
+pub static COMPONENT: Component = Component {
+    name: "DiceFocalLoss",
+    path: "monai.losses.DiceFocalLoss",
+    aliases: &["monai.losses.dice.DiceFocalLoss", "monai.losses.dice_focal", "monai.losses.dice.dice_focal", "dice_focal"],
+    doc: "Sum of soft Dice and focal loss.",
+    params: DiceFocalLossArgs::PARAMS,
+    differences: &[],
+    effect: Effect::Pure,
+    build: |args, _| {
+        let args = DiceFocalLossArgs::parse("DiceFocalLoss", args)?;
+        if !(args.lambda_dice >= 0.0 && args.lambda_focal >= 0.0) {
+            return Err(err!("DiceFocalLoss: `lambda_dice` and `lambda_focal` must be at least 0").kind(ErrorKind::Config));
+        }
+        let dice = DiceLossArgs {
+            include_background: args.include_background,
+            to_onehot_y: false,
+            sigmoid: args.sigmoid,
+            softmax: args.softmax,
+            other_act: args.other_act.clone(),
+            squared_pred: args.squared_pred,
+            jaccard: args.jaccard,
+            reduction: args.reduction,
+            smooth_nr: args.smooth_nr,
+            smooth_dr: args.smooth_dr,
+            batch: args.batch,
+            weight: args.weight.clone(),
+            soft_label: false,
+            ignore_index: None,
+        };
+        let focal = FocalLossArgs {
+            include_background: args.include_background,
+            to_onehot_y: false,
+            gamma: args.gamma,
+            alpha: args.alpha,
+            weight: args.weight.clone(),
+            reduction: args.reduction,
+            use_softmax: false,
+            ignore_index: Value::None,
+        };
+        let (dice, focal) = (Dice::new("DiceFocalLoss", dice)?, Focal::new(focal)?);
+        Ok(Value::object(LossHandle(Arc::new(DiceFocal { args, dice, focal }))))
+    },
+};
+
+pub static FOCAL: Component = Component {
+    name: "FocalLoss",
+    path: "monai.losses.FocalLoss",
+    aliases: &["monai.losses.focal_loss.FocalLoss"],
+    doc: "Cross-entropy that counts easy voxels less.",
+    params: FocalLossArgs::PARAMS,
+    differences: &[],
+    effect: Effect::Pure,
+    build: |args, _| {
+        let args = FocalLossArgs::parse("FocalLoss", args)?;
+        Ok(Value::object(LossHandle(Arc::new(Focal::new(args)?))))
+    },
+};
+
+struct Focal {
+    args: FocalLossArgs,
+    weight: Option<Mutex<Tensor>>,
+}
+
+impl Focal {
+    fn new(args: FocalLossArgs) -> Result<Focal> {
+        if !args.ignore_index.is_none() {
+            return Err(err!("FocalLoss: argument `ignore_index` is not supported, expected None").kind(ErrorKind::Config));
+        }
+        let weight = args.weight.as_ref().map(|weight| Mutex::new(support::weights(weight)));
+        Ok(Focal { args, weight })
+    }
+}
+
+impl Loss for Focal {
+    fn name(&self) -> &'static str {
+        "FocalLoss"
+    }
+    fn forward(&self, prediction: &Tensor, target: &Tensor) -> Result<Tensor> {
+        check_shapes("FocalLoss", prediction, target)?;
+        let args = &self.args;
+        let classes = prediction.size()[1];
+        let mut input = prediction.f_to_kind(Kind::Float)?;
+        let mut target = match args.to_onehot_y && classes > 1 {
+            true => one_hot(&labels("FocalLoss", target, classes)?, &target.size(), classes)?,
+            false => target.f_to_kind(Kind::Float)?,
+        };
+        if target.size() != input.size() {
+            return Err(err!("FocalLoss: the target has shape {:?}, the prediction {:?}", target.size(), input.size())
+                .hint("for a target of labels set to_onehot_y: true"));
+        }
+        if !args.include_background && classes > 1 {
+            input = input.f_narrow(1, 1, classes - 1)?;
+            target = target.f_narrow(1, 1, classes - 1)?;
+        }
+        let counted = input.size()[1];
+        let mut loss = if args.use_softmax {
+            let log = input.f_log_softmax(1, Kind::Float)?;
+            let missing: Tensor = 1.0 - log.exp();
+            let loss = missing.f_pow_tensor_scalar(args.gamma)?.f_neg()?.f_mul(&log)?.f_mul(&target)?;
+            match args.alpha {
+                // MONAI ignores a single alpha without the background.
+                Some(alpha) if args.include_background => {
+                    let factors: Vec<f32> = (0..counted).map(|c| if c == 0 { 1.0 - alpha as f32 } else { alpha as f32 }).collect();
+                    loss.f_mul(&per_channel(&Tensor::from_slice(&factors).f_to_device(input.device())?, input.dim())?)?
+                }
+                _ => loss,
+            }
+        } else {
+            let loss = &input - &input * &target - input.f_log_sigmoid()?;
+            let inverse = (-&input * (&target * 2.0 - 1.0)).f_log_sigmoid()?;
+            let loss = (inverse * args.gamma).f_exp()?.f_mul(&loss)?;
+            match args.alpha {
+                Some(alpha) => {
+                    let alpha = f64::from(alpha as f32);
+                    loss.f_mul(&(&target * alpha + (1.0 - &target) * f64::from(1.0 - alpha as f32)))?
+                }
+                None => loss,
+            }
+        };
+        if let Some(weight) = &self.weight {
+            let weight = weight.lock().f_to_device(input.device())?;
+            loss = if weight.dim() == 0 {
+                loss.f_mul(&weight)?
+            } else {
+                if weight.size() != [counted] || counted == 1 {
+                    bail!("FocalLoss: `weight` has {} values, expected one for each of the {counted} channels that count", weight.numel());
+                }
+                loss.f_mul(&per_channel(&weight, input.dim())?)?
+            };
+        }
+        Ok(match args.reduction {
+            Reduction::None => loss,
+            Reduction::Mean => loss.f_mean(Kind::Float)?,
+            Reduction::Sum => {
+                let dims: Vec<i64> = (2..input.dim() as i64).collect();
+                loss.f_mean_dim(dims.as_slice(), false, None)?.f_sum(Kind::Float)?
+            }
+        })
+    }
+}
+
+/// [C] as [1,C,1,…] of `axes` axes.
+fn per_channel(values: &Tensor, axes: usize) -> Result<Tensor> {
+    let mut shape = vec![1; axes];
+    shape[1] = -1;
+    Ok(values.f_reshape(&shape)?)
+}
+
+struct DiceFocal {
+    args: DiceFocalLossArgs,
+    dice: Dice,
+    focal: Focal,
+}
+
+impl Loss for DiceFocal {
+    fn name(&self) -> &'static str {
+        "DiceFocalLoss"
+    }
+    fn forward(&self, prediction: &Tensor, target: &Tensor) -> Result<Tensor> {
+        check_shapes("DiceFocalLoss", prediction, target)?;
+        let classes = prediction.size()[1];
+        let target = match self.args.to_onehot_y && classes > 1 {
+            true if target.size()[1] != 1 => bail!("DiceFocalLoss: to_onehot_y expects a target with one channel"),
+            true => one_hot(&labels("DiceFocalLoss", target, classes)?, &target.size(), classes)?,
+            false => target.shallow_clone(),
+        };
+        let (dice, focal) = (self.dice.value(prediction, &target)?, self.focal.forward(prediction, &target)?);
+        Ok(dice * self.args.lambda_dice + focal * self.args.lambda_focal)
+    }
+}

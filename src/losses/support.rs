@@ -1,0 +1,113 @@
+//! What the losses share: argument types, checks of shapes and labels, and cross-entropy from log-likelihoods.
+
+use crate::component::{FromValue, OneOrMany, Value};
+use crate::error::Result;
+use crate::{bail, err};
+use tch::{Kind, Tensor};
+
+/// `reduction`: of items and channels.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Reduction {
+    None,
+    Mean,
+    Sum,
+}
+
+impl FromValue for Reduction {
+    fn expected() -> String {
+        "\"mean\", \"sum\" or \"none\"".into()
+    }
+    fn from_value(value: &Value) -> Option<Self> {
+        match value.as_str()? {
+            "none" => Some(Reduction::None),
+            "mean" => Some(Reduction::Mean),
+            "sum" => Some(Reduction::Sum),
+            _ => None,
+        }
+    }
+}
+
+impl Reduction {
+    pub fn tch(self) -> tch::Reduction {
+        match self {
+            Reduction::None => tch::Reduction::None,
+            Reduction::Mean => tch::Reduction::Mean,
+            Reduction::Sum => tch::Reduction::Sum,
+        }
+    }
+}
+
+/// Class weights as a tensor of the loss's own type: [] for one value, [K] for several.
+pub fn weights(weight: &OneOrMany<f64>) -> Tensor {
+    match weight {
+        OneOrMany::One(value) => Tensor::from(*value as f32),
+        OneOrMany::Many(values) => Tensor::from_slice(&values.iter().map(|&w| w as f32).collect::<Vec<_>>()),
+    }
+}
+
+/// Prediction [N,C,…] and target [N,1,…] or [N,C,…] with the same voxels; errors name both shapes.
+pub fn check_shapes(name: &str, input: &Tensor, target: &Tensor) -> Result<()> {
+    let (a, b) = (input.size(), target.size());
+    if a.len() < 3 || a.len() != b.len() || a[0] != b[0] || a[2..] != b[2..] || (b[1] != 1 && b[1] != a[1]) {
+        return Err(err!("{name}: the prediction has shape {a:?} and the target {b:?}")
+            .hint("the target needs the prediction's batch and voxels, with one channel of labels or as many channels as the prediction"));
+    }
+    if input.numel() == 0 {
+        bail!("{name}: the prediction is empty ({a:?})");
+    }
+    Ok(())
+}
+
+/// The target's labels as [N,S] i32, contiguous, from any numeric type; the fraction is cut as `.long()` does. Errors if
+/// one is outside 0..classes.
+pub fn labels(name: &str, target: &Tensor, classes: i64) -> Result<Tensor> {
+    let low = target.f_min()?.f_double_value(&[])?.trunc();
+    let high = target.f_max()?.f_double_value(&[])?.trunc();
+    if !(low >= 0.0 && high < classes as f64) {
+        return Err(err!("{name}: the target holds labels from {low} to {high}, expected 0 to {}", classes - 1)
+            .hint("the network's out_channels must be the number of classes, background included"));
+    }
+    let items = target.size()[0];
+    Ok(target.f_to_kind(Kind::Int)?.f_contiguous()?.f_reshape([items, -1])?)
+}
+
+/// labels [N,S] → one-hot [N,C,…] f32 on the grid of `shape` [N,1,…].
+pub fn one_hot(labels: &Tensor, shape: &[i64], classes: i64) -> Result<Tensor> {
+    let mut size = shape.to_vec();
+    let index = labels.f_to_kind(Kind::Int64)?.f_reshape(shape)?;
+    size[1] = classes;
+    Ok(Tensor::f_zeros(&size, (Kind::Float, labels.device()))?.f_scatter_value_(1, &index, 1)?)
+}
+
+/// Sum of [N,S] in the order of libtorch's `nll_loss2d`, negated: −Σ x.
+fn negative_sum(x: &Tensor) -> Result<Tensor> {
+    let [items, voxels] = [x.size()[0], x.size()[1]];
+    let first = Tensor::f_zeros([1], (Kind::Int64, x.device()))?.f_expand([items, 1, voxels], false)?;
+    Ok(x.f_reshape([items, 1, 1, voxels])?.f_nll_loss2d::<&Tensor>(&first, None, tch::Reduction::Sum, -100)?)
+}
+
+/// Cross-entropy from each voxel's log-likelihood [N,S] and labels [N,S]; weight [C]. Bit-equal to
+/// `cross_entropy_loss`, whose order of additions it keeps.
+pub fn cross_entropy(log_likelihood: &Tensor, labels: &Tensor, weight: Option<&Tensor>, reduction: Reduction) -> Result<Tensor> {
+    let weight = weight.map(|w| w.f_index_select(0, &labels.f_reshape([-1])?)?.f_reshape_as(labels)).transpose()?;
+    let weighted = match &weight {
+        Some(weight) => log_likelihood.f_mul(weight)?,
+        None => log_likelihood.shallow_clone(),
+    };
+    Ok(match reduction {
+        Reduction::None => weighted.f_neg()?,
+        Reduction::Sum => negative_sum(&weighted)?,
+        Reduction::Mean => {
+            let sum = negative_sum(&weighted)?;
+            match &weight {
+                Some(weight) => sum.f_div(&negative_sum(weight)?.f_neg()?)?,
+                None => sum.f_div_scalar(log_likelihood.numel() as f64)?,
+            }
+        }
+    })
+}
+
+/// Whether the fused sums apply: they are CPU code.
+pub fn on_cpu(input: &Tensor, target: &Tensor) -> bool {
+    input.device() == tch::Device::Cpu && target.device() == tch::Device::Cpu
+}

@@ -1,0 +1,118 @@
+//! ignite.metrics.Accuracy (ignite 0.5.5): the binary and the multilabel case, which one-hot segmentations take.
+//!
+//! Of one-hot channels it counts each channel's voxel as one example: 1 − 2·mismatches/(classes·voxels), over all cases.
+
+use super::overlap::overlap;
+use crate::component::{Accepted, Component, Declared, Effect, Value};
+use crate::contracts::{Attached, Metric, MetricHandle, MetricParts, Score, Segmentation};
+use crate::error::Result;
+use crate::{args, bail};
+use parking_lot::Mutex;
+use std::sync::Arc;
+use tch::{Kind, Tensor};
+
+args! {
+    /// Arguments of Accuracy.
+    pub struct AccuracyArgs {
+        /// Picks prediction and label from the engine's output: `$monai.handlers.from_engine(['pred', 'label'])`.
+        output_transform: Value = (),
+        /// An example is a voxel, right if all its channels are.
+        is_multilabel: bool = false,
+        /// No effect: counts are kept as integers.
+        device: Accepted = (),
+        /// No effect: outputs are a pair or a list of pairs.
+        skip_unrolling: Accepted = false,
+    }
+}
+
+pub static COMPONENT: Component = Component {
+    name: "Accuracy",
+    path: "ignite.metrics.Accuracy",
+    aliases: &["ignite.metrics.accuracy.Accuracy"],
+    doc: "Share of right examples; each channel's voxel is one.",
+    params: AccuracyArgs::PARAMS,
+    differences: &["counted on label maps"],
+    effect: Effect::Pure,
+    build: |args, _| {
+        let args = AccuracyArgs::parse("Accuracy", args)?;
+        let metric = Accuracy { multilabel: args.is_multilabel, right: 0, examples: 0 };
+        let output_transform = Some(args.output_transform).filter(|value| !value.is_none());
+        Ok(Value::object(MetricHandle(Attached { metric: Arc::new(Mutex::new(metric)), output_transform, save_details: false })))
+    },
+};
+
+struct Accuracy {
+    multilabel: bool,
+    right: i64,
+    examples: i64,
+}
+
+fn binary(what: &str, segmentation: &Segmentation) -> Result<()> {
+    if let Segmentation::Channels(x) = segmentation {
+        let other = x.f_ne(0)?.f_logical_and(&x.f_ne(1)?)?.f_any()?;
+        if other.f_int64_value(&[])? != 0 {
+            return Err(crate::err!("Accuracy: the {what} has values other than 0 and 1")
+                .hint("use AsDiscreted with to_onehot or threshold before the metric"));
+        }
+    }
+    Ok(())
+}
+
+/// Voxels [X,Y,Z] whose channels are all equal.
+fn all_equal(prediction: &Segmentation, target: &Segmentation) -> Result<i64> {
+    let channels = |segmentation: &Segmentation| -> Result<Tensor> {
+        Ok(match segmentation {
+            Segmentation::Channels(x) => x.f_to_kind(Kind::Uint8)?,
+            Segmentation::Labels { map, classes } => {
+                let labels = (0..*classes as i64).map(|c| map.f_eq(c)).collect::<std::result::Result<Vec<_>, _>>()?;
+                Tensor::f_stack(&labels, 0)?.f_to_kind(Kind::Uint8)?
+            }
+        })
+    };
+    let equal = match (prediction, target) {
+        (Segmentation::Labels { map: a, .. }, Segmentation::Labels { map: b, .. }) => a.f_eq_tensor(b)?,
+        _ => channels(prediction)?.f_eq_tensor(&channels(target)?)?.f_all_dim(0, false)?,
+    };
+    Ok(equal.f_sum(Kind::Int64)?.f_int64_value(&[])?)
+}
+
+impl Metric for Accuracy {
+    fn name(&self) -> &'static str {
+        "Accuracy"
+    }
+    fn reset(&mut self) {
+        (self.right, self.examples) = (0, 0);
+    }
+    fn update(&mut self, prediction: &Segmentation, target: &Segmentation) -> Result<()> {
+        binary("prediction", prediction)?;
+        binary("target", target)?;
+        let counts = overlap(prediction, target, None).map_err(|e| e.context("Accuracy"))?;
+        let channels = counts.target.len() as i64;
+        if self.multilabel {
+            if channels < 2 {
+                bail!("Accuracy: is_multilabel expects at least two channels, found {channels}");
+            }
+            self.right += all_equal(prediction, target)?;
+            self.examples += counts.voxels;
+            return Ok(());
+        }
+        let wrong: i64 = (0..counts.target.len()).map(|c| counts.prediction[c] + counts.target[c] - 2 * counts.both[c]).sum();
+        self.right += channels * counts.voxels - wrong;
+        self.examples += channels * counts.voxels;
+        Ok(())
+    }
+    fn value(&self) -> Result<Score> {
+        if self.examples == 0 {
+            bail!("Accuracy: there is no value before the first case");
+        }
+        Ok(Score::Number(self.right as f64 / self.examples as f64))
+    }
+    fn parts(&self) -> MetricParts {
+        MetricParts { sums: vec![self.right, self.examples], rows: vec![] }
+    }
+    fn set_parts(&mut self, parts: MetricParts) {
+        if let [right, examples] = parts.sums[..] {
+            (self.right, self.examples) = (right, examples);
+        }
+    }
+}

@@ -1,0 +1,203 @@
+//! DiceMetric (monai.metrics.meandice) and MeanDice (monai.handlers.mean_dice), MONAI 1.6.1.
+
+use super::overlap::{kept, overlap};
+use super::reduction::{Reduction, reduce};
+use crate::component::{Component, Declared, Effect, FromValue, Value};
+use crate::contracts::{Attached, Metric, MetricHandle, MetricParts, Score, Segmentation};
+use crate::error::{Kind, Result};
+use crate::{args, bail, err};
+use parking_lot::Mutex;
+use std::sync::Arc;
+
+args! {
+    /// Arguments of DiceMetric.
+    pub struct DiceMetricArgs {
+        /// Whether channel 0 counts.
+        include_background: bool = true,
+        /// How cases and channels become one number.
+        reduction: Reduction = "mean",
+        /// Whether the numbers of cases behind the values are reported too; engines record the values alone.
+        get_not_nans: bool = false,
+        /// A channel that the target does not have counts for nothing (NaN); else 1 where the prediction has none
+        /// either, and 0.
+        ignore_empty: bool = true,
+        /// Number of classes of labels that are not one-hot.
+        num_classes: Option<usize> = (),
+        /// With reduction "mean_batch": values by label, under `label_1` … or the names given.
+        return_with_label: WithLabel = false,
+        /// Dice of each connected component; not supported, must be False.
+        per_component: bool = false,
+        /// A label whose voxels do not count.
+        ignore_index: Option<i64> = (),
+    }
+}
+
+args! {
+    /// Arguments of MeanDice.
+    pub struct MeanDiceArgs {
+        /// Whether channel 0 counts.
+        include_background: bool = true,
+        /// How cases and channels become one number.
+        reduction: Reduction = "mean",
+        /// Number of classes of labels that are not one-hot.
+        num_classes: Option<usize> = (),
+        /// Picks prediction and label from the engine's output: `$monai.handlers.from_engine(['pred', 'label'])`.
+        output_transform: Value = (),
+        /// Keep each case's values for reports.
+        save_details: bool = true,
+        /// With reduction "mean_batch": values by label, under `label_1` … or the names given.
+        return_with_label: WithLabel = false,
+    }
+}
+
+/// Whether values are reported by label, and under which names.
+#[derive(Debug, Clone, PartialEq)]
+pub enum WithLabel {
+    No,
+    Numbered,
+    Names(Vec<String>),
+}
+
+impl FromValue for WithLabel {
+    fn expected() -> String {
+        "bool or list of str".into()
+    }
+    fn from_value(value: &Value) -> Option<Self> {
+        match bool::from_value(value) {
+            Some(true) => Some(WithLabel::Numbered),
+            Some(false) => Some(WithLabel::No),
+            None => Vec::from_value(value).map(WithLabel::Names),
+        }
+    }
+}
+
+pub static DICE: Component = Component {
+    name: "DiceMetric",
+    path: "monai.metrics.DiceMetric",
+    aliases: &["monai.metrics.meandice.DiceMetric"],
+    doc: "Dice by case and channel.",
+    params: DiceMetricArgs::PARAMS,
+    differences: &["overlaps are counted on label maps"],
+    effect: Effect::Pure,
+    build: |args, _| {
+        let args = DiceMetricArgs::parse("DiceMetric", args)?;
+        if args.per_component {
+            return Err(err!("DiceMetric: argument `per_component` is not supported, expected False").kind(Kind::Config));
+        }
+        attach(Dice { name: "DiceMetric", args, rows: vec![] }, None, true)
+    },
+};
+
+pub static MEAN_DICE: Component = Component {
+    name: "MeanDice",
+    path: "monai.handlers.MeanDice",
+    aliases: &["monai.handlers.mean_dice.MeanDice"],
+    doc: "Mean Dice of an engine's cases.",
+    params: MeanDiceArgs::PARAMS,
+    differences: &["overlaps are counted on label maps"],
+    effect: Effect::Pure,
+    build: |args, _| {
+        let a = MeanDiceArgs::parse("MeanDice", args)?;
+        let args = DiceMetricArgs {
+            include_background: a.include_background,
+            reduction: a.reduction,
+            get_not_nans: false,
+            ignore_empty: true,
+            num_classes: a.num_classes,
+            return_with_label: a.return_with_label,
+            per_component: false,
+            ignore_index: None,
+        };
+        let transform = Some(a.output_transform).filter(|value| !value.is_none());
+        attach(Dice { name: "MeanDice", args, rows: vec![] }, transform, a.save_details)
+    },
+};
+
+fn attach(metric: Dice, output_transform: Option<Value>, save_details: bool) -> Result<Value> {
+    Ok(Value::object(MetricHandle(Attached { metric: Arc::new(Mutex::new(metric)), output_transform, save_details })))
+}
+
+struct Dice {
+    name: &'static str,
+    args: DiceMetricArgs,
+    /// By case: Dice of each channel that counts.
+    rows: Vec<Vec<f32>>,
+}
+
+/// One channel of labels with `classes` known is as good as one-hot.
+fn as_labels(segmentation: &Segmentation, classes: Option<usize>) -> Result<Option<Segmentation>> {
+    match (segmentation, classes) {
+        (Segmentation::Channels(x), Some(classes)) if classes > 1 && x.size().first() == Some(&1) => {
+            Ok(Some(Segmentation::Labels { map: x.f_get(0)?, classes }))
+        }
+        _ => Ok(None),
+    }
+}
+
+impl Metric for Dice {
+    fn name(&self) -> &'static str {
+        self.name
+    }
+    fn reset(&mut self) {
+        self.rows.clear();
+    }
+    fn update(&mut self, prediction: &Segmentation, target: &Segmentation) -> Result<()> {
+        let args = &self.args;
+        let (own, own_target) = (as_labels(prediction, args.num_classes)?, as_labels(target, args.num_classes)?);
+        let (prediction, target) = (own.as_ref().unwrap_or(prediction), own_target.as_ref().unwrap_or(target));
+        let keep = args.ignore_index.map(|index| kept(target, index)).transpose()?;
+        let counts = overlap(prediction, target, keep.as_ref()).map_err(|e| e.context(self.name))?;
+        let channels = counts.target.len();
+        if channels == 0 {
+            bail!("{}: the prediction has no channels", self.name);
+        }
+        // MONAI takes an only channel as it is.
+        let first = usize::from(!args.include_background && channels > 1);
+        let row = (first..channels).map(|c| {
+            let (both, prediction, target) = (counts.both[c], counts.prediction[c], counts.target[c]);
+            if target > 0 {
+                (2.0 * both as f32) / (target + prediction) as f32
+            } else if args.ignore_empty {
+                f32::NAN
+            } else {
+                f32::from(u8::from(prediction == 0))
+            }
+        });
+        let row: Vec<f32> = row.collect();
+        if self.rows.first().is_some_and(|first| first.len() != row.len()) {
+            bail!("{}: a case has {} channels where the ones before had {}", self.name, row.len(), self.rows[0].len());
+        }
+        self.rows.push(row);
+        Ok(())
+    }
+    fn value(&self) -> Result<Score> {
+        if self.rows.is_empty() {
+            bail!("{}: there is no value before the first case", self.name);
+        }
+        let (values, _) = reduce(&self.rows, self.args.reduction);
+        let channels = values.iter().map(|&x| f64::from(x));
+        if self.args.reduction == Reduction::MeanBatch && self.args.return_with_label != WithLabel::No {
+            let first = usize::from(!self.args.include_background);
+            let name = |at: usize| match &self.args.return_with_label {
+                WithLabel::Names(names) => names.get(at).cloned(),
+                _ => Some(format!("label_{}", at + first)),
+            };
+            // Rounded to 4 digits, as MONAI reports them.
+            let named = channels.enumerate().filter_map(|(at, x)| Some((name(at)?, (x * 1e4).round_ties_even() / 1e4)));
+            return Ok(Score::Named(named.collect()));
+        }
+        Ok(match channels.collect::<Vec<_>>().as_slice() {
+            [one] => Score::Number(*one),
+            several => Score::Numbers(several.to_vec()),
+        })
+    }
+    fn rows(&self) -> &[Vec<f32>] {
+        &self.rows
+    }
+    fn parts(&self) -> MetricParts {
+        MetricParts { sums: vec![], rows: self.rows.clone() }
+    }
+    fn set_parts(&mut self, parts: MetricParts) {
+        self.rows = parts.rows;
+    }
+}

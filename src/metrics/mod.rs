@@ -1,0 +1,10 @@
+//! Metrics. Segmentations stay label maps: overlaps are counted by pairs of labels, not channel by channel.
+
+mod accuracy;
+mod dice;
+mod overlap;
+mod reduction;
+
+use crate::component::Component;
+
+pub static COMPONENTS: &[&Component] = &[&accuracy::COMPONENT, &dice::DICE, &dice::MEAN_DICE];

@@ -1,0 +1,96 @@
+//! Voxels by channel: of the prediction, of the target, and of both.
+
+use crate::contracts::Segmentation;
+use crate::error::Result;
+use crate::{bail, err};
+use tch::{Kind, Tensor};
+
+/// Counts by channel.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Overlap {
+    pub both: Vec<i64>,
+    pub prediction: Vec<i64>,
+    pub target: Vec<i64>,
+    pub voxels: i64,
+}
+
+impl Segmentation {
+    /// Channels, one-hot ones that are never made included.
+    pub fn channels(&self) -> usize {
+        match self {
+            Segmentation::Labels { classes, .. } => *classes,
+            Segmentation::Channels(x) => x.size().first().map_or(0, |&n| n as usize),
+        }
+    }
+    /// [X,Y,Z]
+    pub fn spatial(&self) -> Vec<i64> {
+        match self {
+            Segmentation::Labels { map, .. } => map.size(),
+            Segmentation::Channels(x) => x.size().get(1..).unwrap_or_default().to_vec(),
+        }
+    }
+    /// Labels as flat i64, checked against the number of classes.
+    fn flat(map: &Tensor, classes: usize, what: &str) -> Result<Tensor> {
+        let flat = map.f_to_kind(Kind::Int64)?.f_reshape([-1])?;
+        if flat.numel() > 0 {
+            let (low, high) = (flat.f_min()?.f_int64_value(&[])?, flat.f_max()?.f_int64_value(&[])?);
+            if low < 0 || high >= classes as i64 {
+                bail!("the {what} holds labels from {low} to {high}, expected 0 to {}", classes as i64 - 1);
+            }
+        }
+        Ok(flat)
+    }
+    /// Channel `c` as booleans [X,Y,Z].
+    fn channel(&self, c: usize) -> Result<Tensor> {
+        Ok(match self {
+            Segmentation::Labels { map, .. } => map.f_eq(c as i64)?,
+            Segmentation::Channels(x) => x.f_get(c as i64)?.f_ne(0)?,
+        })
+    }
+}
+
+/// Count; both must have the same voxels and channels. `keep` [X,Y,Z] of booleans leaves out what it is false for.
+pub fn overlap(prediction: &Segmentation, target: &Segmentation, keep: Option<&Tensor>) -> Result<Overlap> {
+    let (channels, spatial) = (target.channels(), target.spatial());
+    if prediction.spatial() != spatial || prediction.channels() != channels {
+        return Err(err!(
+            "the prediction has {} channels of {:?} voxels, the target {channels} of {spatial:?}",
+            prediction.channels(),
+            prediction.spatial()
+        ));
+    }
+    let voxels = spatial.iter().product();
+    if let (Segmentation::Labels { map: p, .. }, Segmentation::Labels { map: t, .. }) = (prediction, target) {
+        let (p, t) = (Segmentation::flat(p, channels, "prediction")?, Segmentation::flat(t, channels, "target")?);
+        let (p, t) = match keep {
+            Some(keep) => (p.f_masked_select(&keep.f_reshape([-1])?)?, t.f_masked_select(&keep.f_reshape([-1])?)?),
+            None => (p, t),
+        };
+        let count = |x: &Tensor| -> Result<Vec<i64>> { Ok(Vec::try_from(&x.f_bincount::<&Tensor>(None, channels as i64)?)?) };
+        let both = count(&p.f_masked_select(&p.f_eq_tensor(&t)?)?)?;
+        return Ok(Overlap { both, prediction: count(&p)?, target: count(&t)?, voxels });
+    }
+    let mut out = Overlap { both: vec![], prediction: vec![], target: vec![], voxels };
+    for c in 0..channels {
+        let (mut p, mut t) = (prediction.channel(c)?, target.channel(c)?);
+        if let Some(keep) = keep {
+            (p, t) = (p.f_logical_and(keep)?, t.f_logical_and(keep)?);
+        }
+        let count = |x: &Tensor| -> Result<i64> { Ok(x.f_sum(Kind::Int64)?.f_int64_value(&[])?) };
+        out.both.push(count(&p.f_logical_and(&t)?)?);
+        out.prediction.push(count(&p)?);
+        out.target.push(count(&t)?);
+    }
+    Ok(out)
+}
+
+/// Voxels that `ignore_index` leaves in (`monai.metrics.utils.create_ignore_mask`).
+pub fn kept(target: &Segmentation, index: i64) -> Result<Tensor> {
+    let channels = target.channels() as i64;
+    Ok(match target {
+        // One-hot channels of labels: a class of its own, or nothing at all, which labels never are.
+        Segmentation::Labels { map, .. } => map.f_ne(index)?,
+        Segmentation::Channels(x) if (0..channels).contains(&index) => x.f_get(index)?.f_eq(0)?,
+        Segmentation::Channels(x) => x.f_sum_dim_intlist([0i64].as_slice(), false, None)?.f_gt(0)?,
+    })
+}

@@ -1,0 +1,203 @@
+//! Steps of torch.optim's optimizers, number for number as Python makes them. See cpp/optimizers.cpp.
+
+use crate::Result;
+use crate::kernels::wrong;
+use crate::label_sums::checked;
+use std::ffi::c_char;
+use tch::Tensor;
+use torch_sys::C_tensor;
+
+/// Numbers of one Adam step.
+#[repr(C)]
+#[derive(Debug, Clone, Copy)]
+struct AdamStep {
+    lr: f64,
+    beta1: f64,
+    beta2: f64,
+    eps: f64,
+    weight_decay: f64,
+    amsgrad: i32,
+    maximize: i32,
+    decoupled: i32,
+}
+
+#[repr(C)]
+#[derive(Debug, Clone, Copy)]
+struct SgdStep {
+    lr: f64,
+    momentum: f64,
+    dampening: f64,
+    weight_decay: f64,
+    nesterov: i32,
+    maximize: i32,
+}
+
+unsafe extern "C" {
+    fn sb_adam(
+        n: i64,
+        params: *const *const C_tensor,
+        averages: *const *const C_tensor,
+        squares: *const *const C_tensor,
+        maxima: *const *const C_tensor,
+        steps: *const f64,
+        options: *const AdamStep,
+    ) -> *mut c_char;
+    fn sb_sgd(
+        n: i64,
+        params: *const *const C_tensor,
+        buffers: *const *const C_tensor,
+        fresh: *const i32,
+        options: *const SgdStep,
+    ) -> *mut c_char;
+    fn sb_clear_gradients(n: i64, params: *const *const C_tensor) -> *mut c_char;
+}
+
+/// Options of Adam and AdamW.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Adam {
+    pub lr: f64,
+    pub betas: [f64; 2],
+    pub eps: f64,
+    pub weight_decay: f64,
+    pub amsgrad: bool,
+    pub maximize: bool,
+    /// The weights shrink by themselves (AdamW); else the decay is part of the gradient.
+    pub decoupled: bool,
+}
+
+/// Options of SGD.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Sgd {
+    pub lr: f64,
+    pub momentum: f64,
+    pub dampening: f64,
+    pub weight_decay: f64,
+    pub nesterov: bool,
+    pub maximize: bool,
+}
+
+/// A parameter with a gradient and its state, all of one shape.
+pub struct AdamSlot<'a> {
+    pub parameter: &'a Tensor,
+    pub average: &'a Tensor,
+    pub square: &'a Tensor,
+    /// The largest `square` so far; with amsgrad.
+    pub maximum: Option<&'a Tensor>,
+    /// The number of this step, from 1.
+    pub step: f64,
+}
+
+/// A parameter with a gradient; `buffer` of its shape if there is momentum, `fresh` if this step is its first.
+pub struct SgdSlot<'a> {
+    pub parameter: &'a Tensor,
+    pub buffer: Option<&'a Tensor>,
+    pub fresh: bool,
+}
+
+fn pointers<'a>(tensors: impl IntoIterator<Item = &'a Tensor>) -> Vec<*const C_tensor> {
+    tensors.into_iter().map(Tensor::as_ptr).collect()
+}
+
+/// Each has a gradient of its own shape and float type.
+fn ready<'a>(what: &str, parameters: impl IntoIterator<Item = &'a Tensor>) -> Result<()> {
+    for parameter in parameters {
+        let grad = parameter.grad();
+        if !grad.defined() || grad.size() != parameter.size() || grad.kind() != parameter.kind() {
+            return wrong(format!("{what}: a parameter of {:?} has no gradient of its own shape and type", parameter.size()));
+        }
+    }
+    Ok(())
+}
+
+fn like(what: &str, state: &Tensor, parameter: &Tensor) -> Result<()> {
+    if state.size() != parameter.size() || state.device() != parameter.device() {
+        return wrong(format!(
+            "{what}: expected state of {:?} on {:?}, found {:?} on {:?}",
+            parameter.size(),
+            parameter.device(),
+            state.size(),
+            state.device()
+        ));
+    }
+    Ok(())
+}
+
+/// One step of Adam or AdamW over `slots`; writes parameters and state.
+pub fn adam(slots: &[AdamSlot], options: &Adam) -> Result<()> {
+    if slots.is_empty() {
+        return Ok(());
+    }
+    ready("Adam", slots.iter().map(|slot| slot.parameter))?;
+    for slot in slots {
+        for state in [Some(slot.average), Some(slot.square), slot.maximum].into_iter().flatten() {
+            like("Adam", state, slot.parameter)?;
+        }
+    }
+    let maxima = pointers(slots.iter().filter_map(|slot| slot.maximum));
+    if options.amsgrad && maxima.len() != slots.len() {
+        return wrong("Adam: amsgrad needs the largest squares of each parameter".into());
+    }
+    let (parameters, averages) = (pointers(slots.iter().map(|slot| slot.parameter)), pointers(slots.iter().map(|slot| slot.average)));
+    let squares = pointers(slots.iter().map(|slot| slot.square));
+    let steps: Vec<f64> = slots.iter().map(|slot| slot.step).collect();
+    let [beta1, beta2] = options.betas;
+    let numbers = AdamStep {
+        lr: options.lr,
+        beta1,
+        beta2,
+        eps: options.eps,
+        weight_decay: options.weight_decay,
+        amsgrad: options.amsgrad.into(),
+        maximize: options.maximize.into(),
+        decoupled: options.decoupled.into(),
+    };
+    // SAFETY: each list has one live tensor for each slot (maxima: only read with amsgrad), of shapes checked above;
+    // they outlive the call.
+    checked(unsafe {
+        sb_adam(
+            slots.len() as i64,
+            parameters.as_ptr(),
+            averages.as_ptr(),
+            squares.as_ptr(),
+            maxima.as_ptr(),
+            steps.as_ptr(),
+            &raw const numbers,
+        )
+    })
+}
+
+/// One step of SGD over `slots`; writes parameters and buffers.
+pub fn sgd(slots: &[SgdSlot], options: &Sgd) -> Result<()> {
+    if slots.is_empty() {
+        return Ok(());
+    }
+    ready("SGD", slots.iter().map(|slot| slot.parameter))?;
+    let buffers = pointers(slots.iter().filter_map(|slot| slot.buffer));
+    if options.momentum != 0.0 && buffers.len() != slots.len() {
+        return wrong("SGD: momentum needs a buffer for each parameter".into());
+    }
+    for slot in slots {
+        if let Some(buffer) = slot.buffer {
+            like("SGD", buffer, slot.parameter)?;
+        }
+    }
+    let parameters = pointers(slots.iter().map(|slot| slot.parameter));
+    let fresh: Vec<i32> = slots.iter().map(|slot| slot.fresh.into()).collect();
+    let numbers = SgdStep {
+        lr: options.lr,
+        momentum: options.momentum,
+        dampening: options.dampening,
+        weight_decay: options.weight_decay,
+        nesterov: options.nesterov.into(),
+        maximize: options.maximize.into(),
+    };
+    // SAFETY: as in `adam`; buffers are only read with momentum, and then there is one for each slot.
+    checked(unsafe { sb_sgd(slots.len() as i64, parameters.as_ptr(), buffers.as_ptr(), fresh.as_ptr(), &raw const numbers) })
+}
+
+/// Forget the gradients, as `optimizer.zero_grad()` does: the next backward pass makes new ones.
+pub fn clear_gradients(parameters: &[Tensor]) -> Result<()> {
+    let list = pointers(parameters);
+    // SAFETY: one live tensor for each pointer.
+    checked(unsafe { sb_clear_gradients(list.len() as i64, list.as_ptr()) })
+}

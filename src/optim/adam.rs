@@ -1,0 +1,272 @@
+//! torch.optim.Adam and AdamW (torch 2.11; Kingma and Ba 2015, Loshchilov and Hutter 2019).
+
+use super::parameters::{self, Params, flag, number, tensor_like};
+use crate::component::{Accepted, Component, Declared, Effect, FromValue, Value};
+use crate::contracts::{Optimizer, OptimizerHandle, ParamGroup};
+use crate::error::{Kind, Result};
+use crate::formats::checkpoint::State as Saved;
+use crate::{args, bail, err};
+use parking_lot::Mutex;
+use segbundle_native::{Adam as Options, AdamSlot};
+use std::sync::Arc;
+use tch::Tensor;
+
+args! {
+    /// Arguments of Adam.
+    pub struct AdamArgs {
+        /// What to train: `$@network.parameters()`, or groups as dicts.
+        params: Params,
+        /// Learning rate.
+        lr: f64 = 1e-3,
+        /// Decay of the averages of gradients and of their squares.
+        betas: Vec<f64> = [0.9, 0.999],
+        /// Added to the denominator.
+        eps: f64 = 1e-8,
+        /// Weight decay, as part of the gradient.
+        weight_decay: f64 = 0.0,
+        /// Divide by the largest average of squares so far.
+        amsgrad: bool = false,
+        /// No effect: libtorch chooses between loops with the same result.
+        foreach: Accepted = (),
+        /// Go up the gradient.
+        maximize: bool = false,
+        /// No effect: about recording CUDA graphs from Python.
+        capturable: Accepted = false,
+        /// Differentiate through the step; not supported, must be False.
+        differentiable: bool = false,
+        /// No effect: the steps are those of the default, from which the fused ones differ by rounding.
+        fused: Accepted = (),
+        /// Shrink the weights by themselves, as AdamW does.
+        decoupled_weight_decay: bool = false,
+    }
+}
+
+args! {
+    /// Arguments of AdamW.
+    pub struct AdamWArgs {
+        /// What to train: `$@network.parameters()`, or groups as dicts.
+        params: Params,
+        /// Learning rate.
+        lr: f64 = 1e-3,
+        /// Decay of the averages of gradients and of their squares.
+        betas: Vec<f64> = [0.9, 0.999],
+        /// Added to the denominator.
+        eps: f64 = 1e-8,
+        /// Weight decay: each step multiplies the weights by 1 − lr·weight_decay.
+        weight_decay: f64 = 1e-2,
+        /// Divide by the largest average of squares so far.
+        amsgrad: bool = false,
+        /// Go up the gradient.
+        maximize: bool = false,
+        /// No effect: libtorch chooses between loops with the same result.
+        foreach: Accepted = (),
+        /// No effect: about recording CUDA graphs from Python.
+        capturable: Accepted = false,
+        /// Differentiate through the step; not supported, must be False.
+        differentiable: bool = false,
+        /// No effect: the steps are those of the default, from which the fused ones differ by rounding.
+        fused: Accepted = (),
+    }
+}
+
+pub static ADAM: Component = Component {
+    name: "Adam",
+    path: "torch.optim.Adam",
+    aliases: &["torch.optim.adam.Adam"],
+    doc: "Steps by running averages of the gradient and its square.",
+    params: AdamArgs::PARAMS,
+    differences: &[],
+    effect: Effect::Pure,
+    build: |args, _| {
+        let a = AdamArgs::parse("Adam", args)?;
+        let options = options(a.lr, &a.betas, a.eps, a.weight_decay, [a.amsgrad, a.maximize, a.decoupled_weight_decay]);
+        build("Adam", a.params, options, a.differentiable)
+    },
+};
+
+pub static ADAMW: Component = Component {
+    name: "AdamW",
+    path: "torch.optim.AdamW",
+    aliases: &["torch.optim.adamw.AdamW"],
+    doc: "Adam whose weight decay is apart from the gradient.",
+    params: AdamWArgs::PARAMS,
+    differences: &[],
+    effect: Effect::Pure,
+    build: |args, _| {
+        let a = AdamWArgs::parse("AdamW", args)?;
+        let options = options(a.lr, &a.betas, a.eps, a.weight_decay, [a.amsgrad, a.maximize, true]);
+        build("AdamW", a.params, options, a.differentiable)
+    },
+};
+
+fn options(lr: f64, betas: &[f64], eps: f64, weight_decay: f64, [amsgrad, maximize, decoupled]: [bool; 3]) -> Options {
+    // A wrong number of betas becomes NaN, which `check` refuses.
+    let betas = <[f64; 2]>::try_from(betas).unwrap_or([f64::NAN; 2]);
+    Options { lr, betas, eps, weight_decay, amsgrad, maximize, decoupled }
+}
+
+fn check(name: &str, o: &Options) -> Result<()> {
+    let message = if !(o.lr >= 0.0) {
+        format!("`lr` is {}, expected at least 0", o.lr)
+    } else if !(o.eps >= 0.0) {
+        format!("`eps` is {}, expected at least 0", o.eps)
+    } else if !(o.weight_decay >= 0.0) {
+        format!("`weight_decay` is {}, expected at least 0", o.weight_decay)
+    } else if !o.betas.iter().all(|beta| (0.0..1.0).contains(beta)) {
+        "`betas`: expected two values from 0 to below 1".to_owned()
+    } else {
+        return Ok(());
+    };
+    Err(err!("{name}: {message}").kind(Kind::Config))
+}
+
+fn build(name: &'static str, params: Params, defaults: Options, differentiable: bool) -> Result<Value> {
+    if differentiable {
+        return Err(err!("{name}: argument `differentiable` is not supported, expected False").kind(Kind::Config));
+    }
+    check(name, &defaults)?;
+    let (groups, options) = params.groups(name, defaults.lr, &defaults, |o, key, value| {
+        let (float, flag) = (f64::from_value(value), bool::from_value(value));
+        match (key, float, flag) {
+            ("eps", Some(x), _) => o.eps = x,
+            ("weight_decay", Some(x), _) => o.weight_decay = x,
+            ("amsgrad", _, Some(on)) => o.amsgrad = on,
+            ("maximize", _, Some(on)) => o.maximize = on,
+            ("betas", ..) => match Vec::from_value(value).and_then(|betas: Vec<f64>| betas.try_into().ok()) {
+                Some(betas) => o.betas = betas,
+                None => return false,
+            },
+            ("foreach" | "capturable" | "fused", ..) => {}
+            _ => return false,
+        }
+        true
+    })?;
+    for options in &options {
+        check(name, options)?;
+    }
+    let slots = groups.iter().map(|group| group.parameters.iter().map(|_| None).collect()).collect();
+    let optimizer: Arc<Mutex<dyn Optimizer>> = Arc::new(Mutex::new(Adam { name, groups, options, slots }));
+    Ok(Value::object(OptimizerHandle(optimizer)))
+}
+
+struct Slot {
+    step: f64,
+    average: Tensor,
+    square: Tensor,
+    maximum: Option<Tensor>,
+}
+
+struct Adam {
+    name: &'static str,
+    groups: Vec<ParamGroup>,
+    /// Of each group; the learning rate is the group's.
+    options: Vec<Options>,
+    /// By group and parameter; none before a parameter's first step.
+    slots: Vec<Vec<Option<Slot>>>,
+}
+
+impl Optimizer for Adam {
+    fn name(&self) -> &'static str {
+        self.name
+    }
+    fn groups(&self) -> &[ParamGroup] {
+        &self.groups
+    }
+    fn groups_mut(&mut self) -> &mut [ParamGroup] {
+        &mut self.groups
+    }
+    fn step(&mut self) -> Result<()> {
+        for ((group, options), slots) in self.groups.iter().zip(&self.options).zip(&mut self.slots) {
+            for (parameter, slot) in group.parameters.iter().zip(slots.iter_mut()) {
+                if parameter.grad().defined() && slot.is_none() {
+                    let zeros = || parameter.detach().f_zeros_like();
+                    let maximum = if options.amsgrad { Some(zeros()?) } else { None };
+                    *slot = Some(Slot { step: 0.0, average: zeros()?, square: zeros()?, maximum });
+                }
+            }
+            let mut work = vec![];
+            for (parameter, slot) in group.parameters.iter().zip(slots.iter_mut()) {
+                if let Some(slot) = slot.as_mut().filter(|_| parameter.grad().defined()) {
+                    slot.step += 1.0;
+                    work.push(AdamSlot {
+                        parameter,
+                        average: &slot.average,
+                        square: &slot.square,
+                        maximum: slot.maximum.as_ref(),
+                        step: slot.step,
+                    });
+                }
+            }
+            segbundle_native::adam(&work, &Options { lr: group.lr, ..*options })?;
+        }
+        Ok(())
+    }
+    fn state(&self) -> Result<Saved> {
+        let mut entries = vec![];
+        for (number, slot) in self.slots.iter().flatten().enumerate() {
+            let Some(slot) = slot else { continue };
+            let mut items = vec![
+                ("step", Saved::Tensor(Tensor::from(slot.step as f32))),
+                ("exp_avg", Saved::Tensor(slot.average.shallow_clone())),
+                ("exp_avg_sq", Saved::Tensor(slot.square.shallow_clone())),
+            ];
+            items.extend(slot.maximum.as_ref().map(|maximum| ("max_exp_avg_sq", Saved::Tensor(maximum.shallow_clone()))));
+            entries.push((number, Saved::dict(items)));
+        }
+        Ok(parameters::save(entries, &self.groups, |at| {
+            let o = &self.options[at];
+            vec![
+                ("betas", Saved::Tuple(o.betas.map(Saved::Float).into())),
+                ("eps", Saved::Float(o.eps)),
+                ("weight_decay", Saved::Float(o.weight_decay)),
+                ("amsgrad", Saved::Bool(o.amsgrad)),
+                ("maximize", Saved::Bool(o.maximize)),
+                ("foreach", Saved::None),
+                ("capturable", Saved::Bool(false)),
+                ("differentiable", Saved::Bool(false)),
+                ("fused", Saved::None),
+                ("decoupled_weight_decay", Saved::Bool(o.decoupled)),
+            ]
+        }))
+    }
+    fn load_state(&mut self, state: &Saved) -> Result<()> {
+        let name = self.name;
+        let loaded = parameters::load(name, state, &self.groups)?;
+        let mut options = vec![];
+        for (saved, own) in loaded.groups.iter().zip(&self.options) {
+            let betas = match saved.get("betas") {
+                Some(Saved::Tuple(betas) | Saved::List(betas)) => match betas.as_slice() {
+                    [Saved::Float(a), Saved::Float(b)] => [*a, *b],
+                    _ => bail!("{name}: the saved state's `betas` are not two floats"),
+                },
+                _ => bail!("{name}: the saved state has no `betas`"),
+            };
+            let read = Options {
+                lr: number(name, saved, "lr")?,
+                betas,
+                eps: number(name, saved, "eps")?,
+                weight_decay: number(name, saved, "weight_decay")?,
+                amsgrad: flag(name, saved, "amsgrad")?,
+                maximize: flag(name, saved, "maximize")?,
+                decoupled: own.decoupled,
+            };
+            // torch takes any rate that a schedule has set.
+            check(name, &Options { lr: 0.0, ..read })?;
+            options.push(read);
+        }
+        let mut slots = vec![];
+        let mut entries = loaded.entries.iter();
+        for (group, options) in self.groups.iter().zip(&options) {
+            let slot = |(parameter, entry): (&Tensor, &Option<&Saved>)| {
+                let Some(entry) = entry else { return Ok(None) };
+                let tensor = |key| tensor_like(name, entry, key, parameter);
+                let maximum = if options.amsgrad { Some(tensor("max_exp_avg_sq")?) } else { None };
+                Ok(Some(Slot { step: number(name, entry, "step")?, average: tensor("exp_avg")?, square: tensor("exp_avg_sq")?, maximum }))
+            };
+            slots.push(group.parameters.iter().zip(entries.by_ref()).map(slot).collect::<Result<Vec<_>>>()?);
+        }
+        loaded.rates(name, &mut self.groups)?;
+        (self.options, self.slots) = (options, slots);
+        Ok(())
+    }
+}

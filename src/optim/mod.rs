@@ -1,0 +1,24 @@
+//! Optimizers and learning-rate schedules. One file per optimizer; the schedules share [`schedule`].
+
+mod adam;
+mod parameters;
+mod schedule;
+mod schedules;
+mod sgd;
+mod warmup_cosine;
+
+use crate::component::Component;
+
+pub static COMPONENTS: &[&Component] = &[
+    &adam::ADAM,
+    &adam::ADAMW,
+    &sgd::COMPONENT,
+    &schedules::STEP,
+    &schedules::MULTI_STEP,
+    &schedules::EXPONENTIAL,
+    &schedules::COSINE,
+    &schedules::LINEAR,
+    &schedules::POLYNOMIAL,
+    &schedules::LAMBDA,
+    &warmup_cosine::COMPONENT,
+];

@@ -1,0 +1,181 @@
+//! The `params` argument of optimizers, and their state in the form of torch's `state_dict()` (torch 2.11).
+
+use crate::component::{FromValue, Key, Value};
+use crate::contracts::{ParamGroup, Parameter};
+use crate::error::{Kind, Result};
+use crate::formats::checkpoint::State as Saved;
+use crate::{bail, err};
+use tch::Tensor;
+
+/// `network.parameters()`, a list of parameters, or a list of dicts `{'params': …, 'lr': …}`.
+pub struct Params(Vec<Group>);
+
+struct Group {
+    parameters: Vec<Tensor>,
+    options: Vec<(String, Value)>,
+}
+
+fn parameters(value: &Value) -> Option<Vec<Tensor>> {
+    let one = |value: &Value| value.downcast::<Parameter>().map(|parameter| parameter.tensor());
+    match one(value) {
+        Some(tensor) => Some(vec![tensor]),
+        None => Vec::<Value>::from_value(value)?.iter().map(one).collect(),
+    }
+}
+
+impl FromValue for Params {
+    fn expected() -> String {
+        "parameters of a network (`$@network.parameters()`), or list of dict with 'params'".into()
+    }
+    fn from_value(value: &Value) -> Option<Self> {
+        if let Some(parameters) = parameters(value) {
+            return Some(Params(vec![Group { parameters, options: vec![] }]));
+        }
+        let group = |value: &Value| {
+            let Value::Dict(dict) = value else { return None };
+            let options = dict.items().into_iter().filter(|(key, _)| *key != Key::str("params"));
+            Some(Group {
+                parameters: parameters(&dict.get("params")?)?,
+                options: options.map(|(key, value)| Some((key.as_str()?.to_owned(), value))).collect::<Option<_>>()?,
+            })
+        };
+        Some(Params(Vec::<Value>::from_value(value)?.iter().map(group).collect::<Option<_>>()?))
+    }
+}
+
+impl Params {
+    /// The groups, and each one's options: `defaults` changed by what its dict says. `set` puts one option by name and
+    /// says whether there is one of that name and type. Errors on no parameters and on one that is in two groups.
+    pub fn groups<O: Clone>(
+        self,
+        name: &str,
+        lr: f64,
+        defaults: &O,
+        set: impl Fn(&mut O, &str, &Value) -> bool,
+    ) -> Result<(Vec<ParamGroup>, Vec<O>)> {
+        let fail = |message: String| Err(err!("{name}: {message}").kind(Kind::Config));
+        let mut seen = std::collections::HashSet::new();
+        let (mut groups, mut options) = (vec![], vec![]);
+        for Group { parameters, options: given } in self.0 {
+            if parameters.is_empty() {
+                return fail("`params` has a group without parameters".into());
+            }
+            if parameters.iter().any(|parameter| parameter.numel() > 0 && !seen.insert(parameter.data_ptr())) {
+                return fail("a parameter is in `params` twice".into());
+            }
+            let mut group = ParamGroup { parameters, lr, initial_lr: None };
+            let mut own = defaults.clone();
+            for (key, value) in given {
+                match (key.as_str(), f64::from_value(&value)) {
+                    ("lr", Some(lr)) if lr >= 0.0 => group.lr = lr,
+                    ("initial_lr", Some(lr)) => group.initial_lr = Some(lr),
+                    _ if set(&mut own, &key, &value) => {}
+                    _ => {
+                        return fail(format!("a group of `params` has the option `{key}` = {value:?}, which is unknown or of a wrong type"));
+                    }
+                }
+            }
+            groups.push(group);
+            options.push(own);
+        }
+        if groups.is_empty() {
+            return fail("`params` is empty".into());
+        }
+        Ok((groups, options))
+    }
+}
+
+/// `{'state': …, 'param_groups': …}`; `entries` are the states by number of the parameter, `options` each group's.
+pub fn save(entries: Vec<(usize, Saved)>, groups: &[ParamGroup], options: impl Fn(usize) -> Vec<(&'static str, Saved)>) -> Saved {
+    let mut number = 0;
+    let saved = groups.iter().enumerate().map(|(at, group)| {
+        let mut items = vec![("lr", Saved::Float(group.lr))];
+        items.extend(options(at));
+        items.extend(group.initial_lr.map(|lr| ("initial_lr", Saved::Float(lr))));
+        let numbers = group.parameters.iter().map(|_| {
+            number += 1;
+            Saved::Int(number - 1)
+        });
+        items.push(("params", Saved::List(numbers.collect())));
+        Saved::dict(items)
+    });
+    let saved = Saved::List(saved.collect());
+    let entries = entries.into_iter().map(|(number, state)| (Saved::Int(number as i64), state)).collect();
+    Saved::dict([("state", Saved::Dict(entries)), ("param_groups", saved)])
+}
+
+/// A saved optimizer, taken apart.
+pub struct Loaded<'a> {
+    /// By number of the parameter, in the order of `groups`.
+    pub entries: Vec<Option<&'a Saved>>,
+    pub groups: Vec<&'a Saved>,
+}
+
+/// Take a saved state apart; its groups must be as many and as large as `groups`. Learning rates are put into `groups`
+/// only by [`Loaded::rates`].
+pub fn load<'a>(name: &str, saved: &'a Saved, groups: &[ParamGroup]) -> Result<Loaded<'a>> {
+    let (Some(Saved::Dict(state)), Some(Saved::List(list))) = (saved.get("state"), saved.get("param_groups")) else {
+        bail!("{name}: expected an optimizer's state with 'state' and 'param_groups'");
+    };
+    if list.len() != groups.len() {
+        bail!("{name}: the state has {} groups of parameters, the optimizer {}", list.len(), groups.len());
+    }
+    let mut entries = vec![];
+    for (at, (group, own)) in list.iter().zip(groups).enumerate() {
+        let Some(Saved::List(numbers)) = group.get("params") else { bail!("{name}: group {at} of the state has no 'params'") };
+        if numbers.len() != own.parameters.len() {
+            bail!("{name}: group {at} of the state has {} parameters, the optimizer's {}", numbers.len(), own.parameters.len());
+        }
+        for number in numbers {
+            let Saved::Int(number) = number else { bail!("{name}: 'params' of group {at} of the state holds something else than numbers") };
+            entries.push(state.iter().find(|(key, _)| matches!(key, Saved::Int(key) if key == number)).map(|(_, state)| state));
+        }
+    }
+    Ok(Loaded { entries, groups: list.iter().collect() })
+}
+
+impl Loaded<'_> {
+    /// Put the saved learning rates into `groups`.
+    pub fn rates(&self, name: &str, groups: &mut [ParamGroup]) -> Result<()> {
+        let lrs = self.groups.iter().map(|saved| number(name, saved, "lr")).collect::<Result<Vec<_>>>()?;
+        for ((group, saved), lr) in groups.iter_mut().zip(&self.groups).zip(lrs) {
+            group.lr = lr;
+            if saved.get("initial_lr").is_some() {
+                group.initial_lr = Some(number(name, saved, "initial_lr")?);
+            }
+        }
+        Ok(())
+    }
+}
+
+/// A number of a saved dict: int, float, bool or a tensor of one element.
+pub fn number(name: &str, saved: &Saved, key: &str) -> Result<f64> {
+    match saved.get(key) {
+        Some(Saved::Float(x)) => Ok(*x),
+        Some(Saved::Int(i)) => Ok(*i as f64),
+        Some(Saved::Bool(b)) => Ok(f64::from(u8::from(*b))),
+        Some(Saved::Tensor(tensor)) if tensor.numel() == 1 => Ok(tensor.f_double_value(&[])?),
+        other => {
+            bail!("{name}: the saved state's `{key}` is {}, expected a number", if other.is_some() { "something else" } else { "missing" })
+        }
+    }
+}
+
+pub fn flag(name: &str, saved: &Saved, key: &str) -> Result<bool> {
+    Ok(number(name, saved, key)? != 0.0)
+}
+
+/// A tensor of a saved dict, as a copy with the parameter's shape, type and device.
+pub fn tensor_like(name: &str, saved: &Saved, key: &str, parameter: &Tensor) -> Result<Tensor> {
+    match saved.get(key) {
+        Some(Saved::Tensor(tensor)) if tensor.size() == parameter.size() => {
+            let out = parameter.detach().f_empty_like()?;
+            out.shallow_clone().f_copy_(tensor)?;
+            Ok(out)
+        }
+        Some(Saved::Tensor(tensor)) => {
+            bail!("{name}: the saved state's `{key}` has shape {:?}, its parameter {:?}", tensor.size(), parameter.size())
+        }
+        _ => bail!("{name}: the saved state has no tensor `{key}`"),
+    }
+}

@@ -1,0 +1,142 @@
+//! What all schedules share: counting, base rates and torch's state dict (torch.optim.lr_scheduler, torch 2.11).
+
+use super::parameters::number;
+use crate::component::{Args, FromValue, Value};
+use crate::contracts::{Optimizer, Schedule, ScheduleHandle, Shared};
+use crate::error::{Kind, Result};
+use crate::formats::checkpoint::State as Saved;
+use crate::{bail, err};
+use parking_lot::Mutex;
+use std::sync::Arc;
+
+/// Where one group stands when its next rate is asked for.
+pub struct Place {
+    /// 0 at the beginning.
+    pub epoch: i64,
+    pub group: usize,
+    /// The rate now.
+    pub lr: f64,
+    /// The rate at the beginning.
+    pub base: f64,
+    /// Whether this is the step that the constructor makes.
+    pub initial: bool,
+    /// Steps since the schedule was made, this one included.
+    pub steps: i64,
+}
+
+/// How one schedule computes its rates.
+pub trait Rule: Send {
+    fn lr(&self, at: &Place) -> Result<f64>;
+    /// Its own part of torch's state dict, before and after the common one.
+    fn state(&self) -> Vec<(&'static str, Saved)>;
+    fn state_after(&self) -> Vec<(&'static str, Saved)> {
+        vec![]
+    }
+    /// Take over its own part.
+    fn load(&mut self, state: &Saved) -> Result<()>;
+}
+
+struct Counted<R> {
+    name: &'static str,
+    rule: R,
+    optimizer: Shared<dyn Optimizer>,
+    base_lrs: Vec<f64>,
+    epoch: i64,
+    steps: i64,
+    last_lr: Vec<f64>,
+}
+
+/// Build a schedule at `last_epoch` (−1: new), which makes its first step, as torch's constructors do.
+pub fn build<R: Rule + 'static>(name: &'static str, optimizer: Shared<dyn Optimizer>, last_epoch: i64, rule: R) -> Result<Value> {
+    let mut base_lrs = vec![];
+    for (at, group) in optimizer.lock().groups_mut().iter_mut().enumerate() {
+        match group.initial_lr {
+            None if last_epoch != -1 => {
+                return Err(err!("{name}: last_epoch is {last_epoch}, but group {at} of the optimizer has no initial_lr")
+                    .hint("load the optimizer's state first, or leave last_epoch out")
+                    .kind(Kind::Config));
+            }
+            initial => base_lrs.push(*group.initial_lr.insert(initial.unwrap_or(group.lr))),
+        }
+    }
+    let mut schedule = Counted { name, rule, optimizer, base_lrs, epoch: last_epoch, steps: 0, last_lr: vec![] };
+    schedule.advance(true)?;
+    Ok(Value::object(ScheduleHandle(Arc::new(Mutex::new(schedule)))))
+}
+
+impl<R: Rule> Counted<R> {
+    fn advance(&mut self, initial: bool) -> Result<()> {
+        let (epoch, steps) = (self.epoch + 1, self.steps + 1);
+        // The rule may run a function of the config's: no lock is held meanwhile.
+        let now: Vec<f64> = self.optimizer.lock().groups().iter().map(|group| group.lr).collect();
+        if now.len() != self.base_lrs.len() {
+            bail!("{}: the optimizer has {} groups, the schedule {}", self.name, now.len(), self.base_lrs.len());
+        }
+        let places = now.iter().zip(&self.base_lrs).enumerate();
+        let next = places.map(|(group, (&lr, &base))| self.rule.lr(&Place { epoch, group, lr, base, initial, steps }));
+        let next = next.collect::<Result<Vec<f64>>>().map_err(|e| e.context(self.name))?;
+        for (group, lr) in self.optimizer.lock().groups_mut().iter_mut().zip(&next) {
+            group.lr = *lr;
+        }
+        (self.epoch, self.steps, self.last_lr) = (epoch, steps, next);
+        Ok(())
+    }
+}
+
+fn floats(values: &[f64]) -> Saved {
+    Saved::List(values.iter().map(|&x| Saved::Float(x)).collect())
+}
+
+fn read_floats(name: &str, state: &Saved, key: &str) -> Result<Vec<f64>> {
+    let Some(Saved::List(items)) = state.get(key) else { bail!("{name}: the saved state has no list `{key}`") };
+    items.iter().map(|item| number(name, &Saved::dict([(key, copy(item))]), key)).collect()
+}
+
+fn copy(item: &Saved) -> Saved {
+    match item {
+        Saved::Float(x) => Saved::Float(*x),
+        Saved::Int(i) => Saved::Int(*i),
+        _ => Saved::None,
+    }
+}
+
+impl<R: Rule> Schedule for Counted<R> {
+    fn name(&self) -> &'static str {
+        self.name
+    }
+    fn step(&mut self) -> Result<()> {
+        self.advance(false)
+    }
+    fn last_lr(&self) -> &[f64] {
+        &self.last_lr
+    }
+    fn state(&self) -> Saved {
+        let mut items = self.rule.state();
+        items.extend([
+            ("base_lrs", floats(&self.base_lrs)),
+            ("last_epoch", Saved::Int(self.epoch)),
+            ("_step_count", Saved::Int(self.steps)),
+            ("_is_initial", Saved::Bool(false)),
+            ("_get_lr_called_within_step", Saved::Bool(false)),
+            ("_last_lr", floats(&self.last_lr)),
+        ]);
+        items.extend(self.rule.state_after());
+        Saved::dict(items)
+    }
+    fn load_state(&mut self, state: &Saved) -> Result<()> {
+        let (base_lrs, last_lr) = (read_floats(self.name, state, "base_lrs")?, read_floats(self.name, state, "_last_lr")?);
+        if base_lrs.len() != self.base_lrs.len() || last_lr.len() != base_lrs.len() {
+            bail!("{}: the saved state is for {} groups, the optimizer has {}", self.name, base_lrs.len(), self.base_lrs.len());
+        }
+        let (epoch, steps) = (number(self.name, state, "last_epoch")? as i64, number(self.name, state, "_step_count")? as i64);
+        self.rule.load(state).map_err(|e| e.context(self.name))?;
+        (self.base_lrs, self.last_lr, self.epoch, self.steps) = (base_lrs, last_lr, epoch, steps);
+        Ok(())
+    }
+}
+
+/// Call a config's function of the epoch.
+pub fn factor(function: &Value, epoch: i64) -> Result<f64> {
+    let value = function.call(Args::positional([Value::Int(epoch)]), &mut crate::component::Call::default())?;
+    f64::from_value(&value).ok_or_else(|| err!("the function of the epoch gave {value:?}, expected a number"))
+}

@@ -1,0 +1,297 @@
+//! torch.optim.lr_scheduler's StepLR, MultiStepLR, ExponentialLR, CosineAnnealingLR, LinearLR, PolynomialLR and LambdaLR
+//! (torch 2.11). Most go from the last rate to the next, so that they can be chained, and round as torch's do.
+
+#![allow(non_snake_case)] // T_max is torch's name of an argument
+
+use super::parameters::number;
+use super::schedule::{Place, Rule, build, factor};
+use crate::component::{Component, Declared, Effect, FromValue, Value};
+use crate::contracts::{Optimizer, Shared};
+use crate::error::{Error, Kind, Result};
+use crate::formats::checkpoint::State as Saved;
+use crate::{args, err};
+use std::collections::BTreeMap;
+use std::f64::consts::PI;
+
+/// The component of a schedule; `$make` checks the arguments and gives the rule.
+macro_rules! schedule {
+    ($static:ident, $name:literal, $args:ty, $doc:literal, $make:expr) => {
+        pub static $static: Component = Component {
+            name: $name,
+            path: concat!("torch.optim.lr_scheduler.", $name),
+            aliases: &[],
+            doc: $doc,
+            params: <$args>::PARAMS,
+            differences: &[],
+            effect: Effect::Acts,
+            build: |args, _| {
+                let args = <$args>::parse($name, args)?;
+                let (optimizer, last_epoch) = (args.optimizer.clone(), args.last_epoch);
+                let make: fn($args) -> Result<_> = $make;
+                build($name, optimizer, last_epoch, make(args).map_err(|e: Error| e.context($name).kind(Kind::Config))?)
+            },
+        };
+    };
+}
+
+/// Every schedule's state of plain numbers, by torch's names.
+macro_rules! numbers {
+    ($($key:literal => $field:ident: $kind:ident),*) => {
+        fn state(&self) -> Vec<(&'static str, Saved)> {
+            vec![$(($key, Saved::$kind(self.$field))),*]
+        }
+        fn load(&mut self, state: &Saved) -> Result<()> {
+            $(let $field = number("state", state, $key)?;)*
+            $(self.$field = $field as _;)*
+            Ok(())
+        }
+    };
+}
+
+fn positive(name: &str, value: i64) -> Result<i64> {
+    if value > 0 { Ok(value) } else { Err(err!("`{name}` is {value}, expected at least 1")) }
+}
+
+args! {
+    /// Arguments of StepLR.
+    pub struct StepArgs {
+        /// Whose rates are set.
+        optimizer: Shared<dyn Optimizer>,
+        /// Epochs between two steps.
+        step_size: i64,
+        /// Factor of each step.
+        gamma: f64 = 0.1,
+        /// The epoch to go on from; -1 begins.
+        last_epoch: i64 = -1,
+    }
+}
+schedule!(STEP, "StepLR", StepArgs, "Multiply the learning rate by gamma every step_size epochs.", |a| Ok(Step {
+    size: positive("step_size", a.step_size)?,
+    gamma: a.gamma
+}));
+struct Step {
+    size: i64,
+    gamma: f64,
+}
+impl Rule for Step {
+    fn lr(&self, at: &Place) -> Result<f64> {
+        Ok(if at.epoch == 0 || at.epoch % self.size.max(1) != 0 { at.lr } else { at.lr * self.gamma })
+    }
+    numbers!("step_size" => size: Int, "gamma" => gamma: Float);
+}
+
+args! {
+    /// Arguments of MultiStepLR.
+    pub struct MultiStepArgs {
+        /// Whose rates are set.
+        optimizer: Shared<dyn Optimizer>,
+        /// The epochs of the steps; one that is listed twice counts twice.
+        milestones: Vec<i64>,
+        /// Factor of each step.
+        gamma: f64 = 0.1,
+        /// The epoch to go on from; -1 begins.
+        last_epoch: i64 = -1,
+    }
+}
+schedule!(MULTI_STEP, "MultiStepLR", MultiStepArgs, "Multiply the learning rate by gamma at each milestone.", |a| {
+    let mut milestones = BTreeMap::new();
+    a.milestones.iter().for_each(|epoch| *milestones.entry(*epoch).or_insert(0) += 1);
+    Ok(MultiStep { milestones, gamma: a.gamma })
+});
+struct MultiStep {
+    milestones: BTreeMap<i64, i32>,
+    gamma: f64,
+}
+impl Rule for MultiStep {
+    fn lr(&self, at: &Place) -> Result<f64> {
+        Ok(self.milestones.get(&at.epoch).map_or(at.lr, |times| at.lr * self.gamma.powf(f64::from(*times))))
+    }
+    /// torch keeps a `collections.Counter`, which a plain dict stands for when it is read back.
+    fn state(&self) -> Vec<(&'static str, Saved)> {
+        let milestones = self.milestones.iter().map(|(epoch, times)| (Saved::Int(*epoch), Saved::Int(i64::from(*times)))).collect();
+        vec![("milestones", Saved::Dict(milestones)), ("gamma", Saved::Float(self.gamma))]
+    }
+    fn load(&mut self, state: &Saved) -> Result<()> {
+        let gamma = number("state", state, "gamma")?;
+        // A Counter that the file's reader did not understand leaves the config's own milestones.
+        if let Some(Saved::Dict(items)) = state.get("milestones") {
+            let pair = |(epoch, times): &(Saved, Saved)| match (epoch, times) {
+                (Saved::Int(epoch), Saved::Int(times)) => Some((*epoch, i32::try_from(*times).ok()?)),
+                _ => None,
+            };
+            self.milestones = items.iter().map(pair).collect::<Option<_>>().ok_or_else(|| err!("`milestones` are not numbers"))?;
+        }
+        self.gamma = gamma;
+        Ok(())
+    }
+}
+
+args! {
+    /// Arguments of ExponentialLR.
+    pub struct ExponentialArgs {
+        /// Whose rates are set.
+        optimizer: Shared<dyn Optimizer>,
+        /// Factor of each epoch.
+        gamma: f64,
+        /// The epoch to go on from; -1 begins.
+        last_epoch: i64 = -1,
+    }
+}
+schedule!(EXPONENTIAL, "ExponentialLR", ExponentialArgs, "Multiply the learning rate by gamma every epoch.", |a| Ok(Exponential {
+    gamma: a.gamma
+}));
+struct Exponential {
+    gamma: f64,
+}
+impl Rule for Exponential {
+    fn lr(&self, at: &Place) -> Result<f64> {
+        Ok(if at.initial { at.lr } else { at.lr * self.gamma })
+    }
+    numbers!("gamma" => gamma: Float);
+}
+
+args! {
+    /// Arguments of CosineAnnealingLR.
+    pub struct CosineArgs {
+        /// Whose rates are set.
+        optimizer: Shared<dyn Optimizer>,
+        /// Epochs down to eta_min.
+        T_max: i64,
+        /// The lowest rate.
+        eta_min: f64 = 0.0,
+        /// The epoch to go on from; -1 begins.
+        last_epoch: i64 = -1,
+    }
+}
+schedule!(COSINE, "CosineAnnealingLR", CosineArgs, "Follow half a cosine from the first learning rate down to eta_min, and back.", |a| Ok(
+    Cosine { t_max: positive("T_max", a.T_max)?, eta_min: a.eta_min }
+));
+struct Cosine {
+    t_max: i64,
+    eta_min: f64,
+}
+impl Rule for Cosine {
+    fn lr(&self, at: &Place) -> Result<f64> {
+        let (t, epoch, low) = (self.t_max as f64, at.epoch as f64, self.eta_min);
+        Ok(if at.initial {
+            at.lr
+        } else if at.steps == 1 && at.epoch > 0 {
+            low + (at.base - low) * (1.0 + (epoch * PI / t).cos()) / 2.0
+        } else if (at.epoch - 1 - self.t_max).rem_euclid(2 * self.t_max.max(1)) == 0 {
+            at.lr + (at.base - low) * (1.0 - (PI / t).cos()) / 2.0
+        } else {
+            (1.0 + (PI * epoch / t).cos()) / (1.0 + (PI * (epoch - 1.0) / t).cos()) * (at.lr - low) + low
+        })
+    }
+    numbers!("T_max" => t_max: Int, "eta_min" => eta_min: Float);
+}
+
+args! {
+    /// Arguments of LinearLR.
+    pub struct LinearArgs {
+        /// Whose rates are set.
+        optimizer: Shared<dyn Optimizer>,
+        /// Factor at the beginning, above 0 to 1.
+        start_factor: f64 = 1.0 / 3.0,
+        /// Factor at the end, 0 to 1.
+        end_factor: f64 = 1.0,
+        /// Epochs from one to the other.
+        total_iters: i64 = 5,
+        /// The epoch to go on from; -1 begins.
+        last_epoch: i64 = -1,
+    }
+}
+schedule!(LINEAR, "LinearLR", LinearArgs, "Go linearly from a part of the learning rate to another: warm-up.", |a| {
+    if !(a.start_factor > 0.0 && a.start_factor <= 1.0 && (0.0..=1.0).contains(&a.end_factor)) {
+        return Err(err!("expected `start_factor` above 0 to 1 and `end_factor` of 0 to 1"));
+    }
+    Ok(Linear { start: a.start_factor, end: a.end_factor, total: a.total_iters })
+});
+struct Linear {
+    start: f64,
+    end: f64,
+    total: i64,
+}
+impl Rule for Linear {
+    fn lr(&self, at: &Place) -> Result<f64> {
+        let rise = self.end - self.start;
+        Ok(if at.epoch == 0 {
+            at.lr * self.start
+        } else if at.initial || at.epoch > self.total {
+            at.lr
+        } else {
+            at.lr * (1.0 + rise / (self.total as f64 * self.start + (at.epoch - 1) as f64 * rise))
+        })
+    }
+    numbers!("start_factor" => start: Float, "end_factor" => end: Float, "total_iters" => total: Int);
+}
+
+args! {
+    /// Arguments of PolynomialLR.
+    pub struct PolynomialArgs {
+        /// Whose rates are set.
+        optimizer: Shared<dyn Optimizer>,
+        /// Epochs down to 0.
+        total_iters: i64 = 5,
+        /// The exponent.
+        power: f64 = 1.0,
+        /// The epoch to go on from; -1 begins.
+        last_epoch: i64 = -1,
+    }
+}
+schedule!(POLYNOMIAL, "PolynomialLR", PolynomialArgs, "Let the learning rate fall to 0 as a power of the epochs left.", |a| Ok(
+    Polynomial { total: positive("total_iters", a.total_iters)?, power: a.power }
+));
+struct Polynomial {
+    total: i64,
+    power: f64,
+}
+impl Rule for Polynomial {
+    fn lr(&self, at: &Place) -> Result<f64> {
+        if at.initial || at.epoch > self.total {
+            return Ok(at.lr);
+        }
+        let left = |epoch: i64| 1.0 - epoch as f64 / self.total as f64;
+        Ok(at.lr * (left(at.epoch) / left(at.epoch - 1)).powf(self.power))
+    }
+    numbers!("total_iters" => total: Int, "power" => power: Float);
+}
+
+args! {
+    /// Arguments of LambdaLR.
+    pub struct LambdaArgs {
+        /// Whose rates are set.
+        optimizer: Shared<dyn Optimizer>,
+        /// A function of the epoch that gives the factor (`$lambda epoch: 0.95 ** epoch`), or one for each group.
+        lr_lambda: Value,
+        /// The epoch to go on from; -1 begins.
+        last_epoch: i64 = -1,
+    }
+}
+schedule!(LAMBDA, "LambdaLR", LambdaArgs, "Multiply the first learning rate by a function of the epoch.", |a| {
+    let groups = a.optimizer.lock().groups().len();
+    let functions =
+        if a.lr_lambda.callable() { vec![a.lr_lambda.clone(); groups] } else { Vec::from_value(&a.lr_lambda).unwrap_or_default() };
+    if functions.len() != groups || !functions.iter().all(Value::callable) {
+        return Err(err!("argument `lr_lambda`: expected a function, or one for each of the {groups} groups"));
+    }
+    Ok(Lambda { functions })
+});
+struct Lambda {
+    functions: Vec<Value>,
+}
+impl Rule for Lambda {
+    fn lr(&self, at: &Place) -> Result<f64> {
+        Ok(at.base * factor(&self.functions[at.group], at.epoch)?)
+    }
+    /// Functions are not saved, as in torch.
+    fn state(&self) -> Vec<(&'static str, Saved)> {
+        vec![]
+    }
+    fn state_after(&self) -> Vec<(&'static str, Saved)> {
+        vec![("lr_lambdas", Saved::List(self.functions.iter().map(|_| Saved::None).collect()))]
+    }
+    fn load(&mut self, _state: &Saved) -> Result<()> {
+        Ok(())
+    }
+}

@@ -1,0 +1,180 @@
+//! torch.optim.SGD (torch 2.11).
+
+use super::parameters::{self, Params, flag, number, tensor_like};
+use crate::component::{Accepted, Component, Declared, Effect, FromValue, Value};
+use crate::contracts::{Optimizer, OptimizerHandle, ParamGroup};
+use crate::error::{Kind, Result};
+use crate::formats::checkpoint::State as Saved;
+use crate::{args, err};
+use parking_lot::Mutex;
+use segbundle_native::{Sgd as Options, SgdSlot};
+use std::sync::Arc;
+use tch::Tensor;
+
+args! {
+    /// Arguments of SGD.
+    pub struct SgdArgs {
+        /// What to train: `$@network.parameters()`, or groups as dicts.
+        params: Params,
+        /// Learning rate.
+        lr: f64 = 1e-3,
+        /// Share of the last step's direction that is kept.
+        momentum: f64 = 0.0,
+        /// Share of the gradient that is left out of the direction.
+        dampening: f64 = 0.0,
+        /// Weight decay, as part of the gradient.
+        weight_decay: f64 = 0.0,
+        /// Nesterov's momentum; needs momentum and no dampening.
+        nesterov: bool = false,
+        /// Go up the gradient.
+        maximize: bool = false,
+        /// No effect: libtorch chooses between loops with the same result.
+        foreach: Accepted = (),
+        /// Differentiate through the step; not supported, must be False.
+        differentiable: bool = false,
+        /// No effect: the steps are those of the default, from which the fused ones differ by rounding.
+        fused: Accepted = (),
+    }
+}
+
+pub static COMPONENT: Component = Component {
+    name: "SGD",
+    path: "torch.optim.SGD",
+    aliases: &["torch.optim.sgd.SGD"],
+    doc: "Steps down the gradient, with momentum.",
+    params: SgdArgs::PARAMS,
+    differences: &[],
+    effect: Effect::Pure,
+    build: |args, _| {
+        let a = SgdArgs::parse("SGD", args)?;
+        if a.differentiable {
+            return Err(err!("SGD: argument `differentiable` is not supported, expected False").kind(Kind::Config));
+        }
+        let defaults = Options {
+            lr: a.lr,
+            momentum: a.momentum,
+            dampening: a.dampening,
+            weight_decay: a.weight_decay,
+            nesterov: a.nesterov,
+            maximize: a.maximize,
+        };
+        check(&defaults)?;
+        let (groups, options) = a.params.groups("SGD", a.lr, &defaults, |o, key, value| {
+            match (key, f64::from_value(value), bool::from_value(value)) {
+                ("momentum", Some(x), _) => o.momentum = x,
+                ("dampening", Some(x), _) => o.dampening = x,
+                ("weight_decay", Some(x), _) => o.weight_decay = x,
+                ("nesterov", _, Some(on)) => o.nesterov = on,
+                ("maximize", _, Some(on)) => o.maximize = on,
+                ("foreach" | "fused", ..) => {}
+                _ => return false,
+            }
+            true
+        })?;
+        options.iter().try_for_each(check)?;
+        let buffers = groups.iter().map(|group| group.parameters.iter().map(|_| None).collect()).collect();
+        let optimizer: Arc<Mutex<dyn Optimizer>> = Arc::new(Mutex::new(Sgd { groups, options, buffers }));
+        Ok(Value::object(OptimizerHandle(optimizer)))
+    },
+};
+
+fn check(o: &Options) -> Result<()> {
+    let message = if !(o.lr >= 0.0 && o.momentum >= 0.0 && o.weight_decay >= 0.0) {
+        "`lr`, `momentum` and `weight_decay` must be at least 0"
+    } else if o.nesterov && (o.momentum == 0.0 || o.dampening != 0.0) {
+        "`nesterov` needs a momentum and no dampening"
+    } else {
+        return Ok(());
+    };
+    Err(err!("SGD: {message}").kind(Kind::Config))
+}
+
+struct Sgd {
+    groups: Vec<ParamGroup>,
+    /// Of each group; the learning rate is the group's.
+    options: Vec<Options>,
+    /// Momentum by group and parameter; none before a parameter's first step with momentum.
+    buffers: Vec<Vec<Option<Tensor>>>,
+}
+
+impl Optimizer for Sgd {
+    fn name(&self) -> &'static str {
+        "SGD"
+    }
+    fn groups(&self) -> &[ParamGroup] {
+        &self.groups
+    }
+    fn groups_mut(&mut self) -> &mut [ParamGroup] {
+        &mut self.groups
+    }
+    fn step(&mut self) -> Result<()> {
+        for ((group, options), buffers) in self.groups.iter().zip(&self.options).zip(&mut self.buffers) {
+            let mut fresh = vec![];
+            for (parameter, buffer) in group.parameters.iter().zip(buffers.iter_mut()) {
+                fresh.push(buffer.is_none());
+                if options.momentum != 0.0 && buffer.is_none() && parameter.grad().defined() {
+                    *buffer = Some(parameter.detach().f_zeros_like()?);
+                }
+            }
+            let all = group.parameters.iter().zip(buffers.iter()).zip(fresh);
+            let work: Vec<SgdSlot> = all
+                .filter(|((parameter, _), _)| parameter.grad().defined())
+                .map(|((parameter, buffer), fresh)| SgdSlot { parameter, buffer: buffer.as_ref(), fresh })
+                .collect();
+            segbundle_native::sgd(&work, &Options { lr: group.lr, ..*options })?;
+        }
+        Ok(())
+    }
+    fn state(&self) -> Result<Saved> {
+        let entry = |(number, buffer): (usize, &Option<Tensor>)| {
+            let buffer = buffer.as_ref()?.shallow_clone();
+            Some((number, Saved::dict([("momentum_buffer", Saved::Tensor(buffer))])))
+        };
+        let entries = self.buffers.iter().flatten().enumerate().filter_map(entry).collect();
+        Ok(parameters::save(entries, &self.groups, |at| {
+            let o = &self.options[at];
+            vec![
+                ("momentum", Saved::Float(o.momentum)),
+                ("dampening", Saved::Float(o.dampening)),
+                ("weight_decay", Saved::Float(o.weight_decay)),
+                ("nesterov", Saved::Bool(o.nesterov)),
+                ("maximize", Saved::Bool(o.maximize)),
+                ("foreach", Saved::None),
+                ("differentiable", Saved::Bool(false)),
+                ("fused", Saved::None),
+            ]
+        }))
+    }
+    fn load_state(&mut self, state: &Saved) -> Result<()> {
+        let loaded = parameters::load("SGD", state, &self.groups)?;
+        let mut options = vec![];
+        for saved in &loaded.groups {
+            let number = |key| number("SGD", saved, key);
+            let read = Options {
+                lr: number("lr")?,
+                momentum: number("momentum")?,
+                dampening: number("dampening")?,
+                weight_decay: number("weight_decay")?,
+                nesterov: flag("SGD", saved, "nesterov")?,
+                maximize: flag("SGD", saved, "maximize")?,
+            };
+            // torch takes any rate that a schedule has set.
+            check(&Options { lr: 0.0, ..read })?;
+            options.push(read);
+        }
+        let (mut buffers, mut entries) = (vec![], loaded.entries.iter());
+        for group in &self.groups {
+            let buffer = |(parameter, entry): (&Tensor, &Option<&Saved>)| match entry {
+                // torch writes None for a parameter whose momentum has not begun.
+                Some(entry) if matches!(entry.get("momentum_buffer"), Some(Saved::Tensor(_))) => {
+                    tensor_like("SGD", entry, "momentum_buffer", parameter).map(Some)
+                }
+                _ => Ok(None),
+            };
+            buffers.push(group.parameters.iter().zip(entries.by_ref()).map(buffer).collect::<Result<Vec<_>>>()?);
+        }
+        loaded.rates("SGD", &mut self.groups)?;
+        (self.options, self.buffers) = (options, buffers);
+        Ok(())
+    }
+}

@@ -1,0 +1,90 @@
+//! WarmupCosineSchedule (monai.optimizers.lr_scheduler, MONAI 1.6.1).
+
+use super::parameters::number;
+use super::schedule::{Place, Rule, build};
+use crate::component::{Component, Declared, Effect};
+use crate::contracts::{Optimizer, Shared};
+use crate::error::{Kind, Result};
+use crate::formats::checkpoint::State as Saved;
+use crate::{args, err};
+use std::f64::consts::PI;
+
+args! {
+    /// Arguments of WarmupCosineSchedule.
+    pub struct WarmupCosineArgs {
+        /// Whose rates are set.
+        optimizer: Shared<dyn Optimizer>,
+        /// Steps of the linear rise; at most t_total.
+        warmup_steps: i64,
+        /// Steps in all.
+        t_total: i64,
+        /// The lowest rate after the rise.
+        end_lr: f64 = 0.0,
+        /// Cosine waves after the rise; 0.5 falls to 0.
+        cycles: f64 = 0.5,
+        /// The step to go on from; -1 begins.
+        last_epoch: i64 = -1,
+        /// Factor at the beginning of the rise, 0 to 1.
+        warmup_multiplier: f64 = 0.0,
+    }
+}
+
+pub static COMPONENT: Component = Component {
+    name: "WarmupCosineSchedule",
+    path: "monai.optimizers.WarmupCosineSchedule",
+    aliases: &["monai.optimizers.lr_scheduler.WarmupCosineSchedule"],
+    doc: "A linear rise of the learning rate, then a cosine.",
+    params: WarmupCosineArgs::PARAMS,
+    differences: &[],
+    effect: Effect::Acts,
+    build: |args, _| {
+        let a = WarmupCosineArgs::parse("WarmupCosineSchedule", args)?;
+        if !(0.0..=1.0).contains(&a.warmup_multiplier) {
+            return Err(err!("WarmupCosineSchedule: `warmup_multiplier` must be between 0 and 1").kind(Kind::Config));
+        }
+        let warmup = a.warmup_steps.max(0).min(a.t_total);
+        let rule = WarmupCosine { warmup, multiplier: a.warmup_multiplier, total: a.t_total, cycles: a.cycles, end_lr: a.end_lr };
+        build("WarmupCosineSchedule", a.optimizer, a.last_epoch, rule)
+    },
+};
+
+struct WarmupCosine {
+    warmup: i64,
+    multiplier: f64,
+    total: i64,
+    cycles: f64,
+    end_lr: f64,
+}
+
+impl Rule for WarmupCosine {
+    fn lr(&self, at: &Place) -> Result<f64> {
+        if at.epoch < self.warmup {
+            let part = at.epoch as f64 / (self.warmup as f64).max(1.0);
+            return Ok(at.base * (self.multiplier + (1.0 - self.multiplier) * part));
+        }
+        let progress = (at.epoch - self.warmup) as f64 / (self.total - self.warmup).max(1) as f64;
+        let factor = (0.5 * (1.0 + (PI * self.cycles * 2.0 * progress).cos())).max(0.0);
+        Ok((at.base * factor).max(self.end_lr))
+    }
+    fn state(&self) -> Vec<(&'static str, Saved)> {
+        vec![
+            ("warmup_steps", Saved::Int(self.warmup)),
+            ("warmup_multiplier", Saved::Float(self.multiplier)),
+            ("t_total", Saved::Int(self.total)),
+            ("cycles", Saved::Float(self.cycles)),
+            ("end_lr", Saved::Float(self.end_lr)),
+        ]
+    }
+    /// A bound method without attributes, as MONAI has it.
+    fn state_after(&self) -> Vec<(&'static str, Saved)> {
+        vec![("lr_lambdas", Saved::List(vec![Saved::Dict(vec![])]))]
+    }
+    fn load(&mut self, state: &Saved) -> Result<()> {
+        let number = |key| number("state", state, key);
+        let warmup = number("warmup_steps")? as i64;
+        let (multiplier, total) = (number("warmup_multiplier")?, number("t_total")? as i64);
+        let (cycles, end_lr) = (number("cycles")?, number("end_lr")?);
+        *self = WarmupCosine { warmup, multiplier, total, cycles, end_lr };
+        Ok(())
+    }
+}

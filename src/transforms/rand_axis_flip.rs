@@ -1,0 +1,53 @@
+//! RandAxisFlipd: mirror along one random axis, by chance (monai/transforms/spatial, MONAI 1.6.1).
+
+use super::rand_flip::turn;
+use super::random::{Chance, seeded_by_chance};
+use super::support::{KeyList, dictionary_transform};
+use crate::args;
+use crate::component::{Accepted, Keys};
+use crate::contracts::{Cx, Sample, Transform};
+use crate::error::Result;
+
+args! {
+    /// Arguments of RandAxisFlipd.
+    pub struct RandAxisFlipArgs {
+        /// Keys of the images to mirror, all along one axis.
+        keys: Keys,
+        /// The chance.
+        prob: f64 = 0.1,
+        /// Skip keys that a sample does not have.
+        allow_missing_keys: bool = false,
+        /// No effect: transforms are applied at once.
+        lazy: Accepted = false,
+    }
+}
+
+dictionary_transform!("RandAxisFlip" in "spatial", RandAxisFlipArgs => RandAxisFlip::new, "Mirror images along a random axis, by chance.");
+
+struct RandAxisFlip {
+    keys: KeyList,
+    chance: Chance,
+}
+
+impl RandAxisFlip {
+    fn new(args: RandAxisFlipArgs) -> Result<Self> {
+        Ok(RandAxisFlip { keys: KeyList::new(args.keys, args.allow_missing_keys), chance: Chance::new(args.prob) })
+    }
+}
+
+impl Transform for RandAxisFlip {
+    fn name(&self) -> &'static str {
+        "RandAxisFlipd"
+    }
+    fn apply(&self, sample: Sample, cx: &mut Cx) -> Result<Vec<Sample>> {
+        if self.keys.present(&sample)?.is_empty() {
+            return Ok(vec![sample]);
+        }
+        let happens = self.chance.happens(cx.streams);
+        // The axis is drawn whether or not it is used.
+        let axis = self.chance.inner(cx.streams).randint(0, 3);
+        let flips = std::array::from_fn(|at| at as i64 == axis);
+        self.keys.images(sample, |volume, _| Ok(if happens { turn(volume, [0, 1, 2], flips, "RandAxisFlipd") } else { volume }))
+    }
+    seeded_by_chance!();
+}

@@ -1,0 +1,180 @@
+//! RandCropByPosNegLabeld: boxes around random voxels of the foreground and the background, in a given ratio
+//! (monai/transforms/croppad, monai/transforms/utils.py, MONAI 1.6.1).
+//!
+//! MONAI lists the voxels of both; here they are counted and the one drawn is looked up, which finds the same.
+//! Deliberate difference: of a label stored as uint8 MONAI takes every voxel for background (`~1` is 254); here the type
+//! does not matter.
+
+use super::support::{KeyList, dictionary_transform, or_image, per_axis};
+use crate::component::{Accepted, Keys, OneOrMany, Value};
+use crate::contracts::{Cx, Item, Sample, Transform};
+use crate::error::Result;
+use crate::image::{PadMode, Window, crop_pad};
+use crate::random::{StreamId, Streams};
+use crate::{args, bail};
+use std::sync::Arc;
+
+args! {
+    /// Arguments of RandCropByPosNegLabeld.
+    pub struct RandCropByPosNegLabelArgs {
+        /// Keys of the images to crop.
+        keys: Keys,
+        /// The label image: what is not 0 is foreground.
+        label_key: Arc<str>,
+        /// Size in voxels; a value that is not positive keeps the axis.
+        spatial_size: OneOrMany<i64>,
+        /// Weight of boxes around foreground.
+        pos: f64 = 1.0,
+        /// Weight of boxes around background.
+        neg: f64 = 1.0,
+        /// Boxes from each sample.
+        num_samples: usize = 1,
+        /// An image whose voxels above image_threshold are the background to choose from; all if None.
+        image_key: Option<Arc<str>> = (),
+        /// See image_key.
+        image_threshold: f64 = 0.0,
+        /// Foreground indices made before; not supported, must be None.
+        fg_indices_key: Value = (),
+        /// Background indices made before; not supported, must be None.
+        bg_indices_key: Value = (),
+        /// Let a box be smaller than asked where the image is.
+        allow_smaller: bool = false,
+        /// Skip keys that a sample does not have.
+        allow_missing_keys: bool = false,
+        /// No effect: transforms are applied at once.
+        lazy: Accepted = false,
+    }
+}
+
+dictionary_transform!(
+    "RandCropByPosNegLabel" in "croppad", RandCropByPosNegLabelArgs => RandCrop::new,
+    "Cut out boxes around random voxels of foreground and background.",
+    differs: ["of a uint8 label too, background is what is not foreground"]
+);
+
+struct RandCrop {
+    keys: KeyList,
+    size: [i64; 3],
+    args: RandCropByPosNegLabelArgs,
+    stream: StreamId,
+}
+
+impl RandCrop {
+    fn new(args: RandCropByPosNegLabelArgs) -> Result<Self> {
+        if !args.fg_indices_key.is_none() || !args.bg_indices_key.is_none() {
+            bail!("RandCropByPosNegLabeld: `fg_indices_key` and `bg_indices_key` are not supported, expected None");
+        }
+        if !(args.pos >= 0.0 && args.neg >= 0.0 && args.pos + args.neg > 0.0) {
+            bail!("RandCropByPosNegLabeld: `pos` and `neg` must be at least 0 and not both 0, found {} and {}", args.pos, args.neg);
+        }
+        let keys = KeyList::new(args.keys.clone(), args.allow_missing_keys);
+        Ok(RandCrop { keys, size: per_axis(&args.spatial_size, "spatial_size")?, args, stream: StreamId::default() })
+    }
+
+    /// By voxel [X,Y,Z] in C order: 1 foreground, 2 background to choose from, 0 neither.
+    fn classes(&self, sample: &Sample) -> Result<(Vec<u8>, [usize; 3])> {
+        let label = sample.image(&self.args.label_key)?;
+        let (shape, channels) = (label.layout.spatial(), label.layout.channels());
+        let voxels: usize = shape.iter().product();
+        let values = label.to_f32_vec()?;
+        // Of a one-hot label the first channel is the background.
+        let first = usize::from(channels > 1);
+        let mut out: Vec<u8> = (0..voxels).map(|v| if (first..channels).any(|c| values[c * voxels + v] != 0.0) { 1 } else { 2 }).collect();
+        if let Some(key) = &self.args.image_key {
+            let image = sample.image(key)?;
+            if image.layout.spatial() != shape {
+                bail!("`{key}` has {:?} voxels, `{}` {shape:?}", image.layout.spatial(), self.args.label_key);
+            }
+            let values = image.to_f32_vec()?;
+            let threshold = self.args.image_threshold as f32;
+            for (v, class) in out.iter_mut().enumerate().filter(|(_, class)| **class == 2) {
+                *class = if (0..image.layout.channels()).any(|c| values[c * voxels + v] > threshold) { 2 } else { 0 };
+            }
+        }
+        Ok((out, shape))
+    }
+
+    /// Centres of the boxes.
+    fn centers(&self, sample: &Sample, streams: &mut Streams) -> Result<Vec<[i64; 3]>> {
+        let (classes, shape) = self.classes(sample)?;
+        let count = |class| classes.iter().filter(|c| **c == class).count();
+        let counts = [count(1), count(2)];
+        let mut ratio = self.args.pos / (self.args.pos + self.args.neg);
+        match counts {
+            [0, 0] => bail!("`{}` has neither foreground nor background to choose from", self.args.label_key),
+            [0, _] | [_, 0] => {
+                ratio = f64::from(u8::from(counts[0] > 0));
+                tracing::warn!(
+                    "RandCropByPosNegLabeld: {} foreground and {} background voxels, taking only one kind",
+                    counts[0],
+                    counts[1]
+                );
+            }
+            _ => {}
+        }
+        let mut size = or_image(self.size, shape);
+        if (0..3).any(|axis| size[axis] > shape[axis]) {
+            if !self.args.allow_smaller {
+                bail!("spatial_size {size:?} is larger than the label image {shape:?}; allow_smaller: true takes what there is");
+            }
+            size = std::array::from_fn(|axis| size[axis].min(shape[axis]));
+        }
+        let random = streams.of(&self.stream);
+        let mut out = vec![];
+        for _ in 0..self.args.num_samples {
+            let class = if random.next_f64() < ratio { 1 } else { 2 };
+            let number = random.randint(0, counts[usize::from(class == 2)] as i64) as usize;
+            let at = classes.iter().enumerate().filter(|(_, c)| **c == class).nth(number).map_or(0, |(at, _)| at);
+            let center = [at / (shape[1] * shape[2]), at / shape[2] % shape[1], at % shape[2]];
+            out.push(std::array::from_fn(|axis| {
+                let first = (size[axis] / 2) as i64;
+                let mut end = ((shape[axis] + 1) as f64 - size[axis] as f64 / 2.0) as i64;
+                if first == end {
+                    end += 1;
+                }
+                (center[axis] as i64).max(first).min(end - 1)
+            }));
+        }
+        Ok(out)
+    }
+}
+
+impl Transform for RandCrop {
+    fn name(&self) -> &'static str {
+        "RandCropByPosNegLabeld"
+    }
+    fn apply(&self, mut sample: Sample, cx: &mut Cx) -> Result<Vec<Sample>> {
+        let centers = self.centers(&sample, cx.streams)?;
+        let last = centers.len();
+        let mut out = vec![];
+        for (at, center) in centers.into_iter().enumerate() {
+            let mut one = Sample::default();
+            if at + 1 == last {
+                one = std::mem::take(&mut sample);
+            } else {
+                for (key, item) in &sample.items {
+                    let copy: Item = item.duplicate()?;
+                    one.set(key, copy);
+                }
+            }
+            out.extend(self.keys.images(one, |volume, _| {
+                let shape = volume.layout.spatial();
+                let size = or_image(self.size, shape);
+                let start: [usize; 3] = std::array::from_fn(|axis| (center[axis] - (size[axis] / 2) as i64).max(0) as usize);
+                let inside = std::array::from_fn(|axis| size[axis].min(shape[axis].saturating_sub(start[axis])));
+                let window = Window { start: start.map(|x| x as isize), shape: inside };
+                crop_pad(volume, window, PadMode::Constant(0.0), "RandCropByPosNegLabeld")
+            })?);
+        }
+        Ok(out)
+    }
+    fn is_random(&self) -> bool {
+        true
+    }
+    fn seed(&self, seed: u32, streams: &mut Streams) {
+        streams.seed(&self.stream, seed);
+    }
+    fn traced_keys(&self) -> &[Arc<str>] {
+        &self.keys.keys
+    }
+}

@@ -1,0 +1,78 @@
+//! RandFlipd: mirror along axes, by chance (monai/transforms/spatial, MONAI 1.6.1). Voxels are not moved: only the
+//! strides change.
+
+use super::random::{Chance, seeded_by_chance};
+use super::support::{KeyList, dictionary_transform};
+use crate::component::{Accepted, Keys, OneOrMany};
+use crate::contracts::{Cx, Sample, Transform};
+use crate::error::Result;
+use crate::image::orient::{turn_affine, turn_layout};
+use crate::image::{Applied, Spatial, Volume};
+use crate::{args, err};
+use std::sync::Arc;
+
+args! {
+    /// Arguments of RandFlipd.
+    pub struct RandFlipArgs {
+        /// Keys of the images to mirror, all or none.
+        keys: Keys,
+        /// The chance.
+        prob: f64 = 0.1,
+        /// Axes to mirror, 0 to 2 or negative from the end; all if None.
+        spatial_axis: Option<OneOrMany<i64>> = (),
+        /// Skip keys that a sample does not have.
+        allow_missing_keys: bool = false,
+        /// No effect: transforms are applied at once.
+        lazy: Accepted = false,
+    }
+}
+
+dictionary_transform!("RandFlip" in "spatial", RandFlipArgs => RandFlip::new, "Mirror images along axes, by chance.");
+
+struct RandFlip {
+    keys: KeyList,
+    flips: [bool; 3],
+    chance: Chance,
+}
+
+/// Axis 0 to 2; -1 is the last.
+pub fn axis(number: i64, name: &str) -> Result<usize> {
+    let at = if number < 0 { number + 3 } else { number };
+    usize::try_from(at).ok().filter(|at| *at < 3).ok_or_else(|| err!("`{name}` is {number}, expected an axis from 0 to 2 (or -3 to -1)"))
+}
+
+/// Output axis i is input axis `axes[i]`, reversed where `flips[i]`.
+pub fn turn(mut volume: Volume, axes: [usize; 3], flips: [bool; 3], by: &'static str) -> Volume {
+    let before = volume.grid();
+    volume.layout = turn_layout(&volume.layout, axes, flips);
+    volume.affine = volume.affine.updated(&turn_affine(axes, flips, before.shape));
+    let after = volume.grid();
+    volume.trace.push(Arc::new(Applied { by, before, after, what: Spatial::Orient { axes, flips } }));
+    volume
+}
+
+impl RandFlip {
+    fn new(args: RandFlipArgs) -> Result<Self> {
+        let mut flips = [args.spatial_axis.is_none(); 3];
+        let given = match args.spatial_axis {
+            None => vec![],
+            Some(OneOrMany::One(axis)) => vec![axis],
+            Some(OneOrMany::Many(axes)) => axes,
+        };
+        for number in given {
+            flips[axis(number, "spatial_axis")?] = true;
+        }
+        Ok(RandFlip { keys: KeyList::new(args.keys, args.allow_missing_keys), flips, chance: Chance::new(args.prob) })
+    }
+}
+
+impl Transform for RandFlip {
+    fn name(&self) -> &'static str {
+        "RandFlipd"
+    }
+    fn apply(&self, sample: Sample, cx: &mut Cx) -> Result<Vec<Sample>> {
+        let happens = self.chance.happens(cx.streams);
+        self.keys.images(sample, |volume, _| Ok(if happens { turn(volume, [0, 1, 2], self.flips, "RandFlipd") } else { volume }))
+    }
+    seeded_by_chance!();
+}

@@ -1,0 +1,69 @@
+//! RandGaussianNoised: add normal noise, by chance (monai/transforms/intensity, MONAI 1.6.1).
+
+use super::random::{Chance, seeded_by_chance};
+use super::support::{DTypeArg, KeyList, dictionary_transform, finish};
+use crate::component::Keys;
+use crate::contracts::{Cx, Sample, Transform};
+use crate::error::Result;
+use crate::{args, bail};
+
+args! {
+    /// Arguments of RandGaussianNoised.
+    pub struct RandGaussianNoiseArgs {
+        /// Keys of the images, all with the same noise.
+        keys: Keys,
+        /// The chance.
+        prob: f64 = 0.1,
+        /// Mean of the noise.
+        mean: f64 = 0.0,
+        /// Standard deviation of the noise, or the largest one.
+        std: f64 = 0.1,
+        /// Type of the result; any float type gives float32.
+        dtype: Option<DTypeArg> = "float32",
+        /// Skip keys that a sample does not have.
+        allow_missing_keys: bool = false,
+        /// Draw the standard deviation between 0 and `std`.
+        sample_std: bool = true,
+    }
+}
+
+dictionary_transform!("RandGaussianNoise" in "intensity", RandGaussianNoiseArgs => RandGaussianNoise::new, "Add normal noise to an image, by chance.");
+
+struct RandGaussianNoise {
+    keys: KeyList,
+    args: RandGaussianNoiseArgs,
+    chance: Chance,
+}
+
+impl RandGaussianNoise {
+    fn new(args: RandGaussianNoiseArgs) -> Result<Self> {
+        if !(args.std >= 0.0) {
+            bail!("RandGaussianNoised: `std` is {}, expected at least 0", args.std);
+        }
+        Ok(RandGaussianNoise { keys: KeyList::new(args.keys.clone(), args.allow_missing_keys), chance: Chance::new(args.prob), args })
+    }
+}
+
+impl Transform for RandGaussianNoise {
+    fn name(&self) -> &'static str {
+        "RandGaussianNoised"
+    }
+    fn apply(&self, sample: Sample, cx: &mut Cx) -> Result<Vec<Sample>> {
+        let happens = self.chance.happens(cx.streams);
+        let present = self.keys.present(&sample)?;
+        let Some((_, first)) = present.first().filter(|_| happens) else { return Ok(vec![sample]) };
+        let shape = sample.image(first)?.layout.shape;
+        let random = self.chance.inner(cx.streams);
+        let std = if self.args.sample_std { random.uniform(0.0, self.args.std) } else { self.args.std };
+        // [C,X,Y,Z] in C order, whatever the image's order in memory.
+        let noise: Vec<f32> = (0..shape.iter().product()).map(|_| random.normal(self.args.mean, std) as f32).collect();
+        self.keys.images(sample, |volume, _| {
+            if volume.layout.shape != shape {
+                bail!("the image has shape {:?}, the first key's {shape:?}; both take the same noise", volume.layout.shape);
+            }
+            let volume = volume.contiguous()?.map_f32(|voxels, _| voxels.iter_mut().zip(&noise).for_each(|(x, noise)| *x += noise))?;
+            finish(volume, self.args.dtype)
+        })
+    }
+    seeded_by_chance!();
+}

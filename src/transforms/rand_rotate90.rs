@@ -1,0 +1,80 @@
+//! RandRotate90d: turn by a random multiple of 90° in a plane, by chance (monai/transforms/spatial, MONAI 1.6.1).
+
+use super::rand_flip::{axis, turn};
+use super::random::{Chance, seeded_by_chance};
+use super::support::{KeyList, dictionary_transform};
+use crate::component::{Accepted, Keys};
+use crate::contracts::{Cx, Sample, Transform};
+use crate::error::Result;
+use crate::{args, bail};
+
+args! {
+    /// Arguments of RandRotate90d.
+    pub struct RandRotate90Args {
+        /// Keys of the images to turn, all alike.
+        keys: Keys,
+        /// The chance.
+        prob: f64 = 0.1,
+        /// The largest number of quarter turns.
+        max_k: usize = 3,
+        /// The plane: two axes.
+        spatial_axes: Vec<i64> = [0, 1],
+        /// Skip keys that a sample does not have.
+        allow_missing_keys: bool = false,
+        /// No effect: transforms are applied at once.
+        lazy: Accepted = false,
+    }
+}
+
+dictionary_transform!("RandRotate90" in "spatial", RandRotate90Args => RandRotate90::new, "Turn images by a random multiple of 90° in a plane, by chance.");
+
+struct RandRotate90 {
+    keys: KeyList,
+    plane: [usize; 2],
+    max_k: usize,
+    chance: Chance,
+}
+
+impl RandRotate90 {
+    fn new(args: RandRotate90Args) -> Result<Self> {
+        let [a, b] = args.spatial_axes[..] else { bail!("`spatial_axes` has {} values, expected 2", args.spatial_axes.len()) };
+        let plane = [axis(a, "spatial_axes")?, axis(b, "spatial_axes")?];
+        if plane[0] == plane[1] || args.max_k == 0 {
+            bail!("RandRotate90d: expected two different axes and a `max_k` of at least 1");
+        }
+        Ok(RandRotate90 {
+            keys: KeyList::new(args.keys, args.allow_missing_keys),
+            plane,
+            max_k: args.max_k,
+            chance: Chance::new(args.prob),
+        })
+    }
+}
+
+/// `torch.rot90(x, k, plane)` as a turn of the axes.
+fn quarter_turns(k: usize, [a, b]: [usize; 2]) -> ([usize; 3], [bool; 3]) {
+    let (mut axes, mut flips) = ([0, 1, 2], [false; 3]);
+    if k % 2 == 1 {
+        axes.swap(a, b);
+    }
+    match k % 4 {
+        1 => flips[a] = true,
+        2 => (flips[a], flips[b]) = (true, true),
+        3 => flips[b] = true,
+        _ => {}
+    }
+    (axes, flips)
+}
+
+impl Transform for RandRotate90 {
+    fn name(&self) -> &'static str {
+        "RandRotate90d"
+    }
+    fn apply(&self, sample: Sample, cx: &mut Cx) -> Result<Vec<Sample>> {
+        let k = self.chance.outer(cx.streams).randint(0, self.max_k as i64) as usize + 1;
+        let happens = self.chance.happens(cx.streams);
+        let (axes, flips) = quarter_turns(k, self.plane);
+        self.keys.images(sample, |volume, _| Ok(if happens { turn(volume, axes, flips, "RandRotate90d") } else { volume }))
+    }
+    seeded_by_chance!();
+}

@@ -1,0 +1,68 @@
+//! RandScaleIntensityd: multiply by 1 + a random factor, by chance (monai/transforms/intensity, MONAI 1.6.1).
+
+use super::random::{Chance, draw, range, seeded_by_chance};
+use super::scale_intensity::each;
+use super::support::{DTypeArg, KeyList, dictionary_transform, finish};
+use crate::args;
+use crate::component::{Keys, OneOrMany};
+use crate::contracts::{Cx, Sample, Transform};
+use crate::error::Result;
+
+args! {
+    /// Arguments of RandScaleIntensityd.
+    pub struct RandScaleIntensityArgs {
+        /// Keys of the images to scale, all by one factor.
+        keys: Keys,
+        /// Range of the factor; x is -x to x.
+        factors: OneOrMany<f64>,
+        /// The chance.
+        prob: f64 = 0.1,
+        /// A factor for each channel.
+        channel_wise: bool = false,
+        /// Type of the result; any float type gives float32.
+        dtype: Option<DTypeArg> = "float32",
+        /// Skip keys that a sample does not have.
+        allow_missing_keys: bool = false,
+    }
+}
+
+dictionary_transform!("RandScaleIntensity" in "intensity", RandScaleIntensityArgs => RandScaleIntensity::new, "Multiply an image by 1 + a random factor, by chance.");
+
+struct RandScaleIntensity {
+    keys: KeyList,
+    factors: [f64; 2],
+    channel_wise: bool,
+    dtype: Option<DTypeArg>,
+    chance: Chance,
+}
+
+impl RandScaleIntensity {
+    fn new(args: RandScaleIntensityArgs) -> Result<Self> {
+        let factors = range(&args.factors, "factors")?;
+        let keys = KeyList::new(args.keys, args.allow_missing_keys);
+        Ok(RandScaleIntensity { keys, factors, channel_wise: args.channel_wise, dtype: args.dtype, chance: Chance::new(args.prob) })
+    }
+}
+
+impl Transform for RandScaleIntensity {
+    fn name(&self) -> &'static str {
+        "RandScaleIntensityd"
+    }
+    fn apply(&self, sample: Sample, cx: &mut Cx) -> Result<Vec<Sample>> {
+        let happens = self.chance.happens(cx.streams);
+        let present = self.keys.present(&sample)?;
+        let Some((_, first)) = present.first().filter(|_| happens) else { return Ok(vec![sample]) };
+        let channels = sample.image(first)?.channels();
+        let factors = draw(self.chance.inner(cx.streams), self.factors, self.channel_wise.then_some(channels));
+        self.keys.images(sample, |volume, _| {
+            let volume = volume.map_f32(|voxels, per_channel| {
+                for (channel, voxels) in voxels.chunks_exact_mut(per_channel.max(1)).enumerate() {
+                    let scale = (1.0 + factors[channel.min(factors.len() - 1)]) as f32;
+                    each(voxels, |x| x * scale);
+                }
+            })?;
+            finish(volume, self.dtype)
+        })
+    }
+    seeded_by_chance!();
+}

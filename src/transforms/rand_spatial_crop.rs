@@ -1,0 +1,102 @@
+//! RandSpatialCropd: cut out a box at a random place (monai/transforms/croppad, MONAI 1.6.1).
+
+use super::support::{KeyList, dictionary_transform, or_image, per_axis};
+use crate::component::{Accepted, Keys, OneOrMany};
+use crate::contracts::{Cx, Sample, Transform};
+use crate::error::Result;
+use crate::image::{PadMode, Window, crop_pad};
+use crate::random::{StreamId, Streams};
+use crate::{args, bail};
+use std::sync::Arc;
+
+args! {
+    /// Arguments of RandSpatialCropd.
+    pub struct RandSpatialCropArgs {
+        /// Keys of the images to crop, all at one place.
+        keys: Keys,
+        /// Size in voxels (with random_size the smallest); a value that is not positive keeps the axis.
+        roi_size: OneOrMany<i64>,
+        /// With random_size the largest size; the image's if None.
+        max_roi_size: Option<OneOrMany<i64>> = (),
+        /// A random place; else the centre.
+        random_center: bool = true,
+        /// A random size.
+        random_size: bool = false,
+        /// Skip keys that a sample does not have.
+        allow_missing_keys: bool = false,
+        /// No effect: transforms are applied at once.
+        lazy: Accepted = false,
+    }
+}
+
+dictionary_transform!("RandSpatialCrop" in "croppad", RandSpatialCropArgs => RandSpatialCrop::new, "Cut out a box at a random place.");
+
+struct RandSpatialCrop {
+    keys: KeyList,
+    size: [i64; 3],
+    largest: Option<[i64; 3]>,
+    random_center: bool,
+    random_size: bool,
+    stream: StreamId,
+}
+
+impl RandSpatialCrop {
+    fn new(args: RandSpatialCropArgs) -> Result<Self> {
+        let largest = args.max_roi_size.as_ref().map(|size| per_axis(size, "max_roi_size")).transpose()?;
+        let size = per_axis(&args.roi_size, "roi_size")?;
+        let keys = KeyList::new(args.keys, args.allow_missing_keys);
+        let (random_center, random_size) = (args.random_center, args.random_size);
+        Ok(RandSpatialCrop { keys, size, largest, random_center, random_size, stream: StreamId::default() })
+    }
+    fn window(&self, shape: [usize; 3], streams: &mut Streams) -> Result<Window> {
+        let random = streams.of(&self.stream);
+        let mut size = or_image(self.size, shape);
+        if self.random_size {
+            let largest = self.largest.map_or(shape, |largest| or_image(largest, shape));
+            if (0..3).any(|axis| size[axis] > largest[axis]) {
+                bail!("roi_size {size:?} is larger than the largest size {largest:?} (max_roi_size or the image's {shape:?})");
+            }
+            size = std::array::from_fn(|axis| random.randint(size[axis] as i64, largest[axis] as i64 + 1) as usize);
+        }
+        let fits: [usize; 3] = std::array::from_fn(|axis| size[axis].min(shape[axis]));
+        if self.random_center {
+            let start = std::array::from_fn(|axis| match shape[axis] - fits[axis] {
+                0 => 0,
+                free => random.randint(0, free as i64 + 1) as isize,
+            });
+            return Ok(Window { start, shape: fits });
+        }
+        let start = std::array::from_fn(|axis| (shape[axis] / 2).saturating_sub(size[axis] / 2) as isize);
+        Ok(Window { start, shape: std::array::from_fn(|axis| size[axis].min(shape[axis] - start[axis] as usize)) })
+    }
+}
+
+impl Transform for RandSpatialCrop {
+    fn name(&self) -> &'static str {
+        "RandSpatialCropd"
+    }
+    fn apply(&self, sample: Sample, cx: &mut Cx) -> Result<Vec<Sample>> {
+        let present = self.keys.present(&sample)?;
+        let Some((_, first)) = present.first() else { return Ok(vec![sample]) };
+        let shape = sample.image(first)?.layout.spatial();
+        let window = self.window(shape, cx.streams)?;
+        self.keys.images(sample, |volume, _| {
+            let own = volume.layout.spatial();
+            // As a slice does, where another key's image is smaller.
+            let inside = Window {
+                start: window.start,
+                shape: std::array::from_fn(|a| window.shape[a].min(own[a].saturating_sub(window.start[a] as usize))),
+            };
+            crop_pad(volume, inside, PadMode::Constant(0.0), "RandSpatialCropd")
+        })
+    }
+    fn is_random(&self) -> bool {
+        true
+    }
+    fn seed(&self, seed: u32, streams: &mut Streams) {
+        streams.seed(&self.stream, seed);
+    }
+    fn traced_keys(&self) -> &[Arc<str>] {
+        &self.keys.keys
+    }
+}
