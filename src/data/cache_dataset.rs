@@ -104,7 +104,7 @@ impl Cached {
     /// Read all cases of the cache, as many at a time as there are workers; the first one tells how many will fit.
     fn fill(&mut self, workers: usize, progress: bool, run: &Run) -> Result<()> {
         let load = |index: usize| -> Result<Vec<Sample>> {
-            let work = Work { cancel: run.cancel.clone(), progress: Arc::new(NoProgress), budget_bytes: run.budget_bytes, ..Work::quiet() };
+            let work = Work { cancel: run.cancel.clone(), progress: Arc::new(NoProgress), budget_bytes: run.memory_bytes, ..Work::quiet() };
             work.check()?;
             let mut cx = Cx { work: &work, writes: &mut vec![], streams: &mut Streams::default() };
             crate::torch::guard(|| self.load(index, &mut cx)).map_err(|e| e.context(format_args!("case {index} of the dataset")))
@@ -112,7 +112,7 @@ impl Cached {
         let first = load(0)?;
         let case_bytes = first.iter().map(bytes).sum::<u64>().max(1);
         let wanted = self.cache.len();
-        let fits = usize::try_from(run.budget_bytes / case_bytes).unwrap_or(usize::MAX).max(1).min(wanted);
+        let fits = usize::try_from(run.memory_bytes / case_bytes).unwrap_or(usize::MAX).max(1).min(wanted);
         let gb = |bytes: u64| bytes as f64 / 1e9;
         if progress {
             tracing::info!("CacheDataset: {wanted} of {} cases, about {:.2} GB", self.data.len(), gb(case_bytes * wanted as u64));
@@ -121,7 +121,7 @@ impl Cached {
             tracing::warn!(
                 "CacheDataset: {wanted} cases need about {:.1} GB, {:.1} GB are free: the first {fits} are kept, the others read each time",
                 gb(case_bytes * wanted as u64),
-                gb(run.budget_bytes)
+                gb(run.memory_bytes)
             );
         }
         *self.cache[0].lock() = Some(first);
@@ -140,7 +140,7 @@ impl Cached {
                                 let mut held = held.lock();
                                 let more = samples.iter().map(bytes).sum::<u64>();
                                 // Cases may be larger than the first.
-                                if *held + more > run.budget_bytes {
+                                if *held + more > run.memory_bytes {
                                     full.store(true, Ordering::Relaxed);
                                     break;
                                 }
@@ -175,7 +175,7 @@ impl Cached {
 
     /// Case `index` after the fixed steps.
     fn load(&self, index: usize, cx: &mut Cx) -> Result<Vec<Sample>> {
-        let mut samples = run(&self.steps[..self.fixed], vec![sample(&self.entry(index)?)?], cx)?;
+        let mut samples = run(&self.steps[..self.fixed], vec![self.sample(index)?], cx)?;
         for item in samples.iter_mut().flat_map(|sample| sample.items.values_mut()) {
             if let Item::Image(volume) = item {
                 let mut own = volume.clone();
@@ -246,6 +246,12 @@ impl Dataset for Cached {
     }
     fn entry(&self, index: usize) -> Result<Value> {
         self.data.get(index).cloned().ok_or_else(|| err!("the dataset has {} cases, case {index} was asked for", self.data.len()))
+    }
+    fn transforms(&self) -> &[Arc<dyn Transform>] {
+        &self.steps
+    }
+    fn sample(&self, index: usize) -> Result<Sample> {
+        sample(&self.entry(index)?)
     }
     fn seed(&self, seed: u32, streams: &mut Streams) {
         match self.given.as_slice() {

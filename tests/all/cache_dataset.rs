@@ -88,7 +88,7 @@ fn the_cache_changes_no_value() {
         assert_eq!(all(&*dataset("CacheDataset", &with(&more), None).unwrap()), expected, "{more:?}");
     }
     // Too little memory for more than the first case: the others are read each time.
-    let small = Run { budget_bytes: (N * 5 + 100) as u64, ..Run::default() };
+    let small = Run { memory_bytes: (N * 5 + 100) as u64, ..Run::default() };
     assert_eq!(all(&*dataset("CacheDataset", &base, Some(small)).unwrap()), expected);
 }
 
