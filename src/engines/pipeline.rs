@@ -160,7 +160,9 @@ impl Pipeline<'_> {
             }
         }
         let mut writes = vec![];
-        let samples = work.clock.time(Stage::Pre, || self.loader.dataset.get(index, &mut Cx { work, writes: &mut writes, streams: &mut Streams::default() }))?;
+        let samples = work
+            .clock
+            .time(Stage::Pre, || self.loader.dataset.get(index, &mut Cx { work, writes: &mut writes, streams: &mut Streams::default() }))?;
         inputs.check_unchanged()?;
         Ok(Outcome::Read(samples, inputs))
     }
@@ -222,7 +224,11 @@ impl Pipeline<'_> {
             for transform in self.postprocessing {
                 let mut after = vec![];
                 for sample in samples {
-                    after.extend(transform.apply(sample, &mut Cx { work, writes: &mut writes, streams: &mut Streams::default() }).map_err(|e| e.context(transform.name()))?);
+                    after.extend(
+                        transform
+                            .apply(sample, &mut Cx { work, writes: &mut writes, streams: &mut Streams::default() })
+                            .map_err(|e| e.context(transform.name()))?,
+                    );
                 }
                 samples = after;
             }

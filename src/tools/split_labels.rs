@@ -16,8 +16,7 @@ pub fn split_labels(labels: &Volume, structures: &Structures, folder: &Path, ext
     }
     let write = |structure: &Structure| {
         let path = folder.join(format!("{}{extension}", structure.name));
-        let mask =
-            each_voxels!(&labels.voxels, buffer => buffer.iter().map(|&value| u8::from(value.to_f64() == f64::from(structure.id))).collect());
+        let mask = each_voxels!(&labels.voxels, buffer => buffer.iter().map(|&value| u8::from(value.to_f64() == f64::from(structure.id))).collect());
         nifti::write(&path, &Voxels::U8(mask), &labels.layout, &labels.affine, DType::U8, nifti::Options::default())?;
         Ok(path)
     };

@@ -159,7 +159,10 @@ fn apply(name: &str, args: Vec<(&str, Value)>, pred: &Volume) -> Result<Vec<Path
     let mut sample = Sample::default();
     sample.set("pred", Item::Image(pred.clone()));
     let (work, mut writes) = (Work::quiet(), vec![]);
-    transform.0.apply(sample, &mut Cx { work: &work, writes: &mut writes, streams: &mut Default::default() }).map_err(|error| error.to_string())?;
+    transform
+        .0
+        .apply(sample, &mut Cx { work: &work, writes: &mut writes, streams: &mut Default::default() })
+        .map_err(|error| error.to_string())?;
     writes.into_iter().map(|job| (job.write)().map(|()| job.path).map_err(|error| error.to_string())).collect()
 }
 
