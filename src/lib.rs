@@ -13,7 +13,7 @@
 //! | [`component`] | how a config reaches Rust: values, objects, arguments, the table |
 //! | [`prediction`] | one case's answer, recorded first and computed once |
 //! | [`work`] | what a part at work on one case may use: device, cancelling, budget, progress, clock |
-//! | [`formats`] | NIfTI, PyTorch's checkpoints |
+//! | [`formats`] | NIfTI, NRRD, MetaImage and DICOM images, PyTorch's checkpoints, safetensors |
 //! | [`image`] | volumes in host memory, geometry, resampling |
 //! | [`torch`], [`error`], [`env`] | devices and guards, the error type, the environment read once |
 //!
