@@ -8,13 +8,13 @@
 //! | [`python`] | facades of the Python names that a config may call: built-ins, os, glob, numpy, torch, monai |
 //! | [`engines`] | evaluator: its cases, their way through the network, the records of a run; handlers |
 //! | [`networks`], [`inferers`], [`losses`], [`metrics`], [`optim`], [`transforms`], [`data`] | the components, one concept per file |
-//! | [`tools`] | pure functions over files, such as the sample data's phantom |
+//! | [`tools`] | pure functions over files, statistics, previews, masks, the sample data's phantom |
 //! | [`contracts`] | the traits that parts are made to; read this second |
 //! | [`component`] | how a config reaches Rust: values, objects, arguments, the table |
 //! | [`prediction`] | one case's answer, recorded first and computed once |
 //! | [`work`] | what a part at work on one case may use: device, cancelling, budget, progress, clock |
 //! | [`random`] | NumPy's generator, and the streams of random transforms |
-//! | [`formats`] | NIfTI, PyTorch's checkpoints |
+//! | [`formats`] | NIfTI, NRRD, MetaImage and DICOM images, PyTorch's checkpoints, safetensors |
 //! | [`image`] | volumes in host memory, geometry, resampling |
 //! | [`torch`], [`error`], [`env`] | devices and guards, the error type, the environment read once |
 //!
