@@ -264,8 +264,7 @@ fn next_number<T: FromStr>(source: &mut dyn BufRead) -> Result<T> {
     // Longer than any number that means something.
     const MAX_DIGITS: usize = 400;
     let mut word = vec![];
-    loop {
-        let Some(byte) = source.fill_buf()?.first().copied() else { break };
+    while let Some(byte) = source.fill_buf()?.first().copied() {
         source.consume(1);
         let space = byte.is_ascii_whitespace() || byte == b',';
         if space && !word.is_empty() {

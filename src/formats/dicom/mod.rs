@@ -224,7 +224,7 @@ fn volume(slices: Vec<Slice>, path: &Path, name: &str) -> Result<Volume> {
 /// All slices' rescaled values; `None` if one does not fit the type.
 fn decoded<T: Number>(slices: &[Slice]) -> Result<Option<Voxels>> {
     let Stored { columns, rows, .. } = slices[0].stored;
-    let plane = columns.checked_mul(rows).unwrap_or(usize::MAX);
+    let plane = columns.saturating_mul(rows);
     let count = plane.checked_mul(slices.len()).ok_or_else(|| err!("expected a size that memory can hold"))?;
     // Found before memory is asked for.
     if let Some(slice) = slices.iter().find(|slice| !slice.whole) {
@@ -236,9 +236,12 @@ fn decoded<T: Number>(slices: &[Slice]) -> Result<Option<Voxels>> {
     let (misfit, failed) = (AtomicBool::new(false), Mutex::new(None));
     let voxels = filled::<T>(count, |out| {
         let mut planes: Vec<Option<&mut [T]>> = out.chunks_mut(plane).map(Some).collect();
-        let tasks: Vec<(&Slice, Vec<(&Slice, &mut [T])>)> = files
+        let tasks: Vec<(&Slice, Vec<_>)> = files
             .iter()
-            .map(|group| (group[0].1, group.iter().filter_map(|(at, slice)| Some((*slice, planes[*at].take()?))).collect()))
+            .map(|group| {
+                let frames = group.iter().filter_map(|(at, slice)| Some((*slice, planes[*at].take()?)));
+                (group[0].1, frames.collect::<Vec<(&Slice, &mut [T])>>())
+            })
             .collect();
         let result = tasks.into_par_iter().try_for_each(|(file, frames)| {
             let work = || {
