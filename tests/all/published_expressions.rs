@@ -328,7 +328,6 @@ const REASONS: &[(Lacks, &str)] = &[
     (Lacks::Component, ".load_old_state_dict("),
     (Lacks::Component, ".logger.setLevel("),
     (Lacks::Component, ".meta["),
-    (Lacks::Component, ".parameters()"),
     (Lacks::Component, ".state.metric_details["),
     (Lacks::Component, "torch.jit.load("),
     (Lacks::Processes, "dist."),
