@@ -75,9 +75,9 @@ impl Rule for WarmupCosine {
             ("end_lr", Saved::Float(self.end_lr)),
         ]
     }
-    /// A bound method without attributes, as MONAI has it.
-    fn state_after(&self) -> Vec<(&'static str, Saved)> {
-        vec![("lr_lambdas", Saved::List(vec![Saved::Dict(vec![])]))]
+    /// For each group a bound method without attributes, as MONAI has it.
+    fn state_after(&self, groups: usize) -> Vec<(&'static str, Saved)> {
+        vec![("lr_lambdas", Saved::List((0..groups).map(|_| Saved::Dict(vec![])).collect()))]
     }
     fn load(&mut self, state: &Saved) -> Result<()> {
         let number = |key| number("state", state, key);
