@@ -160,17 +160,19 @@ impl Tree {
     pub fn nearest(&self, missing: &str) -> Option<String> {
         let mut node = &self.root;
         let mut known = String::new();
+        let mut end = 0;
         for part in missing.split(id::SEPARATOR) {
+            end += part.len();
             match node.child(part) {
                 Some(child) => {
                     node = child;
                     known = id::join(&known, part);
+                    end += id::SEPARATOR.len();
                 }
                 None => {
                     let names: Vec<String> = node.children().into_iter().map(|(name, _)| name).collect();
-                    let rest = &missing[known.len()..].trim_start_matches(':').len();
                     if let Some(near) = did_you_mean(part, names.iter().map(String::as_str)) {
-                        let tail = &missing[missing.len() - rest + part.len()..];
+                        let tail = &missing[end..];
                         let whole = id::join(&known, near) + tail;
                         return Some(if self.get(&whole).is_some() { whole } else { id::join(&known, near) });
                     }

@@ -158,7 +158,7 @@ mod tests {
     #[test]
     fn items_come_in_order_and_stay_within_the_bytes() {
         let (held, most) = (AtomicU64::new(0), AtomicU64::new(0));
-        let ahead = Ahead::new(40, 8, 50);
+        let ahead = Ahead::new(40, 20, 50);
         std::thread::scope(|scope| {
             for _ in 0..4 {
                 scope.spawn(|| {
@@ -176,8 +176,8 @@ mod tests {
             }
             assert_eq!(taken, (0..40).collect::<Vec<_>>());
         });
-        // The first four are begun before any size is known; then five of ten bytes, and one that is just being taken.
-        assert!((30..=60).contains(&most.load(Ordering::SeqCst)), "{most:?}");
+        // Five of ten bytes; up to three that were begun before any size was known; one that is just being taken.
+        assert!((30..=90).contains(&most.load(Ordering::SeqCst)), "{most:?}");
     }
 
     #[test]

@@ -272,6 +272,19 @@ fn a_missing_run_suggests_what_there_is() {
 }
 
 #[test]
+fn a_macro_of_stray_colons_is_a_missing_id() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("c.json");
+    for wrong in ["%:=a", "%::a", "%a::", "%a:::b", "%a::::b"] {
+        std::fs::write(&path, format!(r#"{{"ab": {{"bc": 1}}, "x": "{wrong}", "run": ["@x"]}}"#)).unwrap();
+        let argv = ["--config_file".to_owned(), path.display().to_string()];
+        let args = RunArgs::parse_with(&argv, NO_RULES).unwrap();
+        let found = Plan::prepare(&args, table()).map_or(1, |plan| plan.problems().len());
+        assert!(found > 0, "{wrong}");
+    }
+}
+
+#[test]
 fn an_unquoted_list_of_files_is_explained() {
     let argv = ["--config_file", "[a.json,b.json]"].map(str::to_owned);
     let error = RunArgs::parse_with(&argv, NO_RULES).unwrap_err();
