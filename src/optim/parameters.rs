@@ -71,7 +71,9 @@ impl Params {
                     ("initial_lr", Some(lr)) => group.initial_lr = Some(lr),
                     _ if set(&mut own, &key, &value) => {}
                     _ => {
-                        return fail(format!("a group of `params` has the option `{key}` = {value:?}, which is unknown or of a wrong type"));
+                        return fail(format!(
+                            "a group of `params` has the option `{key}` = {value:?}, which is unknown or of a wrong type"
+                        ));
                     }
                 }
             }
