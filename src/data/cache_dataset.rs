@@ -85,7 +85,7 @@ impl Cached {
             OneOrMany::One(Value::Str(kind)) if kind.contains("thread") => true,
             _ => bail!("CacheDataset: argument `runtime_cache`: expected True, False or \"threads\""),
         };
-        if !(args.cache_rate >= 0.0) {
+        if !(0.0..).contains(&args.cache_rate) {
             bail!("CacheDataset: `cache_rate` is {}, expected at least 0", args.cache_rate);
         }
         let rated = (args.data.len() as f64 * args.cache_rate) as usize;

@@ -31,7 +31,10 @@ fn optimizer(component: &str, args: &[(&str, Value)], parameters: &[Tensor]) -> 
     Shared::from_value(&build(component, &all).unwrap()).unwrap()
 }
 
-fn cases() -> Vec<(&'static str, &'static str, Vec<(&'static str, Value)>)> {
+/// Name in the golden data, component, arguments.
+type Case = (&'static str, &'static str, Vec<(&'static str, Value)>);
+
+fn cases() -> Vec<Case> {
     vec![
         ("adamw", "AdamW", vec![("lr", 1e-2.into()), ("weight_decay", 1e-5.into())]),
         (
