@@ -106,11 +106,11 @@ fn options(lr: f64, betas: &[f64], eps: f64, weight_decay: f64, [amsgrad, maximi
 }
 
 fn check(name: &str, o: &Options) -> Result<()> {
-    let message = if o.lr < 0.0 || o.lr.is_nan() {
+    let message = if !(0.0..).contains(&o.lr) {
         format!("`lr` is {}, expected at least 0", o.lr)
-    } else if o.eps < 0.0 || o.eps.is_nan() {
+    } else if !(0.0..).contains(&o.eps) {
         format!("`eps` is {}, expected at least 0", o.eps)
-    } else if o.weight_decay < 0.0 || o.weight_decay.is_nan() {
+    } else if !(0.0..).contains(&o.weight_decay) {
         format!("`weight_decay` is {}, expected at least 0", o.weight_decay)
     } else if !o.betas.iter().all(|beta| (0.0..1.0).contains(beta)) {
         "`betas`: expected two values from 0 to below 1".to_owned()

@@ -27,9 +27,9 @@ pub struct Place {
 /// How one schedule computes its rates.
 pub trait Rule: Send {
     fn lr(&self, at: &Place) -> Result<f64>;
-    /// Its own part of torch's state dict, before and after the common one; `groups` of parameters.
+    /// Its own part of torch's state dict, before and after the common one.
     fn state(&self) -> Vec<(&'static str, Saved)>;
-    fn state_after(&self, _groups: usize) -> Vec<(&'static str, Saved)> {
+    fn state_after(&self) -> Vec<(&'static str, Saved)> {
         vec![]
     }
     /// Take over its own part.
@@ -120,7 +120,7 @@ impl<R: Rule> Schedule for Counted<R> {
             ("_get_lr_called_within_step", Saved::Bool(false)),
             ("_last_lr", floats(&self.last_lr)),
         ]);
-        items.extend(self.rule.state_after(self.last_lr.len()));
+        items.extend(self.rule.state_after());
         Saved::dict(items)
     }
     fn load_state(&mut self, state: &Saved) -> Result<()> {

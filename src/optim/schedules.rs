@@ -288,7 +288,7 @@ impl Rule for Lambda {
     fn state(&self) -> Vec<(&'static str, Saved)> {
         vec![]
     }
-    fn state_after(&self, _groups: usize) -> Vec<(&'static str, Saved)> {
+    fn state_after(&self) -> Vec<(&'static str, Saved)> {
         vec![("lr_lambdas", Saved::List(self.functions.iter().map(|_| Saved::None).collect()))]
     }
     fn load(&mut self, _state: &Saved) -> Result<()> {

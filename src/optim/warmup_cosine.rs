@@ -43,12 +43,14 @@ pub static COMPONENT: Component = Component {
             return Err(err!("WarmupCosineSchedule: `warmup_multiplier` must be between 0 and 1").kind(Kind::Config));
         }
         let warmup = a.warmup_steps.max(0).min(a.t_total);
-        let rule = WarmupCosine { warmup, multiplier: a.warmup_multiplier, total: a.t_total, cycles: a.cycles, end_lr: a.end_lr };
+        let groups = a.optimizer.lock().groups().len();
+        let rule = WarmupCosine { groups, warmup, multiplier: a.warmup_multiplier, total: a.t_total, cycles: a.cycles, end_lr: a.end_lr };
         build("WarmupCosineSchedule", a.optimizer, a.last_epoch, rule)
     },
 };
 
 struct WarmupCosine {
+    groups: usize,
     warmup: i64,
     multiplier: f64,
     total: i64,
@@ -75,16 +77,16 @@ impl Rule for WarmupCosine {
             ("end_lr", Saved::Float(self.end_lr)),
         ]
     }
-    /// For each group a bound method without attributes, as MONAI has it.
-    fn state_after(&self, groups: usize) -> Vec<(&'static str, Saved)> {
-        vec![("lr_lambdas", Saved::List((0..groups).map(|_| Saved::Dict(vec![])).collect()))]
+    /// A bound method without attributes for each group, as MONAI has it.
+    fn state_after(&self) -> Vec<(&'static str, Saved)> {
+        vec![("lr_lambdas", Saved::List((0..self.groups).map(|_| Saved::Dict(vec![])).collect()))]
     }
     fn load(&mut self, state: &Saved) -> Result<()> {
         let number = |key| number("state", state, key);
         let warmup = number("warmup_steps")? as i64;
         let (multiplier, total) = (number("warmup_multiplier")?, number("t_total")? as i64);
         let (cycles, end_lr) = (number("cycles")?, number("end_lr")?);
-        *self = WarmupCosine { warmup, multiplier, total, cycles, end_lr };
+        *self = WarmupCosine { groups: self.groups, warmup, multiplier, total, cycles, end_lr };
         Ok(())
     }
 }

@@ -31,7 +31,7 @@ fn optimizer(component: &str, args: &[(&str, Value)], parameters: &[Tensor]) -> 
     Shared::from_value(&build(component, &all).unwrap()).unwrap()
 }
 
-/// Name of the case, component, arguments.
+/// Name in the golden data, component, arguments.
 type Case = (&'static str, &'static str, Vec<(&'static str, Value)>);
 
 fn cases() -> Vec<Case> {
