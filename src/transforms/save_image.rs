@@ -134,8 +134,7 @@ impl Transform for SaveImage {
             let path = self.name.path(&volume.header.path, &self.args.output_postfix, &self.extension)?;
             let (dtype, log) = (self.args.output_dtype.unwrap_or(volume.voxels.dtype()), self.args.print_log);
             let spatial_dims = volume.header.spatial_dims;
-            let space = volume.header.space;
-            let options = nifti::Options { squeeze_end_dims: self.args.squeeze_end_dims, spatial_dims, space, ..nifti::Options::default() };
+            let options = nifti::Options { squeeze_end_dims: self.args.squeeze_end_dims, spatial_dims, ..nifti::Options::default() };
             let (saved, target) = (volume.clone(), path.clone());
             cx.writes.push(WriteJob {
                 path,

@@ -113,7 +113,7 @@ impl Transform for SaveLabels {
                     write: Box::new(move || {
                         let kept = if subset { keep_only(&volume, &structures) } else { volume };
                         let names = label_names::to_xml(&structures);
-                        let options = nifti::Options { extension: names.as_bytes(), ..nifti::Options::default() };
+                        let options = nifti::Options { extension: names.as_bytes(), space: kept.header.space, ..nifti::Options::default() };
                         nifti::write(&target, &kept.voxels, &kept.layout, &kept.affine, kept.voxels.dtype(), options)?;
                         tracing::info!("wrote {}", target.display());
                         Ok(())
