@@ -7,6 +7,8 @@
 
 use crate::Result;
 use crate::kernels::{GroupNorm, Moments, item, rows, same_shape, wrong};
+use crate::label_sums::checked;
+use std::os::raw::c_char;
 use tch::{Device, Kind, TchError, Tensor};
 
 unsafe extern "C" {
@@ -25,7 +27,7 @@ unsafe extern "C" {
         out: *mut f32,
         add: i32,
         moments: *mut f64,
-    );
+    ) -> *mut c_char;
 }
 
 /// The weights of a convolution, transformed; 64/27 of their size.
@@ -95,7 +97,7 @@ impl Conv3 {
             // SAFETY: x and out are two dense channels-last f32 CPU tensors of N·X·Y·Z·C and N·X·Y·Z·K elements
             // (checked above); out is new or held mutably; `packed` has 64·C·K elements for these C and K; scale and
             // shift have one value per input channel, `sums` two per output channel.
-            unsafe {
+            checked(unsafe {
                 sb_conv3(
                     item(x, n as i64, voxels, channels).cast(),
                     scale.as_ptr(),
@@ -109,8 +111,8 @@ impl Conv3 {
                     item(out, n as i64, voxels, self.outputs).cast(),
                     i32::from(add),
                     sums.as_mut_ptr(),
-                );
-            }
+                )
+            })?;
         }
         Ok(Moments { sums, voxels })
     }

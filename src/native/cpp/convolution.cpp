@@ -7,6 +7,7 @@
 #include <algorithm>
 #include <vector>
 
+#include "errors.h"
 #include "winograd.h"
 
 namespace {
@@ -42,36 +43,12 @@ void spread(const double* from, int64_t in, double* to, int64_t out) {
 // enough that they stay in a core's cache.
 int64_t tiles_together(int64_t k) { return std::max<int64_t>(12, k * 3 / 8); }
 
-}  // namespace
-
-extern "C" {
-
-int64_t sb_conv3_lanes() { return winograd().lanes; }
-
-// w [K, C, 3, 3, 3] to 64 planes as `multiply` reads them.
-void sb_conv3_pack(const float* w, int64_t k, int64_t c, float* packed) {
-  const int64_t columns = winograd().columns;
-  at::parallel_for(0, k, 1, [&](int64_t begin, int64_t end) {
-    for (int64_t i = begin; i < end; ++i) {
-      const int64_t first = i / columns * columns, width = std::min(columns, k - first);
-      for (int64_t j = 0; j < c; ++j) {
-        double g[27], z[9 * 4], y[3 * 16], x[kPlanes];
-        std::copy_n(w + (i * c + j) * 27, 27, g);
-        for (int a = 0; a < 9; ++a) spread(g + a * 3, 1, z + a * 4, 1);
-        for (int a = 0; a < 3; ++a)
-          for (int b = 0; b < 4; ++b) spread(z + a * 12 + b, 4, y + a * 16 + b, 4);
-        for (int b = 0; b < 16; ++b) spread(y + b, 16, x + b, 16);
-        float* to = packed + first * c + j * width + (i - first);
-        for (int p = 0; p < kPlanes; ++p) to[p * c * k] = float(x[p]);
-      }
-    }
-  });
-}
-
 // One item: x [X, Y, Z, C] to out [X, Y, Z, K]; scale and shift null: x as it is. out must not be x.
-void sb_conv3(const float* x, const float* scale, const float* shift, int64_t X, int64_t Y, int64_t Z, int64_t c,
+void convolve(const float* x, const float* scale, const float* shift, int64_t X, int64_t Y, int64_t Z, int64_t c,
               const float* packed, int64_t k, float* out, int add, double* moments) {
   const Winograd& w = winograd();
+  std::fill(moments, moments + 2 * k, 0.0);
+  if (X < 1 || Y < 1 || Z < 1) return;
   const int64_t ty = (Y + 1) / 2, tz = (Z + 1) / 2, rows = (X + 1) / 2 * ty;
   // A unit is a part of a row of tiles; moments are kept per unit.
   const int64_t together = tiles_together(k), parts = (tz + together - 1) / together, length = (tz + parts - 1) / parts;
@@ -121,8 +98,38 @@ void sb_conv3(const float* x, const float* scale, const float* shift, int64_t X,
       }
     }
   });
-  std::fill(moments, moments + 2 * k, 0.0);
   for (int64_t unit = 0; unit < units; ++unit)
     for (int64_t i = 0; i < 2 * k; ++i) moments[i] += sums[unit * 2 * k + i];
+}
+
+}  // namespace
+
+extern "C" {
+
+int64_t sb_conv3_lanes() { return winograd().lanes; }
+
+// w [K, C, 3, 3, 3] to 64 planes as `multiply` reads them.
+void sb_conv3_pack(const float* w, int64_t k, int64_t c, float* packed) {
+  const int64_t columns = winograd().columns;
+  at::parallel_for(0, k, 1, [&](int64_t begin, int64_t end) {
+    for (int64_t i = begin; i < end; ++i) {
+      const int64_t first = i / columns * columns, width = std::min(columns, k - first);
+      for (int64_t j = 0; j < c; ++j) {
+        double g[27], z[9 * 4], y[3 * 16], x[kPlanes];
+        std::copy_n(w + (i * c + j) * 27, 27, g);
+        for (int a = 0; a < 9; ++a) spread(g + a * 3, 1, z + a * 4, 1);
+        for (int a = 0; a < 3; ++a)
+          for (int b = 0; b < 4; ++b) spread(z + a * 12 + b, 4, y + a * 16 + b, 4);
+        for (int b = 0; b < 16; ++b) spread(y + b, 16, x + b, 16);
+        float* to = packed + first * c + j * width + (i - first);
+        for (int p = 0; p < kPlanes; ++p) to[p * c * k] = float(x[p]);
+      }
+    }
+  });
+}
+
+char* sb_conv3(const float* x, const float* scale, const float* shift, int64_t X, int64_t Y, int64_t Z, int64_t c,
+               const float* packed, int64_t k, float* out, int add, double* moments) {
+  return sb_caught([&] { convolve(x, scale, shift, X, Y, Z, c, packed, k, out, add, moments); });
 }
 }
