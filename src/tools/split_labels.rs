@@ -16,11 +16,18 @@ pub fn split_labels(labels: &Volume, structures: &Structures, folder: &Path, ext
     }
     let write = |structure: &Structure| {
         let path = folder.join(format!("{}{extension}", structure.name));
-        let mask = each_voxels!(&labels.voxels, buffer => buffer.iter().map(|&value| u8::from(value.to_f64() == f64::from(structure.id))).collect());
-        nifti::write(&path, &Voxels::U8(mask), &labels.layout, &labels.affine, DType::U8, nifti::Options::default())?;
+        write_mask(labels, structure, &path)?;
         Ok(path)
     };
     structures.iter().map(write).collect()
+}
+
+/// Write one structure's mask, u8.
+pub fn write_mask(labels: &Volume, structure: &Structure, path: &Path) -> Result<()> {
+    let id = f64::from(structure.id);
+    let mask = each_voxels!(&labels.voxels, buffer => buffer.iter().map(|&value| u8::from(value.to_f64() == id)).collect());
+    let options = nifti::Options { space: labels.header.space, ..nifti::Options::default() };
+    nifti::write(path, &Voxels::U8(mask), &labels.layout, &labels.affine, DType::U8, options)
 }
 
 /// Labels outside `structures` become background.

@@ -8,7 +8,7 @@ use crate::error::Result;
 use crate::formats::{atomic, nifti};
 use crate::image::Volume;
 use crate::tools::label_names;
-use crate::tools::split_labels::{keep_only, split_labels};
+use crate::tools::split_labels::{keep_only, write_mask};
 use crate::tools::structures::Structures;
 use crate::work::Work;
 use std::io::Write;
@@ -97,7 +97,10 @@ impl Transform for SaveLabels {
         Some(&self.args.output_dir)
     }
     fn output_path(&self, source: &Path) -> Option<Result<PathBuf>> {
-        Some(self.name.path(source, &self.args.output_postfix, &self.args.output_ext))
+        match self.structures.iter().next() {
+            Some(first) if !self.args.combined => Some(self.mask_path(source, &first.name)),
+            _ => Some(self.name.path(source, &self.args.output_postfix, &self.args.output_ext)),
+        }
     }
     fn apply(&self, mut sample: Sample, cx: &mut Cx) -> Result<Vec<Sample>> {
         for key in &self.args.keys.0 {
@@ -121,22 +124,13 @@ impl Transform for SaveLabels {
                 });
             }
             if self.args.separate {
-                let case = self.name.path(&volume.header.path, "", "")?;
-                let folder = match case.parent() {
-                    Some(folder) if self.args.separate_folder => folder.join("segmentations"),
-                    _ => PathBuf::from(format!("{}_segmentations", case.display())),
-                };
-                let (structures, target, extension) = (self.structures.clone(), folder.clone(), self.args.output_ext.clone());
-                let (volume, bytes) = (volume.clone(), volume.bytes());
-                cx.writes.push(WriteJob {
-                    path: folder,
-                    bytes,
-                    write: Box::new(move || {
-                        let paths = split_labels(&volume, &structures, &target, &extension)?;
-                        tracing::info!("wrote {} masks into {}", paths.len(), target.display());
-                        Ok(())
-                    }),
-                });
+                for (at, structure) in self.structures.iter().enumerate() {
+                    let path = self.mask_path(&volume.header.path, &structure.name)?;
+                    let (volume, structure, target) = (volume.clone(), structure.clone(), path.clone());
+                    // The voxels are shared: counted once.
+                    let bytes = if self.args.combined || at > 0 { 0 } else { volume.bytes() };
+                    cx.writes.push(WriteJob { path, bytes, write: Box::new(move || write_mask(&volume, &structure, &target)) });
+                }
             }
             if self.args.tables {
                 self.tables(cx);
@@ -147,6 +141,15 @@ impl Transform for SaveLabels {
 }
 
 impl SaveLabels {
+    /// `segmentations/liver.nii.gz` in the case's folder.
+    fn mask_path(&self, source: &Path, structure: &str) -> Result<PathBuf> {
+        let case = self.name.path(source, "", "")?;
+        let folder = match case.parent() {
+            Some(folder) if self.args.separate_folder => folder.join("segmentations"),
+            _ => PathBuf::from(format!("{}_segmentations", case.display())),
+        };
+        Ok(folder.join(format!("{structure}{}", self.args.output_ext)))
+    }
     /// The same for every case.
     fn tables(&self, cx: &mut Cx) {
         for (name, text) in [("labels.ctbl", self.structures.slicer_table()), ("labels.itksnap.txt", self.structures.itk_snap_table())] {

@@ -179,7 +179,9 @@ fn transforms_write_what_they_say() {
 
     let mut args = common();
     args.extend([("separate", true.into()), ("structures", Value::list([Value::from("liver"), Value::from("table")]))]);
-    apply("segbundle.transforms.SaveLabelsd", args, &pred).unwrap();
+    // Files, not folders: a run records the hash of each.
+    let written = apply("segbundle.transforms.SaveLabelsd", args, &pred).unwrap();
+    assert!(written.len() == 5 && written.iter().all(|path| path.is_file()), "{written:?}");
     let map = out.join("s0037/s0037_trans.nii.gz");
     assert_eq!(label_names::read(&map).unwrap().unwrap().len(), 2);
     let kept = statistics::statistics(&nifti::read(&map).unwrap(), None, &Structures::default()).unwrap();
