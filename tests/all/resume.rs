@@ -102,8 +102,12 @@ fn results_without_a_record_are_made_again_and_the_log_says_so() {
 
 #[test]
 fn interrupts_stop_with_130_and_keep_what_is_finished() {
-    const CASES: usize = 3000;
+    const CASES: usize = 500;
     for signal in [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM] {
+        if segbundle::env::ignores_signal(signal) {
+            println!("skipped: whoever started the tests has put signal {signal} out of action, as nohup and background jobs do");
+            continue;
+        }
         let bundle = Bundle::new(1);
         // So many that no machine is through before the signal comes.
         for case in 1..CASES {
