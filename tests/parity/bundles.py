@@ -96,7 +96,8 @@ def derived(base):
     small = copy.deepcopy(base)
     small["displayable_configs"]["highres"] = False
     small["network_def"].update(out_channels=6, init_filters=8)
-    activate, discretise, invert, save = small["postprocessing"]["transforms"]
+    steps = {step["_target_"]: step for step in small["postprocessing"]["transforms"]}
+    activate, discretise, invert, save = (steps[name] for name in ("Activationsd", "AsDiscreted", "Invertd", "SaveImaged"))
     linear = {**invert, "nearest_interp": False}
     orders = {
         "linear inversion": [activate, linear, discretise, save],
