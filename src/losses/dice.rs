@@ -12,31 +12,67 @@ use segbundle_native::{LabelSums, label_sums};
 use std::sync::Arc;
 use tch::{Kind, Tensor};
 
-args! {
+/// Arguments of a loss with a Dice in it: what MONAI's have in common, in its order, then the loss's own.
+macro_rules! dice_args {
+    ($(#[$meta:meta])* $name:ident { $($own:tt)* }) => {
+        args! {
+            $(#[$meta])*
+            pub struct $name {
+                /// Whether channel 0 counts in the Dice; in a cross-entropy it always does.
+                include_background: bool = true,
+                /// Whether the target holds labels, to be taken as one channel for each class.
+                to_onehot_y: bool = false,
+                /// Apply a sigmoid to the prediction, for the Dice.
+                sigmoid: bool = false,
+                /// Apply a softmax over the channels to the prediction, for the Dice.
+                softmax: bool = false,
+                /// Another activation; not supported, must be None.
+                other_act: Value = (),
+                /// Squares of prediction and target in the denominator of the Dice.
+                squared_pred: bool = false,
+                /// Jaccard index instead of Dice.
+                jaccard: bool = false,
+                /// "mean" or "sum" over items and channels; "none" keeps them where the loss can, [N,C,1,1,1].
+                reduction: Reduction = "mean",
+                /// Added to the numerator of the Dice.
+                smooth_nr: f64 = 1e-5,
+                /// Added to the denominator of the Dice.
+                smooth_dr: f64 = 1e-5,
+                /// Sum over the items of the batch before dividing, in the Dice.
+                batch: bool = false,
+                $($own)*
+            }
+        }
+    };
+}
+pub(super) use dice_args;
+
+/// The Dice that arguments made by [`dice_args`] describe, with `weight` for its channels.
+macro_rules! dice_half {
+    ($args:expr, $weight:expr) => {
+        DiceLossArgs {
+            include_background: $args.include_background,
+            to_onehot_y: $args.to_onehot_y,
+            sigmoid: $args.sigmoid,
+            softmax: $args.softmax,
+            other_act: $args.other_act.clone(),
+            squared_pred: $args.squared_pred,
+            jaccard: $args.jaccard,
+            reduction: $args.reduction,
+            smooth_nr: $args.smooth_nr,
+            smooth_dr: $args.smooth_dr,
+            batch: $args.batch,
+            weight: $weight,
+            soft_label: false,
+            ignore_index: None,
+        }
+    };
+}
+pub(super) use dice_half;
+
+dice_args! {
     /// Arguments of DiceLoss.
-    pub struct DiceLossArgs {
-        /// Whether channel 0 counts.
-        include_background: bool = true,
-        /// Whether the target holds labels, to be taken as one channel for each class.
-        to_onehot_y: bool = false,
-        /// Apply a sigmoid to the prediction.
-        sigmoid: bool = false,
-        /// Apply a softmax over the channels to the prediction.
-        softmax: bool = false,
-        /// Another activation; not supported, must be None.
-        other_act: Value = (),
-        /// Squares of prediction and target in the denominator.
-        squared_pred: bool = false,
-        /// Jaccard index instead of Dice.
-        jaccard: bool = false,
-        /// "mean" or "sum" over items and channels; "none" keeps them, [N,C,1,1,1].
-        reduction: Reduction = "mean",
-        /// Added to the numerator.
-        smooth_nr: f64 = 1e-5,
-        /// Added to the denominator.
-        smooth_dr: f64 = 1e-5,
-        /// Sum over the items of the batch before dividing.
-        batch: bool = false,
+    DiceLossArgs {
         /// Weights of the channels that count: one value, or one for each.
         weight: Option<OneOrMany<f64>> = (),
         /// Whether the target holds values between 0 and 1, for which another formula is right.

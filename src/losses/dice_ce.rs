@@ -3,7 +3,7 @@
 //! With softmax and integer labels on the CPU both come from one pass over the logits. Only label smoothing still takes
 //! a log-softmax of the volume's size, and an incomplete pair (Dice of one-hot targets) the plain formula.
 
-use super::dice::{Dice, DiceLossArgs};
+use super::dice::{Dice, DiceLossArgs, dice_args, dice_half};
 use super::support::{self, Reduction, check_shapes, labels};
 use crate::component::{Component, Declared, Effect, OneOrMany, Value};
 use crate::contracts::{Loss, LossHandle};
@@ -14,31 +14,9 @@ use segbundle_native::label_sums;
 use std::sync::Arc;
 use tch::{Kind, Tensor};
 
-args! {
+dice_args! {
     /// Arguments of DiceCELoss.
-    pub struct DiceCELossArgs {
-        /// Whether channel 0 counts in the Dice; it always does in the cross-entropy.
-        include_background: bool = true,
-        /// Whether the target holds labels, to be taken as one channel for each class.
-        to_onehot_y: bool = false,
-        /// Apply a sigmoid to the prediction, for the Dice.
-        sigmoid: bool = false,
-        /// Apply a softmax over the channels to the prediction, for the Dice.
-        softmax: bool = false,
-        /// Another activation; not supported, must be None.
-        other_act: Value = (),
-        /// Squares of prediction and target in the denominator of the Dice.
-        squared_pred: bool = false,
-        /// Jaccard index instead of Dice.
-        jaccard: bool = false,
-        /// "mean" or "sum".
-        reduction: Reduction = "mean",
-        /// Added to the numerator of the Dice.
-        smooth_nr: f64 = 1e-5,
-        /// Added to the denominator of the Dice.
-        smooth_dr: f64 = 1e-5,
-        /// Sum over the items of the batch before dividing, in the Dice.
-        batch: bool = false,
+    DiceCELossArgs {
         /// Weights of the classes, for both; positive weights if the prediction has one channel.
         weight: Option<Vec<f64>> = (),
         /// Factor of the Dice.
@@ -84,25 +62,7 @@ impl DiceCE {
         }
         let dice_weight =
             args.weight.as_ref().map(|all| OneOrMany::Many(all[usize::from(!args.include_background && !all.is_empty())..].to_vec()));
-        let dice = Dice::new(
-            "DiceCELoss",
-            DiceLossArgs {
-                include_background: args.include_background,
-                to_onehot_y: args.to_onehot_y,
-                sigmoid: args.sigmoid,
-                softmax: args.softmax,
-                other_act: args.other_act.clone(),
-                squared_pred: args.squared_pred,
-                jaccard: args.jaccard,
-                reduction: args.reduction,
-                smooth_nr: args.smooth_nr,
-                smooth_dr: args.smooth_dr,
-                batch: args.batch,
-                weight: dice_weight,
-                soft_label: false,
-                ignore_index: None,
-            },
-        )?;
+        let dice = Dice::new("DiceCELoss", dice_half!(args, dice_weight))?;
         let weight = args.weight.as_ref().map(|all| Mutex::new(support::weights(&OneOrMany::Many(all.clone()))));
         Ok(DiceCE { args, dice, weight })
     }

@@ -1,6 +1,6 @@
 //! DiceFocalLoss and FocalLoss (monai.losses.dice, monai.losses.focal_loss, MONAI 1.6.1; Lin et al. 2017).
 
-use super::dice::{Dice, DiceLossArgs};
+use super::dice::{Dice, DiceLossArgs, dice_args, dice_half};
 use super::support::{self, Reduction, check_shapes, labels, one_hot};
 use crate::component::{Component, Declared, Effect, OneOrMany, Value};
 use crate::contracts::{Loss, LossHandle};
@@ -10,31 +10,9 @@ use parking_lot::Mutex;
 use std::sync::Arc;
 use tch::{Kind, Tensor};
 
-args! {
+dice_args! {
     /// Arguments of DiceFocalLoss.
-    pub struct DiceFocalLossArgs {
-        /// Whether channel 0 counts.
-        include_background: bool = true,
-        /// Whether the target holds labels, to be taken as one channel for each class.
-        to_onehot_y: bool = false,
-        /// Apply a sigmoid to the prediction, for the Dice.
-        sigmoid: bool = false,
-        /// Apply a softmax over the channels to the prediction, for the Dice.
-        softmax: bool = false,
-        /// Another activation; not supported, must be None.
-        other_act: Value = (),
-        /// Squares of prediction and target in the denominator of the Dice.
-        squared_pred: bool = false,
-        /// Jaccard index instead of Dice.
-        jaccard: bool = false,
-        /// "mean", "sum" or "none".
-        reduction: Reduction = "mean",
-        /// Added to the numerator of the Dice.
-        smooth_nr: f64 = 1e-5,
-        /// Added to the denominator of the Dice.
-        smooth_dr: f64 = 1e-5,
-        /// Sum over the items of the batch before dividing, in the Dice.
-        batch: bool = false,
+    DiceFocalLossArgs {
         /// Exponent that lowers the weight of easy voxels.
         gamma: f64 = 2.0,
         /// Weights of the channels that count: one value, or one for each.
@@ -83,22 +61,7 @@ pub static COMPONENT: Component = Component {
         if !(args.lambda_dice >= 0.0 && args.lambda_focal >= 0.0) {
             return Err(err!("DiceFocalLoss: `lambda_dice` and `lambda_focal` must be at least 0").kind(ErrorKind::Config));
         }
-        let dice = DiceLossArgs {
-            include_background: args.include_background,
-            to_onehot_y: false,
-            sigmoid: args.sigmoid,
-            softmax: args.softmax,
-            other_act: args.other_act.clone(),
-            squared_pred: args.squared_pred,
-            jaccard: args.jaccard,
-            reduction: args.reduction,
-            smooth_nr: args.smooth_nr,
-            smooth_dr: args.smooth_dr,
-            batch: args.batch,
-            weight: args.weight.clone(),
-            soft_label: false,
-            ignore_index: None,
-        };
+        let dice = DiceLossArgs { to_onehot_y: false, ..dice_half!(args, args.weight.clone()) };
         let focal = FocalLossArgs {
             include_background: args.include_background,
             to_onehot_y: false,
