@@ -5,7 +5,7 @@
 //! Deliberate differences: a length that the file cannot hold, a singular or non-finite geometry, and more than one axis
 //! beyond X, Y, Z that is longer than 1 are errors.
 
-use super::raw::{self, Axes, Files, Numbers, Packing};
+use super::raw::{self, Axes, Files, Numbers, Packing, TextHeader};
 use crate::error::Result;
 use crate::image::{Affine, DType, Volume};
 use crate::{bail, err};
@@ -15,20 +15,12 @@ use std::path::Path;
 
 /// Read a `.mha` or `.mhd` file. Voxels keep their stored type; components lie interleaved, which the layout tells.
 pub fn read(path: impl AsRef<Path>) -> Result<Volume> {
-    let path = path.as_ref();
-    let read = || {
-        let (mut source, length) = raw::open(path)?;
-        let (header, used) = Header::read(&mut source)?;
-        header.volume(&mut source, length.saturating_sub(used), path, true)
-    };
-    read().map_err(|error| error.file(path))
+    raw::read::<Header>(path.as_ref())
 }
 
 /// Read a file with its voxels that is in memory; `path` is only remembered.
 pub fn read_bytes(bytes: &[u8], path: &Path) -> Result<Volume> {
-    let mut source = bytes;
-    let (header, used) = Header::read(&mut source)?;
-    header.volume(&mut source, (bytes.len() as u64).saturating_sub(used), path, false)
+    raw::read_bytes::<Header>(bytes, path)
 }
 
 struct Header {
@@ -39,32 +31,6 @@ struct Header {
 }
 
 impl Header {
-    /// The header, and how many bytes it has.
-    fn read(source: &mut impl BufRead) -> Result<(Header, u64)> {
-        let (mut fields, mut used) = (HashMap::new(), 0);
-        loop {
-            let Some(line) = raw::header_line(source, &mut used)? else {
-                bail!("expected a MetaImage header that ends with ElementDataFile, found the end of the file");
-            };
-            if line.trim().is_empty() {
-                continue;
-            }
-            let Some((name, value)) = line.split_once(['=', ':']) else {
-                bail!("expected `name = value` in a MetaImage header, found `{}`", line.chars().take(60).collect::<String>());
-            };
-            let (name, value) = (name.trim().to_ascii_lowercase(), value.trim().to_owned());
-            if name == "elementdatafile" {
-                let mut listed = vec![];
-                if value.to_ascii_uppercase().starts_with("LIST") {
-                    while let Some(line) = raw::header_line(source, &mut used)? {
-                        listed.extend(Some(line.trim().to_owned()).filter(|line| !line.is_empty()));
-                    }
-                }
-                return Ok((Header { fields, data: value, listed }, used));
-            }
-            fields.insert(name, value);
-        }
-    }
     fn text(&self, names: &[&str]) -> Option<&str> {
         names.iter().find_map(|name| self.fields.get(&name.to_ascii_lowercase())).map(String::as_str)
     }
@@ -163,7 +129,34 @@ impl Header {
         }
         Ok(Affine::from_lps(steps, first))
     }
+}
 
+impl TextHeader for Header {
+    fn read(source: &mut impl BufRead) -> Result<(Header, u64)> {
+        let (mut fields, mut used) = (HashMap::new(), 0);
+        loop {
+            let Some(line) = raw::header_line(source, &mut used)? else {
+                bail!("expected a MetaImage header that ends with ElementDataFile, found the end of the file");
+            };
+            if line.trim().is_empty() {
+                continue;
+            }
+            let Some((name, value)) = line.split_once(['=', ':']) else {
+                bail!("expected `name = value` in a MetaImage header, found `{}`", line.chars().take(60).collect::<String>());
+            };
+            let (name, value) = (name.trim().to_ascii_lowercase(), value.trim().to_owned());
+            if name == "elementdatafile" {
+                let mut listed = vec![];
+                if value.to_ascii_uppercase().starts_with("LIST") {
+                    while let Some(line) = raw::header_line(source, &mut used)? {
+                        listed.extend(Some(line.trim().to_owned()).filter(|line| !line.is_empty()));
+                    }
+                }
+                return Ok((Header { fields, data: value, listed }, used));
+            }
+            fields.insert(name, value);
+        }
+    }
     /// `room`: bytes of the file after the header.
     fn volume(self, source: &mut impl BufRead, room: u64, path: &Path, may_open: bool) -> Result<Volume> {
         let (axes, numbers, affine) = (self.axes()?, self.numbers_stored()?, self.affine()?.regular()?);

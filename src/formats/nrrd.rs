@@ -5,7 +5,7 @@
 //! Deliberate differences: left-anterior-superior is turned to RAS (`NrrdReader` leaves it as it is), spaces without
 //! anatomy (`scanner-xyz`, `3D-right-handed`) count as LPS as in ITK, and bzip2 is refused.
 
-use super::raw::{self, Axes, Files, Numbers, Packing};
+use super::raw::{self, Axes, Files, Numbers, Packing, TextHeader};
 use crate::error::Result;
 use crate::image::{Affine, DType, Volume};
 use crate::{bail, err};
@@ -17,20 +17,12 @@ const MAX_DIMS: usize = 16;
 
 /// Read a `.nrrd` or `.nhdr` file. Voxels keep their stored type and order, which the layout tells.
 pub fn read(path: impl AsRef<Path>) -> Result<Volume> {
-    let path = path.as_ref();
-    let read = || {
-        let (mut source, length) = raw::open(path)?;
-        let (header, used) = Header::read(&mut source)?;
-        header.volume(&mut source, length.saturating_sub(used), path, true)
-    };
-    read().map_err(|error| error.file(path))
+    raw::read::<Header>(path.as_ref())
 }
 
 /// Read a file with its voxels that is in memory; `path` is only remembered.
 pub fn read_bytes(bytes: &[u8], path: &Path) -> Result<Volume> {
-    let mut source = bytes;
-    let (header, used) = Header::read(&mut source)?;
-    header.volume(&mut source, (bytes.len() as u64).saturating_sub(used), path, false)
+    raw::read_bytes::<Header>(bytes, path)
 }
 
 struct Header {
@@ -40,30 +32,6 @@ struct Header {
 }
 
 impl Header {
-    /// The header, and how many bytes it has.
-    fn read(source: &mut impl BufRead) -> Result<(Header, u64)> {
-        let mut used = 0;
-        let magic = raw::header_line(source, &mut used)?.unwrap_or_default();
-        if !magic.starts_with("NRRD000") {
-            bail!("expected a NRRD file, found something else");
-        }
-        let mut header = Header { fields: HashMap::new(), listed: vec![] };
-        while let Some(line) = raw::header_line(source, &mut used)?.filter(|line| !line.is_empty()) {
-            if header.data_file().is_some_and(|name| name.to_ascii_uppercase().starts_with("LIST")) {
-                header.listed.push(line.trim().to_owned());
-                continue;
-            }
-            // `name:=value` are remarks.
-            if line.starts_with('#') || line.contains(":=") {
-                continue;
-            }
-            let Some((name, value)) = line.split_once(':') else {
-                bail!("expected `field: value` in a NRRD header, found `{}`", line.chars().take(60).collect::<String>());
-            };
-            header.fields.insert(name.trim().to_ascii_lowercase(), value.trim().to_owned());
-        }
-        Ok((header, used))
-    }
     fn text(&self, names: &[&str]) -> Option<&str> {
         names.iter().find_map(|name| self.fields.get(*name)).map(String::as_str)
     }
@@ -238,7 +206,32 @@ impl Header {
         }
         Affine::from_steps(steps, origin, self.signs()?).regular()
     }
+}
 
+impl TextHeader for Header {
+    fn read(source: &mut impl BufRead) -> Result<(Header, u64)> {
+        let mut used = 0;
+        let magic = raw::header_line(source, &mut used)?.unwrap_or_default();
+        if !magic.starts_with("NRRD000") {
+            bail!("expected a NRRD file, found something else");
+        }
+        let mut header = Header { fields: HashMap::new(), listed: vec![] };
+        while let Some(line) = raw::header_line(source, &mut used)?.filter(|line| !line.is_empty()) {
+            if header.data_file().is_some_and(|name| name.to_ascii_uppercase().starts_with("LIST")) {
+                header.listed.push(line.trim().to_owned());
+                continue;
+            }
+            // `name:=value` are remarks.
+            if line.starts_with('#') || line.contains(":=") {
+                continue;
+            }
+            let Some((name, value)) = line.split_once(':') else {
+                bail!("expected `field: value` in a NRRD header, found `{}`", line.chars().take(60).collect::<String>());
+            };
+            header.fields.insert(name.trim().to_ascii_lowercase(), value.trim().to_owned());
+        }
+        Ok((header, used))
+    }
     /// `room`: bytes of the file after the header.
     fn volume(self, source: &mut impl BufRead, room: u64, path: &Path, may_open: bool) -> Result<Volume> {
         let ((axes, affine), numbers) = (self.geometry()?, self.numbers()?);

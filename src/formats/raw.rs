@@ -63,6 +63,31 @@ pub fn header_line(source: &mut impl BufRead, read: &mut u64) -> Result<Option<S
     Ok(Some(text.trim_end_matches(['\n', '\r']).to_owned()))
 }
 
+/// A text header before the voxels, or beside them.
+pub trait TextHeader: Sized {
+    /// The header, and how many bytes it has.
+    fn read(source: &mut impl BufRead) -> Result<(Self, u64)>;
+    /// The image; `room`: bytes that follow the header, `beside`: whether other files may be opened.
+    fn volume(self, source: &mut impl BufRead, room: u64, path: &Path, beside: bool) -> Result<Volume>;
+}
+
+/// Read a file of the format whose header is `H`.
+pub fn read<H: TextHeader>(path: &Path) -> Result<Volume> {
+    let read = || {
+        let (mut source, length) = open(path)?;
+        let (header, used) = H::read(&mut source)?;
+        header.volume(&mut source, length.saturating_sub(used), path, true)
+    };
+    read().map_err(|error| error.file(path))
+}
+
+/// Read a file with its voxels that is in memory; `path` is only remembered.
+pub fn read_bytes<H: TextHeader>(bytes: &[u8], path: &Path) -> Result<Volume> {
+    let mut source = bytes;
+    let (header, used) = H::read(&mut source)?;
+    header.volume(&mut source, (bytes.len() as u64).saturating_sub(used), path, false)
+}
+
 /// What a header says of the files that hold its voxels.
 pub struct Files {
     pub paths: Vec<PathBuf>,

@@ -1,5 +1,6 @@
 //! What several topics need: golden data, components built by name, images from tensors.
 
+use proptest::sample::Index;
 use segbundle::component::{Args, Call, Value};
 use segbundle::error::Result;
 use segbundle::formats::checkpoint;
@@ -34,4 +35,16 @@ pub fn volume_of(x: &Tensor) -> Volume {
         header: Arc::new(Header { path: "x.nii.gz".into(), grid, spatial_dims: 3, channels: None, space: None }),
         trace: vec![],
     }
+}
+
+/// `bytes` with some of them changed and, unless `whole`, the end cut off: for property tests of readers.
+pub fn damaged(mut bytes: Vec<u8>, changes: Vec<(Index, u8)>, cut: Index, whole: bool) -> Vec<u8> {
+    for (at, value) in changes {
+        let at = at.index(bytes.len());
+        bytes[at] = value;
+    }
+    if !whole {
+        bytes.truncate(cut.index(bytes.len()));
+    }
+    bytes
 }

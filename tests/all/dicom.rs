@@ -1,5 +1,6 @@
 //! DICOM series written by pydicom, against the arrays that they were written from and SimpleITK (tests/data/dicom/make.py).
 
+use crate::common::damaged;
 use proptest::prelude::*;
 use segbundle::formats::{dicom, image};
 use serde_json::Value;
@@ -110,14 +111,7 @@ proptest! {
     #[test]
     fn changed_files_do_no_harm(file in prop::sample::select(vec!["implicit/IM0000.dcm", "explicit/IM0000.dcm", "big/IM0000.dcm", "rle/IM0000.dcm", "jpegls/IM0000.dcm", "jpeg2000/IM0000.dcm", "enhanced.dcm", "enhanced_rle.dcm"]),
                                 changes in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..8), cut in any::<prop::sample::Index>(), whole in any::<bool>()) {
-        let mut bytes = std::fs::read(folder().join(file)).unwrap();
-        for (at, value) in changes {
-            let at = at.index(bytes.len());
-            bytes[at] = value;
-        }
-        if !whole {
-            bytes.truncate(cut.index(bytes.len()));
-        }
+        let bytes = damaged(std::fs::read(folder().join(file)).unwrap(), changes, cut, whole);
         let _ = dicom::check_bytes(bytes);
     }
 }

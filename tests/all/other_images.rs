@@ -1,5 +1,6 @@
 //! NRRD and MetaImage files against what SimpleITK reads from them (tests/data/images/make.py), and hostile ones.
 
+use crate::common::damaged;
 use proptest::prelude::*;
 use segbundle::error::Result;
 use segbundle::formats::{mha, nrrd};
@@ -105,14 +106,7 @@ proptest! {
     #[test]
     fn changed_files_do_no_harm(file in prop::sample::select(vec!["ascii.nrrd", "packed.nrrd", "pynrrd.nrrd", "components.mha", "ascii.mha", "packed.mha"]),
                                 changes in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..8), cut in any::<prop::sample::Index>(), whole in any::<bool>()) {
-        let mut bytes = std::fs::read(folder().join(file)).unwrap();
-        for (at, value) in changes {
-            let at = at.index(bytes.len());
-            bytes[at] = value;
-        }
-        if !whole {
-            bytes.truncate(cut.index(bytes.len()));
-        }
+        let bytes = damaged(std::fs::read(folder().join(file)).unwrap(), changes, cut, whole);
         let read = if file.ends_with("nrrd") { nrrd::read_bytes } else { mha::read_bytes };
         if let Ok(volume) = read(&bytes, Path::new(file)) {
             prop_assert_eq!(volume.voxels.len(), volume.layout.shape.iter().product::<usize>());
