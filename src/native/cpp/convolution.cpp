@@ -8,24 +8,14 @@
 #include <vector>
 
 #include "errors.h"
+#include "processor.h"
 #include "winograd.h"
 
 namespace {
 
 const Winograd& winograd() {
-#if defined(__x86_64__)
-  static const Winograd* chosen = [] {
-    __builtin_cpu_init();
-    if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
-        __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq"))
-      return sb_winograd_avx512();
-    if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma")) return sb_winograd_avx2();
-    return sb_winograd_base();
-  }();
+  static const Winograd* chosen = SB_BEST(sb_winograd);
   return *chosen;
-#else
-  return *sb_winograd_base();
-#endif
 }
 
 constexpr int kPlanes = 64;

@@ -29,7 +29,6 @@ void sb_autocast_leave(int cuda, const int* was) {
   at::autocast::set_autocast_enabled(device, was[0] != 0);
 }
 
-// Bits: 1 AVX2 and FMA, 2 AVX-512, 4 AVX-512 bf16, 8 AMX bf16.
 int sb_cpu_features() {
 #if defined(__x86_64__)
   __builtin_cpu_init();

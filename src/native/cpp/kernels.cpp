@@ -7,23 +7,13 @@
 #include <vector>
 
 #include "loops.h"
+#include "processor.h"
 
 namespace {
 
 const Loops& loops() {
-#if defined(__x86_64__)
-  static const Loops* chosen = [] {
-    __builtin_cpu_init();
-    if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
-        __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq"))
-      return sb_loops_avx512();
-    if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma")) return sb_loops_avx2();
-    return sb_loops_base();
-  }();
+  static const Loops* chosen = SB_BEST(sb_loops);
   return *chosen;
-#else
-  return *sb_loops_base();
-#endif
 }
 
 constexpr int64_t kChunkBytes = 256 << 10;
