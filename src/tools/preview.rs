@@ -141,31 +141,40 @@ fn value(volume: &Volume, at: [usize; 3]) -> f64 {
     each_voxels!(&volume.voxels, buffer => buffer[volume.layout.position([0, at[0], at[1], at[2]])].to_f64())
 }
 
-/// By axis, the slice with most structures, and among these the one with most labelled voxels; the middle without labels.
+/// By axis, the slice with most structures, and among these the one with most labelled voxels; the middle without
+/// labels. Every other voxel along each axis says enough.
 fn best_slices(labels: &Volume) -> [usize; 3] {
+    /// A bit for each label that was seen, and labelled voxels.
+    #[derive(Clone, Default)]
+    struct Seen(Vec<u64>, usize);
     let shape = labels.layout.spatial();
-    std::array::from_fn(|axis| {
-        let (u, v) = ((axis + 1) % 3, (axis + 2) % 3);
-        let mut best = ((0, 0), shape[axis] / 2);
-        for i in 0..shape[axis] {
-            let mut seen = std::collections::BTreeSet::new();
-            let mut voxels = 0usize;
-            // Every other voxel says enough.
-            for a in (0..shape[u]).step_by(2) {
-                let mut last = 0;
-                for b in (0..shape[v]).step_by(2) {
-                    let mut at = [0; 3];
-                    (at[axis], at[u], at[v]) = (i, a, b);
-                    let label = value(labels, at) as u32;
-                    voxels += usize::from(label != 0);
-                    if label != 0 && label != last {
-                        seen.insert(label);
+    let mut seen = shape.map(|n| vec![Seen::default(); n]);
+    each_voxels!(&labels.voxels, buffer => {
+        for z in (0..shape[2]).step_by(2) {
+            for y in (0..shape[1]).step_by(2) {
+                for x in (0..shape[0]).step_by(2) {
+                    let label = buffer[labels.layout.position([0, x, y, z])].to_f64() as usize;
+                    if label == 0 || label > usize::from(u16::MAX) {
+                        continue;
                     }
-                    last = label;
+                    for (slices, at) in seen.iter_mut().zip([x, y, z]) {
+                        let Seen(bits, voxels) = &mut slices[at];
+                        if bits.len() <= label / 64 {
+                            bits.resize(label / 64 + 1, 0);
+                        }
+                        bits[label / 64] |= 1 << (label % 64);
+                        *voxels += 1;
+                    }
                 }
             }
-            if (seen.len(), voxels) > best.0 {
-                best = ((seen.len(), voxels), i);
+        }
+    });
+    std::array::from_fn(|axis| {
+        let rank = |seen: &Seen| (seen.0.iter().map(|bits| bits.count_ones()).sum::<u32>(), seen.1);
+        let mut best = ((0, 0), shape[axis] / 2);
+        for (i, slice) in seen[axis].iter().enumerate() {
+            if rank(slice) > best.0 {
+                best = (rank(slice), i);
             }
         }
         best.1

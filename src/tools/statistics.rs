@@ -46,7 +46,70 @@ struct Sums {
     /// Of the indices.
     index: [u64; 3],
     border: bool,
-    values: Vec<f32>,
+    values: Values,
+}
+
+/// Values of a structure. Many whole numbers, as CTs have them, are counted, so that a large structure takes no more memory
+/// than a small one; the first other value turns the counts into a list again.
+enum Values {
+    All(Vec<f32>),
+    /// How often each of i16's numbers occurs, from its lowest on.
+    Counts(Vec<u32>),
+}
+
+impl Default for Values {
+    fn default() -> Self {
+        Values::All(vec![])
+    }
+}
+
+const LOWEST: i32 = i16::MIN as i32;
+/// As many values take as much memory as the counts.
+const MANY: usize = 1 << 16;
+
+/// Where a value is counted; `None`: it is none of i16's.
+fn place(value: f32) -> Option<usize> {
+    let whole = value as i16;
+    (f32::from(whole) == value).then(|| (i32::from(whole) - LOWEST) as usize)
+}
+
+impl Values {
+    fn push(&mut self, value: f32) {
+        match self {
+            Values::All(all) => {
+                all.push(value);
+                if all.len() == MANY && all.iter().all(|value| place(*value).is_some()) {
+                    let mut counts = vec![0; MANY];
+                    all.iter().filter_map(|value| place(*value)).for_each(|at| counts[at] += 1);
+                    *self = Values::Counts(counts);
+                }
+            }
+            Values::Counts(counts) => match place(value) {
+                Some(at) => counts[at] += 1,
+                None => {
+                    let mut all: Vec<f32> = vec![];
+                    counted(counts).for_each(|(value, count)| all.extend(std::iter::repeat_n(value as f32, count as usize)));
+                    all.push(value);
+                    *self = Values::All(all);
+                }
+            },
+        }
+    }
+
+    /// Each value with how often it occurs, in rising order (equal ones may come apart).
+    fn sorted(self) -> Vec<(f64, u64)> {
+        match self {
+            Values::Counts(counts) => counted(&counts).collect(),
+            Values::All(mut all) => {
+                all.sort_unstable_by(f32::total_cmp);
+                all.into_iter().map(|value| (f64::from(value), 1)).collect()
+            }
+        }
+    }
+}
+
+fn counted(counts: &[u32]) -> impl Iterator<Item = (f64, u64)> {
+    counts.iter().zip(LOWEST..).filter(|(count, _)| **count > 0).map(|(count, value)| (f64::from(value), u64::from(*count)))
 }
 
 /// One row for each label that occurs, by rising id. `labels` [1,X,Y,Z] holds whole numbers from 0; `image` [1,X,Y,Z] lies
@@ -151,16 +214,26 @@ pub fn same_grid(labels: &Volume, image: &Volume) -> Result<()> {
 }
 
 /// `None` without values.
-fn intensity(mut values: Vec<f32>) -> Option<Intensity> {
-    values.sort_unstable_by(f32::total_cmp);
-    let (min, max) = (f64::from(*values.first()?), f64::from(*values.last()?));
-    let n = values.len() as f64;
-    let mean = values.iter().map(|value| f64::from(*value)).sum::<f64>() / n;
-    let std = (values.iter().map(|value| (f64::from(*value) - mean).powi(2)).sum::<f64>() / n).sqrt();
+fn intensity(values: Values) -> Option<Intensity> {
+    let values = values.sorted();
+    let (min, max) = (values.first()?.0, values.last()?.0);
+    let n = values.iter().map(|(_, count)| count).sum::<u64>() as f64;
+    let mean = values.iter().map(|(value, count)| value * *count as f64).sum::<f64>() / n;
+    let std = (values.iter().map(|(value, count)| (value - mean).powi(2) * *count as f64).sum::<f64>() / n).sqrt();
+    // How many values there are up to each.
+    let mut so_far = 0;
+    let ends: Vec<u64> = values
+        .iter()
+        .map(|(_, count)| {
+            so_far += count;
+            so_far
+        })
+        .collect();
+    let nth = |place: u64| values[ends.partition_point(|end| *end <= place)].0;
     let percentiles = PERCENTILES.map(|percent| {
         let place = f64::from(percent) / 100.0 * (n - 1.0);
-        let (low, high) = (values[place.floor() as usize], values[place.ceil() as usize]);
-        f64::from(low) + (f64::from(high) - f64::from(low)) * place.fract()
+        let (low, high) = (nth(place.floor() as u64), nth(place.ceil() as u64));
+        low + (high - low) * place.fract()
     });
     Some(Intensity { mean, std, min, percentiles, max })
 }
@@ -225,4 +298,28 @@ fn write_json(out: impl Write, rows: &[Row]) -> Result<()> {
     let object = |row: &Row| Value::Object(names.iter().cloned().zip(cells(row, with_image)).collect::<Map<_, _>>());
     let all = json!({ "structures": rows.iter().map(object).collect::<Vec<_>>() });
     serde_json::to_writer_pretty(out, &all).map_err(|error| err!("cannot write: {error}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Enough to be counted, and then one that cannot be.
+    #[test]
+    fn counts_and_lists_give_the_same_figures() {
+        let numbers = |n: usize| (0..n).map(|i| ((i * 7919) % 3001) as f32 - 1000.0);
+        let gathered = |values: &mut dyn Iterator<Item = f32>| {
+            let mut out = Values::default();
+            values.for_each(|value| out.push(value));
+            out
+        };
+        let counts = gathered(&mut numbers(2 * MANY));
+        assert!(matches!(counts, Values::Counts(_)));
+        let list = Values::All(numbers(2 * MANY).collect());
+        let (counts, list) = (intensity(counts).unwrap(), intensity(list).unwrap());
+        assert_eq!((counts.min, counts.max, counts.percentiles), (list.min, list.max, list.percentiles));
+        assert!((counts.mean - list.mean).abs() < 1e-9 && (counts.std - list.std).abs() < 1e-9);
+        let mixed = gathered(&mut numbers(2 * MANY).chain([0.5]).chain(numbers(3)));
+        assert!(matches!(&mixed, Values::All(all) if all.len() == 2 * MANY + 4));
+    }
 }

@@ -75,6 +75,19 @@ fn statistics_equal_sums_over_the_voxels() {
     assert!(rows[1].touches_border && rows[2].touches_border);
     assert_eq!(statistics::statistics(&labels, None, &names()).unwrap()[0].hu, None);
 
+    // Halves are no whole numbers: the list instead of the counts.
+    let halves = Volume {
+        voxels: Voxels::F32(match &image.voxels {
+            Voxels::I16(values) => values.iter().map(|value| f32::from(*value) + 0.5).collect(),
+            _ => panic!("made as i16"),
+        }),
+        ..image.clone()
+    };
+    let found = statistics::statistics(&labels, Some(&halves), &names()).unwrap()[0].hu.clone().unwrap();
+    let whole = rows[0].hu.as_ref().unwrap();
+    assert!((found.mean - whole.mean - 0.5).abs() < 1e-9 && (found.std - whole.std).abs() < 1e-9);
+    assert_eq!((found.min, found.max, found.percentiles[2]), (whole.min + 0.5, whole.max + 0.5, whole.percentiles[2] + 0.5));
+
     // The same map in another memory order.
     let mut turned = labels.clone();
     let layout = Layout::contiguous(SHAPE);
