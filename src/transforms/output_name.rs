@@ -15,6 +15,10 @@ pub struct OutputName {
 }
 
 impl OutputName {
+    pub fn new(output_dir: &Path, data_root_dir: &str, separate_folder: bool) -> OutputName {
+        OutputName { output_dir: output_dir.to_owned(), data_root_dir: data_root_dir.to_owned(), separate_folder }
+    }
+
     /// `output_dir/[folder below data_root_dir/][stem/]stem[_postfix]extension`, as MONAI's create_file_basename.
     pub fn path(&self, source: &Path, postfix: &str, extension: &str) -> Result<PathBuf> {
         let stem =

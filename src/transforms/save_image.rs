@@ -90,11 +90,7 @@ pub static COMPONENT: Component = Component {
         if ![".nii", ".nii.gz"].contains(&extension.as_str()) {
             bail!("SaveImaged: argument `output_ext`: expected '.nii.gz' or '.nii', found '{}'", args.output_ext);
         }
-        let name = OutputName {
-            output_dir: args.output_dir.clone(),
-            data_root_dir: args.data_root_dir.clone(),
-            separate_folder: args.separate_folder,
-        };
+        let name = OutputName::new(&args.output_dir, &args.data_root_dir, args.separate_folder);
         Ok(Value::object(TransformHandle(Arc::new(SaveImage { args, name, extension }))))
     },
 };

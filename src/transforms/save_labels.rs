@@ -63,11 +63,7 @@ pub static COMPONENT: Component = Component {
         if let Some(names) = &args.structures {
             structures = structures.subset(names)?;
         }
-        let name = OutputName {
-            output_dir: args.output_dir.clone(),
-            data_root_dir: args.data_root_dir.clone(),
-            separate_folder: args.separate_folder,
-        };
+        let name = OutputName::new(&args.output_dir, &args.data_root_dir, args.separate_folder);
         Ok(Value::object(TransformHandle(Arc::new(SaveLabels { args, name, structures }))))
     },
 };

@@ -60,11 +60,7 @@ pub static COMPONENT: Component = Component {
             ),
         };
         let structures = Structures::from_value(&args.names)?;
-        let name = OutputName {
-            output_dir: args.output_dir.clone(),
-            data_root_dir: args.data_root_dir.clone(),
-            separate_folder: args.separate_folder,
-        };
+        let name = OutputName::new(&args.output_dir, &args.data_root_dir, args.separate_folder);
         Ok(Value::object(TransformHandle(Arc::new(SavePreview { args, name, structures, options }))))
     },
 };
