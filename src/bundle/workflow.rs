@@ -68,10 +68,13 @@ pub fn run(plan: Plan, surroundings: Option<Surroundings>, warn: &mut dyn FnMut(
     let run = surroundings.clone().and_then(|any| any.downcast::<Run>().ok());
     let session = Arc::new(Session::new(plan, surroundings));
     if let Some(run) = run {
-        let session = Arc::downgrade(&session);
+        let own = Arc::downgrade(&session);
+        let whole = own.clone();
         run.know_config(move || {
-            session.upgrade().map(|session| ConfigRecord { resolved: session.resolved(), fingerprint: session.fingerprint() })
+            whole.upgrade().map(|session| ConfigRecord { resolved: session.resolved(), fingerprint: session.fingerprint() })
         });
+        let folder = own.clone();
+        run.know_checkpoint_folder(move || PathBuf::from_value(&folder.upgrade()?.get("ckpt_dir").ok()?));
     }
     record(&session)?;
     for section in [&roots.initialize, &roots.run, &roots.finalize] {

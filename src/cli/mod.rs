@@ -18,6 +18,7 @@ use crate::contracts::Run;
 use crate::error::Result;
 use clap::{Parser, Subcommand, ValueEnum};
 use std::process::ExitCode;
+use std::time::Duration;
 
 #[derive(Parser)]
 #[command(name = "segbundle", version, about = "Run MONAI bundles for 3D CT segmentation without Python", arg_required_else_help = true)]
@@ -31,6 +32,12 @@ struct Cli {
     /// Leave out cases whose result is there, made from the same input, weights and config
     #[arg(long)]
     skip_existing: bool,
+    /// Go on with a training where it was saved last
+    #[arg(long)]
+    resume: bool,
+    /// Minutes after which a training is saved in the middle of an epoch
+    #[arg(long, value_name = "N", default_value_t = 15, value_parser = clap::value_parser!(u32).range(1..))]
+    save_minutes: u32,
     /// Memory that the process may use, such as 8G or 1500M [default: what is free, within cgroup limits]
     #[arg(long, value_name = "SIZE", value_parser = parse_size)]
     max_memory: Option<u64>,
@@ -139,7 +146,8 @@ fn dispatch(cli: Cli, console: &console::Console) -> Result<()> {
         let amp_dtype = (cli.amp_dtype == Some(AmpType::Bfloat16)).then_some(tch::Kind::BFloat16);
         let default = Run::default();
         let memory_bytes = cli.max_memory.unwrap_or(default.memory_bytes);
-        Run { amp_dtype, memory_bytes, skip_existing: cli.skip_existing, ..default }
+        let save_every = Duration::from_secs(60 * u64::from(cli.save_minutes));
+        Run { amp_dtype, memory_bytes, skip_existing: cli.skip_existing, resume: cli.resume, save_every, ..default }
     };
     match &cli.command {
         Command::Run { args } => run::run(args, options(), console),

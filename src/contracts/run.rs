@@ -21,12 +21,21 @@ pub struct Run {
     pub skip_existing: bool,
     /// Say what would run, into this text, instead of running it.
     pub explanation: Option<Mutex<String>>,
+    /// Go on with a training where it was saved last.
+    pub resume: bool,
+    /// How often a training is saved between the ends of its epochs.
+    pub save_every: Duration,
     /// Set by the workflow; see [`Run::config`].
     pub config: OnceLock<ConfigSource>,
+    /// Set by the workflow: the folder that the config keeps checkpoints in (`ckpt_dir`).
+    pub checkpoint_folder: OnceLock<FolderSource>,
 }
 
 /// Makes the config's record from what is built so far.
 pub type ConfigSource = Box<dyn Fn() -> Option<ConfigRecord> + Send + Sync>;
+
+/// Finds a folder in the config; `None` if there is none.
+pub type FolderSource = Box<dyn Fn() -> Option<PathBuf> + Send + Sync>;
 
 /// The config as the run has it.
 #[derive(Debug, Clone, Default)]
@@ -47,7 +56,10 @@ impl Default for Run {
             memory_bytes: crate::env::free_memory_bytes(),
             skip_existing: false,
             explanation: None,
+            resume: false,
+            save_every: Duration::from_secs(15 * 60),
             config: OnceLock::new(),
+            checkpoint_folder: OnceLock::new(),
         }
     }
 }
@@ -56,6 +68,14 @@ impl Run {
     /// Where the config's record comes from; the first one stays.
     pub fn know_config(&self, source: impl Fn() -> Option<ConfigRecord> + Send + Sync + 'static) {
         let _ = self.config.set(Box::new(source));
+    }
+    /// Where the config's folder of checkpoints comes from; the first one stays.
+    pub fn know_checkpoint_folder(&self, source: impl Fn() -> Option<PathBuf> + Send + Sync + 'static) {
+        let _ = self.checkpoint_folder.set(Box::new(source));
+    }
+    /// Where a training is saved so that it can go on, if the config says.
+    pub fn resume_folder(&self) -> Option<PathBuf> {
+        self.checkpoint_folder.get().and_then(|source| source()).map(|folder| folder.join("resume"))
     }
     /// The config; empty where an engine is run without one.
     pub fn config(&self) -> ConfigRecord {

@@ -1,5 +1,6 @@
 //! Datasets and loaders.
 
+pub mod batches;
 mod cache_dataset;
 mod dataloader;
 mod dataset;
@@ -11,4 +12,5 @@ pub use crate::random;
 
 use crate::component::Component;
 
-pub static COMPONENTS: &[&Component] = &[&cache_dataset::COMPONENT, &dataset::COMPONENT, &dataloader::COMPONENT, &subset::COMPONENT];
+pub static COMPONENTS: &[&Component] =
+    &[&cache_dataset::COMPONENT, &dataset::COMPONENT, &dataloader::COMPONENT, &dataloader::THREADED, &subset::COMPONENT];

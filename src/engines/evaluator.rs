@@ -4,20 +4,26 @@
 //! reported and the others go on; the run as a whole fails at its end. Deliberate differences: a batch is a number of
 //! single cases, and what no postprocessing asks for is never computed.
 
-use super::cases;
 use super::explain::Explain;
 use super::pipeline::Pipeline;
 use super::record::{RunRecord, Settings};
 use super::resume::Identity;
-use crate::component::{Accepted, Component, Declared, Dict, Effect, FromValue, Value};
-use crate::contracts::{Engine, EngineHandle, EngineState, Event, Handler, Inferer, Loader, Network, Run, Shared};
-use crate::data::Transforms;
+use super::workflow::{self, Parts, Workflow};
+use super::{amp, cases};
+use crate::component::{Accepted, Component, Declared, Dict, Effect, Value};
+use crate::contracts::{
+    CaseReport, Engine, EngineHandle, EngineState, Event, Handler, Inferer, Loader, Network, Observer, Run, Sample, Shared, Work,
+};
+use crate::data::{Transforms, batches};
 use crate::error::{Kind, Result};
+use crate::formats::checkpoint::State as Saved;
 use crate::formats::digest;
 use crate::torch::Device;
 use crate::torch::convert::to_u8;
 use crate::{args, bail, err};
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Instant;
 
 args! {
     /// Arguments of SupervisedEvaluator.
@@ -40,12 +46,12 @@ args! {
         inferer: Option<Arc<dyn Inferer>> = (),
         /// What is done with the prediction.
         postprocessing: Transforms = (),
-        /// Metrics; not supported yet, must be None.
-        key_val_metric: Value = (),
-        /// More metrics; not supported yet, must be None.
-        additional_metrics: Value = (),
-        /// No effect without metrics.
-        metric_cmp_fn: Accepted = (),
+        /// The metric that decides which epoch is the best, by name: `{'val_mean_dice': metric}`.
+        key_val_metric: Option<Dict> = (),
+        /// More metrics by name; not computed without a key metric, as in MONAI.
+        additional_metrics: Option<Dict> = (),
+        /// Whether a first value is better than a second; larger is better if None.
+        metric_cmp_fn: Value = (),
         /// Handlers of the engine's events.
         val_handlers: Option<Vec<Arc<dyn Handler>>> = (),
         /// Mixed precision: fp16 on a GPU; on a CPU f32, as in MONAI, unless a type is asked for.
@@ -83,8 +89,6 @@ pub static COMPONENT: Component = Component {
         for (name, value) in [
             ("prepare_batch", &args.prepare_batch),
             ("iteration_update", &args.iteration_update),
-            ("key_val_metric", &args.key_val_metric),
-            ("additional_metrics", &args.additional_metrics),
         ] {
             if !value.is_none() {
                 return unsupported(name);
@@ -96,65 +100,99 @@ pub static COMPONENT: Component = Component {
         args.device.check()?;
         let surroundings = call.surroundings.clone().and_then(|any| any.downcast::<Run>().ok());
         let run = surroundings.unwrap_or_default();
-        let autocast = autocast(&args, &run)?;
-        Ok(Value::object(EngineHandle(Arc::new(SupervisedEvaluator { args, run, autocast }))))
+        let autocast = amp::autocast("SupervisedEvaluator", args.amp, args.amp_kwargs.as_ref(), args.device, &run)?;
+        let parts = Parts {
+            key_metric: args.key_val_metric.clone(),
+            additional_metrics: args.additional_metrics.clone(),
+            better: args.metric_cmp_fn.clone(),
+            handlers: args.val_handlers.clone(),
+        };
+        let workflow = Workflow::new("SupervisedEvaluator", parts)?;
+        Ok(Value::object(EngineHandle(Arc::new(SupervisedEvaluator { args, run, autocast, workflow }))))
     },
 };
-
-/// The type that `amp` computes in; `None` is f32.
-fn autocast(args: &SupervisedEvaluatorArgs, run: &Run) -> Result<Option<tch::Kind>> {
-    if !args.amp {
-        return Ok(None);
-    }
-    let asked = match args.amp_kwargs.as_ref().and_then(|kwargs| kwargs.get("dtype")) {
-        Some(value) => match tch::Kind::from_value(&value) {
-            Some(kind @ (tch::Kind::Half | tch::Kind::BFloat16)) => Some(kind),
-            _ => bail!("SupervisedEvaluator: amp_kwargs: expected dtype torch.float16 or torch.bfloat16, found {value:?}"),
-        },
-        None => run.amp_dtype,
-    };
-    match (args.device, asked) {
-        (Device::Cpu, Some(tch::Kind::Half)) => bail!("float16 is not supported on a CPU; bfloat16 is"),
-        (Device::Cpu, asked) => Ok(asked),
-        (Device::Cuda(_), asked) => Ok(Some(asked.unwrap_or(tch::Kind::Half))),
-    }
-}
 
 struct SupervisedEvaluator {
     args: SupervisedEvaluatorArgs,
     run: Arc<Run>,
     autocast: Option<tch::Kind>,
+    workflow: Workflow,
 }
 
 impl Engine for SupervisedEvaluator {
     fn name(&self) -> &'static str {
         "SupervisedEvaluator"
     }
-
     fn run(&self) -> Result<()> {
+        self.evaluate(1, &*self.run.observer, self.run.skip_existing)
+    }
+    fn run_at(&self, epoch: usize) -> Result<()> {
+        self.evaluate(epoch, &FailuresOnly, false)
+    }
+    fn state(&self) -> EngineState {
+        self.workflow.state()
+    }
+    fn save(&self) -> Result<Saved> {
+        self.workflow.save(false)
+    }
+    fn load(&self, saved: &Saved) -> Result<()> {
+        self.workflow.load(saved)
+    }
+}
+
+/// A validation's cases have no files of their own to be told of.
+struct FailuresOnly;
+
+impl Observer for FailuresOnly {
+    fn case_finished(&self, report: &CaseReport) {
+        if let Some(error) = report.error.as_ref().filter(|error| error.get_kind() != Kind::Cancelled) {
+            tracing::error!("[{}/{}] {}: {error}", report.index + 1, report.total, report.name);
+        }
+    }
+}
+
+impl SupervisedEvaluator {
+    /// All cases once, as the training's `epoch` (1 by itself).
+    fn evaluate(&self, epoch: usize, observer: &dyn Observer, skip_existing: bool) -> Result<()> {
         let loader = &self.args.val_data_loader;
+        let workflow = &self.workflow;
         let total = loader.dataset.len().min(self.args.epoch_length.unwrap_or(usize::MAX));
         if total == 0 {
             return Err(err!("there are no cases: the datalist is empty")
                 .kind(Kind::Config)
                 .hint("check dataset_dir, or give --datalist \"['a.nii.gz']\""));
         }
+        workflow.update(|state| {
+            (state.epoch, state.max_epochs, state.iteration, state.epoch_length) = (epoch, epoch, 0, total);
+        });
         let postprocessing = &self.args.postprocessing.0;
         let cases = cases::plan(&*loader.dataset, postprocessing, total)?;
         let folder = cases::output_folder(postprocessing);
         if let Some(text) = &self.run.explanation {
-            self.fire(Event::Started, &EngineState { epoch: 1, max_epochs: 1, iteration: 0, epoch_length: total })?;
+            workflow.fire(Event::Started)?;
             return self.explain(&cases, &mut text.lock());
         }
         match cases::clear_stale(&cases, folder.as_deref()) {
             0 => {}
             count => tracing::info!("removed {count} half-written files of a run that was killed"),
         }
-        let state = |iteration| EngineState { epoch: 1, max_epochs: 1, iteration, epoch_length: total };
-        self.fire(Event::Started, &state(0))?;
+        let began = Instant::now();
+        let state = workflow.state();
+        let ignite = |text: String| tracing::info!(logger = &*workflow.logger, "{text}");
+        if workflow.is_measured() {
+            ignite(format!("Engine run resuming from iteration 0, epoch {} until {} epochs", epoch.saturating_sub(1), state.max_epochs));
+        }
+        workflow.fire(Event::Started)?;
+        // A pass of a loader draws from torch's generator, also in order.
+        batches::draw()?;
         let _no_grad = tch::no_grad_guard();
-        let (identity, config) = self.identity()?;
+        workflow.begin_epoch();
+        let (identity, config) = self.identity(folder.is_some() || skip_existing)?;
         let record = folder.map(|folder| RunRecord::start(&folder, self.settings(&identity, config), total));
+        let each = |sample: Sample, work: &Work| {
+            workflow.update(|state| state.iteration += 1);
+            workflow.iteration(vec![sample], None, work)
+        };
         let pipeline = Pipeline {
             loader,
             network: &self.args.network,
@@ -165,9 +203,12 @@ impl Engine for SupervisedEvaluator {
             autocast: self.autocast,
             cases: &cases,
             identity: &identity,
+            observer,
+            skip_existing,
+            each: &each,
         };
         let (failed, record) = pipeline.run(record);
-        let cancelled = self.run.cancel.load(std::sync::atomic::Ordering::Relaxed);
+        let cancelled = self.run.cancel.load(Ordering::Relaxed);
         if let Some(record) = record {
             record.finish(match (cancelled, failed) {
                 (true, _) => "interrupted",
@@ -178,24 +219,27 @@ impl Engine for SupervisedEvaluator {
         if cancelled {
             return Err(err!("interrupted").kind(Kind::Cancelled).hint("`segbundle --skip-existing run …` goes on where this run stopped"));
         }
-        self.fire(Event::Completed, &state(total))?;
+        if failed < total || total == 0 {
+            workflow.complete_epoch()?;
+            if workflow.is_measured() {
+                ignite(format!("Epoch[{epoch}] Complete. Time taken: {}", workflow::clock(began.elapsed())));
+            }
+        }
+        workflow.fire(Event::Completed)?;
+        if workflow.is_measured() {
+            ignite(format!("Engine run finished. Time taken: {}", workflow::clock(began.elapsed())));
+        }
         match failed {
             0 => Ok(()),
             failed => Err(err!("{failed} of {total} cases failed; the messages are above")),
         }
     }
-}
 
-impl SupervisedEvaluator {
-    fn fire(&self, event: Event, state: &EngineState) -> Result<()> {
-        for handler in self.args.val_handlers.iter().flatten() {
-            handler.on(event, state)?;
+    /// What results depend on besides their inputs, and the config for the record; nothing where nobody asks.
+    fn identity(&self, wanted: bool) -> Result<(Identity, serde_json::Value)> {
+        if !wanted {
+            return Ok((Identity::default(), serde_json::Value::Null));
         }
-        Ok(())
-    }
-
-    /// What results depend on besides their inputs, and the config for the record.
-    fn identity(&self) -> Result<(Identity, serde_json::Value)> {
         let config = self.run.config();
         let whole = serde_json::json!({
             "config": config.fingerprint,

@@ -4,15 +4,20 @@
 //! `queues`) → `resume` (what a result was made from) and `record` (`run.json`); `explain` says
 //! what would run.
 
+mod amp;
 mod cases;
 mod evaluator;
 mod explain;
 pub mod handlers;
+mod output;
 mod pipeline;
 mod queues;
 mod record;
 mod resume;
+mod trainer;
+mod training_state;
+mod workflow;
 
 use crate::component::Component;
 
-pub static COMPONENTS: &[&Component] = &[&evaluator::COMPONENT, &handlers::checkpoint_loader::COMPONENT, &handlers::stats::COMPONENT];
+pub static COMPONENTS: &[&Component] = &[&evaluator::COMPONENT, &trainer::COMPONENT, &handlers::checkpoint_loader::COMPONENT, &handlers::stats::COMPONENT];

@@ -8,7 +8,7 @@ use super::queues::{Ahead, Behind, Taken};
 use super::record::{RunRecord, case_record};
 use super::resume::{self, Identity, Inputs, Verdict};
 use crate::contracts::{
-    CaseFacts, CaseReport, Clock, Cx, Inferer, Item, Loader, Network, NoProgress, Progress, Run, Sample, Shared, Stage, Transform, Work,
+    CaseFacts, CaseReport, Clock, Cx, Inferer, Item, Loader, Network, NoProgress, Observer, Progress, Run, Sample, Shared, Stage, Transform, Work,
     WriteJob,
 };
 use crate::error::{Kind, Result};
@@ -41,6 +41,11 @@ pub struct Pipeline<'a> {
     pub autocast: Option<tch::Kind>,
     pub cases: &'a [Case],
     pub identity: &'a Identity,
+    pub observer: &'a dyn Observer,
+    /// Leave out cases whose result is there.
+    pub skip_existing: bool,
+    /// What is done with a case after its postprocessing, before its files are written.
+    pub each: &'a (dyn Fn(Sample, &Work) -> Result<()> + Sync),
 }
 
 /// A case that was read, or need not be.
@@ -152,7 +157,7 @@ impl Pipeline<'_> {
         let case = &self.cases[index];
         let outputs = case.outputs.as_ref().map_err(Clone::clone)?;
         let inputs = work.clock.time(Stage::Check, || Inputs::read(&case.inputs))?;
-        if self.run.skip_existing {
+        if self.skip_existing {
             match work.clock.time(Stage::Check, || resume::verdict(outputs, &inputs, self.identity)) {
                 Verdict::Current(record) => return Ok(Outcome::Skip(record)),
                 Verdict::Missing => {}
@@ -177,7 +182,7 @@ impl Pipeline<'_> {
             Err(error) => Err(error),
             Ok(Outcome::Skip(record)) => Ok(Finish::Skip(record)),
             Ok(Outcome::Read(samples, inputs)) => {
-                let watcher = self.run.observer.case_started(&self.cases[index].name, index, self.cases.len());
+                let watcher = self.observer.case_started(&self.cases[index].name, index, self.cases.len());
                 let counted = Arc::new(Counted { watcher, windows: AtomicUsize::new(0) });
                 work.progress = counted.clone();
                 peak.store(crate::env::resident_memory_bytes(), Ordering::Relaxed);
@@ -232,6 +237,9 @@ impl Pipeline<'_> {
                 }
                 samples = after;
             }
+            for sample in samples {
+                (self.each)(sample, work)?;
+            }
             work.clock.add(Stage::Post, start.elapsed().saturating_sub(elsewhere() - before));
         }
         Ok(writes)
@@ -248,7 +256,7 @@ impl Pipeline<'_> {
                     if let Some(record) = &mut record {
                         record.add(report.index, report.status(), &case);
                     }
-                    self.run.observer.case_finished(&report);
+                    self.observer.case_finished(&report);
                 }
                 Taken::Nothing => record.iter_mut().for_each(RunRecord::flush),
                 Taken::Closed => return (failed, record),

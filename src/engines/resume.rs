@@ -15,7 +15,7 @@ use std::time::SystemTime;
 const FORMAT: u64 = 1;
 
 /// What all results of a run are made with.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Identity {
     pub version: &'static str,
     pub weights_sha256: String,

@@ -42,6 +42,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         .files([
             "cpp/allocator.cpp",
             "cpp/convolution.cpp",
+            "cpp/generator.cpp",
             "cpp/guards.cpp",
             "cpp/kernels.cpp",
             "cpp/label_sums.cpp",

@@ -4,6 +4,7 @@
 //! - [`kernels`]: fused loops for channels-last tensors on the CPU: group normalisation, upsampling, blending of
 //!   windows, the last layer with argmax.
 //! - [`convolution`]: 3×3×3 convolutions by Winograd's algorithm, with what stands around them.
+//! - [`generator`]: torch's random generators, their seeds and states.
 //! - [`label_sums()`]: what Dice and cross-entropy need of softmax(logits), with a backward pass of its own.
 //! - [`optimizers`]: steps of Adam, AdamW and SGD.
 //! - [`runtime`]: autocast, CUDA's library, what the processor can do.
@@ -12,6 +13,7 @@
 //! Errors are [`tch::TchError`]s whose message says what was expected and what was found.
 
 mod convolution;
+mod generator;
 mod kernels;
 mod label_sums;
 mod memory;
@@ -20,6 +22,7 @@ mod runtime;
 pub mod zeroed;
 
 pub use convolution::Conv3;
+pub use generator::{generator_seed, generator_state, permutation, set_generator_state};
 pub use kernels::{
     Affine, Box3, GroupNorm, LabelsMut, Moments, add_moments, argmax, blend, channels_last, head_argmax, head_logits, is_channels_last,
     moments, upsample_add,

@@ -1,11 +1,14 @@
 //! Optimizers and learning-rate schedules. One file per optimizer; the schedules share [`schedule`].
 
 mod adam;
+mod grad_scaler;
 mod parameters;
 mod schedule;
 mod schedules;
 mod sgd;
 mod warmup_cosine;
+
+pub use grad_scaler::GradScaler;
 
 use crate::component::Component;
 

@@ -29,6 +29,34 @@ pub trait Blocks: Send {
     }
 }
 
+/// Values that are there already.
+pub struct Computed {
+    values: Tensor,
+    grid: Grid,
+}
+
+impl Computed {
+    /// `values` [C,X,Y,Z] on `grid`.
+    pub fn new(values: Tensor, grid: Grid) -> Result<Computed> {
+        if values.dim() != 4 || values.size()[1..] != grid.shape.map(|n| n as i64) {
+            crate::bail!("expected values on a grid of {:?}, found {:?}", grid.shape, values.size());
+        }
+        Ok(Computed { values, grid })
+    }
+}
+
+impl Blocks for Computed {
+    fn grid(&self) -> Grid {
+        self.grid
+    }
+    fn channels(&self) -> usize {
+        self.values.size()[0] as usize
+    }
+    fn run(self: Box<Self>, _work: &Work, each: &mut dyn FnMut(Region, Tensor) -> Result<()>) -> Result<()> {
+        each(Region { start: [0; 3], size: self.grid.shape }, self.values.f_to_kind(tch::Kind::Float)?)
+    }
+}
+
 /// One class number per voxel of [X,Y,Z], in C order: u8 up to 256 classes, else u16.
 pub struct LabelMap {
     numbers: Numbers,

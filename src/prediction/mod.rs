@@ -12,7 +12,7 @@
 
 mod blocks;
 
-pub use blocks::{Blocks, LabelMap, Region};
+pub use blocks::{Blocks, Computed, LabelMap, Region};
 
 use crate::error::Result;
 use crate::image::{Grid, Header, Inverse, Layout, Trace, Volume, Voxels};

@@ -1,0 +1,223 @@
+//! Engines, the events of their runs, and what handlers are told at each of them.
+//!
+//! A handler never changes its engine: it acts on the objects that its config gave it. What a config's own functions
+//! (`$lambda engine: engine.state.metrics['val_mean_dice']`) read of an engine is a snapshot of its [`EngineState`].
+
+use super::{EngineHandle, HandlerHandle, Score, Segmentation};
+use crate::component::{Args, Call, Dict, Key, Object, Value};
+use crate::error::Result;
+use crate::formats::checkpoint::State as Saved;
+use indexmap::IndexMap;
+use parking_lot::Mutex;
+use std::sync::Arc;
+
+/// Something with a `run()`: SupervisedEvaluator, SupervisedTrainer.
+pub trait Engine: Send + Sync {
+    fn name(&self) -> &'static str;
+    fn run(&self) -> Result<()>;
+    /// A run in the middle of a training that is in this epoch: a validation.
+    fn run_at(&self, _epoch: usize) -> Result<()> {
+        self.run()
+    }
+    /// Stop after this iteration.
+    fn terminate(&self) {}
+    /// Where it stands.
+    fn state(&self) -> EngineState;
+    /// What a training that goes on must know of it, its handlers included.
+    fn save(&self) -> Result<Saved> {
+        Ok(Saved::None)
+    }
+    /// Take over what [`Engine::save`] gave.
+    fn load(&self, _saved: &Saved) -> Result<()> {
+        Ok(())
+    }
+}
+
+/// Something that an engine's events reach: StatsHandler, CheckpointLoader.
+pub trait Handler: Send + Sync {
+    fn name(&self) -> &'static str;
+    fn on(&self, event: Event, engine: &EngineState) -> Result<()>;
+    /// Whether it looks at [`EngineState::output`], which is left empty if nobody does.
+    fn wants_output(&self) -> bool {
+        false
+    }
+    /// What a training that goes on must know of it.
+    fn save(&self) -> Result<Saved> {
+        Ok(Saved::None)
+    }
+    /// Take over what [`Handler::save`] gave; comes after [`Event::Started`].
+    fn load(&self, _saved: &Saved) -> Result<()> {
+        Ok(())
+    }
+    /// `set_trainer`, `set_validator`: tell it of another engine. False if it has no use for one.
+    fn set_engine(&self, _engine: Arc<dyn Engine>) -> bool {
+        false
+    }
+}
+
+/// When a handler is called.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Event {
+    Started,
+    /// Forward, backward and step are done, the postprocessing too.
+    IterationCompleted,
+    /// The metrics of the epoch are there.
+    EpochCompleted,
+    Completed,
+    /// The run ends with an error.
+    Failed,
+}
+
+/// What a handler may know of its engine: ignite's `engine.state`.
+#[derive(Debug, Clone, Default)]
+pub struct EngineState {
+    /// The engine's class name.
+    pub engine: &'static str,
+    /// From 1.
+    pub epoch: usize,
+    pub max_epochs: usize,
+    /// Since the run's start, from 1.
+    pub iteration: usize,
+    /// Iterations in an epoch.
+    pub epoch_length: usize,
+    /// The last epoch's, by name.
+    pub metrics: IndexMap<Arc<str>, Score>,
+    /// Which of the metrics decides what is best.
+    pub key_metric: Option<Arc<str>>,
+    /// Its best value so far and the epoch that had it.
+    pub best_metric: Option<(f64, usize)>,
+    /// Of the last iteration: a dict of `image`, `label`, `pred` and `loss` for each item.
+    pub output: Vec<Value>,
+}
+
+impl EngineState {
+    /// Python's `engine.state.best_metric`: -1 where there is none.
+    pub fn best_value(&self) -> Value {
+        self.best_metric.map_or(Value::Int(-1), |(best, _)| Value::Float(best))
+    }
+    /// Python's `engine.state.best_metric_epoch`: -1 where there is none.
+    pub fn best_epoch(&self) -> i64 {
+        self.best_metric.map_or(-1, |(_, epoch)| epoch as i64)
+    }
+    /// The engine as a config's function sees it.
+    pub fn as_engine(&self) -> Value {
+        Value::object(EngineView(Arc::new(self.clone())))
+    }
+}
+
+impl Score {
+    pub fn to_value(&self) -> Value {
+        match self {
+            Score::Number(x) => Value::Float(*x),
+            Score::Numbers(all) => Value::list(all.iter().map(|&x| Value::Float(x))),
+            Score::Named(all) => Value::Dict(Dict::new(all.iter().map(|(name, x)| (Key::str(name), Value::Float(*x))))),
+        }
+    }
+}
+
+/// A case's prediction, label or image in an engine's output.
+pub struct Segmented(pub Mutex<Segmentation>);
+
+impl Object for Segmented {
+    fn type_name(&self) -> &str {
+        "Tensor"
+    }
+}
+
+/// `engine` in a config's function: only its state.
+struct EngineView(Arc<EngineState>);
+
+impl Object for EngineView {
+    fn type_name(&self) -> &str {
+        self.0.engine
+    }
+    fn attr(&self, name: &str) -> Result<Option<Value>> {
+        Ok((name == "state").then(|| Value::object(StateView(self.0.clone()))))
+    }
+    fn attr_names(&self) -> &[&str] {
+        &["state"]
+    }
+}
+
+/// `engine.state` in a config's function.
+struct StateView(Arc<EngineState>);
+
+impl Object for StateView {
+    fn type_name(&self) -> &str {
+        "State"
+    }
+    fn attr(&self, name: &str) -> Result<Option<Value>> {
+        let state = &self.0;
+        Ok(Some(match name {
+            "epoch" => Value::Int(state.epoch as i64),
+            "max_epochs" => Value::Int(state.max_epochs as i64),
+            "iteration" => Value::Int(state.iteration as i64),
+            "epoch_length" => Value::Int(state.epoch_length as i64),
+            "metrics" => Value::Dict(Dict::new(state.metrics.iter().map(|(name, score)| (Key::str(name), score.to_value())))),
+            "key_metric_name" => state.key_metric.as_deref().map_or(Value::None, Value::from),
+            "best_metric" => state.best_value(),
+            "best_metric_epoch" => state.best_epoch().into(),
+            "output" => Value::list(state.output.iter().cloned()),
+            _ => return Ok(None),
+        }))
+    }
+    fn attr_names(&self) -> &[&str] {
+        &["epoch", "max_epochs", "iteration", "epoch_length", "metrics", "key_metric_name", "best_metric", "best_metric_epoch", "output"]
+    }
+}
+
+impl Object for EngineHandle {
+    fn type_name(&self) -> &str {
+        self.0.name()
+    }
+    fn attr(&self, name: &str) -> Result<Option<Value>> {
+        Ok((name == "state").then(|| Value::object(StateView(Arc::new(self.0.state())))))
+    }
+    fn call_method(&self, name: &str, args: &mut Args, _call: &mut Call) -> Result<Option<Value>> {
+        match name {
+            "run" => {
+                std::mem::take(args).expect("run", [])?;
+                self.0.run()?;
+            }
+            "terminate" => {
+                std::mem::take(args).expect("terminate", [])?;
+                self.0.terminate();
+            }
+            _ => return Ok(None),
+        }
+        Ok(Some(Value::None))
+    }
+    fn attr_names(&self) -> &[&str] {
+        &["run", "state", "terminate"]
+    }
+}
+
+impl Object for HandlerHandle {
+    fn type_name(&self) -> &str {
+        self.0.name()
+    }
+    fn callable(&self) -> bool {
+        true
+    }
+    /// `handler(engine)`: what upstream's initialize does to load a checkpoint.
+    fn call(&self, args: Args, _call: &mut Call) -> Result<Value> {
+        let [_engine] = args.expect(self.0.name(), ["engine"])?;
+        self.0.on(Event::Started, &EngineState::default())?;
+        Ok(Value::None)
+    }
+    fn call_method(&self, name: &str, args: &mut Args, _call: &mut Call) -> Result<Option<Value>> {
+        let argument = match name {
+            "set_trainer" => "trainer",
+            "set_validator" => "validator",
+            _ => return Ok(None),
+        };
+        let [engine] = std::mem::take(args).expect(name, [argument])?;
+        let Some(engine) = engine.downcast::<EngineHandle>() else {
+            crate::bail!("{name}(): expected an engine, found {}", engine.type_name());
+        };
+        Ok(self.0.set_engine(engine.0.clone()).then_some(Value::None))
+    }
+    fn attr_names(&self) -> &[&str] {
+        &["set_trainer", "set_validator"]
+    }
+}

@@ -1,0 +1,480 @@
+//! SupervisedTrainer (monai.engines.trainer, MONAI 1.6.1): batch, forward, loss, backward, step.
+//!
+//! The numbers are MONAI's: what is drawn from torch's generator, and when, follows MONAI and ignite (a pass over the
+//! loader begins when its first batch is needed, after the validation of the epoch before). Deliberate differences: the
+//! postprocessing of an iteration runs only if a metric or handler looks at it; a loss that is not finite ends the run
+//! before it reaches the weights; and the training is saved so that it can go on (see `training_state`).
+
+use super::amp;
+use super::training_state::{Mark, TrainingState};
+use super::workflow::{Parts, Workflow, clock};
+use crate::component::{Accepted, Component, Declared, Dict, Effect, Value};
+use crate::contracts::{
+    Clock, Cx, Engine, EngineHandle, EngineState, Event, Handler, Inferer, Item, Loader, Loss, Mode, Network, NoProgress, Optimizer, Run,
+    Sample, Shared, Work,
+};
+use crate::data::Transforms;
+use crate::data::batches::{Batch, Batches, case_name};
+use crate::error::{Kind, Result};
+use crate::formats::checkpoint::State as Saved;
+use crate::optim::GradScaler;
+use crate::prediction::{Computed, Prediction, volume_tensor};
+use crate::random::Streams;
+use crate::torch::{Device, guard};
+use crate::{args, bail, err};
+use parking_lot::Mutex;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Instant;
+use tch::Tensor;
+
+args! {
+    /// Arguments of SupervisedTrainer.
+    pub struct SupervisedTrainerArgs {
+        /// Where the network runs.
+        device: Device,
+        /// Epochs to train for.
+        max_epochs: usize,
+        /// Batches of images and labels.
+        train_data_loader: Arc<Loader>,
+        /// The network.
+        network: Shared<dyn Network>,
+        /// Changes the network's parameters.
+        optimizer: Shared<dyn Optimizer>,
+        /// What is made small.
+        loss_function: Arc<dyn Loss>,
+        /// Iterations in an epoch; a pass over the loader if None.
+        epoch_length: Option<usize> = (),
+        /// No effect: there is nothing to wait for on the host.
+        non_blocking: Accepted = false,
+        /// A function that picks image and label from a batch; not supported, must be None.
+        prepare_batch: Value = (),
+        /// A function that replaces the iteration; not supported, must be None.
+        iteration_update: Value = (),
+        /// How the network is applied: SimpleInferer or None.
+        inferer: Option<Arc<dyn Inferer>> = (),
+        /// What is done with predictions and labels before metrics see them.
+        postprocessing: Transforms = (),
+        /// The metric that decides which epoch is the best, by name: `{'train_accuracy': metric}`.
+        key_train_metric: Option<Dict> = (),
+        /// More metrics by name; not computed without a key metric, as in MONAI.
+        additional_metrics: Option<Dict> = (),
+        /// Whether a first value is better than a second; larger is better if None.
+        metric_cmp_fn: Value = (),
+        /// Handlers of the engine's events.
+        train_handlers: Option<Vec<Arc<dyn Handler>>> = (),
+        /// Mixed precision: fp16 with a gradient scaler on a GPU; on a CPU f32, as in MONAI, unless a type is asked for.
+        amp: bool = false,
+        /// No effect: there are no events of one's own.
+        event_names: Accepted = (),
+        /// No effect: there are no events of one's own.
+        event_to_attr: Accepted = (),
+        /// No effect: the postprocessing takes items one by one.
+        decollate: Accepted = true,
+        /// No effect: gradients are made anew in each iteration, with the same steps.
+        optim_set_to_none: Accepted = false,
+        /// No effect: tensors are moved as a whole.
+        to_kwargs: Accepted = (),
+        /// Arguments of autocast; `dtype` counts, also on a CPU.
+        amp_kwargs: Option<Dict> = (),
+        /// No effect: there is no Python to compile.
+        compile: Accepted = false,
+        /// No effect: there is no Python to compile.
+        compile_kwargs: Accepted = (),
+        /// Batches whose gradients are added up for one step.
+        accumulation_steps: usize = 1,
+    }
+}
+
+pub static COMPONENT: Component = Component {
+    name: "SupervisedTrainer",
+    path: "monai.engines.SupervisedTrainer",
+    aliases: &["monai.engines.trainer.SupervisedTrainer"],
+    doc: "Train a network on images and labels.",
+    params: SupervisedTrainerArgs::PARAMS,
+    differences: &[
+        "the training is saved below `ckpt_dir`, so that `--resume` can go on",
+        "a loss that is not finite ends the run before it reaches the weights",
+    ],
+    effect: Effect::Pure,
+    build: |args, call| {
+        let args = SupervisedTrainerArgs::parse("SupervisedTrainer", args)?;
+        for (name, value) in [("prepare_batch", &args.prepare_batch), ("iteration_update", &args.iteration_update)] {
+            if !value.is_none() {
+                return Err(err!("SupervisedTrainer: `{name}` is not supported").kind(Kind::Unsupported));
+            }
+        }
+        if let Some(inferer) = args.inferer.as_ref().filter(|inferer| inferer.name() != "SimpleInferer") {
+            return Err(err!("SupervisedTrainer: `inferer` is {}, only SimpleInferer is supported in training", inferer.name())
+                .kind(Kind::Unsupported));
+        }
+        if args.max_epochs == 0 || args.accumulation_steps == 0 {
+            return Err(err!("SupervisedTrainer: `max_epochs` and `accumulation_steps` must be at least 1").kind(Kind::Config));
+        }
+        args.device.check()?;
+        let run = call.surroundings.clone().and_then(|any| any.downcast::<Run>().ok()).unwrap_or_default();
+        let autocast = amp::autocast("SupervisedTrainer", args.amp, args.amp_kwargs.as_ref(), args.device, &run)?;
+        let parts = Parts {
+            key_metric: args.key_train_metric.clone(),
+            additional_metrics: args.additional_metrics.clone(),
+            better: args.metric_cmp_fn.clone(),
+            handlers: args.train_handlers.clone(),
+        };
+        let workflow = Workflow::new("SupervisedTrainer", parts)?;
+        let scaler = Mutex::new(GradScaler::new(args.amp && args.device != Device::Cpu));
+        Ok(Value::object(EngineHandle(Arc::new(SupervisedTrainer { args, run, autocast, workflow, scaler }))))
+    },
+};
+
+struct SupervisedTrainer {
+    args: SupervisedTrainerArgs,
+    run: Arc<Run>,
+    autocast: Option<tch::Kind>,
+    workflow: Workflow,
+    scaler: Mutex<GradScaler>,
+}
+
+impl Engine for SupervisedTrainer {
+    fn name(&self) -> &'static str {
+        "SupervisedTrainer"
+    }
+    fn run(&self) -> Result<()> {
+        let epoch_length = self.args.epoch_length.unwrap_or_else(|| self.args.train_data_loader.batches());
+        if self.args.train_data_loader.batches() == 0 || epoch_length == 0 {
+            return Err(err!("there is nothing to train on: the data loader has no batches")
+                .kind(Kind::Config)
+                .hint("check dataset_dir and the lists of images and labels; drop_last leaves out a batch that is not full"));
+        }
+        self.workflow.update(|state| (state.max_epochs, state.epoch_length) = (self.args.max_epochs, epoch_length));
+        if let Some(text) = &self.run.explanation {
+            self.explain(&mut text.lock());
+            return Ok(());
+        }
+        let result = self.train();
+        if let Err(error) = &result {
+            tracing::debug!("the training ends: {error}");
+            // The error at hand is the one to report.
+            let _ = self.workflow.fire(Event::Failed);
+        }
+        result
+    }
+    fn terminate(&self) {
+        self.workflow.terminate();
+    }
+    fn state(&self) -> EngineState {
+        self.workflow.state()
+    }
+}
+
+/// How an epoch ended.
+enum Ended {
+    Complete,
+    /// A handler asked to stop.
+    Stopped,
+}
+
+impl SupervisedTrainer {
+    fn train(&self) -> Result<()> {
+        let began = Instant::now();
+        let work = self.work();
+        let workflow = &self.workflow;
+        let mut saver = TrainingState::open(&self.run)?;
+        let mut place = Place::default();
+        workflow.update(|state| (state.epoch, state.iteration) = (0, 0));
+        workflow.fire(Event::Started)?;
+        if let Some(saved) = saver.take_saved() {
+            place = self.restore(&saved, &work).map_err(|error| error.file(saver.path()))?;
+        }
+        let state = workflow.state();
+        let (at, max) = (state.iteration, state.max_epochs);
+        self.log(format!("Engine run resuming from iteration {at}, epoch {} until {max} epochs", at / state.epoch_length));
+        while workflow.state().epoch < self.args.max_epochs || place.running {
+            let epoch_began = Instant::now();
+            if !place.running {
+                workflow.update(|state| state.epoch += 1);
+                workflow.begin_epoch();
+                place.running = true;
+            }
+            let ended = self.epoch(&mut place, &mut saver, &work)?;
+            place.running = false;
+            if let Ended::Stopped = ended {
+                break;
+            }
+            workflow.complete_epoch()?;
+            let stop = workflow.take_stop();
+            saver.save(&self.mark(&place)?, |mark| self.saved(mark));
+            if stop {
+                break;
+            }
+            self.log(format!("Epoch[{}] Complete. Time taken: {}", workflow.state().epoch, clock(epoch_began.elapsed())));
+        }
+        workflow.fire(Event::Completed)?;
+        self.log(format!("Engine run finished. Time taken: {}", clock(began.elapsed())));
+        Ok(())
+    }
+
+    fn log(&self, text: String) {
+        tracing::info!(logger = &*self.workflow.logger, "{text}");
+    }
+
+    fn work(&self) -> Work {
+        Work {
+            device: self.args.device,
+            autocast: self.autocast,
+            cancel: self.run.cancel.clone(),
+            progress: Arc::new(NoProgress),
+            clock: Clock::default(),
+            budget_bytes: self.run.memory_bytes,
+        }
+    }
+
+    /// The iterations of an epoch that are still to come.
+    fn epoch(&self, place: &mut Place, saver: &mut TrainingState, work: &Work) -> Result<Ended> {
+        let workflow = &self.workflow;
+        let length = workflow.state().epoch_length;
+        while place.iteration < length * workflow.state().epoch {
+            let before = self.mark(place)?;
+            let result = self.iteration(place, work);
+            if let Err(error) = result {
+                // What is saved is the state before this iteration, so that it is tried again.
+                return Err(match error.get_kind() {
+                    Kind::Cancelled => self.interrupted(&before, saver),
+                    _ if self.is_finite()? => {
+                        saver.save(&before, |mark| self.saved(mark));
+                        saver.hint(error)
+                    }
+                    _ => error.hint("the weights are not finite any more and were not saved; a lower learning rate may help"),
+                });
+            }
+            if workflow.take_stop() {
+                return Ok(Ended::Stopped);
+            }
+            if self.run.cancel.load(Ordering::Relaxed) {
+                return Err(self.interrupted(&self.mark(place)?, saver));
+            }
+            if saver.is_due() {
+                saver.save(&self.mark(place)?, |mark| self.saved(mark));
+            }
+        }
+        Ok(Ended::Complete)
+    }
+
+    fn interrupted(&self, mark: &Mark, saver: &mut TrainingState) -> crate::error::Error {
+        saver.save(mark, |mark| self.saved(mark));
+        saver.hint(err!("interrupted").kind(Kind::Cancelled))
+    }
+
+    fn iteration(&self, place: &mut Place, work: &Work) -> Result<()> {
+        let batch = self.next_batch(place, work)?;
+        place.iteration += 1;
+        self.workflow.update(|state| state.iteration = place.iteration);
+        let (samples, loss) = guard(|| self.step(batch, work))?;
+        self.workflow.iteration(samples, Some(loss), work)
+    }
+
+    /// The next batch of the pass, or the first of the next one.
+    fn next_batch(&self, place: &mut Place, work: &Work) -> Result<Batch> {
+        if let Some(batch) = place.batches.as_mut().and_then(Batches::next) {
+            return batch;
+        }
+        let batches = place.batches.insert(Batches::begin(&self.args.train_data_loader, work)?);
+        batches.next().unwrap_or_else(|| bail!("the data loader has no batches"))
+    }
+
+    /// Forward, loss, backward, step; then the items as metrics and handlers get them, and the loss.
+    fn step(&self, batch: Batch, work: &Work) -> Result<(Vec<Sample>, f64)> {
+        let args = &self.args;
+        let names = || batch.entries.iter().map(case_name).collect::<Vec<_>>().join(", ");
+        let (images, labels) = self.collate(&batch)?;
+        let state = self.workflow.state();
+        let (every, inside) = (args.accumulation_steps, (state.iteration - 1) % state.epoch_length);
+        let steps = (inside + 1).is_multiple_of(every) || inside + 1 == state.epoch_length;
+        let mut optimizer = args.optimizer.lock();
+        if inside.is_multiple_of(every) {
+            optimizer.zero_grad()?;
+        }
+        let mode = Mode { train: true, autocast: self.autocast };
+        let prediction = args.network.lock().forward(&images, mode)?;
+        let loss = args.loss_function.forward(&prediction, &labels).map_err(|error| self.name_bad_label(error, &batch))?.f_mean(None)?;
+        let value = loss.f_double_value(&[])?; // waits for a GPU
+        if !value.is_finite() {
+            return Err(err!("the loss is {value} in epoch {}, iteration {}; cases: {}", state.epoch, inside + 1, names())
+                .hint("look at these images and labels, or lower the learning rate"));
+        }
+        let part = if every > 1 { loss.f_div_scalar(every as f64)? } else { loss.shallow_clone() };
+        let mut scaler = self.scaler.lock();
+        scaler.scale(&part)?.f_backward()?;
+        if steps {
+            scaler.step(&mut *optimizer)?;
+        }
+        drop((scaler, optimizer, loss, part));
+        let samples = if self.workflow.wants_output() { self.items(batch, &prediction.f_detach()?, work)? } else { vec![] };
+        Ok((samples, value))
+    }
+
+    /// Images [N,C,X,Y,Z] and labels [N,…] on the network's device.
+    fn collate(&self, batch: &Batch) -> Result<(Tensor, Tensor)> {
+        let mut first: Option<(usize, [usize; 4], [usize; 4])> = None;
+        let (mut images, mut labels) = (vec![], vec![]);
+        for (at, sample) in batch.samples.iter().enumerate() {
+            let name = || case_name(&batch.entries[at]);
+            let (image, label) = (sample.image("image"), sample.image("label"));
+            let (image, label) = (image.map_err(|e| e.context(name()))?, label.map_err(|e| e.context(name()))?);
+            let shapes = (image.layout.shape, label.layout.shape);
+            if shapes.0[1..] != shapes.1[1..] {
+                return Err(err!("the image has {:?} voxels after its transforms, the label {:?}", &shapes.0[1..], &shapes.1[1..])
+                    .file(&label.header.path)
+                    .hint("image and label must lie on one grid"));
+            }
+            match &first {
+                None => first = Some((at, shapes.0, shapes.1)),
+                Some((other, image, label)) if (*image, *label) != shapes => {
+                    return Err(err!(
+                        "a batch needs images of one shape: {} has {image:?}, {} has {:?}",
+                        case_name(&batch.entries[*other]),
+                        name(),
+                        shapes.0
+                    )
+                    .hint("crop or pad to one size (RandSpatialCropd, SpatialPadd), or set batch_size to 1"));
+                }
+                Some(_) => {}
+            }
+            images.push(volume_tensor(image)?);
+            labels.push(volume_tensor(label)?);
+        }
+        let device = self.args.device.tch();
+        Ok((Tensor::f_stack(&images, 0)?.f_to_device(device)?, Tensor::f_stack(&labels, 0)?.f_to_device(device)?))
+    }
+
+    /// Which file holds the label that the loss does not take.
+    fn name_bad_label(&self, error: crate::error::Error, batch: &Batch) -> crate::error::Error {
+        let classes = self.args.network.lock().out_channels() as f32;
+        for sample in &batch.samples {
+            let Ok(label) = sample.image("label") else { continue };
+            let values = label.to_f32_vec().unwrap_or_default();
+            if let Some(bad) = values.iter().find(|value| !(0.0..classes).contains(*value)) {
+                return error.context(format_args!("the label {bad} occurs")).file(&label.header.path);
+            }
+        }
+        error
+    }
+
+    /// A batch's items with their predictions, after the postprocessing.
+    fn items(&self, batch: Batch, predictions: &Tensor, work: &Work) -> Result<Vec<Sample>> {
+        let _no_grad = tch::no_grad_guard();
+        let mut items = vec![];
+        for (at, mut sample) in batch.samples.into_iter().enumerate() {
+            let image = sample.image("image")?;
+            let (grid, header, trace) = (image.grid(), image.header.clone(), image.trace.clone());
+            let values = predictions.f_select(0, at as i64)?;
+            sample.set("pred", Item::Prediction(Prediction::pending(Box::new(Computed::new(values, grid)?), header, trace)));
+            let mut samples = vec![sample];
+            for transform in &self.args.postprocessing.0 {
+                let mut after = vec![];
+                for sample in samples {
+                    let mut cx = Cx { work, writes: &mut vec![], streams: &mut Streams::default() };
+                    after.extend(transform.apply(sample, &mut cx).map_err(|e| e.context(transform.name()))?);
+                }
+                samples = after;
+            }
+            items.extend(samples);
+        }
+        Ok(items)
+    }
+
+    /// Whether all weights are finite.
+    fn is_finite(&self) -> Result<bool> {
+        let network = self.args.network.lock();
+        for tensor in network.state().tensors.values() {
+            if tensor.f_isfinite()?.f_all()?.f_int64_value(&[])? == 0 {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
+    /// Where the training stands now, without the tensors.
+    fn mark(&self, place: &Place) -> Result<Mark> {
+        Mark::new(self.args.device, place.iteration, place.running, place.batches.as_ref().map(|batches| batches.position().clone()))
+    }
+
+    /// All of the training.
+    fn saved(&self, mark: &Mark) -> Result<Saved> {
+        let network = self.args.network.lock();
+        let tensors = network.state().tensors.iter();
+        let state = tensors.map(|(name, tensor)| (name.clone(), Saved::Tensor(tensor.f_detach().unwrap_or_else(|_| tensor.shallow_clone()))));
+        Ok(Saved::dict([
+            ("network", Saved::dict(state)),
+            ("optimizer", self.args.optimizer.lock().state()?),
+            ("scaler", self.scaler.lock().save()),
+            ("workflow", self.workflow.save(mark.running())?),
+            ("epoch", Saved::Int(self.workflow.state().epoch as i64)),
+            ("epoch_length", Saved::Int(self.workflow.state().epoch_length as i64)),
+            ("mark", mark.save()?),
+        ]))
+    }
+
+    /// Go on from what [`SupervisedTrainer::saved`] gave.
+    fn restore(&self, saved: &Saved, work: &Work) -> Result<Place> {
+        let get = |key: &str| saved.get(key).ok_or_else(|| err!("the saved training has no `{key}`"));
+        let int = |key: &str| match get(key)? {
+            Saved::Int(x) if *x >= 0 => Ok(*x as usize),
+            _ => Err(err!("the saved training's `{key}` is no count")),
+        };
+        let (length, own) = (int("epoch_length")?, self.workflow.state().epoch_length);
+        if length != own {
+            return Err(err!("the saved training has epochs of {length} iterations, this config makes {own}")
+                .hint("go on with the same cases and batch size, or start anew without --resume"));
+        }
+        let Saved::Dict(tensors) = get("network")? else { bail!("the saved training's `network` is no dict") };
+        let tensors: Vec<(String, Tensor)> = tensors
+            .iter()
+            .filter_map(|(name, tensor)| match (name, tensor) {
+                (Saved::Str(name), Saved::Tensor(tensor)) => Some((name.clone(), tensor.shallow_clone())),
+                _ => None,
+            })
+            .collect();
+        self.args.network.lock().load(&tensors)?;
+        self.args.optimizer.lock().load_state(get("optimizer")?)?;
+        self.scaler.lock().load(get("scaler")?)?;
+        self.workflow.load(get("workflow")?)?;
+        let mark = Mark::load(get("mark")?, &self.args.train_data_loader)?;
+        let epoch = int("epoch")?;
+        self.workflow.update(|state| (state.epoch, state.iteration) = (epoch, mark.iteration()));
+        let batches = mark.position().map(|position| Batches::resume(&self.args.train_data_loader, position, work)).transpose()?;
+        mark.set_generators(self.args.device)?;
+        tracing::info!("going on after iteration {} in epoch {}", mark.iteration(), epoch.max(1));
+        Ok(Place { iteration: mark.iteration(), running: mark.running(), batches })
+    }
+
+    fn explain(&self, out: &mut String) {
+        use std::fmt::Write;
+        let (loader, state) = (&self.args.train_data_loader, self.workflow.state());
+        let parameters: usize = crate::contracts::parameters(&*self.args.network.lock()).iter().map(|(_, tensor)| tensor.numel()).sum();
+        let _ = writeln!(
+            out,
+            "training: {} cases in batches of {}, {} iterations in an epoch, {} epochs\n{}: {parameters} parameters; weights, gradients and the optimizer's averages take about {:.2} GB",
+            loader.dataset.len(),
+            loader.batch_size,
+            state.epoch_length,
+            state.max_epochs,
+            self.args.network.lock().name(),
+            parameters as f64 * 16.0 / 1e9,
+        );
+        match self.run.resume_folder() {
+            Some(folder) => drop(writeln!(out, "saved after every epoch in {}", folder.display())),
+            None => drop(writeln!(out, "not saved: the config has no ckpt_dir")),
+        }
+    }
+}
+
+/// Where a training stands in its data.
+#[derive(Default)]
+struct Place {
+    /// Iterations that are done.
+    iteration: usize,
+    /// In the middle of an epoch.
+    running: bool,
+    /// The pass over the loader that batches come from.
+    batches: Option<Batches>,
+}

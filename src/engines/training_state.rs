@@ -1,0 +1,247 @@
+//! A training on disk, so that it can go on: `resume/state.pt` below the config's `ckpt_dir`.
+//!
+//! Written after every epoch, every so many minutes, and when the run is interrupted or fails; replaced as a whole, with
+//! the one before kept as `previous.pt`. It holds weights, optimizer, gradient scaler, handlers, metrics, the place in
+//! the data, and the random streams as they were used, not as they were read ahead: at equal threads a training that
+//! goes on ends in the same bits as one that was never interrupted.
+
+use crate::contracts::{Loader, Run};
+use crate::data::batches::{Position, seeded};
+use crate::err;
+use crate::error::{Error, Result};
+use crate::formats::checkpoint::{self, State as Saved};
+use crate::random::{RandomState, Streams};
+use crate::torch::Device;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+use tch::Tensor;
+
+/// Where a training is saved, and when.
+pub struct TrainingState {
+    /// `None`: the config names no folder.
+    path: Option<PathBuf>,
+    saved: Option<Saved>,
+    every: Duration,
+    last: Instant,
+    failed: bool,
+}
+
+impl TrainingState {
+    /// With `--resume` what was saved last is read.
+    pub fn open(run: &Run) -> Result<TrainingState> {
+        let path = run.resume_folder().map(|folder| folder.join("state.pt"));
+        let mut state = TrainingState { path, saved: None, every: run.save_every, last: Instant::now(), failed: false };
+        match &state.path {
+            None => tracing::warn!("the config has no ckpt_dir, so this training cannot be saved and gone on with"),
+            Some(path) => {
+                if let Some(folder) = path.parent() {
+                    crate::formats::atomic::remove_stale(folder);
+                }
+                let found = [path.clone(), previous(path)].into_iter().filter(|path| path.exists()).collect::<Vec<_>>();
+                match (run.resume, found.is_empty()) {
+                    (true, true) => tracing::info!("there is no saved training in {}; this one starts anew", path.display()),
+                    (true, false) => state.saved = Some(read(&found)?),
+                    (false, false) => tracing::warn!(
+                        "{} holds an earlier training, which this one will replace; `segbundle --resume run …` goes on with it",
+                        path.display()
+                    ),
+                    (false, true) => {}
+                }
+            }
+        }
+        Ok(state)
+    }
+
+    pub fn take_saved(&mut self) -> Option<Saved> {
+        self.saved.take()
+    }
+    pub fn path(&self) -> &Path {
+        self.path.as_deref().unwrap_or(Path::new(""))
+    }
+    pub fn is_due(&self) -> bool {
+        self.path.is_some() && self.last.elapsed() >= self.every
+    }
+
+    /// Write the training; a failure is reported, and the training goes on.
+    pub fn save(&mut self, mark: &Mark, make: impl FnOnce(&Mark) -> Result<Saved>) {
+        let Some(path) = &self.path else { return };
+        let written = make(mark).and_then(|saved| write(path, &saved));
+        self.last = Instant::now();
+        self.failed = written.is_err();
+        if let Err(error) = written {
+            tracing::error!("the training could not be saved, the state before it stays: {}", error.file(path));
+        }
+    }
+
+    /// Tell with an error how to go on.
+    pub fn hint(&self, error: Error) -> Error {
+        if self.path.is_none() || self.failed {
+            return error;
+        }
+        let hint = "`segbundle --resume run …` goes on where this run stopped";
+        match error.get_hint() {
+            Some(_) => {
+                tracing::info!("{hint}");
+                error
+            }
+            None => error.hint(hint),
+        }
+    }
+}
+
+fn previous(path: &Path) -> PathBuf {
+    path.with_file_name("previous.pt")
+}
+
+/// The newest that can be read.
+fn read(found: &[PathBuf]) -> Result<Saved> {
+    let mut error = err!("there is no saved training");
+    for path in found {
+        match checkpoint::load(path).and_then(|file| file.state()) {
+            Ok(saved) => {
+                tracing::info!("going on from {}", path.display());
+                return Ok(saved);
+            }
+            Err(failed) => {
+                tracing::warn!("{failed}");
+                error = failed;
+            }
+        }
+    }
+    Err(error)
+}
+
+fn write(path: &Path, saved: &Saved) -> Result<()> {
+    let next = path.with_file_name("next.pt");
+    checkpoint::save_state(&next, saved)?;
+    // After a crash of the machine the newest may be the one that is not on disk.
+    std::fs::File::open(&next).and_then(|file| file.sync_all()).map_err(|error| err!("cannot write: {error}"))?;
+    let rename = |from: &Path, to: &Path| std::fs::rename(from, to).map_err(|error| err!("cannot rename {}: {error}", from.display()));
+    if path.exists() {
+        rename(path, &previous(path))?;
+    }
+    rename(&next, path)
+}
+
+/// Where a training stands between two iterations, apart from its tensors.
+pub struct Mark {
+    iteration: usize,
+    running: bool,
+    position: Option<Position>,
+    /// Of the CPU's generator, and the device's if it is another.
+    generators: Vec<Tensor>,
+}
+
+impl Mark {
+    pub fn new(device: Device, iteration: usize, running: bool, position: Option<Position>) -> Result<Mark> {
+        let generators = devices(device).into_iter().map(segbundle_native::generator_state).collect::<Result<_, _>>()?;
+        Ok(Mark { iteration, running, position, generators })
+    }
+    pub fn iteration(&self) -> usize {
+        self.iteration
+    }
+    /// In the middle of an epoch.
+    pub fn running(&self) -> bool {
+        self.running
+    }
+    /// The place in the pass over the data; `None` before the first.
+    pub fn position(&self) -> Option<Position> {
+        self.position.clone()
+    }
+    pub fn set_generators(&self, device: Device) -> Result<()> {
+        for (device, state) in devices(device).into_iter().zip(&self.generators) {
+            segbundle_native::set_generator_state(device, state)?;
+        }
+        Ok(())
+    }
+
+    pub fn save(&self) -> Result<Saved> {
+        let position = match &self.position {
+            None => Saved::None,
+            Some(position) => Saved::dict([
+                ("base_seed", Saved::Int(position.base_seed as i64)),
+                ("order_seed", position.order_seed.map_or(Saved::None, |seed| Saved::Int(seed as i64))),
+                ("used", Saved::Int(position.used as i64)),
+                ("streams", Saved::List(position.streams.iter().map(save_streams).collect::<Result<_>>()?)),
+            ]),
+        };
+        Ok(Saved::dict([
+            ("iteration", Saved::Int(self.iteration as i64)),
+            ("running", Saved::Bool(self.running)),
+            ("position", position),
+            ("generators", Saved::List(self.generators.iter().map(|state| Saved::Tensor(state.shallow_clone())).collect())),
+        ]))
+    }
+
+    pub fn load(saved: &Saved, loader: &Loader) -> Result<Mark> {
+        Mark::parse(saved, loader).ok_or_else(|| err!("the saved training's place in the data is damaged, or of other transforms"))
+    }
+
+    fn parse(saved: &Saved, loader: &Loader) -> Option<Mark> {
+        let position = match saved.get("position")? {
+            Saved::None => None,
+            position => {
+                let base_seed = int(position, "base_seed")? as u64;
+                let order_seed = if let Saved::None = position.get("order_seed")? { None } else { Some(int(position, "order_seed")? as u64) };
+                let Saved::List(all) = position.get("streams")? else { return None };
+                let fresh = |worker: usize| match loader.num_workers {
+                    0 => loader.streams.lock().clone(),
+                    _ => seeded(loader, base_seed, worker),
+                };
+                let streams = all.iter().enumerate().map(|(worker, saved)| load_streams(saved, || fresh(worker))).collect::<Option<_>>()?;
+                Some(Position { base_seed, order_seed, used: usize::try_from(int(position, "used")?).ok()?, streams })
+            }
+        };
+        let Saved::List(generators) = saved.get("generators")? else { return None };
+        let tensor = |saved: &Saved| if let Saved::Tensor(tensor) = saved { Some(tensor.shallow_clone()) } else { None };
+        let Saved::Bool(running) = saved.get("running")? else { return None };
+        Some(Mark {
+            iteration: usize::try_from(int(saved, "iteration")?).ok()?,
+            running: *running,
+            position,
+            generators: generators.iter().map(tensor).collect::<Option<_>>()?,
+        })
+    }
+}
+
+fn int(saved: &Saved, key: &str) -> Option<i64> {
+    if let Saved::Int(x) = saved.get(key)? { Some(*x) } else { None }
+}
+
+fn devices(device: Device) -> Vec<tch::Device> {
+    let mut devices = vec![tch::Device::Cpu];
+    devices.extend((device != Device::Cpu).then(|| device.tch()));
+    devices
+}
+
+/// A worker's streams: of each its key [624] and place.
+fn save_streams(streams: &Option<Streams>) -> Result<Saved> {
+    let Some(streams) = streams else { return Ok(Saved::None) };
+    let one = |random: &RandomState| {
+        let (key, at, gauss) = random.state();
+        let key: Vec<i64> = key.iter().map(|&x| i64::from(x)).collect();
+        let gauss = gauss.map_or(Saved::None, Saved::Float);
+        Ok(Saved::Tuple(vec![Saved::Tensor(Tensor::f_from_slice(&key)?), Saved::Int(at as i64), gauss]))
+    };
+    Ok(Saved::List(streams.states().map(one).collect::<Result<_>>()?))
+}
+
+/// `None` if they are of other transforms.
+fn load_streams(saved: &Saved, fresh: impl FnOnce() -> Streams) -> Option<Option<Streams>> {
+    let all = match saved {
+        Saved::None => return Some(None),
+        Saved::List(all) => all,
+        _ => return None,
+    };
+    let one = |saved: &Saved| {
+        let Saved::Tuple(parts) = saved else { return None };
+        let [Saved::Tensor(key), Saved::Int(at), gauss] = parts.as_slice() else { return None };
+        let key: Vec<i64> = Vec::try_from(key).ok()?;
+        let key = key.into_iter().map(|x| u32::try_from(x).ok()).collect::<Option<Vec<_>>>()?;
+        let gauss = if let Saved::Float(x) = gauss { Some(*x) } else { None };
+        RandomState::from_state(&key, usize::try_from(*at).ok()?, gauss)
+    };
+    let states = all.iter().map(one).collect::<Option<Vec<_>>>()?;
+    let mut streams = fresh();
+    streams.restore(states).then_some(Some(streams))
+}

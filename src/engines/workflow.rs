@@ -1,0 +1,238 @@
+//! What trainer and evaluator share: state, metrics, handlers (monai.engines.workflow of MONAI 1.6.1 over
+//! ignite.engine of ignite 0.5.5), and the log lines of both.
+
+use super::output;
+use crate::bail;
+use crate::component::{Args, Call, Dict, FromValue, Value};
+use crate::contracts::{Attached, EngineState, Event, Handler, MetricParts, Sample, Score, Segmented, Work};
+use crate::err;
+use crate::error::{Kind, Result};
+use crate::formats::checkpoint::State as Saved;
+use parking_lot::Mutex;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+pub struct Workflow {
+    /// As ignite names an engine's logger.
+    pub logger: String,
+    handlers: Vec<Arc<dyn Handler>>,
+    metrics: Vec<(Arc<str>, Attached)>,
+    /// `metric_cmp_fn`: whether the first value is better than the second; None compares by size.
+    better: Value,
+    state: Mutex<EngineState>,
+    stop: AtomicBool,
+}
+
+/// The arguments of an engine that are about its metrics and handlers.
+pub struct Parts {
+    pub key_metric: Option<Dict>,
+    pub additional_metrics: Option<Dict>,
+    pub better: Value,
+    pub handlers: Option<Vec<Arc<dyn Handler>>>,
+}
+
+impl Workflow {
+    pub fn new(engine: &'static str, parts: Parts) -> Result<Workflow> {
+        let mut metrics: Vec<(Arc<str>, Attached)> = vec![];
+        for (argument, given) in [("key metric", &parts.key_metric), ("additional_metrics", &parts.additional_metrics)] {
+            for (key, value) in given.iter().flat_map(Dict::items) {
+                let (Some(name), Some(metric)) = (key.as_str(), Attached::from_value(&value)) else {
+                    return Err(err!("{engine}: {argument}: expected a metric under each name, found {}", value.type_name()).kind(Kind::Config));
+                };
+                metrics.retain(|(other, _)| **other != *name);
+                metrics.push((name.into(), metric));
+            }
+        }
+        // Additional metrics alone are never attached.
+        let key_metric = parts.key_metric.as_ref().and_then(|given| given.items().first().and_then(|(key, _)| key.as_str().map(Arc::from)));
+        if key_metric.is_none() {
+            metrics.clear();
+        }
+        let state = EngineState { engine, key_metric, ..EngineState::default() };
+        Ok(Workflow {
+            logger: format!("ignite.engine.engine.{engine}"),
+            handlers: parts.handlers.unwrap_or_default(),
+            metrics,
+            better: parts.better,
+            state: Mutex::new(state),
+            stop: AtomicBool::new(false),
+        })
+    }
+
+    pub fn state(&self) -> EngineState {
+        self.state.lock().clone()
+    }
+    pub fn update(&self, change: impl FnOnce(&mut EngineState)) {
+        change(&mut self.state.lock());
+    }
+    pub fn terminate(&self) {
+        self.stop.store(true, Ordering::Relaxed);
+    }
+    /// Whether somebody has asked to stop; asked again it says no.
+    pub fn take_stop(&self) -> bool {
+        self.stop.swap(false, Ordering::Relaxed)
+    }
+    /// Whether there are metrics.
+    pub fn is_measured(&self) -> bool {
+        !self.metrics.is_empty()
+    }
+    /// Whether anybody looks at an iteration's output.
+    pub fn wants_output(&self) -> bool {
+        !self.metrics.is_empty() || self.handlers.iter().any(|handler| handler.wants_output())
+    }
+
+    pub fn fire(&self, event: Event) -> Result<()> {
+        for handler in &self.handlers {
+            let state = self.state();
+            handler.on(event, &state).map_err(|error| error.context(handler.name()))?;
+        }
+        Ok(())
+    }
+
+    pub fn begin_epoch(&self) {
+        self.metrics.iter().for_each(|(_, attached)| attached.metric.lock().reset());
+    }
+
+    /// An iteration is over: its items go to the metrics, then to the handlers. `loss` is the batch's.
+    pub fn iteration(&self, samples: Vec<Sample>, loss: Option<f64>, work: &Work) -> Result<()> {
+        let output = match self.wants_output() {
+            true => samples.into_iter().map(|sample| output::item(sample, loss, work)).collect::<Result<Vec<_>>>()?,
+            false => vec![],
+        };
+        for (name, attached) in &self.metrics {
+            measure(attached, &output).map_err(|error| error.context(format_args!("metric {name}")))?;
+        }
+        self.update(|state| state.output = output);
+        let result = self.fire(Event::IterationCompleted);
+        self.update(|state| state.output = vec![]);
+        result
+    }
+
+    /// The metrics of the epoch, and whether its key metric is the best so far; then the handlers.
+    pub fn complete_epoch(&self) -> Result<()> {
+        for (name, attached) in &self.metrics {
+            let score = attached.metric.lock().value().map_err(|error| error.context(format_args!("metric {name}")))?;
+            self.update(|state| drop(state.metrics.insert(name.clone(), score)));
+        }
+        let state = self.state();
+        if let Some(key) = &state.key_metric {
+            match state.metrics.get(key) {
+                Some(Score::Number(new)) => {
+                    let best = match state.best_metric {
+                        Some((best, _)) => self.is_better(*new, best)?,
+                        None => true,
+                    };
+                    if best {
+                        let shown = Value::Float(*new);
+                        tracing::info!(logger = &*self.logger, "Got new best metric of {key}: {shown}");
+                        self.update(|state| state.best_metric = Some((*new, state.epoch)));
+                    }
+                }
+                _ => tracing::warn!("the key metric {key} is no single number, so no epoch is the best; `reduction` \"mean\" gives one"),
+            }
+        }
+        self.fire(Event::EpochCompleted)
+    }
+
+    fn is_better(&self, new: f64, best: f64) -> Result<bool> {
+        if self.better.is_none() {
+            return Ok(new > best);
+        }
+        let args = Args::positional([Value::Float(new), Value::Float(best)]);
+        Ok(self.better.call(args, &mut Call::default()).map_err(|error| error.context("metric_cmp_fn"))?.truthy())
+    }
+
+    /// What a training that goes on must know. `running`: in the middle of an epoch, metrics included.
+    pub fn save(&self, running: bool) -> Result<Saved> {
+        let handlers = self.handlers.iter().map(|handler| handler.save()).collect::<Result<_>>()?;
+        let state = self.state.lock();
+        let best = match state.best_metric {
+            Some((best, epoch)) => Saved::Tuple(vec![Saved::Float(best), Saved::Int(epoch as i64)]),
+            None => Saved::None,
+        };
+        let metric = |(_, attached): &(Arc<str>, Attached)| {
+            let parts = attached.metric.lock().parts();
+            let row = |row: &Vec<f32>| Saved::List(row.iter().map(|&x| Saved::Float(f64::from(x))).collect());
+            Saved::Tuple(vec![
+                Saved::List(parts.sums.into_iter().map(Saved::Int).collect()),
+                Saved::List(parts.rows.iter().map(row).collect()),
+            ])
+        };
+        let metrics = if running { self.metrics.iter().map(metric).collect() } else { vec![] };
+        Ok(Saved::dict([("best", best), ("metrics", Saved::List(metrics)), ("handlers", Saved::List(handlers))]))
+    }
+
+    /// Take over what [`Workflow::save`] gave; errors if metrics or handlers are others.
+    pub fn load(&self, saved: &Saved) -> Result<()> {
+        let list = |key: &str| match saved.get(key) {
+            Some(Saved::List(all)) => Ok(all),
+            _ => Err(err!("the saved training has no `{key}` of {}", self.state.lock().engine)),
+        };
+        let best = match saved.get("best") {
+            Some(Saved::Tuple(pair)) => match pair.as_slice() {
+                [Saved::Float(best), Saved::Int(epoch)] => Some((*best, usize::try_from(*epoch).unwrap_or(0))),
+                _ => bail!("the saved training's best metric is no pair of a number and an epoch"),
+            },
+            _ => None,
+        };
+        let (metrics, handlers) = (list("metrics")?, list("handlers")?);
+        if handlers.len() != self.handlers.len() || !(metrics.is_empty() || metrics.len() == self.metrics.len()) {
+            return Err(err!("the saved training has {} handlers and {} metrics where the config has {} and {}", handlers.len(), metrics.len(), self.handlers.len(), self.metrics.len())
+                .hint("start anew without --resume, or with the config that the training began with"));
+        }
+        for ((_, attached), saved) in self.metrics.iter().zip(metrics) {
+            attached.metric.lock().set_parts(parts(saved).ok_or_else(|| err!("the saved training's metrics are damaged"))?);
+        }
+        for (handler, saved) in self.handlers.iter().zip(handlers) {
+            handler.load(saved).map_err(|error| error.context(handler.name()))?;
+        }
+        self.update(|state| state.best_metric = best);
+        Ok(())
+    }
+}
+
+fn parts(saved: &Saved) -> Option<MetricParts> {
+    let Saved::Tuple(pair) = saved else { return None };
+    let [Saved::List(sums), Saved::List(rows)] = pair.as_slice() else { return None };
+    let int = |value: &Saved| if let Saved::Int(x) = value { Some(*x) } else { None };
+    let float = |value: &Saved| if let Saved::Float(x) = value { Some(*x as f32) } else { None };
+    let row = |row: &Saved| if let Saved::List(row) = row { row.iter().map(float).collect() } else { None };
+    Some(MetricParts { sums: sums.iter().map(int).collect::<Option<_>>()?, rows: rows.iter().map(row).collect::<Option<_>>()? })
+}
+
+/// Give an iteration's items to a metric: what its `output_transform` picks is a pair, or a pair of lists.
+fn measure(attached: &Attached, output: &[Value]) -> Result<()> {
+    let whole = Value::list(output.iter().cloned());
+    let picked = match &attached.output_transform {
+        Some(transform) => transform.call(Args::positional([whole]), &mut Call::default())?,
+        None => whole,
+    };
+    let pair = picked.as_sequence().unwrap_or_default();
+    let [predictions, targets] = pair.as_slice() else {
+        return Err(err!("its output_transform gives {}, expected a pair of predictions and labels", picked.type_name())
+            .hint("$monai.handlers.from_engine(['pred', 'label'])"));
+    };
+    let items = |value: &Value| value.as_sequence().unwrap_or_else(|| vec![value.clone()]);
+    let (predictions, targets) = (items(predictions), items(targets));
+    if predictions.len() != targets.len() {
+        bail!("{} predictions and {} labels", predictions.len(), targets.len());
+    }
+    for (prediction, target) in predictions.iter().zip(&targets) {
+        let (Some(prediction), Some(target)) = (prediction.downcast::<Segmented>(), target.downcast::<Segmented>()) else {
+            bail!("expected a prediction and a label, found {} and {}", prediction.type_name(), target.type_name());
+        };
+        if Arc::ptr_eq(&prediction, &target) {
+            bail!("prediction and label are the same");
+        }
+        attached.metric.lock().update(&prediction.0.lock(), &target.0.lock())?;
+    }
+    Ok(())
+}
+
+/// As ignite prints times: `00:01:02.345`.
+pub fn clock(elapsed: Duration) -> String {
+    let seconds = elapsed.as_secs_f64();
+    let minutes = (seconds / 60.0).floor();
+    format!("{:02}:{:02}:{:06.3}", (minutes / 60.0).floor(), minutes % 60.0, seconds - minutes * 60.0)
+}
