@@ -99,6 +99,10 @@ impl EngineState {
     pub fn best_epoch(&self) -> i64 {
         self.best_metric.map_or(-1, |(_, epoch)| epoch as i64)
     }
+    /// A Python attribute of the state by name; None where there is none.
+    pub fn attribute(&self, name: &str) -> Value {
+        StateView(Arc::new(self.clone())).attr(name).ok().flatten().unwrap_or(Value::None)
+    }
     /// The engine as a config's function sees it.
     pub fn as_engine(&self) -> Value {
         Value::object(EngineView(Arc::new(self.clone())))

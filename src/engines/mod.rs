@@ -20,4 +20,4 @@ mod workflow;
 
 use crate::component::Component;
 
-pub static COMPONENTS: &[&Component] = &[&evaluator::COMPONENT, &trainer::COMPONENT, &handlers::checkpoint_loader::COMPONENT, &handlers::stats::COMPONENT];
+pub static COMPONENTS: &[&Component] = &[&evaluator::COMPONENT, &trainer::COMPONENT, &handlers::checkpoint_loader::COMPONENT, &handlers::stats::COMPONENT, &handlers::validation::COMPONENT];

@@ -6,7 +6,7 @@
 //! before it reaches the weights; and the training is saved so that it can go on (see `training_state`).
 
 use super::amp;
-use super::training_state::{Mark, TrainingState};
+use super::training_state::{self, Mark, TrainingState};
 use super::workflow::{Parts, Workflow, clock};
 use crate::component::{Accepted, Component, Declared, Dict, Effect, Value};
 use crate::contracts::{
@@ -17,6 +17,7 @@ use crate::data::Transforms;
 use crate::data::batches::{Batch, Batches, case_name};
 use crate::error::{Kind, Result};
 use crate::formats::checkpoint::State as Saved;
+use crate::image::Spatial;
 use crate::optim::GradScaler;
 use crate::prediction::{Computed, Prediction, volume_tensor};
 use crate::random::Streams;
@@ -180,11 +181,15 @@ impl SupervisedTrainer {
         let workflow = &self.workflow;
         let mut saver = TrainingState::open(&self.run)?;
         let mut place = Place::default();
-        workflow.update(|state| (state.epoch, state.iteration) = (0, 0));
+        let saved = saver.take_saved();
+        let (epoch, iteration) = saved.as_ref().map_or((0, 0), training_state::progress);
+        workflow.update(|state| (state.epoch, state.iteration) = (epoch, iteration));
+        // Handlers such as CheckpointLoader come first: what was saved is newer than what they load.
         workflow.fire(Event::Started)?;
-        if let Some(saved) = saver.take_saved() {
-            place = self.restore(&saved, &work).map_err(|error| error.file(saver.path()))?;
+        if let Some(saved) = &saved {
+            place = self.restore(saved, &work).map_err(|error| error.file(saver.path()))?;
         }
+        drop(saved);
         let state = workflow.state();
         let (at, max) = (state.iteration, state.max_epochs);
         self.log(format!("Engine run resuming from iteration {at}, epoch {} until {max} epochs", at / state.epoch_length));
@@ -268,6 +273,7 @@ impl SupervisedTrainer {
         let batch = self.next_batch(place, work)?;
         place.iteration += 1;
         self.workflow.update(|state| state.iteration = place.iteration);
+        tracing::debug!("iteration {}: {}", place.iteration, described(&batch));
         let (samples, loss) = guard(|| self.step(batch, work))?;
         self.workflow.iteration(samples, Some(loss), work)
     }
@@ -466,6 +472,18 @@ impl SupervisedTrainer {
             None => drop(writeln!(out, "not saved: the config has no ckpt_dir")),
         }
     }
+}
+
+/// The batch's cases, and where each was cropped last: `a.nii.gz from [12, 0, 7]`.
+fn described(batch: &Batch) -> String {
+    let one = |(sample, entry): (&Sample, &Value)| {
+        let start = sample.image("image").ok().and_then(|image| match image.trace.last()?.what {
+            Spatial::CropPad { start } => Some(format!(" from {start:?}")),
+            _ => None,
+        });
+        case_name(entry) + &start.unwrap_or_default()
+    };
+    batch.samples.iter().zip(&batch.entries).map(one).collect::<Vec<_>>().join(", ")
 }
 
 /// Where a training stands in its data.

@@ -89,6 +89,12 @@ impl TrainingState {
     }
 }
 
+/// Epoch and iteration of a saved training, as far as they can be read.
+pub fn progress(saved: &Saved) -> (usize, usize) {
+    let count = |saved: Option<&Saved>, key| saved.and_then(|saved| int(saved, key)).and_then(|x| usize::try_from(x).ok()).unwrap_or(0);
+    (count(Some(saved), "epoch"), count(saved.get("mark"), "iteration"))
+}
+
 fn previous(path: &Path) -> PathBuf {
     path.with_file_name("previous.pt")
 }

@@ -2,3 +2,5 @@
 
 pub mod checkpoint_loader;
 pub mod stats;
+pub mod validation;
+mod when;

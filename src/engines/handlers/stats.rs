@@ -1,36 +1,39 @@
 //! StatsHandler (monai.handlers.stats_handler, MONAI 1.6.1): log lines of an engine's iterations and epochs.
 //!
-//! An evaluation without metrics has nothing to log here, as in MONAI; the cases themselves are reported by the run.
+//! Deliberate difference: what is no number is left out without a warning.
 
+use super::when::When;
 use crate::args;
-use crate::component::{Accepted, Component, Declared, Effect, Value};
-use crate::contracts::{EngineState, Event, Handler, HandlerHandle};
-use crate::error::Result;
+use crate::bundle::expr::values::template;
+use crate::component::{Args, Call, Component, Declared, Effect, Value};
+use crate::contracts::{EngineState, Event, Handler, HandlerHandle, Score};
+use crate::err;
+use crate::error::{Kind, Result};
 use std::sync::Arc;
 
 args! {
     /// Arguments of StatsHandler.
     pub struct StatsHandlerArgs {
-        /// Log each iteration; an evaluation's iterations are logged as cases anyway.
-        iteration_log: Value = true,
-        /// Log each epoch's metrics.
-        epoch_log: Value = true,
-        /// No effect: an evaluation without metrics logs nothing per epoch.
-        epoch_print_logger: Accepted = (),
-        /// No effect: an evaluation has no loss to log.
-        iteration_print_logger: Accepted = (),
-        /// No effect: an evaluation has no loss to log.
-        output_transform: Accepted = (),
-        /// No effect: an evaluation has one epoch.
-        global_epoch_transform: Accepted = (),
-        /// No effect: an evaluation without metrics logs nothing per epoch.
-        state_attributes: Accepted = (),
-        /// No effect: there is one log.
-        name: Accepted = "StatsHandler",
-        /// No effect: an evaluation has no loss to log.
-        tag_name: Accepted = "Loss",
-        /// No effect: an evaluation without metrics logs nothing per epoch.
-        key_var_format: Accepted = "",
+        /// Log each iteration; or a function of engine and iteration that says whether.
+        iteration_log: When = true,
+        /// Log each epoch's metrics; or a function of engine and epoch that says whether.
+        epoch_log: When = true,
+        /// A function of the engine that prints an epoch; not supported, must be None.
+        epoch_print_logger: Value = (),
+        /// A function of the engine that prints an iteration; not supported, must be None.
+        iteration_print_logger: Value = (),
+        /// Picks a number or a dict of numbers from an iteration's output; None takes those of the first item.
+        output_transform: Value = (),
+        /// Changes the number of the epoch that is logged.
+        global_epoch_transform: Value = (),
+        /// Attributes of the engine's state that are logged with each epoch.
+        state_attributes: Option<Vec<String>> = (),
+        /// The name of the logger; None is the engine's.
+        name: Option<String> = "monai.handlers.StatsHandler",
+        /// What a single number is called.
+        tag_name: String = "Loss",
+        /// How a name and a number are written.
+        key_var_format: String = "{}: {:.4f} ",
     }
 }
 
@@ -40,24 +43,117 @@ pub static COMPONENT: Component = Component {
     aliases: &["monai.handlers.stats_handler.StatsHandler"],
     doc: "Log an engine's iterations and epochs.",
     params: StatsHandlerArgs::PARAMS,
-    differences: &[],
+    differences: &["what is no number is left out without a warning"],
     effect: Effect::Pure,
     build: |args, _| {
-        StatsHandlerArgs::parse("StatsHandler", args)?;
-        Ok(Value::object(HandlerHandle(Arc::new(Stats))))
+        let args = StatsHandlerArgs::parse("StatsHandler", args)?;
+        for (name, value) in
+            [("epoch_print_logger", &args.epoch_print_logger), ("iteration_print_logger", &args.iteration_print_logger)]
+        {
+            if !value.is_none() {
+                return Err(err!("StatsHandler: `{name}` is not supported").kind(Kind::Unsupported));
+            }
+        }
+        Ok(Value::object(HandlerHandle(Arc::new(Stats(args)))))
     },
 };
 
-struct Stats;
+struct Stats(StatsHandlerArgs);
 
 impl Handler for Stats {
     fn name(&self) -> &'static str {
         "StatsHandler"
     }
+    fn wants_output(&self) -> bool {
+        self.0.iteration_log.ever()
+    }
     fn on(&self, event: Event, engine: &EngineState) -> Result<()> {
-        if event == Event::Completed {
-            tracing::debug!("epoch {}/{} completed: {} iterations", engine.epoch, engine.max_epochs, engine.iteration);
+        match event {
+            Event::IterationCompleted if self.0.iteration_log.now(engine, engine.iteration)? => self.iteration(engine),
+            Event::EpochCompleted if self.0.epoch_log.now(engine, engine.epoch)? => self.epoch(engine),
+            _ => Ok(()),
+        }
+    }
+}
+
+impl Stats {
+    fn log(&self, engine: &EngineState, text: &str) {
+        match &self.0.name {
+            Some(name) => tracing::info!(logger = name.as_str(), "{text}"),
+            None => tracing::info!(logger = format!("ignite.engine.engine.{}", engine.engine), "{text}"),
+        }
+    }
+
+    fn format(&self, name: &str, value: Value) -> Result<String> {
+        template::format(&self.0.key_var_format, &Args::positional([name.into(), value]), &mut Call::default())
+            .map_err(|error| error.context("key_var_format"))
+    }
+
+    fn iteration(&self, engine: &EngineState) -> Result<()> {
+        let mut text = String::new();
+        for (name, value) in picked(&self.0.output_transform, &self.0.tag_name, engine)? {
+            text += &self.format(&name, value)?;
+        }
+        if !text.is_empty() {
+            let (epoch, max, length) = (engine.epoch, engine.max_epochs, engine.epoch_length);
+            let inside = (engine.iteration.max(1) - 1) % length.max(1) + 1;
+            self.log(engine, &format!("Epoch: {epoch}/{max}, Iter: {inside}/{length} -- {text}"));
         }
         Ok(())
     }
+
+    fn epoch(&self, engine: &EngineState) -> Result<()> {
+        let mut scores: Vec<(String, Value)> = vec![];
+        for (name, score) in &engine.metrics {
+            match score {
+                Score::Named(all) => scores.extend(all.iter().map(|(name, x)| (name.clone(), Value::Float(*x)))),
+                score => scores.push((name.to_string(), score.to_value())),
+            }
+        }
+        scores.sort_by(|a, b| a.0.cmp(&b.0));
+        if !scores.is_empty() {
+            let epoch = match &self.0.global_epoch_transform {
+                Value::None => Value::Int(engine.epoch as i64),
+                change => change.call(Args::positional([Value::Int(engine.epoch as i64)]), &mut Call::default())?,
+            };
+            let mut text = format!("Epoch[{epoch}] Metrics -- ");
+            for (name, value) in scores {
+                text += &match value {
+                    Value::Float(_) => self.format(&name, value)?,
+                    value => format!("{name}: {value}"),
+                };
+            }
+            self.log(engine, &text);
+        }
+        if let Some(key) = &engine.key_metric {
+            self.log(engine, &format!("Key metric: {key} best value: {} at epoch: {}", engine.best_value(), engine.best_epoch()));
+        }
+        if let Some(names) = self.0.state_attributes.as_ref().filter(|names| !names.is_empty()) {
+            let mut text = "State values: ".to_owned();
+            for name in names {
+                text += &format!("{name}: {} ", engine.attribute(name));
+            }
+            self.log(engine, &text);
+        }
+        Ok(())
+    }
+}
+
+/// The numbers that `transform` picks from an iteration's output, by name and in the names' order.
+pub fn picked(transform: &Value, tag: &str, engine: &EngineState) -> Result<Vec<(String, Value)>> {
+    let found = match transform {
+        Value::None => engine.output.first().cloned().unwrap_or(Value::None),
+        transform => {
+            let output = Value::list(engine.output.iter().cloned());
+            transform.call(Args::positional([output]), &mut Call::default()).map_err(|error| error.context("output_transform"))?
+        }
+    };
+    let is_number = |value: &Value| matches!(value, Value::Float(_) | Value::Int(_) | Value::Bool(_));
+    let mut all: Vec<(String, Value)> = match found {
+        Value::Dict(dict) => dict.items().into_iter().map(|(key, value)| (key.to_value().to_string(), value)).collect(),
+        value => vec![(tag.to_owned(), value)],
+    };
+    all.retain(|(_, value)| is_number(value));
+    all.sort_by(|a, b| a.0.cmp(&b.0));
+    Ok(all)
 }
