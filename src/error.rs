@@ -19,6 +19,8 @@ pub enum Kind {
     Config,
     /// A `_target_` that MONAI has and this program does not build (yet). Exit code 2.
     Unsupported,
+    /// A training whose numbers are not finite any more. Exit code 1.
+    Diverged,
     /// The user interrupted the run. Exit code 130.
     Cancelled,
 }
@@ -102,7 +104,7 @@ impl Error {
     }
     pub fn exit_code(&self) -> u8 {
         match self.0.kind {
-            Kind::Run => 1,
+            Kind::Run | Kind::Diverged => 1,
             Kind::Config | Kind::Unsupported => 2,
             Kind::Cancelled => 130,
         }

@@ -244,11 +244,15 @@ impl SupervisedTrainer {
                 // What is saved is the state before this iteration, so that it is tried again.
                 return Err(match error.get_kind() {
                     Kind::Cancelled => self.interrupted(&before, saver),
-                    _ if self.is_finite()? => {
+                    // Its weights may be of no use, so that the good state stays where it is.
+                    Kind::Diverged => {
+                        saver.save_failed(&before, |mark| self.saved(mark));
+                        error
+                    }
+                    _ => {
                         saver.save(&before, |mark| self.saved(mark));
                         saver.hint(error)
                     }
-                    _ => error.hint("the weights are not finite any more and were not saved; a lower learning rate may help"),
                 });
             }
             if workflow.take_stop() {
@@ -305,6 +309,7 @@ impl SupervisedTrainer {
         let value = loss.f_double_value(&[])?; // waits for a GPU
         if !value.is_finite() {
             return Err(err!("the loss is {value} in epoch {}, iteration {}; cases: {}", state.epoch, inside + 1, names())
+                .kind(Kind::Diverged)
                 .hint("look at these images and labels, or lower the learning rate"));
         }
         let part = if every > 1 { loss.f_div_scalar(every as f64)? } else { loss.shallow_clone() };
@@ -386,17 +391,6 @@ impl SupervisedTrainer {
             items.extend(samples);
         }
         Ok(items)
-    }
-
-    /// Whether all weights are finite.
-    fn is_finite(&self) -> Result<bool> {
-        let network = self.args.network.lock();
-        for tensor in network.state().tensors.values() {
-            if tensor.f_isfinite()?.f_all()?.f_int64_value(&[])? == 0 {
-                return Ok(false);
-            }
-        }
-        Ok(true)
     }
 
     /// Where the training stands now, without the tensors.

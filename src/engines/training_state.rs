@@ -73,6 +73,15 @@ impl TrainingState {
         }
     }
 
+    /// Write a training that has failed beside the last good one, for whoever wants to know why.
+    pub fn save_failed(&self, mark: &Mark, make: impl FnOnce(&Mark) -> Result<Saved>) {
+        let Some(path) = self.path.as_ref().map(|path| path.with_file_name("failed.pt")) else { return };
+        match make(mark).and_then(|saved| checkpoint::save_state(&path, &saved)) {
+            Ok(()) => tracing::info!("the training before this iteration is in {}; what `--resume` goes on from is older", path.display()),
+            Err(error) => tracing::error!("the training could not be saved: {}", error.file(path)),
+        }
+    }
+
     /// Tell with an error how to go on.
     pub fn hint(&self, error: Error) -> Error {
         if self.path.is_none() || self.failed {

@@ -102,7 +102,9 @@ impl CropForeground {
         };
         let Some(found) = found else {
             let rule = if self.select.is_some() { "is chosen by `select_fn`" } else { "is above 0" };
-            bail!("no voxel of `{}` {rule}, there is no foreground to crop to", self.source_key);
+            let nan = volume.to_f32_vec()?.iter().filter(|x| x.is_nan()).count();
+            let why = if nan > 0 { format!("; {nan} voxels are NaN") } else { String::new() };
+            bail!("no voxel of `{}` {rule}, there is no foreground to crop to{why}", self.source_key);
         };
         let mut start = [0isize; 3];
         let mut size = [0; 3];
@@ -192,6 +194,7 @@ impl Transform for CropForeground {
         Ok(Outline { sample, exact: false })
     }
     fn apply(&self, mut sample: Sample, _cx: &mut Cx) -> Result<Vec<Sample>> {
+        self.keys.one_grid(&sample)?;
         let window = self.window(sample.image(&self.source_key)?)?;
         let coordinates = |value: [isize; 3]| Item::Value(Value::list(value.map(|at| Value::Int(at as i64))));
         let end = std::array::from_fn(|axis| window.start[axis] + window.shape[axis] as isize);

@@ -144,6 +144,7 @@ impl Transform for RandCrop {
         "RandCropByPosNegLabeld"
     }
     fn apply(&self, mut sample: Sample, cx: &mut Cx) -> Result<Vec<Sample>> {
+        self.keys.one_grid(&sample)?;
         let centers = self.centers(&sample, cx.streams)?;
         let last = centers.len();
         let mut out = vec![];

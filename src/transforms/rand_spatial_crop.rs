@@ -78,6 +78,7 @@ impl Transform for RandSpatialCrop {
     fn apply(&self, sample: Sample, cx: &mut Cx) -> Result<Vec<Sample>> {
         let present = self.keys.present(&sample)?;
         let Some((_, first)) = present.first() else { return Ok(vec![sample]) };
+        self.keys.one_grid(&sample)?;
         let shape = sample.image(first)?.layout.spatial();
         let window = self.window(shape, cx.streams)?;
         self.keys.images(sample, |volume, _| {

@@ -64,6 +64,23 @@ impl KeyList {
         }
         Ok(out)
     }
+    /// An error if the images under the keys cannot lie on one grid, so that one box cannot be cut out of all of them. One
+    /// voxel more or less comes of resampling grids that differ by rounding.
+    pub fn one_grid(&self, sample: &Sample) -> Result<()> {
+        let present = self.present(sample)?;
+        let Some((_, first)) = present.first() else { return Ok(()) };
+        let shape = sample.image(first)?.layout.spatial();
+        for (_, key) in &present[1..] {
+            let other = sample.image(key)?;
+            let own = other.layout.spatial();
+            if (0..3).any(|axis| own[axis].abs_diff(shape[axis]) > 1) {
+                return Err(err!("`{key}` has {own:?} voxels where `{first}` has {shape:?}")
+                    .file(&other.header.path)
+                    .hint("image and label must lie on one grid"));
+            }
+        }
+        Ok(())
+    }
     /// Replace the image under each key by what `work` makes of it; it is handed over, so that buffers can be reused.
     pub fn images(&self, mut sample: Sample, mut work: impl FnMut(Volume, usize) -> Result<Volume>) -> Result<Vec<Sample>> {
         for (at, key) in self.present(&sample)? {

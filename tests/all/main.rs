@@ -33,4 +33,5 @@ mod random_transforms;
 mod resume;
 mod sliding_window;
 mod transform_parameters;
+mod training;
 mod transforms;

@@ -9,7 +9,7 @@ Weights are random but seeded, so that every class occurs and ties are frequent:
 
 A case passes if file names, shape, affine, zooms, type, codes and units are equal and each voxel that differs was
 nearly a tie in MONAI (top-two logit margin below 1e-3). Each set of runs must agree in 99.999 % of its voxels. Linearly
-inverted probabilities must agree to 1e-4. MONAI's outputs are cached by what they depend on.
+inverted probabilities must agree to 1e-4. MONAI's outputs are cached by what they depend on. Trainings: see training.py.
 
 SEGBUNDLE_BINARY: the program (default target/release/segbundle). SEGBUNDLE_MONAI_PYTHON: see monai_env.py.
 """
@@ -202,6 +202,7 @@ def main():
     args = parse_args()
     monai_env.enter()
     import maps
+    import training
 
     binary = os.path.abspath(os.environ.get("SEGBUNDLE_BINARY") or os.path.join(ROOT, "target", "release", "segbundle"))
     if not os.access(binary, os.X_OK):
@@ -231,6 +232,9 @@ def main():
             print(f"pooled, {pool}: {differing} of {voxels} voxels differ, "
                   f"{100 * (1 - differing / max(voxels, 1)):.5f} % agree: {'ok' if enough else 'FAILED'}")
             tally[not enough] += 1
+        for name, what, problems in training.check(work, binary, args.only):
+            print(f"training, {name}: {what}: {'FAILED' if problems else 'ok'}", *problems, sep="\n      ", flush=True)
+            tally[bool(problems)] += 1
     finally:
         forget_old()
         if not args.keep:

@@ -1,0 +1,252 @@
+//! A training as a user runs it: `configs/train.json` on a small sample set with a small network.
+
+use crate::cli::{results, text};
+use segbundle::formats::nifti;
+use segbundle::image::{DType, Voxels};
+use std::io::{BufRead, BufReader, Read};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+use std::sync::OnceLock;
+use tempfile::TempDir;
+
+/// Five cases of 48×48×48 voxels of 8 mm, made once.
+fn sample_data() -> &'static Path {
+    static DATA: OnceLock<TempDir> = OnceLock::new();
+    let data = DATA.get_or_init(|| {
+        let folder = tempfile::tempdir().unwrap();
+        let made = Command::new(env!("CARGO_BIN_EXE_segbundle"))
+            .args(["sample-data", "--cases", "6", "--size", "48", "48", "48", "--spacing", "8", "--output_dir"])
+            .arg(folder.path())
+            .output()
+            .unwrap();
+        assert!(made.status.success(), "{}", text(&made.stderr));
+        folder
+    });
+    data.path()
+}
+
+struct Training(TempDir);
+
+impl Training {
+    /// With the first `cases` of the sample set, to be changed at will.
+    fn new(cases: usize) -> Training {
+        let training = Training(tempfile::tempdir().unwrap());
+        for folder in ["imagesTr", "labelsTr"] {
+            std::fs::create_dir_all(training.path(&format!("data/{folder}"))).unwrap();
+            let mut files: Vec<_> = std::fs::read_dir(sample_data().join(folder)).unwrap().map(|entry| entry.unwrap().path()).collect();
+            files.sort();
+            for file in &files[..cases] {
+                std::fs::copy(file, training.path(&format!("data/{folder}")).join(file.file_name().unwrap())).unwrap();
+            }
+        }
+        training
+    }
+    fn path(&self, name: &str) -> PathBuf {
+        self.0.path().join(name)
+    }
+    fn command(&self, options: &[&str], overrides: &[&str]) -> Command {
+        let config = Path::new(env!("CARGO_MANIFEST_DIR")).join("configs/train.json");
+        let mut command = Command::new("env");
+        command.args(["--default-signal=INT,TERM", env!("CARGO_BIN_EXE_segbundle"), "--threads", "1"]).args(options);
+        command.args(["run", "--config_file", config.to_str().unwrap(), "--logging_file", "False"]);
+        command.args(["--dataset_dir", "data", "--highres", "False", "--batch_size", "2", "--max_epochs", "2", "--val_interval", "2"]);
+        command.args(["--device", "$torch.device('cpu')", "--network_def#init_filters", "8", "--network_def#blocks_down", "[1,1]"]);
+        command.args(["--network_def#blocks_up", "[1]", "--train#random_transforms#0#roi_size", "[16,16,16]"]);
+        command.args(["--validate#crop#roi_size", "[32,32,32]", "--validate#inferer#roi_size", "[32,32,32]"]);
+        command.args(overrides).current_dir(self.0.path());
+        command
+    }
+    fn run(&self, overrides: &[&str]) -> Output {
+        self.command(&[], overrides).output().unwrap()
+    }
+    fn resume(&self, overrides: &[&str]) -> Output {
+        self.command(&["--resume"], overrides).output().unwrap()
+    }
+    /// Everything that a training that goes on starts from.
+    fn state(&self) -> Vec<u8> {
+        std::fs::read(self.path("models/resume/state.pt")).unwrap()
+    }
+    /// Replace the voxels of a file.
+    fn change(&self, name: &str, dtype: DType, change: impl FnOnce(Vec<f32>) -> Voxels) {
+        let path = self.path(name);
+        let volume = nifti::read(&path).unwrap();
+        let voxels = change(volume.to_f32_vec().unwrap());
+        let layout = segbundle::image::Layout::contiguous(volume.layout.shape);
+        nifti::write(&path, &voxels, &layout, &volume.affine, dtype, nifti::Options::default()).unwrap();
+    }
+}
+
+fn ok(output: &Output) -> String {
+    let log = text(&output.stderr);
+    assert!(output.status.success(), "{log}");
+    log
+}
+
+#[test]
+fn a_training_logs_as_monai_does_and_keeps_the_best_weights() {
+    let training = Training::new(5);
+    let log = ok(&training.run(&[]));
+    for line in [
+        "Engine run resuming from iteration 0, epoch 0 until 2 epochs",
+        "Epoch: 1/2, Iter: 2/2 -- train_loss: 5.",
+        "Epoch[1] Metrics -- train_accuracy: 0.9",
+        "Engine run resuming from iteration 0, epoch 1 until 2 epochs",
+        "Got new best metric of val_mean_dice: 0.",
+        "Epoch[2] Metrics -- val_accuracy: 0.9",
+        "Key metric: train_accuracy best value: 0.9",
+        "Epoch[2] Complete. Time taken: 00:00:",
+    ] {
+        assert!(log.contains(line), "expected \"{line}\" in {log}");
+    }
+    assert_eq!(results(&training.path("models")), ["model_lowres.pt", "previous.pt", "state.pt"]);
+    let events = results(&training.path("eval"));
+    assert!(events.len() == 2 && events.iter().all(|name| name.starts_with("events.out.tfevents.")), "{events:?}");
+}
+
+#[test]
+fn equal_trainings_end_in_equal_bits_and_workers_have_their_own_random_numbers() {
+    let (one, two, three) = (Training::new(5), Training::new(5), Training::new(5));
+    ok(&one.run(&["--num_workers", "3"]));
+    ok(&two.run(&["--num_workers", "3"]));
+    ok(&three.run(&["--num_workers", "0"]));
+    assert!(one.state() == two.state(), "two runs of one config differ");
+    assert!(one.state() != three.state(), "crops do not depend on the workers");
+}
+
+/// Wait until the log has a line with `text`.
+fn wait_for(child: &mut Child, text: &str) -> BufReader<std::process::ChildStderr> {
+    let mut log = BufReader::new(child.stderr.take().unwrap());
+    let mut line = String::new();
+    while !line.contains(text) {
+        line.clear();
+        assert!(log.read_line(&mut line).unwrap() > 0, "the run ended without \"{text}\"");
+    }
+    log
+}
+
+#[test]
+fn an_interrupted_training_goes_on_to_the_same_bits() {
+    for workers in ["0", "2"] {
+        let more = ["--num_workers", workers, "--batch_size", "1"];
+        let whole = Training::new(5);
+        ok(&whole.run(&more));
+        let parts = Training::new(5);
+        let mut child = parts.command(&[], &more).stderr(Stdio::piped()).spawn().unwrap();
+        let mut rest = wait_for(&mut child, "Epoch: 1/2, Iter: 2/4");
+        assert!(Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap().success());
+        let mut log = String::new();
+        rest.read_to_string(&mut log).unwrap();
+        assert_eq!(child.wait().unwrap().code(), Some(130), "{log}");
+        assert!(log.contains("`segbundle --resume run …` goes on"), "{log}");
+        let log = ok(&parts.resume(&more));
+        assert!(log.contains("going on after iteration ") && !log.contains("Epoch: 1/2, Iter: 1/4"), "{log}");
+        assert!(parts.state() == whole.state(), "{workers} workers: the saved trainings differ");
+        let best = |training: &Training| std::fs::read(training.path("models/model_lowres.pt")).unwrap();
+        assert!(best(&parts) == best(&whole), "{workers} workers: the best weights differ");
+    }
+}
+
+#[test]
+fn a_longer_training_goes_on_from_a_finished_one() {
+    let (long, short) = (Training::new(3), Training::new(3));
+    ok(&long.run(&["--max_epochs", "3"]));
+    ok(&short.run(&["--max_epochs", "1"]));
+    let log = ok(&short.resume(&["--max_epochs", "3"]));
+    assert!(log.contains("Engine run resuming from iteration 1, epoch 1 until 3 epochs"), "{log}");
+    assert!(long.state() == short.state());
+}
+
+#[test]
+fn a_damaged_state_gives_way_to_the_one_before_it() {
+    let training = Training::new(3);
+    ok(&training.run(&[]));
+    let state = training.path("models/resume/state.pt");
+    let whole = std::fs::read(&state).unwrap();
+    std::fs::write(&state, &whole[..whole.len() / 2]).unwrap();
+    let log = ok(&training.resume(&[]));
+    assert!(log.contains("state.pt") && log.contains("previous.pt"), "{log}");
+    assert!(training.state() == whole);
+}
+
+#[test]
+fn a_state_of_another_training_is_refused_with_a_reason() {
+    let training = Training::new(3);
+    ok(&training.run(&[]));
+    let before = training.state();
+    for (more, what) in [
+        (["--network_def#init_filters", "16"], "the weights do not fit SegResNet"),
+        (["--batch_size", "1"], "epochs of 1 iterations, this config makes 2"),
+        (["--num_workers", "1"], "had 4 workers, the config has 1"),
+    ] {
+        let output = training.resume(&[&more[..], &["--max_epochs", "3"]].concat());
+        let log = text(&output.stderr);
+        assert!(output.status.code() == Some(1) && log.contains(what) && log.contains("state.pt"), "{more:?}: {log}");
+        assert!(training.state() == before, "{more:?}");
+    }
+}
+
+#[test]
+fn odd_sets_are_trained_on() {
+    let training = Training::new(2);
+    // One case in a batch of four, with more workers than cases, and a crop without any structure.
+    let label = std::fs::read_dir(training.path("data/labelsTr")).unwrap().map(|entry| entry.unwrap().file_name()).min().unwrap();
+    training.change(&format!("data/labelsTr/{}", label.to_str().unwrap()), DType::U8, |x| Voxels::U8(vec![0; x.len()].into()));
+    let log = ok(&training.run(&["--batch_size", "4", "--num_workers", "6"]));
+    assert!(log.contains("Epoch: 2/2, Iter: 1/1 -- train_loss: "), "{log}");
+}
+
+/// A file of the training, how it is spoilt, and what is said of it.
+type Fault = (&'static str, fn(&Training, &str), &'static str);
+
+#[test]
+fn bad_input_ends_the_training_with_its_file_named_and_nothing_lost() {
+    let faults: [Fault; 5] = [
+        ("labelsTr", |training, file| std::fs::remove_file(training.path(file)).unwrap(), "no such file"),
+        ("labelsTr", |training, file| training.change(file, DType::U8, |x| Voxels::U8(vec![200; x.len()].into())), "the label 200 occurs"),
+        ("imagesTr", |training, file| training.change(file, DType::F32, |x| Voxels::F32(vec![f32::NAN; x.len()].into())), "NaN"),
+        ("labelsTr", |training, file| std::fs::write(training.path(file), b"no image").unwrap(), "expected"),
+        ("labelsTr", crop, "voxels"),
+    ];
+    for (folder, spoil, message) in faults {
+        let training = Training::new(3);
+        ok(&training.run(&["--max_epochs", "1", "--val_interval", "1"]));
+        let best = std::fs::read(training.path("models/model_lowres.pt")).unwrap();
+        let mut names: Vec<_> = std::fs::read_dir(training.path("data/imagesTr")).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+        names.sort();
+        let file = format!("data/{folder}/{}", names[0].to_str().unwrap());
+        spoil(&training, &file);
+        let output = training.resume(&["--max_epochs", "2", "--val_interval", "1", "--cache_rate", "0"]);
+        let log = text(&output.stderr);
+        assert_eq!(output.status.code(), Some(1), "{message}: {log}");
+        let error = log.split("error: ").last().unwrap();
+        assert!(error.contains(message) && error.contains(names[0].to_str().unwrap()), "expected \"{message}\" of {file} in {log}");
+        assert!(std::fs::read(training.path("models/model_lowres.pt")).unwrap() == best, "{message}");
+        segbundle::formats::checkpoint::load(training.path("models/resume/state.pt")).unwrap();
+    }
+}
+
+/// Leave out the last slices of a label.
+fn crop(training: &Training, file: &str) {
+    let path = training.path(file);
+    let volume = nifti::read(&path).unwrap();
+    let [c, x, y, z] = volume.layout.shape;
+    let voxels = Voxels::U8(vec![1; c * x * y * (z / 2)].into());
+    let layout = segbundle::image::Layout::contiguous([c, x, y, z / 2]);
+    nifti::write(&path, &voxels, &layout, &volume.affine, DType::U8, nifti::Options::default()).unwrap();
+}
+
+#[test]
+fn a_loss_that_is_not_finite_ends_the_training_before_the_weights_are_spoilt() {
+    let training = Training::new(3);
+    ok(&training.run(&["--max_epochs", "1", "--val_interval", "1"]));
+    let (state, best) = (training.state(), std::fs::read(training.path("models/model_lowres.pt")).unwrap());
+    // The saved learning rate counts in a training that goes on, so this one begins anew from its own weights.
+    let output = training.run(&["--max_epochs", "9", "--val_interval", "9", "--init_LR", "1e30"]);
+    let log = text(&output.stderr);
+    assert_eq!(output.status.code(), Some(1), "{log}");
+    let error = log.split("error: ").last().unwrap();
+    assert!(error.contains("the loss is ") && error.contains("iteration ") && error.contains("imagesTr/s00"), "{log}");
+    assert!(std::fs::read(training.path("models/model_lowres.pt")).unwrap() == best);
+    assert!(training.state() == state || log.contains("Epoch[1] Complete"), "{log}");
+    segbundle::formats::checkpoint::load(training.path("models/resume/failed.pt")).unwrap();
+}

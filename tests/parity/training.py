@@ -1,0 +1,151 @@
+"""Compare trainings: the same config, data and seed through MONAI and segbundle, iteration by iteration.
+
+A small network on the sample set, with 0 and with 4 workers, two epochs and a validation. Equal must be: the cases of
+each batch and where they are cropped; the losses, to 1e-4; the validation's metrics, to 1e-3; the weights that are kept,
+to 1e-4 of the largest, read by torch.load(weights_only=True) into MONAI's own network, strictly; TensorBoard's tags and
+steps, read by its own reader.
+"""
+import json
+import os
+import re
+import subprocess
+import sys
+
+import cases
+
+ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+SMALL = {
+    "batch_size": 2, "displayable_configs#highres": False, "train#trainer#max_epochs": 2, "val_interval": 2,
+    "network_def#init_filters": 8, "network_def#blocks_down": [1, 1], "network_def#blocks_up": [1],
+    "train#random_transforms#0#roi_size": [32, 32, 32], "validate#inferer#roi_size": [32, 32, 32],
+}
+FORMAT = {"train#handlers#1#key_var_format": "{}: {:.9g} ", "validate#handlers#0#key_var_format": "{}: {:.12g} "}
+
+
+def plan(folder, binary):
+    """{name: (config, overrides)}"""
+    data = os.path.join(folder, "data")
+    subprocess.run([binary, "sample-data", "--output_dir", data, "--cases", "13", "--size", "72", "72", "72", "--spacing", "5"],
+                   check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    own = os.path.join(ROOT, "configs", "train.json")
+    upstream = os.path.join(cases.UPSTREAM, "configs", "train.json")
+    runs = {}
+    if os.path.isfile(upstream):
+        held = {"validate#dataset#data": "$[{'image': i, 'label': l} for i, l in zip(@images[-2:], @labels[-2:])]",
+                "train#dataset#data": "$[{'image': i, 'label': l} for i, l in zip(@images[:-2], @labels[:-2])]",
+                "validate#preprocessing#transforms#9#roi_size": [64, 64, 64]}
+        for workers in (0, 4):
+            runs[f"upstream, {workers} workers"] = (upstream, {**held, **loaders(workers)})
+    runs["own config, 2 workers"] = (own, {"validate#crop#roi_size": [64, 64, 64], "num_workers": 2})
+    return {name: (config, {"dataset_dir": data, **SMALL, **more}) for name, (config, more) in runs.items()}
+
+
+def loaders(workers):
+    return {"train#dataloader#num_workers": workers, "validate#dataloader#num_workers": workers}
+
+
+def monai(folder, config, overrides):
+    """MONAI's report, and the folder of its run."""
+    os.makedirs(folder, exist_ok=True)
+    job = {"bundle": folder, "config": config, "overrides": overrides, "report": os.path.join(folder, "report.json")}
+    path = os.path.join(folder, "job.json")
+    with open(path, "w", encoding="utf-8") as text:
+        json.dump(job, text)
+    script = os.path.join(os.path.dirname(os.path.abspath(__file__)), "monai_train.py")
+    run([sys.executable, script, path], folder)
+    with open(job["report"], encoding="utf-8") as text:
+        return json.load(text)
+
+
+def run(words, folder):
+    log = os.path.join(folder, "log")
+    with open(log, "w", encoding="utf-8") as out:
+        code = subprocess.run(words, cwd=folder, stdout=out, stderr=subprocess.STDOUT).returncode
+    with open(log, encoding="utf-8", errors="replace") as text:
+        content = text.read()
+    if code:
+        raise RuntimeError(f"exit code {code}: {' '.join(words)}\n{content[-3000:]}")
+    return content
+
+
+def segbundle(folder, config, overrides, binary):
+    """The same of ours, out of its log."""
+    os.makedirs(folder, exist_ok=True)
+    words = [binary, "-v", "run", "--config_file", config, "--logging_file", "False"]
+    for key, value in {**overrides, **FORMAT}.items():
+        words += ["--" + key, str(value)]
+    log = run(words, folder)
+    batches = re.findall(r"iteration \d+: (\S+ from .*)", log)
+    losses = [float(x) for x in re.findall(r"train_loss: (\S+)", log)]
+    validations = [{"val_accuracy": float(a), "val_mean_dice": float(d)} for a, d in re.findall(r"val_accuracy: (\S+) val_mean_dice: (\S+)", log)]
+    return {"batches": batches, "losses": losses, "validations": validations}
+
+
+def far(a, b):
+    return abs(a - b) / max(abs(a), abs(b), 1e-30)
+
+
+def compare(theirs, ours, folders):
+    """(what was measured, [problems])"""
+    problems = []
+    batches = [", ".join(f"{c} from {s}" for c, s in zip(i["cases"], i["starts"])) for i in theirs["iterations"]]
+    if batches != ours["batches"]:
+        at = next((i for i, pair in enumerate(zip(batches, ours["batches"])) if pair[0] != pair[1]), min(len(batches), len(ours["batches"])))
+        problems.append(f"batch {at + 1}: {batches[at:at + 1]}, segbundle {ours['batches'][at:at + 1]}")
+    losses = [i["loss"] for i in theirs["iterations"]]
+    worst = max((far(a, b) for a, b in zip(losses, ours["losses"])), default=1.0)
+    if len(losses) != len(ours["losses"]) or not losses or worst > 1e-4:
+        problems.append(f"losses {losses}, segbundle {ours['losses']}")
+    metric = max((far(a[key], b[key]) for a, b in zip(theirs["validations"], ours["validations"]) for key in b), default=1.0)
+    if len(theirs["validations"]) != len(ours["validations"]) or metric > 1e-3:
+        problems.append(f"validations {theirs['validations']}, segbundle {ours['validations']}")
+    weights = compare_weights(folders, problems)
+    if events(folders[0]) != events(folders[1]):
+        problems.append(f"TensorBoard {events(folders[0])}, segbundle {events(folders[1])}")
+    return f"{len(losses)} iterations, losses within {worst:.0e}, metrics {metric:.0e}, weights {weights:.0e}", problems
+
+
+def compare_weights(folders, problems):
+    """The largest difference of the kept weights."""
+    import torch
+    from monai.networks.nets import SegResNet
+
+    network = SegResNet(spatial_dims=3, in_channels=1, out_channels=105, init_filters=8, blocks_down=[1, 1], blocks_up=[1], dropout_prob=0.2)
+    theirs, ours = (torch.load(os.path.join(folder, "models", "model_lowres.pt"), weights_only=True) for folder in folders)
+    network.load_state_dict(ours, strict=True)
+    if list(theirs) != list(ours):
+        problems.append("the kept weights have other names or another order")
+        return 1.0
+    worst = max(((theirs[name] - ours[name]).abs().max() / theirs[name].abs().max()).item() for name in theirs)
+    if worst > 1e-4:
+        problems.append(f"kept weights differ by {worst:.1e} of the largest")
+    return worst
+
+
+def events(folder):
+    """{tag: steps} of all event files."""
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    found = {}
+    for name in sorted(os.listdir(os.path.join(folder, "eval"))):
+        reader = EventAccumulator(os.path.join(folder, "eval", name)).Reload()
+        for tag in reader.Tags()["scalars"]:
+            found.setdefault(tag, []).extend(event.step for event in reader.Scalars(tag))
+    return found
+
+
+def check(work, binary, only):
+    """[(name, what was measured, [problems])]"""
+    rows = []
+    for name, (config, overrides) in plan(os.path.join(work, "training"), binary).items():
+        if only not in "training, " + name:
+            continue
+        slug = name.replace(", ", "_").replace(" ", "_")
+        folders = [os.path.join(work, "training", side, slug) for side in ("monai", "segbundle")]
+        try:
+            theirs = monai(folders[0], config, overrides)
+            ours = segbundle(folders[1], config, overrides, binary)
+            rows.append((name, *compare(theirs, ours, folders)))
+        except RuntimeError as error:
+            rows.append((name, "", [str(error)]))
+    return rows
