@@ -54,6 +54,11 @@ pub fn resident_memory_bytes() -> u64 {
     pages.unwrap_or(0) * 4096
 }
 
+/// The machine's name.
+pub fn host_name() -> String {
+    fs::read_to_string("/proc/sys/kernel/hostname").map_or_else(|_| "localhost".into(), |name| name.trim().to_owned())
+}
+
 /// A process, told apart from all others that could write into the same folder.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Process {

@@ -80,8 +80,7 @@ impl Batches {
             bail!("the saved training had {} workers, the config has {}", position.streams.len(), loader.num_workers);
         }
         let over = Arc::new(AtomicBool::new(false));
-        let mut batches =
-            Batches { loader: loader.clone(), order: Arc::new(order), position, workers: vec![], over, work: work.clone() };
+        let mut batches = Batches { loader: loader.clone(), order: Arc::new(order), position, workers: vec![], over, work: work.clone() };
         if loader.num_workers == 0 {
             if let Some(Some(streams)) = batches.position.streams.first() {
                 *loader.streams.lock() = streams.clone();

@@ -127,12 +127,5 @@ fn build(name: &str, dataset: Arc<dyn Dataset>, batch_size: usize, [shuffle, dro
         dataset.seed(batches::draw()? as u32, &mut streams);
         tch::manual_seed(first as i64);
     }
-    Ok(Value::object(LoaderHandle(Arc::new(Loader {
-        dataset,
-        batch_size,
-        shuffle,
-        drop_last,
-        num_workers,
-        streams: Mutex::new(streams),
-    }))))
+    Ok(Value::object(LoaderHandle(Arc::new(Loader { dataset, batch_size, shuffle, drop_last, num_workers, streams: Mutex::new(streams) }))))
 }

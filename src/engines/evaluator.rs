@@ -86,10 +86,7 @@ pub static COMPONENT: Component = Component {
     build: |args, call| {
         let args = SupervisedEvaluatorArgs::parse("SupervisedEvaluator", args)?;
         let unsupported = |name: &str| Err(err!("SupervisedEvaluator: `{name}` is not supported yet").kind(Kind::Unsupported));
-        for (name, value) in [
-            ("prepare_batch", &args.prepare_batch),
-            ("iteration_update", &args.iteration_update),
-        ] {
+        for (name, value) in [("prepare_batch", &args.prepare_batch), ("iteration_update", &args.iteration_update)] {
             if !value.is_none() {
                 return unsupported(name);
             }

@@ -20,4 +20,14 @@ mod workflow;
 
 use crate::component::Component;
 
-pub static COMPONENTS: &[&Component] = &[&evaluator::COMPONENT, &trainer::COMPONENT, &handlers::checkpoint_loader::COMPONENT, &handlers::stats::COMPONENT, &handlers::validation::COMPONENT];
+pub static COMPONENTS: &[&Component] = &[
+    &evaluator::COMPONENT,
+    &trainer::COMPONENT,
+    &handlers::checkpoint_loader::COMPONENT,
+    &handlers::checkpoint_saver::COMPONENT,
+    &handlers::early_stop::COMPONENT,
+    &handlers::lr_schedule::COMPONENT,
+    &handlers::stats::COMPONENT,
+    &handlers::tensorboard_stats::COMPONENT,
+    &handlers::validation::COMPONENT,
+];

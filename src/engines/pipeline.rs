@@ -8,8 +8,8 @@ use super::queues::{Ahead, Behind, Taken};
 use super::record::{RunRecord, case_record};
 use super::resume::{self, Identity, Inputs, Verdict};
 use crate::contracts::{
-    CaseFacts, CaseReport, Clock, Cx, Inferer, Item, Loader, Network, NoProgress, Observer, Progress, Run, Sample, Shared, Stage, Transform, Work,
-    WriteJob,
+    CaseFacts, CaseReport, Clock, Cx, Inferer, Item, Loader, Network, NoProgress, Observer, Progress, Run, Sample, Shared, Stage,
+    Transform, Work, WriteJob,
 };
 use crate::error::{Kind, Result};
 use crate::prediction::volume_tensor;

@@ -402,7 +402,8 @@ impl SupervisedTrainer {
     fn saved(&self, mark: &Mark) -> Result<Saved> {
         let network = self.args.network.lock();
         let tensors = network.state().tensors.iter();
-        let state = tensors.map(|(name, tensor)| (name.clone(), Saved::Tensor(tensor.f_detach().unwrap_or_else(|_| tensor.shallow_clone()))));
+        let state =
+            tensors.map(|(name, tensor)| (name.clone(), Saved::Tensor(tensor.f_detach().unwrap_or_else(|_| tensor.shallow_clone()))));
         Ok(Saved::dict([
             ("network", Saved::dict(state)),
             ("optimizer", self.args.optimizer.lock().state()?),

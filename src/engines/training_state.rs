@@ -197,7 +197,8 @@ impl Mark {
             Saved::None => None,
             position => {
                 let base_seed = int(position, "base_seed")? as u64;
-                let order_seed = if let Saved::None = position.get("order_seed")? { None } else { Some(int(position, "order_seed")? as u64) };
+                let order_seed =
+                    if let Saved::None = position.get("order_seed")? { None } else { Some(int(position, "order_seed")? as u64) };
                 let Saved::List(all) = position.get("streams")? else { return None };
                 let fresh = |worker: usize| match loader.num_workers {
                     0 => loader.streams.lock().clone(),

@@ -38,7 +38,9 @@ impl Workflow {
         for (argument, given) in [("key metric", &parts.key_metric), ("additional_metrics", &parts.additional_metrics)] {
             for (key, value) in given.iter().flat_map(Dict::items) {
                 let (Some(name), Some(metric)) = (key.as_str(), Attached::from_value(&value)) else {
-                    return Err(err!("{engine}: {argument}: expected a metric under each name, found {}", value.type_name()).kind(Kind::Config));
+                    return Err(
+                        err!("{engine}: {argument}: expected a metric under each name, found {}", value.type_name()).kind(Kind::Config)
+                    );
                 };
                 metrics.retain(|(other, _)| **other != *name);
                 metrics.push((name.into(), metric));
@@ -178,8 +180,14 @@ impl Workflow {
         };
         let (metrics, handlers) = (list("metrics")?, list("handlers")?);
         if handlers.len() != self.handlers.len() || !(metrics.is_empty() || metrics.len() == self.metrics.len()) {
-            return Err(err!("the saved training has {} handlers and {} metrics where the config has {} and {}", handlers.len(), metrics.len(), self.handlers.len(), self.metrics.len())
-                .hint("start anew without --resume, or with the config that the training began with"));
+            return Err(err!(
+                "the saved training has {} handlers and {} metrics where the config has {} and {}",
+                handlers.len(),
+                metrics.len(),
+                self.handlers.len(),
+                self.metrics.len()
+            )
+            .hint("start anew without --resume, or with the config that the training began with"));
         }
         for ((_, attached), saved) in self.metrics.iter().zip(metrics) {
             attached.metric.lock().set_parts(parts(saved).ok_or_else(|| err!("the saved training's metrics are damaged"))?);

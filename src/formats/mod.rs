@@ -1,4 +1,5 @@
-//! Files: NIfTI, NRRD, MetaImage and DICOM images, and PyTorch's weights, without Python; whole files or none; hashes.
+//! Files: NIfTI, NRRD, MetaImage and DICOM images, and PyTorch's weights, without Python; TensorBoard's
+//! events; whole files or none; hashes.
 //!
 //! A file is untrusted: nothing here allocates from a claim alone, recurses without a bound, or runs what a file names.
 
@@ -14,3 +15,4 @@ pub mod nrrd;
 pub mod pickle;
 pub mod raw;
 pub mod safetensors;
+pub mod tfevents;

@@ -13,6 +13,7 @@ mod dicom;
 mod explain;
 mod expressions;
 mod facades;
+mod handlers;
 mod inverse;
 mod layers;
 mod logging_file;

@@ -1,12 +1,17 @@
-//! CheckpointLoader (monai.handlers.checkpoint_loader, MONAI 1.6.1): weights from a file into a network.
+//! CheckpointLoader (monai.handlers.checkpoint_loader, MONAI 1.6.1): states from a file into networks, optimizers and
+//! schedules.
+//!
+//! `strict` is about networks only, as in MONAI; without `strict_shape` nothing but networks is loaded.
 
+use super::parts::{Part, parts_of};
 use crate::bundle::Node;
 use crate::bundle::load;
 use crate::bundle::node::Content;
-use crate::component::{Accepted, Component, Declared, Dict, Effect, FromValue, Key, Value};
-use crate::contracts::{EngineState, Event, Handler, HandlerHandle, Network, Shared, fill_up};
+use crate::component::{Accepted, Component, Declared, Dict, Effect, Key, Value};
+use crate::contracts::{EngineState, Event, Handler, HandlerHandle};
 use crate::error::{Error, Result};
-use crate::formats::{checkpoint, safetensors};
+use crate::formats::checkpoint::{self, Checkpoint, State as Saved};
+use crate::formats::safetensors;
 use crate::{args, bail, err};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -17,15 +22,15 @@ args! {
     pub struct CheckpointLoaderArgs {
         /// The file, as torch.save wrote it, or `.safetensors`.
         load_path: PathBuf,
-        /// What to load into, by its name in the file: `{'model': network}`.
+        /// What to load into, by its name in the file: `{'model': network, 'optimizer': optimizer}`.
         load_dict: Dict,
         /// No effect: there is one log.
         name: Accepted = (),
         /// No effect: tensors are read into host memory and copied to where the network is.
         map_location: Accepted = (),
-        /// Whether names must be the same on both sides.
+        /// Whether a network's names must be the same on both sides.
         strict: bool = true,
-        /// Whether a tensor of another shape is an error; false skips it.
+        /// Whether a tensor of another shape is an error; false skips it, and all but networks.
         strict_shape: bool = true,
     }
 }
@@ -34,22 +39,13 @@ pub static COMPONENT: Component = Component {
     name: "CheckpointLoader",
     path: "monai.handlers.CheckpointLoader",
     aliases: &["monai.handlers.checkpoint_loader.CheckpointLoader"],
-    doc: "Load a checkpoint into a network when the engine starts.",
+    doc: "Load a checkpoint into networks, optimizers and schedules when the engine starts.",
     params: CheckpointLoaderArgs::PARAMS,
-    differences: &["only networks can be loaded into"],
+    differences: &["engines cannot be loaded into; `--resume` goes on with a training"],
     effect: Effect::Reads,
     build: |args, _| {
         let args = CheckpointLoaderArgs::parse("CheckpointLoader", args)?;
-        let mut targets = vec![];
-        for (key, value) in args.load_dict.items() {
-            match (key.as_str(), Shared::<dyn Network>::from_value(&value)) {
-                (Some(name), Some(network)) => targets.push((name.to_owned(), network)),
-                _ => bail!("CheckpointLoader: `load_dict` holds {} under {:?}, expected a network", value.type_name(), key.to_value()),
-            }
-        }
-        if targets.is_empty() {
-            bail!("CheckpointLoader: `load_dict` is empty, expected {{'model': network}}");
-        }
+        let targets = parts_of("CheckpointLoader", "load_dict", &args.load_dict)?;
         let strict = args.strict && args.strict_shape;
         Ok(Value::object(HandlerHandle(Arc::new(CheckpointLoader {
             path: args.load_path,
@@ -62,7 +58,7 @@ pub static COMPONENT: Component = Component {
 
 struct CheckpointLoader {
     path: PathBuf,
-    targets: Vec<(String, Shared<dyn Network>)>,
+    targets: Vec<(String, Part)>,
     strict: bool,
     strict_shape: bool,
 }
@@ -78,32 +74,43 @@ impl Handler for CheckpointLoader {
         if !self.path.exists() {
             return Err(missing(&self.path));
         }
-        for (name, network) in &self.targets {
-            let mut tensors = self.weights(name).map_err(|e| e.file(&self.path))?;
-            let mut network = network.lock();
-            if !self.strict {
-                tensors = fill_up(&*network, tensors, !self.strict_shape);
-            }
-            network.load(&tensors).map_err(|e| e.file(&self.path))?;
-        }
+        self.load_all().map_err(|error| error.file(&self.path))?;
         tracing::info!("loaded {}", self.path.display());
         Ok(())
     }
 }
 
 impl CheckpointLoader {
-    /// The tensors for the network called `name` in the file.
-    fn weights(&self, name: &str) -> Result<Vec<(String, Tensor)>> {
+    fn load_all(&self) -> Result<()> {
         if safetensors::is_safetensors(&self.path) {
-            if self.targets.len() > 1 {
-                bail!("expected one network to load, found {}: a safetensors file holds one", self.targets.len());
-            }
-            return safetensors::read(&self.path);
+            let [(_, Part::Network(network))] = self.targets.as_slice() else {
+                bail!("expected one network to load, found {} objects: a safetensors file holds one network", self.targets.len());
+            };
+            return Part::load_network(network, safetensors::read(&self.path)?, self.strict, !self.strict_shape);
         }
         let file = checkpoint::load(&self.path)?;
+        for (name, target) in &self.targets {
+            match target {
+                Part::Network(network) => Part::load_network(network, self.weights(&file, name)?, self.strict, !self.strict_shape)?,
+                _ if !self.strict_shape => tracing::warn!("`strict_shape` is False: `{name}` is no network and is not loaded"),
+                Part::Optimizer(optimizer) => optimizer.lock().load_state(&self.state(&file, name)?)?,
+                Part::Schedule(schedule) => schedule.lock().load_state(&self.state(&file, name)?)?,
+            }
+        }
+        Ok(())
+    }
+
+    /// The tensors for the network called `name` in the file.
+    fn weights(&self, file: &Checkpoint, name: &str) -> Result<Vec<(String, Tensor)>> {
         let named = file.state_dict(Some(name));
         // One network and no entry of its name: the file is the network's state itself.
         if self.targets.len() == 1 { named.or_else(|_| file.state_dict(None)) } else { named }
+    }
+
+    /// The state of the optimizer or schedule called `name` in the file, or the file itself if it is the only one.
+    fn state(&self, file: &Checkpoint, name: &str) -> Result<Saved> {
+        let whole = self.targets.len() == 1 && !file.keys().iter().any(|key| key == name);
+        if whole { file.state() } else { file.state_of(name) }
     }
 }
 

@@ -136,9 +136,18 @@ impl Checkpoint {
 
     /// Everything, tensors included.
     pub fn state(&self) -> Result<State> {
+        self.whole(&self.root).map_err(|error| error.file(&self.path))
+    }
+
+    fn whole(&self, value: &Value) -> Result<State> {
         let mut reader = Tensors { checkpoint: self, storages: HashMap::new() };
         let mut budget = MAX_STATE_VALUES;
-        self.to_state(&self.root, &mut reader, &mut budget, MAX_STATE_DEPTH).map_err(|error| error.file(&self.path))
+        self.to_state(value, &mut reader, &mut budget, MAX_STATE_DEPTH)
+    }
+
+    /// Everything in the dict under a key at the top, tensors included.
+    pub fn state_of(&self, key: &str) -> Result<State> {
+        self.find(Some(key)).and_then(|value| self.whole(value)).map_err(|error| error.file(&self.path))
     }
 
     /// The keys at the top.

@@ -1,0 +1,206 @@
+//! CheckpointSaver (monai.handlers.checkpoint_saver, MONAI 1.6.1): files of networks, optimizers and schedules, of the
+//! best epochs, every so often, and at the end.
+//!
+//! Deliberate differences: a file is replaced as a whole, and the new one is there before an old one is removed; weights
+//! are saved as f32; a folder that cannot be written to is an error when the engine starts, not after the first epoch;
+//! a training that goes on keeps and removes the same files.
+
+use super::checkpoint_files::{self, Files, Priority, Rule};
+use super::logger;
+use super::parts::{Part, parts_of};
+use crate::component::{Component, Declared, Dict, Effect, Value};
+use crate::contracts::{EngineState, Event, Handler, HandlerHandle, Score};
+use crate::error::{Kind, Result};
+use crate::formats::checkpoint::State as Saved;
+use crate::{args, err};
+use std::path::PathBuf;
+use std::sync::Arc;
+
+args! {
+    /// Arguments of CheckpointSaver.
+    pub struct CheckpointSaverArgs {
+        /// The folder for the files.
+        save_dir: PathBuf,
+        /// What to save: networks, optimizers and schedules by name; a single one is saved without its name.
+        save_dict: Dict,
+        /// The logger to use; None: the engine's.
+        name: Option<String> = (),
+        /// What file names begin with.
+        file_prefix: String = "",
+        /// Save at the end of the run, also when it ends with an error.
+        save_final: bool = false,
+        /// A fixed name for that file; None: `model_final_iteration=N.pt`.
+        final_filename: Option<String> = (),
+        /// Save after an epoch whose key metric is among the best.
+        save_key_metric: bool = false,
+        /// The metric that decides; None: the engine's key metric.
+        key_metric_name: Option<String> = (),
+        /// How many of the best to keep.
+        key_metric_n_saved: usize = 1,
+        /// A fixed name for the best; None: `model_key_metric=0.1234.pt`.
+        key_metric_filename: Option<String> = (),
+        /// Whether the list of the best goes into the files, under `checkpointer`.
+        key_metric_save_state: bool = false,
+        /// Whether the later of two equal epochs is kept.
+        key_metric_greater_or_equal: bool = false,
+        /// Whether a smaller metric is better.
+        key_metric_negative_sign: bool = false,
+        /// Whether `save_interval` counts epochs (True) or iterations (False).
+        epoch_level: bool = true,
+        /// Save every so many epochs or iterations; 0: never.
+        save_interval: usize = 0,
+        /// How many of those to keep; None: all.
+        n_saved: Option<usize> = (),
+    }
+}
+
+pub static COMPONENT: Component = Component {
+    name: "CheckpointSaver",
+    path: "monai.handlers.CheckpointSaver",
+    aliases: &["monai.handlers.checkpoint_saver.CheckpointSaver"],
+    doc: "Save networks, optimizers and schedules: the best, every so often, at the end.",
+    params: CheckpointSaverArgs::PARAMS,
+    differences: &[
+        "files are replaced as a whole, and the new one is written before an old one is removed",
+        "engines cannot be saved; `--resume` goes on with a training",
+    ],
+    effect: Effect::Pure,
+    build: |args, _| {
+        let args = CheckpointSaverArgs::parse("CheckpointSaver", args)?;
+        let wrong = |message: &str| Err(err!("CheckpointSaver: {message}").kind(Kind::Config));
+        let parts = parts_of("CheckpointSaver", "save_dict", &args.save_dict)?;
+        if args.save_key_metric && args.key_metric_n_saved == 0 || args.save_interval > 0 && args.n_saved == Some(0) {
+            return wrong("`key_metric_n_saved` and `n_saved` must be at least 1");
+        }
+        if args.save_key_metric && args.key_metric_filename.is_some() && args.key_metric_n_saved > 1 {
+            return wrong("`key_metric_filename` names one file, but `key_metric_n_saved` is larger than 1");
+        }
+        if args.save_key_metric && args.key_metric_save_state && parts.iter().any(|(name, _)| name == "checkpointer") {
+            return wrong("`save_dict` has a `checkpointer`, the name that `key_metric_save_state` uses");
+        }
+        let rule = |score| Rule {
+            folder: args.save_dir.clone(),
+            prefix: args.file_prefix.clone(),
+            score,
+            keep: None,
+            fixed: None,
+            or_equal: false,
+            with_list: false,
+        };
+        let last = Rule { keep: Some(1), fixed: args.final_filename.clone(), ..rule("final_iteration") };
+        let best = Rule {
+            keep: Some(args.key_metric_n_saved),
+            fixed: args.key_metric_filename.clone(),
+            or_equal: args.key_metric_greater_or_equal,
+            with_list: args.key_metric_save_state,
+            ..rule("key_metric")
+        };
+        let regular = Rule { keep: args.n_saved, ..rule(if args.epoch_level { "epoch" } else { "iteration" }) };
+        let last = args.save_final.then(|| Files::new(last));
+        let best = args.save_key_metric.then(|| Files::new(best));
+        let regular = (args.save_interval > 0).then(|| Files::new(regular));
+        Ok(Value::object(HandlerHandle(Arc::new(CheckpointSaver { args, parts, last, best, regular }))))
+    },
+};
+
+struct CheckpointSaver {
+    args: CheckpointSaverArgs,
+    parts: Vec<(String, Part)>,
+    /// At the end of the run.
+    last: Option<Files>,
+    /// By key metric.
+    best: Option<Files>,
+    /// Every so often.
+    regular: Option<Files>,
+}
+
+impl Handler for CheckpointSaver {
+    fn name(&self) -> &'static str {
+        "CheckpointSaver"
+    }
+    fn on(&self, event: Event, engine: &EngineState) -> Result<()> {
+        match event {
+            Event::Started if self.files().next().is_some() => checkpoint_files::check(&self.args.save_dir),
+            Event::Started => Ok(()),
+            Event::IterationCompleted if self.args.epoch_level => Ok(()),
+            Event::IterationCompleted => self.save_regular(engine.iteration, engine),
+            Event::EpochCompleted => {
+                self.save_best(engine)?;
+                if self.args.epoch_level { self.save_regular(engine.epoch, engine) } else { Ok(()) }
+            }
+            Event::Completed => self.save_last("Train completed, saved final checkpoint", engine),
+            Event::Failed => {
+                let result = self.save_last("Exception raised, saved the last checkpoint", engine);
+                // The run ends with the error that it has; this one would not be seen.
+                if let Err(error) = &result {
+                    tracing::error!("CheckpointSaver: {error}");
+                }
+                result
+            }
+        }
+    }
+    fn save(&self) -> Result<Saved> {
+        let kept = |files: &Option<Files>| files.as_ref().map_or(Saved::None, Files::save);
+        Ok(Saved::dict([("final", kept(&self.last)), ("key_metric", kept(&self.best)), ("interval", kept(&self.regular))]))
+    }
+    fn load(&self, saved: &Saved) -> Result<()> {
+        for (name, files) in [("final", &self.last), ("key_metric", &self.best), ("interval", &self.regular)] {
+            if let (Some(files), Some(saved @ Saved::List(_))) = (files, saved.get(name)) {
+                files.load(saved)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+impl CheckpointSaver {
+    fn files(&self) -> impl Iterator<Item = &Files> {
+        [&self.last, &self.best, &self.regular].into_iter().flatten()
+    }
+
+    fn log(&self, engine: &EngineState, text: &str) {
+        let logger = self.args.name.clone().unwrap_or_else(|| logger(engine));
+        tracing::info!(logger = &*logger, "{text}");
+    }
+
+    fn save_last(&self, done: &str, engine: &EngineState) -> Result<()> {
+        let Some(files) = &self.last else { return Ok(()) };
+        if let Some(old) = files.replace(&self.parts, Priority::Int(engine.iteration as i64))? {
+            self.log(engine, &format!("Deleted previous saved final checkpoint: {old}"));
+        }
+        self.log(engine, &format!("{done}: {}", files.last()));
+        Ok(())
+    }
+
+    fn save_best(&self, engine: &EngineState) -> Result<()> {
+        let Some(files) = &self.best else { return Ok(()) };
+        files.offer(&self.parts, self.score(engine)?)?;
+        Ok(())
+    }
+
+    /// The key metric; −1 if it is no single number, as in MONAI.
+    fn score(&self, engine: &EngineState) -> Result<Priority> {
+        let name = self.args.key_metric_name.as_deref().or(engine.key_metric.as_deref());
+        let hint = "`key_metric_name` says which metric decides, else it is the engine's key metric";
+        let missing = |text: String| Err(err!("{text}").kind(Kind::Config).hint(hint));
+        let Some(name) = name else { return missing(format!("expected a key metric to save the best by, {} has none", engine.engine)) };
+        match engine.metrics.get(name) {
+            Some(Score::Number(metric)) => Ok(Priority::Float(if self.args.key_metric_negative_sign { -metric } else { *metric })),
+            Some(_) => {
+                tracing::warn!("the key metric {name} is no single number, so no epoch is the best; `reduction` \"mean\" gives one");
+                Ok(Priority::Int(-1))
+            }
+            None => {
+                let known: Vec<&str> = engine.metrics.keys().map(|name| &**name).collect();
+                missing(format!("expected a metric `{name}`, {} has {known:?}", engine.engine))
+            }
+        }
+    }
+
+    fn save_regular(&self, count: usize, engine: &EngineState) -> Result<()> {
+        let Some(files) = self.regular.as_ref().filter(|_| count.is_multiple_of(self.args.save_interval.max(1))) else { return Ok(()) };
+        files.offer(&self.parts, Priority::Int(count as i64))?;
+        self.log(engine, &format!("Saved checkpoint at {}: {count}", files.score()));
+        Ok(())
+    }
+}

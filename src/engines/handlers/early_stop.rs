@@ -1,0 +1,146 @@
+//! EarlyStopHandler (monai.handlers.earlystop_handler, MONAI 1.6.1, over ignite.handlers.early_stopping, ignite 0.5.5):
+//! ends a training that has stopped getting better.
+//!
+//! Deliberate difference: a training that goes on keeps the count and the best score.
+
+use crate::component::{Args, Call, Component, Declared, Effect, FromValue, Value};
+use crate::contracts::{Engine, EngineState, Event, Handler, HandlerHandle};
+use crate::error::{Kind, Result};
+use crate::formats::checkpoint::State as Saved;
+use crate::{args, err};
+use parking_lot::Mutex;
+use std::sync::{Arc, Weak};
+
+/// As ignite names the logger.
+const LOGGER: &str = "ignite.handlers.early_stopping.EarlyStopping";
+
+args! {
+    /// Arguments of EarlyStopHandler.
+    pub struct EarlyStopArgs {
+        /// Events without improvement after which to stop.
+        patience: usize,
+        /// A function of the engine that gives the score; higher is better.
+        score_function: Value,
+        /// The engine to stop; None: `set_trainer` says.
+        trainer: Option<Arc<dyn Engine>> = (),
+        /// The score must grow by more than this to count as better.
+        min_delta: f64 = 0.0,
+        /// Whether `min_delta` is counted from the last improvement; otherwise from the best score.
+        cumulative_delta: bool = false,
+        /// Look after every epoch (True) or after every iteration (False).
+        epoch_level: bool = true,
+    }
+}
+
+pub static COMPONENT: Component = Component {
+    name: "EarlyStopHandler",
+    path: "monai.handlers.EarlyStopHandler",
+    aliases: &["monai.handlers.earlystop_handler.EarlyStopHandler"],
+    doc: "Stop a training when a score has not improved for some time.",
+    params: EarlyStopArgs::PARAMS,
+    differences: &["with `--resume` the count and the best score go on"],
+    effect: Effect::Pure,
+    build: |args, _| {
+        let args = EarlyStopArgs::parse("EarlyStopHandler", args)?;
+        let wrong = |message: String| Err(err!("EarlyStopHandler: {message}").kind(Kind::Config));
+        if args.patience == 0 {
+            return wrong("`patience` is 0, expected at least 1".into());
+        }
+        if !args.score_function.callable() {
+            return wrong(format!("`score_function`: expected a function of the engine, found {:?}", args.score_function));
+        }
+        if args.min_delta < 0.0 {
+            return wrong(format!("`min_delta` is {}, expected at least 0", args.min_delta));
+        }
+        let trainer = Mutex::new(args.trainer.as_ref().map(Arc::downgrade));
+        // The trainer may hold the engine that this handler belongs to.
+        let args = EarlyStopArgs { trainer: None, ..args };
+        Ok(Value::object(HandlerHandle(Arc::new(EarlyStop { args, trainer, standing: Mutex::default() }))))
+    },
+};
+
+struct EarlyStop {
+    args: EarlyStopArgs,
+    trainer: Mutex<Option<Weak<dyn Engine>>>,
+    standing: Mutex<Standing>,
+}
+
+#[derive(Default)]
+struct Standing {
+    /// Events without improvement.
+    count: usize,
+    best: Option<f64>,
+}
+
+impl Standing {
+    /// Take a score in; whether it is no improvement.
+    fn is_stuck(&mut self, score: f64, min_delta: f64, cumulative: bool) -> bool {
+        let Some(best) = self.best else {
+            self.best = Some(score);
+            return false;
+        };
+        // A score that is not a number compares as false and so counts as better, as in ignite.
+        let stuck = score <= best + min_delta;
+        if !stuck {
+            *self = Standing { count: 0, best: Some(score) };
+            return false;
+        }
+        if !cumulative {
+            self.best = Some(best.max(score));
+        }
+        self.count += 1;
+        true
+    }
+}
+
+impl Handler for EarlyStop {
+    fn name(&self) -> &'static str {
+        "EarlyStopHandler"
+    }
+    fn on(&self, event: Event, engine: &EngineState) -> Result<()> {
+        let args = &self.args;
+        if event != if args.epoch_level { Event::EpochCompleted } else { Event::IterationCompleted } {
+            return Ok(());
+        }
+        let Some(trainer) = self.trainer.lock().clone() else {
+            return Err(err!("expected a trainer to stop, found none")
+                .kind(Kind::Config)
+                .hint("give `trainer`, or call `set_trainer(@train::trainer)` on the handler before the run"));
+        };
+        let value = args.score_function.call(Args::positional([engine.as_engine()]), &mut Call::default());
+        let value = value.map_err(|error| error.context("score_function"))?;
+        let score = f64::from_value(&value).ok_or_else(|| err!("score_function gives {value:?}, expected a number"))?;
+        let mut standing = self.standing.lock();
+        if standing.is_stuck(score, args.min_delta, args.cumulative_delta) {
+            tracing::debug!(logger = LOGGER, "EarlyStopping: {} / {}", standing.count, args.patience);
+            if standing.count >= args.patience {
+                tracing::info!(logger = LOGGER, "EarlyStopping: Stop training");
+                trainer.upgrade().ok_or_else(|| err!("the trainer to stop is gone"))?.terminate();
+            }
+        }
+        Ok(())
+    }
+    fn wants_output(&self) -> bool {
+        // The score may be made of the iteration's loss.
+        !self.args.epoch_level
+    }
+    fn save(&self) -> Result<Saved> {
+        let standing = self.standing.lock();
+        let best = standing.best.map_or(Saved::None, Saved::Float);
+        Ok(Saved::dict([("counter", Saved::Int(standing.count as i64)), ("best_score", best)]))
+    }
+    fn load(&self, saved: &Saved) -> Result<()> {
+        let (count, best) = match (saved.get("counter"), saved.get("best_score")) {
+            (Some(Saved::Int(count)), Some(Saved::Float(best))) => (*count, Some(*best)),
+            (Some(Saved::Int(count)), Some(Saved::None)) => (*count, None),
+            _ => return Err(err!("the saved count and best score are damaged")),
+        };
+        *self.standing.lock() = Standing { count: usize::try_from(count).unwrap_or(0), best };
+        Ok(())
+    }
+    fn set_engine(&self, engine: Arc<dyn Engine>) -> bool {
+        *self.trainer.lock() = Some(Arc::downgrade(&engine));
+        *self.standing.lock() = Standing::default();
+        true
+    }
+}

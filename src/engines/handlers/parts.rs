@@ -1,0 +1,72 @@
+//! What a checkpoint can hold: the state of a network, an optimizer or a schedule, as each one's `state_dict()`.
+
+use crate::component::{Dict, FromValue, Value};
+use crate::contracts::{Network, Optimizer, Schedule, Shared, fill_up};
+use crate::err;
+use crate::error::{Error, Kind, Result};
+use crate::formats::checkpoint::State as Saved;
+use tch::{Kind as Type, Tensor};
+
+pub enum Part {
+    Network(Shared<dyn Network>),
+    Optimizer(Shared<dyn Optimizer>),
+    Schedule(Shared<dyn Schedule>),
+}
+
+/// The parts of `save_dict` or `load_dict`, by name.
+pub fn parts_of(name: &str, argument: &str, dict: &Dict) -> Result<Vec<(String, Part)>> {
+    let wrong = |text: String| err!("{name}: `{argument}` {text}").kind(Kind::Config);
+    let expected = "expected a network, optimizer or learning-rate schedule";
+    let part = |value: &Value| {
+        let network = Shared::<dyn Network>::from_value(value).map(Part::Network);
+        let optimizer = || Shared::<dyn Optimizer>::from_value(value).map(Part::Optimizer);
+        network.or_else(optimizer).or_else(|| Shared::<dyn Schedule>::from_value(value).map(Part::Schedule))
+    };
+    let parts = dict.items().into_iter().map(|(key, value)| match (key.as_str(), part(&value)) {
+        (Some(key), Some(part)) => Ok((key.to_owned(), part)),
+        _ => Err(wrong(format!("holds {} under {:?}, {expected}", value.type_name(), key.to_value()))),
+    });
+    let parts = parts.collect::<Result<Vec<_>>>()?;
+    if parts.is_empty() {
+        return Err(wrong(format!("is empty, {expected}: {{'model': network}}")));
+    }
+    Ok(parts)
+}
+
+/// A network's tensors by name; floats as f32, whatever the network runs in.
+pub fn weights(network: &dyn Network) -> Result<Vec<(String, Tensor)>> {
+    let one = |(name, tensor): (&String, &Tensor)| {
+        let tensor = tensor.f_detach()?;
+        let tensor = if tensor.is_floating_point() { tensor.f_to_kind(Type::Float)? } else { tensor };
+        Ok((name.clone(), tensor))
+    };
+    network.state().tensors.iter().map(one).collect()
+}
+
+impl Part {
+    pub fn state(&self) -> Result<Saved> {
+        match self {
+            Part::Network(network) => {
+                let weights = weights(&*network.lock())?;
+                Ok(Saved::dict(weights.into_iter().map(|(name, tensor)| (name, Saved::Tensor(tensor)))))
+            }
+            Part::Optimizer(optimizer) => optimizer.lock().state(),
+            Part::Schedule(schedule) => Ok(schedule.lock().state()),
+        }
+    }
+
+    /// Take over what a network is to have; without `strict` it keeps its own where there is none, with `any_shape` also
+    /// where the shape is another.
+    pub fn load_network(network: &Shared<dyn Network>, mut tensors: Vec<(String, Tensor)>, strict: bool, any_shape: bool) -> Result<()> {
+        let mut network = network.lock();
+        if !strict {
+            tensors = fill_up(&*network, tensors, any_shape);
+        }
+        network.load(&tensors)
+    }
+}
+
+/// What to do about a file that cannot be written.
+pub fn cannot_save(error: Error) -> Error {
+    error.hint("make room or pick another folder; `segbundle --resume run …` then goes on where the training was saved last")
+}

@@ -1,0 +1,215 @@
+//! TensorBoardStatsHandler (monai.handlers.tensorboard_handlers, MONAI 1.6.1): losses and metrics as TensorBoard scalars.
+//!
+//! Deliberate differences: the file is made with the first value, not when the config is built; values that are no
+//! single number are left out without a word where no `output_transform` picked them; and the file of a training that
+//! goes on hides what a killed one had written after its state was last saved. That is for trainers alone: an
+//! evaluator's iterations begin anew in every run, so that hiding by number would take away the trainer's as well, and
+//! what it writes twice is the same.
+
+use super::filter::Filter;
+use crate::component::{Args, Call, Component, Declared, Effect, FromValue, Value};
+use crate::contracts::{EngineState, Event, Handler, HandlerHandle, Score};
+use crate::error::{Kind, Result};
+use crate::formats::checkpoint::State as Saved;
+use crate::formats::tfevents::EventWriter;
+use crate::{args, bail, err};
+use parking_lot::Mutex;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+args! {
+    /// Arguments of TensorBoardStatsHandler.
+    pub struct TensorBoardStatsArgs {
+        /// A writer of one's own; not supported, must be None.
+        summary_writer: Value = (),
+        /// The folder for the event file.
+        log_dir: PathBuf = "./runs",
+        /// Whether to write each iteration's values; an int writes every so manieth, a function of engine and iteration decides.
+        iteration_log: Value = true,
+        /// The same for each epoch's metrics.
+        epoch_log: Value = true,
+        /// A function that writes an epoch; not supported, must be None.
+        epoch_event_writer: Value = (),
+        /// A function that writes an iteration; not supported, must be None.
+        iteration_event_writer: Value = (),
+        /// Makes a number or a dict of numbers of the engine's output; None: the first item of the batch.
+        output_transform: Value = (),
+        /// Makes the epoch to write of the engine's: an evaluator may want the trainer's.
+        global_epoch_transform: Value = (),
+        /// Attributes of the engine's state to write with each epoch.
+        state_attributes: Option<Vec<String>> = (),
+        /// The name of an iteration's value that is a single number.
+        tag_name: String = "Loss",
+    }
+}
+
+pub static COMPONENT: Component = Component {
+    name: "TensorBoardStatsHandler",
+    path: "monai.handlers.TensorBoardStatsHandler",
+    aliases: &["monai.handlers.tensorboard_handlers.TensorBoardStatsHandler"],
+    doc: "Write losses and metrics for TensorBoard.",
+    params: TensorBoardStatsArgs::PARAMS,
+    differences: &["writers and writing functions of one's own are not supported"],
+    effect: Effect::Pure,
+    build: |args, _| {
+        let args = TensorBoardStatsArgs::parse("TensorBoardStatsHandler", args)?;
+        let own = [
+            ("summary_writer", &args.summary_writer),
+            ("epoch_event_writer", &args.epoch_event_writer),
+            ("iteration_event_writer", &args.iteration_event_writer),
+        ];
+        for (name, value) in own {
+            if !value.is_none() {
+                return Err(err!("TensorBoardStatsHandler: `{name}` is not supported, expected None").kind(Kind::Unsupported));
+            }
+        }
+        for (name, value) in [("output_transform", &args.output_transform), ("global_epoch_transform", &args.global_epoch_transform)] {
+            if !value.is_none() && !value.callable() {
+                return Err(err!("TensorBoardStatsHandler: `{name}`: expected a function, found {value:?}").kind(Kind::Config));
+            }
+        }
+        let filter = |name, value: &Value| Filter::new(name, value.clone()).map_err(|error| error.context("TensorBoardStatsHandler"));
+        Ok(Value::object(HandlerHandle(Arc::new(TensorBoardStats {
+            iterations: filter("iteration_log", &args.iteration_log)?,
+            epochs: filter("epoch_log", &args.epoch_log)?,
+            args,
+            file: Mutex::default(),
+            warned: AtomicBool::new(false),
+        }))))
+    },
+};
+
+struct TensorBoardStats {
+    args: TensorBoardStatsArgs,
+    iterations: Filter,
+    epochs: Filter,
+    file: Mutex<Events>,
+    /// Whether values that are no single number were reported.
+    warned: AtomicBool,
+}
+
+/// The event file and what a next one would have to hide.
+#[derive(Default)]
+struct Events {
+    writer: Option<EventWriter>,
+    /// Where the engine stands.
+    iteration: usize,
+    epoch: usize,
+    /// The first iteration that a training which goes on writes again.
+    purge: Option<usize>,
+}
+
+impl Handler for TensorBoardStats {
+    fn name(&self) -> &'static str {
+        "TensorBoardStatsHandler"
+    }
+    fn on(&self, event: Event, engine: &EngineState) -> Result<()> {
+        if let Event::IterationCompleted | Event::EpochCompleted = event {
+            let mut file = self.file.lock();
+            (file.iteration, file.epoch) = (engine.iteration, engine.epoch);
+        }
+        match event {
+            Event::IterationCompleted if self.iterations.passes(engine, engine.iteration)? => {
+                self.write(engine, engine.iteration as i64, self.iteration_values(engine)?)
+            }
+            Event::EpochCompleted if self.epochs.passes(engine, engine.epoch)? => {
+                self.write(engine, self.global_epoch(engine)?, self.epoch_values(engine)?)
+            }
+            _ => Ok(()),
+        }
+    }
+    fn wants_output(&self) -> bool {
+        !self.iterations.is_never()
+    }
+    fn save(&self) -> Result<Saved> {
+        let file = self.file.lock();
+        Ok(Saved::dict([("iteration", Saved::Int(file.iteration as i64)), ("epoch", Saved::Int(file.epoch as i64))]))
+    }
+    fn load(&self, saved: &Saved) -> Result<()> {
+        let (Some(Saved::Int(iteration)), Some(Saved::Int(epoch))) = (saved.get("iteration"), saved.get("epoch")) else {
+            bail!("the saved iteration and epoch are damaged");
+        };
+        let count = |x: i64| usize::try_from(x).unwrap_or(0);
+        let (iteration, epoch) = (count(*iteration), count(*epoch));
+        *self.file.lock() = Events { writer: None, iteration, epoch, purge: Some(iteration + 1) };
+        Ok(())
+    }
+}
+
+impl TensorBoardStats {
+    fn write(&self, engine: &EngineState, step: i64, values: Vec<(String, f64)>) -> Result<()> {
+        if values.is_empty() {
+            return Ok(());
+        }
+        let mut file = self.file.lock();
+        let file = &mut *file;
+        let writer = match &mut file.writer {
+            Some(writer) => writer,
+            none => {
+                let counts_on = engine.engine == "SupervisedTrainer" && !self.iterations.is_never();
+                let purge = file.purge.take().filter(|_| counts_on).map(|step| step as i64);
+                none.insert(EventWriter::create(&self.args.log_dir, purge)?)
+            }
+        };
+        writer.scalars(step, values.iter().map(|(tag, value)| (tag.as_str(), *value as f32)))
+    }
+
+    fn global_epoch(&self, engine: &EngineState) -> Result<i64> {
+        let transform = &self.args.global_epoch_transform;
+        if transform.is_none() {
+            return Ok(engine.epoch as i64);
+        }
+        let epoch = transform.call(Args::positional([Value::Int(engine.epoch as i64)]), &mut Call::default());
+        let epoch = epoch.map_err(|error| error.context("global_epoch_transform"))?;
+        let number = i64::from_value(&epoch).or_else(|| f64::from_value(&epoch).map(|x| x as i64));
+        number.ok_or_else(|| err!("global_epoch_transform gives {epoch:?}, expected an epoch"))
+    }
+
+    fn epoch_values(&self, engine: &EngineState) -> Result<Vec<(String, f64)>> {
+        let numbers = engine.metrics.iter().filter_map(|(name, score)| match score {
+            Score::Number(x) => Some((name.to_string(), *x)),
+            _ => None,
+        });
+        let mut values: Vec<(String, f64)> = numbers.collect();
+        let view = engine.as_engine();
+        let attribute = |of: &Value, name: &str| if let Value::Object(object) = of { object.attr(name) } else { Ok(None) };
+        let state = attribute(&view, "state")?.unwrap_or_default();
+        for name in self.args.state_attributes.iter().flatten() {
+            let value = attribute(&state, name)?.unwrap_or_default();
+            let number = f64::from_value(&value).ok_or_else(|| {
+                let names = if let Value::Object(object) = &state { object.attr_names().join(", ") } else { String::new() };
+                err!("state_attributes: `{name}` is {value:?}, expected a number").hint(format!("an engine's state has {names}"))
+            })?;
+            values.push((name.clone(), number));
+        }
+        Ok(values)
+    }
+
+    fn iteration_values(&self, engine: &EngineState) -> Result<Vec<(String, f64)>> {
+        let transform = &self.args.output_transform;
+        let picked = if transform.is_none() {
+            engine.output.first().cloned().unwrap_or_default()
+        } else {
+            let output = Value::list(engine.output.iter().cloned());
+            transform.call(Args::positional([output]), &mut Call::default()).map_err(|error| error.context("output_transform"))?
+        };
+        let named = match picked {
+            Value::None => return Ok(vec![]),
+            Value::Dict(dict) => dict.items().into_iter().map(|(key, value)| (key.to_value().to_string(), value)).collect(),
+            value => vec![(self.args.tag_name.clone(), value)],
+        };
+        let (mut values, mut others) = (vec![], vec![]);
+        for (tag, value) in named {
+            match f64::from_value(&value) {
+                Some(number) => values.push((tag, number)),
+                None => others.push(format!("{tag} ({})", value.type_name())),
+            }
+        }
+        if !others.is_empty() && !transform.is_none() && !self.warned.swap(true, Ordering::Relaxed) {
+            tracing::warn!("TensorBoardStatsHandler: not written, as they are no single numbers: {}", others.join(", "));
+        }
+        values.sort_by(|a, b| a.0.cmp(&b.0));
+        Ok(values)
+    }
+}
