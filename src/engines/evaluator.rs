@@ -185,6 +185,7 @@ impl SupervisedEvaluator {
         let _no_grad = tch::no_grad_guard();
         workflow.begin_epoch();
         let (identity, config) = self.identity(folder.is_some() || skip_existing)?;
+        let writes = folder.is_some();
         let record = folder.map(|folder| RunRecord::start(&folder, self.settings(&identity, config), total));
         let each = |sample: Sample, work: &Work| {
             workflow.update(|state| state.iteration += 1);
@@ -214,7 +215,8 @@ impl SupervisedEvaluator {
             });
         }
         if cancelled {
-            return Err(err!("interrupted").kind(Kind::Cancelled).hint("`segbundle --skip-existing run …` goes on where this run stopped"));
+            let error = err!("interrupted").kind(Kind::Cancelled);
+            return Err(if writes { error.hint("`segbundle --skip-existing run …` goes on where this run stopped") } else { error });
         }
         if failed < total || total == 0 {
             workflow.complete_epoch()?;

@@ -15,7 +15,7 @@ use crate::contracts::{
 };
 use crate::data::Transforms;
 use crate::data::batches::{Batch, Batches, case_name};
-use crate::error::{Kind, Result};
+use crate::error::{Error, Kind, Result};
 use crate::formats::checkpoint::State as Saved;
 use crate::image::Spatial;
 use crate::optim::GradScaler;
@@ -177,7 +177,8 @@ enum Ended {
 impl SupervisedTrainer {
     fn train(&self) -> Result<()> {
         let began = Instant::now();
-        let work = self.work();
+        // Reading ahead stops at an interrupt.
+        let work = Work { cancel: self.run.cancel.clone(), ..self.work() };
         let workflow = &self.workflow;
         let mut saver = TrainingState::open(&self.run)?;
         let mut place = Place::default();
@@ -200,14 +201,18 @@ impl SupervisedTrainer {
                 workflow.begin_epoch();
                 place.running = true;
             }
-            let ended = self.epoch(&mut place, &mut saver, &work)?;
-            place.running = false;
-            if let Ended::Stopped = ended {
+            if let Ended::Stopped = self.epoch(&mut place, &mut saver, &work)? {
                 break;
             }
-            workflow.complete_epoch()?;
+            // If the validation fails or is interrupted, it is done again.
+            let (before, known) = (self.mark(&place)?, workflow.save(true)?);
+            if let Err(error) = workflow.complete_epoch() {
+                saver.save(|| self.saved(&before, known));
+                return Err(saver.hint(error));
+            }
+            place.running = false;
             let stop = workflow.take_stop();
-            saver.save(&self.mark(&place)?, |mark| self.saved(mark));
+            saver.save(|| self.saved(&self.mark(&place)?, workflow.save(false)?));
             if stop {
                 break;
             }
@@ -226,7 +231,7 @@ impl SupervisedTrainer {
         Work {
             device: self.args.device,
             autocast: self.autocast,
-            cancel: self.run.cancel.clone(),
+            cancel: Arc::default(),
             progress: Arc::new(NoProgress),
             clock: Clock::default(),
             budget_bytes: self.run.memory_bytes,
@@ -239,47 +244,45 @@ impl SupervisedTrainer {
         let length = workflow.state().epoch_length;
         while place.iteration < length * workflow.state().epoch {
             let before = self.mark(place)?;
-            let result = self.iteration(place, work);
-            if let Err(error) = result {
-                // What is saved is the state before this iteration, so that it is tried again.
-                return Err(match error.get_kind() {
-                    Kind::Cancelled => self.interrupted(&before, saver),
-                    // Its weights may be of no use, so that the good state stays where it is.
-                    Kind::Diverged => {
-                        saver.save_failed(&before, |mark| self.saved(mark));
-                        error
-                    }
-                    _ => {
-                        saver.save(&before, |mark| self.saved(mark));
-                        saver.hint(error)
-                    }
-                });
-            }
+            let stepped = self.next_batch(place, work).and_then(|batch| {
+                workflow.update(|state| state.iteration = place.iteration + 1);
+                tracing::debug!("iteration {}: {}", place.iteration + 1, described(&batch));
+                guard(|| self.step(batch))
+            });
+            let (samples, loss) = match stepped {
+                Ok(stepped) => stepped,
+                // The weights are as before this iteration, which is tried again when the training goes on.
+                Err(error) => {
+                    workflow.update(|state| state.iteration = place.iteration);
+                    return Err(self.failed(error, &before, saver));
+                }
+            };
+            place.iteration += 1;
+            guard(|| workflow.iteration(self.items(samples)?, Some(loss), &self.work()))
+                .or_else(|error| Err(self.failed(error, &self.mark(place)?, saver)))?;
             if workflow.take_stop() {
                 return Ok(Ended::Stopped);
             }
             if self.run.cancel.load(Ordering::Relaxed) {
-                return Err(self.interrupted(&self.mark(place)?, saver));
+                return Err(self.failed(err!("interrupted").kind(Kind::Cancelled), &self.mark(place)?, saver));
             }
             if saver.is_due() {
-                saver.save(&self.mark(place)?, |mark| self.saved(mark));
+                saver.save(|| self.saved(&self.mark(place)?, workflow.save(true)?));
             }
         }
         Ok(Ended::Complete)
     }
 
-    fn interrupted(&self, mark: &Mark, saver: &mut TrainingState) -> crate::error::Error {
-        saver.save(mark, |mark| self.saved(mark));
-        saver.hint(err!("interrupted").kind(Kind::Cancelled))
-    }
-
-    fn iteration(&self, place: &mut Place, work: &Work) -> Result<()> {
-        let batch = self.next_batch(place, work)?;
-        place.iteration += 1;
-        self.workflow.update(|state| state.iteration = place.iteration);
-        tracing::debug!("iteration {}: {}", place.iteration, described(&batch));
-        let (samples, loss) = guard(|| self.step(batch, work))?;
-        self.workflow.iteration(samples, Some(loss), work)
+    /// Save the training at `mark`; the error with what there is to say of that.
+    fn failed(&self, error: Error, mark: &Mark, saver: &mut TrainingState) -> Error {
+        let make = || self.saved(mark, self.workflow.save(true)?);
+        // Its weights may be of no use, so that the good state stays where it is.
+        if error.get_kind() == Kind::Diverged {
+            saver.save_failed(make);
+            return error;
+        }
+        saver.save(make);
+        saver.hint(error)
     }
 
     /// The next batch of the pass, or the first of the next one.
@@ -291,8 +294,8 @@ impl SupervisedTrainer {
         batches.next().unwrap_or_else(|| bail!("the data loader has no batches"))
     }
 
-    /// Forward, loss, backward, step; then the items as metrics and handlers get them, and the loss.
-    fn step(&self, batch: Batch, work: &Work) -> Result<(Vec<Sample>, f64)> {
+    /// Forward, loss, backward, step; the batch's samples with their predictions, if anybody looks at them, and the loss.
+    fn step(&self, batch: Batch) -> Result<(Vec<Sample>, f64)> {
         let args = &self.args;
         let names = || batch.entries.iter().map(case_name).collect::<Vec<_>>().join(", ");
         let (images, labels) = self.collate(&batch)?;
@@ -319,7 +322,7 @@ impl SupervisedTrainer {
             scaler.step(&mut *optimizer)?;
         }
         drop((scaler, optimizer, loss, part));
-        let samples = if self.workflow.wants_output() { self.items(batch, &prediction.f_detach()?, work)? } else { vec![] };
+        let samples = if self.workflow.wants_output() { with_predictions(batch, &prediction.f_detach()?)? } else { vec![] };
         Ok((samples, value))
     }
 
@@ -358,7 +361,7 @@ impl SupervisedTrainer {
     }
 
     /// Which file holds the label that the loss does not take.
-    fn name_bad_label(&self, error: crate::error::Error, batch: &Batch) -> crate::error::Error {
+    fn name_bad_label(&self, error: Error, batch: &Batch) -> Error {
         let classes = self.args.network.lock().out_channels() as f32;
         for sample in &batch.samples {
             let Ok(label) = sample.image("label") else { continue };
@@ -370,25 +373,18 @@ impl SupervisedTrainer {
         error
     }
 
-    /// A batch's items with their predictions, after the postprocessing.
-    fn items(&self, batch: Batch, predictions: &Tensor, work: &Work) -> Result<Vec<Sample>> {
+    /// Samples after the postprocessing. It cannot be interrupted: the step is done already.
+    fn items(&self, samples: Vec<Sample>) -> Result<Vec<Sample>> {
         let _no_grad = tch::no_grad_guard();
-        let mut items = vec![];
-        for (at, mut sample) in batch.samples.into_iter().enumerate() {
-            let image = sample.image("image")?;
-            let (grid, header, trace) = (image.grid(), image.header.clone(), image.trace.clone());
-            let values = predictions.f_select(0, at as i64)?;
-            sample.set("pred", Item::Prediction(Prediction::pending(Box::new(Computed::new(values, grid)?), header, trace)));
-            let mut samples = vec![sample];
-            for transform in &self.args.postprocessing.0 {
-                let mut after = vec![];
-                for sample in samples {
-                    let mut cx = Cx { work, writes: &mut vec![], streams: &mut Streams::default() };
-                    after.extend(transform.apply(sample, &mut cx).map_err(|e| e.context(transform.name()))?);
-                }
-                samples = after;
+        let work = self.work();
+        let mut items = samples;
+        for transform in &self.args.postprocessing.0 {
+            let mut after = vec![];
+            for sample in items {
+                let mut cx = Cx { work: &work, writes: &mut vec![], streams: &mut Streams::default() };
+                after.extend(transform.apply(sample, &mut cx).map_err(|e| e.context(transform.name()))?);
             }
-            items.extend(samples);
+            items = after;
         }
         Ok(items)
     }
@@ -398,8 +394,8 @@ impl SupervisedTrainer {
         Mark::new(self.args.device, place.iteration, place.running, place.batches.as_ref().map(|batches| batches.position().clone()))
     }
 
-    /// All of the training.
-    fn saved(&self, mark: &Mark) -> Result<Saved> {
+    /// All of the training, of which `workflow` is a part.
+    fn saved(&self, mark: &Mark, workflow: Saved) -> Result<Saved> {
         let network = self.args.network.lock();
         let tensors = network.state().tensors.iter();
         let state =
@@ -408,7 +404,7 @@ impl SupervisedTrainer {
             ("network", Saved::dict(state)),
             ("optimizer", self.args.optimizer.lock().state()?),
             ("scaler", self.scaler.lock().save()),
-            ("workflow", self.workflow.save(mark.running())?),
+            ("workflow", workflow),
             ("epoch", Saved::Int(self.workflow.state().epoch as i64)),
             ("epoch_length", Saved::Int(self.workflow.state().epoch_length as i64)),
             ("mark", mark.save()?),
@@ -467,6 +463,18 @@ impl SupervisedTrainer {
             None => drop(writeln!(out, "not saved: the config has no ckpt_dir")),
         }
     }
+}
+
+/// A batch's samples, each with its part of `predictions` [N,K,X,Y,Z] under `pred`.
+fn with_predictions(batch: Batch, predictions: &Tensor) -> Result<Vec<Sample>> {
+    let with = |(at, mut sample): (usize, Sample)| {
+        let image = sample.image("image")?;
+        let values = Computed::new(predictions.f_select(0, at as i64)?, image.grid())?;
+        let prediction = Prediction::pending(Box::new(values), image.header.clone(), image.trace.clone());
+        sample.set("pred", Item::Prediction(prediction));
+        Ok(sample)
+    };
+    batch.samples.into_iter().enumerate().map(with).collect()
 }
 
 /// The batch's cases, and where each was cropped last: `a.nii.gz from [12, 0, 7]`.

@@ -63,9 +63,9 @@ impl TrainingState {
     }
 
     /// Write the training; a failure is reported, and the training goes on.
-    pub fn save(&mut self, mark: &Mark, make: impl FnOnce(&Mark) -> Result<Saved>) {
+    pub fn save(&mut self, make: impl FnOnce() -> Result<Saved>) {
         let Some(path) = &self.path else { return };
-        let written = make(mark).and_then(|saved| write(path, &saved));
+        let written = make().and_then(|saved| write(path, &saved));
         self.last = Instant::now();
         self.failed = written.is_err();
         if let Err(error) = written {
@@ -74,9 +74,9 @@ impl TrainingState {
     }
 
     /// Write a training that has failed beside the last good one, for whoever wants to know why.
-    pub fn save_failed(&self, mark: &Mark, make: impl FnOnce(&Mark) -> Result<Saved>) {
+    pub fn save_failed(&self, make: impl FnOnce() -> Result<Saved>) {
         let Some(path) = self.path.as_ref().map(|path| path.with_file_name("failed.pt")) else { return };
-        match make(mark).and_then(|saved| checkpoint::save_state(&path, &saved)) {
+        match make().and_then(|saved| checkpoint::save_state(&path, &saved)) {
             Ok(()) => tracing::info!("the training before this iteration is in {}; what `--resume` goes on from is older", path.display()),
             Err(error) => tracing::error!("the training could not be saved: {}", error.file(path)),
         }

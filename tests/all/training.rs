@@ -201,7 +201,7 @@ type Fault = (&'static str, fn(&Training, &str), &'static str);
 #[test]
 fn bad_input_ends_the_training_with_its_file_named_and_nothing_lost() {
     let faults: [Fault; 5] = [
-        ("labelsTr", |training, file| std::fs::remove_file(training.path(file)).unwrap(), "no such file"),
+        ("labelsTr", |training, file| std::fs::remove_file(training.path(file)).unwrap(), "No such file"),
         ("labelsTr", |training, file| training.change(file, DType::U8, |x| Voxels::U8(vec![200; x.len()].into())), "the label 200 occurs"),
         ("imagesTr", |training, file| training.change(file, DType::F32, |x| Voxels::F32(vec![f32::NAN; x.len()].into())), "NaN"),
         ("labelsTr", |training, file| std::fs::write(training.path(file), b"no image").unwrap(), "expected"),
