@@ -12,6 +12,7 @@ use std::time::Duration;
 use tracing_subscriber::Layer;
 use tracing_subscriber::filter::{LevelFilter, dynamic_filter_fn};
 use tracing_subscriber::fmt::MakeWriter;
+use tracing_subscriber::fmt::format::debug_fn;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 
@@ -43,7 +44,17 @@ impl Console {
     pub fn init_log(&self) {
         let (plain, conf, level) = (self.log.clone(), self.log.clone(), self.level);
         let lines = tracing_subscriber::fmt::layer().with_target(false).with_ansi(stderr().is_terminal()).with_writer(self.clone());
-        let lines = if self.json { lines.json().flatten_event(true).with_current_span(false).boxed() } else { lines.compact().boxed() };
+        // Which logger a message comes from matters to a logging.conf and to whoever reads JSON.
+        let fields = debug_fn(|writer, field, value| match field.name() {
+            "message" => write!(writer, "{value:?}"),
+            "logger" => Ok(()),
+            name => write!(writer, " {name}={value:?}"),
+        });
+        let lines = if self.json {
+            lines.json().flatten_event(true).with_current_span(false).boxed()
+        } else {
+            lines.fmt_fields(fields).compact().boxed()
+        };
         let lines = lines.with_filter(dynamic_filter_fn(move |meta, _| *meta.level() <= level && !plain.is_active()));
         let conf = conf.clone().with_filter(dynamic_filter_fn(move |_, _| conf.is_active()));
         // A second initialisation can only come from a test in the same process; the first one stays.

@@ -95,7 +95,8 @@ impl Cached {
         let fixed = steps.iter().position(|step| step.is_random()).unwrap_or(steps.len());
         let cache = (0..wanted).map(|_| Mutex::new(None)).collect();
         let mut cached = Cached { data: args.data, given, steps, fixed, contiguous: args.as_contiguous, cache };
-        if !lazy && wanted > 0 {
+        // A run that is only explained reads nothing.
+        if !lazy && wanted > 0 && run.explanation.is_none() {
             cached.fill(args.num_workers.map_or(1, |n| n.max(1) as usize), args.progress, run)?;
         }
         Ok(cached)
