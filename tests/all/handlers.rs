@@ -12,9 +12,9 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use tch::Tensor;
 
 /// A function of a config's.
-struct Function(Box<dyn Fn(&[Value]) -> Value + Send + Sync>);
+struct Function<F>(F);
 
-impl Object for Function {
+impl<F: Fn(&[Value]) -> Value + Send + Sync + 'static> Object for Function<F> {
     fn type_name(&self) -> &str {
         "function"
     }
@@ -27,7 +27,7 @@ impl Object for Function {
 }
 
 pub fn function(of: impl Fn(&[Value]) -> Value + Send + Sync + 'static) -> Value {
-    Value::object(Function(Box::new(of)))
+    Value::object(Function(of))
 }
 
 pub fn dict(items: Vec<(&str, Value)>) -> Value {
@@ -101,7 +101,8 @@ fn standing(handler: &Arc<dyn Handler>) -> (i64, f64) {
 fn early_stops_count_as_ignite_does() {
     // After each score the `counter` and `best_score` of `h._handler`, and how often `t.terminate()` was called, with
     // `h = EarlyStopHandler(score_function=lambda e: next(scores), trainer=t, ...)` and `h(None)` for each score.
-    let table: [(usize, f64, bool, [(i64, f64, usize); 10]); 3] = [
+    type Standings = [(i64, f64, usize); 10];
+    let table: [(usize, f64, bool, Standings); 3] = [
         (
             2,
             0.0,
