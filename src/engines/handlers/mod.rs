@@ -4,7 +4,6 @@ pub mod checkpoint_files;
 pub mod checkpoint_loader;
 pub mod checkpoint_saver;
 pub mod early_stop;
-mod filter;
 pub mod lr_schedule;
 mod parts;
 pub mod stats;

@@ -6,7 +6,7 @@
 //! evaluator's iterations begin anew in every run, so that hiding by number would take away the trainer's as well, and
 //! what it writes twice is the same.
 
-use super::filter::Filter;
+use super::when::When;
 use crate::component::{Args, Call, Component, Declared, Effect, FromValue, Value};
 use crate::contracts::{EngineState, Event, Handler, HandlerHandle, Score};
 use crate::error::{Kind, Result};
@@ -26,9 +26,9 @@ args! {
         /// The folder for the event file.
         log_dir: PathBuf = "./runs",
         /// Whether to write each iteration's values; an int writes every so manieth, a function of engine and iteration decides.
-        iteration_log: Value = true,
+        iteration_log: When = true,
         /// The same for each epoch's metrics.
-        epoch_log: Value = true,
+        epoch_log: When = true,
         /// A function that writes an epoch; not supported, must be None.
         epoch_event_writer: Value = (),
         /// A function that writes an iteration; not supported, must be None.
@@ -69,21 +69,12 @@ pub static COMPONENT: Component = Component {
                 return Err(err!("TensorBoardStatsHandler: `{name}`: expected a function, found {value:?}").kind(Kind::Config));
             }
         }
-        let filter = |name, value: &Value| Filter::new(name, value.clone()).map_err(|error| error.context("TensorBoardStatsHandler"));
-        Ok(Value::object(HandlerHandle(Arc::new(TensorBoardStats {
-            iterations: filter("iteration_log", &args.iteration_log)?,
-            epochs: filter("epoch_log", &args.epoch_log)?,
-            args,
-            file: Mutex::default(),
-            warned: AtomicBool::new(false),
-        }))))
+        Ok(Value::object(HandlerHandle(Arc::new(TensorBoardStats { args, file: Mutex::default(), warned: AtomicBool::new(false) }))))
     },
 };
 
 struct TensorBoardStats {
     args: TensorBoardStatsArgs,
-    iterations: Filter,
-    epochs: Filter,
     file: Mutex<Events>,
     /// Whether values that are no single number were reported.
     warned: AtomicBool,
@@ -110,17 +101,17 @@ impl Handler for TensorBoardStats {
             (file.iteration, file.epoch) = (engine.iteration, engine.epoch);
         }
         match event {
-            Event::IterationCompleted if self.iterations.passes(engine, engine.iteration)? => {
+            Event::IterationCompleted if self.args.iteration_log.now(engine, engine.iteration)? => {
                 self.write(engine, engine.iteration as i64, self.iteration_values(engine)?)
             }
-            Event::EpochCompleted if self.epochs.passes(engine, engine.epoch)? => {
+            Event::EpochCompleted if self.args.epoch_log.now(engine, engine.epoch)? => {
                 self.write(engine, self.global_epoch(engine)?, self.epoch_values(engine)?)
             }
             _ => Ok(()),
         }
     }
     fn wants_output(&self) -> bool {
-        !self.iterations.is_never()
+        self.args.iteration_log.ever()
     }
     fn save(&self) -> Result<Saved> {
         let file = self.file.lock();
@@ -147,7 +138,7 @@ impl TensorBoardStats {
         let writer = match &mut file.writer {
             Some(writer) => writer,
             none => {
-                let counts_on = engine.engine == "SupervisedTrainer" && !self.iterations.is_never();
+                let counts_on = engine.engine == "SupervisedTrainer" && self.args.iteration_log.ever();
                 let purge = file.purge.take().filter(|_| counts_on).map(|step| step as i64);
                 none.insert(EventWriter::create(&self.args.log_dir, purge)?)
             }
