@@ -25,6 +25,7 @@ build: setup
 bench: build  ## criterion benches, then MONAI against segbundle
 	$(CARGO) bench
 	python3 benches/compare.py
+	python3 benches/compare_training.py
 
 parity: build  ## the same cases through MONAI and segbundle
 	python3 tests/parity/parity.py
