@@ -22,9 +22,7 @@ fn differences(folder: &Path) -> (usize, Vec<String>) {
             (Err(error), _) => Some(error.to_string()),
             (Ok(_), Some(part)) => Some(format!("read, expected the error {part}")),
             (Ok(volume), None) => {
-                let mut hash = Sha256::new();
-                volume.to_f32_vec().unwrap().iter().for_each(|value| hash.update(value.to_le_bytes()));
-                let hash: String = hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect();
+                let values = volume.to_f32_vec().unwrap();
                 let numbers = expected["affine"].as_array().unwrap().iter().flat_map(|row| row.as_array().unwrap());
                 // Positions are text of 16 characters.
                 let far = volume.affine.0.iter().flatten().zip(numbers).any(|(ours, given)| (ours - given.as_f64().unwrap()).abs() > 1e-5);
@@ -33,7 +31,7 @@ fn differences(folder: &Path) -> (usize, Vec<String>) {
                 } else if far && name != "uneven" {
                     Some(format!("affine {:?}, expected {}", volume.affine, expected["affine"]))
                 } else {
-                    (hash != expected["sha256"].as_str().unwrap()).then(|| "voxels differ".to_owned())
+                    different(&values, expected)
                 }
             }
         };
@@ -45,6 +43,19 @@ fn differences(folder: &Path) -> (usize, Vec<String>) {
     (agree, wrong)
 }
 
+/// Exact decodings are known by their hash, those with loss by their values and how far decoders may be apart.
+fn different(values: &[f32], expected: &Value) -> Option<String> {
+    if let Some(hash) = expected.get("sha256") {
+        let mut ours = Sha256::new();
+        values.iter().for_each(|value| ours.update(value.to_le_bytes()));
+        let ours: String = ours.finalize().iter().map(|byte| format!("{byte:02x}")).collect();
+        return (ours != hash.as_str().unwrap()).then(|| "voxels differ".to_owned());
+    }
+    let theirs = expected["values"].as_array().unwrap().iter().map(|value| value.as_f64().unwrap());
+    let most = values.iter().zip(theirs).map(|(ours, theirs)| (f64::from(*ours) - theirs).abs()).fold(0.0, f64::max);
+    (most > expected["tolerance"].as_f64().unwrap()).then(|| format!("voxels differ by {most}"))
+}
+
 #[test]
 fn series_become_the_volumes_that_they_were_cut_from() {
     let (agree, wrong) = differences(&folder());
@@ -52,7 +63,19 @@ fn series_become_the_volumes_that_they_were_cut_from() {
     assert_eq!(agree, 20);
 }
 
-/// The same over series that make.py wrote from a real CT: `DICOM_CHECKS=folder`.
+/// Written and decoded by pydicom and its plugins (tests/data/dicom/make_compressed.py).
+#[test]
+fn compressed_series_are_decoded_as_pydicom_does() {
+    let (agree, wrong) = differences(&folder().join("compressed"));
+    assert!(wrong.is_empty(), "{} different:\n{}", wrong.len(), wrong.join("\n"));
+    assert_eq!(agree, 29);
+    for name in ["extended_12", "high_throughput"] {
+        let error = image::read(folder().join("compressed").join(name), None).unwrap_err();
+        assert!(error.message().lines().count() == 1 && error.get_hint().unwrap().contains("gdcmconv"), "{error}");
+    }
+}
+
+/// The same over series that make.py or make_compressed.py wrote from a real CT: `DICOM_CHECKS=folder`.
 #[test]
 fn series_of_a_real_ct() {
     let Some(folder) = std::env::var_os("DICOM_CHECKS") else {
@@ -85,11 +108,7 @@ fn faults_of_folders_and_files_are_named() {
     // One slice that is cut off ends the case; it is named.
     for name in ["explicit", "jpegls", "jpeg2000", "rle"] {
         let copy = scratch.path().join(name);
-        std::fs::create_dir(&copy).unwrap();
-        for entry in std::fs::read_dir(folder().join(name)).unwrap() {
-            let path = entry.unwrap().path();
-            std::fs::copy(&path, copy.join(path.file_name().unwrap())).unwrap();
-        }
+        copy_of(name, &copy);
         let broken = copy.join("IM0000.dcm");
         let bytes = std::fs::read(&broken).unwrap();
         std::fs::write(&broken, &bytes[..bytes.len() - 30]).unwrap();
@@ -98,7 +117,47 @@ fn faults_of_folders_and_files_are_named() {
     }
 }
 
-/// JPEG-LS with loss differs by at most NEAR; the fixture's own decoder (CharLS) says what comes out.
+fn copy_of(name: &str, to: &Path) {
+    std::fs::create_dir(to).unwrap();
+    for entry in std::fs::read_dir(folder().join(name)).unwrap() {
+        let path = entry.unwrap().path();
+        std::fs::copy(&path, to.join(path.file_name().unwrap())).unwrap();
+    }
+}
+
+/// Wherever a file ends early, it is named and not left out.
+#[test]
+fn a_slice_that_is_cut_off_anywhere_is_named() {
+    let scratch = tempfile::tempdir().unwrap();
+    for name in ["explicit", "implicit", "jpegls", "compressed/fragments"] {
+        let copy = scratch.path().join(name.replace('/', " "));
+        copy_of(name, &copy);
+        let mut files: Vec<PathBuf> = std::fs::read_dir(&copy).unwrap().map(|entry| entry.unwrap().path()).collect();
+        files.sort();
+        let last = files.last().unwrap();
+        let whole = std::fs::read(last).unwrap();
+        // The end of a sequence of fragments (8 bytes) is not needed.
+        for length in 0..whole.len() - 9 {
+            std::fs::write(last, &whole[..length]).unwrap();
+            let error = dicom::read_folder(&copy, None).map(drop).expect_err(&format!("{name}, {length} bytes of {}", whole.len()));
+            assert_eq!(error.get_file(), last.to_str(), "{name}, {length} bytes: {error}");
+        }
+    }
+}
+
+/// A README, a DICOMDIR, an empty file, a hidden one: what a medium brings along.
+#[test]
+fn files_of_other_kinds_in_a_folder_are_left_out() {
+    let scratch = tempfile::tempdir().unwrap();
+    let copy = scratch.path().join("medium");
+    copy_of("explicit", &copy);
+    std::fs::copy(folder().join("mixed/DICOMDIR"), copy.join("DICOMDIR")).unwrap();
+    for (name, text) in [("README", "slices"), ("empty", ""), (".hidden.dcm", "x"), ("autorun.inf", "[autorun]"), ("a.json", "{}")] {
+        std::fs::write(copy.join(name), text).unwrap();
+    }
+    assert_eq!(dicom::read_folder(&copy, None).unwrap().layout.shape, [1, 6, 4, 5]);
+}
+
 #[test]
 fn one_file_is_one_slice() {
     let volume = image::read(folder().join("explicit/IM0000.dcm"), None).unwrap();

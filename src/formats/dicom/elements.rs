@@ -64,6 +64,8 @@ pub struct Elements {
     data: Vec<u8>,
     /// UID of the transfer syntax.
     pub syntax: String,
+    /// UID of the kind of object (SOP class), from the file's own group.
+    pub class: Option<String>,
     coding: Coding,
     wanted: Vec<Range<usize>>,
     pub pixels: Option<Pixels>,
@@ -74,8 +76,8 @@ pub struct Elements {
 pub enum Pixels {
     /// As they are; shorter than claimed if the file is cut off.
     Native(Range<usize>),
-    /// Packed, in fragments, and the offset of each frame's first one, if the file says so.
-    Fragments { offsets: Vec<u32>, fragments: Vec<Range<usize>> },
+    /// Packed, in fragments, and the offset of each frame's first one, if the file says so; `cut_off` within a fragment.
+    Fragments { offsets: Vec<u32>, fragments: Vec<Range<usize>>, cut_off: bool },
 }
 
 /// How elements are written.
@@ -107,15 +109,20 @@ impl Elements {
         let marked = bytes.get(128..132) == Some(b"DICM");
         let first = headless(bytes.get(if marked { 132.. } else { 0.. }).unwrap_or_default());
         let mut at = if marked { 132 } else { 0 };
-        let mut syntax = None;
+        let (mut syntax, mut class) = (None, None);
         // The file's own group, always explicit and little-endian.
         while bytes.get(at..at + 2) == Some(&[2, 0]) {
             let element = Walk { data: &bytes, coding: explicit }.element(at)?;
-            if element.tag == 0x0002_0010 {
-                let text = bytes.get(element.value.clone()).unwrap_or_default();
-                syntax = Some(String::from_utf8_lossy(text).trim_matches(['\0', ' ']).to_owned());
+            let uid = || String::from_utf8_lossy(bytes.get(element.value.clone()).unwrap_or_default()).trim_matches(['\0', ' ']).to_owned();
+            match element.tag {
+                0x0002_0002 => class = Some(uid()),
+                0x0002_0010 => syntax = Some(uid()),
+                _ => {}
             }
             at = element.value.end;
+        }
+        if marked && at >= bytes.len() {
+            return Err(cut_off());
         }
         let guessed = headless(bytes.get(at..).unwrap_or_default()).or(first);
         let coding = match (syntax.as_deref(), guessed) {
@@ -142,7 +149,7 @@ impl Elements {
         } else {
             (bytes, at)
         };
-        let mut elements = Elements { data, syntax, coding, wanted: vec![], pixels: None };
+        let mut elements = Elements { data, syntax, class, coding, wanted: vec![], pixels: None };
         elements.walk(at)?;
         Ok(elements)
     }
@@ -150,8 +157,11 @@ impl Elements {
     fn walk(&mut self, mut at: usize) -> Result<()> {
         let walk = Walk { data: &self.data, coding: self.coding };
         while at < self.data.len() {
-            // Zeros after the last element are padding.
-            if self.data[at..].iter().all(|byte| *byte == 0) {
+            // Zeros after the last element are padding; no element of a data set is of group 0.
+            if self.data[at..].iter().take(4).all(|byte| *byte == 0) {
+                if self.data[at..].iter().any(|byte| *byte != 0) {
+                    bail!("damaged DICOM file: no element begins at byte {at}");
+                }
                 break;
             }
             let head = walk.head(at)?;
@@ -209,7 +219,9 @@ impl Elements {
 
     /// The packed bytes of one of `frames` frames.
     pub fn packed_frame(&self, frame: usize, frames: usize) -> Result<Vec<u8>> {
-        let Some(Pixels::Fragments { offsets, fragments }) = &self.pixels else { bail!("expected packed pixel data, found plain ones") };
+        let Some(Pixels::Fragments { offsets, fragments, .. }) = &self.pixels else {
+            bail!("expected packed pixel data, found plain ones")
+        };
         let missing = || err!("expected {frames} frames of pixel data, found {} fragments", fragments.len());
         if frames == 1 {
             return Ok(fragments.iter().flat_map(|range| self.bytes(range)).copied().collect());
@@ -380,9 +392,12 @@ impl Walk<'_> {
             return Ok(Pixels::Native(head.start..head.start.saturating_add(head.length as usize).min(self.data.len())));
         }
         let (mut at, mut offsets, mut fragments, mut first) = (head.start, vec![], vec![], true);
-        // A file that is cut off gives the fragments that are whole.
-        while let (Ok(ITEM), Ok(length)) = (self.tag(at), self.u32(at + 4)) {
-            let Ok(end) = self.fitting(at + 8, length) else { break };
+        let mut cut_off = false;
+        while let Ok(ITEM) = self.tag(at) {
+            let Ok(end) = self.u32(at + 4).and_then(|length| self.fitting(at + 8, length)) else {
+                cut_off = true;
+                break;
+            };
             if first {
                 offsets = self.data[at + 8..end].as_chunks::<4>().0.iter().map(|four| u32::from_le_bytes(*four)).collect();
             } else {
@@ -390,6 +405,6 @@ impl Walk<'_> {
             }
             (at, first) = (end, false);
         }
-        Ok(Pixels::Fragments { offsets, fragments })
+        Ok(Pixels::Fragments { offsets, fragments, cut_off })
     }
 }

@@ -6,8 +6,9 @@
 //! - Folders are searched to the bottom; ITK looks at one level.
 //! - Several series are an error that lists them (ITK takes the first); `series` names one. Localizers, colours and
 //!   objects without pixels are left out with a notice.
-//! - Missing slices, two different slices at one place and a file that is cut off are errors: ITK goes on with a wrong
-//!   geometry. Slightly uneven slices are a warning, copies of a slice are left out with one.
+//! - Missing slices, two different slices at one place and a file that is cut off (or an empty `.dcm`) are errors: ITK goes
+//!   on with a wrong geometry. Slightly uneven slices are a warning, copies of a slice are left out with one. Files that
+//!   are no DICOM are left out.
 //! - A tilted gantry gives a sheared affine, which is where the voxels are; ITK has none and misplaces them.
 //! - Numbers are int16 where they all fit and scaling is by whole numbers, else float32.
 //!
@@ -123,6 +124,11 @@ fn scan(files: &[PathBuf]) -> Result<(Vec<Slice>, BTreeMap<&'static str, usize>)
                 let mut start = Vec::with_capacity(160);
                 File::open(path)?.take(160).read_to_end(&mut start)?;
                 if !is_dicom(&start) {
+                    // What is called so was a slice before it was cut off.
+                    let called = path.extension().is_some_and(|end| ["dcm", "dicom"].iter().any(|known| end.eq_ignore_ascii_case(known)));
+                    if called {
+                        bail!("expected a DICOM file, found {}", if start.is_empty() { "an empty one" } else { "something else" });
+                    }
                     return Ok(vec![]);
                 }
                 match Content::of(&Elements::parse(file_bytes(path)?)?, path)? {

@@ -6,10 +6,12 @@ use super::slice::Stored;
 use crate::error::Result;
 use crate::{bail, err};
 use hayro_jpeg2000::{DecodeSettings, DecoderContext, Image};
-use jpeg_decoder::{Decoder, PixelFormat};
+use jpeg_decoder::{Decoder, PixelFormat, UnsupportedFeature};
 
 /// What a compressed image of this many voxels may unpack to per byte; more is no image but a trap.
 const MAX_VOXELS: usize = 1 << 28;
+
+const DECOMPRESS: &str = "decompress it first, with GDCM (gdcmconv --raw in.dcm out.dcm) or pydicom (Dataset.decompress)";
 
 /// The numbers of one frame as stored, row after row, before rescaling.
 pub fn frame(elements: &Elements, stored: &Stored, frame: usize) -> Result<Vec<i32>> {
@@ -38,8 +40,7 @@ pub fn frame(elements: &Elements, stored: &Stored, frame: usize) -> Result<Vec<i
         }
         "1.2.840.10008.1.2.4.90" | "1.2.840.10008.1.2.4.91" => jpeg_2000(&packed, stored)?,
         other => {
-            return Err(err!("the compression of this DICOM file (transfer syntax {other}) is not supported")
-                .hint("decompress it with dcmtk or GDCM: gdcmconv --raw in.dcm out.dcm"));
+            return Err(err!("the compression of this DICOM file (transfer syntax {other}) is not supported").hint(DECOMPRESS));
         }
     };
     if numbers.len() != count {
@@ -111,7 +112,13 @@ fn run_length(packed: &[u8], count: usize, stored: &Stored) -> Result<Vec<u8>> {
 fn jpeg(packed: &[u8], count: usize, stored: &Stored) -> Result<Vec<u16>> {
     let mut decoder = Decoder::new(packed);
     decoder.set_max_decoding_buffer_size(count * 4);
-    let wrong = |error: jpeg_decoder::Error| err!("JPEG: {error}");
+    let wrong = |error: jpeg_decoder::Error| match error {
+        jpeg_decoder::Error::Unsupported(UnsupportedFeature::SamplePrecision(bits)) => {
+            err!("JPEG with loss and {bits} bits is not supported, 8 bits are").hint(DECOMPRESS)
+        }
+        jpeg_decoder::Error::Unsupported(_) => err!("JPEG: {error}").hint(DECOMPRESS),
+        _ => err!("JPEG: {error}"),
+    };
     decoder.read_info().map_err(wrong)?;
     let info = decoder.info().ok_or_else(|| err!("JPEG: no image"))?;
     let size = (usize::from(info.width), usize::from(info.height));

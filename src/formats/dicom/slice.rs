@@ -10,6 +10,9 @@ use std::sync::Arc;
 
 type Vector = [f64; 3];
 
+/// SOP classes: CT image, enhanced CT image, legacy converted enhanced CT image.
+const CT_IMAGES: [&str; 3] = ["1.2.840.10008.5.1.4.1.1.2", "1.2.840.10008.5.1.4.1.1.2.1", "1.2.840.10008.5.1.4.1.1.2.2"];
+
 /// A packed plane of so many voxels may be nothing but air, in a few bytes; of a larger one, a byte holds this many at most.
 const SMALL_PLANE: usize = 1 << 22;
 const MAX_RATIO: usize = 1 << 12;
@@ -113,10 +116,15 @@ impl Places<'_> {
 
 impl Content {
     pub fn of(elements: &Elements, file: &Path) -> Result<Content> {
+        let object = elements.object()?;
         if elements.pixels.is_none() {
+            // A slice would be lost without a word.
+            let class = text(&object, tags::SOP_CLASS_UID).or_else(|| elements.class.clone());
+            if class.is_some_and(|class| CT_IMAGES.contains(&class.as_str())) {
+                bail!("expected pixel data in a CT image, found none: the file is cut off");
+            }
             return Ok(Content::Other("no pixel data"));
         }
-        let object = elements.object()?;
         let (Some(rows), Some(columns)) = (whole(&object, tags::ROWS), whole(&object, tags::COLUMNS)) else {
             return Ok(Content::Other("no image size"));
         };
@@ -211,9 +219,9 @@ fn is_whole(elements: &Elements, stored: &Stored) -> bool {
     let Some(voxels) = stored.columns.checked_mul(stored.rows).and_then(|plane| plane.checked_mul(stored.frames)) else { return false };
     match &elements.pixels {
         Some(Pixels::Native(range)) => voxels.checked_mul(usize::from(stored.bits_allocated / 8)).is_some_and(|bytes| bytes <= range.len()),
-        Some(Pixels::Fragments { fragments, .. }) => {
+        Some(Pixels::Fragments { fragments, cut_off, .. }) => {
             let bytes: usize = fragments.iter().map(|range| range.len()).sum();
-            !fragments.is_empty() && (voxels <= stored.frames.saturating_mul(SMALL_PLANE) || voxels / MAX_RATIO <= bytes)
+            !cut_off && !fragments.is_empty() && (voxels <= stored.frames.saturating_mul(SMALL_PLANE) || voxels / MAX_RATIO <= bytes)
         }
         None => false,
     }

@@ -17,6 +17,7 @@ import numpy as np
 import pydicom
 import SimpleITK as sitk
 from pydicom.dataset import Dataset, FileDataset, FileMetaDataset
+from pydicom.fileset import FileSet
 from pydicom.uid import (ExplicitVRBigEndian, ExplicitVRLittleEndian, ImplicitVRLittleEndian, JPEG2000Lossless, JPEGLSLossless,
                          JPEGLSNearLossless, RLELossless, DeflatedExplicitVRLittleEndian)
 
@@ -142,15 +143,24 @@ def all_of(hu, affine, small=None):
     expected["missing"] = {"error": "1 slices are missing"}
     series("wild", hu, affine, shift=lambda z: 0.6 if z == 1 else 0)
     expected["wild"] = {"error": "unevenly spaced"}
-    # Copies, a localizer, a report without pixels, a file that is no DICOM, in subfolders.
+    # Copies, a localizer, a report without pixels, a medium's directory, a file that is no DICOM, in subfolders.
     series("mixed/CT", hu, affine)
     shutil.copy("mixed/CT/IM0000.dcm", "mixed/copy.dcm")
     series("mixed/scout", hu[:, :, :1], affine @ np.array([[0, 0, 1, 0], [1, 0, 0, 0], [0, 1, 0, 0], [0, 0, 0, 1.0]]), series=2, ImageType=["ORIGINAL", "PRIMARY", "LOCALIZER"])
     report = slice_of(np.zeros((2, 2)), [0, 0, 0], [1, 0, 0, 0, 1, 0], [1, 1], 1, series=3)
+    report.SOPClassUID = report.file_meta.MediaStorageSOPClassUID = "1.2.840.10008.5.1.4.1.1.88.22"
     del report.PixelData
     save(report, "mixed/report.dcm")
     with open("mixed/notes.txt", "w") as out:
         out.write("no image")
+    # The list of a medium's files.
+    medium = FileSet()
+    listed = pydicom.dcmread("mixed/CT/IM0000.dcm")
+    listed.StudyDate, listed.StudyTime, listed.StudyID = "20200101", "120000", "1"
+    medium.add(listed)
+    medium.write("medium")
+    shutil.move("medium/DICOMDIR", "mixed/DICOMDIR")
+    shutil.rmtree("medium")
     remember("mixed", hu, affine, check=False)
     # Two series, two phases in one series.
     series("two/a", hu, affine)
