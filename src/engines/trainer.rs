@@ -154,8 +154,10 @@ impl Engine for SupervisedTrainer {
         let result = self.train();
         if let Err(error) = &result {
             tracing::debug!("the training ends: {error}");
-            // The error at hand is the one to report.
-            let _ = self.workflow.fire(Event::Failed);
+            // Weights that may be of no use are not for handlers to save; and the error at hand is the one to report.
+            if error.get_kind() != Kind::Diverged {
+                let _ = self.workflow.fire(Event::Failed);
+            }
         }
         result
     }
@@ -201,18 +203,19 @@ impl SupervisedTrainer {
                 workflow.begin_epoch();
                 place.running = true;
             }
-            if let Ended::Stopped = self.epoch(&mut place, &mut saver, &work)? {
+            let ended = self.epoch(&mut place, &mut saver, &work)?;
+            // If the validation fails or is interrupted, it is done again.
+            let point = self.point(&place)?;
+            if let Ended::Stopped = ended {
+                saver.save(|| self.saved(point));
                 break;
             }
-            // If the validation fails or is interrupted, it is done again.
-            let (before, known) = (self.mark(&place)?, workflow.save(true)?);
             if let Err(error) = workflow.complete_epoch() {
-                saver.save(|| self.saved(&before, known));
-                return Err(saver.hint(error));
+                return Err(self.failed(error, point, &mut saver));
             }
             place.running = false;
             let stop = workflow.take_stop();
-            saver.save(|| self.saved(&self.mark(&place)?, workflow.save(false)?));
+            saver.save(|| self.saved(self.point(&place)?));
             if stop {
                 break;
             }
@@ -242,8 +245,9 @@ impl SupervisedTrainer {
     fn epoch(&self, place: &mut Place, saver: &mut TrainingState, work: &Work) -> Result<Ended> {
         let workflow = &self.workflow;
         let length = workflow.state().epoch_length;
+        // Where the weights last changed: what comes after is done again when the training goes on.
+        let mut point = self.point(place)?;
         while place.iteration < length * workflow.state().epoch {
-            let before = self.mark(place)?;
             let stepped = self.next_batch(place, work).and_then(|batch| {
                 workflow.update(|state| state.iteration = place.iteration + 1);
                 tracing::debug!("iteration {}: {}", place.iteration + 1, described(&batch));
@@ -251,38 +255,46 @@ impl SupervisedTrainer {
             });
             let (samples, loss) = match stepped {
                 Ok(stepped) => stepped,
-                // The weights are as before this iteration, which is tried again when the training goes on.
-                Err(error) => {
-                    workflow.update(|state| state.iteration = place.iteration);
-                    return Err(self.failed(error, &before, saver));
-                }
+                Err(error) => return Err(self.failed(error, point, saver)),
             };
             place.iteration += 1;
-            guard(|| workflow.iteration(self.items(samples)?, Some(loss), &self.work()))
-                .or_else(|error| Err(self.failed(error, &self.mark(place)?, saver)))?;
+            let told = guard(|| workflow.iteration(self.items(samples)?, Some(loss), &self.work()));
+            let changed = self.steps_at(place.iteration);
+            if changed {
+                point = self.point(place)?;
+            }
+            if let Err(error) = told {
+                return Err(self.failed(error, point, saver));
+            }
             if workflow.take_stop() {
                 return Ok(Ended::Stopped);
             }
             if self.run.cancel.load(Ordering::Relaxed) {
-                return Err(self.failed(err!("interrupted").kind(Kind::Cancelled), &self.mark(place)?, saver));
+                return Err(self.failed(err!("interrupted").kind(Kind::Cancelled), point, saver));
             }
-            if saver.is_due() {
-                saver.save(|| self.saved(&self.mark(place)?, workflow.save(true)?));
+            if changed && saver.is_due() {
+                saver.save(|| self.saved(self.point(place)?));
             }
         }
         Ok(Ended::Complete)
     }
 
-    /// Save the training at `mark`; the error with what there is to say of that.
-    fn failed(&self, error: Error, mark: &Mark, saver: &mut TrainingState) -> Error {
-        let make = || self.saved(mark, self.workflow.save(true)?);
+    /// Save the training as it was at `point`; the error with what there is to say of that.
+    fn failed(&self, error: Error, point: Point, saver: &mut TrainingState) -> Error {
         // Its weights may be of no use, so that the good state stays where it is.
         if error.get_kind() == Kind::Diverged {
-            saver.save_failed(make);
+            saver.save_failed(|| self.saved(point));
             return error;
         }
-        saver.save(make);
+        saver.save(|| self.saved(point));
         saver.hint(error)
+    }
+
+    /// Whether the optimizer steps at the end of an iteration, from 1.
+    fn steps_at(&self, iteration: usize) -> bool {
+        let length = self.workflow.state().epoch_length;
+        let inside = (iteration - 1) % length + 1;
+        inside.is_multiple_of(self.args.accumulation_steps) || inside == length
     }
 
     /// The next batch of the pass, or the first of the next one.
@@ -301,7 +313,6 @@ impl SupervisedTrainer {
         let (images, labels) = self.collate(&batch)?;
         let state = self.workflow.state();
         let (every, inside) = (args.accumulation_steps, (state.iteration - 1) % state.epoch_length);
-        let steps = (inside + 1).is_multiple_of(every) || inside + 1 == state.epoch_length;
         let mut optimizer = args.optimizer.lock();
         if inside.is_multiple_of(every) {
             optimizer.zero_grad()?;
@@ -318,7 +329,7 @@ impl SupervisedTrainer {
         let part = if every > 1 { loss.f_div_scalar(every as f64)? } else { loss.shallow_clone() };
         let mut scaler = self.scaler.lock();
         scaler.scale(&part)?.f_backward()?;
-        if steps {
+        if self.steps_at(state.iteration) {
             scaler.step(&mut *optimizer)?;
         }
         drop((scaler, optimizer, loss, part));
@@ -389,13 +400,15 @@ impl SupervisedTrainer {
         Ok(items)
     }
 
-    /// Where the training stands now, without the tensors.
-    fn mark(&self, place: &Place) -> Result<Mark> {
-        Mark::new(self.args.device, place.iteration, place.running, place.batches.as_ref().map(|batches| batches.position().clone()))
+    /// Where the training stands now, without its tensors.
+    fn point(&self, place: &Place) -> Result<Point> {
+        let position = place.batches.as_ref().map(|batches| batches.position().clone());
+        let mark = Mark::new(self.args.device, place.iteration, place.running, position)?;
+        Ok(Point { mark, workflow: self.workflow.save(place.running)? })
     }
 
-    /// All of the training, of which `workflow` is a part.
-    fn saved(&self, mark: &Mark, workflow: Saved) -> Result<Saved> {
+    /// All of the training at `point`, since which its tensors have not changed.
+    fn saved(&self, Point { mark, workflow }: Point) -> Result<Saved> {
         let network = self.args.network.lock();
         let tensors = network.state().tensors.iter();
         let state =
@@ -487,6 +500,12 @@ fn described(batch: &Batch) -> String {
         case_name(entry) + &start.unwrap_or_default()
     };
     batch.samples.iter().zip(&batch.entries).map(one).collect::<Vec<_>>().join(", ")
+}
+
+/// A moment between two iterations.
+struct Point {
+    mark: Mark,
+    workflow: Saved,
 }
 
 /// Where a training stands in its data.
