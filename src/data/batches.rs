@@ -121,7 +121,7 @@ impl Batches {
     }
 
     /// The next batch; `None` at the end of the pass.
-    pub fn next(&mut self) -> Option<Result<Batch>> {
+    pub fn next_batch(&mut self) -> Option<Result<Batch>> {
         let number = self.position.used;
         if number >= self.loader.batches() {
             return None;

@@ -299,11 +299,11 @@ impl SupervisedTrainer {
 
     /// The next batch of the pass, or the first of the next one.
     fn next_batch(&self, place: &mut Place, work: &Work) -> Result<Batch> {
-        if let Some(batch) = place.batches.as_mut().and_then(Batches::next) {
+        if let Some(batch) = place.batches.as_mut().and_then(Batches::next_batch) {
             return batch;
         }
         let batches = place.batches.insert(Batches::begin(&self.args.train_data_loader, work)?);
-        batches.next().unwrap_or_else(|| bail!("the data loader has no batches"))
+        batches.next_batch().unwrap_or_else(|| bail!("the data loader has no batches"))
     }
 
     /// Forward, loss, backward, step; the batch's samples with their predictions, if anybody looks at them, and the loss.

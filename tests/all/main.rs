@@ -35,6 +35,6 @@ mod random_transforms;
 mod resume;
 mod sliding_window;
 mod tensorboard_stats;
-mod transform_parameters;
 mod training;
+mod transform_parameters;
 mod transforms;

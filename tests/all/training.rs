@@ -211,7 +211,8 @@ fn bad_input_ends_the_training_with_its_file_named_and_nothing_lost() {
         let training = Training::new(3);
         ok(&training.run(&["--max_epochs", "1", "--val_interval", "1"]));
         let best = std::fs::read(training.path("models/model_lowres.pt")).unwrap();
-        let mut names: Vec<_> = std::fs::read_dir(training.path("data/imagesTr")).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+        let mut names: Vec<_> =
+            std::fs::read_dir(training.path("data/imagesTr")).unwrap().map(|entry| entry.unwrap().file_name()).collect();
         names.sort();
         let file = format!("data/{folder}/{}", names[0].to_str().unwrap());
         spoil(&training, &file);

@@ -47,9 +47,7 @@ pub static COMPONENT: Component = Component {
     effect: Effect::Pure,
     build: |args, _| {
         let args = StatsHandlerArgs::parse("StatsHandler", args)?;
-        for (name, value) in
-            [("epoch_print_logger", &args.epoch_print_logger), ("iteration_print_logger", &args.iteration_print_logger)]
-        {
+        for (name, value) in [("epoch_print_logger", &args.epoch_print_logger), ("iteration_print_logger", &args.iteration_print_logger)] {
             if !value.is_none() {
                 return Err(err!("StatsHandler: `{name}` is not supported").kind(Kind::Unsupported));
             }
