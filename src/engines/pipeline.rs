@@ -26,6 +26,8 @@ const MAX_READERS: usize = 8;
 /// Shares of the memory that the process may use: cases read ahead, and results that wait to be written.
 const AHEAD_SHARE: u64 = 4;
 const BEHIND_SHARE: u64 = 8;
+/// A case is read while at most this much waits to be written: large results and large inputs are not in memory at once.
+const READ_BESIDE_BYTES: u64 = 64 << 20;
 /// How often resident memory is looked at.
 const SAMPLE_EVERY: Duration = Duration::from_millis(50);
 /// How long a record may wait for the next case.
@@ -111,6 +113,7 @@ impl Pipeline<'_> {
             for _ in 0..workers.min(MAX_READERS) {
                 scope.spawn(|| {
                     while let Some((index, aside)) = ahead.begin() {
+                        behind.wait_below(READ_BESIDE_BYTES);
                         let loaded = self.load(index);
                         let bytes = loaded.bytes();
                         ahead.put(index, loaded, bytes, aside);
@@ -191,6 +194,9 @@ impl Pipeline<'_> {
                 peak.fetch_max(crate::env::resident_memory_bytes(), Ordering::Relaxed);
                 facts.peak_memory_bytes = peak.load(Ordering::Relaxed);
                 facts.windows = counted.windows.load(Ordering::Relaxed);
+                let tensors = segbundle_native::memory();
+                tracing::debug!("tensors: {} MB at most, {} MB of pages", tensors.peak >> 20, tensors.held >> 20);
+                segbundle_native::reset_peak();
                 segbundle_native::trim();
                 result.map(|jobs| Finish::Write(jobs, inputs))
             }

@@ -125,6 +125,14 @@ impl<T> Behind<T> {
         self.changed.notify_all();
     }
 
+    /// Wait until at most `bytes` are held.
+    pub fn wait_below(&self, bytes: u64) {
+        let mut state = self.state.lock();
+        while state.held_bytes > bytes && !state.closed {
+            self.changed.wait(&mut state);
+        }
+    }
+
     /// The next item. Taking one says that the one before is done with.
     pub fn take(&self, patience: Duration) -> Taken<T> {
         let mut state = self.state.lock();
