@@ -3,13 +3,17 @@
 //! A handler never changes its engine: it acts on the objects that its config gave it. What a config's own functions
 //! (`$lambda engine: engine.state.metrics['val_mean_dice']`) read of an engine is a snapshot of its [`EngineState`].
 
-use super::{EngineHandle, HandlerHandle, Score, Segmentation};
+use super::{EngineHandle, HandlerHandle, Item, Score, Segmentation, Work};
+use crate::bail;
 use crate::component::{Args, Call, Dict, Key, Object, Value};
 use crate::error::Result;
 use crate::formats::checkpoint::State as Saved;
+use crate::image::Voxels;
+use crate::prediction::{State, volume_tensor};
 use indexmap::IndexMap;
 use parking_lot::Mutex;
 use std::sync::Arc;
+use tch::Tensor;
 
 /// Something with a `run()`: SupervisedEvaluator, SupervisedTrainer.
 pub trait Engine: Send + Sync {
@@ -119,8 +123,49 @@ impl Score {
     }
 }
 
-/// A case's prediction, label or image in an engine's output.
-pub struct Segmented(pub Mutex<Segmentation>);
+/// A case's prediction, label or image in an engine's output; as a segmentation only once somebody asks for it.
+pub struct Segmented(Mutex<Seen>);
+
+enum Seen {
+    Item(Item),
+    Segmentation(Segmentation),
+}
+
+impl Segmented {
+    pub fn new(item: Item) -> Segmented {
+        Segmented(Mutex::new(Seen::Item(item)))
+    }
+    pub fn with<T>(&self, work: &Work, look: impl FnOnce(&Segmentation) -> Result<T>) -> Result<T> {
+        let mut seen = self.0.lock();
+        if let Seen::Item(item) = &mut *seen {
+            let item = std::mem::replace(item, Item::Value(Value::None));
+            *seen = Seen::Segmentation(segmentation(item, work)?);
+        }
+        match &*seen {
+            Seen::Segmentation(segmentation) => look(segmentation),
+            Seen::Item(_) => bail!("a prediction is not there any more"),
+        }
+    }
+}
+
+/// One-hot channels stay a label map.
+fn segmentation(item: Item, work: &Work) -> Result<Segmentation> {
+    let prediction = match item {
+        Item::Value(value) => bail!("expected an image or a prediction, found {}", value.type_name()),
+        Item::Image(volume) => return Ok(Segmentation::Channels(volume_tensor(&volume)?)),
+        Item::Prediction(prediction) => prediction,
+    };
+    if let State::Labels { map, grid, onehot: Some(classes) } = &prediction.state {
+        let shape = grid.shape.map(|n| n as i64);
+        let map = match map {
+            Voxels::U16(map) => Tensor::f_from_slice(&map.iter().map(|&n| i32::from(n)).collect::<Vec<_>>())?,
+            Voxels::U8(map) => Tensor::f_from_slice(map)?,
+            other => bail!("class numbers are {}, expected uint8 or uint16", other.dtype().name()),
+        };
+        return Ok(Segmentation::Labels { map: map.f_view(shape)?, classes: *classes });
+    }
+    Ok(Segmentation::Channels(prediction.dense(work)?.0))
+}
 
 impl Object for Segmented {
     fn type_name(&self) -> &str {
@@ -217,7 +262,7 @@ impl Object for HandlerHandle {
         };
         let [engine] = std::mem::take(args).expect(name, [argument])?;
         let Some(engine) = engine.downcast::<EngineHandle>() else {
-            crate::bail!("{name}(): expected an engine, found {}", engine.type_name());
+            bail!("{name}(): expected an engine, found {}", engine.type_name());
         };
         Ok(self.0.set_engine(engine.0.clone()).then_some(Value::None))
     }

@@ -9,7 +9,6 @@ mod cases;
 mod evaluator;
 mod explain;
 pub mod handlers;
-mod output;
 mod pipeline;
 mod queues;
 mod record;

@@ -242,4 +242,25 @@ mod tests {
         });
         assert!(most.load(Ordering::SeqCst) <= 30, "{most:?}");
     }
+
+    #[test]
+    fn reading_waits_until_little_is_to_be_written() {
+        let behind = Behind::new(100);
+        let written = AtomicUsize::new(0);
+        behind.put(1, 50);
+        std::thread::scope(|scope| {
+            let reader = scope.spawn(|| {
+                behind.wait_below(20);
+                written.load(Ordering::SeqCst)
+            });
+            assert!(matches!(behind.take(Duration::from_secs(1)), Taken::Item(1)));
+            written.store(1, Ordering::SeqCst);
+            // Only now is the item done with.
+            assert!(matches!(behind.take(Duration::from_millis(1)), Taken::Nothing));
+            assert_eq!(reader.join().unwrap(), 1);
+        });
+        behind.put(2, 50);
+        behind.close();
+        behind.wait_below(20);
+    }
 }

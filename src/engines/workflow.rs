@@ -1,10 +1,9 @@
 //! What trainer and evaluator share: state, metrics, handlers (monai.engines.workflow of MONAI 1.6.1 over
 //! ignite.engine of ignite 0.5.5), and the log lines of both.
 
-use super::output;
 use crate::bail;
-use crate::component::{Args, Call, Dict, FromValue, Value};
-use crate::contracts::{Attached, EngineState, Event, Handler, MetricParts, Sample, Score, Segmented, Work};
+use crate::component::{Args, Call, Dict, FromValue, Key, Value};
+use crate::contracts::{Attached, EngineState, Event, Handler, Item, MetricParts, Sample, Score, Segmentation, Segmented, Work};
 use crate::err;
 use crate::error::{Kind, Result};
 use crate::formats::checkpoint::State as Saved;
@@ -99,11 +98,11 @@ impl Workflow {
     /// An iteration is over: its items go to the metrics, then to the handlers. `loss` is the batch's.
     pub fn iteration(&self, samples: Vec<Sample>, loss: Option<f64>, work: &Work) -> Result<()> {
         let output = match self.wants_output() {
-            true => samples.into_iter().map(|sample| output::item(sample, loss, work)).collect::<Result<Vec<_>>>()?,
+            true => samples.into_iter().map(|sample| output_item(sample, loss)).collect::<Result<Vec<_>>>()?,
             false => vec![],
         };
         for (name, attached) in &self.metrics {
-            measure(attached, &output).map_err(|error| error.context(format_args!("metric {name}")))?;
+            measure(attached, &output, work).map_err(|error| error.context(format_args!("metric {name}")))?;
         }
         self.update(|state| state.output = output);
         let result = self.fire(Event::IterationCompleted);
@@ -209,8 +208,22 @@ fn parts(saved: &Saved) -> Option<MetricParts> {
     Some(MetricParts { sums: sums.iter().map(int).collect::<Option<_>>()?, rows: rows.iter().map(row).collect::<Option<_>>()? })
 }
 
+/// One item of an iteration's output: a dict of `image`, `label`, `pred` and `loss`, as far as they are there.
+fn output_item(mut sample: Sample, loss: Option<f64>) -> Result<Value> {
+    let mut entries = vec![];
+    for key in ["image", "label", "pred"].into_iter().filter(|key| sample.get(key).is_some()).collect::<Vec<_>>() {
+        let value = match sample.take(key)? {
+            Item::Value(value) => value,
+            item => Value::object(Segmented::new(item)),
+        };
+        entries.push((Key::str(key), value));
+    }
+    entries.extend(loss.map(|loss| (Key::str("loss"), Value::Float(loss))));
+    Ok(Value::Dict(Dict::new(entries)))
+}
+
 /// Give an iteration's items to a metric: what its `output_transform` picks is a pair, or a pair of lists.
-fn measure(attached: &Attached, output: &[Value]) -> Result<()> {
+fn measure(attached: &Attached, output: &[Value], work: &Work) -> Result<()> {
     let whole = Value::list(output.iter().cloned());
     let picked = match &attached.output_transform {
         Some(transform) => transform.call(Args::positional([whole]), &mut Call::default())?,
@@ -233,7 +246,8 @@ fn measure(attached: &Attached, output: &[Value]) -> Result<()> {
         if Arc::ptr_eq(&prediction, &target) {
             bail!("prediction and label are the same");
         }
-        attached.metric.lock().update(&prediction.0.lock(), &target.0.lock())?;
+        let update = |prediction: &Segmentation| target.with(work, |target| attached.metric.lock().update(prediction, target));
+        prediction.with(work, update)?;
     }
     Ok(())
 }

@@ -251,3 +251,16 @@ fn a_loss_that_is_not_finite_ends_the_training_before_the_weights_are_spoilt() {
     assert!(training.state() == state || log.contains("Epoch[1] Complete"), "{log}");
     segbundle::formats::checkpoint::load(training.path("models/resume/failed.pt")).unwrap();
 }
+
+#[test]
+fn a_training_is_explained_without_reading_a_case() {
+    let training = Training::new(5);
+    let command = training.command(&[], &[]);
+    let args: Vec<_> = command.get_args().map(|arg| if arg == "run" { "explain".into() } else { arg.to_owned() }).collect();
+    let output = Command::new("env").args(args).current_dir(training.0.path()).output().unwrap();
+    ok(&output);
+    let said = text(&output.stdout);
+    assert!(said.contains("training: 4 cases in batches of 2, 2 iterations in an epoch, 2 epochs"), "{said}");
+    assert!(said.contains("saved after every epoch in ./models/resume"), "{said}");
+    assert!(!training.path("models").exists() && !training.path("eval").exists());
+}
