@@ -223,6 +223,9 @@ impl SupervisedTrainer {
         }
         workflow.fire(Event::Completed)?;
         self.log(format!("Engine run finished. Time taken: {}", clock(began.elapsed())));
+        if saver.has_failed() {
+            return Err(err!("the training came to its end, but its state could not be saved; the message is above"));
+        }
         Ok(())
     }
 

@@ -73,6 +73,11 @@ impl TrainingState {
         }
     }
 
+    /// Whether the last save did not work.
+    pub fn has_failed(&self) -> bool {
+        self.failed
+    }
+
     /// Write a training that has failed beside the last good one, for whoever wants to know why.
     pub fn save_failed(&self, make: impl FnOnce() -> Result<Saved>) {
         let Some(path) = self.path.as_ref().map(|path| path.with_file_name("failed.pt")) else { return };

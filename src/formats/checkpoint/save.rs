@@ -151,6 +151,16 @@ impl Pickler {
 
     fn write_archive(&self, file: &mut File) -> Result<()> {
         let mut archive = ZipWriter::new(BufWriter::with_capacity(1 << 16, file));
+        let result = self.fill(&mut archive);
+        if let Err(error) = result {
+            // Dropped, it would try to finish the file, and print that it cannot.
+            std::mem::forget(archive);
+            return Err(error);
+        }
+        archive.finish().map_err(|error| err!("cannot write: {error}"))?.flush().map_err(|error| err!("cannot write: {error}"))
+    }
+
+    fn fill(&self, archive: &mut ZipWriter<BufWriter<&mut File>>) -> Result<()> {
         let mut put = |name: &str, bytes: &[u8]| -> Result<()> {
             let options = SimpleFileOptions::default().compression_method(zip::CompressionMethod::Stored).with_alignment(64);
             // Four GiB and more need a larger directory entry; a little less is safe.
@@ -170,7 +180,6 @@ impl Pickler {
             }
             put(&format!("data/{key}"), &bytes)?;
         }
-        put("version", b"3\n")?;
-        archive.finish().map_err(|error| err!("cannot write: {error}"))?.flush().map_err(|error| err!("cannot write: {error}"))
+        put("version", b"3\n")
     }
 }
