@@ -127,18 +127,18 @@ impl Score {
 pub struct Segmented(Mutex<Seen>);
 
 enum Seen {
-    Item(Item),
+    Item(Box<Item>),
     Segmentation(Segmentation),
 }
 
 impl Segmented {
     pub fn new(item: Item) -> Segmented {
-        Segmented(Mutex::new(Seen::Item(item)))
+        Segmented(Mutex::new(Seen::Item(Box::new(item))))
     }
     pub fn with<T>(&self, work: &Work, look: impl FnOnce(&Segmentation) -> Result<T>) -> Result<T> {
         let mut seen = self.0.lock();
         if let Seen::Item(item) = &mut *seen {
-            let item = std::mem::replace(item, Item::Value(Value::None));
+            let item = std::mem::replace(&mut **item, Item::Value(Value::None));
             *seen = Seen::Segmentation(segmentation(item, work)?);
         }
         match &*seen {
