@@ -413,11 +413,9 @@ impl SupervisedTrainer {
     /// All of the training at `point`, since which its tensors have not changed.
     fn saved(&self, Point { mark, workflow }: Point) -> Result<Saved> {
         let network = self.args.network.lock();
-        let tensors = network.state().tensors.iter();
-        let state =
-            tensors.map(|(name, tensor)| (name.clone(), Saved::Tensor(tensor.f_detach().unwrap_or_else(|_| tensor.shallow_clone()))));
+        let tensors = network.state().tensors.iter().map(|(name, tensor)| Ok((name.clone(), Saved::Tensor(tensor.f_detach()?))));
         Ok(Saved::dict([
-            ("network", Saved::dict(state)),
+            ("network", Saved::dict(tensors.collect::<Result<Vec<_>>>()?)),
             ("optimizer", self.args.optimizer.lock().state()?),
             ("scaler", self.scaler.lock().save()),
             ("workflow", workflow),

@@ -11,9 +11,36 @@ pub mod tensorboard_stats;
 pub mod validation;
 mod when;
 
+use crate::component::{Args, Call, FromValue, Value};
 use crate::contracts::EngineState;
+use crate::error::Result;
 
 /// The name of an engine's own logger, as ignite gives it.
 fn logger(engine: &EngineState) -> String {
     format!("ignite.engine.engine.{}", engine.engine)
+}
+
+/// What an `output_transform` picks from an iteration's output: numbers by name, in the names' order, and what is none.
+struct Picked {
+    numbers: Vec<(String, Value)>,
+    /// Name and type.
+    others: Vec<String>,
+}
+
+/// Without a transform it is the first item's values; a single value is called `tag`.
+fn picked(transform: &Value, tag: &str, engine: &EngineState) -> Result<Picked> {
+    let found = if transform.is_none() {
+        engine.output.first().cloned().unwrap_or_default()
+    } else {
+        let output = Value::list(engine.output.iter().cloned());
+        transform.call(Args::positional([output]), &mut Call::default()).map_err(|error| error.context("output_transform"))?
+    };
+    let mut named = match found {
+        Value::None => vec![],
+        Value::Dict(dict) => dict.items().into_iter().map(|(key, value)| (key.to_value().to_string(), value)).collect(),
+        value => vec![(tag.to_owned(), value)],
+    };
+    named.sort_by(|a, b| a.0.cmp(&b.0));
+    let (numbers, others): (Vec<_>, Vec<_>) = named.into_iter().partition(|(_, value)| f64::from_value(value).is_some());
+    Ok(Picked { numbers, others: others.into_iter().map(|(name, value)| format!("{name} ({})", value.type_name())).collect() })
 }

@@ -3,6 +3,7 @@
 //! Deliberate difference: what is no number is left out without a warning.
 
 use super::when::When;
+use super::{logger, picked};
 use crate::args;
 use crate::bundle::expr::values::template;
 use crate::component::{Args, Call, Component, Declared, Effect, Value};
@@ -78,7 +79,7 @@ impl Stats {
     fn log(&self, engine: &EngineState, text: &str) {
         match &self.0.name {
             Some(name) => tracing::info!(logger = name.as_str(), "{text}"),
-            None => tracing::info!(logger = format!("ignite.engine.engine.{}", engine.engine), "{text}"),
+            None => tracing::info!(logger = logger(engine), "{text}"),
         }
     }
 
@@ -89,7 +90,7 @@ impl Stats {
 
     fn iteration(&self, engine: &EngineState) -> Result<()> {
         let mut text = String::new();
-        for (name, value) in picked(&self.0.output_transform, &self.0.tag_name, engine)? {
+        for (name, value) in picked(&self.0.output_transform, &self.0.tag_name, engine)?.numbers {
             text += &self.format(&name, value)?;
         }
         if !text.is_empty() {
@@ -135,23 +136,4 @@ impl Stats {
         }
         Ok(())
     }
-}
-
-/// The numbers that `transform` picks from an iteration's output, by name and in the names' order.
-pub fn picked(transform: &Value, tag: &str, engine: &EngineState) -> Result<Vec<(String, Value)>> {
-    let found = match transform {
-        Value::None => engine.output.first().cloned().unwrap_or(Value::None),
-        transform => {
-            let output = Value::list(engine.output.iter().cloned());
-            transform.call(Args::positional([output]), &mut Call::default()).map_err(|error| error.context("output_transform"))?
-        }
-    };
-    let is_number = |value: &Value| matches!(value, Value::Float(_) | Value::Int(_) | Value::Bool(_));
-    let mut all: Vec<(String, Value)> = match found {
-        Value::Dict(dict) => dict.items().into_iter().map(|(key, value)| (key.to_value().to_string(), value)).collect(),
-        value => vec![(tag.to_owned(), value)],
-    };
-    all.retain(|(_, value)| is_number(value));
-    all.sort_by(|a, b| a.0.cmp(&b.0));
-    Ok(all)
 }

@@ -7,6 +7,7 @@
 //! what it writes twice is the same.
 
 use super::when::When;
+use super::{Picked, picked};
 use crate::component::{Args, Call, Component, Declared, Effect, FromValue, Value};
 use crate::contracts::{EngineState, Event, Handler, HandlerHandle, Score};
 use crate::error::{Kind, Result};
@@ -179,28 +180,10 @@ impl TensorBoardStats {
 
     fn iteration_values(&self, engine: &EngineState) -> Result<Vec<(String, f64)>> {
         let transform = &self.args.output_transform;
-        let picked = if transform.is_none() {
-            engine.output.first().cloned().unwrap_or_default()
-        } else {
-            let output = Value::list(engine.output.iter().cloned());
-            transform.call(Args::positional([output]), &mut Call::default()).map_err(|error| error.context("output_transform"))?
-        };
-        let named = match picked {
-            Value::None => return Ok(vec![]),
-            Value::Dict(dict) => dict.items().into_iter().map(|(key, value)| (key.to_value().to_string(), value)).collect(),
-            value => vec![(self.args.tag_name.clone(), value)],
-        };
-        let (mut values, mut others) = (vec![], vec![]);
-        for (tag, value) in named {
-            match f64::from_value(&value) {
-                Some(number) => values.push((tag, number)),
-                None => others.push(format!("{tag} ({})", value.type_name())),
-            }
-        }
+        let Picked { numbers, others } = picked(transform, &self.args.tag_name, engine)?;
         if !others.is_empty() && !transform.is_none() && !self.warned.swap(true, Ordering::Relaxed) {
             tracing::warn!("TensorBoardStatsHandler: not written, as they are no single numbers: {}", others.join(", "));
         }
-        values.sort_by(|a, b| a.0.cmp(&b.0));
-        Ok(values)
+        Ok(numbers.into_iter().filter_map(|(tag, value)| Some((tag, f64::from_value(&value)?))).collect())
     }
 }
