@@ -91,7 +91,7 @@ fn element(what: &str, x: &Tensor) -> Result<i32> {
 }
 
 /// A dense CPU tensor whose memory can be read and, if nothing else holds it, written.
-fn on_cpu(what: &str, x: &Tensor) -> Result<()> {
+pub(crate) fn on_cpu(what: &str, x: &Tensor) -> Result<()> {
     if x.device() != Device::Cpu || x.is_sparse() || x.is_mkldnn() {
         return wrong(format!("{what}: expected a dense tensor on the CPU, found {:?}", x.device()));
     }

@@ -8,6 +8,7 @@
 //! - [`label_sums()`]: what Dice and cross-entropy need of softmax(logits), with a backward pass of its own.
 //! - [`optimizers`]: steps of Adam, AdamW and SGD.
 //! - [`runtime`]: autocast, CUDA's library, what the processor can do.
+//! - [`training`]: residual blocks, upsampling and the last layer with their gradients.
 //! - [`zeroed`]: large slices of zeros that take no memory before they are written.
 //!
 //! Errors are [`tch::TchError`]s whose message says what was expected and what was found.
@@ -19,6 +20,7 @@ mod label_sums;
 mod memory;
 mod optimizers;
 mod runtime;
+pub mod training;
 pub mod zeroed;
 
 pub use convolution::Conv3;

@@ -4,10 +4,12 @@
 //! MONAI source: `monai.networks.nets.segresnet`, `monai.networks.blocks.segresnet_block` and
 //! `monai.networks.blocks.upsample` (1.6.1). Parameters have MONAI's names, order and initial values.
 //!
-//! [`Network::forward`] is plain torch operations. [`Network::features`] in evaluation on a CPU takes the fused path
-//! ([`fused`]) where the network is of the usual kind: group norms, ReLU, interpolating upsampling.
+//! On a CPU a network of the usual kind (group norms, ReLU, interpolating upsampling) takes fused paths:
+//! [`Network::features`] in evaluation ([`fused`]), [`Network::forward`] in training ([`training`]). All else is plain
+//! torch operations.
 
 mod fused;
+mod training;
 
 use super::layers::{Act, Norm};
 use super::params::{Builder, Conv, load_strict, move_to};
@@ -325,6 +327,9 @@ impl Network for SegResNet {
     }
     fn forward(&self, x: &Tensor, mode: Mode) -> Result<Tensor> {
         self.check_input(x)?;
+        if let Some(logits) = training::forward(self, x, mode)? {
+            return Ok(logits);
+        }
         let _guards = self.guards(mode)?;
         let x = self.plain_features(x, mode.train);
         Ok(if self.use_conv_final { self.last.forward(&x, &self.tensors) } else { x })

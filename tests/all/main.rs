@@ -14,6 +14,7 @@ mod dicom;
 mod explain;
 mod expressions;
 mod facades;
+mod gradients;
 mod handlers;
 mod inverse;
 mod layers;

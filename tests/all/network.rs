@@ -54,11 +54,11 @@ fn reference(name: &str) -> Option<PathBuf> {
     Some(path)
 }
 
-fn pair(name: &str, key: &str, value: impl Into<Value>) -> Value {
+pub fn pair(name: &str, key: &str, value: impl Into<Value>) -> Value {
     Value::tuple([Value::str(name), Value::Dict(Dict::new([(Key::str(key), value.into())]))])
 }
 
-fn build(args: &[(&str, Value)]) -> segbundle::error::Result<SegResNet> {
+pub fn build(args: &[(&str, Value)]) -> segbundle::error::Result<SegResNet> {
     let named = Args::named(args.iter().map(|(name, value)| ((*name).into(), value.clone())));
     SegResNet::new(SegResNetArgs::parse("SegResNet", named)?)
 }

@@ -1,12 +1,13 @@
 // 3×3×3 convolutions by Winograd's algorithm (winograd.h), spread over libtorch's threads. Pointers and sizes were
-// checked by the caller (convolution.rs). Every output is made of the same sums in the same order and moments are joined
-// in a fixed order, so results do not depend on the number of threads.
+// checked by the caller (convolution.rs, training.cpp). Every output is made of the same sums in the same order and
+// moments are joined in a fixed order, so that they do not depend on the number of threads; the weights' gradient does.
 #include <ATen/Parallel.h>
 #include <c10/core/CPUAllocator.h>
 
 #include <algorithm>
 #include <vector>
 
+#include "convolution.h"
 #include "errors.h"
 #include "processor.h"
 #include "winograd.h"
@@ -33,80 +34,161 @@ void spread(const double* from, int64_t in, double* to, int64_t out) {
 // enough that they stay in a core's cache.
 int64_t tiles_together(int64_t k) { return std::max<int64_t>(12, k * 3 / 8); }
 
-// One item: x [X, Y, Z, C] to out [X, Y, Z, K]; scale and shift null: x as it is. out must not be x.
-void convolve(const float* x, const float* scale, const float* shift, int64_t X, int64_t Y, int64_t Z, int64_t c,
-              const float* packed, int64_t k, float* out, int add, double* moments) {
-  const Winograd& w = winograd();
-  std::fill(moments, moments + 2 * k, 0.0);
-  if (X < 1 || Y < 1 || Z < 1) return;
-  const int64_t ty = (Y + 1) / 2, tz = (Z + 1) / 2, rows = (X + 1) / 2 * ty;
-  // A unit is a part of a row of tiles; moments are kept per unit.
-  const int64_t together = tiles_together(k), parts = (tz + together - 1) / together, length = (tz + parts - 1) / parts;
-  const int64_t units = rows * parts;
-  const int64_t share = (units + at::get_num_threads() - 1) / at::get_num_threads();
-  const int64_t group = std::clamp<int64_t>(together / length, 1, share);
-  const int64_t stride_v = group * length * c + 16, stride_m = group * length * k + 16;
-  std::vector<double> sums(size_t(units * 2 * k), 0.0);
+// An item's 2×2×2 tiles in units, each a part of a row along z, that are taken in groups.
+struct Tiles {
+  int64_t X, Y, Z, rows_y, along_z, parts, length, units, group;
 
-  at::parallel_for(0, (units + group - 1) / group, 1, [&](int64_t begin, int64_t end) {
-    const c10::DataPtr memory = c10::GetCPUAllocator()->allocate(size_t(kPlanes * (stride_v + stride_m)) * 4);
-    float* v = static_cast<float*>(memory.get());
-    float* m = v + kPlanes * stride_v;
-    // The unit's first tile along z and how many.
-    auto extent = [&](int64_t unit) {
-      const int64_t from = unit % parts * length;
-      return std::pair<int64_t, int64_t>(from, std::min(length, tz - from));
-    };
-    for (int64_t i = begin; i < end; ++i) {
-      const int64_t first = i * group, last = std::min(units, first + group);
-      int64_t tiles = 0;
-      for (int64_t unit = first; unit < last; ++unit) {
-        const int64_t x0 = unit / parts / ty * 2 - 1, y0 = unit / parts % ty * 2 - 1;
-        const float* lines[16];
-        for (int line = 0; line < 16; ++line) {
-          const int64_t lx = x0 + line / 4, ly = y0 + line % 4;
-          lines[line] = lx < 0 || lx >= X || ly < 0 || ly >= Y ? nullptr : x + (lx * Y + ly) * Z * c;
-        }
-        const auto [from, n] = extent(unit);
-        w.input(lines, 2 * from - 1, n, Z, c, scale, shift, v + tiles * c, stride_v);
-        tiles += n;
-      }
-      for (int p = 0; p < kPlanes; ++p)
-        w.multiply(v + p * stride_v, packed + p * c * k, m + p * stride_m, tiles, c, k);
-      tiles = 0;
-      for (int64_t unit = first; unit < last; ++unit) {
-        const int64_t x0 = unit / parts / ty * 2, y0 = unit / parts % ty * 2;
-        const auto [from, n] = extent(unit);
-        float* lines[4];
-        for (int line = 0; line < 4; ++line) {
-          const int64_t lx = x0 + line / 2, ly = y0 + line % 2;
-          lines[line] = lx >= X || ly >= Y ? nullptr : out + ((lx * Y + ly) * Z + 2 * from) * k;
-        }
-        w.output(m + tiles * k, stride_m, n, k, lines, std::min(2 * n, Z - 2 * from), add, &sums[unit * 2 * k],
-                 &sums[unit * 2 * k + k]);
-        tiles += n;
-      }
+  Tiles(int64_t X, int64_t Y, int64_t Z, int64_t together) : X(X), Y(Y), Z(Z), rows_y((Y + 1) / 2), along_z((Z + 1) / 2) {
+    parts = (along_z + together - 1) / together;
+    length = (along_z + parts - 1) / parts;
+    units = (X + 1) / 2 * rows_y * parts;
+    const int64_t share = (units + at::get_num_threads() - 1) / at::get_num_threads();
+    group = std::clamp<int64_t>(together / length, 1, share);
+  }
+  int64_t groups() const { return (units + group - 1) / group; }
+  int64_t end(int64_t i) const { return std::min(units, (i + 1) * group); }
+  // Along z: the unit's first tile and how many.
+  std::pair<int64_t, int64_t> extent(int64_t unit) const {
+    const int64_t from = unit % parts * length;
+    return {from, std::min(length, along_z - from)};
+  }
+  // `count`×`count` lines [Z, C] from `before` voxels before the unit's tiles on, at voxel z; null: outside.
+  template <class T>
+  void lines(int64_t unit, int count, int before, T* x, int64_t z, int64_t c, T** out) const {
+    const int64_t x0 = unit / parts / rows_y * 2 - before, y0 = unit / parts % rows_y * 2 - before;
+    for (int line = 0; line < count * count; ++line) {
+      const int64_t lx = x0 + line / count, ly = y0 + line % count;
+      out[line] = lx < 0 || lx >= X || ly < 0 || ly >= Y ? nullptr : x + ((lx * Y + ly) * Z + z) * c;
     }
-  });
-  for (int64_t unit = 0; unit < units; ++unit)
-    for (int64_t i = 0; i < 2 * k; ++i) moments[i] += sums[unit * 2 * k + i];
+  }
+};
+
+// The input of units `first` to `last` in planes; the number of their tiles.
+int64_t transform_input(const Tiles& tiles, int64_t first, int64_t last, const float* x, const float* scale,
+                        const float* shift, int64_t c, float* v, int64_t stride) {
+  int64_t count = 0;
+  for (int64_t unit = first; unit < last; ++unit) {
+    const float* lines[16];
+    tiles.lines(unit, 4, 1, x, 0, c, lines);
+    const auto [from, n] = tiles.extent(unit);
+    winograd().input(lines, 2 * from - 1, n, tiles.Z, c, scale, shift, v + count * c, stride);
+    count += n;
+  }
+  return count;
 }
+
+// Transposed `spread`: the gradient of three weights from that of four.
+void gather(const double* from, int64_t in, double* to, int64_t out) {
+  const double a = from[0], b = from[in], c = from[2 * in], d = from[3 * in];
+  to[0] = a + (b + c) / 2;
+  to[out] = (b - c) / 2;
+  to[2 * out] = (b + c) / 2 + d;
+}
+
+constexpr int64_t kSumBytes = 256 << 20;  // the most that the sums of all threads take
 
 }  // namespace
 
-extern "C" {
+void convolve(const float* x, const float* scale, const float* shift, int64_t X, int64_t Y, int64_t Z, int64_t c,
+              const float* packed, int64_t k, float* out, bool add, double* moments) {
+  const Winograd& w = winograd();
+  std::fill(moments, moments + 2 * k, 0.0);
+  if (X < 1 || Y < 1 || Z < 1) return;
+  const Tiles tiles(X, Y, Z, tiles_together(k));
+  const int64_t stride_v = tiles.group * tiles.length * c + 16, stride_m = tiles.group * tiles.length * k + 16;
+  // Kept per unit, so that their sum does not depend on the threads.
+  std::vector<double> sums(size_t(tiles.units * 2 * k), 0.0);
 
-int64_t sb_conv3_lanes() { return winograd().lanes; }
+  at::parallel_for(0, tiles.groups(), 1, [&](int64_t begin, int64_t end) {
+    const c10::DataPtr memory = c10::GetCPUAllocator()->allocate(size_t(kPlanes * (stride_v + stride_m)) * 4);
+    float* v = static_cast<float*>(memory.get());
+    float* m = v + kPlanes * stride_v;
+    for (int64_t i = begin; i < end; ++i) {
+      const int64_t first = i * tiles.group, last = tiles.end(i);
+      const int64_t count = transform_input(tiles, first, last, x, scale, shift, c, v, stride_v);
+      for (int p = 0; p < kPlanes; ++p)
+        w.multiply(v + p * stride_v, packed + p * c * k, m + p * stride_m, count, c, k);
+      int64_t done = 0;
+      for (int64_t unit = first; unit < last; ++unit) {
+        const auto [from, n] = tiles.extent(unit);
+        float* lines[4];
+        tiles.lines(unit, 2, 0, out, 2 * from, k, lines);
+        w.output(m + done * k, stride_m, n, k, lines, std::min(2 * n, Z - 2 * from), add, &sums[unit * 2 * k],
+                 &sums[unit * 2 * k + k]);
+        done += n;
+      }
+    }
+  });
+  for (int64_t unit = 0; unit < tiles.units; ++unit)
+    for (int64_t i = 0; i < 2 * k; ++i) moments[i] += sums[unit * 2 * k + i];
+}
 
-// w [K, C, 3, 3, 3] to 64 planes as `multiply` reads them.
-void sb_conv3_pack(const float* w, int64_t k, int64_t c, float* packed) {
+void weight_gradient(const float* x, const float* scale, const float* shift, const float* g, int64_t items, int64_t X,
+                     int64_t Y, int64_t Z, int64_t c, int64_t k, float* out) {
+  const Winograd& w = winograd();
+  const Tiles tiles(X, Y, Z, 2 * tiles_together(k));
+  const int64_t groups = tiles.groups(), all = items * groups, size = kPlanes * c * k, voxels = X * Y * Z;
+  const int64_t stride_v = tiles.group * tiles.length * c + 16, stride_m = tiles.group * tiles.length * k + 16;
+  const int64_t chunks = std::clamp<int64_t>(std::min<int64_t>(at::get_num_threads(), kSumBytes / (4 * size)), 1, all);
+  auto allocate = [](int64_t count) { return c10::GetCPUAllocator()->allocate(size_t(count) * 4); };
+  const c10::DataPtr memory = allocate(chunks * size);
+  float* sums = static_cast<float*>(memory.get());
+
+  at::parallel_for(0, chunks, 1, [&](int64_t begin, int64_t end) {
+    const c10::DataPtr scratch = allocate(kPlanes * (stride_v + stride_m));
+    float* v = static_cast<float*>(scratch.get());
+    float* m = v + kPlanes * stride_v;
+    for (int64_t chunk = begin; chunk < end; ++chunk) {
+      float* u = sums + chunk * size;
+      std::fill_n(u, size, 0.f);
+      for (int64_t i = all * chunk / chunks; i < all * (chunk + 1) / chunks; ++i) {
+        const int64_t n = i / groups, first = i % groups * tiles.group, last = tiles.end(i % groups);
+        transform_input(tiles, first, last, x + n * voxels * c, scale + n * c, shift + n * c, c, v, stride_v);
+        int64_t count = 0;
+        for (int64_t unit = first; unit < last; ++unit) {
+          const auto [from, length] = tiles.extent(unit);
+          const float* lines[4];
+          tiles.lines(unit, 2, 0, g + n * voxels * k, 2 * from, k, lines);
+          w.output_adjoint(lines, std::min(2 * length, Z - 2 * from), length, k, m + count * k, stride_m);
+          count += length;
+        }
+        for (int p = 0; p < kPlanes; ++p)
+          w.multiply_adjoint(v + p * stride_v, m + p * stride_m, u + p * c * k, count, c, k);
+      }
+    }
+  });
+
+  at::parallel_for(0, k, 1, [&](int64_t begin, int64_t end) {
+    for (int64_t i = begin; i < end; ++i) {
+      for (int64_t j = 0; j < c; ++j) {
+        double g[27], z[9 * 4], y[3 * 16], x[kPlanes];
+        for (int p = 0; p < kPlanes; ++p) {
+          x[p] = 0;
+          for (int64_t chunk = 0; chunk < chunks; ++chunk) x[p] += sums[chunk * size + (p * c + j) * k + i];
+        }
+        for (int b = 0; b < 16; ++b) gather(x + b, 16, y + b, 16);
+        for (int a = 0; a < 3; ++a)
+          for (int b = 0; b < 4; ++b) gather(y + a * 16 + b, 4, z + a * 12 + b, 4);
+        for (int a = 0; a < 9; ++a) gather(z + a * 4, 1, g + a * 3, 1);
+        for (int a = 0; a < 27; ++a) out[(i * c + j) * 27 + a] = float(g[a]);
+      }
+    }
+  });
+}
+
+int64_t conv3_lanes() { return winograd().lanes; }
+
+void conv3_pack(const float* w, int64_t k, int64_t c, bool adjoint, float* packed) {
   const int64_t columns = winograd().columns;
   at::parallel_for(0, k, 1, [&](int64_t begin, int64_t end) {
     for (int64_t i = begin; i < end; ++i) {
       const int64_t first = i / columns * columns, width = std::min(columns, k - first);
       for (int64_t j = 0; j < c; ++j) {
         double g[27], z[9 * 4], y[3 * 16], x[kPlanes];
-        std::copy_n(w + (i * c + j) * 27, 27, g);
+        if (adjoint)
+          std::reverse_copy(w + (j * k + i) * 27, w + (j * k + i + 1) * 27, g);
+        else
+          std::copy_n(w + (i * c + j) * 27, 27, g);
         for (int a = 0; a < 9; ++a) spread(g + a * 3, 1, z + a * 4, 1);
         for (int a = 0; a < 3; ++a)
           for (int b = 0; b < 4; ++b) spread(z + a * 12 + b, 4, y + a * 16 + b, 4);
@@ -118,8 +200,14 @@ void sb_conv3_pack(const float* w, int64_t k, int64_t c, float* packed) {
   });
 }
 
+extern "C" {
+
+int64_t sb_conv3_lanes() { return conv3_lanes(); }
+
+void sb_conv3_pack(const float* w, int64_t k, int64_t c, float* packed) { conv3_pack(w, k, c, false, packed); }
+
 char* sb_conv3(const float* x, const float* scale, const float* shift, int64_t X, int64_t Y, int64_t Z, int64_t c,
                const float* packed, int64_t k, float* out, int add, double* moments) {
-  return sb_caught([&] { convolve(x, scale, shift, X, Y, Z, c, packed, k, out, add, moments); });
+  return sb_caught([&] { convolve(x, scale, shift, X, Y, Z, c, packed, k, out, add != 0, moments); });
 }
 }

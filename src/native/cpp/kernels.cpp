@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <vector>
 
+#include "kernels.h"
 #include "loops.h"
 #include "processor.h"
 
@@ -76,6 +77,44 @@ void sb_upsample(int element, const void* in, const void* skip, void* out, int64
       const int64_t at = (ox * 2 * Y + oy) * 2 * line;
       loops().upsample(element, lines, weights, Z, c, static_cast<const char*>(skip) + at,
                        static_cast<char*>(out) + at, scratch.data(), sum, square);
+    }
+  });
+}
+
+// out: sums over the rows of g behind relu(x·scale + shift) and of g·x, [2, C].
+void sb_relu_sums(const float* x, const float* g, int64_t rows, int64_t c, const float* scale, const float* shift,
+                  double* out) {
+  const int64_t step = std::max<int64_t>(1, kChunkBytes / (8 * c));
+  summed((rows + step - 1) / step, c, out, [&](int64_t i, double* sum, double* product) {
+    const int64_t from = i * step * c, count = std::min(step, rows - i * step);
+    loops().relu_sums(x + from, g + from, count, c, scale, shift, sum, product);
+  });
+}
+
+void sb_norm_backward(const float* x, float* g, const float* add, int64_t rows, int64_t c, const float* scale,
+                      const float* shift, const float* a, const float* b, const float* d) {
+  at::parallel_for(0, rows, std::max<int64_t>(1, kChunkBytes / (8 * c)), [&](int64_t begin, int64_t end) {
+    const int64_t from = begin * c;
+    loops().norm_backward(x + from, g + from, add ? add + from : nullptr, end - begin, c, scale, shift, a, b, d);
+  });
+}
+
+// g [2X, 2Y, 2Z, C] to out [X, Y, Z, C].
+void sb_upsample_adjoint(const float* g, float* out, int64_t X, int64_t Y, int64_t Z, int64_t c) {
+  const int64_t line = 2 * Z * c;
+  const float weight[4] = {0.25f, 0.75f, 0.75f, 0.25f};
+  at::parallel_for(0, X * Y, 1, [&](int64_t begin, int64_t end) {
+    std::vector<float> scratch(static_cast<size_t>(line));
+    for (int64_t i = begin; i < end; ++i) {
+      const float* lines[16];
+      float weights[16];
+      for (int tap = 0; tap < 16; ++tap) {
+        const int64_t x = std::clamp<int64_t>(2 * (i / Y) - 1 + tap / 4, 0, 2 * X - 1);
+        const int64_t y = std::clamp<int64_t>(2 * (i % Y) - 1 + tap % 4, 0, 2 * Y - 1);
+        lines[tap] = g + (x * 2 * Y + y) * line;
+        weights[tap] = weight[tap / 4] * weight[tap % 4];
+      }
+      loops().upsample_adjoint(lines, weights, Z, c, out + i * Z * c, scratch.data());
     }
   });
 }

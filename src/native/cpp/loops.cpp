@@ -184,6 +184,81 @@ void upsample(const void* const plines[4], const float weights[4], int64_t z, in
     moments_block<E>(out + r * c, r + step < rows ? step : rows - r, c, sum, square);
 }
 
+// ---- backward passes; c is a multiple of W
+
+// The gradient behind relu: as torch, where the result is positive or a NaN.
+template <class V>
+inline V passed(V x, V g, V scale, V shift) {
+  return x * scale + shift <= V{} ? V{} : g;
+}
+
+void relu_sums(const float* px, const float* pg, int64_t rows, int64_t c, const float* scale, const float* shift,
+               double* sum, double* product) {
+  const int64_t block = block_rows<F32>(2 * c);
+  for (int64_t from = 0; from < rows; from += block) {
+    const int64_t end = from + block < rows ? from + block : rows;
+    for (int64_t at = 0; at < c; at += 2 * H) {
+      hd s[2], q[2];
+#pragma GCC unroll 2
+      for (int t = 0; t < 2; ++t) s[t] = get<hd>(sum + at + t * H), q[t] = get<hd>(product + at + t * H);
+      for (int64_t r = from; r < end; ++r) {
+#pragma GCC unroll 2
+        for (int t = 0; t < 2; ++t) {
+          const int64_t i = at + t * H;
+          const hf x = get<hf>(px + r * c + i);
+          const hd g = __builtin_convertvector(
+              passed(x, get<hf>(pg + r * c + i), get<hf>(scale + i), get<hf>(shift + i)), hd);
+          s[t] += g;
+          q[t] += g * __builtin_convertvector(x, hd);
+        }
+      }
+#pragma GCC unroll 2
+      for (int t = 0; t < 2; ++t) put(sum + at + t * H, s[t]), put(product + at + t * H, q[t]);
+    }
+  }
+}
+
+template <bool ADD>
+void norm_backward_rows(const float* x, float* g, const float* add, int64_t rows, int64_t c, const float* scale,
+                        const float* shift, const float* a, const float* b, const float* d) {
+  for (int64_t r = 0; r < rows; ++r, x += c, g += c, add += ADD ? c : 0) {
+    for (int64_t i = 0; i < c; i += W) {
+      const vf at = get<vf>(x + i);
+      vf v = get<vf>(a + i) * passed(at, get<vf>(g + i), get<vf>(scale + i), get<vf>(shift + i)) +
+             (get<vf>(b + i) * at + get<vf>(d + i));
+      if (ADD) v += get<vf>(add + i);
+      put(g + i, v);
+    }
+  }
+}
+
+void norm_backward(const float* x, float* g, const float* add, int64_t rows, int64_t c, const float* scale,
+                   const float* shift, const float* a, const float* b, const float* d) {
+  if (add)
+    norm_backward_rows<true>(x, g, add, rows, c, scale, shift, a, b, d);
+  else
+    norm_backward_rows<false>(x, g, nullptr, rows, c, scale, shift, a, b, d);
+}
+
+void upsample_adjoint(const float* const lines[16], const float weights[16], int64_t z, int64_t c, float* out,
+                      float* line) {
+  for (int64_t i = 0; i < 2 * z * c; i += W) {
+    vf sum = {};
+#pragma GCC unroll 16
+    for (int l = 0; l < 16; ++l) sum += weights[l] * get<vf>(lines[l] + i);
+    put(line + i, sum);
+  }
+  // Source k went into outputs 2k and 2k+1, and a quarter into their neighbours; at the ends into the end itself.
+  for (int64_t k = 0; k < z; ++k) {
+    const float* before = line + (k > 0 ? 2 * k - 1 : 0) * c;
+    const float* own = line + 2 * k * c;
+    const float* after = line + (k + 1 < z ? 2 * k + 2 : 2 * k + 1) * c;
+    for (int64_t i = 0; i < c; i += W)
+      put(out + k * c + i, 0.75f * (get<vf>(own + i) + get<vf>(own + c + i)) +
+                               0.25f * (get<vf>(before + i) + get<vf>(after + i)));
+  }
+}
+
 template <class E>
 void blend(float* acc, float* total, const void* px, const float* w, int64_t n, int64_t f) {
   auto x = static_cast<const typename E::type*>(px);
@@ -338,8 +413,9 @@ void any_blend(int e, float* acc, float* total, const void* x, const float* w, i
   e == kF32 ? blend<F32>(acc, total, x, w, n, f) : blend<BF16>(acc, total, x, w, n, f);
 }
 
-const Loops kLoops = {2 * W,        NK,        any_moments, any_add_moments, any_affine,
-                      any_upsample, any_blend, head_argmax, head_values,     argmax};
+const Loops kLoops = {2 * W,     NK,            any_moments,      any_add_moments, any_affine,  any_upsample,
+                      relu_sums, norm_backward, upsample_adjoint, any_blend,       head_argmax, head_values,
+                      argmax};
 
 }  // namespace
 

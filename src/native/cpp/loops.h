@@ -19,6 +19,16 @@ struct Loops {
   // `weights` theirs; line: scratch of z*C floats. And the moments of the result.
   void (*upsample)(int element, const void* const lines[4], const float weights[4], int64_t z, int64_t c,
                    const void* skip, void* out, float* line, double* sum, double* square);
+  // Backward of `affine` with relu, f32: g where its result is positive, else 0; sum[C] += g, product[C] += g*x, in f64.
+  void (*relu_sums)(const float* x, const float* g, int64_t rows, int64_t c, const float* scale, const float* shift,
+                    double* sum, double* product);
+  // g = a[C]*g + b[C]*x + d[C] with the same g, plus `add` unless it is null.
+  void (*norm_backward)(const float* x, float* g, const float* add, int64_t rows, int64_t c, const float* scale,
+                        const float* shift, const float* a, const float* b, const float* d);
+  // The adjoint of `upsample` for one source line, f32: out [z, C] from the 4×4 lines [2z, C] that it went into;
+  // line: scratch of 2z*C floats.
+  void (*upsample_adjoint)(const float* const lines[16], const float weights[16], int64_t z, int64_t c, float* out,
+                           float* line);
   // acc[n, F] += w[n] * x[n, F]; total[n] += w[n].
   void (*blend)(int element, float* acc, float* total, const void* x, const float* w, int64_t n, int64_t f);
   // For n voxels: v[k] = bias[k] + Σ_f weight[k,f]·acc[f]/total. Either the class of the largest v, as u8 or u16

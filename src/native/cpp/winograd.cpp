@@ -221,7 +221,91 @@ void output(const float* m, int64_t stride, int64_t n, int64_t k, float* const l
     output_lines<false>(m, stride, n, k, lines, nz, sum, square);
 }
 
-const Winograd kWinograd = {W, NR * W, input, multiply, output};
+// One axis of `output`, transposed: two values to four.
+inline void spread(vf a, vf b, vf* to, int step) {
+  to[0] = a;
+  to[step] = a + b;
+  to[2 * step] = a - b;
+  to[3 * step] = -b;
+}
+
+void output_adjoint(const float* const lines[4], int64_t nz, int64_t n, int64_t k, float* m, int64_t stride) {
+  for (int64_t t = 0; t < n; ++t) {
+    const bool whole = 2 * t + 1 < nz;
+    for (int64_t at = 0; at < k; at += W) {
+      vf q[2][16];  // [x of 2][y, z of 4×4]
+#pragma GCC unroll 2
+      for (int a = 0; a < 2; ++a) {
+        vf p[2][4];
+#pragma GCC unroll 2
+        for (int b = 0; b < 2; ++b) {
+          const float* line = lines[2 * a + b];
+          const float* from = line + 2 * t * k + at;
+          spread(line ? get<vf>(from) : vf{}, line && whole ? get<vf>(from + k) : vf{}, p[b], 1);
+        }
+#pragma GCC unroll 4
+        for (int z = 0; z < 4; ++z) spread(p[0][z], p[1][z], q[a] + z, 4);
+      }
+      float* to = m + t * k + at;
+#pragma GCC unroll 16
+      for (int i = 0; i < 16; ++i, to += stride) {
+        vf x[4];
+        spread(q[0][i], q[1][i], x, 1);
+#pragma GCC unroll 4
+        for (int a = 0; a < 4; ++a) put(to + 16 * a * stride, x[a]);
+      }
+    }
+  }
+}
+
+template <int R, int N>
+inline void step_adjoint(const float* v, const float* m, float* u, int64_t n, int64_t c, int64_t k) {
+  vf acc[R][N];
+#pragma GCC unroll 12
+  for (int r = 0; r < R; ++r)
+#pragma GCC unroll 2
+    for (int j = 0; j < N; ++j) acc[r][j] = get<vf>(u + r * k + j * W);
+  for (int64_t t = 0; t < n; ++t, v += c, m += k) {
+    vf b[N];
+#pragma GCC unroll 2
+    for (int j = 0; j < N; ++j) b[j] = get<vf>(m + j * W);
+#pragma GCC unroll 12
+    for (int r = 0; r < R; ++r) {
+      const vf a = splat(v[r]);
+#pragma GCC unroll 2
+      for (int j = 0; j < N; ++j) acc[r][j] += a * b[j];
+    }
+  }
+#pragma GCC unroll 12
+  for (int r = 0; r < R; ++r)
+#pragma GCC unroll 2
+    for (int j = 0; j < N; ++j) put(u + r * k + j * W, acc[r][j]);
+}
+
+template <int R, int N>
+inline void rest_adjoint(int64_t rows, const float* v, const float* m, float* u, int64_t n, int64_t c, int64_t k) {
+  if constexpr (R > 0) {
+    if (rows == R)
+      step_adjoint<R, N>(v, m, u, n, c, k);
+    else
+      rest_adjoint<R - 1, N>(rows, v, m, u, n, c, k);
+  }
+}
+
+template <int N>
+inline void column_adjoint(const float* v, const float* m, float* u, int64_t n, int64_t c, int64_t k) {
+  int64_t i = 0;
+  for (; i + MR <= c; i += MR) step_adjoint<MR, N>(v + i, m, u + i * k, n, c, k);
+  rest_adjoint<MR - 1, N>(c - i, v + i, m, u + i * k, n, c, k);
+}
+
+void multiply_adjoint(const float* v, const float* m, float* u, int64_t n, int64_t c, int64_t k) {
+  int64_t j = 0;
+  for (; j + NR * W <= k; j += NR * W) column_adjoint<NR>(v, m + j, u + j, n, c, k);
+  if (j < k) column_adjoint<1>(v, m + j, u + j, n, c, k);
+}
+
+const Winograd kWinograd = {W, NR * W, input, multiply, output, output_adjoint, multiply_adjoint};
 
 }  // namespace
 

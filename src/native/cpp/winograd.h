@@ -20,6 +20,10 @@ struct Winograd {
   // with `add`, to what is there. sum[K], square[K] += those of the result.
   void (*output)(const float* m, int64_t stride, int64_t n, int64_t k, float* const lines[4], int64_t nz, int add,
                  double* sum, double* square);
+  // For the weights' gradient: the adjoint of `output`, from 2×2 lines (null: zeros) to 64 planes [n, K], ...
+  void (*output_adjoint)(const float* const lines[4], int64_t nz, int64_t n, int64_t k, float* m, int64_t stride);
+  // ... and that of `multiply`: u [C, K] += vᵀ · m.
+  void (*multiply_adjoint)(const float* v, const float* m, float* u, int64_t n, int64_t c, int64_t k);
 };
 
 extern "C" const Winograd* sb_winograd_base();

@@ -64,7 +64,7 @@ pub fn features(net: &SegResNet, x: &Tensor, mode: Mode) -> Result<Option<Tensor
 }
 
 /// Group norms with weights, ReLU, interpolation, and a head to leave out.
-fn usual(net: &SegResNet) -> bool {
+pub fn usual(net: &SegResNet) -> bool {
     let norm = |norm: &Norm| matches!(norm, Norm::Group { affine: Some(_), .. });
     let blocks = |blocks: &[Block]| blocks.iter().all(|block| matches!(block.act, Act::Relu { .. }) && block.norms.iter().all(norm));
     net.use_conv_final
