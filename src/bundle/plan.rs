@@ -248,9 +248,7 @@ impl Plan {
         }
         for id in reached {
             if let Some(node) = self.tree.get(&id) {
-                walk(node, &id, &mut |id, _| {
-                    self.reached.insert(id.to_owned());
-                });
+                reach(node, &id, &mut self.reached);
             }
         }
         (cycles, walker.errors)
@@ -300,6 +298,15 @@ impl Plan {
                 true => findings.warnings.push(error),
                 false => findings.errors.push(error),
             }
+        }
+    }
+}
+
+/// Add an item and all that is in it, unless they are there: items that lie in one another are walked once.
+fn reach(node: &Node, id: &str, reached: &mut HashSet<String>) {
+    if reached.insert(id.to_owned()) {
+        for (part, child) in node.children() {
+            reach(child, &id::join(id, &part), reached);
         }
     }
 }

@@ -12,6 +12,8 @@ use crate::component::Key;
 use crate::err;
 use crate::error::{Error, Kind, Result, did_you_mean};
 use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 /// The merged config and what was noticed on the way.
 #[derive(Debug, Clone)]
@@ -25,12 +27,16 @@ pub struct Tree {
     pub macro_reads: BTreeSet<String>,
     /// Ids whose content could not be made; nothing more is reported about them.
     pub broken: BTreeSet<String>,
+    /// Items that may still be looked at for suggestions, so that a large config full of mistakes is checked in time.
+    looks: Arc<AtomicUsize>,
 }
+
+const MAX_LOOKS: usize = 1_000_000;
 
 impl Tree {
     /// A tree of one dict, such as a macro's file.
     pub fn new(root: Node) -> Tree {
-        Tree { root, warnings: vec![], errors: vec![], overrides: vec![], macro_reads: BTreeSet::new(), broken: BTreeSet::new() }
+        Tree { root, warnings: vec![], errors: vec![], overrides: vec![], macro_reads: BTreeSet::new(), broken: BTreeSet::new(), looks: Arc::new(AtomicUsize::new(MAX_LOOKS)) }
     }
 
     /// Read and merge the config files and the metadata.
@@ -171,6 +177,7 @@ impl Tree {
                 }
                 None => {
                     let names: Vec<String> = node.children().into_iter().map(|(name, _)| name).collect();
+                    self.look(names.len())?;
                     if let Some(near) = did_you_mean(part, names.iter().map(String::as_str)) {
                         let tail = &missing[end..];
                         let whole = id::join(&known, near) + tail;
@@ -181,13 +188,22 @@ impl Tree {
             }
         }
         let last = id::split_last(missing).1;
-        let mut found = None;
-        walk(&self.root, "", &mut |id, _| {
-            if found.is_none() && !id.is_empty() && id::split_last(id).1 == last && last.parse::<usize>().is_err() {
-                found = Some(id.to_owned());
-            }
-        });
-        found
+        if last.parse::<usize>().is_ok() { None } else { self.find(&self.root, "", last) }
+    }
+
+    /// The first item below `node` with this name.
+    fn find(&self, node: &Node, id: &str, name: &str) -> Option<String> {
+        let children = node.children();
+        self.look(children.len())?;
+        children.into_iter().find_map(|(part, child)| {
+            let sub = id::join(id, &part);
+            if part == name { Some(sub) } else { self.find(child, &sub, name) }
+        })
+    }
+
+    /// Take `count` items from those that may be looked at.
+    fn look(&self, count: usize) -> Option<()> {
+        self.looks.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(count)).ok().map(drop)
     }
 
     /// File and line of the nearest item that exists on the way to `id`.

@@ -180,6 +180,17 @@ fn mistakes_in_parts_that_the_run_does_not_reach_are_dormant() {
     }
 }
 
+/// Suggestions for each would take minutes.
+#[test]
+fn a_large_config_full_of_mistakes_is_still_checked() {
+    let numbers = vec!["0"; 200_000].join(",");
+    let missing: Vec<String> = (0..5_000).map(|i| format!(r#""@nowhere{i}""#)).collect();
+    let text = format!(r#"{{"numbers": [{numbers}], "initialize": [{}]}}"#, missing.join(","));
+    let (plan, _) = plan(&[("a.json", &text)], &[]);
+    let told = plan.problems().iter().filter(|error| error.to_string().contains("is not defined in the config")).count();
+    assert_eq!(told, 5_000);
+}
+
 #[test]
 fn functions_with_an_effect_are_listed_where_a_run_calls_them() {
     let config = r#"{"imports": ["$import os"], "dir": "$os.makedirs('x')", "not": "$os.makedirs('y')", "f": "$os.makedirs",

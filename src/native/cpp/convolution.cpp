@@ -21,13 +21,28 @@ const Winograd& winograd() {
 
 constexpr int kPlanes = 64;
 
+constexpr int kBlock = 16;  // output channels whose weights are transformed side by side
+typedef double Values[kBlock];
+
 // Three weights along one axis to four: [g0, (g0+g1+g2)/2, (g0-g1+g2)/2, g2].
-void spread(const double* from, int64_t in, double* to, int64_t out) {
-  const double a = from[0], b = from[in], c = from[2 * in];
-  to[0] = a;
-  to[out] = (a + b + c) / 2;
-  to[2 * out] = (a - b + c) / 2;
-  to[3 * out] = c;
+void spread(const Values* from, int64_t in, Values* to, int64_t out) {
+  for (int i = 0; i < kBlock; ++i) {
+    const double a = from[0][i], b = from[in][i], c = from[2 * in][i];
+    to[0][i] = a;
+    to[out][i] = (a + b + c) / 2;
+    to[2 * out][i] = (a - b + c) / 2;
+    to[3 * out][i] = c;
+  }
+}
+
+// `spread`, transposed: the gradient of three weights from that of four.
+void gather(const Values* from, int64_t in, Values* to, int64_t out) {
+  for (int i = 0; i < kBlock; ++i) {
+    const double a = from[0][i], b = from[in][i], c = from[2 * in][i], d = from[3 * in][i];
+    to[0][i] = a + (b + c) / 2;
+    to[out][i] = (b - c) / 2;
+    to[2 * out][i] = (b + c) / 2 + d;
+  }
 }
 
 // Tiles that are transformed, multiplied and written together: enough to make use of each weight that is read, few
@@ -75,14 +90,6 @@ int64_t transform_input(const Tiles& tiles, int64_t first, int64_t last, const f
     count += n;
   }
   return count;
-}
-
-// Transposed `spread`: the gradient of three weights from that of four.
-void gather(const double* from, int64_t in, double* to, int64_t out) {
-  const double a = from[0], b = from[in], c = from[2 * in], d = from[3 * in];
-  to[0] = a + (b + c) / 2;
-  to[out] = (b - c) / 2;
-  to[2 * out] = (b + c) / 2 + d;
 }
 
 constexpr int64_t kSumBytes = 256 << 20;  // the most that the sums of all threads take
@@ -158,20 +165,22 @@ void weight_gradient(const float* x, const float* scale, const float* shift, con
     }
   });
 
-  at::parallel_for(0, k, 1, [&](int64_t begin, int64_t end) {
-    for (int64_t i = begin; i < end; ++i) {
-      for (int64_t j = 0; j < c; ++j) {
-        double g[27], z[9 * 4], y[3 * 16], x[kPlanes];
+  const int64_t blocks = (k + kBlock - 1) / kBlock;
+  at::parallel_for(0, c * blocks, 1, [&](int64_t begin, int64_t end) {
+    for (int64_t at = begin; at < end; ++at) {
+      const int64_t j = at / blocks, i = at % blocks * kBlock, width = std::min<int64_t>(kBlock, k - i);
+      Values g[27], z[9 * 4], y[3 * 16], x[kPlanes] = {};
+      for (int64_t chunk = 0; chunk < chunks; ++chunk)
         for (int p = 0; p < kPlanes; ++p) {
-          x[p] = 0;
-          for (int64_t chunk = 0; chunk < chunks; ++chunk) x[p] += sums[chunk * size + (p * c + j) * k + i];
+          const float* from = sums + chunk * size + (p * c + j) * k + i;
+          for (int64_t n = 0; n < width; ++n) x[p][n] += from[n];
         }
-        for (int b = 0; b < 16; ++b) gather(x + b, 16, y + b, 16);
-        for (int a = 0; a < 3; ++a)
-          for (int b = 0; b < 4; ++b) gather(y + a * 16 + b, 4, z + a * 12 + b, 4);
-        for (int a = 0; a < 9; ++a) gather(z + a * 4, 1, g + a * 3, 1);
-        for (int a = 0; a < 27; ++a) out[(i * c + j) * 27 + a] = float(g[a]);
-      }
+      for (int b = 0; b < 16; ++b) gather(x + b, 16, y + b, 16);
+      for (int a = 0; a < 3; ++a)
+        for (int b = 0; b < 4; ++b) gather(y + a * 16 + b, 4, z + a * 12 + b, 4);
+      for (int a = 0; a < 9; ++a) gather(z + a * 4, 1, g + a * 3, 1);
+      for (int64_t n = 0; n < width; ++n)
+        for (int a = 0; a < 27; ++a) out[((i + n) * c + j) * 27 + a] = float(g[a][n]);
     }
   });
 }
@@ -179,23 +188,24 @@ void weight_gradient(const float* x, const float* scale, const float* shift, con
 int64_t conv3_lanes() { return winograd().lanes; }
 
 void conv3_pack(const float* w, int64_t k, int64_t c, bool adjoint, float* packed) {
-  const int64_t columns = winograd().columns;
-  at::parallel_for(0, k, 1, [&](int64_t begin, int64_t end) {
-    for (int64_t i = begin; i < end; ++i) {
+  // A block of outputs lies within one step of `multiply`, whose columns are a part or a multiple of it.
+  const int64_t columns = winograd().columns, step = std::min<int64_t>(kBlock, columns), blocks = (k + step - 1) / step;
+  at::parallel_for(0, c * blocks, 1, [&](int64_t begin, int64_t end) {
+    for (int64_t at = begin; at < end; ++at) {
+      const int64_t j = at / blocks, i = at % blocks * step, count = std::min(step, k - i);
       const int64_t first = i / columns * columns, width = std::min(columns, k - first);
-      for (int64_t j = 0; j < c; ++j) {
-        double g[27], z[9 * 4], y[3 * 16], x[kPlanes];
-        if (adjoint)
-          std::reverse_copy(w + (j * k + i) * 27, w + (j * k + i + 1) * 27, g);
-        else
-          std::copy_n(w + (i * c + j) * 27, 27, g);
-        for (int a = 0; a < 9; ++a) spread(g + a * 3, 1, z + a * 4, 1);
-        for (int a = 0; a < 3; ++a)
-          for (int b = 0; b < 4; ++b) spread(z + a * 12 + b, 4, y + a * 16 + b, 4);
-        for (int b = 0; b < 16; ++b) spread(y + b, 16, x + b, 16);
-        float* to = packed + first * c + j * width + (i - first);
-        for (int p = 0; p < kPlanes; ++p) to[p * c * k] = float(x[p]);
+      Values g[27] = {}, z[9 * 4], y[3 * 16], x[kPlanes];
+      for (int64_t n = 0; n < count; ++n) {
+        const float* from = w + (adjoint ? j * k + i + n : (i + n) * c + j) * 27;
+        for (int a = 0; a < 27; ++a) g[adjoint ? 26 - a : a][n] = from[a];
       }
+      for (int a = 0; a < 9; ++a) spread(g + a * 3, 1, z + a * 4, 1);
+      for (int a = 0; a < 3; ++a)
+        for (int b = 0; b < 4; ++b) spread(z + a * 12 + b, 4, y + a * 16 + b, 4);
+      for (int b = 0; b < 16; ++b) spread(y + b, 16, x + b, 16);
+      float* to = packed + first * c + j * width + (i - first);
+      for (int p = 0; p < kPlanes; ++p)
+        for (int64_t n = 0; n < count; ++n) to[p * c * k + n] = float(x[p][n]);
     }
   });
 }
