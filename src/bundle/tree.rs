@@ -176,6 +176,7 @@ impl Tree {
                     end += id::SEPARATOR.len();
                 }
                 None => {
+                    self.look(1)?;
                     let names: Vec<String> = node.children().into_iter().map(|(name, _)| name).collect();
                     self.look(names.len())?;
                     if let Some(near) = did_you_mean(part, names.iter().map(String::as_str)) {
@@ -193,17 +194,17 @@ impl Tree {
 
     /// The first item below `node` with this name.
     fn find(&self, node: &Node, id: &str, name: &str) -> Option<String> {
-        let children = node.children();
-        self.look(children.len())?;
-        children.into_iter().find_map(|(part, child)| {
+        self.look(1)?;
+        node.children().into_iter().find_map(|(part, child)| {
             let sub = id::join(id, &part);
             if part == name { Some(sub) } else { self.find(child, &sub, name) }
         })
     }
 
-    /// Take `count` items from those that may be looked at.
+    /// Take `count` items from those that may be looked at; `None` once there are none.
     fn look(&self, count: usize) -> Option<()> {
-        self.looks.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(count)).ok().map(drop)
+        let take = |left: usize| (left > 0).then(|| left.saturating_sub(count));
+        self.looks.fetch_update(Ordering::Relaxed, Ordering::Relaxed, take).ok().map(drop)
     }
 
     /// File and line of the nearest item that exists on the way to `id`.
