@@ -146,7 +146,10 @@ impl Prediction {
                 work.clock.add(Stage::Inferer, start.elapsed());
                 match inverse {
                     // Of zeros every channel is equal, whatever follows: class 0.
-                    Some(recorded) => labels_on_grid(&map, &recorded.inverse, work)?,
+                    Some(recorded) => {
+                        release();
+                        labels_on_grid(&map, &recorded.inverse, work)?
+                    }
                     None => State::Labels { map, grid, onehot: None },
                 }
             }
@@ -180,6 +183,7 @@ impl Prediction {
                 work.clock.add(Stage::Inferer, start.elapsed());
                 match inverse {
                     Some(recorded) => {
+                        release();
                         let zeros = Tensor::f_zeros([channels as i64, 1, 1, 1], (Kind::Float, tch::Device::Cpu))?;
                         let fill =
                             apply_all(&ops[recorded.ops_before..], zeros)?.f_ge(threshold)?.f_to_kind(Kind::Uint8)?.f_contiguous()?;
@@ -238,6 +242,9 @@ impl Prediction {
     /// Undo the preprocessing: from the network's grid to the file's.
     pub fn invert(self, inverse: &Arc<Inverse>, nearest: bool, work: &Work) -> Result<Self> {
         let (header, trace) = (self.header.clone(), Vec::new());
+        if matches!(self.state, State::Labels { .. } | State::Masks { .. }) {
+            release();
+        }
         let state = match self.state {
             State::Pending { source, ops, inverse: None } if nearest => {
                 let ops_before = ops.len();
@@ -339,6 +346,11 @@ pub fn volume_tensor(volume: &Volume) -> Result<Tensor> {
 
 fn apply_all(ops: &[VoxelOp], values: Tensor) -> Result<Tensor> {
     ops.iter().try_fold(values, |values, op| op.apply(&values))
+}
+
+/// Give back the memory in which the network ran: a file's grid may need as much.
+fn release() {
+    segbundle_native::trim();
 }
 
 fn labels_on_grid(map: &Voxels, inverse: &Inverse, work: &Work) -> Result<State> {
