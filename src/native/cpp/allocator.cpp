@@ -11,6 +11,7 @@
 #include <malloc.h>
 #include <sys/mman.h>
 
+#include <algorithm>
 #include <cstdint>
 #include <cstdlib>
 #include <cstring>
@@ -143,7 +144,8 @@ struct Pool {
         pieces.erase(it);
         return;
       }
-      live -= malloc_usable_size(p);
+      // oneDNN frees through the allocator of the moment, also what it took from another one before.
+      live -= std::min(live, malloc_usable_size(p));
     }
     free(p);
   }
