@@ -5,6 +5,7 @@ use crate::component::{Dict, FromValue};
 use crate::contracts::Run;
 use crate::error::Result;
 use crate::torch::Device;
+use segbundle_native as native;
 
 /// The type of autocast for an engine with these arguments; `None` is f32. On a CPU that is so, as in MONAI, unless the
 /// config's `amp_kwargs` or the user ask for bfloat16.
@@ -21,7 +22,12 @@ pub fn autocast(engine: &str, amp: bool, amp_kwargs: Option<&Dict>, device: Devi
     };
     match (device, asked) {
         (Device::Cpu, Some(tch::Kind::Half)) => bail!("float16 is not supported on a CPU; bfloat16 is"),
-        (Device::Cpu, asked) => Ok(asked),
+        (Device::Cpu, asked) => {
+            if asked.is_some() && !native::cpu().avx512_bf16 {
+                tracing::warn!("{engine}: this processor has no bfloat16 arithmetic: bfloat16 will be far slower than float32");
+            }
+            Ok(asked)
+        }
         (Device::Cuda(_), asked) => Ok(Some(asked.unwrap_or(tch::Kind::Half))),
     }
 }
