@@ -36,7 +36,15 @@ const MAX_LOOKS: usize = 1_000_000;
 impl Tree {
     /// A tree of one dict, such as a macro's file.
     pub fn new(root: Node) -> Tree {
-        Tree { root, warnings: vec![], errors: vec![], overrides: vec![], macro_reads: BTreeSet::new(), broken: BTreeSet::new(), looks: Arc::new(AtomicUsize::new(MAX_LOOKS)) }
+        Tree {
+            root,
+            warnings: vec![],
+            errors: vec![],
+            overrides: vec![],
+            macro_reads: BTreeSet::new(),
+            broken: BTreeSet::new(),
+            looks: Arc::new(AtomicUsize::new(MAX_LOOKS)),
+        }
     }
 
     /// Read and merge the config files and the metadata.

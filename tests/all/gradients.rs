@@ -95,9 +95,14 @@ fn the_last_layer_has_torch_s_gradients() {
             values(&[k, c, 1, 1, 1], 0.2),
             values(&[k], 0.2),
         ];
-        let torch =
-            |t: &[Tensor]| plain_norm_relu(&t[0], &t[1], &t[2], 8).conv3d(&t[3], Some(&t[4]), 1, 0, 1, 1);
-        compare(&format!("{n}×{c}×{x}×{y}×{z}"), &inputs, &|t| norm_head(&t[0], norm_relu(&t[1], &t[2], 8), &t[3], &t[4]).unwrap(), &torch);
+        let torch = |t: &[Tensor]| plain_norm_relu(&t[0], &t[1], &t[2], 8).conv3d(&t[3], Some(&t[4]), 1, 0, 1, 1);
+        let ours = |t: &[Tensor]| norm_head(&t[0], norm_relu(&t[1], &t[2], 8), &t[3], &t[4]).unwrap();
+        compare(&format!("{n}×{c}×{x}×{y}×{z}"), &inputs, &ours, &torch);
+        // Sums are split over the threads, of which there may be one.
+        let threads = tch::get_num_threads();
+        tch::set_num_threads(1);
+        compare("one thread", &inputs, &ours, &torch);
+        tch::set_num_threads(threads);
     }
 }
 

@@ -221,7 +221,7 @@ struct Head : torch::autograd::Function<Head> {
     const int64_t k = weight.size(0);
     const Tensor out = at::empty({s.n, k, s.x, s.y, s.z}, x.options().memory_format(at::MemoryFormat::Contiguous));
     const Tensor matrix = weight.detach().view({k, s.c}), offset = bias.detach().view({k, 1});
-    over_spans(norm, x, 1, [&](int64_t, int64_t n, int64_t start, int64_t count, const Tensor& h) {
+    over_spans(norm, x, 0, [&](int64_t, int64_t n, int64_t start, int64_t count, const Tensor& h) {
       Tensor to = out[n].view({k, s.voxels}).narrow(1, start, count);
       at::addmm_out(to, offset, matrix, h.t());
     });
@@ -257,12 +257,12 @@ struct Head : torch::autograd::Function<Head> {
 
  private:
   // `work(part, n, start, count, h)` for all spans of voxels of all items, h [count, C] the normalised x; spans in
-  // `parts` runs, each on one thread, or as many as there are threads if it is 1.
+  // `parts` runs, each on one thread, or each its own part if it is 0.
   template <class Work>
   static void over_spans(const NormRelu& norm, const Tensor& x, int64_t parts, const Work& work) {
     const Shape s(x);
     const int64_t spans = (s.voxels + kSpan - 1) / kSpan, all = s.n * spans;
-    if (parts == 1) parts = all;
+    if (parts == 0) parts = all;
     at::parallel_for(0, parts, 1, [&](int64_t begin, int64_t end) {
       const at::NoGradGuard no_grad;
       const Tensor h = at::empty({kSpan, s.c}, at::kFloat);
