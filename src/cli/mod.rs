@@ -150,7 +150,10 @@ fn dispatch(cli: Cli, console: &console::Console) -> Result<()> {
         Run { amp_dtype, memory_bytes, skip_existing: cli.skip_existing, resume: cli.resume, save_every, ..default }
     };
     match &cli.command {
-        Command::Run { args } => run::run(args, options(), console),
+        Command::Run { args } => {
+            signals::hold_signals()?;
+            run::run(args, options(), console)
+        }
         Command::Explain { args } => explain::explain(args, options(), console),
         Command::Verify { args } => verify::verify(args),
         Command::Components { name } => components::components(name.as_deref()),

@@ -30,6 +30,12 @@ unsafe extern "C" {
     ) -> *mut c_char;
 }
 
+/// Whether so many channels are a multiple of the processor's vectors, as the convolutions here need.
+pub fn fills_vectors(channels: i64) -> bool {
+    // SAFETY: reads what the processor can do.
+    channels > 0 && channels % unsafe { sb_conv3_lanes() } == 0
+}
+
 /// The weights of a convolution, transformed; 64/27 of their size.
 #[derive(Debug)]
 pub struct Conv3 {
@@ -47,9 +53,7 @@ impl Conv3 {
             return wrong(format!("convolution: expected an f32 weight [K,C,3,3,3] on the CPU, found {:?} {size:?}", weight.kind()));
         }
         let (outputs, inputs) = (size[0], size[1]);
-        // SAFETY: reads what the processor can do.
-        let lanes = unsafe { sb_conv3_lanes() };
-        if outputs == 0 || inputs == 0 || outputs % lanes != 0 || inputs % lanes != 0 {
+        if !fills_vectors(inputs) || !fills_vectors(outputs) {
             return Ok(None);
         }
         let weight = weight.f_contiguous()?;

@@ -10,6 +10,19 @@ use tch::{Device, Kind, TchError, Tensor};
 unsafe extern "C" {
     fn sb_moments(element: i32, x: *mut c_void, y: *const c_void, rows: i64, c: i64, out: *mut f64);
     fn sb_affine(element: i32, x: *const c_void, out: *mut c_void, rows: i64, c: i64, scale: *const f32, shift: *const f32, relu: i32);
+    fn sb_group_scale(
+        sums: *const f64,
+        c: i64,
+        groups: i64,
+        voxels: i64,
+        weight: *const f32,
+        bias: *const f32,
+        eps: f64,
+        scale: *mut f32,
+        shift: *mut f32,
+        mean: *mut f64,
+        inverse: *mut f64,
+    );
     fn sb_upsample(
         element: i32,
         x: *const c_void,
@@ -261,29 +274,27 @@ impl GroupNorm<'_> {
         if groups == 0 || !c.is_multiple_of(groups) || weights != c || biases != c {
             return wrong(format!("group norm: {c} channels do not fit {groups} groups, {weights} weights and {biases} biases"));
         }
-        Ok(scale_shift(sums, c / groups, voxels, self.affine, self.eps))
-    }
-}
-
-fn scale_shift(sums: &[f64], per_group: usize, voxels: i64, affine: &Affine, eps: f64) -> (Vec<f32>, Vec<f32>) {
-    let c = sums.len() / 2;
-    let count = (per_group as i64 * voxels) as f64;
-    let (mut scale, mut shift) = (vec![0.0; c], vec![0.0; c]);
-    for group in 0..c / per_group {
-        let channels = group * per_group..(group + 1) * per_group;
-        let mean = sums[channels.clone()].iter().sum::<f64>() / count;
-        let square = sums[c + channels.start..c + channels.end].iter().sum::<f64>() / count;
-        // Not below zero by rounding; a NaN stays.
-        let variance = square - mean * mean;
-        let variance = if variance < 0.0 { 0.0 } else { variance };
-        let inverse = 1.0 / (variance + eps).sqrt();
-        for k in channels {
-            let weight = f64::from(affine.weight[k]) * inverse;
-            scale[k] = weight as f32;
-            shift[k] = (f64::from(affine.bias[k]) - mean * weight) as f32;
+        let (mut scale, mut shift) = (vec![0.0; c], vec![0.0; c]);
+        let (mut mean, mut inverse) = (vec![0.0; groups], vec![0.0; groups]);
+        // SAFETY: sums has two values per channel, weight, bias, scale and shift one, mean and inverse one per group, and
+        // the groups divide the channels (checked above).
+        unsafe {
+            sb_group_scale(
+                sums.as_ptr(),
+                channels,
+                groups as i64,
+                voxels,
+                self.affine.weight.as_ptr(),
+                self.affine.bias.as_ptr(),
+                self.eps,
+                scale.as_mut_ptr(),
+                shift.as_mut_ptr(),
+                mean.as_mut_ptr(),
+                inverse.as_mut_ptr(),
+            );
         }
+        Ok((scale, shift))
     }
-    (scale, shift)
 }
 
 // ---------------------------------------------------------------- upsampling

@@ -7,7 +7,7 @@
 //! - [`generator`]: torch's random generators, their seeds and states.
 //! - [`label_sums()`]: what Dice and cross-entropy need of softmax(logits), with a backward pass of its own.
 //! - [`optimizers`]: steps of Adam, AdamW and SGD.
-//! - [`runtime`]: autocast, CUDA's library, what the processor can do.
+//! - [`runtime`]: autocast, CUDA's library, what the processor can do, which threads get signals.
 //! - [`training`]: residual blocks, upsampling and the last layer with their gradients.
 //! - [`zeroed`]: large slices of zeros that take no memory before they are written.
 //!
@@ -23,7 +23,7 @@ mod runtime;
 pub mod training;
 pub mod zeroed;
 
-pub use convolution::Conv3;
+pub use convolution::{Conv3, fills_vectors};
 pub use generator::{generator_seed, generator_state, permutation, set_generator_state};
 pub use kernels::{
     Affine, Box3, GroupNorm, LabelsMut, Moments, add_moments, argmax, blend, channels_last, head_argmax, head_logits, is_channels_last,
@@ -32,6 +32,6 @@ pub use kernels::{
 pub use label_sums::{LabelSums, label_sums};
 pub use memory::{Memory, install_allocator, memory, reset_peak, set_limit, trim};
 pub use optimizers::{Adam, AdamSlot, Sgd, SgdSlot, adam, clear_gradients, sgd};
-pub use runtime::{Autocast, Cpu, cpu, load_cuda};
+pub use runtime::{Autocast, Cpu, block_signals, cpu, load_cuda, unblock_signals};
 
 pub type Result<T> = std::result::Result<T, tch::TchError>;

@@ -59,6 +59,32 @@ pub fn cpu() -> Cpu {
     Cpu { avx2: bits & 1 != 0, avx512: bits & 2 != 0, avx512_bf16: bits & 4 != 0, amx_bf16: bits & 8 != 0 }
 }
 
+/// Keep `signals` away from this thread and those that it starts from here on.
+///
+/// oneDNN's generated code uses the stack pointer for data: a signal that is handled on a thread that computes is
+/// written over the heap.
+pub fn block_signals(signals: &[i32]) -> std::io::Result<()> {
+    mask(libc::SIG_BLOCK, signals)
+}
+
+/// Let this thread have `signals` again.
+pub fn unblock_signals(signals: &[i32]) -> std::io::Result<()> {
+    mask(libc::SIG_UNBLOCK, signals)
+}
+
+fn mask(how: i32, signals: &[i32]) -> std::io::Result<()> {
+    let mut set = std::mem::MaybeUninit::uninit();
+    // SAFETY: sigemptyset makes the set, the others read and change it; only this thread's own mask is set.
+    let status = unsafe {
+        libc::sigemptyset(set.as_mut_ptr());
+        for &signal in signals {
+            libc::sigaddset(set.as_mut_ptr(), signal);
+        }
+        libc::pthread_sigmask(how, set.as_ptr(), std::ptr::null_mut())
+    };
+    if status == 0 { Ok(()) } else { Err(std::io::Error::from_raw_os_error(status)) }
+}
+
 /// Load libtorch's CUDA part if it is there, so that one program serves machines with and without a GPU. It must come
 /// before the first `tch::Cuda::is_available()`, which remembers what it finds. Returns whether it was loaded.
 pub fn load_cuda() -> bool {

@@ -5,6 +5,7 @@
 //! threads: their last bits depend on how many there are.
 
 use crate::Result;
+use crate::convolution::fills_vectors;
 use crate::kernels::{is_channels_last, on_cpu, same_shape, wrong};
 use crate::label_sums::checked;
 use std::ffi::c_char;
@@ -12,7 +13,6 @@ use tch::{Kind, TchError, Tensor};
 use torch_sys::C_tensor;
 
 unsafe extern "C" {
-    fn sb_conv3_lanes() -> i64;
     fn sb_residual_block(
         x: *const C_tensor,
         weights: *const *const C_tensor,
@@ -33,12 +33,6 @@ pub struct NormRelu<'a> {
     pub eps: f64,
 }
 
-/// Whether blocks of these many channels can be computed here: a multiple of the processor's vectors.
-pub fn trains_channels(channels: i64) -> bool {
-    // SAFETY: reads what the processor can do.
-    channels > 0 && channels % unsafe { sb_conv3_lanes() } == 0
-}
-
 fn dense(what: &str, x: &Tensor) -> Result<()> {
     on_cpu(what, x)?;
     match x.kind() {
@@ -51,7 +45,7 @@ fn dense(what: &str, x: &Tensor) -> Result<()> {
 fn channels(what: &str, x: &Tensor) -> Result<i64> {
     dense(what, x)?;
     let size = x.size();
-    if size.len() != 5 || size.contains(&0) || !trains_channels(size[1]) {
+    if size.len() != 5 || size.contains(&0) || !fills_vectors(size[1]) {
         return wrong(format!("{what}: expected [N,C,X,Y,Z] with C a multiple of the processor's vectors, found {size:?}"));
     }
     Ok(size[1])
@@ -92,7 +86,7 @@ pub fn residual_block(x: &Tensor, norms: [NormRelu; 2], convs: [&Tensor; 2]) -> 
     let what = "residual block";
     let c = channels(what, x)?;
     let k = convs[0].size().first().copied().unwrap_or(0);
-    if !trains_channels(k) {
+    if !fills_vectors(k) {
         return wrong(format!("{what}: expected a weight [K,C,3,3,3], found {:?}", convs[0].size()));
     }
     weight(what, convs[0], &[k, c, 3, 3, 3])?;

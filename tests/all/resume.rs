@@ -121,6 +121,7 @@ fn interrupts_stop_with_130_and_keep_what_is_finished() {
         while !bundle.path("out/s0003").exists() && start.elapsed() < Duration::from_secs(60) {
             std::thread::sleep(Duration::from_millis(5));
         }
+        signals_reach_one_thread(child.id());
         let name = if signal == signal_hook::consts::SIGINT { "INT" } else { "TERM" };
         assert!(Command::new("kill").args(["-s", name, &child.id().to_string()]).status().unwrap().success());
         assert_eq!(child.wait().unwrap().code(), Some(130));
@@ -132,6 +133,23 @@ fn interrupts_stop_with_130_and_keep_what_is_finished() {
         let written = results(&bundle.path("out"));
         assert!(written.len() == done && written.iter().all(|name| name.ends_with("_trans.nii.gz")), "{written:?}");
     }
+}
+
+/// Handled on a thread that computes, a signal would be written over the heap: generated code uses the stack pointer.
+fn signals_reach_one_thread(process: u32) {
+    let caught = (1u64 << (signal_hook::consts::SIGINT - 1)) | (1 << (signal_hook::consts::SIGTERM - 1));
+    let (mut open, mut blocked) = (vec![], 0);
+    for task in std::fs::read_dir(format!("/proc/{process}/task")).unwrap().flatten() {
+        // A thread that has just ended has no status.
+        let status = std::fs::read_to_string(task.path().join("status")).unwrap_or_default();
+        let field = |name: &str| status.lines().find_map(|line| line.strip_prefix(name)).map(str::trim);
+        let (Some(name), Some(mask)) = (field("Name:"), field("SigBlk:")) else { continue };
+        match u64::from_str_radix(mask, 16).unwrap() & caught {
+            0 => open.push(name.to_owned()),
+            mask => blocked += usize::from(mask == caught),
+        }
+    }
+    assert!(open == ["signals"] && blocked > 1, "{open:?} get signals, {blocked} do not");
 }
 
 #[test]

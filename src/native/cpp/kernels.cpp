@@ -4,6 +4,7 @@
 #include <ATen/Parallel.h>
 
 #include <algorithm>
+#include <cmath>
 #include <vector>
 
 #include "kernels.h"
@@ -48,6 +49,27 @@ void sb_moments(int element, void* x, const void* y, int64_t rows, int64_t c, do
     else
       loops().moments(element, px, count, c, sum, square);
   });
+}
+
+// Group normalisation of one item as x·scale[C] + shift[C], from sums and sums of squares [2, C]; mean and
+// inverse = 1/√(variance + eps) are per group.
+void sb_group_scale(const double* sums, int64_t c, int64_t groups, int64_t voxels, const float* weight, const float* bias,
+                    double eps, float* scale, float* shift, double* mean, double* inverse) {
+  const int64_t each = c / groups;
+  const double count = double(each * voxels);
+  for (int64_t group = 0; group < groups; ++group) {
+    double sum = 0, square = 0;
+    for (int64_t k = group * each; k < (group + 1) * each; ++k) sum += sums[k], square += sums[c + k];
+    mean[group] = sum / count;
+    // Not below zero by rounding; a NaN stays.
+    const double variance = square / count - mean[group] * mean[group];
+    inverse[group] = 1 / std::sqrt((variance < 0 ? 0 : variance) + eps);
+    for (int64_t k = group * each; k < (group + 1) * each; ++k) {
+      const double gain = weight[k] * inverse[group];
+      scale[k] = float(gain);
+      shift[k] = float(bias[k] - mean[group] * gain);
+    }
+  }
 }
 
 void sb_affine(int element, const void* x, void* out, int64_t rows, int64_t c, const float* scale, const float* shift,

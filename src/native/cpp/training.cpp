@@ -5,7 +5,6 @@
 #include <torch/csrc/autograd/custom_function.h>
 
 #include <algorithm>
-#include <cmath>
 #include <tuple>
 #include <vector>
 
@@ -53,28 +52,21 @@ struct NormRelu {
   Shape s;
   int64_t groups;
   const float* weight;
-  std::vector<float> scale, shift;      // [N, C]
+  std::vector<float> scale, shift;    // [N, C]
   std::vector<double> mean, inverse;  // [N, groups]; inverse is 1/√(variance + eps)
 
   NormRelu(const Tensor& x, const Tensor& moments, const Tensor& weight, const Tensor& bias, int64_t groups, double eps)
-      : s(x), groups(groups), weight(weight.const_data_ptr<float>()), scale(s.n * s.c), shift(s.n * s.c) {
-    const float* offset = bias.const_data_ptr<float>();
-    const double* sums = moments.const_data_ptr<double>();
-    const int64_t each = s.c / groups;
-    const double count = double(each * s.voxels);
-    for (int64_t i = 0; i < s.n * groups; ++i) {
-      const int64_t n = i / groups, first = i % groups * each;
-      double sum = 0, square = 0;
-      for (int64_t c = first; c < first + each; ++c) sum += sums[2 * n * s.c + c], square += sums[(2 * n + 1) * s.c + c];
-      const double m = sum / count, variance = square / count - m * m;
-      mean.push_back(m);
-      inverse.push_back(1 / std::sqrt((variance < 0 ? 0 : variance) + eps));
-      for (int64_t c = first; c < first + each; ++c) {
-        const double gain = this->weight[c] * inverse.back();
-        scale[n * s.c + c] = float(gain);
-        shift[n * s.c + c] = float(offset[c] - m * gain);
-      }
-    }
+      : s(x),
+        groups(groups),
+        weight(weight.const_data_ptr<float>()),
+        scale(s.n * s.c),
+        shift(s.n * s.c),
+        mean(s.n * groups),
+        inverse(s.n * groups) {
+    for (int64_t n = 0; n < s.n; ++n)
+      sb_group_scale(moments.const_data_ptr<double>() + 2 * n * s.c, s.c, groups, s.voxels, this->weight,
+                     bias.const_data_ptr<float>(), eps, &scale[n * s.c], &shift[n * s.c], &mean[n * groups],
+                     &inverse[n * groups]);
   }
 
   // g, the gradient of the result, becomes that of x, plus `add` if that is defined; the weight's and the bias's, [C].

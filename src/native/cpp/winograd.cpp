@@ -112,52 +112,54 @@ void input(const float* const lines[16], int64_t z0, int64_t n, int64_t depth, i
   run(lines, z0, n, depth, c, scale, shift, v, stride);
 }
 
-// m[R][N·W] of the matrix product, kept in registers.
-template <int R, int N>
-inline void step(const float* v, const float* u, float* m, int64_t c, int64_t k) {
+// R rows by N vectors of a matrix product, kept in registers, as sums over `count` terms. Forward: tiles by output
+// channels of m = v·u, over input channels. ADJOINT: input by output channels of u += vᵀ·m, over tiles.
+template <bool ADJOINT, int R, int N>
+inline void step(const float* a, const float* b, float* out, int64_t count, int64_t c, int64_t k) {
   vf acc[R][N];
 #pragma GCC unroll 12
   for (int r = 0; r < R; ++r)
 #pragma GCC unroll 2
-    for (int j = 0; j < N; ++j) acc[r][j] = vf{};
-  for (int64_t i = 0; i < c; ++i, u += N * W) {
-    vf b[N];
+    for (int j = 0; j < N; ++j) acc[r][j] = ADJOINT ? get<vf>(out + r * k + j * W) : vf{};
+  for (int64_t i = 0; i < count; ++i, b += ADJOINT ? k : N * W) {
+    vf row[N];
 #pragma GCC unroll 2
-    for (int j = 0; j < N; ++j) b[j] = get<vf>(u + j * W);
+    for (int j = 0; j < N; ++j) row[j] = get<vf>(b + j * W);
 #pragma GCC unroll 12
     for (int r = 0; r < R; ++r) {
-      const vf a = splat(v[r * c + i]);
+      const vf x = splat(ADJOINT ? a[i * c + r] : a[r * c + i]);
 #pragma GCC unroll 2
-      for (int j = 0; j < N; ++j) acc[r][j] += a * b[j];
+      for (int j = 0; j < N; ++j) acc[r][j] += x * row[j];
     }
   }
 #pragma GCC unroll 12
   for (int r = 0; r < R; ++r)
 #pragma GCC unroll 2
-    for (int j = 0; j < N; ++j) put(m + r * k + j * W, acc[r][j]);
+    for (int j = 0; j < N; ++j) put(out + r * k + j * W, acc[r][j]);
 }
 
-template <int R, int N>
-inline void rest(int64_t rows, const float* v, const float* u, float* m, int64_t c, int64_t k) {
+template <bool ADJOINT, int R, int N>
+inline void rest(int64_t rows, const float* a, const float* b, float* out, int64_t count, int64_t c, int64_t k) {
   if constexpr (R > 0) {
     if (rows == R)
-      step<R, N>(v, u, m, c, k);
+      step<ADJOINT, R, N>(a, b, out, count, c, k);
     else
-      rest<R - 1, N>(rows, v, u, m, c, k);
+      rest<ADJOINT, R - 1, N>(rows, a, b, out, count, c, k);
   }
 }
 
-template <int N>
-inline void column(const float* v, const float* u, float* m, int64_t n, int64_t c, int64_t k) {
-  int64_t t = 0;
-  for (; t + MR <= n; t += MR) step<MR, N>(v + t * c, u, m + t * k, c, k);
-  rest<MR - 1, N>(n - t, v + t * c, u, m + t * k, c, k);
+template <bool ADJOINT, int N>
+inline void column(int64_t rows, const float* a, const float* b, float* out, int64_t count, int64_t c, int64_t k) {
+  const int64_t next = ADJOINT ? 1 : c;
+  int64_t r = 0;
+  for (; r + MR <= rows; r += MR) step<ADJOINT, MR, N>(a + r * next, b, out + r * k, count, c, k);
+  rest<ADJOINT, MR - 1, N>(rows - r, a + r * next, b, out + r * k, count, c, k);
 }
 
 void multiply(const float* v, const float* u, float* m, int64_t n, int64_t c, int64_t k) {
   int64_t j = 0;
-  for (; j + NR * W <= k; j += NR * W) column<NR>(v, u + j * c, m + j, n, c, k);
-  if (j < k) column<1>(v, u + j * c, m + j, n, c, k);
+  for (; j + NR * W <= k; j += NR * W) column<false, NR>(n, v, u + j * c, m + j, c, c, k);
+  if (j < k) column<false, 1>(n, v, u + j * c, m + j, c, c, k);
 }
 
 // Sums of a tile in f32, over the tiles in f64.
@@ -258,51 +260,10 @@ void output_adjoint(const float* const lines[4], int64_t nz, int64_t n, int64_t 
   }
 }
 
-template <int R, int N>
-inline void step_adjoint(const float* v, const float* m, float* u, int64_t n, int64_t c, int64_t k) {
-  vf acc[R][N];
-#pragma GCC unroll 12
-  for (int r = 0; r < R; ++r)
-#pragma GCC unroll 2
-    for (int j = 0; j < N; ++j) acc[r][j] = get<vf>(u + r * k + j * W);
-  for (int64_t t = 0; t < n; ++t, v += c, m += k) {
-    vf b[N];
-#pragma GCC unroll 2
-    for (int j = 0; j < N; ++j) b[j] = get<vf>(m + j * W);
-#pragma GCC unroll 12
-    for (int r = 0; r < R; ++r) {
-      const vf a = splat(v[r]);
-#pragma GCC unroll 2
-      for (int j = 0; j < N; ++j) acc[r][j] += a * b[j];
-    }
-  }
-#pragma GCC unroll 12
-  for (int r = 0; r < R; ++r)
-#pragma GCC unroll 2
-    for (int j = 0; j < N; ++j) put(u + r * k + j * W, acc[r][j]);
-}
-
-template <int R, int N>
-inline void rest_adjoint(int64_t rows, const float* v, const float* m, float* u, int64_t n, int64_t c, int64_t k) {
-  if constexpr (R > 0) {
-    if (rows == R)
-      step_adjoint<R, N>(v, m, u, n, c, k);
-    else
-      rest_adjoint<R - 1, N>(rows, v, m, u, n, c, k);
-  }
-}
-
-template <int N>
-inline void column_adjoint(const float* v, const float* m, float* u, int64_t n, int64_t c, int64_t k) {
-  int64_t i = 0;
-  for (; i + MR <= c; i += MR) step_adjoint<MR, N>(v + i, m, u + i * k, n, c, k);
-  rest_adjoint<MR - 1, N>(c - i, v + i, m, u + i * k, n, c, k);
-}
-
 void multiply_adjoint(const float* v, const float* m, float* u, int64_t n, int64_t c, int64_t k) {
   int64_t j = 0;
-  for (; j + NR * W <= k; j += NR * W) column_adjoint<NR>(v, m + j, u + j, n, c, k);
-  if (j < k) column_adjoint<1>(v, m + j, u + j, n, c, k);
+  for (; j + NR * W <= k; j += NR * W) column<true, NR>(c, v, m + j, u + j, n, c, k);
+  if (j < k) column<true, 1>(c, v, m + j, u + j, n, c, k);
 }
 
 const Winograd kWinograd = {W, NR * W, input, multiply, output, output_adjoint, multiply_adjoint};

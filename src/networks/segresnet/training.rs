@@ -7,7 +7,7 @@ use crate::error::Result;
 use crate::networks::params::Conv;
 use crate::torch::Device;
 use segbundle_native as native;
-use segbundle_native::training::{NormRelu, norm_head, residual_block, to_channels_last, trains_channels, upsample_sum};
+use segbundle_native::training::{NormRelu, norm_head, residual_block, to_channels_last, upsample_sum};
 use tch::{Kind, Tensor};
 
 /// x [N,Cin,X,Y,Z] f32 → [N,Cout,X,Y,Z], contiguous; `None` if this network or mode is not of the kind that this path
@@ -16,7 +16,8 @@ pub fn forward(net: &SegResNet, x: &Tensor, mode: Mode) -> Result<Option<Tensor>
     let on_cpu = net.device == Device::Cpu && x.device() == tch::Device::Cpu;
     let f32 = mode.autocast.is_none() && net.tensors.iter().chain([x]).all(|tensor| tensor.kind() == Kind::Float);
     let whole = net.tensors.iter().all(Tensor::is_contiguous);
-    if !mode.train || !on_cpu || !f32 || !whole || !fused::usual(net) || !trains_channels(net.filters as i64) {
+    let Some(bias) = net.last.bias else { return Ok(None) };
+    if !mode.train || !on_cpu || !f32 || !whole || !fused::usual(net) || !native::fills_vectors(net.filters as i64) {
         return Ok(None);
     }
     let p = &net.tensors;
@@ -38,9 +39,7 @@ pub fn forward(net: &SegResNet, x: &Tensor, mode: Mode) -> Result<Option<Tensor>
         let Some(skip) = skips.pop() else { break };
         x = blocks(&level.blocks, upsample_sum(&narrow, &skip)?, p)?;
     }
-    let Some(bias) = net.last.bias else { return Ok(None) };
-    let head = norm_head(&x, norm(&net.last_norm, p)?, &p[net.last.weight.0], &p[bias.0])?;
-    Ok(Some(head))
+    Ok(Some(norm_head(&x, norm(&net.last_norm, p)?, &p[net.last.weight.0], &p[bias.0])?))
 }
 
 fn conv(conv: &Conv, x: &Tensor, p: &[Tensor]) -> Result<Tensor> {
