@@ -45,6 +45,14 @@ impl Item {
 }
 
 impl Sample {
+    /// Another of the same, see [`Item::duplicate`].
+    pub fn duplicate(&self) -> Result<Sample> {
+        let mut out = Sample::default();
+        for (key, item) in &self.items {
+            out.set(key, item.duplicate()?);
+        }
+        Ok(out)
+    }
     pub fn get(&self, key: &str) -> Option<&Item> {
         self.items.get(key)
     }
@@ -103,6 +111,10 @@ pub trait Transform: Send + Sync {
     fn outline(&self, sample: Sample) -> Result<Outline> {
         Ok(Outline { sample, exact: true })
     }
+    /// What it does before any voxel is read; see [`apply_all`].
+    fn unread(&self, _sample: Sample) -> Result<Unread> {
+        Ok(Unread::NeedsVoxels)
+    }
     /// What it does to a prediction.
     fn on_prediction(&self) -> OnPrediction {
         OnPrediction::Other
@@ -111,6 +123,52 @@ pub trait Transform: Send + Sync {
     fn output_folder(&self) -> Option<&std::path::Path> {
         None
     }
+}
+
+/// A sample of hollow images, whose voxels are still in their files, after a transform.
+pub enum Unread {
+    /// The transform works on voxels.
+    NeedsVoxels,
+    /// All is done, and the voxels are still in their files.
+    Still(Sample),
+    /// All is done, and the voxels were read and changed on the way.
+    Read(Sample),
+}
+
+/// Transforms one after the other. Where the first ones only read a file, turn its axes and resample it, the file is
+/// resampled while it is read, and its own voxels are never all in memory.
+pub fn apply_all(steps: &[Arc<dyn Transform>], samples: Vec<Sample>, cx: &mut Cx) -> Result<Vec<Sample>> {
+    let (mut steps, mut samples) = (steps, samples);
+    if let [sample] = samples.as_slice()
+        && let Some((done, sample)) = read_on_the_way(steps, sample)?
+    {
+        (steps, samples) = (&steps[done..], vec![sample]);
+    }
+    for step in steps {
+        cx.work.check()?;
+        let mut after = Vec::with_capacity(samples.len());
+        for sample in samples {
+            after.extend(step.apply(sample, cx).map_err(|e| e.context(step.name()))?);
+        }
+        samples = after;
+    }
+    Ok(samples)
+}
+
+/// The sample after the first steps and how many they are, if they can leave voxels in the files until one reads them.
+fn read_on_the_way(steps: &[Arc<dyn Transform>], names: &Sample) -> Result<Option<(usize, Sample)>> {
+    if names.items.values().any(|item| !matches!(item, Item::Value(_))) {
+        return Ok(None);
+    }
+    let mut sample = names.duplicate()?;
+    for (at, step) in steps.iter().enumerate() {
+        match step.unread(sample).map_err(|e| e.context(step.name()))? {
+            Unread::NeedsVoxels => return Ok(None),
+            Unread::Still(after) => sample = after,
+            Unread::Read(after) => return Ok(Some((at + 1, after))),
+        }
+    }
+    Ok(None)
 }
 
 /// A sample of hollow images after a transform.

@@ -5,7 +5,7 @@
 
 use super::dataset::{Transforms, sample};
 use crate::component::{Accepted, Component, Declared, Effect, OneOrMany, Value};
-use crate::contracts::{Cx, Dataset, DatasetHandle, Item, NoProgress, Run, Sample, Transform, Work, seed_each};
+use crate::contracts::{Cx, Dataset, DatasetHandle, Item, NoProgress, Run, Sample, Transform, Work, apply_all, seed_each};
 use crate::error::Result;
 use crate::image::{Voxels, filled};
 use crate::random::Streams;
@@ -176,7 +176,7 @@ impl Cached {
 
     /// Case `index` after the fixed steps.
     fn load(&self, index: usize, cx: &mut Cx) -> Result<Vec<Sample>> {
-        let mut samples = run(&self.steps[..self.fixed], vec![self.sample(index)?], cx)?;
+        let mut samples = apply_all(&self.steps[..self.fixed], vec![self.sample(index)?], cx)?;
         for item in samples.iter_mut().flat_map(|sample| sample.items.values_mut()) {
             if let Item::Image(volume) = item {
                 let mut own = volume.clone();
@@ -194,18 +194,6 @@ impl Cached {
 /// The transforms that `transform` is made of.
 fn flat(transform: &Arc<dyn Transform>) -> Vec<Arc<dyn Transform>> {
     if transform.name() == "Compose" { transform.children().to_vec() } else { vec![transform.clone()] }
-}
-
-fn run(steps: &[Arc<dyn Transform>], mut samples: Vec<Sample>, cx: &mut Cx) -> Result<Vec<Sample>> {
-    for step in steps {
-        cx.work.check()?;
-        let mut after = vec![];
-        for sample in samples {
-            after.extend(step.apply(sample, cx).map_err(|e| e.context(step.name()))?);
-        }
-        samples = after;
-    }
-    Ok(samples)
 }
 
 /// Bytes of a sample's voxels.
@@ -268,17 +256,10 @@ impl Dataset for Cached {
                 if slot.is_none() {
                     *slot = Some(self.load(index, cx)?);
                 }
-                let copy = |sample: &Sample| {
-                    let mut out = Sample::default();
-                    for (key, item) in &sample.items {
-                        out.set(key, item.duplicate()?);
-                    }
-                    Ok(out)
-                };
-                slot.iter().flatten().map(copy).collect::<Result<Vec<_>>>()?
+                slot.iter().flatten().map(Sample::duplicate).collect::<Result<Vec<_>>>()?
             }
             None => self.load(index, cx)?,
         };
-        run(&self.steps[self.fixed..], fixed, cx)
+        apply_all(&self.steps[self.fixed..], fixed, cx)
     }
 }

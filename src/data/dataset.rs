@@ -1,7 +1,7 @@
 //! Dataset: a datalist and the transforms of its cases (monai.data.dataset, MONAI 1.6.1).
 
 use crate::component::{Component, Declared, Effect, FromValue, Value};
-use crate::contracts::{Cx, Dataset, DatasetHandle, Item, Sample, Transform, seed_each};
+use crate::contracts::{Cx, Dataset, DatasetHandle, Item, Sample, Transform, apply_all, seed_each};
 use crate::error::Result;
 use crate::random::Streams;
 use crate::{args, bail};
@@ -78,15 +78,7 @@ impl Dataset for Listed {
         }
     }
     fn get(&self, index: usize, cx: &mut Cx) -> Result<Vec<Sample>> {
-        let mut samples = vec![self.sample(index)?];
-        for transform in &self.transforms {
-            let mut after = vec![];
-            for sample in samples {
-                after.extend(transform.apply(sample, cx).map_err(|e| e.context(transform.name()))?);
-            }
-            samples = after;
-        }
-        Ok(samples)
+        apply_all(&self.transforms, vec![self.sample(index)?], cx)
     }
 }
 

@@ -16,6 +16,11 @@ pub fn outline(path: impl AsRef<Path>, series: Option<&str>) -> Result<Volume> {
     }
 }
 
+/// Whether [`outline`] reads no more than a header.
+pub fn has_readable_header(path: impl AsRef<Path>) -> bool {
+    matches!(format(path.as_ref()), Format::Nifti)
+}
+
 /// Read NIfTI, NRRD, MetaImage, a DICOM file or a folder of DICOM slices, of which `series` names one (see
 /// [`dicom::read_folder`]). Voxels keep their stored type as far as the format's reader says.
 pub fn read(path: impl AsRef<Path>, series: Option<&str>) -> Result<Volume> {

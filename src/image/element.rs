@@ -134,10 +134,17 @@ impl Volume {
         let volume = self.clone().contiguous()?;
         Ok(each_voxels!(&volume.voxels, slice => slice.iter().map(|x| x.to_f32()).collect()))
     }
-    /// Voxels converted to `dtype`. A float type is a no-op for integers that it holds exactly: voxels keep the file's
-    /// type until something computes with them.
-    pub fn cast(mut self, dtype: DType) -> Result<Volume> {
-        let now = self.voxels.dtype();
+    /// Voxels converted to `dtype`, see [`Voxels::cast`].
+    pub fn cast(self, dtype: DType) -> Result<Volume> {
+        Ok(Volume { voxels: self.voxels.cast(dtype)?, ..self })
+    }
+}
+
+impl Voxels {
+    /// Converted to `dtype`. A float type is a no-op for integers that it holds exactly: voxels keep the file's type until
+    /// something computes with them.
+    pub fn cast(self, dtype: DType) -> Result<Voxels> {
+        let now = self.dtype();
         let keeps =
             now == dtype || (dtype.is_float() && now.exact_in_f32()) || (dtype == DType::F64 && now != DType::U64 && now != DType::I64);
         if keeps {
@@ -150,7 +157,7 @@ impl Volume {
                 });
             })?))
         }
-        self.voxels = each_voxels!(&self.voxels, slice => match dtype {
+        each_voxels!(&self, slice => match dtype {
             DType::U8 => convert::<_, u8>(slice),
             DType::I8 => convert::<_, i8>(slice),
             DType::U16 => convert::<_, u16>(slice),
@@ -161,7 +168,6 @@ impl Volume {
             DType::I64 => convert::<_, i64>(slice),
             DType::F32 => convert::<_, f32>(slice),
             DType::F64 => convert::<_, f64>(slice),
-        })?;
-        Ok(self)
+        })
     }
 }

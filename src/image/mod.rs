@@ -26,7 +26,7 @@ pub use crop::{PadMode, Window, crop_pad};
 pub use element::{CHUNK, Element, filled};
 pub use inverse::Inverse;
 pub use orient::Orientation;
-pub use resample::resample;
+pub use resample::{ByPlanes, resample};
 pub use sampling::{AFFINE_TOL, Sampler, Sampling};
 pub use trace::{Applied, Interpolation, Padding, Spatial, Trace};
 pub use volume::{Header, Layout, Space, Volume, no_voxels};

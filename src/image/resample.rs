@@ -8,9 +8,11 @@
 use super::gather::{Source, gather};
 use super::sampling::{LinearAxis, Sampler};
 use super::{Element, Interpolation, Layout, Volume, Voxels, filled};
-use crate::each_voxels;
 use crate::error::Result;
+use crate::{each_voxels, err};
 use rayon::prelude::*;
+use std::ops::Range;
+use std::sync::Arc;
 
 /// Output z per slab where the source's planes lie along Z: one cache line of f32.
 const SLAB: usize = 16;
@@ -58,7 +60,7 @@ pub fn nearest<T: Copy + Send + Sync>(source: Source<T>, sampler: &Sampler, fill
 pub fn linear<T: Element>(source: Source<T>, sampler: &Sampler, out: &mut [f32]) {
     if sampler.is_nearly_separable() {
         let axes = std::array::from_fn(|axis| sampler.linear_axis(axis));
-        return passes(source, &axes, out);
+        return passes(source, &axes, [0; 3], sampler.to, out);
     }
     by_rows(sampler, out, |[x, y, z], row| {
         for (i, out) in row.iter_mut().enumerate() {
@@ -117,22 +119,101 @@ fn axis_bit(axis: usize) -> usize {
 
 /// Linear interpolation along the three axes in turn. Axes are named by their place in memory: `a` is the fastest of
 /// the source, `c` the slowest. Each task makes some planes of constant output x, which lie together in `out`.
-fn passes<T: Element>(source: Source<T>, axes: &[LinearAxis; 3], out: &mut [f32]) {
+///
+/// `out` has the size `whole`; what `axes` describe is written from `start` on.
+fn passes<T: Element>(source: Source<T>, axes: &[LinearAxis; 3], start: [usize; 3], whole: [usize; 3], out: &mut [f32]) {
     let shape: [usize; 3] = std::array::from_fn(|axis| axes[axis].low.len());
-    if out.is_empty() {
+    if shape.contains(&0) {
         return;
     }
-    let mut order = [2, 1, 0];
-    order.sort_by_key(|&axis| source.strides[axis].unsigned_abs());
+    let order = memory_order(source.strides);
     // Enough rows of x that what neighbouring tasks both read is little; enough tasks to keep threads busy.
     let rows = shape[0].div_ceil(rayon::current_num_threads() * 3).clamp(1, 64);
-    out.par_chunks_mut(rows * shape[1] * shape[2]).enumerate().for_each(|(task, out)| {
+    let plane = whole[1] * whole[2];
+    let out = &mut out[start[0] * plane..(start[0] + shape[0]) * plane];
+    out.par_chunks_mut(rows * plane).enumerate().for_each(|(task, out)| {
         let x0 = task * rows;
-        let count = out.len() / (shape[1] * shape[2]);
+        let count = out.len() / plane;
         let x_axis = axes[0].part(x0, count);
         let axes = [&x_axis, &axes[1], &axes[2]];
-        Passes::new(source, order, axes).run(out, [count, shape[1], shape[2]]);
+        Passes::new(source, order, axes).run(&mut out[start[1] * whole[2] + start[2]..], [count, shape[1], shape[2]], [plane, whole[2], 1]);
     });
+}
+
+/// Axes from the fastest in memory to the slowest.
+fn memory_order(strides: [isize; 3]) -> [usize; 3] {
+    let mut order = [2, 1, 0];
+    order.sort_by_key(|&axis| strides[axis].unsigned_abs());
+    order
+}
+
+/// Linear interpolation of an image of one channel that comes a few planes of its slowest axis at a time and is never
+/// held whole; otherwise as [`resample`].
+pub struct ByPlanes<'a> {
+    sampler: &'a Sampler,
+    layout: &'a Layout,
+    axes: [LinearAxis; 3],
+    /// The slowest axis in memory, along which planes come.
+    along: usize,
+    /// Which planes of the output are made.
+    made: Vec<bool>,
+    out: Arc<[f32]>,
+}
+
+impl<'a> ByPlanes<'a> {
+    /// `layout`: how the whole would lie in memory, X, Y and Z in any order and direction. `None` where each output voxel
+    /// does not come from two neighbouring planes.
+    pub fn new(layout: &'a Layout, sampler: &'a Sampler) -> Result<Option<Self>> {
+        let [_, strides @ ..] = layout.strides;
+        let along = memory_order(strides)[2];
+        // An axis of length 1 has no order of its own.
+        if !sampler.is_nearly_separable() || layout.channels() != 1 || layout.spatial().contains(&1) {
+            return Ok(None);
+        }
+        let axes: [LinearAxis; 3] = std::array::from_fn(|axis| sampler.linear_axis(axis));
+        if axes[along].low.iter().zip(&axes[along].high).any(|(low, high)| low.abs_diff(*high) > 1) {
+            return Ok(None);
+        }
+        let made = vec![false; sampler.to[along]];
+        Ok(Some(ByPlanes { sampler, layout, axes, along, made, out: filled(sampler.to.iter().product(), |_| {})? }))
+    }
+    /// Lengths of the axes in memory, fastest first.
+    pub fn shape(&self) -> [usize; 3] {
+        let [_, strides @ ..] = self.layout.strides;
+        memory_order(strides).map(|axis| self.layout.spatial()[axis])
+    }
+    /// Take planes `planes` of the memory's slowest axis. They begin with the last one of the call before.
+    pub fn put(&mut self, planes: Range<usize>, voxels: &Voxels) -> Result<()> {
+        let along = self.along;
+        let [_, strides @ ..] = self.layout.strides;
+        let step = strides[along];
+        let n = self.layout.spatial()[along];
+        // In the image's own direction.
+        let here = if step < 0 { n - planes.end..n - planes.start } else { planes.clone() };
+        let line = &self.axes[along];
+        let ready = |at: usize| [line.low[at], line.high[at]].iter().all(|&i| here.contains(&(i as usize)));
+        let todo: Vec<usize> = (0..self.made.len()).filter(|&at| !self.made[at] && ready(at)).collect();
+        let out = Arc::get_mut(&mut self.out).ok_or_else(|| err!("voxels are shared before they are made"))?;
+        for run in todo.chunk_by(|a, b| a + 1 == *b) {
+            let mut axes = self.axes.clone();
+            axes[along] = line.part(run[0], run.len());
+            let mut start = [0; 3];
+            start[along] = run[0];
+            let offset = self.layout.offset as isize - planes.start as isize * step.abs();
+            each_voxels!(voxels, buffer => {
+                passes(Source { buffer, offset, strides, shape: self.layout.spatial() }, &axes, start, self.sampler.to, out);
+            });
+            run.iter().for_each(|&at| self.made[at] = true);
+        }
+        Ok(())
+    }
+    /// The image in C order, [1,X,Y,Z] f32; an error if planes are missing.
+    pub fn finish(self) -> Result<Voxels> {
+        match self.made.iter().position(|made| !made) {
+            None => Ok(f32::wrap(self.out)),
+            Some(at) => Err(err!("no planes came for plane {at} of the resampled image")),
+        }
+    }
 }
 
 impl LinearAxis {
@@ -167,10 +248,9 @@ impl<'a, T: Element> Passes<'a, T> {
         let size = axes[order[0]].low.len() * axes[order[1]].low.len();
         Passes { source, order, axes, planes: [(None, vec![0.0; size]), (None, vec![0.0; size])], row: Vec::new() }
     }
-    /// `shape`: of `out`, [X,Y,Z].
-    fn run(mut self, out: &mut [f32], shape: [usize; 3]) {
+    /// `shape`: [X,Y,Z] of what is made, `strides`: of `out`.
+    fn run(mut self, out: &mut [f32], shape: [usize; 3], strides: [usize; 3]) {
         let [a, b, c] = self.order;
-        let strides = [shape[1] * shape[2], shape[2], 1];
         let (na, nb, nc) = (shape[a], shape[b], shape[c]);
         // Along Z, several planes are gathered so that `out` is written in whole cache lines.
         let depth = if c == 2 { SLAB } else { 1 };
@@ -299,7 +379,8 @@ impl<'a, T: Element> Passes<'a, T> {
 mod tests {
     use super::*;
     use crate::image::sampling::Sampling;
-    use crate::image::{Affine, Grid, Padding};
+    use crate::image::orient::turn_layout;
+    use crate::image::{Affine, Grid, Header, Padding};
 
     /// NormalizeIntensity(nonzero=True) leaves exact zeros alone, so a sum that cancels must come out as torch's does.
     #[test]
@@ -327,5 +408,64 @@ mod tests {
         assert!(small > 1000, "only {small} sums cancel");
         let differ = passed.iter().zip(&summed).filter(|(a, b)| a.abs().max(b.abs()) < 1e-9 && a.to_bits() != b.to_bits()).count();
         assert_eq!(differ, 0, "of {small} sums that cancel");
+    }
+
+    /// An image that comes by planes has the bits of one that is there at once, whichever way its axes run.
+    #[test]
+    fn planes_give_the_same_bits_as_the_whole() {
+        let stored = [13usize, 9, 17];
+        let voxels: Arc<[i16]> = (0..stored.iter().product::<usize>() as i32).map(|i| (i * 7919 % 2003 - 1000) as i16).collect();
+        let voxels = Voxels::I16(voxels);
+        let mut compared = 0;
+        for axes in [[0, 1, 2], [0, 2, 1], [1, 0, 2], [1, 2, 0], [2, 0, 1], [2, 1, 0]] {
+            for flips in 0..8 {
+                let layout = turn_layout(&Layout::fortran([1, 13, 9, 17]), axes, [0, 1, 2].map(|axis| flips >> axis & 1 == 1));
+                let before = Grid { shape: layout.spatial(), affine: scaled([1.0, 0.8, 1.25]) };
+                for (mm, padding) in [(0.7, Padding::Border), (1.0, Padding::Zeros), (2.9, Padding::Reflection)] {
+                    let to = before.shape.map(|n| (n as f64 / mm) as usize + 2);
+                    let after = Grid { shape: to, affine: scaled([mm, 0.8 * mm, 1.3 * mm]) };
+                    let Sampling::Resample(sampler) = Sampling::new(&before, &after, padding, false).unwrap() else { panic!() };
+                    let header = Arc::new(Header { path: "a".into(), grid: before, spatial_dims: 3, channels: None, space: None });
+                    let affine = before.affine;
+                    let volume = Volume { voxels: voxels.clone(), layout, affine, channel_first: true, header, trace: vec![] };
+                    let Voxels::F32(expected) = resample(&volume, &sampler, Interpolation::Linear).unwrap() else { panic!() };
+                    for step in [1, 2, 5, 16] {
+                        let mut image = ByPlanes::new(&layout, &sampler).unwrap().unwrap();
+                        assert_eq!(image.shape(), stored);
+                        for start in (0..16).step_by(step) {
+                            let planes = start..(start + step + 1).min(17);
+                            let Voxels::I16(all) = &voxels else { panic!() };
+                            // The buffer is longer than what is new in it.
+                            let mut part = all[planes.start * 117..planes.end * 117].to_vec();
+                            part.extend([i16::MAX; 200]);
+                            image.put(planes, &Voxels::I16(part.into())).unwrap();
+                        }
+                        let Voxels::F32(found) = image.finish().unwrap() else { panic!() };
+                        assert!(expected.iter().zip(found.iter()).all(|(a, b)| a.to_bits() == b.to_bits()), "{axes:?} {flips} {mm} {step}");
+                        compared += 1;
+                    }
+                }
+            }
+        }
+        assert_eq!(compared, 6 * 8 * 3 * 4);
+    }
+
+    #[test]
+    fn planes_that_do_not_come_are_an_error() {
+        let (layout, grid) = (Layout::fortran([1, 4, 4, 8]), Grid { shape: [4, 4, 8], affine: scaled([1.0; 3]) });
+        let Sampling::Resample(sampler) =
+            Sampling::new(&grid, &Grid { shape: [2, 2, 4], affine: scaled([2.0; 3]) }, Padding::Border, false).unwrap()
+        else {
+            panic!()
+        };
+        let mut image = ByPlanes::new(&layout, &sampler).unwrap().unwrap();
+        image.put(0..5, &Voxels::U8(vec![1; 5 * 16].into())).unwrap();
+        assert!(image.finish().is_err());
+    }
+
+    fn scaled(mm: [f64; 3]) -> Affine {
+        let mut affine = Affine::IDENTITY;
+        (0..3).for_each(|axis| affine.0[axis][axis] = mm[axis]);
+        affine
     }
 }

@@ -4,7 +4,7 @@
 
 use crate::args;
 use crate::component::{Accepted, Component, Declared, Effect, FromValue, OneOrMany, Value};
-use crate::contracts::{Cx, Sample, Streams, Transform, TransformHandle, seed_each};
+use crate::contracts::{Cx, Sample, Streams, Transform, TransformHandle, apply_all, seed_each};
 use crate::error::Result;
 use std::sync::Arc;
 
@@ -83,16 +83,7 @@ impl Transform for Compose {
         "Compose"
     }
     fn apply(&self, sample: Sample, cx: &mut Cx) -> Result<Vec<Sample>> {
-        let mut samples = vec![sample];
-        for step in &self.steps {
-            cx.work.check()?;
-            let mut next = Vec::with_capacity(samples.len());
-            for sample in samples {
-                next.extend(step.apply(sample, cx).map_err(|e| e.context(step.name()))?);
-            }
-            samples = next;
-        }
-        Ok(samples)
+        apply_all(&self.steps, vec![sample], cx)
     }
     fn children(&self) -> &[Arc<dyn Transform>] {
         &self.steps

@@ -6,7 +6,7 @@ use super::support::{DTypeArg, KeyList, cast_items, dictionary_transform};
 use crate::args;
 use crate::bail;
 use crate::component::{Accepted, Keys, OneOrMany};
-use crate::contracts::{Cx, Sample, Transform};
+use crate::contracts::{Cx, Item, Sample, Transform, Unread};
 use crate::error::Result;
 use crate::image::DType;
 
@@ -51,6 +51,14 @@ impl EnsureType {
 impl Transform for EnsureType {
     fn name(&self) -> &'static str {
         "EnsureTyped"
+    }
+    fn unread(&self, sample: Sample) -> Result<Unread> {
+        // Another type after LoadImaged's own would be a second rounding.
+        let keeps = self.keys.present(&sample)?.iter().all(|(at, key)| match (self.dtypes[*at], sample.get(key)) {
+            (Some(dtype), Some(Item::Image(volume))) => volume.voxels.clone().cast(dtype).is_ok_and(|cast| cast.dtype() == volume.voxels.dtype()),
+            _ => true,
+        });
+        Ok(if keeps { Unread::Still(sample) } else { Unread::NeedsVoxels })
     }
     fn apply(&self, sample: Sample, _cx: &mut Cx) -> Result<Vec<Sample>> {
         cast_items(&self.keys, sample, |at| self.dtypes[at])

@@ -8,7 +8,7 @@ use super::support::{DTypeArg, KeyList, dictionary_transform};
 use crate::args;
 use crate::bail;
 use crate::component::{Accepted, FromValue, Keys, OneOrMany, Value};
-use crate::contracts::{Cx, Item, Outline, Sample, Transform};
+use crate::contracts::{Cx, Item, Outline, Sample, Transform, Unread};
 use crate::error::Result;
 use crate::formats;
 use crate::image::orient::{turn_affine, turn_layout};
@@ -104,9 +104,11 @@ impl LoadImage {
             series: args.series_name,
         })
     }
+    fn place(&self, path: &Path) -> PathBuf {
+        if self.expand_user { expanded(path) } else { path.to_owned() }
+    }
     fn load(&self, path: &Path, read: impl Fn(&Path) -> Result<Volume> + Copy) -> Result<Volume> {
-        let path = if self.expand_user { expanded(path) } else { path.to_owned() };
-        let mut volume = read(&path)?;
+        let mut volume = read(&self.place(path))?;
         if self.canonical {
             let shape = volume.layout.spatial();
             if let Spatial::Orient { axes, flips } = Orientation::of(&volume.affine)?.turn_to(&Orientation::RAS) {
@@ -176,6 +178,18 @@ impl Transform for LoadImage {
     fn outline(&self, sample: Sample) -> Result<Outline> {
         let sample = self.loaded(sample, |path| formats::image::outline(path, self.series.as_deref()))?;
         Ok(Outline { sample, exact: true })
+    }
+    fn unread(&self, sample: Sample) -> Result<Unread> {
+        let alone = |(_, key): &(usize, Arc<str>)| match sample.get(key) {
+            Some(Item::Value(value)) => PathBuf::from_value(value).is_some_and(|path| formats::image::has_readable_header(self.place(&path))),
+            _ => false,
+        };
+        let all = self.keys.present(&sample).is_ok_and(|keys| keys.iter().all(alone));
+        // What fails is reported where everything is read.
+        Ok(match self.outline(sample) {
+            Ok(outline) if all => Unread::Still(outline.sample),
+            _ => Unread::NeedsVoxels,
+        })
     }
     fn apply(&self, sample: Sample, _cx: &mut Cx) -> Result<Vec<Sample>> {
         Ok(vec![self.loaded(sample, |path| formats::image::read(path, self.series.as_deref()))?])

@@ -6,7 +6,7 @@ use super::support::{KeyList, dictionary_transform};
 use crate::args;
 use crate::bail;
 use crate::component::{Accepted, FromValue, Keys, OneOrMany, Value};
-use crate::contracts::{Cx, Outline, Sample, Transform, outline_by_applying};
+use crate::contracts::{Cx, Outline, Sample, Transform, Unread, outline_by_applying};
 use crate::error::Result;
 use crate::image::orient::{default_labels, turn_affine, turn_layout};
 use crate::image::{Applied, Orientation, Spatial};
@@ -83,6 +83,9 @@ impl Transform for Turn {
     }
     fn outline(&self, sample: Sample) -> Result<Outline> {
         outline_by_applying(self, sample)
+    }
+    fn unread(&self, sample: Sample) -> Result<Unread> {
+        Ok(Unread::Still(self.outline(sample)?.sample))
     }
     fn apply(&self, sample: Sample, _cx: &mut Cx) -> Result<Vec<Sample>> {
         self.keys.images(sample, |mut volume, _| {

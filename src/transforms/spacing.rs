@@ -5,11 +5,15 @@
 
 use super::support::{DTypeArg, KeyList, ModeArg, PaddingArg, dictionary_transform, take_image};
 use crate::args;
-use crate::bail;
 use crate::component::{Accepted, Keys, OneOrMany};
-use crate::contracts::{Cx, Item, Outline, Sample, Transform, outline_by_applying};
+use crate::contracts::{Cx, Item, Outline, Sample, Transform, Unread, outline_by_applying};
 use crate::error::Result;
-use crate::image::{Affine, Applied, DType, Grid, Interpolation, Layout, Padding, Sampling, Spatial, Volume, Zoom, no_voxels, resample};
+use crate::formats::nifti;
+use crate::image::{
+    Affine, Applied, ByPlanes, DType, Grid, Interpolation, Layout, Padding, Sampler, Sampling, Spatial, Volume, Voxels, Zoom, no_voxels,
+    resample,
+};
+use crate::{bail, err};
 use std::sync::Arc;
 
 args! {
@@ -119,7 +123,14 @@ impl Spacing {
             ensure_same_shape: args.ensure_same_shape,
         })
     }
-    fn resampled(&self, mut volume: Volume, settings: PerKey, shape: Option<[usize; 3]>) -> Result<Volume> {
+    /// `voxels` gives those of the new image: of the same grid, or resampled.
+    fn resampled(
+        &self,
+        mut volume: Volume,
+        settings: PerKey,
+        shape: Option<[usize; 3]>,
+        voxels: impl FnOnce(&Volume, Option<(&Sampler, Interpolation)>) -> Result<Voxels>,
+    ) -> Result<Volume> {
         let before = volume.grid();
         let mut target = Zoom { scale_extent: settings.scale_extent, ..self.zoom.clone() }.target(&before)?;
         if let Some(shape) = shape {
@@ -129,15 +140,14 @@ impl Spacing {
             bail!("the spacing {:?} mm would leave {:?} voxels of an image {:?}", self.zoom.pixdim_mm, target.shape, before.shape);
         }
         let PerKey { interpolation, padding, align_corners, .. } = settings;
-        if let Sampling::Resample(sampler) = Sampling::new(&before, &target, padding, align_corners)? {
-            volume.voxels = match interpolation {
-                Interpolation::Linear if volume.is_hollow() => no_voxels(DType::F32),
-                Interpolation::Nearest if volume.is_hollow() => volume.voxels,
-                _ => resample(&volume, &sampler, interpolation)?,
-            };
-            let [x, y, z] = target.shape;
-            volume.layout = Layout::contiguous([volume.channels(), x, y, z]);
-            volume.affine = sampler.affine;
+        match Sampling::new(&before, &target, padding, align_corners)? {
+            Sampling::Resample(sampler) => {
+                volume.voxels = voxels(&volume, Some((&sampler, interpolation)))?;
+                let [x, y, z] = target.shape;
+                volume.layout = Layout::contiguous([volume.channels(), x, y, z]);
+                volume.affine = sampler.affine;
+            }
+            _ => volume.voxels = voxels(&volume, None)?,
         }
         if self.recompute_affine {
             volume.affine = scale_affine(before.shape, target.shape, align_corners);
@@ -150,6 +160,52 @@ impl Spacing {
             what: Spatial::Resample { interpolation, padding, align_corners },
         }));
         Ok(volume)
+    }
+}
+
+impl Spacing {
+    fn over_keys(
+        &self,
+        mut sample: Sample,
+        voxels: impl Fn(&Volume, Option<(&Sampler, Interpolation)>) -> Result<Voxels> + Copy,
+    ) -> Result<Sample> {
+        let mut first: Option<(Grid, [usize; 3])> = None;
+        for (at, key) in self.keys.present(&sample)? {
+            let volume = take_image(&mut sample, &key)?;
+            let before = volume.grid();
+            let shape = match first {
+                Some((grid, shape)) if self.ensure_same_shape && grid.shape == before.shape && same_spacing(&grid, &before) => Some(shape),
+                _ => None,
+            };
+            let volume = self.resampled(volume, self.per_key[at], shape, voxels).map_err(|e| e.context(format_args!("`{key}`")))?;
+            first.get_or_insert((before, volume.layout.spatial()));
+            sample.set(&key, Item::Image(volume));
+        }
+        Ok(sample)
+    }
+}
+
+/// The voxels of a hollow volume, from its file: resampled while they are read, if that can be.
+fn read_voxels(volume: &Volume, how: Option<(&Sampler, Interpolation)>) -> Result<Voxels> {
+    let path = &volume.header.path;
+    let dtype = volume.voxels.dtype();
+    if let Some((sampler, Interpolation::Linear)) = how
+        && let Some(mut image) = ByPlanes::new(&volume.layout, sampler)?
+        && let Some(mut planes) = nifti::planes(path)?.filter(|planes| planes.shape() == image.shape())
+    {
+        while let Some((range, voxels)) = planes.advance()? {
+            image.put(range, &voxels.clone().cast(dtype)?)?;
+        }
+        return image.finish();
+    }
+    let whole = nifti::read(path)?.cast(dtype)?;
+    if whole.layout.len() != volume.layout.len() {
+        return Err(err!("the file has changed since its header was read").file(path));
+    }
+    let whole = Volume { voxels: whole.voxels, ..volume.clone() };
+    match how {
+        Some((sampler, interpolation)) => resample(&whole, sampler, interpolation),
+        None => Ok(whole.voxels),
     }
 }
 
@@ -179,20 +235,21 @@ impl Transform for Spacing {
     fn outline(&self, sample: Sample) -> Result<Outline> {
         outline_by_applying(self, sample)
     }
-    fn apply(&self, mut sample: Sample, _cx: &mut Cx) -> Result<Vec<Sample>> {
-        let mut first: Option<(Grid, [usize; 3])> = None;
-        for (at, key) in self.keys.present(&sample)? {
-            let volume = take_image(&mut sample, &key)?;
-            let before = volume.grid();
-            let shape = match first {
-                Some((grid, shape)) if self.ensure_same_shape && grid.shape == before.shape && same_spacing(&grid, &before) => Some(shape),
-                _ => None,
-            };
-            let volume = self.resampled(volume, self.per_key[at], shape).map_err(|e| e.context(format_args!("`{key}`")))?;
-            first.get_or_insert((before, volume.layout.spatial()));
-            sample.set(&key, Item::Image(volume));
+    fn apply(&self, sample: Sample, _cx: &mut Cx) -> Result<Vec<Sample>> {
+        let voxels = |volume: &Volume, how: Option<(&Sampler, Interpolation)>| match (how, volume.is_hollow()) {
+            (None, _) | (Some((_, Interpolation::Nearest)), true) => Ok(volume.voxels.clone()),
+            (Some((_, Interpolation::Linear)), true) => Ok(no_voxels(DType::F32)),
+            (Some((sampler, interpolation)), false) => resample(volume, sampler, interpolation),
+        };
+        Ok(vec![self.over_keys(sample, voxels)?])
+    }
+    fn unread(&self, sample: Sample) -> Result<Unread> {
+        // Images of other keys would stay unread.
+        let own = |key: &Arc<str>| self.keys.keys.contains(key);
+        if sample.items.iter().any(|(key, item)| matches!(item, Item::Image(_)) && !own(key)) {
+            return Ok(Unread::NeedsVoxels);
         }
-        Ok(vec![sample])
+        Ok(Unread::Read(self.over_keys(sample, read_voxels)?))
     }
     fn traced_keys(&self) -> &[Arc<str>] {
         &self.keys.keys

@@ -2,9 +2,11 @@
 
 use crate::npz::{self, Npz};
 use segbundle::component::{Args, Call, FromValue, Value};
-use segbundle::contracts::{Cx, Item, Sample, Transform, Work};
-use segbundle::image::{Affine, Grid, Header, Layout, Volume, Voxels};
+use segbundle::contracts::{Cx, Item, Sample, Transform, Unread, Work, apply_all};
+use segbundle::formats::nifti;
+use segbundle::image::{Affine, DType, Grid, Header, Layout, Volume, Voxels};
 use segbundle::registry::table;
+use std::io::Read;
 use std::sync::Arc;
 
 /// A transform by its MONAI name, arguments as a config gives them.
@@ -206,4 +208,59 @@ fn every_step_of_the_whole_body_configs_agrees_with_monai() {
         }
     }
     assert!(compared > 40, "{compared}");
+}
+
+/// A file that is resampled while it is read gives the bits of one that is read first, whatever its type and axes.
+#[test]
+fn resampling_while_reading_changes_no_bit() {
+    let folder = tempfile::tempdir().unwrap();
+    let shape = [1, 23, 18, 41];
+    let turned = Affine([[0.0, -1.1, 0.0, 20.0], [0.0, 0.0, 0.9, -10.0], [-2.0, 0.0, 0.0, 5.0], [0.0, 0.0, 0.0, 1.0]]);
+    let oblique = Affine([[1.0, 0.1, 0.0, 20.0], [-0.1, 1.0, 0.0, -10.0], [0.0, 0.2, 2.0, 5.0], [0.0, 0.0, 0.0, 1.0]]);
+    let values: Vec<f32> = (0..shape.iter().product::<usize>()).map(|i| ((i * 7919) % 120) as f32).collect();
+    for (name, dtype, affine, scaled) in [
+        ("a.nii", DType::I16, turned, false),
+        ("b.nii.gz", DType::I16, turned, false),
+        ("c.nii.gz", DType::U8, turned, true),
+        ("d.nii", DType::F64, turned, false),
+        ("e.nii.gz", DType::I32, turned, false),
+        ("f.nii.gz", DType::F32, oblique, false),
+    ] {
+        let path = folder.path().join(name);
+        let layout = Layout::contiguous(shape);
+        nifti::write(&path, &Voxels::F32(values.clone().into()), &layout, &affine, dtype, nifti::Options::default()).unwrap();
+        if scaled {
+            let packed = std::fs::read(&path).unwrap();
+            let mut bytes = vec![];
+            flate2::read::MultiGzDecoder::new(packed.as_slice()).read_to_end(&mut bytes).unwrap();
+            bytes[112..116].copy_from_slice(&1.7f32.to_le_bytes());
+            bytes[116..120].copy_from_slice(&(-20.3f32).to_le_bytes());
+            std::fs::write(&path, bytes).unwrap();
+        }
+        let keys: Value = vec!["image", "label"].into();
+        for (pixdim, mode) in [(1.5, "bilinear"), (3.0, "bilinear"), (3.0, "nearest"), (-1.0, "bilinear")] {
+            let steps = [
+                build("LoadImaged", &[("keys", keys.clone())]).unwrap(),
+                build("EnsureTyped", &[("keys", keys.clone())]).unwrap(),
+                build("EnsureChannelFirstd", &[("keys", keys.clone())]).unwrap(),
+                build("Orientationd", &[("keys", keys.clone()), ("axcodes", "RAS".into())]).unwrap(),
+                build("Spacingd", &[("keys", keys.clone()), ("pixdim", pixdim.into()), ("mode", vec![mode, "nearest"].into())]).unwrap(),
+                build("ScaleIntensityd", &[("keys", "image".into())]).unwrap(),
+            ];
+            let mut sample = Sample::default();
+            sample.set("image", Item::Value(path.to_str().unwrap().into()));
+            sample.set("label", Item::Value(path.to_str().unwrap().into()));
+            let (together, unread) = (work(), steps[0].unread(sample.duplicate().unwrap()).unwrap());
+            assert!(matches!(unread, Unread::Still(_)), "{name}: {:?}", nifti::outline(&path).err());
+            let mut cx = Cx { work: &together, writes: &mut vec![], streams: &mut Default::default() };
+            let together = apply_all(&steps, vec![sample.duplicate().unwrap()], &mut cx).unwrap().remove(0);
+            let apart = steps.iter().try_fold(sample, |sample, step| apply(&**step, sample)).unwrap();
+            for key in ["image", "label"] {
+                let (a, b) = (together.image(key).unwrap(), apart.image(key).unwrap());
+                assert_eq!((a.grid(), a.voxels.dtype(), a.trace.len()), (b.grid(), b.voxels.dtype(), b.trace.len()), "{name} {key}");
+                let (a, b) = (a.to_f32_vec().unwrap(), b.to_f32_vec().unwrap());
+                assert!(a.iter().zip(&b).all(|(a, b)| a.to_bits() == b.to_bits()), "{name} {key} {pixdim} {mode}");
+            }
+        }
+    }
 }

@@ -1,6 +1,5 @@
 //! Header extensions: blocks of bytes between the header and the voxels of a single file (nifti1.h, "extended header").
 
-use super::header;
 use super::read::{Source, read_header};
 use crate::error::Result;
 use std::path::Path;
@@ -25,8 +24,7 @@ pub fn read_extensions(path: impl AsRef<Path>) -> Result<Vec<Vec<u8>>> {
     let read = || {
         let mut source = Source::open(path)?;
         let header = read_header(&mut source, true)?;
-        let done = if header.version == 1 { header::SIZE_1 } else { header::SIZE_2 } as u64;
-        let room = header.offset.saturating_sub(done).min(MOST_BYTES);
+        let room = header.offset.saturating_sub(header.size()).min(MOST_BYTES);
         let mut bytes = vec![0; room as usize];
         let length = source.fill(&mut bytes)?;
         bytes.truncate(length);

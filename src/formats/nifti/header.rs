@@ -106,6 +106,10 @@ impl Header {
     pub fn space(&self) -> Space {
         Space { qform_code: self.qform_code, sform_code: self.sform_code, units: self.units }
     }
+    /// Bytes of the fixed part.
+    pub fn size(&self) -> u64 {
+        if self.version == 1 { SIZE_1 as u64 } else { SIZE_2 as u64 }
+    }
     /// Parse the fixed part. `single`: header and voxels share a file.
     pub fn parse(bytes: &[u8], single: bool) -> Result<Header> {
         let version = version(bytes)?;

@@ -5,10 +5,11 @@ use super::header::{self, Header};
 use crate::error::Result;
 use crate::formats::gzip::{self, GzReader};
 use crate::image::{DType, Grid, Header as ImageHeader, Layout, Volume, Voxels, no_voxels};
-use crate::{bail, err};
+use crate::{bail, each_voxels, err};
 use segbundle_native::zeroed::{self, Zeroed};
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read};
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -16,6 +17,8 @@ use std::sync::Arc;
 const BUFFER_BYTES: usize = 1 << 18;
 /// Voxels converted at a time where they are not stored as they are needed.
 const CHUNK_VOXELS: usize = 1 << 16;
+/// Voxels in memory where a file is read by planes.
+const PLANES_BYTES: usize = 8 << 20;
 
 /// Read `.nii`, `.nii.gz` or a pair `.hdr`/`.img` (either name, gzipped or not).
 ///
@@ -28,7 +31,7 @@ pub fn read(path: impl AsRef<Path>) -> Result<Volume> {
         Some((header_path, image_path)) => {
             let mut start = Source::open(&header_path)?;
             let header = read_header(&mut start, false).map_err(|error| error.file(&header_path))?;
-            read_voxels(header, Source::open(&image_path)?, 0, path).map_err(|error| error.file(&image_path))
+            Body::new(header, Source::open(&image_path)?, 0, path).and_then(Body::read).map_err(|error| error.file(&image_path))
         }
     };
     read().map_err(|error| error.file(path))
@@ -54,28 +57,82 @@ pub fn outline(path: impl AsRef<Path>) -> Result<Volume> {
                 (header, Source::open(&image_path)?.capacity_bytes(), image_path)
             }
         };
-        let affine = geometry::affine(&header)?;
-        let Axes { shape, spatial_dims, channels } = axes(&header.shape)?;
+        let volume = hollow(&header, path)?;
         let _ = room_for(&header, room).map_err(|error| error.file(&image_path))?;
-        let dtype = if header.scaling.is_some() { DType::F32 } else { header.dtype };
-        let grid = Grid { shape: [shape[1], shape[2], shape[3]], affine };
-        let space = Some(header.space());
-        let header = Arc::new(ImageHeader { path: path.to_owned(), grid, spatial_dims, channels, space });
-        let layout = Layout::fortran(shape);
-        Ok(Volume { voxels: no_voxels(dtype), layout, affine, channel_first: false, header, trace: vec![] })
+        Ok(volume)
     };
     read().map_err(|error: crate::error::Error| error.file(path))
 }
 
-/// Voxels and their bytes. The file has to be able to hold them before any memory is asked for.
-fn room_for(header: &Header, capacity_bytes: u64) -> Result<(usize, usize)> {
+/// Open a file of one channel, `.nii` or `.nii.gz`, to read it a few planes at a time; `None` for other files.
+pub fn planes(path: impl AsRef<Path>) -> Result<Option<Planes>> {
+    let path = path.as_ref();
+    if pair(path).is_some() {
+        return Ok(None);
+    }
+    let open = || {
+        let mut source = Source::open(path)?;
+        let header = read_header(&mut source, true)?;
+        let done = header.size();
+        Body::new(header, source, done, path)
+    };
+    let body = open().map_err(|error| error.file(path))?;
+    let [channels, x, y, z] = body.volume.layout.shape;
+    let plane = x * y;
+    let count = (PLANES_BYTES / (plane * body.volume.voxels.dtype().size_bytes())).clamp(1, z);
+    let buffer = zeros(body.volume.voxels.dtype(), (count + 1) * plane).map_err(|error| error.file(path))?;
+    Ok((channels == 1).then_some(Planes { body, buffer, held: 0, read: 0, shape: [x, y, z] }))
+}
+
+/// A file's voxels, a few planes of constant Z (as stored) at a time, in memory for a few planes.
+pub struct Planes {
+    body: Body<BufReader<File>>,
+    /// The last plane of the time before, then new ones; `held` of them, up to plane `read` of the file.
+    buffer: Voxels,
+    held: usize,
+    read: usize,
+    /// [X,Y,Z]
+    shape: [usize; 3],
+}
+
+impl Planes {
+    /// [X,Y,Z] as stored.
+    pub fn shape(&self) -> [usize; 3] {
+        self.shape
+    }
+    /// Read on: planes `first..end`, which begin with the last one of before, X fastest. `None` after the last, with the
+    /// file's checksum compared.
+    pub fn advance(&mut self) -> Result<Option<(Range<usize>, &Voxels)>> {
+        let path = self.body.volume.header.path.clone();
+        self.step().map_err(|error| error.file(path)).map(|range| range.map(|range| (range, &self.buffer)))
+    }
+    fn step(&mut self) -> Result<Option<Range<usize>>> {
+        if self.read == self.shape[2] {
+            self.body.source.finish()?;
+            return Ok(None);
+        }
+        let plane = self.shape[0] * self.shape[1];
+        let room = self.buffer.len() / plane - 1;
+        let kept = self.held.min(1);
+        let last = self.held.saturating_sub(1) * plane;
+        each_voxels!(&mut self.buffer, voxels => unshared(voxels)?.copy_within(last..last + kept * plane, 0));
+        let count = room.min(self.shape[2] - self.read);
+        self.held = kept + count;
+        self.body.fill(&mut self.buffer, kept * plane..self.held * plane)?;
+        self.read += count;
+        Ok(Some(self.read - self.held..self.read))
+    }
+}
+
+/// Bytes of the voxels. The file has to be able to hold them before any memory is asked for.
+fn room_for(header: &Header, capacity_bytes: u64) -> Result<usize> {
     let count = header.shape.iter().try_fold(1usize, |count, length| count.checked_mul(*length));
     let bytes = count.and_then(|count| count.checked_mul(header.dtype.size_bytes()));
     let room = capacity_bytes.saturating_sub(header.offset);
-    let (Some(count), Some(bytes)) = (count, bytes.filter(|bytes| *bytes as u64 <= room)) else {
+    let Some(bytes) = bytes.filter(|bytes| *bytes as u64 <= room) else {
         bail!("expected {:?} voxels of {}, found at most {room} bytes: the file is cut off", header.shape, header.dtype.name());
     };
-    Ok((count, bytes))
+    Ok(bytes)
 }
 
 /// Header and image file, if the name is one of a pair's.
@@ -141,8 +198,8 @@ impl<R: BufRead> Source<R> {
         io::copy(&mut self.by_ref().take(count), &mut io::sink()).map_err(|error| self.describe(&error))
     }
     /// Compare the checksum of what was read.
-    fn finish(mut self) -> Result<()> {
-        match &mut self {
+    fn finish(&mut self) -> Result<()> {
+        match self {
             Source::Plain(..) => Ok(()),
             Source::Gzip(reader, _) => reader.finish_member().map_err(|error| self.describe(&error)),
         }
@@ -166,8 +223,8 @@ impl<R: BufRead> Read for Source<R> {
 
 fn read_single<R: BufRead>(mut source: Source<R>, path: &Path) -> Result<Volume> {
     let header = read_header(&mut source, true)?;
-    let done = if header.version == 1 { header::SIZE_1 } else { header::SIZE_2 };
-    read_voxels(header, source, done as u64, path)
+    let done = header.size();
+    Body::new(header, source, done, path)?.read()
 }
 
 pub(super) fn read_header<R: BufRead>(source: &mut Source<R>, single: bool) -> Result<Header> {
@@ -201,88 +258,102 @@ fn axes(stored: &[usize]) -> Result<Axes> {
     Ok(Axes { shape: [channels, axis(0), axis(1), axis(2)], spatial_dims, channels: (stored.len() > 3).then_some(channels) })
 }
 
-/// `done`: bytes of `source` that were read already.
-fn read_voxels<R: BufRead>(header: Header, mut source: Source<R>, done: u64, path: &Path) -> Result<Volume> {
-    let affine = geometry::affine(&header)?;
+/// Shape and geometry of a file's image, and the type that its voxels will have.
+fn hollow(header: &Header, path: &Path) -> Result<Volume> {
+    let affine = geometry::affine(header)?;
     let Axes { shape, spatial_dims, channels } = axes(&header.shape)?;
-    let (count, bytes) = room_for(&header, source.capacity_bytes())?;
-    let gap = header.offset.saturating_sub(done);
-    if source.skip(gap)? < gap {
-        bail!("expected voxels from byte {} on, found the end of the file: it is cut off", header.offset);
-    }
-    let plan = Plan { count, swap: header.big_endian != cfg!(target_endian = "big"), scaling: header.scaling, bytes };
-    let voxels = match header.dtype {
-        DType::U8 => plan.read(&mut source, Voxels::U8),
-        DType::I8 => plan.read(&mut source, Voxels::I8),
-        DType::U16 => plan.read(&mut source, Voxels::U16),
-        DType::I16 => plan.read(&mut source, Voxels::I16),
-        DType::U32 => plan.read(&mut source, Voxels::U32),
-        DType::I32 => plan.read(&mut source, Voxels::I32),
-        DType::U64 => plan.read(&mut source, Voxels::U64),
-        DType::I64 => plan.read(&mut source, Voxels::I64),
-        DType::F32 => plan.read(&mut source, Voxels::F32),
-        DType::F64 => plan.read(&mut source, Voxels::F64),
-    }?;
-    source.finish()?;
-    let [_, x, y, z] = shape;
-    let grid = Grid { shape: [x, y, z], affine };
+    let dtype = if header.scaling.is_some() { DType::F32 } else { header.dtype };
+    let grid = Grid { shape: [shape[1], shape[2], shape[3]], affine };
     let space = Some(header.space());
     let header = Arc::new(ImageHeader { path: path.to_owned(), grid, spatial_dims, channels, space });
-    Ok(Volume { voxels, layout: Layout::fortran(shape), affine, channel_first: false, header, trace: vec![] })
+    Ok(Volume { voxels: no_voxels(dtype), layout: Layout::fortran(shape), affine, channel_first: false, header, trace: vec![] })
 }
 
-struct Plan {
-    count: usize,
+/// A file whose voxels come next.
+struct Body<R: BufRead> {
+    source: Source<R>,
+    volume: Volume,
+    dtype: DType,
     swap: bool,
     scaling: Option<(f64, f64)>,
+    /// Bytes of voxels in all, and how many were read.
     bytes: usize,
+    done: usize,
 }
 
-impl Plan {
-    fn read<T: Element, R: BufRead>(&self, source: &mut Source<R>, wrap: fn(Arc<[T]>) -> Voxels) -> Result<Voxels> {
-        match self.scaling {
-            None => self.stored(source).map(wrap),
-            Some((slope, inter)) => self.scaled::<T, R>(source, slope, inter).map(Voxels::F32),
+impl<R: BufRead> Body<R> {
+    /// `done`: bytes of `source` that were read already.
+    fn new(header: Header, mut source: Source<R>, done: u64, path: &Path) -> Result<Self> {
+        let volume = hollow(&header, path)?;
+        let bytes = room_for(&header, source.capacity_bytes())?;
+        let gap = header.offset.saturating_sub(done);
+        if source.skip(gap)? < gap {
+            bail!("expected voxels from byte {} on, found the end of the file: it is cut off", header.offset);
         }
+        let swap = header.big_endian != cfg!(target_endian = "big");
+        Ok(Body { source, volume, dtype: header.dtype, swap, scaling: header.scaling, bytes, done: 0 })
     }
-    /// Straight into the shared slice, whose pages come into being as the data arrive.
-    fn stored<T: Element, R: BufRead>(&self, source: &mut Source<R>) -> Result<Arc<[T]>> {
-        let mut voxels = allocate::<T>(self.count)?;
-        let slice = unshared(&mut voxels)?;
-        let found = source.fill(bytemuck::cast_slice_mut(slice))?;
-        self.complete(found)?;
+    /// All voxels, straight into the shared slice, whose pages come into being as the data arrive.
+    fn read(mut self) -> Result<Volume> {
+        let count = self.volume.layout.len();
+        let mut voxels = zeros(self.volume.voxels.dtype(), count)?;
+        self.fill(&mut voxels, 0..count)?;
+        self.source.finish()?;
+        Ok(Volume { voxels, ..self.volume })
+    }
+    /// The next voxels, into this part of `voxels`, which have the image's type.
+    fn fill(&mut self, voxels: &mut Voxels, part: Range<usize>) -> Result<()> {
+        let Some((slope, inter)) = self.scaling else {
+            return each_voxels!(voxels, voxels => self.fill_stored(&mut unshared(voxels)?[part]));
+        };
+        let Voxels::F32(voxels) = voxels else { bail!("scaled voxels are {}, expected float32", voxels.dtype().name()) };
+        let out = &mut unshared(voxels)?[part];
+        each_voxels!(&no_voxels(self.dtype), like => self.fill_scaled(like, (slope, inter), out))
+    }
+    fn fill_stored<T: Element>(&mut self, out: &mut [T]) -> Result<()> {
+        self.bytes_into(bytemuck::cast_slice_mut(out))?;
         if self.swap {
-            slice.iter_mut().for_each(|voxel| *voxel = voxel.swapped());
+            out.iter_mut().for_each(|voxel| *voxel = voxel.swapped());
         }
-        Ok(voxels)
+        Ok(())
     }
-    /// nibabel's `apply_read_scaling`: stored · slope + inter in f64, then rounded to f32 by MONAI.
-    fn scaled<T: Element, R: BufRead>(&self, source: &mut Source<R>, slope: f64, inter: f64) -> Result<Arc<[f32]>> {
-        let mut voxels = allocate::<f32>(self.count)?;
-        let mut chunk = vec![T::default(); CHUNK_VOXELS.min(self.count)];
-        let mut found = 0;
-        for out in unshared(&mut voxels)?.chunks_mut(CHUNK_VOXELS) {
+    /// nibabel's `apply_read_scaling`: stored · slope + inter in f64, then rounded to f32 by MONAI. `_like` tells the stored
+    /// type.
+    fn fill_scaled<T: Element>(&mut self, _like: &[T], (slope, inter): (f64, f64), out: &mut [f32]) -> Result<()> {
+        let mut chunk = vec![T::default(); CHUNK_VOXELS.min(out.len())];
+        for out in out.chunks_mut(CHUNK_VOXELS) {
             let chunk = &mut chunk[..out.len()];
-            let wanted = size_of_val(chunk);
-            let got = source.fill(bytemuck::cast_slice_mut(chunk))?;
-            found += got;
-            if got < wanted {
-                break;
-            }
+            self.bytes_into(bytemuck::cast_slice_mut(chunk))?;
             for (out, stored) in out.iter_mut().zip(chunk) {
                 let stored = if self.swap { stored.swapped() } else { *stored };
                 *out = (stored.to_f64() * slope + inter) as f32;
             }
         }
-        self.complete(found)?;
-        Ok(voxels)
+        Ok(())
     }
-    fn complete(&self, found: usize) -> Result<()> {
-        if found < self.bytes {
-            bail!("expected {} bytes of voxels, found {found}: the file is cut off", self.bytes);
+    fn bytes_into(&mut self, out: &mut [u8]) -> Result<()> {
+        let found = self.source.fill(out)?;
+        self.done += found;
+        if found < out.len() {
+            bail!("expected {} bytes of voxels, found {}: the file is cut off", self.bytes, self.done);
         }
         Ok(())
     }
+}
+
+fn zeros(dtype: DType, count: usize) -> Result<Voxels> {
+    Ok(match dtype {
+        DType::U8 => Voxels::U8(allocate(count)?),
+        DType::I8 => Voxels::I8(allocate(count)?),
+        DType::U16 => Voxels::U16(allocate(count)?),
+        DType::I16 => Voxels::I16(allocate(count)?),
+        DType::U32 => Voxels::U32(allocate(count)?),
+        DType::I32 => Voxels::I32(allocate(count)?),
+        DType::U64 => Voxels::U64(allocate(count)?),
+        DType::I64 => Voxels::I64(allocate(count)?),
+        DType::F32 => Voxels::F32(allocate(count)?),
+        DType::F64 => Voxels::F64(allocate(count)?),
+    })
 }
 
 fn allocate<T: Zeroed>(count: usize) -> Result<Arc<[T]>> {
