@@ -378,8 +378,8 @@ impl<'a, T: Element> Passes<'a, T> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::image::sampling::Sampling;
     use crate::image::orient::turn_layout;
+    use crate::image::sampling::Sampling;
     use crate::image::{Affine, Grid, Header, Padding};
 
     /// NormalizeIntensity(nonzero=True) leaves exact zeros alone, so a sum that cancels must come out as torch's does.

@@ -55,7 +55,9 @@ impl Transform for EnsureType {
     fn unread(&self, sample: Sample) -> Result<Unread> {
         // Another type after LoadImaged's own would be a second rounding.
         let keeps = self.keys.present(&sample)?.iter().all(|(at, key)| match (self.dtypes[*at], sample.get(key)) {
-            (Some(dtype), Some(Item::Image(volume))) => volume.voxels.clone().cast(dtype).is_ok_and(|cast| cast.dtype() == volume.voxels.dtype()),
+            (Some(dtype), Some(Item::Image(volume))) => {
+                volume.voxels.clone().cast(dtype).is_ok_and(|cast| cast.dtype() == volume.voxels.dtype())
+            }
             _ => true,
         });
         Ok(if keeps { Unread::Still(sample) } else { Unread::NeedsVoxels })

@@ -181,7 +181,9 @@ impl Transform for LoadImage {
     }
     fn unread(&self, sample: Sample) -> Result<Unread> {
         let alone = |(_, key): &(usize, Arc<str>)| match sample.get(key) {
-            Some(Item::Value(value)) => PathBuf::from_value(value).is_some_and(|path| formats::image::has_readable_header(self.place(&path))),
+            Some(Item::Value(value)) => {
+                PathBuf::from_value(value).is_some_and(|path| formats::image::has_readable_header(self.place(&path)))
+            }
             _ => false,
         };
         let all = self.keys.present(&sample).is_ok_and(|keys| keys.iter().all(alone));

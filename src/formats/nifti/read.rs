@@ -66,7 +66,11 @@ pub fn outline(path: impl AsRef<Path>) -> Result<Volume> {
 
 /// Open a file of one channel, `.nii` or `.nii.gz`, to read it a few planes at a time; `None` for other files.
 pub fn planes(path: impl AsRef<Path>) -> Result<Option<Planes>> {
-    let path = path.as_ref();
+    planes_of(path.as_ref(), PLANES_BYTES)
+}
+
+/// As [`planes`], with room for about `bytes` of voxels.
+pub(super) fn planes_of(path: &Path, bytes: usize) -> Result<Option<Planes>> {
     if pair(path).is_some() {
         return Ok(None);
     }
@@ -79,7 +83,7 @@ pub fn planes(path: impl AsRef<Path>) -> Result<Option<Planes>> {
     let body = open().map_err(|error| error.file(path))?;
     let [channels, x, y, z] = body.volume.layout.shape;
     let plane = x * y;
-    let count = (PLANES_BYTES / (plane * body.volume.voxels.dtype().size_bytes())).clamp(1, z);
+    let count = (bytes / (plane * body.volume.voxels.dtype().size_bytes()).max(1)).min(z).max(1);
     let buffer = zeros(body.volume.voxels.dtype(), (count + 1) * plane).map_err(|error| error.file(path))?;
     Ok((channels == 1).then_some(Planes { body, buffer, held: 0, read: 0, shape: [x, y, z] }))
 }

@@ -2,6 +2,7 @@
 
 use super::header::{Header, SIZE_1};
 use super::*;
+use crate::each_voxels;
 use crate::image::{Affine, Layout, Volume, Voxels};
 use flate2::{Compression, write::GzEncoder};
 use proptest::prelude::*;
@@ -277,4 +278,49 @@ fn the_inputs_codes_and_units_are_kept() {
     assert_eq!(written(&straight, space(0, 3, 0)), space(3, 3, 0));
     assert_eq!(written(&straight, space(0, 0, 2)), space(1, 1, 2));
     assert_eq!(written(&sheared, space(1, 2, 2)), space(0, 2, 2));
+}
+
+/// Planes one by one or several at a time, each time beginning with the last of before, are the file's voxels; damage
+/// anywhere is found as in reading at once.
+#[test]
+fn planes_are_the_whole_file() {
+    let folder = tempfile::tempdir().unwrap();
+    let shape = [1, 5, 4, 11];
+    let values: Arc<[f32]> = (0..220u8).map(f32::from).collect();
+    for dtype in [DType::U8, DType::I16, DType::I32, DType::F32, DType::F64] {
+        for (gzipped, name) in [(false, "a.nii"), (true, "b.nii.gz")] {
+            let path = folder.path().join(name);
+            let bytes = bytes_of(&Voxels::F32(values.clone()), &Layout::fortran(shape), dtype, gzipped);
+            std::fs::write(&path, &bytes).unwrap();
+            for room in [1, 100, 333, 1 << 20] {
+                let mut planes = read::planes_of(&path, room).unwrap().unwrap();
+                assert_eq!(planes.shape(), [5, 4, 11]);
+                let mut next = 0;
+                while let Some((range, voxels)) = planes.advance().unwrap() {
+                    assert_eq!(range.start, usize::saturating_sub(next, 1));
+                    let found: Vec<f64> = each_voxels!(voxels, voxels => voxels.iter().map(|x| f64::from(*x as f32)).collect());
+                    for (i, at) in (range.start * 20..range.end * 20).enumerate() {
+                        assert_eq!(found[i], f64::from(values[at]), "{dtype:?} {room}");
+                    }
+                    next = range.end;
+                }
+                assert_eq!(next, 11);
+            }
+            // Cut off, or with another checksum.
+            let mut broken = bytes.clone();
+            let end = broken.len();
+            if gzipped {
+                broken[end - 5] ^= 1
+            } else {
+                broken.truncate(end - 1)
+            }
+            std::fs::write(&path, &broken).unwrap();
+            let outcome = read::planes_of(&path, 100).and_then(|planes| {
+                let mut planes = planes.unwrap();
+                while planes.advance()?.is_some() {}
+                Ok(())
+            });
+            assert_eq!(outcome.unwrap_err().to_string(), read(&path).unwrap_err().to_string());
+        }
+    }
 }
