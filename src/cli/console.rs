@@ -159,21 +159,18 @@ impl Observer for RunReport {
     }
 }
 
-/// Busy seconds by stage, as MONAI Label prints them, and the process's peak memory so far.
+/// Busy seconds by stage, as MONAI Label prints them, and the process's peak memory so far. What is computed together
+/// with the windows (softmax, argmax) is in Inferer, not in Post.
 fn latencies(report: &CaseReport) -> String {
     let seconds = |stage| report.clock.get(stage);
     let show = |elapsed: Duration| format!("{:.4}", elapsed.as_secs_f64());
-    // What takes no time of its own was computed together with the windows.
-    let post = match seconds(Stage::Post) {
-        post if post < Duration::from_millis(1) => "0 (fused into Inferer)".into(),
-        post => show(post),
-    };
     format!(
-        "++ Latencies => Total: {}; Pre: {}; Inferer: {}; Invert: {}; Post: {post}; Write: {}; peak memory {:.2} GB",
+        "++ Latencies => Total: {}; Pre: {}; Inferer: {}; Invert: {}; Post: {}; Write: {}; peak memory {:.2} GB",
         show(report.elapsed),
         show(seconds(Stage::Pre)),
         show(seconds(Stage::Inferer)),
         show(seconds(Stage::Invert)),
+        show(seconds(Stage::Post)),
         show(seconds(Stage::Write)),
         crate::env::peak_memory_bytes() as f64 / 1e9,
     )

@@ -101,7 +101,8 @@ fn a_run_writes_a_label_map_on_the_grid_of_each_input() {
     let classes: std::collections::BTreeSet<u8> = labels.iter().copied().collect();
     assert!(classes.len() > 1 && classes.iter().all(|class| *class < 4), "{classes:?}");
     let log = text(&output.stderr);
-    assert!(log.contains("++ Latencies => Total: ") && log.contains("Post: 0 (fused into Inferer)"), "{log}");
+    let stages = ["++ Latencies => Total: ", "; Pre: ", "; Inferer: ", "; Invert: ", "; Post: ", "; Write: "];
+    assert!(stages.iter().all(|stage| log.contains(stage)), "{log}");
     assert!(output.stdout.is_empty(), "{}", text(&output.stdout));
 }
 

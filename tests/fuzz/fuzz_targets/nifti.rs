@@ -1,4 +1,4 @@
-//! Any bytes as a NIfTI file: an error or a volume whose buffer holds its shape, and no large allocation.
+//! Any bytes as a NIfTI file: an error or a volume whose buffer holds its shape, and no large allocation; the same by planes.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
@@ -6,8 +6,22 @@ use segbundle::formats::nifti;
 use std::path::Path;
 
 fuzz_target!(|bytes: &[u8]| {
-    if let Ok(volume) = nifti::read_bytes(bytes, Path::new("fuzz.nii")) {
-        assert_eq!(volume.voxels.len(), volume.layout.shape.iter().product::<usize>());
-        assert!(volume.affine.0.iter().flatten().all(|value| value.is_finite()));
+    let Ok(volume) = nifti::read_bytes(bytes, Path::new("fuzz.nii")) else { return };
+    assert_eq!(volume.voxels.len(), volume.layout.shape.iter().product::<usize>());
+    assert!(volume.affine.0.iter().flatten().all(|value| value.is_finite()));
+    let path = std::env::temp_dir().join(format!("segbundle-fuzz-{}.nii", std::process::id()));
+    std::fs::write(&path, bytes).unwrap();
+    let planes = nifti::planes(&path).unwrap();
+    assert_eq!(planes.is_some(), volume.channels() == 1);
+    if let Some(mut planes) = planes {
+        let [x, y, z] = planes.shape();
+        assert_eq!(x * y * z, volume.voxels.len());
+        let mut next = 0;
+        while let Some((range, voxels)) = planes.advance().unwrap() {
+            assert_eq!(voxels.dtype(), volume.voxels.dtype());
+            next = range.end;
+        }
+        assert_eq!(next, z);
     }
+    std::fs::remove_file(&path).unwrap();
 });
