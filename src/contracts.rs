@@ -112,7 +112,7 @@ pub trait Transform: Send + Sync {
         Ok(Outline { sample, exact: true })
     }
     /// What it does before any voxel is read; see [`apply_all`].
-    fn unread(&self, _sample: Sample) -> Result<Unread> {
+    fn unread(&self, _sample: Sample) -> Result<Unread<'_>> {
         Ok(Unread::NeedsVoxels)
     }
     /// What it does to a prediction.
@@ -125,24 +125,28 @@ pub trait Transform: Send + Sync {
     }
 }
 
-/// A sample of hollow images, whose voxels are still in their files, after a transform.
-pub enum Unread {
+/// What becomes of a sample whose voxels are still in their files: its images are hollow.
+pub enum Unread<'a> {
     /// The transform works on voxels.
     NeedsVoxels,
     /// All is done, and the voxels are still in their files.
     Still(Sample),
-    /// All is done, and the voxels were read and changed on the way.
-    Read(Sample),
+    /// They can be read a few planes at a time, with the transform's work done on the way.
+    Read(Reading<'a>),
 }
+
+/// Reads the files of a sample and does a transform's work on the way.
+pub type Reading<'a> = Box<dyn FnOnce() -> Result<Sample> + 'a>;
 
 /// Transforms one after the other. Where the first ones only read a file, turn its axes and resample it, the file is
 /// resampled while it is read, and its own voxels are never all in memory.
 pub fn apply_all(steps: &[Arc<dyn Transform>], samples: Vec<Sample>, cx: &mut Cx) -> Result<Vec<Sample>> {
     let (mut steps, mut samples) = (steps, samples);
     if let [sample] = samples.as_slice()
-        && let Some((done, sample)) = read_on_the_way(steps, sample)?
+        && let Some((at, read)) = read_on_the_way(steps, sample)?
     {
-        (steps, samples) = (&steps[done..], vec![sample]);
+        let sample = read().map_err(|e| e.context(steps[at].name()))?;
+        (steps, samples) = (&steps[at + 1..], vec![sample]);
     }
     for step in steps {
         cx.work.check()?;
@@ -155,8 +159,8 @@ pub fn apply_all(steps: &[Arc<dyn Transform>], samples: Vec<Sample>, cx: &mut Cx
     Ok(samples)
 }
 
-/// The sample after the first steps and how many they are, if they can leave voxels in the files until one reads them.
-fn read_on_the_way(steps: &[Arc<dyn Transform>], names: &Sample) -> Result<Option<(usize, Sample)>> {
+/// Which step reads the files of a sample of file names, and how, if those before it can leave the voxels there.
+pub fn read_on_the_way<'a>(steps: &'a [Arc<dyn Transform>], names: &Sample) -> Result<Option<(usize, Reading<'a>)>> {
     if names.items.values().any(|item| !matches!(item, Item::Value(_))) {
         return Ok(None);
     }
@@ -165,7 +169,7 @@ fn read_on_the_way(steps: &[Arc<dyn Transform>], names: &Sample) -> Result<Optio
         match step.unread(sample).map_err(|e| e.context(step.name()))? {
             Unread::NeedsVoxels => return Ok(None),
             Unread::Still(after) => sample = after,
-            Unread::Read(after) => return Ok(Some((at + 1, after))),
+            Unread::Read(read) => return Ok(Some((at, read))),
         }
     }
     Ok(None)

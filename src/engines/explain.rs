@@ -4,7 +4,7 @@
 //! the same time, so it is an estimate from above. Nothing is read but headers, and nothing is written.
 
 use super::cases::Case;
-use crate::contracts::{InferencePlan, Inferer, Item, Loader, Mode, Network, OnPrediction, Outline, Sample, Shared, Transform};
+use crate::contracts::{InferencePlan, Inferer, Item, Loader, Mode, Network, OnPrediction, Outline, Sample, Shared, Transform, read_on_the_way};
 use crate::error::Result;
 use crate::image::{Grid, Volume};
 use crate::torch::{Device, guard};
@@ -39,6 +39,7 @@ struct Speed {
 
 /// One case, as far as its header tells.
 struct Expected {
+    /// Of the file's own voxels, if all are in memory once.
     raw_bytes: u64,
     file: Grid,
     network: Volume,
@@ -85,15 +86,7 @@ impl Explain<'_> {
 
     /// All transforms of the postprocessing, without the Composes around them.
     fn steps(&self) -> Vec<&dyn Transform> {
-        fn walk<'a>(transform: &'a dyn Transform, out: &mut Vec<&'a dyn Transform>) {
-            if transform.children().is_empty() {
-                return out.push(transform);
-            }
-            transform.children().iter().for_each(|child| walk(&**child, out));
-        }
-        let mut out = vec![];
-        self.postprocessing.iter().for_each(|transform| walk(&**transform, &mut out));
-        out
+        flattened(self.postprocessing)
     }
 
     fn write_postprocessing(&self, classes: usize, features: usize, out: &mut String) {
@@ -174,12 +167,15 @@ impl Explain<'_> {
         let mut sample = dataset.sample(index)?;
         let mut first: Option<(u64, Grid)> = None;
         let mut before: Option<Volume> = None;
-        let mut todo: Vec<&dyn Transform> = dataset.transforms().iter().rev().map(|transform| &**transform).collect();
-        while let Some(transform) = todo.pop() {
-            if !transform.children().is_empty() {
-                todo.extend(transform.children().iter().rev().map(|transform| &**transform));
-                continue;
-            }
+        let steps = dataset.transforms();
+        // As the case will be read: a Compose is a list of its own.
+        let inside = match steps {
+            [one] if !one.children().is_empty() => one.children(),
+            steps => steps,
+        };
+        let on_the_way = read_on_the_way(inside, &sample)?.map(|(at, _)| &*inside[at]);
+        let by_planes = |transform: &dyn Transform| on_the_way.is_some_and(|reader| std::ptr::addr_eq(reader, transform));
+        for transform in flattened(steps) {
             let after: Outline = transform.outline(sample).map_err(|error| error.context(transform.name()))?;
             sample = after.sample;
             let Some(volume) = image_of(&sample) else { continue };
@@ -188,6 +184,7 @@ impl Explain<'_> {
             let note = match (after.exact, same) {
                 (false, _) => "  at most: only the voxels tell",
                 (true, true) => "  unchanged",
+                (true, false) if by_planes(transform) => "  while the file is read",
                 (true, false) => "",
             };
             let _ = writeln!(out, "  {:<20} {}{note}", transform.name(), volume_text(volume));
@@ -196,6 +193,7 @@ impl Explain<'_> {
         let Some((network, (raw_bytes, file))) = image_of(&sample).cloned().zip(first) else {
             bail!("the preprocessing leaves no image under `image`");
         };
+        let raw_bytes = if on_the_way.is_some() { 0 } else { raw_bytes };
         let budget = self.memory_bytes.saturating_sub(crate::env::resident_memory_bytes() + raw_bytes);
         let shape = network.layout.spatial();
         let plan = match self.inferer {
@@ -282,6 +280,15 @@ impl Explain<'_> {
             bytes_per_voxel: if on_cpu { bytes as f64 / voxels } else { 0.0 },
         })
     }
+}
+
+/// All transforms without the Composes around them.
+fn flattened(transforms: &[Arc<dyn Transform>]) -> Vec<&dyn Transform> {
+    let mut out = vec![];
+    for transform in transforms {
+        if transform.children().is_empty() { out.push(&**transform) } else { out.extend(flattened(transform.children())) }
+    }
+    out
 }
 
 fn image_of(sample: &Sample) -> Option<&Volume> {

@@ -161,21 +161,24 @@ pub struct ByPlanes<'a> {
 }
 
 impl<'a> ByPlanes<'a> {
-    /// `layout`: how the whole would lie in memory, X, Y and Z in any order and direction. `None` where each output voxel
-    /// does not come from two neighbouring planes.
-    pub fn new(layout: &'a Layout, sampler: &'a Sampler) -> Result<Option<Self>> {
+    /// Whether each voxel comes from two neighbouring planes. `layout`: how the whole would lie in memory, X, Y and Z in
+    /// any order and direction.
+    pub fn suits(layout: &Layout, sampler: &Sampler) -> bool {
+        let [_, strides @ ..] = layout.strides;
+        // An axis of length 1 has no order of its own.
+        let ordered = layout.channels() == 1 && !layout.spatial().contains(&1);
+        ordered && sampler.is_nearly_separable() && {
+            let line = sampler.linear_axis(memory_order(strides)[2]);
+            line.low.iter().zip(&line.high).all(|(low, high)| low.abs_diff(*high) <= 1)
+        }
+    }
+    /// For a `layout` that [suits](Self::suits).
+    pub fn new(layout: &'a Layout, sampler: &'a Sampler) -> Result<Self> {
         let [_, strides @ ..] = layout.strides;
         let along = memory_order(strides)[2];
-        // An axis of length 1 has no order of its own.
-        if !sampler.is_nearly_separable() || layout.channels() != 1 || layout.spatial().contains(&1) {
-            return Ok(None);
-        }
-        let axes: [LinearAxis; 3] = std::array::from_fn(|axis| sampler.linear_axis(axis));
-        if axes[along].low.iter().zip(&axes[along].high).any(|(low, high)| low.abs_diff(*high) > 1) {
-            return Ok(None);
-        }
-        let made = vec![false; sampler.to[along]];
-        Ok(Some(ByPlanes { sampler, layout, axes, along, made, out: filled(sampler.to.iter().product(), |_| {})? }))
+        let axes = std::array::from_fn(|axis| sampler.linear_axis(axis));
+        let out = filled(sampler.to.iter().product(), |_| {})?;
+        Ok(ByPlanes { sampler, layout, axes, along, made: vec![false; sampler.to[along]], out })
     }
     /// Lengths of the axes in memory, fastest first.
     pub fn shape(&self) -> [usize; 3] {
@@ -429,8 +432,9 @@ mod tests {
                     let affine = before.affine;
                     let volume = Volume { voxels: voxels.clone(), layout, affine, channel_first: true, header, trace: vec![] };
                     let Voxels::F32(expected) = resample(&volume, &sampler, Interpolation::Linear).unwrap() else { panic!() };
+                    assert!(ByPlanes::suits(&layout, &sampler));
                     for step in [1, 2, 5, 16] {
-                        let mut image = ByPlanes::new(&layout, &sampler).unwrap().unwrap();
+                        let mut image = ByPlanes::new(&layout, &sampler).unwrap();
                         assert_eq!(image.shape(), stored);
                         for start in (0..16).step_by(step) {
                             let planes = start..(start + step + 1).min(17);
@@ -458,7 +462,7 @@ mod tests {
         else {
             panic!()
         };
-        let mut image = ByPlanes::new(&layout, &sampler).unwrap().unwrap();
+        let mut image = ByPlanes::new(&layout, &sampler).unwrap();
         image.put(0..5, &Voxels::U8(vec![1; 5 * 16].into())).unwrap();
         assert!(image.finish().is_err());
     }

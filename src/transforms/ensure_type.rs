@@ -52,7 +52,7 @@ impl Transform for EnsureType {
     fn name(&self) -> &'static str {
         "EnsureTyped"
     }
-    fn unread(&self, sample: Sample) -> Result<Unread> {
+    fn unread(&self, sample: Sample) -> Result<Unread<'_>> {
         // Another type after LoadImaged's own would be a second rounding.
         let keeps = self.keys.present(&sample)?.iter().all(|(at, key)| match (self.dtypes[*at], sample.get(key)) {
             (Some(dtype), Some(Item::Image(volume))) => {

@@ -179,7 +179,7 @@ impl Transform for LoadImage {
         let sample = self.loaded(sample, |path| formats::image::outline(path, self.series.as_deref()))?;
         Ok(Outline { sample, exact: true })
     }
-    fn unread(&self, sample: Sample) -> Result<Unread> {
+    fn unread(&self, sample: Sample) -> Result<Unread<'_>> {
         let alone = |(_, key): &(usize, Arc<str>)| match sample.get(key) {
             Some(Item::Value(value)) => {
                 PathBuf::from_value(value).is_some_and(|path| formats::image::has_readable_header(self.place(&path)))

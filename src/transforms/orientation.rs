@@ -84,7 +84,7 @@ impl Transform for Turn {
     fn outline(&self, sample: Sample) -> Result<Outline> {
         outline_by_applying(self, sample)
     }
-    fn unread(&self, sample: Sample) -> Result<Unread> {
+    fn unread(&self, sample: Sample) -> Result<Unread<'_>> {
         Ok(Unread::Still(self.outline(sample)?.sample))
     }
     fn apply(&self, sample: Sample, _cx: &mut Cx) -> Result<Vec<Sample>> {

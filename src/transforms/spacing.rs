@@ -14,6 +14,7 @@ use crate::image::{
     resample,
 };
 use crate::{bail, err};
+use std::cell::Cell;
 use std::sync::Arc;
 
 args! {
@@ -185,28 +186,23 @@ impl Spacing {
     }
 }
 
-/// The voxels of a hollow volume, from its file: resampled while they are read, if that can be.
-fn read_voxels(volume: &Volume, how: Option<(&Sampler, Interpolation)>) -> Result<Voxels> {
+/// Whether [`read_by_planes`] can read the file of a hollow volume.
+fn has_planes(volume: &Volume, how: Option<(&Sampler, Interpolation)>) -> bool {
+    matches!(how, Some((sampler, Interpolation::Linear)) if ByPlanes::suits(&volume.layout, sampler))
+        && nifti::planes(&volume.header.path).is_ok_and(|planes| planes.is_some())
+}
+
+/// The voxels of a hollow volume from its file, resampled while they are read.
+fn read_by_planes(volume: &Volume, how: Option<(&Sampler, Interpolation)>) -> Result<Voxels> {
     let path = &volume.header.path;
-    let dtype = volume.voxels.dtype();
-    if let Some((sampler, Interpolation::Linear)) = how
-        && let Some(mut image) = ByPlanes::new(&volume.layout, sampler)?
-        && let Some(mut planes) = nifti::planes(path)?.filter(|planes| planes.shape() == image.shape())
-    {
-        while let Some((range, voxels)) = planes.advance()? {
-            image.put(range, &voxels.clone().cast(dtype)?)?;
-        }
-        return image.finish();
+    let changed = || err!("the file has changed since its header was read").file(path);
+    let (sampler, _) = how.ok_or_else(changed)?;
+    let mut image = ByPlanes::new(&volume.layout, sampler)?;
+    let mut planes = nifti::planes(path)?.filter(|planes| planes.shape() == image.shape()).ok_or_else(changed)?;
+    while let Some((range, voxels)) = planes.advance()? {
+        image.put(range, &voxels.clone().cast(volume.voxels.dtype())?)?;
     }
-    let whole = nifti::read(path)?.cast(dtype)?;
-    if whole.layout.len() != volume.layout.len() {
-        return Err(err!("the file has changed since its header was read").file(path));
-    }
-    let whole = Volume { voxels: whole.voxels, ..volume.clone() };
-    match how {
-        Some((sampler, interpolation)) => resample(&whole, sampler, interpolation),
-        None => Ok(whole.voxels),
-    }
+    image.finish()
 }
 
 /// MONAI's `scale_affine`: from the new grid's voxels to the old one's.
@@ -243,13 +239,19 @@ impl Transform for Spacing {
         };
         Ok(vec![self.over_keys(sample, voxels)?])
     }
-    fn unread(&self, sample: Sample) -> Result<Unread> {
+    fn unread(&self, sample: Sample) -> Result<Unread<'_>> {
         // Images of other keys would stay unread.
         let own = |key: &Arc<str>| self.keys.keys.contains(key);
-        if sample.items.iter().any(|(key, item)| matches!(item, Item::Image(_)) && !own(key)) {
-            return Ok(Unread::NeedsVoxels);
-        }
-        Ok(Unread::Read(self.over_keys(sample, read_voxels)?))
+        let all = sample.items.iter().all(|(key, item)| !matches!(item, Item::Image(_)) || own(key));
+        let by_planes = Cell::new(all);
+        self.over_keys(sample.duplicate()?, |volume, how| {
+            by_planes.set(by_planes.get() && has_planes(volume, how));
+            Ok(no_voxels(DType::F32))
+        })?;
+        Ok(match by_planes.get() {
+            true => Unread::Read(Box::new(move || self.over_keys(sample, read_by_planes))),
+            false => Unread::NeedsVoxels,
+        })
     }
     fn traced_keys(&self) -> &[Arc<str>] {
         &self.keys.keys

@@ -18,7 +18,7 @@ fn shapes_windows_and_files_are_those_of_the_run() {
     for line in [
         "SegResNet, 1 -> 4 channels, float32 on cpu",
         "LoadImaged           1 × 20×22×18  2.00×2.00×2.00 mm  int16",
-        "Spacingd             1 × 14×15×12  3.00×3.00×3.00 mm  float32",
+        "Spacingd             1 × 14×15×12  3.00×3.00×3.00 mm  float32  while the file is read",
         "AsDiscreted          fused with the windows",
         "windows              12 of 8×8×8",
         "writes               out/s0001/s0001_trans.nii.gz",
