@@ -21,8 +21,7 @@ pub fn components(name: Option<&str>) -> Result<()> {
             }
         },
     };
-    print!("{text}");
-    Ok(())
+    super::show(&text)
 }
 
 /// All components by module.

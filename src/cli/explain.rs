@@ -19,7 +19,7 @@ pub fn explain(argv: &[String], options: Run, console: &Console) -> Result<()> {
     let surroundings: Surroundings = run.clone();
     let result = workflow::run(plan, Some(surroundings), &mut warn);
     if let Some(text) = &run.explanation {
-        print!("{}", text.lock());
+        super::show(&text.lock())?;
     }
     result
 }

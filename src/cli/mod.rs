@@ -15,8 +15,10 @@ mod statistics;
 mod verify;
 
 use crate::contracts::Run;
+use crate::err;
 use crate::error::Result;
 use clap::{Parser, Subcommand, ValueEnum};
+use std::io::Write;
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -117,6 +119,15 @@ enum Command {
     Preview(preview::Args),
     /// Write one mask per structure of a label map
     SplitLabels(split_labels::Args),
+}
+
+/// Print to stdout. Whoever read there may have seen enough and gone: that is no error.
+fn show(text: &str) -> Result<()> {
+    let mut out = std::io::stdout().lock();
+    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => Err(err!("cannot write to standard output: {error}")),
+        _ => Ok(()),
+    }
 }
 
 /// Parse the arguments, run the subcommand, print an error.

@@ -29,8 +29,7 @@ examples:
 
 pub fn run(argv: &[String], options: Run, console: &Console) -> Result<()> {
     if argv.iter().any(|arg| arg == "--help" || arg == "-h") {
-        print!("{HELP}");
-        return Ok(());
+        return super::show(HELP);
     }
     let mut warn = |warning: &Warning| tracing::warn!("{warning}");
     let args = RunArgs::parse(argv)?;

@@ -27,6 +27,10 @@ pub fn statistics(args: &Args) -> Result<()> {
     let rows = statistics::statistics(&labels, image.as_ref(), &structures).map_err(|error| error.file(&args.labels))?;
     match &args.output {
         Some(path) => statistics::write(path, &rows),
-        None => statistics::write_csv(std::io::stdout().lock(), &rows),
+        None => {
+            let mut text = vec![];
+            statistics::write_csv(&mut text, &rows)?;
+            super::show(&String::from_utf8_lossy(&text))
+        }
     }
 }

@@ -11,7 +11,7 @@ pub fn verify(argv: &[String]) -> Result<()> {
     let args = RunArgs::parse(argv)?;
     workflow::logging(&args, &mut vec![])?;
     let plan = Plan::prepare(&args, registry::table())?;
-    print!("{}", report(&args, &plan));
+    super::show(&report(&args, &plan))?;
     match problems(&plan).count() {
         0 => Ok(()),
         found => Err(err!("{} in {}", count(found, "problem"), args.config_files.join(", ")).kind(Kind::Config)),

@@ -4,7 +4,9 @@
 //! the same time, so it is an estimate from above. Nothing is read but headers, and nothing is written.
 
 use super::cases::Case;
-use crate::contracts::{InferencePlan, Inferer, Item, Loader, Mode, Network, OnPrediction, Outline, Sample, Shared, Transform, read_on_the_way};
+use crate::contracts::{
+    InferencePlan, Inferer, Item, Loader, Mode, Network, OnPrediction, Outline, Sample, Shared, Transform, read_on_the_way,
+};
 use crate::error::Result;
 use crate::image::{Grid, Volume};
 use crate::torch::{Device, guard};

@@ -29,7 +29,12 @@ impl Bundle {
         nifti::write(self.path(name), &Voxels::I16(voxels.into()), &layout, &affine, DType::I16, nifti::Options::default()).unwrap();
     }
     pub fn run(&self, args: &[&str]) -> Output {
-        Command::new(env!("CARGO_BIN_EXE_segbundle")).args(args).current_dir(self.0.path()).output().unwrap()
+        self.command(args).output().unwrap()
+    }
+    fn command(&self, args: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_segbundle"));
+        command.args(args).current_dir(self.0.path());
+        command
     }
     pub fn infer(&self, more: &[&str]) -> Output {
         self.run(&[&["run", "--config_file", "configs/inference.json", "--meta_file", "None"], more].concat())
@@ -229,4 +234,16 @@ fn sample_data_takes_a_number_of_cases_and_one_or_three_sizes() {
     let output = bundle.run(&[&small[..], &["10", "12"]].concat());
     assert_eq!(output.status.code(), Some(2));
     assert!(text(&output.stderr).contains("expected one number or three, found 2"), "{}", text(&output.stderr));
+}
+
+#[test]
+fn a_reader_of_standard_output_that_has_gone_is_no_error() {
+    let bundle = Bundle::new(1);
+    for words in [&["components"][..], &["run", "--help"], &["verify", "--config_file", "configs/inference.json"]] {
+        let (reader, writer) = std::io::pipe().unwrap();
+        drop(reader);
+        let output = bundle.command(words).stdout(writer).output().unwrap();
+        assert_eq!(output.status.code(), Some(0), "{words:?} {}", text(&output.stderr));
+        assert!(!text(&output.stderr).contains("roken pipe"), "{words:?} {}", text(&output.stderr));
+    }
 }

@@ -239,12 +239,9 @@ fn resampling_while_reading_changes_no_bit() {
         }
         let keys: Value = vec!["image", "label"].into();
         // An oblique affine needs voxels from everywhere, and so far nearest neighbours are not taken from planes.
-        for (pixdim, mode, by_planes) in [
-            (1.5, "bilinear", affine == turned),
-            (3.0, "bilinear", affine == turned),
-            (3.0, "nearest", false),
-            (-1.0, "bilinear", false),
-        ] {
+        for (pixdim, mode, by_planes) in
+            [(1.5, "bilinear", affine == turned), (3.0, "bilinear", affine == turned), (3.0, "nearest", false), (-1.0, "bilinear", false)]
+        {
             let steps = [
                 build("LoadImaged", &[("keys", keys.clone())]).unwrap(),
                 build("EnsureTyped", &[("keys", keys.clone())]).unwrap(),
