@@ -6,8 +6,9 @@
 
 use criterion::{Criterion, criterion_group, criterion_main};
 use segbundle::component::{Args, Declared};
-use segbundle::contracts::{Mode, Network};
+use segbundle::contracts::{Mode, Network, parameters};
 use segbundle::networks::{SegResNet, SegResNetArgs};
+use segbundle_native::training::{NormRelu, residual_block};
 use segbundle_native::{self as native, Conv3, GroupNorm, LabelsMut};
 use std::hint::black_box;
 use std::time::Duration;
@@ -80,5 +81,44 @@ fn parts(c: &mut Criterion) {
     group.finish();
 }
 
-criterion_group!(benches, window, parts);
+/// Forward and backward: a residual block against libtorch's operations, and the whole network.
+fn training(c: &mut Criterion) {
+    native::install_allocator();
+    tch::manual_seed(0);
+    let x = native::channels_last(&Tensor::rand([1, 32, 96, 96, 96], F32)).unwrap().set_requires_grad(true);
+    let [gain, shift] = [Tensor::ones([32], F32), Tensor::zeros([32], F32)].map(|tensor| tensor.set_requires_grad(true));
+    let weights = [0, 1].map(|_| (Tensor::rand([32, 32, 3, 3, 3], F32) * 0.1 - 0.05).set_requires_grad(true));
+    let norm = NormRelu { weight: &gain, bias: &shift, groups: 8, eps: 1e-5 };
+    let mut group = c.benchmark_group("training 96");
+    group.sample_size(10).warm_up_time(Duration::from_secs(1)).measurement_time(Duration::from_secs(8));
+    let gradient = |y: &Tensor| Tensor::run_backward(&[y.sum(Kind::Float)], &[&x, &weights[0], &weights[1]], false, false);
+    group.bench_function("residual block, 32 channels", |b| {
+        b.iter(|| gradient(&residual_block(&x, [norm, norm], weights.each_ref()).unwrap()))
+    });
+    group.bench_function("libtorch's residual block, 32 channels", |b| {
+        b.iter(|| {
+            let half = |x: &Tensor, weight: &Tensor| {
+                let normed = x.group_norm(8, Some(&gain), Some(&shift), 1e-5, false).relu();
+                normed.conv3d(weight, None::<&Tensor>, 1, 1, 1, 1)
+            };
+            gradient(&(half(&half(&x, &weights[0]), &weights[1]) + &x))
+        })
+    });
+    let net = network();
+    let x = Tensor::rand([1, 1, 96, 96, 96], F32) * 2 - 1;
+    let trained: Vec<Tensor> = parameters(&net).into_iter().map(|(_, tensor)| tensor).collect();
+    let bf16 = native::cpu().avx512_bf16.then_some(("network, bf16", Some(Kind::BFloat16)));
+    for (name, autocast) in [("network, f32", None)].into_iter().chain(bf16) {
+        let mode = Mode { train: true, autocast };
+        group.bench_function(name, |b| {
+            b.iter(|| {
+                let y = net.forward(&x, mode).unwrap();
+                Tensor::run_backward(&[y.sum(Kind::Float)], &trained, false, false)
+            })
+        });
+    }
+    group.finish();
+}
+
+criterion_group!(benches, window, parts, training);
 criterion_main!(benches);

@@ -6,8 +6,9 @@
 
 use criterion::{BatchSize, Criterion, criterion_group, criterion_main};
 use segbundle::component::{Args, Call, FromValue, Value};
-use segbundle::contracts::{Cx, Item, Sample, Transform, Work};
-use segbundle::image::{Affine, Grid, Header, Inverse, Layout, Volume, Voxels};
+use segbundle::contracts::{Cx, Item, Sample, Transform, Work, apply_all};
+use segbundle::formats::nifti;
+use segbundle::image::{Affine, DType, Grid, Header, Inverse, Layout, Volume, Voxels};
 use segbundle::registry::table;
 use std::sync::Arc;
 use std::time::Duration;
@@ -77,5 +78,33 @@ fn benches(c: &mut Criterion) {
     group.finish();
 }
 
-criterion_group!(all, benches);
+/// A packed file to 3 mm: resampled while it is read, as a run does it, and read first.
+fn from_file(c: &mut Criterion) {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("ct.nii.gz");
+    let image = ct(0.0);
+    nifti::write(&path, &image.voxels, &image.layout, &image.affine, DType::I16, nifti::Options::default()).unwrap();
+    drop(image);
+    let steps = [
+        build("LoadImaged", &[("keys", "image".into())]),
+        build("EnsureChannelFirstd", &[("keys", "image".into())]),
+        build("Orientationd", &[("keys", "image".into()), ("axcodes", "RAS".into())]),
+        build("Spacingd", &[("keys", "image".into()), ("pixdim", 3.0.into())]),
+    ];
+    let name = || {
+        let mut sample = Sample::default();
+        sample.set("image", Item::Value(path.to_str().unwrap().into()));
+        sample
+    };
+    let mut group = c.benchmark_group("file_512x512x397_to_3mm");
+    group.sample_size(10).measurement_time(Duration::from_secs(8));
+    group.bench_function("while_it_is_read", |b| {
+        let work = Work::quiet();
+        b.iter(|| apply_all(&steps, vec![name()], &mut Cx { work: &work, writes: &mut vec![], streams: &mut Default::default() }).unwrap())
+    });
+    group.bench_function("read_first", |b| b.iter(|| steps.iter().fold(name(), |sample, step| apply(&**step, sample))));
+    group.finish();
+}
+
+criterion_group!(all, benches, from_file);
 criterion_main!(all);
