@@ -83,6 +83,7 @@ def monai(folder, config, overrides):
     with open(path, "w", encoding="utf-8") as text:
         json.dump(job, text)
     run([sys.executable, script, path], folder)
+    os.makedirs(os.path.dirname(kept), exist_ok=True)
     partial = tempfile.mkdtemp(dir=os.path.dirname(kept))
     shutil.copytree(folder, os.path.join(partial, "run"))
     os.rename(os.path.join(partial, "run"), kept)
