@@ -318,6 +318,8 @@ pub struct Loader {
     pub drop_last: bool,
     /// Threads that read and transform cases; 0 does it when they are needed.
     pub num_workers: usize,
+    /// Whether workers stay from pass to pass: their streams go on and are seeded only once.
+    pub persistent: bool,
     /// Without workers: the random transforms' streams, which go on from pass to pass.
     pub streams: Mutex<Streams>,
 }

@@ -8,10 +8,10 @@
 
 use crate::component::Value;
 use crate::contracts::{Cx, Loader, Sample, Work};
+use crate::err;
 use crate::error::{Error, Result};
 use crate::random::Streams;
 use crate::torch::guard;
-use crate::{bail, err};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, sync_channel};
@@ -58,13 +58,15 @@ pub struct Batches {
 }
 
 impl Batches {
-    /// Begin a pass: draws from torch's generator.
-    pub fn begin(loader: &Arc<Loader>, work: &Work) -> Result<Batches> {
-        let base_seed = draw()?;
+    /// Begin a pass: draws from torch's generator. `before`: where the pass before it ended.
+    pub fn begin(loader: &Arc<Loader>, before: Option<&Position>, work: &Work) -> Result<Batches> {
+        let stays = before.filter(|_| loader.persistent && loader.num_workers > 0);
+        let base_seed = stays.map_or_else(draw, |before| Ok(before.base_seed))?;
         let order_seed = if loader.shuffle { Some(draw()?) } else { None };
-        let streams = match loader.num_workers {
-            0 => vec![Some(loader.streams.lock().clone())],
-            workers => vec![None; workers],
+        let streams = match (loader.num_workers, stays) {
+            (0, _) => vec![Some(loader.streams.lock().clone())],
+            (_, Some(before)) => before.streams.clone(),
+            (workers, None) => vec![None; workers],
         };
         Batches::resume(loader, Position { base_seed, order_seed, used: 0, streams }, work)
     }
@@ -77,7 +79,8 @@ impl Batches {
             None => (0..cases).collect(),
         };
         if position.streams.len() != loader.num_workers.max(1) {
-            bail!("the saved training had {} workers, the config has {}", position.streams.len(), loader.num_workers);
+            return Err(err!("the saved training had {} workers, the config has {}", position.streams.len(), loader.num_workers)
+                .hint("each worker has random numbers of its own: go on with as many, or start anew without --resume"));
         }
         let over = Arc::new(AtomicBool::new(false));
         let mut batches = Batches { loader: loader.clone(), order: Arc::new(order), position, workers: vec![], over, work: work.clone() };

@@ -5,7 +5,7 @@
 
 use super::dataset::{Transforms, sample};
 use crate::component::{Accepted, Component, Declared, Effect, OneOrMany, Value};
-use crate::contracts::{Cx, Dataset, DatasetHandle, Item, NoProgress, Run, Sample, Transform, Work, apply_all, seed_each};
+use crate::contracts::{Cx, Dataset, DatasetHandle, Item, NoProgress, Run, Sample, Transform, Work, apply_all};
 use crate::error::Result;
 use crate::image::{Voxels, filled};
 use crate::random::Streams;
@@ -64,7 +64,7 @@ pub static COMPONENT: Component = Component {
 struct Cached {
     data: Vec<Value>,
     /// As the config gives them.
-    given: Vec<Arc<dyn Transform>>,
+    given: Transforms,
     /// One after the other, without Compose around them.
     steps: Vec<Arc<dyn Transform>>,
     /// Steps before the first random one.
@@ -90,8 +90,8 @@ impl Cached {
         }
         let rated = (args.data.len() as f64 * args.cache_rate) as usize;
         let wanted = rated.min(args.data.len()).min(usize::try_from(args.cache_num).unwrap_or(0));
-        let given = args.transform.0;
-        let steps: Vec<_> = given.iter().flat_map(flat).collect();
+        let given = args.transform;
+        let steps: Vec<_> = given.steps.iter().flat_map(flat).collect();
         let fixed = steps.iter().position(|step| step.is_random()).unwrap_or(steps.len());
         let cache = (0..wanted).map(|_| Mutex::new(None)).collect();
         let mut cached = Cached { data: args.data, given, steps, fixed, contiguous: args.as_contiguous, cache };
@@ -243,10 +243,7 @@ impl Dataset for Cached {
         sample(&self.entry(index)?)
     }
     fn seed(&self, seed: u32, streams: &mut Streams) {
-        match self.given.as_slice() {
-            [one] => one.seed(seed, streams),
-            several => seed_each(several, seed, streams),
-        }
+        self.given.seed(seed, streams);
     }
     fn get(&self, index: usize, cx: &mut Cx) -> Result<Vec<Sample>> {
         let fixed = match self.cache.get(index) {

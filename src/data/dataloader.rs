@@ -21,7 +21,7 @@ args! {
         num_workers: usize = 0,
         /// Cases per iteration of a training. Evaluation takes them one by one, with the same results.
         batch_size: usize = 1,
-        /// Take the cases in random order. Evaluation goes through them in order, with the same results.
+        /// Take the cases in random order. Evaluation goes through them in order, with the same metrics.
         shuffle: bool = false,
         /// A sampler; not supported yet, must be None.
         sampler: Value = (),
@@ -41,8 +41,8 @@ args! {
         multiprocessing_context: Accepted = (),
         /// No effect: workers are threads of this process.
         prefetch_factor: Accepted = (),
-        /// No effect: workers are threads of this process.
-        persistent_workers: Accepted = false,
+        /// Workers are seeded once, and their random numbers go on from pass to pass.
+        persistent_workers: bool = false,
     }
 }
 
@@ -83,7 +83,7 @@ args! {
         /// As DataLoader's.
         pin_memory: Accepted = false,
         /// As DataLoader's.
-        persistent_workers: Accepted = false,
+        persistent_workers: bool = false,
         /// As DataLoader's.
         prefetch_factor: Accepted = (),
     }
@@ -102,7 +102,8 @@ pub static THREADED: Component = Component {
         if args.repeats != 1 {
             bail!("ThreadDataLoader: `repeats` is {}, only 1 is supported", args.repeats);
         }
-        build("ThreadDataLoader", args.dataset, args.batch_size, [args.shuffle, args.drop_last], args.num_workers)
+        let flags = [args.shuffle, args.drop_last, args.persistent_workers];
+        build("ThreadDataLoader", args.dataset, args.batch_size, flags, args.num_workers)
     },
 };
 
@@ -110,10 +111,19 @@ fn loader(name: &str, args: DataLoaderArgs) -> Result<Value> {
     if !args.sampler.is_none() || !args.batch_sampler.is_none() {
         bail!("{name}: samplers are not supported yet");
     }
-    build(name, args.dataset, args.batch_size, [args.shuffle, args.drop_last], args.num_workers)
+    build(name, args.dataset, args.batch_size, [args.shuffle, args.drop_last, args.persistent_workers], args.num_workers)
 }
 
-fn build(name: &str, dataset: Arc<dyn Dataset>, batch_size: usize, [shuffle, drop_last]: [bool; 2], num_workers: usize) -> Result<Value> {
+fn build(
+    name: &str,
+    dataset: Arc<dyn Dataset>,
+    batch_size: usize,
+    [shuffle, drop_last, persistent]: [bool; 3],
+    num_workers: usize,
+) -> Result<Value> {
+    if persistent && num_workers == 0 {
+        return Err(err!("{name}: persistent_workers is True, but num_workers is 0").hint("give it workers, or leave it out"));
+    }
     if batch_size == 0 {
         bail!("{name}: batch_size is 0, expected at least 1");
     }
@@ -127,5 +137,6 @@ fn build(name: &str, dataset: Arc<dyn Dataset>, batch_size: usize, [shuffle, dro
         dataset.seed(batches::draw()? as u32, &mut streams);
         tch::manual_seed(first as i64);
     }
-    Ok(Value::object(LoaderHandle(Arc::new(Loader { dataset, batch_size, shuffle, drop_last, num_workers, streams: Mutex::new(streams) }))))
+    let streams = Mutex::new(streams);
+    Ok(Value::object(LoaderHandle(Arc::new(Loader { dataset, batch_size, shuffle, drop_last, num_workers, persistent, streams }))))
 }

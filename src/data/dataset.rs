@@ -27,12 +27,27 @@ pub static COMPONENT: Component = Component {
     effect: Effect::Pure,
     build: |args, _| {
         let args = DatasetArgs::parse("Dataset", args)?;
-        Ok(Value::object(DatasetHandle(Arc::new(Listed { data: args.data, transforms: args.transform.0 }))))
+        Ok(Value::object(DatasetHandle(Arc::new(Listed { data: args.data, transforms: args.transform }))))
     },
 };
 
 /// A transform, a list of transforms, or None.
-pub struct Transforms(pub Vec<Arc<dyn Transform>>);
+#[derive(Default)]
+pub struct Transforms {
+    pub steps: Vec<Arc<dyn Transform>>,
+    /// A list, of which MONAI makes a Compose that seeds each: also a list of one.
+    pub listed: bool,
+}
+
+impl Transforms {
+    /// MONAI's `set_random_state` of it.
+    pub fn seed(&self, seed: u32, streams: &mut Streams) {
+        match self.steps.as_slice() {
+            [one] if !self.listed => one.seed(seed, streams),
+            several => seed_each(several, seed, streams),
+        }
+    }
+}
 
 impl FromValue for Transforms {
     fn expected() -> String {
@@ -40,15 +55,18 @@ impl FromValue for Transforms {
     }
     fn from_value(value: &Value) -> Option<Self> {
         match value {
-            Value::None => Some(Transforms(vec![])),
-            value => Arc::<dyn Transform>::from_value(value).map(|one| vec![one]).or_else(|| Vec::from_value(value)).map(Transforms),
+            Value::None => Some(Transforms::default()),
+            value => match Arc::<dyn Transform>::from_value(value) {
+                Some(one) => Some(Transforms { steps: vec![one], listed: false }),
+                None => Vec::from_value(value).map(|steps| Transforms { steps, listed: true }),
+            },
         }
     }
 }
 
 struct Listed {
     data: Vec<Value>,
-    transforms: Vec<Arc<dyn Transform>>,
+    transforms: Transforms,
 }
 
 impl Dataset for Listed {
@@ -65,20 +83,16 @@ impl Dataset for Listed {
         }
     }
     fn transforms(&self) -> &[Arc<dyn Transform>] {
-        &self.transforms
+        &self.transforms.steps
     }
     fn sample(&self, index: usize) -> Result<Sample> {
         sample(&self.entry(index)?)
     }
     fn seed(&self, seed: u32, streams: &mut Streams) {
-        // MONAI makes a Compose of a list; one transform is seeded itself.
-        match self.transforms.as_slice() {
-            [one] => one.seed(seed, streams),
-            several => seed_each(several, seed, streams),
-        }
+        self.transforms.seed(seed, streams);
     }
     fn get(&self, index: usize, cx: &mut Cx) -> Result<Vec<Sample>> {
-        apply_all(&self.transforms, vec![self.sample(index)?], cx)
+        apply_all(&self.transforms.steps, vec![self.sample(index)?], cx)
     }
 }
 

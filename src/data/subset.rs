@@ -1,7 +1,7 @@
 //! Subset: some items of a dataset or of anything else with indices (torch.utils.data.Subset, torch 2.11).
 
 use crate::component::{Component, Declared, Effect, Object, Value};
-use crate::contracts::{Cx, Dataset, DatasetHandle, Sample, Transform};
+use crate::contracts::{Cx, Dataset, DatasetHandle, Sample, Streams, Transform};
 use crate::error::{Kind, Result};
 use crate::{args, err};
 use std::sync::Arc;
@@ -74,6 +74,9 @@ impl Dataset for Subset {
     }
     fn sample(&self, index: usize) -> Result<Sample> {
         self.dataset.sample(self.at(index)?)
+    }
+    fn seed(&self, seed: u32, streams: &mut Streams) {
+        self.dataset.seed(seed, streams);
     }
     fn get(&self, index: usize, cx: &mut Cx) -> Result<Vec<Sample>> {
         self.dataset.get(self.at(index)?, cx)

@@ -8,11 +8,13 @@ use super::explain::Explain;
 use super::pipeline::Pipeline;
 use super::record::{RunRecord, Settings};
 use super::resume::Identity;
+use super::training_state::{load_streams, save_streams};
 use super::workflow::{self, Parts, Workflow};
 use super::{amp, cases};
 use crate::component::{Accepted, Component, Declared, Dict, Effect, Value};
 use crate::contracts::{
-    CaseReport, Engine, EngineHandle, EngineState, Event, Handler, Inferer, Loader, Network, Observer, Run, Sample, Shared, Work,
+    CaseReport, Engine, EngineHandle, EngineState, Event, Handler, Inferer, Loader, Network, Observer, Run, Sample, Shared, Streams,
+    Transform, Work,
 };
 use crate::data::{Transforms, batches};
 use crate::error::{Kind, Result};
@@ -21,8 +23,9 @@ use crate::formats::digest;
 use crate::torch::Device;
 use crate::torch::convert::to_u8;
 use crate::{args, bail, err};
+use parking_lot::Mutex;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
 args! {
@@ -105,7 +108,7 @@ pub static COMPONENT: Component = Component {
             handlers: args.val_handlers.clone(),
         };
         let workflow = Workflow::new("SupervisedEvaluator", parts)?;
-        Ok(Value::object(EngineHandle(Arc::new(SupervisedEvaluator { args, run, autocast, workflow }))))
+        Ok(Value::object(EngineHandle(Arc::new(SupervisedEvaluator { args, run, autocast, workflow, begun: AtomicBool::new(false) }))))
     },
 };
 
@@ -114,6 +117,16 @@ struct SupervisedEvaluator {
     run: Arc<Run>,
     autocast: Option<tch::Kind>,
     workflow: Workflow,
+    /// Whether the loader's workers were there once.
+    begun: AtomicBool,
+}
+
+/// Whether any transform draws random numbers; a Compose alone does not.
+fn is_random(transforms: &[Arc<dyn Transform>]) -> bool {
+    let one = |transform: &Arc<dyn Transform>| {
+        if transform.children().is_empty() { transform.is_random() } else { is_random(transform.children()) }
+    };
+    transforms.iter().any(one)
 }
 
 impl Engine for SupervisedEvaluator {
@@ -121,19 +134,31 @@ impl Engine for SupervisedEvaluator {
         "SupervisedEvaluator"
     }
     fn run(&self) -> Result<()> {
-        self.evaluate(1, &*self.run.observer, self.run.skip_existing)
+        self.evaluate(1, &*self.run.observer, self.run.skip_existing, false)
     }
     fn run_at(&self, epoch: usize) -> Result<()> {
-        self.evaluate(epoch, &FailuresOnly, false)
+        self.evaluate(epoch, &FailuresOnly, false, true)
     }
     fn state(&self) -> EngineState {
         self.workflow.state()
     }
     fn save(&self) -> Result<Saved> {
-        self.workflow.save(false)
+        let loader = &self.args.val_data_loader;
+        Ok(Saved::dict([
+            ("workflow", self.workflow.save(false)?),
+            ("begun", Saved::Bool(self.begun.load(Ordering::Relaxed))),
+            ("streams", save_streams(&Some(loader.streams.lock().clone()))?),
+        ]))
     }
     fn load(&self, saved: &Saved) -> Result<()> {
-        self.workflow.load(saved)
+        let damaged = || err!("the saved training's validation is damaged, or of other transforms");
+        let get = |key: &str| saved.get(key).ok_or_else(damaged);
+        let Saved::Bool(begun) = get("begun")? else { return Err(damaged()) };
+        let mut streams = self.args.val_data_loader.streams.lock();
+        let fresh = streams.clone();
+        *streams = load_streams(get("streams")?, || fresh).flatten().ok_or_else(damaged)?;
+        self.begun.store(*begun, Ordering::Relaxed);
+        self.workflow.load(get("workflow")?)
     }
 }
 
@@ -149,8 +174,9 @@ impl Observer for FailuresOnly {
 }
 
 impl SupervisedEvaluator {
-    /// All cases once, as the training's `epoch` (1 by itself).
-    fn evaluate(&self, epoch: usize, observer: &dyn Observer, skip_existing: bool) -> Result<()> {
+    /// All cases once, as the training's `epoch` (1 by itself). `whole`: without any of them there are no metrics, so that
+    /// no epoch is the best for having left out a case.
+    fn evaluate(&self, epoch: usize, observer: &dyn Observer, skip_existing: bool, whole: bool) -> Result<()> {
         let loader = &self.args.val_data_loader;
         let workflow = &self.workflow;
         let total = loader.dataset.len().min(self.args.epoch_length.unwrap_or(usize::MAX));
@@ -162,7 +188,7 @@ impl SupervisedEvaluator {
         workflow.update(|state| {
             (state.epoch, state.max_epochs, state.iteration, state.epoch_length) = (epoch, epoch, 0, total);
         });
-        let postprocessing = &self.args.postprocessing.0;
+        let postprocessing = &self.args.postprocessing.steps;
         let cases = cases::plan(&*loader.dataset, postprocessing, total)?;
         let folder = cases::output_folder(postprocessing);
         if let Some(text) = &self.run.explanation {
@@ -180,8 +206,7 @@ impl SupervisedEvaluator {
             ignite(format!("Engine run resuming from iteration 0, epoch {} until {} epochs", epoch.saturating_sub(1), state.max_epochs));
         }
         workflow.fire(Event::Started)?;
-        // A pass of a loader draws from torch's generator, also in order.
-        batches::draw()?;
+        let random = self.draw()?;
         let _no_grad = tch::no_grad_guard();
         workflow.begin_epoch();
         let (identity, config) = self.identity(folder.is_some() || skip_existing)?;
@@ -189,7 +214,7 @@ impl SupervisedEvaluator {
         let record = folder.map(|folder| RunRecord::start(&folder, self.settings(&identity, config), total));
         let each = |sample: Sample, work: &Work| {
             workflow.update(|state| state.iteration += 1);
-            workflow.iteration(vec![sample], None, work)
+            workflow.iteration(vec![sample], work)
         };
         let pipeline = Pipeline {
             loader,
@@ -203,9 +228,13 @@ impl SupervisedEvaluator {
             identity: &identity,
             observer,
             skip_existing,
+            random: &random,
             each: &each,
         };
         let (failed, record) = pipeline.run(record);
+        if let (0, [streams]) = (loader.num_workers, &*random) {
+            *loader.streams.lock() = streams.lock().clone();
+        }
         let cancelled = self.run.cancel.load(Ordering::Relaxed);
         if let Some(record) = record {
             record.finish(match (cancelled, failed) {
@@ -217,6 +246,9 @@ impl SupervisedEvaluator {
         if cancelled {
             let error = err!("interrupted").kind(Kind::Cancelled);
             return Err(if writes { error.hint("`segbundle --skip-existing run …` goes on where this run stopped") } else { error });
+        }
+        if whole && failed > 0 {
+            return Err(err!("{failed} of {total} cases failed, so the validation has no result; the messages are above"));
         }
         if failed < total || total == 0 {
             workflow.complete_epoch()?;
@@ -232,6 +264,25 @@ impl SupervisedEvaluator {
             0 => Ok(()),
             failed => Err(err!("{failed} of {total} cases failed; the messages are above")),
         }
+    }
+
+    /// What a pass of a loader draws from torch's generator, also in order; the streams of random transforms, if there are
+    /// any, by worker.
+    fn draw(&self) -> Result<Vec<Mutex<Streams>>> {
+        let loader = &self.args.val_data_loader;
+        // Workers that stay are seeded once.
+        let stays = loader.persistent && self.begun.swap(true, Ordering::Relaxed);
+        let base_seed = if stays { 0 } else { batches::draw()? };
+        if loader.shuffle {
+            batches::draw()?;
+        }
+        if !is_random(loader.dataset.transforms()) {
+            return Ok(vec![]);
+        }
+        Ok(match loader.num_workers {
+            0 => vec![Mutex::new(loader.streams.lock().clone())],
+            workers => (0..workers).map(|worker| Mutex::new(batches::seeded(loader, base_seed, worker))).collect(),
+        })
     }
 
     /// What results depend on besides their inputs, and the config for the record; nothing where nobody asks.
@@ -271,7 +322,7 @@ impl SupervisedEvaluator {
             loader: &self.args.val_data_loader,
             network: &self.args.network,
             inferer: self.args.inferer.as_deref(),
-            postprocessing: &self.args.postprocessing.0,
+            postprocessing: &self.args.postprocessing.steps,
             memory_bytes: self.run.memory_bytes,
             device: self.args.device,
             autocast: self.autocast,

@@ -16,6 +16,7 @@ use crate::prediction::volume_tensor;
 use crate::random::Streams;
 use crate::torch::{Device, guard};
 use crate::{bail, err};
+use parking_lot::Mutex;
 use serde_json::{Map, Value as Json, json};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
@@ -46,6 +47,8 @@ pub struct Pipeline<'a> {
     pub observer: &'a dyn Observer,
     /// Leave out cases whose result is there.
     pub skip_existing: bool,
+    /// The streams of the random transforms by worker; empty if there are none. With them cases are read one by one.
+    pub random: &'a [Mutex<Streams>],
     /// What is done with a case after its postprocessing, before its files are written.
     pub each: &'a (dyn Fn(Sample, &Work) -> Result<()> + Sync),
 }
@@ -110,7 +113,8 @@ impl Pipeline<'_> {
                     std::thread::sleep(SAMPLE_EVERY);
                 }
             });
-            for _ in 0..workers.min(MAX_READERS) {
+            let readers = if self.random.is_empty() { MAX_READERS } else { 1 };
+            for _ in 0..workers.min(readers) {
                 scope.spawn(|| {
                     while let Some((index, aside)) = ahead.begin() {
                         behind.wait_below(READ_BESIDE_BYTES);
@@ -167,10 +171,11 @@ impl Pipeline<'_> {
                 Verdict::Stale(why) => tracing::info!("{}: computed again: {why}", case.name),
             }
         }
-        let mut writes = vec![];
-        let samples = work
-            .clock
-            .time(Stage::Pre, || self.loader.dataset.get(index, &mut Cx { work, writes: &mut writes, streams: &mut Streams::default() }))?;
+        let mut none = Streams::default();
+        let batch = index / self.loader.batch_size.max(1);
+        let mut random = (!self.random.is_empty()).then(|| self.random[batch % self.random.len()].lock());
+        let mut cx = Cx { work, writes: &mut vec![], streams: random.as_deref_mut().unwrap_or(&mut none) };
+        let samples = work.clock.time(Stage::Pre, || self.loader.dataset.get(index, &mut cx))?;
         inputs.check_unchanged()?;
         Ok(Outcome::Read(samples, inputs))
     }

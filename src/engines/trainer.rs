@@ -187,16 +187,19 @@ impl SupervisedTrainer {
         let saved = saver.take_saved();
         let (epoch, iteration) = saved.as_ref().map_or((0, 0), training_state::progress);
         workflow.update(|state| (state.epoch, state.iteration) = (epoch, iteration));
+        let state = workflow.state();
+        self.log(format!(
+            "Engine run resuming from iteration {iteration}, epoch {} until {} epochs",
+            iteration / state.epoch_length,
+            state.max_epochs
+        ));
         // Handlers such as CheckpointLoader come first: what was saved is newer than what they load.
         workflow.fire(Event::Started)?;
         if let Some(saved) = &saved {
             place = self.restore(saved, &work).map_err(|error| error.file(saver.path()))?;
         }
         drop(saved);
-        let state = workflow.state();
-        let (at, max) = (state.iteration, state.max_epochs);
-        self.log(format!("Engine run resuming from iteration {at}, epoch {} until {max} epochs", at / state.epoch_length));
-        while workflow.state().epoch < self.args.max_epochs || place.running {
+        while !place.stopped && (workflow.state().epoch < self.args.max_epochs || place.running) {
             let epoch_began = Instant::now();
             if !place.running {
                 workflow.update(|state| state.epoch += 1);
@@ -207,16 +210,17 @@ impl SupervisedTrainer {
             // If the validation fails or is interrupted, it is done again.
             let point = self.point(&place)?;
             if let Ended::Stopped = ended {
-                saver.save(|| self.saved(point));
+                place.stopped = true;
+                saver.save(|| self.saved(self.point(&place)?));
                 break;
             }
-            if let Err(error) = workflow.complete_epoch() {
+            if let Err(error) = self.check_weights().and_then(|()| workflow.complete_epoch()) {
                 return Err(self.failed(error, point, &mut saver));
             }
             place.running = false;
-            let stop = workflow.take_stop();
+            place.stopped = workflow.take_stop();
             saver.save(|| self.saved(self.point(&place)?));
-            if stop {
+            if place.stopped {
                 break;
             }
             self.log(format!("Epoch[{}] Complete. Time taken: {}", workflow.state().epoch, clock(epoch_began.elapsed())));
@@ -250,24 +254,40 @@ impl SupervisedTrainer {
         let length = workflow.state().epoch_length;
         // Where the weights last changed: what comes after is done again when the training goes on.
         let mut point = self.point(place)?;
-        while place.iteration < length * workflow.state().epoch {
-            let stepped = self.next_batch(place, work).and_then(|batch| {
-                workflow.update(|state| state.iteration = place.iteration + 1);
-                tracing::debug!("iteration {}: {}", place.iteration + 1, described(&batch));
-                guard(|| self.step(batch))
-            });
-            let (samples, loss) = match stepped {
-                Ok(stepped) => stepped,
-                Err(error) => return Err(self.failed(error, point, saver)),
+        while place.untold.is_some() || place.iteration < length * workflow.state().epoch {
+            let output = match place.untold {
+                Some(loss) => workflow.measured(vec![], Some(loss), work),
+                None => {
+                    let buffers = self.buffers()?;
+                    let stepped = self.next_batch(place, work).and_then(|batch| {
+                        workflow.update(|state| state.iteration = place.iteration + 1);
+                        tracing::debug!("iteration {}: {}", place.iteration + 1, described(&batch));
+                        guard(|| self.step(batch))
+                    });
+                    let (samples, loss) = match stepped {
+                        Ok(stepped) => stepped,
+                        Err(error) => {
+                            // A batch norm has seen the batch that failed.
+                            put_back(buffers)?;
+                            return Err(self.failed(error, point, saver));
+                        }
+                    };
+                    place.iteration += 1;
+                    place.untold = Some(loss);
+                    let output = guard(|| workflow.measured(self.items(samples)?, Some(loss), &self.work()));
+                    if self.steps_at(place.iteration) {
+                        point = self.point(place)?;
+                    }
+                    output
+                }
             };
-            place.iteration += 1;
-            let told = guard(|| workflow.iteration(self.items(samples)?, Some(loss), &self.work()));
+            if let Err(error) = guard(|| workflow.tell(output?)) {
+                return Err(self.failed(error, point, saver));
+            }
+            place.untold = None;
             let changed = self.steps_at(place.iteration);
             if changed {
                 point = self.point(place)?;
-            }
-            if let Err(error) = told {
-                return Err(self.failed(error, point, saver));
             }
             if workflow.take_stop() {
                 return Ok(Ended::Stopped);
@@ -276,6 +296,9 @@ impl SupervisedTrainer {
                 return Err(self.failed(err!("interrupted").kind(Kind::Cancelled), point, saver));
             }
             if changed && saver.is_due() {
+                if let Err(error) = self.check_weights() {
+                    return Err(self.failed(error, point, saver));
+                }
                 saver.save(|| self.saved(self.point(place)?));
             }
         }
@@ -293,6 +316,33 @@ impl SupervisedTrainer {
         saver.hint(error)
     }
 
+    /// An error if a step has left weights of no use: nothing good is to be overwritten with them.
+    fn check_weights(&self) -> Result<()> {
+        let network = self.args.network.lock();
+        for (name, tensor) in network.state().tensors.iter().filter(|(_, tensor)| tensor.is_floating_point()) {
+            // A sum of finite f32 is finite in f64.
+            if !tensor.f_detach()?.f_sum(tch::Kind::Double)?.f_double_value(&[])?.is_finite() {
+                let state = self.workflow.state();
+                return Err(err!("`{name}` is not finite after iteration {} in epoch {}", state.iteration, state.epoch)
+                    .kind(Kind::Diverged)
+                    .hint("lower the learning rate, or look at its schedule"));
+            }
+        }
+        Ok(())
+    }
+
+    /// What a forward pass changes in the network, with copies.
+    fn buffers(&self) -> Result<Vec<(Tensor, Tensor)>> {
+        let network = self.args.network.lock();
+        let buffers = network.state().tensors.iter().filter(|(_, tensor)| !tensor.requires_grad());
+        let with_copy = |(_, tensor): (&String, &Tensor)| {
+            let mut copy = tensor.f_zeros_like()?;
+            copy.f_copy_(tensor)?;
+            Ok((tensor.shallow_clone(), copy))
+        };
+        buffers.map(with_copy).collect()
+    }
+
     /// Whether the optimizer steps at the end of an iteration, from 1.
     fn steps_at(&self, iteration: usize) -> bool {
         let length = self.workflow.state().epoch_length;
@@ -305,7 +355,8 @@ impl SupervisedTrainer {
         if let Some(batch) = place.batches.as_mut().and_then(Batches::next_batch) {
             return batch;
         }
-        let batches = place.batches.insert(Batches::begin(&self.args.train_data_loader, work)?);
+        let batches = Batches::begin(&self.args.train_data_loader, place.batches.as_ref().map(Batches::position), work)?;
+        let batches = place.batches.insert(batches);
         batches.next_batch().unwrap_or_else(|| bail!("the data loader has no batches"))
     }
 
@@ -392,7 +443,7 @@ impl SupervisedTrainer {
         let _no_grad = tch::no_grad_guard();
         let work = self.work();
         let mut items = samples;
-        for transform in &self.args.postprocessing.0 {
+        for transform in &self.args.postprocessing.steps {
             let mut after = vec![];
             for sample in items {
                 let mut cx = Cx { work: &work, writes: &mut vec![], streams: &mut Streams::default() };
@@ -406,22 +457,25 @@ impl SupervisedTrainer {
     /// Where the training stands now, without its tensors.
     fn point(&self, place: &Place) -> Result<Point> {
         let position = place.batches.as_ref().map(|batches| batches.position().clone());
-        let mark = Mark::new(self.args.device, place.iteration, place.running, position)?;
-        Ok(Point { mark, workflow: self.workflow.save(place.running)? })
+        let mark = Mark::new(self.args.device, (place.iteration, place.untold), place.running, position)?;
+        let (workflow, optimizer) = (self.workflow.save(place.running)?, self.args.optimizer.lock().state()?);
+        Ok(Point { mark, workflow, optimizer, stopped: place.stopped })
     }
 
     /// All of the training at `point`, since which its tensors have not changed.
-    fn saved(&self, Point { mark, workflow }: Point) -> Result<Saved> {
+    fn saved(&self, Point { mark, workflow, optimizer, stopped }: Point) -> Result<Saved> {
         let network = self.args.network.lock();
         let tensors = network.state().tensors.iter().map(|(name, tensor)| Ok((name.clone(), Saved::Tensor(tensor.f_detach()?))));
         Ok(Saved::dict([
             ("network", Saved::dict(tensors.collect::<Result<Vec<_>>>()?)),
-            ("optimizer", self.args.optimizer.lock().state()?),
+            ("optimizer", optimizer),
             ("scaler", self.scaler.lock().save()),
             ("workflow", workflow),
             ("epoch", Saved::Int(self.workflow.state().epoch as i64)),
             ("epoch_length", Saved::Int(self.workflow.state().epoch_length as i64)),
             ("mark", mark.save()?),
+            ("stopped", if stopped { Saved::Int(self.args.max_epochs as i64) } else { Saved::None }),
+            ("config", Saved::Str(self.run.config().resolved.to_string())),
         ]))
     }
 
@@ -454,8 +508,15 @@ impl SupervisedTrainer {
         self.workflow.update(|state| (state.epoch, state.iteration) = (epoch, mark.iteration()));
         let batches = mark.position().map(|position| Batches::resume(&self.args.train_data_loader, position, work)).transpose()?;
         mark.set_generators(self.args.device)?;
-        tracing::info!("going on after iteration {} in epoch {}", mark.iteration(), epoch.max(1));
-        Ok(Place { iteration: mark.iteration(), running: mark.running(), batches })
+        if let Some(Saved::Str(config)) = saved.get("config") {
+            training_state::tell_changes(config, &self.run.config().resolved);
+        }
+        let stopped = matches!(saved.get("stopped"), Some(Saved::Int(epochs)) if *epochs == self.args.max_epochs as i64);
+        match stopped {
+            true => tracing::info!("a handler has ended this training in epoch {epoch}; another max_epochs goes on with it"),
+            false => tracing::info!("going on after iteration {} in epoch {}", mark.iteration(), epoch.max(1)),
+        }
+        Ok(Place { iteration: mark.iteration(), untold: mark.untold(), running: mark.running(), stopped, batches })
     }
 
     fn explain(&self, out: &mut String) {
@@ -507,6 +568,13 @@ fn described(batch: &Batch) -> String {
 struct Point {
     mark: Mark,
     workflow: Saved,
+    optimizer: Saved,
+    stopped: bool,
+}
+
+fn put_back(buffers: Vec<(Tensor, Tensor)>) -> Result<()> {
+    let _no_grad = tch::no_grad_guard();
+    buffers.into_iter().try_for_each(|(mut tensor, copy)| Ok(tensor.f_copy_(&copy).map(drop)?))
 }
 
 /// Where a training stands in its data.
@@ -514,8 +582,12 @@ struct Point {
 struct Place {
     /// Iterations that are done.
     iteration: usize,
+    /// The loss of the last one, if the handlers have not been told of it yet.
+    untold: Option<f64>,
     /// In the middle of an epoch.
     running: bool,
+    /// A handler has ended it.
+    stopped: bool,
     /// The pass over the loader that batches come from.
     batches: Option<Batches>,
 }

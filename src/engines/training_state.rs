@@ -41,10 +41,16 @@ impl TrainingState {
                 match (run.resume, found.is_empty()) {
                     (true, true) => tracing::info!("there is no saved training in {}; this one starts anew", path.display()),
                     (true, false) => state.saved = Some(read(&found)?),
-                    (false, false) => tracing::warn!(
-                        "{} holds an earlier training, which this one will replace; `segbundle --resume run …` goes on with it",
-                        path.display()
-                    ),
+                    // Otherwise it could be gone on with in place of this one.
+                    (false, false) => {
+                        let earlier = path.with_file_name("earlier.pt");
+                        put_aside(&found, &earlier).map_err(|error| error.file(path))?;
+                        tracing::warn!(
+                            "{} held an earlier training, which is now {}; this one starts anew",
+                            path.display(),
+                            earlier.display()
+                        );
+                    }
                     (false, true) => {}
                 }
             }
@@ -82,7 +88,13 @@ impl TrainingState {
     pub fn save_failed(&self, make: impl FnOnce() -> Result<Saved>) {
         let Some(path) = self.path.as_ref().map(|path| path.with_file_name("failed.pt")) else { return };
         match make().and_then(|saved| checkpoint::save_state(&path, &saved)) {
-            Ok(()) => tracing::info!("the training before this iteration is in {}; what `--resume` goes on from is older", path.display()),
+            Ok(()) => match path.with_file_name("state.pt").exists() {
+                true => tracing::info!(
+                    "the training before this iteration is in {}; `--resume` goes on from state.pt, which is older, and from previous.pt if that is removed",
+                    path.display()
+                ),
+                false => tracing::info!("the training before this iteration is in {}", path.display()),
+            },
             Err(error) => tracing::error!("the training could not be saved: {}", error.file(path)),
         }
     }
@@ -111,6 +123,50 @@ pub fn progress(saved: &Saved) -> (usize, usize) {
 
 fn previous(path: &Path) -> PathBuf {
     path.with_file_name("previous.pt")
+}
+
+/// The first of these files under the name `to`, the others removed.
+fn put_aside(found: &[PathBuf], to: &Path) -> Result<()> {
+    let moved = |error: std::io::Error| err!("cannot put an earlier training aside: {error}");
+    for (at, path) in found.iter().enumerate() {
+        if at == 0 { std::fs::rename(path, to) } else { std::fs::remove_file(path) }.map_err(moved)?;
+    }
+    Ok(())
+}
+
+/// Warn of values that are not those of the config that a training was saved with.
+pub fn tell_changes(before: &str, now: &serde_json::Value) {
+    const MOST: usize = 8;
+    let Ok(before) = serde_json::from_str(before) else { return };
+    let mut changes = vec![];
+    find_changes("", &before, now, &mut changes);
+    let more = changes.len().saturating_sub(MOST);
+    changes.truncate(MOST);
+    if !changes.is_empty() {
+        let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+        tracing::warn!(
+            "the config has changed since this training was saved: {}{more}; learning rates, options and schedules go on as they were saved",
+            changes.join(", ")
+        );
+    }
+}
+
+fn find_changes(id: &str, before: &serde_json::Value, now: &serde_json::Value, out: &mut Vec<String>) {
+    use serde_json::Value::{Array, Object};
+    let inside = |key: &str| if id.is_empty() { key.to_owned() } else { format!("{id}::{key}") };
+    match (before, now) {
+        _ if before == now => {}
+        (Object(a), Object(b)) => {
+            for key in a.keys().chain(b.keys().filter(|key| !a.contains_key(*key))) {
+                find_changes(&inside(key), a.get(key).unwrap_or_default(), b.get(key).unwrap_or_default(), out);
+            }
+        }
+        (Array(a), Array(b)) if a.len() == b.len() => {
+            a.iter().zip(b).enumerate().for_each(|(at, (a, b))| find_changes(&inside(&at.to_string()), a, b, out));
+        }
+        (Object(_) | Array(_), _) | (_, Object(_) | Array(_)) => out.push(id.to_owned()),
+        (a, b) => out.push(format!("{id} ({a}, now {b})")),
+    }
 }
 
 /// The newest that can be read.
@@ -146,6 +202,8 @@ fn write(path: &Path, saved: &Saved) -> Result<()> {
 /// Where a training stands between two iterations, apart from its tensors.
 pub struct Mark {
     iteration: usize,
+    /// The iteration's loss, if its handlers have not been told.
+    untold: Option<f64>,
     running: bool,
     position: Option<Position>,
     /// Of the CPU's generator, and the device's if it is another.
@@ -153,12 +211,15 @@ pub struct Mark {
 }
 
 impl Mark {
-    pub fn new(device: Device, iteration: usize, running: bool, position: Option<Position>) -> Result<Mark> {
+    pub fn new(device: Device, (iteration, untold): (usize, Option<f64>), running: bool, position: Option<Position>) -> Result<Mark> {
         let generators = devices(device).into_iter().map(segbundle_native::generator_state).collect::<Result<_, _>>()?;
-        Ok(Mark { iteration, running, position, generators })
+        Ok(Mark { iteration, untold, running, position, generators })
     }
     pub fn iteration(&self) -> usize {
         self.iteration
+    }
+    pub fn untold(&self) -> Option<f64> {
+        self.untold
     }
     /// In the middle of an epoch.
     pub fn running(&self) -> bool {
@@ -187,6 +248,7 @@ impl Mark {
         };
         Ok(Saved::dict([
             ("iteration", Saved::Int(self.iteration as i64)),
+            ("untold", self.untold.map_or(Saved::None, Saved::Float)),
             ("running", Saved::Bool(self.running)),
             ("position", position),
             ("generators", Saved::List(self.generators.iter().map(|state| Saved::Tensor(state.shallow_clone())).collect())),
@@ -218,6 +280,7 @@ impl Mark {
         let Saved::Bool(running) = saved.get("running")? else { return None };
         Some(Mark {
             iteration: usize::try_from(int(saved, "iteration")?).ok()?,
+            untold: if let Some(Saved::Float(loss)) = saved.get("untold") { Some(*loss) } else { None },
             running: *running,
             position,
             generators: generators.iter().map(tensor).collect::<Option<_>>()?,
@@ -236,7 +299,7 @@ fn devices(device: Device) -> Vec<tch::Device> {
 }
 
 /// A worker's streams: of each its key [624] and place.
-fn save_streams(streams: &Option<Streams>) -> Result<Saved> {
+pub(super) fn save_streams(streams: &Option<Streams>) -> Result<Saved> {
     let Some(streams) = streams else { return Ok(Saved::None) };
     let one = |random: &RandomState| {
         let (key, at, gauss) = random.state();
@@ -248,7 +311,7 @@ fn save_streams(streams: &Option<Streams>) -> Result<Saved> {
 }
 
 /// `None` if they are of other transforms.
-fn load_streams(saved: &Saved, fresh: impl FnOnce() -> Streams) -> Option<Option<Streams>> {
+pub(super) fn load_streams(saved: &Saved, fresh: impl FnOnce() -> Streams) -> Option<Option<Streams>> {
     let all = match saved {
         Saved::None => return Some(None),
         Saved::List(all) => all,

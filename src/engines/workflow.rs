@@ -68,6 +68,7 @@ impl Workflow {
         change(&mut self.state.lock());
     }
     pub fn terminate(&self) {
+        tracing::info!(logger = &*self.logger, "Terminate signaled. Engine will stop after current iteration is finished.");
         self.stop.store(true, Ordering::Relaxed);
     }
     /// Whether somebody has asked to stop; asked again it says no.
@@ -95,8 +96,13 @@ impl Workflow {
         self.metrics.iter().for_each(|(_, attached)| attached.metric.lock().reset());
     }
 
-    /// An iteration is over: its items go to the metrics, then to the handlers. `loss` is the batch's.
-    pub fn iteration(&self, samples: Vec<Sample>, loss: Option<f64>, work: &Work) -> Result<()> {
+    /// An iteration is over: its items go to the metrics, then to the handlers.
+    pub fn iteration(&self, samples: Vec<Sample>, work: &Work) -> Result<()> {
+        self.tell(self.measured(samples, None, work)?)
+    }
+
+    /// What an iteration gives, for [`Workflow::tell`]; the metrics have seen it. `loss` is the batch's.
+    pub fn measured(&self, samples: Vec<Sample>, loss: Option<f64>, work: &Work) -> Result<Vec<Value>> {
         let output = match self.wants_output() {
             true => samples.into_iter().map(|sample| output_item(sample, loss)).collect::<Result<Vec<_>>>()?,
             false => vec![],
@@ -104,6 +110,11 @@ impl Workflow {
         for (name, attached) in &self.metrics {
             measure(attached, &output, work).map_err(|error| error.context(format_args!("metric {name}")))?;
         }
+        Ok(output)
+    }
+
+    /// Tell the handlers that an iteration is over.
+    pub fn tell(&self, output: Vec<Value>) -> Result<()> {
         self.update(|state| state.output = output);
         let result = self.fire(Event::IterationCompleted);
         self.update(|state| state.output = vec![]);

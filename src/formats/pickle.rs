@@ -497,7 +497,8 @@ impl<'a> Machine<'a> {
 
     fn global(&mut self, module: &str, name: &str) -> Result<()> {
         let global = match (module, name) {
-            ("collections", "OrderedDict") => Global::OrderedDict,
+            // A Counter is a dict of numbers, as torch's weights_only reader takes it: MultiStepLR has one.
+            ("collections", "OrderedDict" | "Counter") => Global::OrderedDict,
             ("torch._utils", "_rebuild_tensor_v2") => Global::RebuildTensor,
             ("torch._utils", "_rebuild_parameter") => Global::RebuildParameter,
             ("torch._utils", "_rebuild_parameter_with_state") => Global::RebuildParameterWithState,

@@ -113,7 +113,6 @@ impl Rule for MultiStep {
     }
     fn load(&mut self, state: &Saved) -> Result<()> {
         let gamma = number("state", state, "gamma")?;
-        // A Counter that the file's reader did not understand leaves the config's own milestones.
         if let Some(Saved::Dict(items)) = state.get("milestones") {
             let pair = |(epoch, times): &(Saved, Saved)| match (epoch, times) {
                 (Saved::Int(epoch), Saved::Int(times)) => Some((*epoch, i32::try_from(*times).ok()?)),

@@ -70,7 +70,7 @@ impl Transform for Activations {
         if self.ops.iter().any(|(_, other)| !other.is_none()) { OnPrediction::AllChannels } else { OnPrediction::Recorded }
     }
     fn apply(&self, sample: Sample, cx: &mut Cx) -> Result<Vec<Sample>> {
-        on_predictions(sample, &self.keys, self.allow_missing, |at, prediction| {
+        on_predictions(sample, &self.keys, self.allow_missing, cx.work, |at, prediction| {
             let (op, other) = &self.ops[at];
             let prediction = match op {
                 Some(op) => prediction.activate(*op)?,

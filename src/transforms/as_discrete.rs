@@ -91,7 +91,7 @@ impl Transform for AsDiscrete {
         }
     }
     fn apply(&self, sample: Sample, cx: &mut Cx) -> Result<Vec<Sample>> {
-        on_predictions(sample, &self.keys, self.allow_missing, |at, mut prediction| {
+        on_predictions(sample, &self.keys, self.allow_missing, cx.work, |at, mut prediction| {
             let Steps { argmax, classes, threshold, round } = self.steps[at];
             if argmax {
                 prediction = prediction.argmax(cx.work)?;

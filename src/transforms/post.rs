@@ -7,16 +7,20 @@ use crate::error::Result;
 use crate::prediction::Prediction;
 use crate::python::array::{Array, Flavour, Type};
 use crate::torch::convert::to_f32;
+use crate::work::Work;
 use std::sync::Arc;
 use tch::Tensor;
 
-/// Apply `change(position of the key, prediction)` to the item of each key; an image counts as a computed prediction.
+/// Apply `change(position of the key, prediction)` to the item of each key; an image counts as a computed prediction, and
+/// is an image again where there is no prediction yet: before the network.
 pub(super) fn on_predictions(
     mut sample: Sample,
     keys: &[Arc<str>],
     allow_missing: bool,
+    work: &Work,
     mut change: impl FnMut(usize, Prediction) -> Result<Prediction>,
 ) -> Result<Vec<Sample>> {
+    let before_network = !sample.items.values().any(|item| matches!(item, Item::Prediction(_)));
     for (at, key) in keys.iter().enumerate() {
         if allow_missing && sample.get(key).is_none() {
             continue;
@@ -26,7 +30,9 @@ pub(super) fn on_predictions(
             Item::Image(volume) => Prediction::from_volume(&volume)?,
             Item::Value(value) => return Err(crate::err!("`{key}` is {value:?}, expected a prediction or an image")),
         };
-        sample.set(key, Item::Prediction(change(at, prediction)?));
+        let prediction = change(at, prediction)?;
+        let item = if before_network { Item::Image(prediction.into_volume(work)?) } else { Item::Prediction(prediction) };
+        sample.set(key, item);
     }
     Ok(vec![sample])
 }

@@ -280,3 +280,68 @@ fn a_full_disk_leaves_the_last_good_files_and_is_an_error() {
     segbundle::formats::checkpoint::load(training.path("models/model_lowres.pt")).unwrap();
     assert!(!results(&training.path("models")).iter().any(|name| name.contains(".partial-")));
 }
+
+#[test]
+fn a_validation_that_lacks_a_case_makes_no_best_epoch() {
+    let training = Training::new(4);
+    let mut labels: Vec<_> = std::fs::read_dir(training.path("data/labelsTr")).unwrap().map(|entry| entry.unwrap().path()).collect();
+    labels.sort();
+    std::fs::write(labels.last().unwrap(), b"no label").unwrap();
+    let output = training.run(&["--val_cases", "2", "--val_interval", "1", "--cache_rate", "0.0"]);
+    let log = text(&output.stderr);
+    assert_eq!(output.status.code(), Some(1), "{log}");
+    assert!(log.contains("1 of 2 cases failed, so the validation has no result"), "{log}");
+    assert!(!log.contains("Got new best metric of val_mean_dice") && !training.path("models/model_lowres.pt").exists(), "{log}");
+}
+
+#[test]
+fn a_new_training_puts_an_earlier_one_aside_so_that_resume_cannot_mix_them_up() {
+    let training = Training::new(3);
+    ok(&training.run(&["--max_epochs", "1"]));
+    let first = training.state();
+    let log = ok(&training.run(&["--max_epochs", "1", "--seed", "7"]));
+    assert!(log.contains("held an earlier training"), "{log}");
+    assert_eq!(std::fs::read(training.path("models/resume/earlier.pt")).unwrap(), first);
+    assert!(training.state() != first && !training.path("models/resume/previous.pt").exists());
+}
+
+#[test]
+fn what_a_changed_config_does_not_change_is_said() {
+    let training = Training::new(3);
+    ok(&training.run(&["--max_epochs", "1"]));
+    let log = ok(&training.resume(&["--max_epochs", "2", "--init_LR", "0.5"]));
+    assert!(log.contains("the config has changed since this training was saved") && log.contains("init_LR"), "{log}");
+}
+
+#[test]
+fn a_training_that_a_handler_has_ended_stays_ended() {
+    let training = Training::new(3);
+    let stopper = "{'_target_':'EarlyStopHandler','patience':1,'score_function':'$lambda engine: 0.0'}";
+    let initialize = "['$monai.utils.set_determinism(seed=1)', '$@train#stopper.set_trainer(@train#trainer)']";
+    let handlers = "['@train#stopper']";
+    let overrides = ["--max_epochs", "6", "--train#stopper", stopper, "--train#handlers", handlers, "--initialize", initialize];
+    let log = ok(&training.run(&overrides));
+    assert!(log.contains("Terminate signaled. Engine will stop after current iteration is finished."), "{log}");
+    let ended = training.state();
+    let log = ok(&training.resume(&overrides));
+    assert!(log.contains("a handler has ended this training in epoch 2"), "{log}");
+    assert_eq!(training.state(), ended);
+}
+
+/// A batch norm sees a batch before its loss fails.
+#[test]
+fn a_failed_iteration_leaves_no_trace_in_running_statistics() {
+    let whole = Training::new(3);
+    let overrides = ["--network_def#norm", "BATCH", "--cache_rate", "0.0", "--num_workers", "0", "--max_epochs", "1"];
+    ok(&whole.run(&overrides));
+    let broken = Training::new(3);
+    let label = std::fs::read_dir(broken.path("data/labelsTr")).unwrap().map(|entry| entry.unwrap().path()).min().unwrap();
+    let good = std::fs::read(&label).unwrap();
+    let name = format!("data/labelsTr/{}", label.file_name().unwrap().to_str().unwrap());
+    broken.change(&name, DType::U8, |values| Voxels::U8(vec![200; values.len()].into()));
+    let output = broken.run(&overrides);
+    assert_eq!(output.status.code(), Some(1), "{}", text(&output.stderr));
+    std::fs::write(&label, good).unwrap();
+    ok(&broken.resume(&overrides));
+    assert_eq!(broken.state(), whole.state());
+}

@@ -75,7 +75,7 @@ impl Handler for CheckpointLoader {
             return Err(missing(&self.path));
         }
         self.load_all().map_err(|error| error.file(&self.path))?;
-        tracing::info!("loaded {}", self.path.display());
+        tracing::info!("Restored all variables from {}", self.path.display());
         Ok(())
     }
 }
