@@ -7,7 +7,7 @@
 
 use super::amp;
 use super::training_state::{self, Mark, TrainingState};
-use super::workflow::{Parts, Workflow, clock};
+use super::workflow::{Parts, Workflow, clock, loss_alone};
 use crate::component::{Accepted, Component, Declared, Dict, Effect, Value};
 use crate::contracts::{
     Clock, Cx, Engine, EngineHandle, EngineState, Event, Handler, Inferer, Item, Loader, Loss, Mode, Network, NoProgress, Optimizer, Run,
@@ -256,7 +256,8 @@ impl SupervisedTrainer {
         let mut point = self.point(place)?;
         while place.untold.is_some() || place.iteration < length * workflow.state().epoch {
             let output = match place.untold {
-                Some(loss) => workflow.measured(vec![], Some(loss), work),
+                // The metrics have seen it.
+                Some(loss) => loss_alone(loss),
                 None => {
                     let buffers = self.buffers()?;
                     let stepped = self.next_batch(place, work).and_then(|batch| {

@@ -219,6 +219,11 @@ fn parts(saved: &Saved) -> Option<MetricParts> {
     Some(MetricParts { sums: sums.iter().map(int).collect::<Option<_>>()?, rows: rows.iter().map(row).collect::<Option<_>>()? })
 }
 
+/// The output of an iteration of which only the loss is left, for [`Workflow::tell`].
+pub fn loss_alone(loss: f64) -> Result<Vec<Value>> {
+    Ok(vec![output_item(Sample::default(), Some(loss))?])
+}
+
 /// One item of an iteration's output: a dict of `image`, `label`, `pred` and `loss`, as far as they are there.
 fn output_item(mut sample: Sample, loss: Option<f64>) -> Result<Value> {
     let mut entries = vec![];

@@ -551,6 +551,7 @@ impl<'a> Machine<'a> {
         for argument in &arguments {
             self.copied += match argument {
                 Value::Str(text) => text.len() / size_of::<Value>(),
+                Value::Dict(id) => self.out.dicts.get(*id).map_or(0, Vec::len),
                 other => self.out.sequence(other).map_or(0, <[Value]>::len),
             };
         }
@@ -593,8 +594,11 @@ impl<'a> Machine<'a> {
         })
     }
 
-    /// A list of pairs, as an OrderedDict may be given.
+    /// A list of pairs, as an OrderedDict may be given, or the dict that a Counter is.
     fn pairs_of(&self, items: &Value) -> Result<Vec<(Value, Value)>> {
+        if let Value::Dict(id) = items {
+            return Ok(self.out.dicts.get(*id).cloned().unwrap_or_default());
+        }
         let items = self.out.sequence(items).ok_or_else(|| err!("expected a list of pairs, found {}", items.type_name()))?;
         let pair = |item: &Value| match self.out.sequence(item) {
             Some([key, value]) => Ok((key.clone(), value.clone())),
@@ -733,5 +737,16 @@ mod tests {
         fn any_bytes_end_without_a_panic(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
             let _ = Pickle::parse(&bytes);
         }
+    }
+
+    /// As torch.save writes the milestones of a MultiStepLR.
+    #[test]
+    fn a_counter_is_a_dict() {
+        let pickle = Pickle::parse(b"\x80\x02ccollections\nCounter\n}(K\x02K\x01K\x05K\x02u\x85R.").unwrap();
+        let pair = |(key, value): &(Value, Value)| match (key, value) {
+            (Value::Int(key), Value::Int(value)) => (*key, *value),
+            other => panic!("{other:?}"),
+        };
+        assert_eq!(pickle.dicts.last().unwrap().iter().map(pair).collect::<Vec<_>>(), [(2, 1), (5, 2)]);
     }
 }

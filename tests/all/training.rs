@@ -345,3 +345,23 @@ fn a_failed_iteration_leaves_no_trace_in_running_statistics() {
     ok(&broken.resume(&overrides));
     assert_eq!(broken.state(), whole.state());
 }
+
+/// A validation after an iteration, with a handler behind it that changes the learning rate.
+#[test]
+fn handlers_that_an_interrupt_kept_from_an_iteration_are_told_when_it_goes_on() {
+    let handlers = "[{'_target_':'ValidationHandler','validator':'@validate#evaluator','interval':1,'epoch_level':False},\
+                     {'_target_':'LrScheduleHandler','epoch_level':False,'lr_scheduler':\
+                      {'_target_':'torch.optim.lr_scheduler.StepLR','optimizer':'@optimizer','step_size':1,'gamma':0.5}}]";
+    let overrides = ["--train#handlers", handlers, "--validate#inferer#overlap", "0.9"];
+    let whole = Training::new(3);
+    ok(&whole.run(&overrides));
+    let broken = Training::new(3);
+    let mut child = broken.command(&[], &overrides).stderr(Stdio::piped()).spawn().unwrap();
+    // The validation's; the training's goes until 2 epochs.
+    let mut rest = wait_for(&mut child, "Engine run resuming from iteration 0, epoch 0 until 1 epochs");
+    let _ = Command::new("kill").args(["-INT", &child.id().to_string()]).status();
+    rest.read_to_string(&mut String::new()).unwrap();
+    assert_eq!(child.wait().unwrap().code(), Some(130));
+    ok(&broken.resume(&overrides));
+    assert_eq!(broken.state(), whole.state());
+}
