@@ -34,7 +34,7 @@ pub static COMPONENT: Component = Component {
     aliases: &["torch.nn.modules.loss.CrossEntropyLoss", "torch.nn.modules.CrossEntropyLoss"],
     doc: "Cross-entropy between logits and class labels or probabilities.",
     params: CrossEntropyLossArgs::PARAMS,
-    differences: &["labels may have any integer type"],
+    differences: &["labels may have any integer type; with a channel axis of their own, any type"],
     effect: Effect::Pure,
     build: |args, _| {
         let args = CrossEntropyLossArgs::parse("CrossEntropyLoss", args)?;
@@ -62,8 +62,11 @@ impl Loss for CrossEntropy {
     fn name(&self) -> &'static str {
         "CrossEntropyLoss"
     }
-    /// Target: labels [N,…] (integers) or probabilities [N,C,…] (floats).
+    /// Target: labels [N,…] (integers) or [N,1,…] (of any type, as an image of class numbers is), or probabilities [N,C,…]
+    /// (floats).
     fn forward(&self, prediction: &Tensor, target: &Tensor) -> Result<Tensor> {
+        let image = prediction.dim() == target.dim() && prediction.dim() > 1 && prediction.size()[1] > 1 && target.size()[1] == 1;
+        let target = if image { target.f_squeeze_dim(1)?.f_to_kind(Kind::Int64)? } else { target.shallow_clone() };
         let (shape, own) = (prediction.size(), target.size());
         let mut voxels = shape.clone();
         if shape.len() < 2 || prediction.numel() == 0 {

@@ -240,3 +240,12 @@ fn bad_targets_are_named() {
         assert!(error.contains(expected), "{error}");
     }
 }
+
+/// As a training's label image is: whole numbers in float32 with a channel axis.
+#[test]
+fn cross_entropy_takes_a_label_image() {
+    let loss = loss("CrossEntropyLoss", &[]);
+    let (prediction, image) = (logits(&SMALL), labels(&one_per_voxel(&SMALL), 5));
+    let expected = loss.forward(&prediction, &image.squeeze_dim(1)).unwrap().double_value(&[]);
+    assert_eq!(loss.forward(&prediction, &image.to_kind(Kind::Float)).unwrap().double_value(&[]), expected);
+}
