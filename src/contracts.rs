@@ -236,6 +236,10 @@ pub trait Network: Send {
         self.out_channels()
     }
     fn state(&self) -> &State;
+    /// The SHA-256 of the file that it is made of, where the tensors of [`Network::state`] do not say all: a program.
+    fn file_sha256(&self) -> Option<&str> {
+        None
+    }
     /// Copy `tensors` into the parameters of the same names, strictly: missing, unexpected and wrong-shaped names are
     /// listed in one error.
     fn load(&mut self, tensors: &[(String, Tensor)]) -> Result<()>;

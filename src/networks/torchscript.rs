@@ -12,6 +12,7 @@ use super::params::{load_strict, move_to};
 use crate::component::{Call, Effect, FromValue, Function, Value};
 use crate::contracts::{Mode, Network, NetworkHandle, State};
 use crate::error::{Kind, Result};
+use crate::formats::digest;
 use crate::torch::{Device, guard};
 use crate::{bail, err};
 use parking_lot::Mutex;
@@ -56,17 +57,20 @@ pub struct TorchScript {
     device: Device,
     in_channels: usize,
     out_channels: usize,
+    /// Of the file: buffers, constants and code are part of what it computes.
+    sha256: String,
 }
 
 impl TorchScript {
     /// Read a file that `torch.jit.save` wrote, onto the CPU, in evaluation mode.
     pub fn load(path: &Path) -> Result<TorchScript> {
         check_code(path)?;
+        let sha256 = digest::of_file(path)?.sha256;
         let mut module = CModule::load_on_device(path, tch::Device::Cpu)?;
         module.f_set_eval()?;
         let state = State { tensors: module.named_parameters()?.into_iter().collect() };
         let (in_channels, out_channels) = channels(&module, &state)?;
-        Ok(TorchScript { module, state, device: Device::Cpu, in_channels, out_channels })
+        Ok(TorchScript { module, state, device: Device::Cpu, in_channels, out_channels, sha256 })
     }
 }
 
@@ -151,6 +155,9 @@ impl Network for TorchScript {
     }
     fn state(&self) -> &State {
         &self.state
+    }
+    fn file_sha256(&self) -> Option<&str> {
+        Some(&self.sha256)
     }
     fn load(&mut self, tensors: &[(String, Tensor)]) -> Result<()> {
         load_strict("the TorchScript network", &self.state, tensors)

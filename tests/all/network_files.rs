@@ -33,9 +33,12 @@ fn with_weights(x: &Tensor, [first, last]: &[Tensor; 2]) -> Tensor {
 
 /// The formula as a TorchScript file.
 fn traced(path: &Path) {
+    traced_with(path, weights());
+}
+
+fn traced_with(path: &Path, weights: [Tensor; 2]) {
     let x = Tensor::zeros([1, 1, 8, 8, 8], (Kind::Float, tch::Device::Cpu));
     // Made outside: what is drawn while tracing becomes part of the program and is drawn anew in each pass.
-    let weights = weights();
     let module = CModule::create_by_tracing("Net", "forward", &[x], &mut |x| vec![with_weights(&x[0], &weights)]).unwrap();
     module.save(path).unwrap();
 }
@@ -164,10 +167,36 @@ const CONFIG: &str = r#"{
 }"#;
 
 fn run(folder: &Path, images: &[PathBuf]) -> Output {
+    run_with(folder, images, &[])
+}
+
+/// With options before the command.
+fn run_with(folder: &Path, images: &[PathBuf], options: &[&str]) -> Output {
     std::fs::write(folder.join("c.json"), CONFIG).unwrap();
     let list: Vec<String> = images.iter().map(|path| format!("'{}'", path.display())).collect();
     let args = ["run", "--config_file", "c.json", "--meta_file", "None", "--images", &format!("[{}]", list.join(","))];
-    Command::new(env!("CARGO_BIN_EXE_segbundle")).args(args).current_dir(folder).output().unwrap()
+    Command::new(env!("CARGO_BIN_EXE_segbundle")).args(options).args(args).current_dir(folder).output().unwrap()
+}
+
+/// Its weights are constants of the program: no parameter of the network changes.
+#[test]
+fn a_result_of_another_torchscript_program_is_not_kept() {
+    let scratch = tempfile::tempdir().unwrap();
+    let net = scratch.path().join("net.ts");
+    let [first, last] = weights();
+    traced_with(&net, [first.copy(), last.copy()]);
+    let images = [Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/images/int16.nrrd")];
+    let again = || {
+        let output = run_with(scratch.path(), &images, &["--skip-existing"]);
+        let log = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(output.status.success(), "{log}");
+        log
+    };
+    assert!(!again().contains("its result is there already"));
+    assert!(again().contains("its result is there already"));
+    traced_with(&net, [first, -last]);
+    let log = again();
+    assert!(log.contains("the network's weights are others"), "{log}");
 }
 
 #[test]
