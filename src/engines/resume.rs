@@ -6,6 +6,7 @@ use crate::err;
 use crate::error::Result;
 use crate::formats::atomic;
 use crate::formats::digest::{self, Digest};
+use crate::formats::image;
 use serde_json::{Map, Value as Json, json};
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -55,12 +56,7 @@ impl Inputs {
 
 impl Input {
     fn read(path: &Path) -> Result<Input> {
-        let mut paths = vec![];
-        if path.is_dir() {
-            list(path, &mut paths)?
-        } else {
-            paths.extend(parts(path))
-        }
+        let paths = image::files(path)?;
         let files = paths.iter().map(|path| stat(path)).collect::<Result<Vec<_>>>()?;
         let digests = paths.iter().map(|path| digest::of_file(path)).collect::<Result<Vec<_>>>()?;
         let digest = match &digests[..] {
@@ -73,38 +69,6 @@ impl Input {
         };
         Ok(Input { path: path.to_owned(), digest, files })
     }
-}
-
-/// A file, and where it is a header that stands beside its voxels, those.
-fn parts(path: &Path) -> Vec<PathBuf> {
-    let mut found = vec![path.to_owned()];
-    let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
-    let plain = name.strip_suffix(".gz").unwrap_or(name);
-    let Some((stem, extension)) = plain.rsplit_once('.') else { return found };
-    let beside: &[&str] = match extension.to_ascii_lowercase().as_str() {
-        "hdr" => &["img", "img.gz"],
-        "img" => &["hdr", "hdr.gz"],
-        "mhd" | "nhdr" => &["raw", "zraw", "raw.gz", "raw.bz2"],
-        _ => &[],
-    };
-    found.extend(beside.iter().map(|other| path.with_file_name(format!("{stem}.{other}"))).filter(|path| path.is_file()));
-    found
-}
-
-/// All files below a folder, in the order of their names.
-fn list(folder: &Path, out: &mut Vec<PathBuf>) -> Result<()> {
-    let read = || -> std::io::Result<Vec<PathBuf>> { std::fs::read_dir(folder)?.map(|entry| entry.map(|entry| entry.path())).collect() };
-    let mut paths = read().map_err(|error| err!("cannot read: {error}").file(folder))?;
-    paths.sort();
-    for path in paths {
-        // Links to folders are not followed: they could lead in circles.
-        match path.symlink_metadata() {
-            Ok(metadata) if metadata.is_dir() => list(&path, out)?,
-            _ if path.is_file() => out.push(path),
-            _ => {}
-        }
-    }
-    Ok(())
 }
 
 fn stat(path: &Path) -> Result<(PathBuf, u64, Option<SystemTime>)> {

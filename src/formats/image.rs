@@ -1,11 +1,11 @@
 //! Any image: the format is told by the file's name, and by its content where the name says nothing.
 
-use super::{dicom, mha, nifti, nrrd};
+use super::{dicom, mha, nifti, nrrd, raw};
 use crate::error::Result;
 use crate::image::{Volume, no_voxels};
 use std::fs::File;
 use std::io::Read;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// As [`read`], without the voxels where the format allows it: a NIfTI file's header is read alone.
 pub fn outline(path: impl AsRef<Path>, series: Option<&str>) -> Result<Volume> {
@@ -32,6 +32,22 @@ pub fn read(path: impl AsRef<Path>, series: Option<&str>) -> Result<Volume> {
         Format::Dicom => dicom::read(path),
         Format::DicomFolder => dicom::read_folder(path, series),
     }
+}
+
+/// The files that an image consists of, from names and headers alone: a file and what it says lies beside it, or the
+/// slices in a folder. What cannot be told is left to the reader, which reports it.
+pub fn files(path: impl AsRef<Path>) -> Result<Vec<PathBuf>> {
+    let path = path.as_ref();
+    let beside = match format(path) {
+        Format::DicomFolder => return dicom::files(path),
+        Format::Nifti => nifti::pair(path).map(|(header, voxels)| vec![header, voxels]).unwrap_or_default(),
+        Format::Nrrd => raw::data_files::<nrrd::Header>(path).unwrap_or_default(),
+        Format::MetaImage => raw::data_files::<mha::Header>(path).unwrap_or_default(),
+        Format::Dicom => vec![],
+    };
+    let mut files = vec![path.to_owned()];
+    files.extend(beside.into_iter().filter(|other| other != path && other.is_file()));
+    Ok(files)
 }
 
 enum Format {

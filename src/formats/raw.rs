@@ -67,6 +67,8 @@ pub fn header_line(source: &mut impl BufRead, read: &mut u64) -> Result<Option<S
 pub trait TextHeader: Sized {
     /// The header, and how many bytes it has.
     fn read(source: &mut impl BufRead) -> Result<(Self, u64)>;
+    /// The files that hold the voxels, in their order; none where they follow the header.
+    fn data_files(&self, path: &Path) -> Result<Vec<PathBuf>>;
     /// The image; `room`: bytes that follow the header, `beside`: whether other files may be opened.
     fn volume(self, source: &mut impl BufRead, room: u64, path: &Path, beside: bool) -> Result<Volume>;
 }
@@ -79,6 +81,12 @@ pub fn read<H: TextHeader>(path: &Path) -> Result<Volume> {
         header.volume(&mut source, length.saturating_sub(used), path, true)
     };
     read().map_err(|error| error.file(path))
+}
+
+/// The files beside `path` that its header names.
+pub fn data_files<H: TextHeader>(path: &Path) -> Result<Vec<PathBuf>> {
+    let named = || H::read(&mut open(path)?.0)?.0.data_files(path);
+    named().map_err(|error| error.file(path))
 }
 
 /// Read a file with its voxels that is in memory; `path` is only remembered.

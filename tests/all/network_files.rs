@@ -199,6 +199,40 @@ fn a_result_of_another_torchscript_program_is_not_kept() {
     assert!(log.contains("the network's weights are others"), "{log}");
 }
 
+/// A copy of the DICOM series `name` in `folder`, its files without extension.
+fn dicom_copy(name: &str, folder: &Path) {
+    std::fs::create_dir(folder).unwrap();
+    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/dicom").join(name);
+    for entry in std::fs::read_dir(source).unwrap() {
+        let path = entry.unwrap().path();
+        std::fs::copy(&path, folder.join(path.file_stem().unwrap())).unwrap();
+    }
+}
+
+/// What is no DICOM there, results above all, is no part of the input.
+#[test]
+fn results_inside_a_dicom_folder_change_nothing() {
+    let scratch = tempfile::tempdir().unwrap();
+    traced(&scratch.path().join("net.ts"));
+    let case = scratch.path().join("out");
+    dicom_copy("jpeg2000", &case);
+    let run = || {
+        let output = run_with(scratch.path(), &[case.clone()], &["--skip-existing"]);
+        let log = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(output.status.success(), "{log}");
+        log
+    };
+    run();
+    assert!(case.join("out/out_trans.nii.gz").is_file() && case.join("run.json").is_file());
+    std::fs::write(case.join("notes.txt"), "seen").unwrap();
+    std::fs::write(case.join(".hidden"), "seen").unwrap();
+    let log = run();
+    assert!(log.contains("its result is there already"), "{log}");
+    std::fs::remove_file(case.join("IM0000")).unwrap();
+    let log = run();
+    assert!(log.contains("the input is not the one"), "{log}");
+}
+
 #[test]
 fn a_dicom_folder_is_segmented_as_its_nifti() {
     let scratch = tempfile::tempdir().unwrap();

@@ -89,6 +89,23 @@ fn a_case_is_left_out_only_while_everything_it_was_made_from_is_the_same() {
 }
 
 #[test]
+fn a_result_is_not_kept_when_voxels_beside_their_header_change() {
+    let bundle = Bundle::new(0);
+    std::fs::create_dir(bundle.path("images")).unwrap();
+    let header = "ObjectType = Image\nNDims = 3\nDimSize = 20 22 18\nElementSpacing = 2 2 2\nElementType = MET_SHORT\n";
+    std::fs::write(bundle.path("images/a.mhd"), format!("{header}ElementDataFile = voxels.dat\n")).unwrap();
+    let voxels: Vec<u8> = (0..20 * 22 * 18).flat_map(|i: i32| ((i * 37 % 1500 - 900) as i16).to_le_bytes()).collect();
+    std::fs::write(bundle.path("images/voxels.dat"), &voxels).unwrap();
+    let list = ["--datalist", "['images/a.mhd']"];
+    assert!(bundle.infer(&list).status.success());
+    again(&bundle, &list);
+    assert_eq!(statuses(&record(&bundle)), ["skipped"]);
+    std::fs::write(bundle.path("images/voxels.dat"), voxels.iter().rev().copied().collect::<Vec<u8>>()).unwrap();
+    let (_, log) = again(&bundle, &list);
+    assert!(log.contains("the input is not the one"), "{log}");
+}
+
+#[test]
 fn results_without_a_record_are_made_again_and_the_log_says_so() {
     let bundle = Bundle::new(1);
     assert!(bundle.infer(&[]).status.success());

@@ -68,6 +68,16 @@ pub fn read_folder(folder: impl AsRef<Path>, series: Option<&str>) -> Result<Vol
     read().map_err(|error| error.file(folder))
 }
 
+/// The files that [`read_folder`] makes its image of, in the order of their names: those that begin as DICOM.
+pub fn files(folder: &Path) -> Result<Vec<PathBuf>> {
+    let mut files = vec![];
+    list(folder, MAX_DEPTH, &mut files)?;
+    files.sort();
+    // What cannot be read is kept and reported by whoever wants to read it.
+    files.retain(|path| start_of(path).map_or(true, |start| is_dicom(&start)));
+    Ok(files)
+}
+
 /// Read one DICOM file: a slice, or all frames of an enhanced CT.
 pub fn read(path: impl AsRef<Path>) -> Result<Volume> {
     let path = path.as_ref();
@@ -114,6 +124,13 @@ fn list(folder: &Path, depth: usize, files: &mut Vec<PathBuf>) -> Result<()> {
     Ok(())
 }
 
+/// As much of a file as tells whether it is DICOM.
+fn start_of(path: &Path) -> std::io::Result<Vec<u8>> {
+    let mut start = Vec::with_capacity(160);
+    File::open(path)?.take(160).read_to_end(&mut start)?;
+    Ok(start)
+}
+
 /// Slices of all DICOM files, and how many files are something else.
 fn scan(files: &[PathBuf]) -> Result<(Vec<Slice>, BTreeMap<&'static str, usize>)> {
     let others = Mutex::new(BTreeMap::new());
@@ -121,8 +138,7 @@ fn scan(files: &[PathBuf]) -> Result<(Vec<Slice>, BTreeMap<&'static str, usize>)
         .par_iter()
         .map(|path| {
             let read = || {
-                let mut start = Vec::with_capacity(160);
-                File::open(path)?.take(160).read_to_end(&mut start)?;
+                let start = start_of(path)?;
                 if !is_dicom(&start) {
                     // What is called so was a slice before it was cut off.
                     let called = path.extension().is_some_and(|end| ["dcm", "dicom"].iter().any(|known| end.eq_ignore_ascii_case(known)));

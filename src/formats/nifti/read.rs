@@ -140,7 +140,7 @@ fn room_for(header: &Header, capacity_bytes: u64) -> Result<usize> {
 }
 
 /// Header and image file, if the name is one of a pair's.
-fn pair(path: &Path) -> Option<(PathBuf, PathBuf)> {
+pub fn pair(path: &Path) -> Option<(PathBuf, PathBuf)> {
     let name = path.to_str()?;
     let (stem, zipped) = name.strip_suffix(".gz").map_or((name, ""), |stem| (stem, ".gz"));
     let stem = stem.strip_suffix(".hdr").or_else(|| stem.strip_suffix(".img"))?;
