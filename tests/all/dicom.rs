@@ -145,6 +145,25 @@ fn a_slice_that_is_cut_off_anywhere_is_named() {
     }
 }
 
+/// The same of names as media have them, without `.dcm`: what is left of the preamble still shows what it was.
+#[test]
+fn a_slice_without_extension_that_is_cut_off_is_named() {
+    let scratch = tempfile::tempdir().unwrap();
+    let copy = scratch.path().join("copy");
+    copy_of("explicit", &copy);
+    let whole = std::fs::read(copy.join("IM0997.dcm")).unwrap();
+    std::fs::remove_file(copy.join("IM0997.dcm")).unwrap();
+    for name in ["IM0997", "1.2.840.997"] {
+        let last = copy.join(name);
+        for length in [1, 100, 131, 132, 200, whole.len() - 30] {
+            std::fs::write(&last, &whole[..length]).unwrap();
+            let error = dicom::read_folder(&copy, None).map(drop).expect_err(&format!("{name}, {length} bytes"));
+            assert_eq!(error.get_file(), last.to_str(), "{name}, {length} bytes: {error}");
+        }
+        std::fs::remove_file(&last).unwrap();
+    }
+}
+
 /// A README, a DICOMDIR, an empty file, a hidden one: what a medium brings along.
 #[test]
 fn files_of_other_kinds_in_a_folder_are_left_out() {

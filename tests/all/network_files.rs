@@ -217,10 +217,8 @@ fn results_inside_a_dicom_folder_change_nothing() {
     let case = scratch.path().join("out");
     dicom_copy("jpeg2000", &case);
     let run = || {
-        let output = run_with(scratch.path(), &[case.clone()], &["--skip-existing"]);
-        let log = String::from_utf8_lossy(&output.stderr).into_owned();
-        assert!(output.status.success(), "{log}");
-        log
+        let output = run_with(scratch.path(), std::slice::from_ref(&case), &["--skip-existing"]);
+        String::from_utf8_lossy(&output.stderr).into_owned()
     };
     run();
     assert!(case.join("out/out_trans.nii.gz").is_file() && case.join("run.json").is_file());
@@ -231,6 +229,21 @@ fn results_inside_a_dicom_folder_change_nothing() {
     std::fs::remove_file(case.join("IM0000")).unwrap();
     let log = run();
     assert!(log.contains("the input is not the one"), "{log}");
+}
+
+#[test]
+fn a_file_that_may_have_been_a_slice_is_named_once() {
+    let scratch = tempfile::tempdir().unwrap();
+    traced(&scratch.path().join("net.ts"));
+    let case = scratch.path().join("case");
+    dicom_copy("jpeg2000", &case);
+    for (name, bytes) in [("IM1000", &b""[..]), ("1.2.840.7", &[7; 500]), ("README", b"slices of a phantom\n"), ("a.json", b"{}")] {
+        std::fs::write(case.join(name), bytes).unwrap();
+    }
+    let output = run(scratch.path(), &[case]);
+    let log = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{log}");
+    assert_eq!(log.matches("may have been slices: 1.2.840.7 (no DICOM), IM1000 (empty)").count(), 1, "{log}");
 }
 
 #[test]

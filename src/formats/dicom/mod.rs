@@ -8,7 +8,7 @@
 //!   objects without pixels are left out with a notice.
 //! - Missing slices, two different slices at one place and a file that is cut off (or an empty `.dcm`) are errors: ITK goes
 //!   on with a wrong geometry. Slightly uneven slices are a warning, copies of a slice are left out with one. Files that
-//!   are no DICOM are left out.
+//!   are no DICOM are left out, with a warning where they may have been slices.
 //! - A tilted gantry gives a sheared affine, which is where the voxels are; ITK has none and misplaces them.
 //! - Numbers are int16 where they all fit and scaling is by whole numbers, else float32.
 //!
@@ -50,7 +50,7 @@ pub fn read_folder(folder: impl AsRef<Path>, series: Option<&str>) -> Result<Vol
         let mut files = vec![];
         list(folder, MAX_DEPTH, &mut files)?;
         files.sort();
-        let (slices, others) = scan(&files)?;
+        let Found { slices, others, doubtful } = scan(&files)?;
         if slices.is_empty() {
             let what: Vec<String> = others.iter().map(|(what, count)| format!("{count} with {what}")).collect();
             bail!(
@@ -63,6 +63,7 @@ pub fn read_folder(folder: impl AsRef<Path>, series: Option<&str>) -> Result<Vol
         for (what, count) in &others {
             info!("{name}: left out {count} DICOM files ({what})");
         }
+        tell_of(&doubtful, files.len(), &name)?;
         volume(choose(slices, series, &name)?, folder, &name)
     };
     read().map_err(|error| error.file(folder))
@@ -131,9 +132,66 @@ fn start_of(path: &Path) -> std::io::Result<Vec<u8>> {
     Ok(start)
 }
 
-/// Slices of all DICOM files, and how many files are something else.
-fn scan(files: &[PathBuf]) -> Result<(Vec<Slice>, BTreeMap<&'static str, usize>)> {
-    let others = Mutex::new(BTreeMap::new());
+/// What the files of a folder are.
+struct Found {
+    slices: Vec<Slice>,
+    /// DICOM of other kinds, and how many files of each.
+    others: BTreeMap<&'static str, usize>,
+    /// Files that may have been slices.
+    doubtful: Vec<(PathBuf, Doubt)>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Doubt {
+    Empty,
+    /// Begins as the preamble of a DICOM file, and ends within it.
+    CutOff,
+    /// Neither DICOM nor text.
+    Foreign,
+}
+
+impl Doubt {
+    /// Of a file that does not begin as DICOM. Slices often have no extension, or a UID as name, whose end is a number.
+    fn of(path: &Path, start: &[u8]) -> Option<Doubt> {
+        let bare = path.extension().is_none_or(|end| end.as_encoded_bytes().iter().all(u8::is_ascii_digit));
+        let is_text = || start.iter().all(|&byte| byte >= b' ' || byte.is_ascii_whitespace());
+        match start {
+            _ if !bare => None,
+            [] => Some(Doubt::Empty),
+            _ if start.len() < 132 && start.iter().take(128).all(|&byte| byte == 0) => Some(Doubt::CutOff),
+            _ => (!is_text()).then_some(Doubt::Foreign),
+        }
+    }
+}
+
+/// An error for a slice that is cut off; a warning that names what else may have been one, if most of `count` files are
+/// none of these.
+fn tell_of(doubtful: &[(PathBuf, Doubt)], count: usize, name: &str) -> Result<()> {
+    /// Files that a warning names.
+    const NAMED: usize = 5;
+    if doubtful.len() * 2 > count {
+        return Ok(());
+    }
+    if let Some((path, _)) = doubtful.iter().find(|(_, doubt)| *doubt == Doubt::CutOff) {
+        return Err(err!("expected a DICOM file, found the beginning of one: the file is cut off")
+            .file(path)
+            .hint("copy or download it again; if it is no slice, take it out of the folder"));
+    }
+    let shown = |(path, doubt): &(PathBuf, Doubt)| {
+        let what = if *doubt == Doubt::Empty { "empty" } else { "no DICOM" };
+        format!("{} ({what})", path.file_name().unwrap_or_default().to_string_lossy())
+    };
+    let list: Vec<String> = doubtful.iter().take(NAMED).map(shown).collect();
+    if !list.is_empty() {
+        let more = if doubtful.len() > NAMED { format!(" and {} more", doubtful.len() - NAMED) } else { String::new() };
+        warn!("{name}: left out files that may have been slices: {}{more}", list.join(", "));
+    }
+    Ok(())
+}
+
+/// Look at all files of a folder.
+fn scan(files: &[PathBuf]) -> Result<Found> {
+    let (others, doubtful) = (Mutex::new(BTreeMap::new()), Mutex::new(vec![]));
     let slices: Result<Vec<Vec<Slice>>> = files
         .par_iter()
         .map(|path| {
@@ -145,6 +203,7 @@ fn scan(files: &[PathBuf]) -> Result<(Vec<Slice>, BTreeMap<&'static str, usize>)
                     if called {
                         bail!("expected a DICOM file, found {}", if start.is_empty() { "an empty one" } else { "something else" });
                     }
+                    doubtful.lock().extend(Doubt::of(path, &start).map(|doubt| (path.clone(), doubt)));
                     return Ok(vec![]);
                 }
                 match Content::of(&Elements::parse(file_bytes(path)?)?, path)? {
@@ -158,7 +217,9 @@ fn scan(files: &[PathBuf]) -> Result<(Vec<Slice>, BTreeMap<&'static str, usize>)
             read().map_err(|error: crate::error::Error| error.file(path))
         })
         .collect();
-    Ok((slices?.into_iter().flatten().collect(), others.into_inner()))
+    let mut doubtful = doubtful.into_inner();
+    doubtful.sort_by(|a, b| a.0.cmp(&b.0));
+    Ok(Found { slices: slices?.into_iter().flatten().collect(), others: others.into_inner(), doubtful })
 }
 
 /// What makes slices one volume: series, size, orientation and voxel size, the latter to four digits.
