@@ -351,7 +351,14 @@ impl Axes {
         }
         let grid = Grid { shape: layout.spatial(), affine };
         let channels = self.channel.map(|place| self.sizes[place]);
-        let header = Header { path: path.to_owned(), grid, spatial_dims: self.spatial.len(), channels, space: Some(Space::SCANNER_MM) };
+        let header = Header {
+            path: path.to_owned(),
+            grid,
+            spatial_dims: self.spatial.len(),
+            channels,
+            space: Some(Space::SCANNER_MM),
+            series: None,
+        };
         Ok(Volume { voxels, layout, affine, channel_first: false, header: Arc::new(header), trace: vec![] })
     }
 }

@@ -1,14 +1,16 @@
 //! SaveLabelsd (no MONAI source): a label map as people use it, with names.
 
 use super::output_name::OutputName;
+use super::support::SeriesName;
 use crate::args;
 use crate::component::{Component, Declared, Effect, Keys, Value};
 use crate::contracts::{Cx, Item, Sample, Transform, TransformHandle, WriteJob};
 use crate::error::Result;
-use crate::formats::{atomic, nifti};
-use crate::image::Volume;
+use crate::formats::{atomic, image, nifti};
+use crate::image::{Orientation, Volume};
 use crate::tools::label_names;
 use crate::tools::split_labels::{keep_only, write_mask};
+use crate::tools::statistics::same_grid;
 use crate::tools::structures::Structures;
 use crate::work::Work;
 use std::io::Write;
@@ -83,6 +85,17 @@ pub(super) fn labels(sample: &mut Sample, key: &str, work: &Work) -> Result<Volu
     };
     sample.set(key, Item::Image(volume.clone()));
     Ok(volume)
+}
+
+/// The image that `labels` were made of, read once more as LoadImaged read it: the same series, its axes turned as theirs.
+pub(super) fn source_image(labels: &Volume, series: Option<SeriesName>) -> Result<Volume> {
+    let series = series.map(|SeriesName(name)| name).or_else(|| labels.header.series.clone());
+    let image = image::read(&labels.header.path, series.as_deref())?;
+    match same_grid(labels, &image) {
+        Ok(()) => Ok(image),
+        // Of two grids that do not fit in any way, `same_grid` says how, later.
+        Err(_) => image.turned_to(&Orientation::of(&labels.affine)?),
+    }
 }
 
 impl Transform for SaveLabels {

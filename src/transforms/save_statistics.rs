@@ -1,12 +1,12 @@
 //! SaveStatisticsd (no MONAI source): volume, place and HU of each structure of a label map.
 
 use super::output_name::OutputName;
-use super::save_labels::labels;
+use super::save_labels::{labels, source_image};
+use super::support::SeriesName;
 use crate::args;
 use crate::component::{Component, Declared, Effect, Keys, OneOrMany, Value};
 use crate::contracts::{Cx, Sample, Transform, TransformHandle, WriteJob};
 use crate::error::Result;
-use crate::formats::image;
 use crate::tools::statistics::{statistics, write};
 use crate::tools::structures::Structures;
 use std::path::{Path, PathBuf};
@@ -31,8 +31,8 @@ args! {
         separate_folder: bool = true,
         /// Folder below which the inputs' folders are repeated in output_dir, for inputs of the same name.
         data_root_dir: String = "",
-        /// Which series of a DICOM folder it is, as LoadImaged's argument of that name.
-        series_name: Option<String> = (),
+        /// Which series of a DICOM folder it is, as LoadImaged's argument of that name; LoadImaged's own if None.
+        series_name: Option<SeriesName> = (),
     }
 }
 
@@ -92,7 +92,7 @@ impl Transform for SaveStatistics {
                 path,
                 bytes,
                 write: Box::new(move || {
-                    let image = intensity.then(|| image::read(&source, series.as_deref())).transpose()?;
+                    let image = intensity.then(|| source_image(&volume, series)).transpose()?;
                     let rows = statistics(&volume, image.as_ref(), &structures).map_err(|error| error.file(&source))?;
                     paths.iter().try_for_each(|path| write(path, &rows))
                 }),

@@ -99,6 +99,30 @@ fn a_series_can_be_named() {
     assert!(dicom::read_folder(&two, Some("7")).unwrap_err().message().contains("expected a series `7`"));
 }
 
+/// One UID begins as the other; both begin as the number 1.
+#[test]
+fn a_series_is_named_by_its_whole_uid_or_number_before_the_beginning_of_a_uid() {
+    let scratch = tempfile::tempdir().unwrap();
+    for name in ["two/a", "two/b"] {
+        copy_of(name, &scratch.path().join(name.replace('/', " ")));
+    }
+    for entry in std::fs::read_dir(scratch.path().join("two b")).unwrap() {
+        let path = entry.unwrap().path();
+        let mut bytes = std::fs::read(&path).unwrap();
+        let places: Vec<usize> = (0..bytes.len() - 6).filter(|at| &bytes[*at..at + 6] == b"498.2\0").collect();
+        places.into_iter().for_each(|at| bytes[at..at + 6].copy_from_slice(b"498.10"));
+        std::fs::write(path, bytes).unwrap();
+    }
+    let first = dicom::read_folder(scratch.path().join("two a"), None).unwrap().to_f32_vec().unwrap();
+    for name in ["1.2.826.0.1.3680043.8.498.1", "1", "Series 1"] {
+        let found = dicom::read_folder(scratch.path(), Some(name)).unwrap_or_else(|error| panic!("{name}: {error}"));
+        assert_eq!(found.to_f32_vec().unwrap(), first, "{name}");
+    }
+    assert!(dicom::read_folder(scratch.path(), Some("1.2.826.0.1.3680043.8.498.10")).is_ok());
+    let error = dicom::read_folder(scratch.path(), Some("1.2.826")).unwrap_err();
+    assert!(error.message().contains("498.10") && error.message().contains("found 2"), "{error}");
+}
+
 #[test]
 fn faults_of_folders_and_files_are_named() {
     let scratch = tempfile::tempdir().unwrap();

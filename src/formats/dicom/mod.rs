@@ -29,7 +29,7 @@ use crate::{bail, err};
 use elements::Elements;
 use parking_lot::Mutex;
 use rayon::prelude::*;
-use slice::{Content, Slice, Stored};
+use slice::{Content, Series, Slice, Stored};
 use stack::Stack;
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -42,8 +42,7 @@ use tracing::{info, warn};
 const MAX_FILES: usize = 200_000;
 const MAX_DEPTH: usize = 12;
 
-/// Read the CT in a folder: the one series in it, or the one whose SeriesInstanceUID (or its beginning), number or
-/// description is `series`. Voxels are [1,X,Y,Z], int16 or float32.
+/// Read the CT in a folder: the one series in it, or the one that `series` names (see [`named`]). Voxels are [1,X,Y,Z], int16 or float32.
 pub fn read_folder(folder: impl AsRef<Path>, series: Option<&str>) -> Result<Volume> {
     let folder = folder.as_ref();
     let read = || {
@@ -233,6 +232,19 @@ fn key(slice: &Slice) -> Key {
     (slice.series.uid.clone(), [slice.stored.columns, slice.stored.rows], [a, b, c, d, e, f, x, y])
 }
 
+/// The groups of the series that `wanted` names: by its SeriesInstanceUID, else its number, its description, or else the
+/// beginning of its UID, so that a number is a number and no UID hides behind a longer one.
+fn named(groups: Vec<(Key, Vec<Slice>)>, wanted: &str) -> Vec<(Key, Vec<Slice>)> {
+    let ways: [fn(&Series, &str) -> bool; 4] = [
+        |series, wanted| series.uid == wanted,
+        |series, wanted| series.number == wanted,
+        |series, wanted| series.description == wanted,
+        |series, wanted| series.uid.starts_with(wanted),
+    ];
+    let way = ways.into_iter().find(|way| groups.iter().any(|(_, group)| way(&group[0].series, wanted)));
+    groups.into_iter().filter(|(_, group)| way.is_some_and(|way| way(&group[0].series, wanted))).collect()
+}
+
 fn choose(slices: Vec<Slice>, wanted: Option<&str>, name: &str) -> Result<Vec<Slice>> {
     let mut groups: Vec<(Key, Vec<Slice>)> = vec![];
     for slice in slices {
@@ -246,10 +258,7 @@ fn choose(slices: Vec<Slice>, wanted: Option<&str>, name: &str) -> Result<Vec<Sl
     }
     let all: Vec<String> = groups.iter().map(|(_, group)| described(group)).collect();
     if let Some(wanted) = wanted {
-        groups.retain(|(_, group)| {
-            let series = &group[0].series;
-            series.uid.starts_with(wanted) || series.number == wanted || series.description == wanted
-        });
+        groups = named(groups, wanted);
         if groups.is_empty() {
             return Err(err!("expected a series `{wanted}`, found {}:\n  {}", all.len(), all.join("\n  ")).hint("name a SeriesInstanceUID"));
         }

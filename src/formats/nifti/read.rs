@@ -269,7 +269,7 @@ fn hollow(header: &Header, path: &Path) -> Result<Volume> {
     let dtype = if header.scaling.is_some() { DType::F32 } else { header.dtype };
     let grid = Grid { shape: [shape[1], shape[2], shape[3]], affine };
     let space = Some(header.space());
-    let header = Arc::new(ImageHeader { path: path.to_owned(), grid, spatial_dims, channels, space });
+    let header = Arc::new(ImageHeader { path: path.to_owned(), grid, spatial_dims, channels, space, series: None });
     Ok(Volume { voxels: no_voxels(dtype), layout: Layout::fortran(shape), affine, channel_first: false, header, trace: vec![] })
 }
 
