@@ -1,7 +1,7 @@
 //! Going on where an earlier run stopped: beside the result of a case lies a small JSON file, `RESULT.json`, that says
 //! what the result was made from. A case may be left out only if all of it still holds.
 
-use crate::contracts::CaseStatus;
+use crate::contracts::{CaseStatus, Work};
 use crate::err;
 use crate::error::Result;
 use crate::formats::atomic;
@@ -34,9 +34,9 @@ struct Input {
 }
 
 impl Inputs {
-    /// Read every file once. `paths`: files and folders. Errors name the file.
-    pub fn read(paths: &[PathBuf]) -> Result<Inputs> {
-        paths.iter().map(|path| Input::read(path)).collect::<Result<_>>().map(Inputs)
+    /// Read every file once, unless the user interrupts. `paths`: files and folders. Errors name the file.
+    pub fn read(paths: &[PathBuf], work: &Work) -> Result<Inputs> {
+        paths.iter().map(|path| Input::read(path, work)).collect::<Result<_>>().map(Inputs)
     }
     /// An error if a file is gone or another one than it was.
     pub fn check_unchanged(&self) -> Result<()> {
@@ -55,10 +55,10 @@ impl Inputs {
 }
 
 impl Input {
-    fn read(path: &Path) -> Result<Input> {
+    fn read(path: &Path, work: &Work) -> Result<Input> {
         let paths = image::files(path)?;
         let files = paths.iter().map(|path| stat(path)).collect::<Result<Vec<_>>>()?;
-        let digests = paths.iter().map(|path| digest::of_file(path)).collect::<Result<Vec<_>>>()?;
+        let digests = paths.iter().map(|path| digest::of_file_while(path, || work.check())).collect::<Result<Vec<_>>>()?;
         let digest = match &digests[..] {
             [one] => one.clone(),
             several => {
@@ -98,7 +98,7 @@ pub fn sidecar(output: &Path) -> PathBuf {
 }
 
 /// Look at what lies beside the first of `outputs`.
-pub fn verdict(outputs: &[PathBuf], inputs: &Inputs, identity: &Identity) -> Verdict {
+pub fn verdict(outputs: &[PathBuf], inputs: &Inputs, identity: &Identity, work: &Work) -> Verdict {
     let Some(first) = outputs.first() else { return Verdict::Missing };
     let path = sidecar(first);
     let text = match std::fs::read(&path) {
@@ -107,12 +107,19 @@ pub fn verdict(outputs: &[PathBuf], inputs: &Inputs, identity: &Identity) -> Ver
         Err(_) => return Verdict::Missing,
     };
     match serde_json::from_slice::<Json>(&text) {
-        Ok(found) => compare(found, first, outputs, inputs, identity).unwrap_or_else(Verdict::Stale),
+        Ok(found) => compare(found, first, outputs, inputs, identity, work).unwrap_or_else(Verdict::Stale),
         Err(_) => Verdict::Stale(format!("{} is no JSON", path.display())),
     }
 }
 
-fn compare(mut found: Json, first: &Path, outputs: &[PathBuf], inputs: &Inputs, identity: &Identity) -> Result<Verdict, String> {
+fn compare(
+    mut found: Json,
+    first: &Path,
+    outputs: &[PathBuf],
+    inputs: &Inputs,
+    identity: &Identity,
+    work: &Work,
+) -> Result<Verdict, String> {
     let same = |key: &str, expected: &Json| found.get(key) == Some(expected);
     if !same("format", &json!(FORMAT)) || !same("segbundle", &json!(identity.version)) {
         return Err(format!("it was made by segbundle {}, this is {}", text_of(&found, "segbundle"), identity.version));
@@ -131,7 +138,7 @@ fn compare(mut found: Json, first: &Path, outputs: &[PathBuf], inputs: &Inputs, 
     for output in found.get("outputs").and_then(Json::as_array).into_iter().flatten() {
         let path = folder.join(text_of(output, "path"));
         let expected = (output.get("bytes").and_then(Json::as_u64), text_of(output, "sha256"));
-        match digest::of_file(&path) {
+        match digest::of_file_while(&path, || work.check()) {
             Ok(now) if (Some(now.bytes), now.sha256.as_str()) == (expected.0, expected.1) => recorded.push(path),
             Ok(_) => return Err(format!("{} is not as it was written", path.display())),
             Err(_) if !path.exists() => return Err(format!("{} is gone", path.display())),

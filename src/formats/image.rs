@@ -3,7 +3,6 @@
 use super::{dicom, mha, nifti, nrrd, raw};
 use crate::error::Result;
 use crate::image::{Volume, no_voxels};
-use std::fs::File;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
@@ -75,7 +74,7 @@ fn format(path: &Path) -> Format {
     }
     let mut start = Vec::with_capacity(160);
     // What cannot be opened is reported by the reader.
-    let _ = File::open(path).map(|file| file.take(160).read_to_end(&mut start));
+    let _ = super::open(path).map(|file| file.take(160).read_to_end(&mut start));
     if start.starts_with(b"NRRD000") {
         Format::Nrrd
     } else if dicom::is_dicom(&start) {

@@ -39,11 +39,8 @@ pub enum Packing {
 /// A regular file, opened, and its length in bytes.
 pub fn open(path: &Path) -> Result<(BufReader<File>, u64)> {
     let refused = |error: &dyn std::fmt::Display| err!("cannot read: {error}").file(path);
-    let file = File::open(path).map_err(|error| refused(&error))?;
+    let file = super::open(path).map_err(|error| refused(&error))?;
     let metadata = file.metadata().map_err(|error| refused(&error))?;
-    if !metadata.is_file() {
-        return Err(refused(&"it is no regular file"));
-    }
     Ok((BufReader::with_capacity(BUFFER_BYTES, file), metadata.len()))
 }
 

@@ -12,12 +12,11 @@ use super::params::{load_strict, move_to};
 use crate::component::{Call, Effect, FromValue, Function, Value};
 use crate::contracts::{Mode, Network, NetworkHandle, State};
 use crate::error::{Kind, Result};
-use crate::formats::digest;
+use crate::formats::{self, digest};
 use crate::torch::{Device, guard};
 use crate::{bail, err};
 use parking_lot::Mutex;
 use segbundle_native as native;
-use std::fs::File;
 use std::io::{BufReader, Read};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -76,7 +75,7 @@ impl TorchScript {
 
 /// Every line of the program is text in the archive.
 fn check_code(path: &Path) -> Result<()> {
-    let file = File::open(path).map_err(|error| err!("cannot read the network: {error}"))?;
+    let file = formats::open(path).map_err(|error| err!("cannot read the network: {error}"))?;
     let wrong = |error: zip::result::ZipError| err!("expected a TorchScript file: {error}");
     let mut archive = ZipArchive::new(BufReader::new(file)).map_err(wrong)?;
     let names: Vec<String> = archive.file_names().map(str::to_owned).collect();

@@ -157,10 +157,9 @@ pub(super) enum Source<R: BufRead> {
 impl Source<BufReader<File>> {
     pub(super) fn open(path: &Path) -> Result<Self> {
         let open = || -> io::Result<(File, u64)> {
-            let file = File::open(path)?;
-            let metadata = file.metadata()?;
-            // Opening a folder succeeds; reading it says something obscure.
-            if metadata.is_dir() { Err(io::ErrorKind::IsADirectory.into()) } else { Ok((file, metadata.len())) }
+            let file = crate::formats::open(path)?;
+            let length = file.metadata()?.len();
+            Ok((file, length))
         };
         let (file, length) = open().map_err(|error| err!("cannot read: {error}").file(path))?;
         Source::new(BufReader::with_capacity(BUFFER_BYTES, file), length).map_err(|error| error.file(path))
