@@ -71,9 +71,7 @@ fn inputs(entry: &Value) -> Vec<PathBuf> {
 
 fn outputs(postprocessing: &[Arc<dyn Transform>], source: &Path) -> Result<Vec<PathBuf>> {
     fn walk(transform: &dyn Transform, source: &Path, out: &mut Vec<PathBuf>) -> Result<()> {
-        if let Some(path) = transform.output_path(source) {
-            out.push(path?);
-        }
+        out.extend(transform.output_paths(source)?);
         transform.children().iter().try_for_each(|child| walk(&**child, source, out))
     }
     let mut out = vec![];

@@ -6,7 +6,7 @@ use crate::err;
 use crate::error::Result;
 use crate::formats::atomic;
 use crate::formats::digest::{self, Digest};
-use crate::formats::image;
+use crate::formats::{image, paths};
 use serde_json::{Map, Value as Json, json};
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -136,7 +136,7 @@ fn compare(
     let folder = first.parent().unwrap_or(Path::new(""));
     let mut recorded = vec![];
     for output in found.get("outputs").and_then(Json::as_array).into_iter().flatten() {
-        let path = folder.join(text_of(output, "path"));
+        let path = paths::normal(&folder.join(text_of(output, "path")));
         let expected = (output.get("bytes").and_then(Json::as_u64), text_of(output, "sha256"));
         match digest::of_file_while(&path, || work.check()) {
             Ok(now) if (Some(now.bytes), now.sha256.as_str()) == (expected.0, expected.1) => recorded.push(path),
@@ -165,7 +165,8 @@ pub fn save(outputs: &[PathBuf], inputs: &Inputs, identity: &Identity, case: &Ma
     let mut written = vec![];
     for output in outputs {
         let Digest { bytes, sha256 } = digest::of_file(output)?;
-        let path = output.strip_prefix(folder).map_or_else(|_| absolute(output), |path| path.display().to_string());
+        // Also what lies above, as tables for all cases: the output folder may be moved.
+        let path = paths::seen_from(folder, output).display().to_string();
         written.push(json!({"path": path, "bytes": bytes, "sha256": sha256}));
     }
     let mut case = case.clone();

@@ -12,6 +12,7 @@ pub mod image;
 pub mod mha;
 pub mod nifti;
 pub mod nrrd;
+pub mod paths;
 pub mod pickle;
 pub mod raw;
 pub mod safetensors;

@@ -105,11 +105,10 @@ impl Transform for SaveLabels {
     fn output_folder(&self) -> Option<&Path> {
         Some(&self.args.output_dir)
     }
-    fn output_path(&self, source: &Path) -> Option<Result<PathBuf>> {
-        match self.structures.iter().next() {
-            Some(first) if !self.args.combined => Some(self.mask_path(source, &first.name)),
-            _ => Some(self.name.path(source, &self.args.output_postfix, &self.args.output_ext)),
-        }
+    fn output_paths(&self, source: &Path) -> Result<Vec<PathBuf>> {
+        let map = self.args.combined.then(|| self.name.path(source, &self.args.output_postfix, &self.args.output_ext));
+        let masks = self.structures.iter().filter(|_| self.args.separate).map(|structure| self.mask_path(source, &structure.name));
+        map.into_iter().chain(masks).collect()
     }
     fn apply(&self, mut sample: Sample, cx: &mut Cx) -> Result<Vec<Sample>> {
         for key in &self.args.keys.0 {
@@ -159,15 +158,15 @@ impl SaveLabels {
         };
         Ok(folder.join(format!("{structure}{}", self.args.output_ext)))
     }
-    /// The same for every case.
+    /// The same for every case, and one of its results all the same.
     fn tables(&self, cx: &mut Cx) {
         for (name, text) in [("labels.ctbl", self.structures.slicer_table()), ("labels.itksnap.txt", self.structures.itk_snap_table())] {
             let path = self.name.output_dir.join(name);
-            if std::fs::read_to_string(&path).is_ok_and(|there| there == text) {
-                continue;
-            }
             let target = path.clone();
-            let write = move || atomic::write_file(&target, |file, _| Ok(file.write_all(text.as_bytes())?));
+            let write = move || match std::fs::read_to_string(&target) {
+                Ok(there) if there == text => Ok(()),
+                _ => atomic::write_file(&target, |file, _| Ok(file.write_all(text.as_bytes())?)),
+            };
             cx.writes.push(WriteJob { path, bytes: 0, write: Box::new(write) });
         }
     }

@@ -79,8 +79,8 @@ impl Transform for SavePreview {
     fn output_folder(&self) -> Option<&Path> {
         Some(&self.args.output_dir)
     }
-    fn output_path(&self, source: &Path) -> Option<Result<PathBuf>> {
-        Some(self.name.path(source, &self.args.output_postfix, ".png"))
+    fn output_paths(&self, source: &Path) -> Result<Vec<PathBuf>> {
+        Ok(vec![self.name.path(source, &self.args.output_postfix, ".png")?])
     }
     fn apply(&self, mut sample: Sample, cx: &mut Cx) -> Result<Vec<Sample>> {
         for key in &self.args.keys.0 {

@@ -105,6 +105,40 @@ fn a_result_is_not_kept_when_voxels_beside_their_header_change() {
     assert!(log.contains("the input is not the one"), "{log}");
 }
 
+/// The bundle's config with our transforms after its last, their files in the same folder.
+fn with_our_transforms(bundle: &Bundle) {
+    let path = bundle.path("configs/inference.json");
+    let last = r#""data_root_dir": "@data_root_dir"}"#;
+    let common = r#""keys": "pred", "names": ["", "a", "b", "c"], "output_dir": "@output_dir", "data_root_dir": "@data_root_dir""#;
+    let ours = format!(
+        r#"{last}, {{"_target_": "segbundle.transforms.SaveLabelsd", {common}, "output_postfix": "labels", "separate": true}},
+        {{"_target_": "segbundle.transforms.SaveStatisticsd", {common}}}, {{"_target_": "segbundle.transforms.SavePreviewd", {common}}}"#
+    );
+    let config = std::fs::read_to_string(&path).unwrap();
+    assert_eq!(config.matches(last).count(), 1);
+    std::fs::write(path, config.replace(last, &ours)).unwrap();
+}
+
+#[test]
+fn each_file_of_a_result_has_to_be_there_as_it_was_written() {
+    let bundle = Bundle::new(1);
+    with_our_transforms(&bundle);
+    assert!(bundle.infer(&[]).status.success());
+    let (_, log) = again(&bundle, &[]);
+    assert!(log.contains("its result is there already"), "{log}");
+    for name in ["s0000/s0000_statistics.json", "s0000/segmentations/b.nii.gz", "labels.ctbl", "labels.itksnap.txt"] {
+        let path = bundle.path("out").join(name);
+        let good = std::fs::read(&path).unwrap();
+        std::fs::write(&path, b"half").unwrap();
+        let (_, log) = again(&bundle, &[]);
+        assert!(log.contains(&format!("out/{name} is not as it was written")), "{name}: {log}");
+        assert_eq!(std::fs::read(&path).unwrap(), good, "{name}");
+        std::fs::remove_file(&path).unwrap();
+        let (_, log) = again(&bundle, &[]);
+        assert!(log.contains(&format!("out/{name} is gone")) && path.exists(), "{name}: {log}");
+    }
+}
+
 #[test]
 fn results_without_a_record_are_made_again_and_the_log_says_so() {
     let bundle = Bundle::new(1);
@@ -182,6 +216,13 @@ fn half_written_files_of_a_killed_run_are_cleared_away() {
     let output = bundle.infer(&[]);
     assert!(output.status.success() && text(&output.stderr).contains("removed 1 half-written"), "{}", text(&output.stderr));
     assert!(!stale.exists() && living.exists());
+
+    // Also beside the masks of a case.
+    with_our_transforms(&bundle);
+    let stale = bundle.path(&format!("out/s0000/segmentations/.partial-{:08x}-{}-{}-0-a.nii.gz", own.host, own.pid, own.start_ticks + 1));
+    std::fs::create_dir_all(stale.parent().unwrap()).unwrap();
+    std::fs::write(&stale, "half").unwrap();
+    assert!(bundle.infer(&[]).status.success() && !stale.exists());
 }
 
 #[test]

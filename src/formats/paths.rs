@@ -1,0 +1,30 @@
+//! Names of files: where a path really leads, and whether it can be made.
+
+use crate::err;
+use crate::error::Result;
+use std::io::ErrorKind;
+use std::path::{Component, Path, PathBuf};
+
+/// Without `.` and `x/..`, as `os.path.normpath`.
+pub fn normal(path: &Path) -> PathBuf {
+    let mut out = PathBuf::new();
+    for part in path.components() {
+        match part {
+            Component::CurDir => {}
+            Component::ParentDir if matches!(out.components().next_back(), Some(Component::Normal(_))) => {
+                out.pop();
+            }
+            part => out.push(part),
+        }
+    }
+    if out.as_os_str().is_empty() { PathBuf::from(".") } else { out }
+}
+
+/// `path` seen from `folder`, with `..` where it lies beside it: what is moved together stays together.
+pub fn seen_from(folder: &Path, path: &Path) -> PathBuf {
+    let absolute = |path: &Path| std::path::absolute(path).map_or_else(|_| path.to_owned(), |path| normal(&path));
+    let (folder, path) = (absolute(folder), absolute(path));
+    let shared = folder.components().zip(path.components()).take_while(|(a, b)| a == b).count();
+    let up = folder.components().skip(shared).map(|_| Component::ParentDir);
+    up.chain(path.components().skip(shared)).collect()
+}
