@@ -149,7 +149,11 @@ fn compare(
         return Err(format!("nothing says what {} was made from", missing.display()));
     }
     match found.get_mut("case").map(Json::take) {
-        Some(Json::Object(case)) => Ok(Verdict::Current(case)),
+        Some(Json::Object(mut case)) => {
+            // Where they are now: the folder may have been moved.
+            case.insert("outputs".into(), recorded.iter().map(|path| json!(path.display().to_string())).collect());
+            Ok(Verdict::Current(case))
+        }
         _ => Err("its record is not complete".into()),
     }
 }

@@ -140,6 +140,22 @@ fn each_file_of_a_result_has_to_be_there_as_it_was_written() {
 }
 
 #[test]
+fn a_moved_output_folder_keeps_its_results_and_the_record_says_where_they_are() {
+    let bundle = Bundle::new(1);
+    with_our_transforms(&bundle);
+    assert!(bundle.infer(&[]).status.success());
+    let before = record(&bundle)["cases"][0]["outputs"].clone();
+    assert!(before.as_array().unwrap().contains(&"out/labels.ctbl".into()), "{before}");
+    std::fs::create_dir(bundle.path("far")).unwrap();
+    std::fs::rename(bundle.path("out"), bundle.path("far/away")).unwrap();
+    let (_, log) = again(&bundle, &["--output_dir", "far/away"]);
+    assert!(log.contains("its result is there already"), "{log}");
+    let record: Value = serde_json::from_slice(&std::fs::read(bundle.path("far/away/run.json")).unwrap()).unwrap();
+    let moved: Vec<String> = before.as_array().unwrap().iter().map(|path| path.as_str().unwrap().replacen("out", "far/away", 1)).collect();
+    assert_eq!(record["cases"][0]["outputs"], serde_json::json!(moved));
+}
+
+#[test]
 fn results_without_a_record_are_made_again_and_the_log_says_so() {
     let bundle = Bundle::new(1);
     assert!(bundle.infer(&[]).status.success());
