@@ -4,7 +4,7 @@ use crate::component::{FromValue, OneOrMany, Value};
 use crate::contracts::{Dataset, Transform};
 use crate::err;
 use crate::error::{Error, Kind, Result};
-use crate::formats::atomic;
+use crate::formats::{atomic, paths};
 use std::collections::{BTreeSet, HashMap};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -21,7 +21,7 @@ pub struct Case {
     pub outputs: Result<Vec<PathBuf>>,
 }
 
-/// All cases. Errors if two would write the same file, or if no case can be written at all; a case that alone cannot be
+/// All cases. Errors if two would write the same file or one would overwrite an input, or if no case can be written at all; a case that alone cannot be
 /// written keeps its error.
 pub fn plan(dataset: &dyn Dataset, postprocessing: &[Arc<dyn Transform>], total: usize) -> Result<Vec<Case>> {
     let mut cases: Vec<Case> = (0..total)
@@ -82,9 +82,15 @@ fn outputs(postprocessing: &[Arc<dyn Transform>], source: &Path) -> Result<Vec<P
 }
 
 fn check_clashes(cases: &[Case]) -> Result<()> {
+    let read: HashMap<PathBuf, &Path> = cases.iter().flat_map(|case| &case.inputs).map(|input| (paths::place(input), &**input)).collect();
     let mut seen: HashMap<&Path, &str> = HashMap::new();
     for case in cases {
         for path in case.outputs.iter().flatten() {
+            if let Some(input) = read.get(&paths::place(path)) {
+                return Err(err!("the result of {} would be written over the input {}", case.name, input.display())
+                    .kind(Kind::Config)
+                    .hint("choose another output_dir, or an output_postfix that no input has"));
+            }
             if let Some(other) = seen.insert(path, &case.name) {
                 return Err(err!("{other} and {} would both be written to {}", case.name, path.display())
                     .kind(Kind::Config)

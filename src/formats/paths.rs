@@ -1,7 +1,7 @@
 //! Names of files: where a path really leads, and whether it can be made.
 
 use crate::err;
-use crate::error::Result;
+use crate::error::{Kind, Result};
 use std::io::ErrorKind;
 use std::path::{Component, Path, PathBuf};
 
@@ -27,4 +27,23 @@ pub fn seen_from(folder: &Path, path: &Path) -> PathBuf {
     let shared = folder.components().zip(path.components()).take_while(|(a, b)| a == b).count();
     let up = folder.components().skip(shared).map(|_| Component::ParentDir);
     up.chain(path.components().skip(shared)).collect()
+}
+
+/// Where a file really lies, links followed, whether or not it is there yet.
+pub fn place(path: &Path) -> PathBuf {
+    let absolute = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
+    let real = absolute.ancestors().find_map(|above| Some(above.canonicalize().ok()?.join(absolute.strip_prefix(above).ok()?)));
+    // Joined with nothing, a file gets a slash at its end, which `components` leaves out.
+    real.map_or(absolute, |real| real.components().collect())
+}
+
+/// An error if writing `output` would replace one of `inputs`.
+pub fn check_keeps(output: &Path, inputs: &[&Path]) -> Result<()> {
+    match inputs.iter().find(|input| place(input) == place(output)) {
+        Some(_) => Err(err!("expected an output beside the inputs, found one of the inputs: it would be overwritten")
+            .kind(Kind::Config)
+            .file(output)
+            .hint("choose another name")),
+        None => Ok(()),
+    }
 }

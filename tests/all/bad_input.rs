@@ -150,6 +150,53 @@ fn an_input_that_disappears_while_the_list_runs_is_one_error() {
 }
 
 #[test]
+fn a_result_that_would_replace_an_input_is_refused_before_anything_runs() {
+    let bundle = Bundle::new(2);
+    let path = bundle.path("configs/inference.json");
+    let config = std::fs::read_to_string(&path).unwrap();
+    let beside = config.replace(r#""output_dtype": "$numpy.uint8","#, r#""output_dtype": "$numpy.uint8", "separate_folder": false,"#);
+    std::fs::write(&path, beside.replace(r#""keys": "pred", "output_dir""#, r#""keys": "pred", "output_postfix": "", "output_dir""#))
+        .unwrap();
+    let before = std::fs::read(bundle.path("images/s0000.nii.gz")).unwrap();
+    // By its own name, by a link to the folder, and where another case reads.
+    std::os::unix::fs::symlink("images", bundle.path("link")).unwrap();
+    bundle.image("other/s0001.nii.gz", 9);
+    for (folder, list) in [
+        ("images", "['images/s0000.nii.gz']"),
+        ("link", "['images/s0000.nii.gz']"),
+        ("images", "['other/s0001.nii.gz', 'images/s0001.nii.gz']"),
+    ] {
+        let output = bundle.infer(&["--output_dir", folder, "--datalist", list]);
+        let log = text(&output.stderr);
+        assert_eq!(output.status.code(), Some(2), "{folder}: {log}");
+        assert!(log.contains("would be written over the input images/s000"), "{folder}: {log}");
+    }
+    assert_eq!(std::fs::read(bundle.path("images/s0000.nii.gz")).unwrap(), before);
+    assert!(bundle.infer(&["--output_dir", "elsewhere"]).status.success());
+}
+
+#[test]
+fn tools_do_not_write_over_what_they_read() {
+    let bundle = Bundle::new(1);
+    bundle.image("masks/liver.nii.gz", 1);
+    let meta = r#"{"network_data_format": {"outputs": {"pred": {"channel_def": {"0": "background", "1": "liver"}}}}}"#;
+    std::fs::write(bundle.path("meta.json"), meta).unwrap();
+    let (labels, image) = ("masks/liver.nii.gz", "images/s0000.nii.gz");
+    for words in [
+        &["statistics", labels, "--output", "images/../masks/liver.nii.gz"][..],
+        &["statistics", labels, "--image", image, "--output", image],
+        &["preview", labels, "--image", image, "--output", labels],
+        &["preview", labels, "--image", image, "--output", image],
+        &["split-labels", labels, "--meta_file", "meta.json", "--output_dir", "masks"],
+    ] {
+        let output = bundle.run(words);
+        let log = text(&output.stderr);
+        assert!(output.status.code() == Some(2) && log.contains("it would be overwritten"), "{words:?}: {log}");
+        assert!(nifti::read(bundle.path(labels)).is_ok() && nifti::read(bundle.path(image)).is_ok(), "{words:?}");
+    }
+}
+
+#[test]
 fn a_place_that_cannot_be_written_is_found_before_the_network_runs() {
     let bundle = Bundle::new(2);
     std::fs::write(bundle.path("out"), "a file").unwrap();

@@ -238,7 +238,8 @@ fn statistics_and_previews_read_the_series_and_the_axes_that_the_labels_were_mad
     assert_ne!(stored.affine, labels.affine);
     let folder = tempfile::tempdir().unwrap();
     let out = folder.path().to_str().unwrap();
-    let args = || vec![("keys", Value::from("pred")), ("names", Value::list(["background", "body"].map(Value::from))), ("output_dir", out.into())];
+    let args =
+        || vec![("keys", Value::from("pred")), ("names", Value::list(["background", "body"].map(Value::from))), ("output_dir", out.into())];
     apply("segbundle.transforms.SaveStatisticsd", args(), &labels).unwrap();
     apply("segbundle.transforms.SavePreviewd", args(), &labels).unwrap();
     let json: serde_json::Value = serde_json::from_slice(&std::fs::read(folder.path().join("two/two_statistics.json")).unwrap()).unwrap();

@@ -109,7 +109,8 @@ fn a_result_is_not_kept_when_voxels_beside_their_header_change() {
 fn with_our_transforms(bundle: &Bundle) {
     let path = bundle.path("configs/inference.json");
     let last = r#""data_root_dir": "@data_root_dir"}"#;
-    let common = r#""keys": "pred", "names": ["background", "a", "b", "c"], "output_dir": "@output_dir", "data_root_dir": "@data_root_dir""#;
+    let common =
+        r#""keys": "pred", "names": ["background", "a", "b", "c"], "output_dir": "@output_dir", "data_root_dir": "@data_root_dir""#;
     let ours = format!(
         r#"{last}, {{"_target_": "segbundle.transforms.SaveLabelsd", {common}, "output_postfix": "labels", "separate": true}},
         {{"_target_": "segbundle.transforms.SaveStatisticsd", {common}}}, {{"_target_": "segbundle.transforms.SavePreviewd", {common}}}"#
