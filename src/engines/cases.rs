@@ -2,6 +2,7 @@
 
 use crate::component::{FromValue, OneOrMany, Value};
 use crate::contracts::{Dataset, Transform};
+use crate::env::at_home;
 use crate::err;
 use crate::error::{Error, Kind, Result};
 use crate::formats::{atomic, paths};
@@ -26,9 +27,10 @@ pub struct Case {
 pub fn plan(dataset: &dyn Dataset, postprocessing: &[Arc<dyn Transform>], total: usize) -> Result<Vec<Case>> {
     let mut cases: Vec<Case> = (0..total)
         .map(|index| {
-            let inputs = dataset.entry(index).map(|entry| inputs(&entry)).unwrap_or_default();
+            let named = dataset.entry(index).map(|entry| inputs(&entry)).unwrap_or_default();
+            let name = named.first().map_or_else(|| format!("case {index}"), |source| source.display().to_string());
+            let inputs: Vec<PathBuf> = named.iter().map(|path| found_at(path)).collect();
             let source = inputs.first().cloned();
-            let name = source.as_ref().map_or_else(|| format!("case {index}"), |source| source.display().to_string());
             let outputs = source.as_ref().map_or(Ok(vec![]), |source| outputs(postprocessing, source));
             Case { name, source, inputs, outputs }
         })
@@ -63,10 +65,15 @@ fn inputs(entry: &Value) -> Vec<PathBuf> {
     };
     let mut found = dict.get("image").map(|image| paths(&image)).unwrap_or_default();
     for (_, value) in dict.items() {
-        let others = paths(&value).into_iter().filter(|path| path.exists());
+        let others = paths(&value).into_iter().filter(|path| found_at(path).exists());
         found.extend(others.filter(|path| !found.contains(path)).collect::<Vec<_>>());
     }
     found
+}
+
+/// Where LoadImaged looks for it: `~` is the home folder, unless a file is called so.
+fn found_at(path: &Path) -> PathBuf {
+    if path.exists() { path.to_owned() } else { at_home(path) }
 }
 
 fn outputs(postprocessing: &[Arc<dyn Transform>], source: &Path) -> Result<Vec<PathBuf>> {

@@ -9,6 +9,7 @@ use crate::args;
 use crate::bail;
 use crate::component::{Accepted, FromValue, Keys, OneOrMany, Value};
 use crate::contracts::{Cx, Item, Outline, Sample, Transform, Unread};
+use crate::env::at_home;
 use crate::error::Result;
 use crate::formats;
 use crate::image::{DType, Element, Header, Layout, Orientation, Volume, filled, no_voxels};
@@ -104,7 +105,7 @@ impl LoadImage {
         })
     }
     fn place(&self, path: &Path) -> PathBuf {
-        if self.expand_user { expanded(path) } else { path.to_owned() }
+        if self.expand_user { at_home(path) } else { path.to_owned() }
     }
     fn load(&self, path: &Path, read: impl Fn(&Path) -> Result<Volume> + Copy) -> Result<Volume> {
         let mut volume = read(&self.place(path))?;
@@ -119,14 +120,6 @@ impl LoadImage {
             Some(dtype) => volume.cast(dtype),
             None => Ok(volume),
         }
-    }
-}
-
-/// `~/x` in the home folder.
-fn expanded(path: &Path) -> PathBuf {
-    match (path.strip_prefix("~"), std::env::home_dir()) {
-        (Ok(rest), Some(home)) => home.join(rest),
-        _ => path.to_owned(),
     }
 }
 

@@ -157,6 +157,19 @@ fn a_moved_output_folder_keeps_its_results_and_the_record_says_where_they_are() 
 }
 
 #[test]
+fn a_tilde_in_the_datalist_is_the_home_folder() {
+    let bundle = Bundle::new(1);
+    let words = [&["--skip-existing"], &RUN[..], &["--datalist", "['~/images/s0000.nii.gz']", "--data_root_dir", "."]].concat();
+    for status in ["done", "skipped"] {
+        let output = bundle.command(&words).env("HOME", bundle.0.path()).output().unwrap();
+        assert!(output.status.success(), "{}", text(&output.stderr));
+        assert_eq!(statuses(&record(&bundle)), [status]);
+    }
+    assert!(bundle.path("out/images/s0000/s0000_trans.nii.gz").is_file());
+    assert_eq!(record(&bundle)["cases"][0]["input"], "~/images/s0000.nii.gz");
+}
+
+#[test]
 fn results_without_a_record_are_made_again_and_the_log_says_so() {
     let bundle = Bundle::new(1);
     assert!(bundle.infer(&[]).status.success());
