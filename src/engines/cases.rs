@@ -1,5 +1,6 @@
 //! The cases of a run before any of them is read: their names, what they are read from, where their results go.
 
+use super::resume::sidecar;
 use crate::component::{FromValue, OneOrMany, Value};
 use crate::contracts::{Dataset, Transform};
 use crate::env::at_home;
@@ -130,7 +131,11 @@ fn check_writable(cases: &mut [Case]) -> Result<()> {
             };
             found.map_or(Ok(()), Err)
         };
-        if let Err(error) = paths.iter().try_for_each(|path| check(path)) {
+        // The first has its record beside it.
+        let names = || paths.iter().cloned().chain(paths.first().map(|first| sidecar(first)));
+        if let Err(error) =
+            names().try_for_each(|path| atomic::check_names(&path)).and_then(|()| paths.iter().try_for_each(|path| check(path)))
+        {
             case.outputs = Err(error);
         }
     }

@@ -217,6 +217,26 @@ fn a_place_that_cannot_be_written_is_found_before_the_network_runs() {
     assert!(record["cases"][1]["error"]["file"].as_str().unwrap().contains("out/s0001/s0001_trans"), "{record}");
 }
 
+#[test]
+fn names_too_long_for_a_result_or_its_record_are_found_before_the_network_runs() {
+    let bundle = Bundle::new(1);
+    // `_trans` and `.json` come to the name.
+    let (result, record_of) = (format!("{}.nii.gz", "r".repeat(247)), format!("{}.nii.gz", "s".repeat(240)));
+    for name in [&result, &record_of] {
+        std::fs::copy(bundle.path("images/s0000.nii.gz"), bundle.path("images").join(name)).unwrap();
+    }
+    let output = bundle.infer(&[]);
+    let log = text(&output.stderr);
+    assert!(output.status.code() == Some(1) && log.contains("2 of 3 cases failed"), "{log}");
+    assert_eq!(log.matches("File name too long").count(), 2, "{log}");
+    let record = record(&bundle);
+    assert!(
+        record["cases"].as_array().unwrap().iter().filter(|case| case["status"] == "failed").all(|case| case["windows"] == 0),
+        "{record}"
+    );
+    assert_eq!(results(&bundle.path("out")), ["s0000_trans.nii.gz"]);
+}
+
 /// A limit on the size of files stands for a full disk: writing fails in the middle.
 #[test]
 fn writing_that_fails_is_one_error_per_case_and_leaves_nothing() {
