@@ -2,7 +2,6 @@
 
 use crate::err;
 use crate::error::{Kind, Result};
-use std::io::ErrorKind;
 use std::path::{Component, Path, PathBuf};
 
 /// Without `.` and `x/..`, as `os.path.normpath`.
