@@ -111,10 +111,10 @@ fn each_faulty_case_is_one_error_that_names_its_file_and_the_others_go_on() {
 #[test]
 fn a_pipe_or_a_device_is_one_error_and_nothing_waits_for_it() {
     let bundle = Bundle::new(1);
-    for name in ["pipe.nii.gz", "pipe.mha", "pipe"] {
+    for name in ["a.nii.gz", "b.mha", "pipe"] {
         assert!(Command::new("mkfifo").arg(bundle.path(&format!("images/{name}"))).status().unwrap().success());
     }
-    let devices = [("zero.nii.gz", "/dev/zero"), ("zero.nrrd", "/dev/zero")];
+    let devices = [("c.nii.gz", "/dev/zero"), ("d.nrrd", "/dev/zero")];
     devices.iter().for_each(|(name, device)| std::os::unix::fs::symlink(device, bundle.path(&format!("images/{name}"))).unwrap());
     std::fs::write(bundle.path("images/beside.mhd"), "NDims = 3\nDimSize = 9 9 9\nElementType = MET_CHAR\nElementDataFile = pipe\n")
         .unwrap();
