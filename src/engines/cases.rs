@@ -23,8 +23,8 @@ pub struct Case {
     pub outputs: Result<Vec<PathBuf>>,
 }
 
-/// All cases. Errors if two would write the same file or one would overwrite an input, or if no case can be written at all; a case that alone cannot be
-/// written keeps its error.
+/// All cases. Errors if two would write the same file, if one would overwrite an input, or if no case can be written at
+/// all; a case that alone cannot be written keeps its error.
 pub fn plan(dataset: &dyn Dataset, postprocessing: &[Arc<dyn Transform>], total: usize) -> Result<Vec<Case>> {
     let mut cases: Vec<Case> = (0..total)
         .map(|index| {
