@@ -45,7 +45,7 @@ fn ct(angle: f64) -> Volume {
     let (a, b) = (0.84f32 as f64, 1.5);
     let affine = Affine([[-a * cos, -a * sin, 0.0, 200.0], [-a * sin, a * cos, 0.0, -200.0], [0.0, 0.0, b, 0.0], [0.0, 0.0, 0.0, 1.0]]);
     let grid = Grid { shape: [512, 512, 397], affine };
-    let header = Arc::new(Header { path: "ct.nii.gz".into(), grid, spatial_dims: 3, channels: None, space: None });
+    let header = Arc::new(Header { path: "ct.nii.gz".into(), grid, spatial_dims: 3, channels: None, space: None, series: None });
     Volume { voxels: Voxels::I16(voxels.into()), layout, affine, channel_first: true, header, trace: vec![] }
 }
 

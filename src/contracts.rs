@@ -101,9 +101,10 @@ pub trait Transform: Send + Sync {
     fn traced_keys(&self) -> &[Arc<str>] {
         &[]
     }
-    /// The file that this transform will write for a case read from `source`, so that clashes are found beforehand.
-    fn output_path(&self, _source: &std::path::Path) -> Option<Result<PathBuf>> {
-        None
+    /// The files that this transform will write for a case read from `source` and for no other, so that clashes are found
+    /// beforehand.
+    fn output_paths(&self, _source: &std::path::Path) -> Result<Vec<PathBuf>> {
+        Ok(vec![])
     }
     /// What it makes of a sample whose images are hollow (shape and geometry, no voxels; see [`Volume::is_hollow`]), so
     /// that a run can be explained from headers alone. Where [`Transform::apply`] itself can do that,
@@ -236,6 +237,10 @@ pub trait Network: Send {
         self.out_channels()
     }
     fn state(&self) -> &State;
+    /// The SHA-256 of the file that it is made of, where the tensors of [`Network::state`] do not say all: a program.
+    fn file_sha256(&self) -> Option<&str> {
+        None
+    }
     /// Copy `tensors` into the parameters of the same names, strictly: missing, unexpected and wrong-shaped names are
     /// listed in one error.
     fn load(&mut self, tensors: &[(String, Tensor)]) -> Result<()>;

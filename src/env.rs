@@ -54,6 +54,14 @@ pub fn resident_memory_bytes() -> u64 {
     pages.unwrap_or(0) * 4096
 }
 
+/// `~/x` in the home folder.
+pub fn at_home(path: &Path) -> PathBuf {
+    match (path.strip_prefix("~"), std::env::home_dir()) {
+        (Ok(rest), Some(home)) => home.join(rest),
+        _ => path.to_owned(),
+    }
+}
+
 /// The machine's name.
 pub fn host_name() -> String {
     fs::read_to_string("/proc/sys/kernel/hostname").map_or_else(|_| "localhost".into(), |name| name.trim().to_owned())

@@ -11,12 +11,18 @@ use crate::component::{Component, Value};
 use serde_json::{Map, Value as Json, json};
 
 /// Arguments that do not change what a case's result is.
-const WITHOUT_EFFECT_ON_RESULTS: [(&str, &str); 6] = [
+const WITHOUT_EFFECT_ON_RESULTS: [(&str, &str); 12] = [
     ("Dataset", "data"),
     ("DataLoader", "num_workers"),
     ("SaveImaged", "output_dir"),
     ("SaveImaged", "print_log"),
     ("SaveImaged", "data_root_dir"),
+    ("SaveLabelsd", "output_dir"),
+    ("SaveLabelsd", "data_root_dir"),
+    ("SaveStatisticsd", "output_dir"),
+    ("SaveStatisticsd", "data_root_dir"),
+    ("SavePreviewd", "output_dir"),
+    ("SavePreviewd", "data_root_dir"),
     ("SupervisedEvaluator", "val_handlers"),
 ];
 

@@ -1,9 +1,9 @@
 //! `segbundle preview`: a picture of a CT with its labels.
 
 use crate::error::Result;
-use crate::formats::{image, nifti};
+use crate::formats::{image, nifti, paths};
 use crate::tools::{label_names, preview};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 #[derive(clap::Args)]
 pub struct Args {
@@ -27,6 +27,9 @@ pub struct Args {
 }
 
 pub fn preview(args: &Args) -> Result<()> {
+    let inputs: Vec<&Path> =
+        [Some(&args.labels), Some(&args.image), args.meta_file.as_ref()].into_iter().flatten().map(|path| &**path).collect();
+    paths::check_keeps(&args.output, &inputs)?;
     let structures = label_names::of(&args.labels, args.meta_file.as_deref())?;
     let window = match args.window[..] {
         [low, high] if low < high => [low, high],

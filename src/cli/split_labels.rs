@@ -1,9 +1,12 @@
 //! `segbundle split-labels`: one mask per structure of a label map.
 
 use crate::error::Result;
-use crate::formats::nifti;
+use crate::formats::{nifti, paths};
 use crate::tools::{label_names, split_labels};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+
+/// Of the masks.
+const EXTENSION: &str = ".nii.gz";
 
 #[derive(clap::Args)]
 pub struct Args {
@@ -30,8 +33,12 @@ pub fn split_labels(args: &Args) -> Result<()> {
     if !args.structures.is_empty() {
         structures = structures.subset(&args.structures)?;
     }
+    let inputs: Vec<&Path> = std::iter::once(&args.labels).chain(&args.meta_file).map(|path| &**path).collect();
+    structures
+        .iter()
+        .try_for_each(|structure| paths::check_keeps(&split_labels::mask_path(&args.output_dir, structure, EXTENSION), &inputs))?;
     let labels = nifti::read(&args.labels)?;
-    let paths = split_labels::split_labels(&labels, &structures, &args.output_dir, ".nii.gz").map_err(|error| error.file(&args.labels))?;
+    let paths = split_labels::split_labels(&labels, &structures, &args.output_dir, EXTENSION).map_err(|error| error.file(&args.labels))?;
     tracing::info!("wrote {} masks into {}", paths.len(), args.output_dir.display());
     Ok(())
 }

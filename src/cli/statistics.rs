@@ -1,9 +1,9 @@
 //! `segbundle statistics`: volume, place and HU of each structure of a label map.
 
 use crate::error::Result;
-use crate::formats::{image, nifti};
+use crate::formats::{image, nifti, paths};
 use crate::tools::{label_names, statistics};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 #[derive(clap::Args)]
 pub struct Args {
@@ -21,6 +21,9 @@ pub struct Args {
 }
 
 pub fn statistics(args: &Args) -> Result<()> {
+    let inputs: Vec<&Path> =
+        [Some(&args.labels), args.image.as_ref(), args.meta_file.as_ref()].into_iter().flatten().map(|path| &**path).collect();
+    args.output.iter().try_for_each(|output| paths::check_keeps(output, &inputs))?;
     let structures = label_names::of(&args.labels, args.meta_file.as_deref())?;
     let labels = nifti::read(&args.labels)?;
     let image = args.image.as_ref().map(|path| image::read(path, None)).transpose()?;

@@ -1,10 +1,12 @@
 //! The cases of a run before any of them is read: their names, what they are read from, where their results go.
 
+use super::resume::sidecar;
 use crate::component::{FromValue, OneOrMany, Value};
 use crate::contracts::{Dataset, Transform};
+use crate::env::at_home;
 use crate::err;
 use crate::error::{Error, Kind, Result};
-use crate::formats::atomic;
+use crate::formats::{atomic, paths};
 use std::collections::{BTreeSet, HashMap};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -21,14 +23,15 @@ pub struct Case {
     pub outputs: Result<Vec<PathBuf>>,
 }
 
-/// All cases. Errors if two would write the same file, or if no case can be written at all; a case that alone cannot be
-/// written keeps its error.
+/// All cases. Errors if two would write the same file, if one would overwrite an input, or if no case can be written at
+/// all; a case that alone cannot be written keeps its error.
 pub fn plan(dataset: &dyn Dataset, postprocessing: &[Arc<dyn Transform>], total: usize) -> Result<Vec<Case>> {
     let mut cases: Vec<Case> = (0..total)
         .map(|index| {
-            let inputs = dataset.entry(index).map(|entry| inputs(&entry)).unwrap_or_default();
+            let named = dataset.entry(index).map(|entry| inputs(&entry)).unwrap_or_default();
+            let name = named.first().map_or_else(|| format!("case {index}"), |source| source.display().to_string());
+            let inputs: Vec<PathBuf> = named.iter().map(|path| found_at(path)).collect();
             let source = inputs.first().cloned();
-            let name = source.as_ref().map_or_else(|| format!("case {index}"), |source| source.display().to_string());
             let outputs = source.as_ref().map_or(Ok(vec![]), |source| outputs(postprocessing, source));
             Case { name, source, inputs, outputs }
         })
@@ -63,17 +66,20 @@ fn inputs(entry: &Value) -> Vec<PathBuf> {
     };
     let mut found = dict.get("image").map(|image| paths(&image)).unwrap_or_default();
     for (_, value) in dict.items() {
-        let others = paths(&value).into_iter().filter(|path| path.exists());
+        let others = paths(&value).into_iter().filter(|path| found_at(path).exists());
         found.extend(others.filter(|path| !found.contains(path)).collect::<Vec<_>>());
     }
     found
 }
 
+/// Where LoadImaged looks for it: `~` is the home folder, unless a file is called so.
+fn found_at(path: &Path) -> PathBuf {
+    if path.exists() { path.to_owned() } else { at_home(path) }
+}
+
 fn outputs(postprocessing: &[Arc<dyn Transform>], source: &Path) -> Result<Vec<PathBuf>> {
     fn walk(transform: &dyn Transform, source: &Path, out: &mut Vec<PathBuf>) -> Result<()> {
-        if let Some(path) = transform.output_path(source) {
-            out.push(path?);
-        }
+        out.extend(transform.output_paths(source)?);
         transform.children().iter().try_for_each(|child| walk(&**child, source, out))
     }
     let mut out = vec![];
@@ -84,9 +90,15 @@ fn outputs(postprocessing: &[Arc<dyn Transform>], source: &Path) -> Result<Vec<P
 }
 
 fn check_clashes(cases: &[Case]) -> Result<()> {
+    let read: HashMap<PathBuf, &Path> = cases.iter().flat_map(|case| &case.inputs).map(|input| (paths::place(input), &**input)).collect();
     let mut seen: HashMap<&Path, &str> = HashMap::new();
     for case in cases {
         for path in case.outputs.iter().flatten() {
+            if let Some(input) = read.get(&paths::place(path)) {
+                return Err(err!("the result of {} would be written over the input {}", case.name, input.display())
+                    .kind(Kind::Config)
+                    .hint("choose another output_dir, or an output_postfix that no input has"));
+            }
             if let Some(other) = seen.insert(path, &case.name) {
                 return Err(err!("{other} and {} would both be written to {}", case.name, path.display())
                     .kind(Kind::Config)
@@ -119,7 +131,11 @@ fn check_writable(cases: &mut [Case]) -> Result<()> {
             };
             found.map_or(Ok(()), Err)
         };
-        if let Err(error) = paths.iter().try_for_each(|path| check(path)) {
+        // The first has its record beside it.
+        let names = || paths.iter().cloned().chain(paths.first().map(|first| sidecar(first)));
+        if let Err(error) =
+            names().try_for_each(|path| atomic::check_names(&path)).and_then(|()| paths.iter().try_for_each(|path| check(path)))
+        {
             case.outputs = Err(error);
         }
     }

@@ -335,9 +335,10 @@ impl SupervisedEvaluator {
     }
 }
 
-/// Of all parameters and buffers with their names, wherever they came from.
+/// Of all parameters and buffers with their names, wherever they came from, and of the program that a network may be.
 fn weights_sha256(network: &dyn Network) -> Result<String> {
     let mut pieces: Vec<Vec<u8>> = vec![];
+    pieces.extend(network.file_sha256().map(|sha256| format!("file {sha256}\0").into_bytes()));
     for (name, tensor) in &network.state().tensors {
         pieces.push(format!("{name} {:?} {:?}\0", tensor.kind(), tensor.size()).into_bytes());
         let flat = tensor.f_detach()?.f_to_device(tch::Device::Cpu)?.f_contiguous()?.f_view([-1])?;

@@ -19,6 +19,8 @@ use tch::{Kind, Tensor};
 
 /// How long the network is timed.
 const CALIBRATION: Duration = Duration::from_secs(2);
+/// Files of a case that are listed: there can be a mask for each of a hundred structures.
+const SHOWN_FILES: usize = 8;
 
 pub struct Explain<'a> {
     pub loader: &'a Loader,
@@ -147,9 +149,12 @@ impl Explain<'_> {
         let total: u64 = parts.iter().map(|(_, bytes)| bytes).sum();
         let list: Vec<String> = parts.iter().map(|(what, bytes)| format!("{what} {}", bytes_text(*bytes))).collect();
         let _ = writeln!(out, "  memory               about {}: {}", bytes_text(total), list.join(", "));
-        for path in outputs {
+        for path in outputs.iter().take(SHOWN_FILES) {
             let there = if path.exists() { " (exists)" } else { "" };
             let _ = writeln!(out, "  writes               {}{there}", path.display());
+        }
+        if outputs.len() > SHOWN_FILES {
+            let _ = writeln!(out, "  writes               and {} more files", outputs.len() - SHOWN_FILES);
         }
         if total > self.memory_bytes {
             let most = parts.iter().max_by_key(|(_, bytes)| bytes).map_or("", |(what, _)| what);

@@ -163,9 +163,11 @@ impl Pipeline<'_> {
         work.check()?;
         let case = &self.cases[index];
         let outputs = case.outputs.as_ref().map_err(Clone::clone)?;
-        let inputs = work.clock.time(Stage::Check, || Inputs::read(&case.inputs))?;
+        let inputs = work.clock.time(Stage::Check, || Inputs::read(&case.inputs, work))?;
         if self.skip_existing {
-            match work.clock.time(Stage::Check, || resume::verdict(outputs, &inputs, self.identity)) {
+            let verdict = work.clock.time(Stage::Check, || resume::verdict(outputs, &inputs, self.identity, work));
+            work.check()?;
+            match verdict {
                 Verdict::Current(record) => return Ok(Outcome::Skip(record)),
                 Verdict::Missing => {}
                 Verdict::Stale(why) => tracing::info!("{}: computed again: {why}", case.name),

@@ -1,11 +1,12 @@
 //! Going on where an earlier run stopped: beside the result of a case lies a small JSON file, `RESULT.json`, that says
 //! what the result was made from. A case may be left out only if all of it still holds.
 
-use crate::contracts::CaseStatus;
+use crate::contracts::{CaseStatus, Work};
 use crate::err;
 use crate::error::Result;
 use crate::formats::atomic;
 use crate::formats::digest::{self, Digest};
+use crate::formats::{image, paths};
 use serde_json::{Map, Value as Json, json};
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -33,9 +34,9 @@ struct Input {
 }
 
 impl Inputs {
-    /// Read every file once. `paths`: files and folders. Errors name the file.
-    pub fn read(paths: &[PathBuf]) -> Result<Inputs> {
-        paths.iter().map(|path| Input::read(path)).collect::<Result<_>>().map(Inputs)
+    /// Read every file once, unless the user interrupts. `paths`: files and folders. Errors name the file.
+    pub fn read(paths: &[PathBuf], work: &Work) -> Result<Inputs> {
+        paths.iter().map(|path| Input::read(path, work)).collect::<Result<_>>().map(Inputs)
     }
     /// An error if a file is gone or another one than it was.
     pub fn check_unchanged(&self) -> Result<()> {
@@ -54,15 +55,10 @@ impl Inputs {
 }
 
 impl Input {
-    fn read(path: &Path) -> Result<Input> {
-        let mut paths = vec![];
-        if path.is_dir() {
-            list(path, &mut paths)?
-        } else {
-            paths.extend(parts(path))
-        }
+    fn read(path: &Path, work: &Work) -> Result<Input> {
+        let paths = image::files(path)?;
         let files = paths.iter().map(|path| stat(path)).collect::<Result<Vec<_>>>()?;
-        let digests = paths.iter().map(|path| digest::of_file(path)).collect::<Result<Vec<_>>>()?;
+        let digests = paths.iter().map(|path| digest::of_file_while(path, || work.check())).collect::<Result<Vec<_>>>()?;
         let digest = match &digests[..] {
             [one] => one.clone(),
             several => {
@@ -73,38 +69,6 @@ impl Input {
         };
         Ok(Input { path: path.to_owned(), digest, files })
     }
-}
-
-/// A file, and where it is a header that stands beside its voxels, those.
-fn parts(path: &Path) -> Vec<PathBuf> {
-    let mut found = vec![path.to_owned()];
-    let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
-    let plain = name.strip_suffix(".gz").unwrap_or(name);
-    let Some((stem, extension)) = plain.rsplit_once('.') else { return found };
-    let beside: &[&str] = match extension.to_ascii_lowercase().as_str() {
-        "hdr" => &["img", "img.gz"],
-        "img" => &["hdr", "hdr.gz"],
-        "mhd" | "nhdr" => &["raw", "zraw", "raw.gz", "raw.bz2"],
-        _ => &[],
-    };
-    found.extend(beside.iter().map(|other| path.with_file_name(format!("{stem}.{other}"))).filter(|path| path.is_file()));
-    found
-}
-
-/// All files below a folder, in the order of their names.
-fn list(folder: &Path, out: &mut Vec<PathBuf>) -> Result<()> {
-    let read = || -> std::io::Result<Vec<PathBuf>> { std::fs::read_dir(folder)?.map(|entry| entry.map(|entry| entry.path())).collect() };
-    let mut paths = read().map_err(|error| err!("cannot read: {error}").file(folder))?;
-    paths.sort();
-    for path in paths {
-        // Links to folders are not followed: they could lead in circles.
-        match path.symlink_metadata() {
-            Ok(metadata) if metadata.is_dir() => list(&path, out)?,
-            _ if path.is_file() => out.push(path),
-            _ => {}
-        }
-    }
-    Ok(())
 }
 
 fn stat(path: &Path) -> Result<(PathBuf, u64, Option<SystemTime>)> {
@@ -134,7 +98,7 @@ pub fn sidecar(output: &Path) -> PathBuf {
 }
 
 /// Look at what lies beside the first of `outputs`.
-pub fn verdict(outputs: &[PathBuf], inputs: &Inputs, identity: &Identity) -> Verdict {
+pub fn verdict(outputs: &[PathBuf], inputs: &Inputs, identity: &Identity, work: &Work) -> Verdict {
     let Some(first) = outputs.first() else { return Verdict::Missing };
     let path = sidecar(first);
     let text = match std::fs::read(&path) {
@@ -143,12 +107,19 @@ pub fn verdict(outputs: &[PathBuf], inputs: &Inputs, identity: &Identity) -> Ver
         Err(_) => return Verdict::Missing,
     };
     match serde_json::from_slice::<Json>(&text) {
-        Ok(found) => compare(found, first, outputs, inputs, identity).unwrap_or_else(Verdict::Stale),
+        Ok(found) => compare(found, first, outputs, inputs, identity, work).unwrap_or_else(Verdict::Stale),
         Err(_) => Verdict::Stale(format!("{} is no JSON", path.display())),
     }
 }
 
-fn compare(mut found: Json, first: &Path, outputs: &[PathBuf], inputs: &Inputs, identity: &Identity) -> Result<Verdict, String> {
+fn compare(
+    mut found: Json,
+    first: &Path,
+    outputs: &[PathBuf],
+    inputs: &Inputs,
+    identity: &Identity,
+    work: &Work,
+) -> Result<Verdict, String> {
     let same = |key: &str, expected: &Json| found.get(key) == Some(expected);
     if !same("format", &json!(FORMAT)) || !same("segbundle", &json!(identity.version)) {
         return Err(format!("it was made by segbundle {}, this is {}", text_of(&found, "segbundle"), identity.version));
@@ -165,9 +136,9 @@ fn compare(mut found: Json, first: &Path, outputs: &[PathBuf], inputs: &Inputs, 
     let folder = first.parent().unwrap_or(Path::new(""));
     let mut recorded = vec![];
     for output in found.get("outputs").and_then(Json::as_array).into_iter().flatten() {
-        let path = folder.join(text_of(output, "path"));
+        let path = paths::normal(&folder.join(text_of(output, "path")));
         let expected = (output.get("bytes").and_then(Json::as_u64), text_of(output, "sha256"));
-        match digest::of_file(&path) {
+        match digest::of_file_while(&path, || work.check()) {
             Ok(now) if (Some(now.bytes), now.sha256.as_str()) == (expected.0, expected.1) => recorded.push(path),
             Ok(_) => return Err(format!("{} is not as it was written", path.display())),
             Err(_) if !path.exists() => return Err(format!("{} is gone", path.display())),
@@ -178,7 +149,11 @@ fn compare(mut found: Json, first: &Path, outputs: &[PathBuf], inputs: &Inputs, 
         return Err(format!("nothing says what {} was made from", missing.display()));
     }
     match found.get_mut("case").map(Json::take) {
-        Some(Json::Object(case)) => Ok(Verdict::Current(case)),
+        Some(Json::Object(mut case)) => {
+            // Where they are now: the folder may have been moved.
+            case.insert("outputs".into(), recorded.iter().map(|path| json!(path.display().to_string())).collect());
+            Ok(Verdict::Current(case))
+        }
         _ => Err("its record is not complete".into()),
     }
 }
@@ -194,7 +169,8 @@ pub fn save(outputs: &[PathBuf], inputs: &Inputs, identity: &Identity, case: &Ma
     let mut written = vec![];
     for output in outputs {
         let Digest { bytes, sha256 } = digest::of_file(output)?;
-        let path = output.strip_prefix(folder).map_or_else(|_| absolute(output), |path| path.display().to_string());
+        // Also what lies above, as tables for all cases: the output folder may be moved.
+        let path = paths::seen_from(folder, output).display().to_string();
         written.push(json!({"path": path, "bytes": bytes, "sha256": sha256}));
     }
     let mut case = case.clone();

@@ -100,6 +100,7 @@ pub fn check_writable(path: &Path) -> Result<()> {
     if path.is_dir() {
         return Err(err!("cannot write: a folder of this name exists").file(path));
     }
+    check_names(path)?;
     let absolute = std::path::absolute(path)?;
     let mut folders = absolute.ancestors().skip(1);
     // A file where a folder should be counts as existing and fails below.
@@ -115,6 +116,24 @@ pub fn check_writable(path: &Path) -> Result<()> {
         }
     })?;
     drop((file, temporary));
+    Ok(())
+}
+
+/// An error if a name in `path` is longer than its file system has room for; looks only.
+pub fn check_names(path: &Path) -> Result<()> {
+    let absolute = std::path::absolute(path)?;
+    let Some(folder) = absolute.ancestors().skip(1).find(|folder| folder.is_dir()) else { return Ok(()) };
+    // Names below a folder that is not there yet are never looked at: each is asked for where there is one.
+    let names = absolute.strip_prefix(folder).map(Path::components).into_iter().flatten();
+    for asked in names.map(|name| folder.join(name)).chain([absolute.clone()]) {
+        let Err(error) = asked.symlink_metadata() else { continue };
+        if error.kind() == std::io::ErrorKind::InvalidFilename {
+            let bytes = path.file_name().map_or(0, |name| name.len());
+            return Err(err!("cannot write: {error} (the name has {bytes} bytes)")
+                .file(path)
+                .hint("rename the input or shorten output_postfix; names usually may have 255 bytes"));
+        }
+    }
     Ok(())
 }
 
@@ -229,6 +248,12 @@ mod tests {
         let error = check_writable(&folder.path().join("file/b/out.nii")).unwrap_err();
         assert!(error.get_hint().unwrap().ends_with("file is no folder"), "{error}");
         assert!(check_writable(folder.path()).is_err());
+        let long = "x".repeat(256);
+        for path in [folder.path().join(&long), folder.path().join("a/b").join(&long), folder.path().join(&long).join("a")] {
+            let error = check_writable(&path).unwrap_err();
+            assert!(error.message().starts_with("cannot write: File name too long"), "{error}");
+        }
+        check_writable(&folder.path().join(&long[1..])).unwrap();
     }
 
     #[test]

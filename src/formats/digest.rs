@@ -4,7 +4,6 @@
 use crate::err;
 use crate::error::Result;
 use sha2::{Digest as _, Sha256};
-use std::fs::File;
 use std::io::Read;
 use std::path::Path;
 
@@ -20,22 +19,26 @@ const BUFFER_BYTES: usize = 1 << 20;
 
 /// Read a whole file in pieces. Errors name the file.
 pub fn of_file(path: &Path) -> Result<Digest> {
-    let read = || -> std::io::Result<Digest> {
-        let mut file = File::open(path)?;
-        let (mut hash, mut bytes, mut buffer) = (Sha256::new(), 0, vec![0; BUFFER_BYTES]);
-        loop {
-            match file.read(&mut buffer) {
-                Ok(0) => return Ok(Digest { bytes, sha256: hex(hash) }),
-                Ok(count) => {
-                    hash.update(&buffer[..count]);
-                    bytes += count as u64;
-                }
-                Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
-                Err(error) => return Err(error),
+    of_file_while(path, || Ok(()))
+}
+
+/// As [`of_file`], until `check` gives an error, which is asked after each piece: a file may be long.
+pub fn of_file_while(path: &Path, check: impl Fn() -> Result<()>) -> Result<Digest> {
+    let failed = |error: std::io::Error| err!("cannot read: {error}").file(path);
+    let mut file = super::open(path).map_err(failed)?;
+    let (mut hash, mut bytes, mut buffer) = (Sha256::new(), 0, vec![0; BUFFER_BYTES]);
+    loop {
+        check()?;
+        match file.read(&mut buffer) {
+            Ok(0) => return Ok(Digest { bytes, sha256: hex(hash) }),
+            Ok(count) => {
+                hash.update(&buffer[..count]);
+                bytes += count as u64;
             }
+            Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(failed(error)),
         }
-    };
-    read().map_err(|error| err!("cannot read: {error}").file(path))
+    }
 }
 
 /// Of bytes that come in pieces.
@@ -62,5 +65,17 @@ mod tests {
         assert_eq!(of_file(file.path()).unwrap(), Digest { bytes: 3, sha256: abc.into() });
         assert_eq!(of_pieces([&b"a"[..], b"bc"]), abc);
         assert!(of_file(Path::new("missing")).unwrap_err().get_file() == Some("missing"));
+    }
+
+    #[test]
+    fn a_long_file_is_left_when_nobody_wants_its_number_any_more() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        file.as_file().set_len(1 << 40).unwrap();
+        let pieces = std::cell::Cell::new(0);
+        let check = || {
+            pieces.set(pieces.get() + 1);
+            if pieces.get() < 4 { Ok(()) } else { Err(err!("interrupted")) }
+        };
+        assert_eq!(of_file_while(file.path(), check).unwrap_err().message(), "interrupted");
     }
 }

@@ -1,11 +1,10 @@
 //! Any image: the format is told by the file's name, and by its content where the name says nothing.
 
-use super::{dicom, mha, nifti, nrrd};
+use super::{dicom, mha, nifti, nrrd, raw};
 use crate::error::Result;
 use crate::image::{Volume, no_voxels};
-use std::fs::File;
 use std::io::Read;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// As [`read`], without the voxels where the format allows it: a NIfTI file's header is read alone.
 pub fn outline(path: impl AsRef<Path>, series: Option<&str>) -> Result<Volume> {
@@ -34,6 +33,22 @@ pub fn read(path: impl AsRef<Path>, series: Option<&str>) -> Result<Volume> {
     }
 }
 
+/// The files that an image consists of, from names and headers alone: a file and what it says lies beside it, or the
+/// slices in a folder. What cannot be told is left to the reader, which reports it.
+pub fn files(path: impl AsRef<Path>) -> Result<Vec<PathBuf>> {
+    let path = path.as_ref();
+    let beside = match format(path) {
+        Format::DicomFolder => return dicom::files(path),
+        Format::Nifti => nifti::pair(path).map(|(header, voxels)| vec![header, voxels]).unwrap_or_default(),
+        Format::Nrrd => raw::data_files::<nrrd::Header>(path).unwrap_or_default(),
+        Format::MetaImage => raw::data_files::<mha::Header>(path).unwrap_or_default(),
+        Format::Dicom => vec![],
+    };
+    let mut files = vec![path.to_owned()];
+    files.extend(beside.into_iter().filter(|other| other != path && other.is_file()));
+    Ok(files)
+}
+
 enum Format {
     Nifti,
     Nrrd,
@@ -59,7 +74,7 @@ fn format(path: &Path) -> Format {
     }
     let mut start = Vec::with_capacity(160);
     // What cannot be opened is reported by the reader.
-    let _ = File::open(path).map(|file| file.take(160).read_to_end(&mut start));
+    let _ = super::open(path).map(|file| file.take(160).read_to_end(&mut start));
     if start.starts_with(b"NRRD000") {
         Format::Nrrd
     } else if dicom::is_dicom(&start) {

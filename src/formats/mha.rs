@@ -11,7 +11,7 @@ use crate::image::{Affine, DType, Volume};
 use crate::{bail, err};
 use std::collections::HashMap;
 use std::io::BufRead;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// Read a `.mha` or `.mhd` file. Voxels keep their stored type; components lie interleaved, which the layout tells.
 pub fn read(path: impl AsRef<Path>) -> Result<Volume> {
@@ -23,7 +23,8 @@ pub fn read_bytes(bytes: &[u8], path: &Path) -> Result<Volume> {
     raw::read_bytes::<Header>(bytes, path)
 }
 
-struct Header {
+/// What stands before the voxels.
+pub(super) struct Header {
     fields: HashMap<String, String>,
     /// Where the voxels are: `LOCAL`, a name, a pattern, or `LIST` and the names after it.
     data: String,
@@ -157,6 +158,19 @@ impl TextHeader for Header {
             fields.insert(name, value);
         }
     }
+    fn data_files(&self, path: &Path) -> Result<Vec<PathBuf>> {
+        let words: Vec<&str> = self.data.split_whitespace().collect();
+        let range: Option<Vec<i64>> = words.get(1..).unwrap_or_default().iter().map(|word| word.parse().ok()).collect();
+        match (words.as_slice(), range.as_deref()) {
+            _ if self.data.eq_ignore_ascii_case("local") => Ok(vec![]),
+            (["LIST" | "List" | "list", ..], _) => raw::beside(path, &self.listed),
+            ([pattern, ..], Some([first, last])) if pattern.contains('%') => raw::beside(path, raw::numbered(pattern, [*first, *last, 1])?),
+            ([pattern, ..], Some([first, last, step])) if pattern.contains('%') => {
+                raw::beside(path, raw::numbered(pattern, [*first, *last, *step])?)
+            }
+            _ => raw::beside(path, [&self.data]),
+        }
+    }
     /// `room`: bytes of the file after the header.
     fn volume(self, source: &mut impl BufRead, room: u64, path: &Path, may_open: bool) -> Result<Volume> {
         let (axes, numbers, affine) = (self.axes()?, self.numbers_stored()?, self.affine()?.regular()?);
@@ -168,18 +182,7 @@ impl TextHeader for Header {
         if !may_open {
             bail!("expected the voxels in the same file, found ElementDataFile = {}", self.data);
         }
-        let words: Vec<&str> = self.data.split_whitespace().collect();
-        let range: Option<Vec<i64>> = words.get(1..).unwrap_or_default().iter().map(|word| word.parse().ok()).collect();
-        let paths = match (words.as_slice(), range.as_deref()) {
-            (["LIST" | "List" | "list", ..], _) => raw::beside(path, &self.listed)?,
-            ([pattern, ..], Some([first, last])) if pattern.contains('%') => {
-                raw::beside(path, raw::numbered(pattern, [*first, *last, 1])?)?
-            }
-            ([pattern, ..], Some([first, last, step])) if pattern.contains('%') => {
-                raw::beside(path, raw::numbered(pattern, [*first, *last, *step])?)?
-            }
-            _ => raw::beside(path, [&self.data])?,
-        };
+        let paths = self.data_files(path)?;
         let files = Files { paths, skip_lines: 0, skip_bytes: self.whole("HeaderSize", 0)? };
         let voxels = raw::read_files(&files, numbers, count)?;
         axes.volume(voxels, affine, path)

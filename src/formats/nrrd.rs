@@ -11,7 +11,7 @@ use crate::image::{Affine, DType, Volume};
 use crate::{bail, err};
 use std::collections::HashMap;
 use std::io::{self, BufRead, Read};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 const MAX_DIMS: usize = 16;
 
@@ -25,7 +25,8 @@ pub fn read_bytes(bytes: &[u8], path: &Path) -> Result<Volume> {
     raw::read_bytes::<Header>(bytes, path)
 }
 
-struct Header {
+/// What stands before the voxels.
+pub(super) struct Header {
     fields: HashMap<String, String>,
     /// Names after `data file: LIST`.
     listed: Vec<String>,
@@ -232,6 +233,18 @@ impl TextHeader for Header {
         }
         Ok((header, used))
     }
+    fn data_files(&self, path: &Path) -> Result<Vec<PathBuf>> {
+        let Some(data) = self.data_file() else { return Ok(vec![]) };
+        let words: Vec<&str> = data.split_whitespace().collect();
+        let range: Option<Vec<i64>> = words.get(1..).unwrap_or_default().iter().map(|word| word.parse().ok()).collect();
+        match (words.as_slice(), range.as_deref()) {
+            (["LIST" | "list", ..], _) => raw::beside(path, &self.listed),
+            ([pattern, ..], Some([first, last, step, ..])) if pattern.contains('%') => {
+                raw::beside(path, raw::numbered(pattern, [*first, *last, *step])?)
+            }
+            _ => raw::beside(path, [data]),
+        }
+    }
     /// `room`: bytes of the file after the header.
     fn volume(self, source: &mut impl BufRead, room: u64, path: &Path, may_open: bool) -> Result<Volume> {
         let ((axes, affine), numbers) = (self.geometry()?, self.numbers()?);
@@ -256,15 +269,7 @@ impl TextHeader for Header {
         if !may_open {
             bail!("expected the voxels in the same file, found data file: {data}");
         }
-        let words: Vec<&str> = data.split_whitespace().collect();
-        let range: Option<Vec<i64>> = words.get(1..).unwrap_or_default().iter().map(|word| word.parse().ok()).collect();
-        let paths = match (words.as_slice(), range.as_deref()) {
-            (["LIST" | "list", ..], _) => raw::beside(path, &self.listed)?,
-            ([pattern, ..], Some([first, last, step, ..])) if pattern.contains('%') => {
-                raw::beside(path, raw::numbered(pattern, [*first, *last, *step])?)?
-            }
-            _ => raw::beside(path, [data])?,
-        };
+        let paths = self.data_files(path)?;
         let files = Files { paths, skip_lines, skip_bytes };
         let voxels = raw::read_files(&files, numbers, count)?;
         axes.volume(voxels, affine, path)

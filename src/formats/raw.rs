@@ -39,11 +39,8 @@ pub enum Packing {
 /// A regular file, opened, and its length in bytes.
 pub fn open(path: &Path) -> Result<(BufReader<File>, u64)> {
     let refused = |error: &dyn std::fmt::Display| err!("cannot read: {error}").file(path);
-    let file = File::open(path).map_err(|error| refused(&error))?;
+    let file = super::open(path).map_err(|error| refused(&error))?;
     let metadata = file.metadata().map_err(|error| refused(&error))?;
-    if !metadata.is_file() {
-        return Err(refused(&"it is no regular file"));
-    }
     Ok((BufReader::with_capacity(BUFFER_BYTES, file), metadata.len()))
 }
 
@@ -67,6 +64,8 @@ pub fn header_line(source: &mut impl BufRead, read: &mut u64) -> Result<Option<S
 pub trait TextHeader: Sized {
     /// The header, and how many bytes it has.
     fn read(source: &mut impl BufRead) -> Result<(Self, u64)>;
+    /// The files that hold the voxels, in their order; none where they follow the header.
+    fn data_files(&self, path: &Path) -> Result<Vec<PathBuf>>;
     /// The image; `room`: bytes that follow the header, `beside`: whether other files may be opened.
     fn volume(self, source: &mut impl BufRead, room: u64, path: &Path, beside: bool) -> Result<Volume>;
 }
@@ -79,6 +78,12 @@ pub fn read<H: TextHeader>(path: &Path) -> Result<Volume> {
         header.volume(&mut source, length.saturating_sub(used), path, true)
     };
     read().map_err(|error| error.file(path))
+}
+
+/// The files beside `path` that its header names.
+pub fn data_files<H: TextHeader>(path: &Path) -> Result<Vec<PathBuf>> {
+    let named = || H::read(&mut open(path)?.0)?.0.data_files(path);
+    named().map_err(|error| error.file(path))
 }
 
 /// Read a file with its voxels that is in memory; `path` is only remembered.
@@ -343,7 +348,14 @@ impl Axes {
         }
         let grid = Grid { shape: layout.spatial(), affine };
         let channels = self.channel.map(|place| self.sizes[place]);
-        let header = Header { path: path.to_owned(), grid, spatial_dims: self.spatial.len(), channels, space: Some(Space::SCANNER_MM) };
+        let header = Header {
+            path: path.to_owned(),
+            grid,
+            spatial_dims: self.spatial.len(),
+            channels,
+            space: Some(Space::SCANNER_MM),
+            series: None,
+        };
         Ok(Volume { voxels, layout, affine, channel_first: false, header: Arc::new(header), trace: vec![] })
     }
 }

@@ -4,7 +4,6 @@
 use crate::error::Result;
 use crate::{bail, err};
 use safetensors::{Dtype, SafeTensors};
-use std::fs::File;
 use std::io::Read;
 use std::path::Path;
 use tch::{Device, Kind, Tensor};
@@ -15,7 +14,7 @@ pub fn is_safetensors(path: &Path) -> bool {
         return true;
     }
     let mut start = [0; 9];
-    File::open(path).and_then(|mut file| file.read_exact(&mut start)).is_ok() && start[8] == b'{' && start[4..8] == [0; 4]
+    super::open(path).and_then(|mut file| file.read_exact(&mut start)).is_ok() && start[8] == b'{' && start[4..8] == [0; 4]
 }
 
 /// All tensors by name, on the CPU, in the order of their names.

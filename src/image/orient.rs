@@ -3,7 +3,7 @@
 //! Source of the rule: nibabel.orientations (`io_orientation`, `axcodes2ornt`, `ornt_transform`, `inv_ornt_aff`).
 
 use super::linalg::{Matrix, identity, solve, transpose};
-use super::{Affine, Layout, Spatial};
+use super::{Affine, Layout, Spatial, Volume};
 use crate::bail;
 use crate::err;
 use crate::error::Result;
@@ -72,6 +72,18 @@ impl Orientation {
             }
         }
         Spatial::Orient { axes, flips }
+    }
+}
+
+impl Volume {
+    /// With its axes turned to `to`; nothing is moved in memory.
+    pub fn turned_to(mut self, to: &Orientation) -> Result<Volume> {
+        let shape = self.layout.spatial();
+        if let Spatial::Orient { axes, flips } = Orientation::of(&self.affine)?.turn_to(to) {
+            self.layout = turn_layout(&self.layout, axes, flips);
+            self.affine = self.affine.updated(&turn_affine(axes, flips, shape));
+        }
+        Ok(self)
     }
 }
 

@@ -428,7 +428,8 @@ mod tests {
                     let to = before.shape.map(|n| (n as f64 / mm) as usize + 2);
                     let after = Grid { shape: to, affine: scaled([mm, 0.8 * mm, 1.3 * mm]) };
                     let Sampling::Resample(sampler) = Sampling::new(&before, &after, padding, false).unwrap() else { panic!() };
-                    let header = Arc::new(Header { path: "a".into(), grid: before, spatial_dims: 3, channels: None, space: None });
+                    let header =
+                        Arc::new(Header { path: "a".into(), grid: before, spatial_dims: 3, channels: None, space: None, series: None });
                     let affine = before.affine;
                     let volume = Volume { voxels: voxels.clone(), layout, affine, channel_first: true, header, trace: vec![] };
                     let Voxels::F32(expected) = resample(&volume, &sampler, Interpolation::Linear).unwrap() else { panic!() };

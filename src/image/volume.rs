@@ -40,6 +40,8 @@ pub struct Header {
     pub channels: Option<usize>,
     /// What the file calls its world space; `None` where nobody said.
     pub space: Option<Space>,
+    /// Which series of a DICOM folder was asked for.
+    pub series: Option<String>,
 }
 
 /// NIfTI's words for the world space that an affine leads to.

@@ -12,11 +12,11 @@ use super::params::{load_strict, move_to};
 use crate::component::{Call, Effect, FromValue, Function, Value};
 use crate::contracts::{Mode, Network, NetworkHandle, State};
 use crate::error::{Kind, Result};
+use crate::formats::{self, digest};
 use crate::torch::{Device, guard};
 use crate::{bail, err};
 use parking_lot::Mutex;
 use segbundle_native as native;
-use std::fs::File;
 use std::io::{BufReader, Read};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -56,23 +56,26 @@ pub struct TorchScript {
     device: Device,
     in_channels: usize,
     out_channels: usize,
+    /// Of the file: buffers, constants and code are part of what it computes.
+    sha256: String,
 }
 
 impl TorchScript {
     /// Read a file that `torch.jit.save` wrote, onto the CPU, in evaluation mode.
     pub fn load(path: &Path) -> Result<TorchScript> {
         check_code(path)?;
+        let sha256 = digest::of_file(path)?.sha256;
         let mut module = CModule::load_on_device(path, tch::Device::Cpu)?;
         module.f_set_eval()?;
         let state = State { tensors: module.named_parameters()?.into_iter().collect() };
         let (in_channels, out_channels) = channels(&module, &state)?;
-        Ok(TorchScript { module, state, device: Device::Cpu, in_channels, out_channels })
+        Ok(TorchScript { module, state, device: Device::Cpu, in_channels, out_channels, sha256 })
     }
 }
 
 /// Every line of the program is text in the archive.
 fn check_code(path: &Path) -> Result<()> {
-    let file = File::open(path).map_err(|error| err!("cannot read the network: {error}"))?;
+    let file = formats::open(path).map_err(|error| err!("cannot read the network: {error}"))?;
     let wrong = |error: zip::result::ZipError| err!("expected a TorchScript file: {error}");
     let mut archive = ZipArchive::new(BufReader::new(file)).map_err(wrong)?;
     let names: Vec<String> = archive.file_names().map(str::to_owned).collect();
@@ -151,6 +154,9 @@ impl Network for TorchScript {
     }
     fn state(&self) -> &State {
         &self.state
+    }
+    fn file_sha256(&self) -> Option<&str> {
+        Some(&self.sha256)
     }
     fn load(&mut self, tensors: &[(String, Tensor)]) -> Result<()> {
         load_strict("the TorchScript network", &self.state, tensors)

@@ -6,8 +6,7 @@ use super::statistics::same_grid;
 use super::structures::Structures;
 use crate::error::Result;
 use crate::formats::atomic;
-use crate::image::orient::{turn_affine, turn_layout};
-use crate::image::{Element, Orientation, Spatial, Volume};
+use crate::image::{Element, Orientation, Volume};
 use crate::{bail, each_voxels, err};
 use font8x8::UnicodeFonts;
 use std::collections::BTreeMap;
@@ -50,8 +49,9 @@ pub fn preview(labels: &Volume, image: &Volume, structures: &Structures, title: 
         bail!("expected a label map of one channel, found {} channels", labels.layout.channels());
     }
     same_grid(labels, image)?;
-    let labels = to_ras(labels)?;
-    let image = to_ras(image)?;
+    // Along the nearest world axes, R, A and S growing.
+    let labels = labels.clone().turned_to(&Orientation::RAS)?;
+    let image = image.clone().turned_to(&Orientation::RAS)?;
     let shape = labels.layout.spatial();
     let spacing = labels.affine.spacing_mm();
     let extent: [f64; 3] = std::array::from_fn(|axis| shape[axis] as f64 * spacing[axis]);
@@ -124,17 +124,6 @@ pub fn preview(labels: &Volume, image: &Volume, structures: &Structures, title: 
         picture.text(left, MARGIN + LINE + room * LINE, &format!("and {} more", by_area.len() - room), GREY);
     }
     Ok(picture)
-}
-
-/// Along the nearest world axes, R, A and S growing.
-fn to_ras(volume: &Volume) -> Result<Volume> {
-    let mut volume = volume.clone();
-    let shape = volume.layout.spatial();
-    if let Spatial::Orient { axes, flips } = Orientation::of(&volume.affine)?.turn_to(&Orientation::RAS) {
-        volume.layout = turn_layout(&volume.layout, axes, flips);
-        volume.affine = volume.affine.updated(&turn_affine(axes, flips, shape));
-    }
-    Ok(volume)
 }
 
 fn value(volume: &Volume, at: [usize; 3]) -> f64 {

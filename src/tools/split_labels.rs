@@ -15,11 +15,16 @@ pub fn split_labels(labels: &Volume, structures: &Structures, folder: &Path, ext
         bail!("expected a label map of one channel, found {} channels", labels.layout.channels());
     }
     let write = |structure: &Structure| {
-        let path = folder.join(format!("{}{extension}", structure.name));
+        let path = mask_path(folder, structure, extension);
         write_mask(labels, structure, &path)?;
         Ok(path)
     };
     structures.iter().map(write).collect()
+}
+
+/// Where [`split_labels`] writes a structure.
+pub fn mask_path(folder: &Path, structure: &Structure, extension: &str) -> PathBuf {
+    folder.join(format!("{}{extension}", structure.name))
 }
 
 /// Write one structure's mask, u8.

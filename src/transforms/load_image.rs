@@ -4,15 +4,15 @@
 //! NrrdReader and ITKReader. Voxels keep the file's
 //! type where float32 holds every value of it: the numbers are those that MONAI has after converting.
 
-use super::support::{DTypeArg, KeyList, dictionary_transform};
+use super::support::{DTypeArg, KeyList, SeriesName, dictionary_transform};
 use crate::args;
 use crate::bail;
 use crate::component::{Accepted, FromValue, Keys, OneOrMany, Value};
 use crate::contracts::{Cx, Item, Outline, Sample, Transform, Unread};
+use crate::env::at_home;
 use crate::error::Result;
 use crate::formats;
-use crate::image::orient::{turn_affine, turn_layout};
-use crate::image::{DType, Element, Header, Layout, Orientation, Spatial, Volume, filled, no_voxels};
+use crate::image::{DType, Element, Header, Layout, Orientation, Volume, filled, no_voxels};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -50,8 +50,8 @@ args! {
         as_closest_canonical: bool = false,
         /// No effect: axes of length 1 beyond the third are dropped anyway.
         squeeze_non_spatial_dims: Accepted = false,
-        /// ITKReader's: which series of a DICOM folder, by SeriesInstanceUID (or its beginning), number or description.
-        series_name: Option<String> = (),
+        /// ITKReader's: which series of a DICOM folder, by SeriesInstanceUID, number, description or the UID's beginning.
+        series_name: Option<SeriesName> = (),
     }
 }
 
@@ -101,34 +101,25 @@ impl LoadImage {
             channel_first: args.ensure_channel_first,
             expand_user: args.expanduser,
             canonical: args.as_closest_canonical,
-            series: args.series_name,
+            series: args.series_name.map(|SeriesName(name)| name),
         })
     }
     fn place(&self, path: &Path) -> PathBuf {
-        if self.expand_user { expanded(path) } else { path.to_owned() }
+        if self.expand_user { at_home(path) } else { path.to_owned() }
     }
     fn load(&self, path: &Path, read: impl Fn(&Path) -> Result<Volume> + Copy) -> Result<Volume> {
         let mut volume = read(&self.place(path))?;
         if self.canonical {
-            let shape = volume.layout.spatial();
-            if let Spatial::Orient { axes, flips } = Orientation::of(&volume.affine)?.turn_to(&Orientation::RAS) {
-                volume.layout = turn_layout(&volume.layout, axes, flips);
-                volume.affine = volume.affine.updated(&turn_affine(axes, flips, shape));
-            }
+            volume = volume.turned_to(&Orientation::RAS)?;
             volume.header = Arc::new(Header { grid: volume.grid(), ..(*volume.header).clone() });
+        }
+        if self.series.is_some() {
+            volume.header = Arc::new(Header { series: self.series.clone(), ..(*volume.header).clone() });
         }
         match self.dtype {
             Some(dtype) => volume.cast(dtype),
             None => Ok(volume),
         }
-    }
-}
-
-/// `~/x` in the home folder.
-fn expanded(path: &Path) -> PathBuf {
-    match (path.strip_prefix("~"), std::env::home_dir()) {
-        (Ok(rest), Some(home)) => home.join(rest),
-        _ => path.to_owned(),
     }
 }
 
@@ -186,12 +177,12 @@ impl Transform for LoadImage {
             }
             _ => false,
         };
-        let all = self.keys.present(&sample).is_ok_and(|keys| keys.iter().all(alone));
+        // Where there is no header apart, an outline would read everything.
+        if !self.keys.present(&sample).is_ok_and(|keys| keys.iter().all(alone)) {
+            return Ok(Unread::NeedsVoxels);
+        }
         // What fails is reported where everything is read.
-        Ok(match self.outline(sample) {
-            Ok(outline) if all => Unread::Still(outline.sample),
-            _ => Unread::NeedsVoxels,
-        })
+        Ok(self.outline(sample).map_or(Unread::NeedsVoxels, |outline| Unread::Still(outline.sample)))
     }
     fn apply(&self, sample: Sample, _cx: &mut Cx) -> Result<Vec<Sample>> {
         Ok(vec![self.loaded(sample, |path| formats::image::read(path, self.series.as_deref()))?])

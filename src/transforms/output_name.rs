@@ -2,7 +2,8 @@
 
 use crate::err;
 use crate::error::Result;
-use std::path::{Component as Part, Path, PathBuf};
+use crate::formats::paths::normal;
+use std::path::{Path, PathBuf};
 
 /// Where the files of a case go.
 #[derive(Debug, Clone)]
@@ -52,19 +53,4 @@ fn cut_extension(name: &str) -> &str {
 /// `folder` seen from `root`, if it lies below it.
 fn relative(folder: &Path, root: &Path) -> Option<PathBuf> {
     normal(folder).strip_prefix(normal(root)).ok().map(Path::to_owned)
-}
-
-/// Without `.` and `x/..`, as `os.path.normpath`.
-fn normal(path: &Path) -> PathBuf {
-    let mut out = PathBuf::new();
-    for part in path.components() {
-        match part {
-            Part::CurDir => {}
-            Part::ParentDir if matches!(out.components().next_back(), Some(Part::Normal(_))) => {
-                out.pop();
-            }
-            part => out.push(part),
-        }
-    }
-    if out.as_os_str().is_empty() { PathBuf::from(".") } else { out }
 }

@@ -105,8 +105,8 @@ impl Transform for SaveImage {
     fn name(&self) -> &'static str {
         "SaveImaged"
     }
-    fn output_path(&self, source: &Path) -> Option<Result<PathBuf>> {
-        Some(self.name.path(source, &self.args.output_postfix, &self.extension))
+    fn output_paths(&self, source: &Path) -> Result<Vec<PathBuf>> {
+        Ok(vec![self.name.path(source, &self.args.output_postfix, &self.extension)?])
     }
     fn on_prediction(&self) -> OnPrediction {
         OnPrediction::Written
@@ -159,7 +159,7 @@ mod tests {
         args.extend(named.iter().map(|(key, value)| ((*key).into(), value.clone())));
         let built = (COMPONENT.build)(Args::named(args), &mut Call::default()).unwrap();
         let transform = built.downcast::<TransformHandle>().unwrap();
-        transform.0.output_path(Path::new(source)).unwrap().unwrap().display().to_string()
+        transform.0.output_paths(Path::new(source)).unwrap()[0].display().to_string()
     }
 
     /// Expected values: monai.data.utils.create_file_basename(postfix, source, output_dir, data_root_dir, separate_folder).

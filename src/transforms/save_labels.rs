@@ -1,14 +1,16 @@
 //! SaveLabelsd (no MONAI source): a label map as people use it, with names.
 
 use super::output_name::OutputName;
+use super::support::SeriesName;
 use crate::args;
 use crate::component::{Component, Declared, Effect, Keys, Value};
 use crate::contracts::{Cx, Item, Sample, Transform, TransformHandle, WriteJob};
 use crate::error::Result;
-use crate::formats::{atomic, nifti};
-use crate::image::Volume;
+use crate::formats::{atomic, image, nifti};
+use crate::image::{Orientation, Volume};
 use crate::tools::label_names;
 use crate::tools::split_labels::{keep_only, write_mask};
+use crate::tools::statistics::same_grid;
 use crate::tools::structures::Structures;
 use crate::work::Work;
 use std::io::Write;
@@ -85,6 +87,17 @@ pub(super) fn labels(sample: &mut Sample, key: &str, work: &Work) -> Result<Volu
     Ok(volume)
 }
 
+/// The image that `labels` were made of, read once more as LoadImaged read it: the same series, its axes turned as theirs.
+pub(super) fn source_image(labels: &Volume, series: Option<SeriesName>) -> Result<Volume> {
+    let series = series.map(|SeriesName(name)| name).or_else(|| labels.header.series.clone());
+    let image = image::read(&labels.header.path, series.as_deref())?;
+    match same_grid(labels, &image) {
+        Ok(()) => Ok(image),
+        // Of two grids that do not fit in any way, `same_grid` says how, later.
+        Err(_) => image.turned_to(&Orientation::of(&labels.affine)?),
+    }
+}
+
 impl Transform for SaveLabels {
     fn name(&self) -> &'static str {
         "SaveLabelsd"
@@ -92,11 +105,10 @@ impl Transform for SaveLabels {
     fn output_folder(&self) -> Option<&Path> {
         Some(&self.args.output_dir)
     }
-    fn output_path(&self, source: &Path) -> Option<Result<PathBuf>> {
-        match self.structures.iter().next() {
-            Some(first) if !self.args.combined => Some(self.mask_path(source, &first.name)),
-            _ => Some(self.name.path(source, &self.args.output_postfix, &self.args.output_ext)),
-        }
+    fn output_paths(&self, source: &Path) -> Result<Vec<PathBuf>> {
+        let map = self.args.combined.then(|| self.name.path(source, &self.args.output_postfix, &self.args.output_ext));
+        let masks = self.structures.iter().filter(|_| self.args.separate).map(|structure| self.mask_path(source, &structure.name));
+        map.into_iter().chain(masks).collect()
     }
     fn apply(&self, mut sample: Sample, cx: &mut Cx) -> Result<Vec<Sample>> {
         for key in &self.args.keys.0 {
@@ -146,15 +158,15 @@ impl SaveLabels {
         };
         Ok(folder.join(format!("{structure}{}", self.args.output_ext)))
     }
-    /// The same for every case.
+    /// The same for every case, and one of its results all the same.
     fn tables(&self, cx: &mut Cx) {
         for (name, text) in [("labels.ctbl", self.structures.slicer_table()), ("labels.itksnap.txt", self.structures.itk_snap_table())] {
             let path = self.name.output_dir.join(name);
-            if std::fs::read_to_string(&path).is_ok_and(|there| there == text) {
-                continue;
-            }
             let target = path.clone();
-            let write = move || atomic::write_file(&target, |file, _| Ok(file.write_all(text.as_bytes())?));
+            let write = move || match std::fs::read_to_string(&target) {
+                Ok(there) if there == text => Ok(()),
+                _ => atomic::write_file(&target, |file, _| Ok(file.write_all(text.as_bytes())?)),
+            };
             cx.writes.push(WriteJob { path, bytes: 0, write: Box::new(write) });
         }
     }

@@ -1,12 +1,12 @@
 //! SavePreviewd (no MONAI source): a picture of each case with its labels.
 
 use super::output_name::OutputName;
-use super::save_labels::labels;
+use super::save_labels::{labels, source_image};
+use super::support::SeriesName;
 use crate::args;
 use crate::component::{Component, Declared, Effect, Keys, Value};
 use crate::contracts::{Cx, Sample, Transform, TransformHandle, WriteJob};
 use crate::error::Result;
-use crate::formats::image;
 use crate::tools::preview::{Options, preview};
 use crate::tools::structures::Structures;
 use std::path::{Path, PathBuf};
@@ -33,8 +33,8 @@ args! {
         separate_folder: bool = true,
         /// Folder below which the inputs' folders are repeated in output_dir, for inputs of the same name.
         data_root_dir: String = "",
-        /// Which series of a DICOM folder it is, as LoadImaged's argument of that name.
-        series_name: Option<String> = (),
+        /// Which series of a DICOM folder it is, as LoadImaged's argument of that name; LoadImaged's own if None.
+        series_name: Option<SeriesName> = (),
     }
 }
 
@@ -79,8 +79,8 @@ impl Transform for SavePreview {
     fn output_folder(&self) -> Option<&Path> {
         Some(&self.args.output_dir)
     }
-    fn output_path(&self, source: &Path) -> Option<Result<PathBuf>> {
-        Some(self.name.path(source, &self.args.output_postfix, ".png"))
+    fn output_paths(&self, source: &Path) -> Result<Vec<PathBuf>> {
+        Ok(vec![self.name.path(source, &self.args.output_postfix, ".png")?])
     }
     fn apply(&self, mut sample: Sample, cx: &mut Cx) -> Result<Vec<Sample>> {
         for key in &self.args.keys.0 {
@@ -93,7 +93,7 @@ impl Transform for SavePreview {
                 path,
                 bytes,
                 write: Box::new(move || {
-                    let image = image::read(&source, series.as_deref())?;
+                    let image = source_image(&volume, series)?;
                     let title = source.file_name().unwrap_or_default().to_string_lossy().into_owned();
                     let picture = preview(&volume, &image, &structures, &title, options).map_err(|error| error.file(&source))?;
                     picture.write(&target)

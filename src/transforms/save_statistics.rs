@@ -1,16 +1,17 @@
 //! SaveStatisticsd (no MONAI source): volume, place and HU of each structure of a label map.
 
 use super::output_name::OutputName;
-use super::save_labels::labels;
+use super::save_labels::{labels, source_image};
+use super::support::SeriesName;
 use crate::args;
 use crate::component::{Component, Declared, Effect, Keys, OneOrMany, Value};
 use crate::contracts::{Cx, Sample, Transform, TransformHandle, WriteJob};
 use crate::error::Result;
-use crate::formats::image;
-use crate::tools::statistics::{statistics, write};
+use crate::image::Volume;
+use crate::tools::statistics::{Row, statistics, write};
 use crate::tools::structures::Structures;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 args! {
     /// Arguments of SaveStatisticsd.
@@ -31,8 +32,8 @@ args! {
         separate_folder: bool = true,
         /// Folder below which the inputs' folders are repeated in output_dir, for inputs of the same name.
         data_root_dir: String = "",
-        /// Which series of a DICOM folder it is, as LoadImaged's argument of that name.
-        series_name: Option<String> = (),
+        /// Which series of a DICOM folder it is, as LoadImaged's argument of that name; LoadImaged's own if None.
+        series_name: Option<SeriesName> = (),
     }
 }
 
@@ -73,31 +74,34 @@ impl Transform for SaveStatistics {
     fn output_folder(&self) -> Option<&Path> {
         Some(&self.args.output_dir)
     }
-    fn output_path(&self, source: &Path) -> Option<Result<PathBuf>> {
-        self.extensions.first().map(|extension| self.name.path(source, &self.args.output_postfix, extension))
+    fn output_paths(&self, source: &Path) -> Result<Vec<PathBuf>> {
+        self.extensions.iter().map(|extension| self.name.path(source, &self.args.output_postfix, extension)).collect()
     }
     fn apply(&self, mut sample: Sample, cx: &mut Cx) -> Result<Vec<Sample>> {
         for key in &self.args.keys.0 {
             let volume = labels(&mut sample, key, cx.work)?;
-            let source = volume.header.path.clone();
-            let paths: Vec<PathBuf> = self
-                .extensions
-                .iter()
-                .map(|extension| self.name.path(&source, &self.args.output_postfix, extension))
-                .collect::<Result<_>>()?;
-            let Some(path) = paths.first().cloned() else { continue };
-            let (structures, intensity, series) = (self.structures.clone(), self.args.intensity, self.args.series_name.clone());
-            let bytes = volume.bytes();
-            cx.writes.push(WriteJob {
-                path,
-                bytes,
-                write: Box::new(move || {
-                    let image = intensity.then(|| image::read(&source, series.as_deref())).transpose()?;
-                    let rows = statistics(&volume, image.as_ref(), &structures).map_err(|error| error.file(&source))?;
-                    paths.iter().try_for_each(|path| write(path, &rows))
-                }),
-            });
+            let rows = Arc::new(self.rows(&volume));
+            for (at, path) in self.output_paths(&volume.header.path)?.into_iter().enumerate() {
+                let (rows, target) = (rows.clone(), path.clone());
+                // The voxels are shared: counted once.
+                let bytes = if at == 0 { volume.bytes() } else { 0 };
+                cx.writes.push(WriteJob { path, bytes, write: Box::new(move || write(&target, (*rows).as_ref().map_err(Clone::clone)?)) });
+            }
         }
         Ok(vec![sample])
+    }
+}
+
+/// Computed when the first file is written, for all of them.
+type Rows = LazyLock<Result<Vec<Row>>, Box<dyn FnOnce() -> Result<Vec<Row>> + Send>>;
+
+impl SaveStatistics {
+    fn rows(&self, volume: &Volume) -> Rows {
+        let (volume, structures) = (volume.clone(), self.structures.clone());
+        let (intensity, series) = (self.args.intensity, self.args.series_name.clone());
+        LazyLock::new(Box::new(move || {
+            let image = intensity.then(|| source_image(&volume, series)).transpose()?;
+            statistics(&volume, image.as_ref(), &structures).map_err(|error| error.file(&volume.header.path))
+        }))
     }
 }

@@ -156,6 +156,22 @@ impl FromValue for DTypeArg {
     }
 }
 
+/// A series of a DICOM folder; a number is one too.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SeriesName(pub String);
+
+impl FromValue for SeriesName {
+    fn expected() -> String {
+        "str or int".into()
+    }
+    fn from_value(value: &Value) -> Option<Self> {
+        match value {
+            Value::Int(number) => Some(SeriesName(number.to_string())),
+            other => other.as_str().map(|name| SeriesName(name.to_owned())),
+        }
+    }
+}
+
 /// MONAI's GridSampleMode.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ModeArg(pub Interpolation);

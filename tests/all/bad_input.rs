@@ -109,6 +109,23 @@ fn each_faulty_case_is_one_error_that_names_its_file_and_the_others_go_on() {
 }
 
 #[test]
+fn a_pipe_or_a_device_is_one_error_and_nothing_waits_for_it() {
+    let bundle = Bundle::new(1);
+    for name in ["a.nii.gz", "b.mha", "pipe"] {
+        assert!(Command::new("mkfifo").arg(bundle.path(&format!("images/{name}"))).status().unwrap().success());
+    }
+    let devices = [("c.nii.gz", "/dev/zero"), ("d.nrrd", "/dev/zero")];
+    devices.iter().for_each(|(name, device)| std::os::unix::fs::symlink(device, bundle.path(&format!("images/{name}"))).unwrap());
+    std::fs::write(bundle.path("images/beside.mhd"), "NDims = 3\nDimSize = 9 9 9\nElementType = MET_CHAR\nElementDataFile = pipe\n")
+        .unwrap();
+    let output = bundle.infer(&["--datalist", "$sorted(glob.glob('images/*'))"]);
+    let log = text(&output.stderr);
+    assert!(log.contains("6 of 7 cases failed"), "{log}");
+    assert_eq!(log.matches("no regular file but a pipe").count(), 4, "{log}");
+    assert_eq!(log.matches("no regular file but a device").count(), 2, "{log}");
+}
+
+#[test]
 fn an_input_that_disappears_while_the_list_runs_is_one_error() {
     let bundle = Bundle::new(1);
     for case in 1..40 {
@@ -133,6 +150,53 @@ fn an_input_that_disappears_while_the_list_runs_is_one_error() {
 }
 
 #[test]
+fn a_result_that_would_replace_an_input_is_refused_before_anything_runs() {
+    let bundle = Bundle::new(2);
+    let path = bundle.path("configs/inference.json");
+    let config = std::fs::read_to_string(&path).unwrap();
+    let beside = config.replace(r#""output_dtype": "$numpy.uint8","#, r#""output_dtype": "$numpy.uint8", "separate_folder": false,"#);
+    std::fs::write(&path, beside.replace(r#""keys": "pred", "output_dir""#, r#""keys": "pred", "output_postfix": "", "output_dir""#))
+        .unwrap();
+    let before = std::fs::read(bundle.path("images/s0000.nii.gz")).unwrap();
+    // By its own name, by a link to the folder, and where another case reads.
+    std::os::unix::fs::symlink("images", bundle.path("link")).unwrap();
+    bundle.image("other/s0001.nii.gz", 9);
+    for (folder, list) in [
+        ("images", "['images/s0000.nii.gz']"),
+        ("link", "['images/s0000.nii.gz']"),
+        ("images", "['other/s0001.nii.gz', 'images/s0001.nii.gz']"),
+    ] {
+        let output = bundle.infer(&["--output_dir", folder, "--datalist", list]);
+        let log = text(&output.stderr);
+        assert_eq!(output.status.code(), Some(2), "{folder}: {log}");
+        assert!(log.contains("would be written over the input images/s000"), "{folder}: {log}");
+    }
+    assert_eq!(std::fs::read(bundle.path("images/s0000.nii.gz")).unwrap(), before);
+    assert!(bundle.infer(&["--output_dir", "elsewhere"]).status.success());
+}
+
+#[test]
+fn tools_do_not_write_over_what_they_read() {
+    let bundle = Bundle::new(1);
+    bundle.image("masks/liver.nii.gz", 1);
+    let meta = r#"{"network_data_format": {"outputs": {"pred": {"channel_def": {"0": "background", "1": "liver"}}}}}"#;
+    std::fs::write(bundle.path("meta.json"), meta).unwrap();
+    let (labels, image) = ("masks/liver.nii.gz", "images/s0000.nii.gz");
+    for words in [
+        &["statistics", labels, "--output", "images/../masks/liver.nii.gz"][..],
+        &["statistics", labels, "--image", image, "--output", image],
+        &["preview", labels, "--image", image, "--output", labels],
+        &["preview", labels, "--image", image, "--output", image],
+        &["split-labels", labels, "--meta_file", "meta.json", "--output_dir", "masks"],
+    ] {
+        let output = bundle.run(words);
+        let log = text(&output.stderr);
+        assert!(output.status.code() == Some(2) && log.contains("it would be overwritten"), "{words:?}: {log}");
+        assert!(nifti::read(bundle.path(labels)).is_ok() && nifti::read(bundle.path(image)).is_ok(), "{words:?}");
+    }
+}
+
+#[test]
 fn a_place_that_cannot_be_written_is_found_before_the_network_runs() {
     let bundle = Bundle::new(2);
     std::fs::write(bundle.path("out"), "a file").unwrap();
@@ -151,6 +215,26 @@ fn a_place_that_cannot_be_written_is_found_before_the_network_runs() {
     let record = record(&bundle);
     assert_eq!((record["cases"][0]["status"].as_str(), record["cases"][1]["status"].as_str()), (Some("done"), Some("failed")));
     assert!(record["cases"][1]["error"]["file"].as_str().unwrap().contains("out/s0001/s0001_trans"), "{record}");
+}
+
+#[test]
+fn names_too_long_for_a_result_or_its_record_are_found_before_the_network_runs() {
+    let bundle = Bundle::new(1);
+    // `_trans` and `.json` come to the name.
+    let (result, record_of) = (format!("{}.nii.gz", "r".repeat(247)), format!("{}.nii.gz", "s".repeat(240)));
+    for name in [&result, &record_of] {
+        std::fs::copy(bundle.path("images/s0000.nii.gz"), bundle.path("images").join(name)).unwrap();
+    }
+    let output = bundle.infer(&[]);
+    let log = text(&output.stderr);
+    assert!(output.status.code() == Some(1) && log.contains("2 of 3 cases failed"), "{log}");
+    assert_eq!(log.matches("File name too long").count(), 2, "{log}");
+    let record = record(&bundle);
+    assert!(
+        record["cases"].as_array().unwrap().iter().filter(|case| case["status"] == "failed").all(|case| case["windows"] == 0),
+        "{record}"
+    );
+    assert_eq!(results(&bundle.path("out")), ["s0000_trans.nii.gz"]);
 }
 
 /// A limit on the size of files stands for a full disk: writing fails in the middle.

@@ -31,7 +31,7 @@ impl Bundle {
     pub fn run(&self, args: &[&str]) -> Output {
         self.command(args).output().unwrap()
     }
-    fn command(&self, args: &[&str]) -> Command {
+    pub fn command(&self, args: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_segbundle"));
         command.args(args).current_dir(self.0.path());
         command

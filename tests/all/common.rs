@@ -32,7 +32,7 @@ pub fn volume_of(x: &Tensor) -> Volume {
         layout: Layout::contiguous([size[1], size[2], size[3], size[4]]),
         affine: Affine::IDENTITY,
         channel_first: true,
-        header: Arc::new(Header { path: "x.nii.gz".into(), grid, spatial_dims: 3, channels: None, space: None }),
+        header: Arc::new(Header { path: "x.nii.gz".into(), grid, spatial_dims: 3, channels: None, space: None, series: None }),
         trace: vec![],
     }
 }

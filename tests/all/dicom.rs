@@ -99,6 +99,30 @@ fn a_series_can_be_named() {
     assert!(dicom::read_folder(&two, Some("7")).unwrap_err().message().contains("expected a series `7`"));
 }
 
+/// One UID begins as the other; both begin as the number 1.
+#[test]
+fn a_series_is_named_by_its_whole_uid_or_number_before_the_beginning_of_a_uid() {
+    let scratch = tempfile::tempdir().unwrap();
+    for name in ["two/a", "two/b"] {
+        copy_of(name, &scratch.path().join(name.replace('/', " ")));
+    }
+    for entry in std::fs::read_dir(scratch.path().join("two b")).unwrap() {
+        let path = entry.unwrap().path();
+        let mut bytes = std::fs::read(&path).unwrap();
+        let places: Vec<usize> = (0..bytes.len() - 6).filter(|at| &bytes[*at..at + 6] == b"498.2\0").collect();
+        places.into_iter().for_each(|at| bytes[at..at + 6].copy_from_slice(b"498.10"));
+        std::fs::write(path, bytes).unwrap();
+    }
+    let first = dicom::read_folder(scratch.path().join("two a"), None).unwrap().to_f32_vec().unwrap();
+    for name in ["1.2.826.0.1.3680043.8.498.1", "1", "Series 1"] {
+        let found = dicom::read_folder(scratch.path(), Some(name)).unwrap_or_else(|error| panic!("{name}: {error}"));
+        assert_eq!(found.to_f32_vec().unwrap(), first, "{name}");
+    }
+    assert!(dicom::read_folder(scratch.path(), Some("1.2.826.0.1.3680043.8.498.10")).is_ok());
+    let error = dicom::read_folder(scratch.path(), Some("1.2.826")).unwrap_err();
+    assert!(error.message().contains("498.10") && error.message().contains("found 2"), "{error}");
+}
+
 #[test]
 fn faults_of_folders_and_files_are_named() {
     let scratch = tempfile::tempdir().unwrap();
@@ -142,6 +166,25 @@ fn a_slice_that_is_cut_off_anywhere_is_named() {
             let error = dicom::read_folder(&copy, None).map(drop).expect_err(&format!("{name}, {length} bytes of {}", whole.len()));
             assert_eq!(error.get_file(), last.to_str(), "{name}, {length} bytes: {error}");
         }
+    }
+}
+
+/// The same of names as media have them, without `.dcm`: what is left of the preamble still shows what it was.
+#[test]
+fn a_slice_without_extension_that_is_cut_off_is_named() {
+    let scratch = tempfile::tempdir().unwrap();
+    let copy = scratch.path().join("copy");
+    copy_of("explicit", &copy);
+    let whole = std::fs::read(copy.join("IM0997.dcm")).unwrap();
+    std::fs::remove_file(copy.join("IM0997.dcm")).unwrap();
+    for name in ["IM0997", "1.2.840.997"] {
+        let last = copy.join(name);
+        for length in [1, 100, 131, 132, 200, whole.len() - 30] {
+            std::fs::write(&last, &whole[..length]).unwrap();
+            let error = dicom::read_folder(&copy, None).map(drop).expect_err(&format!("{name}, {length} bytes"));
+            assert_eq!(error.get_file(), last.to_str(), "{name}, {length} bytes: {error}");
+        }
+        std::fs::remove_file(&last).unwrap();
     }
 }
 

@@ -479,7 +479,7 @@ fn volumes_become_tensors_and_voxels_come_back() {
         layout: Layout::fortran([1, 2, 3, 1]),
         affine: Affine::IDENTITY,
         channel_first: true,
-        header: Arc::new(Header { path: "a.nii".into(), grid, spatial_dims: 3, channels: None, space: None }),
+        header: Arc::new(Header { path: "a.nii".into(), grid, spatial_dims: 3, channels: None, space: None, series: None }),
         trace: vec![],
     };
     let array = Array::from_volume(&volume, &mut Call::default()).unwrap();

@@ -33,9 +33,12 @@ fn with_weights(x: &Tensor, [first, last]: &[Tensor; 2]) -> Tensor {
 
 /// The formula as a TorchScript file.
 fn traced(path: &Path) {
+    traced_with(path, weights());
+}
+
+fn traced_with(path: &Path, weights: [Tensor; 2]) {
     let x = Tensor::zeros([1, 1, 8, 8, 8], (Kind::Float, tch::Device::Cpu));
     // Made outside: what is drawn while tracing becomes part of the program and is drawn anew in each pass.
-    let weights = weights();
     let module = CModule::create_by_tracing("Net", "forward", &[x], &mut |x| vec![with_weights(&x[0], &weights)]).unwrap();
     module.save(path).unwrap();
 }
@@ -164,10 +167,83 @@ const CONFIG: &str = r#"{
 }"#;
 
 fn run(folder: &Path, images: &[PathBuf]) -> Output {
+    run_with(folder, images, &[])
+}
+
+/// With options before the command.
+fn run_with(folder: &Path, images: &[PathBuf], options: &[&str]) -> Output {
     std::fs::write(folder.join("c.json"), CONFIG).unwrap();
     let list: Vec<String> = images.iter().map(|path| format!("'{}'", path.display())).collect();
     let args = ["run", "--config_file", "c.json", "--meta_file", "None", "--images", &format!("[{}]", list.join(","))];
-    Command::new(env!("CARGO_BIN_EXE_segbundle")).args(args).current_dir(folder).output().unwrap()
+    Command::new(env!("CARGO_BIN_EXE_segbundle")).args(options).args(args).current_dir(folder).output().unwrap()
+}
+
+/// Its weights are constants of the program: no parameter of the network changes.
+#[test]
+fn a_result_of_another_torchscript_program_is_not_kept() {
+    let scratch = tempfile::tempdir().unwrap();
+    let net = scratch.path().join("net.ts");
+    let [first, last] = weights();
+    traced_with(&net, [first.copy(), last.copy()]);
+    let images = [Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/images/int16.nrrd")];
+    let again = || {
+        let output = run_with(scratch.path(), &images, &["--skip-existing"]);
+        let log = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(output.status.success(), "{log}");
+        log
+    };
+    assert!(!again().contains("its result is there already"));
+    assert!(again().contains("its result is there already"));
+    traced_with(&net, [first, -last]);
+    let log = again();
+    assert!(log.contains("the network's weights are others"), "{log}");
+}
+
+/// A copy of the DICOM series `name` in `folder`, its files without extension.
+fn dicom_copy(name: &str, folder: &Path) {
+    std::fs::create_dir(folder).unwrap();
+    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/dicom").join(name);
+    for entry in std::fs::read_dir(source).unwrap() {
+        let path = entry.unwrap().path();
+        std::fs::copy(&path, folder.join(path.file_stem().unwrap())).unwrap();
+    }
+}
+
+/// What is no DICOM there, results above all, is no part of the input.
+#[test]
+fn results_inside_a_dicom_folder_change_nothing() {
+    let scratch = tempfile::tempdir().unwrap();
+    traced(&scratch.path().join("net.ts"));
+    let case = scratch.path().join("out");
+    dicom_copy("jpeg2000", &case);
+    let run = || {
+        let output = run_with(scratch.path(), std::slice::from_ref(&case), &["--skip-existing"]);
+        String::from_utf8_lossy(&output.stderr).into_owned()
+    };
+    run();
+    assert!(case.join("out/out_trans.nii.gz").is_file() && case.join("run.json").is_file());
+    std::fs::write(case.join("notes.txt"), "seen").unwrap();
+    std::fs::write(case.join(".hidden"), "seen").unwrap();
+    let log = run();
+    assert!(log.contains("its result is there already"), "{log}");
+    std::fs::remove_file(case.join("IM0000")).unwrap();
+    let log = run();
+    assert!(log.contains("the input is not the one"), "{log}");
+}
+
+#[test]
+fn a_file_that_may_have_been_a_slice_is_named_once() {
+    let scratch = tempfile::tempdir().unwrap();
+    traced(&scratch.path().join("net.ts"));
+    let case = scratch.path().join("case");
+    dicom_copy("jpeg2000", &case);
+    for (name, bytes) in [("IM1000", &b""[..]), ("1.2.840.7", &[7; 500]), ("README", b"slices of a phantom\n"), ("a.json", b"{}")] {
+        std::fs::write(case.join(name), bytes).unwrap();
+    }
+    let output = run(scratch.path(), &[case]);
+    let log = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{log}");
+    assert_eq!(log.matches("may have been slices: 1.2.840.7 (no DICOM), IM1000 (empty)").count(), 1, "{log}");
 }
 
 #[test]

@@ -3,7 +3,7 @@
 use crate::common::damaged;
 use proptest::prelude::*;
 use segbundle::error::Result;
-use segbundle::formats::{mha, nrrd};
+use segbundle::formats::{image, mha, nrrd};
 use segbundle::image::Volume;
 use serde_json::Value;
 use std::path::{Path, PathBuf};
@@ -38,6 +38,30 @@ fn nrrd_and_metaimage_are_read_as_itk_reads_them() {
         let values: Vec<f32> = expected["values"].as_array().unwrap().iter().map(|v| v.as_f64().unwrap() as f32).collect();
         assert_eq!(volume.to_f32_vec().unwrap(), values, "{name}");
         assert_eq!(volume.header.channels, (shape[0] > 1).then_some(shape[0]), "{name}");
+    }
+}
+
+#[test]
+fn the_files_of_an_image_are_those_that_its_header_names() {
+    let names = |name: &str| -> Vec<String> {
+        let files = image::files(folder().join(name)).unwrap();
+        files.iter().map(|path| path.file_name().unwrap().to_str().unwrap().to_owned()).collect()
+    };
+    for header in ["listed.mhd", "numbered.mhd", "listed.nhdr", "numbered.nhdr"] {
+        let mut expected = vec![header.to_owned()];
+        expected.extend((0..5).map(|slice| format!("slice0{slice}.raw")));
+        assert_eq!(names(header), expected);
+    }
+    assert_eq!(names("int32.nhdr"), ["int32.nhdr", "int32.raw"]);
+    assert_eq!(names("packed.mhd"), ["packed.mhd", "packed.zraw"]);
+    assert_eq!((names("int16.mha"), names("int16.nrrd")), (vec!["int16.mha".to_owned()], vec!["int16.nrrd".to_owned()]));
+    // What the reader will refuse is no file of the image.
+    let scratch = tempfile::tempdir().unwrap();
+    let path = scratch.path().join("x.mhd");
+    let header = std::fs::read_to_string(folder().join("tail.mhd")).unwrap();
+    for text in [header.replace("tail.raw", "/dev/zero"), "no header".to_owned()] {
+        std::fs::write(&path, text).unwrap();
+        assert_eq!(image::files(&path).unwrap(), std::slice::from_ref(&path));
     }
 }
 

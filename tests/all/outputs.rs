@@ -1,5 +1,6 @@
 //! What people use of a label map: named labels, masks, statistics, pictures; as functions and as transforms.
 
+use crate::common::build;
 use segbundle::component::{Args, Call, Component, Value};
 use segbundle::contracts::{Cx, Item, Sample, TransformHandle, Work};
 use segbundle::formats::nifti;
@@ -25,7 +26,7 @@ fn volume(path: &Path, value: impl Fn([usize; 3]) -> i16) -> Volume {
         }
     }
     let grid = Grid { shape: [SHAPE[1], SHAPE[2], SHAPE[3]], affine: AFFINE };
-    let header = Arc::new(Header { path: path.to_owned(), grid, spatial_dims: 3, channels: None, space: None });
+    let header = Arc::new(Header { path: path.to_owned(), grid, spatial_dims: 3, channels: None, space: None, series: None });
     Volume { voxels: Voxels::I16(voxels.into()), layout, affine: AFFINE, channel_first: true, header, trace: vec![] }
 }
 
@@ -220,4 +221,28 @@ fn transforms_write_what_they_say() {
     args.push(("structures", Value::list([Value::from("livre")])));
     let error = apply("segbundle.transforms.SaveLabelsd", args, &pred).unwrap_err();
     assert!(error.contains("no structure `livre`") && error.contains("liver"), "{error}");
+}
+
+#[test]
+fn statistics_and_previews_read_the_series_and_the_axes_that_the_labels_were_made_of() {
+    let two = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/dicom/two");
+    let mut sample = Sample::default();
+    sample.set("image", Item::Value(two.to_str().unwrap().into()));
+    let args: [(&str, Value); 3] = [("keys", "image".into()), ("series_name", Value::Int(2)), ("as_closest_canonical", true.into())];
+    let load: Arc<TransformHandle> = build("LoadImaged", &args).unwrap().downcast().unwrap();
+    let (work, mut writes) = (Work::quiet(), vec![]);
+    let loaded = load.0.apply(sample, &mut Cx { work: &work, writes: &mut writes, streams: &mut Default::default() }).unwrap();
+    let image = loaded[0].image("image").unwrap();
+    let labels = Volume { voxels: Voxels::U8(vec![1; image.voxels.len()].into()), ..image.clone() };
+    let stored = segbundle::formats::image::read(&two, Some("2")).unwrap();
+    assert_ne!(stored.affine, labels.affine);
+    let folder = tempfile::tempdir().unwrap();
+    let out = folder.path().to_str().unwrap();
+    let args =
+        || vec![("keys", Value::from("pred")), ("names", Value::list(["background", "body"].map(Value::from))), ("output_dir", out.into())];
+    apply("segbundle.transforms.SaveStatisticsd", args(), &labels).unwrap();
+    apply("segbundle.transforms.SavePreviewd", args(), &labels).unwrap();
+    let json: serde_json::Value = serde_json::from_slice(&std::fs::read(folder.path().join("two/two_statistics.json")).unwrap()).unwrap();
+    let most = stored.to_f32_vec().unwrap().into_iter().fold(f32::MIN, f32::max);
+    assert_eq!(json["structures"][0]["hu_max"].as_f64(), Some(f64::from(most)));
 }

@@ -19,7 +19,7 @@ fn image(values: Voxels, channels: usize) -> Volume {
         layout: Layout::contiguous([channels, SHAPE[0], SHAPE[1], SHAPE[2]]),
         affine: grid_affine,
         channel_first: true,
-        header: Arc::new(Header { path: "case.nii.gz".into(), grid, spatial_dims: 3, channels: None, space: None }),
+        header: Arc::new(Header { path: "case.nii.gz".into(), grid, spatial_dims: 3, channels: None, space: None, series: None }),
         trace: vec![],
     }
 }

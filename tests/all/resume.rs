@@ -89,6 +89,87 @@ fn a_case_is_left_out_only_while_everything_it_was_made_from_is_the_same() {
 }
 
 #[test]
+fn a_result_is_not_kept_when_voxels_beside_their_header_change() {
+    let bundle = Bundle::new(0);
+    std::fs::create_dir(bundle.path("images")).unwrap();
+    let header = "ObjectType = Image\nNDims = 3\nDimSize = 20 22 18\nElementSpacing = 2 2 2\nElementType = MET_SHORT\n";
+    std::fs::write(bundle.path("images/a.mhd"), format!("{header}ElementDataFile = voxels.dat\n")).unwrap();
+    let voxels: Vec<u8> = (0..20 * 22 * 18).flat_map(|i: i32| ((i * 37 % 1500 - 900) as i16).to_le_bytes()).collect();
+    std::fs::write(bundle.path("images/voxels.dat"), &voxels).unwrap();
+    let list = ["--datalist", "['images/a.mhd']"];
+    assert!(bundle.infer(&list).status.success());
+    again(&bundle, &list);
+    assert_eq!(statuses(&record(&bundle)), ["skipped"]);
+    std::fs::write(bundle.path("images/voxels.dat"), voxels.iter().rev().copied().collect::<Vec<u8>>()).unwrap();
+    let (_, log) = again(&bundle, &list);
+    assert!(log.contains("the input is not the one"), "{log}");
+}
+
+/// The bundle's config with our transforms after its last, their files in the same folder.
+fn with_our_transforms(bundle: &Bundle) {
+    let path = bundle.path("configs/inference.json");
+    let last = r#""data_root_dir": "@data_root_dir"}"#;
+    let common =
+        r#""keys": "pred", "names": ["background", "a", "b", "c"], "output_dir": "@output_dir", "data_root_dir": "@data_root_dir""#;
+    let ours = format!(
+        r#"{last}, {{"_target_": "segbundle.transforms.SaveLabelsd", {common}, "output_postfix": "labels", "separate": true}},
+        {{"_target_": "segbundle.transforms.SaveStatisticsd", {common}}}, {{"_target_": "segbundle.transforms.SavePreviewd", {common}}}"#
+    );
+    let config = std::fs::read_to_string(&path).unwrap();
+    assert_eq!(config.matches(last).count(), 1);
+    std::fs::write(path, config.replace(last, &ours)).unwrap();
+}
+
+#[test]
+fn each_file_of_a_result_has_to_be_there_as_it_was_written() {
+    let bundle = Bundle::new(1);
+    with_our_transforms(&bundle);
+    assert!(bundle.infer(&[]).status.success());
+    let (_, log) = again(&bundle, &[]);
+    assert!(log.contains("its result is there already"), "{log}");
+    for name in ["s0000/s0000_statistics.json", "s0000/segmentations/b.nii.gz", "labels.ctbl", "labels.itksnap.txt"] {
+        let path = bundle.path("out").join(name);
+        let good = std::fs::read(&path).unwrap();
+        std::fs::write(&path, b"half").unwrap();
+        let (_, log) = again(&bundle, &[]);
+        assert!(log.contains(&format!("out/{name} is not as it was written")), "{name}: {log}");
+        assert_eq!(std::fs::read(&path).unwrap(), good, "{name}");
+        std::fs::remove_file(&path).unwrap();
+        let (_, log) = again(&bundle, &[]);
+        assert!(log.contains(&format!("out/{name} is gone")) && path.exists(), "{name}: {log}");
+    }
+}
+
+#[test]
+fn a_moved_output_folder_keeps_its_results_and_the_record_says_where_they_are() {
+    let bundle = Bundle::new(1);
+    with_our_transforms(&bundle);
+    assert!(bundle.infer(&[]).status.success());
+    let before = record(&bundle)["cases"][0]["outputs"].clone();
+    assert!(before.as_array().unwrap().contains(&"out/labels.ctbl".into()), "{before}");
+    std::fs::create_dir(bundle.path("far")).unwrap();
+    std::fs::rename(bundle.path("out"), bundle.path("far/away")).unwrap();
+    let (_, log) = again(&bundle, &["--output_dir", "far/away"]);
+    assert!(log.contains("its result is there already"), "{log}");
+    let record: Value = serde_json::from_slice(&std::fs::read(bundle.path("far/away/run.json")).unwrap()).unwrap();
+    let moved: Vec<String> = before.as_array().unwrap().iter().map(|path| path.as_str().unwrap().replacen("out", "far/away", 1)).collect();
+    assert_eq!(record["cases"][0]["outputs"], serde_json::json!(moved));
+}
+
+#[test]
+fn a_tilde_in_the_datalist_is_the_home_folder() {
+    let bundle = Bundle::new(1);
+    let words = [&["--skip-existing"], &RUN[..], &["--datalist", "['~/images/s0000.nii.gz']", "--data_root_dir", "."]].concat();
+    for status in ["done", "skipped"] {
+        let output = bundle.command(&words).env("HOME", bundle.0.path()).output().unwrap();
+        assert!(output.status.success(), "{}", text(&output.stderr));
+        assert_eq!(statuses(&record(&bundle)), [status]);
+    }
+    assert!(bundle.path("out/images/s0000/s0000_trans.nii.gz").is_file());
+    assert_eq!(record(&bundle)["cases"][0]["input"], "~/images/s0000.nii.gz");
+}
+
+#[test]
 fn results_without_a_record_are_made_again_and_the_log_says_so() {
     let bundle = Bundle::new(1);
     assert!(bundle.infer(&[]).status.success());
@@ -165,6 +246,13 @@ fn half_written_files_of_a_killed_run_are_cleared_away() {
     let output = bundle.infer(&[]);
     assert!(output.status.success() && text(&output.stderr).contains("removed 1 half-written"), "{}", text(&output.stderr));
     assert!(!stale.exists() && living.exists());
+
+    // Also beside the masks of a case.
+    with_our_transforms(&bundle);
+    let stale = bundle.path(&format!("out/s0000/segmentations/.partial-{:08x}-{}-{}-0-a.nii.gz", own.host, own.pid, own.start_ticks + 1));
+    std::fs::create_dir_all(stale.parent().unwrap()).unwrap();
+    std::fs::write(&stale, "half").unwrap();
+    assert!(bundle.infer(&[]).status.success() && !stale.exists());
 }
 
 #[test]

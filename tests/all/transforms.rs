@@ -47,7 +47,7 @@ pub fn volume(values: &[i16], shape: [usize; 4], affine: Affine) -> Volume {
         }
     }
     let grid = Grid { shape: [shape[1], shape[2], shape[3]], affine };
-    let header = Arc::new(Header { path: "case.nii.gz".into(), grid, spatial_dims: 3, channels: None, space: None });
+    let header = Arc::new(Header { path: "case.nii.gz".into(), grid, spatial_dims: 3, channels: None, space: None, series: None });
     Volume { voxels: Voxels::I16(voxels.into()), layout, affine, channel_first: true, header, trace: vec![] }
 }
 

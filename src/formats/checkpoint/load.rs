@@ -45,7 +45,7 @@ pub fn load(path: impl AsRef<Path>) -> Result<Checkpoint> {
 }
 
 fn open(path: &Path) -> Result<Checkpoint> {
-    let mut file = File::open(path).map_err(|error| err!("cannot read the checkpoint: {error}"))?;
+    let mut file = crate::formats::open(path).map_err(|error| err!("cannot read the checkpoint: {error}"))?;
     let mut start = Vec::new();
     file.by_ref().take(16).read_to_end(&mut start).map_err(|error| err!("cannot read the checkpoint: {error}"))?;
     file.rewind()?;

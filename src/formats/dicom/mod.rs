@@ -8,7 +8,7 @@
 //!   objects without pixels are left out with a notice.
 //! - Missing slices, two different slices at one place and a file that is cut off (or an empty `.dcm`) are errors: ITK goes
 //!   on with a wrong geometry. Slightly uneven slices are a warning, copies of a slice are left out with one. Files that
-//!   are no DICOM are left out.
+//!   are no DICOM are left out, with a warning where they may have been slices.
 //! - A tilted gantry gives a sheared affine, which is where the voxels are; ITK has none and misplaces them.
 //! - Numbers are int16 where they all fit and scaling is by whole numbers, else float32.
 //!
@@ -29,7 +29,7 @@ use crate::{bail, err};
 use elements::Elements;
 use parking_lot::Mutex;
 use rayon::prelude::*;
-use slice::{Content, Slice, Stored};
+use slice::{Content, Series, Slice, Stored};
 use stack::Stack;
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -42,15 +42,14 @@ use tracing::{info, warn};
 const MAX_FILES: usize = 200_000;
 const MAX_DEPTH: usize = 12;
 
-/// Read the CT in a folder: the one series in it, or the one whose SeriesInstanceUID (or its beginning), number or
-/// description is `series`. Voxels are [1,X,Y,Z], int16 or float32.
+/// Read the CT in a folder: the one series in it, or the one that `series` names (see [`named`]). Voxels are [1,X,Y,Z], int16 or float32.
 pub fn read_folder(folder: impl AsRef<Path>, series: Option<&str>) -> Result<Volume> {
     let folder = folder.as_ref();
     let read = || {
         let mut files = vec![];
         list(folder, MAX_DEPTH, &mut files)?;
         files.sort();
-        let (slices, others) = scan(&files)?;
+        let Found { slices, others, doubtful } = scan(&files)?;
         if slices.is_empty() {
             let what: Vec<String> = others.iter().map(|(what, count)| format!("{count} with {what}")).collect();
             bail!(
@@ -63,9 +62,20 @@ pub fn read_folder(folder: impl AsRef<Path>, series: Option<&str>) -> Result<Vol
         for (what, count) in &others {
             info!("{name}: left out {count} DICOM files ({what})");
         }
+        tell_of(&doubtful, files.len(), &name)?;
         volume(choose(slices, series, &name)?, folder, &name)
     };
     read().map_err(|error| error.file(folder))
+}
+
+/// The files that [`read_folder`] makes its image of, in the order of their names: those that begin as DICOM.
+pub fn files(folder: &Path) -> Result<Vec<PathBuf>> {
+    let mut files = vec![];
+    list(folder, MAX_DEPTH, &mut files)?;
+    files.sort();
+    // What cannot be read is kept and reported by whoever wants to read it.
+    files.retain(|path| start_of(path).map_or(true, |start| is_dicom(&start)));
+    Ok(files)
 }
 
 /// Read one DICOM file: a slice, or all frames of an enhanced CT.
@@ -114,21 +124,85 @@ fn list(folder: &Path, depth: usize, files: &mut Vec<PathBuf>) -> Result<()> {
     Ok(())
 }
 
-/// Slices of all DICOM files, and how many files are something else.
-fn scan(files: &[PathBuf]) -> Result<(Vec<Slice>, BTreeMap<&'static str, usize>)> {
-    let others = Mutex::new(BTreeMap::new());
+/// As much of a file as tells whether it is DICOM.
+fn start_of(path: &Path) -> std::io::Result<Vec<u8>> {
+    let mut start = Vec::with_capacity(160);
+    File::open(path)?.take(160).read_to_end(&mut start)?;
+    Ok(start)
+}
+
+/// What the files of a folder are.
+struct Found {
+    slices: Vec<Slice>,
+    /// DICOM of other kinds, and how many files of each.
+    others: BTreeMap<&'static str, usize>,
+    /// Files that may have been slices.
+    doubtful: Vec<(PathBuf, Doubt)>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Doubt {
+    Empty,
+    /// Begins as the preamble of a DICOM file, and ends within it.
+    CutOff,
+    /// Neither DICOM nor text.
+    Foreign,
+}
+
+impl Doubt {
+    /// Of a file that does not begin as DICOM. Slices often have no extension, or a UID as name, whose end is a number.
+    fn of(path: &Path, start: &[u8]) -> Option<Doubt> {
+        let bare = path.extension().is_none_or(|end| end.as_encoded_bytes().iter().all(u8::is_ascii_digit));
+        let is_text = || start.iter().all(|&byte| byte >= b' ' || byte.is_ascii_whitespace());
+        match start {
+            _ if !bare => None,
+            [] => Some(Doubt::Empty),
+            _ if start.len() < 132 && start.iter().take(128).all(|&byte| byte == 0) => Some(Doubt::CutOff),
+            _ => (!is_text()).then_some(Doubt::Foreign),
+        }
+    }
+}
+
+/// An error for a slice that is cut off; a warning that names what else may have been one, if most of `count` files are
+/// none of these.
+fn tell_of(doubtful: &[(PathBuf, Doubt)], count: usize, name: &str) -> Result<()> {
+    /// Files that a warning names.
+    const NAMED: usize = 5;
+    if doubtful.len() * 2 > count {
+        return Ok(());
+    }
+    if let Some((path, _)) = doubtful.iter().find(|(_, doubt)| *doubt == Doubt::CutOff) {
+        return Err(err!("expected a DICOM file, found the beginning of one: the file is cut off")
+            .file(path)
+            .hint("copy or download it again; if it is no slice, take it out of the folder"));
+    }
+    let shown = |(path, doubt): &(PathBuf, Doubt)| {
+        let what = if *doubt == Doubt::Empty { "empty" } else { "no DICOM" };
+        format!("{} ({what})", path.file_name().unwrap_or_default().to_string_lossy())
+    };
+    let list: Vec<String> = doubtful.iter().take(NAMED).map(shown).collect();
+    if !list.is_empty() {
+        let more = if doubtful.len() > NAMED { format!(" and {} more", doubtful.len() - NAMED) } else { String::new() };
+        warn!("{name}: left out files that may have been slices: {}{more}", list.join(", "));
+    }
+    Ok(())
+}
+
+/// Look at all files of a folder.
+fn scan(files: &[PathBuf]) -> Result<Found> {
+    let (others, doubtful) = (Mutex::new(BTreeMap::new()), Mutex::new(vec![]));
     let slices: Result<Vec<Vec<Slice>>> = files
         .par_iter()
         .map(|path| {
             let read = || {
-                let mut start = Vec::with_capacity(160);
-                File::open(path)?.take(160).read_to_end(&mut start)?;
+                let start = start_of(path)?;
                 if !is_dicom(&start) {
                     // What is called so was a slice before it was cut off.
                     let called = path.extension().is_some_and(|end| ["dcm", "dicom"].iter().any(|known| end.eq_ignore_ascii_case(known)));
                     if called {
                         bail!("expected a DICOM file, found {}", if start.is_empty() { "an empty one" } else { "something else" });
                     }
+                    doubtful.lock().extend(Doubt::of(path, &start).map(|doubt| (path.clone(), doubt)));
                     return Ok(vec![]);
                 }
                 match Content::of(&Elements::parse(file_bytes(path)?)?, path)? {
@@ -142,7 +216,9 @@ fn scan(files: &[PathBuf]) -> Result<(Vec<Slice>, BTreeMap<&'static str, usize>)
             read().map_err(|error: crate::error::Error| error.file(path))
         })
         .collect();
-    Ok((slices?.into_iter().flatten().collect(), others.into_inner()))
+    let mut doubtful = doubtful.into_inner();
+    doubtful.sort_by(|a, b| a.0.cmp(&b.0));
+    Ok(Found { slices: slices?.into_iter().flatten().collect(), others: others.into_inner(), doubtful })
 }
 
 /// What makes slices one volume: series, size, orientation and voxel size, the latter to four digits.
@@ -154,6 +230,19 @@ fn key(slice: &Slice) -> Key {
     let [d, e, f] = slice.along_column.map(round);
     let [x, y] = slice.spacing_mm.map(round);
     (slice.series.uid.clone(), [slice.stored.columns, slice.stored.rows], [a, b, c, d, e, f, x, y])
+}
+
+/// The groups of the series that `wanted` names: by its SeriesInstanceUID, else its number, its description, or else the
+/// beginning of its UID, so that a number is a number and no UID hides behind a longer one.
+fn named(groups: Vec<(Key, Vec<Slice>)>, wanted: &str) -> Vec<(Key, Vec<Slice>)> {
+    let ways: [fn(&Series, &str) -> bool; 4] = [
+        |series, wanted| series.uid == wanted,
+        |series, wanted| series.number == wanted,
+        |series, wanted| series.description == wanted,
+        |series, wanted| series.uid.starts_with(wanted),
+    ];
+    let way = ways.into_iter().find(|way| groups.iter().any(|(_, group)| way(&group[0].series, wanted)));
+    groups.into_iter().filter(|(_, group)| way.is_some_and(|way| way(&group[0].series, wanted))).collect()
 }
 
 fn choose(slices: Vec<Slice>, wanted: Option<&str>, name: &str) -> Result<Vec<Slice>> {
@@ -169,10 +258,7 @@ fn choose(slices: Vec<Slice>, wanted: Option<&str>, name: &str) -> Result<Vec<Sl
     }
     let all: Vec<String> = groups.iter().map(|(_, group)| described(group)).collect();
     if let Some(wanted) = wanted {
-        groups.retain(|(_, group)| {
-            let series = &group[0].series;
-            series.uid.starts_with(wanted) || series.number == wanted || series.description == wanted
-        });
+        groups = named(groups, wanted);
         if groups.is_empty() {
             return Err(err!("expected a series `{wanted}`, found {}:\n  {}", all.len(), all.join("\n  ")).hint("name a SeriesInstanceUID"));
         }

@@ -27,7 +27,7 @@ mod tests;
 mod write;
 
 pub use extension::read_extensions;
-pub use read::{Planes, outline, planes, read, read_bytes};
+pub use read::{Planes, outline, pair, planes, read, read_bytes};
 pub use write::{Options, write, write_to};
 
 use crate::image::DType;

@@ -140,7 +140,7 @@ fn room_for(header: &Header, capacity_bytes: u64) -> Result<usize> {
 }
 
 /// Header and image file, if the name is one of a pair's.
-fn pair(path: &Path) -> Option<(PathBuf, PathBuf)> {
+pub fn pair(path: &Path) -> Option<(PathBuf, PathBuf)> {
     let name = path.to_str()?;
     let (stem, zipped) = name.strip_suffix(".gz").map_or((name, ""), |stem| (stem, ".gz"));
     let stem = stem.strip_suffix(".hdr").or_else(|| stem.strip_suffix(".img"))?;
@@ -157,10 +157,9 @@ pub(super) enum Source<R: BufRead> {
 impl Source<BufReader<File>> {
     pub(super) fn open(path: &Path) -> Result<Self> {
         let open = || -> io::Result<(File, u64)> {
-            let file = File::open(path)?;
-            let metadata = file.metadata()?;
-            // Opening a folder succeeds; reading it says something obscure.
-            if metadata.is_dir() { Err(io::ErrorKind::IsADirectory.into()) } else { Ok((file, metadata.len())) }
+            let file = crate::formats::open(path)?;
+            let length = file.metadata()?.len();
+            Ok((file, length))
         };
         let (file, length) = open().map_err(|error| err!("cannot read: {error}").file(path))?;
         Source::new(BufReader::with_capacity(BUFFER_BYTES, file), length).map_err(|error| error.file(path))
@@ -269,7 +268,7 @@ fn hollow(header: &Header, path: &Path) -> Result<Volume> {
     let dtype = if header.scaling.is_some() { DType::F32 } else { header.dtype };
     let grid = Grid { shape: [shape[1], shape[2], shape[3]], affine };
     let space = Some(header.space());
-    let header = Arc::new(ImageHeader { path: path.to_owned(), grid, spatial_dims, channels, space });
+    let header = Arc::new(ImageHeader { path: path.to_owned(), grid, spatial_dims, channels, space, series: None });
     Ok(Volume { voxels: no_voxels(dtype), layout: Layout::fortran(shape), affine, channel_first: false, header, trace: vec![] })
 }
 
