@@ -187,11 +187,12 @@ impl Transform for LoadImage {
             _ => false,
         };
         let all = self.keys.present(&sample).is_ok_and(|keys| keys.iter().all(alone));
+        // Other formats would be read twice.
+        if !all {
+            return Ok(Unread::NeedsVoxels);
+        }
         // What fails is reported where everything is read.
-        Ok(match self.outline(sample) {
-            Ok(outline) if all => Unread::Still(outline.sample),
-            _ => Unread::NeedsVoxels,
-        })
+        Ok(self.outline(sample).map_or(Unread::NeedsVoxels, |outline| Unread::Still(outline.sample)))
     }
     fn apply(&self, sample: Sample, _cx: &mut Cx) -> Result<Vec<Sample>> {
         Ok(vec![self.loaded(sample, |path| formats::image::read(path, self.series.as_deref()))?])

@@ -111,6 +111,31 @@ fn each_faulty_case_is_one_error_that_names_its_file_and_the_others_go_on() {
 #[test]
 fn an_input_that_disappears_while_the_list_runs_is_one_error() {
     let bundle = Bundle::new(1);
+/// The big case: as floats and as the network's input, 4.7 GB.
+#[test]
+fn a_case_that_cannot_fit_the_memory_is_one_error_before_it_is_read_and_the_others_go_on() {
+    let bundle = Bundle::new(2);
+    let path = bundle.path("images/big.nii");
+    let one = Voxels::U8(vec![0].into());
+    let affine = Affine([[3.0, 0.0, 0.0, 0.0], [0.0, 3.0, 0.0, 0.0], [0.0, 0.0, 3.0, 0.0], [0.0, 0.0, 0.0, 1.0]]);
+    nifti::write(&path, &one, &Layout::contiguous([1; 4]), &affine, DType::U8, nifti::Options::default()).unwrap();
+    let mut bytes = std::fs::read(&path).unwrap();
+    bytes[42..48].copy_from_slice(&[700_i16, 700, 1200].map(i16::to_le_bytes).concat());
+    std::fs::write(&path, bytes).unwrap();
+    std::fs::OpenOptions::new().write(true).open(&path).unwrap().set_len(352 + 700 * 700 * 1200).unwrap();
+
+    let infer = ["run", "--config_file", "configs/inference.json", "--meta_file", "None", "--datalist", "$sorted(glob.glob('images/*'))"];
+    let output = bundle.run(&[&["--max-memory", "1500M"], &infer[..]].concat());
+    let log = text(&output.stderr);
+    assert_eq!(output.status.code(), Some(1), "{log}");
+    assert_eq!(results(&bundle.path("out")), ["s0000_trans.nii.gz", "s0001_trans.nii.gz"]);
+    let record = record(&bundle);
+    let error = &record["cases"][0]["error"];
+    assert!(error["message"].as_str().unwrap().starts_with("needs at least 4.7 GB of memory for 700×700×1200 voxels"), "{error}");
+    assert!(error["file"] == "images/big.nii" && log.contains("hint: raise --max-memory or use a larger pixdim"), "{log}");
+    assert!(record["peak_memory_bytes"].as_u64().unwrap() < 1_000_000_000, "{record}");
+}
+
     for case in 1..40 {
         std::fs::copy(bundle.path("images/s0000.nii.gz"), bundle.path(&format!("images/s{case:04}.nii.gz"))).unwrap();
     }
