@@ -123,6 +123,7 @@ impl Inferer for SlidingWindowInferer {
             network: network.clone(),
             network_device,
             stitch_device: args.device.unwrap_or(if many { Device::Cpu } else { network_device }),
+            path: image.header.path.clone(),
         };
         Ok(Prediction::pending(Box::new(source), image.header.clone(), image.trace.clone()))
     }

@@ -1,8 +1,11 @@
 //! Whatever is wrong with one case is one clear error that names its file; the other cases go on.
 
 use crate::cli::{Bundle, results, text};
+use crate::network::build;
 use flate2::Compression;
 use flate2::write::GzEncoder;
+use segbundle::component::Value as ComponentValue;
+use segbundle::contracts::Network;
 use segbundle::formats::{checkpoint, nifti};
 use segbundle::image::{Affine, DType, Layout, Voxels};
 use serde_json::Value;
@@ -108,9 +111,6 @@ fn each_faulty_case_is_one_error_that_names_its_file_and_the_others_go_on() {
     assert_eq!(results(&bundle.path("out")), good.map(|name| format!("{name}_trans.nii.gz")));
 }
 
-#[test]
-fn an_input_that_disappears_while_the_list_runs_is_one_error() {
-    let bundle = Bundle::new(1);
 /// The big case: as floats and as the network's input, 4.7 GB.
 #[test]
 fn a_case_that_cannot_fit_the_memory_is_one_error_before_it_is_read_and_the_others_go_on() {
@@ -136,6 +136,9 @@ fn a_case_that_cannot_fit_the_memory_is_one_error_before_it_is_read_and_the_othe
     assert!(record["peak_memory_bytes"].as_u64().unwrap() < 1_000_000_000, "{record}");
 }
 
+#[test]
+fn an_input_that_disappears_while_the_list_runs_is_one_error() {
+    let bundle = Bundle::new(1);
     for case in 1..40 {
         std::fs::copy(bundle.path("images/s0000.nii.gz"), bundle.path(&format!("images/s{case:04}.nii.gz"))).unwrap();
     }
@@ -221,4 +224,30 @@ fn a_checkpoint_that_is_not_the_networks_stops_the_run_and_runs_nothing() {
         assert!(log.contains(message) && log.contains("models/model.pt"), "{what}: {log}");
         assert!(!bundle.path("pwned").exists() && !bundle.path("out").exists(), "{what}");
     }
+}
+
+#[test]
+fn weights_that_are_nan_and_what_a_network_makes_of_them_are_warned_of() {
+    let bundle = Bundle::new(1);
+    std::fs::create_dir(bundle.path("models")).unwrap();
+    let network = build(&[
+        ("in_channels", 1.into()),
+        ("out_channels", 4.into()),
+        ("init_filters", 8.into()),
+        ("blocks_down", ComponentValue::from([1, 1])),
+        ("blocks_up", ComponentValue::from([1])),
+    ]);
+    let network = network.unwrap();
+    let tensors: Vec<(String, Tensor)> =
+        network.state().tensors.iter().map(|(name, tensor)| (name.clone(), tensor.detach().copy())).collect();
+    let _ = tensors[0].1.view([-1]).narrow(0, 5, 1).fill_(f64::NAN);
+    checkpoint::save(bundle.path("models/model.pt"), &tensors).unwrap();
+    let output = bundle.infer(&["--load_pretrain", "True"]);
+    let log = text(&output.stderr);
+    // As MONAI, which says nothing.
+    assert_eq!(output.status.code(), Some(0), "{log}");
+    let first = format!("the weights loaded into SegResNet are NaN or infinite in `{}`", tensors[0].0);
+    assert!(log.contains(&first), "{log}");
+    assert_eq!(log.matches("images/s0000.nii.gz: the network gives values that are no numbers").count(), 1, "{log}");
+    assert!(!text(&bundle.infer(&[]).stderr).contains("NaN"));
 }
