@@ -235,10 +235,14 @@ fn values_that_do_not_fit_the_memory_are_an_error_that_says_how_many_bytes() {
 }
 
 #[test]
-fn an_overlap_of_one_is_an_error_that_names_it() {
-    let args = [("roi_size", Value::Int(8)), ("overlap", Value::Float(1.0))];
-    let handle: Arc<InfererHandle> = build("SlidingWindowInferer", &args).unwrap().downcast().unwrap();
-    let x = Tensor::zeros([1, 1, 9, 9, 9], (Kind::Float, tch::Device::Cpu));
-    let error = handle.0.infer(&x, &volume_of(&x), &Ramp::shared(false), &Work::quiet()).err().unwrap();
-    assert!(error.message().contains("overlap is 1"), "{error}");
+fn what_no_image_fits_is_an_error_when_the_inferer_is_built() {
+    let (roi, short) = (("roi_size", Value::Int(8)), || Value::list([Value::Int(8), Value::Int(8)]));
+    for (args, message) in [
+        (vec![roi.clone(), ("overlap", Value::Float(1.0))], "overlap is 1"),
+        (vec![roi.clone(), ("sigma_scale", short())], "`sigma_scale` has 2 values"),
+        (vec![("roi_size", short())], "`roi_size` has 2 values"),
+    ] {
+        let error = build("SlidingWindowInferer", &args).unwrap_err();
+        assert!(error.message().contains(message), "{error}");
+    }
 }
