@@ -246,6 +246,17 @@ fn a_config_that_cannot_be_built_is_exit_code_2() {
 }
 
 #[test]
+fn a_datalist_that_is_one_file_s_name_is_told_from_a_list() {
+    let bundle = Bundle::new(1);
+    let output = bundle.infer(&["--datalist", "images/s0000.nii.gz"]);
+    let log = text(&output.stderr);
+    assert_ne!(output.status.code(), Some(0), "{log}");
+    assert!(log.contains("`datalist` is a string") && log.contains("hint: a list of one: \"['images/s0000.nii.gz']\""), "{log}");
+    let listed = bundle.infer(&["--datalist", "['images/s0000.nii.gz']"]);
+    assert!(listed.status.success() && !text(&listed.stderr).contains("is a string"), "{}", text(&listed.stderr));
+}
+
+#[test]
 fn sample_data_takes_a_number_of_cases_and_one_or_three_sizes() {
     let bundle = Bundle::new(0);
     let small = ["sample-data", "--output_dir", "made", "--cases", "5", "--spacing", "20", "--size"];
