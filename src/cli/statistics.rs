@@ -21,6 +21,9 @@ pub struct Args {
 }
 
 pub fn statistics(args: &Args) -> Result<()> {
+    if let Some(path) = &args.output {
+        super::check_extension(path, &["csv", "json"])?;
+    }
     let structures = label_names::of(&args.labels, args.meta_file.as_deref())?;
     let labels = nifti::read(&args.labels)?;
     let image = args.image.as_ref().map(|path| image::read(path, None)).transpose()?;

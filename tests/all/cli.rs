@@ -257,6 +257,24 @@ fn a_datalist_that_is_one_file_s_name_is_told_from_a_list() {
 }
 
 #[test]
+fn tools_refuse_what_they_cannot_do_before_they_read() {
+    let bundle = Bundle::new(1);
+    let image = "images/s0000.nii.gz";
+    let table: [(&[&str], &str); 5] = [
+        (&["preview", image, "--image", image, "--window", "5", "5"], "a lower and a higher value"),
+        (&["preview", image, "--image", image, "--output", "x.jpg"], "expected a .png file, found `x.jpg`"),
+        (&["statistics", image, "--output", "x.xlsx"], "expected a .csv or .json file, found `x.xlsx`"),
+        (&["sample-data", "--output_dir", "made", "--size", "0"], "size"),
+        (&["sample-data", "--output_dir", "made", "--spacing", "0"], "spacing"),
+    ];
+    for (words, message) in table {
+        let output = bundle.run(words);
+        assert_eq!(output.status.code(), Some(2), "{words:?}: {}", text(&output.stderr));
+        assert!(text(&output.stderr).contains(message), "{words:?}: {}", text(&output.stderr));
+    }
+}
+
+#[test]
 fn sample_data_takes_a_number_of_cases_and_one_or_three_sizes() {
     let bundle = Bundle::new(0);
     let small = ["sample-data", "--output_dir", "made", "--cases", "5", "--spacing", "20", "--size"];
