@@ -24,7 +24,7 @@ use parking_lot::Mutex;
 use segbundle::component::Value;
 use segbundle::contracts::{InfererHandle, Linear, Mode, Network, Shared, State, Work};
 use segbundle::error::Result;
-use segbundle::image::Voxels;
+use segbundle::image::{Affine, Applied, Grid, Inverse, Spatial, Voxels};
 use segbundle::prediction::{State as Values, VoxelOp};
 use segbundle::torch::Device;
 use std::sync::Arc;
@@ -232,6 +232,21 @@ fn values_that_do_not_fit_the_memory_are_an_error_that_says_how_many_bytes() {
     let work = Work { budget_bytes: 1000, ..Work::quiet() };
     let error = prediction.dense(&work).err().unwrap();
     assert!(error.message().contains("all 3 channels on 21×10×13"), "{error}");
+}
+
+#[test]
+fn a_label_map_that_does_not_fit_the_memory_is_an_error_before_it_is_made() {
+    let golden = golden("sliding_window.pt");
+    let x = &golden["long.x"];
+    let prediction = inferer("constant", "constant", 1).0.infer(x, &volume_of(x), &Ramp::shared(true), &Work::quiet()).unwrap();
+    let before = Grid { shape: [2000, 1000, 1000], affine: Affine::IDENTITY };
+    let crop = Applied { by: "Cropd", before, after: prediction.grid(), what: Spatial::CropPad { start: [0; 3] } };
+    let inverse = Arc::new(Inverse::new(&[Arc::new(crop)]).unwrap());
+    let work = Work { budget_bytes: 1 << 30, ..Work::quiet() };
+    let labels = prediction.argmax(&work).unwrap();
+    let error = labels.invert(&inverse, true, &work).err().unwrap();
+    assert!(error.message().contains("the label map on 2000×1000×1000 needs 4.0 GB of memory, 1.1 GB may be used"), "{error}");
+    assert!(error.get_hint().unwrap().contains("--max-memory or use a larger pixdim"), "{error}");
 }
 
 #[test]
