@@ -164,7 +164,11 @@ impl From<tch::TchError> for Error {
     fn from(e: tch::TchError) -> Self {
         let text = e.to_string();
         let short = text.split("\nException raised from").next().unwrap_or(&text);
-        Error::new(format!("libtorch: {}", short.trim()))
+        let error = Error::new(format!("libtorch: {}", short.trim()));
+        match short.contains("not enough memory") {
+            true => error.hint("raise --max-memory, use a larger pixdim or a smaller roi_size"),
+            false => error,
+        }
     }
 }
 

@@ -170,6 +170,14 @@ impl Session {
             }
             references.insert(reference.id.clone(), self.resolve(&reference.id, waiting)?);
         }
+        // Python does the same, but it is hardly ever meant: a datalist given as one file's name.
+        if let Some((name, text)) = parsed.goes_through().and_then(|name| Some((name, references.get(name)?.as_str()?)))
+            && text.chars().nth(1).is_some()
+        {
+            let note = err!("`{name}` is a string, whose letters are taken one by one, where a list is expected").kind(Kind::Config);
+            let place = self.plan.tree.get(name).map(|node| node.origin.text());
+            self.warnings.lock().push(note.at(place.as_deref(), name).hint(format!("a list of one: \"['{text}']\"")));
+        }
         let env = Env { references, imports: self.plan.imports.clone(), table: self.plan.table };
         expr::eval(parsed, &Arc::new(env), &mut self.call())
     }

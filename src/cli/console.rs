@@ -55,17 +55,21 @@ impl Console {
         } else {
             lines.fmt_fields(fields).compact().boxed()
         };
-        let lines = lines.with_filter(dynamic_filter_fn(move |meta, _| *meta.level() <= level && !plain.is_active()));
+        let json = self.json;
+        let lines = lines.with_filter(dynamic_filter_fn(move |meta, _| *meta.level() <= level && (json || !plain.is_active())));
         let conf = conf.clone().with_filter(dynamic_filter_fn(move |_, _| conf.is_active()));
         // A second initialisation can only come from a test in the same process; the first one stays.
         let _ = tracing_subscriber::registry().with(lines).with(conf).try_init();
     }
 
-    /// From here on the log is as the file says; -v and -q go on deciding what the console shows. JSON lines stay JSON.
+    /// Whether stderr shows JSON lines, which no logging.conf changes.
+    pub fn is_json(&self) -> bool {
+        self.json
+    }
+
+    /// From here on the log is as the file says; -v and -q go on deciding what the console shows. JSON lines stay JSON
+    /// beside the files.
     pub fn apply_logging(&self, conf: LoggingConf) -> Result<()> {
-        if self.json {
-            return Ok(());
-        }
         let level = match self.level {
             LevelFilter::WARN => 30,
             LevelFilter::INFO => 20,

@@ -174,6 +174,10 @@ impl Active {
         }
     }
     fn line(&self, text: &str) {
+        // Then the message is there already, as JSON.
+        if self.console.is_json() {
+            return;
+        }
         let _ = self.console.make_writer().write_all(format!("{text}\n").as_bytes());
     }
 }

@@ -16,9 +16,10 @@ mod verify;
 
 use crate::contracts::Run;
 use crate::err;
-use crate::error::Result;
+use crate::error::{Kind, Result};
 use clap::{Parser, Subcommand, ValueEnum};
 use std::io::Write;
+use std::path::Path;
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -119,6 +120,16 @@ enum Command {
     Preview(preview::Args),
     /// Write one mask per structure of a label map
     SplitLabels(split_labels::Args),
+}
+
+/// An error if a file that is to be written has none of these extensions.
+fn check_extension(path: &Path, known: &[&str]) -> Result<()> {
+    let extension = path.extension().unwrap_or_default().to_string_lossy().to_ascii_lowercase();
+    if known.contains(&&*extension) {
+        return Ok(());
+    }
+    let shown: Vec<String> = known.iter().map(|known| format!(".{known}")).collect();
+    Err(err!("--output: expected a {} file, found `{}`", shown.join(" or "), path.display()).kind(Kind::Config))
 }
 
 /// Print to stdout. Whoever read there may have seen enough and gone: that is no error.

@@ -1,6 +1,7 @@
 //! `segbundle preview`: a picture of a CT with its labels.
 
-use crate::error::Result;
+use crate::err;
+use crate::error::{Kind, Result};
 use crate::formats::{image, nifti, paths};
 use crate::tools::{label_names, preview};
 use std::path::{Path, PathBuf};
@@ -33,8 +34,9 @@ pub fn preview(args: &Args) -> Result<()> {
     let structures = label_names::of(&args.labels, args.meta_file.as_deref())?;
     let window = match args.window[..] {
         [low, high] if low < high => [low, high],
-        _ => crate::bail!("--window: expected a lower and a higher value, found {:?}", args.window),
+        _ => return Err(err!("--window: expected a lower and a higher value, found {:?}", args.window).kind(Kind::Config)),
     };
+    super::check_extension(&args.output, &["png"])?;
     let options = preview::Options { window, height_px: usize::from(args.height), ..preview::Options::default() };
     let (labels, image) = (nifti::read(&args.labels)?, image::read(&args.image, None)?);
     let title = args.image.file_name().unwrap_or_default().to_string_lossy().into_owned();

@@ -24,6 +24,9 @@ pub fn statistics(args: &Args) -> Result<()> {
     let inputs: Vec<&Path> =
         [Some(&args.labels), args.image.as_ref(), args.meta_file.as_ref()].into_iter().flatten().map(|path| &**path).collect();
     args.output.iter().try_for_each(|output| paths::check_keeps(output, &inputs))?;
+    if let Some(path) = &args.output {
+        super::check_extension(path, &["csv", "json"])?;
+    }
     let structures = label_names::of(&args.labels, args.meta_file.as_deref())?;
     let labels = nifti::read(&args.labels)?;
     let image = args.image.as_ref().map(|path| image::read(path, None)).transpose()?;

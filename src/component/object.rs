@@ -1,7 +1,7 @@
 //! What a config can hold besides plain values, and the budget under which it is called.
 
-use super::{Args, Value};
-use crate::error::{Kind, Result};
+use super::{Args, Effect, Value};
+use crate::error::{Error, Kind, Result};
 use crate::{bail, err};
 use std::any::Any;
 use std::cell::Cell;
@@ -141,6 +141,14 @@ impl Call {
     }
 }
 
+/// What cannot be built is the config's mistake, unless files are read for it.
+fn as_config(error: Error, effect: Effect) -> Error {
+    match (error.get_kind(), error.get_file()) {
+        (Kind::Run, None) if effect != Effect::Reads => error.kind(Kind::Config),
+        _ => error,
+    }
+}
+
 impl Value {
     /// Call a function, class, or callable object.
     pub fn call(&self, args: Args, call: &mut Call) -> Result<Value> {
@@ -151,7 +159,7 @@ impl Value {
                 Value::Component(component) => {
                     // Parts within parts are dropped level by level on the stack, so their number bounds the depth.
                     call.charge(BUILD_STEPS)?;
-                    (component.build)(args, call)
+                    (component.build)(args, call).map_err(|error| as_config(error, component.effect))
                 }
                 Value::Object(object) => object.call(args, call),
                 other => bail!("'{}' object is not callable", other.type_name()),

@@ -4,9 +4,8 @@
 //! the same time, so it is an estimate from above. Nothing is read but headers, and nothing is written.
 
 use super::cases::Case;
-use crate::contracts::{
-    InferencePlan, Inferer, Item, Loader, Mode, Network, OnPrediction, Outline, Sample, Shared, Transform, read_on_the_way,
-};
+use super::headers::{self, VoxelsAre, flattened};
+use crate::contracts::{InferencePlan, Inferer, Loader, Mode, Network, OnPrediction, Shared, Transform};
 use crate::error::Result;
 use crate::image::{Grid, Volume};
 use crate::torch::{Device, guard};
@@ -170,37 +169,26 @@ impl Explain<'_> {
 
     /// Go through the preprocessing with headers only, a line for each transform.
     fn outline(&self, index: usize, features: usize, out: &mut String) -> Result<Expected> {
-        let dataset = &self.loader.dataset;
-        let mut sample = dataset.sample(index)?;
-        let mut first: Option<(u64, Grid)> = None;
-        let mut before: Option<Volume> = None;
-        let steps = dataset.transforms();
-        // As the case will be read: a Compose is a list of its own.
-        let inside = match steps {
-            [one] if !one.children().is_empty() => one.children(),
-            steps => steps,
-        };
-        let on_the_way = read_on_the_way(inside, &sample)?.map(|(at, _)| &*inside[at]);
-        let by_planes = |transform: &dyn Transform| on_the_way.is_some_and(|reader| std::ptr::addr_eq(reader, transform));
-        for transform in flattened(steps) {
-            let after: Outline = transform.outline(sample).map_err(|error| error.context(transform.name()))?;
-            sample = after.sample;
-            let Some(volume) = image_of(&sample) else { continue };
-            first.get_or_insert((volume.bytes(), volume.header.grid));
-            let same = before.as_ref().is_some_and(|before| before.layout.shape == volume.layout.shape && before.affine == volume.affine);
-            let note = match (after.exact, same) {
+        let (mut first, mut before): (Option<(u64, Grid)>, Option<Volume>) = (None, None);
+        let mut on_the_way = false;
+        headers::walk(&*self.loader.dataset, index, &mut |step| {
+            let image = step.image;
+            first.get_or_insert((image.bytes(), image.header.grid));
+            on_the_way |= step.voxels == VoxelsAre::ReadHere;
+            let same = before.as_ref().is_some_and(|before| before.layout.shape == image.layout.shape && before.affine == image.affine);
+            let note = match (step.exact, same) {
                 (false, _) => "  at most: only the voxels tell",
                 (true, true) => "  unchanged",
-                (true, false) if by_planes(transform) => "  while the file is read",
+                (true, false) if step.voxels == VoxelsAre::ReadHere => "  while the file is read",
                 (true, false) => "",
             };
-            let _ = writeln!(out, "  {:<20} {}{note}", transform.name(), volume_text(volume));
-            before = Some(volume.clone());
-        }
-        let Some((network, (raw_bytes, file))) = image_of(&sample).cloned().zip(first) else {
+            let _ = writeln!(out, "  {:<20} {}{note}", step.name, volume_text(image));
+            before = Some(image.clone());
+        })?;
+        let Some((network, (raw_bytes, file))) = before.zip(first) else {
             bail!("the preprocessing leaves no image under `image`");
         };
-        let raw_bytes = if on_the_way.is_some() { 0 } else { raw_bytes };
+        let raw_bytes = if on_the_way { 0 } else { raw_bytes };
         let budget = self.memory_bytes.saturating_sub(crate::env::resident_memory_bytes() + raw_bytes);
         let shape = network.layout.spatial();
         let plan = match self.inferer {
@@ -289,22 +277,6 @@ impl Explain<'_> {
     }
 }
 
-/// All transforms without the Composes around them.
-fn flattened(transforms: &[Arc<dyn Transform>]) -> Vec<&dyn Transform> {
-    let mut out = vec![];
-    for transform in transforms {
-        if transform.children().is_empty() { out.push(&**transform) } else { out.extend(flattened(transform.children())) }
-    }
-    out
-}
-
-fn image_of(sample: &Sample) -> Option<&Volume> {
-    match sample.get("image") {
-        Some(Item::Image(volume)) => Some(volume),
-        _ => None,
-    }
-}
-
 fn volume_text(volume: &Volume) -> String {
     let [c, x, y, z] = volume.layout.shape;
     let [a, b, d] = volume.affine.spacing_mm();
@@ -315,7 +287,7 @@ fn shape_text([x, y, z]: [usize; 3]) -> String {
     format!("{x}×{y}×{z}")
 }
 
-fn bytes_text(bytes: u64) -> String {
+pub(super) fn bytes_text(bytes: u64) -> String {
     match bytes {
         0..100_000 => format!("{:.0} kB", bytes as f64 / 1e3),
         100_000..10_000_000 => format!("{:.1} MB", bytes as f64 / 1e6),

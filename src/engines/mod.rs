@@ -2,13 +2,15 @@
 //!
 //! `evaluator` is the component; the run itself goes `cases` (what there is to do) → `pipeline` (threads, over the
 //! `queues`) → `resume` (what a result was made from) and `record` (`run.json`); `explain` says
-//! what would run.
+//! what would run, and `needs` what memory a case takes at least, from headers (`headers`).
 
 mod amp;
 mod cases;
 mod evaluator;
 mod explain;
 pub mod handlers;
+mod headers;
+mod needs;
 mod pipeline;
 mod queues;
 mod record;

@@ -4,6 +4,7 @@
 //! waits on either side is bounded in bytes. Only the calling thread uses the network.
 
 use super::cases::Case;
+use super::needs;
 use super::queues::{Ahead, Behind, Taken};
 use super::record::{RunRecord, case_record};
 use super::resume::{self, Identity, Inputs, Verdict};
@@ -103,6 +104,8 @@ impl Pipeline<'_> {
         let total = self.cases.len();
         let workers = self.loader.num_workers;
         let ahead = Ahead::new(total, workers, self.run.memory_bytes / AHEAD_SHARE);
+        // What a case may take beside the program and the weights.
+        let room = self.run.memory_bytes.saturating_sub(crate::env::resident_memory_bytes());
         let behind = Behind::new(self.run.memory_bytes / BEHIND_SHARE);
         let (peak, over) = (AtomicU64::new(0), AtomicBool::new(false));
         std::thread::scope(|scope| {
@@ -118,7 +121,7 @@ impl Pipeline<'_> {
                 scope.spawn(|| {
                     while let Some((index, aside)) = ahead.begin() {
                         behind.wait_below(READ_BESIDE_BYTES);
-                        let loaded = self.load(index);
+                        let loaded = self.load(index, room);
                         let bytes = loaded.bytes();
                         ahead.put(index, loaded, bytes, aside);
                     }
@@ -128,7 +131,7 @@ impl Pipeline<'_> {
                 if self.cancelled() {
                     break;
                 }
-                let loaded = if workers > 0 { ahead.take() } else { Some(self.load(index)) };
+                let loaded = if workers > 0 { ahead.take() } else { Some(self.load(index, room)) };
                 let Some(done) = loaded.and_then(|loaded| self.infer_one(index, loaded, &peak)) else { break };
                 let bytes = done.bytes();
                 behind.put(done, bytes);
@@ -145,7 +148,7 @@ impl Pipeline<'_> {
     }
 
     /// Read and preprocess a case, unless its result is there.
-    fn load(&self, index: usize) -> Loaded {
+    fn load(&self, index: usize, room: u64) -> Loaded {
         let began = Instant::now();
         let work = Work {
             device: self.device,
@@ -155,11 +158,11 @@ impl Pipeline<'_> {
             clock: Clock::default(),
             budget_bytes: self.run.memory_bytes,
         };
-        let outcome = guard(|| self.read(index, &work));
+        let outcome = guard(|| self.read(index, room, &work));
         Loaded { began, work, outcome }
     }
 
-    fn read(&self, index: usize, work: &Work) -> Result<Outcome> {
+    fn read(&self, index: usize, room: u64, work: &Work) -> Result<Outcome> {
         work.check()?;
         let case = &self.cases[index];
         let outputs = case.outputs.as_ref().map_err(Clone::clone)?;
@@ -173,6 +176,7 @@ impl Pipeline<'_> {
                 Verdict::Stale(why) => tracing::info!("{}: computed again: {why}", case.name),
             }
         }
+        needs::check(&*self.loader.dataset, index, self.postprocessing, room)?;
         let mut none = Streams::default();
         let batch = index / self.loader.batch_size.max(1);
         let mut random = (!self.random.is_empty()).then(|| self.random[batch % self.random.len()].lock());

@@ -8,5 +8,17 @@ mod windows;
 pub use simple::SimpleInferer;
 
 use crate::component::Component;
+use crate::error::Result;
+use std::path::Path;
+use tch::Tensor;
 
 pub static COMPONENTS: &[&Component] = &[&simple::COMPONENT, &sliding_window::COMPONENT];
+
+/// A network that gives NaN makes no error, as in MONAI, but labels that mean nothing. `total`: the sum of its values for
+/// the image of the file `path`.
+fn warn_of_nan(total: &Tensor, path: &Path) -> Result<()> {
+    if total.f_double_value(&[])?.is_nan() {
+        tracing::warn!("{}: the network gives values that are no numbers (NaN), the labels there mean nothing", path.display());
+    }
+    Ok(())
+}

@@ -6,6 +6,7 @@ use crate::contracts::{Inferer, InfererHandle, Mode, Network, Shared, Work};
 use crate::error::Result;
 use crate::image::{Grid, Volume};
 use crate::prediction::{Blocks, Prediction, Region};
+use std::path::PathBuf;
 use std::sync::Arc;
 use tch::Tensor;
 
@@ -36,7 +37,8 @@ impl Inferer for SimpleInferer {
     }
     fn infer(&self, x: &Tensor, image: &Volume, network: &Shared<dyn Network>, _work: &Work) -> Result<Prediction> {
         let channels = network.lock().out_channels();
-        let source = Whole { x: x.shallow_clone(), network: network.clone(), grid: image.grid(), channels };
+        let source =
+            Whole { x: x.shallow_clone(), network: network.clone(), grid: image.grid(), path: image.header.path.clone(), channels };
         Ok(Prediction::pending(Box::new(source), image.header.clone(), image.trace.clone()))
     }
 }
@@ -46,6 +48,8 @@ struct Whole {
     x: Tensor,
     network: Shared<dyn Network>,
     grid: Grid,
+    /// The file that the image came from.
+    path: PathBuf,
     channels: usize,
 }
 
@@ -70,6 +74,7 @@ impl Blocks for Whole {
                 crate::prediction::shape_text(&self.grid)
             ));
         }
+        super::warn_of_nan(&logits.f_sum(tch::Kind::Float)?, &self.path)?;
         each(Region { start: [0; 3], size: self.grid.shape }, logits.f_squeeze_dim(0)?.f_to_kind(tch::Kind::Float)?)
     }
 }

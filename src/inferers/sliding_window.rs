@@ -67,7 +67,11 @@ pub static COMPONENT: Component = Component {
         if args.sw_batch_size == 0 {
             bail!("SlidingWindowInferer: sw_batch_size is 0, expected at least 1");
         }
-        Ok(Value::object(InfererHandle(Arc::new(SlidingWindowInferer(args)))))
+        let inferer = SlidingWindowInferer(args);
+        // Sizes and shares are the same for every image.
+        let checked = inferer.windows([1; 3]).and_then(|_| three(&inferer.0.sigma_scale, "sigma_scale"));
+        checked.map_err(|error| error.context("SlidingWindowInferer"))?;
+        Ok(Value::object(InfererHandle(Arc::new(inferer))))
     },
 };
 
@@ -119,6 +123,7 @@ impl Inferer for SlidingWindowInferer {
             windows,
             batch: args.sw_batch_size,
             grid,
+            path: image.header.path.clone(),
             channels: network.lock().out_channels(),
             network: network.clone(),
             network_device,

@@ -14,6 +14,7 @@ use crate::prediction::{Blocks, LabelMap, Region};
 use crate::torch::Device;
 use segbundle_native as native;
 use std::ops::Range;
+use std::path::PathBuf;
 use tch::{Kind, Tensor};
 
 /// Finished voxels per call of the head: keeps the values of all classes of a box within some tens of megabytes.
@@ -30,6 +31,8 @@ pub(super) struct SlidingWindows {
     pub importance: Tensor,
     pub batch: usize,
     pub grid: Grid,
+    /// The file that the image came from.
+    pub path: PathBuf,
     pub channels: usize,
     /// Where the network runs, and where windows are blended.
     pub network_device: Device,
@@ -118,7 +121,14 @@ impl SlidingWindows {
         }
         let importance = self.importance.f_to_device(self.stitch_device.tch())?;
         work.progress.windows(passes.runs);
-        passes.strips.iter().try_for_each(|strip| self.stream_strip(work, &passes, strip, features, &importance, each))
+        // Looked at once, at the end: a look at a GPU's values waits for them.
+        let mut total = Tensor::f_zeros([], (Kind::Float, self.stitch_device.tch()))?;
+        let mut counted = |region: Region, sum: Tensor, weight: Tensor| {
+            let _ = total.f_add_(&sum.f_sum(Kind::Float)?)?;
+            each(region, sum, weight)
+        };
+        passes.strips.iter().try_for_each(|strip| self.stream_strip(work, &passes, strip, features, &importance, &mut counted))?;
+        super::warn_of_nan(&total, &self.path)
     }
 
     fn stream_strip(

@@ -355,13 +355,17 @@ fn release() {
 
 fn labels_on_grid(map: &Voxels, inverse: &Inverse, work: &Work) -> Result<State> {
     let start = Instant::now();
+    let grid = inverse.to_grid();
+    // For a moment twice: as it was made, and shared.
+    let bytes = 2 * map.dtype().size_bytes() as u64 * voxel_count(&grid) as u64;
+    work.reserve(bytes, || format!("the label map on {}", shape_text(&grid)))?;
     let map = match map {
         Voxels::U8(map) => Voxels::U8(inverse.nearest(map, 0).into()),
         Voxels::U16(map) => Voxels::U16(inverse.nearest(map, 0).into()),
         other => bail!("class numbers are {}, expected uint8 or uint16", other.dtype().name()),
     };
     work.clock.add(Stage::Invert, start.elapsed());
-    Ok(State::Labels { map, grid: inverse.to_grid(), onehot: None })
+    Ok(State::Labels { map, grid, onehot: None })
 }
 
 /// Outside the network's grid one-hot channels are all zero, which no class number says; then the channels are masks.

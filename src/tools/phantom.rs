@@ -39,7 +39,7 @@ mod vessels;
 mod view;
 
 use crate::bail;
-use crate::error::Result;
+use crate::error::{Kind, Result};
 use crate::formats::nifti;
 use crate::image::{DType, Grid, Layout, Voxels};
 use person::Person;
@@ -90,7 +90,7 @@ pub fn file_name(index: usize) -> String {
 /// Write the set into `output_dir` (made if need be): imagesTr, labelsTr and imagesTs. Gives the images' paths, training
 /// cases first. Errors: options out of range, an unwritable place.
 pub fn write_set(output_dir: impl AsRef<Path>, options: &Options) -> Result<Vec<PathBuf>> {
-    check(options)?;
+    check(options).map_err(|error| error.kind(Kind::Config))?;
     let output_dir = output_dir.as_ref();
     let write = |index: usize| write_case(output_dir, index, options);
     let cases = options.training + options.test;

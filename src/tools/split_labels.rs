@@ -3,8 +3,8 @@
 use super::structures::{Structure, Structures};
 use crate::error::Result;
 use crate::formats::nifti;
-use crate::image::{DType, Element, Volume, Voxels};
-use crate::{bail, each_voxels};
+use crate::image::{DType, Element, Layout, Volume, Voxels};
+use crate::{bail, each_voxels, err};
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
@@ -27,16 +27,43 @@ pub fn mask_path(folder: &Path, structure: &Structure, extension: &str) -> PathB
     folder.join(format!("{}{extension}", structure.name))
 }
 
-/// Write one structure's mask, u8.
+/// Write one structure's mask, u8: where a label map [1,X,Y,Z] has its id, or the channel of that number among masks
+/// [C,X,Y,Z], which may overlap.
 pub fn write_mask(labels: &Volume, structure: &Structure, path: &Path) -> Result<()> {
+    let options = nifti::Options { space: labels.header.space, ..nifti::Options::default() };
+    if labels.channels() > 1 {
+        let layout = channel(&labels.layout, structure.id as usize);
+        return nifti::write(path, &labels.voxels, &layout, &labels.affine, DType::U8, options);
+    }
     let id = f64::from(structure.id);
     let mask = each_voxels!(&labels.voxels, buffer => buffer.iter().map(|&value| u8::from(value.to_f64() == id)).collect());
-    let options = nifti::Options { space: labels.header.space, ..nifti::Options::default() };
     nifti::write(path, &Voxels::U8(mask), &labels.layout, &labels.affine, DType::U8, options)
 }
 
-/// Labels outside `structures` become background.
-pub fn keep_only(labels: &Volume, structures: &Structures) -> Volume {
+fn channel(layout: &Layout, at: usize) -> Layout {
+    let [_, x, y, z] = layout.shape;
+    Layout { offset: layout.offset.wrapping_add_signed(layout.strides[0] * at as isize), shape: [1, x, y, z], ..*layout }
+}
+
+/// Whether `labels` can hold `structures`: one channel of ids, or masks with a channel for each id.
+pub fn check_channels(labels: &Volume, structures: &Structures) -> Result<()> {
+    let (channels, dtype) = (labels.channels(), labels.voxels.dtype());
+    if channels == 1 {
+        return Ok(());
+    }
+    if dtype != DType::U8 {
+        return Err(err!("expected a label map of one channel or masks of uint8, found {channels} channels of {}", dtype.name())
+            .hint("set argmax or threshold of AsDiscreted"));
+    }
+    match structures.iter().find(|structure| structure.id as usize >= channels) {
+        Some(beyond) => Err(err!("`{}` is channel {}, but the prediction has {channels} channels, from 0", beyond.name, beyond.id)
+            .hint("the names must be those of the network's channels")),
+        None => Ok(()),
+    }
+}
+
+/// Labels outside `structures` become background; so do channels of masks.
+pub fn keep_only(labels: &Volume, structures: &Structures) -> Result<Volume> {
     fn filter<T: Element>(buffer: &[T], kept: &BTreeSet<u32>) -> Voxels {
         // Neighbours are mostly alike.
         let (mut last, mut keep) = (T::default(), true);
@@ -52,6 +79,19 @@ pub fn keep_only(labels: &Volume, structures: &Structures) -> Volume {
                 .collect(),
         )
     }
+    fn mask<T: Element>(buffer: &[T], per_channel: usize, kept: &BTreeSet<u32>) -> Voxels {
+        let channels = buffer.chunks_exact(per_channel.max(1)).zip(0..);
+        let kept = channels.flat_map(|(values, at)| {
+            let keep = kept.contains(&at);
+            values.iter().map(move |&value| if keep { value } else { T::default() })
+        });
+        T::wrap(kept.collect())
+    }
     let kept = structures.iter().map(|structure| structure.id).collect();
-    Volume { voxels: each_voxels!(&labels.voxels, buffer => filter(buffer, &kept)), ..labels.clone() }
+    if labels.channels() == 1 {
+        return Ok(Volume { voxels: each_voxels!(&labels.voxels, buffer => filter(buffer, &kept)), ..labels.clone() });
+    }
+    let labels = labels.clone().contiguous()?;
+    let per_channel = labels.layout.spatial().iter().product();
+    Ok(Volume { voxels: each_voxels!(&labels.voxels, buffer => mask(buffer, per_channel, &kept)), ..labels })
 }

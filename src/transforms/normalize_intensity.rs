@@ -3,11 +3,11 @@
 //! Source: monai/transforms/intensity/dictionary.py and array.py of MONAI 1.6.1. Sums are accumulated in f64 (MONAI's
 //! mean in f32), in an order that does not depend on the number of threads.
 
-use super::support::{DTypeArg, KeyList, dictionary_transform, finish};
+use super::support::{DTypeArg, KeyList, dictionary_transform, finish, outline_in_f32};
 use crate::args;
 use crate::bail;
 use crate::component::{Keys, OneOrMany};
-use crate::contracts::{Cx, Sample, Transform};
+use crate::contracts::{Cx, Outline, Sample, Transform};
 use crate::error::Result;
 use crate::image::{CHUNK, Volume};
 use rayon::prelude::*;
@@ -168,6 +168,9 @@ fn lanes(voxels: &[f32], term: impl Fn(f32) -> f64) -> f64 {
 impl Transform for NormalizeIntensity {
     fn name(&self) -> &'static str {
         "NormalizeIntensityd"
+    }
+    fn outline(&self, sample: Sample) -> Result<Outline> {
+        outline_in_f32(&self.keys, sample, self.dtype)
     }
     fn apply(&self, sample: Sample, _cx: &mut Cx) -> Result<Vec<Sample>> {
         self.keys.images(sample, |volume, _| self.normalized(volume))

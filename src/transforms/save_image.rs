@@ -130,6 +130,10 @@ impl Transform for SaveImage {
             let path = self.name.path(&volume.header.path, &self.args.output_postfix, &self.extension)?;
             let (dtype, log) = (self.args.output_dtype.unwrap_or(volume.voxels.dtype()), self.args.print_log);
             let spatial_dims = volume.header.spatial_dims;
+            let [_, x, y, _] = volume.layout.shape;
+            // A file is written by planes.
+            let plane_bytes = (x as u64).saturating_mul(y as u64).saturating_mul(dtype.size_bytes() as u64);
+            cx.work.reserve(plane_bytes, || format!("writing planes of {x}×{y} voxels of {}", dtype.name()))?;
             let options = nifti::Options { squeeze_end_dims: self.args.squeeze_end_dims, spatial_dims, ..nifti::Options::default() };
             let (saved, target) = (volume.clone(), path.clone());
             cx.writes.push(WriteJob {

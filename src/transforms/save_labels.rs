@@ -5,11 +5,11 @@ use super::support::SeriesName;
 use crate::args;
 use crate::component::{Component, Declared, Effect, Keys, Value};
 use crate::contracts::{Cx, Item, Sample, Transform, TransformHandle, WriteJob};
-use crate::error::Result;
+use crate::error::{Kind, Result};
 use crate::formats::{atomic, image, nifti};
 use crate::image::{Orientation, Volume};
 use crate::tools::label_names;
-use crate::tools::split_labels::{keep_only, write_mask};
+use crate::tools::split_labels::{check_channels, keep_only, write_mask};
 use crate::tools::statistics::same_grid;
 use crate::tools::structures::Structures;
 use crate::work::Work;
@@ -22,7 +22,8 @@ args! {
     pub struct SaveLabelsArgs {
         /// Keys of label maps.
         keys: Keys,
-        /// Names by label, such as channel_def in metadata.json: {"1": "spleen"}; or a list from label 0.
+        /// Names by label, such as channel_def in metadata.json: {"1": "spleen"}; or a list from label 0. Of masks in several
+        /// channels, the channel's number is the label.
         names: Value,
         /// Folder for the files; made if it is not there.
         output_dir: PathBuf = "./",
@@ -63,6 +64,11 @@ pub static COMPONENT: Component = Component {
         }
         let mut structures = Structures::from_value(&args.names)?;
         if let Some(names) = &args.structures {
+            if names.is_empty() {
+                return Err(crate::err!("SaveLabelsd: argument `structures`: expected names, found an empty list")
+                    .kind(Kind::Config)
+                    .hint("None keeps all"));
+            }
             structures = structures.subset(names)?;
         }
         let name = OutputName::new(&args.output_dir, &args.data_root_dir, args.separate_folder);
@@ -113,6 +119,9 @@ impl Transform for SaveLabels {
     fn apply(&self, mut sample: Sample, cx: &mut Cx) -> Result<Vec<Sample>> {
         for key in &self.args.keys.0 {
             let volume = labels(&mut sample, key, cx.work)?;
+            if self.args.separate || self.args.structures.is_some() {
+                check_channels(&volume, &self.structures).map_err(|error| error.context(format_args!("`{key}`")))?;
+            }
             let path = self.name.path(&volume.header.path, &self.args.output_postfix, &self.args.output_ext)?;
             if self.args.combined {
                 let (structures, target, bytes) = (self.structures.clone(), path.clone(), volume.bytes());
@@ -122,7 +131,7 @@ impl Transform for SaveLabels {
                     path: path.clone(),
                     bytes,
                     write: Box::new(move || {
-                        let kept = if subset { keep_only(&volume, &structures) } else { volume };
+                        let kept = if subset { keep_only(&volume, &structures)? } else { volume };
                         let names = label_names::to_xml(&structures);
                         let options = nifti::Options { extension: names.as_bytes(), space: kept.header.space, ..nifti::Options::default() };
                         nifti::write(&target, &kept.voxels, &kept.layout, &kept.affine, kept.voxels.dtype(), options)?;

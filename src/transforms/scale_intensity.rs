@@ -3,10 +3,10 @@
 //! Source: monai/transforms/intensity/dictionary.py, array.py and monai/transforms/utils.py (`rescale_array`) of MONAI
 //! 1.6.1.
 
-use super::support::{DTypeArg, KeyList, dictionary_transform, finish};
+use super::support::{DTypeArg, KeyList, dictionary_transform, finish, outline_in_f32};
 use crate::args;
 use crate::component::Keys;
-use crate::contracts::{Cx, Sample, Transform};
+use crate::contracts::{Cx, Outline, Sample, Transform};
 use crate::error::Result;
 use crate::image::CHUNK;
 use rayon::prelude::*;
@@ -104,6 +104,9 @@ pub fn range(voxels: &[f32]) -> (f32, f32) {
 impl Transform for ScaleIntensity {
     fn name(&self) -> &'static str {
         "ScaleIntensityd"
+    }
+    fn outline(&self, sample: Sample) -> Result<Outline> {
+        outline_in_f32(&self.keys, sample, self.args.dtype)
     }
     fn apply(&self, sample: Sample, _cx: &mut Cx) -> Result<Vec<Sample>> {
         self.keys.images(sample, |volume, _| {

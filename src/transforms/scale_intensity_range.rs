@@ -3,11 +3,11 @@
 //! Source: monai/transforms/intensity/dictionary.py and array.py of MONAI 1.6.1.
 
 use super::scale_intensity::each;
-use super::support::{DTypeArg, KeyList, dictionary_transform, finish};
+use super::support::{DTypeArg, KeyList, dictionary_transform, finish, outline_in_f32};
 use crate::args;
 use crate::bail;
 use crate::component::Keys;
-use crate::contracts::{Cx, Sample, Transform};
+use crate::contracts::{Cx, Outline, Sample, Transform};
 use crate::error::Result;
 
 args! {
@@ -96,6 +96,9 @@ impl ScaleIntensityRange {
 impl Transform for ScaleIntensityRange {
     fn name(&self) -> &'static str {
         "ScaleIntensityRanged"
+    }
+    fn outline(&self, sample: Sample) -> Result<Outline> {
+        outline_in_f32(&self.keys, sample, self.dtype)
     }
     fn apply(&self, sample: Sample, _cx: &mut Cx) -> Result<Vec<Sample>> {
         self.keys.images(sample, |volume, _| finish(volume.map_f32(|voxels, _| self.map.apply(voxels))?, self.dtype))

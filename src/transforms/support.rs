@@ -1,9 +1,9 @@
 //! What the transforms share: declaring one under all of MONAI's names, going over keys, and argument types.
 
 use crate::component::{Args, Call, FromValue, Keys, OneOrMany, Value};
-use crate::contracts::{Item, Sample};
+use crate::contracts::{Item, Outline, Sample};
 use crate::error::Result;
-use crate::image::{DType, Interpolation, PadMode, Padding, Volume, Voxels};
+use crate::image::{DType, Interpolation, PadMode, Padding, Volume, Voxels, no_voxels};
 use crate::python::array::Array;
 use crate::{bail, err};
 use std::sync::Arc;
@@ -274,6 +274,12 @@ pub fn finish(volume: Volume, dtype: Option<DTypeArg>) -> Result<Volume> {
         Some(DTypeArg(dtype)) if !dtype.is_float() => volume.cast(dtype),
         _ => Ok(volume),
     }
+}
+
+/// What a transform makes of hollow images if it computes all values anew, in f32; see [`finish`].
+pub fn outline_in_f32(keys: &KeyList, sample: Sample, dtype: Option<DTypeArg>) -> Result<Outline> {
+    let mut samples = keys.images(sample, |volume, _| finish(Volume { voxels: no_voxels(DType::F32), ..volume }, dtype))?;
+    Ok(Outline { sample: samples.pop().unwrap_or_default(), exact: true })
 }
 
 /// Convert the image under each key to the type that `dtype` gives for it. Predictions and other values pass: they have

@@ -1,8 +1,11 @@
 //! Whatever is wrong with one case is one clear error that names its file; the other cases go on.
 
 use crate::cli::{Bundle, results, text};
+use crate::network::build;
 use flate2::Compression;
 use flate2::write::GzEncoder;
+use segbundle::component::Value as ComponentValue;
+use segbundle::contracts::Network;
 use segbundle::formats::{checkpoint, nifti};
 use segbundle::image::{Affine, DType, Layout, Voxels};
 use serde_json::Value;
@@ -106,6 +109,31 @@ fn each_faulty_case_is_one_error_that_names_its_file_and_the_others_go_on() {
     }
     let good = ["constant", "one_slice", "one_voxel", "s0000", "s0001"];
     assert_eq!(results(&bundle.path("out")), good.map(|name| format!("{name}_trans.nii.gz")));
+}
+
+/// The big case: as floats and as the network's input, 4.7 GB.
+#[test]
+fn a_case_that_cannot_fit_the_memory_is_one_error_before_it_is_read_and_the_others_go_on() {
+    let bundle = Bundle::new(2);
+    let path = bundle.path("images/big.nii");
+    let one = Voxels::U8(vec![0].into());
+    let affine = Affine([[3.0, 0.0, 0.0, 0.0], [0.0, 3.0, 0.0, 0.0], [0.0, 0.0, 3.0, 0.0], [0.0, 0.0, 0.0, 1.0]]);
+    nifti::write(&path, &one, &Layout::contiguous([1; 4]), &affine, DType::U8, nifti::Options::default()).unwrap();
+    let mut bytes = std::fs::read(&path).unwrap();
+    bytes[42..48].copy_from_slice(&[700_i16, 700, 1200].map(i16::to_le_bytes).concat());
+    std::fs::write(&path, bytes).unwrap();
+    std::fs::OpenOptions::new().write(true).open(&path).unwrap().set_len(352 + 700 * 700 * 1200).unwrap();
+
+    let infer = ["run", "--config_file", "configs/inference.json", "--meta_file", "None", "--datalist", "$sorted(glob.glob('images/*'))"];
+    let output = bundle.run(&[&["--max-memory", "1500M"], &infer[..]].concat());
+    let log = text(&output.stderr);
+    assert_eq!(output.status.code(), Some(1), "{log}");
+    assert_eq!(results(&bundle.path("out")), ["s0000_trans.nii.gz", "s0001_trans.nii.gz"]);
+    let record = record(&bundle);
+    let error = &record["cases"][0]["error"];
+    assert!(error["message"].as_str().unwrap().starts_with("needs at least 4.7 GB of memory for 700×700×1200 voxels"), "{error}");
+    assert!(error["file"] == "images/big.nii" && log.contains("hint: raise --max-memory or use a larger pixdim"), "{log}");
+    assert!(record["peak_memory_bytes"].as_u64().unwrap() < 1_000_000_000, "{record}");
 }
 
 #[test]
@@ -280,4 +308,30 @@ fn a_checkpoint_that_is_not_the_networks_stops_the_run_and_runs_nothing() {
         assert!(log.contains(message) && log.contains("models/model.pt"), "{what}: {log}");
         assert!(!bundle.path("pwned").exists() && !bundle.path("out").exists(), "{what}");
     }
+}
+
+#[test]
+fn weights_that_are_nan_and_what_a_network_makes_of_them_are_warned_of() {
+    let bundle = Bundle::new(1);
+    std::fs::create_dir(bundle.path("models")).unwrap();
+    let network = build(&[
+        ("in_channels", 1.into()),
+        ("out_channels", 4.into()),
+        ("init_filters", 8.into()),
+        ("blocks_down", ComponentValue::from([1, 1])),
+        ("blocks_up", ComponentValue::from([1])),
+    ]);
+    let network = network.unwrap();
+    let tensors: Vec<(String, Tensor)> =
+        network.state().tensors.iter().map(|(name, tensor)| (name.clone(), tensor.detach().copy())).collect();
+    let _ = tensors[0].1.view([-1]).narrow(0, 5, 1).fill_(f64::NAN);
+    checkpoint::save(bundle.path("models/model.pt"), &tensors).unwrap();
+    let output = bundle.infer(&["--load_pretrain", "True"]);
+    let log = text(&output.stderr);
+    // As MONAI, which says nothing.
+    assert_eq!(output.status.code(), Some(0), "{log}");
+    let first = format!("the weights loaded into SegResNet are NaN or infinite in `{}`", tensors[0].0);
+    assert!(log.contains(&first), "{log}");
+    assert_eq!(log.matches("images/s0000.nii.gz: the network gives values that are no numbers").count(), 1, "{log}");
+    assert!(!text(&bundle.infer(&[]).stderr).contains("NaN"));
 }

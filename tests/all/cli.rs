@@ -221,6 +221,59 @@ fn usage_mistakes_are_exit_code_2() {
     assert_eq!(bundle.run(&["run", "--config_file", "missing.json"]).status.code(), Some(2));
 }
 
+/// The words, and part of what is said once, before any case.
+#[test]
+fn a_config_that_cannot_be_built_is_exit_code_2() {
+    let bundle = Bundle::new(2);
+    let transform = "--preprocessing#transforms#";
+    let table: [(&[&str], &str); 9] = [
+        (&["--postprocessing#transforms#3#output_ext", ".nrrd"], ".nrrd"),
+        (&[&format!("{transform}3#pixdim"), "[]"], "`pixdim` is empty"),
+        (&[&format!("{transform}2#axcodes"), "XYZ"], "`X` is none of L, R, P, A, I, S"),
+        (&[&format!("{transform}2#axcodes"), "RAR"], "axcodes"),
+        (&["--inferer#overlap", "1.0"], "overlap is 1, expected at least 0 and below 1"),
+        (&["--inferer#roi_size", "[]"], "`roi_size` has 0 values"),
+        (&["--inferer#roi_size", "[16,16]"], "`roi_size` has 2 values"),
+        (&["--inferer#sigma_scale", "[0.1,0.1]"], "`sigma_scale` has 2 values"),
+        (&["--inferer#sw_batch_size", "0"], "sw_batch_size is 0"),
+    ];
+    for (words, message) in table {
+        let output = bundle.infer(words);
+        let log = text(&output.stderr);
+        assert_eq!(output.status.code(), Some(2), "{words:?}: {log}");
+        assert!(log.contains(message) && log.matches("error").count() == 1 && !log.contains("[1/2]"), "{words:?}: {log}");
+    }
+}
+
+#[test]
+fn a_datalist_that_is_one_file_s_name_is_told_from_a_list() {
+    let bundle = Bundle::new(1);
+    let output = bundle.infer(&["--datalist", "images/s0000.nii.gz"]);
+    let log = text(&output.stderr);
+    assert_ne!(output.status.code(), Some(0), "{log}");
+    assert!(log.contains("`datalist` is a string") && log.contains("hint: a list of one: \"['images/s0000.nii.gz']\""), "{log}");
+    let listed = bundle.infer(&["--datalist", "['images/s0000.nii.gz']"]);
+    assert!(listed.status.success() && !text(&listed.stderr).contains("is a string"), "{}", text(&listed.stderr));
+}
+
+#[test]
+fn tools_refuse_what_they_cannot_do_before_they_read() {
+    let bundle = Bundle::new(1);
+    let image = "images/s0000.nii.gz";
+    let table: [(&[&str], &str); 5] = [
+        (&["preview", image, "--image", image, "--window", "5", "5"], "a lower and a higher value"),
+        (&["preview", image, "--image", image, "--output", "x.jpg"], "expected a .png file, found `x.jpg`"),
+        (&["statistics", image, "--output", "x.xlsx"], "expected a .csv or .json file, found `x.xlsx`"),
+        (&["sample-data", "--output_dir", "made", "--size", "0"], "size"),
+        (&["sample-data", "--output_dir", "made", "--spacing", "0"], "spacing"),
+    ];
+    for (words, message) in table {
+        let output = bundle.run(words);
+        assert_eq!(output.status.code(), Some(2), "{words:?}: {}", text(&output.stderr));
+        assert!(text(&output.stderr).contains(message), "{words:?}: {}", text(&output.stderr));
+    }
+}
+
 #[test]
 fn sample_data_takes_a_number_of_cases_and_one_or_three_sizes() {
     let bundle = Bundle::new(0);

@@ -161,6 +161,18 @@ fn the_programs_own_options_win_on_the_console() {
 }
 
 #[test]
+fn json_lines_on_stderr_leave_the_files_as_they_are() {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("logging.conf"), CONF).unwrap();
+    let output = run(folder.path(), &["--log-format", "json"], &[]);
+    let lines = log(&output);
+    assert!(output.status.success() && lines.contains("a warning") && lines.contains("an info"), "{lines}");
+    assert!(lines.lines().all(|line| serde_json::from_str::<serde_json::Value>(line).is_ok()), "{lines}");
+    let file = std::fs::read_to_string(folder.path().join("run.log")).unwrap();
+    assert!(file.contains(" - my - INFO -\nan info\n") && file.contains("heard"), "{file}");
+}
+
+#[test]
 fn a_missing_or_broken_logging_file_is_an_error_before_the_run() {
     let folder = tempfile::tempdir().unwrap();
     let none = run(folder.path(), &[], &[]);

@@ -1,7 +1,7 @@
 //! What people use of a label map: named labels, masks, statistics, pictures; as functions and as transforms.
 
 use crate::common::build;
-use segbundle::component::{Args, Call, Component, Value};
+use segbundle::component::{Args, Call, Component, Dict, Key, Value};
 use segbundle::contracts::{Cx, Item, Sample, TransformHandle, Work};
 use segbundle::formats::nifti;
 use segbundle::image::{Affine, DType, Grid, Header, Layout, Volume, Voxels};
@@ -133,7 +133,7 @@ fn names_in_a_file_are_found_and_masks_are_split() {
     let mask = nifti::read(masks.join("liver.nii.gz")).unwrap();
     let rows = statistics::statistics(&mask, None, &Structures::default()).unwrap();
     assert_eq!((rows.len(), rows[0].id, rows[0].voxels), (1, 1, 45));
-    let kept = split_labels::keep_only(&labels, &subset);
+    let kept = split_labels::keep_only(&labels, &subset).unwrap();
     assert_eq!(statistics::statistics(&kept, None, &names()).unwrap().iter().map(|row| row.id).collect::<Vec<_>>(), [2]);
 }
 
@@ -245,4 +245,60 @@ fn statistics_and_previews_read_the_series_and_the_axes_that_the_labels_were_mad
     let json: serde_json::Value = serde_json::from_slice(&std::fs::read(folder.path().join("two/two_statistics.json")).unwrap()).unwrap();
     let most = stored.to_f32_vec().unwrap().into_iter().fold(f32::MIN, f32::max);
     assert_eq!(json["structures"][0]["hu_max"].as_f64(), Some(f64::from(most)));
+}
+
+/// Masks that overlap, as a threshold makes them: channel 1 is the box, channel 2 is everything.
+fn masks(path: &Path) -> Volume {
+    let whole = volume(path, |_| 1);
+    let layout = Layout::contiguous([3, SHAPE[1], SHAPE[2], SHAPE[3]]);
+    let mut voxels = vec![0_u8; layout.len()];
+    for x in 0..SHAPE[1] {
+        for y in 0..SHAPE[2] {
+            for z in 0..SHAPE[3] {
+                voxels[layout.position([1, x, y, z])] = u8::from(label([x, y, z]) == 2);
+                voxels[layout.position([2, x, y, z])] = 1;
+            }
+        }
+    }
+    Volume { voxels: Voxels::U8(voxels.into()), layout, ..whole }
+}
+
+#[test]
+fn of_masks_in_channels_the_wanted_channels_are_kept_and_each_is_one_file() {
+    let folder = tempfile::tempdir().unwrap();
+    let input = folder.path().join("s0037.nii.gz");
+    let pred = masks(&input);
+    let names = |names: [&'static str; 3]| Value::list(names.map(Value::from));
+    let args = |separate: bool, structures: Value| {
+        let out = folder.path().join("eval");
+        vec![
+            ("keys", Value::from("pred")),
+            ("names", names(["background", "liver", "body"])),
+            ("output_dir", Value::from(out.to_str().unwrap())),
+            ("separate", separate.into()),
+            ("structures", structures),
+        ]
+    };
+    apply("segbundle.transforms.SaveLabelsd", args(true, Value::None), &pred).unwrap();
+    let count = |name: &str| {
+        let mask = nifti::read(folder.path().join("eval/s0037").join(name)).unwrap();
+        let Voxels::U8(voxels) = &mask.voxels else { panic!("expected u8") };
+        (mask.layout.channels(), voxels.iter().map(|&voxel| usize::from(voxel)).sum::<usize>())
+    };
+    assert_eq!(count("segmentations/liver.nii.gz"), (1, 45));
+    assert_eq!(count("segmentations/body.nii.gz"), (1, 960));
+    assert_eq!(count("s0037_trans.nii.gz"), (3, 45 + 960));
+    apply("segbundle.transforms.SaveLabelsd", args(false, Value::list([Value::from("liver")])), &pred).unwrap();
+    assert_eq!(count("s0037_trans.nii.gz"), (3, 45));
+
+    // Names of another network, probabilities, and nothing at all.
+    let mut other = args(true, Value::None);
+    other[1].1 = Value::Dict(Dict::new([(Key::Int(7), Value::from("spleen"))]));
+    let error = apply("segbundle.transforms.SaveLabelsd", other, &pred).unwrap_err();
+    assert!(error.contains("`spleen` is channel 7, but the prediction has 3 channels"), "{error}");
+    let values = Volume { voxels: pred.voxels.clone().cast(DType::I16).unwrap(), ..pred.clone() };
+    let error = apply("segbundle.transforms.SaveLabelsd", args(true, Value::None), &values).unwrap_err();
+    assert!(error.contains("found 3 channels of int16"), "{error}");
+    let error = apply("segbundle.transforms.SaveLabelsd", args(false, Value::list([])), &pred).unwrap_err();
+    assert!(error.contains("expected names, found an empty list"), "{error}");
 }

@@ -24,7 +24,7 @@ use parking_lot::Mutex;
 use segbundle::component::Value;
 use segbundle::contracts::{InfererHandle, Linear, Mode, Network, Shared, State, Work};
 use segbundle::error::Result;
-use segbundle::image::Voxels;
+use segbundle::image::{Affine, Applied, Grid, Inverse, Spatial, Voxels};
 use segbundle::prediction::{State as Values, VoxelOp};
 use segbundle::torch::Device;
 use std::sync::Arc;
@@ -235,10 +235,29 @@ fn values_that_do_not_fit_the_memory_are_an_error_that_says_how_many_bytes() {
 }
 
 #[test]
-fn an_overlap_of_one_is_an_error_that_names_it() {
-    let args = [("roi_size", Value::Int(8)), ("overlap", Value::Float(1.0))];
-    let handle: Arc<InfererHandle> = build("SlidingWindowInferer", &args).unwrap().downcast().unwrap();
-    let x = Tensor::zeros([1, 1, 9, 9, 9], (Kind::Float, tch::Device::Cpu));
-    let error = handle.0.infer(&x, &volume_of(&x), &Ramp::shared(false), &Work::quiet()).err().unwrap();
-    assert!(error.message().contains("overlap is 1"), "{error}");
+fn a_label_map_that_does_not_fit_the_memory_is_an_error_before_it_is_made() {
+    let golden = golden("sliding_window.pt");
+    let x = &golden["long.x"];
+    let prediction = inferer("constant", "constant", 1).0.infer(x, &volume_of(x), &Ramp::shared(true), &Work::quiet()).unwrap();
+    let before = Grid { shape: [2000, 1000, 1000], affine: Affine::IDENTITY };
+    let crop = Applied { by: "Cropd", before, after: prediction.grid(), what: Spatial::CropPad { start: [0; 3] } };
+    let inverse = Arc::new(Inverse::new(&[Arc::new(crop)]).unwrap());
+    let work = Work { budget_bytes: 1 << 30, ..Work::quiet() };
+    let labels = prediction.argmax(&work).unwrap();
+    let error = labels.invert(&inverse, true, &work).err().unwrap();
+    assert!(error.message().contains("the label map on 2000×1000×1000 needs 4.0 GB of memory, 1.1 GB may be used"), "{error}");
+    assert!(error.get_hint().unwrap().contains("--max-memory or use a larger pixdim"), "{error}");
+}
+
+#[test]
+fn what_no_image_fits_is_an_error_when_the_inferer_is_built() {
+    let (roi, short) = (("roi_size", Value::Int(8)), || Value::list([Value::Int(8), Value::Int(8)]));
+    for (args, message) in [
+        (vec![roi.clone(), ("overlap", Value::Float(1.0))], "overlap is 1"),
+        (vec![roi.clone(), ("sigma_scale", short())], "`sigma_scale` has 2 values"),
+        (vec![("roi_size", short())], "`roi_size` has 2 values"),
+    ] {
+        let error = build("SlidingWindowInferer", &args).unwrap_err();
+        assert!(error.message().contains(message), "{error}");
+    }
 }
