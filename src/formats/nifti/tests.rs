@@ -3,7 +3,7 @@
 use super::header::{Header, SIZE_1};
 use super::*;
 use crate::each_voxels;
-use crate::image::{Affine, Layout, Volume, Voxels};
+use crate::image::{Affine, Element, Layout, Volume, Voxels};
 use flate2::{Compression, write::GzEncoder};
 use proptest::prelude::*;
 use std::io::Write;
@@ -298,7 +298,7 @@ fn planes_are_the_whole_file() {
                 let mut next = 0;
                 while let Some((range, voxels)) = planes.advance().unwrap() {
                     assert_eq!(range.start, usize::saturating_sub(next, 1));
-                    let found: Vec<f64> = each_voxels!(voxels, voxels => voxels.iter().map(|x| f64::from(*x as f32)).collect());
+                    let found: Vec<f64> = each_voxels!(voxels, voxels => voxels.iter().map(|x| Element::to_f64(*x)).collect());
                     for (i, at) in (range.start * 20..range.end * 20).enumerate() {
                         assert_eq!(found[i], f64::from(values[at]), "{dtype:?} {room}");
                     }
