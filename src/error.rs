@@ -181,3 +181,16 @@ pub fn did_you_mean<'a>(name: &str, names: impl IntoIterator<Item = &'a str>) ->
         .min_by_key(|(distance, _)| *distance)
         .map(|(_, candidate)| candidate)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn libtorch_s_lack_of_memory_comes_with_a_hint() {
+        let error = |text: &str| Error::from(tch::TchError::Torch(text.to_owned()));
+        let refused = error("not enough memory: asked 7 bytes\nException raised from x.cpp");
+        assert!(refused.get_hint().is_some_and(|hint| hint.contains("--max-memory")), "{refused}");
+        assert!(!refused.message().contains("x.cpp") && error("shapes differ").get_hint().is_none(), "{refused}");
+    }
+}
