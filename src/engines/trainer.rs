@@ -198,6 +198,7 @@ impl SupervisedTrainer {
         if let Some(saved) = &saved {
             place = self.restore(saved, &work).map_err(|error| error.file(saver.path()))?;
         }
+        saver.know_config(&self.run.config().resolved, saved.is_some());
         drop(saved);
         while !place.stopped && (workflow.state().epoch < self.args.max_epochs || place.running) {
             let epoch_began = Instant::now();
@@ -476,7 +477,6 @@ impl SupervisedTrainer {
             ("epoch_length", Saved::Int(self.workflow.state().epoch_length as i64)),
             ("mark", mark.save()?),
             ("stopped", if stopped { Saved::Int(self.args.max_epochs as i64) } else { Saved::None }),
-            ("config", Saved::Str(self.run.config().resolved.to_string())),
         ]))
     }
 
@@ -509,9 +509,6 @@ impl SupervisedTrainer {
         self.workflow.update(|state| (state.epoch, state.iteration) = (epoch, mark.iteration()));
         let batches = mark.position().map(|position| Batches::resume(&self.args.train_data_loader, position, work)).transpose()?;
         mark.set_generators(self.args.device)?;
-        if let Some(Saved::Str(config)) = saved.get("config") {
-            training_state::tell_changes(config, &self.run.config().resolved);
-        }
         let stopped = matches!(saved.get("stopped"), Some(Saved::Int(epochs)) if *epochs == self.args.max_epochs as i64);
         match stopped {
             true => tracing::info!("a handler has ended this training in epoch {epoch}; another max_epochs goes on with it"),

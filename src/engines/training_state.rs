@@ -9,6 +9,7 @@ use crate::contracts::{Loader, Run};
 use crate::data::batches::{Position, seeded};
 use crate::err;
 use crate::error::{Error, Result};
+use crate::formats::atomic;
 use crate::formats::checkpoint::{self, State as Saved};
 use crate::random::{RandomState, Streams};
 use crate::torch::Device;
@@ -21,6 +22,8 @@ pub struct TrainingState {
     /// `None`: the config names no folder.
     path: Option<PathBuf>,
     saved: Option<Saved>,
+    /// The config, until it is written beside.
+    config: Option<String>,
     every: Duration,
     last: Instant,
     failed: bool,
@@ -30,12 +33,12 @@ impl TrainingState {
     /// With `--resume` what was saved last is read.
     pub fn open(run: &Run) -> Result<TrainingState> {
         let path = run.resume_folder().map(|folder| folder.join("state.pt"));
-        let mut state = TrainingState { path, saved: None, every: run.save_every, last: Instant::now(), failed: false };
+        let mut state = TrainingState { path, saved: None, config: None, every: run.save_every, last: Instant::now(), failed: false };
         match &state.path {
             None => tracing::warn!("the config has no ckpt_dir, so this training cannot be saved and gone on with"),
             Some(path) => {
                 if let Some(folder) = path.parent() {
-                    crate::formats::atomic::remove_stale(folder);
+                    atomic::remove_stale(folder);
                 }
                 let found = [path.clone(), previous(path)].into_iter().filter(|path| path.exists()).collect::<Vec<_>>();
                 match (run.resume, found.is_empty()) {
@@ -64,6 +67,14 @@ impl TrainingState {
     pub fn path(&self) -> &Path {
         self.path.as_deref().unwrap_or(Path::new(""))
     }
+    /// The config as it runs, to be kept beside the training. `resumed`: what has changed since it was saved is said.
+    pub fn know_config(&mut self, now: &serde_json::Value, resumed: bool) {
+        let path = self.path.as_ref().filter(|_| resumed).map(|path| path.with_file_name("config.json"));
+        if let Some(before) = path.and_then(|path| std::fs::read_to_string(path).ok()) {
+            tell_changes(&before, now);
+        }
+        self.config = serde_json::to_string_pretty(now).ok();
+    }
     pub fn is_due(&self) -> bool {
         self.path.is_some() && self.last.elapsed() >= self.every
     }
@@ -71,7 +82,12 @@ impl TrainingState {
     /// Write the training; a failure is reported, and the training goes on.
     pub fn save(&mut self, make: impl FnOnce() -> Result<Saved>) {
         let Some(path) = &self.path else { return };
-        let written = make().and_then(|saved| write(path, &saved));
+        let config = self.config.take();
+        let beside = || match config {
+            Some(config) => atomic::write(path.with_file_name("config.json"), |path| Ok(std::fs::write(path, config)?)),
+            None => Ok(()),
+        };
+        let written = make().and_then(|saved| write(path, &saved)).and_then(|()| beside());
         self.last = Instant::now();
         self.failed = written.is_err();
         if let Err(error) = written {
@@ -135,7 +151,7 @@ fn put_aside(found: &[PathBuf], to: &Path) -> Result<()> {
 }
 
 /// Warn of values that are not those of the config that a training was saved with.
-pub fn tell_changes(before: &str, now: &serde_json::Value) {
+fn tell_changes(before: &str, now: &serde_json::Value) {
     const MOST: usize = 8;
     let Ok(before) = serde_json::from_str(before) else { return };
     let mut changes = vec![];
