@@ -216,6 +216,20 @@ pub struct State {
     pub tensors: IndexMap<String, Tensor>,
 }
 
+impl State {
+    /// Names of the tensors with NaN or infinite values.
+    pub fn not_finite(&self) -> Result<Vec<&str>> {
+        let mut odd = vec![];
+        for (name, tensor) in self.tensors.iter().filter(|(_, tensor)| tensor.is_floating_point()) {
+            // A sum of finite f32 is finite in f64, and any other value stays in it.
+            if !tensor.f_detach()?.f_sum(tch::Kind::Double)?.f_double_value(&[])?.is_finite() {
+                odd.push(name.as_str());
+            }
+        }
+        Ok(odd)
+    }
+}
+
 /// A network. Contract: `forward == head ∘ features`.
 pub trait Network: Send {
     /// MONAI's class name.

@@ -5,6 +5,7 @@
 //! single cases, and what no postprocessing asks for is never computed.
 
 use super::explain::Explain;
+use super::headers::flattened;
 use super::pipeline::Pipeline;
 use super::record::{RunRecord, Settings};
 use super::resume::Identity;
@@ -13,8 +14,7 @@ use super::workflow::{self, Parts, Workflow};
 use super::{amp, cases};
 use crate::component::{Accepted, Component, Declared, Dict, Effect, Value};
 use crate::contracts::{
-    CaseReport, Engine, EngineHandle, EngineState, Event, Handler, Inferer, Loader, Network, Observer, Run, Sample, Shared, Streams,
-    Transform, Work,
+    CaseReport, Engine, EngineHandle, EngineState, Event, Handler, Inferer, Loader, Network, Observer, Run, Sample, Shared, Streams, Work,
 };
 use crate::data::{Transforms, batches};
 use crate::error::{Kind, Result};
@@ -119,14 +119,6 @@ struct SupervisedEvaluator {
     workflow: Workflow,
     /// Whether the loader's workers were there once.
     begun: AtomicBool,
-}
-
-/// Whether any transform draws random numbers; a Compose alone does not.
-fn is_random(transforms: &[Arc<dyn Transform>]) -> bool {
-    let one = |transform: &Arc<dyn Transform>| {
-        if transform.children().is_empty() { transform.is_random() } else { is_random(transform.children()) }
-    };
-    transforms.iter().any(one)
 }
 
 impl Engine for SupervisedEvaluator {
@@ -276,7 +268,7 @@ impl SupervisedEvaluator {
         if loader.shuffle {
             batches::draw()?;
         }
-        if !is_random(loader.dataset.transforms()) {
+        if !flattened(loader.dataset.transforms()).iter().any(|transform| transform.is_random()) {
             return Ok(vec![]);
         }
         Ok(match loader.num_workers {

@@ -11,7 +11,7 @@ use super::workflow::{Parts, Workflow, clock, loss_alone};
 use crate::component::{Accepted, Component, Declared, Dict, Effect, Value};
 use crate::contracts::{
     Clock, Cx, Engine, EngineHandle, EngineState, Event, Handler, Inferer, Item, Loader, Loss, Mode, Network, NoProgress, Optimizer, Run,
-    Sample, Shared, Work,
+    Sample, Shared, Work, apply_all,
 };
 use crate::data::Transforms;
 use crate::data::batches::{Batch, Batches, case_name};
@@ -321,16 +321,11 @@ impl SupervisedTrainer {
     /// An error if a step has left weights of no use: nothing good is to be overwritten with them.
     fn check_weights(&self) -> Result<()> {
         let network = self.args.network.lock();
-        for (name, tensor) in network.state().tensors.iter().filter(|(_, tensor)| tensor.is_floating_point()) {
-            // A sum of finite f32 is finite in f64.
-            if !tensor.f_detach()?.f_sum(tch::Kind::Double)?.f_double_value(&[])?.is_finite() {
-                let state = self.workflow.state();
-                return Err(err!("`{name}` is not finite after iteration {} in epoch {}", state.iteration, state.epoch)
-                    .kind(Kind::Diverged)
-                    .hint("lower the learning rate, or look at its schedule"));
-            }
-        }
-        Ok(())
+        let Some(name) = network.state().not_finite()?.first().copied() else { return Ok(()) };
+        let state = self.workflow.state();
+        Err(err!("`{name}` is not finite after iteration {} in epoch {}", state.iteration, state.epoch)
+            .kind(Kind::Diverged)
+            .hint("lower the learning rate, or look at its schedule"))
     }
 
     /// What a forward pass changes in the network, with copies.
@@ -444,16 +439,7 @@ impl SupervisedTrainer {
     fn items(&self, samples: Vec<Sample>) -> Result<Vec<Sample>> {
         let _no_grad = tch::no_grad_guard();
         let work = self.work();
-        let mut items = samples;
-        for transform in &self.args.postprocessing.steps {
-            let mut after = vec![];
-            for sample in items {
-                let mut cx = Cx { work: &work, writes: &mut vec![], streams: &mut Streams::default() };
-                after.extend(transform.apply(sample, &mut cx).map_err(|e| e.context(transform.name()))?);
-            }
-            items = after;
-        }
-        Ok(items)
+        apply_all(&self.args.postprocessing.steps, samples, &mut Cx { work: &work, writes: &mut vec![], streams: &mut Streams::default() })
     }
 
     /// Where the training stands now, without its tensors.

@@ -160,13 +160,7 @@ pub fn load_strict(network: &str, state: &State, tensors: &[(String, Tensor)]) -
 
 /// Weights of a training that diverged load like any others, and their labels mean nothing.
 fn warn_unless_finite(network: &str, state: &State) -> Result<()> {
-    let mut odd = vec![];
-    for (name, tensor) in state.tensors.iter().filter(|(_, tensor)| tensor.is_floating_point()) {
-        // A sum of finite f32 is finite in f64, and any other value stays in it.
-        if !tensor.f_sum(tch::Kind::Double)?.f_double_value(&[])?.is_finite() {
-            odd.push(name);
-        }
-    }
+    let odd = state.not_finite()?;
     if let Some(first) = odd.first() {
         let more = if odd.len() > 1 { format!(" and {} more tensors", odd.len() - 1) } else { String::new() };
         tracing::warn!("the weights loaded into {network} are NaN or infinite in `{first}`{more}: what it computes means nothing");
