@@ -40,21 +40,29 @@ fn formats(criterion: &mut Criterion) {
         let path = folder.path().join(name);
         nifti::write(&path, &ct, &Layout::fortran(SHAPE), &affine, DType::I16, Options::default()).expect("written");
         println!("{name}: {} MB", std::fs::metadata(&path).expect("metadata").len() / 1_000_000);
-        group.bench_function(format!("read {name} int16"), |bencher| bencher.iter(|| black_box(nifti::read(&path).expect("read"))));
+        group.bench_function(format!("read {name} int16"), |bencher| {
+            bencher.iter(|| black_box(nifti::read(&path).expect("read")))
+        });
     }
     // A real CT to read, if one is at hand: SEGBUNDLE_BENCH_CT=path.
     if let Some(path) = std::env::var_os("SEGBUNDLE_BENCH_CT") {
-        group.bench_function("read the given CT", |bencher| bencher.iter(|| black_box(nifti::read(&path).expect("read"))));
+        group.bench_function("read the given CT", |bencher| {
+            bencher.iter(|| black_box(nifti::read(&path).expect("read")))
+        });
     }
 
     // Labels of 32³ blocks, Z fastest as a network leaves them.
     let [_, x, y, z] = SHAPE;
-    let labels: Vec<u8> = (0..x * y * z).map(|i| ((i / (y * z) / 32) * 7 + (i / z % y / 32) * 3 + (i % z / 32)) as u8 % 105).collect();
+    let labels: Vec<u8> =
+        (0..x * y * z).map(|i| ((i / (y * z) / 32) * 7 + (i / z % y / 32) * 3 + (i % z / 32)) as u8 % 105).collect();
     let labels = Voxels::U8(labels.into());
     for (dtype, name) in [(DType::U8, "labels.nii.gz"), (DType::F32, "labels_f32.nii.gz"), (DType::U8, "labels.nii")] {
         let path = folder.path().join(name);
         group.bench_function(format!("write {name} {} from C order", dtype.name()), |bencher| {
-            bencher.iter(|| nifti::write(&path, &labels, &Layout::contiguous(SHAPE), &affine, dtype, Options::default()).expect("written"));
+            bencher.iter(|| {
+                nifti::write(&path, &labels, &Layout::contiguous(SHAPE), &affine, dtype, Options::default())
+                    .expect("written")
+            });
         });
     }
     group.finish();

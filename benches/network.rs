@@ -28,7 +28,8 @@ fn labels(net: &SegResNet, features: &Tensor) -> Vec<u8> {
     let head = net.head().unwrap();
     let mut map = vec![0; 96 * 96 * 96];
     let total = Tensor::ones([96, 96, 96], F32);
-    native::head_argmax(&rows, &total, &head.weight, head.bias.as_ref(), LabelsMut::U8(&mut map), [96; 3], [0; 3]).unwrap();
+    native::head_argmax(&rows, &total, &head.weight, head.bias.as_ref(), LabelsMut::U8(&mut map), [96; 3], [0; 3])
+        .unwrap();
     map
 }
 
@@ -40,10 +41,14 @@ fn window(c: &mut Criterion) {
     let bf16 = Mode { train: false, autocast: Some(Kind::BFloat16) };
     let mut group = c.benchmark_group("window 96");
     group.sample_size(10).warm_up_time(Duration::from_secs(1)).measurement_time(Duration::from_secs(10));
-    group.bench_function("features and labels, f32", |b| b.iter(|| labels(&net, &net.features(black_box(&x), Mode::EVAL).unwrap())));
+    group.bench_function("features and labels, f32", |b| {
+        b.iter(|| labels(&net, &net.features(black_box(&x), Mode::EVAL).unwrap()))
+    });
     group.bench_function("plain forward, f32", |b| b.iter(|| net.forward(black_box(&x), Mode::EVAL).unwrap()));
     if native::cpu().avx512_bf16 {
-        group.bench_function("features and labels, bf16", |b| b.iter(|| labels(&net, &net.features(black_box(&x), bf16).unwrap())));
+        group.bench_function("features and labels, bf16", |b| {
+            b.iter(|| labels(&net, &net.features(black_box(&x), bf16).unwrap()))
+        });
     }
     group.finish();
 }
@@ -63,16 +68,22 @@ fn parts(c: &mut Criterion) {
     group.bench_function("norm and ReLU into new", |b| b.iter(|| norm.apply(&x, true).unwrap()));
     let weight = Tensor::rand([32, 32, 3, 3, 3], F32) - 0.5;
     let conv = Conv3::new(&weight).unwrap().unwrap();
-    group.bench_function("norm, ReLU and 3×3×3 convolution, 32 channels", |b| b.iter(|| conv.forward(&x, &norm).unwrap()));
+    group.bench_function("norm, ReLU and 3×3×3 convolution, 32 channels", |b| {
+        b.iter(|| conv.forward(&x, &norm).unwrap())
+    });
     let direct = native::channels_last(&weight).unwrap();
-    group.bench_function("libtorch's 3×3×3 convolution, 32 channels", |b| b.iter(|| x.conv3d(&direct, None::<&Tensor>, 1, 1, 1, 1)));
+    group.bench_function("libtorch's 3×3×3 convolution, 32 channels", |b| {
+        b.iter(|| x.conv3d(&direct, None::<&Tensor>, 1, 1, 1, 1))
+    });
     group.bench_function("add with moments", |b| b.iter(|| native::add_moments(&mut y, &x).unwrap()));
     let low = native::channels_last(&Tensor::rand([1, 32, 48, 48, 48], F32)).unwrap();
     group.bench_function("upsample and add", |b| b.iter(|| native::upsample_add(&low, &mut y).unwrap()));
     group.bench_function("head and argmax, 105 classes", |b| b.iter(|| labels(&net, &x)));
     let (mut acc, mut total) = (Tensor::zeros([96, 144, 199, 32], F32), Tensor::zeros([96, 144, 199], F32));
     let map = Tensor::ones([96, 96, 96], F32);
-    group.bench_function("blend a window", |b| b.iter(|| native::blend(&mut acc, &mut total, &x, &map, [0, 24, 80]).unwrap()));
+    group.bench_function("blend a window", |b| {
+        b.iter(|| native::blend(&mut acc, &mut total, &x, &map, [0, 24, 80]).unwrap())
+    });
     let logits = Tensor::rand([105, 96, 96, 96], F32);
     let mut out = vec![0; 96 * 96 * 96];
     group.bench_function("argmax of 105 channels", |b| {
@@ -86,12 +97,14 @@ fn training(c: &mut Criterion) {
     native::install_allocator();
     tch::manual_seed(0);
     let x = native::channels_last(&Tensor::rand([1, 32, 96, 96, 96], F32)).unwrap().set_requires_grad(true);
-    let [gain, shift] = [Tensor::ones([32], F32), Tensor::zeros([32], F32)].map(|tensor| tensor.set_requires_grad(true));
+    let [gain, shift] =
+        [Tensor::ones([32], F32), Tensor::zeros([32], F32)].map(|tensor| tensor.set_requires_grad(true));
     let weights = [0, 1].map(|_| (Tensor::rand([32, 32, 3, 3, 3], F32) * 0.1 - 0.05).set_requires_grad(true));
     let norm = NormRelu { weight: &gain, bias: &shift, groups: 8, eps: 1e-5 };
     let mut group = c.benchmark_group("training 96");
     group.sample_size(10).warm_up_time(Duration::from_secs(1)).measurement_time(Duration::from_secs(8));
-    let gradient = |y: &Tensor| Tensor::run_backward(&[y.sum(Kind::Float)], &[&x, &weights[0], &weights[1]], false, false);
+    let gradient =
+        |y: &Tensor| Tensor::run_backward(&[y.sum(Kind::Float)], &[&x, &weights[0], &weights[1]], false, false);
     group.bench_function("residual block, 32 channels", |b| {
         b.iter(|| gradient(&residual_block(&x, [norm, norm], weights.each_ref()).unwrap()))
     });

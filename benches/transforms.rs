@@ -21,7 +21,10 @@ fn build(name: &str, args: &[(&str, Value)]) -> Arc<dyn Transform> {
 
 fn apply(transform: &dyn Transform, sample: Sample) -> Sample {
     let work = Work::quiet();
-    transform.apply(sample, &mut Cx { work: &work, writes: &mut vec![], streams: &mut Default::default() }).unwrap().remove(0)
+    transform
+        .apply(sample, &mut Cx { work: &work, writes: &mut vec![], streams: &mut Default::default() })
+        .unwrap()
+        .remove(0)
 }
 
 fn sample(volume: Volume) -> Sample {
@@ -43,9 +46,15 @@ fn ct(angle: f64) -> Volume {
         .collect();
     let (sin, cos) = angle.to_radians().sin_cos();
     let (a, b) = (0.84f32 as f64, 1.5);
-    let affine = Affine([[-a * cos, -a * sin, 0.0, 200.0], [-a * sin, a * cos, 0.0, -200.0], [0.0, 0.0, b, 0.0], [0.0, 0.0, 0.0, 1.0]]);
+    let affine = Affine([
+        [-a * cos, -a * sin, 0.0, 200.0],
+        [-a * sin, a * cos, 0.0, -200.0],
+        [0.0, 0.0, b, 0.0],
+        [0.0, 0.0, 0.0, 1.0],
+    ]);
     let grid = Grid { shape: [512, 512, 397], affine };
-    let header = Arc::new(Header { path: "ct.nii.gz".into(), grid, spatial_dims: 3, channels: None, space: None, series: None });
+    let header =
+        Arc::new(Header { path: "ct.nii.gz".into(), grid, spatial_dims: 3, channels: None, space: None, series: None });
     Volume { voxels: Voxels::I16(voxels.into()), layout, affine, channel_first: true, header, trace: vec![] }
 }
 
@@ -60,11 +69,14 @@ fn benches(c: &mut Criterion) {
         let oriented = oriented.image("image").unwrap();
         for mm in [1.5, 3.0] {
             let spacing = build("Spacingd", &[("keys", "image".into()), ("pixdim", mm.into())]);
-            group.bench_function(format!("{kind}/spacing_{mm}mm"), |b| b.iter(|| apply(&*spacing, sample(oriented.clone()))));
+            group.bench_function(format!("{kind}/spacing_{mm}mm"), |b| {
+                b.iter(|| apply(&*spacing, sample(oriented.clone())))
+            });
             let resampled = apply(&*spacing, sample(oriented.clone()));
             let volume = resampled.image("image").unwrap();
             let inverse = Inverse::new(&volume.trace).unwrap();
-            let labels: Vec<u8> = (0..volume.layout.shape.iter().product::<usize>()).map(|i| (i / 97 % 105) as u8).collect();
+            let labels: Vec<u8> =
+                (0..volume.layout.shape.iter().product::<usize>()).map(|i| (i / 97 % 105) as u8).collect();
             group.bench_function(format!("{kind}/inverse_nearest_{mm}mm"), |b| b.iter(|| inverse.nearest(&labels, 0)));
             if mm == 1.5 && angle == 0.0 {
                 // A buffer that nobody else holds, as in a run.
@@ -100,7 +112,14 @@ fn from_file(c: &mut Criterion) {
     group.sample_size(10).measurement_time(Duration::from_secs(8));
     group.bench_function("while_it_is_read", |b| {
         let work = Work::quiet();
-        b.iter(|| apply_all(&steps, vec![name()], &mut Cx { work: &work, writes: &mut vec![], streams: &mut Default::default() }).unwrap())
+        b.iter(|| {
+            apply_all(
+                &steps,
+                vec![name()],
+                &mut Cx { work: &work, writes: &mut vec![], streams: &mut Default::default() },
+            )
+            .unwrap()
+        })
     });
     group.bench_function("read_first", |b| b.iter(|| steps.iter().fold(name(), |sample, step| apply(&**step, sample))));
     group.finish();

@@ -39,7 +39,9 @@ impl Item {
         match self {
             Item::Value(value) => Ok(Item::Value(value.clone())),
             Item::Image(volume) => Ok(Item::Image(volume.clone())),
-            Item::Prediction(_) => Err(err!("a prediction cannot be copied").hint("copy after SaveImaged, or save the image twice")),
+            Item::Prediction(_) => {
+                Err(err!("a prediction cannot be copied").hint("copy after SaveImaged, or save the image twice"))
+            }
         }
     }
 }
@@ -62,7 +64,8 @@ impl Sample {
             Some(Item::Image(volume)) => Ok(volume),
             Some(Item::Prediction(_)) => Err(err!("`{key}` is a prediction, expected an image")),
             Some(Item::Value(value)) => {
-                Err(err!("`{key}` is {value:?}, expected an image").hint("is LoadImaged missing before this transform?"))
+                Err(err!("`{key}` is {value:?}, expected an image")
+                    .hint("is LoadImaged missing before this transform?"))
             }
             None => Err(self.missing(key)),
         }
@@ -140,7 +143,8 @@ pub struct Outline {
 /// For transforms whose `apply` needs no voxels.
 pub fn outline_by_applying(transform: &dyn Transform, sample: Sample) -> Result<Outline> {
     let work = Work::quiet();
-    let mut samples = transform.apply(sample, &mut Cx { work: &work, writes: &mut vec![], streams: &mut Streams::default() })?;
+    let mut samples =
+        transform.apply(sample, &mut Cx { work: &work, writes: &mut vec![], streams: &mut Streams::default() })?;
     let sample = samples.pop().ok_or_else(|| err!("{} leaves no sample", transform.name()))?;
     Ok(Outline { sample, exact: true })
 }
@@ -387,9 +391,13 @@ impl Object for TensorHandle {
 
 /// The named tensors of a state dict, as `torch.load` gives them.
 fn tensors_of(state: &Value) -> Result<Vec<(String, Tensor)>> {
-    let Value::Dict(state) = state else { return Err(err!("load_state_dict: expected dict of tensors, found {}", state.type_name())) };
+    let Value::Dict(state) = state else {
+        return Err(err!("load_state_dict: expected dict of tensors, found {}", state.type_name()));
+    };
     let tensor = |value: &Value| match value {
-        Value::Object(object) => Some(object.attr("__tensor__").ok()??.downcast::<TensorHandle>()?.0.lock().shallow_clone()),
+        Value::Object(object) => {
+            Some(object.attr("__tensor__").ok()??.downcast::<TensorHandle>()?.0.lock().shallow_clone())
+        }
         _ => None,
     };
     let items = state.items().into_iter().map(|(key, value)| match (key.as_str(), tensor(&value)) {
@@ -476,7 +484,8 @@ impl Object for Parameter {
 /// The trained tensors of a network in PyTorch's order of `parameters()`, each once.
 pub fn parameters(network: &dyn Network) -> Vec<(String, Tensor)> {
     let mut seen = std::collections::HashSet::new();
-    let state = network.state().tensors.iter().filter(|(_, tensor)| tensor.requires_grad() && seen.insert(tensor.data_ptr()));
+    let state =
+        network.state().tensors.iter().filter(|(_, tensor)| tensor.requires_grad() && seen.insert(tensor.data_ptr()));
     state.map(|(name, tensor)| (name.clone(), tensor.shallow_clone())).collect()
 }
 
@@ -485,7 +494,8 @@ impl Object for TransformHandle {
         self.0.name()
     }
     fn attr(&self, name: &str) -> Result<Option<Value>> {
-        Ok((name == "transforms").then(|| Value::list(self.0.children().iter().map(|child| Value::object(TransformHandle(child.clone()))))))
+        Ok((name == "transforms")
+            .then(|| Value::list(self.0.children().iter().map(|child| Value::object(TransformHandle(child.clone()))))))
     }
     fn attr_names(&self) -> &[&str] {
         &["transforms"]
@@ -564,11 +574,13 @@ impl Object for NetworkHandle {
         match name {
             "to" => {
                 let [device] = std::mem::take(args).expect("to", ["device"])?;
-                let device = Device::from_value(&device).ok_or_else(|| err!("to(): expected {}, found {device:?}", Device::expected()))?;
+                let device = Device::from_value(&device)
+                    .ok_or_else(|| err!("to(): expected {}, found {device:?}", Device::expected()))?;
                 self.0.lock().to(device.check()?)?;
             }
             "load_state_dict" => {
-                let strict = args.take("strict").or_else(|| (args.positional.len() == 2).then(|| args.positional.remove(1)));
+                let strict =
+                    args.take("strict").or_else(|| (args.positional.len() == 2).then(|| args.positional.remove(1)));
                 let [state] = std::mem::take(args).expect("load_state_dict", ["state_dict"])?;
                 let mut network = self.0.lock();
                 let mut tensors = tensors_of(&state)?;

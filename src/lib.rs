@@ -8,28 +8,36 @@
 //! | [`python`] | facades of the Python names that a config may call: built-ins, os, glob, numpy, torch, monai |
 //! | [`engines`] | evaluator: its cases, their way through the network, the records of a run; handlers |
 //! | [`networks`], [`inferers`], [`losses`], [`metrics`], [`optim`], [`transforms`], [`data`] | the components, one concept per file |
-//! | [`tools`] | pure functions over files, statistics, previews, masks, the sample data's phantom |
+//! | [`tools`] | pure functions over files, statistics, previews, masks |
 //! | [`contracts`] | the traits that parts are made to; read this second |
 //! | [`component`] | how a config reaches Rust: values, objects, arguments, the table |
 //! | [`prediction`] | one case's answer, recorded first and computed once |
 //! | [`work`] | what a part at work on one case may use: device, cancelling, budget, progress, clock |
 //! | [`random`] | NumPy's generator, and the streams of random transforms |
-//! | [`formats`] | NIfTI, NRRD, MetaImage and DICOM images, PyTorch's checkpoints, safetensors |
-//! | [`image`] | volumes in host memory, geometry, resampling |
-//! | [`torch`], [`error`], [`env`] | devices and guards, the error type, the environment read once |
+//! | [`checkpoint`] | PyTorch's checkpoints and safetensors |
+//! | [`torch`] | devices and guards |
 //!
-//! `src/native` is a crate of its own: what must be C++ or unsafe. Higher rooms use lower ones, never up or sideways.
+//! Members of the workspace, which the compiler keeps below the modules above (and free of torch, but for `native`):
+//!
+//! | crate | contents |
+//! |---|---|
+//! | [`tools::phantom`] (`src/phantom`) | synthetic CT phantoms for the sample data, names of the 104 structures |
+//! | [`formats`] (`src/formats`) | NIfTI, NRRD, MetaImage and DICOM images, pickles, event files, atomic writing |
+//! | [`image`] (`src/image`) | volumes in host memory, geometry, resampling |
+//! | `segbundle_native` (`src/native`) | what must be C++ or unsafe |
+//! | [`error`], [`env`](mod@env) (`src/base`) | the error type, the process environment |
+
+pub use segbundle_base::{bail, env, err, error};
+pub use segbundle_formats as formats;
+pub use segbundle_image::{self as image, each_voxels};
 
 pub mod bundle;
+pub mod checkpoint;
 pub mod cli;
 pub mod component;
 pub mod contracts;
 pub mod data;
 pub mod engines;
-pub mod env;
-pub mod error;
-pub mod formats;
-pub mod image;
 pub mod inferers;
 pub mod losses;
 pub mod metrics;

@@ -187,7 +187,10 @@ mod tests {
         let mut random = RandomState::new(42);
         assert_eq!([10, 1000, 1 << 31].map(|n| random.randint(0, n)), [6, 435, 1935803228]);
         assert_eq!(random.uniform(-2.0, 3.0), -1.0828260506691811);
-        assert_eq!([(); 3].map(|()| random.normal(1.0, 2.0)), [1.947721667489646, 3.73690024653151, -0.8336536876367437]);
+        assert_eq!(
+            [(); 3].map(|()| random.normal(1.0, 2.0)),
+            [1.947721667489646, 3.73690024653151, -0.8336536876367437]
+        );
         let (key, at, gauss) = random.state();
         let mut copy = RandomState::from_state(key, at, gauss).unwrap();
         for random in [&mut random, &mut copy] {

@@ -48,7 +48,8 @@ impl Work {
         let gb = |bytes: u64| bytes as f64 / 1e9;
         let hint = "raise --max-memory or use a larger pixdim; argmax or a threshold before Invertd needs one byte per voxel instead \
                     of four per channel";
-        Err(err!("{} needs {:.1} GB of memory, {:.1} GB may be used", what(), gb(bytes), gb(self.budget_bytes)).hint(hint))
+        Err(err!("{} needs {:.1} GB of memory, {:.1} GB may be used", what(), gb(bytes), gb(self.budget_bytes))
+            .hint(hint))
     }
 }
 

@@ -101,7 +101,9 @@ impl RunArgs {
         }
         args.warnings = warnings;
         if args.config_files.is_empty() {
-            return Err(err!("no config file is given").kind(Kind::Config).hint("add `--config_file configs/inference.json`"));
+            return Err(err!("no config file is given")
+                .kind(Kind::Config)
+                .hint("add `--config_file configs/inference.json`"));
         }
         Ok(args)
     }
@@ -112,7 +114,9 @@ impl RunArgs {
             "workflow_name" => {
                 let name = if node.is_none() { "ConfigWorkflow".to_owned() } else { text(key, &node)? };
                 if !matches!(name.as_str(), "ConfigWorkflow" | "monai.bundle.ConfigWorkflow") {
-                    return Err(err!("the workflow class `{name}` cannot run here").kind(Kind::Unsupported).file(node.origin.text()));
+                    return Err(err!("the workflow class `{name}` cannot run here")
+                        .kind(Kind::Unsupported)
+                        .file(node.origin.text()));
                 }
             }
             "properties_path" if !node.is_none() => {
@@ -190,7 +194,8 @@ fn text(key: &str, node: &Node) -> Result<String> {
 }
 
 fn texts(key: &str, node: &Node) -> Result<Vec<String>> {
-    let strings = |values: Vec<Value>| values.iter().map(|value| value.as_str().map(str::to_owned)).collect::<Option<Vec<_>>>();
+    let strings =
+        |values: Vec<Value>| values.iter().map(|value| value.as_str().map(str::to_owned)).collect::<Option<Vec<_>>>();
     match node.to_value() {
         Value::Str(text) => Ok(vec![text.to_string()]),
         value => value
@@ -208,9 +213,13 @@ fn config_files(node: &Node) -> Result<Vec<String>> {
         return Ok(files);
     }
     if let Some(inner) = single.strip_prefix('[').and_then(|text| text.strip_suffix(']')) {
-        let quoted: Vec<String> = inner.split(',').map(|name| format!("'{}'", name.trim().trim_matches(['\'', '"']))).collect();
+        let quoted: Vec<String> =
+            inner.split(',').map(|name| format!("'{}'", name.trim().trim_matches(['\'', '"']))).collect();
         let error = err!("`config_file`: `{single}` is no list to Python, because its names have no quotes");
-        return Err(error.kind(Kind::Config).file("command line").hint(format!("write --config_file \"[{}]\"", quoted.join(","))));
+        return Err(error
+            .kind(Kind::Config)
+            .file("command line")
+            .hint(format!("write --config_file \"[{}]\"", quoted.join(","))));
     }
     Ok(single.split(',').map(str::to_owned).collect())
 }

@@ -67,7 +67,9 @@ pub fn component(plan: &Plan, id: &str, node: &Node) -> Findings {
     match &target.content {
         Content::Leaf(Value::Str(name)) if !name.starts_with('$') && id::whole_reference(name).is_none() => {
             match names::target(plan.table, name) {
-                None => findings.errors.push(names::unknown_target(plan.table, name).at(Some(&target.origin.text()), id)),
+                None => {
+                    findings.errors.push(names::unknown_target(plan.table, name).at(Some(&target.origin.text()), id))
+                }
                 Some(Value::Component(component)) => {
                     let partial = mode.is_some_and(|(_, mode)| mode.as_str().map(str::trim) == Some("callable"));
                     arguments(&mut findings, component, id, node, partial);
@@ -75,7 +77,9 @@ pub fn component(plan: &Plan, id: &str, node: &Node) -> Findings {
                         findings.effects.push(component.path.to_owned());
                     }
                 }
-                Some(Value::Function(function)) if function.effect == Effect::Acts => findings.effects.push(function.path.to_owned()),
+                Some(Value::Function(function)) if function.effect == Effect::Acts => {
+                    findings.effects.push(function.path.to_owned())
+                }
                 Some(_) => {}
             }
         }
@@ -99,7 +103,9 @@ pub fn check_mode(mode: &Value) -> Result<bool, Error> {
     match mode.as_str().map(str::trim) {
         Some("default") => Ok(false),
         Some("callable") => Ok(true),
-        Some("debug") => Err(err!("`_mode_: debug` starts Python's debugger, which is not here").kind(Kind::Unsupported)),
+        Some("debug") => {
+            Err(err!("`_mode_: debug` starts Python's debugger, which is not here").kind(Kind::Unsupported))
+        }
         other => {
             let error = err!("`_mode_`: expected default or callable, found {mode:?}").kind(Kind::Config);
             Err(match other.and_then(|text| did_you_mean(text, ["default", "callable"])) {
@@ -124,7 +130,8 @@ fn arguments(findings: &mut Findings, component: &'static Component, id: &str, n
     }
     let needed = component.params.iter().filter(|param| param.default.is_none());
     for param in needed.filter(|param| !partial && !given.iter().any(|(key, _)| key == param.name)) {
-        let error = err!("{} needs argument `{}` ({})", component.name, param.name, (param.expected)()).kind(Kind::Config);
+        let error =
+            err!("{} needs argument `{}` ({})", component.name, param.name, (param.expected)()).kind(Kind::Config);
         findings.errors.push(error.at(Some(&node.origin.text()), id));
     }
 }
@@ -147,7 +154,14 @@ pub fn expression(plan: &Plan, id: &str, node: &Node, parsed: &Parsed) -> Findin
     findings
 }
 
-fn called(findings: &mut Findings, used: &Use, call: &ArgNames, entry: Entry, path: String, located: &dyn Fn(Error) -> Error) {
+fn called(
+    findings: &mut Findings,
+    used: &Use,
+    call: &ArgNames,
+    entry: Entry,
+    path: String,
+    located: &dyn Fn(Error) -> Error,
+) {
     let effect = match entry {
         Entry::Function(function) => function.effect,
         Entry::Component(component) => {
@@ -187,17 +201,18 @@ pub fn missing_reference(plan: &Plan, missing: &str) -> Error {
         return error.hint(format!("did you mean `@{near}`?"));
     }
     match &node.content {
-        Content::List(items) if part.is_empty() => {
-            error.hint(format!("an index from the end is written `$@{known}[-1]` (`{known}` has {} items)", items.len()))
-        }
+        Content::List(items) if part.is_empty() => error
+            .hint(format!("an index from the end is written `$@{known}[-1]` (`{known}` has {} items)", items.len())),
         Content::List(items) => error.hint(match items.len() {
             0 => format!("`{known}` is an empty list"),
             count => format!("`{known}` has {count} items: 0 to {}", count - 1),
         }),
-        Content::Dict(_) if node.is_component() => {
-            error.hint(format!("`@{missing}` reads the config's arguments; an attribute of the object is `$@{known}.{part}`"))
+        Content::Dict(_) if node.is_component() => error.hint(format!(
+            "`@{missing}` reads the config's arguments; an attribute of the object is `$@{known}.{part}`"
+        )),
+        Content::Leaf(_) if !known.is_empty() => {
+            error.hint(format!("`{known}` has nothing inside; did you mean `$@{known}.{part}`?"))
         }
-        Content::Leaf(_) if !known.is_empty() => error.hint(format!("`{known}` has nothing inside; did you mean `$@{known}.{part}`?")),
         _ => error,
     }
 }

@@ -36,14 +36,17 @@ pub fn check_override(tree: &mut Tree, spelled: &str, target: &str, node: &Node)
     let old = tree.get(target).map(|old| old.content.clone());
     match old {
         Some(Content::Leaf(Value::Bool(_))) if python == "False" => {
-            let error = err!("`{spelled}` is set to the string '{text}', which counts as true, where the config has a bool");
-            tree.errors.push(error.kind(Kind::Config).at(Some(&place), target).hint(format!("write --{spelled} False")));
+            let error =
+                err!("`{spelled}` is set to the string '{text}', which counts as true, where the config has a bool");
+            tree.errors
+                .push(error.kind(Kind::Config).at(Some(&place), target).hint(format!("write --{spelled} False")));
             tree.broken.insert(target.to_owned());
         }
         Some(Content::Leaf(Value::Str(_))) => {}
         Some(Content::Leaf(Value::Bool(_))) | None => {
             let note = err!("`{spelled}` is set to the string '{text}', not to {python}");
-            tree.warnings.push(note.kind(Kind::Config).at(Some(&place), target).hint(format!("write --{spelled} {python}")));
+            tree.warnings
+                .push(note.kind(Kind::Config).at(Some(&place), target).hint(format!("write --{spelled} {python}")));
         }
         Some(_) => {}
     }
@@ -79,12 +82,19 @@ pub fn dead_keys(tree: &Tree, reached: &HashSet<String>, referenced: &HashSet<St
     let mut notes = Vec::new();
     for (name, node) in tree.root.children() {
         let overridden = tree.overrides.iter().any(|(target, _)| *target == name);
-        if node.is_container() || reached.contains(&name) || referenced.contains(&name) || tree.macro_reads.contains(&name) || overridden {
+        if node.is_container()
+            || reached.contains(&name)
+            || referenced.contains(&name)
+            || tree.macro_reads.contains(&name)
+            || overridden
+        {
             continue;
         }
         if let Some(other) = same_name(&name, reached) {
             let note = err!("`{name}` has no effect: the run reads `{other}`").kind(Kind::Config);
-            notes.push(note.at(Some(&node.origin.text()), &name).hint(format!("remove it, or let `{other}` be \"@{name}\"")));
+            notes.push(
+                note.at(Some(&node.origin.text()), &name).hint(format!("remove it, or let `{other}` be \"@{name}\"")),
+            );
         }
     }
     notes

@@ -49,7 +49,8 @@ impl Tree {
             None => Content::Leaf(Value::from(text)),
             Some(target) => {
                 let pasted = self.macro_content(target, files, nodes).map_err(|e| match *nodes > MAX_NODES {
-                    true => err!("the macro `{text}` makes the config too large").hint("does it paste an item that contains it?"),
+                    true => err!("the macro `{text}` makes the config too large")
+                        .hint("does it paste an item that contains it?"),
                     false => e,
                 })?;
                 if let Some(node) = self.get_mut(id) {

@@ -11,7 +11,8 @@ use crate::error::{Kind, Result};
 use indexmap::IndexMap;
 
 /// Parameters of `monai.bundle run`, in order: stray words fill the first that have no flag.
-pub const PARAMETERS: [&str; 8] = ["run_id", "init_id", "final_id", "meta_file", "config_file", "logging_file", "tracking", "args_file"];
+pub const PARAMETERS: [&str; 8] =
+    ["run_id", "init_id", "final_id", "meta_file", "config_file", "logging_file", "tracking", "args_file"];
 
 /// Flags with their values, in the order of their first occurrence.
 pub fn parse(argv: &[String], warnings: &mut Vec<Warning>) -> Result<IndexMap<String, Node>> {
@@ -45,13 +46,16 @@ pub fn parse(argv: &[String], warnings: &mut Vec<Warning>) -> Result<IndexMap<St
             }
             // Nothing follows: a switch.
             _ => match stripped.strip_prefix("no") {
-                Some(key) if !PARAMETERS.contains(&&*stripped.replace('-', "_")) => set(&mut flags, key, "False", warnings),
+                Some(key) if !PARAMETERS.contains(&&*stripped.replace('-', "_")) => {
+                    set(&mut flags, key, "False", warnings)
+                }
                 _ => set(&mut flags, stripped, "True", warnings),
             },
         }
     }
 
-    let mut free = PARAMETERS.iter().filter(|name| !flags.contains_key(**name)).copied().collect::<Vec<_>>().into_iter();
+    let mut free =
+        PARAMETERS.iter().filter(|name| !flags.contains_key(**name)).copied().collect::<Vec<_>>().into_iter();
     let mut placed = Vec::new();
     for word in words {
         if word == "-" {
@@ -70,15 +74,18 @@ fn set(flags: &mut IndexMap<String, Node>, key: &str, value: &str, warnings: &mu
     let key = key.replace('-', "_");
     let node = literal::read(value);
     // In Python a `#` starts a comment: `a.nii.gz#1` would be cut at it.
-    let lost = value.contains('#') && !node.as_str().is_some_and(|text| text.contains('#')) && !value.contains(['\'', '"']);
+    let lost =
+        value.contains('#') && !node.as_str().is_some_and(|text| text.contains('#')) && !value.contains(['\'', '"']);
     if lost {
         let note = err!("`--{key} {value}` is read as {:?}: what follows `#` is a comment to Python", node.to_value());
-        warnings.push(note.kind(Kind::Config).file("command line").hint(format!("quote it twice: --{key} \"'{value}'\"")));
+        warnings
+            .push(note.kind(Kind::Config).file("command line").hint(format!("quote it twice: --{key} \"'{value}'\"")));
     }
     flags.insert(key, node);
 }
 
 /// Starts with a hyphen and is no negative number.
 fn is_flag(argument: &str) -> bool {
-    argument.starts_with("--") || argument.strip_prefix('-').is_some_and(|rest| rest.starts_with(|c: char| c.is_ascii_alphabetic()))
+    argument.starts_with("--")
+        || argument.strip_prefix('-').is_some_and(|rest| rest.starts_with(|c: char| c.is_ascii_alphabetic()))
 }

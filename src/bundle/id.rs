@@ -46,7 +46,9 @@ pub fn leading_reference(text: &str) -> Option<(&str, &str)> {
 
 /// Where the longest `\w*(::\w*)*` at the start of `text` ends.
 fn reference_end(text: &str) -> usize {
-    let word = |from: usize| text[from..].find(|c: char| !(c.is_alphanumeric() || c == '_')).map_or(text.len(), |at| from + at);
+    let word = |from: usize| {
+        text[from..].find(|c: char| !(c.is_alphanumeric() || c == '_')).map_or(text.len(), |at| from + at)
+    };
     let mut end = word(0);
     while text[end..].starts_with(SEPARATOR) {
         end = word(end + SEPARATOR.len());
@@ -88,7 +90,9 @@ fn relative_prefixes(text: &str) -> BTreeSet<String> {
 pub fn split_path(text: &str) -> (String, String) {
     let text = normalize(text);
     let ends = text.char_indices().map(|(at, _)| at).chain([text.len()]);
-    let is_end = |at: &usize| super::load::is_config_name(&text[..*at]) && (*at == text.len() || text[*at..].starts_with(SEPARATOR));
+    let is_end = |at: &usize| {
+        super::load::is_config_name(&text[..*at]) && (*at == text.len() || text[*at..].starts_with(SEPARATOR))
+    };
     match ends.rev().find(is_end) {
         None => (String::new(), text),
         Some(at) => {

@@ -12,7 +12,8 @@ use std::sync::Arc;
 
 /// Read `text`; `file` is for messages.
 pub fn read(text: &str, file: &str, notes: &mut Notes) -> Result<Node> {
-    let mut reader = Reader { text, at: 0, line: 1, line_start: 0, file: file.into(), limits: Limits::default(), notes };
+    let mut reader =
+        Reader { text, at: 0, line: 1, line_start: 0, file: file.into(), limits: Limits::default(), notes };
     if text.starts_with('\u{feff}') {
         return Err(reader.error("a byte order mark before the JSON").hint("save the file as UTF-8 without BOM"));
     }
@@ -74,8 +75,14 @@ impl Reader<'_> {
             Some('"') => Content::Leaf(Value::from(self.string()?)),
             Some(c) if c == '-' || c.is_ascii_digit() => Content::Leaf(self.number()?),
             Some(c) if c.is_ascii_alphabetic() => Content::Leaf(self.word()?),
-            Some('\'') => return Err(self.error("expected a value, found `'`").hint("JSON strings stand in double quotes")),
-            Some('/' | '#') => return Err(self.error(format!("expected a value, found {}", self.found())).hint("JSON has no comments")),
+            Some('\'') => {
+                return Err(self.error("expected a value, found `'`").hint("JSON strings stand in double quotes"));
+            }
+            Some('/' | '#') => {
+                return Err(self
+                    .error(format!("expected a value, found {}", self.found()))
+                    .hint("JSON has no comments"));
+            }
             _ => return Err(self.error(format!("expected a value, found {}", self.found()))),
         };
         Ok(Node::new(content, origin))
@@ -139,11 +146,15 @@ impl Reader<'_> {
                 self.next();
                 self.space();
                 if self.peek() == Some(close) {
-                    return Err(self.error(format!("expected another item, found `{close}`")).hint("remove the comma before it"));
+                    return Err(self
+                        .error(format!("expected another item, found `{close}`"))
+                        .hint("remove the comma before it"));
                 }
                 Ok(false)
             }
-            _ => Err(self.error(format!("expected `,` or `{close}`, found {}", self.found())).hint("is a comma missing?")),
+            _ => Err(self
+                .error(format!("expected `,` or `{close}`, found {}", self.found()))
+                .hint("is a comma missing?")),
         }
     }
 
@@ -196,7 +207,10 @@ impl Reader<'_> {
         }
         let text = &rest[..end];
         let value = if integer {
-            Value::Int(text.parse().map_err(|_| self.error(format!("the integer {} does not fit into 64 bits", shorten(text))))?)
+            Value::Int(
+                text.parse()
+                    .map_err(|_| self.error(format!("the integer {} does not fit into 64 bits", shorten(text))))?,
+            )
         } else {
             Value::Float(text.parse().map_err(|_| self.error(format!("expected a number, found {}", shorten(text))))?)
         };
@@ -255,7 +269,11 @@ impl Reader<'_> {
                 };
                 char::from_u32(code).ok_or_else(|| self.error("half of a surrogate pair"))?
             }
-            _ => return Err(self.error(format!("expected an escape, found {}", self.found())).hint("write a backslash as `\\\\`")),
+            _ => {
+                return Err(self
+                    .error(format!("expected an escape, found {}", self.found()))
+                    .hint("write a backslash as `\\\\`"));
+            }
         })
     }
     fn escaped(&mut self, c: char) -> char {
@@ -264,7 +282,9 @@ impl Reader<'_> {
     }
     fn hex4(&mut self) -> Result<u32> {
         let digits = self.text.get(self.at..self.at + 4).filter(|text| text.bytes().all(|b| b.is_ascii_hexdigit()));
-        let code = digits.and_then(|text| u32::from_str_radix(text, 16).ok()).ok_or_else(|| self.error("expected four hex digits"))?;
+        let code = digits
+            .and_then(|text| u32::from_str_radix(text, 16).ok())
+            .ok_or_else(|| self.error("expected four hex digits"))?;
         self.at += 4;
         Ok(code)
     }

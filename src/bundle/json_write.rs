@@ -18,12 +18,19 @@ fn put(out: &mut String, node: &Node, depth: usize) -> Result<()> {
     match &node.content {
         Content::Leaf(value) => leaf(out, value).map_err(|error| error.file(node.origin.text()))?,
         Content::List(items) => block(out, ['[', ']'], items.iter().map(|item| (None, item)), depth)?,
-        Content::Dict(entries) => block(out, ['{', '}'], entries.iter().map(|(key, item)| (Some(name(key)), item)), depth)?,
+        Content::Dict(entries) => {
+            block(out, ['{', '}'], entries.iter().map(|(key, item)| (Some(name(key)), item)), depth)?
+        }
     }
     Ok(())
 }
 
-fn block<'a>(out: &mut String, brackets: [char; 2], items: impl Iterator<Item = (Option<String>, &'a Node)>, depth: usize) -> Result<()> {
+fn block<'a>(
+    out: &mut String,
+    brackets: [char; 2],
+    items: impl Iterator<Item = (Option<String>, &'a Node)>,
+    depth: usize,
+) -> Result<()> {
     out.push(brackets[0]);
     let mut any = false;
     for (key, item) in items {

@@ -11,9 +11,9 @@ use std::str::CharIndices;
 
 const MAX_DEPTH: usize = 100;
 const KEYWORDS: [&str; 32] = [
-    "and", "as", "assert", "async", "await", "break", "class", "continue", "def", "del", "elif", "else", "except", "finally", "for",
-    "from", "global", "if", "import", "in", "is", "lambda", "nonlocal", "not", "or", "pass", "raise", "return", "try", "while", "with",
-    "yield",
+    "and", "as", "assert", "async", "await", "break", "class", "continue", "def", "del", "elif", "else", "except",
+    "finally", "for", "from", "global", "if", "import", "in", "is", "lambda", "nonlocal", "not", "or", "pass", "raise",
+    "return", "try", "while", "with", "yield",
 ];
 
 /// The value of a command-line argument.
@@ -240,10 +240,15 @@ impl Reader<'_> {
         };
         // The sign of an exponent.
         if radix == 10 && rest[..end].ends_with(['e', 'E']) && rest[end..].starts_with(['+', '-']) {
-            end = rest[end + 1..].find(|c: char| !(c.is_ascii_digit() || c == '_')).map_or(rest.len(), |at| end + 1 + at);
+            end =
+                rest[end + 1..].find(|c: char| !(c.is_ascii_digit() || c == '_')).map_or(rest.len(), |at| end + 1 + at);
         }
         let text = rest[..end].to_owned();
-        let value = if radix == 10 { decimal(&text)? } else { Value::Int(i64::from_str_radix(&digits(&text[2..], true)?, radix).ok()?) };
+        let value = if radix == 10 {
+            decimal(&text)?
+        } else {
+            Value::Int(i64::from_str_radix(&digits(&text[2..], true)?, radix).ok()?)
+        };
         self.skip(text.chars().count());
         Some(value)
     }
@@ -299,7 +304,10 @@ impl Reader<'_> {
         let code = |reader: &mut Self, length: usize| {
             let digits = reader.rest().get(..length)?.to_owned();
             reader.skip(length);
-            digits.bytes().all(|b| b.is_ascii_hexdigit()).then(|| u32::from_str_radix(&digits, 16).ok().and_then(char::from_u32))?
+            digits
+                .bytes()
+                .all(|b| b.is_ascii_hexdigit())
+                .then(|| u32::from_str_radix(&digits, 16).ok().and_then(char::from_u32))?
         };
         let escaped = match c {
             '\n' => return Some(()),
@@ -361,7 +369,9 @@ fn decimal(text: &str) -> Option<Value> {
     if whole.is_empty() && fraction.is_empty() {
         return None;
     }
-    let part = |text: &str| if text.is_empty() { Some(String::new()) } else { digits(text, false).filter(|clean| is_digits(clean)) };
+    let part = |text: &str| {
+        if text.is_empty() { Some(String::new()) } else { digits(text, false).filter(|clean| is_digits(clean)) }
+    };
     let mut number = format!("{}.{}", part(whole)?, part(fraction)?);
     if let Some(exponent) = exponent {
         let (sign, rest) = exponent.split_at(usize::from(exponent.starts_with(['+', '-'])));

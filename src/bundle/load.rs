@@ -81,7 +81,11 @@ pub fn read_file(path: &str, notes: &mut Notes) -> Result<Node> {
 
 /// Read a text by the rules of its file name.
 pub fn read_text(text: &str, path: &str, notes: &mut Notes) -> Result<Node> {
-    if path.to_ascii_lowercase().ends_with(".json") { json::read(text, path, notes) } else { yaml::read(text, path, notes) }
+    if path.to_ascii_lowercase().ends_with(".json") {
+        json::read(text, path, notes)
+    } else {
+        yaml::read(text, path, notes)
+    }
 }
 
 fn cannot_read(path: &str, e: &std::io::Error) -> Error {

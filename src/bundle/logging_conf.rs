@@ -93,7 +93,9 @@ impl Format {
     /// One line of the log, without its end.
     pub fn render(&self, record: &Record) -> Result<String> {
         let file = Path::new(record.path);
-        let part = |part: Option<&std::ffi::OsStr>| Value::from(part.map_or(String::new(), |part| part.to_string_lossy().into_owned()));
+        let part = |part: Option<&std::ffi::OsStr>| {
+            Value::from(part.map_or(String::new(), |part| part.to_string_lossy().into_owned()))
+        };
         let fields = [
             ("name", record.name.into()),
             ("levelno", Value::Int(record.level)),
@@ -117,7 +119,11 @@ impl Format {
         ];
         let fields = Value::Dict(Dict::new(fields.map(|(key, value): (&str, Value)| (Key::str(key), value))));
         let call = &mut Call::with_limits(1_000_000, 50);
-        if self.braces { template::format_map(&self.template, &fields, call) } else { percent::format(&self.template, &fields, call) }
+        if self.braces {
+            template::format_map(&self.template, &fields, call)
+        } else {
+            percent::format(&self.template, &fields, call)
+        }
     }
 }
 
@@ -167,7 +173,9 @@ impl Reader<'_> {
     fn text(&self, section: &str, key: &str) -> Result<Option<(String, usize)>> {
         let Some(entry) = self.ini.get(section, key) else { return Ok(None) };
         if entry.text.replace("%%", "").contains('%') {
-            return Err(self.fail(entry.line, format!("`{key}`: a `%` is written `%%`, and `%(…)s` is not supported here")));
+            return Err(
+                self.fail(entry.line, format!("`{key}`: a `%` is written `%%`, and `%(…)s` is not supported here"))
+            );
         }
         Ok(Some((entry.text.replace("%%", "%"), entry.line)))
     }
@@ -181,7 +189,8 @@ impl Reader<'_> {
             return Err(err!("the logging file has no section [{list}]").kind(Kind::Config).file(self.file));
         }
         let (text, line) = self.needed(list, "keys")?;
-        let names: Vec<String> = text.split(',').map(|name| name.trim().to_owned()).filter(|name| !name.is_empty()).collect();
+        let names: Vec<String> =
+            text.split(',').map(|name| name.trim().to_owned()).filter(|name| !name.is_empty()).collect();
         for name in &names {
             if self.ini.section(&format!("{prefix}_{name}")).is_none() && prefix != "formatter" {
                 return Err(self.fail(line, format!("there is no section [{prefix}_{name}]")));
@@ -236,7 +245,9 @@ impl Reader<'_> {
         let braces = match raw("style").map(|entry| (&*entry.text, entry.line)) {
             None | Some(("%", _)) => false,
             Some(("{", _)) => true,
-            Some((other, line)) => return Err(self.fail(line, format!("`style`: expected `%` or `{{`, found `{other}`"))),
+            Some((other, line)) => {
+                return Err(self.fail(line, format!("`style`: expected `%` or `{{`, found `{other}`")));
+            }
         };
         let default = if braces { "{message}" } else { "%(message)s" };
         let (template, line) = raw("format").map_or((default, 1), |entry| (&entry.text, entry.line));
@@ -265,12 +276,16 @@ impl Reader<'_> {
             }
             "NullHandler" => Sink::Nowhere,
             "FileHandler" => self.file(section, line, &["filename", "mode", "encoding", "delay", "errors"])?,
-            "handlers.RotatingFileHandler" => {
-                self.file(section, line, &["filename", "mode", "maxBytes", "backupCount", "encoding", "delay", "errors"])?
-            }
+            "handlers.RotatingFileHandler" => self.file(
+                section,
+                line,
+                &["filename", "mode", "maxBytes", "backupCount", "encoding", "delay", "errors"],
+            )?,
             _ => {
                 let note = self.fail(line, format!("the log handler `{class}` is not supported, it is left out"));
-                self.warnings.push(note.hint("there are StreamHandler, FileHandler, handlers.RotatingFileHandler and NullHandler"));
+                self.warnings.push(
+                    note.hint("there are StreamHandler, FileHandler, handlers.RotatingFileHandler and NullHandler"),
+                );
                 Sink::Nowhere
             }
         };
@@ -281,7 +296,8 @@ impl Reader<'_> {
     fn arguments(&self, section: &str, parameters: &[&str]) -> Result<Vec<(String, Value)>> {
         let streams = [("sys.stdout", Value::str("stdout")), ("sys.stderr", Value::str("stderr"))];
         let read = |key: &str, default: &str| -> Result<(Value, usize)> {
-            let (text, line) = self.text(section, key)?.filter(|(text, _)| !text.is_empty()).unwrap_or((default.to_owned(), 1));
+            let (text, line) =
+                self.text(section, key)?.filter(|(text, _)| !text.is_empty()).unwrap_or((default.to_owned(), 1));
             let value = literal(&text, &streams).map_err(|error| {
                 let told = ini::at(err!("`{key}`: {}", error.message()), self.file, line);
                 told.hint("a log handler's arguments are literals, `sys.stdout` or `sys.stderr`; nothing is evaluated")
@@ -294,15 +310,20 @@ impl Reader<'_> {
             return Err(self.fail(line, format!("`args`: expected a tuple such as `('out.log', 'a')`, found {args:?}")));
         };
         for (at, value) in positional.into_iter().enumerate() {
-            let name =
-                parameters.get(at).ok_or_else(|| self.fail(line, format!("`args`: expected at most {} values", parameters.len())))?;
+            let name = parameters
+                .get(at)
+                .ok_or_else(|| self.fail(line, format!("`args`: expected at most {} values", parameters.len())))?;
             given.push(((*name).to_owned(), value));
         }
         let (named, line) = read("kwargs", "{}")?;
-        let Value::Dict(named) = named else { return Err(self.fail(line, format!("`kwargs`: expected a dict, found {named:?}"))) };
+        let Value::Dict(named) = named else {
+            return Err(self.fail(line, format!("`kwargs`: expected a dict, found {named:?}")));
+        };
         for (key, value) in named.items() {
-            let name = key.as_str().filter(|name| parameters.contains(name) && !given.iter().any(|(known, _)| known == name));
-            let name = name.ok_or_else(|| self.fail(line, format!("`kwargs`: there is no `{}` to give", key.to_value())))?;
+            let name =
+                key.as_str().filter(|name| parameters.contains(name) && !given.iter().any(|(known, _)| known == name));
+            let name =
+                name.ok_or_else(|| self.fail(line, format!("`kwargs`: there is no `{}` to give", key.to_value())))?;
             given.push((name.to_owned(), value));
         }
         Ok(given)
@@ -312,7 +333,9 @@ impl Reader<'_> {
         let given = self.arguments(section, parameters)?;
         let line = ["args", "kwargs"].iter().find_map(|key| Some(self.ini.get(section, key)?.line)).unwrap_or(line);
         let find = |name: &str| given.iter().find(|(known, _)| known == name).map(|(_, value)| value);
-        let wrong = |name: &str, expected: &str, found: &Value| self.fail(line, format!("`{name}`: expected {expected}, found {found:?}"));
+        let wrong = |name: &str, expected: &str, found: &Value| {
+            self.fail(line, format!("`{name}`: expected {expected}, found {found:?}"))
+        };
         let path = match find("filename") {
             Some(Value::Str(path)) if !path.is_empty() => PathBuf::from(&**path),
             Some(other) => return Err(wrong("filename", "a file's name", other)),
@@ -349,7 +372,10 @@ impl Reader<'_> {
         let name = if root { "root".to_owned() } else { self.needed(&section, "qualname")?.0 };
         let (list, line) = self.text(&section, "handlers")?.unwrap_or_default();
         let places = list.split(',').map(str::trim).filter(|name| !name.is_empty()).map(|name| {
-            handlers.iter().position(|known| known == name).ok_or_else(|| self.fail(line, format!("there is no handler `{name}`")))
+            handlers
+                .iter()
+                .position(|known| known == name)
+                .ok_or_else(|| self.fail(line, format!("there is no handler `{name}`")))
         });
         let handlers = places.collect::<Result<_>>()?;
         let propagate = match self.text(&section, "propagate")? {

@@ -31,7 +31,10 @@ pub fn extend(old: &mut Node, new: Node, target: &str) -> Result<()> {
         (Content::List(old), Content::List(new)) => old.extend(new),
         _ => {
             let error = err!("`+{target}` merges two dicts or two lists, found {old_type} and {new_type}");
-            return Err(error.kind(Kind::Config).at(Some(&place), target).hint(format!("`{target}` without `+` replaces the value")));
+            return Err(error
+                .kind(Kind::Config)
+                .at(Some(&place), target)
+                .hint(format!("`{target}` without `+` replaces the value")));
         }
     }
     Ok(())

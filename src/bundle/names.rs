@@ -47,7 +47,9 @@ pub fn target(table: &'static Table, name: &str) -> Option<Value> {
 /// Why a `_target_` cannot be built.
 pub fn unknown_target(table: &'static Table, name: &str) -> Error {
     if monai_has(name) {
-        return err!("MONAI has `{name}`, segbundle does not build it yet").kind(Kind::Unsupported).hint("see `segbundle components`");
+        return err!("MONAI has `{name}`, segbundle does not build it yet")
+            .kind(Kind::Unsupported)
+            .hint("see `segbundle components`");
     }
     let error = err!("there is no component `{name}`").kind(Kind::Config);
     let last = name.rsplit('.').next().unwrap_or(name);

@@ -97,9 +97,9 @@ impl Node {
         match &self.content {
             Content::Leaf(_) => None,
             Content::List(items) => items.get(index(part)?),
-            Content::Dict(entries) => {
-                entries.get(&Key::str(part)).or_else(|| entries.iter().find(|(key, _)| names(key, part)).map(|(_, node)| node))
-            }
+            Content::Dict(entries) => entries
+                .get(&Key::str(part))
+                .or_else(|| entries.iter().find(|(key, _)| names(key, part)).map(|(_, node)| node)),
         }
     }
     pub fn child_mut(&mut self, part: &str) -> Option<&mut Node> {
@@ -127,9 +127,9 @@ impl Node {
         match &self.content {
             Content::Leaf(value) => value.clone(),
             Content::List(items) => Value::list(items.iter().map(Node::to_value)),
-            Content::Dict(entries) => {
-                Value::Dict(crate::component::Dict::new(entries.iter().map(|(key, node)| (key.clone(), node.to_value()))))
-            }
+            Content::Dict(entries) => Value::Dict(crate::component::Dict::new(
+                entries.iter().map(|(key, node)| (key.clone(), node.to_value())),
+            )),
         }
     }
     /// How many levels of containers there are below this one, itself included.

@@ -154,7 +154,9 @@ impl Plan {
     pub fn section(&self, section: &str) -> Vec<String> {
         match self.tree.get(section) {
             None => vec![],
-            Some(Node { content: Content::List(items), .. }) => (0..items.len()).map(|at| id::join(section, &at.to_string())).collect(),
+            Some(Node { content: Content::List(items), .. }) => {
+                (0..items.len()).map(|at| id::join(section, &at.to_string())).collect()
+            }
             Some(_) => vec![section.to_owned()],
         }
     }
@@ -195,7 +197,9 @@ impl Plan {
     /// The ids that the string `text` at `id` refers to, with the place in an expression.
     fn references(&self, id: &str, text: &str) -> Vec<(String, usize)> {
         match self.expressions.get(id) {
-            Some(parsed) => parsed.references().iter().map(|reference| (reference.id.clone(), reference.offset)).collect(),
+            Some(parsed) => {
+                parsed.references().iter().map(|reference| (reference.id.clone(), reference.offset)).collect()
+            }
             None => id::whole_reference(text).map(|id| (id.to_owned(), 0)).into_iter().collect(),
         }
     }
@@ -356,7 +360,11 @@ impl Walker {
                 let error = err!("circular references: {}", path.join(" → ")).kind(Kind::Config);
                 let inside = path.len() == 2 && path[0] == path[1];
                 let error = error.at(Some(&plan.tree.place(last)), last);
-                self.errors.push(if inside { error.hint("an item cannot refer to itself or to what it is in") } else { error });
+                self.errors.push(if inside {
+                    error.hint("an item cannot refer to itself or to what it is in")
+                } else {
+                    error
+                });
                 return;
             }
             None => {}

@@ -42,9 +42,13 @@ impl Session {
         let reached = self.plan().reached();
         match &node.content {
             Content::Leaf(value) => Some(plain(value, MAX_DEPTH).unwrap_or_else(|| json!(value.to_string()))),
-            Content::List(items) => {
-                Some(items.iter().enumerate().filter_map(|(at, item)| self.shown(&id::join(id, &at.to_string()), item)).collect())
-            }
+            Content::List(items) => Some(
+                items
+                    .iter()
+                    .enumerate()
+                    .filter_map(|(at, item)| self.shown(&id::join(id, &at.to_string()), item))
+                    .collect(),
+            ),
             Content::Dict(entries) => {
                 let whole = reached.contains(id);
                 let mut out = Map::new();
@@ -95,9 +99,11 @@ impl Session {
                 }
                 plain(value, MAX_DEPTH).unwrap_or_else(|| json!(value.to_string()))
             }
-            Content::List(items) => {
-                items.iter().enumerate().map(|(at, item)| self.canonical(&id::join(id, &at.to_string()), item, todo)).collect()
-            }
+            Content::List(items) => items
+                .iter()
+                .enumerate()
+                .map(|(at, item)| self.canonical(&id::join(id, &at.to_string()), item, todo))
+                .collect(),
             Content::Dict(entries) => {
                 let component = self.component_of(node);
                 let mut out = Map::new();
@@ -139,7 +145,11 @@ impl Session {
     /// What is written out in the config needs no building: a number, or a text that is no reference.
     fn constant(&self, id: &str) -> Option<Value> {
         match &self.plan().tree.get(id)?.content {
-            Content::Leaf(Value::Str(text)) if text.starts_with('$') || id::whole_reference(&id::normalize(text)).is_some() => None,
+            Content::Leaf(Value::Str(text))
+                if text.starts_with('$') || id::whole_reference(&id::normalize(text)).is_some() =>
+            {
+                None
+            }
             Content::Leaf(value) => Some(value.clone()),
             _ => None,
         }
@@ -164,7 +174,9 @@ fn plain(value: &Value, depth: usize) -> Option<Json> {
             let pairs = dict.items().into_iter().map(|(key, item)| Some((key_text(&key), plain(&item, depth)?)));
             Json::Object(pairs.collect::<Option<_>>()?)
         }
-        Value::Object(object) if ["torch.device", "torch.dtype", "Path"].contains(&object.type_name()) => json!(object.repr()),
+        Value::Object(object) if ["torch.device", "torch.dtype", "Path"].contains(&object.type_name()) => {
+            json!(object.repr())
+        }
         _ => return None,
     })
 }

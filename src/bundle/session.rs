@@ -174,7 +174,8 @@ impl Session {
         if let Some((name, text)) = parsed.goes_through().and_then(|name| Some((name, references.get(name)?.as_str()?)))
             && text.chars().nth(1).is_some()
         {
-            let note = err!("`{name}` is a string, whose letters are taken one by one, where a list is expected").kind(Kind::Config);
+            let note = err!("`{name}` is a string, whose letters are taken one by one, where a list is expected")
+                .kind(Kind::Config);
             let place = self.plan.tree.get(name).map(|node| node.origin.text());
             self.warnings.lock().push(note.at(place.as_deref(), name).hint(format!("a list of one: \"['{text}']\"")));
         }
@@ -206,13 +207,18 @@ impl Session {
             return Ok(Value::None);
         }
         let callable = match target {
-            Some(Value::Str(name)) => names::target(self.plan.table, &name).ok_or_else(|| names::unknown_target(self.plan.table, &name))?,
-            None | Some(Value::None) => return Err(err!("`_target_` is None, expected a name or a callable").kind(Kind::Config)),
+            Some(Value::Str(name)) => {
+                names::target(self.plan.table, &name).ok_or_else(|| names::unknown_target(self.plan.table, &name))?
+            }
+            None | Some(Value::None) => {
+                return Err(err!("`_target_` is None, expected a name or a callable").kind(Kind::Config));
+            }
             Some(value) => value,
         };
         let partial = mode.as_ref().map_or(Ok(false), check::check_mode)?;
         if !callable.callable() {
-            let note = err!("`_target_` is {callable:?}, which cannot be called and is taken as it is").kind(Kind::Config);
+            let note =
+                err!("`_target_` is {callable:?}, which cannot be called and is taken as it is").kind(Kind::Config);
             self.warnings.lock().push(note.at(Some(&node.origin.text()), id));
             return Ok(callable);
         }

@@ -80,7 +80,8 @@ pub fn patch(tree: &mut Tree, settings: &Node, args: &RunArgs) -> Result<bool> {
         }
         if node.get("_target_").and_then(Node::as_str).is_some_and(|target| target.ends_with("MLFlowHandler")) {
             let error = err!("`tracking` adds MLFlowHandler, which is not here: runs are not recorded with MLflow");
-            let hint = "`--tracking \"{'handlers_id': {}, 'configs': {}}\"` writes the config that is run, without MLflow";
+            let hint =
+                "`--tracking \"{'handlers_id': {}, 'configs': {}}\"` writes the config that is run, without MLflow";
             tree.errors.push(error.kind(Kind::Unsupported).at(Some(&place), &handlers_id).hint(hint));
             tree.broken.insert(handlers_id);
             continue;

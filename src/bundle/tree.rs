@@ -64,7 +64,10 @@ impl Tree {
     fn check_folders(&mut self, args: &RunArgs) {
         let root = args.config_root();
         if let Some(other) = args.config_files.iter().find(|file| std::path::Path::new(file).parent() != Some(root)) {
-            let note = err!("not all config files are in `{}`, where metadata.json and logging.conf are looked for", root.display());
+            let note = err!(
+                "not all config files are in `{}`, where metadata.json and logging.conf are looked for",
+                root.display()
+            );
             self.warnings.push(note.kind(Kind::Config).file(other));
         }
     }
@@ -76,7 +79,9 @@ impl Tree {
         self.warnings.append(&mut notes.warnings);
         let found = node.type_name();
         let Content::Dict(entries) = node.content else {
-            return Err(err!("expected a dict at the top of a config file, found {found}").kind(Kind::Config).file(file));
+            return Err(err!("expected a dict at the top of a config file, found {found}")
+                .kind(Kind::Config)
+                .file(file));
         };
         for (key, node) in entries {
             let done = top_key(&key, &node).and_then(|key| self.merge_key(&key, node));
@@ -124,7 +129,8 @@ impl Tree {
     /// The item of an id as MONAI's `parser[id]` finds it: blanks around a part do not count, and a negative number
     /// counts from a list's end.
     pub fn get_mut(&mut self, id: &str) -> Option<&mut Node> {
-        let parts: Vec<String> = if id.is_empty() { vec![] } else { id.split(id::SEPARATOR).map(str::to_owned).collect() };
+        let parts: Vec<String> =
+            if id.is_empty() { vec![] } else { id.split(id::SEPARATOR).map(str::to_owned).collect() };
         parts.iter().try_fold(&mut self.root, |node, part| {
             let part = from_front(node, part.trim());
             node.child_mut(&part)

@@ -24,7 +24,11 @@ pub fn logging_file(args: &RunArgs, warnings: &mut Vec<Warning>) -> Result<Optio
             if path.is_file() {
                 return Ok(Some(path));
             }
-            warnings.push(err!("there is no logging.conf beside the config, so logging stays as it is").kind(Kind::Config).file(&path));
+            warnings.push(
+                err!("there is no logging.conf beside the config, so logging stays as it is")
+                    .kind(Kind::Config)
+                    .file(&path),
+            );
             Ok(None)
         }
         LoggingFile::File(file) => {
@@ -32,7 +36,10 @@ pub fn logging_file(args: &RunArgs, warnings: &mut Vec<Warning>) -> Result<Optio
             if path.is_file() {
                 return Ok(Some(path));
             }
-            Err(err!("cannot find the logging file `{file}`").kind(Kind::Config).file(file).hint("`--logging_file False` goes without"))
+            Err(err!("cannot find the logging file `{file}`")
+                .kind(Kind::Config)
+                .file(file)
+                .hint("`--logging_file False` goes without"))
         }
     }
 }
@@ -54,8 +61,9 @@ fn record(session: &Session) -> Result<()> {
     let plan = session.plan();
     let (Some(id), Some(config)) = (&plan.roots.executed, &plan.executed) else { return Ok(()) };
     let path = session.get(id)?;
-    let path = PathBuf::from_value(&path)
-        .ok_or_else(|| err!("`{id}`: expected a file's path, found {path:?}").kind(Kind::Config).at(Some(&plan.tree.place(id)), id))?;
+    let path = PathBuf::from_value(&path).ok_or_else(|| {
+        err!("`{id}`: expected a file's path, found {path:?}").kind(Kind::Config).at(Some(&plan.tree.place(id)), id)
+    })?;
     let text = json_write::write(config)?;
     atomic::write_file(&path, |file, _| Ok(file.write_all(text.as_bytes())?))?;
     tracing::info!("the config of this run is in {}", path.display());
@@ -71,7 +79,9 @@ pub fn run(plan: Plan, surroundings: Option<Surroundings>, warn: &mut dyn FnMut(
         let own = Arc::downgrade(&session);
         let whole = own.clone();
         run.know_config(move || {
-            whole.upgrade().map(|session| ConfigRecord { resolved: session.resolved(), fingerprint: session.fingerprint() })
+            whole
+                .upgrade()
+                .map(|session| ConfigRecord { resolved: session.resolved(), fingerprint: session.fingerprint() })
         });
         let folder = own.clone();
         run.know_checkpoint_folder(move || PathBuf::from_value(&folder.upgrade()?.get("ckpt_dir").ok()?));

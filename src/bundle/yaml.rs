@@ -17,8 +17,14 @@ use std::sync::Arc;
 /// Read `text`; `file` is for messages. An empty file is None.
 pub fn read(text: &str, file: &str, notes: &mut Notes) -> Result<Node> {
     let file: Arc<str> = file.into();
-    let mut builder =
-        Builder { file: file.clone(), stack: vec![], anchors: HashMap::new(), result: None, limits: Limits::default(), notes };
+    let mut builder = Builder {
+        file: file.clone(),
+        stack: vec![],
+        anchors: HashMap::new(),
+        result: None,
+        limits: Limits::default(),
+        notes,
+    };
     for event in Parser::new_from_str(text) {
         let (event, span) = event.map_err(|e| {
             let mark = *e.marker();
@@ -71,7 +77,9 @@ impl Builder<'_> {
         let origin = Origin { file: self.file.clone(), line: u32::try_from(mark.line()).unwrap_or(0) };
         match event {
             Event::Nothing | Event::StreamStart | Event::StreamEnd | Event::DocumentEnd => Ok(()),
-            Event::DocumentStart(_) if self.result.is_some() => Err(syntax(&self.file, mark, "expected one document, found another")),
+            Event::DocumentStart(_) if self.result.is_some() => {
+                Err(syntax(&self.file, mark, "expected one document, found another"))
+            }
             Event::DocumentStart(_) => Ok(()),
             Event::SequenceStart(anchor, tag) => self.open(origin, anchor, false, tag.as_deref(), "seq", mark),
             Event::MappingStart(anchor, tag) => self.open(origin, anchor, true, tag.as_deref(), "map", mark),
@@ -102,20 +110,47 @@ impl Builder<'_> {
         self.limits.nodes(1, self.stack.len()).map_err(|e| e.file(format!("{}:{}", self.file, mark.line())))
     }
 
-    fn open(&mut self, origin: Origin, anchor: usize, mapping: bool, tag: Option<&Tag>, expected: &str, mark: &Marker) -> Result<()> {
+    fn open(
+        &mut self,
+        origin: Origin,
+        anchor: usize,
+        mapping: bool,
+        tag: Option<&Tag>,
+        expected: &str,
+        mark: &Marker,
+    ) -> Result<()> {
         self.count(mark)?;
         if let Some(tag) = tag
             && !(tag.is_yaml_core_schema() && tag.suffix == expected)
             && !(tag.handle.is_empty() && tag.suffix == "!")
         {
-            return Err(syntax(&self.file, mark, &format!("the tag `{}{}` has no meaning in a config", tag.handle, tag.suffix)));
+            return Err(syntax(
+                &self.file,
+                mark,
+                &format!("the tag `{}{}` has no meaning in a config", tag.handle, tag.suffix),
+            ));
         }
-        self.stack.push(Frame { origin, anchor, mapping, items: vec![], entries: Entries::new(), merged: vec![], key: None });
+        self.stack.push(Frame {
+            origin,
+            anchor,
+            mapping,
+            items: vec![],
+            entries: Entries::new(),
+            merged: vec![],
+            key: None,
+        });
         Ok(())
     }
 
     /// The value, and whether it is a merge key.
-    fn scalar(&mut self, text: &str, plain_style: bool, tag: Option<&Tag>, origin: &Origin, mark: &Marker) -> Result<(Value, bool)> {
+    fn scalar(
+        &mut self,
+        text: &str,
+        plain_style: bool,
+        tag: Option<&Tag>,
+        origin: &Origin,
+        mark: &Marker,
+    ) -> Result<(Value, bool)> {
         let scalar = match tag {
             Some(tag) if tag.is_yaml_core_schema() => tagged(&tag.suffix, text),
             Some(tag) if tag.handle.is_empty() && tag.suffix == "!" => Ok(Scalar::Value(Value::str(text))),
@@ -154,7 +189,9 @@ impl Builder<'_> {
                 let key = Key::new(&value).ok_or_else(|| syntax(&self.file, mark, "a list or dict cannot be a key"))?;
                 if let Value::Bool(truth) = value {
                     let note = err!("this key is read as {} (YAML 1.1)", if truth { "True" } else { "False" });
-                    self.notes.warnings.push(note.kind(Kind::Config).file(node.origin.text()).hint("put the key in quotes"));
+                    self.notes
+                        .warnings
+                        .push(note.kind(Kind::Config).file(node.origin.text()).hint("put the key in quotes"));
                 }
                 frame.key = Some(MapKey::Key(key, node.origin));
             }

@@ -23,7 +23,9 @@ pub fn plain(text: &str) -> Result<Scalar, String> {
         "no" | "No" | "NO" | "false" | "False" | "FALSE" | "off" | "Off" | "OFF" => Scalar::Value(Value::Bool(false)),
         "<<" => Scalar::Merge,
         "=" => return Err("a lone `=` has no meaning in a config; put it in quotes".into()),
-        _ if is_float(text) => Scalar::Value(Value::Float(float(text).ok_or_else(|| format!("cannot read the float {text}"))?)),
+        _ if is_float(text) => {
+            Scalar::Value(Value::Float(float(text).ok_or_else(|| format!("cannot read the float {text}"))?))
+        }
         _ if is_int(text) => Scalar::Value(Value::Int(int(text)?)),
         _ if is_date(text) => Scalar::Date,
         _ => Scalar::Value(Value::str(text)),
@@ -76,7 +78,8 @@ fn is_float(text: &str) -> bool {
         return true;
     }
     let Some((whole, rest)) = body.split_once('.') else { return false };
-    let sexagesimal = || whole.split_once(':').is_some_and(|(first, tail)| is_digits(first) && are_sixtieths(tail.split(':')));
+    let sexagesimal =
+        || whole.split_once(':').is_some_and(|(first, tail)| is_digits(first) && are_sixtieths(tail.split(':')));
     if whole.contains(':') {
         return sexagesimal() && all(rest, |b| b.is_ascii_digit() || b == b'_');
     }
@@ -84,8 +87,9 @@ fn is_float(text: &str) -> bool {
         Some(at) => (&rest[..at], Some(&rest[at + 1..])),
         None => (rest, None),
     };
-    let exponent_ok = exponent
-        .is_none_or(|exponent| exponent.starts_with(['-', '+']) && exponent.len() > 1 && all(&exponent[1..], |b| b.is_ascii_digit()));
+    let exponent_ok = exponent.is_none_or(|exponent| {
+        exponent.starts_with(['-', '+']) && exponent.len() > 1 && all(&exponent[1..], |b| b.is_ascii_digit())
+    });
     let whole_ok = if whole.is_empty() {
         // A sign before the point makes it text.
         body.len() == text.len() && is_digits(fraction)
@@ -125,7 +129,9 @@ fn int(text: &str) -> Result<i64, String> {
         body.split(':').try_fold(0i128, |sum, part| sum.checked_mul(60)?.checked_add(part.parse().ok()?))
     };
     let signed = magnitude.map(|n| if clean.starts_with('-') { -n } else { n });
-    signed.and_then(|n| i64::try_from(n).ok()).ok_or_else(|| format!("the integer {text} cannot be read or does not fit into 64 bits"))
+    signed
+        .and_then(|n| i64::try_from(n).ok())
+        .ok_or_else(|| format!("the integer {text} cannot be read or does not fit into 64 bits"))
 }
 
 fn float(text: &str) -> Option<f64> {
@@ -156,7 +162,9 @@ fn is_date(text: &str) -> bool {
     };
     let parts: Vec<&str> = date.split('-').collect();
     let [year, month, day] = parts[..] else { return false };
-    let number = |part: &str, least: usize, most: usize| (least..=most).contains(&part.len()) && all(part, |b| b.is_ascii_digit());
+    let number = |part: &str, least: usize, most: usize| {
+        (least..=most).contains(&part.len()) && all(part, |b| b.is_ascii_digit())
+    };
     // A date alone has two digits each; with a time, one is enough.
     let least = if time.is_some() { 1 } else { 2 };
     number(year, 4, 4)
@@ -165,7 +173,8 @@ fn is_date(text: &str) -> bool {
         && time.is_none_or(|time| {
             let clock = time.trim_start();
             let end = clock.find(|c: char| !c.is_ascii_digit() && c != ':' && c != '.').unwrap_or(clock.len());
-            clock[..end].split(':').count() == 3 && all(&clock[end..], |b| b.is_ascii_digit() || b"Zz+-: \t".contains(&b))
+            clock[..end].split(':').count() == 3
+                && all(&clock[end..], |b| b.is_ascii_digit() || b"Zz+-: \t".contains(&b))
         })
 }
 

@@ -43,7 +43,10 @@ impl Console {
 
     pub fn init_log(&self) {
         let (plain, conf, level) = (self.log.clone(), self.log.clone(), self.level);
-        let lines = tracing_subscriber::fmt::layer().with_target(false).with_ansi(stderr().is_terminal()).with_writer(self.clone());
+        let lines = tracing_subscriber::fmt::layer()
+            .with_target(false)
+            .with_ansi(stderr().is_terminal())
+            .with_writer(self.clone());
         // Which logger a message comes from matters to a logging.conf and to whoever reads JSON.
         let fields = debug_fn(|writer, field, value| match field.name() {
             "message" => write!(writer, "{value:?}"),
@@ -56,7 +59,8 @@ impl Console {
             lines.fmt_fields(fields).compact().boxed()
         };
         let json = self.json;
-        let lines = lines.with_filter(dynamic_filter_fn(move |meta, _| *meta.level() <= level && (json || !plain.is_active())));
+        let lines =
+            lines.with_filter(dynamic_filter_fn(move |meta, _| *meta.level() <= level && (json || !plain.is_active())));
         let conf = conf.clone().with_filter(dynamic_filter_fn(move |_, _| conf.is_active()));
         // A second initialisation can only come from a test in the same process; the first one stays.
         let _ = tracing_subscriber::registry().with(lines).with(conf).try_init();
@@ -129,7 +133,9 @@ impl Observer for RunReport {
         match &self.console.bars {
             Some(bars) => {
                 let bar = bars.add(ProgressBar::new(0));
-                let style = ProgressStyle::with_template("{prefix} {bar:30} {pos}/{len} windows, {elapsed} (still {eta}) {msg}");
+                let style = ProgressStyle::with_template(
+                    "{prefix} {bar:30} {pos}/{len} windows, {elapsed} (still {eta}) {msg}",
+                );
                 bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
                 bar.set_prefix(format!("[{}/{total}]", index + 1));
                 bar.set_message(name.to_owned());
@@ -151,12 +157,18 @@ impl Observer for RunReport {
         drop(bars);
         let place = format!("[{}/{}]", report.index + 1, report.total);
         match &report.error {
-            Some(_) if report.status() == CaseStatus::Interrupted => tracing::warn!("{place} {}: interrupted", report.name),
+            Some(_) if report.status() == CaseStatus::Interrupted => {
+                tracing::warn!("{place} {}: interrupted", report.name)
+            }
             None if report.skipped => tracing::info!("{place} {}: its result is there already", report.name),
             Some(error) => tracing::error!("{place} {}: {error}", report.name),
             None => {
                 let outputs: Vec<String> = report.outputs.iter().map(|path| path.display().to_string()).collect();
-                tracing::info!("{place} {} -> {}", report.name, if outputs.is_empty() { "no file".into() } else { outputs.join(", ") });
+                tracing::info!(
+                    "{place} {} -> {}",
+                    report.name,
+                    if outputs.is_empty() { "no file".into() } else { outputs.join(", ") }
+                );
                 tracing::info!("{}", latencies(report));
             }
         }

@@ -206,7 +206,8 @@ impl Rotating {
     }
     fn line(&mut self, text: &str) {
         let line = format!("{text}\n");
-        if self.max_bytes > 0 && self.backups > 0 && self.bytes > 0 && self.bytes + line.len() as u64 >= self.max_bytes {
+        if self.max_bytes > 0 && self.backups > 0 && self.bytes > 0 && self.bytes + line.len() as u64 >= self.max_bytes
+        {
             self.rotate();
         }
         if self.file.write_all(line.as_bytes()).is_ok() {

@@ -24,7 +24,12 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 #[derive(Parser)]
-#[command(name = "segbundle", version, about = "Run MONAI bundles for 3D CT segmentation without Python", arg_required_else_help = true)]
+#[command(
+    name = "segbundle",
+    version,
+    about = "Run MONAI bundles for 3D CT segmentation without Python",
+    arg_required_else_help = true
+)]
 struct Cli {
     /// Threads to compute with [default: OMP_NUM_THREADS, else the physical cores this process may use]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
@@ -136,7 +141,9 @@ fn check_extension(path: &Path, known: &[&str]) -> Result<()> {
 fn show(text: &str) -> Result<()> {
     let mut out = std::io::stdout().lock();
     match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
-        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => Err(err!("cannot write to standard output: {error}")),
+        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => {
+            Err(err!("cannot write to standard output: {error}"))
+        }
         _ => Ok(()),
     }
 }
@@ -191,7 +198,9 @@ fn set_up_torch(threads: Option<u16>) {
     segbundle_native::install_allocator();
     let cuda = segbundle_native::load_cuda();
     if !cuda && std::path::Path::new("/proc/driver/nvidia/version").exists() {
-        tracing::warn!("this machine has an NVIDIA GPU, but this libtorch computes on the CPU only; `make setup CUDA=1` brings the other");
+        tracing::warn!(
+            "this machine has an NVIDIA GPU, but this libtorch computes on the CPU only; `make setup CUDA=1` brings the other"
+        );
     }
     let threads = threads.map_or_else(crate::env::compute_threads, usize::from);
     tch::set_num_threads(threads as i32);

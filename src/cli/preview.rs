@@ -2,7 +2,7 @@
 
 use crate::err;
 use crate::error::{Kind, Result};
-use crate::formats::{image, nifti, paths};
+use crate::formats::{nifti, paths, reader};
 use crate::tools::{label_names, preview};
 use std::path::{Path, PathBuf};
 
@@ -28,19 +28,27 @@ pub struct Args {
 }
 
 pub fn preview(args: &Args) -> Result<()> {
-    let inputs: Vec<&Path> =
-        [Some(&args.labels), Some(&args.image), args.meta_file.as_ref()].into_iter().flatten().map(|path| &**path).collect();
+    let inputs: Vec<&Path> = [Some(&args.labels), Some(&args.image), args.meta_file.as_ref()]
+        .into_iter()
+        .flatten()
+        .map(|path| &**path)
+        .collect();
     paths::check_keeps(&args.output, &inputs)?;
     let structures = label_names::of(&args.labels, args.meta_file.as_deref())?;
     let window = match args.window[..] {
         [low, high] if low < high => [low, high],
-        _ => return Err(err!("--window: expected a lower and a higher value, found {:?}", args.window).kind(Kind::Config)),
+        _ => {
+            return Err(
+                err!("--window: expected a lower and a higher value, found {:?}", args.window).kind(Kind::Config)
+            );
+        }
     };
     super::check_extension(&args.output, &["png"])?;
     let options = preview::Options { window, height_px: usize::from(args.height), ..preview::Options::default() };
-    let (labels, image) = (nifti::read(&args.labels)?, image::read(&args.image, None)?);
+    let (labels, image) = (nifti::read(&args.labels)?, reader::read(&args.image, None)?);
     let title = args.image.file_name().unwrap_or_default().to_string_lossy().into_owned();
-    let picture = preview::preview(&labels, &image, &structures, &title, options).map_err(|error| error.file(&args.labels))?;
+    let picture =
+        preview::preview(&labels, &image, &structures, &title, options).map_err(|error| error.file(&args.labels))?;
     picture.write(&args.output)?;
     tracing::info!("wrote {}", args.output.display());
     Ok(())

@@ -29,7 +29,9 @@ pub fn sample_data(args: &Args) -> Result<()> {
         None => Options::default().size,
         Some(&[n]) => [n; 3],
         Some(&[x, y, z]) => [x, y, z],
-        Some(other) => return Err(err!("--size: expected one number or three, found {}", other.len()).kind(Kind::Config)),
+        Some(other) => {
+            return Err(err!("--size: expected one number or three, found {}", other.len()).kind(Kind::Config));
+        }
     };
     let test = args.cases / 5;
     let options = Options { training: args.cases - test, test, size, spacing_mm: args.spacing, seed: args.seed };

@@ -34,11 +34,12 @@ pub fn split_labels(args: &Args) -> Result<()> {
         structures = structures.subset(&args.structures)?;
     }
     let inputs: Vec<&Path> = std::iter::once(&args.labels).chain(&args.meta_file).map(|path| &**path).collect();
-    structures
-        .iter()
-        .try_for_each(|structure| paths::check_keeps(&split_labels::mask_path(&args.output_dir, structure, EXTENSION), &inputs))?;
+    structures.iter().try_for_each(|structure| {
+        paths::check_keeps(&split_labels::mask_path(&args.output_dir, structure, EXTENSION), &inputs)
+    })?;
     let labels = nifti::read(&args.labels)?;
-    let paths = split_labels::split_labels(&labels, &structures, &args.output_dir, EXTENSION).map_err(|error| error.file(&args.labels))?;
+    let paths = split_labels::split_labels(&labels, &structures, &args.output_dir, EXTENSION)
+        .map_err(|error| error.file(&args.labels))?;
     tracing::info!("wrote {} masks into {}", paths.len(), args.output_dir.display());
     Ok(())
 }

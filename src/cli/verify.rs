@@ -25,7 +25,8 @@ fn problems(plan: &Plan) -> impl Iterator<Item = &Error> {
 
 fn report(args: &RunArgs, plan: &Plan) -> String {
     let mut out = String::new();
-    let (unsupported, wrong): (Vec<&Error>, Vec<&Error>) = problems(plan).partition(|error| error.get_kind() == Kind::Unsupported);
+    let (unsupported, wrong): (Vec<&Error>, Vec<&Error>) =
+        problems(plan).partition(|error| error.get_kind() == Kind::Unsupported);
     for error in &wrong {
         let _ = writeln!(out, "error: {error}\n");
     }

@@ -158,7 +158,10 @@ impl Table {
     }
     /// Each component once, by name.
     pub fn components(&self) -> impl Iterator<Item = &'static Component> {
-        self.components.iter().filter(|(name, component)| name.as_str() == component.name).map(|(_, component)| *component)
+        self.components
+            .iter()
+            .filter(|(name, component)| name.as_str() == component.name)
+            .map(|(_, component)| *component)
     }
     /// The nearest component name to a misspelt one.
     pub fn nearest_component(&self, name: &str) -> Option<&str> {

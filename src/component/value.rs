@@ -391,9 +391,11 @@ impl Repr {
             Value::Str(s) => self.out += &str_repr(s),
             Value::List(list) => self.container(value.identity(), ["[", "]"], |this| this.joined(list.items())),
             Value::Tuple(items) if items.is_empty() => self.out.push_str("()"),
-            Value::Tuple(items) => self.container(value.identity(), ["(", if items.len() == 1 { ",)" } else { ")" }], |this| {
-                this.joined(items.iter().cloned());
-            }),
+            Value::Tuple(items) => {
+                self.container(value.identity(), ["(", if items.len() == 1 { ",)" } else { ")" }], |this| {
+                    this.joined(items.iter().cloned());
+                })
+            }
             Value::Dict(dict) => self.container(value.identity(), ["{", "}"], |this| {
                 for (i, (key, value)) in dict.items().into_iter().enumerate() {
                     if this.out.len() > MAX_REPR {
@@ -406,7 +408,9 @@ impl Repr {
                 }
             }),
             Value::Set(items) if items.is_empty() => self.out.push_str("set()"),
-            Value::Set(items) => self.container(value.identity(), ["{", "}"], |this| this.joined(items.iter().map(Key::to_value))),
+            Value::Set(items) => {
+                self.container(value.identity(), ["{", "}"], |this| this.joined(items.iter().map(Key::to_value)))
+            }
             Value::Ellipsis => self.out.push_str("Ellipsis"),
             Value::Slice(parts) => {
                 let text = |part: &Option<i64>| part.map_or("None".to_owned(), |i| i.to_string());

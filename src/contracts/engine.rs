@@ -5,9 +5,9 @@
 
 use super::{EngineHandle, HandlerHandle, Item, Score, Segmentation, Work};
 use crate::bail;
+use crate::checkpoint::State as Saved;
 use crate::component::{Args, Call, Dict, Key, Object, Value};
 use crate::error::Result;
-use crate::formats::checkpoint::State as Saved;
 use crate::image::Voxels;
 use crate::prediction::{State, volume_tensor};
 use indexmap::IndexMap;
@@ -202,7 +202,9 @@ impl Object for StateView {
             "max_epochs" => Value::Int(state.max_epochs as i64),
             "iteration" => Value::Int(state.iteration as i64),
             "epoch_length" => Value::Int(state.epoch_length as i64),
-            "metrics" => Value::Dict(Dict::new(state.metrics.iter().map(|(name, score)| (Key::str(name), score.to_value())))),
+            "metrics" => {
+                Value::Dict(Dict::new(state.metrics.iter().map(|(name, score)| (Key::str(name), score.to_value()))))
+            }
             "key_metric_name" => state.key_metric.as_deref().map_or(Value::None, Value::from),
             "best_metric" => state.best_value(),
             "best_metric_epoch" => state.best_epoch().into(),
@@ -211,7 +213,17 @@ impl Object for StateView {
         }))
     }
     fn attr_names(&self) -> &[&str] {
-        &["epoch", "max_epochs", "iteration", "epoch_length", "metrics", "key_metric_name", "best_metric", "best_metric_epoch", "output"]
+        &[
+            "epoch",
+            "max_epochs",
+            "iteration",
+            "epoch_length",
+            "metrics",
+            "key_metric_name",
+            "best_metric",
+            "best_metric_epoch",
+            "output",
+        ]
     }
 }
 

@@ -1,9 +1,9 @@
 //! What training is made of: losses, optimizers, schedules, metrics.
 
 use super::Shared;
+use crate::checkpoint::State as Saved;
 use crate::component::Value;
 use crate::error::Result;
-use crate::formats::checkpoint::State as Saved;
 use tch::Tensor;
 
 /// A loss function.

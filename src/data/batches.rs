@@ -79,11 +79,22 @@ impl Batches {
             None => (0..cases).collect(),
         };
         if position.streams.len() != loader.num_workers.max(1) {
-            return Err(err!("the saved training had {} workers, the config has {}", position.streams.len(), loader.num_workers)
-                .hint("each worker has random numbers of its own: go on with as many, or start anew without --resume"));
+            return Err(err!(
+                "the saved training had {} workers, the config has {}",
+                position.streams.len(),
+                loader.num_workers
+            )
+            .hint("each worker has random numbers of its own: go on with as many, or start anew without --resume"));
         }
         let over = Arc::new(AtomicBool::new(false));
-        let mut batches = Batches { loader: loader.clone(), order: Arc::new(order), position, workers: vec![], over, work: work.clone() };
+        let mut batches = Batches {
+            loader: loader.clone(),
+            order: Arc::new(order),
+            position,
+            workers: vec![],
+            over,
+            work: work.clone(),
+        };
         if loader.num_workers == 0 {
             if let Some(Some(streams)) = batches.position.streams.first() {
                 *loader.streams.lock() = streams.clone();
@@ -100,7 +111,8 @@ impl Batches {
     fn start(&mut self, worker: usize) -> Result<()> {
         let (send, receive) = sync_channel(AHEAD);
         self.workers.push(receive);
-        let (loader, order, over, work) = (self.loader.clone(), self.order.clone(), self.over.clone(), self.work.clone());
+        let (loader, order, over, work) =
+            (self.loader.clone(), self.order.clone(), self.over.clone(), self.work.clone());
         let (used, count) = (self.position.used, self.loader.num_workers);
         let mut streams = match &self.position.streams[worker] {
             Some(streams) => streams.clone(),

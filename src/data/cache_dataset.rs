@@ -105,10 +105,16 @@ impl Cached {
     /// Read all cases of the cache, as many at a time as there are workers; the first one tells how many will fit.
     fn fill(&mut self, workers: usize, progress: bool, run: &Run) -> Result<()> {
         let load = |index: usize| -> Result<Vec<Sample>> {
-            let work = Work { cancel: run.cancel.clone(), progress: Arc::new(NoProgress), budget_bytes: run.memory_bytes, ..Work::quiet() };
+            let work = Work {
+                cancel: run.cancel.clone(),
+                progress: Arc::new(NoProgress),
+                budget_bytes: run.memory_bytes,
+                ..Work::quiet()
+            };
             work.check()?;
             let mut cx = Cx { work: &work, writes: &mut vec![], streams: &mut Streams::default() };
-            crate::torch::guard(|| self.load(index, &mut cx)).map_err(|e| e.context(format_args!("case {index} of the dataset")))
+            crate::torch::guard(|| self.load(index, &mut cx))
+                .map_err(|e| e.context(format_args!("case {index} of the dataset")))
         };
         let first = load(0)?;
         let case_bytes = first.iter().map(bytes).sum::<u64>().max(1);
@@ -116,7 +122,11 @@ impl Cached {
         let fits = usize::try_from(run.memory_bytes / case_bytes).unwrap_or(usize::MAX).max(1).min(wanted);
         let gb = |bytes: u64| bytes as f64 / 1e9;
         if progress {
-            tracing::info!("CacheDataset: {wanted} of {} cases, about {:.2} GB", self.data.len(), gb(case_bytes * wanted as u64));
+            tracing::info!(
+                "CacheDataset: {wanted} of {} cases, about {:.2} GB",
+                self.data.len(),
+                gb(case_bytes * wanted as u64)
+            );
         }
         if fits < wanted {
             tracing::warn!(
@@ -126,7 +136,8 @@ impl Cached {
             );
         }
         *self.cache[0].lock() = Some(first);
-        let (next, done, held, full) = (AtomicUsize::new(1), AtomicUsize::new(1), Mutex::new(case_bytes), AtomicBool::new(false));
+        let (next, done, held, full) =
+            (AtomicUsize::new(1), AtomicUsize::new(1), Mutex::new(case_bytes), AtomicBool::new(false));
         let failed: Mutex<Option<crate::error::Error>> = Mutex::new(None);
         std::thread::scope(|scope| {
             for _ in 0..workers.min(fits) {
@@ -165,7 +176,10 @@ impl Cached {
             return Err(error);
         }
         if full.into_inner() {
-            tracing::warn!("CacheDataset: the memory is full after {} of {wanted} cases; the others are read each time", done.into_inner());
+            tracing::warn!(
+                "CacheDataset: the memory is full after {} of {wanted} cases; the others are read each time",
+                done.into_inner()
+            );
         }
         // What does not fit is no part of the cache, or it would be filled later.
         let keep: Vec<bool> = self.cache.iter().map(|slot| slot.lock().is_some()).collect();
@@ -217,7 +231,9 @@ fn compact(voxels: Voxels) -> Result<Voxels> {
         (x.fract() == 0.0 && !x.is_sign_negative() && x <= 65535.0).then_some(largest.max(x))
     }));
     fn narrow<A: Element, B: Element>(from: &[A]) -> Result<Voxels> {
-        Ok(B::wrap(filled(from.len(), |out| out.iter_mut().zip(from).for_each(|(out, x)| *out = B::from_f64(x.to_f64())))?))
+        Ok(B::wrap(filled(from.len(), |out| {
+            out.iter_mut().zip(from).for_each(|(out, x)| *out = B::from_f64(x.to_f64()))
+        })?))
     }
     match largest {
         Some(largest) if largest <= 255.0 => each_voxels!(&voxels, slice => narrow::<_, u8>(slice)),
@@ -234,7 +250,10 @@ impl Dataset for Cached {
         self.data.len()
     }
     fn entry(&self, index: usize) -> Result<Value> {
-        self.data.get(index).cloned().ok_or_else(|| err!("the dataset has {} cases, case {index} was asked for", self.data.len()))
+        self.data
+            .get(index)
+            .cloned()
+            .ok_or_else(|| err!("the dataset has {} cases, case {index} was asked for", self.data.len()))
     }
     fn transforms(&self) -> &[Arc<dyn Transform>] {
         &self.steps

@@ -111,7 +111,13 @@ fn loader(name: &str, args: DataLoaderArgs) -> Result<Value> {
     if !args.sampler.is_none() || !args.batch_sampler.is_none() {
         bail!("{name}: samplers are not supported yet");
     }
-    build(name, args.dataset, args.batch_size, [args.shuffle, args.drop_last, args.persistent_workers], args.num_workers)
+    build(
+        name,
+        args.dataset,
+        args.batch_size,
+        [args.shuffle, args.drop_last, args.persistent_workers],
+        args.num_workers,
+    )
 }
 
 fn build(
@@ -122,7 +128,9 @@ fn build(
     num_workers: usize,
 ) -> Result<Value> {
     if persistent && num_workers == 0 {
-        return Err(err!("{name}: persistent_workers is True, but num_workers is 0").hint("give it workers, or leave it out"));
+        return Err(
+            err!("{name}: persistent_workers is True, but num_workers is 0").hint("give it workers, or leave it out")
+        );
     }
     if batch_size == 0 {
         bail!("{name}: batch_size is 0, expected at least 1");
@@ -138,5 +146,13 @@ fn build(
         tch::manual_seed(first as i64);
     }
     let streams = Mutex::new(streams);
-    Ok(Value::object(LoaderHandle(Arc::new(Loader { dataset, batch_size, shuffle, drop_last, num_workers, persistent, streams }))))
+    Ok(Value::object(LoaderHandle(Arc::new(Loader {
+        dataset,
+        batch_size,
+        shuffle,
+        drop_last,
+        num_workers,
+        persistent,
+        streams,
+    }))))
 }

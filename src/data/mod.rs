@@ -12,5 +12,10 @@ pub use crate::random;
 
 use crate::component::Component;
 
-pub static COMPONENTS: &[&Component] =
-    &[&cache_dataset::COMPONENT, &dataset::COMPONENT, &dataloader::COMPONENT, &dataloader::THREADED, &subset::COMPONENT];
+pub static COMPONENTS: &[&Component] = &[
+    &cache_dataset::COMPONENT,
+    &dataset::COMPONENT,
+    &dataloader::COMPONENT,
+    &dataloader::THREADED,
+    &subset::COMPONENT,
+];

@@ -33,12 +33,14 @@ pub static COMPONENT: Component = Component {
             (None, value) => value.as_sequence().map(|items| items.len()),
         };
         let length = length.ok_or_else(|| {
-            err!("Subset: argument `dataset`: expected a dataset, list or array, found {}", args.dataset.type_name()).kind(Kind::Config)
+            err!("Subset: argument `dataset`: expected a dataset, list or array, found {}", args.dataset.type_name())
+                .kind(Kind::Config)
         })?;
         call.charge(args.indices.len())?;
         let number = |index: &i64| {
             let at = if *index < 0 { length.checked_add_signed(*index as isize) } else { usize::try_from(*index).ok() };
-            at.filter(|at| *at < length).ok_or_else(|| err!("Subset: there is no item {index} among {length}").kind(Kind::Config))
+            at.filter(|at| *at < length)
+                .ok_or_else(|| err!("Subset: there is no item {index} among {length}").kind(Kind::Config))
         };
         let indices = args.indices.iter().map(number).collect::<Result<Vec<usize>>>()?;
         Ok(match dataset {
@@ -55,7 +57,10 @@ struct Subset {
 
 impl Subset {
     fn at(&self, index: usize) -> Result<usize> {
-        self.indices.get(index).copied().ok_or_else(|| err!("the dataset has {} cases, case {index} was asked for", self.indices.len()))
+        self.indices
+            .get(index)
+            .copied()
+            .ok_or_else(|| err!("the dataset has {} cases, case {index} was asked for", self.indices.len()))
     }
 }
 
@@ -91,13 +96,18 @@ struct Picked {
 
 impl Picked {
     fn item(&self, at: usize) -> Result<Value> {
-        let at =
-            self.indices.get(at).ok_or_else(|| err!("Subset: there is no item {at} among {}", self.indices.len()).kind(Kind::Config))?;
+        let at = self
+            .indices
+            .get(at)
+            .ok_or_else(|| err!("Subset: there is no item {at} among {}", self.indices.len()).kind(Kind::Config))?;
         match &self.items {
             Value::Object(object) => object.index(&Value::Int(*at as i64)),
             items => {
                 let items = items.as_sequence().unwrap_or_default();
-                items.get(*at).cloned().ok_or_else(|| err!("Subset: the list has become shorter than {at}").kind(Kind::Config))
+                items
+                    .get(*at)
+                    .cloned()
+                    .ok_or_else(|| err!("Subset: the list has become shorter than {at}").kind(Kind::Config))
             }
         }
     }

@@ -9,7 +9,13 @@ use segbundle_native as native;
 
 /// The type of autocast for an engine with these arguments; `None` is f32. On a CPU that is so, as in MONAI, unless the
 /// config's `amp_kwargs` or the user ask for bfloat16.
-pub fn autocast(engine: &str, amp: bool, amp_kwargs: Option<&Dict>, device: Device, run: &Run) -> Result<Option<tch::Kind>> {
+pub fn autocast(
+    engine: &str,
+    amp: bool,
+    amp_kwargs: Option<&Dict>,
+    device: Device,
+    run: &Run,
+) -> Result<Option<tch::Kind>> {
     if !amp {
         return Ok(None);
     }
@@ -24,7 +30,9 @@ pub fn autocast(engine: &str, amp: bool, amp_kwargs: Option<&Dict>, device: Devi
         (Device::Cpu, Some(tch::Kind::Half)) => bail!("float16 is not supported on a CPU; bfloat16 is"),
         (Device::Cpu, asked) => {
             if asked.is_some() && !native::cpu().avx512_bf16 {
-                tracing::warn!("{engine}: this processor has no bfloat16 arithmetic: bfloat16 will be far slower than float32");
+                tracing::warn!(
+                    "{engine}: this processor has no bfloat16 arithmetic: bfloat16 will be far slower than float32"
+                );
             }
             Ok(asked)
         }

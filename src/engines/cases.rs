@@ -43,9 +43,9 @@ pub fn plan(dataset: &dyn Dataset, postprocessing: &[Arc<dyn Transform>], total:
 
 /// Whether the folder that a postprocessing writes below is known.
 pub fn output_folder(postprocessing: &[Arc<dyn Transform>]) -> Option<PathBuf> {
-    postprocessing
-        .iter()
-        .find_map(|transform| transform.output_folder().map(Path::to_owned).or_else(|| output_folder(transform.children())))
+    postprocessing.iter().find_map(|transform| {
+        transform.output_folder().map(Path::to_owned).or_else(|| output_folder(transform.children()))
+    })
 }
 
 /// Remove what a killed run left half written where this one writes; returns how many files that were.
@@ -90,7 +90,8 @@ fn outputs(postprocessing: &[Arc<dyn Transform>], source: &Path) -> Result<Vec<P
 }
 
 fn check_clashes(cases: &[Case]) -> Result<()> {
-    let read: HashMap<PathBuf, &Path> = cases.iter().flat_map(|case| &case.inputs).map(|input| (paths::place(input), &**input)).collect();
+    let read: HashMap<PathBuf, &Path> =
+        cases.iter().flat_map(|case| &case.inputs).map(|input| (paths::place(input), &**input)).collect();
     let mut seen: HashMap<&Path, &str> = HashMap::new();
     for case in cases {
         for path in case.outputs.iter().flatten() {
@@ -116,11 +117,12 @@ fn check_writable(cases: &mut [Case]) -> Result<()> {
         let Ok(paths) = &case.outputs else { continue };
         let mut check = |path: &Path| -> Result<()> {
             let absolute = std::path::absolute(path)?;
-            let nearest = absolute.ancestors().skip(1).find(|folder| folder.symlink_metadata().is_ok()).unwrap_or(Path::new("/"));
+            let nearest =
+                absolute.ancestors().skip(1).find(|folder| folder.symlink_metadata().is_ok()).unwrap_or(Path::new("/"));
             let found = match known.get(nearest) {
-                Some(found) if !path.is_dir() => {
-                    found.clone().map(|error| Error::new(error.message()).file(path).hint(error.get_hint().unwrap_or_default()))
-                }
+                Some(found) if !path.is_dir() => found
+                    .clone()
+                    .map(|error| Error::new(error.message()).file(path).hint(error.get_hint().unwrap_or_default())),
                 _ => {
                     let found = atomic::check_writable(path).err();
                     if !path.is_dir() {
@@ -133,8 +135,9 @@ fn check_writable(cases: &mut [Case]) -> Result<()> {
         };
         // The first has its record beside it.
         let names = || paths.iter().cloned().chain(paths.first().map(|first| sidecar(first)));
-        if let Err(error) =
-            names().try_for_each(|path| atomic::check_names(&path)).and_then(|()| paths.iter().try_for_each(|path| check(path)))
+        if let Err(error) = names()
+            .try_for_each(|path| atomic::check_names(&path))
+            .and_then(|()| paths.iter().try_for_each(|path| check(path)))
         {
             case.outputs = Err(error);
         }

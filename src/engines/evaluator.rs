@@ -12,13 +12,14 @@ use super::resume::Identity;
 use super::training_state::{load_streams, save_streams};
 use super::workflow::{self, Parts, Workflow};
 use super::{amp, cases};
+use crate::checkpoint::State as Saved;
 use crate::component::{Accepted, Component, Declared, Dict, Effect, Value};
 use crate::contracts::{
-    CaseReport, Engine, EngineHandle, EngineState, Event, Handler, Inferer, Loader, Network, Observer, Run, Sample, Shared, Streams, Work,
+    CaseReport, Engine, EngineHandle, EngineState, Event, Handler, Inferer, Loader, Network, Observer, Run, Sample,
+    Shared, Streams, Work,
 };
 use crate::data::{Transforms, batches};
 use crate::error::{Kind, Result};
-use crate::formats::checkpoint::State as Saved;
 use crate::formats::digest;
 use crate::torch::Device;
 use crate::torch::convert::to_u8;
@@ -84,11 +85,15 @@ pub static COMPONENT: Component = Component {
     aliases: &["monai.engines.evaluator.SupervisedEvaluator"],
     doc: "Run a network over cases and hand each result to the postprocessing.",
     params: SupervisedEvaluatorArgs::PARAMS,
-    differences: &["a case that fails is reported and the others go on", "cases are taken one by one whatever the batch size"],
+    differences: &[
+        "a case that fails is reported and the others go on",
+        "cases are taken one by one whatever the batch size",
+    ],
     effect: Effect::Pure,
     build: |args, call| {
         let args = SupervisedEvaluatorArgs::parse("SupervisedEvaluator", args)?;
-        let unsupported = |name: &str| Err(err!("SupervisedEvaluator: `{name}` is not supported yet").kind(Kind::Unsupported));
+        let unsupported =
+            |name: &str| Err(err!("SupervisedEvaluator: `{name}` is not supported yet").kind(Kind::Unsupported));
         for (name, value) in [("prepare_batch", &args.prepare_batch), ("iteration_update", &args.iteration_update)] {
             if !value.is_none() {
                 return unsupported(name);
@@ -108,7 +113,13 @@ pub static COMPONENT: Component = Component {
             handlers: args.val_handlers.clone(),
         };
         let workflow = Workflow::new("SupervisedEvaluator", parts)?;
-        Ok(Value::object(EngineHandle(Arc::new(SupervisedEvaluator { args, run, autocast, workflow, begun: AtomicBool::new(false) }))))
+        Ok(Value::object(EngineHandle(Arc::new(SupervisedEvaluator {
+            args,
+            run,
+            autocast,
+            workflow,
+            begun: AtomicBool::new(false),
+        }))))
     },
 };
 
@@ -195,7 +206,11 @@ impl SupervisedEvaluator {
         let state = workflow.state();
         let ignite = |text: String| tracing::info!(logger = &*workflow.logger, "{text}");
         if workflow.is_measured() {
-            ignite(format!("Engine run resuming from iteration 0, epoch {} until {} epochs", epoch.saturating_sub(1), state.max_epochs));
+            ignite(format!(
+                "Engine run resuming from iteration 0, epoch {} until {} epochs",
+                epoch.saturating_sub(1),
+                state.max_epochs
+            ));
         }
         workflow.fire(Event::Started)?;
         let random = self.draw()?;
@@ -237,10 +252,16 @@ impl SupervisedEvaluator {
         }
         if cancelled {
             let error = err!("interrupted").kind(Kind::Cancelled);
-            return Err(if writes { error.hint("`segbundle --skip-existing run …` goes on where this run stopped") } else { error });
+            return Err(if writes {
+                error.hint("`segbundle --skip-existing run …` goes on where this run stopped")
+            } else {
+                error
+            });
         }
         if whole && failed > 0 {
-            return Err(err!("{failed} of {total} cases failed, so the validation has no result; the messages are above"));
+            return Err(err!(
+                "{failed} of {total} cases failed, so the validation has no result; the messages are above"
+            ));
         }
         if failed < total || total == 0 {
             workflow.complete_epoch()?;

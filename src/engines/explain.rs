@@ -80,7 +80,8 @@ impl Explain<'_> {
                 }
             }
         }
-        let _ = writeln!(out, "\n{} cases: about {} in the network; {wrong} cannot run", cases.len(), time_text(seconds));
+        let _ =
+            writeln!(out, "\n{} cases: about {} in the network; {wrong} cannot run", cases.len(), time_text(seconds));
         match wrong {
             0 => Ok(()),
             wrong => Err(err!("{wrong} of {} cases cannot run; the reasons are above", cases.len())),
@@ -102,7 +103,9 @@ impl Explain<'_> {
         for step in self.steps() {
             let what = match step.on_prediction() {
                 OnPrediction::Recorded => "fused: computed with what comes next, box by box",
-                OnPrediction::Labels => "fused with the windows: one class number per voxel, all channels never exist at once",
+                OnPrediction::Labels => {
+                    "fused with the windows: one class number per voxel, all channels never exist at once"
+                }
                 OnPrediction::Masks => "fused with the windows: one byte per channel and voxel",
                 OnPrediction::Moved => "one pass over the result, nearest voxels",
                 OnPrediction::AllChannels => "needs all channels at once, four bytes each",
@@ -128,8 +131,11 @@ impl Explain<'_> {
             bail!("the image has {} channels, but the network takes {channels}", expected.network.channels());
         }
         let plan = expected.plan;
-        let again =
-            if plan.strips > 1 { format!(" ({} with those that run again, in {} strips)", plan.runs, plan.strips) } else { String::new() };
+        let again = if plan.strips > 1 {
+            format!(" ({} with those that run again, in {} strips)", plan.runs, plan.strips)
+        } else {
+            String::new()
+        };
         let _ = writeln!(out, "  windows              {} of {}{again}", plan.windows, shape_text(plan.window));
         let speed = match speed {
             Some(speed) => speed,
@@ -175,7 +181,9 @@ impl Explain<'_> {
             let image = step.image;
             first.get_or_insert((image.bytes(), image.header.grid));
             on_the_way |= step.voxels == VoxelsAre::ReadHere;
-            let same = before.as_ref().is_some_and(|before| before.layout.shape == image.layout.shape && before.affine == image.affine);
+            let same = before
+                .as_ref()
+                .is_some_and(|before| before.layout.shape == image.layout.shape && before.affine == image.affine);
             let note = match (step.exact, same) {
                 (false, _) => "  at most: only the voxels tell",
                 (true, true) => "  unchanged",
@@ -250,7 +258,11 @@ impl Explain<'_> {
         let input = Tensor::f_zeros([1, channels as i64, x, y, z], (Kind::Float, self.device.tch()))?;
         let mode = Mode { train: false, autocast: self.autocast };
         let network = self.network.lock();
-        let run = || guard(|| network.features(&input, mode).and_then(|output| Ok(output.f_sum(Kind::Float)?.f_double_value(&[])?)));
+        let run = || {
+            guard(|| {
+                network.features(&input, mode).and_then(|output| Ok(output.f_sum(Kind::Float)?.f_double_value(&[])?))
+            })
+        };
         // The first pass pays for what is made once, such as weights in another form, which then belong to the program.
         let first = Instant::now();
         run()?;

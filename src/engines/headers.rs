@@ -55,7 +55,11 @@ pub fn walk(dataset: &dyn Dataset, index: usize, each: &mut dyn FnMut(Step)) -> 
 pub fn flattened(transforms: &[Arc<dyn Transform>]) -> Vec<&dyn Transform> {
     let mut out = vec![];
     for transform in transforms {
-        if transform.children().is_empty() { out.push(&**transform) } else { out.extend(flattened(transform.children())) }
+        if transform.children().is_empty() {
+            out.push(&**transform)
+        } else {
+            out.extend(flattened(transform.children()))
+        }
     }
     out
 }

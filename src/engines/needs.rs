@@ -10,7 +10,7 @@ use crate::component::{FromValue, OneOrMany};
 use crate::contracts::{Dataset, Item, OnPrediction, Sample, Transform};
 use crate::err;
 use crate::error::Result;
-use crate::formats::image::has_readable_header;
+use crate::formats::reader::has_readable_header;
 use crate::image::{Grid, Spatial, Volume};
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -24,12 +24,20 @@ pub struct Need {
 
 /// An error if case `index` needs more than `budget_bytes` for its own values. What a header alone does not tell, or what
 /// is wrong with it, is left to the reader.
-pub fn check(dataset: &dyn Dataset, index: usize, postprocessing: &[Arc<dyn Transform>], budget_bytes: u64) -> Result<()> {
+pub fn check(
+    dataset: &dyn Dataset,
+    index: usize,
+    postprocessing: &[Arc<dyn Transform>],
+    budget_bytes: u64,
+) -> Result<()> {
     match at_least(dataset, index, postprocessing) {
-        Some(need) if need.bytes > budget_bytes => {
-            Err(err!("needs at least {} of memory for {}, {} may be used", bytes_text(need.bytes), need.what, bytes_text(budget_bytes))
-                .hint("raise --max-memory or use a larger pixdim"))
-        }
+        Some(need) if need.bytes > budget_bytes => Err(err!(
+            "needs at least {} of memory for {}, {} may be used",
+            bytes_text(need.bytes),
+            need.what,
+            bytes_text(budget_bytes)
+        )
+        .hint("raise --max-memory or use a larger pixdim")),
         _ => Ok(()),
     }
 }
@@ -46,7 +54,9 @@ pub fn at_least(dataset: &dyn Dataset, index: usize, postprocessing: &[Arc<dyn T
     let walked = headers::walk(dataset, index, &mut |step| {
         exact &= step.exact;
         if exact {
-            most.raise(step_bytes(before.as_ref(), &step), || format!("{} in {}", shape_text(&step.image.grid()), step.name));
+            most.raise(step_bytes(before.as_ref(), &step), || {
+                format!("{} in {}", shape_text(&step.image.grid()), step.name)
+            });
             before = Some(step.image.clone());
         }
     });
@@ -95,13 +105,16 @@ fn step_bytes(before: Option<&Volume>, step: &Step) -> u64 {
 
 fn is_resampled(before: &Volume, after: &Volume) -> bool {
     let last = after.trace.last().filter(|_| after.trace.len() > before.trace.len());
-    last.is_some_and(|applied| matches!(applied.what, Spatial::Resample { .. })) && before.layout.shape != after.layout.shape
+    last.is_some_and(|applied| matches!(applied.what, Spatial::Resample { .. }))
+        && before.layout.shape != after.layout.shape
 }
 
 /// The image beside the network's input, and beside the label map on the grid that an inversion leads to.
 fn after_preprocessing(image: &Volume, postprocessing: &[Arc<dyn Transform>], most: &mut Need) {
     let values = voxels(&image.grid()).saturating_mul(4 * image.channels() as u64);
-    most.raise(image.bytes().saturating_add(values), || format!("{} as the network's input", shape_text(&image.grid())));
+    most.raise(image.bytes().saturating_add(values), || {
+        format!("{} as the network's input", shape_text(&image.grid()))
+    });
     let moved = |step: &&dyn Transform| matches!(step.on_prediction(), OnPrediction::Moved | OnPrediction::AllChannels);
     if !flattened(postprocessing).iter().any(moved) {
         return;
@@ -142,7 +155,12 @@ mod tests {
         bytes[42..48].copy_from_slice(&shape.map(u16::to_le_bytes).concat());
         std::fs::write(path, bytes).unwrap();
         let voxels: u64 = shape.iter().map(|&n| u64::from(n)).product();
-        std::fs::OpenOptions::new().write(true).open(path).unwrap().set_len(352 + voxels * dtype.size_bytes() as u64).unwrap();
+        std::fs::OpenOptions::new()
+            .write(true)
+            .open(path)
+            .unwrap()
+            .set_len(352 + voxels * dtype.size_bytes() as u64)
+            .unwrap();
     }
 
     fn build(name: &str, args: Vec<(&str, Value)>) -> Value {
@@ -151,7 +169,8 @@ mod tests {
     }
 
     fn need(path: &Path, pixdim: f64) -> Need {
-        let transform = |name: &str, more: Vec<(&str, Value)>| build(name, [vec![("keys", "image".into())], more].concat());
+        let transform =
+            |name: &str, more: Vec<(&str, Value)>| build(name, [vec![("keys", "image".into())], more].concat());
         let steps = [
             transform("LoadImaged", vec![]),
             transform("EnsureChannelFirstd", vec![]),
@@ -178,14 +197,18 @@ mod tests {
         assert!(need(&path, 3.0).bytes < 5 * GB / 4, "{:?}", need(&path, 3.0));
         // Not resampled: as floats, and once more as the network's input.
         image(&path, [700, 700, 1200], 3.0, DType::U8);
-        assert_eq!(need(&path, 3.0), Need { bytes: 700 * 700 * 1200 * 8, what: "700×700×1200 voxels as the network's input".into() });
+        assert_eq!(
+            need(&path, 3.0),
+            Need { bytes: 700 * 700 * 1200 * 8, what: "700×700×1200 voxels as the network's input".into() }
+        );
         // Few voxels that become many.
         image(&path, [40, 40, 40], 60.0, DType::I16);
         assert!(need(&path, 3.0).bytes > 3 * GB, "{:?}", need(&path, 3.0));
         // Many that become few, and are labelled one by one.
         image(&path, [20000, 20000, 4], 0.1, DType::U8);
         assert!(
-            need(&path, 3.0).bytes > 1_600_000_000 && need(&path, 3.0).what.starts_with("the label map of 20000×20000×4"),
+            need(&path, 3.0).bytes > 1_600_000_000
+                && need(&path, 3.0).what.starts_with("the label map of 20000×20000×4"),
             "{:?}",
             need(&path, 3.0)
         );
@@ -199,6 +222,8 @@ mod tests {
             sample.set("image", Item::Value(path.to_str().unwrap().into()));
             has_headers(&sample)
         };
-        assert!(!sample(folder.path()) && !sample(&folder.path().join("x.nrrd")) && sample(&folder.path().join("x.nii.gz")));
+        assert!(
+            !sample(folder.path()) && !sample(&folder.path().join("x.nrrd")) && sample(&folder.path().join("x.nii.gz"))
+        );
     }
 }

@@ -9,8 +9,8 @@ use super::queues::{Ahead, Behind, Taken};
 use super::record::{RunRecord, case_record};
 use super::resume::{self, Identity, Inputs, Verdict};
 use crate::contracts::{
-    CaseFacts, CaseReport, Clock, Cx, Inferer, Item, Loader, Network, NoProgress, Observer, Progress, Run, Sample, Shared, Stage,
-    Transform, Work, WriteJob,
+    CaseFacts, CaseReport, Clock, Cx, Inferer, Item, Loader, Network, NoProgress, Observer, Progress, Run, Sample,
+    Shared, Stage, Transform, Work, WriteJob,
 };
 use crate::error::{Kind, Result};
 use crate::prediction::volume_tensor;
@@ -230,8 +230,10 @@ impl Pipeline<'_> {
             // A sum of finite f32 is finite in f64, and any other value stays in it.
             if !x.f_sum(tch::Kind::Double)?.f_double_value(&[])?.is_finite() {
                 let odd = x.numel() as i64 - x.f_isfinite()?.f_sum(tch::Kind::Int64)?.f_int64_value(&[])?;
-                return Err(err!("{odd} voxels of the preprocessed image are NaN or infinite, of which no network makes labels")
-                    .hint("look for NaN in the file, or for a transform that divides by zero"));
+                return Err(err!(
+                    "{odd} voxels of the preprocessed image are NaN or infinite, of which no network makes labels"
+                )
+                .hint("look for NaN in the file, or for a transform that divides by zero"));
             }
             let prediction = match self.inferer {
                 Some(inferer) => inferer.infer(&x, &image, self.network, work)?,
@@ -269,7 +271,8 @@ impl Pipeline<'_> {
             match behind.take(FLUSH_EVERY) {
                 Taken::Item(done) => {
                     let (report, case) = self.finish(done);
-                    failed += usize::from(report.error.as_ref().is_some_and(|error| error.get_kind() != Kind::Cancelled));
+                    failed +=
+                        usize::from(report.error.as_ref().is_some_and(|error| error.get_kind() != Kind::Cancelled));
                     if let Some(record) = &mut record {
                         record.add(report.index, report.status(), &case);
                     }
@@ -324,7 +327,8 @@ impl Pipeline<'_> {
         report.elapsed = began.elapsed();
         if let (Some(inputs), None) = (inputs, &report.error) {
             let record = case_record(&report);
-            let saved = report.clock.time(Stage::Check, || resume::save(&report.outputs, &inputs, self.identity, &record));
+            let saved =
+                report.clock.time(Stage::Check, || resume::save(&report.outputs, &inputs, self.identity, &record));
             if let Err(error) = saved {
                 report.error = Some(error.context("the result is written, but not what it was made from"));
             }

@@ -28,7 +28,8 @@ struct AheadState<T> {
 
 impl<T> Ahead<T> {
     pub fn new(total: usize, count: usize, capacity_bytes: u64) -> Self {
-        let state = AheadState { begun: 0, taken: 0, ready: BTreeMap::new(), held_bytes: 0, largest_bytes: 0, closed: false };
+        let state =
+            AheadState { begun: 0, taken: 0, ready: BTreeMap::new(), held_bytes: 0, largest_bytes: 0, closed: false };
         Ahead { state: Mutex::new(state), changed: Condvar::new(), total, count: count.max(1), capacity_bytes }
     }
 

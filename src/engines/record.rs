@@ -64,8 +64,16 @@ impl RunRecord {
         add("weights_sha256", json!(settings.identity.weights_sha256));
         add("config", settings.config);
         let path = folder.join("run.json");
-        let mut record =
-            RunRecord { path, head, cases: BTreeMap::new(), counts: BTreeMap::new(), total, last: None, dirty: true, warned: false };
+        let mut record = RunRecord {
+            path,
+            head,
+            cases: BTreeMap::new(),
+            counts: BTreeMap::new(),
+            total,
+            last: None,
+            dirty: true,
+            warned: false,
+        };
         record.write("running");
         record
     }

@@ -6,7 +6,7 @@ use crate::err;
 use crate::error::Result;
 use crate::formats::atomic;
 use crate::formats::digest::{self, Digest};
-use crate::formats::{image, paths};
+use crate::formats::{paths, reader};
 use serde_json::{Map, Value as Json, json};
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -43,7 +43,9 @@ impl Inputs {
         for (path, bytes, modified) in self.0.iter().flat_map(|input| &input.files) {
             let now = stat(path)?;
             if (now.1, now.2) != (*bytes, *modified) {
-                return Err(err!("the file changed while it was being read").file(path).hint("run it again when it is complete"));
+                return Err(err!("the file changed while it was being read")
+                    .file(path)
+                    .hint("run it again when it is complete"));
             }
         }
         Ok(())
@@ -56,14 +58,19 @@ impl Inputs {
 
 impl Input {
     fn read(path: &Path, work: &Work) -> Result<Input> {
-        let paths = image::files(path)?;
+        let paths = reader::files(path)?;
         let files = paths.iter().map(|path| stat(path)).collect::<Result<Vec<_>>>()?;
-        let digests = paths.iter().map(|path| digest::of_file_while(path, || work.check())).collect::<Result<Vec<_>>>()?;
+        let digests =
+            paths.iter().map(|path| digest::of_file_while(path, || work.check())).collect::<Result<Vec<_>>>()?;
         let digest = match &digests[..] {
             [one] => one.clone(),
             several => {
-                let names: Vec<String> = paths.iter().map(|file| file.strip_prefix(path).unwrap_or(file).display().to_string()).collect();
-                let pieces = names.iter().zip(several).flat_map(|(name, digest)| [name.as_bytes(), b"\0", digest.sha256.as_bytes()]);
+                let names: Vec<String> =
+                    paths.iter().map(|file| file.strip_prefix(path).unwrap_or(file).display().to_string()).collect();
+                let pieces = names
+                    .iter()
+                    .zip(several)
+                    .flat_map(|(name, digest)| [name.as_bytes(), b"\0", digest.sha256.as_bytes()]);
                 Digest { bytes: several.iter().map(|digest| digest.bytes).sum(), sha256: digest::of_pieces(pieces) }
             }
         };
@@ -103,7 +110,9 @@ pub fn verdict(outputs: &[PathBuf], inputs: &Inputs, identity: &Identity, work: 
     let path = sidecar(first);
     let text = match std::fs::read(&path) {
         Ok(text) => text,
-        Err(_) if first.exists() => return Verdict::Stale(format!("nothing says what {} was made from", first.display())),
+        Err(_) if first.exists() => {
+            return Verdict::Stale(format!("nothing says what {} was made from", first.display()));
+        }
         Err(_) => return Verdict::Missing,
     };
     match serde_json::from_slice::<Json>(&text) {

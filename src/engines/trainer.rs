@@ -8,15 +8,15 @@
 use super::amp;
 use super::training_state::{self, Mark, TrainingState};
 use super::workflow::{Parts, Workflow, clock, loss_alone};
+use crate::checkpoint::State as Saved;
 use crate::component::{Accepted, Component, Declared, Dict, Effect, Value};
 use crate::contracts::{
-    Clock, Cx, Engine, EngineHandle, EngineState, Event, Handler, Inferer, Item, Loader, Loss, Mode, Network, NoProgress, Optimizer, Run,
-    Sample, Shared, Work, apply_all,
+    Clock, Cx, Engine, EngineHandle, EngineState, Event, Handler, Inferer, Item, Loader, Loss, Mode, Network,
+    NoProgress, Optimizer, Run, Sample, Shared, Work, apply_all,
 };
 use crate::data::Transforms;
 use crate::data::batches::{Batch, Batches, case_name};
 use crate::error::{Error, Kind, Result};
-use crate::formats::checkpoint::State as Saved;
 use crate::image::Spatial;
 use crate::optim::GradScaler;
 use crate::prediction::{Computed, Prediction, volume_tensor};
@@ -106,11 +106,16 @@ pub static COMPONENT: Component = Component {
             }
         }
         if let Some(inferer) = args.inferer.as_ref().filter(|inferer| inferer.name() != "SimpleInferer") {
-            return Err(err!("SupervisedTrainer: `inferer` is {}, only SimpleInferer is supported in training", inferer.name())
-                .kind(Kind::Unsupported));
+            return Err(err!(
+                "SupervisedTrainer: `inferer` is {}, only SimpleInferer is supported in training",
+                inferer.name()
+            )
+            .kind(Kind::Unsupported));
         }
         if args.max_epochs == 0 || args.accumulation_steps == 0 {
-            return Err(err!("SupervisedTrainer: `max_epochs` and `accumulation_steps` must be at least 1").kind(Kind::Config));
+            return Err(
+                err!("SupervisedTrainer: `max_epochs` and `accumulation_steps` must be at least 1").kind(Kind::Config)
+            );
         }
         args.device.check()?;
         let run = call.surroundings.clone().and_then(|any| any.downcast::<Run>().ok()).unwrap_or_default();
@@ -142,9 +147,9 @@ impl Engine for SupervisedTrainer {
     fn run(&self) -> Result<()> {
         let epoch_length = self.args.epoch_length.unwrap_or_else(|| self.args.train_data_loader.batches());
         if self.args.train_data_loader.batches() == 0 || epoch_length == 0 {
-            return Err(err!("there is nothing to train on: the data loader has no batches")
-                .kind(Kind::Config)
-                .hint("check dataset_dir and the lists of images and labels; drop_last leaves out a batch that is not full"));
+            return Err(err!("there is nothing to train on: the data loader has no batches").kind(Kind::Config).hint(
+                "check dataset_dir and the lists of images and labels; drop_last leaves out a batch that is not full",
+            ));
         }
         self.workflow.update(|state| (state.max_epochs, state.epoch_length) = (self.args.max_epochs, epoch_length));
         if let Some(text) = &self.run.explanation {
@@ -224,7 +229,11 @@ impl SupervisedTrainer {
             if place.stopped {
                 break;
             }
-            self.log(format!("Epoch[{}] Complete. Time taken: {}", workflow.state().epoch, clock(epoch_began.elapsed())));
+            self.log(format!(
+                "Epoch[{}] Complete. Time taken: {}",
+                workflow.state().epoch,
+                clock(epoch_began.elapsed())
+            ));
         }
         workflow.fire(Event::Completed)?;
         self.log(format!("Engine run finished. Time taken: {}", clock(began.elapsed())));
@@ -352,7 +361,8 @@ impl SupervisedTrainer {
         if let Some(batch) = place.batches.as_mut().and_then(Batches::next_batch) {
             return batch;
         }
-        let batches = Batches::begin(&self.args.train_data_loader, place.batches.as_ref().map(Batches::position), work)?;
+        let batches =
+            Batches::begin(&self.args.train_data_loader, place.batches.as_ref().map(Batches::position), work)?;
         let batches = place.batches.insert(batches);
         batches.next_batch().unwrap_or_else(|| bail!("the data loader has no batches"))
     }
@@ -370,12 +380,21 @@ impl SupervisedTrainer {
         }
         let mode = Mode { train: true, autocast: self.autocast };
         let prediction = args.network.lock().forward(&images, mode)?;
-        let loss = args.loss_function.forward(&prediction, &labels).map_err(|error| self.name_bad_label(error, &batch))?.f_mean(None)?;
+        let loss = args
+            .loss_function
+            .forward(&prediction, &labels)
+            .map_err(|error| self.name_bad_label(error, &batch))?
+            .f_mean(None)?;
         let value = loss.f_double_value(&[])?; // waits for a GPU
         if !value.is_finite() {
-            return Err(err!("the loss is {value} in epoch {}, iteration {}; cases: {}", state.epoch, inside + 1, names())
-                .kind(Kind::Diverged)
-                .hint("look at these images and labels, or lower the learning rate"));
+            return Err(err!(
+                "the loss is {value} in epoch {}, iteration {}; cases: {}",
+                state.epoch,
+                inside + 1,
+                names()
+            )
+            .kind(Kind::Diverged)
+            .hint("look at these images and labels, or lower the learning rate"));
         }
         let part = if every > 1 { loss.f_div_scalar(every as f64)? } else { loss.shallow_clone() };
         let mut scaler = self.scaler.lock();
@@ -384,7 +403,8 @@ impl SupervisedTrainer {
             scaler.step(&mut *optimizer)?;
         }
         drop((scaler, optimizer, loss, part));
-        let samples = if self.workflow.wants_output() { with_predictions(batch, &prediction.f_detach()?)? } else { vec![] };
+        let samples =
+            if self.workflow.wants_output() { with_predictions(batch, &prediction.f_detach()?)? } else { vec![] };
         Ok((samples, value))
     }
 
@@ -398,9 +418,13 @@ impl SupervisedTrainer {
             let (image, label) = (image.map_err(|e| e.context(name()))?, label.map_err(|e| e.context(name()))?);
             let shapes = (image.layout.shape, label.layout.shape);
             if shapes.0[1..] != shapes.1[1..] {
-                return Err(err!("the image has {:?} voxels after its transforms, the label {:?}", &shapes.0[1..], &shapes.1[1..])
-                    .file(&label.header.path)
-                    .hint("image and label must lie on one grid"));
+                return Err(err!(
+                    "the image has {:?} voxels after its transforms, the label {:?}",
+                    &shapes.0[1..],
+                    &shapes.1[1..]
+                )
+                .file(&label.header.path)
+                .hint("image and label must lie on one grid"));
             }
             match &first {
                 None => first = Some((at, shapes.0, shapes.1)),
@@ -439,7 +463,11 @@ impl SupervisedTrainer {
     fn items(&self, samples: Vec<Sample>) -> Result<Vec<Sample>> {
         let _no_grad = tch::no_grad_guard();
         let work = self.work();
-        apply_all(&self.args.postprocessing.steps, samples, &mut Cx { work: &work, writes: &mut vec![], streams: &mut Streams::default() })
+        apply_all(
+            &self.args.postprocessing.steps,
+            samples,
+            &mut Cx { work: &work, writes: &mut vec![], streams: &mut Streams::default() },
+        )
     }
 
     /// Where the training stands now, without its tensors.
@@ -453,7 +481,8 @@ impl SupervisedTrainer {
     /// All of the training at `point`, since which its tensors have not changed.
     fn saved(&self, Point { mark, workflow, optimizer, stopped }: Point) -> Result<Saved> {
         let network = self.args.network.lock();
-        let tensors = network.state().tensors.iter().map(|(name, tensor)| Ok((name.clone(), Saved::Tensor(tensor.f_detach()?))));
+        let tensors =
+            network.state().tensors.iter().map(|(name, tensor)| Ok((name.clone(), Saved::Tensor(tensor.f_detach()?))));
         Ok(Saved::dict([
             ("network", Saved::dict(tensors.collect::<Result<Vec<_>>>()?)),
             ("optimizer", optimizer),
@@ -493,11 +522,17 @@ impl SupervisedTrainer {
         let mark = Mark::load(get("mark")?, &self.args.train_data_loader)?;
         let epoch = int("epoch")?;
         self.workflow.update(|state| (state.epoch, state.iteration) = (epoch, mark.iteration()));
-        let batches = mark.position().map(|position| Batches::resume(&self.args.train_data_loader, position, work)).transpose()?;
+        let batches = mark
+            .position()
+            .map(|position| Batches::resume(&self.args.train_data_loader, position, work))
+            .transpose()?;
         mark.set_generators(self.args.device)?;
-        let stopped = matches!(saved.get("stopped"), Some(Saved::Int(epochs)) if *epochs == self.args.max_epochs as i64);
+        let stopped =
+            matches!(saved.get("stopped"), Some(Saved::Int(epochs)) if *epochs == self.args.max_epochs as i64);
         match stopped {
-            true => tracing::info!("a handler has ended this training in epoch {epoch}; another max_epochs goes on with it"),
+            true => {
+                tracing::info!("a handler has ended this training in epoch {epoch}; another max_epochs goes on with it")
+            }
             false => tracing::info!("going on after iteration {} in epoch {}", mark.iteration(), epoch.max(1)),
         }
         Ok(Place { iteration: mark.iteration(), untold: mark.untold(), running: mark.running(), stopped, batches })
@@ -506,7 +541,8 @@ impl SupervisedTrainer {
     fn explain(&self, out: &mut String) {
         use std::fmt::Write;
         let (loader, state) = (&self.args.train_data_loader, self.workflow.state());
-        let parameters: usize = crate::contracts::parameters(&*self.args.network.lock()).iter().map(|(_, tensor)| tensor.numel()).sum();
+        let parameters: usize =
+            crate::contracts::parameters(&*self.args.network.lock()).iter().map(|(_, tensor)| tensor.numel()).sum();
         let _ = writeln!(
             out,
             "training: {} cases in batches of {}, {} iterations in an epoch, {} epochs\n{}: {parameters} parameters; weights, gradients and the optimizer's averages take about {:.2} GB",

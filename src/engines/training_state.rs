@@ -5,12 +5,12 @@
 //! the data, and the random streams as they were used, not as they were read ahead: at equal threads a training that
 //! goes on ends in the same bits as one that was never interrupted.
 
+use crate::checkpoint::{self, State as Saved};
 use crate::contracts::{Loader, Run};
 use crate::data::batches::{Position, seeded};
 use crate::err;
 use crate::error::{Error, Result};
 use crate::formats::atomic;
-use crate::formats::checkpoint::{self, State as Saved};
 use crate::random::{RandomState, Streams};
 use crate::torch::Device;
 use std::path::{Path, PathBuf};
@@ -33,7 +33,14 @@ impl TrainingState {
     /// With `--resume` what was saved last is read.
     pub fn open(run: &Run) -> Result<TrainingState> {
         let path = run.resume_folder().map(|folder| folder.join("state.pt"));
-        let mut state = TrainingState { path, saved: None, config: None, every: run.save_every, last: Instant::now(), failed: false };
+        let mut state = TrainingState {
+            path,
+            saved: None,
+            config: None,
+            every: run.save_every,
+            last: Instant::now(),
+            failed: false,
+        };
         match &state.path {
             None => tracing::warn!("the config has no ckpt_dir, so this training cannot be saved and gone on with"),
             Some(path) => {
@@ -42,7 +49,9 @@ impl TrainingState {
                 }
                 let found = [path.clone(), previous(path)].into_iter().filter(|path| path.exists()).collect::<Vec<_>>();
                 match (run.resume, found.is_empty()) {
-                    (true, true) => tracing::info!("there is no saved training in {}; this one starts anew", path.display()),
+                    (true, true) => {
+                        tracing::info!("there is no saved training in {}; this one starts anew", path.display())
+                    }
                     (true, false) => state.saved = Some(read(&found)?),
                     // Otherwise it could be gone on with in place of this one.
                     (false, false) => {
@@ -133,7 +142,9 @@ impl TrainingState {
 
 /// Epoch and iteration of a saved training, as far as they can be read.
 pub fn progress(saved: &Saved) -> (usize, usize) {
-    let count = |saved: Option<&Saved>, key| saved.and_then(|saved| int(saved, key)).and_then(|x| usize::try_from(x).ok()).unwrap_or(0);
+    let count = |saved: Option<&Saved>, key| {
+        saved.and_then(|saved| int(saved, key)).and_then(|x| usize::try_from(x).ok()).unwrap_or(0)
+    };
     (count(Some(saved), "epoch"), count(saved.get("mark"), "iteration"))
 }
 
@@ -208,7 +219,9 @@ fn write(path: &Path, saved: &Saved) -> Result<()> {
     checkpoint::save_state(&next, saved)?;
     // After a crash of the machine the newest may be the one that is not on disk.
     std::fs::File::open(&next).and_then(|file| file.sync_all()).map_err(|error| err!("cannot write: {error}"))?;
-    let rename = |from: &Path, to: &Path| std::fs::rename(from, to).map_err(|error| err!("cannot rename {}: {error}", from.display()));
+    let rename = |from: &Path, to: &Path| {
+        std::fs::rename(from, to).map_err(|error| err!("cannot rename {}: {error}", from.display()))
+    };
     if path.exists() {
         rename(path, &previous(path))?;
     }
@@ -227,8 +240,14 @@ pub struct Mark {
 }
 
 impl Mark {
-    pub fn new(device: Device, (iteration, untold): (usize, Option<f64>), running: bool, position: Option<Position>) -> Result<Mark> {
-        let generators = devices(device).into_iter().map(segbundle_native::generator_state).collect::<Result<_, _>>()?;
+    pub fn new(
+        device: Device,
+        (iteration, untold): (usize, Option<f64>),
+        running: bool,
+        position: Option<Position>,
+    ) -> Result<Mark> {
+        let generators =
+            devices(device).into_iter().map(segbundle_native::generator_state).collect::<Result<_, _>>()?;
         Ok(Mark { iteration, untold, running, position, generators })
     }
     pub fn iteration(&self) -> usize {
@@ -267,12 +286,16 @@ impl Mark {
             ("untold", self.untold.map_or(Saved::None, Saved::Float)),
             ("running", Saved::Bool(self.running)),
             ("position", position),
-            ("generators", Saved::List(self.generators.iter().map(|state| Saved::Tensor(state.shallow_clone())).collect())),
+            (
+                "generators",
+                Saved::List(self.generators.iter().map(|state| Saved::Tensor(state.shallow_clone())).collect()),
+            ),
         ]))
     }
 
     pub fn load(saved: &Saved, loader: &Loader) -> Result<Mark> {
-        Mark::parse(saved, loader).ok_or_else(|| err!("the saved training's place in the data is damaged, or of other transforms"))
+        Mark::parse(saved, loader)
+            .ok_or_else(|| err!("the saved training's place in the data is damaged, or of other transforms"))
     }
 
     fn parse(saved: &Saved, loader: &Loader) -> Option<Mark> {
@@ -280,19 +303,27 @@ impl Mark {
             Saved::None => None,
             position => {
                 let base_seed = int(position, "base_seed")? as u64;
-                let order_seed =
-                    if let Saved::None = position.get("order_seed")? { None } else { Some(int(position, "order_seed")? as u64) };
+                let order_seed = if let Saved::None = position.get("order_seed")? {
+                    None
+                } else {
+                    Some(int(position, "order_seed")? as u64)
+                };
                 let Saved::List(all) = position.get("streams")? else { return None };
                 let fresh = |worker: usize| match loader.num_workers {
                     0 => loader.streams.lock().clone(),
                     _ => seeded(loader, base_seed, worker),
                 };
-                let streams = all.iter().enumerate().map(|(worker, saved)| load_streams(saved, || fresh(worker))).collect::<Option<_>>()?;
+                let streams = all
+                    .iter()
+                    .enumerate()
+                    .map(|(worker, saved)| load_streams(saved, || fresh(worker)))
+                    .collect::<Option<_>>()?;
                 Some(Position { base_seed, order_seed, used: usize::try_from(int(position, "used")?).ok()?, streams })
             }
         };
         let Saved::List(generators) = saved.get("generators")? else { return None };
-        let tensor = |saved: &Saved| if let Saved::Tensor(tensor) = saved { Some(tensor.shallow_clone()) } else { None };
+        let tensor =
+            |saved: &Saved| if let Saved::Tensor(tensor) = saved { Some(tensor.shallow_clone()) } else { None };
         let Saved::Bool(running) = saved.get("running")? else { return None };
         Some(Mark {
             iteration: usize::try_from(int(saved, "iteration")?).ok()?,

@@ -2,11 +2,13 @@
 //! ignite.engine of ignite 0.5.5), and the log lines of both.
 
 use crate::bail;
+use crate::checkpoint::State as Saved;
 use crate::component::{Args, Call, Dict, FromValue, Key, Value};
-use crate::contracts::{Attached, EngineState, Event, Handler, Item, MetricParts, Sample, Score, Segmentation, Segmented, Work};
+use crate::contracts::{
+    Attached, EngineState, Event, Handler, Item, MetricParts, Sample, Score, Segmentation, Segmented, Work,
+};
 use crate::err;
 use crate::error::{Kind, Result};
-use crate::formats::checkpoint::State as Saved;
 use parking_lot::Mutex;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -34,19 +36,25 @@ pub struct Parts {
 impl Workflow {
     pub fn new(engine: &'static str, parts: Parts) -> Result<Workflow> {
         let mut metrics: Vec<(Arc<str>, Attached)> = vec![];
-        for (argument, given) in [("key metric", &parts.key_metric), ("additional_metrics", &parts.additional_metrics)] {
+        for (argument, given) in [("key metric", &parts.key_metric), ("additional_metrics", &parts.additional_metrics)]
+        {
             for (key, value) in given.iter().flat_map(Dict::items) {
                 let (Some(name), Some(metric)) = (key.as_str(), Attached::from_value(&value)) else {
-                    return Err(
-                        err!("{engine}: {argument}: expected a metric under each name, found {}", value.type_name()).kind(Kind::Config)
-                    );
+                    return Err(err!(
+                        "{engine}: {argument}: expected a metric under each name, found {}",
+                        value.type_name()
+                    )
+                    .kind(Kind::Config));
                 };
                 metrics.retain(|(other, _)| **other != *name);
                 metrics.push((name.into(), metric));
             }
         }
         // Additional metrics alone are never attached.
-        let key_metric = parts.key_metric.as_ref().and_then(|given| given.items().first().and_then(|(key, _)| key.as_str().map(Arc::from)));
+        let key_metric = parts
+            .key_metric
+            .as_ref()
+            .and_then(|given| given.items().first().and_then(|(key, _)| key.as_str().map(Arc::from)));
         if key_metric.is_none() {
             metrics.clear();
         }
@@ -68,7 +76,10 @@ impl Workflow {
         change(&mut self.state.lock());
     }
     pub fn terminate(&self) {
-        tracing::info!(logger = &*self.logger, "Terminate signaled. Engine will stop after current iteration is finished.");
+        tracing::info!(
+            logger = &*self.logger,
+            "Terminate signaled. Engine will stop after current iteration is finished."
+        );
         self.stop.store(true, Ordering::Relaxed);
     }
     /// Whether somebody has asked to stop; asked again it says no.
@@ -141,7 +152,9 @@ impl Workflow {
                         self.update(|state| state.best_metric = Some((*new, state.epoch)));
                     }
                 }
-                _ => tracing::warn!("the key metric {key} is no single number, so no epoch is the best; `reduction` \"mean\" gives one"),
+                _ => tracing::warn!(
+                    "the key metric {key} is no single number, so no epoch is the best; `reduction` \"mean\" gives one"
+                ),
             }
         }
         self.fire(Event::EpochCompleted)
@@ -200,7 +213,10 @@ impl Workflow {
             .hint("start anew without --resume, or with the config that the training began with"));
         }
         for ((_, attached), saved) in self.metrics.iter().zip(metrics) {
-            attached.metric.lock().set_parts(parts(saved).ok_or_else(|| err!("the saved training's metrics are damaged"))?);
+            attached
+                .metric
+                .lock()
+                .set_parts(parts(saved).ok_or_else(|| err!("the saved training's metrics are damaged"))?);
         }
         for (handler, saved) in self.handlers.iter().zip(handlers) {
             handler.load(saved).map_err(|error| error.context(handler.name()))?;
@@ -216,7 +232,10 @@ fn parts(saved: &Saved) -> Option<MetricParts> {
     let int = |value: &Saved| if let Saved::Int(x) = value { Some(*x) } else { None };
     let float = |value: &Saved| if let Saved::Float(x) = value { Some(*x as f32) } else { None };
     let row = |row: &Saved| if let Saved::List(row) = row { row.iter().map(float).collect() } else { None };
-    Some(MetricParts { sums: sums.iter().map(int).collect::<Option<_>>()?, rows: rows.iter().map(row).collect::<Option<_>>()? })
+    Some(MetricParts {
+        sums: sums.iter().map(int).collect::<Option<_>>()?,
+        rows: rows.iter().map(row).collect::<Option<_>>()?,
+    })
 }
 
 /// The output of an iteration of which only the loss is left, for [`Workflow::tell`].
@@ -247,8 +266,11 @@ fn measure(attached: &Attached, output: &[Value], work: &Work) -> Result<()> {
     };
     let pair = picked.as_sequence().unwrap_or_default();
     let [predictions, targets] = pair.as_slice() else {
-        return Err(err!("its output_transform gives {}, expected a pair of predictions and labels", picked.type_name())
-            .hint("$monai.handlers.from_engine(['pred', 'label'])"));
+        return Err(err!(
+            "its output_transform gives {}, expected a pair of predictions and labels",
+            picked.type_name()
+        )
+        .hint("$monai.handlers.from_engine(['pred', 'label'])"));
     };
     let items = |value: &Value| value.as_sequence().unwrap_or_else(|| vec![value.clone()]);
     let (predictions, targets) = (items(predictions), items(targets));
@@ -256,13 +278,15 @@ fn measure(attached: &Attached, output: &[Value], work: &Work) -> Result<()> {
         bail!("{} predictions and {} labels", predictions.len(), targets.len());
     }
     for (prediction, target) in predictions.iter().zip(&targets) {
-        let (Some(prediction), Some(target)) = (prediction.downcast::<Segmented>(), target.downcast::<Segmented>()) else {
+        let (Some(prediction), Some(target)) = (prediction.downcast::<Segmented>(), target.downcast::<Segmented>())
+        else {
             bail!("expected a prediction and a label, found {} and {}", prediction.type_name(), target.type_name());
         };
         if Arc::ptr_eq(&prediction, &target) {
             bail!("prediction and label are the same");
         }
-        let update = |prediction: &Segmentation| target.with(work, |target| attached.metric.lock().update(prediction, target));
+        let update =
+            |prediction: &Segmentation| target.with(work, |target| attached.metric.lock().update(prediction, target));
         prediction.with(work, update)?;
     }
     Ok(())

@@ -75,7 +75,12 @@ pub fn remove_stale(folder: &Path) -> Vec<PathBuf> {
     for entry in std::fs::read_dir(folder).into_iter().flatten().flatten() {
         let Some(process) = entry.file_name().to_str().and_then(maker) else { continue };
         let path = entry.path();
-        let age = entry.metadata().and_then(|metadata| metadata.modified()).ok().and_then(|at| at.elapsed().ok()).unwrap_or_default();
+        let age = entry
+            .metadata()
+            .and_then(|metadata| metadata.modified())
+            .ok()
+            .and_then(|at| at.elapsed().ok())
+            .unwrap_or_default();
         let stale = process.is_alive().map_or(age > FOREIGN_AGE, |alive| !alive);
         if stale && own.is_some() && owner(&path) == own && std::fs::remove_file(&path).is_ok() {
             removed.push(path);
@@ -88,8 +93,11 @@ pub fn remove_stale(folder: &Path) -> Vec<PathBuf> {
 fn maker(name: &str) -> Option<Process> {
     let mut parts = name.strip_prefix(MARK)?.splitn(5, '-');
     let host = parts.next().filter(|host| host.len() == 8)?;
-    let process =
-        Process { host: u32::from_str_radix(host, 16).ok()?, pid: parts.next()?.parse().ok()?, start_ticks: parts.next()?.parse().ok()? };
+    let process = Process {
+        host: u32::from_str_radix(host, 16).ok()?,
+        pid: parts.next()?.parse().ok()?,
+        start_ticks: parts.next()?.parse().ok()?,
+    };
     parts.next()?.parse::<u64>().ok()?;
     parts.next().map(|_| process)
 }
@@ -138,9 +146,13 @@ pub fn check_names(path: &Path) -> Result<()> {
 }
 
 fn create(path: &Path) -> Result<(File, Temporary)> {
-    let name = path.file_name().and_then(|name| name.to_str()).ok_or_else(|| err!("expected a file name to write to").file(path))?;
+    let name = path
+        .file_name()
+        .and_then(|name| name.to_str())
+        .ok_or_else(|| err!("expected a file name to write to").file(path))?;
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    std::fs::create_dir_all(folder).map_err(|error| err!("cannot make the folder {}: {error}", folder.display()).file(path))?;
+    std::fs::create_dir_all(folder)
+        .map_err(|error| err!("cannot make the folder {}: {error}", folder.display()).file(path))?;
     if path.is_dir() {
         return Err(err!("cannot write: a folder of this name exists").file(path));
     }
@@ -219,7 +231,9 @@ mod tests {
     fn what_a_killed_process_left_is_removed_and_nothing_else() {
         let folder = tempfile::tempdir().unwrap();
         let own = this_process();
-        let name = |process: Process| format!("{MARK}{:08x}-{}-{}-0-out.nii.gz", process.host, process.pid, process.start_ticks);
+        let name = |process: Process| {
+            format!("{MARK}{:08x}-{}-{}-0-out.nii.gz", process.host, process.pid, process.start_ticks)
+        };
         let dead = name(Process { start_ticks: own.start_ticks + 1, ..own });
         let kept = [
             name(own),
@@ -249,7 +263,9 @@ mod tests {
         assert!(error.get_hint().unwrap().ends_with("file is no folder"), "{error}");
         assert!(check_writable(folder.path()).is_err());
         let long = "x".repeat(256);
-        for path in [folder.path().join(&long), folder.path().join("a/b").join(&long), folder.path().join(&long).join("a")] {
+        for path in
+            [folder.path().join(&long), folder.path().join("a/b").join(&long), folder.path().join(&long).join("a")]
+        {
             let error = check_writable(&path).unwrap_err();
             assert!(error.message().starts_with("cannot write: File name too long"), "{error}");
         }

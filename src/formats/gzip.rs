@@ -67,9 +67,11 @@ impl<R: BufRead> Read for GzReader<R> {
 
 /// Write `data` as members of 1 MiB, compressed in parallel at `level` (1 fastest, 12 smallest).
 pub fn write_members(out: &mut impl Write, data: &[u8], level: i32) -> Result<()> {
-    let level = CompressionLvl::new(level).map_err(|_| err!("expected a compression level of 0 to 12, found {level}"))?;
+    let level =
+        CompressionLvl::new(level).map_err(|_| err!("expected a compression level of 0 to 12, found {level}"))?;
     for batch in data.chunks(BATCH_MEMBERS * MEMBER_BYTES) {
-        let members: Vec<Result<Vec<u8>>> = batch.par_chunks(MEMBER_BYTES).map_init(|| Compressor::new(level), member).collect();
+        let members: Vec<Result<Vec<u8>>> =
+            batch.par_chunks(MEMBER_BYTES).map_init(|| Compressor::new(level), member).collect();
         for member in members {
             out.write_all(&member?)?;
         }

@@ -60,7 +60,8 @@ impl Header {
             bail!("expected NDims from 1 to 10, found {:?}", self.text(&["NDims"]));
         }
         let text = self.text(&["DimSize"]).ok_or_else(|| err!("expected DimSize in the MetaImage header"))?;
-        let sizes: Option<Vec<usize>> = text.split_whitespace().map(|word| word.parse().ok().filter(|size| *size > 0)).collect();
+        let sizes: Option<Vec<usize>> =
+            text.split_whitespace().map(|word| word.parse().ok().filter(|size| *size > 0)).collect();
         let Some(sizes) = sizes.filter(|sizes| sizes.len() >= dims) else {
             bail!("expected {dims} lengths of at least 1 in DimSize, found `{text}`")
         };
@@ -143,7 +144,10 @@ impl TextHeader for Header {
                 continue;
             }
             let Some((name, value)) = line.split_once(['=', ':']) else {
-                bail!("expected `name = value` in a MetaImage header, found `{}`", line.chars().take(60).collect::<String>());
+                bail!(
+                    "expected `name = value` in a MetaImage header, found `{}`",
+                    line.chars().take(60).collect::<String>()
+                );
             };
             let (name, value) = (name.trim().to_ascii_lowercase(), value.trim().to_owned());
             if name == "elementdatafile" {
@@ -164,7 +168,9 @@ impl TextHeader for Header {
         match (words.as_slice(), range.as_deref()) {
             _ if self.data.eq_ignore_ascii_case("local") => Ok(vec![]),
             (["LIST" | "List" | "list", ..], _) => raw::beside(path, &self.listed),
-            ([pattern, ..], Some([first, last])) if pattern.contains('%') => raw::beside(path, raw::numbered(pattern, [*first, *last, 1])?),
+            ([pattern, ..], Some([first, last])) if pattern.contains('%') => {
+                raw::beside(path, raw::numbered(pattern, [*first, *last, 1])?)
+            }
             ([pattern, ..], Some([first, last, step])) if pattern.contains('%') => {
                 raw::beside(path, raw::numbered(pattern, [*first, *last, *step])?)
             }

@@ -54,7 +54,9 @@ impl Header {
     fn whole<T: std::str::FromStr>(&self, names: &[&str], default: T) -> Result<T> {
         match self.text(names) {
             None => Ok(default),
-            Some(text) => text.parse().map_err(|_| err!("expected a whole number in the field `{}`, found `{text}`", names[0])),
+            Some(text) => {
+                text.parse().map_err(|_| err!("expected a whole number in the field `{}`, found `{text}`", names[0]))
+            }
         }
     }
 
@@ -68,7 +70,13 @@ impl Header {
             "ushort" | "unsigned short" | "unsigned short int" | "uint16" | "uint16_t" => DType::U16,
             "int" | "signed int" | "int32" | "int32_t" => DType::I32,
             "uint" | "unsigned int" | "uint32" | "uint32_t" => DType::U32,
-            "longlong" | "long long" | "long long int" | "signed long long" | "signed long long int" | "int64" | "int64_t" => DType::I64,
+            "longlong"
+            | "long long"
+            | "long long int"
+            | "signed long long"
+            | "signed long long int"
+            | "int64"
+            | "int64_t" => DType::I64,
             "ulonglong" | "unsigned long long" | "unsigned long long int" | "uint64" | "uint64_t" => DType::U64,
             "float" => DType::F32,
             "double" => DType::F64,
@@ -79,9 +87,8 @@ impl Header {
             "gzip" | "gz" => Packing::Deflate,
             "txt" | "text" | "ascii" => Packing::Text,
             other => {
-                return Err(
-                    err!("expected the encoding raw, gzip or ascii, found `{other}`").hint("write it again with gzip: `unu save -e gzip`")
-                );
+                return Err(err!("expected the encoding raw, gzip or ascii, found `{other}`")
+                    .hint("write it again with gzip: `unu save -e gzip`"));
             }
         };
         let big_endian = match self.text(&["endian"]) {
@@ -99,8 +106,11 @@ impl Header {
             bail!("expected a dimension from 1 to {MAX_DIMS}, found {:?}", self.text(&["dimension"]));
         }
         let text = self.needed("sizes")?;
-        let sizes: Option<Vec<usize>> = text.split_whitespace().map(|word| word.parse().ok().filter(|size| *size > 0)).collect();
-        sizes.filter(|sizes| sizes.len() == dims).ok_or_else(|| err!("expected {dims} sizes of at least 1, found `{text}`"))
+        let sizes: Option<Vec<usize>> =
+            text.split_whitespace().map(|word| word.parse().ok().filter(|size| *size > 0)).collect();
+        sizes
+            .filter(|sizes| sizes.len() == dims)
+            .ok_or_else(|| err!("expected {dims} sizes of at least 1, found `{text}`"))
     }
 
     /// `space directions`: a vector for each axis, `None` for "none".
@@ -122,8 +132,10 @@ impl Header {
             }
         }
         // Some writers say "none" as a vector of nan.
-        let directions: Vec<_> =
-            directions.into_iter().map(|vector| vector.filter(|vector| !vector.iter().all(|value| value.is_nan()))).collect();
+        let directions: Vec<_> = directions
+            .into_iter()
+            .map(|vector| vector.filter(|vector| !vector.iter().all(|value| value.is_nan())))
+            .collect();
         if directions.len() == dims { Ok(Some(directions)) } else { Err(wrong()) }
     }
 
@@ -131,7 +143,9 @@ impl Header {
     fn signs(&self) -> Result<[f64; 3]> {
         let space = self.text(&["space"]).map(str::to_ascii_lowercase);
         Ok(match space.as_deref() {
-            None | Some("left-posterior-superior" | "lps" | "scanner-xyz" | "3d-right-handed" | "3d-left-handed") => [-1.0, -1.0, 1.0],
+            None | Some("left-posterior-superior" | "lps" | "scanner-xyz" | "3d-right-handed" | "3d-left-handed") => {
+                [-1.0, -1.0, 1.0]
+            }
             Some("right-anterior-superior" | "ras") => [1.0, 1.0, 1.0],
             Some("left-anterior-superior" | "las") => [-1.0, 1.0, 1.0],
             Some(other) => bail!("expected a space such as left-posterior-superior, found `{other}`"),
@@ -148,7 +162,8 @@ impl Header {
         let spatial: Vec<usize> = match (&directions, &kinds) {
             (Some(directions), _) => (0..dims).filter(|axis| directions[*axis].is_some()).collect(),
             (None, Some(kinds)) if kinds.len() == dims => {
-                let is_space = |kind: &str| matches!(kind.to_ascii_lowercase().as_str(), "domain" | "space" | "???" | "none");
+                let is_space =
+                    |kind: &str| matches!(kind.to_ascii_lowercase().as_str(), "domain" | "space" | "???" | "none");
                 (0..dims).filter(|axis| is_space(kinds[*axis])).take(3).collect()
             }
             // A vector's components come first and have no spacing.
@@ -170,7 +185,13 @@ impl Header {
         Ok((Axes { sizes, spatial, channel }, affine))
     }
 
-    fn affine(&self, spatial: &[usize], directions: Option<&[Option<Vec<f64>>]>, spacings: Option<&[f64]>, dims: usize) -> Result<Affine> {
+    fn affine(
+        &self,
+        spatial: &[usize],
+        directions: Option<&[Option<Vec<f64>>]>,
+        spacings: Option<&[f64]>,
+        dims: usize,
+    ) -> Result<Affine> {
         let mut steps = [[1.0, 0.0, 0.0], [0.0, 1.0, 0.0], [0.0, 0.0, 1.0]];
         let mut origin = [0.0; 3];
         let three = |vector: &[f64]| -> Result<[f64; 3]> {
@@ -191,10 +212,13 @@ impl Header {
                 }
             }
             None => {
-                let (minima, centers) = (self.per_axis(&["axis mins", "axismins"], dims)?, self.text(&["centers", "centerings"]));
-                let cell: Vec<bool> = centers.unwrap_or_default().split_whitespace().map(|word| word == "cell").collect();
+                let (minima, centers) =
+                    (self.per_axis(&["axis mins", "axismins"], dims)?, self.text(&["centers", "centerings"]));
+                let cell: Vec<bool> =
+                    centers.unwrap_or_default().split_whitespace().map(|word| word == "cell").collect();
                 for (place, axis) in spatial.iter().enumerate() {
-                    let spacing = spacings.map(|spacings| spacings[*axis]).filter(|spacing| !spacing.is_nan()).unwrap_or(1.0);
+                    let spacing =
+                        spacings.map(|spacings| spacings[*axis]).filter(|spacing| !spacing.is_nan()).unwrap_or(1.0);
                     steps[place][place] = spacing;
                     let least = minima.as_ref().map(|minima| minima[*axis]).filter(|least| !least.is_nan());
                     let half = if cell.get(*axis).copied().unwrap_or(false) { spacing / 2.0 } else { 0.0 };
@@ -203,7 +227,10 @@ impl Header {
             }
         }
         if let Some(text) = self.text(&["space origin"]) {
-            origin = three(&vector_of(text).ok_or_else(|| err!("expected a vector in the field `space origin`, found `{text}`"))?)?;
+            origin = three(
+                &vector_of(text)
+                    .ok_or_else(|| err!("expected a vector in the field `space origin`, found `{text}`"))?,
+            )?;
         }
         Affine::from_steps(steps, origin, self.signs()?).regular()
     }
@@ -227,7 +254,10 @@ impl TextHeader for Header {
                 continue;
             }
             let Some((name, value)) = line.split_once(':') else {
-                bail!("expected `field: value` in a NRRD header, found `{}`", line.chars().take(60).collect::<String>());
+                bail!(
+                    "expected `field: value` in a NRRD header, found `{}`",
+                    line.chars().take(60).collect::<String>()
+                );
             };
             header.fields.insert(name.trim().to_ascii_lowercase(), value.trim().to_owned());
         }
@@ -254,7 +284,8 @@ impl TextHeader for Header {
         let Some(data) = self.data_file() else {
             let mut skipped = 0;
             for _ in 0..skip_lines {
-                raw::header_line(source, &mut skipped)?.ok_or_else(|| err!("expected {skip_lines} lines before the voxels"))?;
+                raw::header_line(source, &mut skipped)?
+                    .ok_or_else(|| err!("expected {skip_lines} lines before the voxels"))?;
             }
             if skip_bytes != 0 && numbers.packing != Packing::Plain {
                 bail!("expected no `byte skip` in a packed file that holds its own data, found {skip_bytes}");

@@ -31,7 +31,9 @@ pub fn seen_from(folder: &Path, path: &Path) -> PathBuf {
 /// Where a file really lies, links followed, whether or not it is there yet.
 pub fn place(path: &Path) -> PathBuf {
     let absolute = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
-    let real = absolute.ancestors().find_map(|above| Some(above.canonicalize().ok()?.join(absolute.strip_prefix(above).ok()?)));
+    let real = absolute
+        .ancestors()
+        .find_map(|above| Some(above.canonicalize().ok()?.join(absolute.strip_prefix(above).ok()?)));
     // Joined with nothing, a file gets a slash at its end, which `components` leaves out.
     real.map_or(absolute, |real| real.components().collect())
 }

@@ -191,7 +191,11 @@ impl Pickle {
     }
     /// The value under a string key of a dict.
     pub fn get(&self, dict: &Value, key: &str) -> Option<&Value> {
-        self.dict(dict)?.iter().rev().find(|(name, _)| matches!(name, Value::Str(name) if **name == *key)).map(|(_, value)| value)
+        self.dict(dict)?
+            .iter()
+            .rev()
+            .find(|(name, _)| matches!(name, Value::Str(name) if **name == *key))
+            .map(|(_, value)| value)
     }
 }
 
@@ -364,7 +368,9 @@ impl<'a> Machine<'a> {
 
     fn take(&mut self, count: usize) -> Result<&'a [u8]> {
         let rest: &'a [u8] = self.bytes.get(self.at..).unwrap_or_default();
-        let taken = rest.get(..count).ok_or_else(|| err!("expected {count} more bytes, found {}: the pickle is cut off", rest.len()))?;
+        let taken = rest
+            .get(..count)
+            .ok_or_else(|| err!("expected {count} more bytes, found {}: the pickle is cut off", rest.len()))?;
         self.at += count;
         Ok(taken)
     }
@@ -406,7 +412,11 @@ impl<'a> Machine<'a> {
     }
     fn line(&mut self) -> Result<&'a str> {
         let rest: &'a [u8] = self.bytes.get(self.at..).unwrap_or_default();
-        let length = rest.iter().take(MAX_LINE).position(|byte| *byte == b'\n').ok_or_else(|| err!("expected the end of a line"))?;
+        let length = rest
+            .iter()
+            .take(MAX_LINE)
+            .position(|byte| *byte == b'\n')
+            .ok_or_else(|| err!("expected the end of a line"))?;
         let line = self.take(length)?;
         self.at += 1;
         std::str::from_utf8(line).map_err(|_| err!("expected text in UTF-8"))
@@ -528,7 +538,9 @@ impl<'a> Machine<'a> {
         else {
             bail!("expected the description of a storage");
         };
-        let (Ok(length), "storage") = (u64::try_from(*length), &**tag) else { bail!("expected the description of a storage") };
+        let (Ok(length), "storage") = (u64::try_from(*length), &**tag) else {
+            bail!("expected the description of a storage")
+        };
         // An untyped storage counts bytes.
         let storage = Storage { key: key.clone(), element: element.unwrap_or(Element::U8), length };
         let known = self.storages.get(&storage.key).copied();
@@ -547,7 +559,8 @@ impl<'a> Machine<'a> {
 
     fn call(&mut self, global: Global, arguments: usize) -> Result<Value> {
         let arguments = self.out.sequences.get(arguments).filter(|arguments| arguments.len() <= MAX_ARGUMENTS);
-        let arguments = arguments.cloned().ok_or_else(|| err!("expected at most {MAX_ARGUMENTS} arguments for {global:?}"))?;
+        let arguments =
+            arguments.cloned().ok_or_else(|| err!("expected at most {MAX_ARGUMENTS} arguments for {global:?}"))?;
         for argument in &arguments {
             self.copied += match argument {
                 Value::Str(text) => text.len() / size_of::<Value>(),
@@ -564,12 +577,20 @@ impl<'a> Machine<'a> {
                 self.out.tensors.push(tensor);
                 return Ok(Value::Tensor(self.out.tensors.len() - 1));
             }
-            (Global::RebuildParameter | Global::RebuildParameterWithState, [tensor @ Value::Tensor(_), ..]) => return Ok(tensor.clone()),
+            (Global::RebuildParameter | Global::RebuildParameterWithState, [tensor @ Value::Tensor(_), ..]) => {
+                return Ok(tensor.clone());
+            }
             (Global::Device, [Value::Str(kind)]) => return Ok(Value::Name(kind.clone())),
-            (Global::Device, [Value::Str(kind), Value::Int(index)]) => return Ok(Value::Name(format!("{kind}:{index}").into())),
-            (Global::Encode, [Value::Str(text), Value::Str(encoding)]) if matches!(&**encoding, "latin1" | "latin-1") => {
+            (Global::Device, [Value::Str(kind), Value::Int(index)]) => {
+                return Ok(Value::Name(format!("{kind}:{index}").into()));
+            }
+            (Global::Encode, [Value::Str(text), Value::Str(encoding)])
+                if matches!(&**encoding, "latin1" | "latin-1") =>
+            {
                 let bytes: Option<Vec<u8>> = text.chars().map(|c| u8::try_from(c).ok()).collect();
-                return bytes.map(|bytes| Value::Bytes(bytes.into())).ok_or_else(|| err!("expected bytes written as Latin-1"));
+                return bytes
+                    .map(|bytes| Value::Bytes(bytes.into()))
+                    .ok_or_else(|| err!("expected bytes written as Latin-1"));
             }
             (Global::OrderedDict | Global::Dict, []) => {
                 self.out.dicts.push(vec![]);
@@ -599,7 +620,8 @@ impl<'a> Machine<'a> {
         if let Value::Dict(id) = items {
             return Ok(self.out.dicts.get(*id).cloned().unwrap_or_default());
         }
-        let items = self.out.sequence(items).ok_or_else(|| err!("expected a list of pairs, found {}", items.type_name()))?;
+        let items =
+            self.out.sequence(items).ok_or_else(|| err!("expected a list of pairs, found {}", items.type_name()))?;
         let pair = |item: &Value| match self.out.sequence(item) {
             Some([key, value]) => Ok((key.clone(), value.clone())),
             _ => Err(err!("expected a pair, found {}", item.type_name())),
@@ -612,7 +634,9 @@ impl<'a> Machine<'a> {
             let number = |item: &Value| if let Value::Int(n) = item { Some(*n).filter(|n| *n >= 0) } else { None };
             self.out.sequence(value).filter(|items| items.len() <= MAX_DIMS)?.iter().map(number).collect()
         };
-        let (Some(size), Some(stride)) = (numbers(size), numbers(stride)) else { bail!("expected a tensor's size and stride") };
+        let (Some(size), Some(stride)) = (numbers(size), numbers(stride)) else {
+            bail!("expected a tensor's size and stride")
+        };
         let length = self.out.storages.get(storage).map_or(0, |storage| storage.length);
         if size.len() != stride.len() || offset < 0 {
             bail!("expected a tensor's size and stride of equal length, found {size:?} and {stride:?}");
@@ -625,7 +649,9 @@ impl<'a> Machine<'a> {
             .fold(i128::from(offset), i128::saturating_add);
         let inside = elements.is_some_and(|count| count == 0 || last < i128::from(length));
         if !inside {
-            bail!("expected a tensor within its storage of {length} elements, found size {size:?}, stride {stride:?}, offset {offset}");
+            bail!(
+                "expected a tensor within its storage of {length} elements, found size {size:?}, stride {stride:?}, offset {offset}"
+            );
         }
         Ok(TensorView { storage, offset, size, stride })
     }
@@ -654,7 +680,9 @@ fn refused(module: &str, name: &str) -> crate::error::Error {
         ("monai.data.meta_tensor", _) => "convert MetaTensors with .as_tensor() before saving",
         ("torch", "QInt8Storage" | "QUInt8Storage" | "QInt32Storage") => "quantized tensors are not supported",
         ("torch", "ComplexFloatStorage" | "ComplexDoubleStorage") => "complex tensors are not supported",
-        ("numpy" | "numpy.core.multiarray" | "numpy._core.multiarray", _) => "save NumPy values as Python numbers or tensors",
+        ("numpy" | "numpy.core.multiarray" | "numpy._core.multiarray", _) => {
+            "save NumPy values as Python numbers or tensors"
+        }
         _ if module.starts_with("__torch__") => "this is TorchScript: save the module's state_dict() instead",
         _ => "save a state dict: torch.save(network.state_dict(), path)",
     };

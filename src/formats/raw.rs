@@ -104,16 +104,27 @@ pub struct Files {
 /// `pattern first last step` as `name%03d.raw 1 20 1` in MetaImage and NRRD → names.
 pub fn numbered(pattern: &str, range: [i64; 3]) -> Result<Vec<String>> {
     let [first, last, step] = range;
-    let (before, rest) = pattern.split_once('%').ok_or_else(|| err!("expected a name with %d for numbered files, found `{pattern}`"))?;
-    let (width, after) = rest.split_once('d').ok_or_else(|| err!("expected a name with %d for numbered files, found `{pattern}`"))?;
+    let (before, rest) =
+        pattern.split_once('%').ok_or_else(|| err!("expected a name with %d for numbered files, found `{pattern}`"))?;
+    let (width, after) =
+        rest.split_once('d').ok_or_else(|| err!("expected a name with %d for numbered files, found `{pattern}`"))?;
     let zeros = width.starts_with('0');
     let width: usize = if width.is_empty() {
         0
     } else {
-        width.parse().ok().filter(|width| *width < 20).ok_or_else(|| err!("expected a name with %d or %03d, found `{pattern}`"))?
+        width
+            .parse()
+            .ok()
+            .filter(|width| *width < 20)
+            .ok_or_else(|| err!("expected a name with %d or %03d, found `{pattern}`"))?
     };
-    let count = last.checked_sub(first).and_then(|span| span.checked_div(step)).filter(|count| (0..MAX_FILES as i64).contains(count));
-    let Some(count) = count else { bail!("expected at most {MAX_FILES} numbered files, found {first} to {last} in steps of {step}") };
+    let count = last
+        .checked_sub(first)
+        .and_then(|span| span.checked_div(step))
+        .filter(|count| (0..MAX_FILES as i64).contains(count));
+    let Some(count) = count else {
+        bail!("expected at most {MAX_FILES} numbered files, found {first} to {last} in steps of {step}")
+    };
     let name = |number: i64| match zeros {
         true => format!("{before}{number:0width$}{after}"),
         false => format!("{before}{number:width$}{after}"),
@@ -142,7 +153,8 @@ pub fn read_files(files: &Files, numbers: Numbers, count: usize) -> Result<Voxel
     for path in &files.paths {
         room = room.saturating_add(open(path)?.1);
     }
-    let plain = Numbers { packing: if numbers.packing == Packing::Text { Packing::Text } else { Packing::Plain }, ..numbers };
+    let plain =
+        Numbers { packing: if numbers.packing == Packing::Text { Packing::Text } else { Packing::Plain }, ..numbers };
     let room = if numbers.packing == Packing::Deflate { room.saturating_mul(gzip::MAX_RATIO) } else { room };
     let mut source = BufReader::with_capacity(1 << 16, &mut parts);
     read_stream(&mut source, room, plain, count)
@@ -169,8 +181,10 @@ impl Read for Parts<'_> {
             let Some(path) = self.files.paths.get(self.next) else { return Ok(0) };
             self.next += 1;
             let bytes = (self.each as u64).saturating_mul(self.numbers.dtype.size_bytes() as u64);
-            self.current =
-                Some(part(path, self.files, self.numbers.packing, bytes).map_err(|error| io::Error::other(error.message().to_owned()))?);
+            self.current = Some(
+                part(path, self.files, self.numbers.packing, bytes)
+                    .map_err(|error| io::Error::other(error.message().to_owned()))?,
+            );
         }
     }
 }
@@ -180,7 +194,8 @@ fn part(path: &Path, files: &Files, packing: Packing, bytes: u64) -> Result<Box<
     let (mut source, length) = open(path)?;
     let mut read = 0;
     for _ in 0..files.skip_lines {
-        header_line(&mut source, &mut read)?.ok_or_else(|| err!("expected {} lines before the voxels", files.skip_lines).file(path))?;
+        header_line(&mut source, &mut read)?
+            .ok_or_else(|| err!("expected {} lines before the voxels", files.skip_lines).file(path))?;
     }
     let mut skip = u64::try_from(files.skip_bytes).unwrap_or(0);
     if files.skip_bytes < 0 && packing == Packing::Plain {
@@ -286,7 +301,9 @@ fn binary<T: Element + bytemuck::Pod>(source: &mut dyn Read, big_endian: bool, c
 
 fn text<T: Element + FromStr>(source: &mut dyn BufRead, count: usize) -> Result<Voxels> {
     let mut result = Ok(());
-    let voxels = filled::<T>(count, |out| result = out.iter_mut().try_for_each(|out| next_number(source).map(|number| *out = number)))?;
+    let voxels = filled::<T>(count, |out| {
+        result = out.iter_mut().try_for_each(|out| next_number(source).map(|number| *out = number))
+    })?;
     result.map(|()| T::wrap(voxels))
 }
 
@@ -311,7 +328,9 @@ fn next_number<T: FromStr>(source: &mut dyn BufRead) -> Result<T> {
     if word.is_empty() {
         bail!("expected more voxels: the file is cut off");
     }
-    word.parse().map_err(|_| err!("expected a number of the voxels' type, found `{}`", word.chars().take(40).collect::<String>()))
+    word.parse().map_err(|_| {
+        err!("expected a number of the voxels' type, found `{}`", word.chars().take(40).collect::<String>())
+    })
 }
 
 /// Which stored axes are X, Y, Z, and which one holds channels.
@@ -325,13 +344,17 @@ pub struct Axes {
 
 impl Axes {
     pub fn count(&self) -> Result<usize> {
-        let count =
-            self.sizes.iter().try_fold(1usize, |count, size| count.checked_mul(*size)).filter(|count| *count <= isize::MAX as usize);
+        let count = self
+            .sizes
+            .iter()
+            .try_fold(1usize, |count, size| count.checked_mul(*size))
+            .filter(|count| *count <= isize::MAX as usize);
         count.ok_or_else(|| err!("expected a size that memory can hold, found {:?}", self.sizes))
     }
     fn layout(&self) -> Layout {
         let stride = |place: usize| self.sizes[..place].iter().product::<usize>() as isize;
-        let places = [self.channel, self.spatial.first().copied(), self.spatial.get(1).copied(), self.spatial.get(2).copied()];
+        let places =
+            [self.channel, self.spatial.first().copied(), self.spatial.get(1).copied(), self.spatial.get(2).copied()];
         Layout {
             offset: 0,
             shape: places.map(|place| place.map_or(1, |place| self.sizes[place])),

@@ -58,7 +58,10 @@ impl EventWriter {
     /// Add the values, each under its tag, at `step` and the time now.
     pub fn scalars<'a>(&mut self, step: i64, values: impl IntoIterator<Item = (&'a str, f32)>) -> Result<()> {
         let time = since_1970().as_secs_f64();
-        let bytes: Vec<u8> = values.into_iter().flat_map(|(tag, value)| record(&event(time, step, &Content::Scalar(tag, value)))).collect();
+        let bytes: Vec<u8> = values
+            .into_iter()
+            .flat_map(|(tag, value)| record(&event(time, step, &Content::Scalar(tag, value))))
+            .collect();
         self.append(&bytes)
     }
 

@@ -15,7 +15,8 @@ pub struct Grid {
 }
 
 impl Affine {
-    pub const IDENTITY: Affine = Affine([[1.0, 0.0, 0.0, 0.0], [0.0, 1.0, 0.0, 0.0], [0.0, 0.0, 1.0, 0.0], [0.0, 0.0, 0.0, 1.0]]);
+    pub const IDENTITY: Affine =
+        Affine([[1.0, 0.0, 0.0, 0.0], [0.0, 1.0, 0.0, 0.0], [0.0, 0.0, 1.0, 0.0], [0.0, 0.0, 0.0, 1.0]]);
 
     /// `self · other`: first `other`, then `self`.
     pub fn then_after(&self, other: &Affine) -> Affine {
@@ -50,7 +51,8 @@ impl Affine {
         let mut affine = Affine::IDENTITY;
         for (row, sign) in signs.into_iter().enumerate() {
             // Adding 0 turns -0 into 0.
-            affine.0[row] = [steps_mm[0][row], steps_mm[1][row], steps_mm[2][row], origin_mm[row]].map(|value| sign * value + 0.0);
+            affine.0[row] =
+                [steps_mm[0][row], steps_mm[1][row], steps_mm[2][row], origin_mm[row]].map(|value| sign * value + 0.0);
         }
         affine
     }

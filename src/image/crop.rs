@@ -60,7 +60,12 @@ pub fn crop_pad(mut volume: Volume, window: Window, mode: PadMode, by: &'static 
         bail!("{by} would make an image of {:?} voxels, more than this program handles", window.shape);
     }
     if window.start == [0; 3] && window.shape == before.shape {
-        volume.trace.push(Arc::new(Applied { by, before, after: before, what: Spatial::CropPad { start: window.start } }));
+        volume.trace.push(Arc::new(Applied {
+            by,
+            before,
+            after: before,
+            what: Spatial::CropPad { start: window.start },
+        }));
         return Ok(volume);
     }
     let tables: [Vec<u32>; 3] = std::array::from_fn(|axis| {

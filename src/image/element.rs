@@ -2,9 +2,9 @@
 
 use super::{DType, Layout, Volume, Voxels};
 use crate::error::Result;
+use crate::zeroed::{self, Zeroed};
 use crate::{each_voxels, err};
 use rayon::prelude::*;
-use segbundle_native::zeroed::{self, Zeroed};
 use std::sync::Arc;
 
 /// A numeric type that voxels can have.
@@ -64,7 +64,8 @@ impl Layout {
     /// Whether the layout covers a buffer of `len` elements, channel after channel, each element once: then pointwise
     /// work may run over the buffer in any order and leave the layout as it is.
     fn is_dense(&self, len: usize) -> bool {
-        let mut axes: Vec<(usize, usize)> = (1..4).map(|axis| (self.strides[axis].unsigned_abs(), self.shape[axis])).collect();
+        let mut axes: Vec<(usize, usize)> =
+            (1..4).map(|axis| (self.strides[axis].unsigned_abs(), self.shape[axis])).collect();
         axes.retain(|&(_, n)| n != 1);
         axes.sort_unstable();
         let mut next = 1;
@@ -145,8 +146,9 @@ impl Voxels {
     /// something computes with them.
     pub fn cast(self, dtype: DType) -> Result<Voxels> {
         let now = self.dtype();
-        let keeps =
-            now == dtype || (dtype.is_float() && now.exact_in_f32()) || (dtype == DType::F64 && now != DType::U64 && now != DType::I64);
+        let keeps = now == dtype
+            || (dtype.is_float() && now.exact_in_f32())
+            || (dtype == DType::F64 && now != DType::U64 && now != DType::I64);
         if keeps {
             return Ok(self);
         }

@@ -25,7 +25,12 @@ pub struct Source<'a, T> {
 impl<'a, T> Source<'a, T> {
     pub fn channel(buffer: &'a [T], layout: &Layout, channel: usize) -> Self {
         let [c, x, y, z] = layout.strides;
-        Source { buffer, offset: layout.offset as isize + channel as isize * c, strides: [x, y, z], shape: layout.spatial() }
+        Source {
+            buffer,
+            offset: layout.offset as isize + channel as isize * c,
+            strides: [x, y, z],
+            shape: layout.spatial(),
+        }
     }
     /// A buffer [X,Y,Z] in C order.
     pub fn dense(buffer: &'a [T], shape: [usize; 3]) -> Self {
@@ -53,8 +58,9 @@ pub fn gather_axes<T: Copy + Send + Sync>(source: Source<T>, axes: [Lookup; 3], 
         return;
     }
     // Element offsets along each axis; `None` outside.
-    let offsets =
-        axes.map(|axis| axis.table.iter().map(|&at| (at != OUTSIDE).then(|| at as isize * axis.stride)).collect::<Vec<Option<isize>>>());
+    let offsets = axes.map(|axis| {
+        axis.table.iter().map(|&at| (at != OUTSIDE).then(|| at as isize * axis.stride)).collect::<Vec<Option<isize>>>()
+    });
     let [xs, ys, zs] = &offsets;
     out.par_chunks_mut(TILE[0] * ny * nz).enumerate().for_each(|(task, rows)| {
         let x0 = task * TILE[0];
@@ -82,7 +88,13 @@ pub fn gather_axes<T: Copy + Send + Sync>(source: Source<T>, axes: [Lookup; 3], 
 /// Every channel of a volume by the same tables, in C order [C,X,Y,Z]; its type is kept.
 pub fn gather_volume(volume: &Volume, tables: [&[u32]; 3], fill: f64) -> Result<Voxels> {
     let per_channel: usize = tables.iter().map(|table| table.len()).product();
-    fn run<T: Element>(buffer: &[T], layout: &Layout, tables: [&[u32]; 3], fill: f64, per_channel: usize) -> Result<Voxels> {
+    fn run<T: Element>(
+        buffer: &[T],
+        layout: &Layout,
+        tables: [&[u32]; 3],
+        fill: f64,
+        per_channel: usize,
+    ) -> Result<Voxels> {
         Ok(T::wrap(filled(layout.channels() * per_channel, |out| {
             for (channel, out) in out.chunks_exact_mut(per_channel.max(1)).enumerate() {
                 gather(Source::channel(buffer, layout, channel), tables, T::from_f64(fill), out);

@@ -67,20 +67,34 @@ impl Inverse {
                         let n = before[axes[i]] as u32;
                         (0..n).map(|at| if flips[i] { n - 1 - at } else { at }).collect()
                     };
-                    steps.push(Step::Axes(AxesMap { from: now.shape, to: before, axis: axes, table: std::array::from_fn(table) }));
+                    steps.push(Step::Axes(AxesMap {
+                        from: now.shape,
+                        to: before,
+                        axis: axes,
+                        table: std::array::from_fn(table),
+                    }));
                 }
                 Spatial::CropPad { start } => {
                     now.affine = shifted(&now.affine, start.map(|s| -s));
                     let table = |i: usize| {
                         let inside = |at: isize| (0..now.shape[i] as isize).contains(&at);
-                        (0..before[i] as isize).map(|at| if inside(at - start[i]) { (at - start[i]) as u32 } else { OUTSIDE }).collect()
+                        (0..before[i] as isize)
+                            .map(|at| if inside(at - start[i]) { (at - start[i]) as u32 } else { OUTSIDE })
+                            .collect()
                     };
-                    steps.push(Step::Axes(AxesMap { from: now.shape, to: before, axis: [0, 1, 2], table: std::array::from_fn(table) }));
+                    steps.push(Step::Axes(AxesMap {
+                        from: now.shape,
+                        to: before,
+                        axis: [0, 1, 2],
+                        table: std::array::from_fn(table),
+                    }));
                 }
                 Spatial::Resample { interpolation, padding, align_corners } => {
                     let sampling = |align_corners| Sampling::new(&now, &op.before, padding, align_corners);
                     // MONAI's `convert_applied_interp_mode` drops align_corners when it makes an inversion nearest.
-                    if let (Sampling::Resample(recorded), Sampling::Resample(nearest)) = (sampling(align_corners)?, sampling(false)?) {
+                    if let (Sampling::Resample(recorded), Sampling::Resample(nearest)) =
+                        (sampling(align_corners)?, sampling(false)?)
+                    {
                         now.affine = recorded.affine;
                         steps.push(Step::Resample { recorded, nearest, interpolation });
                     }
@@ -134,7 +148,11 @@ impl Inverse {
     pub fn linear(&self, channel: &[f32]) -> Result<Vec<f32>> {
         let expected: usize = self.from.shape.iter().product();
         if channel.len() != expected {
-            crate::bail!("expected a channel of {:?} voxels to invert, found {} voxels", self.from.shape, channel.len());
+            crate::bail!(
+                "expected a channel of {:?} voxels to invert, found {} voxels",
+                self.from.shape,
+                channel.len()
+            );
         }
         let mut current: Option<Vec<f32>> = None;
         for step in &self.steps {
@@ -159,15 +177,28 @@ impl Inverse {
 impl AxesMap {
     /// A nearest resampling along the axes.
     fn of(sampler: &Sampler) -> AxesMap {
-        AxesMap { from: sampler.from, to: sampler.to, axis: [0, 1, 2], table: std::array::from_fn(|axis| sampler.nearest_axis(axis)) }
+        AxesMap {
+            from: sampler.from,
+            to: sampler.to,
+            axis: [0, 1, 2],
+            table: std::array::from_fn(|axis| sampler.nearest_axis(axis)),
+        }
     }
     /// First `self`, then `next`.
     fn then(&self, next: &AxesMap) -> AxesMap {
         let look = |i: usize| {
             let axis = self.axis[i];
-            next.table[axis].iter().map(|&at| if at == OUTSIDE { OUTSIDE } else { self.table[i][at as usize] }).collect()
+            next.table[axis]
+                .iter()
+                .map(|&at| if at == OUTSIDE { OUTSIDE } else { self.table[i][at as usize] })
+                .collect()
         };
-        AxesMap { from: self.from, to: next.to, axis: self.axis.map(|axis| next.axis[axis]), table: std::array::from_fn(look) }
+        AxesMap {
+            from: self.from,
+            to: next.to,
+            axis: self.axis.map(|axis| next.axis[axis]),
+            table: std::array::from_fn(look),
+        }
     }
     fn apply<T: Copy + Send + Sync>(&self, values: &[T], fill: T) -> Vec<T> {
         let source = Source::dense(values, self.from);

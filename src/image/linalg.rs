@@ -13,7 +13,10 @@ use crate::error::Result;
 pub type Matrix<const N: usize> = [[f64; N]; N];
 
 /// `a · b` as NumPy rounds it.
-pub fn mul_fused<const R: usize, const K: usize, const C: usize>(a: &[[f64; K]; R], b: &[[f64; C]; K]) -> [[f64; C]; R] {
+pub fn mul_fused<const R: usize, const K: usize, const C: usize>(
+    a: &[[f64; K]; R],
+    b: &[[f64; C]; K],
+) -> [[f64; C]; R] {
     std::array::from_fn(|r| std::array::from_fn(|c| (0..K).fold(0.0, |sum, k| a[r][k].mul_add(b[k][c], sum))))
 }
 

@@ -50,8 +50,10 @@ impl Orientation {
         let mut out = [(0, false); 3];
         let mut used = [false; 3];
         for (slot, code) in out.iter_mut().zip(codes) {
-            let found =
-                labels.iter().enumerate().find_map(|(world, ends)| ends.iter().position(|end| end == code).map(|end| (world, end == 0)));
+            let found = labels
+                .iter()
+                .enumerate()
+                .find_map(|(world, ends)| ends.iter().position(|end| end == code).map(|end| (world, end == 0)));
             *slot = found.ok_or_else(|| err!("axcodes: `{code}` is none of {}", choices()))?;
             if std::mem::replace(&mut used[slot.0], true) {
                 bail!("axcodes {} names one world axis twice", codes.concat());

@@ -24,7 +24,12 @@ const CANCELLED: f64 = 1e-6;
 /// All channels of `volume` through `sampler`, in C order [C,X,Y,Z]: f32 for [`Interpolation::Linear`], the same type
 /// for [`Interpolation::Nearest`].
 pub fn resample(volume: &Volume, sampler: &Sampler, interpolation: Interpolation) -> Result<Voxels> {
-    fn run<T: Element>(buffer: &[T], layout: &Layout, sampler: &Sampler, interpolation: Interpolation) -> Result<Voxels> {
+    fn run<T: Element>(
+        buffer: &[T],
+        layout: &Layout,
+        sampler: &Sampler,
+        interpolation: Interpolation,
+    ) -> Result<Voxels> {
         let per_channel: usize = sampler.to.iter().product();
         let n = layout.channels() * per_channel;
         Ok(match interpolation {
@@ -121,7 +126,13 @@ fn axis_bit(axis: usize) -> usize {
 /// the source, `c` the slowest. Each task makes some planes of constant output x, which lie together in `out`.
 ///
 /// `out` has the size `whole`; what `axes` describe is written from `start` on.
-fn passes<T: Element>(source: Source<T>, axes: &[LinearAxis; 3], start: [usize; 3], whole: [usize; 3], out: &mut [f32]) {
+fn passes<T: Element>(
+    source: Source<T>,
+    axes: &[LinearAxis; 3],
+    start: [usize; 3],
+    whole: [usize; 3],
+    out: &mut [f32],
+) {
     let shape: [usize; 3] = std::array::from_fn(|axis| axes[axis].low.len());
     if shape.contains(&0) {
         return;
@@ -136,7 +147,11 @@ fn passes<T: Element>(source: Source<T>, axes: &[LinearAxis; 3], start: [usize; 
         let count = out.len() / plane;
         let x_axis = axes[0].part(x0, count);
         let axes = [&x_axis, &axes[1], &axes[2]];
-        Passes::new(source, order, axes).run(&mut out[start[1] * whole[2] + start[2]..], [count, shape[1], shape[2]], [plane, whole[2], 1]);
+        Passes::new(source, order, axes).run(
+            &mut out[start[1] * whole[2] + start[2]..],
+            [count, shape[1], shape[2]],
+            [plane, whole[2], 1],
+        );
     });
 }
 
@@ -381,9 +396,9 @@ impl<'a, T: Element> Passes<'a, T> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::image::orient::turn_layout;
-    use crate::image::sampling::Sampling;
-    use crate::image::{Affine, Grid, Header, Padding};
+    use crate::orient::turn_layout;
+    use crate::sampling::Sampling;
+    use crate::{Affine, Grid, Header, Padding};
 
     /// NormalizeIntensity(nonzero=True) leaves exact zeros alone, so a sum that cancels must come out as torch's does.
     #[test]
@@ -392,7 +407,10 @@ mod tests {
             Affine([[mm, 0.0, 0.0, shift], [0.0, mm, 0.0, -shift], [0.0, 0.0, mm, 94.30175781], [0.0, 0.0, 0.0, 1.0]])
         };
         let (from, to) = ([22, 21, 10], [43, 41, 19]);
-        let grids = (Grid { shape: from, affine: diagonal(3.0, -177.95632935) }, Grid { shape: to, affine: diagonal(1.5, -177.95632935) });
+        let grids = (
+            Grid { shape: from, affine: diagonal(3.0, -177.95632935) },
+            Grid { shape: to, affine: diagonal(1.5, -177.95632935) },
+        );
         let Sampling::Resample(sampler) = Sampling::new(&grids.0, &grids.1, Padding::Border, false).unwrap() else {
             panic!("expected something to resample");
         };
@@ -409,7 +427,11 @@ mod tests {
         });
         let small = summed.iter().filter(|value| value.abs() < 1e-9).count();
         assert!(small > 1000, "only {small} sums cancel");
-        let differ = passed.iter().zip(&summed).filter(|(a, b)| a.abs().max(b.abs()) < 1e-9 && a.to_bits() != b.to_bits()).count();
+        let differ = passed
+            .iter()
+            .zip(&summed)
+            .filter(|(a, b)| a.abs().max(b.abs()) < 1e-9 && a.to_bits() != b.to_bits())
+            .count();
         assert_eq!(differ, 0, "of {small} sums that cancel");
     }
 
@@ -417,22 +439,35 @@ mod tests {
     #[test]
     fn planes_give_the_same_bits_as_the_whole() {
         let stored = [13usize, 9, 17];
-        let voxels: Arc<[i16]> = (0..stored.iter().product::<usize>() as i32).map(|i| (i * 7919 % 2003 - 1000) as i16).collect();
+        let voxels: Arc<[i16]> =
+            (0..stored.iter().product::<usize>() as i32).map(|i| (i * 7919 % 2003 - 1000) as i16).collect();
         let voxels = Voxels::I16(voxels);
         let mut compared = 0;
         for axes in [[0, 1, 2], [0, 2, 1], [1, 0, 2], [1, 2, 0], [2, 0, 1], [2, 1, 0]] {
             for flips in 0..8 {
-                let layout = turn_layout(&Layout::fortran([1, 13, 9, 17]), axes, [0, 1, 2].map(|axis| flips >> axis & 1 == 1));
+                let layout =
+                    turn_layout(&Layout::fortran([1, 13, 9, 17]), axes, [0, 1, 2].map(|axis| flips >> axis & 1 == 1));
                 let before = Grid { shape: layout.spatial(), affine: scaled([1.0, 0.8, 1.25]) };
                 for (mm, padding) in [(0.7, Padding::Border), (1.0, Padding::Zeros), (2.9, Padding::Reflection)] {
                     let to = before.shape.map(|n| (n as f64 / mm) as usize + 2);
                     let after = Grid { shape: to, affine: scaled([mm, 0.8 * mm, 1.3 * mm]) };
-                    let Sampling::Resample(sampler) = Sampling::new(&before, &after, padding, false).unwrap() else { panic!() };
-                    let header =
-                        Arc::new(Header { path: "a".into(), grid: before, spatial_dims: 3, channels: None, space: None, series: None });
+                    let Sampling::Resample(sampler) = Sampling::new(&before, &after, padding, false).unwrap() else {
+                        panic!()
+                    };
+                    let header = Arc::new(Header {
+                        path: "a".into(),
+                        grid: before,
+                        spatial_dims: 3,
+                        channels: None,
+                        space: None,
+                        series: None,
+                    });
                     let affine = before.affine;
-                    let volume = Volume { voxels: voxels.clone(), layout, affine, channel_first: true, header, trace: vec![] };
-                    let Voxels::F32(expected) = resample(&volume, &sampler, Interpolation::Linear).unwrap() else { panic!() };
+                    let volume =
+                        Volume { voxels: voxels.clone(), layout, affine, channel_first: true, header, trace: vec![] };
+                    let Voxels::F32(expected) = resample(&volume, &sampler, Interpolation::Linear).unwrap() else {
+                        panic!()
+                    };
                     assert!(ByPlanes::suits(&layout, &sampler));
                     for step in [1, 2, 5, 16] {
                         let mut image = ByPlanes::new(&layout, &sampler).unwrap();
@@ -446,7 +481,10 @@ mod tests {
                             image.put(planes, &Voxels::I16(part.into())).unwrap();
                         }
                         let Voxels::F32(found) = image.finish().unwrap() else { panic!() };
-                        assert!(expected.iter().zip(found.iter()).all(|(a, b)| a.to_bits() == b.to_bits()), "{axes:?} {flips} {mm} {step}");
+                        assert!(
+                            expected.iter().zip(found.iter()).all(|(a, b)| a.to_bits() == b.to_bits()),
+                            "{axes:?} {flips} {mm} {step}"
+                        );
                         compared += 1;
                     }
                 }

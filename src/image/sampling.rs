@@ -90,7 +90,8 @@ fn base(n: usize, align_corners: bool) -> Vec<f64> {
         return vec![0.0; n];
     }
     let step = 2.0 / (n - 1) as f64;
-    let line = (0..n).map(|i| if i < n / 2 { step.mul_add(i as f64, -1.0) } else { (-step).mul_add((n - 1 - i) as f64, 1.0) });
+    let line =
+        (0..n).map(|i| if i < n / 2 { step.mul_add(i as f64, -1.0) } else { (-step).mul_add((n - 1 - i) as f64, 1.0) });
     if align_corners { line.collect() } else { line.map(|x| x * (n - 1) as f64 / n as f64).collect() }
 }
 
@@ -119,7 +120,11 @@ impl Sampler {
     /// From normalised to voxel coordinates, then what the padding makes of those outside.
     fn locate(&self, axis: usize, normalized: f64) -> f64 {
         let n = self.from[axis] as f64;
-        let x = if self.align_corners { ((normalized + 1.0) / 2.0) * (n - 1.0) } else { ((normalized + 1.0) * n - 1.0) / 2.0 };
+        let x = if self.align_corners {
+            ((normalized + 1.0) / 2.0) * (n - 1.0)
+        } else {
+            ((normalized + 1.0) * n - 1.0) / 2.0
+        };
         match self.padding {
             Padding::Zeros => x,
             Padding::Border => clip(x, n),
@@ -168,7 +173,9 @@ impl Sampler {
             let out = lines.row[axis].iter_mut().zip(&lines.products[axis]);
             match (self.padding, self.align_corners) {
                 // The usual case alone, so that it runs several voxels at a time.
-                (Padding::Border, false) => out.for_each(|(out, &z)| *out = clip(((along(z) + 1.0) * n[axis] - 1.0) / 2.0, n[axis])),
+                (Padding::Border, false) => {
+                    out.for_each(|(out, &z)| *out = clip(((along(z) + 1.0) * n[axis] - 1.0) / 2.0, n[axis]))
+                }
                 _ => out.for_each(|(out, &z)| *out = self.locate(axis, along(z))),
             }
         }

@@ -89,7 +89,10 @@ impl Volume {
     }
     /// Bytes of voxels that it has, or would have.
     pub fn bytes(&self) -> u64 {
-        self.layout.shape.iter().fold(self.voxels.dtype().size_bytes() as u64, |bytes, &n| bytes.saturating_mul(n as u64))
+        self.layout
+            .shape
+            .iter()
+            .fold(self.voxels.dtype().size_bytes() as u64, |bytes, &n| bytes.saturating_mul(n as u64))
     }
 }
 

@@ -37,16 +37,16 @@ pub enum Voxels {
 macro_rules! each_voxels {
     ($voxels:expr, $slice:ident => $body:expr) => {
         match $voxels {
-            $crate::image::Voxels::U8($slice) => $body,
-            $crate::image::Voxels::I8($slice) => $body,
-            $crate::image::Voxels::U16($slice) => $body,
-            $crate::image::Voxels::I16($slice) => $body,
-            $crate::image::Voxels::U32($slice) => $body,
-            $crate::image::Voxels::I32($slice) => $body,
-            $crate::image::Voxels::U64($slice) => $body,
-            $crate::image::Voxels::I64($slice) => $body,
-            $crate::image::Voxels::F32($slice) => $body,
-            $crate::image::Voxels::F64($slice) => $body,
+            $crate::Voxels::U8($slice) => $body,
+            $crate::Voxels::I8($slice) => $body,
+            $crate::Voxels::U16($slice) => $body,
+            $crate::Voxels::I16($slice) => $body,
+            $crate::Voxels::U32($slice) => $body,
+            $crate::Voxels::I32($slice) => $body,
+            $crate::Voxels::U64($slice) => $body,
+            $crate::Voxels::I64($slice) => $body,
+            $crate::Voxels::F32($slice) => $body,
+            $crate::Voxels::F64($slice) => $body,
         }
     };
 }

@@ -92,7 +92,10 @@ fn shape_and_origin(from: &Grid, to: &Affine, scale_extent: bool) -> Result<([us
         let extent = along(f64::max) - along(f64::min);
         let n = if scale_extent { extent } else { extent + 1.0 }.round_ties_even();
         if !(0.0..=MAX_AXIS_VOX).contains(&n) {
-            bail!("the new spacing gives {n} voxels along axis {axis} (image {:?}), at most {MAX_AXIS_VOX} are possible", from.shape);
+            bail!(
+                "the new spacing gives {n} voxels along axis {axis} (image {:?}), at most {MAX_AXIS_VOX} are possible",
+                from.shape
+            );
         }
         shape[axis] = n as usize;
     }
@@ -100,7 +103,8 @@ fn shape_and_origin(from: &Grid, to: &Affine, scale_extent: bool) -> Result<([us
     let mut origin = match (0..8).find(|&i| smallest(i)) {
         Some(i) => [world[0][i], world[1][i], world[2][i]],
         None => {
-            let (centre, shifted) = (rotate_vector(&from.affine, size.map(|n| n / 2.0)), rotate_vector(to, shape.map(|n| n as f64 / 2.0)));
+            let (centre, shifted) =
+                (rotate_vector(&from.affine, size.map(|n| n / 2.0)), rotate_vector(to, shape.map(|n| n as f64 / 2.0)));
             std::array::from_fn(|axis| centre[axis] + from.affine.0[axis][3] - shifted[axis])
         }
     };

@@ -18,7 +18,10 @@ pub static COMPONENTS: &[&Component] = &[&simple::COMPONENT, &sliding_window::CO
 /// the image of the file `path`.
 fn warn_of_nan(total: &Tensor, path: &Path) -> Result<()> {
     if total.f_double_value(&[])?.is_nan() {
-        tracing::warn!("{}: the network gives values that are no numbers (NaN), the labels there mean nothing", path.display());
+        tracing::warn!(
+            "{}: the network gives values that are no numbers (NaN), the labels there mean nothing",
+            path.display()
+        );
     }
     Ok(())
 }

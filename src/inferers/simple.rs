@@ -37,8 +37,13 @@ impl Inferer for SimpleInferer {
     }
     fn infer(&self, x: &Tensor, image: &Volume, network: &Shared<dyn Network>, _work: &Work) -> Result<Prediction> {
         let channels = network.lock().out_channels();
-        let source =
-            Whole { x: x.shallow_clone(), network: network.clone(), grid: image.grid(), path: image.header.path.clone(), channels };
+        let source = Whole {
+            x: x.shallow_clone(),
+            network: network.clone(),
+            grid: image.grid(),
+            path: image.header.path.clone(),
+            channels,
+        };
         Ok(Prediction::pending(Box::new(source), image.header.clone(), image.trace.clone()))
     }
 }

@@ -74,7 +74,8 @@ impl Slab {
             let features = native::channels_last(features)?;
             return Ok(native::blend(&mut self.sum, &mut self.weight, &features, importance, at)?);
         }
-        let (mut sum, mut weight, mut importance) = (self.sum.shallow_clone(), self.weight.shallow_clone(), importance.shallow_clone());
+        let (mut sum, mut weight, mut importance) =
+            (self.sum.shallow_clone(), self.weight.shallow_clone(), importance.shallow_clone());
         let mut features = features.f_squeeze_dim(0)?.f_permute([1, 2, 3, 0])?;
         for (axis, size) in importance.size().into_iter().enumerate() {
             let (to, dim) = (at[axis].max(0), axis as i64);
@@ -83,7 +84,8 @@ impl Slab {
                 return Ok(());
             }
             (sum, weight) = (sum.f_narrow(dim, to, count)?, weight.f_narrow(dim, to, count)?);
-            (features, importance) = (features.f_narrow(dim, skipped, count)?, importance.f_narrow(dim, skipped, count)?);
+            (features, importance) =
+                (features.f_narrow(dim, skipped, count)?, importance.f_narrow(dim, skipped, count)?);
         }
         let _ = sum.f_addcmul_(&features.f_to_kind(Kind::Float)?, &importance.f_unsqueeze(-1)?)?;
         let _ = weight.f_add_(&importance)?;
@@ -117,7 +119,12 @@ impl SlidingWindows {
         let features = self.network.lock().feature_channels();
         let passes = self.windows.passes(features, work.budget_bytes / SLAB_SHARE)?;
         if passes.strips.len() > 1 {
-            tracing::debug!("{} strips to save memory: {} windows instead of {}", passes.strips.len(), passes.runs, self.windows.count());
+            tracing::debug!(
+                "{} strips to save memory: {} windows instead of {}",
+                passes.strips.len(),
+                passes.runs,
+                self.windows.count()
+            );
         }
         let importance = self.importance.f_to_device(self.stitch_device.tch())?;
         work.progress.windows(passes.runs);
@@ -127,7 +134,10 @@ impl SlidingWindows {
             let _ = total.f_add_(&sum.f_sum(Kind::Float)?)?;
             each(region, sum, weight)
         };
-        passes.strips.iter().try_for_each(|strip| self.stream_strip(work, &passes, strip, features, &importance, &mut counted))?;
+        passes
+            .strips
+            .iter()
+            .try_for_each(|strip| self.stream_strip(work, &passes, strip, features, &importance, &mut counted))?;
         super::warn_of_nan(&total, &self.path)
     }
 
@@ -140,7 +150,8 @@ impl SlidingWindows {
         importance: &Tensor,
         each: &mut dyn FnMut(Region, Tensor, Tensor) -> Result<()>,
     ) -> Result<()> {
-        let (axis, padded, mode) = (passes.along, self.windows.padded(), Mode { train: false, autocast: work.autocast });
+        let (axis, padded, mode) =
+            (passes.along, self.windows.padded(), Mode { train: false, autocast: work.autocast });
         let mut slab = Slab::new(&self.windows, passes, strip, features, self.stitch_device)?;
         let mut starts = self.windows.starts.clone();
         starts[passes.across] = self.windows.reaching(passes.across, strip).collect();
@@ -175,22 +186,29 @@ impl SlidingWindows {
     }
 
     fn window(&self, at: [usize; 3]) -> Result<Tensor> {
-        (0..3)
-            .try_fold(self.x.shallow_clone(), |x, axis| Ok(x.f_narrow(axis as i64 + 2, at[axis] as i64, self.windows.roi[axis] as i64)?))
+        (0..3).try_fold(self.x.shallow_clone(), |x, axis| {
+            Ok(x.f_narrow(axis as i64 + 2, at[axis] as i64, self.windows.roi[axis] as i64)?)
+        })
     }
 
     fn check(&self, output: &Tensor, items: usize, features: usize) -> Result<()> {
         let [x, y, z] = self.windows.roi.map(|n| n as i64);
         let expected = [items as i64, features as i64, x, y, z];
         if output.size() != expected {
-            return Err(crate::err!("the network gave {:?} for a window, expected {expected:?}", output.size())
-                .hint("roi_size must be a multiple of the network's total stride, and the output must have the input's size"));
+            return Err(crate::err!("the network gave {:?} for a window, expected {expected:?}", output.size()).hint(
+                "roi_size must be a multiple of the network's total stride, and the output must have the input's size",
+            ));
         }
         Ok(())
     }
 
     /// Hand on the first `length` voxels of the slab along its axis, without the image's padding, in small boxes.
-    fn finish(&self, slab: &Slab, length: usize, each: &mut dyn FnMut(Region, Tensor, Tensor) -> Result<()>) -> Result<()> {
+    fn finish(
+        &self,
+        slab: &Slab,
+        length: usize,
+        each: &mut dyn FnMut(Region, Tensor, Tensor) -> Result<()>,
+    ) -> Result<()> {
         let padded = self.windows.padded();
         // What of the padded image is image and lies in the slab, in slab coordinates.
         let held = slab.weight.size();

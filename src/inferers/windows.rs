@@ -41,7 +41,11 @@ impl Windows {
         });
         let starts = std::array::from_fn(|axis| {
             let length = image[axis].max(roi[axis]);
-            let step = if roi[axis] == length { roi[axis] } else { ((roi[axis] as f64 * (1.0 - overlap[axis])) as usize).max(1) };
+            let step = if roi[axis] == length {
+                roi[axis]
+            } else {
+                ((roi[axis] as f64 * (1.0 - overlap[axis])) as usize).max(1)
+            };
             let last = length - roi[axis];
             // The last window is moved back to end with the image.
             (0..).map(|i| i * step).take_while(|&start| start < last).chain([last]).collect()
@@ -120,10 +124,14 @@ impl Windows {
     fn strips(&self, across: usize, count: usize) -> Vec<Range<usize>> {
         let length = self.padded()[across];
         let slack = length / count / 8;
-        let cut = |at: usize| self.starts[across].iter().filter(|&&start| start < at && at < start + self.roi[across]).count();
+        let cut = |at: usize| {
+            self.starts[across].iter().filter(|&&start| start < at && at < start + self.roi[across]).count()
+        };
         let mut ends: Vec<usize> = (1..count)
             .map(|i| i * length / count)
-            .map(|ideal| (ideal - slack..=ideal + slack).min_by_key(|&at| (cut(at), at.abs_diff(ideal))).unwrap_or(ideal))
+            .map(|ideal| {
+                (ideal - slack..=ideal + slack).min_by_key(|&at| (cut(at), at.abs_diff(ideal))).unwrap_or(ideal)
+            })
             .collect();
         ends.push(length);
         let mut start = 0;

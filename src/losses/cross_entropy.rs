@@ -65,7 +65,10 @@ impl Loss for CrossEntropy {
     /// Target: labels [N,…] (integers) or [N,1,…] (of any type, as an image of class numbers is), or probabilities [N,C,…]
     /// (floats).
     fn forward(&self, prediction: &Tensor, target: &Tensor) -> Result<Tensor> {
-        let image = prediction.dim() == target.dim() && prediction.dim() > 1 && prediction.size()[1] > 1 && target.size()[1] == 1;
+        let image = prediction.dim() == target.dim()
+            && prediction.dim() > 1
+            && prediction.size()[1] > 1
+            && target.size()[1] == 1;
         let target = if image { target.f_squeeze_dim(1)?.f_to_kind(Kind::Int64)? } else { target.shallow_clone() };
         let (shape, own) = (prediction.size(), target.size());
         let mut voxels = shape.clone();
@@ -75,7 +78,10 @@ impl Loss for CrossEntropy {
         let classes = voxels.remove(1);
         let weight = self.weight.as_ref().map(|weight| weight.lock().f_to_device(prediction.device())).transpose()?;
         if let Some(weight) = weight.as_ref().filter(|weight| weight.size() != [classes]) {
-            bail!("CrossEntropyLoss: `weight` has {} values, expected one for each of {classes} classes", weight.numel());
+            bail!(
+                "CrossEntropyLoss: `weight` has {} values, expected one for each of {classes} classes",
+                weight.numel()
+            );
         }
         let float = matches!(target.kind(), Kind::Float | Kind::Double | Kind::Half | Kind::BFloat16);
         let target = match (own == shape, own == voxels) {
@@ -102,6 +108,12 @@ impl Loss for CrossEntropy {
             }
         }
         let input = prediction.f_to_kind(Kind::Float)?;
-        Ok(input.f_cross_entropy_loss(&target, weight.as_ref(), args.reduction.tch(), args.ignore_index, args.label_smoothing)?)
+        Ok(input.f_cross_entropy_loss(
+            &target,
+            weight.as_ref(),
+            args.reduction.tch(),
+            args.ignore_index,
+            args.label_smoothing,
+        )?)
     }
 }

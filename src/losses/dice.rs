@@ -128,7 +128,12 @@ impl Dice {
     /// Whether [`Dice::of_sums`] gives this loss for such a prediction and target.
     pub fn fuses(&self, input: &Tensor, target: &Tensor) -> bool {
         let args = &self.args;
-        args.softmax && args.to_onehot_y && !args.soft_label && args.ignore_index.is_none() && input.size()[1] > 1 && on_cpu(input, target)
+        args.softmax
+            && args.to_onehot_y
+            && !args.soft_label
+            && args.ignore_index.is_none()
+            && input.size()[1] > 1
+            && on_cpu(input, target)
     }
 
     pub fn squared(&self) -> bool {
@@ -220,8 +225,13 @@ impl Dice {
             own = own.f_narrow(1, 1, own.size()[1] - 1)?;
         }
         if own.size() != input.size() {
-            return Err(err!("{}: the target has shape {:?} where the prediction has {:?}", self.name, own.size(), input.size())
-                .hint("for a target of labels set to_onehot_y: true"));
+            return Err(err!(
+                "{}: the target has shape {:?} where the prediction has {:?}",
+                self.name,
+                own.size(),
+                input.size()
+            )
+            .hint("for a target of labels set to_onehot_y: true"));
         }
         if let Some(mask) = mask {
             input = input.f_mul(&mask)?;

@@ -60,8 +60,10 @@ impl DiceCE {
         if !(0.0..=1.0).contains(&args.label_smoothing) {
             return fail("`label_smoothing` must be between 0 and 1");
         }
-        let dice_weight =
-            args.weight.as_ref().map(|all| OneOrMany::Many(all[usize::from(!args.include_background && !all.is_empty())..].to_vec()));
+        let dice_weight = args
+            .weight
+            .as_ref()
+            .map(|all| OneOrMany::Many(all[usize::from(!args.include_background && !all.is_empty())..].to_vec()));
         let dice = Dice::new("DiceCELoss", dice_half!(args, dice_weight))?;
         let weight = args.weight.as_ref().map(|all| Mutex::new(support::weights(&OneOrMany::Many(all.clone()))));
         Ok(DiceCE { args, dice, weight })
@@ -98,7 +100,10 @@ impl Loss for DiceCE {
         check_shapes("DiceCELoss", prediction, target)?;
         let classes = prediction.size()[1];
         if let Some(weight) = self.args.weight.as_ref().filter(|weight| classes > 1 && weight.len() as i64 != classes) {
-            return Err(err!("DiceCELoss: `weight` has {} values, expected one for each of {classes} classes", weight.len()));
+            return Err(err!(
+                "DiceCELoss: `weight` has {} values, expected one for each of {classes} classes",
+                weight.len()
+            ));
         }
         let (dice, ce) = if self.dice.fuses(prediction, target) && target.size()[1] == 1 {
             let labels = labels("DiceCELoss", target, classes)?;
@@ -106,7 +111,12 @@ impl Loss for DiceCE {
             let ce = if self.args.label_smoothing > 0.0 {
                 self.plain_ce(prediction, target)?
             } else {
-                support::cross_entropy(&sums.log_likelihood, &labels, self.weight(prediction)?.as_ref(), self.args.reduction)?
+                support::cross_entropy(
+                    &sums.log_likelihood,
+                    &labels,
+                    self.weight(prediction)?.as_ref(),
+                    self.args.reduction,
+                )?
             };
             (self.dice.of_sums(&sums, &labels, prediction.dim())?, ce)
         } else {

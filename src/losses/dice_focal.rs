@@ -51,7 +51,12 @@ args! {
 pub static COMPONENT: Component = Component {
     name: "DiceFocalLoss",
     path: "monai.losses.DiceFocalLoss",
-    aliases: &["monai.losses.dice.DiceFocalLoss", "monai.losses.dice_focal", "monai.losses.dice.dice_focal", "dice_focal"],
+    aliases: &[
+        "monai.losses.dice.DiceFocalLoss",
+        "monai.losses.dice_focal",
+        "monai.losses.dice.dice_focal",
+        "dice_focal",
+    ],
     doc: "Sum of soft Dice and focal loss.",
     params: DiceFocalLossArgs::PARAMS,
     differences: &[],
@@ -59,7 +64,9 @@ pub static COMPONENT: Component = Component {
     build: |args, _| {
         let args = DiceFocalLossArgs::parse("DiceFocalLoss", args)?;
         if !(args.lambda_dice >= 0.0 && args.lambda_focal >= 0.0) {
-            return Err(err!("DiceFocalLoss: `lambda_dice` and `lambda_focal` must be at least 0").kind(ErrorKind::Config));
+            return Err(
+                err!("DiceFocalLoss: `lambda_dice` and `lambda_focal` must be at least 0").kind(ErrorKind::Config)
+            );
         }
         let dice = DiceLossArgs { to_onehot_y: false, ..dice_half!(args, args.weight.clone()) };
         let focal = FocalLossArgs {
@@ -99,7 +106,9 @@ struct Focal {
 impl Focal {
     fn new(args: FocalLossArgs) -> Result<Focal> {
         if !args.ignore_index.is_none() {
-            return Err(err!("FocalLoss: argument `ignore_index` is not supported, expected None").kind(ErrorKind::Config));
+            return Err(
+                err!("FocalLoss: argument `ignore_index` is not supported, expected None").kind(ErrorKind::Config)
+            );
         }
         let weight = args.weight.as_ref().map(|weight| Mutex::new(support::weights(weight)));
         Ok(Focal { args, weight })
@@ -135,7 +144,8 @@ impl Loss for Focal {
             match args.alpha {
                 // MONAI ignores a single alpha without the background.
                 Some(alpha) if args.include_background => {
-                    let factors: Vec<f32> = (0..counted).map(|c| if c == 0 { 1.0 - alpha as f32 } else { alpha as f32 }).collect();
+                    let factors: Vec<f32> =
+                        (0..counted).map(|c| if c == 0 { 1.0 - alpha as f32 } else { alpha as f32 }).collect();
                     loss.f_mul(&per_channel(&Tensor::from_slice(&factors).f_to_device(input.device())?, input.dim())?)?
                 }
                 _ => loss,
@@ -158,7 +168,10 @@ impl Loss for Focal {
                 loss.f_mul(&weight)?
             } else {
                 if weight.size() != [counted] || counted == 1 {
-                    bail!("FocalLoss: `weight` has {} values, expected one for each of the {counted} channels that count", weight.numel());
+                    bail!(
+                        "FocalLoss: `weight` has {} values, expected one for each of the {counted} channels that count",
+                        weight.numel()
+                    );
                 }
                 loss.f_mul(&per_channel(&weight, input.dim())?)?
             };

@@ -88,7 +88,12 @@ fn negative_sum(x: &Tensor) -> Result<Tensor> {
 
 /// Cross-entropy from each voxel's log-likelihood [N,S] and labels [N,S]; weight [C]. Bit-equal to
 /// `cross_entropy_loss`, whose order of additions it keeps.
-pub fn cross_entropy(log_likelihood: &Tensor, labels: &Tensor, weight: Option<&Tensor>, reduction: Reduction) -> Result<Tensor> {
+pub fn cross_entropy(
+    log_likelihood: &Tensor,
+    labels: &Tensor,
+    weight: Option<&Tensor>,
+    reduction: Reduction,
+) -> Result<Tensor> {
     let weight = weight.map(|w| w.f_index_select(0, &labels.f_reshape([-1])?)?.f_reshape_as(labels)).transpose()?;
     let weighted = match &weight {
         Some(weight) => log_likelihood.f_mul(weight)?,

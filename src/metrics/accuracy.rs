@@ -37,7 +37,11 @@ pub static COMPONENT: Component = Component {
         let args = AccuracyArgs::parse("Accuracy", args)?;
         let metric = Accuracy { multilabel: args.is_multilabel, right: 0, examples: 0 };
         let output_transform = Some(args.output_transform).filter(|value| !value.is_none());
-        Ok(Value::object(MetricHandle(Attached { metric: Arc::new(Mutex::new(metric)), output_transform, save_details: false })))
+        Ok(Value::object(MetricHandle(Attached {
+            metric: Arc::new(Mutex::new(metric)),
+            output_transform,
+            save_details: false,
+        })))
     },
 };
 
@@ -96,7 +100,8 @@ impl Metric for Accuracy {
             self.examples += counts.voxels;
             return Ok(());
         }
-        let wrong: i64 = (0..counts.target.len()).map(|c| counts.prediction[c] + counts.target[c] - 2 * counts.both[c]).sum();
+        let wrong: i64 =
+            (0..counts.target.len()).map(|c| counts.prediction[c] + counts.target[c] - 2 * counts.both[c]).sum();
         self.right += channels * counts.voxels - wrong;
         self.examples += channels * counts.voxels;
         Ok(())

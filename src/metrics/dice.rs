@@ -82,7 +82,9 @@ pub static DICE: Component = Component {
     build: |args, _| {
         let args = DiceMetricArgs::parse("DiceMetric", args)?;
         if args.per_component {
-            return Err(err!("DiceMetric: argument `per_component` is not supported, expected False").kind(Kind::Config));
+            return Err(
+                err!("DiceMetric: argument `per_component` is not supported, expected False").kind(Kind::Config)
+            );
         }
         attach(Dice { name: "DiceMetric", args, rows: vec![] }, None, true)
     },

@@ -66,7 +66,8 @@ pub fn overlap(prediction: &Segmentation, target: &Segmentation, keep: Option<&T
             Some(keep) => (p.f_masked_select(&keep.f_reshape([-1])?)?, t.f_masked_select(&keep.f_reshape([-1])?)?),
             None => (p, t),
         };
-        let count = |x: &Tensor| -> Result<Vec<i64>> { Ok(Vec::try_from(&x.f_bincount::<&Tensor>(None, channels as i64)?)?) };
+        let count =
+            |x: &Tensor| -> Result<Vec<i64>> { Ok(Vec::try_from(&x.f_bincount::<&Tensor>(None, channels as i64)?)?) };
         let both = count(&p.f_masked_select(&p.f_eq_tensor(&t)?)?)?;
         return Ok(Overlap { both, prediction: count(&p)?, target: count(&t)?, voxels });
     }

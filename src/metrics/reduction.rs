@@ -53,7 +53,8 @@ pub fn reduce(rows: &[Vec<f32>], reduction: Reduction) -> (Vec<f32>, Vec<f32>) {
             (all().collect(), all().map(|x| f32::from(u8::from(!x.is_nan()))).collect())
         }
         Reduction::Mean => {
-            let (sum, n) = by_case().filter(|(_, n)| *n > 0.0).fold((0.0, 0.0), |(sum, n), case| (sum + mean(case), n + 1.0));
+            let (sum, n) =
+                by_case().filter(|(_, n)| *n > 0.0).fold((0.0, 0.0), |(sum, n), case| (sum + mean(case), n + 1.0));
             (vec![mean((sum, n))], vec![n])
         }
         Reduction::Sum => {

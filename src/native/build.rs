@@ -19,7 +19,9 @@ fn main() -> Result<(), Box<dyn Error>> {
     let variants: &[(&str, &[&str])] = &[("base", &[]), ("avx2", &[]), ("avx512", &avx512)];
     for (name, flags) in variants.iter().filter(|(name, _)| x86 || *name == "base") {
         let mut build = base();
-        build.define("SB_LOOPS", format!("sb_loops_{name}").as_str()).define("SB_WINOGRAD", format!("sb_winograd_{name}").as_str());
+        build
+            .define("SB_LOOPS", format!("sb_loops_{name}").as_str())
+            .define("SB_WINOGRAD", format!("sb_winograd_{name}").as_str());
         build.flag_if_supported("-ffp-contract=fast");
         if *name != "base" {
             build.flag("-mavx2").flag("-mfma");

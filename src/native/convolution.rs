@@ -50,7 +50,10 @@ impl Conv3 {
     pub fn new(weight: &Tensor) -> Result<Option<Conv3>> {
         let size = weight.size();
         if size.len() != 5 || size[2..] != [3, 3, 3] || weight.kind() != Kind::Float || weight.device() != Device::Cpu {
-            return wrong(format!("convolution: expected an f32 weight [K,C,3,3,3] on the CPU, found {:?} {size:?}", weight.kind()));
+            return wrong(format!(
+                "convolution: expected an f32 weight [K,C,3,3,3] on the CPU, found {:?} {size:?}",
+                weight.kind()
+            ));
         }
         let (outputs, inputs) = (size[0], size[1]);
         if !fills_vectors(inputs) || !fills_vectors(outputs) {
@@ -86,7 +89,11 @@ impl Conv3 {
         let (out_code, ..) = rows("convolution", out)?;
         let size = x.size();
         if code != 0 || out_code != 0 {
-            return Err(TchError::Kind(format!("convolution: expected f32, found {:?} and {:?}", x.kind(), out.kind())));
+            return Err(TchError::Kind(format!(
+                "convolution: expected f32, found {:?} and {:?}",
+                x.kind(),
+                out.kind()
+            )));
         }
         if channels != self.inputs {
             return wrong(format!("convolution: expected {} channels, found {size:?}", self.inputs));

@@ -9,7 +9,16 @@ use tch::{Device, Kind, TchError, Tensor};
 
 unsafe extern "C" {
     fn sb_moments(element: i32, x: *mut c_void, y: *const c_void, rows: i64, c: i64, out: *mut f64);
-    fn sb_affine(element: i32, x: *const c_void, out: *mut c_void, rows: i64, c: i64, scale: *const f32, shift: *const f32, relu: i32);
+    fn sb_affine(
+        element: i32,
+        x: *const c_void,
+        out: *mut c_void,
+        rows: i64,
+        c: i64,
+        scale: *const f32,
+        shift: *const f32,
+        relu: i32,
+    );
     fn sb_group_scale(
         sums: *const f64,
         c: i64,
@@ -152,7 +161,11 @@ pub(crate) fn rows(what: &str, x: &Tensor) -> Result<(i32, i64, i64, i64)> {
     on_cpu(what, x)?;
     let code = element(what, x)?;
     if !is_channels_last(x) {
-        return wrong(format!("{what}: expected [N,C,X,Y,Z] in channels-last layout, found {:?} with strides {:?}", x.size(), x.stride()));
+        return wrong(format!(
+            "{what}: expected [N,C,X,Y,Z] in channels-last layout, found {:?} with strides {:?}",
+            x.size(),
+            x.stride()
+        ));
     }
     let size = x.size();
     if size[1] == 0 {
@@ -267,12 +280,15 @@ impl GroupNorm<'_> {
     /// Item n's normalisation as x·scale + shift per channel.
     pub(crate) fn scale_shift(&self, n: usize, channels: i64, voxels: i64) -> Result<(Vec<f32>, Vec<f32>)> {
         let (c, groups) = (channels as usize, self.groups);
-        let Some(sums) = self.moments.sums.get(n).filter(|sums| sums.len() == 2 * c && self.moments.voxels == voxels) else {
+        let Some(sums) = self.moments.sums.get(n).filter(|sums| sums.len() == 2 * c && self.moments.voxels == voxels)
+        else {
             return wrong(format!("group norm: these are not the moments of {channels} channels of {voxels} voxels"));
         };
         let (weights, biases) = (self.affine.weight.len(), self.affine.bias.len());
         if groups == 0 || !c.is_multiple_of(groups) || weights != c || biases != c {
-            return wrong(format!("group norm: {c} channels do not fit {groups} groups, {weights} weights and {biases} biases"));
+            return wrong(format!(
+                "group norm: {c} channels do not fit {groups} groups, {weights} weights and {biases} biases"
+            ));
         }
         let (mut scale, mut shift) = (vec![0.0; c], vec![0.0; c]);
         let (mut mean, mut inverse) = (vec![0.0; groups], vec![0.0; groups]);
@@ -315,7 +331,17 @@ pub fn upsample_add(x: &Tensor, skip: &mut Tensor) -> Result<Moments> {
         // SAFETY: both are dense channels-last CPU tensors of one type and the shapes checked above; skip is held
         // mutably and each of its elements is read before it is written; `sums` has two values per channel.
         unsafe {
-            sb_upsample(code, item(x, n as i64, voxels, channels), at, at, size[2], size[3], size[4], channels, sums.as_mut_ptr());
+            sb_upsample(
+                code,
+                item(x, n as i64, voxels, channels),
+                at,
+                at,
+                size[2],
+                size[3],
+                size[4],
+                channels,
+                sums.as_mut_ptr(),
+            );
         }
     }
     Ok(Moments { sums, voxels: 8 * voxels })
@@ -425,7 +451,8 @@ impl LabelsMut<'_> {
             LabelsMut::U16(labels) => labels.len(),
         };
         let voxels = shape.iter().try_fold(1usize, |product, &n| product.checked_mul(n));
-        let inside = (0..3).all(|axis| region.start[axis].checked_add(region.size[axis]).is_some_and(|end| end <= shape[axis]));
+        let inside =
+            (0..3).all(|axis| region.start[axis].checked_add(region.size[axis]).is_some_and(|end| end <= shape[axis]));
         if voxels != Some(len) || !inside {
             return wrong(format!("labels: {region:?} does not fit a map of {shape:?} with {len} voxels"));
         }
@@ -511,7 +538,14 @@ pub fn head_logits(acc: &Tensor, total: &Tensor, weight: &Tensor, bias: Option<&
 
 /// # Safety
 /// `h` describes acc and total; exactly one output is not null and has room for all voxels at strides `out`.
-unsafe fn run_head(acc: &Tensor, total: &Tensor, h: &Head, labels: (*mut c_void, i32), values: (*mut f32, i64), out: [usize; 2]) {
+unsafe fn run_head(
+    acc: &Tensor,
+    total: &Tensor,
+    h: &Head,
+    labels: (*mut c_void, i32),
+    values: (*mut f32, i64),
+    out: [usize; 2],
+) {
     // SAFETY: by this function's contract.
     unsafe {
         sb_head(
@@ -546,13 +580,29 @@ pub fn argmax(x: &Tensor, mut labels: LabelsMut, shape: [usize; 3], start: [usiz
         return wrong(format!("argmax: expected [K,X,Y,Z], found {size:?}"));
     };
     if x.kind() != Kind::Float || (*nz > 1 && *sz != 1) || stride.iter().any(|&s| s < 0) {
-        return wrong(format!("argmax: expected f32 with adjacent voxels along z, found {:?} with strides {stride:?}", x.kind()));
+        return wrong(format!(
+            "argmax: expected f32 with adjacent voxels along z, found {:?} with strides {stride:?}",
+            x.kind()
+        ));
     }
     let (to, wide) = labels.at(shape, Box3 { start, size: [*nx as usize, *ny as usize, *nz as usize] }, *k)?;
     // SAFETY: sizes and strides are the tensor's own, voxels along z are adjacent, and `at` has checked that the box
     // lies in the label map, which is held mutably.
     unsafe {
-        sb_argmax(x.data_ptr().cast(), *sk, *sx, *sy, *nx, *ny, *nz, *k, to, wide, (shape[1] * shape[2]) as i64, shape[2] as i64);
+        sb_argmax(
+            x.data_ptr().cast(),
+            *sk,
+            *sx,
+            *sy,
+            *nx,
+            *ny,
+            *nz,
+            *k,
+            to,
+            wide,
+            (shape[1] * shape[2]) as i64,
+            shape[2] as i64,
+        );
     }
     Ok(())
 }

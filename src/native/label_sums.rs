@@ -8,7 +8,12 @@ use tch::{Device, Kind, TchError, Tensor};
 use torch_sys::C_tensor;
 
 unsafe extern "C" {
-    fn sb_label_sums(logits: *const C_tensor, labels: *const C_tensor, squares: i32, out: *mut *mut C_tensor) -> *mut c_char;
+    fn sb_label_sums(
+        logits: *const C_tensor,
+        labels: *const C_tensor,
+        squares: i32,
+        out: *mut *mut C_tensor,
+    ) -> *mut c_char;
 }
 
 /// Result of a C++ function that returns an error's text from malloc, or null.

@@ -9,7 +9,6 @@
 //! - [`optimizers`]: steps of Adam, AdamW and SGD.
 //! - [`runtime`]: autocast, CUDA's library, what the processor can do, which threads get signals.
 //! - [`training`]: residual blocks, upsampling and the last layer with their gradients.
-//! - [`zeroed`]: large slices of zeros that take no memory before they are written.
 //!
 //! Errors are [`tch::TchError`]s whose message says what was expected and what was found.
 
@@ -21,13 +20,12 @@ mod memory;
 mod optimizers;
 mod runtime;
 pub mod training;
-pub mod zeroed;
 
 pub use convolution::{Conv3, fills_vectors};
 pub use generator::{generator_seed, generator_state, permutation, set_generator_state};
 pub use kernels::{
-    Affine, Box3, GroupNorm, LabelsMut, Moments, add_moments, argmax, blend, channels_last, head_argmax, head_logits, is_channels_last,
-    moments, upsample_add,
+    Affine, Box3, GroupNorm, LabelsMut, Moments, add_moments, argmax, blend, channels_last, head_argmax, head_logits,
+    is_channels_last, moments, upsample_add,
 };
 pub use label_sums::{LabelSums, label_sums};
 pub use memory::{Memory, install_allocator, memory, reset_peak, set_limit, trim};

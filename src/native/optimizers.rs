@@ -103,7 +103,10 @@ fn ready<'a>(what: &str, parameters: impl IntoIterator<Item = &'a Tensor>) -> Re
     for parameter in parameters {
         let grad = parameter.grad();
         if !grad.defined() || grad.size() != parameter.size() || grad.kind() != parameter.kind() {
-            return wrong(format!("{what}: a parameter of {:?} has no gradient of its own shape and type", parameter.size()));
+            return wrong(format!(
+                "{what}: a parameter of {:?} has no gradient of its own shape and type",
+                parameter.size()
+            ));
         }
     }
     Ok(())
@@ -137,7 +140,8 @@ pub fn adam(slots: &[AdamSlot], options: &Adam) -> Result<()> {
     if options.amsgrad && maxima.len() != slots.len() {
         return wrong("Adam: amsgrad needs the largest squares of each parameter".into());
     }
-    let (parameters, averages) = (pointers(slots.iter().map(|slot| slot.parameter)), pointers(slots.iter().map(|slot| slot.average)));
+    let (parameters, averages) =
+        (pointers(slots.iter().map(|slot| slot.parameter)), pointers(slots.iter().map(|slot| slot.average)));
     let squares = pointers(slots.iter().map(|slot| slot.square));
     let steps: Vec<f64> = slots.iter().map(|slot| slot.step).collect();
     let [beta1, beta2] = options.betas;
@@ -192,7 +196,9 @@ pub fn sgd(slots: &[SgdSlot], options: &Sgd) -> Result<()> {
         maximize: options.maximize.into(),
     };
     // SAFETY: as in `adam`; buffers are only read with momentum, and then there is one for each slot.
-    checked(unsafe { sb_sgd(slots.len() as i64, parameters.as_ptr(), buffers.as_ptr(), fresh.as_ptr(), &raw const numbers) })
+    checked(unsafe {
+        sb_sgd(slots.len() as i64, parameters.as_ptr(), buffers.as_ptr(), fresh.as_ptr(), &raw const numbers)
+    })
 }
 
 /// Forget the gradients, as `optimizer.zero_grad()` does: the next backward pass makes new ones.

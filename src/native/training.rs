@@ -21,7 +21,13 @@ unsafe extern "C" {
         out: *mut *mut C_tensor,
     ) -> *mut c_char;
     fn sb_upsample_add(x: *const C_tensor, skip: *const C_tensor, out: *mut *mut C_tensor) -> *mut c_char;
-    fn sb_norm_head(x: *const C_tensor, weights: *const *const C_tensor, groups: i64, eps: f64, out: *mut *mut C_tensor) -> *mut c_char;
+    fn sb_norm_head(
+        x: *const C_tensor,
+        weights: *const *const C_tensor,
+        groups: i64,
+        eps: f64,
+        out: *mut *mut C_tensor,
+    ) -> *mut c_char;
 }
 
 /// A group normalisation, weight and bias [C], with the ReLU behind it.
@@ -46,7 +52,9 @@ fn channels(what: &str, x: &Tensor) -> Result<i64> {
     dense(what, x)?;
     let size = x.size();
     if size.len() != 5 || size.contains(&0) || !fills_vectors(size[1]) {
-        return wrong(format!("{what}: expected [N,C,X,Y,Z] with C a multiple of the processor's vectors, found {size:?}"));
+        return wrong(format!(
+            "{what}: expected [N,C,X,Y,Z] with C a multiple of the processor's vectors, found {size:?}"
+        ));
     }
     Ok(size[1])
 }

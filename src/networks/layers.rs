@@ -130,8 +130,7 @@ impl Act {
             "LOGSOFTMAX" => Act::LogSoftmax { dim: DimArgs::parse(&name, args)?.dim },
             "SWISH" => Act::Swish { alpha: SwishArgs::parse(&name, args)?.alpha },
             other => {
-                let known =
-                    "RELU, LEAKYRELU, PRELU, ELU, CELU, RELU6, SELU, GELU, SIGMOID, TANH, SOFTMAX, LOGSOFTMAX, SWISH, MEMSWISH, MISH";
+                let known = "RELU, LEAKYRELU, PRELU, ELU, CELU, RELU6, SELU, GELU, SIGMOID, TANH, SOFTMAX, LOGSOFTMAX, SWISH, MEMSWISH, MISH";
                 return Err(unsupported("act", other, known));
             }
         })
@@ -208,7 +207,9 @@ impl Norm {
     pub fn new(spec: &Value, channels: usize, builder: &mut Builder, path: &str) -> Result<Norm> {
         let (name, args) = split("norm", spec)?;
         let fits = |given: Option<usize>| match given {
-            Some(n) if n != channels => Err(err!("norm {name} is for {n} channels, expected {channels}").kind(Kind::Config)),
+            Some(n) if n != channels => {
+                Err(err!("norm {name} is for {n} channels, expected {channels}").kind(Kind::Config))
+            }
             _ => Ok(()),
         };
         match name.as_str() {
@@ -217,9 +218,17 @@ impl Norm {
                 let args = GroupArgs::parse(&name, args)?;
                 fits(args.num_channels)?;
                 if args.num_groups == 0 || !channels.is_multiple_of(args.num_groups) {
-                    return Err(err!("norm GROUP: {channels} channels cannot be split into {} groups", args.num_groups).kind(Kind::Config));
+                    return Err(err!(
+                        "norm GROUP: {channels} channels cannot be split into {} groups",
+                        args.num_groups
+                    )
+                    .kind(Kind::Config));
                 }
-                Ok(Norm::Group { groups: args.num_groups, affine: affine(builder, path, channels, args.affine)?, eps: args.eps })
+                Ok(Norm::Group {
+                    groups: args.num_groups,
+                    affine: affine(builder, path, channels, args.affine)?,
+                    eps: args.eps,
+                })
             }
             // Without apex MONAI builds the plain instance norm under the second name, too.
             "INSTANCE" | "INSTANCE_NVFUSER" => {
@@ -287,7 +296,10 @@ fn affine(builder: &mut Builder, path: &str, channels: usize, wanted: bool) -> R
     if !wanted {
         return Ok(None);
     }
-    Ok(Some((builder.full(&format!("{path}.weight"), &[channels], 1.0)?, builder.full(&format!("{path}.bias"), &[channels], 0.0)?)))
+    Ok(Some((
+        builder.full(&format!("{path}.weight"), &[channels], 1.0)?,
+        builder.full(&format!("{path}.bias"), &[channels], 0.0)?,
+    )))
 }
 
 fn running(builder: &mut Builder, path: &str, channels: usize, wanted: bool) -> Result<Option<Running>> {

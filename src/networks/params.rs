@@ -45,7 +45,8 @@ impl Builder {
         let size = shape.iter().try_fold(1usize, |product, &n| product.checked_mul(n));
         let total = size.and_then(|size| size.checked_add(self.parameters)).filter(|&total| total <= MAX_PARAMETERS);
         self.parameters = total.ok_or_else(|| {
-            err!("the network would have more than {MAX_PARAMETERS} parameters (a tensor of {shape:?})").kind(Kind::Config)
+            err!("the network would have more than {MAX_PARAMETERS} parameters (a tensor of {shape:?})")
+                .kind(Kind::Config)
         })?;
         Ok(shape.iter().map(|&n| n as i64).collect())
     }
@@ -77,10 +78,23 @@ impl Builder {
         self.push(name, tensor);
     }
     /// `torch.nn.Conv3d(inputs, outputs, kernel)`: `{path}.weight` [outputs, inputs, k, k, k], `{path}.bias`.
-    pub fn conv(&mut self, path: &str, inputs: usize, outputs: usize, kernel: usize, stride: i64, bias: bool) -> Result<Conv> {
+    pub fn conv(
+        &mut self,
+        path: &str,
+        inputs: usize,
+        outputs: usize,
+        kernel: usize,
+        stride: i64,
+        bias: bool,
+    ) -> Result<Conv> {
         let fan_in = inputs.saturating_mul(kernel.pow(3));
-        let weight = self.uniform(&format!("{path}.weight"), &[outputs, inputs, kernel, kernel, kernel], kaiming_bound(fan_in))?;
-        let bias = if bias { Some(self.uniform(&format!("{path}.bias"), &[outputs], 1.0 / (fan_in as f64).sqrt())?) } else { None };
+        let weight =
+            self.uniform(&format!("{path}.weight"), &[outputs, inputs, kernel, kernel, kernel], kaiming_bound(fan_in))?;
+        let bias = if bias {
+            Some(self.uniform(&format!("{path}.bias"), &[outputs], 1.0 / (fan_in as f64).sqrt())?)
+        } else {
+            None
+        };
         Ok(Conv { weight, bias, stride, padding: (kernel as i64 - 1) / 2 })
     }
     /// `torch.nn.ConvTranspose3d(channels, channels, 2, stride=2)`: weight [channels, channels, 2, 2, 2] and bias.
@@ -136,9 +150,11 @@ pub fn load_strict(network: &str, state: &State, tensors: &[(String, Tensor)]) -
         (given.size() != own.size()).then(|| format!("{name}: expected {:?}, found {:?}", own.size(), given.size()))
     });
     let mut problems = String::new();
-    for (what, names) in
-        [("missing", missing.collect::<Vec<_>>()), ("unexpected", unexpected.collect()), ("wrong shape", misshapen.collect())]
-    {
+    for (what, names) in [
+        ("missing", missing.collect::<Vec<_>>()),
+        ("unexpected", unexpected.collect()),
+        ("wrong shape", misshapen.collect()),
+    ] {
         if names.is_empty() {
             continue;
         }
@@ -163,7 +179,9 @@ fn warn_unless_finite(network: &str, state: &State) -> Result<()> {
     let odd = state.not_finite()?;
     if let Some(first) = odd.first() {
         let more = if odd.len() > 1 { format!(" and {} more tensors", odd.len() - 1) } else { String::new() };
-        tracing::warn!("the weights loaded into {network} are NaN or infinite in `{first}`{more}: what it computes means nothing");
+        tracing::warn!(
+            "the weights loaded into {network} are NaN or infinite in `{first}`{more}: what it computes means nothing"
+        );
     }
     Ok(())
 }

@@ -69,7 +69,10 @@ pub static COMPONENT: Component = Component {
     aliases: &["monai.networks.nets.segresnet.SegResNet"],
     doc: "Encoder-decoder of residual blocks for 3-D segmentation (Myronenko 2018).",
     params: SegResNetArgs::PARAMS,
-    differences: &["spatial_dims must be 3", "blocks_up must have one entry fewer than blocks_down (MONAI fails when it runs)"],
+    differences: &[
+        "spatial_dims must be 3",
+        "blocks_up must have one entry fewer than blocks_down (MONAI fails when it runs)",
+    ],
     effect: Effect::Pure,
     build,
 };
@@ -147,19 +150,29 @@ impl SegResNet {
         let mut down = vec![];
         for (i, &count) in args.blocks_down.iter().enumerate() {
             let path = format!("down_layers.{i}");
-            let halve = if i > 0 { Some(b.conv(&format!("{path}.0.conv"), width(i - 1), width(i), 3, 2, false)?) } else { None };
-            let blocks = (1..=count).map(|k| block(&mut b, &format!("{path}.{k}"), width(i), &norm, &args.act)).collect::<Result<_>>()?;
+            let halve = if i > 0 {
+                Some(b.conv(&format!("{path}.0.conv"), width(i - 1), width(i), 3, 2, false)?)
+            } else {
+                None
+            };
+            let blocks = (1..=count)
+                .map(|k| block(&mut b, &format!("{path}.{k}"), width(i), &norm, &args.act))
+                .collect::<Result<_>>()?;
             down.push(Down { halve, blocks });
         }
         let mut up = vec![];
         for (i, &count) in args.blocks_up.iter().enumerate() {
             let channels = width(args.blocks_up.len() - i - 1);
             let path = format!("up_layers.{i}");
-            let blocks = (0..count).map(|k| block(&mut b, &format!("{path}.{k}"), channels, &norm, &args.act)).collect::<Result<_>>()?;
+            let blocks = (0..count)
+                .map(|k| block(&mut b, &format!("{path}.{k}"), channels, &norm, &args.act))
+                .collect::<Result<_>>()?;
             let narrow = b.conv(&format!("up_samples.{i}.0.conv"), channels * 2, channels, 1, 1, false)?;
             let double = match args.upsample_mode.as_str() {
                 "deconv" => Double::Deconv(b.deconv(&format!("up_samples.{i}.1.deconv"), channels)?),
-                "pixelshuffle" => Double::PixelShuffle(b.shuffle_conv(&format!("up_samples.{i}.1.pixelshuffle.conv_block"), channels)?),
+                "pixelshuffle" => Double::PixelShuffle(
+                    b.shuffle_conv(&format!("up_samples.{i}.1.pixelshuffle.conv_block"), channels)?,
+                ),
                 _ => Double::Trilinear,
             };
             up.push(Up { narrow, double, blocks });
@@ -268,16 +281,32 @@ impl Double {
             Double::PixelShuffle(conv) => {
                 let y = conv.forward(x, p); // [N,8C,X,Y,Z]
                 let [n, c, a, b, d] = [0, 1, 2, 3, 4].map(|axis| y.size()[axis]);
-                let y = y.reshape([n, c / 8, 2, 2, 2, a, b, d]).permute([0, 1, 5, 2, 6, 3, 7, 4]).reshape([n, c / 8, 2 * a, 2 * b, 2 * d]);
+                let y = y.reshape([n, c / 8, 2, 2, 2, a, b, d]).permute([0, 1, 5, 2, 6, 3, 7, 4]).reshape([
+                    n,
+                    c / 8,
+                    2 * a,
+                    2 * b,
+                    2 * d,
+                ]);
                 // A blur against checkerboard patterns: zeros before, then means of 2×2×2.
-                y.constant_pad_nd([1, 0, 1, 0, 1, 0]).avg_pool3d([2, 2, 2], [1, 1, 1], [0, 0, 0], false, true, None::<i64>)
+                y.constant_pad_nd([1, 0, 1, 0, 1, 0]).avg_pool3d(
+                    [2, 2, 2],
+                    [1, 1, 1],
+                    [0, 0, 0],
+                    false,
+                    true,
+                    None::<i64>,
+                )
             }
         }
     }
 }
 
 fn block(b: &mut Builder, path: &str, channels: usize, norm: &Value, act: &Value) -> Result<Block> {
-    let norms = [Norm::new(norm, channels, b, &format!("{path}.norm1"))?, Norm::new(norm, channels, b, &format!("{path}.norm2"))?];
+    let norms = [
+        Norm::new(norm, channels, b, &format!("{path}.norm1"))?,
+        Norm::new(norm, channels, b, &format!("{path}.norm2"))?,
+    ];
     let act = Act::new(act, b, &format!("{path}.act"))?;
     let mut conv = |name: &str| b.conv(&format!("{path}.{name}.conv"), channels, channels, 3, 1, false);
     Ok(Block { norms, act, convs: [conv("conv1")?, conv("conv2")?] })
@@ -288,7 +317,9 @@ fn check(args: &SegResNetArgs) -> Result<()> {
     if args.spatial_dims != 3 {
         return Err(err!("SegResNet: expected spatial_dims 3, found {}", args.spatial_dims).kind(Kind::Unsupported));
     }
-    for (name, value) in [("init_filters", args.init_filters), ("in_channels", args.in_channels), ("out_channels", args.out_channels)] {
+    for (name, value) in
+        [("init_filters", args.init_filters), ("in_channels", args.in_channels), ("out_channels", args.out_channels)]
+    {
         if value == 0 {
             return fail(format!("expected {name} of at least 1, found 0"));
         }
@@ -310,7 +341,10 @@ fn check(args: &SegResNetArgs) -> Result<()> {
         return fail(format!("norm_name can only be 'group', found '{}'; use `norm`", args.norm_name));
     }
     if !["nontrainable", "deconv", "pixelshuffle"].contains(&args.upsample_mode.as_str()) {
-        return fail(format!("expected upsample_mode nontrainable, deconv or pixelshuffle, found '{}'", args.upsample_mode));
+        return fail(format!(
+            "expected upsample_mode nontrainable, deconv or pixelshuffle, found '{}'",
+            args.upsample_mode
+        ));
     }
     Ok(())
 }

@@ -86,7 +86,10 @@ fn check_code(path: &Path) -> Result<()> {
     for name in names.iter().filter(|name| name.ends_with(".py")) {
         let mut code = String::new();
         let entry = archive.by_name(name).map_err(wrong)?;
-        entry.take(MAX_CODE_BYTES + 1).read_to_string(&mut code).map_err(|error| err!("damaged TorchScript code in {name}: {error}"))?;
+        entry
+            .take(MAX_CODE_BYTES + 1)
+            .read_to_string(&mut code)
+            .map_err(|error| err!("damaged TorchScript code in {name}: {error}"))?;
         if code.len() as u64 > MAX_CODE_BYTES {
             bail!("expected at most {MAX_CODE_BYTES} bytes of code in {name}");
         }
@@ -108,7 +111,10 @@ fn first(output: IValue) -> Result<Tensor> {
             Some(value) => first(value),
             None => bail!("the network gave no tensor"),
         },
-        other => bail!("expected a network that gives a tensor, found {}", format!("{other:?}").chars().take(60).collect::<String>()),
+        other => bail!(
+            "expected a network that gives a tensor, found {}",
+            format!("{other:?}").chars().take(60).collect::<String>()
+        ),
     }
 }
 
@@ -146,7 +152,9 @@ impl Network for TorchScript {
     }
     fn forward(&self, x: &Tensor, mode: Mode) -> Result<Tensor> {
         if mode.train {
-            return Err(err!("a TorchScript network cannot be trained").kind(Kind::Unsupported).hint("build the network in the config"));
+            return Err(err!("a TorchScript network cannot be trained")
+                .kind(Kind::Unsupported)
+                .hint("build the network in the config"));
         }
         let _no_grad = tch::no_grad_guard();
         let _autocast = mode.autocast.map(|kind| native::Autocast::new(self.device.tch(), kind)).transpose()?;

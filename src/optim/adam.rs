@@ -1,10 +1,10 @@
 //! torch.optim.Adam and AdamW (torch 2.11; Kingma and Ba 2015, Loshchilov and Hutter 2019).
 
 use super::parameters::{self, Params, flag, number, tensor_like};
+use crate::checkpoint::State as Saved;
 use crate::component::{Accepted, Component, Declared, Effect, FromValue, Value};
 use crate::contracts::{Optimizer, OptimizerHandle, ParamGroup};
 use crate::error::{Kind, Result};
-use crate::formats::checkpoint::State as Saved;
 use crate::{args, bail, err};
 use parking_lot::Mutex;
 use segbundle_native::{Adam as Options, AdamSlot};
@@ -210,7 +210,9 @@ impl Optimizer for Adam {
                 ("exp_avg", Saved::Tensor(slot.average.shallow_clone())),
                 ("exp_avg_sq", Saved::Tensor(slot.square.shallow_clone())),
             ];
-            items.extend(slot.maximum.as_ref().map(|maximum| ("max_exp_avg_sq", Saved::Tensor(maximum.shallow_clone()))));
+            items.extend(
+                slot.maximum.as_ref().map(|maximum| ("max_exp_avg_sq", Saved::Tensor(maximum.shallow_clone()))),
+            );
             entries.push((number, Saved::dict(items)));
         }
         Ok(parameters::save(entries, &self.groups, |at| {
@@ -261,7 +263,12 @@ impl Optimizer for Adam {
                 let Some(entry) = entry else { return Ok(None) };
                 let tensor = |key| tensor_like(name, entry, key, parameter);
                 let maximum = if options.amsgrad { Some(tensor("max_exp_avg_sq")?) } else { None };
-                Ok(Some(Slot { step: number(name, entry, "step")?, average: tensor("exp_avg")?, square: tensor("exp_avg_sq")?, maximum }))
+                Ok(Some(Slot {
+                    step: number(name, entry, "step")?,
+                    average: tensor("exp_avg")?,
+                    square: tensor("exp_avg_sq")?,
+                    maximum,
+                }))
             };
             slots.push(group.parameters.iter().zip(entries.by_ref()).map(slot).collect::<Result<Vec<_>>>()?);
         }

@@ -3,10 +3,10 @@
 //! The loss is multiplied by a factor so that small gradients do not vanish in fp16; before the step they are divided by
 //! it. A step with an overflow is left out and halves the factor; 2000 good ones double it.
 
+use crate::checkpoint::State as Saved;
 use crate::contracts::Optimizer;
 use crate::err;
 use crate::error::Result;
-use crate::formats::checkpoint::State as Saved;
 use tch::Tensor;
 
 const GROWTH: f64 = 2.0;

@@ -1,9 +1,9 @@
 //! The `params` argument of optimizers, and their state in the form of torch's `state_dict()` (torch 2.11).
 
+use crate::checkpoint::State as Saved;
 use crate::component::{FromValue, Key, Value};
 use crate::contracts::{ParamGroup, Parameter};
 use crate::error::{Kind, Result};
-use crate::formats::checkpoint::State as Saved;
 use crate::{bail, err};
 use tch::Tensor;
 
@@ -88,7 +88,11 @@ impl Params {
 }
 
 /// `{'state': …, 'param_groups': …}`; `entries` are the states by number of the parameter, `options` each group's.
-pub fn save(entries: Vec<(usize, Saved)>, groups: &[ParamGroup], options: impl Fn(usize) -> Vec<(&'static str, Saved)>) -> Saved {
+pub fn save(
+    entries: Vec<(usize, Saved)>,
+    groups: &[ParamGroup],
+    options: impl Fn(usize) -> Vec<(&'static str, Saved)>,
+) -> Saved {
     let mut number = 0;
     let saved = groups.iter().enumerate().map(|(at, group)| {
         let mut items = vec![("lr", Saved::Float(group.lr))];
@@ -124,13 +128,23 @@ pub fn load<'a>(name: &str, saved: &'a Saved, groups: &[ParamGroup]) -> Result<L
     }
     let mut entries = vec![];
     for (at, (group, own)) in list.iter().zip(groups).enumerate() {
-        let Some(Saved::List(numbers)) = group.get("params") else { bail!("{name}: group {at} of the state has no 'params'") };
+        let Some(Saved::List(numbers)) = group.get("params") else {
+            bail!("{name}: group {at} of the state has no 'params'")
+        };
         if numbers.len() != own.parameters.len() {
-            bail!("{name}: group {at} of the state has {} parameters, the optimizer's {}", numbers.len(), own.parameters.len());
+            bail!(
+                "{name}: group {at} of the state has {} parameters, the optimizer's {}",
+                numbers.len(),
+                own.parameters.len()
+            );
         }
         for number in numbers {
-            let Saved::Int(number) = number else { bail!("{name}: 'params' of group {at} of the state holds something else than numbers") };
-            entries.push(state.iter().find(|(key, _)| matches!(key, Saved::Int(key) if key == number)).map(|(_, state)| state));
+            let Saved::Int(number) = number else {
+                bail!("{name}: 'params' of group {at} of the state holds something else than numbers")
+            };
+            entries.push(
+                state.iter().find(|(key, _)| matches!(key, Saved::Int(key) if key == number)).map(|(_, state)| state),
+            );
         }
     }
     Ok(Loaded { entries, groups: list.iter().collect() })
@@ -158,7 +172,10 @@ pub fn number(name: &str, saved: &Saved, key: &str) -> Result<f64> {
         Some(Saved::Bool(b)) => Ok(f64::from(u8::from(*b))),
         Some(Saved::Tensor(tensor)) if tensor.numel() == 1 => Ok(tensor.f_double_value(&[])?),
         other => {
-            bail!("{name}: the saved state's `{key}` is {}, expected a number", if other.is_some() { "something else" } else { "missing" })
+            bail!(
+                "{name}: the saved state's `{key}` is {}, expected a number",
+                if other.is_some() { "something else" } else { "missing" }
+            )
         }
     }
 }
@@ -176,7 +193,11 @@ pub fn tensor_like(name: &str, saved: &Saved, key: &str, parameter: &Tensor) -> 
             Ok(out)
         }
         Some(Saved::Tensor(tensor)) => {
-            bail!("{name}: the saved state's `{key}` has shape {:?}, its parameter {:?}", tensor.size(), parameter.size())
+            bail!(
+                "{name}: the saved state's `{key}` has shape {:?}, its parameter {:?}",
+                tensor.size(),
+                parameter.size()
+            )
         }
         _ => bail!("{name}: the saved state has no tensor `{key}`"),
     }

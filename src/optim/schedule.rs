@@ -1,10 +1,10 @@
 //! What all schedules share: counting, base rates and torch's state dict (torch.optim.lr_scheduler, torch 2.11).
 
 use super::parameters::number;
+use crate::checkpoint::State as Saved;
 use crate::component::{Args, FromValue, Value};
 use crate::contracts::{Optimizer, Schedule, ScheduleHandle, Shared};
 use crate::error::{Kind, Result};
-use crate::formats::checkpoint::State as Saved;
 use crate::{bail, err};
 use parking_lot::Mutex;
 use std::sync::Arc;
@@ -47,14 +47,21 @@ struct Counted<R> {
 }
 
 /// Build a schedule at `last_epoch` (−1: new), which makes its first step, as torch's constructors do.
-pub fn build<R: Rule + 'static>(name: &'static str, optimizer: Shared<dyn Optimizer>, last_epoch: i64, rule: R) -> Result<Value> {
+pub fn build<R: Rule + 'static>(
+    name: &'static str,
+    optimizer: Shared<dyn Optimizer>,
+    last_epoch: i64,
+    rule: R,
+) -> Result<Value> {
     let mut base_lrs = vec![];
     for (at, group) in optimizer.lock().groups_mut().iter_mut().enumerate() {
         match group.initial_lr {
             None if last_epoch != -1 => {
-                return Err(err!("{name}: last_epoch is {last_epoch}, but group {at} of the optimizer has no initial_lr")
-                    .hint("load the optimizer's state first, or leave last_epoch out")
-                    .kind(Kind::Config));
+                return Err(err!(
+                    "{name}: last_epoch is {last_epoch}, but group {at} of the optimizer has no initial_lr"
+                )
+                .hint("load the optimizer's state first, or leave last_epoch out")
+                .kind(Kind::Config));
             }
             initial => base_lrs.push(*group.initial_lr.insert(initial.unwrap_or(group.lr))),
         }
@@ -124,11 +131,18 @@ impl<R: Rule> Schedule for Counted<R> {
         Saved::dict(items)
     }
     fn load_state(&mut self, state: &Saved) -> Result<()> {
-        let (base_lrs, last_lr) = (read_floats(self.name, state, "base_lrs")?, read_floats(self.name, state, "_last_lr")?);
+        let (base_lrs, last_lr) =
+            (read_floats(self.name, state, "base_lrs")?, read_floats(self.name, state, "_last_lr")?);
         if base_lrs.len() != self.base_lrs.len() || last_lr.len() != base_lrs.len() {
-            bail!("{}: the saved state is for {} groups, the optimizer has {}", self.name, base_lrs.len(), self.base_lrs.len());
+            bail!(
+                "{}: the saved state is for {} groups, the optimizer has {}",
+                self.name,
+                base_lrs.len(),
+                self.base_lrs.len()
+            );
         }
-        let (epoch, steps) = (number(self.name, state, "last_epoch")? as i64, number(self.name, state, "_step_count")? as i64);
+        let (epoch, steps) =
+            (number(self.name, state, "last_epoch")? as i64, number(self.name, state, "_step_count")? as i64);
         self.rule.load(state).map_err(|e| e.context(self.name))?;
         (self.base_lrs, self.last_lr, self.epoch, self.steps) = (base_lrs, last_lr, epoch, steps);
         Ok(())

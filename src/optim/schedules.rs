@@ -5,10 +5,10 @@
 
 use super::parameters::number;
 use super::schedule::{Place, Rule, build, factor};
+use crate::checkpoint::State as Saved;
 use crate::component::{Component, Declared, Effect, FromValue, Value};
 use crate::contracts::{Optimizer, Shared};
 use crate::error::{Error, Kind, Result};
-use crate::formats::checkpoint::State as Saved;
 use crate::{args, err};
 use std::collections::BTreeMap;
 use std::f64::consts::PI;
@@ -108,7 +108,8 @@ impl Rule for MultiStep {
     }
     /// torch keeps a `collections.Counter`, which a plain dict stands for when it is read back.
     fn state(&self) -> Vec<(&'static str, Saved)> {
-        let milestones = self.milestones.iter().map(|(epoch, times)| (Saved::Int(*epoch), Saved::Int(i64::from(*times)))).collect();
+        let milestones =
+            self.milestones.iter().map(|(epoch, times)| (Saved::Int(*epoch), Saved::Int(i64::from(*times)))).collect();
         vec![("milestones", Saved::Dict(milestones)), ("gamma", Saved::Float(self.gamma))]
     }
     fn load(&mut self, state: &Saved) -> Result<()> {
@@ -118,7 +119,8 @@ impl Rule for MultiStep {
                 (Saved::Int(epoch), Saved::Int(times)) => Some((*epoch, i32::try_from(*times).ok()?)),
                 _ => None,
             };
-            self.milestones = items.iter().map(pair).collect::<Option<_>>().ok_or_else(|| err!("`milestones` are not numbers"))?;
+            self.milestones =
+                items.iter().map(pair).collect::<Option<_>>().ok_or_else(|| err!("`milestones` are not numbers"))?;
         }
         self.gamma = gamma;
         Ok(())
@@ -136,9 +138,9 @@ args! {
         last_epoch: i64 = -1,
     }
 }
-schedule!(EXPONENTIAL, "ExponentialLR", ExponentialArgs, "Multiply the learning rate by gamma every epoch.", |a| Ok(Exponential {
-    gamma: a.gamma
-}));
+schedule!(EXPONENTIAL, "ExponentialLR", ExponentialArgs, "Multiply the learning rate by gamma every epoch.", |a| Ok(
+    Exponential { gamma: a.gamma }
+));
 struct Exponential {
     gamma: f64,
 }
@@ -162,9 +164,13 @@ args! {
         last_epoch: i64 = -1,
     }
 }
-schedule!(COSINE, "CosineAnnealingLR", CosineArgs, "Follow half a cosine from the first learning rate down to eta_min, and back.", |a| Ok(
-    Cosine { t_max: positive("T_max", a.T_max)?, eta_min: a.eta_min }
-));
+schedule!(
+    COSINE,
+    "CosineAnnealingLR",
+    CosineArgs,
+    "Follow half a cosine from the first learning rate down to eta_min, and back.",
+    |a| Ok(Cosine { t_max: positive("T_max", a.T_max)?, eta_min: a.eta_min })
+);
 struct Cosine {
     t_max: i64,
     eta_min: f64,
@@ -238,9 +244,13 @@ args! {
         last_epoch: i64 = -1,
     }
 }
-schedule!(POLYNOMIAL, "PolynomialLR", PolynomialArgs, "Let the learning rate fall to 0 as a power of the epochs left.", |a| Ok(
-    Polynomial { total: positive("total_iters", a.total_iters)?, power: a.power }
-));
+schedule!(
+    POLYNOMIAL,
+    "PolynomialLR",
+    PolynomialArgs,
+    "Let the learning rate fall to 0 as a power of the epochs left.",
+    |a| Ok(Polynomial { total: positive("total_iters", a.total_iters)?, power: a.power })
+);
 struct Polynomial {
     total: i64,
     power: f64,
@@ -269,8 +279,11 @@ args! {
 }
 schedule!(LAMBDA, "LambdaLR", LambdaArgs, "Multiply the first learning rate by a function of the epoch.", |a| {
     let groups = a.optimizer.lock().groups().len();
-    let functions =
-        if a.lr_lambda.callable() { vec![a.lr_lambda.clone(); groups] } else { Vec::from_value(&a.lr_lambda).unwrap_or_default() };
+    let functions = if a.lr_lambda.callable() {
+        vec![a.lr_lambda.clone(); groups]
+    } else {
+        Vec::from_value(&a.lr_lambda).unwrap_or_default()
+    };
     if functions.len() != groups || !functions.iter().all(Value::callable) {
         return Err(err!("argument `lr_lambda`: expected a function, or one for each of the {groups} groups"));
     }

@@ -1,10 +1,10 @@
 //! torch.optim.SGD (torch 2.11).
 
 use super::parameters::{self, Params, flag, number, tensor_like};
+use crate::checkpoint::State as Saved;
 use crate::component::{Accepted, Component, Declared, Effect, FromValue, Value};
 use crate::contracts::{Optimizer, OptimizerHandle, ParamGroup};
 use crate::error::{Kind, Result};
-use crate::formats::checkpoint::State as Saved;
 use crate::{args, err};
 use parking_lot::Mutex;
 use segbundle_native::{Sgd as Options, SgdSlot};

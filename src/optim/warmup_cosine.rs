@@ -2,10 +2,10 @@
 
 use super::parameters::number;
 use super::schedule::{Place, Rule, build};
+use crate::checkpoint::State as Saved;
 use crate::component::{Component, Declared, Effect};
 use crate::contracts::{Optimizer, Shared};
 use crate::error::{Kind, Result};
-use crate::formats::checkpoint::State as Saved;
 use crate::{args, err};
 use std::f64::consts::PI;
 
@@ -44,7 +44,14 @@ pub static COMPONENT: Component = Component {
         }
         let warmup = a.warmup_steps.max(0).min(a.t_total);
         let groups = a.optimizer.lock().groups().len();
-        let rule = WarmupCosine { groups, warmup, multiplier: a.warmup_multiplier, total: a.t_total, cycles: a.cycles, end_lr: a.end_lr };
+        let rule = WarmupCosine {
+            groups,
+            warmup,
+            multiplier: a.warmup_multiplier,
+            total: a.t_total,
+            cycles: a.cycles,
+            end_lr: a.end_lr,
+        };
         build("WarmupCosineSchedule", a.optimizer, a.last_epoch, rule)
     },
 };

@@ -94,8 +94,12 @@ impl LabelMap {
         let found = to_i32(&values.f_argmax(0, false)?)?; // GPU sync
         let shape = self.shape;
         match &mut self.numbers {
-            Numbers::U8(numbers) => paste(&found.iter().map(|&n| n as u8).collect::<Vec<_>>(), region, 1, shape, numbers),
-            Numbers::U16(numbers) => paste(&found.iter().map(|&n| n as u16).collect::<Vec<_>>(), region, 1, shape, numbers),
+            Numbers::U8(numbers) => {
+                paste(&found.iter().map(|&n| n as u8).collect::<Vec<_>>(), region, 1, shape, numbers)
+            }
+            Numbers::U16(numbers) => {
+                paste(&found.iter().map(|&n| n as u16).collect::<Vec<_>>(), region, 1, shape, numbers)
+            }
         }
         Ok(())
     }

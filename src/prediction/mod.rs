@@ -75,7 +75,11 @@ impl Prediction {
     /// An image's values as a prediction that is already computed.
     pub fn from_volume(volume: &Volume) -> Result<Self> {
         let values = volume_tensor(volume)?;
-        Ok(Prediction { state: State::Dense(values, volume.grid()), header: volume.header.clone(), trace: volume.trace.clone() })
+        Ok(Prediction {
+            state: State::Dense(values, volume.grid()),
+            header: volume.header.clone(),
+            trace: volume.trace.clone(),
+        })
     }
 
     /// The values as an image in host memory, [C,X,Y,Z] in C order: u8 or u16 class numbers, u8 masks, or f32.
@@ -103,12 +107,21 @@ impl Prediction {
             }
         };
         let [x, y, z] = grid.shape;
-        Ok(Volume { voxels, layout: Layout::contiguous([channels, x, y, z]), affine: grid.affine, channel_first: true, header, trace })
+        Ok(Volume {
+            voxels,
+            layout: Layout::contiguous([channels, x, y, z]),
+            affine: grid.affine,
+            channel_first: true,
+            header,
+            trace,
+        })
     }
 
     pub fn grid(&self) -> Grid {
         match &self.state {
-            State::Pending { source, inverse, .. } => inverse.as_ref().map_or(source.grid(), |recorded| recorded.inverse.to_grid()),
+            State::Pending { source, inverse, .. } => {
+                inverse.as_ref().map_or(source.grid(), |recorded| recorded.inverse.to_grid())
+            }
             State::Dense(_, grid) | State::Labels { grid, .. } | State::Masks { grid, .. } => *grid,
         }
     }
@@ -126,7 +139,9 @@ impl Prediction {
                 State::Pending { source, ops, inverse }
             }
             State::Dense(values, grid) => State::Dense(op.apply(&values)?, grid),
-            State::Labels { .. } | State::Masks { .. } => bail!("an activation after argmax or a threshold has no meaning"),
+            State::Labels { .. } | State::Masks { .. } => {
+                bail!("an activation after argmax or a threshold has no meaning")
+            }
         };
         Ok(Prediction { state, header, trace })
     }
@@ -171,12 +186,18 @@ impl Prediction {
             State::Pending { source, ops, inverse } => {
                 let (channels, grid) = (source.channels(), source.grid());
                 let voxels = voxel_count(&grid);
-                work.reserve(channels as u64 * voxels as u64, || format!("masks of {channels} channels on {}", shape_text(&grid)))?;
+                work.reserve(channels as u64 * voxels as u64, || {
+                    format!("masks of {channels} channels on {}", shape_text(&grid))
+                })?;
                 let mut planes = vec![0_u8; channels * voxels];
                 let start = Instant::now();
                 source.run(work, &mut |region, values| {
                     let values = apply_all(&ops, values)?;
-                    let mask = values.f_ge(threshold)?.f_to_kind(Kind::Uint8)?.f_to_device(tch::Device::Cpu)?.f_contiguous()?;
+                    let mask = values
+                        .f_ge(threshold)?
+                        .f_to_kind(Kind::Uint8)?
+                        .f_to_device(tch::Device::Cpu)?
+                        .f_contiguous()?;
                     blocks::paste(&to_u8(&mask)?, region, channels, grid.shape, &mut planes);
                     Ok(())
                 })?;
@@ -185,8 +206,10 @@ impl Prediction {
                     Some(recorded) => {
                         release();
                         let zeros = Tensor::f_zeros([channels as i64, 1, 1, 1], (Kind::Float, tch::Device::Cpu))?;
-                        let fill =
-                            apply_all(&ops[recorded.ops_before..], zeros)?.f_ge(threshold)?.f_to_kind(Kind::Uint8)?.f_contiguous()?;
+                        let fill = apply_all(&ops[recorded.ops_before..], zeros)?
+                            .f_ge(threshold)?
+                            .f_to_kind(Kind::Uint8)?
+                            .f_contiguous()?;
                         masks_on_grid(&planes, channels, &to_u8(&fill)?, &recorded.inverse, work)?
                     }
                     None => State::Masks { planes, channels, grid },
@@ -251,8 +274,12 @@ impl Prediction {
                 State::Pending { source, ops, inverse: Some(Recorded { inverse: inverse.clone(), ops_before }) }
             }
             State::Labels { map, onehot: None, .. } if nearest => labels_on_grid(&map, inverse, work)?,
-            State::Labels { map, onehot: Some(classes), .. } if nearest => one_hot_on_grid(&map, classes, inverse, work)?,
-            State::Masks { planes, channels, .. } if nearest => masks_on_grid(&planes, channels, &vec![0; channels], inverse, work)?,
+            State::Labels { map, onehot: Some(classes), .. } if nearest => {
+                one_hot_on_grid(&map, classes, inverse, work)?
+            }
+            State::Masks { planes, channels, .. } if nearest => {
+                masks_on_grid(&planes, channels, &vec![0; channels], inverse, work)?
+            }
             state => {
                 let (values, _) = Prediction { state, header: self.header, trace: self.trace }.dense(work)?;
                 let start = Instant::now();
@@ -280,7 +307,8 @@ impl Prediction {
                 source.run(work, &mut |region, values| {
                     let mut target = out.shallow_clone();
                     for axis in 0..3 {
-                        target = target.f_narrow(axis as i64 + 1, region.start[axis] as i64, region.size[axis] as i64)?;
+                        target =
+                            target.f_narrow(axis as i64 + 1, region.start[axis] as i64, region.size[axis] as i64)?;
                     }
                     target.f_copy_(&apply_all(&ops[..before], values)?)?;
                     Ok(())
@@ -297,7 +325,9 @@ impl Prediction {
             State::Labels { map, grid, onehot } => {
                 let [x, y, z] = grid.shape.map(|n| n as i64);
                 let channels = onehot.unwrap_or(1);
-                work.reserve(4 * channels as u64 * voxel_count(&grid) as u64, || format!("{channels} channels on {}", shape_text(&grid)))?;
+                work.reserve(4 * channels as u64 * voxel_count(&grid) as u64, || {
+                    format!("{channels} channels on {}", shape_text(&grid))
+                })?;
                 let numbers = match &map {
                     Voxels::U8(map) => Tensor::f_from_slice(map)?,
                     Voxels::U16(map) => Tensor::f_from_slice(&map.iter().map(|&n| i32::from(n)).collect::<Vec<_>>())?,
@@ -306,15 +336,15 @@ impl Prediction {
                 let numbers = numbers.f_to_kind(Kind::Int64)?.f_view([1, x, y, z])?;
                 let values = match onehot {
                     None => numbers.f_to_kind(Kind::Float)?,
-                    Some(classes) => {
-                        Tensor::f_zeros([classes as i64, x, y, z], (Kind::Float, tch::Device::Cpu))?.f_scatter_value(0, &numbers, 1.0)?
-                    }
+                    Some(classes) => Tensor::f_zeros([classes as i64, x, y, z], (Kind::Float, tch::Device::Cpu))?
+                        .f_scatter_value(0, &numbers, 1.0)?,
                 };
                 Ok((values, grid))
             }
             State::Masks { planes, channels, grid } => {
                 let [x, y, z] = grid.shape.map(|n| n as i64);
-                let values = Tensor::f_from_slice(&planes)?.f_view([channels as i64, x, y, z])?.f_to_kind(Kind::Float)?;
+                let values =
+                    Tensor::f_from_slice(&planes)?.f_view([channels as i64, x, y, z])?.f_to_kind(Kind::Float)?;
                 Ok((values, grid))
             }
         }
@@ -380,7 +410,9 @@ fn one_hot_on_grid(map: &Voxels, classes: usize, inverse: &Inverse, work: &Work)
     let moved = inverse.nearest(&wide, none);
     let grid = inverse.to_grid();
     let state = if moved.contains(&none) {
-        work.reserve(classes as u64 * voxel_count(&grid) as u64, || format!("{classes} one-hot channels on {}", shape_text(&grid)))?;
+        work.reserve(classes as u64 * voxel_count(&grid) as u64, || {
+            format!("{classes} one-hot channels on {}", shape_text(&grid))
+        })?;
         let planes = (0..classes).flat_map(|class| moved.iter().map(move |&n| u8::from(usize::from(n) == class)));
         State::Masks { planes: planes.collect(), channels: classes, grid }
     } else if classes <= 256 {
@@ -396,7 +428,9 @@ fn one_hot_on_grid(map: &Voxels, classes: usize, inverse: &Inverse, work: &Work)
 fn masks_on_grid(planes: &[u8], channels: usize, fill: &[u8], inverse: &Inverse, work: &Work) -> Result<State> {
     let start = Instant::now();
     let (from, grid) = (voxel_count(&inverse.from_grid()), inverse.to_grid());
-    work.reserve(channels as u64 * voxel_count(&grid) as u64, || format!("masks of {channels} channels on {}", shape_text(&grid)))?;
+    work.reserve(channels as u64 * voxel_count(&grid) as u64, || {
+        format!("masks of {channels} channels on {}", shape_text(&grid))
+    })?;
     let mut out = Vec::with_capacity(channels * voxel_count(&grid));
     for (channel, fill) in planes.chunks_exact(from.max(1)).zip(fill) {
         work.check()?;
@@ -409,7 +443,9 @@ fn masks_on_grid(planes: &[u8], channels: usize, fill: &[u8], inverse: &Inverse,
 fn dense_on_grid(values: &Tensor, inverse: &Inverse, nearest: bool, work: &Work) -> Result<State> {
     let [channels, ..] = size4(values)?;
     let grid = inverse.to_grid();
-    work.reserve(4 * channels as u64 * voxel_count(&grid) as u64, || format!("all {channels} channels on {}", shape_text(&grid)))?;
+    work.reserve(4 * channels as u64 * voxel_count(&grid) as u64, || {
+        format!("all {channels} channels on {}", shape_text(&grid))
+    })?;
     let [x, y, z] = grid.shape.map(|n| n as i64);
     let out = Tensor::f_zeros([channels, x, y, z], (Kind::Float, tch::Device::Cpu))?;
     for channel in 0..channels {

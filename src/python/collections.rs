@@ -12,8 +12,10 @@ pub const FUNCTIONS: &[Function] = &[pure("collections.OrderedDict", |args, call
             other => {
                 for pair in iterate("collections.OrderedDict", other, call)? {
                     let parts = iterate("collections.OrderedDict: an item", &pair, call)?;
-                    let [key, value] = <[Value; 2]>::try_from(parts).map_err(|_| wrong("collections.OrderedDict", "pairs", &pair))?;
-                    let key = Key::new(&key).ok_or_else(|| wrong("collections.OrderedDict: a key", "a hashable value", &key))?;
+                    let [key, value] =
+                        <[Value; 2]>::try_from(parts).map_err(|_| wrong("collections.OrderedDict", "pairs", &pair))?;
+                    let key = Key::new(&key)
+                        .ok_or_else(|| wrong("collections.OrderedDict: a key", "a hashable value", &key))?;
                     items.push((key, value));
                 }
             }

@@ -74,8 +74,8 @@ fn strftime(name: &str, time: &NaiveDateTime, format: &str) -> Result<String> {
             Some('c') => own.push_str("a %b %e %H:%M:%S %Y"),
             Some('x') => own.push_str("m/%d/%y"),
             Some(
-                code @ ('a' | 'A' | 'w' | 'd' | 'b' | 'B' | 'm' | 'y' | 'Y' | 'H' | 'I' | 'p' | 'M' | 'S' | 'j' | 'U' | 'W' | 'X' | 'G'
-                | 'u'),
+                code @ ('a' | 'A' | 'w' | 'd' | 'b' | 'B' | 'm' | 'y' | 'Y' | 'H' | 'I' | 'p' | 'M' | 'S' | 'j' | 'U'
+                | 'W' | 'X' | 'G' | 'u'),
             ) => {
                 own.push(code);
             }
@@ -134,7 +134,9 @@ impl Object for DateTime {
     fn call_method(&self, name: &str, args: &mut Args, _call: &mut Call) -> Result<Option<Value>> {
         let args = std::mem::take(args);
         Ok(Some(match name {
-            "strftime" | "__format__" => strftime("strftime", &self.0, &one::<String>("strftime", "format", args)?)?.into(),
+            "strftime" | "__format__" => {
+                strftime("strftime", &self.0, &one::<String>("strftime", "format", args)?)?.into()
+            }
             "isoformat" => self.iso(&args.positional.first().map_or("T".into(), Value::to_string)).into(),
             "timestamp" => {
                 none("timestamp", args)?;
@@ -188,6 +190,7 @@ impl Object for Span {
         })
     }
     fn call_method(&self, name: &str, _args: &mut Args, _call: &mut Call) -> Result<Option<Value>> {
-        Ok((name == "total_seconds").then(|| Value::Float(self.0.num_microseconds().map_or(f64::NAN, |us| us as f64 / 1e6))))
+        Ok((name == "total_seconds")
+            .then(|| Value::Float(self.0.num_microseconds().map_or(f64::NAN, |us| us as f64 / 1e6))))
     }
 }

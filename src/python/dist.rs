@@ -6,16 +6,24 @@ use crate::err;
 use crate::error::{Error, Kind, Result};
 
 pub const FUNCTIONS: &[Function] = &[
-    pure("torch.distributed.is_available", |args, _| none("torch.distributed.is_available", args).map(|()| true.into())),
-    pure("torch.distributed.is_initialized", |args, _| none("torch.distributed.is_initialized", args).map(|()| false.into())),
-    pure("torch.distributed.is_nccl_available", |args, _| none("torch.distributed.is_nccl_available", args).map(|()| false.into())),
+    pure("torch.distributed.is_available", |args, _| {
+        none("torch.distributed.is_available", args).map(|()| true.into())
+    }),
+    pure("torch.distributed.is_initialized", |args, _| {
+        none("torch.distributed.is_initialized", args).map(|()| false.into())
+    }),
+    pure("torch.distributed.is_nccl_available", |args, _| {
+        none("torch.distributed.is_nccl_available", args).map(|()| false.into())
+    }),
     pure("torch.distributed.is_torchelastic_launched", |args, _| {
         none("torch.distributed.is_torchelastic_launched", args).map(|()| false.into())
     }),
     pure("torch.distributed.get_rank", |args, _| uninitialized("torch.distributed.get_rank", args)),
     pure("torch.distributed.get_world_size", |args, _| uninitialized("torch.distributed.get_world_size", args)),
     acts("torch.distributed.barrier", |args, _| uninitialized("torch.distributed.barrier", args)),
-    acts("torch.distributed.destroy_process_group", |args, _| uninitialized("torch.distributed.destroy_process_group", args)),
+    acts("torch.distributed.destroy_process_group", |args, _| {
+        uninitialized("torch.distributed.destroy_process_group", args)
+    }),
     acts("torch.distributed.init_process_group", |_, _| {
         Err(err!("torch.distributed.init_process_group: runs over several processes are not supported")
             .kind(Kind::Unsupported)

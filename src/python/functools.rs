@@ -12,7 +12,8 @@ pub const FUNCTIONS: &[Function] = &[
         }
         let function = args.positional.remove(0);
         if !function.callable() {
-            return Err(err!("functools.partial: argument `func`: expected callable, found {}", found(&function)).kind(Kind::Config));
+            return Err(err!("functools.partial: argument `func`: expected callable, found {}", found(&function))
+                .kind(Kind::Config));
         }
         Ok(Value::object(Partial { function, args }))
     }),
@@ -71,7 +72,9 @@ impl Object for Partial {
         Ok(match name {
             "func" => Some(self.function.clone()),
             "args" => Some(Value::tuple(self.args.positional.clone())),
-            "keywords" => Some(Value::Dict(Dict::new(self.args.named.iter().map(|(key, value)| (Key::Str(key.clone()), value.clone()))))),
+            "keywords" => Some(Value::Dict(Dict::new(
+                self.args.named.iter().map(|(key, value)| (Key::Str(key.clone()), value.clone())),
+            ))),
             _ => None,
         })
     }

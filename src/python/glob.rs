@@ -15,7 +15,11 @@ pub const FUNCTIONS: &[Function] = &[
     reads("glob.iglob", |args, call| run("glob.iglob", args, call)),
     pure("glob.escape", |args, _| {
         let path: String = super::common::one("glob.escape", "pathname", args)?;
-        Ok(path.chars().map(|c| if "*?[".contains(c) { format!("[{c}]") } else { c.to_string() }).collect::<String>().into())
+        Ok(path
+            .chars()
+            .map(|c| if "*?[".contains(c) { format!("[{c}]") } else { c.to_string() })
+            .collect::<String>()
+            .into())
     }),
     pure("glob.has_magic", |args, _| Ok(has_magic(&super::common::one::<String>("glob.has_magic", "s", args)?).into())),
 ];
@@ -56,7 +60,9 @@ impl Options {
     pub fn glob(self, pattern: &str, root: &str, call: &mut Call) -> Result<Vec<String>> {
         let mut found = self.expand(pattern, root, false, call)?;
         // `**` also stands for the folder itself, whose relative name is empty.
-        if (pattern.is_empty() || self.recursive && pattern.starts_with("**")) && found.first().is_some_and(String::is_empty) {
+        if (pattern.is_empty() || self.recursive && pattern.starts_with("**"))
+            && found.first().is_some_and(String::is_empty)
+        {
             found.remove(0);
         }
         Ok(found)
@@ -66,7 +72,8 @@ impl Options {
         call.charge(1)?;
         let (folder, name) = split(pattern);
         if !has_magic(pattern) {
-            let there = if name.is_empty() { is_folder(&concat(root, folder)) } else { lexists(&concat(root, pattern)) };
+            let there =
+                if name.is_empty() { is_folder(&concat(root, folder)) } else { lexists(&concat(root, pattern)) };
             return Ok(if there { vec![pattern.to_owned()] } else { vec![] });
         }
         if folder.is_empty() {
@@ -105,7 +112,14 @@ impl Options {
     }
 
     /// Everything below `folder`, each folder before what it holds.
-    fn walk(self, folder: &str, prefix: &str, only_folders: bool, found: &mut Vec<String>, call: &mut Call) -> Result<()> {
+    fn walk(
+        self,
+        folder: &str,
+        prefix: &str,
+        only_folders: bool,
+        found: &mut Vec<String>,
+        call: &mut Call,
+    ) -> Result<()> {
         for name in list(folder, only_folders, call)? {
             if name.starts_with('.') && !self.hidden {
                 continue;

@@ -34,7 +34,9 @@ fn open(args: Args, call: &mut Call) -> Result<Value> {
             .hint("results are written by components such as SaveImaged"));
     }
     if args.mode.contains('b') || args.mode.chars().any(|c| !"rt".contains(c)) || !args.mode.contains('r') {
-        return Err(err!("open: mode '{}': expected 'r' or 'rt', a config reads text only", args.mode).kind(Kind::Config));
+        return Err(
+            err!("open: mode '{}': expected 'r' or 'rt', a config reads text only", args.mode).kind(Kind::Config)
+        );
     }
     let text = read_text("open", &args.file.0, Encoding::named("open", args.encoding.as_deref())?, call)?;
     Ok(Value::object(TextFile { name: args.file.0, state: Mutex::new(Some((text, 0))) }))
@@ -54,10 +56,11 @@ impl Encoding {
             None | Some("utf8" | "ascii" | "usascii") => Ok(Encoding::Utf8),
             Some("utf8sig") => Ok(Encoding::Utf8Sig),
             Some("latin1" | "iso88591") => Ok(Encoding::Latin1),
-            Some(_) => {
-                Err(err!("{name}: encoding '{}' is not supported, expected utf-8 or latin-1", encoding.unwrap_or_default())
-                    .kind(Kind::Config))
-            }
+            Some(_) => Err(err!(
+                "{name}: encoding '{}' is not supported, expected utf-8 or latin-1",
+                encoding.unwrap_or_default()
+            )
+            .kind(Kind::Config)),
         }
     }
 }
@@ -68,9 +71,11 @@ pub fn read_text(name: &str, path: &str, encoding: Encoding, call: &mut Call) ->
     // Asked before opening: opening a pipe would wait for a writer.
     let metadata = std::fs::metadata(path).map_err(failed)?;
     if !metadata.is_file() {
-        return Err(
-            err!("{name}: expected a regular file, found {}", if metadata.is_dir() { "a folder" } else { "a device or pipe" }).file(path)
-        );
+        return Err(err!(
+            "{name}: expected a regular file, found {}",
+            if metadata.is_dir() { "a folder" } else { "a device or pipe" }
+        )
+        .file(path));
     }
     let mut bytes = vec![];
     std::fs::File::open(path).map_err(failed)?.take(LIMIT_BYTES + 1).read_to_end(&mut bytes).map_err(failed)?;

@@ -20,7 +20,10 @@ pub const FUNCTIONS: &[Function] = &[
         let mut rows: Vec<Vec<Value>> = vec![vec![]];
         for pool in pools {
             call.charge(rows.len().saturating_mul(pool.len()).saturating_mul(rows.first().map_or(0, Vec::len) + 1))?;
-            rows = rows.iter().flat_map(|row| pool.iter().map(|item| [&row[..], std::slice::from_ref(item)].concat())).collect();
+            rows = rows
+                .iter()
+                .flat_map(|row| pool.iter().map(|item| [&row[..], std::slice::from_ref(item)].concat()))
+                .collect();
         }
         Ok(tuples(rows))
     }),

@@ -40,9 +40,14 @@ fn from_json(json: serde_json::Value, call: &mut Call) -> Result<Value> {
             None => Value::Float(number.as_f64().unwrap_or(f64::NAN)),
         },
         serde_json::Value::String(text) => text.into(),
-        serde_json::Value::Array(items) => Value::list(items.into_iter().map(|item| from_json(item, call)).collect::<Result<Vec<_>>>()?),
+        serde_json::Value::Array(items) => {
+            Value::list(items.into_iter().map(|item| from_json(item, call)).collect::<Result<Vec<_>>>()?)
+        }
         serde_json::Value::Object(items) => Value::Dict(Dict::new(
-            items.into_iter().map(|(key, item)| Ok((Key::str(&key), from_json(item, call)?))).collect::<Result<Vec<_>>>()?,
+            items
+                .into_iter()
+                .map(|(key, item)| Ok((Key::str(&key), from_json(item, call)?)))
+                .collect::<Result<Vec<_>>>()?,
         )),
     })
 }
@@ -100,7 +105,9 @@ impl Layout {
             Value::Str(text) => self.quote(text, out, call)?,
             Value::List(_) | Value::Tuple(_) => {
                 let items = value.as_sequence().unwrap_or_default();
-                self.block(['[', ']'], &items, level, out, call, |item, out, call| self.write(item, level + 1, out, call))?;
+                self.block(['[', ']'], &items, level, out, call, |item, out, call| {
+                    self.write(item, level + 1, out, call)
+                })?;
             }
             Value::Dict(dict) => {
                 let mut items = dict.items();

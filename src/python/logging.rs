@@ -13,7 +13,8 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 
-const LEVELS: [(&str, i64); 6] = [("CRITICAL", 50), ("ERROR", 40), ("WARNING", 30), ("INFO", 20), ("DEBUG", 10), ("NOTSET", 0)];
+const LEVELS: [(&str, i64); 6] =
+    [("CRITICAL", 50), ("ERROR", 40), ("WARNING", 30), ("INFO", 20), ("DEBUG", 10), ("NOTSET", 0)];
 
 pub const CONSTANTS: super::common::Constants = &[
     ("logging.CRITICAL", || Value::Int(50)),
@@ -40,7 +41,10 @@ pub const FUNCTIONS: &[Function] = &[
     pure("logging.getLevelName", |args, _| {
         let [level] = args.expect("logging.getLevelName", ["level"])?;
         Ok(match &level {
-            Value::Str(name) => LEVELS.iter().find(|own| own.0 == &**name).map_or(Value::from(format!("Level {name}")), |own| own.1.into()),
+            Value::Str(name) => LEVELS
+                .iter()
+                .find(|own| own.0 == &**name)
+                .map_or(Value::from(format!("Level {name}")), |own| own.1.into()),
             level => match LEVELS.iter().find(|own| Value::Int(own.1) == *level) {
                 Some(own) => own.0.into(),
                 None => format!("Level {level}").into(),
@@ -80,7 +84,8 @@ static LOGGERS: Mutex<BTreeMap<Arc<str>, Logger>> = Mutex::new(BTreeMap::new());
 impl Logger {
     pub fn named(name: &str) -> Logger {
         let name: Arc<str> = if name.is_empty() { "root".into() } else { name.into() };
-        let fresh = || Logger { name: name.clone(), level: Arc::new(AtomicI64::new(if &*name == "root" { 30 } else { 0 })) };
+        let fresh =
+            || Logger { name: name.clone(), level: Arc::new(AtomicI64::new(if &*name == "root" { 30 } else { 0 })) };
         LOGGERS.lock().entry(name.clone()).or_insert_with(fresh).clone()
     }
     pub fn name(&self) -> &str {
@@ -143,7 +148,11 @@ impl Object for Logger {
     }
     fn repr(&self) -> String {
         let level = self.effective_level();
-        format!("<Logger {} ({})>", self.name, LEVELS.iter().find(|own| own.1 == level).map_or(level.to_string(), |own| own.0.into()))
+        format!(
+            "<Logger {} ({})>",
+            self.name,
+            LEVELS.iter().find(|own| own.1 == level).map_or(level.to_string(), |own| own.0.into())
+        )
     }
     fn equals(&self, other: &Value) -> bool {
         other.downcast::<Logger>().is_some_and(|other| Arc::ptr_eq(&other.level, &self.level))

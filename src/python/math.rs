@@ -105,7 +105,12 @@ pub const FUNCTIONS: &[Function] = &[
     }),
     pure("math.lcm", |args, _| {
         let values = integers("math.lcm", args)?;
-        int("math.lcm", values.into_iter().try_fold(1, |a, b| if a == 0 || b == 0 { Some(0) } else { (a / gcd(a, b)).checked_mul(b) }))
+        int(
+            "math.lcm",
+            values
+                .into_iter()
+                .try_fold(1, |a, b| if a == 0 || b == 0 { Some(0) } else { (a / gcd(a, b)).checked_mul(b) }),
+        )
     }),
     pure("math.factorial", |args, _| {
         let n: i64 = one("math.factorial", "n", args)?;
@@ -119,7 +124,11 @@ pub const FUNCTIONS: &[Function] = &[
         let (n, k): (usize, usize) = (to("math.comb", &n)?, to("math.comb", &k)?);
         let k = if k > n { return Ok(Value::Int(0)) } else { k.min(n - k) };
         // C(n, k) with k > 66 and n ≥ 2k is beyond 64 bits.
-        let steps = if k > 66 { None } else { (0..k as u128).try_fold(1u128, |c, i| Some(c.checked_mul(n as u128 - i)? / (i + 1))) };
+        let steps = if k > 66 {
+            None
+        } else {
+            (0..k as u128).try_fold(1u128, |c, i| Some(c.checked_mul(n as u128 - i)? / (i + 1)))
+        };
         int("math.comb", steps.and_then(|c| u64::try_from(c).ok()))
     }),
     pure("math.isqrt", |args, _| {
@@ -138,10 +147,14 @@ pub const FUNCTIONS: &[Function] = &[
             let product = items.iter().chain([&start]).filter_map(i64::from_value).try_fold(1i64, i64::checked_mul);
             return product.map(Value::Int).ok_or_else(|| too_large("math.prod"));
         }
-        items.iter().try_fold(to("math.prod", &start)?, |p, item| Ok(p * to::<f64>("math.prod", item)?)).map(Value::Float)
+        items
+            .iter()
+            .try_fold(to("math.prod", &start)?, |p, item| Ok(p * to::<f64>("math.prod", item)?))
+            .map(Value::Float)
     }),
     pure("math.hypot", |args, _| {
-        let values: Vec<f64> = positional("math.hypot", args)?.iter().map(|x| to("math.hypot", x)).collect::<Result<_>>()?;
+        let values: Vec<f64> =
+            positional("math.hypot", args)?.iter().map(|x| to("math.hypot", x)).collect::<Result<_>>()?;
         Ok(Value::Float(values.into_iter().fold(0.0, f64::hypot)))
     }),
     pure("math.dist", |args, call| {

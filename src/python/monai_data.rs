@@ -32,7 +32,10 @@ pub const FUNCTIONS: &[Function] = &[
 
 /// A function that a config hands to a loader; the loader knows it by its path and batches on its own.
 const fn collate(path: &'static str) -> Function {
-    pure(path, |_, _| Err(err!("monai.data: a collate function can be handed to a loader, but not called here").kind(Kind::Unsupported)))
+    pure(path, |_, _| {
+        Err(err!("monai.data: a collate function can be handed to a loader, but not called here")
+            .kind(Kind::Unsupported))
+    })
 }
 
 args! {
@@ -74,7 +77,9 @@ fn load_decathlon_datalist(args: Args, call: &mut Call) -> Result<Value> {
         None => split(file).0.to_owned(),
     };
     for case in cases.as_sequence().unwrap_or_default() {
-        let Value::Dict(case) = case else { return Err(bad(format!("expected every case to be an object, found {case:?}"))) };
+        let Value::Dict(case) = case else {
+            return Err(bad(format!("expected every case to be an object, found {case:?}")));
+        };
         for (key, value) in case.items() {
             // Images and labels are paths for sure; anything else is one if it exists.
             let sure = key.as_str().is_some_and(|key| key == "image" || args.is_segmentation && key == "label");
@@ -98,7 +103,9 @@ fn complete(base: &str, value: &Value, sure: bool, call: &mut Call) -> Result<Va
             let parts = list.items();
             let texts: Option<Vec<&str>> = parts.iter().map(Value::as_str).collect();
             match texts {
-                Some(texts) => Ok(Value::list(texts.into_iter().map(|text| path(text, call)).collect::<Result<Vec<_>>>()?)),
+                Some(texts) => {
+                    Ok(Value::list(texts.into_iter().map(|text| path(text, call)).collect::<Result<Vec<_>>>()?))
+                }
                 None => Ok(value.clone()),
             }
         }
@@ -121,13 +128,15 @@ args! {
 fn partition_dataset(args: Args, call: &mut Call) -> Result<Value> {
     const NAME: &str = "monai.data.partition_dataset";
     let args = Partition::parse(NAME, args)?;
-    let data = items(&args.data).ok_or_else(|| wrong(&format!("{NAME}: argument `data`"), "sequence", &args.data))??;
+    let data =
+        items(&args.data).ok_or_else(|| wrong(&format!("{NAME}: argument `data`"), "sequence", &args.data))??;
     call.charge(data.len().saturating_mul(3))?;
     let bad = |message: String| err!("{NAME}: {message}").kind(Kind::Config);
     let n = data.len();
     let mut indices: Vec<usize> = (0..n).collect();
     if args.shuffle {
-        let seed = u32::try_from(args.seed).map_err(|_| bad(format!("the seed must be between 0 and 2^32 - 1, found {}", args.seed)))?;
+        let seed = u32::try_from(args.seed)
+            .map_err(|_| bad(format!("the seed must be between 0 and 2^32 - 1, found {}", args.seed)))?;
         RandomState::new(seed).shuffle(&mut indices);
     }
     let pick = |indices: &mut dyn Iterator<Item = usize>| Value::list(indices.map(|i| data[i].clone()));

@@ -47,7 +47,9 @@ pub const FUNCTIONS: &[Function] = &[
         Ok(Value::tuple(parts))
     }),
     reads("monai.utils.path_to_uri", |args, call| uri("monai.utils.path_to_uri", "file://", "", args, call)),
-    reads("monai.utils.path_to_sqlite_uri", |args, call| uri("monai.utils.path_to_sqlite_uri", "sqlite:///", ":", args, call)),
+    reads("monai.utils.path_to_sqlite_uri", |args, call| {
+        uri("monai.utils.path_to_sqlite_uri", "sqlite:///", ":", args, call)
+    }),
     pure("monai.utils.issequenceiterable", |args, _| {
         let [value] = args.expect("monai.utils.issequenceiterable", ["obj"])?;
         Ok(sequence(&value)?.is_some().into())
@@ -97,7 +99,9 @@ fn set_determinism(args: crate::component::Args, call: &mut crate::component::Ca
     if let Some(seed) = seed {
         tch::manual_seed(seed);
         if !args.additional_settings.is_none() {
-            for setting in sequence(&args.additional_settings)?.unwrap_or_else(|| vec![args.additional_settings.clone()]) {
+            for setting in
+                sequence(&args.additional_settings)?.unwrap_or_else(|| vec![args.additional_settings.clone()])
+            {
                 setting.call(crate::component::Args::positional([seed.into()]), call)?;
             }
         }
@@ -108,7 +112,13 @@ fn set_determinism(args: crate::component::Args, call: &mut crate::component::Ca
 }
 
 /// An absolute path as a URI; what stands neither in `kept` nor among letters, digits and `_.-~/` is percent-encoded.
-fn uri(name: &str, scheme: &str, kept: &str, args: crate::component::Args, call: &mut crate::component::Call) -> Result<Value> {
+fn uri(
+    name: &str,
+    scheme: &str,
+    kept: &str,
+    args: crate::component::Args,
+    call: &mut crate::component::Call,
+) -> Result<Value> {
     let path: PathText = one(name, "path", args)?;
     charge_text(call, path.0.len())?;
     let full = std::path::absolute(&path.0).map_err(|e| err!("{name}: {e}").file(&path.0))?;

@@ -1,6 +1,8 @@
 //! `numpy`: constants, types, and functions on small arrays ([`super::array`]). Random numbers are left out.
 
-use super::array::{Array, DTypeObject, Flavour, Type, arange, charge, dtype_argument, from_rows, function, joined, need};
+use super::array::{
+    Array, DTypeObject, Flavour, Type, arange, charge, dtype_argument, from_rows, function, joined, need,
+};
 use super::common::{iterate, pure, to, wrong};
 use crate::component::{Args, Call, FromValue, Function, Object, Value};
 use crate::error::{Kind, Result};
@@ -195,10 +197,17 @@ pub(super) fn new(name: &str, argument: &str, mut args: Args, flavour: Flavour, 
 }
 
 /// `zeros`, `ones`, `full`: torch also takes sizes one by one.
-pub(super) fn filled(name: &str, fill: Option<f64>, mut args: Args, flavour: Flavour, call: &mut Call) -> Result<Value> {
+pub(super) fn filled(
+    name: &str,
+    fill: Option<f64>,
+    mut args: Args,
+    flavour: Flavour,
+    call: &mut Call,
+) -> Result<Value> {
     drop_ignored(&mut args);
-    let by_one =
-        flavour == Flavour::Torch && fill.is_some() && args.positional.first().is_some_and(|value| i64::from_value(value).is_some());
+    let by_one = flavour == Flavour::Torch
+        && fill.is_some()
+        && args.positional.first().is_some_and(|value| i64::from_value(value).is_some());
     let shape = if by_one {
         let count = args.positional.iter().take_while(|value| usize::from_value(value).is_some()).count();
         args.positional.drain(..count).map(|value| to(name, &value)).collect::<Result<Vec<usize>>>()?
@@ -217,7 +226,14 @@ pub(super) fn filled(name: &str, fill: Option<f64>, mut args: Args, flavour: Fla
     Ok(Value::object(Array::filled(&shape, x, ty, flavour, call)?))
 }
 
-fn fill_value(name: &str, fill: Option<f64>, args: &mut Args, float: Type, flavour: Flavour, call: &mut Call) -> Result<(f64, Type)> {
+fn fill_value(
+    name: &str,
+    fill: Option<f64>,
+    args: &mut Args,
+    float: Type,
+    flavour: Flavour,
+    call: &mut Call,
+) -> Result<(f64, Type)> {
     if let Some(x) = fill {
         return Ok((x, float));
     }
@@ -240,7 +256,8 @@ pub(super) fn range(name: &str, mut args: Args, flavour: Flavour, call: &mut Cal
     drop_ignored(&mut args);
     let ty = dtype_argument(name, &mut args)?;
     let named = |key: &str, args: &mut Args| args.take(key);
-    let (start, stop, step) = (named("start", &mut args), named("stop", &mut args).or_else(|| args.take("end")), args.take("step"));
+    let (start, stop, step) =
+        (named("start", &mut args), named("stop", &mut args).or_else(|| args.take("end")), args.take("step"));
     let mut given = std::mem::take(&mut args.positional).into_iter();
     let (start, stop) = match (given.next(), given.next()) {
         (Some(start), Some(stop)) => (Some(start), Some(stop)),
@@ -295,7 +312,8 @@ pub(super) fn diag(name: &str, args: Args, flavour: Flavour, call: &mut Call) ->
     Ok(Value::object(match *array.shape() {
         [n] => {
             charge(call, n.saturating_mul(n))?;
-            let rows: Vec<Vec<f64>> = (0..n).map(|i| (0..n).map(|j| if i == j { values[i] } else { 0.0 }).collect()).collect();
+            let rows: Vec<Vec<f64>> =
+                (0..n).map(|i| (0..n).map(|j| if i == j { values[i] } else { 0.0 }).collect()).collect();
             from_rows(&rows, array.ty, flavour)?
         }
         [rows, columns] => {
@@ -316,7 +334,14 @@ pub(super) fn arrays_of(name: &str, value: &Value, flavour: Flavour, call: &mut 
         .collect()
 }
 
-pub(super) fn join(name: &str, argument: &str, new: bool, mut args: Args, flavour: Flavour, call: &mut Call) -> Result<Value> {
+pub(super) fn join(
+    name: &str,
+    argument: &str,
+    new: bool,
+    mut args: Args,
+    flavour: Flavour,
+    call: &mut Call,
+) -> Result<Value> {
     let arrays = need(name, argument, next(&mut args, argument))?;
     let axis = args.take("dim").or_else(|| next(&mut args, "axis")).unwrap_or(Value::Int(0));
     let ty = dtype_argument(name, &mut args)?;
@@ -338,7 +363,9 @@ pub(super) fn join(name: &str, argument: &str, new: bool, mut args: Args, flavou
 }
 
 pub(super) fn meshgrid(name: &str, mut args: Args, flavour: Flavour, call: &mut Call) -> Result<Value> {
-    let indexing: String = args.take("indexing").map_or(Ok(if flavour == Numpy { "xy" } else { "ij" }.into()), |value| to(name, &value))?;
+    let indexing: String = args
+        .take("indexing")
+        .map_or(Ok(if flavour == Numpy { "xy" } else { "ij" }.into()), |value| to(name, &value))?;
     if !matches!(&*indexing, "xy" | "ij") {
         bail!("{name}: argument `indexing`: expected 'xy' or 'ij', found '{indexing}'");
     }

@@ -26,7 +26,9 @@ pub const FUNCTIONS: &[Function] = &[
         let mut names = vec![];
         for entry in std::fs::read_dir(&path).map_err(|e| err!("os.listdir: {e}").file(&path))? {
             call.charge(1)?;
-            names.push(entry.map_err(|e| err!("os.listdir: {e}").file(&path))?.file_name().to_string_lossy().into_owned());
+            names.push(
+                entry.map_err(|e| err!("os.listdir: {e}").file(&path))?.file_name().to_string_lossy().into_owned(),
+            );
         }
         Ok(names.into())
     }),
@@ -118,9 +120,9 @@ impl Object for Environ {
     fn index(&self, index: &Value) -> Result<Value> {
         let key: String = to("os.environ[]", index)?;
         variable(&key).ok_or_else(|| {
-            err!("os.environ: the environment has no variable '{key}'")
-                .kind(Kind::Config)
-                .hint(format!("set it, or write `os.environ.get('{key}', DEFAULT)`; torchrun sets LOCAL_RANK, RANK and WORLD_SIZE"))
+            err!("os.environ: the environment has no variable '{key}'").kind(Kind::Config).hint(format!(
+                "set it, or write `os.environ.get('{key}', DEFAULT)`; torchrun sets LOCAL_RANK, RANK and WORLD_SIZE"
+            ))
         })
     }
     fn iterate(&self) -> Option<Result<Vec<Value>>> {
@@ -133,7 +135,8 @@ impl Object for Environ {
         &["get", "keys", "values", "items"]
     }
     fn call_method(&self, name: &str, args: &mut Args, call: &mut Call) -> Result<Option<Value>> {
-        let pairs = || std::env::vars_os().map(|(k, v)| (Value::str(k.to_string_lossy()), Value::str(v.to_string_lossy())));
+        let pairs =
+            || std::env::vars_os().map(|(k, v)| (Value::str(k.to_string_lossy()), Value::str(v.to_string_lossy())));
         Ok(Some(match name {
             "get" => {
                 let args = GetEnv::parse("os.environ.get", std::mem::take(args))?;

@@ -52,7 +52,9 @@ pub const FUNCTIONS: &[Function] = &[
     }),
     reads("os.path.getmtime", |args, _| {
         let path = path("os.path.getmtime", args)?;
-        let time = std::fs::metadata(&path).and_then(|m| m.modified()).map_err(|e| err!("os.path.getmtime: {e}").file(&path))?;
+        let time = std::fs::metadata(&path)
+            .and_then(|m| m.modified())
+            .map_err(|e| err!("os.path.getmtime: {e}").file(&path))?;
         Ok(Value::Float(match time.duration_since(UNIX_EPOCH) {
             Ok(after) => after.as_secs_f64(),
             Err(before) => -before.duration().as_secs_f64(),
@@ -170,7 +172,8 @@ pub fn relpath(path: &str, start: &str) -> Result<String> {
     let parts = |text: &str| text.split('/').filter(|part| !part.is_empty()).map(str::to_owned).collect::<Vec<_>>();
     let (path, start) = (parts(&path), parts(&start));
     let shared = path.iter().zip(&start).take_while(|(a, b)| a == b).count();
-    let steps: Vec<&str> = std::iter::repeat_n("..", start.len() - shared).chain(path[shared..].iter().map(String::as_str)).collect();
+    let steps: Vec<&str> =
+        std::iter::repeat_n("..", start.len() - shared).chain(path[shared..].iter().map(String::as_str)).collect();
     Ok(if steps.is_empty() { ".".into() } else { steps.join("/") })
 }
 
@@ -193,12 +196,16 @@ pub fn lexists(path: &str) -> bool {
 }
 
 fn commonpath(paths: &[String]) -> Result<String> {
-    let Some(first) = paths.first() else { bail!("os.path.commonpath: expected at least one path, found an empty list") };
+    let Some(first) = paths.first() else {
+        bail!("os.path.commonpath: expected at least one path, found an empty list")
+    };
     let absolute = first.starts_with('/');
     if paths.iter().any(|path| path.starts_with('/') != absolute) {
         bail!("os.path.commonpath: cannot mix absolute and relative paths");
     }
-    let parts = |path: &String| path.split('/').filter(|part| !part.is_empty() && *part != ".").map(str::to_owned).collect::<Vec<_>>();
+    let parts = |path: &String| {
+        path.split('/').filter(|part| !part.is_empty() && *part != ".").map(str::to_owned).collect::<Vec<_>>()
+    };
     let mut shared = parts(first);
     for path in &paths[1..] {
         let same = shared.iter().zip(parts(path)).take_while(|(a, b)| *a == b).count();

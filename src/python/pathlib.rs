@@ -75,7 +75,9 @@ impl Path {
         let name = self.name();
         match splitext(name) {
             (_, ".") => (name, ""),
-            (stem, suffix) if stem.is_empty() || stem.bytes().all(|b| b == b'.') && !suffix.is_empty() => (stem, suffix),
+            (stem, suffix) if stem.is_empty() || stem.bytes().all(|b| b == b'.') && !suffix.is_empty() => {
+                (stem, suffix)
+            }
             split => split,
         }
     }
@@ -112,7 +114,8 @@ impl Path {
     fn relative_to(&self, other: &Path) -> Result<Path> {
         match self.parts.strip_prefix(&other.parts[..]) {
             Some(rest) if self.root == other.root => Ok(Path { root: "", parts: rest.to_vec() }),
-            _ => Err(err!("Path.relative_to: '{}' is not in the subpath of '{}'", self.text(), other.text()).kind(Kind::Config)),
+            _ => Err(err!("Path.relative_to: '{}' is not in the subpath of '{}'", self.text(), other.text())
+                .kind(Kind::Config)),
         }
     }
     /// Python's Path.glob also gives no hidden-file rule: `*` matches them.
@@ -138,7 +141,8 @@ impl Path {
 }
 
 fn other_path(name: &str, args: &mut Args) -> Result<Path> {
-    let parts: Vec<PathText> = positional(name, std::mem::take(args))?.iter().map(|part| to(name, part)).collect::<Result<_>>()?;
+    let parts: Vec<PathText> =
+        positional(name, std::mem::take(args))?.iter().map(|part| to(name, part)).collect::<Result<_>>()?;
     Ok(Path::new(&parts.iter().fold(String::new(), |path, part| join(&path, &part.0))))
 }
 
@@ -206,8 +210,8 @@ impl Object for Path {
         let text = self.text();
         let file = File::new(&text);
         Ok(Some(match name {
-            "exists" | "is_file" | "is_dir" | "is_symlink" | "is_absolute" | "as_posix" | "__str__" | "__fspath__" | "absolute"
-            | "expanduser" | "iterdir" => {
+            "exists" | "is_file" | "is_dir" | "is_symlink" | "is_absolute" | "as_posix" | "__str__" | "__fspath__"
+            | "absolute" | "expanduser" | "iterdir" => {
                 none(&format!("Path.{name}"), std::mem::take(args))?;
                 match name {
                     "exists" => file.exists().into(),
@@ -229,14 +233,17 @@ impl Object for Path {
             "rglob" => self.glob(&one::<String>("Path.rglob", "pattern", std::mem::take(args))?, true, call)?,
             "read_text" => {
                 let args = ReadText::parse("Path.read_text", std::mem::take(args))?;
-                read_text("Path.read_text", &text, Encoding::named("Path.read_text", args.encoding.as_deref())?, call)?.into()
+                read_text("Path.read_text", &text, Encoding::named("Path.read_text", args.encoding.as_deref())?, call)?
+                    .into()
             }
             "mkdir" => {
                 let args = Mkdir::parse("Path.mkdir", std::mem::take(args))?;
                 make_folder("Path.mkdir", &text, args.parents, args.exist_ok)?
             }
             "joinpath" => Value::object(self.join(&other_path("Path.joinpath", args)?.text())),
-            "with_name" => Value::object(self.with_name(name, &one::<String>("Path.with_name", "name", std::mem::take(args))?)?),
+            "with_name" => {
+                Value::object(self.with_name(name, &one::<String>("Path.with_name", "name", std::mem::take(args))?)?)
+            }
             "with_stem" => {
                 let stem: String = one("Path.with_stem", "stem", std::mem::take(args))?;
                 Value::object(self.with_name(name, &(stem + self.stem_suffix().1))?)
@@ -258,7 +265,8 @@ impl Object for Path {
                 let pattern: String = one("Path.match", "pattern", std::mem::take(args))?;
                 let pattern = Path::new(&pattern);
                 let (own, wanted) = (&self.parts, &pattern.parts);
-                let fits = own.len() >= wanted.len() && (pattern.root.is_empty() || self.root == pattern.root && own.len() == wanted.len());
+                let fits = own.len() >= wanted.len()
+                    && (pattern.root.is_empty() || self.root == pattern.root && own.len() == wanted.len());
                 let pairs = || own.iter().rev().zip(wanted.iter().rev());
                 (fits && pairs().all(|(own, wanted)| super::fnmatch::Pattern::new(wanted).matches(own))).into()
             }

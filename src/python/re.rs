@@ -45,11 +45,15 @@ pub const FUNCTIONS: &[Function] = &[
     }),
     pure("re.sub", |args, call| {
         let args = Sub::parse("re.sub", args)?;
-        Ok(Regex::of("re.sub", &args.pattern, args.flags, call)?.sub(&args.repl, args.string, args.count, call)?.0.into())
+        Ok(Regex::of("re.sub", &args.pattern, args.flags, call)?
+            .sub(&args.repl, args.string, args.count, call)?
+            .0
+            .into())
     }),
     pure("re.subn", |args, call| {
         let args = Sub::parse("re.subn", args)?;
-        let (text, count) = Regex::of("re.subn", &args.pattern, args.flags, call)?.sub(&args.repl, args.string, args.count, call)?;
+        let (text, count) =
+            Regex::of("re.subn", &args.pattern, args.flags, call)?.sub(&args.repl, args.string, args.count, call)?;
         Ok(Value::tuple([text.into(), Value::Int(count as i64)]))
     }),
     pure("re.escape", |args, _| {
@@ -147,8 +151,11 @@ impl Regex {
         if flags & !(IGNORECASE | MULTILINE | DOTALL | UNICODE | VERBOSE) != 0 {
             bail!("{name}: flags {flags} are not supported, expected re.I, re.M, re.S or re.X");
         }
-        let letters: String =
-            [(IGNORECASE, 'i'), (MULTILINE, 'm'), (DOTALL, 's'), (VERBOSE, 'x')].iter().filter(|f| flags & f.0 != 0).map(|f| f.1).collect();
+        let letters: String = [(IGNORECASE, 'i'), (MULTILINE, 'm'), (DOTALL, 's'), (VERBOSE, 'x')]
+            .iter()
+            .filter(|f| flags & f.0 != 0)
+            .map(|f| f.1)
+            .collect();
         let prefix = if letters.is_empty() { String::new() } else { format!("(?{letters})") };
         // Python's \Z is the very end, its $ also stands before a last line end; fancy-regex has \z for the first.
         let body = translate(&text, flags & MULTILINE != 0);
@@ -213,7 +220,11 @@ impl Regex {
 
     /// All matches from left to right. As in Python, an empty one may follow directly on another, but not on an empty
     /// one at the same place.
-    fn all<'t>(&'t self, regex: &'t fancy_regex::Regex, text: &'t str) -> impl Iterator<Item = Result<fancy_regex::Captures<'t>>> {
+    fn all<'t>(
+        &'t self,
+        regex: &'t fancy_regex::Regex,
+        text: &'t str,
+    ) -> impl Iterator<Item = Result<fancy_regex::Captures<'t>>> {
         let (mut at, mut empty_at) = (0, None);
         std::iter::from_fn(move || {
             loop {
@@ -414,7 +425,9 @@ impl Object for Regex {
     fn call_method(&self, name: &str, args: &mut Args, call: &mut Call) -> Result<Option<Value>> {
         let args = std::mem::take(args);
         Ok(Some(match name {
-            "match" | "search" | "fullmatch" | "findall" | "finditer" => self.run(name, one(name, "string", args)?, call)?,
+            "match" | "search" | "fullmatch" | "findall" | "finditer" => {
+                self.run(name, one(name, "string", args)?, call)?
+            }
             "split" => {
                 let args = MethodSplit::parse("split", args)?;
                 self.split(&args.string, args.maxsplit, call)?
@@ -449,7 +462,9 @@ impl Match {
     /// A group's number from a number or name.
     fn position(&self, group: &Value) -> Result<usize> {
         let at = match group {
-            Value::Str(name) => name.parse::<usize>().ok().or_else(|| self.names.iter().position(|own| own.as_deref() == Some(&**name))),
+            Value::Str(name) => {
+                name.parse::<usize>().ok().or_else(|| self.names.iter().position(|own| own.as_deref() == Some(&**name)))
+            }
             value => usize::from_value(value),
         };
         at.filter(|at| *at < self.groups.len()).ok_or_else(|| err!("re: no such group: {group:?}").kind(Kind::Config))
@@ -489,12 +504,11 @@ impl Object for Match {
                 let absent = args.positional.first().cloned().unwrap_or(Value::None);
                 Value::tuple((1..self.groups.len()).map(|i| self.group(i, absent.clone())))
             }
-            "groupdict" => Value::Dict(crate::component::Dict::new(
-                self.names
-                    .iter()
-                    .enumerate()
-                    .filter_map(|(i, name)| Some((crate::component::Key::str(name.as_deref()?), self.group(i, Value::None)))),
-            )),
+            "groupdict" => {
+                Value::Dict(crate::component::Dict::new(self.names.iter().enumerate().filter_map(|(i, name)| {
+                    Some((crate::component::Key::str(name.as_deref()?), self.group(i, Value::None)))
+                })))
+            }
             "start" => self.at(args, false)?,
             "end" => self.at(args, true)?,
             "span" => Value::tuple([self.at(args.clone(), false)?, self.at(args, true)?]),

@@ -139,7 +139,8 @@ pub const FUNCTIONS: &[Function] = methods!(
 
 fn device(args: Args, _: &mut Call) -> Result<Value> {
     let mut args = args;
-    if let Some(index) = args.take("index").or_else(|| (args.positional.len() == 2).then(|| args.positional.remove(1))) {
+    if let Some(index) = args.take("index").or_else(|| (args.positional.len() == 2).then(|| args.positional.remove(1)))
+    {
         let name: String = one("torch.device", "type", args)?;
         let index: usize = to("torch.device: argument `index`", &index)?;
         return Ok(Value::object(Device::parse(&format!("{name}:{index}")).map_err(|e| e.context("torch.device"))?));
@@ -220,7 +221,9 @@ impl Object for Cudnn {
                 .kind(Kind::Config)
                 .hint("it has benchmark, deterministic, enabled, allow_tf32"));
         }
-        let Some(on) = bool::from_value(&value) else { bail!("torch.backends.cudnn.{name}: expected bool, found {value:?}") };
+        let Some(on) = bool::from_value(&value) else {
+            bail!("torch.backends.cudnn.{name}: expected bool, found {value:?}")
+        };
         Cudnn::set(name, on);
         Ok(())
     }

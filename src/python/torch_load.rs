@@ -5,10 +5,10 @@
 
 use super::array::{Array, DTypeObject, Type};
 use super::common::{PathText, reads};
+use crate::checkpoint::{self, State};
 use crate::component::{Accepted, Args, Call, Declared, Dict, Function, Key, Object, Value};
 use crate::contracts::TensorHandle;
 use crate::error::{Kind, Result};
-use crate::formats::checkpoint::{self, State};
 use crate::torch::Device;
 use crate::{args, err};
 use parking_lot::Mutex;
@@ -38,7 +38,9 @@ fn load(args: Args, call: &mut Call) -> Result<Value> {
     let file = checkpoint::load(path).and_then(|file| file.state()).map_err(|error| {
         let error = error.context("torch.load");
         match args.weights_only {
-            Some(false) => error.hint("`weights_only=False` admits no more here than True: tensors, numbers, text and collections of them"),
+            Some(false) => error.hint(
+                "`weights_only=False` admits no more here than True: tensors, numbers, text and collections of them",
+            ),
             _ => error,
         }
     })?;
@@ -47,8 +49,9 @@ fn load(args: Args, call: &mut Call) -> Result<Value> {
 
 fn value(state: &State, call: &mut Call) -> Result<Value> {
     call.charge(1)?;
-    let each =
-        |items: &[State], call: &mut Call| items.iter().map(|item| call.nested(|call| value(item, call))).collect::<Result<Vec<_>>>();
+    let each = |items: &[State], call: &mut Call| {
+        items.iter().map(|item| call.nested(|call| value(item, call))).collect::<Result<Vec<_>>>()
+    };
     Ok(match state {
         State::None => Value::None,
         State::Bool(b) => Value::Bool(*b),
@@ -72,7 +75,8 @@ fn value(state: &State, call: &mut Call) -> Result<Value> {
 }
 
 fn hashable(value: &Value) -> Result<Key> {
-    Key::new(value).ok_or_else(|| err!("a checkpoint's key of type {} is not hashable", value.type_name()).kind(Kind::Config))
+    Key::new(value)
+        .ok_or_else(|| err!("a checkpoint's key of type {} is not hashable", value.type_name()).kind(Kind::Config))
 }
 
 /// A tensor that is too large to compute with here.

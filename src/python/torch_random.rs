@@ -10,10 +10,18 @@ use crate::{bail, err};
 use tch::{Device, Tensor};
 
 pub const FUNCTIONS: &[Function] = &[
-    reads("torch.rand", |args, call| sized("torch.rand", args, call, |size, options| Ok(Tensor::f_rand(size, options)?))),
-    reads("torch.randn", |args, call| sized("torch.randn", args, call, |size, options| Ok(Tensor::f_randn(size, options)?))),
-    reads("torch.rand_like", |args, call| like("torch.rand_like", args, call, |size, options| Ok(Tensor::f_rand(size, options)?))),
-    reads("torch.randn_like", |args, call| like("torch.randn_like", args, call, |size, options| Ok(Tensor::f_randn(size, options)?))),
+    reads("torch.rand", |args, call| {
+        sized("torch.rand", args, call, |size, options| Ok(Tensor::f_rand(size, options)?))
+    }),
+    reads("torch.randn", |args, call| {
+        sized("torch.randn", args, call, |size, options| Ok(Tensor::f_randn(size, options)?))
+    }),
+    reads("torch.rand_like", |args, call| {
+        like("torch.rand_like", args, call, |size, options| Ok(Tensor::f_rand(size, options)?))
+    }),
+    reads("torch.randn_like", |args, call| {
+        like("torch.randn_like", args, call, |size, options| Ok(Tensor::f_randn(size, options)?))
+    }),
     reads("torch.randint", randint),
     reads("torch.randperm", |mut args, call| {
         const NAME: &str = "torch.randperm";
@@ -56,8 +64,13 @@ fn sized(name: &str, mut args: Args, call: &mut Call, make: Draw) -> Result<Valu
     if !ty.is_float() {
         bail!("{name}: expected a float type, found {}", ty.name());
     }
-    let one_by_one = args.positional.iter().all(|value| i64::from_value(value).is_some()) && !args.positional.is_empty();
-    let size = if one_by_one { Value::tuple(std::mem::take(&mut args.positional)) } else { need(name, "size", next(&mut args, "size"))? };
+    let one_by_one =
+        args.positional.iter().all(|value| i64::from_value(value).is_some()) && !args.positional.is_empty();
+    let size = if one_by_one {
+        Value::tuple(std::mem::take(&mut args.positional))
+    } else {
+        need(name, "size", next(&mut args, "size"))?
+    };
     end(name, &args)?;
     let shape: Vec<usize> = to(&format!("{name}: argument `size`"), &size)?;
     draw(name, &shape, ty, call, make)

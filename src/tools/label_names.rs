@@ -12,7 +12,9 @@ use std::path::Path;
 
 /// The extension's text.
 pub fn to_xml(structures: &Structures) -> String {
-    let mut xml = String::from("<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<CaretExtension><VolumeInformation Index=\"0\"><LabelTable>\n");
+    let mut xml = String::from(
+        "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<CaretExtension><VolumeInformation Index=\"0\"><LabelTable>\n",
+    );
     for structure in structures.iter() {
         let [r, g, b] = structure.colour().map(|part| f64::from(part) / 255.0);
         // CDATA ends at the first `]]>`, which no name of a file needs.
@@ -78,7 +80,9 @@ fn from_metadata(path: &Path) -> Result<Structures> {
     let names = outputs.and_then(|outputs| outputs.values().find_map(|output| output["channel_def"].as_object()));
     let Some(names) = names else { return Err(err!("expected network_data_format.outputs.pred.channel_def")) };
     let named = names.iter().map(|(id, name)| Some((id.parse().ok()?, name.as_str()?.to_owned())));
-    Structures::new(named.collect::<Option<Vec<_>>>().ok_or_else(|| err!("expected channel_def like {{\"1\": \"spleen\"}}"))?)
+    Structures::new(
+        named.collect::<Option<Vec<_>>>().ok_or_else(|| err!("expected channel_def like {{\"1\": \"spleen\"}}"))?,
+    )
 }
 
 #[cfg(test)]

@@ -44,7 +44,13 @@ pub struct Picture {
 }
 
 /// Draw `labels` over `image`, both [1,X,Y,Z] on one grid; each slice is the one with most structures in it.
-pub fn preview(labels: &Volume, image: &Volume, structures: &Structures, title: &str, options: Options) -> Result<Picture> {
+pub fn preview(
+    labels: &Volume,
+    image: &Volume,
+    structures: &Structures,
+    title: &str,
+    options: Options,
+) -> Result<Picture> {
     if labels.layout.channels() != 1 {
         bail!("expected a label map of one channel, found {} channels", labels.layout.channels());
     }
@@ -96,7 +102,9 @@ pub fn preview(labels: &Volume, image: &Volume, structures: &Structures, title: 
                         .any(|(x, y)| x < w && y < h && value(&labels, voxel_of(x, y)) as u32 != label);
                     let weight = if edge { 1.0 } else { options.opacity };
                     let over = structures.get(label).colour();
-                    colour = std::array::from_fn(|i| (f64::from(colour[i]) * (1.0 - weight) + f64::from(over[i]) * weight) as u8);
+                    colour = std::array::from_fn(|i| {
+                        (f64::from(colour[i]) * (1.0 - weight) + f64::from(over[i]) * weight) as u8
+                    });
                 }
                 picture.pixels[(top + py) * width + left + px] = colour;
             }
@@ -174,7 +182,9 @@ impl Picture {
     /// ASCII at (x, y), over what is there, cut at the edge.
     fn text(&mut self, x: usize, y: usize, text: &str, colour: [u8; 3]) {
         for (i, letter) in text.chars().enumerate() {
-            let Some(rows) = font8x8::BASIC_FONTS.get(letter).or_else(|| font8x8::BASIC_FONTS.get('?')) else { continue };
+            let Some(rows) = font8x8::BASIC_FONTS.get(letter).or_else(|| font8x8::BASIC_FONTS.get('?')) else {
+                continue;
+            };
             for (dy, row) in rows.into_iter().enumerate() {
                 for dx in 0..GLYPH {
                     let (px, py) = (x + i * GLYPH + dx, y + dy);

@@ -36,13 +36,18 @@ pub fn write_mask(labels: &Volume, structure: &Structure, path: &Path) -> Result
         return nifti::write(path, &labels.voxels, &layout, &labels.affine, DType::U8, options);
     }
     let id = f64::from(structure.id);
-    let mask = each_voxels!(&labels.voxels, buffer => buffer.iter().map(|&value| u8::from(value.to_f64() == id)).collect());
+    let mask =
+        each_voxels!(&labels.voxels, buffer => buffer.iter().map(|&value| u8::from(value.to_f64() == id)).collect());
     nifti::write(path, &Voxels::U8(mask), &labels.layout, &labels.affine, DType::U8, options)
 }
 
 fn channel(layout: &Layout, at: usize) -> Layout {
     let [_, x, y, z] = layout.shape;
-    Layout { offset: layout.offset.wrapping_add_signed(layout.strides[0] * at as isize), shape: [1, x, y, z], ..*layout }
+    Layout {
+        offset: layout.offset.wrapping_add_signed(layout.strides[0] * at as isize),
+        shape: [1, x, y, z],
+        ..*layout
+    }
 }
 
 /// Whether `labels` can hold `structures`: one channel of ids, or masks with a channel for each id.
@@ -52,12 +57,17 @@ pub fn check_channels(labels: &Volume, structures: &Structures) -> Result<()> {
         return Ok(());
     }
     if dtype != DType::U8 {
-        return Err(err!("expected a label map of one channel or masks of uint8, found {channels} channels of {}", dtype.name())
-            .hint("set argmax or threshold of AsDiscreted"));
+        return Err(err!(
+            "expected a label map of one channel or masks of uint8, found {channels} channels of {}",
+            dtype.name()
+        )
+        .hint("set argmax or threshold of AsDiscreted"));
     }
     match structures.iter().find(|structure| structure.id as usize >= channels) {
-        Some(beyond) => Err(err!("`{}` is channel {}, but the prediction has {channels} channels, from 0", beyond.name, beyond.id)
-            .hint("the names must be those of the network's channels")),
+        Some(beyond) => {
+            Err(err!("`{}` is channel {}, but the prediction has {channels} channels, from 0", beyond.name, beyond.id)
+                .hint("the names must be those of the network's channels"))
+        }
         None => Ok(()),
     }
 }

@@ -88,7 +88,8 @@ impl Values {
                 Some(at) => counts[at] += 1,
                 None => {
                     let mut all: Vec<f32> = vec![];
-                    counted(counts).for_each(|(value, count)| all.extend(std::iter::repeat_n(value as f32, count as usize)));
+                    counted(counts)
+                        .for_each(|(value, count)| all.extend(std::iter::repeat_n(value as f32, count as usize)));
                     all.push(value);
                     *self = Values::All(all);
                 }
@@ -109,7 +110,11 @@ impl Values {
 }
 
 fn counted(counts: &[u32]) -> impl Iterator<Item = (f64, u64)> {
-    counts.iter().zip(LOWEST..).filter(|(count, _)| **count > 0).map(|(count, value)| (f64::from(value), u64::from(*count)))
+    counts
+        .iter()
+        .zip(LOWEST..)
+        .filter(|(count, _)| **count > 0)
+        .map(|(count, value)| (f64::from(value), u64::from(*count)))
 }
 
 /// One row for each label that occurs, by rising id. `labels` [1,X,Y,Z] holds whole numbers from 0; `image` [1,X,Y,Z] lies
@@ -207,7 +212,8 @@ pub fn same_grid(labels: &Volume, image: &Volume) -> Result<()> {
         let (p, q) = (labels.affine.at(at), image.affine.at(at));
         let apart = (0..3).map(|axis| (p[axis] - q[axis]).powi(2)).sum::<f64>().sqrt();
         if apart > 0.01 * spacing {
-            return Err(err!("labels and image lie {apart:.2} mm apart").hint("labels lie on the grid of the image they were made from"));
+            return Err(err!("labels and image lie {apart:.2} mm apart")
+                .hint("labels lie on the grid of the image they were made from"));
         }
     }
     Ok(())
@@ -241,7 +247,9 @@ fn intensity(values: Values) -> Option<Intensity> {
 /// Columns of the CSV, after the case.
 fn columns(with_image: bool) -> Vec<String> {
     let mut names: Vec<String> =
-        ["id", "name", "voxels", "volume_ml", "centroid_r_mm", "centroid_a_mm", "centroid_s_mm", "touches_border"].map(String::from).into();
+        ["id", "name", "voxels", "volume_ml", "centroid_r_mm", "centroid_a_mm", "centroid_s_mm", "touches_border"]
+            .map(String::from)
+            .into();
     if with_image {
         names.extend(["hu_mean", "hu_std", "hu_min"].map(String::from));
         names.extend(PERCENTILES.map(|percent| format!("hu_p{percent:02}")));
@@ -252,7 +260,16 @@ fn columns(with_image: bool) -> Vec<String> {
 
 fn cells(row: &Row, with_image: bool) -> Vec<Value> {
     let [r, a, s] = row.centroid_mm.map(|mm| rounded(mm, 2));
-    let mut cells = vec![json!(row.id), json!(row.name), json!(row.voxels), rounded(row.volume_ml, 4), r, a, s, json!(row.touches_border)];
+    let mut cells = vec![
+        json!(row.id),
+        json!(row.name),
+        json!(row.voxels),
+        rounded(row.volume_ml, 4),
+        r,
+        a,
+        s,
+        json!(row.touches_border),
+    ];
     match &row.hu {
         Some(hu) => {
             let values = [hu.mean, hu.std, hu.min].into_iter().chain(hu.percentiles).chain([hu.max]);

@@ -22,7 +22,8 @@ impl Structure {
         [0.0, 8.0, 4.0].map(|shift| {
             // https://www.w3.org/TR/css-color-4/#hsl-to-rgb
             let k: f64 = (shift + hue * 12.0) % 12.0;
-            let value = lightness - saturation * f64::min(lightness, 1.0 - lightness) * (k - 3.0).min(9.0 - k).clamp(-1.0, 1.0);
+            let value =
+                lightness - saturation * f64::min(lightness, 1.0 - lightness) * (k - 3.0).min(9.0 - k).clamp(-1.0, 1.0);
             (value * 255.0).round() as u8
         })
     }
@@ -35,7 +36,8 @@ pub struct Structures(Vec<Structure>);
 impl Structures {
     /// Label 0 is left out; ids are sorted. Errors: an id or a name that comes twice, a name that could not be a file's.
     pub fn new(named: impl IntoIterator<Item = (u32, String)>) -> Result<Structures> {
-        let mut all: Vec<Structure> = named.into_iter().filter(|(id, _)| *id != 0).map(|(id, name)| Structure { id, name }).collect();
+        let mut all: Vec<Structure> =
+            named.into_iter().filter(|(id, _)| *id != 0).map(|(id, name)| Structure { id, name }).collect();
         all.sort_by_key(|structure| structure.id);
         if let Some(pair) = all.windows(2).find(|pair| pair[0].id == pair[1].id) {
             bail!("label {} has two names, `{}` and `{}`", pair[0].id, pair[0].name, pair[1].name);
@@ -45,8 +47,9 @@ impl Structures {
         if let Some(pair) = names.windows(2).find(|pair| pair[0] == pair[1]) {
             bail!("two labels have the name `{}`", pair[0]);
         }
-        let unusable =
-            |name: &str| name.is_empty() || name.starts_with('.') || name.chars().any(|c| c == '/' || c == '\\' || c.is_control());
+        let unusable = |name: &str| {
+            name.is_empty() || name.starts_with('.') || name.chars().any(|c| c == '/' || c == '\\' || c.is_control())
+        };
         if let Some(name) = names.iter().find(|name| unusable(name)) {
             bail!("expected names of structures that can name a file, found `{}`", name.escape_debug());
         }
@@ -55,8 +58,10 @@ impl Structures {
 
     /// From a config: `{"1": "spleen"}` or `{1: "spleen"}`, as `channel_def` in metadata.json, or a list by id, from 0.
     pub fn from_value(value: &Value) -> Result<Structures> {
-        let wrong =
-            || err!("expected names by label, {{\"1\": \"spleen\"}}, or a list of names from label 0, found {value:?}").kind(Kind::Config);
+        let wrong = || {
+            err!("expected names by label, {{\"1\": \"spleen\"}}, or a list of names from label 0, found {value:?}")
+                .kind(Kind::Config)
+        };
         let text = |value: &Value| value.as_str().map(str::to_owned).ok_or_else(wrong);
         if let Value::Dict(dict) = value {
             let named = dict.items().into_iter().map(|(key, name)| {
@@ -119,10 +124,17 @@ impl Structures {
 
     /// A label description file for ITK-SNAP: id, red, green, blue, opacity (0 to 1), visible in 2D, in 3D, name.
     pub fn itk_snap_table(&self) -> String {
-        let mut text = String::from("# ITK-SnAP Label Description File\n    0     0    0    0        0  0  0    \"Clear Label\"\n");
+        let mut text = String::from(
+            "# ITK-SnAP Label Description File\n    0     0    0    0        0  0  0    \"Clear Label\"\n",
+        );
         for structure in &self.0 {
             let [r, g, b] = structure.colour();
-            let _ = writeln!(text, "{:>5} {r:>5} {g:>4} {b:>4}        1  1  1    \"{}\"", structure.id, structure.name.replace('"', "'"));
+            let _ = writeln!(
+                text,
+                "{:>5} {r:>5} {g:>4} {b:>4}        1  1  1    \"{}\"",
+                structure.id,
+                structure.name.replace('"', "'")
+            );
         }
         text
     }
@@ -133,7 +145,13 @@ mod tests {
     use super::*;
 
     fn three() -> Structures {
-        Structures::new([(5, "liver".into()), (0, "background".into()), (1, "spleen".into()), (2, "kidney_right".into())]).unwrap()
+        Structures::new([
+            (5, "liver".into()),
+            (0, "background".into()),
+            (1, "spleen".into()),
+            (2, "kidney_right".into()),
+        ])
+        .unwrap()
     }
 
     #[test]
@@ -147,7 +165,13 @@ mod tests {
 
     #[test]
     fn names_that_clash_or_cannot_name_a_file_are_errors() {
-        for named in [[(1, "a"), (1, "b")], [(1, "a"), (2, "a")], [(1, "../a"), (2, "b")], [(1, ""), (2, "b")], [(1, ".."), (2, "b")]] {
+        for named in [
+            [(1, "a"), (1, "b")],
+            [(1, "a"), (2, "a")],
+            [(1, "../a"), (2, "b")],
+            [(1, ""), (2, "b")],
+            [(1, ".."), (2, "b")],
+        ] {
             assert!(Structures::new(named.map(|(id, name)| (id, name.to_owned()))).is_err(), "{named:?}");
         }
     }

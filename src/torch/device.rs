@@ -17,7 +17,9 @@ impl Device {
             None if text == "cpu" => Ok(Device::Cpu),
             None if text == "cuda" => Ok(Device::Cuda(0)),
             Some(("cpu", "0")) => Ok(Device::Cpu),
-            Some(("cuda", index)) if index.parse::<usize>().is_ok_and(|index| index < 1024) => Ok(Device::Cuda(index.parse().unwrap_or(0))),
+            Some(("cuda", index)) if index.parse::<usize>().is_ok_and(|index| index < 1024) => {
+                Ok(Device::Cuda(index.parse().unwrap_or(0)))
+            }
             _ => Err(err!("'{text}' is no device; expected cpu, cuda or cuda:N").kind(Kind::Config)),
         }
     }
@@ -25,11 +27,14 @@ impl Device {
     pub fn check(self) -> Result<Device> {
         match self {
             Device::Cpu => Ok(self),
-            Device::Cuda(_) if !tch::Cuda::is_available() => Err(err!("the config asks for {self}, but CUDA is not available here")
-                .hint("run with `--device \"$torch.device('cpu')\"`, or set up the CUDA build with `make setup CUDA=1`")
-                .kind(Kind::Config)),
+            Device::Cuda(_) if !tch::Cuda::is_available() => Err(err!(
+                "the config asks for {self}, but CUDA is not available here"
+            )
+            .hint("run with `--device \"$torch.device('cpu')\"`, or set up the CUDA build with `make setup CUDA=1`")
+            .kind(Kind::Config)),
             Device::Cuda(index) if index as i64 >= tch::Cuda::device_count() => {
-                Err(err!("the config asks for {self}, but there are {} GPUs", tch::Cuda::device_count()).kind(Kind::Config))
+                Err(err!("the config asks for {self}, but there are {} GPUs", tch::Cuda::device_count())
+                    .kind(Kind::Config))
             }
             Device::Cuda(_) => Ok(self),
         }

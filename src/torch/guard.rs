@@ -12,8 +12,11 @@ pub fn guard<T>(work: impl FnOnce() -> Result<T>) -> Result<T> {
 }
 
 fn from_panic(panic: &(dyn std::any::Any + Send)) -> Error {
-    let text =
-        panic.downcast_ref::<String>().map(String::as_str).or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("unknown failure");
+    let text = panic
+        .downcast_ref::<String>()
+        .map(String::as_str)
+        .or_else(|| panic.downcast_ref::<&str>().copied())
+        .unwrap_or("unknown failure");
     // tch's unwrap prints TchError's Debug form with escaped line ends.
     let text = text.split("\\nException raised from").next().unwrap_or(text);
     let text = text.split("\nException raised from").next().unwrap_or(text);

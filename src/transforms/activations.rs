@@ -67,7 +67,11 @@ impl Transform for Activations {
         "Activationsd"
     }
     fn on_prediction(&self) -> OnPrediction {
-        if self.ops.iter().any(|(_, other)| !other.is_none()) { OnPrediction::AllChannels } else { OnPrediction::Recorded }
+        if self.ops.iter().any(|(_, other)| !other.is_none()) {
+            OnPrediction::AllChannels
+        } else {
+            OnPrediction::Recorded
+        }
     }
     fn apply(&self, sample: Sample, cx: &mut Cx) -> Result<Vec<Sample>> {
         on_predictions(sample, &self.keys, self.allow_missing, cx.work, |at, prediction| {
@@ -76,7 +80,11 @@ impl Transform for Activations {
                 Some(op) => prediction.activate(*op)?,
                 None => prediction,
             };
-            if other.is_none() { Ok(prediction) } else { prediction.map_dense(cx.work, |values| call_on(other, values)) }
+            if other.is_none() {
+                Ok(prediction)
+            } else {
+                prediction.map_dense(cx.work, |values| call_on(other, values))
+            }
         })
     }
 }

@@ -69,7 +69,9 @@ impl AsDiscrete {
                 bail!("AsDiscreted: argument `rounding`: expected 'torchrounding' or None, found '{bad}'");
             }
             let classes = match onehot[at] {
-                Some(classes) if classes < 1 => bail!("AsDiscreted: argument `to_onehot`: expected at least 1 class, found {classes}"),
+                Some(classes) if classes < 1 => {
+                    bail!("AsDiscreted: argument `to_onehot`: expected at least 1 class, found {classes}")
+                }
                 classes => classes.map(|classes| classes as usize),
             };
             steps.push(Steps { argmax: argmax[at], classes, threshold: threshold[at], round: rounding[at].is_some() });

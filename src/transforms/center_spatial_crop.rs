@@ -33,7 +33,10 @@ struct CenterSpatialCrop {
 
 impl CenterSpatialCrop {
     fn new(args: CenterSpatialCropArgs) -> Result<Self> {
-        Ok(CenterSpatialCrop { keys: KeyList::new(args.keys, args.allow_missing_keys), size: per_axis(&args.roi_size, "roi_size")? })
+        Ok(CenterSpatialCrop {
+            keys: KeyList::new(args.keys, args.allow_missing_keys),
+            size: per_axis(&args.roi_size, "roi_size")?,
+        })
     }
 }
 
@@ -49,8 +52,10 @@ impl Transform for CenterSpatialCrop {
             let shape = volume.layout.spatial();
             let size = or_image(self.size, shape);
             let start: [usize; 3] = std::array::from_fn(|axis| (shape[axis] / 2).saturating_sub(size[axis] / 2));
-            let window =
-                Window { start: start.map(|at| at as isize), shape: std::array::from_fn(|axis| size[axis].min(shape[axis] - start[axis])) };
+            let window = Window {
+                start: start.map(|at| at as isize),
+                shape: std::array::from_fn(|axis| size[axis].min(shape[axis] - start[axis])),
+            };
             crop_pad(volume, window, PadMode::Constant(0.0), "CenterSpatialCropd")
         })
     }

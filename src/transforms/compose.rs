@@ -32,7 +32,10 @@ pub static COMPONENT: Component = Component {
     aliases: &["monai.transforms.compose.Compose"],
     doc: "Apply transforms one after the other.",
     params: ComposeArgs::PARAMS,
-    differences: &["A Compose inside another is flattened.", "Plain functions as transforms are not supported; Lambdad takes them."],
+    differences: &[
+        "A Compose inside another is flattened.",
+        "Plain functions as transforms are not supported; Lambdad takes them.",
+    ],
     effect: Effect::Pure,
     build: |args, _call| {
         let args = ComposeArgs::parse("Compose", args)?;

@@ -109,7 +109,8 @@ impl CropForeground {
         let mut start = [0isize; 3];
         let mut size = [0; 3];
         for axis in 0..3 {
-            let (mut low, mut high) = (found[axis].0 as isize - self.margin[axis] as isize, (found[axis].1 + self.margin[axis]) as isize);
+            let (mut low, mut high) =
+                (found[axis].0 as isize - self.margin[axis] as isize, (found[axis].1 + self.margin[axis]) as isize);
             if self.allow_smaller {
                 (low, high) = (low.max(0), high.min(shape[axis] as isize));
             }
@@ -140,7 +141,9 @@ fn selected(select: &Value, volume: &Volume) -> Result<Volume> {
             }))?;
             Ok(Volume { voxels: u8::wrap(chosen), layout: Layout::contiguous(wanted), ..volume })
         }
-        Ok((_, shape)) => bail!("`select_fn` made an array of shape {shape:?} of an image {wanted:?}, expected the image's shape"),
+        Ok((_, shape)) => {
+            bail!("`select_fn` made an array of shape {shape:?} of an image {wanted:?}, expected the image's shape")
+        }
         Err(value) => bail!("`select_fn` gave {value:?}, expected an array of the image's shape"),
     }
 }
@@ -205,7 +208,8 @@ impl Transform for CropForeground {
         }
         for (at, key) in self.keys.present(&sample)? {
             let volume = take_image(&mut sample, &key)?;
-            let volume = crop_pad(volume, window, self.modes[at], "CropForegroundd").map_err(|e| e.context(format_args!("`{key}`")))?;
+            let volume = crop_pad(volume, window, self.modes[at], "CropForegroundd")
+                .map_err(|e| e.context(format_args!("`{key}`")))?;
             sample.set(&key, Item::Image(volume));
         }
         Ok(vec![sample])

@@ -96,7 +96,11 @@ fn channel_from(mut volume: Volume, place: usize) -> Result<Volume> {
     axes.insert(0, place + 1);
     // The old channel axis, of length 1, comes last.
     axes.push(0);
-    volume.layout = Layout { offset, shape: std::array::from_fn(|i| shape[axes[i]]), strides: std::array::from_fn(|i| strides[axes[i]]) };
+    volume.layout = Layout {
+        offset,
+        shape: std::array::from_fn(|i| shape[axes[i]]),
+        strides: std::array::from_fn(|i| strides[axes[i]]),
+    };
     let header = Header {
         channels: Some(volume.channels()),
         spatial_dims: volume.header.spatial_dims - 1,

@@ -43,7 +43,12 @@ impl EnsureType {
             bail!("`data_type` is \"{}\", expected \"tensor\" or \"numpy\"", args.data_type);
         }
         let keys = KeyList::new(args.keys, args.allow_missing_keys);
-        let dtypes = args.dtype.repeat(keys.len(), "dtype")?.into_iter().map(|dtype| dtype.map(|DTypeArg(dtype)| dtype)).collect();
+        let dtypes = args
+            .dtype
+            .repeat(keys.len(), "dtype")?
+            .into_iter()
+            .map(|dtype| dtype.map(|DTypeArg(dtype)| dtype))
+            .collect();
         Ok(EnsureType { keys, dtypes })
     }
 }

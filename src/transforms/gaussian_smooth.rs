@@ -36,7 +36,8 @@ struct GaussianSmooth {
 
 /// Smooth with a Gaussian of `sigma` voxels along each axis; `approx` as in the arguments.
 pub fn smooth(volume: Volume, sigma: [f64; 3], approx: &str) -> Result<Volume> {
-    GaussianSmooth { keys: KeyList { keys: vec![], allow_missing: true }, kernels: kernels(sigma, approx)? }.smoothed(volume)
+    GaussianSmooth { keys: KeyList { keys: vec![], allow_missing: true }, kernels: kernels(sigma, approx)? }
+        .smoothed(volume)
 }
 
 fn kernels(sigma: [f64; 3], approx: &str) -> Result<[Vec<f32>; 3]> {
@@ -57,23 +58,26 @@ impl GaussianSmooth {
         let [_, nx, ny, nz] = volume.layout.shape;
         if let Voxels::F32(source) = &volume.voxels {
             volume.voxels = f32::wrap(filled(source.len(), |out| {
-                out.par_chunks_exact_mut((ny * nz).max(1)).enumerate().for_each_init(Vec::new, |scratch: &mut Vec<f32>, (at, plane)| {
-                    let (channel, x) = (at / nx, at % nx);
-                    let neighbour = |i: usize| &source[(channel * nx + i) * ny * nz..][..ny * nz];
-                    along(&self.kernels[0], x, nx, plane, neighbour);
-                    scratch.clear();
-                    scratch.extend_from_slice(plane);
-                    for (y, row) in plane.chunks_exact_mut(nz).enumerate() {
-                        along(&self.kernels[1], y, ny, row, |i| &scratch[i * nz..][..nz]);
-                    }
-                    for row in plane.chunks_exact_mut(nz) {
+                out.par_chunks_exact_mut((ny * nz).max(1)).enumerate().for_each_init(
+                    Vec::new,
+                    |scratch: &mut Vec<f32>, (at, plane)| {
+                        let (channel, x) = (at / nx, at % nx);
+                        let neighbour = |i: usize| &source[(channel * nx + i) * ny * nz..][..ny * nz];
+                        along(&self.kernels[0], x, nx, plane, neighbour);
                         scratch.clear();
-                        scratch.extend_from_slice(row);
-                        for (z, out) in row.iter_mut().enumerate() {
-                            along(&self.kernels[2], z, nz, std::slice::from_mut(out), |i| &scratch[i..=i]);
+                        scratch.extend_from_slice(plane);
+                        for (y, row) in plane.chunks_exact_mut(nz).enumerate() {
+                            along(&self.kernels[1], y, ny, row, |i| &scratch[i * nz..][..nz]);
                         }
-                    }
-                });
+                        for row in plane.chunks_exact_mut(nz) {
+                            scratch.clear();
+                            scratch.extend_from_slice(row);
+                            for (z, out) in row.iter_mut().enumerate() {
+                                along(&self.kernels[2], z, nz, std::slice::from_mut(out), |i| &scratch[i..=i]);
+                            }
+                        }
+                    },
+                );
             })?);
         }
         Ok(volume)
@@ -122,14 +126,41 @@ fn gaussian(sigma: f32, approx: &str) -> Result<Vec<f32>> {
 fn bessel(n: i32, x: f32) -> f32 {
     let polynomial = |coefficients: &[f32], y: f32| coefficients.iter().fold(0.0, |sum, c| sum * y + c);
     match n {
-        0 if x < 3.75 => polynomial(&[0.0045813, 0.0360768, 0.2659732, 1.2067492, 3.0899424, 3.5156229, 1.0], x * x / 14.0625),
+        0 if x < 3.75 => {
+            polynomial(&[0.0045813, 0.0360768, 0.2659732, 1.2067492, 3.0899424, 3.5156229, 1.0], x * x / 14.0625)
+        }
         0 => {
-            let c = [0.00392377, -0.01647633, 0.02635537, -0.02057706, 0.00916281, -0.00157565, 0.00225319, 0.01328592, 0.398_942_3];
+            let c = [
+                0.00392377,
+                -0.01647633,
+                0.02635537,
+                -0.02057706,
+                0.00916281,
+                -0.00157565,
+                0.00225319,
+                0.01328592,
+                0.398_942_3,
+            ];
             polynomial(&c, 3.75 / x) * x.exp() / x.sqrt()
         }
-        1 if x < 3.75 => x * polynomial(&[0.00032411, 0.00301532, 0.02658733, 0.15084934, 0.51498869, 0.87890594, 0.5], x * x / 14.0625),
+        1 if x < 3.75 => {
+            x * polynomial(
+                &[0.00032411, 0.00301532, 0.02658733, 0.15084934, 0.51498869, 0.87890594, 0.5],
+                x * x / 14.0625,
+            )
+        }
         1 => {
-            let c = [-0.00420059, 0.01787654, -0.02895312, 0.02282967, -0.01031555, 0.00163801, -0.00362018, -0.03988024, 0.398_942_3];
+            let c = [
+                -0.00420059,
+                0.01787654,
+                -0.02895312,
+                0.02282967,
+                -0.01031555,
+                0.00163801,
+                -0.00362018,
+                -0.03988024,
+                0.398_942_3,
+            ];
             polynomial(&c, 3.75 / x) * x.exp() / x.sqrt()
         }
         _ if x == 0.0 => 0.0,

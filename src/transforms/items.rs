@@ -38,14 +38,23 @@ pub mod copy {
         fn new(args: CopyItemsArgs) -> Result<Self> {
             let keys = KeyList::new(args.keys, args.allow_missing_keys);
             let wanted = keys.len().checked_mul(args.times).filter(|&n| n > 0 && n < 1 << 20);
-            let Some(wanted) = wanted else { bail!("`times` is {}, expected a small number of at least 1", args.times) };
+            let Some(wanted) = wanted else {
+                bail!("`times` is {}, expected a small number of at least 1", args.times)
+            };
             let names = match args.names {
                 Some(Keys(names)) => names,
                 // MONAI numbers the copies of one key before it goes to the next.
-                None => keys.keys.iter().flat_map(|key| (0..args.times).map(move |i| format!("{key}_{i}").into())).collect(),
+                None => {
+                    keys.keys.iter().flat_map(|key| (0..args.times).map(move |i| format!("{key}_{i}").into())).collect()
+                }
             };
             if names.len() != wanted {
-                bail!("`names` has {} keys, expected {wanted}: {} for each of {} keys", names.len(), args.times, keys.len());
+                bail!(
+                    "`names` has {} keys, expected {wanted}: {} for each of {} keys",
+                    names.len(),
+                    args.times,
+                    keys.len()
+                );
             }
             Ok(CopyItems { keys, names, times: args.times })
         }
@@ -180,9 +189,9 @@ pub mod delete {
                 let mut outer: Vec<String> = key.split(&args.sep).map(str::to_owned).collect();
                 let last = outer.pop().unwrap_or_default();
                 let pattern = match regex {
-                    true => {
-                        Pattern::Regex(Box::new(Regex::new(&last).map_err(|e| err!("`keys`: {last:?} is no regular expression: {e}"))?))
-                    }
+                    true => Pattern::Regex(Box::new(
+                        Regex::new(&last).map_err(|e| err!("`keys`: {last:?} is no regular expression: {e}"))?,
+                    )),
                     false => Pattern::Name(last),
                 };
                 paths.push((outer, pattern));

@@ -85,7 +85,9 @@ impl Lambda {
     fn result(&self, sample: &mut Sample, key: &str, at: usize) -> Result<Item> {
         let function = &self.functions[at];
         match sample.get(key) {
-            Some(Item::Value(value)) => Ok(Item::Value(function.call(Args::positional([value.clone()]), &mut Call::default())?)),
+            Some(Item::Value(value)) => {
+                Ok(Item::Value(function.call(Args::positional([value.clone()]), &mut Call::default())?))
+            }
             Some(Item::Image(_)) => {
                 let keep = self.overwrite[at] != Overwrite::Replace;
                 let volume = if keep { sample.image(key)?.clone() } else { take_image(sample, key)? };

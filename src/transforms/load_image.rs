@@ -159,7 +159,12 @@ fn stacked(volumes: Vec<Volume>) -> Result<Volume> {
         parts.iter().flatten().zip(&mut out).for_each(|(x, out)| *out = *x);
     })?;
     let header = Arc::new(Header { channels: Some(channels), ..(*first.header).clone() });
-    Ok(Volume { voxels: f32::wrap(voxels), layout: Layout::contiguous([channels, shape[0], shape[1], shape[2]]), header, ..first })
+    Ok(Volume {
+        voxels: f32::wrap(voxels),
+        layout: Layout::contiguous([channels, shape[0], shape[1], shape[2]]),
+        header,
+        ..first
+    })
 }
 
 impl Transform for LoadImage {
@@ -167,13 +172,13 @@ impl Transform for LoadImage {
         "LoadImaged"
     }
     fn outline(&self, sample: Sample) -> Result<Outline> {
-        let sample = self.loaded(sample, |path| formats::image::outline(path, self.series.as_deref()))?;
+        let sample = self.loaded(sample, |path| formats::reader::outline(path, self.series.as_deref()))?;
         Ok(Outline { sample, exact: true })
     }
     fn unread(&self, sample: Sample) -> Result<Unread<'_>> {
         let alone = |(_, key): &(usize, Arc<str>)| match sample.get(key) {
             Some(Item::Value(value)) => {
-                PathBuf::from_value(value).is_some_and(|path| formats::image::has_readable_header(self.place(&path)))
+                PathBuf::from_value(value).is_some_and(|path| formats::reader::has_readable_header(self.place(&path)))
             }
             _ => false,
         };
@@ -185,7 +190,7 @@ impl Transform for LoadImage {
         Ok(self.outline(sample).map_or(Unread::NeedsVoxels, |outline| Unread::Still(outline.sample)))
     }
     fn apply(&self, sample: Sample, _cx: &mut Cx) -> Result<Vec<Sample>> {
-        Ok(vec![self.loaded(sample, |path| formats::image::read(path, self.series.as_deref()))?])
+        Ok(vec![self.loaded(sample, |path| formats::reader::read(path, self.series.as_deref()))?])
     }
 }
 
@@ -199,7 +204,9 @@ impl LoadImage {
             };
             let mut volume = match names {
                 Some(OneOrMany::One(path)) => self.load(&path, read)?,
-                Some(OneOrMany::Many(paths)) => stacked(paths.iter().map(|path| self.load(path, read)).collect::<Result<_>>()?)?,
+                Some(OneOrMany::Many(paths)) => {
+                    stacked(paths.iter().map(|path| self.load(path, read)).collect::<Result<_>>()?)?
+                }
                 None => match sample.get(&key) {
                     Some(Item::Value(value)) => bail!("`{key}` is {value:?}, expected a file name"),
                     _ => bail!("`{key}` holds an image already, expected a file name"),

@@ -64,8 +64,16 @@ impl NormalizeIntensity {
                 _ => {}
             }
         }
-        let NormalizeIntensityArgs { keys, subtrahend, divisor, nonzero, channel_wise, dtype, allow_missing_keys } = args;
-        Ok(NormalizeIntensity { keys: KeyList::new(keys, allow_missing_keys), subtrahend, divisor, nonzero, channel_wise, dtype })
+        let NormalizeIntensityArgs { keys, subtrahend, divisor, nonzero, channel_wise, dtype, allow_missing_keys } =
+            args;
+        Ok(NormalizeIntensity {
+            keys: KeyList::new(keys, allow_missing_keys),
+            subtrahend,
+            divisor,
+            nonzero,
+            channel_wise,
+            dtype,
+        })
     }
     fn normalized(&self, volume: Volume) -> Result<Volume> {
         let channels = volume.channels();
@@ -79,7 +87,10 @@ impl NormalizeIntensity {
         }
         let volume = volume.map_f32(|voxels, per_channel| {
             if self.channel_wise {
-                voxels.chunks_exact_mut(per_channel.max(1)).enumerate().for_each(|(channel, voxels)| self.part(voxels, channel));
+                voxels
+                    .chunks_exact_mut(per_channel.max(1))
+                    .enumerate()
+                    .for_each(|(channel, voxels)| self.part(voxels, channel));
             } else {
                 self.part(voxels, 0);
             }
@@ -93,7 +104,11 @@ impl NormalizeIntensity {
             Some(OneOrMany::Many(values)) => values.get(channel).copied(),
         };
         let (subtrahend, divisor) = (given(&self.subtrahend), given(&self.divisor));
-        let moments = if subtrahend.is_none() || divisor.is_none() { Moments::of(voxels, self.nonzero) } else { Moments::default() };
+        let moments = if subtrahend.is_none() || divisor.is_none() {
+            Moments::of(voxels, self.nonzero)
+        } else {
+            Moments::default()
+        };
         if moments.count == 0.0 && (subtrahend.is_none() || divisor.is_none()) {
             return;
         }

@@ -61,10 +61,13 @@ impl Turn {
         let labels = match args.labels {
             None => default_labels(),
             Some(labels) => {
-                let pairs: Vec<[String; 2]> = labels.into_iter().filter_map(|ends| <[String; 2]>::try_from(ends).ok()).collect();
+                let pairs: Vec<[String; 2]> =
+                    labels.into_iter().filter_map(|ends| <[String; 2]>::try_from(ends).ok()).collect();
                 match <[[String; 2]; 3]>::try_from(pairs) {
                     Ok(labels) => labels,
-                    Err(_) => bail!("`labels`: expected three pairs such as ((\"L\", \"R\"), (\"P\", \"A\"), (\"I\", \"S\"))"),
+                    Err(_) => {
+                        bail!("`labels`: expected three pairs such as ((\"L\", \"R\"), (\"P\", \"A\"), (\"I\", \"S\"))")
+                    }
                 }
             }
         };

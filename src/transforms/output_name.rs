@@ -22,22 +22,34 @@ impl OutputName {
 
     /// `output_dir/[folder below data_root_dir/][stem/]stem[_postfix]extension`, as MONAI's create_file_basename.
     pub fn path(&self, source: &Path, postfix: &str, extension: &str) -> Result<PathBuf> {
-        let stem =
-            source.file_name().and_then(|name| name.to_str()).ok_or_else(|| err!("the input's name {} is no text", source.display()))?;
+        let stem = source
+            .file_name()
+            .and_then(|name| name.to_str())
+            .ok_or_else(|| err!("the input's name {} is no text", source.display()))?;
         // A folder of slices is named by what may be a UID, whose end is no extension.
-        let stem =
-            if source.is_dir() { stem } else { cut_extension(stem.strip_suffix(".gz").filter(|stem| !stem.is_empty()).unwrap_or(stem)) };
+        let stem = if source.is_dir() {
+            stem
+        } else {
+            cut_extension(stem.strip_suffix(".gz").filter(|stem| !stem.is_empty()).unwrap_or(stem))
+        };
         let mut path = self.output_dir.clone();
         if !self.data_root_dir.is_empty() {
             let folder = source.parent().unwrap_or(Path::new(""));
-            path.push(relative(&std::path::absolute(folder)?, &std::path::absolute(&self.data_root_dir)?).ok_or_else(|| {
-                err!("{} is not below data_root_dir {}", source.display(), self.data_root_dir).hint("name a folder above all inputs")
-            })?);
+            path.push(relative(&std::path::absolute(folder)?, &std::path::absolute(&self.data_root_dir)?).ok_or_else(
+                || {
+                    err!("{} is not below data_root_dir {}", source.display(), self.data_root_dir)
+                        .hint("name a folder above all inputs")
+                },
+            )?);
         }
         if self.separate_folder {
             path.push(stem);
         }
-        path.push(if postfix.is_empty() { format!("{stem}{extension}") } else { format!("{stem}_{postfix}{extension}") });
+        path.push(if postfix.is_empty() {
+            format!("{stem}{extension}")
+        } else {
+            format!("{stem}_{postfix}{extension}")
+        });
         Ok(normal(&path))
     }
 }

@@ -31,7 +31,8 @@ pub(super) fn on_predictions(
             Item::Value(value) => return Err(crate::err!("`{key}` is {value:?}, expected a prediction or an image")),
         };
         let prediction = change(at, prediction)?;
-        let item = if before_network { Item::Image(prediction.into_volume(work)?) } else { Item::Prediction(prediction) };
+        let item =
+            if before_network { Item::Image(prediction.into_volume(work)?) } else { Item::Prediction(prediction) };
         sample.set(key, item);
     }
     Ok(vec![sample])

@@ -47,7 +47,9 @@ impl Transform for RandAxisFlip {
         // The axis is drawn whether or not it is used.
         let axis = self.chance.inner(cx.streams).randint(0, 3);
         let flips = std::array::from_fn(|at| at as i64 == axis);
-        self.keys.images(sample, |volume, _| Ok(if happens { turn(volume, [0, 1, 2], flips, "RandAxisFlipd") } else { volume }))
+        self.keys.images(sample, |volume, _| {
+            Ok(if happens { turn(volume, [0, 1, 2], flips, "RandAxisFlipd") } else { volume })
+        })
     }
     seeded_by_chance!();
 }

@@ -65,7 +65,11 @@ impl RandCrop {
             bail!("RandCropByPosNegLabeld: `fg_indices_key` and `bg_indices_key` are not supported, expected None");
         }
         if !(args.pos >= 0.0 && args.neg >= 0.0 && args.pos + args.neg > 0.0) {
-            bail!("RandCropByPosNegLabeld: `pos` and `neg` must be at least 0 and not both 0, found {} and {}", args.pos, args.neg);
+            bail!(
+                "RandCropByPosNegLabeld: `pos` and `neg` must be at least 0 and not both 0, found {} and {}",
+                args.pos,
+                args.neg
+            );
         }
         let keys = KeyList::new(args.keys.clone(), args.allow_missing_keys);
         Ok(RandCrop { keys, size: per_axis(&args.spatial_size, "spatial_size")?, args, stream: StreamId::default() })
@@ -79,7 +83,8 @@ impl RandCrop {
         let values = label.to_f32_vec()?;
         // Of a one-hot label the first channel is the background.
         let first = usize::from(channels > 1);
-        let mut out: Vec<u8> = (0..voxels).map(|v| if (first..channels).any(|c| values[c * voxels + v] != 0.0) { 1 } else { 2 }).collect();
+        let mut out: Vec<u8> =
+            (0..voxels).map(|v| if (first..channels).any(|c| values[c * voxels + v] != 0.0) { 1 } else { 2 }).collect();
         if let Some(key) = &self.args.image_key {
             let image = sample.image(key)?;
             if image.layout.spatial() != shape {
@@ -115,7 +120,9 @@ impl RandCrop {
         let mut size = or_image(self.size, shape);
         if (0..3).any(|axis| size[axis] > shape[axis]) {
             if !self.args.allow_smaller {
-                bail!("spatial_size {size:?} is larger than the label image {shape:?}; allow_smaller: true takes what there is");
+                bail!(
+                    "spatial_size {size:?} is larger than the label image {shape:?}; allow_smaller: true takes what there is"
+                );
             }
             size = std::array::from_fn(|axis| size[axis].min(shape[axis]));
         }
@@ -161,7 +168,8 @@ impl Transform for RandCrop {
             out.extend(self.keys.images(one, |volume, _| {
                 let shape = volume.layout.spatial();
                 let size = or_image(self.size, shape);
-                let start: [usize; 3] = std::array::from_fn(|axis| (center[axis] - (size[axis] / 2) as i64).max(0) as usize);
+                let start: [usize; 3] =
+                    std::array::from_fn(|axis| (center[axis] - (size[axis] / 2) as i64).max(0) as usize);
                 let inside = std::array::from_fn(|axis| size[axis].min(shape[axis].saturating_sub(start[axis])));
                 let window = Window { start: start.map(|x| x as isize), shape: inside };
                 crop_pad(volume, window, PadMode::Constant(0.0), "RandCropByPosNegLabeld")

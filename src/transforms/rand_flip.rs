@@ -38,7 +38,10 @@ struct RandFlip {
 /// Axis 0 to 2; -1 is the last.
 pub fn axis(number: i64, name: &str) -> Result<usize> {
     let at = if number < 0 { number + 3 } else { number };
-    usize::try_from(at).ok().filter(|at| *at < 3).ok_or_else(|| err!("`{name}` is {number}, expected an axis from 0 to 2 (or -3 to -1)"))
+    usize::try_from(at)
+        .ok()
+        .filter(|at| *at < 3)
+        .ok_or_else(|| err!("`{name}` is {number}, expected an axis from 0 to 2 (or -3 to -1)"))
 }
 
 /// Output axis i is input axis `axes[i]`, reversed where `flips[i]`.
@@ -72,7 +75,9 @@ impl Transform for RandFlip {
     }
     fn apply(&self, sample: Sample, cx: &mut Cx) -> Result<Vec<Sample>> {
         let happens = self.chance.happens(cx.streams);
-        self.keys.images(sample, |volume, _| Ok(if happens { turn(volume, [0, 1, 2], self.flips, "RandFlipd") } else { volume }))
+        self.keys.images(sample, |volume, _| {
+            Ok(if happens { turn(volume, [0, 1, 2], self.flips, "RandFlipd") } else { volume })
+        })
     }
     seeded_by_chance!();
 }

@@ -40,7 +40,11 @@ impl RandGaussianNoise {
         if !(0.0..).contains(&args.std) {
             bail!("RandGaussianNoised: `std` is {}, expected at least 0", args.std);
         }
-        Ok(RandGaussianNoise { keys: KeyList::new(args.keys.clone(), args.allow_missing_keys), chance: Chance::new(args.prob), args })
+        Ok(RandGaussianNoise {
+            keys: KeyList::new(args.keys.clone(), args.allow_missing_keys),
+            chance: Chance::new(args.prob),
+            args,
+        })
     }
 }
 
@@ -59,9 +63,14 @@ impl Transform for RandGaussianNoise {
         let noise: Vec<f32> = (0..shape.iter().product()).map(|_| random.normal(self.args.mean, std) as f32).collect();
         self.keys.images(sample, |volume, _| {
             if volume.layout.shape != shape {
-                bail!("the image has shape {:?}, the first key's {shape:?}; both take the same noise", volume.layout.shape);
+                bail!(
+                    "the image has shape {:?}, the first key's {shape:?}; both take the same noise",
+                    volume.layout.shape
+                );
             }
-            let volume = volume.contiguous()?.map_f32(|voxels, _| voxels.iter_mut().zip(&noise).for_each(|(x, noise)| *x += noise))?;
+            let volume = volume
+                .contiguous()?
+                .map_f32(|voxels, _| voxels.iter_mut().zip(&noise).for_each(|(x, noise)| *x += noise))?;
             finish(volume, self.args.dtype)
         })
     }

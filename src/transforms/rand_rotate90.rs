@@ -37,7 +37,9 @@ struct RandRotate90 {
 
 impl RandRotate90 {
     fn new(args: RandRotate90Args) -> Result<Self> {
-        let [a, b] = args.spatial_axes[..] else { bail!("`spatial_axes` has {} values, expected 2", args.spatial_axes.len()) };
+        let [a, b] = args.spatial_axes[..] else {
+            bail!("`spatial_axes` has {} values, expected 2", args.spatial_axes.len())
+        };
         let plane = [axis(a, "spatial_axes")?, axis(b, "spatial_axes")?];
         if plane[0] == plane[1] || args.max_k == 0 {
             bail!("RandRotate90d: expected two different axes and a `max_k` of at least 1");
@@ -74,7 +76,8 @@ impl Transform for RandRotate90 {
         let k = self.chance.outer(cx.streams).randint(0, self.max_k as i64) as usize + 1;
         let happens = self.chance.happens(cx.streams);
         let (axes, flips) = quarter_turns(k, self.plane);
-        self.keys.images(sample, |volume, _| Ok(if happens { turn(volume, axes, flips, "RandRotate90d") } else { volume }))
+        self.keys
+            .images(sample, |volume, _| Ok(if happens { turn(volume, axes, flips, "RandRotate90d") } else { volume }))
     }
     seeded_by_chance!();
 }

@@ -40,7 +40,13 @@ impl RandScaleIntensity {
     fn new(args: RandScaleIntensityArgs) -> Result<Self> {
         let factors = range(&args.factors, "factors")?;
         let keys = KeyList::new(args.keys, args.allow_missing_keys);
-        Ok(RandScaleIntensity { keys, factors, channel_wise: args.channel_wise, dtype: args.dtype, chance: Chance::new(args.prob) })
+        Ok(RandScaleIntensity {
+            keys,
+            factors,
+            channel_wise: args.channel_wise,
+            dtype: args.dtype,
+            chance: Chance::new(args.prob),
+        })
     }
 }
 

@@ -54,7 +54,9 @@ impl RandSpatialCrop {
         if self.random_size {
             let largest = self.largest.map_or(shape, |largest| or_image(largest, shape));
             if (0..3).any(|axis| size[axis] > largest[axis]) {
-                bail!("roi_size {size:?} is larger than the largest size {largest:?} (max_roi_size or the image's {shape:?})");
+                bail!(
+                    "roi_size {size:?} is larger than the largest size {largest:?} (max_roi_size or the image's {shape:?})"
+                );
             }
             size = std::array::from_fn(|axis| random.randint(size[axis] as i64, largest[axis] as i64 + 1) as usize);
         }

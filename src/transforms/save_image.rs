@@ -85,8 +85,11 @@ pub static COMPONENT: Component = Component {
         if let Some(writer) = args.writer.as_ref().filter(|writer| !writer.ends_with("NibabelWriter")) {
             bail!("SaveImaged: argument `writer`: expected None or 'NibabelWriter', found '{writer}'");
         }
-        let extension =
-            if args.output_ext.starts_with('.') { args.output_ext.to_lowercase() } else { format!(".{}", args.output_ext.to_lowercase()) };
+        let extension = if args.output_ext.starts_with('.') {
+            args.output_ext.to_lowercase()
+        } else {
+            format!(".{}", args.output_ext.to_lowercase())
+        };
         if ![".nii", ".nii.gz"].contains(&extension.as_str()) {
             bail!("SaveImaged: argument `output_ext`: expected '.nii.gz' or '.nii', found '{}'", args.output_ext);
         }
@@ -134,7 +137,11 @@ impl Transform for SaveImage {
             // A file is written by planes.
             let plane_bytes = (x as u64).saturating_mul(y as u64).saturating_mul(dtype.size_bytes() as u64);
             cx.work.reserve(plane_bytes, || format!("writing planes of {x}×{y} voxels of {}", dtype.name()))?;
-            let options = nifti::Options { squeeze_end_dims: self.args.squeeze_end_dims, spatial_dims, ..nifti::Options::default() };
+            let options = nifti::Options {
+                squeeze_end_dims: self.args.squeeze_end_dims,
+                spatial_dims,
+                ..nifti::Options::default()
+            };
             let (saved, target) = (volume.clone(), path.clone());
             cx.writes.push(WriteJob {
                 path,
@@ -172,8 +179,14 @@ mod tests {
         let out = ("output_dir", Value::from("./eval"));
         assert_eq!(path("in/s0037.nii.gz", std::slice::from_ref(&out)), "eval/s0037/s0037_trans.nii.gz");
         assert_eq!(path("in/s.0037.nii", &[out.clone(), ("output_ext", "nii".into())]), "eval/s.0037/s.0037_trans.nii");
-        assert_eq!(path("in/a.hdr", &[out.clone(), ("separate_folder", false.into()), ("output_postfix", "".into())]), "eval/a.nii.gz");
-        assert_eq!(path("in/one/a.nii.gz", &[out.clone(), ("data_root_dir", "in".into())]), "eval/one/a/a_trans.nii.gz");
+        assert_eq!(
+            path("in/a.hdr", &[out.clone(), ("separate_folder", false.into()), ("output_postfix", "".into())]),
+            "eval/a.nii.gz"
+        );
+        assert_eq!(
+            path("in/one/a.nii.gz", &[out.clone(), ("data_root_dir", "in".into())]),
+            "eval/one/a/a_trans.nii.gz"
+        );
         assert_eq!(path("in/.hidden.gz", &[out]), "eval/.hidden/.hidden_trans.nii.gz");
     }
 }

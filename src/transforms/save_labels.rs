@@ -6,7 +6,7 @@ use crate::args;
 use crate::component::{Component, Declared, Effect, Keys, Value};
 use crate::contracts::{Cx, Item, Sample, Transform, TransformHandle, WriteJob};
 use crate::error::{Kind, Result};
-use crate::formats::{atomic, image, nifti};
+use crate::formats::{atomic, nifti, reader};
 use crate::image::{Orientation, Volume};
 use crate::tools::label_names;
 use crate::tools::split_labels::{check_channels, keep_only, write_mask};
@@ -57,7 +57,10 @@ pub static COMPONENT: Component = Component {
     build: |args, _| {
         let args = SaveLabelsArgs::parse("SaveLabelsd", args)?;
         if ![".nii", ".nii.gz"].contains(&args.output_ext.as_str()) {
-            crate::bail!("SaveLabelsd: argument `output_ext`: expected '.nii.gz' or '.nii', found '{}'", args.output_ext);
+            crate::bail!(
+                "SaveLabelsd: argument `output_ext`: expected '.nii.gz' or '.nii', found '{}'",
+                args.output_ext
+            );
         }
         if !args.combined && !args.separate {
             crate::bail!("SaveLabelsd: expected `combined` or `separate` to be True, found both False");
@@ -96,7 +99,7 @@ pub(super) fn labels(sample: &mut Sample, key: &str, work: &Work) -> Result<Volu
 /// The image that `labels` were made of, read once more as LoadImaged read it: the same series, its axes turned as theirs.
 pub(super) fn source_image(labels: &Volume, series: Option<SeriesName>) -> Result<Volume> {
     let series = series.map(|SeriesName(name)| name).or_else(|| labels.header.series.clone());
-    let image = image::read(&labels.header.path, series.as_deref())?;
+    let image = reader::read(&labels.header.path, series.as_deref())?;
     match same_grid(labels, &image) {
         Ok(()) => Ok(image),
         // Of two grids that do not fit in any way, `same_grid` says how, later.
@@ -113,7 +116,11 @@ impl Transform for SaveLabels {
     }
     fn output_paths(&self, source: &Path) -> Result<Vec<PathBuf>> {
         let map = self.args.combined.then(|| self.name.path(source, &self.args.output_postfix, &self.args.output_ext));
-        let masks = self.structures.iter().filter(|_| self.args.separate).map(|structure| self.mask_path(source, &structure.name));
+        let masks = self
+            .structures
+            .iter()
+            .filter(|_| self.args.separate)
+            .map(|structure| self.mask_path(source, &structure.name));
         map.into_iter().chain(masks).collect()
     }
     fn apply(&self, mut sample: Sample, cx: &mut Cx) -> Result<Vec<Sample>> {
@@ -133,7 +140,11 @@ impl Transform for SaveLabels {
                     write: Box::new(move || {
                         let kept = if subset { keep_only(&volume, &structures)? } else { volume };
                         let names = label_names::to_xml(&structures);
-                        let options = nifti::Options { extension: names.as_bytes(), space: kept.header.space, ..nifti::Options::default() };
+                        let options = nifti::Options {
+                            extension: names.as_bytes(),
+                            space: kept.header.space,
+                            ..nifti::Options::default()
+                        };
                         nifti::write(&target, &kept.voxels, &kept.layout, &kept.affine, kept.voxels.dtype(), options)?;
                         tracing::info!("wrote {}", target.display());
                         Ok(())
@@ -146,7 +157,11 @@ impl Transform for SaveLabels {
                     let (volume, structure, target) = (volume.clone(), structure.clone(), path.clone());
                     // The voxels are shared: counted once.
                     let bytes = if self.args.combined || at > 0 { 0 } else { volume.bytes() };
-                    cx.writes.push(WriteJob { path, bytes, write: Box::new(move || write_mask(&volume, &structure, &target)) });
+                    cx.writes.push(WriteJob {
+                        path,
+                        bytes,
+                        write: Box::new(move || write_mask(&volume, &structure, &target)),
+                    });
                 }
             }
             if self.args.tables {
@@ -169,7 +184,9 @@ impl SaveLabels {
     }
     /// The same for every case, and one of its results all the same.
     fn tables(&self, cx: &mut Cx) {
-        for (name, text) in [("labels.ctbl", self.structures.slicer_table()), ("labels.itksnap.txt", self.structures.itk_snap_table())] {
+        for (name, text) in
+            [("labels.ctbl", self.structures.slicer_table()), ("labels.itksnap.txt", self.structures.itk_snap_table())]
+        {
             let path = self.name.output_dir.join(name);
             let target = path.clone();
             let write = move || match std::fs::read_to_string(&target) {

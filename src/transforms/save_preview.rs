@@ -95,7 +95,8 @@ impl Transform for SavePreview {
                 write: Box::new(move || {
                     let image = source_image(&volume, series)?;
                     let title = source.file_name().unwrap_or_default().to_string_lossy().into_owned();
-                    let picture = preview(&volume, &image, &structures, &title, options).map_err(|error| error.file(&source))?;
+                    let picture =
+                        preview(&volume, &image, &structures, &title, options).map_err(|error| error.file(&source))?;
                     picture.write(&target)
                 }),
             });

@@ -85,7 +85,11 @@ impl Transform for SaveStatistics {
                 let (rows, target) = (rows.clone(), path.clone());
                 // The voxels are shared: counted once.
                 let bytes = if at == 0 { volume.bytes() } else { 0 };
-                cx.writes.push(WriteJob { path, bytes, write: Box::new(move || write(&target, (*rows).as_ref().map_err(Clone::clone)?)) });
+                cx.writes.push(WriteJob {
+                    path,
+                    bytes,
+                    write: Box::new(move || write(&target, (*rows).as_ref().map_err(Clone::clone)?)),
+                });
             }
         }
         Ok(vec![sample])

@@ -79,7 +79,9 @@ pub fn each(voxels: &mut [f32], map: impl Fn(f32) -> f32 + Sync) {
 
 /// Smallest and largest value; NaN if any value is, as torch has it.
 pub fn range(voxels: &[f32]) -> (f32, f32) {
-    let join = |a: (f32, f32, bool), b: (f32, f32, bool)| (if b.0 < a.0 { b.0 } else { a.0 }, if b.1 > a.1 { b.1 } else { a.1 }, a.2 | b.2);
+    let join = |a: (f32, f32, bool), b: (f32, f32, bool)| {
+        (if b.0 < a.0 { b.0 } else { a.0 }, if b.1 > a.1 { b.1 } else { a.1 }, a.2 | b.2)
+    };
     let empty = (f32::INFINITY, f32::NEG_INFINITY, false);
     let (low, high, nan) = voxels
         .par_chunks(CHUNK)

@@ -87,7 +87,8 @@ impl RangeMap {
 
 impl ScaleIntensityRange {
     fn new(args: ScaleIntensityRangeArgs) -> Result<Self> {
-        let map = RangeMap { a_min: args.a_min, a_max: args.a_max, b_min: args.b_min, b_max: args.b_max, clip: args.clip };
+        let map =
+            RangeMap { a_min: args.a_min, a_max: args.a_max, b_min: args.b_min, b_max: args.b_max, clip: args.clip };
         map.check()?;
         Ok(ScaleIntensityRange { keys: KeyList::new(args.keys, args.allow_missing_keys), map, dtype: args.dtype })
     }

@@ -57,7 +57,9 @@ impl Percentiles {
         }
         let b = match (args.relative, args.b_min, args.b_max) {
             (false, low, high) => [low, high],
-            (true, Some(low), Some(high)) => [args.lower, args.upper].map(|percent| Some((high - low) * (percent / 100.0) + low)),
+            (true, Some(low), Some(high)) => {
+                [args.lower, args.upper].map(|percent| Some((high - low) * (percent / 100.0) + low))
+            }
             (true, ..) => bail!("`relative` needs `b_min` and `b_max`"),
         };
         let map = RangeMap { a_min: 0.0, a_max: 1.0, b_min: b[0], b_max: b[1], clip: args.clip };

@@ -10,8 +10,8 @@ use crate::contracts::{Cx, Item, Outline, Sample, Transform, Unread, outline_by_
 use crate::error::Result;
 use crate::formats::nifti;
 use crate::image::{
-    Affine, Applied, ByPlanes, DType, Grid, Interpolation, Layout, Padding, Sampler, Sampling, Spatial, Volume, Voxels, Zoom, no_voxels,
-    resample,
+    Affine, Applied, ByPlanes, DType, Grid, Interpolation, Layout, Padding, Sampler, Sampling, Spatial, Volume, Voxels,
+    Zoom, no_voxels, resample,
 };
 use crate::{bail, err};
 use std::cell::Cell;
@@ -97,7 +97,9 @@ impl Spacing {
             };
             std::array::from_fn(|axis| bounds.get(axis).copied().flatten().unwrap_or(f64::NAN))
         });
-        if let Some(axis) = (0..3).find(|&axis| max_mm[axis] < min_mm[axis] || (min_mm[axis] < 0.0 && !max_mm[axis].is_nan())) {
+        if let Some(axis) =
+            (0..3).find(|&axis| max_mm[axis] < min_mm[axis] || (min_mm[axis] < 0.0 && !max_mm[axis].is_nan()))
+        {
             bail!("`min_pixdim` {} is negative or larger than `max_pixdim` {}", min_mm[axis], max_mm[axis]);
         }
         for dtype in args.dtype.repeat(n, "dtype")?.into_iter().flatten() {
@@ -106,9 +108,14 @@ impl Spacing {
             }
         }
         let (mode, padding) = (args.mode.repeat(n, "mode")?, args.padding_mode.repeat(n, "padding_mode")?);
-        let (corners, extent) = (args.align_corners.repeat(n, "align_corners")?, args.scale_extent.repeat(n, "scale_extent")?);
-        let per_key =
-            (0..n).map(|i| PerKey { interpolation: mode[i].0, padding: padding[i].0, align_corners: corners[i], scale_extent: extent[i] });
+        let (corners, extent) =
+            (args.align_corners.repeat(n, "align_corners")?, args.scale_extent.repeat(n, "scale_extent")?);
+        let per_key = (0..n).map(|i| PerKey {
+            interpolation: mode[i].0,
+            padding: padding[i].0,
+            align_corners: corners[i],
+            scale_extent: extent[i],
+        });
         let zoom = Zoom {
             pixdim_mm: std::array::from_fn(|axis| pixdim.get(axis).copied().unwrap_or(last)),
             min_mm,
@@ -138,7 +145,12 @@ impl Spacing {
             target.shape = shape;
         }
         if target.shape.contains(&0) {
-            bail!("the spacing {:?} mm would leave {:?} voxels of an image {:?}", self.zoom.pixdim_mm, target.shape, before.shape);
+            bail!(
+                "the spacing {:?} mm would leave {:?} voxels of an image {:?}",
+                self.zoom.pixdim_mm,
+                target.shape,
+                before.shape
+            );
         }
         let PerKey { interpolation, padding, align_corners, .. } = settings;
         match Sampling::new(&before, &target, padding, align_corners)? {
@@ -175,10 +187,16 @@ impl Spacing {
             let volume = take_image(&mut sample, &key)?;
             let before = volume.grid();
             let shape = match first {
-                Some((grid, shape)) if self.ensure_same_shape && grid.shape == before.shape && same_spacing(&grid, &before) => Some(shape),
+                Some((grid, shape))
+                    if self.ensure_same_shape && grid.shape == before.shape && same_spacing(&grid, &before) =>
+                {
+                    Some(shape)
+                }
                 _ => None,
             };
-            let volume = self.resampled(volume, self.per_key[at], shape, voxels).map_err(|e| e.context(format_args!("`{key}`")))?;
+            let volume = self
+                .resampled(volume, self.per_key[at], shape, voxels)
+                .map_err(|e| e.context(format_args!("`{key}`")))?;
             first.get_or_insert((before, volume.layout.spatial()));
             sample.set(&key, Item::Image(volume));
         }

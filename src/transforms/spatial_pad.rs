@@ -53,7 +53,9 @@ impl SpatialPad {
 pub fn pad_to(shape: [usize; 3], size: [usize; 3], method: MethodArg) -> Window {
     let missing = |axis: usize| size[axis].saturating_sub(shape[axis]);
     Window {
-        start: std::array::from_fn(|axis| if method == MethodArg::Symmetric { -((missing(axis) / 2) as isize) } else { 0 }),
+        start: std::array::from_fn(
+            |axis| if method == MethodArg::Symmetric { -((missing(axis) / 2) as isize) } else { 0 },
+        ),
         shape: std::array::from_fn(|axis| shape[axis] + missing(axis)),
     }
 }

@@ -82,7 +82,11 @@ impl KeyList {
         Ok(())
     }
     /// Replace the image under each key by what `work` makes of it; it is handed over, so that buffers can be reused.
-    pub fn images(&self, mut sample: Sample, mut work: impl FnMut(Volume, usize) -> Result<Volume>) -> Result<Vec<Sample>> {
+    pub fn images(
+        &self,
+        mut sample: Sample,
+        mut work: impl FnMut(Volume, usize) -> Result<Volume>,
+    ) -> Result<Vec<Sample>> {
         for (at, key) in self.present(&sample)? {
             let volume = take_image(&mut sample, &key)?;
             let volume = work(volume, at).map_err(|e| e.context(format_args!("`{key}`")))?;
@@ -255,7 +259,12 @@ fn last_word(text: &str) -> String {
 }
 
 /// The pad modes for each key, with the constant that `value` or NumPy's `constant_values` gives.
-pub fn pad_modes(mode: &OneOrMany<PadModeArg>, keys: usize, value: Option<f64>, constant_values: Option<f64>) -> Result<Vec<PadMode>> {
+pub fn pad_modes(
+    mode: &OneOrMany<PadModeArg>,
+    keys: usize,
+    value: Option<f64>,
+    constant_values: Option<f64>,
+) -> Result<Vec<PadMode>> {
     let constant = value.or(constant_values);
     let modes = mode.repeat(keys, "mode")?;
     modes
@@ -278,7 +287,8 @@ pub fn finish(volume: Volume, dtype: Option<DTypeArg>) -> Result<Volume> {
 
 /// What a transform makes of hollow images if it computes all values anew, in f32; see [`finish`].
 pub fn outline_in_f32(keys: &KeyList, sample: Sample, dtype: Option<DTypeArg>) -> Result<Outline> {
-    let mut samples = keys.images(sample, |volume, _| finish(Volume { voxels: no_voxels(DType::F32), ..volume }, dtype))?;
+    let mut samples =
+        keys.images(sample, |volume, _| finish(Volume { voxels: no_voxels(DType::F32), ..volume }, dtype))?;
     Ok(Outline { sample: samples.pop().unwrap_or_default(), exact: true })
 }
 

@@ -39,7 +39,10 @@ struct ToTensor {
 
 impl ToTensor {
     fn new(args: ToTensorArgs) -> Result<Self> {
-        Ok(ToTensor { keys: KeyList::new(args.keys, args.allow_missing_keys), dtype: args.dtype.map(|DTypeArg(dtype)| dtype) })
+        Ok(ToTensor {
+            keys: KeyList::new(args.keys, args.allow_missing_keys),
+            dtype: args.dtype.map(|DTypeArg(dtype)| dtype),
+        })
     }
 }
 

@@ -4,9 +4,10 @@ use crate::cli::{Bundle, results, text};
 use crate::network::build;
 use flate2::Compression;
 use flate2::write::GzEncoder;
+use segbundle::checkpoint;
 use segbundle::component::Value as ComponentValue;
 use segbundle::contracts::Network;
-use segbundle::formats::{checkpoint, nifti};
+use segbundle::formats::nifti;
 use segbundle::image::{Affine, DType, Layout, Voxels};
 use serde_json::Value;
 use std::io::Write;
@@ -34,7 +35,15 @@ fn good() -> Vec<u8> {
 fn image(path: &Path, shape: [usize; 4], value: impl Fn(usize) -> f32) {
     let voxels: Vec<f32> = (0..shape.iter().product()).map(value).collect();
     let affine = Affine([[-2.0, 0.0, 0.0, 20.0], [0.0, 2.0, 0.0, -10.0], [0.0, 0.0, 2.0, 5.0], [0.0, 0.0, 0.0, 1.0]]);
-    nifti::write(path, &Voxels::F32(voxels.into()), &Layout::contiguous(shape), &affine, DType::F32, nifti::Options::default()).unwrap();
+    nifti::write(
+        path,
+        &Voxels::F32(voxels.into()),
+        &Layout::contiguous(shape),
+        &affine,
+        DType::F32,
+        nifti::Options::default(),
+    )
+    .unwrap();
 }
 
 /// `good` with other bytes at some places.
@@ -101,9 +110,14 @@ fn each_faulty_case_is_one_error_that_names_its_file_and_the_others_go_on() {
     assert!(log.contains(&format!("{} of {} cases failed", table.len(), table.len() + 5)), "{log}");
     let record = record(&bundle);
     for (name, _, message) in &table {
-        let case = record["cases"].as_array().unwrap().iter().find(|case| case["input"] == format!("images/{name}")).unwrap();
+        let case =
+            record["cases"].as_array().unwrap().iter().find(|case| case["input"] == format!("images/{name}")).unwrap();
         let error = &case["error"];
-        assert_eq!((case["status"].as_str(), error["file"].as_str()), (Some("failed"), Some(&*format!("images/{name}"))), "{case}");
+        assert_eq!(
+            (case["status"].as_str(), error["file"].as_str()),
+            (Some("failed"), Some(&*format!("images/{name}"))),
+            "{case}"
+        );
         assert!(error["message"].as_str().unwrap().contains(message), "{name}: expected \"{message}\" in {error}");
         assert_eq!(log.matches(&format!("--> images/{name}")).count(), 1, "{name} is to be reported once: {log}");
     }
@@ -124,15 +138,29 @@ fn a_case_that_cannot_fit_the_memory_is_one_error_before_it_is_read_and_the_othe
     std::fs::write(&path, bytes).unwrap();
     std::fs::OpenOptions::new().write(true).open(&path).unwrap().set_len(352 + 700 * 700 * 1200).unwrap();
 
-    let infer = ["run", "--config_file", "configs/inference.json", "--meta_file", "None", "--datalist", "$sorted(glob.glob('images/*'))"];
+    let infer = [
+        "run",
+        "--config_file",
+        "configs/inference.json",
+        "--meta_file",
+        "None",
+        "--datalist",
+        "$sorted(glob.glob('images/*'))",
+    ];
     let output = bundle.run(&[&["--max-memory", "1500M"], &infer[..]].concat());
     let log = text(&output.stderr);
     assert_eq!(output.status.code(), Some(1), "{log}");
     assert_eq!(results(&bundle.path("out")), ["s0000_trans.nii.gz", "s0001_trans.nii.gz"]);
     let record = record(&bundle);
     let error = &record["cases"][0]["error"];
-    assert!(error["message"].as_str().unwrap().starts_with("needs at least 4.7 GB of memory for 700×700×1200 voxels"), "{error}");
-    assert!(error["file"] == "images/big.nii" && log.contains("hint: raise --max-memory or use a larger pixdim"), "{log}");
+    assert!(
+        error["message"].as_str().unwrap().starts_with("needs at least 4.7 GB of memory for 700×700×1200 voxels"),
+        "{error}"
+    );
+    assert!(
+        error["file"] == "images/big.nii" && log.contains("hint: raise --max-memory or use a larger pixdim"),
+        "{log}"
+    );
     assert!(record["peak_memory_bytes"].as_u64().unwrap() < 1_000_000_000, "{record}");
 }
 
@@ -143,9 +171,14 @@ fn a_pipe_or_a_device_is_one_error_and_nothing_waits_for_it() {
         assert!(Command::new("mkfifo").arg(bundle.path(&format!("images/{name}"))).status().unwrap().success());
     }
     let devices = [("c.nii.gz", "/dev/zero"), ("d.nrrd", "/dev/zero")];
-    devices.iter().for_each(|(name, device)| std::os::unix::fs::symlink(device, bundle.path(&format!("images/{name}"))).unwrap());
-    std::fs::write(bundle.path("images/beside.mhd"), "NDims = 3\nDimSize = 9 9 9\nElementType = MET_CHAR\nElementDataFile = pipe\n")
-        .unwrap();
+    devices
+        .iter()
+        .for_each(|(name, device)| std::os::unix::fs::symlink(device, bundle.path(&format!("images/{name}"))).unwrap());
+    std::fs::write(
+        bundle.path("images/beside.mhd"),
+        "NDims = 3\nDimSize = 9 9 9\nElementType = MET_CHAR\nElementDataFile = pipe\n",
+    )
+    .unwrap();
     let output = bundle.infer(&["--datalist", "$sorted(glob.glob('images/*'))"]);
     let log = text(&output.stderr);
     assert!(log.contains("6 of 7 cases failed"), "{log}");
@@ -174,7 +207,10 @@ fn an_input_that_disappears_while_the_list_runs_is_one_error() {
     let record = record(&bundle);
     assert_eq!((&record["counts"]["done"], &record["counts"]["failed"]), (&39.into(), &1.into()));
     let last = &record["cases"][39]["error"];
-    assert!(last["message"].as_str().unwrap().contains("No such file") && last["file"] == "images/s0039.nii.gz", "{last}");
+    assert!(
+        last["message"].as_str().unwrap().contains("No such file") && last["file"] == "images/s0039.nii.gz",
+        "{last}"
+    );
 }
 
 #[test]
@@ -182,9 +218,13 @@ fn a_result_that_would_replace_an_input_is_refused_before_anything_runs() {
     let bundle = Bundle::new(2);
     let path = bundle.path("configs/inference.json");
     let config = std::fs::read_to_string(&path).unwrap();
-    let beside = config.replace(r#""output_dtype": "$numpy.uint8","#, r#""output_dtype": "$numpy.uint8", "separate_folder": false,"#);
-    std::fs::write(&path, beside.replace(r#""keys": "pred", "output_dir""#, r#""keys": "pred", "output_postfix": "", "output_dir""#))
-        .unwrap();
+    let beside = config
+        .replace(r#""output_dtype": "$numpy.uint8","#, r#""output_dtype": "$numpy.uint8", "separate_folder": false,"#);
+    std::fs::write(
+        &path,
+        beside.replace(r#""keys": "pred", "output_dir""#, r#""keys": "pred", "output_postfix": "", "output_dir""#),
+    )
+    .unwrap();
     let before = std::fs::read(bundle.path("images/s0000.nii.gz")).unwrap();
     // By its own name, by a link to the folder, and where another case reads.
     std::os::unix::fs::symlink("images", bundle.path("link")).unwrap();
@@ -241,7 +281,10 @@ fn a_place_that_cannot_be_written_is_found_before_the_network_runs() {
     let output = bundle.infer(&[]);
     assert_eq!(output.status.code(), Some(1));
     let record = record(&bundle);
-    assert_eq!((record["cases"][0]["status"].as_str(), record["cases"][1]["status"].as_str()), (Some("done"), Some("failed")));
+    assert_eq!(
+        (record["cases"][0]["status"].as_str(), record["cases"][1]["status"].as_str()),
+        (Some("done"), Some("failed"))
+    );
     assert!(record["cases"][1]["error"]["file"].as_str().unwrap().contains("out/s0001/s0001_trans"), "{record}");
 }
 
@@ -259,7 +302,12 @@ fn names_too_long_for_a_result_or_its_record_are_found_before_the_network_runs()
     assert_eq!(log.matches("File name too long").count(), 2, "{log}");
     let record = record(&bundle);
     assert!(
-        record["cases"].as_array().unwrap().iter().filter(|case| case["status"] == "failed").all(|case| case["windows"] == 0),
+        record["cases"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .filter(|case| case["status"] == "failed")
+            .all(|case| case["windows"] == 0),
         "{record}"
     );
     assert_eq!(results(&bundle.path("out")), ["s0000_trans.nii.gz"]);
@@ -270,7 +318,8 @@ fn names_too_long_for_a_result_or_its_record_are_found_before_the_network_runs()
 fn writing_that_fails_is_one_error_per_case_and_leaves_nothing() {
     let bundle = Bundle::new(2);
     let binary = env!("CARGO_BIN_EXE_segbundle");
-    let script = format!("trap '' XFSZ; ulimit -f 1; exec {binary} run --config_file configs/inference.json --meta_file None");
+    let script =
+        format!("trap '' XFSZ; ulimit -f 1; exec {binary} run --config_file configs/inference.json --meta_file None");
     let output = Command::new("bash").args(["-c", &script]).current_dir(bundle.0.path()).output().unwrap();
     let log = text(&output.stderr);
     assert_eq!(output.status.code(), Some(1), "{log}");

@@ -96,7 +96,8 @@ fn command_line_values_are_read_as_fire_reads_them() {
 fn flags_and_words_are_split_as_fire_splits_them() {
     let mut failures = Vec::new();
     for case in cases("argv") {
-        let argv: Vec<String> = case[0].as_array().unwrap().iter().map(|arg| arg.as_str().unwrap().to_owned()).collect();
+        let argv: Vec<String> =
+            case[0].as_array().unwrap().iter().map(|arg| arg.as_str().unwrap().to_owned()).collect();
         let mut pairs: Vec<String> = Vec::new();
         let found = fire::parse(&argv, &mut vec![]).map_err(|e| e.to_string()).map(|flags| {
             pairs = flags.iter().map(|(key, node)| format!("'{key}': {node:?}")).collect();
@@ -174,7 +175,9 @@ fn files_arguments_and_overrides_make_what_monai_makes_of_them() {
             let mut text = text.to_owned();
             for name in ["a.json", "b.json", "c.json", "m.json", "m.JSON", "m.yaml", "m1.json", "m2.json", "b.yaml"] {
                 let path = folder.path().join(name).display().to_string();
-                text = text.replace(&format!("'{name}'"), &format!("'{path}'")).replace(&format!("%{name}"), &format!("%{path}"));
+                text = text
+                    .replace(&format!("'{name}'"), &format!("'{path}'"))
+                    .replace(&format!("%{name}"), &format!("%{path}"));
                 if text == name {
                     text = path.clone();
                 }
@@ -188,7 +191,11 @@ fn files_arguments_and_overrides_make_what_monai_makes_of_them() {
         };
         for (name, content) in case[0].as_object().unwrap() {
             let text = content.as_str().map_or_else(|| content.to_string(), |text| text.to_owned());
-            std::fs::write(folder.path().join(name), local(&text).replace("config_file: c.json", "config_file: none.json")).unwrap();
+            std::fs::write(
+                folder.path().join(name),
+                local(&text).replace("config_file: c.json", "config_file: none.json"),
+            )
+            .unwrap();
         }
         let argv: Vec<String> = case[1].as_array().unwrap().iter().map(|arg| local(arg.as_str().unwrap())).collect();
         let made = RunArgs::parse_with(&argv, NO_RULES).and_then(|args| {
@@ -204,7 +211,8 @@ fn files_arguments_and_overrides_make_what_monai_makes_of_them() {
             (None, Err(_)) => {}
             (None, Ok(_)) => failures.push(format!("{label}: expected an error, found none")),
             // MONAI's second pass comes with the first item that it builds.
-            (Some(values), Err(_)) if values.as_object().unwrap().values().all(|value| value.get("error").is_some()) => {}
+            (Some(values), Err(_))
+                if values.as_object().unwrap().values().all(|value| value.get("error").is_some()) => {}
             (Some(_), Err(e)) => failures.push(format!("{label}: {e}")),
             (Some(values), Ok(session)) => {
                 for (id, expected) in values.as_object().unwrap() {

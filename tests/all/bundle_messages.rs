@@ -59,7 +59,8 @@ fn plan(files: &[(&str, &str)], argv: &[&str]) -> (Plan, String) {
         std::fs::write(folder.path().join(name), text).unwrap();
     }
     let config = folder.path().join(files[0].0).display().to_string();
-    let argv: Vec<String> = ["--config_file", &config].into_iter().chain(argv.iter().copied()).map(str::to_owned).collect();
+    let argv: Vec<String> =
+        ["--config_file", &config].into_iter().chain(argv.iter().copied()).map(str::to_owned).collect();
     let args = RunArgs::parse_with(&argv, NO_RULES).unwrap();
     (Plan::prepare(&args, table()).unwrap(), format!("{}/", folder.path().display()))
 }
@@ -85,7 +86,8 @@ const PLANTED: &str = r#"{
 
 #[test]
 fn ten_planted_mistakes_are_all_told_at_once() {
-    let (plan, folder) = plan(&[("planted.json", PLANTED)], &["--displayable_configs#highres", "false", "--highres", "False"]);
+    let (plan, folder) =
+        plan(&[("planted.json", PLANTED)], &["--displayable_configs#highres", "false", "--highres", "False"]);
     let found = report(plan.problems(), &folder) + "\n\n" + &report(plan.unread_overrides(), &folder);
     assert_eq!(found, include_str!("bundle_planted.txt").trim_end(), "found:\n{found}");
     assert!(plan.problems().iter().all(|e| e.get_kind() == Kind::Config && e.exit_code() == 2));
@@ -105,7 +107,8 @@ fn upstreams_configs_have_no_mistakes_besides_what_is_not_built() {
         &["train", "multi_gpu_train"],
         &["train", "evaluate", "multi_gpu_evaluate"],
     ] {
-        let paths: Vec<String> = files.iter().map(|name| format!("'{}'", folder.join(format!("{name}.json")).display())).collect();
+        let paths: Vec<String> =
+            files.iter().map(|name| format!("'{}'", folder.join(format!("{name}.json")).display())).collect();
         let argv = ["--config_file".to_owned(), format!("[{}]", paths.join(","))];
         let args = RunArgs::parse_with(&argv, NO_RULES).unwrap();
         let plan = Plan::prepare(&args, segbundle::registry::table()).unwrap();
@@ -115,9 +118,17 @@ fn upstreams_configs_have_no_mistakes_besides_what_is_not_built() {
             assert!(excused, "{files:?}: {error}");
         }
         let notes = report(plan.notes(), "");
-        assert_eq!(notes.contains("`highres` has no effect: the run reads `displayable_configs::highres`"), files[0] == "train", "{notes}");
+        assert_eq!(
+            notes.contains("`highres` has no effect: the run reads `displayable_configs::highres`"),
+            files[0] == "train",
+            "{notes}"
+        );
         let trains = files == ["train"] || files == ["train", "multi_gpu_train"];
-        assert_eq!(notes.contains("`init_LR` has no effect: the run reads `displayable_configs::init_LR`"), trains, "{notes}");
+        assert_eq!(
+            notes.contains("`init_LR` has no effect: the run reads `displayable_configs::init_LR`"),
+            trains,
+            "{notes}"
+        );
         assert!(!notes.contains("batch_size"), "{notes}");
         assert!(report(plan.warnings(), "").contains("`optional_packages_version` is an old name"));
     }
@@ -160,8 +171,7 @@ fn an_override_is_read_by_reference_part_macro_or_parent() {
 
 #[test]
 fn components_that_may_be_disabled_only_warn() {
-    let config =
-        r#"{"n": {"_target_": "UNet", "_disabled_": "$1 > 0"}, "off": {"_target_": "Nope", "_disabled_": true}, "run": ["@n", "@off"]}"#;
+    let config = r#"{"n": {"_target_": "UNet", "_disabled_": "$1 > 0"}, "off": {"_target_": "Nope", "_disabled_": true}, "run": ["@n", "@off"]}"#;
     let (plan, _) = plan(&[("c.json", config)], &[]);
     assert!(plan.problems().is_empty(), "{}", report(plan.problems(), ""));
     assert!(report(plan.warnings(), "").contains("MONAI has `UNet`, segbundle does not build it yet"));
@@ -187,7 +197,8 @@ fn a_large_config_full_of_mistakes_is_still_checked() {
     let missing: Vec<String> = (0..5_000).map(|i| format!(r#""@nowhere{i}""#)).collect();
     let text = format!(r#"{{"numbers": [{numbers}], "initialize": [{}]}}"#, missing.join(","));
     let (plan, _) = plan(&[("a.json", &text)], &[]);
-    let told = plan.problems().iter().filter(|error| error.to_string().contains("is not defined in the config")).count();
+    let told =
+        plan.problems().iter().filter(|error| error.to_string().contains("is not defined in the config")).count();
     assert_eq!(told, 5_000);
 }
 
@@ -196,7 +207,8 @@ fn functions_with_an_effect_are_listed_where_a_run_calls_them() {
     let config = r#"{"imports": ["$import os"], "dir": "$os.makedirs('x')", "not": "$os.makedirs('y')", "f": "$os.makedirs",
         "run": ["@dir", "@f", "$print(os.path.exists('x'))"]}"#;
     let (plan, _) = plan(&[("c.json", config)], &[]);
-    let found: Vec<(&str, &str)> = plan.effects().iter().map(|effect| (effect.name.as_str(), effect.id.as_str())).collect();
+    let found: Vec<(&str, &str)> =
+        plan.effects().iter().map(|effect| (effect.name.as_str(), effect.id.as_str())).collect();
     assert_eq!(found, [("os.makedirs", "dir"), ("print", "run::2")]);
 }
 
@@ -256,7 +268,11 @@ fn syntax_errors_name_line_and_column() {
             "{\"a\": True}",
             "JSON syntax, line 1, column 7: expected a value, found `True`\n  --> a.json\n\nhint: JSON writes `true`",
         ),
-        ("a.json", "{'a': 1}", "JSON syntax, line 1, column 2: expected a key in double quotes, found `'`\n  --> a.json"),
+        (
+            "a.json",
+            "{'a': 1}",
+            "JSON syntax, line 1, column 2: expected a key in double quotes, found `'`\n  --> a.json",
+        ),
     ] {
         assert_eq!(crate::bundle::node(text, name).unwrap_err().to_string(), expected);
     }
@@ -277,7 +293,10 @@ fn text_that_looks_like_a_reference_or_macro_warns() {
 #[test]
 fn a_missing_run_suggests_what_there_is() {
     let (plan, folder) = plan(&[("c.json", r#"{"runs": ["$1"]}"#)], &[]);
-    assert_eq!(report(plan.problems(), &folder), "the config has no `run` to run\n  --> c.json\n\nhint: did you mean `--run_id runs`?");
+    assert_eq!(
+        report(plan.problems(), &folder),
+        "the config has no `run` to run\n  --> c.json\n\nhint: did you mean `--run_id runs`?"
+    );
     let (plan, _) = self::plan(&[("c.json", r#"{"runs": ["$1"]}"#)], &["runs"]);
     assert!(plan.problems().is_empty());
 }
@@ -355,7 +374,10 @@ fn tracking_writes_the_config_that_is_run() {
     // config_20260131_120000.json
     assert!(name.len() == 27 && name.starts_with("config_") && name.ends_with(".json"), "{name}");
     let written: serde_json::Value = serde_json::from_str(&std::fs::read_to_string(file).unwrap()).unwrap();
-    assert_eq!(written["a"].to_string(), r#"{"b":[1,2.5,null,true,"é"],"c":"@a::d","d":[1,"x"],"1":[1,2.5,null,true,"é"]}"#);
+    assert_eq!(
+        written["a"].to_string(),
+        r#"{"b":[1,2.5,null,true,"é"],"c":"@a::d","d":[1,"x"],"1":[1,2.5,null,true,"é"]}"#
+    );
     assert_eq!(written["save_execute_config"], format!("$f'{{@output_dir}}/{name}'"));
     assert_eq!(written["run"][0], "$@a");
 }
@@ -364,7 +386,8 @@ fn tracking_writes_the_config_that_is_run() {
 fn tracking_writes_to_a_file_of_ones_own() {
     let out = tempfile::tempdir().unwrap();
     let file = out.path().join("deep/executed.json");
-    let settings = ["--tracking", "{'handlers_id': {}, 'configs': {}}", "--save_execute_config", file.to_str().unwrap()];
+    let settings =
+        ["--tracking", "{'handlers_id': {}, 'configs': {}}", "--save_execute_config", file.to_str().unwrap()];
     let (own, _) = plan(&[("c.json", r#"{"run": ["$1"], "x": 1}"#)], &settings);
     workflow::run(own, None, &mut |_| {}).unwrap();
     assert!(std::fs::read_to_string(&file).unwrap().contains("\"x\": 1"));
@@ -377,6 +400,9 @@ fn tracking_writes_to_a_file_of_ones_own() {
 fn a_run_initializes_runs_and_finalizes_in_order() {
     let config = r#"{"initialize": ["$print(1)"], "go": ["$print(2)", "@n"], "n": {"_target_": "TinyNet", "in_channels": 1}, "finalize": "$print(3)"}"#;
     let (plan, _) = plan(&[("c.json", config)], &["--run_id", "go"]);
-    assert_eq!(plan.effects().iter().map(|effect| effect.id.as_str()).collect::<Vec<_>>(), ["initialize::0", "go::0", "finalize"]);
+    assert_eq!(
+        plan.effects().iter().map(|effect| effect.id.as_str()).collect::<Vec<_>>(),
+        ["initialize::0", "go::0", "finalize"]
+    );
     workflow::run(plan, None, &mut |_| {}).unwrap();
 }

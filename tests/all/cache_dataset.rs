@@ -13,7 +13,8 @@ const N: usize = 12 * 11 * 10;
 
 fn write(path: &Path, values: Vec<f32>) {
     let layout = Layout::contiguous([1, 12, 11, 10]);
-    nifti::write(path, &Voxels::F32(values.into()), &layout, &Affine::IDENTITY, DType::F32, nifti::Options::default()).unwrap();
+    nifti::write(path, &Voxels::F32(values.into()), &layout, &Affine::IDENTITY, DType::F32, nifti::Options::default())
+        .unwrap();
 }
 
 fn dict(items: &[(&str, Value)]) -> Value {
@@ -58,8 +59,9 @@ fn dataset(name: &str, args: &[(&str, Value)], run: Option<Run>) -> Result<Arc<d
 fn all(dataset: &dyn Dataset) -> Vec<Vec<f32>> {
     let mut streams = Streams::default();
     dataset.seed(17, &mut streams);
-    let mut get =
-        |case: usize| -> Vec<Sample> { dataset.get(case, &mut Cx { work: &work(), writes: &mut vec![], streams: &mut streams }).unwrap() };
+    let mut get = |case: usize| -> Vec<Sample> {
+        dataset.get(case, &mut Cx { work: &work(), writes: &mut vec![], streams: &mut streams }).unwrap()
+    };
     let mut out = vec![];
     for case in [0, 1, 2, 3, 3, 1, 2, 0] {
         for sample in get(case) {
@@ -96,7 +98,9 @@ fn the_cache_changes_no_value() {
 fn cached_cases_need_no_file_and_labels_one_byte() {
     let folder = tempfile::tempdir().unwrap();
     let data = data(folder.path());
-    let cached = dataset("CacheDataset", &[("data", data), ("transform", transforms()), ("cache_rate", 0.8.into())], None).unwrap();
+    let cached =
+        dataset("CacheDataset", &[("data", data), ("transform", transforms()), ("cache_rate", 0.8.into())], None)
+            .unwrap();
     for case in 0..4 {
         std::fs::remove_file(folder.path().join(format!("l{case}.nii.gz"))).unwrap();
     }

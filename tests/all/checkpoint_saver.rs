@@ -6,10 +6,12 @@
 
 use crate::common::build;
 use crate::handlers::{dict, files, handler, optimizer, state};
+use segbundle::checkpoint::{self, State as Saved};
 use segbundle::component::{FromValue, Value};
-use segbundle::contracts::{EngineState, Event, Handler, Mode, Network, NetworkHandle, Optimizer, Schedule, Score, Shared, State};
+use segbundle::contracts::{
+    EngineState, Event, Handler, Mode, Network, NetworkHandle, Optimizer, Schedule, Score, Shared, State,
+};
 use segbundle::error::Result;
-use segbundle::formats::checkpoint::{self, State as Saved};
 use segbundle::torch::Device;
 use std::path::Path;
 use std::sync::Arc;
@@ -97,7 +99,8 @@ const SCORES: [f64; 7] = [0.5, 0.71239, 0.5, 0.71239, 0.71243, 0.3, 0.6];
 fn the_best_epochs_are_kept_under_monais_names() {
     let yes = || Value::from(true);
     let one = |args: &[(&str, Value)], both: bool| epochs(args, both, &SCORES).0;
-    let named = |scores: [&str; 7], prefix: &str| scores.map(|score| vec![format!("{prefix}_key_metric={score}.pt")]).to_vec();
+    let named =
+        |scores: [&str; 7], prefix: &str| scores.map(|score| vec![format!("{prefix}_key_metric={score}.pt")]).to_vec();
     let expected = named(["0.5000", "0.7124", "0.7124", "0.7124", "0.7124", "0.7124", "0.7124"], "model");
     assert_eq!(one(&[("save_key_metric", yes())], false), expected);
     let expected = named(["-0.5000", "-0.5000", "-0.5000", "-0.5000", "-0.5000", "-0.3000", "-0.3000"], "model");
@@ -109,7 +112,9 @@ fn the_best_epochs_are_kept_under_monais_names() {
         ("key_metric_greater_or_equal", yes()),
     ];
     let after = one(&args, true);
-    let two = |worst: &str| [format!("net_checkpoint_key_metric={worst}.pt"), "net_checkpoint_key_metric=0.7124.pt".to_owned()];
+    let two = |worst: &str| {
+        [format!("net_checkpoint_key_metric={worst}.pt"), "net_checkpoint_key_metric=0.7124.pt".to_owned()]
+    };
     assert_eq!(after[0], ["net_checkpoint_key_metric=0.5000.pt"]);
     for epoch in &after[1..6] {
         assert_eq!(*epoch, two("0.5000"));
@@ -172,7 +177,12 @@ fn one_part_is_its_state_in_f32_and_several_are_a_dict_that_the_loader_takes() {
     let place = |name: &str| Value::from(folder.path().join(name).to_str().unwrap());
     let save = |parts: Value, name: &str| {
         let dir = folder.path().to_str().unwrap();
-        let args = [("save_dir", dir.into()), ("save_dict", parts), ("save_final", true.into()), ("final_filename", name.into())];
+        let args = [
+            ("save_dir", dir.into()),
+            ("save_dict", parts),
+            ("save_final", true.into()),
+            ("final_filename", name.into()),
+        ];
         handler("CheckpointSaver", &args).on(Event::Completed, &EngineState::default()).unwrap();
     };
     save(dict(vec![("model", Value::object(NetworkHandle(network.clone())))]), "one.pt");
@@ -202,7 +212,11 @@ fn one_part_is_its_state_in_f32_and_several_are_a_dict_that_the_loader_takes() {
     optimizer.lock().groups_mut()[0].lr = 9.0;
     load(alone(), "optimizer.pt", &[]).unwrap();
     assert_eq!(optimizer.lock().groups()[0].lr, 0.05);
-    let error = load(dict(vec![("lr", schedule_value.clone()), ("model", Value::object(NetworkHandle(network.clone())))]), "all.pt", &[]);
+    let error = load(
+        dict(vec![("lr", schedule_value.clone()), ("model", Value::object(NetworkHandle(network.clone())))]),
+        "all.pt",
+        &[],
+    );
     assert!(error.unwrap_err().to_string().contains("`lr`"));
     // The list of the best goes into the file beside the state.
     let dir = folder.path().join("best");
@@ -211,13 +225,21 @@ fn one_part_is_its_state_in_f32_and_several_are_a_dict_that_the_loader_takes() {
     let best = checkpoint::load(dir.join("model_key_metric=0.7124.pt")).unwrap();
     assert_eq!(best.keys(), ["weight", "count", "checkpointer"]);
     let list = best.state_of("checkpointer").unwrap();
-    assert_eq!(format!("{:?}", list.get("_saved").unwrap()), r#"List([Tuple([Float(0.71239), Str("model_key_metric=0.7124.pt")])])"#);
+    assert_eq!(
+        format!("{:?}", list.get("_saved").unwrap()),
+        r#"List([Tuple([Float(0.71239), Str("model_key_metric=0.7124.pt")])])"#
+    );
 }
 
 #[test]
 fn a_training_that_goes_on_keeps_and_removes_the_same_files() {
     let folder = tempfile::tempdir().unwrap();
-    let args = [("save_key_metric", true.into()), ("save_interval", 1.into()), ("n_saved", 2.into()), ("save_final", true.into())];
+    let args = [
+        ("save_key_metric", true.into()),
+        ("save_interval", 1.into()),
+        ("n_saved", 2.into()),
+        ("save_final", true.into()),
+    ];
     let first = saver(folder.path(), false, &args);
     for (at, score) in [0.5, 0.6].into_iter().enumerate() {
         first.on(Event::EpochCompleted, &state(at + 1, at * 3 + 3, Score::Number(score))).unwrap();
@@ -261,9 +283,11 @@ fn wrong_arguments_of_the_saver_are_named() {
         all.extend(args.iter().cloned());
         build("CheckpointSaver", &all).unwrap_err().to_string()
     };
-    let fixed = [("save_key_metric", true.into()), ("key_metric_filename", "a.pt".into()), ("key_metric_n_saved", 2.into())];
+    let fixed =
+        [("save_key_metric", true.into()), ("key_metric_filename", "a.pt".into()), ("key_metric_n_saved", 2.into())];
     assert!(try_with(&fixed).contains("key_metric_filename"));
     assert!(try_with(&[("save_interval", 1.into()), ("n_saved", 0.into())]).contains("at least 1"));
-    let error = build("CheckpointSaver", &[("save_dir", "x".into()), ("save_dict", dict(vec![("a", 1.into())]))]).unwrap_err();
+    let error =
+        build("CheckpointSaver", &[("save_dir", "x".into()), ("save_dict", dict(vec![("a", 1.into())]))]).unwrap_err();
     assert!(error.to_string().contains("expected a network, optimizer or learning-rate schedule"), "{error}");
 }

@@ -23,10 +23,20 @@ impl Bundle {
         self.0.path().join(name)
     }
     pub fn image(&self, name: &str, seed: i16) {
-        let voxels: Vec<i16> = (0..20 * 22 * 18).map(|i: i32| ((i * 37 + i32::from(seed) * 1001) % 1500 - 900) as i16).collect();
-        let affine = Affine([[-2.0, 0.0, 0.0, 20.0], [0.0, 2.0, 0.0, -10.0], [0.0, 0.0, 2.0, 5.0], [0.0, 0.0, 0.0, 1.0]]);
+        let voxels: Vec<i16> =
+            (0..20 * 22 * 18).map(|i: i32| ((i * 37 + i32::from(seed) * 1001) % 1500 - 900) as i16).collect();
+        let affine =
+            Affine([[-2.0, 0.0, 0.0, 20.0], [0.0, 2.0, 0.0, -10.0], [0.0, 0.0, 2.0, 5.0], [0.0, 0.0, 0.0, 1.0]]);
         let layout = Layout::contiguous([1, 20, 22, 18]);
-        nifti::write(self.path(name), &Voxels::I16(voxels.into()), &layout, &affine, DType::I16, nifti::Options::default()).unwrap();
+        nifti::write(
+            self.path(name),
+            &Voxels::I16(voxels.into()),
+            &layout,
+            &affine,
+            DType::I16,
+            nifti::Options::default(),
+        )
+        .unwrap();
     }
     pub fn run(&self, args: &[&str]) -> Output {
         self.command(args).output().unwrap()
@@ -85,7 +95,11 @@ pub fn results(folder: &Path) -> Vec<String> {
     while let Some(folder) = todo.pop() {
         for entry in std::fs::read_dir(folder).into_iter().flatten().flatten() {
             let path = entry.path();
-            if path.is_dir() { todo.push(path) } else { out.push(path.file_name().unwrap().to_string_lossy().into_owned()) }
+            if path.is_dir() {
+                todo.push(path)
+            } else {
+                out.push(path.file_name().unwrap().to_string_lossy().into_owned())
+            }
         }
     }
     out.retain(|name| !name.ends_with(".json"));
@@ -99,8 +113,10 @@ fn a_run_writes_a_label_map_on_the_grid_of_each_input() {
     let output = bundle.infer(&[]);
     assert!(output.status.success(), "{}", text(&output.stderr));
     assert_eq!(results(&bundle.path("out")), ["s0000_trans.nii.gz", "s0001_trans.nii.gz"]);
-    let (image, labels) =
-        (nifti::read(bundle.path("images/s0001.nii.gz")).unwrap(), nifti::read(bundle.path("out/s0001/s0001_trans.nii.gz")).unwrap());
+    let (image, labels) = (
+        nifti::read(bundle.path("images/s0001.nii.gz")).unwrap(),
+        nifti::read(bundle.path("out/s0001/s0001_trans.nii.gz")).unwrap(),
+    );
     assert_eq!(labels.grid(), image.grid());
     let Voxels::U8(labels) = labels.voxels else { panic!("expected labels in u8") };
     let classes: std::collections::BTreeSet<u8> = labels.iter().copied().collect();
@@ -163,7 +179,10 @@ fn a_config_that_cannot_run_is_exit_code_2_with_file_and_id() {
     let output = bundle.infer(&["--inferer#overlapp", "0.5"]);
     assert_eq!(output.status.code(), Some(2));
     let log = text(&output.stderr);
-    assert!(log.contains("SlidingWindowInferer has no argument `overlapp`") && log.contains("did you mean `overlap`"), "{log}");
+    assert!(
+        log.contains("SlidingWindowInferer has no argument `overlapp`") && log.contains("did you mean `overlap`"),
+        "{log}"
+    );
     let output = bundle.infer(&["--datalist", "[]"]);
     assert_eq!(output.status.code(), Some(2), "{}", text(&output.stderr));
     assert!(text(&output.stderr).contains("the datalist is empty"), "{}", text(&output.stderr));
@@ -241,7 +260,10 @@ fn a_config_that_cannot_be_built_is_exit_code_2() {
         let output = bundle.infer(words);
         let log = text(&output.stderr);
         assert_eq!(output.status.code(), Some(2), "{words:?}: {log}");
-        assert!(log.contains(message) && log.matches("error").count() == 1 && !log.contains("[1/2]"), "{words:?}: {log}");
+        assert!(
+            log.contains(message) && log.matches("error").count() == 1 && !log.contains("[1/2]"),
+            "{words:?}: {log}"
+        );
     }
 }
 
@@ -251,7 +273,10 @@ fn a_datalist_that_is_one_file_s_name_is_told_from_a_list() {
     let output = bundle.infer(&["--datalist", "images/s0000.nii.gz"]);
     let log = text(&output.stderr);
     assert_ne!(output.status.code(), Some(0), "{log}");
-    assert!(log.contains("`datalist` is a string") && log.contains("hint: a list of one: \"['images/s0000.nii.gz']\""), "{log}");
+    assert!(
+        log.contains("`datalist` is a string") && log.contains("hint: a list of one: \"['images/s0000.nii.gz']\""),
+        "{log}"
+    );
     let listed = bundle.infer(&["--datalist", "['images/s0000.nii.gz']"]);
     assert!(listed.status.success() && !text(&listed.stderr).contains("is a string"), "{}", text(&listed.stderr));
 }

@@ -1,9 +1,9 @@
 //! What several topics need: golden data, components built by name, images from tensors.
 
 use proptest::sample::Index;
+use segbundle::checkpoint;
 use segbundle::component::{Args, Call, Value};
 use segbundle::error::Result;
-use segbundle::formats::checkpoint;
 use segbundle::image::{Affine, Grid, Header, Layout, Volume, Voxels};
 use std::collections::HashMap;
 use std::path::Path;
@@ -32,7 +32,14 @@ pub fn volume_of(x: &Tensor) -> Volume {
         layout: Layout::contiguous([size[1], size[2], size[3], size[4]]),
         affine: Affine::IDENTITY,
         channel_first: true,
-        header: Arc::new(Header { path: "x.nii.gz".into(), grid, spatial_dims: 3, channels: None, space: None, series: None }),
+        header: Arc::new(Header {
+            path: "x.nii.gz".into(),
+            grid,
+            spatial_dims: 3,
+            channels: None,
+            space: None,
+            series: None,
+        }),
         trace: vec![],
     }
 }

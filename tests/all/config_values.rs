@@ -1,16 +1,18 @@
 //! Values that expressions get from the whole table of names: enums, random tensors, checkpoints, subsets.
 
 use segbundle::bundle::expr::{self, Env};
+use segbundle::checkpoint;
 use segbundle::component::{Call, Value};
 use segbundle::error::{Error, Kind};
-use segbundle::formats::checkpoint;
 use segbundle::registry;
 use std::collections::HashMap;
 use std::sync::Arc;
 use tch::Tensor;
 
 fn evaluate(text: &str) -> Result<Value, Error> {
-    let imports = ["os", "copy", "itertools", "functools", "re", "logging", "glob"].map(|name| (name.to_owned(), name.to_owned())).into();
+    let imports = ["os", "copy", "itertools", "functools", "re", "logging", "glob"]
+        .map(|name| (name.to_owned(), name.to_owned()))
+        .into();
     let env = Arc::new(Env { references: HashMap::new(), imports: Arc::new(imports), table: registry::table() });
     expr::eval(&Arc::new(expr::parse(text)?), &env, &mut Call::default())
 }
@@ -46,13 +48,21 @@ fn a_member_of_an_enum_is_its_string_and_knows_its_name() {
             "monai.utils.CommonKeys.IMAGE.upper(), isinstance(monai.utils.CommonKeys.IMAGE, str), len(monai.utils.CommonKeys.IMAGE)",
             "('IMAGE', True, 5)",
         ),
-        ("getattr(monai.utils.CommonKeys.IMAGE, 'value'), hasattr('image', 'value'), hasattr('image', 'upper')", "('image', False, True)"),
-        ("monai.utils.MetaKeys.SPATIAL_SHAPE, monai.utils.enums.DataStatsKeys.SUMMARY", "('spatial_shape', 'stats_summary')"),
+        (
+            "getattr(monai.utils.CommonKeys.IMAGE, 'value'), hasattr('image', 'value'), hasattr('image', 'upper')",
+            "('image', False, True)",
+        ),
+        (
+            "monai.utils.MetaKeys.SPATIAL_SHAPE, monai.utils.enums.DataStatsKeys.SUMMARY",
+            "('spatial_shape', 'stats_summary')",
+        ),
     ] {
         assert_eq!(shown(text), wanted, "{text}");
     }
     // An equal string is no member.
-    for text in ["'image'.value", "monai.utils.CommonKeys.IMAGE.value.value", "monai.utils.CommonKeys.IMAGE.lower().name"] {
+    for text in
+        ["'image'.value", "monai.utils.CommonKeys.IMAGE.value.value", "monai.utils.CommonKeys.IMAGE.lower().name"]
+    {
         assert!(failure(text).message().contains("'str' object has no attribute"), "{text}");
     }
     assert!(failure("monai.utils.CommonKeys.IMGE").get_hint().unwrap().contains("`monai.utils.CommonKeys.IMAGE`"));
@@ -70,7 +80,10 @@ fn random_tensors_have_their_shape_type_and_range() {
         ("(lambda x: bool(x.min() == 3 and x.max() == 5))(torch.randint(3, 6, (1000,)))", "True"),
         ("torch.randint(10, (2, 2)).dtype, torch.randint(high=1, size=[3]).tolist()", "(torch.int64, [0, 0, 0])"),
         ("sorted(torch.randperm(5).tolist())", "[0, 1, 2, 3, 4]"),
-        ("torch.rand_like(torch.zeros(2, 5)).shape, torch.randn(2, dtype=torch.float64).dtype", "((2, 5), torch.float64)"),
+        (
+            "torch.rand_like(torch.zeros(2, 5)).shape, torch.randn(2, dtype=torch.float64).dtype",
+            "((2, 5), torch.float64)",
+        ),
     ] {
         assert_eq!(shown(text), wanted, "{text}");
     }
@@ -92,26 +105,42 @@ fn a_checkpoint_is_a_value_and_loads_into_a_network() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("model.pt");
     let at = |text: &str| text.replace("FILE", path.to_str().unwrap());
-    let network =
-        "monai.networks.nets.SegResNet(spatial_dims=3, init_filters=8, in_channels=1, out_channels=2, blocks_down=[1], blocks_up=[])";
+    let network = "monai.networks.nets.SegResNet(spatial_dims=3, init_filters=8, in_channels=1, out_channels=2, blocks_down=[1], blocks_up=[])";
     let handle = evaluate(network).unwrap().downcast::<segbundle::contracts::NetworkHandle>().unwrap();
-    let mut tensors: Vec<(String, Tensor)> =
-        handle.0.lock().state().tensors.iter().map(|(name, tensor)| (name.clone(), Tensor::ones_like(tensor))).collect();
+    let mut tensors: Vec<(String, Tensor)> = handle
+        .0
+        .lock()
+        .state()
+        .tensors
+        .iter()
+        .map(|(name, tensor)| (name.clone(), Tensor::ones_like(tensor)))
+        .collect();
     checkpoint::save(&path, &tensors).unwrap();
     for (text, wanted) in [
-        ("torch.load('FILE', map_location=torch.device('cpu'), weights_only=True)['convInit.conv.weight'].shape", "(8, 1, 3, 3, 3)"),
+        (
+            "torch.load('FILE', map_location=torch.device('cpu'), weights_only=True)['convInit.conv.weight'].shape",
+            "(8, 1, 3, 3, 3)",
+        ),
         ("torch.load('FILE')['convInit.conv.weight'].sum().item()", "216.0"),
-        ("torch.load('FILE', weights_only=False)['conv_final.0.bias' if False else 'convInit.conv.weight'].dtype", "torch.float32"),
+        (
+            "torch.load('FILE', weights_only=False)['conv_final.0.bias' if False else 'convInit.conv.weight'].dtype",
+            "torch.float32",
+        ),
         ("len(torch.load('FILE')) == len({**torch.load('FILE')})", "True"),
     ] {
         assert_eq!(shown(&at(text)), wanted, "{text}");
     }
     evaluate(&at(&format!("{network}.load_state_dict(torch.load('FILE'))"))).unwrap();
     // All ones arrive: every weight of a loaded network is the file's.
-    let loaded = evaluate(&at(&format!("(n := {network}).load_state_dict(torch.load('FILE'), strict=True) and n"))).unwrap();
+    let loaded =
+        evaluate(&at(&format!("(n := {network}).load_state_dict(torch.load('FILE'), strict=True) and n"))).unwrap();
     let loaded = loaded.downcast::<segbundle::contracts::NetworkHandle>().unwrap();
     assert!(
-        loaded.0.lock().state().tensors.values().all(|tensor| tensor.eq_tensor(&Tensor::ones_like(tensor)).all().int64_value(&[]) == 1)
+        loaded.0.lock().state().tensors.values().all(|tensor| tensor
+            .eq_tensor(&Tensor::ones_like(tensor))
+            .all()
+            .int64_value(&[])
+            == 1)
     );
 
     tensors.truncate(1);
@@ -121,7 +150,9 @@ fn a_checkpoint_is_a_value_and_loads_into_a_network() {
     assert!(error.to_string().contains("stranger"), "{error}");
     evaluate(&at(&format!("{network}.load_state_dict(torch.load('FILE'), strict=False)"))).unwrap();
     assert!(
-        failure(&at("torch.load('FILE.missing')")).to_string().contains("FILE.missing".replace("FILE", path.to_str().unwrap()).as_str())
+        failure(&at("torch.load('FILE.missing')"))
+            .to_string()
+            .contains("FILE.missing".replace("FILE", path.to_str().unwrap()).as_str())
     );
     std::fs::write(&path, b"no checkpoint").unwrap();
     assert!(failure(&at("torch.load('FILE')")).message().contains("expected a checkpoint"));
@@ -136,8 +167,10 @@ fn a_large_tensor_of_a_checkpoint_stays_a_tensor() {
     let path = folder.path().join("large.pt");
     let tensor = Tensor::zeros([300, 300], (tch::Kind::Half, tch::Device::Cpu));
     checkpoint::save(&path, &[("w".to_owned(), tensor)]).unwrap();
-    let text =
-        format!("(lambda w: (w.shape, w.dtype, w.numel(), len(w), w.to('cpu').ndim, str(w)))(torch.load('{}')['w'])", path.display());
+    let text = format!(
+        "(lambda w: (w.shape, w.dtype, w.numel(), len(w), w.to('cpu').ndim, str(w)))(torch.load('{}')['w'])",
+        path.display()
+    );
     assert_eq!(shown(&text), "((300, 300), torch.float16, 90000, 300, 2, '<Tensor of shape [300, 300]>')");
 }
 
@@ -145,10 +178,16 @@ fn a_large_tensor_of_a_checkpoint_stays_a_tensor() {
 fn a_subset_has_the_chosen_items() {
     for (text, wanted) in [
         ("list(torch.utils.data.Subset([10, 20, 30], [2, 0]))", "[30, 10]"),
-        ("len(torch.utils.data.Subset(np.arange(10), np.arange(3))), torch.utils.data.Subset(np.arange(10), [7])[0].item()", "(3, 7)"),
+        (
+            "len(torch.utils.data.Subset(np.arange(10), np.arange(3))), torch.utils.data.Subset(np.arange(10), [7])[0].item()",
+            "(3, 7)",
+        ),
         ("torch.utils.data.Subset([1, 2, 3], [-1])[-1]", "3"),
         ("len(torch.utils.data.Subset(monai.data.Dataset([{'image': 'a'}, {'image': 'b'}]), indices=[1]))", "1"),
-        ("len(monai.data.DataLoader(torch.utils.data.Subset(monai.data.Dataset([{'image': 'a'}] * 5), [0, 1, 4]), batch_size=2))", "2"),
+        (
+            "len(monai.data.DataLoader(torch.utils.data.Subset(monai.data.Dataset([{'image': 'a'}] * 5), [0, 1, 4]), batch_size=2))",
+            "2",
+        ),
     ] {
         assert_eq!(shown(text), wanted, "{text}");
     }
@@ -209,8 +248,10 @@ fn seeded_random_tensors_are_torchs() {
         ("torch.rand_like(torch.zeros(2))", "tensor([0.8303, 0.1261])"),
     ];
     let folder = tempfile::tempdir().unwrap();
-    let steps: Vec<String> =
-        rows.iter().flat_map(|(text, _)| ["\"$monai.utils.set_determinism(seed=5)\"".to_owned(), format!("\"$print({text})\"")]).collect();
+    let steps: Vec<String> = rows
+        .iter()
+        .flat_map(|(text, _)| ["\"$monai.utils.set_determinism(seed=5)\"".to_owned(), format!("\"$print({text})\"")])
+        .collect();
     std::fs::write(folder.path().join("c.json"), format!("{{\"run\": [{}]}}", steps.join(", "))).unwrap();
     let mut program = std::process::Command::new(env!("CARGO_BIN_EXE_segbundle"));
     let output = program.args(["run", "--config_file", "c.json"]).current_dir(folder.path()).output().unwrap();

@@ -2,7 +2,7 @@
 
 use crate::common::damaged;
 use proptest::prelude::*;
-use segbundle::formats::{dicom, image};
+use segbundle::formats::{dicom, reader};
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 use std::path::{Path, PathBuf};
@@ -16,7 +16,7 @@ fn differences(folder: &Path) -> (usize, Vec<String>) {
     let expected: Value = serde_json::from_slice(&std::fs::read(folder.join("expected.json")).unwrap()).unwrap();
     let (mut agree, mut wrong) = (0, vec![]);
     for (name, expected) in expected.as_object().unwrap() {
-        let read = image::read(folder.join(name), None);
+        let read = reader::read(folder.join(name), None);
         let problem = match (&read, expected.get("error")) {
             (Err(error), Some(part)) if error.message().contains(part.as_str().unwrap()) => None,
             (Err(error), _) => Some(error.to_string()),
@@ -25,7 +25,13 @@ fn differences(folder: &Path) -> (usize, Vec<String>) {
                 let values = volume.to_f32_vec().unwrap();
                 let numbers = expected["affine"].as_array().unwrap().iter().flat_map(|row| row.as_array().unwrap());
                 // Positions are text of 16 characters.
-                let far = volume.affine.0.iter().flatten().zip(numbers).any(|(ours, given)| (ours - given.as_f64().unwrap()).abs() > 1e-5);
+                let far = volume
+                    .affine
+                    .0
+                    .iter()
+                    .flatten()
+                    .zip(numbers)
+                    .any(|(ours, given)| (ours - given.as_f64().unwrap()).abs() > 1e-5);
                 if serde_json::json!(volume.layout.shape) != expected["shape"] {
                     Some(format!("shape {:?}, expected {}", volume.layout.shape, expected["shape"]))
                 } else if far && name != "uneven" {
@@ -70,7 +76,7 @@ fn compressed_series_are_decoded_as_pydicom_does() {
     assert!(wrong.is_empty(), "{} different:\n{}", wrong.len(), wrong.join("\n"));
     assert_eq!(agree, 29);
     for name in ["extended_12", "high_throughput"] {
-        let error = image::read(folder().join("compressed").join(name), None).unwrap_err();
+        let error = reader::read(folder().join("compressed").join(name), None).unwrap_err();
         assert!(error.message().lines().count() == 1 && error.get_hint().unwrap().contains("gdcmconv"), "{error}");
     }
 }
@@ -128,7 +134,9 @@ fn faults_of_folders_and_files_are_named() {
     let scratch = tempfile::tempdir().unwrap();
     let error = dicom::read_folder(scratch.path(), None).unwrap_err();
     assert!(error.message().contains("found none in 0 files"), "{error}");
-    assert!(dicom::read_folder(scratch.path().join("no"), None).unwrap_err().message().contains("cannot read the folder"));
+    assert!(
+        dicom::read_folder(scratch.path().join("no"), None).unwrap_err().message().contains("cannot read the folder")
+    );
     // One slice that is cut off ends the case; it is named.
     for name in ["explicit", "jpegls", "jpeg2000", "rle"] {
         let copy = scratch.path().join(name);
@@ -163,7 +171,9 @@ fn a_slice_that_is_cut_off_anywhere_is_named() {
         // The end of a sequence of fragments (8 bytes) is not needed.
         for length in 0..whole.len() - 9 {
             std::fs::write(last, &whole[..length]).unwrap();
-            let error = dicom::read_folder(&copy, None).map(drop).expect_err(&format!("{name}, {length} bytes of {}", whole.len()));
+            let error = dicom::read_folder(&copy, None)
+                .map(drop)
+                .expect_err(&format!("{name}, {length} bytes of {}", whole.len()));
             assert_eq!(error.get_file(), last.to_str(), "{name}, {length} bytes: {error}");
         }
     }
@@ -195,7 +205,9 @@ fn files_of_other_kinds_in_a_folder_are_left_out() {
     let copy = scratch.path().join("medium");
     copy_of("explicit", &copy);
     std::fs::copy(folder().join("mixed/DICOMDIR"), copy.join("DICOMDIR")).unwrap();
-    for (name, text) in [("README", "slices"), ("empty", ""), (".hidden.dcm", "x"), ("autorun.inf", "[autorun]"), ("a.json", "{}")] {
+    for (name, text) in
+        [("README", "slices"), ("empty", ""), (".hidden.dcm", "x"), ("autorun.inf", "[autorun]"), ("a.json", "{}")]
+    {
         std::fs::write(copy.join(name), text).unwrap();
     }
     assert_eq!(dicom::read_folder(&copy, None).unwrap().layout.shape, [1, 6, 4, 5]);
@@ -203,7 +215,7 @@ fn files_of_other_kinds_in_a_folder_are_left_out() {
 
 #[test]
 fn one_file_is_one_slice() {
-    let volume = image::read(folder().join("explicit/IM0000.dcm"), None).unwrap();
+    let volume = reader::read(folder().join("explicit/IM0000.dcm"), None).unwrap();
     assert_eq!(volume.layout.shape, [1, 6, 4, 1]);
     assert!((volume.grid().affine.spacing_mm()[2] - 2.5).abs() < 1e-9);
 }

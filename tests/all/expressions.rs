@@ -33,11 +33,14 @@ fn join(args: Args, _: &mut Call) -> Result<Value> {
 fn env() -> Arc<Env> {
     let list = Value::list([1, 2, 3].map(Value::Int));
     let dict = Value::Dict(Dict::new([(Key::str("a"), Value::Int(1))]));
-    let references = [("n", Value::Int(5)), ("xs", list), ("cfg::sub", dict), ("s", Value::str("abc")), ("list::0", Value::Int(7))];
+    let references =
+        [("n", Value::Int(5)), ("xs", list), ("cfg::sub", dict), ("s", Value::str("abc")), ("list::0", Value::Int(7))];
     let imports = [("os", "os"), ("join", "os.path.join"), ("m", "math"), ("gone", "no.such.module"), ("len", "math")];
     Arc::new(Env {
         references: references.into_iter().map(|(id, value)| (id.to_owned(), value)).collect::<HashMap<_, _>>(),
-        imports: Arc::new(imports.into_iter().take(4).map(|(a, b)| (a.to_owned(), b.to_owned())).collect::<BTreeMap<_, _>>()),
+        imports: Arc::new(
+            imports.into_iter().take(4).map(|(a, b)| (a.to_owned(), b.to_owned())).collect::<BTreeMap<_, _>>(),
+        ),
         table: table(),
     })
 }
@@ -105,7 +108,8 @@ fn references_are_values_wherever_they_stand() {
         assert!(if wanted == "error" { found.starts_with("error") } else { found == wanted }, "{text}: {found}");
     }
     let parsed = expr::parse("@a::b + f'{@c}' + @d#e[@f] + 'x'").unwrap();
-    let ids: Vec<(&str, usize)> = parsed.references().iter().map(|reference| (reference.id.as_str(), reference.offset)).collect();
+    let ids: Vec<(&str, usize)> =
+        parsed.references().iter().map(|reference| (reference.id.as_str(), reference.offset)).collect();
     assert_eq!(ids, [("a::b", 0), ("c", 11), ("d::e", 18), ("f", 23)]);
 }
 
@@ -120,7 +124,10 @@ fn names_are_found_in_pythons_order() {
         ("torch.__version__", "'2.11'"),
         ("(lambda len: len)(3)", "3"),
         ("[len for len in [1]]", "[1]"),
-        ("hasattr(np, 'float32'), hasattr(np, 'nothing'), getattr(np, 'float32')('y'), getattr(np, 'nothing', 4)", "(True, False, 'y', 4)"),
+        (
+            "hasattr(np, 'float32'), hasattr(np, 'nothing'), getattr(np, 'float32')('y'), getattr(np, 'nothing', 4)",
+            "(True, False, 'y', 4)",
+        ),
         ("gone", "<module 'no.such.module'>"),
         ("import os.path as p", "<module 'os.path'>"),
         ("from os.path import join", "<function os.path.join>"),
@@ -169,7 +176,8 @@ fn a_lambda_outlives_its_expression() {
     let value = run("[lambda x, k=@n: x * k + @n for _ in range(1)][0]").unwrap();
     assert!(value.callable());
     assert_eq!(value.call(Args::positional([Value::Int(2)]), &mut Call::default()).unwrap(), Value::Int(15));
-    let worker = std::thread::spawn(move || value.call(Args::positional([Value::Int(3)]), &mut Call::default()).unwrap());
+    let worker =
+        std::thread::spawn(move || value.call(Args::positional([Value::Int(3)]), &mut Call::default()).unwrap());
     assert_eq!(worker.join().unwrap(), Value::Int(20));
 }
 
@@ -258,7 +266,12 @@ fn run_time_errors_say_what_and_where() {
         ("math.pi", 0, "name `math` is not defined", "$import math"),
         ("lenn(1)", 0, "name `lenn` is not defined", "did you mean `len`?"),
         ("'a'.uper()", 3, "'str' object has no attribute `uper`", "did you mean `upper`?"),
-        ("os.path.joinn('a')", 7, "`os.path.joinn` is not among the functions that a config may call", "did you mean `os.path.join`?"),
+        (
+            "os.path.joinn('a')",
+            7,
+            "`os.path.joinn` is not among the functions that a config may call",
+            "did you mean `os.path.join`?",
+        ),
         ("os.system('rm')", 2, "`os.system` is not among the functions that a config may call", "`os` has here: path"),
         ("gone.thing()", 4, "`no.such.module.thing` is not among", "no.such.module"),
         ("gone(1)", 0, "`no.such.module` is not among", ""),
@@ -421,7 +434,10 @@ fn long_precisions_are_zeros_beyond_what_a_float_holds() {
         let value = run(text).unwrap_or_else(|error| panic!("{text}: {error}"));
         assert!(value.as_str().unwrap().starts_with(['1', '0', '2']), "{text}");
     }
-    assert_eq!(shown("('%.66000f' % 0.5).rstrip('0'), len('%.66000f' % 0.5), len('{:.70000e}'.format(0.1))"), "('0.5', 66002, 70006)");
+    assert_eq!(
+        shown("('%.66000f' % 0.5).rstrip('0'), len('%.66000f' % 0.5), len('{:.70000e}'.format(0.1))"),
+        "('0.5', 66002, 70006)"
+    );
     // An error far to the right in one line.
     let far = failure(&format!("'{}' + 1", "a".repeat(70_000)));
     assert!(far.to_string().contains("`+` does not work"), "{}", far.message());
@@ -464,13 +480,16 @@ fn deep_values_are_dropped_and_shown() {
     ];
     let worker = std::thread::Builder::new().stack_size(2 << 20).spawn(move || {
         for text in texts {
-            let value = run_with(text, &mut Call::with_limits(50_000_000, 200)).unwrap_or_else(|error| panic!("{error}"));
+            let value =
+                run_with(text, &mut Call::with_limits(50_000_000, 200)).unwrap_or_else(|error| panic!("{error}"));
             assert!(format!("{value:?}").len() < 1_000_000);
             let _ = Key::new(&value);
             drop(value);
         }
         let deep = "(x := (1,)) and [(x := (x,)) for _ in range(1000)] and";
-        for tail in ["hash(x)", "x == (lambda y: [(y := (y,)) for _ in range(1000)][-1])((1,))", "{x}", "sorted([x, (x,)])"] {
+        for tail in
+            ["hash(x)", "x == (lambda y: [(y := (y,)) for _ in range(1000)][-1])((1,))", "{x}", "sorted([x, (x,)])"]
+        {
             assert!(run(&format!("{deep} {tail}")).is_err(), "{tail}");
         }
         assert!(run("(x := [1]) and [(x := map(str, x)) for _ in range(1000)] and list(x)").is_err());

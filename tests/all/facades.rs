@@ -37,7 +37,8 @@ struct Reader {
     call: Call,
 }
 
-const LEVELS: &[&[&str]] = &[&["==", "!=", "<=", ">=", "<", ">", "in "], &["|"], &["^"], &["&"], &["+", "-"], &["//", "/", "*", "%", "@"]];
+const LEVELS: &[&[&str]] =
+    &[&["==", "!=", "<=", ">=", "<", ">", "in "], &["|"], &["^"], &["&"], &["+", "-"], &["//", "/", "*", "%", "@"]];
 
 impl Reader {
     fn space(&mut self) {
@@ -100,9 +101,9 @@ impl Reader {
                 return match self.unary()? {
                     Value::Int(i) => Ok(Value::Int(-i)),
                     Value::Float(x) => Ok(Value::Float(-x)),
-                    Value::Object(object) => {
-                        object.operator(name, &Value::None, false, &mut self.call)?.ok_or_else(|| Error::new(format!("no `{sign}`")))
-                    }
+                    Value::Object(object) => object
+                        .operator(name, &Value::None, false, &mut self.call)?
+                        .ok_or_else(|| Error::new(format!("no `{sign}`"))),
                     other => Err(Error::new(format!("no `{sign}` of {other:?}"))),
                 };
             }
@@ -143,9 +144,10 @@ impl Reader {
                             let mut args = self.args()?;
                             match object.call_method(&name, &mut args, &mut self.call)? {
                                 Some(result) => result,
-                                None => {
-                                    object.attr(&name)?.ok_or_else(|| Error::new(format!("no .{name}()")))?.call(args, &mut self.call)?
-                                }
+                                None => object
+                                    .attr(&name)?
+                                    .ok_or_else(|| Error::new(format!("no .{name}()")))?
+                                    .call(args, &mut self.call)?,
                             }
                         } else {
                             object.attr(&name)?.ok_or_else(|| Error::new(format!("no .{name}")))?
@@ -199,7 +201,8 @@ impl Reader {
             let start = self.at;
             let name = self.word();
             self.space();
-            let named = !name.is_empty() && self.text.get(self.at) == Some(&'=') && self.text.get(self.at + 1) != Some(&'=');
+            let named =
+                !name.is_empty() && self.text.get(self.at) == Some(&'=') && self.text.get(self.at + 1) != Some(&'=');
             if named {
                 self.at += 1;
                 let value = self.binary(0)?;
@@ -404,7 +407,10 @@ fn mistakes_name_function_and_argument() {
             "re.search('(', 'a')",
             "re.search: no valid pattern '(': Parsing error at position 1: Opening parenthesis without closing parenthesis",
         ),
-        ("np.zeros((100000, 100000))", "an array of shape [100000, 100000] is too large for an expression (limit 268435456 elements)"),
+        (
+            "np.zeros((100000, 100000))",
+            "an array of shape [100000, 100000] is too large for an expression (limit 268435456 elements)",
+        ),
         ("np.array([1, 2]) + np.array([1, 2, 3])", "shapes [2] and [3] cannot be broadcast together"),
         ("np.array([1], dtype=np.uint8) + 300", "Python integer 300 is out of bounds for uint8"),
         ("np.array([[1, 2], [3]])", "numpy.array: shapes [2] and [1] do not fit together"),
@@ -418,11 +424,20 @@ fn mistakes_name_function_and_argument() {
             "dist.get_rank()",
             "torch.distributed.get_rank: default process group has not been initialized, please make sure to call init_process_group",
         ),
-        ("dist.init_process_group(backend='nccl')", "torch.distributed.init_process_group: runs over several processes are not supported"),
+        (
+            "dist.init_process_group(backend='nccl')",
+            "torch.distributed.init_process_group: runs over several processes are not supported",
+        ),
         ("monai.utils.ensure_tuple_rep([1, 2], 3)", "monai.utils.ensure_tuple_rep: expected one value or 3, found 2"),
         ("monai.handlers.from_engine(['x'])({'a': 1})", "from_engine: the data has no key 'x' (it has a)"),
-        ("monai.data.partition_dataset([1], num_partitions=2)", "monai.data.partition_dataset: cannot split 1 items into 2 partitions"),
-        ("monai.data.load_decathlon_datalist('no.json')", "monai.data.load_decathlon_datalist: the datalist does not exist"),
+        (
+            "monai.data.partition_dataset([1], num_partitions=2)",
+            "monai.data.partition_dataset: cannot split 1 items into 2 partitions",
+        ),
+        (
+            "monai.data.load_decathlon_datalist('no.json')",
+            "monai.data.load_decathlon_datalist: the datalist does not exist",
+        ),
         ("datetime.datetime.now().strftime('%Q')", "strftime: unknown format code '%Q' in '%Q'"),
         ("itertools.product([1, 2, 3], repeat=100)", "the expression needs too many steps or makes too large a value"),
         (
@@ -479,7 +494,14 @@ fn volumes_become_tensors_and_voxels_come_back() {
         layout: Layout::fortran([1, 2, 3, 1]),
         affine: Affine::IDENTITY,
         channel_first: true,
-        header: Arc::new(Header { path: "a.nii".into(), grid, spatial_dims: 3, channels: None, space: None, series: None }),
+        header: Arc::new(Header {
+            path: "a.nii".into(),
+            grid,
+            spatial_dims: 3,
+            channels: None,
+            space: None,
+            series: None,
+        }),
         trace: vec![],
     };
     let array = Array::from_volume(&volume, &mut Call::default()).unwrap();

@@ -125,7 +125,10 @@ fn misfits_of_training_parts_are_errors() {
     let norm = norm_relu(&gain, &gain, 4);
     assert!(residual_block(&x, [norm, norm], [&weight, &weight]).is_ok());
     assert!(residual_block(&x.to_kind(Kind::Double), [norm, norm], [&weight, &weight]).is_err());
-    assert!(residual_block(&x.narrow(1, 0, 3), [norm, norm], [&weight, &weight]).is_err(), "three channels fill no vector");
+    assert!(
+        residual_block(&x.narrow(1, 0, 3), [norm, norm], [&weight, &weight]).is_err(),
+        "three channels fill no vector"
+    );
     assert!(residual_block(&x, [norm, NormRelu { groups: 3, ..norm }], [&weight, &weight]).is_err());
     assert!(residual_block(&x, [norm, norm], [&weight, &weight.narrow(2, 0, 1)]).is_err());
     assert!(residual_block(&x, [norm, norm], [&weight.transpose(0, 1), &weight]).is_err(), "strides");
@@ -162,12 +165,13 @@ fn the_network_has_torch_s_gradients() {
         }
     }
     let x = values(&[2, 1, 12, 16, 20], 1.0);
-    let [fused, plain, exact] = [(&fused, Kind::Float), (&plain, Kind::Float), (&exact, Kind::Double)].map(|(net, kind)| {
-        let out = net.forward(&x.to_kind(kind), Mode { train: true, autocast: None }).unwrap();
-        (&out * values(&out.size(), 1.0).to_kind(kind)).sum(kind).backward();
-        let gradients = parameters(net).into_iter().map(|(name, parameter)| (name, parameter.grad()));
-        [("output".to_owned(), out.detach())].into_iter().chain(gradients).collect::<Vec<_>>()
-    });
+    let [fused, plain, exact] =
+        [(&fused, Kind::Float), (&plain, Kind::Float), (&exact, Kind::Double)].map(|(net, kind)| {
+            let out = net.forward(&x.to_kind(kind), Mode { train: true, autocast: None }).unwrap();
+            (&out * values(&out.size(), 1.0).to_kind(kind)).sum(kind).backward();
+            let gradients = parameters(net).into_iter().map(|(name, parameter)| (name, parameter.grad()));
+            [("output".to_owned(), out.detach())].into_iter().chain(gradients).collect::<Vec<_>>()
+        });
     for (((name, fused), (_, plain)), (_, exact)) in fused.iter().zip(&plain).zip(&exact) {
         let (ours, torch) = (relative(fused, exact), relative(plain, exact));
         assert!(ours < 3.0 * torch + 1e-6, "{name}: {ours}, where torch has {torch}");

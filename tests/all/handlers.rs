@@ -2,10 +2,10 @@
 //! and what the tests of other handlers need.
 
 use crate::common::build;
+use segbundle::checkpoint::State as Saved;
 use segbundle::component::{Args, Call, Dict, FromValue, Key, Object, Value};
 use segbundle::contracts::{Engine, EngineHandle, EngineState, Event, Handler, Optimizer, Parameter, Score, Shared};
 use segbundle::error::Result;
-use segbundle::formats::checkpoint::State as Saved;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -39,15 +39,25 @@ pub fn handler(name: &str, args: &[(&str, Value)]) -> Arc<dyn Handler> {
 }
 
 pub fn state(epoch: usize, iteration: usize, dice: Score) -> EngineState {
-    let mut state = EngineState { engine: "SupervisedTrainer", epoch, max_epochs: 7, iteration, epoch_length: 3, ..EngineState::default() };
+    let mut state = EngineState {
+        engine: "SupervisedTrainer",
+        epoch,
+        max_epochs: 7,
+        iteration,
+        epoch_length: 3,
+        ..EngineState::default()
+    };
     state.metrics.insert("dice".into(), dice);
     state.key_metric = Some("dice".into());
     state
 }
 
 pub fn files(folder: &Path) -> Vec<String> {
-    let mut names: Vec<String> =
-        std::fs::read_dir(folder).into_iter().flatten().map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+    let mut names: Vec<String> = std::fs::read_dir(folder)
+        .into_iter()
+        .flatten()
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .collect();
     names.sort();
     names
 }
@@ -55,7 +65,10 @@ pub fn files(folder: &Path) -> Vec<String> {
 pub fn optimizer() -> Value {
     build(
         "SGD",
-        &[("params", Value::list([Value::object(Parameter::new("p", &Tensor::zeros([2], tch::kind::FLOAT_CPU)))])), ("lr", 0.1.into())],
+        &[
+            ("params", Value::list([Value::object(Parameter::new("p", &Tensor::zeros([2], tch::kind::FLOAT_CPU)))])),
+            ("lr", 0.1.into()),
+        ],
     )
     .unwrap()
 }
@@ -199,7 +212,8 @@ fn an_early_stop_without_a_trainer_says_how_to_give_one() {
 fn schedules_step_by_epoch_or_iteration_and_go_on() {
     let make = |args: &[(&str, Value)]| {
         let value = optimizer();
-        let schedule = build("StepLR", &[("optimizer", value.clone()), ("step_size", 1.into()), ("gamma", 0.5.into())]).unwrap();
+        let schedule =
+            build("StepLR", &[("optimizer", value.clone()), ("step_size", 1.into()), ("gamma", 0.5.into())]).unwrap();
         let mut all = vec![("lr_scheduler", schedule)];
         all.extend(args.iter().cloned());
         (handler("LrScheduleHandler", &all), Shared::<dyn Optimizer>::from_value(&value).unwrap())
@@ -207,8 +221,11 @@ fn schedules_step_by_epoch_or_iteration_and_go_on() {
     let one = |event, handler: &Arc<dyn Handler>| handler.on(event, &state(1, 1, Score::Number(0.0)));
     let lr = |optimizer: &Shared<dyn Optimizer>| optimizer.lock().groups()[0].lr;
     let (by_epoch, epoch_optimizer) = make(&[]);
-    let (by_iteration, iteration_optimizer) = make(&[("epoch_level", false.into()), ("step_transform", function(|_| Value::tuple([])))]);
-    for event in [Event::Started, Event::IterationCompleted, Event::IterationCompleted, Event::EpochCompleted, Event::Completed] {
+    let (by_iteration, iteration_optimizer) =
+        make(&[("epoch_level", false.into()), ("step_transform", function(|_| Value::tuple([])))]);
+    for event in
+        [Event::Started, Event::IterationCompleted, Event::IterationCompleted, Event::EpochCompleted, Event::Completed]
+    {
         one(event, &by_epoch).unwrap();
         one(event, &by_iteration).unwrap();
     }

@@ -52,7 +52,9 @@ fn used(text: &str) -> Vec<String> {
             }
             let rest = &line[at + "crate::".len()..];
             let names = match rest.strip_prefix('{') {
-                Some(list) => list.split(['{', '}']).next().unwrap_or("").split(',').map(|name| name.trim().to_owned()).collect(),
+                Some(list) => {
+                    list.split(['{', '}']).next().unwrap_or("").split(',').map(|name| name.trim().to_owned()).collect()
+                }
                 None => vec![rest.split(|c: char| !c.is_alphanumeric() && c != '_').next().unwrap_or("").to_owned()],
             };
             out.extend(names);

@@ -52,18 +52,25 @@ fn failure(text: &str) -> Error {
 #[test]
 fn a_file_gives_loggers_handlers_and_formats() {
     let conf = parse(CONF).unwrap();
-    let loggers: Vec<_> =
-        conf.loggers.iter().map(|logger| (logger.name.as_str(), logger.level, logger.handlers.len(), logger.propagate)).collect();
+    let loggers: Vec<_> = conf
+        .loggers
+        .iter()
+        .map(|logger| (logger.name.as_str(), logger.level, logger.handlers.len(), logger.propagate))
+        .collect();
     assert_eq!(loggers, [("root", Some(20), 2, true), ("my.quiet", Some(40), 0, true)]);
     assert_eq!((conf.handlers[0].level, &conf.handlers[0].sink), (30, &Sink::Stderr));
     assert_eq!(conf.handlers[1].sink, Sink::File { path: "run.log".into(), append: false, max_bytes: 0, backups: 0 });
-    let record = Record { name: "a.b", level: 20, level_name: "INFO", message: "hello", asctime: "NOW", ..Record::default() };
+    let record =
+        Record { name: "a.b", level: 20, level_name: "INFO", message: "hello", asctime: "NOW", ..Record::default() };
     assert_eq!(conf.handlers[0].format.render(&record).unwrap(), "NOW - a.b - INFO -\nhello");
     let rotating = CONF.replace(
         "class=FileHandler\nargs=('run.log', 'w')",
         "class=handlers.RotatingFileHandler\nkwargs={'filename': 'r.log', 'maxBytes': 100, 'backupCount': 2}",
     );
-    assert_eq!(parse(&rotating).unwrap().handlers[1].sink, Sink::File { path: "r.log".into(), append: true, max_bytes: 100, backups: 2 });
+    assert_eq!(
+        parse(&rotating).unwrap().handlers[1].sink,
+        Sink::File { path: "r.log".into(), append: true, max_bytes: 100, backups: 2 }
+    );
     let braces = CONF
         .replace("[formatter_full]\n", "[formatter_full]\nstyle={\n")
         .replace("format=%(asctime)s - %(name)s - %(levelname)s -\n    %(message)s", "format={levelname:>8}|{message}");
@@ -137,14 +144,24 @@ fn levels_formats_and_files_are_as_the_file_says() {
     let output = run(folder.path(), &[], &[]);
     assert!(output.status.success() && output.stdout.is_empty(), "{}", log(&output));
     let console = log(&output);
-    assert!(console.contains(" - my - WARNING -\na warning\n") && console.contains(" - my.quiet - ERROR -\nheard\n"), "{console}");
+    assert!(
+        console.contains(" - my - WARNING -\na warning\n") && console.contains(" - my.quiet - ERROR -\nheard\n"),
+        "{console}"
+    );
     assert!(!console.contains("an info"), "{console}");
     let file = std::fs::read_to_string(folder.path().join("run.log")).unwrap();
     assert!(file.contains(" - my - INFO -\nan info\n") && file.contains("heard"), "{file}");
     assert!(!file.contains("unheard") && !file.contains("too fine"), "{file}");
     // 2026-01-31 12:00:00,123
     let time = &file[..23];
-    assert!(time.chars().zip("dddd-dd-dd dd:dd:dd,ddd".chars()).all(|(c, p)| if p == 'd' { c.is_ascii_digit() } else { c == p }), "{time}");
+    assert!(
+        time.chars().zip("dddd-dd-dd dd:dd:dd,ddd".chars()).all(|(c, p)| if p == 'd' {
+            c.is_ascii_digit()
+        } else {
+            c == p
+        }),
+        "{time}"
+    );
 }
 
 #[test]
@@ -176,7 +193,11 @@ fn json_lines_on_stderr_leave_the_files_as_they_are() {
 fn a_missing_or_broken_logging_file_is_an_error_before_the_run() {
     let folder = tempfile::tempdir().unwrap();
     let none = run(folder.path(), &[], &[]);
-    assert!(none.status.success() && log(&none).contains("there is no logging.conf beside the config"), "{}", log(&none));
+    assert!(
+        none.status.success() && log(&none).contains("there is no logging.conf beside the config"),
+        "{}",
+        log(&none)
+    );
     let missing = run(folder.path(), &[], &["--logging_file", "no.conf"]);
     assert_eq!(missing.status.code(), Some(2));
     assert!(log(&missing).contains("cannot find the logging file `no.conf`"), "{}", log(&missing));
@@ -193,8 +214,10 @@ fn a_missing_or_broken_logging_file_is_an_error_before_the_run() {
 #[test]
 fn a_rotating_file_keeps_its_size_and_its_backups() {
     let folder = tempfile::tempdir().unwrap();
-    let conf = CONF
-        .replace("class=FileHandler\nargs=('run.log', 'w')", "class=logging.handlers.RotatingFileHandler\nargs=('run.log', 'a', 600, 2)");
+    let conf = CONF.replace(
+        "class=FileHandler\nargs=('run.log', 'w')",
+        "class=logging.handlers.RotatingFileHandler\nargs=('run.log', 'a', 600, 2)",
+    );
     std::fs::write(folder.path().join("logging.conf"), conf).unwrap();
     for _ in 0..8 {
         assert!(run(folder.path(), &[], &[]).status.success());

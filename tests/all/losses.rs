@@ -58,14 +58,29 @@ fn softmax_cases() -> Vec<Case> {
         case(
             "dice_ce_jaccard_sum",
             "DiceCELoss",
-            vec![("jaccard", true.into()), ("reduction", "sum".into()), ("smooth_nr", 0.0.into()), ("smooth_dr", 1e-3.into())],
+            vec![
+                ("jaccard", true.into()),
+                ("reduction", "sum".into()),
+                ("smooth_nr", 0.0.into()),
+                ("smooth_dr", 1e-3.into()),
+            ],
             true,
         ),
-        case("dice_ce_weight", "DiceCELoss", vec![("weight", weights()), ("lambda_dice", 0.7.into()), ("lambda_ce", 0.2.into())], true),
+        case(
+            "dice_ce_weight",
+            "DiceCELoss",
+            vec![("weight", weights()), ("lambda_dice", 0.7.into()), ("lambda_ce", 0.2.into())],
+            true,
+        ),
         case("dice_ce_smoothing", "DiceCELoss", vec![("label_smoothing", 0.1.into())], true),
         case("dice", "DiceLoss", vec![], true),
         case("dice_none", "DiceLoss", vec![("reduction", "none".into())], true),
-        case("dice_weight", "DiceLoss", vec![("weight", vec![1.0, 2.0, 0.5, 3.0].into()), ("include_background", false.into())], true),
+        case(
+            "dice_weight",
+            "DiceLoss",
+            vec![("weight", vec![1.0, 2.0, 0.5, 3.0].into()), ("include_background", false.into())],
+            true,
+        ),
         case("dice_ignore", "DiceLoss", vec![("ignore_index", 2.into())], true),
         case("dice_focal", "DiceFocalLoss", vec![], true),
         case(
@@ -91,7 +106,11 @@ fn cases() -> Vec<(Case, Tensor, Tensor)> {
     let sigmoid = || vec![("sigmoid", true.into())];
     out.push((plain("dice_ce_sigmoid_onehot", "DiceCELoss", sigmoid()), logits(&SMALL), onehot(&SMALL)));
     let soft = labels(&SMALL, 11).to_kind(Kind::Float) / 10.0;
-    out.push((plain("dice_soft", "DiceLoss", vec![("sigmoid", true.into()), ("soft_label", true.into())]), logits(&SMALL), soft));
+    out.push((
+        plain("dice_soft", "DiceLoss", vec![("sigmoid", true.into()), ("soft_label", true.into())]),
+        logits(&SMALL),
+        soft,
+    ));
     out.push((plain("dice_binary", "DiceLoss", sigmoid()), logits(&binary), onehot(&binary)));
     out.push((plain("dice_ce_binary", "DiceCELoss", sigmoid()), logits(&binary), onehot(&binary)));
     let focal = vec![("to_onehot_y", true.into()), ("use_softmax", true.into()), ("alpha", 0.25.into())];
@@ -103,7 +122,11 @@ fn cases() -> Vec<(Case, Tensor, Tensor)> {
         ("ce_smoothing", vec![("label_smoothing", 0.2.into())]),
         ("ce_none", vec![("reduction", "none".into())]),
     ] {
-        out.push((plain(name, "CrossEntropyLoss", args), logits(&SMALL), labels(&one_per_voxel(&SMALL), 5).squeeze_dim(1)));
+        out.push((
+            plain(name, "CrossEntropyLoss", args),
+            logits(&SMALL),
+            labels(&one_per_voxel(&SMALL), 5).squeeze_dim(1),
+        ));
     }
     out
 }
@@ -134,7 +157,11 @@ fn losses_equal_monai() {
         let limit = if case.exact { 0.0 } else { 3e-7 };
         let close = (0.0..=limit).contains(&off) && (0.0..1e-6).contains(&grad_off) && (0.0..1e-6).contains(&sum_off);
         if value.size() != expected.size() || !close {
-            wrong.push(format!("{}: {:?}, value {off:.1e}, gradient {grad_off:.1e}, its sum {sum_off:.1e}", case.name, value.size()));
+            wrong.push(format!(
+                "{}: {:?}, value {off:.1e}, gradient {grad_off:.1e}, its sum {sum_off:.1e}",
+                case.name,
+                value.size()
+            ));
         }
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
@@ -158,7 +185,10 @@ fn layouts_and_label_types_give_the_same_bits() {
             assert!(other.equal(&value) && other_grad.equal(&grad), "{} {kind:?}", case.name);
         }
         let (other, other_grad) = run(native::channels_last(&logits(&shape)).unwrap(), &y);
-        if ["DiceCELoss", "DiceLoss"].contains(&case.component) && case.name != "dice_ignore" && case.name != "dice_ce_smoothing" {
+        if ["DiceCELoss", "DiceLoss"].contains(&case.component)
+            && case.name != "dice_ignore"
+            && case.name != "dice_ce_smoothing"
+        {
             assert!(other.equal(&value) && other_grad.equal(&grad), "{} channels last", case.name);
             assert!(native::is_channels_last(&other_grad), "{}", case.name);
         }
@@ -172,8 +202,12 @@ fn layouts_and_label_types_give_the_same_bits() {
 #[test]
 fn the_fused_gradient_is_that_of_finite_differences() {
     let y = labels(&[1, 1, 3, 2, 2], 3);
-    let args =
-        [("to_onehot_y", true.into()), ("softmax", true.into()), ("squared_pred", true.into()), ("include_background", false.into())];
+    let args = [
+        ("to_onehot_y", true.into()),
+        ("softmax", true.into()),
+        ("squared_pred", true.into()),
+        ("include_background", false.into()),
+    ];
     let loss = loss("DiceCELoss", &args);
     let x = logits(&[1, 3, 3, 2, 2]).set_requires_grad(true);
     loss.forward(&x, &y).unwrap().backward();

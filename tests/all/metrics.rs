@@ -28,7 +28,9 @@ fn metric(name: &str, args: &[(&str, Value)]) -> Attached {
 fn scores(name: &str, args: &[(&str, Value)]) -> Vec<Score> {
     let forms: [fn(&Tensor, usize) -> Segmentation; 2] = [map, one_hot];
     let mut out = vec![];
-    for (predictions, targets) in [(forms[0], forms[0]), (forms[1], forms[1]), (forms[0], forms[1]), (forms[1], forms[0])] {
+    for (predictions, targets) in
+        [(forms[0], forms[0]), (forms[1], forms[1]), (forms[0], forms[1]), (forms[1], forms[0])]
+    {
         let metric = metric(name, args);
         let mut metric = metric.metric.lock();
         metric.reset();
@@ -53,14 +55,22 @@ fn dice_equals_monai_in_every_reduction() {
     let golden = golden("metrics.pt");
     for reduction in ["none", "mean", "sum", "mean_batch", "sum_batch", "mean_channel", "sum_channel"] {
         for (background, empty) in [(true, true), (true, false), (false, true), (false, false)] {
-            let args = [("reduction", reduction.into()), ("include_background", background.into()), ("ignore_empty", empty.into())];
+            let args = [
+                ("reduction", reduction.into()),
+                ("include_background", background.into()),
+                ("ignore_empty", empty.into()),
+            ];
             let expected = &golden[&format!("{reduction}.{}{}", u8::from(background), u8::from(empty))];
             let expected: Vec<f64> = Vec::try_from(expected.to_kind(Kind::Double).reshape([-1])).unwrap();
             for score in scores("DiceMetric", &args) {
                 let found = numbers(&score);
                 // A sum of 18 values of at most 1, in another order of f32 additions.
-                let close = |(a, b): (&f64, &f64)| (a.is_nan() && b.is_nan()) || (a - b).abs() <= 1e-6 * b.abs().max(1.0);
-                assert!(found.len() == expected.len() && found.iter().zip(&expected).all(close), "{reduction}: {found:?} {expected:?}");
+                let close =
+                    |(a, b): (&f64, &f64)| (a.is_nan() && b.is_nan()) || (a - b).abs() <= 1e-6 * b.abs().max(1.0);
+                assert!(
+                    found.len() == expected.len() && found.iter().zip(&expected).all(close),
+                    "{reduction}: {found:?} {expected:?}"
+                );
             }
         }
     }
@@ -82,7 +92,8 @@ fn accuracy_equals_ignite() {
 
 #[test]
 fn names_rows_and_errors() {
-    let args = [("include_background", false.into()), ("reduction", "mean_batch".into()), ("return_with_label", true.into())];
+    let args =
+        [("include_background", false.into()), ("reduction", "mean_batch".into()), ("return_with_label", true.into())];
     let Score::Named(named) = &scores("MeanDice", &args)[0] else { panic!() };
     assert_eq!(
         named.iter().map(|(name, _)| name.as_str()).collect::<Vec<_>>(),
@@ -100,7 +111,8 @@ fn names_rows_and_errors() {
     dice.set_parts(parts);
     let error = dice.update(&map(&labels(0, 5, 7), 6), &map(&labels(0, 6, 5), 6)).unwrap_err().to_string();
     assert!(error.contains("the prediction holds labels from 0 to 6, expected 0 to 5"), "{error}");
-    let error = dice.update(&map(&labels(0, 5, 7), 7), &map(&labels(0, 6, 5).reshape([5, 6, 4]), 7)).unwrap_err().to_string();
+    let error =
+        dice.update(&map(&labels(0, 5, 7), 7), &map(&labels(0, 6, 5).reshape([5, 6, 4]), 7)).unwrap_err().to_string();
     assert!(error.contains("[6, 5, 4]") && error.contains("[5, 6, 4]"), "{error}");
     assert_eq!(dice.rows().len(), 1);
 

@@ -26,11 +26,14 @@ static TABLE: LazyLock<Table> = LazyLock::new(|| {
 fn env() -> Arc<Env> {
     let list = Value::list([1, 2, 3].map(Value::Int));
     let dict = Value::Dict(Dict::new([(Key::str("a"), Value::Int(1))]));
-    let references = [("n", Value::Int(5)), ("xs", list), ("cfg::sub", dict), ("s", Value::str("abc")), ("list::0", Value::Int(7))];
+    let references =
+        [("n", Value::Int(5)), ("xs", list), ("cfg::sub", dict), ("s", Value::str("abc")), ("list::0", Value::Int(7))];
     let modules = ["os", "re", "math", "json", "itertools", "functools", "collections", "copy", "fnmatch"];
     Arc::new(Env {
         references: references.into_iter().map(|(id, value)| (id.to_owned(), value)).collect::<HashMap<_, _>>(),
-        imports: Arc::new(modules.iter().map(|name| ((*name).to_owned(), (*name).to_owned())).collect::<BTreeMap<_, _>>()),
+        imports: Arc::new(
+            modules.iter().map(|name| ((*name).to_owned(), (*name).to_owned())).collect::<BTreeMap<_, _>>(),
+        ),
         table: &TABLE,
     })
 }
@@ -196,11 +199,16 @@ fn go_on(what: &str, seeds: &[&str], one: impl Fn(&str) -> bool + Send + 'static
 
 #[test]
 fn changed_expressions_give_values_or_errors() {
-    let rows: Vec<&str> = include_str!("expressions.tsv").lines().filter_map(|line| line.split_once('\t')).map(|(text, _)| text).collect();
+    let rows: Vec<&str> = include_str!("expressions.tsv")
+        .lines()
+        .filter_map(|line| line.split_once('\t'))
+        .map(|(text, _)| text)
+        .collect();
     go_on("an expression", &rows, |text| match expr::parse(text) {
         Ok(parsed) => {
             parsed.uses();
-            expr::eval(&Arc::new(parsed), &env(), &mut Call::default()).is_ok_and(|value| format!("{value:?}").len() < 1 << 28)
+            expr::eval(&Arc::new(parsed), &env(), &mut Call::default())
+                .is_ok_and(|value| format!("{value:?}").len() < 1 << 28)
         }
         Err(error) => {
             assert!(error.get_place().is_some_and(|place| place.offset <= place.text.len()), "{text}: {error}");
@@ -222,9 +230,15 @@ fn changed_configs_give_plans_or_errors() {
         let mut good = false;
         for name in ["a.json", "a.yaml"] {
             let Ok(root) = load::read_text(text, name, &mut Notes::default()) else { continue };
-            let plan = Plan::new(Tree::new(root).expand().expand(), registry::table(), Roots::default(), Rules::default());
-            good |=
-                plan.problems().iter().chain(plan.warnings()).chain(plan.dormant()).map(ToString::to_string).all(|text| !text.is_empty());
+            let plan =
+                Plan::new(Tree::new(root).expand().expand(), registry::table(), Roots::default(), Rules::default());
+            good |= plan
+                .problems()
+                .iter()
+                .chain(plan.warnings())
+                .chain(plan.dormant())
+                .map(ToString::to_string)
+                .all(|text| !text.is_empty());
         }
         good
     });
@@ -232,5 +246,7 @@ fn changed_configs_give_plans_or_errors() {
 
 #[test]
 fn changed_logging_files_are_read_or_refused() {
-    go_on("a logging file", &[include_str!("../../configs/logging.conf")], |text| LoggingConf::parse(text, "l.conf", &mut vec![]).is_ok());
+    go_on("a logging file", &[include_str!("../../configs/logging.conf")], |text| {
+        LoggingConf::parse(text, "l.conf", &mut vec![]).is_ok()
+    });
 }

@@ -8,7 +8,11 @@ const F32: (Kind, Device) = (Kind::Float, Device::Cpu);
 /// Reproducible values without torch's global generator: a sine of the index, roughly normal in spread.
 fn values(shape: &[i64], scale: f64) -> Tensor {
     let n = shape.iter().product::<i64>();
-    ((Tensor::arange(n, (Kind::Double, Device::Cpu)) * 12.9898).sin() * 43758.5453).frac().reshape(shape).to_kind(Kind::Float) * scale
+    ((Tensor::arange(n, (Kind::Double, Device::Cpu)) * 12.9898).sin() * 43758.5453)
+        .frac()
+        .reshape(shape)
+        .to_kind(Kind::Float)
+        * scale
 }
 
 fn difference(a: &Tensor, b: &Tensor) -> f64 {
@@ -40,7 +44,8 @@ fn group_norm_equals_float64() {
         let (weight, bias) = (values(&[c], 1.0) + 1.5, values(&[c], 0.5));
         let affine = Affine { weight: Vec::try_from(&weight).unwrap(), bias: Vec::try_from(&bias).unwrap() };
         let double = |t: &Tensor| t.to_kind(Kind::Double);
-        let exact = double(&x).contiguous().group_norm(groups, Some(&double(&weight)), Some(&double(&bias)), 1e-5, false);
+        let exact =
+            double(&x).contiguous().group_norm(groups, Some(&double(&weight)), Some(&double(&bias)), 1e-5, false);
         let moments = native::moments(&x).unwrap();
         let before = x.copy();
         for relu in [false, true] {
@@ -48,7 +53,11 @@ fn group_norm_equals_float64() {
             let norm = GroupNorm { moments: &moments, groups: groups as usize, affine: &affine, eps: 1e-5 };
             let found = norm.apply(&x, relu).unwrap();
             assert!(native::is_channels_last(&found) && x.equal(&before));
-            assert!(difference(&found, &expected) < tolerance(kind), "{shape:?} {kind:?}: {}", difference(&found, &expected));
+            assert!(
+                difference(&found, &expected) < tolerance(kind),
+                "{shape:?} {kind:?}: {}",
+                difference(&found, &expected)
+            );
             let mut inplace = x.copy();
             norm.apply_(&mut inplace, relu).unwrap();
             assert!(inplace.equal(&found));
@@ -68,8 +77,9 @@ fn residual_sum_has_the_moments_of_the_sum() {
             assert!(x.equal(&expected), "{kind:?} {c}");
             let affine = Affine { weight: vec![1.0; c as usize], bias: vec![0.0; c as usize] };
             let again = native::moments(&x).unwrap();
-            let [a, b] = [moments, again]
-                .map(|moments| GroupNorm { moments: &moments, groups: 1, affine: &affine, eps: 1e-5 }.apply(&x, false).unwrap());
+            let [a, b] = [moments, again].map(|moments| {
+                GroupNorm { moments: &moments, groups: 1, affine: &affine, eps: 1e-5 }.apply(&x, false).unwrap()
+            });
             assert!(a.equal(&b));
         }
     }
@@ -91,8 +101,10 @@ fn convolution_equals_float64() {
         let x = native::channels_last(&values(&shape, 2.0)).unwrap();
         let weight = values(&[k, c, 3, 3, 3], (2.0 / (27 * c) as f64).sqrt());
         let Some(conv) = Conv3::new(&weight).unwrap() else { panic!("{c} and {k} channels fill vectors") };
-        let affine =
-            Affine { weight: Vec::try_from(&(values(&[c], 1.0) + 1.5)).unwrap(), bias: Vec::try_from(&values(&[c], 0.5)).unwrap() };
+        let affine = Affine {
+            weight: Vec::try_from(&(values(&[c], 1.0) + 1.5)).unwrap(),
+            bias: Vec::try_from(&values(&[c], 0.5)).unwrap(),
+        };
         let moments = native::moments(&x).unwrap();
         let norm = GroupNorm { moments: &moments, groups: 8, affine: &affine, eps: 1e-5 };
         let input = norm.apply(&x, true).unwrap().to_kind(Kind::Double).contiguous();
@@ -130,14 +142,16 @@ fn upsampling_equals_torch_s_trilinear_doubling() {
         let [n, c, a, b, d] = shape;
         let x = native::channels_last(&values(&shape, 2.0).to_kind(kind)).unwrap();
         let skip = values(&[n, c, 2 * a, 2 * b, 2 * d], 1.0).to_kind(kind);
-        let up = x.to_kind(Kind::Double).contiguous().upsample_trilinear3d_vec(None::<&[i64]>, false, &[2.0, 2.0, 2.0][..]);
+        let up =
+            x.to_kind(Kind::Double).contiguous().upsample_trilinear3d_vec(None::<&[i64]>, false, &[2.0, 2.0, 2.0][..]);
         let expected = up + skip.to_kind(Kind::Double);
         let mut out = native::channels_last(&skip).unwrap().copy();
         let moments = native::upsample_add(&x, &mut out).unwrap();
         assert!(difference(&out, &expected) < tolerance(kind) / 2.0, "{shape:?}: {}", difference(&out, &expected));
         let affine = Affine { weight: vec![1.0; c as usize], bias: vec![0.0; c as usize] };
-        let [p, q] = [moments, native::moments(&out).unwrap()]
-            .map(|moments| GroupNorm { moments: &moments, groups: 1, affine: &affine, eps: 1e-5 }.apply(&out, false).unwrap());
+        let [p, q] = [moments, native::moments(&out).unwrap()].map(|moments| {
+            GroupNorm { moments: &moments, groups: 1, affine: &affine, eps: 1e-5 }.apply(&out, false).unwrap()
+        });
         assert!(difference(&p, &q) < tolerance(kind));
     }
 }
@@ -188,7 +202,8 @@ fn head_equals_torch_s_argmax_of_the_logits() {
         let acc = values(&[x, y, z, f], 3.0);
         let total = values(&shape, 1.0).abs() + 0.5;
         let (weight, bias) = (values(&[k, f], 1.0), values(&[k], 0.3));
-        let exact = (&acc / total.unsqueeze(3)).to_kind(Kind::Double).matmul(&weight.to_kind(Kind::Double).tr()) + &bias;
+        let exact =
+            (&acc / total.unsqueeze(3)).to_kind(Kind::Double).matmul(&weight.to_kind(Kind::Double).tr()) + &bias;
         let exact = exact.permute([3, 0, 1, 2]);
         let values = native::head_logits(&acc, &total, &weight, Some(&bias)).unwrap();
         assert!(difference(&values, &exact) < 1e-5 * exact.abs().max().double_value(&[]).max(1.0));
@@ -203,7 +218,16 @@ fn head_equals_torch_s_argmax_of_the_logits() {
         assert_eq!(narrow.iter().filter(|&&label| label == 200).count(), narrow.len() - (x * y * z) as usize);
 
         let mut wide = vec![0u16; (x * y * z) as usize];
-        native::head_argmax(&acc, &total, &weight, Some(&bias), LabelsMut::U16(&mut wide), [x, y, z].map(|n| n as usize), [0; 3]).unwrap();
+        native::head_argmax(
+            &acc,
+            &total,
+            &weight,
+            Some(&bias),
+            LabelsMut::U16(&mut wide),
+            [x, y, z].map(|n| n as usize),
+            [0; 3],
+        )
+        .unwrap();
         let wide: Vec<i64> = wide.into_iter().map(i64::from).collect();
         assert!(Tensor::from_slice(&wide).reshape(shape).equal(&values.argmax(0, false)));
     }
@@ -212,9 +236,16 @@ fn head_equals_torch_s_argmax_of_the_logits() {
 #[test]
 fn argmax_takes_the_first_of_equal_values_and_a_nan_before_all() {
     let (nan, inf) = (f32::NAN, f32::INFINITY);
-    let columns = [[1.0, 1.0, 0.0, 1.0], [nan, 9.0, nan, 0.0], [0.0, inf, nan, inf], [-inf, -inf, -inf, -inf], [0.0, -0.0, 2.0, 2.0]];
+    let columns = [
+        [1.0, 1.0, 0.0, 1.0],
+        [nan, 9.0, nan, 0.0],
+        [0.0, inf, nan, inf],
+        [-inf, -inf, -inf, -inf],
+        [0.0, -0.0, 2.0, 2.0],
+    ];
     // Repeated so that whole vectors and a rest occur.
-    let x = Tensor::from_slice(&columns.repeat(53).concat()).reshape([265, 4]).tr().contiguous().reshape([4, 1, 1, 265]);
+    let x =
+        Tensor::from_slice(&columns.repeat(53).concat()).reshape([265, 4]).tr().contiguous().reshape([4, 1, 1, 265]);
     let expected = x.argmax(0, false).to_kind(Kind::Uint8);
     let mut map = vec![9u8; 265];
     native::argmax(&x, LabelsMut::U8(&mut map), [1, 1, 265], [0; 3]).unwrap();
@@ -224,7 +255,16 @@ fn argmax_takes_the_first_of_equal_values_and_a_nan_before_all() {
     let acc = x.permute([1, 2, 3, 0]).contiguous().nan_to_num(7.0, 7.0, -7.0);
     let eye = Tensor::eye(4, F32);
     let mut map = vec![9u8; 265];
-    native::head_argmax(&acc, &Tensor::ones([1, 1, 265], F32), &eye, None, LabelsMut::U8(&mut map), [1, 1, 265], [0; 3]).unwrap();
+    native::head_argmax(
+        &acc,
+        &Tensor::ones([1, 1, 265], F32),
+        &eye,
+        None,
+        LabelsMut::U8(&mut map),
+        [1, 1, 265],
+        [0; 3],
+    )
+    .unwrap();
     assert!(labels(&map, [1, 1, 265]).equal(&acc.argmax(3, false).to_kind(Kind::Uint8)));
 
     let many = values(&[300, 2, 3, 1100], 1.0);
@@ -255,9 +295,11 @@ fn misfits_are_errors() {
     assert!(native::moments(&Tensor::zeros([1, 0, 3, 3, 3], F32)).is_err());
     assert!(native::add_moments(&mut x.copy(), &x.to_kind(Kind::BFloat16)).is_err());
     assert!(native::upsample_add(&x, &mut x.copy()).is_err());
-    let (acc, total, weight) = (Tensor::ones([2, 2, 2, 4], F32), Tensor::ones([2, 2, 2], F32), Tensor::ones([300, 4], F32));
+    let (acc, total, weight) =
+        (Tensor::ones([2, 2, 2, 4], F32), Tensor::ones([2, 2, 2], F32), Tensor::ones([300, 4], F32));
     let mut map = vec![0u8; 8];
-    let error = native::head_argmax(&acc, &total, &weight, None, LabelsMut::U8(&mut map), [2, 2, 2], [0; 3]).unwrap_err();
+    let error =
+        native::head_argmax(&acc, &total, &weight, None, LabelsMut::U8(&mut map), [2, 2, 2], [0; 3]).unwrap_err();
     assert!(error.to_string().contains("expected 1 to 256 classes, found 300"), "{error}");
     let weight = weight.narrow(0, 0, 3);
     for (shape, start) in [([2, 2, 2], [0, 0, 1]), ([2, 2, 3], [0; 3]), ([2, 2, 2], [usize::MAX, 0, 0])] {
@@ -272,7 +314,8 @@ fn results_do_not_depend_on_the_number_of_threads() {
     let conv = Conv3::new(&values(&[32, 32, 3, 3, 3], 0.1)).unwrap().unwrap();
     let run = || {
         let moments = native::moments(&x).unwrap();
-        let (y, moments) = conv.forward(&x, &GroupNorm { moments: &moments, groups: 8, affine: &affine, eps: 1e-5 }).unwrap();
+        let (y, moments) =
+            conv.forward(&x, &GroupNorm { moments: &moments, groups: 8, affine: &affine, eps: 1e-5 }).unwrap();
         GroupNorm { moments: &moments, groups: 8, affine: &affine, eps: 1e-5 }.apply(&y, true).unwrap()
     };
     let threads = tch::get_num_threads();

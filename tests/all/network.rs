@@ -94,7 +94,10 @@ fn variants() -> Vec<(&'static str, Vec<(&'static str, Value)>)> {
                     "act",
                     Value::tuple([
                         Value::str("leakyrelu"),
-                        Value::Dict(Dict::new([(Key::str("negative_slope"), 0.1.into()), (Key::str("inplace"), true.into())])),
+                        Value::Dict(Dict::new([
+                            (Key::str("negative_slope"), 0.1.into()),
+                            (Key::str("inplace"), true.into()),
+                        ])),
                     ]),
                 ),
                 ("norm", pair("group", "num_groups", 2)),
@@ -111,7 +114,8 @@ const TRAIN: Mode = Mode { train: true, autocast: None };
 #[test]
 fn seeded_networks_equal_monai_in_weights_and_output() {
     let _one = GENERATOR.lock();
-    let golden: HashMap<String, Tensor> = Tensor::read_npz(root().join("tests/data/segresnet.npz")).unwrap().into_iter().collect();
+    let golden: HashMap<String, Tensor> =
+        Tensor::read_npz(root().join("tests/data/segresnet.npz")).unwrap().into_iter().collect();
     for (name, args) in variants() {
         tch::manual_seed(11);
         let net = build(&args).unwrap();
@@ -153,7 +157,8 @@ fn tensors_have_monai_names_in_pytorch_order() {
 #[test]
 fn the_bundle_s_network_has_83_tensors_and_18_799_401_parameters() {
     let _one = GENERATOR.lock();
-    let net = build(&[("init_filters", 32.into()), ("out_channels", 105.into()), ("dropout_prob", 0.2.into())]).unwrap();
+    let net =
+        build(&[("init_filters", 32.into()), ("out_channels", 105.into()), ("dropout_prob", 0.2.into())]).unwrap();
     let sizes: Vec<usize> = net.state().tensors.values().map(Tensor::numel).collect();
     assert_eq!((sizes.len(), sizes.iter().sum::<usize>()), (83, 18_799_401));
     assert!(net.state().tensors.values().all(Tensor::requires_grad));
@@ -165,8 +170,10 @@ fn forward_and_features_equal_the_reference_network() {
     let Some(path) = reference("segresnet_small.npz") else { return };
     let arrays = Tensor::read_npz(path).unwrap();
     let get = |name: &str| arrays.iter().find(|(key, _)| key == name).unwrap().1.to_kind(Kind::Float);
-    let weights: Vec<(String, Tensor)> =
-        arrays.iter().filter_map(|(name, tensor)| Some((name.strip_prefix("param/")?.to_owned(), tensor.shallow_clone()))).collect();
+    let weights: Vec<(String, Tensor)> = arrays
+        .iter()
+        .filter_map(|(name, tensor)| Some((name.strip_prefix("param/")?.to_owned(), tensor.shallow_clone())))
+        .collect();
     let mut net = build(&[("out_channels", 7.into()), ("dropout_prob", 0.2.into())]).unwrap();
     assert!(net.state().tensors.keys().eq(weights.iter().map(|(name, _)| name)));
     net.load(&weights).unwrap();
@@ -178,7 +185,8 @@ fn forward_and_features_equal_the_reference_network() {
 
     let head = net.head().unwrap();
     let features = net.features(&x, Mode::EVAL).unwrap();
-    let logits = features.tensordot(&head.weight, [1], [1]).permute([0, 4, 1, 2, 3]) + head.bias.unwrap().view([1, -1, 1, 1, 1]);
+    let logits =
+        features.tensordot(&head.weight, [1], [1]).permute([0, 4, 1, 2, 3]) + head.bias.unwrap().view([1, -1, 1, 1, 1]);
     let error = difference(&logits, &expected);
     println!("head ∘ features: {error:e}");
     assert!(error < 1e-5, "head ∘ features: {error:e}");
@@ -222,8 +230,12 @@ fn features_follow_the_weights_when_these_change() {
     let _one = GENERATOR.lock();
     let (mut net, x) = medium();
     let before = net.features(&x, Mode::EVAL).unwrap();
-    let doubled: Vec<(String, Tensor)> =
-        net.state().tensors.iter().map(|(name, tensor)| (name.clone(), (tensor.detach() * 2.0).to_kind(Kind::Double))).collect();
+    let doubled: Vec<(String, Tensor)> = net
+        .state()
+        .tensors
+        .iter()
+        .map(|(name, tensor)| (name.clone(), (tensor.detach() * 2.0).to_kind(Kind::Double)))
+        .collect();
     net.load(&doubled).unwrap();
     let loaded = net.features(&x, Mode::EVAL).unwrap();
     assert!(difference(&before, &loaded) > 1e-3);
@@ -253,14 +265,17 @@ fn loading_lists_everything_that_does_not_fit_and_changes_nothing() {
     let _one = GENERATOR.lock();
     let (mut net, _) = medium();
     let before = net.state().tensors["convInit.conv.weight"].copy();
-    let mut weights: Vec<(String, Tensor)> = net.state().tensors.iter().map(|(name, tensor)| (name.clone(), tensor.zeros_like())).collect();
+    let mut weights: Vec<(String, Tensor)> =
+        net.state().tensors.iter().map(|(name, tensor)| (name.clone(), tensor.zeros_like())).collect();
     let last = weights.len() - 1;
     weights[last].0 = "conv_final.2.bias".into();
     weights[1].1 = Tensor::zeros([3], (Kind::Float, tch::Device::Cpu));
     let error = net.load(&weights).unwrap_err().to_string();
-    for part in
-        ["missing: conv_final.2.conv.bias", "unexpected: conv_final.2.bias", "down_layers.0.1.norm1.weight: expected [16], found [3]"]
-    {
+    for part in [
+        "missing: conv_final.2.conv.bias",
+        "unexpected: conv_final.2.bias",
+        "down_layers.0.1.norm1.weight: expected [16], found [3]",
+    ] {
         assert!(error.contains(part), "{error}");
     }
     assert!(net.state().tensors["convInit.conv.weight"].equal(&before));
@@ -285,10 +300,13 @@ fn wrong_arguments_and_inputs_are_told() {
         assert!(error.contains(expected), "{error}");
     }
     let (net, x) = medium();
-    for (x, expected) in
-        [(x.narrow(2, 0, 12), "multiples of 8, found [12, 16, 32]"), (x.repeat([1, 2, 1, 1, 1]), "expected an input of [N,1,X,Y,Z]")]
-    {
-        for error in [net.forward(&x, Mode::EVAL), net.features(&x, Mode::EVAL)].map(|result| result.unwrap_err().to_string()) {
+    for (x, expected) in [
+        (x.narrow(2, 0, 12), "multiples of 8, found [12, 16, 32]"),
+        (x.repeat([1, 2, 1, 1, 1]), "expected an input of [N,1,X,Y,Z]"),
+    ] {
+        for error in
+            [net.forward(&x, Mode::EVAL), net.features(&x, Mode::EVAL)].map(|result| result.unwrap_err().to_string())
+        {
             assert!(error.contains(expected), "{error}");
         }
     }

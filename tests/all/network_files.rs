@@ -1,10 +1,11 @@
 //! Networks and weights from files: safetensors and TorchScript; and that a DICOM folder segments as its NIfTI does.
 
 use crate::common::build;
+use segbundle::checkpoint::{self, safetensors};
 use segbundle::component::{Args, Call, Dict, Key, Value};
 use segbundle::contracts::{Mode, NetworkHandle};
 use segbundle::error::Result;
-use segbundle::formats::{checkpoint, image, nifti, safetensors};
+use segbundle::formats::{nifti, reader};
 use segbundle::image::Voxels;
 use segbundle::torch::Device;
 use std::path::{Path, PathBuf};
@@ -39,7 +40,8 @@ fn traced(path: &Path) {
 fn traced_with(path: &Path, weights: [Tensor; 2]) {
     let x = Tensor::zeros([1, 1, 8, 8, 8], (Kind::Float, tch::Device::Cpu));
     // Made outside: what is drawn while tracing becomes part of the program and is drawn anew in each pass.
-    let module = CModule::create_by_tracing("Net", "forward", &[x], &mut |x| vec![with_weights(&x[0], &weights)]).unwrap();
+    let module =
+        CModule::create_by_tracing("Net", "forward", &[x], &mut |x| vec![with_weights(&x[0], &weights)]).unwrap();
     module.save(path).unwrap();
 }
 
@@ -70,7 +72,9 @@ fn a_torchscript_file_is_a_network() {
     let worst = (half.to_kind(Kind::Float) - formula(&x)).abs().max().double_value(&[]);
     // bfloat16 has 8 bits: values of about 30.
     assert!(worst > 0.0 && worst < 1.0, "autocast has an effect: {worst}");
-    assert!(network.forward(&x, Mode { train: true, autocast: None }).unwrap_err().message().contains("cannot be trained"));
+    assert!(
+        network.forward(&x, Mode { train: true, autocast: None }).unwrap_err().message().contains("cannot be trained")
+    );
 }
 
 #[test]
@@ -90,9 +94,10 @@ fn files_that_are_no_torchscript_network_are_refused() {
     // A program that names an operation on files; it does not have to be a sound one.
     let file = std::fs::File::create(&path).unwrap();
     let mut zip = zip::ZipWriter::new(file);
-    for (name, text) in
-        [("x/constants.pkl", ""), ("x/code/__torch__.py", "def forward(self, x):\n  return torch.from_file(\"/etc/passwd\", None, 9)\n")]
-    {
+    for (name, text) in [
+        ("x/constants.pkl", ""),
+        ("x/code/__torch__.py", "def forward(self, x):\n  return torch.from_file(\"/etc/passwd\", None, 9)\n"),
+    ] {
         zip.start_file(name, zip::write::SimpleFileOptions::default()).unwrap();
         std::io::Write::write_all(&mut zip, text.as_bytes()).unwrap();
     }
@@ -102,8 +107,12 @@ fn files_that_are_no_torchscript_network_are_refused() {
 
 fn small_network() -> Arc<NetworkHandle> {
     let list = |values: &[i64]| Value::list(values.iter().map(|value| Value::Int(*value)));
-    let args =
-        [("init_filters", Value::Int(8)), ("out_channels", Value::Int(4)), ("blocks_down", list(&[1, 1])), ("blocks_up", list(&[1]))];
+    let args = [
+        ("init_filters", Value::Int(8)),
+        ("out_channels", Value::Int(4)),
+        ("blocks_down", list(&[1, 1])),
+        ("blocks_up", list(&[1])),
+    ];
     build("SegResNet", &args).unwrap().downcast().unwrap()
 }
 
@@ -125,7 +134,8 @@ fn safetensors_weights_equal_those_of_a_checkpoint() {
         assert!(forward(&network) != forward(&other));
         let dict = Dict::new([(Key::str("model"), Value::object((*other).clone()))]);
         let args = [("load_path", Value::from(path.to_str().unwrap())), ("load_dict", Value::Dict(dict))];
-        let handler: Arc<segbundle::contracts::HandlerHandle> = build("CheckpointLoader", &args).unwrap().downcast().unwrap();
+        let handler: Arc<segbundle::contracts::HandlerHandle> =
+            build("CheckpointLoader", &args).unwrap().downcast().unwrap();
         handler.0.on(segbundle::contracts::Event::Started, &Default::default()).unwrap();
         assert_eq!(forward(&network), forward(&other));
     }
@@ -237,7 +247,9 @@ fn a_file_that_may_have_been_a_slice_is_named_once() {
     traced(&scratch.path().join("net.ts"));
     let case = scratch.path().join("case");
     dicom_copy("jpeg2000", &case);
-    for (name, bytes) in [("IM1000", &b""[..]), ("1.2.840.7", &[7; 500]), ("README", b"slices of a phantom\n"), ("a.json", b"{}")] {
+    for (name, bytes) in
+        [("IM1000", &b""[..]), ("1.2.840.7", &[7; 500]), ("README", b"slices of a phantom\n"), ("a.json", b"{}")]
+    {
         std::fs::write(case.join(name), bytes).unwrap();
     }
     let output = run(scratch.path(), &[case]);
@@ -251,7 +263,7 @@ fn a_dicom_folder_is_segmented_as_its_nifti() {
     let scratch = tempfile::tempdir().unwrap();
     traced(&scratch.path().join("net.ts"));
     let dicom = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/dicom/jpeg2000");
-    let volume = image::read(&dicom, None).unwrap();
+    let volume = reader::read(&dicom, None).unwrap();
     let converted = scratch.path().join("converted.nii.gz");
     let options = nifti::Options { space: volume.header.space, ..nifti::Options::default() };
     nifti::write(&converted, &volume.voxels, &volume.layout, &volume.affine, volume.voxels.dtype(), options).unwrap();

@@ -101,7 +101,8 @@ fn compare(volume: &Volume, nibabel: &Value) -> Option<String> {
     let (min, max) = values.iter().fold((f64::MAX, f64::MIN), |(min, max), value| (min.min(*value), max.max(*value)));
     let mean = values.iter().sum::<f64>() / values.len() as f64;
     let f = |key: &str| nibabel[key].as_f64().unwrap();
-    let alike = min as f32 == f("min") as f32 && max as f32 == f("max") as f32 && (mean - f("mean")).abs() <= 1e-6 * mean.abs();
+    let alike =
+        min as f32 == f("min") as f32 && max as f32 == f("max") as f32 && (mean - f("mean")).abs() <= 1e-6 * mean.abs();
     (!alike).then(|| format!("min {min} max {max} mean {mean}, nibabel {} {} {}", f("min"), f("max"), f("mean")))
 }
 

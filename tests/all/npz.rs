@@ -42,7 +42,10 @@ impl Array {
     pub fn f64(&self) -> Vec<f64> {
         macro_rules! each {
             ($ty:ty) => {
-                self.bytes.chunks_exact(size_of::<$ty>()).map(|b| <$ty>::from_le_bytes(b.try_into().unwrap()) as f64).collect()
+                self.bytes
+                    .chunks_exact(size_of::<$ty>())
+                    .map(|b| <$ty>::from_le_bytes(b.try_into().unwrap()) as f64)
+                    .collect()
             };
         }
         match self.descr.as_str() {

@@ -1,9 +1,9 @@
 //! Optimizers and schedules against torch's numbers, bit for bit (data/make_optimizers.py), and their states both ways.
 
 use crate::common::{build, golden};
+use segbundle::checkpoint::{self, State};
 use segbundle::component::{FromValue, Key, Value};
 use segbundle::contracts::{Optimizer, Parameter, Schedule, Shared};
-use segbundle::formats::checkpoint::{self, State};
 use std::path::Path;
 use tch::{Device, Kind, Tensor};
 
@@ -49,12 +49,21 @@ fn cases() -> Vec<Case> {
             ],
         ),
         ("adam", "Adam", vec![("lr", 1e-2.into()), ("weight_decay", 0.01.into())]),
-        ("adam_maximize", "Adam", vec![("maximize", true.into()), ("weight_decay", 0.02.into()), ("amsgrad", true.into())]),
+        (
+            "adam_maximize",
+            "Adam",
+            vec![("maximize", true.into()), ("weight_decay", 0.02.into()), ("amsgrad", true.into())],
+        ),
         ("sgd", "SGD", vec![("lr", 0.1.into())]),
         (
             "sgd_momentum",
             "SGD",
-            vec![("lr", 0.05.into()), ("momentum", 0.9.into()), ("dampening", 0.1.into()), ("weight_decay", 1e-3.into())],
+            vec![
+                ("lr", 0.05.into()),
+                ("momentum", 0.9.into()),
+                ("dampening", 0.1.into()),
+                ("weight_decay", 1e-3.into()),
+            ],
         ),
         (
             "sgd_nesterov",
@@ -140,7 +149,9 @@ fn assert_same(ours: &State, torch: &State, at: &str) {
             assert_eq!(a.len(), b.len(), "{at}");
             a.iter().zip(b).for_each(|(a, b)| assert_same(a, b, at));
         }
-        (State::Tensor(a), State::Tensor(b)) => assert!(a.kind() == b.kind() && a.size() == b.size() && a.equal(b), "{at}"),
+        (State::Tensor(a), State::Tensor(b)) => {
+            assert!(a.kind() == b.kind() && a.size() == b.size() && a.equal(b), "{at}")
+        }
         (a, b) if number(a).is_some() => assert_eq!(number(a), number(b), "{at}"),
         (a, b) => assert_eq!(format!("{a:?}"), format!("{b:?}"), "{at}"),
     }
@@ -175,7 +186,8 @@ const SCHEDULES: [(&str, &str); 8] = [
 
 fn schedule(name: &str, component: &str) -> (Shared<dyn Optimizer>, Shared<dyn Schedule>) {
     let group = |lr: f64| {
-        let parameter = Value::object(Parameter::new("p", &Tensor::ones([1], (Kind::Float, Device::Cpu)).set_requires_grad(true)));
+        let parameter =
+            Value::object(Parameter::new("p", &Tensor::ones([1], (Kind::Float, Device::Cpu)).set_requires_grad(true)));
         dict(vec![("params", Value::list([parameter])), ("lr", lr.into())])
     };
     let made = build("SGD", &[("params", Value::list([group(0.1), group(0.003)]))]).unwrap();
@@ -187,7 +199,12 @@ fn schedule(name: &str, component: &str) -> (Shared<dyn Optimizer>, Shared<dyn S
         "linear" => vec![("start_factor", 0.25.into()), ("end_factor", 0.9.into()), ("total_iters", 11.into())],
         "polynomial" => vec![("total_iters", 12.into()), ("power", 0.9.into())],
         "lambda" => vec![("lr_lambda", segbundle::registry::table().lookup("math.cos").unwrap())],
-        _ => vec![("warmup_steps", 5.into()), ("t_total", 25.into()), ("end_lr", 1e-4.into()), ("warmup_multiplier", 0.1.into())],
+        _ => vec![
+            ("warmup_steps", 5.into()),
+            ("t_total", 25.into()),
+            ("end_lr", 1e-4.into()),
+            ("warmup_multiplier", 0.1.into()),
+        ],
     };
     let mut all = vec![("optimizer", made.clone())];
     all.extend(args);
@@ -218,7 +235,11 @@ fn learning_rates_equal_torch() {
             }
         }
         let all = Tensor::from_slice2(&all);
-        assert!(all.equal(&golden[&format!("schedule.{name}")]), "{name}: {}", (&all - &golden[&format!("schedule.{name}")]).abs().max());
+        assert!(
+            all.equal(&golden[&format!("schedule.{name}")]),
+            "{name}: {}",
+            (&all - &golden[&format!("schedule.{name}")]).abs().max()
+        );
     }
 }
 

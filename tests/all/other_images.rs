@@ -3,7 +3,7 @@
 use crate::common::damaged;
 use proptest::prelude::*;
 use segbundle::error::Result;
-use segbundle::formats::{image, mha, nrrd};
+use segbundle::formats::{mha, nrrd, reader};
 use segbundle::image::Volume;
 use serde_json::Value;
 use std::path::{Path, PathBuf};
@@ -26,16 +26,23 @@ fn nrrd_and_metaimage_are_read_as_itk_reads_them() {
     assert_eq!(files.len(), 24);
     for (name, expected) in files {
         let volume = read(&folder().join(name)).unwrap_or_else(|error| panic!("{name}: {error}"));
-        let shape: Vec<usize> = expected["shape"].as_array().unwrap().iter().map(|n| n.as_u64().unwrap() as usize).collect();
+        let shape: Vec<usize> =
+            expected["shape"].as_array().unwrap().iter().map(|n| n.as_u64().unwrap() as usize).collect();
         assert_eq!(volume.layout.shape.to_vec(), shape, "{name}");
         assert_eq!(volume.voxels.dtype().name(), expected["dtype"].as_str().unwrap(), "{name}");
-        let affine: Vec<f64> =
-            expected["affine"].as_array().unwrap().iter().flat_map(|row| row.as_array().unwrap()).map(|v| v.as_f64().unwrap()).collect();
+        let affine: Vec<f64> = expected["affine"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .flat_map(|row| row.as_array().unwrap())
+            .map(|v| v.as_f64().unwrap())
+            .collect();
         for (ours, itk) in volume.affine.0.iter().flatten().zip(&affine) {
             // ITK makes directions from the vectors and multiplies them out again: f64's rounding, and digits in text.
             assert!((ours - itk).abs() < 1e-9, "{name}: {:?}, ITK {affine:?}", volume.affine);
         }
-        let values: Vec<f32> = expected["values"].as_array().unwrap().iter().map(|v| v.as_f64().unwrap() as f32).collect();
+        let values: Vec<f32> =
+            expected["values"].as_array().unwrap().iter().map(|v| v.as_f64().unwrap() as f32).collect();
         assert_eq!(volume.to_f32_vec().unwrap(), values, "{name}");
         assert_eq!(volume.header.channels, (shape[0] > 1).then_some(shape[0]), "{name}");
     }
@@ -44,7 +51,7 @@ fn nrrd_and_metaimage_are_read_as_itk_reads_them() {
 #[test]
 fn the_files_of_an_image_are_those_that_its_header_names() {
     let names = |name: &str| -> Vec<String> {
-        let files = image::files(folder().join(name)).unwrap();
+        let files = reader::files(folder().join(name)).unwrap();
         files.iter().map(|path| path.file_name().unwrap().to_str().unwrap().to_owned()).collect()
     };
     for header in ["listed.mhd", "numbered.mhd", "listed.nhdr", "numbered.nhdr"] {
@@ -54,14 +61,17 @@ fn the_files_of_an_image_are_those_that_its_header_names() {
     }
     assert_eq!(names("int32.nhdr"), ["int32.nhdr", "int32.raw"]);
     assert_eq!(names("packed.mhd"), ["packed.mhd", "packed.zraw"]);
-    assert_eq!((names("int16.mha"), names("int16.nrrd")), (vec!["int16.mha".to_owned()], vec!["int16.nrrd".to_owned()]));
+    assert_eq!(
+        (names("int16.mha"), names("int16.nrrd")),
+        (vec!["int16.mha".to_owned()], vec!["int16.nrrd".to_owned()])
+    );
     // What the reader will refuse is no file of the image.
     let scratch = tempfile::tempdir().unwrap();
     let path = scratch.path().join("x.mhd");
     let header = std::fs::read_to_string(folder().join("tail.mhd")).unwrap();
     for text in [header.replace("tail.raw", "/dev/zero"), "no header".to_owned()] {
         std::fs::write(&path, text).unwrap();
-        assert_eq!(image::files(&path).unwrap(), std::slice::from_ref(&path));
+        assert_eq!(reader::files(&path).unwrap(), std::slice::from_ref(&path));
     }
 }
 

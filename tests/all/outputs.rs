@@ -12,7 +12,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 /// 2 × 3 × 4 mm voxels; x runs to the left (LAS), as many CTs have it.
-const AFFINE: Affine = Affine([[-2.0, 0.0, 0.0, 30.0], [0.0, 3.0, 0.0, -20.0], [0.0, 0.0, 4.0, 7.0], [0.0, 0.0, 0.0, 1.0]]);
+const AFFINE: Affine =
+    Affine([[-2.0, 0.0, 0.0, 30.0], [0.0, 3.0, 0.0, -20.0], [0.0, 0.0, 4.0, 7.0], [0.0, 0.0, 0.0, 1.0]]);
 const SHAPE: [usize; 4] = [1, 12, 10, 8];
 
 fn volume(path: &Path, value: impl Fn([usize; 3]) -> i16) -> Volume {
@@ -26,7 +27,8 @@ fn volume(path: &Path, value: impl Fn([usize; 3]) -> i16) -> Volume {
         }
     }
     let grid = Grid { shape: [SHAPE[1], SHAPE[2], SHAPE[3]], affine: AFFINE };
-    let header = Arc::new(Header { path: path.to_owned(), grid, spatial_dims: 3, channels: None, space: None, series: None });
+    let header =
+        Arc::new(Header { path: path.to_owned(), grid, spatial_dims: 3, channels: None, space: None, series: None });
     Volume { voxels: Voxels::I16(voxels.into()), layout, affine: AFFINE, channel_first: true, header, trace: vec![] }
 }
 
@@ -52,7 +54,10 @@ fn names() -> Structures {
 fn statistics_equal_sums_over_the_voxels() {
     let (labels, image) = (volume(Path::new("a"), label), volume(Path::new("a"), hu));
     let rows = statistics::statistics(&labels, Some(&image), &names()).unwrap();
-    assert_eq!(rows.iter().map(|row| (row.id, &*row.name)).collect::<Vec<_>>(), [(2, "liver"), (5, "table"), (9, "label_9")]);
+    assert_eq!(
+        rows.iter().map(|row| (row.id, &*row.name)).collect::<Vec<_>>(),
+        [(2, "liver"), (5, "table"), (9, "label_9")]
+    );
     let liver = &rows[0];
     // 3·5·3 voxels of 24 mm³, centred on index (4, 4, 3).
     assert_eq!((liver.voxels, liver.touches_border), (45, false));
@@ -87,7 +92,10 @@ fn statistics_equal_sums_over_the_voxels() {
     let found = statistics::statistics(&labels, Some(&halves), &names()).unwrap()[0].hu.clone().unwrap();
     let whole = rows[0].hu.as_ref().unwrap();
     assert!((found.mean - whole.mean - 0.5).abs() < 1e-9 && (found.std - whole.std).abs() < 1e-9);
-    assert_eq!((found.min, found.max, found.percentiles[2]), (whole.min + 0.5, whole.max + 0.5, whole.percentiles[2] + 0.5));
+    assert_eq!(
+        (found.min, found.max, found.percentiles[2]),
+        (whole.min + 0.5, whole.max + 0.5, whole.percentiles[2] + 0.5)
+    );
 
     // The same map in another memory order.
     let mut turned = labels.clone();
@@ -125,7 +133,10 @@ fn names_in_a_file_are_found_and_masks_are_split() {
         nifti::write(&path, &labels.voxels, &labels.layout, &labels.affine, DType::U8, options).unwrap();
         assert_eq!(label_names::read(&path).unwrap(), Some(names()));
         let back = nifti::read(&path).unwrap();
-        assert_eq!(statistics::statistics(&back, None, &names()).unwrap(), statistics::statistics(&labels, None, &names()).unwrap());
+        assert_eq!(
+            statistics::statistics(&back, None, &names()).unwrap(),
+            statistics::statistics(&labels, None, &names()).unwrap()
+        );
     }
     let masks = folder.path().join("masks");
     let subset = names().subset(&["liver".into()]).unwrap();
@@ -134,7 +145,10 @@ fn names_in_a_file_are_found_and_masks_are_split() {
     let rows = statistics::statistics(&mask, None, &Structures::default()).unwrap();
     assert_eq!((rows.len(), rows[0].id, rows[0].voxels), (1, 1, 45));
     let kept = split_labels::keep_only(&labels, &subset).unwrap();
-    assert_eq!(statistics::statistics(&kept, None, &names()).unwrap().iter().map(|row| row.id).collect::<Vec<_>>(), [2]);
+    assert_eq!(
+        statistics::statistics(&kept, None, &names()).unwrap().iter().map(|row| row.id).collect::<Vec<_>>(),
+        [2]
+    );
 }
 
 #[test]
@@ -189,7 +203,8 @@ fn transforms_write_what_they_say() {
     let pred = volume(&input, label);
     let out = folder.path().join("eval");
     let names = || Value::list(["background", "-", "liver", "c", "d", "table"].map(Value::from));
-    let common = || vec![("keys", Value::from("pred")), ("names", names()), ("output_dir", Value::from(out.to_str().unwrap()))];
+    let common =
+        || vec![("keys", Value::from("pred")), ("names", names()), ("output_dir", Value::from(out.to_str().unwrap()))];
 
     let mut args = common();
     args.extend([("separate", true.into()), ("structures", Value::list([Value::from("liver"), Value::from("table")]))]);
@@ -200,7 +215,9 @@ fn transforms_write_what_they_say() {
     assert_eq!(label_names::read(&map).unwrap().unwrap().len(), 2);
     let kept = statistics::statistics(&nifti::read(&map).unwrap(), None, &Structures::default()).unwrap();
     assert_eq!(kept.iter().map(|row| row.id).collect::<Vec<_>>(), [2, 5]);
-    for file in ["s0037/segmentations/liver.nii.gz", "s0037/segmentations/table.nii.gz", "labels.ctbl", "labels.itksnap.txt"] {
+    for file in
+        ["s0037/segmentations/liver.nii.gz", "s0037/segmentations/table.nii.gz", "labels.ctbl", "labels.itksnap.txt"]
+    {
         assert!(out.join(file).is_file(), "{file}");
     }
 
@@ -210,7 +227,8 @@ fn transforms_write_what_they_say() {
     assert_eq!(rows.len(), 4);
     assert_eq!(rows[0][..4], ["id", "name", "voxels", "volume_ml"]);
     assert_eq!(rows[1][..4], ["2", "liver", "45", "1.08"]);
-    let json: serde_json::Value = serde_json::from_slice(&std::fs::read(out.join("s0037/s0037_statistics.json")).unwrap()).unwrap();
+    let json: serde_json::Value =
+        serde_json::from_slice(&std::fs::read(out.join("s0037/s0037_statistics.json")).unwrap()).unwrap();
     assert_eq!(json["structures"][0]["name"], "liver");
     assert_eq!(json["structures"][0]["hu_mean"].as_f64(), rows[1][8].parse().ok());
 
@@ -228,21 +246,29 @@ fn statistics_and_previews_read_the_series_and_the_axes_that_the_labels_were_mad
     let two = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/dicom/two");
     let mut sample = Sample::default();
     sample.set("image", Item::Value(two.to_str().unwrap().into()));
-    let args: [(&str, Value); 3] = [("keys", "image".into()), ("series_name", Value::Int(2)), ("as_closest_canonical", true.into())];
+    let args: [(&str, Value); 3] =
+        [("keys", "image".into()), ("series_name", Value::Int(2)), ("as_closest_canonical", true.into())];
     let load: Arc<TransformHandle> = build("LoadImaged", &args).unwrap().downcast().unwrap();
     let (work, mut writes) = (Work::quiet(), vec![]);
-    let loaded = load.0.apply(sample, &mut Cx { work: &work, writes: &mut writes, streams: &mut Default::default() }).unwrap();
+    let loaded =
+        load.0.apply(sample, &mut Cx { work: &work, writes: &mut writes, streams: &mut Default::default() }).unwrap();
     let image = loaded[0].image("image").unwrap();
     let labels = Volume { voxels: Voxels::U8(vec![1; image.voxels.len()].into()), ..image.clone() };
-    let stored = segbundle::formats::image::read(&two, Some("2")).unwrap();
+    let stored = segbundle::formats::reader::read(&two, Some("2")).unwrap();
     assert_ne!(stored.affine, labels.affine);
     let folder = tempfile::tempdir().unwrap();
     let out = folder.path().to_str().unwrap();
-    let args =
-        || vec![("keys", Value::from("pred")), ("names", Value::list(["background", "body"].map(Value::from))), ("output_dir", out.into())];
+    let args = || {
+        vec![
+            ("keys", Value::from("pred")),
+            ("names", Value::list(["background", "body"].map(Value::from))),
+            ("output_dir", out.into()),
+        ]
+    };
     apply("segbundle.transforms.SaveStatisticsd", args(), &labels).unwrap();
     apply("segbundle.transforms.SavePreviewd", args(), &labels).unwrap();
-    let json: serde_json::Value = serde_json::from_slice(&std::fs::read(folder.path().join("two/two_statistics.json")).unwrap()).unwrap();
+    let json: serde_json::Value =
+        serde_json::from_slice(&std::fs::read(folder.path().join("two/two_statistics.json")).unwrap()).unwrap();
     let most = stored.to_f32_vec().unwrap().into_iter().fold(f32::MIN, f32::max);
     assert_eq!(json["structures"][0]["hu_max"].as_f64(), Some(f64::from(most)));
 }

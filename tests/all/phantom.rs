@@ -108,12 +108,16 @@ fn vertebrae_and_ribs_are_in_order() {
         let heights: Vec<f64> = (first..first + 24).map(|class| sums.centre(NAMES[class]).unwrap()[2]).collect();
         assert!(heights.windows(2).all(|pair| pair[1] > pair[0] + 5.0), "case {index}: {heights:?}");
         for side in ["left", "right"] {
-            let ribs: Vec<f64> = (1..=12).map(|number| sums.centre(&format!("rib_{side}_{number}")).unwrap()[2]).collect();
+            let ribs: Vec<f64> =
+                (1..=12).map(|number| sums.centre(&format!("rib_{side}_{number}")).unwrap()[2]).collect();
             assert!(ribs.windows(2).all(|pair| pair[0] > pair[1] + 5.0), "case {index}, {side}: {ribs:?}");
         }
         let z = |name: &str| sums.centre(name).unwrap()[2];
         let upwards = ["urinary_bladder", "kidney_right", "liver", "heart_myocardium", "aorta", "face", "brain"];
-        assert!(upwards.windows(2).all(|pair| z(pair[0]) < z(pair[1]) || pair == ["heart_myocardium", "aorta"]), "case {index}");
+        assert!(
+            upwards.windows(2).all(|pair| z(pair[0]) < z(pair[1]) || pair == ["heart_myocardium", "aorta"]),
+            "case {index}"
+        );
         assert!(z("sacrum") < z("vertebrae_L5") && z("femur_left") < z("hip_left"));
     }
 }
@@ -166,13 +170,25 @@ const VOLUMES_ML: [(&str, &[&str], f64, f64); 11] = [
     ("kidneys", &["kidney_left", "kidney_right"], 200.0, 420.0),
     (
         "lungs",
-        &["lung_upper_lobe_left", "lung_lower_lobe_left", "lung_upper_lobe_right", "lung_middle_lobe_right", "lung_lower_lobe_right"],
+        &[
+            "lung_upper_lobe_left",
+            "lung_lower_lobe_left",
+            "lung_upper_lobe_right",
+            "lung_middle_lobe_right",
+            "lung_lower_lobe_right",
+        ],
         2700.0,
         6500.0,
     ),
     (
         "heart",
-        &["heart_myocardium", "heart_atrium_left", "heart_ventricle_left", "heart_atrium_right", "heart_ventricle_right"],
+        &[
+            "heart_myocardium",
+            "heart_atrium_left",
+            "heart_ventricle_left",
+            "heart_atrium_right",
+            "heart_ventricle_right",
+        ],
         400.0,
         850.0,
     ),
@@ -232,7 +248,8 @@ fn hu_alone_does_not_tell_structures_apart() {
     for case in fit {
         case.image.iter().zip(&case.labels).for_each(|(&hu, &label)| counts[bin(hu)][usize::from(label)] += 1);
     }
-    let commonest: Vec<usize> = counts.iter().map(|row| (0..105).max_by_key(|&class| (row[class], 105 - class)).unwrap()).collect();
+    let commonest: Vec<usize> =
+        counts.iter().map(|row| (0..105).max_by_key(|&class| (row[class], 105 - class)).unwrap()).collect();
     let mut scores = vec![];
     for case in rest {
         let (mut both, mut sizes) = ([0.0; 105], [0.0; 105]);
@@ -259,7 +276,8 @@ fn the_same_seed_gives_the_same_bytes_with_any_number_of_threads() {
         let folder = tempfile::tempdir().unwrap();
         let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
         let paths = pool.install(|| write_set(folder.path(), options)).unwrap();
-        let names: Vec<String> = paths.iter().map(|path| path.strip_prefix(folder.path()).unwrap().display().to_string()).collect();
+        let names: Vec<String> =
+            paths.iter().map(|path| path.strip_prefix(folder.path()).unwrap().display().to_string()).collect();
         assert_eq!(names, ["imagesTr/s0037.nii.gz", "imagesTr/s0038.nii.gz", "imagesTs/s0039.nii.gz"]);
         let labels = ["labelsTr/s0037.nii.gz", "labelsTr/s0038.nii.gz"].map(|name| folder.path().join(name));
         paths.iter().chain(&labels).map(|path| std::fs::read(path).unwrap()).collect()
@@ -281,11 +299,17 @@ fn files_hold_what_was_made_and_say_what_they_are() {
         let Voxels::I16(voxels) = &read.voxels else { panic!("expected int16, found {:?}", read.voxels.dtype()) };
         assert_eq!(voxels[..], made.image[..]);
         assert_eq!(read.grid().shape, made.grid.shape);
-        let furthest = (0..16).map(|at| (read.affine.0[at / 4][at % 4] - made.grid.affine.0[at / 4][at % 4]).abs()).fold(0.0, f64::max);
+        let furthest = (0..16)
+            .map(|at| (read.affine.0[at / 4][at % 4] - made.grid.affine.0[at / 4][at % 4]).abs())
+            .fold(0.0, f64::max);
         // Both are sforms in f32.
         assert!(furthest < 1e-6, "{furthest}");
         let mut header = vec![0; 348];
-        std::io::Read::read_exact(&mut flate2::read::MultiGzDecoder::new(std::fs::File::open(path).unwrap()), &mut header).unwrap();
+        std::io::Read::read_exact(
+            &mut flate2::read::MultiGzDecoder::new(std::fs::File::open(path).unwrap()),
+            &mut header,
+        )
+        .unwrap();
         let description = String::from_utf8_lossy(&header[148..228]).into_owned();
         assert!(description.contains("phantom") && description.contains("not a patient"), "{description}");
     }

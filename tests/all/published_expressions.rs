@@ -31,7 +31,8 @@ fn published() -> Option<Vec<String>> {
 #[test]
 fn published_expressions_parse() {
     let Some(lines) = published() else { return };
-    let failures: Vec<String> = lines.iter().filter_map(|line| expr::parse(line).err()).map(|error| error.to_string()).collect();
+    let failures: Vec<String> =
+        lines.iter().filter_map(|line| expr::parse(line).err()).map(|error| error.to_string()).collect();
     assert!(failures.is_empty(), "{}", failures.join("\n"));
 }
 
@@ -102,7 +103,16 @@ const STAND_INS: &[(&[&str], &str)] = &[
         "'DIR'",
     ),
     (
-        &["metadata_path", "dataset_json", "data_list_file_path", "data_json", "test_json", "train_json", "val_json", "dataset_file"],
+        &[
+            "metadata_path",
+            "dataset_json",
+            "data_list_file_path",
+            "data_json",
+            "test_json",
+            "train_json",
+            "val_json",
+            "dataset_file",
+        ],
         "'DIR/dataset.json'",
     ),
     (&["data_fp", "test_fp", "train_fp", "val_fp"], "open('DIR/dataset.json', 'r', encoding='utf8')"),
@@ -196,7 +206,18 @@ const STAND_INS: &[(&[&str], &str)] = &[
         "4",
     ),
     (&["rank", "stage", "fold", "channel"], "0"),
-    (&["infer_patch_size", "train_patch_size", "val_patch_size", "output_size", "latent_size", "latent_shape", "grid_shape"], "[8, 8, 8]"),
+    (
+        &[
+            "infer_patch_size",
+            "train_patch_size",
+            "val_patch_size",
+            "output_size",
+            "latent_size",
+            "latent_shape",
+            "grid_shape",
+        ],
+        "[8, 8, 8]",
+    ),
     (&["label_names", "label_set", "val_label_set", "everything_labels", "sub_keys"], "[1, 2, 3]"),
     (&["label_mappings::default"], "[[1, 1], [2, 2]]"),
     (&["partitions"], "[[0, 1], [2]]"),
@@ -241,11 +262,25 @@ const STAND_INS: &[(&[&str], &str)] = &[
         "[monai.transforms.EnsureChannelFirstd(keys='image')]",
     ),
     (
-        &["preprocessing", "validate::preprocessing", "train::postprocessing", "train::postprocessing_np", "postprocessing", "valid_remap"],
+        &[
+            "preprocessing",
+            "validate::preprocessing",
+            "train::postprocessing",
+            "train::postprocessing_np",
+            "postprocessing",
+            "valid_remap",
+        ],
         "monai.transforms.Compose([monai.transforms.EnsureChannelFirstd(keys='image')])",
     ),
     (
-        &["handlers", "ckpt_loader", "train::handlers", "train::extra_handlers", "train::train_handlers", "validate::handlers"],
+        &[
+            "handlers",
+            "ckpt_loader",
+            "train::handlers",
+            "train::extra_handlers",
+            "train::train_handlers",
+            "validate::handlers",
+        ],
         "[monai.handlers.StatsHandler(iteration_log=False)] * 4",
     ),
     (&["ckpt"], "'DIR/models/model.pt'"),
@@ -279,11 +314,20 @@ fn world() -> tempfile::TempDir {
     std::fs::write(path("dataset.json"), list).unwrap();
     std::fs::create_dir(path("models")).unwrap();
     let network = stand_in("network", folder.path()).unwrap().downcast::<NetworkHandle>().unwrap();
-    let state: Vec<_> = network.0.lock().state().tensors.iter().map(|(name, tensor)| (name.clone(), tensor.shallow_clone())).collect();
-    segbundle::formats::checkpoint::save(path("models/model.pt"), &state).unwrap();
+    let state: Vec<_> =
+        network.0.lock().state().tensors.iter().map(|(name, tensor)| (name.clone(), tensor.shallow_clone())).collect();
+    segbundle::checkpoint::save(path("models/model.pt"), &state).unwrap();
     let grid = Layout::contiguous([1, 16, 16, 16]);
     let options = nifti::Options::default();
-    nifti::write(path("image.nii.gz"), &Voxels::F32(vec![0.0; 4096].into()), &grid, &Affine::IDENTITY, DType::F32, options).unwrap();
+    nifti::write(
+        path("image.nii.gz"),
+        &Voxels::F32(vec![0.0; 4096].into()),
+        &grid,
+        &Affine::IDENTITY,
+        DType::F32,
+        options,
+    )
+    .unwrap();
     folder
 }
 
@@ -342,8 +386,10 @@ fn published_expressions_evaluate_or_lack_something_known() {
     let mut used = vec![false; REASONS.len()];
     for text in &lines {
         let references = expr::parse(text).unwrap().references().to_vec();
-        let known: HashMap<String, Value> =
-            references.iter().filter_map(|reference| Some((reference.id.clone(), stand_in(&reference.id, folder.path())?))).collect();
+        let known: HashMap<String, Value> = references
+            .iter()
+            .filter_map(|reference| Some((reference.id.clone(), stand_in(&reference.id, folder.path())?)))
+            .collect();
         let error = match evaluate(text, known) {
             Ok(_) => {
                 evaluated += 1;
@@ -384,7 +430,9 @@ fn published_lambdas_can_be_called() {
     ] {
         let function = evaluate(text, HashMap::new()).unwrap_or_else(|error| panic!("{error}"));
         let arguments = evaluate(arguments, HashMap::new()).unwrap().as_sequence().unwrap();
-        let value = function.call(Args::positional(arguments), &mut Call::default()).unwrap_or_else(|error| panic!("{text}: {error}"));
+        let value = function
+            .call(Args::positional(arguments), &mut Call::default())
+            .unwrap_or_else(|error| panic!("{text}: {error}"));
         assert_eq!(format!("{value:?}"), wanted, "{text}");
     }
 }

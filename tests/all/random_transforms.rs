@@ -19,7 +19,14 @@ fn image(values: Voxels, channels: usize) -> Volume {
         layout: Layout::contiguous([channels, SHAPE[0], SHAPE[1], SHAPE[2]]),
         affine: grid_affine,
         channel_first: true,
-        header: Arc::new(Header { path: "case.nii.gz".into(), grid, spatial_dims: 3, channels: None, space: None, series: None }),
+        header: Arc::new(Header {
+            path: "case.nii.gz".into(),
+            grid,
+            spatial_dims: 3,
+            channels: None,
+            space: None,
+            series: None,
+        }),
         trace: vec![],
     }
 }
@@ -36,7 +43,8 @@ fn sample() -> Sample {
 
 fn compose(steps: &serde_json::Value) -> Arc<dyn Transform> {
     let step = |step: &serde_json::Value| {
-        let args: Vec<(&str, Value)> = step[1].as_object().unwrap().iter().map(|(key, json)| (key.as_str(), value(json))).collect();
+        let args: Vec<(&str, Value)> =
+            step[1].as_object().unwrap().iter().map(|(key, json)| (key.as_str(), value(json))).collect();
         Value::object(segbundle::contracts::TransformHandle(build(step[0].as_str().unwrap(), &args).unwrap()))
     };
     build("Compose", &[("transforms", Value::list(steps.as_array().unwrap().iter().map(step)))]).unwrap()
@@ -54,7 +62,9 @@ fn random_transforms_equal_monai() {
         for run in 0..5 {
             // A clone of the streams draws the same: what a checkpoint keeps.
             let mut snapshot = streams.clone();
-            let apply = |streams: &mut Streams| transform.apply(sample(), &mut Cx { work: &work(), writes: &mut vec![], streams }).unwrap();
+            let apply = |streams: &mut Streams| {
+                transform.apply(sample(), &mut Cx { work: &work(), writes: &mut vec![], streams }).unwrap()
+            };
             let (samples, again) = (apply(&mut streams), apply(&mut snapshot));
             assert_eq!(samples.len(), again.len());
             assert!(!data.contains_key(&format!("{case}/{run}/{}/image", samples.len())), "{case}: too few samples");
@@ -65,7 +75,10 @@ fn random_transforms_equal_monai() {
                     let (values, theirs) = (ours.to_f32_vec().unwrap(), expected.f32());
                     assert_eq!(values, again.image(key).unwrap().to_f32_vec().unwrap(), "{place}");
                     if ours.layout.shape.to_vec() != expected.shape {
-                        wrong.push(format!("{place}/{key}: shape {:?}, expected {:?}", ours.layout.shape, expected.shape));
+                        wrong.push(format!(
+                            "{place}/{key}: shape {:?}, expected {:?}",
+                            ours.layout.shape, expected.shape
+                        ));
                         continue;
                     }
                     let most = values.iter().zip(&theirs).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
@@ -77,7 +90,13 @@ fn random_transforms_equal_monai() {
                 }
                 let expected = affine(&data[&format!("{place}/affine")].f64());
                 let found = one.image("image").unwrap().affine;
-                let error = found.0.iter().flatten().zip(expected.0.iter().flatten()).map(|(a, b)| (a - b).abs()).fold(0.0, f64::max);
+                let error = found
+                    .0
+                    .iter()
+                    .flatten()
+                    .zip(expected.0.iter().flatten())
+                    .map(|(a, b)| (a - b).abs())
+                    .fold(0.0, f64::max);
                 if error > 1e-12 {
                     wrong.push(format!("{place}: affine {error:e}"));
                 }
@@ -92,7 +111,9 @@ fn random_transforms_equal_monai() {
 fn a_compose_inside_draws_a_seed_of_its_own() {
     // mt.Compose([mt.Compose([mt.RandFlipd("image", 0.5)]), mt.RandFlipd("image", 0.5)]).set_random_state(3): the
     // first draw of each RandFlipd's stream, seeded as MONAI does it by hand.
-    let flip = |axis: i64| build("RandFlipd", &[("keys", "image".into()), ("prob", 0.5.into()), ("spatial_axis", axis.into())]).unwrap();
+    let flip = |axis: i64| {
+        build("RandFlipd", &[("keys", "image".into()), ("prob", 0.5.into()), ("spatial_axis", axis.into())]).unwrap()
+    };
     let handle = |transform: Arc<dyn Transform>| Value::object(segbundle::contracts::TransformHandle(transform));
     let inner = build("Compose", &[("transforms", Value::list([handle(flip(0))]))]).unwrap();
     let outer = build("Compose", &[("transforms", Value::list([handle(inner), handle(flip(1))]))]).unwrap();
@@ -106,7 +127,8 @@ fn a_compose_inside_draws_a_seed_of_its_own() {
     let expected = [first, first, second, second].map(RandomState::new);
     assert!(streams.states().eq(expected.iter()));
     let saved = streams.states().cloned().collect();
-    let apply = |streams: &mut Streams| outer.apply(sample(), &mut Cx { work: &work(), writes: &mut vec![], streams }).unwrap();
+    let apply =
+        |streams: &mut Streams| outer.apply(sample(), &mut Cx { work: &work(), writes: &mut vec![], streams }).unwrap();
     let _ = apply(&mut streams);
     assert!(!streams.states().eq(expected.iter()) && streams.restore(saved) && streams.states().eq(expected.iter()));
     assert!(!streams.restore(vec![]));
@@ -129,7 +151,11 @@ fn wrong_arguments_and_images_are_errors() {
     };
     fails("RandFlipd", &[("spatial_axis", 3.into())], "expected an axis from 0 to 2");
     fails("RandRotate90d", &[("spatial_axes", vec![0, 0].into())], "two different axes");
-    fails("RandSpatialCropd", &[("roi_size", 20.into()), ("random_size", true.into())], "is larger than the largest size");
+    fails(
+        "RandSpatialCropd",
+        &[("roi_size", 20.into()), ("random_size", true.into())],
+        "is larger than the largest size",
+    );
     fails("RandScaleIntensityd", &[("factors", vec![1.0, 2.0, 3.0].into())], "a number or a pair");
     let crop = |more: &[(&'static str, Value)]| {
         let mut args = vec![("label_key", "label".into()), ("spatial_size", 4.into())];
@@ -137,6 +163,10 @@ fn wrong_arguments_and_images_are_errors() {
         args
     };
     fails("RandCropByPosNegLabeld", &crop(&[("pos", 0.into()), ("neg", 0.into())]), "not both 0");
-    fails("RandCropByPosNegLabeld", &[("label_key", "label".into()), ("spatial_size", 20.into())], "is larger than the label image");
+    fails(
+        "RandCropByPosNegLabeld",
+        &[("label_key", "label".into()), ("spatial_size", 20.into())],
+        "is larger than the label image",
+    );
     fails("RandCropByPosNegLabeld", &crop(&[("fg_indices_key", "fg".into())]), "not supported");
 }

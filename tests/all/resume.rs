@@ -40,10 +40,16 @@ fn the_record_says_what_ran_and_how_each_case_ended() {
     // Values stand in place of the expressions that gave them.
     let config = &record["config"];
     assert_eq!(config["datalist"][2], "images/s0002.nii.gz");
-    assert_eq!((&config["inferer"]["overlap"], &config["dataset"]["data"][0]["image"]), (&0.5.into(), &"images/s0000.nii.gz".into()));
+    assert_eq!(
+        (&config["inferer"]["overlap"], &config["dataset"]["data"][0]["image"]),
+        (&0.5.into(), &"images/s0000.nii.gz".into())
+    );
     let good = &record["cases"][0];
     assert_eq!(good["outputs"][0], "out/s0000/s0000_trans.nii.gz");
-    assert_eq!((&good["input_shape"], &good["network_shape"]), (&serde_json::json!([1, 20, 22, 18]), &serde_json::json!([1, 14, 15, 12])));
+    assert_eq!(
+        (&good["input_shape"], &good["network_shape"]),
+        (&serde_json::json!([1, 20, 22, 18]), &serde_json::json!([1, 14, 15, 12]))
+    );
     assert_eq!(good["network_spacing_mm"], serde_json::json!([3.0, 3.0, 3.0]));
     assert!(good["windows"].as_u64() == Some(1) && good["seconds"]["inferer"].as_f64().unwrap() > 0.0, "{good}");
     assert!(good["peak_memory_bytes"].as_u64().unwrap() > 10 << 20, "{good}");
@@ -68,7 +74,8 @@ fn a_case_is_left_out_only_while_everything_it_was_made_from_is_the_same() {
     std::fs::remove_file(result(2)).unwrap();
     let (output, log) = again(&bundle, &[]);
     assert!(output.status.success(), "{log}");
-    for why in ["the input is not the one", "s0001_trans.nii.gz is not as it was written", "s0002_trans.nii.gz is gone"] {
+    for why in ["the input is not the one", "s0001_trans.nii.gz is not as it was written", "s0002_trans.nii.gz is gone"]
+    {
         assert!(log.contains(why), "expected \"{why}\" in {log}");
     }
     assert_eq!(std::fs::read(result(1)).unwrap(), bytes);
@@ -83,7 +90,14 @@ fn a_case_is_left_out_only_while_everything_it_was_made_from_is_the_same() {
     assert_eq!(log.matches("its result is there already").count(), 4, "{log}");
     let (_, log) = again(&bundle, &["--output_dir", "elsewhere", "--inferer#overlap", "0.5"]);
     assert_eq!(log.matches("the config is another one").count(), 4, "{log}");
-    let seed = ["--output_dir", "elsewhere", "--inferer#overlap", "0.5", "--initialize", "['$monai.utils.set_determinism(seed=2)']"];
+    let seed = [
+        "--output_dir",
+        "elsewhere",
+        "--inferer#overlap",
+        "0.5",
+        "--initialize",
+        "['$monai.utils.set_determinism(seed=2)']",
+    ];
     let (_, log) = again(&bundle, &seed);
     assert_eq!(log.matches("the network's weights are others").count(), 4, "{log}");
 }
@@ -109,8 +123,7 @@ fn a_result_is_not_kept_when_voxels_beside_their_header_change() {
 fn with_our_transforms(bundle: &Bundle) {
     let path = bundle.path("configs/inference.json");
     let last = r#""data_root_dir": "@data_root_dir"}"#;
-    let common =
-        r#""keys": "pred", "names": ["background", "a", "b", "c"], "output_dir": "@output_dir", "data_root_dir": "@data_root_dir""#;
+    let common = r#""keys": "pred", "names": ["background", "a", "b", "c"], "output_dir": "@output_dir", "data_root_dir": "@data_root_dir""#;
     let ours = format!(
         r#"{last}, {{"_target_": "segbundle.transforms.SaveLabelsd", {common}, "output_postfix": "labels", "separate": true}},
         {{"_target_": "segbundle.transforms.SaveStatisticsd", {common}}}, {{"_target_": "segbundle.transforms.SavePreviewd", {common}}}"#
@@ -152,14 +165,16 @@ fn a_moved_output_folder_keeps_its_results_and_the_record_says_where_they_are() 
     let (_, log) = again(&bundle, &["--output_dir", "far/away"]);
     assert!(log.contains("its result is there already"), "{log}");
     let record: Value = serde_json::from_slice(&std::fs::read(bundle.path("far/away/run.json")).unwrap()).unwrap();
-    let moved: Vec<String> = before.as_array().unwrap().iter().map(|path| path.as_str().unwrap().replacen("out", "far/away", 1)).collect();
+    let moved: Vec<String> =
+        before.as_array().unwrap().iter().map(|path| path.as_str().unwrap().replacen("out", "far/away", 1)).collect();
     assert_eq!(record["cases"][0]["outputs"], serde_json::json!(moved));
 }
 
 #[test]
 fn a_tilde_in_the_datalist_is_the_home_folder() {
     let bundle = Bundle::new(1);
-    let words = [&["--skip-existing"], &RUN[..], &["--datalist", "['~/images/s0000.nii.gz']", "--data_root_dir", "."]].concat();
+    let words =
+        [&["--skip-existing"], &RUN[..], &["--datalist", "['~/images/s0000.nii.gz']", "--data_root_dir", "."]].concat();
     for status in ["done", "skipped"] {
         let output = bundle.command(&words).env("HOME", bundle.0.path()).output().unwrap();
         assert!(output.status.success(), "{}", text(&output.stderr));
@@ -188,7 +203,8 @@ fn interrupts_stop_with_130_and_keep_what_is_finished() {
         let bundle = Bundle::new(1);
         // So many that no machine is through before the signal comes.
         for case in 1..CASES {
-            std::fs::hard_link(bundle.path("images/s0000.nii.gz"), bundle.path(&format!("images/s{case:04}.nii.gz"))).unwrap();
+            std::fs::hard_link(bundle.path("images/s0000.nii.gz"), bundle.path(&format!("images/s{case:04}.nii.gz")))
+                .unwrap();
         }
         // A background job's children ignore SIGINT unless it is given back to them.
         let mut child = Command::new("env")
@@ -210,7 +226,10 @@ fn interrupts_stop_with_130_and_keep_what_is_finished() {
         assert_eq!(record["status"], "interrupted");
         let done = statuses(&record).iter().filter(|status| **status == "done").count();
         assert!((3..CASES).contains(&done), "{done} done");
-        assert_eq!(record["counts"]["not_started"].as_u64().unwrap() as usize, CASES - record["cases"].as_array().unwrap().len());
+        assert_eq!(
+            record["counts"]["not_started"].as_u64().unwrap() as usize,
+            CASES - record["cases"].as_array().unwrap().len()
+        );
         let written = results(&bundle.path("out"));
         assert!(written.len() == done && written.iter().all(|name| name.ends_with("_trans.nii.gz")), "{written:?}");
     }
@@ -239,17 +258,28 @@ fn half_written_files_of_a_killed_run_are_cleared_away() {
     std::fs::create_dir_all(bundle.path("out/s0000")).unwrap();
     // Of this machine, by a process number that is in use but began at another time.
     let own = segbundle::env::this_process();
-    let left = |start: u64| bundle.path(&format!("out/s0000/.partial-{:08x}-{}-{start}-0-s0000_trans.nii.gz", own.host, own.pid));
+    let left = |start: u64| {
+        bundle.path(&format!("out/s0000/.partial-{:08x}-{}-{start}-0-s0000_trans.nii.gz", own.host, own.pid))
+    };
     let (stale, living) = (left(own.start_ticks + 1), left(own.start_ticks));
     std::fs::write(&stale, "half").unwrap();
     std::fs::write(&living, "half").unwrap();
     let output = bundle.infer(&[]);
-    assert!(output.status.success() && text(&output.stderr).contains("removed 1 half-written"), "{}", text(&output.stderr));
+    assert!(
+        output.status.success() && text(&output.stderr).contains("removed 1 half-written"),
+        "{}",
+        text(&output.stderr)
+    );
     assert!(!stale.exists() && living.exists());
 
     // Also beside the masks of a case.
     with_our_transforms(&bundle);
-    let stale = bundle.path(&format!("out/s0000/segmentations/.partial-{:08x}-{}-{}-0-a.nii.gz", own.host, own.pid, own.start_ticks + 1));
+    let stale = bundle.path(&format!(
+        "out/s0000/segmentations/.partial-{:08x}-{}-{}-0-a.nii.gz",
+        own.host,
+        own.pid,
+        own.start_ticks + 1
+    ));
     std::fs::create_dir_all(stale.parent().unwrap()).unwrap();
     std::fs::write(&stale, "half").unwrap();
     assert!(bundle.infer(&[]).status.success() && !stale.exists());
@@ -262,7 +292,10 @@ fn logs_can_be_json() {
     let output = bundle.run(&[&["--log-format", "json"], &RUN[..]].concat());
     assert_eq!(output.status.code(), Some(1));
     let lines: Vec<Value> = text(&output.stderr).lines().map(|line| serde_json::from_str(line).unwrap()).collect();
-    assert!(lines.iter().any(|line| line["level"] == "ERROR" && line["message"].as_str().unwrap().contains("bad.nii.gz")), "{lines:?}");
+    assert!(
+        lines.iter().any(|line| line["level"] == "ERROR" && line["message"].as_str().unwrap().contains("bad.nii.gz")),
+        "{lines:?}"
+    );
     assert!(lines.iter().all(|line| line["timestamp"].is_string()), "{lines:?}");
 }
 

@@ -117,7 +117,10 @@ fn blended_values_equal_those_of_monai() {
             for padding in ["replicate", "constant"] {
                 let expected = golden[&format!("{name}.{mode}.{padding}")].squeeze_dim(0);
                 for (head, batch) in [(false, 1), (false, 3), (true, 1), (true, 4)] {
-                    let prediction = inferer(mode, padding, batch).0.infer(x, &volume_of(x), &Ramp::shared(head), &Work::quiet()).unwrap();
+                    let prediction = inferer(mode, padding, batch)
+                        .0
+                        .infer(x, &volume_of(x), &Ramp::shared(head), &Work::quiet())
+                        .unwrap();
                     let (values, grid) = prediction.dense(&Work::quiet()).unwrap();
                     assert_eq!(grid.shape.map(|n| n as i64), x.size()[2..]);
                     let worst = (values - &expected).abs().max().double_value(&[]);
@@ -143,12 +146,19 @@ fn blended_values_equal_the_reference_set() {
     let mut worst = 0.0f64;
     for case in ["a", "b", "c", "d", "e"] {
         let x = get(format!("{case}/input_f16"));
-        for (name, mode, padding) in
-            [("constant", "constant", "replicate"), ("gaussian", "gaussian", "replicate"), ("validate_default", "constant", "constant")]
-        {
+        for (name, mode, padding) in [
+            ("constant", "constant", "replicate"),
+            ("gaussian", "gaussian", "replicate"),
+            ("validate_default", "constant", "constant"),
+        ] {
             let expected = get(format!("{case}/{name}")).squeeze_dim(0);
             for (head, batch) in [(false, 1), (true, 4)] {
-                let prediction = windows_of(16, mode, padding, batch).0.infer(&x, &volume_of(&x), &Ramp::shared(head), &Work::quiet());
+                let prediction = windows_of(16, mode, padding, batch).0.infer(
+                    &x,
+                    &volume_of(&x),
+                    &Ramp::shared(head),
+                    &Work::quiet(),
+                );
                 let (values, _) = prediction.unwrap().dense(&Work::quiet()).unwrap();
                 worst = worst.max((values - &expected).abs().max().double_value(&[]));
             }
@@ -163,15 +173,23 @@ fn argmax_without_the_values_equals_argmax_of_the_values() {
     let golden = golden("sliding_window.pt");
     for name in ["long", "small", "deep"] {
         let x = &golden[&format!("{name}.x")];
-        let expected = golden[&format!("{name}.gaussian.replicate")].squeeze_dim(0).argmax(0, false).to_kind(Kind::Uint8);
+        let expected =
+            golden[&format!("{name}.gaussian.replicate")].squeeze_dim(0).argmax(0, false).to_kind(Kind::Uint8);
         let expected = Vec::<u8>::try_from(expected.reshape([-1])).unwrap();
         for head in [false, true] {
-            let infer = || inferer("gaussian", "replicate", 2).0.infer(x, &volume_of(x), &Ramp::shared(head), &Work::quiet()).unwrap();
+            let infer = || {
+                inferer("gaussian", "replicate", 2)
+                    .0
+                    .infer(x, &volume_of(x), &Ramp::shared(head), &Work::quiet())
+                    .unwrap()
+            };
             // Softmax does not change the largest channel; sigmoid, here far from saturation, neither.
             for ops in [&[][..], &[VoxelOp::Softmax], &[VoxelOp::Sigmoid]] {
                 let prediction = ops.iter().fold(infer(), |prediction, op| prediction.activate(*op).unwrap());
                 match prediction.argmax(&Work::quiet()).unwrap().state {
-                    Values::Labels { map: Voxels::U8(map), .. } => assert_eq!(&*map, expected.as_slice(), "{name} head {head} {ops:?}"),
+                    Values::Labels { map: Voxels::U8(map), .. } => {
+                        assert_eq!(&*map, expected.as_slice(), "{name} head {head} {ops:?}")
+                    }
                     _ => panic!("expected labels in u8"),
                 }
             }
@@ -187,7 +205,8 @@ fn less_memory_means_strips_and_the_same_labels() {
         for head in [false, true] {
             let dense = |budget_bytes| {
                 let work = Work { budget_bytes, ..Work::quiet() };
-                let prediction = inferer("gaussian", "replicate", 1).0.infer(x, &volume_of(x), &Ramp::shared(head), &work).unwrap();
+                let prediction =
+                    inferer("gaussian", "replicate", 1).0.infer(x, &volume_of(x), &Ramp::shared(head), &work).unwrap();
                 prediction.argmax(&work).map(|prediction| match prediction.state {
                     Values::Labels { map: Voxels::U8(map), .. } => map.to_vec(),
                     _ => panic!("expected labels in u8"),
@@ -214,9 +233,15 @@ fn less_memory_means_strips_and_the_same_labels() {
 fn threshold_gives_one_mask_per_channel() {
     let golden = golden("sliding_window.pt");
     let x = &golden["small.x"];
-    let prediction = inferer("constant", "constant", 1).0.infer(x, &volume_of(x), &Ramp::shared(true), &Work::quiet()).unwrap();
-    let volume =
-        prediction.activate(VoxelOp::Sigmoid).unwrap().threshold(0.5, &Work::quiet()).unwrap().into_volume(&Work::quiet()).unwrap();
+    let prediction =
+        inferer("constant", "constant", 1).0.infer(x, &volume_of(x), &Ramp::shared(true), &Work::quiet()).unwrap();
+    let volume = prediction
+        .activate(VoxelOp::Sigmoid)
+        .unwrap()
+        .threshold(0.5, &Work::quiet())
+        .unwrap()
+        .into_volume(&Work::quiet())
+        .unwrap();
     assert_eq!(volume.layout.shape, [3, 5, 6, 7]);
     // sigmoid(v) >= 0.5 where v >= 0
     let expected = golden["small.constant.constant"].ge(0.0).to_kind(Kind::Uint8).reshape([-1]);
@@ -228,7 +253,8 @@ fn threshold_gives_one_mask_per_channel() {
 fn values_that_do_not_fit_the_memory_are_an_error_that_says_how_many_bytes() {
     let golden = golden("sliding_window.pt");
     let x = &golden["long.x"];
-    let prediction = inferer("constant", "constant", 1).0.infer(x, &volume_of(x), &Ramp::shared(true), &Work::quiet()).unwrap();
+    let prediction =
+        inferer("constant", "constant", 1).0.infer(x, &volume_of(x), &Ramp::shared(true), &Work::quiet()).unwrap();
     let work = Work { budget_bytes: 1000, ..Work::quiet() };
     let error = prediction.dense(&work).err().unwrap();
     assert!(error.message().contains("all 3 channels on 21×10×13"), "{error}");
@@ -238,14 +264,18 @@ fn values_that_do_not_fit_the_memory_are_an_error_that_says_how_many_bytes() {
 fn a_label_map_that_does_not_fit_the_memory_is_an_error_before_it_is_made() {
     let golden = golden("sliding_window.pt");
     let x = &golden["long.x"];
-    let prediction = inferer("constant", "constant", 1).0.infer(x, &volume_of(x), &Ramp::shared(true), &Work::quiet()).unwrap();
+    let prediction =
+        inferer("constant", "constant", 1).0.infer(x, &volume_of(x), &Ramp::shared(true), &Work::quiet()).unwrap();
     let before = Grid { shape: [2000, 1000, 1000], affine: Affine::IDENTITY };
     let crop = Applied { by: "Cropd", before, after: prediction.grid(), what: Spatial::CropPad { start: [0; 3] } };
     let inverse = Arc::new(Inverse::new(&[Arc::new(crop)]).unwrap());
     let work = Work { budget_bytes: 1 << 30, ..Work::quiet() };
     let labels = prediction.argmax(&work).unwrap();
     let error = labels.invert(&inverse, true, &work).err().unwrap();
-    assert!(error.message().contains("the label map on 2000×1000×1000 needs 4.0 GB of memory, 1.1 GB may be used"), "{error}");
+    assert!(
+        error.message().contains("the label map on 2000×1000×1000 needs 4.0 GB of memory, 1.1 GB may be used"),
+        "{error}"
+    );
     assert!(error.get_hint().unwrap().contains("--max-memory or use a larger pixdim"), "{error}");
 }
 

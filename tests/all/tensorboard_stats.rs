@@ -13,7 +13,8 @@ fn tags(folder: &Path, known: &[&str]) -> Vec<String> {
         let bytes = std::fs::read(folder.join(name)).unwrap();
         for at in 0..bytes.len() {
             // Field 1 of a value: its tag after the length.
-            let tag = known.iter().find(|tag| bytes[at..].starts_with(&[&[0x0a, tag.len() as u8], tag.as_bytes()].concat()));
+            let tag =
+                known.iter().find(|tag| bytes[at..].starts_with(&[&[0x0a, tag.len() as u8], tag.as_bytes()].concat()));
             found.extend(tag.map(|tag| (*tag).to_owned()));
         }
     }
@@ -47,7 +48,8 @@ fn tensorboard_gets_losses_and_metrics_and_no_file_before() {
     std::fs::remove_dir_all(&dir).unwrap();
 
     // Every second iteration, a number of its own, no epochs; functions decide.
-    let transform = function(|args| if args[0].as_sequence().unwrap().is_empty() { Value::None } else { Value::Int(2) });
+    let transform =
+        function(|args| if args[0].as_sequence().unwrap().is_empty() { Value::None } else { Value::Int(2) });
     let board = handler(
         "TensorBoardStatsHandler",
         &args(&[("iteration_log", 2.into()), ("epoch_log", false.into()), ("output_transform", transform)]),

@@ -33,7 +33,8 @@ impl Training {
         let training = Training(tempfile::tempdir().unwrap());
         for folder in ["imagesTr", "labelsTr"] {
             std::fs::create_dir_all(training.path(&format!("data/{folder}"))).unwrap();
-            let mut files: Vec<_> = std::fs::read_dir(sample_data().join(folder)).unwrap().map(|entry| entry.unwrap().path()).collect();
+            let mut files: Vec<_> =
+                std::fs::read_dir(sample_data().join(folder)).unwrap().map(|entry| entry.unwrap().path()).collect();
             files.sort();
             for file in &files[..cases] {
                 std::fs::copy(file, training.path(&format!("data/{folder}")).join(file.file_name().unwrap())).unwrap();
@@ -49,8 +50,26 @@ impl Training {
         let mut command = Command::new("env");
         command.args(["--default-signal=INT,TERM", env!("CARGO_BIN_EXE_segbundle"), "--threads", "1"]).args(options);
         command.args(["run", "--config_file", config.to_str().unwrap(), "--logging_file", "False"]);
-        command.args(["--dataset_dir", "data", "--highres", "False", "--batch_size", "2", "--max_epochs", "2", "--val_interval", "2"]);
-        command.args(["--device", "$torch.device('cpu')", "--network_def#init_filters", "8", "--network_def#blocks_down", "[1,1]"]);
+        command.args([
+            "--dataset_dir",
+            "data",
+            "--highres",
+            "False",
+            "--batch_size",
+            "2",
+            "--max_epochs",
+            "2",
+            "--val_interval",
+            "2",
+        ]);
+        command.args([
+            "--device",
+            "$torch.device('cpu')",
+            "--network_def#init_filters",
+            "8",
+            "--network_def#blocks_down",
+            "[1,1]",
+        ]);
         command.args(["--network_def#blocks_up", "[1]", "--train#random_transforms#0#roi_size", "[16,16,16]"]);
         command.args(["--validate#crop#roi_size", "[32,32,32]", "--validate#inferer#roi_size", "[32,32,32]"]);
         command.args(overrides).current_dir(self.0.path());
@@ -189,8 +208,14 @@ fn a_state_of_another_training_is_refused_with_a_reason() {
 fn odd_sets_are_trained_on() {
     let training = Training::new(2);
     // One case in a batch of four, with more workers than cases, and a crop without any structure.
-    let label = std::fs::read_dir(training.path("data/labelsTr")).unwrap().map(|entry| entry.unwrap().file_name()).min().unwrap();
-    training.change(&format!("data/labelsTr/{}", label.to_str().unwrap()), DType::U8, |x| Voxels::U8(vec![0; x.len()].into()));
+    let label = std::fs::read_dir(training.path("data/labelsTr"))
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name())
+        .min()
+        .unwrap();
+    training.change(&format!("data/labelsTr/{}", label.to_str().unwrap()), DType::U8, |x| {
+        Voxels::U8(vec![0; x.len()].into())
+    });
     let log = ok(&training.run(&["--batch_size", "4", "--num_workers", "6"]));
     assert!(log.contains("Epoch: 2/2, Iter: 1/1 -- train_loss: "), "{log}");
 }
@@ -202,8 +227,16 @@ type Fault = (&'static str, fn(&Training, &str), &'static str);
 fn bad_input_ends_the_training_with_its_file_named_and_nothing_lost() {
     let faults: [Fault; 5] = [
         ("labelsTr", |training, file| std::fs::remove_file(training.path(file)).unwrap(), "No such file"),
-        ("labelsTr", |training, file| training.change(file, DType::U8, |x| Voxels::U8(vec![200; x.len()].into())), "the label 200 occurs"),
-        ("imagesTr", |training, file| training.change(file, DType::F32, |x| Voxels::F32(vec![f32::NAN; x.len()].into())), "NaN"),
+        (
+            "labelsTr",
+            |training, file| training.change(file, DType::U8, |x| Voxels::U8(vec![200; x.len()].into())),
+            "the label 200 occurs",
+        ),
+        (
+            "imagesTr",
+            |training, file| training.change(file, DType::F32, |x| Voxels::F32(vec![f32::NAN; x.len()].into())),
+            "NaN",
+        ),
         ("labelsTr", |training, file| std::fs::write(training.path(file), b"no image").unwrap(), "expected"),
         ("labelsTr", crop, "voxels"),
     ];
@@ -211,8 +244,10 @@ fn bad_input_ends_the_training_with_its_file_named_and_nothing_lost() {
         let training = Training::new(3);
         ok(&training.run(&["--max_epochs", "1", "--val_interval", "1"]));
         let best = std::fs::read(training.path("models/model_lowres.pt")).unwrap();
-        let mut names: Vec<_> =
-            std::fs::read_dir(training.path("data/imagesTr")).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+        let mut names: Vec<_> = std::fs::read_dir(training.path("data/imagesTr"))
+            .unwrap()
+            .map(|entry| entry.unwrap().file_name())
+            .collect();
         names.sort();
         let file = format!("data/{folder}/{}", names[0].to_str().unwrap());
         spoil(&training, &file);
@@ -220,9 +255,12 @@ fn bad_input_ends_the_training_with_its_file_named_and_nothing_lost() {
         let log = text(&output.stderr);
         assert_eq!(output.status.code(), Some(1), "{message}: {log}");
         let error = log.split("error: ").last().unwrap();
-        assert!(error.contains(message) && error.contains(names[0].to_str().unwrap()), "expected \"{message}\" of {file} in {log}");
+        assert!(
+            error.contains(message) && error.contains(names[0].to_str().unwrap()),
+            "expected \"{message}\" of {file} in {log}"
+        );
         assert!(std::fs::read(training.path("models/model_lowres.pt")).unwrap() == best, "{message}");
-        segbundle::formats::checkpoint::load(training.path("models/resume/state.pt")).unwrap();
+        segbundle::checkpoint::load(training.path("models/resume/state.pt")).unwrap();
     }
 }
 
@@ -249,14 +287,15 @@ fn a_loss_that_is_not_finite_ends_the_training_before_the_weights_are_spoilt() {
     assert!(error.contains("the loss is ") && error.contains("iteration ") && error.contains("imagesTr/s00"), "{log}");
     assert!(std::fs::read(training.path("models/model_lowres.pt")).unwrap() == best);
     assert!(training.state() == state || log.contains("Epoch[1] Complete"), "{log}");
-    segbundle::formats::checkpoint::load(training.path("models/resume/failed.pt")).unwrap();
+    segbundle::checkpoint::load(training.path("models/resume/failed.pt")).unwrap();
 }
 
 #[test]
 fn a_training_is_explained_without_reading_a_case() {
     let training = Training::new(5);
     let command = training.command(&[], &[]);
-    let args: Vec<_> = command.get_args().map(|arg| if arg == "run" { "explain".into() } else { arg.to_owned() }).collect();
+    let args: Vec<_> =
+        command.get_args().map(|arg| if arg == "run" { "explain".into() } else { arg.to_owned() }).collect();
     let output = Command::new("env").args(args).current_dir(training.0.path()).output().unwrap();
     ok(&output);
     let said = text(&output.stdout);
@@ -273,25 +312,37 @@ fn a_full_disk_leaves_the_last_good_files_and_is_an_error() {
     // No file may grow beyond 200 KiB: the weights alone still fit, the whole training does not.
     let command = training.command(&["--resume"], &["--max_epochs", "2", "--val_interval", "2"]);
     let script = "trap '' XFSZ; ulimit -f 400; exec env \"$@\"";
-    let output = Command::new("sh").args(["-c", script, "sh"]).args(command.get_args()).current_dir(training.0.path()).output().unwrap();
+    let output = Command::new("sh")
+        .args(["-c", script, "sh"])
+        .args(command.get_args())
+        .current_dir(training.0.path())
+        .output()
+        .unwrap();
     let log = text(&output.stderr);
-    assert!(output.status.code() == Some(1) && log.contains("the state before it stays") && !log.contains("ZipWriter"), "{log}");
+    assert!(
+        output.status.code() == Some(1) && log.contains("the state before it stays") && !log.contains("ZipWriter"),
+        "{log}"
+    );
     assert!(training.state() == state);
-    segbundle::formats::checkpoint::load(training.path("models/model_lowres.pt")).unwrap();
+    segbundle::checkpoint::load(training.path("models/model_lowres.pt")).unwrap();
     assert!(!results(&training.path("models")).iter().any(|name| name.contains(".partial-")));
 }
 
 #[test]
 fn a_validation_that_lacks_a_case_makes_no_best_epoch() {
     let training = Training::new(4);
-    let mut labels: Vec<_> = std::fs::read_dir(training.path("data/labelsTr")).unwrap().map(|entry| entry.unwrap().path()).collect();
+    let mut labels: Vec<_> =
+        std::fs::read_dir(training.path("data/labelsTr")).unwrap().map(|entry| entry.unwrap().path()).collect();
     labels.sort();
     std::fs::write(labels.last().unwrap(), b"no label").unwrap();
     let output = training.run(&["--val_cases", "2", "--val_interval", "1", "--cache_rate", "0.0"]);
     let log = text(&output.stderr);
     assert_eq!(output.status.code(), Some(1), "{log}");
     assert!(log.contains("1 of 2 cases failed, so the validation has no result"), "{log}");
-    assert!(!log.contains("Got new best metric of val_mean_dice") && !training.path("models/model_lowres.pt").exists(), "{log}");
+    assert!(
+        !log.contains("Got new best metric of val_mean_dice") && !training.path("models/model_lowres.pt").exists(),
+        "{log}"
+    );
 }
 
 #[test]
@@ -319,7 +370,8 @@ fn a_training_that_a_handler_has_ended_stays_ended() {
     let stopper = "{'_target_':'EarlyStopHandler','patience':1,'score_function':'$lambda engine: 0.0'}";
     let initialize = "['$monai.utils.set_determinism(seed=1)', '$@train#stopper.set_trainer(@train#trainer)']";
     let handlers = "['@train#stopper']";
-    let overrides = ["--max_epochs", "6", "--train#stopper", stopper, "--train#handlers", handlers, "--initialize", initialize];
+    let overrides =
+        ["--max_epochs", "6", "--train#stopper", stopper, "--train#handlers", handlers, "--initialize", initialize];
     let log = ok(&training.run(&overrides));
     assert!(log.contains("Terminate signaled. Engine will stop after current iteration is finished."), "{log}");
     let ended = training.state();
@@ -335,7 +387,8 @@ fn a_failed_iteration_leaves_no_trace_in_running_statistics() {
     let overrides = ["--network_def#norm", "BATCH", "--cache_rate", "0.0", "--num_workers", "0", "--max_epochs", "1"];
     ok(&whole.run(&overrides));
     let broken = Training::new(3);
-    let label = std::fs::read_dir(broken.path("data/labelsTr")).unwrap().map(|entry| entry.unwrap().path()).min().unwrap();
+    let label =
+        std::fs::read_dir(broken.path("data/labelsTr")).unwrap().map(|entry| entry.unwrap().path()).min().unwrap();
     let good = std::fs::read(&label).unwrap();
     let name = format!("data/labelsTr/{}", label.file_name().unwrap().to_str().unwrap());
     broken.change(&name, DType::U8, |values| Voxels::U8(vec![200; values.len()].into()));

@@ -41,13 +41,26 @@ fn arguments_do_what_monais_do() {
         let most = ours.iter().zip(&theirs).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
         let moved = matches!(
             name,
-            "Orientationd" | "CenterSpatialCropd" | "SpatialPadd" | "DivisiblePadd" | "BorderPadd" | "CropForegroundd" | "CastToTyped"
+            "Orientationd"
+                | "CenterSpatialCropd"
+                | "SpatialPadd"
+                | "DivisiblePadd"
+                | "BorderPadd"
+                | "CropForegroundd"
+                | "CastToTyped"
         );
         let largest = theirs.iter().fold(0.0f32, |most, x| most.max(x.abs()));
         println!("{case}: {json}: at most {most:e} apart");
         assert!(most <= if moved { 0.0 } else { 2e-6 * largest }, "{case} {json}: {most}");
         let expected = affine(&data[&format!("{case}/affine")].f64());
-        let error = out.affine.0.iter().flatten().zip(expected.0.iter().flatten()).map(|(a, b)| (a - b).abs()).fold(0.0, f64::max);
+        let error = out
+            .affine
+            .0
+            .iter()
+            .flatten()
+            .zip(expected.0.iter().flatten())
+            .map(|(a, b)| (a - b).abs())
+            .fold(0.0, f64::max);
         assert!(error < 1e-12, "{case} {json}: affine differs by {error}");
         compared += 1;
     }
@@ -59,7 +72,9 @@ fn voxels_keep_the_files_type_until_something_computes() {
     let image = volume(&[1, 2, 3, 4], [1, 1, 2, 2], segbundle::image::Affine::IDENTITY);
     let mut sample = Sample::default();
     sample.set("image", Item::Image(image));
-    for (name, more) in [("EnsureTyped", vec![("dtype", Value::from("float32"))]), ("Orientationd", vec![("axcodes", "LPS".into())])] {
+    for (name, more) in
+        [("EnsureTyped", vec![("dtype", Value::from("float32"))]), ("Orientationd", vec![("axcodes", "LPS".into())])]
+    {
         sample = apply(&*build(name, &[vec![("keys", "image".into())], more].concat()).unwrap(), sample).unwrap();
     }
     let volume = sample.image("image").unwrap();
@@ -78,15 +93,29 @@ fn mistakes_in_arguments_are_named() {
     assert!(message("Spacingd", std::slice::from_ref(&keys)).contains("needs argument `pixdim`"));
     assert!(message("Spacingd", &[keys.clone(), ("pixdim", 1.0.into()), ("mode", 3.into())]).contains("spline orders"));
     let two = Value::from(vec!["bilinear", "nearest"]);
-    assert!(message("Spacingd", &[keys.clone(), ("pixdim", 1.0.into()), ("mode", two)]).contains("`mode` has 2 values, expected 1 or 1"));
+    assert!(
+        message("Spacingd", &[keys.clone(), ("pixdim", 1.0.into()), ("mode", two)])
+            .contains("`mode` has 2 values, expected 1 or 1")
+    );
     assert!(message("Orientationd", std::slice::from_ref(&keys)).contains("needs `axcodes`"));
-    assert!(message("Orientationd", &[keys.clone(), ("axcodes", "RAX".into())]).contains("`X` is none of L, R, P, A, I, S"));
+    assert!(
+        message("Orientationd", &[keys.clone(), ("axcodes", "RAX".into())]).contains("`X` is none of L, R, P, A, I, S")
+    );
     assert!(message("Orientationd", &[keys.clone(), ("axcodes", "RLS".into())]).contains("twice"));
     assert!(
-        message("ScaleIntensityRanged", &[keys.clone(), ("a_min", 0.into()), ("a_max", 1.into()), ("clip", true.into())]).contains("clip")
+        message(
+            "ScaleIntensityRanged",
+            &[keys.clone(), ("a_min", 0.into()), ("a_max", 1.into()), ("clip", true.into())]
+        )
+        .contains("clip")
     );
-    assert!(message("GaussianSmoothd", &[keys.clone(), ("sigma", 1.0.into()), ("approx", "box".into())]).contains("\"box\""));
-    assert!(message("SpatialPadd", &[keys.clone(), ("spatial_size", 4.into()), ("mode", "mean".into())]).contains("`mode`"));
+    assert!(
+        message("GaussianSmoothd", &[keys.clone(), ("sigma", 1.0.into()), ("approx", "box".into())])
+            .contains("\"box\"")
+    );
+    assert!(
+        message("SpatialPadd", &[keys.clone(), ("spatial_size", 4.into()), ("mode", "mean".into())]).contains("`mode`")
+    );
     assert!(message("NormalizeIntensityd", &[keys, ("nonzeros", true.into())]).contains("did you mean `nonzero`"));
 }
 
@@ -127,7 +156,11 @@ fn samples_can_be_copied_selected_and_pruned() {
     let sample = apply(&*build("CopyItemsd", &[("keys", "a".into()), ("times", 2.into())]).unwrap(), sample).unwrap();
     assert_eq!(keys(&sample), "a b a_0 a_1");
     let sample = apply(
-        &*build("DeleteItemsd", &[("keys", Value::from(vec!["^a_", "b.x"])), ("use_re", Value::from(vec![true, false]))]).unwrap(),
+        &*build(
+            "DeleteItemsd",
+            &[("keys", Value::from(vec!["^a_", "b.x"])), ("use_re", Value::from(vec![true, false]))],
+        )
+        .unwrap(),
         sample,
     )
     .unwrap();
@@ -159,14 +192,20 @@ impl Object for Below {
 fn functions_work_on_images() {
     let image = || volume(&[5, -1, 7, -2, 8, 9], [1, 1, 2, 3], segbundle::image::Affine::IDENTITY);
     let below = |limit| Value::object(Below(limit));
-    let lambda = build("Lambdad", &[("keys", "image".into()), ("func", below(0.0)), ("overwrite", "mask".into())]).unwrap();
+    let lambda =
+        build("Lambdad", &[("keys", "image".into()), ("func", below(0.0)), ("overwrite", "mask".into())]).unwrap();
     let mut sample = Sample::default();
     sample.set("image", Item::Image(image()));
     let sample = apply(&*lambda, sample).unwrap();
     assert_eq!(sample.image("mask").unwrap().to_f32_vec().unwrap(), [0.0, 1.0, 0.0, 1.0, 0.0, 0.0]);
     assert_eq!(sample.image("image").unwrap().to_f32_vec().unwrap()[0], 5.0);
-    let crop =
-        |limit| build("CropForegroundd", &[("keys", "image".into()), ("source_key", "image".into()), ("select_fn", below(limit))]).unwrap();
+    let crop = |limit| {
+        build(
+            "CropForegroundd",
+            &[("keys", "image".into()), ("source_key", "image".into()), ("select_fn", below(limit))],
+        )
+        .unwrap()
+    };
     assert_eq!(on_image(&*crop(0.0), image()).unwrap().to_f32_vec().unwrap(), [5.0, -1.0, -2.0, 8.0]);
     assert!(on_image(&*crop(-9.0), image()).err().unwrap().message().contains("chosen by `select_fn`"));
     assert!(message("Lambdad", &[("keys", "image".into()), ("func", 3.into())]).contains("expected a function"));

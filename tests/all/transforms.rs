@@ -21,7 +21,8 @@ pub fn work() -> Work {
 }
 
 pub fn apply(transform: &dyn Transform, sample: Sample) -> Result<Sample, segbundle::error::Error> {
-    let mut samples = transform.apply(sample, &mut Cx { work: &work(), writes: &mut vec![], streams: &mut Default::default() })?;
+    let mut samples =
+        transform.apply(sample, &mut Cx { work: &work(), writes: &mut vec![], streams: &mut Default::default() })?;
     assert_eq!(samples.len(), 1);
     Ok(samples.remove(0))
 }
@@ -47,7 +48,14 @@ pub fn volume(values: &[i16], shape: [usize; 4], affine: Affine) -> Volume {
         }
     }
     let grid = Grid { shape: [shape[1], shape[2], shape[3]], affine };
-    let header = Arc::new(Header { path: "case.nii.gz".into(), grid, spatial_dims: 3, channels: None, space: None, series: None });
+    let header = Arc::new(Header {
+        path: "case.nii.gz".into(),
+        grid,
+        spatial_dims: 3,
+        channels: None,
+        space: None,
+        series: None,
+    });
     Volume { voxels: Voxels::I16(voxels.into()), layout, affine, channel_first: true, header, trace: vec![] }
 }
 
@@ -98,10 +106,17 @@ pub fn chain(data: &Npz, case: &str) -> Volume {
         other => (other.rsplit('_').next().unwrap().parse::<f64>().unwrap().into(), vec![]),
     };
     let mut steps = vec![build("Orientationd", &[("keys", "image".into()), ("axcodes", "RAS".into())]).unwrap()];
-    steps.push(build("SpacingD", &[vec![("keys", Value::from(vec!["image"])), ("pixdim", pixdim)], more].concat()).unwrap());
+    steps.push(
+        build("SpacingD", &[vec![("keys", Value::from(vec!["image"])), ("pixdim", pixdim)], more].concat()).unwrap(),
+    );
     if case == "pir" {
-        steps.push(build("SpatialPadd", &[("keys", "image".into()), ("spatial_size", Value::from([24i64, 16, 20]))]).unwrap());
-        steps.push(build("CenterSpatialCropd", &[("keys", "image".into()), ("roi_size", Value::from([20i64, 0, 12]))]).unwrap());
+        steps.push(
+            build("SpatialPadd", &[("keys", "image".into()), ("spatial_size", Value::from([24i64, 16, 20]))]).unwrap(),
+        );
+        steps.push(
+            build("CenterSpatialCropd", &[("keys", "image".into()), ("roi_size", Value::from([20i64, 0, 12]))])
+                .unwrap(),
+        );
     }
     for step in steps {
         out = on_image(&*step, out).unwrap();
@@ -123,7 +138,10 @@ fn resampling_agrees_with_monai() {
         assert_eq!(out.layout.shape.to_vec(), expected.shape, "{case}");
         let (most, differing) = difference(&out.to_f32_vec().unwrap(), &expected.f32());
         let error = affine_error(&out.affine, &affine(&data[&format!("{case}/out_affine")].f64()));
-        println!("{case}: voxels differ by at most {most:e} ({differing} of {} at all), affine by {error:e}", out.layout.len());
+        println!(
+            "{case}: voxels differ by at most {most:e} ({differing} of {} at all), affine by {error:e}",
+            out.layout.len()
+        );
         assert!(most <= 1.3e-4, "{case}");
         assert!(error <= 1e-12, "{case}");
     }
@@ -137,7 +155,8 @@ fn every_step_of_the_whole_body_configs_agrees_with_monai() {
         println!("skipped: no reference data in {folder}");
         return;
     };
-    let index: serde_json::Value = serde_json::from_str(&std::fs::read_to_string(format!("{folder}/index.json")).unwrap()).unwrap();
+    let index: serde_json::Value =
+        serde_json::from_str(&std::fs::read_to_string(format!("{folder}/index.json")).unwrap()).unwrap();
     let steps = &index["transforms"]["steps"];
     let mut compared = 0;
     for (chain, file, pixdim) in [
@@ -200,7 +219,8 @@ fn every_step_of_the_whole_body_configs_agrees_with_monai() {
                 };
                 assert!(most <= tolerance, "{id}");
                 if let Some(rows) = steps[id]["affine"].as_array() {
-                    let flat: Vec<f64> = rows.iter().flat_map(|row| row.as_array().unwrap()).map(|x| x.as_f64().unwrap()).collect();
+                    let flat: Vec<f64> =
+                        rows.iter().flat_map(|row| row.as_array().unwrap()).map(|x| x.as_f64().unwrap()).collect();
                     assert!(affine_error(&out.affine, &affine(&flat)) < 1e-10, "{id}");
                 }
                 compared += 1;
@@ -228,7 +248,8 @@ fn resampling_while_reading_changes_no_bit() {
     ] {
         let path = folder.path().join(name);
         let layout = Layout::contiguous(shape);
-        nifti::write(&path, &Voxels::F32(values.clone().into()), &layout, &affine, dtype, nifti::Options::default()).unwrap();
+        nifti::write(&path, &Voxels::F32(values.clone().into()), &layout, &affine, dtype, nifti::Options::default())
+            .unwrap();
         if scaled {
             let packed = std::fs::read(&path).unwrap();
             let mut bytes = vec![];
@@ -239,15 +260,22 @@ fn resampling_while_reading_changes_no_bit() {
         }
         let keys: Value = vec!["image", "label"].into();
         // An oblique affine needs voxels from everywhere, and so far nearest neighbours are not taken from planes.
-        for (pixdim, mode, by_planes) in
-            [(1.5, "bilinear", affine == turned), (3.0, "bilinear", affine == turned), (3.0, "nearest", false), (-1.0, "bilinear", false)]
-        {
+        for (pixdim, mode, by_planes) in [
+            (1.5, "bilinear", affine == turned),
+            (3.0, "bilinear", affine == turned),
+            (3.0, "nearest", false),
+            (-1.0, "bilinear", false),
+        ] {
             let steps = [
                 build("LoadImaged", &[("keys", keys.clone())]).unwrap(),
                 build("EnsureTyped", &[("keys", keys.clone())]).unwrap(),
                 build("EnsureChannelFirstd", &[("keys", keys.clone())]).unwrap(),
                 build("Orientationd", &[("keys", keys.clone()), ("axcodes", "RAS".into())]).unwrap(),
-                build("Spacingd", &[("keys", keys.clone()), ("pixdim", pixdim.into()), ("mode", vec!["bilinear", mode].into())]).unwrap(),
+                build(
+                    "Spacingd",
+                    &[("keys", keys.clone()), ("pixdim", pixdim.into()), ("mode", vec!["bilinear", mode].into())],
+                )
+                .unwrap(),
                 build("ScaleIntensityd", &[("keys", "image".into())]).unwrap(),
             ];
             let mut sample = Sample::default();
@@ -260,7 +288,11 @@ fn resampling_while_reading_changes_no_bit() {
             let apart = steps.iter().try_fold(sample, |sample, step| apply(&**step, sample)).unwrap();
             for key in ["image", "label"] {
                 let (a, b) = (together.image(key).unwrap(), apart.image(key).unwrap());
-                assert_eq!((a.grid(), a.voxels.dtype(), a.trace.len()), (b.grid(), b.voxels.dtype(), b.trace.len()), "{name} {key}");
+                assert_eq!(
+                    (a.grid(), a.voxels.dtype(), a.trace.len()),
+                    (b.grid(), b.voxels.dtype(), b.trace.len()),
+                    "{name} {key}"
+                );
                 let (a, b) = (a.to_f32_vec().unwrap(), b.to_f32_vec().unwrap());
                 assert!(a.iter().zip(&b).all(|(a, b)| a.to_bits() == b.to_bits()), "{name} {key} {pixdim} {mode}");
             }

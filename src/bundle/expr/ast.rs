@@ -110,7 +110,12 @@ pub struct Parameters {
 
 impl Parameters {
     pub fn names(&self) -> impl Iterator<Item = &Arc<str>> {
-        self.positional.iter().chain(&self.keyword_only).map(|parameter| &parameter.name).chain(&self.rest).chain(&self.keywords)
+        self.positional
+            .iter()
+            .chain(&self.keyword_only)
+            .map(|parameter| &parameter.name)
+            .chain(&self.rest)
+            .chain(&self.keywords)
     }
     pub fn defaults(&self) -> impl Iterator<Item = &Node> {
         self.positional.iter().chain(&self.keyword_only).filter_map(|parameter| parameter.default.as_ref())

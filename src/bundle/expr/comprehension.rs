@@ -63,7 +63,9 @@ impl Frame {
         match starred {
             None if found < wanted => bail!("not enough values to unpack (expected {wanted}, got {found})"),
             None if found > wanted => bail!("too many values to unpack (expected {wanted})"),
-            Some(_) if found + 1 < wanted => bail!("not enough values to unpack (expected at least {}, got {found})", wanted - 1),
+            Some(_) if found + 1 < wanted => {
+                bail!("not enough values to unpack (expected at least {}, got {found})", wanted - 1)
+            }
             _ => {}
         }
         if let Some(at) = starred {
@@ -98,7 +100,8 @@ impl Loops {
                 None => return Ok(true),
                 Some(inner) => {
                     let iterable = self.frame.eval(&inner.iterable, call)?;
-                    let cursor = Cursor::new(&iterable).map_err(|error| error.place(self.frame.parsed.text(), inner.iterable.at))?;
+                    let cursor = Cursor::new(&iterable)
+                        .map_err(|error| error.place(self.frame.parsed.text(), inner.iterable.at))?;
                     self.cursors.push(cursor);
                 }
             }

@@ -28,9 +28,12 @@ impl Frame {
         let value = match &node.expr {
             Expr::Constant(value) => return Ok(value.clone()),
             Expr::Name(name) => self.name(name),
-            Expr::Reference(id) => {
-                self.env.references.get(id).cloned().ok_or_else(|| err!("the reference `@{id}` has no value here").kind(Kind::Config))
-            }
+            Expr::Reference(id) => self
+                .env
+                .references
+                .get(id)
+                .cloned()
+                .ok_or_else(|| err!("the reference `@{id}` has no value here").kind(Kind::Config)),
             _ => call.nested(|call| self.compound(node, call)),
         };
         value.map_err(|error| self.place(error, node.at))
@@ -67,7 +70,8 @@ impl Frame {
         }
         let locals = self.scope.visible();
         let builtins = self.env.table.builtins();
-        let known = locals.iter().map(|name| &**name).chain(self.env.imports.keys().map(String::as_str)).chain(builtins);
+        let known =
+            locals.iter().map(|name| &**name).chain(self.env.imports.keys().map(String::as_str)).chain(builtins);
         match did_you_mean(name, known.chain(MODULES.iter().map(|(name, _)| *name))) {
             Some(near) => error.hint(format!("did you mean `{near}`?")),
             None => error.hint("names come from imports, lambdas and comprehensions; config items are written `@id`"),
@@ -153,7 +157,8 @@ impl Frame {
     }
     fn set(&self, items: &[Item], call: &mut Call) -> Result<Value> {
         let keys: Vec<Key> = self.items(items, call)?.iter().map(key).collect::<Result<_>>()?;
-        let constant = items.len() > 2 && items.iter().all(|item| !item.starred && matches!(item.value.expr, Expr::Constant(_)));
+        let constant =
+            items.len() > 2 && items.iter().all(|item| !item.starred && matches!(item.value.expr, Expr::Constant(_)));
         Ok(if constant { sets::literal(keys) } else { sets::make(keys) })
     }
     fn dict(&self, pairs: &[Pair], call: &mut Call) -> Result<Value> {
@@ -190,7 +195,8 @@ impl Frame {
             if value.is_none() {
                 continue;
             }
-            let whole = as_integer(&value).ok_or_else(|| err!("slice indices must be integers or None, not {}", value.type_name()));
+            let whole = as_integer(&value)
+                .ok_or_else(|| err!("slice indices must be integers or None, not {}", value.type_name()));
             *slot = Some(whole.map_err(|error| self.place(error, node.at))?);
         }
         Ok(Value::Slice(Arc::new(found)))
@@ -230,7 +236,9 @@ impl Frame {
             let place = |error| self.place(error, trailer.at);
             value = match &trailer.step {
                 Step::Attribute(name) => match trailers.peek().map(|next| &next.step) {
-                    Some(Step::Call(arguments)) if !matches!(value, Value::Module(_) | Value::Function(_) | Value::Component(_)) => {
+                    Some(Step::Call(arguments))
+                        if !matches!(value, Value::Module(_) | Value::Function(_) | Value::Component(_)) =>
+                    {
                         trailers.next();
                         let args = self.arguments(arguments, call)?;
                         attributes::call_method(&value, name, args, Some(self.env.table), call).map_err(place)?
@@ -255,8 +263,9 @@ impl Frame {
             // These two see into modules and enums, for which they need the table.
             Value::Function(found) if matches!(found.path, "getattr" | "hasattr") => {
                 let seen = args.positional.first();
-                let module =
-                    seen.is_some_and(|value| matches!(value, Value::Module(_) | Value::Component(_) | Value::Function(_) | Value::Str(_)));
+                let module = seen.is_some_and(|value| {
+                    matches!(value, Value::Module(_) | Value::Component(_) | Value::Function(_) | Value::Str(_))
+                });
                 if let ([object, Value::Str(name), default @ ..], true) = (args.positional.as_slice(), module) {
                     let value = attributes::attribute(object, name, Some(self.env.table));
                     return match (found.path, default.first()) {
@@ -291,7 +300,9 @@ impl Frame {
                 }
                 Argument::Unpack(node) => {
                     for (name, value) in self.mapping(node, call)? {
-                        let Key::Str(name) = name else { bail!("argument names must be strings, found {:?}", name.to_value()) };
+                        let Key::Str(name) = name else {
+                            bail!("argument names must be strings, found {:?}", name.to_value())
+                        };
                         add_named(&mut args, name, value)?;
                     }
                 }

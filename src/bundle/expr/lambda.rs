@@ -60,7 +60,9 @@ impl Closure {
             None => {}
         }
         match &parameters.keywords {
-            Some(name) => scope.set(name, Value::Dict(Dict::new(named.into_iter().map(|(name, value)| (Key::Str(name), value))))),
+            Some(name) => {
+                scope.set(name, Value::Dict(Dict::new(named.into_iter().map(|(name, value)| (Key::Str(name), value)))))
+            }
             None => {
                 if let Some((name, _)) = named.first() {
                     bail!("<lambda>() has no argument `{name}`");

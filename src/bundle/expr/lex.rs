@@ -35,8 +35,9 @@ pub enum Part {
 
 /// Longest first.
 const OPERATORS: [&str; 43] = [
-    "...", "**=", "//=", ">>=", "<<=", "**", "//", "<<", ">>", "<=", ">=", "==", "!=", "->", ":=", "+=", "-=", "*=", "/=", "%=", "&=",
-    "|=", "^=", "+", "-", "*", "/", "%", "&", "|", "^", "~", "<", ">", "=", "(", ")", "[", "]", "{", "}", ",", ".",
+    "...", "**=", "//=", ">>=", "<<=", "**", "//", "<<", ">>", "<=", ">=", "==", "!=", "->", ":=", "+=", "-=", "*=",
+    "/=", "%=", "&=", "|=", "^=", "+", "-", "*", "/", "%", "&", "|", "^", "~", "<", ">", "=", "(", ")", "[", "]", "{",
+    "}", ",", ".",
 ];
 /// f-strings within f-strings.
 const MAX_NESTED: usize = 16;
@@ -196,7 +197,11 @@ impl<'a> Lexer<'a> {
             None => {
                 let c = self.peek().unwrap_or(' ');
                 let error = self.error(self.at, format!("`{c}` cannot stand in an expression"));
-                Err(if c == ';' { error.hint("an expression is a single one; there are no statements but imports") } else { error })
+                Err(if c == ';' {
+                    error.hint("an expression is a single one; there are no statements but imports")
+                } else {
+                    error
+                })
             }
         }
     }
@@ -210,7 +215,9 @@ impl<'a> Lexer<'a> {
                 return self.string(&prefix);
             }
             if ["b", "br", "rb"].contains(&prefix.as_str()) {
-                return Err(self.error(self.at - word.len(), "bytes are not supported in expressions").hint("use a plain string"));
+                return Err(self
+                    .error(self.at - word.len(), "bytes are not supported in expressions")
+                    .hint("use a plain string"));
             }
         }
         Ok(Tok::Name(word.into()))
@@ -250,7 +257,9 @@ impl<'a> Lexer<'a> {
                 self.at += 2;
                 let digits = self.take_while(|c| c.is_digit(radix) || c == '_');
                 let good = digits.strip_prefix('_').unwrap_or(digits);
-                return i64::from_str_radix(&self.plain(start, good)?, radix).map(Tok::Int).map_err(|_| self.too_large(start));
+                return i64::from_str_radix(&self.plain(start, good)?, radix)
+                    .map(Tok::Int)
+                    .map_err(|_| self.too_large(start));
             }
         }
         let whole = self.take_while(|c| c.is_ascii_digit() || c == '_');

@@ -34,8 +34,12 @@ impl Reader<'_> {
             Expr::Constant(value) => value.clone(),
             Expr::Tuple(items) => Value::tuple(self.items(items)?),
             Expr::List(items) => Value::list(self.items(items)?),
-            Expr::Set(items) => Value::Set(self.items(items)?.iter().map(|item| self.key(item, node)).collect::<Result<Vec<_>>>()?.into()),
-            Expr::Dict(pairs) => Value::Dict(Dict::new(pairs.iter().map(|pair| self.pair(pair)).collect::<Result<Vec<_>>>()?)),
+            Expr::Set(items) => Value::Set(
+                self.items(items)?.iter().map(|item| self.key(item, node)).collect::<Result<Vec<_>>>()?.into(),
+            ),
+            Expr::Dict(pairs) => {
+                Value::Dict(Dict::new(pairs.iter().map(|pair| self.pair(pair)).collect::<Result<Vec<_>>>()?))
+            }
             Expr::Unary(sign @ ("-" | "+"), inner) => match (self.value(inner)?, *sign) {
                 (Value::Int(i), "-") => Value::Int(i.checked_neg().ok_or_else(|| self.refuse(node))?),
                 (Value::Float(x), "-") => Value::Float(-x),
@@ -46,15 +50,22 @@ impl Reader<'_> {
                 let name = dotted(node).ok_or_else(|| self.refuse(node))?;
                 let known = self.names.iter().find(|(known, _)| *known == name);
                 known.map(|(_, value)| value.clone()).ok_or_else(|| {
-                    let error = err!("the name `{name}` cannot be used here").kind(Kind::Config).place(self.text, node.at);
-                    error.hint(format!("only literals{}", self.names.iter().map(|(name, _)| format!(", {name}")).collect::<String>()))
+                    let error =
+                        err!("the name `{name}` cannot be used here").kind(Kind::Config).place(self.text, node.at);
+                    error.hint(format!(
+                        "only literals{}",
+                        self.names.iter().map(|(name, _)| format!(", {name}")).collect::<String>()
+                    ))
                 })?
             }
             _ => return Err(self.refuse(node)),
         })
     }
     fn items(&self, items: &[Item]) -> Result<Vec<Value>> {
-        items.iter().map(|item| if item.starred { Err(self.refuse(&item.value)) } else { self.value(&item.value) }).collect()
+        items
+            .iter()
+            .map(|item| if item.starred { Err(self.refuse(&item.value)) } else { self.value(&item.value) })
+            .collect()
     }
     fn pair(&self, pair: &Pair) -> Result<(Key, Value)> {
         match pair {
@@ -63,7 +74,9 @@ impl Reader<'_> {
         }
     }
     fn key(&self, value: &Value, node: &Node) -> Result<Key> {
-        Key::new(value).ok_or_else(|| err!("unhashable type: '{}'", value.type_name()).kind(Kind::Config).place(self.text, node.at))
+        Key::new(value).ok_or_else(|| {
+            err!("unhashable type: '{}'", value.type_name()).kind(Kind::Config).place(self.text, node.at)
+        })
     }
 }
 

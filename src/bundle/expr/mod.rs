@@ -79,7 +79,9 @@ impl Parsed {
     }
     /// The reference whose items it goes through first, if it is a comprehension: `datalist` of `[x for x in @datalist]`.
     pub fn goes_through(&self) -> Option<&str> {
-        let Content::Expression(ast::Node { expr: ast::Expr::Comprehension(comprehension), .. }) = &self.content else { return None };
+        let Content::Expression(ast::Node { expr: ast::Expr::Comprehension(comprehension), .. }) = &self.content else {
+            return None;
+        };
         match &comprehension.clauses.first()?.iterable.expr {
             ast::Expr::Reference(id) => Some(id),
             _ => None,

@@ -10,9 +10,9 @@ use std::sync::Arc;
 /// Nesting of brackets (which count twice, with the expression inside), lambdas, conditionals and prefix operators.
 const MAX_DEPTH: usize = 200;
 const KEYWORDS: [&str; 35] = [
-    "False", "None", "True", "and", "as", "assert", "async", "await", "break", "class", "continue", "def", "del", "elif", "else", "except",
-    "finally", "for", "from", "global", "if", "import", "in", "is", "lambda", "nonlocal", "not", "or", "pass", "raise", "return", "try",
-    "while", "with", "yield",
+    "False", "None", "True", "and", "as", "assert", "async", "await", "break", "class", "continue", "def", "del",
+    "elif", "else", "except", "finally", "for", "from", "global", "if", "import", "in", "is", "lambda", "nonlocal",
+    "not", "or", "pass", "raise", "return", "try", "while", "with", "yield",
 ];
 /// Binary operators, loosest first.
 const LEVELS: [&[&str]; 6] = [&["|"], &["^"], &["&"], &["<<", ">>"], &["+", "-"], &["*", "/", "//", "%", "@"]];
@@ -95,14 +95,18 @@ impl<'a> Parser<'a> {
         };
         let error = self.error(self.at(), format!("expected {wanted}, found {found}"));
         match &self.token().tok {
-            Tok::Op("=") => error.hint("assignments are not supported; `(name := value)` binds a name within the expression"),
+            Tok::Op("=") => {
+                error.hint("assignments are not supported; `(name := value)` binds a name within the expression")
+            }
             Tok::Op(op) if op.len() > 1 && op.ends_with('=') && !matches!(*op, "==" | "!=" | "<=" | ">=" | ":=") => {
                 error.hint("assignments are not supported in expressions")
             }
             Tok::Op(":=") => error.hint("put the assignment in parentheses"),
             Tok::Op("->") => error.hint("functions with annotations are not supported; use a lambda"),
             Tok::NewLine => error.hint("an expression goes on over a line break only inside brackets"),
-            Tok::Reference(_) => error.hint("a reference stands where a value can stand; for the matrix product put a space after `@`"),
+            Tok::Reference(_) => {
+                error.hint("a reference stands where a value can stand; for the matrix product put a space after `@`")
+            }
             Tok::Name(name) if is_statement(name) => {
                 error.hint(format!("`{name}` is not supported: a config holds expressions and imports, no statements"))
             }
@@ -268,7 +272,12 @@ impl<'a> Parser<'a> {
     pub(super) fn disjunction(&mut self) -> Result<Node> {
         self.words("or", |this| this.words("and", Self::inversion, Expr::And), Expr::Or)
     }
-    fn words(&mut self, word: &str, part: impl Fn(&mut Self) -> Result<Node>, make: fn(Vec<Node>) -> Expr) -> Result<Node> {
+    fn words(
+        &mut self,
+        word: &str,
+        part: impl Fn(&mut Self) -> Result<Node>,
+        make: fn(Vec<Node>) -> Expr,
+    ) -> Result<Node> {
         let at = self.at();
         let first = part(self)?;
         if self.word() != word {
@@ -595,7 +604,8 @@ impl<'a> Parser<'a> {
         if formatted {
             return Ok(Node { at, expr: Expr::FString(pieces) });
         }
-        let text: String = pieces.iter().map(|piece| if let Piece::Text(text) = piece { text.as_str() } else { "" }).collect();
+        let text: String =
+            pieces.iter().map(|piece| if let Piece::Text(text) = piece { text.as_str() } else { "" }).collect();
         Ok(Node { at, expr: Expr::Constant(Value::from(text)) })
     }
     fn pieces(&mut self, parts: &[Part]) -> Result<Vec<Piece>> {
@@ -619,7 +629,8 @@ impl<'a> Parser<'a> {
         parts.iter().map(one).collect()
     }
     fn deeper_pieces(&self, parts: &[Part]) -> Result<Vec<Piece>> {
-        Parser { text: self.text, tokens: self.tokens, next: self.next, depth: self.depth }.deeper(|this| this.pieces(parts))
+        Parser { text: self.text, tokens: self.tokens, next: self.next, depth: self.depth }
+            .deeper(|this| this.pieces(parts))
     }
 }
 
@@ -628,5 +639,9 @@ fn is_keyword(word: &str) -> bool {
 }
 
 fn is_statement(word: &str) -> bool {
-    is_keyword(word) && !matches!(word, "and" | "or" | "not" | "in" | "is" | "if" | "else" | "lambda" | "for" | "None" | "True" | "False")
+    is_keyword(word)
+        && !matches!(
+            word,
+            "and" | "or" | "not" | "in" | "is" | "if" | "else" | "lambda" | "for" | "None" | "True" | "False"
+        )
 }

@@ -43,7 +43,9 @@ impl Parser<'_> {
                 }
                 let default = if self.eat("=") { Some(self.expression()?) } else { None };
                 if default.is_none() && !starred && found.positional.last().is_some_and(|last| last.default.is_some()) {
-                    return Err(self.error(at, format!("parameter `{name}` without a default follows one with a default")));
+                    return Err(
+                        self.error(at, format!("parameter `{name}` without a default follows one with a default"))
+                    );
                 }
                 let list = if starred { &mut found.keyword_only } else { &mut found.positional };
                 list.push(Parameter { name, default });
@@ -121,7 +123,11 @@ impl Parser<'_> {
                 self.advance();
                 let inner = if self.op() == close { Target::Several(vec![], None) } else { self.targets(depth + 1)? };
                 // `[a]` unpacks one, `(a)` is just a.
-                targets.push(if close == "]" && matches!(inner, Target::Name(_)) { Target::Several(vec![inner], None) } else { inner });
+                targets.push(if close == "]" && matches!(inner, Target::Name(_)) {
+                    Target::Several(vec![inner], None)
+                } else {
+                    inner
+                });
                 self.expect(close, "the names to bind")?;
             }
             if !self.eat(",") {

@@ -136,9 +136,11 @@ fn in_quotes(lexer: &Lexer, at: usize) -> Error {
 
 fn escape(lexer: &mut Lexer, at: usize, out: &mut String) -> Result<()> {
     let code = |lexer: &mut Lexer, digits: usize| -> Result<char> {
-        let text = lexer.text.get(lexer.at..lexer.at + digits).filter(|text| text.bytes().all(|b| b.is_ascii_hexdigit()));
+        let text =
+            lexer.text.get(lexer.at..lexer.at + digits).filter(|text| text.bytes().all(|b| b.is_ascii_hexdigit()));
         let found = text.and_then(|text| u32::from_str_radix(text, 16).ok()).and_then(char::from_u32);
-        let c = found.ok_or_else(|| lexer.error(at, format!("this escape needs {digits} hexadecimal digits of a character")))?;
+        let c = found
+            .ok_or_else(|| lexer.error(at, format!("this escape needs {digits} hexadecimal digits of a character")))?;
         lexer.at += digits;
         Ok(c)
     };

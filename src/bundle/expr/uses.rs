@@ -54,7 +54,9 @@ impl Collector {
             Expr::Constant(_) | Expr::Reference(_) => {}
             Expr::Name(name) => self.read(name, &[], node.at),
             Expr::FString(pieces) => self.pieces(pieces),
-            Expr::Tuple(items) | Expr::List(items) | Expr::Set(items) => items.iter().for_each(|item| self.node(&item.value)),
+            Expr::Tuple(items) | Expr::List(items) | Expr::Set(items) => {
+                items.iter().for_each(|item| self.node(&item.value))
+            }
             Expr::Dict(pairs) => pairs.iter().for_each(|pair| match pair {
                 Pair::KeyValue(key, value) => {
                     self.node(key);

@@ -5,9 +5,9 @@
 //! to be removed may be gone already.
 
 use super::parts::{Part, cannot_save, weights};
+use crate::checkpoint::{self, State as Saved};
 use crate::error::Result;
 use crate::formats::atomic;
-use crate::formats::checkpoint::{self, State as Saved};
 use crate::{bail, err};
 use parking_lot::Mutex;
 use std::fmt;
@@ -115,7 +115,13 @@ impl Files {
         self.put(parts, priority, kept, full)
     }
 
-    fn put(&self, parts: &[(String, Part)], priority: Priority, mut kept: Vec<Item>, full: bool) -> Result<Option<String>> {
+    fn put(
+        &self,
+        parts: &[(String, Part)],
+        priority: Priority,
+        mut kept: Vec<Item>,
+        full: bool,
+    ) -> Result<Option<String>> {
         let name = if let [(name, _)] = parts { name } else { "checkpoint" };
         let prefix = if self.rule.prefix.is_empty() { String::new() } else { format!("{}_", self.rule.prefix) };
         let filename = format!("{prefix}{name}_{}={priority}.pt", self.rule.score);
@@ -125,7 +131,8 @@ impl Files {
         let at = kept.iter().position(|item| item.priority.number() > priority.number()).unwrap_or(kept.len());
         let path = self.path(&filename);
         kept.insert(at, Item { priority, filename });
-        write(&path, parts, self.rule.with_list.then(|| Saved::dict([("_saved", list(&kept))]))).map_err(cannot_save)?;
+        write(&path, parts, self.rule.with_list.then(|| Saved::dict([("_saved", list(&kept))])))
+            .map_err(cannot_save)?;
         *self.kept.lock() = kept;
         let Some(old) = old else { return Ok(None) };
         let old_path = self.path(&old.filename);
@@ -194,7 +201,9 @@ fn write(path: &Path, parts: &[(String, Part)], list: Option<Saved>) -> Result<(
 
 fn remove(path: &Path) {
     match std::fs::remove_file(path) {
-        Err(error) if error.kind() != ErrorKind::NotFound => tracing::warn!("cannot remove {}: {error}", path.display()),
+        Err(error) if error.kind() != ErrorKind::NotFound => {
+            tracing::warn!("cannot remove {}: {error}", path.display())
+        }
         _ => {}
     }
 }

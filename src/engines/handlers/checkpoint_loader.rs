@@ -7,11 +7,11 @@ use super::parts::{Part, parts_of};
 use crate::bundle::Node;
 use crate::bundle::load;
 use crate::bundle::node::Content;
+use crate::checkpoint::safetensors;
+use crate::checkpoint::{self, Checkpoint, State as Saved};
 use crate::component::{Accepted, Component, Declared, Dict, Effect, Key, Value};
 use crate::contracts::{EngineState, Event, Handler, HandlerHandle};
 use crate::error::{Error, Result};
-use crate::formats::checkpoint::{self, Checkpoint, State as Saved};
-use crate::formats::safetensors;
 use crate::{args, bail, err};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -84,15 +84,22 @@ impl CheckpointLoader {
     fn load_all(&self) -> Result<()> {
         if safetensors::is_safetensors(&self.path) {
             let [(_, Part::Network(network))] = self.targets.as_slice() else {
-                bail!("expected one network to load, found {} objects: a safetensors file holds one network", self.targets.len());
+                bail!(
+                    "expected one network to load, found {} objects: a safetensors file holds one network",
+                    self.targets.len()
+                );
             };
             return Part::load_network(network, safetensors::read(&self.path)?, self.strict, !self.strict_shape);
         }
         let file = checkpoint::load(&self.path)?;
         for (name, target) in &self.targets {
             match target {
-                Part::Network(network) => Part::load_network(network, self.weights(&file, name)?, self.strict, !self.strict_shape)?,
-                _ if !self.strict_shape => tracing::warn!("`strict_shape` is False: `{name}` is no network and is not loaded"),
+                Part::Network(network) => {
+                    Part::load_network(network, self.weights(&file, name)?, self.strict, !self.strict_shape)?
+                }
+                _ if !self.strict_shape => {
+                    tracing::warn!("`strict_shape` is False: `{name}` is no network and is not loaded")
+                }
                 Part::Optimizer(optimizer) => optimizer.lock().load_state(&self.state(&file, name)?)?,
                 Part::Schedule(schedule) => schedule.lock().load_state(&self.state(&file, name)?)?,
             }
@@ -128,16 +135,19 @@ fn missing(path: &Path) -> Error {
 
 /// Address and hash of `path` in `large_files.yml`, `.yaml` or `.json` of a bundle.
 fn large_file(bundle: &Path, path: &Path) -> Option<String> {
-    let list =
-        ["large_files.yml", "large_files.yaml", "large_files.json"].iter().map(|name| bundle.join(name)).find(|file| file.is_file())?;
+    let list = ["large_files.yml", "large_files.yaml", "large_files.json"]
+        .iter()
+        .map(|name| bundle.join(name))
+        .find(|file| file.is_file())?;
     let node = load::read_file(list.to_str()?, &mut load::Notes::default()).ok()?;
     let Content::List(files) = &node.as_dict()?.get(&Key::str("large_files"))?.content else { return None };
     let text = |file: &Node, key: &str| file.as_dict()?.get(&Key::str(key))?.as_str().map(str::to_owned);
     let name = path.file_name()?.to_str()?;
-    let file = files
-        .iter()
-        .find(|file| text(file, "path").is_some_and(|listed| Path::new(&listed).file_name().is_some_and(|last| last == name)))?;
-    let hash = text(file, "hash_val")
-        .map_or(String::new(), |hash| format!(" ({} {hash})", text(file, "hash_type").unwrap_or_else(|| "hash".into())));
+    let file = files.iter().find(|file| {
+        text(file, "path").is_some_and(|listed| Path::new(&listed).file_name().is_some_and(|last| last == name))
+    })?;
+    let hash = text(file, "hash_val").map_or(String::new(), |hash| {
+        format!(" ({} {hash})", text(file, "hash_type").unwrap_or_else(|| "hash".into()))
+    });
     Some(format!("{}{hash}", text(file, "url")?))
 }

@@ -8,10 +8,10 @@
 use super::checkpoint_files::{self, Files, Priority, Rule};
 use super::logger;
 use super::parts::{Part, parts_of};
+use crate::checkpoint::State as Saved;
 use crate::component::{Component, Declared, Dict, Effect, Value};
 use crate::contracts::{EngineState, Event, Handler, HandlerHandle, Score};
 use crate::error::{Kind, Result};
-use crate::formats::checkpoint::State as Saved;
 use crate::{args, err};
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -141,7 +141,11 @@ impl Handler for CheckpointSaver {
     }
     fn save(&self) -> Result<Saved> {
         let kept = |files: &Option<Files>| files.as_ref().map_or(Saved::None, Files::save);
-        Ok(Saved::dict([("final", kept(&self.last)), ("key_metric", kept(&self.best)), ("interval", kept(&self.regular))]))
+        Ok(Saved::dict([
+            ("final", kept(&self.last)),
+            ("key_metric", kept(&self.best)),
+            ("interval", kept(&self.regular)),
+        ]))
     }
     fn load(&self, saved: &Saved) -> Result<()> {
         for (name, files) in [("final", &self.last), ("key_metric", &self.best), ("interval", &self.regular)] {
@@ -183,11 +187,17 @@ impl CheckpointSaver {
         let name = self.args.key_metric_name.as_deref().or(engine.key_metric.as_deref());
         let hint = "`key_metric_name` says which metric decides, else it is the engine's key metric";
         let missing = |text: String| Err(err!("{text}").kind(Kind::Config).hint(hint));
-        let Some(name) = name else { return missing(format!("expected a key metric to save the best by, {} has none", engine.engine)) };
+        let Some(name) = name else {
+            return missing(format!("expected a key metric to save the best by, {} has none", engine.engine));
+        };
         match engine.metrics.get(name) {
-            Some(Score::Number(metric)) => Ok(Priority::Float(if self.args.key_metric_negative_sign { -metric } else { *metric })),
+            Some(Score::Number(metric)) => {
+                Ok(Priority::Float(if self.args.key_metric_negative_sign { -metric } else { *metric }))
+            }
             Some(_) => {
-                tracing::warn!("the key metric {name} is no single number, so no epoch is the best; `reduction` \"mean\" gives one");
+                tracing::warn!(
+                    "the key metric {name} is no single number, so no epoch is the best; `reduction` \"mean\" gives one"
+                );
                 Ok(Priority::Int(-1))
             }
             None => {
@@ -198,7 +208,9 @@ impl CheckpointSaver {
     }
 
     fn save_regular(&self, count: usize, engine: &EngineState) -> Result<()> {
-        let Some(files) = self.regular.as_ref().filter(|_| count.is_multiple_of(self.args.save_interval.max(1))) else { return Ok(()) };
+        let Some(files) = self.regular.as_ref().filter(|_| count.is_multiple_of(self.args.save_interval.max(1))) else {
+            return Ok(());
+        };
         files.offer(&self.parts, Priority::Int(count as i64))?;
         self.log(engine, &format!("Saved checkpoint at {}: {count}", files.score()));
         Ok(())

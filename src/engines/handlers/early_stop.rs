@@ -3,10 +3,10 @@
 //!
 //! Deliberate difference: a training that goes on keeps the count and the best score.
 
+use crate::checkpoint::State as Saved;
 use crate::component::{Args, Call, Component, Declared, Effect, FromValue, Value};
 use crate::contracts::{Engine, EngineState, Event, Handler, HandlerHandle};
 use crate::error::{Kind, Result};
-use crate::formats::checkpoint::State as Saved;
 use crate::{args, err};
 use parking_lot::Mutex;
 use std::sync::{Arc, Weak};
@@ -47,7 +47,10 @@ pub static COMPONENT: Component = Component {
             return wrong("`patience` is 0, expected at least 1".into());
         }
         if !args.score_function.callable() {
-            return wrong(format!("`score_function`: expected a function of the engine, found {:?}", args.score_function));
+            return wrong(format!(
+                "`score_function`: expected a function of the engine, found {:?}",
+                args.score_function
+            ));
         }
         if args.min_delta < 0.0 {
             return wrong(format!("`min_delta` is {}, expected at least 0", args.min_delta));

@@ -4,11 +4,11 @@
 //! (ReduceLROnPlateau is not there); a training that goes on takes the schedule up where it was.
 
 use crate::args;
+use crate::checkpoint::State as Saved;
 use crate::component::{Args, Call, Component, Declared, Effect, Value};
 use crate::contracts::{EngineState, Event, Handler, HandlerHandle, Schedule, Shared};
 use crate::err;
 use crate::error::{Kind, Result};
-use crate::formats::checkpoint::State as Saved;
 use std::sync::Arc;
 
 args! {
@@ -38,9 +38,11 @@ pub static COMPONENT: Component = Component {
     build: |args, _| {
         let args = LrScheduleArgs::parse("LrScheduleHandler", args)?;
         if !args.step_transform.is_none() && !args.step_transform.callable() {
-            return Err(
-                err!("LrScheduleHandler: `step_transform`: expected a function, found {:?}", args.step_transform).kind(Kind::Config)
-            );
+            return Err(err!(
+                "LrScheduleHandler: `step_transform`: expected a function, found {:?}",
+                args.step_transform
+            )
+            .kind(Kind::Config));
         }
         Ok(Value::object(HandlerHandle(Arc::new(LrSchedule(args)))))
     },

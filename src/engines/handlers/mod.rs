@@ -33,7 +33,9 @@ fn picked(transform: &Value, tag: &str, engine: &EngineState) -> Result<Picked> 
         engine.output.first().cloned().unwrap_or_default()
     } else {
         let output = Value::list(engine.output.iter().cloned());
-        transform.call(Args::positional([output]), &mut Call::default()).map_err(|error| error.context("output_transform"))?
+        transform
+            .call(Args::positional([output]), &mut Call::default())
+            .map_err(|error| error.context("output_transform"))?
     };
     let mut named = match found {
         Value::None => vec![],
@@ -41,6 +43,10 @@ fn picked(transform: &Value, tag: &str, engine: &EngineState) -> Result<Picked> 
         value => vec![(tag.to_owned(), value)],
     };
     named.sort_by(|a, b| a.0.cmp(&b.0));
-    let (numbers, others): (Vec<_>, Vec<_>) = named.into_iter().partition(|(_, value)| f64::from_value(value).is_some());
-    Ok(Picked { numbers, others: others.into_iter().map(|(name, value)| format!("{name} ({})", value.type_name())).collect() })
+    let (numbers, others): (Vec<_>, Vec<_>) =
+        named.into_iter().partition(|(_, value)| f64::from_value(value).is_some());
+    Ok(Picked {
+        numbers,
+        others: others.into_iter().map(|(name, value)| format!("{name} ({})", value.type_name())).collect(),
+    })
 }

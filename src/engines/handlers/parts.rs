@@ -1,10 +1,10 @@
 //! What a checkpoint can hold: the state of a network, an optimizer or a schedule, as each one's `state_dict()`.
 
+use crate::checkpoint::State as Saved;
 use crate::component::{Dict, FromValue, Value};
 use crate::contracts::{Network, Optimizer, Schedule, Shared, fill_up};
 use crate::err;
 use crate::error::{Error, Kind, Result};
-use crate::formats::checkpoint::State as Saved;
 use tch::{Kind as Type, Tensor};
 
 pub enum Part {
@@ -57,7 +57,12 @@ impl Part {
 
     /// Take over what a network is to have; without `strict` it keeps its own where there is none, with `any_shape` also
     /// where the shape is another.
-    pub fn load_network(network: &Shared<dyn Network>, mut tensors: Vec<(String, Tensor)>, strict: bool, any_shape: bool) -> Result<()> {
+    pub fn load_network(
+        network: &Shared<dyn Network>,
+        mut tensors: Vec<(String, Tensor)>,
+        strict: bool,
+        any_shape: bool,
+    ) -> Result<()> {
         let mut network = network.lock();
         if !strict {
             tensors = fill_up(&*network, tensors, any_shape);
@@ -68,5 +73,7 @@ impl Part {
 
 /// What to do about a file that cannot be written.
 pub fn cannot_save(error: Error) -> Error {
-    error.hint("make room or pick another folder; `segbundle --resume run …` then goes on where the training was saved last")
+    error.hint(
+        "make room or pick another folder; `segbundle --resume run …` then goes on where the training was saved last",
+    )
 }

@@ -48,7 +48,9 @@ pub static COMPONENT: Component = Component {
     effect: Effect::Pure,
     build: |args, _| {
         let args = StatsHandlerArgs::parse("StatsHandler", args)?;
-        for (name, value) in [("epoch_print_logger", &args.epoch_print_logger), ("iteration_print_logger", &args.iteration_print_logger)] {
+        for (name, value) in
+            [("epoch_print_logger", &args.epoch_print_logger), ("iteration_print_logger", &args.iteration_print_logger)]
+        {
             if !value.is_none() {
                 return Err(err!("StatsHandler: `{name}` is not supported").kind(Kind::Unsupported));
             }
@@ -125,7 +127,10 @@ impl Stats {
             self.log(engine, &text);
         }
         if let Some(key) = &engine.key_metric {
-            self.log(engine, &format!("Key metric: {key} best value: {} at epoch: {}", engine.best_value(), engine.best_epoch()));
+            self.log(
+                engine,
+                &format!("Key metric: {key} best value: {} at epoch: {}", engine.best_value(), engine.best_epoch()),
+            );
         }
         if let Some(names) = self.0.state_attributes.as_ref().filter(|names| !names.is_empty()) {
             let mut text = "State values: ".to_owned();

@@ -8,10 +8,10 @@
 
 use super::when::When;
 use super::{Picked, picked};
+use crate::checkpoint::State as Saved;
 use crate::component::{Args, Call, Component, Declared, Effect, FromValue, Value};
 use crate::contracts::{EngineState, Event, Handler, HandlerHandle, Score};
 use crate::error::{Kind, Result};
-use crate::formats::checkpoint::State as Saved;
 use crate::formats::tfevents::EventWriter;
 use crate::{args, bail, err};
 use parking_lot::Mutex;
@@ -45,34 +45,43 @@ args! {
     }
 }
 
-pub static COMPONENT: Component = Component {
-    name: "TensorBoardStatsHandler",
-    path: "monai.handlers.TensorBoardStatsHandler",
-    aliases: &["monai.handlers.tensorboard_handlers.TensorBoardStatsHandler"],
-    doc: "Write losses and metrics for TensorBoard.",
-    params: TensorBoardStatsArgs::PARAMS,
-    differences: &["writers and writing functions of one's own are not supported"],
-    effect: Effect::Pure,
-    build: |args, _| {
-        let args = TensorBoardStatsArgs::parse("TensorBoardStatsHandler", args)?;
-        let own = [
-            ("summary_writer", &args.summary_writer),
-            ("epoch_event_writer", &args.epoch_event_writer),
-            ("iteration_event_writer", &args.iteration_event_writer),
-        ];
-        for (name, value) in own {
-            if !value.is_none() {
-                return Err(err!("TensorBoardStatsHandler: `{name}` is not supported, expected None").kind(Kind::Unsupported));
+pub static COMPONENT: Component =
+    Component {
+        name: "TensorBoardStatsHandler",
+        path: "monai.handlers.TensorBoardStatsHandler",
+        aliases: &["monai.handlers.tensorboard_handlers.TensorBoardStatsHandler"],
+        doc: "Write losses and metrics for TensorBoard.",
+        params: TensorBoardStatsArgs::PARAMS,
+        differences: &["writers and writing functions of one's own are not supported"],
+        effect: Effect::Pure,
+        build: |args, _| {
+            let args = TensorBoardStatsArgs::parse("TensorBoardStatsHandler", args)?;
+            let own = [
+                ("summary_writer", &args.summary_writer),
+                ("epoch_event_writer", &args.epoch_event_writer),
+                ("iteration_event_writer", &args.iteration_event_writer),
+            ];
+            for (name, value) in own {
+                if !value.is_none() {
+                    return Err(err!("TensorBoardStatsHandler: `{name}` is not supported, expected None")
+                        .kind(Kind::Unsupported));
+                }
             }
-        }
-        for (name, value) in [("output_transform", &args.output_transform), ("global_epoch_transform", &args.global_epoch_transform)] {
-            if !value.is_none() && !value.callable() {
-                return Err(err!("TensorBoardStatsHandler: `{name}`: expected a function, found {value:?}").kind(Kind::Config));
+            for (name, value) in
+                [("output_transform", &args.output_transform), ("global_epoch_transform", &args.global_epoch_transform)]
+            {
+                if !value.is_none() && !value.callable() {
+                    return Err(err!("TensorBoardStatsHandler: `{name}`: expected a function, found {value:?}")
+                        .kind(Kind::Config));
+                }
             }
-        }
-        Ok(Value::object(HandlerHandle(Arc::new(TensorBoardStats { args, file: Mutex::default(), warned: AtomicBool::new(false) }))))
-    },
-};
+            Ok(Value::object(HandlerHandle(Arc::new(TensorBoardStats {
+                args,
+                file: Mutex::default(),
+                warned: AtomicBool::new(false),
+            }))))
+        },
+    };
 
 struct TensorBoardStats {
     args: TensorBoardStatsArgs,
@@ -119,7 +128,8 @@ impl Handler for TensorBoardStats {
         Ok(Saved::dict([("iteration", Saved::Int(file.iteration as i64)), ("epoch", Saved::Int(file.epoch as i64))]))
     }
     fn load(&self, saved: &Saved) -> Result<()> {
-        let (Some(Saved::Int(iteration)), Some(Saved::Int(epoch))) = (saved.get("iteration"), saved.get("epoch")) else {
+        let (Some(Saved::Int(iteration)), Some(Saved::Int(epoch))) = (saved.get("iteration"), saved.get("epoch"))
+        else {
             bail!("the saved iteration and epoch are damaged");
         };
         let count = |x: i64| usize::try_from(x).unwrap_or(0);
@@ -165,13 +175,16 @@ impl TensorBoardStats {
         });
         let mut values: Vec<(String, f64)> = numbers.collect();
         let view = engine.as_engine();
-        let attribute = |of: &Value, name: &str| if let Value::Object(object) = of { object.attr(name) } else { Ok(None) };
+        let attribute =
+            |of: &Value, name: &str| if let Value::Object(object) = of { object.attr(name) } else { Ok(None) };
         let state = attribute(&view, "state")?.unwrap_or_default();
         for name in self.args.state_attributes.iter().flatten() {
             let value = attribute(&state, name)?.unwrap_or_default();
             let number = f64::from_value(&value).ok_or_else(|| {
-                let names = if let Value::Object(object) = &state { object.attr_names().join(", ") } else { String::new() };
-                err!("state_attributes: `{name}` is {value:?}, expected a number").hint(format!("an engine's state has {names}"))
+                let names =
+                    if let Value::Object(object) = &state { object.attr_names().join(", ") } else { String::new() };
+                err!("state_attributes: `{name}` is {value:?}, expected a number")
+                    .hint(format!("an engine's state has {names}"))
             })?;
             values.push((name.clone(), number));
         }
@@ -182,7 +195,10 @@ impl TensorBoardStats {
         let transform = &self.args.output_transform;
         let Picked { numbers, others } = picked(transform, &self.args.tag_name, engine)?;
         if !others.is_empty() && !transform.is_none() && !self.warned.swap(true, Ordering::Relaxed) {
-            tracing::warn!("TensorBoardStatsHandler: not written, as they are no single numbers: {}", others.join(", "));
+            tracing::warn!(
+                "TensorBoardStatsHandler: not written, as they are no single numbers: {}",
+                others.join(", ")
+            );
         }
         Ok(numbers.into_iter().filter_map(|(tag, value)| Some((tag, f64::from_value(&value)?))).collect())
     }

@@ -1,11 +1,11 @@
 //! ValidationHandler (monai.handlers.validation_handler, MONAI 1.6.1): run an evaluator every so often in a training.
 
 use crate::args;
+use crate::checkpoint::State as Saved;
 use crate::component::{Component, Declared, Effect, Value};
 use crate::contracts::{Engine, EngineState, Event, Handler, HandlerHandle};
 use crate::err;
 use crate::error::{Kind, Result};
-use crate::formats::checkpoint::State as Saved;
 use parking_lot::Mutex;
 use std::sync::Arc;
 

@@ -34,7 +34,9 @@ impl When {
         Ok(match self {
             When::Never => false,
             When::Every(every) => number.is_multiple_of(*every),
-            When::Asked(ask) => ask.call(Args::positional([engine.as_engine(), Value::Int(number as i64)]), &mut Call::default())?.truthy(),
+            When::Asked(ask) => ask
+                .call(Args::positional([engine.as_engine(), Value::Int(number as i64)]), &mut Call::default())?
+                .truthy(),
         })
     }
 }

@@ -95,8 +95,12 @@ pub fn is_dicom(start: &[u8]) -> bool {
 /// How the elements of a file without preamble are written.
 fn headless(start: &[u8]) -> Option<Coding> {
     let coding = match start.get(..4)? {
-        [2 | 8, 0, 0..=0x20, 0] => Coding { explicit: start.get(4..6)?.iter().all(u8::is_ascii_uppercase), big_endian: false },
-        [0, 8, 0, 0..=0x20] if start.get(4..6)?.iter().all(u8::is_ascii_uppercase) => Coding { explicit: true, big_endian: true },
+        [2 | 8, 0, 0..=0x20, 0] => {
+            Coding { explicit: start.get(4..6)?.iter().all(u8::is_ascii_uppercase), big_endian: false }
+        }
+        [0, 8, 0, 0..=0x20] if start.get(4..6)?.iter().all(u8::is_ascii_uppercase) => {
+            Coding { explicit: true, big_endian: true }
+        }
         _ => return None,
     };
     let length = start.get(4..8).map(|four| u32::from_le_bytes([four[0], four[1], four[2], four[3]]))?;
@@ -113,7 +117,11 @@ impl Elements {
         // The file's own group, always explicit and little-endian.
         while bytes.get(at..at + 2) == Some(&[2, 0]) {
             let element = Walk { data: &bytes, coding: explicit }.element(at)?;
-            let uid = || String::from_utf8_lossy(bytes.get(element.value.clone()).unwrap_or_default()).trim_matches(['\0', ' ']).to_owned();
+            let uid = || {
+                String::from_utf8_lossy(bytes.get(element.value.clone()).unwrap_or_default())
+                    .trim_matches(['\0', ' '])
+                    .to_owned()
+            };
             match element.tag {
                 0x0002_0002 => class = Some(uid()),
                 0x0002_0010 => syntax = Some(uid()),
@@ -191,7 +199,8 @@ impl Elements {
             Coding { big_endian: true, .. } => entries::EXPLICIT_VR_BIG_ENDIAN.erased(),
             _ => entries::EXPLICIT_VR_LITTLE_ENDIAN.erased(),
         };
-        InMemDicomObject::read_dataset_with_ts(&bytes[..], &syntax).map_err(|error| err!("damaged DICOM header: {error}"))
+        InMemDicomObject::read_dataset_with_ts(&bytes[..], &syntax)
+            .map_err(|error| err!("damaged DICOM header: {error}"))
     }
 
     /// Archives that did not know an element have marked it as of unknown type (UN); its own type is put back.
@@ -233,7 +242,12 @@ impl Elements {
         let start = fragments.first().ok_or_else(missing)?.start - 8;
         let from = start + *offsets.get(frame).ok_or_else(missing)? as usize;
         let to = offsets.get(frame + 1).map_or(usize::MAX, |offset| start + *offset as usize);
-        Ok(fragments.iter().filter(|range| (from..to).contains(&(range.start - 8))).flat_map(|range| self.bytes(range)).copied().collect())
+        Ok(fragments
+            .iter()
+            .filter(|range| (from..to).contains(&(range.start - 8)))
+            .flat_map(|range| self.bytes(range))
+            .copied()
+            .collect())
     }
 }
 
@@ -303,15 +317,20 @@ impl Walk<'_> {
             b"OB" | b"OD" | b"OF" | b"OL" | b"OV" | b"OW" | b"SQ" | b"UC" | b"UR" | b"UT" | b"UN" | b"SV" | b"UV" => {
                 Ok(Head { tag, vr, length: self.u32(at + 8)?, start: at + 12 })
             }
-            vr if vr.iter().all(u8::is_ascii_uppercase) => Ok(Head { tag, vr: *vr, length: self.u16(at + 6)?.into(), start: at + 8 }),
+            vr if vr.iter().all(u8::is_ascii_uppercase) => {
+                Ok(Head { tag, vr: *vr, length: self.u16(at + 6)?.into(), start: at + 8 })
+            }
             _ => bail!("damaged DICOM file: no element begins at byte {at}"),
         }
     }
     /// An element with the end of its value found.
     fn element(&self, at: usize) -> Result<Element> {
         let Head { tag, vr, length, start } = self.head(at)?;
-        let end =
-            if length == UNDEFINED { self.inside(&vr).sequence_end(start, MAX_DEPTH)? } else { start.saturating_add(length as usize) };
+        let end = if length == UNDEFINED {
+            self.inside(&vr).sequence_end(start, MAX_DEPTH)?
+        } else {
+            start.saturating_add(length as usize)
+        };
         if end > self.data.len() {
             return Err(cut_off());
         }
@@ -323,7 +342,8 @@ impl Walk<'_> {
     }
     /// The end of a sequence of undefined length, with its end mark.
     fn sequence_end(&self, mut at: usize, depth: usize) -> Result<usize> {
-        let depth = depth.checked_sub(1).ok_or_else(|| err!("expected at most {MAX_DEPTH} levels of DICOM sequences"))?;
+        let depth =
+            depth.checked_sub(1).ok_or_else(|| err!("expected at most {MAX_DEPTH} levels of DICOM sequences"))?;
         loop {
             let (tag, length) = (self.tag(at)?, self.u32(at + 4)?);
             at += 8;
@@ -353,11 +373,14 @@ impl Walk<'_> {
         self.inside(&element.vr).check_value(&element.vr, element.value.clone(), element.undefined, MAX_DEPTH)
     }
     fn check_value(&self, vr: &[u8; 2], value: Range<usize>, undefined: bool, depth: usize) -> Result<()> {
-        let items = undefined || vr == b"SQ" || (matches!(vr, b"UN" | [0, 0]) && value.len() >= 8 && self.tag(value.start)? == ITEM);
+        let items = undefined
+            || vr == b"SQ"
+            || (matches!(vr, b"UN" | [0, 0]) && value.len() >= 8 && self.tag(value.start)? == ITEM);
         if !items {
             return Ok(());
         }
-        let depth = depth.checked_sub(1).ok_or_else(|| err!("expected at most {MAX_DEPTH} levels of DICOM sequences"))?;
+        let depth =
+            depth.checked_sub(1).ok_or_else(|| err!("expected at most {MAX_DEPTH} levels of DICOM sequences"))?;
         let mut at = value.start;
         while at < value.end {
             let (tag, length) = (self.tag(at)?, self.u32(at + 4)?);
@@ -389,7 +412,9 @@ impl Walk<'_> {
     }
     fn pixels(&self, head: &Head) -> Result<Pixels> {
         if head.length != UNDEFINED {
-            return Ok(Pixels::Native(head.start..head.start.saturating_add(head.length as usize).min(self.data.len())));
+            return Ok(Pixels::Native(
+                head.start..head.start.saturating_add(head.length as usize).min(self.data.len()),
+            ));
         }
         let (mut at, mut offsets, mut fragments, mut first) = (head.start, vec![], vec![], true);
         let mut cut_off = false;
@@ -399,7 +424,8 @@ impl Walk<'_> {
                 break;
             };
             if first {
-                offsets = self.data[at + 8..end].as_chunks::<4>().0.iter().map(|four| u32::from_le_bytes(*four)).collect();
+                offsets =
+                    self.data[at + 8..end].as_chunks::<4>().0.iter().map(|four| u32::from_le_bytes(*four)).collect();
             } else {
                 fragments.push(at + 8..end);
             }

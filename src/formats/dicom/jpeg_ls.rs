@@ -5,7 +5,8 @@ use crate::error::Result;
 use crate::{bail, err};
 
 /// Length of a run's parts as a power of two, by run index.
-const J: [u32; 32] = [0, 0, 0, 0, 1, 1, 1, 1, 2, 2, 2, 2, 3, 3, 3, 3, 4, 4, 5, 5, 6, 6, 7, 7, 8, 9, 10, 11, 12, 13, 14, 15];
+const J: [u32; 32] =
+    [0, 0, 0, 0, 1, 1, 1, 1, 2, 2, 2, 2, 3, 3, 3, 3, 4, 4, 5, 5, 6, 6, 7, 7, 8, 9, 10, 11, 12, 13, 14, 15];
 /// Contexts of regular samples; two more follow for those that end a run.
 const REGULAR: usize = 365;
 
@@ -38,13 +39,16 @@ impl Frame {
     /// The markers up to the start of the scan, and what follows it.
     fn parse(bytes: &[u8]) -> Result<(Frame, &[u8])> {
         let cut = || err!("the JPEG-LS image is cut off");
-        let mut rest = bytes.strip_prefix(&[0xff, 0xd8]).ok_or_else(|| err!("expected a JPEG-LS image, found something else"))?;
+        let mut rest =
+            bytes.strip_prefix(&[0xff, 0xd8]).ok_or_else(|| err!("expected a JPEG-LS image, found something else"))?;
         let (mut size, mut maxval, mut thresholds, mut reset) = (None, 0, None, 64);
         loop {
             let [0xff, marker, high, low, ..] = *rest else { return Err(cut()) };
             let length = usize::from(u16::from_be_bytes([high, low]));
             let body = rest.get(4..2 + length).ok_or_else(cut)?;
-            let word = |at: usize| body.get(at..at + 2).map(|two| i32::from(u16::from_be_bytes([two[0], two[1]]))).ok_or_else(cut);
+            let word = |at: usize| {
+                body.get(at..at + 2).map(|two| i32::from(u16::from_be_bytes([two[0], two[1]]))).ok_or_else(cut)
+            };
             let byte = |at: usize| body.get(at).copied().ok_or_else(cut);
             rest = rest.get(2 + length..).ok_or_else(cut)?;
             match marker {
@@ -62,7 +66,9 @@ impl Frame {
                 }
                 0xf8 | 0xdd => bail!("JPEG-LS with mapping tables or restart intervals is not supported"),
                 0xda => {
-                    let Some((bits, rows, columns)) = size else { bail!("expected a frame before the scan of a JPEG-LS image") };
+                    let Some((bits, rows, columns)) = size else {
+                        bail!("expected a frame before the scan of a JPEG-LS image")
+                    };
                     if !(2..=16).contains(&bits) || rows == 0 || columns == 0 || byte(0)? != 1 {
                         bail!("expected a JPEG-LS image of 2 to 16 bits, found {bits} bits, {columns}×{rows}");
                     }

@@ -23,8 +23,8 @@ mod stack;
 pub use elements::is_dicom;
 
 use crate::error::Result;
-use crate::formats::raw::Axes;
 use crate::image::{Element, Volume, Voxels, filled};
+use crate::raw::Axes;
 use crate::{bail, err};
 use elements::Elements;
 use parking_lot::Mutex;
@@ -198,9 +198,14 @@ fn scan(files: &[PathBuf]) -> Result<Found> {
                 let start = start_of(path)?;
                 if !is_dicom(&start) {
                     // What is called so was a slice before it was cut off.
-                    let called = path.extension().is_some_and(|end| ["dcm", "dicom"].iter().any(|known| end.eq_ignore_ascii_case(known)));
+                    let called = path
+                        .extension()
+                        .is_some_and(|end| ["dcm", "dicom"].iter().any(|known| end.eq_ignore_ascii_case(known)));
                     if called {
-                        bail!("expected a DICOM file, found {}", if start.is_empty() { "an empty one" } else { "something else" });
+                        bail!(
+                            "expected a DICOM file, found {}",
+                            if start.is_empty() { "an empty one" } else { "something else" }
+                        );
                     }
                     doubtful.lock().extend(Doubt::of(path, &start).map(|doubt| (path.clone(), doubt)));
                     return Ok(vec![]);
@@ -250,7 +255,9 @@ fn choose(slices: Vec<Slice>, wanted: Option<&str>, name: &str) -> Result<Vec<Sl
     for slice in slices {
         let key = key(&slice);
         // Orientations that differ in their last digit belong together.
-        let near = |other: &Key| other.0 == key.0 && other.1 == key.1 && other.2.iter().zip(key.2).all(|(a, b)| (a - b).abs() <= 10);
+        let near = |other: &Key| {
+            other.0 == key.0 && other.1 == key.1 && other.2.iter().zip(key.2).all(|(a, b)| (a - b).abs() <= 10)
+        };
         match groups.iter_mut().find(|(other, _)| near(other)) {
             Some((_, group)) => group.push(slice),
             None => groups.push((key, vec![slice])),
@@ -260,7 +267,8 @@ fn choose(slices: Vec<Slice>, wanted: Option<&str>, name: &str) -> Result<Vec<Sl
     if let Some(wanted) = wanted {
         groups = named(groups, wanted);
         if groups.is_empty() {
-            return Err(err!("expected a series `{wanted}`, found {}:\n  {}", all.len(), all.join("\n  ")).hint("name a SeriesInstanceUID"));
+            return Err(err!("expected a series `{wanted}`, found {}:\n  {}", all.len(), all.join("\n  "))
+                .hint("name a SeriesInstanceUID"));
         }
     }
     if groups.len() > 1 && groups.iter().any(|(_, group)| !group[0].series.localizer) {
@@ -301,7 +309,8 @@ fn volume(slices: Vec<Slice>, path: &Path, name: &str) -> Result<Volume> {
     if let Some(other) = slices.iter().find(|slice| (slice.stored.columns, slice.stored.rows) != (columns, rows)) {
         bail!("expected frames of one size, found {columns}×{rows} and {}×{}", other.stored.columns, other.stored.rows);
     }
-    let whole = slices.iter().all(|Slice { scaling: (slope, intercept), .. }| slope.fract() == 0.0 && intercept.fract() == 0.0);
+    let whole =
+        slices.iter().all(|Slice { scaling: (slope, intercept), .. }| slope.fract() == 0.0 && intercept.fract() == 0.0);
     let voxels = match whole {
         true => match decoded::<i16>(&slices)? {
             Some(voxels) => voxels,
@@ -320,9 +329,11 @@ fn decoded<T: Number>(slices: &[Slice]) -> Result<Option<Voxels>> {
     let count = plane.checked_mul(slices.len()).ok_or_else(|| err!("expected a size that memory can hold"))?;
     // Found before memory is asked for.
     if let Some(slice) = slices.iter().find(|slice| !slice.whole) {
-        return Err(
-            err!("expected {columns}×{rows} voxels in {} frames, found fewer: the file is cut off", slice.stored.frames).file(&*slice.file)
-        );
+        return Err(err!(
+            "expected {columns}×{rows} voxels in {} frames, found fewer: the file is cut off",
+            slice.stored.frames
+        )
+        .file(&*slice.file));
     }
     let files = by_file(slices);
     let (misfit, failed) = (AtomicBool::new(false), Mutex::new(None));

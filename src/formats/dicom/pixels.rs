@@ -11,17 +11,24 @@ use jpeg_decoder::{Decoder, PixelFormat, UnsupportedFeature};
 /// What a compressed image of this many voxels may unpack to per byte; more is no image but a trap.
 const MAX_VOXELS: usize = 1 << 28;
 
-const DECOMPRESS: &str = "decompress it first, with GDCM (gdcmconv --raw in.dcm out.dcm) or pydicom (Dataset.decompress)";
+const DECOMPRESS: &str =
+    "decompress it first, with GDCM (gdcmconv --raw in.dcm out.dcm) or pydicom (Dataset.decompress)";
 
 /// The numbers of one frame as stored, row after row, before rescaling.
 pub fn frame(elements: &Elements, stored: &Stored, frame: usize) -> Result<Vec<i32>> {
     let count = stored.columns.checked_mul(stored.rows).filter(|count| *count <= MAX_VOXELS);
-    let count = count.ok_or_else(|| err!("expected at most {MAX_VOXELS} voxels in a slice, found {}×{}", stored.columns, stored.rows))?;
+    let count = count.ok_or_else(|| {
+        err!("expected at most {MAX_VOXELS} voxels in a slice, found {}×{}", stored.columns, stored.rows)
+    })?;
     if let Some(Pixels::Native(range)) = &elements.pixels {
         let size = usize::from(stored.bits_allocated / 8);
         let bytes = elements.bytes(range);
         let Some(bytes) = frame.checked_mul(count * size).and_then(|from| bytes.get(from..from + count * size)) else {
-            bail!("expected {} bytes of pixel data, found {}: the file is cut off", stored.frames * count * size, bytes.len());
+            bail!(
+                "expected {} bytes of pixel data, found {}: the file is cut off",
+                stored.frames * count * size,
+                bytes.len()
+            );
         };
         return Ok(plain(bytes, stored, elements.big_endian()));
     }
@@ -40,7 +47,9 @@ pub fn frame(elements: &Elements, stored: &Stored, frame: usize) -> Result<Vec<i
         }
         "1.2.840.10008.1.2.4.90" | "1.2.840.10008.1.2.4.91" => jpeg_2000(&packed, stored)?,
         other => {
-            return Err(err!("the compression of this DICOM file (transfer syntax {other}) is not supported").hint(DECOMPRESS));
+            return Err(
+                err!("the compression of this DICOM file (transfer syntax {other}) is not supported").hint(DECOMPRESS)
+            );
         }
     };
     if numbers.len() != count {
@@ -72,8 +81,12 @@ fn plain(bytes: &[u8], stored: &Stored, big_endian: bool) -> Vec<i32> {
 /// DICOM PS3.5 annex G: each byte of a number is a plane of its own, the most significant first. Little-endian bytes.
 fn run_length(packed: &[u8], count: usize, stored: &Stored) -> Result<Vec<u8>> {
     let cut = || err!("the run-length data are cut off");
-    let word =
-        |at: usize| packed.get(at..at + 4).map(|four| u32::from_le_bytes([four[0], four[1], four[2], four[3]]) as usize).ok_or_else(cut);
+    let word = |at: usize| {
+        packed
+            .get(at..at + 4)
+            .map(|four| u32::from_le_bytes([four[0], four[1], four[2], four[3]]) as usize)
+            .ok_or_else(cut)
+    };
     let planes = usize::from(stored.bits_allocated / 8);
     if word(0)? != planes {
         bail!("expected {planes} planes of run-length data, found {}", word(0)?);
@@ -136,9 +149,16 @@ fn jpeg(packed: &[u8], count: usize, stored: &Stored) -> Result<Vec<u16>> {
 /// The decoder adds half the range to signed samples as well; the code stream says which it has.
 fn jpeg_2000(packed: &[u8], stored: &Stored) -> Result<Vec<i32>> {
     let wrong = |error: hayro_jpeg2000::DecodeError| err!("JPEG 2000: {error}");
-    let image = Image::new(packed, &DecodeSettings { resolve_palette_indices: false, ..DecodeSettings::default() }).map_err(wrong)?;
+    let image = Image::new(packed, &DecodeSettings { resolve_palette_indices: false, ..DecodeSettings::default() })
+        .map_err(wrong)?;
     if (image.width() as usize, image.height() as usize) != (stored.columns, stored.rows) {
-        bail!("expected a JPEG 2000 image of {}×{}, found {}×{}", stored.columns, stored.rows, image.width(), image.height());
+        bail!(
+            "expected a JPEG 2000 image of {}×{}, found {}×{}",
+            stored.columns,
+            stored.rows,
+            image.width(),
+            image.height()
+        );
     }
     // SIZ follows the start of the code stream; the first component's type is its 37th byte after length and marker.
     let start = packed.windows(4).position(|four| four == [0xff, 0x4f, 0xff, 0x51]);

@@ -11,7 +11,8 @@ use std::sync::Arc;
 type Vector = [f64; 3];
 
 /// SOP classes: CT image, enhanced CT image, legacy converted enhanced CT image.
-const CT_IMAGES: [&str; 3] = ["1.2.840.10008.5.1.4.1.1.2", "1.2.840.10008.5.1.4.1.1.2.1", "1.2.840.10008.5.1.4.1.1.2.2"];
+const CT_IMAGES: [&str; 3] =
+    ["1.2.840.10008.5.1.4.1.1.2", "1.2.840.10008.5.1.4.1.1.2.1", "1.2.840.10008.5.1.4.1.1.2.2"];
 
 /// A packed plane of so many voxels may be nothing but air, in a few bytes; of a larger one, a byte holds this many at most.
 const SMALL_PLANE: usize = 1 << 22;
@@ -65,7 +66,7 @@ pub struct Stored {
 
 impl Slice {
     pub fn normal(&self) -> Vector {
-        crate::formats::raw::cross(self.along_row, self.along_column)
+        crate::raw::cross(self.along_row, self.along_column)
     }
     /// How far along `normal` it lies, mm.
     pub fn height(&self, normal: Vector) -> f64 {
@@ -148,17 +149,21 @@ impl Content {
             localizer: image_type.split('\\').any(|part| part.trim() == "LOCALIZER"),
         });
         let groups = |tag| object.get(tag).and_then(|element| element.items()).unwrap_or_default();
-        let (shared, own) = (groups(tags::SHARED_FUNCTIONAL_GROUPS_SEQUENCE), groups(tags::PER_FRAME_FUNCTIONAL_GROUPS_SEQUENCE));
+        let (shared, own) =
+            (groups(tags::SHARED_FUNCTIONAL_GROUPS_SEQUENCE), groups(tags::PER_FRAME_FUNCTIONAL_GROUPS_SEQUENCE));
         if frames > 1 && own.len() != frames {
             return Ok(Content::Other("frames without a position each"));
         }
-        let (file, instance_uid) = (Arc::new(file.to_owned()), text(&object, tags::SOP_INSTANCE_UID).unwrap_or_default());
+        let (file, instance_uid) =
+            (Arc::new(file.to_owned()), text(&object, tags::SOP_INSTANCE_UID).unwrap_or_default());
         let mut slices = vec![];
         for frame in 0..frames {
             let objects = own.get(frame).into_iter().chain(shared.first()).chain([&object]).collect();
             let places = Places { objects };
-            let position = places.find(tags::PLANE_POSITION_SEQUENCE, |object| floats::<3>(object, tags::IMAGE_POSITION_PATIENT));
-            let directions = places.find(tags::PLANE_ORIENTATION_SEQUENCE, |object| floats::<6>(object, tags::IMAGE_ORIENTATION_PATIENT));
+            let position =
+                places.find(tags::PLANE_POSITION_SEQUENCE, |object| floats::<3>(object, tags::IMAGE_POSITION_PATIENT));
+            let directions = places
+                .find(tags::PLANE_ORIENTATION_SEQUENCE, |object| floats::<6>(object, tags::IMAGE_ORIENTATION_PATIENT));
             let (Some(position), Some([a, b, c, d, e, f])) = (position, directions) else {
                 return Ok(Content::Other("no position in space"));
             };
@@ -201,14 +206,17 @@ fn unit(vector: Vector) -> Result<Vector> {
 /// `None` for segmentations of one bit and the like.
 fn stored(object: &InMemDicomObject, columns: usize, rows: usize, frames: usize) -> Result<Option<Stored>> {
     let word = |tag| whole(object, tag).and_then(|value| u16::try_from(value).ok());
-    let bits_allocated = word(tags::BITS_ALLOCATED).ok_or_else(|| err!("expected BitsAllocated in the DICOM header"))?;
+    let bits_allocated =
+        word(tags::BITS_ALLOCATED).ok_or_else(|| err!("expected BitsAllocated in the DICOM header"))?;
     let bits_stored = word(tags::BITS_STORED).unwrap_or(bits_allocated);
     let high_bit = word(tags::HIGH_BIT).unwrap_or(bits_stored.saturating_sub(1));
     if ![8, 16, 32].contains(&bits_allocated) {
         return Ok(None);
     }
     if bits_stored == 0 || high_bit >= bits_allocated || high_bit + 1 < bits_stored {
-        bail!("expected the voxels' bits inside {bits_allocated} allocated ones, found {bits_stored} bits up to bit {high_bit}");
+        bail!(
+            "expected the voxels' bits inside {bits_allocated} allocated ones, found {bits_stored} bits up to bit {high_bit}"
+        );
     }
     let signed = word(tags::PIXEL_REPRESENTATION) == Some(1);
     Ok(Some(Stored { columns, rows, frames, bits_allocated, bits_stored, high_bit, signed }))
@@ -216,12 +224,19 @@ fn stored(object: &InMemDicomObject, columns: usize, rows: usize, frames: usize)
 
 /// Whether the file is long enough for what it claims.
 fn is_whole(elements: &Elements, stored: &Stored) -> bool {
-    let Some(voxels) = stored.columns.checked_mul(stored.rows).and_then(|plane| plane.checked_mul(stored.frames)) else { return false };
+    let Some(voxels) = stored.columns.checked_mul(stored.rows).and_then(|plane| plane.checked_mul(stored.frames))
+    else {
+        return false;
+    };
     match &elements.pixels {
-        Some(Pixels::Native(range)) => voxels.checked_mul(usize::from(stored.bits_allocated / 8)).is_some_and(|bytes| bytes <= range.len()),
+        Some(Pixels::Native(range)) => {
+            voxels.checked_mul(usize::from(stored.bits_allocated / 8)).is_some_and(|bytes| bytes <= range.len())
+        }
         Some(Pixels::Fragments { fragments, cut_off, .. }) => {
             let bytes: usize = fragments.iter().map(|range| range.len()).sum();
-            !cut_off && !fragments.is_empty() && (voxels <= stored.frames.saturating_mul(SMALL_PLANE) || voxels / MAX_RATIO <= bytes)
+            !cut_off
+                && !fragments.is_empty()
+                && (voxels <= stored.frames.saturating_mul(SMALL_PLANE) || voxels / MAX_RATIO <= bytes)
         }
         None => false,
     }

@@ -90,7 +90,8 @@ fn step(slices: &[Slice], normal: Vector, width_mm: f64, name: &str) -> Result<V
     let spacing = dot(step, normal);
     let mut worst = (0.0, 0);
     for (i, slice) in slices.iter().enumerate() {
-        let off: Vector = std::array::from_fn(|axis| slice.position[axis] - first.position[axis] - step[axis] * i as f64);
+        let off: Vector =
+            std::array::from_fn(|axis| slice.position[axis] - first.position[axis] - step[axis] * i as f64);
         let along = dot(off, normal);
         let aside = (dot(off, off) - along * along).max(0.0).sqrt();
         // Along a leaning stack a slice that is off in height is off aside too.
@@ -115,7 +116,9 @@ fn step(slices: &[Slice], normal: Vector, width_mm: f64, name: &str) -> Result<V
     }
     if spacing < LEANING * dot(step, step).sqrt() {
         let degrees = (spacing / dot(step, step).sqrt()).acos().to_degrees();
-        warn!("{name}: the slices lean by {degrees:.1}° (gantry tilt); the image keeps its voxels and gets a sheared affine");
+        warn!(
+            "{name}: the slices lean by {degrees:.1}° (gantry tilt); the image keeps its voxels and gets a sheared affine"
+        );
     }
     Ok(step)
 }
@@ -137,9 +140,13 @@ fn usual(slices: &[Slice], normal: Vector) -> f64 {
 fn uneven(slices: &[Slice], normal: Vector) -> crate::error::Error {
     let heights: Vec<f64> = slices.iter().map(|slice| slice.height(normal)).collect();
     let usual = usual(slices, normal);
-    let holes: Vec<(f64, f64, f64)> =
-        heights.windows(2).map(|two| (two[0], two[1], (two[1] - two[0]) / usual)).filter(|(.., times)| *times > 1.0 + UNEVEN).collect();
-    let whole = holes.iter().all(|(.., times)| (times - times.round()).abs() < 0.1) && spacings(slices, normal)[0] > 0.9 * usual;
+    let holes: Vec<(f64, f64, f64)> = heights
+        .windows(2)
+        .map(|two| (two[0], two[1], (two[1] - two[0]) / usual))
+        .filter(|(.., times)| *times > 1.0 + UNEVEN)
+        .collect();
+    let whole = holes.iter().all(|(.., times)| (times - times.round()).abs() < 0.1)
+        && spacings(slices, normal)[0] > 0.9 * usual;
     let hint = "complete the series, or resample it to even slices (dcm2niix does) if its gaps are meant";
     if !whole || holes.is_empty() {
         let [least, most] = spacings(slices, normal);

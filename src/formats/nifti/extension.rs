@@ -39,7 +39,9 @@ fn split(bytes: &[u8], big_endian: bool) -> Vec<Vec<u8>> {
     let Some((_, mut rest)) = bytes.split_first_chunk::<4>().filter(|(flags, _)| flags[0] != 0) else { return found };
     while let Some((size, _)) = rest.split_first_chunk::<4>() {
         let size = if big_endian { i32::from_be_bytes(*size) } else { i32::from_le_bytes(*size) };
-        let Some(block) = usize::try_from(size).ok().filter(|size| *size >= 8).and_then(|size| rest.get(..size)) else { break };
+        let Some(block) = usize::try_from(size).ok().filter(|size| *size >= 8).and_then(|size| rest.get(..size)) else {
+            break;
+        };
         found.push(block[8..].to_vec());
         rest = &rest[block.len()..];
     }

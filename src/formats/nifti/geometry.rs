@@ -100,7 +100,9 @@ fn correct(header: &Header, affine: Affine) -> Affine {
     }
     match qform(header) {
         // The sform is stored again, in the header's precision.
-        Ok(qform) if agrees(&qform) && header.version == 1 => Affine(qform.0.map(|row| row.map(|value| f64::from(value as f32)))),
+        Ok(qform) if agrees(&qform) && header.version == 1 => {
+            Affine(qform.0.map(|row| row.map(|value| f64::from(value as f32))))
+        }
         Ok(qform) if agrees(&qform) => qform,
         _ => affine,
     }
@@ -131,8 +133,10 @@ pub fn to_qform(affine: &Affine) -> Result<Qform> {
         row[2] *= qfac;
     }
     let axes = rotation;
-    let rotation = nearest_orthogonal(axes).ok_or_else(|| err!("expected an affine that spans space, found {:?}", &affine.0[..3]))?;
-    let sheared = axes.iter().flatten().zip(rotation.iter().flatten()).any(|(axis, nearest)| (axis - nearest).abs() > 1e-3);
+    let rotation = nearest_orthogonal(axes)
+        .ok_or_else(|| err!("expected an affine that spans space, found {:?}", &affine.0[..3]))?;
+    let sheared =
+        axes.iter().flatten().zip(rotation.iter().flatten()).any(|(axis, nearest)| (axis - nearest).abs() > 1e-3);
     Ok(Qform { qfac, zooms, quaternion: to_quaternion(&rotation), sheared })
 }
 
@@ -161,7 +165,8 @@ fn inverse_transposed(m: &Matrix) -> Option<Matrix> {
 fn nearest_orthogonal(mut m: Matrix) -> Option<Matrix> {
     for _ in 0..100 {
         let other = inverse_transposed(&m)?;
-        let next: Matrix = std::array::from_fn(|row| std::array::from_fn(|column| 0.5 * (m[row][column] + other[row][column])));
+        let next: Matrix =
+            std::array::from_fn(|row| std::array::from_fn(|column| 0.5 * (m[row][column] + other[row][column])));
         let change = m.iter().flatten().zip(next.iter().flatten()).map(|(a, b)| (a - b).abs()).fold(0.0, f64::max);
         m = next;
         if change < 1e-15 {

@@ -95,8 +95,9 @@ pub fn version(start: &[u8]) -> Result<u8> {
         return Ok(2);
     }
     if [u32::from_le_bytes(size), u32::from_be_bytes(size)].contains(&(SIZE_1 as u32)) {
-        return Err(err!("expected a NIfTI file, found a header without NIfTI's mark (ANALYZE 7.5?)")
-            .hint("ANALYZE does not say how an image lies in space; convert it to NIfTI with a tool that knows its source"));
+        return Err(err!("expected a NIfTI file, found a header without NIfTI's mark (ANALYZE 7.5?)").hint(
+            "ANALYZE does not say how an image lies in space; convert it to NIfTI with a tool that knows its source",
+        ));
     }
     Err(err!("expected a NIfTI file, found something else"))
 }
@@ -202,7 +203,8 @@ impl Stored {
         let [dims, lengths @ ..] = &self.dim;
         let used = usize::try_from(*dims).ok().filter(|dims| *dims > 0).and_then(|dims| lengths.get(..dims));
         let used = used.ok_or_else(|| err!("expected 1 to 7 dimensions, found {dims}"))?;
-        let shape: Option<Vec<usize>> = used.iter().map(|length| usize::try_from(*length).ok().filter(|length| *length > 0)).collect();
+        let shape: Option<Vec<usize>> =
+            used.iter().map(|length| usize::try_from(*length).ok().filter(|length| *length > 0)).collect();
         shape.ok_or_else(|| err!("expected dimensions of at least one voxel, found {used:?}"))
     }
 

@@ -50,8 +50,18 @@ fn dtype_code(dtype: DType) -> i16 {
 
 /// The voxel type of a code, or what is stored instead.
 fn dtype_of(code: i16) -> Result<DType, &'static str> {
-    const ALL: [DType; 10] =
-        [DType::U8, DType::I8, DType::U16, DType::I16, DType::U32, DType::I32, DType::U64, DType::I64, DType::F32, DType::F64];
+    const ALL: [DType; 10] = [
+        DType::U8,
+        DType::I8,
+        DType::U16,
+        DType::I16,
+        DType::U32,
+        DType::I32,
+        DType::U64,
+        DType::I64,
+        DType::F32,
+        DType::F64,
+    ];
     ALL.into_iter().find(|dtype| dtype_code(*dtype) == code).ok_or(match code {
         1 => "bits",
         32 | 1792 | 2048 => "complex numbers",

@@ -3,10 +3,10 @@
 use super::geometry;
 use super::header::{self, Header};
 use crate::error::Result;
-use crate::formats::gzip::{self, GzReader};
+use crate::gzip::{self, GzReader};
+use crate::image::zeroed::{self, Zeroed};
 use crate::image::{DType, Grid, Header as ImageHeader, Layout, Volume, Voxels, no_voxels};
 use crate::{bail, each_voxels, err};
-use segbundle_native::zeroed::{self, Zeroed};
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read};
 use std::ops::Range;
@@ -31,7 +31,9 @@ pub fn read(path: impl AsRef<Path>) -> Result<Volume> {
         Some((header_path, image_path)) => {
             let mut start = Source::open(&header_path)?;
             let header = read_header(&mut start, false).map_err(|error| error.file(&header_path))?;
-            Body::new(header, Source::open(&image_path)?, 0, path).and_then(Body::read).map_err(|error| error.file(&image_path))
+            Body::new(header, Source::open(&image_path)?, 0, path)
+                .and_then(Body::read)
+                .map_err(|error| error.file(&image_path))
         }
     };
     read().map_err(|error| error.file(path))
@@ -53,7 +55,8 @@ pub fn outline(path: impl AsRef<Path>) -> Result<Volume> {
                 (read_header(&mut source, true)?, source.capacity_bytes(), path.to_owned())
             }
             Some((header_path, image_path)) => {
-                let header = read_header(&mut Source::open(&header_path)?, false).map_err(|error| error.file(&header_path))?;
+                let header =
+                    read_header(&mut Source::open(&header_path)?, false).map_err(|error| error.file(&header_path))?;
                 (header, Source::open(&image_path)?.capacity_bytes(), image_path)
             }
         };
@@ -134,7 +137,11 @@ fn room_for(header: &Header, capacity_bytes: u64) -> Result<usize> {
     let bytes = count.and_then(|count| count.checked_mul(header.dtype.size_bytes()));
     let room = capacity_bytes.saturating_sub(header.offset);
     let Some(bytes) = bytes.filter(|bytes| *bytes as u64 <= room) else {
-        bail!("expected {:?} voxels of {}, found at most {room} bytes: the file is cut off", header.shape, header.dtype.name());
+        bail!(
+            "expected {:?} voxels of {}, found at most {room} bytes: the file is cut off",
+            header.shape,
+            header.dtype.name()
+        );
     };
     Ok(bytes)
 }
@@ -157,7 +164,7 @@ pub(super) enum Source<R: BufRead> {
 impl Source<BufReader<File>> {
     pub(super) fn open(path: &Path) -> Result<Self> {
         let open = || -> io::Result<(File, u64)> {
-            let file = crate::formats::open(path)?;
+            let file = crate::open(path)?;
             let length = file.metadata()?.len();
             Ok((file, length))
         };
@@ -258,7 +265,11 @@ fn axes(stored: &[usize]) -> Result<Axes> {
     if beyond.iter().filter(|length| **length > 1).count() > 1 {
         bail!("expected at most one axis beyond X, Y, Z that is longer than 1, found shape {stored:?}");
     }
-    Ok(Axes { shape: [channels, axis(0), axis(1), axis(2)], spatial_dims, channels: (stored.len() > 3).then_some(channels) })
+    Ok(Axes {
+        shape: [channels, axis(0), axis(1), axis(2)],
+        spatial_dims,
+        channels: (stored.len() > 3).then_some(channels),
+    })
 }
 
 /// Shape and geometry of a file's image, and the type that its voxels will have.
@@ -269,7 +280,14 @@ fn hollow(header: &Header, path: &Path) -> Result<Volume> {
     let grid = Grid { shape: [shape[1], shape[2], shape[3]], affine };
     let space = Some(header.space());
     let header = Arc::new(ImageHeader { path: path.to_owned(), grid, spatial_dims, channels, space, series: None });
-    Ok(Volume { voxels: no_voxels(dtype), layout: Layout::fortran(shape), affine, channel_first: false, header, trace: vec![] })
+    Ok(Volume {
+        voxels: no_voxels(dtype),
+        layout: Layout::fortran(shape),
+        affine,
+        channel_first: false,
+        header,
+        trace: vec![],
+    })
 }
 
 /// A file whose voxels come next.
@@ -309,7 +327,9 @@ impl<R: BufRead> Body<R> {
         let Some((slope, inter)) = self.scaling else {
             return each_voxels!(voxels, voxels => self.fill_stored(&mut unshared(voxels)?[part]));
         };
-        let Voxels::F32(voxels) = voxels else { bail!("scaled voxels are {}, expected float32", voxels.dtype().name()) };
+        let Voxels::F32(voxels) = voxels else {
+            bail!("scaled voxels are {}, expected float32", voxels.dtype().name())
+        };
         let out = &mut unshared(voxels)?[part];
         each_voxels!(&no_voxels(self.dtype), like => self.fill_scaled(like, (slope, inter), out))
     }

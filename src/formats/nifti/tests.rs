@@ -10,7 +10,8 @@ use std::io::Write;
 use std::path::Path;
 use std::sync::Arc;
 
-const OBLIQUE: Affine = Affine([[1.5, 0.25, 0.0, 10.0], [-0.25, 2.0, 0.5, -20.0], [0.0, -0.5, 3.0, 30.0], [0.0, 0.0, 0.0, 1.0]]);
+const OBLIQUE: Affine =
+    Affine([[1.5, 0.25, 0.0, 10.0], [-0.25, 2.0, 0.5, -20.0], [0.0, -0.5, 3.0, 30.0], [0.0, 0.0, 0.0, 1.0]]);
 
 fn bytes_of(voxels: &Voxels, layout: &Layout, dtype: DType, gzipped: bool) -> Vec<u8> {
     let mut out = vec![];
@@ -51,12 +52,16 @@ fn headers_are_those_of_monai() {
         let voxels = Voxels::U8(vec![0; channels * x * y * z].into());
         let [r0, r1, r2] = header.srow;
         let affine = Affine([r0, r1, r2, [0.0, 0.0, 0.0, 1.0]]);
-        let options =
-            Options { squeeze_end_dims: header.shape != [3, 4, 5, 1], spatial_dims: header.shape.len().min(3), ..Options::default() };
+        let options = Options {
+            squeeze_end_dims: header.shape != [3, 4, 5, 1],
+            spatial_dims: header.shape.len().min(3),
+            ..Options::default()
+        };
         let mut out = vec![];
         write_to(&mut out, false, &voxels, &layout, &affine, header.dtype, options).unwrap();
         let ours = &mut out[..SIZE_1];
-        let quaternion = |bytes: &[u8]| [0, 4, 8].map(|at| f32::from_le_bytes(bytes[256 + at..260 + at].try_into().unwrap()));
+        let quaternion =
+            |bytes: &[u8]| [0, 4, 8].map(|at| f32::from_le_bytes(bytes[256 + at..260 + at].try_into().unwrap()));
         let (q_ours, q_golden) = (quaternion(ours), quaternion(golden));
         // Half a unit of f32 at 1: the decompositions differ in f64's last digits, and 0 has two signs.
         for (a, b) in q_ours.iter().zip(q_golden) {
@@ -111,8 +116,13 @@ fn any_layout_is_written_in_file_order() {
                 for z in 0..shape[3] {
                     for y in 0..shape[2] {
                         for x in 0..shape[1] {
-                            let steps: isize = [c, x, y, z].iter().zip(layout.strides).map(|(i, stride)| *i as isize * stride).sum();
-                            assert_eq!(*read.next().unwrap(), (layout.offset as isize + steps) as f32, "{order:?} {flipped:?}");
+                            let steps: isize =
+                                [c, x, y, z].iter().zip(layout.strides).map(|(i, stride)| *i as isize * stride).sum();
+                            assert_eq!(
+                                *read.next().unwrap(),
+                                (layout.offset as isize + steps) as f32,
+                                "{order:?} {flipped:?}"
+                            );
                         }
                     }
                 }
@@ -124,7 +134,8 @@ fn any_layout_is_written_in_file_order() {
 #[test]
 fn values_that_do_not_fit_are_refused() {
     let layout = Layout::fortran([1, 1, 1, 2]);
-    let try_as = |voxels: Voxels, dtype| write_to(&mut vec![], false, &voxels, &layout, &OBLIQUE, dtype, Options::default());
+    let try_as =
+        |voxels: Voxels, dtype| write_to(&mut vec![], false, &voxels, &layout, &OBLIQUE, dtype, Options::default());
     let error = try_as(Voxels::I16([7, 300].into()), DType::U8).unwrap_err();
     assert_eq!(error.message(), "expected values that fit uint8, found 300");
     for (value, dtype, fits) in [
@@ -150,7 +161,8 @@ fn values_that_do_not_fit_are_refused() {
 fn writing_names_the_file_in_its_errors() {
     let folder = tempfile::tempdir().unwrap();
     let (voxels, layout) = (Voxels::U8([1].into()), Layout::fortran([1, 1, 1, 1]));
-    let write = |name: &str, affine| write(folder.path().join(name), &voxels, &layout, affine, DType::U8, Options::default());
+    let write =
+        |name: &str, affine| write(folder.path().join(name), &voxels, &layout, affine, DType::U8, Options::default());
     let error = write("x.mha", &OBLIQUE).unwrap_err();
     assert!(error.message().contains(".nii.gz") && error.get_file().unwrap().ends_with("x.mha"));
     assert!(write("x.nii.gz", &Affine([[0.0; 4]; 4])).unwrap_err().message().contains("spans space"));
@@ -179,7 +191,9 @@ fn scaling_is_computed_in_f64_and_rounded_to_f32() {
 fn hostile_headers_are_errors_without_large_allocations() {
     let dims = |dims: [i16; 8]| dims.map(i16::to_le_bytes).concat();
     assert!(message(&patched(40, &dims([3, 32767, 32767, 32767, 1, 1, 1, 1]))).contains("cut off"));
-    assert!(message(&patched(40, &dims([7, 32767, 32767, 32767, 32767, 32767, 32767, 32767]))).contains("longer than 1"));
+    assert!(
+        message(&patched(40, &dims([7, 32767, 32767, 32767, 32767, 32767, 32767, 32767]))).contains("longer than 1")
+    );
     assert!(message(&patched(40, &dims([3, 3, -4, 5, 1, 1, 1, 1]))).contains("at least one voxel"));
     assert!(message(&patched(70, &32i16.to_le_bytes())).contains("complex"));
     assert!(message(&patched(108, &1e9f32.to_le_bytes())).contains("cut off"));
@@ -298,7 +312,8 @@ fn planes_are_the_whole_file() {
                 let mut next = 0;
                 while let Some((range, voxels)) = planes.advance().unwrap() {
                     assert_eq!(range.start, usize::saturating_sub(next, 1));
-                    let found: Vec<f64> = each_voxels!(voxels, voxels => voxels.iter().map(|x| Element::to_f64(*x)).collect());
+                    let found: Vec<f64> =
+                        each_voxels!(voxels, voxels => voxels.iter().map(|x| Element::to_f64(*x)).collect());
                     for (i, at) in (range.start * 20..range.end * 20).enumerate() {
                         assert_eq!(found[i], f64::from(values[at]), "{dtype:?} {room}");
                     }

@@ -2,8 +2,8 @@
 
 use super::{dtype_code, extension, geometry};
 use crate::error::Result;
-use crate::formats::{atomic, gzip};
 use crate::image::{Affine, DType, Layout, Space, Voxels};
+use crate::{atomic, gzip};
 use crate::{bail, each_voxels, err};
 use rayon::prelude::*;
 use std::io::Write;
@@ -37,7 +37,14 @@ pub struct Options<'a> {
 
 impl Default for Options<'_> {
     fn default() -> Self {
-        Options { squeeze_end_dims: true, spatial_dims: 3, compression_level: 1, extension: &[], space: None, description: "" }
+        Options {
+            squeeze_end_dims: true,
+            spatial_dims: 3,
+            compression_level: 1,
+            extension: &[],
+            space: None,
+            description: "",
+        }
     }
 }
 
@@ -46,7 +53,14 @@ impl Default for Options<'_> {
 ///
 /// Errors: a value that `dtype` cannot hold (fractions are cut off, as NumPy does), a shape beyond NIfTI-1, a singular
 /// affine, an unwritable place.
-pub fn write(path: impl AsRef<Path>, voxels: &Voxels, layout: &Layout, affine: &Affine, dtype: DType, options: Options<'_>) -> Result<()> {
+pub fn write(
+    path: impl AsRef<Path>,
+    voxels: &Voxels,
+    layout: &Layout,
+    affine: &Affine,
+    dtype: DType,
+    options: Options<'_>,
+) -> Result<()> {
     let path = path.as_ref();
     let gzipped = path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("gz"));
     if !gzipped && path.extension().is_none_or(|extension| !extension.eq_ignore_ascii_case("nii")) {
@@ -97,12 +111,18 @@ fn check_layout(voxels: &Voxels, layout: &Layout) -> Result<()> {
         let axes = layout.shape.iter().zip(layout.strides).filter(|(_, stride)| wanted(*stride));
         axes.map(|(length, stride)| (*length as i128 - 1) * stride as i128).sum::<i128>()
     };
-    let (low, high) = (layout.offset as i128 + reach(|stride| stride < 0), layout.offset as i128 + reach(|stride| stride > 0));
+    let (low, high) =
+        (layout.offset as i128 + reach(|stride| stride < 0), layout.offset as i128 + reach(|stride| stride > 0));
     if layout.shape.contains(&0) {
         bail!("expected at least one voxel, found shape {:?}", layout.shape);
     }
     if low < 0 || high >= voxels.len() as i128 {
-        bail!("expected voxels for shape {:?} at strides {:?}, found {} values", layout.shape, layout.strides, voxels.len());
+        bail!(
+            "expected voxels for shape {:?} at strides {:?}, found {} values",
+            layout.shape,
+            layout.strides,
+            voxels.len()
+        );
     }
     Ok(())
 }
@@ -132,7 +152,8 @@ fn header(layout: &Layout, affine: &Affine, dtype: DType, options: Options<'_>) 
     let mut dim = [1i16; 8];
     dim[0] = shape.len() as i16;
     for (slot, length) in dim[1..].iter_mut().zip(&shape) {
-        *slot = i16::try_from(*length).map_err(|_| err!("expected at most {} voxels along an axis, found shape {shape:?}", i16::MAX))?;
+        *slot = i16::try_from(*length)
+            .map_err(|_| err!("expected at most {} voxels along an axis, found shape {shape:?}", i16::MAX))?;
     }
     let qform = geometry::to_qform(affine)?;
     let mut pixdim = [1f32; 8];
@@ -228,7 +249,10 @@ fn gather<S: Copy + Into64, D: Store<N>, const N: usize>(
                     }
                 } else if inner.1 == 1 {
                     for xi in 0..columns {
-                        source[at(0, xi)..][..rows].iter().zip(&mut *tile).for_each(|(value, row)| convert(*value, &mut row[xi]));
+                        source[at(0, xi)..][..rows]
+                            .iter()
+                            .zip(&mut *tile)
+                            .for_each(|(value, row)| convert(*value, &mut row[xi]));
                     }
                 } else {
                     for (i, row) in tile.iter_mut().enumerate() {

@@ -44,7 +44,12 @@ type Walked = (Tensor, Option<Moments>);
 /// the kind that this path is for.
 pub fn features(net: &SegResNet, x: &Tensor, mode: Mode) -> Result<Option<Tensor>> {
     let kind = mode.autocast.unwrap_or(Kind::Float);
-    if mode.train || net.device != Device::Cpu || x.device() != tch::Device::Cpu || x.kind() != Kind::Float || !usual(net) {
+    if mode.train
+        || net.device != Device::Cpu
+        || x.device() != tch::Device::Cpu
+        || x.kind() != Kind::Float
+        || !usual(net)
+    {
         return Ok(None);
     }
     if !matches!(kind, Kind::Float | Kind::BFloat16)
@@ -66,7 +71,9 @@ pub fn features(net: &SegResNet, x: &Tensor, mode: Mode) -> Result<Option<Tensor
 /// Group norms with weights, ReLU, interpolation, and a head to leave out.
 pub fn usual(net: &SegResNet) -> bool {
     let norm = |norm: &Norm| matches!(norm, Norm::Group { affine: Some(_), .. });
-    let blocks = |blocks: &[Block]| blocks.iter().all(|block| matches!(block.act, Act::Relu { .. }) && block.norms.iter().all(norm));
+    let blocks = |blocks: &[Block]| {
+        blocks.iter().all(|block| matches!(block.act, Act::Relu { .. }) && block.norms.iter().all(norm))
+    };
     net.use_conv_final
         && matches!(net.last_act, Act::Relu { .. })
         && norm(&net.last_norm)
@@ -78,10 +85,18 @@ impl Weights {
     fn new(net: &SegResNet, kind: Kind, version: i64) -> Result<Weights> {
         let count = net.tensors.len();
         let empty = || (0..count).map(|_| None).collect();
-        let mut weights = Weights { kind, version, convs: empty(), conv3s: (0..count).map(|_| None).collect(), affines: vec![None; count] };
-        let blocks = || net.down.iter().flat_map(|level| &level.blocks).chain(net.up.iter().flat_map(|level| &level.blocks));
+        let mut weights = Weights {
+            kind,
+            version,
+            convs: empty(),
+            conv3s: (0..count).map(|_| None).collect(),
+            affines: vec![None; count],
+        };
+        let blocks =
+            || net.down.iter().flat_map(|level| &level.blocks).chain(net.up.iter().flat_map(|level| &level.blocks));
         let inner = blocks().flat_map(|block| &block.convs);
-        let outer = net.down.iter().filter_map(|level| level.halve.as_ref()).chain(net.up.iter().map(|level| &level.narrow));
+        let outer =
+            net.down.iter().filter_map(|level| level.halve.as_ref()).chain(net.up.iter().map(|level| &level.narrow));
         if kind == Kind::Float {
             for conv in inner.clone() {
                 weights.conv3s[conv.weight.0] = Conv3::new(&net.tensors[conv.weight.0].detach())?;
@@ -96,7 +111,8 @@ impl Weights {
         for norm in blocks().flat_map(|block| &block.norms).chain([&net.last_norm]) {
             if let Norm::Group { affine: Some((weight, bias)), .. } = norm {
                 let values = |tensor: &Tensor| Vec::<f32>::try_from(tensor.detach());
-                weights.affines[weight.0] = Some(Affine { weight: values(&net.tensors[weight.0])?, bias: values(&net.tensors[bias.0])? });
+                weights.affines[weight.0] =
+                    Some(Affine { weight: values(&net.tensors[weight.0])?, bias: values(&net.tensors[bias.0])? });
             }
         }
         Ok(weights)
@@ -129,7 +145,8 @@ impl Weights {
     }
 
     fn conv(&self, conv: &Conv, x: &Tensor) -> Result<Tensor> {
-        let weight = self.convs[conv.weight.0].as_ref().ok_or_else(|| crate::err!("SegResNet: a weight is not prepared"))?;
+        let weight =
+            self.convs[conv.weight.0].as_ref().ok_or_else(|| crate::err!("SegResNet: a weight is not prepared"))?;
         let y = x.f_conv3d(weight, None::<&Tensor>, [conv.stride; 3], [conv.padding; 3], [1, 1, 1], 1)?;
         Ok(native::channels_last(&y)?)
     }
@@ -167,7 +184,8 @@ impl Weights {
     fn norm<'a>(&'a self, norm: &Norm, moments: &'a Moments) -> Result<GroupNorm<'a>> {
         match norm {
             Norm::Group { groups, affine: Some((weight, _)), eps } => {
-                let affine = self.affines[weight.0].as_ref().ok_or_else(|| crate::err!("SegResNet: a norm is not prepared"))?;
+                let affine =
+                    self.affines[weight.0].as_ref().ok_or_else(|| crate::err!("SegResNet: a norm is not prepared"))?;
                 Ok(GroupNorm { moments, groups: *groups, affine, eps: *eps })
             }
             _ => crate::bail!("SegResNet: expected a group norm"),

@@ -37,7 +37,10 @@ impl Array {
                     let values = list.iter().filter_map(f64::from_value).collect();
                     return Array::from_values(&[list.len()], values, ty, flavour);
                 }
-                let rows = list.iter().map(|item| call.nested(|call| Array::of(name, item, flavour, call))).collect::<Result<Vec<_>>>()?;
+                let rows = list
+                    .iter()
+                    .map(|item| call.nested(|call| Array::of(name, item, flavour, call)))
+                    .collect::<Result<Vec<_>>>()?;
                 joined(name, &rows, 0, true, call).map_err(|e| e.hint("rows must have one length"))
             }
         }
@@ -60,7 +63,8 @@ pub fn joined(name: &str, arrays: &[Array], axis: i64, new: bool, call: &mut Cal
         let same = array.ndim() == first.ndim()
             && array.shape().iter().zip(first.shape()).enumerate().all(|(at, (a, b))| a == b || !new && at == axis);
         if !same {
-            return Err(err!("{name}: shapes {:?} and {:?} do not fit together", first.shape(), array.shape()).kind(Kind::Config));
+            return Err(err!("{name}: shapes {:?} and {:?} do not fit together", first.shape(), array.shape())
+                .kind(Kind::Config));
         }
         parts.push(if new { array.data.view().insert_axis(Axis(axis)) } else { array.data.view() });
     }
@@ -75,9 +79,16 @@ pub fn from_rows(rows: &[Vec<f64>], ty: Type, flavour: Flavour) -> Result<Array>
 }
 
 /// `start + i·step` up to `stop`, without it.
-pub fn arange(name: &str, [start, stop, step]: [&Value; 3], dtype: Option<Type>, flavour: Flavour, call: &mut Call) -> Result<Array> {
+pub fn arange(
+    name: &str,
+    [start, stop, step]: [&Value; 3],
+    dtype: Option<Type>,
+    flavour: Flavour,
+    call: &mut Call,
+) -> Result<Array> {
     let float = [start, stop, step].iter().any(|value| i64::from_value(value).is_none());
-    let number = |value: &Value| f64::from_value(value).filter(|x| x.is_finite()).ok_or_else(|| wrong(name, "number", value));
+    let number =
+        |value: &Value| f64::from_value(value).filter(|x| x.is_finite()).ok_or_else(|| wrong(name, "number", value));
     let (start, stop, step) = (number(start)?, number(stop)?, number(step)?);
     if step == 0.0 {
         bail!("{name}: the step must not be 0");

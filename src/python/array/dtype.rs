@@ -85,7 +85,11 @@ impl Type {
     /// Least and greatest integer of an integer type.
     pub fn range(self) -> Option<(i128, i128)> {
         (self.category() == Category::Int).then(|| {
-            if self.is_unsigned() { (0, (1 << self.bits()) - 1) } else { (-(1 << (self.bits() - 1)), (1 << (self.bits() - 1)) - 1) }
+            if self.is_unsigned() {
+                (0, (1 << self.bits()) - 1)
+            } else {
+                (-(1 << (self.bits() - 1)), (1 << (self.bits() - 1)) - 1)
+            }
         })
     }
     /// `x` as this type holds it: floats are rounded, integers cut and wrapped.
@@ -139,7 +143,8 @@ impl Type {
     }
     /// By NumPy's or torch's name: `float32`, `half`, `torch.long`, `int`.
     fn named(name: &str) -> Option<Type> {
-        let name = name.strip_prefix("torch.").or(name.strip_prefix("np.")).or(name.strip_prefix("numpy.")).unwrap_or(name);
+        let name =
+            name.strip_prefix("torch.").or(name.strip_prefix("np.")).or(name.strip_prefix("numpy.")).unwrap_or(name);
         Type::ALL.into_iter().find(|ty| ty.name() == name).or(match name {
             "float" | "double" | "f8" | "d" => Some(F64),
             "int" | "long" | "i8" => Some(I64),
@@ -286,7 +291,9 @@ impl Object for DTypeObject {
         let name = format!("numpy.{}", self.ty.name());
         let [value] = args.expect(&name, ["x"])?;
         let value = match &value {
-            Value::Str(text) => Value::Float(text.trim().parse().map_err(|_| crate::err!("{name}: '{text}' is no number"))?),
+            Value::Str(text) => {
+                Value::Float(text.trim().parse().map_err(|_| crate::err!("{name}: '{text}' is no number"))?)
+            }
             value => value.clone(),
         };
         Ok(Value::object(super::Array::of(&name, &value, Numpy, call)?.cast(self.ty, call)?))

@@ -56,7 +56,8 @@ fn range([start, stop, step]: [Option<i64>; 3], n: usize) -> Result<(usize, usiz
         bail!("array index: the slice's step must not be 0");
     }
     let n = n as i64;
-    let clamp = |bound: i64, low: i64, high: i64| if bound < 0 { bound.saturating_add(n) } else { bound }.clamp(low, high);
+    let clamp =
+        |bound: i64, low: i64, high: i64| if bound < 0 { bound.saturating_add(n) } else { bound }.clamp(low, high);
     if step > 0 {
         let (start, stop) = (start.map_or(0, |s| clamp(s, 0, n)), stop.map_or(n, |s| clamp(s, 0, n)));
         let count = if stop > start { (stop - start - 1) / step + 1 } else { 0 };
@@ -113,7 +114,8 @@ impl Array {
                             Slice::new(start as isize, Some(last as isize), step.min(isize::MAX as i64) as isize),
                         );
                     } else {
-                        let positions: Vec<usize> = (0..count).map(|i| (start as i64 + i as i64 * step) as usize).collect();
+                        let positions: Vec<usize> =
+                            (0..count).map(|i| (start as i64 + i as i64 * step) as usize).collect();
                         data = data.select(Axis(at), &positions).into_shared();
                     }
                     at += 1;
@@ -130,13 +132,20 @@ impl Array {
                     let lists = match part {
                         Part::Mask(mask) => {
                             if data.shape().get(at..at + mask.ndim()) != Some(mask.shape()) {
-                                bail!("array index: a mask of shape {:?} does not fit axes of {:?}", mask.shape(), data.shape());
+                                bail!(
+                                    "array index: a mask of shape {:?} does not fit axes of {:?}",
+                                    mask.shape(),
+                                    data.shape()
+                                );
                             }
                             mask.true_positions()
                         }
                         Part::Many(list) => {
-                            let positions =
-                                list.data.iter().map(|i| Ok(position(*i as i64, size, at)? as f64)).collect::<Result<Vec<_>>>()?;
+                            let positions = list
+                                .data
+                                .iter()
+                                .map(|i| Ok(position(*i as i64, size, at)? as f64))
+                                .collect::<Result<Vec<_>>>()?;
                             vec![Array::from_values(list.shape(), positions, Type::I64, self.flavour)?]
                         }
                         _ => vec![],
@@ -167,7 +176,10 @@ impl Array {
         elements(&result)?;
         let mut flat = vec![0usize; shape.iter().product()];
         for (list, size) in lists.iter().zip(&sizes[first..]) {
-            let view = list.data.broadcast(ndarray::IxDyn(&shape)).ok_or_else(|| err!("array index: lists do not fit together"))?;
+            let view = list
+                .data
+                .broadcast(ndarray::IxDyn(&shape))
+                .ok_or_else(|| err!("array index: lists do not fit together"))?;
             flat.iter_mut().zip(view.iter()).for_each(|(flat, i)| *flat = *flat * size + *i as usize);
         }
         let call = &mut Call::default();

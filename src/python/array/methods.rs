@@ -197,8 +197,12 @@ impl Method<'_> {
             "right_shift" => ">>",
             "arctan2" | "atan2" => "arctan2",
             // torch's max and min of two tensors.
-            "max" if self.torch && args.positional.first().is_some_and(|value| value.downcast::<Array>().is_some()) => "maximum",
-            "min" if self.torch && args.positional.first().is_some_and(|value| value.downcast::<Array>().is_some()) => "minimum",
+            "max" if self.torch && args.positional.first().is_some_and(|value| value.downcast::<Array>().is_some()) => {
+                "maximum"
+            }
+            "min" if self.torch && args.positional.first().is_some_and(|value| value.downcast::<Array>().is_some()) => {
+                "minimum"
+            }
             "maximum" | "minimum" | "logical_and" | "logical_or" | "logical_xor" | "hypot" | "fmod" => name,
             "clip" | "clamp" => return self.clip(args, call),
             "round" | "around" | "__round__" => {
@@ -213,12 +217,18 @@ impl Method<'_> {
                 let invert: bool = args.take("invert").map_or(Ok(false), |value| to(self.called, &value))?;
                 call.charge(wanted.len())?;
                 let known: std::collections::HashSet<u64> = wanted.data.iter().map(|x| (x + 0.0).to_bits()).collect();
-                return done(self.array.map(Type::Bool, call, |x| f64::from(u8::from(known.contains(&(x + 0.0).to_bits()) != invert)))?);
+                return done(
+                    self.array.map(Type::Bool, call, |x| {
+                        f64::from(u8::from(known.contains(&(x + 0.0).to_bits()) != invert))
+                    })?,
+                );
             }
             "isclose" | "allclose" => return self.close(name == "allclose", args, call),
             "array_equal" | "equals" => {
                 let other: Value = self.required(args, &["other"])?;
-                return Ok(Some((Array::of(self.called, &other, self.array.flavour, call)?.data == self.array.data).into()));
+                return Ok(Some(
+                    (Array::of(self.called, &other, self.array.flavour, call)?.data == self.array.data).into(),
+                ));
             }
             "where" | "masked_fill" => return self.choose(name, args, call),
             _ => return Ok(None),
@@ -249,7 +259,8 @@ impl Method<'_> {
     fn nan_to_num(&self, args: &mut Args, call: &mut Call) -> Result<Option<Value>> {
         args.take("copy");
         let nan: f64 = self.number(args, &["nan"])?.unwrap_or(0.0);
-        let (high, low): (Option<f64>, Option<f64>) = (self.number(args, &["posinf"])?, self.number(args, &["neginf"])?);
+        let (high, low): (Option<f64>, Option<f64>) =
+            (self.number(args, &["posinf"])?, self.number(args, &["neginf"])?);
         self.end(args)?;
         let top = match self.array.ty {
             Type::F16 => 65504.0,
@@ -274,7 +285,9 @@ impl Method<'_> {
         self.end(args)?;
         let other = Array::of(self.called, &other, self.array.flavour, call)?;
         let close = ops::zip(self.array, &other, Type::Bool, call, |a, b| {
-            f64::from(u8::from(a == b || nan && a.is_nan() && b.is_nan() || b.is_finite() && (a - b).abs() <= atol + rtol * b.abs()))
+            f64::from(u8::from(
+                a == b || nan && a.is_nan() && b.is_nan() || b.is_finite() && (a - b).abs() <= atol + rtol * b.abs(),
+            ))
         })?;
         if all { Ok(Some(close.data.iter().all(|x| *x != 0.0).into())) } else { done(close) }
     }
@@ -292,7 +305,9 @@ impl Method<'_> {
                 let mask: Value = self.required(args, &["mask"])?;
                 (mask, self.required(args, &["value"])?, own)
             }
-            ("where", _) if function => (own, self.required(args, &["x", "input"])?, self.required(args, &["y", "other"])?),
+            ("where", _) if function => {
+                (own, self.required(args, &["x", "input"])?, self.required(args, &["y", "other"])?)
+            }
             _ => {
                 let condition = self.required(args, &["condition"])?;
                 (condition, own, self.required(args, &["other"])?)
@@ -305,13 +320,23 @@ impl Method<'_> {
             Value::Float(_) => Value::Float(0.0),
             Value::Int(_) => Value::Int(0),
             Value::Bool(_) => Value::Bool(false),
-            value => value.downcast::<Array>().map_or(Value::Int(0), |array| Value::object(Array::scalar(0.0, array.ty, array.flavour))),
+            value => value
+                .downcast::<Array>()
+                .map_or(Value::Int(0), |array| Value::object(Array::scalar(0.0, array.ty, array.flavour))),
         };
         let (wrapped_a, wrapped_b) = (Value::object(Array::of(self.called, &a, flavour, call)?), &zero(&b));
         let ty = match (a.downcast::<Array>(), b.downcast::<Array>(), name) {
             (_, _, "masked_fill") => self.array.ty,
             (None, Some(_), _) => {
-                ops::binary("+", &Value::object(Array::of(self.called, &b, flavour, call)?), &zero(&a), false, flavour, call)?.ty
+                ops::binary(
+                    "+",
+                    &Value::object(Array::of(self.called, &b, flavour, call)?),
+                    &zero(&a),
+                    false,
+                    flavour,
+                    call,
+                )?
+                .ty
             }
             _ => ops::binary("+", &wrapped_a, wrapped_b, false, flavour, call)?.ty,
         };
@@ -320,8 +345,13 @@ impl Method<'_> {
         let wide: Vec<i64> = shape.iter().map(|n| *n as i64).collect();
         let [condition, a, b] = [condition, a, b].map(|array| array.expanded(self.called, &wide, call));
         let (condition, a, b) = (condition?, a?, b?);
-        let values =
-            condition.data.iter().zip(a.data.iter()).zip(b.data.iter()).map(|((c, a), b)| if *c != 0.0 { *a } else { *b }).collect();
+        let values = condition
+            .data
+            .iter()
+            .zip(a.data.iter())
+            .zip(b.data.iter())
+            .map(|((c, a), b)| if *c != 0.0 { *a } else { *b })
+            .collect();
         done(Array::from_values(&shape, values, ty, flavour)?)
     }
 
@@ -354,7 +384,8 @@ impl Method<'_> {
         if !reduces {
             return Ok(None);
         }
-        let fraction: Option<Value> = matches!(name, "percentile" | "quantile").then(|| self.required(args, &["q"])).transpose()?;
+        let fraction: Option<Value> =
+            matches!(name, "percentile" | "quantile").then(|| self.required(args, &["q"])).transpose()?;
         if let Some(first) = args.positional.first().cloned()
             && !(first.is_none() || i64::from_value(&first).is_none() && Vec::<i64>::from_value(&first).is_none())
         {
@@ -380,12 +411,19 @@ impl Method<'_> {
                 return done(self.array.quantiles(self.called, q / scale, &over, call)?);
             }
             let all: Vec<f64> = to(&format!("{}: argument `q`", self.called), &fraction)?;
-            let rows = all.iter().map(|q| self.array.quantiles(self.called, q / scale, &over, call)).collect::<Result<Vec<_>>>()?;
+            let rows = all
+                .iter()
+                .map(|q| self.array.quantiles(self.called, q / scale, &over, call))
+                .collect::<Result<Vec<_>>>()?;
             return done(joined(self.called, &rows, 0, true, call)?);
         }
         if matches!(name, "std" | "var") {
             let unbiased: Option<bool> = args.take("unbiased").map(|value| to(self.called, &value)).transpose()?;
-            let less = args.take("ddof").or_else(|| args.take("correction")).map(|value| to::<f64>(self.called, &value)).transpose()?;
+            let less = args
+                .take("ddof")
+                .or_else(|| args.take("correction"))
+                .map(|value| to::<f64>(self.called, &value))
+                .transpose()?;
             self.end(args)?;
             let less = less.or(unbiased.map(|b| f64::from(u8::from(b)))).unwrap_or(if self.torch { 1.0 } else { 0.0 });
             return done(self.array.spread(self.called, &over, less, name == "std", call)?);
@@ -413,14 +451,18 @@ impl Method<'_> {
         let array = self.array;
         let cast = |ty: Type, call: &mut Call| array.cast(ty, call).map(|array| Some(Value::object(array)));
         let all = |args: &mut Args, key: &[&str]| {
-            key.iter().find_map(|key| args.take(key)).map_or_else(|| std::mem::take(&mut args.positional), |value| vec![value])
+            key.iter()
+                .find_map(|key| args.take(key))
+                .map_or_else(|| std::mem::take(&mut args.positional), |value| vec![value])
         };
         let result = match name {
             "reshape" | "view" => {
                 args.take("order");
                 match args.positional.first().and_then(|value| value.downcast::<DTypeObject>()) {
                     Some(_) => bail!("{}: bits cannot be read as another type here, use `to` or `astype`", self.called),
-                    None => array.reshape(self.called, &integers(self.called, &all(args, &["shape", "newshape"]))?, call)?,
+                    None => {
+                        array.reshape(self.called, &integers(self.called, &all(args, &["shape", "newshape"]))?, call)?
+                    }
                 }
             }
             "flatten" | "ravel" => {
@@ -458,7 +500,11 @@ impl Method<'_> {
                 order.insert(target, moved);
                 array.permuted(self.called, &order)?
             }
-            "expand" | "broadcast_to" | "expand_as" => match args.positional.first().and_then(|value| value.downcast::<Array>()) {
+            "expand" | "broadcast_to" | "expand_as" => match args
+                .positional
+                .first()
+                .and_then(|value| value.downcast::<Array>())
+            {
                 Some(other) if name == "expand_as" => {
                     args.positional.clear();
                     array.expanded(self.called, &other.shape().iter().map(|n| *n as i64).collect::<Vec<_>>(), call)?
@@ -494,7 +540,8 @@ impl Method<'_> {
             "short" => return cast(Type::I16, call),
             "byte" => return cast(Type::U8, call),
             "bool" => return cast(Type::Bool, call),
-            "cpu" | "detach" | "clone" | "copy" | "contiguous" | "as_tensor" | "requires_grad_" | "ascontiguousarray" => {
+            "cpu" | "detach" | "clone" | "copy" | "contiguous" | "as_tensor" | "requires_grad_"
+            | "ascontiguousarray" => {
                 args.named.clear();
                 array.clone()
             }
@@ -539,7 +586,8 @@ impl Method<'_> {
         for value in std::mem::take(&mut args.positional).into_iter().chain(device) {
             if let Some(device) = Device::from_value(&value) {
                 if device != Device::Cpu {
-                    return Err(err!("{}: arrays in expressions stay in host memory, found {device}", self.called).kind(Kind::Config));
+                    return Err(err!("{}: arrays in expressions stay in host memory, found {device}", self.called)
+                        .kind(Kind::Config));
                 }
             } else if let Some(found) = Type::from_value(&value) {
                 ty = Some(found);
@@ -572,12 +620,21 @@ impl Method<'_> {
                 if !self.torch {
                     return done(values);
                 }
-                Ok(Some(Value::object(Pair { name: "sort", values, indices: array.order(self.called, at, descending, call)? })))
+                Ok(Some(Value::object(Pair {
+                    name: "sort",
+                    values,
+                    indices: array.order(self.called, at, descending, call)?,
+                })))
             }
             "cumsum" | "cumprod" => {
                 let at = self.number(args, &["axis", "dim"])?;
                 self.end(args)?;
-                done(array.running(self.called, at, call, if name == "cumsum" { |a, b| a + b } else { |a, b| a * b })?)
+                done(array.running(
+                    self.called,
+                    at,
+                    call,
+                    if name == "cumsum" { |a, b| a + b } else { |a, b| a * b },
+                )?)
             }
             "diff" => {
                 self.end(args)?;
@@ -624,7 +681,13 @@ impl Method<'_> {
                     return Ok(Some(Value::tuple(lists.into_iter().map(Value::object))));
                 }
                 if lists.is_empty() {
-                    return done(Array::filled(&[usize::from(array.truthy()), 0], 0.0, Type::I64, array.flavour, call)?);
+                    return done(Array::filled(
+                        &[usize::from(array.truthy()), 0],
+                        0.0,
+                        Type::I64,
+                        array.flavour,
+                        call,
+                    )?);
                 }
                 done(joined(self.called, &lists, 1, true, call)?)
             }
@@ -658,7 +721,9 @@ impl Method<'_> {
             return Ok(match (self.torch, name) {
                 (true, "split") => (1..).map(|i| i * count).take_while(|end| *end < n).collect(),
                 (true, _) => (1..).map(|i| i * n.div_ceil(count).max(1)).take_while(|end| *end < n).collect(),
-                (false, "split") if !n.is_multiple_of(count) => bail!("{}: {n} elements do not make {count} equal parts", self.called),
+                (false, "split") if !n.is_multiple_of(count) => {
+                    bail!("{}: {n} elements do not make {count} equal parts", self.called)
+                }
                 // The first parts are longer by one.
                 (false, _) => {
                     if count > n.max(1) * 64 {

@@ -50,11 +50,9 @@ pub(crate) fn charge(call: &mut Call, n: usize) -> Result<()> {
 
 /// The product of a shape, or an error if it is beyond the limit.
 pub(crate) fn elements(shape: &[usize]) -> Result<usize> {
-    shape
-        .iter()
-        .try_fold(1usize, |n, size| n.checked_mul(*size))
-        .filter(|n| *n <= LIMIT)
-        .ok_or_else(|| err!("an array of shape {shape:?} is too large for an expression (limit {LIMIT} elements)").kind(Kind::Config))
+    shape.iter().try_fold(1usize, |n, size| n.checked_mul(*size)).filter(|n| *n <= LIMIT).ok_or_else(|| {
+        err!("an array of shape {shape:?} is too large for an expression (limit {LIMIT} elements)").kind(Kind::Config)
+    })
 }
 
 impl Array {
@@ -75,8 +73,8 @@ impl Array {
     /// `values` in C order.
     pub fn from_values(shape: &[usize], values: Vec<f64>, ty: Type, flavour: Flavour) -> Result<Array> {
         let found = values.len();
-        let data =
-            ArrayD::from_shape_vec(IxDyn(shape), values).map_err(|_| err!("{found} values do not make an array of shape {shape:?}"))?;
+        let data = ArrayD::from_shape_vec(IxDyn(shape), values)
+            .map_err(|_| err!("{found} values do not make an array of shape {shape:?}"))?;
         Ok(Array::new(data, ty, flavour))
     }
     pub fn shape(&self) -> &[usize] {
@@ -139,7 +137,9 @@ impl Array {
     }
     /// The parts along the first axis.
     pub(crate) fn rows(&self) -> Vec<Array> {
-        (0..self.shape().first().copied().unwrap_or(0)).map(|i| self.with(self.data.clone().index_axis_move(ndarray::Axis(0), i))).collect()
+        (0..self.shape().first().copied().unwrap_or(0))
+            .map(|i| self.with(self.data.clone().index_axis_move(ndarray::Axis(0), i)))
+            .collect()
     }
 
     /// A volume's voxels as a torch tensor [C,X,Y,Z], as transforms see it.
@@ -226,8 +226,12 @@ impl Object for Array {
             "T" => Value::object(self.with(self.data.clone().reversed_axes())),
             "data" => Value::object(self.clone()),
             "__float__" if self.len() == 1 => Value::Float(self.data.first().copied().unwrap_or(f64::NAN)),
-            "__int__" if self.len() == 1 => crate::python::math::to_int("int", self.data.first().copied().unwrap_or(f64::NAN).trunc())?,
-            "__index__" if self.ndim() == 0 && !self.ty.is_float() => Value::Int(self.data.first().copied().unwrap_or(0.0) as i64),
+            "__int__" if self.len() == 1 => {
+                crate::python::math::to_int("int", self.data.first().copied().unwrap_or(f64::NAN).trunc())?
+            }
+            "__index__" if self.ndim() == 0 && !self.ty.is_float() => {
+                Value::Int(self.data.first().copied().unwrap_or(0.0) as i64)
+            }
             "__tensor__" => Value::object(crate::contracts::TensorHandle(parking_lot::Mutex::new(self.to_tensor()?))),
             "__bool__" if self.len() == 1 => self.truthy().into(),
             _ => return Ok(None),
@@ -268,7 +272,9 @@ impl Object for Array {
     /// Equality as one truth, for the places in Python that ask for it: same shape and values.
     fn equals(&self, other: &Value) -> bool {
         match other {
-            Value::Int(_) | Value::Float(_) | Value::Bool(_) => self.len() == 1 && self.item().is_ok_and(|own| own == *other),
+            Value::Int(_) | Value::Float(_) | Value::Bool(_) => {
+                self.len() == 1 && self.item().is_ok_and(|own| own == *other)
+            }
             other => other.downcast::<Array>().is_some_and(|other| other.data == self.data),
         }
     }

@@ -89,12 +89,20 @@ pub(crate) fn zip(a: &Array, b: &Array, ty: Type, call: &mut Call, f: impl Fn(f6
 }
 
 /// An operator or function of two values, at least one of them an array.
-pub(crate) fn binary(operator: &str, left: &Value, right: &Value, reflected: bool, flavour: Flavour, call: &mut Call) -> Result<Array> {
+pub(crate) fn binary(
+    operator: &str,
+    left: &Value,
+    right: &Value,
+    reflected: bool,
+    flavour: Flavour,
+    call: &mut Call,
+) -> Result<Array> {
     let flavour = match right.downcast::<Array>() {
         Some(other) if other.flavour == Flavour::Torch => Flavour::Torch,
         _ => flavour,
     };
-    let unsupported = |value: &Value| err!("`{operator}` of an array and {} is not supported", found(value)).kind(Kind::Config);
+    let unsupported =
+        |value: &Value| err!("`{operator}` of an array and {} is not supported", found(value)).kind(Kind::Config);
     let Some(a) = Operand::new(left, flavour, call)? else { return Err(unsupported(left)) };
     let Some(b) = Operand::new(right, flavour, call)? else {
         // Nothing else is equal to an array.
@@ -155,7 +163,8 @@ pub(crate) fn binary(operator: &str, left: &Value, right: &Value, reflected: boo
         ">" => zip(&x, &y, Type::Bool, call, |a, b| bool(a > b)),
         ">=" => zip(&x, &y, Type::Bool, call, |a, b| bool(a >= b)),
         "&" | "|" | "^" | "<<" | ">>" if !whole => {
-            Err(err!("`{operator}` of {} and {} is not supported", a.array.ty.name(), b.array.ty.name()).kind(Kind::Config))
+            Err(err!("`{operator}` of {} and {} is not supported", a.array.ty.name(), b.array.ty.name())
+                .kind(Kind::Config))
         }
         "&" => zip(&x, &y, ty, call, |a, b| (a as i64 & b as i64) as f64),
         "|" => zip(&x, &y, ty, call, |a, b| (a as i64 | b as i64) as f64),
@@ -192,7 +201,9 @@ impl Array {
     /// `-x`, `+x`, `~x`; `None` for another operator.
     pub(crate) fn unary(&self, operator: &str, call: &mut Call) -> Result<Option<Array>> {
         Ok(Some(match operator {
-            "neg" if self.ty == Type::Bool => return Err(err!("`-` of bools is not supported").kind(Kind::Config).hint("use `~`")),
+            "neg" if self.ty == Type::Bool => {
+                return Err(err!("`-` of bools is not supported").kind(Kind::Config).hint("use `~`"));
+            }
             "neg" => self.map(self.ty, call, |x| -x)?,
             "pos" => self.clone(),
             "abs" => self.map(self.ty, call, f64::abs)?,
@@ -274,8 +285,8 @@ impl Array {
             return self.map(Type::Bool, call, |x| f64::from(u8::from(f(x)))).map(Some);
         }
         match name {
-            "abs" | "absolute" | "fabs" | "__abs__" | "floor" | "__floor__" | "ceil" | "__ceil__" | "trunc" | "fix" | "sign" | "square"
-            | "negative" | "neg" | "positive" | "relu" => self.map(self.ty, call, keep).map(Some),
+            "abs" | "absolute" | "fabs" | "__abs__" | "floor" | "__floor__" | "ceil" | "__ceil__" | "trunc" | "fix"
+            | "sign" | "square" | "negative" | "neg" | "positive" | "relu" => self.map(self.ty, call, keep).map(Some),
             _ => Ok(None),
         }
     }
@@ -283,7 +294,11 @@ impl Array {
     /// Half to even, to `decimals` places.
     pub(crate) fn rounded(&self, decimals: i64, call: &mut Call) -> Result<Array> {
         let scale = 10f64.powi(decimals.clamp(-300, 300) as i32);
-        self.map(self.ty, call, |x| if decimals == 0 { x.round_ties_even() } else { (x * scale).round_ties_even() / scale })
+        self.map(
+            self.ty,
+            call,
+            |x| if decimals == 0 { x.round_ties_even() } else { (x * scale).round_ties_even() / scale },
+        )
     }
 
     /// Products of vectors and matrices.
@@ -296,14 +311,22 @@ impl Array {
         if self.ndim() > 2 || other.ndim() > 2 || inner != rows {
             bail!("`@`: shapes {:?} and {:?} do not fit (1 or 2 axes each)", self.shape(), other.shape());
         }
-        let (m, n) = (if self.ndim() == 2 { self.shape()[0] } else { 1 }, if other.ndim() == 2 { other.shape()[1] } else { 1 });
+        let (m, n) =
+            (if self.ndim() == 2 { self.shape()[0] } else { 1 }, if other.ndim() == 2 { other.shape()[1] } else { 1 });
         charge(call, elements(&[m, n])?)?;
         call.charge(m.saturating_mul(n).saturating_mul(inner) / 8)?;
         let a = self.shaped(&[m, inner], call)?;
         let b = other.shaped(&[inner, n], call)?;
-        let two = |array: &Array| array.data.to_owned().into_dimensionality::<ndarray::Ix2>().map_err(|e| err!("`@`: {e}"));
+        let two =
+            |array: &Array| array.data.to_owned().into_dimensionality::<ndarray::Ix2>().map_err(|e| err!("`@`: {e}"));
         let product = two(&a)?.dot(&two(&b)?);
-        let shape: Vec<usize> = [(self.ndim() == 2).then_some(m), (other.ndim() == 2).then_some(n)].into_iter().flatten().collect();
-        Array::from_values(&shape, product.iter().copied().collect(), promote(self.flavour, self.ty, other.ty), self.flavour)
+        let shape: Vec<usize> =
+            [(self.ndim() == 2).then_some(m), (other.ndim() == 2).then_some(n)].into_iter().flatten().collect();
+        Array::from_values(
+            &shape,
+            product.iter().copied().collect(),
+            promote(self.flavour, self.ty, other.ty),
+            self.flavour,
+        )
     }
 }

@@ -18,7 +18,11 @@ pub(super) fn repr(array: &Array) -> String {
     match array.flavour {
         Flavour::Torch => {
             let body = if array.is_empty() { "[]".into() } else { body(array, "tensor(".len(), ", ") };
-            let size = if array.is_empty() && array.ndim() > 1 { format!(", size={:?}", Value::from(sizes(array))) } else { String::new() };
+            let size = if array.is_empty() && array.ndim() > 1 {
+                format!(", size={:?}", Value::from(sizes(array)))
+            } else {
+                String::new()
+            };
             let size = size.replace('[', "(").replace(']', ")");
             format!("tensor({body}{size}{})", suffix(&[Type::F32, Type::I64, Type::Bool]))
         }
@@ -28,14 +32,26 @@ pub(super) fn repr(array: &Array) -> String {
         }
         Flavour::Numpy if array.is_empty() => {
             let plain = array.ndim() == 1;
-            let shape = if plain { String::new() } else { format!(", shape={:?}", Value::tuple(sizes(array).into_iter().map(Value::Int))) };
+            let shape = if plain {
+                String::new()
+            } else {
+                format!(", shape={:?}", Value::tuple(sizes(array).into_iter().map(Value::Int)))
+            };
             format!("array([]{shape}, dtype={})", array.ty.name())
         }
         Flavour::Numpy => {
             // Where elements are left out, the shape is told.
             let cut = array.len() > THRESHOLD;
-            let shape = if cut { format!(", shape={:?}", Value::tuple(sizes(array).into_iter().map(Value::Int))) } else { String::new() };
-            format!("array({}{shape}{})", body(array, "array(".len(), ", "), suffix(&[Type::F64, Type::I64, Type::Bool]))
+            let shape = if cut {
+                format!(", shape={:?}", Value::tuple(sizes(array).into_iter().map(Value::Int)))
+            } else {
+                String::new()
+            };
+            format!(
+                "array({}{shape}{})",
+                body(array, "array(".len(), ", "),
+                suffix(&[Type::F64, Type::I64, Type::Bool])
+            )
         }
     }
 }
@@ -43,7 +59,9 @@ pub(super) fn repr(array: &Array) -> String {
 pub(super) fn text(array: &Array) -> String {
     match array.flavour {
         Flavour::Torch => repr(array),
-        Flavour::Numpy if array.ndim() == 0 => array.item().map_or_else(|_| String::new(), |value| scalar(array, &value)),
+        Flavour::Numpy if array.ndim() == 0 => {
+            array.item().map_or_else(|_| String::new(), |value| scalar(array, &value))
+        }
         Flavour::Numpy if array.is_empty() => "[]".into(),
         Flavour::Numpy => body(array, 0, " "),
     }
@@ -106,7 +124,11 @@ fn collect(array: &Array, cut: bool, values: &mut Vec<f64>) {
     if array.ndim() <= 1 {
         let all = array.values();
         let at = |i: Option<usize>| i.and_then(|i| all.get(i)).copied();
-        values.extend(if array.ndim() == 0 { all.clone() } else { shown(all.len(), cut).into_iter().filter_map(at).collect() });
+        values.extend(if array.ndim() == 0 {
+            all.clone()
+        } else {
+            shown(all.len(), cut).into_iter().filter_map(at).collect()
+        });
         return;
     }
     let rows = array.rows();
@@ -133,7 +155,11 @@ impl Lines<'_> {
                     .into_iter()
                     .map(|i| {
                         i.map_or("...".into(), |i| {
-                            self.nested(&rows[i], indent + 1, if self.flavour == Flavour::Numpy { width - 1 } else { width })
+                            self.nested(
+                                &rows[i],
+                                indent + 1,
+                                if self.flavour == Flavour::Numpy { width - 1 } else { width },
+                            )
                         })
                     })
                     .collect();
@@ -144,8 +170,10 @@ impl Lines<'_> {
 
     fn row(&self, values: &[f64], indent: usize, width: usize) -> String {
         let gap = if self.flavour == Flavour::Torch { " ..." } else { "..." };
-        let words: Vec<String> =
-            shown(values.len(), self.cut).into_iter().map(|i| i.map_or(gap.into(), |i| (self.format)(values[i]))).collect();
+        let words: Vec<String> = shown(values.len(), self.cut)
+            .into_iter()
+            .map(|i| i.map_or(gap.into(), |i| (self.format)(values[i])))
+            .collect();
         if self.flavour == Flavour::Torch {
             let longest = words.iter().map(String::len).max().unwrap_or(0);
             let each = ((width.saturating_sub(indent)) / (longest + 2)).max(1);
@@ -221,7 +249,12 @@ fn numpy_format(values: &[f64], ty: Type) -> Box<dyn Fn(f64) -> String> {
             let text = format!("{x:.digits$e}");
             let (mantissa, exponent) = text.split_once('e').unwrap_or((&text, "0"));
             let exponent: i32 = exponent.parse().unwrap_or(0);
-            format!("{mantissa}{}e{}{:02}", if digits == 0 { "." } else { "" }, if exponent < 0 { '-' } else { '+' }, exponent.abs())
+            format!(
+                "{mantissa}{}e{}{:02}",
+                if digits == 0 { "." } else { "" },
+                if exponent < 0 { '-' } else { '+' },
+                exponent.abs()
+            )
         });
     }
     // Shortest digits, at most eight after the point, points aligned.

@@ -35,7 +35,11 @@ impl Array {
         let order = [&others[..], axes].concat();
         charge(call, self.len())?;
         let values = self.data.view().permuted_axes(IxDyn(&order)).iter().copied().collect();
-        Ok((values, axes.iter().map(|at| self.shape()[*at]).product(), others.iter().map(|at| self.shape()[*at]).collect()))
+        Ok((
+            values,
+            axes.iter().map(|at| self.shape()[*at]).product(),
+            others.iter().map(|at| self.shape()[*at]).collect(),
+        ))
     }
 
     fn reduce(&self, name: &str, over: &Over, ty: Type, call: &mut Call, f: impl Fn(&[f64]) -> f64) -> Result<Array> {
@@ -99,9 +103,13 @@ impl Array {
             }
             "all" => self.reduce(name, over, Type::Bool, call, |row| bool(row.iter().all(|x| *x != 0.0)))?,
             "any" => self.reduce(name, over, Type::Bool, call, |row| bool(row.iter().any(|x| *x != 0.0)))?,
-            "count_nonzero" => self.reduce(name, over, Type::I64, call, |row| row.iter().filter(|x| **x != 0.0).count() as f64)?,
+            "count_nonzero" => {
+                self.reduce(name, over, Type::I64, call, |row| row.iter().filter(|x| **x != 0.0).count() as f64)?
+            }
             // torch's median is the lower of two middle elements, NumPy's their mean.
-            "median" if self.flavour == Flavour::Torch => self.reduce(name, over, self.ty, call, |row| quantile(row, 0.5, true))?,
+            "median" if self.flavour == Flavour::Torch => {
+                self.reduce(name, over, self.ty, call, |row| quantile(row, 0.5, true))?
+            }
             "median" => self.reduce(name, over, mean_type, call, |row| quantile(row, 0.5, false))?,
             "argmax" | "argmin" => {
                 self.not_empty(name)?;
@@ -137,7 +145,13 @@ impl Array {
     }
 
     /// Running sums or products along an axis, of the flat array without one.
-    pub(crate) fn running(&self, name: &str, at: Option<i64>, call: &mut Call, f: fn(f64, f64) -> f64) -> Result<Array> {
+    pub(crate) fn running(
+        &self,
+        name: &str,
+        at: Option<i64>,
+        call: &mut Call,
+        f: fn(f64, f64) -> f64,
+    ) -> Result<Array> {
         let ty = if self.ty.is_float() { self.ty } else { Type::I64 };
         let array = if at.is_none() { self.shaped(&[self.len()], call)? } else { self.clone() };
         let at = axis(name, at.unwrap_or(0), array.ndim())?;
@@ -177,7 +191,8 @@ impl Array {
         let results: Vec<f64> = if width == 0 { vec![] } else { values.chunks(width).flat_map(f).collect() };
         let moved = Array::from_values(&[&sizes[..], &[width]].concat(), results, ty, self.flavour)?;
         // The line's axis goes back from the end to its place.
-        let back: Vec<usize> = (0..self.ndim()).map(|i| if i == at { self.ndim() - 1 } else { i - usize::from(i > at) }).collect();
+        let back: Vec<usize> =
+            (0..self.ndim()).map(|i| if i == at { self.ndim() - 1 } else { i - usize::from(i > at) }).collect();
         Ok(moved.with(moved.data.clone().permuted_axes(IxDyn(&back))))
     }
 

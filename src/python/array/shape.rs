@@ -36,7 +36,8 @@ impl Array {
     /// C order; one size may be -1.
     pub(crate) fn reshape(&self, name: &str, sizes: &[i64], call: &mut Call) -> Result<Array> {
         let bad = || err!("{name}: cannot make shape {sizes:?} of {:?}", self.shape()).kind(Kind::Config);
-        let known = sizes.iter().filter(|n| **n >= 0).try_fold(1usize, |p, n| p.checked_mul(*n as usize)).ok_or_else(bad)?;
+        let known =
+            sizes.iter().filter(|n| **n >= 0).try_fold(1usize, |p, n| p.checked_mul(*n as usize)).ok_or_else(bad)?;
         let open = sizes.iter().filter(|n| **n < 0).count();
         if open > 1
             || sizes.iter().any(|n| *n < -1)
@@ -122,7 +123,9 @@ impl Array {
 
     /// Repeated without copying; -1 keeps an axis.
     pub(crate) fn expanded(&self, name: &str, sizes: &[i64], call: &mut Call) -> Result<Array> {
-        let Some(new) = sizes.len().checked_sub(self.ndim()) else { bail!("{name}: {sizes:?} has fewer axes than {:?}", self.shape()) };
+        let Some(new) = sizes.len().checked_sub(self.ndim()) else {
+            bail!("{name}: {sizes:?} has fewer axes than {:?}", self.shape())
+        };
         let shape: Vec<usize> = sizes
             .iter()
             .enumerate()
@@ -146,8 +149,12 @@ impl Array {
             array = array.unsqueezed(name, 0)?;
         }
         let skip = array.ndim() - repeats.len();
-        let shape: Vec<usize> =
-            array.shape().iter().enumerate().map(|(at, n)| n.saturating_mul(if at < skip { 1 } else { repeats[at - skip] })).collect();
+        let shape: Vec<usize> = array
+            .shape()
+            .iter()
+            .enumerate()
+            .map(|(at, n)| n.saturating_mul(if at < skip { 1 } else { repeats[at - skip] }))
+            .collect();
         charge(call, elements(&shape)?)?;
         for (at, times) in repeats.iter().enumerate() {
             let indices: Vec<usize> = (0..*times).flat_map(|_| 0..array.shape()[at + skip]).collect();
@@ -210,9 +217,9 @@ pub(crate) fn axes_argument(name: &str, args: &mut Args) -> Result<Option<Vec<i6
         None | Some(Value::None) => Ok(None),
         Some(value) => match i64::from_value(&value) {
             Some(at) => Ok(Some(vec![at])),
-            None => {
-                Vec::from_value(&value).map(Some).ok_or_else(|| wrong(&format!("{name}: argument `axis`"), "int or list of int", &value))
-            }
+            None => Vec::from_value(&value)
+                .map(Some)
+                .ok_or_else(|| wrong(&format!("{name}: argument `axis`"), "int or list of int", &value)),
         },
     }
 }

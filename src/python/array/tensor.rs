@@ -10,7 +10,10 @@ impl Array {
     /// The values of a tensor of any device, as a torch array of the same shape. Complex and quantised types are errors.
     pub fn from_tensor(tensor: &Tensor, call: &mut Call) -> Result<Array> {
         let kind = tensor.kind();
-        let ty = Type::ALL.into_iter().find(|ty| ty.to_tch() == Some(kind)).ok_or_else(|| err!("an expression cannot hold {kind:?}"))?;
+        let ty = Type::ALL
+            .into_iter()
+            .find(|ty| ty.to_tch() == Some(kind))
+            .ok_or_else(|| err!("an expression cannot hold {kind:?}"))?;
         charge(call, tensor.numel())?;
         let shape: Vec<usize> = tensor.size().into_iter().map(|n| n as usize).collect();
         let flat = tensor.f_to_device(tch::Device::Cpu)?.f_to_kind(Kind::Double)?.f_contiguous()?.f_view([-1])?;

@@ -31,7 +31,8 @@ pub fn int(args: Args, call: &mut Call) -> Result<Value> {
         }
         (_, Some(_)) => bail!("int() can't convert non-string with explicit base"),
         (Value::Float(x), _) => values::to_int(*x).map(Value::Int),
-        (Value::Object(object), _) => match (object.attr("__int__")?, as_integer(&value), formatting::as_float(&value)) {
+        (Value::Object(object), _) => match (object.attr("__int__")?, as_integer(&value), formatting::as_float(&value))
+        {
             (Some(Value::Int(i)), ..) | (_, Some(i), _) => Ok(Value::Int(i)),
             (_, _, Some(x)) => values::to_int(x).map(Value::Int),
             _ => bail!("int() argument must be a string or a real number, not '{}'", value.type_name()),
@@ -53,9 +54,9 @@ fn parse_int(text: &str, base: i64) -> Result<i64> {
         Some(rest) => (true, rest),
         None => (false, trimmed.strip_prefix('+').unwrap_or(trimmed)),
     };
-    let prefixed = [("0x", 16), ("0o", 8), ("0b", 2)]
-        .into_iter()
-        .find(|(prefix, radix)| (base == 0 || base == *radix) && digits.get(..2).is_some_and(|head| head.eq_ignore_ascii_case(prefix)));
+    let prefixed = [("0x", 16), ("0o", 8), ("0b", 2)].into_iter().find(|(prefix, radix)| {
+        (base == 0 || base == *radix) && digits.get(..2).is_some_and(|head| head.eq_ignore_ascii_case(prefix))
+    });
     let (digits, radix) = match prefixed {
         Some((_, radix)) => (digits[2..].strip_prefix('_').unwrap_or(&digits[2..]), radix),
         None => (digits, if base == 0 { 10 } else { base }),
@@ -64,7 +65,12 @@ fn parse_int(text: &str, base: i64) -> Result<i64> {
     if plain.is_empty() || !plain.chars().all(|c| c.is_digit(radix as u32)) {
         return Err(wrong());
     }
-    if base == 0 && prefixed.is_none() && plain.len() > 1 && plain.starts_with('0') && plain.bytes().any(|digit| digit != b'0') {
+    if base == 0
+        && prefixed.is_none()
+        && plain.len() > 1
+        && plain.starts_with('0')
+        && plain.bytes().any(|digit| digit != b'0')
+    {
         return Err(wrong());
     }
     let signed = if negative { format!("-{plain}") } else { plain };
@@ -84,7 +90,8 @@ pub fn float(args: Args, _: &mut Call) -> Result<Value> {
         let digits = text.trim();
         // Underscores may stand between digits only.
         let bytes = digits.as_bytes();
-        let placed = |at: usize| at > 0 && bytes[at - 1].is_ascii_digit() && bytes.get(at + 1).is_some_and(u8::is_ascii_digit);
+        let placed =
+            |at: usize| at > 0 && bytes[at - 1].is_ascii_digit() && bytes.get(at + 1).is_some_and(u8::is_ascii_digit);
         let good = bytes.iter().enumerate().all(|(at, byte)| *byte != b'_' || placed(at));
         return match digits.replace('_', "").parse() {
             Ok(x) if good => Ok(Value::Float(x)),

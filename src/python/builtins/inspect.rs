@@ -97,7 +97,8 @@ impl Object for Type {
         format!("<class '{}'>", self.0)
     }
     fn attr(&self, name: &str) -> Result<Option<Value>> {
-        Ok(matches!(name, "__name__" | "__qualname__").then(|| Value::str(self.0.rsplit('.').next().unwrap_or(&self.0))))
+        Ok(matches!(name, "__name__" | "__qualname__")
+            .then(|| Value::str(self.0.rsplit('.').next().unwrap_or(&self.0))))
     }
     fn equals(&self, other: &Value) -> bool {
         match other {

@@ -105,7 +105,8 @@ pub fn range(args: Args, _: &mut Call) -> Result<Value> {
     if !args.named.is_empty() || args.positional.is_empty() || args.positional.len() > 3 {
         bail!("range() takes 1 to 3 positional arguments");
     }
-    let whole: Vec<i64> = args.positional.iter().map(|value| integer(value, "range()'s arguments")).collect::<Result<_>>()?;
+    let whole: Vec<i64> =
+        args.positional.iter().map(|value| integer(value, "range()'s arguments")).collect::<Result<_>>()?;
     let range = match whole[..] {
         [stop] => Range::new(0, stop, 1),
         [start, stop] => Range::new(start, stop, 1),
@@ -117,7 +118,9 @@ pub fn range(args: Args, _: &mut Call) -> Result<Value> {
 pub fn slice(args: Args, _: &mut Call) -> Result<Value> {
     let part = |value: &Value| match value {
         Value::None => Ok(None),
-        value => as_integer(value).map(Some).ok_or_else(|| err!("slice parts must be integers or None, not {}", value.type_name())),
+        value => as_integer(value)
+            .map(Some)
+            .ok_or_else(|| err!("slice parts must be integers or None, not {}", value.type_name())),
     };
     let parts: Vec<Option<i64>> = args.positional.iter().map(part).collect::<Result<_>>()?;
     match (parts.as_slice(), args.named.is_empty()) {
@@ -166,7 +169,9 @@ pub fn next(args: Args, call: &mut Call) -> Result<Value> {
     let [source, default] = take(args, "next", ["iterator", "default"], 1)?;
     let source = source.unwrap_or_default();
     let Some(iter) = source.downcast::<Iter>() else {
-        return Err(err!("'{}' object is not an iterator", source.type_name()).hint("`next(iter(…))` takes the first item"));
+        return Err(
+            err!("'{}' object is not an iterator", source.type_name()).hint("`next(iter(…))` takes the first item")
+        );
     };
     match iter.advance(call)? {
         Some(item) => Ok(item),
@@ -252,7 +257,10 @@ impl Step for Map {
 
 pub fn filter(args: Args, _: &mut Call) -> Result<Value> {
     let [function, source] = take(args, "filter", ["function", "iterable"], 2)?;
-    Ok(Iter::value("filter", Filter { function: function.unwrap_or_default(), cursor: Cursor::new(&source.unwrap_or_default())? }))
+    Ok(Iter::value(
+        "filter",
+        Filter { function: function.unwrap_or_default(), cursor: Cursor::new(&source.unwrap_or_default())? },
+    ))
 }
 struct Filter {
     function: Value,
@@ -281,7 +289,9 @@ pub fn reversed(args: Args, call: &mut Call) -> Result<Value> {
     }
     let orderly = match &source {
         Value::List(_) | Value::Tuple(_) | Value::Str(_) | Value::Dict(_) => true,
-        Value::Object(object) => source.downcast::<View>().is_some() || (object.length().is_some() && source.downcast::<Iter>().is_none()),
+        Value::Object(object) => {
+            source.downcast::<View>().is_some() || (object.length().is_some() && source.downcast::<Iter>().is_none())
+        }
         _ => false,
     };
     if !orderly {

@@ -2,7 +2,7 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use segbundle::formats::{checkpoint, safetensors};
+use segbundle::checkpoint::{self, safetensors};
 use std::path::PathBuf;
 use std::sync::LazyLock;
 

@@ -82,7 +82,9 @@ pub fn binary(operator: &str, a: &Value, b: &Value, call: &mut Call) -> Result<V
     }
     let error = unsupported(operator, a, b);
     Err(match (operator, a, b) {
-        ("+", Value::Str(_), _) | ("+", _, Value::Str(_)) => error.hint("turn the other side into a string with `str(…)`"),
+        ("+", Value::Str(_), _) | ("+", _, Value::Str(_)) => {
+            error.hint("turn the other side into a string with `str(…)`")
+        }
         ("+", Value::List(_), Value::Tuple(_)) | ("+", Value::Tuple(_), Value::List(_)) => {
             error.hint("`list(…)` or `tuple(…)` makes both the same")
         }
@@ -106,11 +108,15 @@ fn repeat(sequence: &Value, count: i64, call: &mut Call) -> Result<Value> {
         Value::List(list) => {
             charge(list.len())?;
             let items = list.items();
-            Value::list((0..if items.is_empty() { 0 } else { count }).flat_map(|_| items.iter().cloned()).collect::<Vec<_>>())
+            Value::list(
+                (0..if items.is_empty() { 0 } else { count }).flat_map(|_| items.iter().cloned()).collect::<Vec<_>>(),
+            )
         }
         Value::Tuple(items) => {
             charge(items.len())?;
-            Value::tuple((0..if items.is_empty() { 0 } else { count }).flat_map(|_| items.iter().cloned()).collect::<Vec<_>>())
+            Value::tuple(
+                (0..if items.is_empty() { 0 } else { count }).flat_map(|_| items.iter().cloned()).collect::<Vec<_>>(),
+            )
         }
         other => bail!("{} cannot be repeated", other.type_name()),
     })
@@ -145,7 +151,12 @@ fn integers(operator: &str, x: i64, y: i64) -> Result<Option<Value>> {
         "<<" | ">>" if y < 0 => bail!("negative shift count"),
         "<<" => match x {
             0 => Ok(Some(Value::Int(0))),
-            _ => whole(u32::try_from(y).ok().filter(|y| *y < 64).and_then(|y| x.checked_shl(y).filter(|shifted| shifted >> y == x))),
+            _ => whole(
+                u32::try_from(y)
+                    .ok()
+                    .filter(|y| *y < 64)
+                    .and_then(|y| x.checked_shl(y).filter(|shifted| shifted >> y == x)),
+            ),
         },
         ">>" => Ok(Some(Value::Int(x >> y.min(63)))),
         "&" => Ok(Some(Value::Int(x & y))),

@@ -22,7 +22,13 @@ fn names(value: &Value) -> &[&str] {
 }
 
 /// `receiver.name(args)`
-pub fn call_method(receiver: &Value, name: &str, args: Args, table: Option<&'static Table>, call: &mut Call) -> Result<Value> {
+pub fn call_method(
+    receiver: &Value,
+    name: &str,
+    args: Args,
+    table: Option<&'static Table>,
+    call: &mut Call,
+) -> Result<Value> {
     call.charge(1)?;
     let found = match receiver {
         // The text is given away only to methods that exist, since the arguments are moved.
@@ -62,12 +68,16 @@ pub fn attribute(value: &Value, name: &str, table: Option<&'static Table>) -> Re
         (Value::Function(function), "__name__" | "__qualname__") => {
             Some(Value::str(function.path.rsplit('.').next().unwrap_or(function.path)))
         }
-        (Value::Component(component), "__module__") => component.path.rsplit_once('.').map(|(module, _)| Value::str(module)),
+        (Value::Component(component), "__module__") => {
+            component.path.rsplit_once('.').map(|(module, _)| Value::str(module))
+        }
         (Value::Component(component), _) => table.and_then(|table| table.lookup(&format!("{}.{name}", component.path))),
-        (Value::Function(function), _) => match table.and_then(|table| table.lookup(&format!("{}.{name}", function.path))) {
-            Some(value) => Some(value),
-            None => unbound(function, name),
-        },
+        (Value::Function(function), _) => {
+            match table.and_then(|table| table.lookup(&format!("{}.{name}", function.path))) {
+                Some(value) => Some(value),
+                None => unbound(function, name),
+            }
+        }
         (Value::Int(_) | Value::Float(_), "real") | (Value::Int(_), "numerator") => Some(value.clone()),
         (Value::Bool(b), "real" | "numerator") => Some(Value::Int(i64::from(*b))),
         (Value::Int(_) | Value::Bool(_), "imag") => Some(Value::Int(0)),
@@ -164,7 +174,9 @@ impl Object for Bound {
         call_method(&self.receiver, &self.name, args, None, call)
     }
     fn equals(&self, other: &Value) -> bool {
-        other.downcast::<Bound>().is_some_and(|other| other.name == self.name && super::compare::same(&other.receiver, &self.receiver))
+        other
+            .downcast::<Bound>()
+            .is_some_and(|other| other.name == self.name && super::compare::same(&other.receiver, &self.receiver))
     }
 }
 

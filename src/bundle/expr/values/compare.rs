@@ -57,7 +57,9 @@ pub fn same(a: &Value, b: &Value) -> bool {
         (Value::Str(a), Value::Str(b)) => a == b,
         (Value::Module(a), Value::Module(b)) => a == b,
         (Value::Tuple(a), Value::Tuple(b)) if a.is_empty() && b.is_empty() => true,
-        _ => std::mem::discriminant(a) == std::mem::discriminant(b) && a.identity() != 0 && a.identity() == b.identity(),
+        _ => {
+            std::mem::discriminant(a) == std::mem::discriminant(b) && a.identity() != 0 && a.identity() == b.identity()
+        }
     }
 }
 
@@ -88,7 +90,9 @@ pub fn equal(a: &Value, b: &Value, call: &mut Call) -> Result<bool> {
             return Ok(a == b);
         }
         (Value::Str(x), Value::Str(y)) => return Ok(x == y),
-        (Value::Set(_), Value::Set(_)) => return Ok(sets::operator("==", a, b, call)?.is_some_and(|value| value.truthy())),
+        (Value::Set(_), Value::Set(_)) => {
+            return Ok(sets::operator("==", a, b, call)?.is_some_and(|value| value.truthy()));
+        }
         _ => return Ok(a == b),
     };
     if x.len() != y.len() {
@@ -159,7 +163,9 @@ fn order(a: &Value, b: &Value, operator: &str, call: &mut Call) -> Result<Option
         (Value::Str(a), Value::Str(b)) => Some(a.cmp(b)),
         (Value::Float(a), Value::Float(b)) => a.partial_cmp(b),
         (Value::Float(a), b) if integer(b).is_some() => float_to_int(*a, integer(b).unwrap_or(0)),
-        (a, Value::Float(b)) if integer(a).is_some() => float_to_int(*b, integer(a).unwrap_or(0)).map(Ordering::reverse),
+        (a, Value::Float(b)) if integer(a).is_some() => {
+            float_to_int(*b, integer(a).unwrap_or(0)).map(Ordering::reverse)
+        }
         (Value::List(x), Value::List(y)) => return sequences(&x.items(), &y.items(), operator, call),
         (Value::Tuple(x), Value::Tuple(y)) => return sequences(x, y, operator, call),
         _ => match (integer(a), integer(b)) {

@@ -31,7 +31,9 @@ impl Spec {
         } else if let Some(align) = is_align(chars.first()) {
             (spec.align, at) = (Some(align), 1);
         }
-        let eat = |at: &mut usize, accept: &[char]| chars.get(*at).copied().filter(|c| accept.contains(c)).inspect(|_| *at += 1);
+        let eat = |at: &mut usize, accept: &[char]| {
+            chars.get(*at).copied().filter(|c| accept.contains(c)).inspect(|_| *at += 1)
+        };
         spec.sign = eat(&mut at, &['+', '-', ' ']);
         spec.no_negative_zero = eat(&mut at, &['z']).is_some();
         spec.alternate = eat(&mut at, &['#']).is_some();
@@ -42,7 +44,11 @@ impl Spec {
                 *at += 1;
             }
             let text: String = chars[start..*at].iter().collect();
-            if text.is_empty() { Ok(None) } else { text.parse().map(Some).map_err(|_| err!("too many decimal digits in format string")) }
+            if text.is_empty() {
+                Ok(None)
+            } else {
+                text.parse().map(Some).map_err(|_| err!("too many decimal digits in format string"))
+            }
         };
         spec.width = digits(&mut at)?.unwrap_or(0);
         spec.grouping = chars.get(at).copied().filter(|c| matches!(c, ',' | '_'));
@@ -89,10 +95,12 @@ pub fn format(value: &Value, spec_text: &str, call: &mut Call) -> Result<String>
             }
             match object.attr("__float__") {
                 Ok(Some(Value::Float(x))) => float(x, &spec, "float"),
-                _ => Err(err!("unsupported format string passed to {}.__format__", object.type_name()).hint("convert it first: `str(…)`")),
+                _ => Err(err!("unsupported format string passed to {}.__format__", object.type_name())
+                    .hint("convert it first: `str(…)`")),
             }
         }
-        other => Err(err!("unsupported format string passed to {}.__format__", other.type_name()).hint("convert it first: `str(…)`")),
+        other => Err(err!("unsupported format string passed to {}.__format__", other.type_name())
+            .hint("convert it first: `str(…)`")),
     }
 }
 
@@ -167,8 +175,9 @@ fn float(x: f64, spec: &Spec, what: &str) -> Result<String> {
         return Err(unknown_code(kind.unwrap_or(' '), what));
     }
     let body = digits(x, kind, spec.precision, spec.alternate);
-    let negative =
-        x.is_sign_negative() && !x.is_nan() && !(spec.no_negative_zero && body.bytes().all(|b| !matches!(b, b'1'..=b'9')) && x.is_finite());
+    let negative = x.is_sign_negative()
+        && !x.is_nan()
+        && !(spec.no_negative_zero && body.bytes().all(|b| !matches!(b, b'1'..=b'9')) && x.is_finite());
     // Grouping concerns the digits before the point or exponent.
     let end = if x.is_finite() { body.find(|c: char| !c.is_ascii_digit()).unwrap_or(body.len()) } else { body.len() };
     let (whole, rest) = body.split_at(end);
@@ -261,7 +270,8 @@ fn number(negative: bool, prefix: &str, whole: &str, rest: &str, group: usize, s
     let whole = match spec.grouping {
         Some(separator) => {
             // Zeros of the padding are grouped as well.
-            let least = if fill == '0' && align == '=' { spec.width.saturating_sub(head.len() + rest.len()) } else { 0 };
+            let least =
+                if fill == '0' && align == '=' { spec.width.saturating_sub(head.len() + rest.len()) } else { 0 };
             grouped(whole, separator, group, least)
         }
         None => whole.to_owned(),

@@ -56,11 +56,15 @@ pub fn index(value: &Value, at: &Value, call: &mut Call) -> Result<Value> {
         (Value::List(list), at) => {
             let at = integer(at, "list indices")?;
             let items = list.0.read();
-            position(at, items.len()).and_then(|at| items.get(at).cloned()).ok_or_else(|| out_of_range("list", at, items.len()))
+            position(at, items.len())
+                .and_then(|at| items.get(at).cloned())
+                .ok_or_else(|| out_of_range("list", at, items.len()))
         }
         (Value::Tuple(items), at) => {
             let at = integer(at, "tuple indices")?;
-            position(at, items.len()).and_then(|at| items.get(at).cloned()).ok_or_else(|| out_of_range("tuple", at, items.len()))
+            position(at, items.len())
+                .and_then(|at| items.get(at).cloned())
+                .ok_or_else(|| out_of_range("tuple", at, items.len()))
         }
         (Value::Str(text), at) => {
             let at = integer(at, "string indices")?;

@@ -91,7 +91,8 @@ impl Cursor {
                 } else if let Some(view) = value.downcast::<View>() {
                     Cursor::Items(view.items().into_iter())
                 } else {
-                    let items = object.iterate().ok_or_else(|| err!("'{}' object is not iterable", object.type_name()))?;
+                    let items =
+                        object.iterate().ok_or_else(|| err!("'{}' object is not iterable", object.type_name()))?;
                     Cursor::Items(items?.into_iter())
                 }
             }
@@ -156,7 +157,9 @@ pub fn collect_keys(value: &Value, call: &mut Call) -> Result<Vec<Key>> {
 /// The value as a key, or Python's complaint.
 pub fn key(value: &Value) -> Result<Key> {
     Key::new(value).ok_or_else(|| match value {
-        Value::Tuple(_) => err!("a key is made of at most {MAX_KEY_PARTS} hashable parts, not nested too deeply; this tuple is not"),
+        Value::Tuple(_) => {
+            err!("a key is made of at most {MAX_KEY_PARTS} hashable parts, not nested too deeply; this tuple is not")
+        }
         _ => err!("unhashable type: '{}'", value.type_name()),
     })
 }

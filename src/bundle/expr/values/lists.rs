@@ -164,7 +164,9 @@ pub fn set_item(list: &List, at: &Value, value: Value) -> Result<()> {
 pub fn keys(items: &[Value], key: Option<Value>, call: &mut Call) -> Result<Option<Vec<Value>>> {
     match key {
         None | Some(Value::None) => Ok(None),
-        Some(key) => items.iter().map(|item| key.call(Args::positional([item.clone()]), call)).collect::<Result<_>>().map(Some),
+        Some(key) => {
+            items.iter().map(|item| key.call(Args::positional([item.clone()]), call)).collect::<Result<_>>().map(Some)
+        }
     }
 }
 
@@ -180,7 +182,9 @@ fn find(items: &[Value], item: &Value, call: &mut Call) -> Result<Option<usize>>
 fn as_part(value: Option<Value>) -> Result<Option<i64>> {
     match value {
         None | Some(Value::None) => Ok(None),
-        Some(value) => as_integer(&value).map(Some).ok_or_else(|| err!("slice indices must be integers, not {}", value.type_name())),
+        Some(value) => as_integer(&value)
+            .map(Some)
+            .ok_or_else(|| err!("slice indices must be integers, not {}", value.type_name())),
     }
 }
 

@@ -52,7 +52,12 @@ pub fn position(at: i64, len: usize) -> Option<usize> {
 }
 
 /// Arguments of a built-in function: `names` in order, the first `required` of which must be given.
-pub fn take<const N: usize>(args: Args, function: &str, names: [&str; N], required: usize) -> Result<[Option<Value>; N]> {
+pub fn take<const N: usize>(
+    args: Args,
+    function: &str,
+    names: [&str; N],
+    required: usize,
+) -> Result<[Option<Value>; N]> {
     if args.positional.len() > N {
         bail!("{function}() takes at most {N} arguments, found {}", args.positional.len());
     }
@@ -62,7 +67,9 @@ pub fn take<const N: usize>(args: Args, function: &str, names: [&str; N], requir
     }
     for (name, value) in args.named {
         let Some(at) = names.iter().position(|known| *known == &*name) else {
-            return Err(err!("{function}() has no argument `{name}`").hint(format!("its arguments are {}", names.join(", "))));
+            return Err(
+                err!("{function}() has no argument `{name}`").hint(format!("its arguments are {}", names.join(", ")))
+            );
         };
         if slots[at].replace(value).is_some() {
             bail!("{function}() got several values for argument `{name}`");

@@ -67,7 +67,9 @@ pub fn power(x: i64, y: i64) -> Result<Value> {
         -1 => Some(if y % 2 == 0 { 1 } else { -1 }),
         _ => u32::try_from(y).ok().and_then(|y| x.checked_pow(y)),
     };
-    small.map(Value::Int).ok_or_else(|| err!("integer overflow: {x} ** {y} does not fit 64 bits").hint("compute with floats: `2.0 ** 70`"))
+    small.map(Value::Int).ok_or_else(|| {
+        err!("integer overflow: {x} ** {y} does not fit 64 bits").hint("compute with floats: `2.0 ** 70`")
+    })
 }
 
 pub fn float_power(x: f64, y: f64) -> Result<f64> {
@@ -183,8 +185,17 @@ pub fn round_int(x: i64, digits: i64) -> Result<i64> {
     i64::try_from(quotient * unit).map_err(|_| err!("integer overflow: the rounded value does not fit 64 bits"))
 }
 
-pub const INT_METHODS: &[&str] =
-    &["bit_length", "bit_count", "conjugate", "as_integer_ratio", "is_integer", "real", "imag", "numerator", "denominator"];
+pub const INT_METHODS: &[&str] = &[
+    "bit_length",
+    "bit_count",
+    "conjugate",
+    "as_integer_ratio",
+    "is_integer",
+    "real",
+    "imag",
+    "numerator",
+    "denominator",
+];
 pub const FLOAT_METHODS: &[&str] = &["is_integer", "conjugate", "hex", "as_integer_ratio", "real", "imag"];
 
 pub fn int_method(x: i64, name: &str, args: Args) -> Result<Option<Value>> {

@@ -29,8 +29,11 @@ impl Values<'_> {
 }
 
 pub fn format(template: &str, values: &Value, call: &mut Call) -> Result<String> {
-    let mut values =
-        Values { all: values, items: if let Value::Tuple(items) = values { items.to_vec() } else { vec![values.clone()] }, next: 0 };
+    let mut values = Values {
+        all: values,
+        items: if let Value::Tuple(items) = values { items.to_vec() } else { vec![values.clone()] },
+        next: 0,
+    };
     let mut out = String::new();
     let mut rest = template;
     let mut mapped = false;
@@ -112,7 +115,14 @@ fn amount(rest: &mut &str, values: &mut Values) -> Result<Option<i64>> {
     digits.parse::<i32>().map(|digits| Some(i64::from(digits))).map_err(|_| err!("width or precision too big"))
 }
 
-fn one(value: &Value, kind: char, flags: &Flags, width: usize, precision: Option<usize>, call: &mut Call) -> Result<String> {
+fn one(
+    value: &Value,
+    kind: char,
+    flags: &Flags,
+    width: usize,
+    precision: Option<usize>,
+    call: &mut Call,
+) -> Result<String> {
     let align = if flags.left { '<' } else { '>' };
     let sign = |negative: bool| match (negative, flags.sign, flags.space) {
         (true, ..) => "-",
@@ -130,7 +140,8 @@ fn one(value: &Value, kind: char, flags: &Flags, width: usize, precision: Option
         'c' => {
             let c = match value {
                 Value::Str(text) if text.chars().count() == 1 => text.to_string(),
-                value => super::strs::character(as_integer(value).ok_or_else(|| err!("%c requires int or char"))?)?.to_string(),
+                value => super::strs::character(as_integer(value).ok_or_else(|| err!("%c requires int or char"))?)?
+                    .to_string(),
             };
             Ok(padded("", &c, ' ', align, width))
         }
@@ -139,7 +150,8 @@ fn one(value: &Value, kind: char, flags: &Flags, width: usize, precision: Option
                 Value::Float(x) if matches!(kind, 'd' | 'i' | 'u') => Some(numbers::to_int(*x)?),
                 value => as_integer(value),
             };
-            let number = number.ok_or_else(|| err!("%{kind} format: a number is required, not {}", value.type_name()))?;
+            let number =
+                number.ok_or_else(|| err!("%{kind} format: a number is required, not {}", value.type_name()))?;
             let (radix, prefix) = match kind {
                 'x' => (16, "0x"),
                 'X' => (16, "0X"),
@@ -155,7 +167,13 @@ fn one(value: &Value, kind: char, flags: &Flags, width: usize, precision: Option
             let x = as_float(value).ok_or_else(|| err!("must be real number, not {}", value.type_name()))?;
             let digits = format::digits(x, Some(kind), precision, flags.alternate);
             let fill = if x.is_finite() { fill } else { ' ' };
-            Ok(padded(sign(x.is_sign_negative() && !x.is_nan()), &digits, fill, if fill == '0' { '=' } else { align }, width))
+            Ok(padded(
+                sign(x.is_sign_negative() && !x.is_nan()),
+                &digits,
+                fill,
+                if fill == '0' { '=' } else { align },
+                width,
+            ))
         }
         other => bail!("unsupported format character '{other}'"),
     }

@@ -174,8 +174,17 @@ fn combine(operator: &str, a: &[Key], b: &[Key]) -> Value {
 pub const METHODS: &[&str] =
     &["union", "intersection", "difference", "symmetric_difference", "issubset", "issuperset", "isdisjoint", "copy"];
 /// What Python's sets can and ours cannot.
-const CHANGING: &[&str] =
-    &["add", "remove", "discard", "pop", "clear", "update", "intersection_update", "difference_update", "symmetric_difference_update"];
+const CHANGING: &[&str] = &[
+    "add",
+    "remove",
+    "discard",
+    "pop",
+    "clear",
+    "update",
+    "intersection_update",
+    "difference_update",
+    "symmetric_difference_update",
+];
 
 pub fn method(keys: &std::sync::Arc<[Key]>, name: &str, args: Args, call: &mut Call) -> Result<Option<Value>> {
     if CHANGING.contains(&name) {

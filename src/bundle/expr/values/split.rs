@@ -13,8 +13,8 @@ pub fn is_space(c: char) -> bool {
 pub fn is_decimal(c: char) -> bool {
     // The scripts' digits that occur in practice; fractions, superscripts and letters are not among them.
     const ZEROS: [u32; 20] = [
-        0x660, 0x6f0, 0x7c0, 0x966, 0x9e6, 0xa66, 0xae6, 0xb66, 0xbe6, 0xc66, 0xce6, 0xd66, 0xde6, 0xe50, 0xed0, 0xf20, 0x1040, 0x17e0,
-        0x1810, 0xff10,
+        0x660, 0x6f0, 0x7c0, 0x966, 0x9e6, 0xa66, 0xae6, 0xb66, 0xbe6, 0xc66, 0xce6, 0xd66, 0xde6, 0xe50, 0xed0, 0xf20,
+        0x1040, 0x17e0, 0x1810, 0xff10,
     ];
     ZEROS.iter().any(|zero| (*zero..*zero + 10).contains(&u32::from(c)))
 }
@@ -76,7 +76,8 @@ fn split_spaces(own: &str, limit: usize, right: bool) -> Vec<&str> {
 }
 
 pub fn lines(own: &str, keep: bool) -> Vec<&str> {
-    let ends = |c: char| matches!(c, '\n' | '\r' | '\x0b' | '\x0c' | '\x1c'..='\x1e' | '\u{85}' | '\u{2028}' | '\u{2029}');
+    let ends =
+        |c: char| matches!(c, '\n' | '\r' | '\x0b' | '\x0c' | '\x1c'..='\x1e' | '\u{85}' | '\u{2028}' | '\u{2029}');
     let mut found = Vec::new();
     let mut rest = own;
     while !rest.is_empty() {

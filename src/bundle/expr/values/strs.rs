@@ -78,8 +78,8 @@ pub fn method(own: &Arc<str>, name: &str, args: Args, call: &mut Call) -> Result
             call.charge(own.len())?;
             Value::from(recase(own, name))
         }
-        "isalnum" | "isalpha" | "isascii" | "isdecimal" | "isdigit" | "isidentifier" | "islower" | "isnumeric" | "isprintable"
-        | "isspace" | "istitle" | "isupper" => {
+        "isalnum" | "isalpha" | "isascii" | "isdecimal" | "isdigit" | "isidentifier" | "islower" | "isnumeric"
+        | "isprintable" | "isspace" | "istitle" | "isupper" => {
             let [] = given(args, name, [])?;
             Value::Bool(is(own, name))
         }
@@ -88,7 +88,9 @@ pub fn method(own: &Arc<str>, name: &str, args: Args, call: &mut Call) -> Result
             let width = integer(&width.unwrap_or_default(), "widths")?;
             let fill = fill.map_or(Ok(" ".into()), |fill| text(&fill, name))?;
             let mut chars = fill.chars();
-            let (Some(fill), None) = (chars.next(), chars.next()) else { bail!("the fill character must be exactly one character long") };
+            let (Some(fill), None) = (chars.next(), chars.next()) else {
+                bail!("the fill character must be exactly one character long")
+            };
             Value::from(pad(own, width, fill, name, call)?)
         }
         "zfill" => {
@@ -113,7 +115,9 @@ pub fn method(own: &Arc<str>, name: &str, args: Args, call: &mut Call) -> Result
                 one => vec![text(&one, name)?],
             };
             Value::Bool(within.is_some_and(|part| {
-                options.iter().any(|wanted| if name == "startswith" { part.starts_with(&**wanted) } else { part.ends_with(&**wanted) })
+                options.iter().any(|wanted| {
+                    if name == "startswith" { part.starts_with(&**wanted) } else { part.ends_with(&**wanted) }
+                })
             }))
         }
         "strip" | "lstrip" | "rstrip" => {
@@ -129,8 +133,12 @@ pub fn method(own: &Arc<str>, name: &str, args: Args, call: &mut Call) -> Result
                 _ => own.trim_end_matches(cut),
             })
         }
-        "removeprefix" => Value::str(own.strip_prefix(&*text(&given(args, name, ["prefix"])?[0], name)?).unwrap_or(own)),
-        "removesuffix" => Value::str(own.strip_suffix(&*text(&given(args, name, ["suffix"])?[0], name)?).unwrap_or(own)),
+        "removeprefix" => {
+            Value::str(own.strip_prefix(&*text(&given(args, name, ["prefix"])?[0], name)?).unwrap_or(own))
+        }
+        "removesuffix" => {
+            Value::str(own.strip_suffix(&*text(&given(args, name, ["suffix"])?[0], name)?).unwrap_or(own))
+        }
         "replace" => {
             let [old, new, count] = take(args, name, ["old", "new", "count"], 2)?;
             let (old, new) = (text(&old.unwrap_or_default(), name)?, text(&new.unwrap_or_default(), name)?);
@@ -138,7 +146,10 @@ pub fn method(own: &Arc<str>, name: &str, args: Args, call: &mut Call) -> Result
             let hits = if old.is_empty() { own.len() + 1 } else { own.len() / old.len() };
             let hits = usize::try_from(count).map_or(hits, |count| hits.min(count));
             call.charge(hits.saturating_mul(new.len()).saturating_add(own.len()))?;
-            Value::from(usize::try_from(count).map_or_else(|_| own.replace(&*old, &new), |count| own.replacen(&*old, &new, count)))
+            Value::from(
+                usize::try_from(count)
+                    .map_or_else(|_| own.replace(&*old, &new), |count| own.replacen(&*old, &new, count)),
+            )
         }
         "join" => {
             let [items] = given(args, name, ["iterable"])?;
@@ -199,7 +210,8 @@ pub fn method(own: &Arc<str>, name: &str, args: Args, call: &mut Call) -> Result
 }
 
 fn recase(own: &str, name: &str) -> String {
-    let swap = |c: char| -> String { if c.is_uppercase() { c.to_lowercase().collect() } else { c.to_uppercase().collect() } };
+    let swap =
+        |c: char| -> String { if c.is_uppercase() { c.to_lowercase().collect() } else { c.to_uppercase().collect() } };
     match name {
         "lower" => own.to_lowercase(),
         "upper" => own.to_uppercase(),
@@ -240,7 +252,9 @@ fn is(own: &str, name: &str) -> bool {
         "isalpha" => every(char::is_alphabetic),
         "isascii" => own.is_ascii(),
         "isdecimal" => every(|c| c.is_ascii_digit() || (c.is_numeric() && !c.is_ascii() && split::is_decimal(c))),
-        "isdigit" => every(|c| c.is_ascii_digit() || split::is_decimal(c) || matches!(c, '²' | '³' | '¹' | '⁰' | '⁴'..='⁹' | '₀'..='₉')),
+        "isdigit" => every(|c| {
+            c.is_ascii_digit() || split::is_decimal(c) || matches!(c, '²' | '³' | '¹' | '⁰' | '⁴'..='⁹' | '₀'..='₉')
+        }),
         "isnumeric" => every(char::is_numeric),
         "isspace" => every(split::is_space),
         "isprintable" => own.chars().all(|c| !c.is_control() && (c == ' ' || !c.is_whitespace())),
@@ -283,7 +297,9 @@ fn pad(own: &str, width: i64, fill: char, name: &str, call: &mut Call) -> Result
 fn window(own: &str, [start, stop]: [Option<Value>; 2]) -> Result<Option<(usize, &str)>> {
     let part = |value: Option<Value>| match value {
         None | Some(Value::None) => Ok(None),
-        Some(value) => as_integer(&value).map(Some).ok_or_else(|| err!("positions must be integers, not {}", value.type_name())),
+        Some(value) => {
+            as_integer(&value).map(Some).ok_or_else(|| err!("positions must be integers, not {}", value.type_name()))
+        }
     };
     let (start, stop) = (part(start)?, part(stop)?);
     if start.is_none() && stop.is_none() {
@@ -308,7 +324,9 @@ fn search(own: &str, name: &str, wanted: &str, range: [Option<Value>; 2]) -> Res
         };
     };
     if name == "count" {
-        return Ok(Value::Int(if wanted.is_empty() { part.chars().count() + 1 } else { part.matches(wanted).count() } as i64));
+        return Ok(Value::Int(
+            if wanted.is_empty() { part.chars().count() + 1 } else { part.matches(wanted).count() } as i64
+        ));
     }
     let found = if name.starts_with('r') { part.rfind(wanted) } else { part.find(wanted) };
     match found {
@@ -341,7 +359,9 @@ pub fn make_translation(args: Args, call: &mut Call) -> Result<Value> {
             if from.chars().count() != to.chars().count() {
                 bail!("the first two maketrans arguments must have equal length");
             }
-            pairs.extend(from.chars().zip(to.chars()).map(|(from, to)| (code(from), Value::Int(i64::from(u32::from(to))))));
+            pairs.extend(
+                from.chars().zip(to.chars()).map(|(from, to)| (code(from), Value::Int(i64::from(u32::from(to))))),
+            );
         }
         (other, None) => bail!("maketrans() with one argument needs a dict, found {}", other.type_name()),
     }

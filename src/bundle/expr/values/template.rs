@@ -122,7 +122,8 @@ impl Formatter<'_> {
     fn first(&mut self, name: &str, call: &mut Call) -> Result<Value> {
         let number = if name.is_empty() {
             let at = self.automatic.filter(|_| !self.numbered);
-            let at = at.ok_or_else(|| err!("cannot switch from manual field specification to automatic field numbering"))?;
+            let at =
+                at.ok_or_else(|| err!("cannot switch from manual field specification to automatic field numbering"))?;
             self.automatic = Some(at + 1);
             Some(at)
         } else if name.bytes().all(|b| b.is_ascii_digit()) {
@@ -137,9 +138,11 @@ impl Formatter<'_> {
         match (&self.source, number) {
             (Source::Map(_), Some(_)) => bail!("format string contains positional fields"),
             (Source::Map(mapping), None) => index::index(mapping, &Value::str(name), call),
-            (Source::Args(args), Some(at)) => {
-                args.positional.get(at).cloned().ok_or_else(|| err!("replacement index {at} out of range for positional args"))
-            }
+            (Source::Args(args), Some(at)) => args
+                .positional
+                .get(at)
+                .cloned()
+                .ok_or_else(|| err!("replacement index {at} out of range for positional args")),
             (Source::Args(args), None) => args
                 .named
                 .iter()

@@ -39,13 +39,19 @@ pub fn is_instance(value: &Value, class: &Value) -> Option<bool> {
                 "object" => true,
                 "int" => matches!(value, Value::Int(_) | Value::Bool(_)),
                 "frozenset" => false,
-                "type" => matches!(value, Value::Component(_)) || matches!(value, Value::Function(f) if is_type(f.path)),
+                "type" => {
+                    matches!(value, Value::Component(_)) || matches!(value, Value::Function(f) if is_type(f.path))
+                }
                 path if is_type(path) => own == path,
                 path => matches!(value, Value::Object(_)) && (own == path || own == short),
             })
         }
-        Value::Component(component) => Some(matches!(value, Value::Object(_)) && (own == component.name || own == component.path)),
-        Value::Tuple(classes) => classes.iter().try_fold(false, |found, class| Some(found | is_instance(value, class)?)),
+        Value::Component(component) => {
+            Some(matches!(value, Value::Object(_)) && (own == component.name || own == component.path))
+        }
+        Value::Tuple(classes) => {
+            classes.iter().try_fold(false, |found, class| Some(found | is_instance(value, class)?))
+        }
         Value::None => Some(value.is_none()),
         _ => None,
     }

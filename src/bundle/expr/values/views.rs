@@ -75,7 +75,9 @@ impl Object for View {
     fn equals(&self, other: &Value) -> bool {
         match (self.as_set(), other.downcast::<View>().map(|view| view.as_set())) {
             (Some(own), Some(Some(other))) => own.len() == other.len() && own.iter().all(|key| other.contains(key)),
-            (Some(own), None) => matches!(other, Value::Set(keys) if own.len() == keys.len() && own.iter().all(|key| keys.contains(key))),
+            (Some(own), None) => {
+                matches!(other, Value::Set(keys) if own.len() == keys.len() && own.iter().all(|key| keys.contains(key)))
+            }
             _ => false,
         }
     }

@@ -1,0 +1,285 @@
+//! Reading `torch.save` files.
+
+use super::{State, kind_of};
+use crate::error::{Error, Result};
+use crate::formats::pickle::{Pickle, Storage, Value};
+use crate::{bail, err};
+use parking_lot::Mutex;
+use std::collections::HashMap;
+use std::fs::File;
+use std::io::{BufReader, Read, Seek};
+use std::path::{Path, PathBuf};
+use tch::{Device, Kind, Tensor};
+use zip::ZipArchive;
+use zip::result::ZipError;
+
+/// Longest pickle (the structure, without the tensors' numbers), in bytes.
+const MAX_PICKLE_BYTES: u64 = 32 << 20;
+/// Values of a whole checkpoint: aliases are written out, so that they could multiply.
+const MAX_STATE_VALUES: usize = 1 << 22;
+/// Nesting of a whole checkpoint.
+const MAX_STATE_DEPTH: usize = 64;
+/// What a deflated entry can unpack to, per byte.
+const MAX_RATIO: u64 = crate::formats::gzip::MAX_RATIO;
+
+/// Keys under which training programs keep the network's state dict, in order of trial.
+const MODEL_KEYS: [&str; 4] = ["model", "state_dict", "model_state_dict", "net"];
+
+/// An opened checkpoint: its structure is read, its tensors are still in the file.
+pub struct Checkpoint {
+    path: PathBuf,
+    pickle: Pickle,
+    root: Value,
+    /// Folder inside the archive, with slash: `archive/`.
+    folder: String,
+    archive: Mutex<ZipArchive<BufReader<File>>>,
+}
+
+/// Open a `.pt` file and read its structure.
+///
+/// Errors: no such file; a legacy (before torch 1.6), TorchScript or safetensors file; anything but tensors, numbers,
+/// strings and collections of them inside.
+pub fn load(path: impl AsRef<Path>) -> Result<Checkpoint> {
+    let path = path.as_ref();
+    open(path).map_err(|error| error.file(path))
+}
+
+fn open(path: &Path) -> Result<Checkpoint> {
+    let mut file = crate::formats::open(path).map_err(|error| err!("cannot read the checkpoint: {error}"))?;
+    let mut start = Vec::new();
+    file.by_ref().take(16).read_to_end(&mut start).map_err(|error| err!("cannot read the checkpoint: {error}"))?;
+    file.rewind()?;
+    if !start.starts_with(b"PK\x03\x04") {
+        return Err(not_zip(&start));
+    }
+    let mut archive = ZipArchive::new(BufReader::with_capacity(1 << 16, file)).map_err(|error| damaged("", &error))?;
+    let names: Vec<&str> = archive.file_names().collect();
+    let pickle_name = names.iter().find(|name| name.ends_with("/data.pkl") && name.matches('/').count() == 1);
+    let Some(folder) = pickle_name.and_then(|name| name.strip_suffix("data.pkl")).map(str::to_owned) else {
+        return Err(err!("expected a checkpoint of torch.save, found a zip file without data.pkl"));
+    };
+    if names.contains(&format!("{folder}constants.pkl").as_str()) {
+        return Err(err!("expected a checkpoint of torch.save, found a TorchScript archive")
+            .hint("it holds the network too: `$torch.jit.load(path)` in the config builds it"));
+    }
+    if let Ok(order) = entry(&mut archive, &format!("{folder}byteorder"), 16)
+        && order != b"little"
+    {
+        bail!("expected a little-endian checkpoint, found {:?}", String::from_utf8_lossy(&order));
+    }
+    let bytes = entry(&mut archive, &format!("{folder}data.pkl"), MAX_PICKLE_BYTES)?;
+    let mut pickle = Pickle::parse(&bytes)?;
+    let root = pickle.root.take().ok_or_else(|| err!("expected a value in the checkpoint"))?;
+    Ok(Checkpoint { path: path.to_owned(), pickle, root, folder, archive: archive.into() })
+}
+
+/// What kind of file it is instead.
+fn not_zip(start: &[u8]) -> Error {
+    // Legacy files begin with the pickle of a magic number, older ones are tar archives.
+    let legacy = start.starts_with(b"\x80\x02\x8a\x0a\x6c\xfc\x9c\x46\xf9\x20\x6a\xa8\x50\x19");
+    if legacy {
+        return err!("expected a checkpoint of torch 1.6 or later, found the older format")
+            .hint("convert it in Python: torch.save(torch.load(path, weights_only=True), new_path)");
+    }
+    if start.get(8) == Some(&b'{') {
+        return err!("expected a checkpoint of torch.save, found safetensors")
+            .hint("convert it in Python: torch.save(safetensors.torch.load_file(path), new_path)");
+    }
+    if start.starts_with(b"version https:") {
+        return err!("expected a checkpoint of torch.save, found a Git LFS pointer")
+            .hint("fetch the file itself: git lfs pull");
+    }
+    if start.is_empty() {
+        return err!("expected a checkpoint of torch.save, found an empty file");
+    }
+    if start.starts_with(&[0x80]) {
+        return err!("expected a checkpoint of torch.save, found a bare pickle")
+            .hint("load it in Python where you trust it, and torch.save its state dict");
+    }
+    err!("expected a checkpoint of torch.save, found something else")
+        .hint("an interrupted download or an error page looks like this")
+}
+
+fn damaged(name: &str, error: &ZipError) -> Error {
+    let what = if name.is_empty() { String::new() } else { format!(", entry {name}") };
+    err!("damaged checkpoint{what}: {error}").hint("copy or download the file again")
+}
+
+/// The bytes of an entry, at most `limit`; memory grows with what is there.
+fn entry<R: Read + Seek>(archive: &mut ZipArchive<R>, name: &str, limit: u64) -> Result<Vec<u8>> {
+    let mut found = archive.by_name(name).map_err(|error| damaged(name, &error))?;
+    if found.size() > limit {
+        bail!("expected at most {limit} bytes in {name}, found {}", found.size());
+    }
+    // The claimed size is believed as far as the packed bytes could unpack to it, and the file could hold them.
+    let plausible = if found.compressed_size().saturating_mul(MAX_RATIO) < found.size() { 0 } else { found.size() };
+    let mut bytes = Vec::new();
+    // One byte beyond the claim makes the reader look for the end and compare the checksum.
+    bytes.try_reserve_exact(plausible.min(1 << 20) as usize).map_err(|_| err!("not enough memory for {name}"))?;
+    found
+        .by_ref()
+        .take(limit.saturating_add(1))
+        .read_to_end(&mut bytes)
+        .map_err(|error| damaged(name, &ZipError::Io(error)))?;
+    if bytes.len() as u64 > limit {
+        bail!("expected at most {limit} bytes in {name}, found more");
+    }
+    Ok(bytes)
+}
+
+impl Checkpoint {
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// The named tensors, on the CPU, in the file's order.
+    ///
+    /// With a `key`, those of the dict under it; without, the checkpoint itself if it is a state dict, else the dict
+    /// under one of the usual names (`model`, `state_dict`, …). Tensors that share a storage go on sharing it.
+    pub fn state_dict(&self, key: Option<&str>) -> Result<Vec<(String, Tensor)>> {
+        self.find(key).and_then(|dict| self.tensors(dict)).map_err(|error| error.file(&self.path))
+    }
+
+    /// Everything, tensors included.
+    pub fn state(&self) -> Result<State> {
+        self.whole(&self.root).map_err(|error| error.file(&self.path))
+    }
+
+    fn whole(&self, value: &Value) -> Result<State> {
+        let mut reader = Tensors { checkpoint: self, storages: HashMap::new() };
+        let mut budget = MAX_STATE_VALUES;
+        self.to_state(value, &mut reader, &mut budget, MAX_STATE_DEPTH)
+    }
+
+    /// Everything in the dict under a key at the top, tensors included.
+    pub fn state_of(&self, key: &str) -> Result<State> {
+        self.find(Some(key)).and_then(|value| self.whole(value)).map_err(|error| error.file(&self.path))
+    }
+
+    /// The keys at the top.
+    pub fn keys(&self) -> Vec<String> {
+        let name = |key: &Value| match key {
+            Value::Str(name) => name.to_string(),
+            other => format!("a {}", other.type_name()),
+        };
+        self.pickle.dict(&self.root).unwrap_or_default().iter().map(|(key, _)| name(key)).collect()
+    }
+
+    fn find(&self, key: Option<&str>) -> Result<&Value> {
+        if self.pickle.dict(&self.root).is_none() {
+            bail!("expected a state dict, found {}", self.root.type_name());
+        }
+        let is_dict = |value: &&Value| matches!(value, Value::Dict(_));
+        if let Some(key) = key {
+            return self.pickle.get(&self.root, key).filter(is_dict).ok_or_else(|| {
+                err!("expected a state dict under `{key}`").hint(format!("the checkpoint has {}", listed(&self.keys())))
+            });
+        }
+        let items = self.pickle.dict(&self.root).unwrap_or_default();
+        if items.iter().any(|(_, value)| matches!(value, Value::Tensor(_))) {
+            return Ok(&self.root);
+        }
+        let nested = MODEL_KEYS.iter().find_map(|key| self.pickle.get(&self.root, key).filter(is_dict));
+        nested.or(items.is_empty().then_some(&self.root)).ok_or_else(|| {
+            err!("expected a state dict, or one under {}", MODEL_KEYS.join(", "))
+                .hint(format!("the checkpoint has {}", listed(&self.keys())))
+        })
+    }
+
+    fn tensors(&self, dict: &Value) -> Result<Vec<(String, Tensor)>> {
+        let mut reader = Tensors { checkpoint: self, storages: HashMap::new() };
+        let mut named: indexmap::IndexMap<&str, usize> = indexmap::IndexMap::new();
+        for (key, value) in self.pickle.dict(dict).unwrap_or_default() {
+            match (key, value) {
+                (Value::Str(name), Value::Tensor(tensor)) => drop(named.insert(name, *tensor)),
+                (Value::Str(name), other) => bail!("expected a tensor under `{name}`, found {}", other.type_name()),
+                (other, _) => bail!("expected names of tensors, found a key of type {}", other.type_name()),
+            }
+        }
+        let read = |(name, tensor): (&str, usize)| match reader.tensor(tensor) {
+            Ok(tensor) => Ok((name.to_owned(), tensor)),
+            Err(error) => Err(error.context(format!("tensor `{name}`"))),
+        };
+        named.into_iter().map(read).collect()
+    }
+
+    fn to_state(&self, value: &Value, reader: &mut Tensors, budget: &mut usize, depth: usize) -> Result<State> {
+        *budget =
+            budget.checked_sub(1).ok_or_else(|| err!("expected at most {MAX_STATE_VALUES} values in a checkpoint"))?;
+        let depth =
+            depth.checked_sub(1).ok_or_else(|| err!("expected at most {MAX_STATE_DEPTH} levels in a checkpoint"))?;
+        let mut each = |value: &Value| self.to_state(value, reader, budget, depth);
+        let sequence = || self.pickle.sequence(value).unwrap_or_default();
+        Ok(match value {
+            Value::None => State::None,
+            Value::Bool(value) => State::Bool(*value),
+            Value::Int(value) => State::Int(*value),
+            Value::Float(value) => State::Float(*value),
+            Value::Str(text) | Value::Name(text) => State::Str(text.to_string()),
+            Value::Bytes(bytes) => State::Bytes(bytes.to_vec()),
+            Value::List(_) => State::List(sequence().iter().map(each).collect::<Result<_>>()?),
+            Value::Tuple(_) => State::Tuple(sequence().iter().map(each).collect::<Result<_>>()?),
+            Value::Set(_) => State::Set(sequence().iter().map(each).collect::<Result<_>>()?),
+            Value::Dict(_) => {
+                let pairs = self.pickle.dict(value).unwrap_or_default();
+                State::Dict(pairs.iter().map(|(key, value)| Ok((each(key)?, each(value)?))).collect::<Result<_>>()?)
+            }
+            Value::Tensor(tensor) => State::Tensor(reader.tensor(*tensor)?),
+            Value::Storage(_) | Value::Global(_) => bail!("expected a plain value, found a {}", value.type_name()),
+        })
+    }
+}
+
+fn listed(keys: &[String]) -> String {
+    const SHOWN: usize = 8;
+    let more = keys.len().saturating_sub(SHOWN);
+    let shown = keys.iter().take(SHOWN).map(|key| format!("`{key}`")).collect::<Vec<_>>().join(", ");
+    match more {
+        0 if keys.is_empty() => "no keys".to_owned(),
+        0 => shown,
+        more => format!("{shown} and {more} more"),
+    }
+}
+
+/// Reads storages when they are first needed.
+struct Tensors<'a> {
+    checkpoint: &'a Checkpoint,
+    storages: HashMap<usize, Tensor>,
+}
+
+impl Tensors<'_> {
+    fn tensor(&mut self, id: usize) -> Result<Tensor> {
+        let checkpoint = self.checkpoint;
+        let view = checkpoint.pickle.tensors.get(id).ok_or_else(|| err!("no tensor {id}"))?;
+        let description =
+            checkpoint.pickle.storages.get(view.storage).ok_or_else(|| err!("no storage {}", view.storage))?;
+        if view.size.contains(&0) {
+            return Ok(Tensor::f_zeros(&view.size, (kind_of(description.element)?, Device::Cpu))?);
+        }
+        let storage = match self.storages.entry(view.storage) {
+            std::collections::hash_map::Entry::Occupied(known) => known.into_mut(),
+            std::collections::hash_map::Entry::Vacant(new) => new.insert(checkpoint.storage(description)?),
+        };
+        Ok(storage.f_as_strided(&view.size, &view.stride, view.offset)?)
+    }
+}
+
+impl Checkpoint {
+    /// A whole storage as a 1-D tensor.
+    fn storage(&self, storage: &Storage) -> Result<Tensor> {
+        let name = format!("{}data/{}", self.folder, storage.key);
+        let kind: Kind = kind_of(storage.element)?;
+        let wanted = storage.length.checked_mul(storage.element.size_bytes());
+        let wanted = wanted.ok_or_else(|| err!("storage {} claims {} elements", storage.key, storage.length))?;
+        let length = i64::try_from(storage.length)
+            .map_err(|_| err!("storage {} claims {} elements", storage.key, storage.length))?;
+        let bytes = entry(&mut *self.archive.lock(), &name, wanted)?;
+        if bytes.len() as u64 != wanted {
+            bail!("expected {wanted} bytes in {name}, found {}", bytes.len());
+        }
+        if bytes.is_empty() {
+            return Ok(Tensor::f_zeros([0], (kind, Device::Cpu))?);
+        }
+        Ok(Tensor::f_from_data_size(&bytes, &[length], kind)?)
+    }
+}

@@ -1,0 +1,71 @@
+//! PyTorch's checkpoints: the zip files of `torch.save` (torch 1.6 and later), read and written.
+//!
+//! Reading admits what `torch.load(weights_only=True)` admits, as far as checkpoints need it ([`crate::formats::pickle`]); tensors
+//! are read from their zip entries one by one, so that a file's weights are never in memory twice as a whole. Writing
+//! makes files that `torch.load(weights_only=True)` and MONAI's `CheckpointLoader` (`monai.handlers`, 1.6.1) take.
+
+mod load;
+pub mod safetensors;
+mod save;
+
+pub use load::{Checkpoint, load};
+pub use save::{save, save_state};
+
+use crate::error::Result;
+use crate::formats::pickle::Element;
+use tch::{Kind, Tensor};
+
+/// A whole checkpoint as plain values: what `torch.save` was given.
+#[derive(Debug)]
+pub enum State {
+    None,
+    Bool(bool),
+    Int(i64),
+    Float(f64),
+    Str(String),
+    Bytes(Vec<u8>),
+    List(Vec<State>),
+    Tuple(Vec<State>),
+    Set(Vec<State>),
+    /// In order of insertion.
+    Dict(Vec<(State, State)>),
+    /// On the CPU after loading.
+    Tensor(Tensor),
+}
+
+impl State {
+    /// A dict with string keys.
+    pub fn dict(items: impl IntoIterator<Item = (impl Into<String>, State)>) -> State {
+        State::Dict(items.into_iter().map(|(key, value)| (State::Str(key.into()), value)).collect())
+    }
+    /// The value under a string key.
+    pub fn get(&self, key: &str) -> Option<&State> {
+        match self {
+            State::Dict(items) => {
+                items.iter().find(|(name, _)| matches!(name, State::Str(name) if name == key)).map(|(_, value)| value)
+            }
+            _ => None,
+        }
+    }
+}
+
+const KINDS: [(Kind, Element, &str); 10] = [
+    (Kind::Double, Element::F64, "DoubleStorage"),
+    (Kind::Float, Element::F32, "FloatStorage"),
+    (Kind::Half, Element::F16, "HalfStorage"),
+    (Kind::BFloat16, Element::BF16, "BFloat16Storage"),
+    (Kind::Int64, Element::I64, "LongStorage"),
+    (Kind::Int, Element::I32, "IntStorage"),
+    (Kind::Int16, Element::I16, "ShortStorage"),
+    (Kind::Int8, Element::I8, "CharStorage"),
+    (Kind::Uint8, Element::U8, "ByteStorage"),
+    (Kind::Bool, Element::Bool, "BoolStorage"),
+];
+
+fn kind_of(element: Element) -> Result<Kind> {
+    let found = KINDS.iter().find(|(_, known, _)| *known == element);
+    found.map(|(kind, ..)| *kind).ok_or_else(|| crate::err!("no tensor type for {element:?}"))
+}
+
+#[cfg(test)]
+mod tests;
