@@ -5,7 +5,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 use criterion::{BatchSize, Criterion, criterion_group, criterion_main};
-use segbundle::component::{Args, Call, FromValue, Value};
+use segbundle::component::{Args, BuildContext, FromValue, Value};
 use segbundle::contracts::{Cx, Item, Sample, Transform, Work, apply_all};
 use segbundle::formats::nifti;
 use segbundle::image::{Affine, DType, Grid, Header, Inverse, Layout, Volume, Voxels};
@@ -15,14 +15,14 @@ use std::time::Duration;
 
 fn build(name: &str, args: &[(&str, Value)]) -> Arc<dyn Transform> {
     let args = Args::named(args.iter().map(|(key, value)| ((*key).into(), value.clone())));
-    let value = (table().component(name).unwrap().build)(args, &mut Call::default()).unwrap();
+    let value = (table().component(name).unwrap().build)(args, &mut BuildContext::default()).unwrap();
     Arc::from_value(&value).unwrap()
 }
 
 fn apply(transform: &dyn Transform, sample: Sample) -> Sample {
     let work = Work::quiet();
     transform
-        .apply(sample, &mut Cx { work: &work, writes: &mut vec![], streams: &mut Default::default() })
+        .apply(sample, &mut Cx { work: &work, writes: &mut vec![], rng: &mut Default::default() })
         .unwrap()
         .remove(0)
 }
@@ -113,12 +113,8 @@ fn from_file(c: &mut Criterion) {
     group.bench_function("while_it_is_read", |b| {
         let work = Work::quiet();
         b.iter(|| {
-            apply_all(
-                &steps,
-                vec![name()],
-                &mut Cx { work: &work, writes: &mut vec![], streams: &mut Default::default() },
-            )
-            .unwrap()
+            apply_all(&steps, vec![name()], &mut Cx { work: &work, writes: &mut vec![], rng: &mut Default::default() })
+                .unwrap()
         })
     });
     group.bench_function("read_first", |b| b.iter(|| steps.iter().fold(name(), |sample, step| apply(&**step, sample))));

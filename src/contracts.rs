@@ -1,11 +1,11 @@
 //! The traits that parts are made to, and the handles under which configs hold them. Read this second.
 
-use crate::component::{Args, Call, FromValue, Object, Value};
+use crate::component::{Args, BuildContext, FromValue, Object, Value};
 use crate::err;
 use crate::error::Result;
 use crate::image::Volume;
 use crate::prediction::Prediction;
-pub use crate::random::Streams;
+pub use crate::random::RngStates;
 use crate::torch::Device;
 pub use crate::work::{Clock, NoProgress, Progress, Stage, Work};
 use indexmap::IndexMap;
@@ -98,8 +98,8 @@ pub trait Transform: Send + Sync {
     fn is_random(&self) -> bool {
         false
     }
-    /// `set_random_state(seed)`: start its streams, and those of the transforms inside, anew.
-    fn seed(&self, _seed: u32, _streams: &mut Streams) {}
+    /// `set_random_state(seed)`: start its random states, and those of the transforms inside, anew.
+    fn seed(&self, _seed: u32, _streams: &mut RngStates) {}
     /// Keys whose geometry it changes and records in the trace; Invertd undoes these.
     fn traced_keys(&self) -> &[Arc<str>] {
         &[]
@@ -144,7 +144,7 @@ pub struct Outline {
 pub fn outline_by_applying(transform: &dyn Transform, sample: Sample) -> Result<Outline> {
     let work = Work::quiet();
     let mut samples =
-        transform.apply(sample, &mut Cx { work: &work, writes: &mut vec![], streams: &mut Streams::default() })?;
+        transform.apply(sample, &mut Cx { work: &work, writes: &mut vec![], rng: &mut RngStates::default() })?;
     let sample = samples.pop().ok_or_else(|| err!("{} leaves no sample", transform.name()))?;
     Ok(Outline { sample, exact: true })
 }
@@ -170,10 +170,10 @@ pub enum OnPrediction {
 }
 
 /// As MONAI's Compose seeds its transforms: a draw for each random one, in order.
-pub fn seed_each(transforms: &[Arc<dyn Transform>], seed: u32, streams: &mut Streams) {
+pub fn seed_each(transforms: &[Arc<dyn Transform>], seed: u32, rng: &mut RngStates) {
     let mut random = crate::random::RandomState::new(seed);
     for transform in transforms.iter().filter(|transform| transform.is_random()) {
-        transform.seed(random.next_u32(), streams);
+        transform.seed(random.next_u32(), rng);
     }
 }
 
@@ -183,7 +183,7 @@ pub struct Cx<'a> {
     /// Where SaveImaged leaves what is to be written.
     pub writes: &'a mut Vec<WriteJob>,
     /// Where random transforms draw from.
-    pub streams: &'a mut Streams,
+    pub rng: &'a mut RngStates,
 }
 
 /// A file to be written behind the run; no half-written file ever carries its name.
@@ -216,11 +216,11 @@ pub struct Linear {
 
 /// A network's tensors by name, in PyTorch's order of parameters and buffers.
 #[derive(Default)]
-pub struct State {
+pub struct NetworkState {
     pub tensors: IndexMap<String, Tensor>,
 }
 
-impl State {
+impl NetworkState {
     /// Names of the tensors with NaN or infinite values.
     pub fn not_finite(&self) -> Result<Vec<&str>> {
         let mut odd = vec![];
@@ -254,7 +254,7 @@ pub trait Network: Send {
     fn feature_channels(&self) -> usize {
         self.out_channels()
     }
-    fn state(&self) -> &State;
+    fn state(&self) -> &NetworkState;
     /// The SHA-256 of the file that it is made of, where the tensors of [`Network::state`] do not say all: a program.
     fn file_sha256(&self) -> Option<&str> {
         None
@@ -326,7 +326,7 @@ pub trait Dataset: Send + Sync {
     /// Case `index` before its transforms.
     fn sample(&self, index: usize) -> Result<Sample>;
     /// MONAI's `set_rnd(dataset, seed)`: seed the random transforms.
-    fn seed(&self, _seed: u32, _streams: &mut Streams) {}
+    fn seed(&self, _seed: u32, _streams: &mut RngStates) {}
     /// Read and transform case `index`.
     fn get(&self, index: usize, cx: &mut Cx) -> Result<Vec<Sample>>;
 }
@@ -341,10 +341,10 @@ pub struct Loader {
     pub drop_last: bool,
     /// Threads that read and transform cases; 0 does it when they are needed.
     pub num_workers: usize,
-    /// Whether workers stay from pass to pass: their streams go on and are seeded only once.
+    /// Whether workers stay from pass to pass: their random states go on and are seeded only once.
     pub persistent: bool,
-    /// Without workers: the random transforms' streams, which go on from pass to pass.
-    pub streams: Mutex<Streams>,
+    /// Without workers: the random states of random transforms, which go on from pass to pass.
+    pub rng: Mutex<RngStates>,
 }
 
 impl Loader {
@@ -472,7 +472,7 @@ impl Object for Parameter {
         let _ = self.tensor.lock().set_requires_grad(on);
         Ok(())
     }
-    fn call_method(&self, name: &str, args: &mut Args, _call: &mut Call) -> Result<Option<Value>> {
+    fn call_method(&self, name: &str, args: &mut Args, _call: &mut BuildContext) -> Result<Option<Value>> {
         if name != "numel" {
             return Ok(None);
         }
@@ -570,7 +570,7 @@ impl Object for NetworkHandle {
     fn attr_names(&self) -> &[&str] {
         &["to", "eval", "train", "parameters", "named_parameters", "load_state_dict"]
     }
-    fn call_method(&self, name: &str, args: &mut Args, _call: &mut Call) -> Result<Option<Value>> {
+    fn call_method(&self, name: &str, args: &mut Args, _call: &mut BuildContext) -> Result<Option<Value>> {
         match name {
             "to" => {
                 let [device] = std::mem::take(args).expect("to", ["device"])?;

@@ -13,7 +13,7 @@
 //! | [`component`] | how a config reaches Rust: values, objects, arguments, the table |
 //! | [`prediction`] | one case's answer, recorded first and computed once |
 //! | [`work`] | what a part at work on one case may use: device, cancelling, budget, progress, clock |
-//! | [`random`] | NumPy's generator, and the streams of random transforms |
+//! | [`random`] | NumPy's generator, and the states of random transforms |
 //! | [`checkpoint`] | PyTorch's checkpoints and safetensors |
 //! | [`torch`] | devices and guards |
 //!

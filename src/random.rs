@@ -127,32 +127,32 @@ impl RandomState {
     }
 }
 
-/// Whose stream it is: each random transform has its own.
+/// Identifies the generator of one random transform.
 #[derive(Clone, Default)]
-pub struct StreamId(Arc<u8>);
+pub struct RngId(Arc<u8>);
 
-/// The streams of a set of random transforms, as one worker draws from them. A clone is a snapshot.
+/// The state of each random transform's generator, as one worker draws from them. A clone is a snapshot.
 #[derive(Clone, Default)]
-pub struct Streams(IndexMap<usize, (StreamId, RandomState)>);
+pub struct RngStates(IndexMap<usize, (RngId, RandomState)>);
 
-impl Streams {
-    /// Start a stream anew: `set_random_state(seed)`.
-    pub fn seed(&mut self, id: &StreamId, seed: u32) {
+impl RngStates {
+    /// Seeds a generator: `set_random_state(seed)`.
+    pub fn seed(&mut self, id: &RngId, seed: u32) {
         self.0.insert(Arc::as_ptr(&id.0) as usize, (id.clone(), RandomState::new(seed)));
     }
-    /// A stream to draw from. One that nobody has seeded begins anywhere, as in MONAI.
-    pub fn of(&mut self, id: &StreamId) -> &mut RandomState {
+    /// The generator to draw from. One that was never seeded starts at an arbitrary state, as in MONAI.
+    pub fn of(&mut self, id: &RngId) -> &mut RandomState {
         let begin = || {
             let anywhere = std::collections::hash_map::RandomState::new().build_hasher().finish();
             (id.clone(), RandomState::new(anywhere as u32))
         };
         &mut self.0.entry(Arc::as_ptr(&id.0) as usize).or_insert_with(begin).1
     }
-    /// Each stream in the order in which they were first seeded or used, for checkpoints.
+    /// All states in the order in which they were first seeded or used, for checkpoints.
     pub fn states(&self) -> impl Iterator<Item = &RandomState> {
         self.0.values().map(|(_, state)| state)
     }
-    /// Put saved states back, in the order of [`Streams::states`]; false, without any change, if their number differs.
+    /// Restores saved states, in the order of [`RngStates::states`]; false, without any change, if their number differs.
     pub fn restore(&mut self, states: Vec<RandomState>) -> bool {
         let fits = states.len() == self.0.len();
         if fits {

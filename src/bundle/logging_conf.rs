@@ -10,7 +10,7 @@ use super::expr::literal;
 use super::expr::values::{percent, template};
 use super::ini::{self, Ini};
 use super::load::Warning;
-use crate::component::{Call, Dict, Key, Value};
+use crate::component::{BuildContext, Dict, Key, Value};
 use crate::err;
 use crate::error::{Error, Kind, Result, did_you_mean};
 use std::path::{Path, PathBuf};
@@ -118,7 +118,7 @@ impl Format {
             ("taskName", Value::None),
         ];
         let fields = Value::Dict(Dict::new(fields.map(|(key, value): (&str, Value)| (Key::str(key), value))));
-        let call = &mut Call::with_limits(1_000_000, 50);
+        let call = &mut BuildContext::with_limits(1_000_000, 50);
         if self.braces {
             template::format_map(&self.template, &fields, call)
         } else {

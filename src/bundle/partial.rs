@@ -1,6 +1,6 @@
 //! `_mode_: callable` with arguments: the callable with some of them given (`functools.partial`).
 
-use crate::component::{Args, Call, Object, Value};
+use crate::component::{Args, BuildContext, Object, Value};
 use crate::error::Result;
 use std::sync::Arc;
 
@@ -27,7 +27,7 @@ impl Object for Partial {
         true
     }
     /// The call's own arguments win.
-    fn call(&self, args: Args, call: &mut Call) -> Result<Value> {
+    fn call(&self, args: Args, call: &mut BuildContext) -> Result<Value> {
         let kept = self.named.iter().filter(|(key, _)| !args.named.iter().any(|(given, _)| given == key));
         let mut named: Vec<_> = kept.cloned().collect();
         named.extend(args.named);

@@ -12,7 +12,7 @@ use super::names;
 use super::node::{Content, Node, key_text};
 use super::partial::Partial;
 use super::plan::{MAX_CHAIN, Plan};
-use crate::component::{Args, Call, Dict, Surroundings, Value};
+use crate::component::{Args, BuildContext, Dict, Surroundings, Value};
 use crate::err;
 use crate::error::{Kind, Result};
 use parking_lot::Mutex;
@@ -69,8 +69,8 @@ impl Session {
         Ok(values)
     }
 
-    fn call(&self) -> Call {
-        let mut call = Call::default();
+    fn call(&self) -> BuildContext {
+        let mut call = BuildContext::default();
         call.surroundings.clone_from(&self.surroundings);
         call
     }

@@ -1,6 +1,6 @@
 //! Reading `torch.save` files.
 
-use super::{State, kind_of};
+use super::{StateDict, kind_of};
 use crate::error::{Error, Result};
 use crate::formats::pickle::{Pickle, Storage, Value};
 use crate::{bail, err};
@@ -141,18 +141,18 @@ impl Checkpoint {
     }
 
     /// Everything, tensors included.
-    pub fn state(&self) -> Result<State> {
+    pub fn state(&self) -> Result<StateDict> {
         self.whole(&self.root).map_err(|error| error.file(&self.path))
     }
 
-    fn whole(&self, value: &Value) -> Result<State> {
+    fn whole(&self, value: &Value) -> Result<StateDict> {
         let mut reader = Tensors { checkpoint: self, storages: HashMap::new() };
         let mut budget = MAX_STATE_VALUES;
         self.to_state(value, &mut reader, &mut budget, MAX_STATE_DEPTH)
     }
 
     /// Everything in the dict under a key at the top, tensors included.
-    pub fn state_of(&self, key: &str) -> Result<State> {
+    pub fn state_of(&self, key: &str) -> Result<StateDict> {
         self.find(Some(key)).and_then(|value| self.whole(value)).map_err(|error| error.file(&self.path))
     }
 
@@ -203,7 +203,7 @@ impl Checkpoint {
         named.into_iter().map(read).collect()
     }
 
-    fn to_state(&self, value: &Value, reader: &mut Tensors, budget: &mut usize, depth: usize) -> Result<State> {
+    fn to_state(&self, value: &Value, reader: &mut Tensors, budget: &mut usize, depth: usize) -> Result<StateDict> {
         *budget =
             budget.checked_sub(1).ok_or_else(|| err!("expected at most {MAX_STATE_VALUES} values in a checkpoint"))?;
         let depth =
@@ -211,20 +211,20 @@ impl Checkpoint {
         let mut each = |value: &Value| self.to_state(value, reader, budget, depth);
         let sequence = || self.pickle.sequence(value).unwrap_or_default();
         Ok(match value {
-            Value::None => State::None,
-            Value::Bool(value) => State::Bool(*value),
-            Value::Int(value) => State::Int(*value),
-            Value::Float(value) => State::Float(*value),
-            Value::Str(text) | Value::Name(text) => State::Str(text.to_string()),
-            Value::Bytes(bytes) => State::Bytes(bytes.to_vec()),
-            Value::List(_) => State::List(sequence().iter().map(each).collect::<Result<_>>()?),
-            Value::Tuple(_) => State::Tuple(sequence().iter().map(each).collect::<Result<_>>()?),
-            Value::Set(_) => State::Set(sequence().iter().map(each).collect::<Result<_>>()?),
+            Value::None => StateDict::None,
+            Value::Bool(value) => StateDict::Bool(*value),
+            Value::Int(value) => StateDict::Int(*value),
+            Value::Float(value) => StateDict::Float(*value),
+            Value::Str(text) | Value::Name(text) => StateDict::Str(text.to_string()),
+            Value::Bytes(bytes) => StateDict::Bytes(bytes.to_vec()),
+            Value::List(_) => StateDict::List(sequence().iter().map(each).collect::<Result<_>>()?),
+            Value::Tuple(_) => StateDict::Tuple(sequence().iter().map(each).collect::<Result<_>>()?),
+            Value::Set(_) => StateDict::Set(sequence().iter().map(each).collect::<Result<_>>()?),
             Value::Dict(_) => {
                 let pairs = self.pickle.dict(value).unwrap_or_default();
-                State::Dict(pairs.iter().map(|(key, value)| Ok((each(key)?, each(value)?))).collect::<Result<_>>()?)
+                StateDict::Dict(pairs.iter().map(|(key, value)| Ok((each(key)?, each(value)?))).collect::<Result<_>>()?)
             }
-            Value::Tensor(tensor) => State::Tensor(reader.tensor(*tensor)?),
+            Value::Tensor(tensor) => StateDict::Tensor(reader.tensor(*tensor)?),
             Value::Storage(_) | Value::Global(_) => bail!("expected a plain value, found a {}", value.type_name()),
         })
     }

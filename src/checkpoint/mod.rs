@@ -17,33 +17,34 @@ use tch::{Kind, Tensor};
 
 /// A whole checkpoint as plain values: what `torch.save` was given.
 #[derive(Debug)]
-pub enum State {
+pub enum StateDict {
     None,
     Bool(bool),
     Int(i64),
     Float(f64),
     Str(String),
     Bytes(Vec<u8>),
-    List(Vec<State>),
-    Tuple(Vec<State>),
-    Set(Vec<State>),
+    List(Vec<StateDict>),
+    Tuple(Vec<StateDict>),
+    Set(Vec<StateDict>),
     /// In order of insertion.
-    Dict(Vec<(State, State)>),
+    Dict(Vec<(StateDict, StateDict)>),
     /// On the CPU after loading.
     Tensor(Tensor),
 }
 
-impl State {
+impl StateDict {
     /// A dict with string keys.
-    pub fn dict(items: impl IntoIterator<Item = (impl Into<String>, State)>) -> State {
-        State::Dict(items.into_iter().map(|(key, value)| (State::Str(key.into()), value)).collect())
+    pub fn dict(items: impl IntoIterator<Item = (impl Into<String>, StateDict)>) -> StateDict {
+        StateDict::Dict(items.into_iter().map(|(key, value)| (StateDict::Str(key.into()), value)).collect())
     }
     /// The value under a string key.
-    pub fn get(&self, key: &str) -> Option<&State> {
+    pub fn get(&self, key: &str) -> Option<&StateDict> {
         match self {
-            State::Dict(items) => {
-                items.iter().find(|(name, _)| matches!(name, State::Str(name) if name == key)).map(|(_, value)| value)
-            }
+            StateDict::Dict(items) => items
+                .iter()
+                .find(|(name, _)| matches!(name, StateDict::Str(name) if name == key))
+                .map(|(_, value)| value),
             _ => None,
         }
     }

@@ -1,7 +1,7 @@
 //! Writing files for `torch.load(weights_only=True)`: pickle protocol 2, entries stored uncompressed and aligned to 64
 //! bytes, as `torch.save` does it (torch 2.11), so that `torch.load(mmap=True)` works too. Equal tensors give equal bytes.
 
-use super::{KINDS, State};
+use super::{KINDS, StateDict};
 use crate::error::Result;
 use crate::formats::atomic;
 use crate::{bail, err};
@@ -28,7 +28,7 @@ pub fn save(path: impl AsRef<Path>, tensors: &[(String, Tensor)]) -> Result<()> 
 }
 
 /// Write nested values, such as weights, optimizer and counters of a training: whole or not at all.
-pub fn save_state(path: impl AsRef<Path>, state: &State) -> Result<()> {
+pub fn save_state(path: impl AsRef<Path>, state: &StateDict) -> Result<()> {
     let mut pickler = Pickler::new();
     pickler.state(state, MAX_DEPTH)?;
     pickler.write(path.as_ref())
@@ -104,35 +104,35 @@ impl Pickler {
         Ok(())
     }
 
-    fn sequence(&mut self, start: &[u8], items: &[State], end: &[u8], depth: usize) -> Result<()> {
+    fn sequence(&mut self, start: &[u8], items: &[StateDict], end: &[u8], depth: usize) -> Result<()> {
         self.put(start);
         items.iter().try_for_each(|item| self.state(item, depth))?;
         self.put(end);
         Ok(())
     }
 
-    fn state(&mut self, state: &State, depth: usize) -> Result<()> {
+    fn state(&mut self, state: &StateDict, depth: usize) -> Result<()> {
         let Some(depth) = depth.checked_sub(1) else { bail!("expected at most {MAX_DEPTH} levels to save") };
         match state {
-            State::None => self.put(b"N"),
-            State::Bool(value) => self.put(if *value { b"\x88" } else { b"\x89" }),
-            State::Int(value) => self.integer(*value),
-            State::Float(value) => {
+            StateDict::None => self.put(b"N"),
+            StateDict::Bool(value) => self.put(if *value { b"\x88" } else { b"\x89" }),
+            StateDict::Int(value) => self.integer(*value),
+            StateDict::Float(value) => {
                 self.put(b"G");
                 self.put(&value.to_be_bytes());
             }
-            State::Str(text) => self.text(text)?,
-            State::Bytes(bytes) => {
+            StateDict::Str(text) => self.text(text)?,
+            StateDict::Bytes(bytes) => {
                 // Protocol 2 has no bytes.
                 self.put(b"c_codecs\nencode\n");
                 self.text(&bytes.iter().map(|byte| char::from(*byte)).collect::<String>())?;
                 self.text("latin1")?;
                 self.put(b"\x86R");
             }
-            State::List(items) => self.sequence(b"](", items, b"e", depth)?,
-            State::Tuple(items) => self.sequence(b"(", items, b"t", depth)?,
-            State::Set(items) => self.sequence(b"c__builtin__\nset\n](", items, b"e\x85R", depth)?,
-            State::Dict(items) => {
+            StateDict::List(items) => self.sequence(b"](", items, b"e", depth)?,
+            StateDict::Tuple(items) => self.sequence(b"(", items, b"t", depth)?,
+            StateDict::Set(items) => self.sequence(b"c__builtin__\nset\n](", items, b"e\x85R", depth)?,
+            StateDict::Dict(items) => {
                 self.put(b"}(");
                 for (key, value) in items {
                     self.state(key, depth)?;
@@ -140,7 +140,7 @@ impl Pickler {
                 }
                 self.put(b"u");
             }
-            State::Tensor(tensor) => self.tensor(tensor)?,
+            StateDict::Tensor(tensor) => self.tensor(tensor)?,
         }
         Ok(())
     }

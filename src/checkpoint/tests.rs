@@ -59,21 +59,21 @@ fn a_training_state_of_torch() {
 
     let state = checkpoint.state().unwrap();
     assert!(
-        matches!(state.get("epoch"), Some(State::Int(3)))
-            && matches!(state.get("big"), Some(State::Int(n)) if *n == 1 << 40)
+        matches!(state.get("epoch"), Some(StateDict::Int(3)))
+            && matches!(state.get("big"), Some(StateDict::Int(n)) if *n == 1 << 40)
     );
     assert!(
-        matches!(state.get("losses"), Some(State::List(items)) if matches!(items[..], [State::Float(_), State::None, State::Bool(true)]))
+        matches!(state.get("losses"), Some(StateDict::List(items)) if matches!(items[..], [StateDict::Float(_), StateDict::None, StateDict::Bool(true)]))
     );
     assert!(
-        matches!(state.get("shape"), Some(State::Tuple(items)) if matches!(items[..], [State::Int(3), State::Int(4)]))
+        matches!(state.get("shape"), Some(StateDict::Tuple(items)) if matches!(items[..], [StateDict::Int(3), StateDict::Int(4)]))
     );
-    assert!(matches!(state.get("classes"), Some(State::Set(items)) if items.len() == 2));
-    let Some(State::List(groups)) = state.get("optimizer").unwrap().get("param_groups") else { panic!() };
-    assert!(matches!(groups[0].get("lr"), Some(State::Float(lr)) if *lr == 1e-3));
-    let Some(State::Dict(parameters)) = state.get("optimizer").unwrap().get("state") else { panic!() };
+    assert!(matches!(state.get("classes"), Some(StateDict::Set(items)) if items.len() == 2));
+    let Some(StateDict::List(groups)) = state.get("optimizer").unwrap().get("param_groups") else { panic!() };
+    assert!(matches!(groups[0].get("lr"), Some(StateDict::Float(lr)) if *lr == 1e-3));
+    let Some(StateDict::Dict(parameters)) = state.get("optimizer").unwrap().get("state") else { panic!() };
     // One AdamW step from a gradient of ones: exp_avg = (1 - 0.9)·1.
-    let Some(State::Tensor(average)) = parameters[1].1.get("exp_avg") else { panic!() };
+    let Some(StateDict::Tensor(average)) = parameters[1].1.get("exp_avg") else { panic!() };
     assert!(numbers(average).iter().all(|value| (value - 0.1).abs() < 1e-7));
 }
 
@@ -120,18 +120,21 @@ fn what_is_saved_is_loaded_and_equal_tensors_give_equal_bytes() {
 fn nested_states_make_the_round_trip() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("state.pt");
-    let group = State::dict([
-        ("lr", State::Float(1e-4)),
-        ("betas", State::Tuple(vec![State::Float(0.9), State::Float(0.999)])),
-        ("params", State::List(vec![State::Int(0), State::Int(300), State::Int(-1), State::Int(1 << 40)])),
-        ("names", State::Set(vec![State::Str("größe".into())])),
-        ("rng", State::Bytes((0..=255).collect())),
-        ("none", State::None),
-        ("flag", State::Bool(true)),
+    let group = StateDict::dict([
+        ("lr", StateDict::Float(1e-4)),
+        ("betas", StateDict::Tuple(vec![StateDict::Float(0.9), StateDict::Float(0.999)])),
+        (
+            "params",
+            StateDict::List(vec![StateDict::Int(0), StateDict::Int(300), StateDict::Int(-1), StateDict::Int(1 << 40)]),
+        ),
+        ("names", StateDict::Set(vec![StateDict::Str("größe".into())])),
+        ("rng", StateDict::Bytes((0..=255).collect())),
+        ("none", StateDict::None),
+        ("flag", StateDict::Bool(true)),
     ]);
-    let state = State::Dict(vec![
-        (State::Int(0), State::List(vec![group])),
-        (State::Str("t".into()), State::Tensor(Tensor::from(0.5f32))),
+    let state = StateDict::Dict(vec![
+        (StateDict::Int(0), StateDict::List(vec![group])),
+        (StateDict::Str("t".into()), StateDict::Tensor(Tensor::from(0.5f32))),
     ]);
     save_state(&path, &state).unwrap();
     let read = load(&path).unwrap().state().unwrap();

@@ -16,6 +16,6 @@ mod value;
 pub use args::{Args, Declared, Param, check_names, convert};
 pub use convert::{Accepted, FromValue, Keys, OneOrMany};
 pub use discard::discard;
-pub use object::{Call, Object, Surroundings};
+pub use object::{BuildContext, Object, Surroundings};
 pub use table::{Component, Constant, Effect, Entry, Function, Table};
 pub use value::{Dict, Key, List, MAX_KEY_PARTS, MAX_NESTING, Tuple, Value};

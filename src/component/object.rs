@@ -32,11 +32,11 @@ pub trait Object: Any + Send + Sync {
         bail!("attribute `{name}` of {} cannot be set", self.type_name())
     }
     /// `object.name(args)`; `None` if there is no such method (then [`Object::attr`] is asked for a callable).
-    fn call_method(&self, _name: &str, _args: &mut Args, _call: &mut Call) -> Result<Option<Value>> {
+    fn call_method(&self, _name: &str, _args: &mut Args, _call: &mut BuildContext) -> Result<Option<Value>> {
         Ok(None)
     }
     /// `object(args)`.
-    fn call(&self, _args: Args, _call: &mut Call) -> Result<Value> {
+    fn call(&self, _args: Args, _call: &mut BuildContext) -> Result<Value> {
         bail!("{} is not callable", self.type_name())
     }
     fn callable(&self) -> bool {
@@ -59,7 +59,13 @@ pub trait Object: Any + Send + Sync {
     }
     /// `self <operator> other`, or `other <operator> self` when `reflected`; operators as Python spells them
     /// (`+`, `//`, `==`, `<`, `in`, unary as `neg`). `None` if not supported.
-    fn operator(&self, _operator: &str, _other: &Value, _reflected: bool, _call: &mut Call) -> Result<Option<Value>> {
+    fn operator(
+        &self,
+        _operator: &str,
+        _other: &Value,
+        _reflected: bool,
+        _call: &mut BuildContext,
+    ) -> Result<Option<Value>> {
         Ok(None)
     }
     fn equals(&self, _other: &Value) -> bool {
@@ -71,7 +77,7 @@ pub trait Object: Any + Send + Sync {
 pub type Surroundings = Arc<dyn Any + Send + Sync>;
 
 /// The budget of one evaluation: no expression can hang or exhaust the machine.
-pub struct Call {
+pub struct BuildContext {
     steps_left: u64,
     depth_left: u32,
     /// Handed through untouched from whoever started the run.
@@ -81,7 +87,7 @@ pub struct Call {
 /// What building a component counts: an expression builds at most two thousand.
 const BUILD_STEPS: usize = 5000;
 
-/// What [`Call::lend`] lends.
+/// What [`BuildContext::lend`] lends.
 #[derive(Clone, Copy)]
 struct Lent {
     steps: u64,
@@ -93,16 +99,16 @@ thread_local! {
     static LENT: Cell<Option<Lent>> = const { Cell::new(None) };
 }
 
-impl Default for Call {
+impl Default for BuildContext {
     /// Ten million steps and items are far beyond every published config and take under a second.
     fn default() -> Self {
-        Call { steps_left: 10_000_000, depth_left: 200, surroundings: None }
+        BuildContext { steps_left: 10_000_000, depth_left: 200, surroundings: None }
     }
 }
 
-impl Call {
+impl BuildContext {
     pub fn with_limits(steps: u64, depth: u32) -> Self {
-        Call { steps_left: steps, depth_left: depth, surroundings: None }
+        BuildContext { steps_left: steps, depth_left: depth, surroundings: None }
     }
     /// Account for `items` steps of work or items of a container about to be made.
     pub fn charge(&mut self, items: usize) -> Result<()> {
@@ -112,8 +118,8 @@ impl Call {
             .ok_or_else(|| err!("the expression needs too many steps or makes too large a value").kind(Kind::Config))?;
         Ok(())
     }
-    /// Run `inner` so that what it calls without a budget at hand ([`Call::with_lent`]) uses this one.
-    pub fn lend<T>(&mut self, inner: impl FnOnce(&mut Call) -> T) -> T {
+    /// Run `inner` so that what it calls without a budget at hand ([`BuildContext::with_lent`]) uses this one.
+    pub fn lend<T>(&mut self, inner: impl FnOnce(&mut BuildContext) -> T) -> T {
         let lent = Lent { steps: self.steps_left, depth: self.depth_left };
         let outer = LENT.replace(Some(lent));
         let result = inner(self);
@@ -122,15 +128,15 @@ impl Call {
         result
     }
     /// The budget that is lent to this thread, or a fresh one.
-    pub fn with_lent<T>(inner: impl FnOnce(&mut Call) -> T) -> T {
-        let Some(lent) = LENT.get() else { return inner(&mut Call::default()) };
-        let mut call = Call::with_limits(lent.steps, lent.depth);
+    pub fn with_lent<T>(inner: impl FnOnce(&mut BuildContext) -> T) -> T {
+        let Some(lent) = LENT.get() else { return inner(&mut BuildContext::default()) };
+        let mut call = BuildContext::with_limits(lent.steps, lent.depth);
         let result = inner(&mut call);
         LENT.set(Some(Lent { steps: call.steps_left, ..lent }));
         result
     }
     /// Run `inner` one level deeper.
-    pub fn nested<T>(&mut self, inner: impl FnOnce(&mut Call) -> Result<T>) -> Result<T> {
+    pub fn nested<T>(&mut self, inner: impl FnOnce(&mut BuildContext) -> Result<T>) -> Result<T> {
         if self.depth_left == 0 {
             return Err(err!("the expression is nested too deeply").kind(Kind::Config));
         }
@@ -151,7 +157,7 @@ fn as_config(error: Error, effect: Effect) -> Error {
 
 impl Value {
     /// Call a function, class, or callable object.
-    pub fn call(&self, args: Args, call: &mut Call) -> Result<Value> {
+    pub fn call(&self, args: Args, call: &mut BuildContext) -> Result<Value> {
         call.charge(1)?;
         call.nested(|call| {
             call.lend(|call| match self {

@@ -1,6 +1,6 @@
 //! Everything that a config can name. Nothing else is reachable from one.
 
-use super::{Args, Call, Param, Value};
+use super::{Args, BuildContext, Param, Value};
 use crate::error::{Result, did_you_mean};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
@@ -19,7 +19,7 @@ pub struct Component {
     pub differences: &'static [&'static str],
     /// What calling it from a config does outside this process.
     pub effect: Effect,
-    pub build: fn(Args, &mut Call) -> Result<Value>,
+    pub build: fn(Args, &mut BuildContext) -> Result<Value>,
 }
 
 /// What a function does besides computing its value; `verify` lists the acting ones.
@@ -36,7 +36,7 @@ pub enum Effect {
 pub struct Function {
     pub path: &'static str,
     pub effect: Effect,
-    pub call: fn(Args, &mut Call) -> Result<Value>,
+    pub call: fn(Args, &mut BuildContext) -> Result<Value>,
 }
 
 /// A dotted name and how its value is made.

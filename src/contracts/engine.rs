@@ -5,8 +5,8 @@
 
 use super::{EngineHandle, HandlerHandle, Item, Score, Segmentation, Work};
 use crate::bail;
-use crate::checkpoint::State as Saved;
-use crate::component::{Args, Call, Dict, Key, Object, Value};
+use crate::checkpoint::StateDict;
+use crate::component::{Args, BuildContext, Dict, Key, Object, Value};
 use crate::error::Result;
 use crate::image::Voxels;
 use crate::prediction::{State, volume_tensor};
@@ -28,11 +28,11 @@ pub trait Engine: Send + Sync {
     /// Where it stands.
     fn state(&self) -> EngineState;
     /// What a training that goes on must know of it, its handlers included.
-    fn save(&self) -> Result<Saved> {
-        Ok(Saved::None)
+    fn save(&self) -> Result<StateDict> {
+        Ok(StateDict::None)
     }
     /// Take over what [`Engine::save`] gave.
-    fn load(&self, _saved: &Saved) -> Result<()> {
+    fn load(&self, _saved: &StateDict) -> Result<()> {
         Ok(())
     }
 }
@@ -46,11 +46,11 @@ pub trait Handler: Send + Sync {
         false
     }
     /// What a training that goes on must know of it.
-    fn save(&self) -> Result<Saved> {
-        Ok(Saved::None)
+    fn save(&self) -> Result<StateDict> {
+        Ok(StateDict::None)
     }
     /// Take over what [`Handler::save`] gave; comes after [`Event::Started`].
-    fn load(&self, _saved: &Saved) -> Result<()> {
+    fn load(&self, _saved: &StateDict) -> Result<()> {
         Ok(())
     }
     /// `set_trainer`, `set_validator`: tell it of another engine. False if it has no use for one.
@@ -234,7 +234,7 @@ impl Object for EngineHandle {
     fn attr(&self, name: &str) -> Result<Option<Value>> {
         Ok((name == "state").then(|| Value::object(StateView(Arc::new(self.0.state())))))
     }
-    fn call_method(&self, name: &str, args: &mut Args, _call: &mut Call) -> Result<Option<Value>> {
+    fn call_method(&self, name: &str, args: &mut Args, _call: &mut BuildContext) -> Result<Option<Value>> {
         match name {
             "run" => {
                 std::mem::take(args).expect("run", [])?;
@@ -261,12 +261,12 @@ impl Object for HandlerHandle {
         true
     }
     /// `handler(engine)`: what upstream's initialize does to load a checkpoint.
-    fn call(&self, args: Args, _call: &mut Call) -> Result<Value> {
+    fn call(&self, args: Args, _call: &mut BuildContext) -> Result<Value> {
         let [_engine] = args.expect(self.0.name(), ["engine"])?;
         self.0.on(Event::Started, &EngineState::default())?;
         Ok(Value::None)
     }
-    fn call_method(&self, name: &str, args: &mut Args, _call: &mut Call) -> Result<Option<Value>> {
+    fn call_method(&self, name: &str, args: &mut Args, _call: &mut BuildContext) -> Result<Option<Value>> {
         let argument = match name {
             "set_trainer" => "trainer",
             "set_validator" => "validator",

@@ -1,7 +1,7 @@
 //! What training is made of: losses, optimizers, schedules, metrics.
 
 use super::Shared;
-use crate::checkpoint::State as Saved;
+use crate::checkpoint::StateDict;
 use crate::component::Value;
 use crate::error::Result;
 use tch::Tensor;
@@ -39,10 +39,10 @@ pub trait Optimizer: Send {
         Ok(self.groups().iter().try_for_each(|group| segbundle_native::clear_gradients(&group.parameters))?)
     }
     /// torch's `state_dict()`: its tensors are shared with the optimizer, not copied.
-    fn state(&self) -> Result<Saved>;
+    fn state(&self) -> Result<StateDict>;
     /// Take over what [`Optimizer::state`] or torch has saved, learning rates and options included; errors, without
     /// any change, if groups or shapes are others.
-    fn load_state(&mut self, state: &Saved) -> Result<()>;
+    fn load_state(&mut self, state: &StateDict) -> Result<()>;
 }
 
 /// Sets an optimizer's learning rates, as torch.optim.lr_scheduler.
@@ -54,9 +54,9 @@ pub trait Schedule: Send {
     /// `get_last_lr()`: by group.
     fn last_lr(&self) -> &[f64];
     /// torch's `state_dict()`.
-    fn state(&self) -> Saved;
+    fn state(&self) -> StateDict;
     /// Take over what [`Schedule::state`] or torch has saved; the optimizer's learning rates are its own state.
-    fn load_state(&mut self, state: &Saved) -> Result<()>;
+    fn load_state(&mut self, state: &StateDict) -> Result<()>;
 }
 
 /// One case's prediction or target, as metrics take it.

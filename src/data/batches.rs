@@ -2,15 +2,15 @@
 //!
 //! Sources: torch.utils.data.dataloader and sampler (torch 2.11), monai.data.utils.worker_init_fn (MONAI 1.6.1). A pass
 //! begins with a draw for the workers' seeds and, when it shuffles, one for its order. Worker i seeds the random
-//! transforms anew with the base seed + i and serves the batches i, i + N, …; without workers the streams go on from pass
-//! to pass. Each batch brings the streams as they were after it, so that a training that is saved knows what was used,
+//! transforms anew with the base seed + i and serves the batches i, i + N, …; without workers the random states go on from pass
+//! to pass. Each batch brings the random states as they were after it, so that a training that is saved knows what was used,
 //! not what was read ahead.
 
 use crate::component::Value;
 use crate::contracts::{Cx, Loader, Sample, Work};
 use crate::err;
 use crate::error::{Error, Result};
-use crate::random::Streams;
+use crate::random::RngStates;
 use crate::torch::guard;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -34,8 +34,8 @@ pub struct Position {
     pub order_seed: Option<u64>,
     /// Batches that were used.
     pub used: usize,
-    /// Each worker's streams after its last used batch, None before it; without workers only one.
-    pub streams: Vec<Option<Streams>>,
+    /// Each worker's random states after its last used batch, None before it; without workers only one.
+    pub rng: Vec<Option<RngStates>>,
 }
 
 /// Samples that go through the network together.
@@ -43,7 +43,7 @@ pub struct Batch {
     /// The datalist's entries that they came from.
     pub entries: Vec<Value>,
     pub samples: Vec<Sample>,
-    streams: Streams,
+    rng: RngStates,
 }
 
 /// A pass in progress.
@@ -63,12 +63,12 @@ impl Batches {
         let stays = before.filter(|_| loader.persistent && loader.num_workers > 0);
         let base_seed = stays.map_or_else(draw, |before| Ok(before.base_seed))?;
         let order_seed = if loader.shuffle { Some(draw()?) } else { None };
-        let streams = match (loader.num_workers, stays) {
-            (0, _) => vec![Some(loader.streams.lock().clone())],
-            (_, Some(before)) => before.streams.clone(),
+        let rng = match (loader.num_workers, stays) {
+            (0, _) => vec![Some(loader.rng.lock().clone())],
+            (_, Some(before)) => before.rng.clone(),
             (workers, None) => vec![None; workers],
         };
-        Batches::resume(loader, Position { base_seed, order_seed, used: 0, streams }, work)
+        Batches::resume(loader, Position { base_seed, order_seed, used: 0, rng }, work)
     }
 
     /// Go on with a pass; draws nothing.
@@ -78,10 +78,10 @@ impl Batches {
             Some(seed) => segbundle_native::permutation(cases, seed)?,
             None => (0..cases).collect(),
         };
-        if position.streams.len() != loader.num_workers.max(1) {
+        if position.rng.len() != loader.num_workers.max(1) {
             return Err(err!(
                 "the saved training had {} workers, the config has {}",
-                position.streams.len(),
+                position.rng.len(),
                 loader.num_workers
             )
             .hint("each worker has random numbers of its own: go on with as many, or start anew without --resume"));
@@ -96,8 +96,8 @@ impl Batches {
             work: work.clone(),
         };
         if loader.num_workers == 0 {
-            if let Some(Some(streams)) = batches.position.streams.first() {
-                *loader.streams.lock() = streams.clone();
+            if let Some(Some(rng)) = batches.position.rng.first() {
+                *loader.rng.lock() = rng.clone();
             }
         } else {
             for worker in 0..loader.num_workers {
@@ -114,8 +114,8 @@ impl Batches {
         let (loader, order, over, work) =
             (self.loader.clone(), self.order.clone(), self.over.clone(), self.work.clone());
         let (used, count) = (self.position.used, self.loader.num_workers);
-        let mut streams = match &self.position.streams[worker] {
-            Some(streams) => streams.clone(),
+        let mut rng = match &self.position.rng[worker] {
+            Some(rng) => rng.clone(),
             None => seeded(&loader, self.position.base_seed, worker),
         };
         let serve = move || {
@@ -123,7 +123,7 @@ impl Batches {
                 if over.load(Ordering::Relaxed) {
                     return;
                 }
-                let batch = guard(|| load(&loader, &order, number, &mut streams, &work));
+                let batch = guard(|| load(&loader, &order, number, &mut rng, &work));
                 let failed = batch.is_err();
                 // Nobody receives any more: the pass was given up.
                 if send.send(batch).is_err() || failed {
@@ -144,11 +144,11 @@ impl Batches {
         let worker = number % self.loader.num_workers.max(1);
         let batch = match self.workers.get(worker) {
             Some(receive) => receive.recv().unwrap_or_else(|_| Err(err!("a thread that loads data has died"))),
-            None => load(&self.loader, &self.order, number, &mut self.loader.streams.lock(), &self.work),
+            None => load(&self.loader, &self.order, number, &mut self.loader.rng.lock(), &self.work),
         };
         Some(batch.inspect(|batch| {
             self.position.used += 1;
-            self.position.streams[worker] = Some(batch.streams.clone());
+            self.position.rng[worker] = Some(batch.rng.clone());
         }))
     }
 
@@ -163,25 +163,25 @@ impl Drop for Batches {
     }
 }
 
-/// The streams of a worker at the start of a pass; the same transforms in the same order whatever it has drawn later.
-pub fn seeded(loader: &Loader, base_seed: u64, worker: usize) -> Streams {
-    let mut streams = Streams::default();
+/// The random states of a worker at the start of a pass; the same transforms in the same order whatever it has drawn later.
+pub fn seeded(loader: &Loader, base_seed: u64, worker: usize) -> RngStates {
+    let mut rng = RngStates::default();
     // MONAI takes the seed modulo 2³².
-    loader.dataset.seed(base_seed.wrapping_add(worker as u64) as u32, &mut streams);
-    streams
+    loader.dataset.seed(base_seed.wrapping_add(worker as u64) as u32, &mut rng);
+    rng
 }
 
-fn load(loader: &Loader, order: &[usize], number: usize, streams: &mut Streams, work: &Work) -> Result<Batch> {
+fn load(loader: &Loader, order: &[usize], number: usize, rng: &mut RngStates, work: &Work) -> Result<Batch> {
     let (mut entries, mut samples) = (vec![], vec![]);
     for &index in order.iter().skip(number * loader.batch_size).take(loader.batch_size) {
         work.check()?;
         let entry = loader.dataset.entry(index)?;
-        let mut cx = Cx { work, writes: &mut vec![], streams };
+        let mut cx = Cx { work, writes: &mut vec![], rng };
         let loaded = loader.dataset.get(index, &mut cx).map_err(|error| named(error, &entry))?;
         entries.extend(std::iter::repeat_n(entry, loaded.len()));
         samples.extend(loaded);
     }
-    Ok(Batch { entries, samples, streams: streams.clone() })
+    Ok(Batch { entries, samples, rng: rng.clone() })
 }
 
 /// An error of a case, with the case's name if no file is named yet.

@@ -8,7 +8,7 @@ use crate::component::{Accepted, Component, Declared, Effect, OneOrMany, Value};
 use crate::contracts::{Cx, Dataset, DatasetHandle, Item, NoProgress, Run, Sample, Transform, Work, apply_all};
 use crate::error::Result;
 use crate::image::{Voxels, filled};
-use crate::random::Streams;
+use crate::random::RngStates;
 use crate::{args, bail, each_voxels, err};
 use parking_lot::Mutex;
 use std::sync::Arc;
@@ -112,7 +112,7 @@ impl Cached {
                 ..Work::quiet()
             };
             work.check()?;
-            let mut cx = Cx { work: &work, writes: &mut vec![], streams: &mut Streams::default() };
+            let mut cx = Cx { work: &work, writes: &mut vec![], rng: &mut RngStates::default() };
             crate::torch::guard(|| self.load(index, &mut cx))
                 .map_err(|e| e.context(format_args!("case {index} of the dataset")))
         };
@@ -261,8 +261,8 @@ impl Dataset for Cached {
     fn sample(&self, index: usize) -> Result<Sample> {
         sample(&self.entry(index)?)
     }
-    fn seed(&self, seed: u32, streams: &mut Streams) {
-        self.given.seed(seed, streams);
+    fn seed(&self, seed: u32, rng: &mut RngStates) {
+        self.given.seed(seed, rng);
     }
     fn get(&self, index: usize, cx: &mut Cx) -> Result<Vec<Sample>> {
         let fixed = match self.cache.get(index) {

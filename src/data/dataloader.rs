@@ -4,7 +4,7 @@ use super::batches;
 use crate::component::{Accepted, Component, Declared, Effect, Value};
 use crate::contracts::{Dataset, Loader, LoaderHandle};
 use crate::error::Result;
-use crate::random::Streams;
+use crate::random::RngStates;
 use crate::{args, bail, err};
 use parking_lot::Mutex;
 use std::sync::Arc;
@@ -138,14 +138,14 @@ fn build(
     if num_workers > MAX_WORKERS {
         return Err(err!("{name}: num_workers is {num_workers}, expected at most {MAX_WORKERS}"));
     }
-    let mut streams = Streams::default();
+    let mut rng = RngStates::default();
     if num_workers == 0 {
         // Without workers MONAI seeds the transforms here, and then sets torch's generator back to its beginning.
         let first = segbundle_native::generator_seed(tch::Device::Cpu)?;
-        dataset.seed(batches::draw()? as u32, &mut streams);
+        dataset.seed(batches::draw()? as u32, &mut rng);
         tch::manual_seed(first as i64);
     }
-    let streams = Mutex::new(streams);
+    let rng = Mutex::new(rng);
     Ok(Value::object(LoaderHandle(Arc::new(Loader {
         dataset,
         batch_size,
@@ -153,6 +153,6 @@ fn build(
         drop_last,
         num_workers,
         persistent,
-        streams,
+        rng,
     }))))
 }

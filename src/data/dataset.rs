@@ -3,7 +3,7 @@
 use crate::component::{Component, Declared, Effect, FromValue, Value};
 use crate::contracts::{Cx, Dataset, DatasetHandle, Item, Sample, Transform, apply_all, seed_each};
 use crate::error::Result;
-use crate::random::Streams;
+use crate::random::RngStates;
 use crate::{args, bail};
 use std::sync::Arc;
 
@@ -41,10 +41,10 @@ pub struct Transforms {
 
 impl Transforms {
     /// MONAI's `set_random_state` of it.
-    pub fn seed(&self, seed: u32, streams: &mut Streams) {
+    pub fn seed(&self, seed: u32, rng: &mut RngStates) {
         match self.steps.as_slice() {
-            [one] if !self.listed => one.seed(seed, streams),
-            several => seed_each(several, seed, streams),
+            [one] if !self.listed => one.seed(seed, rng),
+            several => seed_each(several, seed, rng),
         }
     }
 }
@@ -88,8 +88,8 @@ impl Dataset for Listed {
     fn sample(&self, index: usize) -> Result<Sample> {
         sample(&self.entry(index)?)
     }
-    fn seed(&self, seed: u32, streams: &mut Streams) {
-        self.transforms.seed(seed, streams);
+    fn seed(&self, seed: u32, rng: &mut RngStates) {
+        self.transforms.seed(seed, rng);
     }
     fn get(&self, index: usize, cx: &mut Cx) -> Result<Vec<Sample>> {
         apply_all(&self.transforms.steps, vec![self.sample(index)?], cx)

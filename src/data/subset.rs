@@ -1,7 +1,7 @@
 //! Subset: some items of a dataset or of anything else with indices (torch.utils.data.Subset, torch 2.11).
 
 use crate::component::{Component, Declared, Effect, Object, Value};
-use crate::contracts::{Cx, Dataset, DatasetHandle, Sample, Streams, Transform};
+use crate::contracts::{Cx, Dataset, DatasetHandle, RngStates, Sample, Transform};
 use crate::error::{Kind, Result};
 use crate::{args, err};
 use std::sync::Arc;
@@ -80,8 +80,8 @@ impl Dataset for Subset {
     fn sample(&self, index: usize) -> Result<Sample> {
         self.dataset.sample(self.at(index)?)
     }
-    fn seed(&self, seed: u32, streams: &mut Streams) {
-        self.dataset.seed(seed, streams);
+    fn seed(&self, seed: u32, rng: &mut RngStates) {
+        self.dataset.seed(seed, rng);
     }
     fn get(&self, index: usize, cx: &mut Cx) -> Result<Vec<Sample>> {
         self.dataset.get(self.at(index)?, cx)

@@ -9,14 +9,14 @@ use super::headers::flattened;
 use super::pipeline::Pipeline;
 use super::record::{RunRecord, Settings};
 use super::resume::Identity;
-use super::training_state::{load_streams, save_streams};
+use super::training_state::{load_rng, save_rng};
 use super::workflow::{self, Parts, Workflow};
 use super::{amp, cases};
-use crate::checkpoint::State as Saved;
+use crate::checkpoint::StateDict;
 use crate::component::{Accepted, Component, Declared, Dict, Effect, Value};
 use crate::contracts::{
-    CaseReport, Engine, EngineHandle, EngineState, Event, Handler, Inferer, Loader, Network, Observer, Run, Sample,
-    Shared, Streams, Work,
+    CaseReport, Engine, EngineHandle, EngineState, Event, Handler, Inferer, Loader, Network, Observer, RngStates, Run,
+    Sample, Shared, Work,
 };
 use crate::data::{Transforms, batches};
 use crate::error::{Kind, Result};
@@ -145,21 +145,21 @@ impl Engine for SupervisedEvaluator {
     fn state(&self) -> EngineState {
         self.workflow.state()
     }
-    fn save(&self) -> Result<Saved> {
+    fn save(&self) -> Result<StateDict> {
         let loader = &self.args.val_data_loader;
-        Ok(Saved::dict([
+        Ok(StateDict::dict([
             ("workflow", self.workflow.save(false)?),
-            ("begun", Saved::Bool(self.begun.load(Ordering::Relaxed))),
-            ("streams", save_streams(&Some(loader.streams.lock().clone()))?),
+            ("begun", StateDict::Bool(self.begun.load(Ordering::Relaxed))),
+            ("streams", save_rng(&Some(loader.rng.lock().clone()))?),
         ]))
     }
-    fn load(&self, saved: &Saved) -> Result<()> {
+    fn load(&self, saved: &StateDict) -> Result<()> {
         let damaged = || err!("the saved training's validation is damaged, or of other transforms");
         let get = |key: &str| saved.get(key).ok_or_else(damaged);
-        let Saved::Bool(begun) = get("begun")? else { return Err(damaged()) };
-        let mut streams = self.args.val_data_loader.streams.lock();
-        let fresh = streams.clone();
-        *streams = load_streams(get("streams")?, || fresh).flatten().ok_or_else(damaged)?;
+        let StateDict::Bool(begun) = get("begun")? else { return Err(damaged()) };
+        let mut rng = self.args.val_data_loader.rng.lock();
+        let fresh = rng.clone();
+        *rng = load_rng(get("streams")?, || fresh).flatten().ok_or_else(damaged)?;
         self.begun.store(*begun, Ordering::Relaxed);
         self.workflow.load(get("workflow")?)
     }
@@ -239,8 +239,8 @@ impl SupervisedEvaluator {
             each: &each,
         };
         let (failed, record) = pipeline.run(record);
-        if let (0, [streams]) = (loader.num_workers, &*random) {
-            *loader.streams.lock() = streams.lock().clone();
+        if let (0, [rng]) = (loader.num_workers, &*random) {
+            *loader.rng.lock() = rng.lock().clone();
         }
         let cancelled = self.run.cancel.load(Ordering::Relaxed);
         if let Some(record) = record {
@@ -279,9 +279,9 @@ impl SupervisedEvaluator {
         }
     }
 
-    /// What a pass of a loader draws from torch's generator, also in order; the streams of random transforms, if there are
+    /// What a pass of a loader draws from torch's generator, also in order; the random states of random transforms, if there are
     /// any, by worker.
-    fn draw(&self) -> Result<Vec<Mutex<Streams>>> {
+    fn draw(&self) -> Result<Vec<Mutex<RngStates>>> {
         let loader = &self.args.val_data_loader;
         // Workers that stay are seeded once.
         let stays = loader.persistent && self.begun.swap(true, Ordering::Relaxed);
@@ -293,7 +293,7 @@ impl SupervisedEvaluator {
             return Ok(vec![]);
         }
         Ok(match loader.num_workers {
-            0 => vec![Mutex::new(loader.streams.lock().clone())],
+            0 => vec![Mutex::new(loader.rng.lock().clone())],
             workers => (0..workers).map(|worker| Mutex::new(batches::seeded(loader, base_seed, worker))).collect(),
         })
     }

@@ -138,7 +138,7 @@ fn shape_text(grid: &Grid) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::component::{Args, Call, Dict, Key, Value};
+    use crate::component::{Args, BuildContext, Dict, Key, Value};
     use crate::contracts::DatasetHandle;
     use crate::formats::nifti;
     use crate::image::{Affine, DType, Layout, Voxels};
@@ -165,7 +165,7 @@ mod tests {
 
     fn build(name: &str, args: Vec<(&str, Value)>) -> Value {
         let args = Args::named(args.into_iter().map(|(key, value)| (key.into(), value)));
-        (crate::registry::table().component(name).unwrap().build)(args, &mut Call::default()).unwrap()
+        (crate::registry::table().component(name).unwrap().build)(args, &mut BuildContext::default()).unwrap()
     }
 
     fn need(path: &Path, pixdim: f64) -> Need {

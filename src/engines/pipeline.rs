@@ -14,7 +14,7 @@ use crate::contracts::{
 };
 use crate::error::{Kind, Result};
 use crate::prediction::volume_tensor;
-use crate::random::Streams;
+use crate::random::RngStates;
 use crate::torch::{Device, guard};
 use crate::{bail, err};
 use parking_lot::Mutex;
@@ -48,8 +48,8 @@ pub struct Pipeline<'a> {
     pub observer: &'a dyn Observer,
     /// Leave out cases whose result is there.
     pub skip_existing: bool,
-    /// The streams of the random transforms by worker; empty if there are none. With them cases are read one by one.
-    pub random: &'a [Mutex<Streams>],
+    /// The random states of the random transforms by worker; empty if there are none. With them cases are read one by one.
+    pub random: &'a [Mutex<RngStates>],
     /// What is done with a case after its postprocessing, before its files are written.
     pub each: &'a (dyn Fn(Sample, &Work) -> Result<()> + Sync),
 }
@@ -177,10 +177,10 @@ impl Pipeline<'_> {
             }
         }
         needs::check(&*self.loader.dataset, index, self.postprocessing, room)?;
-        let mut none = Streams::default();
+        let mut none = RngStates::default();
         let batch = index / self.loader.batch_size.max(1);
         let mut random = (!self.random.is_empty()).then(|| self.random[batch % self.random.len()].lock());
-        let mut cx = Cx { work, writes: &mut vec![], streams: random.as_deref_mut().unwrap_or(&mut none) };
+        let mut cx = Cx { work, writes: &mut vec![], rng: random.as_deref_mut().unwrap_or(&mut none) };
         let samples = work.clock.time(Stage::Pre, || self.loader.dataset.get(index, &mut cx))?;
         inputs.check_unchanged()?;
         Ok(Outcome::Read(samples, inputs))
@@ -250,7 +250,7 @@ impl Pipeline<'_> {
                 for sample in samples {
                     after.extend(
                         transform
-                            .apply(sample, &mut Cx { work, writes: &mut writes, streams: &mut Streams::default() })
+                            .apply(sample, &mut Cx { work, writes: &mut writes, rng: &mut RngStates::default() })
                             .map_err(|e| e.context(transform.name()))?,
                     );
                 }

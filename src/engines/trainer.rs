@@ -8,7 +8,7 @@
 use super::amp;
 use super::training_state::{self, Mark, TrainingState};
 use super::workflow::{Parts, Workflow, clock, loss_alone};
-use crate::checkpoint::State as Saved;
+use crate::checkpoint::StateDict;
 use crate::component::{Accepted, Component, Declared, Dict, Effect, Value};
 use crate::contracts::{
     Clock, Cx, Engine, EngineHandle, EngineState, Event, Handler, Inferer, Item, Loader, Loss, Mode, Network,
@@ -20,7 +20,7 @@ use crate::error::{Error, Kind, Result};
 use crate::image::Spatial;
 use crate::optim::GradScaler;
 use crate::prediction::{Computed, Prediction, volume_tensor};
-use crate::random::Streams;
+use crate::random::RngStates;
 use crate::torch::{Device, guard};
 use crate::{args, bail, err};
 use parking_lot::Mutex;
@@ -466,7 +466,7 @@ impl SupervisedTrainer {
         apply_all(
             &self.args.postprocessing.steps,
             samples,
-            &mut Cx { work: &work, writes: &mut vec![], streams: &mut Streams::default() },
+            &mut Cx { work: &work, writes: &mut vec![], rng: &mut RngStates::default() },
         )
     }
 
@@ -479,27 +479,30 @@ impl SupervisedTrainer {
     }
 
     /// All of the training at `point`, since which its tensors have not changed.
-    fn saved(&self, Point { mark, workflow, optimizer, stopped }: Point) -> Result<Saved> {
+    fn saved(&self, Point { mark, workflow, optimizer, stopped }: Point) -> Result<StateDict> {
         let network = self.args.network.lock();
-        let tensors =
-            network.state().tensors.iter().map(|(name, tensor)| Ok((name.clone(), Saved::Tensor(tensor.f_detach()?))));
-        Ok(Saved::dict([
-            ("network", Saved::dict(tensors.collect::<Result<Vec<_>>>()?)),
+        let tensors = network
+            .state()
+            .tensors
+            .iter()
+            .map(|(name, tensor)| Ok((name.clone(), StateDict::Tensor(tensor.f_detach()?))));
+        Ok(StateDict::dict([
+            ("network", StateDict::dict(tensors.collect::<Result<Vec<_>>>()?)),
             ("optimizer", optimizer),
             ("scaler", self.scaler.lock().save()),
             ("workflow", workflow),
-            ("epoch", Saved::Int(self.workflow.state().epoch as i64)),
-            ("epoch_length", Saved::Int(self.workflow.state().epoch_length as i64)),
+            ("epoch", StateDict::Int(self.workflow.state().epoch as i64)),
+            ("epoch_length", StateDict::Int(self.workflow.state().epoch_length as i64)),
             ("mark", mark.save()?),
-            ("stopped", if stopped { Saved::Int(self.args.max_epochs as i64) } else { Saved::None }),
+            ("stopped", if stopped { StateDict::Int(self.args.max_epochs as i64) } else { StateDict::None }),
         ]))
     }
 
     /// Go on from what [`SupervisedTrainer::saved`] gave.
-    fn restore(&self, saved: &Saved, work: &Work) -> Result<Place> {
+    fn restore(&self, saved: &StateDict, work: &Work) -> Result<Place> {
         let get = |key: &str| saved.get(key).ok_or_else(|| err!("the saved training has no `{key}`"));
         let int = |key: &str| match get(key)? {
-            Saved::Int(x) if *x >= 0 => Ok(*x as usize),
+            StateDict::Int(x) if *x >= 0 => Ok(*x as usize),
             _ => Err(err!("the saved training's `{key}` is no count")),
         };
         let (length, own) = (int("epoch_length")?, self.workflow.state().epoch_length);
@@ -507,11 +510,11 @@ impl SupervisedTrainer {
             return Err(err!("the saved training has epochs of {length} iterations, this config makes {own}")
                 .hint("go on with the same cases and batch size, or start anew without --resume"));
         }
-        let Saved::Dict(tensors) = get("network")? else { bail!("the saved training's `network` is no dict") };
+        let StateDict::Dict(tensors) = get("network")? else { bail!("the saved training's `network` is no dict") };
         let tensors: Vec<(String, Tensor)> = tensors
             .iter()
             .filter_map(|(name, tensor)| match (name, tensor) {
-                (Saved::Str(name), Saved::Tensor(tensor)) => Some((name.clone(), tensor.shallow_clone())),
+                (StateDict::Str(name), StateDict::Tensor(tensor)) => Some((name.clone(), tensor.shallow_clone())),
                 _ => None,
             })
             .collect();
@@ -528,7 +531,7 @@ impl SupervisedTrainer {
             .transpose()?;
         mark.set_generators(self.args.device)?;
         let stopped =
-            matches!(saved.get("stopped"), Some(Saved::Int(epochs)) if *epochs == self.args.max_epochs as i64);
+            matches!(saved.get("stopped"), Some(StateDict::Int(epochs)) if *epochs == self.args.max_epochs as i64);
         match stopped {
             true => {
                 tracing::info!("a handler has ended this training in epoch {epoch}; another max_epochs goes on with it")
@@ -587,8 +590,8 @@ fn described(batch: &Batch) -> String {
 /// A moment between two iterations.
 struct Point {
     mark: Mark,
-    workflow: Saved,
-    optimizer: Saved,
+    workflow: StateDict,
+    optimizer: StateDict,
     stopped: bool,
 }
 

@@ -2,16 +2,16 @@
 //!
 //! Written after every epoch, every so many minutes, and when the run is interrupted or fails; replaced as a whole, with
 //! the one before kept as `previous.pt`. It holds weights, optimizer, gradient scaler, handlers, metrics, the place in
-//! the data, and the random streams as they were used, not as they were read ahead: at equal threads a training that
+//! the data, and the random states as they were used, not as they were read ahead: at equal threads a training that
 //! goes on ends in the same bits as one that was never interrupted.
 
-use crate::checkpoint::{self, State as Saved};
+use crate::checkpoint::{self, StateDict};
 use crate::contracts::{Loader, Run};
 use crate::data::batches::{Position, seeded};
 use crate::err;
 use crate::error::{Error, Result};
 use crate::formats::atomic;
-use crate::random::{RandomState, Streams};
+use crate::random::{RandomState, RngStates};
 use crate::torch::Device;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -21,7 +21,7 @@ use tch::Tensor;
 pub struct TrainingState {
     /// `None`: the config names no folder.
     path: Option<PathBuf>,
-    saved: Option<Saved>,
+    saved: Option<StateDict>,
     /// The config, until it is written beside.
     config: Option<String>,
     every: Duration,
@@ -70,7 +70,7 @@ impl TrainingState {
         Ok(state)
     }
 
-    pub fn take_saved(&mut self) -> Option<Saved> {
+    pub fn take_saved(&mut self) -> Option<StateDict> {
         self.saved.take()
     }
     pub fn path(&self) -> &Path {
@@ -89,7 +89,7 @@ impl TrainingState {
     }
 
     /// Write the training; a failure is reported, and the training goes on.
-    pub fn save(&mut self, make: impl FnOnce() -> Result<Saved>) {
+    pub fn save(&mut self, make: impl FnOnce() -> Result<StateDict>) {
         let Some(path) = &self.path else { return };
         let config = self.config.take();
         let beside = || match config {
@@ -110,7 +110,7 @@ impl TrainingState {
     }
 
     /// Write a training that has failed beside the last good one, for whoever wants to know why.
-    pub fn save_failed(&self, make: impl FnOnce() -> Result<Saved>) {
+    pub fn save_failed(&self, make: impl FnOnce() -> Result<StateDict>) {
         let Some(path) = self.path.as_ref().map(|path| path.with_file_name("failed.pt")) else { return };
         match make().and_then(|saved| checkpoint::save_state(&path, &saved)) {
             Ok(()) => match path.with_file_name("state.pt").exists() {
@@ -141,8 +141,8 @@ impl TrainingState {
 }
 
 /// Epoch and iteration of a saved training, as far as they can be read.
-pub fn progress(saved: &Saved) -> (usize, usize) {
-    let count = |saved: Option<&Saved>, key| {
+pub fn progress(saved: &StateDict) -> (usize, usize) {
+    let count = |saved: Option<&StateDict>, key| {
         saved.and_then(|saved| int(saved, key)).and_then(|x| usize::try_from(x).ok()).unwrap_or(0)
     };
     (count(Some(saved), "epoch"), count(saved.get("mark"), "iteration"))
@@ -197,7 +197,7 @@ fn find_changes(id: &str, before: &serde_json::Value, now: &serde_json::Value, o
 }
 
 /// The newest that can be read.
-fn read(found: &[PathBuf]) -> Result<Saved> {
+fn read(found: &[PathBuf]) -> Result<StateDict> {
     let mut error = err!("there is no saved training");
     for path in found {
         match checkpoint::load(path).and_then(|file| file.state()) {
@@ -214,7 +214,7 @@ fn read(found: &[PathBuf]) -> Result<Saved> {
     Err(error)
 }
 
-fn write(path: &Path, saved: &Saved) -> Result<()> {
+fn write(path: &Path, saved: &StateDict) -> Result<()> {
     let next = path.with_file_name("next.pt");
     checkpoint::save_state(&next, saved)?;
     // After a crash of the machine the newest may be the one that is not on disk.
@@ -271,63 +271,63 @@ impl Mark {
         Ok(())
     }
 
-    pub fn save(&self) -> Result<Saved> {
+    pub fn save(&self) -> Result<StateDict> {
         let position = match &self.position {
-            None => Saved::None,
-            Some(position) => Saved::dict([
-                ("base_seed", Saved::Int(position.base_seed as i64)),
-                ("order_seed", position.order_seed.map_or(Saved::None, |seed| Saved::Int(seed as i64))),
-                ("used", Saved::Int(position.used as i64)),
-                ("streams", Saved::List(position.streams.iter().map(save_streams).collect::<Result<_>>()?)),
+            None => StateDict::None,
+            Some(position) => StateDict::dict([
+                ("base_seed", StateDict::Int(position.base_seed as i64)),
+                ("order_seed", position.order_seed.map_or(StateDict::None, |seed| StateDict::Int(seed as i64))),
+                ("used", StateDict::Int(position.used as i64)),
+                ("streams", StateDict::List(position.rng.iter().map(save_rng).collect::<Result<_>>()?)),
             ]),
         };
-        Ok(Saved::dict([
-            ("iteration", Saved::Int(self.iteration as i64)),
-            ("untold", self.untold.map_or(Saved::None, Saved::Float)),
-            ("running", Saved::Bool(self.running)),
+        Ok(StateDict::dict([
+            ("iteration", StateDict::Int(self.iteration as i64)),
+            ("untold", self.untold.map_or(StateDict::None, StateDict::Float)),
+            ("running", StateDict::Bool(self.running)),
             ("position", position),
             (
                 "generators",
-                Saved::List(self.generators.iter().map(|state| Saved::Tensor(state.shallow_clone())).collect()),
+                StateDict::List(self.generators.iter().map(|state| StateDict::Tensor(state.shallow_clone())).collect()),
             ),
         ]))
     }
 
-    pub fn load(saved: &Saved, loader: &Loader) -> Result<Mark> {
+    pub fn load(saved: &StateDict, loader: &Loader) -> Result<Mark> {
         Mark::parse(saved, loader)
             .ok_or_else(|| err!("the saved training's place in the data is damaged, or of other transforms"))
     }
 
-    fn parse(saved: &Saved, loader: &Loader) -> Option<Mark> {
+    fn parse(saved: &StateDict, loader: &Loader) -> Option<Mark> {
         let position = match saved.get("position")? {
-            Saved::None => None,
+            StateDict::None => None,
             position => {
                 let base_seed = int(position, "base_seed")? as u64;
-                let order_seed = if let Saved::None = position.get("order_seed")? {
+                let order_seed = if let StateDict::None = position.get("order_seed")? {
                     None
                 } else {
                     Some(int(position, "order_seed")? as u64)
                 };
-                let Saved::List(all) = position.get("streams")? else { return None };
+                let StateDict::List(all) = position.get("streams")? else { return None };
                 let fresh = |worker: usize| match loader.num_workers {
-                    0 => loader.streams.lock().clone(),
+                    0 => loader.rng.lock().clone(),
                     _ => seeded(loader, base_seed, worker),
                 };
-                let streams = all
+                let rng = all
                     .iter()
                     .enumerate()
-                    .map(|(worker, saved)| load_streams(saved, || fresh(worker)))
+                    .map(|(worker, saved)| load_rng(saved, || fresh(worker)))
                     .collect::<Option<_>>()?;
-                Some(Position { base_seed, order_seed, used: usize::try_from(int(position, "used")?).ok()?, streams })
+                Some(Position { base_seed, order_seed, used: usize::try_from(int(position, "used")?).ok()?, rng })
             }
         };
-        let Saved::List(generators) = saved.get("generators")? else { return None };
+        let StateDict::List(generators) = saved.get("generators")? else { return None };
         let tensor =
-            |saved: &Saved| if let Saved::Tensor(tensor) = saved { Some(tensor.shallow_clone()) } else { None };
-        let Saved::Bool(running) = saved.get("running")? else { return None };
+            |saved: &StateDict| if let StateDict::Tensor(tensor) = saved { Some(tensor.shallow_clone()) } else { None };
+        let StateDict::Bool(running) = saved.get("running")? else { return None };
         Some(Mark {
             iteration: usize::try_from(int(saved, "iteration")?).ok()?,
-            untold: if let Some(Saved::Float(loss)) = saved.get("untold") { Some(*loss) } else { None },
+            untold: if let Some(StateDict::Float(loss)) = saved.get("untold") { Some(*loss) } else { None },
             running: *running,
             position,
             generators: generators.iter().map(tensor).collect::<Option<_>>()?,
@@ -335,8 +335,8 @@ impl Mark {
     }
 }
 
-fn int(saved: &Saved, key: &str) -> Option<i64> {
-    if let Saved::Int(x) = saved.get(key)? { Some(*x) } else { None }
+fn int(saved: &StateDict, key: &str) -> Option<i64> {
+    if let StateDict::Int(x) = saved.get(key)? { Some(*x) } else { None }
 }
 
 fn devices(device: Device) -> Vec<tch::Device> {
@@ -345,34 +345,34 @@ fn devices(device: Device) -> Vec<tch::Device> {
     devices
 }
 
-/// A worker's streams: of each its key [624] and place.
-pub(super) fn save_streams(streams: &Option<Streams>) -> Result<Saved> {
-    let Some(streams) = streams else { return Ok(Saved::None) };
+/// A worker's random states: of each its key [624] and place.
+pub(super) fn save_rng(rng: &Option<RngStates>) -> Result<StateDict> {
+    let Some(rng) = rng else { return Ok(StateDict::None) };
     let one = |random: &RandomState| {
         let (key, at, gauss) = random.state();
         let key: Vec<i64> = key.iter().map(|&x| i64::from(x)).collect();
-        let gauss = gauss.map_or(Saved::None, Saved::Float);
-        Ok(Saved::Tuple(vec![Saved::Tensor(Tensor::f_from_slice(&key)?), Saved::Int(at as i64), gauss]))
+        let gauss = gauss.map_or(StateDict::None, StateDict::Float);
+        Ok(StateDict::Tuple(vec![StateDict::Tensor(Tensor::f_from_slice(&key)?), StateDict::Int(at as i64), gauss]))
     };
-    Ok(Saved::List(streams.states().map(one).collect::<Result<_>>()?))
+    Ok(StateDict::List(rng.states().map(one).collect::<Result<_>>()?))
 }
 
 /// `None` if they are of other transforms.
-pub(super) fn load_streams(saved: &Saved, fresh: impl FnOnce() -> Streams) -> Option<Option<Streams>> {
+pub(super) fn load_rng(saved: &StateDict, fresh: impl FnOnce() -> RngStates) -> Option<Option<RngStates>> {
     let all = match saved {
-        Saved::None => return Some(None),
-        Saved::List(all) => all,
+        StateDict::None => return Some(None),
+        StateDict::List(all) => all,
         _ => return None,
     };
-    let one = |saved: &Saved| {
-        let Saved::Tuple(parts) = saved else { return None };
-        let [Saved::Tensor(key), Saved::Int(at), gauss] = parts.as_slice() else { return None };
+    let one = |saved: &StateDict| {
+        let StateDict::Tuple(parts) = saved else { return None };
+        let [StateDict::Tensor(key), StateDict::Int(at), gauss] = parts.as_slice() else { return None };
         let key: Vec<i64> = Vec::try_from(key).ok()?;
         let key = key.into_iter().map(|x| u32::try_from(x).ok()).collect::<Option<Vec<_>>>()?;
-        let gauss = if let Saved::Float(x) = gauss { Some(*x) } else { None };
+        let gauss = if let StateDict::Float(x) = gauss { Some(*x) } else { None };
         RandomState::from_state(&key, usize::try_from(*at).ok()?, gauss)
     };
     let states = all.iter().map(one).collect::<Option<Vec<_>>>()?;
-    let mut streams = fresh();
-    streams.restore(states).then_some(Some(streams))
+    let mut rng = fresh();
+    rng.restore(states).then_some(Some(rng))
 }

@@ -2,8 +2,8 @@
 //! ignite.engine of ignite 0.5.5), and the log lines of both.
 
 use crate::bail;
-use crate::checkpoint::State as Saved;
-use crate::component::{Args, Call, Dict, FromValue, Key, Value};
+use crate::checkpoint::StateDict;
+use crate::component::{Args, BuildContext, Dict, FromValue, Key, Value};
 use crate::contracts::{
     Attached, EngineState, Event, Handler, Item, MetricParts, Sample, Score, Segmentation, Segmented, Work,
 };
@@ -165,38 +165,46 @@ impl Workflow {
             return Ok(new > best);
         }
         let args = Args::positional([Value::Float(new), Value::Float(best)]);
-        Ok(self.better.call(args, &mut Call::default()).map_err(|error| error.context("metric_cmp_fn"))?.truthy())
+        Ok(self
+            .better
+            .call(args, &mut BuildContext::default())
+            .map_err(|error| error.context("metric_cmp_fn"))?
+            .truthy())
     }
 
     /// What a training that goes on must know. `running`: in the middle of an epoch, metrics included.
-    pub fn save(&self, running: bool) -> Result<Saved> {
+    pub fn save(&self, running: bool) -> Result<StateDict> {
         let handlers = self.handlers.iter().map(|handler| handler.save()).collect::<Result<_>>()?;
         let state = self.state.lock();
         let best = match state.best_metric {
-            Some((best, epoch)) => Saved::Tuple(vec![Saved::Float(best), Saved::Int(epoch as i64)]),
-            None => Saved::None,
+            Some((best, epoch)) => StateDict::Tuple(vec![StateDict::Float(best), StateDict::Int(epoch as i64)]),
+            None => StateDict::None,
         };
         let metric = |(_, attached): &(Arc<str>, Attached)| {
             let parts = attached.metric.lock().parts();
-            let row = |row: &Vec<f32>| Saved::List(row.iter().map(|&x| Saved::Float(f64::from(x))).collect());
-            Saved::Tuple(vec![
-                Saved::List(parts.sums.into_iter().map(Saved::Int).collect()),
-                Saved::List(parts.rows.iter().map(row).collect()),
+            let row = |row: &Vec<f32>| StateDict::List(row.iter().map(|&x| StateDict::Float(f64::from(x))).collect());
+            StateDict::Tuple(vec![
+                StateDict::List(parts.sums.into_iter().map(StateDict::Int).collect()),
+                StateDict::List(parts.rows.iter().map(row).collect()),
             ])
         };
         let metrics = if running { self.metrics.iter().map(metric).collect() } else { vec![] };
-        Ok(Saved::dict([("best", best), ("metrics", Saved::List(metrics)), ("handlers", Saved::List(handlers))]))
+        Ok(StateDict::dict([
+            ("best", best),
+            ("metrics", StateDict::List(metrics)),
+            ("handlers", StateDict::List(handlers)),
+        ]))
     }
 
     /// Take over what [`Workflow::save`] gave; errors if metrics or handlers are others.
-    pub fn load(&self, saved: &Saved) -> Result<()> {
+    pub fn load(&self, saved: &StateDict) -> Result<()> {
         let list = |key: &str| match saved.get(key) {
-            Some(Saved::List(all)) => Ok(all),
+            Some(StateDict::List(all)) => Ok(all),
             _ => Err(err!("the saved training has no `{key}` of {}", self.state.lock().engine)),
         };
         let best = match saved.get("best") {
-            Some(Saved::Tuple(pair)) => match pair.as_slice() {
-                [Saved::Float(best), Saved::Int(epoch)] => Some((*best, usize::try_from(*epoch).unwrap_or(0))),
+            Some(StateDict::Tuple(pair)) => match pair.as_slice() {
+                [StateDict::Float(best), StateDict::Int(epoch)] => Some((*best, usize::try_from(*epoch).unwrap_or(0))),
                 _ => bail!("the saved training's best metric is no pair of a number and an epoch"),
             },
             _ => None,
@@ -226,12 +234,12 @@ impl Workflow {
     }
 }
 
-fn parts(saved: &Saved) -> Option<MetricParts> {
-    let Saved::Tuple(pair) = saved else { return None };
-    let [Saved::List(sums), Saved::List(rows)] = pair.as_slice() else { return None };
-    let int = |value: &Saved| if let Saved::Int(x) = value { Some(*x) } else { None };
-    let float = |value: &Saved| if let Saved::Float(x) = value { Some(*x as f32) } else { None };
-    let row = |row: &Saved| if let Saved::List(row) = row { row.iter().map(float).collect() } else { None };
+fn parts(saved: &StateDict) -> Option<MetricParts> {
+    let StateDict::Tuple(pair) = saved else { return None };
+    let [StateDict::List(sums), StateDict::List(rows)] = pair.as_slice() else { return None };
+    let int = |value: &StateDict| if let StateDict::Int(x) = value { Some(*x) } else { None };
+    let float = |value: &StateDict| if let StateDict::Float(x) = value { Some(*x as f32) } else { None };
+    let row = |row: &StateDict| if let StateDict::List(row) = row { row.iter().map(float).collect() } else { None };
     Some(MetricParts {
         sums: sums.iter().map(int).collect::<Option<_>>()?,
         rows: rows.iter().map(row).collect::<Option<_>>()?,
@@ -261,7 +269,7 @@ fn output_item(mut sample: Sample, loss: Option<f64>) -> Result<Value> {
 fn measure(attached: &Attached, output: &[Value], work: &Work) -> Result<()> {
     let whole = Value::list(output.iter().cloned());
     let picked = match &attached.output_transform {
-        Some(transform) => transform.call(Args::positional([whole]), &mut Call::default())?,
+        Some(transform) => transform.call(Args::positional([whole]), &mut BuildContext::default())?,
         None => whole,
     };
     let pair = picked.as_sequence().unwrap_or_default();

@@ -3,7 +3,7 @@
 //! Initial values are those of `torch.nn`'s `reset_parameters` (torch 2.11), drawn in the order in which MONAI builds
 //! its layers: after `torch.manual_seed(s)` the weights are Python's.
 
-use crate::contracts::State;
+use crate::contracts::NetworkState;
 use crate::error::{Kind, Result};
 use crate::torch::Device;
 use crate::{bail, err};
@@ -120,7 +120,7 @@ impl Builder {
     }
     /// The tensors in order of creation, and by name in the order of PyTorch's `state_dict()`: grouped by the part
     /// before the first dot, in the order in which the module's attributes were set.
-    pub fn finish(self, attributes: &[&str]) -> (Vec<Tensor>, State) {
+    pub fn finish(self, attributes: &[&str]) -> (Vec<Tensor>, NetworkState) {
         let rank = |name: &str| {
             let first = name.split('.').next().unwrap_or(name);
             attributes.iter().position(|attribute| *attribute == first)
@@ -128,7 +128,7 @@ impl Builder {
         let tensors = self.tensors.iter().map(|(_, tensor)| tensor.shallow_clone()).collect();
         let mut ordered = self.tensors;
         ordered.sort_by_key(|(name, _)| rank(name));
-        (tensors, State { tensors: ordered.into_iter().collect() })
+        (tensors, NetworkState { tensors: ordered.into_iter().collect() })
     }
 }
 
@@ -141,7 +141,7 @@ fn kaiming_bound(fan_in: usize) -> f64 {
 
 /// Copy `tensors` into those of the same names, converting their type. Nothing is copied unless all names and shapes
 /// fit; else one error lists what is missing, unexpected and of another shape.
-pub fn load_strict(network: &str, state: &State, tensors: &[(String, Tensor)]) -> Result<()> {
+pub fn load_strict(network: &str, state: &NetworkState, tensors: &[(String, Tensor)]) -> Result<()> {
     let find = |name: &str| tensors.iter().rev().find(|(given, _)| given == name).map(|(_, tensor)| tensor);
     let missing = state.tensors.keys().filter(|name| find(name).is_none()).cloned();
     let unexpected = tensors.iter().map(|(name, _)| name).filter(|name| !state.tensors.contains_key(*name)).cloned();
@@ -175,7 +175,7 @@ pub fn load_strict(network: &str, state: &State, tensors: &[(String, Tensor)]) -
 }
 
 /// Weights of a training that diverged load like any others, and their labels mean nothing.
-fn warn_unless_finite(network: &str, state: &State) -> Result<()> {
+fn warn_unless_finite(network: &str, state: &NetworkState) -> Result<()> {
     let odd = state.not_finite()?;
     if let Some(first) = odd.first() {
         let more = if odd.len() > 1 { format!(" and {} more tensors", odd.len() - 1) } else { String::new() };
@@ -187,7 +187,7 @@ fn warn_unless_finite(network: &str, state: &State) -> Result<()> {
 }
 
 /// Move every tensor to a device; shallow clones elsewhere see it.
-pub fn move_to(state: &State, device: Device) -> Result<()> {
+pub fn move_to(state: &NetworkState, device: Device) -> Result<()> {
     for tensor in state.tensors.values() {
         if tensor.device() != device.tch() {
             tensor.shallow_clone().f_set_data(&tensor.detach().f_to_device(device.tch())?)?;

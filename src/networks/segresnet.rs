@@ -13,8 +13,8 @@ mod training;
 
 use super::layers::{Act, Norm};
 use super::params::{Builder, Conv, load_strict, move_to};
-use crate::component::{Args, Call, Component, Declared, Dict, Effect, Key, Value};
-use crate::contracts::{Linear, Mode, Network, NetworkHandle, State};
+use crate::component::{Args, BuildContext, Component, Declared, Dict, Effect, Key, Value};
+use crate::contracts::{Linear, Mode, Network, NetworkHandle, NetworkState};
 use crate::error::{Kind, Result};
 use crate::torch::Device;
 use crate::{args, err};
@@ -77,7 +77,7 @@ pub static COMPONENT: Component = Component {
     build,
 };
 
-fn build(args: Args, _call: &mut Call) -> Result<Value> {
+fn build(args: Args, _call: &mut BuildContext) -> Result<Value> {
     let network = SegResNet::new(SegResNetArgs::parse("SegResNet", args)?)?;
     Ok(Value::object(NetworkHandle(Arc::new(Mutex::new(network)))))
 }
@@ -116,7 +116,7 @@ enum Double {
 pub struct SegResNet {
     /// In order of creation, as slots count.
     tensors: Vec<Tensor>,
-    state: State,
+    state: NetworkState,
     in_channels: usize,
     out_channels: usize,
     filters: usize,
@@ -386,7 +386,7 @@ impl Network for SegResNet {
     fn feature_channels(&self) -> usize {
         self.filters
     }
-    fn state(&self) -> &State {
+    fn state(&self) -> &NetworkState {
         &self.state
     }
     fn load(&mut self, tensors: &[(String, Tensor)]) -> Result<()> {

@@ -9,8 +9,8 @@
 //! since a config does not say them and predictions are planned before they are computed.
 
 use super::params::{load_strict, move_to};
-use crate::component::{Call, Effect, FromValue, Function, Value};
-use crate::contracts::{Mode, Network, NetworkHandle, State};
+use crate::component::{BuildContext, Effect, FromValue, Function, Value};
+use crate::contracts::{Mode, Network, NetworkHandle, NetworkState};
 use crate::error::{Kind, Result};
 use crate::formats::{self, digest};
 use crate::torch::{Device, guard};
@@ -33,7 +33,7 @@ const FILE_OPERATIONS: [&str; 4] = ["from_file", "save", "load_library", "_load_
 /// Lengths of the cubes tried to find the number of channels.
 const TRIALS: [i64; 7] = [32, 64, 96, 128, 16, 48, 160];
 
-fn load(mut args: crate::component::Args, _: &mut Call) -> Result<Value> {
+fn load(mut args: crate::component::Args, _: &mut BuildContext) -> Result<Value> {
     // Weights are read into host memory; `.to()` and the engine move them.
     if let Some(place) = args.take("map_location")
         && !place.is_none()
@@ -52,7 +52,7 @@ fn load(mut args: crate::component::Args, _: &mut Call) -> Result<Value> {
 
 pub struct TorchScript {
     module: CModule,
-    state: State,
+    state: NetworkState,
     device: Device,
     in_channels: usize,
     out_channels: usize,
@@ -67,7 +67,7 @@ impl TorchScript {
         let sha256 = digest::of_file(path)?.sha256;
         let mut module = CModule::load_on_device(path, tch::Device::Cpu)?;
         module.f_set_eval()?;
-        let state = State { tensors: module.named_parameters()?.into_iter().collect() };
+        let state = NetworkState { tensors: module.named_parameters()?.into_iter().collect() };
         let (in_channels, out_channels) = channels(&module, &state)?;
         Ok(TorchScript { module, state, device: Device::Cpu, in_channels, out_channels, sha256 })
     }
@@ -119,7 +119,7 @@ fn first(output: IValue) -> Result<Tensor> {
 }
 
 /// Channels in and out, by trial.
-fn channels(module: &CModule, state: &State) -> Result<(usize, usize)> {
+fn channels(module: &CModule, state: &NetworkState) -> Result<(usize, usize)> {
     let _no_grad = tch::no_grad_guard();
     // A network's first convolution has them; groups and skip connections may come first, so small numbers follow.
     let mut inputs: Vec<i64> =
@@ -160,7 +160,7 @@ impl Network for TorchScript {
         let _autocast = mode.autocast.map(|kind| native::Autocast::new(self.device.tch(), kind)).transpose()?;
         first(self.module.forward_is(&[IValue::Tensor(x.shallow_clone())])?)
     }
-    fn state(&self) -> &State {
+    fn state(&self) -> &NetworkState {
         &self.state
     }
     fn file_sha256(&self) -> Option<&str> {
@@ -177,7 +177,7 @@ impl Network for TorchScript {
             self.module.to(device.tch(), tch::Kind::Float, false);
             Ok(())
         })?;
-        self.state = State { tensors: self.module.named_parameters()?.into_iter().collect() };
+        self.state = NetworkState { tensors: self.module.named_parameters()?.into_iter().collect() };
         move_to(&self.state, device)?;
         self.device = device;
         Ok(())

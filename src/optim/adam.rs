@@ -1,7 +1,7 @@
 //! torch.optim.Adam and AdamW (torch 2.11; Kingma and Ba 2015, Loshchilov and Hutter 2019).
 
 use super::parameters::{self, Params, flag, number, tensor_like};
-use crate::checkpoint::State as Saved;
+use crate::checkpoint::StateDict;
 use crate::component::{Accepted, Component, Declared, Effect, FromValue, Value};
 use crate::contracts::{Optimizer, OptimizerHandle, ParamGroup};
 use crate::error::{Kind, Result};
@@ -201,44 +201,44 @@ impl Optimizer for Adam {
         }
         Ok(())
     }
-    fn state(&self) -> Result<Saved> {
+    fn state(&self) -> Result<StateDict> {
         let mut entries = vec![];
         for (number, slot) in self.slots.iter().flatten().enumerate() {
             let Some(slot) = slot else { continue };
             let mut items = vec![
-                ("step", Saved::Tensor(Tensor::from(slot.step as f32))),
-                ("exp_avg", Saved::Tensor(slot.average.shallow_clone())),
-                ("exp_avg_sq", Saved::Tensor(slot.square.shallow_clone())),
+                ("step", StateDict::Tensor(Tensor::from(slot.step as f32))),
+                ("exp_avg", StateDict::Tensor(slot.average.shallow_clone())),
+                ("exp_avg_sq", StateDict::Tensor(slot.square.shallow_clone())),
             ];
             items.extend(
-                slot.maximum.as_ref().map(|maximum| ("max_exp_avg_sq", Saved::Tensor(maximum.shallow_clone()))),
+                slot.maximum.as_ref().map(|maximum| ("max_exp_avg_sq", StateDict::Tensor(maximum.shallow_clone()))),
             );
-            entries.push((number, Saved::dict(items)));
+            entries.push((number, StateDict::dict(items)));
         }
         Ok(parameters::save(entries, &self.groups, |at| {
             let o = &self.options[at];
             vec![
-                ("betas", Saved::Tuple(o.betas.map(Saved::Float).into())),
-                ("eps", Saved::Float(o.eps)),
-                ("weight_decay", Saved::Float(o.weight_decay)),
-                ("amsgrad", Saved::Bool(o.amsgrad)),
-                ("maximize", Saved::Bool(o.maximize)),
-                ("foreach", Saved::None),
-                ("capturable", Saved::Bool(false)),
-                ("differentiable", Saved::Bool(false)),
-                ("fused", Saved::None),
-                ("decoupled_weight_decay", Saved::Bool(o.decoupled)),
+                ("betas", StateDict::Tuple(o.betas.map(StateDict::Float).into())),
+                ("eps", StateDict::Float(o.eps)),
+                ("weight_decay", StateDict::Float(o.weight_decay)),
+                ("amsgrad", StateDict::Bool(o.amsgrad)),
+                ("maximize", StateDict::Bool(o.maximize)),
+                ("foreach", StateDict::None),
+                ("capturable", StateDict::Bool(false)),
+                ("differentiable", StateDict::Bool(false)),
+                ("fused", StateDict::None),
+                ("decoupled_weight_decay", StateDict::Bool(o.decoupled)),
             ]
         }))
     }
-    fn load_state(&mut self, state: &Saved) -> Result<()> {
+    fn load_state(&mut self, state: &StateDict) -> Result<()> {
         let name = self.name;
         let loaded = parameters::load(name, state, &self.groups)?;
         let mut options = vec![];
         for (saved, own) in loaded.groups.iter().zip(&self.options) {
             let betas = match saved.get("betas") {
-                Some(Saved::Tuple(betas) | Saved::List(betas)) => match betas.as_slice() {
-                    [Saved::Float(a), Saved::Float(b)] => [*a, *b],
+                Some(StateDict::Tuple(betas) | StateDict::List(betas)) => match betas.as_slice() {
+                    [StateDict::Float(a), StateDict::Float(b)] => [*a, *b],
                     _ => bail!("{name}: the saved state's `betas` are not two floats"),
                 },
                 _ => bail!("{name}: the saved state has no `betas`"),
@@ -259,7 +259,7 @@ impl Optimizer for Adam {
         let mut slots = vec![];
         let mut entries = loaded.entries.iter();
         for (group, options) in self.groups.iter().zip(&options) {
-            let slot = |(parameter, entry): (&Tensor, &Option<&Saved>)| {
+            let slot = |(parameter, entry): (&Tensor, &Option<&StateDict>)| {
                 let Some(entry) = entry else { return Ok(None) };
                 let tensor = |key| tensor_like(name, entry, key, parameter);
                 let maximum = if options.amsgrad { Some(tensor("max_exp_avg_sq")?) } else { None };

@@ -3,7 +3,7 @@
 //! The loss is multiplied by a factor so that small gradients do not vanish in fp16; before the step they are divided by
 //! it. A step with an overflow is left out and halves the factor; 2000 good ones double it.
 
-use crate::checkpoint::State as Saved;
+use crate::checkpoint::StateDict;
 use crate::contracts::Optimizer;
 use crate::err;
 use crate::error::Result;
@@ -58,13 +58,13 @@ impl GradScaler {
         Ok(())
     }
 
-    pub fn save(&self) -> Saved {
-        Saved::Tuple(vec![Saved::Float(self.scale), Saved::Int(self.good)])
+    pub fn save(&self) -> StateDict {
+        StateDict::Tuple(vec![StateDict::Float(self.scale), StateDict::Int(self.good)])
     }
-    pub fn load(&mut self, saved: &Saved) -> Result<()> {
+    pub fn load(&mut self, saved: &StateDict) -> Result<()> {
         match saved {
-            Saved::Tuple(pair) => match pair.as_slice() {
-                [Saved::Float(scale), Saved::Int(good)] => (self.scale, self.good) = (*scale, *good),
+            StateDict::Tuple(pair) => match pair.as_slice() {
+                [StateDict::Float(scale), StateDict::Int(good)] => (self.scale, self.good) = (*scale, *good),
                 _ => return Err(err!("the saved gradient scaler is no pair of a factor and a count")),
             },
             _ => return Err(err!("the saved gradient scaler is no pair of a factor and a count")),

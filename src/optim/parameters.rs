@@ -1,6 +1,6 @@
 //! The `params` argument of optimizers, and their state in the form of torch's `state_dict()` (torch 2.11).
 
-use crate::checkpoint::State as Saved;
+use crate::checkpoint::StateDict;
 use crate::component::{FromValue, Key, Value};
 use crate::contracts::{ParamGroup, Parameter};
 use crate::error::{Kind, Result};
@@ -89,38 +89,39 @@ impl Params {
 
 /// `{'state': …, 'param_groups': …}`; `entries` are the states by number of the parameter, `options` each group's.
 pub fn save(
-    entries: Vec<(usize, Saved)>,
+    entries: Vec<(usize, StateDict)>,
     groups: &[ParamGroup],
-    options: impl Fn(usize) -> Vec<(&'static str, Saved)>,
-) -> Saved {
+    options: impl Fn(usize) -> Vec<(&'static str, StateDict)>,
+) -> StateDict {
     let mut number = 0;
     let saved = groups.iter().enumerate().map(|(at, group)| {
-        let mut items = vec![("lr", Saved::Float(group.lr))];
+        let mut items = vec![("lr", StateDict::Float(group.lr))];
         items.extend(options(at));
-        items.extend(group.initial_lr.map(|lr| ("initial_lr", Saved::Float(lr))));
+        items.extend(group.initial_lr.map(|lr| ("initial_lr", StateDict::Float(lr))));
         let numbers = group.parameters.iter().map(|_| {
             number += 1;
-            Saved::Int(number - 1)
+            StateDict::Int(number - 1)
         });
-        items.push(("params", Saved::List(numbers.collect())));
-        Saved::dict(items)
+        items.push(("params", StateDict::List(numbers.collect())));
+        StateDict::dict(items)
     });
-    let saved = Saved::List(saved.collect());
-    let entries = entries.into_iter().map(|(number, state)| (Saved::Int(number as i64), state)).collect();
-    Saved::dict([("state", Saved::Dict(entries)), ("param_groups", saved)])
+    let saved = StateDict::List(saved.collect());
+    let entries = entries.into_iter().map(|(number, state)| (StateDict::Int(number as i64), state)).collect();
+    StateDict::dict([("state", StateDict::Dict(entries)), ("param_groups", saved)])
 }
 
 /// A saved optimizer, taken apart.
 pub struct Loaded<'a> {
     /// By number of the parameter, in the order of `groups`.
-    pub entries: Vec<Option<&'a Saved>>,
-    pub groups: Vec<&'a Saved>,
+    pub entries: Vec<Option<&'a StateDict>>,
+    pub groups: Vec<&'a StateDict>,
 }
 
 /// Take a saved state apart; its groups must be as many and as large as `groups`. Learning rates are put into `groups`
 /// only by [`Loaded::rates`].
-pub fn load<'a>(name: &str, saved: &'a Saved, groups: &[ParamGroup]) -> Result<Loaded<'a>> {
-    let (Some(Saved::Dict(state)), Some(Saved::List(list))) = (saved.get("state"), saved.get("param_groups")) else {
+pub fn load<'a>(name: &str, saved: &'a StateDict, groups: &[ParamGroup]) -> Result<Loaded<'a>> {
+    let (Some(StateDict::Dict(state)), Some(StateDict::List(list))) = (saved.get("state"), saved.get("param_groups"))
+    else {
         bail!("{name}: expected an optimizer's state with 'state' and 'param_groups'");
     };
     if list.len() != groups.len() {
@@ -128,7 +129,7 @@ pub fn load<'a>(name: &str, saved: &'a Saved, groups: &[ParamGroup]) -> Result<L
     }
     let mut entries = vec![];
     for (at, (group, own)) in list.iter().zip(groups).enumerate() {
-        let Some(Saved::List(numbers)) = group.get("params") else {
+        let Some(StateDict::List(numbers)) = group.get("params") else {
             bail!("{name}: group {at} of the state has no 'params'")
         };
         if numbers.len() != own.parameters.len() {
@@ -139,11 +140,14 @@ pub fn load<'a>(name: &str, saved: &'a Saved, groups: &[ParamGroup]) -> Result<L
             );
         }
         for number in numbers {
-            let Saved::Int(number) = number else {
+            let StateDict::Int(number) = number else {
                 bail!("{name}: 'params' of group {at} of the state holds something else than numbers")
             };
             entries.push(
-                state.iter().find(|(key, _)| matches!(key, Saved::Int(key) if key == number)).map(|(_, state)| state),
+                state
+                    .iter()
+                    .find(|(key, _)| matches!(key, StateDict::Int(key) if key == number))
+                    .map(|(_, state)| state),
             );
         }
     }
@@ -165,12 +169,12 @@ impl Loaded<'_> {
 }
 
 /// A number of a saved dict: int, float, bool or a tensor of one element.
-pub fn number(name: &str, saved: &Saved, key: &str) -> Result<f64> {
+pub fn number(name: &str, saved: &StateDict, key: &str) -> Result<f64> {
     match saved.get(key) {
-        Some(Saved::Float(x)) => Ok(*x),
-        Some(Saved::Int(i)) => Ok(*i as f64),
-        Some(Saved::Bool(b)) => Ok(f64::from(u8::from(*b))),
-        Some(Saved::Tensor(tensor)) if tensor.numel() == 1 => Ok(tensor.f_double_value(&[])?),
+        Some(StateDict::Float(x)) => Ok(*x),
+        Some(StateDict::Int(i)) => Ok(*i as f64),
+        Some(StateDict::Bool(b)) => Ok(f64::from(u8::from(*b))),
+        Some(StateDict::Tensor(tensor)) if tensor.numel() == 1 => Ok(tensor.f_double_value(&[])?),
         other => {
             bail!(
                 "{name}: the saved state's `{key}` is {}, expected a number",
@@ -180,19 +184,19 @@ pub fn number(name: &str, saved: &Saved, key: &str) -> Result<f64> {
     }
 }
 
-pub fn flag(name: &str, saved: &Saved, key: &str) -> Result<bool> {
+pub fn flag(name: &str, saved: &StateDict, key: &str) -> Result<bool> {
     Ok(number(name, saved, key)? != 0.0)
 }
 
 /// A tensor of a saved dict, as a copy with the parameter's shape, type and device.
-pub fn tensor_like(name: &str, saved: &Saved, key: &str, parameter: &Tensor) -> Result<Tensor> {
+pub fn tensor_like(name: &str, saved: &StateDict, key: &str, parameter: &Tensor) -> Result<Tensor> {
     match saved.get(key) {
-        Some(Saved::Tensor(tensor)) if tensor.size() == parameter.size() => {
+        Some(StateDict::Tensor(tensor)) if tensor.size() == parameter.size() => {
             let out = parameter.detach().f_empty_like()?;
             out.shallow_clone().f_copy_(tensor)?;
             Ok(out)
         }
-        Some(Saved::Tensor(tensor)) => {
+        Some(StateDict::Tensor(tensor)) => {
             bail!(
                 "{name}: the saved state's `{key}` has shape {:?}, its parameter {:?}",
                 tensor.size(),

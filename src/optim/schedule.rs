@@ -1,7 +1,7 @@
 //! What all schedules share: counting, base rates and torch's state dict (torch.optim.lr_scheduler, torch 2.11).
 
 use super::parameters::number;
-use crate::checkpoint::State as Saved;
+use crate::checkpoint::StateDict;
 use crate::component::{Args, FromValue, Value};
 use crate::contracts::{Optimizer, Schedule, ScheduleHandle, Shared};
 use crate::error::{Kind, Result};
@@ -28,12 +28,12 @@ pub struct Place {
 pub trait Rule: Send {
     fn lr(&self, at: &Place) -> Result<f64>;
     /// Its own part of torch's state dict, before and after the common one.
-    fn state(&self) -> Vec<(&'static str, Saved)>;
-    fn state_after(&self) -> Vec<(&'static str, Saved)> {
+    fn state(&self) -> Vec<(&'static str, StateDict)>;
+    fn state_after(&self) -> Vec<(&'static str, StateDict)> {
         vec![]
     }
     /// Take over its own part.
-    fn load(&mut self, state: &Saved) -> Result<()>;
+    fn load(&mut self, state: &StateDict) -> Result<()>;
 }
 
 struct Counted<R> {
@@ -90,20 +90,20 @@ impl<R: Rule> Counted<R> {
     }
 }
 
-fn floats(values: &[f64]) -> Saved {
-    Saved::List(values.iter().map(|&x| Saved::Float(x)).collect())
+fn floats(values: &[f64]) -> StateDict {
+    StateDict::List(values.iter().map(|&x| StateDict::Float(x)).collect())
 }
 
-fn read_floats(name: &str, state: &Saved, key: &str) -> Result<Vec<f64>> {
-    let Some(Saved::List(items)) = state.get(key) else { bail!("{name}: the saved state has no list `{key}`") };
-    items.iter().map(|item| number(name, &Saved::dict([(key, copy(item))]), key)).collect()
+fn read_floats(name: &str, state: &StateDict, key: &str) -> Result<Vec<f64>> {
+    let Some(StateDict::List(items)) = state.get(key) else { bail!("{name}: the saved state has no list `{key}`") };
+    items.iter().map(|item| number(name, &StateDict::dict([(key, copy(item))]), key)).collect()
 }
 
-fn copy(item: &Saved) -> Saved {
+fn copy(item: &StateDict) -> StateDict {
     match item {
-        Saved::Float(x) => Saved::Float(*x),
-        Saved::Int(i) => Saved::Int(*i),
-        _ => Saved::None,
+        StateDict::Float(x) => StateDict::Float(*x),
+        StateDict::Int(i) => StateDict::Int(*i),
+        _ => StateDict::None,
     }
 }
 
@@ -117,20 +117,20 @@ impl<R: Rule> Schedule for Counted<R> {
     fn last_lr(&self) -> &[f64] {
         &self.last_lr
     }
-    fn state(&self) -> Saved {
+    fn state(&self) -> StateDict {
         let mut items = self.rule.state();
         items.extend([
             ("base_lrs", floats(&self.base_lrs)),
-            ("last_epoch", Saved::Int(self.epoch)),
-            ("_step_count", Saved::Int(self.steps)),
-            ("_is_initial", Saved::Bool(false)),
-            ("_get_lr_called_within_step", Saved::Bool(false)),
+            ("last_epoch", StateDict::Int(self.epoch)),
+            ("_step_count", StateDict::Int(self.steps)),
+            ("_is_initial", StateDict::Bool(false)),
+            ("_get_lr_called_within_step", StateDict::Bool(false)),
             ("_last_lr", floats(&self.last_lr)),
         ]);
         items.extend(self.rule.state_after());
-        Saved::dict(items)
+        StateDict::dict(items)
     }
-    fn load_state(&mut self, state: &Saved) -> Result<()> {
+    fn load_state(&mut self, state: &StateDict) -> Result<()> {
         let (base_lrs, last_lr) =
             (read_floats(self.name, state, "base_lrs")?, read_floats(self.name, state, "_last_lr")?);
         if base_lrs.len() != self.base_lrs.len() || last_lr.len() != base_lrs.len() {
@@ -151,6 +151,6 @@ impl<R: Rule> Schedule for Counted<R> {
 
 /// Call a config's function of the epoch.
 pub fn factor(function: &Value, epoch: i64) -> Result<f64> {
-    let value = function.call(Args::positional([Value::Int(epoch)]), &mut crate::component::Call::default())?;
+    let value = function.call(Args::positional([Value::Int(epoch)]), &mut crate::component::BuildContext::default())?;
     f64::from_value(&value).ok_or_else(|| err!("the function of the epoch gave {value:?}, expected a number"))
 }

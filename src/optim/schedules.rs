@@ -5,7 +5,7 @@
 
 use super::parameters::number;
 use super::schedule::{Place, Rule, build, factor};
-use crate::checkpoint::State as Saved;
+use crate::checkpoint::StateDict;
 use crate::component::{Component, Declared, Effect, FromValue, Value};
 use crate::contracts::{Optimizer, Shared};
 use crate::error::{Error, Kind, Result};
@@ -37,10 +37,10 @@ macro_rules! schedule {
 /// Every schedule's state of plain numbers, by torch's names.
 macro_rules! numbers {
     ($($key:literal => $field:ident: $kind:ident),*) => {
-        fn state(&self) -> Vec<(&'static str, Saved)> {
-            vec![$(($key, Saved::$kind(self.$field))),*]
+        fn state(&self) -> Vec<(&'static str, StateDict)> {
+            vec![$(($key, StateDict::$kind(self.$field))),*]
         }
-        fn load(&mut self, state: &Saved) -> Result<()> {
+        fn load(&mut self, state: &StateDict) -> Result<()> {
             $(let $field = number("state", state, $key)?;)*
             $(self.$field = $field as _;)*
             Ok(())
@@ -107,16 +107,19 @@ impl Rule for MultiStep {
         Ok(self.milestones.get(&at.epoch).map_or(at.lr, |times| at.lr * self.gamma.powf(f64::from(*times))))
     }
     /// torch keeps a `collections.Counter`, which a plain dict stands for when it is read back.
-    fn state(&self) -> Vec<(&'static str, Saved)> {
-        let milestones =
-            self.milestones.iter().map(|(epoch, times)| (Saved::Int(*epoch), Saved::Int(i64::from(*times)))).collect();
-        vec![("milestones", Saved::Dict(milestones)), ("gamma", Saved::Float(self.gamma))]
+    fn state(&self) -> Vec<(&'static str, StateDict)> {
+        let milestones = self
+            .milestones
+            .iter()
+            .map(|(epoch, times)| (StateDict::Int(*epoch), StateDict::Int(i64::from(*times))))
+            .collect();
+        vec![("milestones", StateDict::Dict(milestones)), ("gamma", StateDict::Float(self.gamma))]
     }
-    fn load(&mut self, state: &Saved) -> Result<()> {
+    fn load(&mut self, state: &StateDict) -> Result<()> {
         let gamma = number("state", state, "gamma")?;
-        if let Some(Saved::Dict(items)) = state.get("milestones") {
-            let pair = |(epoch, times): &(Saved, Saved)| match (epoch, times) {
-                (Saved::Int(epoch), Saved::Int(times)) => Some((*epoch, i32::try_from(*times).ok()?)),
+        if let Some(StateDict::Dict(items)) = state.get("milestones") {
+            let pair = |(epoch, times): &(StateDict, StateDict)| match (epoch, times) {
+                (StateDict::Int(epoch), StateDict::Int(times)) => Some((*epoch, i32::try_from(*times).ok()?)),
                 _ => None,
             };
             self.milestones =
@@ -297,13 +300,13 @@ impl Rule for Lambda {
         Ok(at.base * factor(&self.functions[at.group], at.epoch)?)
     }
     /// Functions are not saved, as in torch.
-    fn state(&self) -> Vec<(&'static str, Saved)> {
+    fn state(&self) -> Vec<(&'static str, StateDict)> {
         vec![]
     }
-    fn state_after(&self) -> Vec<(&'static str, Saved)> {
-        vec![("lr_lambdas", Saved::List(self.functions.iter().map(|_| Saved::None).collect()))]
+    fn state_after(&self) -> Vec<(&'static str, StateDict)> {
+        vec![("lr_lambdas", StateDict::List(self.functions.iter().map(|_| StateDict::None).collect()))]
     }
-    fn load(&mut self, _state: &Saved) -> Result<()> {
+    fn load(&mut self, _state: &StateDict) -> Result<()> {
         Ok(())
     }
 }

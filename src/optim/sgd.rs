@@ -1,7 +1,7 @@
 //! torch.optim.SGD (torch 2.11).
 
 use super::parameters::{self, Params, flag, number, tensor_like};
-use crate::checkpoint::State as Saved;
+use crate::checkpoint::StateDict;
 use crate::component::{Accepted, Component, Declared, Effect, FromValue, Value};
 use crate::contracts::{Optimizer, OptimizerHandle, ParamGroup};
 use crate::error::{Kind, Result};
@@ -125,27 +125,27 @@ impl Optimizer for Sgd {
         }
         Ok(())
     }
-    fn state(&self) -> Result<Saved> {
+    fn state(&self) -> Result<StateDict> {
         let entry = |(number, buffer): (usize, &Option<Tensor>)| {
             let buffer = buffer.as_ref()?.shallow_clone();
-            Some((number, Saved::dict([("momentum_buffer", Saved::Tensor(buffer))])))
+            Some((number, StateDict::dict([("momentum_buffer", StateDict::Tensor(buffer))])))
         };
         let entries = self.buffers.iter().flatten().enumerate().filter_map(entry).collect();
         Ok(parameters::save(entries, &self.groups, |at| {
             let o = &self.options[at];
             vec![
-                ("momentum", Saved::Float(o.momentum)),
-                ("dampening", Saved::Float(o.dampening)),
-                ("weight_decay", Saved::Float(o.weight_decay)),
-                ("nesterov", Saved::Bool(o.nesterov)),
-                ("maximize", Saved::Bool(o.maximize)),
-                ("foreach", Saved::None),
-                ("differentiable", Saved::Bool(false)),
-                ("fused", Saved::None),
+                ("momentum", StateDict::Float(o.momentum)),
+                ("dampening", StateDict::Float(o.dampening)),
+                ("weight_decay", StateDict::Float(o.weight_decay)),
+                ("nesterov", StateDict::Bool(o.nesterov)),
+                ("maximize", StateDict::Bool(o.maximize)),
+                ("foreach", StateDict::None),
+                ("differentiable", StateDict::Bool(false)),
+                ("fused", StateDict::None),
             ]
         }))
     }
-    fn load_state(&mut self, state: &Saved) -> Result<()> {
+    fn load_state(&mut self, state: &StateDict) -> Result<()> {
         let loaded = parameters::load("SGD", state, &self.groups)?;
         let mut options = vec![];
         for saved in &loaded.groups {
@@ -164,9 +164,9 @@ impl Optimizer for Sgd {
         }
         let (mut buffers, mut entries) = (vec![], loaded.entries.iter());
         for group in &self.groups {
-            let buffer = |(parameter, entry): (&Tensor, &Option<&Saved>)| match entry {
+            let buffer = |(parameter, entry): (&Tensor, &Option<&StateDict>)| match entry {
                 // torch writes None for a parameter whose momentum has not begun.
-                Some(entry) if matches!(entry.get("momentum_buffer"), Some(Saved::Tensor(_))) => {
+                Some(entry) if matches!(entry.get("momentum_buffer"), Some(StateDict::Tensor(_))) => {
                     tensor_like("SGD", entry, "momentum_buffer", parameter).map(Some)
                 }
                 _ => Ok(None),

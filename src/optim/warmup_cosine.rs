@@ -2,7 +2,7 @@
 
 use super::parameters::number;
 use super::schedule::{Place, Rule, build};
-use crate::checkpoint::State as Saved;
+use crate::checkpoint::StateDict;
 use crate::component::{Component, Declared, Effect};
 use crate::contracts::{Optimizer, Shared};
 use crate::error::{Kind, Result};
@@ -75,20 +75,20 @@ impl Rule for WarmupCosine {
         let factor = (0.5 * (1.0 + (PI * self.cycles * 2.0 * progress).cos())).max(0.0);
         Ok((at.base * factor).max(self.end_lr))
     }
-    fn state(&self) -> Vec<(&'static str, Saved)> {
+    fn state(&self) -> Vec<(&'static str, StateDict)> {
         vec![
-            ("warmup_steps", Saved::Int(self.warmup)),
-            ("warmup_multiplier", Saved::Float(self.multiplier)),
-            ("t_total", Saved::Int(self.total)),
-            ("cycles", Saved::Float(self.cycles)),
-            ("end_lr", Saved::Float(self.end_lr)),
+            ("warmup_steps", StateDict::Int(self.warmup)),
+            ("warmup_multiplier", StateDict::Float(self.multiplier)),
+            ("t_total", StateDict::Int(self.total)),
+            ("cycles", StateDict::Float(self.cycles)),
+            ("end_lr", StateDict::Float(self.end_lr)),
         ]
     }
     /// A bound method without attributes for each group, as MONAI has it.
-    fn state_after(&self) -> Vec<(&'static str, Saved)> {
-        vec![("lr_lambdas", Saved::List((0..self.groups).map(|_| Saved::Dict(vec![])).collect()))]
+    fn state_after(&self) -> Vec<(&'static str, StateDict)> {
+        vec![("lr_lambdas", StateDict::List((0..self.groups).map(|_| StateDict::Dict(vec![])).collect()))]
     }
-    fn load(&mut self, state: &Saved) -> Result<()> {
+    fn load(&mut self, state: &StateDict) -> Result<()> {
         let number = |key| number("state", state, key);
         let warmup = number("warmup_steps")? as i64;
         let (multiplier, total) = (number("warmup_multiplier")?, number("t_total")? as i64);

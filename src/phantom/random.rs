@@ -3,7 +3,7 @@
 pub struct Stream(u64);
 
 impl Stream {
-    /// Streams of different `parts` (seed, case, purpose …) are independent.
+    /// RngStates of different `parts` (seed, case, purpose …) are independent.
     pub fn new(parts: &[u64]) -> Stream {
         let mut stream = Stream(0);
         for part in parts {

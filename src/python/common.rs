@@ -1,12 +1,12 @@
 //! What the facades share: how a function is declared, paths as arguments, iteration.
 
-use crate::component::{Args, Call, Effect, FromValue, Function, Value};
+use crate::component::{Args, BuildContext, Effect, FromValue, Function, Value};
 use crate::err;
 use crate::error::{Error, Kind, Result};
 use std::sync::Arc;
 
 /// What a function does when it is called.
-pub type Body = fn(Args, &mut Call) -> Result<Value>;
+pub type Body = fn(Args, &mut BuildContext) -> Result<Value>;
 
 /// Names of values, such as `math.pi`.
 pub type Constants = &'static [(&'static str, fn() -> Value)];
@@ -67,7 +67,7 @@ pub fn items(value: &Value) -> Option<Result<Vec<Value>>> {
 }
 
 /// The same for an argument of `name`, charged.
-pub fn iterate(name: &str, value: &Value, call: &mut Call) -> Result<Vec<Value>> {
+pub fn iterate(name: &str, value: &Value, call: &mut BuildContext) -> Result<Vec<Value>> {
     let items = items(value).ok_or_else(|| wrong(name, "iterable", value))??;
     call.charge(items.len())?;
     Ok(items)
@@ -117,7 +117,7 @@ pub fn positional(name: &str, args: Args) -> Result<Vec<Value>> {
 }
 
 /// Charge the bytes of a text about to be made or searched.
-pub fn charge_text(call: &mut Call, bytes: usize) -> Result<()> {
+pub fn charge_text(call: &mut BuildContext, bytes: usize) -> Result<()> {
     call.charge(bytes / 16 + 1)
 }
 

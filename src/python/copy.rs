@@ -2,7 +2,7 @@
 //! except by methods that act on all who hold them.
 
 use super::common::pure;
-use crate::component::{Call, Dict, Function, List, Value};
+use crate::component::{BuildContext, Dict, Function, List, Value};
 use crate::error::Result;
 use std::collections::HashMap;
 
@@ -29,7 +29,7 @@ pub const FUNCTIONS: &[Function] = &[
 
 /// A copy that shares no list or dict; what is shared or circular inside stays so. `known` holds, by identity, the
 /// copy of each original, and the original to keep its identity taken.
-fn deep(value: &Value, known: &mut HashMap<usize, (Value, Value)>, call: &mut Call) -> Result<Value> {
+fn deep(value: &Value, known: &mut HashMap<usize, (Value, Value)>, call: &mut BuildContext) -> Result<Value> {
     call.charge(1)?;
     if matches!(value, Value::List(_) | Value::Dict(_) | Value::Tuple(_))
         && let Some((_, copy)) = known.get(&value.identity())

@@ -1,7 +1,7 @@
 //! `datetime.datetime` and `time`: the clock, and times as text.
 
 use super::common::{none, one, pure, reads, wrong};
-use crate::component::{Args, Call, Function, Object, Value};
+use crate::component::{Args, BuildContext, Function, Object, Value};
 use crate::err;
 use crate::error::{Kind, Result};
 use chrono::format::{Item, StrftimeItems};
@@ -131,7 +131,7 @@ impl Object for DateTime {
             _ => return Ok(None),
         })))
     }
-    fn call_method(&self, name: &str, args: &mut Args, _call: &mut Call) -> Result<Option<Value>> {
+    fn call_method(&self, name: &str, args: &mut Args, _call: &mut BuildContext) -> Result<Option<Value>> {
         let args = std::mem::take(args);
         Ok(Some(match name {
             "strftime" | "__format__" => {
@@ -147,7 +147,13 @@ impl Object for DateTime {
             _ => return Ok(None),
         }))
     }
-    fn operator(&self, operator: &str, other: &Value, reflected: bool, _call: &mut Call) -> Result<Option<Value>> {
+    fn operator(
+        &self,
+        operator: &str,
+        other: &Value,
+        reflected: bool,
+        _call: &mut BuildContext,
+    ) -> Result<Option<Value>> {
         if !matches!(operator, "<" | "<=" | ">" | ">=" | "-") {
             return Ok(None);
         }
@@ -189,7 +195,7 @@ impl Object for Span {
             _ => None,
         })
     }
-    fn call_method(&self, name: &str, _args: &mut Args, _call: &mut Call) -> Result<Option<Value>> {
+    fn call_method(&self, name: &str, _args: &mut Args, _call: &mut BuildContext) -> Result<Option<Value>> {
         Ok((name == "total_seconds")
             .then(|| Value::Float(self.0.num_microseconds().map_or(f64::NAN, |us| us as f64 / 1e6))))
     }

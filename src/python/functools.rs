@@ -1,7 +1,7 @@
 //! `functools.partial` and `functools.reduce`.
 
 use super::common::{found, iterate, pure};
-use crate::component::{Args, Call, Dict, Function, Key, Object, Value, discard};
+use crate::component::{Args, BuildContext, Dict, Function, Key, Object, Value, discard};
 use crate::error::{Kind, Result};
 use crate::{bail, err};
 
@@ -56,7 +56,7 @@ impl Object for Partial {
     fn callable(&self) -> bool {
         true
     }
-    fn call(&self, args: Args, call: &mut Call) -> Result<Value> {
+    fn call(&self, args: Args, call: &mut BuildContext) -> Result<Value> {
         let mut all = self.args.clone();
         all.positional.extend(args.positional);
         for (key, value) in args.named {

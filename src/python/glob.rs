@@ -6,7 +6,7 @@ use super::common::{PathText, pure, reads};
 use super::fnmatch::Pattern;
 use super::os_path::{join, lexists, split};
 use crate::args;
-use crate::component::{Args, Call, Declared, Function, Value};
+use crate::component::{Args, BuildContext, Declared, Function, Value};
 use crate::error::Result;
 use std::path::Path;
 
@@ -34,7 +34,7 @@ args! {
     }
 }
 
-fn run(name: &str, args: Args, call: &mut Call) -> Result<Value> {
+fn run(name: &str, args: Args, call: &mut BuildContext) -> Result<Value> {
     let args = GlobArgs::parse(name, args)?;
     if args.dir_fd.is_some() {
         crate::bail!("{name}: `dir_fd` is not supported, use `root_dir`");
@@ -57,7 +57,7 @@ pub struct Options {
 
 impl Options {
     /// Paths that match, relative to `root` if that is not empty.
-    pub fn glob(self, pattern: &str, root: &str, call: &mut Call) -> Result<Vec<String>> {
+    pub fn glob(self, pattern: &str, root: &str, call: &mut BuildContext) -> Result<Vec<String>> {
         let mut found = self.expand(pattern, root, false, call)?;
         // `**` also stands for the folder itself, whose relative name is empty.
         if (pattern.is_empty() || self.recursive && pattern.starts_with("**"))
@@ -68,7 +68,7 @@ impl Options {
         Ok(found)
     }
 
-    fn expand(self, pattern: &str, root: &str, only_folders: bool, call: &mut Call) -> Result<Vec<String>> {
+    fn expand(self, pattern: &str, root: &str, only_folders: bool, call: &mut BuildContext) -> Result<Vec<String>> {
         call.charge(1)?;
         let (folder, name) = split(pattern);
         if !has_magic(pattern) {
@@ -94,7 +94,7 @@ impl Options {
     }
 
     /// Names in `folder` that match one component of a pattern.
-    fn within(self, folder: &str, name: &str, only_folders: bool, call: &mut Call) -> Result<Vec<String>> {
+    fn within(self, folder: &str, name: &str, only_folders: bool, call: &mut BuildContext) -> Result<Vec<String>> {
         call.charge(ENTRY_STEPS)?;
         if !has_magic(name) {
             let there = if name.is_empty() { is_folder(folder) } else { lexists(&concat(folder, name)) };
@@ -118,7 +118,7 @@ impl Options {
         prefix: &str,
         only_folders: bool,
         found: &mut Vec<String>,
-        call: &mut Call,
+        call: &mut BuildContext,
     ) -> Result<()> {
         for name in list(folder, only_folders, call)? {
             if name.starts_with('.') && !self.hidden {
@@ -139,7 +139,7 @@ impl Options {
 }
 
 /// Names in a folder as it lists them; none if it cannot be read.
-fn list(folder: &str, only_folders: bool, call: &mut Call) -> Result<Vec<String>> {
+fn list(folder: &str, only_folders: bool, call: &mut BuildContext) -> Result<Vec<String>> {
     let Ok(entries) = std::fs::read_dir(if folder.is_empty() { "." } else { folder }) else { return Ok(vec![]) };
     let mut names = vec![];
     for entry in entries {

@@ -4,7 +4,7 @@
 //! components. Only regular files are read, up to [`LIMIT_BYTES`].
 
 use super::common::{PathText, charge_text, none, reads, strings};
-use crate::component::{Args, Call, Declared, Function, Object, Value};
+use crate::component::{Args, BuildContext, Declared, Function, Object, Value};
 use crate::error::{Kind, Result};
 use crate::{args, bail, err};
 use parking_lot::Mutex;
@@ -26,7 +26,7 @@ args! {
     }
 }
 
-fn open(args: Args, call: &mut Call) -> Result<Value> {
+fn open(args: Args, call: &mut BuildContext) -> Result<Value> {
     let args = Open::parse("open", args)?;
     if args.mode.contains(['w', 'a', 'x', '+']) {
         return Err(err!("open: mode '{}': a config cannot write files, only read them", args.mode)
@@ -66,7 +66,7 @@ impl Encoding {
 }
 
 /// A regular file's text with `\n` line ends.
-pub fn read_text(name: &str, path: &str, encoding: Encoding, call: &mut Call) -> Result<String> {
+pub fn read_text(name: &str, path: &str, encoding: Encoding, call: &mut BuildContext) -> Result<String> {
     let failed = |e: std::io::Error| err!("{name}: {e}").file(path);
     // Asked before opening: opening a pipe would wait for a writer.
     let metadata = std::fs::metadata(path).map_err(failed)?;
@@ -146,7 +146,7 @@ impl Object for TextFile {
             _ => None,
         })
     }
-    fn call_method(&self, name: &str, args: &mut Args, call: &mut Call) -> Result<Option<Value>> {
+    fn call_method(&self, name: &str, args: &mut Args, call: &mut BuildContext) -> Result<Option<Value>> {
         let args = std::mem::take(args);
         Ok(Some(match name {
             "read" => {

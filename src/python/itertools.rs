@@ -1,7 +1,7 @@
 //! `itertools`, with lists for iterators. Endless ones (`count`, `cycle`, `repeat` without a number) are left out.
 
 use super::common::{Callable, charge_text, found, iterate, positional, pure, to};
-use crate::component::{Args, Call, Declared, Function, Value};
+use crate::component::{Args, BuildContext, Declared, Function, Value};
 use crate::error::Result;
 use crate::{args, bail, err};
 
@@ -115,11 +115,11 @@ args! {
     }
 }
 
-fn lists(name: &str, args: Args, call: &mut Call) -> Result<Vec<Vec<Value>>> {
+fn lists(name: &str, args: Args, call: &mut BuildContext) -> Result<Vec<Vec<Value>>> {
     positional(name, args)?.iter().map(|list| iterate(name, list, call)).collect()
 }
 
-fn chain(name: &str, lists: &[Value], call: &mut Call) -> Result<Value> {
+fn chain(name: &str, lists: &[Value], call: &mut BuildContext) -> Result<Value> {
     let mut all = vec![];
     for list in lists {
         all.extend(iterate(name, list, call)?);
@@ -132,7 +132,13 @@ fn tuples(rows: impl IntoIterator<Item = Vec<Value>>) -> Value {
 }
 
 /// All ways to take `r` items in order of position, where `fits` allows the next position after those chosen.
-fn choose(name: &str, items: &Value, r: usize, call: &mut Call, fits: fn(&[usize], usize) -> bool) -> Result<Value> {
+fn choose(
+    name: &str,
+    items: &Value,
+    r: usize,
+    call: &mut BuildContext,
+    fits: fn(&[usize], usize) -> bool,
+) -> Result<Value> {
     let items = iterate(name, items, call)?;
     if r > items.len() {
         return Ok(Value::list([]));
@@ -154,7 +160,7 @@ fn choose(name: &str, items: &Value, r: usize, call: &mut Call, fits: fn(&[usize
     Ok(tuples(rows.into_iter().map(|row| row.into_iter().map(|i| items[i].clone()).collect())))
 }
 
-fn add(a: &Value, b: &Value, call: &mut Call) -> Result<Value> {
+fn add(a: &Value, b: &Value, call: &mut BuildContext) -> Result<Value> {
     match (a, b) {
         (Value::Int(a), Value::Int(b)) => {
             Ok(Value::Int(a.checked_add(*b).ok_or_else(|| err!("itertools.accumulate: beyond 64-bit integers"))?))

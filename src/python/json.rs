@@ -5,7 +5,7 @@
 
 use super::common::{charge_text, pure, reads, wrong};
 use super::io::TextFile;
-use crate::component::{Args, Call, Declared, Dict, Function, Key, Value};
+use crate::component::{Args, BuildContext, Declared, Dict, Function, Key, Value};
 use crate::error::{Kind, Result};
 use crate::{args, err};
 
@@ -23,14 +23,14 @@ pub const FUNCTIONS: &[Function] = &[
 ];
 
 /// A JSON text as a value.
-pub fn parse(name: &str, text: &str, call: &mut Call) -> Result<Value> {
+pub fn parse(name: &str, text: &str, call: &mut BuildContext) -> Result<Value> {
     charge_text(call, text.len())?;
     // serde_json bounds the depth itself (128).
     let json = serde_json::from_str(text).map_err(|e| err!("{name}: no valid JSON: {e}").kind(Kind::Config))?;
     from_json(json, call)
 }
 
-fn from_json(json: serde_json::Value, call: &mut Call) -> Result<Value> {
+fn from_json(json: serde_json::Value, call: &mut BuildContext) -> Result<Value> {
     call.charge(1)?;
     Ok(match json {
         serde_json::Value::Null => Value::None,
@@ -76,7 +76,7 @@ struct Layout {
     default: Value,
 }
 
-fn dumps(args: Args, call: &mut Call) -> Result<Value> {
+fn dumps(args: Args, call: &mut BuildContext) -> Result<Value> {
     let args = Dumps::parse("json.dumps", args)?;
     let indent = match &args.indent {
         Value::None => None,
@@ -96,7 +96,7 @@ fn dumps(args: Args, call: &mut Call) -> Result<Value> {
 }
 
 impl Layout {
-    fn write(&self, value: &Value, level: usize, out: &mut String, call: &mut Call) -> Result<()> {
+    fn write(&self, value: &Value, level: usize, out: &mut String, call: &mut BuildContext) -> Result<()> {
         call.charge(1)?;
         match value {
             Value::None => out.push_str("null"),
@@ -140,8 +140,8 @@ impl Layout {
         items: &[T],
         level: usize,
         out: &mut String,
-        call: &mut Call,
-        mut each: impl FnMut(&T, &mut String, &mut Call) -> Result<()>,
+        call: &mut BuildContext,
+        mut each: impl FnMut(&T, &mut String, &mut BuildContext) -> Result<()>,
     ) -> Result<()> {
         out.push(open);
         for (i, item) in items.iter().enumerate() {
@@ -158,7 +158,7 @@ impl Layout {
         Ok(())
     }
 
-    fn new_line(&self, level: usize, out: &mut String, call: &mut Call) -> Result<()> {
+    fn new_line(&self, level: usize, out: &mut String, call: &mut BuildContext) -> Result<()> {
         if let Some(indent) = &self.indent {
             charge_text(call, indent.len() * level)?;
             out.push('\n');
@@ -167,7 +167,7 @@ impl Layout {
         Ok(())
     }
 
-    fn quote(&self, text: &str, out: &mut String, call: &mut Call) -> Result<()> {
+    fn quote(&self, text: &str, out: &mut String, call: &mut BuildContext) -> Result<()> {
         charge_text(call, text.len())?;
         out.push('"');
         for c in text.chars() {

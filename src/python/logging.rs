@@ -6,7 +6,7 @@
 
 use super::common::{pure, reads, wrong};
 use crate::args;
-use crate::component::{Args, Call, Declared, FromValue, Function, Object, Value};
+use crate::component::{Args, BuildContext, Declared, FromValue, Function, Object, Value};
 use crate::error::Result;
 use parking_lot::Mutex;
 use std::collections::BTreeMap;
@@ -179,7 +179,7 @@ impl Object for Logger {
             _ => crate::bail!("attribute `{name}` of logging.Logger cannot be set"),
         }
     }
-    fn call_method(&self, name: &str, args: &mut Args, _call: &mut Call) -> Result<Option<Value>> {
+    fn call_method(&self, name: &str, args: &mut Args, _call: &mut BuildContext) -> Result<Option<Value>> {
         let args = std::mem::take(args);
         Ok(Some(match name {
             "setLevel" => {

@@ -1,7 +1,7 @@
 //! `math`. Domain errors are errors as in Python, not NaN.
 
 use super::common::{iterate, one, positional, pure, to, wrong};
-use crate::component::{Args, Call, Declared, FromValue, Function, Value};
+use crate::component::{Args, BuildContext, Declared, FromValue, Function, Value};
 use crate::error::{Kind, Result};
 use crate::{args, err};
 
@@ -159,7 +159,7 @@ pub const FUNCTIONS: &[Function] = &[
     }),
     pure("math.dist", |args, call| {
         let [p, q] = args.expect("math.dist", ["p", "q"])?;
-        let read = |value: &Value, call: &mut Call| {
+        let read = |value: &Value, call: &mut BuildContext| {
             iterate("math.dist", value, call)?.iter().map(|x| to("math.dist", x)).collect::<Result<Vec<f64>>>()
         };
         let (p, q) = (read(&p, call)?, read(&q, call)?);
@@ -226,12 +226,12 @@ fn integers(name: &str, args: Args) -> Result<Vec<u64>> {
     positional(name, args)?.iter().map(|x| to::<i64>(name, x).map(i64::unsigned_abs)).collect()
 }
 
-fn floats(name: &str, args: Args, argument: &str, call: &mut Call) -> Result<Vec<f64>> {
+fn floats(name: &str, args: Args, argument: &str, call: &mut BuildContext) -> Result<Vec<f64>> {
     let [items] = args.expect(name, [argument])?;
     iterate(name, &items, call)?.iter().map(|x| to(name, x)).collect()
 }
 
-fn log(args: Args, _: &mut Call) -> Result<Value> {
+fn log(args: Args, _: &mut BuildContext) -> Result<Value> {
     let values = positional("math.log", args)?;
     let ln = |value: &Value| match to::<f64>("math.log", value)? {
         x if x > 0.0 || x.is_nan() => Ok(x.ln()),

@@ -4,7 +4,7 @@ use super::common::{PathText, charge_text, items, pure, reads, wrong};
 use super::io::{Encoding, read_text};
 use super::json;
 use super::os_path::{join, normpath, split};
-use crate::component::{Args, Call, Declared, Dict, Function, Key, Value};
+use crate::component::{Args, BuildContext, Declared, Dict, Function, Key, Value};
 use crate::data::random::RandomState;
 use crate::error::{Kind, Result, did_you_mean};
 use crate::{args, err};
@@ -47,7 +47,7 @@ args! {
     }
 }
 
-fn load_decathlon_datalist(args: Args, call: &mut Call) -> Result<Value> {
+fn load_decathlon_datalist(args: Args, call: &mut BuildContext) -> Result<Value> {
     const NAME: &str = "monai.data.load_decathlon_datalist";
     let args = Datalist::parse(NAME, args)?;
     let file = &args.data_list_file_path.0;
@@ -91,8 +91,8 @@ fn load_decathlon_datalist(args: Args, call: &mut Call) -> Result<Value> {
 }
 
 /// `value` under the folder `base`, where it is a path or a list of paths.
-fn complete(base: &str, value: &Value, sure: bool, call: &mut Call) -> Result<Value> {
-    let path = |text: &str, call: &mut Call| {
+fn complete(base: &str, value: &Value, sure: bool, call: &mut BuildContext) -> Result<Value> {
+    let path = |text: &str, call: &mut BuildContext| {
         charge_text(call, base.len() + text.len())?;
         let full = normpath(&join(base, text));
         Ok(Value::from(if sure || Path::new(&full).exists() { full } else { text.to_owned() }))
@@ -125,7 +125,7 @@ args! {
     }
 }
 
-fn partition_dataset(args: Args, call: &mut Call) -> Result<Value> {
+fn partition_dataset(args: Args, call: &mut BuildContext) -> Result<Value> {
     const NAME: &str = "monai.data.partition_dataset";
     let args = Partition::parse(NAME, args)?;
     let data =

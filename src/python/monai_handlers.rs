@@ -1,7 +1,7 @@
 //! `monai.handlers.from_engine` and its like (MONAI 1.6.1 monai.handlers.utils).
 
 use super::common::{found, pure};
-use crate::component::{Args, Call, Declared, Function, Keys, Object, Value};
+use crate::component::{Args, BuildContext, Declared, Function, Keys, Object, Value};
 use crate::error::{Kind, Result};
 use crate::{args, err};
 use std::sync::Arc;
@@ -30,7 +30,7 @@ pub struct FromEngine {
 }
 
 impl FromEngine {
-    pub fn extract(&self, data: &Value, call: &mut Call) -> Result<Value> {
+    pub fn extract(&self, data: &Value, call: &mut BuildContext) -> Result<Value> {
         let take = |data: &Value, key: &str| match data {
             Value::Dict(dict) => dict.get(key).ok_or_else(|| {
                 let keys: Vec<String> = dict.items().iter().map(|(key, _)| key.to_value().to_string()).collect();
@@ -68,7 +68,7 @@ impl Object for FromEngine {
     fn callable(&self) -> bool {
         true
     }
-    fn call(&self, args: Args, call: &mut Call) -> Result<Value> {
+    fn call(&self, args: Args, call: &mut BuildContext) -> Result<Value> {
         let [data] = args.expect("from_engine", ["data"])?;
         self.extract(&data, call)
     }

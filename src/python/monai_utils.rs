@@ -93,7 +93,7 @@ pub fn seed() -> Option<u32> {
 }
 
 /// Seeds torch's generators and makes cuDNN deterministic; what draws random numbers here asks [`seed`].
-fn set_determinism(args: crate::component::Args, call: &mut crate::component::Call) -> Result<Value> {
+fn set_determinism(args: crate::component::Args, call: &mut crate::component::BuildContext) -> Result<Value> {
     let args = SetDeterminism::parse("monai.utils.set_determinism", args)?;
     let seed = args.seed.map(|seed| seed.rem_euclid(1 << 32));
     if let Some(seed) = seed {
@@ -117,7 +117,7 @@ fn uri(
     scheme: &str,
     kept: &str,
     args: crate::component::Args,
-    call: &mut crate::component::Call,
+    call: &mut crate::component::BuildContext,
 ) -> Result<Value> {
     let path: PathText = one(name, "path", args)?;
     charge_text(call, path.0.len())?;
@@ -133,7 +133,7 @@ fn uri(
     Ok(out.into())
 }
 
-fn first(args: crate::component::Args, call: &mut crate::component::Call) -> Result<Value> {
+fn first(args: crate::component::Args, call: &mut crate::component::BuildContext) -> Result<Value> {
     let args = First::parse("monai.utils.first", args)?;
     Ok(iterate("monai.utils.first", &args.iterable, call)?.into_iter().next().unwrap_or(args.default))
 }

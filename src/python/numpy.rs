@@ -4,7 +4,7 @@ use super::array::{
     Array, DTypeObject, Flavour, Type, arange, charge, dtype_argument, from_rows, function, joined, need,
 };
 use super::common::{iterate, pure, to, wrong};
-use crate::component::{Args, Call, FromValue, Function, Object, Value};
+use crate::component::{Args, BuildContext, FromValue, Function, Object, Value};
 use crate::error::{Kind, Result};
 use crate::{bail, err};
 use Flavour::Numpy;
@@ -184,7 +184,13 @@ fn take_type(name: &str, args: &mut Args) -> Result<Option<Type>> {
     }
 }
 
-pub(super) fn new(name: &str, argument: &str, mut args: Args, flavour: Flavour, call: &mut Call) -> Result<Value> {
+pub(super) fn new(
+    name: &str,
+    argument: &str,
+    mut args: Args,
+    flavour: Flavour,
+    call: &mut BuildContext,
+) -> Result<Value> {
     drop_ignored(&mut args);
     let value = need(name, argument, next(&mut args, argument))?;
     let ty = take_type(name, &mut args)?;
@@ -202,7 +208,7 @@ pub(super) fn filled(
     fill: Option<f64>,
     mut args: Args,
     flavour: Flavour,
-    call: &mut Call,
+    call: &mut BuildContext,
 ) -> Result<Value> {
     drop_ignored(&mut args);
     let by_one = flavour == Flavour::Torch
@@ -232,7 +238,7 @@ fn fill_value(
     args: &mut Args,
     float: Type,
     flavour: Flavour,
-    call: &mut Call,
+    call: &mut BuildContext,
 ) -> Result<(f64, Type)> {
     if let Some(x) = fill {
         return Ok((x, float));
@@ -242,7 +248,13 @@ fn fill_value(
     Ok((x, Array::of(name, &value, flavour, call)?.ty))
 }
 
-pub(super) fn like(name: &str, fill: Option<f64>, mut args: Args, flavour: Flavour, call: &mut Call) -> Result<Value> {
+pub(super) fn like(
+    name: &str,
+    fill: Option<f64>,
+    mut args: Args,
+    flavour: Flavour,
+    call: &mut BuildContext,
+) -> Result<Value> {
     drop_ignored(&mut args);
     let model = need(name, "a", args.take("input").or_else(|| next(&mut args, "a")))?;
     let model = Array::of(name, &model, flavour, call)?;
@@ -252,7 +264,7 @@ pub(super) fn like(name: &str, fill: Option<f64>, mut args: Args, flavour: Flavo
     Ok(Value::object(Array::filled(model.shape(), x, ty, flavour, call)?))
 }
 
-pub(super) fn range(name: &str, mut args: Args, flavour: Flavour, call: &mut Call) -> Result<Value> {
+pub(super) fn range(name: &str, mut args: Args, flavour: Flavour, call: &mut BuildContext) -> Result<Value> {
     drop_ignored(&mut args);
     let ty = dtype_argument(name, &mut args)?;
     let named = |key: &str, args: &mut Args| args.take(key);
@@ -271,7 +283,7 @@ pub(super) fn range(name: &str, mut args: Args, flavour: Flavour, call: &mut Cal
     Ok(Value::object(arange(name, [&start.unwrap_or(Value::Int(0)), &stop, &step], ty, flavour, call)?))
 }
 
-pub(super) fn linspace(name: &str, mut args: Args, flavour: Flavour, call: &mut Call) -> Result<Value> {
+pub(super) fn linspace(name: &str, mut args: Args, flavour: Flavour, call: &mut BuildContext) -> Result<Value> {
     drop_ignored(&mut args);
     let ty = dtype_argument(name, &mut args)?;
     let with_end: bool = args.take("endpoint").map_or(Ok(true), |value| to(name, &value))?;
@@ -292,7 +304,7 @@ pub(super) fn linspace(name: &str, mut args: Args, flavour: Flavour, call: &mut 
     Ok(Value::object(Array::from_values(&[n], values, ty, flavour)?))
 }
 
-pub(super) fn eye(name: &str, mut args: Args, flavour: Flavour, call: &mut Call) -> Result<Value> {
+pub(super) fn eye(name: &str, mut args: Args, flavour: Flavour, call: &mut BuildContext) -> Result<Value> {
     drop_ignored(&mut args);
     let ty = dtype_argument(name, &mut args)?.unwrap_or(if flavour == Flavour::Torch { Type::F32 } else { Type::F64 });
     let rows = args.take("N").or_else(|| next(&mut args, "n"));
@@ -305,7 +317,7 @@ pub(super) fn eye(name: &str, mut args: Args, flavour: Flavour, call: &mut Call)
     Ok(Value::object(Array::from_values(&[n, m], values, ty, flavour)?))
 }
 
-pub(super) fn diag(name: &str, args: Args, flavour: Flavour, call: &mut Call) -> Result<Value> {
+pub(super) fn diag(name: &str, args: Args, flavour: Flavour, call: &mut BuildContext) -> Result<Value> {
     let [value] = args.expect(name, ["v"])?;
     let array = Array::of(name, &value, flavour, call)?;
     let values = array.values();
@@ -324,7 +336,7 @@ pub(super) fn diag(name: &str, args: Args, flavour: Flavour, call: &mut Call) ->
     }))
 }
 
-pub(super) fn arrays_of(name: &str, value: &Value, flavour: Flavour, call: &mut Call) -> Result<Vec<Array>> {
+pub(super) fn arrays_of(name: &str, value: &Value, flavour: Flavour, call: &mut BuildContext) -> Result<Vec<Array>> {
     iterate(name, value, call)?
         .iter()
         .map(|item| match (flavour, item.downcast::<Array>()) {
@@ -340,7 +352,7 @@ pub(super) fn join(
     new: bool,
     mut args: Args,
     flavour: Flavour,
-    call: &mut Call,
+    call: &mut BuildContext,
 ) -> Result<Value> {
     let arrays = need(name, argument, next(&mut args, argument))?;
     let axis = args.take("dim").or_else(|| next(&mut args, "axis")).unwrap_or(Value::Int(0));
@@ -362,7 +374,7 @@ pub(super) fn join(
     }))
 }
 
-pub(super) fn meshgrid(name: &str, mut args: Args, flavour: Flavour, call: &mut Call) -> Result<Value> {
+pub(super) fn meshgrid(name: &str, mut args: Args, flavour: Flavour, call: &mut BuildContext) -> Result<Value> {
     let indexing: String = args
         .take("indexing")
         .map_or(Ok(if flavour == Numpy { "xy" } else { "ij" }.into()), |value| to(name, &value))?;

@@ -1,7 +1,7 @@
 //! `os`: environment, folders, processors.
 
 use super::common::{PathText, acts, none, reads, to, wrong};
-use crate::component::{Args, Call, Declared, Function, Object, Value};
+use crate::component::{Args, BuildContext, Declared, Function, Object, Value};
 use crate::error::{Kind, Result};
 use crate::{args, bail, err};
 
@@ -134,7 +134,7 @@ impl Object for Environ {
     fn attr_names(&self) -> &[&str] {
         &["get", "keys", "values", "items"]
     }
-    fn call_method(&self, name: &str, args: &mut Args, call: &mut Call) -> Result<Option<Value>> {
+    fn call_method(&self, name: &str, args: &mut Args, call: &mut BuildContext) -> Result<Option<Value>> {
         let pairs =
             || std::env::vars_os().map(|(k, v)| (Value::str(k.to_string_lossy()), Value::str(v.to_string_lossy())));
         Ok(Some(match name {
@@ -152,7 +152,13 @@ impl Object for Environ {
             _ => return Ok(None),
         }))
     }
-    fn operator(&self, operator: &str, other: &Value, _reflected: bool, _call: &mut Call) -> Result<Option<Value>> {
+    fn operator(
+        &self,
+        operator: &str,
+        other: &Value,
+        _reflected: bool,
+        _call: &mut BuildContext,
+    ) -> Result<Option<Value>> {
         match (operator, other) {
             ("in", Value::Str(key)) => Ok(Some(variable(key).is_some().into())),
             ("in", other) => Err(wrong("os.environ", "str", other)),

@@ -2,7 +2,7 @@
 
 use super::common::{PathText, charge_text, one, positional, pure, reads, to, wrong};
 use super::os::current_dir;
-use crate::component::{Args, Call, Declared, FromValue, Function, Value};
+use crate::component::{Args, BuildContext, Declared, FromValue, Function, Value};
 use crate::error::{Kind, Result};
 use crate::{args, bail, err};
 use std::path::Path;
@@ -77,7 +77,7 @@ fn path(name: &str, mut args: Args) -> Result<String> {
     Ok(one::<PathText>(name, "path", args)?.0)
 }
 
-fn common(name: &str, args: Args, call: &mut Call, work: fn(&[String]) -> Result<String>) -> Result<Value> {
+fn common(name: &str, args: Args, call: &mut BuildContext, work: fn(&[String]) -> Result<String>) -> Result<Value> {
     let [paths] = args.expect(name, ["paths"])?;
     let paths: Vec<PathText> = super::common::iterate(name, &paths, call)?
         .iter()

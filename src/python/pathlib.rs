@@ -5,7 +5,7 @@ use super::glob::Options;
 use super::io::{Encoding, read_text};
 use super::os::{current_dir, make_folder};
 use super::os_path::{expanduser, join, realpath, splitext};
-use crate::component::{Args, Call, Declared, Function, Object, Value};
+use crate::component::{Args, BuildContext, Declared, Function, Object, Value};
 use crate::error::{Kind, Result};
 use crate::{args, bail, err};
 use std::path::Path as File;
@@ -119,7 +119,7 @@ impl Path {
         }
     }
     /// Python's Path.glob also gives no hidden-file rule: `*` matches them.
-    fn glob(&self, pattern: &str, deep: bool, call: &mut Call) -> Result<Value> {
+    fn glob(&self, pattern: &str, deep: bool, call: &mut BuildContext) -> Result<Value> {
         if pattern.is_empty() || pattern.starts_with('/') {
             bail!("Path.glob: expected a relative pattern, found '{pattern}'");
         }
@@ -206,7 +206,7 @@ impl Object for Path {
             _ => return Ok(None),
         }))
     }
-    fn call_method(&self, name: &str, args: &mut Args, call: &mut Call) -> Result<Option<Value>> {
+    fn call_method(&self, name: &str, args: &mut Args, call: &mut BuildContext) -> Result<Option<Value>> {
         let text = self.text();
         let file = File::new(&text);
         Ok(Some(match name {
@@ -276,7 +276,13 @@ impl Object for Path {
             _ => return Ok(None),
         }))
     }
-    fn operator(&self, operator: &str, other: &Value, reflected: bool, _call: &mut Call) -> Result<Option<Value>> {
+    fn operator(
+        &self,
+        operator: &str,
+        other: &Value,
+        reflected: bool,
+        _call: &mut BuildContext,
+    ) -> Result<Option<Value>> {
         match operator {
             "/" => {
                 let other: PathText = to("Path /", other)?;

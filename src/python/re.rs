@@ -4,7 +4,7 @@
 //! supported; a pattern whose matching takes too long is an error instead of a hang.
 
 use super::common::{charge_text, one, pure, to, wrong};
-use crate::component::{Args, Call, Declared, FromValue, Function, Object, Value};
+use crate::component::{Args, BuildContext, Declared, FromValue, Function, Object, Value};
 use crate::error::{Kind, Result};
 use crate::{args, bail, err};
 use std::sync::Arc;
@@ -110,7 +110,7 @@ args! {
     }
 }
 
-fn search(name: &str, how: &str, args: Args, call: &mut Call) -> Result<Value> {
+fn search(name: &str, how: &str, args: Args, call: &mut BuildContext) -> Result<Value> {
     let args = Search::parse(name, args)?;
     Regex::of(name, &args.pattern, args.flags, call)?.run(how, args.string, call)
 }
@@ -124,7 +124,7 @@ impl Clock {
         Clock(Instant::now())
     }
     /// What has passed since the start or the last charge.
-    fn charge(&mut self, call: &mut Call) -> Result<()> {
+    fn charge(&mut self, call: &mut BuildContext) -> Result<()> {
         let now = Instant::now();
         let passed = now.duration_since(std::mem::replace(&mut self.0, now));
         call.charge(passed.as_micros() as usize)
@@ -143,7 +143,7 @@ struct Regex {
 }
 
 impl Regex {
-    fn of(name: &str, pattern: &Value, flags: i64, call: &mut Call) -> Result<Regex> {
+    fn of(name: &str, pattern: &Value, flags: i64, call: &mut BuildContext) -> Result<Regex> {
         if let Some(regex) = pattern.downcast::<Regex>() {
             return Ok((*regex).clone());
         }
@@ -181,7 +181,7 @@ impl Regex {
         Ok(regex)
     }
 
-    fn run(&self, how: &str, string: Arc<str>, call: &mut Call) -> Result<Value> {
+    fn run(&self, how: &str, string: Arc<str>, call: &mut BuildContext) -> Result<Value> {
         charge_text(call, string.len())?;
         let regex = match how {
             "match" => &self.start,
@@ -251,7 +251,7 @@ impl Regex {
         })
     }
 
-    fn split(&self, string: &Arc<str>, limit: usize, call: &mut Call) -> Result<Value> {
+    fn split(&self, string: &Arc<str>, limit: usize, call: &mut BuildContext) -> Result<Value> {
         charge_text(call, string.len())?;
         let (mut parts, mut at, mut count) = (vec![], 0, 0);
         let mut clock = Clock::start();
@@ -272,7 +272,13 @@ impl Regex {
         Ok(Value::list(parts))
     }
 
-    fn sub(&self, replacement: &Value, string: Arc<str>, limit: usize, call: &mut Call) -> Result<(String, usize)> {
+    fn sub(
+        &self,
+        replacement: &Value,
+        string: Arc<str>,
+        limit: usize,
+        call: &mut BuildContext,
+    ) -> Result<(String, usize)> {
         charge_text(call, string.len())?;
         let template = match replacement {
             Value::Str(text) => Some(template(text)?),
@@ -422,7 +428,7 @@ impl Object for Regex {
             _ => None,
         })
     }
-    fn call_method(&self, name: &str, args: &mut Args, call: &mut Call) -> Result<Option<Value>> {
+    fn call_method(&self, name: &str, args: &mut Args, call: &mut BuildContext) -> Result<Option<Value>> {
         let args = std::mem::take(args);
         Ok(Some(match name {
             "match" | "search" | "fullmatch" | "findall" | "finditer" => {
@@ -492,7 +498,7 @@ impl Object for Match {
     fn index(&self, index: &Value) -> Result<Value> {
         Ok(self.group(self.position(index)?, Value::None))
     }
-    fn call_method(&self, name: &str, args: &mut Args, _call: &mut Call) -> Result<Option<Value>> {
+    fn call_method(&self, name: &str, args: &mut Args, _call: &mut BuildContext) -> Result<Option<Value>> {
         let args = std::mem::take(args);
         Ok(Some(match name {
             "group" => match &args.positional[..] {

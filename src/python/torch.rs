@@ -6,7 +6,7 @@
 use super::array::{Array, DTypeObject, Flavour, Type, function};
 use super::common::{acts, none, one, pure, reads, to, wrong};
 use super::numpy::{diag, eye, filled, finfo, join, like, linspace, meshgrid, methods, new, range};
-use crate::component::{Args, Call, FromValue, Function, Object, Value};
+use crate::component::{Args, BuildContext, FromValue, Function, Object, Value};
 use crate::error::{Kind, Result};
 use crate::torch::Device;
 use crate::{bail, err};
@@ -137,7 +137,7 @@ pub const FUNCTIONS: &[Function] = methods!(
     ]
 );
 
-fn device(args: Args, _: &mut Call) -> Result<Value> {
+fn device(args: Args, _: &mut BuildContext) -> Result<Value> {
     let mut args = args;
     if let Some(index) = args.take("index").or_else(|| (args.positional.len() == 2).then(|| args.positional.remove(1)))
     {
@@ -157,7 +157,7 @@ fn device(args: Args, _: &mut Call) -> Result<Value> {
 }
 
 /// `torch.FloatTensor(list)`, or of sizes: zeros.
-fn typed(name: &str, ty: Type, args: Args, call: &mut Call) -> Result<Value> {
+fn typed(name: &str, ty: Type, args: Args, call: &mut BuildContext) -> Result<Value> {
     let sizes: Option<Vec<usize>> = args.positional.iter().map(usize::from_value).collect();
     if let Some(sizes) = sizes.filter(|_| args.named.is_empty()) {
         let shape = if sizes.is_empty() { vec![0] } else { sizes };
@@ -227,7 +227,7 @@ impl Object for Cudnn {
         Cudnn::set(name, on);
         Ok(())
     }
-    fn call_method(&self, name: &str, args: &mut Args, _call: &mut Call) -> Result<Option<Value>> {
+    fn call_method(&self, name: &str, args: &mut Args, _call: &mut BuildContext) -> Result<Option<Value>> {
         if name != "is_available" {
             return Ok(None);
         }

@@ -5,8 +5,8 @@
 
 use super::array::{Array, DTypeObject, Type};
 use super::common::{PathText, reads};
-use crate::checkpoint::{self, State};
-use crate::component::{Accepted, Args, Call, Declared, Dict, Function, Key, Object, Value};
+use crate::checkpoint::{self, StateDict};
+use crate::component::{Accepted, Args, BuildContext, Declared, Dict, Function, Key, Object, Value};
 use crate::contracts::TensorHandle;
 use crate::error::{Kind, Result};
 use crate::torch::Device;
@@ -32,7 +32,7 @@ args! {
     }
 }
 
-fn load(args: Args, call: &mut Call) -> Result<Value> {
+fn load(args: Args, call: &mut BuildContext) -> Result<Value> {
     let args = Load::parse("torch.load", args)?;
     let path = &args.f.0;
     let file = checkpoint::load(path).and_then(|file| file.state()).map_err(|error| {
@@ -47,30 +47,32 @@ fn load(args: Args, call: &mut Call) -> Result<Value> {
     value(&file, call).map_err(|error| error.file(path))
 }
 
-fn value(state: &State, call: &mut Call) -> Result<Value> {
+fn value(state: &StateDict, call: &mut BuildContext) -> Result<Value> {
     call.charge(1)?;
-    let each = |items: &[State], call: &mut Call| {
+    let each = |items: &[StateDict], call: &mut BuildContext| {
         items.iter().map(|item| call.nested(|call| value(item, call))).collect::<Result<Vec<_>>>()
     };
     Ok(match state {
-        State::None => Value::None,
-        State::Bool(b) => Value::Bool(*b),
-        State::Int(i) => Value::Int(*i),
-        State::Float(x) => Value::Float(*x),
-        State::Str(text) => Value::str(text),
-        State::Bytes(bytes) => Value::str(String::from_utf8_lossy(bytes)),
-        State::List(items) => Value::list(each(items, call)?),
-        State::Tuple(items) => Value::tuple(each(items, call)?),
-        State::Set(items) => Value::Set(each(items, call)?.iter().map(hashable).collect::<Result<Vec<_>>>()?.into()),
-        State::Dict(items) => {
+        StateDict::None => Value::None,
+        StateDict::Bool(b) => Value::Bool(*b),
+        StateDict::Int(i) => Value::Int(*i),
+        StateDict::Float(x) => Value::Float(*x),
+        StateDict::Str(text) => Value::str(text),
+        StateDict::Bytes(bytes) => Value::str(String::from_utf8_lossy(bytes)),
+        StateDict::List(items) => Value::list(each(items, call)?),
+        StateDict::Tuple(items) => Value::tuple(each(items, call)?),
+        StateDict::Set(items) => {
+            Value::Set(each(items, call)?.iter().map(hashable).collect::<Result<Vec<_>>>()?.into())
+        }
+        StateDict::Dict(items) => {
             let pairs = items.iter().map(|(key, item)| {
                 let key = hashable(&value(key, call)?)?;
                 Ok((key, call.nested(|call| value(item, call))?))
             });
             Value::Dict(Dict::new(pairs.collect::<Result<Vec<_>>>()?))
         }
-        State::Tensor(tensor) if tensor.numel() <= SMALL => Value::object(Array::from_tensor(tensor, call)?),
-        State::Tensor(tensor) => Value::object(Large(Mutex::new(tensor.shallow_clone()))),
+        StateDict::Tensor(tensor) if tensor.numel() <= SMALL => Value::object(Array::from_tensor(tensor, call)?),
+        StateDict::Tensor(tensor) => Value::object(Large(Mutex::new(tensor.shallow_clone()))),
     })
 }
 
@@ -103,7 +105,7 @@ impl Object for Large {
             _ => None,
         })
     }
-    fn call_method(&self, name: &str, args: &mut Args, _call: &mut Call) -> Result<Option<Value>> {
+    fn call_method(&self, name: &str, args: &mut Args, _call: &mut BuildContext) -> Result<Option<Value>> {
         Ok(Some(match name {
             "numel" => Value::Int(self.0.lock().numel() as i64),
             "dim" => Value::Int(self.0.lock().dim() as i64),

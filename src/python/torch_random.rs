@@ -4,7 +4,7 @@
 use super::array::{Array, Type, dtype_argument, elements, need};
 use super::common::{reads, to};
 use super::numpy::{drop_ignored, end, next};
-use crate::component::{Args, Call, FromValue, Function, Value};
+use crate::component::{Args, BuildContext, FromValue, Function, Value};
 use crate::error::{Kind, Result};
 use crate::{bail, err};
 use tch::{Device, Tensor};
@@ -48,7 +48,7 @@ fn draw(
     name: &str,
     shape: &[usize],
     ty: Type,
-    call: &mut Call,
+    call: &mut BuildContext,
     draw: impl FnOnce(&[i64], (tch::Kind, Device)) -> Result<Tensor>,
 ) -> Result<Value> {
     let kind = ty.to_tch().ok_or_else(|| err!("{name}: torch has no tensors of {}", ty.name()).kind(Kind::Config))?;
@@ -59,7 +59,7 @@ fn draw(
 }
 
 /// `rand(2, 3)`, `rand([2, 3])`, `rand(size=(2, 3))`
-fn sized(name: &str, mut args: Args, call: &mut Call, make: Draw) -> Result<Value> {
+fn sized(name: &str, mut args: Args, call: &mut BuildContext, make: Draw) -> Result<Value> {
     let ty = options(name, &mut args)?.unwrap_or(Type::F32);
     if !ty.is_float() {
         bail!("{name}: expected a float type, found {}", ty.name());
@@ -76,7 +76,7 @@ fn sized(name: &str, mut args: Args, call: &mut Call, make: Draw) -> Result<Valu
     draw(name, &shape, ty, call, make)
 }
 
-fn like(name: &str, mut args: Args, call: &mut Call, make: Draw) -> Result<Value> {
+fn like(name: &str, mut args: Args, call: &mut BuildContext, make: Draw) -> Result<Value> {
     let ty = options(name, &mut args)?;
     let model: std::sync::Arc<Array> = to(name, &need(name, "input", next(&mut args, "input"))?)?;
     end(name, &args)?;
@@ -88,7 +88,7 @@ fn like(name: &str, mut args: Args, call: &mut Call, make: Draw) -> Result<Value
 }
 
 /// `randint([low,] high, size)`
-fn randint(mut args: Args, call: &mut Call) -> Result<Value> {
+fn randint(mut args: Args, call: &mut BuildContext) -> Result<Value> {
     const NAME: &str = "torch.randint";
     let ty = options(NAME, &mut args)?.unwrap_or(Type::I64);
     let size = args.take("size").or_else(|| args.positional.pop());

@@ -4,7 +4,7 @@
 
 use crate::args;
 use crate::component::{Accepted, Component, Declared, Effect, FromValue, OneOrMany, Value};
-use crate::contracts::{Cx, Sample, Streams, Transform, TransformHandle, apply_all, seed_each};
+use crate::contracts::{Cx, RngStates, Sample, Transform, TransformHandle, apply_all, seed_each};
 use crate::error::Result;
 use std::sync::Arc;
 
@@ -94,7 +94,7 @@ impl Transform for Compose {
     fn is_random(&self) -> bool {
         true
     }
-    fn seed(&self, seed: u32, streams: &mut Streams) {
-        seed_each(&self.nested, seed, streams);
+    fn seed(&self, seed: u32, rng: &mut RngStates) {
+        seed_each(&self.nested, seed, rng);
     }
 }

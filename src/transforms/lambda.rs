@@ -6,7 +6,7 @@
 use super::support::{KeyList, called_on, dictionary_transform, take_image};
 use crate::args;
 use crate::bail;
-use crate::component::{Accepted, Args, Call, FromValue, Keys, OneOrMany, Value};
+use crate::component::{Accepted, Args, BuildContext, FromValue, Keys, OneOrMany, Value};
 use crate::contracts::{Cx, Item, Outline, Sample, Transform};
 use crate::error::Result;
 use crate::image::{Layout, Volume};
@@ -86,7 +86,7 @@ impl Lambda {
         let function = &self.functions[at];
         match sample.get(key) {
             Some(Item::Value(value)) => {
-                Ok(Item::Value(function.call(Args::positional([value.clone()]), &mut Call::default())?))
+                Ok(Item::Value(function.call(Args::positional([value.clone()]), &mut BuildContext::default())?))
             }
             Some(Item::Image(_)) => {
                 let keep = self.overwrite[at] != Overwrite::Replace;

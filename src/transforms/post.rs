@@ -1,7 +1,7 @@
 //! What the postprocessing transforms share: they act on predictions, or on images seen as such.
 
 use crate::bail;
-use crate::component::{Args, Call, OneOrMany, Value};
+use crate::component::{Args, BuildContext, OneOrMany, Value};
 use crate::contracts::{Item, Sample};
 use crate::error::Result;
 use crate::prediction::Prediction;
@@ -54,7 +54,7 @@ pub(super) fn call_on(function: &Value, values: Tensor) -> Result<Tensor> {
     drop(values);
     let argument = Array::from_values(&shape, numbers, Type::F32, Flavour::Torch)?;
     // An image costs more steps than a config's own values: enough for some hundred operations on it.
-    let mut call = Call::with_limits(10_000_000 + 16 * shape.iter().product::<usize>() as u64, 200);
+    let mut call = BuildContext::with_limits(10_000_000 + 16 * shape.iter().product::<usize>() as u64, 200);
     let result = function.call(Args::positional([Value::object(argument)]), &mut call)?;
     let Some(result) = result.downcast::<Array>() else {
         bail!("the function gave {}, expected a tensor", result.type_name());

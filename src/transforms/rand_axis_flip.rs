@@ -43,9 +43,9 @@ impl Transform for RandAxisFlip {
         if self.keys.present(&sample)?.is_empty() {
             return Ok(vec![sample]);
         }
-        let happens = self.chance.happens(cx.streams);
+        let happens = self.chance.happens(cx.rng);
         // The axis is drawn whether or not it is used.
-        let axis = self.chance.inner(cx.streams).randint(0, 3);
+        let axis = self.chance.inner(cx.rng).randint(0, 3);
         let flips = std::array::from_fn(|at| at as i64 == axis);
         self.keys.images(sample, |volume, _| {
             Ok(if happens { turn(volume, [0, 1, 2], flips, "RandAxisFlipd") } else { volume })

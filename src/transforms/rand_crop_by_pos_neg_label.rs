@@ -10,7 +10,7 @@ use crate::component::{Accepted, Keys, OneOrMany, Value};
 use crate::contracts::{Cx, Item, Sample, Transform};
 use crate::error::Result;
 use crate::image::{PadMode, Window, crop_pad};
-use crate::random::{StreamId, Streams};
+use crate::random::{RngId, RngStates};
 use crate::{args, bail};
 use std::sync::Arc;
 
@@ -56,7 +56,7 @@ struct RandCrop {
     keys: KeyList,
     size: [i64; 3],
     args: RandCropByPosNegLabelArgs,
-    stream: StreamId,
+    rng: RngId,
 }
 
 impl RandCrop {
@@ -72,7 +72,7 @@ impl RandCrop {
             );
         }
         let keys = KeyList::new(args.keys.clone(), args.allow_missing_keys);
-        Ok(RandCrop { keys, size: per_axis(&args.spatial_size, "spatial_size")?, args, stream: StreamId::default() })
+        Ok(RandCrop { keys, size: per_axis(&args.spatial_size, "spatial_size")?, args, rng: RngId::default() })
     }
 
     /// By voxel [X,Y,Z] in C order: 1 foreground, 2 background to choose from, 0 neither.
@@ -100,7 +100,7 @@ impl RandCrop {
     }
 
     /// Centres of the boxes.
-    fn centers(&self, sample: &Sample, streams: &mut Streams) -> Result<Vec<[i64; 3]>> {
+    fn centers(&self, sample: &Sample, rng: &mut RngStates) -> Result<Vec<[i64; 3]>> {
         let (classes, shape) = self.classes(sample)?;
         let count = |class| classes.iter().filter(|c| **c == class).count();
         let counts = [count(1), count(2)];
@@ -126,7 +126,7 @@ impl RandCrop {
             }
             size = std::array::from_fn(|axis| size[axis].min(shape[axis]));
         }
-        let random = streams.of(&self.stream);
+        let random = rng.of(&self.rng);
         let mut out = vec![];
         for _ in 0..self.args.num_samples {
             let class = if random.next_f64() < ratio { 1 } else { 2 };
@@ -152,7 +152,7 @@ impl Transform for RandCrop {
     }
     fn apply(&self, mut sample: Sample, cx: &mut Cx) -> Result<Vec<Sample>> {
         self.keys.one_grid(&sample)?;
-        let centers = self.centers(&sample, cx.streams)?;
+        let centers = self.centers(&sample, cx.rng)?;
         let last = centers.len();
         let mut out = vec![];
         for (at, center) in centers.into_iter().enumerate() {
@@ -180,8 +180,8 @@ impl Transform for RandCrop {
     fn is_random(&self) -> bool {
         true
     }
-    fn seed(&self, seed: u32, streams: &mut Streams) {
-        streams.seed(&self.stream, seed);
+    fn seed(&self, seed: u32, rng: &mut RngStates) {
+        rng.seed(&self.rng, seed);
     }
     fn traced_keys(&self) -> &[Arc<str>] {
         &self.keys.keys

@@ -74,7 +74,7 @@ impl Transform for RandFlip {
         "RandFlipd"
     }
     fn apply(&self, sample: Sample, cx: &mut Cx) -> Result<Vec<Sample>> {
-        let happens = self.chance.happens(cx.streams);
+        let happens = self.chance.happens(cx.rng);
         self.keys.images(sample, |volume, _| {
             Ok(if happens { turn(volume, [0, 1, 2], self.flips, "RandFlipd") } else { volume })
         })

@@ -53,11 +53,11 @@ impl Transform for RandGaussianNoise {
         "RandGaussianNoised"
     }
     fn apply(&self, sample: Sample, cx: &mut Cx) -> Result<Vec<Sample>> {
-        let happens = self.chance.happens(cx.streams);
+        let happens = self.chance.happens(cx.rng);
         let present = self.keys.present(&sample)?;
         let Some((_, first)) = present.first().filter(|_| happens) else { return Ok(vec![sample]) };
         let shape = sample.image(first)?.layout.shape;
-        let random = self.chance.inner(cx.streams);
+        let random = self.chance.inner(cx.rng);
         let std = if self.args.sample_std { random.uniform(0.0, self.args.std) } else { self.args.std };
         // [C,X,Y,Z] in C order, whatever the image's order in memory.
         let noise: Vec<f32> = (0..shape.iter().product()).map(|_| random.normal(self.args.mean, std) as f32).collect();

@@ -60,12 +60,12 @@ impl Transform for RandGaussianSmooth {
         "RandGaussianSmoothd"
     }
     fn apply(&self, sample: Sample, cx: &mut Cx) -> Result<Vec<Sample>> {
-        let happens = self.chance.happens(cx.streams);
+        let happens = self.chance.happens(cx.rng);
         if !happens {
             self.keys.present(&sample)?;
             return Ok(vec![sample]);
         }
-        let random = self.chance.inner(cx.streams);
+        let random = self.chance.inner(cx.rng);
         let sigma = self.sigmas.map(|[low, high]| random.uniform(low, high));
         self.keys.images(sample, |volume, _| smooth(volume, sigma, &self.approx))
     }

@@ -73,8 +73,8 @@ impl Transform for RandRotate90 {
         "RandRotate90d"
     }
     fn apply(&self, sample: Sample, cx: &mut Cx) -> Result<Vec<Sample>> {
-        let k = self.chance.outer(cx.streams).randint(0, self.max_k as i64) as usize + 1;
-        let happens = self.chance.happens(cx.streams);
+        let k = self.chance.outer(cx.rng).randint(0, self.max_k as i64) as usize + 1;
+        let happens = self.chance.happens(cx.rng);
         let (axes, flips) = quarter_turns(k, self.plane);
         self.keys
             .images(sample, |volume, _| Ok(if happens { turn(volume, axes, flips, "RandRotate90d") } else { volume }))

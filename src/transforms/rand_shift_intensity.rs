@@ -57,11 +57,11 @@ impl Transform for RandShiftIntensity {
         "RandShiftIntensityd"
     }
     fn apply(&self, sample: Sample, cx: &mut Cx) -> Result<Vec<Sample>> {
-        let happens = self.chance.happens(cx.streams);
+        let happens = self.chance.happens(cx.rng);
         let present = self.keys.present(&sample)?;
         let Some((_, first)) = present.first().filter(|_| happens) else { return Ok(vec![sample]) };
         let channels = sample.image(first)?.channels();
-        let offsets = draw(self.chance.inner(cx.streams), self.offsets, self.channel_wise.then_some(channels));
+        let offsets = draw(self.chance.inner(cx.rng), self.offsets, self.channel_wise.then_some(channels));
         self.keys.images(sample, |volume, _| {
             volume.map_f32(|voxels, per_channel| {
                 for (channel, voxels) in voxels.chunks_exact_mut(per_channel.max(1)).enumerate() {

@@ -5,7 +5,7 @@ use crate::component::{Accepted, Keys, OneOrMany};
 use crate::contracts::{Cx, Sample, Transform};
 use crate::error::Result;
 use crate::image::{PadMode, Window, crop_pad};
-use crate::random::{StreamId, Streams};
+use crate::random::{RngId, RngStates};
 use crate::{args, bail};
 use std::sync::Arc;
 
@@ -37,7 +37,7 @@ struct RandSpatialCrop {
     largest: Option<[i64; 3]>,
     random_center: bool,
     random_size: bool,
-    stream: StreamId,
+    rng: RngId,
 }
 
 impl RandSpatialCrop {
@@ -46,10 +46,10 @@ impl RandSpatialCrop {
         let size = per_axis(&args.roi_size, "roi_size")?;
         let keys = KeyList::new(args.keys, args.allow_missing_keys);
         let (random_center, random_size) = (args.random_center, args.random_size);
-        Ok(RandSpatialCrop { keys, size, largest, random_center, random_size, stream: StreamId::default() })
+        Ok(RandSpatialCrop { keys, size, largest, random_center, random_size, rng: RngId::default() })
     }
-    fn window(&self, shape: [usize; 3], streams: &mut Streams) -> Result<Window> {
-        let random = streams.of(&self.stream);
+    fn window(&self, shape: [usize; 3], rng: &mut RngStates) -> Result<Window> {
+        let random = rng.of(&self.rng);
         let mut size = or_image(self.size, shape);
         if self.random_size {
             let largest = self.largest.map_or(shape, |largest| or_image(largest, shape));
@@ -82,7 +82,7 @@ impl Transform for RandSpatialCrop {
         let Some((_, first)) = present.first() else { return Ok(vec![sample]) };
         self.keys.one_grid(&sample)?;
         let shape = sample.image(first)?.layout.spatial();
-        let window = self.window(shape, cx.streams)?;
+        let window = self.window(shape, cx.rng)?;
         self.keys.images(sample, |volume, _| {
             let own = volume.layout.spatial();
             // As a slice does, where another key's image is smaller.
@@ -96,8 +96,8 @@ impl Transform for RandSpatialCrop {
     fn is_random(&self) -> bool {
         true
     }
-    fn seed(&self, seed: u32, streams: &mut Streams) {
-        streams.seed(&self.stream, seed);
+    fn seed(&self, seed: u32, rng: &mut RngStates) {
+        rng.seed(&self.rng, seed);
     }
     fn traced_keys(&self) -> &[Arc<str>] {
         &self.keys.keys

@@ -1,18 +1,18 @@
 //! What random transforms share: the chance, and factors for an image or its channels.
 //!
-//! MONAI's dictionary transforms hold a stream of their own for the chance and, where they wrap an array transform, a
+//! MONAI's dictionary transforms hold a random state of their own for the chance and, where they wrap an array transform, a
 //! second one inside it, seeded alike; the inner one draws a chance of 1 first (monai/transforms/transform.py, 1.6.1).
 
 use crate::bail;
 use crate::component::OneOrMany;
 use crate::error::Result;
-use crate::random::{RandomState, StreamId, Streams};
+use crate::random::{RandomState, RngId, RngStates};
 
-/// The streams of a dictionary transform around an array transform.
+/// The random states of a dictionary transform around an array transform.
 #[derive(Default)]
 pub struct Chance {
-    outer: StreamId,
-    inner: StreamId,
+    outer: RngId,
+    inner: RngId,
     prob: f64,
 }
 
@@ -20,23 +20,23 @@ impl Chance {
     pub fn new(prob: f64) -> Chance {
         Chance { prob: prob.clamp(0.0, 1.0), ..Chance::default() }
     }
-    pub fn seed(&self, seed: u32, streams: &mut Streams) {
-        streams.seed(&self.outer, seed);
-        streams.seed(&self.inner, seed);
+    pub fn seed(&self, seed: u32, rng: &mut RngStates) {
+        rng.seed(&self.outer, seed);
+        rng.seed(&self.inner, seed);
     }
     /// Whether to go on.
-    pub fn happens(&self, streams: &mut Streams) -> bool {
-        streams.of(&self.outer).next_f64() < self.prob
+    pub fn happens(&self, rng: &mut RngStates) -> bool {
+        rng.of(&self.outer).next_f64() < self.prob
     }
-    /// The outer stream, for what is drawn beside the chance.
-    pub fn outer<'a>(&self, streams: &'a mut Streams) -> &'a mut RandomState {
-        streams.of(&self.outer)
+    /// The outer random state, for what is drawn beside the chance.
+    pub fn outer<'a>(&self, rng: &'a mut RngStates) -> &'a mut RandomState {
+        rng.of(&self.outer)
     }
-    /// The inner stream, after the draw of its own chance of 1.
-    pub fn inner<'a>(&self, streams: &'a mut Streams) -> &'a mut RandomState {
-        let stream = streams.of(&self.inner);
-        stream.next_f64();
-        stream
+    /// The inner random state, after the draw of its own chance of 1.
+    pub fn inner<'a>(&self, rng: &'a mut RngStates) -> &'a mut RandomState {
+        let rng = rng.of(&self.inner);
+        rng.next_f64();
+        rng
     }
 }
 
@@ -62,8 +62,8 @@ macro_rules! seeded_by_chance {
         fn is_random(&self) -> bool {
             true
         }
-        fn seed(&self, seed: u32, streams: &mut $crate::random::Streams) {
-            self.chance.seed(seed, streams);
+        fn seed(&self, seed: u32, rng: &mut $crate::random::RngStates) {
+            self.chance.seed(seed, rng);
         }
     };
 }

@@ -163,12 +163,12 @@ impl Transform for SaveImage {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::component::{Args, Call};
+    use crate::component::{Args, BuildContext};
 
     fn path(source: &str, named: &[(&str, Value)]) -> String {
         let mut args: Vec<(Arc<str>, Value)> = vec![("keys".into(), "pred".into())];
         args.extend(named.iter().map(|(key, value)| ((*key).into(), value.clone())));
-        let built = (COMPONENT.build)(Args::named(args), &mut Call::default()).unwrap();
+        let built = (COMPONENT.build)(Args::named(args), &mut BuildContext::default()).unwrap();
         let transform = built.downcast::<TransformHandle>().unwrap();
         transform.0.output_paths(Path::new(source)).unwrap()[0].display().to_string()
     }

@@ -1,6 +1,6 @@
 //! What the transforms share: declaring one under all of MONAI's names, going over keys, and argument types.
 
-use crate::component::{Args, Call, FromValue, Keys, OneOrMany, Value};
+use crate::component::{Args, BuildContext, FromValue, Keys, OneOrMany, Value};
 use crate::contracts::{Item, Outline, Sample};
 use crate::error::Result;
 use crate::image::{DType, Interpolation, PadMode, Padding, Volume, Voxels, no_voxels};
@@ -312,7 +312,7 @@ pub type Called = Result<(Voxels, Vec<usize>), Value>;
 pub fn called_on(function: &Value, volume: Volume) -> Result<(Called, Volume)> {
     let volume = volume.into_f32()?;
     // An image costs more steps than a config's own values: enough for some hundred operations on it.
-    let mut call = Call::with_limits(10_000_000 + 16 * volume.layout.len() as u64, 200);
+    let mut call = BuildContext::with_limits(10_000_000 + 16 * volume.layout.len() as u64, 200);
     let array = Array::from_volume(&volume, &mut call)?;
     let result = function.call(Args::positional([Value::object(array)]), &mut call)?;
     Ok((result.downcast::<Array>().map(|array| array.to_voxels()).ok_or(result), volume))

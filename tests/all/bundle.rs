@@ -6,7 +6,7 @@
 //! folder. Values are Python's `repr`; an error is only compared as one. Differences on purpose are listed here.
 
 use segbundle::bundle::{Plan, Roots, Rules, RunArgs, Session, Tree, Warning, fire, load, node::Node};
-use segbundle::component::{Args, Call, Dict, Effect, Function, Key, Table, Value};
+use segbundle::component::{Args, BuildContext, Dict, Effect, Function, Key, Table, Value};
 use serde_json::Value as Json;
 use std::sync::OnceLock;
 
@@ -25,19 +25,19 @@ static FUNCTIONS: [Function; 5] = [
     Function { path: "print", effect: Effect::Acts, call: print },
 ];
 
-fn dict(args: Args, _: &mut Call) -> segbundle::error::Result<Value> {
+fn dict(args: Args, _: &mut BuildContext) -> segbundle::error::Result<Value> {
     Ok(Value::Dict(Dict::new(args.named.into_iter().map(|(key, value)| (Key::Str(key), value)))))
 }
-fn floor(args: Args, _: &mut Call) -> segbundle::error::Result<Value> {
+fn floor(args: Args, _: &mut BuildContext) -> segbundle::error::Result<Value> {
     match args.expect("floor", ["x"])? {
         [Value::Float(x)] => Ok(Value::Int(x.floor() as i64)),
         [other] => Ok(other),
     }
 }
-fn fail(_: Args, _: &mut Call) -> segbundle::error::Result<Value> {
+fn fail(_: Args, _: &mut BuildContext) -> segbundle::error::Result<Value> {
     segbundle::bail!("setattr takes 3 arguments")
 }
-fn print(_: Args, _: &mut Call) -> segbundle::error::Result<Value> {
+fn print(_: Args, _: &mut BuildContext) -> segbundle::error::Result<Value> {
     Ok(Value::None)
 }
 

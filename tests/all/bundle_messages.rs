@@ -2,7 +2,7 @@
 
 use crate::bundle::NO_RULES;
 use segbundle::bundle::{Plan, RunArgs, Session, workflow};
-use segbundle::component::{Args, Call, Component, Declared, Effect, Function, Table, Value};
+use segbundle::component::{Args, BuildContext, Component, Declared, Effect, Function, Table, Value};
 use segbundle::error::{Error, Kind, Result};
 use std::path::Path;
 use std::sync::OnceLock;
@@ -38,7 +38,7 @@ static FUNCTIONS: [Function; 4] = [
     Function { path: "print", effect: Effect::Acts, call: none },
 ];
 
-fn none(_: Args, _: &mut Call) -> Result<Value> {
+fn none(_: Args, _: &mut BuildContext) -> Result<Value> {
     Ok(Value::None)
 }
 

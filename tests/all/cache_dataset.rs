@@ -2,8 +2,8 @@
 
 use crate::common::build;
 use crate::transforms::work;
-use segbundle::component::{Args, Call, Dict, FromValue, Key, Value};
-use segbundle::contracts::{Cx, Dataset, Run, Sample, Streams};
+use segbundle::component::{Args, BuildContext, Dict, FromValue, Key, Value};
+use segbundle::contracts::{Cx, Dataset, RngStates, Run, Sample};
 use segbundle::formats::nifti;
 use segbundle::image::{Affine, DType, Layout, Voxels};
 use std::path::Path;
@@ -47,7 +47,7 @@ fn transforms() -> Value {
 
 fn dataset(name: &str, args: &[(&str, Value)], run: Option<Run>) -> Result<Arc<dyn Dataset>, segbundle::error::Error> {
     let component = segbundle::registry::table().component(name).unwrap();
-    let mut call = Call::default();
+    let mut call = BuildContext::default();
     if let Some(run) = run {
         call.surroundings = Some(Arc::new(run));
     }
@@ -55,12 +55,12 @@ fn dataset(name: &str, args: &[(&str, Value)], run: Option<Run>) -> Result<Arc<d
     Ok(Arc::from_value(&(component.build)(args, &mut call)?).unwrap())
 }
 
-/// Two rounds over all cases, with the streams seeded once.
+/// Two rounds over all cases, with the random states seeded once.
 fn all(dataset: &dyn Dataset) -> Vec<Vec<f32>> {
-    let mut streams = Streams::default();
-    dataset.seed(17, &mut streams);
+    let mut rng = RngStates::default();
+    dataset.seed(17, &mut rng);
     let mut get = |case: usize| -> Vec<Sample> {
-        dataset.get(case, &mut Cx { work: &work(), writes: &mut vec![], streams: &mut streams }).unwrap()
+        dataset.get(case, &mut Cx { work: &work(), writes: &mut vec![], rng: &mut rng }).unwrap()
     };
     let mut out = vec![];
     for case in [0, 1, 2, 3, 3, 1, 2, 0] {
@@ -104,9 +104,9 @@ fn cached_cases_need_no_file_and_labels_one_byte() {
     for case in 0..4 {
         std::fs::remove_file(folder.path().join(format!("l{case}.nii.gz"))).unwrap();
     }
-    let mut streams = Streams::default();
-    cached.seed(0, &mut streams);
-    let mut get = |case: usize| cached.get(case, &mut Cx { work: &work(), writes: &mut vec![], streams: &mut streams });
+    let mut rng = RngStates::default();
+    cached.seed(0, &mut rng);
+    let mut get = |case: usize| cached.get(case, &mut Cx { work: &work(), writes: &mut vec![], rng: &mut rng });
     for case in 0..3 {
         let samples = get(case).unwrap();
         assert_eq!(samples[0].image("label").unwrap().voxels.dtype(), DType::U8);

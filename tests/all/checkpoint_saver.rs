@@ -6,10 +6,10 @@
 
 use crate::common::build;
 use crate::handlers::{dict, files, handler, optimizer, state};
-use segbundle::checkpoint::{self, State as Saved};
+use segbundle::checkpoint::{self, StateDict};
 use segbundle::component::{FromValue, Value};
 use segbundle::contracts::{
-    EngineState, Event, Handler, Mode, Network, NetworkHandle, Optimizer, Schedule, Score, Shared, State,
+    EngineState, Event, Handler, Mode, Network, NetworkHandle, NetworkState, Optimizer, Schedule, Score, Shared,
 };
 use segbundle::error::Result;
 use segbundle::torch::Device;
@@ -18,11 +18,11 @@ use std::sync::Arc;
 use tch::{Kind, Tensor};
 
 /// A network of one weight in f64 and one count; draws nothing.
-struct Line(State);
+struct Line(NetworkState);
 
 impl Line {
     fn shared(weight: f64) -> Shared<dyn Network> {
-        let mut state = State::default();
+        let mut state = NetworkState::default();
         state.tensors.insert("weight".into(), Tensor::from_slice(&[weight, 0.1]));
         state.tensors.insert("count".into(), Tensor::from_slice(&[3_i64]));
         Arc::new(parking_lot::Mutex::new(Line(state)))
@@ -42,7 +42,7 @@ impl Network for Line {
     fn forward(&self, x: &Tensor, _mode: Mode) -> Result<Tensor> {
         Ok(x.shallow_clone())
     }
-    fn state(&self) -> &State {
+    fn state(&self) -> &NetworkState {
         &self.0
     }
     fn load(&mut self, tensors: &[(String, Tensor)]) -> Result<()> {
@@ -253,8 +253,8 @@ fn a_training_that_goes_on_keeps_and_removes_the_same_files() {
     let expected = ["model_epoch=2.pt", "model_epoch=3.pt", "model_final_iteration=9.pt", "model_key_metric=0.6000.pt"];
     assert_eq!(files(folder.path()), expected);
     // A list that would remove files elsewhere is refused.
-    let item = Saved::Tuple(vec![Saved::Int(1), Saved::Str("../other.pt".into())]);
-    assert!(second.load(&Saved::dict([("interval", Saved::List(vec![item]))])).is_err());
+    let item = StateDict::Tuple(vec![StateDict::Int(1), StateDict::Str("../other.pt".into())]);
+    assert!(second.load(&StateDict::dict([("interval", StateDict::List(vec![item]))])).is_err());
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 use proptest::sample::Index;
 use segbundle::checkpoint;
-use segbundle::component::{Args, Call, Value};
+use segbundle::component::{Args, BuildContext, Value};
 use segbundle::error::Result;
 use segbundle::image::{Affine, Grid, Header, Layout, Volume, Voxels};
 use std::collections::HashMap;
@@ -19,7 +19,10 @@ pub fn golden(name: &str) -> HashMap<String, Tensor> {
 /// A component as a config builds it.
 pub fn build(name: &str, args: &[(&str, Value)]) -> Result<Value> {
     let component = segbundle::registry::table().component(name).unwrap_or_else(|| panic!("no component {name}"));
-    (component.build)(Args::named(args.iter().map(|(key, value)| ((*key).into(), value.clone()))), &mut Call::default())
+    (component.build)(
+        Args::named(args.iter().map(|(key, value)| ((*key).into(), value.clone()))),
+        &mut BuildContext::default(),
+    )
 }
 
 /// x [1,C,X,Y,Z] as an image of 1 mm voxels.

@@ -2,7 +2,7 @@
 
 use segbundle::bundle::expr::{self, Env};
 use segbundle::checkpoint;
-use segbundle::component::{Call, Value};
+use segbundle::component::{BuildContext, Value};
 use segbundle::error::{Error, Kind};
 use segbundle::registry;
 use std::collections::HashMap;
@@ -14,7 +14,7 @@ fn evaluate(text: &str) -> Result<Value, Error> {
         .map(|name| (name.to_owned(), name.to_owned()))
         .into();
     let env = Arc::new(Env { references: HashMap::new(), imports: Arc::new(imports), table: registry::table() });
-    expr::eval(&Arc::new(expr::parse(text)?), &env, &mut Call::default())
+    expr::eval(&Arc::new(expr::parse(text)?), &env, &mut BuildContext::default())
 }
 fn shown(text: &str) -> String {
     evaluate(text).map_or_else(|error| format!("error: {error}"), |value| format!("{value:?}"))

@@ -2,7 +2,7 @@
 
 use proptest::prelude::*;
 use segbundle::bundle::expr::{self, ArgNames, Env, Import};
-use segbundle::component::{Args, Call, Constant, Dict, Function, Key, Table, Value};
+use segbundle::component::{Args, BuildContext, Constant, Dict, Function, Key, Table, Value};
 use segbundle::error::{Error, Kind, Result};
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, OnceLock};
@@ -26,7 +26,7 @@ fn table() -> &'static Table {
     })
 }
 
-fn join(args: Args, _: &mut Call) -> Result<Value> {
+fn join(args: Args, _: &mut BuildContext) -> Result<Value> {
     Ok(Value::from(args.positional.iter().map(ToString::to_string).collect::<Vec<_>>().join("/")))
 }
 
@@ -45,11 +45,11 @@ fn env() -> Arc<Env> {
     })
 }
 
-fn run_with(text: &str, call: &mut Call) -> Result<Value> {
+fn run_with(text: &str, call: &mut BuildContext) -> Result<Value> {
     expr::eval(&Arc::new(expr::parse(text)?), &env(), call)
 }
 fn run(text: &str) -> Result<Value> {
-    run_with(text, &mut Call::default())
+    run_with(text, &mut BuildContext::default())
 }
 fn shown(text: &str) -> String {
     match run(text) {
@@ -137,7 +137,7 @@ fn names_are_found_in_pythons_order() {
     // An import wins over a built-in.
     let imports = Arc::new(BTreeMap::from([("len".to_owned(), "math.pi".to_owned())]));
     let env = Arc::new(Env { references: HashMap::new(), imports, table: table() });
-    let value = expr::eval(&Arc::new(expr::parse("len").unwrap()), &env, &mut Call::default()).unwrap();
+    let value = expr::eval(&Arc::new(expr::parse("len").unwrap()), &env, &mut BuildContext::default()).unwrap();
     assert_eq!(format!("{value:?}"), "3.5");
 }
 
@@ -175,9 +175,10 @@ fn uses_list_what_is_read_and_called() {
 fn a_lambda_outlives_its_expression() {
     let value = run("[lambda x, k=@n: x * k + @n for _ in range(1)][0]").unwrap();
     assert!(value.callable());
-    assert_eq!(value.call(Args::positional([Value::Int(2)]), &mut Call::default()).unwrap(), Value::Int(15));
-    let worker =
-        std::thread::spawn(move || value.call(Args::positional([Value::Int(3)]), &mut Call::default()).unwrap());
+    assert_eq!(value.call(Args::positional([Value::Int(2)]), &mut BuildContext::default()).unwrap(), Value::Int(15));
+    let worker = std::thread::spawn(move || {
+        value.call(Args::positional([Value::Int(3)]), &mut BuildContext::default()).unwrap()
+    });
     assert_eq!(worker.join().unwrap(), Value::Int(20));
 }
 
@@ -185,7 +186,7 @@ fn a_lambda_outlives_its_expression() {
 #[test]
 fn lists_are_shared() {
     let (parsed, env) = (Arc::new(expr::parse("@xs.append(4)").unwrap()), env());
-    expr::eval(&parsed, &env, &mut Call::default()).unwrap();
+    expr::eval(&parsed, &env, &mut BuildContext::default()).unwrap();
     assert_eq!(format!("{:?}", env.references["xs"]), "[1, 2, 3, 4]");
 }
 
@@ -480,8 +481,8 @@ fn deep_values_are_dropped_and_shown() {
     ];
     let worker = std::thread::Builder::new().stack_size(2 << 20).spawn(move || {
         for text in texts {
-            let value =
-                run_with(text, &mut Call::with_limits(50_000_000, 200)).unwrap_or_else(|error| panic!("{error}"));
+            let value = run_with(text, &mut BuildContext::with_limits(50_000_000, 200))
+                .unwrap_or_else(|error| panic!("{error}"));
             assert!(format!("{value:?}").len() < 1_000_000);
             let _ = Key::new(&value);
             drop(value);
@@ -576,13 +577,13 @@ proptest! {
 
     #[test]
     fn random_text_never_panics(text in "\\PC{0,60}") {
-        let _ = run_with(&text, &mut Call::with_limits(100_000, 200)).map(|value| format!("{value:?}"));
+        let _ = run_with(&text, &mut BuildContext::with_limits(100_000, 200)).map(|value| format!("{value:?}"));
     }
     #[test]
     fn random_tokens_never_panic(picks in proptest::collection::vec(0..TOKENS.len(), 0..24), spaces in any::<bool>()) {
         let tokens: Vec<&str> = picks.iter().map(|at| TOKENS[*at]).collect();
         let text = tokens.join(if spaces { " " } else { "" });
-        if let Err(error) = run_with(&text, &mut Call::with_limits(100_000, 200)) {
+        if let Err(error) = run_with(&text, &mut BuildContext::with_limits(100_000, 200)) {
             let place = error.get_place().expect("every error has a place");
             prop_assert!(place.offset <= text.len(), "{error}");
         }
@@ -596,12 +597,12 @@ proptest! {
         let rows: Vec<&str> = include_str!("expressions.tsv").lines().filter_map(|line| line.split_once('\t')).map(|(text, _)| text).collect();
         let head: String = rows[a % rows.len()].chars().take(cut).collect();
         let tail: String = rows[b % rows.len()].chars().skip(join).collect();
-        let _ = run_with(&(head + &tail), &mut Call::with_limits(100_000, 200)).map(|value| format!("{value:?}"));
+        let _ = run_with(&(head + &tail), &mut BuildContext::with_limits(100_000, 200)).map(|value| format!("{value:?}"));
     }
     #[test]
     fn random_formats_never_panic(spec in "[<>=^*0-9.,_%+ -]{0,8}[a-zA-Z%]?", x in any::<f64>(), i in any::<i64>()) {
         for value in [Value::Float(x), Value::Int(i), Value::str("text")] {
-            let _ = expr::values::format::format(&value, &spec, &mut Call::with_limits(10_000, 100));
+            let _ = expr::values::format::format(&value, &spec, &mut BuildContext::with_limits(10_000, 100));
         }
     }
 }

@@ -11,7 +11,7 @@
 //! and are compared as text, so they are exact. A small reader of literals, names, calls, attributes, indices and
 //! operators stands in for the expression language, which has tests of its own.
 
-use segbundle::component::{Args, Call, Dict, Key, Table, Value};
+use segbundle::component::{Args, BuildContext, Dict, Key, Table, Value};
 use segbundle::error::{Error, Result};
 use std::sync::{Arc, LazyLock};
 
@@ -22,7 +22,7 @@ static TABLE: LazyLock<Table> = LazyLock::new(|| {
 });
 
 fn eval(text: &str) -> Result<Value> {
-    let mut reader = Reader { text: text.chars().collect(), at: 0, call: Call::default() };
+    let mut reader = Reader { text: text.chars().collect(), at: 0, call: BuildContext::default() };
     let value = reader.binary(0)?;
     reader.space();
     if reader.at < reader.text.len() {
@@ -34,7 +34,7 @@ fn eval(text: &str) -> Result<Value> {
 struct Reader {
     text: Vec<char>,
     at: usize,
-    call: Call,
+    call: BuildContext,
 }
 
 const LEVELS: &[&[&str]] =
@@ -504,7 +504,7 @@ fn volumes_become_tensors_and_voxels_come_back() {
         }),
         trace: vec![],
     };
-    let array = Array::from_volume(&volume, &mut Call::default()).unwrap();
+    let array = Array::from_volume(&volume, &mut BuildContext::default()).unwrap();
     let (voxels, shape) = array.to_voxels();
     assert_eq!(shape, [1, 2, 3, 1]);
     let Voxels::I16(values) = voxels else { panic!("expected int16") };

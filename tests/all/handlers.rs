@@ -2,8 +2,8 @@
 //! and what the tests of other handlers need.
 
 use crate::common::build;
-use segbundle::checkpoint::State as Saved;
-use segbundle::component::{Args, Call, Dict, FromValue, Key, Object, Value};
+use segbundle::checkpoint::StateDict;
+use segbundle::component::{Args, BuildContext, Dict, FromValue, Key, Object, Value};
 use segbundle::contracts::{Engine, EngineHandle, EngineState, Event, Handler, Optimizer, Parameter, Score, Shared};
 use segbundle::error::Result;
 use std::path::Path;
@@ -21,7 +21,7 @@ impl<F: Fn(&[Value]) -> Value + Send + Sync + 'static> Object for Function<F> {
     fn callable(&self) -> bool {
         true
     }
-    fn call(&self, args: Args, _call: &mut Call) -> Result<Value> {
+    fn call(&self, args: Args, _call: &mut BuildContext) -> Result<Value> {
         Ok((self.0)(&args.positional))
     }
 }
@@ -105,7 +105,7 @@ const STOP_SCORES: [f64; 10] = [0.5, 0.6, 0.55, 0.62, 0.63, 0.64, 0.7, 0.69, 0.6
 
 fn standing(handler: &Arc<dyn Handler>) -> (i64, f64) {
     match (handler.save().unwrap().get("counter"), handler.save().unwrap().get("best_score")) {
-        (Some(Saved::Int(count)), Some(Saved::Float(best))) => (*count, *best),
+        (Some(StateDict::Int(count)), Some(StateDict::Float(best))) => (*count, *best),
         other => panic!("{other:?}"),
     }
 }

@@ -7,7 +7,7 @@
 use segbundle::bundle::expr::{self, Env};
 use segbundle::bundle::load::{self, Notes};
 use segbundle::bundle::{LoggingConf, Plan, Roots, Rules, Tree};
-use segbundle::component::{Call, Dict, Effect, Key, Table, Value};
+use segbundle::component::{BuildContext, Dict, Effect, Key, Table, Value};
 use segbundle::data::random::RandomState;
 use segbundle::env::peak_memory_bytes;
 use segbundle::registry;
@@ -207,7 +207,7 @@ fn changed_expressions_give_values_or_errors() {
     go_on("an expression", &rows, |text| match expr::parse(text) {
         Ok(parsed) => {
             parsed.uses();
-            expr::eval(&Arc::new(parsed), &env(), &mut Call::default())
+            expr::eval(&Arc::new(parsed), &env(), &mut BuildContext::default())
                 .is_ok_and(|value| format!("{value:?}").len() < 1 << 28)
         }
         Err(error) => {

@@ -2,7 +2,7 @@
 
 use crate::common::build;
 use segbundle::checkpoint::{self, safetensors};
-use segbundle::component::{Args, Call, Dict, Key, Value};
+use segbundle::component::{Args, BuildContext, Dict, Key, Value};
 use segbundle::contracts::{Mode, NetworkHandle};
 use segbundle::error::Result;
 use segbundle::formats::{nifti, reader};
@@ -48,7 +48,7 @@ fn traced_with(path: &Path, weights: [Tensor; 2]) {
 fn load(path: &Path) -> Result<Arc<NetworkHandle>> {
     let function = segbundle::registry::table().lookup("torch.jit.load").unwrap();
     let args = Args::positional([path.to_str().unwrap().into()]);
-    function.call(args, &mut Call::default()).map(|network| network.downcast().unwrap())
+    function.call(args, &mut BuildContext::default()).map(|network| network.downcast().unwrap())
 }
 
 #[test]

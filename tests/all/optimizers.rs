@@ -1,7 +1,7 @@
 //! Optimizers and schedules against torch's numbers, bit for bit (data/make_optimizers.py), and their states both ways.
 
 use crate::common::{build, golden};
-use segbundle::checkpoint::{self, State};
+use segbundle::checkpoint::{self, StateDict};
 use segbundle::component::{FromValue, Key, Value};
 use segbundle::contracts::{Optimizer, Parameter, Schedule, Shared};
 use std::path::Path;
@@ -94,7 +94,7 @@ fn fresh() -> Vec<Tensor> {
     SHAPES.iter().map(|shape| values(shape, 7919, 2003).set_requires_grad(true)).collect()
 }
 
-fn torch_states() -> State {
+fn torch_states() -> StateDict {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/optimizer_states.pt");
     checkpoint::load(&path).unwrap().state().unwrap()
 }
@@ -113,7 +113,7 @@ fn thirty_steps_equal_torch_and_go_on_from_its_state() {
 
         let other = fresh();
         for (at, parameter) in other.iter().enumerate() {
-            let Some(State::Tensor(value)) = states.get(&format!("{name}.{at}")) else { panic!("{name}.{at}") };
+            let Some(StateDict::Tensor(value)) = states.get(&format!("{name}.{at}")) else { panic!("{name}.{at}") };
             tch::no_grad(|| parameter.shallow_clone().copy_(value));
         }
         let continued = optimizer(component, &[], &other);
@@ -131,25 +131,25 @@ fn thirty_steps_equal_torch_and_go_on_from_its_state() {
 }
 
 /// Equal values, whatever the order of keys; an int and a float of one value are equal, as in Python.
-fn assert_same(ours: &State, torch: &State, at: &str) {
-    let number = |state: &State| match state {
-        State::Int(i) => Some(*i as f64),
-        State::Float(x) => Some(*x),
+fn assert_same(ours: &StateDict, torch: &StateDict, at: &str) {
+    let number = |state: &StateDict| match state {
+        StateDict::Int(i) => Some(*i as f64),
+        StateDict::Float(x) => Some(*x),
         _ => None,
     };
     match (ours, torch) {
-        (State::Dict(a), State::Dict(b)) => {
+        (StateDict::Dict(a), StateDict::Dict(b)) => {
             assert_eq!(a.len(), b.len(), "{at}: {a:?} {b:?}");
             for (key, value) in b {
                 let own = a.iter().find(|(own, _)| format!("{own:?}") == format!("{key:?}"));
                 assert_same(&own.unwrap_or_else(|| panic!("{at}: no {key:?}")).1, value, &format!("{at}/{key:?}"));
             }
         }
-        (State::List(a) | State::Tuple(a), State::List(b) | State::Tuple(b)) => {
+        (StateDict::List(a) | StateDict::Tuple(a), StateDict::List(b) | StateDict::Tuple(b)) => {
             assert_eq!(a.len(), b.len(), "{at}");
             a.iter().zip(b).for_each(|(a, b)| assert_same(a, b, at));
         }
-        (State::Tensor(a), State::Tensor(b)) => {
+        (StateDict::Tensor(a), StateDict::Tensor(b)) => {
             assert!(a.kind() == b.kind() && a.size() == b.size() && a.equal(b), "{at}")
         }
         (a, b) if number(a).is_some() => assert_eq!(number(a), number(b), "{at}"),

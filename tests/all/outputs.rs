@@ -1,7 +1,7 @@
 //! What people use of a label map: named labels, masks, statistics, pictures; as functions and as transforms.
 
 use crate::common::build;
-use segbundle::component::{Args, Call, Component, Dict, Key, Value};
+use segbundle::component::{Args, BuildContext, Component, Dict, Key, Value};
 use segbundle::contracts::{Cx, Item, Sample, TransformHandle, Work};
 use segbundle::formats::nifti;
 use segbundle::image::{Affine, DType, Grid, Header, Layout, Volume, Voxels};
@@ -182,14 +182,14 @@ fn component(name: &str) -> &'static Component {
 /// Apply a transform to a sample whose `pred` is the label map; returns the files that it wrote.
 fn apply(name: &str, args: Vec<(&str, Value)>, pred: &Volume) -> Result<Vec<PathBuf>, String> {
     let args = Args::named(args.into_iter().map(|(name, value): (&str, Value)| (Arc::<str>::from(name), value)));
-    let built = (component(name).build)(args, &mut Call::default()).map_err(|error| error.to_string())?;
+    let built = (component(name).build)(args, &mut BuildContext::default()).map_err(|error| error.to_string())?;
     let transform = built.downcast::<TransformHandle>().unwrap();
     let mut sample = Sample::default();
     sample.set("pred", Item::Image(pred.clone()));
     let (work, mut writes) = (Work::quiet(), vec![]);
     transform
         .0
-        .apply(sample, &mut Cx { work: &work, writes: &mut writes, streams: &mut Default::default() })
+        .apply(sample, &mut Cx { work: &work, writes: &mut writes, rng: &mut Default::default() })
         .map_err(|error| error.to_string())?;
     writes.into_iter().map(|job| (job.write)().map(|()| job.path).map_err(|error| error.to_string())).collect()
 }
@@ -251,7 +251,7 @@ fn statistics_and_previews_read_the_series_and_the_axes_that_the_labels_were_mad
     let load: Arc<TransformHandle> = build("LoadImaged", &args).unwrap().downcast().unwrap();
     let (work, mut writes) = (Work::quiet(), vec![]);
     let loaded =
-        load.0.apply(sample, &mut Cx { work: &work, writes: &mut writes, streams: &mut Default::default() }).unwrap();
+        load.0.apply(sample, &mut Cx { work: &work, writes: &mut writes, rng: &mut Default::default() }).unwrap();
     let image = loaded[0].image("image").unwrap();
     let labels = Volume { voxels: Voxels::U8(vec![1; image.voxels.len()].into()), ..image.clone() };
     let stored = segbundle::formats::reader::read(&two, Some("2")).unwrap();

@@ -6,7 +6,7 @@
 //! fixed, so that a name that gets lost fails the test.
 
 use segbundle::bundle::expr::{self, Env};
-use segbundle::component::{Args, Call, Value};
+use segbundle::component::{Args, BuildContext, Value};
 use segbundle::contracts::NetworkHandle;
 use segbundle::error::Error;
 use segbundle::formats::nifti;
@@ -79,7 +79,7 @@ fn evaluate(text: &str, references: HashMap<String, Value>) -> Result<Value, Err
         Arc::make_mut(&mut imports).insert("datetime".into(), "datetime.datetime".into());
     }
     let env = Arc::new(Env { references, imports, table: registry::table() });
-    expr::eval(&Arc::new(expr::parse(text)?), &env, &mut Call::default())
+    expr::eval(&Arc::new(expr::parse(text)?), &env, &mut BuildContext::default())
 }
 
 const NETWORK: &str = "monai.networks.nets.SegResNet(spatial_dims=3, init_filters=8, in_channels=1, out_channels=2)";
@@ -431,7 +431,7 @@ fn published_lambdas_can_be_called() {
         let function = evaluate(text, HashMap::new()).unwrap_or_else(|error| panic!("{error}"));
         let arguments = evaluate(arguments, HashMap::new()).unwrap().as_sequence().unwrap();
         let value = function
-            .call(Args::positional(arguments), &mut Call::default())
+            .call(Args::positional(arguments), &mut BuildContext::default())
             .unwrap_or_else(|error| panic!("{text}: {error}"));
         assert_eq!(format!("{value:?}"), wanted, "{text}");
     }

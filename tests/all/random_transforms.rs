@@ -1,10 +1,10 @@
-//! Random transforms against MONAI with seeded streams, bit for bit: data/make_random.py says how they were made.
+//! Random transforms against MONAI with seeded random states, bit for bit: data/make_random.py says how they were made.
 
 use crate::npz;
 use crate::transform_parameters::value;
 use crate::transforms::{affine, build, work};
 use segbundle::component::Value;
-use segbundle::contracts::{Cx, Item, Sample, Streams, Transform};
+use segbundle::contracts::{Cx, Item, RngStates, Sample, Transform};
 use segbundle::image::{Affine, Grid, Header, Layout, Volume, Voxels};
 use std::sync::Arc;
 
@@ -57,15 +57,15 @@ fn random_transforms_equal_monai() {
     for case in data.keys().filter_map(|key| key.strip_suffix("/json")) {
         let json: serde_json::Value = serde_json::from_slice(&data[&format!("{case}/json")].u8()).unwrap();
         let transform = compose(&json[0]);
-        let mut streams = Streams::default();
-        transform.seed(json[1].as_u64().unwrap() as u32, &mut streams);
+        let mut rng = RngStates::default();
+        transform.seed(json[1].as_u64().unwrap() as u32, &mut rng);
         for run in 0..5 {
-            // A clone of the streams draws the same: what a checkpoint keeps.
-            let mut snapshot = streams.clone();
-            let apply = |streams: &mut Streams| {
-                transform.apply(sample(), &mut Cx { work: &work(), writes: &mut vec![], streams }).unwrap()
+            // A clone of the random states draws the same: what a checkpoint keeps.
+            let mut snapshot = rng.clone();
+            let apply = |rng: &mut RngStates| {
+                transform.apply(sample(), &mut Cx { work: &work(), writes: &mut vec![], rng }).unwrap()
             };
-            let (samples, again) = (apply(&mut streams), apply(&mut snapshot));
+            let (samples, again) = (apply(&mut rng), apply(&mut snapshot));
             assert_eq!(samples.len(), again.len());
             assert!(!data.contains_key(&format!("{case}/{run}/{}/image", samples.len())), "{case}: too few samples");
             for (at, (one, again)) in samples.iter().zip(&again).enumerate() {
@@ -110,28 +110,28 @@ fn random_transforms_equal_monai() {
 #[test]
 fn a_compose_inside_draws_a_seed_of_its_own() {
     // mt.Compose([mt.Compose([mt.RandFlipd("image", 0.5)]), mt.RandFlipd("image", 0.5)]).set_random_state(3): the
-    // first draw of each RandFlipd's stream, seeded as MONAI does it by hand.
+    // first draw of each RandFlipd's random state, seeded as MONAI does it by hand.
     let flip = |axis: i64| {
         build("RandFlipd", &[("keys", "image".into()), ("prob", 0.5.into()), ("spatial_axis", axis.into())]).unwrap()
     };
     let handle = |transform: Arc<dyn Transform>| Value::object(segbundle::contracts::TransformHandle(transform));
     let inner = build("Compose", &[("transforms", Value::list([handle(flip(0))]))]).unwrap();
     let outer = build("Compose", &[("transforms", Value::list([handle(inner), handle(flip(1))]))]).unwrap();
-    let mut streams = Streams::default();
-    outer.seed(3, &mut streams);
+    let mut rng = RngStates::default();
+    outer.seed(3, &mut rng);
     use segbundle::random::RandomState;
     let mut root = RandomState::new(3);
     let (first, second) = (root.next_u32(), root.next_u32());
     let first = RandomState::new(first).next_u32();
-    // Two streams each: the chance's, and the one of the transform inside.
+    // Two random states each: the chance's, and the one of the transform inside.
     let expected = [first, first, second, second].map(RandomState::new);
-    assert!(streams.states().eq(expected.iter()));
-    let saved = streams.states().cloned().collect();
+    assert!(rng.states().eq(expected.iter()));
+    let saved = rng.states().cloned().collect();
     let apply =
-        |streams: &mut Streams| outer.apply(sample(), &mut Cx { work: &work(), writes: &mut vec![], streams }).unwrap();
-    let _ = apply(&mut streams);
-    assert!(!streams.states().eq(expected.iter()) && streams.restore(saved) && streams.states().eq(expected.iter()));
-    assert!(!streams.restore(vec![]));
+        |rng: &mut RngStates| outer.apply(sample(), &mut Cx { work: &work(), writes: &mut vec![], rng }).unwrap();
+    let _ = apply(&mut rng);
+    assert!(!rng.states().eq(expected.iter()) && rng.restore(saved) && rng.states().eq(expected.iter()));
+    assert!(!rng.restore(vec![]));
 }
 
 #[test]
@@ -143,7 +143,7 @@ fn wrong_arguments_and_images_are_errors() {
         let error = match transform {
             Err(error) => error,
             Ok(transform) => {
-                let mut cx = Cx { work: &work(), writes: &mut vec![], streams: &mut Streams::default() };
+                let mut cx = Cx { work: &work(), writes: &mut vec![], rng: &mut RngStates::default() };
                 transform.apply(sample(), &mut cx).err().unwrap_or_else(|| panic!("{name} {expected}"))
             }
         };

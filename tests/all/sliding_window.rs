@@ -22,7 +22,7 @@
 use crate::common::{build, golden, volume_of};
 use parking_lot::Mutex;
 use segbundle::component::Value;
-use segbundle::contracts::{InfererHandle, Linear, Mode, Network, Shared, State, Work};
+use segbundle::contracts::{InfererHandle, Linear, Mode, Network, NetworkState, Shared, Work};
 use segbundle::error::Result;
 use segbundle::image::{Affine, Applied, Grid, Inverse, Spatial, Voxels};
 use segbundle::prediction::{State as Values, VoxelOp};
@@ -33,12 +33,12 @@ use tch::{Kind, Tensor};
 /// The formula above. With `head`, as features (w, w², t) and a linear last layer, which gives the same values.
 struct Ramp {
     head: bool,
-    state: State,
+    state: NetworkState,
 }
 
 impl Ramp {
     fn shared(head: bool) -> Shared<dyn Network> {
-        Arc::new(Mutex::new(Ramp { head, state: State::default() }))
+        Arc::new(Mutex::new(Ramp { head, state: NetworkState::default() }))
     }
     fn parts(x: &Tensor) -> [Tensor; 3] {
         let size = x.size();
@@ -76,7 +76,7 @@ impl Network for Ramp {
         let weight = Tensor::from_slice(&[1.0f32, 0.0, 0.0, 0.0, 1.0, 0.1, -1.0, 0.0, 0.5]).view([3, 3]);
         self.head.then(|| Linear { weight, bias: Some(Tensor::zeros([3], (Kind::Float, tch::Device::Cpu))) })
     }
-    fn state(&self) -> &State {
+    fn state(&self) -> &NetworkState {
         &self.state
     }
     fn load(&mut self, _: &[(String, Tensor)]) -> Result<()> {

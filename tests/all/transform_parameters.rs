@@ -2,7 +2,7 @@
 
 use crate::npz;
 use crate::transforms::{affine, apply, build, on_image, volume};
-use segbundle::component::{Args, Call, Dict, Key, Object, Value};
+use segbundle::component::{Args, BuildContext, Dict, Key, Object, Value};
 use segbundle::contracts::{Item, Sample};
 use segbundle::image::{Voxels, orient::default_labels};
 use segbundle::python::array::{Array, Flavour, Type};
@@ -181,7 +181,7 @@ impl Object for Below {
     fn callable(&self) -> bool {
         true
     }
-    fn call(&self, args: Args, _call: &mut Call) -> segbundle::error::Result<Value> {
+    fn call(&self, args: Args, _call: &mut BuildContext) -> segbundle::error::Result<Value> {
         let array = args.positional[0].downcast::<Array>().unwrap();
         let values = array.values().into_iter().map(|x| f64::from(u8::from(x < self.0))).collect();
         Array::from_values(array.shape(), values, Type::Bool, Flavour::Torch).map(Value::object)

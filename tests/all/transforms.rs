@@ -1,7 +1,7 @@
 //! Preprocessing against MONAI: tests/data/make_transforms.py says how the numbers were made.
 
 use crate::npz::{self, Npz};
-use segbundle::component::{Args, Call, FromValue, Value};
+use segbundle::component::{Args, BuildContext, FromValue, Value};
 use segbundle::contracts::{Cx, Item, Sample, Transform, Work, apply_all, read_on_the_way};
 use segbundle::formats::nifti;
 use segbundle::image::{Affine, DType, Grid, Header, Layout, Volume, Voxels};
@@ -13,7 +13,7 @@ use std::sync::Arc;
 pub fn build(name: &str, args: &[(&str, Value)]) -> Result<Arc<dyn Transform>, segbundle::error::Error> {
     let args = Args::named(args.iter().map(|(key, value)| ((*key).into(), value.clone())));
     let component = table().component(name).unwrap_or_else(|| panic!("no component {name}"));
-    Ok(Arc::from_value(&(component.build)(args, &mut Call::default())?).unwrap())
+    Ok(Arc::from_value(&(component.build)(args, &mut BuildContext::default())?).unwrap())
 }
 
 pub fn work() -> Work {
@@ -22,7 +22,7 @@ pub fn work() -> Work {
 
 pub fn apply(transform: &dyn Transform, sample: Sample) -> Result<Sample, segbundle::error::Error> {
     let mut samples =
-        transform.apply(sample, &mut Cx { work: &work(), writes: &mut vec![], streams: &mut Default::default() })?;
+        transform.apply(sample, &mut Cx { work: &work(), writes: &mut vec![], rng: &mut Default::default() })?;
     assert_eq!(samples.len(), 1);
     Ok(samples.remove(0))
 }
@@ -283,7 +283,7 @@ fn resampling_while_reading_changes_no_bit() {
             sample.set("label", Item::Value(path.to_str().unwrap().into()));
             let reader = read_on_the_way(&steps, &sample).unwrap().map(|(at, _)| at);
             assert_eq!(reader, by_planes.then_some(4), "{name} {pixdim} {mode}");
-            let mut cx = Cx { work: &work(), writes: &mut vec![], streams: &mut Default::default() };
+            let mut cx = Cx { work: &work(), writes: &mut vec![], rng: &mut Default::default() };
             let together = apply_all(&steps, vec![sample.duplicate().unwrap()], &mut cx).unwrap().remove(0);
             let apart = steps.iter().try_fold(sample, |sample, step| apply(&**step, sample)).unwrap();
             for key in ["image", "label"] {

@@ -6,7 +6,7 @@ use super::scope::{Owner, Scope};
 use super::values::iter::{Cursor, Iter, Step, collect, key};
 use super::values::sets;
 use crate::bail;
-use crate::component::{Call, Dict, Value};
+use crate::component::{BuildContext, Dict, Value};
 use crate::error::Result;
 use std::sync::Arc;
 
@@ -18,7 +18,7 @@ struct Loops {
 }
 
 impl Frame {
-    pub fn comprehension(&self, comprehension: &Arc<Comprehension>, call: &mut Call) -> Result<Value> {
+    pub fn comprehension(&self, comprehension: &Arc<Comprehension>, call: &mut BuildContext) -> Result<Value> {
         let Some(first) = comprehension.clauses.first() else { bail!("a comprehension without a loop") };
         // The first iterable belongs to the scope around, also in a generator.
         let iterable = self.eval(&first.iterable, call)?;
@@ -50,7 +50,7 @@ impl Frame {
         }
     }
 
-    fn assign(&self, target: &Target, value: Value, call: &mut Call) -> Result<()> {
+    fn assign(&self, target: &Target, value: Value, call: &mut BuildContext) -> Result<()> {
         let (targets, starred) = match target {
             Target::Name(name) => {
                 self.scope.set(name, value);
@@ -78,7 +78,7 @@ impl Frame {
 
 impl Loops {
     /// Bind the next combination that passes all conditions; false at the end.
-    fn next(&mut self, call: &mut Call) -> Result<bool> {
+    fn next(&mut self, call: &mut BuildContext) -> Result<bool> {
         let comprehension = self.comprehension.clone();
         while let Some(cursor) = self.cursors.last_mut() {
             let Some(item) = cursor.next(call)? else {
@@ -111,7 +111,7 @@ impl Loops {
 }
 
 impl Step for Loops {
-    fn step(&mut self, call: &mut Call) -> Result<Option<Value>> {
+    fn step(&mut self, call: &mut BuildContext) -> Result<Option<Value>> {
         if !self.next(call)? {
             return Ok(None);
         }

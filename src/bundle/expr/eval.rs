@@ -6,7 +6,7 @@ use super::scope::Scope;
 use super::values::iter::{Cursor, collect, key};
 use super::values::{arith, as_integer, attributes, compare, format, index, sets};
 use super::{Env, Parsed};
-use crate::component::{Args, Call, Dict, Entry, Key, Value};
+use crate::component::{Args, BuildContext, Dict, Entry, Key, Value};
 use crate::error::{Error, Kind, Result, did_you_mean};
 use crate::{bail, err};
 use std::sync::Arc;
@@ -23,7 +23,7 @@ pub struct Frame {
 }
 
 impl Frame {
-    pub fn eval(&self, node: &Node, call: &mut Call) -> Result<Value> {
+    pub fn eval(&self, node: &Node, call: &mut BuildContext) -> Result<Value> {
         call.charge(1)?;
         let value = match &node.expr {
             Expr::Constant(value) => return Ok(value.clone()),
@@ -79,7 +79,7 @@ impl Frame {
     }
 
     // Each construct has a function of its own: a small stack frame per level of nesting.
-    fn compound(&self, node: &Node, call: &mut Call) -> Result<Value> {
+    fn compound(&self, node: &Node, call: &mut BuildContext) -> Result<Value> {
         match &node.expr {
             Expr::Constant(_) | Expr::Name(_) | Expr::Reference(_) => self.eval(node, call),
             Expr::FString(pieces) => self.pieces(pieces, call).map(Value::from),
@@ -111,7 +111,7 @@ impl Frame {
     }
 
     /// The first part whose truth is `wanted`, else the last.
-    fn until(&self, parts: &[Node], wanted: bool, call: &mut Call) -> Result<Value> {
+    fn until(&self, parts: &[Node], wanted: bool, call: &mut BuildContext) -> Result<Value> {
         let mut value = Value::None;
         for part in parts {
             value = self.eval(part, call)?;
@@ -121,7 +121,7 @@ impl Frame {
         }
         Ok(value)
     }
-    fn chain(&self, first: &Node, rest: &[(&'static str, Node)], call: &mut Call) -> Result<Value> {
+    fn chain(&self, first: &Node, rest: &[(&'static str, Node)], call: &mut BuildContext) -> Result<Value> {
         let mut value = self.eval(first, call)?;
         for (operator, node) in rest {
             let right = self.eval(node, call)?;
@@ -130,7 +130,7 @@ impl Frame {
         Ok(value)
     }
     /// `a < b < c`: each part once, up to the first that is false.
-    fn compare(&self, first: &Node, rest: &[(&'static str, Node)], call: &mut Call) -> Result<Value> {
+    fn compare(&self, first: &Node, rest: &[(&'static str, Node)], call: &mut BuildContext) -> Result<Value> {
         let mut left = self.eval(first, call)?;
         let mut value = Value::None;
         for (at, (operator, node)) in rest.iter().enumerate() {
@@ -143,7 +143,7 @@ impl Frame {
         }
         Ok(value)
     }
-    fn items(&self, items: &[Item], call: &mut Call) -> Result<Vec<Value>> {
+    fn items(&self, items: &[Item], call: &mut BuildContext) -> Result<Vec<Value>> {
         let mut values = Vec::with_capacity(items.len());
         for item in items {
             let value = self.eval(&item.value, call)?;
@@ -155,13 +155,13 @@ impl Frame {
         }
         Ok(values)
     }
-    fn set(&self, items: &[Item], call: &mut Call) -> Result<Value> {
+    fn set(&self, items: &[Item], call: &mut BuildContext) -> Result<Value> {
         let keys: Vec<Key> = self.items(items, call)?.iter().map(key).collect::<Result<_>>()?;
         let constant =
             items.len() > 2 && items.iter().all(|item| !item.starred && matches!(item.value.expr, Expr::Constant(_)));
         Ok(if constant { sets::literal(keys) } else { sets::make(keys) })
     }
-    fn dict(&self, pairs: &[Pair], call: &mut Call) -> Result<Value> {
+    fn dict(&self, pairs: &[Pair], call: &mut BuildContext) -> Result<Value> {
         let mut found = Vec::with_capacity(pairs.len());
         for pair in pairs {
             match pair {
@@ -175,7 +175,7 @@ impl Frame {
         Ok(Value::Dict(Dict::new(found)))
     }
     /// What `**node` unpacks.
-    fn mapping(&self, node: &Node, call: &mut Call) -> Result<Vec<(Key, Value)>> {
+    fn mapping(&self, node: &Node, call: &mut BuildContext) -> Result<Vec<(Key, Value)>> {
         let value = self.eval(node, call)?;
         let is_mapping = match &value {
             Value::Dict(_) => true,
@@ -187,7 +187,7 @@ impl Frame {
         }
         super::values::pairs(&value, call)
     }
-    fn slice(&self, parts: &[Option<Node>; 3], call: &mut Call) -> Result<Value> {
+    fn slice(&self, parts: &[Option<Node>; 3], call: &mut BuildContext) -> Result<Value> {
         let mut found = [None; 3];
         for (slot, part) in found.iter_mut().zip(parts) {
             let Some(node) = part else { continue };
@@ -201,7 +201,7 @@ impl Frame {
         }
         Ok(Value::Slice(Arc::new(found)))
     }
-    fn pieces(&self, pieces: &[Piece], call: &mut Call) -> Result<String> {
+    fn pieces(&self, pieces: &[Piece], call: &mut BuildContext) -> Result<String> {
         let mut out = String::new();
         for piece in pieces {
             match piece {
@@ -228,7 +228,7 @@ impl Frame {
     }
 
     /// `base.attribute(arguments)[index]…`
-    fn postfix(&self, base: &Node, trailers: &[Trailer], call: &mut Call) -> Result<Value> {
+    fn postfix(&self, base: &Node, trailers: &[Trailer], call: &mut BuildContext) -> Result<Value> {
         let mut value = self.eval(base, call)?;
         let mut trailers = trailers.iter().peekable();
         while let Some(trailer) = trailers.next() {
@@ -258,7 +258,7 @@ impl Frame {
         }
         Ok(value)
     }
-    fn call(&self, function: &Value, args: Args, call: &mut Call) -> Result<Value> {
+    fn call(&self, function: &Value, args: Args, call: &mut BuildContext) -> Result<Value> {
         match function {
             // These two see into modules and enums, for which they need the table.
             Value::Function(found) if matches!(found.path, "getattr" | "hasattr") => {
@@ -282,7 +282,7 @@ impl Frame {
             _ => function.call(args, call),
         }
     }
-    fn arguments(&self, arguments: &[Argument], call: &mut Call) -> Result<Args> {
+    fn arguments(&self, arguments: &[Argument], call: &mut BuildContext) -> Result<Args> {
         let mut args = Args::default();
         for argument in arguments {
             match argument {

@@ -3,7 +3,7 @@
 use super::ast::{Lambda, Parameter};
 use super::eval::Frame;
 use super::scope::{Owner, Scope};
-use crate::component::{Args, Call, Dict, Key, Object, Value, discard};
+use crate::component::{Args, BuildContext, Dict, Key, Object, Value, discard};
 use crate::error::Result;
 use crate::{bail, err};
 use std::sync::Arc;
@@ -17,7 +17,7 @@ pub struct Closure {
 
 impl Closure {
     /// The value of a lambda expression.
-    pub fn value(frame: &Frame, lambda: &Arc<Lambda>, call: &mut Call) -> Result<Value> {
+    pub fn value(frame: &Frame, lambda: &Arc<Lambda>, call: &mut BuildContext) -> Result<Value> {
         let defaults = lambda.parameters.defaults().map(|node| frame.eval(node, call)).collect::<Result<_>>()?;
         Ok(Value::object(Closure { frame: frame.clone(), lambda: lambda.clone(), defaults }))
     }
@@ -97,7 +97,7 @@ impl Object for Closure {
     fn callable(&self) -> bool {
         true
     }
-    fn call(&self, args: Args, call: &mut Call) -> Result<Value> {
+    fn call(&self, args: Args, call: &mut BuildContext) -> Result<Value> {
         call.charge(args.positional.len() + args.named.len() + 1)?;
         let scope = Scope::new(Owner::Function, Some(self.frame.scope.clone()));
         self.bind(args, &scope)?;

@@ -2,7 +2,7 @@
 //!
 //! MONAI hands the text after `$` to Python's `eval` (`monai.bundle.config_item.ConfigExpression`, 1.6.1). Here [`parse`]
 //! makes a tree of it and [`eval`] computes its value from the names in a [`Table`], so that nothing but those can be
-//! reached, within the limits of a [`Call`].
+//! reached, within the limits of a [`BuildContext`].
 //!
 //! Deliberate differences: integers have 64 bits (overflow is an error), sets cannot be changed in place, there are no
 //! complex numbers and no bytes; floats have no identity (a NaN is never `is` itself). `a @ b` is the matrix product where a space follows `@` (MONAI takes it for a reference).
@@ -22,7 +22,7 @@ mod text;
 mod uses;
 pub mod values;
 
-use crate::component::{Call, Table, Value};
+use crate::component::{BuildContext, Table, Value};
 use crate::error::Result;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
@@ -118,7 +118,7 @@ pub struct Env {
 ///
 /// Names are looked up among locals, imports, the modules monai, torch, np and numpy, and the built-ins, in this order.
 /// Errors carry the place in the text.
-pub fn eval(parsed: &Arc<Parsed>, env: &Arc<Env>, call: &mut Call) -> Result<Value> {
+pub fn eval(parsed: &Arc<Parsed>, env: &Arc<Env>, call: &mut BuildContext) -> Result<Value> {
     match &parsed.content {
         Content::Expression(node) => {
             let scope = scope::Scope::new(scope::Owner::Function, None);

@@ -5,7 +5,7 @@
 //! to be removed may be gone already.
 
 use super::parts::{Part, cannot_save, weights};
-use crate::checkpoint::{self, State as Saved};
+use crate::checkpoint::{self, StateDict};
 use crate::error::Result;
 use crate::formats::atomic;
 use crate::{bail, err};
@@ -131,7 +131,7 @@ impl Files {
         let at = kept.iter().position(|item| item.priority.number() > priority.number()).unwrap_or(kept.len());
         let path = self.path(&filename);
         kept.insert(at, Item { priority, filename });
-        write(&path, parts, self.rule.with_list.then(|| Saved::dict([("_saved", list(&kept))])))
+        write(&path, parts, self.rule.with_list.then(|| StateDict::dict([("_saved", list(&kept))])))
             .map_err(cannot_save)?;
         *self.kept.lock() = kept;
         let Some(old) = old else { return Ok(None) };
@@ -142,25 +142,25 @@ impl Files {
         Ok(Some(old.filename))
     }
 
-    pub fn save(&self) -> Saved {
+    pub fn save(&self) -> StateDict {
         list(&self.kept.lock())
     }
 
     /// Take over what [`Files::save`] gave.
-    pub fn load(&self, saved: &Saved) -> Result<()> {
-        let item = |saved: &Saved| {
-            let Saved::Tuple(pair) = saved else { return None };
-            let (priority, Saved::Str(filename)) = (pair.first()?, pair.get(1)?) else { return None };
+    pub fn load(&self, saved: &StateDict) -> Result<()> {
+        let item = |saved: &StateDict| {
+            let StateDict::Tuple(pair) = saved else { return None };
+            let (priority, StateDict::Str(filename)) = (pair.first()?, pair.get(1)?) else { return None };
             let priority = match priority {
-                Saved::Int(x) => Priority::Int(*x),
-                Saved::Float(x) => Priority::Float(*x),
+                StateDict::Int(x) => Priority::Int(*x),
+                StateDict::Float(x) => Priority::Float(*x),
                 _ => return None,
             };
             // A name from a file must not lead out of the folder.
             let plain = Path::new(filename).file_name().is_some_and(|name| name == filename.as_str());
             plain.then(|| Item { priority, filename: filename.clone() })
         };
-        let Saved::List(items) = saved else { bail!("the saved list of checkpoints is none") };
+        let StateDict::List(items) = saved else { bail!("the saved list of checkpoints is none") };
         let items = items.iter().map(item).collect::<Option<Vec<_>>>();
         *self.kept.lock() = items.ok_or_else(|| err!("the saved list of checkpoints is damaged"))?;
         Ok(())
@@ -168,31 +168,31 @@ impl Files {
 }
 
 /// `(priority, filename)` of each, as ignite saves them.
-fn list(kept: &[Item]) -> Saved {
+fn list(kept: &[Item]) -> StateDict {
     let item = |item: &Item| {
         let priority = match item.priority {
-            Priority::Int(x) => Saved::Int(x),
-            Priority::Float(x) => Saved::Float(x),
+            Priority::Int(x) => StateDict::Int(x),
+            Priority::Float(x) => StateDict::Float(x),
         };
-        Saved::Tuple(vec![priority, Saved::Str(item.filename.clone())])
+        StateDict::Tuple(vec![priority, StateDict::Str(item.filename.clone())])
     };
-    Saved::List(kept.iter().map(item).collect())
+    StateDict::List(kept.iter().map(item).collect())
 }
 
 /// One part: its state itself; several: a dict of states.
-fn write(path: &Path, parts: &[(String, Part)], list: Option<Saved>) -> Result<()> {
+fn write(path: &Path, parts: &[(String, Part)], list: Option<StateDict>) -> Result<()> {
     let state = match (parts, &list) {
         ([(_, Part::Network(network))], None) => {
             let weights = weights(&*network.lock())?;
             return checkpoint::save(path, &weights);
         }
         ([(_, part)], _) => part.state()?,
-        _ => Saved::dict(parts.iter().map(|(name, part)| Ok((name, part.state()?))).collect::<Result<Vec<_>>>()?),
+        _ => StateDict::dict(parts.iter().map(|(name, part)| Ok((name, part.state()?))).collect::<Result<Vec<_>>>()?),
     };
     let state = match (state, list) {
-        (Saved::Dict(mut items), Some(list)) => {
-            items.push((Saved::Str("checkpointer".into()), list));
-            Saved::Dict(items)
+        (StateDict::Dict(mut items), Some(list)) => {
+            items.push((StateDict::Str("checkpointer".into()), list));
+            StateDict::Dict(items)
         }
         (state, _) => state,
     };

@@ -8,7 +8,7 @@ use crate::bundle::Node;
 use crate::bundle::load;
 use crate::bundle::node::Content;
 use crate::checkpoint::safetensors;
-use crate::checkpoint::{self, Checkpoint, State as Saved};
+use crate::checkpoint::{self, Checkpoint, StateDict};
 use crate::component::{Accepted, Component, Declared, Dict, Effect, Key, Value};
 use crate::contracts::{EngineState, Event, Handler, HandlerHandle};
 use crate::error::{Error, Result};
@@ -115,7 +115,7 @@ impl CheckpointLoader {
     }
 
     /// The state of the optimizer or schedule called `name` in the file, or the file itself if it is the only one.
-    fn state(&self, file: &Checkpoint, name: &str) -> Result<Saved> {
+    fn state(&self, file: &Checkpoint, name: &str) -> Result<StateDict> {
         let whole = self.targets.len() == 1 && !file.keys().iter().any(|key| key == name);
         if whole { file.state() } else { file.state_of(name) }
     }

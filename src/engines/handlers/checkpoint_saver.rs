@@ -8,7 +8,7 @@
 use super::checkpoint_files::{self, Files, Priority, Rule};
 use super::logger;
 use super::parts::{Part, parts_of};
-use crate::checkpoint::State as Saved;
+use crate::checkpoint::StateDict;
 use crate::component::{Component, Declared, Dict, Effect, Value};
 use crate::contracts::{EngineState, Event, Handler, HandlerHandle, Score};
 use crate::error::{Kind, Result};
@@ -139,17 +139,17 @@ impl Handler for CheckpointSaver {
             }
         }
     }
-    fn save(&self) -> Result<Saved> {
-        let kept = |files: &Option<Files>| files.as_ref().map_or(Saved::None, Files::save);
-        Ok(Saved::dict([
+    fn save(&self) -> Result<StateDict> {
+        let kept = |files: &Option<Files>| files.as_ref().map_or(StateDict::None, Files::save);
+        Ok(StateDict::dict([
             ("final", kept(&self.last)),
             ("key_metric", kept(&self.best)),
             ("interval", kept(&self.regular)),
         ]))
     }
-    fn load(&self, saved: &Saved) -> Result<()> {
+    fn load(&self, saved: &StateDict) -> Result<()> {
         for (name, files) in [("final", &self.last), ("key_metric", &self.best), ("interval", &self.regular)] {
-            if let (Some(files), Some(saved @ Saved::List(_))) = (files, saved.get(name)) {
+            if let (Some(files), Some(saved @ StateDict::List(_))) = (files, saved.get(name)) {
                 files.load(saved)?;
             }
         }

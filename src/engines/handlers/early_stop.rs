@@ -3,8 +3,8 @@
 //!
 //! Deliberate difference: a training that goes on keeps the count and the best score.
 
-use crate::checkpoint::State as Saved;
-use crate::component::{Args, Call, Component, Declared, Effect, FromValue, Value};
+use crate::checkpoint::StateDict;
+use crate::component::{Args, BuildContext, Component, Declared, Effect, FromValue, Value};
 use crate::contracts::{Engine, EngineState, Event, Handler, HandlerHandle};
 use crate::error::{Kind, Result};
 use crate::{args, err};
@@ -110,7 +110,7 @@ impl Handler for EarlyStop {
                 .kind(Kind::Config)
                 .hint("give `trainer`, or call `set_trainer(@train::trainer)` on the handler before the run"));
         };
-        let value = args.score_function.call(Args::positional([engine.as_engine()]), &mut Call::default());
+        let value = args.score_function.call(Args::positional([engine.as_engine()]), &mut BuildContext::default());
         let value = value.map_err(|error| error.context("score_function"))?;
         let score = f64::from_value(&value).ok_or_else(|| err!("score_function gives {value:?}, expected a number"))?;
         let mut standing = self.standing.lock();
@@ -127,15 +127,15 @@ impl Handler for EarlyStop {
         // The score may be made of the iteration's loss.
         !self.args.epoch_level
     }
-    fn save(&self) -> Result<Saved> {
+    fn save(&self) -> Result<StateDict> {
         let standing = self.standing.lock();
-        let best = standing.best.map_or(Saved::None, Saved::Float);
-        Ok(Saved::dict([("counter", Saved::Int(standing.count as i64)), ("best_score", best)]))
+        let best = standing.best.map_or(StateDict::None, StateDict::Float);
+        Ok(StateDict::dict([("counter", StateDict::Int(standing.count as i64)), ("best_score", best)]))
     }
-    fn load(&self, saved: &Saved) -> Result<()> {
+    fn load(&self, saved: &StateDict) -> Result<()> {
         let (count, best) = match (saved.get("counter"), saved.get("best_score")) {
-            (Some(Saved::Int(count)), Some(Saved::Float(best))) => (*count, Some(*best)),
-            (Some(Saved::Int(count)), Some(Saved::None)) => (*count, None),
+            (Some(StateDict::Int(count)), Some(StateDict::Float(best))) => (*count, Some(*best)),
+            (Some(StateDict::Int(count)), Some(StateDict::None)) => (*count, None),
             _ => return Err(err!("the saved count and best score are damaged")),
         };
         *self.standing.lock() = Standing { count: usize::try_from(count).unwrap_or(0), best };

@@ -4,8 +4,8 @@
 //! (ReduceLROnPlateau is not there); a training that goes on takes the schedule up where it was.
 
 use crate::args;
-use crate::checkpoint::State as Saved;
-use crate::component::{Args, Call, Component, Declared, Effect, Value};
+use crate::checkpoint::StateDict;
+use crate::component::{Args, BuildContext, Component, Declared, Effect, Value};
 use crate::contracts::{EngineState, Event, Handler, HandlerHandle, Schedule, Shared};
 use crate::err;
 use crate::error::{Kind, Result};
@@ -60,7 +60,8 @@ impl Handler for LrSchedule {
             return Ok(());
         }
         if !args.step_transform.is_none() {
-            let given = args.step_transform.call(Args::positional([engine.as_engine()]), &mut Call::default())?;
+            let given =
+                args.step_transform.call(Args::positional([engine.as_engine()]), &mut BuildContext::default())?;
             if given != Value::tuple([]) && given != Value::list([]) {
                 return Err(err!("`step_transform` gives {given:?}, expected an empty tuple").kind(Kind::Unsupported));
             }
@@ -74,10 +75,10 @@ impl Handler for LrSchedule {
         }
         Ok(())
     }
-    fn save(&self) -> Result<Saved> {
+    fn save(&self) -> Result<StateDict> {
         Ok(self.0.lr_scheduler.lock().state())
     }
-    fn load(&self, saved: &Saved) -> Result<()> {
+    fn load(&self, saved: &StateDict) -> Result<()> {
         self.0.lr_scheduler.lock().load_state(saved)
     }
 }

@@ -11,7 +11,7 @@ pub mod tensorboard_stats;
 pub mod validation;
 mod when;
 
-use crate::component::{Args, Call, FromValue, Value};
+use crate::component::{Args, BuildContext, FromValue, Value};
 use crate::contracts::EngineState;
 use crate::error::Result;
 
@@ -34,7 +34,7 @@ fn picked(transform: &Value, tag: &str, engine: &EngineState) -> Result<Picked> 
     } else {
         let output = Value::list(engine.output.iter().cloned());
         transform
-            .call(Args::positional([output]), &mut Call::default())
+            .call(Args::positional([output]), &mut BuildContext::default())
             .map_err(|error| error.context("output_transform"))?
     };
     let mut named = match found {

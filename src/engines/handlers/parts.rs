@@ -1,6 +1,6 @@
 //! What a checkpoint can hold: the state of a network, an optimizer or a schedule, as each one's `state_dict()`.
 
-use crate::checkpoint::State as Saved;
+use crate::checkpoint::StateDict;
 use crate::component::{Dict, FromValue, Value};
 use crate::contracts::{Network, Optimizer, Schedule, Shared, fill_up};
 use crate::err;
@@ -44,11 +44,11 @@ pub fn weights(network: &dyn Network) -> Result<Vec<(String, Tensor)>> {
 }
 
 impl Part {
-    pub fn state(&self) -> Result<Saved> {
+    pub fn state(&self) -> Result<StateDict> {
         match self {
             Part::Network(network) => {
                 let weights = weights(&*network.lock())?;
-                Ok(Saved::dict(weights.into_iter().map(|(name, tensor)| (name, Saved::Tensor(tensor)))))
+                Ok(StateDict::dict(weights.into_iter().map(|(name, tensor)| (name, StateDict::Tensor(tensor)))))
             }
             Part::Optimizer(optimizer) => optimizer.lock().state(),
             Part::Schedule(schedule) => Ok(schedule.lock().state()),

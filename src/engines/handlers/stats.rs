@@ -6,7 +6,7 @@ use super::when::When;
 use super::{logger, picked};
 use crate::args;
 use crate::bundle::expr::values::template;
-use crate::component::{Args, Call, Component, Declared, Effect, Value};
+use crate::component::{Args, BuildContext, Component, Declared, Effect, Value};
 use crate::contracts::{EngineState, Event, Handler, HandlerHandle, Score};
 use crate::err;
 use crate::error::{Kind, Result};
@@ -86,7 +86,7 @@ impl Stats {
     }
 
     fn format(&self, name: &str, value: Value) -> Result<String> {
-        template::format(&self.0.key_var_format, &Args::positional([name.into(), value]), &mut Call::default())
+        template::format(&self.0.key_var_format, &Args::positional([name.into(), value]), &mut BuildContext::default())
             .map_err(|error| error.context("key_var_format"))
     }
 
@@ -115,7 +115,9 @@ impl Stats {
         if !scores.is_empty() {
             let epoch = match &self.0.global_epoch_transform {
                 Value::None => Value::Int(engine.epoch as i64),
-                change => change.call(Args::positional([Value::Int(engine.epoch as i64)]), &mut Call::default())?,
+                change => {
+                    change.call(Args::positional([Value::Int(engine.epoch as i64)]), &mut BuildContext::default())?
+                }
             };
             let mut text = format!("Epoch[{epoch}] Metrics -- ");
             for (name, value) in scores {

@@ -8,8 +8,8 @@
 
 use super::when::When;
 use super::{Picked, picked};
-use crate::checkpoint::State as Saved;
-use crate::component::{Args, Call, Component, Declared, Effect, FromValue, Value};
+use crate::checkpoint::StateDict;
+use crate::component::{Args, BuildContext, Component, Declared, Effect, FromValue, Value};
 use crate::contracts::{EngineState, Event, Handler, HandlerHandle, Score};
 use crate::error::{Kind, Result};
 use crate::formats::tfevents::EventWriter;
@@ -123,12 +123,16 @@ impl Handler for TensorBoardStats {
     fn wants_output(&self) -> bool {
         self.args.iteration_log.ever()
     }
-    fn save(&self) -> Result<Saved> {
+    fn save(&self) -> Result<StateDict> {
         let file = self.file.lock();
-        Ok(Saved::dict([("iteration", Saved::Int(file.iteration as i64)), ("epoch", Saved::Int(file.epoch as i64))]))
+        Ok(StateDict::dict([
+            ("iteration", StateDict::Int(file.iteration as i64)),
+            ("epoch", StateDict::Int(file.epoch as i64)),
+        ]))
     }
-    fn load(&self, saved: &Saved) -> Result<()> {
-        let (Some(Saved::Int(iteration)), Some(Saved::Int(epoch))) = (saved.get("iteration"), saved.get("epoch"))
+    fn load(&self, saved: &StateDict) -> Result<()> {
+        let (Some(StateDict::Int(iteration)), Some(StateDict::Int(epoch))) =
+            (saved.get("iteration"), saved.get("epoch"))
         else {
             bail!("the saved iteration and epoch are damaged");
         };
@@ -162,7 +166,7 @@ impl TensorBoardStats {
         if transform.is_none() {
             return Ok(engine.epoch as i64);
         }
-        let epoch = transform.call(Args::positional([Value::Int(engine.epoch as i64)]), &mut Call::default());
+        let epoch = transform.call(Args::positional([Value::Int(engine.epoch as i64)]), &mut BuildContext::default());
         let epoch = epoch.map_err(|error| error.context("global_epoch_transform"))?;
         let number = i64::from_value(&epoch).or_else(|| f64::from_value(&epoch).map(|x| x as i64));
         number.ok_or_else(|| err!("global_epoch_transform gives {epoch:?}, expected an epoch"))

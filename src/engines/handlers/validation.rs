@@ -1,7 +1,7 @@
 //! ValidationHandler (monai.handlers.validation_handler, MONAI 1.6.1): run an evaluator every so often in a training.
 
 use crate::args;
-use crate::checkpoint::State as Saved;
+use crate::checkpoint::StateDict;
 use crate::component::{Component, Declared, Effect, Value};
 use crate::contracts::{Engine, EngineState, Event, Handler, HandlerHandle};
 use crate::err;
@@ -66,10 +66,10 @@ impl Handler for Validation {
         };
         if due { self.validator()?.run_at(engine.epoch) } else { Ok(()) }
     }
-    fn save(&self) -> Result<Saved> {
+    fn save(&self) -> Result<StateDict> {
         self.validator()?.save()
     }
-    fn load(&self, saved: &Saved) -> Result<()> {
+    fn load(&self, saved: &StateDict) -> Result<()> {
         self.validator()?.load(saved)
     }
     fn set_engine(&self, engine: Arc<dyn Engine>) -> bool {

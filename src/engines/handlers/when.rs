@@ -1,6 +1,6 @@
 //! When a handler acts: always, never, every so often, or as a config's function says (ignite's event filters).
 
-use crate::component::{Args, Call, FromValue, Value};
+use crate::component::{Args, BuildContext, FromValue, Value};
 use crate::contracts::EngineState;
 use crate::error::Result;
 
@@ -35,7 +35,7 @@ impl When {
             When::Never => false,
             When::Every(every) => number.is_multiple_of(*every),
             When::Asked(ask) => ask
-                .call(Args::positional([engine.as_engine(), Value::Int(number as i64)]), &mut Call::default())?
+                .call(Args::positional([engine.as_engine(), Value::Int(number as i64)]), &mut BuildContext::default())?
                 .truthy(),
         })
     }

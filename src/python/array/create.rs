@@ -1,7 +1,7 @@
 //! Arrays from values: lists, ranges, and other arrays joined.
 
 use super::{Array, Flavour, Type, charge, elements, promote};
-use crate::component::{Call, FromValue, Value};
+use crate::component::{BuildContext, FromValue, Value};
 use crate::error::{Kind, Result};
 use crate::python::common::{items, wrong};
 use crate::{bail, err};
@@ -9,7 +9,7 @@ use ndarray::{Axis, concatenate};
 
 impl Array {
     /// An array of a number, a list (of lists ...), or an array of either flavour.
-    pub fn of(name: &str, value: &Value, flavour: Flavour, call: &mut Call) -> Result<Array> {
+    pub fn of(name: &str, value: &Value, flavour: Flavour, call: &mut BuildContext) -> Result<Array> {
         if let Some(array) = value.downcast::<Array>() {
             return Ok(Array { flavour, ..(*array).clone() });
         }
@@ -48,7 +48,7 @@ impl Array {
 }
 
 /// Join along an axis: a new one (`stack`) or one that there is (`concatenate`).
-pub fn joined(name: &str, arrays: &[Array], axis: i64, new: bool, call: &mut Call) -> Result<Array> {
+pub fn joined(name: &str, arrays: &[Array], axis: i64, new: bool, call: &mut BuildContext) -> Result<Array> {
     let Some(first) = arrays.first() else { bail!("{name}: expected at least one array, found none") };
     let ndim = first.ndim() + usize::from(new);
     if ndim == 0 {
@@ -84,7 +84,7 @@ pub fn arange(
     [start, stop, step]: [&Value; 3],
     dtype: Option<Type>,
     flavour: Flavour,
-    call: &mut Call,
+    call: &mut BuildContext,
 ) -> Result<Array> {
     let float = [start, stop, step].iter().any(|value| i64::from_value(value).is_none());
     let number =

@@ -1,6 +1,6 @@
 //! Number types of arrays and tensors, and `np.float32`, `np.dtype('float32')`, `torch.float32` as values.
 
-use crate::component::{Args, Call, FromValue, Object, Value};
+use crate::component::{Args, BuildContext, FromValue, Object, Value};
 use crate::error::Result;
 use crate::image;
 use crate::python::common::to;
@@ -284,7 +284,7 @@ impl Object for DTypeObject {
         self.class
     }
     /// `np.float32(3)`: a scalar, or an array of a list.
-    fn call(&self, args: Args, call: &mut Call) -> Result<Value> {
+    fn call(&self, args: Args, call: &mut BuildContext) -> Result<Value> {
         if !self.class {
             crate::bail!("{} is not callable", self.repr());
         }

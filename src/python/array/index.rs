@@ -3,7 +3,7 @@
 //! Masks and lists of integers must stand side by side; NumPy's rule for those that do not is refused.
 
 use super::{Array, Flavour, Type, elements};
-use crate::component::{Call, FromValue, Value};
+use crate::component::{BuildContext, FromValue, Value};
 use crate::error::{Kind, Result};
 use crate::python::common::wrong;
 use crate::{bail, err};
@@ -28,7 +28,7 @@ impl Part {
             Value::None => Part::New,
             Value::Ellipsis => Part::Rest,
             Value::List(_) | Value::Object(_) | Value::Bool(_) | Value::Tuple(_) => {
-                let array = Array::of("index", value, flavour, &mut Call::default())?;
+                let array = Array::of("index", value, flavour, &mut BuildContext::default())?;
                 match (array.ty, array.ndim()) {
                     (Type::Bool, _) => Part::Mask(array),
                     (ty, 0) if !ty.is_float() => Part::At(i64::from_value(&array.item()?).unwrap_or(0)),
@@ -182,7 +182,7 @@ impl Array {
                 .ok_or_else(|| err!("array index: lists do not fit together"))?;
             flat.iter_mut().zip(view.iter()).for_each(|(flat, i)| *flat = *flat * size + *i as usize);
         }
-        let call = &mut Call::default();
+        let call = &mut BuildContext::default();
         let together = [&sizes[..first], &[sizes[first..after].iter().product()], &sizes[after..]].concat();
         self.shaped(&together, call)?.selected(first, &flat).shaped(&result, call)
     }

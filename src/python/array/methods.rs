@@ -3,7 +3,7 @@
 use super::reduce::Over;
 use super::shape::{axes_argument, axis, integers, sizes};
 use super::{Array, DTypeObject, Flavour, Type, charge, dtype_argument, joined, need, ops};
-use crate::component::{Args, Call, FromValue, Object, Value};
+use crate::component::{Args, BuildContext, FromValue, Object, Value};
 use crate::error::{Kind, Result};
 use crate::python::common::{to, wrong};
 use crate::torch::Device;
@@ -88,7 +88,13 @@ pub(super) const NAMES: &[&str] = &[
 ];
 
 /// `array.name(args)`. `called` is what errors call it, such as `numpy.sum`; `None` if there is no such method.
-pub fn method(array: &Array, called: &str, name: &str, args: &mut Args, call: &mut Call) -> Result<Option<Value>> {
+pub fn method(
+    array: &Array,
+    called: &str,
+    name: &str,
+    args: &mut Args,
+    call: &mut BuildContext,
+) -> Result<Option<Value>> {
     let method = Method { array, called, torch: array.flavour == Flavour::Torch };
     // In-place methods would change what others hold.
     if name.ends_with('_') && !name.starts_with("__") && NAMES.contains(&name.trim_end_matches('_')) {
@@ -114,7 +120,7 @@ pub fn method(array: &Array, called: &str, name: &str, args: &mut Args, call: &m
 }
 
 /// `numpy.name(array, ...)` and `torch.name(tensor, ...)`: the method on the first argument.
-pub fn function(path: &str, mut args: Args, flavour: Flavour, call: &mut Call) -> Result<Value> {
+pub fn function(path: &str, mut args: Args, flavour: Flavour, call: &mut BuildContext) -> Result<Value> {
     let name = path.rsplit('.').next().unwrap_or(path);
     let first = if args.positional.is_empty() {
         ["input", "a", "x", "arr", "x1", "m", "self", "v"].iter().find_map(|key| args.take(key))
@@ -170,7 +176,7 @@ impl Method<'_> {
     }
 
     /// Element by element.
-    fn element(&self, name: &str, args: &mut Args, call: &mut Call) -> Result<Option<Value>> {
+    fn element(&self, name: &str, args: &mut Args, call: &mut BuildContext) -> Result<Option<Value>> {
         if let Some(result) = self.array.elementwise(name, call)? {
             self.end(args)?;
             return done(result);
@@ -243,7 +249,7 @@ impl Method<'_> {
         done(ops::binary(operator, &Value::object(self.array.clone()), &other, false, self.array.flavour, call)?)
     }
 
-    fn clip(&self, args: &mut Args, call: &mut Call) -> Result<Option<Value>> {
+    fn clip(&self, args: &mut Args, call: &mut BuildContext) -> Result<Option<Value>> {
         let low = self.next(args, &["min", "a_min"]).filter(|value| !value.is_none());
         let high = self.next(args, &["max", "a_max"]).filter(|value| !value.is_none());
         self.end(args)?;
@@ -256,7 +262,7 @@ impl Method<'_> {
         done(result)
     }
 
-    fn nan_to_num(&self, args: &mut Args, call: &mut Call) -> Result<Option<Value>> {
+    fn nan_to_num(&self, args: &mut Args, call: &mut BuildContext) -> Result<Option<Value>> {
         args.take("copy");
         let nan: f64 = self.number(args, &["nan"])?.unwrap_or(0.0);
         let (high, low): (Option<f64>, Option<f64>) =
@@ -277,7 +283,7 @@ impl Method<'_> {
         })?)
     }
 
-    fn close(&self, all: bool, args: &mut Args, call: &mut Call) -> Result<Option<Value>> {
+    fn close(&self, all: bool, args: &mut Args, call: &mut BuildContext) -> Result<Option<Value>> {
         let other: Value = self.required(args, &["other", "b"])?;
         let rtol: f64 = self.number(args, &["rtol"])?.unwrap_or(1e-5);
         let atol: f64 = self.number(args, &["atol"])?.unwrap_or(1e-8);
@@ -293,7 +299,7 @@ impl Method<'_> {
     }
 
     /// `where(condition, a, b)`, `tensor.where(condition, b)`, `tensor.masked_fill(mask, value)`, `where(condition)`.
-    fn choose(&self, name: &str, args: &mut Args, call: &mut Call) -> Result<Option<Value>> {
+    fn choose(&self, name: &str, args: &mut Args, call: &mut BuildContext) -> Result<Option<Value>> {
         let flavour = self.array.flavour;
         let own = Value::object(self.array.clone());
         let function = self.called.contains('.');
@@ -356,7 +362,7 @@ impl Method<'_> {
     }
 
     /// Over axes.
-    fn over(&self, name: &str, args: &mut Args, call: &mut Call) -> Result<Option<Value>> {
+    fn over(&self, name: &str, args: &mut Args, call: &mut BuildContext) -> Result<Option<Value>> {
         let reduces = matches!(
             name,
             "sum"
@@ -447,9 +453,9 @@ impl Method<'_> {
     }
 
     /// Shapes, types and copies.
-    fn form(&self, name: &str, args: &mut Args, call: &mut Call) -> Result<Option<Value>> {
+    fn form(&self, name: &str, args: &mut Args, call: &mut BuildContext) -> Result<Option<Value>> {
         let array = self.array;
-        let cast = |ty: Type, call: &mut Call| array.cast(ty, call).map(|array| Some(Value::object(array)));
+        let cast = |ty: Type, call: &mut BuildContext| array.cast(ty, call).map(|array| Some(Value::object(array)));
         let all = |args: &mut Args, key: &[&str]| {
             key.iter()
                 .find_map(|key| args.take(key))
@@ -579,7 +585,7 @@ impl Method<'_> {
     }
 
     /// `tensor.to(...)`: a type, a device (only the CPU), or both.
-    fn to(&self, args: &mut Args, call: &mut Call) -> Result<Option<Value>> {
+    fn to(&self, args: &mut Args, call: &mut BuildContext) -> Result<Option<Value>> {
         let mut ty = dtype_argument(self.called, args)?;
         let device = args.take("device");
         ["non_blocking", "copy", "memory_format"].iter().for_each(|key| drop(args.take(key)));
@@ -605,7 +611,7 @@ impl Method<'_> {
     }
 
     /// Sorting, running sums, sets of values.
-    fn order(&self, name: &str, args: &mut Args, call: &mut Call) -> Result<Option<Value>> {
+    fn order(&self, name: &str, args: &mut Args, call: &mut BuildContext) -> Result<Option<Value>> {
         let array = self.array;
         match name {
             "sort" | "argsort" | "msort" => {

@@ -21,7 +21,7 @@ pub use create::{arange, from_rows, joined};
 pub use dtype::{DTypeObject, Flavour, Type, dtype_argument, promote};
 pub use methods::{function, method};
 
-use crate::component::{Args, Call, FromValue, Object, Value};
+use crate::component::{Args, BuildContext, FromValue, Object, Value};
 use crate::each_voxels;
 use crate::error::{Kind, Result};
 use crate::image::{Volume, Voxels};
@@ -40,7 +40,7 @@ pub struct Array {
 }
 
 /// Account for an array of `n` elements before it is made.
-pub(crate) fn charge(call: &mut Call, n: usize) -> Result<()> {
+pub(crate) fn charge(call: &mut BuildContext, n: usize) -> Result<()> {
     if n > LIMIT {
         return Err(err!("an array of {n} elements is too large for an expression (limit {LIMIT})").kind(Kind::Config));
     }
@@ -66,7 +66,13 @@ impl Array {
     pub(crate) fn scalar(x: f64, ty: Type, flavour: Flavour) -> Array {
         Array::new(ArrayD::from_elem(IxDyn(&[]), x), ty, flavour)
     }
-    pub(crate) fn filled(shape: &[usize], x: f64, ty: Type, flavour: Flavour, call: &mut Call) -> Result<Array> {
+    pub(crate) fn filled(
+        shape: &[usize],
+        x: f64,
+        ty: Type,
+        flavour: Flavour,
+        call: &mut BuildContext,
+    ) -> Result<Array> {
         charge(call, elements(shape)?)?;
         Ok(Array::new(ArrayD::from_elem(IxDyn(shape), x), ty, flavour))
     }
@@ -90,7 +96,7 @@ impl Array {
         self.data.ndim()
     }
     /// The same values as another type.
-    pub fn cast(&self, ty: Type, call: &mut Call) -> Result<Array> {
+    pub fn cast(&self, ty: Type, call: &mut BuildContext) -> Result<Array> {
         if ty == self.ty {
             return Ok(self.clone());
         }
@@ -100,7 +106,7 @@ impl Array {
     pub(crate) fn with(&self, data: ArcArray<f64, IxDyn>) -> Array {
         Array { data, ty: self.ty, flavour: self.flavour }
     }
-    pub(crate) fn map(&self, ty: Type, call: &mut Call, f: impl Fn(f64) -> f64) -> Result<Array> {
+    pub(crate) fn map(&self, ty: Type, call: &mut BuildContext, f: impl Fn(f64) -> f64) -> Result<Array> {
         charge(call, self.len())?;
         Ok(Array::new(self.data.mapv(f), ty, self.flavour))
     }
@@ -124,7 +130,7 @@ impl Array {
         }
     }
     /// Nested lists.
-    pub fn to_list(&self, call: &mut Call) -> Result<Value> {
+    pub fn to_list(&self, call: &mut BuildContext) -> Result<Value> {
         call.charge(self.len() + 1)?;
         Ok(self.nested())
     }
@@ -145,7 +151,7 @@ impl Array {
     /// A volume's voxels as a torch tensor [C,X,Y,Z], as transforms see it.
     // One of the types is f64 already.
     #[allow(clippy::unnecessary_cast)]
-    pub fn from_volume(volume: &Volume, call: &mut Call) -> Result<Array> {
+    pub fn from_volume(volume: &Volume, call: &mut BuildContext) -> Result<Array> {
         let layout = volume.layout;
         charge(call, elements(&layout.shape)?)?;
         let mut values = Vec::with_capacity(elements(&layout.shape)?);
@@ -237,7 +243,7 @@ impl Object for Array {
             _ => return Ok(None),
         }))
     }
-    fn call_method(&self, name: &str, args: &mut Args, call: &mut Call) -> Result<Option<Value>> {
+    fn call_method(&self, name: &str, args: &mut Args, call: &mut BuildContext) -> Result<Option<Value>> {
         method(self, name, name, args, call)
     }
     fn index(&self, index: &Value) -> Result<Value> {
@@ -256,7 +262,13 @@ impl Object for Array {
     fn truthy(&self) -> bool {
         !self.is_empty() && self.data.iter().all(|x| *x != 0.0)
     }
-    fn operator(&self, operator: &str, other: &Value, reflected: bool, call: &mut Call) -> Result<Option<Value>> {
+    fn operator(
+        &self,
+        operator: &str,
+        other: &Value,
+        reflected: bool,
+        call: &mut BuildContext,
+    ) -> Result<Option<Value>> {
         if operator == "in" {
             return Ok(Some(self.contains(other, call)?.into()));
         }

@@ -2,7 +2,7 @@
 
 use super::dtype::Category;
 use super::{Array, Flavour, Type, charge, elements, promote};
-use crate::component::{Call, Value};
+use crate::component::{BuildContext, Value};
 use crate::error::{Kind, Result};
 use crate::python::common::found;
 use crate::{bail, err};
@@ -22,7 +22,7 @@ struct Operand {
 }
 
 impl Operand {
-    fn new(value: &Value, flavour: Flavour, call: &mut Call) -> Result<Option<Operand>> {
+    fn new(value: &Value, flavour: Flavour, call: &mut BuildContext) -> Result<Option<Operand>> {
         let plain = matches!(value, Value::Bool(_) | Value::Int(_) | Value::Float(_));
         let list = matches!(value, Value::List(_) | Value::Tuple(_)) && flavour == Flavour::Numpy;
         if plain || list || value.downcast::<Array>().is_some() {
@@ -79,7 +79,13 @@ pub(crate) fn broadcast_shape(a: &[usize], b: &[usize]) -> Result<Vec<usize>> {
 }
 
 /// `f` on each pair of elements.
-pub(crate) fn zip(a: &Array, b: &Array, ty: Type, call: &mut Call, f: impl Fn(f64, f64) -> f64) -> Result<Array> {
+pub(crate) fn zip(
+    a: &Array,
+    b: &Array,
+    ty: Type,
+    call: &mut BuildContext,
+    f: impl Fn(f64, f64) -> f64,
+) -> Result<Array> {
     let shape = broadcast_shape(a.shape(), b.shape())?;
     charge(call, elements(&shape)?)?;
     let fits = || err!("shapes {:?} and {:?} cannot be broadcast together", a.shape(), b.shape());
@@ -95,7 +101,7 @@ pub(crate) fn binary(
     right: &Value,
     reflected: bool,
     flavour: Flavour,
-    call: &mut Call,
+    call: &mut BuildContext,
 ) -> Result<Array> {
     let flavour = match right.downcast::<Array>() {
         Some(other) if other.flavour == Flavour::Torch => Flavour::Torch,
@@ -199,7 +205,7 @@ fn floor_div(a: f64, b: f64) -> f64 {
 
 impl Array {
     /// `-x`, `+x`, `~x`; `None` for another operator.
-    pub(crate) fn unary(&self, operator: &str, call: &mut Call) -> Result<Option<Array>> {
+    pub(crate) fn unary(&self, operator: &str, call: &mut BuildContext) -> Result<Option<Array>> {
         Ok(Some(match operator {
             "neg" if self.ty == Type::Bool => {
                 return Err(err!("`-` of bools is not supported").kind(Kind::Config).hint("use `~`"));
@@ -215,7 +221,7 @@ impl Array {
     }
 
     /// Whether any element equals `value`.
-    pub(crate) fn contains(&self, value: &Value, call: &mut Call) -> Result<bool> {
+    pub(crate) fn contains(&self, value: &Value, call: &mut BuildContext) -> Result<bool> {
         let equal = binary("==", &Value::object(self.clone()), value, false, self.flavour, call)?;
         Ok(equal.data.iter().any(|x| *x != 0.0))
     }
@@ -234,7 +240,7 @@ impl Array {
     }
 
     /// A function of each element by NumPy's or torch's name; `None` if there is none of that name.
-    pub(crate) fn elementwise(&self, name: &str, call: &mut Call) -> Result<Option<Array>> {
+    pub(crate) fn elementwise(&self, name: &str, call: &mut BuildContext) -> Result<Option<Array>> {
         let keep: fn(f64) -> f64 = match name {
             "abs" | "absolute" | "fabs" | "__abs__" => f64::abs,
             "floor" | "__floor__" => f64::floor,
@@ -292,7 +298,7 @@ impl Array {
     }
 
     /// Half to even, to `decimals` places.
-    pub(crate) fn rounded(&self, decimals: i64, call: &mut Call) -> Result<Array> {
+    pub(crate) fn rounded(&self, decimals: i64, call: &mut BuildContext) -> Result<Array> {
         let scale = 10f64.powi(decimals.clamp(-300, 300) as i32);
         self.map(
             self.ty,
@@ -302,7 +308,7 @@ impl Array {
     }
 
     /// Products of vectors and matrices.
-    pub(crate) fn matmul(&self, other: &Array, call: &mut Call) -> Result<Array> {
+    pub(crate) fn matmul(&self, other: &Array, call: &mut BuildContext) -> Result<Array> {
         let (Some(&inner), Some(&rows)) =
             (self.shape().last(), other.shape().get(other.ndim().saturating_sub(2)).or(other.shape().first()))
         else {

@@ -3,7 +3,7 @@
 use super::dtype::Category;
 use super::shape::axis;
 use super::{Array, Flavour, Type, charge};
-use crate::component::Call;
+use crate::component::BuildContext;
 use crate::error::{Kind, Result};
 use crate::{bail, err};
 use ndarray::IxDyn;
@@ -30,7 +30,7 @@ impl Array {
     }
 
     /// The elements over `axes` as rows, in C order of the other axes; and those axes' sizes.
-    fn lines(&self, axes: &[usize], call: &mut Call) -> Result<(Vec<f64>, usize, Vec<usize>)> {
+    fn lines(&self, axes: &[usize], call: &mut BuildContext) -> Result<(Vec<f64>, usize, Vec<usize>)> {
         let others: Vec<usize> = (0..self.ndim()).filter(|at| !axes.contains(at)).collect();
         let order = [&others[..], axes].concat();
         charge(call, self.len())?;
@@ -42,7 +42,14 @@ impl Array {
         ))
     }
 
-    fn reduce(&self, name: &str, over: &Over, ty: Type, call: &mut Call, f: impl Fn(&[f64]) -> f64) -> Result<Array> {
+    fn reduce(
+        &self,
+        name: &str,
+        over: &Over,
+        ty: Type,
+        call: &mut BuildContext,
+        f: impl Fn(&[f64]) -> f64,
+    ) -> Result<Array> {
         let axes = self.which(name, &over.axes)?;
         let (values, width, sizes) = self.lines(&axes, call)?;
         let count = sizes.iter().product();
@@ -59,7 +66,7 @@ impl Array {
     }
 
     /// A reduction to numbers by NumPy's or torch's name; `None` if there is none of that name.
-    pub(crate) fn reduction(&self, name: &str, over: &Over, call: &mut Call) -> Result<Option<Array>> {
+    pub(crate) fn reduction(&self, name: &str, over: &Over, call: &mut BuildContext) -> Result<Option<Array>> {
         let number = self.ty.category();
         // Sums of integers are wide.
         let sum_type = over.ty.unwrap_or(match (number, self.flavour, self.ty) {
@@ -121,7 +128,14 @@ impl Array {
     }
 
     /// Spread with `less` degrees of freedom taken off (0 in NumPy, 1 in torch, by default).
-    pub(crate) fn spread(&self, name: &str, over: &Over, less: f64, root: bool, call: &mut Call) -> Result<Array> {
+    pub(crate) fn spread(
+        &self,
+        name: &str,
+        over: &Over,
+        less: f64,
+        root: bool,
+        call: &mut BuildContext,
+    ) -> Result<Array> {
         if self.flavour == Flavour::Torch && !self.ty.is_float() {
             return Err(err!("{name}: expected a float tensor, found {}", self.ty.name()).kind(Kind::Config));
         }
@@ -135,7 +149,7 @@ impl Array {
     }
 
     /// Linear between the nearest ranks.
-    pub(crate) fn quantiles(&self, name: &str, q: f64, over: &Over, call: &mut Call) -> Result<Array> {
+    pub(crate) fn quantiles(&self, name: &str, q: f64, over: &Over, call: &mut BuildContext) -> Result<Array> {
         self.not_empty(name)?;
         if !(0.0..=1.0).contains(&q) {
             return Err(err!("{name}: expected a fraction of 0 to 1 (0 to 100 %), found {q}").kind(Kind::Config));
@@ -149,7 +163,7 @@ impl Array {
         &self,
         name: &str,
         at: Option<i64>,
-        call: &mut Call,
+        call: &mut BuildContext,
         f: fn(f64, f64) -> f64,
     ) -> Result<Array> {
         let ty = if self.ty.is_float() { self.ty } else { Type::I64 };
@@ -162,18 +176,18 @@ impl Array {
     }
 
     /// Sorted values along an axis.
-    pub(crate) fn sorted(&self, name: &str, at: i64, descending: bool, call: &mut Call) -> Result<Array> {
+    pub(crate) fn sorted(&self, name: &str, at: i64, descending: bool, call: &mut BuildContext) -> Result<Array> {
         let at = axis(name, at, self.ndim())?;
         self.by_line(at, self.ty, call, |line| order(line, descending).into_iter().map(|i| line[i]).collect())
     }
 
     /// Positions of the sorted values along an axis; equal ones keep their order.
-    pub(crate) fn order(&self, name: &str, at: i64, descending: bool, call: &mut Call) -> Result<Array> {
+    pub(crate) fn order(&self, name: &str, at: i64, descending: bool, call: &mut BuildContext) -> Result<Array> {
         let at = axis(name, at, self.ndim())?;
         self.by_line(at, Type::I64, call, |line| order(line, descending).into_iter().map(|i| i as f64).collect())
     }
 
-    pub(crate) fn softmax(&self, name: &str, at: i64, log: bool, call: &mut Call) -> Result<Array> {
+    pub(crate) fn softmax(&self, name: &str, at: i64, log: bool, call: &mut BuildContext) -> Result<Array> {
         if !self.ty.is_float() {
             return Err(err!("{name}: expected a float tensor, found {}", self.ty.name()).kind(Kind::Config));
         }
@@ -186,7 +200,7 @@ impl Array {
     }
 
     /// `f` on each line along an axis; as many values come out as go in.
-    fn by_line(&self, at: usize, ty: Type, call: &mut Call, f: impl Fn(&[f64]) -> Vec<f64>) -> Result<Array> {
+    fn by_line(&self, at: usize, ty: Type, call: &mut BuildContext, f: impl Fn(&[f64]) -> Vec<f64>) -> Result<Array> {
         let (values, width, sizes) = self.lines(&[at], call)?;
         let results: Vec<f64> = if width == 0 { vec![] } else { values.chunks(width).flat_map(f).collect() };
         let moved = Array::from_values(&[&sizes[..], &[width]].concat(), results, ty, self.flavour)?;
@@ -197,7 +211,7 @@ impl Array {
     }
 
     /// Different values in order, how often each occurs, and where each first occurs in C order.
-    pub(crate) fn unique(&self, call: &mut Call) -> Result<[Array; 3]> {
+    pub(crate) fn unique(&self, call: &mut BuildContext) -> Result<[Array; 3]> {
         charge(call, self.len().saturating_mul(4))?;
         let values = self.values();
         let (mut distinct, mut counts, mut places): (Vec<f64>, Vec<f64>, Vec<f64>) = (vec![], vec![], vec![]);

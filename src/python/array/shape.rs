@@ -1,7 +1,7 @@
 //! Axes and shapes.
 
 use super::{Array, charge, elements};
-use crate::component::{Args, Call, FromValue, Value};
+use crate::component::{Args, BuildContext, FromValue, Value};
 use crate::error::{Kind, Result};
 use crate::python::common::{to, wrong};
 use crate::{bail, err};
@@ -34,7 +34,7 @@ pub(crate) fn sizes(name: &str, values: &[Value]) -> Result<Vec<usize>> {
 
 impl Array {
     /// C order; one size may be -1.
-    pub(crate) fn reshape(&self, name: &str, sizes: &[i64], call: &mut Call) -> Result<Array> {
+    pub(crate) fn reshape(&self, name: &str, sizes: &[i64], call: &mut BuildContext) -> Result<Array> {
         let bad = || err!("{name}: cannot make shape {sizes:?} of {:?}", self.shape()).kind(Kind::Config);
         let known =
             sizes.iter().filter(|n| **n >= 0).try_fold(1usize, |p, n| p.checked_mul(*n as usize)).ok_or_else(bad)?;
@@ -51,7 +51,7 @@ impl Array {
     }
 
     /// The same values in C order under another shape of the same size.
-    pub(crate) fn shaped(&self, shape: &[usize], call: &mut Call) -> Result<Array> {
+    pub(crate) fn shaped(&self, shape: &[usize], call: &mut BuildContext) -> Result<Array> {
         // Only what does not lie in C order is copied.
         if self.data.is_standard_layout() {
             let data = self.data.clone().into_shape_with_order(IxDyn(shape));
@@ -107,7 +107,7 @@ impl Array {
     }
 
     /// Axes `from..=to` as one.
-    pub(crate) fn flattened(&self, name: &str, from: i64, to: i64, call: &mut Call) -> Result<Array> {
+    pub(crate) fn flattened(&self, name: &str, from: i64, to: i64, call: &mut BuildContext) -> Result<Array> {
         if self.ndim() == 0 {
             return self.shaped(&[1], call);
         }
@@ -122,7 +122,7 @@ impl Array {
     }
 
     /// Repeated without copying; -1 keeps an axis.
-    pub(crate) fn expanded(&self, name: &str, sizes: &[i64], call: &mut Call) -> Result<Array> {
+    pub(crate) fn expanded(&self, name: &str, sizes: &[i64], call: &mut BuildContext) -> Result<Array> {
         let Some(new) = sizes.len().checked_sub(self.ndim()) else {
             bail!("{name}: {sizes:?} has fewer axes than {:?}", self.shape())
         };
@@ -143,7 +143,7 @@ impl Array {
     }
 
     /// The whole array `repeats` times along each axis.
-    pub(crate) fn tiled(&self, name: &str, repeats: &[usize], call: &mut Call) -> Result<Array> {
+    pub(crate) fn tiled(&self, name: &str, repeats: &[usize], call: &mut BuildContext) -> Result<Array> {
         let mut array = self.clone();
         while array.ndim() < repeats.len() {
             array = array.unsqueezed(name, 0)?;
@@ -164,7 +164,7 @@ impl Array {
     }
 
     /// Each element `times` times along an axis (NumPy's `repeat`, torch's `repeat_interleave`).
-    pub(crate) fn repeated(&self, name: &str, times: usize, at: Option<i64>, call: &mut Call) -> Result<Array> {
+    pub(crate) fn repeated(&self, name: &str, times: usize, at: Option<i64>, call: &mut BuildContext) -> Result<Array> {
         let array = if at.is_none() { self.shaped(&[self.len()], call)? } else { self.clone() };
         let at = axis(name, at.unwrap_or(0), array.ndim())?;
         charge(call, array.len().saturating_mul(times))?;
@@ -185,7 +185,7 @@ impl Array {
         Ok(self.with(data))
     }
 
-    pub(crate) fn rolled(&self, name: &str, shift: i64, at: Option<i64>, call: &mut Call) -> Result<Array> {
+    pub(crate) fn rolled(&self, name: &str, shift: i64, at: Option<i64>, call: &mut BuildContext) -> Result<Array> {
         charge(call, self.len())?;
         let Some(at) = at else {
             return self.shaped(&[self.len()], call)?.rolled(name, shift, Some(0), call)?.shaped(self.shape(), call);

@@ -1,14 +1,14 @@
 //! Between small arrays and libtorch's tensors; always a copy.
 
 use super::{Array, Flavour, Type, charge};
-use crate::component::Call;
+use crate::component::BuildContext;
 use crate::err;
 use crate::error::Result;
 use tch::{Kind, Tensor};
 
 impl Array {
     /// The values of a tensor of any device, as a torch array of the same shape. Complex and quantised types are errors.
-    pub fn from_tensor(tensor: &Tensor, call: &mut Call) -> Result<Array> {
+    pub fn from_tensor(tensor: &Tensor, call: &mut BuildContext) -> Result<Array> {
         let kind = tensor.kind();
         let ty = Type::ALL
             .into_iter()

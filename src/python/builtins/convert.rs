@@ -2,7 +2,7 @@
 
 use crate::bundle::expr::values::iter::{collect, collect_keys};
 use crate::bundle::expr::values::{self, arith, as_integer, format as formatting, integer, sets, take};
-use crate::component::{Args, Call, Dict, Key, Value};
+use crate::component::{Args, BuildContext, Dict, Key, Value};
 use crate::error::Result;
 use crate::{bail, err};
 
@@ -10,17 +10,17 @@ fn one(args: Args, name: &str) -> Result<Value> {
     Ok(take(args, name, ["x"], 1)?[0].take().unwrap_or_default())
 }
 
-pub fn abs(args: Args, call: &mut Call) -> Result<Value> {
+pub fn abs(args: Args, call: &mut BuildContext) -> Result<Value> {
     arith::unary("abs", &one(args, "abs")?, call)
 }
 
-pub fn bool(args: Args, _: &mut Call) -> Result<Value> {
+pub fn bool(args: Args, _: &mut BuildContext) -> Result<Value> {
     let [value] = take(args, "bool", ["x"], 0)?;
     Ok(Value::Bool(value.is_some_and(|value| value.truthy())))
 }
 
 /// `int(x)` cuts towards zero; `int(text, base)` reads digits, base 0 by their prefix.
-pub fn int(args: Args, call: &mut Call) -> Result<Value> {
+pub fn int(args: Args, call: &mut BuildContext) -> Result<Value> {
     let [value, base] = take(args, "int", ["x", "base"], 0)?;
     let Some(value) = value else { return Ok(Value::Int(0)) };
     let base = base.map(|base| integer(&base, "bases")).transpose()?;
@@ -83,7 +83,7 @@ fn plain_digits(digits: &str) -> Option<String> {
     (!bad).then(|| digits.replace('_', ""))
 }
 
-pub fn float(args: Args, _: &mut Call) -> Result<Value> {
+pub fn float(args: Args, _: &mut BuildContext) -> Result<Value> {
     let [value] = take(args, "float", ["x"], 0)?;
     let Some(value) = value else { return Ok(Value::Float(0.0)) };
     if let Value::Str(text) = &value {
@@ -104,7 +104,7 @@ pub fn float(args: Args, _: &mut Call) -> Result<Value> {
     }
 }
 
-pub fn str(args: Args, call: &mut Call) -> Result<Value> {
+pub fn str(args: Args, call: &mut BuildContext) -> Result<Value> {
     let [value] = take(args, "str", ["object"], 0)?;
     let Some(value) = value else { return Ok(Value::str("")) };
     if matches!(value, Value::Str(_)) {
@@ -115,17 +115,17 @@ pub fn str(args: Args, call: &mut Call) -> Result<Value> {
     Ok(Value::from(text))
 }
 
-pub fn repr(args: Args, call: &mut Call) -> Result<Value> {
+pub fn repr(args: Args, call: &mut BuildContext) -> Result<Value> {
     let text = format!("{:?}", one(args, "repr")?);
     call.charge(text.len())?;
     Ok(Value::from(text))
 }
 
-pub fn ascii(args: Args, call: &mut Call) -> Result<Value> {
+pub fn ascii(args: Args, call: &mut BuildContext) -> Result<Value> {
     formatting::converted(&one(args, "ascii")?, 'a', call).map(Value::from)
 }
 
-pub fn format(args: Args, call: &mut Call) -> Result<Value> {
+pub fn format(args: Args, call: &mut BuildContext) -> Result<Value> {
     let [value, spec] = take(args, "format", ["value", "format_spec"], 1)?;
     let spec = spec.map_or(Ok("".into()), |spec| values::text(&spec, "format"))?;
     formatting::format(&value.unwrap_or_default(), &spec, call).map(Value::from)
@@ -136,21 +136,21 @@ fn in_radix(args: Args, name: &str, radix: u32, prefix: &str) -> Result<Value> {
     let sign = if value < 0 { "-" } else { "" };
     Ok(Value::from(format!("{sign}{prefix}{}", formatting::in_radix(value.unsigned_abs(), radix, false))))
 }
-pub fn bin(args: Args, _: &mut Call) -> Result<Value> {
+pub fn bin(args: Args, _: &mut BuildContext) -> Result<Value> {
     in_radix(args, "bin", 2, "0b")
 }
-pub fn oct(args: Args, _: &mut Call) -> Result<Value> {
+pub fn oct(args: Args, _: &mut BuildContext) -> Result<Value> {
     in_radix(args, "oct", 8, "0o")
 }
-pub fn hex(args: Args, _: &mut Call) -> Result<Value> {
+pub fn hex(args: Args, _: &mut BuildContext) -> Result<Value> {
     in_radix(args, "hex", 16, "0x")
 }
 
-pub fn chr(args: Args, _: &mut Call) -> Result<Value> {
+pub fn chr(args: Args, _: &mut BuildContext) -> Result<Value> {
     let c = values::character(integer(&one(args, "chr")?, "characters' codes")?)?;
     Ok(Value::from(c.to_string()))
 }
-pub fn ord(args: Args, _: &mut Call) -> Result<Value> {
+pub fn ord(args: Args, _: &mut BuildContext) -> Result<Value> {
     let text = values::text(&one(args, "ord")?, "ord")?;
     let mut chars = text.chars();
     match (chars.next(), chars.next()) {
@@ -159,11 +159,11 @@ pub fn ord(args: Args, _: &mut Call) -> Result<Value> {
     }
 }
 
-pub fn divmod(args: Args, call: &mut Call) -> Result<Value> {
+pub fn divmod(args: Args, call: &mut BuildContext) -> Result<Value> {
     let [a, b] = take(args, "divmod", ["x", "y"], 2)?;
     arith::divmod(&a.unwrap_or_default(), &b.unwrap_or_default(), call)
 }
-pub fn pow(args: Args, call: &mut Call) -> Result<Value> {
+pub fn pow(args: Args, call: &mut BuildContext) -> Result<Value> {
     let [base, exponent, modulus] = take(args, "pow", ["base", "exp", "mod"], 2)?;
     let (base, exponent) = (base.unwrap_or_default(), exponent.unwrap_or_default());
     match modulus {
@@ -176,7 +176,7 @@ pub fn pow(args: Args, call: &mut Call) -> Result<Value> {
 }
 
 /// Half to even, on the exact value.
-pub fn round(args: Args, call: &mut Call) -> Result<Value> {
+pub fn round(args: Args, call: &mut BuildContext) -> Result<Value> {
     let [value, digits] = take(args, "round", ["number", "ndigits"], 1)?;
     let value = value.unwrap_or_default();
     let digits = match digits {
@@ -204,26 +204,26 @@ pub fn round(args: Args, call: &mut Call) -> Result<Value> {
     }
 }
 
-fn items(args: Args, name: &str, call: &mut Call) -> Result<Vec<Value>> {
+fn items(args: Args, name: &str, call: &mut BuildContext) -> Result<Vec<Value>> {
     let [source] = take(args, name, ["iterable"], 0)?;
     source.map_or(Ok(vec![]), |source| collect(&source, call))
 }
-pub fn list(args: Args, call: &mut Call) -> Result<Value> {
+pub fn list(args: Args, call: &mut BuildContext) -> Result<Value> {
     Ok(Value::list(items(args, "list", call)?))
 }
-pub fn tuple(args: Args, call: &mut Call) -> Result<Value> {
+pub fn tuple(args: Args, call: &mut BuildContext) -> Result<Value> {
     if let [value @ Value::Tuple(_)] = args.positional.as_slice() {
         return Ok(value.clone());
     }
     Ok(Value::tuple(items(args, "tuple", call)?))
 }
-pub fn set(args: Args, call: &mut Call) -> Result<Value> {
+pub fn set(args: Args, call: &mut BuildContext) -> Result<Value> {
     let [source] = take(args, "set", ["iterable"], 0)?;
     let whole = matches!(source, Some(Value::Set(_)));
     let keys = source.map_or(Ok(vec![]), |source| collect_keys(&source, call))?;
     Ok(if whole { sets::copied(keys) } else { sets::make(keys) })
 }
-pub fn dict(mut args: Args, call: &mut Call) -> Result<Value> {
+pub fn dict(mut args: Args, call: &mut BuildContext) -> Result<Value> {
     let named = std::mem::take(&mut args.named);
     let [source] = take(args, "dict", ["mapping"], 0)?;
     let mut pairs = source.map_or(Ok(vec![]), |source| values::pairs(&source, call))?;

@@ -4,18 +4,18 @@ use super::FUNCTIONS;
 use crate::bundle::expr::values::attributes::{attribute, has_attribute};
 use crate::bundle::expr::values::types::{is_instance, is_type};
 use crate::bundle::expr::values::{compare, take, text};
-use crate::component::{Args, Call, Object, Value};
+use crate::component::{Args, BuildContext, Object, Value};
 use crate::error::Result;
 use crate::{bail, err};
 use std::io::Write;
 
-pub fn callable(args: Args, _: &mut Call) -> Result<Value> {
+pub fn callable(args: Args, _: &mut BuildContext) -> Result<Value> {
     let [value] = take(args, "callable", ["obj"], 1)?;
     Ok(Value::Bool(value.unwrap_or_default().callable()))
 }
 
 /// Modules are looked into by the evaluator, which has the table.
-pub fn getattr(args: Args, _: &mut Call) -> Result<Value> {
+pub fn getattr(args: Args, _: &mut BuildContext) -> Result<Value> {
     let [value, name, default] = take(args, "getattr", ["object", "name", "default"], 2)?;
     let found = attribute(&value.unwrap_or_default(), &text(&name.unwrap_or_default(), "getattr")?, None);
     match default {
@@ -23,11 +23,11 @@ pub fn getattr(args: Args, _: &mut Call) -> Result<Value> {
         None => found,
     }
 }
-pub fn hasattr(args: Args, _: &mut Call) -> Result<Value> {
+pub fn hasattr(args: Args, _: &mut BuildContext) -> Result<Value> {
     let [value, name] = take(args, "hasattr", ["obj", "name"], 2)?;
     Ok(Value::Bool(has_attribute(&value.unwrap_or_default(), &text(&name.unwrap_or_default(), "hasattr")?, None)))
 }
-pub fn setattr(args: Args, _: &mut Call) -> Result<Value> {
+pub fn setattr(args: Args, _: &mut BuildContext) -> Result<Value> {
     let [object, name, value] = take(args, "setattr", ["obj", "name", "value"], 3)?;
     let name = text(&name.unwrap_or_default(), "setattr")?;
     match object.unwrap_or_default() {
@@ -37,16 +37,16 @@ pub fn setattr(args: Args, _: &mut Call) -> Result<Value> {
     Ok(Value::None)
 }
 
-pub fn hash(args: Args, _: &mut Call) -> Result<Value> {
+pub fn hash(args: Args, _: &mut BuildContext) -> Result<Value> {
     let [value] = take(args, "hash", ["obj"], 1)?;
     compare::hash(&value.unwrap_or_default()).map(Value::Int)
 }
-pub fn id(args: Args, _: &mut Call) -> Result<Value> {
+pub fn id(args: Args, _: &mut BuildContext) -> Result<Value> {
     let [value] = take(args, "id", ["obj"], 1)?;
     Ok(Value::Int(value.unwrap_or_default().identity() as i64))
 }
 
-pub fn isinstance(args: Args, _: &mut Call) -> Result<Value> {
+pub fn isinstance(args: Args, _: &mut BuildContext) -> Result<Value> {
     let [value, class] = take(args, "isinstance", ["obj", "class_or_tuple"], 2)?;
     let (value, class) = (value.unwrap_or_default(), class.unwrap_or_default());
     if let Some(kind) = class.downcast::<Type>() {
@@ -56,7 +56,7 @@ pub fn isinstance(args: Args, _: &mut Call) -> Result<Value> {
         .map(Value::Bool)
         .ok_or_else(|| err!("isinstance() arg 2 must be a type or a tuple of types, found {class:?}"))
 }
-pub fn issubclass(args: Args, _: &mut Call) -> Result<Value> {
+pub fn issubclass(args: Args, _: &mut BuildContext) -> Result<Value> {
     let [class, of] = take(args, "issubclass", ["cls", "class_or_tuple"], 2)?;
     let class = class.unwrap_or_default();
     let options = match of.unwrap_or_default() {
@@ -72,7 +72,7 @@ pub fn issubclass(args: Args, _: &mut Call) -> Result<Value> {
 }
 
 /// `type(x)`: the built-in's name for built-in types, else a value that knows the type's name.
-pub fn type_of(args: Args, _: &mut Call) -> Result<Value> {
+pub fn type_of(args: Args, _: &mut BuildContext) -> Result<Value> {
     let [value] = take(args, "type", ["object"], 1)?;
     let name = value.unwrap_or_default().type_name();
     if let Some(function) = FUNCTIONS.iter().find(|function| function.path == name && is_type(function.path)) {
@@ -110,7 +110,7 @@ impl Object for Type {
 }
 
 /// `object()`: a value that equals itself alone.
-pub fn object(args: Args, _: &mut Call) -> Result<Value> {
+pub fn object(args: Args, _: &mut BuildContext) -> Result<Value> {
     let [] = take(args, "object", [], 0)?;
     Ok(Value::object(Plain(0)))
 }
@@ -126,7 +126,7 @@ impl Object for Plain {
 }
 
 /// To standard output; a closed pipe is no failure of the run.
-pub fn print(mut args: Args, call: &mut Call) -> Result<Value> {
+pub fn print(mut args: Args, call: &mut BuildContext) -> Result<Value> {
     let mut part = |name: &str, default: &str| -> Result<String> {
         match args.take(name) {
             None | Some(Value::None) => Ok(default.to_owned()),

@@ -4,10 +4,10 @@ mod convert;
 mod inspect;
 mod sequence;
 
-use crate::component::{Args, Call, Effect, Function, Value};
+use crate::component::{Args, BuildContext, Effect, Function, Value};
 use crate::error::Result;
 
-const fn pure(path: &'static str, call: fn(Args, &mut Call) -> Result<Value>) -> Function {
+const fn pure(path: &'static str, call: fn(Args, &mut BuildContext) -> Result<Value>) -> Function {
     Function { path, effect: Effect::Pure, call }
 }
 

@@ -4,12 +4,12 @@ use crate::bundle::expr::values::iter::{Cursor, Iter, Step, collect};
 use crate::bundle::expr::values::range::Range;
 use crate::bundle::expr::values::views::View;
 use crate::bundle::expr::values::{arith, as_integer, compare, integer, sort_keys, take};
-use crate::component::{Args, Call, Value};
+use crate::component::{Args, BuildContext, Value};
 use crate::error::Result;
 use crate::{bail, err};
 use std::sync::Arc;
 
-pub fn len(args: Args, _: &mut Call) -> Result<Value> {
+pub fn len(args: Args, _: &mut BuildContext) -> Result<Value> {
     let [value] = take(args, "len", ["obj"], 1)?;
     let value = value.unwrap_or_default();
     let len = match &value {
@@ -25,7 +25,7 @@ pub fn len(args: Args, _: &mut Call) -> Result<Value> {
 }
 
 /// The first item whose truth is `wanted`, if there is one.
-fn has(args: Args, name: &str, wanted: bool, call: &mut Call) -> Result<bool> {
+fn has(args: Args, name: &str, wanted: bool, call: &mut BuildContext) -> Result<bool> {
     let [items] = take(args, name, ["iterable"], 1)?;
     let mut cursor = Cursor::new(&items.unwrap_or_default())?;
     while let Some(item) = cursor.next(call)? {
@@ -35,14 +35,14 @@ fn has(args: Args, name: &str, wanted: bool, call: &mut Call) -> Result<bool> {
     }
     Ok(false)
 }
-pub fn all(args: Args, call: &mut Call) -> Result<Value> {
+pub fn all(args: Args, call: &mut BuildContext) -> Result<Value> {
     has(args, "all", false, call).map(|found| Value::Bool(!found))
 }
-pub fn any(args: Args, call: &mut Call) -> Result<Value> {
+pub fn any(args: Args, call: &mut BuildContext) -> Result<Value> {
     has(args, "any", true, call).map(Value::Bool)
 }
 
-pub fn sum(args: Args, call: &mut Call) -> Result<Value> {
+pub fn sum(args: Args, call: &mut BuildContext) -> Result<Value> {
     let [items, start] = take(args, "sum", ["iterable", "start"], 1)?;
     let mut total = start.unwrap_or(Value::Int(0));
     if matches!(total, Value::Str(_)) {
@@ -55,14 +55,14 @@ pub fn sum(args: Args, call: &mut Call) -> Result<Value> {
     Ok(total)
 }
 
-pub fn min(args: Args, call: &mut Call) -> Result<Value> {
+pub fn min(args: Args, call: &mut BuildContext) -> Result<Value> {
     extreme(args, "min", call)
 }
-pub fn max(args: Args, call: &mut Call) -> Result<Value> {
+pub fn max(args: Args, call: &mut BuildContext) -> Result<Value> {
     extreme(args, "max", call)
 }
 /// The first least or greatest item, by `key`; `default` where there is none.
-fn extreme(mut args: Args, name: &str, call: &mut Call) -> Result<Value> {
+fn extreme(mut args: Args, name: &str, call: &mut BuildContext) -> Result<Value> {
     let key = args.take("key").filter(|key| !key.is_none());
     let default = args.take("default");
     if let Some((unknown, _)) = args.named.first() {
@@ -92,7 +92,7 @@ fn extreme(mut args: Args, name: &str, call: &mut Call) -> Result<Value> {
     best.map(|(item, _)| item).or(default).ok_or_else(|| err!("{name}() of an empty iterable").hint("give a `default`"))
 }
 
-pub fn sorted(mut args: Args, call: &mut Call) -> Result<Value> {
+pub fn sorted(mut args: Args, call: &mut BuildContext) -> Result<Value> {
     let key = args.take("key");
     let reverse = args.take("reverse").is_some_and(|reverse| reverse.truthy());
     let [items] = take(args, "sorted", ["iterable"], 1)?;
@@ -101,7 +101,7 @@ pub fn sorted(mut args: Args, call: &mut Call) -> Result<Value> {
     compare::sort(items, keys, reverse, call).map(Value::list)
 }
 
-pub fn range(args: Args, _: &mut Call) -> Result<Value> {
+pub fn range(args: Args, _: &mut BuildContext) -> Result<Value> {
     if !args.named.is_empty() || args.positional.is_empty() || args.positional.len() > 3 {
         bail!("range() takes 1 to 3 positional arguments");
     }
@@ -115,7 +115,7 @@ pub fn range(args: Args, _: &mut Call) -> Result<Value> {
     range.map(Value::object)
 }
 
-pub fn slice(args: Args, _: &mut Call) -> Result<Value> {
+pub fn slice(args: Args, _: &mut BuildContext) -> Result<Value> {
     let part = |value: &Value| match value {
         Value::None => Ok(None),
         value => as_integer(value)
@@ -134,7 +134,7 @@ pub fn slice(args: Args, _: &mut Call) -> Result<Value> {
 // ---------------------------------------------------------------- iterators
 
 /// `iter(x)`, or `iter(function, sentinel)`: the function's values up to the sentinel.
-pub fn iter(args: Args, _: &mut Call) -> Result<Value> {
+pub fn iter(args: Args, _: &mut BuildContext) -> Result<Value> {
     let [source, sentinel] = take(args, "iter", ["object", "sentinel"], 1)?;
     let source = source.unwrap_or_default();
     match sentinel {
@@ -159,13 +159,13 @@ struct Until {
     sentinel: Value,
 }
 impl Step for Until {
-    fn step(&mut self, call: &mut Call) -> Result<Option<Value>> {
+    fn step(&mut self, call: &mut BuildContext) -> Result<Option<Value>> {
         let value = self.function.call(Args::default(), call)?;
         Ok(if compare::equal(&value, &self.sentinel, call)? { None } else { Some(value) })
     }
 }
 
-pub fn next(args: Args, call: &mut Call) -> Result<Value> {
+pub fn next(args: Args, call: &mut BuildContext) -> Result<Value> {
     let [source, default] = take(args, "next", ["iterator", "default"], 1)?;
     let source = source.unwrap_or_default();
     let Some(iter) = source.downcast::<Iter>() else {
@@ -179,7 +179,7 @@ pub fn next(args: Args, call: &mut Call) -> Result<Value> {
     }
 }
 
-pub fn enumerate(args: Args, _: &mut Call) -> Result<Value> {
+pub fn enumerate(args: Args, _: &mut BuildContext) -> Result<Value> {
     let [source, start] = take(args, "enumerate", ["iterable", "start"], 1)?;
     let at = start.map_or(Ok(0), |start| integer(&start, "enumerate()'s starts"))?;
     Ok(Iter::value("enumerate", Enumerate { cursor: Cursor::new(&source.unwrap_or_default())?, at }))
@@ -189,7 +189,7 @@ struct Enumerate {
     at: i64,
 }
 impl Step for Enumerate {
-    fn step(&mut self, call: &mut Call) -> Result<Option<Value>> {
+    fn step(&mut self, call: &mut BuildContext) -> Result<Option<Value>> {
         let Some(item) = self.cursor.next(call)? else { return Ok(None) };
         let at = self.at;
         self.at = at.checked_add(1).ok_or_else(|| err!("enumerate() counts beyond 64 bits"))?;
@@ -197,7 +197,7 @@ impl Step for Enumerate {
     }
 }
 
-pub fn zip(mut args: Args, _: &mut Call) -> Result<Value> {
+pub fn zip(mut args: Args, _: &mut BuildContext) -> Result<Value> {
     let strict = args.take("strict").is_some_and(|strict| strict.truthy());
     if let Some((name, _)) = args.named.first() {
         bail!("zip() has no argument `{name}`");
@@ -210,7 +210,7 @@ struct Zip {
     strict: bool,
 }
 impl Zip {
-    fn all(&mut self, call: &mut Call) -> Result<Option<Vec<Value>>> {
+    fn all(&mut self, call: &mut BuildContext) -> Result<Option<Vec<Value>>> {
         let mut items = Vec::with_capacity(self.cursors.len());
         for at in 0..self.cursors.len() {
             match self.cursors[at].next(call)? {
@@ -231,12 +231,12 @@ impl Zip {
     }
 }
 impl Step for Zip {
-    fn step(&mut self, call: &mut Call) -> Result<Option<Value>> {
+    fn step(&mut self, call: &mut BuildContext) -> Result<Option<Value>> {
         Ok(self.all(call)?.map(Value::tuple))
     }
 }
 
-pub fn map(args: Args, _: &mut Call) -> Result<Value> {
+pub fn map(args: Args, _: &mut BuildContext) -> Result<Value> {
     let [function, sources @ ..] = args.positional.as_slice() else { bail!("map() needs a function and an iterable") };
     if sources.is_empty() || !args.named.is_empty() {
         bail!("map() needs a function and at least one iterable, by position");
@@ -249,13 +249,13 @@ struct Map {
     sources: Zip,
 }
 impl Step for Map {
-    fn step(&mut self, call: &mut Call) -> Result<Option<Value>> {
+    fn step(&mut self, call: &mut BuildContext) -> Result<Option<Value>> {
         let Some(items) = self.sources.all(call)? else { return Ok(None) };
         self.function.call(Args::positional(items), call).map(Some)
     }
 }
 
-pub fn filter(args: Args, _: &mut Call) -> Result<Value> {
+pub fn filter(args: Args, _: &mut BuildContext) -> Result<Value> {
     let [function, source] = take(args, "filter", ["function", "iterable"], 2)?;
     Ok(Iter::value(
         "filter",
@@ -267,7 +267,7 @@ struct Filter {
     cursor: Cursor,
 }
 impl Step for Filter {
-    fn step(&mut self, call: &mut Call) -> Result<Option<Value>> {
+    fn step(&mut self, call: &mut BuildContext) -> Result<Option<Value>> {
         while let Some(item) = self.cursor.next(call)? {
             let keep = match &self.function {
                 Value::None => item.truthy(),
@@ -281,7 +281,7 @@ impl Step for Filter {
     }
 }
 
-pub fn reversed(args: Args, call: &mut Call) -> Result<Value> {
+pub fn reversed(args: Args, call: &mut BuildContext) -> Result<Value> {
     let [source] = take(args, "reversed", ["sequence"], 1)?;
     let source = source.unwrap_or_default();
     if let Some(range) = source.downcast::<Range>() {

@@ -4,7 +4,7 @@
 
 use libfuzzer_sys::fuzz_target;
 use segbundle::bundle::expr::{self, Env};
-use segbundle::component::{Call, Dict, Effect, Key, Table, Value};
+use segbundle::component::{BuildContext, Dict, Effect, Key, Table, Value};
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, LazyLock};
 
@@ -34,7 +34,7 @@ fuzz_target!(|bytes: &[u8]| {
         Ok(parsed) => {
             parsed.uses();
             // What a list of the environment has become stays for the next input; its length is bounded by the steps.
-            match expr::eval(&Arc::new(parsed), &ENV, &mut Call::with_limits(50_000, 200)) {
+            match expr::eval(&Arc::new(parsed), &ENV, &mut BuildContext::with_limits(50_000, 200)) {
                 Ok(value) => assert!(format!("{value:?}").len() < 1 << 28),
                 Err(error) => assert!(error.get_place().is_none_or(|place| place.offset <= place.text.len())),
             }

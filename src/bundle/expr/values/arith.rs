@@ -1,7 +1,7 @@
 //! Binary and unary operators, as Python defines them.
 
 use super::{as_integer, numbers, percent, sets};
-use crate::component::{Call, Value};
+use crate::component::{BuildContext, Value};
 use crate::error::{Error, Result};
 use crate::{bail, err};
 
@@ -22,7 +22,7 @@ fn number(value: &Value) -> Option<Number> {
 }
 
 /// `a operator b`
-pub fn binary(operator: &str, a: &Value, b: &Value, call: &mut Call) -> Result<Value> {
+pub fn binary(operator: &str, a: &Value, b: &Value, call: &mut BuildContext) -> Result<Value> {
     if let (Some(x), Some(y)) = (number(a), number(b)) {
         if let (Value::Bool(x), Value::Bool(y)) = (a, b) {
             match operator {
@@ -97,7 +97,7 @@ fn unsupported(operator: &str, a: &Value, b: &Value) -> Error {
 }
 
 /// `sequence * count`
-fn repeat(sequence: &Value, count: i64, call: &mut Call) -> Result<Value> {
+fn repeat(sequence: &Value, count: i64, call: &mut BuildContext) -> Result<Value> {
     let count = usize::try_from(count).unwrap_or(0);
     let mut charge = |len: usize| call.charge(len.saturating_mul(count));
     Ok(match sequence {
@@ -195,12 +195,12 @@ fn floats(operator: &str, x: f64, y: f64) -> Result<Option<Value>> {
 }
 
 /// `divmod(a, b)`
-pub fn divmod(a: &Value, b: &Value, call: &mut Call) -> Result<Value> {
+pub fn divmod(a: &Value, b: &Value, call: &mut BuildContext) -> Result<Value> {
     Ok(Value::tuple([binary("//", a, b, call)?, binary("%", a, b, call)?]))
 }
 
 /// `-a`, `+a`, `~a`
-pub fn unary(operator: &str, a: &Value, call: &mut Call) -> Result<Value> {
+pub fn unary(operator: &str, a: &Value, call: &mut BuildContext) -> Result<Value> {
     match (operator, a) {
         ("-", Value::Int(x)) => return x.checked_neg().map(Value::Int).ok_or_else(overflow),
         ("-", Value::Bool(x)) => return Ok(Value::Int(-i64::from(*x))),

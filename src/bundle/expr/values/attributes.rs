@@ -1,7 +1,7 @@
 //! `value.name` and `value.name(…)` for every kind of value.
 
 use super::{dicts, lists, numbers, sets, strs, types};
-use crate::component::{Args, Call, Function, Object, Table, Value};
+use crate::component::{Args, BuildContext, Function, Object, Table, Value};
 use crate::error::{Error, Kind, Result, did_you_mean};
 use crate::{bail, err};
 use std::sync::Arc;
@@ -27,7 +27,7 @@ pub fn call_method(
     name: &str,
     args: Args,
     table: Option<&'static Table>,
-    call: &mut Call,
+    call: &mut BuildContext,
 ) -> Result<Value> {
     call.charge(1)?;
     let found = match receiver {
@@ -170,7 +170,7 @@ impl Object for Bound {
     fn callable(&self) -> bool {
         true
     }
-    fn call(&self, args: Args, call: &mut Call) -> Result<Value> {
+    fn call(&self, args: Args, call: &mut BuildContext) -> Result<Value> {
         call_method(&self.receiver, &self.name, args, None, call)
     }
     fn equals(&self, other: &Value) -> bool {
@@ -214,7 +214,7 @@ impl Object for Unbound {
     fn callable(&self) -> bool {
         true
     }
-    fn call(&self, mut args: Args, call: &mut Call) -> Result<Value> {
+    fn call(&self, mut args: Args, call: &mut BuildContext) -> Result<Value> {
         match (self.class, &*self.name) {
             ("dict", "fromkeys") => return dicts::from_keys(args, call),
             ("str", "maketrans") => return strs::make_translation(args, call),

@@ -3,14 +3,14 @@
 use super::iter::Cursor;
 use super::range::Range;
 use super::sets;
-use crate::component::{Call, Key, Value};
+use crate::component::{BuildContext, Key, Value};
 use crate::error::Result;
 use crate::{bail, err};
 use std::cmp::Ordering;
 use std::sync::Arc;
 
 /// `a operator b` for one of `< <= > >= == != in not in is is not`; arrays may answer with an array.
-pub fn compare(operator: &str, a: &Value, b: &Value, call: &mut Call) -> Result<Value> {
+pub fn compare(operator: &str, a: &Value, b: &Value, call: &mut BuildContext) -> Result<Value> {
     match operator {
         "is" => return Ok(Value::Bool(same(a, b))),
         "is not" => return Ok(Value::Bool(!same(a, b))),
@@ -64,7 +64,7 @@ pub fn same(a: &Value, b: &Value) -> bool {
 }
 
 /// Python's `==` as a truth value.
-pub fn equal(a: &Value, b: &Value, call: &mut Call) -> Result<bool> {
+pub fn equal(a: &Value, b: &Value, call: &mut BuildContext) -> Result<bool> {
     call.charge(1)?;
     let (x, y) = match (a, b) {
         (Value::List(x), Value::List(y)) if Arc::ptr_eq(&x.0, &y.0) => return Ok(true),
@@ -107,12 +107,12 @@ pub fn equal(a: &Value, b: &Value, call: &mut Call) -> Result<bool> {
 }
 
 /// Containers compare their items by identity first.
-fn equal_item(a: &Value, b: &Value, call: &mut Call) -> Result<bool> {
+fn equal_item(a: &Value, b: &Value, call: &mut BuildContext) -> Result<bool> {
     call.nested(|call| Ok(same(a, b) || equal(a, b, call)?))
 }
 
 /// `item in container`
-pub fn contains(container: &Value, item: &Value, call: &mut Call) -> Result<bool> {
+pub fn contains(container: &Value, item: &Value, call: &mut BuildContext) -> Result<bool> {
     match container {
         Value::Str(text) => match item {
             Value::Str(part) => {
@@ -141,7 +141,7 @@ pub fn contains(container: &Value, item: &Value, call: &mut Call) -> Result<bool
     }
 }
 
-fn contains_by_walking(container: &Value, item: &Value, call: &mut Call) -> Result<bool> {
+fn contains_by_walking(container: &Value, item: &Value, call: &mut BuildContext) -> Result<bool> {
     let mut cursor = Cursor::new(container)?;
     while let Some(found) = cursor.next(call)? {
         if equal_item(&found, item, call)? {
@@ -152,7 +152,7 @@ fn contains_by_walking(container: &Value, item: &Value, call: &mut Call) -> Resu
 }
 
 /// How a stands to b; `None` where a NaN has no order.
-fn order(a: &Value, b: &Value, operator: &str, call: &mut Call) -> Result<Option<Ordering>> {
+fn order(a: &Value, b: &Value, operator: &str, call: &mut BuildContext) -> Result<Option<Ordering>> {
     call.charge(1)?;
     let integer = |value: &Value| match value {
         Value::Int(i) => Some(*i),
@@ -188,7 +188,7 @@ fn float_to_int(x: f64, i: i64) -> Option<Ordering> {
 }
 
 /// By the first items that differ, else by length.
-fn sequences(x: &[Value], y: &[Value], operator: &str, call: &mut Call) -> Result<Option<Ordering>> {
+fn sequences(x: &[Value], y: &[Value], operator: &str, call: &mut BuildContext) -> Result<Option<Ordering>> {
     for (a, b) in x.iter().zip(y) {
         if !equal_item(a, b, call)? {
             return call.nested(|call| match (a, b) {
@@ -204,12 +204,12 @@ fn sequences(x: &[Value], y: &[Value], operator: &str, call: &mut Call) -> Resul
 }
 
 /// `a < b`
-pub fn less(a: &Value, b: &Value, call: &mut Call) -> Result<bool> {
+pub fn less(a: &Value, b: &Value, call: &mut BuildContext) -> Result<bool> {
     compare("<", a, b, call).map(|value| value.truthy())
 }
 
 /// Sort stably by `keys`. Merging by hand: comparing can fail, and a NaN has no order, which the standard sort may refuse.
-pub fn sort(items: Vec<Value>, keys: Option<Vec<Value>>, reverse: bool, call: &mut Call) -> Result<Vec<Value>> {
+pub fn sort(items: Vec<Value>, keys: Option<Vec<Value>>, reverse: bool, call: &mut BuildContext) -> Result<Vec<Value>> {
     let mut pairs: Vec<(Value, Value)> = match keys {
         Some(keys) => keys.into_iter().zip(items).collect(),
         None => items.into_iter().map(|item| (item.clone(), item)).collect(),

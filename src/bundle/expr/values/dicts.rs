@@ -4,7 +4,7 @@ use super::iter::{collect, key};
 use super::lists::given;
 use super::take;
 use super::views::{Part, View};
-use crate::component::{Args, Call, Dict, Key, Value};
+use crate::component::{Args, BuildContext, Dict, Key, Value};
 use crate::error::Result;
 use crate::{bail, err};
 
@@ -27,7 +27,7 @@ pub const METHODS: &[&str] = &[
 ];
 
 /// `None` if dicts have no such method.
-pub fn method(dict: &Dict, name: &str, args: Args, call: &mut Call) -> Result<Option<Value>> {
+pub fn method(dict: &Dict, name: &str, args: Args, call: &mut BuildContext) -> Result<Option<Value>> {
     let view = |part| Value::object(View { dict: dict.clone(), part });
     Ok(Some(match name {
         "get" => {
@@ -106,7 +106,7 @@ pub fn method(dict: &Dict, name: &str, args: Args, call: &mut Call) -> Result<Op
 }
 
 /// `dict.fromkeys(keys, value)`
-pub fn from_keys(args: Args, call: &mut Call) -> Result<Value> {
+pub fn from_keys(args: Args, call: &mut BuildContext) -> Result<Value> {
     let [keys, value] = take(args, "fromkeys", ["iterable", "value"], 1)?;
     let value = value.unwrap_or_default();
     let keys = super::iter::collect_keys(&keys.unwrap_or_default(), call)?;
@@ -114,7 +114,7 @@ pub fn from_keys(args: Args, call: &mut Call) -> Result<Value> {
 }
 
 /// What `dict(value)` and `**value` take: a dict, or pairs.
-pub fn pairs(value: &Value, call: &mut Call) -> Result<Vec<(Key, Value)>> {
+pub fn pairs(value: &Value, call: &mut BuildContext) -> Result<Vec<(Key, Value)>> {
     if let Value::Dict(dict) = value {
         call.charge(dict.len())?;
         return Ok(dict.items());

@@ -1,7 +1,7 @@
 //! Python's format specifications: `format(value, spec)`, f-strings, `str.format`.
 
 use super::numbers;
-use crate::component::{Call, Value};
+use crate::component::{BuildContext, Value};
 use crate::error::Result;
 use crate::{bail, err};
 
@@ -69,7 +69,7 @@ impl Spec {
 }
 
 /// `format(value, spec)`
-pub fn format(value: &Value, spec_text: &str, call: &mut Call) -> Result<String> {
+pub fn format(value: &Value, spec_text: &str, call: &mut BuildContext) -> Result<String> {
     if spec_text.is_empty() {
         let text = value.to_string();
         call.charge(text.len() / 16 + 1)?;
@@ -310,7 +310,7 @@ pub fn padded(head: &str, body: &str, fill: char, align: char, width: usize) -> 
 }
 
 /// `repr`, `str` or `ascii` of a value, as `!r`, `!s` and `!a` ask.
-pub fn converted(value: &Value, conversion: char, call: &mut Call) -> Result<String> {
+pub fn converted(value: &Value, conversion: char, call: &mut BuildContext) -> Result<String> {
     let text = match conversion {
         'r' => format!("{value:?}"),
         'a' => ascii(&format!("{value:?}")),

@@ -2,7 +2,7 @@
 
 use super::iter::key;
 use super::{integer, position};
-use crate::component::{Call, Value};
+use crate::component::{BuildContext, Value};
 use crate::error::{Result, did_you_mean};
 use crate::{bail, err};
 
@@ -37,7 +37,7 @@ fn picks(slice: &[Option<i64>; 3], len: usize) -> Result<impl Iterator<Item = us
 }
 
 /// `value[at]`
-pub fn index(value: &Value, at: &Value, call: &mut Call) -> Result<Value> {
+pub fn index(value: &Value, at: &Value, call: &mut BuildContext) -> Result<Value> {
     match (value, at) {
         (Value::List(list), Value::Slice(slice)) => {
             let items = list.0.read();

@@ -2,7 +2,7 @@
 
 use super::range::Range;
 use super::views::View;
-use crate::component::{Call, Dict, Key, List, MAX_KEY_PARTS, Object, Tuple, Value, discard};
+use crate::component::{BuildContext, Dict, Key, List, MAX_KEY_PARTS, Object, Tuple, Value, discard};
 use crate::error::Result;
 use crate::{bail, err};
 use parking_lot::Mutex;
@@ -11,7 +11,7 @@ use std::sync::Arc;
 /// Something that gives values one by one.
 pub trait Step: Send {
     /// The next value; `None` at the end.
-    fn step(&mut self, call: &mut Call) -> Result<Option<Value>>;
+    fn step(&mut self, call: &mut BuildContext) -> Result<Option<Value>>;
 }
 
 /// Python's iterator objects: what `next` takes.
@@ -25,7 +25,7 @@ impl Iter {
     pub fn value(name: &'static str, source: impl Step + 'static) -> Value {
         Value::object(Iter { name, source: Mutex::new(Some(Box::new(source))) })
     }
-    pub fn advance(&self, call: &mut Call) -> Result<Option<Value>> {
+    pub fn advance(&self, call: &mut BuildContext) -> Result<Option<Value>> {
         // A generator that asks itself for a value would wait for ever.
         let Some(mut source) = self.source.try_lock() else { bail!("{} already executing", self.name) };
         let Some(steps) = source.as_mut() else { return Ok(None) };
@@ -53,7 +53,7 @@ impl Object for Iter {
         format!("<{} object>", self.name)
     }
     fn iterate(&self) -> Option<Result<Vec<Value>>> {
-        Some(Call::with_lent(|call| {
+        Some(BuildContext::with_lent(|call| {
             let mut items = Vec::new();
             while let Some(item) = self.advance(call)? {
                 call.charge(1)?;
@@ -99,7 +99,7 @@ impl Cursor {
             other => bail!("'{}' object is not iterable", other.type_name()),
         })
     }
-    pub fn next(&mut self, call: &mut Call) -> Result<Option<Value>> {
+    pub fn next(&mut self, call: &mut BuildContext) -> Result<Option<Value>> {
         call.charge(1)?;
         Ok(match self {
             Cursor::List(list, at) => {
@@ -134,13 +134,13 @@ impl Cursor {
 }
 
 impl Step for Cursor {
-    fn step(&mut self, call: &mut Call) -> Result<Option<Value>> {
+    fn step(&mut self, call: &mut BuildContext) -> Result<Option<Value>> {
         self.next(call)
     }
 }
 
 /// All items of an iterable.
-pub fn collect(value: &Value, call: &mut Call) -> Result<Vec<Value>> {
+pub fn collect(value: &Value, call: &mut BuildContext) -> Result<Vec<Value>> {
     let mut cursor = Cursor::new(value)?;
     let mut items = Vec::new();
     while let Some(item) = cursor.next(call)? {
@@ -150,7 +150,7 @@ pub fn collect(value: &Value, call: &mut Call) -> Result<Vec<Value>> {
 }
 
 /// All items as keys, in order, each once.
-pub fn collect_keys(value: &Value, call: &mut Call) -> Result<Vec<Key>> {
+pub fn collect_keys(value: &Value, call: &mut BuildContext) -> Result<Vec<Key>> {
     collect(value, call)?.iter().map(key).collect()
 }
 

@@ -3,7 +3,7 @@
 use super::compare::{equal, sort};
 use super::iter::collect;
 use super::{as_integer, index, integer, position, take};
-use crate::component::{Args, Call, List, Value};
+use crate::component::{Args, BuildContext, List, Value};
 use crate::error::Result;
 use crate::{bail, err};
 
@@ -27,7 +27,7 @@ pub const LIST_METHODS: &[&str] = &[
 pub const TUPLE_METHODS: &[&str] = &["index", "count", "__getitem__", "__len__", "__contains__"];
 
 /// `None` if lists have no such method.
-pub fn list_method(list: &List, name: &str, args: Args, call: &mut Call) -> Result<Option<Value>> {
+pub fn list_method(list: &List, name: &str, args: Args, call: &mut BuildContext) -> Result<Option<Value>> {
     let nothing = Ok(Some(Value::None));
     match name {
         "append" => {
@@ -111,7 +111,7 @@ pub fn list_method(list: &List, name: &str, args: Args, call: &mut Call) -> Resu
 }
 
 /// What lists and tuples share.
-pub fn sequence_method(sequence: &Value, name: &str, args: Args, call: &mut Call) -> Result<Option<Value>> {
+pub fn sequence_method(sequence: &Value, name: &str, args: Args, call: &mut BuildContext) -> Result<Option<Value>> {
     match name {
         "index" => {
             let [item, start, stop] = take(args, name, ["value", "start", "stop"], 1)?;
@@ -161,7 +161,7 @@ pub fn set_item(list: &List, at: &Value, value: Value) -> Result<()> {
 }
 
 /// The sort keys: `key(item)` of each item.
-pub fn keys(items: &[Value], key: Option<Value>, call: &mut Call) -> Result<Option<Vec<Value>>> {
+pub fn keys(items: &[Value], key: Option<Value>, call: &mut BuildContext) -> Result<Option<Vec<Value>>> {
     match key {
         None | Some(Value::None) => Ok(None),
         Some(key) => {
@@ -170,7 +170,7 @@ pub fn keys(items: &[Value], key: Option<Value>, call: &mut Call) -> Result<Opti
     }
 }
 
-fn find(items: &[Value], item: &Value, call: &mut Call) -> Result<Option<usize>> {
+fn find(items: &[Value], item: &Value, call: &mut BuildContext) -> Result<Option<usize>> {
     for (at, other) in items.iter().enumerate() {
         if equal(other, item, call)? {
             return Ok(Some(at));

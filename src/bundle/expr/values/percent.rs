@@ -2,7 +2,7 @@
 
 use super::format::{self, as_float, padded};
 use super::{as_integer, index, numbers};
-use crate::component::{Call, Value};
+use crate::component::{BuildContext, Value};
 use crate::error::Result;
 use crate::{bail, err};
 
@@ -28,7 +28,7 @@ impl Values<'_> {
     }
 }
 
-pub fn format(template: &str, values: &Value, call: &mut Call) -> Result<String> {
+pub fn format(template: &str, values: &Value, call: &mut BuildContext) -> Result<String> {
     let mut values = Values {
         all: values,
         items: if let Value::Tuple(items) = values { items.to_vec() } else { vec![values.clone()] },
@@ -121,7 +121,7 @@ fn one(
     flags: &Flags,
     width: usize,
     precision: Option<usize>,
-    call: &mut Call,
+    call: &mut BuildContext,
 ) -> Result<String> {
     let align = if flags.left { '<' } else { '>' };
     let sign = |negative: bool| match (negative, flags.sign, flags.space) {

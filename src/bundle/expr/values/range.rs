@@ -2,7 +2,7 @@
 
 use super::{as_integer, index::clamped, integer, lists};
 use crate::bail;
-use crate::component::{Args, Call, Object, Value};
+use crate::component::{Args, BuildContext, Object, Value};
 use crate::error::Result;
 
 #[derive(Debug, Clone, Copy)]
@@ -81,7 +81,7 @@ impl Object for Range {
     fn attr_names(&self) -> &[&str] {
         &["start", "stop", "step", "index", "count"]
     }
-    fn call_method(&self, name: &str, args: &mut Args, _call: &mut Call) -> Result<Option<Value>> {
+    fn call_method(&self, name: &str, args: &mut Args, _call: &mut BuildContext) -> Result<Option<Value>> {
         if !matches!(name, "index" | "count") {
             return Ok(None);
         }

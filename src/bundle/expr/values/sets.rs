@@ -1,7 +1,7 @@
 //! Sets. They cannot be changed in place; their operators and methods make new ones.
 
 use super::iter::collect_keys;
-use crate::component::{Args, Call, Key, Value};
+use crate::component::{Args, BuildContext, Key, Value};
 use crate::error::Result;
 use crate::{bail, err};
 use indexmap::IndexSet;
@@ -115,7 +115,7 @@ fn place(slots: &mut [Option<i64>], key: i64) {
 }
 
 /// Operators between two sets; `None` where there is no such operator.
-pub fn operator(operator: &str, a: &Value, b: &Value, call: &mut Call) -> Result<Option<Value>> {
+pub fn operator(operator: &str, a: &Value, b: &Value, call: &mut BuildContext) -> Result<Option<Value>> {
     let (Value::Set(a), Value::Set(b)) = (a, b) else { return Ok(None) };
     call.charge(a.len() + b.len())?;
     Ok(Some(match operator {
@@ -186,7 +186,7 @@ const CHANGING: &[&str] = &[
     "symmetric_difference_update",
 ];
 
-pub fn method(keys: &std::sync::Arc<[Key]>, name: &str, args: Args, call: &mut Call) -> Result<Option<Value>> {
+pub fn method(keys: &std::sync::Arc<[Key]>, name: &str, args: Args, call: &mut BuildContext) -> Result<Option<Value>> {
     if CHANGING.contains(&name) {
         return Err(err!("sets cannot be changed in place, found `{name}`").hint("make a new set with `|`, `-` or `&`"));
     }

@@ -3,7 +3,7 @@
 use super::iter::{collect, key};
 use super::lists::given;
 use super::{as_integer, index, integer, split, take, template};
-use crate::component::{Args, Call, Dict, Key, Value};
+use crate::component::{Args, BuildContext, Dict, Key, Value};
 use crate::error::Result;
 use crate::{bail, err};
 use std::sync::Arc;
@@ -69,7 +69,7 @@ pub fn text(value: &Value, function: &str) -> Result<Arc<str>> {
 }
 
 /// `None` if strings have no such method.
-pub fn method(own: &Arc<str>, name: &str, args: Args, call: &mut Call) -> Result<Option<Value>> {
+pub fn method(own: &Arc<str>, name: &str, args: Args, call: &mut BuildContext) -> Result<Option<Value>> {
     call.charge(own.len() / 16)?;
     let own_str: &str = own;
     let result: Value = match name {
@@ -278,7 +278,7 @@ fn is(own: &str, name: &str) -> bool {
     }
 }
 
-fn pad(own: &str, width: i64, fill: char, name: &str, call: &mut Call) -> Result<String> {
+fn pad(own: &str, width: i64, fill: char, name: &str, call: &mut BuildContext) -> Result<String> {
     let len = own.chars().count();
     let width = usize::try_from(width).unwrap_or(0).max(len);
     call.charge(width)?;
@@ -337,7 +337,7 @@ fn search(own: &str, name: &str, wanted: &str, range: [Option<Value>; 2]) -> Res
 }
 
 /// `str.maketrans`
-pub fn make_translation(args: Args, call: &mut Call) -> Result<Value> {
+pub fn make_translation(args: Args, call: &mut BuildContext) -> Result<Value> {
     let [from, to, gone] = take(args, "maketrans", ["x", "y", "z"], 1)?;
     let code = |c: char| Key::Int(i64::from(u32::from(c)));
     let mut pairs: Vec<(Key, Value)> = Vec::new();
@@ -372,7 +372,7 @@ pub fn make_translation(args: Args, call: &mut Call) -> Result<Value> {
     Ok(Value::Dict(Dict::new(pairs)))
 }
 
-fn translate(own: &str, table: &Value, call: &mut Call) -> Result<Value> {
+fn translate(own: &str, table: &Value, call: &mut BuildContext) -> Result<Value> {
     let Value::Dict(dict) = table else { bail!("translate() needs a dict, found {}", table.type_name()) };
     let mut out = String::new();
     for c in own.chars() {

@@ -1,7 +1,7 @@
 //! `str.format`: fields by position, name, attribute and item.
 
 use super::{attributes, format, index};
-use crate::component::{Args, Call, Value};
+use crate::component::{Args, BuildContext, Value};
 use crate::error::Result;
 use crate::{bail, err};
 
@@ -18,17 +18,17 @@ struct Formatter<'a> {
     numbered: bool,
 }
 
-pub fn format(template: &str, args: &Args, call: &mut Call) -> Result<String> {
+pub fn format(template: &str, args: &Args, call: &mut BuildContext) -> Result<String> {
     Formatter { source: Source::Args(args), automatic: Some(0), numbered: false }.run(template, 2, call)
 }
 
-pub fn format_map(template: &str, mapping: &Value, call: &mut Call) -> Result<String> {
+pub fn format_map(template: &str, mapping: &Value, call: &mut BuildContext) -> Result<String> {
     Formatter { source: Source::Map(mapping), automatic: Some(0), numbered: false }.run(template, 2, call)
 }
 
 impl Formatter<'_> {
     /// `depth`: how many levels of fields may still stand inside one another.
-    fn run(&mut self, template: &str, depth: usize, call: &mut Call) -> Result<String> {
+    fn run(&mut self, template: &str, depth: usize, call: &mut BuildContext) -> Result<String> {
         let mut out = String::new();
         let mut rest = template;
         while let Some(at) = rest.find(['{', '}']) {
@@ -58,7 +58,7 @@ impl Formatter<'_> {
     }
 
     /// `name.attribute[item]!r:spec`
-    fn field(&mut self, field: &str, depth: usize, call: &mut Call) -> Result<String> {
+    fn field(&mut self, field: &str, depth: usize, call: &mut BuildContext) -> Result<String> {
         // A `:` or `!` inside brackets belongs to an item's name.
         let mut inside = false;
         let end = field.find(|c: char| {
@@ -91,7 +91,7 @@ impl Formatter<'_> {
         format::format(&value, &spec, call)
     }
 
-    fn value(&mut self, path: &str, call: &mut Call) -> Result<Value> {
+    fn value(&mut self, path: &str, call: &mut BuildContext) -> Result<Value> {
         let end = path.find(['.', '[']).unwrap_or(path.len());
         let (first, mut rest) = path.split_at(end);
         let mut value = self.first(first, call)?;
@@ -119,7 +119,7 @@ impl Formatter<'_> {
         Ok(value)
     }
 
-    fn first(&mut self, name: &str, call: &mut Call) -> Result<Value> {
+    fn first(&mut self, name: &str, call: &mut BuildContext) -> Result<Value> {
         let number = if name.is_empty() {
             let at = self.automatic.filter(|_| !self.numbered);
             let at =

@@ -1,7 +1,7 @@
 //! What `dict.keys()`, `.values()` and `.items()` give: live views.
 
 use super::sets;
-use crate::component::{Call, Dict, Key, Object, Value};
+use crate::component::{BuildContext, Dict, Key, Object, Value};
 use crate::error::Result;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -51,7 +51,13 @@ impl Object for View {
     fn length(&self) -> Option<usize> {
         Some(self.dict.len())
     }
-    fn operator(&self, operator: &str, other: &Value, reflected: bool, call: &mut Call) -> Result<Option<Value>> {
+    fn operator(
+        &self,
+        operator: &str,
+        other: &Value,
+        reflected: bool,
+        call: &mut BuildContext,
+    ) -> Result<Option<Value>> {
         if operator == "in" && reflected && self.part == Part::Keys {
             return Ok(Some(Value::Bool(Key::new(other).is_some_and(|key| self.dict.0.read().contains_key(&key)))));
         }
