@@ -6,7 +6,7 @@
 
 use criterion::{BatchSize, Criterion, criterion_group, criterion_main};
 use segbundle::component::{Args, BuildContext, FromValue, Value};
-use segbundle::contracts::{Cx, Item, Sample, Transform, Work, apply_all};
+use segbundle::contracts::{CaseContext, Item, Sample, Transform, TransformContext, apply_all};
 use segbundle::formats::nifti;
 use segbundle::image::{Affine, DType, Grid, Header, Inverse, Layout, Volume, Voxels};
 use segbundle::registry::table;
@@ -20,9 +20,9 @@ fn build(name: &str, args: &[(&str, Value)]) -> Arc<dyn Transform> {
 }
 
 fn apply(transform: &dyn Transform, sample: Sample) -> Sample {
-    let work = Work::quiet();
+    let case = CaseContext::quiet();
     transform
-        .apply(sample, &mut Cx { work: &work, writes: &mut vec![], rng: &mut Default::default() })
+        .apply(sample, &mut TransformContext { case: &case, writes: &mut vec![], rng: &mut Default::default() })
         .unwrap()
         .remove(0)
 }
@@ -111,10 +111,14 @@ fn from_file(c: &mut Criterion) {
     let mut group = c.benchmark_group("file_512x512x397_to_3mm");
     group.sample_size(10).measurement_time(Duration::from_secs(8));
     group.bench_function("while_it_is_read", |b| {
-        let work = Work::quiet();
+        let case = CaseContext::quiet();
         b.iter(|| {
-            apply_all(&steps, vec![name()], &mut Cx { work: &work, writes: &mut vec![], rng: &mut Default::default() })
-                .unwrap()
+            apply_all(
+                &steps,
+                vec![name()],
+                &mut TransformContext { case: &case, writes: &mut vec![], rng: &mut Default::default() },
+            )
+            .unwrap()
         })
     });
     group.bench_function("read_first", |b| b.iter(|| steps.iter().fold(name(), |sample, step| apply(&**step, sample))));

@@ -1,5 +1,6 @@
 //! The traits that parts are made to, and the handles under which configs hold them. Read this second.
 
+pub use crate::case_context::{CaseContext, Clock, NoProgress, Progress, Stage};
 use crate::component::{Args, BuildContext, FromValue, Object, Value};
 use crate::err;
 use crate::error::Result;
@@ -7,7 +8,6 @@ use crate::image::Volume;
 use crate::prediction::Prediction;
 pub use crate::random::RngStates;
 use crate::torch::Device;
-pub use crate::work::{Clock, NoProgress, Progress, Stage, Work};
 use indexmap::IndexMap;
 use parking_lot::Mutex;
 use std::collections::HashSet;
@@ -89,7 +89,7 @@ pub trait Transform: Send + Sync {
     /// MONAI's class name: `Spacingd`.
     fn name(&self) -> &'static str;
     /// A sample in, samples out (crops can give several).
-    fn apply(&self, sample: Sample, cx: &mut Cx) -> Result<Vec<Sample>>;
+    fn apply(&self, sample: Sample, cx: &mut TransformContext) -> Result<Vec<Sample>>;
     /// The transforms inside, for Compose.
     fn children(&self) -> &[Arc<dyn Transform>] {
         &[]
@@ -109,7 +109,7 @@ pub trait Transform: Send + Sync {
     fn output_paths(&self, _source: &std::path::Path) -> Result<Vec<PathBuf>> {
         Ok(vec![])
     }
-    /// What it makes of a sample whose images are hollow (shape and geometry, no voxels; see [`Volume::is_hollow`]), so
+    /// What it makes of a sample whose images are header-only (shape and geometry, no voxels; see [`Volume::is_header_only`]), so
     /// that a run can be explained from headers alone. Where [`Transform::apply`] itself can do that,
     /// [`outline_by_applying`] is the answer.
     fn outline(&self, sample: Sample) -> Result<Outline> {
@@ -133,7 +133,7 @@ mod reading;
 
 pub use reading::{Reading, Unread, apply_all, read_on_the_way};
 
-/// A sample of hollow images after a transform.
+/// A sample of header-only images after a transform.
 pub struct Outline {
     pub sample: Sample,
     /// False where the real shape depends on voxels; then this is the largest that it can be, or the shape before.
@@ -142,9 +142,9 @@ pub struct Outline {
 
 /// For transforms whose `apply` needs no voxels.
 pub fn outline_by_applying(transform: &dyn Transform, sample: Sample) -> Result<Outline> {
-    let work = Work::quiet();
-    let mut samples =
-        transform.apply(sample, &mut Cx { work: &work, writes: &mut vec![], rng: &mut RngStates::default() })?;
+    let case = CaseContext::quiet();
+    let mut samples = transform
+        .apply(sample, &mut TransformContext { case: &case, writes: &mut vec![], rng: &mut RngStates::default() })?;
     let sample = samples.pop().ok_or_else(|| err!("{} leaves no sample", transform.name()))?;
     Ok(Outline { sample, exact: true })
 }
@@ -178,8 +178,8 @@ pub fn seed_each(transforms: &[Arc<dyn Transform>], seed: u32, rng: &mut RngStat
 }
 
 /// What a transform may use besides its sample.
-pub struct Cx<'a> {
-    pub work: &'a Work,
+pub struct TransformContext<'a> {
+    pub case: &'a CaseContext,
     /// Where SaveImaged leaves what is to be written.
     pub writes: &'a mut Vec<WriteJob>,
     /// Where random transforms draw from.
@@ -271,7 +271,13 @@ pub trait Network: Send {
 pub trait Inferer: Send + Sync {
     fn name(&self) -> &'static str;
     /// x [1,C,X,Y,Z] f32 in host memory, `image` where it came from → a lazy prediction; nothing is computed yet.
-    fn infer(&self, x: &Tensor, image: &Volume, network: &Shared<dyn Network>, work: &Work) -> Result<Prediction>;
+    fn infer(
+        &self,
+        x: &Tensor,
+        image: &Volume,
+        network: &Shared<dyn Network>,
+        case: &CaseContext,
+    ) -> Result<Prediction>;
     /// How it would go over an image of `shape` [X,Y,Z]. `features`: the channels that the network's
     /// [`Network::features`] gives. Errors if that does not fit `budget_bytes`.
     fn plan(&self, shape: [usize; 3], features: usize, _budget_bytes: u64) -> Result<InferencePlan> {
@@ -328,7 +334,7 @@ pub trait Dataset: Send + Sync {
     /// MONAI's `set_rnd(dataset, seed)`: seed the random transforms.
     fn seed(&self, _seed: u32, _streams: &mut RngStates) {}
     /// Read and transform case `index`.
-    fn get(&self, index: usize, cx: &mut Cx) -> Result<Vec<Sample>>;
+    fn get(&self, index: usize, cx: &mut TransformContext) -> Result<Vec<Sample>>;
 }
 
 /// How an engine goes through a dataset.

@@ -12,7 +12,7 @@
 //! | [`contracts`] | the traits that parts are made to; read this second |
 //! | [`component`] | how a config reaches Rust: values, objects, arguments, the table |
 //! | [`prediction`] | one case's answer, recorded first and computed once |
-//! | [`work`] | what a part at work on one case may use: device, cancelling, budget, progress, clock |
+//! | [`case_context`] | what a component may use while it processes one case: device, cancellation, budget, progress, clock |
 //! | [`random`] | NumPy's generator, and the states of random transforms |
 //! | [`checkpoint`] | PyTorch's checkpoints and safetensors |
 //! | [`torch`] | devices and guards |
@@ -32,6 +32,7 @@ pub use segbundle_formats as formats;
 pub use segbundle_image::{self as image, each_voxels};
 
 pub mod bundle;
+pub mod case_context;
 pub mod checkpoint;
 pub mod cli;
 pub mod component;
@@ -50,4 +51,3 @@ pub mod registry;
 pub mod tools;
 pub mod torch;
 pub mod transforms;
-pub mod work;

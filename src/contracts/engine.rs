@@ -3,7 +3,7 @@
 //! A handler never changes its engine: it acts on the objects that its config gave it. What a config's own functions
 //! (`$lambda engine: engine.state.metrics['val_mean_dice']`) read of an engine is a snapshot of its [`EngineState`].
 
-use super::{EngineHandle, HandlerHandle, Item, Score, Segmentation, Work};
+use super::{CaseContext, EngineHandle, HandlerHandle, Item, Score, Segmentation};
 use crate::bail;
 use crate::checkpoint::StateDict;
 use crate::component::{Args, BuildContext, Dict, Key, Object, Value};
@@ -135,11 +135,11 @@ impl Segmented {
     pub fn new(item: Item) -> Segmented {
         Segmented(Mutex::new(Seen::Item(Box::new(item))))
     }
-    pub fn with<T>(&self, work: &Work, look: impl FnOnce(&Segmentation) -> Result<T>) -> Result<T> {
+    pub fn with<T>(&self, case: &CaseContext, look: impl FnOnce(&Segmentation) -> Result<T>) -> Result<T> {
         let mut seen = self.0.lock();
         if let Seen::Item(item) = &mut *seen {
             let item = std::mem::replace(&mut **item, Item::Value(Value::None));
-            *seen = Seen::Segmentation(segmentation(item, work)?);
+            *seen = Seen::Segmentation(segmentation(item, case)?);
         }
         match &*seen {
             Seen::Segmentation(segmentation) => look(segmentation),
@@ -149,7 +149,7 @@ impl Segmented {
 }
 
 /// One-hot channels stay a label map.
-fn segmentation(item: Item, work: &Work) -> Result<Segmentation> {
+fn segmentation(item: Item, case: &CaseContext) -> Result<Segmentation> {
     let prediction = match item {
         Item::Value(value) => bail!("expected an image or a prediction, found {}", value.type_name()),
         Item::Image(volume) => return Ok(Segmentation::Channels(volume_tensor(&volume)?)),
@@ -164,7 +164,7 @@ fn segmentation(item: Item, work: &Work) -> Result<Segmentation> {
         };
         return Ok(Segmentation::Labels { map: map.f_view(shape)?, classes: *classes });
     }
-    Ok(Segmentation::Channels(prediction.dense(work)?.0))
+    Ok(Segmentation::Channels(prediction.dense(case)?.0))
 }
 
 impl Object for Segmented {

@@ -1,11 +1,11 @@
 //! Transforms one after the other, and those at the beginning that need no voxels of their own: where they only read a
 //! file, turn its axes and resample it, the file is resampled while it is read.
 
-use super::{Cx, Item, Sample, Transform};
+use super::{Item, Sample, Transform, TransformContext};
 use crate::error::Result;
 use std::sync::Arc;
 
-/// What becomes of a sample whose voxels are still in their files: its images are hollow.
+/// What becomes of a sample whose voxels are still in their files: its images are header-only.
 pub enum Unread<'a> {
     /// The transform works on voxels.
     NeedsVoxels,
@@ -19,7 +19,7 @@ pub enum Unread<'a> {
 pub type Reading<'a> = Box<dyn FnOnce() -> Result<Sample> + 'a>;
 
 /// Transforms one after the other. A file that is resampled while it is read is never in memory whole.
-pub fn apply_all(steps: &[Arc<dyn Transform>], samples: Vec<Sample>, cx: &mut Cx) -> Result<Vec<Sample>> {
+pub fn apply_all(steps: &[Arc<dyn Transform>], samples: Vec<Sample>, cx: &mut TransformContext) -> Result<Vec<Sample>> {
     let (mut steps, mut samples) = (steps, samples);
     if let [sample] = samples.as_slice()
         && let Some((at, read)) = read_on_the_way(steps, sample)?
@@ -28,7 +28,7 @@ pub fn apply_all(steps: &[Arc<dyn Transform>], samples: Vec<Sample>, cx: &mut Cx
         (steps, samples) = (&steps[at + 1..], vec![sample]);
     }
     for step in steps {
-        cx.work.check()?;
+        cx.case.check()?;
         let mut after = Vec::with_capacity(samples.len());
         for sample in samples {
             after.extend(step.apply(sample, cx).map_err(|e| e.context(step.name()))?);

@@ -7,7 +7,7 @@
 //! not what was read ahead.
 
 use crate::component::Value;
-use crate::contracts::{Cx, Loader, Sample, Work};
+use crate::contracts::{CaseContext, Loader, Sample, TransformContext};
 use crate::err;
 use crate::error::{Error, Result};
 use crate::random::RngStates;
@@ -54,12 +54,12 @@ pub struct Batches {
     workers: Vec<Receiver<Result<Batch>>>,
     /// Tells the workers that nobody waits any more.
     over: Arc<AtomicBool>,
-    work: Work,
+    case: CaseContext,
 }
 
 impl Batches {
     /// Begin a pass: draws from torch's generator. `before`: where the pass before it ended.
-    pub fn begin(loader: &Arc<Loader>, before: Option<&Position>, work: &Work) -> Result<Batches> {
+    pub fn begin(loader: &Arc<Loader>, before: Option<&Position>, case: &CaseContext) -> Result<Batches> {
         let stays = before.filter(|_| loader.persistent && loader.num_workers > 0);
         let base_seed = stays.map_or_else(draw, |before| Ok(before.base_seed))?;
         let order_seed = if loader.shuffle { Some(draw()?) } else { None };
@@ -68,11 +68,11 @@ impl Batches {
             (_, Some(before)) => before.rng.clone(),
             (workers, None) => vec![None; workers],
         };
-        Batches::resume(loader, Position { base_seed, order_seed, used: 0, rng }, work)
+        Batches::resume(loader, Position { base_seed, order_seed, used: 0, rng }, case)
     }
 
     /// Go on with a pass; draws nothing.
-    pub fn resume(loader: &Arc<Loader>, position: Position, work: &Work) -> Result<Batches> {
+    pub fn resume(loader: &Arc<Loader>, position: Position, case: &CaseContext) -> Result<Batches> {
         let cases = loader.dataset.len();
         let order = match position.order_seed {
             Some(seed) => segbundle_native::permutation(cases, seed)?,
@@ -93,7 +93,7 @@ impl Batches {
             position,
             workers: vec![],
             over,
-            work: work.clone(),
+            case: case.clone(),
         };
         if loader.num_workers == 0 {
             if let Some(Some(rng)) = batches.position.rng.first() {
@@ -111,8 +111,8 @@ impl Batches {
     fn start(&mut self, worker: usize) -> Result<()> {
         let (send, receive) = sync_channel(AHEAD);
         self.workers.push(receive);
-        let (loader, order, over, work) =
-            (self.loader.clone(), self.order.clone(), self.over.clone(), self.work.clone());
+        let (loader, order, over, case) =
+            (self.loader.clone(), self.order.clone(), self.over.clone(), self.case.clone());
         let (used, count) = (self.position.used, self.loader.num_workers);
         let mut rng = match &self.position.rng[worker] {
             Some(rng) => rng.clone(),
@@ -123,7 +123,7 @@ impl Batches {
                 if over.load(Ordering::Relaxed) {
                     return;
                 }
-                let batch = guard(|| load(&loader, &order, number, &mut rng, &work));
+                let batch = guard(|| load(&loader, &order, number, &mut rng, &case));
                 let failed = batch.is_err();
                 // Nobody receives any more: the pass was given up.
                 if send.send(batch).is_err() || failed {
@@ -144,7 +144,7 @@ impl Batches {
         let worker = number % self.loader.num_workers.max(1);
         let batch = match self.workers.get(worker) {
             Some(receive) => receive.recv().unwrap_or_else(|_| Err(err!("a thread that loads data has died"))),
-            None => load(&self.loader, &self.order, number, &mut self.loader.rng.lock(), &self.work),
+            None => load(&self.loader, &self.order, number, &mut self.loader.rng.lock(), &self.case),
         };
         Some(batch.inspect(|batch| {
             self.position.used += 1;
@@ -171,12 +171,12 @@ pub fn seeded(loader: &Loader, base_seed: u64, worker: usize) -> RngStates {
     rng
 }
 
-fn load(loader: &Loader, order: &[usize], number: usize, rng: &mut RngStates, work: &Work) -> Result<Batch> {
+fn load(loader: &Loader, order: &[usize], number: usize, rng: &mut RngStates, case: &CaseContext) -> Result<Batch> {
     let (mut entries, mut samples) = (vec![], vec![]);
     for &index in order.iter().skip(number * loader.batch_size).take(loader.batch_size) {
-        work.check()?;
+        case.check()?;
         let entry = loader.dataset.entry(index)?;
-        let mut cx = Cx { work, writes: &mut vec![], rng };
+        let mut cx = TransformContext { case, writes: &mut vec![], rng };
         let loaded = loader.dataset.get(index, &mut cx).map_err(|error| named(error, &entry))?;
         entries.extend(std::iter::repeat_n(entry, loaded.len()));
         samples.extend(loaded);

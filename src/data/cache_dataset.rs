@@ -5,7 +5,9 @@
 
 use super::dataset::{Transforms, sample};
 use crate::component::{Accepted, Component, Declared, Effect, OneOrMany, Value};
-use crate::contracts::{Cx, Dataset, DatasetHandle, Item, NoProgress, Run, Sample, Transform, Work, apply_all};
+use crate::contracts::{
+    CaseContext, Dataset, DatasetHandle, Item, NoProgress, Run, Sample, Transform, TransformContext, apply_all,
+};
 use crate::error::Result;
 use crate::image::{Voxels, filled};
 use crate::random::RngStates;
@@ -105,14 +107,14 @@ impl Cached {
     /// Read all cases of the cache, as many at a time as there are workers; the first one tells how many will fit.
     fn fill(&mut self, workers: usize, progress: bool, run: &Run) -> Result<()> {
         let load = |index: usize| -> Result<Vec<Sample>> {
-            let work = Work {
+            let context = CaseContext {
                 cancel: run.cancel.clone(),
                 progress: Arc::new(NoProgress),
                 budget_bytes: run.memory_bytes,
-                ..Work::quiet()
+                ..CaseContext::quiet()
             };
-            work.check()?;
-            let mut cx = Cx { work: &work, writes: &mut vec![], rng: &mut RngStates::default() };
+            context.check()?;
+            let mut cx = TransformContext { case: &context, writes: &mut vec![], rng: &mut RngStates::default() };
             crate::torch::guard(|| self.load(index, &mut cx))
                 .map_err(|e| e.context(format_args!("case {index} of the dataset")))
         };
@@ -189,7 +191,7 @@ impl Cached {
     }
 
     /// Case `index` after the fixed steps.
-    fn load(&self, index: usize, cx: &mut Cx) -> Result<Vec<Sample>> {
+    fn load(&self, index: usize, cx: &mut TransformContext) -> Result<Vec<Sample>> {
         let mut samples = apply_all(&self.steps[..self.fixed], vec![self.sample(index)?], cx)?;
         for item in samples.iter_mut().flat_map(|sample| sample.items.values_mut()) {
             if let Item::Image(volume) = item {
@@ -264,7 +266,7 @@ impl Dataset for Cached {
     fn seed(&self, seed: u32, rng: &mut RngStates) {
         self.given.seed(seed, rng);
     }
-    fn get(&self, index: usize, cx: &mut Cx) -> Result<Vec<Sample>> {
+    fn get(&self, index: usize, cx: &mut TransformContext) -> Result<Vec<Sample>> {
         let fixed = match self.cache.get(index) {
             Some(slot) => {
                 // Held while the case is read, so that nobody else reads it too.

@@ -1,7 +1,7 @@
 //! Dataset: a datalist and the transforms of its cases (monai.data.dataset, MONAI 1.6.1).
 
 use crate::component::{Component, Declared, Effect, FromValue, Value};
-use crate::contracts::{Cx, Dataset, DatasetHandle, Item, Sample, Transform, apply_all, seed_each};
+use crate::contracts::{Dataset, DatasetHandle, Item, Sample, Transform, TransformContext, apply_all, seed_each};
 use crate::error::Result;
 use crate::random::RngStates;
 use crate::{args, bail};
@@ -91,7 +91,7 @@ impl Dataset for Listed {
     fn seed(&self, seed: u32, rng: &mut RngStates) {
         self.transforms.seed(seed, rng);
     }
-    fn get(&self, index: usize, cx: &mut Cx) -> Result<Vec<Sample>> {
+    fn get(&self, index: usize, cx: &mut TransformContext) -> Result<Vec<Sample>> {
         apply_all(&self.transforms.steps, vec![self.sample(index)?], cx)
     }
 }

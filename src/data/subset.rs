@@ -1,7 +1,7 @@
 //! Subset: some items of a dataset or of anything else with indices (torch.utils.data.Subset, torch 2.11).
 
 use crate::component::{Component, Declared, Effect, Object, Value};
-use crate::contracts::{Cx, Dataset, DatasetHandle, RngStates, Sample, Transform};
+use crate::contracts::{Dataset, DatasetHandle, RngStates, Sample, Transform, TransformContext};
 use crate::error::{Kind, Result};
 use crate::{args, err};
 use std::sync::Arc;
@@ -83,7 +83,7 @@ impl Dataset for Subset {
     fn seed(&self, seed: u32, rng: &mut RngStates) {
         self.dataset.seed(seed, rng);
     }
-    fn get(&self, index: usize, cx: &mut Cx) -> Result<Vec<Sample>> {
+    fn get(&self, index: usize, cx: &mut TransformContext) -> Result<Vec<Sample>> {
         self.dataset.get(self.at(index)?, cx)
     }
 }

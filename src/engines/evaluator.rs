@@ -15,8 +15,8 @@ use super::{amp, cases};
 use crate::checkpoint::StateDict;
 use crate::component::{Accepted, Component, Declared, Dict, Effect, Value};
 use crate::contracts::{
-    CaseReport, Engine, EngineHandle, EngineState, Event, Handler, Inferer, Loader, Network, Observer, RngStates, Run,
-    Sample, Shared, Work,
+    CaseContext, CaseReport, Engine, EngineHandle, EngineState, Event, Handler, Inferer, Loader, Network, Observer,
+    RngStates, Run, Sample, Shared,
 };
 use crate::data::{Transforms, batches};
 use crate::error::{Kind, Result};
@@ -219,9 +219,9 @@ impl SupervisedEvaluator {
         let (identity, config) = self.identity(folder.is_some() || skip_existing)?;
         let writes = folder.is_some();
         let record = folder.map(|folder| RunRecord::start(&folder, self.settings(&identity, config), total));
-        let each = |sample: Sample, work: &Work| {
+        let each = |sample: Sample, case: &CaseContext| {
             workflow.update(|state| state.iteration += 1);
-            workflow.iteration(vec![sample], work)
+            workflow.iteration(vec![sample], case)
         };
         let pipeline = Pipeline {
             loader,

@@ -5,12 +5,12 @@
 
 use super::cases::Case;
 use super::needs;
-use super::queues::{Ahead, Behind, Taken};
+use super::queues::{NextWrite, Prefetcher, WriteBehind};
 use super::record::{RunRecord, case_record};
-use super::resume::{self, Identity, Inputs, Verdict};
+use super::resume::{self, Identity, Inputs, SkipDecision};
 use crate::contracts::{
-    CaseFacts, CaseReport, Clock, Cx, Inferer, Item, Loader, Network, NoProgress, Observer, Progress, Run, Sample,
-    Shared, Stage, Transform, Work, WriteJob,
+    CaseContext, CaseFacts, CaseReport, Clock, Inferer, Item, Loader, Network, NoProgress, Observer, Progress, Run,
+    Sample, Shared, Stage, Transform, TransformContext, WriteJob,
 };
 use crate::error::{Kind, Result};
 use crate::prediction::volume_tensor;
@@ -51,17 +51,17 @@ pub struct Pipeline<'a> {
     /// The random states of the random transforms by worker; empty if there are none. With them cases are read one by one.
     pub random: &'a [Mutex<RngStates>],
     /// What is done with a case after its postprocessing, before its files are written.
-    pub each: &'a (dyn Fn(Sample, &Work) -> Result<()> + Sync),
+    pub each: &'a (dyn Fn(Sample, &CaseContext) -> Result<()> + Sync),
 }
 
 /// A case that was read, or need not be.
-struct Loaded {
+struct PrefetchedCase {
     began: Instant,
-    work: Work,
-    outcome: Result<Outcome>,
+    context: CaseContext,
+    outcome: Result<Prefetched>,
 }
 
-enum Outcome {
+enum Prefetched {
     /// Preprocessed, and the files it came from.
     Read(Vec<Sample>, Inputs),
     /// Its result is there; what was recorded of it.
@@ -69,15 +69,15 @@ enum Outcome {
 }
 
 /// A case whose files remain to be written.
-struct Done {
+struct FinishedCase {
     index: usize,
     began: Instant,
     clock: Clock,
     facts: CaseFacts,
-    result: Result<Finish>,
+    result: Result<CaseOutcome>,
 }
 
-enum Finish {
+enum CaseOutcome {
     Write(Vec<WriteJob>, Inputs),
     Skip(Map<String, Json>),
 }
@@ -103,10 +103,10 @@ impl Pipeline<'_> {
     pub fn run(&self, record: Option<RunRecord>) -> (usize, Option<RunRecord>) {
         let total = self.cases.len();
         let workers = self.loader.num_workers;
-        let ahead = Ahead::new(total, workers, self.run.memory_bytes / AHEAD_SHARE);
+        let ahead = Prefetcher::new(total, workers, self.run.memory_bytes / AHEAD_SHARE);
         // What a case may take beside the program and the weights.
         let room = self.run.memory_bytes.saturating_sub(crate::env::resident_memory_bytes());
-        let behind = Behind::new(self.run.memory_bytes / BEHIND_SHARE);
+        let behind = WriteBehind::new(self.run.memory_bytes / BEHIND_SHARE);
         let (peak, over) = (AtomicU64::new(0), AtomicBool::new(false));
         std::thread::scope(|scope| {
             let writer = scope.spawn(|| self.write_all(&behind, record));
@@ -148,9 +148,9 @@ impl Pipeline<'_> {
     }
 
     /// Read and preprocess a case, unless its result is there.
-    fn load(&self, index: usize, room: u64) -> Loaded {
+    fn load(&self, index: usize, room: u64) -> PrefetchedCase {
         let began = Instant::now();
-        let work = Work {
+        let context = CaseContext {
             device: self.device,
             autocast: self.autocast,
             cancel: self.run.cancel.clone(),
@@ -158,50 +158,52 @@ impl Pipeline<'_> {
             clock: Clock::default(),
             budget_bytes: self.run.memory_bytes,
         };
-        let outcome = guard(|| self.read(index, room, &work));
-        Loaded { began, work, outcome }
+        let outcome = guard(|| self.read(index, room, &context));
+        PrefetchedCase { began, context, outcome }
     }
 
-    fn read(&self, index: usize, room: u64, work: &Work) -> Result<Outcome> {
-        work.check()?;
+    fn read(&self, index: usize, room: u64, context: &CaseContext) -> Result<Prefetched> {
+        context.check()?;
         let case = &self.cases[index];
         let outputs = case.outputs.as_ref().map_err(Clone::clone)?;
-        let inputs = work.clock.time(Stage::Check, || Inputs::read(&case.inputs, work))?;
+        let inputs = context.clock.time(Stage::Check, || Inputs::read(&case.inputs, context))?;
         if self.skip_existing {
-            let verdict = work.clock.time(Stage::Check, || resume::verdict(outputs, &inputs, self.identity, work));
-            work.check()?;
-            match verdict {
-                Verdict::Current(record) => return Ok(Outcome::Skip(record)),
-                Verdict::Missing => {}
-                Verdict::Stale(why) => tracing::info!("{}: computed again: {why}", case.name),
+            let decision =
+                context.clock.time(Stage::Check, || resume::skip_decision(outputs, &inputs, self.identity, context));
+            context.check()?;
+            match decision {
+                SkipDecision::Current(record) => return Ok(Prefetched::Skip(record)),
+                SkipDecision::Missing => {}
+                SkipDecision::Stale(why) => tracing::info!("{}: computed again: {why}", case.name),
             }
         }
         needs::check(&*self.loader.dataset, index, self.postprocessing, room)?;
         let mut none = RngStates::default();
         let batch = index / self.loader.batch_size.max(1);
         let mut random = (!self.random.is_empty()).then(|| self.random[batch % self.random.len()].lock());
-        let mut cx = Cx { work, writes: &mut vec![], rng: random.as_deref_mut().unwrap_or(&mut none) };
-        let samples = work.clock.time(Stage::Pre, || self.loader.dataset.get(index, &mut cx))?;
+        let mut cx =
+            TransformContext { case: context, writes: &mut vec![], rng: random.as_deref_mut().unwrap_or(&mut none) };
+        let samples = context.clock.time(Stage::Pre, || self.loader.dataset.get(index, &mut cx))?;
         inputs.check_unchanged()?;
-        Ok(Outcome::Read(samples, inputs))
+        Ok(Prefetched::Read(samples, inputs))
     }
 
     /// A case through the network. `None`: the user stopped the run before it got there.
-    fn infer_one(&self, index: usize, loaded: Loaded, peak: &AtomicU64) -> Option<Done> {
-        let Loaded { began, mut work, outcome } = loaded;
+    fn infer_one(&self, index: usize, loaded: PrefetchedCase, peak: &AtomicU64) -> Option<FinishedCase> {
+        let PrefetchedCase { began, mut context, outcome } = loaded;
         let mut facts = CaseFacts::default();
-        let clock = work.clock.clone();
+        let clock = context.clock.clone();
         let result = match outcome {
             Err(error) if error.get_kind() == Kind::Cancelled => return None,
             Err(error) => Err(error),
-            Ok(Outcome::Skip(record)) => Ok(Finish::Skip(record)),
-            Ok(Outcome::Read(samples, inputs)) => {
+            Ok(Prefetched::Skip(record)) => Ok(CaseOutcome::Skip(record)),
+            Ok(Prefetched::Read(samples, inputs)) => {
                 let watcher = self.observer.case_started(&self.cases[index].name, index, self.cases.len());
                 let counted = Arc::new(Counted { watcher, windows: AtomicUsize::new(0) });
-                work.progress = counted.clone();
+                context.progress = counted.clone();
                 peak.store(crate::env::resident_memory_bytes(), Ordering::Relaxed);
-                work.budget_bytes = self.run.memory_bytes.saturating_sub(crate::env::resident_memory_bytes());
-                let result = guard(|| self.infer(samples, &work, &mut facts));
+                context.budget_bytes = self.run.memory_bytes.saturating_sub(crate::env::resident_memory_bytes());
+                let result = guard(|| self.infer(samples, &context, &mut facts));
                 peak.fetch_max(crate::env::resident_memory_bytes(), Ordering::Relaxed);
                 facts.peak_memory_bytes = peak.load(Ordering::Relaxed);
                 facts.windows = counted.windows.load(Ordering::Relaxed);
@@ -209,14 +211,14 @@ impl Pipeline<'_> {
                 tracing::debug!("tensors: {} MB at most, {} MB of pages", tensors.peak >> 20, tensors.held >> 20);
                 segbundle_native::reset_peak();
                 segbundle_native::trim();
-                result.map(|jobs| Finish::Write(jobs, inputs))
+                result.map(|jobs| CaseOutcome::Write(jobs, inputs))
             }
         };
-        Some(Done { index, began, clock, facts, result })
+        Some(FinishedCase { index, began, clock, facts, result })
     }
 
     /// Network and postprocessing of one case; the files are left to be written.
-    fn infer(&self, samples: Vec<Sample>, work: &Work, facts: &mut CaseFacts) -> Result<Vec<WriteJob>> {
+    fn infer(&self, samples: Vec<Sample>, context: &CaseContext, facts: &mut CaseFacts) -> Result<Vec<WriteJob>> {
         let mut writes = vec![];
         for mut sample in samples {
             let image = sample.image("image")?.clone();
@@ -236,13 +238,13 @@ impl Pipeline<'_> {
                 .hint("look for NaN in the file, or for a transform that divides by zero"));
             }
             let prediction = match self.inferer {
-                Some(inferer) => inferer.infer(&x, &image, self.network, work)?,
-                None => crate::inferers::SimpleInferer.infer(&x, &image, self.network, work)?,
+                Some(inferer) => inferer.infer(&x, &image, self.network, context)?,
+                None => crate::inferers::SimpleInferer.infer(&x, &image, self.network, context)?,
             };
             drop((image, x));
             sample.set("pred", Item::Prediction(prediction));
             let start = Instant::now();
-            let elsewhere = || work.clock.get(Stage::Inferer) + work.clock.get(Stage::Invert);
+            let elsewhere = || context.clock.get(Stage::Inferer) + context.clock.get(Stage::Invert);
             let before = elsewhere();
             let mut samples = vec![sample];
             for transform in self.postprocessing {
@@ -250,26 +252,37 @@ impl Pipeline<'_> {
                 for sample in samples {
                     after.extend(
                         transform
-                            .apply(sample, &mut Cx { work, writes: &mut writes, rng: &mut RngStates::default() })
+                            .apply(
+                                sample,
+                                &mut TransformContext {
+                                    case: context,
+                                    writes: &mut writes,
+                                    rng: &mut RngStates::default(),
+                                },
+                            )
                             .map_err(|e| e.context(transform.name()))?,
                     );
                 }
                 samples = after;
             }
             for sample in samples {
-                (self.each)(sample, work)?;
+                (self.each)(sample, context)?;
             }
-            work.clock.add(Stage::Post, start.elapsed().saturating_sub(elsewhere() - before));
+            context.clock.add(Stage::Post, start.elapsed().saturating_sub(elsewhere() - before));
         }
         Ok(writes)
     }
 
     /// Write finished cases and report each; returns how many failed.
-    fn write_all(&self, behind: &Behind<Done>, mut record: Option<RunRecord>) -> (usize, Option<RunRecord>) {
+    fn write_all(
+        &self,
+        behind: &WriteBehind<FinishedCase>,
+        mut record: Option<RunRecord>,
+    ) -> (usize, Option<RunRecord>) {
         let mut failed = 0;
         loop {
             match behind.take(FLUSH_EVERY) {
-                Taken::Item(done) => {
+                NextWrite::Item(done) => {
                     let (report, case) = self.finish(done);
                     failed +=
                         usize::from(report.error.as_ref().is_some_and(|error| error.get_kind() != Kind::Cancelled));
@@ -278,15 +291,15 @@ impl Pipeline<'_> {
                     }
                     self.observer.case_finished(&report);
                 }
-                Taken::Nothing => record.iter_mut().for_each(RunRecord::flush),
-                Taken::Closed => return (failed, record),
+                NextWrite::Nothing => record.iter_mut().for_each(RunRecord::flush),
+                NextWrite::Closed => return (failed, record),
             }
         }
     }
 
     /// Write a case's files and what they were made from.
-    fn finish(&self, done: Done) -> (CaseReport, Map<String, Json>) {
-        let Done { index, began, clock, facts, result } = done;
+    fn finish(&self, done: FinishedCase) -> (CaseReport, Map<String, Json>) {
+        let FinishedCase { index, began, clock, facts, result } = done;
         let case = &self.cases[index];
         let mut report = CaseReport {
             name: case.name.clone(),
@@ -303,12 +316,12 @@ impl Pipeline<'_> {
         let mut inputs = None;
         match result {
             Err(error) => report.error = Some(error),
-            Ok(Finish::Skip(record)) => {
+            Ok(CaseOutcome::Skip(record)) => {
                 report.skipped = true;
                 report.outputs = case.outputs.clone().unwrap_or_default();
                 recorded = Some(record);
             }
-            Ok(Finish::Write(jobs, read)) => {
+            Ok(CaseOutcome::Write(jobs, read)) => {
                 let clock = report.clock.clone();
                 report.error = clock.time(Stage::Write, || {
                     jobs.into_iter().find_map(|job| {
@@ -345,9 +358,9 @@ impl Pipeline<'_> {
     }
 }
 
-impl Loaded {
+impl PrefetchedCase {
     fn bytes(&self) -> u64 {
-        let Ok(Outcome::Read(samples, _)) = &self.outcome else { return 0 };
+        let Ok(Prefetched::Read(samples, _)) = &self.outcome else { return 0 };
         let size = |item: &Item| match item {
             Item::Image(volume) => volume.voxels.len() as u64 * volume.voxels.dtype().size_bytes() as u64,
             _ => 0,
@@ -356,10 +369,10 @@ impl Loaded {
     }
 }
 
-impl Done {
+impl FinishedCase {
     fn bytes(&self) -> u64 {
         match &self.result {
-            Ok(Finish::Write(jobs, _)) => jobs.iter().map(|job| job.bytes).sum(),
+            Ok(CaseOutcome::Write(jobs, _)) => jobs.iter().map(|job| job.bytes).sum(),
             _ => 0,
         }
     }

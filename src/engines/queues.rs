@@ -8,15 +8,15 @@ use std::time::Duration;
 ///
 /// At most `count` items exist at a time, and no item is begun that would make all of them larger than `capacity_bytes`
 /// if it is as large as the largest so far. One may always exist, whatever its size.
-pub struct Ahead<T> {
-    state: Mutex<AheadState<T>>,
+pub struct Prefetcher<T> {
+    state: Mutex<PrefetcherState<T>>,
     changed: Condvar,
     total: usize,
     count: usize,
     capacity_bytes: u64,
 }
 
-struct AheadState<T> {
+struct PrefetcherState<T> {
     begun: usize,
     taken: usize,
     ready: BTreeMap<usize, (T, u64)>,
@@ -26,11 +26,17 @@ struct AheadState<T> {
     closed: bool,
 }
 
-impl<T> Ahead<T> {
+impl<T> Prefetcher<T> {
     pub fn new(total: usize, count: usize, capacity_bytes: u64) -> Self {
-        let state =
-            AheadState { begun: 0, taken: 0, ready: BTreeMap::new(), held_bytes: 0, largest_bytes: 0, closed: false };
-        Ahead { state: Mutex::new(state), changed: Condvar::new(), total, count: count.max(1), capacity_bytes }
+        let state = PrefetcherState {
+            begun: 0,
+            taken: 0,
+            ready: BTreeMap::new(),
+            held_bytes: 0,
+            largest_bytes: 0,
+            closed: false,
+        };
+        Prefetcher { state: Mutex::new(state), changed: Condvar::new(), total, count: count.max(1), capacity_bytes }
     }
 
     /// Wait for room; the item to make, with the bytes set aside for it. `None`: there is nothing more to do.
@@ -51,7 +57,7 @@ impl<T> Ahead<T> {
         }
     }
 
-    /// Hand over an item; `aside` is what [`Ahead::begin`] set aside for it.
+    /// Hand over an item; `aside` is what [`Prefetcher::begin`] set aside for it.
     pub fn put(&self, index: usize, item: T, bytes: u64, aside: u64) {
         let mut state = self.state.lock();
         state.held_bytes = state.held_bytes - aside + bytes;
@@ -86,13 +92,13 @@ impl<T> Ahead<T> {
 }
 
 /// Items that wait in order for one thread; together at most `capacity_bytes`, the one at work included, but always one.
-pub struct Behind<T> {
-    state: Mutex<BehindState<T>>,
+pub struct WriteBehind<T> {
+    state: Mutex<WriteBehindState<T>>,
     changed: Condvar,
     capacity_bytes: u64,
 }
 
-struct BehindState<T> {
+struct WriteBehindState<T> {
     waiting: VecDeque<(T, u64)>,
     /// Bytes of the item that was taken last.
     at_work_bytes: u64,
@@ -100,8 +106,8 @@ struct BehindState<T> {
     closed: bool,
 }
 
-/// What [`Behind::take`] found.
-pub enum Taken<T> {
+/// What [`WriteBehind::take`] found.
+pub enum NextWrite<T> {
     Item(T),
     /// Nothing came in time.
     Nothing,
@@ -109,10 +115,10 @@ pub enum Taken<T> {
     Closed,
 }
 
-impl<T> Behind<T> {
+impl<T> WriteBehind<T> {
     pub fn new(capacity_bytes: u64) -> Self {
-        let state = BehindState { waiting: VecDeque::new(), at_work_bytes: 0, held_bytes: 0, closed: false };
-        Behind { state: Mutex::new(state), changed: Condvar::new(), capacity_bytes }
+        let state = WriteBehindState { waiting: VecDeque::new(), at_work_bytes: 0, held_bytes: 0, closed: false };
+        WriteBehind { state: Mutex::new(state), changed: Condvar::new(), capacity_bytes }
     }
 
     /// Wait for room and leave an item.
@@ -135,20 +141,20 @@ impl<T> Behind<T> {
     }
 
     /// The next item. Taking one says that the one before is done with.
-    pub fn take(&self, patience: Duration) -> Taken<T> {
+    pub fn take(&self, patience: Duration) -> NextWrite<T> {
         let mut state = self.state.lock();
         state.held_bytes -= std::mem::take(&mut state.at_work_bytes);
         self.changed.notify_all();
         loop {
             if let Some((item, bytes)) = state.waiting.pop_front() {
                 state.at_work_bytes = bytes;
-                return Taken::Item(item);
+                return NextWrite::Item(item);
             }
             if state.closed {
-                return Taken::Closed;
+                return NextWrite::Closed;
             }
             if self.changed.wait_for(&mut state, patience).timed_out() && state.waiting.is_empty() && !state.closed {
-                return Taken::Nothing;
+                return NextWrite::Nothing;
             }
         }
     }
@@ -167,7 +173,7 @@ mod tests {
     #[test]
     fn items_come_in_order_and_stay_within_the_bytes() {
         let most = AtomicUsize::new(0);
-        let ahead = Ahead::new(40, 8, 50);
+        let ahead = Prefetcher::new(40, 8, 50);
         // The first tells the size.
         let (first, aside) = ahead.begin().unwrap();
         ahead.put(first, first, 10, aside);
@@ -197,7 +203,7 @@ mod tests {
 
     #[test]
     fn an_item_larger_than_the_bound_passes_alone() {
-        let ahead = Ahead::new(3, 4, 5);
+        let ahead = Prefetcher::new(3, 4, 5);
         for expected in 0..3 {
             let (index, aside) = ahead.begin().unwrap();
             ahead.put(index, (), 100, aside);
@@ -209,14 +215,14 @@ mod tests {
 
     #[test]
     fn closing_ends_both_sides() {
-        let ahead: Ahead<()> = Ahead::new(3, 1, 5);
+        let ahead: Prefetcher<()> = Prefetcher::new(3, 1, 5);
         ahead.close();
         assert!(ahead.begin().is_none() && ahead.take().is_none());
     }
 
     #[test]
     fn results_wait_for_the_writer_to_be_done_with_bytes() {
-        let behind = Behind::new(25);
+        let behind = WriteBehind::new(25);
         let most = AtomicU64::new(0);
         let held = AtomicU64::new(0);
         std::thread::scope(|scope| {
@@ -230,13 +236,13 @@ mod tests {
             let mut seen = vec![];
             loop {
                 match behind.take(Duration::from_millis(1)) {
-                    Taken::Item(item) => {
+                    NextWrite::Item(item) => {
                         std::thread::sleep(Duration::from_micros(200));
                         held.fetch_sub(10, Ordering::SeqCst);
                         seen.push(item);
                     }
-                    Taken::Nothing => {}
-                    Taken::Closed => break,
+                    NextWrite::Nothing => {}
+                    NextWrite::Closed => break,
                 }
             }
             assert_eq!(seen, (0..30).collect::<Vec<_>>());
@@ -246,7 +252,7 @@ mod tests {
 
     #[test]
     fn reading_waits_until_little_is_to_be_written() {
-        let behind = Behind::new(100);
+        let behind = WriteBehind::new(100);
         let written = AtomicUsize::new(0);
         behind.put(1, 50);
         std::thread::scope(|scope| {
@@ -254,10 +260,10 @@ mod tests {
                 behind.wait_below(20);
                 written.load(Ordering::SeqCst)
             });
-            assert!(matches!(behind.take(Duration::from_secs(1)), Taken::Item(1)));
+            assert!(matches!(behind.take(Duration::from_secs(1)), NextWrite::Item(1)));
             written.store(1, Ordering::SeqCst);
             // Only now is the item done with.
-            assert!(matches!(behind.take(Duration::from_millis(1)), Taken::Nothing));
+            assert!(matches!(behind.take(Duration::from_millis(1)), NextWrite::Nothing));
             assert_eq!(reader.join().unwrap(), 1);
         });
         behind.put(2, 50);

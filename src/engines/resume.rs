@@ -1,7 +1,7 @@
 //! Going on where an earlier run stopped: beside the result of a case lies a small JSON file, `RESULT.json`, that says
 //! what the result was made from. A case may be left out only if all of it still holds.
 
-use crate::contracts::{CaseStatus, Work};
+use crate::contracts::{CaseContext, CaseStatus};
 use crate::err;
 use crate::error::Result;
 use crate::formats::atomic;
@@ -35,8 +35,8 @@ struct Input {
 
 impl Inputs {
     /// Read every file once, unless the user interrupts. `paths`: files and folders. Errors name the file.
-    pub fn read(paths: &[PathBuf], work: &Work) -> Result<Inputs> {
-        paths.iter().map(|path| Input::read(path, work)).collect::<Result<_>>().map(Inputs)
+    pub fn read(paths: &[PathBuf], context: &CaseContext) -> Result<Inputs> {
+        paths.iter().map(|path| Input::read(path, context)).collect::<Result<_>>().map(Inputs)
     }
     /// An error if a file is gone or another one than it was.
     pub fn check_unchanged(&self) -> Result<()> {
@@ -57,11 +57,11 @@ impl Inputs {
 }
 
 impl Input {
-    fn read(path: &Path, work: &Work) -> Result<Input> {
+    fn read(path: &Path, context: &CaseContext) -> Result<Input> {
         let paths = reader::files(path)?;
         let files = paths.iter().map(|path| stat(path)).collect::<Result<Vec<_>>>()?;
         let digests =
-            paths.iter().map(|path| digest::of_file_while(path, || work.check())).collect::<Result<Vec<_>>>()?;
+            paths.iter().map(|path| digest::of_file_while(path, || context.check())).collect::<Result<Vec<_>>>()?;
         let digest = match &digests[..] {
             [one] => one.clone(),
             several => {
@@ -88,7 +88,7 @@ fn absolute(path: &Path) -> String {
 }
 
 /// Whether a case's result is there and up to date.
-pub enum Verdict {
+pub enum SkipDecision {
     /// What the run that made it recorded of the case.
     Current(Map<String, Json>),
     /// Nothing is there.
@@ -105,19 +105,19 @@ pub fn sidecar(output: &Path) -> PathBuf {
 }
 
 /// Look at what lies beside the first of `outputs`.
-pub fn verdict(outputs: &[PathBuf], inputs: &Inputs, identity: &Identity, work: &Work) -> Verdict {
-    let Some(first) = outputs.first() else { return Verdict::Missing };
+pub fn skip_decision(outputs: &[PathBuf], inputs: &Inputs, identity: &Identity, context: &CaseContext) -> SkipDecision {
+    let Some(first) = outputs.first() else { return SkipDecision::Missing };
     let path = sidecar(first);
     let text = match std::fs::read(&path) {
         Ok(text) => text,
         Err(_) if first.exists() => {
-            return Verdict::Stale(format!("nothing says what {} was made from", first.display()));
+            return SkipDecision::Stale(format!("nothing says what {} was made from", first.display()));
         }
-        Err(_) => return Verdict::Missing,
+        Err(_) => return SkipDecision::Missing,
     };
     match serde_json::from_slice::<Json>(&text) {
-        Ok(found) => compare(found, first, outputs, inputs, identity, work).unwrap_or_else(Verdict::Stale),
-        Err(_) => Verdict::Stale(format!("{} is no JSON", path.display())),
+        Ok(found) => compare(found, first, outputs, inputs, identity, context).unwrap_or_else(SkipDecision::Stale),
+        Err(_) => SkipDecision::Stale(format!("{} is no JSON", path.display())),
     }
 }
 
@@ -127,8 +127,8 @@ fn compare(
     outputs: &[PathBuf],
     inputs: &Inputs,
     identity: &Identity,
-    work: &Work,
-) -> Result<Verdict, String> {
+    context: &CaseContext,
+) -> Result<SkipDecision, String> {
     let same = |key: &str, expected: &Json| found.get(key) == Some(expected);
     if !same("format", &json!(FORMAT)) || !same("segbundle", &json!(identity.version)) {
         return Err(format!("it was made by segbundle {}, this is {}", text_of(&found, "segbundle"), identity.version));
@@ -147,7 +147,7 @@ fn compare(
     for output in found.get("outputs").and_then(Json::as_array).into_iter().flatten() {
         let path = paths::normal(&folder.join(text_of(output, "path")));
         let expected = (output.get("bytes").and_then(Json::as_u64), text_of(output, "sha256"));
-        match digest::of_file_while(&path, || work.check()) {
+        match digest::of_file_while(&path, || context.check()) {
             Ok(now) if (Some(now.bytes), now.sha256.as_str()) == (expected.0, expected.1) => recorded.push(path),
             Ok(_) => return Err(format!("{} is not as it was written", path.display())),
             Err(_) if !path.exists() => return Err(format!("{} is gone", path.display())),
@@ -161,7 +161,7 @@ fn compare(
         Some(Json::Object(mut case)) => {
             // Where they are now: the folder may have been moved.
             case.insert("outputs".into(), recorded.iter().map(|path| json!(path.display().to_string())).collect());
-            Ok(Verdict::Current(case))
+            Ok(SkipDecision::Current(case))
         }
         _ => Err("its record is not complete".into()),
     }

@@ -11,8 +11,8 @@ use super::workflow::{Parts, Workflow, clock, loss_alone};
 use crate::checkpoint::StateDict;
 use crate::component::{Accepted, Component, Declared, Dict, Effect, Value};
 use crate::contracts::{
-    Clock, Cx, Engine, EngineHandle, EngineState, Event, Handler, Inferer, Item, Loader, Loss, Mode, Network,
-    NoProgress, Optimizer, Run, Sample, Shared, Work, apply_all,
+    CaseContext, Clock, Engine, EngineHandle, EngineState, Event, Handler, Inferer, Item, Loader, Loss, Mode, Network,
+    NoProgress, Optimizer, Run, Sample, Shared, TransformContext, apply_all,
 };
 use crate::data::Transforms;
 use crate::data::batches::{Batch, Batches, case_name};
@@ -185,7 +185,7 @@ impl SupervisedTrainer {
     fn train(&self) -> Result<()> {
         let began = Instant::now();
         // Reading ahead stops at an interrupt.
-        let work = Work { cancel: self.run.cancel.clone(), ..self.work() };
+        let case = CaseContext { cancel: self.run.cancel.clone(), ..self.case_context() };
         let workflow = &self.workflow;
         let mut saver = TrainingState::open(&self.run)?;
         let mut place = Place::default();
@@ -201,7 +201,7 @@ impl SupervisedTrainer {
         // Handlers such as CheckpointLoader come first: what was saved is newer than what they load.
         workflow.fire(Event::Started)?;
         if let Some(saved) = &saved {
-            place = self.restore(saved, &work).map_err(|error| error.file(saver.path()))?;
+            place = self.restore(saved, &case).map_err(|error| error.file(saver.path()))?;
         }
         saver.know_config(&self.run.config().resolved, saved.is_some());
         drop(saved);
@@ -212,7 +212,7 @@ impl SupervisedTrainer {
                 workflow.begin_epoch();
                 place.running = true;
             }
-            let ended = self.epoch(&mut place, &mut saver, &work)?;
+            let ended = self.epoch(&mut place, &mut saver, &case)?;
             // If the validation fails or is interrupted, it is done again.
             let point = self.point(&place)?;
             if let Ended::Stopped = ended {
@@ -247,8 +247,8 @@ impl SupervisedTrainer {
         tracing::info!(logger = &*self.workflow.logger, "{text}");
     }
 
-    fn work(&self) -> Work {
-        Work {
+    fn case_context(&self) -> CaseContext {
+        CaseContext {
             device: self.args.device,
             autocast: self.autocast,
             cancel: Arc::default(),
@@ -259,7 +259,7 @@ impl SupervisedTrainer {
     }
 
     /// The iterations of an epoch that are still to come.
-    fn epoch(&self, place: &mut Place, saver: &mut TrainingState, work: &Work) -> Result<Ended> {
+    fn epoch(&self, place: &mut Place, saver: &mut TrainingState, case: &CaseContext) -> Result<Ended> {
         let workflow = &self.workflow;
         let length = workflow.state().epoch_length;
         // Where the weights last changed: what comes after is done again when the training goes on.
@@ -270,7 +270,7 @@ impl SupervisedTrainer {
                 Some(loss) => loss_alone(loss),
                 None => {
                     let buffers = self.buffers()?;
-                    let stepped = self.next_batch(place, work).and_then(|batch| {
+                    let stepped = self.next_batch(place, case).and_then(|batch| {
                         workflow.update(|state| state.iteration = place.iteration + 1);
                         tracing::debug!("iteration {}: {}", place.iteration + 1, described(&batch));
                         guard(|| self.step(batch))
@@ -285,7 +285,7 @@ impl SupervisedTrainer {
                     };
                     place.iteration += 1;
                     place.untold = Some(loss);
-                    let output = guard(|| workflow.measured(self.items(samples)?, Some(loss), &self.work()));
+                    let output = guard(|| workflow.measured(self.items(samples)?, Some(loss), &self.case_context()));
                     if self.steps_at(place.iteration) {
                         point = self.point(place)?;
                     }
@@ -357,12 +357,12 @@ impl SupervisedTrainer {
     }
 
     /// The next batch of the pass, or the first of the next one.
-    fn next_batch(&self, place: &mut Place, work: &Work) -> Result<Batch> {
+    fn next_batch(&self, place: &mut Place, case: &CaseContext) -> Result<Batch> {
         if let Some(batch) = place.batches.as_mut().and_then(Batches::next_batch) {
             return batch;
         }
         let batches =
-            Batches::begin(&self.args.train_data_loader, place.batches.as_ref().map(Batches::position), work)?;
+            Batches::begin(&self.args.train_data_loader, place.batches.as_ref().map(Batches::position), case)?;
         let batches = place.batches.insert(batches);
         batches.next_batch().unwrap_or_else(|| bail!("the data loader has no batches"))
     }
@@ -462,11 +462,11 @@ impl SupervisedTrainer {
     /// Samples after the postprocessing. It cannot be interrupted: the step is done already.
     fn items(&self, samples: Vec<Sample>) -> Result<Vec<Sample>> {
         let _no_grad = tch::no_grad_guard();
-        let work = self.work();
+        let case = self.case_context();
         apply_all(
             &self.args.postprocessing.steps,
             samples,
-            &mut Cx { work: &work, writes: &mut vec![], rng: &mut RngStates::default() },
+            &mut TransformContext { case: &case, writes: &mut vec![], rng: &mut RngStates::default() },
         )
     }
 
@@ -499,7 +499,7 @@ impl SupervisedTrainer {
     }
 
     /// Go on from what [`SupervisedTrainer::saved`] gave.
-    fn restore(&self, saved: &StateDict, work: &Work) -> Result<Place> {
+    fn restore(&self, saved: &StateDict, case: &CaseContext) -> Result<Place> {
         let get = |key: &str| saved.get(key).ok_or_else(|| err!("the saved training has no `{key}`"));
         let int = |key: &str| match get(key)? {
             StateDict::Int(x) if *x >= 0 => Ok(*x as usize),
@@ -527,7 +527,7 @@ impl SupervisedTrainer {
         self.workflow.update(|state| (state.epoch, state.iteration) = (epoch, mark.iteration()));
         let batches = mark
             .position()
-            .map(|position| Batches::resume(&self.args.train_data_loader, position, work))
+            .map(|position| Batches::resume(&self.args.train_data_loader, position, case))
             .transpose()?;
         mark.set_generators(self.args.device)?;
         let stopped =

@@ -5,7 +5,7 @@ use crate::bail;
 use crate::checkpoint::StateDict;
 use crate::component::{Args, BuildContext, Dict, FromValue, Key, Value};
 use crate::contracts::{
-    Attached, EngineState, Event, Handler, Item, MetricParts, Sample, Score, Segmentation, Segmented, Work,
+    Attached, CaseContext, EngineState, Event, Handler, Item, MetricParts, Sample, Score, Segmentation, Segmented,
 };
 use crate::err;
 use crate::error::{Kind, Result};
@@ -108,18 +108,18 @@ impl Workflow {
     }
 
     /// An iteration is over: its items go to the metrics, then to the handlers.
-    pub fn iteration(&self, samples: Vec<Sample>, work: &Work) -> Result<()> {
-        self.tell(self.measured(samples, None, work)?)
+    pub fn iteration(&self, samples: Vec<Sample>, case: &CaseContext) -> Result<()> {
+        self.tell(self.measured(samples, None, case)?)
     }
 
     /// What an iteration gives, for [`Workflow::tell`]; the metrics have seen it. `loss` is the batch's.
-    pub fn measured(&self, samples: Vec<Sample>, loss: Option<f64>, work: &Work) -> Result<Vec<Value>> {
+    pub fn measured(&self, samples: Vec<Sample>, loss: Option<f64>, case: &CaseContext) -> Result<Vec<Value>> {
         let output = match self.wants_output() {
             true => samples.into_iter().map(|sample| output_item(sample, loss)).collect::<Result<Vec<_>>>()?,
             false => vec![],
         };
         for (name, attached) in &self.metrics {
-            measure(attached, &output, work).map_err(|error| error.context(format_args!("metric {name}")))?;
+            measure(attached, &output, case).map_err(|error| error.context(format_args!("metric {name}")))?;
         }
         Ok(output)
     }
@@ -266,7 +266,7 @@ fn output_item(mut sample: Sample, loss: Option<f64>) -> Result<Value> {
 }
 
 /// Give an iteration's items to a metric: what its `output_transform` picks is a pair, or a pair of lists.
-fn measure(attached: &Attached, output: &[Value], work: &Work) -> Result<()> {
+fn measure(attached: &Attached, output: &[Value], case: &CaseContext) -> Result<()> {
     let whole = Value::list(output.iter().cloned());
     let picked = match &attached.output_transform {
         Some(transform) => transform.call(Args::positional([whole]), &mut BuildContext::default())?,
@@ -294,8 +294,8 @@ fn measure(attached: &Attached, output: &[Value], work: &Work) -> Result<()> {
             bail!("prediction and label are the same");
         }
         let update =
-            |prediction: &Segmentation| target.with(work, |target| attached.metric.lock().update(prediction, target));
-        prediction.with(work, update)?;
+            |prediction: &Segmentation| target.with(case, |target| attached.metric.lock().update(prediction, target));
+        prediction.with(case, update)?;
     }
     Ok(())
 }

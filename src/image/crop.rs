@@ -76,7 +76,7 @@ pub fn crop_pad(mut volume: Volume, window: Window, mode: PadMode, by: &'static 
     if fill != 0.0 && !volume.voxels.dtype().is_float() {
         volume = volume.into_f32()?;
     }
-    if !volume.is_hollow() {
+    if !volume.is_header_only() {
         volume.voxels = gather_volume(&volume, [&tables[0], &tables[1], &tables[2]], fill)?;
     }
     let [x, y, z] = window.shape;

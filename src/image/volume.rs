@@ -84,7 +84,7 @@ impl Volume {
         Grid { shape: self.layout.spatial(), affine: self.affine }
     }
     /// Whether it has shape and geometry but no voxels: what a header alone says.
-    pub fn is_hollow(&self) -> bool {
+    pub fn is_header_only(&self) -> bool {
         self.voxels.is_empty() && !self.layout.shape.contains(&0)
     }
     /// Bytes of voxels that it has, or would have.

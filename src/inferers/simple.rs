@@ -2,7 +2,7 @@
 
 use crate::args;
 use crate::component::{Component, Declared, Effect, Value};
-use crate::contracts::{Inferer, InfererHandle, Mode, Network, Shared, Work};
+use crate::contracts::{CaseContext, Inferer, InfererHandle, Mode, Network, Shared};
 use crate::error::Result;
 use crate::image::{Grid, Volume};
 use crate::prediction::{Blocks, Prediction, Region};
@@ -35,7 +35,13 @@ impl Inferer for SimpleInferer {
     fn name(&self) -> &'static str {
         "SimpleInferer"
     }
-    fn infer(&self, x: &Tensor, image: &Volume, network: &Shared<dyn Network>, _work: &Work) -> Result<Prediction> {
+    fn infer(
+        &self,
+        x: &Tensor,
+        image: &Volume,
+        network: &Shared<dyn Network>,
+        _work: &CaseContext,
+    ) -> Result<Prediction> {
         let channels = network.lock().out_channels();
         let source = Whole {
             x: x.shallow_clone(),
@@ -65,11 +71,11 @@ impl Blocks for Whole {
     fn channels(&self) -> usize {
         self.channels
     }
-    fn run(self: Box<Self>, work: &Work, each: &mut dyn FnMut(Region, Tensor) -> Result<()>) -> Result<()> {
-        work.progress.windows(1);
-        let mode = Mode { train: false, autocast: work.autocast };
-        let logits = self.network.lock().forward(&self.x.f_to_device(work.device.tch())?, mode)?;
-        work.progress.window_done();
+    fn run(self: Box<Self>, case: &CaseContext, each: &mut dyn FnMut(Region, Tensor) -> Result<()>) -> Result<()> {
+        case.progress.windows(1);
+        let mode = Mode { train: false, autocast: case.autocast };
+        let logits = self.network.lock().forward(&self.x.f_to_device(case.device.tch())?, mode)?;
+        case.progress.window_done();
         let [x, y, z] = self.grid.shape.map(|n| n as i64);
         if logits.size() != [1, self.channels as i64, x, y, z] {
             return Err(crate::err!(

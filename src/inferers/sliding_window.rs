@@ -6,7 +6,7 @@
 use super::stitch::{SLAB_SHARE, SlidingWindows};
 use super::windows::{Blend, Windows, importance};
 use crate::component::{Accepted, Component, Declared, Effect, FromValue, OneOrMany, Value};
-use crate::contracts::{InferencePlan, Inferer, InfererHandle, Network, Shared, Work};
+use crate::contracts::{CaseContext, InferencePlan, Inferer, InfererHandle, Network, Shared};
 use crate::error::Result;
 use crate::image::Volume;
 use crate::prediction::Prediction;
@@ -110,12 +110,18 @@ impl Inferer for SlidingWindowInferer {
     fn name(&self) -> &'static str {
         "SlidingWindowInferer"
     }
-    fn infer(&self, x: &Tensor, image: &Volume, network: &Shared<dyn Network>, work: &Work) -> Result<Prediction> {
+    fn infer(
+        &self,
+        x: &Tensor,
+        image: &Volume,
+        network: &Shared<dyn Network>,
+        case: &CaseContext,
+    ) -> Result<Prediction> {
         let args = &self.0;
         let grid = image.grid();
         let windows = self.windows(grid.shape)?;
         let x = pad(x, &windows, args.padding_mode, args.cval)?;
-        let network_device = args.sw_device.unwrap_or(work.device);
+        let network_device = args.sw_device.unwrap_or(case.device);
         let many = args.cpu_thresh.is_some_and(|limit| grid.shape.iter().product::<usize>() > limit);
         let source = SlidingWindows {
             x,

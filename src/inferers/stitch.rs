@@ -7,7 +7,7 @@
 //! through strip by strip (see [`Passes`]); each voxel is the same sum in the same order.
 
 use super::windows::{Passes, Windows};
-use crate::contracts::{Linear, Mode, Network, Shared, Work};
+use crate::contracts::{CaseContext, Linear, Mode, Network, Shared};
 use crate::error::Result;
 use crate::image::Grid;
 use crate::prediction::{Blocks, LabelMap, Region};
@@ -115,9 +115,9 @@ impl Slab {
 
 impl SlidingWindows {
     /// Run all windows; hand on finished boxes as (region of the unpadded image, Σw·f [x,y,z,F], Σw [x,y,z]).
-    fn stream(&self, work: &Work, each: &mut dyn FnMut(Region, Tensor, Tensor) -> Result<()>) -> Result<()> {
+    fn stream(&self, case: &CaseContext, each: &mut dyn FnMut(Region, Tensor, Tensor) -> Result<()>) -> Result<()> {
         let features = self.network.lock().feature_channels();
-        let passes = self.windows.passes(features, work.budget_bytes / SLAB_SHARE)?;
+        let passes = self.windows.passes(features, case.budget_bytes / SLAB_SHARE)?;
         if passes.strips.len() > 1 {
             tracing::debug!(
                 "{} strips to save memory: {} windows instead of {}",
@@ -127,7 +127,7 @@ impl SlidingWindows {
             );
         }
         let importance = self.importance.f_to_device(self.stitch_device.tch())?;
-        work.progress.windows(passes.runs);
+        case.progress.windows(passes.runs);
         // Looked at once, at the end: a look at a GPU's values waits for them.
         let mut total = Tensor::f_zeros([], (Kind::Float, self.stitch_device.tch()))?;
         let mut counted = |region: Region, sum: Tensor, weight: Tensor| {
@@ -137,13 +137,13 @@ impl SlidingWindows {
         passes
             .strips
             .iter()
-            .try_for_each(|strip| self.stream_strip(work, &passes, strip, features, &importance, &mut counted))?;
+            .try_for_each(|strip| self.stream_strip(case, &passes, strip, features, &importance, &mut counted))?;
         super::warn_of_nan(&total, &self.path)
     }
 
     fn stream_strip(
         &self,
-        work: &Work,
+        case: &CaseContext,
         passes: &Passes,
         strip: &Range<usize>,
         features: usize,
@@ -151,7 +151,7 @@ impl SlidingWindows {
         each: &mut dyn FnMut(Region, Tensor, Tensor) -> Result<()>,
     ) -> Result<()> {
         let (axis, padded, mode) =
-            (passes.along, self.windows.padded(), Mode { train: false, autocast: work.autocast });
+            (passes.along, self.windows.padded(), Mode { train: false, autocast: case.autocast });
         let mut slab = Slab::new(&self.windows, passes, strip, features, self.stitch_device)?;
         let mut starts = self.windows.starts.clone();
         starts[passes.across] = self.windows.reaching(passes.across, strip).collect();
@@ -165,7 +165,7 @@ impl SlidingWindows {
                 }
             }
             for batch in layer.chunks(self.batch.max(1)) {
-                work.check()?;
+                case.check()?;
                 let inputs: Vec<Tensor> = batch.iter().map(|at| self.window(*at)).collect::<Result<_>>()?;
                 let input = if inputs.len() == 1 { inputs[0].shallow_clone() } else { Tensor::f_cat(&inputs, 0)? };
                 let output = self.network.lock().features(&input.f_to_device(self.network_device.tch())?, mode)?;
@@ -173,7 +173,7 @@ impl SlidingWindows {
                 for (item, at) in batch.iter().enumerate() {
                     let window = output.f_narrow(0, item as i64, 1)?.f_to_device(self.stitch_device.tch())?;
                     slab.add(&window, importance, *at)?;
-                    work.progress.window_done();
+                    case.progress.window_done();
                 }
             }
             let next = starts[axis].get(i + 1).copied().unwrap_or(padded[axis]);
@@ -244,13 +244,13 @@ impl Blocks for SlidingWindows {
     fn channels(&self) -> usize {
         self.channels
     }
-    fn run(self: Box<Self>, work: &Work, each: &mut dyn FnMut(Region, Tensor) -> Result<()>) -> Result<()> {
+    fn run(self: Box<Self>, case: &CaseContext, each: &mut dyn FnMut(Region, Tensor) -> Result<()>) -> Result<()> {
         let head = self.network.lock().head();
-        self.stream(work, &mut |region, sum, weight| each(region, values(&sum, &weight, head.as_ref())?))
+        self.stream(case, &mut |region, sum, weight| each(region, values(&sum, &weight, head.as_ref())?))
     }
-    fn run_argmax(self: Box<Self>, work: &Work, labels: &mut LabelMap) -> Result<()> {
+    fn run_argmax(self: Box<Self>, case: &CaseContext, labels: &mut LabelMap) -> Result<()> {
         let head = self.network.lock().head();
-        self.stream(work, &mut |region, sum, weight| match &head {
+        self.stream(case, &mut |region, sum, weight| match &head {
             Some(Linear { weight: matrix, bias }) if sum.device() == tch::Device::Cpu => {
                 let (numbers, shape) = labels.numbers();
                 Ok(native::head_argmax(&sum, &weight, matrix, bias.as_ref(), numbers, shape, region.start)?)

@@ -1,10 +1,10 @@
 //! Where a prediction's values come from, box by box, and the label map that argmax makes of them.
 
 use super::VoxelOp;
+use crate::case_context::CaseContext;
 use crate::error::Result;
 use crate::image::{Grid, Voxels};
 use crate::torch::convert::to_i32;
-use crate::work::Work;
 use segbundle_native::{self as native, LabelsMut};
 use tch::Tensor;
 
@@ -21,11 +21,11 @@ pub trait Blocks: Send {
     fn grid(&self) -> Grid;
     fn channels(&self) -> usize;
     /// Values [C,x,y,z], f32, of disjoint boxes that cover the grid, in any order.
-    fn run(self: Box<Self>, work: &Work, each: &mut dyn FnMut(Region, Tensor) -> Result<()>) -> Result<()>;
+    fn run(self: Box<Self>, case: &CaseContext, each: &mut dyn FnMut(Region, Tensor) -> Result<()>) -> Result<()>;
     /// Put the channel of the largest value of every voxel into `labels`. A source that can do so without making all
     /// values overrides this.
-    fn run_argmax(self: Box<Self>, work: &Work, labels: &mut LabelMap) -> Result<()> {
-        self.run(work, &mut |region, values| labels.put(&values, region.start))
+    fn run_argmax(self: Box<Self>, case: &CaseContext, labels: &mut LabelMap) -> Result<()> {
+        self.run(case, &mut |region, values| labels.put(&values, region.start))
     }
 }
 
@@ -52,7 +52,7 @@ impl Blocks for Computed {
     fn channels(&self) -> usize {
         self.values.size()[0] as usize
     }
-    fn run(self: Box<Self>, _work: &Work, each: &mut dyn FnMut(Region, Tensor) -> Result<()>) -> Result<()> {
+    fn run(self: Box<Self>, _work: &CaseContext, each: &mut dyn FnMut(Region, Tensor) -> Result<()>) -> Result<()> {
         each(Region { start: [0; 3], size: self.grid.shape }, self.values.f_to_kind(tch::Kind::Float)?)
     }
 }
@@ -112,12 +112,12 @@ impl LabelMap {
 }
 
 /// Run `source` and keep the number of the largest channel.
-pub(super) fn argmax(source: Box<dyn Blocks>, ops: &[VoxelOp], work: &Work) -> Result<Voxels> {
+pub(super) fn argmax(source: Box<dyn Blocks>, ops: &[VoxelOp], case: &CaseContext) -> Result<Voxels> {
     let mut labels = LabelMap::new(source.grid().shape, source.channels());
     if ops.is_empty() {
-        source.run_argmax(work, &mut labels)?;
+        source.run_argmax(case, &mut labels)?;
     } else {
-        source.run(work, &mut |region, values| labels.put(&super::apply_all(ops, values)?, region.start))?;
+        source.run(case, &mut |region, values| labels.put(&super::apply_all(ops, values)?, region.start))?;
     }
     Ok(labels.into_voxels())
 }

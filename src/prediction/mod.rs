@@ -14,10 +14,10 @@ mod blocks;
 
 pub use blocks::{Blocks, Computed, LabelMap, Region};
 
+use crate::case_context::{CaseContext, Stage};
 use crate::error::Result;
 use crate::image::{Grid, Header, Inverse, Layout, Trace, Volume, Voxels};
 use crate::torch::convert::{to_f32, to_u8};
-use crate::work::{Stage, Work};
 use crate::{bail, err};
 use std::sync::Arc;
 use std::time::Instant;
@@ -83,12 +83,12 @@ impl Prediction {
     }
 
     /// The values as an image in host memory, [C,X,Y,Z] in C order: u8 or u16 class numbers, u8 masks, or f32.
-    pub fn into_volume(self, work: &Work) -> Result<Volume> {
+    pub fn into_volume(self, case: &CaseContext) -> Result<Volume> {
         let (header, trace) = (self.header.clone(), self.trace.clone());
         let (voxels, channels, grid) = match self.state {
             State::Labels { map, grid, onehot: None } => (map, 1, grid),
             State::Labels { map, grid, onehot: Some(classes) } => {
-                work.reserve(classes as u64 * voxel_count(&grid) as u64, || {
+                case.reserve(classes as u64 * voxel_count(&grid) as u64, || {
                     format!("{classes} one-hot channels on {}", shape_text(&grid))
                 })?;
                 let one_hot = |class: usize| -> Vec<u8> {
@@ -102,7 +102,7 @@ impl Prediction {
             }
             State::Masks { planes, channels, grid } => (Voxels::U8(planes.into()), channels, grid),
             state => {
-                let (values, grid) = Prediction { state, header: self.header, trace: self.trace }.dense(work)?;
+                let (values, grid) = Prediction { state, header: self.header, trace: self.trace }.dense(case)?;
                 (Voxels::F32(to_f32(&values)?.into()), values.size()[0] as usize, grid)
             }
         };
@@ -147,7 +147,7 @@ impl Prediction {
     }
 
     /// The channel with the largest value, lowest first among equals.
-    pub fn argmax(self, work: &Work) -> Result<Self> {
+    pub fn argmax(self, case: &CaseContext) -> Result<Self> {
         let (header, trace) = (self.header, self.trace);
         let state = match self.state {
             State::Pending { source, mut ops, inverse } => {
@@ -157,13 +157,13 @@ impl Prediction {
                 }
                 let grid = source.grid();
                 let start = Instant::now();
-                let map = blocks::argmax(source, &ops, work)?;
-                work.clock.add(Stage::Inferer, start.elapsed());
+                let map = blocks::argmax(source, &ops, case)?;
+                case.clock.add(Stage::Inferer, start.elapsed());
                 match inverse {
                     // Of zeros every channel is equal, whatever follows: class 0.
                     Some(recorded) => {
                         release();
-                        labels_on_grid(&map, &recorded.inverse, work)?
+                        labels_on_grid(&map, &recorded.inverse, case)?
                     }
                     None => State::Labels { map, grid, onehot: None },
                 }
@@ -180,18 +180,18 @@ impl Prediction {
     }
 
     /// 1 where a value is at least `threshold`, per channel.
-    pub fn threshold(self, threshold: f64, work: &Work) -> Result<Self> {
+    pub fn threshold(self, threshold: f64, case: &CaseContext) -> Result<Self> {
         let (header, trace) = (self.header, self.trace);
         let state = match self.state {
             State::Pending { source, ops, inverse } => {
                 let (channels, grid) = (source.channels(), source.grid());
                 let voxels = voxel_count(&grid);
-                work.reserve(channels as u64 * voxels as u64, || {
+                case.reserve(channels as u64 * voxels as u64, || {
                     format!("masks of {channels} channels on {}", shape_text(&grid))
                 })?;
                 let mut planes = vec![0_u8; channels * voxels];
                 let start = Instant::now();
-                source.run(work, &mut |region, values| {
+                source.run(case, &mut |region, values| {
                     let values = apply_all(&ops, values)?;
                     let mask = values
                         .f_ge(threshold)?
@@ -201,7 +201,7 @@ impl Prediction {
                     blocks::paste(&to_u8(&mask)?, region, channels, grid.shape, &mut planes);
                     Ok(())
                 })?;
-                work.clock.add(Stage::Inferer, start.elapsed());
+                case.clock.add(Stage::Inferer, start.elapsed());
                 match inverse {
                     Some(recorded) => {
                         release();
@@ -210,7 +210,7 @@ impl Prediction {
                             .f_ge(threshold)?
                             .f_to_kind(Kind::Uint8)?
                             .f_contiguous()?;
-                        masks_on_grid(&planes, channels, &to_u8(&fill)?, &recorded.inverse, work)?
+                        masks_on_grid(&planes, channels, &to_u8(&fill)?, &recorded.inverse, case)?
                     }
                     None => State::Masks { planes, channels, grid },
                 }
@@ -226,12 +226,12 @@ impl Prediction {
     }
 
     /// Class numbers as one channel of zeros and ones per class; kept as numbers until somebody needs the channels.
-    pub fn one_hot(self, classes: usize, work: &Work) -> Result<Self> {
+    pub fn one_hot(self, classes: usize, case: &CaseContext) -> Result<Self> {
         match &self.state {
             // A label image: whole numbers in one channel.
             State::Dense(values, _) if values.size()[0] == 1 => {
                 let (header, trace) = (self.header.clone(), self.trace.clone());
-                let (values, grid) = self.dense(work)?;
+                let (values, grid) = self.dense(case)?;
                 let largest = values.f_max()?.f_double_value(&[])?;
                 let smallest = values.f_min()?.f_double_value(&[])?;
                 if !(smallest >= 0.0 && largest < classes as f64) {
@@ -263,7 +263,7 @@ impl Prediction {
     }
 
     /// Undo the preprocessing: from the network's grid to the file's.
-    pub fn invert(self, inverse: &Arc<Inverse>, nearest: bool, work: &Work) -> Result<Self> {
+    pub fn invert(self, inverse: &Arc<Inverse>, nearest: bool, case: &CaseContext) -> Result<Self> {
         let (header, trace) = (self.header.clone(), Vec::new());
         if matches!(self.state, State::Labels { .. } | State::Masks { .. }) {
             release();
@@ -273,18 +273,18 @@ impl Prediction {
                 let ops_before = ops.len();
                 State::Pending { source, ops, inverse: Some(Recorded { inverse: inverse.clone(), ops_before }) }
             }
-            State::Labels { map, onehot: None, .. } if nearest => labels_on_grid(&map, inverse, work)?,
+            State::Labels { map, onehot: None, .. } if nearest => labels_on_grid(&map, inverse, case)?,
             State::Labels { map, onehot: Some(classes), .. } if nearest => {
-                one_hot_on_grid(&map, classes, inverse, work)?
+                one_hot_on_grid(&map, classes, inverse, case)?
             }
             State::Masks { planes, channels, .. } if nearest => {
-                masks_on_grid(&planes, channels, &vec![0; channels], inverse, work)?
+                masks_on_grid(&planes, channels, &vec![0; channels], inverse, case)?
             }
             state => {
-                let (values, _) = Prediction { state, header: self.header, trace: self.trace }.dense(work)?;
+                let (values, _) = Prediction { state, header: self.header, trace: self.trace }.dense(case)?;
                 let start = Instant::now();
-                let state = dense_on_grid(&values, inverse, nearest, work)?;
-                work.clock.add(Stage::Invert, start.elapsed());
+                let state = dense_on_grid(&values, inverse, nearest, case)?;
+                case.clock.add(Stage::Invert, start.elapsed());
                 state
             }
         };
@@ -292,19 +292,19 @@ impl Prediction {
     }
 
     /// All channels, [C,X,Y,Z] f32 in host memory; an error that says how many bytes were asked when they do not fit.
-    pub fn dense(self, work: &Work) -> Result<(Tensor, Grid)> {
+    pub fn dense(self, case: &CaseContext) -> Result<(Tensor, Grid)> {
         match self.state {
             State::Dense(values, grid) => Ok((values, grid)),
             State::Pending { source, ops, inverse } => {
                 let (channels, grid) = (source.channels(), source.grid());
-                work.reserve(4 * channels as u64 * voxel_count(&grid) as u64, || {
+                case.reserve(4 * channels as u64 * voxel_count(&grid) as u64, || {
                     format!("all {channels} channels on {}", shape_text(&grid))
                 })?;
                 let [x, y, z] = grid.shape.map(|n| n as i64);
                 let start = Instant::now();
                 let out = Tensor::f_zeros([channels as i64, x, y, z], (Kind::Float, tch::Device::Cpu))?;
                 let before = inverse.as_ref().map_or(ops.len(), |recorded| recorded.ops_before);
-                source.run(work, &mut |region, values| {
+                source.run(case, &mut |region, values| {
                     let mut target = out.shallow_clone();
                     for axis in 0..3 {
                         target =
@@ -313,10 +313,10 @@ impl Prediction {
                     target.f_copy_(&apply_all(&ops[..before], values)?)?;
                     Ok(())
                 })?;
-                work.clock.add(Stage::Inferer, start.elapsed());
+                case.clock.add(Stage::Inferer, start.elapsed());
                 match inverse {
                     None => Ok((out, grid)),
-                    Some(recorded) => match dense_on_grid(&out, &recorded.inverse, true, work)? {
+                    Some(recorded) => match dense_on_grid(&out, &recorded.inverse, true, case)? {
                         State::Dense(values, grid) => Ok((apply_all(&ops[before..], values)?, grid)),
                         _ => bail!("an inversion of values gave no values"),
                     },
@@ -325,7 +325,7 @@ impl Prediction {
             State::Labels { map, grid, onehot } => {
                 let [x, y, z] = grid.shape.map(|n| n as i64);
                 let channels = onehot.unwrap_or(1);
-                work.reserve(4 * channels as u64 * voxel_count(&grid) as u64, || {
+                case.reserve(4 * channels as u64 * voxel_count(&grid) as u64, || {
                     format!("{channels} channels on {}", shape_text(&grid))
                 })?;
                 let numbers = match &map {
@@ -351,9 +351,9 @@ impl Prediction {
     }
 
     /// Replace all values by `change` of them, [C,X,Y,Z] f32 → the same grid.
-    pub fn map_dense(self, work: &Work, change: impl FnOnce(Tensor) -> Result<Tensor>) -> Result<Self> {
+    pub fn map_dense(self, case: &CaseContext, change: impl FnOnce(Tensor) -> Result<Tensor>) -> Result<Self> {
         let (header, trace) = (self.header.clone(), self.trace.clone());
-        let (values, grid) = self.dense(work)?;
+        let (values, grid) = self.dense(case)?;
         let values = change(values)?;
         let [_, x, y, z] = size4(&values)?;
         if [x, y, z] != grid.shape.map(|n| n as i64) {
@@ -383,23 +383,23 @@ fn release() {
     segbundle_native::trim();
 }
 
-fn labels_on_grid(map: &Voxels, inverse: &Inverse, work: &Work) -> Result<State> {
+fn labels_on_grid(map: &Voxels, inverse: &Inverse, case: &CaseContext) -> Result<State> {
     let start = Instant::now();
     let grid = inverse.to_grid();
     // For a moment twice: as it was made, and shared.
     let bytes = 2 * map.dtype().size_bytes() as u64 * voxel_count(&grid) as u64;
-    work.reserve(bytes, || format!("the label map on {}", shape_text(&grid)))?;
+    case.reserve(bytes, || format!("the label map on {}", shape_text(&grid)))?;
     let map = match map {
         Voxels::U8(map) => Voxels::U8(inverse.nearest(map, 0).into()),
         Voxels::U16(map) => Voxels::U16(inverse.nearest(map, 0).into()),
         other => bail!("class numbers are {}, expected uint8 or uint16", other.dtype().name()),
     };
-    work.clock.add(Stage::Invert, start.elapsed());
+    case.clock.add(Stage::Invert, start.elapsed());
     Ok(State::Labels { map, grid, onehot: None })
 }
 
 /// Outside the network's grid one-hot channels are all zero, which no class number says; then the channels are masks.
-fn one_hot_on_grid(map: &Voxels, classes: usize, inverse: &Inverse, work: &Work) -> Result<State> {
+fn one_hot_on_grid(map: &Voxels, classes: usize, inverse: &Inverse, case: &CaseContext) -> Result<State> {
     let none = u16::MAX;
     let wide: Vec<u16> = match map {
         Voxels::U8(map) => map.iter().map(|&n| u16::from(n)).collect(),
@@ -410,7 +410,7 @@ fn one_hot_on_grid(map: &Voxels, classes: usize, inverse: &Inverse, work: &Work)
     let moved = inverse.nearest(&wide, none);
     let grid = inverse.to_grid();
     let state = if moved.contains(&none) {
-        work.reserve(classes as u64 * voxel_count(&grid) as u64, || {
+        case.reserve(classes as u64 * voxel_count(&grid) as u64, || {
             format!("{classes} one-hot channels on {}", shape_text(&grid))
         })?;
         let planes = (0..classes).flat_map(|class| moved.iter().map(move |&n| u8::from(usize::from(n) == class)));
@@ -420,36 +420,36 @@ fn one_hot_on_grid(map: &Voxels, classes: usize, inverse: &Inverse, work: &Work)
     } else {
         State::Labels { map: Voxels::U16(moved.into()), grid, onehot: Some(classes) }
     };
-    work.clock.add(Stage::Invert, start.elapsed());
+    case.clock.add(Stage::Invert, start.elapsed());
     Ok(state)
 }
 
 /// `fill` holds one value per channel.
-fn masks_on_grid(planes: &[u8], channels: usize, fill: &[u8], inverse: &Inverse, work: &Work) -> Result<State> {
+fn masks_on_grid(planes: &[u8], channels: usize, fill: &[u8], inverse: &Inverse, case: &CaseContext) -> Result<State> {
     let start = Instant::now();
     let (from, grid) = (voxel_count(&inverse.from_grid()), inverse.to_grid());
-    work.reserve(channels as u64 * voxel_count(&grid) as u64, || {
+    case.reserve(channels as u64 * voxel_count(&grid) as u64, || {
         format!("masks of {channels} channels on {}", shape_text(&grid))
     })?;
     let mut out = Vec::with_capacity(channels * voxel_count(&grid));
     for (channel, fill) in planes.chunks_exact(from.max(1)).zip(fill) {
-        work.check()?;
+        case.check()?;
         out.extend(inverse.nearest(channel, *fill));
     }
-    work.clock.add(Stage::Invert, start.elapsed());
+    case.clock.add(Stage::Invert, start.elapsed());
     Ok(State::Masks { planes: out, channels, grid })
 }
 
-fn dense_on_grid(values: &Tensor, inverse: &Inverse, nearest: bool, work: &Work) -> Result<State> {
+fn dense_on_grid(values: &Tensor, inverse: &Inverse, nearest: bool, case: &CaseContext) -> Result<State> {
     let [channels, ..] = size4(values)?;
     let grid = inverse.to_grid();
-    work.reserve(4 * channels as u64 * voxel_count(&grid) as u64, || {
+    case.reserve(4 * channels as u64 * voxel_count(&grid) as u64, || {
         format!("all {channels} channels on {}", shape_text(&grid))
     })?;
     let [x, y, z] = grid.shape.map(|n| n as i64);
     let out = Tensor::f_zeros([channels, x, y, z], (Kind::Float, tch::Device::Cpu))?;
     for channel in 0..channels {
-        work.check()?;
+        case.check()?;
         let source = to_f32(&values.f_select(0, channel)?.f_contiguous()?)?;
         let moved = if nearest { inverse.nearest(&source, 0.0) } else { inverse.linear(&source)? };
         out.f_select(0, channel)?.f_copy_(&Tensor::f_from_slice(&moved)?.f_view([x, y, z])?)?;

@@ -3,7 +3,7 @@
 use super::post::{call_on, on_predictions, per_key};
 use super::support::dictionary_transform;
 use crate::component::{Keys, OneOrMany, Value};
-use crate::contracts::{Cx, OnPrediction, Sample, Transform};
+use crate::contracts::{OnPrediction, Sample, Transform, TransformContext};
 use crate::error::Result;
 use crate::prediction::VoxelOp;
 use crate::{args, bail};
@@ -73,8 +73,8 @@ impl Transform for Activations {
             OnPrediction::Recorded
         }
     }
-    fn apply(&self, sample: Sample, cx: &mut Cx) -> Result<Vec<Sample>> {
-        on_predictions(sample, &self.keys, self.allow_missing, cx.work, |at, prediction| {
+    fn apply(&self, sample: Sample, cx: &mut TransformContext) -> Result<Vec<Sample>> {
+        on_predictions(sample, &self.keys, self.allow_missing, cx.case, |at, prediction| {
             let (op, other) = &self.ops[at];
             let prediction = match op {
                 Some(op) => prediction.activate(*op)?,
@@ -83,7 +83,7 @@ impl Transform for Activations {
             if other.is_none() {
                 Ok(prediction)
             } else {
-                prediction.map_dense(cx.work, |values| call_on(other, values))
+                prediction.map_dense(cx.case, |values| call_on(other, values))
             }
         })
     }

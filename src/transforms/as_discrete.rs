@@ -6,7 +6,7 @@
 use super::post::on_predictions;
 use super::support::dictionary_transform;
 use crate::component::{Accepted, Keys, OneOrMany};
-use crate::contracts::{Cx, OnPrediction, Sample, Transform};
+use crate::contracts::{OnPrediction, Sample, Transform, TransformContext};
 use crate::error::Result;
 use crate::{args, bail};
 use std::sync::Arc;
@@ -92,20 +92,20 @@ impl Transform for AsDiscrete {
             _ => OnPrediction::Other,
         }
     }
-    fn apply(&self, sample: Sample, cx: &mut Cx) -> Result<Vec<Sample>> {
-        on_predictions(sample, &self.keys, self.allow_missing, cx.work, |at, mut prediction| {
+    fn apply(&self, sample: Sample, cx: &mut TransformContext) -> Result<Vec<Sample>> {
+        on_predictions(sample, &self.keys, self.allow_missing, cx.case, |at, mut prediction| {
             let Steps { argmax, classes, threshold, round } = self.steps[at];
             if argmax {
-                prediction = prediction.argmax(cx.work)?;
+                prediction = prediction.argmax(cx.case)?;
             }
             if let Some(classes) = classes {
-                prediction = prediction.one_hot(classes, cx.work)?;
+                prediction = prediction.one_hot(classes, cx.case)?;
             }
             if let Some(threshold) = threshold {
-                prediction = prediction.threshold(threshold, cx.work)?;
+                prediction = prediction.threshold(threshold, cx.case)?;
             }
             if round {
-                prediction = prediction.map_dense(cx.work, |values| Ok(values.f_round()?))?;
+                prediction = prediction.map_dense(cx.case, |values| Ok(values.f_round()?))?;
             }
             Ok(prediction)
         })

@@ -6,7 +6,7 @@ use super::support::{KeyList, PadModeArg, dictionary_transform, pad_modes};
 use crate::args;
 use crate::bail;
 use crate::component::{Accepted, Keys, OneOrMany};
-use crate::contracts::{Cx, Outline, Sample, Transform, outline_by_applying};
+use crate::contracts::{Outline, Sample, Transform, TransformContext, outline_by_applying};
 use crate::error::Result;
 use crate::image::{PadMode, Window, crop_pad};
 use std::sync::Arc;
@@ -69,7 +69,7 @@ impl Transform for BorderPad {
     fn outline(&self, sample: Sample) -> Result<Outline> {
         outline_by_applying(self, sample)
     }
-    fn apply(&self, sample: Sample, _cx: &mut Cx) -> Result<Vec<Sample>> {
+    fn apply(&self, sample: Sample, _cx: &mut TransformContext) -> Result<Vec<Sample>> {
         self.keys.images(sample, |volume, at| {
             let shape = volume.layout.spatial();
             let window = Window {

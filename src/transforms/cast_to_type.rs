@@ -5,7 +5,7 @@
 use super::support::{DTypeArg, KeyList, cast_items, dictionary_transform};
 use crate::args;
 use crate::component::{Keys, OneOrMany};
-use crate::contracts::{Cx, Sample, Transform};
+use crate::contracts::{Sample, Transform, TransformContext};
 use crate::error::Result;
 
 args! {
@@ -39,7 +39,7 @@ impl Transform for CastToType {
     fn name(&self) -> &'static str {
         "CastToTyped"
     }
-    fn apply(&self, sample: Sample, _cx: &mut Cx) -> Result<Vec<Sample>> {
+    fn apply(&self, sample: Sample, _cx: &mut TransformContext) -> Result<Vec<Sample>> {
         cast_items(&self.keys, sample, |at| Some(self.dtypes[at].0))
     }
 }

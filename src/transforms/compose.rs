@@ -4,7 +4,7 @@
 
 use crate::args;
 use crate::component::{Accepted, Component, Declared, Effect, FromValue, OneOrMany, Value};
-use crate::contracts::{Cx, RngStates, Sample, Transform, TransformHandle, apply_all, seed_each};
+use crate::contracts::{RngStates, Sample, Transform, TransformContext, TransformHandle, apply_all, seed_each};
 use crate::error::Result;
 use std::sync::Arc;
 
@@ -85,7 +85,7 @@ impl Transform for Compose {
     fn name(&self) -> &'static str {
         "Compose"
     }
-    fn apply(&self, sample: Sample, cx: &mut Cx) -> Result<Vec<Sample>> {
+    fn apply(&self, sample: Sample, cx: &mut TransformContext) -> Result<Vec<Sample>> {
         apply_all(&self.steps, vec![sample], cx)
     }
     fn children(&self) -> &[Arc<dyn Transform>] {

@@ -8,7 +8,7 @@ use super::support::{KeyList, PadModeArg, called_on, dictionary_transform, pad_m
 use crate::args;
 use crate::bail;
 use crate::component::{Accepted, Keys, OneOrMany, Value};
-use crate::contracts::{Cx, Item, Outline, Sample, Transform};
+use crate::contracts::{Item, Outline, Sample, Transform, TransformContext};
 use crate::each_voxels;
 use crate::error::Result;
 use crate::image::{Element, Layout, PadMode, Volume, Window, crop_pad, filled};
@@ -196,7 +196,7 @@ impl Transform for CropForeground {
         // Only the voxels tell.
         Ok(Outline { sample, exact: false })
     }
-    fn apply(&self, mut sample: Sample, _cx: &mut Cx) -> Result<Vec<Sample>> {
+    fn apply(&self, mut sample: Sample, _cx: &mut TransformContext) -> Result<Vec<Sample>> {
         self.keys.one_grid(&sample)?;
         let window = self.window(sample.image(&self.source_key)?)?;
         let coordinates = |value: [isize; 3]| Item::Value(Value::list(value.map(|at| Value::Int(at as i64))));

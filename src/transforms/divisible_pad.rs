@@ -6,7 +6,7 @@ use super::spatial_pad::pad_to;
 use super::support::{KeyList, MethodArg, PadModeArg, dictionary_transform, pad_modes, per_axis};
 use crate::args;
 use crate::component::{Accepted, Keys, OneOrMany};
-use crate::contracts::{Cx, Outline, Sample, Transform, outline_by_applying};
+use crate::contracts::{Outline, Sample, Transform, TransformContext, outline_by_applying};
 use crate::error::Result;
 use crate::image::{PadMode, crop_pad};
 use std::sync::Arc;
@@ -65,7 +65,7 @@ impl Transform for DivisiblePad {
     fn outline(&self, sample: Sample) -> Result<Outline> {
         outline_by_applying(self, sample)
     }
-    fn apply(&self, sample: Sample, _cx: &mut Cx) -> Result<Vec<Sample>> {
+    fn apply(&self, sample: Sample, _cx: &mut TransformContext) -> Result<Vec<Sample>> {
         self.keys.images(sample, |volume, at| {
             let shape = volume.layout.spatial();
             crop_pad(volume, pad_to(shape, divisible(shape, self.k), self.method), self.modes[at], "DivisiblePadd")

@@ -7,7 +7,7 @@ use super::support::{KeyList, dictionary_transform};
 use crate::args;
 use crate::bail;
 use crate::component::{Accepted, FromValue, Keys, Value};
-use crate::contracts::{Cx, Outline, Sample, Transform, Unread, outline_by_applying};
+use crate::contracts::{Outline, Sample, Transform, TransformContext, Unread, outline_by_applying};
 use crate::error::Result;
 use crate::image::{Header, Layout, Volume};
 use std::sync::Arc;
@@ -121,7 +121,7 @@ impl Transform for EnsureChannelFirst {
     fn unread(&self, sample: Sample) -> Result<Unread<'_>> {
         Ok(Unread::Still(self.outline(sample)?.sample))
     }
-    fn apply(&self, sample: Sample, _cx: &mut Cx) -> Result<Vec<Sample>> {
+    fn apply(&self, sample: Sample, _cx: &mut TransformContext) -> Result<Vec<Sample>> {
         self.keys.images(sample, |volume, _| self.adjusted(volume))
     }
 }

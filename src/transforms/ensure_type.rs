@@ -6,7 +6,7 @@ use super::support::{DTypeArg, KeyList, cast_items, dictionary_transform};
 use crate::args;
 use crate::bail;
 use crate::component::{Accepted, Keys, OneOrMany};
-use crate::contracts::{Cx, Item, Sample, Transform, Unread};
+use crate::contracts::{Item, Sample, Transform, TransformContext, Unread};
 use crate::error::Result;
 use crate::image::DType;
 
@@ -67,7 +67,7 @@ impl Transform for EnsureType {
         });
         Ok(if keeps { Unread::Still(sample) } else { Unread::NeedsVoxels })
     }
-    fn apply(&self, sample: Sample, _cx: &mut Cx) -> Result<Vec<Sample>> {
+    fn apply(&self, sample: Sample, _cx: &mut TransformContext) -> Result<Vec<Sample>> {
         cast_items(&self.keys, sample, |at| self.dtypes[at])
     }
 }

@@ -7,7 +7,7 @@ use super::support::{KeyList, dictionary_transform, per_axis};
 use crate::args;
 use crate::bail;
 use crate::component::{Keys, OneOrMany};
-use crate::contracts::{Cx, Sample, Transform};
+use crate::contracts::{Sample, Transform, TransformContext};
 use crate::error::Result;
 use crate::image::{Element, Volume, Voxels, filled};
 use rayon::prelude::*;
@@ -190,7 +190,7 @@ impl Transform for GaussianSmooth {
     fn name(&self) -> &'static str {
         "GaussianSmoothd"
     }
-    fn apply(&self, sample: Sample, _cx: &mut Cx) -> Result<Vec<Sample>> {
+    fn apply(&self, sample: Sample, _cx: &mut TransformContext) -> Result<Vec<Sample>> {
         self.keys.images(sample, |volume, _| self.smoothed(volume))
     }
 }

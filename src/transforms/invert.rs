@@ -5,7 +5,7 @@
 use super::post::{call_on, per_key};
 use super::support::dictionary_transform;
 use crate::component::{Accepted, Keys, OneOrMany, Value};
-use crate::contracts::{Cx, Item, OnPrediction, Sample, Transform};
+use crate::contracts::{Item, OnPrediction, Sample, Transform, TransformContext};
 use crate::error::Result;
 use crate::image::{Inverse, Trace};
 use crate::prediction::Prediction;
@@ -83,7 +83,7 @@ impl Transform for Invert {
         let nearest = self.nearest.iter().all(|nearest| *nearest) && self.post_func.iter().all(Value::is_none);
         if nearest { OnPrediction::Moved } else { OnPrediction::AllChannels }
     }
-    fn apply(&self, mut sample: Sample, cx: &mut Cx) -> Result<Vec<Sample>> {
+    fn apply(&self, mut sample: Sample, cx: &mut TransformContext) -> Result<Vec<Sample>> {
         for (at, key) in self.keys.iter().enumerate() {
             if self.allow_missing && sample.get(key).is_none() {
                 continue;
@@ -111,12 +111,12 @@ impl Transform for Invert {
                         inverse.from_grid().shape
                     );
                 }
-                prediction.invert(&inverse, self.nearest[at], cx.work)?
+                prediction.invert(&inverse, self.nearest[at], cx.case)?
             };
             prediction.header = header;
             prediction.trace = trace[..trace.len() - undo.len()].to_vec();
             if !self.post_func[at].is_none() {
-                prediction = prediction.map_dense(cx.work, |values| call_on(&self.post_func[at], values))?;
+                prediction = prediction.map_dense(cx.case, |values| call_on(&self.post_func[at], values))?;
             }
             sample.set(key, Item::Prediction(prediction));
         }

@@ -7,7 +7,7 @@ pub mod copy {
     use crate::args;
     use crate::bail;
     use crate::component::Keys;
-    use crate::contracts::{Cx, Outline, Sample, Transform, outline_by_applying};
+    use crate::contracts::{Outline, Sample, Transform, TransformContext, outline_by_applying};
     use crate::error::Result;
     use crate::transforms::support::{KeyList, dictionary_transform};
     use std::sync::Arc;
@@ -67,7 +67,7 @@ pub mod copy {
         fn outline(&self, sample: Sample) -> Result<Outline> {
             outline_by_applying(self, sample)
         }
-        fn apply(&self, mut sample: Sample, _cx: &mut Cx) -> Result<Vec<Sample>> {
+        fn apply(&self, mut sample: Sample, _cx: &mut TransformContext) -> Result<Vec<Sample>> {
             for time in 0..self.times {
                 for (at, key) in self.keys.present(&sample)? {
                     let name = &self.names[time * self.keys.len() + at];
@@ -89,7 +89,7 @@ pub mod copy {
 pub mod select {
     use crate::args;
     use crate::component::Keys;
-    use crate::contracts::{Cx, Outline, Sample, Transform, outline_by_applying};
+    use crate::contracts::{Outline, Sample, Transform, TransformContext, outline_by_applying};
     use crate::error::Result;
     use crate::transforms::support::{KeyList, dictionary_transform};
 
@@ -122,7 +122,7 @@ pub mod select {
         fn outline(&self, sample: Sample) -> Result<Outline> {
             outline_by_applying(self, sample)
         }
-        fn apply(&self, mut sample: Sample, _cx: &mut Cx) -> Result<Vec<Sample>> {
+        fn apply(&self, mut sample: Sample, _cx: &mut TransformContext) -> Result<Vec<Sample>> {
             let mut kept = Sample::default();
             for (_, key) in self.keys.present(&sample)? {
                 if let Some(item) = sample.items.shift_remove(&key) {
@@ -139,7 +139,7 @@ pub mod delete {
     use crate::args;
     use crate::bail;
     use crate::component::{Dict, Keys, OneOrMany, Value};
-    use crate::contracts::{Cx, Item, Outline, Sample, Transform, outline_by_applying};
+    use crate::contracts::{Item, Outline, Sample, Transform, TransformContext, outline_by_applying};
     use crate::err;
     use crate::error::Result;
     use crate::transforms::support::dictionary_transform;
@@ -207,7 +207,7 @@ pub mod delete {
         fn outline(&self, sample: Sample) -> Result<Outline> {
             outline_by_applying(self, sample)
         }
-        fn apply(&self, mut sample: Sample, _cx: &mut Cx) -> Result<Vec<Sample>> {
+        fn apply(&self, mut sample: Sample, _cx: &mut TransformContext) -> Result<Vec<Sample>> {
             for (outer, pattern) in &self.paths {
                 let Some((first, inner)) = outer.split_first() else {
                     sample.items.retain(|key, _| !pattern.matches(key));

@@ -7,7 +7,7 @@ use super::support::{KeyList, called_on, dictionary_transform, take_image};
 use crate::args;
 use crate::bail;
 use crate::component::{Accepted, Args, BuildContext, FromValue, Keys, OneOrMany, Value};
-use crate::contracts::{Cx, Item, Outline, Sample, Transform};
+use crate::contracts::{Item, Outline, Sample, Transform, TransformContext};
 use crate::error::Result;
 use crate::image::{Layout, Volume};
 use std::sync::Arc;
@@ -118,7 +118,7 @@ impl Transform for Lambda {
         // Only the voxels tell.
         Ok(Outline { sample, exact: false })
     }
-    fn apply(&self, mut sample: Sample, _cx: &mut Cx) -> Result<Vec<Sample>> {
+    fn apply(&self, mut sample: Sample, _cx: &mut TransformContext) -> Result<Vec<Sample>> {
         for (at, key) in self.keys.present(&sample)? {
             let item = self.result(&mut sample, &key, at).map_err(|e| e.context(format_args!("`{key}`")))?;
             match &self.overwrite[at] {

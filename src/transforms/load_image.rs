@@ -8,7 +8,7 @@ use super::support::{DTypeArg, KeyList, SeriesName, dictionary_transform};
 use crate::args;
 use crate::bail;
 use crate::component::{Accepted, FromValue, Keys, OneOrMany, Value};
-use crate::contracts::{Cx, Item, Outline, Sample, Transform, Unread};
+use crate::contracts::{Item, Outline, Sample, Transform, TransformContext, Unread};
 use crate::env::at_home;
 use crate::error::Result;
 use crate::formats;
@@ -144,7 +144,7 @@ fn stacked(volumes: Vec<Volume>) -> Result<Volume> {
         return Ok(first);
     }
     let channels = first.channels() + rest.iter().map(Volume::channels).sum::<usize>();
-    if first.is_hollow() {
+    if first.is_header_only() {
         let header = Arc::new(Header { channels: Some(channels), ..(*first.header).clone() });
         let layout = Layout::contiguous([channels, shape[0], shape[1], shape[2]]);
         return Ok(Volume { voxels: no_voxels(DType::F32), layout, header, ..first });
@@ -189,7 +189,7 @@ impl Transform for LoadImage {
         // What fails is reported where everything is read.
         Ok(self.outline(sample).map_or(Unread::NeedsVoxels, |outline| Unread::Still(outline.sample)))
     }
-    fn apply(&self, sample: Sample, _cx: &mut Cx) -> Result<Vec<Sample>> {
+    fn apply(&self, sample: Sample, _cx: &mut TransformContext) -> Result<Vec<Sample>> {
         Ok(vec![self.loaded(sample, |path| formats::reader::read(path, self.series.as_deref()))?])
     }
 }

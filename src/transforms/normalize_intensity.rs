@@ -7,7 +7,7 @@ use super::support::{DTypeArg, KeyList, dictionary_transform, finish, outline_in
 use crate::args;
 use crate::bail;
 use crate::component::{Keys, OneOrMany};
-use crate::contracts::{Cx, Outline, Sample, Transform};
+use crate::contracts::{Outline, Sample, Transform, TransformContext};
 use crate::error::Result;
 use crate::image::{CHUNK, Volume};
 use rayon::prelude::*;
@@ -187,7 +187,7 @@ impl Transform for NormalizeIntensity {
     fn outline(&self, sample: Sample) -> Result<Outline> {
         outline_in_f32(&self.keys, sample, self.dtype)
     }
-    fn apply(&self, sample: Sample, _cx: &mut Cx) -> Result<Vec<Sample>> {
+    fn apply(&self, sample: Sample, _cx: &mut TransformContext) -> Result<Vec<Sample>> {
         self.keys.images(sample, |volume, _| self.normalized(volume))
     }
 }

@@ -6,7 +6,7 @@ use super::support::{KeyList, dictionary_transform};
 use crate::args;
 use crate::bail;
 use crate::component::{Accepted, FromValue, Keys, OneOrMany, Value};
-use crate::contracts::{Cx, Outline, Sample, Transform, Unread, outline_by_applying};
+use crate::contracts::{Outline, Sample, Transform, TransformContext, Unread, outline_by_applying};
 use crate::error::Result;
 use crate::image::orient::{default_labels, turn_affine, turn_layout};
 use crate::image::{Applied, Orientation, Spatial};
@@ -90,7 +90,7 @@ impl Transform for Turn {
     fn unread(&self, sample: Sample) -> Result<Unread<'_>> {
         Ok(Unread::Still(self.outline(sample)?.sample))
     }
-    fn apply(&self, sample: Sample, _cx: &mut Cx) -> Result<Vec<Sample>> {
+    fn apply(&self, sample: Sample, _cx: &mut TransformContext) -> Result<Vec<Sample>> {
         self.keys.images(sample, |mut volume, _| {
             let before = volume.grid();
             let what = Orientation::of(&volume.affine)?.turn_to(&self.target);

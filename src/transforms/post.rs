@@ -1,13 +1,13 @@
 //! What the postprocessing transforms share: they act on predictions, or on images seen as such.
 
 use crate::bail;
+use crate::case_context::CaseContext;
 use crate::component::{Args, BuildContext, OneOrMany, Value};
 use crate::contracts::{Item, Sample};
 use crate::error::Result;
 use crate::prediction::Prediction;
 use crate::python::array::{Array, Flavour, Type};
 use crate::torch::convert::to_f32;
-use crate::work::Work;
 use std::sync::Arc;
 use tch::Tensor;
 
@@ -17,7 +17,7 @@ pub(super) fn on_predictions(
     mut sample: Sample,
     keys: &[Arc<str>],
     allow_missing: bool,
-    work: &Work,
+    case: &CaseContext,
     mut change: impl FnMut(usize, Prediction) -> Result<Prediction>,
 ) -> Result<Vec<Sample>> {
     let before_network = !sample.items.values().any(|item| matches!(item, Item::Prediction(_)));
@@ -32,7 +32,7 @@ pub(super) fn on_predictions(
         };
         let prediction = change(at, prediction)?;
         let item =
-            if before_network { Item::Image(prediction.into_volume(work)?) } else { Item::Prediction(prediction) };
+            if before_network { Item::Image(prediction.into_volume(case)?) } else { Item::Prediction(prediction) };
         sample.set(key, item);
     }
     Ok(vec![sample])

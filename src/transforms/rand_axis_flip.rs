@@ -5,7 +5,7 @@ use super::random::{Chance, seeded_by_chance};
 use super::support::{KeyList, dictionary_transform};
 use crate::args;
 use crate::component::{Accepted, Keys};
-use crate::contracts::{Cx, Sample, Transform};
+use crate::contracts::{Sample, Transform, TransformContext};
 use crate::error::Result;
 
 args! {
@@ -39,7 +39,7 @@ impl Transform for RandAxisFlip {
     fn name(&self) -> &'static str {
         "RandAxisFlipd"
     }
-    fn apply(&self, sample: Sample, cx: &mut Cx) -> Result<Vec<Sample>> {
+    fn apply(&self, sample: Sample, cx: &mut TransformContext) -> Result<Vec<Sample>> {
         if self.keys.present(&sample)?.is_empty() {
             return Ok(vec![sample]);
         }

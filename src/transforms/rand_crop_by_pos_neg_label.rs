@@ -7,7 +7,7 @@
 
 use super::support::{KeyList, dictionary_transform, or_image, per_axis};
 use crate::component::{Accepted, Keys, OneOrMany, Value};
-use crate::contracts::{Cx, Item, Sample, Transform};
+use crate::contracts::{Item, Sample, Transform, TransformContext};
 use crate::error::Result;
 use crate::image::{PadMode, Window, crop_pad};
 use crate::random::{RngId, RngStates};
@@ -150,7 +150,7 @@ impl Transform for RandCrop {
     fn name(&self) -> &'static str {
         "RandCropByPosNegLabeld"
     }
-    fn apply(&self, mut sample: Sample, cx: &mut Cx) -> Result<Vec<Sample>> {
+    fn apply(&self, mut sample: Sample, cx: &mut TransformContext) -> Result<Vec<Sample>> {
         self.keys.one_grid(&sample)?;
         let centers = self.centers(&sample, cx.rng)?;
         let last = centers.len();

@@ -4,7 +4,7 @@
 use super::random::{Chance, seeded_by_chance};
 use super::support::{KeyList, dictionary_transform};
 use crate::component::{Accepted, Keys, OneOrMany};
-use crate::contracts::{Cx, Sample, Transform};
+use crate::contracts::{Sample, Transform, TransformContext};
 use crate::error::Result;
 use crate::image::orient::{turn_affine, turn_layout};
 use crate::image::{Applied, Spatial, Volume};
@@ -73,7 +73,7 @@ impl Transform for RandFlip {
     fn name(&self) -> &'static str {
         "RandFlipd"
     }
-    fn apply(&self, sample: Sample, cx: &mut Cx) -> Result<Vec<Sample>> {
+    fn apply(&self, sample: Sample, cx: &mut TransformContext) -> Result<Vec<Sample>> {
         let happens = self.chance.happens(cx.rng);
         self.keys.images(sample, |volume, _| {
             Ok(if happens { turn(volume, [0, 1, 2], self.flips, "RandFlipd") } else { volume })

@@ -3,7 +3,7 @@
 use super::random::{Chance, seeded_by_chance};
 use super::support::{DTypeArg, KeyList, dictionary_transform, finish};
 use crate::component::Keys;
-use crate::contracts::{Cx, Sample, Transform};
+use crate::contracts::{Sample, Transform, TransformContext};
 use crate::error::Result;
 use crate::{args, bail};
 
@@ -52,7 +52,7 @@ impl Transform for RandGaussianNoise {
     fn name(&self) -> &'static str {
         "RandGaussianNoised"
     }
-    fn apply(&self, sample: Sample, cx: &mut Cx) -> Result<Vec<Sample>> {
+    fn apply(&self, sample: Sample, cx: &mut TransformContext) -> Result<Vec<Sample>> {
         let happens = self.chance.happens(cx.rng);
         let present = self.keys.present(&sample)?;
         let Some((_, first)) = present.first().filter(|_| happens) else { return Ok(vec![sample]) };

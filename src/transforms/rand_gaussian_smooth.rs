@@ -4,7 +4,7 @@ use super::gaussian_smooth::smooth;
 use super::random::{Chance, seeded_by_chance};
 use super::support::{KeyList, dictionary_transform};
 use crate::component::Keys;
-use crate::contracts::{Cx, Sample, Transform};
+use crate::contracts::{Sample, Transform, TransformContext};
 use crate::error::Result;
 use crate::{args, bail};
 
@@ -59,7 +59,7 @@ impl Transform for RandGaussianSmooth {
     fn name(&self) -> &'static str {
         "RandGaussianSmoothd"
     }
-    fn apply(&self, sample: Sample, cx: &mut Cx) -> Result<Vec<Sample>> {
+    fn apply(&self, sample: Sample, cx: &mut TransformContext) -> Result<Vec<Sample>> {
         let happens = self.chance.happens(cx.rng);
         if !happens {
             self.keys.present(&sample)?;

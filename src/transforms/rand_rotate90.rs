@@ -4,7 +4,7 @@ use super::rand_flip::{axis, turn};
 use super::random::{Chance, seeded_by_chance};
 use super::support::{KeyList, dictionary_transform};
 use crate::component::{Accepted, Keys};
-use crate::contracts::{Cx, Sample, Transform};
+use crate::contracts::{Sample, Transform, TransformContext};
 use crate::error::Result;
 use crate::{args, bail};
 
@@ -72,7 +72,7 @@ impl Transform for RandRotate90 {
     fn name(&self) -> &'static str {
         "RandRotate90d"
     }
-    fn apply(&self, sample: Sample, cx: &mut Cx) -> Result<Vec<Sample>> {
+    fn apply(&self, sample: Sample, cx: &mut TransformContext) -> Result<Vec<Sample>> {
         let k = self.chance.outer(cx.rng).randint(0, self.max_k as i64) as usize + 1;
         let happens = self.chance.happens(cx.rng);
         let (axes, flips) = quarter_turns(k, self.plane);

@@ -5,7 +5,7 @@ use super::scale_intensity::each;
 use super::support::{DTypeArg, KeyList, dictionary_transform, finish};
 use crate::args;
 use crate::component::{Keys, OneOrMany};
-use crate::contracts::{Cx, Sample, Transform};
+use crate::contracts::{Sample, Transform, TransformContext};
 use crate::error::Result;
 
 args! {
@@ -54,7 +54,7 @@ impl Transform for RandScaleIntensity {
     fn name(&self) -> &'static str {
         "RandScaleIntensityd"
     }
-    fn apply(&self, sample: Sample, cx: &mut Cx) -> Result<Vec<Sample>> {
+    fn apply(&self, sample: Sample, cx: &mut TransformContext) -> Result<Vec<Sample>> {
         let happens = self.chance.happens(cx.rng);
         let present = self.keys.present(&sample)?;
         let Some((_, first)) = present.first().filter(|_| happens) else { return Ok(vec![sample]) };

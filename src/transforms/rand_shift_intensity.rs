@@ -4,7 +4,7 @@ use super::random::{Chance, draw, range, seeded_by_chance};
 use super::scale_intensity::each;
 use super::support::{KeyList, dictionary_transform};
 use crate::component::{Accepted, Keys, OneOrMany, Value};
-use crate::contracts::{Cx, Sample, Transform};
+use crate::contracts::{Sample, Transform, TransformContext};
 use crate::error::Result;
 use crate::{args, bail};
 
@@ -56,7 +56,7 @@ impl Transform for RandShiftIntensity {
     fn name(&self) -> &'static str {
         "RandShiftIntensityd"
     }
-    fn apply(&self, sample: Sample, cx: &mut Cx) -> Result<Vec<Sample>> {
+    fn apply(&self, sample: Sample, cx: &mut TransformContext) -> Result<Vec<Sample>> {
         let happens = self.chance.happens(cx.rng);
         let present = self.keys.present(&sample)?;
         let Some((_, first)) = present.first().filter(|_| happens) else { return Ok(vec![sample]) };

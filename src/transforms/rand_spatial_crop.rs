@@ -2,7 +2,7 @@
 
 use super::support::{KeyList, dictionary_transform, or_image, per_axis};
 use crate::component::{Accepted, Keys, OneOrMany};
-use crate::contracts::{Cx, Sample, Transform};
+use crate::contracts::{Sample, Transform, TransformContext};
 use crate::error::Result;
 use crate::image::{PadMode, Window, crop_pad};
 use crate::random::{RngId, RngStates};
@@ -77,7 +77,7 @@ impl Transform for RandSpatialCrop {
     fn name(&self) -> &'static str {
         "RandSpatialCropd"
     }
-    fn apply(&self, sample: Sample, cx: &mut Cx) -> Result<Vec<Sample>> {
+    fn apply(&self, sample: Sample, cx: &mut TransformContext) -> Result<Vec<Sample>> {
         let present = self.keys.present(&sample)?;
         let Some((_, first)) = present.first() else { return Ok(vec![sample]) };
         self.keys.one_grid(&sample)?;

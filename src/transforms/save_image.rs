@@ -4,7 +4,7 @@
 
 use super::output_name::OutputName;
 use crate::component::{Accepted, Component, Declared, Effect, Keys, Value};
-use crate::contracts::{Cx, Item, OnPrediction, Sample, Transform, TransformHandle, WriteJob};
+use crate::contracts::{Item, OnPrediction, Sample, Transform, TransformContext, TransformHandle, WriteJob};
 use crate::error::Result;
 use crate::formats::nifti;
 use crate::image::DType;
@@ -117,14 +117,14 @@ impl Transform for SaveImage {
     fn output_folder(&self) -> Option<&Path> {
         Some(&self.args.output_dir)
     }
-    fn apply(&self, mut sample: Sample, cx: &mut Cx) -> Result<Vec<Sample>> {
+    fn apply(&self, mut sample: Sample, cx: &mut TransformContext) -> Result<Vec<Sample>> {
         for key in &self.args.keys.0 {
             if self.args.allow_missing_keys && sample.get(key).is_none() {
                 continue;
             }
             let volume = match sample.take(key)? {
                 Item::Image(volume) => volume,
-                Item::Prediction(prediction) => prediction.into_volume(cx.work)?,
+                Item::Prediction(prediction) => prediction.into_volume(cx.case)?,
                 Item::Value(value) => bail!("`{key}` is {value:?}, expected an image or a prediction"),
             };
             if self.args.resample && volume.grid() != volume.header.grid {
@@ -136,7 +136,7 @@ impl Transform for SaveImage {
             let [_, x, y, _] = volume.layout.shape;
             // A file is written by planes.
             let plane_bytes = (x as u64).saturating_mul(y as u64).saturating_mul(dtype.size_bytes() as u64);
-            cx.work.reserve(plane_bytes, || format!("writing planes of {x}×{y} voxels of {}", dtype.name()))?;
+            cx.case.reserve(plane_bytes, || format!("writing planes of {x}×{y} voxels of {}", dtype.name()))?;
             let options = nifti::Options {
                 squeeze_end_dims: self.args.squeeze_end_dims,
                 spatial_dims,

@@ -3,8 +3,9 @@
 use super::output_name::OutputName;
 use super::support::SeriesName;
 use crate::args;
+use crate::case_context::CaseContext;
 use crate::component::{Component, Declared, Effect, Keys, Value};
-use crate::contracts::{Cx, Item, Sample, Transform, TransformHandle, WriteJob};
+use crate::contracts::{Item, Sample, Transform, TransformContext, TransformHandle, WriteJob};
 use crate::error::{Kind, Result};
 use crate::formats::{atomic, nifti, reader};
 use crate::image::{Orientation, Volume};
@@ -12,7 +13,6 @@ use crate::tools::label_names;
 use crate::tools::split_labels::{check_channels, keep_only, write_mask};
 use crate::tools::statistics::same_grid;
 use crate::tools::structures::Structures;
-use crate::work::Work;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -86,10 +86,10 @@ struct SaveLabels {
 }
 
 /// The label map under `key`; put back as an image.
-pub(super) fn labels(sample: &mut Sample, key: &str, work: &Work) -> Result<Volume> {
+pub(super) fn labels(sample: &mut Sample, key: &str, case: &CaseContext) -> Result<Volume> {
     let volume = match sample.take(key)? {
         Item::Image(volume) => volume,
-        Item::Prediction(prediction) => prediction.into_volume(work)?,
+        Item::Prediction(prediction) => prediction.into_volume(case)?,
         Item::Value(value) => crate::bail!("`{key}` is {value:?}, expected a label map"),
     };
     sample.set(key, Item::Image(volume.clone()));
@@ -123,9 +123,9 @@ impl Transform for SaveLabels {
             .map(|structure| self.mask_path(source, &structure.name));
         map.into_iter().chain(masks).collect()
     }
-    fn apply(&self, mut sample: Sample, cx: &mut Cx) -> Result<Vec<Sample>> {
+    fn apply(&self, mut sample: Sample, cx: &mut TransformContext) -> Result<Vec<Sample>> {
         for key in &self.args.keys.0 {
-            let volume = labels(&mut sample, key, cx.work)?;
+            let volume = labels(&mut sample, key, cx.case)?;
             if self.args.separate || self.args.structures.is_some() {
                 check_channels(&volume, &self.structures).map_err(|error| error.context(format_args!("`{key}`")))?;
             }
@@ -183,7 +183,7 @@ impl SaveLabels {
         Ok(folder.join(format!("{structure}{}", self.args.output_ext)))
     }
     /// The same for every case, and one of its results all the same.
-    fn tables(&self, cx: &mut Cx) {
+    fn tables(&self, cx: &mut TransformContext) {
         for (name, text) in
             [("labels.ctbl", self.structures.slicer_table()), ("labels.itksnap.txt", self.structures.itk_snap_table())]
         {

@@ -5,7 +5,7 @@ use super::save_labels::{labels, source_image};
 use super::support::SeriesName;
 use crate::args;
 use crate::component::{Component, Declared, Effect, Keys, Value};
-use crate::contracts::{Cx, Sample, Transform, TransformHandle, WriteJob};
+use crate::contracts::{Sample, Transform, TransformContext, TransformHandle, WriteJob};
 use crate::error::Result;
 use crate::tools::preview::{Options, preview};
 use crate::tools::structures::Structures;
@@ -82,9 +82,9 @@ impl Transform for SavePreview {
     fn output_paths(&self, source: &Path) -> Result<Vec<PathBuf>> {
         Ok(vec![self.name.path(source, &self.args.output_postfix, ".png")?])
     }
-    fn apply(&self, mut sample: Sample, cx: &mut Cx) -> Result<Vec<Sample>> {
+    fn apply(&self, mut sample: Sample, cx: &mut TransformContext) -> Result<Vec<Sample>> {
         for key in &self.args.keys.0 {
-            let volume = labels(&mut sample, key, cx.work)?;
+            let volume = labels(&mut sample, key, cx.case)?;
             let source = volume.header.path.clone();
             let path = self.name.path(&source, &self.args.output_postfix, ".png")?;
             let (structures, options, target) = (self.structures.clone(), self.options, path.clone());

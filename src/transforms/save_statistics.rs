@@ -5,7 +5,7 @@ use super::save_labels::{labels, source_image};
 use super::support::SeriesName;
 use crate::args;
 use crate::component::{Component, Declared, Effect, Keys, OneOrMany, Value};
-use crate::contracts::{Cx, Sample, Transform, TransformHandle, WriteJob};
+use crate::contracts::{Sample, Transform, TransformContext, TransformHandle, WriteJob};
 use crate::error::Result;
 use crate::image::Volume;
 use crate::tools::statistics::{Row, statistics, write};
@@ -77,9 +77,9 @@ impl Transform for SaveStatistics {
     fn output_paths(&self, source: &Path) -> Result<Vec<PathBuf>> {
         self.extensions.iter().map(|extension| self.name.path(source, &self.args.output_postfix, extension)).collect()
     }
-    fn apply(&self, mut sample: Sample, cx: &mut Cx) -> Result<Vec<Sample>> {
+    fn apply(&self, mut sample: Sample, cx: &mut TransformContext) -> Result<Vec<Sample>> {
         for key in &self.args.keys.0 {
-            let volume = labels(&mut sample, key, cx.work)?;
+            let volume = labels(&mut sample, key, cx.case)?;
             let rows = Arc::new(self.rows(&volume));
             for (at, path) in self.output_paths(&volume.header.path)?.into_iter().enumerate() {
                 let (rows, target) = (rows.clone(), path.clone());

@@ -6,7 +6,7 @@
 use super::support::{DTypeArg, KeyList, dictionary_transform, finish, outline_in_f32};
 use crate::args;
 use crate::component::Keys;
-use crate::contracts::{Cx, Outline, Sample, Transform};
+use crate::contracts::{Outline, Sample, Transform, TransformContext};
 use crate::error::Result;
 use crate::image::CHUNK;
 use rayon::prelude::*;
@@ -110,7 +110,7 @@ impl Transform for ScaleIntensity {
     fn outline(&self, sample: Sample) -> Result<Outline> {
         outline_in_f32(&self.keys, sample, self.args.dtype)
     }
-    fn apply(&self, sample: Sample, _cx: &mut Cx) -> Result<Vec<Sample>> {
+    fn apply(&self, sample: Sample, _cx: &mut TransformContext) -> Result<Vec<Sample>> {
         self.keys.images(sample, |volume, _| {
             let volume = volume.map_f32(|voxels, per_channel| {
                 if self.args.channel_wise {

@@ -7,7 +7,7 @@ use super::support::{DTypeArg, KeyList, dictionary_transform, finish, outline_in
 use crate::args;
 use crate::bail;
 use crate::component::Keys;
-use crate::contracts::{Cx, Outline, Sample, Transform};
+use crate::contracts::{Outline, Sample, Transform, TransformContext};
 use crate::error::Result;
 
 args! {
@@ -101,7 +101,7 @@ impl Transform for ScaleIntensityRange {
     fn outline(&self, sample: Sample) -> Result<Outline> {
         outline_in_f32(&self.keys, sample, self.dtype)
     }
-    fn apply(&self, sample: Sample, _cx: &mut Cx) -> Result<Vec<Sample>> {
+    fn apply(&self, sample: Sample, _cx: &mut TransformContext) -> Result<Vec<Sample>> {
         self.keys.images(sample, |volume, _| finish(volume.map_f32(|voxels, _| self.map.apply(voxels))?, self.dtype))
     }
 }

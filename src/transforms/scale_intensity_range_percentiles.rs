@@ -8,7 +8,7 @@ use super::support::{DTypeArg, KeyList, dictionary_transform, finish};
 use crate::args;
 use crate::bail;
 use crate::component::Keys;
-use crate::contracts::{Cx, Sample, Transform};
+use crate::contracts::{Sample, Transform, TransformContext};
 use crate::error::Result;
 
 args! {
@@ -91,7 +91,7 @@ impl Transform for Percentiles {
     fn name(&self) -> &'static str {
         "ScaleIntensityRangePercentilesd"
     }
-    fn apply(&self, sample: Sample, _cx: &mut Cx) -> Result<Vec<Sample>> {
+    fn apply(&self, sample: Sample, _cx: &mut TransformContext) -> Result<Vec<Sample>> {
         self.keys.images(sample, |volume, _| {
             let volume = volume.map_f32(|voxels, per_channel| {
                 if self.args.channel_wise {

@@ -6,7 +6,7 @@
 use super::support::{DTypeArg, KeyList, ModeArg, PaddingArg, dictionary_transform, take_image};
 use crate::args;
 use crate::component::{Accepted, Keys, OneOrMany};
-use crate::contracts::{Cx, Item, Outline, Sample, Transform, Unread, outline_by_applying};
+use crate::contracts::{Item, Outline, Sample, Transform, TransformContext, Unread, outline_by_applying};
 use crate::error::Result;
 use crate::formats::nifti;
 use crate::image::{
@@ -204,13 +204,13 @@ impl Spacing {
     }
 }
 
-/// Whether [`read_by_planes`] can read the file of a hollow volume.
+/// Whether [`read_by_planes`] can read the file of a header-only volume.
 fn has_planes(volume: &Volume, how: Option<(&Sampler, Interpolation)>) -> bool {
     matches!(how, Some((sampler, Interpolation::Linear)) if ByPlanes::suits(&volume.layout, sampler))
         && nifti::planes(&volume.header.path).is_ok_and(|planes| planes.is_some())
 }
 
-/// The voxels of a hollow volume from its file, resampled while they are read.
+/// The voxels of a header-only volume from its file, resampled while they are read.
 fn read_by_planes(volume: &Volume, how: Option<(&Sampler, Interpolation)>) -> Result<Voxels> {
     let path = &volume.header.path;
     let changed = || err!("the file has changed since its header was read").file(path);
@@ -249,8 +249,8 @@ impl Transform for Spacing {
     fn outline(&self, sample: Sample) -> Result<Outline> {
         outline_by_applying(self, sample)
     }
-    fn apply(&self, sample: Sample, _cx: &mut Cx) -> Result<Vec<Sample>> {
-        let voxels = |volume: &Volume, how: Option<(&Sampler, Interpolation)>| match (how, volume.is_hollow()) {
+    fn apply(&self, sample: Sample, _cx: &mut TransformContext) -> Result<Vec<Sample>> {
+        let voxels = |volume: &Volume, how: Option<(&Sampler, Interpolation)>| match (how, volume.is_header_only()) {
             (None, _) | (Some((_, Interpolation::Nearest)), true) => Ok(volume.voxels.clone()),
             (Some((_, Interpolation::Linear)), true) => Ok(no_voxels(DType::F32)),
             (Some((sampler, interpolation)), false) => resample(volume, sampler, interpolation),

@@ -5,7 +5,7 @@
 use super::support::{KeyList, MethodArg, PadModeArg, dictionary_transform, or_image, pad_modes, per_axis};
 use crate::args;
 use crate::component::{Accepted, Keys, OneOrMany};
-use crate::contracts::{Cx, Outline, Sample, Transform, outline_by_applying};
+use crate::contracts::{Outline, Sample, Transform, TransformContext, outline_by_applying};
 use crate::error::Result;
 use crate::image::{PadMode, Window, crop_pad};
 use std::sync::Arc;
@@ -67,7 +67,7 @@ impl Transform for SpatialPad {
     fn outline(&self, sample: Sample) -> Result<Outline> {
         outline_by_applying(self, sample)
     }
-    fn apply(&self, sample: Sample, _cx: &mut Cx) -> Result<Vec<Sample>> {
+    fn apply(&self, sample: Sample, _cx: &mut TransformContext) -> Result<Vec<Sample>> {
         self.keys.images(sample, |volume, at| {
             let shape = volume.layout.spatial();
             let window = pad_to(shape, or_image(self.size, shape), self.method);

@@ -285,7 +285,7 @@ pub fn finish(volume: Volume, dtype: Option<DTypeArg>) -> Result<Volume> {
     }
 }
 
-/// What a transform makes of hollow images if it computes all values anew, in f32; see [`finish`].
+/// What a transform makes of header-only images if it computes all values anew, in f32; see [`finish`].
 pub fn outline_in_f32(keys: &KeyList, sample: Sample, dtype: Option<DTypeArg>) -> Result<Outline> {
     let mut samples =
         keys.images(sample, |volume, _| finish(Volume { voxels: no_voxels(DType::F32), ..volume }, dtype))?;

@@ -5,7 +5,7 @@
 use super::support::{DTypeArg, KeyList, cast_items, dictionary_transform};
 use crate::args;
 use crate::component::{Accepted, Keys};
-use crate::contracts::{Cx, Item, Sample, Transform};
+use crate::contracts::{Item, Sample, Transform, TransformContext};
 use crate::error::Result;
 use crate::image::DType;
 
@@ -50,7 +50,7 @@ impl Transform for ToTensor {
     fn name(&self) -> &'static str {
         "ToTensord"
     }
-    fn apply(&self, sample: Sample, _cx: &mut Cx) -> Result<Vec<Sample>> {
+    fn apply(&self, sample: Sample, _cx: &mut TransformContext) -> Result<Vec<Sample>> {
         let mut samples = cast_items(&self.keys, sample, |_| self.dtype)?;
         for sample in &mut samples {
             for key in &self.keys.keys {

@@ -1,9 +1,9 @@
 //! CacheDataset gives what Dataset gives, reads once, and keeps labels small.
 
 use crate::common::build;
-use crate::transforms::work;
+use crate::transforms::case_context;
 use segbundle::component::{Args, BuildContext, Dict, FromValue, Key, Value};
-use segbundle::contracts::{Cx, Dataset, RngStates, Run, Sample};
+use segbundle::contracts::{Dataset, RngStates, Run, Sample, TransformContext};
 use segbundle::formats::nifti;
 use segbundle::image::{Affine, DType, Layout, Voxels};
 use std::path::Path;
@@ -60,7 +60,7 @@ fn all(dataset: &dyn Dataset) -> Vec<Vec<f32>> {
     let mut rng = RngStates::default();
     dataset.seed(17, &mut rng);
     let mut get = |case: usize| -> Vec<Sample> {
-        dataset.get(case, &mut Cx { work: &work(), writes: &mut vec![], rng: &mut rng }).unwrap()
+        dataset.get(case, &mut TransformContext { case: &case_context(), writes: &mut vec![], rng: &mut rng }).unwrap()
     };
     let mut out = vec![];
     for case in [0, 1, 2, 3, 3, 1, 2, 0] {
@@ -106,7 +106,9 @@ fn cached_cases_need_no_file_and_labels_one_byte() {
     }
     let mut rng = RngStates::default();
     cached.seed(0, &mut rng);
-    let mut get = |case: usize| cached.get(case, &mut Cx { work: &work(), writes: &mut vec![], rng: &mut rng });
+    let mut get = |case: usize| {
+        cached.get(case, &mut TransformContext { case: &case_context(), writes: &mut vec![], rng: &mut rng })
+    };
     for case in 0..3 {
         let samples = get(case).unwrap();
         assert_eq!(samples[0].image("label").unwrap().voxels.dtype(), DType::U8);

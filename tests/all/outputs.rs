@@ -2,7 +2,7 @@
 
 use crate::common::build;
 use segbundle::component::{Args, BuildContext, Component, Dict, Key, Value};
-use segbundle::contracts::{Cx, Item, Sample, TransformHandle, Work};
+use segbundle::contracts::{CaseContext, Item, Sample, TransformContext, TransformHandle};
 use segbundle::formats::nifti;
 use segbundle::image::{Affine, DType, Grid, Header, Layout, Volume, Voxels};
 use segbundle::registry;
@@ -186,10 +186,10 @@ fn apply(name: &str, args: Vec<(&str, Value)>, pred: &Volume) -> Result<Vec<Path
     let transform = built.downcast::<TransformHandle>().unwrap();
     let mut sample = Sample::default();
     sample.set("pred", Item::Image(pred.clone()));
-    let (work, mut writes) = (Work::quiet(), vec![]);
+    let (case, mut writes) = (CaseContext::quiet(), vec![]);
     transform
         .0
-        .apply(sample, &mut Cx { work: &work, writes: &mut writes, rng: &mut Default::default() })
+        .apply(sample, &mut TransformContext { case: &case, writes: &mut writes, rng: &mut Default::default() })
         .map_err(|error| error.to_string())?;
     writes.into_iter().map(|job| (job.write)().map(|()| job.path).map_err(|error| error.to_string())).collect()
 }
@@ -249,9 +249,11 @@ fn statistics_and_previews_read_the_series_and_the_axes_that_the_labels_were_mad
     let args: [(&str, Value); 3] =
         [("keys", "image".into()), ("series_name", Value::Int(2)), ("as_closest_canonical", true.into())];
     let load: Arc<TransformHandle> = build("LoadImaged", &args).unwrap().downcast().unwrap();
-    let (work, mut writes) = (Work::quiet(), vec![]);
-    let loaded =
-        load.0.apply(sample, &mut Cx { work: &work, writes: &mut writes, rng: &mut Default::default() }).unwrap();
+    let (case, mut writes) = (CaseContext::quiet(), vec![]);
+    let loaded = load
+        .0
+        .apply(sample, &mut TransformContext { case: &case, writes: &mut writes, rng: &mut Default::default() })
+        .unwrap();
     let image = loaded[0].image("image").unwrap();
     let labels = Volume { voxels: Voxels::U8(vec![1; image.voxels.len()].into()), ..image.clone() };
     let stored = segbundle::formats::reader::read(&two, Some("2")).unwrap();

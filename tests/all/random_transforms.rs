@@ -2,9 +2,9 @@
 
 use crate::npz;
 use crate::transform_parameters::value;
-use crate::transforms::{affine, build, work};
+use crate::transforms::{affine, build, case_context};
 use segbundle::component::Value;
-use segbundle::contracts::{Cx, Item, RngStates, Sample, Transform};
+use segbundle::contracts::{Item, RngStates, Sample, Transform, TransformContext};
 use segbundle::image::{Affine, Grid, Header, Layout, Volume, Voxels};
 use std::sync::Arc;
 
@@ -63,7 +63,9 @@ fn random_transforms_equal_monai() {
             // A clone of the random states draws the same: what a checkpoint keeps.
             let mut snapshot = rng.clone();
             let apply = |rng: &mut RngStates| {
-                transform.apply(sample(), &mut Cx { work: &work(), writes: &mut vec![], rng }).unwrap()
+                transform
+                    .apply(sample(), &mut TransformContext { case: &case_context(), writes: &mut vec![], rng })
+                    .unwrap()
             };
             let (samples, again) = (apply(&mut rng), apply(&mut snapshot));
             assert_eq!(samples.len(), again.len());
@@ -127,8 +129,9 @@ fn a_compose_inside_draws_a_seed_of_its_own() {
     let expected = [first, first, second, second].map(RandomState::new);
     assert!(rng.states().eq(expected.iter()));
     let saved = rng.states().cloned().collect();
-    let apply =
-        |rng: &mut RngStates| outer.apply(sample(), &mut Cx { work: &work(), writes: &mut vec![], rng }).unwrap();
+    let apply = |rng: &mut RngStates| {
+        outer.apply(sample(), &mut TransformContext { case: &case_context(), writes: &mut vec![], rng }).unwrap()
+    };
     let _ = apply(&mut rng);
     assert!(!rng.states().eq(expected.iter()) && rng.restore(saved) && rng.states().eq(expected.iter()));
     assert!(!rng.restore(vec![]));
@@ -143,7 +146,8 @@ fn wrong_arguments_and_images_are_errors() {
         let error = match transform {
             Err(error) => error,
             Ok(transform) => {
-                let mut cx = Cx { work: &work(), writes: &mut vec![], rng: &mut RngStates::default() };
+                let mut cx =
+                    TransformContext { case: &case_context(), writes: &mut vec![], rng: &mut RngStates::default() };
                 transform.apply(sample(), &mut cx).err().unwrap_or_else(|| panic!("{name} {expected}"))
             }
         };

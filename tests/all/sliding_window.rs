@@ -22,7 +22,7 @@
 use crate::common::{build, golden, volume_of};
 use parking_lot::Mutex;
 use segbundle::component::Value;
-use segbundle::contracts::{InfererHandle, Linear, Mode, Network, NetworkState, Shared, Work};
+use segbundle::contracts::{CaseContext, InfererHandle, Linear, Mode, Network, NetworkState, Shared};
 use segbundle::error::Result;
 use segbundle::image::{Affine, Applied, Grid, Inverse, Spatial, Voxels};
 use segbundle::prediction::{State as Values, VoxelOp};
@@ -119,9 +119,9 @@ fn blended_values_equal_those_of_monai() {
                 for (head, batch) in [(false, 1), (false, 3), (true, 1), (true, 4)] {
                     let prediction = inferer(mode, padding, batch)
                         .0
-                        .infer(x, &volume_of(x), &Ramp::shared(head), &Work::quiet())
+                        .infer(x, &volume_of(x), &Ramp::shared(head), &CaseContext::quiet())
                         .unwrap();
-                    let (values, grid) = prediction.dense(&Work::quiet()).unwrap();
+                    let (values, grid) = prediction.dense(&CaseContext::quiet()).unwrap();
                     assert_eq!(grid.shape.map(|n| n as i64), x.size()[2..]);
                     let worst = (values - &expected).abs().max().double_value(&[]);
                     assert!(worst < TOLERANCE, "{name} {mode} {padding} head {head} batch {batch}: {worst}");
@@ -157,9 +157,9 @@ fn blended_values_equal_the_reference_set() {
                     &x,
                     &volume_of(&x),
                     &Ramp::shared(head),
-                    &Work::quiet(),
+                    &CaseContext::quiet(),
                 );
-                let (values, _) = prediction.unwrap().dense(&Work::quiet()).unwrap();
+                let (values, _) = prediction.unwrap().dense(&CaseContext::quiet()).unwrap();
                 worst = worst.max((values - &expected).abs().max().double_value(&[]));
             }
         }
@@ -180,13 +180,13 @@ fn argmax_without_the_values_equals_argmax_of_the_values() {
             let infer = || {
                 inferer("gaussian", "replicate", 2)
                     .0
-                    .infer(x, &volume_of(x), &Ramp::shared(head), &Work::quiet())
+                    .infer(x, &volume_of(x), &Ramp::shared(head), &CaseContext::quiet())
                     .unwrap()
             };
             // Softmax does not change the largest channel; sigmoid, here far from saturation, neither.
             for ops in [&[][..], &[VoxelOp::Softmax], &[VoxelOp::Sigmoid]] {
                 let prediction = ops.iter().fold(infer(), |prediction, op| prediction.activate(*op).unwrap());
-                match prediction.argmax(&Work::quiet()).unwrap().state {
+                match prediction.argmax(&CaseContext::quiet()).unwrap().state {
                     Values::Labels { map: Voxels::U8(map), .. } => {
                         assert_eq!(&*map, expected.as_slice(), "{name} head {head} {ops:?}")
                     }
@@ -204,10 +204,10 @@ fn less_memory_means_strips_and_the_same_labels() {
         let x = &golden[&format!("{name}.x")];
         for head in [false, true] {
             let dense = |budget_bytes| {
-                let work = Work { budget_bytes, ..Work::quiet() };
+                let case = CaseContext { budget_bytes, ..CaseContext::quiet() };
                 let prediction =
-                    inferer("gaussian", "replicate", 1).0.infer(x, &volume_of(x), &Ramp::shared(head), &work).unwrap();
-                prediction.argmax(&work).map(|prediction| match prediction.state {
+                    inferer("gaussian", "replicate", 1).0.infer(x, &volume_of(x), &Ramp::shared(head), &case).unwrap();
+                prediction.argmax(&case).map(|prediction| match prediction.state {
                     Values::Labels { map: Voxels::U8(map), .. } => map.to_vec(),
                     _ => panic!("expected labels in u8"),
                 })
@@ -233,14 +233,16 @@ fn less_memory_means_strips_and_the_same_labels() {
 fn threshold_gives_one_mask_per_channel() {
     let golden = golden("sliding_window.pt");
     let x = &golden["small.x"];
-    let prediction =
-        inferer("constant", "constant", 1).0.infer(x, &volume_of(x), &Ramp::shared(true), &Work::quiet()).unwrap();
+    let prediction = inferer("constant", "constant", 1)
+        .0
+        .infer(x, &volume_of(x), &Ramp::shared(true), &CaseContext::quiet())
+        .unwrap();
     let volume = prediction
         .activate(VoxelOp::Sigmoid)
         .unwrap()
-        .threshold(0.5, &Work::quiet())
+        .threshold(0.5, &CaseContext::quiet())
         .unwrap()
-        .into_volume(&Work::quiet())
+        .into_volume(&CaseContext::quiet())
         .unwrap();
     assert_eq!(volume.layout.shape, [3, 5, 6, 7]);
     // sigmoid(v) >= 0.5 where v >= 0
@@ -253,10 +255,12 @@ fn threshold_gives_one_mask_per_channel() {
 fn values_that_do_not_fit_the_memory_are_an_error_that_says_how_many_bytes() {
     let golden = golden("sliding_window.pt");
     let x = &golden["long.x"];
-    let prediction =
-        inferer("constant", "constant", 1).0.infer(x, &volume_of(x), &Ramp::shared(true), &Work::quiet()).unwrap();
-    let work = Work { budget_bytes: 1000, ..Work::quiet() };
-    let error = prediction.dense(&work).err().unwrap();
+    let prediction = inferer("constant", "constant", 1)
+        .0
+        .infer(x, &volume_of(x), &Ramp::shared(true), &CaseContext::quiet())
+        .unwrap();
+    let case = CaseContext { budget_bytes: 1000, ..CaseContext::quiet() };
+    let error = prediction.dense(&case).err().unwrap();
     assert!(error.message().contains("all 3 channels on 21×10×13"), "{error}");
 }
 
@@ -264,14 +268,16 @@ fn values_that_do_not_fit_the_memory_are_an_error_that_says_how_many_bytes() {
 fn a_label_map_that_does_not_fit_the_memory_is_an_error_before_it_is_made() {
     let golden = golden("sliding_window.pt");
     let x = &golden["long.x"];
-    let prediction =
-        inferer("constant", "constant", 1).0.infer(x, &volume_of(x), &Ramp::shared(true), &Work::quiet()).unwrap();
+    let prediction = inferer("constant", "constant", 1)
+        .0
+        .infer(x, &volume_of(x), &Ramp::shared(true), &CaseContext::quiet())
+        .unwrap();
     let before = Grid { shape: [2000, 1000, 1000], affine: Affine::IDENTITY };
     let crop = Applied { by: "Cropd", before, after: prediction.grid(), what: Spatial::CropPad { start: [0; 3] } };
     let inverse = Arc::new(Inverse::new(&[Arc::new(crop)]).unwrap());
-    let work = Work { budget_bytes: 1 << 30, ..Work::quiet() };
-    let labels = prediction.argmax(&work).unwrap();
-    let error = labels.invert(&inverse, true, &work).err().unwrap();
+    let case = CaseContext { budget_bytes: 1 << 30, ..CaseContext::quiet() };
+    let labels = prediction.argmax(&case).unwrap();
+    let error = labels.invert(&inverse, true, &case).err().unwrap();
     assert!(
         error.message().contains("the label map on 2000×1000×1000 needs 4.0 GB of memory, 1.1 GB may be used"),
         "{error}"

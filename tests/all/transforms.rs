@@ -2,7 +2,7 @@
 
 use crate::npz::{self, Npz};
 use segbundle::component::{Args, BuildContext, FromValue, Value};
-use segbundle::contracts::{Cx, Item, Sample, Transform, Work, apply_all, read_on_the_way};
+use segbundle::contracts::{CaseContext, Item, Sample, Transform, TransformContext, apply_all, read_on_the_way};
 use segbundle::formats::nifti;
 use segbundle::image::{Affine, DType, Grid, Header, Layout, Volume, Voxels};
 use segbundle::registry::table;
@@ -16,13 +16,15 @@ pub fn build(name: &str, args: &[(&str, Value)]) -> Result<Arc<dyn Transform>, s
     Ok(Arc::from_value(&(component.build)(args, &mut BuildContext::default())?).unwrap())
 }
 
-pub fn work() -> Work {
-    Work::quiet()
+pub fn case_context() -> CaseContext {
+    CaseContext::quiet()
 }
 
 pub fn apply(transform: &dyn Transform, sample: Sample) -> Result<Sample, segbundle::error::Error> {
-    let mut samples =
-        transform.apply(sample, &mut Cx { work: &work(), writes: &mut vec![], rng: &mut Default::default() })?;
+    let mut samples = transform.apply(
+        sample,
+        &mut TransformContext { case: &case_context(), writes: &mut vec![], rng: &mut Default::default() },
+    )?;
     assert_eq!(samples.len(), 1);
     Ok(samples.remove(0))
 }
@@ -283,7 +285,7 @@ fn resampling_while_reading_changes_no_bit() {
             sample.set("label", Item::Value(path.to_str().unwrap().into()));
             let reader = read_on_the_way(&steps, &sample).unwrap().map(|(at, _)| at);
             assert_eq!(reader, by_planes.then_some(4), "{name} {pixdim} {mode}");
-            let mut cx = Cx { work: &work(), writes: &mut vec![], rng: &mut Default::default() };
+            let mut cx = TransformContext { case: &case_context(), writes: &mut vec![], rng: &mut Default::default() };
             let together = apply_all(&steps, vec![sample.duplicate().unwrap()], &mut cx).unwrap().remove(0);
             let apart = steps.iter().try_fold(sample, |sample, step| apply(&**step, sample)).unwrap();
             for key in ["image", "label"] {

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 /// The surroundings of one case.
 #[derive(Clone)]
-pub struct Work {
+pub struct CaseContext {
     pub device: Device,
     pub autocast: Option<tch::Kind>,
     pub cancel: Arc<AtomicBool>,
@@ -21,10 +21,10 @@ pub struct Work {
     pub budget_bytes: u64,
 }
 
-impl Work {
+impl CaseContext {
     /// On the CPU, unwatched: for tests and tools.
-    pub fn quiet() -> Work {
-        Work {
+    pub fn quiet() -> CaseContext {
+        CaseContext {
             device: Device::Cpu,
             autocast: None,
             cancel: Arc::default(),
