@@ -1,13 +1,14 @@
 //! The traits that parts are made to, and the handles under which configs hold them. Read this second.
 
 pub use crate::case_context::{CaseContext, Clock, NoProgress, Progress, Stage};
-use crate::component::{Args, BuildContext, FromValue, Object, Value};
+use crate::component::{Args, BuildContext, FromArc, FromShared, FromValue, Object, Value};
 use crate::err;
 use crate::error::Result;
 use crate::image::Volume;
 use crate::prediction::Prediction;
 pub use crate::random::RngStates;
-use crate::torch::Device;
+use crate::torch::{Device, DeviceExt, tensor_from_value};
+pub use crate::torch::TensorHandle;
 use indexmap::IndexMap;
 use parking_lot::Mutex;
 use std::collections::HashSet;
@@ -369,30 +370,29 @@ pub use run::{CaseFacts, CaseReport, CaseStatus, ConfigRecord, Observer, Run};
 
 // ---------------------------------------------------------------- handles: how a config holds a part
 
-/// Define the object under which a config holds an `Arc` of a trait, and the conversion from a config's value.
+/// Define the object under which a config holds a component, and the conversion from a config's value.
 macro_rules! handle {
-    ($(#[$meta:meta])* $handle:ident($part:ty) = $expected:literal) => {
-        $(#[$meta])*
+    ($handle:ident(Arc<$inner:ty>) = $expected:literal) => {
+        handle!(@define $handle, Arc<$inner>, FromArc for $inner, Arc<Self>, $expected);
+    };
+    ($handle:ident(Shared<$inner:ty>) = $expected:literal) => {
+        handle!(@define $handle, Shared<$inner>, FromShared for $inner, Shared<Self>, $expected);
+    };
+    ($handle:ident($inner:ty) = $expected:literal) => {
+        handle!(@define $handle, $inner, FromValue for $inner, Self, $expected);
+    };
+    (@define $handle:ident, $part:ty, $from:ident for $inner:ty, $made:ty, $expected:literal) => {
         #[derive(Clone)]
         pub struct $handle(pub $part);
-        impl FromValue for $part {
+        impl $from for $inner {
             fn expected() -> String {
                 $expected.into()
             }
-            fn from_value(value: &Value) -> Option<Self> {
+            fn from_value(value: &Value) -> Option<$made> {
                 value.downcast::<$handle>().map(|handle| handle.0.clone())
             }
         }
     };
-}
-
-/// A tensor among a config's values; what can be one says so by its attribute `__tensor__`.
-pub struct TensorHandle(pub Mutex<Tensor>);
-
-impl Object for TensorHandle {
-    fn type_name(&self) -> &str {
-        "Tensor"
-    }
 }
 
 /// The named tensors of a state dict, as `torch.load` gives them.
@@ -400,13 +400,7 @@ fn tensors_of(state: &Value) -> Result<Vec<(String, Tensor)>> {
     let Value::Dict(state) = state else {
         return Err(err!("load_state_dict: expected dict of tensors, found {}", state.type_name()));
     };
-    let tensor = |value: &Value| match value {
-        Value::Object(object) => {
-            Some(object.attr("__tensor__").ok()??.downcast::<TensorHandle>()?.0.lock().shallow_clone())
-        }
-        _ => None,
-    };
-    let items = state.items().into_iter().map(|(key, value)| match (key.as_str(), tensor(&value)) {
+    let items = state.items().into_iter().map(|(key, value)| match (key.as_str(), tensor_from_value(&value)) {
         (Some(name), Some(tensor)) => Ok((name.to_owned(), tensor)),
         _ => Err(err!("load_state_dict: expected a tensor under {:?}, found {}", key.to_value(), value.type_name())),
     });

@@ -9,6 +9,7 @@ pub fn table() -> &'static Table {
     TABLE.get_or_init(|| {
         let mut table = Table::default();
         crate::python::register(&mut table);
+        crate::facades::register(&mut table);
         table.add_functions(crate::networks::FUNCTIONS);
         for family in [
             crate::networks::COMPONENTS,

@@ -1,4 +1,6 @@
-//! What every other crate of the workspace uses: the error type ([`error`]) and the process environment ([`env`]).
+//! What every other crate of the workspace uses: the error type ([`error`]), the process
+//! environment ([`env`]) and NumPy's random generator ([`random`]).
 
 pub mod env;
 pub mod error;
+pub mod random;

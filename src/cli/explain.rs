@@ -1,7 +1,8 @@
 //! `segbundle explain`: what `run` would do with the same arguments, from headers and two seconds of the network.
 
 use super::console::Console;
-use crate::bundle::{RunArgs, Warning, workflow};
+use crate::bundle::{RunArgs, Warning};
+use crate::workflow;
 use crate::component::Surroundings;
 use crate::contracts::Run;
 use crate::error::Result;

@@ -2,7 +2,8 @@
 
 use super::console::{Console, RunReport};
 use super::signals::stop_on_signals;
-use crate::bundle::{Plan, RunArgs, Warning, workflow};
+use crate::bundle::{Plan, RunArgs, Warning};
+use crate::workflow;
 use crate::component::Surroundings;
 use crate::contracts::Run;
 use crate::err;

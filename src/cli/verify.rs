@@ -1,6 +1,7 @@
 //! `segbundle verify`: everything that is wrong with a config, at once, without running it.
 
-use crate::bundle::{Plan, RunArgs, workflow};
+use crate::bundle::{Plan, RunArgs};
+use crate::workflow;
 use crate::err;
 use crate::error::{Error, Kind, Result};
 use crate::registry;

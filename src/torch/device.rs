@@ -1,30 +1,21 @@
-//! Where tensors live: the CPU or a CUDA GPU.
+//! [`Device`] in libtorch.
 
 use crate::err;
 use crate::error::{Kind, Result};
-use std::fmt;
+pub use crate::python::device::Device;
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Device {
-    Cpu,
-    Cuda(usize),
+/// What libtorch does with a [`Device`].
+pub trait DeviceExt: Sized {
+    /// The device itself if this machine has it.
+    ///
+    /// # Errors
+    /// CUDA is not available, or the index is beyond the number of GPUs.
+    fn check(self) -> Result<Device>;
+    fn tch(self) -> tch::Device;
 }
 
-impl Device {
-    /// `cpu`, `cuda`, `cuda:1`, as `torch.device` reads them.
-    pub fn parse(text: &str) -> Result<Device> {
-        match text.split_once(':') {
-            None if text == "cpu" => Ok(Device::Cpu),
-            None if text == "cuda" => Ok(Device::Cuda(0)),
-            Some(("cpu", "0")) => Ok(Device::Cpu),
-            Some(("cuda", index)) if index.parse::<usize>().is_ok_and(|index| index < 1024) => {
-                Ok(Device::Cuda(index.parse().unwrap_or(0)))
-            }
-            _ => Err(err!("'{text}' is no device; expected cpu, cuda or cuda:N").kind(Kind::Config)),
-        }
-    }
-    /// Whether this machine has it, else an error with the override that helps.
-    pub fn check(self) -> Result<Device> {
+impl DeviceExt for Device {
+    fn check(self) -> Result<Device> {
         match self {
             Device::Cpu => Ok(self),
             Device::Cuda(_) if !tch::Cuda::is_available() => Err(err!(
@@ -39,19 +30,10 @@ impl Device {
             Device::Cuda(_) => Ok(self),
         }
     }
-    pub fn tch(self) -> tch::Device {
+    fn tch(self) -> tch::Device {
         match self {
             Device::Cpu => tch::Device::Cpu,
             Device::Cuda(index) => tch::Device::Cuda(index),
-        }
-    }
-}
-
-impl fmt::Display for Device {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Device::Cpu => f.write_str("cpu"),
-            Device::Cuda(index) => write!(f, "cuda:{index}"),
         }
     }
 }

@@ -1,8 +1,10 @@
-//! What every user of libtorch shares: devices, and the guards around foreign code.
+//! What every user of libtorch shares: devices, tensors among values, and the guards around foreign code.
 
 pub mod convert;
 mod device;
 mod guard;
+mod tensor;
 
-pub use device::Device;
+pub use device::{Device, DeviceExt};
 pub use guard::guard;
+pub use tensor::{TensorHandle, array_from_tensor, kind_of, tensor_from_value, tensor_of, type_of};

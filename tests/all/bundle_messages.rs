@@ -1,7 +1,8 @@
 //! What a user reads: whole messages for planted mistakes, traps, and the checks before a run.
 
 use crate::bundle::NO_RULES;
-use segbundle::bundle::{Plan, RunArgs, Session, workflow};
+use segbundle::bundle::{Plan, RunArgs, Session};
+use segbundle::workflow;
 use segbundle::component::{Args, BuildContext, Component, Declared, Effect, Function, Table, Value};
 use segbundle::error::{Error, Kind, Result};
 use std::path::Path;

@@ -258,3 +258,14 @@ fn seeded_random_tensors_are_torchs() {
     let wanted: String = rows.iter().map(|(_, wanted)| format!("{wanted}\n")).collect();
     assert_eq!(String::from_utf8_lossy(&output.stdout), wanted, "{}", String::from_utf8_lossy(&output.stderr));
 }
+
+#[test]
+fn cudnn_settings_read_back() {
+    let object = registry::table().lookup("torch.backends.cudnn").unwrap();
+    let Value::Object(object) = &object else { panic!("no object") };
+    for on in [true, false] {
+        object.set_attr("benchmark", on.into()).unwrap();
+        assert_eq!(evaluate("torch.backends.cudnn.benchmark").unwrap(), Value::Bool(on));
+    }
+    assert!(object.set_attr("benchmrk", true.into()).is_err());
+}

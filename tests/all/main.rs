@@ -12,8 +12,6 @@ mod common;
 mod config_values;
 mod dicom;
 mod explain;
-mod expressions;
-mod facades;
 mod gradients;
 mod handlers;
 mod inverse;

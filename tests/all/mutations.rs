@@ -199,7 +199,7 @@ fn go_on(what: &str, seeds: &[&str], one: impl Fn(&str) -> bool + Send + 'static
 
 #[test]
 fn changed_expressions_give_values_or_errors() {
-    let rows: Vec<&str> = include_str!("expressions.tsv")
+    let rows: Vec<&str> = include_str!("../../src/language/tests/expressions.tsv")
         .lines()
         .filter_map(|line| line.split_once('\t'))
         .map(|(text, _)| text)

@@ -1,12 +1,13 @@
 //! torch's random tensors, drawn by libtorch's own generator: after `torch.manual_seed` or MONAI's `set_determinism` the
 //! same numbers as in Python. Only the CPU's generator: what expressions compute lies in host memory.
 
-use super::array::{Array, Type, dtype_argument, elements, need};
-use super::common::{reads, to};
-use super::numpy::{drop_ignored, end, next};
+use crate::python::array::{Array, Type, dtype_argument, elements, need};
+use crate::python::common::{reads, to};
+use crate::python::numpy::{drop_ignored, end, next};
 use crate::component::{Args, BuildContext, FromValue, Function, Value};
 use crate::error::{Kind, Result};
 use crate::{bail, err};
+use crate::torch::{array_from_tensor, kind_of};
 use tch::{Device, Tensor};
 
 pub const FUNCTIONS: &[Function] = &[
@@ -51,11 +52,11 @@ fn draw(
     call: &mut BuildContext,
     draw: impl FnOnce(&[i64], (tch::Kind, Device)) -> Result<Tensor>,
 ) -> Result<Value> {
-    let kind = ty.to_tch().ok_or_else(|| err!("{name}: torch has no tensors of {}", ty.name()).kind(Kind::Config))?;
+    let kind = kind_of(ty).ok_or_else(|| err!("{name}: torch has no tensors of {}", ty.name()).kind(Kind::Config))?;
     // Twice: the tensor and the array made of it.
     call.charge(elements(shape)? / 8 + 1)?;
     let size: Vec<i64> = shape.iter().map(|n| *n as i64).collect();
-    Ok(Value::object(Array::from_tensor(&draw(&size, (kind, Device::Cpu))?, call)?))
+    Ok(Value::object(array_from_tensor(&draw(&size, (kind, Device::Cpu))?, call)?))
 }
 
 /// `rand(2, 3)`, `rand([2, 3])`, `rand(size=(2, 3))`

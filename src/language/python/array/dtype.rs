@@ -125,22 +125,6 @@ impl Type {
             F16 | BF16 => return None,
         })
     }
-    /// torch's type; `None` for the unsigned ones that tch does not have.
-    pub fn to_tch(self) -> Option<tch::Kind> {
-        Some(match self {
-            Bool => tch::Kind::Bool,
-            U8 => tch::Kind::Uint8,
-            I8 => tch::Kind::Int8,
-            I16 => tch::Kind::Int16,
-            I32 => tch::Kind::Int,
-            I64 => tch::Kind::Int64,
-            F16 => tch::Kind::Half,
-            BF16 => tch::Kind::BFloat16,
-            F32 => tch::Kind::Float,
-            F64 => tch::Kind::Double,
-            U16 | U32 | U64 => return None,
-        })
-    }
     /// By NumPy's or torch's name: `float32`, `half`, `torch.long`, `int`.
     fn named(name: &str) -> Option<Type> {
         let name =
@@ -343,15 +327,6 @@ impl FromValue for image::DType {
     }
     fn from_value(value: &Value) -> Option<Self> {
         DTypeObject::from_value(value)?.ty.to_image()
-    }
-}
-
-impl FromValue for tch::Kind {
-    fn expected() -> String {
-        DTypeObject::expected()
-    }
-    fn from_value(value: &Value) -> Option<Self> {
-        DTypeObject::from_value(value)?.ty.to_tch()
     }
 }
 

@@ -1,11 +1,11 @@
 //! A whole run: initialize, run, finalize, as MONAI's `ConfigWorkflow` does it.
 
-use super::args::{LoggingFile, RunArgs};
-use super::json_write;
-use super::load::Warning;
-use super::logging_conf::LoggingConf;
-use super::plan::Plan;
-use super::session::Session;
+use crate::bundle::args::{LoggingFile, RunArgs};
+use crate::bundle::json_write;
+use crate::bundle::load::Warning;
+use crate::bundle::logging_conf::LoggingConf;
+use crate::bundle::plan::Plan;
+use crate::bundle::session::Session;
 use crate::component::{FromValue, Surroundings, Table};
 use crate::contracts::{ConfigRecord, Run};
 use crate::err;

@@ -15,13 +15,12 @@ mod ops;
 mod print;
 mod reduce;
 mod shape;
-mod tensor;
 
 pub use create::{arange, from_rows, joined};
 pub use dtype::{DTypeObject, Flavour, Type, dtype_argument, promote};
 pub use methods::{function, method};
 
-use crate::component::{Args, BuildContext, FromValue, Object, Value};
+use crate::component::{Args, BuildContext, FromArc, FromValue, Object, Value};
 use crate::each_voxels;
 use crate::error::{Kind, Result};
 use crate::image::{Volume, Voxels};
@@ -40,7 +39,7 @@ pub struct Array {
 }
 
 /// Account for an array of `n` elements before it is made.
-pub(crate) fn charge(call: &mut BuildContext, n: usize) -> Result<()> {
+pub fn charge(call: &mut BuildContext, n: usize) -> Result<()> {
     if n > LIMIT {
         return Err(err!("an array of {n} elements is too large for an expression (limit {LIMIT})").kind(Kind::Config));
     }
@@ -49,7 +48,7 @@ pub(crate) fn charge(call: &mut BuildContext, n: usize) -> Result<()> {
 }
 
 /// The product of a shape, or an error if it is beyond the limit.
-pub(crate) fn elements(shape: &[usize]) -> Result<usize> {
+pub fn elements(shape: &[usize]) -> Result<usize> {
     shape.iter().try_fold(1usize, |n, size| n.checked_mul(*size)).filter(|n| *n <= LIMIT).ok_or_else(|| {
         err!("an array of shape {shape:?} is too large for an expression (limit {LIMIT} elements)").kind(Kind::Config)
     })
@@ -192,11 +191,11 @@ impl Array {
     }
 }
 
-impl FromValue for std::sync::Arc<Array> {
+impl FromArc for Array {
     fn expected() -> String {
         "array or tensor".into()
     }
-    fn from_value(value: &Value) -> Option<Self> {
+    fn from_value(value: &Value) -> Option<std::sync::Arc<Self>> {
         value.downcast::<Array>()
     }
 }
@@ -227,7 +226,7 @@ impl Object for Array {
             "itemsize" => int(self.ty.bits() as usize / 8),
             "nbytes" => int(self.len() * self.ty.bits() as usize / 8),
             "dtype" => DTypeObject::of(self.ty, self.flavour),
-            "device" => Value::object(crate::torch::Device::Cpu),
+            "device" => Value::object(crate::python::device::Device::Cpu),
             "requires_grad" | "is_cuda" => false.into(),
             "T" => Value::object(self.with(self.data.clone().reversed_axes())),
             "data" => Value::object(self.clone()),
@@ -238,7 +237,6 @@ impl Object for Array {
             "__index__" if self.ndim() == 0 && !self.ty.is_float() => {
                 Value::Int(self.data.first().copied().unwrap_or(0.0) as i64)
             }
-            "__tensor__" => Value::object(crate::contracts::TensorHandle(parking_lot::Mutex::new(self.to_tensor()?))),
             "__bool__" if self.len() == 1 => self.truthy().into(),
             _ => return Ok(None),
         }))
@@ -293,7 +291,7 @@ impl Object for Array {
 }
 
 /// `None` where an argument is missing.
-pub(crate) fn need<T>(name: &str, what: &str, value: Option<T>) -> Result<T> {
+pub fn need<T>(name: &str, what: &str, value: Option<T>) -> Result<T> {
     match value {
         Some(value) => Ok(value),
         None => bail!("{name} needs argument `{what}`"),

@@ -6,7 +6,7 @@ use super::{Array, DTypeObject, Flavour, Type, charge, dtype_argument, joined, n
 use crate::component::{Args, BuildContext, FromValue, Object, Value};
 use crate::error::{Kind, Result};
 use crate::python::common::{to, wrong};
-use crate::torch::Device;
+use crate::python::device::Device;
 use crate::{bail, err};
 
 /// For "did you mean".

@@ -1,8 +1,40 @@
-//! `torch.device`.
+//! `torch.device`: the CPU or a CUDA GPU.
 
 use crate::component::{FromValue, Object, Value};
-use crate::error::Result;
-use crate::torch::Device;
+use crate::err;
+use crate::error::{Kind, Result};
+use std::fmt;
+
+/// Where tensors live.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Device {
+    Cpu,
+    Cuda(usize),
+}
+
+impl Device {
+    /// `cpu`, `cuda`, `cuda:1`, as `torch.device` reads them.
+    pub fn parse(text: &str) -> Result<Device> {
+        match text.split_once(':') {
+            None if text == "cpu" => Ok(Device::Cpu),
+            None if text == "cuda" => Ok(Device::Cuda(0)),
+            Some(("cpu", "0")) => Ok(Device::Cpu),
+            Some(("cuda", index)) if index.parse::<usize>().is_ok_and(|index| index < 1024) => {
+                Ok(Device::Cuda(index.parse().unwrap_or(0)))
+            }
+            _ => Err(err!("'{text}' is no device; expected cpu, cuda or cuda:N").kind(Kind::Config)),
+        }
+    }
+}
+
+impl fmt::Display for Device {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Device::Cpu => f.write_str("cpu"),
+            Device::Cuda(index) => write!(f, "cuda:{index}"),
+        }
+    }
+}
 
 impl Object for Device {
     fn type_name(&self) -> &str {

@@ -1,6 +1,7 @@
 //! From a config's values to Rust's types.
 
 use super::{Dict, Value};
+use parking_lot::Mutex;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -83,11 +84,41 @@ impl FromValue for f64 {
     }
 }
 
-impl FromValue for Arc<str> {
+/// A type or trait that a config holds behind an [`Arc`]; makes `Arc<Self>` a [`FromValue`].
+pub trait FromArc {
+    fn expected() -> String;
+    fn from_value(value: &Value) -> Option<Arc<Self>>;
+}
+
+impl<T: FromArc + ?Sized> FromValue for Arc<T> {
+    fn expected() -> String {
+        T::expected()
+    }
+    fn from_value(value: &Value) -> Option<Self> {
+        T::from_value(value)
+    }
+}
+
+/// A type or trait that a config holds behind an `Arc<Mutex<_>>`; makes that a [`FromValue`].
+pub trait FromShared {
+    fn expected() -> String;
+    fn from_value(value: &Value) -> Option<Arc<Mutex<Self>>>;
+}
+
+impl<T: FromShared + ?Sized> FromArc for Mutex<T> {
+    fn expected() -> String {
+        T::expected()
+    }
+    fn from_value(value: &Value) -> Option<Arc<Self>> {
+        T::from_value(value)
+    }
+}
+
+impl FromArc for str {
     fn expected() -> String {
         "str".into()
     }
-    fn from_value(value: &Value) -> Option<Self> {
+    fn from_value(value: &Value) -> Option<Arc<str>> {
         match value {
             Value::Str(s) => Some(s.clone()),
             _ => None,

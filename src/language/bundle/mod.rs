@@ -9,7 +9,6 @@
 //! | [`plan`], `check`, `names`, `compat` | everything that can be said before anything is built |
 //! | [`session`], `partial` | building on demand |
 //! | `resolved` | what was built, written down |
-//! | [`workflow`] | initialize, run, finalize |
 //! | [`logging_conf`], `ini` | `logging.conf` |
 //! | [`expr`] | the Python of `$` expressions |
 //!
@@ -24,7 +23,7 @@ pub mod fire;
 pub mod id;
 mod ini;
 mod json;
-mod json_write;
+pub mod json_write;
 mod literal;
 pub mod load;
 pub mod logging_conf;
@@ -38,7 +37,6 @@ mod resolved;
 pub mod session;
 mod tracking;
 pub mod tree;
-pub mod workflow;
 mod yaml;
 mod yaml_scalar;
 

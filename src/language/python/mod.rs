@@ -6,10 +6,10 @@
 pub mod array;
 pub mod builtins;
 mod collections;
-mod common;
+pub mod common;
 mod copy;
 pub mod datetime;
-mod device;
+pub mod device;
 mod dist;
 mod fnmatch;
 mod functools;
@@ -23,16 +23,14 @@ mod math;
 mod monai_data;
 mod monai_enums;
 pub mod monai_handlers;
-mod monai_utils;
-mod numpy;
+pub mod monai_utils;
+pub mod numpy;
 mod os;
 mod os_path;
 mod pathlib;
 mod re;
 mod sys;
 mod torch;
-mod torch_load;
-mod torch_random;
 
 use crate::component::Table;
 
@@ -61,8 +59,6 @@ pub fn register(table: &mut Table) {
         pathlib::FUNCTIONS,
         re::FUNCTIONS,
         torch::FUNCTIONS,
-        torch_load::FUNCTIONS,
-        torch_random::FUNCTIONS,
     ] {
         table.add_functions(functions);
     }

@@ -14,7 +14,7 @@ mod table;
 mod value;
 
 pub use args::{Args, Declared, Param, check_names, convert};
-pub use convert::{Accepted, FromValue, Keys, OneOrMany};
+pub use convert::{Accepted, FromArc, FromShared, FromValue, Keys, OneOrMany};
 pub use discard::discard;
 pub use object::{BuildContext, Object, Surroundings};
 pub use table::{Component, Constant, Effect, Entry, Function, Table};

@@ -3,16 +3,13 @@
 //! Reads what `weights_only=True` admits, whatever is asked for: no pickle runs code here. Small tensors are arrays that
 //! expressions compute with; larger ones can be looked at and handed to `load_state_dict`.
 
-use super::array::{Array, DTypeObject, Type};
-use super::common::{PathText, reads};
+use crate::python::common::{PathText, reads};
 use crate::checkpoint::{self, StateDict};
 use crate::component::{Accepted, Args, BuildContext, Declared, Dict, Function, Key, Object, Value};
-use crate::contracts::TensorHandle;
 use crate::error::{Kind, Result};
-use crate::torch::Device;
+use crate::torch::{TensorHandle, array_from_tensor};
 use crate::{args, err};
 use parking_lot::Mutex;
-use tch::Tensor;
 
 pub const FUNCTIONS: &[Function] = &[reads("torch.load", load)];
 
@@ -61,9 +58,7 @@ fn value(state: &StateDict, call: &mut BuildContext) -> Result<Value> {
         StateDict::Bytes(bytes) => Value::str(String::from_utf8_lossy(bytes)),
         StateDict::List(items) => Value::list(each(items, call)?),
         StateDict::Tuple(items) => Value::tuple(each(items, call)?),
-        StateDict::Set(items) => {
-            Value::Set(each(items, call)?.iter().map(hashable).collect::<Result<Vec<_>>>()?.into())
-        }
+        StateDict::Set(items) => Value::Set(each(items, call)?.iter().map(hashable).collect::<Result<Vec<_>>>()?.into()),
         StateDict::Dict(items) => {
             let pairs = items.iter().map(|(key, item)| {
                 let key = hashable(&value(key, call)?)?;
@@ -71,54 +66,12 @@ fn value(state: &StateDict, call: &mut BuildContext) -> Result<Value> {
             });
             Value::Dict(Dict::new(pairs.collect::<Result<Vec<_>>>()?))
         }
-        StateDict::Tensor(tensor) if tensor.numel() <= SMALL => Value::object(Array::from_tensor(tensor, call)?),
-        StateDict::Tensor(tensor) => Value::object(Large(Mutex::new(tensor.shallow_clone()))),
+        StateDict::Tensor(tensor) if tensor.numel() <= SMALL => Value::object(array_from_tensor(tensor, call)?),
+        StateDict::Tensor(tensor) => Value::object(TensorHandle(Mutex::new(tensor.shallow_clone()))),
     })
 }
 
 fn hashable(value: &Value) -> Result<Key> {
     Key::new(value)
         .ok_or_else(|| err!("a checkpoint's key of type {} is not hashable", value.type_name()).kind(Kind::Config))
-}
-
-/// A tensor that is too large to compute with here.
-struct Large(Mutex<Tensor>);
-
-impl Object for Large {
-    fn type_name(&self) -> &str {
-        "Tensor"
-    }
-    fn repr(&self) -> String {
-        format!("<Tensor of shape {:?}>", self.0.lock().size())
-    }
-    fn attr_names(&self) -> &[&str] {
-        &["shape", "dtype", "device", "ndim", "numel", "size", "dim", "to", "cpu", "detach"]
-    }
-    fn attr(&self, name: &str) -> Result<Option<Value>> {
-        let tensor = self.0.lock();
-        Ok(match name {
-            "shape" => Some(Value::tuple(tensor.size().into_iter().map(Value::Int))),
-            "ndim" => Some(Value::Int(tensor.dim() as i64)),
-            "dtype" => Type::ALL.into_iter().find(|ty| ty.to_tch() == Some(tensor.kind())).map(DTypeObject::torch),
-            "device" => Some(Value::object(Device::Cpu)),
-            "__tensor__" => Some(Value::object(TensorHandle(Mutex::new(tensor.shallow_clone())))),
-            _ => None,
-        })
-    }
-    fn call_method(&self, name: &str, args: &mut Args, _call: &mut BuildContext) -> Result<Option<Value>> {
-        Ok(Some(match name {
-            "numel" => Value::Int(self.0.lock().numel() as i64),
-            "dim" => Value::Int(self.0.lock().dim() as i64),
-            "size" if args.positional.is_empty() => return self.attr("shape"),
-            // The network that takes it decides about device and type.
-            "to" | "cpu" | "detach" => {
-                drop(std::mem::take(args));
-                Value::object(Large(Mutex::new(self.0.lock().shallow_clone())))
-            }
-            _ => return Ok(None),
-        }))
-    }
-    fn length(&self) -> Option<usize> {
-        self.0.lock().size().first().map(|n| *n as usize)
-    }
 }

@@ -1,20 +1,12 @@
 //! `monai.utils`: small helpers (MONAI 1.6.1 monai.utils.misc, monai.utils.module).
 
 use super::array::Array;
-use super::common::{PathText, acts, charge_text, items, iterate, none, one, pure, reads, to};
-use super::torch::Cudnn;
+use super::common::{PathText, charge_text, items, iterate, one, pure, reads, to};
 use crate::component::{Declared, Function, Value};
 use crate::error::{Kind, Result};
 use crate::{args, err};
-use std::sync::atomic::{AtomicI64, Ordering};
 
 pub const FUNCTIONS: &[Function] = &[
-    acts("monai.utils.set_determinism", set_determinism),
-    acts("monai.utils.misc.set_determinism", set_determinism),
-    reads("monai.utils.get_seed", |args, _| {
-        none("monai.utils.get_seed", args)?;
-        Ok(seed().map_or(Value::None, |seed| Value::Int(i64::from(seed))))
-    }),
     pure("monai.utils.first", first),
     pure("monai.utils.misc.first", first),
     pure("monai.utils.ensure_tuple", |args, call| {
@@ -57,13 +49,6 @@ pub const FUNCTIONS: &[Function] = &[
 ];
 
 args! {
-    struct SetDeterminism {
-        seed: Option<i64> = i64::from(i32::MAX),
-        use_deterministic_algorithms: Option<bool> = (),
-        additional_settings: Value = (),
-    }
-}
-args! {
     struct First {
         iterable: Value,
         default: Value = (),
@@ -82,33 +67,6 @@ args! {
         pad_val: Value = 0,
         pad_from_start: bool = false,
     }
-}
-
-/// The seed that the config set, -1 for none: one for the process, as MONAI keeps it.
-static SEED: AtomicI64 = AtomicI64::new(-1);
-
-/// What the config's last `set_determinism` asked for.
-pub fn seed() -> Option<u32> {
-    u32::try_from(SEED.load(Ordering::Relaxed)).ok()
-}
-
-/// Seeds torch's generators and makes cuDNN deterministic; what draws random numbers here asks [`seed`].
-fn set_determinism(args: crate::component::Args, call: &mut crate::component::BuildContext) -> Result<Value> {
-    let args = SetDeterminism::parse("monai.utils.set_determinism", args)?;
-    let seed = args.seed.map(|seed| seed.rem_euclid(1 << 32));
-    if let Some(seed) = seed {
-        tch::manual_seed(seed);
-        if !args.additional_settings.is_none() {
-            for setting in
-                sequence(&args.additional_settings)?.unwrap_or_else(|| vec![args.additional_settings.clone()])
-            {
-                setting.call(crate::component::Args::positional([seed.into()]), call)?;
-            }
-        }
-    }
-    SEED.store(seed.unwrap_or(-1), Ordering::Relaxed);
-    Cudnn::set_deterministic(seed.is_some());
-    Ok(Value::None)
 }
 
 /// An absolute path as a URI; what stands neither in `kept` nor among letters, digits and `_.-~/` is percent-encoded.
@@ -139,7 +97,7 @@ fn first(args: crate::component::Args, call: &mut crate::component::BuildContext
 }
 
 /// The items of what MONAI takes for a sequence: anything iterable but text, dicts' keys included.
-fn sequence(value: &Value) -> Result<Option<Vec<Value>>> {
+pub fn sequence(value: &Value) -> Result<Option<Vec<Value>>> {
     match value {
         Value::Str(_) => Ok(None),
         Value::Object(object) if object.length().is_none() => Ok(None),

@@ -1,17 +1,15 @@
 //! `torch`: types, devices, settings, and functions on small tensors ([`super::array`]).
 //!
 //! These are not libtorch's tensors: what expressions in configs compute is small. Everything that differentiates is left
-//! out. Random tensors are in [`super::torch_random`], checkpoints in [`super::torch_load`].
+//! out. What needs libtorch is in the root crate's `facades`.
 
 use super::array::{Array, DTypeObject, Flavour, Type, function};
-use super::common::{acts, none, one, pure, reads, to, wrong};
+use super::device::Device;
+use super::common::{acts, none, one, pure, to, wrong};
 use super::numpy::{diag, eye, filled, finfo, join, like, linspace, meshgrid, methods, new, range};
-use crate::component::{Args, BuildContext, FromValue, Function, Object, Value};
-use crate::error::{Kind, Result};
-use crate::torch::Device;
-use crate::{bail, err};
+use crate::component::{Args, BuildContext, FromValue, Function, Value};
+use crate::error::Result;
 use Flavour::Torch;
-use std::sync::atomic::{AtomicBool, Ordering};
 
 pub const CONSTANTS: super::common::Constants = &[
     ("torch.float32", || DTypeObject::torch(Type::F32)),
@@ -33,7 +31,6 @@ pub const CONSTANTS: super::common::Constants = &[
     ("torch.pi", || std::f64::consts::PI.into()),
     ("torch.inf", || f64::INFINITY.into()),
     ("torch.nan", || f64::NAN.into()),
-    ("torch.backends.cudnn", || Value::object(Cudnn)),
 ];
 
 pub const FUNCTIONS: &[Function] = methods!(
@@ -102,18 +99,6 @@ pub const FUNCTIONS: &[Function] = methods!(
             Ok(value.downcast::<Array>().is_some_and(|array| array.flavour == Torch).into())
         }),
         pure("torch.device", device),
-        reads("torch.cuda.is_available", |args, _| {
-            none("torch.cuda.is_available", args)?;
-            Ok(tch::Cuda::is_available().into())
-        }),
-        reads("torch.cuda.device_count", |args, _| {
-            none("torch.cuda.device_count", args)?;
-            Ok(tch::Cuda::device_count().into())
-        }),
-        reads("torch.get_num_threads", |args, _| {
-            none("torch.get_num_threads", args)?;
-            Ok(tch::get_num_threads().into())
-        }),
         // Components carry their device with them; there is no current one to set.
         acts("torch.cuda.set_device", |args, _| {
             let [device] = args.expect("torch.cuda.set_device", ["device"])?;
@@ -129,10 +114,6 @@ pub const FUNCTIONS: &[Function] = methods!(
         // Processes share nothing here.
         acts("torch.multiprocessing.set_sharing_strategy", |args, _| {
             one::<String>("torch.multiprocessing.set_sharing_strategy", "new_strategy", args).map(|_| Value::None)
-        }),
-        acts("torch.manual_seed", |args, _| {
-            tch::manual_seed(one("torch.manual_seed", "seed", args)?);
-            Ok(Value::None)
         }),
     ]
 );
@@ -165,76 +146,4 @@ fn typed(name: &str, ty: Type, args: Args, call: &mut BuildContext) -> Result<Va
     }
     let [data] = args.expect(name, ["data"])?;
     Ok(Value::object(Array::of(name, &data, Torch, call)?.cast(ty, call)?))
-}
-
-/// `torch.backends.cudnn`: settings of the process, kept in step with libtorch's own where that has them.
-pub struct Cudnn;
-
-static BENCHMARK: AtomicBool = AtomicBool::new(false);
-static DETERMINISTIC: AtomicBool = AtomicBool::new(false);
-static ALLOW_TF32: AtomicBool = AtomicBool::new(true);
-static ENABLED: AtomicBool = AtomicBool::new(true);
-
-impl Cudnn {
-    fn setting(name: &str) -> Option<&'static AtomicBool> {
-        match name {
-            "benchmark" => Some(&BENCHMARK),
-            "deterministic" => Some(&DETERMINISTIC),
-            "allow_tf32" => Some(&ALLOW_TF32),
-            "enabled" => Some(&ENABLED),
-            _ => None,
-        }
-    }
-    fn set(name: &str, on: bool) {
-        if let Some(setting) = Cudnn::setting(name) {
-            setting.store(on, Ordering::Relaxed);
-        }
-        match name {
-            "benchmark" => tch::Cuda::cudnn_set_benchmark(on),
-            "enabled" => tch::Cuda::set_user_enabled_cudnn(on),
-            // tch has no switch for these; what is asked is remembered.
-            _ => {}
-        }
-    }
-    /// As MONAI's `set_determinism` leaves it.
-    pub fn set_deterministic(on: bool) {
-        Cudnn::set("deterministic", on);
-        if on {
-            Cudnn::set("benchmark", false);
-        }
-    }
-}
-
-impl Object for Cudnn {
-    fn type_name(&self) -> &str {
-        "torch.backends.cudnn"
-    }
-    fn attr_names(&self) -> &[&str] {
-        &["benchmark", "deterministic", "enabled", "allow_tf32"]
-    }
-    fn attr(&self, name: &str) -> Result<Option<Value>> {
-        Ok(Cudnn::setting(name).map(|setting| setting.load(Ordering::Relaxed).into()))
-    }
-    fn set_attr(&self, name: &str, value: Value) -> Result<()> {
-        if Cudnn::setting(name).is_none() {
-            return Err(err!("torch.backends.cudnn has no setting `{name}`")
-                .kind(Kind::Config)
-                .hint("it has benchmark, deterministic, enabled, allow_tf32"));
-        }
-        let Some(on) = bool::from_value(&value) else {
-            bail!("torch.backends.cudnn.{name}: expected bool, found {value:?}")
-        };
-        Cudnn::set(name, on);
-        Ok(())
-    }
-    fn call_method(&self, name: &str, args: &mut Args, _call: &mut BuildContext) -> Result<Option<Value>> {
-        if name != "is_available" {
-            return Ok(None);
-        }
-        none(name, std::mem::take(args))?;
-        Ok(Some(tch::Cuda::cudnn_is_available().into()))
-    }
-    fn equals(&self, other: &Value) -> bool {
-        other.downcast::<Cudnn>().is_some()
-    }
 }

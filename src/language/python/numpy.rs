@@ -151,18 +151,18 @@ pub(super) fn finfo(name: &str, dtype: &Value, flavour: Flavour) -> Result<Value
 }
 
 /// What has no effect on values that cannot be changed and lie in host memory.
-pub(super) fn drop_ignored(args: &mut Args) {
+pub fn drop_ignored(args: &mut Args) {
     ["copy", "order", "device", "requires_grad", "pin_memory", "layout", "memory_format", "like"]
         .iter()
         .for_each(|key| drop(args.take(key)));
 }
 
 /// The next argument by name or position.
-pub(super) fn next(args: &mut Args, key: &str) -> Option<Value> {
+pub fn next(args: &mut Args, key: &str) -> Option<Value> {
     args.take(key).or_else(|| (!args.positional.is_empty()).then(|| args.positional.remove(0)))
 }
 
-pub(super) fn end(name: &str, args: &Args) -> Result<()> {
+pub fn end(name: &str, args: &Args) -> Result<()> {
     match (args.named.first(), args.positional.len()) {
         (Some((key, _)), _) => Err(err!("{name} has no argument `{key}`").kind(Kind::Config)),
         (None, 0) => Ok(()),

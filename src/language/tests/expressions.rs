@@ -1,9 +1,9 @@
 //! The `$` expression language against CPython's results, its errors, and its limits.
 
 use proptest::prelude::*;
-use segbundle::bundle::expr::{self, ArgNames, Env, Import};
-use segbundle::component::{Args, BuildContext, Constant, Dict, Function, Key, Table, Value};
-use segbundle::error::{Error, Kind, Result};
+use segbundle_language::bundle::expr::{self, ArgNames, Env, Import};
+use segbundle_language::component::{Args, BuildContext, Constant, Dict, Function, Key, Table, Value};
+use segbundle_language::error::{Error, Kind, Result};
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, OnceLock};
 
@@ -12,14 +12,14 @@ use std::sync::{Arc, OnceLock};
 /// The built-ins, and a few dotted names for the module rules.
 fn table() -> &'static Table {
     static EXTRA: &[Function] = &[
-        Function { path: "os.path.join", effect: segbundle::component::Effect::Pure, call: join },
-        Function { path: "numpy.float32", effect: segbundle::component::Effect::Pure, call: join },
+        Function { path: "os.path.join", effect: segbundle_language::component::Effect::Pure, call: join },
+        Function { path: "numpy.float32", effect: segbundle_language::component::Effect::Pure, call: join },
     ];
     static CONSTANTS: &[Constant] = &[("math.pi", || Value::Float(3.5)), ("torch.__version__", || Value::str("2.11"))];
     static TABLE: OnceLock<Table> = OnceLock::new();
     TABLE.get_or_init(|| {
         let mut table = Table::default();
-        table.add_functions(segbundle::python::builtins::functions());
+        table.add_functions(segbundle_language::python::builtins::functions());
         table.add_functions(EXTRA);
         table.add_constants(CONSTANTS);
         table
@@ -176,9 +176,8 @@ fn a_lambda_outlives_its_expression() {
     let value = run("[lambda x, k=@n: x * k + @n for _ in range(1)][0]").unwrap();
     assert!(value.callable());
     assert_eq!(value.call(Args::positional([Value::Int(2)]), &mut BuildContext::default()).unwrap(), Value::Int(15));
-    let worker = std::thread::spawn(move || {
-        value.call(Args::positional([Value::Int(3)]), &mut BuildContext::default()).unwrap()
-    });
+    let worker =
+        std::thread::spawn(move || value.call(Args::positional([Value::Int(3)]), &mut BuildContext::default()).unwrap());
     assert_eq!(worker.join().unwrap(), Value::Int(20));
 }
 
@@ -481,8 +480,8 @@ fn deep_values_are_dropped_and_shown() {
     ];
     let worker = std::thread::Builder::new().stack_size(2 << 20).spawn(move || {
         for text in texts {
-            let value = run_with(text, &mut BuildContext::with_limits(50_000_000, 200))
-                .unwrap_or_else(|error| panic!("{error}"));
+            let value =
+                run_with(text, &mut BuildContext::with_limits(50_000_000, 200)).unwrap_or_else(|error| panic!("{error}"));
             assert!(format!("{value:?}").len() < 1_000_000);
             let _ = Key::new(&value);
             drop(value);

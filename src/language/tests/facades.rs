@@ -1,0 +1,234 @@
+//! Facades of Python's modules against Python itself.
+//!
+//! `facades/*.txt` hold lines `EXPRESSION => RESULT`; the results were printed by Python 3.11, NumPy 2.4.6, torch 2.11.0
+//! and MONAI 1.6.1 by
+//!
+//! ```python
+//! import os, re, json, math, ...
+//! for line in open(file): text = line.split(" => ")[0]; print(text, "=>", repr(eval(text)).replace("\n", "\\n"))
+//! ```
+//!
+//! and are compared as text, so they are exact.
+
+use segbundle_language::bundle::expr::{self, Env};
+use segbundle_language::component::{BuildContext, Table, Value};
+use segbundle_language::error::Result;
+use std::collections::{BTreeMap, HashMap};
+use std::sync::{Arc, LazyLock};
+
+static TABLE: LazyLock<Table> = LazyLock::new(|| {
+    let mut table = Table::default();
+    segbundle_language::python::register(&mut table);
+    table
+});
+
+/// The modules under their own names, and the usual short names.
+static IMPORTS: LazyLock<Arc<BTreeMap<String, String>>> = LazyLock::new(|| {
+    let own = ["collections", "copy", "datetime", "fnmatch", "functools", "glob", "ignite", "itertools", "json", "logging"];
+    let own = own.into_iter().chain(["math", "monai", "os", "pathlib", "re", "sys", "torch"]).map(|name| (name, name));
+    let short = [("np", "numpy"), ("dist", "torch.distributed")];
+    Arc::new(own.chain(short).map(|(name, path)| (name.to_owned(), path.to_owned())).collect())
+});
+
+fn eval(text: &str) -> Result<Value> {
+    let env = Arc::new(Env { references: HashMap::new(), imports: IMPORTS.clone(), table: &TABLE });
+    expr::eval(&Arc::new(expr::parse(text)?), &env, &mut BuildContext::default())
+}
+
+/// Every line of a file, all failures at once.
+fn check(lines: &str, replace: &[(&str, &str)]) {
+    let mut failures = vec![];
+    for line in lines.lines().filter(|line| !line.is_empty() && !line.starts_with('#')) {
+        let line = replace.iter().fold(line.to_owned(), |line, (from, to)| line.replace(from, to));
+        let (text, expected) = line.split_once(" => ").unwrap();
+        let found = match eval(text) {
+            Ok(value) => format!("{value:?}").replace('\n', "\\n"),
+            Err(error) => format!("error: {}", error.message()),
+        };
+        if found != expected {
+            failures.push(format!("{text}\n  python: {expected}\n  found:  {found}"));
+        }
+    }
+    assert!(failures.is_empty(), "{} differ:\n{}", failures.len(), failures.join("\n"));
+}
+
+#[test]
+fn modules_give_what_python_gives() {
+    check(include_str!("facades/modules.txt"), &[]);
+}
+
+#[test]
+fn arrays_give_what_numpy_gives() {
+    check(include_str!("facades/numpy.txt"), &[]);
+}
+
+#[test]
+fn tensors_give_what_torch_gives() {
+    check(include_str!("facades/torch.txt"), &[]);
+}
+
+#[test]
+fn monai_helpers_give_what_monai_gives() {
+    check(include_str!("facades/monai.txt"), &[]);
+}
+
+/// The same tree that the script made for Python.
+fn tree(root: &std::path::Path) {
+    let files = [
+        "a.nii.gz",
+        "b.nii",
+        ".hidden",
+        ".config/x.txt",
+        "sub/img_1.nii.gz",
+        "sub/img_2.nii.gz",
+        "sub/img_10.nii.gz",
+        "sub/x.jpg",
+        "sub/x_seg.jpg",
+        "sub/a[1].txt",
+        "sub/deep/c",
+        "sub/deep/.d",
+        "sub/deep/e.txt",
+    ];
+    for file in files {
+        let path = root.join(file);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(path, "").unwrap();
+    }
+    std::fs::create_dir(root.join("empty")).unwrap();
+    std::os::unix::fs::symlink(root.join("sub"), root.join("link")).unwrap();
+    std::os::unix::fs::symlink(root.join("nowhere"), root.join("broken")).unwrap();
+    let list = r#"{"name": "Säge", "training": [{"image": "sub/img_1.nii.gz", "label": ["l1", "../l2"], "fold": 0, "note": "a.nii.gz", "text": "free"}], "validation": [{"image": "img_2.nii.gz", "label": "x.jpg"}, {"label": "none.jpg"}], "test": ["a", "./b"]}"#;
+    std::fs::write(root.join("list.json"), list).unwrap();
+    std::fs::write(root.join("lines.txt"), "one\r\ntwo\nthree").unwrap();
+}
+
+#[test]
+fn files_are_found_and_read_as_python_does() {
+    let folder = tempfile::tempdir().unwrap();
+    let root = folder.path().canonicalize().unwrap();
+    tree(&root);
+    check(include_str!("facades/files.txt"), &[("TMP", root.to_str().unwrap())]);
+}
+
+#[test]
+fn mistakes_name_function_and_argument() {
+    for (text, message) in [
+        ("os.path.join(['a'], 'b')", "os.path.join: expected str or Path, found list ['a']"),
+        ("glob.glob(3)", "glob.glob: argument `pathname`: expected str or Path, found int 3"),
+        ("glob.glob('a', recursiv=True)", "glob.glob has no argument `recursiv`"),
+        ("open('x', 'w')", "open: mode 'w': a config cannot write files, only read them"),
+        ("open('/dev/zero')", "open: expected a regular file, found a device or pipe"),
+        ("pathlib.Path('x').write_text('a')", "Path.write_text: a config cannot change files"),
+        ("os.environ['NO_SUCH_VARIABLE']", "os.environ: the environment has no variable 'NO_SUCH_VARIABLE'"),
+        ("json.loads('[1,')", "json.loads: no valid JSON: EOF while parsing a value at line 1 column 3"),
+        ("math.sqrt(-1)", "math.sqrt: math domain error"),
+        ("math.sqrt('a')", "math.sqrt: expected float, found str 'a'"),
+        ("math.factorial(21)", "math.factorial: the result is beyond 64-bit integers"),
+        (
+            "re.search('(', 'a')",
+            "re.search: no valid pattern '(': Parsing error at position 1: Opening parenthesis without closing parenthesis",
+        ),
+        (
+            "np.zeros((100000, 100000))",
+            "an array of shape [100000, 100000] is too large for an expression (limit 268435456 elements)",
+        ),
+        ("np.array([1, 2]) + np.array([1, 2, 3])", "shapes [2] and [3] cannot be broadcast together"),
+        ("np.array([1], dtype=np.uint8) + 300", "Python integer 300 is out of bounds for uint8"),
+        ("np.array([[1, 2], [3]])", "numpy.array: shapes [2] and [1] do not fit together"),
+        ("np.arange(3)[5]", "index 5 is out of bounds for axis 0 with size 3"),
+        ("np.arange(3).reshape(2, 2)", "reshape: cannot make shape [2, 2] of [3]"),
+        ("torch.mean(torch.tensor([1, 2]))", "mean: expected a float tensor, found int64"),
+        ("torch.tensor([1]).to('cuda')", "to: arrays in expressions stay in host memory, found cuda:0"),
+        ("torch.sum([1, 2])", "torch.sum: argument `input`: expected tensor, found list [1, 2]"),
+        ("torch.device('gpu')", "torch.device: 'gpu' is no device; expected cpu, cuda or cuda:N"),
+        (
+            "dist.get_rank()",
+            "torch.distributed.get_rank: default process group has not been initialized, please make sure to call init_process_group",
+        ),
+        (
+            "dist.init_process_group(backend='nccl')",
+            "torch.distributed.init_process_group: runs over several processes are not supported",
+        ),
+        ("monai.utils.ensure_tuple_rep([1, 2], 3)", "monai.utils.ensure_tuple_rep: expected one value or 3, found 2"),
+        ("monai.handlers.from_engine(['x'])({'a': 1})", "from_engine: the data has no key 'x' (it has a)"),
+        (
+            "monai.data.partition_dataset([1], num_partitions=2)",
+            "monai.data.partition_dataset: cannot split 1 items into 2 partitions",
+        ),
+        (
+            "monai.data.load_decathlon_datalist('no.json')",
+            "monai.data.load_decathlon_datalist: the datalist does not exist",
+        ),
+        ("datetime.datetime.now().strftime('%Q')", "strftime: unknown format code '%Q' in '%Q'"),
+        ("itertools.product([1, 2, 3], repeat=100)", "the expression needs too many steps or makes too large a value"),
+        (
+            "itertools.permutations([1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12])",
+            "the expression needs too many steps or makes too large a value",
+        ),
+        ("functools.partial(3)", "functools.partial: argument `func`: expected callable, found int 3"),
+    ] {
+        match eval(text) {
+            Ok(value) => panic!("{text} gave {value:?}"),
+            Err(error) => assert_eq!(error.message(), message, "{text}"),
+        }
+    }
+}
+
+#[test]
+fn iterators_are_lists() {
+    for (text, expected) in [
+        ("itertools.chain([1], (2, 3))", "[1, 2, 3]"),
+        ("itertools.chain.from_iterable([[1], [2]])", "[1, 2]"),
+        ("itertools.product([1, 2], 'ab')", "[(1, 'a'), (1, 'b'), (2, 'a'), (2, 'b')]"),
+        ("itertools.product([0, 1], repeat=2)", "[(0, 0), (0, 1), (1, 0), (1, 1)]"),
+        ("itertools.combinations([1, 2, 3], 2)", "[(1, 2), (1, 3), (2, 3)]"),
+        ("itertools.permutations([1, 2, 3], 2)", "[(1, 2), (1, 3), (2, 1), (2, 3), (3, 1), (3, 2)]"),
+        ("itertools.zip_longest([1, 2], [3], fillvalue=0)", "[(1, 3), (2, 0)]"),
+        ("itertools.accumulate([1, 2, 3])", "[1, 3, 6]"),
+        ("itertools.islice([1, 2, 3, 4], 1, None, 2)", "[2, 4]"),
+        ("itertools.repeat(1, 3)", "[1, 1, 1]"),
+        ("itertools.starmap(math.pow, [(2, 3)])", "[8.0]"),
+    ] {
+        assert_eq!(format!("{:?}", eval(text).unwrap()), expected, "{text}");
+    }
+}
+
+#[test]
+fn volumes_become_tensors_and_voxels_come_back() {
+    use segbundle_image::{Affine, Grid, Header, Layout, Volume, Voxels};
+    use segbundle_language::python::array::Array;
+    // [C,X,Y,Z] = [1,2,3,1], X fastest in memory: element (x, y) is x + 2y.
+    let grid = Grid { shape: [2, 3, 1], affine: Affine::IDENTITY };
+    let volume = Volume {
+        voxels: Voxels::I16((0..6).collect()),
+        layout: Layout::fortran([1, 2, 3, 1]),
+        affine: Affine::IDENTITY,
+        channel_first: true,
+        header: Arc::new(Header {
+            path: "a.nii".into(),
+            grid,
+            spatial_dims: 3,
+            channels: None,
+            space: None,
+            series: None,
+        }),
+        trace: vec![],
+    };
+    let array = Array::from_volume(&volume, &mut BuildContext::default()).unwrap();
+    let (voxels, shape) = array.to_voxels();
+    assert_eq!(shape, [1, 2, 3, 1]);
+    let Voxels::I16(values) = voxels else { panic!("expected int16") };
+    assert_eq!(*values, [0, 2, 4, 1, 3, 5]);
+    assert_eq!(Value::object(array).downcast::<Array>().unwrap().values(), [0.0, 2.0, 4.0, 1.0, 3.0, 5.0]);
+}
+
+#[test]
+fn dtypes_are_taken_from_all_spellings() {
+    use segbundle_language::component::FromValue;
+    use segbundle_image::DType;
+    for text in ["np.float32", "torch.float32", "'float32'", "torch.float", "np.dtype('float32')", "'torch.float32'"] {
+        assert_eq!(DType::from_value(&eval(text).unwrap()), Some(DType::F32), "{text}");
+    }
+    assert_eq!(DType::from_value(&eval("torch.half").unwrap()), None);
+    assert_eq!(DType::from_value(&"nonsense".into()), None);
+}
