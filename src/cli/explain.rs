@@ -2,10 +2,10 @@
 
 use super::console::Console;
 use crate::bundle::{RunArgs, Warning};
-use crate::workflow;
 use crate::component::Surroundings;
 use crate::contracts::Run;
 use crate::error::Result;
+use crate::workflow;
 use parking_lot::Mutex;
 use std::sync::Arc;
 

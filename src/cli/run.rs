@@ -3,12 +3,12 @@
 use super::console::{Console, RunReport};
 use super::signals::stop_on_signals;
 use crate::bundle::{Plan, RunArgs, Warning};
-use crate::workflow;
 use crate::component::Surroundings;
 use crate::contracts::Run;
 use crate::err;
 use crate::error::{Kind, Result};
 use crate::registry;
+use crate::workflow;
 use std::sync::Arc;
 
 const HELP: &str = "\

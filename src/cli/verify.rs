@@ -1,10 +1,10 @@
 //! `segbundle verify`: everything that is wrong with a config, at once, without running it.
 
 use crate::bundle::{Plan, RunArgs};
-use crate::workflow;
 use crate::err;
 use crate::error::{Error, Kind, Result};
 use crate::registry;
+use crate::workflow;
 use std::fmt::Write as _;
 
 /// Print the report to stdout; an error if there is any problem.

@@ -4,7 +4,9 @@ use crate::bail;
 use crate::component::{Dict, FromValue};
 use crate::contracts::Run;
 use crate::error::Result;
+use crate::python::array::Type;
 use crate::torch::Device;
+use crate::torch::kind_of;
 use segbundle_native as native;
 
 /// The type of autocast for an engine with these arguments; `None` is f32. On a CPU that is so, as in MONAI, unless the
@@ -20,7 +22,7 @@ pub fn autocast(
         return Ok(None);
     }
     let asked = match amp_kwargs.and_then(|kwargs| kwargs.get("dtype")) {
-        Some(value) => match tch::Kind::from_value(&value) {
+        Some(value) => match Type::from_value(&value).and_then(kind_of) {
             Some(kind @ (tch::Kind::Half | tch::Kind::BFloat16)) => Some(kind),
             _ => bail!("{engine}: amp_kwargs: expected dtype torch.float16 or torch.bfloat16, found {value:?}"),
         },

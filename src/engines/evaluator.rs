@@ -21,8 +21,8 @@ use crate::contracts::{
 use crate::data::{Transforms, batches};
 use crate::error::{Kind, Result};
 use crate::formats::digest;
-use crate::torch::Device;
 use crate::torch::convert::to_u8;
+use crate::torch::{Device, DeviceExt};
 use crate::{args, bail, err};
 use parking_lot::Mutex;
 use std::sync::Arc;

@@ -8,7 +8,7 @@ use super::headers::{self, VoxelsAre, flattened};
 use crate::contracts::{InferencePlan, Inferer, Loader, Mode, Network, OnPrediction, Shared, Transform};
 use crate::error::Result;
 use crate::image::{Grid, Volume};
-use crate::torch::{Device, guard};
+use crate::torch::{Device, DeviceExt, guard};
 use crate::{bail, err};
 use segbundle_native as native;
 use std::fmt::Write as _;

@@ -21,7 +21,7 @@ use crate::image::Spatial;
 use crate::optim::GradScaler;
 use crate::prediction::{Computed, Prediction, volume_tensor};
 use crate::random::RngStates;
-use crate::torch::{Device, guard};
+use crate::torch::{Device, DeviceExt, guard};
 use crate::{args, bail, err};
 use parking_lot::Mutex;
 use std::sync::Arc;

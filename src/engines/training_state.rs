@@ -12,7 +12,7 @@ use crate::err;
 use crate::error::{Error, Result};
 use crate::formats::atomic;
 use crate::random::{RandomState, RngStates};
-use crate::torch::Device;
+use crate::torch::{Device, DeviceExt};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 use tch::Tensor;

@@ -3,10 +3,10 @@
 //! Reads what `weights_only=True` admits, whatever is asked for: no pickle runs code here. Small tensors are arrays that
 //! expressions compute with; larger ones can be looked at and handed to `load_state_dict`.
 
-use crate::python::common::{PathText, reads};
 use crate::checkpoint::{self, StateDict};
-use crate::component::{Accepted, Args, BuildContext, Declared, Dict, Function, Key, Object, Value};
+use crate::component::{Accepted, Args, BuildContext, Declared, Dict, Function, Key, Value};
 use crate::error::{Kind, Result};
+use crate::python::common::{PathText, reads};
 use crate::torch::{TensorHandle, array_from_tensor};
 use crate::{args, err};
 use parking_lot::Mutex;
@@ -58,7 +58,9 @@ fn value(state: &StateDict, call: &mut BuildContext) -> Result<Value> {
         StateDict::Bytes(bytes) => Value::str(String::from_utf8_lossy(bytes)),
         StateDict::List(items) => Value::list(each(items, call)?),
         StateDict::Tuple(items) => Value::tuple(each(items, call)?),
-        StateDict::Set(items) => Value::Set(each(items, call)?.iter().map(hashable).collect::<Result<Vec<_>>>()?.into()),
+        StateDict::Set(items) => {
+            Value::Set(each(items, call)?.iter().map(hashable).collect::<Result<Vec<_>>>()?.into())
+        }
         StateDict::Dict(items) => {
             let pairs = items.iter().map(|(key, item)| {
                 let key = hashable(&value(key, call)?)?;

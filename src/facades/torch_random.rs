@@ -1,13 +1,13 @@
 //! torch's random tensors, drawn by libtorch's own generator: after `torch.manual_seed` or MONAI's `set_determinism` the
 //! same numbers as in Python. Only the CPU's generator: what expressions compute lies in host memory.
 
+use crate::component::{Args, BuildContext, FromValue, Function, Value};
+use crate::error::{Kind, Result};
 use crate::python::array::{Array, Type, dtype_argument, elements, need};
 use crate::python::common::{reads, to};
 use crate::python::numpy::{drop_ignored, end, next};
-use crate::component::{Args, BuildContext, FromValue, Function, Value};
-use crate::error::{Kind, Result};
-use crate::{bail, err};
 use crate::torch::{array_from_tensor, kind_of};
+use crate::{bail, err};
 use tch::{Device, Tensor};
 
 pub const FUNCTIONS: &[Function] = &[

@@ -6,6 +6,7 @@ use crate::contracts::{CaseContext, Inferer, InfererHandle, Mode, Network, Share
 use crate::error::Result;
 use crate::image::{Grid, Volume};
 use crate::prediction::{Blocks, Prediction, Region};
+use crate::torch::DeviceExt;
 use std::path::PathBuf;
 use std::sync::Arc;
 use tch::Tensor;

@@ -11,7 +11,7 @@ use crate::contracts::{CaseContext, Linear, Mode, Network, Shared};
 use crate::error::Result;
 use crate::image::Grid;
 use crate::prediction::{Blocks, LabelMap, Region};
-use crate::torch::Device;
+use crate::torch::{Device, DeviceExt};
 use segbundle_native as native;
 use std::ops::Range;
 use std::path::PathBuf;

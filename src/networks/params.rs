@@ -5,7 +5,7 @@
 
 use crate::contracts::NetworkState;
 use crate::error::{Kind, Result};
-use crate::torch::Device;
+use crate::torch::{Device, DeviceExt};
 use crate::{bail, err};
 use std::fmt::Write;
 use tch::Tensor;

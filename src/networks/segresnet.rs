@@ -16,7 +16,7 @@ use super::params::{Builder, Conv, load_strict, move_to};
 use crate::component::{Args, BuildContext, Component, Declared, Dict, Effect, Key, Value};
 use crate::contracts::{Linear, Mode, Network, NetworkHandle, NetworkState};
 use crate::error::{Kind, Result};
-use crate::torch::Device;
+use crate::torch::{Device, DeviceExt};
 use crate::{args, err};
 use parking_lot::Mutex;
 use segbundle_native as native;

@@ -13,7 +13,7 @@ use crate::component::{BuildContext, Effect, FromValue, Function, Value};
 use crate::contracts::{Mode, Network, NetworkHandle, NetworkState};
 use crate::error::{Kind, Result};
 use crate::formats::{self, digest};
-use crate::torch::{Device, guard};
+use crate::torch::{Device, DeviceExt, guard};
 use crate::{bail, err};
 use parking_lot::Mutex;
 use segbundle_native as native;

@@ -2,9 +2,9 @@
 
 use crate::bundle::NO_RULES;
 use segbundle::bundle::{Plan, RunArgs, Session};
-use segbundle::workflow;
 use segbundle::component::{Args, BuildContext, Component, Declared, Effect, Function, Table, Value};
 use segbundle::error::{Error, Kind, Result};
+use segbundle::workflow;
 use std::path::Path;
 use std::sync::OnceLock;
 

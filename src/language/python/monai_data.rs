@@ -5,8 +5,8 @@ use super::io::{Encoding, read_text};
 use super::json;
 use super::os_path::{join, normpath, split};
 use crate::component::{Args, BuildContext, Declared, Dict, Function, Key, Value};
-use crate::random::RandomState;
 use crate::error::{Kind, Result, did_you_mean};
+use crate::random::RandomState;
 use crate::{args, err};
 use std::path::Path;
 

@@ -4,8 +4,8 @@
 //! out. What needs libtorch is in the root crate's `facades`.
 
 use super::array::{Array, DTypeObject, Flavour, Type, function};
-use super::device::Device;
 use super::common::{acts, none, one, pure, to, wrong};
+use super::device::Device;
 use super::numpy::{diag, eye, filled, finfo, join, like, linspace, meshgrid, methods, new, range};
 use crate::component::{Args, BuildContext, FromValue, Function, Value};
 use crate::error::Result;

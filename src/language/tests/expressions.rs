@@ -176,8 +176,9 @@ fn a_lambda_outlives_its_expression() {
     let value = run("[lambda x, k=@n: x * k + @n for _ in range(1)][0]").unwrap();
     assert!(value.callable());
     assert_eq!(value.call(Args::positional([Value::Int(2)]), &mut BuildContext::default()).unwrap(), Value::Int(15));
-    let worker =
-        std::thread::spawn(move || value.call(Args::positional([Value::Int(3)]), &mut BuildContext::default()).unwrap());
+    let worker = std::thread::spawn(move || {
+        value.call(Args::positional([Value::Int(3)]), &mut BuildContext::default()).unwrap()
+    });
     assert_eq!(worker.join().unwrap(), Value::Int(20));
 }
 
@@ -480,8 +481,8 @@ fn deep_values_are_dropped_and_shown() {
     ];
     let worker = std::thread::Builder::new().stack_size(2 << 20).spawn(move || {
         for text in texts {
-            let value =
-                run_with(text, &mut BuildContext::with_limits(50_000_000, 200)).unwrap_or_else(|error| panic!("{error}"));
+            let value = run_with(text, &mut BuildContext::with_limits(50_000_000, 200))
+                .unwrap_or_else(|error| panic!("{error}"));
             assert!(format!("{value:?}").len() < 1_000_000);
             let _ = Key::new(&value);
             drop(value);

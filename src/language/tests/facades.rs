@@ -24,7 +24,8 @@ static TABLE: LazyLock<Table> = LazyLock::new(|| {
 
 /// The modules under their own names, and the usual short names.
 static IMPORTS: LazyLock<Arc<BTreeMap<String, String>>> = LazyLock::new(|| {
-    let own = ["collections", "copy", "datetime", "fnmatch", "functools", "glob", "ignite", "itertools", "json", "logging"];
+    let own =
+        ["collections", "copy", "datetime", "fnmatch", "functools", "glob", "ignite", "itertools", "json", "logging"];
     let own = own.into_iter().chain(["math", "monai", "os", "pathlib", "re", "sys", "torch"]).map(|name| (name, name));
     let short = [("np", "numpy"), ("dist", "torch.distributed")];
     Arc::new(own.chain(short).map(|(name, path)| (name.to_owned(), path.to_owned())).collect())
@@ -224,8 +225,8 @@ fn volumes_become_tensors_and_voxels_come_back() {
 
 #[test]
 fn dtypes_are_taken_from_all_spellings() {
-    use segbundle_language::component::FromValue;
     use segbundle_image::DType;
+    use segbundle_language::component::FromValue;
     for text in ["np.float32", "torch.float32", "'float32'", "torch.float", "np.dtype('float32')", "'torch.float32'"] {
         assert_eq!(DType::from_value(&eval(text).unwrap()), Some(DType::F32), "{text}");
     }

@@ -20,7 +20,7 @@ pub use create::{arange, from_rows, joined};
 pub use dtype::{DTypeObject, Flavour, Type, dtype_argument, promote};
 pub use methods::{function, method};
 
-use crate::component::{Args, BuildContext, FromArc, FromValue, Object, Value};
+use crate::component::{Args, BuildContext, FromArc, Object, Value};
 use crate::each_voxels;
 use crate::error::{Kind, Result};
 use crate::image::{Volume, Voxels};
