@@ -31,6 +31,9 @@ pub use segbundle_formats as formats;
 pub use segbundle_image::{self as image, each_voxels};
 pub use segbundle_language::{args, bundle, component, python};
 
+#[macro_use]
+mod declare;
+
 pub mod case_context;
 pub mod checkpoint;
 pub mod cli;

@@ -112,11 +112,8 @@ enum Command {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true, value_name = "ARGS")]
         args: Vec<String>,
     },
-    /// What a config can build, or the arguments of one component
-    Components {
-        /// Such as SlidingWindowInferer or monai.transforms.Spacingd
-        name: Option<String>,
-    },
+    /// List what a config can build, or the arguments of one component
+    Components(components::Args),
     /// Write a sample set: CT-like phantoms (not patients) with labels
     SampleData(sample_data::Args),
     /// Volume, place and HU of each structure of a label map, as CSV or JSON
@@ -185,7 +182,7 @@ fn dispatch(cli: Cli, console: &console::Console) -> Result<()> {
         }
         Command::Explain { args } => explain::explain(args, options(), console),
         Command::Verify { args } => verify::verify(args),
-        Command::Components { name } => components::components(name.as_deref()),
+        Command::Components(args) => components::components(&args),
         Command::SampleData(args) => sample_data::sample_data(args),
         Command::Statistics(args) => statistics::statistics(args),
         Command::Preview(args) => preview::preview(args),

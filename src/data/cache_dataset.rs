@@ -4,64 +4,61 @@
 //! images (labels) are kept in one or two bytes per voxel; workers are threads and share the cache.
 
 use super::dataset::{Transforms, sample};
-use crate::component::{Accepted, Component, Declared, Effect, OneOrMany, Value};
-use crate::contracts::{
-    CaseContext, Dataset, DatasetHandle, Item, NoProgress, Run, Sample, Transform, TransformContext, apply_all,
-};
+use crate::component::{Accepted, BuildContext, OneOrMany, Value};
+use crate::contracts::{CaseContext, Dataset, Item, NoProgress, Run, Sample, Transform, TransformContext, apply_all};
 use crate::error::Result;
 use crate::image::{Voxels, filled};
 use crate::random::RngStates;
-use crate::{args, bail, each_voxels, err};
+use crate::{bail, each_voxels, err};
 use parking_lot::Mutex;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
-args! {
-    /// Arguments of CacheDataset.
+component! {
+    /// A dataset that keeps what comes before the first random transform.
+    pub static COMPONENT = dataset "CacheDataset" in "monai.data" / "dataset";
+
     pub struct CacheDatasetArgs {
         /// One dict per case: `[{'image': 'a.nii.gz', 'label': 'b.nii.gz'}, ...]`.
+        #[no_effect_on_results]
         data: Vec<Value>,
         /// Applied to each case: a transform, a list of them, or None.
         transform: Transforms = (),
         /// At most this many cases are kept.
+        #[no_effect_on_results]
         cache_num: i64 = i64::MAX,
         /// At most this share of the cases is kept.
+        #[no_effect_on_results]
         cache_rate: f64 = 1.0,
         /// Cases that are read at one time while the cache is filled.
+        #[no_effect_on_results]
         num_workers: Option<i64> = 1,
         /// Whether filling the cache is logged.
+        #[no_effect_on_results]
         progress: bool = true,
         /// No effect: the cache is never changed by what comes after.
         copy_cache: Accepted = true,
         /// Whether images are kept in C order, whatever their order in the file.
+        #[no_effect_on_results]
         as_contiguous: bool = true,
         /// Keep equal entries once; not supported, must be False.
+        #[no_effect_on_results]
         hash_as_key: bool = false,
         /// No effect without hash_as_key.
         hash_func: Accepted = (),
         /// Fill the cache as cases are asked for, instead of beforehand; True or "threads".
+        #[no_effect_on_results]
         runtime_cache: OneOrMany<Value> = false,
     }
-}
 
-pub static COMPONENT: Component = Component {
-    name: "CacheDataset",
-    path: "monai.data.CacheDataset",
-    aliases: &["monai.data.dataset.CacheDataset"],
-    doc: "A dataset that keeps what comes before the first random transform.",
-    params: CacheDatasetArgs::PARAMS,
-    differences: &[
+    effect: Reads,
+    differs: [
         "the cache is cut to the free memory, with a warning",
         "images of whole numbers from 0 to 65535 are kept in one or two bytes per voxel",
         "all workers share one cache",
     ],
-    effect: Effect::Reads,
-    build: |args, call| {
-        let args = CacheDatasetArgs::parse("CacheDataset", args)?;
-        let run = call.surroundings.clone().and_then(|any| any.downcast::<Run>().ok()).unwrap_or_default();
-        Ok(Value::object(DatasetHandle(Arc::new(Cached::new(args, &run)?))))
-    },
-};
+    build in context: Cached::new,
+}
 
 struct Cached {
     data: Vec<Value>,
@@ -77,18 +74,19 @@ struct Cached {
 }
 
 impl Cached {
-    fn new(args: CacheDatasetArgs, run: &Run) -> Result<Cached> {
+    fn new(args: CacheDatasetArgs, call: &mut BuildContext) -> Result<Cached> {
+        let run = call.surroundings.clone().and_then(|any| any.downcast::<Run>().ok()).unwrap_or_default();
         if args.hash_as_key {
-            bail!("CacheDataset: argument `hash_as_key` is not supported, expected False");
+            bail!("argument `hash_as_key` is not supported, expected False");
         }
         let lazy = match &args.runtime_cache {
             OneOrMany::One(Value::Bool(on)) => *on,
             OneOrMany::One(Value::None) => false,
             OneOrMany::One(Value::Str(kind)) if kind.contains("thread") => true,
-            _ => bail!("CacheDataset: argument `runtime_cache`: expected True, False or \"threads\""),
+            _ => bail!("argument `runtime_cache`: expected True, False or \"threads\""),
         };
         if args.cache_rate < 0.0 || args.cache_rate.is_nan() {
-            bail!("CacheDataset: `cache_rate` is {}, expected at least 0", args.cache_rate);
+            bail!("`cache_rate` is {}, expected at least 0", args.cache_rate);
         }
         let rated = (args.data.len() as f64 * args.cache_rate) as usize;
         let wanted = rated.min(args.data.len()).min(usize::try_from(args.cache_num).unwrap_or(0));
@@ -99,7 +97,7 @@ impl Cached {
         let mut cached = Cached { data: args.data, given, steps, fixed, contiguous: args.as_contiguous, cache };
         // A run that is only explained reads nothing.
         if !lazy && wanted > 0 && run.explanation.is_none() {
-            cached.fill(args.num_workers.map_or(1, |n| n.max(1) as usize), args.progress, run)?;
+            cached.fill(args.num_workers.map_or(1, |n| n.max(1) as usize), args.progress, &run)?;
         }
         Ok(cached)
     }
@@ -124,15 +122,11 @@ impl Cached {
         let fits = usize::try_from(run.memory_bytes / case_bytes).unwrap_or(usize::MAX).max(1).min(wanted);
         let gb = |bytes: u64| bytes as f64 / 1e9;
         if progress {
-            tracing::info!(
-                "CacheDataset: {wanted} of {} cases, about {:.2} GB",
-                self.data.len(),
-                gb(case_bytes * wanted as u64)
-            );
+            tracing::info!("{wanted} of {} cases, about {:.2} GB", self.data.len(), gb(case_bytes * wanted as u64));
         }
         if fits < wanted {
             tracing::warn!(
-                "CacheDataset: {wanted} cases need about {:.1} GB, {:.1} GB are free: the first {fits} are kept, the others read each time",
+                "{wanted} cases need about {:.1} GB, {:.1} GB are free: the first {fits} are kept, the others read each time",
                 gb(case_bytes * wanted as u64),
                 gb(run.memory_bytes)
             );
@@ -162,7 +156,7 @@ impl Cached {
                                 *self.cache[index].lock() = Some(samples);
                                 let done = done.fetch_add(1, Ordering::Relaxed) + 1;
                                 if progress && (done * 10 / fits > (done - 1) * 10 / fits) {
-                                    tracing::info!("CacheDataset: {done} of {fits} cases read");
+                                    tracing::info!("{done} of {fits} cases read");
                                 }
                             }
                             Err(error) => {
@@ -179,7 +173,7 @@ impl Cached {
         }
         if full.into_inner() {
             tracing::warn!(
-                "CacheDataset: the memory is full after {} of {wanted} cases; the others are read each time",
+                "the memory is full after {} of {wanted} cases; the others are read each time",
                 done.into_inner()
             );
         }

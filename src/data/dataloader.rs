@@ -1,27 +1,32 @@
 //! DataLoader and ThreadDataLoader (monai.data, MONAI 1.6.1): how an engine goes through a dataset. Workers are threads.
 
 use super::batches;
-use crate::component::{Accepted, Component, Declared, Effect, Value};
-use crate::contracts::{Dataset, Loader, LoaderHandle};
+use crate::component::{Accepted, Value};
+use crate::contracts::{Dataset, Loader};
 use crate::error::Result;
 use crate::random::RngStates;
-use crate::{args, bail, err};
+use crate::{bail, err};
 use parking_lot::Mutex;
 use std::sync::Arc;
 
 /// A config is untrusted: each worker is a thread.
 const MAX_WORKERS: usize = 1024;
 
-args! {
-    /// Arguments of DataLoader.
+component! {
+    /// How an engine goes through a dataset.
+    pub static COMPONENT = loader "DataLoader" in "monai.data" / "dataloader";
+
     pub struct DataLoaderArgs {
         /// The cases.
         dataset: Arc<dyn Dataset>,
         /// Threads that read and transform cases ahead; 0 does it when a case is needed. Each has its own random numbers.
+        #[no_effect_on_results]
         num_workers: usize = 0,
         /// Cases per iteration of a training. Evaluation takes them one by one, with the same results.
+        #[no_effect_on_results]
         batch_size: usize = 1,
         /// Take the cases in random order. Evaluation goes through them in order, with the same metrics.
+        #[no_effect_on_results]
         shuffle: bool = false,
         /// A sampler; not supported yet, must be None.
         sampler: Value = (),
@@ -32,6 +37,7 @@ args! {
         /// No effect: workers share memory with the engine.
         pin_memory: Accepted = false,
         /// Leave out an incomplete last batch of a training.
+        #[no_effect_on_results]
         drop_last: bool = false,
         /// No effect: workers are threads of this process.
         timeout: Accepted = 0,
@@ -42,23 +48,18 @@ args! {
         /// No effect: workers are threads of this process.
         prefetch_factor: Accepted = (),
         /// Workers are seeded once, and their random numbers go on from pass to pass.
+        #[no_effect_on_results]
         persistent_workers: bool = false,
     }
+
+    differs: ["workers are threads and share memory"],
+    build: loader,
 }
 
-pub static COMPONENT: Component = Component {
-    name: "DataLoader",
-    path: "monai.data.DataLoader",
-    aliases: &["monai.data.dataloader.DataLoader", "torch.utils.data.DataLoader"],
-    doc: "How an engine goes through a dataset.",
-    params: DataLoaderArgs::PARAMS,
-    differences: &["workers are threads and share memory"],
-    effect: Effect::Pure,
-    build: |args, _| loader("DataLoader", DataLoaderArgs::parse("DataLoader", args)?),
-};
+component! {
+    /// How an engine goes through a dataset; here the same as DataLoader.
+    pub static THREADED = loader "ThreadDataLoader" in "monai.data" / "thread_buffer";
 
-args! {
-    /// Arguments of ThreadDataLoader: its own, then DataLoader's.
     pub struct ThreadDataLoaderArgs {
         /// The cases.
         dataset: Arc<dyn Dataset>,
@@ -67,76 +68,66 @@ args! {
         /// No effect: a batch is taken as soon as it is there.
         buffer_timeout: Accepted = 0.01,
         /// How often each batch is used; only 1 is supported.
+        #[no_effect_on_results]
         repeats: usize = 1,
         /// No effect: workers are threads.
         use_thread_workers: Accepted = false,
         /// As DataLoader's.
+        #[no_effect_on_results]
         num_workers: usize = 0,
         /// As DataLoader's.
+        #[no_effect_on_results]
         batch_size: usize = 1,
         /// As DataLoader's.
+        #[no_effect_on_results]
         shuffle: bool = false,
         /// As DataLoader's.
+        #[no_effect_on_results]
         drop_last: bool = false,
         /// As DataLoader's.
         collate_fn: Accepted = (),
         /// As DataLoader's.
         pin_memory: Accepted = false,
         /// As DataLoader's.
+        #[no_effect_on_results]
         persistent_workers: bool = false,
         /// As DataLoader's.
         prefetch_factor: Accepted = (),
     }
+
+    differs: ["the same as DataLoader, whose workers are threads too"],
+    build: thread_loader,
 }
 
-pub static THREADED: Component = Component {
-    name: "ThreadDataLoader",
-    path: "monai.data.ThreadDataLoader",
-    aliases: &["monai.data.thread_buffer.ThreadDataLoader"],
-    doc: "How an engine goes through a dataset; here the same as DataLoader.",
-    params: ThreadDataLoaderArgs::PARAMS,
-    differences: &["the same as DataLoader, whose workers are threads too"],
-    effect: Effect::Pure,
-    build: |args, _| {
-        let args = ThreadDataLoaderArgs::parse("ThreadDataLoader", args)?;
-        if args.repeats != 1 {
-            bail!("ThreadDataLoader: `repeats` is {}, only 1 is supported", args.repeats);
-        }
-        let flags = [args.shuffle, args.drop_last, args.persistent_workers];
-        build("ThreadDataLoader", args.dataset, args.batch_size, flags, args.num_workers)
-    },
-};
-
-fn loader(name: &str, args: DataLoaderArgs) -> Result<Value> {
-    if !args.sampler.is_none() || !args.batch_sampler.is_none() {
-        bail!("{name}: samplers are not supported yet");
+fn thread_loader(args: ThreadDataLoaderArgs) -> Result<Loader> {
+    if args.repeats != 1 {
+        bail!("`repeats` is {}, only 1 is supported", args.repeats);
     }
-    build(
-        name,
-        args.dataset,
-        args.batch_size,
-        [args.shuffle, args.drop_last, args.persistent_workers],
-        args.num_workers,
-    )
+    let flags = [args.shuffle, args.drop_last, args.persistent_workers];
+    build(args.dataset, args.batch_size, flags, args.num_workers)
+}
+
+fn loader(args: DataLoaderArgs) -> Result<Loader> {
+    if !args.sampler.is_none() || !args.batch_sampler.is_none() {
+        bail!("samplers are not supported yet");
+    }
+    build(args.dataset, args.batch_size, [args.shuffle, args.drop_last, args.persistent_workers], args.num_workers)
 }
 
 fn build(
-    name: &str,
     dataset: Arc<dyn Dataset>,
     batch_size: usize,
     [shuffle, drop_last, persistent]: [bool; 3],
     num_workers: usize,
-) -> Result<Value> {
+) -> Result<Loader> {
     if persistent && num_workers == 0 {
-        return Err(
-            err!("{name}: persistent_workers is True, but num_workers is 0").hint("give it workers, or leave it out")
-        );
+        return Err(err!("persistent_workers is True, but num_workers is 0").hint("give it workers, or leave it out"));
     }
     if batch_size == 0 {
-        bail!("{name}: batch_size is 0, expected at least 1");
+        bail!("batch_size is 0, expected at least 1");
     }
     if num_workers > MAX_WORKERS {
-        return Err(err!("{name}: num_workers is {num_workers}, expected at most {MAX_WORKERS}"));
+        return Err(err!("num_workers is {num_workers}, expected at most {MAX_WORKERS}"));
     }
     let mut rng = RngStates::default();
     if num_workers == 0 {
@@ -146,13 +137,5 @@ fn build(
         tch::manual_seed(first as i64);
     }
     let rng = Mutex::new(rng);
-    Ok(Value::object(LoaderHandle(Arc::new(Loader {
-        dataset,
-        batch_size,
-        shuffle,
-        drop_last,
-        num_workers,
-        persistent,
-        rng,
-    }))))
+    Ok(Loader { dataset, batch_size, shuffle, drop_last, num_workers, persistent, rng })
 }

@@ -1,35 +1,26 @@
 //! Dataset: a datalist and the transforms of its cases (monai.data.dataset, MONAI 1.6.1).
 
-use crate::component::{Component, Declared, Effect, FromValue, Value};
-use crate::contracts::{Dataset, DatasetHandle, Item, Sample, Transform, TransformContext, apply_all, seed_each};
+use crate::bail;
+use crate::component::{FromValue, Value};
+use crate::contracts::{Dataset, Item, Sample, Transform, TransformContext, apply_all, seed_each};
 use crate::error::Result;
 use crate::random::RngStates;
-use crate::{args, bail};
 use std::sync::Arc;
 
-args! {
-    /// Arguments of Dataset.
+component! {
+    /// Cases from a list, read and transformed when they are asked for.
+    pub static COMPONENT = dataset "Dataset" in "monai.data" / "dataset";
+
     pub struct DatasetArgs {
         /// One dict per case: `[{'image': 'a.nii.gz'}, ...]`.
+        #[no_effect_on_results]
         data: Vec<Value>,
         /// Applied to each case: a transform, a list of them, or None.
         transform: Transforms = (),
     }
-}
 
-pub static COMPONENT: Component = Component {
-    name: "Dataset",
-    path: "monai.data.Dataset",
-    aliases: &["monai.data.dataset.Dataset"],
-    doc: "Cases from a list, read and transformed when they are asked for.",
-    params: DatasetArgs::PARAMS,
-    differences: &[],
-    effect: Effect::Pure,
-    build: |args, _| {
-        let args = DatasetArgs::parse("Dataset", args)?;
-        Ok(Value::object(DatasetHandle(Arc::new(Listed { data: args.data, transforms: args.transform }))))
-    },
-};
+    build: |args| Ok(Listed { data: args.data, transforms: args.transform }),
+}
 
 /// A transform, a list of transforms, or None.
 #[derive(Default)]

@@ -1,54 +1,49 @@
 //! Subset: some items of a dataset or of anything else with indices (torch.utils.data.Subset, torch 2.11).
 
-use crate::component::{Component, Declared, Effect, Object, Value};
+use crate::component::{BuildContext, Object, Value};
 use crate::contracts::{Dataset, DatasetHandle, RngStates, Sample, Transform, TransformContext};
+use crate::err;
 use crate::error::{Kind, Result};
-use crate::{args, err};
 use std::sync::Arc;
 
-args! {
-    /// Arguments of Subset.
+component! {
+    /// Some items of a dataset, by their numbers.
+    pub static COMPONENT = value "Subset" in "torch.utils.data" / "dataset";
+
     pub struct SubsetArgs {
         /// What to choose from: a dataset, a list or an array.
         dataset: Value,
         /// Which items, in this order; from the end if negative.
+        #[no_effect_on_results]
         indices: Vec<i64>,
     }
+
+    differs: ["an index out of range is an error at once"],
+    build in context: subset,
 }
 
-pub static COMPONENT: Component = Component {
-    name: "Subset",
-    path: "torch.utils.data.Subset",
-    aliases: &["torch.utils.data.dataset.Subset"],
-    doc: "Some items of a dataset, by their numbers.",
-    params: SubsetArgs::PARAMS,
-    differences: &["an index out of range is an error at once"],
-    effect: Effect::Pure,
-    build: |args, call| {
-        let args = SubsetArgs::parse("Subset", args)?;
-        let dataset = args.dataset.downcast::<DatasetHandle>();
-        let length = match (&dataset, &args.dataset) {
-            (Some(dataset), _) => Some(dataset.0.len()),
-            (None, Value::Object(object)) => object.length(),
-            (None, value) => value.as_sequence().map(|items| items.len()),
-        };
-        let length = length.ok_or_else(|| {
-            err!("Subset: argument `dataset`: expected a dataset, list or array, found {}", args.dataset.type_name())
-                .kind(Kind::Config)
-        })?;
-        call.charge(args.indices.len())?;
-        let number = |index: &i64| {
-            let at = if *index < 0 { length.checked_add_signed(*index as isize) } else { usize::try_from(*index).ok() };
-            at.filter(|at| *at < length)
-                .ok_or_else(|| err!("Subset: there is no item {index} among {length}").kind(Kind::Config))
-        };
-        let indices = args.indices.iter().map(number).collect::<Result<Vec<usize>>>()?;
-        Ok(match dataset {
-            Some(dataset) => Value::object(DatasetHandle(Arc::new(Subset { dataset: dataset.0.clone(), indices }))),
-            None => Value::object(Picked { items: args.dataset, indices }),
-        })
-    },
-};
+fn subset(args: SubsetArgs, call: &mut BuildContext) -> Result<Value> {
+    let dataset = args.dataset.downcast::<DatasetHandle>();
+    let length = match (&dataset, &args.dataset) {
+        (Some(dataset), _) => Some(dataset.0.len()),
+        (None, Value::Object(object)) => object.length(),
+        (None, value) => value.as_sequence().map(|items| items.len()),
+    };
+    let length = length.ok_or_else(|| {
+        err!("argument `dataset`: expected a dataset, list or array, found {}", args.dataset.type_name())
+            .kind(Kind::Config)
+    })?;
+    call.charge(args.indices.len())?;
+    let number = |index: &i64| {
+        let at = if *index < 0 { length.checked_add_signed(*index as isize) } else { usize::try_from(*index).ok() };
+        at.filter(|at| *at < length).ok_or_else(|| err!("there is no item {index} among {length}").kind(Kind::Config))
+    };
+    let indices = args.indices.iter().map(number).collect::<Result<Vec<usize>>>()?;
+    Ok(match dataset {
+        Some(dataset) => Value::object(DatasetHandle(Arc::new(Subset { dataset: dataset.0.clone(), indices }))),
+        None => Value::object(Picked { items: args.dataset, indices }),
+    })
+}
 
 struct Subset {
     dataset: Arc<dyn Dataset>,

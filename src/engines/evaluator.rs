@@ -13,24 +13,26 @@ use super::training_state::{load_rng, save_rng};
 use super::workflow::{self, Parts, Workflow};
 use super::{amp, cases};
 use crate::checkpoint::StateDict;
-use crate::component::{Accepted, Component, Declared, Dict, Effect, Value};
+use crate::component::{Accepted, BuildContext, Dict, Value};
 use crate::contracts::{
-    CaseContext, CaseReport, Engine, EngineHandle, EngineState, Event, Handler, Inferer, Loader, Network, Observer,
-    RngStates, Run, Sample, Shared,
+    CaseContext, CaseReport, Engine, EngineState, Event, Handler, Inferer, Loader, Network, Observer, RngStates, Run,
+    Sample, Shared,
 };
 use crate::data::{Transforms, batches};
 use crate::error::{Kind, Result};
 use crate::formats::digest;
 use crate::torch::convert::to_u8;
 use crate::torch::{Device, DeviceExt};
-use crate::{args, bail, err};
+use crate::{bail, err};
 use parking_lot::Mutex;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
-args! {
-    /// Arguments of SupervisedEvaluator.
+component! {
+    /// Run a network over cases and hand each result to the postprocessing.
+    pub static COMPONENT = engine "SupervisedEvaluator" in "monai.engines" / "evaluator";
+
     pub struct SupervisedEvaluatorArgs {
         /// Where the network runs.
         device: Device,
@@ -39,6 +41,7 @@ args! {
         /// The network.
         network: Shared<dyn Network>,
         /// Evaluate only this many cases; all if None.
+        #[no_effect_on_results]
         epoch_length: Option<usize> = (),
         /// No effect: there is nothing to wait for on the host.
         non_blocking: Accepted = false,
@@ -57,6 +60,7 @@ args! {
         /// Whether a first value is better than a second; larger is better if None.
         metric_cmp_fn: Value = (),
         /// Handlers of the engine's events.
+        #[no_effect_on_results]
         val_handlers: Option<Vec<Arc<dyn Handler>>> = (),
         /// Mixed precision: fp16 on a GPU; on a CPU f32, as in MONAI, unless a type is asked for.
         amp: bool = false,
@@ -77,30 +81,33 @@ args! {
         /// No effect: there is no Python to compile.
         compile_kwargs: Accepted = (),
     }
-}
 
-pub static COMPONENT: Component = Component {
-    name: "SupervisedEvaluator",
-    path: "monai.engines.SupervisedEvaluator",
-    aliases: &["monai.engines.evaluator.SupervisedEvaluator"],
-    doc: "Run a network over cases and hand each result to the postprocessing.",
-    params: SupervisedEvaluatorArgs::PARAMS,
-    differences: &[
+    differs: [
         "a case that fails is reported and the others go on",
         "cases are taken one by one whatever the batch size",
     ],
-    effect: Effect::Pure,
-    build: |args, call| {
-        let args = SupervisedEvaluatorArgs::parse("SupervisedEvaluator", args)?;
-        let unsupported =
-            |name: &str| Err(err!("SupervisedEvaluator: `{name}` is not supported yet").kind(Kind::Unsupported));
+    build in context: SupervisedEvaluator::new,
+}
+
+struct SupervisedEvaluator {
+    args: SupervisedEvaluatorArgs,
+    run: Arc<Run>,
+    autocast: Option<tch::Kind>,
+    workflow: Workflow,
+    /// Whether the loader's workers were there once.
+    begun: AtomicBool,
+}
+
+impl SupervisedEvaluator {
+    fn new(args: SupervisedEvaluatorArgs, call: &mut BuildContext) -> Result<SupervisedEvaluator> {
+        let unsupported = |name: &str| Err(err!("`{name}` is not supported yet").kind(Kind::Unsupported));
         for (name, value) in [("prepare_batch", &args.prepare_batch), ("iteration_update", &args.iteration_update)] {
             if !value.is_none() {
                 return unsupported(name);
             }
         }
         if args.mode != "eval" {
-            bail!("SupervisedEvaluator: argument `mode`: only 'eval' is supported, found '{}'", args.mode);
+            bail!("argument `mode`: only 'eval' is supported, found '{}'", args.mode);
         }
         args.device.check()?;
         let surroundings = call.surroundings.clone().and_then(|any| any.downcast::<Run>().ok());
@@ -113,23 +120,8 @@ pub static COMPONENT: Component = Component {
             handlers: args.val_handlers.clone(),
         };
         let workflow = Workflow::new("SupervisedEvaluator", parts)?;
-        Ok(Value::object(EngineHandle(Arc::new(SupervisedEvaluator {
-            args,
-            run,
-            autocast,
-            workflow,
-            begun: AtomicBool::new(false),
-        }))))
-    },
-};
-
-struct SupervisedEvaluator {
-    args: SupervisedEvaluatorArgs,
-    run: Arc<Run>,
-    autocast: Option<tch::Kind>,
-    workflow: Workflow,
-    /// Whether the loader's workers were there once.
-    begun: AtomicBool,
+        Ok(SupervisedEvaluator { args, run, autocast, workflow, begun: AtomicBool::new(false) })
+    }
 }
 
 impl Engine for SupervisedEvaluator {

@@ -9,10 +9,10 @@ use super::amp;
 use super::training_state::{self, Mark, TrainingState};
 use super::workflow::{Parts, Workflow, clock, loss_alone};
 use crate::checkpoint::StateDict;
-use crate::component::{Accepted, Component, Declared, Dict, Effect, Value};
+use crate::component::{Accepted, BuildContext, Dict, Value};
 use crate::contracts::{
-    CaseContext, Clock, Engine, EngineHandle, EngineState, Event, Handler, Inferer, Item, Loader, Loss, Mode, Network,
-    NoProgress, Optimizer, Run, Sample, Shared, TransformContext, apply_all,
+    CaseContext, Clock, Engine, EngineState, Event, Handler, Inferer, Item, Loader, Loss, Mode, Network, NoProgress,
+    Optimizer, Run, Sample, Shared, TransformContext, apply_all,
 };
 use crate::data::Transforms;
 use crate::data::batches::{Batch, Batches, case_name};
@@ -22,15 +22,17 @@ use crate::optim::GradScaler;
 use crate::prediction::{Computed, Prediction, volume_tensor};
 use crate::random::RngStates;
 use crate::torch::{Device, DeviceExt, guard};
-use crate::{args, bail, err};
+use crate::{bail, err};
 use parking_lot::Mutex;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Instant;
 use tch::Tensor;
 
-args! {
-    /// Arguments of SupervisedTrainer.
+component! {
+    /// Train a network on images and labels.
+    pub static COMPONENT = engine "SupervisedTrainer" in "monai.engines" / "trainer";
+
     pub struct SupervisedTrainerArgs {
         /// Where the network runs.
         device: Device,
@@ -85,37 +87,35 @@ args! {
         /// Batches whose gradients are added up for one step.
         accumulation_steps: usize = 1,
     }
-}
 
-pub static COMPONENT: Component = Component {
-    name: "SupervisedTrainer",
-    path: "monai.engines.SupervisedTrainer",
-    aliases: &["monai.engines.trainer.SupervisedTrainer"],
-    doc: "Train a network on images and labels.",
-    params: SupervisedTrainerArgs::PARAMS,
-    differences: &[
+    differs: [
         "the training is saved below `ckpt_dir`, so that `--resume` can go on",
         "a loss that is not finite ends the run before it reaches the weights",
     ],
-    effect: Effect::Pure,
-    build: |args, call| {
-        let args = SupervisedTrainerArgs::parse("SupervisedTrainer", args)?;
+    build in context: SupervisedTrainer::new,
+}
+
+struct SupervisedTrainer {
+    args: SupervisedTrainerArgs,
+    run: Arc<Run>,
+    autocast: Option<tch::Kind>,
+    workflow: Workflow,
+    scaler: Mutex<GradScaler>,
+}
+
+impl SupervisedTrainer {
+    fn new(args: SupervisedTrainerArgs, call: &mut BuildContext) -> Result<SupervisedTrainer> {
         for (name, value) in [("prepare_batch", &args.prepare_batch), ("iteration_update", &args.iteration_update)] {
             if !value.is_none() {
-                return Err(err!("SupervisedTrainer: `{name}` is not supported").kind(Kind::Unsupported));
+                return Err(err!("`{name}` is not supported").kind(Kind::Unsupported));
             }
         }
         if let Some(inferer) = args.inferer.as_ref().filter(|inferer| inferer.name() != "SimpleInferer") {
-            return Err(err!(
-                "SupervisedTrainer: `inferer` is {}, only SimpleInferer is supported in training",
-                inferer.name()
-            )
-            .kind(Kind::Unsupported));
+            return Err(err!("`inferer` is {}, only SimpleInferer is supported in training", inferer.name())
+                .kind(Kind::Unsupported));
         }
         if args.max_epochs == 0 || args.accumulation_steps == 0 {
-            return Err(
-                err!("SupervisedTrainer: `max_epochs` and `accumulation_steps` must be at least 1").kind(Kind::Config)
-            );
+            return Err(err!("`max_epochs` and `accumulation_steps` must be at least 1").kind(Kind::Config));
         }
         args.device.check()?;
         let run = call.surroundings.clone().and_then(|any| any.downcast::<Run>().ok()).unwrap_or_default();
@@ -128,16 +128,8 @@ pub static COMPONENT: Component = Component {
         };
         let workflow = Workflow::new("SupervisedTrainer", parts)?;
         let scaler = Mutex::new(GradScaler::new(args.amp && args.device != Device::Cpu));
-        Ok(Value::object(EngineHandle(Arc::new(SupervisedTrainer { args, run, autocast, workflow, scaler }))))
-    },
-};
-
-struct SupervisedTrainer {
-    args: SupervisedTrainerArgs,
-    run: Arc<Run>,
-    autocast: Option<tch::Kind>,
-    workflow: Workflow,
-    scaler: Mutex<GradScaler>,
+        Ok(SupervisedTrainer { args, run, autocast, workflow, scaler })
+    }
 }
 
 impl Engine for SupervisedTrainer {

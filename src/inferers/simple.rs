@@ -1,34 +1,21 @@
 //! SimpleInferer: the whole image in one forward pass (monai.inferers.inferer, MONAI 1.6.1).
 
-use crate::args;
-use crate::component::{Component, Declared, Effect, Value};
-use crate::contracts::{CaseContext, Inferer, InfererHandle, Mode, Network, Shared};
+use crate::contracts::{CaseContext, Inferer, Mode, Network, Shared};
 use crate::error::Result;
 use crate::image::{Grid, Volume};
 use crate::prediction::{Blocks, Prediction, Region};
 use crate::torch::DeviceExt;
 use std::path::PathBuf;
-use std::sync::Arc;
 use tch::Tensor;
 
-args! {
-    /// SimpleInferer has no arguments.
-    pub struct SimpleInfererArgs {}
-}
+component! {
+    /// Run the network on the whole image at once.
+    pub static COMPONENT = inferer "SimpleInferer" in "monai.inferers" / "inferer";
 
-pub static COMPONENT: Component = Component {
-    name: "SimpleInferer",
-    path: "monai.inferers.SimpleInferer",
-    aliases: &["monai.inferers.inferer.SimpleInferer"],
-    doc: "Run the network on the whole image at once.",
-    params: SimpleInfererArgs::PARAMS,
-    differences: &[],
-    effect: Effect::Pure,
-    build: |args, _| {
-        SimpleInfererArgs::parse("SimpleInferer", args)?;
-        Ok(Value::object(InfererHandle(Arc::new(SimpleInferer))))
-    },
-};
+    pub struct SimpleInfererArgs {}
+
+    build: |_| Ok(SimpleInferer),
+}
 
 pub struct SimpleInferer;
 

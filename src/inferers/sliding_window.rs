@@ -5,18 +5,19 @@
 
 use super::stitch::{SLAB_SHARE, SlidingWindows};
 use super::windows::{Blend, Windows, importance};
-use crate::component::{Accepted, Component, Declared, Effect, FromValue, OneOrMany, Value};
-use crate::contracts::{CaseContext, InferencePlan, Inferer, InfererHandle, Network, Shared};
+use crate::bail;
+use crate::component::{Accepted, FromValue, OneOrMany, Value};
+use crate::contracts::{CaseContext, InferencePlan, Inferer, Network, Shared};
 use crate::error::Result;
 use crate::image::Volume;
 use crate::prediction::Prediction;
 use crate::torch::Device;
-use crate::{args, bail};
-use std::sync::Arc;
 use tch::Tensor;
 
-args! {
-    /// Arguments of SlidingWindowInferer.
+component! {
+    /// Run the network on overlapping windows and blend the results.
+    pub static COMPONENT = inferer "SlidingWindowInferer" in "monai.inferers" / "inferer";
+
     pub struct SlidingWindowInfererArgs {
         /// Window size in voxels, for all axes or each; None or a value below 1 takes the whole axis.
         roi_size: OneOrMany<Option<i64>>,
@@ -49,31 +50,10 @@ args! {
         /// Hand the window's place to the network; not supported, must be false.
         with_coord: bool = false,
     }
-}
 
-pub static COMPONENT: Component = Component {
-    name: "SlidingWindowInferer",
-    path: "monai.inferers.SlidingWindowInferer",
-    aliases: &["monai.inferers.inferer.SlidingWindowInferer"],
-    doc: "Run the network on overlapping windows and blend the results.",
-    params: SlidingWindowInfererArgs::PARAMS,
-    differences: &["computed lazily and slab by slab; a final linear layer is applied once per voxel, after blending"],
-    effect: Effect::Pure,
-    build: |args, _| {
-        let args = SlidingWindowInfererArgs::parse("SlidingWindowInferer", args)?;
-        if args.with_coord {
-            bail!("SlidingWindowInferer: with_coord=True is not supported");
-        }
-        if args.sw_batch_size == 0 {
-            bail!("SlidingWindowInferer: sw_batch_size is 0, expected at least 1");
-        }
-        let inferer = SlidingWindowInferer(args);
-        // Sizes and shares are the same for every image.
-        let checked = inferer.windows([1; 3]).and_then(|_| three(&inferer.0.sigma_scale, "sigma_scale"));
-        checked.map_err(|error| error.context("SlidingWindowInferer"))?;
-        Ok(Value::object(InfererHandle(Arc::new(inferer))))
-    },
-};
+    differs: ["computed lazily and slab by slab; a final linear layer is applied once per voxel, after blending"],
+    build: SlidingWindowInferer::new,
+}
 
 /// torch's padding modes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -105,6 +85,22 @@ named!(Blend { "constant" => Blend::Constant, "gaussian" => Blend::Gaussian });
 named!(PadMode { "constant" => PadMode::Constant, "reflect" => PadMode::Reflect, "replicate" => PadMode::Replicate, "circular" => PadMode::Circular });
 
 struct SlidingWindowInferer(SlidingWindowInfererArgs);
+
+impl SlidingWindowInferer {
+    fn new(args: SlidingWindowInfererArgs) -> Result<SlidingWindowInferer> {
+        if args.with_coord {
+            bail!("with_coord=True is not supported");
+        }
+        if args.sw_batch_size == 0 {
+            bail!("sw_batch_size is 0, expected at least 1");
+        }
+        let inferer = SlidingWindowInferer(args);
+        // Sizes and shares are the same for every image.
+        let checked = inferer.windows([1; 3]).and_then(|_| three(&inferer.0.sigma_scale, "sigma_scale"));
+        checked.map_err(|error| error.context("SlidingWindowInferer"))?;
+        Ok(inferer)
+    }
+}
 
 impl Inferer for SlidingWindowInferer {
     fn name(&self) -> &'static str {

@@ -1,17 +1,18 @@
 //! torch.nn.CrossEntropyLoss (torch 2.11).
 
 use super::support::{self, Reduction, on_cpu};
-use crate::component::{Component, Declared, Effect, OneOrMany, Value};
-use crate::contracts::{Loss, LossHandle};
+use crate::component::{OneOrMany, Value};
+use crate::contracts::Loss;
 use crate::error::{Kind as ErrorKind, Result};
-use crate::{args, bail, err};
+use crate::{bail, err};
 use parking_lot::Mutex;
 use segbundle_native::label_sums;
-use std::sync::Arc;
 use tch::{Kind, Tensor};
 
-args! {
-    /// Arguments of CrossEntropyLoss.
+component! {
+    /// Cross-entropy between logits and class labels or probabilities.
+    pub static COMPONENT = loss "CrossEntropyLoss" in "torch.nn" / "modules.loss";
+
     pub struct CrossEntropyLossArgs {
         /// Weights of the classes.
         weight: Option<Vec<f64>> = (),
@@ -26,36 +27,31 @@ args! {
         /// Share of the loss that is spread over all classes, 0 to 1.
         label_smoothing: f64 = 0.0,
     }
+
+    differs: ["labels may have any integer type; with a channel axis of their own, any type"],
+    build: CrossEntropy::new,
 }
 
-pub static COMPONENT: Component = Component {
-    name: "CrossEntropyLoss",
-    path: "torch.nn.CrossEntropyLoss",
-    aliases: &["torch.nn.modules.loss.CrossEntropyLoss", "torch.nn.modules.CrossEntropyLoss"],
-    doc: "Cross-entropy between logits and class labels or probabilities.",
-    params: CrossEntropyLossArgs::PARAMS,
-    differences: &["labels may have any integer type; with a channel axis of their own, any type"],
-    effect: Effect::Pure,
-    build: |args, _| {
-        let args = CrossEntropyLossArgs::parse("CrossEntropyLoss", args)?;
+struct CrossEntropy {
+    args: CrossEntropyLossArgs,
+    weight: Option<Mutex<Tensor>>,
+}
+
+impl CrossEntropy {
+    fn new(args: CrossEntropyLossArgs) -> Result<CrossEntropy> {
         for (name, value) in [("size_average", &args.size_average), ("reduce", &args.reduce)] {
             if !value.is_none() {
-                return Err(err!("CrossEntropyLoss: argument `{name}` is not supported, expected None")
+                return Err(err!("argument `{name}` is not supported, expected None")
                     .hint("use `reduction`")
                     .kind(ErrorKind::Config));
             }
         }
         if !(0.0..=1.0).contains(&args.label_smoothing) {
-            return Err(err!("CrossEntropyLoss: `label_smoothing` must be between 0 and 1").kind(ErrorKind::Config));
+            return Err(err!("`label_smoothing` must be between 0 and 1").kind(ErrorKind::Config));
         }
         let weight = args.weight.as_ref().map(|all| Mutex::new(support::weights(&OneOrMany::Many(all.clone()))));
-        Ok(Value::object(LossHandle(Arc::new(CrossEntropy { args, weight }))))
-    },
-};
-
-struct CrossEntropy {
-    args: CrossEntropyLossArgs,
-    weight: Option<Mutex<Tensor>>,
+        Ok(CrossEntropy { args, weight })
+    }
 }
 
 impl Loss for CrossEntropy {

@@ -4,20 +4,26 @@
 //! `squared_pred` its digits.
 
 use super::support::{Reduction, check_shapes, labels, on_cpu, one_hot, weights};
-use crate::component::{Component, Declared, Effect, OneOrMany, Value};
-use crate::contracts::{Loss, LossHandle};
+use crate::component::{OneOrMany, Value};
+use crate::contracts::Loss;
 use crate::error::{Kind as ErrorKind, Result};
-use crate::{args, bail, err};
+use crate::{bail, err};
 use segbundle_native::{LabelSums, label_sums};
-use std::sync::Arc;
 use tch::{Kind, Tensor};
 
-/// Arguments of a loss with a Dice in it: what MONAI's have in common, in its order, then the loss's own.
-macro_rules! dice_args {
-    ($(#[$meta:meta])* $name:ident { $($own:tt)* }) => {
-        args! {
-            $(#[$meta])*
-            pub struct $name {
+/// Declare a loss with a Dice term: the arguments that MONAI's have in common, in its order, then the loss's own.
+macro_rules! dice_component {
+    (
+        $(#[doc = $doc:literal])*
+        pub static $static:ident = loss $name:literal in $package:literal / $module:literal also $also:literal;
+        pub struct $args:ident { $($own:tt)* }
+        $($rest:tt)*
+    ) => {
+        component! {
+            $(#[doc = $doc])*
+            pub static $static = loss $name in $package / $module also $also;
+
+            pub struct $args {
                 /// Whether channel 0 counts in the Dice; in a cross-entropy it always does.
                 include_background: bool = true,
                 /// Whether the target holds labels, to be taken as one channel for each class.
@@ -42,12 +48,14 @@ macro_rules! dice_args {
                 batch: bool = false,
                 $($own)*
             }
+
+            $($rest)*
         }
     };
 }
-pub(super) use dice_args;
+pub(super) use dice_component;
 
-/// The Dice that arguments made by [`dice_args`] describe, with `weight` for its channels.
+/// The Dice that arguments made by [`dice_component`] describe, with `weight` for its channels.
 macro_rules! dice_half {
     ($args:expr, $weight:expr) => {
         DiceLossArgs {
@@ -70,9 +78,11 @@ macro_rules! dice_half {
 }
 pub(super) use dice_half;
 
-dice_args! {
-    /// Arguments of DiceLoss.
-    DiceLossArgs {
+dice_component! {
+    /// 1 − soft Dice between a prediction and a target.
+    pub static COMPONENT = loss "DiceLoss" in "monai.losses" / "dice" also "Dice";
+
+    pub struct DiceLossArgs {
         /// Weights of the channels that count: one value, or one for each.
         weight: Option<OneOrMany<f64>> = (),
         /// Whether the target holds values between 0 and 1, for which another formula is right.
@@ -80,22 +90,10 @@ dice_args! {
         /// A label whose voxels do not count.
         ignore_index: Option<i64> = (),
     }
-}
 
-pub static COMPONENT: Component = Component {
-    name: "DiceLoss",
-    path: "monai.losses.DiceLoss",
-    aliases: &["monai.losses.dice.DiceLoss", "Dice", "monai.losses.Dice", "monai.losses.dice.Dice", "dice_loss"],
-    doc: "1 − soft Dice between a prediction and a target.",
-    params: DiceLossArgs::PARAMS,
-    differences: &["labels outside the prediction's channels are an error that names them"],
-    effect: Effect::Pure,
-    build: |args, _| {
-        let args = DiceLossArgs::parse("DiceLoss", args)?;
-        let loss: Arc<dyn Loss> = Arc::new(Dice::new("DiceLoss", args)?);
-        Ok(Value::object(LossHandle(loss)))
-    },
-};
+    differs: ["labels outside the prediction's channels are an error that names them"],
+    build: |args| Dice::new("DiceLoss", args),
+}
 
 /// Dice as configured; also one half of DiceCELoss and DiceFocalLoss.
 pub struct Dice {

@@ -3,20 +3,21 @@
 //! With softmax and integer labels on the CPU both come from one pass over the logits. Only label smoothing still takes
 //! a log-softmax of the volume's size, and an incomplete pair (Dice of one-hot targets) the plain formula.
 
-use super::dice::{Dice, DiceLossArgs, dice_args, dice_half};
+use super::dice::{Dice, DiceLossArgs, dice_component, dice_half};
 use super::support::{self, Reduction, check_shapes, labels};
-use crate::component::{Component, Declared, Effect, OneOrMany, Value};
-use crate::contracts::{Loss, LossHandle};
+use crate::component::{OneOrMany, Value};
+use crate::contracts::Loss;
+use crate::err;
 use crate::error::{Kind as ErrorKind, Result};
-use crate::{args, err};
 use parking_lot::Mutex;
 use segbundle_native::label_sums;
-use std::sync::Arc;
 use tch::{Kind, Tensor};
 
-dice_args! {
-    /// Arguments of DiceCELoss.
-    DiceCELossArgs {
+dice_component! {
+    /// Sum of soft Dice and cross-entropy.
+    pub static COMPONENT = loss "DiceCELoss" in "monai.losses" / "dice" also "dice_ce";
+
+    pub struct DiceCELossArgs {
         /// Weights of the classes, for both; positive weights if the prediction has one channel.
         weight: Option<Vec<f64>> = (),
         /// Factor of the Dice.
@@ -26,21 +27,10 @@ dice_args! {
         /// Share of the cross-entropy that is spread over all classes, 0 to 1.
         label_smoothing: f64 = 0.0,
     }
-}
 
-pub static COMPONENT: Component = Component {
-    name: "DiceCELoss",
-    path: "monai.losses.DiceCELoss",
-    aliases: &["monai.losses.dice.DiceCELoss", "monai.losses.dice_ce", "monai.losses.dice.dice_ce", "dice_ce"],
-    doc: "Sum of soft Dice and cross-entropy.",
-    params: DiceCELossArgs::PARAMS,
-    differences: &["labels outside the prediction's channels are an error that names them"],
-    effect: Effect::Pure,
-    build: |args, _| {
-        let args = DiceCELossArgs::parse("DiceCELoss", args)?;
-        Ok(Value::object(LossHandle(Arc::new(DiceCE::new(args)?))))
-    },
-};
+    differs: ["labels outside the prediction's channels are an error that names them"],
+    build: DiceCE::new,
+}
 
 struct DiceCE {
     args: DiceCELossArgs,
@@ -50,7 +40,7 @@ struct DiceCE {
 
 impl DiceCE {
     fn new(args: DiceCELossArgs) -> Result<DiceCE> {
-        let fail = |message: &str| Err(err!("DiceCELoss: {message}").kind(ErrorKind::Config));
+        let fail = |message: &str| Err(err!("{message}").kind(ErrorKind::Config));
         if args.reduction == Reduction::None {
             return fail("argument `reduction`: expected \"mean\" or \"sum\", found \"none\"");
         }

@@ -1,18 +1,19 @@
 //! DiceFocalLoss and FocalLoss (monai.losses.dice, monai.losses.focal_loss, MONAI 1.6.1; Lin et al. 2017).
 
-use super::dice::{Dice, DiceLossArgs, dice_args, dice_half};
+use super::dice::{Dice, DiceLossArgs, dice_component, dice_half};
 use super::support::{self, Reduction, check_shapes, labels, one_hot};
-use crate::component::{Component, Declared, Effect, OneOrMany, Value};
-use crate::contracts::{Loss, LossHandle};
+use crate::component::{OneOrMany, Value};
+use crate::contracts::Loss;
 use crate::error::{Kind as ErrorKind, Result};
-use crate::{args, bail, err};
+use crate::{bail, err};
 use parking_lot::Mutex;
-use std::sync::Arc;
 use tch::{Kind, Tensor};
 
-dice_args! {
-    /// Arguments of DiceFocalLoss.
-    DiceFocalLossArgs {
+dice_component! {
+    /// Sum of soft Dice and focal loss.
+    pub static COMPONENT = loss "DiceFocalLoss" in "monai.losses" / "dice" also "dice_focal";
+
+    pub struct DiceFocalLossArgs {
         /// Exponent that lowers the weight of easy voxels.
         gamma: f64 = 2.0,
         /// Weights of the channels that count: one value, or one for each.
@@ -24,10 +25,14 @@ dice_args! {
         /// Weight of foreground against background, 0 to 1.
         alpha: Option<f64> = (),
     }
+
+    build: DiceFocal::new,
 }
 
-args! {
-    /// Arguments of FocalLoss.
+component! {
+    /// Cross-entropy that counts easy voxels less.
+    pub static FOCAL = loss "FocalLoss" in "monai.losses" / "focal_loss";
+
     pub struct FocalLossArgs {
         /// Whether channel 0 counts.
         include_background: bool = true,
@@ -46,57 +51,9 @@ args! {
         /// A label whose voxels do not count; not supported, must be None.
         ignore_index: Value = (),
     }
+
+    build: Focal::new,
 }
-
-pub static COMPONENT: Component = Component {
-    name: "DiceFocalLoss",
-    path: "monai.losses.DiceFocalLoss",
-    aliases: &[
-        "monai.losses.dice.DiceFocalLoss",
-        "monai.losses.dice_focal",
-        "monai.losses.dice.dice_focal",
-        "dice_focal",
-    ],
-    doc: "Sum of soft Dice and focal loss.",
-    params: DiceFocalLossArgs::PARAMS,
-    differences: &[],
-    effect: Effect::Pure,
-    build: |args, _| {
-        let args = DiceFocalLossArgs::parse("DiceFocalLoss", args)?;
-        if !(args.lambda_dice >= 0.0 && args.lambda_focal >= 0.0) {
-            return Err(
-                err!("DiceFocalLoss: `lambda_dice` and `lambda_focal` must be at least 0").kind(ErrorKind::Config)
-            );
-        }
-        let dice = DiceLossArgs { to_onehot_y: false, ..dice_half!(args, args.weight.clone()) };
-        let focal = FocalLossArgs {
-            include_background: args.include_background,
-            to_onehot_y: false,
-            gamma: args.gamma,
-            alpha: args.alpha,
-            weight: args.weight.clone(),
-            reduction: args.reduction,
-            use_softmax: false,
-            ignore_index: Value::None,
-        };
-        let (dice, focal) = (Dice::new("DiceFocalLoss", dice)?, Focal::new(focal)?);
-        Ok(Value::object(LossHandle(Arc::new(DiceFocal { args, dice, focal }))))
-    },
-};
-
-pub static FOCAL: Component = Component {
-    name: "FocalLoss",
-    path: "monai.losses.FocalLoss",
-    aliases: &["monai.losses.focal_loss.FocalLoss"],
-    doc: "Cross-entropy that counts easy voxels less.",
-    params: FocalLossArgs::PARAMS,
-    differences: &[],
-    effect: Effect::Pure,
-    build: |args, _| {
-        let args = FocalLossArgs::parse("FocalLoss", args)?;
-        Ok(Value::object(LossHandle(Arc::new(Focal::new(args)?))))
-    },
-};
 
 struct Focal {
     args: FocalLossArgs,
@@ -198,6 +155,27 @@ struct DiceFocal {
     args: DiceFocalLossArgs,
     dice: Dice,
     focal: Focal,
+}
+
+impl DiceFocal {
+    fn new(args: DiceFocalLossArgs) -> Result<DiceFocal> {
+        if !(args.lambda_dice >= 0.0 && args.lambda_focal >= 0.0) {
+            return Err(err!("`lambda_dice` and `lambda_focal` must be at least 0").kind(ErrorKind::Config));
+        }
+        let dice = DiceLossArgs { to_onehot_y: false, ..dice_half!(args, args.weight.clone()) };
+        let focal = FocalLossArgs {
+            include_background: args.include_background,
+            to_onehot_y: false,
+            gamma: args.gamma,
+            alpha: args.alpha,
+            weight: args.weight.clone(),
+            reduction: args.reduction,
+            use_softmax: false,
+            ignore_index: Value::None,
+        };
+        let (dice, focal) = (Dice::new("DiceFocalLoss", dice)?, Focal::new(focal)?);
+        Ok(DiceFocal { args, dice, focal })
+    }
 }
 
 impl Loss for DiceFocal {

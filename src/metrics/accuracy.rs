@@ -3,16 +3,18 @@
 //! Of one-hot channels it counts each channel's voxel as one example: 1 − 2·mismatches/(classes·voxels), over all cases.
 
 use super::overlap::overlap;
-use crate::component::{Accepted, Component, Declared, Effect, Value};
-use crate::contracts::{Attached, Metric, MetricHandle, MetricParts, Score, Segmentation};
+use crate::bail;
+use crate::component::{Accepted, Value};
+use crate::contracts::{Attached, Metric, MetricParts, Score, Segmentation};
 use crate::error::Result;
-use crate::{args, bail};
 use parking_lot::Mutex;
 use std::sync::Arc;
 use tch::{Kind, Tensor};
 
-args! {
-    /// Arguments of Accuracy.
+component! {
+    /// Share of right examples; each channel's voxel is one.
+    pub static COMPONENT = metric "Accuracy" in "ignite.metrics" / "accuracy";
+
     pub struct AccuracyArgs {
         /// Picks prediction and label from the engine's output: `$monai.handlers.from_engine(['pred', 'label'])`.
         output_transform: Value = (),
@@ -23,27 +25,14 @@ args! {
         /// No effect: outputs are a pair or a list of pairs.
         skip_unrolling: Accepted = false,
     }
-}
 
-pub static COMPONENT: Component = Component {
-    name: "Accuracy",
-    path: "ignite.metrics.Accuracy",
-    aliases: &["ignite.metrics.accuracy.Accuracy"],
-    doc: "Share of right examples; each channel's voxel is one.",
-    params: AccuracyArgs::PARAMS,
-    differences: &["counted on label maps"],
-    effect: Effect::Pure,
-    build: |args, _| {
-        let args = AccuracyArgs::parse("Accuracy", args)?;
-        let metric = Accuracy { multilabel: args.is_multilabel, right: 0, examples: 0 };
-        let output_transform = Some(args.output_transform).filter(|value| !value.is_none());
-        Ok(Value::object(MetricHandle(Attached {
-            metric: Arc::new(Mutex::new(metric)),
-            output_transform,
-            save_details: false,
-        })))
-    },
-};
+    differs: ["counted on label maps"],
+    build: |args| Ok(Attached {
+        metric: Arc::new(Mutex::new(Accuracy { multilabel: args.is_multilabel, right: 0, examples: 0 })),
+        output_transform: Some(args.output_transform).filter(|value| !value.is_none()),
+        save_details: false,
+    }),
+}
 
 struct Accuracy {
     multilabel: bool,

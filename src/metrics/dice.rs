@@ -2,15 +2,17 @@
 
 use super::overlap::{kept, overlap};
 use super::reduction::{Reduction, reduce};
-use crate::component::{Component, Declared, Effect, FromValue, Value};
-use crate::contracts::{Attached, Metric, MetricHandle, MetricParts, Score, Segmentation};
-use crate::error::{Kind, Result};
-use crate::{args, bail, err};
+use crate::bail;
+use crate::component::{FromValue, Value};
+use crate::contracts::{Attached, Metric, MetricParts, Score, Segmentation};
+use crate::error::Result;
 use parking_lot::Mutex;
 use std::sync::Arc;
 
-args! {
-    /// Arguments of DiceMetric.
+component! {
+    /// Dice by case and channel.
+    pub static DICE = metric "DiceMetric" in "monai.metrics" / "meandice";
+
     pub struct DiceMetricArgs {
         /// Whether channel 0 counts.
         include_background: bool = true,
@@ -30,10 +32,20 @@ args! {
         /// A label whose voxels do not count.
         ignore_index: Option<i64> = (),
     }
+
+    differs: ["overlaps are counted on label maps"],
+    build: |args| {
+        if args.per_component {
+            bail!("argument `per_component` is not supported, expected False");
+        }
+        Ok(attach(Dice { name: "DiceMetric", args, rows: vec![] }, None, true))
+    },
 }
 
-args! {
-    /// Arguments of MeanDice.
+component! {
+    /// Mean Dice of an engine's cases.
+    pub static MEAN_DICE = metric "MeanDice" in "monai.handlers" / "mean_dice";
+
     pub struct MeanDiceArgs {
         /// Whether channel 0 counts.
         include_background: bool = true,
@@ -48,6 +60,24 @@ args! {
         /// With reduction "mean_batch": values by label, under `label_1` … or the names given.
         return_with_label: WithLabel = false,
     }
+
+    differs: ["overlaps are counted on label maps"],
+    build: mean_dice,
+}
+
+fn mean_dice(a: MeanDiceArgs) -> Result<Attached> {
+    let args = DiceMetricArgs {
+        include_background: a.include_background,
+        reduction: a.reduction,
+        get_not_nans: false,
+        ignore_empty: true,
+        num_classes: a.num_classes,
+        return_with_label: a.return_with_label,
+        per_component: false,
+        ignore_index: None,
+    };
+    let transform = Some(a.output_transform).filter(|value| !value.is_none());
+    Ok(attach(Dice { name: "MeanDice", args, rows: vec![] }, transform, a.save_details))
 }
 
 /// Whether values are reported by label, and under which names.
@@ -71,52 +101,8 @@ impl FromValue for WithLabel {
     }
 }
 
-pub static DICE: Component = Component {
-    name: "DiceMetric",
-    path: "monai.metrics.DiceMetric",
-    aliases: &["monai.metrics.meandice.DiceMetric"],
-    doc: "Dice by case and channel.",
-    params: DiceMetricArgs::PARAMS,
-    differences: &["overlaps are counted on label maps"],
-    effect: Effect::Pure,
-    build: |args, _| {
-        let args = DiceMetricArgs::parse("DiceMetric", args)?;
-        if args.per_component {
-            return Err(
-                err!("DiceMetric: argument `per_component` is not supported, expected False").kind(Kind::Config)
-            );
-        }
-        attach(Dice { name: "DiceMetric", args, rows: vec![] }, None, true)
-    },
-};
-
-pub static MEAN_DICE: Component = Component {
-    name: "MeanDice",
-    path: "monai.handlers.MeanDice",
-    aliases: &["monai.handlers.mean_dice.MeanDice"],
-    doc: "Mean Dice of an engine's cases.",
-    params: MeanDiceArgs::PARAMS,
-    differences: &["overlaps are counted on label maps"],
-    effect: Effect::Pure,
-    build: |args, _| {
-        let a = MeanDiceArgs::parse("MeanDice", args)?;
-        let args = DiceMetricArgs {
-            include_background: a.include_background,
-            reduction: a.reduction,
-            get_not_nans: false,
-            ignore_empty: true,
-            num_classes: a.num_classes,
-            return_with_label: a.return_with_label,
-            per_component: false,
-            ignore_index: None,
-        };
-        let transform = Some(a.output_transform).filter(|value| !value.is_none());
-        attach(Dice { name: "MeanDice", args, rows: vec![] }, transform, a.save_details)
-    },
-};
-
-fn attach(metric: Dice, output_transform: Option<Value>, save_details: bool) -> Result<Value> {
-    Ok(Value::object(MetricHandle(Attached { metric: Arc::new(Mutex::new(metric)), output_transform, save_details })))
+fn attach(metric: Dice, output_transform: Option<Value>, save_details: bool) -> Attached {
+    Attached { metric: Arc::new(Mutex::new(metric)), output_transform, save_details }
 }
 
 struct Dice {

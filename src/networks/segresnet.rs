@@ -13,18 +13,18 @@ mod training;
 
 use super::layers::{Act, Norm};
 use super::params::{Builder, Conv, load_strict, move_to};
-use crate::component::{Args, BuildContext, Component, Declared, Dict, Effect, Key, Value};
-use crate::contracts::{Linear, Mode, Network, NetworkHandle, NetworkState};
+use crate::component::{Dict, Key, Value};
+use crate::contracts::{Linear, Mode, Network, NetworkState};
+use crate::err;
 use crate::error::{Kind, Result};
 use crate::torch::{Device, DeviceExt};
-use crate::{args, err};
-use parking_lot::Mutex;
 use segbundle_native as native;
-use std::sync::Arc;
 use tch::Tensor;
 
-args! {
-    /// Arguments of SegResNet.
+component! {
+    /// Encoder-decoder of residual blocks for 3-D segmentation (Myronenko 2018).
+    pub static COMPONENT = network "SegResNet" in "monai.networks.nets" / "segresnet";
+
     pub struct SegResNetArgs {
         /// Number of spatial axes; only 3.
         spatial_dims: usize = 3,
@@ -53,6 +53,12 @@ args! {
         /// "nontrainable" (interpolation), "deconv" or "pixelshuffle".
         upsample_mode: String = "nontrainable",
     }
+
+    differs: [
+        "spatial_dims must be 3",
+        "blocks_up must have one entry fewer than blocks_down (MONAI fails when it runs)",
+    ],
+    build: SegResNet::new,
 }
 
 fn relu() -> Value {
@@ -61,25 +67,6 @@ fn relu() -> Value {
 
 fn group(groups: i64) -> Value {
     Value::tuple([Value::str("GROUP"), Value::Dict(Dict::new([(Key::str("num_groups"), Value::Int(groups))]))])
-}
-
-pub static COMPONENT: Component = Component {
-    name: "SegResNet",
-    path: "monai.networks.nets.SegResNet",
-    aliases: &["monai.networks.nets.segresnet.SegResNet"],
-    doc: "Encoder-decoder of residual blocks for 3-D segmentation (Myronenko 2018).",
-    params: SegResNetArgs::PARAMS,
-    differences: &[
-        "spatial_dims must be 3",
-        "blocks_up must have one entry fewer than blocks_down (MONAI fails when it runs)",
-    ],
-    effect: Effect::Pure,
-    build,
-};
-
-fn build(args: Args, _call: &mut BuildContext) -> Result<Value> {
-    let network = SegResNet::new(SegResNetArgs::parse("SegResNet", args)?)?;
-    Ok(Value::object(NetworkHandle(Arc::new(Mutex::new(network)))))
 }
 
 /// norm, act, conv, norm, act, conv, and the input added.

@@ -2,17 +2,17 @@
 
 use super::parameters::{self, Params, flag, number, tensor_like};
 use crate::checkpoint::StateDict;
-use crate::component::{Accepted, Component, Declared, Effect, FromValue, Value};
-use crate::contracts::{Optimizer, OptimizerHandle, ParamGroup};
+use crate::component::{Accepted, FromValue};
+use crate::contracts::{Optimizer, ParamGroup};
 use crate::error::{Kind, Result};
-use crate::{args, bail, err};
-use parking_lot::Mutex;
+use crate::{bail, err};
 use segbundle_native::{Adam as Options, AdamSlot};
-use std::sync::Arc;
 use tch::Tensor;
 
-args! {
-    /// Arguments of Adam.
+component! {
+    /// Steps by running averages of the gradient and its square.
+    pub static ADAM = optimizer "Adam" in "torch.optim" / "adam";
+
     pub struct AdamArgs {
         /// What to train: `$@network.parameters()`, or groups as dicts.
         params: Params,
@@ -39,10 +39,17 @@ args! {
         /// Shrink the weights by themselves, as AdamW does.
         decoupled_weight_decay: bool = false,
     }
+
+    build: |a| {
+        let flags = [a.amsgrad, a.maximize, a.decoupled_weight_decay];
+        build("Adam", a.params, options(a.lr, &a.betas, a.eps, a.weight_decay, flags), a.differentiable)
+    },
 }
 
-args! {
-    /// Arguments of AdamW.
+component! {
+    /// Adam whose weight decay is apart from the gradient.
+    pub static ADAMW = optimizer "AdamW" in "torch.optim" / "adamw";
+
     pub struct AdamWArgs {
         /// What to train: `$@network.parameters()`, or groups as dicts.
         params: Params,
@@ -67,37 +74,12 @@ args! {
         /// No effect: the steps are those of the default, from which the fused ones differ by rounding.
         fused: Accepted = (),
     }
+
+    build: |a| {
+        let flags = [a.amsgrad, a.maximize, true];
+        build("AdamW", a.params, options(a.lr, &a.betas, a.eps, a.weight_decay, flags), a.differentiable)
+    },
 }
-
-pub static ADAM: Component = Component {
-    name: "Adam",
-    path: "torch.optim.Adam",
-    aliases: &["torch.optim.adam.Adam"],
-    doc: "Steps by running averages of the gradient and its square.",
-    params: AdamArgs::PARAMS,
-    differences: &[],
-    effect: Effect::Pure,
-    build: |args, _| {
-        let a = AdamArgs::parse("Adam", args)?;
-        let options = options(a.lr, &a.betas, a.eps, a.weight_decay, [a.amsgrad, a.maximize, a.decoupled_weight_decay]);
-        build("Adam", a.params, options, a.differentiable)
-    },
-};
-
-pub static ADAMW: Component = Component {
-    name: "AdamW",
-    path: "torch.optim.AdamW",
-    aliases: &["torch.optim.adamw.AdamW"],
-    doc: "Adam whose weight decay is apart from the gradient.",
-    params: AdamWArgs::PARAMS,
-    differences: &[],
-    effect: Effect::Pure,
-    build: |args, _| {
-        let a = AdamWArgs::parse("AdamW", args)?;
-        let options = options(a.lr, &a.betas, a.eps, a.weight_decay, [a.amsgrad, a.maximize, true]);
-        build("AdamW", a.params, options, a.differentiable)
-    },
-};
 
 fn options(lr: f64, betas: &[f64], eps: f64, weight_decay: f64, [amsgrad, maximize, decoupled]: [bool; 3]) -> Options {
     // A wrong number of betas becomes NaN, which `check` refuses.
@@ -120,9 +102,9 @@ fn check(name: &str, o: &Options) -> Result<()> {
     Err(err!("{name}: {message}").kind(Kind::Config))
 }
 
-fn build(name: &'static str, params: Params, defaults: Options, differentiable: bool) -> Result<Value> {
+fn build(name: &'static str, params: Params, defaults: Options, differentiable: bool) -> Result<Adam> {
     if differentiable {
-        return Err(err!("{name}: argument `differentiable` is not supported, expected False").kind(Kind::Config));
+        bail!("argument `differentiable` is not supported, expected False");
     }
     check(name, &defaults)?;
     let (groups, options) = params.groups(name, defaults.lr, &defaults, |o, key, value| {
@@ -145,8 +127,7 @@ fn build(name: &'static str, params: Params, defaults: Options, differentiable: 
         check(name, options)?;
     }
     let slots = groups.iter().map(|group| group.parameters.iter().map(|_| None).collect()).collect();
-    let optimizer: Arc<Mutex<dyn Optimizer>> = Arc::new(Mutex::new(Adam { name, groups, options, slots }));
-    Ok(Value::object(OptimizerHandle(optimizer)))
+    Ok(Adam { name, groups, options, slots })
 }
 
 struct Slot {

@@ -3,11 +3,9 @@
 use super::parameters::number;
 use crate::checkpoint::StateDict;
 use crate::component::{Args, FromValue, Value};
-use crate::contracts::{Optimizer, Schedule, ScheduleHandle, Shared};
-use crate::error::{Kind, Result};
+use crate::contracts::{Optimizer, Schedule, Shared};
+use crate::error::Result;
 use crate::{bail, err};
-use parking_lot::Mutex;
-use std::sync::Arc;
 
 /// Where one group stands when its next rate is asked for.
 pub struct Place {
@@ -36,7 +34,8 @@ pub trait Rule: Send {
     fn load(&mut self, state: &StateDict) -> Result<()>;
 }
 
-struct Counted<R> {
+/// A schedule: a rule, and how far it has gone.
+pub struct Counted<R> {
     name: &'static str,
     rule: R,
     optimizer: Shared<dyn Optimizer>,
@@ -46,32 +45,23 @@ struct Counted<R> {
     last_lr: Vec<f64>,
 }
 
-/// Build a schedule at `last_epoch` (−1: new), which makes its first step, as torch's constructors do.
-pub fn build<R: Rule + 'static>(
-    name: &'static str,
-    optimizer: Shared<dyn Optimizer>,
-    last_epoch: i64,
-    rule: R,
-) -> Result<Value> {
-    let mut base_lrs = vec![];
-    for (at, group) in optimizer.lock().groups_mut().iter_mut().enumerate() {
-        match group.initial_lr {
-            None if last_epoch != -1 => {
-                return Err(err!(
-                    "{name}: last_epoch is {last_epoch}, but group {at} of the optimizer has no initial_lr"
-                )
-                .hint("load the optimizer's state first, or leave last_epoch out")
-                .kind(Kind::Config));
-            }
-            initial => base_lrs.push(*group.initial_lr.insert(initial.unwrap_or(group.lr))),
-        }
-    }
-    let mut schedule = Counted { name, rule, optimizer, base_lrs, epoch: last_epoch, steps: 0, last_lr: vec![] };
-    schedule.advance(true)?;
-    Ok(Value::object(ScheduleHandle(Arc::new(Mutex::new(schedule)))))
-}
-
 impl<R: Rule> Counted<R> {
+    /// A schedule at `last_epoch` (−1: new), which makes its first step, as torch's constructors do.
+    pub fn new(name: &'static str, optimizer: Shared<dyn Optimizer>, last_epoch: i64, rule: R) -> Result<Counted<R>> {
+        let mut base_lrs = vec![];
+        for (at, group) in optimizer.lock().groups_mut().iter_mut().enumerate() {
+            match group.initial_lr {
+                None if last_epoch != -1 => {
+                    return Err(err!("last_epoch is {last_epoch}, but group {at} of the optimizer has no initial_lr")
+                        .hint("load the optimizer's state first, or leave last_epoch out"));
+                }
+                initial => base_lrs.push(*group.initial_lr.insert(initial.unwrap_or(group.lr))),
+            }
+        }
+        let mut schedule = Counted { name, rule, optimizer, base_lrs, epoch: last_epoch, steps: 0, last_lr: vec![] };
+        schedule.advance(true)?;
+        Ok(schedule)
+    }
     fn advance(&mut self, initial: bool) -> Result<()> {
         let (epoch, steps) = (self.epoch + 1, self.steps + 1);
         // The rule may run a function of the config's: no lock is held meanwhile.

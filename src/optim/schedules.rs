@@ -4,33 +4,43 @@
 #![allow(non_snake_case)] // T_max is torch's name of an argument
 
 use super::parameters::number;
-use super::schedule::{Place, Rule, build, factor};
+use super::schedule::{Counted, Place, Rule, factor};
 use crate::checkpoint::StateDict;
-use crate::component::{Component, Declared, Effect, FromValue, Value};
+use crate::component::{FromValue, Value};
 use crate::contracts::{Optimizer, Shared};
-use crate::error::{Error, Kind, Result};
-use crate::{args, err};
+use crate::err;
+use crate::error::Result;
 use std::collections::BTreeMap;
 use std::f64::consts::PI;
 
-/// The component of a schedule; `$make` checks the arguments and gives the rule.
+/// Declare a schedule: its own arguments, which stand between `optimizer` and `last_epoch`, and a function that checks
+/// them and gives the rule.
 macro_rules! schedule {
-    ($static:ident, $name:literal, $args:ty, $doc:literal, $make:expr) => {
-        pub static $static: Component = Component {
-            name: $name,
-            path: concat!("torch.optim.lr_scheduler.", $name),
-            aliases: &[],
-            doc: $doc,
-            params: <$args>::PARAMS,
-            differences: &[],
-            effect: Effect::Acts,
-            build: |args, _| {
-                let args = <$args>::parse($name, args)?;
+    (
+        $(#[doc = $doc:literal])*
+        $vis:vis static $static:ident = $name:literal;
+        struct $args:ident { $($own:tt)* }
+        rule: $rule:ty = $make:expr,
+    ) => {
+        component! {
+            $(#[doc = $doc])*
+            $vis static $static = schedule $name in "torch.optim.lr_scheduler";
+
+            pub struct $args {
+                /// Optimizer whose learning rates are scheduled.
+                optimizer: Shared<dyn Optimizer>,
+                $($own)*
+                /// Index of the last epoch; -1 starts from the initial learning rate.
+                last_epoch: i64 = -1,
+            }
+
+            effect: Acts,
+            build: |args| {
                 let (optimizer, last_epoch) = (args.optimizer.clone(), args.last_epoch);
-                let make: fn($args) -> Result<_> = $make;
-                build($name, optimizer, last_epoch, make(args).map_err(|e: Error| e.context($name).kind(Kind::Config))?)
+                let make: fn($args) -> Result<$rule> = $make;
+                Counted::new($name, optimizer, last_epoch, make(args)?)
             },
-        };
+        }
     };
 }
 
@@ -52,23 +62,20 @@ fn positive(name: &str, value: i64) -> Result<i64> {
     if value > 0 { Ok(value) } else { Err(err!("`{name}` is {value}, expected at least 1")) }
 }
 
-args! {
-    /// Arguments of StepLR.
-    pub struct StepArgs {
-        /// Whose rates are set.
-        optimizer: Shared<dyn Optimizer>,
+schedule! {
+    /// Multiply the learning rate by gamma every step_size epochs.
+    pub static STEP = "StepLR";
+    struct StepArgs {
         /// Epochs between two steps.
         step_size: i64,
         /// Factor of each step.
         gamma: f64 = 0.1,
-        /// The epoch to go on from; -1 begins.
-        last_epoch: i64 = -1,
     }
-}
-schedule!(STEP, "StepLR", StepArgs, "Multiply the learning rate by gamma every step_size epochs.", |a| Ok(Step {
+    rule: Step = |a| Ok(Step {
     size: positive("step_size", a.step_size)?,
     gamma: a.gamma
-}));
+}),
+}
 struct Step {
     size: i64,
     gamma: f64,
@@ -80,24 +87,21 @@ impl Rule for Step {
     numbers!("step_size" => size: Int, "gamma" => gamma: Float);
 }
 
-args! {
-    /// Arguments of MultiStepLR.
-    pub struct MultiStepArgs {
-        /// Whose rates are set.
-        optimizer: Shared<dyn Optimizer>,
+schedule! {
+    /// Multiply the learning rate by gamma at each milestone.
+    pub static MULTI_STEP = "MultiStepLR";
+    struct MultiStepArgs {
         /// The epochs of the steps; one that is listed twice counts twice.
         milestones: Vec<i64>,
         /// Factor of each step.
         gamma: f64 = 0.1,
-        /// The epoch to go on from; -1 begins.
-        last_epoch: i64 = -1,
     }
-}
-schedule!(MULTI_STEP, "MultiStepLR", MultiStepArgs, "Multiply the learning rate by gamma at each milestone.", |a| {
+    rule: MultiStep = |a| {
     let mut milestones = BTreeMap::new();
     a.milestones.iter().for_each(|epoch| *milestones.entry(*epoch).or_insert(0) += 1);
     Ok(MultiStep { milestones, gamma: a.gamma })
-});
+},
+}
 struct MultiStep {
     milestones: BTreeMap<i64, i32>,
     gamma: f64,
@@ -130,20 +134,17 @@ impl Rule for MultiStep {
     }
 }
 
-args! {
-    /// Arguments of ExponentialLR.
-    pub struct ExponentialArgs {
-        /// Whose rates are set.
-        optimizer: Shared<dyn Optimizer>,
+schedule! {
+    /// Multiply the learning rate by gamma every epoch.
+    pub static EXPONENTIAL = "ExponentialLR";
+    struct ExponentialArgs {
         /// Factor of each epoch.
         gamma: f64,
-        /// The epoch to go on from; -1 begins.
-        last_epoch: i64 = -1,
     }
-}
-schedule!(EXPONENTIAL, "ExponentialLR", ExponentialArgs, "Multiply the learning rate by gamma every epoch.", |a| Ok(
+    rule: Exponential = |a| Ok(
     Exponential { gamma: a.gamma }
-));
+),
+}
 struct Exponential {
     gamma: f64,
 }
@@ -154,26 +155,17 @@ impl Rule for Exponential {
     numbers!("gamma" => gamma: Float);
 }
 
-args! {
-    /// Arguments of CosineAnnealingLR.
-    pub struct CosineArgs {
-        /// Whose rates are set.
-        optimizer: Shared<dyn Optimizer>,
+schedule! {
+    /// Follow half a cosine from the first learning rate down to eta_min, and back.
+    pub static COSINE = "CosineAnnealingLR";
+    struct CosineArgs {
         /// Epochs down to eta_min.
         T_max: i64,
         /// The lowest rate.
         eta_min: f64 = 0.0,
-        /// The epoch to go on from; -1 begins.
-        last_epoch: i64 = -1,
     }
+    rule: Cosine = |a| Ok(Cosine { t_max: positive("T_max", a.T_max)?, eta_min: a.eta_min }),
 }
-schedule!(
-    COSINE,
-    "CosineAnnealingLR",
-    CosineArgs,
-    "Follow half a cosine from the first learning rate down to eta_min, and back.",
-    |a| Ok(Cosine { t_max: positive("T_max", a.T_max)?, eta_min: a.eta_min })
-);
 struct Cosine {
     t_max: i64,
     eta_min: f64,
@@ -194,27 +186,24 @@ impl Rule for Cosine {
     numbers!("T_max" => t_max: Int, "eta_min" => eta_min: Float);
 }
 
-args! {
-    /// Arguments of LinearLR.
-    pub struct LinearArgs {
-        /// Whose rates are set.
-        optimizer: Shared<dyn Optimizer>,
+schedule! {
+    /// Go linearly from a part of the learning rate to another: warm-up.
+    pub static LINEAR = "LinearLR";
+    struct LinearArgs {
         /// Factor at the beginning, above 0 to 1.
         start_factor: f64 = 1.0 / 3.0,
         /// Factor at the end, 0 to 1.
         end_factor: f64 = 1.0,
         /// Epochs from one to the other.
         total_iters: i64 = 5,
-        /// The epoch to go on from; -1 begins.
-        last_epoch: i64 = -1,
     }
-}
-schedule!(LINEAR, "LinearLR", LinearArgs, "Go linearly from a part of the learning rate to another: warm-up.", |a| {
+    rule: Linear = |a| {
     if !(a.start_factor > 0.0 && a.start_factor <= 1.0 && (0.0..=1.0).contains(&a.end_factor)) {
         return Err(err!("expected `start_factor` above 0 to 1 and `end_factor` of 0 to 1"));
     }
     Ok(Linear { start: a.start_factor, end: a.end_factor, total: a.total_iters })
-});
+},
+}
 struct Linear {
     start: f64,
     end: f64,
@@ -234,26 +223,17 @@ impl Rule for Linear {
     numbers!("start_factor" => start: Float, "end_factor" => end: Float, "total_iters" => total: Int);
 }
 
-args! {
-    /// Arguments of PolynomialLR.
-    pub struct PolynomialArgs {
-        /// Whose rates are set.
-        optimizer: Shared<dyn Optimizer>,
+schedule! {
+    /// Let the learning rate fall to 0 as a power of the epochs left.
+    pub static POLYNOMIAL = "PolynomialLR";
+    struct PolynomialArgs {
         /// Epochs down to 0.
         total_iters: i64 = 5,
         /// The exponent.
         power: f64 = 1.0,
-        /// The epoch to go on from; -1 begins.
-        last_epoch: i64 = -1,
     }
+    rule: Polynomial = |a| Ok(Polynomial { total: positive("total_iters", a.total_iters)?, power: a.power }),
 }
-schedule!(
-    POLYNOMIAL,
-    "PolynomialLR",
-    PolynomialArgs,
-    "Let the learning rate fall to 0 as a power of the epochs left.",
-    |a| Ok(Polynomial { total: positive("total_iters", a.total_iters)?, power: a.power })
-);
 struct Polynomial {
     total: i64,
     power: f64,
@@ -269,18 +249,14 @@ impl Rule for Polynomial {
     numbers!("total_iters" => total: Int, "power" => power: Float);
 }
 
-args! {
-    /// Arguments of LambdaLR.
-    pub struct LambdaArgs {
-        /// Whose rates are set.
-        optimizer: Shared<dyn Optimizer>,
+schedule! {
+    /// Multiply the first learning rate by a function of the epoch.
+    pub static LAMBDA = "LambdaLR";
+    struct LambdaArgs {
         /// A function of the epoch that gives the factor (`$lambda epoch: 0.95 ** epoch`), or one for each group.
         lr_lambda: Value,
-        /// The epoch to go on from; -1 begins.
-        last_epoch: i64 = -1,
     }
-}
-schedule!(LAMBDA, "LambdaLR", LambdaArgs, "Multiply the first learning rate by a function of the epoch.", |a| {
+    rule: Lambda = |a| {
     let groups = a.optimizer.lock().groups().len();
     let functions = if a.lr_lambda.callable() {
         vec![a.lr_lambda.clone(); groups]
@@ -291,7 +267,8 @@ schedule!(LAMBDA, "LambdaLR", LambdaArgs, "Multiply the first learning rate by a
         return Err(err!("argument `lr_lambda`: expected a function, or one for each of the {groups} groups"));
     }
     Ok(Lambda { functions })
-});
+},
+}
 struct Lambda {
     functions: Vec<Value>,
 }

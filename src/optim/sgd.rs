@@ -2,17 +2,17 @@
 
 use super::parameters::{self, Params, flag, number, tensor_like};
 use crate::checkpoint::StateDict;
-use crate::component::{Accepted, Component, Declared, Effect, FromValue, Value};
-use crate::contracts::{Optimizer, OptimizerHandle, ParamGroup};
+use crate::component::{Accepted, FromValue};
+use crate::contracts::{Optimizer, ParamGroup};
 use crate::error::{Kind, Result};
-use crate::{args, err};
-use parking_lot::Mutex;
+use crate::{bail, err};
 use segbundle_native::{Sgd as Options, SgdSlot};
-use std::sync::Arc;
 use tch::Tensor;
 
-args! {
-    /// Arguments of SGD.
+component! {
+    /// Steps down the gradient, with momentum.
+    pub static COMPONENT = optimizer "SGD" in "torch.optim" / "sgd";
+
     pub struct SgdArgs {
         /// What to train: `$@network.parameters()`, or groups as dicts.
         params: Params,
@@ -35,20 +35,33 @@ args! {
         /// No effect: the steps are those of the default, from which the fused ones differ by rounding.
         fused: Accepted = (),
     }
+
+    build: Sgd::new,
 }
 
-pub static COMPONENT: Component = Component {
-    name: "SGD",
-    path: "torch.optim.SGD",
-    aliases: &["torch.optim.sgd.SGD"],
-    doc: "Steps down the gradient, with momentum.",
-    params: SgdArgs::PARAMS,
-    differences: &[],
-    effect: Effect::Pure,
-    build: |args, _| {
-        let a = SgdArgs::parse("SGD", args)?;
+fn check(o: &Options) -> Result<()> {
+    let message = if !(o.lr >= 0.0 && o.momentum >= 0.0 && o.weight_decay >= 0.0) {
+        "`lr`, `momentum` and `weight_decay` must be at least 0"
+    } else if o.nesterov && (o.momentum == 0.0 || o.dampening != 0.0) {
+        "`nesterov` needs a momentum and no dampening"
+    } else {
+        return Ok(());
+    };
+    Err(err!("{message}").kind(Kind::Config))
+}
+
+struct Sgd {
+    groups: Vec<ParamGroup>,
+    /// Of each group; the learning rate is the group's.
+    options: Vec<Options>,
+    /// Momentum by group and parameter; none before a parameter's first step with momentum.
+    buffers: Vec<Vec<Option<Tensor>>>,
+}
+
+impl Sgd {
+    fn new(a: SgdArgs) -> Result<Sgd> {
         if a.differentiable {
-            return Err(err!("SGD: argument `differentiable` is not supported, expected False").kind(Kind::Config));
+            bail!("argument `differentiable` is not supported, expected False");
         }
         let defaults = Options {
             lr: a.lr,
@@ -73,28 +86,8 @@ pub static COMPONENT: Component = Component {
         })?;
         options.iter().try_for_each(check)?;
         let buffers = groups.iter().map(|group| group.parameters.iter().map(|_| None).collect()).collect();
-        let optimizer: Arc<Mutex<dyn Optimizer>> = Arc::new(Mutex::new(Sgd { groups, options, buffers }));
-        Ok(Value::object(OptimizerHandle(optimizer)))
-    },
-};
-
-fn check(o: &Options) -> Result<()> {
-    let message = if !(o.lr >= 0.0 && o.momentum >= 0.0 && o.weight_decay >= 0.0) {
-        "`lr`, `momentum` and `weight_decay` must be at least 0"
-    } else if o.nesterov && (o.momentum == 0.0 || o.dampening != 0.0) {
-        "`nesterov` needs a momentum and no dampening"
-    } else {
-        return Ok(());
-    };
-    Err(err!("SGD: {message}").kind(Kind::Config))
-}
-
-struct Sgd {
-    groups: Vec<ParamGroup>,
-    /// Of each group; the learning rate is the group's.
-    options: Vec<Options>,
-    /// Momentum by group and parameter; none before a parameter's first step with momentum.
-    buffers: Vec<Vec<Option<Tensor>>>,
+        Ok(Sgd { groups, options, buffers })
+    }
 }
 
 impl Optimizer for Sgd {
@@ -159,7 +152,7 @@ impl Optimizer for Sgd {
                 maximize: flag("SGD", saved, "maximize")?,
             };
             // torch takes any rate that a schedule has set.
-            check(&Options { lr: 0.0, ..read })?;
+            check(&Options { lr: 0.0, ..read }).map_err(|error| error.context("SGD"))?;
             options.push(read);
         }
         let (mut buffers, mut entries) = (vec![], loaded.entries.iter());

@@ -1,16 +1,17 @@
 //! WarmupCosineSchedule (monai.optimizers.lr_scheduler, MONAI 1.6.1).
 
 use super::parameters::number;
-use super::schedule::{Place, Rule, build};
+use super::schedule::{Counted, Place, Rule};
 use crate::checkpoint::StateDict;
-use crate::component::{Component, Declared, Effect};
 use crate::contracts::{Optimizer, Shared};
-use crate::error::{Kind, Result};
-use crate::{args, err};
+use crate::err;
+use crate::error::Result;
 use std::f64::consts::PI;
 
-args! {
-    /// Arguments of WarmupCosineSchedule.
+component! {
+    /// A linear rise of the learning rate, then a cosine.
+    pub static COMPONENT = schedule "WarmupCosineSchedule" in "monai.optimizers" / "lr_scheduler";
+
     pub struct WarmupCosineArgs {
         /// Whose rates are set.
         optimizer: Shared<dyn Optimizer>,
@@ -27,34 +28,27 @@ args! {
         /// Factor at the beginning of the rise, 0 to 1.
         warmup_multiplier: f64 = 0.0,
     }
+
+    effect: Acts,
+    build: warmup_cosine,
 }
 
-pub static COMPONENT: Component = Component {
-    name: "WarmupCosineSchedule",
-    path: "monai.optimizers.WarmupCosineSchedule",
-    aliases: &["monai.optimizers.lr_scheduler.WarmupCosineSchedule"],
-    doc: "A linear rise of the learning rate, then a cosine.",
-    params: WarmupCosineArgs::PARAMS,
-    differences: &[],
-    effect: Effect::Acts,
-    build: |args, _| {
-        let a = WarmupCosineArgs::parse("WarmupCosineSchedule", args)?;
-        if !(0.0..=1.0).contains(&a.warmup_multiplier) {
-            return Err(err!("WarmupCosineSchedule: `warmup_multiplier` must be between 0 and 1").kind(Kind::Config));
-        }
-        let warmup = a.warmup_steps.max(0).min(a.t_total);
-        let groups = a.optimizer.lock().groups().len();
-        let rule = WarmupCosine {
-            groups,
-            warmup,
-            multiplier: a.warmup_multiplier,
-            total: a.t_total,
-            cycles: a.cycles,
-            end_lr: a.end_lr,
-        };
-        build("WarmupCosineSchedule", a.optimizer, a.last_epoch, rule)
-    },
-};
+fn warmup_cosine(a: WarmupCosineArgs) -> Result<Counted<WarmupCosine>> {
+    if !(0.0..=1.0).contains(&a.warmup_multiplier) {
+        return Err(err!("`warmup_multiplier` must be between 0 and 1"));
+    }
+    let warmup = a.warmup_steps.max(0).min(a.t_total);
+    let groups = a.optimizer.lock().groups().len();
+    let rule = WarmupCosine {
+        groups,
+        warmup,
+        multiplier: a.warmup_multiplier,
+        total: a.t_total,
+        cycles: a.cycles,
+        end_lr: a.end_lr,
+    };
+    Counted::new("WarmupCosineSchedule", a.optimizer, a.last_epoch, rule)
+}
 
 struct WarmupCosine {
     groups: usize,

@@ -1,16 +1,17 @@
 //! Activationsd (monai.transforms.post.dictionary, MONAI 1.6.1): recorded on the prediction, computed later.
 
 use super::post::{call_on, on_predictions, per_key};
-use super::support::dictionary_transform;
+use crate::bail;
 use crate::component::{Keys, OneOrMany, Value};
 use crate::contracts::{OnPrediction, Sample, Transform, TransformContext};
 use crate::error::Result;
 use crate::prediction::VoxelOp;
-use crate::{args, bail};
 use std::sync::Arc;
 
-args! {
-    /// Arguments of Activationsd.
+component! {
+    /// Softmax, sigmoid or another function of the network's output.
+    pub static COMPONENT = dictionary "Activations" in "monai.transforms" / "post.dictionary";
+
     pub struct ActivationsArgs {
         /// Keys of the predictions.
         keys: Keys,
@@ -25,13 +26,10 @@ args! {
         /// The channel axis: only 0 is supported.
         dim: i64 = 0,
     }
-}
 
-dictionary_transform!(
-    "Activations" in "post", ActivationsArgs => Activations::new,
-    "Softmax, sigmoid or another function of the network's output.",
-    differs: ["recorded and computed box by box, when something needs the values"]
-);
+    differs: ["recorded and computed box by box, when something needs the values"],
+    build: Activations::new,
+}
 
 struct Activations {
     keys: Vec<Arc<str>>,

@@ -4,15 +4,16 @@
 //! MONAI makes float tensors.
 
 use super::post::on_predictions;
-use super::support::dictionary_transform;
+use crate::bail;
 use crate::component::{Accepted, Keys, OneOrMany};
 use crate::contracts::{OnPrediction, Sample, Transform, TransformContext};
 use crate::error::Result;
-use crate::{args, bail};
 use std::sync::Arc;
 
-args! {
-    /// Arguments of AsDiscreted.
+component! {
+    /// From values to classes: argmax, one-hot, threshold, rounding, in this order.
+    pub static COMPONENT = dictionary "AsDiscrete" in "monai.transforms" / "post.dictionary";
+
     pub struct AsDiscreteArgs {
         /// Keys of the predictions or labels.
         keys: Keys,
@@ -33,13 +34,10 @@ args! {
         /// No effect: discrete values are kept as integers; SaveImaged's output_dtype decides what is written.
         dtype: Accepted = (),
     }
-}
 
-dictionary_transform!(
-    "AsDiscrete" in "post", AsDiscreteArgs => AsDiscrete::new,
-    "From values to classes: argmax, one-hot, threshold, rounding, in this order.",
-    differs: ["class numbers stay integers; one-hot channels are made when they are needed"]
-);
+    differs: ["class numbers stay integers; one-hot channels are made when they are needed"],
+    build: AsDiscrete::new,
+}
 
 #[derive(Clone, Copy)]
 struct Steps {

@@ -2,8 +2,7 @@
 //!
 //! Source: monai/transforms/croppad/dictionary.py and array.py of MONAI 1.6.1.
 
-use super::support::{KeyList, PadModeArg, dictionary_transform, pad_modes};
-use crate::args;
+use super::support::{KeyList, PadModeArg, pad_modes};
 use crate::bail;
 use crate::component::{Accepted, Keys, OneOrMany};
 use crate::contracts::{Outline, Sample, Transform, TransformContext, outline_by_applying};
@@ -11,8 +10,10 @@ use crate::error::Result;
 use crate::image::{PadMode, Window, crop_pad};
 use std::sync::Arc;
 
-args! {
-    /// Arguments of BorderPadd.
+component! {
+    /// Pad an image by a number of voxels on each side.
+    pub static COMPONENT = dictionary "BorderPad" in "monai.transforms" / "croppad.dictionary";
+
     pub struct BorderPadArgs {
         /// Keys of the images to pad.
         keys: Keys,
@@ -29,9 +30,9 @@ args! {
         /// The constant of mode "constant" (NumPy's name).
         constant_values: Option<f64> = (),
     }
-}
 
-dictionary_transform!("BorderPad" in "croppad", BorderPadArgs => BorderPad::new, "Pad an image by a number of voxels on each side.");
+    build: BorderPad::new,
+}
 
 struct BorderPad {
     keys: KeyList,

@@ -2,14 +2,15 @@
 //!
 //! Source: monai/transforms/utility/dictionary.py and array.py of MONAI 1.6.1.
 
-use super::support::{DTypeArg, KeyList, cast_items, dictionary_transform};
-use crate::args;
+use super::support::{DTypeArg, KeyList, cast_items};
 use crate::component::{Keys, OneOrMany};
 use crate::contracts::{Sample, Transform, TransformContext};
 use crate::error::Result;
 
-args! {
-    /// Arguments of CastToTyped.
+component! {
+    /// Convert voxels to a type.
+    pub static COMPONENT = dictionary "CastToType" in "monai.transforms" / "utility.dictionary";
+
     pub struct CastToTypeArgs {
         /// Keys of the images to convert.
         keys: Keys,
@@ -19,9 +20,9 @@ args! {
         /// Skip keys that a sample does not have.
         allow_missing_keys: bool = false,
     }
-}
 
-dictionary_transform!("CastToType" in "utility", CastToTypeArgs => CastToType::new, "Convert voxels to a type.");
+    build: CastToType::new,
+}
 
 struct CastToType {
     keys: KeyList,

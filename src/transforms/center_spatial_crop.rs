@@ -2,16 +2,17 @@
 //!
 //! Source: monai/transforms/croppad/dictionary.py and array.py of MONAI 1.6.1.
 
-use super::support::{KeyList, dictionary_transform, or_image, per_axis};
-use crate::args;
+use super::support::{KeyList, or_image, per_axis};
 use crate::component::{Accepted, Keys, OneOrMany};
 use crate::contracts::{Outline, Sample, Transform, TransformContext, outline_by_applying};
 use crate::error::Result;
 use crate::image::{PadMode, Window, crop_pad};
 use std::sync::Arc;
 
-args! {
-    /// Arguments of CenterSpatialCropd.
+component! {
+    /// Cut out the centre of an image.
+    pub static COMPONENT = dictionary "CenterSpatialCrop" in "monai.transforms" / "croppad.dictionary";
+
     pub struct CenterSpatialCropArgs {
         /// Keys of the images to crop.
         keys: Keys,
@@ -22,9 +23,9 @@ args! {
         /// No effect: transforms are applied at once.
         lazy: Accepted = false,
     }
-}
 
-dictionary_transform!("CenterSpatialCrop" in "croppad", CenterSpatialCropArgs => CenterSpatialCrop::new, "Cut out the centre of an image.");
+    build: CenterSpatialCrop::new,
+}
 
 struct CenterSpatialCrop {
     keys: KeyList,

@@ -2,14 +2,15 @@
 //!
 //! Source: monai/transforms/compose.py of MONAI 1.6.1.
 
-use crate::args;
-use crate::component::{Accepted, Component, Declared, Effect, FromValue, OneOrMany, Value};
-use crate::contracts::{RngStates, Sample, Transform, TransformContext, TransformHandle, apply_all, seed_each};
+use crate::component::{Accepted, FromValue, OneOrMany, Value};
+use crate::contracts::{RngStates, Sample, Transform, TransformContext, apply_all, seed_each};
 use crate::error::Result;
 use std::sync::Arc;
 
-args! {
-    /// Arguments of Compose.
+component! {
+    /// Apply transforms one after the other.
+    pub static COMPONENT = transform "Compose" in "monai.transforms" / "compose";
+
     pub struct ComposeArgs {
         /// Transforms in the order in which they are applied; None is none.
         transforms: Option<OneOrMany<Step>> = (),
@@ -24,29 +25,20 @@ args! {
         /// No effect: they change how lazy transforms are joined.
         overrides: Accepted = (),
     }
-}
 
-pub static COMPONENT: Component = Component {
-    name: "Compose",
-    path: "monai.transforms.Compose",
-    aliases: &["monai.transforms.compose.Compose"],
-    doc: "Apply transforms one after the other.",
-    params: ComposeArgs::PARAMS,
-    differences: &[
+    differs: [
         "A Compose inside another is flattened.",
         "Plain functions as transforms are not supported; Lambdad takes them.",
     ],
-    effect: Effect::Pure,
-    build: |args, _call| {
-        let args = ComposeArgs::parse("Compose", args)?;
+    build: |args| {
         let steps = match args.transforms {
             None => Vec::new(),
             Some(OneOrMany::One(step)) => vec![step],
             Some(OneOrMany::Many(steps)) => steps,
         };
-        Ok(Value::object(TransformHandle(Arc::new(Compose::new(steps.into_iter().map(|Step(step)| step))))))
+        Ok(Compose::new(steps.into_iter().map(|Step(step)| step)))
     },
-};
+}
 
 /// One transform of the list.
 #[derive(Clone)]

@@ -4,8 +4,7 @@
 //! (`generate_spatial_bounding_box`) of MONAI 1.6.1.
 
 use super::divisible_pad::divisible;
-use super::support::{KeyList, PadModeArg, called_on, dictionary_transform, pad_modes, per_axis, take_image};
-use crate::args;
+use super::support::{KeyList, PadModeArg, called_on, pad_modes, per_axis, take_image};
 use crate::bail;
 use crate::component::{Accepted, Keys, OneOrMany, Value};
 use crate::contracts::{Item, Outline, Sample, Transform, TransformContext};
@@ -15,8 +14,10 @@ use crate::image::{Element, Layout, PadMode, Volume, Window, crop_pad, filled};
 use rayon::prelude::*;
 use std::sync::Arc;
 
-args! {
-    /// Arguments of CropForegroundd.
+component! {
+    /// Crop images to the box around the foreground of one of them.
+    pub static COMPONENT = dictionary "CropForeground" in "monai.transforms" / "croppad.dictionary";
+
     pub struct CropForegroundArgs {
         /// Keys of the images to crop.
         keys: Keys,
@@ -47,13 +48,10 @@ args! {
         /// The constant of mode "constant" (NumPy's name).
         constant_values: Option<f64> = (),
     }
-}
 
-dictionary_transform!(
-    "CropForeground" in "croppad", CropForegroundArgs => CropForeground::new,
-    "Crop images to the box around the foreground of one of them.",
-    differs: ["An image without foreground is an error; MONAI goes on with an image of no voxels."]
-);
+    differs: ["An image without foreground is an error; MONAI goes on with an image of no voxels."],
+    build: CropForeground::new,
+}
 
 struct CropForeground {
     keys: KeyList,

@@ -3,16 +3,17 @@
 //! Source: monai/transforms/croppad/dictionary.py and array.py of MONAI 1.6.1.
 
 use super::spatial_pad::pad_to;
-use super::support::{KeyList, MethodArg, PadModeArg, dictionary_transform, pad_modes, per_axis};
-use crate::args;
+use super::support::{KeyList, MethodArg, PadModeArg, pad_modes, per_axis};
 use crate::component::{Accepted, Keys, OneOrMany};
 use crate::contracts::{Outline, Sample, Transform, TransformContext, outline_by_applying};
 use crate::error::Result;
 use crate::image::{PadMode, crop_pad};
 use std::sync::Arc;
 
-args! {
-    /// Arguments of DivisiblePadd.
+component! {
+    /// Pad an image so that each axis is a multiple of k voxels.
+    pub static COMPONENT = dictionary "DivisiblePad" in "monai.transforms" / "croppad.dictionary";
+
     pub struct DivisiblePadArgs {
         /// Keys of the images to pad.
         keys: Keys,
@@ -31,9 +32,9 @@ args! {
         /// The constant of mode "constant" (NumPy's name).
         constant_values: Option<f64> = (),
     }
-}
 
-dictionary_transform!("DivisiblePad" in "croppad", DivisiblePadArgs => DivisiblePad::new, "Pad an image so that each axis is a multiple of k voxels.");
+    build: DivisiblePad::new,
+}
 
 struct DivisiblePad {
     keys: KeyList,

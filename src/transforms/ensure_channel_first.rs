@@ -3,8 +3,7 @@
 //! Source: monai/transforms/utility/dictionary.py and array.py of MONAI 1.6.1. Images here always lie as [C,X,Y,Z]; what
 //! changes is whether they count as such, and, with `channel_dim`, which stored axis is the channel.
 
-use super::support::{KeyList, dictionary_transform};
-use crate::args;
+use super::support::KeyList;
 use crate::bail;
 use crate::component::{Accepted, FromValue, Keys, Value};
 use crate::contracts::{Outline, Sample, Transform, TransformContext, Unread, outline_by_applying};
@@ -12,8 +11,10 @@ use crate::error::Result;
 use crate::image::{Header, Layout, Volume};
 use std::sync::Arc;
 
-args! {
-    /// Arguments of EnsureChannelFirstd.
+component! {
+    /// Put the channel axis first, adding one where there is none.
+    pub static COMPONENT = dictionary "EnsureChannelFirst" in "monai.transforms" / "utility.dictionary";
+
     pub struct EnsureChannelFirstArgs {
         /// Keys of the images.
         keys: Keys,
@@ -24,6 +25,8 @@ args! {
         /// Which axis of the file holds channels: an int, or "no_channel"; None is what the file says.
         channel_dim: Option<ChannelDim> = (),
     }
+
+    build: EnsureChannelFirst::new,
 }
 
 /// An axis, or none.
@@ -45,11 +48,6 @@ impl FromValue for ChannelDim {
         }
     }
 }
-
-dictionary_transform!(
-    "EnsureChannelFirst" in "utility", EnsureChannelFirstArgs => EnsureChannelFirst::new,
-    "Put the channel axis first, adding one where there is none."
-);
 
 struct EnsureChannelFirst {
     keys: KeyList,

@@ -2,16 +2,17 @@
 //!
 //! Source: monai/transforms/utility/dictionary.py and array.py of MONAI 1.6.1.
 
-use super::support::{DTypeArg, KeyList, cast_items, dictionary_transform};
-use crate::args;
+use super::support::{DTypeArg, KeyList, cast_items};
 use crate::bail;
 use crate::component::{Accepted, Keys, OneOrMany};
 use crate::contracts::{Item, Sample, Transform, TransformContext, Unread};
 use crate::error::Result;
 use crate::image::DType;
 
-args! {
-    /// Arguments of EnsureTyped.
+component! {
+    /// Make sure of an image's type.
+    pub static COMPONENT = dictionary "EnsureType" in "monai.transforms" / "utility.dictionary";
+
     pub struct EnsureTypeArgs {
         /// Keys of the images.
         keys: Keys,
@@ -28,9 +29,9 @@ args! {
         /// Skip keys that a sample does not have.
         allow_missing_keys: bool = false,
     }
-}
 
-dictionary_transform!("EnsureType" in "utility", EnsureTypeArgs => EnsureType::new, "Make sure of an image's type.");
+    build: EnsureType::new,
+}
 
 struct EnsureType {
     keys: KeyList,

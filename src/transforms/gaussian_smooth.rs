@@ -3,8 +3,7 @@
 //! Source: monai/transforms/intensity/array.py, monai/networks/layers/simplelayers.py (`GaussianFilter`) and
 //! convutils.py (`gaussian_1d`) of MONAI 1.6.1.
 
-use super::support::{KeyList, dictionary_transform, per_axis};
-use crate::args;
+use super::support::{KeyList, per_axis};
 use crate::bail;
 use crate::component::{Keys, OneOrMany};
 use crate::contracts::{Sample, Transform, TransformContext};
@@ -12,8 +11,10 @@ use crate::error::Result;
 use crate::image::{Element, Volume, Voxels, filled};
 use rayon::prelude::*;
 
-args! {
-    /// Arguments of GaussianSmoothd.
+component! {
+    /// Smooth an image with a Gaussian.
+    pub static COMPONENT = dictionary "GaussianSmooth" in "monai.transforms" / "intensity.dictionary";
+
     pub struct GaussianSmoothArgs {
         /// Keys of the images to smooth.
         keys: Keys,
@@ -24,9 +25,9 @@ args! {
         /// Skip keys that a sample does not have.
         allow_missing_keys: bool = false,
     }
-}
 
-dictionary_transform!("GaussianSmooth" in "intensity", GaussianSmoothArgs => GaussianSmooth::new, "Smooth an image with a Gaussian.");
+    build: GaussianSmooth::new,
+}
 
 struct GaussianSmooth {
     keys: KeyList,

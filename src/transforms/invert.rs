@@ -3,17 +3,18 @@
 //! A nearest inversion of values that are still pending is only recorded; see [`crate::prediction`].
 
 use super::post::{call_on, per_key};
-use super::support::dictionary_transform;
 use crate::component::{Accepted, Keys, OneOrMany, Value};
 use crate::contracts::{Item, OnPrediction, Sample, Transform, TransformContext};
 use crate::error::Result;
 use crate::image::{Inverse, Trace};
 use crate::prediction::Prediction;
-use crate::{args, bail, err};
+use crate::{bail, err};
 use std::sync::Arc;
 
-args! {
-    /// Arguments of Invertd.
+component! {
+    /// Bring a prediction back to the grid of the file that its image came from.
+    pub static COMPONENT = dictionary "Invert" in "monai.transforms" / "post.dictionary";
+
     pub struct InvertArgs {
         /// Keys of what is to be inverted.
         keys: Keys,
@@ -38,13 +39,10 @@ args! {
         /// Skip keys that a sample does not have.
         allow_missing_keys: bool = false,
     }
-}
 
-dictionary_transform!(
-    "Invert" in "post", InvertArgs => Invert::new,
-    "Bring a prediction back to the grid of the file that its image came from.",
-    differs: ["a nearest inversion waits until the values are discrete, which gives the same labels in less memory"]
-);
+    differs: ["a nearest inversion waits until the values are discrete, which gives the same labels in less memory"],
+    build: Invert::new,
+}
 
 struct Invert {
     keys: Vec<Arc<str>>,

@@ -4,16 +4,17 @@
 
 /// CopyItemsd.
 pub mod copy {
-    use crate::args;
     use crate::bail;
     use crate::component::Keys;
     use crate::contracts::{Outline, Sample, Transform, TransformContext, outline_by_applying};
     use crate::error::Result;
-    use crate::transforms::support::{KeyList, dictionary_transform};
+    use crate::transforms::support::KeyList;
     use std::sync::Arc;
 
-    args! {
-        /// Arguments of CopyItemsd.
+    component! {
+        /// Copy items of a sample to other keys.
+        pub static COMPONENT = dictionary "CopyItems" in "monai.transforms" / "utility.dictionary";
+
         pub struct CopyItemsArgs {
             /// Keys to copy.
             keys: Keys,
@@ -24,9 +25,9 @@ pub mod copy {
             /// Skip keys that a sample does not have.
             allow_missing_keys: bool = false,
         }
-    }
 
-    dictionary_transform!("CopyItems" in "utility", CopyItemsArgs => CopyItems::new, "Copy items of a sample to other keys.");
+        build: CopyItems::new,
+    }
 
     struct CopyItems {
         keys: KeyList,
@@ -87,23 +88,24 @@ pub mod copy {
 
 /// SelectItemsd.
 pub mod select {
-    use crate::args;
     use crate::component::Keys;
     use crate::contracts::{Outline, Sample, Transform, TransformContext, outline_by_applying};
     use crate::error::Result;
-    use crate::transforms::support::{KeyList, dictionary_transform};
+    use crate::transforms::support::KeyList;
 
-    args! {
-        /// Arguments of SelectItemsd.
+    component! {
+        /// Keep only some keys of a sample.
+        pub static COMPONENT = dictionary "SelectItems" in "monai.transforms" / "utility.dictionary";
+
         pub struct SelectItemsArgs {
             /// Keys to keep.
             keys: Keys,
             /// Skip keys that a sample does not have.
             allow_missing_keys: bool = false,
         }
-    }
 
-    dictionary_transform!("SelectItems" in "utility", SelectItemsArgs => SelectItems::new, "Keep only some keys of a sample.");
+        build: SelectItems::new,
+    }
 
     struct SelectItems {
         keys: KeyList,
@@ -136,17 +138,17 @@ pub mod select {
 
 /// DeleteItemsd.
 pub mod delete {
-    use crate::args;
     use crate::bail;
     use crate::component::{Dict, Keys, OneOrMany, Value};
     use crate::contracts::{Item, Outline, Sample, Transform, TransformContext, outline_by_applying};
     use crate::err;
     use crate::error::Result;
-    use crate::transforms::support::dictionary_transform;
     use fancy_regex::Regex;
 
-    args! {
-        /// Arguments of DeleteItemsd.
+    component! {
+        /// Remove keys from a sample.
+        pub static COMPONENT = dictionary "DeleteItems" in "monai.transforms" / "utility.dictionary";
+
         pub struct DeleteItemsArgs {
             /// Keys to remove, or regular expressions of them.
             keys: Keys,
@@ -155,9 +157,9 @@ pub mod delete {
             /// Whether a key is a regular expression, one or one for each key.
             use_re: OneOrMany<bool> = false,
         }
-    }
 
-    dictionary_transform!("DeleteItems" in "utility", DeleteItemsArgs => DeleteItems::new, "Remove keys from a sample.");
+        build: DeleteItems::new,
+    }
 
     struct DeleteItems {
         /// Outer keys, then what to remove.

@@ -3,8 +3,7 @@
 //! Source: monai/transforms/utility/dictionary.py and array.py of MONAI 1.6.1. The function sees an image as a float32
 //! tensor [C,X,Y,Z].
 
-use super::support::{KeyList, called_on, dictionary_transform, take_image};
-use crate::args;
+use super::support::{KeyList, called_on, take_image};
 use crate::bail;
 use crate::component::{Accepted, Args, BuildContext, FromValue, Keys, OneOrMany, Value};
 use crate::contracts::{Item, Outline, Sample, Transform, TransformContext};
@@ -12,8 +11,10 @@ use crate::error::Result;
 use crate::image::{Layout, Volume};
 use std::sync::Arc;
 
-args! {
-    /// Arguments of Lambdad.
+component! {
+    /// Call a function on items of a sample.
+    pub static COMPONENT = dictionary "Lambda" in "monai.transforms" / "utility.dictionary";
+
     pub struct LambdaArgs {
         /// Keys of what the function is called with.
         keys: Keys,
@@ -28,6 +29,12 @@ args! {
         /// Skip keys that a sample does not have.
         allow_missing_keys: bool = false,
     }
+
+    differs: [
+        "The function sees an image as float32, whatever type it was cast to, and works on a copy in float64.",
+        "`inv_func` is an error: Invertd undoes geometry only.",
+    ],
+    build: Lambda::new,
 }
 
 /// Where the result goes.
@@ -49,15 +56,6 @@ impl FromValue for Overwrite {
         }
     }
 }
-
-dictionary_transform!(
-    "Lambda" in "utility", LambdaArgs => Lambda::new,
-    "Call a function on items of a sample.",
-    differs: [
-        "The function sees an image as float32, whatever type it was cast to, and works on a copy in float64.",
-        "`inv_func` is an error: Invertd undoes geometry only.",
-    ]
-);
 
 struct Lambda {
     keys: KeyList,

@@ -4,8 +4,7 @@
 //! NrrdReader and ITKReader. Voxels keep the file's
 //! type where float32 holds every value of it: the numbers are those that MONAI has after converting.
 
-use super::support::{DTypeArg, KeyList, SeriesName, dictionary_transform};
-use crate::args;
+use super::support::{DTypeArg, KeyList, SeriesName};
 use crate::bail;
 use crate::component::{Accepted, FromValue, Keys, OneOrMany, Value};
 use crate::contracts::{Item, Outline, Sample, Transform, TransformContext, Unread};
@@ -16,8 +15,10 @@ use crate::image::{DType, Element, Header, Layout, Orientation, Volume, filled, 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-args! {
-    /// Arguments of LoadImaged.
+component! {
+    /// Read NIfTI, NRRD, MetaImage and DICOM.
+    pub static COMPONENT = dictionary "LoadImage" in "monai.transforms" / "io.dictionary";
+
     pub struct LoadImageArgs {
         /// Keys that hold file names; the images replace them.
         keys: Keys,
@@ -53,18 +54,15 @@ args! {
         /// ITKReader's: which series of a DICOM folder, by SeriesInstanceUID, number, description or the UID's beginning.
         series_name: Option<SeriesName> = (),
     }
-}
 
-dictionary_transform!(
-    "LoadImage" in "io", LoadImageArgs => LoadImage::new,
-    "Read NIfTI, NRRD, MetaImage and DICOM.",
     differs: [
         "Reads .nii, .nii.gz, .hdr/.img, .nrrd, .nhdr, .mha, .mhd, DICOM files, and a folder of DICOM slices as one volume.",
         "Several DICOM series in one folder, missing slices and broken geometry are errors.",
         "Voxels keep the file's integer type up to 16 bits until something computes with them; the values are MONAI's.",
         "Several files under one key must have one shape; they become channels.",
-    ]
-);
+    ],
+    build: LoadImage::new,
+}
 
 /// The readers of MONAI's whose files are read here.
 pub struct Reader;

@@ -3,8 +3,7 @@
 //! Source: monai/transforms/intensity/dictionary.py and array.py of MONAI 1.6.1. Sums are accumulated in f64 (MONAI's
 //! mean in f32), in an order that does not depend on the number of threads.
 
-use super::support::{DTypeArg, KeyList, dictionary_transform, finish, outline_in_f32};
-use crate::args;
+use super::support::{DTypeArg, KeyList, finish, outline_in_f32};
 use crate::bail;
 use crate::component::{Keys, OneOrMany};
 use crate::contracts::{Outline, Sample, Transform, TransformContext};
@@ -12,8 +11,10 @@ use crate::error::Result;
 use crate::image::{CHUNK, Volume};
 use rayon::prelude::*;
 
-args! {
-    /// Arguments of NormalizeIntensityd.
+component! {
+    /// Subtract the mean and divide by the standard deviation.
+    pub static COMPONENT = dictionary "NormalizeIntensity" in "monai.transforms" / "intensity.dictionary";
+
     pub struct NormalizeIntensityArgs {
         /// Keys of the images to normalise.
         keys: Keys,
@@ -31,16 +32,13 @@ args! {
         /// Skip keys that a sample does not have.
         allow_missing_keys: bool = false,
     }
-}
 
-dictionary_transform!(
-    "NormalizeIntensity" in "intensity", NormalizeIntensityArgs => NormalizeIntensity::new,
-    "Subtract the mean and divide by the standard deviation.",
     differs: [
         "Mean and deviation are summed in float64; they differ from MONAI's by less than 1e-6 of their size.",
         "An array of the image's shape as `subtrahend` or `divisor` is an error.",
-    ]
-);
+    ],
+    build: NormalizeIntensity::new,
+}
 
 struct NormalizeIntensity {
     keys: KeyList,

@@ -2,8 +2,7 @@
 //!
 //! Source: monai/transforms/spatial/dictionary.py and array.py of MONAI 1.6.1.
 
-use super::support::{KeyList, dictionary_transform};
-use crate::args;
+use super::support::KeyList;
 use crate::bail;
 use crate::component::{Accepted, FromValue, Keys, OneOrMany, Value};
 use crate::contracts::{Outline, Sample, Transform, TransformContext, Unread, outline_by_applying};
@@ -12,8 +11,10 @@ use crate::image::orient::{default_labels, turn_affine, turn_layout};
 use crate::image::{Applied, Orientation, Spatial};
 use std::sync::Arc;
 
-args! {
-    /// Arguments of Orientationd.
+component! {
+    /// Reorient an image's axes, for example to RAS.
+    pub static COMPONENT = dictionary "Orientation" in "monai.transforms" / "spatial.dictionary";
+
     pub struct OrientationArgs {
         /// Keys of the images to reorient.
         keys: Keys,
@@ -28,6 +29,9 @@ args! {
         /// No effect: transforms are applied at once.
         lazy: Accepted = false,
     }
+
+    differs: ["Voxels are not moved: only the strides change."],
+    build: Turn::new,
 }
 
 /// "RAS", or a list of labels.
@@ -44,12 +48,6 @@ impl FromValue for Codes {
         }))
     }
 }
-
-dictionary_transform!(
-    "Orientation" in "spatial", OrientationArgs => Turn::new,
-    "Reorient an image's axes, for example to RAS.",
-    differs: ["Voxels are not moved: only the strides change."]
-);
 
 struct Turn {
     keys: KeyList,

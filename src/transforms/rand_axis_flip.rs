@@ -2,14 +2,15 @@
 
 use super::rand_flip::turn;
 use super::random::{Chance, seeded_by_chance};
-use super::support::{KeyList, dictionary_transform};
-use crate::args;
+use super::support::KeyList;
 use crate::component::{Accepted, Keys};
 use crate::contracts::{Sample, Transform, TransformContext};
 use crate::error::Result;
 
-args! {
-    /// Arguments of RandAxisFlipd.
+component! {
+    /// Mirror images along a random axis, by chance.
+    pub static COMPONENT = dictionary "RandAxisFlip" in "monai.transforms" / "spatial.dictionary";
+
     pub struct RandAxisFlipArgs {
         /// Keys of the images to mirror, all along one axis.
         keys: Keys,
@@ -20,9 +21,9 @@ args! {
         /// No effect: transforms are applied at once.
         lazy: Accepted = false,
     }
-}
 
-dictionary_transform!("RandAxisFlip" in "spatial", RandAxisFlipArgs => RandAxisFlip::new, "Mirror images along a random axis, by chance.");
+    build: RandAxisFlip::new,
+}
 
 struct RandAxisFlip {
     keys: KeyList,

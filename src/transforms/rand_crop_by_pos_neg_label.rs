@@ -5,17 +5,19 @@
 //! Deliberate difference: of a label stored as uint8 MONAI takes every voxel for background (`~1` is 254); here the type
 //! does not matter.
 
-use super::support::{KeyList, dictionary_transform, or_image, per_axis};
+use super::support::{KeyList, or_image, per_axis};
+use crate::bail;
 use crate::component::{Accepted, Keys, OneOrMany, Value};
 use crate::contracts::{Item, Sample, Transform, TransformContext};
 use crate::error::Result;
 use crate::image::{PadMode, Window, crop_pad};
 use crate::random::{RngId, RngStates};
-use crate::{args, bail};
 use std::sync::Arc;
 
-args! {
-    /// Arguments of RandCropByPosNegLabeld.
+component! {
+    /// Cut out boxes around random voxels of foreground and background.
+    pub static COMPONENT = dictionary "RandCropByPosNegLabel" in "monai.transforms" / "croppad.dictionary";
+
     pub struct RandCropByPosNegLabelArgs {
         /// Keys of the images to crop.
         keys: Keys,
@@ -44,13 +46,10 @@ args! {
         /// No effect: transforms are applied at once.
         lazy: Accepted = false,
     }
-}
 
-dictionary_transform!(
-    "RandCropByPosNegLabel" in "croppad", RandCropByPosNegLabelArgs => RandCrop::new,
-    "Cut out boxes around random voxels of foreground and background.",
-    differs: ["of a uint8 label too, background is what is not foreground"]
-);
+    differs: ["of a uint8 label too, background is what is not foreground"],
+    build: RandCrop::new,
+}
 
 struct RandCrop {
     keys: KeyList,

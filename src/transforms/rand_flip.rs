@@ -2,17 +2,19 @@
 //! strides change.
 
 use super::random::{Chance, seeded_by_chance};
-use super::support::{KeyList, dictionary_transform};
+use super::support::KeyList;
 use crate::component::{Accepted, Keys, OneOrMany};
 use crate::contracts::{Sample, Transform, TransformContext};
+use crate::err;
 use crate::error::Result;
 use crate::image::orient::{turn_affine, turn_layout};
 use crate::image::{Applied, Spatial, Volume};
-use crate::{args, err};
 use std::sync::Arc;
 
-args! {
-    /// Arguments of RandFlipd.
+component! {
+    /// Mirror images along axes, by chance.
+    pub static COMPONENT = dictionary "RandFlip" in "monai.transforms" / "spatial.dictionary";
+
     pub struct RandFlipArgs {
         /// Keys of the images to mirror, all or none.
         keys: Keys,
@@ -25,9 +27,9 @@ args! {
         /// No effect: transforms are applied at once.
         lazy: Accepted = false,
     }
-}
 
-dictionary_transform!("RandFlip" in "spatial", RandFlipArgs => RandFlip::new, "Mirror images along axes, by chance.");
+    build: RandFlip::new,
+}
 
 struct RandFlip {
     keys: KeyList,

@@ -1,14 +1,16 @@
 //! RandGaussianNoised: add normal noise, by chance (monai/transforms/intensity, MONAI 1.6.1).
 
 use super::random::{Chance, seeded_by_chance};
-use super::support::{DTypeArg, KeyList, dictionary_transform, finish};
+use super::support::{DTypeArg, KeyList, finish};
+use crate::bail;
 use crate::component::Keys;
 use crate::contracts::{Sample, Transform, TransformContext};
 use crate::error::Result;
-use crate::{args, bail};
 
-args! {
-    /// Arguments of RandGaussianNoised.
+component! {
+    /// Add normal noise to an image, by chance.
+    pub static COMPONENT = dictionary "RandGaussianNoise" in "monai.transforms" / "intensity.dictionary";
+
     pub struct RandGaussianNoiseArgs {
         /// Keys of the images, all with the same noise.
         keys: Keys,
@@ -25,9 +27,9 @@ args! {
         /// Draw the standard deviation between 0 and `std`.
         sample_std: bool = true,
     }
-}
 
-dictionary_transform!("RandGaussianNoise" in "intensity", RandGaussianNoiseArgs => RandGaussianNoise::new, "Add normal noise to an image, by chance.");
+    build: RandGaussianNoise::new,
+}
 
 struct RandGaussianNoise {
     keys: KeyList,

@@ -2,14 +2,16 @@
 
 use super::gaussian_smooth::smooth;
 use super::random::{Chance, seeded_by_chance};
-use super::support::{KeyList, dictionary_transform};
+use super::support::KeyList;
+use crate::bail;
 use crate::component::Keys;
 use crate::contracts::{Sample, Transform, TransformContext};
 use crate::error::Result;
-use crate::{args, bail};
 
-args! {
-    /// Arguments of RandGaussianSmoothd.
+component! {
+    /// Smooth an image with a Gaussian of random width, by chance.
+    pub static COMPONENT = dictionary "RandGaussianSmooth" in "monai.transforms" / "intensity.dictionary";
+
     pub struct RandGaussianSmoothArgs {
         /// Keys of the images to smooth, all alike.
         keys: Keys,
@@ -26,9 +28,9 @@ args! {
         /// Skip keys that a sample does not have.
         allow_missing_keys: bool = false,
     }
-}
 
-dictionary_transform!("RandGaussianSmooth" in "intensity", RandGaussianSmoothArgs => RandGaussianSmooth::new, "Smooth an image with a Gaussian of random width, by chance.");
+    build: RandGaussianSmooth::new,
+}
 
 struct RandGaussianSmooth {
     keys: KeyList,

@@ -2,14 +2,16 @@
 
 use super::rand_flip::{axis, turn};
 use super::random::{Chance, seeded_by_chance};
-use super::support::{KeyList, dictionary_transform};
+use super::support::KeyList;
+use crate::bail;
 use crate::component::{Accepted, Keys};
 use crate::contracts::{Sample, Transform, TransformContext};
 use crate::error::Result;
-use crate::{args, bail};
 
-args! {
-    /// Arguments of RandRotate90d.
+component! {
+    /// Turn images by a random multiple of 90° in a plane, by chance.
+    pub static COMPONENT = dictionary "RandRotate90" in "monai.transforms" / "spatial.dictionary";
+
     pub struct RandRotate90Args {
         /// Keys of the images to turn, all alike.
         keys: Keys,
@@ -24,9 +26,9 @@ args! {
         /// No effect: transforms are applied at once.
         lazy: Accepted = false,
     }
-}
 
-dictionary_transform!("RandRotate90" in "spatial", RandRotate90Args => RandRotate90::new, "Turn images by a random multiple of 90° in a plane, by chance.");
+    build: RandRotate90::new,
+}
 
 struct RandRotate90 {
     keys: KeyList,

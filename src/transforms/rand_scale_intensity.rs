@@ -2,14 +2,15 @@
 
 use super::random::{Chance, draw, range, seeded_by_chance};
 use super::scale_intensity::each;
-use super::support::{DTypeArg, KeyList, dictionary_transform, finish};
-use crate::args;
+use super::support::{DTypeArg, KeyList, finish};
 use crate::component::{Keys, OneOrMany};
 use crate::contracts::{Sample, Transform, TransformContext};
 use crate::error::Result;
 
-args! {
-    /// Arguments of RandScaleIntensityd.
+component! {
+    /// Multiply an image by 1 + a random factor, by chance.
+    pub static COMPONENT = dictionary "RandScaleIntensity" in "monai.transforms" / "intensity.dictionary";
+
     pub struct RandScaleIntensityArgs {
         /// Keys of the images to scale, all by one factor.
         keys: Keys,
@@ -24,9 +25,9 @@ args! {
         /// Skip keys that a sample does not have.
         allow_missing_keys: bool = false,
     }
-}
 
-dictionary_transform!("RandScaleIntensity" in "intensity", RandScaleIntensityArgs => RandScaleIntensity::new, "Multiply an image by 1 + a random factor, by chance.");
+    build: RandScaleIntensity::new,
+}
 
 struct RandScaleIntensity {
     keys: KeyList,

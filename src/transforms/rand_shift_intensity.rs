@@ -2,14 +2,16 @@
 
 use super::random::{Chance, draw, range, seeded_by_chance};
 use super::scale_intensity::each;
-use super::support::{KeyList, dictionary_transform};
+use super::support::KeyList;
+use crate::bail;
 use crate::component::{Accepted, Keys, OneOrMany, Value};
 use crate::contracts::{Sample, Transform, TransformContext};
 use crate::error::Result;
-use crate::{args, bail};
 
-args! {
-    /// Arguments of RandShiftIntensityd.
+component! {
+    /// Add a random offset to an image, by chance.
+    pub static COMPONENT = dictionary "RandShiftIntensity" in "monai.transforms" / "intensity.dictionary";
+
     pub struct RandShiftIntensityArgs {
         /// Keys of the images to shift, all by one offset.
         keys: Keys,
@@ -30,9 +32,9 @@ args! {
         /// Skip keys that a sample does not have.
         allow_missing_keys: bool = false,
     }
-}
 
-dictionary_transform!("RandShiftIntensity" in "intensity", RandShiftIntensityArgs => RandShiftIntensity::new, "Add a random offset to an image, by chance.");
+    build: RandShiftIntensity::new,
+}
 
 struct RandShiftIntensity {
     keys: KeyList,

@@ -1,16 +1,18 @@
 //! RandSpatialCropd: cut out a box at a random place (monai/transforms/croppad, MONAI 1.6.1).
 
-use super::support::{KeyList, dictionary_transform, or_image, per_axis};
+use super::support::{KeyList, or_image, per_axis};
+use crate::bail;
 use crate::component::{Accepted, Keys, OneOrMany};
 use crate::contracts::{Sample, Transform, TransformContext};
 use crate::error::Result;
 use crate::image::{PadMode, Window, crop_pad};
 use crate::random::{RngId, RngStates};
-use crate::{args, bail};
 use std::sync::Arc;
 
-args! {
-    /// Arguments of RandSpatialCropd.
+component! {
+    /// Cut out a box at a random place.
+    pub static COMPONENT = dictionary "RandSpatialCrop" in "monai.transforms" / "croppad.dictionary";
+
     pub struct RandSpatialCropArgs {
         /// Keys of the images to crop, all at one place.
         keys: Keys,
@@ -27,9 +29,9 @@ args! {
         /// No effect: transforms are applied at once.
         lazy: Accepted = false,
     }
-}
 
-dictionary_transform!("RandSpatialCrop" in "croppad", RandSpatialCropArgs => RandSpatialCrop::new, "Cut out a box at a random place.");
+    build: RandSpatialCrop::new,
+}
 
 struct RandSpatialCrop {
     keys: KeyList,

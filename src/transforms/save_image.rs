@@ -3,17 +3,18 @@
 //! Deliberate difference: a volume of one slice keeps its three dimensions.
 
 use super::output_name::OutputName;
-use crate::component::{Accepted, Component, Declared, Effect, Keys, Value};
-use crate::contracts::{Item, OnPrediction, Sample, Transform, TransformContext, TransformHandle, WriteJob};
+use crate::component::{Accepted, Keys, Value};
+use crate::contracts::{Item, OnPrediction, Sample, Transform, TransformContext, WriteJob};
 use crate::error::Result;
 use crate::formats::nifti;
 use crate::image::DType;
-use crate::{args, bail, err};
+use crate::{bail, err};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
-args! {
-    /// Arguments of SaveImaged.
+component! {
+    /// Write an image or prediction as NIfTI, named after its input.
+    pub static COMPONENT = dictionary "SaveImage" in "monai.transforms" / "io.dictionary";
+
     pub struct SaveImageArgs {
         /// Keys of what is to be saved.
         keys: Keys,
@@ -22,6 +23,7 @@ args! {
         /// No effect: metadata travels with the image.
         meta_key_postfix: Accepted = "meta_dict",
         /// Folder for the files; made if it is not there.
+        #[no_effect_on_results]
         output_dir: PathBuf = "./",
         /// Put between the input's name and the extension: `s0037_trans.nii.gz`; nothing if empty.
         output_postfix: String = "trans",
@@ -44,10 +46,12 @@ args! {
         /// Leave out a channel axis of length 1.
         squeeze_end_dims: bool = true,
         /// Folder below which the inputs' folders are repeated in output_dir, for inputs of the same name.
+        #[no_effect_on_results]
         data_root_dir: String = "",
         /// Put each case into a folder of its name.
         separate_folder: bool = true,
         /// Log each file that is written.
+        #[no_effect_on_results]
         print_log: bool = true,
         /// No effect: output_ext decides.
         output_format: Accepted = "",
@@ -60,19 +64,21 @@ args! {
         /// No effect: the run's log names each file.
         savepath_in_metadict: Accepted = false,
     }
+
+    effect: Acts,
+    differs: ["a volume of one slice keeps three dimensions", "written under a temporary name, then renamed"],
+    build: SaveImage::new,
 }
 
-pub static COMPONENT: Component = Component {
-    name: "SaveImaged",
-    path: "monai.transforms.SaveImaged",
-    aliases: &["SaveImageD", "SaveImageDict", "monai.transforms.SaveImageD", "monai.transforms.SaveImageDict"],
-    doc: "Write an image or prediction as NIfTI, named after its input.",
-    params: SaveImageArgs::PARAMS,
-    differences: &["a volume of one slice keeps three dimensions", "written under a temporary name, then renamed"],
-    effect: Effect::Acts,
-    build: |args, _| {
-        let args = SaveImageArgs::parse("SaveImaged", args)?;
-        let unsupported = |name: &str| Err(err!("SaveImaged: `{name}` is not supported").hint("leave it out"));
+struct SaveImage {
+    args: SaveImageArgs,
+    name: OutputName,
+    extension: String,
+}
+
+impl SaveImage {
+    fn new(args: SaveImageArgs) -> Result<SaveImage> {
+        let unsupported = |name: &str| Err(err!("`{name}` is not supported").hint("leave it out"));
         if args.scale.is_some() {
             return unsupported("scale");
         }
@@ -83,7 +89,7 @@ pub static COMPONENT: Component = Component {
             return unsupported("folder_layout");
         }
         if let Some(writer) = args.writer.as_ref().filter(|writer| !writer.ends_with("NibabelWriter")) {
-            bail!("SaveImaged: argument `writer`: expected None or 'NibabelWriter', found '{writer}'");
+            bail!("argument `writer`: expected None or 'NibabelWriter', found '{writer}'");
         }
         let extension = if args.output_ext.starts_with('.') {
             args.output_ext.to_lowercase()
@@ -91,17 +97,11 @@ pub static COMPONENT: Component = Component {
             format!(".{}", args.output_ext.to_lowercase())
         };
         if ![".nii", ".nii.gz"].contains(&extension.as_str()) {
-            bail!("SaveImaged: argument `output_ext`: expected '.nii.gz' or '.nii', found '{}'", args.output_ext);
+            bail!("argument `output_ext`: expected '.nii.gz' or '.nii', found '{}'", args.output_ext);
         }
         let name = OutputName::new(&args.output_dir, &args.data_root_dir, args.separate_folder);
-        Ok(Value::object(TransformHandle(Arc::new(SaveImage { args, name, extension }))))
-    },
-};
-
-struct SaveImage {
-    args: SaveImageArgs,
-    name: OutputName,
-    extension: String,
+        Ok(SaveImage { args, name, extension })
+    }
 }
 
 impl Transform for SaveImage {
@@ -164,6 +164,8 @@ impl Transform for SaveImage {
 mod tests {
     use super::*;
     use crate::component::{Args, BuildContext};
+    use crate::contracts::TransformHandle;
+    use std::sync::Arc;
 
     fn path(source: &str, named: &[(&str, Value)]) -> String {
         let mut args: Vec<(Arc<str>, Value)> = vec![("keys".into(), "pred".into())];

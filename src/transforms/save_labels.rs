@@ -2,10 +2,9 @@
 
 use super::output_name::OutputName;
 use super::support::SeriesName;
-use crate::args;
 use crate::case_context::CaseContext;
-use crate::component::{Component, Declared, Effect, Keys, Value};
-use crate::contracts::{Item, Sample, Transform, TransformContext, TransformHandle, WriteJob};
+use crate::component::{Keys, Value};
+use crate::contracts::{Item, Sample, Transform, TransformContext, WriteJob};
 use crate::error::{Kind, Result};
 use crate::formats::{atomic, nifti, reader};
 use crate::image::{Orientation, Volume};
@@ -15,10 +14,11 @@ use crate::tools::statistics::same_grid;
 use crate::tools::structures::Structures;
 use std::io::Write;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
-args! {
-    /// Arguments of SaveLabelsd.
+component! {
+    /// Write a label map with the names of its structures, one mask per structure, and colour tables for viewers.
+    pub static COMPONENT = transform "SaveLabelsd" in "segbundle.transforms";
+
     pub struct SaveLabelsArgs {
         /// Keys of label maps.
         keys: Keys,
@@ -26,6 +26,7 @@ args! {
         /// channels, the channel's number is the label.
         names: Value,
         /// Folder for the files; made if it is not there.
+        #[no_effect_on_results]
         output_dir: PathBuf = "./",
         /// Names of the structures to keep; None keeps all.
         structures: Option<Vec<String>> = (),
@@ -42,42 +43,14 @@ args! {
         /// Put each case into a folder of its name.
         separate_folder: bool = true,
         /// Folder below which the inputs' folders are repeated in output_dir, for inputs of the same name.
+        #[no_effect_on_results]
         data_root_dir: String = "",
     }
-}
 
-pub static COMPONENT: Component = Component {
-    name: "SaveLabelsd",
-    path: "segbundle.transforms.SaveLabelsd",
-    aliases: &[],
-    doc: "Write a label map with the names of its structures, one mask per structure, and colour tables for viewers.",
-    params: SaveLabelsArgs::PARAMS,
-    differences: &["not in MONAI, which cannot build a config that has it enabled"],
-    effect: Effect::Acts,
-    build: |args, _| {
-        let args = SaveLabelsArgs::parse("SaveLabelsd", args)?;
-        if ![".nii", ".nii.gz"].contains(&args.output_ext.as_str()) {
-            crate::bail!(
-                "SaveLabelsd: argument `output_ext`: expected '.nii.gz' or '.nii', found '{}'",
-                args.output_ext
-            );
-        }
-        if !args.combined && !args.separate {
-            crate::bail!("SaveLabelsd: expected `combined` or `separate` to be True, found both False");
-        }
-        let mut structures = Structures::from_value(&args.names)?;
-        if let Some(names) = &args.structures {
-            if names.is_empty() {
-                return Err(crate::err!("SaveLabelsd: argument `structures`: expected names, found an empty list")
-                    .kind(Kind::Config)
-                    .hint("None keeps all"));
-            }
-            structures = structures.subset(names)?;
-        }
-        let name = OutputName::new(&args.output_dir, &args.data_root_dir, args.separate_folder);
-        Ok(Value::object(TransformHandle(Arc::new(SaveLabels { args, name, structures }))))
-    },
-};
+    effect: Acts,
+    differs: ["not in MONAI, which cannot build a config that has it enabled"],
+    build: SaveLabels::new,
+}
 
 struct SaveLabels {
     args: SaveLabelsArgs,
@@ -104,6 +77,28 @@ pub(super) fn source_image(labels: &Volume, series: Option<SeriesName>) -> Resul
         Ok(()) => Ok(image),
         // Of two grids that do not fit in any way, `same_grid` says how, later.
         Err(_) => image.turned_to(&Orientation::of(&labels.affine)?),
+    }
+}
+
+impl SaveLabels {
+    fn new(args: SaveLabelsArgs) -> Result<SaveLabels> {
+        if ![".nii", ".nii.gz"].contains(&args.output_ext.as_str()) {
+            crate::bail!("argument `output_ext`: expected '.nii.gz' or '.nii', found '{}'", args.output_ext);
+        }
+        if !args.combined && !args.separate {
+            crate::bail!("expected `combined` or `separate` to be True, found both False");
+        }
+        let mut structures = Structures::from_value(&args.names)?;
+        if let Some(names) = &args.structures {
+            if names.is_empty() {
+                return Err(crate::err!("argument `structures`: expected names, found an empty list")
+                    .kind(Kind::Config)
+                    .hint("None keeps all"));
+            }
+            structures = structures.subset(names)?;
+        }
+        let name = OutputName::new(&args.output_dir, &args.data_root_dir, args.separate_folder);
+        Ok(SaveLabels { args, name, structures })
     }
 }
 

@@ -3,23 +3,24 @@
 use super::output_name::OutputName;
 use super::save_labels::{labels, source_image};
 use super::support::SeriesName;
-use crate::args;
-use crate::component::{Component, Declared, Effect, Keys, Value};
-use crate::contracts::{Sample, Transform, TransformContext, TransformHandle, WriteJob};
+use crate::component::{Keys, Value};
+use crate::contracts::{Sample, Transform, TransformContext, WriteJob};
 use crate::error::Result;
 use crate::tools::preview::{Options, preview};
 use crate::tools::structures::Structures;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
-args! {
-    /// Arguments of SavePreviewd.
+component! {
+    /// Write a PNG with an axial, a coronal and a sagittal slice, the labels over them and their names.
+    pub static COMPONENT = transform "SavePreviewd" in "segbundle.transforms";
+
     pub struct SavePreviewArgs {
         /// Keys of label maps on the input's own grid, so after Invertd.
         keys: Keys,
         /// Names by label, such as channel_def in metadata.json: {"1": "spleen"}; or a list from label 0.
         names: Value,
         /// Folder for the pictures; made if it is not there.
+        #[no_effect_on_results]
         output_dir: PathBuf = "./",
         /// HU that are black and white.
         window: Vec<f64> = [-160.0, 240.0],
@@ -32,28 +33,32 @@ args! {
         /// Put each case into a folder of its name.
         separate_folder: bool = true,
         /// Folder below which the inputs' folders are repeated in output_dir, for inputs of the same name.
+        #[no_effect_on_results]
         data_root_dir: String = "",
         /// Which series of a DICOM folder it is, as LoadImaged's argument of that name; LoadImaged's own if None.
         series_name: Option<SeriesName> = (),
     }
+
+    effect: Acts,
+    differs: ["not in MONAI, which cannot build a config that has it enabled"],
+    build: SavePreview::new,
 }
 
-pub static COMPONENT: Component = Component {
-    name: "SavePreviewd",
-    path: "segbundle.transforms.SavePreviewd",
-    aliases: &[],
-    doc: "Write a PNG with an axial, a coronal and a sagittal slice, the labels over them and their names.",
-    params: SavePreviewArgs::PARAMS,
-    differences: &["not in MONAI, which cannot build a config that has it enabled"],
-    effect: Effect::Acts,
-    build: |args, _| {
-        let args = SavePreviewArgs::parse("SavePreviewd", args)?;
+struct SavePreview {
+    args: SavePreviewArgs,
+    name: OutputName,
+    structures: Structures,
+    options: Options,
+}
+
+impl SavePreview {
+    fn new(args: SavePreviewArgs) -> Result<SavePreview> {
         let options = match args.window[..] {
             [low, high] if low < high && (0.0..=1.0).contains(&args.opacity) && (16..=4096).contains(&args.height) => {
                 Options { window: [low, high], opacity: args.opacity, height_px: args.height }
             }
             _ => crate::bail!(
-                "SavePreviewd: expected a window [low, high], an opacity from 0 to 1 and a height from 16 to 4096, found {:?}, {} and {}",
+                "expected a window [low, high], an opacity from 0 to 1 and a height from 16 to 4096, found {:?}, {} and {}",
                 args.window,
                 args.opacity,
                 args.height
@@ -61,15 +66,8 @@ pub static COMPONENT: Component = Component {
         };
         let structures = Structures::from_value(&args.names)?;
         let name = OutputName::new(&args.output_dir, &args.data_root_dir, args.separate_folder);
-        Ok(Value::object(TransformHandle(Arc::new(SavePreview { args, name, structures, options }))))
-    },
-};
-
-struct SavePreview {
-    args: SavePreviewArgs,
-    name: OutputName,
-    structures: Structures,
-    options: Options,
+        Ok(SavePreview { args, name, structures, options })
+    }
 }
 
 impl Transform for SavePreview {

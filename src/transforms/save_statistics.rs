@@ -3,9 +3,8 @@
 use super::output_name::OutputName;
 use super::save_labels::{labels, source_image};
 use super::support::SeriesName;
-use crate::args;
-use crate::component::{Component, Declared, Effect, Keys, OneOrMany, Value};
-use crate::contracts::{Sample, Transform, TransformContext, TransformHandle, WriteJob};
+use crate::component::{Keys, OneOrMany, Value};
+use crate::contracts::{Sample, Transform, TransformContext, WriteJob};
 use crate::error::Result;
 use crate::image::Volume;
 use crate::tools::statistics::{Row, statistics, write};
@@ -13,14 +12,17 @@ use crate::tools::structures::Structures;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, LazyLock};
 
-args! {
-    /// Arguments of SaveStatisticsd.
+component! {
+    /// Write volume (ml), centroid (mm), HU and whether the border is touched for each structure, as CSV and JSON.
+    pub static COMPONENT = transform "SaveStatisticsd" in "segbundle.transforms";
+
     pub struct SaveStatisticsArgs {
         /// Keys of label maps on the input's own grid, so after Invertd.
         keys: Keys,
         /// Names by label, such as channel_def in metadata.json: {"1": "spleen"}; or a list from label 0.
         names: Value,
         /// Folder for the files; made if it is not there.
+        #[no_effect_on_results]
         output_dir: PathBuf = "./",
         /// Whether to read the input once more for the HU of each structure.
         intensity: bool = true,
@@ -31,40 +33,37 @@ args! {
         /// Put each case into a folder of its name.
         separate_folder: bool = true,
         /// Folder below which the inputs' folders are repeated in output_dir, for inputs of the same name.
+        #[no_effect_on_results]
         data_root_dir: String = "",
         /// Which series of a DICOM folder it is, as LoadImaged's argument of that name; LoadImaged's own if None.
         series_name: Option<SeriesName> = (),
     }
-}
 
-pub static COMPONENT: Component = Component {
-    name: "SaveStatisticsd",
-    path: "segbundle.transforms.SaveStatisticsd",
-    aliases: &[],
-    doc: "Write volume (ml), centroid (mm), HU and whether the border is touched for each structure, as CSV and JSON.",
-    params: SaveStatisticsArgs::PARAMS,
-    differences: &["not in MONAI, which cannot build a config that has it enabled"],
-    effect: Effect::Acts,
-    build: |args, _| {
-        let args = SaveStatisticsArgs::parse("SaveStatisticsd", args)?;
-        let extensions = match &args.output_ext {
-            OneOrMany::One(extension) => vec![extension.clone()],
-            OneOrMany::Many(extensions) => extensions.clone(),
-        };
-        if let Some(other) = extensions.iter().find(|extension| !matches!(extension.as_str(), ".csv" | ".json")) {
-            crate::bail!("SaveStatisticsd: argument `output_ext`: expected '.csv' or '.json', found '{other}'");
-        }
-        let structures = Structures::from_value(&args.names)?;
-        let name = OutputName::new(&args.output_dir, &args.data_root_dir, args.separate_folder);
-        Ok(Value::object(TransformHandle(Arc::new(SaveStatistics { args, name, structures, extensions }))))
-    },
-};
+    effect: Acts,
+    differs: ["not in MONAI, which cannot build a config that has it enabled"],
+    build: SaveStatistics::new,
+}
 
 struct SaveStatistics {
     args: SaveStatisticsArgs,
     name: OutputName,
     structures: Structures,
     extensions: Vec<String>,
+}
+
+impl SaveStatistics {
+    fn new(args: SaveStatisticsArgs) -> Result<SaveStatistics> {
+        let extensions = match &args.output_ext {
+            OneOrMany::One(extension) => vec![extension.clone()],
+            OneOrMany::Many(extensions) => extensions.clone(),
+        };
+        if let Some(other) = extensions.iter().find(|extension| !matches!(extension.as_str(), ".csv" | ".json")) {
+            crate::bail!("argument `output_ext`: expected '.csv' or '.json', found '{other}'");
+        }
+        let structures = Structures::from_value(&args.names)?;
+        let name = OutputName::new(&args.output_dir, &args.data_root_dir, args.separate_folder);
+        Ok(SaveStatistics { args, name, structures, extensions })
+    }
 }
 
 impl Transform for SaveStatistics {

@@ -3,16 +3,17 @@
 //! Source: monai/transforms/intensity/dictionary.py, array.py and monai/transforms/utils.py (`rescale_array`) of MONAI
 //! 1.6.1.
 
-use super::support::{DTypeArg, KeyList, dictionary_transform, finish, outline_in_f32};
-use crate::args;
+use super::support::{DTypeArg, KeyList, finish, outline_in_f32};
 use crate::component::Keys;
 use crate::contracts::{Outline, Sample, Transform, TransformContext};
 use crate::error::Result;
 use crate::image::CHUNK;
 use rayon::prelude::*;
 
-args! {
-    /// Arguments of ScaleIntensityd.
+component! {
+    /// Stretch an image's range of values to [minv, maxv].
+    pub static COMPONENT = dictionary "ScaleIntensity" in "monai.transforms" / "intensity.dictionary";
+
     pub struct ScaleIntensityArgs {
         /// Keys of the images to scale.
         keys: Keys,
@@ -29,12 +30,9 @@ args! {
         /// Skip keys that a sample does not have.
         allow_missing_keys: bool = false,
     }
-}
 
-dictionary_transform!(
-    "ScaleIntensity" in "intensity", ScaleIntensityArgs => ScaleIntensity::new,
-    "Stretch an image's range of values to [minv, maxv]."
-);
+    build: ScaleIntensity::new,
+}
 
 struct ScaleIntensity {
     keys: KeyList,

@@ -3,15 +3,16 @@
 //! Source: monai/transforms/intensity/dictionary.py and array.py of MONAI 1.6.1.
 
 use super::scale_intensity::each;
-use super::support::{DTypeArg, KeyList, dictionary_transform, finish, outline_in_f32};
-use crate::args;
+use super::support::{DTypeArg, KeyList, finish, outline_in_f32};
 use crate::bail;
 use crate::component::Keys;
 use crate::contracts::{Outline, Sample, Transform, TransformContext};
 use crate::error::Result;
 
-args! {
-    /// Arguments of ScaleIntensityRanged.
+component! {
+    /// Map values from [a_min, a_max] to [b_min, b_max].
+    pub static COMPONENT = dictionary "ScaleIntensityRange" in "monai.transforms" / "intensity.dictionary";
+
     pub struct ScaleIntensityRangeArgs {
         /// Keys of the images to scale.
         keys: Keys,
@@ -30,12 +31,9 @@ args! {
         /// Skip keys that a sample does not have.
         allow_missing_keys: bool = false,
     }
-}
 
-dictionary_transform!(
-    "ScaleIntensityRange" in "intensity", ScaleIntensityRangeArgs => ScaleIntensityRange::new,
-    "Map values from [a_min, a_max] to [b_min, b_max]."
-);
+    build: ScaleIntensityRange::new,
+}
 
 struct ScaleIntensityRange {
     keys: KeyList,

@@ -4,15 +4,16 @@
 //! NumPy's and torch's do.
 
 use super::scale_intensity_range::RangeMap;
-use super::support::{DTypeArg, KeyList, dictionary_transform, finish};
-use crate::args;
+use super::support::{DTypeArg, KeyList, finish};
 use crate::bail;
 use crate::component::Keys;
 use crate::contracts::{Sample, Transform, TransformContext};
 use crate::error::Result;
 
-args! {
-    /// Arguments of ScaleIntensityRangePercentilesd.
+component! {
+    /// Map values between two percentiles to [b_min, b_max].
+    pub static COMPONENT = dictionary "ScaleIntensityRangePercentiles" in "monai.transforms" / "intensity.dictionary";
+
     pub struct ScaleIntensityRangePercentilesArgs {
         /// Keys of the images to scale.
         keys: Keys,
@@ -35,12 +36,9 @@ args! {
         /// Skip keys that a sample does not have.
         allow_missing_keys: bool = false,
     }
-}
 
-dictionary_transform!(
-    "ScaleIntensityRangePercentiles" in "intensity", ScaleIntensityRangePercentilesArgs => Percentiles::new,
-    "Map values between two percentiles to [b_min, b_max]."
-);
+    build: Percentiles::new,
+}
 
 struct Percentiles {
     keys: KeyList,

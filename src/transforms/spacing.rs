@@ -3,8 +3,7 @@
 //! Source: monai/transforms/spatial/dictionary.py and array.py of MONAI 1.6.1. The geometry is in
 //! [`Zoom`](crate::image::Zoom) and [`Sampling`](crate::image::Sampling).
 
-use super::support::{DTypeArg, KeyList, ModeArg, PaddingArg, dictionary_transform, take_image};
-use crate::args;
+use super::support::{DTypeArg, KeyList, ModeArg, PaddingArg, take_image};
 use crate::component::{Accepted, Keys, OneOrMany};
 use crate::contracts::{Item, Outline, Sample, Transform, TransformContext, Unread, outline_by_applying};
 use crate::error::Result;
@@ -17,8 +16,10 @@ use crate::{bail, err};
 use std::cell::Cell;
 use std::sync::Arc;
 
-args! {
-    /// Arguments of Spacingd.
+component! {
+    /// Resample an image to a voxel spacing in mm.
+    pub static COMPONENT = dictionary "Spacing" in "monai.transforms" / "spatial.dictionary";
+
     pub struct SpacingArgs {
         /// Keys of the images to resample.
         keys: Keys,
@@ -50,17 +51,14 @@ args! {
         /// No effect: transforms are applied at once.
         lazy: Accepted = false,
     }
-}
 
-dictionary_transform!(
-    "Spacing" in "spatial", SpacingArgs => Spacing::new,
-    "Resample an image to a voxel spacing in mm.",
     differs: [
         "Computes in float64 whatever `dtype` is; with dtype float32 MONAI's values differ in the last digits.",
         "Spline interpolation (an integer `mode`) is an error.",
         "Nearest interpolation keeps the image's stored type; the values are the same.",
-    ]
-);
+    ],
+    build: Spacing::new,
+}
 
 struct Spacing {
     keys: KeyList,

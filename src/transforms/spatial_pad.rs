@@ -2,16 +2,17 @@
 //!
 //! Source: monai/transforms/croppad/dictionary.py and array.py of MONAI 1.6.1.
 
-use super::support::{KeyList, MethodArg, PadModeArg, dictionary_transform, or_image, pad_modes, per_axis};
-use crate::args;
+use super::support::{KeyList, MethodArg, PadModeArg, or_image, pad_modes, per_axis};
 use crate::component::{Accepted, Keys, OneOrMany};
 use crate::contracts::{Outline, Sample, Transform, TransformContext, outline_by_applying};
 use crate::error::Result;
 use crate::image::{PadMode, Window, crop_pad};
 use std::sync::Arc;
 
-args! {
-    /// Arguments of SpatialPadd.
+component! {
+    /// Pad an image to at least a size in voxels.
+    pub static COMPONENT = dictionary "SpatialPad" in "monai.transforms" / "croppad.dictionary";
+
     pub struct SpatialPadArgs {
         /// Keys of the images to pad.
         keys: Keys,
@@ -30,9 +31,9 @@ args! {
         /// The constant of mode "constant" (NumPy's name).
         constant_values: Option<f64> = (),
     }
-}
 
-dictionary_transform!("SpatialPad" in "croppad", SpatialPadArgs => SpatialPad::new, "Pad an image to at least a size in voxels.");
+    build: SpatialPad::new,
+}
 
 struct SpatialPad {
     keys: KeyList,

@@ -1,4 +1,4 @@
-//! What the transforms share: declaring one under all of MONAI's names, going over keys, and argument types.
+//! What the transforms share: going over keys, and argument types.
 
 use crate::component::{Args, BuildContext, FromValue, Keys, OneOrMany, Value};
 use crate::contracts::{Item, Outline, Sample};
@@ -7,37 +7,6 @@ use crate::image::{DType, Interpolation, PadMode, Padding, Volume, Voxels, no_vo
 use crate::python::array::Array;
 use crate::{bail, err};
 use std::sync::Arc;
-
-/// The [`Component`](crate::component::Component) of a dictionary transform, with MONAI's aliases: `Spacing` in module
-/// `spatial` gives Spacingd, SpacingD, SpacingDict and their dotted paths. `$make` turns parsed arguments into the
-/// transform.
-macro_rules! dictionary_transform {
-    ($base:literal in $module:literal, $args:ty => $make:expr, $doc:literal $(, differs: [$($difference:literal),* $(,)?])?) => {
-        pub static COMPONENT: $crate::component::Component = $crate::component::Component {
-            name: concat!($base, "d"),
-            path: concat!("monai.transforms.", $base, "d"),
-            aliases: &[
-                concat!($base, "D"),
-                concat!($base, "Dict"),
-                concat!("monai.transforms.", $base, "D"),
-                concat!("monai.transforms.", $base, "Dict"),
-                concat!("monai.transforms.", $module, ".dictionary.", $base, "d"),
-                concat!("monai.transforms.", $module, ".dictionary.", $base, "D"),
-                concat!("monai.transforms.", $module, ".dictionary.", $base, "Dict"),
-            ],
-            doc: $doc,
-            params: <$args as $crate::component::Declared>::PARAMS,
-            differences: &[$($($difference),*)?],
-            effect: $crate::component::Effect::Pure,
-            build: |args, _call| {
-                let args = <$args as $crate::component::Declared>::parse(concat!($base, "d"), args)?;
-                let transform: std::sync::Arc<dyn $crate::contracts::Transform> = std::sync::Arc::new($make(args)?);
-                Ok($crate::component::Value::object($crate::contracts::TransformHandle(transform)))
-            },
-        };
-    };
-}
-pub(super) use dictionary_transform;
 
 /// The keys of a transform, and whether a sample may lack some.
 pub struct KeyList {

@@ -2,15 +2,16 @@
 //!
 //! Source: monai/transforms/utility/dictionary.py and array.py of MONAI 1.6.1.
 
-use super::support::{DTypeArg, KeyList, cast_items, dictionary_transform};
-use crate::args;
+use super::support::{DTypeArg, KeyList, cast_items};
 use crate::component::{Accepted, Keys};
 use crate::contracts::{Item, Sample, Transform, TransformContext};
 use crate::error::Result;
 use crate::image::DType;
 
-args! {
-    /// Arguments of ToTensord.
+component! {
+    /// Make sure that an image is a tensor; what was applied before can no longer be undone, as in MONAI.
+    pub static COMPONENT = dictionary "ToTensor" in "monai.transforms" / "utility.dictionary";
+
     pub struct ToTensorArgs {
         /// Keys of the images.
         keys: Keys,
@@ -25,12 +26,9 @@ args! {
         /// Skip keys that a sample does not have.
         allow_missing_keys: bool = false,
     }
-}
 
-dictionary_transform!(
-    "ToTensor" in "utility", ToTensorArgs => ToTensor::new,
-    "Make sure that an image is a tensor; what was applied before can no longer be undone, as in MONAI."
-);
+    build: ToTensor::new,
+}
 
 struct ToTensor {
     keys: KeyList,

@@ -9,16 +9,17 @@ use crate::bundle::load;
 use crate::bundle::node::Content;
 use crate::checkpoint::safetensors;
 use crate::checkpoint::{self, Checkpoint, StateDict};
-use crate::component::{Accepted, Component, Declared, Dict, Effect, Key, Value};
-use crate::contracts::{EngineState, Event, Handler, HandlerHandle};
+use crate::component::{Accepted, Dict, Key};
+use crate::contracts::{EngineState, Event, Handler};
 use crate::error::{Error, Result};
-use crate::{args, bail, err};
+use crate::{bail, err};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use tch::Tensor;
 
-args! {
-    /// Arguments of CheckpointLoader.
+component! {
+    /// Load a checkpoint into networks, optimizers and schedules when the engine starts.
+    pub static COMPONENT = handler "CheckpointLoader" in "monai.handlers" / "checkpoint_loader";
+
     pub struct CheckpointLoaderArgs {
         /// The file, as torch.save wrote it, or `.safetensors`.
         load_path: PathBuf,
@@ -33,34 +34,25 @@ args! {
         /// Whether a tensor of another shape is an error; false skips it, and all but networks.
         strict_shape: bool = true,
     }
-}
 
-pub static COMPONENT: Component = Component {
-    name: "CheckpointLoader",
-    path: "monai.handlers.CheckpointLoader",
-    aliases: &["monai.handlers.checkpoint_loader.CheckpointLoader"],
-    doc: "Load a checkpoint into networks, optimizers and schedules when the engine starts.",
-    params: CheckpointLoaderArgs::PARAMS,
-    differences: &["engines cannot be loaded into; `--resume` goes on with a training"],
-    effect: Effect::Reads,
-    build: |args, _| {
-        let args = CheckpointLoaderArgs::parse("CheckpointLoader", args)?;
-        let targets = parts_of("CheckpointLoader", "load_dict", &args.load_dict)?;
-        let strict = args.strict && args.strict_shape;
-        Ok(Value::object(HandlerHandle(Arc::new(CheckpointLoader {
-            path: args.load_path,
-            targets,
-            strict,
-            strict_shape: args.strict_shape,
-        }))))
-    },
-};
+    effect: Reads,
+    differs: ["engines cannot be loaded into; `--resume` goes on with a training"],
+    build: CheckpointLoader::new,
+}
 
 struct CheckpointLoader {
     path: PathBuf,
     targets: Vec<(String, Part)>,
     strict: bool,
     strict_shape: bool,
+}
+
+impl CheckpointLoader {
+    fn new(args: CheckpointLoaderArgs) -> Result<CheckpointLoader> {
+        let targets = parts_of("CheckpointLoader", "load_dict", &args.load_dict)?;
+        let strict = args.strict && args.strict_shape;
+        Ok(CheckpointLoader { path: args.load_path, targets, strict, strict_shape: args.strict_shape })
+    }
 }
 
 impl Handler for CheckpointLoader {

@@ -9,15 +9,16 @@ use super::checkpoint_files::{self, Files, Priority, Rule};
 use super::logger;
 use super::parts::{Part, parts_of};
 use crate::checkpoint::StateDict;
-use crate::component::{Component, Declared, Dict, Effect, Value};
-use crate::contracts::{EngineState, Event, Handler, HandlerHandle, Score};
+use crate::component::Dict;
+use crate::contracts::{EngineState, Event, Handler, Score};
+use crate::err;
 use crate::error::{Kind, Result};
-use crate::{args, err};
 use std::path::PathBuf;
-use std::sync::Arc;
 
-args! {
-    /// Arguments of CheckpointSaver.
+component! {
+    /// Save networks, optimizers and schedules: the best, every so often, at the end.
+    pub static COMPONENT = handler "CheckpointSaver" in "monai.handlers" / "checkpoint_saver";
+
     pub struct CheckpointSaverArgs {
         /// The folder for the files.
         save_dir: PathBuf,
@@ -52,22 +53,28 @@ args! {
         /// How many of those to keep; None: all.
         n_saved: Option<usize> = (),
     }
-}
 
-pub static COMPONENT: Component = Component {
-    name: "CheckpointSaver",
-    path: "monai.handlers.CheckpointSaver",
-    aliases: &["monai.handlers.checkpoint_saver.CheckpointSaver"],
-    doc: "Save networks, optimizers and schedules: the best, every so often, at the end.",
-    params: CheckpointSaverArgs::PARAMS,
-    differences: &[
+    differs: [
         "files are replaced as a whole, and the new one is written before an old one is removed",
         "engines cannot be saved; `--resume` goes on with a training",
     ],
-    effect: Effect::Pure,
-    build: |args, _| {
-        let args = CheckpointSaverArgs::parse("CheckpointSaver", args)?;
-        let wrong = |message: &str| Err(err!("CheckpointSaver: {message}").kind(Kind::Config));
+    build: CheckpointSaver::new,
+}
+
+struct CheckpointSaver {
+    args: CheckpointSaverArgs,
+    parts: Vec<(String, Part)>,
+    /// At the end of the run.
+    last: Option<Files>,
+    /// By key metric.
+    best: Option<Files>,
+    /// Every so often.
+    regular: Option<Files>,
+}
+
+impl CheckpointSaver {
+    fn new(args: CheckpointSaverArgs) -> Result<CheckpointSaver> {
+        let wrong = |message: &str| Err(err!("{message}"));
         let parts = parts_of("CheckpointSaver", "save_dict", &args.save_dict)?;
         if args.save_key_metric && args.key_metric_n_saved == 0 || args.save_interval > 0 && args.n_saved == Some(0) {
             return wrong("`key_metric_n_saved` and `n_saved` must be at least 1");
@@ -99,19 +106,8 @@ pub static COMPONENT: Component = Component {
         let last = args.save_final.then(|| Files::new(last));
         let best = args.save_key_metric.then(|| Files::new(best));
         let regular = (args.save_interval > 0).then(|| Files::new(regular));
-        Ok(Value::object(HandlerHandle(Arc::new(CheckpointSaver { args, parts, last, best, regular }))))
-    },
-};
-
-struct CheckpointSaver {
-    args: CheckpointSaverArgs,
-    parts: Vec<(String, Part)>,
-    /// At the end of the run.
-    last: Option<Files>,
-    /// By key metric.
-    best: Option<Files>,
-    /// Every so often.
-    regular: Option<Files>,
+        Ok(CheckpointSaver { args, parts, last, best, regular })
+    }
 }
 
 impl Handler for CheckpointSaver {

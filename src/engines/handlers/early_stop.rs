@@ -4,18 +4,20 @@
 //! Deliberate difference: a training that goes on keeps the count and the best score.
 
 use crate::checkpoint::StateDict;
-use crate::component::{Args, BuildContext, Component, Declared, Effect, FromValue, Value};
-use crate::contracts::{Engine, EngineState, Event, Handler, HandlerHandle};
+use crate::component::{Args, BuildContext, FromValue, Value};
+use crate::contracts::{Engine, EngineState, Event, Handler};
+use crate::err;
 use crate::error::{Kind, Result};
-use crate::{args, err};
 use parking_lot::Mutex;
 use std::sync::{Arc, Weak};
 
 /// As ignite names the logger.
 const LOGGER: &str = "ignite.handlers.early_stopping.EarlyStopping";
 
-args! {
-    /// Arguments of EarlyStopHandler.
+component! {
+    /// Stop a training when a score has not improved for some time.
+    pub static COMPONENT = handler "EarlyStopHandler" in "monai.handlers" / "earlystop_handler";
+
     pub struct EarlyStopArgs {
         /// Events without improvement after which to stop.
         patience: usize,
@@ -30,37 +32,10 @@ args! {
         /// Look after every epoch (True) or after every iteration (False).
         epoch_level: bool = true,
     }
-}
 
-pub static COMPONENT: Component = Component {
-    name: "EarlyStopHandler",
-    path: "monai.handlers.EarlyStopHandler",
-    aliases: &["monai.handlers.earlystop_handler.EarlyStopHandler"],
-    doc: "Stop a training when a score has not improved for some time.",
-    params: EarlyStopArgs::PARAMS,
-    differences: &["with `--resume` the count and the best score go on"],
-    effect: Effect::Pure,
-    build: |args, _| {
-        let args = EarlyStopArgs::parse("EarlyStopHandler", args)?;
-        let wrong = |message: String| Err(err!("EarlyStopHandler: {message}").kind(Kind::Config));
-        if args.patience == 0 {
-            return wrong("`patience` is 0, expected at least 1".into());
-        }
-        if !args.score_function.callable() {
-            return wrong(format!(
-                "`score_function`: expected a function of the engine, found {:?}",
-                args.score_function
-            ));
-        }
-        if args.min_delta < 0.0 {
-            return wrong(format!("`min_delta` is {}, expected at least 0", args.min_delta));
-        }
-        let trainer = Mutex::new(args.trainer.as_ref().map(Arc::downgrade));
-        // The trainer may hold the engine that this handler belongs to.
-        let args = EarlyStopArgs { trainer: None, ..args };
-        Ok(Value::object(HandlerHandle(Arc::new(EarlyStop { args, trainer, standing: Mutex::default() }))))
-    },
-};
+    differs: ["with `--resume` the count and the best score go on"],
+    build: EarlyStop::new,
+}
 
 struct EarlyStop {
     args: EarlyStopArgs,
@@ -93,6 +68,28 @@ impl Standing {
         }
         self.count += 1;
         true
+    }
+}
+
+impl EarlyStop {
+    fn new(args: EarlyStopArgs) -> Result<EarlyStop> {
+        let wrong = |message: String| Err(err!("{message}").kind(Kind::Config));
+        if args.patience == 0 {
+            return wrong("`patience` is 0, expected at least 1".into());
+        }
+        if !args.score_function.callable() {
+            return wrong(format!(
+                "`score_function`: expected a function of the engine, found {:?}",
+                args.score_function
+            ));
+        }
+        if args.min_delta < 0.0 {
+            return wrong(format!("`min_delta` is {}, expected at least 0", args.min_delta));
+        }
+        let trainer = Mutex::new(args.trainer.as_ref().map(Arc::downgrade));
+        // The trainer may hold the engine that this handler belongs to.
+        let args = EarlyStopArgs { trainer: None, ..args };
+        Ok(EarlyStop { args, trainer, standing: Mutex::default() })
     }
 }
 

@@ -3,16 +3,16 @@
 //! Deliberate differences: a `step_transform` must give nothing, because none of the schedules takes a value
 //! (ReduceLROnPlateau is not there); a training that goes on takes the schedule up where it was.
 
-use crate::args;
 use crate::checkpoint::StateDict;
-use crate::component::{Args, BuildContext, Component, Declared, Effect, Value};
-use crate::contracts::{EngineState, Event, Handler, HandlerHandle, Schedule, Shared};
+use crate::component::{Args, BuildContext, Value};
+use crate::contracts::{EngineState, Event, Handler, Schedule, Shared};
 use crate::err;
 use crate::error::{Kind, Result};
-use std::sync::Arc;
 
-args! {
-    /// Arguments of LrScheduleHandler.
+component! {
+    /// Step a learning-rate schedule after every epoch or iteration.
+    pub static COMPONENT = handler "LrScheduleHandler" in "monai.handlers" / "lr_schedule_handler";
+
     pub struct LrScheduleArgs {
         /// The schedule.
         lr_scheduler: Shared<dyn Schedule>,
@@ -25,30 +25,23 @@ args! {
         /// A function of the engine; must give an empty tuple, as nothing is passed to the schedule's step.
         step_transform: Value = (),
     }
+
+    differs: ["`step_transform` must give an empty tuple: ReduceLROnPlateau is not there"],
+    build: LrSchedule::new,
 }
 
-pub static COMPONENT: Component = Component {
-    name: "LrScheduleHandler",
-    path: "monai.handlers.LrScheduleHandler",
-    aliases: &["monai.handlers.lr_schedule_handler.LrScheduleHandler"],
-    doc: "Step a learning-rate schedule after every epoch or iteration.",
-    params: LrScheduleArgs::PARAMS,
-    differences: &["`step_transform` must give an empty tuple: ReduceLROnPlateau is not there"],
-    effect: Effect::Pure,
-    build: |args, _| {
-        let args = LrScheduleArgs::parse("LrScheduleHandler", args)?;
-        if !args.step_transform.is_none() && !args.step_transform.callable() {
-            return Err(err!(
-                "LrScheduleHandler: `step_transform`: expected a function, found {:?}",
-                args.step_transform
-            )
-            .kind(Kind::Config));
-        }
-        Ok(Value::object(HandlerHandle(Arc::new(LrSchedule(args)))))
-    },
-};
-
 struct LrSchedule(LrScheduleArgs);
+
+impl LrSchedule {
+    fn new(args: LrScheduleArgs) -> Result<LrSchedule> {
+        if !args.step_transform.is_none() && !args.step_transform.callable() {
+            return Err(
+                err!("`step_transform`: expected a function, found {:?}", args.step_transform).kind(Kind::Config)
+            );
+        }
+        Ok(LrSchedule(args))
+    }
+}
 
 impl Handler for LrSchedule {
     fn name(&self) -> &'static str {

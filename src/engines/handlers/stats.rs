@@ -4,16 +4,16 @@
 
 use super::when::When;
 use super::{logger, picked};
-use crate::args;
 use crate::bundle::expr::values::template;
-use crate::component::{Args, BuildContext, Component, Declared, Effect, Value};
-use crate::contracts::{EngineState, Event, Handler, HandlerHandle, Score};
+use crate::component::{Args, BuildContext, Value};
+use crate::contracts::{EngineState, Event, Handler, Score};
 use crate::err;
 use crate::error::{Kind, Result};
-use std::sync::Arc;
 
-args! {
-    /// Arguments of StatsHandler.
+component! {
+    /// Log an engine's iterations and epochs.
+    pub static COMPONENT = handler "StatsHandler" in "monai.handlers" / "stats_handler";
+
     pub struct StatsHandlerArgs {
         /// Log each iteration; or a function of engine and iteration that says whether.
         iteration_log: When = true,
@@ -36,30 +36,25 @@ args! {
         /// How a name and a number are written.
         key_var_format: String = "{}: {:.4f} ",
     }
+
+    differs: ["what is no number is left out without a warning"],
+    build: Stats::new,
 }
 
-pub static COMPONENT: Component = Component {
-    name: "StatsHandler",
-    path: "monai.handlers.StatsHandler",
-    aliases: &["monai.handlers.stats_handler.StatsHandler"],
-    doc: "Log an engine's iterations and epochs.",
-    params: StatsHandlerArgs::PARAMS,
-    differences: &["what is no number is left out without a warning"],
-    effect: Effect::Pure,
-    build: |args, _| {
-        let args = StatsHandlerArgs::parse("StatsHandler", args)?;
+struct Stats(StatsHandlerArgs);
+
+impl Stats {
+    fn new(args: StatsHandlerArgs) -> Result<Stats> {
         for (name, value) in
             [("epoch_print_logger", &args.epoch_print_logger), ("iteration_print_logger", &args.iteration_print_logger)]
         {
             if !value.is_none() {
-                return Err(err!("StatsHandler: `{name}` is not supported").kind(Kind::Unsupported));
+                return Err(err!("`{name}` is not supported").kind(Kind::Unsupported));
             }
         }
-        Ok(Value::object(HandlerHandle(Arc::new(Stats(args)))))
-    },
-};
-
-struct Stats(StatsHandlerArgs);
+        Ok(Stats(args))
+    }
+}
 
 impl Handler for Stats {
     fn name(&self) -> &'static str {

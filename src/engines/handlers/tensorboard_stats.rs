@@ -9,18 +9,19 @@
 use super::when::When;
 use super::{Picked, picked};
 use crate::checkpoint::StateDict;
-use crate::component::{Args, BuildContext, Component, Declared, Effect, FromValue, Value};
-use crate::contracts::{EngineState, Event, Handler, HandlerHandle, Score};
+use crate::component::{Args, BuildContext, FromValue, Value};
+use crate::contracts::{EngineState, Event, Handler, Score};
 use crate::error::{Kind, Result};
 use crate::formats::tfevents::EventWriter;
-use crate::{args, bail, err};
+use crate::{bail, err};
 use parking_lot::Mutex;
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-args! {
-    /// Arguments of TensorBoardStatsHandler.
+component! {
+    /// Write losses and metrics for TensorBoard.
+    pub static COMPONENT = handler "TensorBoardStatsHandler" in "monai.handlers" / "tensorboard_handlers";
+
     pub struct TensorBoardStatsArgs {
         /// A writer of one's own; not supported, must be None.
         summary_writer: Value = (),
@@ -43,45 +44,10 @@ args! {
         /// The name of an iteration's value that is a single number.
         tag_name: String = "Loss",
     }
-}
 
-pub static COMPONENT: Component =
-    Component {
-        name: "TensorBoardStatsHandler",
-        path: "monai.handlers.TensorBoardStatsHandler",
-        aliases: &["monai.handlers.tensorboard_handlers.TensorBoardStatsHandler"],
-        doc: "Write losses and metrics for TensorBoard.",
-        params: TensorBoardStatsArgs::PARAMS,
-        differences: &["writers and writing functions of one's own are not supported"],
-        effect: Effect::Pure,
-        build: |args, _| {
-            let args = TensorBoardStatsArgs::parse("TensorBoardStatsHandler", args)?;
-            let own = [
-                ("summary_writer", &args.summary_writer),
-                ("epoch_event_writer", &args.epoch_event_writer),
-                ("iteration_event_writer", &args.iteration_event_writer),
-            ];
-            for (name, value) in own {
-                if !value.is_none() {
-                    return Err(err!("TensorBoardStatsHandler: `{name}` is not supported, expected None")
-                        .kind(Kind::Unsupported));
-                }
-            }
-            for (name, value) in
-                [("output_transform", &args.output_transform), ("global_epoch_transform", &args.global_epoch_transform)]
-            {
-                if !value.is_none() && !value.callable() {
-                    return Err(err!("TensorBoardStatsHandler: `{name}`: expected a function, found {value:?}")
-                        .kind(Kind::Config));
-                }
-            }
-            Ok(Value::object(HandlerHandle(Arc::new(TensorBoardStats {
-                args,
-                file: Mutex::default(),
-                warned: AtomicBool::new(false),
-            }))))
-        },
-    };
+    differs: ["writers and writing functions of one's own are not supported"],
+    build: TensorBoardStats::new,
+}
 
 struct TensorBoardStats {
     args: TensorBoardStatsArgs,
@@ -99,6 +65,29 @@ struct Events {
     epoch: usize,
     /// The first iteration that a training which goes on writes again.
     purge: Option<usize>,
+}
+
+impl TensorBoardStats {
+    fn new(args: TensorBoardStatsArgs) -> Result<TensorBoardStats> {
+        let own = [
+            ("summary_writer", &args.summary_writer),
+            ("epoch_event_writer", &args.epoch_event_writer),
+            ("iteration_event_writer", &args.iteration_event_writer),
+        ];
+        for (name, value) in own {
+            if !value.is_none() {
+                return Err(err!("`{name}` is not supported, expected None").kind(Kind::Unsupported));
+            }
+        }
+        for (name, value) in
+            [("output_transform", &args.output_transform), ("global_epoch_transform", &args.global_epoch_transform)]
+        {
+            if !value.is_none() && !value.callable() {
+                return Err(err!("`{name}`: expected a function, found {value:?}").kind(Kind::Config));
+            }
+        }
+        Ok(TensorBoardStats { args, file: Mutex::default(), warned: AtomicBool::new(false) })
+    }
 }
 
 impl Handler for TensorBoardStats {

@@ -1,16 +1,16 @@
 //! ValidationHandler (monai.handlers.validation_handler, MONAI 1.6.1): run an evaluator every so often in a training.
 
-use crate::args;
 use crate::checkpoint::StateDict;
-use crate::component::{Component, Declared, Effect, Value};
-use crate::contracts::{Engine, EngineState, Event, Handler, HandlerHandle};
+use crate::contracts::{Engine, EngineState, Event, Handler};
 use crate::err;
 use crate::error::{Kind, Result};
 use parking_lot::Mutex;
 use std::sync::Arc;
 
-args! {
-    /// Arguments of ValidationHandler.
+component! {
+    /// Run an evaluator every so often in a training.
+    pub static COMPONENT = handler "ValidationHandler" in "monai.handlers" / "validation_handler";
+
     pub struct ValidationHandlerArgs {
         /// Validate every so many epochs or iterations.
         interval: usize,
@@ -21,25 +21,9 @@ args! {
         /// Validate before the first iteration too.
         exec_at_start: bool = false,
     }
-}
 
-pub static COMPONENT: Component = Component {
-    name: "ValidationHandler",
-    path: "monai.handlers.ValidationHandler",
-    aliases: &["monai.handlers.validation_handler.ValidationHandler"],
-    doc: "Run an evaluator every so often in a training.",
-    params: ValidationHandlerArgs::PARAMS,
-    differences: &[],
-    effect: Effect::Pure,
-    build: |args, _| {
-        let args = ValidationHandlerArgs::parse("ValidationHandler", args)?;
-        if args.interval == 0 {
-            return Err(err!("ValidationHandler: `interval` is 0, expected at least 1").kind(Kind::Config));
-        }
-        let validator = Mutex::new(args.validator.clone());
-        Ok(Value::object(HandlerHandle(Arc::new(Validation { args, validator }))))
-    },
-};
+    build: Validation::new,
+}
 
 struct Validation {
     args: ValidationHandlerArgs,
@@ -49,6 +33,16 @@ struct Validation {
 impl Validation {
     fn validator(&self) -> Result<Arc<dyn Engine>> {
         self.validator.lock().clone().ok_or_else(|| err!("there is no validator").hint("give the argument `validator`"))
+    }
+}
+
+impl Validation {
+    fn new(args: ValidationHandlerArgs) -> Result<Validation> {
+        if args.interval == 0 {
+            return Err(err!("`interval` is 0, expected at least 1").kind(Kind::Config));
+        }
+        let validator = Mutex::new(args.validator.clone());
+        Ok(Validation { args, validator })
     }
 }
 

@@ -10,22 +10,6 @@ use super::{id, names};
 use crate::component::{Component, Value};
 use serde_json::{Map, Value as Json, json};
 
-/// Arguments that do not change what a case's result is.
-const WITHOUT_EFFECT_ON_RESULTS: [(&str, &str); 12] = [
-    ("Dataset", "data"),
-    ("DataLoader", "num_workers"),
-    ("SaveImaged", "output_dir"),
-    ("SaveImaged", "print_log"),
-    ("SaveImaged", "data_root_dir"),
-    ("SaveLabelsd", "output_dir"),
-    ("SaveLabelsd", "data_root_dir"),
-    ("SaveStatisticsd", "output_dir"),
-    ("SaveStatisticsd", "data_root_dir"),
-    ("SavePreviewd", "output_dir"),
-    ("SavePreviewd", "data_root_dir"),
-    ("SupervisedEvaluator", "val_handlers"),
-];
-
 /// Deeper values are cut off.
 const MAX_DEPTH: usize = 100;
 
@@ -110,8 +94,7 @@ impl Session {
                 for (key, item) in entries {
                     let name = key_text(key);
                     let counts = component.is_none_or(|component| {
-                        !WITHOUT_EFFECT_ON_RESULTS.contains(&(component.name, &name))
-                            && !component.params.iter().any(|param| param.accepted && param.name == name)
+                        !component.params.iter().any(|param| !param.affects_results && param.name == name)
                     });
                     if counts && name != "_desc_" {
                         let canonical = self.canonical(&id::join(id, &name), item, todo);

@@ -15,6 +15,9 @@ pub struct Param {
     pub default: Option<fn() -> Value>,
     /// Accepted without effect; `doc` says why.
     pub accepted: bool,
+    /// Whether a result can depend on it: false for an accepted argument and for one that is marked
+    /// `#[no_effect_on_results]`.
+    pub affects_results: bool,
 }
 
 /// A struct made by [`args!`](crate::args).
@@ -116,42 +119,44 @@ pub fn convert<T: FromValue>(name: &str, param: &Param, value: &Value) -> Result
     })
 }
 
-/// Declare a component's arguments, in MONAI's order: a struct, its documentation and its parser.
+/// Declare arguments, in MONAI's order: a struct, its documentation and its parser.
 ///
 /// A default is anything that turns into a [`Value`] (`()` is None) and is converted like a user's value. An argument
-/// that MONAI has and that needs no code here gets the type [`Accepted`](super::Accepted) and a reason as its doc.
+/// that MONAI has and that needs no code here gets the type [`Accepted`](super::Accepted) and a reason as its doc; one
+/// that changes speed, logging or where a result is written, but not the result, is marked `#[no_effect_on_results]`.
 ///
 /// ```ignore
 /// args! {
-///     /// Arguments of CenterSpatialCropd.
-///     pub struct CenterSpatialCropArgs {
-///         /// Keys of the images to crop.
-///         keys: Keys,
-///         /// Size in voxels; a value below 1 keeps the axis.
-///         roi_size: OneOrMany<i64>,
-///         /// Skip keys that a sample does not have.
-///         allow_missing_keys: bool = false,
-///         /// No effect: transforms are applied at once.
-///         lazy: Accepted = false,
+///     /// Arguments of DataLoader.
+///     pub struct DataLoaderArgs {
+///         /// Dataset to load cases from.
+///         dataset: Arc<dyn Dataset>,
+///         /// Number of threads that load cases in the background.
+///         #[no_effect_on_results]
+///         num_workers: usize = 0,
+///         /// No effect: workers share memory with the engine.
+///         pin_memory: Accepted = false,
 ///     }
 /// }
 /// ```
 #[macro_export]
 macro_rules! args {
     ($(#[$meta:meta])* $vis:vis struct $name:ident {
-        $($(#[doc = $doc:literal])* $field:ident : $ty:ty $(= $default:expr)?),* $(,)?
+        $($(#[$($attribute:tt)*])* $field:ident : $ty:ty $(= $default:expr)?),* $(,)?
     }) => {
         $(#[$meta])*
         #[allow(dead_code)]
-        $vis struct $name { $($(#[doc = $doc])* pub $field: $ty),* }
+        $vis struct $name { $(#[doc = $crate::args!(@doc $([$($attribute)*])*)] pub $field: $ty),* }
 
         impl $crate::component::Declared for $name {
             const PARAMS: &'static [$crate::component::Param] = &[$($crate::component::Param {
                 name: stringify!($field),
-                doc: concat!("" $(, $doc, "\n")*),
+                doc: $crate::args!(@doc $([$($attribute)*])*),
                 expected: <$ty as $crate::component::FromValue>::expected,
                 default: $crate::args!(@default $($default)?),
                 accepted: <$ty as $crate::component::FromValue>::ACCEPTED,
+                affects_results: $crate::args!(@affects $([$($attribute)*])*)
+                    && !<$ty as $crate::component::FromValue>::ACCEPTED,
             }),*];
             #[allow(unused_mut, unused_variables)]
             fn parse(name: &str, args: $crate::component::Args) -> $crate::error::Result<Self> {
@@ -165,6 +170,12 @@ macro_rules! args {
             }
         }
     };
+    (@doc [doc = $doc:literal] $($rest:tt)*) => { concat!($doc, "\n", $crate::args!(@doc $($rest)*)) };
+    (@doc [no_effect_on_results] $($rest:tt)*) => { $crate::args!(@doc $($rest)*) };
+    (@doc) => { "" };
+    (@affects [no_effect_on_results] $($rest:tt)*) => { false };
+    (@affects [doc = $doc:literal] $($rest:tt)*) => { $crate::args!(@affects $($rest)*) };
+    (@affects) => { true };
     (@default) => { None };
     (@default $default:expr) => { Some(|| $crate::component::Value::from($default)) };
 }

@@ -10,9 +10,11 @@ pub struct Component {
     pub name: &'static str,
     /// Where Python finds it: `monai.transforms.Spacingd`.
     pub path: &'static str,
-    /// Other names, short or dotted, for the same.
-    pub aliases: &'static [&'static str],
-    /// What it does, in a line or two.
+    /// The module that defines it, if that is not the one in `path`: `monai.transforms.spatial.dictionary`.
+    pub module: Option<&'static str>,
+    /// Further class names for it, in both modules: `SpacingD`, `SpacingDict`.
+    pub also: &'static [&'static str],
+    /// What it does; the first line is a summary.
     pub doc: &'static str,
     pub params: &'static [Param],
     /// Where it differs from MONAI on purpose.
@@ -20,6 +22,22 @@ pub struct Component {
     /// What calling it from a config does outside this process.
     pub effect: Effect,
     pub build: fn(Args, &mut BuildContext) -> Result<Value>,
+}
+
+impl Component {
+    /// Every dotted path, the main one first.
+    pub fn paths(&self) -> impl Iterator<Item = String> {
+        let package = self.path.rsplit_once('.').map(|(package, _)| package);
+        let (name, also) = (self.name, self.also);
+        let modules = package.into_iter().chain(self.module);
+        modules.flat_map(move |module| {
+            [name].into_iter().chain(also.iter().copied()).map(move |name| format!("{module}.{name}"))
+        })
+    }
+    /// The first line of its documentation.
+    pub fn summary(&self) -> &'static str {
+        self.doc.trim().lines().next().unwrap_or_default()
+    }
 }
 
 /// What a function does besides computing its value; `verify` lists the acting ones.
@@ -76,13 +94,11 @@ pub struct Table {
 
 impl Table {
     pub fn add_component(&mut self, component: &'static Component) {
-        self.components.insert(component.name.into(), component);
-        for path in [&component.path].into_iter().chain(component.aliases) {
-            if path.contains('.') {
-                self.add(path, Entry::Component(component));
-            } else {
-                self.components.insert((*path).into(), component);
-            }
+        for name in [component.name].into_iter().chain(component.also.iter().copied()) {
+            self.components.insert(name.into(), component);
+        }
+        for path in component.paths() {
+            self.add(&path, Entry::Component(component));
         }
     }
     pub fn add_functions(&mut self, functions: &'static [Function]) {
