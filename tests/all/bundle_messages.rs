@@ -21,7 +21,8 @@ segbundle::args! {
 static NET: Component = Component {
     name: "TinyNet",
     path: "monai.networks.nets.TinyNet",
-    aliases: &["tinynet"],
+    module: None,
+    also: &["tinynet"],
     doc: "A network.",
     params: NetArgs::PARAMS,
     differences: &[],
