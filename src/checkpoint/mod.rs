@@ -5,10 +5,12 @@
 //! makes files that `torch.load(weights_only=True)` and MONAI's `CheckpointLoader` (`monai.handlers`, 1.6.1) take.
 
 mod load;
+mod plain;
 pub mod safetensors;
 mod save;
 
 pub use load::{Checkpoint, load};
+pub use plain::{Int64Tensor, Uint8Tensor, from_state, to_state};
 pub use save::{save, save_state};
 
 use crate::error::Result;
@@ -37,6 +39,13 @@ impl StateDict {
     /// A dict with string keys.
     pub fn dict(items: impl IntoIterator<Item = (impl Into<String>, StateDict)>) -> StateDict {
         StateDict::Dict(items.into_iter().map(|(key, value)| (StateDict::Str(key.into()), value)).collect())
+    }
+    /// This dict with one more entry.
+    pub fn with(mut self, key: &str, value: StateDict) -> StateDict {
+        if let StateDict::Dict(items) = &mut self {
+            items.push((StateDict::Str(key.into()), value));
+        }
+        self
     }
     /// The value under a string key.
     pub fn get(&self, key: &str) -> Option<&StateDict> {

@@ -123,7 +123,8 @@ pub struct CaseFacts {
 }
 
 /// How a case ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum CaseStatus {
     Done,
     /// Its result was there already.
@@ -131,18 +132,6 @@ pub enum CaseStatus {
     Failed,
     /// The user stopped the run while it was in the network.
     Interrupted,
-}
-
-impl CaseStatus {
-    /// As the run's record spells it.
-    pub fn name(self) -> &'static str {
-        match self {
-            CaseStatus::Done => "done",
-            CaseStatus::Skipped => "skipped",
-            CaseStatus::Failed => "failed",
-            CaseStatus::Interrupted => "interrupted",
-        }
-    }
 }
 
 impl CaseReport {

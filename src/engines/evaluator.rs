@@ -7,24 +7,25 @@
 use super::explain::Explain;
 use super::headers::flattened;
 use super::pipeline::Pipeline;
-use super::record::{RunRecord, Settings};
+use super::record::{RunRecord, RunStatus, Settings};
 use super::resume::Identity;
-use super::training_state::{load_rng, save_rng};
+use super::training_state::SavedRngStates;
 use super::workflow::{self, Parts, Workflow};
 use super::{amp, cases};
-use crate::checkpoint::StateDict;
+use crate::checkpoint::{self, StateDict};
 use crate::component::{Accepted, BuildContext, Dict, Value};
 use crate::contracts::{
     CaseContext, CaseReport, Engine, EngineState, Event, Handler, Inferer, Loader, Network, Observer, RngStates, Run,
     Sample, Shared,
 };
 use crate::data::{Transforms, batches};
-use crate::error::{Kind, Result};
+use crate::error::{Error, Kind, Result};
 use crate::formats::digest;
 use crate::torch::convert::to_u8;
 use crate::torch::{Device, DeviceExt};
 use crate::{bail, err};
 use parking_lot::Mutex;
+use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
@@ -138,23 +139,30 @@ impl Engine for SupervisedEvaluator {
         self.workflow.state()
     }
     fn save(&self) -> Result<StateDict> {
-        let loader = &self.args.val_data_loader;
-        Ok(StateDict::dict([
-            ("workflow", self.workflow.save(false)?),
-            ("begun", StateDict::Bool(self.begun.load(Ordering::Relaxed))),
-            ("streams", save_rng(&Some(loader.rng.lock().clone()))?),
-        ]))
+        let saved = SavedEvaluator {
+            begun: self.begun.load(Ordering::Relaxed),
+            streams: SavedRngStates::new(&self.args.val_data_loader.rng.lock()),
+        };
+        Ok(checkpoint::to_state(&saved)?.with("workflow", self.workflow.save(false)?))
     }
     fn load(&self, saved: &StateDict) -> Result<()> {
-        let damaged = || err!("the saved training's validation is damaged, or of other transforms");
-        let get = |key: &str| saved.get(key).ok_or_else(damaged);
-        let StateDict::Bool(begun) = get("begun")? else { return Err(damaged()) };
+        let damaged = |error: Error| error.context("the saved state of the validation is damaged");
+        let SavedEvaluator { begun, streams } = checkpoint::from_state(saved).map_err(damaged)?;
         let mut rng = self.args.val_data_loader.rng.lock();
-        let fresh = rng.clone();
-        *rng = load_rng(get("streams")?, || fresh).flatten().ok_or_else(damaged)?;
-        self.begun.store(*begun, Ordering::Relaxed);
-        self.workflow.load(get("workflow")?)
+        let restored = streams.restore(rng.clone());
+        *rng = restored.ok_or_else(|| err!("the saved validation has other random transforms than the config"))?;
+        drop(rng);
+        self.begun.store(begun, Ordering::Relaxed);
+        self.workflow.load(saved.get("workflow").ok_or_else(|| damaged(err!("missing field `workflow`")))?)
     }
+}
+
+/// What a checkpoint of a training holds of its validation, beside its workflow.
+#[derive(Serialize, Deserialize)]
+struct SavedEvaluator {
+    begun: bool,
+    /// Without workers: the random transforms' states.
+    streams: SavedRngStates,
 }
 
 /// A validation's cases have no files of their own to be told of.
@@ -237,9 +245,9 @@ impl SupervisedEvaluator {
         let cancelled = self.run.cancel.load(Ordering::Relaxed);
         if let Some(record) = record {
             record.finish(match (cancelled, failed) {
-                (true, _) => "interrupted",
-                (_, 0) => "done",
-                _ => "failed",
+                (true, _) => RunStatus::Interrupted,
+                (_, 0) => RunStatus::Done,
+                _ => RunStatus::Failed,
             });
         }
         if cancelled {
@@ -309,9 +317,9 @@ impl SupervisedEvaluator {
         Ok((identity, config.resolved))
     }
 
-    fn settings<'a>(&self, identity: &'a Identity, config: serde_json::Value) -> Settings<'a> {
+    fn settings(&self, identity: &Identity, config: serde_json::Value) -> Settings {
         Settings {
-            identity,
+            identity: identity.clone(),
             config,
             device: self.args.device.to_string(),
             amp: self.amp_name(),

@@ -6,7 +6,7 @@
 use super::cases::Case;
 use super::needs;
 use super::queues::{NextWrite, Prefetcher, WriteBehind};
-use super::record::{RunRecord, case_record};
+use super::record::{CaseRecord, RunRecord};
 use super::resume::{self, Identity, Inputs, SkipDecision};
 use crate::contracts::{
     CaseContext, CaseFacts, CaseReport, Clock, Inferer, Item, Loader, Network, NoProgress, Observer, Progress, Run,
@@ -18,7 +18,6 @@ use crate::random::RngStates;
 use crate::torch::{Device, guard};
 use crate::{bail, err};
 use parking_lot::Mutex;
-use serde_json::{Map, Value as Json, json};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
@@ -65,7 +64,7 @@ enum Prefetched {
     /// Preprocessed, and the files it came from.
     Read(Vec<Sample>, Inputs),
     /// Its result is there; what was recorded of it.
-    Skip(Map<String, Json>),
+    Skip(Box<CaseRecord>),
 }
 
 /// A case whose files remain to be written.
@@ -79,7 +78,7 @@ struct FinishedCase {
 
 enum CaseOutcome {
     Write(Vec<WriteJob>, Inputs),
-    Skip(Map<String, Json>),
+    Skip(Box<CaseRecord>),
 }
 
 /// Counts windows for the record beside whoever watches.
@@ -287,7 +286,7 @@ impl Pipeline<'_> {
                     failed +=
                         usize::from(report.error.as_ref().is_some_and(|error| error.get_kind() != Kind::Cancelled));
                     if let Some(record) = &mut record {
-                        record.add(report.index, report.status(), &case);
+                        record.add(case);
                     }
                     self.observer.case_finished(&report);
                 }
@@ -298,7 +297,7 @@ impl Pipeline<'_> {
     }
 
     /// Write a case's files and what they were made from.
-    fn finish(&self, done: FinishedCase) -> (CaseReport, Map<String, Json>) {
+    fn finish(&self, done: FinishedCase) -> (CaseReport, CaseRecord) {
         let FinishedCase { index, began, clock, facts, result } = done;
         let case = &self.cases[index];
         let mut report = CaseReport {
@@ -339,7 +338,7 @@ impl Pipeline<'_> {
         });
         report.elapsed = began.elapsed();
         if let (Some(inputs), None) = (inputs, &report.error) {
-            let record = case_record(&report);
+            let record = CaseRecord::from(&report);
             let saved =
                 report.clock.time(Stage::Check, || resume::save(&report.outputs, &inputs, self.identity, &record));
             if let Err(error) = saved {
@@ -347,12 +346,8 @@ impl Pipeline<'_> {
             }
         }
         let record = match recorded {
-            Some(mut earlier) => {
-                earlier.insert("index".into(), json!(index));
-                earlier.insert("status".into(), json!(report.status().name()));
-                earlier
-            }
-            None => case_record(&report),
+            Some(earlier) => CaseRecord { index, status: report.status(), ..*earlier },
+            None => CaseRecord::from(&report),
         };
         (report, record)
     }

@@ -5,14 +5,15 @@
 //! cases of a few milliseconds); then it follows within a second.
 
 use super::resume::Identity;
-use crate::contracts::{CaseReport, CaseStatus, Stage};
+use crate::contracts::{CaseReport, CaseStatus, Clock, Stage};
 use crate::error::Error;
 use crate::formats::atomic;
 use crate::image::Grid;
-use serde_json::{Map, Value as Json, json};
+use serde::{Deserialize, Serialize};
+use serde_json::Value as Json;
+use serde_json::ser::{Formatter, PrettyFormatter, Serializer};
 use std::collections::BTreeMap;
-use std::fmt::Write as _;
-use std::io::Write as _;
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -21,14 +22,13 @@ const FORMAT: u64 = 1;
 /// Share of the time that writing may take: one part in so many.
 const COST: u32 = 20;
 
+/// `run.json` while the run goes on.
 pub struct RunRecord {
     path: PathBuf,
-    /// What is known from the start.
-    head: Map<String, Json>,
-    /// Case records, written out, by index.
-    cases: BTreeMap<usize, String>,
-    counts: BTreeMap<&'static str, usize>,
-    total: usize,
+    settings: Settings,
+    started: String,
+    cases: BTreeMap<usize, CaseRecord>,
+    counts: Counts,
     /// When writing ended and how long it took.
     last: Option<(Instant, Duration)>,
     dirty: bool,
@@ -36,8 +36,9 @@ pub struct RunRecord {
 }
 
 /// What holds for the whole run.
-pub struct Settings<'a> {
-    pub identity: &'a Identity,
+pub struct Settings {
+    pub identity: Identity,
+    /// The config with values in place of expressions.
     pub config: Json,
     pub device: String,
     pub amp: Option<&'static str>,
@@ -46,66 +47,214 @@ pub struct Settings<'a> {
     pub skip_existing: bool,
 }
 
+/// Cases by how they ended.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize)]
+struct Counts {
+    total: usize,
+    done: usize,
+    skipped: usize,
+    failed: usize,
+    interrupted: usize,
+    not_started: usize,
+}
+
+impl Counts {
+    fn add(&mut self, status: CaseStatus) {
+        *match status {
+            CaseStatus::Done => &mut self.done,
+            CaseStatus::Skipped => &mut self.skipped,
+            CaseStatus::Failed => &mut self.failed,
+            CaseStatus::Interrupted => &mut self.interrupted,
+        } += 1;
+        self.not_started = self.not_started.saturating_sub(1);
+    }
+}
+
+/// How the run stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum RunStatus {
+    Running,
+    Done,
+    Failed,
+    Interrupted,
+}
+
+/// The content of `run.json`.
+#[derive(Serialize)]
+struct RunFile<'a> {
+    status: RunStatus,
+    updated: String,
+    counts: Counts,
+    peak_memory_bytes: u64,
+    format: u64,
+    segbundle: &'a str,
+    libtorch: &'a str,
+    started: &'a str,
+    device: &'a str,
+    amp: Option<&'a str>,
+    threads: usize,
+    max_memory_bytes: u64,
+    skip_existing: bool,
+    config_sha256: &'a str,
+    weights_sha256: &'a str,
+    config: &'a Json,
+    cases: Vec<&'a CaseRecord>,
+}
+
+/// One case, as it stands in `run.json` and in the file beside its result.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct CaseRecord {
+    pub index: usize,
+    pub status: CaseStatus,
+    pub input: String,
+    pub outputs: Vec<String>,
+    /// [C,X,Y,Z] as in the file.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub input_shape: Option<[usize; 4]>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub input_spacing_mm: Option<[f64; 3]>,
+    /// [C,X,Y,Z] as the network saw it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub network_shape: Option<[usize; 4]>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub network_spacing_mm: Option<[f64; 3]>,
+    pub windows: usize,
+    pub seconds: Seconds,
+    pub peak_memory_bytes: u64,
+    pub error: Option<ErrorRecord>,
+}
+
+/// Busy time of a case by stage, in seconds.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Seconds {
+    check: f64,
+    pre: f64,
+    inferer: f64,
+    invert: f64,
+    post: f64,
+    write: f64,
+    /// From the start of reading to the end of writing.
+    total: f64,
+}
+
+impl Seconds {
+    fn new(clock: &Clock, total: Duration) -> Seconds {
+        let of = |stage| rounded(clock.get(stage));
+        Seconds {
+            check: of(Stage::Check),
+            pre: of(Stage::Pre),
+            inferer: of(Stage::Inferer),
+            invert: of(Stage::Invert),
+            post: of(Stage::Post),
+            write: of(Stage::Write),
+            total: rounded(total),
+        }
+    }
+}
+
+/// To a tenth of a millisecond.
+fn rounded(time: Duration) -> f64 {
+    (time.as_secs_f64() * 1e4).round() / 1e4
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ErrorRecord {
+    message: String,
+    file: Option<PathBuf>,
+    hint: Option<String>,
+}
+
+impl From<&Error> for ErrorRecord {
+    fn from(error: &Error) -> ErrorRecord {
+        ErrorRecord {
+            message: error.message().to_owned(),
+            file: error.get_file().map(PathBuf::from),
+            hint: error.get_hint().map(str::to_owned),
+        }
+    }
+}
+
+impl From<&CaseReport> for CaseRecord {
+    fn from(report: &CaseReport) -> CaseRecord {
+        let shape = |(channels, grid): &(usize, Grid)| {
+            let [x, y, z] = grid.shape;
+            [*channels, x, y, z]
+        };
+        let spacing = |(_, grid): &(usize, Grid)| grid.affine.spacing_mm();
+        let (input, network) = (report.facts.input.as_ref(), report.facts.network.as_ref());
+        CaseRecord {
+            index: report.index,
+            status: report.status(),
+            input: report.name.clone(),
+            outputs: report.outputs.iter().map(|path| path.display().to_string()).collect(),
+            input_shape: input.map(shape),
+            input_spacing_mm: input.map(spacing),
+            network_shape: network.map(shape),
+            network_spacing_mm: network.map(spacing),
+            windows: report.facts.windows,
+            seconds: Seconds::new(&report.clock, report.elapsed),
+            peak_memory_bytes: report.facts.peak_memory_bytes,
+            error: report.error.as_ref().map(ErrorRecord::from),
+        }
+    }
+}
+
 impl RunRecord {
-    /// Begin a record in `folder`, which is made if it is not there, and write it.
+    /// Begins a record in `folder`, which is made if it is not there, and writes it.
     pub fn start(folder: &Path, settings: Settings, total: usize) -> RunRecord {
-        let mut head = Map::new();
-        let mut add = |key: &str, value: Json| head.insert(key.into(), value);
-        add("format", json!(FORMAT));
-        add("segbundle", json!(settings.identity.version));
-        add("libtorch", json!(env!("LIBTORCH_VERSION")));
-        add("started", json!(now()));
-        add("device", json!(settings.device));
-        add("amp", json!(settings.amp));
-        add("threads", json!(settings.threads));
-        add("max_memory_bytes", json!(settings.memory_bytes));
-        add("skip_existing", json!(settings.skip_existing));
-        add("config_sha256", json!(settings.identity.config_sha256));
-        add("weights_sha256", json!(settings.identity.weights_sha256));
-        add("config", settings.config);
-        let path = folder.join("run.json");
         let mut record = RunRecord {
-            path,
-            head,
+            path: folder.join("run.json"),
+            settings,
+            started: now(),
             cases: BTreeMap::new(),
-            counts: BTreeMap::new(),
-            total,
+            counts: Counts { total, not_started: total, ..Counts::default() },
             last: None,
             dirty: true,
             warned: false,
         };
-        record.write("running");
+        record.write(RunStatus::Running);
         record
     }
 
-    /// Add a case; the file follows now or within a second.
-    pub fn add(&mut self, index: usize, status: CaseStatus, case: &Map<String, Json>) {
-        let text = serde_json::to_string(case).unwrap_or_default();
-        if self.cases.insert(index, text).is_none() {
-            *self.counts.entry(status.name()).or_default() += 1;
+    /// Adds a case; the file follows now or within a second.
+    pub fn add(&mut self, case: CaseRecord) {
+        let status = case.status;
+        if self.cases.insert(case.index, case).is_none() {
+            self.counts.add(status);
         }
         self.dirty = true;
         if self.last.is_none_or(|(at, took)| at.elapsed() >= took * COST) {
-            self.write("running");
+            self.write(RunStatus::Running);
         }
     }
 
-    /// Write what was put off.
+    /// Writes what was put off.
     pub fn flush(&mut self) {
         if self.dirty {
-            self.write("running");
+            self.write(RunStatus::Running);
         }
     }
 
-    /// The last word: `done`, `failed` or `interrupted`.
-    pub fn finish(mut self, status: &str) {
+    /// Writes the record for the last time.
+    pub fn finish(mut self, status: RunStatus) {
         self.write(status);
     }
 
-    fn write(&mut self, status: &str) {
+    fn write(&mut self, status: RunStatus) {
         let start = Instant::now();
-        let text = self.text(status);
-        if let Err(error) = atomic::write_file(&self.path, |file, _| Ok(file.write_all(text.as_bytes())?))
+        let content = self.content(status);
+        let written = atomic::write_file(&self.path, |file, _| {
+            content
+                .serialize(&mut Serializer::with_formatter(&mut *file, Lines::default()))
+                .map_err(io::Error::from)?;
+            Ok(writeln!(file)?)
+        });
+        drop(content);
+        if let Err(error) = written
             && !std::mem::replace(&mut self.warned, true)
         {
             tracing::warn!("the run goes on without its record: {error}");
@@ -114,27 +263,102 @@ impl RunRecord {
         self.dirty = false;
     }
 
-    fn text(&self, status: &str) -> String {
-        let mut head = Map::new();
-        head.insert("status".into(), json!(status));
-        head.insert("updated".into(), json!(now()));
-        let mut counts = Map::new();
-        counts.insert("total".into(), json!(self.total));
-        for status in [CaseStatus::Done, CaseStatus::Skipped, CaseStatus::Failed, CaseStatus::Interrupted] {
-            counts.insert(status.name().into(), json!(self.counts.get(status.name()).copied().unwrap_or(0)));
+    fn content(&self, status: RunStatus) -> RunFile<'_> {
+        let settings = &self.settings;
+        RunFile {
+            status,
+            updated: now(),
+            counts: self.counts,
+            peak_memory_bytes: crate::env::peak_memory_bytes(),
+            format: FORMAT,
+            segbundle: settings.identity.version,
+            libtorch: env!("LIBTORCH_VERSION"),
+            started: &self.started,
+            device: &settings.device,
+            amp: settings.amp,
+            threads: settings.threads,
+            max_memory_bytes: settings.memory_bytes,
+            skip_existing: settings.skip_existing,
+            config_sha256: &settings.identity.config_sha256,
+            weights_sha256: &settings.identity.weights_sha256,
+            config: &settings.config,
+            cases: self.cases.values().collect(),
         }
-        counts.insert("not_started".into(), json!(self.total.saturating_sub(self.cases.len())));
-        head.insert("counts".into(), Json::Object(counts));
-        head.insert("peak_memory_bytes".into(), json!(crate::env::peak_memory_bytes()));
-        head.extend(self.head.clone());
-        let text = serde_json::to_string_pretty(&head).unwrap_or_default();
-        let mut out = text.strip_suffix("\n}").unwrap_or("{").to_owned();
-        out += ",\n  \"cases\": [";
-        for (at, case) in self.cases.values().enumerate() {
-            let _ = write!(out, "{}\n    {case}", if at > 0 { "," } else { "" });
+    }
+}
+
+/// JSON with a line for each entry of the outermost object and of the objects and lists in it: a line per case.
+#[derive(Default)]
+struct Lines {
+    pretty: PrettyFormatter<'static>,
+    depth: usize,
+}
+
+/// Deeper values are on one line.
+const LINES_DEPTH: usize = 2;
+
+impl Lines {
+    fn open<W: Write + ?Sized>(
+        &mut self,
+        out: &mut W,
+        bracket: &[u8],
+        pretty: fn(&mut PrettyFormatter<'static>, &mut W) -> io::Result<()>,
+    ) -> io::Result<()> {
+        self.depth += 1;
+        if self.depth > LINES_DEPTH { out.write_all(bracket) } else { pretty(&mut self.pretty, out) }
+    }
+
+    fn close<W: Write + ?Sized>(
+        &mut self,
+        out: &mut W,
+        bracket: &[u8],
+        pretty: fn(&mut PrettyFormatter<'static>, &mut W) -> io::Result<()>,
+    ) -> io::Result<()> {
+        self.depth -= 1;
+        if self.depth >= LINES_DEPTH { out.write_all(bracket) } else { pretty(&mut self.pretty, out) }
+    }
+
+    fn entry<W: Write + ?Sized>(
+        &mut self,
+        out: &mut W,
+        first: bool,
+        pretty: fn(&mut PrettyFormatter<'static>, &mut W, bool) -> io::Result<()>,
+    ) -> io::Result<()> {
+        match (self.depth > LINES_DEPTH, first) {
+            (true, true) => Ok(()),
+            (true, false) => out.write_all(b","),
+            (false, _) => pretty(&mut self.pretty, out, first),
         }
-        out += "\n  ]\n}\n";
-        out
+    }
+}
+
+impl Formatter for Lines {
+    fn begin_array<W: Write + ?Sized>(&mut self, out: &mut W) -> io::Result<()> {
+        self.open(out, b"[", PrettyFormatter::begin_array)
+    }
+    fn end_array<W: Write + ?Sized>(&mut self, out: &mut W) -> io::Result<()> {
+        self.close(out, b"]", PrettyFormatter::end_array)
+    }
+    fn begin_array_value<W: Write + ?Sized>(&mut self, out: &mut W, first: bool) -> io::Result<()> {
+        self.entry(out, first, PrettyFormatter::begin_array_value)
+    }
+    fn end_array_value<W: Write + ?Sized>(&mut self, out: &mut W) -> io::Result<()> {
+        if self.depth > LINES_DEPTH { Ok(()) } else { self.pretty.end_array_value(out) }
+    }
+    fn begin_object<W: Write + ?Sized>(&mut self, out: &mut W) -> io::Result<()> {
+        self.open(out, b"{", PrettyFormatter::begin_object)
+    }
+    fn end_object<W: Write + ?Sized>(&mut self, out: &mut W) -> io::Result<()> {
+        self.close(out, b"}", PrettyFormatter::end_object)
+    }
+    fn begin_object_key<W: Write + ?Sized>(&mut self, out: &mut W, first: bool) -> io::Result<()> {
+        self.entry(out, first, PrettyFormatter::begin_object_key)
+    }
+    fn begin_object_value<W: Write + ?Sized>(&mut self, out: &mut W) -> io::Result<()> {
+        self.pretty.begin_object_value(out)
+    }
+    fn end_object_value<W: Write + ?Sized>(&mut self, out: &mut W) -> io::Result<()> {
+        if self.depth > LINES_DEPTH { Ok(()) } else { self.pretty.end_object_value(out) }
     }
 }
 
@@ -142,34 +366,64 @@ fn now() -> String {
     chrono::Utc::now().to_rfc3339_opts(chrono::SecondsFormat::Millis, true)
 }
 
-/// One case, as it stands in `run.json` and in the file beside its result.
-pub fn case_record(report: &CaseReport) -> Map<String, Json> {
-    let mut out = Map::new();
-    let mut add = |key: &str, value: Json| out.insert(key.into(), value);
-    add("index", json!(report.index));
-    add("status", json!(report.status().name()));
-    add("input", json!(report.name));
-    add("outputs", report.outputs.iter().map(|path| json!(path.display().to_string())).collect());
-    for (name, image) in [("input", &report.facts.input), ("network", &report.facts.network)] {
-        if let Some((channels, Grid { shape: [x, y, z], affine })) = image {
-            add(&format!("{name}_shape"), json!([channels, x, y, z]));
-            add(&format!("{name}_spacing_mm"), json!(affine.spacing_mm()));
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn case() -> CaseRecord {
+        CaseRecord {
+            index: 0,
+            status: CaseStatus::Done,
+            input: "a.nii.gz".into(),
+            outputs: vec!["out/a_trans.nii.gz".into()],
+            input_shape: Some([1, 4, 5, 6]),
+            input_spacing_mm: Some([1.0, 1.5, 2.0]),
+            network_shape: None,
+            network_spacing_mm: None,
+            windows: 8,
+            seconds: Seconds::new(&Clock::default(), Duration::from_micros(1234567)),
+            peak_memory_bytes: 7,
+            error: Some(ErrorRecord { message: "no space".into(), file: None, hint: Some("make room".into()) }),
         }
     }
-    add("windows", json!(report.facts.windows));
-    let mut seconds: Map<String, Json> =
-        Stage::ALL.iter().map(|stage| (stage.name().to_owned(), rounded(report.clock.get(*stage)))).collect();
-    seconds.insert("total".into(), rounded(report.elapsed));
-    add("seconds", Json::Object(seconds));
-    add("peak_memory_bytes", json!(report.facts.peak_memory_bytes));
-    add("error", report.error.as_ref().map_or(Json::Null, error_record));
-    out
-}
 
-fn rounded(time: Duration) -> Json {
-    json!((time.as_secs_f64() * 1e4).round() / 1e4)
-}
+    #[test]
+    fn a_case_record_keeps_its_field_names() {
+        let text = r#"{"index":0,"status":"done","input":"a.nii.gz","outputs":["out/a_trans.nii.gz"],"#.to_owned()
+            + r#""input_shape":[1,4,5,6],"input_spacing_mm":[1.0,1.5,2.0],"windows":8,"#
+            + r#""seconds":{"check":0.0,"pre":0.0,"inferer":0.0,"invert":0.0,"post":0.0,"write":0.0,"total":1.2346},"#
+            + r#""peak_memory_bytes":7,"error":{"message":"no space","file":null,"hint":"make room"}}"#;
+        assert_eq!(serde_json::to_string(&case()).unwrap(), text);
+        assert_eq!(serde_json::from_str::<CaseRecord>(&text).unwrap(), case());
+    }
 
-fn error_record(error: &Error) -> Json {
-    json!({"message": error.message(), "file": error.get_file(), "hint": error.get_hint()})
+    #[test]
+    fn run_json_has_a_line_per_case_and_counts_by_status() {
+        let folder = tempfile::tempdir().unwrap();
+        let settings = Settings {
+            identity: Identity { version: "1", weights_sha256: "w".into(), config_sha256: "c".into() },
+            config: json!({"pixdim": [1.5, 1.5, 1.5]}),
+            device: "cpu".into(),
+            amp: None,
+            threads: 2,
+            memory_bytes: 3,
+            skip_existing: false,
+        };
+        let mut record = RunRecord::start(folder.path(), settings, 3);
+        record.add(case());
+        record.add(CaseRecord { index: 1, status: CaseStatus::Failed, ..case() });
+        record.finish(RunStatus::Failed);
+        let text = std::fs::read_to_string(folder.path().join("run.json")).unwrap();
+        let lines: Vec<&str> = text.lines().filter(|line| line.contains("a.nii.gz")).collect();
+        assert_eq!(lines.len(), 2, "{text}");
+        let json: Json = serde_json::from_str(&text).unwrap();
+        assert_eq!(json["status"], "failed");
+        let counts = json!({"total": 3, "done": 1, "skipped": 0, "failed": 1, "interrupted": 0, "not_started": 1});
+        assert_eq!(json["counts"], counts);
+        let names: Vec<&str> = json.as_object().unwrap().keys().map(String::as_str).collect();
+        let expected = "status updated counts peak_memory_bytes format segbundle libtorch started device amp threads \
+                        max_memory_bytes skip_existing config_sha256 weights_sha256 config cases";
+        assert_eq!(names, expected.split_whitespace().collect::<Vec<_>>());
+    }
 }

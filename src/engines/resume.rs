@@ -1,13 +1,14 @@
 //! Going on where an earlier run stopped: beside the result of a case lies a small JSON file, `RESULT.json`, that says
 //! what the result was made from. A case may be left out only if all of it still holds.
 
+use super::record::CaseRecord;
 use crate::contracts::{CaseContext, CaseStatus};
 use crate::err;
 use crate::error::Result;
 use crate::formats::atomic;
 use crate::formats::digest::{self, Digest};
 use crate::formats::{paths, reader};
-use serde_json::{Map, Value as Json, json};
+use serde::{Deserialize, Serialize};
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
@@ -50,9 +51,8 @@ impl Inputs {
         }
         Ok(())
     }
-    fn json(&self) -> Json {
-        let one = |input: &Input| json!({"path": absolute(&input.path), "bytes": input.digest.bytes, "sha256": input.digest.sha256});
-        self.0.iter().map(one).collect()
+    fn records(&self) -> Vec<FileRecord> {
+        self.0.iter().map(|input| FileRecord::new(absolute(&input.path), input.digest.clone())).collect()
     }
 }
 
@@ -87,10 +87,47 @@ fn absolute(path: &Path) -> String {
     std::path::absolute(path).unwrap_or_else(|_| path.to_owned()).display().to_string()
 }
 
+/// What a result was made from: the content of the file beside it. A file with other fields is of another version.
+#[derive(Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct ResultRecord {
+    format: u64,
+    /// The version that made it.
+    segbundle: String,
+    /// With absolute paths.
+    inputs: Vec<FileRecord>,
+    weights_sha256: String,
+    config_sha256: String,
+    /// With paths relative to the folder of the first, so that the output folder may be moved.
+    outputs: Vec<FileRecord>,
+    case: CaseRecord,
+}
+
+#[derive(Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct FileRecord {
+    path: String,
+    bytes: u64,
+    sha256: String,
+}
+
+impl FileRecord {
+    fn new(path: String, Digest { bytes, sha256 }: Digest) -> FileRecord {
+        FileRecord { path, bytes, sha256 }
+    }
+}
+
+/// The fields that records of every version have.
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct AnyRecord {
+    segbundle: Option<String>,
+}
+
 /// Whether a case's result is there and up to date.
 pub enum SkipDecision {
     /// What the run that made it recorded of the case.
-    Current(Map<String, Json>),
+    Current(Box<CaseRecord>),
     /// Nothing is there.
     Missing,
     /// Why it has to be made again.
@@ -115,40 +152,44 @@ pub fn skip_decision(outputs: &[PathBuf], inputs: &Inputs, identity: &Identity, 
         }
         Err(_) => return SkipDecision::Missing,
     };
-    match serde_json::from_slice::<Json>(&text) {
-        Ok(found) => compare(found, first, outputs, inputs, identity, context).unwrap_or_else(SkipDecision::Stale),
-        Err(_) => SkipDecision::Stale(format!("{} is no JSON", path.display())),
-    }
+    let found = match serde_json::from_slice::<ResultRecord>(&text) {
+        Ok(found) if found.format == FORMAT && found.segbundle == identity.version => found,
+        _ => {
+            return SkipDecision::Stale(match serde_json::from_slice::<AnyRecord>(&text) {
+                Ok(AnyRecord { segbundle: Some(other) }) if other != identity.version => {
+                    format!("it was made by segbundle {other}, this is {}", identity.version)
+                }
+                Ok(_) => format!("{} is not complete, or of another version", path.display()),
+                Err(_) => format!("{} is no JSON", path.display()),
+            });
+        }
+    };
+    compare(found, first, outputs, inputs, identity, context).unwrap_or_else(SkipDecision::Stale)
 }
 
 fn compare(
-    mut found: Json,
+    found: ResultRecord,
     first: &Path,
     outputs: &[PathBuf],
     inputs: &Inputs,
     identity: &Identity,
     context: &CaseContext,
 ) -> Result<SkipDecision, String> {
-    let same = |key: &str, expected: &Json| found.get(key) == Some(expected);
-    if !same("format", &json!(FORMAT)) || !same("segbundle", &json!(identity.version)) {
-        return Err(format!("it was made by segbundle {}, this is {}", text_of(&found, "segbundle"), identity.version));
-    }
-    if !same("inputs", &inputs.json()) {
+    if found.inputs != inputs.records() {
         return Err("the input is not the one that it was made from".into());
     }
-    if !same("weights_sha256", &json!(identity.weights_sha256)) {
+    if found.weights_sha256 != identity.weights_sha256 {
         return Err("the network's weights are others".into());
     }
-    if !same("config_sha256", &json!(identity.config_sha256)) {
+    if found.config_sha256 != identity.config_sha256 {
         return Err("the config is another one".into());
     }
     let folder = first.parent().unwrap_or(Path::new(""));
     let mut recorded = vec![];
-    for output in found.get("outputs").and_then(Json::as_array).into_iter().flatten() {
-        let path = paths::normal(&folder.join(text_of(output, "path")));
-        let expected = (output.get("bytes").and_then(Json::as_u64), text_of(output, "sha256"));
+    for output in found.outputs {
+        let path = paths::normal(&folder.join(&output.path));
         match digest::of_file_while(&path, || context.check()) {
-            Ok(now) if (Some(now.bytes), now.sha256.as_str()) == (expected.0, expected.1) => recorded.push(path),
+            Ok(now) if (now.bytes, &now.sha256) == (output.bytes, &output.sha256) => recorded.push(path),
             Ok(_) => return Err(format!("{} is not as it was written", path.display())),
             Err(_) if !path.exists() => return Err(format!("{} is gone", path.display())),
             Err(error) => return Err(error.to_string()),
@@ -157,41 +198,83 @@ fn compare(
     if let Some(missing) = outputs.iter().find(|output| !recorded.contains(output)) {
         return Err(format!("nothing says what {} was made from", missing.display()));
     }
-    match found.get_mut("case").map(Json::take) {
-        Some(Json::Object(mut case)) => {
-            // Where they are now: the folder may have been moved.
-            case.insert("outputs".into(), recorded.iter().map(|path| json!(path.display().to_string())).collect());
-            Ok(SkipDecision::Current(case))
-        }
-        _ => Err("its record is not complete".into()),
-    }
+    // Where they are now: the folder may have been moved.
+    let outputs = recorded.iter().map(|path| path.display().to_string()).collect();
+    Ok(SkipDecision::Current(Box::new(CaseRecord { outputs, ..found.case })))
 }
 
-fn text_of<'a>(json: &'a Json, key: &str) -> &'a str {
-    json.get(key).and_then(Json::as_str).unwrap_or("(unknown)")
-}
-
-/// Write down what `outputs`, which are complete, were made from. `case`: the case's record.
-pub fn save(outputs: &[PathBuf], inputs: &Inputs, identity: &Identity, case: &Map<String, Json>) -> Result<()> {
+/// Writes what `outputs`, which are complete, were made from. `case`: the case's record.
+pub fn save(outputs: &[PathBuf], inputs: &Inputs, identity: &Identity, case: &CaseRecord) -> Result<()> {
     let Some(first) = outputs.first() else { return Ok(()) };
     let folder = first.parent().unwrap_or(Path::new(""));
-    let mut written = vec![];
-    for output in outputs {
-        let Digest { bytes, sha256 } = digest::of_file(output)?;
+    let written = outputs.iter().map(|output| {
         // Also what lies above, as tables for all cases: the output folder may be moved.
         let path = paths::seen_from(folder, output).display().to_string();
-        written.push(json!({"path": path, "bytes": bytes, "sha256": sha256}));
-    }
-    let mut case = case.clone();
-    case.insert("status".into(), json!(CaseStatus::Done.name()));
-    let content = json!({
-        "format": FORMAT,
-        "segbundle": identity.version,
-        "inputs": inputs.json(),
-        "weights_sha256": identity.weights_sha256,
-        "config_sha256": identity.config_sha256,
-        "outputs": written,
-        "case": case,
+        Ok(FileRecord::new(path, digest::of_file(output)?))
     });
-    atomic::write_file(sidecar(first), |file, _| Ok(writeln!(file, "{content:#}")?))
+    let content = ResultRecord {
+        format: FORMAT,
+        segbundle: identity.version.into(),
+        inputs: inputs.records(),
+        weights_sha256: identity.weights_sha256.clone(),
+        config_sha256: identity.config_sha256.clone(),
+        outputs: written.collect::<Result<_>>()?,
+        case: CaseRecord { status: CaseStatus::Done, ..case.clone() },
+    };
+    atomic::write_file(sidecar(first), |file, _| {
+        serde_json::to_writer_pretty(&mut *file, &content).map_err(std::io::Error::from)?;
+        Ok(writeln!(file)?)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::{Value as Json, json};
+
+    const OUTPUT: &str = "a_trans.nii.gz";
+
+    fn identity() -> Identity {
+        Identity { version: "1.0", weights_sha256: "w".into(), config_sha256: "c".into() }
+    }
+
+    /// What the decision is once the record beside a result was changed by `change`.
+    fn decision(change: impl FnOnce(&mut Json)) -> Result<CaseRecord, String> {
+        let folder = tempfile::tempdir().unwrap();
+        let output = folder.path().join(OUTPUT);
+        std::fs::write(&output, "labels").unwrap();
+        let case = json!({"index": 0, "status": "done", "input": "a", "outputs": [], "windows": 1,
+            "seconds": {"check": 0.0, "pre": 0.0, "inferer": 0.0, "invert": 0.0, "post": 0.0, "write": 0.0, "total": 0.0},
+            "peak_memory_bytes": 1, "error": null});
+        let case: CaseRecord = serde_json::from_value(case).unwrap();
+        let context = CaseContext::quiet();
+        let inputs = Inputs::read(&[], &context).unwrap();
+        save(std::slice::from_ref(&output), &inputs, &identity(), &case).unwrap();
+        let path = sidecar(&output);
+        let mut json = serde_json::from_slice(&std::fs::read(&path).unwrap()).unwrap();
+        change(&mut json);
+        std::fs::write(&path, json.to_string()).unwrap();
+        match skip_decision(&[output], &inputs, &identity(), &context) {
+            SkipDecision::Current(case) => Ok(*case),
+            SkipDecision::Missing => Err("missing".into()),
+            SkipDecision::Stale(why) => Err(why),
+        }
+    }
+
+    #[test]
+    fn a_record_with_unknown_or_missing_fields_is_stale() {
+        assert!(decision(|_| {}).unwrap().outputs[0].ends_with(OUTPUT));
+        let incomplete = format!("{OUTPUT}.json is not complete, or of another version");
+        for result in [
+            decision(|json| json["case"]["colour"] = json!("red")),
+            decision(|json| drop(json.as_object_mut().unwrap().remove("inputs"))),
+            decision(|json| drop(json["case"].as_object_mut().unwrap().remove("windows"))),
+            decision(|json| json["format"] = json!(7)),
+            decision(|json| *json = json!([])),
+        ] {
+            assert!(result.as_ref().unwrap_err().ends_with(&incomplete), "{result:?}");
+        }
+        let other = decision(|json| *json = json!({"segbundle": "0.9", "more": 1}));
+        assert_eq!(other.unwrap_err(), "it was made by segbundle 0.9, this is 1.0");
+    }
 }

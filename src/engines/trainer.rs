@@ -6,9 +6,9 @@
 //! before it reaches the weights; and the training is saved so that it can go on (see `training_state`).
 
 use super::amp;
-use super::training_state::{self, Mark, TrainingState};
+use super::training_state::{TrainingCursor, TrainingProgress, TrainingState};
 use super::workflow::{Parts, Workflow, clock, loss_alone};
-use crate::checkpoint::StateDict;
+use crate::checkpoint::{self, StateDict};
 use crate::component::{Accepted, BuildContext, Dict, Value};
 use crate::contracts::{
     CaseContext, Clock, Engine, EngineState, Event, Handler, Inferer, Item, Loader, Loss, Mode, Network, NoProgress,
@@ -182,7 +182,9 @@ impl SupervisedTrainer {
         let mut saver = TrainingState::open(&self.run)?;
         let mut place = Place::default();
         let saved = saver.take_saved();
-        let (epoch, iteration) = saved.as_ref().map_or((0, 0), training_state::progress);
+        let progress = saved.as_ref().map(TrainingProgress::of).transpose();
+        let progress = progress.map_err(|error| error.file(saver.path()))?;
+        let (epoch, iteration) = progress.as_ref().map_or((0, 0), |saved| (saved.epoch, saved.cursor.iteration));
         workflow.update(|state| (state.epoch, state.iteration) = (epoch, iteration));
         let state = workflow.state();
         self.log(format!(
@@ -192,32 +194,32 @@ impl SupervisedTrainer {
         ));
         // Handlers such as CheckpointLoader come first: what was saved is newer than what they load.
         workflow.fire(Event::Started)?;
-        if let Some(saved) = &saved {
-            place = self.restore(saved, &case).map_err(|error| error.file(saver.path()))?;
+        if let (Some(saved), Some(progress)) = (&saved, progress) {
+            place = self.restore(saved, progress, &case).map_err(|error| error.file(saver.path()))?;
         }
         saver.know_config(&self.run.config().resolved, saved.is_some());
         drop(saved);
-        while !place.stopped && (workflow.state().epoch < self.args.max_epochs || place.running) {
+        while !place.stopped && (workflow.state().epoch < self.args.max_epochs || place.in_epoch) {
             let epoch_began = Instant::now();
-            if !place.running {
+            if !place.in_epoch {
                 workflow.update(|state| state.epoch += 1);
                 workflow.begin_epoch();
-                place.running = true;
+                place.in_epoch = true;
             }
             let ended = self.epoch(&mut place, &mut saver, &case)?;
             // If the validation fails or is interrupted, it is done again.
-            let point = self.point(&place)?;
+            let snapshot = self.snapshot(&place)?;
             if let Ended::Stopped = ended {
                 place.stopped = true;
-                saver.save(|| self.saved(self.point(&place)?));
+                saver.save(|| self.saved(self.snapshot(&place)?));
                 break;
             }
             if let Err(error) = self.check_weights().and_then(|()| workflow.complete_epoch()) {
-                return Err(self.failed(error, point, &mut saver));
+                return Err(self.failed(error, snapshot, &mut saver));
             }
-            place.running = false;
+            place.in_epoch = false;
             place.stopped = workflow.take_stop();
-            saver.save(|| self.saved(self.point(&place)?));
+            saver.save(|| self.saved(self.snapshot(&place)?));
             if place.stopped {
                 break;
             }
@@ -255,9 +257,9 @@ impl SupervisedTrainer {
         let workflow = &self.workflow;
         let length = workflow.state().epoch_length;
         // Where the weights last changed: what comes after is done again when the training goes on.
-        let mut point = self.point(place)?;
-        while place.untold.is_some() || place.iteration < length * workflow.state().epoch {
-            let output = match place.untold {
+        let mut snapshot = self.snapshot(place)?;
+        while place.pending_loss.is_some() || place.iteration < length * workflow.state().epoch {
+            let output = match place.pending_loss {
                 // The metrics have seen it.
                 Some(loss) => loss_alone(loss),
                 None => {
@@ -272,50 +274,50 @@ impl SupervisedTrainer {
                         Err(error) => {
                             // A batch norm has seen the batch that failed.
                             put_back(buffers)?;
-                            return Err(self.failed(error, point, saver));
+                            return Err(self.failed(error, snapshot, saver));
                         }
                     };
                     place.iteration += 1;
-                    place.untold = Some(loss);
+                    place.pending_loss = Some(loss);
                     let output = guard(|| workflow.measured(self.items(samples)?, Some(loss), &self.case_context()));
                     if self.steps_at(place.iteration) {
-                        point = self.point(place)?;
+                        snapshot = self.snapshot(place)?;
                     }
                     output
                 }
             };
             if let Err(error) = guard(|| workflow.tell(output?)) {
-                return Err(self.failed(error, point, saver));
+                return Err(self.failed(error, snapshot, saver));
             }
-            place.untold = None;
+            place.pending_loss = None;
             let changed = self.steps_at(place.iteration);
             if changed {
-                point = self.point(place)?;
+                snapshot = self.snapshot(place)?;
             }
             if workflow.take_stop() {
                 return Ok(Ended::Stopped);
             }
             if self.run.cancel.load(Ordering::Relaxed) {
-                return Err(self.failed(err!("interrupted").kind(Kind::Cancelled), point, saver));
+                return Err(self.failed(err!("interrupted").kind(Kind::Cancelled), snapshot, saver));
             }
             if changed && saver.is_due() {
                 if let Err(error) = self.check_weights() {
-                    return Err(self.failed(error, point, saver));
+                    return Err(self.failed(error, snapshot, saver));
                 }
-                saver.save(|| self.saved(self.point(place)?));
+                saver.save(|| self.saved(self.snapshot(place)?));
             }
         }
         Ok(Ended::Complete)
     }
 
-    /// Save the training as it was at `point`; the error with what there is to say of that.
-    fn failed(&self, error: Error, point: Point, saver: &mut TrainingState) -> Error {
+    /// Save the training as it was at `snapshot`; the error with what there is to say of that.
+    fn failed(&self, error: Error, snapshot: TrainingSnapshot, saver: &mut TrainingState) -> Error {
         // Its weights may be of no use, so that the good state stays where it is.
         if error.get_kind() == Kind::Diverged {
-            saver.save_failed(|| self.saved(point));
+            saver.save_failed(|| self.saved(snapshot));
             return error;
         }
-        saver.save(|| self.saved(point));
+        saver.save(|| self.saved(snapshot));
         saver.hint(error)
     }
 
@@ -462,44 +464,41 @@ impl SupervisedTrainer {
         )
     }
 
-    /// Where the training stands now, without its tensors.
-    fn point(&self, place: &Place) -> Result<Point> {
-        let position = place.batches.as_ref().map(|batches| batches.position().clone());
-        let mark = Mark::new(self.args.device, (place.iteration, place.untold), place.running, position)?;
-        let (workflow, optimizer) = (self.workflow.save(place.running)?, self.args.optimizer.lock().state()?);
-        Ok(Point { mark, workflow, optimizer, stopped: place.stopped })
+    /// The training as it is now, except for the network's tensors.
+    fn snapshot(&self, place: &Place) -> Result<TrainingSnapshot> {
+        let position = place.batches.as_ref().map(Batches::position);
+        let cursor =
+            TrainingCursor::new(self.args.device, place.iteration, place.pending_loss, place.in_epoch, position)?;
+        let (workflow, optimizer) = (self.workflow.save(place.in_epoch)?, self.args.optimizer.lock().state()?);
+        Ok(TrainingSnapshot { cursor, workflow, optimizer, stopped: place.stopped })
     }
 
-    /// All of the training at `point`, since which its tensors have not changed.
-    fn saved(&self, Point { mark, workflow, optimizer, stopped }: Point) -> Result<StateDict> {
+    /// All of the training at `snapshot`, since which its tensors have not changed.
+    fn saved(&self, TrainingSnapshot { cursor, workflow, optimizer, stopped }: TrainingSnapshot) -> Result<StateDict> {
+        let EngineState { epoch, epoch_length, .. } = self.workflow.state();
+        let stopped = stopped.then_some(self.args.max_epochs);
+        let progress = checkpoint::to_state(&TrainingProgress { epoch, epoch_length, cursor, stopped })?;
         let network = self.args.network.lock();
         let tensors = network
             .state()
             .tensors
             .iter()
             .map(|(name, tensor)| Ok((name.clone(), StateDict::Tensor(tensor.f_detach()?))));
-        Ok(StateDict::dict([
-            ("network", StateDict::dict(tensors.collect::<Result<Vec<_>>>()?)),
-            ("optimizer", optimizer),
-            ("scaler", self.scaler.lock().save()),
-            ("workflow", workflow),
-            ("epoch", StateDict::Int(self.workflow.state().epoch as i64)),
-            ("epoch_length", StateDict::Int(self.workflow.state().epoch_length as i64)),
-            ("mark", mark.save()?),
-            ("stopped", if stopped { StateDict::Int(self.args.max_epochs as i64) } else { StateDict::None }),
-        ]))
+        Ok(progress
+            .with("network", StateDict::dict(tensors.collect::<Result<Vec<_>>>()?))
+            .with("optimizer", optimizer)
+            .with("scaler", self.scaler.lock().save()?)
+            .with("workflow", workflow))
     }
 
-    /// Go on from what [`SupervisedTrainer::saved`] gave.
-    fn restore(&self, saved: &StateDict, case: &CaseContext) -> Result<Place> {
-        let get = |key: &str| saved.get(key).ok_or_else(|| err!("the saved training has no `{key}`"));
-        let int = |key: &str| match get(key)? {
-            StateDict::Int(x) if *x >= 0 => Ok(*x as usize),
-            _ => Err(err!("the saved training's `{key}` is no count")),
-        };
-        let (length, own) = (int("epoch_length")?, self.workflow.state().epoch_length);
-        if length != own {
-            return Err(err!("the saved training has epochs of {length} iterations, this config makes {own}")
+    /// Restores what [`SupervisedTrainer::saved`] gave.
+    fn restore(&self, saved: &StateDict, progress: TrainingProgress, case: &CaseContext) -> Result<Place> {
+        let get =
+            |key: &str| saved.get(key).ok_or_else(|| err!("the saved training is damaged: missing field `{key}`"));
+        let TrainingProgress { epoch, epoch_length, cursor, stopped } = progress;
+        let own = self.workflow.state().epoch_length;
+        if epoch_length != own {
+            return Err(err!("the saved training has epochs of {epoch_length} iterations, this config makes {own}")
                 .hint("go on with the same cases and batch size, or start anew without --resume"));
         }
         let StateDict::Dict(tensors) = get("network")? else { bail!("the saved training's `network` is no dict") };
@@ -514,23 +513,20 @@ impl SupervisedTrainer {
         self.args.optimizer.lock().load_state(get("optimizer")?)?;
         self.scaler.lock().load(get("scaler")?)?;
         self.workflow.load(get("workflow")?)?;
-        let mark = Mark::load(get("mark")?, &self.args.train_data_loader)?;
-        let epoch = int("epoch")?;
-        self.workflow.update(|state| (state.epoch, state.iteration) = (epoch, mark.iteration()));
-        let batches = mark
-            .position()
-            .map(|position| Batches::resume(&self.args.train_data_loader, position, case))
-            .transpose()?;
-        mark.set_generators(self.args.device)?;
-        let stopped =
-            matches!(saved.get("stopped"), Some(StateDict::Int(epochs)) if *epochs == self.args.max_epochs as i64);
+        let loader = &self.args.train_data_loader;
+        self.workflow.update(|state| (state.epoch, state.iteration) = (epoch, cursor.iteration));
+        let position = cursor.position(loader)?;
+        let batches = position.map(|position| Batches::resume(loader, position, case)).transpose()?;
+        cursor.restore_generators(self.args.device)?;
+        let stopped = stopped == Some(self.args.max_epochs);
         match stopped {
             true => {
-                tracing::info!("a handler has ended this training in epoch {epoch}; another max_epochs goes on with it")
+                tracing::info!("a handler ended this training in epoch {epoch}; another max_epochs goes on with it")
             }
-            false => tracing::info!("going on after iteration {} in epoch {}", mark.iteration(), epoch.max(1)),
+            false => tracing::info!("resumed after iteration {} in epoch {}", cursor.iteration, epoch.max(1)),
         }
-        Ok(Place { iteration: mark.iteration(), untold: mark.untold(), running: mark.running(), stopped, batches })
+        let TrainingCursor { iteration, pending_loss, in_epoch, .. } = cursor;
+        Ok(Place { iteration, pending_loss, in_epoch, stopped, batches })
     }
 
     fn explain(&self, out: &mut String) {
@@ -579,9 +575,9 @@ fn described(batch: &Batch) -> String {
     batch.samples.iter().zip(&batch.entries).map(one).collect::<Vec<_>>().join(", ")
 }
 
-/// A moment between two iterations.
-struct Point {
-    mark: Mark,
+/// A training between two iterations, except for its network's tensors.
+struct TrainingSnapshot {
+    cursor: TrainingCursor,
     workflow: StateDict,
     optimizer: StateDict,
     stopped: bool,
@@ -597,10 +593,10 @@ fn put_back(buffers: Vec<(Tensor, Tensor)>) -> Result<()> {
 struct Place {
     /// Iterations that are done.
     iteration: usize,
-    /// The loss of the last one, if the handlers have not been told of it yet.
-    untold: Option<f64>,
+    /// The loss of the last one, if its handlers have not been called yet.
+    pending_loss: Option<f64>,
     /// In the middle of an epoch.
-    running: bool,
+    in_epoch: bool,
     /// A handler has ended it.
     stopped: bool,
     /// The pass over the loader that batches come from.

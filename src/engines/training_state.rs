@@ -5,14 +5,16 @@
 //! the data, and the random states as they were used, not as they were read ahead: at equal threads a training that
 //! goes on ends in the same bits as one that was never interrupted.
 
-use crate::checkpoint::{self, StateDict};
+use crate::checkpoint::{self, Int64Tensor, StateDict, Uint8Tensor};
 use crate::contracts::{Loader, Run};
 use crate::data::batches::{Position, seeded};
 use crate::err;
 use crate::error::{Error, Result};
 use crate::formats::atomic;
 use crate::random::{RandomState, RngStates};
+use crate::torch::convert::to_u8;
 use crate::torch::{Device, DeviceExt};
+use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 use tch::Tensor;
@@ -140,14 +142,6 @@ impl TrainingState {
     }
 }
 
-/// Epoch and iteration of a saved training, as far as they can be read.
-pub fn progress(saved: &StateDict) -> (usize, usize) {
-    let count = |saved: Option<&StateDict>, key| {
-        saved.and_then(|saved| int(saved, key)).and_then(|x| usize::try_from(x).ok()).unwrap_or(0)
-    };
-    (count(Some(saved), "epoch"), count(saved.get("mark"), "iteration"))
-}
-
 fn previous(path: &Path) -> PathBuf {
     path.with_file_name("previous.pt")
 }
@@ -228,115 +222,70 @@ fn write(path: &Path, saved: &StateDict) -> Result<()> {
     rename(&next, path)
 }
 
-/// Where a training stands between two iterations, apart from its tensors.
-pub struct Mark {
-    iteration: usize,
-    /// The iteration's loss, if its handlers have not been told.
-    untold: Option<f64>,
-    running: bool,
-    position: Option<Position>,
-    /// Of the CPU's generator, and the device's if it is another.
-    generators: Vec<Tensor>,
+/// What `state.pt` holds beside tensors and the states of its parts.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct TrainingProgress {
+    /// From 1; 0 before the first.
+    pub epoch: usize,
+    /// Iterations in an epoch.
+    pub epoch_length: usize,
+    #[serde(rename = "mark")]
+    pub cursor: TrainingCursor,
+    /// The `max_epochs` that a handler has ended the training under.
+    pub stopped: Option<usize>,
 }
 
-impl Mark {
+impl TrainingProgress {
+    pub fn of(saved: &StateDict) -> Result<TrainingProgress> {
+        checkpoint::from_state(saved).map_err(|error| error.context("the saved training is damaged"))
+    }
+}
+
+/// Where a training stands between two iterations.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct TrainingCursor {
+    /// Iterations that are done.
+    pub iteration: usize,
+    /// The loss of the last one, if its handlers have not been called yet.
+    #[serde(rename = "untold")]
+    pub pending_loss: Option<f64>,
+    /// In the middle of an epoch.
+    #[serde(rename = "running")]
+    pub in_epoch: bool,
+    position: Option<SavedPosition>,
+    /// States of torch's generators: the CPU's, then the device's if it is another.
+    generators: Vec<Uint8Tensor>,
+}
+
+impl TrainingCursor {
+    /// With the generators of the CPU and of `device` as they are now. `position`: in the pass over the data, if one has
+    /// begun.
     pub fn new(
         device: Device,
-        (iteration, untold): (usize, Option<f64>),
-        running: bool,
-        position: Option<Position>,
-    ) -> Result<Mark> {
-        let generators =
-            devices(device).into_iter().map(segbundle_native::generator_state).collect::<Result<_, _>>()?;
-        Ok(Mark { iteration, untold, running, position, generators })
+        iteration: usize,
+        pending_loss: Option<f64>,
+        in_epoch: bool,
+        position: Option<&Position>,
+    ) -> Result<TrainingCursor> {
+        let state = |device| Ok(Uint8Tensor(to_u8(&segbundle_native::generator_state(device)?)?));
+        let generators = devices(device).into_iter().map(state).collect::<Result<_>>()?;
+        let position = position.map(SavedPosition::new);
+        Ok(TrainingCursor { iteration, pending_loss, in_epoch, position, generators })
     }
-    pub fn iteration(&self) -> usize {
-        self.iteration
+
+    /// The position in the pass over `loader`; `None` before the first pass.
+    pub fn position(&self, loader: &Loader) -> Result<Option<Position>> {
+        let other = || err!("the saved training has other random transforms than the config");
+        self.position.as_ref().map(|saved| saved.position(loader).ok_or_else(other)).transpose()
     }
-    pub fn untold(&self) -> Option<f64> {
-        self.untold
-    }
-    /// In the middle of an epoch.
-    pub fn running(&self) -> bool {
-        self.running
-    }
-    /// The place in the pass over the data; `None` before the first.
-    pub fn position(&self) -> Option<Position> {
-        self.position.clone()
-    }
-    pub fn set_generators(&self, device: Device) -> Result<()> {
-        for (device, state) in devices(device).into_iter().zip(&self.generators) {
-            segbundle_native::set_generator_state(device, state)?;
+
+    /// Sets the generators of the CPU and of `device`.
+    pub fn restore_generators(&self, device: Device) -> Result<()> {
+        for (device, Uint8Tensor(state)) in devices(device).into_iter().zip(&self.generators) {
+            segbundle_native::set_generator_state(device, &Tensor::f_from_slice(state)?)?;
         }
         Ok(())
     }
-
-    pub fn save(&self) -> Result<StateDict> {
-        let position = match &self.position {
-            None => StateDict::None,
-            Some(position) => StateDict::dict([
-                ("base_seed", StateDict::Int(position.base_seed as i64)),
-                ("order_seed", position.order_seed.map_or(StateDict::None, |seed| StateDict::Int(seed as i64))),
-                ("used", StateDict::Int(position.used as i64)),
-                ("streams", StateDict::List(position.rng.iter().map(save_rng).collect::<Result<_>>()?)),
-            ]),
-        };
-        Ok(StateDict::dict([
-            ("iteration", StateDict::Int(self.iteration as i64)),
-            ("untold", self.untold.map_or(StateDict::None, StateDict::Float)),
-            ("running", StateDict::Bool(self.running)),
-            ("position", position),
-            (
-                "generators",
-                StateDict::List(self.generators.iter().map(|state| StateDict::Tensor(state.shallow_clone())).collect()),
-            ),
-        ]))
-    }
-
-    pub fn load(saved: &StateDict, loader: &Loader) -> Result<Mark> {
-        Mark::parse(saved, loader)
-            .ok_or_else(|| err!("the saved training's place in the data is damaged, or of other transforms"))
-    }
-
-    fn parse(saved: &StateDict, loader: &Loader) -> Option<Mark> {
-        let position = match saved.get("position")? {
-            StateDict::None => None,
-            position => {
-                let base_seed = int(position, "base_seed")? as u64;
-                let order_seed = if let StateDict::None = position.get("order_seed")? {
-                    None
-                } else {
-                    Some(int(position, "order_seed")? as u64)
-                };
-                let StateDict::List(all) = position.get("streams")? else { return None };
-                let fresh = |worker: usize| match loader.num_workers {
-                    0 => loader.rng.lock().clone(),
-                    _ => seeded(loader, base_seed, worker),
-                };
-                let rng = all
-                    .iter()
-                    .enumerate()
-                    .map(|(worker, saved)| load_rng(saved, || fresh(worker)))
-                    .collect::<Option<_>>()?;
-                Some(Position { base_seed, order_seed, used: usize::try_from(int(position, "used")?).ok()?, rng })
-            }
-        };
-        let StateDict::List(generators) = saved.get("generators")? else { return None };
-        let tensor =
-            |saved: &StateDict| if let StateDict::Tensor(tensor) = saved { Some(tensor.shallow_clone()) } else { None };
-        let StateDict::Bool(running) = saved.get("running")? else { return None };
-        Some(Mark {
-            iteration: usize::try_from(int(saved, "iteration")?).ok()?,
-            untold: if let Some(StateDict::Float(loss)) = saved.get("untold") { Some(*loss) } else { None },
-            running: *running,
-            position,
-            generators: generators.iter().map(tensor).collect::<Option<_>>()?,
-        })
-    }
-}
-
-fn int(saved: &StateDict, key: &str) -> Option<i64> {
-    if let StateDict::Int(x) = saved.get(key)? { Some(*x) } else { None }
 }
 
 fn devices(device: Device) -> Vec<tch::Device> {
@@ -345,34 +294,58 @@ fn devices(device: Device) -> Vec<tch::Device> {
     devices
 }
 
-/// A worker's random states: of each its key [624] and place.
-pub(super) fn save_rng(rng: &Option<RngStates>) -> Result<StateDict> {
-    let Some(rng) = rng else { return Ok(StateDict::None) };
-    let one = |random: &RandomState| {
-        let (key, at, gauss) = random.state();
-        let key: Vec<i64> = key.iter().map(|&x| i64::from(x)).collect();
-        let gauss = gauss.map_or(StateDict::None, StateDict::Float);
-        Ok(StateDict::Tuple(vec![StateDict::Tensor(Tensor::f_from_slice(&key)?), StateDict::Int(at as i64), gauss]))
-    };
-    Ok(StateDict::List(rng.states().map(one).collect::<Result<_>>()?))
+/// A [`Position`] as a checkpoint holds it.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+struct SavedPosition {
+    base_seed: u64,
+    order_seed: Option<u64>,
+    used: usize,
+    streams: Vec<Option<SavedRngStates>>,
 }
 
-/// `None` if they are of other transforms.
-pub(super) fn load_rng(saved: &StateDict, fresh: impl FnOnce() -> RngStates) -> Option<Option<RngStates>> {
-    let all = match saved {
-        StateDict::None => return Some(None),
-        StateDict::List(all) => all,
-        _ => return None,
-    };
-    let one = |saved: &StateDict| {
-        let StateDict::Tuple(parts) = saved else { return None };
-        let [StateDict::Tensor(key), StateDict::Int(at), gauss] = parts.as_slice() else { return None };
-        let key: Vec<i64> = Vec::try_from(key).ok()?;
-        let key = key.into_iter().map(|x| u32::try_from(x).ok()).collect::<Option<Vec<_>>>()?;
-        let gauss = if let StateDict::Float(x) = gauss { Some(*x) } else { None };
-        RandomState::from_state(&key, usize::try_from(*at).ok()?, gauss)
-    };
-    let states = all.iter().map(one).collect::<Option<Vec<_>>>()?;
-    let mut rng = fresh();
-    rng.restore(states).then_some(Some(rng))
+impl SavedPosition {
+    fn new(position: &Position) -> SavedPosition {
+        let Position { base_seed, order_seed, used, ref rng } = *position;
+        let streams = rng.iter().map(|worker| worker.as_ref().map(SavedRngStates::new)).collect();
+        SavedPosition { base_seed, order_seed, used, streams }
+    }
+
+    /// `None` if the random states are of other transforms.
+    fn position(&self, loader: &Loader) -> Option<Position> {
+        let fresh = |worker: usize| match loader.num_workers {
+            0 => loader.rng.lock().clone(),
+            _ => seeded(loader, self.base_seed, worker),
+        };
+        let worker = |(worker, saved): (usize, &Option<SavedRngStates>)| match saved {
+            Some(saved) => saved.restore(fresh(worker)).map(Some),
+            None => Some(None),
+        };
+        let rng = self.streams.iter().enumerate().map(worker).collect::<Option<_>>()?;
+        Some(Position { base_seed: self.base_seed, order_seed: self.order_seed, used: self.used, rng })
+    }
+}
+
+/// A worker's random states: of each the key [624] of its MT19937, the place in it, and a normal value that waits.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct SavedRngStates(Vec<(Int64Tensor, usize, Option<f64>)>);
+
+impl SavedRngStates {
+    pub fn new(states: &RngStates) -> SavedRngStates {
+        let one = |random: &RandomState| {
+            let (key, at, gauss) = random.state();
+            (Int64Tensor(key.iter().map(|&x| i64::from(x)).collect()), at, gauss)
+        };
+        SavedRngStates(states.states().map(one).collect())
+    }
+
+    /// `fresh` with the saved states; `None` if they are of other transforms.
+    pub fn restore(&self, mut fresh: RngStates) -> Option<RngStates> {
+        let one = |(Int64Tensor(key), at, gauss): &(Int64Tensor, usize, Option<f64>)| {
+            let key = key.iter().map(|&x| u32::try_from(x).ok()).collect::<Option<Vec<_>>>()?;
+            RandomState::from_state(&key, *at, *gauss)
+        };
+        let states = self.0.iter().map(one).collect::<Option<_>>()?;
+        fresh.restore(states).then_some(fresh)
+    }
 }

@@ -2,7 +2,7 @@
 //! ignite.engine of ignite 0.5.5), and the log lines of both.
 
 use crate::bail;
-use crate::checkpoint::StateDict;
+use crate::checkpoint::{self, StateDict};
 use crate::component::{Args, BuildContext, Dict, FromValue, Key, Value};
 use crate::contracts::{
     Attached, CaseContext, EngineState, Event, Handler, Item, MetricParts, Sample, Score, Segmentation, Segmented,
@@ -10,6 +10,7 @@ use crate::contracts::{
 use crate::err;
 use crate::error::{Kind, Result};
 use parking_lot::Mutex;
+use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -172,44 +173,26 @@ impl Workflow {
             .truthy())
     }
 
-    /// What a training that goes on must know. `running`: in the middle of an epoch, metrics included.
-    pub fn save(&self, running: bool) -> Result<StateDict> {
+    /// The state that a resumed training needs. `in_epoch`: in the middle of an epoch, metrics included.
+    pub fn save(&self, in_epoch: bool) -> Result<StateDict> {
         let handlers = self.handlers.iter().map(|handler| handler.save()).collect::<Result<_>>()?;
-        let state = self.state.lock();
-        let best = match state.best_metric {
-            Some((best, epoch)) => StateDict::Tuple(vec![StateDict::Float(best), StateDict::Int(epoch as i64)]),
-            None => StateDict::None,
-        };
-        let metric = |(_, attached): &(Arc<str>, Attached)| {
-            let parts = attached.metric.lock().parts();
-            let row = |row: &Vec<f32>| StateDict::List(row.iter().map(|&x| StateDict::Float(f64::from(x))).collect());
-            StateDict::Tuple(vec![
-                StateDict::List(parts.sums.into_iter().map(StateDict::Int).collect()),
-                StateDict::List(parts.rows.iter().map(row).collect()),
-            ])
-        };
-        let metrics = if running { self.metrics.iter().map(metric).collect() } else { vec![] };
-        Ok(StateDict::dict([
-            ("best", best),
-            ("metrics", StateDict::List(metrics)),
-            ("handlers", StateDict::List(handlers)),
-        ]))
+        let metrics = self.metrics.iter().filter(|_| in_epoch).map(|(_, attached)| {
+            let MetricParts { sums, rows } = attached.metric.lock().parts();
+            (sums, rows)
+        });
+        let saved = SavedWorkflow { best: self.state.lock().best_metric, metrics: metrics.collect() };
+        Ok(checkpoint::to_state(&saved)?.with("handlers", StateDict::List(handlers)))
     }
 
-    /// Take over what [`Workflow::save`] gave; errors if metrics or handlers are others.
+    /// Restores what [`Workflow::save`] gave; errors if metrics or handlers are others.
     pub fn load(&self, saved: &StateDict) -> Result<()> {
-        let list = |key: &str| match saved.get(key) {
-            Some(StateDict::List(all)) => Ok(all),
-            _ => Err(err!("the saved training has no `{key}` of {}", self.state.lock().engine)),
+        let damaged = |error: crate::error::Error| {
+            error.context(format_args!("the saved state of {} is damaged", self.state.lock().engine))
         };
-        let best = match saved.get("best") {
-            Some(StateDict::Tuple(pair)) => match pair.as_slice() {
-                [StateDict::Float(best), StateDict::Int(epoch)] => Some((*best, usize::try_from(*epoch).unwrap_or(0))),
-                _ => bail!("the saved training's best metric is no pair of a number and an epoch"),
-            },
-            _ => None,
+        let SavedWorkflow { best, metrics } = checkpoint::from_state(saved).map_err(damaged)?;
+        let Some(StateDict::List(handlers)) = saved.get("handlers") else {
+            return Err(damaged(err!("missing field `handlers`")));
         };
-        let (metrics, handlers) = (list("metrics")?, list("handlers")?);
         if handlers.len() != self.handlers.len() || !(metrics.is_empty() || metrics.len() == self.metrics.len()) {
             return Err(err!(
                 "the saved training has {} handlers and {} metrics where the config has {} and {}",
@@ -220,11 +203,8 @@ impl Workflow {
             )
             .hint("start anew without --resume, or with the config that the training began with"));
         }
-        for ((_, attached), saved) in self.metrics.iter().zip(metrics) {
-            attached
-                .metric
-                .lock()
-                .set_parts(parts(saved).ok_or_else(|| err!("the saved training's metrics are damaged"))?);
+        for ((_, attached), (sums, rows)) in self.metrics.iter().zip(metrics) {
+            attached.metric.lock().set_parts(MetricParts { sums, rows });
         }
         for (handler, saved) in self.handlers.iter().zip(handlers) {
             handler.load(saved).map_err(|error| error.context(handler.name()))?;
@@ -234,16 +214,13 @@ impl Workflow {
     }
 }
 
-fn parts(saved: &StateDict) -> Option<MetricParts> {
-    let StateDict::Tuple(pair) = saved else { return None };
-    let [StateDict::List(sums), StateDict::List(rows)] = pair.as_slice() else { return None };
-    let int = |value: &StateDict| if let StateDict::Int(x) = value { Some(*x) } else { None };
-    let float = |value: &StateDict| if let StateDict::Float(x) = value { Some(*x as f32) } else { None };
-    let row = |row: &StateDict| if let StateDict::List(row) = row { row.iter().map(float).collect() } else { None };
-    Some(MetricParts {
-        sums: sums.iter().map(int).collect::<Option<_>>()?,
-        rows: rows.iter().map(row).collect::<Option<_>>()?,
-    })
+/// What a checkpoint of a training holds of an engine, beside its handlers.
+#[derive(Serialize, Deserialize)]
+struct SavedWorkflow {
+    /// Best key metric and its epoch.
+    best: Option<(f64, usize)>,
+    /// Sums and rows of each metric in the middle of an epoch; empty between epochs.
+    metrics: Vec<(Vec<i64>, Vec<Vec<f32>>)>,
 }
 
 /// The output of an iteration of which only the loss is left, for [`Workflow::tell`].

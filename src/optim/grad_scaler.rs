@@ -3,7 +3,7 @@
 //! The loss is multiplied by a factor so that small gradients do not vanish in fp16; before the step they are divided by
 //! it. A step with an overflow is left out and halves the factor; 2000 good ones double it.
 
-use crate::checkpoint::StateDict;
+use crate::checkpoint::{self, StateDict};
 use crate::contracts::Optimizer;
 use crate::err;
 use crate::error::Result;
@@ -58,17 +58,15 @@ impl GradScaler {
         Ok(())
     }
 
-    pub fn save(&self) -> StateDict {
-        StateDict::Tuple(vec![StateDict::Float(self.scale), StateDict::Int(self.good)])
+    /// `(scale, growth_tracker)`.
+    pub fn save(&self) -> Result<StateDict> {
+        checkpoint::to_state(&(self.scale, self.good))
     }
+    /// Restores what [`GradScaler::save`] gave.
     pub fn load(&mut self, saved: &StateDict) -> Result<()> {
-        match saved {
-            StateDict::Tuple(pair) => match pair.as_slice() {
-                [StateDict::Float(scale), StateDict::Int(good)] => (self.scale, self.good) = (*scale, *good),
-                _ => return Err(err!("the saved gradient scaler is no pair of a factor and a count")),
-            },
-            _ => return Err(err!("the saved gradient scaler is no pair of a factor and a count")),
-        }
+        let pair = checkpoint::from_state(saved);
+        (self.scale, self.good) =
+            pair.map_err(|_| err!("invalid gradient scaler state: expected (scale, growth_tracker), found {saved:?}"))?;
         Ok(())
     }
 }

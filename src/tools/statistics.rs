@@ -5,13 +5,14 @@ use crate::error::Result;
 use crate::formats::atomic;
 use crate::image::{Element, Volume};
 use crate::{bail, each_voxels, err};
-use serde_json::{Map, Value, json};
+use serde::Serialize;
 use std::collections::BTreeMap;
 use std::io::Write;
 use std::path::Path;
 
-/// One structure of one case.
-#[derive(Debug, Clone, PartialEq)]
+/// One structure of one case; written as the [`Columns`] of a table.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[serde(into = "Columns")]
 pub struct Row {
     pub id: u32,
     pub name: String,
@@ -244,46 +245,57 @@ fn intensity(values: Values) -> Option<Intensity> {
     Some(Intensity { mean, std, min, percentiles, max })
 }
 
-/// Columns of the CSV, after the case.
-fn columns(with_image: bool) -> Vec<String> {
-    let mut names: Vec<String> =
-        ["id", "name", "voxels", "volume_ml", "centroid_r_mm", "centroid_a_mm", "centroid_s_mm", "touches_border"]
-            .map(String::from)
-            .into();
-    if with_image {
-        names.extend(["hu_mean", "hu_std", "hu_min"].map(String::from));
-        names.extend(PERCENTILES.map(|percent| format!("hu_p{percent:02}")));
-        names.push("hu_max".into());
-    }
-    names
+/// The columns of the CSV file and the keys of the JSON file; the values of an image are empty where none was given.
+#[derive(Debug, Clone, Default, Serialize)]
+struct Columns {
+    id: u32,
+    name: String,
+    voxels: u64,
+    volume_ml: f64,
+    centroid_r_mm: f64,
+    centroid_a_mm: f64,
+    centroid_s_mm: f64,
+    touches_border: bool,
+    hu_mean: Option<f64>,
+    hu_std: Option<f64>,
+    hu_min: Option<f64>,
+    hu_p05: Option<f64>,
+    hu_p25: Option<f64>,
+    hu_p50: Option<f64>,
+    hu_p75: Option<f64>,
+    hu_p95: Option<f64>,
+    hu_max: Option<f64>,
 }
 
-fn cells(row: &Row, with_image: bool) -> Vec<Value> {
-    let [r, a, s] = row.centroid_mm.map(|mm| rounded(mm, 2));
-    let mut cells = vec![
-        json!(row.id),
-        json!(row.name),
-        json!(row.voxels),
-        rounded(row.volume_ml, 4),
-        r,
-        a,
-        s,
-        json!(row.touches_border),
-    ];
-    match &row.hu {
-        Some(hu) => {
-            let values = [hu.mean, hu.std, hu.min].into_iter().chain(hu.percentiles).chain([hu.max]);
-            cells.extend(values.map(|value| rounded(value, 2)));
+impl From<Row> for Columns {
+    fn from(row: Row) -> Columns {
+        let [centroid_r_mm, centroid_a_mm, centroid_s_mm] = row.centroid_mm.map(|mm| rounded(mm, 2));
+        let hu = |value: fn(&Intensity) -> f64| row.hu.as_ref().map(|hu| rounded(value(hu), 2));
+        Columns {
+            id: row.id,
+            voxels: row.voxels,
+            volume_ml: rounded(row.volume_ml, 4),
+            centroid_r_mm,
+            centroid_a_mm,
+            centroid_s_mm,
+            touches_border: row.touches_border,
+            hu_mean: hu(|hu| hu.mean),
+            hu_std: hu(|hu| hu.std),
+            hu_min: hu(|hu| hu.min),
+            hu_p05: hu(|hu| hu.percentiles[0]),
+            hu_p25: hu(|hu| hu.percentiles[1]),
+            hu_p50: hu(|hu| hu.percentiles[2]),
+            hu_p75: hu(|hu| hu.percentiles[3]),
+            hu_p95: hu(|hu| hu.percentiles[4]),
+            hu_max: hu(|hu| hu.max),
+            name: row.name,
         }
-        None if with_image => cells.extend(vec![Value::Null; PERCENTILES.len() + 4]),
-        None => {}
     }
-    cells
 }
 
-fn rounded(value: f64, digits: i32) -> Value {
+fn rounded(value: f64, digits: i32) -> f64 {
     let scale = 10f64.powi(digits);
-    json!((value * scale).round() / scale)
+    (value * scale).round() / scale
 }
 
 /// As CSV, or as JSON (`{"structures": [{...}]}`) if the name ends in `.json`; whole or not at all.
@@ -293,33 +305,62 @@ pub fn write(path: &Path, rows: &[Row]) -> Result<()> {
 }
 
 /// A header and one line per structure.
-pub fn write_csv(out: impl Write, rows: &[Row]) -> Result<()> {
-    let with_image = rows.iter().any(|row| row.hu.is_some());
-    let failed = |error: csv::Error| err!("cannot write: {error}");
-    let mut csv = csv::Writer::from_writer(out);
-    csv.write_record(columns(with_image)).map_err(failed)?;
-    for row in rows {
-        let text = cells(row, with_image).into_iter().map(|cell| match cell {
-            Value::String(text) => text,
-            Value::Null => String::new(),
-            other => other.to_string(),
-        });
-        csv.write_record(text).map_err(failed)?;
+pub fn write_csv(mut out: impl Write, rows: &[Row]) -> Result<()> {
+    let table = |rows: &[Columns]| -> Result<Vec<u8>> {
+        let mut csv = csv::Writer::from_writer(vec![]);
+        rows.iter().try_for_each(|row| csv.serialize(row)).map_err(|error| err!("cannot write: {error}"))?;
+        csv.into_inner().map_err(|error| err!("cannot write: {error}"))
+    };
+    let mut text = table(&rows.iter().cloned().map(Columns::from).collect::<Vec<_>>())?;
+    if rows.is_empty() {
+        // The header of a table without lines.
+        text = table(&[Columns::default()])?;
+        text.truncate(text.iter().position(|byte| *byte == b'\n').map_or(0, |end| end + 1));
     }
-    csv.flush().map_err(|error| err!("cannot write: {error}"))
+    out.write_all(&text).map_err(|error| err!("cannot write: {error}"))
 }
 
 fn write_json(out: impl Write, rows: &[Row]) -> Result<()> {
-    let with_image = rows.iter().any(|row| row.hu.is_some());
-    let names = columns(with_image);
-    let object = |row: &Row| Value::Object(names.iter().cloned().zip(cells(row, with_image)).collect::<Map<_, _>>());
-    let all = json!({ "structures": rows.iter().map(object).collect::<Vec<_>>() });
-    serde_json::to_writer_pretty(out, &all).map_err(|error| err!("cannot write: {error}"))
+    #[derive(Serialize)]
+    struct Table<'a> {
+        structures: &'a [Row],
+    }
+    serde_json::to_writer_pretty(out, &Table { structures: rows }).map_err(|error| err!("cannot write: {error}"))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn csv_and_json_have_the_same_columns_with_and_without_an_image() {
+        let row = |hu| Row {
+            id: 5,
+            name: "liver".into(),
+            voxels: 10,
+            volume_ml: 0.123456,
+            centroid_mm: [1.0, -2.344, 3.0],
+            touches_border: false,
+            hu,
+        };
+        let hu = Intensity { mean: 50.128, std: 1.0, min: -3.0, percentiles: [1.0, 2.0, 3.0, 4.0, 5.0], max: 9.0 };
+        let header = "id,name,voxels,volume_ml,centroid_r_mm,centroid_a_mm,centroid_s_mm,touches_border,hu_mean,hu_std,\
+                      hu_min,hu_p05,hu_p25,hu_p50,hu_p75,hu_p95,hu_max";
+        let csv = |rows: &[Row]| {
+            let mut out = vec![];
+            write_csv(&mut out, rows).unwrap();
+            String::from_utf8(out).unwrap()
+        };
+        let with = "5,liver,10,0.1235,1.0,-2.34,3.0,false,50.13,1.0,-3.0,1.0,2.0,3.0,4.0,5.0,9.0";
+        assert_eq!(csv(&[row(Some(hu.clone()))]), format!("{header}\n{with}\n"));
+        assert_eq!(csv(&[row(None)]), format!("{header}\n5,liver,10,0.1235,1.0,-2.34,3.0,false,,,,,,,,,\n"));
+        assert_eq!(csv(&[]), format!("{header}\n"));
+        let mut out = vec![];
+        write_json(&mut out, &[row(Some(hu))]).unwrap();
+        let json: serde_json::Value = serde_json::from_slice(&out).unwrap();
+        let keys: Vec<&str> = json["structures"][0].as_object().unwrap().keys().map(String::as_str).collect();
+        assert_eq!(keys.join(","), header);
+    }
 
     /// Enough to be counted, and then one that cannot be.
     #[test]

@@ -96,7 +96,7 @@ def main():
             assert whole == own, f"{name} differs from the uninterrupted run's"
         left = [path for path in files(folder, "out") if ".partial-" in path or path.endswith("next.pt")]
         assert not left, left
-        resumed = content(f"{folder}/out.log").decode().count("going on after iteration")
+        resumed = content(f"{folder}/out.log").decode().count("resumed after iteration")
         print(f"{hit[signal.SIGKILL]} kills and {hit[signal.SIGINT]} interrupts in {runs + 1} runs, {resumed} of which went on from a saved training:")
         print(f"saved training and best weights are those of the uninterrupted run ({whole_s:.1f} s)")
 

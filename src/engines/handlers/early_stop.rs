@@ -3,12 +3,13 @@
 //!
 //! Deliberate difference: a training that goes on keeps the count and the best score.
 
-use crate::checkpoint::StateDict;
+use crate::checkpoint::{self, StateDict};
 use crate::component::{Args, BuildContext, FromValue, Value};
 use crate::contracts::{Engine, EngineState, Event, Handler};
 use crate::err;
 use crate::error::{Kind, Result};
 use parking_lot::Mutex;
+use serde::{Deserialize, Serialize};
 use std::sync::{Arc, Weak};
 
 /// As ignite names the logger.
@@ -43,10 +44,12 @@ struct EarlyStop {
     standing: Mutex<Standing>,
 }
 
-#[derive(Default)]
+#[derive(Default, Serialize, Deserialize)]
 struct Standing {
     /// Events without improvement.
+    #[serde(rename = "counter")]
     count: usize,
+    #[serde(rename = "best_score")]
     best: Option<f64>,
 }
 
@@ -125,17 +128,10 @@ impl Handler for EarlyStop {
         !self.args.epoch_level
     }
     fn save(&self) -> Result<StateDict> {
-        let standing = self.standing.lock();
-        let best = standing.best.map_or(StateDict::None, StateDict::Float);
-        Ok(StateDict::dict([("counter", StateDict::Int(standing.count as i64)), ("best_score", best)]))
+        checkpoint::to_state(&*self.standing.lock())
     }
     fn load(&self, saved: &StateDict) -> Result<()> {
-        let (count, best) = match (saved.get("counter"), saved.get("best_score")) {
-            (Some(StateDict::Int(count)), Some(StateDict::Float(best))) => (*count, Some(*best)),
-            (Some(StateDict::Int(count)), Some(StateDict::None)) => (*count, None),
-            _ => return Err(err!("the saved count and best score are damaged")),
-        };
-        *self.standing.lock() = Standing { count: usize::try_from(count).unwrap_or(0), best };
+        *self.standing.lock() = checkpoint::from_state(saved)?;
         Ok(())
     }
     fn set_engine(&self, engine: Arc<dyn Engine>) -> bool {

@@ -8,13 +8,14 @@
 
 use super::when::When;
 use super::{Picked, picked};
-use crate::checkpoint::StateDict;
+use crate::checkpoint::{self, StateDict};
 use crate::component::{Args, BuildContext, FromValue, Value};
 use crate::contracts::{EngineState, Event, Handler, Score};
+use crate::err;
 use crate::error::{Kind, Result};
 use crate::formats::tfevents::EventWriter;
-use crate::{bail, err};
 use parking_lot::Mutex;
+use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -54,6 +55,13 @@ struct TensorBoardStats {
     file: Mutex<Events>,
     /// Whether values that are no single number were reported.
     warned: AtomicBool,
+}
+
+/// What a checkpoint of a training holds of the handler.
+#[derive(Serialize, Deserialize)]
+struct SavedEvents {
+    iteration: usize,
+    epoch: usize,
 }
 
 /// The event file and what a next one would have to hide.
@@ -114,19 +122,10 @@ impl Handler for TensorBoardStats {
     }
     fn save(&self) -> Result<StateDict> {
         let file = self.file.lock();
-        Ok(StateDict::dict([
-            ("iteration", StateDict::Int(file.iteration as i64)),
-            ("epoch", StateDict::Int(file.epoch as i64)),
-        ]))
+        checkpoint::to_state(&SavedEvents { iteration: file.iteration, epoch: file.epoch })
     }
     fn load(&self, saved: &StateDict) -> Result<()> {
-        let (Some(StateDict::Int(iteration)), Some(StateDict::Int(epoch))) =
-            (saved.get("iteration"), saved.get("epoch"))
-        else {
-            bail!("the saved iteration and epoch are damaged");
-        };
-        let count = |x: i64| usize::try_from(x).unwrap_or(0);
-        let (iteration, epoch) = (count(*iteration), count(*epoch));
+        let SavedEvents { iteration, epoch } = checkpoint::from_state(saved)?;
         *self.file.lock() = Events { writer: None, iteration, epoch, purge: Some(iteration + 1) };
         Ok(())
     }
