@@ -14,7 +14,7 @@ pub use plain::{Int64Tensor, Uint8Tensor, from_state, to_state};
 pub use save::{save, save_state};
 
 use crate::error::Result;
-use crate::formats::pickle::Element;
+use crate::formats::pickle::StorageType;
 use tch::{Kind, Tensor};
 
 /// A whole checkpoint as plain values: what `torch.save` was given.
@@ -59,20 +59,20 @@ impl StateDict {
     }
 }
 
-const KINDS: [(Kind, Element, &str); 10] = [
-    (Kind::Double, Element::F64, "DoubleStorage"),
-    (Kind::Float, Element::F32, "FloatStorage"),
-    (Kind::Half, Element::F16, "HalfStorage"),
-    (Kind::BFloat16, Element::BF16, "BFloat16Storage"),
-    (Kind::Int64, Element::I64, "LongStorage"),
-    (Kind::Int, Element::I32, "IntStorage"),
-    (Kind::Int16, Element::I16, "ShortStorage"),
-    (Kind::Int8, Element::I8, "CharStorage"),
-    (Kind::Uint8, Element::U8, "ByteStorage"),
-    (Kind::Bool, Element::Bool, "BoolStorage"),
+const KINDS: [(Kind, StorageType, &str); 10] = [
+    (Kind::Double, StorageType::F64, "DoubleStorage"),
+    (Kind::Float, StorageType::F32, "FloatStorage"),
+    (Kind::Half, StorageType::F16, "HalfStorage"),
+    (Kind::BFloat16, StorageType::BF16, "BFloat16Storage"),
+    (Kind::Int64, StorageType::I64, "LongStorage"),
+    (Kind::Int, StorageType::I32, "IntStorage"),
+    (Kind::Int16, StorageType::I16, "ShortStorage"),
+    (Kind::Int8, StorageType::I8, "CharStorage"),
+    (Kind::Uint8, StorageType::U8, "ByteStorage"),
+    (Kind::Bool, StorageType::Bool, "BoolStorage"),
 ];
 
-fn kind_of(element: Element) -> Result<Kind> {
+fn kind_of(element: StorageType) -> Result<Kind> {
     let found = KINDS.iter().find(|(_, known, _)| *known == element);
     found.map(|(kind, ..)| *kind).ok_or_else(|| crate::err!("no tensor type for {element:?}"))
 }

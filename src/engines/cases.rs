@@ -91,11 +91,11 @@ fn outputs(postprocessing: &[Arc<dyn Transform>], source: &Path) -> Result<Vec<P
 
 fn check_clashes(cases: &[Case]) -> Result<()> {
     let read: HashMap<PathBuf, &Path> =
-        cases.iter().flat_map(|case| &case.inputs).map(|input| (paths::place(input), &**input)).collect();
+        cases.iter().flat_map(|case| &case.inputs).map(|input| (paths::real_path(input), &**input)).collect();
     let mut seen: HashMap<&Path, &str> = HashMap::new();
     for case in cases {
         for path in case.outputs.iter().flatten() {
-            if let Some(input) = read.get(&paths::place(path)) {
+            if let Some(input) = read.get(&paths::real_path(path)) {
                 return Err(err!("the result of {} would be written over the input {}", case.name, input.display())
                     .kind(Kind::Config)
                     .hint("choose another output_dir, or an output_postfix that no input has"));

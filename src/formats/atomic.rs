@@ -8,6 +8,7 @@
 //! Its name also says which process made it, so that [`remove_stale`] can clear away what a killed one left without
 //! touching the files of one that is still writing.
 
+use crate::digest::{Digest, HashingWriter};
 use crate::env::{Process, this_process};
 use crate::err;
 use crate::error::{Error, Result};
@@ -46,6 +47,18 @@ pub fn write_file<T>(path: impl AsRef<Path>, fill: impl FnOnce(&mut File, &Path)
     LIVE.lock().remove(&temporary.0);
     std::mem::forget(temporary);
     Ok(result)
+}
+
+/// As [`write_file`], with the digest of what `fill` wrote.
+pub fn write_hashed(
+    path: impl AsRef<Path>,
+    fill: impl FnOnce(&mut HashingWriter<&mut File>) -> Result<()>,
+) -> Result<Digest> {
+    write_file(path, |file, _| {
+        let mut out = HashingWriter::new(file);
+        fill(&mut out)?;
+        Ok(out.finish())
+    })
 }
 
 /// Removes the temporary file unless it was forgotten after the rename.

@@ -1,11 +1,18 @@
-//! SHA-256 of files and values, to tell later whether something is still the same. It is the number that `sha256sum`
-//! prints, so anybody can compare it.
+//! SHA-256 of files and values, the number that `sha256sum` prints.
+//!
+//! - [`of_file`] reads a file for its [`Digest`].
+//! - [`FileDigests`] collects the digests of files that a reader consumes anyway ([`FileDigests::open`]), so that an input
+//!   is read once; [`HashingWriter`] computes the digest of a file while it is written.
 
 use crate::err;
 use crate::error::Result;
+use parking_lot::Mutex;
 use sha2::{Digest as _, Sha256};
-use std::io::Read;
-use std::path::Path;
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::{self, Read, Write};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 /// A file's content: its size and its SHA-256 in lower-case hexadecimal digits.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -14,34 +21,60 @@ pub struct Digest {
     pub sha256: String,
 }
 
-/// Read at a time.
+/// Bytes read at a time.
 const BUFFER_BYTES: usize = 1 << 20;
+
+/// A digest of the bytes so far.
+#[derive(Debug, Clone, Default)]
+struct Hasher {
+    sha256: Sha256,
+    bytes: u64,
+}
+
+impl Hasher {
+    fn update(&mut self, bytes: &[u8]) {
+        self.sha256.update(bytes);
+        self.bytes += bytes.len() as u64;
+    }
+    /// Hash everything that `source` still holds, unless `check` fails; it is called after each piece.
+    fn drain(&mut self, source: &mut impl Read, check: impl Fn() -> Result<()>) -> Result<()> {
+        let mut buffer = vec![0; BUFFER_BYTES];
+        loop {
+            check()?;
+            match source.read(&mut buffer) {
+                Ok(0) => return Ok(()),
+                Ok(count) => self.update(&buffer[..count]),
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(err!("cannot read: {error}")),
+            }
+        }
+    }
+    fn finish(self) -> Digest {
+        Digest { bytes: self.bytes, sha256: hex(self.sha256) }
+    }
+}
 
 /// Read a whole file in pieces. Errors name the file.
 pub fn of_file(path: &Path) -> Result<Digest> {
     of_file_while(path, || Ok(()))
 }
 
-/// As [`of_file`], until `check` gives an error, which is asked after each piece: a file may be long.
+/// As [`of_file`], until `check` gives an error; it is called after each piece, since a file may be long.
 pub fn of_file_while(path: &Path, check: impl Fn() -> Result<()>) -> Result<Digest> {
-    let failed = |error: std::io::Error| err!("cannot read: {error}").file(path);
-    let mut file = super::open(path).map_err(failed)?;
-    let (mut hash, mut bytes, mut buffer) = (Sha256::new(), 0, vec![0; BUFFER_BYTES]);
-    loop {
-        check()?;
-        match file.read(&mut buffer) {
-            Ok(0) => return Ok(Digest { bytes, sha256: hex(hash) }),
-            Ok(count) => {
-                hash.update(&buffer[..count]);
-                bytes += count as u64;
-            }
-            Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
-            Err(error) => return Err(failed(error)),
-        }
-    }
+    let mut file = super::open(path).map_err(|error| err!("cannot read: {error}").file(path))?;
+    let mut hasher = Hasher::default();
+    hasher.drain(&mut file, check).map_err(|error| error.file(path))?;
+    Ok(hasher.finish())
 }
 
-/// Of bytes that come in pieces.
+/// Of bytes in memory.
+pub fn of_bytes(bytes: &[u8]) -> Digest {
+    let mut hasher = Hasher::default();
+    hasher.update(bytes);
+    hasher.finish()
+}
+
+/// SHA-256 of bytes that come in pieces.
 pub fn of_pieces<'a>(pieces: impl IntoIterator<Item = &'a [u8]>) -> String {
     let mut hash = Sha256::new();
     pieces.into_iter().for_each(|piece| hash.update(piece));
@@ -50,6 +83,102 @@ pub fn of_pieces<'a>(pieces: impl IntoIterator<Item = &'a [u8]>) -> String {
 
 fn hex(hash: Sha256) -> String {
     hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// Digests of input files by path, computed while readers consume the files. Clones share one collection.
+#[derive(Debug, Clone, Default)]
+pub struct FileDigests(Arc<Mutex<BTreeMap<PathBuf, Digest>>>);
+
+impl FileDigests {
+    /// Open a regular file for reading, as [`crate::open`]; what is read from it is hashed.
+    pub fn open(&self, path: &Path) -> io::Result<HashedFile> {
+        Ok(HashedFile { file: super::open(path)?, hash: Some(Arc::default()) })
+    }
+    pub fn record(&self, path: &Path, digest: Digest) {
+        self.0.lock().insert(path.to_owned(), digest);
+    }
+    pub fn get(&self, path: &Path) -> Option<Digest> {
+        self.0.lock().get(path).cloned()
+    }
+    /// The digest that a reader recorded, else that of the file, which is read for it as [`of_file_while`] does.
+    pub fn get_or_read(&self, path: &Path, check: impl Fn() -> Result<()>) -> Result<Digest> {
+        match self.get(path) {
+            Some(digest) => Ok(digest),
+            None => {
+                let digest = of_file_while(path, check)?;
+                self.record(path, digest.clone());
+                Ok(digest)
+            }
+        }
+    }
+}
+
+/// A file that is read from beginning to end, hashed if it was opened by [`FileDigests::open`]. Clones share position and
+/// hash, so that one of them can complete the hash after a buffered reader has taken the other.
+#[derive(Debug)]
+pub struct HashedFile {
+    file: File,
+    hash: Option<Arc<Mutex<Hasher>>>,
+}
+
+impl HashedFile {
+    /// A regular file that is not hashed.
+    pub fn unhashed(path: &Path) -> io::Result<HashedFile> {
+        Ok(HashedFile { file: super::open(path)?, hash: None })
+    }
+    /// Length of the file in bytes.
+    pub fn length(&self) -> io::Result<u64> {
+        Ok(self.file.metadata()?.len())
+    }
+    pub fn try_clone(&self) -> io::Result<HashedFile> {
+        Ok(HashedFile { file: self.file.try_clone()?, hash: self.hash.clone() })
+    }
+    /// Read what is left of the file and record its digest as that of `path`.
+    pub fn finish(&self, path: &Path, digests: &FileDigests) -> Result<()> {
+        let Some(hash) = &self.hash else { return Ok(()) };
+        let mut hasher = hash.lock();
+        hasher.drain(&mut &self.file, || Ok(())).map_err(|error| error.file(path))?;
+        digests.record(path, hasher.clone().finish());
+        Ok(())
+    }
+}
+
+impl Read for HashedFile {
+    fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
+        let count = self.file.read(into)?;
+        if let Some(hash) = &self.hash {
+            hash.lock().update(&into[..count]);
+        }
+        Ok(count)
+    }
+}
+
+/// Hashes what passes through it to `out`.
+#[derive(Debug)]
+pub struct HashingWriter<W: Write> {
+    out: W,
+    hasher: Hasher,
+}
+
+impl<W: Write> HashingWriter<W> {
+    pub fn new(out: W) -> Self {
+        HashingWriter { out, hasher: Hasher::default() }
+    }
+    /// The digest of all bytes that were written.
+    pub fn finish(self) -> Digest {
+        self.hasher.finish()
+    }
+}
+
+impl<W: Write> Write for HashingWriter<W> {
+    fn write(&mut self, data: &[u8]) -> io::Result<usize> {
+        let count = self.out.write(data)?;
+        self.hasher.update(&data[..count]);
+        Ok(count)
+    }
+    fn flush(&mut self) -> io::Result<()> {
+        self.out.flush()
+    }
 }
 
 #[cfg(test)]
@@ -65,6 +194,30 @@ mod tests {
         assert_eq!(of_file(file.path()).unwrap(), Digest { bytes: 3, sha256: abc.into() });
         assert_eq!(of_pieces([&b"a"[..], b"bc"]), abc);
         assert!(of_file(Path::new("missing")).unwrap_err().get_file() == Some("missing"));
+    }
+
+    #[test]
+    fn a_file_is_hashed_while_it_is_read_and_written() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("file");
+        let content: Vec<u8> = (0..3_000_000u32).map(|i| (i * i >> 7) as u8).collect();
+        let written = crate::atomic::write_hashed(&path, |out| {
+            Ok(content.chunks(77_777).try_for_each(|part| out.write_all(part))?)
+        });
+        let expected = Digest { bytes: 3_000_000, sha256: of_pieces([&content[..]]) };
+        assert_eq!(written.unwrap(), expected);
+
+        // Read in part through a buffer, the rest by `finish`.
+        let digests = FileDigests::default();
+        let file = digests.open(&path).unwrap();
+        let rest = file.try_clone().unwrap();
+        let mut buffered = io::BufReader::new(file);
+        buffered.read_exact(&mut [0; 123_456]).unwrap();
+        assert_eq!(digests.get(&path), None);
+        rest.finish(&path, &digests).unwrap();
+        assert_eq!(digests.get(&path), Some(expected.clone()));
+        std::fs::remove_file(&path).unwrap();
+        assert_eq!(digests.get_or_read(&path, || Ok(())).unwrap(), expected);
     }
 
     #[test]

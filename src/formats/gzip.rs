@@ -1,24 +1,30 @@
-//! gzip, as NIfTI files use it: files of any number of members in, independent members of 1 MiB out.
+//! gzip, as NIfTI files use it: any number of members is read, one member is written.
 //!
-//! Reading streams through zlib-rs: memory grows with what the file really holds, whatever its size trailer says, and
-//! no copy of the compressed file is kept. (Measured on a CT of 512×512×397 int16, 2 cores: 0.1 s slower at most than
-//! libdeflate on the whole file in memory.) Writing compresses members with libdeflate on rayon's threads; every gzip
-//! reader concatenates members, and the bytes do not depend on the number of threads.
+//! - [`GzReader`] streams through zlib-rs: memory grows with what the file really holds, whatever its size trailer says,
+//!   and no copy of the compressed file is kept.
+//! - [`GzWriter`] writes a single member, since many readers (fflate in browsers, the `nifti` crate) read no other. Blocks
+//!   are compressed in parallel and end in a sync flush, as pigz does; the bytes do not depend on the number of threads.
 
 use crate::err;
 use crate::error::Result;
 use flate2::bufread::GzDecoder;
-use libdeflater::{CompressionLvl, Compressor};
+use flate2::{Compress, Compression, Crc, FlushCompress, Status};
 use rayon::prelude::*;
 use std::io::{self, BufRead, Read, Write};
 
 /// No deflate stream decodes to more than this many times its size.
 pub const MAX_RATIO: u64 = 1032;
 
-/// Uncompressed bytes of a member.
-const MEMBER_BYTES: usize = 1 << 20;
-/// Members that are compressed before they are written: bounds the memory that waits.
-const BATCH_MEMBERS: usize = 32;
+/// Uncompressed bytes of a block.
+const BLOCK_BYTES: usize = 1 << 20;
+/// Blocks that are compressed before they are written: bounds the memory that waits.
+const BATCH_BLOCKS: usize = 32;
+/// Growth of a block's output buffer.
+const ROOM_BYTES: usize = 1 << 16;
+
+/// Compression level of label maps. Of zlib-rs' levels 1 to 9, this one makes label maps 3 to 7 % larger than libdeflate's
+/// level 1, in a third of its time; images with noise take twice its time and are 1 % smaller.
+pub const DEFAULT_LEVEL: u32 = 3;
 
 /// Whether these first bytes of a file are gzip's.
 pub fn is_gzip(start: &[u8]) -> bool {
@@ -65,25 +71,76 @@ impl<R: BufRead> Read for GzReader<R> {
     }
 }
 
-/// Write `data` as members of 1 MiB, compressed in parallel at `level` (1 fastest, 12 smallest).
-pub fn write_members(out: &mut impl Write, data: &[u8], level: i32) -> Result<()> {
-    let level =
-        CompressionLvl::new(level).map_err(|_| err!("expected a compression level of 0 to 12, found {level}"))?;
-    for batch in data.chunks(BATCH_MEMBERS * MEMBER_BYTES) {
-        let members: Vec<Result<Vec<u8>>> =
-            batch.par_chunks(MEMBER_BYTES).map_init(|| Compressor::new(level), member).collect();
-        for member in members {
-            out.write_all(&member?)?;
-        }
-    }
-    Ok(())
+/// Writes one gzip member. Each `write` compresses its data in blocks of 1 MiB, in parallel: many megabytes at a time use
+/// all threads. [`finish`](GzWriter::finish) completes the member.
+pub struct GzWriter<W: Write> {
+    out: W,
+    level: Compression,
+    crc: Crc,
 }
 
-fn member(compressor: &mut Compressor, data: &[u8]) -> Result<Vec<u8>> {
-    let mut bytes = vec![0; compressor.gzip_compress_bound(data.len())];
-    let length = compressor.gzip_compress(data, &mut bytes).map_err(|error| err!("gzip: {error}"))?;
-    bytes.truncate(length);
-    Ok(bytes)
+impl<W: Write> GzWriter<W> {
+    /// `level`: 1 (fastest) to 9 (smallest).
+    pub fn new(mut out: W, level: u32) -> Result<Self> {
+        if !(1..=9).contains(&level) {
+            return Err(err!("expected a compression level of 1 to 9, found {level}"));
+        }
+        // Magic number, deflate; no flags, no time of change; no extra flags, unknown system.
+        out.write_all(&[0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 0xff])?;
+        Ok(GzWriter { out, level: Compression::new(level), crc: Crc::new() })
+    }
+    /// End the member and return the writer below.
+    pub fn finish(mut self) -> io::Result<W> {
+        let (_, last) = compressed(&mut Compress::new(self.level, false), &[], FlushCompress::Finish)?;
+        self.out.write_all(&last)?;
+        self.out.write_all(&self.crc.sum().to_le_bytes())?;
+        // Modulo 2^32.
+        self.out.write_all(&self.crc.amount().to_le_bytes())?;
+        Ok(self.out)
+    }
+}
+
+impl<W: Write> Write for GzWriter<W> {
+    fn write(&mut self, data: &[u8]) -> io::Result<usize> {
+        for batch in data.chunks(BATCH_BLOCKS * BLOCK_BYTES) {
+            let compressor = || Compress::new(self.level, false);
+            let blocks: Vec<io::Result<(Crc, Vec<u8>)>> = batch
+                .par_chunks(BLOCK_BYTES)
+                .map_init(compressor, |compressor, block| compressed(compressor, block, FlushCompress::Sync))
+                .collect();
+            for block in blocks {
+                let (crc, bytes) = block?;
+                self.crc.combine(&crc);
+                self.out.write_all(&bytes)?;
+            }
+        }
+        Ok(data.len())
+    }
+    fn flush(&mut self) -> io::Result<()> {
+        self.out.flush()
+    }
+}
+
+/// Checksum and deflate stream of `data`: up to a byte boundary with [`FlushCompress::Sync`], ended with
+/// [`FlushCompress::Finish`].
+fn compressed(compressor: &mut Compress, data: &[u8], flush: FlushCompress) -> io::Result<(Crc, Vec<u8>)> {
+    let mut crc = Crc::new();
+    crc.update(data);
+    compressor.reset();
+    let mut bytes = vec![];
+    loop {
+        bytes.reserve(ROOM_BYTES);
+        let rest = data.get(compressor.total_in() as usize..).unwrap_or_default();
+        let status = compressor.compress_vec(rest, &mut bytes, flush).map_err(io::Error::other)?;
+        // A flush is complete where it leaves room.
+        let complete = match flush {
+            FlushCompress::Finish => matches!(status, Status::StreamEnd),
+            _ => compressor.total_in() == data.len() as u64 && bytes.len() < bytes.capacity(),
+        };
+        if complete {
+            return Ok((crc, bytes));
+        }
+    }
 }
 
 #[cfg(test)]
@@ -105,25 +162,70 @@ mod tests {
         GzReader::new(bytes).read_to_end(&mut out).map(|_| out)
     }
 
+    fn packed(data: &[u8], level: u32) -> Vec<u8> {
+        let mut writer = GzWriter::new(vec![], level).unwrap();
+        // In two pieces: the second is of less than a block.
+        let (head, tail) = data.split_at(data.len() / 3 * 2);
+        writer.write_all(head).unwrap();
+        writer.write_all(tail).unwrap();
+        writer.finish().unwrap()
+    }
+
     #[test]
-    fn members_read_back_and_do_not_depend_on_threads() {
-        let data = noise(3 * MEMBER_BYTES + 17);
-        let with_threads = |threads| {
-            let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
-            let mut out = vec![];
-            pool.install(|| write_members(&mut out, &data, 1)).unwrap();
-            out
-        };
-        let (one, three) = (with_threads(1), with_threads(3));
-        assert_eq!(one, three);
-        assert_eq!(read_all(&one).unwrap(), data);
+    fn one_member_is_written_whatever_the_number_of_threads() {
+        let lengths = [0, 1, 1000, BLOCK_BYTES, 3 * BLOCK_BYTES + 17, 33 * BLOCK_BYTES];
+        for (level, length) in [1, 3, 9].into_iter().flat_map(|level| lengths.map(|length| (level, length))) {
+            let data = noise(length);
+            let with_threads = |threads| {
+                let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+                pool.install(|| packed(&data, level))
+            };
+            let bytes = with_threads(1);
+            assert!(bytes == with_threads(3));
+            // Reads a single member; what follows would be left in the slice.
+            let mut strict = GzDecoder::new(&bytes[..]);
+            let mut found = vec![];
+            strict.read_to_end(&mut found).unwrap();
+            assert!(found == data && strict.into_inner().is_empty(), "{length} bytes at level {level}");
+            assert!(read_all(&bytes).unwrap() == data);
+            if level > 1 && length > 9 {
+                break;
+            }
+        }
+        assert!(GzWriter::new(vec![], 0).is_err() && GzWriter::new(vec![], 10).is_err());
+    }
+
+    #[test]
+    fn data_that_do_not_compress_are_written_whole() {
+        let mut state = 1u64;
+        let data: Vec<u8> = std::iter::repeat_with(|| {
+            state = state.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
+            (state >> 56) as u8
+        })
+        .take(2 * BLOCK_BYTES + 5)
+        .collect();
+        for level in [1, 3, 6] {
+            let bytes = packed(&data, level);
+            // Level 1 has fixed codes of up to 9 bits.
+            assert!(
+                bytes.len() < data.len() + data.len() / if level == 1 { 7 } else { 500 }
+                    && read_all(&bytes).unwrap() == data,
+                "level {level}"
+            );
+        }
+    }
+
+    #[test]
+    fn several_members_are_read() {
+        let data = noise(50_000);
+        let bytes: Vec<u8> = data.chunks(17_000).flat_map(|part| packed(part, 3)).collect();
+        assert!(read_all(&bytes).unwrap() == data);
     }
 
     #[test]
     fn rubbish_after_the_last_member_is_ignored_and_a_wrong_checksum_is_not() {
         let data = noise(5000);
-        let mut bytes = vec![];
-        write_members(&mut bytes, &data, 6).unwrap();
+        let mut bytes = packed(&data, 6);
         let end = bytes.len();
         bytes.extend([0; 40]);
         assert_eq!(read_all(&bytes).unwrap(), data);

@@ -15,23 +15,23 @@ use std::path::{Path, PathBuf};
 
 /// Read a `.mha` or `.mhd` file. Voxels keep their stored type; components lie interleaved, which the layout tells.
 pub fn read(path: impl AsRef<Path>) -> Result<Volume> {
-    raw::read::<Header>(path.as_ref())
+    raw::read::<MetaImageHeader>(path.as_ref())
 }
 
 /// Read a file with its voxels that is in memory; `path` is only remembered.
 pub fn read_bytes(bytes: &[u8], path: &Path) -> Result<Volume> {
-    raw::read_bytes::<Header>(bytes, path)
+    raw::read_bytes::<MetaImageHeader>(bytes, path)
 }
 
 /// What stands before the voxels.
-pub(super) struct Header {
+pub(super) struct MetaImageHeader {
     fields: HashMap<String, String>,
     /// Where the voxels are: `LOCAL`, a name, a pattern, or `LIST` and the names after it.
     data: String,
     listed: Vec<String>,
 }
 
-impl Header {
+impl MetaImageHeader {
     fn text(&self, names: &[&str]) -> Option<&str> {
         names.iter().find_map(|name| self.fields.get(&name.to_ascii_lowercase())).map(String::as_str)
     }
@@ -133,8 +133,8 @@ impl Header {
     }
 }
 
-impl TextHeader for Header {
-    fn read(source: &mut impl BufRead) -> Result<(Header, u64)> {
+impl TextHeader for MetaImageHeader {
+    fn read(source: &mut impl BufRead) -> Result<(MetaImageHeader, u64)> {
         let (mut fields, mut used) = (HashMap::new(), 0);
         loop {
             let Some(line) = raw::header_line(source, &mut used)? else {
@@ -157,7 +157,7 @@ impl TextHeader for Header {
                         listed.extend(Some(line.trim().to_owned()).filter(|line| !line.is_empty()));
                     }
                 }
-                return Ok((Header { fields, data: value, listed }, used));
+                return Ok((MetaImageHeader { fields, data: value, listed }, used));
             }
             fields.insert(name, value);
         }

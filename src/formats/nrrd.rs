@@ -17,22 +17,22 @@ const MAX_DIMS: usize = 16;
 
 /// Read a `.nrrd` or `.nhdr` file. Voxels keep their stored type and order, which the layout tells.
 pub fn read(path: impl AsRef<Path>) -> Result<Volume> {
-    raw::read::<Header>(path.as_ref())
+    raw::read::<NrrdHeader>(path.as_ref())
 }
 
 /// Read a file with its voxels that is in memory; `path` is only remembered.
 pub fn read_bytes(bytes: &[u8], path: &Path) -> Result<Volume> {
-    raw::read_bytes::<Header>(bytes, path)
+    raw::read_bytes::<NrrdHeader>(bytes, path)
 }
 
 /// What stands before the voxels.
-pub(super) struct Header {
+pub(super) struct NrrdHeader {
     fields: HashMap<String, String>,
     /// Names after `data file: LIST`.
     listed: Vec<String>,
 }
 
-impl Header {
+impl NrrdHeader {
     fn text(&self, names: &[&str]) -> Option<&str> {
         names.iter().find_map(|name| self.fields.get(*name)).map(String::as_str)
     }
@@ -236,14 +236,14 @@ impl Header {
     }
 }
 
-impl TextHeader for Header {
-    fn read(source: &mut impl BufRead) -> Result<(Header, u64)> {
+impl TextHeader for NrrdHeader {
+    fn read(source: &mut impl BufRead) -> Result<(NrrdHeader, u64)> {
         let mut used = 0;
         let magic = raw::header_line(source, &mut used)?.unwrap_or_default();
         if !magic.starts_with("NRRD000") {
             bail!("expected a NRRD file, found something else");
         }
-        let mut header = Header { fields: HashMap::new(), listed: vec![] };
+        let mut header = NrrdHeader { fields: HashMap::new(), listed: vec![] };
         while let Some(line) = raw::header_line(source, &mut used)?.filter(|line| !line.is_empty()) {
             if header.data_file().is_some_and(|name| name.to_ascii_uppercase().starts_with("LIST")) {
                 header.listed.push(line.trim().to_owned());

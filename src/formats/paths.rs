@@ -29,7 +29,7 @@ pub fn seen_from(folder: &Path, path: &Path) -> PathBuf {
 }
 
 /// Where a file really lies, links followed, whether or not it is there yet.
-pub fn place(path: &Path) -> PathBuf {
+pub fn real_path(path: &Path) -> PathBuf {
     let absolute = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
     let real = absolute
         .ancestors()
@@ -40,7 +40,7 @@ pub fn place(path: &Path) -> PathBuf {
 
 /// An error if writing `output` would replace one of `inputs`.
 pub fn check_keeps(output: &Path, inputs: &[&Path]) -> Result<()> {
-    match inputs.iter().find(|input| place(input) == place(output)) {
+    match inputs.iter().find(|input| real_path(input) == real_path(output)) {
         Some(_) => Err(err!("expected an output beside the inputs, found one of the inputs: it would be overwritten")
             .kind(Kind::Config)
             .file(output)

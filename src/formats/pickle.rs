@@ -57,12 +57,12 @@ pub enum Global {
     /// `_codecs.encode`: how protocol 2 writes bytes.
     Encode,
     /// A typed or (`None`) untyped storage class.
-    Storage(Option<Element>),
+    Storage(Option<StorageType>),
 }
 
 /// The type of a storage's elements.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Element {
+pub enum StorageType {
     F64,
     F32,
     F16,
@@ -79,7 +79,7 @@ pub enum Element {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Storage {
     pub key: Arc<str>,
-    pub element: Element,
+    pub element: StorageType,
     /// Claimed length in elements.
     pub length: u64,
 }
@@ -107,29 +107,29 @@ pub struct Pickle {
     pub root: Option<Value>,
 }
 
-impl Element {
+impl StorageType {
     /// From the name of a class in `torch`: `FloatStorage`.
-    fn of_storage(class: &str) -> Option<Element> {
+    fn of_storage(class: &str) -> Option<StorageType> {
         Some(match class {
-            "DoubleStorage" => Element::F64,
-            "FloatStorage" => Element::F32,
-            "HalfStorage" => Element::F16,
-            "BFloat16Storage" => Element::BF16,
-            "LongStorage" => Element::I64,
-            "IntStorage" => Element::I32,
-            "ShortStorage" => Element::I16,
-            "CharStorage" => Element::I8,
-            "ByteStorage" => Element::U8,
-            "BoolStorage" => Element::Bool,
+            "DoubleStorage" => StorageType::F64,
+            "FloatStorage" => StorageType::F32,
+            "HalfStorage" => StorageType::F16,
+            "BFloat16Storage" => StorageType::BF16,
+            "LongStorage" => StorageType::I64,
+            "IntStorage" => StorageType::I32,
+            "ShortStorage" => StorageType::I16,
+            "CharStorage" => StorageType::I8,
+            "ByteStorage" => StorageType::U8,
+            "BoolStorage" => StorageType::Bool,
             _ => return None,
         })
     }
     pub fn size_bytes(self) -> u64 {
         match self {
-            Element::F64 | Element::I64 => 8,
-            Element::F32 | Element::I32 => 4,
-            Element::F16 | Element::BF16 | Element::I16 => 2,
-            Element::I8 | Element::U8 | Element::Bool => 1,
+            StorageType::F64 | StorageType::I64 => 8,
+            StorageType::F32 | StorageType::I32 => 4,
+            StorageType::F16 | StorageType::BF16 | StorageType::I16 => 2,
+            StorageType::I8 | StorageType::U8 | StorageType::Bool => 1,
         }
     }
 }
@@ -520,7 +520,9 @@ impl<'a> Machine<'a> {
             ("builtins" | "__builtin__", "dict") => Global::Dict,
             ("_codecs", "encode") => Global::Encode,
             ("torch.storage", "UntypedStorage") => Global::Storage(None),
-            ("torch", class) if Element::of_storage(class).is_some() => Global::Storage(Element::of_storage(class)),
+            ("torch", class) if StorageType::of_storage(class).is_some() => {
+                Global::Storage(StorageType::of_storage(class))
+            }
             ("torch", name) if NAMES.contains(&name) => {
                 self.push(Value::Name(format!("torch.{name}").into()));
                 return Ok(());
@@ -542,7 +544,7 @@ impl<'a> Machine<'a> {
             bail!("expected the description of a storage")
         };
         // An untyped storage counts bytes.
-        let storage = Storage { key: key.clone(), element: element.unwrap_or(Element::U8), length };
+        let storage = Storage { key: key.clone(), element: element.unwrap_or(StorageType::U8), length };
         let known = self.storages.get(&storage.key).copied();
         let id = match known {
             Some(id) if self.out.storages.get(id) == Some(&storage) => id,

@@ -3,7 +3,7 @@
 
 use super::gzip::{self, GzReader};
 use crate::error::Result;
-use crate::image::{Affine, DType, Element, Grid, Header, Layout, Space, Volume, Voxels, filled};
+use crate::image::{Affine, DType, Element, Grid, ImageHeader, Layout, Space, Volume, Voxels, filled};
 use crate::{bail, err};
 use flate2::bufread::ZlibDecoder;
 use std::fs::File;
@@ -371,7 +371,7 @@ impl Axes {
         }
         let grid = Grid { shape: layout.spatial(), affine };
         let channels = self.channel.map(|place| self.sizes[place]);
-        let header = Header {
+        let header = ImageHeader {
             path: path.to_owned(),
             grid,
             spatial_dims: self.spatial.len(),

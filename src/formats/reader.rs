@@ -1,21 +1,22 @@
 //! Any image: the format is told by the file's name, and by its content where the name says nothing.
 
 use super::{dicom, mha, nifti, nrrd, raw};
+use crate::digest::FileDigests;
 use crate::error::Result;
-use crate::image::{Volume, no_voxels};
+use crate::image::{Volume, Voxels};
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
 /// As [`read`], without the voxels where the format allows it: a NIfTI file's header is read alone.
-pub fn outline(path: impl AsRef<Path>, series: Option<&str>) -> Result<Volume> {
+pub fn read_header(path: impl AsRef<Path>, series: Option<&str>) -> Result<Volume> {
     let path = path.as_ref();
     match format(path) {
-        Format::Nifti => nifti::outline(path),
-        _ => read(path, series).map(|volume| Volume { voxels: no_voxels(volume.voxels.dtype()), ..volume }),
+        Format::Nifti => nifti::read_header(path),
+        _ => read(path, series).map(|volume| Volume { voxels: Voxels::empty(volume.voxels.dtype()), ..volume }),
     }
 }
 
-/// Whether [`outline`] reads no more than a header.
+/// Whether [`read_header`] reads no more than a header.
 pub fn has_readable_header(path: impl AsRef<Path>) -> bool {
     matches!(format(path.as_ref()), Format::Nifti)
 }
@@ -23,9 +24,15 @@ pub fn has_readable_header(path: impl AsRef<Path>) -> bool {
 /// Read NIfTI, NRRD, MetaImage, a DICOM file or a folder of DICOM slices, of which `series` names one (see
 /// [`dicom::read_folder`]). Voxels keep their stored type as far as the format's reader says.
 pub fn read(path: impl AsRef<Path>, series: Option<&str>) -> Result<Volume> {
+    read_hashed(path, series, None)
+}
+
+/// As [`read`]; the digests of NIfTI files are recorded in `digests` in the same pass. Of other formats none is recorded:
+/// [`FileDigests::get_or_read`] reads their [`files`].
+pub fn read_hashed(path: impl AsRef<Path>, series: Option<&str>, digests: Option<&FileDigests>) -> Result<Volume> {
     let path = path.as_ref();
     match format(path) {
-        Format::Nifti => nifti::read(path),
+        Format::Nifti => nifti::read_hashed(path, digests),
         Format::Nrrd => nrrd::read(path),
         Format::MetaImage => mha::read(path),
         Format::Dicom => dicom::read(path),
@@ -40,8 +47,8 @@ pub fn files(path: impl AsRef<Path>) -> Result<Vec<PathBuf>> {
     let beside = match format(path) {
         Format::DicomFolder => return dicom::files(path),
         Format::Nifti => nifti::pair(path).map(|(header, voxels)| vec![header, voxels]).unwrap_or_default(),
-        Format::Nrrd => raw::data_files::<nrrd::Header>(path).unwrap_or_default(),
-        Format::MetaImage => raw::data_files::<mha::Header>(path).unwrap_or_default(),
+        Format::Nrrd => raw::data_files::<nrrd::NrrdHeader>(path).unwrap_or_default(),
+        Format::MetaImage => raw::data_files::<mha::MetaImageHeader>(path).unwrap_or_default(),
         Format::Dicom => vec![],
     };
     let mut files = vec![path.to_owned()];

@@ -164,7 +164,7 @@ fn memory_order(strides: [isize; 3]) -> [usize; 3] {
 
 /// Linear interpolation of an image of one channel that comes a few planes of its slowest axis at a time and is never
 /// held whole; otherwise as [`resample`].
-pub struct ByPlanes<'a> {
+pub struct StreamingResampler<'a> {
     sampler: &'a Sampler,
     layout: &'a Layout,
     axes: [LinearAxis; 3],
@@ -175,10 +175,10 @@ pub struct ByPlanes<'a> {
     out: Arc<[f32]>,
 }
 
-impl<'a> ByPlanes<'a> {
+impl<'a> StreamingResampler<'a> {
     /// Whether each voxel comes from two neighbouring planes. `layout`: how the whole would lie in memory, X, Y and Z in
     /// any order and direction.
-    pub fn suits(layout: &Layout, sampler: &Sampler) -> bool {
+    pub fn supports(layout: &Layout, sampler: &Sampler) -> bool {
         let [_, strides @ ..] = layout.strides;
         // An axis of length 1 has no order of its own.
         let ordered = layout.channels() == 1 && !layout.spatial().contains(&1);
@@ -187,13 +187,13 @@ impl<'a> ByPlanes<'a> {
             line.low.iter().zip(&line.high).all(|(low, high)| low.abs_diff(*high) <= 1)
         }
     }
-    /// For a `layout` that [suits](Self::suits).
+    /// For a `layout` that [supports](Self::supports).
     pub fn new(layout: &'a Layout, sampler: &'a Sampler) -> Result<Self> {
         let [_, strides @ ..] = layout.strides;
         let along = memory_order(strides)[2];
         let axes = std::array::from_fn(|axis| sampler.linear_axis(axis));
         let out = filled(sampler.to.iter().product(), |_| {})?;
-        Ok(ByPlanes { sampler, layout, axes, along, made: vec![false; sampler.to[along]], out })
+        Ok(StreamingResampler { sampler, layout, axes, along, made: vec![false; sampler.to[along]], out })
     }
     /// Lengths of the axes in memory, fastest first.
     pub fn shape(&self) -> [usize; 3] {
@@ -201,7 +201,7 @@ impl<'a> ByPlanes<'a> {
         memory_order(strides).map(|axis| self.layout.spatial()[axis])
     }
     /// Take planes `planes` of the memory's slowest axis. They begin with the last one of the call before.
-    pub fn put(&mut self, planes: Range<usize>, voxels: &Voxels) -> Result<()> {
+    pub fn push(&mut self, planes: Range<usize>, voxels: &Voxels) -> Result<()> {
         let along = self.along;
         let [_, strides @ ..] = self.layout.strides;
         let step = strides[along];
@@ -398,7 +398,7 @@ mod tests {
     use super::*;
     use crate::orient::turn_layout;
     use crate::sampling::Sampling;
-    use crate::{Affine, Grid, Header, Padding};
+    use crate::{Affine, Grid, ImageHeader, Padding};
 
     /// NormalizeIntensity(nonzero=True) leaves exact zeros alone, so a sum that cancels must come out as torch's does.
     #[test]
@@ -454,7 +454,7 @@ mod tests {
                     let Sampling::Resample(sampler) = Sampling::new(&before, &after, padding, false).unwrap() else {
                         panic!()
                     };
-                    let header = Arc::new(Header {
+                    let header = Arc::new(ImageHeader {
                         path: "a".into(),
                         grid: before,
                         spatial_dims: 3,
@@ -468,9 +468,9 @@ mod tests {
                     let Voxels::F32(expected) = resample(&volume, &sampler, Interpolation::Linear).unwrap() else {
                         panic!()
                     };
-                    assert!(ByPlanes::suits(&layout, &sampler));
+                    assert!(StreamingResampler::supports(&layout, &sampler));
                     for step in [1, 2, 5, 16] {
-                        let mut image = ByPlanes::new(&layout, &sampler).unwrap();
+                        let mut image = StreamingResampler::new(&layout, &sampler).unwrap();
                         assert_eq!(image.shape(), stored);
                         for start in (0..16).step_by(step) {
                             let planes = start..(start + step + 1).min(17);
@@ -478,7 +478,7 @@ mod tests {
                             // The buffer is longer than what is new in it.
                             let mut part = all[planes.start * 117..planes.end * 117].to_vec();
                             part.extend([i16::MAX; 200]);
-                            image.put(planes, &Voxels::I16(part.into())).unwrap();
+                            image.push(planes, &Voxels::I16(part.into())).unwrap();
                         }
                         let Voxels::F32(found) = image.finish().unwrap() else { panic!() };
                         assert!(
@@ -501,8 +501,8 @@ mod tests {
         else {
             panic!()
         };
-        let mut image = ByPlanes::new(&layout, &sampler).unwrap();
-        image.put(0..5, &Voxels::U8(vec![1; 5 * 16].into())).unwrap();
+        let mut image = StreamingResampler::new(&layout, &sampler).unwrap();
+        image.push(0..5, &Voxels::U8(vec![1; 5 * 16].into())).unwrap();
         assert!(image.finish().is_err());
     }
 

@@ -1,6 +1,6 @@
 //! A volume: voxels, how they lie in memory, where they lie in the world, and what was applied to them.
 
-use super::{Affine, DType, Grid, Trace, Voxels};
+use super::{Affine, Grid, Trace, Voxels};
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -13,7 +13,7 @@ pub struct Volume {
     pub affine: Affine,
     /// Whether axis 0 of the layout is a channel axis in MONAI's eyes: false from LoadImaged until EnsureChannelFirstd.
     pub channel_first: bool,
-    pub header: Arc<Header>,
+    pub header: Arc<ImageHeader>,
     pub trace: Trace,
 }
 
@@ -29,7 +29,7 @@ pub struct Layout {
 
 /// What the file said, kept for saving and naming.
 #[derive(Debug, Clone)]
-pub struct Header {
+pub struct ImageHeader {
     /// The file, as the datalist names it.
     pub path: PathBuf,
     /// Grid as stored in the file.
@@ -83,7 +83,7 @@ impl Volume {
     pub fn grid(&self) -> Grid {
         Grid { shape: self.layout.spatial(), affine: self.affine }
     }
-    /// Whether it has shape and geometry but no voxels: what a header alone says.
+    /// Whether it has shape and geometry but no voxels, as read from a header alone.
     pub fn is_header_only(&self) -> bool {
         self.voxels.is_empty() && !self.layout.shape.contains(&0)
     }
@@ -93,21 +93,5 @@ impl Volume {
             .shape
             .iter()
             .fold(self.voxels.dtype().size_bytes() as u64, |bytes, &n| bytes.saturating_mul(n as u64))
-    }
-}
-
-/// No voxels, of a type.
-pub fn no_voxels(dtype: DType) -> Voxels {
-    match dtype {
-        DType::U8 => Voxels::U8(Arc::new([])),
-        DType::I8 => Voxels::I8(Arc::new([])),
-        DType::U16 => Voxels::U16(Arc::new([])),
-        DType::I16 => Voxels::I16(Arc::new([])),
-        DType::U32 => Voxels::U32(Arc::new([])),
-        DType::I32 => Voxels::I32(Arc::new([])),
-        DType::U64 => Voxels::U64(Arc::new([])),
-        DType::I64 => Voxels::I64(Arc::new([])),
-        DType::F32 => Voxels::F32(Arc::new([])),
-        DType::F64 => Voxels::F64(Arc::new([])),
     }
 }

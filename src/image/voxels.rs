@@ -81,6 +81,21 @@ impl DType {
 }
 
 impl Voxels {
+    /// An empty buffer of type `dtype`.
+    pub fn empty(dtype: DType) -> Voxels {
+        match dtype {
+            DType::U8 => Voxels::U8(Arc::new([])),
+            DType::I8 => Voxels::I8(Arc::new([])),
+            DType::U16 => Voxels::U16(Arc::new([])),
+            DType::I16 => Voxels::I16(Arc::new([])),
+            DType::U32 => Voxels::U32(Arc::new([])),
+            DType::I32 => Voxels::I32(Arc::new([])),
+            DType::U64 => Voxels::U64(Arc::new([])),
+            DType::I64 => Voxels::I64(Arc::new([])),
+            DType::F32 => Voxels::F32(Arc::new([])),
+            DType::F64 => Voxels::F64(Arc::new([])),
+        }
+    }
     pub fn dtype(&self) -> DType {
         match self {
             Voxels::U8(_) => DType::U8,

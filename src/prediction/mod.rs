@@ -16,7 +16,7 @@ pub use blocks::{Blocks, Computed, LabelMap, Region};
 
 use crate::case_context::{CaseContext, Stage};
 use crate::error::Result;
-use crate::image::{Grid, Header, Inverse, Layout, Trace, Volume, Voxels};
+use crate::image::{Grid, ImageHeader, Inverse, Layout, Trace, Volume, Voxels};
 use crate::torch::convert::{to_f32, to_u8};
 use crate::{bail, err};
 use std::sync::Arc;
@@ -27,7 +27,7 @@ use tch::{Kind, Tensor};
 pub struct Prediction {
     pub state: State,
     /// The image that the network saw: its file, and what was applied to it.
-    pub header: Arc<Header>,
+    pub header: Arc<ImageHeader>,
     pub trace: Trace,
 }
 
@@ -68,7 +68,7 @@ impl VoxelOp {
 
 impl Prediction {
     /// An answer of which nothing is computed yet.
-    pub fn pending(source: Box<dyn Blocks>, header: Arc<Header>, trace: Trace) -> Self {
+    pub fn pending(source: Box<dyn Blocks>, header: Arc<ImageHeader>, trace: Trace) -> Self {
         Prediction { state: State::Pending { source, ops: vec![], inverse: None }, header, trace }
     }
 

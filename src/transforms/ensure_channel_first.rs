@@ -8,7 +8,7 @@ use crate::bail;
 use crate::component::{Accepted, FromValue, Keys, Value};
 use crate::contracts::{Outline, Sample, Transform, TransformContext, Unread, outline_by_applying};
 use crate::error::Result;
-use crate::image::{Header, Layout, Volume};
+use crate::image::{ImageHeader, Layout, Volume};
 use std::sync::Arc;
 
 component! {
@@ -99,7 +99,7 @@ fn channel_from(mut volume: Volume, place: usize) -> Result<Volume> {
         shape: std::array::from_fn(|i| shape[axes[i]]),
         strides: std::array::from_fn(|i| strides[axes[i]]),
     };
-    let header = Header {
+    let header = ImageHeader {
         channels: Some(volume.channels()),
         spatial_dims: volume.header.spatial_dims - 1,
         grid: volume.grid(),

@@ -11,7 +11,7 @@ use crate::contracts::{Item, Outline, Sample, Transform, TransformContext, Unrea
 use crate::env::at_home;
 use crate::error::Result;
 use crate::formats;
-use crate::image::{DType, Element, Header, Layout, Orientation, Volume, filled, no_voxels};
+use crate::image::{DType, Element, ImageHeader, Layout, Orientation, Volume, filled};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -109,10 +109,10 @@ impl LoadImage {
         let mut volume = read(&self.place(path))?;
         if self.canonical {
             volume = volume.turned_to(&Orientation::RAS)?;
-            volume.header = Arc::new(Header { grid: volume.grid(), ..(*volume.header).clone() });
+            volume.header = Arc::new(ImageHeader { grid: volume.grid(), ..(*volume.header).clone() });
         }
         if self.series.is_some() {
-            volume.header = Arc::new(Header { series: self.series.clone(), ..(*volume.header).clone() });
+            volume.header = Arc::new(ImageHeader { series: self.series.clone(), ..(*volume.header).clone() });
         }
         match self.dtype {
             Some(dtype) => volume.cast(dtype),
@@ -143,9 +143,9 @@ fn stacked(volumes: Vec<Volume>) -> Result<Volume> {
     }
     let channels = first.channels() + rest.iter().map(Volume::channels).sum::<usize>();
     if first.is_header_only() {
-        let header = Arc::new(Header { channels: Some(channels), ..(*first.header).clone() });
+        let header = Arc::new(ImageHeader { channels: Some(channels), ..(*first.header).clone() });
         let layout = Layout::contiguous([channels, shape[0], shape[1], shape[2]]);
-        return Ok(Volume { voxels: no_voxels(DType::F32), layout, header, ..first });
+        return Ok(Volume { voxels: Voxels::empty(DType::F32), layout, header, ..first });
     }
     let per_channel: usize = shape.iter().product();
     let mut parts = Vec::with_capacity(rest.len() + 1);
@@ -156,7 +156,7 @@ fn stacked(volumes: Vec<Volume>) -> Result<Volume> {
         let mut out = out.iter_mut();
         parts.iter().flatten().zip(&mut out).for_each(|(x, out)| *out = *x);
     })?;
-    let header = Arc::new(Header { channels: Some(channels), ..(*first.header).clone() });
+    let header = Arc::new(ImageHeader { channels: Some(channels), ..(*first.header).clone() });
     Ok(Volume {
         voxels: f32::wrap(voxels),
         layout: Layout::contiguous([channels, shape[0], shape[1], shape[2]]),
@@ -170,7 +170,7 @@ impl Transform for LoadImage {
         "LoadImaged"
     }
     fn outline(&self, sample: Sample) -> Result<Outline> {
-        let sample = self.loaded(sample, |path| formats::reader::outline(path, self.series.as_deref()))?;
+        let sample = self.loaded(sample, |path| formats::reader::read_header(path, self.series.as_deref()))?;
         Ok(Outline { sample, exact: true })
     }
     fn unread(&self, sample: Sample) -> Result<Unread<'_>> {

@@ -9,8 +9,8 @@ use crate::contracts::{Item, Outline, Sample, Transform, TransformContext, Unrea
 use crate::error::Result;
 use crate::formats::nifti;
 use crate::image::{
-    Affine, Applied, ByPlanes, DType, Grid, Interpolation, Layout, Padding, Sampler, Sampling, Spatial, Volume, Voxels,
-    Zoom, no_voxels, resample,
+    Affine, Applied, DType, Grid, Interpolation, Layout, Padding, Sampler, Sampling, Spatial, StreamingResampler,
+    Volume, Voxels, Zoom, resample,
 };
 use crate::{bail, err};
 use std::cell::Cell;
@@ -204,8 +204,8 @@ impl Spacing {
 
 /// Whether [`read_by_planes`] can read the file of a header-only volume.
 fn has_planes(volume: &Volume, how: Option<(&Sampler, Interpolation)>) -> bool {
-    matches!(how, Some((sampler, Interpolation::Linear)) if ByPlanes::suits(&volume.layout, sampler))
-        && nifti::planes(&volume.header.path).is_ok_and(|planes| planes.is_some())
+    matches!(how, Some((sampler, Interpolation::Linear)) if StreamingResampler::supports(&volume.layout, sampler))
+        && nifti::SliceReader::open(&volume.header.path, None).is_ok_and(|planes| planes.is_some())
 }
 
 /// The voxels of a header-only volume from its file, resampled while they are read.
@@ -213,10 +213,11 @@ fn read_by_planes(volume: &Volume, how: Option<(&Sampler, Interpolation)>) -> Re
     let path = &volume.header.path;
     let changed = || err!("the file has changed since its header was read").file(path);
     let (sampler, _) = how.ok_or_else(changed)?;
-    let mut image = ByPlanes::new(&volume.layout, sampler)?;
-    let mut planes = nifti::planes(path)?.filter(|planes| planes.shape() == image.shape()).ok_or_else(changed)?;
+    let mut image = StreamingResampler::new(&volume.layout, sampler)?;
+    let mut planes =
+        nifti::SliceReader::open(path, None)?.filter(|planes| planes.shape() == image.shape()).ok_or_else(changed)?;
     while let Some((range, voxels)) = planes.advance()? {
-        image.put(range, &voxels.clone().cast(volume.voxels.dtype())?)?;
+        image.push(range, &voxels.clone().cast(volume.voxels.dtype())?)?;
     }
     image.finish()
 }
@@ -250,7 +251,7 @@ impl Transform for Spacing {
     fn apply(&self, sample: Sample, _cx: &mut TransformContext) -> Result<Vec<Sample>> {
         let voxels = |volume: &Volume, how: Option<(&Sampler, Interpolation)>| match (how, volume.is_header_only()) {
             (None, _) | (Some((_, Interpolation::Nearest)), true) => Ok(volume.voxels.clone()),
-            (Some((_, Interpolation::Linear)), true) => Ok(no_voxels(DType::F32)),
+            (Some((_, Interpolation::Linear)), true) => Ok(Voxels::empty(DType::F32)),
             (Some((sampler, interpolation)), false) => resample(volume, sampler, interpolation),
         };
         Ok(vec![self.over_keys(sample, voxels)?])
@@ -262,7 +263,7 @@ impl Transform for Spacing {
         let by_planes = Cell::new(all);
         self.over_keys(sample.duplicate()?, |volume, how| {
             by_planes.set(by_planes.get() && has_planes(volume, how));
-            Ok(no_voxels(DType::F32))
+            Ok(Voxels::empty(DType::F32))
         })?;
         Ok(match by_planes.get() {
             true => Unread::Read(Box::new(move || self.over_keys(sample, read_by_planes))),

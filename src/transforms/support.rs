@@ -3,7 +3,7 @@
 use crate::component::{Args, BuildContext, FromValue, Keys, OneOrMany, Value};
 use crate::contracts::{Item, Outline, Sample};
 use crate::error::Result;
-use crate::image::{DType, Interpolation, PadMode, Padding, Volume, Voxels, no_voxels};
+use crate::image::{DType, Interpolation, PadMode, Padding, Volume, Voxels};
 use crate::python::array::Array;
 use crate::{bail, err};
 use std::sync::Arc;
@@ -257,7 +257,7 @@ pub fn finish(volume: Volume, dtype: Option<DTypeArg>) -> Result<Volume> {
 /// What a transform makes of header-only images if it computes all values anew, in f32; see [`finish`].
 pub fn outline_in_f32(keys: &KeyList, sample: Sample, dtype: Option<DTypeArg>) -> Result<Outline> {
     let mut samples =
-        keys.images(sample, |volume, _| finish(Volume { voxels: no_voxels(DType::F32), ..volume }, dtype))?;
+        keys.images(sample, |volume, _| finish(Volume { voxels: Voxels::empty(DType::F32), ..volume }, dtype))?;
     Ok(Outline { sample: samples.pop().unwrap_or_default(), exact: true })
 }
 

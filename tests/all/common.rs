@@ -4,7 +4,7 @@ use proptest::sample::Index;
 use segbundle::checkpoint;
 use segbundle::component::{Args, BuildContext, Value};
 use segbundle::error::Result;
-use segbundle::image::{Affine, Grid, Header, Layout, Volume, Voxels};
+use segbundle::image::{Affine, Grid, ImageHeader, Layout, Volume, Voxels};
 use std::collections::HashMap;
 use std::path::Path;
 use std::sync::Arc;
@@ -35,7 +35,7 @@ pub fn volume_of(x: &Tensor) -> Volume {
         layout: Layout::contiguous([size[1], size[2], size[3], size[4]]),
         affine: Affine::IDENTITY,
         channel_first: true,
-        header: Arc::new(Header {
+        header: Arc::new(ImageHeader {
             path: "x.nii.gz".into(),
             grid,
             spatial_dims: 3,

@@ -4,7 +4,7 @@ use crate::common::build;
 use segbundle::component::{Args, BuildContext, Component, Dict, Key, Value};
 use segbundle::contracts::{CaseContext, Item, Sample, TransformContext, TransformHandle};
 use segbundle::formats::nifti;
-use segbundle::image::{Affine, DType, Grid, Header, Layout, Volume, Voxels};
+use segbundle::image::{Affine, DType, Grid, ImageHeader, Layout, Volume, Voxels};
 use segbundle::registry;
 use segbundle::tools::structures::Structures;
 use segbundle::tools::{label_names, preview, split_labels, statistics};
@@ -27,8 +27,14 @@ fn volume(path: &Path, value: impl Fn([usize; 3]) -> i16) -> Volume {
         }
     }
     let grid = Grid { shape: [SHAPE[1], SHAPE[2], SHAPE[3]], affine: AFFINE };
-    let header =
-        Arc::new(Header { path: path.to_owned(), grid, spatial_dims: 3, channels: None, space: None, series: None });
+    let header = Arc::new(ImageHeader {
+        path: path.to_owned(),
+        grid,
+        spatial_dims: 3,
+        channels: None,
+        space: None,
+        series: None,
+    });
     Volume { voxels: Voxels::I16(voxels.into()), layout, affine: AFFINE, channel_first: true, header, trace: vec![] }
 }
 

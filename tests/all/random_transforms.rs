@@ -5,7 +5,7 @@ use crate::transform_parameters::value;
 use crate::transforms::{affine, build, case_context};
 use segbundle::component::Value;
 use segbundle::contracts::{Item, RngStates, Sample, Transform, TransformContext};
-use segbundle::image::{Affine, Grid, Header, Layout, Volume, Voxels};
+use segbundle::image::{Affine, Grid, ImageHeader, Layout, Volume, Voxels};
 use std::sync::Arc;
 
 const SHAPE: [usize; 3] = [9, 8, 7];
@@ -19,7 +19,7 @@ fn image(values: Voxels, channels: usize) -> Volume {
         layout: Layout::contiguous([channels, SHAPE[0], SHAPE[1], SHAPE[2]]),
         affine: grid_affine,
         channel_first: true,
-        header: Arc::new(Header {
+        header: Arc::new(ImageHeader {
             path: "case.nii.gz".into(),
             grid,
             spatial_dims: 3,

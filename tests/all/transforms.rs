@@ -4,7 +4,7 @@ use crate::npz::{self, Npz};
 use segbundle::component::{Args, BuildContext, FromValue, Value};
 use segbundle::contracts::{CaseContext, Item, Sample, Transform, TransformContext, apply_all, read_on_the_way};
 use segbundle::formats::nifti;
-use segbundle::image::{Affine, DType, Grid, Header, Layout, Volume, Voxels};
+use segbundle::image::{Affine, DType, Grid, ImageHeader, Layout, Volume, Voxels};
 use segbundle::registry::table;
 use std::io::Read;
 use std::sync::Arc;
@@ -50,7 +50,7 @@ pub fn volume(values: &[i16], shape: [usize; 4], affine: Affine) -> Volume {
         }
     }
     let grid = Grid { shape: [shape[1], shape[2], shape[3]], affine };
-    let header = Arc::new(Header {
+    let header = Arc::new(ImageHeader {
         path: "case.nii.gz".into(),
         grid,
         spatial_dims: 3,

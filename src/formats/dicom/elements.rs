@@ -272,7 +272,7 @@ struct Head {
     start: usize,
 }
 
-struct Element {
+struct DicomElement {
     tag: u32,
     vr: [u8; 2],
     undefined: bool,
@@ -324,7 +324,7 @@ impl Walk<'_> {
         }
     }
     /// An element with the end of its value found.
-    fn element(&self, at: usize) -> Result<Element> {
+    fn element(&self, at: usize) -> Result<DicomElement> {
         let Head { tag, vr, length, start } = self.head(at)?;
         let end = if length == UNDEFINED {
             self.inside(&vr).sequence_end(start, MAX_DEPTH)?
@@ -334,7 +334,7 @@ impl Walk<'_> {
         if end > self.data.len() {
             return Err(cut_off());
         }
-        Ok(Element { tag, vr, undefined: length == UNDEFINED, value: start..end })
+        Ok(DicomElement { tag, vr, undefined: length == UNDEFINED, value: start..end })
     }
     /// How a sequence of this type is written inside: an unknown one is implicit.
     fn inside(&self, vr: &[u8; 2]) -> Self {
@@ -369,7 +369,7 @@ impl Walk<'_> {
         Some(start.saturating_add(length as usize)).filter(|end| *end <= self.data.len()).ok_or_else(cut_off)
     }
     /// Every length inside a sequence lies inside what holds it.
-    fn check_nested(&self, element: &Element) -> Result<()> {
+    fn check_nested(&self, element: &DicomElement) -> Result<()> {
         self.inside(&element.vr).check_value(&element.vr, element.value.clone(), element.undefined, MAX_DEPTH)
     }
     fn check_value(&self, vr: &[u8; 2], value: Range<usize>, undefined: bool, depth: usize) -> Result<()> {

@@ -1,6 +1,6 @@
-//! Header extensions: blocks of bytes between the header and the voxels of a single file (nifti1.h, "extended header").
+//! NiftiHeader extensions: blocks of bytes between the header and the voxels of a single file (nifti1.h, "extended header").
 
-use super::read::{Source, read_header};
+use super::read::{Source, parse_header};
 use crate::error::Result;
 use std::path::Path;
 
@@ -23,7 +23,7 @@ pub fn read_extensions(path: impl AsRef<Path>) -> Result<Vec<Vec<u8>>> {
     let path = path.as_ref();
     let read = || {
         let mut source = Source::open(path)?;
-        let header = read_header(&mut source, true)?;
+        let header = parse_header(&mut source, true)?;
         let room = header.offset.saturating_sub(header.size()).min(MOST_BYTES);
         let mut bytes = vec![0; room as usize];
         let length = source.fill(&mut bytes)?;

@@ -8,7 +8,7 @@
 //!
 //! Matrices are f64. nibabel computes quaternions in 80-bit floats: the last bit of an oblique qform may differ.
 
-use super::header::Header;
+use super::header::NiftiHeader;
 use crate::error::Result;
 use crate::image::Affine;
 use crate::{bail, err};
@@ -16,7 +16,7 @@ use crate::{bail, err};
 type Matrix = [[f64; 3]; 3];
 
 /// Voxel index → world (RAS+ mm), as MONAI's `NibabelReader` gives it.
-pub fn affine(header: &Header) -> Result<Affine> {
+pub fn affine(header: &NiftiHeader) -> Result<Affine> {
     // MONAI's correction could hide a broken sform, or bring in a broken qform.
     correct(header, finite(best(header)?)?).regular()
 }
@@ -28,7 +28,7 @@ fn finite(affine: Affine) -> Result<Affine> {
     Ok(affine)
 }
 
-fn best(header: &Header) -> Result<Affine> {
+fn best(header: &NiftiHeader) -> Result<Affine> {
     if header.sform_code != 0 {
         Ok(sform(header))
     } else if header.qform_code != 0 {
@@ -38,13 +38,13 @@ fn best(header: &Header) -> Result<Affine> {
     }
 }
 
-fn sform(header: &Header) -> Affine {
+fn sform(header: &NiftiHeader) -> Affine {
     let [x, y, z] = header.srow;
     Affine([x, y, z, [0.0, 0.0, 0.0, 1.0]])
 }
 
 /// `shape_zoom_affine`: diagonal, x flipped, the volume's middle at the origin.
-fn base(header: &Header) -> Affine {
+fn base(header: &NiftiHeader) -> Affine {
     let mut affine = Affine::IDENTITY;
     for axis in 0..3 {
         let inside = axis < header.shape.len();
@@ -57,7 +57,7 @@ fn base(header: &Header) -> Affine {
 }
 
 /// `get_qform`: rotation of the unit quaternion (a, b, c, d), a ≥ 0, times the voxel sizes.
-fn qform(header: &Header) -> Result<Affine> {
+fn qform(header: &NiftiHeader) -> Result<Affine> {
     let [x, y, z] = header.quaternion;
     let epsilon = if header.version == 1 { f64::from(f32::EPSILON) } else { f64::EPSILON };
     let w2 = 1.0 - (x * x + y * y + z * z);
@@ -85,7 +85,7 @@ fn qform(header: &Header) -> Result<Affine> {
 
 /// MONAI's correction of the sform (see above). Like MONAI, it compares as many columns as the array has dimensions,
 /// and nothing from five on.
-fn correct(header: &Header, affine: Affine) -> Affine {
+fn correct(header: &NiftiHeader, affine: Affine) -> Affine {
     let dims = header.shape.len();
     let agrees = |affine: &Affine| {
         (0..dims.min(4)).all(|column| {

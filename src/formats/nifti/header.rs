@@ -12,7 +12,7 @@ pub const SIZE_2: usize = 540;
 
 /// What the header says, after nibabel's repairs (`Nifti1Header._get_checks` with fixes).
 #[derive(Debug, Clone)]
-pub struct Header {
+pub struct NiftiHeader {
     pub version: u8,
     pub big_endian: bool,
     /// Lengths of the stored axes, fastest first; 1 to 7 of them, each at least 1.
@@ -102,7 +102,7 @@ pub fn version(start: &[u8]) -> Result<u8> {
     Err(err!("expected a NIfTI file, found something else"))
 }
 
-impl Header {
+impl NiftiHeader {
     /// What the file calls its world space.
     pub fn space(&self) -> Space {
         Space { qform_code: self.qform_code, sform_code: self.sform_code, units: self.units }
@@ -112,7 +112,7 @@ impl Header {
         if self.version == 1 { SIZE_1 as u64 } else { SIZE_2 as u64 }
     }
     /// Parse the fixed part. `single`: header and voxels share a file.
-    pub fn parse(bytes: &[u8], single: bool) -> Result<Header> {
+    pub fn parse(bytes: &[u8], single: bool) -> Result<NiftiHeader> {
         let version = version(bytes)?;
         let size = if version == 1 { SIZE_1 } else { SIZE_2 };
         if bytes.len() < size {
@@ -170,7 +170,7 @@ impl Stored {
         }
     }
 
-    fn check(self, version: u8, big_endian: bool, single: bool) -> Result<Header> {
+    fn check(self, version: u8, big_endian: bool, single: bool) -> Result<NiftiHeader> {
         let dtype = dtype_of(self.datatype).map_err(|what| {
             err!("expected voxels that are real numbers, found {what} (datatype {})", self.datatype)
                 .hint("convert the image to integers or floats")
@@ -181,7 +181,7 @@ impl Stored {
             0.0 => 1.0,
             zoom => zoom.abs(),
         });
-        Ok(Header {
+        Ok(NiftiHeader {
             version,
             big_endian,
             shape: self.shape()?,

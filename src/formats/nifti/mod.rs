@@ -4,7 +4,7 @@
 //! Deliberate differences, reading:
 //! - gzip is recognised by content, not by name; a wrong checksum is always an error.
 //! - `vox_offset` 0 in a single file means "after the header" (352 or 544); nibabel reads the header as voxels.
-//! - Header extensions are skipped unread, so broken ones do no harm.
+//! - NiftiHeader extensions are skipped unread, so broken ones do no harm.
 //! - An affine that is not finite or is singular is an error here, not in the first transform that inverts it.
 //! - Axes beyond the third have to be of length 1 but for one, which becomes the channel axis.
 //! - Complex, colour and 128-bit float voxels are refused, as are empty volumes.
@@ -27,7 +27,7 @@ mod tests;
 mod write;
 
 pub use extension::read_extensions;
-pub use read::{Planes, outline, pair, planes, read, read_bytes};
+pub use read::{SliceReader, pair, read, read_bytes, read_hashed, read_header};
 pub use write::{Options, write, write_to};
 
 use crate::image::DType;

@@ -1,13 +1,13 @@
 //! Reading: one pass from the file into the voxels' final place.
 
 use super::geometry;
-use super::header::{self, Header};
-use crate::error::Result;
+use super::header::{self, NiftiHeader};
+use crate::digest::{FileDigests, HashedFile};
+use crate::error::{Error, Result};
 use crate::gzip::{self, GzReader};
 use crate::image::zeroed::{self, Zeroed};
-use crate::image::{DType, Grid, Header as ImageHeader, Layout, Volume, Voxels, no_voxels};
+use crate::image::{DType, Grid, ImageHeader, Layout, Volume, Voxels};
 use crate::{bail, each_voxels, err};
-use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read};
 use std::ops::Range;
 use std::path::{Path, PathBuf};
@@ -17,26 +17,39 @@ use std::sync::Arc;
 const BUFFER_BYTES: usize = 1 << 18;
 /// Voxels converted at a time where they are not stored as they are needed.
 const CHUNK_VOXELS: usize = 1 << 16;
-/// Voxels in memory where a file is read by planes.
-const PLANES_BYTES: usize = 8 << 20;
+/// Voxels in memory where a file is read by slices.
+const SLICES_BYTES: usize = 8 << 20;
 
 /// Read `.nii`, `.nii.gz` or a pair `.hdr`/`.img` (either name, gzipped or not).
 ///
 /// Voxels keep their stored type, or become f32 where the header scales them (computed in f64). They lie as in the
 /// file: X fastest, channels (4-D, 5-D) outermost, [C,X,Y,Z].
 pub fn read(path: impl AsRef<Path>) -> Result<Volume> {
+    read_hashed(path, None)
+}
+
+/// As [`read`]; the digests of the files that it consumes are recorded in `digests`.
+pub fn read_hashed(path: impl AsRef<Path>, digests: Option<&FileDigests>) -> Result<Volume> {
     let path = path.as_ref();
     let read = || match pair(path) {
-        None => read_single(Source::open(path)?, path),
+        None => {
+            let (source, input) = Source::open_hashed(path, digests)?;
+            let volume = read_single(source, path)?;
+            input.finish()?;
+            Ok(volume)
+        }
         Some((header_path, image_path)) => {
-            let mut start = Source::open(&header_path)?;
-            let header = read_header(&mut start, false).map_err(|error| error.file(&header_path))?;
-            Body::new(header, Source::open(&image_path)?, 0, path)
-                .and_then(Body::read)
-                .map_err(|error| error.file(&image_path))
+            let (mut start, header_input) = Source::open_hashed(&header_path, digests)?;
+            let header = parse_header(&mut start, false).map_err(|error| error.file(&header_path))?;
+            let (source, image_input) = Source::open_hashed(&image_path, digests)?;
+            let body = Body::new(header, source, 0, path);
+            let volume = body.and_then(Body::read).map_err(|error| error.file(&image_path))?;
+            header_input.finish()?;
+            image_input.finish()?;
+            Ok(volume)
         }
     };
-    read().map_err(|error| error.file(path))
+    read().map_err(|error: Error| error.file(path))
 }
 
 /// Read a single file that is in memory; `path` is only remembered.
@@ -44,57 +57,34 @@ pub fn read_bytes(bytes: &[u8], path: &Path) -> Result<Volume> {
     read_single(Source::new(bytes, bytes.len() as u64)?, path)
 }
 
-/// What the header says, without reading voxels: a hollow volume (see [`Volume::is_hollow`]). Errors as [`read`], as far
+/// What the header says, without reading voxels: a hollow volume (see [`Volume::is_header_only`]). Errors as [`read`], as far
 /// as they show from the header and the file's size.
-pub fn outline(path: impl AsRef<Path>) -> Result<Volume> {
+pub fn read_header(path: impl AsRef<Path>) -> Result<Volume> {
     let path = path.as_ref();
     let read = || {
         let (header, room, image_path) = match pair(path) {
             None => {
                 let mut source = Source::open(path)?;
-                (read_header(&mut source, true)?, source.capacity_bytes(), path.to_owned())
+                (parse_header(&mut source, true)?, source.capacity_bytes(), path.to_owned())
             }
             Some((header_path, image_path)) => {
                 let header =
-                    read_header(&mut Source::open(&header_path)?, false).map_err(|error| error.file(&header_path))?;
+                    parse_header(&mut Source::open(&header_path)?, false).map_err(|error| error.file(&header_path))?;
                 (header, Source::open(&image_path)?.capacity_bytes(), image_path)
             }
         };
-        let volume = hollow(&header, path)?;
+        let volume = header_only(&header, path)?;
         let _ = room_for(&header, room).map_err(|error| error.file(&image_path))?;
         Ok(volume)
     };
-    read().map_err(|error: crate::error::Error| error.file(path))
+    read().map_err(|error: Error| error.file(path))
 }
 
-/// Open a file of one channel, `.nii` or `.nii.gz`, to read it a few planes at a time; `None` for other files.
-pub fn planes(path: impl AsRef<Path>) -> Result<Option<Planes>> {
-    planes_of(path.as_ref(), PLANES_BYTES)
-}
-
-/// As [`planes`], with room for about `bytes` of voxels.
-pub(super) fn planes_of(path: &Path, bytes: usize) -> Result<Option<Planes>> {
-    if pair(path).is_some() {
-        return Ok(None);
-    }
-    let open = || {
-        let mut source = Source::open(path)?;
-        let header = read_header(&mut source, true)?;
-        let done = header.size();
-        Body::new(header, source, done, path)
-    };
-    let body = open().map_err(|error| error.file(path))?;
-    let [channels, x, y, z] = body.volume.layout.shape;
-    let plane = x * y;
-    let count = (bytes / (plane * body.volume.voxels.dtype().size_bytes()).max(1)).min(z).max(1);
-    let buffer = zeros(body.volume.voxels.dtype(), (count + 1) * plane).map_err(|error| error.file(path))?;
-    Ok((channels == 1).then_some(Planes { body, buffer, held: 0, read: 0, shape: [x, y, z] }))
-}
-
-/// A file's voxels, a few planes of constant Z (as stored) at a time, in memory for a few planes.
-pub struct Planes {
-    body: Body<BufReader<File>>,
-    /// The last plane of the time before, then new ones; `held` of them, up to plane `read` of the file.
+/// The voxels of a file of one channel, a few slices of constant Z (as stored) at a time, in memory for a few slices.
+pub struct SliceReader {
+    body: Body<BufReader<HashedFile>>,
+    input: Input,
+    /// The last slice of the time before, then new ones; `held` of them, up to slice `read` of the file.
     buffer: Voxels,
     held: usize,
     read: usize,
@@ -102,12 +92,38 @@ pub struct Planes {
     shape: [usize; 3],
 }
 
-impl Planes {
+impl SliceReader {
+    /// Open a file of one channel, `.nii` or `.nii.gz`; `None` for other files. After the last slice, the file's digest is
+    /// recorded in `digests`.
+    pub fn open(path: impl AsRef<Path>, digests: Option<&FileDigests>) -> Result<Option<SliceReader>> {
+        SliceReader::with_room(path.as_ref(), digests, SLICES_BYTES)
+    }
+    /// As [`SliceReader::open`], with room for about `bytes` of voxels.
+    pub(super) fn with_room(path: &Path, digests: Option<&FileDigests>, bytes: usize) -> Result<Option<SliceReader>> {
+        if pair(path).is_some() {
+            return Ok(None);
+        }
+        let open = || {
+            let (mut source, input) = Source::open_hashed(path, digests)?;
+            let header = parse_header(&mut source, true)?;
+            let done = header.size();
+            let body = Body::new(header, source, done, path)?;
+            let [channels, x, y, z] = body.volume.layout.shape;
+            if channels != 1 {
+                return Ok(None);
+            }
+            let (slice, dtype) = (x * y, body.volume.voxels.dtype());
+            let count = (bytes / (slice * dtype.size_bytes()).max(1)).min(z).max(1);
+            let buffer = zeros(dtype, (count + 1) * slice)?;
+            Ok(Some(SliceReader { body, input, buffer, held: 0, read: 0, shape: [x, y, z] }))
+        };
+        open().map_err(|error: Error| error.file(path))
+    }
     /// [X,Y,Z] as stored.
     pub fn shape(&self) -> [usize; 3] {
         self.shape
     }
-    /// Read on: planes `first..end`, which begin with the last one of before, X fastest. `None` after the last, with the
+    /// Read on: slices `first..end`, which begin with the last one of before, X fastest. `None` after the last, with the
     /// file's checksum compared.
     pub fn advance(&mut self) -> Result<Option<(Range<usize>, &Voxels)>> {
         let path = self.body.volume.header.path.clone();
@@ -116,6 +132,7 @@ impl Planes {
     fn step(&mut self) -> Result<Option<Range<usize>>> {
         if self.read == self.shape[2] {
             self.body.source.finish()?;
+            self.input.finish()?;
             return Ok(None);
         }
         let plane = self.shape[0] * self.shape[1];
@@ -132,7 +149,7 @@ impl Planes {
 }
 
 /// Bytes of the voxels. The file has to be able to hold them before any memory is asked for.
-fn room_for(header: &Header, capacity_bytes: u64) -> Result<usize> {
+fn room_for(header: &NiftiHeader, capacity_bytes: u64) -> Result<usize> {
     let count = header.shape.iter().try_fold(1usize, |count, length| count.checked_mul(*length));
     let bytes = count.and_then(|count| count.checked_mul(header.dtype.size_bytes()));
     let room = capacity_bytes.saturating_sub(header.offset);
@@ -146,7 +163,7 @@ fn room_for(header: &Header, capacity_bytes: u64) -> Result<usize> {
     Ok(bytes)
 }
 
-/// Header and image file, if the name is one of a pair's.
+/// NiftiHeader and image file, if the name is one of a pair's.
 pub fn pair(path: &Path) -> Option<(PathBuf, PathBuf)> {
     let name = path.to_str()?;
     let (stem, zipped) = name.strip_suffix(".gz").map_or((name, ""), |stem| (stem, ".gz"));
@@ -161,15 +178,35 @@ pub(super) enum Source<R: BufRead> {
     Gzip(Box<GzReader<R>>, u64),
 }
 
-impl Source<BufReader<File>> {
+/// A second handle of an open file, to record its digest when it has been read; nothing where none is wanted.
+struct Input(Option<(HashedFile, PathBuf, FileDigests)>);
+
+impl Input {
+    fn finish(&self) -> Result<()> {
+        match &self.0 {
+            Some((file, path, digests)) => file.finish(path, digests),
+            None => Ok(()),
+        }
+    }
+}
+
+impl Source<BufReader<HashedFile>> {
     pub(super) fn open(path: &Path) -> Result<Self> {
-        let open = || -> io::Result<(File, u64)> {
-            let file = crate::open(path)?;
-            let length = file.metadata()?.len();
-            Ok((file, length))
+        Ok(Source::open_hashed(path, None)?.0)
+    }
+    fn open_hashed(path: &Path, digests: Option<&FileDigests>) -> Result<(Self, Input)> {
+        let open = || -> io::Result<(HashedFile, u64, Input)> {
+            let file = digests.map_or_else(|| HashedFile::unhashed(path), |digests| digests.open(path))?;
+            let length = file.length()?;
+            let input = match digests {
+                Some(digests) => Some((file.try_clone()?, path.to_owned(), digests.clone())),
+                None => None,
+            };
+            Ok((file, length, Input(input)))
         };
-        let (file, length) = open().map_err(|error| err!("cannot read: {error}").file(path))?;
-        Source::new(BufReader::with_capacity(BUFFER_BYTES, file), length).map_err(|error| error.file(path))
+        let (file, length, input) = open().map_err(|error| err!("cannot read: {error}").file(path))?;
+        let reader = BufReader::with_capacity(BUFFER_BYTES, file);
+        Ok((Source::new(reader, length).map_err(|error| error.file(path))?, input))
     }
 }
 
@@ -214,7 +251,7 @@ impl<R: BufRead> Source<R> {
             Source::Gzip(reader, _) => reader.finish_member().map_err(|error| self.describe(&error)),
         }
     }
-    fn describe(&self, error: &io::Error) -> crate::error::Error {
+    fn describe(&self, error: &io::Error) -> Error {
         match self {
             Source::Plain(..) => err!("cannot read: {error}"),
             Source::Gzip(..) => err!("damaged gzip data: {error}").hint("copy or download the file again"),
@@ -232,12 +269,12 @@ impl<R: BufRead> Read for Source<R> {
 }
 
 fn read_single<R: BufRead>(mut source: Source<R>, path: &Path) -> Result<Volume> {
-    let header = read_header(&mut source, true)?;
+    let header = parse_header(&mut source, true)?;
     let done = header.size();
     Body::new(header, source, done, path)?.read()
 }
 
-pub(super) fn read_header<R: BufRead>(source: &mut Source<R>, single: bool) -> Result<Header> {
+pub(super) fn parse_header<R: BufRead>(source: &mut Source<R>, single: bool) -> Result<NiftiHeader> {
     let mut bytes = [0; header::SIZE_2];
     let (first, rest) = bytes.split_at_mut(header::SIZE_1);
     let mut length = source.fill(first)?;
@@ -247,7 +284,7 @@ pub(super) fn read_header<R: BufRead>(source: &mut Source<R>, single: bool) -> R
     if header::version(first)? == 2 {
         length += source.fill(rest)?;
     }
-    Header::parse(&bytes[..length], single)
+    NiftiHeader::parse(&bytes[..length], single)
 }
 
 /// How the stored axes become [C,X,Y,Z].
@@ -273,7 +310,7 @@ fn axes(stored: &[usize]) -> Result<Axes> {
 }
 
 /// Shape and geometry of a file's image, and the type that its voxels will have.
-fn hollow(header: &Header, path: &Path) -> Result<Volume> {
+fn header_only(header: &NiftiHeader, path: &Path) -> Result<Volume> {
     let affine = geometry::affine(header)?;
     let Axes { shape, spatial_dims, channels } = axes(&header.shape)?;
     let dtype = if header.scaling.is_some() { DType::F32 } else { header.dtype };
@@ -281,7 +318,7 @@ fn hollow(header: &Header, path: &Path) -> Result<Volume> {
     let space = Some(header.space());
     let header = Arc::new(ImageHeader { path: path.to_owned(), grid, spatial_dims, channels, space, series: None });
     Ok(Volume {
-        voxels: no_voxels(dtype),
+        voxels: Voxels::empty(dtype),
         layout: Layout::fortran(shape),
         affine,
         channel_first: false,
@@ -304,8 +341,8 @@ struct Body<R: BufRead> {
 
 impl<R: BufRead> Body<R> {
     /// `done`: bytes of `source` that were read already.
-    fn new(header: Header, mut source: Source<R>, done: u64, path: &Path) -> Result<Self> {
-        let volume = hollow(&header, path)?;
+    fn new(header: NiftiHeader, mut source: Source<R>, done: u64, path: &Path) -> Result<Self> {
+        let volume = header_only(&header, path)?;
         let bytes = room_for(&header, source.capacity_bytes())?;
         let gap = header.offset.saturating_sub(done);
         if source.skip(gap)? < gap {
@@ -331,7 +368,7 @@ impl<R: BufRead> Body<R> {
             bail!("scaled voxels are {}, expected float32", voxels.dtype().name())
         };
         let out = &mut unshared(voxels)?[part];
-        each_voxels!(&no_voxels(self.dtype), like => self.fill_scaled(like, (slope, inter), out))
+        each_voxels!(&Voxels::empty(self.dtype), like => self.fill_scaled(like, (slope, inter), out))
     }
     fn fill_stored<T: Element>(&mut self, out: &mut [T]) -> Result<()> {
         self.bytes_into(bytemuck::cast_slice_mut(out))?;

@@ -1,6 +1,6 @@
 //! Round trips, the header bytes that MONAI writes, and hostile files.
 
-use super::header::{Header, SIZE_1};
+use super::header::{NiftiHeader, SIZE_1};
 use super::*;
 use crate::each_voxels;
 use crate::image::{Affine, Element, Layout, Volume, Voxels};
@@ -44,7 +44,7 @@ fn headers_are_those_of_monai() {
     let golden = include_bytes!("../../../tests/data/nifti/headers.bin");
     assert_eq!(golden.len(), 69 * SIZE_1);
     for (case, golden) in golden.chunks(SIZE_1).enumerate() {
-        let header = Header::parse(golden, true).unwrap();
+        let header = NiftiHeader::parse(golden, true).unwrap();
         let [x, y] = [header.shape[0], header.shape[1]];
         let z = header.shape.get(2).copied().unwrap_or(1);
         let channels = header.shape.get(3).copied().unwrap_or(1);
@@ -173,7 +173,7 @@ fn writing_names_the_file_in_its_errors() {
     assert!(read(folder.path()).unwrap_err().message().starts_with("cannot read"));
 }
 
-/// Header fields at their byte offsets: 40 dim, 70 datatype, 108 vox_offset, 112 scl_slope, 116 scl_inter.
+/// NiftiHeader fields at their byte offsets: 40 dim, 70 datatype, 108 vox_offset, 112 scl_slope, 116 scl_inter.
 #[test]
 fn scaling_is_computed_in_f64_and_rounded_to_f32() {
     let mut bytes = patched(112, &0.1f32.to_le_bytes());
@@ -294,7 +294,7 @@ fn the_inputs_codes_and_units_are_kept() {
     assert_eq!(written(&sheared, space(1, 2, 2)), space(0, 2, 2));
 }
 
-/// Planes one by one or several at a time, each time beginning with the last of before, are the file's voxels; damage
+/// SliceReader one by one or several at a time, each time beginning with the last of before, are the file's voxels; damage
 /// anywhere is found as in reading at once.
 #[test]
 fn planes_are_the_whole_file() {
@@ -307,7 +307,7 @@ fn planes_are_the_whole_file() {
             let bytes = bytes_of(&Voxels::F32(values.clone()), &Layout::fortran(shape), dtype, gzipped);
             std::fs::write(&path, &bytes).unwrap();
             for room in [1, 100, 333, 1 << 20] {
-                let mut planes = read::planes_of(&path, room).unwrap().unwrap();
+                let mut planes = SliceReader::with_room(&path, None, room).unwrap().unwrap();
                 assert_eq!(planes.shape(), [5, 4, 11]);
                 let mut next = 0;
                 while let Some((range, voxels)) = planes.advance().unwrap() {
@@ -330,7 +330,7 @@ fn planes_are_the_whole_file() {
                 broken.truncate(end - 1)
             }
             std::fs::write(&path, &broken).unwrap();
-            let outcome = read::planes_of(&path, 100).and_then(|planes| {
+            let outcome = SliceReader::with_room(&path, None, 100).and_then(|planes| {
                 let mut planes = planes.unwrap();
                 while planes.advance()?.is_some() {}
                 Ok(())

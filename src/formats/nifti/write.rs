@@ -1,15 +1,16 @@
 //! Writing: slabs of slices are brought into file order, compressed in parallel, and appended.
 
 use super::{dtype_code, extension, geometry};
-use crate::error::Result;
+use crate::digest::Digest;
+use crate::error::{Error, Result};
+use crate::gzip::{self, GzWriter};
 use crate::image::{Affine, DType, Layout, Space, Voxels};
-use crate::{atomic, gzip};
-use crate::{bail, each_voxels, err};
+use crate::{atomic, bail, each_voxels, err};
 use rayon::prelude::*;
-use std::io::Write;
+use std::io::{self, Write};
 use std::path::Path;
 
-/// Header, and four bytes that say whether there are extensions; then those, then the voxels.
+/// NiftiHeader, and four bytes that say whether there are extensions; then those, then the voxels.
 const OFFSET: usize = 352;
 /// File-order bytes that are made at a time.
 const SLAB_BYTES: usize = 32 << 20;
@@ -25,8 +26,8 @@ pub struct Options<'a> {
     pub squeeze_end_dims: bool,
     /// 2 writes an image of one slice as a plane, as it was read.
     pub spatial_dims: usize,
-    /// 0 to 12; nibabel's default is 1.
-    pub compression_level: i32,
+    /// 1 (fastest) to 9 (smallest).
+    pub compression_level: u32,
     /// Content of a header extension of code 0; empty for none.
     pub extension: &'a [u8],
     /// What the input called its world space; `None` writes MONAI's codes (1 and 1, no units).
@@ -40,7 +41,7 @@ impl Default for Options<'_> {
         Options {
             squeeze_end_dims: true,
             spatial_dims: 3,
-            compression_level: 1,
+            compression_level: gzip::DEFAULT_LEVEL,
             extension: &[],
             space: None,
             description: "",
@@ -49,7 +50,8 @@ impl Default for Options<'_> {
 }
 
 /// Write `voxels`, lying as `layout` says ([C,X,Y,Z]), as a single NIfTI-1 file of type `dtype`: gzipped if the name
-/// ends in `.gz`, whole or not at all, its folder made. Channels become the fourth dimension.
+/// ends in `.gz`, whole or not at all, its folder made. Channels become the fourth dimension. The result is the digest of
+/// the file, computed while it is written.
 ///
 /// Errors: a value that `dtype` cannot hold (fractions are cut off, as NumPy does), a shape beyond NIfTI-1, a singular
 /// affine, an unwritable place.
@@ -60,13 +62,13 @@ pub fn write(
     affine: &Affine,
     dtype: DType,
     options: Options<'_>,
-) -> Result<()> {
+) -> Result<Digest> {
     let path = path.as_ref();
     let gzipped = path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("gz"));
     if !gzipped && path.extension().is_none_or(|extension| !extension.eq_ignore_ascii_case("nii")) {
         return Err(err!("expected a name that ends in .nii or .nii.gz").file(path));
     }
-    atomic::write_file(path, |file, _| write_to(file, gzipped, voxels, layout, affine, dtype, options))
+    atomic::write_hashed(path, |out| write_to(out, gzipped, voxels, layout, affine, dtype, options))
 }
 
 /// As [`write`], to anything that takes bytes.
@@ -80,15 +82,32 @@ pub fn write_to(
     options: Options<'_>,
 ) -> Result<()> {
     check_layout(voxels, layout)?;
+    if !gzipped {
+        return write_image(out, voxels, layout, affine, dtype, options);
+    }
+    let mut packed = GzWriter::new(out, options.compression_level)?;
+    write_image(&mut packed, voxels, layout, affine, dtype, options)?;
+    packed.finish().map_err(cannot_write)?;
+    Ok(())
+}
+
+fn cannot_write(error: io::Error) -> Error {
+    err!("cannot write: {error}")
+}
+
+fn write_image(
+    out: &mut impl Write,
+    voxels: &Voxels,
+    layout: &Layout,
+    affine: &Affine,
+    dtype: DType,
+    options: Options<'_>,
+) -> Result<()> {
     let extension = if options.extension.is_empty() { vec![] } else { extension::block(options.extension) };
     let mut header = header(layout, affine, dtype, options)?;
     header[108..112].copy_from_slice(&((OFFSET + extension.len()) as f32).to_le_bytes());
     header[348] = u8::from(!extension.is_empty());
-    let mut put = |bytes: &[u8]| match gzipped {
-        true => gzip::write_members(out, bytes, options.compression_level),
-        false => out.write_all(bytes).map_err(|error| err!("cannot write: {error}")),
-    };
-    put(&[&header[..], &extension].concat())?;
+    out.write_all(&[&header[..], &extension].concat()).map_err(cannot_write)?;
     let [channels, x, y, z] = layout.shape;
     let slice_bytes = x * y * dtype.size_bytes();
     let slab_slices = (SLAB_BYTES / slice_bytes).clamp(1, z);
@@ -99,7 +118,7 @@ pub fn write_to(
             let slab = &mut slab[..slices * slice_bytes];
             let tasks = slab.par_chunks_mut(TASK_SLICES * slice_bytes).enumerate();
             tasks.try_for_each(|(task, out)| fill(out, voxels, layout, channel, first + task * TASK_SLICES, dtype))?;
-            put(slab)?;
+            out.write_all(slab).map_err(cannot_write)?;
         }
     }
     Ok(())

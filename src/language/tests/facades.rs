@@ -196,7 +196,7 @@ fn iterators_are_lists() {
 
 #[test]
 fn volumes_become_tensors_and_voxels_come_back() {
-    use segbundle_image::{Affine, Grid, Header, Layout, Volume, Voxels};
+    use segbundle_image::{Affine, Grid, ImageHeader, Layout, Volume, Voxels};
     use segbundle_language::python::array::Array;
     // [C,X,Y,Z] = [1,2,3,1], X fastest in memory: element (x, y) is x + 2y.
     let grid = Grid { shape: [2, 3, 1], affine: Affine::IDENTITY };
@@ -205,7 +205,7 @@ fn volumes_become_tensors_and_voxels_come_back() {
         layout: Layout::fortran([1, 2, 3, 1]),
         affine: Affine::IDENTITY,
         channel_first: true,
-        header: Arc::new(Header {
+        header: Arc::new(ImageHeader {
             path: "a.nii".into(),
             grid,
             spatial_dims: 3,

@@ -11,7 +11,7 @@ fuzz_target!(|bytes: &[u8]| {
     assert!(volume.affine.0.iter().flatten().all(|value| value.is_finite()));
     let path = std::env::temp_dir().join(format!("segbundle-fuzz-{}.nii", std::process::id()));
     std::fs::write(&path, bytes).unwrap();
-    let planes = nifti::planes(&path).unwrap();
+    let planes = nifti::SliceReader::open(&path, None).unwrap();
     assert_eq!(planes.is_some(), volume.channels() == 1);
     if let Some(mut planes) = planes {
         let [x, y, z] = planes.shape();
