@@ -2,6 +2,7 @@
 
 use super::structures::{Structure, Structures};
 use crate::error::Result;
+use crate::formats::digest::Digest;
 use crate::formats::nifti;
 use crate::image::{DType, Element, Layout, Volume, Voxels};
 use crate::{bail, each_voxels, err};
@@ -28,8 +29,8 @@ pub fn mask_path(folder: &Path, structure: &Structure, extension: &str) -> PathB
 }
 
 /// Write one structure's mask, u8: where a label map [1,X,Y,Z] has its id, or the channel of that number among masks
-/// [C,X,Y,Z], which may overlap.
-pub fn write_mask(labels: &Volume, structure: &Structure, path: &Path) -> Result<()> {
+/// [C,X,Y,Z], which may overlap. The result is the digest of the file.
+pub fn write_mask(labels: &Volume, structure: &Structure, path: &Path) -> Result<Digest> {
     let options = nifti::Options { space: labels.header.space, ..nifti::Options::default() };
     if labels.channels() > 1 {
         let layout = channel(&labels.layout, structure.id as usize);

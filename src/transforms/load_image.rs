@@ -11,7 +11,7 @@ use crate::contracts::{Item, Outline, Sample, Transform, TransformContext, Unrea
 use crate::env::at_home;
 use crate::error::Result;
 use crate::formats;
-use crate::image::{DType, Element, ImageHeader, Layout, Orientation, Volume, filled};
+use crate::image::{DType, Element, ImageHeader, Layout, Orientation, Volume, Voxels, filled};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 

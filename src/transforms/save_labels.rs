@@ -155,7 +155,7 @@ impl Transform for SaveLabels {
                     cx.writes.push(WriteJob {
                         path,
                         bytes,
-                        write: Box::new(move || write_mask(&volume, &structure, &target)),
+                        write: Box::new(move || write_mask(&volume, &structure, &target).map(drop)),
                     });
                 }
             }
