@@ -32,6 +32,6 @@ pub use orient::Orientation;
 pub use resample::{StreamingResampler, resample};
 pub use sampling::{AFFINE_TOL, Sampler, Sampling};
 pub use trace::{Applied, Interpolation, Padding, Spatial, Trace};
-pub use volume::{ImageHeader, Layout, Space, Volume};
+pub use volume::{ImageHeader, Layout, Space, StoredForms, Volume};
 pub use voxels::{DType, Voxels};
 pub use zoom::Zoom;

@@ -38,25 +38,54 @@ pub struct ImageHeader {
     pub spatial_dims: usize,
     /// The channel count if the stored array has a channel axis.
     pub channels: Option<usize>,
-    /// What the file calls its world space; `None` where nobody said.
+    /// How the file describes its world space; `None` where it does not.
     pub space: Option<Space>,
     /// Which series of a DICOM folder was asked for.
     pub series: Option<String>,
 }
 
-/// NIfTI's words for the world space that an affine leads to.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// How a NIfTI file describes the world space that its affine leads to.
+#[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Space {
     /// 0 none, 1 scanner, 2 aligned, 3 Talairach, 4 MNI, 5 other template.
     pub qform_code: i16,
     pub sform_code: i16,
     /// `xyzt_units`: 2 is millimetres without a unit of time.
     pub units: u8,
+    /// The two forms as stored; `None` in formats that have a single one.
+    pub forms: Option<StoredForms>,
+}
+
+/// NIfTI's two descriptions of one grid, which need not agree: viewers differ in which of them they follow.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct StoredForms {
+    /// The grid that was read from them.
+    pub grid: Grid,
+    /// qfac (-1 or 1) and the voxel size in mm.
+    pub pixdim: [f32; 4],
+    /// b, c, d of the qform's unit quaternion.
+    pub quaternion: [f32; 3],
+    /// Position of the first voxel in the qform, in mm.
+    pub qoffset: [f32; 3],
+    /// The sform: three rows of an affine.
+    pub srow: [[f32; 4]; 3],
+}
+
+impl StoredForms {
+    /// Whether they describe the grid of this shape and affine: no voxel lies 0.001 mm off.
+    pub fn describe(&self, shape: &[usize; 3], affine: &Affine) -> bool {
+        let corner = |i: usize| std::array::from_fn(|axis| if i >> axis & 1 == 1 { shape[axis] as f64 } else { 0.0 });
+        *shape == self.grid.shape
+            && (0..8).map(corner).all(|corner| {
+                let (here, there) = (affine.at(corner), self.grid.affine.at(corner));
+                here.iter().zip(there).all(|(a, b)| (a - b).abs() <= 1e-3)
+            })
+    }
 }
 
 impl Space {
     /// The scanner's millimetres, of a format that has nothing else.
-    pub const SCANNER_MM: Space = Space { qform_code: 1, sform_code: 1, units: 2 };
+    pub const SCANNER_MM: Space = Space { qform_code: 1, sform_code: 1, units: 2, forms: None };
 }
 
 impl Layout {

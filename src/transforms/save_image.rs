@@ -137,9 +137,14 @@ impl Transform for SaveImage {
             // A file is written by planes.
             let plane_bytes = (x as u64).saturating_mul(y as u64).saturating_mul(dtype.size_bytes() as u64);
             cx.case.reserve(plane_bytes, || format!("writing planes of {x}×{y} voxels of {}", dtype.name()))?;
+            // On the input's own grid; elsewhere MONAI's codes.
+            let space = volume.header.space.filter(|space| {
+                space.forms.is_some_and(|forms| forms.describe(&volume.layout.spatial(), &volume.affine))
+            });
             let options = nifti::Options {
                 squeeze_end_dims: self.args.squeeze_end_dims,
                 spatial_dims,
+                space,
                 ..nifti::Options::default()
             };
             let (saved, target) = (volume.clone(), path.clone());

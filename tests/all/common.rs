@@ -1,6 +1,5 @@
 //! What several topics need: golden data, components built by name, images from tensors.
 
-use proptest::sample::Index;
 use segbundle::checkpoint;
 use segbundle::component::{Args, BuildContext, Value};
 use segbundle::error::Result;
@@ -45,16 +44,4 @@ pub fn volume_of(x: &Tensor) -> Volume {
         }),
         trace: vec![],
     }
-}
-
-/// `bytes` with some of them changed and, unless `whole`, the end cut off: for property tests of readers.
-pub fn damaged(mut bytes: Vec<u8>, changes: Vec<(Index, u8)>, cut: Index, whole: bool) -> Vec<u8> {
-    for (at, value) in changes {
-        let at = at.index(bytes.len());
-        bytes[at] = value;
-    }
-    if !whole {
-        bytes.truncate(cut.index(bytes.len()));
-    }
-    bytes
 }

@@ -8,15 +8,18 @@
 //!
 //! Matrices are f64. nibabel computes quaternions in 80-bit floats: the last bit of an oblique qform may differ.
 
-use super::header::NiftiHeader;
+use super::header::CheckedHeader;
 use crate::error::Result;
 use crate::image::Affine;
 use crate::{bail, err};
 
 type Matrix = [[f64; 3]; 3];
 
+/// By how much the squared length of a rounded quaternion may exceed 1: some decimal digits fewer than float32 has.
+const QUATERNION_TOLERANCE: f64 = 1e-5;
+
 /// Voxel index → world (RAS+ mm), as MONAI's `NibabelReader` gives it.
-pub fn affine(header: &NiftiHeader) -> Result<Affine> {
+pub fn affine(header: &CheckedHeader) -> Result<Affine> {
     // MONAI's correction could hide a broken sform, or bring in a broken qform.
     correct(header, finite(best(header)?)?).regular()
 }
@@ -28,7 +31,7 @@ fn finite(affine: Affine) -> Result<Affine> {
     Ok(affine)
 }
 
-fn best(header: &NiftiHeader) -> Result<Affine> {
+fn best(header: &CheckedHeader) -> Result<Affine> {
     if header.sform_code != 0 {
         Ok(sform(header))
     } else if header.qform_code != 0 {
@@ -38,13 +41,13 @@ fn best(header: &NiftiHeader) -> Result<Affine> {
     }
 }
 
-fn sform(header: &NiftiHeader) -> Affine {
+fn sform(header: &CheckedHeader) -> Affine {
     let [x, y, z] = header.srow;
     Affine([x, y, z, [0.0, 0.0, 0.0, 1.0]])
 }
 
 /// `shape_zoom_affine`: diagonal, x flipped, the volume's middle at the origin.
-fn base(header: &NiftiHeader) -> Affine {
+fn base(header: &CheckedHeader) -> Affine {
     let mut affine = Affine::IDENTITY;
     for axis in 0..3 {
         let inside = axis < header.shape.len();
@@ -57,11 +60,12 @@ fn base(header: &NiftiHeader) -> Affine {
 }
 
 /// `get_qform`: rotation of the unit quaternion (a, b, c, d), a ≥ 0, times the voxel sizes.
-fn qform(header: &NiftiHeader) -> Result<Affine> {
+fn qform(header: &CheckedHeader) -> Result<Affine> {
     let [x, y, z] = header.quaternion;
     let epsilon = if header.version == 1 { f64::from(f32::EPSILON) } else { f64::EPSILON };
     let w2 = 1.0 - (x * x + y * y + z * z);
-    let w = if w2.abs() < 3.0 * epsilon {
+    // Beyond nibabel, which refuses it, a length above 1 by rounding counts as 1, as in ITK and FSL.
+    let w = if w2.abs() < 3.0 * epsilon || (-QUATERNION_TOLERANCE..0.0).contains(&w2) {
         0.0
     } else if w2 < 0.0 {
         bail!("expected a qform quaternion of length at most 1, found ({x}, {y}, {z})")
@@ -85,7 +89,7 @@ fn qform(header: &NiftiHeader) -> Result<Affine> {
 
 /// MONAI's correction of the sform (see above). Like MONAI, it compares as many columns as the array has dimensions,
 /// and nothing from five on.
-fn correct(header: &NiftiHeader, affine: Affine) -> Affine {
+fn correct(header: &CheckedHeader, affine: Affine) -> Affine {
     let dims = header.shape.len();
     let agrees = |affine: &Affine| {
         (0..dims.min(4)).all(|column| {

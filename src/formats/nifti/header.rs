@@ -1,9 +1,11 @@
-//! The fixed part of a NIfTI header, both versions and byte orders, with nibabel's repairs.
+//! The fixed part of a NIfTI header, both versions and byte orders, with nibabel's repairs. The `nifti` crate parses
+//! NIfTI-1; NIfTI-2, which it does not know, and all checks are here.
 
 use super::dtype_of;
 use crate::error::Result;
-use crate::image::{DType, Space};
+use crate::image::{Affine, DType, Grid, Space, StoredForms};
 use crate::{bail, err};
+use nifti::{Endianness, NiftiHeader};
 
 /// Bytes of a NIfTI-1 header.
 pub const SIZE_1: usize = 348;
@@ -12,7 +14,7 @@ pub const SIZE_2: usize = 540;
 
 /// What the header says, after nibabel's repairs (`Nifti1Header._get_checks` with fixes).
 #[derive(Debug, Clone)]
-pub struct NiftiHeader {
+pub struct CheckedHeader {
     pub version: u8,
     pub big_endian: bool,
     /// Lengths of the stored axes, fastest first; 1 to 7 of them, each at least 1.
@@ -37,7 +39,7 @@ pub struct NiftiHeader {
     pub units: u8,
 }
 
-/// Numbers at byte offsets. Offsets are constants below the length that `parse` checked.
+/// Numbers of a NIfTI-2 header at byte offsets, which are constants below the length that `parse` checked.
 struct Fields<'a> {
     bytes: &'a [u8],
     big_endian: bool,
@@ -59,9 +61,6 @@ impl Fields<'_> {
     }
     fn i64(&self, at: usize) -> i64 {
         i64::from_le_bytes(self.array(at))
-    }
-    fn f32(&self, at: usize) -> f64 {
-        f64::from(f32::from_le_bytes(self.array(at)))
     }
     fn f64(&self, at: usize) -> f64 {
         f64::from_le_bytes(self.array(at))
@@ -102,54 +101,66 @@ pub fn version(start: &[u8]) -> Result<u8> {
     Err(err!("expected a NIfTI file, found something else"))
 }
 
-impl NiftiHeader {
-    /// What the file calls its world space.
-    pub fn space(&self) -> Space {
-        Space { qform_code: self.qform_code, sform_code: self.sform_code, units: self.units }
+impl CheckedHeader {
+    /// How the file describes its world space. `affine`: the one that was made of it.
+    pub fn space(&self, affine: Affine) -> Space {
+        let axis = |axis: usize| self.shape.get(axis).copied().unwrap_or(1);
+        let [x, y, z] = [0, 1, 2].map(|axis| self.zooms[axis] as f32);
+        let forms = StoredForms {
+            grid: Grid { shape: [axis(0), axis(1), axis(2)], affine },
+            pixdim: [self.qfac as f32, x, y, z],
+            quaternion: self.quaternion.map(|value| value as f32),
+            qoffset: self.qoffset.map(|value| value as f32),
+            srow: self.srow.map(|row| row.map(|value| value as f32)),
+        };
+        Space { qform_code: self.qform_code, sform_code: self.sform_code, units: self.units, forms: Some(forms) }
     }
     /// Bytes of the fixed part.
     pub fn size(&self) -> u64 {
         if self.version == 1 { SIZE_1 as u64 } else { SIZE_2 as u64 }
     }
     /// Parse the fixed part. `single`: header and voxels share a file.
-    pub fn parse(bytes: &[u8], single: bool) -> Result<NiftiHeader> {
+    pub fn parse(bytes: &[u8], single: bool) -> Result<CheckedHeader> {
         let version = version(bytes)?;
         let size = if version == 1 { SIZE_1 } else { SIZE_2 };
         if bytes.len() < size {
             bail!("expected a NIfTI-{version} header of {size} bytes, found {}", bytes.len());
         }
-        let big_endian = big_endian(bytes, version);
-        let fields = Fields { bytes, big_endian };
-        let stored = if version == 1 { Stored::nifti_1(&fields) } else { Stored::nifti_2(&fields) };
-        if version == 2 && !matches!(&bytes[8..12], [13, 10, 26, 10] | [0, 0, 0, 0]) {
+        if version == 1 {
+            let header = NiftiHeader::from_reader(bytes).map_err(|error| err!("invalid NIfTI-1 header: {error}"))?;
+            return Stored::nifti_1(&header).check(version, header.endianness == Endianness::Big, single);
+        }
+        if !matches!(&bytes[8..12], [13, 10, 26, 10] | [0, 0, 0, 0]) {
             bail!("the header's line ends were changed: the file was transferred as text");
         }
-        stored.check(version, big_endian, single)
+        let fields = Fields { bytes, big_endian: big_endian_2(bytes) };
+        Stored::nifti_2(&fields).check(version, fields.big_endian, single)
     }
 }
 
-/// nibabel's guess: a sensible number of dimensions decides, and the header size where there are none.
-fn big_endian(bytes: &[u8], version: u8) -> bool {
+/// nibabel's guess for NIfTI-2: a sensible number of dimensions decides, and the header size where there are none.
+fn big_endian_2(bytes: &[u8]) -> bool {
     let little = Fields { bytes, big_endian: false };
-    let (dims, size) = if version == 1 { (i64::from(little.i16(40)), SIZE_1) } else { (little.i64(16), SIZE_2) };
-    if dims == 0 { little.i32(0).swap_bytes() == size as i32 } else { !(1..=7).contains(&dims) }
+    let dims = little.i64(16);
+    if dims == 0 { little.i32(0).swap_bytes() == SIZE_2 as i32 } else { !(1..=7).contains(&dims) }
 }
 
 impl Stored {
-    fn nifti_1(fields: &Fields) -> Stored {
+    fn nifti_1(header: &NiftiHeader) -> Stored {
         Stored {
-            dim: std::array::from_fn(|i| i64::from(fields.i16(40 + 2 * i))),
-            datatype: fields.i16(70),
-            pixdim: std::array::from_fn(|i| fields.f32(76 + 4 * i)),
-            vox_offset: fields.f32(108),
-            slope: fields.f32(112),
-            inter: fields.f32(116),
-            qform_code: fields.i16(252).into(),
-            sform_code: fields.i16(254).into(),
-            quaternion: std::array::from_fn(|i| fields.f32(256 + 4 * i)),
-            qoffset: std::array::from_fn(|i| fields.f32(268 + 4 * i)),
-            srow: std::array::from_fn(|row| std::array::from_fn(|i| fields.f32(280 + 16 * row + 4 * i))),
-            units: fields.array::<1>(123)[0],
+            // The crate reads the signed lengths as unsigned ones.
+            dim: header.dim.map(|length| i64::from(length as i16)),
+            datatype: header.datatype,
+            pixdim: header.pixdim.map(f64::from),
+            vox_offset: header.vox_offset.into(),
+            slope: header.scl_slope.into(),
+            inter: header.scl_inter.into(),
+            qform_code: header.qform_code.into(),
+            sform_code: header.sform_code.into(),
+            quaternion: [header.quatern_b, header.quatern_c, header.quatern_d].map(f64::from),
+            qoffset: [header.quatern_x, header.quatern_y, header.quatern_z].map(f64::from),
+            srow: [header.srow_x, header.srow_y, header.srow_z].map(|row| row.map(f64::from)),
+            units: header.xyzt_units,
         }
     }
     fn nifti_2(fields: &Fields) -> Stored {
@@ -170,7 +181,7 @@ impl Stored {
         }
     }
 
-    fn check(self, version: u8, big_endian: bool, single: bool) -> Result<NiftiHeader> {
+    fn check(self, version: u8, big_endian: bool, single: bool) -> Result<CheckedHeader> {
         let dtype = dtype_of(self.datatype).map_err(|what| {
             err!("expected voxels that are real numbers, found {what} (datatype {})", self.datatype)
                 .hint("convert the image to integers or floats")
@@ -181,7 +192,7 @@ impl Stored {
             0.0 => 1.0,
             zoom => zoom.abs(),
         });
-        Ok(NiftiHeader {
+        Ok(CheckedHeader {
             version,
             big_endian,
             shape: self.shape()?,
@@ -235,4 +246,40 @@ impl Stored {
         }
         Ok((slope != 1.0 || inter != 0.0).then_some((slope, inter)))
     }
+}
+
+/// The bytes of a little-endian NIfTI-1 header. (The crate's own writer takes whole ndarrays.)
+pub fn to_bytes(header: &NiftiHeader) -> Vec<u8> {
+    let mut bytes = Vec::with_capacity(SIZE_1);
+    let mut put = |value: &[u8]| bytes.extend_from_slice(value);
+    let floats = |values: &[f32]| values.iter().flat_map(|value| value.to_le_bytes()).collect::<Vec<u8>>();
+    put(&header.sizeof_hdr.to_le_bytes());
+    put(&header.data_type);
+    put(&header.db_name);
+    put(&header.extents.to_le_bytes());
+    put(&header.session_error.to_le_bytes());
+    put(&[header.regular, header.dim_info]);
+    header.dim.iter().for_each(|length| put(&length.to_le_bytes()));
+    put(&floats(&[header.intent_p1, header.intent_p2, header.intent_p3]));
+    for number in [header.intent_code, header.datatype, header.bitpix, header.slice_start] {
+        put(&number.to_le_bytes());
+    }
+    put(&floats(&header.pixdim));
+    put(&floats(&[header.vox_offset, header.scl_slope, header.scl_inter]));
+    put(&header.slice_end.to_le_bytes());
+    put(&[header.slice_code, header.xyzt_units]);
+    put(&floats(&[header.cal_max, header.cal_min, header.slice_duration, header.toffset]));
+    put(&header.glmax.to_le_bytes());
+    put(&header.glmin.to_le_bytes());
+    let text = &header.descrip[..header.descrip.len().min(80)];
+    put(&[text, &[0; 80][text.len()..]].concat());
+    put(&header.aux_file);
+    put(&header.qform_code.to_le_bytes());
+    put(&header.sform_code.to_le_bytes());
+    put(&floats(&[header.quatern_b, header.quatern_c, header.quatern_d]));
+    put(&floats(&[header.quatern_x, header.quatern_y, header.quatern_z]));
+    put(&floats(&[header.srow_x, header.srow_y, header.srow_z].concat()));
+    put(&header.intent_name);
+    put(&header.magic);
+    bytes
 }

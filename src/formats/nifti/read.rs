@@ -1,7 +1,7 @@
 //! Reading: one pass from the file into the voxels' final place.
 
 use super::geometry;
-use super::header::{self, NiftiHeader};
+use super::header::{self, CheckedHeader};
 use crate::digest::{FileDigests, HashedFile};
 use crate::error::{Error, Result};
 use crate::gzip::{self, GzReader};
@@ -149,7 +149,7 @@ impl SliceReader {
 }
 
 /// Bytes of the voxels. The file has to be able to hold them before any memory is asked for.
-fn room_for(header: &NiftiHeader, capacity_bytes: u64) -> Result<usize> {
+fn room_for(header: &CheckedHeader, capacity_bytes: u64) -> Result<usize> {
     let count = header.shape.iter().try_fold(1usize, |count, length| count.checked_mul(*length));
     let bytes = count.and_then(|count| count.checked_mul(header.dtype.size_bytes()));
     let room = capacity_bytes.saturating_sub(header.offset);
@@ -163,7 +163,7 @@ fn room_for(header: &NiftiHeader, capacity_bytes: u64) -> Result<usize> {
     Ok(bytes)
 }
 
-/// NiftiHeader and image file, if the name is one of a pair's.
+/// CheckedHeader and image file, if the name is one of a pair's.
 pub fn pair(path: &Path) -> Option<(PathBuf, PathBuf)> {
     let name = path.to_str()?;
     let (stem, zipped) = name.strip_suffix(".gz").map_or((name, ""), |stem| (stem, ".gz"));
@@ -274,7 +274,7 @@ fn read_single<R: BufRead>(mut source: Source<R>, path: &Path) -> Result<Volume>
     Body::new(header, source, done, path)?.read()
 }
 
-pub(super) fn parse_header<R: BufRead>(source: &mut Source<R>, single: bool) -> Result<NiftiHeader> {
+pub(super) fn parse_header<R: BufRead>(source: &mut Source<R>, single: bool) -> Result<CheckedHeader> {
     let mut bytes = [0; header::SIZE_2];
     let (first, rest) = bytes.split_at_mut(header::SIZE_1);
     let mut length = source.fill(first)?;
@@ -284,7 +284,7 @@ pub(super) fn parse_header<R: BufRead>(source: &mut Source<R>, single: bool) -> 
     if header::version(first)? == 2 {
         length += source.fill(rest)?;
     }
-    NiftiHeader::parse(&bytes[..length], single)
+    CheckedHeader::parse(&bytes[..length], single)
 }
 
 /// How the stored axes become [C,X,Y,Z].
@@ -310,12 +310,12 @@ fn axes(stored: &[usize]) -> Result<Axes> {
 }
 
 /// Shape and geometry of a file's image, and the type that its voxels will have.
-fn header_only(header: &NiftiHeader, path: &Path) -> Result<Volume> {
+fn header_only(header: &CheckedHeader, path: &Path) -> Result<Volume> {
     let affine = geometry::affine(header)?;
     let Axes { shape, spatial_dims, channels } = axes(&header.shape)?;
     let dtype = if header.scaling.is_some() { DType::F32 } else { header.dtype };
     let grid = Grid { shape: [shape[1], shape[2], shape[3]], affine };
-    let space = Some(header.space());
+    let space = Some(header.space(affine));
     let header = Arc::new(ImageHeader { path: path.to_owned(), grid, spatial_dims, channels, space, series: None });
     Ok(Volume {
         voxels: Voxels::empty(dtype),
@@ -341,7 +341,7 @@ struct Body<R: BufRead> {
 
 impl<R: BufRead> Body<R> {
     /// `done`: bytes of `source` that were read already.
-    fn new(header: NiftiHeader, mut source: Source<R>, done: u64, path: &Path) -> Result<Self> {
+    fn new(header: CheckedHeader, mut source: Source<R>, done: u64, path: &Path) -> Result<Self> {
         let volume = header_only(&header, path)?;
         let bytes = room_for(&header, source.capacity_bytes())?;
         let gap = header.offset.saturating_sub(done);

@@ -1,6 +1,6 @@
 //! Round trips, the header bytes that MONAI writes, and hostile files.
 
-use super::header::{NiftiHeader, SIZE_1};
+use super::header::{CheckedHeader, SIZE_1};
 use super::*;
 use crate::each_voxels;
 use crate::image::{Affine, Element, Layout, Volume, Voxels};
@@ -44,7 +44,7 @@ fn headers_are_those_of_monai() {
     let golden = include_bytes!("../../../tests/data/nifti/headers.bin");
     assert_eq!(golden.len(), 69 * SIZE_1);
     for (case, golden) in golden.chunks(SIZE_1).enumerate() {
-        let header = NiftiHeader::parse(golden, true).unwrap();
+        let header = CheckedHeader::parse(golden, true).unwrap();
         let [x, y] = [header.shape[0], header.shape[1]];
         let z = header.shape.get(2).copied().unwrap_or(1);
         let channels = header.shape.get(3).copied().unwrap_or(1);
@@ -173,7 +173,7 @@ fn writing_names_the_file_in_its_errors() {
     assert!(read(folder.path()).unwrap_err().message().starts_with("cannot read"));
 }
 
-/// NiftiHeader fields at their byte offsets: 40 dim, 70 datatype, 108 vox_offset, 112 scl_slope, 116 scl_inter.
+/// CheckedHeader fields at their byte offsets: 40 dim, 70 datatype, 108 vox_offset, 112 scl_slope, 116 scl_inter.
 #[test]
 fn scaling_is_computed_in_f64_and_rounded_to_f32() {
     let mut bytes = patched(112, &0.1f32.to_le_bytes());
@@ -284,9 +284,9 @@ fn the_inputs_codes_and_units_are_kept() {
         let options = Options { space: Some(space), ..Options::default() };
         let mut out = vec![];
         write_to(&mut out, false, &voxels, &Layout::fortran([1, 3, 4, 5]), affine, DType::U8, options).unwrap();
-        parse(&out).unwrap().header.space.unwrap()
+        Space { forms: None, ..parse(&out).unwrap().header.space.unwrap() }
     };
-    let space = |qform_code, sform_code, units| Space { qform_code, sform_code, units };
+    let space = |qform_code, sform_code, units| Space { qform_code, sform_code, units, forms: None };
     assert_eq!(written(&straight, space(1, 4, 10)), space(1, 4, 10));
     assert_eq!(written(&straight, space(2, 0, 3)), space(2, 2, 3));
     assert_eq!(written(&straight, space(0, 3, 0)), space(3, 3, 0));

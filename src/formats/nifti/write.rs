@@ -1,11 +1,13 @@
 //! Writing: slabs of slices are brought into file order, compressed in parallel, and appended.
 
+use super::header::to_bytes;
 use super::{dtype_code, extension, geometry};
 use crate::digest::Digest;
 use crate::error::{Error, Result};
 use crate::gzip::{self, GzWriter};
-use crate::image::{Affine, DType, Layout, Space, Voxels};
+use crate::image::{Affine, DType, Grid, Layout, Space, StoredForms, Voxels};
 use crate::{atomic, bail, each_voxels, err};
+use nifti::NiftiHeader;
 use rayon::prelude::*;
 use std::io::{self, Write};
 use std::path::Path;
@@ -30,7 +32,7 @@ pub struct Options<'a> {
     pub compression_level: u32,
     /// Content of a header extension of code 0; empty for none.
     pub extension: &'a [u8],
-    /// What the input called its world space; `None` writes MONAI's codes (1 and 1, no units).
+    /// How the input describes its world space; `None` writes MONAI's codes (1 and 1, no units).
     pub space: Option<Space>,
     /// The header's free text (`descrip`): the first 79 bytes of it are kept; empty as MONAI leaves it.
     pub description: &'a str,
@@ -105,9 +107,9 @@ fn write_image(
 ) -> Result<()> {
     let extension = if options.extension.is_empty() { vec![] } else { extension::block(options.extension) };
     let mut header = header(layout, affine, dtype, options)?;
-    header[108..112].copy_from_slice(&((OFFSET + extension.len()) as f32).to_le_bytes());
-    header[348] = u8::from(!extension.is_empty());
-    out.write_all(&[&header[..], &extension].concat()).map_err(cannot_write)?;
+    header.vox_offset = (OFFSET + extension.len()) as f32;
+    let flags = [u8::from(!extension.is_empty()), 0, 0, 0];
+    out.write_all(&[&to_bytes(&header)[..], &flags, &extension].concat()).map_err(cannot_write)?;
     let [channels, x, y, z] = layout.shape;
     let slice_bytes = x * y * dtype.size_bytes();
     let slab_slices = (SLAB_BYTES / slice_bytes).clamp(1, z);
@@ -146,20 +148,21 @@ fn check_layout(voxels: &Voxels, layout: &Layout) -> Result<()> {
     Ok(())
 }
 
-/// qform and sform code, and units. Both forms are always written and say the same, so a code that the input lacks is
-/// the other's; a shear, which a quaternion cannot hold, leaves the qform without a code.
-fn space_codes(space: Option<Space>, sheared: bool) -> (i16, i16, u8) {
-    let Some(Space { qform_code, sform_code, units }) = space else { return (1, 1, 0) };
+/// qform and sform code of an image on another grid than its input's. Both forms are written and say the same, so a code
+/// that the input lacks is the other's; a shear, which a quaternion cannot hold, leaves the qform without a code.
+fn codes(space: Option<Space>, sheared: bool) -> (i16, i16) {
+    let Some(Space { qform_code, sform_code, .. }) = space else { return (1, 1) };
     let (qform_code, sform_code) = match (qform_code, sform_code) {
         (0, 0) => (1, 1),
         (0, code) | (code, 0) => (code, code),
         both => both,
     };
-    (if sheared { 0 } else { qform_code }, sform_code, units)
+    (if sheared { 0 } else { qform_code }, sform_code)
 }
 
-/// What MONAI's `NibabelWriter` has nibabel write, slope 1, and the input's words for its space.
-fn header(layout: &Layout, affine: &Affine, dtype: DType, options: Options<'_>) -> Result<[u8; OFFSET]> {
+/// What MONAI's `NibabelWriter` has nibabel write, slope 1, and the input's description of its space: on the input's own
+/// grid qform, sform, codes and voxel sizes are the input's, so that the image lies on it in every viewer.
+fn header(layout: &Layout, affine: &Affine, dtype: DType, options: Options<'_>) -> Result<NiftiHeader> {
     let [channels, x, y, z] = layout.shape;
     let mut shape = vec![x, y];
     if z > 1 || options.spatial_dims > 2 || channels > 1 || !options.squeeze_end_dims {
@@ -168,45 +171,43 @@ fn header(layout: &Layout, affine: &Affine, dtype: DType, options: Options<'_>) 
     if channels > 1 || !options.squeeze_end_dims {
         shape.push(channels);
     }
-    let mut dim = [1i16; 8];
-    dim[0] = shape.len() as i16;
+    let mut dim = [1u16; 8];
+    dim[0] = shape.len() as u16;
     for (slot, length) in dim[1..].iter_mut().zip(&shape) {
-        *slot = i16::try_from(*length)
-            .map_err(|_| err!("expected at most {} voxels along an axis, found shape {shape:?}", i16::MAX))?;
+        *slot = u16::try_from(*length)
+            .ok()
+            .filter(|length| i16::try_from(*length).is_ok())
+            .ok_or_else(|| err!("expected at most {} voxels along an axis, found shape {shape:?}", i16::MAX))?;
     }
-    let qform = geometry::to_qform(affine)?;
-    let mut pixdim = [1f32; 8];
-    pixdim[0] = qform.qfac as f32;
-    for (slot, zoom) in pixdim[1..].iter_mut().zip(qform.zooms) {
-        *slot = zoom as f32;
-    }
-    let mut bytes = [0; OFFSET];
-    let mut put = |at: usize, value: &[u8]| bytes[at..at + value.len()].copy_from_slice(value);
-    put(0, &348i32.to_le_bytes());
-    for (i, length) in dim.iter().enumerate() {
-        put(40 + 2 * i, &length.to_le_bytes());
-    }
-    put(70, &dtype_code(dtype).to_le_bytes());
-    put(72, &(8 * dtype.size_bytes() as i16).to_le_bytes());
-    for (i, zoom) in pixdim.iter().enumerate() {
-        put(76 + 4 * i, &zoom.to_le_bytes());
-    }
-    put(112, &1f32.to_le_bytes());
     let text = options.description.as_bytes();
-    put(148, &text[..text.len().min(79)]);
-    let (qform_code, sform_code, units) = space_codes(options.space, qform.sheared);
-    put(123, &[units]);
-    put(252, &qform_code.to_le_bytes());
-    put(254, &sform_code.to_le_bytes());
-    for axis in 0..3 {
-        put(256 + 4 * axis, &(qform.quaternion[axis] as f32).to_le_bytes());
-        put(268 + 4 * axis, &(affine.0[axis][3] as f32).to_le_bytes());
-        for column in 0..4 {
-            put(280 + 16 * axis + 4 * column, &(affine.0[axis][column] as f32).to_le_bytes());
-        }
-    }
-    put(344, b"n+1\0");
-    Ok(bytes)
+    let mut header = NiftiHeader {
+        dim,
+        datatype: dtype_code(dtype),
+        bitpix: 8 * dtype.size_bytes() as i16,
+        scl_slope: 1.0,
+        xyzt_units: options.space.map_or(0, |space| space.units),
+        descrip: text[..text.len().min(79)].to_vec(),
+        magic: *b"n+1\0",
+        ..NiftiHeader::default()
+    };
+    let qform = geometry::to_qform(affine)?;
+    let own = options.space.and_then(|space| space.forms).filter(|forms| forms.describe(&layout.spatial(), affine));
+    let forms = own.unwrap_or_else(|| StoredForms {
+        grid: Grid { shape: layout.spatial(), affine: *affine },
+        pixdim: [qform.qfac, qform.zooms[0], qform.zooms[1], qform.zooms[2]].map(|value| value as f32),
+        quaternion: qform.quaternion.map(|value| value as f32),
+        qoffset: std::array::from_fn(|row| affine.0[row][3] as f32),
+        srow: std::array::from_fn(|row| affine.0[row].map(|value| value as f32)),
+    });
+    (header.qform_code, header.sform_code) = match options.space {
+        Some(space) if own.is_some() => (space.qform_code, space.sform_code),
+        space => codes(space, qform.sheared),
+    };
+    header.pixdim[..4].copy_from_slice(&forms.pixdim);
+    [header.quatern_b, header.quatern_c, header.quatern_d] = forms.quaternion;
+    [header.quatern_x, header.quatern_y, header.quatern_z] = forms.qoffset;
+    [header.srow_x, header.srow_y, header.srow_z] = forms.srow;
+    Ok(header)
 }
 
 /// Bring the slices from `first` of one channel into file order (X fastest): `out` says how many.

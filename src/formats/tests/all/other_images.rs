@@ -1,15 +1,15 @@
 //! NRRD and MetaImage files against what SimpleITK reads from them (tests/data/images/make.py), and hostile ones.
 
-use crate::common::damaged;
+use crate::damaged;
 use proptest::prelude::*;
-use segbundle::error::Result;
-use segbundle::formats::{mha, nrrd, reader};
-use segbundle::image::Volume;
+use segbundle_base::error::Result;
+use segbundle_formats::{mha, nrrd, reader};
+use segbundle_image::Volume;
 use serde_json::Value;
 use std::path::{Path, PathBuf};
 
 fn folder() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/images")
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/data/images")
 }
 
 fn read(path: &Path) -> Result<Volume> {
