@@ -5,7 +5,9 @@
 //! Deliberate differences:
 //! - Folders are searched to the bottom; ITK looks at one level.
 //! - Several series are an error that lists them (ITK takes the first); `series` names one. Localizers, colours and
-//!   objects without pixels are left out with a notice.
+//!   objects without pixels are left out with a notice, a single slice that does not fit its series with a warning.
+//! - A series of several volumes (orientations, sizes, acquisitions at one place) is an error that numbers them as parts;
+//!   `series` names one as `4#2`.
 //! - Missing slices, two different slices at one place and a file that is cut off (or an empty `.dcm`) are errors: ITK goes
 //!   on with a wrong geometry. Slightly uneven slices are a warning, copies of a slice are left out with one. Files that
 //!   are no DICOM are left out, with a warning where they may have been slices.
@@ -42,7 +44,9 @@ use tracing::{info, warn};
 const MAX_FILES: usize = 200_000;
 const MAX_DEPTH: usize = 12;
 
-/// Read the CT in a folder: the one series in it, or the one that `series` names (see [`named`]). Voxels are [1,X,Y,Z], int16 or float32.
+/// Read the CT in a folder: the one series in it, or the one that `series` names: its SeriesInstanceUID, number,
+/// description or the beginning of its UID, with `#2` at the end for the second of several volumes in one series. Voxels are
+/// [1,X,Y,Z], int16 or float32.
 pub fn read_folder(folder: impl AsRef<Path>, series: Option<&str>) -> Result<Volume> {
     let folder = folder.as_ref();
     let read = || {
@@ -237,20 +241,35 @@ fn key(slice: &Slice) -> Key {
     (slice.series.uid.clone(), [slice.stored.columns, slice.stored.rows], [a, b, c, d, e, f, x, y])
 }
 
-/// The groups of the series that `wanted` names: by its SeriesInstanceUID, else its number, its description, or else the
-/// beginning of its UID, so that a number is a number and no UID hides behind a longer one.
-fn named(groups: Vec<(Key, Vec<Slice>)>, wanted: &str) -> Vec<(Key, Vec<Slice>)> {
-    let ways: [fn(&Series, &str) -> bool; 4] = [
-        |series, wanted| series.uid == wanted,
-        |series, wanted| series.number == wanted,
-        |series, wanted| series.description == wanted,
-        |series, wanted| series.uid.starts_with(wanted),
-    ];
-    let way = ways.into_iter().find(|way| groups.iter().any(|(_, group)| way(&group[0].series, wanted)));
-    groups.into_iter().filter(|(_, group)| way.is_some_and(|way| way(&group[0].series, wanted))).collect()
+/// Slices that make one volume, and which of several such parts of their series they are, from 1 on.
+struct Part {
+    slices: Vec<Slice>,
+    number: Option<usize>,
 }
 
-fn choose(slices: Vec<Slice>, wanted: Option<&str>, name: &str) -> Result<Vec<Slice>> {
+impl Part {
+    fn series(&self) -> &Series {
+        &self.slices[0].series
+    }
+    /// "series 4 `Thorax 1.0`, part 2, CT, 397 slices of 512×512, UID 1.2.3".
+    fn described(&self) -> String {
+        let (series, Stored { columns, rows, .. }) = (self.series(), self.slices[0].stored);
+        format!(
+            "series {} `{}`,{} {}, {} slices of {columns}×{rows}, UID {}",
+            series.number,
+            series.description,
+            self.number.map(|number| format!(" part {number},")).unwrap_or_default(),
+            series.modality,
+            self.slices.len(),
+            series.uid
+        )
+    }
+}
+
+/// Slices by volume, in the order of their files. Single slices inside a series of many are left out with a warning.
+fn parts(slices: Vec<Slice>, name: &str) -> Vec<Part> {
+    /// Slices of a volume beside which a single one is odd.
+    const MANY: usize = 3;
     let mut groups: Vec<(Key, Vec<Slice>)> = vec![];
     for slice in slices {
         let key = key(&slice);
@@ -263,44 +282,112 @@ fn choose(slices: Vec<Slice>, wanted: Option<&str>, name: &str) -> Result<Vec<Sl
             None => groups.push((key, vec![slice])),
         }
     }
-    let all: Vec<String> = groups.iter().map(|(_, group)| described(group)).collect();
-    if let Some(wanted) = wanted {
-        groups = named(groups, wanted);
-        if groups.is_empty() {
-            return Err(err!("expected a series `{wanted}`, found {}:\n  {}", all.len(), all.join("\n  "))
-                .hint("name a SeriesInstanceUID"));
+    let mut groups: Vec<Vec<Slice>> = groups.into_iter().flat_map(|(_, group)| by_acquisition(group)).collect();
+    let large: Vec<String> =
+        groups.iter().filter(|group| group.len() >= MANY).map(|group| group[0].series.uid.clone()).collect();
+    groups.retain(|group| match &group[..] {
+        [lone] if large.contains(&lone.series.uid) && !lone.series.localizer => {
+            warn!(
+                "{name}: left out a single slice that differs from the others of its series in orientation or size: {}",
+                lone.file.display()
+            );
+            false
         }
-    }
-    if groups.len() > 1 && groups.iter().any(|(_, group)| !group[0].series.localizer) {
-        groups.retain(|(_, group)| {
-            if group[0].series.localizer {
-                warn!("{name}: left out a localizer: {}", described(group));
-            }
-            !group[0].series.localizer
-        });
-    }
-    match groups.pop() {
-        Some((_, group)) if groups.is_empty() => Ok(group),
-        last => {
-            let mut list: Vec<String> = groups.iter().chain(&last).map(|(_, group)| described(group)).collect();
-            list.sort();
-            Err(err!("expected one DICOM series in the folder, found {}:\n  {}", list.len(), list.join("\n  "))
-                .hint("put each into a folder of its own, or name one in LoadImaged: series_name='…' (its UID, number or description)"))
-        }
-    }
+        _ => true,
+    });
+    let uids: Vec<String> = groups.iter().map(|group| group[0].series.uid.clone()).collect();
+    let count = |uids: &[String], uid: &String| uids.iter().filter(|other| *other == uid).count();
+    let numbered = groups.into_iter().enumerate().map(|(at, slices)| Part {
+        slices,
+        number: (count(&uids, &uids[at]) > 1).then(|| count(&uids[..=at], &uids[at])),
+    });
+    numbered.collect()
 }
 
-/// "series 4 `Thorax 1.0`, CT, 397 slices of 512×512, UID 1.2.3".
-fn described(group: &[Slice]) -> String {
-    let (series, Stored { columns, rows, .. }) = (&group[0].series, group[0].stored);
-    format!(
-        "series {} `{}`, {}, {} slices of {columns}×{rows}, UID {}",
-        series.number,
-        series.description,
-        series.modality,
-        group.len(),
-        series.uid
-    )
+/// One group for each AcquisitionNumber, if slices of several lie at one place: phases of a contrast agent.
+fn by_acquisition(group: Vec<Slice>) -> Vec<Vec<Slice>> {
+    let normal = group[0].normal();
+    let place = |slice: &Slice| (slice.height(normal) * 1e3).round() as i64;
+    let mut seen: BTreeMap<i64, &str> = BTreeMap::new();
+    let several = group.iter().any(|slice| {
+        let acquisition = slice.acquisition.as_str();
+        *seen.entry(place(slice)).or_insert(acquisition) != acquisition
+    });
+    let mut acquisitions: BTreeMap<&str, usize> = BTreeMap::new();
+    group.iter().for_each(|slice| *acquisitions.entry(&slice.acquisition).or_default() += 1);
+    // Single slices are no volumes, but copies or rotations of a scanner that counts each one.
+    if !several || acquisitions.values().any(|count| *count == 1) {
+        return vec![group];
+    }
+    let mut groups: BTreeMap<String, Vec<Slice>> = BTreeMap::new();
+    for slice in group {
+        groups.entry(slice.acquisition.clone()).or_default().push(slice);
+    }
+    groups.into_values().collect()
+}
+
+/// The parts of the series that `wanted` names: by its SeriesInstanceUID, else its number, its description, or else the
+/// beginning of its UID, so that a number is a number and no UID hides behind a longer one. `#2` at the end of a name
+/// means part 2.
+fn named(parts: Vec<Part>, wanted: &str) -> Vec<Part> {
+    let ways: [fn(&Series, &str) -> bool; 4] = [
+        |series, wanted| series.uid == wanted,
+        |series, wanted| series.number == wanted,
+        |series, wanted| series.description == wanted,
+        |series, wanted| series.uid.starts_with(wanted),
+    ];
+    let way = |name: &str| ways.into_iter().find(|way| parts.iter().any(|part| way(part.series(), name)));
+    let (name, number, way) = match (way(wanted), wanted.rsplit_once('#')) {
+        (None, Some((name, number))) => {
+            (name, number.parse().ok(), way(name).filter(|_| number.parse::<usize>().is_ok()))
+        }
+        (way, _) => (wanted, None, way),
+    };
+    let chosen = |part: &Part| {
+        way.is_some_and(|way| way(part.series(), name))
+            && number.is_none_or(|number| part.number.unwrap_or(1) == number)
+    };
+    parts.into_iter().filter(chosen).collect()
+}
+
+fn choose(slices: Vec<Slice>, wanted: Option<&str>, name: &str) -> Result<Vec<Slice>> {
+    let mut parts = parts(slices, name);
+    let all: Vec<String> = parts.iter().map(Part::described).collect();
+    if let Some(wanted) = wanted {
+        parts = named(parts, wanted);
+        if parts.is_empty() {
+            return Err(err!("expected a series `{wanted}`, found {}:\n  {}", all.len(), all.join("\n  "))
+                .hint("name a SeriesInstanceUID, and with #2 at its end the second part of that series"));
+        }
+    }
+    if parts.iter().any(|part| !part.series().localizer) {
+        parts.retain(|part| {
+            if part.series().localizer {
+                warn!("{name}: left out a localizer: {}", part.described());
+            }
+            !part.series().localizer
+        });
+    }
+    match parts.pop() {
+        Some(part) if parts.is_empty() => Ok(part.slices),
+        last => {
+            parts.extend(last);
+            let one_series = parts.iter().all(|part| part.series().uid == parts[0].series().uid);
+            let hint = if one_series {
+                let number = &parts[0].series().number;
+                let name = if number.is_empty() { &parts[0].series().uid } else { number };
+                format!(
+                    "name one of the parts in LoadImaged: series_name='{name}#1' (UID, number or description, #, part), or put each into a folder of its own"
+                )
+            } else {
+                "put each into a folder of its own, or name one in LoadImaged: series_name='…' (its UID, number or description)".to_owned()
+            };
+            let what = if one_series { "DICOM volume" } else { "DICOM series" };
+            let mut list: Vec<String> = parts.iter().map(Part::described).collect();
+            list.sort();
+            Err(err!("expected one {what} in the folder, found {}:\n  {}", list.len(), list.join("\n  ")).hint(hint))
+        }
+    }
 }
 
 fn volume(slices: Vec<Slice>, path: &Path, name: &str) -> Result<Volume> {

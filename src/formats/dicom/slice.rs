@@ -25,6 +25,8 @@ pub struct Slice {
     pub frame: usize,
     pub series: Arc<Series>,
     pub instance_uid: String,
+    /// AcquisitionNumber; empty where there is none.
+    pub acquisition: String,
     /// Centre of the first voxel, LPS mm.
     pub position: Vector,
     /// Unit vectors along a row (to the next column) and down a column (to the next row), LPS.
@@ -101,12 +103,12 @@ fn floats<const N: usize>(object: &InMemDicomObject, tag: Tag) -> Option<[f64; N
     <[f64; N]>::try_from(values).ok().filter(|values| values.iter().all(|value| value.is_finite()))
 }
 
-/// The places where an attribute of a frame may stand: its own groups, the shared ones, the file itself.
-struct Places<'a> {
+/// Where an attribute of a frame may stand: its own groups, the shared ones, the file itself.
+struct FrameAttributes<'a> {
     objects: Vec<&'a InMemDicomObject>,
 }
 
-impl Places<'_> {
+impl FrameAttributes<'_> {
     fn find<T>(&self, sequence: Tag, read: impl Fn(&InMemDicomObject) -> Option<T>) -> Option<T> {
         self.objects.iter().find_map(|object| {
             let nested = object.get(sequence).and_then(|element| element.items()).and_then(|items| items.first());
@@ -156,20 +158,23 @@ impl Content {
         }
         let (file, instance_uid) =
             (Arc::new(file.to_owned()), text(&object, tags::SOP_INSTANCE_UID).unwrap_or_default());
+        let acquisition = text(&object, tags::ACQUISITION_NUMBER).unwrap_or_default();
         let mut slices = vec![];
         for frame in 0..frames {
             let objects = own.get(frame).into_iter().chain(shared.first()).chain([&object]).collect();
-            let places = Places { objects };
-            let position =
-                places.find(tags::PLANE_POSITION_SEQUENCE, |object| floats::<3>(object, tags::IMAGE_POSITION_PATIENT));
-            let directions = places
+            let attributes = FrameAttributes { objects };
+            let position = attributes
+                .find(tags::PLANE_POSITION_SEQUENCE, |object| floats::<3>(object, tags::IMAGE_POSITION_PATIENT));
+            let directions = attributes
                 .find(tags::PLANE_ORIENTATION_SEQUENCE, |object| floats::<6>(object, tags::IMAGE_ORIENTATION_PATIENT));
             let (Some(position), Some([a, b, c, d, e, f])) = (position, directions) else {
                 return Ok(Content::Other("no position in space"));
             };
-            let spacing = places.find(tags::PIXEL_MEASURES_SEQUENCE, |object| floats::<2>(object, tags::PIXEL_SPACING));
+            let spacing =
+                attributes.find(tags::PIXEL_MEASURES_SEQUENCE, |object| floats::<2>(object, tags::PIXEL_SPACING));
             let Some([between_rows, between_columns]) = spacing else { return Ok(Content::Other("no voxel size")) };
-            let number = |sequence, tag| places.find(sequence, |object| floats::<1>(object, tag)).map(|[value]| value);
+            let number =
+                |sequence, tag| attributes.find(sequence, |object| floats::<1>(object, tag)).map(|[value]| value);
             let values = tags::PIXEL_VALUE_TRANSFORMATION_SEQUENCE;
             let slope = number(values, tags::RESCALE_SLOPE).filter(|slope| *slope != 0.0).unwrap_or(1.0);
             let thickness = number(tags::PIXEL_MEASURES_SEQUENCE, tags::SPACING_BETWEEN_SLICES)
@@ -179,6 +184,7 @@ impl Content {
                 frame,
                 series: series.clone(),
                 instance_uid: instance_uid.clone(),
+                acquisition: acquisition.clone(),
                 position,
                 along_row: unit([a, b, c])?,
                 along_column: unit([d, e, f])?,

@@ -227,3 +227,95 @@ proptest! {
         let _ = dicom::check_bytes(bytes);
     }
 }
+
+/// A slice of 4×3 voxels of `value`, explicit little-endian, as few elements as a CT image needs.
+fn ct_slice(instance: u32, acquisition: u32, position: [f64; 3], orientation: &str, value: i16) -> Vec<u8> {
+    let mut bytes = vec![0; 128];
+    bytes.extend(b"DICM");
+    let mut put = |group: u16, element: u16, vr: &str, value: &[u8]| {
+        let mut value = value.to_vec();
+        if value.len() % 2 == 1 {
+            value.push(if vr == "UI" { 0 } else { b' ' });
+        }
+        bytes.extend(group.to_le_bytes());
+        bytes.extend(element.to_le_bytes());
+        bytes.extend(vr.as_bytes());
+        match vr {
+            "OW" => {
+                bytes.extend([0, 0]);
+                bytes.extend((value.len() as u32).to_le_bytes());
+            }
+            _ => bytes.extend((value.len() as u16).to_le_bytes()),
+        }
+        bytes.extend(value);
+    };
+    let [x, y, z] = position;
+    put(2, 0x10, "UI", b"1.2.840.10008.1.2.1");
+    put(8, 0x16, "UI", b"1.2.840.10008.5.1.4.1.1.2");
+    put(8, 0x18, "UI", format!("1.2.3.{acquisition}.{instance}").as_bytes());
+    put(8, 0x60, "CS", b"CT");
+    put(0x20, 0x0e, "UI", b"1.2.3");
+    put(0x20, 0x11, "IS", b"4");
+    put(0x20, 0x12, "IS", acquisition.to_string().as_bytes());
+    put(0x20, 0x13, "IS", instance.to_string().as_bytes());
+    put(0x20, 0x32, "DS", format!("{x}\\{y}\\{z}").as_bytes());
+    put(0x20, 0x37, "DS", orientation.as_bytes());
+    put(0x28, 0x02, "US", &1u16.to_le_bytes());
+    put(0x28, 0x04, "CS", b"MONOCHROME2");
+    put(0x28, 0x10, "US", &3u16.to_le_bytes());
+    put(0x28, 0x11, "US", &4u16.to_le_bytes());
+    put(0x28, 0x30, "DS", b"3\\3");
+    for (element, bits) in [(0x100, 16u16), (0x101, 16), (0x102, 15), (0x103, 1)] {
+        put(0x28, element, "US", &bits.to_le_bytes());
+    }
+    put(0x7fe0, 0x10, "OW", &[value; 12].map(i16::to_le_bytes).concat());
+    bytes
+}
+
+const AXIAL: &str = "1\\0\\0\\0\\1\\0";
+const SAGITTAL: &str = "0\\1\\0\\0\\0\\-1";
+
+/// As a scanner stores a survey image with the series that was planned on it (dcm2niix issue 277).
+#[test]
+fn a_single_slice_of_another_orientation_inside_a_series_is_left_out() {
+    let folder = tempfile::tempdir().unwrap();
+    for i in 0..5 {
+        let slice = ct_slice(i + 1, 1, [0.0, 0.0, 2.0 * f64::from(i)], AXIAL, i as i16);
+        std::fs::write(folder.path().join(format!("{i}.dcm")), slice).unwrap();
+    }
+    std::fs::write(folder.path().join("odd.dcm"), ct_slice(9, 1, [0.0; 3], SAGITTAL, 99)).unwrap();
+    let volume = dicom::read_folder(folder.path(), None).unwrap();
+    assert_eq!(volume.layout.shape, [1, 4, 3, 5]);
+    assert_eq!(volume.to_f32_vec().unwrap()[..5], [0.0, 1.0, 2.0, 3.0, 4.0]);
+    // Beside two slices it is not clear which one is odd.
+    (2..5).for_each(|i| std::fs::remove_file(folder.path().join(format!("{i}.dcm"))).unwrap());
+    assert!(dicom::read_folder(folder.path(), None).unwrap_err().message().contains("expected one DICOM volume"));
+}
+
+#[test]
+fn several_volumes_in_one_series_are_parts_that_can_be_named() {
+    let folder = tempfile::tempdir().unwrap();
+    for i in 0..3 {
+        let along = 2.0 * f64::from(i);
+        for (name, slice) in [
+            ("a", ct_slice(i + 1, 1, [0.0, 0.0, along], AXIAL, 10)),
+            ("b", ct_slice(i + 11, 2, [0.0, 0.0, along], AXIAL, 20)),
+            ("c", ct_slice(i + 21, 3, [along, 0.0, 0.0], SAGITTAL, 30)),
+        ] {
+            std::fs::write(folder.path().join(format!("{name}{i}.dcm")), slice).unwrap();
+        }
+    }
+    let error = dicom::read_folder(folder.path(), None).unwrap_err();
+    assert!(error.message().contains("expected one DICOM volume in the folder, found 3"), "{error}");
+    assert!(error.message().contains("series 4 ``, part 2, CT, 3 slices of 4×3, UID 1.2.3"), "{error}");
+    assert!(error.get_hint().unwrap().contains("series_name='4#1'"), "{error}");
+    for (name, value) in [("4#1", 10.0), ("4#2", 20.0), ("1.2.3#2", 20.0), ("1.2#3", 30.0)] {
+        let volume = dicom::read_folder(folder.path(), Some(name)).unwrap_or_else(|error| panic!("{name}: {error}"));
+        assert_eq!(volume.layout.shape, [1, 4, 3, 3], "{name}");
+        assert!(volume.to_f32_vec().unwrap().iter().all(|voxel| *voxel == value), "{name}");
+    }
+    for name in ["4#4", "4#0", "4#x", "5#1"] {
+        let error = dicom::read_folder(folder.path(), Some(name)).unwrap_err();
+        assert!(error.message().contains(&format!("expected a series `{name}`")), "{error}");
+    }
+}
