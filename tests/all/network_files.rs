@@ -277,6 +277,8 @@ fn a_dicom_folder_is_segmented_as_its_nifti() {
     assert!(a.iter().collect::<std::collections::BTreeSet<_>>().len() > 1);
     assert_eq!(ours.affine, nifti.affine);
     // MONAI's codes without units; on the grid of a NIfTI file, what it says itself.
-    let words = |volume: &Volume| volume.header.space.map(|space| (space.qform_code, space.sform_code, space.units));
+    let words = |volume: &segbundle::image::Volume| {
+        volume.header.space.map(|space| (space.qform_code, space.sform_code, space.units))
+    };
     assert_eq!((words(&ours), words(&nifti)), (Some((1, 1, 0)), Some((1, 1, 2))));
 }
