@@ -570,13 +570,16 @@ impl Object for NetworkHandle {
     fn attr_names(&self) -> &[&str] {
         &["to", "eval", "train", "parameters", "named_parameters", "load_state_dict"]
     }
-    fn call_method(&self, name: &str, args: &mut Args, _call: &mut BuildContext) -> Result<Option<Value>> {
+    fn call_method(&self, name: &str, args: &mut Args, call: &mut BuildContext) -> Result<Option<Value>> {
         match name {
             "to" => {
                 let [device] = std::mem::take(args).expect("to", ["device"])?;
                 let device = Device::from_value(&device)
                     .ok_or_else(|| err!("to(): expected {}, found {device:?}", Device::expected()))?;
-                self.0.lock().to(device.check()?)?;
+                let device = device.check()?;
+                if !call.is_dry_run() {
+                    self.0.lock().to(device)?;
+                }
             }
             "load_state_dict" => {
                 let strict =

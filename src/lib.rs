@@ -26,7 +26,7 @@
 //! | `segbundle_native` (`src/native`) | what must be C++ or unsafe |
 //! | [`error`], [`env`](mod@env), [`random`] (`src/base`) | the error type, the process environment, NumPy's generator |
 
-pub use segbundle_base::{bail, env, err, error, random};
+pub use segbundle_base::{bail, env, err, error, random, text};
 pub use segbundle_formats as formats;
 pub use segbundle_image::{self as image, each_voxels};
 pub use segbundle_language::{args, bundle, component, python};

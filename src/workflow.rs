@@ -1,7 +1,7 @@
 //! A whole run: initialize, run, finalize, as MONAI's `ConfigWorkflow` does it.
 
 use crate::bundle::args::{LoggingFile, RunArgs};
-use crate::bundle::json_write;
+use crate::bundle::json;
 use crate::bundle::load::Warning;
 use crate::bundle::logging_conf::LoggingConf;
 use crate::bundle::plan::Plan;
@@ -25,7 +25,7 @@ pub fn logging_file(args: &RunArgs, warnings: &mut Vec<Warning>) -> Result<Optio
                 return Ok(Some(path));
             }
             warnings.push(
-                err!("there is no logging.conf beside the config, so logging stays as it is")
+                err!("no logging.conf beside the config: default logging is used")
                     .kind(Kind::Config)
                     .file(&path),
             );
@@ -52,7 +52,7 @@ pub fn logging(args: &RunArgs, warnings: &mut Vec<Warning>) -> Result<Option<Log
 /// Everything that stops a run before it starts, as one list; warnings go to `warn`.
 pub fn prepare(args: &RunArgs, table: &'static Table, warn: &mut dyn FnMut(&Warning)) -> Result<Plan, Vec<Error>> {
     let plan = Plan::prepare(args, table).map_err(|error| vec![error])?;
-    plan.warnings().iter().chain(plan.unread_overrides()).for_each(&mut *warn);
+    plan.warnings().iter().for_each(&mut *warn);
     if plan.problems().is_empty() { Ok(plan) } else { Err(plan.problems().to_vec()) }
 }
 
@@ -64,7 +64,7 @@ fn record(session: &Session) -> Result<()> {
     let path = PathBuf::from_value(&path).ok_or_else(|| {
         err!("`{id}`: expected a file's path, found {path:?}").kind(Kind::Config).at(Some(&plan.tree.place(id)), id)
     })?;
-    let text = json_write::write(config)?;
+    let text = json::write(&config.to_value())?;
     atomic::write_file(&path, |file, _| Ok(file.write_all(text.as_bytes())?))?;
     tracing::info!("the config of this run is in {}", path.display());
     Ok(())
@@ -90,7 +90,7 @@ pub fn run(plan: Plan, surroundings: Option<Surroundings>, warn: &mut dyn FnMut(
     for section in [&roots.initialize, &roots.run, &roots.finalize] {
         let result = session.run_section(section);
         session.take_warnings().iter().for_each(&mut *warn);
-        result?;
+        result.map_err(|error| session.plan().advise(error))?;
     }
     Ok(())
 }

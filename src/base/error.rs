@@ -23,6 +23,8 @@ pub enum Kind {
     Diverged,
     /// The user interrupted the run. Exit code 130.
     Cancelled,
+    /// Not done because this is a dry run; never shown. Exit code 1.
+    Withheld,
 }
 
 /// A place in an expression: the text after `$` and the byte offset at which the problem stands.
@@ -43,6 +45,7 @@ struct Inner {
     id: Option<String>,
     place: Option<Place>,
     hint: Option<String>,
+    working_folder: bool,
 }
 
 impl Error {
@@ -78,6 +81,11 @@ impl Error {
         self.0.place.get_or_insert_with(|| Place { text: text.to_owned(), offset });
         self
     }
+    /// Another working folder might help: a relative path leads nowhere.
+    pub fn of_working_folder(mut self) -> Self {
+        self.0.working_folder = true;
+        self
+    }
     /// Put a prefix before the message: `context("case s0037")` gives "case s0037: …".
     pub fn context(mut self, what: impl fmt::Display) -> Self {
         self.0.message = format!("{what}: {}", self.0.message);
@@ -102,9 +110,12 @@ impl Error {
     pub fn get_place(&self) -> Option<&Place> {
         self.0.place.as_ref()
     }
+    pub fn is_of_working_folder(&self) -> bool {
+        self.0.working_folder
+    }
     pub fn exit_code(&self) -> u8 {
         match self.0.kind {
-            Kind::Run | Kind::Diverged => 1,
+            Kind::Run | Kind::Diverged | Kind::Withheld => 1,
             Kind::Config | Kind::Unsupported => 2,
             Kind::Cancelled => 130,
         }

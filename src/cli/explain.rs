@@ -1,7 +1,7 @@
 //! `segbundle explain`: what `run` would do with the same arguments, from headers and two seconds of the network.
 
 use super::console::Console;
-use crate::bundle::{RunArgs, Warning};
+use crate::bundle::{Rules, RunArgs, Warning};
 use crate::component::Surroundings;
 use crate::contracts::Run;
 use crate::error::Result;
@@ -11,9 +11,9 @@ use std::sync::Arc;
 
 /// Print the explanation to stdout; an error if a case cannot run. What the config does besides running its engine
 /// (loading a checkpoint, setting a seed) happens as in a run.
-pub fn explain(argv: &[String], options: Run, console: &Console) -> Result<()> {
+pub fn explain(argv: &[String], rules: Rules, options: Run, console: &Console) -> Result<()> {
     let mut warn = |warning: &Warning| tracing::warn!("{warning}");
-    let args = RunArgs::parse(argv)?;
+    let args = RunArgs::parse(argv, rules)?;
     args.warnings.iter().for_each(&mut warn);
     let plan = super::run::prepared(&args, console, &mut warn)?;
     let run = Arc::new(Run { explanation: Some(Mutex::default()), ..options });

@@ -11,7 +11,7 @@ use crate::python::{datetime, logging};
 use parking_lot::{Mutex, RwLock};
 use std::fs::File;
 use std::io::Write;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Instant;
 use tracing::field::{Field, Visit};
@@ -27,7 +27,7 @@ pub struct Log(Arc<RwLock<Option<Active>>>);
 struct Active {
     conf: LoggingConf,
     /// Beside the conf's handlers; `None` unless the handler writes a file.
-    files: Vec<Option<Mutex<Rotating>>>,
+    files: Vec<Option<Mutex<File>>>,
     console: Console,
     /// What the program's own options show on the console, instead of what the file says.
     forced: Option<i64>,
@@ -42,9 +42,7 @@ impl Log {
     /// Open the files, set the loggers' levels, and take over the log.
     pub fn apply(&self, conf: LoggingConf, console: &Console, forced: Option<i64>) -> Result<()> {
         let sinks = conf.handlers.iter().map(|handler| match &handler.sink {
-            Sink::File { path, append, max_bytes, backups } => {
-                Rotating::open(path, *append, *max_bytes, *backups).map(|file| Some(Mutex::new(file)))
-            }
+            Sink::File { path, append } => open(path, *append).map(|file| Some(Mutex::new(file))),
             Sink::Stderr | Sink::Nowhere => Ok(None),
         });
         let files = sinks.collect::<Result<Vec<_>>>()?;
@@ -169,7 +167,10 @@ impl Active {
         let Ok(text) = handler.format.render(&record) else { return };
         match (&handler.sink, self.files.get(at)) {
             (Sink::Stderr, _) => self.line(&text),
-            (Sink::File { .. }, Some(Some(file))) => file.lock().line(&text),
+            (Sink::File { .. }, Some(Some(file))) => {
+                // A log that cannot be written stops no run.
+                let _ = file.lock().write_all(format!("{text}\n").as_bytes());
+            }
             _ => {}
         }
     }
@@ -182,49 +183,9 @@ impl Active {
     }
 }
 
-/// A log file; a log that cannot be written stops no run.
-struct Rotating {
-    path: PathBuf,
-    file: File,
-    bytes: u64,
-    max_bytes: u64,
-    backups: u32,
-}
-
 fn open(path: &Path, append: bool) -> Result<File> {
     let mut options = File::options();
     let options = if append { options.append(true) } else { options.write(true).truncate(true) };
     let cannot = |e: std::io::Error| -> Error { err!("cannot open the log file: {e}").kind(Kind::Config).file(path) };
     options.create(true).open(path).map_err(cannot).map_err(|e| e.hint("`--logging_file False` goes without"))
-}
-
-impl Rotating {
-    fn open(path: &Path, append: bool, max_bytes: u64, backups: u32) -> Result<Rotating> {
-        let file = open(path, append)?;
-        let bytes = file.metadata().map_or(0, |meta| meta.len());
-        Ok(Rotating { path: path.to_owned(), file, bytes, max_bytes, backups })
-    }
-    fn line(&mut self, text: &str) {
-        let line = format!("{text}\n");
-        if self.max_bytes > 0 && self.backups > 0 && self.bytes > 0 && self.bytes + line.len() as u64 >= self.max_bytes
-        {
-            self.rotate();
-        }
-        if self.file.write_all(line.as_bytes()).is_ok() {
-            self.bytes += line.len() as u64;
-        }
-    }
-    /// `log` → `log.1` → `log.2` …; the oldest goes.
-    fn rotate(&mut self) {
-        let numbered = |n: u32| match n {
-            0 => self.path.clone(),
-            n => PathBuf::from(format!("{}.{n}", self.path.display())),
-        };
-        for n in (0..self.backups).rev() {
-            let _ = std::fs::rename(numbered(n), numbered(n + 1));
-        }
-        if let Ok(file) = open(&self.path, false) {
-            (self.file, self.bytes) = (file, 0);
-        }
-    }
 }

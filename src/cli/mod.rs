@@ -14,6 +14,7 @@ mod split_labels;
 mod statistics;
 mod verify;
 
+use crate::bundle::Rules;
 use crate::contracts::Run;
 use crate::err;
 use crate::error::{Kind, Result};
@@ -40,6 +41,9 @@ struct Cli {
     /// Leave out cases whose result is there, made from the same input, weights and config
     #[arg(long)]
     skip_existing: bool,
+    /// Treat an override that no part of the run reads as an error
+    #[arg(long)]
+    strict: bool,
     /// Go on with a training where it was saved last
     #[arg(long)]
     resume: bool,
@@ -175,13 +179,14 @@ fn dispatch(cli: Cli, console: &console::Console) -> Result<()> {
         let save_every = Duration::from_secs(60 * u64::from(cli.save_minutes));
         Run { amp_dtype, memory_bytes, skip_existing: cli.skip_existing, resume: cli.resume, save_every, ..default }
     };
+    let rules = Rules { strict: cli.strict, ..Rules::from_environment() };
     match &cli.command {
         Command::Run { args } => {
             signals::hold_signals()?;
-            run::run(args, options(), console)
+            run::run(args, rules, options(), console)
         }
-        Command::Explain { args } => explain::explain(args, options(), console),
-        Command::Verify { args } => verify::verify(args),
+        Command::Explain { args } => explain::explain(args, rules, options(), console),
+        Command::Verify { args } => verify::verify(args, rules),
         Command::Components(args) => components::components(&args),
         Command::SampleData(args) => sample_data::sample_data(args),
         Command::Statistics(args) => statistics::statistics(args),

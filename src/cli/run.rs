@@ -2,11 +2,11 @@
 
 use super::console::{Console, RunReport};
 use super::signals::stop_on_signals;
-use crate::bundle::{Plan, RunArgs, Warning};
+use crate::bundle::{Plan, Rules, RunArgs, Warning};
 use crate::component::Surroundings;
 use crate::contracts::Run;
 use crate::err;
-use crate::error::{Kind, Result};
+use crate::error::{Error, Kind, Result};
 use crate::registry;
 use crate::workflow;
 use std::sync::Arc;
@@ -28,12 +28,12 @@ examples:
   segbundle run --config_file configs/inference.json --device \"$torch.device('cpu')\"
 ";
 
-pub fn run(argv: &[String], options: Run, console: &Console) -> Result<()> {
+pub fn run(argv: &[String], rules: Rules, options: Run, console: &Console) -> Result<()> {
     if argv.iter().any(|arg| arg == "--help" || arg == "-h") {
         return super::show(HELP);
     }
     let mut warn = |warning: &Warning| tracing::warn!("{warning}");
-    let args = RunArgs::parse(argv)?;
+    let args = RunArgs::parse(argv, rules)?;
     let mut notes = args.warnings.clone();
     let logging = workflow::logging(&args, &mut notes);
     if let Ok(Some(conf)) = &logging {
@@ -47,7 +47,16 @@ pub fn run(argv: &[String], options: Run, console: &Console) -> Result<()> {
     let tensors = options.memory_bytes.saturating_sub(crate::env::resident_memory_bytes());
     segbundle_native::set_limit(usize::try_from(tensors).ok());
     let surroundings: Surroundings = Arc::new(Run { observer: Arc::new(RunReport::new(console.clone())), ..options });
-    workflow::run(plan, Some(surroundings), &mut warn)
+    workflow::run(plan, Some(surroundings), &mut warn).inspect_err(|error| show_others(&args, error, console))
+}
+
+/// Where a config turns out to be wrong while it is built, its other mistakes too.
+fn show_others(args: &RunArgs, error: &Error, console: &Console) {
+    if !matches!(error.get_kind(), Kind::Config | Kind::Unsupported) {
+        return;
+    }
+    let Ok(plan) = Plan::prepare(args, registry::table()).map(Plan::dry_run) else { return };
+    plan.problems().iter().filter(|other| other.message() != error.message()).for_each(|other| console.error(other));
 }
 
 /// The plan; of several errors all but the last are printed.

@@ -1,6 +1,6 @@
-//! `segbundle verify`: everything that is wrong with a config, at once, without running it.
+//! `segbundle verify`: lists every mistake of a config at once, without running it.
 
-use crate::bundle::{Plan, RunArgs};
+use crate::bundle::{Plan, Rules, RunArgs};
 use crate::err;
 use crate::error::{Error, Kind, Result};
 use crate::registry;
@@ -8,26 +8,22 @@ use crate::workflow;
 use std::fmt::Write as _;
 
 /// Print the report to stdout; an error if there is any problem.
-pub fn verify(argv: &[String]) -> Result<()> {
-    let args = RunArgs::parse(argv)?;
+pub fn verify(argv: &[String], rules: Rules) -> Result<()> {
+    let args = RunArgs::parse(argv, rules)?;
     workflow::logging(&args, &mut vec![])?;
-    let plan = Plan::prepare(&args, registry::table())?;
+    super::set_up_torch(None);
+    let plan = Plan::prepare(&args, registry::table())?.dry_run();
     super::show(&report(&args, &plan))?;
-    match problems(&plan).count() {
+    match plan.problems().len() {
         0 => Ok(()),
         found => Err(err!("{} in {}", count(found, "problem"), args.config_files.join(", ")).kind(Kind::Config)),
     }
 }
 
-/// What keeps the config from running, or makes it mean something else than was asked.
-fn problems(plan: &Plan) -> impl Iterator<Item = &Error> {
-    plan.problems().iter().chain(plan.unread_overrides())
-}
-
 fn report(args: &RunArgs, plan: &Plan) -> String {
     let mut out = String::new();
     let (unsupported, wrong): (Vec<&Error>, Vec<&Error>) =
-        problems(plan).partition(|error| error.get_kind() == Kind::Unsupported);
+        plan.problems().iter().partition(|error| error.get_kind() == Kind::Unsupported);
     for error in &wrong {
         let _ = writeln!(out, "error: {error}\n");
     }

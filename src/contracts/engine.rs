@@ -7,7 +7,7 @@ use super::{CaseContext, EngineHandle, HandlerHandle, Item, Score, Segmentation}
 use crate::bail;
 use crate::checkpoint::StateDict;
 use crate::component::{Args, BuildContext, Dict, Key, Object, Value};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::image::Voxels;
 use crate::prediction::{State, volume_tensor};
 use indexmap::IndexMap;
@@ -22,6 +22,10 @@ pub trait Engine: Send + Sync {
     /// A run in the middle of a training that is in this epoch: a validation.
     fn run_at(&self, _epoch: usize) -> Result<()> {
         self.run()
+    }
+    /// What keeps it from running, as far as that can be found without reading images.
+    fn check(&self) -> Vec<Error> {
+        vec![]
     }
     /// Stop after this iteration.
     fn terminate(&self) {}
@@ -44,6 +48,10 @@ pub trait Handler: Send + Sync {
     /// Whether it looks at [`EngineState::output`], which is left empty if nobody does.
     fn wants_output(&self) -> bool {
         false
+    }
+    /// What will fail in a run, as far as that can be found beforehand: a file that does not exist.
+    fn check(&self) -> Vec<Error> {
+        vec![]
     }
     /// What a training that goes on must know of it.
     fn save(&self) -> Result<StateDict> {
@@ -234,11 +242,14 @@ impl Object for EngineHandle {
     fn attr(&self, name: &str) -> Result<Option<Value>> {
         Ok((name == "state").then(|| Value::object(StateView(Arc::new(self.0.state())))))
     }
-    fn call_method(&self, name: &str, args: &mut Args, _call: &mut BuildContext) -> Result<Option<Value>> {
+    fn call_method(&self, name: &str, args: &mut Args, call: &mut BuildContext) -> Result<Option<Value>> {
         match name {
             "run" => {
                 std::mem::take(args).expect("run", [])?;
-                self.0.run()?;
+                match call.is_dry_run() {
+                    true => self.0.check().into_iter().for_each(|error| call.report(error)),
+                    false => self.0.run()?,
+                }
             }
             "terminate" => {
                 std::mem::take(args).expect("terminate", [])?;
@@ -261,8 +272,12 @@ impl Object for HandlerHandle {
         true
     }
     /// `handler(engine)`: what upstream's initialize does to load a checkpoint.
-    fn call(&self, args: Args, _call: &mut BuildContext) -> Result<Value> {
+    fn call(&self, args: Args, call: &mut BuildContext) -> Result<Value> {
         let [_engine] = args.expect(self.0.name(), ["engine"])?;
+        if call.is_dry_run() {
+            self.0.check().into_iter().for_each(|error| call.report(error));
+            return Ok(Value::None);
+        }
         self.0.on(Event::Started, &EngineState::default())?;
         Ok(Value::None)
     }

@@ -96,7 +96,7 @@ impl Cached {
         let cache = (0..wanted).map(|_| Mutex::new(None)).collect();
         let mut cached = Cached { data: args.data, given, steps, fixed, contiguous: args.as_contiguous, cache };
         // A run that is only explained reads nothing.
-        if !lazy && wanted > 0 && run.explanation.is_none() {
+        if !lazy && wanted > 0 && run.explanation.is_none() && !call.is_dry_run() {
             cached.fill(args.num_workers.map_or(1, |n| n.max(1) as usize), args.progress, &run)?;
         }
         Ok(cached)

@@ -41,6 +41,20 @@ pub fn plan(dataset: &dyn Dataset, postprocessing: &[Arc<dyn Transform>], total:
     Ok(cases)
 }
 
+/// What keeps a dataset's cases from being read or written: clashes of outputs, inputs that do not exist.
+pub fn check(dataset: &dyn Dataset, postprocessing: &[Arc<dyn Transform>]) -> Vec<Error> {
+    let cases = match plan(dataset, postprocessing, dataset.len()) {
+        Ok(cases) => cases,
+        Err(error) => return vec![error],
+    };
+    let missing: Vec<&Path> =
+        cases.iter().filter_map(|case| case.inputs.iter().find(|path| !path.exists()).map(|path| &**path)).collect();
+    let Some(first) = missing.first() else { return vec![] };
+    let error = err!("{} of {} cases: the input does not exist: {}", missing.len(), cases.len(), first.display());
+    let error = error.file(first);
+    vec![if first.is_relative() { error.of_working_folder() } else { error }]
+}
+
 /// Whether the folder that a postprocessing writes below is known.
 pub fn output_folder(postprocessing: &[Arc<dyn Transform>]) -> Option<PathBuf> {
     postprocessing.iter().find_map(|transform| {

@@ -135,6 +135,12 @@ impl Engine for SupervisedEvaluator {
     fn run_at(&self, epoch: usize) -> Result<()> {
         self.evaluate(epoch, &FailuresOnly, false, true)
     }
+    fn check(&self) -> Vec<Error> {
+        let dataset = &*self.args.val_data_loader.dataset;
+        let empty = dataset.is_empty().then(no_cases);
+        let cases = cases::check(dataset, &self.args.postprocessing.steps);
+        empty.into_iter().chain(cases).chain(self.workflow.check()).collect()
+    }
     fn state(&self) -> EngineState {
         self.workflow.state()
     }
@@ -176,6 +182,10 @@ impl Observer for FailuresOnly {
     }
 }
 
+fn no_cases() -> Error {
+    err!("there are no cases: the datalist is empty").kind(Kind::Config).of_working_folder()
+}
+
 impl SupervisedEvaluator {
     /// All cases once, as the training's `epoch` (1 by itself). `whole`: without any of them there are no metrics, so that
     /// no epoch is the best for having left out a case.
@@ -184,9 +194,7 @@ impl SupervisedEvaluator {
         let workflow = &self.workflow;
         let total = loader.dataset.len().min(self.args.epoch_length.unwrap_or(usize::MAX));
         if total == 0 {
-            return Err(err!("there are no cases: the datalist is empty")
-                .kind(Kind::Config)
-                .hint("check dataset_dir, or give --datalist \"['a.nii.gz']\""));
+            return Err(no_cases());
         }
         workflow.update(|state| {
             (state.epoch, state.max_epochs, state.iteration, state.epoch_length) = (epoch, epoch, 0, total);

@@ -139,9 +139,7 @@ impl Engine for SupervisedTrainer {
     fn run(&self) -> Result<()> {
         let epoch_length = self.args.epoch_length.unwrap_or_else(|| self.args.train_data_loader.batches());
         if self.args.train_data_loader.batches() == 0 || epoch_length == 0 {
-            return Err(err!("there is nothing to train on: the data loader has no batches").kind(Kind::Config).hint(
-                "check dataset_dir and the lists of images and labels; drop_last leaves out a batch that is not full",
-            ));
+            return Err(no_batches());
         }
         self.workflow.update(|state| (state.max_epochs, state.epoch_length) = (self.args.max_epochs, epoch_length));
         if let Some(text) = &self.run.explanation {
@@ -158,12 +156,24 @@ impl Engine for SupervisedTrainer {
         }
         result
     }
+    fn check(&self) -> Vec<Error> {
+        let loader = &self.args.train_data_loader;
+        let empty = (loader.batches() == 0).then(no_batches);
+        let cases = super::cases::check(&*loader.dataset, &[]);
+        empty.into_iter().chain(cases).chain(self.workflow.check()).collect()
+    }
     fn terminate(&self) {
         self.workflow.terminate();
     }
     fn state(&self) -> EngineState {
         self.workflow.state()
     }
+}
+
+fn no_batches() -> Error {
+    err!("there is nothing to train on: the data loader has no batches; `drop_last` leaves out a batch that is not full")
+        .kind(Kind::Config)
+        .of_working_folder()
 }
 
 /// How an epoch ended.

@@ -8,7 +8,7 @@ use crate::contracts::{
     Attached, CaseContext, EngineState, Event, Handler, Item, MetricParts, Sample, Score, Segmentation, Segmented,
 };
 use crate::err;
-use crate::error::{Kind, Result};
+use crate::error::{Error, Kind, Result};
 use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
@@ -102,6 +102,11 @@ impl Workflow {
             handler.on(event, &state).map_err(|error| error.context(handler.name()))?;
         }
         Ok(())
+    }
+
+    /// What the handlers will fail at.
+    pub fn check(&self) -> Vec<Error> {
+        self.handlers.iter().flat_map(|handler| handler.check()).collect()
     }
 
     pub fn begin_epoch(&self) {

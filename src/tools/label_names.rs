@@ -74,7 +74,7 @@ pub fn of(labels: &Path, meta_file: Option<&Path>) -> Result<Structures> {
 
 /// `network_data_format.outputs.*.channel_def` of a bundle's metadata.
 fn from_metadata(path: &Path) -> Result<Structures> {
-    let text = std::fs::read_to_string(path).map_err(|error| err!("cannot read: {error}"))?;
+    let text = crate::text::read(path, 64 << 20)?;
     let metadata: serde_json::Value = serde_json::from_str(&text).map_err(|error| err!("expected JSON: {error}"))?;
     let outputs = metadata["network_data_format"]["outputs"].as_object();
     let names = outputs.and_then(|outputs| outputs.values().find_map(|output| output["channel_def"].as_object()));

@@ -15,7 +15,7 @@ pub fn cases(name: &str) -> Vec<Json> {
     all[name].as_array().unwrap().clone()
 }
 
-pub const NO_RULES: Rules = Rules { fail_on_duplicate: false, allow_missing_reference: false };
+pub const NO_RULES: Rules = Rules { fail_on_duplicate: false, allow_missing_reference: false, strict: false };
 
 static FUNCTIONS: [Function; 5] = [
     Function { path: "dict", effect: Effect::Pure, call: dict },
@@ -198,7 +198,7 @@ fn files_arguments_and_overrides_make_what_monai_makes_of_them() {
             .unwrap();
         }
         let argv: Vec<String> = case[1].as_array().unwrap().iter().map(|arg| local(arg.as_str().unwrap())).collect();
-        let made = RunArgs::parse_with(&argv, NO_RULES).and_then(|args| {
+        let made = RunArgs::parse(&argv, NO_RULES).and_then(|args| {
             segbundle::workflow::logging_file(&args, &mut vec![])?;
             let plan = Plan::prepare(&args, table())?;
             match plan.tree.errors.first() {

@@ -1,7 +1,7 @@
 //! What a user reads: whole messages for planted mistakes, traps, and the checks before a run.
 
 use crate::bundle::NO_RULES;
-use segbundle::bundle::{Plan, RunArgs, Session};
+use segbundle::bundle::{Plan, Rules, RunArgs, Session};
 use segbundle::component::{Args, BuildContext, Component, Declared, Effect, Function, Table, Value};
 use segbundle::error::{Error, Kind, Result};
 use segbundle::workflow;
@@ -56,6 +56,10 @@ fn table() -> &'static Table {
 
 /// A plan over files in a folder, and that folder's name to be cut out of messages.
 fn plan(files: &[(&str, &str)], argv: &[&str]) -> (Plan, String) {
+    plan_with(NO_RULES, files, argv)
+}
+
+fn plan_with(rules: Rules, files: &[(&str, &str)], argv: &[&str]) -> (Plan, String) {
     let folder = tempfile::tempdir().unwrap();
     for (name, text) in files {
         std::fs::write(folder.path().join(name), text).unwrap();
@@ -63,7 +67,7 @@ fn plan(files: &[(&str, &str)], argv: &[&str]) -> (Plan, String) {
     let config = folder.path().join(files[0].0).display().to_string();
     let argv: Vec<String> =
         ["--config_file", &config].into_iter().chain(argv.iter().copied()).map(str::to_owned).collect();
-    let args = RunArgs::parse_with(&argv, NO_RULES).unwrap();
+    let args = RunArgs::parse(&argv, rules).unwrap();
     (Plan::prepare(&args, table()).unwrap(), format!("{}/", folder.path().display()))
 }
 
@@ -90,7 +94,7 @@ const PLANTED: &str = r#"{
 fn ten_planted_mistakes_are_all_told_at_once() {
     let (plan, folder) =
         plan(&[("planted.json", PLANTED)], &["--displayable_configs#highres", "false", "--highres", "False"]);
-    let found = report(plan.problems(), &folder) + "\n\n" + &report(plan.unread_overrides(), &folder);
+    let found = report(plan.problems(), &folder);
     assert_eq!(found, include_str!("bundle_planted.txt").trim_end(), "found:\n{found}");
     assert!(plan.problems().iter().all(|e| e.get_kind() == Kind::Config && e.exit_code() == 2));
 }
@@ -112,7 +116,7 @@ fn upstreams_configs_have_no_mistakes_besides_what_is_not_built() {
         let paths: Vec<String> =
             files.iter().map(|name| format!("'{}'", folder.join(format!("{name}.json")).display())).collect();
         let argv = ["--config_file".to_owned(), format!("[{}]", paths.join(","))];
-        let args = RunArgs::parse_with(&argv, NO_RULES).unwrap();
+        let args = RunArgs::parse(&argv, NO_RULES).unwrap();
         let plan = Plan::prepare(&args, segbundle::registry::table()).unwrap();
         for error in plan.problems() {
             // Components that are still to come, and functions outside the table, are no mistakes of the config.
@@ -167,7 +171,96 @@ fn an_override_is_read_by_reference_part_macro_or_parent() {
     ] {
         let value = if id == "b" { "{c: 5}" } else { "5" };
         let (plan, _) = plan(&[("c.json", config)], &[&format!("--{id}"), value]);
-        assert_eq!(plan.unread_overrides().is_empty(), read, "{id}");
+        let unread = report(plan.warnings(), "").contains("changes nothing");
+        assert_eq!(!unread, read, "{id}: {}", report(plan.problems(), ""));
+    }
+}
+
+#[test]
+fn an_override_that_nothing_reads_warns_and_fails_when_strict_or_when_its_name_is_read_elsewhere() {
+    let config = r#"{"c": {"highres": true}, "pixdim": 1, "run": ["@c::highres", "@pixdim"]}"#;
+    let (plan_typo, _) = plan(&[("c.json", config)], &["--pixdm", "2"]);
+    assert!(plan_typo.problems().is_empty());
+    assert!(report(plan_typo.warnings(), "").contains("hint: did you mean `--pixdim`?"));
+    let strict = plan_with(Rules { strict: true, ..NO_RULES }, &[("c.json", config)], &["--pixdm", "2"]).0;
+    assert!(report(strict.problems(), "").contains("the override `pixdm` changes nothing"));
+    let (dead, _) = plan(&[("c.json", config)], &["--highres", "False"]);
+    assert!(report(dead.problems(), "").contains("hint: did you mean `--c#highres`?"));
+}
+
+/// MONAI's `ConfigComponent.is_disabled` compares strings with "true".
+#[test]
+fn the_string_false_is_no_trap_where_only_disabled_reads_it() {
+    let config = r#"{"off": true, "a": {"_target_": "TinyNet", "in_channels": 1, "_disabled_": "@off"},
+        "run": ["@a"], "more": ["@a", "$1 if @off else 2"]}"#;
+    for text in ["false", "False", "no"] {
+        let (plan, _) = plan(&[("c.json", config)], &["--off", text]);
+        assert!(plan.problems().is_empty(), "{text}: {}", report(plan.problems(), ""));
+        assert_eq!(Session::new(plan, None).get("a").unwrap(), Value::Int(8), "{text}");
+    }
+    let (plan_true, _) = plan(&[("c.json", config)], &["--off", "true"]);
+    assert!(Session::new(plan_true, None).get("a").unwrap().is_none());
+    let (own, _) = plan(&[("c.json", config)], &["--a#_disabled_", "false"]);
+    assert!(own.problems().is_empty(), "{}", report(own.problems(), ""));
+    let (truth, _) = plan(&[("c.json", config)], &["--off", "false", "--run_id", "more"]);
+    assert!(report(truth.problems(), "").contains("which counts as true"), "{}", report(truth.problems(), ""));
+}
+
+#[test]
+fn words_after_a_value_and_repeated_options_are_reported() {
+    let argv = ["--config_file", "a.json", "b.json", "--x", "1", "--x=2"].map(str::to_owned);
+    let args = RunArgs::parse(&argv, NO_RULES).unwrap();
+    let found = report(&args.warnings, "");
+    assert_eq!(args.run_id, "b.json");
+    assert!(found.contains("`b.json` after the value of `--config_file` is read as run_id"), "{found}");
+    assert!(found.contains("--config_file \"['first','second']\""), "{found}");
+    assert!(found.contains("`--x` is given twice: 1 is dropped"), "{found}");
+    let plain = ["training", "--config_file", "a.json"].map(str::to_owned);
+    assert!(RunArgs::parse(&plain, NO_RULES).unwrap().warnings.is_empty());
+}
+
+#[test]
+fn a_config_without_run_names_the_lists_that_could_be_run() {
+    let config = r#"{"imports": ["$import os"], "initialize": ["$print(1)"], "training": ["$print(2)"], "sub": {"evaluating": ["$print(3)"]},
+        "numbers": [1], "names": ["a"]}"#;
+    let (several, _) = plan(&[("c.json", config)], &[]);
+    let hint = several.problems()[0].get_hint().unwrap();
+    assert_eq!(hint, "name the list to run with `--run_id`: training or sub#evaluating");
+    let (one, _) = plan(&[("c.json", r#"{"fit": ["$print(2)"]}"#)], &[]);
+    assert_eq!(one.problems()[0].get_hint(), Some("`--run_id fit` runs the list `fit`"));
+}
+
+#[test]
+fn a_dict_with_target_instead_of_the_key_of_a_component_is_named() {
+    let config = r#"{"net": {"target": "TinyNet", "in_channels": 1}, "other": {"target": "liver"}, "run": ["@net", "@other"]}"#;
+    let (plan, folder) = plan(&[("c.json", config)], &[]);
+    let found = report(plan.warnings(), &folder);
+    assert!(found.contains("`net` has `target` and stays a dict\n  --> c.json:1, net\n\nhint: a component is written with `_target_`"), "{found}");
+    assert!(!found.contains("`other`"), "{found}");
+}
+
+/// PyYAML reads `1e-4` as text: YAML 1.1 wants a point and a signed exponent.
+#[test]
+fn a_number_that_yaml_reads_as_text_is_named_with_its_spelling() {
+    let (plan, folder) = plan(&[("c.yaml", "lr: 1e-4\nname: e4\nquoted: '1e-4'\nrun: ['@lr']\n")], &[]);
+    let found = report(plan.warnings(), &folder);
+    assert!(found.contains("`1e-4` is text in YAML 1.1, not a number\n  --> c.yaml:1\n\nhint: write 1.0e-4"), "{found}");
+    assert_eq!(found.matches("YAML 1.1").count(), 1, "{found}");
+}
+
+#[test]
+fn a_byte_order_mark_is_skipped_and_utf_16_is_named() {
+    for (name, text) in [("c.json", "{\"run\": [\"$1\"]}"), ("c.yaml", "run: ['$1']\n")] {
+        let (plan_marked, _) = plan(&[(name, &format!("\u{feff}{text}"))], &[]);
+        assert!(plan_marked.problems().is_empty(), "{}", report(plan_marked.problems(), ""));
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join(name);
+        let wide: Vec<u8> = format!("\u{feff}{text}").encode_utf16().flat_map(u16::to_le_bytes).collect();
+        std::fs::write(&path, wide).unwrap();
+        let argv = ["--config_file".to_owned(), path.display().to_string()];
+        let error = Plan::prepare(&RunArgs::parse(&argv, NO_RULES).unwrap(), table()).map(drop).unwrap_err();
+        assert_eq!(error.message(), "expected UTF-8, found UTF-16");
+        assert_eq!((error.get_file(), error.get_hint()), (path.to_str(), Some("save the file as UTF-8")));
     }
 }
 
@@ -187,7 +280,7 @@ fn mistakes_in_parts_that_the_run_does_not_reach_are_dormant() {
     let (plan, _) = plan(&[("c.json", config)], &[]);
     assert!(plan.problems().is_empty());
     let dormant = report(plan.dormant(), "");
-    for message in ["there is no component `Nope`", "`@z` is not defined", "circular references: w → w"] {
+    for message in ["unknown component `Nope`", "`@z` is not defined", "circular references: w → w"] {
         assert!(dormant.contains(message), "{dormant}");
     }
 }
@@ -310,7 +403,7 @@ fn a_macro_of_stray_colons_is_a_missing_id() {
     for wrong in ["%:=a", "%::a", "%a::", "%a:::b", "%a::::b"] {
         std::fs::write(&path, format!(r#"{{"ab": {{"bc": 1}}, "x": "{wrong}", "run": ["@x"]}}"#)).unwrap();
         let argv = ["--config_file".to_owned(), path.display().to_string()];
-        let args = RunArgs::parse_with(&argv, NO_RULES).unwrap();
+        let args = RunArgs::parse(&argv, NO_RULES).unwrap();
         let found = Plan::prepare(&args, table()).map_or(1, |plan| plan.problems().len());
         assert!(found > 0, "{wrong}");
     }
@@ -319,7 +412,7 @@ fn a_macro_of_stray_colons_is_a_missing_id() {
 #[test]
 fn an_unquoted_list_of_files_is_explained() {
     let argv = ["--config_file", "[a.json,b.json]"].map(str::to_owned);
-    let error = RunArgs::parse_with(&argv, NO_RULES).unwrap_err();
+    let error = RunArgs::parse(&argv, NO_RULES).unwrap_err();
     assert_eq!(error.get_hint(), Some("write --config_file \"['a.json','b.json']\""));
 }
 

@@ -34,3 +34,4 @@ mod tensorboard_stats;
 mod training;
 mod transform_parameters;
 mod transforms;
+mod verify;

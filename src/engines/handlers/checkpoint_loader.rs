@@ -59,6 +59,9 @@ impl Handler for CheckpointLoader {
     fn name(&self) -> &'static str {
         "CheckpointLoader"
     }
+    fn check(&self) -> Vec<Error> {
+        if self.path.exists() { vec![] } else { vec![missing(&self.path)] }
+    }
     fn on(&self, event: Event, _engine: &EngineState) -> Result<()> {
         if event != Event::Started {
             return Ok(());
@@ -115,13 +118,15 @@ impl CheckpointLoader {
 
 /// The expected path and, where the bundle lists it, where to get the file.
 fn missing(path: &Path) -> Error {
-    let error = err!("the checkpoint {} does not exist", path.display());
-    let hint = "put the weights there, or run with `--load_pretrain False` for untrained ones";
+    let mut error = err!("the checkpoint {} does not exist", path.display()).file(path);
+    if path.is_relative() {
+        error = error.of_working_folder();
+    }
     // models/model.pt: the bundle's list stands beside models/.
     let bundle = path.parent().and_then(Path::parent);
     match bundle.and_then(|bundle| large_file(bundle, path)) {
         Some(listed) => error.hint(format!("the bundle's large_files.yml says where it is: {listed}")),
-        None => error.hint(hint),
+        None => error,
     }
 }
 

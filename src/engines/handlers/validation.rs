@@ -3,7 +3,7 @@
 use crate::checkpoint::StateDict;
 use crate::contracts::{Engine, EngineState, Event, Handler};
 use crate::err;
-use crate::error::{Kind, Result};
+use crate::error::{Error, Kind, Result};
 use parking_lot::Mutex;
 use std::sync::Arc;
 
@@ -49,6 +49,9 @@ impl Validation {
 impl Handler for Validation {
     fn name(&self) -> &'static str {
         "ValidationHandler"
+    }
+    fn check(&self) -> Vec<Error> {
+        self.validator().map_or_else(|error| vec![error], |validator| validator.check())
     }
     fn on(&self, event: Event, engine: &EngineState) -> Result<()> {
         let due = match event {

@@ -12,13 +12,15 @@ use crate::err;
 use crate::error::{Error, Kind, Result, did_you_mean};
 use std::path::Path;
 
-/// What the environment decides about reading configs.
+/// How strictly configs are read: decided by the environment and by segbundle's own options.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Rules {
     /// MONAI_FAIL_ON_DUPLICATE_CONFIG=1
     pub fail_on_duplicate: bool,
     /// MONAI_ALLOW_MISSING_REFERENCE=1
     pub allow_missing_reference: bool,
+    /// `--strict`: an override that nothing reads is an error.
+    pub strict: bool,
 }
 
 impl Rules {
@@ -26,6 +28,7 @@ impl Rules {
         Rules {
             fail_on_duplicate: std::env::var("MONAI_FAIL_ON_DUPLICATE_CONFIG").is_ok_and(|value| value == "1"),
             allow_missing_reference: std::env::var("MONAI_ALLOW_MISSING_REFERENCE").is_ok_and(|value| value != "0"),
+            strict: false,
         }
     }
 }
@@ -70,12 +73,11 @@ pub struct RunArgs {
 }
 
 impl RunArgs {
-    /// Read what stands after `run`; environment switches come from the process.
-    pub fn parse(argv: &[String]) -> Result<RunArgs> {
-        RunArgs::parse_with(argv, Rules::from_environment())
-    }
-
-    pub fn parse_with(argv: &[String], rules: Rules) -> Result<RunArgs> {
+    /// Read what stands after `run`.
+    ///
+    /// # Errors
+    /// If a value has the wrong type, a file cannot be read, or there is no config file.
+    pub fn parse(argv: &[String], rules: Rules) -> Result<RunArgs> {
         let mut warnings = Vec::new();
         let mut given = fire::parse(argv, &mut warnings)?;
         let args_file = match given.shift_remove("args_file").filter(|node| !node.is_none()) {
@@ -215,7 +217,7 @@ fn config_files(node: &Node) -> Result<Vec<String>> {
     if let Some(inner) = single.strip_prefix('[').and_then(|text| text.strip_suffix(']')) {
         let quoted: Vec<String> =
             inner.split(',').map(|name| format!("'{}'", name.trim().trim_matches(['\'', '"']))).collect();
-        let error = err!("`config_file`: `{single}` is no list to Python, because its names have no quotes");
+        let error = err!("`config_file`: `{single}` is not a Python list: its names need quotes");
         return Err(error
             .kind(Kind::Config)
             .file("command line")

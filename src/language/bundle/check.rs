@@ -1,4 +1,4 @@
-//! What can be said of one item without building anything.
+//! Checks of one item of a config that need no value: names, argument names, `_mode_`.
 
 use super::expr::{ArgNames, Parsed, Use};
 use super::names::{self, Found};
@@ -22,7 +22,7 @@ pub struct Findings {
     pub effects: Vec<String>,
 }
 
-/// `_disabled_` as far as the text tells.
+/// What `_disabled_` says before the run.
 #[derive(PartialEq, Eq)]
 enum Disabled {
     Yes,
@@ -171,7 +171,7 @@ fn called(
         }
         Entry::Constant(make) => {
             if !make().callable() {
-                findings.errors.push(located(err!("`{}` is no function", used.path).kind(Kind::Config)));
+                findings.errors.push(located(err!("`{}` is not a function", used.path).kind(Kind::Config)));
             }
             Effect::Pure
         }
@@ -181,7 +181,7 @@ fn called(
     }
 }
 
-/// Why `@missing` finds nothing, with the place in the expression if it stands in one.
+/// The error for a reference to an item that the config does not have, with a suggestion.
 pub fn missing_reference(plan: &Plan, missing: &str) -> Error {
     let tree = &plan.tree;
     let (mut node, mut known) = (&tree.root, String::new());

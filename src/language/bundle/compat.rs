@@ -1,10 +1,11 @@
-//! Traps of MONAI's config language that would run silently and do something else, and names that MONAI renamed.
+//! Mistakes that MONAI accepts and that make a run compute something else than was meant, and names that MONAI renamed.
 
 use super::load::Warning;
 use super::node::{Content, Node};
-use super::tree::{Tree, walk};
-use super::{args::RunArgs, id};
-use crate::component::{Key, Value};
+use super::plan::Plan;
+use super::tree::{Override, Tree, walk};
+use super::{args::RunArgs, id, names};
+use crate::component::Key;
 use crate::err;
 use crate::error::{Error, Kind};
 use std::collections::HashSet;
@@ -24,64 +25,72 @@ pub fn rename_deprecated(node: &mut Node, warnings: &mut Vec<Warning>) {
     }
 }
 
-/// `--x false`: in Python that is the string 'false', which is true.
-pub fn check_override(tree: &mut Tree, spelled: &str, target: &str, node: &Node) {
-    let Some(text) = node.as_str() else { return };
+/// `--x false`: in Python that is the string 'false', which counts as true, except as a `_disabled_`, where MONAI compares
+/// strings with "true". An error where the config had a bool, a warning where it had nothing.
+fn string_boolean(plan: &Plan, given: &Override) -> Option<(Error, bool)> {
+    let Override { id, spelled, replaced } = given;
+    let node = plan.tree.get(id)?;
+    let text = node.as_str()?;
     let python = match text.trim().to_ascii_lowercase().as_str() {
         "false" | "no" | "off" => "False",
         "true" | "yes" | "on" => "True",
-        _ => return,
+        _ => return None,
     };
-    let place = node.origin.text();
-    let old = tree.get(target).map(|old| old.content.clone());
-    match old {
-        Some(Content::Leaf(Value::Bool(_))) if python == "False" => {
-            let error =
-                err!("`{spelled}` is set to the string '{text}', which counts as true, where the config has a bool");
-            tree.errors
-                .push(error.kind(Kind::Config).at(Some(&place), target).hint(format!("write --{spelled} False")));
-            tree.broken.insert(target.to_owned());
-        }
-        Some(Content::Leaf(Value::Str(_))) => {}
-        Some(Content::Leaf(Value::Bool(_))) | None => {
-            let note = err!("`{spelled}` is set to the string '{text}', not to {python}");
-            tree.warnings
-                .push(note.kind(Kind::Config).at(Some(&place), target).hint(format!("write --{spelled} {python}")));
-        }
-        Some(_) => {}
+    if plan.only_disables(id) || !matches!(replaced.as_deref(), None | Some("bool")) {
+        return None;
     }
+    let wrong = replaced.is_some() && python == "False";
+    let error = match wrong {
+        true => err!("`{spelled}` is set to the string '{text}', which counts as true, where the config has a bool"),
+        false => err!("`{spelled}` is set to the string '{text}', not to {python}"),
+    };
+    let error = error.kind(Kind::Config).at(Some(&node.origin.text()), id);
+    Some((error.hint(format!("write --{spelled} {python}")), wrong))
 }
 
-/// Overrides that no part of the run reads. `reached` holds every id that does get read.
-pub fn unread_overrides(tree: &Tree, reached: &HashSet<String>) -> Vec<Error> {
-    let mut errors = Vec::new();
-    for (target, spelled) in &tree.overrides {
-        let read = |other: &str| id::is_within(other, target) || id::is_within(target, other);
-        let own = target.is_empty() || id::is_within(target, "_meta_") || tree.broken.contains(target);
-        if own
-            || reached.contains(target)
-            || tree.macro_reads.iter().any(|id| read(id))
-            || reached.iter().any(|id| id::is_within(id, target))
-        {
+/// What is wrong with the overrides themselves: problems, then warnings.
+///
+/// An override that nothing reads is a problem if the run reads another item of the same name, so that it would compute
+/// something else than was asked, or with `--strict`; else it is a warning.
+pub fn check_overrides(plan: &Plan) -> (Vec<Error>, Vec<Warning>) {
+    let (tree, reached) = (&plan.tree, plan.reached());
+    let (mut problems, mut warnings) = (vec![], vec![]);
+    for given in &tree.overrides {
+        let target = &given.id;
+        if let Some((error, wrong)) = string_boolean(plan, given) {
+            if wrong {
+                problems.push(error);
+                continue;
+            }
+            warnings.push(error);
+        }
+        let pasted = |other: &String| id::is_within(other, target) || id::is_within(target, other);
+        let read = reached.contains(target)
+            || tree.macro_reads.iter().any(pasted)
+            || reached.iter().any(|id| id::is_within(id, target));
+        if read || target.is_empty() || id::is_within(target, "_meta_") || tree.broken.contains(target) {
             continue;
         }
-        let place = tree.place(target);
-        let error = err!("the override `{spelled}` changes nothing: no part of this run reads it");
-        let error = error.kind(Kind::Config).at(Some(&place), target);
-        errors.push(match read_instead(target, reached) {
+        let error = err!("the override `{}` changes nothing: no part of this run reads it", given.spelled);
+        let error = error.kind(Kind::Config).at(Some(&tree.place(target)), target);
+        let elsewhere = same_name(id::split_last(target).1, reached).filter(|other| other != target);
+        let misleading = elsewhere.is_some();
+        let error = match elsewhere.or_else(|| spelled_alike(target, reached)) {
             Some(near) => error.hint(format!("did you mean `--{}`?", near.replace(id::SEPARATOR, "#"))),
             None => error,
-        });
+        };
+        let found = if misleading || plan.rules.strict { &mut problems } else { &mut warnings };
+        found.push(error);
     }
-    errors
+    (problems, warnings)
 }
 
-/// Plain values at the top of the config that nothing reads, where the run reads an item of the same name elsewhere:
-/// whoever edits them expects an effect. What any other part of the config refers to is no such key.
+/// Plain values at the top of the config that nothing refers to, where the run reads an item of the same name elsewhere:
+/// editing them has no effect.
 pub fn dead_keys(tree: &Tree, reached: &HashSet<String>, referenced: &HashSet<String>) -> Vec<Warning> {
     let mut notes = Vec::new();
     for (name, node) in tree.root.children() {
-        let overridden = tree.overrides.iter().any(|(target, _)| *target == name);
+        let overridden = tree.overrides.iter().any(|given| given.id == name);
         if node.is_container()
             || reached.contains(&name)
             || referenced.contains(&name)
@@ -100,6 +109,24 @@ pub fn dead_keys(tree: &Tree, reached: &HashSet<String>, referenced: &HashSet<St
     notes
 }
 
+/// Dicts that name a component under another key than `_target_`, and so stay dicts.
+pub fn misspelt_components(plan: &Plan) -> Vec<Warning> {
+    let mut notes = Vec::new();
+    walk(&plan.tree.root, "", &mut |id, node| {
+        if node.is_component() || !plan.reached().contains(id) {
+            return;
+        }
+        for key in ["target", "_target", "target_", "__target__"] {
+            let name = node.get(key).and_then(Node::as_str);
+            if name.is_some_and(|name| names::target(plan.table, name).is_some() || names::monai_has(name)) {
+                let note = err!("`{id}` has `{key}` and stays a dict").kind(Kind::Config);
+                notes.push(note.at(Some(&node.origin.text()), id).hint("a component is written with `_target_`"));
+            }
+        }
+    });
+    notes
+}
+
 /// Strings that look like a macro or a reference and stay text.
 pub fn lookalikes(tree: &Tree) -> Vec<Warning> {
     let mut notes = Vec::new();
@@ -108,7 +135,7 @@ pub fn lookalikes(tree: &Tree) -> Vec<Warning> {
         let note = if text.starts_with('%') {
             err!("`{text}` stays text: macros inside pasted content resolve one level deep")
         } else if let Some((known, rest)) = half_reference(tree, text) {
-            err!("`{text}` stays text: it is no reference as a whole")
+            err!("`{text}` stays text: only a whole string can be a reference")
                 .hint(format!("to compute with `{known}` write `\"$@{known}{rest}\"`"))
         } else {
             return;
@@ -131,26 +158,46 @@ fn half_reference<'a>(tree: &Tree, text: &'a str) -> Option<(&'a str, String)> {
 }
 
 /// The run's own id must exist.
-pub fn check_run_ids(args: &RunArgs, tree: &Tree) -> Vec<Error> {
+pub fn check_run_ids(args: &RunArgs, tree: &Tree) -> Option<Error> {
     if tree.get(&id::normalize(&args.run_id)).is_some() {
-        return vec![];
+        return None;
     }
     let error = err!("the config has no `{}` to run", args.run_id).kind(Kind::Config);
     let error = error.file(args.config_files.last().map_or("", String::as_str));
-    vec![match tree.nearest(&args.run_id) {
-        Some(near) => error.hint(format!("did you mean `--run_id {near}`?")),
+    if let Some(near) = tree.nearest(&args.run_id) {
+        return Some(error.hint(format!("did you mean `--run_id {near}`?")));
+    }
+    let lists = runnable(args, tree);
+    Some(match lists.split_last() {
         None => error.hint("name the list to run with `--run_id`"),
-    }]
+        Some((one, [])) => error.hint(format!("`--run_id {one}` runs the list `{one}`")),
+        Some((last, others)) => {
+            error.hint(format!("name the list to run with `--run_id`: {} or {last}", others.join(", ")))
+        }
+    })
 }
 
-/// An id of the same last name that the run reads, or one spelled alike.
-fn read_instead(target: &str, reached: &HashSet<String>) -> Option<String> {
-    let by_name = same_name(id::split_last(target).1, reached).filter(|other| other != target);
-    by_name.or_else(|| {
-        let mut ids: Vec<&str> = reached.iter().map(String::as_str).collect();
-        ids.sort_unstable();
-        crate::error::did_you_mean(target, ids).map(str::to_owned)
-    })
+/// Ids of lists of expressions and components, which a run could go through; imports, initialize and finalize aside.
+fn runnable(args: &RunArgs, tree: &Tree) -> Vec<String> {
+    let mut found = Vec::new();
+    walk(&tree.root, "", &mut |id, node| {
+        let Content::List(items) = &node.content else { return };
+        let called = |item: &Node| {
+            item.expression().is_some_and(|text| text.contains('(') && !text.contains(" for "))
+        };
+        let other = [&args.init_id, &args.final_id].iter().any(|other| id::normalize(other) == id);
+        if !items.is_empty() && items.iter().all(called) && !other {
+            found.push(id.replace(id::SEPARATOR, "#"));
+        }
+    });
+    found
+}
+
+/// An id that the run reads and that is spelled like `target`.
+fn spelled_alike(target: &str, reached: &HashSet<String>) -> Option<String> {
+    let mut ids: Vec<&str> = reached.iter().map(String::as_str).collect();
+    ids.sort_unstable();
+    crate::error::did_you_mean(target, ids).map(str::to_owned)
 }
 
 fn same_name(name: &str, reached: &HashSet<String>) -> Option<String> {

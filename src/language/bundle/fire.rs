@@ -1,11 +1,13 @@
-//! How python-fire splits a command line into flags and words; the values are read by [`super::literal`].
+//! How python-fire splits a command line into flags and words, and reads their values.
 //!
 //! Source: `fire/core.py` (`_ParseKeywordArgs`, `_IsFlag`), as called for `monai.bundle.scripts.run`, which takes any
-//! keyword.
+//! keyword, and `fire/parser.py` (`DefaultParseValue`). Deliberate differences: bytes, complex numbers and integers beyond
+//! 64 bits stay text.
 
-use super::literal;
+use super::expr::{Names, literal};
 use super::load::Warning;
-use super::node::Node;
+use super::node::{Node, Origin};
+use crate::component::Value;
 use crate::err;
 use crate::error::{Kind, Result};
 use indexmap::IndexMap;
@@ -26,22 +28,27 @@ pub fn parse(argv: &[String], warnings: &mut Vec<Warning>) -> Result<IndexMap<St
 
     let mut flags: IndexMap<String, Node> = IndexMap::new();
     let mut words = Vec::new();
+    // The flag whose value came last, for words that follow it.
+    let mut last: Option<&str> = None;
     let mut at = 0;
     while at < argv.len() {
         let argument = &argv[at];
         at += 1;
         if !is_flag(argument) {
-            words.push(argument);
+            words.push((argument, last));
             continue;
         }
         let stripped = argument.trim_start_matches('-');
+        last = None;
         if let Some((key, value)) = stripped.split_once('=') {
+            last = Some(key);
             set(&mut flags, key, value, warnings);
             continue;
         }
         match argv.get(at) {
             Some(value) if !is_flag(value) => {
                 at += 1;
+                last = Some(stripped);
                 set(&mut flags, stripped, value, warnings);
             }
             // Nothing follows: a switch.
@@ -57,22 +64,34 @@ pub fn parse(argv: &[String], warnings: &mut Vec<Warning>) -> Result<IndexMap<St
     let mut free =
         PARAMETERS.iter().filter(|name| !flags.contains_key(**name)).copied().collect::<Vec<_>>().into_iter();
     let mut placed = Vec::new();
-    for word in words {
+    for (word, after) in words {
         if word == "-" {
             return Err(config("a lone `-` separates calls in python-fire; there is only one here".into()));
         }
         let Some(name) = free.next() else {
             return Err(config(format!("`{word}` is one word too many")).hint("an override is written `--id value`"));
         };
-        placed.push((name.to_owned(), literal::read(word)));
+        if let Some(flag) = after {
+            let note = config(format!("`{word}` after the value of `--{flag}` is read as {name}"));
+            warnings.push(note.hint(format!("several values are one argument: --{flag} \"['first','second']\"")));
+        }
+        placed.push((name.to_owned(), read(word)));
     }
     flags.extend(placed);
     Ok(flags)
 }
 
+/// The value of a command-line argument: a Python literal in which bare words are strings, else the text itself.
+fn read(text: &str) -> Node {
+    // Python's parser takes no indentation before an expression.
+    let indented = text.starts_with([' ', '\t']);
+    let value = if indented { None } else { literal(text, Names::Strings).ok() };
+    Node::from_value(&value.unwrap_or_else(|| Value::str(text)), &Origin::command_line())
+}
+
 fn set(flags: &mut IndexMap<String, Node>, key: &str, value: &str, warnings: &mut Vec<Warning>) {
     let key = key.replace('-', "_");
-    let node = literal::read(value);
+    let node = read(value);
     // In Python a `#` starts a comment: `a.nii.gz#1` would be cut at it.
     let lost =
         value.contains('#') && !node.as_str().is_some_and(|text| text.contains('#')) && !value.contains(['\'', '"']);
@@ -81,7 +100,10 @@ fn set(flags: &mut IndexMap<String, Node>, key: &str, value: &str, warnings: &mu
         warnings
             .push(note.kind(Kind::Config).file("command line").hint(format!("quote it twice: --{key} \"'{value}'\"")));
     }
-    flags.insert(key, node);
+    if let Some(dropped) = flags.insert(key.clone(), node) {
+        let note = err!("`--{key}` is given twice: {dropped:?} is dropped, the last one counts").kind(Kind::Config);
+        warnings.push(note.file("command line").hint(format!("several values are one argument: --{key} \"['first','second']\"")));
+    }
 }
 
 /// Starts with a hyphen and is no negative number.

@@ -54,7 +54,7 @@ impl Ini {
                     return Err(fail(format!("expected `[section]`, found `{trimmed}`")));
                 };
                 if name != "DEFAULT" && ini.sections.contains_key(name) {
-                    return Err(fail(format!("the section [{name}] stands twice")));
+                    return Err(fail(format!("the section [{name}] occurs twice")));
                 }
                 ini.sections.entry(name.to_owned()).or_insert(Section { line, ..Section::default() });
                 section = Some(name.to_owned());
@@ -68,7 +68,7 @@ impl Ini {
             };
             let key = key.trim().to_lowercase();
             if current.options.insert(key.clone(), Entry { text: value.trim().to_owned(), line }).is_some() {
-                return Err(fail(format!("`{key}` stands twice in one section")));
+                return Err(fail(format!("`{key}` occurs twice in one section")));
             }
             open = Some((key, indent));
         }

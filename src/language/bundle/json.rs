@@ -1,10 +1,12 @@
-//! JSON as Python's `json.load` reads it: `NaN` and `Infinity` are numbers, duplicate keys keep the last value.
+//! JSON as Python's `json.load` reads it: `NaN` and `Infinity` are numbers, of duplicate keys the last counts.
 //!
-//! A reader of our own, because the usual ones hide duplicate keys and the line of each item. Deliberate differences:
-//! integers beyond 64 bits and lone surrogates are errors, and nesting is limited.
+//! serde_json does not report duplicate keys or the line of each item, and refuses `NaN`; it unescapes the strings.
+//! Differences from Python: integers beyond 64 bits and lone surrogates are errors, and nesting is limited.
+//!
+//! [`write`] has the layout of Python's `json.dump`, `NaN` included, which serde_json writes as null.
 
 use super::load::{Limits, Notes};
-use super::node::{Content, Entries, Node, Origin};
+use super::node::{Content, Entries, Node, Origin, key_text};
 use crate::component::{Key, Value};
 use crate::err;
 use crate::error::{Error, Kind, Result};
@@ -14,9 +16,6 @@ use std::sync::Arc;
 pub fn read(text: &str, file: &str, notes: &mut Notes) -> Result<Node> {
     let mut reader =
         Reader { text, at: 0, line: 1, line_start: 0, file: file.into(), limits: Limits::default(), notes };
-    if text.starts_with('\u{feff}') {
-        return Err(reader.error("a byte order mark before the JSON").hint("save the file as UTF-8 without BOM"));
-    }
     reader.space();
     let node = reader.value(0)?;
     reader.space();
@@ -24,6 +23,51 @@ pub fn read(text: &str, file: &str, notes: &mut Notes) -> Result<Node> {
         None => Ok(node),
         Some(found) => Err(reader.error(format!("expected the end of the file, found `{found}`"))),
     }
+}
+
+/// `value` as JSON with an indentation of four: keys become strings, tuples lists, `NaN` stays a number.
+///
+/// # Errors
+/// If it holds a set or an object.
+pub fn write(value: &Value) -> Result<String> {
+    let mut out = String::new();
+    put(&mut out, value, "\n")?;
+    out.push('\n');
+    Ok(out)
+}
+
+/// `line_end` is a line break and the indentation of what `value` stands in.
+fn put(out: &mut String, value: &Value, line_end: &str) -> Result<()> {
+    let inner = format!("{line_end}    ");
+    let mut block = |brackets: &str, items: Vec<(Option<Key>, Value)>| {
+        out.push_str(&brackets[..1]);
+        let last = items.len();
+        for (at, (key, item)) in items.into_iter().enumerate() {
+            out.push_str(&inner);
+            if let Some(key) = key {
+                let name = if key == Key::None { "null".into() } else { key_text(&key) };
+                out.push_str(&format!("{}: ", serde_json::Value::from(name)));
+            }
+            put(out, &item, &inner)?;
+            out.push_str(if at + 1 < last { "," } else { line_end });
+        }
+        out.push_str(&brackets[1..]);
+        Ok(())
+    };
+    match value {
+        Value::Dict(dict) => return block("{}", dict.items().into_iter().map(|(key, item)| (Some(key), item)).collect()),
+        Value::List(_) | Value::Tuple(_) => {
+            return block("[]", value.as_sequence().unwrap_or_default().into_iter().map(|item| (None, item)).collect());
+        }
+        Value::None => out.push_str("null"),
+        Value::Bool(b) => out.push_str(if *b { "true" } else { "false" }),
+        Value::Float(x) if x.is_nan() => out.push_str("NaN"),
+        Value::Float(x) if x.is_infinite() => out.push_str(if *x > 0.0 { "Infinity" } else { "-Infinity" }),
+        Value::Int(_) | Value::Float(_) => out.push_str(&value.to_string()),
+        Value::Str(text) => out.push_str(&serde_json::Value::from(&**text).to_string()),
+        other => return Err(err!("a value of type {} cannot be written as JSON", other.type_name()).kind(Kind::Config)),
+    }
+    Ok(())
 }
 
 struct Reader<'a> {
@@ -180,116 +224,58 @@ impl Reader<'_> {
         Ok(value)
     }
 
+    /// As the standard has it; beyond that, Python's `-Infinity`.
     fn number(&mut self) -> Result<Value> {
         let rest = &self.text[self.at..];
         if rest.starts_with("-Infinity") {
             self.at += "-Infinity".len();
             return Ok(Value::Float(f64::NEG_INFINITY));
         }
-        let digits = |from: usize| rest[from..].bytes().take_while(u8::is_ascii_digit).count();
-        let start = usize::from(rest.starts_with('-'));
-        let mut end = start + if rest[start..].starts_with('0') { 1 } else { digits(start) };
-        if end == start {
-            return Err(self.error("expected a digit after `-`"));
-        }
-        let mut integer = true;
-        if rest[end..].starts_with('.') && digits(end + 1) > 0 {
-            end += 1 + digits(end + 1);
-            integer = false;
-        }
-        if rest[end..].starts_with(['e', 'E']) {
-            let sign = usize::from(rest[end + 1..].starts_with(['+', '-']));
-            let exponent = digits(end + 1 + sign);
-            if exponent > 0 {
-                end += 1 + sign + exponent;
-                integer = false;
-            }
-        }
+        let end = rest.find(|c: char| !(c.is_ascii_digit() || "+-.eE".contains(c))).unwrap_or(rest.len());
         let text = &rest[..end];
-        let value = if integer {
-            Value::Int(
-                text.parse()
-                    .map_err(|_| self.error(format!("the integer {} does not fit into 64 bits", shorten(text))))?,
-            )
-        } else {
-            Value::Float(text.parse().map_err(|_| self.error(format!("expected a number, found {}", shorten(text))))?)
+        let digit = |text: &str| text.starts_with(|c: char| c.is_ascii_digit());
+        let unsigned = text.strip_prefix('-').unwrap_or(text);
+        let sound = digit(unsigned)
+            && !unsigned.strip_prefix('0').is_some_and(digit)
+            && unsigned.split_once('.').is_none_or(|(_, fraction)| digit(fraction));
+        let value = match unsigned.contains(['.', 'e', 'E']) {
+            true => text.parse().ok().map(Value::Float),
+            false => text.parse().ok().map(Value::Int),
         };
+        let value = value.filter(|_| sound).ok_or_else(|| {
+            let shown: String = text.chars().take(40).collect();
+            self.error(format!("expected a number of at most 64 bits, found `{shown}`"))
+        })?;
         self.at += end;
         Ok(value)
     }
 
     fn string(&mut self) -> Result<String> {
+        let start = self.at;
         self.next();
-        let mut out = String::new();
+        let (mut escaped, mut plain) = (false, true);
         loop {
-            let rest = &self.text[self.at..];
-            let plain = rest.find(|c: char| c == '"' || c == '\\' || c < ' ').unwrap_or(rest.len());
-            out.push_str(&rest[..plain]);
-            self.at += plain;
             match self.peek() {
                 None => return Err(self.error("the string does not end")),
-                Some('"') => {
-                    self.next();
-                    return Ok(out);
-                }
-                Some('\\') => {
-                    self.next();
-                    out.push(self.escape()?);
+                Some('"') if !escaped => break,
+                Some(c) if c < ' ' => {
+                    let error = self.error(format!("expected the end of the string, found the character {c:?}"));
+                    return Err(error.hint("write a line break as `\\n` and a tab as `\\t`"));
                 }
                 Some(c) => {
-                    let error = self.error(format!("the character {c:?} inside a string"));
-                    return Err(error.hint("write a line break as `\\n` and a tab as `\\t`"));
+                    escaped = c == '\\' && !escaped;
+                    plain &= c != '\\';
+                    self.next();
                 }
             }
         }
-    }
-
-    fn escape(&mut self) -> Result<char> {
-        Ok(match self.peek() {
-            Some(c @ ('"' | '\\' | '/')) => {
-                self.next();
-                c
-            }
-            Some('b') => self.escaped('\u{8}'),
-            Some('f') => self.escaped('\u{c}'),
-            Some('n') => self.escaped('\n'),
-            Some('r') => self.escaped('\r'),
-            Some('t') => self.escaped('\t'),
-            Some('u') => {
-                self.next();
-                let high = self.hex4()?;
-                let code = if (0xd800..0xdc00).contains(&high) && self.text[self.at..].starts_with("\\u") {
-                    self.at += 2;
-                    match self.hex4()? {
-                        low @ 0xdc00..0xe000 => 0x10000 + ((high - 0xd800) << 10) + (low - 0xdc00),
-                        _ => high,
-                    }
-                } else {
-                    high
-                };
-                char::from_u32(code).ok_or_else(|| self.error("half of a surrogate pair"))?
-            }
-            _ => {
-                return Err(self
-                    .error(format!("expected an escape, found {}", self.found()))
-                    .hint("write a backslash as `\\\\`"));
-            }
+        self.next();
+        let quoted = &self.text[start..self.at];
+        if plain {
+            return Ok(quoted[1..quoted.len() - 1].to_owned());
+        }
+        serde_json::from_str(quoted).map_err(|e| {
+            self.error(format!("invalid escape in a string: {e}")).hint("write a backslash as `\\\\`")
         })
     }
-    fn escaped(&mut self, c: char) -> char {
-        self.next();
-        c
-    }
-    fn hex4(&mut self) -> Result<u32> {
-        let digits = self.text.get(self.at..self.at + 4).filter(|text| text.bytes().all(|b| b.is_ascii_hexdigit()));
-        let code = digits
-            .and_then(|text| u32::from_str_radix(text, 16).ok())
-            .ok_or_else(|| self.error("expected four hex digits"))?;
-        self.at += 4;
-        Ok(code)
-    }
-}
-
-fn shorten(text: &str) -> String {
-    if text.len() <= 40 { text.into() } else { format!("{}…", &text[..40]) }
 }

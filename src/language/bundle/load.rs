@@ -2,8 +2,8 @@
 
 use super::node::{Node, Origin};
 use super::{json, yaml};
-use crate::err;
 use crate::error::{Error, Kind, Result};
+use crate::{err, text};
 use std::path::Path;
 
 /// Something that deserves a user's attention; printed like an error, but nothing stops.
@@ -67,16 +67,10 @@ pub fn read_file(path: &str, notes: &mut Notes) -> Result<Node> {
     if !is_config_name(path) {
         return Err(config(err!("expected a .json, .yaml or .yml file, found `{path}`")));
     }
-    let size = std::fs::metadata(path).map_err(|e| config(cannot_read(path, &e)))?.len();
-    if size > MAX_BYTES {
-        return Err(config(err!("the config file has {size} bytes, at most {MAX_BYTES} are read")));
+    if !Path::new(path).exists() {
+        return Err(config(missing(path)));
     }
-    let bytes = std::fs::read(path).map_err(|e| config(cannot_read(path, &e)))?;
-    let text = String::from_utf8(bytes).map_err(|e| {
-        let line = e.as_bytes()[..e.utf8_error().valid_up_to()].iter().filter(|byte| **byte == b'\n').count() + 1;
-        config(err!("the file is not UTF-8 (line {line})"))
-    })?;
-    read_text(&text, path, notes)
+    read_text(&text::read(path, MAX_BYTES).map_err(config)?, path, notes)
 }
 
 /// Read a text by the rules of its file name.
@@ -88,10 +82,7 @@ pub fn read_text(text: &str, path: &str, notes: &mut Notes) -> Result<Node> {
     }
 }
 
-fn cannot_read(path: &str, e: &std::io::Error) -> Error {
-    if e.kind() != std::io::ErrorKind::NotFound {
-        return err!("cannot read the config file `{path}`: {e}");
-    }
+fn missing(path: &str) -> Error {
     let error = err!("cannot find the config file `{path}`");
     let folder = Path::new(path).parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let name = Path::new(path).file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();

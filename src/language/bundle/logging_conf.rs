@@ -1,18 +1,19 @@
 //! `logging.conf`: what a bundle says about its log.
 //!
 //! MONAI source: `_apply_logging_file` in `monai/bundle/workflows.py`, which hands the file to Python's
-//! `logging.config.fileConfig`. Deliberate differences: `args` and `kwargs` are read as literals, never evaluated; every
-//! stream is stderr, where this program's log goes; of the handlers there are StreamHandler, FileHandler,
-//! RotatingFileHandler and NullHandler, others are left out with a warning; no `%(key)s` between the file's own options;
-//! formatters of a class of their own and of style `$` are errors.
+//! `logging.config.fileConfig`. Differences:
+//! - `args` are read as literals, never evaluated; `kwargs` are not read;
+//! - every stream is stderr, where this program's log goes;
+//! - handlers other than StreamHandler, FileHandler and NullHandler are left out with a warning;
+//! - no `%(key)s` between the file's own options; formatters with a class, or with another style than `%`, are errors.
 
-use super::expr::literal;
-use super::expr::values::{percent, template};
+use super::expr::{Names, literal};
+use super::expr::values::percent;
 use super::ini::{self, Ini};
 use super::load::Warning;
 use crate::component::{BuildContext, Dict, Key, Value};
-use crate::err;
 use crate::error::{Error, Kind, Result, did_you_mean};
+use crate::{err, text};
 use std::path::{Path, PathBuf};
 
 /// The file's loggers and handlers.
@@ -47,27 +48,21 @@ pub struct Handler {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Sink {
     Stderr,
-    /// A file is appended to or begun anew; at `max_bytes` it becomes `name.1`, and so on up to `backups`. 0: never.
-    File {
-        path: PathBuf,
-        append: bool,
-        max_bytes: u64,
-        backups: u32,
-    },
+    /// Appended to, or truncated first.
+    File { path: PathBuf, append: bool },
     Nowhere,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Format {
     template: String,
-    braces: bool,
     /// `strftime`'s format of `asctime`.
     pub date: Option<String>,
 }
 
 impl Default for Format {
     fn default() -> Self {
-        Format { template: "%(message)s".into(), braces: false, date: None }
+        Format { template: "%(message)s".into(), date: None }
     }
 }
 
@@ -118,12 +113,7 @@ impl Format {
             ("taskName", Value::None),
         ];
         let fields = Value::Dict(Dict::new(fields.map(|(key, value): (&str, Value)| (Key::str(key), value))));
-        let call = &mut BuildContext::with_limits(1_000_000, 50);
-        if self.braces {
-            template::format_map(&self.template, &fields, call)
-        } else {
-            percent::format(&self.template, &fields, call)
-        }
+        percent::format(&self.template, &fields, &mut BuildContext::with_limits(1_000_000, 50))
     }
 }
 
@@ -143,13 +133,7 @@ pub fn level_number(name: &str) -> Option<i64> {
 impl LoggingConf {
     /// Read a file. What is left out goes to `warnings`; errors say `file:line`.
     pub fn read(path: &Path, warnings: &mut Vec<Warning>) -> Result<LoggingConf> {
-        const MAX_BYTES: u64 = 1 << 20;
-        let cannot = |why: String| err!("cannot read the logging file: {why}").kind(Kind::Config).file(path);
-        let size = std::fs::metadata(path).map_err(|e| cannot(e.to_string()))?.len();
-        if size > MAX_BYTES {
-            return Err(cannot(format!("it has {size} bytes, at most {MAX_BYTES} are read")));
-        }
-        let text = std::fs::read_to_string(path).map_err(|e| cannot(e.to_string()))?;
+        let text = text::read(path, 1 << 20).map_err(|error| error.kind(Kind::Config))?;
         LoggingConf::parse(&text, &path.display().to_string(), warnings)
     }
 
@@ -193,7 +177,7 @@ impl Reader<'_> {
             text.split(',').map(|name| name.trim().to_owned()).filter(|name| !name.is_empty()).collect();
         for name in &names {
             if self.ini.section(&format!("{prefix}_{name}")).is_none() && prefix != "formatter" {
-                return Err(self.fail(line, format!("there is no section [{prefix}_{name}]")));
+                return Err(self.fail(line, format!("missing section [{prefix}_{name}]")));
             }
         }
         Ok(names)
@@ -242,16 +226,12 @@ impl Reader<'_> {
                 .fail(class.line, format!("a formatter of the class `{}` is not supported", class.text))
                 .kind(Kind::Unsupported));
         }
-        let braces = match raw("style").map(|entry| (&*entry.text, entry.line)) {
-            None | Some(("%", _)) => false,
-            Some(("{", _)) => true,
-            Some((other, line)) => {
-                return Err(self.fail(line, format!("`style`: expected `%` or `{{`, found `{other}`")));
-            }
-        };
-        let default = if braces { "{message}" } else { "%(message)s" };
-        let (template, line) = raw("format").map_or((default, 1), |entry| (&entry.text, entry.line));
-        let format = Format { template: template.into(), braces, date: raw("datefmt").map(|entry| entry.text.clone()) };
+        if let Some(style) = raw("style").filter(|entry| entry.text != "%") {
+            let error = self.fail(style.line, format!("`style`: expected `%`, found `{}`", style.text));
+            return Err(error.kind(Kind::Unsupported));
+        }
+        let (template, line) = raw("format").map_or(("%(message)s", 1), |entry| (&entry.text, entry.line));
+        let format = Format { template: template.into(), date: raw("datefmt").map(|entry| entry.text.clone()) };
         // What is wrong with it shows before the first message.
         let sample = format.render(&Record::default());
         sample.map_err(|error| ini::at(err!("`format`: {}", error.message()), self.file, line))?;
@@ -264,9 +244,13 @@ impl Reader<'_> {
             None => Format::default(),
             Some((name, line)) => match formats.iter().find(|(known, _)| *known == name) {
                 Some((_, format)) => format.clone(),
-                None => return Err(self.fail(line, format!("there is no formatter `{name}`"))),
+                None => return Err(self.fail(line, format!("unknown formatter `{name}`"))),
             },
         };
+        if let Some(kwargs) = self.ini.get(section, "kwargs").filter(|entry| !entry.text.is_empty()) {
+            let note = self.fail(kwargs.line, "`kwargs` of a log handler are not read".into());
+            self.warnings.push(note.hint("write the values in `args`"));
+        }
         let (class, line) = self.needed(section, "class")?;
         let short = class.strip_prefix("logging.").unwrap_or(&class);
         let sink = match short {
@@ -275,94 +259,57 @@ impl Reader<'_> {
                 Sink::Stderr
             }
             "NullHandler" => Sink::Nowhere,
-            "FileHandler" => self.file(section, line, &["filename", "mode", "encoding", "delay", "errors"])?,
-            "handlers.RotatingFileHandler" => self.file(
-                section,
-                line,
-                &["filename", "mode", "maxBytes", "backupCount", "encoding", "delay", "errors"],
-            )?,
+            "FileHandler" => self.file(section, line)?,
             _ => {
                 let note = self.fail(line, format!("the log handler `{class}` is not supported, it is left out"));
-                self.warnings.push(
-                    note.hint("there are StreamHandler, FileHandler, handlers.RotatingFileHandler and NullHandler"),
-                );
+                self.warnings.push(note.hint("there are StreamHandler, FileHandler and NullHandler"));
                 Sink::Nowhere
             }
         };
         Ok(Handler { level, format, sink })
     }
 
-    /// `args` and `kwargs` of a handler by the parameters' names.
-    fn arguments(&self, section: &str, parameters: &[&str]) -> Result<Vec<(String, Value)>> {
+    /// `args` of a handler by the parameters' names.
+    fn arguments(&self, section: &str, parameters: &[&'static str]) -> Result<Vec<(&'static str, Value)>> {
+        let Some((text, line)) = self.text(section, "args")?.filter(|(text, _)| !text.is_empty()) else {
+            return Ok(vec![]);
+        };
         let streams = [("sys.stdout", Value::str("stdout")), ("sys.stderr", Value::str("stderr"))];
-        let read = |key: &str, default: &str| -> Result<(Value, usize)> {
-            let (text, line) =
-                self.text(section, key)?.filter(|(text, _)| !text.is_empty()).unwrap_or((default.to_owned(), 1));
-            let value = literal(&text, &streams).map_err(|error| {
-                let told = ini::at(err!("`{key}`: {}", error.message()), self.file, line);
-                told.hint("a log handler's arguments are literals, `sys.stdout` or `sys.stderr`; nothing is evaluated")
-            })?;
-            Ok((value, line))
-        };
-        let mut given = vec![];
-        let (args, line) = read("args", "()")?;
-        let Some(positional) = args.as_sequence() else {
-            return Err(self.fail(line, format!("`args`: expected a tuple such as `('out.log', 'a')`, found {args:?}")));
-        };
-        for (at, value) in positional.into_iter().enumerate() {
-            let name = parameters
-                .get(at)
-                .ok_or_else(|| self.fail(line, format!("`args`: expected at most {} values", parameters.len())))?;
-            given.push(((*name).to_owned(), value));
+        let args = literal(&text, Names::Known(&streams)).map_err(|error| {
+            let error = ini::at(err!("`args`: {}", error.message()), self.file, line);
+            error.hint("a log handler's arguments are literals, `sys.stdout` or `sys.stderr`; nothing is evaluated")
+        })?;
+        match args.as_sequence() {
+            Some(values) if values.len() <= parameters.len() => Ok(parameters.iter().copied().zip(values).collect()),
+            Some(_) => Err(self.fail(line, format!("`args`: expected at most {} values", parameters.len()))),
+            None => Err(self.fail(line, format!("`args`: expected a tuple such as `('out.log', 'a')`, found {args:?}"))),
         }
-        let (named, line) = read("kwargs", "{}")?;
-        let Value::Dict(named) = named else {
-            return Err(self.fail(line, format!("`kwargs`: expected a dict, found {named:?}")));
-        };
-        for (key, value) in named.items() {
-            let name =
-                key.as_str().filter(|name| parameters.contains(name) && !given.iter().any(|(known, _)| known == name));
-            let name =
-                name.ok_or_else(|| self.fail(line, format!("`kwargs`: there is no `{}` to give", key.to_value())))?;
-            given.push((name.to_owned(), value));
-        }
-        Ok(given)
     }
 
-    fn file(&self, section: &str, line: usize, parameters: &[&str]) -> Result<Sink> {
-        let given = self.arguments(section, parameters)?;
-        let line = ["args", "kwargs"].iter().find_map(|key| Some(self.ini.get(section, key)?.line)).unwrap_or(line);
-        let find = |name: &str| given.iter().find(|(known, _)| known == name).map(|(_, value)| value);
-        let wrong = |name: &str, expected: &str, found: &Value| {
-            self.fail(line, format!("`{name}`: expected {expected}, found {found:?}"))
-        };
-        let path = match find("filename") {
-            Some(Value::Str(path)) if !path.is_empty() => PathBuf::from(&**path),
-            Some(other) => return Err(wrong("filename", "a file's name", other)),
-            None => return Err(self.fail(line, format!("[{section}] needs the name of its file in `args`"))),
-        };
-        let append = match find("mode") {
-            None => true,
-            Some(Value::Str(mode)) if matches!(&**mode, "a" | "at" | "a+") => true,
-            Some(Value::Str(mode)) if matches!(&**mode, "w" | "wt" | "w+") => false,
-            Some(other) => return Err(wrong("mode", "'a' or 'w'", other)),
-        };
-        if let Some(encoding) = find("encoding")
-            && !encoding.is_none()
-            && !encoding.as_str().is_some_and(|name| matches!(name.to_lowercase().as_str(), "utf8" | "utf-8"))
-        {
-            return Err(wrong("encoding", "'utf-8'", encoding));
+    fn file(&self, section: &str, line: usize) -> Result<Sink> {
+        let line = self.ini.get(section, "args").map_or(line, |entry| entry.line);
+        let (mut path, mut append) = (None, true);
+        for (name, value) in self.arguments(section, &["filename", "mode", "encoding", "delay", "errors"])? {
+            let expected = match (name, value.as_str()) {
+                ("filename", Some(text)) if !text.is_empty() => {
+                    path = Some(PathBuf::from(text));
+                    continue;
+                }
+                ("mode", Some("a" | "at" | "a+")) => continue,
+                ("mode", Some("w" | "wt" | "w+")) => {
+                    append = false;
+                    continue;
+                }
+                ("encoding", Some("utf8" | "utf-8" | "UTF-8")) | ("delay" | "errors", _) => continue,
+                ("encoding", _) if value.is_none() => continue,
+                ("filename", _) => "a file's name",
+                ("mode", _) => "'a' or 'w'",
+                _ => "'utf-8'",
+            };
+            return Err(self.fail(line, format!("`{name}`: expected {expected}, found {value:?}")));
         }
-        let number = |name: &str| match find(name) {
-            None => Ok(0),
-            Some(Value::Int(n @ 0..)) => Ok(*n as u64),
-            Some(other) => Err(wrong(name, "int of at least 0", other)),
-        };
-        let backups = u32::try_from(number("backupCount")?).ok().filter(|n| *n <= 1000);
-        let backups = backups.ok_or_else(|| self.fail(line, "`backupCount`: expected at most 1000".into()))?;
-        let max_bytes = number("maxBytes")?;
-        // As in Python, a file that is to be rotated is never begun anew.
-        Ok(Sink::File { path, append: append || max_bytes > 0, max_bytes, backups })
+        let path = path.ok_or_else(|| self.fail(line, format!("[{section}] needs the name of its file in `args`")))?;
+        Ok(Sink::File { path, append })
     }
 
     fn logger(&self, key: &str, handlers: &[String]) -> Result<Logger> {
@@ -375,7 +322,7 @@ impl Reader<'_> {
             handlers
                 .iter()
                 .position(|known| known == name)
-                .ok_or_else(|| self.fail(line, format!("there is no handler `{name}`")))
+                .ok_or_else(|| self.fail(line, format!("unknown handler `{name}`")))
         });
         let handlers = places.collect::<Result<_>>()?;
         let propagate = match self.text(&section, "propagate")? {

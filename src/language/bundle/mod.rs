@@ -2,12 +2,12 @@
 //!
 //! | file | what it does |
 //! |---|---|
-//! | [`args`], `fire`, `literal` | the command line, as python-fire reads it |
-//! | [`node`], `json`, `json_write`, `yaml`, `yaml_scalar`, [`load`] | one config file |
+//! | [`args`], `fire` | the command line, as python-fire reads it |
+//! | [`node`], `json`, `yaml`, `yaml_scalar`, [`load`] | one config file |
 //! | [`tree`], `merge`, `metadata`, `tracking` | all files in one tree, with overrides |
 //! | [`expand`], [`id`] | relative ids and `%` macros |
 //! | [`plan`], `check`, `names`, `compat` | everything that can be said before anything is built |
-//! | [`session`], `partial` | building on demand |
+//! | [`session`], `partial`, `dry_run` | building on demand, and only to check |
 //! | `resolved` | what was built, written down |
 //! | [`logging_conf`], `ini` | `logging.conf` |
 //! | [`expr`] | the Python of `$` expressions |
@@ -17,14 +17,13 @@
 pub mod args;
 mod check;
 mod compat;
+mod dry_run;
 mod expand;
 pub mod expr;
 pub mod fire;
 pub mod id;
 mod ini;
-mod json;
-pub mod json_write;
-mod literal;
+pub mod json;
 pub mod load;
 pub mod logging_conf;
 mod merge;

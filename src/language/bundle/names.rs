@@ -1,4 +1,4 @@
-//! What a name in a config stands for: something in our table, something that only MONAI has, or nothing.
+//! Looks up names of a config: in the table of what segbundle has, then among the names of MONAI 1.6.1.
 
 use crate::component::{Entry, Table, Value};
 use crate::err;
@@ -51,7 +51,7 @@ pub fn unknown_target(table: &'static Table, name: &str) -> Error {
             .kind(Kind::Unsupported)
             .hint("see `segbundle components`");
     }
-    let error = err!("there is no component `{name}`").kind(Kind::Config);
+    let error = err!("unknown component `{name}`").kind(Kind::Config);
     let last = name.rsplit('.').next().unwrap_or(name);
     if let Some(near) = table.nearest_component(name).or_else(|| table.nearest_component(last)) {
         return error.hint(format!("did you mean `{near}`?"));

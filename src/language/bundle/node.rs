@@ -132,6 +132,19 @@ impl Node {
             )),
         }
     }
+    /// A node for a plain value: lists and dicts become containers that ids reach into, anything else is a leaf.
+    pub fn from_value(value: &Value, origin: &Origin) -> Node {
+        let content = match value {
+            Value::List(items) => {
+                Content::List(items.items().iter().map(|item| Node::from_value(item, origin)).collect())
+            }
+            Value::Dict(dict) => Content::Dict(
+                dict.items().iter().map(|(key, item)| (key.clone(), Node::from_value(item, origin))).collect(),
+            ),
+            value => Content::Leaf(value.clone()),
+        };
+        Node::new(content, origin.clone())
+    }
     /// How many levels of containers there are below this one, itself included.
     pub fn depth(&self) -> usize {
         match &self.content {

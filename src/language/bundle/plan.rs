@@ -1,7 +1,7 @@
-//! What a run would do, found out without doing any of it: every expression is parsed, every name looked up, every
-//! reference followed, and all problems are told at once.
+//! Checks a config before a run: every expression is parsed, every name looked up, every reference followed, and all
+//! problems are reported at once. [`Plan::dry_run`] also builds what can be built.
 //!
-//! A problem counts where the run gets; the same in a part that nothing reaches is [`Plan::dormant`].
+//! Problems count in the parts that the run reaches; those elsewhere are [`Plan::dormant`].
 
 use super::args::{Rules, RunArgs};
 use super::check::{self, Findings};
@@ -14,6 +14,7 @@ use crate::component::Table;
 use crate::err;
 use crate::error::{Error, Kind, Result};
 use std::collections::{BTreeMap, HashMap, HashSet};
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 /// References on references on …: Python's own stack ends at about this depth too.
@@ -52,6 +53,8 @@ pub struct Plan {
     pub imports: Arc<BTreeMap<String, String>>,
     /// The config as `--tracking` records it: with overrides, relative ids and macros resolved once, nothing built.
     pub executed: Option<Node>,
+    /// Folder of the first config file, where the bundle's other configs are.
+    folder: PathBuf,
     expressions: HashMap<String, Arc<Parsed>>,
     /// Ids of import statements.
     import_ids: Vec<String>,
@@ -59,7 +62,6 @@ pub struct Plan {
     problems: Vec<Error>,
     warnings: Vec<Warning>,
     dormant: Vec<Error>,
-    unread: Vec<Error>,
     notes: Vec<Warning>,
     effects: Vec<EffectUse>,
 }
@@ -82,8 +84,8 @@ impl Plan {
         let executed = tracked.then(|| tree.root.clone());
         let mut plan = Plan::new(tree.expand(), table, roots, args.rules);
         plan.executed = executed;
-        let missing = compat::check_run_ids(args, &plan.tree);
-        plan.problems.extend(missing);
+        plan.folder = args.config_root().to_owned();
+        plan.problems.extend(compat::check_run_ids(args, &plan.tree));
         Ok(plan)
     }
 
@@ -97,13 +99,13 @@ impl Plan {
             rules,
             imports: Arc::default(),
             executed: None,
+            folder: PathBuf::new(),
             expressions: HashMap::new(),
             import_ids: vec![],
             reached: HashSet::new(),
             problems,
             warnings,
             dormant: vec![],
-            unread: vec![],
             notes: vec![],
             effects: vec![],
         };
@@ -112,11 +114,53 @@ impl Plan {
         plan.problems.extend(cycles);
         plan.dormant.extend(dormant_cycles);
         plan.check_items(syntax);
-        plan.unread = compat::unread_overrides(&plan.tree, &plan.reached);
+        let (problems, warnings) = compat::check_overrides(&plan);
+        plan.problems.extend(problems);
+        plan.warnings.extend(warnings);
         plan.notes = compat::dead_keys(&plan.tree, &plan.reached, &plan.referenced());
-        let lookalikes = compat::lookalikes(&plan.tree);
-        plan.warnings.extend(lookalikes);
+        let lookalikes = compat::lookalikes(&plan.tree).into_iter().chain(compat::misspelt_components(&plan));
+        plan.warnings.extend(lookalikes.collect::<Vec<_>>());
         plan
+    }
+
+    /// Add what a dry run has found, unless it is known.
+    pub(super) fn add_findings(&mut self, problems: Vec<Error>, warnings: Vec<Warning>) {
+        let within = |known: &Error, id: Option<&str>| {
+            known.get_id().zip(id).is_some_and(|(known, id)| id::is_within(known, id))
+        };
+        for problem in problems {
+            let known = |known: &Error| known.message() == problem.message() && within(known, problem.get_id());
+            if !self.problems.iter().any(known) {
+                let problem = self.advise(problem);
+                self.problems.push(problem);
+            }
+        }
+        self.warnings.extend(warnings);
+    }
+
+    /// Where relative paths start, and keys of the config that help, for an error about files that are not found.
+    pub fn advise(&self, error: Error) -> Error {
+        if !error.is_of_working_folder() {
+            return error;
+        }
+        let Ok(here) = std::env::current_dir() else { return error };
+        let has = |key: &str| self.tree.get(key).is_some();
+        let bundle = here.join(&self.folder).canonicalize().ok();
+        if let Some(bundle) = bundle.as_deref().and_then(Path::parent).filter(|bundle| *bundle != here) {
+            let root = self.tree.overrides.iter().any(|given| given.id == "bundle_root") || !has("bundle_root");
+            let option = if root { String::new() } else { format!(", or add --bundle_root '{}'", bundle.display()) };
+            let (here, bundle) = (here.display(), bundle.display());
+            return error.hint(format!("relative paths start in {here}: run in {bundle}{option}"));
+        }
+        if error.get_file().is_some() {
+            return match has("load_pretrain") {
+                true => error.hint("put the file there, or give `--load_pretrain False` for untrained weights"),
+                false => error,
+            };
+        }
+        let keys: Vec<String> =
+            ["dataset_dir", "data_dir", "datalist"].into_iter().filter(|key| has(key)).map(|key| format!("`{key}`")).collect();
+        if keys.is_empty() { error } else { error.hint(format!("check {}", keys.join(" and "))) }
     }
 
     /// Everything that would make the run fail or mean something else.
@@ -129,10 +173,6 @@ impl Plan {
     /// Mistakes in parts that this run does not use.
     pub fn dormant(&self) -> &[Error] {
         &self.dormant
-    }
-    /// Overrides that nothing reads: a warning for a run, a problem for `verify`.
-    pub fn unread_overrides(&self) -> &[Error] {
-        &self.unread
     }
     /// What `verify` remarks besides, such as keys without effect.
     pub fn notes(&self) -> &[Warning] {
@@ -213,6 +253,21 @@ impl Plan {
             }
         });
         all
+    }
+
+    /// Whether the run reads the item `id` as a component's `_disabled_` and as nothing else.
+    pub(super) fn only_disables(&self, id: &str) -> bool {
+        let flag = |id: &str| id::split_last(id).1 == "_disabled_";
+        let (mut any, mut other) = (flag(id), false);
+        walk(&self.tree.root, "", &mut |user, node| {
+            let Some(text) = node.as_str().filter(|_| self.reached.contains(user)) else { return };
+            if self.references(user, text).iter().any(|(read, _)| read == id) {
+                let disables = flag(user) && node.expression().is_none();
+                any |= disables;
+                other |= !disables;
+            }
+        });
+        any && !other
     }
 
     /// What has to be resolved before the item `id`, in MONAI's order: depth first, as written.

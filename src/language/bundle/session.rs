@@ -5,6 +5,7 @@
 //! the components and expressions inside are shared.
 
 use super::check::{self, RESERVED};
+use super::dry_run::{DryRun, withheld};
 use super::expr::{self, Env};
 use super::id;
 use super::load::Warning;
@@ -24,6 +25,7 @@ pub struct Session {
     surroundings: Option<Surroundings>,
     resolved: Mutex<HashMap<String, Value>>,
     warnings: Mutex<Vec<Warning>>,
+    dry: Option<DryRun>,
 }
 
 /// Ids that wait for what is being resolved.
@@ -32,10 +34,21 @@ type Waiting = Vec<String>;
 impl Session {
     /// `surroundings` is handed through to whatever an expression calls.
     pub fn new(plan: Plan, surroundings: Option<Surroundings>) -> Session {
-        Session { plan, surroundings, resolved: Mutex::default(), warnings: Mutex::default() }
+        Session { plan, surroundings, resolved: Mutex::default(), warnings: Mutex::default(), dry: None }
+    }
+    /// A session that builds and checks, and withholds what acts outside of this process; see [`super::dry_run`].
+    pub(super) fn dry(plan: Plan) -> Session {
+        Session { dry: Some(DryRun::default()), ..Session::new(plan, None) }
     }
     pub fn plan(&self) -> &Plan {
         &self.plan
+    }
+    /// The plan, with what a dry run has found besides.
+    pub(super) fn into_plan(self) -> Plan {
+        let problems = self.dry.map(DryRun::into_problems).unwrap_or_default();
+        let mut plan = self.plan;
+        plan.add_findings(problems, self.warnings.into_inner());
+        plan
     }
     /// The value of an item, if it was resolved already.
     pub(super) fn known(&self, id: &str) -> Option<Value> {
@@ -69,20 +82,32 @@ impl Session {
         Ok(values)
     }
 
-    fn call(&self) -> BuildContext {
+    /// Run `inner` within the limits of one evaluation.
+    fn call<T>(&self, inner: impl FnOnce(&mut BuildContext) -> Result<T>) -> Result<T> {
         let mut call = BuildContext::default();
         call.surroundings.clone_from(&self.surroundings);
-        call
+        let Some(dry) = &self.dry else { return inner(&mut call) };
+        let mut call = call.dry();
+        let result = inner(&mut call);
+        call.take_reports().into_iter().for_each(|error| dry.report(error));
+        result
     }
 
     fn resolve(&self, id: &str, waiting: &mut Waiting) -> Result<Value> {
         if let Some(value) = self.resolved.lock().get(id) {
             return Ok(value.clone());
         }
+        if let Some(dry) = &self.dry {
+            dry.enter(&self.plan, id)?;
+        }
         let Some(node) = self.plan.tree.get(id) else {
             return Err(check::missing_reference(&self.plan, id));
         };
         let place = node.origin.text();
+        // The plan has reported both.
+        if self.dry.is_some() && (waiting.len() >= MAX_CHAIN || waiting.iter().any(|other| other == id)) {
+            return Err(withheld(id));
+        }
         if waiting.iter().any(|other| other == id) {
             let path = waiting.join(" → ");
             return Err(err!("circular references: {path} → {id}").kind(Kind::Config).at(Some(&place), id));
@@ -100,7 +125,10 @@ impl Session {
             self.plain(id, node, waiting)
         };
         waiting.pop();
-        let value = value?;
+        let value = match (&self.dry, value) {
+            (Some(dry), Err(error)) => return Err(dry.fail(id, error)),
+            (_, value) => value?,
+        };
         self.resolved.lock().insert(id.to_owned(), value.clone());
         Ok(value)
     }
@@ -180,7 +208,7 @@ impl Session {
             self.warnings.lock().push(note.at(place.as_deref(), name).hint(format!("a list of one: \"['{text}']\"")));
         }
         let env = Env { references, imports: self.plan.imports.clone(), table: self.plan.table };
-        expr::eval(parsed, &Arc::new(env), &mut self.call())
+        self.call(|call| expr::eval(parsed, &Arc::new(env), call))
     }
 
     fn component(&self, id: &str, node: &Node, waiting: &mut Waiting) -> Result<Value> {
@@ -188,9 +216,17 @@ impl Session {
         // All entries resolve in the order they are written, also those of a disabled component.
         let mut named = Vec::new();
         let (mut target, mut disabled, mut mode) = (None, false, None);
+        let mut unknown = false;
         for (key, item) in entries {
             let name = key_text(key);
-            let Some(value) = self.part(&id::join(id, &name), item, waiting)? else { continue };
+            let value = match self.part(&id::join(id, &name), item, waiting) {
+                Err(_) if self.dry.is_some() => {
+                    unknown = true;
+                    continue;
+                }
+                value => value?,
+            };
+            let Some(value) = value else { continue };
             match name.as_str() {
                 "_target_" => target = Some(value),
                 "_disabled_" => disabled = check::is_disabled(&value),
@@ -222,10 +258,13 @@ impl Session {
             self.warnings.lock().push(note.at(Some(&node.origin.text()), id));
             return Ok(callable);
         }
+        if let Some(dry) = &self.dry {
+            dry.check_arguments(id, node, &callable, &named, unknown)?;
+        }
         match partial {
             true if named.is_empty() => Ok(callable),
             true => Ok(Value::object(Partial { callable, named })),
-            false => callable.call(Args::named(named), &mut self.call()),
+            false => self.call(|call| callable.call(Args::named(named), call)),
         }
     }
 }

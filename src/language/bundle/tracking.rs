@@ -7,45 +7,12 @@
 
 use super::args::RunArgs;
 use super::id;
-use super::json;
 use super::load::{self, Notes};
 use super::node::{Content, Node, Origin};
 use super::tree::Tree;
 use crate::component::Value;
 use crate::err;
-use crate::error::{Kind, Result};
-
-/// The settings behind `--tracking mlflow`.
-const MLFLOW: &str = r#"{
-    "handlers_id": {
-        "trainer": {"id": "train::trainer", "handlers": "train::handlers"},
-        "validator": {"id": "validate::evaluator", "handlers": "validate::handlers"},
-        "evaluator": {"id": "evaluator", "handlers": "handlers"}
-    },
-    "configs": {
-        "output_dir": "$@bundle_root + '/eval'",
-        "tracking_uri": "$monai.utils.path_to_sqlite_uri(@output_dir + '/mlruns.db')",
-        "experiment_name": "monai_experiment",
-        "run_name": null,
-        "save_execute_config": true,
-        "is_not_rank0": "$torch.distributed.is_available() and torch.distributed.is_initialized() and torch.distributed.get_rank() > 0",
-        "trainer": {
-            "_target_": "MLFlowHandler", "_disabled_": "@is_not_rank0", "tracking_uri": "@tracking_uri",
-            "experiment_name": "@experiment_name", "run_name": "@run_name", "artifacts": "@save_execute_config",
-            "iteration_log": true, "epoch_log": true, "tag_name": "train_loss",
-            "output_transform": "$monai.handlers.from_engine(['loss'], first=True)", "close_on_complete": true
-        },
-        "validator": {
-            "_target_": "MLFlowHandler", "_disabled_": "@is_not_rank0", "tracking_uri": "@tracking_uri",
-            "experiment_name": "@experiment_name", "run_name": "@run_name", "iteration_log": false
-        },
-        "evaluator": {
-            "_target_": "MLFlowHandler", "_disabled_": "@is_not_rank0", "tracking_uri": "@tracking_uri",
-            "experiment_name": "@experiment_name", "run_name": "@run_name", "artifacts": "@save_execute_config",
-            "iteration_log": false, "close_on_complete": true
-        }
-    }
-}"#;
+use crate::error::{Error, Kind, Result};
 
 /// The item that holds the path of the executed config.
 pub const EXECUTED: &str = "save_execute_config";
@@ -55,7 +22,10 @@ pub const EXECUTED: &str = "save_execute_config";
 pub fn patch(tree: &mut Tree, settings: &Node, args: &RunArgs) -> Result<bool> {
     let mut notes = Notes { fail_on_duplicate: args.rules.fail_on_duplicate, ..Notes::default() };
     let settings = match settings.as_str() {
-        Some("mlflow") => json::read(MLFLOW, "--tracking mlflow", &mut notes)?,
+        Some("mlflow") => {
+            tree.errors.push(no_mlflow(&settings.origin.text()));
+            return Ok(false);
+        }
         Some(file) => load::read_file(file, &mut notes)?,
         None => settings.clone(),
     };
@@ -79,17 +49,14 @@ pub fn patch(tree: &mut Tree, settings: &Node, args: &RunArgs) -> Result<bool> {
             continue;
         }
         if node.get("_target_").and_then(Node::as_str).is_some_and(|target| target.ends_with("MLFlowHandler")) {
-            let error = err!("`tracking` adds MLFlowHandler, which is not here: runs are not recorded with MLflow");
-            let hint =
-                "`--tracking \"{'handlers_id': {}, 'configs': {}}\"` writes the config that is run, without MLflow";
-            tree.errors.push(error.kind(Kind::Unsupported).at(Some(&place), &handlers_id).hint(hint));
+            tree.errors.push(no_mlflow(&place).at(Some(&place), &handlers_id));
             tree.broken.insert(handlers_id);
             continue;
         }
         match tree.get_mut(&handlers_id).filter(|handlers| !handlers.is_none()) {
             Some(Node { content: Content::List(handlers), .. }) => handlers.push(node.clone()),
             Some(_) => {
-                let error = err!("`{handlers_id}` is no list, so no tracking handler can be added").kind(Kind::Config);
+                let error = err!("`{handlers_id}`: expected a list to add tracking handlers to").kind(Kind::Config);
                 return Err(error.at(Some(&place), &handlers_id));
             }
             None => {
@@ -100,6 +67,13 @@ pub fn patch(tree: &mut Tree, settings: &Node, args: &RunArgs) -> Result<bool> {
         }
     }
     executed_config(tree, &place)
+}
+
+fn no_mlflow(place: &str) -> Error {
+    let error = err!("`tracking` adds MLFlowHandler, which segbundle does not have: runs are not recorded with MLflow");
+    error.kind(Kind::Unsupported).file(place).hint(
+        "`--tracking \"{'handlers_id': {}, 'configs': {}}\"` writes the config that is run, without MLflow",
+    )
 }
 
 /// Let `save_execute_config` be a path, or None.

@@ -21,8 +21,8 @@ pub struct Tree {
     pub root: Node,
     pub warnings: Vec<Warning>,
     pub errors: Vec<Error>,
-    /// Normalised ids of overrides, with the spelling of the user.
-    pub overrides: Vec<(String, String)>,
+    /// In the order of the command line.
+    pub overrides: Vec<Override>,
     /// Ids that a macro copied.
     pub macro_reads: BTreeSet<String>,
     /// Ids whose content could not be made; nothing more is reported about them.
@@ -32,6 +32,17 @@ pub struct Tree {
 }
 
 const MAX_LOOKS: usize = 1_000_000;
+
+/// One override of the command line.
+#[derive(Debug, Clone)]
+pub struct Override {
+    /// Normalised.
+    pub id: String,
+    /// As the user wrote it.
+    pub spelled: String,
+    /// Type of the value that it replaced; `None` where there was none.
+    pub replaced: Option<String>,
+}
 
 impl Tree {
     /// A tree of one dict, such as a macro's file.
@@ -108,8 +119,8 @@ impl Tree {
     pub fn with(mut self, overrides: &[(String, Node)]) -> Tree {
         for (spelled, node) in overrides {
             let target = id::normalize(spelled);
-            compat::check_override(&mut self, spelled, &target, node);
-            self.overrides.push((target.clone(), spelled.clone()));
+            let replaced = self.get(&target).map(Node::type_name);
+            self.overrides.push(Override { id: target.clone(), spelled: spelled.clone(), replaced });
             if let Err(error) = self.set(&target, node.clone()) {
                 self.broken.insert(target);
                 self.errors.push(error.context(format!("override `{spelled}`")));
@@ -147,7 +158,7 @@ impl Tree {
         }
         let (parent_id, last) = id::split_last(&id);
         let Some(parent) = self.get_mut(parent_id) else {
-            let error = err!("there is no `{parent_id}` to set `{last}` in").kind(Kind::Config).at(Some(&place), &id);
+            let error = err!("cannot set `{last}`: `{parent_id}` does not exist").kind(Kind::Config).at(Some(&place), &id);
             return Err(match self.nearest(parent_id) {
                 Some(near) => error.hint(format!("did you mean `{}`?", id::join(&near, last))),
                 None => error,
@@ -164,7 +175,7 @@ impl Tree {
                 let count = items.len();
                 let slot = part.parse::<usize>().ok().and_then(|at| items.get_mut(at));
                 *slot.ok_or_else(|| {
-                    let error = err!("`{parent_id}` is a list of {count} items, there is no `{last}` in it");
+                    let error = err!("cannot set `{last}`: `{parent_id}` is a list of {count} items");
                     error.kind(Kind::Config).at(Some(&place), &id).hint("only an existing item of a list can be set")
                 })? = node;
                 Ok(())

@@ -97,7 +97,7 @@ impl Builder<'_> {
             }
             Event::Alias(anchor) => {
                 let Some(node) = self.anchors.get(&anchor).cloned() else {
-                    return Err(syntax(&self.file, mark, "an alias stands inside what it names"));
+                    return Err(syntax(&self.file, mark, "recursive alias"));
                 };
                 let at = format!("{}:{}", self.file, mark.line());
                 self.limits.nodes(node.count(), self.stack.len() + node.depth()).map_err(|e| e.file(at))?;
@@ -161,6 +161,11 @@ impl Builder<'_> {
         match scalar.map_err(|message| syntax(&self.file, mark, &message))? {
             Scalar::Value(value) => Ok((value, false)),
             Scalar::Merge => Ok((Value::str(text), true)),
+            Scalar::NumberText(number) => {
+                let note = err!("`{text}` is text in YAML 1.1, not a number").kind(Kind::Config).file(origin.text());
+                self.notes.warnings.push(note.hint(format!("write {number}, or put it in quotes")));
+                Ok((Value::str(text), false))
+            }
             Scalar::Date => {
                 let note = err!("the date {text} is kept as text").kind(Kind::Config).file(origin.text());
                 self.notes.warnings.push(note.hint("put it in quotes to say so"));

@@ -3,7 +3,7 @@
 //! The surprises that PyYAML has and we share: `yes`, `on`, `off` are booleans; `1e-3` is text and `1.0e-3` a float;
 //! `017` is octal and `0o17` text; `12:30:45` is a sexagesimal integer; `+.5` is text.
 
-use crate::component::Value;
+use crate::component::{Value, as_number};
 
 /// What a scalar turned out to be.
 #[derive(Debug, PartialEq)]
@@ -13,6 +13,8 @@ pub enum Scalar {
     Merge,
     /// A date or time, which the caller keeps as text.
     Date,
+    /// Text that looks like a number: how to write that.
+    NumberText(String),
 }
 
 /// A plain (unquoted, untagged) scalar.
@@ -28,13 +30,13 @@ pub fn plain(text: &str) -> Result<Scalar, String> {
         }
         _ if is_int(text) => Scalar::Value(Value::Int(int(text)?)),
         _ if is_date(text) => Scalar::Date,
-        _ => Scalar::Value(Value::str(text)),
+        _ => as_number(text).map_or_else(|| Scalar::Value(Value::str(text)), Scalar::NumberText),
     })
 }
 
 /// A scalar under `!!suffix`.
 pub fn tagged(suffix: &str, text: &str) -> Result<Scalar, String> {
-    let wrong = || format!("`{text}` is no {suffix}");
+    let wrong = || format!("expected {suffix}, found `{text}`");
     Ok(Scalar::Value(match suffix {
         "str" => Value::str(text),
         "int" => Value::Int(int(text)?),
@@ -185,6 +187,7 @@ mod tests {
     fn repr(text: &str) -> String {
         match plain(text) {
             Ok(Scalar::Value(value)) => format!("{value:?}"),
+            Ok(Scalar::NumberText(_)) => format!("'{text}'"),
             Ok(other) => format!("{other:?}"),
             Err(message) => message,
         }

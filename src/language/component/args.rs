@@ -18,6 +18,8 @@ pub struct Param {
     /// Whether a result can depend on it: false for an accepted argument and for one that is marked
     /// `#[no_effect_on_results]`.
     pub affects_results: bool,
+    /// Whether a value has the parameter's type; the first argument is the component's name, for the error.
+    pub check: fn(&str, &Param, &Value) -> Result<()>,
 }
 
 /// A struct made by [`args!`](crate::args).
@@ -115,7 +117,18 @@ pub fn convert<T: FromValue>(name: &str, param: &Param, value: &Value) -> Result
                 format!("{} {short}{}", value.type_name(), if short.len() < text.len() { "…" } else { "" })
             }
         };
-        err!("{name}: argument `{}`: expected {}, found {found}", param.name, T::expected()).kind(Kind::Config)
+        let error = err!("{name}: argument `{}`: expected {}, found {found}", param.name, T::expected());
+        let error = error.kind(Kind::Config);
+        // A number in quotes, or one that YAML 1.1 reads as text.
+        let number = value.as_str().and_then(super::as_number);
+        let meant = |number: &String| {
+            let value = number.parse().map(Value::Int).ok().or_else(|| number.parse().map(Value::Float).ok());
+            value.is_some_and(|value| T::from_value(&value).is_some())
+        };
+        match number.filter(meant) {
+            Some(number) => error.hint(format!("write {number}, without quotes")),
+            None => error,
+        }
     })
 }
 
@@ -157,6 +170,7 @@ macro_rules! args {
                 accepted: <$ty as $crate::component::FromValue>::ACCEPTED,
                 affects_results: $crate::args!(@affects $([$($attribute)*])*)
                     && !<$ty as $crate::component::FromValue>::ACCEPTED,
+                check: |name, param, value| $crate::component::convert::<$ty>(name, param, value).map(drop),
             }),*];
             #[allow(unused_mut, unused_variables)]
             fn parse(name: &str, args: $crate::component::Args) -> $crate::error::Result<Self> {

@@ -9,6 +9,7 @@
 mod args;
 mod convert;
 mod discard;
+mod number_text;
 mod object;
 mod table;
 mod value;
@@ -16,6 +17,7 @@ mod value;
 pub use args::{Args, Declared, Param, check_names, convert};
 pub use convert::{Accepted, FromArc, FromShared, FromValue, Keys, OneOrMany};
 pub use discard::discard;
+pub use number_text::as_number;
 pub use object::{BuildContext, Object, Surroundings};
 pub use table::{Component, Constant, Effect, Entry, Function, Table};
 pub use value::{Dict, Key, List, MAX_KEY_PARTS, MAX_NESTING, Tuple, Value};

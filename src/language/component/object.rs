@@ -71,6 +71,11 @@ pub trait Object: Any + Send + Sync {
     fn equals(&self, _other: &Value) -> bool {
         false
     }
+    /// What a method does besides computing a value: one of its own, or `__call__`, `__getitem__`, `__iter__`. A dry run
+    /// withholds those that act, and whatever reads images or computes for long.
+    fn effect(&self, _method: &str) -> Effect {
+        Effect::Pure
+    }
 }
 
 /// What lies around a run (progress, cancelling, threads), for the engines that know its type.
@@ -80,6 +85,8 @@ pub type Surroundings = Arc<dyn Any + Send + Sync>;
 pub struct BuildContext {
     steps_left: u64,
     depth_left: u32,
+    dry_run: bool,
+    reports: Vec<Error>,
     /// Handed through untouched from whoever started the run.
     pub surroundings: Option<Surroundings>,
 }
@@ -92,6 +99,7 @@ const BUILD_STEPS: usize = 5000;
 struct Lent {
     steps: u64,
     depth: u32,
+    dry_run: bool,
 }
 
 thread_local! {
@@ -102,13 +110,38 @@ thread_local! {
 impl Default for BuildContext {
     /// Ten million steps and items are far beyond every published config and take under a second.
     fn default() -> Self {
-        BuildContext { steps_left: 10_000_000, depth_left: 200, surroundings: None }
+        BuildContext::with_limits(10_000_000, 200)
     }
 }
 
 impl BuildContext {
     pub fn with_limits(steps: u64, depth: u32) -> Self {
-        BuildContext { steps_left: steps, depth_left: depth, surroundings: None }
+        BuildContext { steps_left: steps, depth_left: depth, dry_run: false, reports: vec![], surroundings: None }
+    }
+    /// The same for a dry run: components are built and pure functions called, everything that acts is withheld.
+    #[must_use]
+    pub fn dry(self) -> Self {
+        BuildContext { dry_run: true, ..self }
+    }
+    pub fn is_dry_run(&self) -> bool {
+        self.dry_run
+    }
+    /// In a dry run: something that the run would fail at later.
+    pub fn report(&mut self, error: Error) {
+        self.reports.push(error);
+    }
+    pub fn take_reports(&mut self) -> Vec<Error> {
+        std::mem::take(&mut self.reports)
+    }
+    /// Whether `what` may be done here.
+    ///
+    /// # Errors
+    /// Of kind [`Kind::Withheld`] if it acts and this is a dry run.
+    pub fn permit(&self, effect: Effect, what: &str) -> Result<()> {
+        match self.dry_run && effect == Effect::Acts {
+            true => Err(err!("`{what}` is not called in a dry run").kind(Kind::Withheld)),
+            false => Ok(()),
+        }
     }
     /// Account for `items` steps of work or items of a container about to be made.
     pub fn charge(&mut self, items: usize) -> Result<()> {
@@ -120,7 +153,7 @@ impl BuildContext {
     }
     /// Run `inner` so that what it calls without a budget at hand ([`BuildContext::with_lent`]) uses this one.
     pub fn lend<T>(&mut self, inner: impl FnOnce(&mut BuildContext) -> T) -> T {
-        let lent = Lent { steps: self.steps_left, depth: self.depth_left };
+        let lent = Lent { steps: self.steps_left, depth: self.depth_left, dry_run: self.dry_run };
         let outer = LENT.replace(Some(lent));
         let result = inner(self);
         let left = LENT.replace(outer).map_or(lent.steps, |left| left.steps);
@@ -130,7 +163,7 @@ impl BuildContext {
     /// The budget that is lent to this thread, or a fresh one.
     pub fn with_lent<T>(inner: impl FnOnce(&mut BuildContext) -> T) -> T {
         let Some(lent) = LENT.get() else { return inner(&mut BuildContext::default()) };
-        let mut call = BuildContext::with_limits(lent.steps, lent.depth);
+        let mut call = BuildContext { dry_run: lent.dry_run, ..BuildContext::with_limits(lent.steps, lent.depth) };
         let result = inner(&mut call);
         LENT.set(Some(Lent { steps: call.steps_left, ..lent }));
         result
@@ -161,13 +194,19 @@ impl Value {
         call.charge(1)?;
         call.nested(|call| {
             call.lend(|call| match self {
-                Value::Function(function) => (function.call)(args, call),
+                Value::Function(function) => {
+                    call.permit(function.effect, function.path)?;
+                    (function.call)(args, call)
+                }
                 Value::Component(component) => {
                     // Parts within parts are dropped level by level on the stack, so their number bounds the depth.
                     call.charge(BUILD_STEPS)?;
                     (component.build)(args, call).map_err(|error| as_config(error, component.effect))
                 }
-                Value::Object(object) => object.call(args, call),
+                Value::Object(object) => {
+                    call.permit(object.effect("__call__"), object.type_name())?;
+                    object.call(args, call)
+                }
                 other => bail!("'{}' object is not callable", other.type_name()),
             })
         })

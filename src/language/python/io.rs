@@ -45,16 +45,15 @@ fn open(args: Args, call: &mut BuildContext) -> Result<Value> {
 /// How bytes are read as text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Encoding {
+    /// A byte order mark is no part of the text.
     Utf8,
-    Utf8Sig,
     Latin1,
 }
 
 impl Encoding {
     pub fn named(name: &str, encoding: Option<&str>) -> Result<Encoding> {
         match encoding.map(|text| text.to_ascii_lowercase().replace(['-', '_'], "")).as_deref() {
-            None | Some("utf8" | "ascii" | "usascii") => Ok(Encoding::Utf8),
-            Some("utf8sig") => Ok(Encoding::Utf8Sig),
+            None | Some("utf8" | "utf8sig" | "ascii" | "usascii") => Ok(Encoding::Utf8),
             Some("latin1" | "iso88591") => Ok(Encoding::Latin1),
             Some(_) => Err(err!(
                 "{name}: encoding '{}' is not supported, expected utf-8 or latin-1",
@@ -85,15 +84,7 @@ pub fn read_text(name: &str, path: &str, encoding: Encoding, call: &mut BuildCon
     charge_text(call, bytes.len())?;
     let text = match encoding {
         Encoding::Latin1 => bytes.into_iter().map(char::from).collect(),
-        _ => String::from_utf8(bytes).map_err(|e| {
-            err!("{name}: the file is not UTF-8 at byte {}", e.utf8_error().valid_up_to())
-                .file(path)
-                .hint("pass `encoding='latin-1'` if it is that")
-        })?,
-    };
-    let text = match encoding {
-        Encoding::Utf8Sig => text.strip_prefix('\u{feff}').map_or(text.clone(), str::to_owned),
-        _ => text,
+        _ => crate::text::decode(bytes).map_err(|e| e.context(name).file(path))?,
     };
     Ok(if text.contains('\r') { text.replace("\r\n", "\n").replace('\r', "\n") } else { text })
 }

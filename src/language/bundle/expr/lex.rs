@@ -47,6 +47,8 @@ pub struct Lexer<'a> {
     pub at: usize,
     pub references: Vec<Reference>,
     pub nested: usize,
+    /// Python without MONAI's additions: `@` is an operator and `#` begins a comment.
+    pub plain: bool,
 }
 
 /// Where a run of tokens ends.
@@ -59,7 +61,7 @@ enum Until {
 
 impl<'a> Lexer<'a> {
     pub fn new(text: &'a str) -> Self {
-        Lexer { text, at: 0, references: vec![], nested: 0 }
+        Lexer { text, at: 0, references: vec![], nested: 0, plain: false }
     }
     pub fn error(&self, at: usize, message: impl Into<String>) -> Error {
         Error::config(message).place(self.text, at)
@@ -125,6 +127,10 @@ impl<'a> Lexer<'a> {
                     self.bump();
                     Tok::Op("@")
                 }
+                '#' if self.plain => {
+                    self.take_while(|c| c != '\n');
+                    continue;
+                }
                 '#' => {
                     self.bump();
                     tokens.push(Token { at, tok: Tok::Op(":") });
@@ -162,7 +168,7 @@ impl<'a> Lexer<'a> {
 
     fn is_reference(&self) -> bool {
         let rest = &self.text[self.at + 1..];
-        rest.starts_with("::") || rest.starts_with('#') || rest.starts_with(is_word)
+        !self.plain && (rest.starts_with("::") || rest.starts_with('#') || rest.starts_with(is_word))
     }
     /// Word characters and separators, as MONAI's pattern takes them.
     fn reference(&mut self) -> Tok {

@@ -1,17 +1,28 @@
-//! Python literals only, as `ast.literal_eval` reads them, for texts that are no expressions.
+//! Python literals, as `ast.literal_eval` reads them: for options of `logging.conf` and values of the command line.
 
 use super::ast::{Expr, Item, Node, Pair, Step};
-use super::{Content, parse};
+use super::lex::Lexer;
+use super::{Content, parse_tokens};
 use crate::component::{Dict, Key, Value};
 use crate::err;
 use crate::error::{Error, Kind, Result};
 
-/// The value of `text`: constants, tuples, lists, sets and dicts of them, a sign before a number, and the dotted names in
-/// `names`. Nothing is called or looked up.
+/// What a bare name in a literal stands for.
+#[derive(Clone, Copy)]
+pub enum Names<'a> {
+    /// These dotted names have values; any other is an error.
+    Known(&'a [(&'a str, Value)]),
+    /// A name without dots is a string, as python-fire reads it.
+    Strings,
+}
+
+/// The value of `text`: constants, tuples, lists, sets and dicts of them, a sign before a number, and names. Nothing is
+/// called or looked up.
 ///
-/// Errors are of kind Config, with the place in the text.
-pub fn literal(text: &str, names: &[(&str, Value)]) -> Result<Value> {
-    let parsed = parse(text)?;
+/// # Errors
+/// Of kind Config, with the location in the text, if it is anything else.
+pub fn literal(text: &str, names: Names) -> Result<Value> {
+    let parsed = parse_tokens(Lexer { plain: true, ..Lexer::new(text) })?;
     let reader = Reader { text, names };
     match &parsed.content {
         Content::Expression(node) => reader.value(node),
@@ -21,7 +32,7 @@ pub fn literal(text: &str, names: &[(&str, Value)]) -> Result<Value> {
 
 struct Reader<'a> {
     text: &'a str,
-    names: &'a [(&'a str, Value)],
+    names: Names<'a>,
 }
 
 impl Reader<'_> {
@@ -40,21 +51,22 @@ impl Reader<'_> {
             Expr::Dict(pairs) => {
                 Value::Dict(Dict::new(pairs.iter().map(|pair| self.pair(pair)).collect::<Result<Vec<_>>>()?))
             }
-            Expr::Unary(sign @ ("-" | "+"), inner) => match (self.value(inner)?, *sign) {
-                (Value::Int(i), "-") => Value::Int(i.checked_neg().ok_or_else(|| self.refuse(node))?),
-                (Value::Float(x), "-") => Value::Float(-x),
-                (value @ (Value::Int(_) | Value::Float(_)), _) => value,
+            Expr::Unary(sign @ ("-" | "+"), inner) => match (&inner.expr, *sign) {
+                (Expr::Constant(Value::Int(i)), "-") => Value::Int(i.checked_neg().ok_or_else(|| self.refuse(node))?),
+                (Expr::Constant(Value::Float(x)), "-") => Value::Float(-x),
+                (Expr::Constant(value @ (Value::Int(_) | Value::Float(_))), _) => value.clone(),
                 _ => return Err(self.refuse(node)),
             },
+            Expr::Name(name) if matches!(self.names, Names::Strings) => Value::Str(name.clone()),
             Expr::Postfix(..) | Expr::Name(_) => {
                 let name = dotted(node).ok_or_else(|| self.refuse(node))?;
-                let known = self.names.iter().find(|(known, _)| *known == name);
-                known.map(|(_, value)| value.clone()).ok_or_else(|| {
+                let Names::Known(known) = self.names else { return Err(self.refuse(node)) };
+                known.iter().find(|(known, _)| *known == name).map(|(_, value)| value.clone()).ok_or_else(|| {
                     let error =
                         err!("the name `{name}` cannot be used here").kind(Kind::Config).place(self.text, node.at);
                     error.hint(format!(
                         "only literals{}",
-                        self.names.iter().map(|(name, _)| format!(", {name}")).collect::<String>()
+                        known.iter().map(|(name, _)| format!(", {name}")).collect::<String>()
                     ))
                 })?
             }

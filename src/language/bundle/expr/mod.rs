@@ -27,7 +27,7 @@ use crate::error::Result;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
-pub use literal::literal;
+pub use literal::{Names, literal};
 pub use uses::{ArgNames, Use};
 
 /// An expression's text and what it means.
@@ -62,7 +62,11 @@ enum Content {
 ///
 /// Errors are of kind Config, with the place in the text.
 pub fn parse(text: &str) -> Result<Parsed> {
-    let mut lexer = lex::Lexer::new(text);
+    parse_tokens(lex::Lexer::new(text))
+}
+
+fn parse_tokens(mut lexer: lex::Lexer) -> Result<Parsed> {
+    let text = lexer.text;
     let tokens = lexer.all()?;
     let references = std::mem::take(&mut lexer.references);
     let content = parse::Parser::new(text, &tokens).content()?;

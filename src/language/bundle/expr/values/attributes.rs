@@ -45,6 +45,7 @@ pub fn call_method(
         Value::Float(x) => numbers::float_method(*x, name, args)?,
         Value::Object(object) => {
             let mut args = args;
+            call.permit(object.effect(name), name)?;
             match call.nested(|call| call.lend(|call| object.call_method(name, &mut args, call)))? {
                 Some(value) => Some(value),
                 None => match object.attr(name)? {

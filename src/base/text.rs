@@ -1,0 +1,92 @@
+//! Text files of users: UTF-8, with or without a byte order mark.
+
+use crate::err;
+use crate::error::{Error, Kind, Result};
+use std::path::Path;
+
+/// The text of a file of at most `max_bytes`.
+///
+/// # Errors
+/// If the file cannot be read, is larger, or is not UTF-8; the error names the file.
+pub fn read(path: impl AsRef<Path>, max_bytes: u64) -> Result<String> {
+    let path = path.as_ref();
+    let size = std::fs::metadata(path).map_err(|e| err!("cannot read the file: {e}").file(path))?.len();
+    if size > max_bytes {
+        let error = err!("expected a text of at most {max_bytes} bytes, found {size} bytes").kind(Kind::Config);
+        return Err(error.file(path));
+    }
+    let bytes = std::fs::read(path).map_err(|e| err!("cannot read the file: {e}").file(path))?;
+    decode(bytes).map_err(|error| error.file(path))
+}
+
+/// UTF-8 bytes as text, without a byte order mark.
+///
+/// # Errors
+/// If they are not UTF-8; UTF-16 and UTF-32 are named.
+pub fn decode(mut bytes: Vec<u8>) -> Result<String> {
+    if bytes.starts_with(b"\xef\xbb\xbf") {
+        bytes.drain(..3);
+    }
+    if let Some(encoding) = wide_encoding(&bytes) {
+        return Err(not_utf8(format!("expected UTF-8, found {encoding}")));
+    }
+    String::from_utf8(bytes).map_err(|e| {
+        let valid = &e.as_bytes()[..e.utf8_error().valid_up_to()];
+        let line = valid.iter().filter(|byte| **byte == b'\n').count() + 1;
+        not_utf8(format!("expected UTF-8, found other bytes in line {line}"))
+    })
+}
+
+fn not_utf8(message: String) -> Error {
+    Error::config(message).hint("save the file as UTF-8")
+}
+
+/// By the byte order mark, or by the zero bytes of a first ASCII character.
+fn wide_encoding(bytes: &[u8]) -> Option<&'static str> {
+    match bytes {
+        [0xff, 0xfe, 0, 0, ..] | [0, 0, 0xfe, 0xff, ..] => Some("UTF-32"),
+        [0xff, 0xfe, ..] | [0xfe, 0xff, ..] => Some("UTF-16"),
+        [first, 0, ..] | [0, first, ..] if *first != 0 => Some("UTF-16"),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_byte_order_mark_is_no_part_of_the_text() {
+        assert_eq!(decode(b"\xef\xbb\xbfa: 1".to_vec()).unwrap(), "a: 1");
+        assert_eq!(decode(b"\xef\xbb\xbf".to_vec()).unwrap(), "");
+        assert_eq!(decode("é\u{feff}".into()).unwrap(), "é\u{feff}");
+    }
+
+    #[test]
+    fn utf_16_is_named_with_and_without_a_mark() {
+        for (bytes, encoding) in [
+            (&b"\xff\xfe{\0"[..], "UTF-16"),
+            (b"\xfe\xff\0{", "UTF-16"),
+            (b"{\0\"\0", "UTF-16"),
+            (b"\0{\0\"", "UTF-16"),
+            (b"\xff\xfe\0\0{\0\0\0", "UTF-32"),
+        ] {
+            assert_eq!(decode(bytes.to_vec()).unwrap_err().message(), format!("expected UTF-8, found {encoding}"));
+        }
+        let latin = decode(b"a\nb \xe9".to_vec()).unwrap_err();
+        assert_eq!(latin.message(), "expected UTF-8, found other bytes in line 2");
+        assert_eq!(latin.get_hint(), Some("save the file as UTF-8"));
+    }
+
+    #[test]
+    fn a_file_that_is_too_large_is_refused_unread() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a.txt");
+        std::fs::write(&path, "12345").unwrap();
+        assert_eq!(read(&path, 5).unwrap(), "12345");
+        assert!(read(&path, 4).unwrap_err().message().contains("at most 4 bytes"));
+        std::fs::remove_file(&path).unwrap();
+        assert_eq!(read(&path, 5).unwrap_err().get_file(), path.to_str());
+    }
+}

@@ -1,0 +1,106 @@
+//! Building a config's objects without running it, so that every wrong value is found beforehand.
+//!
+//! A [`Session`] for a dry run resolves items as a run does, by the same code, with two differences: functions and methods
+//! that act outside of this process are withheld ([`Effect::Acts`](crate::component::Effect) in their declaration), and an
+//! item that fails is recorded while the others go on. What depends on an item without a value has none either; its other
+//! arguments are still checked against their types. Engines, when they are to run, check what they would start with.
+
+use super::id;
+use super::node::Node;
+use super::plan::Plan;
+use super::session::Session;
+use super::tree::walk;
+use crate::component::Value;
+use crate::err;
+use crate::error::{Error, Kind, Result};
+use parking_lot::Mutex;
+use std::collections::HashSet;
+use std::sync::Arc;
+
+/// What a dry run has found so far.
+#[derive(Default)]
+pub struct DryRun {
+    problems: Mutex<Vec<Error>>,
+    /// Ids without a value: failed, withheld, or of something that is.
+    unknown: Mutex<HashSet<String>>,
+}
+
+impl Plan {
+    /// Build everything that the run reaches, and add what fails to the problems.
+    #[must_use]
+    pub fn dry_run(self) -> Plan {
+        let mut order = Vec::new();
+        for section in [&self.roots.initialize, &self.roots.run, &self.roots.finalize] {
+            order.extend(self.section(section));
+        }
+        walk(&self.tree.root, "", &mut |id, node| {
+            if self.reached().contains(id) && (node.is_component() || node.expression().is_some()) {
+                order.push(id.to_owned());
+            }
+        });
+        let session = Session::dry(self);
+        for id in order {
+            // What fails is recorded.
+            let _ = session.get(&id);
+        }
+        session.into_plan()
+    }
+}
+
+impl DryRun {
+    pub fn into_problems(self) -> Vec<Error> {
+        self.problems.into_inner()
+    }
+    /// Record a problem, once.
+    pub fn report(&self, error: Error) {
+        let mut problems = self.problems.lock();
+        if !problems.iter().any(|known| known.to_string() == error.to_string()) {
+            problems.push(error);
+        }
+    }
+    /// Before an item is resolved: an error if that is known to fail, as an expression does that the plan has refused.
+    pub fn enter(&self, plan: &Plan, id: &str) -> Result<()> {
+        let refused = |problem: &Error| problem.get_id() == Some(id);
+        let is_component = plan.tree.get(id).is_some_and(Node::is_component);
+        match self.unknown.lock().contains(id) || !is_component && plan.problems().iter().any(refused) {
+            true => Err(withheld(id)),
+            false => Ok(()),
+        }
+    }
+    /// An item has failed; what is returned stands for it where it is used.
+    pub fn fail(&self, id: &str, error: Error) -> Error {
+        if error.get_kind() != Kind::Withheld {
+            self.report(error);
+        }
+        self.unknown.lock().insert(id.to_owned());
+        withheld(id)
+    }
+    /// Check the arguments that have a value, each for itself. An error if the component cannot be built: an argument is
+    /// wrong, or `unknown`, whether any has no value.
+    pub fn check_arguments(
+        &self,
+        id: &str,
+        node: &Node,
+        callable: &Value,
+        named: &[(Arc<str>, Value)],
+        mut unknown: bool,
+    ) -> Result<()> {
+        let Value::Component(component) = callable else {
+            return if unknown { Err(withheld(id)) } else { Ok(()) };
+        };
+        for (key, value) in named {
+            let Some(param) = component.params.iter().find(|param| *param.name == **key) else { continue };
+            if let Err(error) = (param.check)(component.name, param, value) {
+                unknown = true;
+                let origin = node.get(key).map(|argument| argument.origin.text());
+                self.report(error.at(origin.as_deref(), &id::join(id, key)));
+            }
+        }
+        if unknown { Err(withheld(id)) } else { Ok(()) }
+    }
+}
+
+/// What stands for an item that has no value.
+pub fn withheld(id: &str) -> Error {
+    err!("`{id}` has no value in a dry run").kind(Kind::Withheld)
+}

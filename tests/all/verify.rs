@@ -1,0 +1,157 @@
+//! `verify` builds what a run would build: every wrong value is listed at once, and nothing is run.
+
+use crate::cli::{Bundle, text};
+
+/// Replace each `old` by `new` in the bundle's config.
+fn edit(bundle: &Bundle, edits: &[(&str, &str)]) {
+    let path = bundle.path("configs/inference.json");
+    let mut config = std::fs::read_to_string(&path).unwrap();
+    for (old, new) in edits {
+        assert!(config.contains(old), "{old}");
+        config = config.replace(old, new);
+    }
+    std::fs::write(path, config).unwrap();
+}
+
+/// Exit code and report.
+fn verify(bundle: &Bundle, more: &[&str]) -> (Option<i32>, String) {
+    let output = bundle.run(&[&["verify", "--config_file", "configs/inference.json"], more].concat());
+    (output.status.code(), text(&output.stdout) + &text(&output.stderr))
+}
+
+fn assert_lists(report: &str, expected: &[&str]) {
+    for part in expected {
+        assert!(report.contains(part), "{part}\n\nin:\n{report}");
+    }
+    assert_eq!(report.matches("error: ").count(), expected.len(), "{report}");
+}
+
+#[test]
+fn wrong_values_in_a_config_are_all_listed_at_once() {
+    let bundle = Bundle::new(1);
+    edit(
+        &bundle,
+        &[
+            (r#""init_filters": 8"#, r#""init_filters": "8""#),
+            (r#""in_channels": 1"#, r#""in_channels": -1"#),
+            (r#""axcodes": "RAS""#, r#""axcodes": "RAX""#),
+            (r#""pixdim": [3.0, 3.0, 3.0]"#, r#""pixdim": [3.0, "3e-1", 3.0]"#),
+            (r#""nonzero": true"#, r#""nonzero": "yes""#),
+            (r#""batch_size": 1"#, r#""batch_size": 0"#),
+            (r#""overlap": 0.25"#, r#""overlap": 1.25"#),
+            (r#""softmax": true"#, r#""softmax": [1]"#),
+            (r#""argmax": true"#, r#""argmax": true, "threshold": "half""#),
+            (r#""output_dtype": "$numpy.uint8""#, r#""output_dtype": "uint9""#),
+        ],
+    );
+    let (code, report) = verify(&bundle, &[]);
+    assert_eq!(code, Some(2), "{report}");
+    assert_lists(
+        &report,
+        &[
+            "SegResNet: argument `init_filters`: expected int of at least 0, found str '8'",
+            "SegResNet: argument `in_channels`: expected int of at least 0, found int -1",
+            "`X` is none of L, R, P, A, I, S",
+            "Spacingd: argument `pixdim`: expected",
+            "NormalizeIntensityd: argument `nonzero`: expected bool, found str 'yes'",
+            "batch_size",
+            "overlap is 1.25, expected at least 0 and below 1",
+            "Activationsd: argument `softmax`: expected",
+            "AsDiscreted: argument `threshold`: expected",
+            "SaveImaged: argument `output_dtype`: expected",
+        ],
+    );
+    assert!(report.contains("network_def, init_filters") || report.contains("network_def::init_filters"), "{report}");
+    assert!(report.contains("hint: write 8, without quotes"), "{report}");
+    assert!(!bundle.path("out").exists());
+}
+
+#[test]
+fn wrong_values_of_overrides_are_all_listed_at_once() {
+    let bundle = Bundle::new(1);
+    let overrides = [
+        ("network_def#out_channels", "many", "argument `out_channels`: expected int of at least 0, found str 'many'"),
+        ("preprocessing#transforms#2#axcodes", "XYZ", "`X` is none of L, R, P, A, I, S"),
+        ("preprocessing#transforms#3#pixdim", "[]", "`pixdim` is empty"),
+        ("preprocessing#transforms#3#mode", "bilinea", "bilinea"),
+        ("dataloader#num_workers", "-1", "num_workers"),
+        ("inferer#roi_size", "[16,16]", "`roi_size` has 2 values"),
+        ("postprocessing#transforms#1#argmax", "on", "AsDiscreted: argument `argmax`: expected"),
+        ("postprocessing#transforms#2#nearest_interp", "2", "Invertd: argument `nearest_interp`: expected"),
+        ("postprocessing#transforms#3#output_ext", ".nrrd", "argument `output_ext`: expected '.nii.gz' or '.nii'"),
+        ("evaluator#amp", "maybe", "SupervisedEvaluator: argument `amp`: expected bool, found str 'maybe'"),
+    ];
+    let argv: Vec<String> =
+        overrides.iter().flat_map(|(id, value, _)| [format!("--{id}"), (*value).to_owned()]).collect();
+    let (code, report) = verify(&bundle, &argv.iter().map(String::as_str).collect::<Vec<_>>());
+    assert_eq!(code, Some(2), "{report}");
+    assert_lists(&report, &overrides.map(|(_, _, message)| message));
+}
+
+#[test]
+fn what_is_not_supported_with_these_arguments_is_listed() {
+    let bundle = Bundle::new(1);
+    edit(&bundle, &[(r#""amp": true"#, r#""amp": true, "prepare_batch": "$lambda x: x""#)]);
+    let (code, report) = verify(&bundle, &["--postprocessing#transforms#3#scale", "255"]);
+    assert_eq!(code, Some(2), "{report}");
+    assert!(report.contains("SaveImaged: `scale` is not supported"), "{report}");
+    let (_, report) = verify(&bundle, &[]);
+    assert!(report.contains("unsupported: SupervisedEvaluator: `prepare_batch` is not supported"), "{report}");
+}
+
+#[test]
+fn a_checkpoint_and_images_that_are_not_there_are_listed_where_the_run_needs_them() {
+    let bundle = Bundle::new(0);
+    let (code, report) = verify(&bundle, &["--load_pretrain", "True"]);
+    assert_eq!(code, Some(2), "{report}");
+    assert_lists(&report, &["the checkpoint models/model.pt does not exist", "the datalist is empty"]);
+    assert!(report.contains("hint: put the file there, or give `--load_pretrain False`"), "{report}");
+    assert!(report.contains("hint: check `datalist`"), "{report}");
+    bundle.image("images/s0000.nii.gz", 0);
+    let (code, report) = verify(&bundle, &[]);
+    assert_eq!(code, Some(0), "{report}");
+}
+
+#[test]
+fn outside_of_the_bundle_a_missing_file_says_where_paths_start() {
+    let bundle = Bundle::new(1);
+    edit(
+        &bundle,
+        &[
+            (r#""output_dir": "out""#, r#""bundle_root": ".", "output_dir": "$@bundle_root + '/out'""#),
+            (r#""load_path": "models/model.pt""#, r#""load_path": "$@bundle_root + '/models/model.pt'""#),
+            (r#"if @load_pretrain else None"#, r#"if True else None"#),
+            (r#""load_pretrain": false,"#, ""),
+            ("'images/*.nii.gz'", "@bundle_root + '/images/*.nii.gz'"),
+        ],
+    );
+    let outside = tempfile::tempdir().unwrap();
+    let config = bundle.path("configs/inference.json").display().to_string();
+    let root = bundle.0.path().canonicalize().unwrap().display().to_string();
+    for command in ["run", "verify"] {
+        let output =
+            bundle.command(&[command, "--config_file", &config]).current_dir(outside.path()).output().unwrap();
+        let report = text(&output.stdout) + &text(&output.stderr);
+        assert!(report.contains("the checkpoint ./models/model.pt does not exist"), "{report}");
+        assert!(report.contains(&format!("run in {root}, or add --bundle_root '{root}'")), "{report}");
+        assert!(!report.contains("load_pretrain"), "{report}");
+    }
+}
+
+#[test]
+fn images_that_are_not_there_and_results_that_clash_are_listed() {
+    let bundle = Bundle::new(1);
+    let (code, report) = verify(&bundle, &["--datalist", "['images/s0000.nii.gz','images/no.nii.gz']"]);
+    assert_eq!(code, Some(2), "{report}");
+    assert!(report.contains("1 of 2 cases: the input does not exist: images/no.nii.gz"), "{report}");
+}
+
+/// Network, transforms and loader are built from what the config holds; the run itself, files and folders are not touched.
+#[test]
+fn verify_writes_nothing_and_reads_no_image() {
+    let bundle = Bundle::new(1);
+    std::fs::write(bundle.path("images/s0000.nii.gz"), b"no image").unwrap();
+    let (code, report) = verify(&bundle, &[]);
+    assert_eq!(code, Some(0), "{report}");
+    assert!(!bundle.path("out").exists() && report.contains("0 mistakes"), "{report}");
+}
