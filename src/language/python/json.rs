@@ -1,12 +1,13 @@
 //! `json`: reading into plain values, and writing in Python's layout.
 //!
-//! `NaN` and `Infinity`, which Python's reader takes beyond the standard, are refused; integers beyond 64 bits become
-//! floats.
+//! Difference from Python: integers beyond 64 bits are errors.
 
 use super::common::{charge_text, pure, reads, wrong};
 use super::io::TextFile;
-use crate::component::{Args, BuildContext, Declared, Dict, Function, Key, Value};
-use crate::error::{Kind, Result};
+use crate::bundle::json;
+use crate::bundle::load::Notes;
+use crate::component::{Args, BuildContext, Declared, Function, Key, Value};
+use crate::error::{Error, Kind, Result};
 use crate::{args, err};
 
 pub const FUNCTIONS: &[Function] = &[
@@ -25,31 +26,10 @@ pub const FUNCTIONS: &[Function] = &[
 /// A JSON text as a value.
 pub fn parse(name: &str, text: &str, call: &mut BuildContext) -> Result<Value> {
     charge_text(call, text.len())?;
-    // serde_json bounds the depth itself (128).
-    let json = serde_json::from_str(text).map_err(|e| err!("{name}: no valid JSON: {e}").kind(Kind::Config))?;
-    from_json(json, call)
-}
-
-fn from_json(json: serde_json::Value, call: &mut BuildContext) -> Result<Value> {
-    call.charge(1)?;
-    Ok(match json {
-        serde_json::Value::Null => Value::None,
-        serde_json::Value::Bool(b) => Value::Bool(b),
-        serde_json::Value::Number(number) => match number.as_i64() {
-            Some(i) => Value::Int(i),
-            None => Value::Float(number.as_f64().unwrap_or(f64::NAN)),
-        },
-        serde_json::Value::String(text) => text.into(),
-        serde_json::Value::Array(items) => {
-            Value::list(items.into_iter().map(|item| from_json(item, call)).collect::<Result<Vec<_>>>()?)
-        }
-        serde_json::Value::Object(items) => Value::Dict(Dict::new(
-            items
-                .into_iter()
-                .map(|(key, item)| Ok((Key::str(&key), from_json(item, call)?)))
-                .collect::<Result<Vec<_>>>()?,
-        )),
-    })
+    let invalid = |e: Error| err!("{name}: {}", e.message()).kind(Kind::Config);
+    let node = json::read(text, name, &mut Notes::default()).map_err(invalid)?;
+    call.charge(node.count())?;
+    Ok(node.to_value())
 }
 
 args! {

@@ -121,7 +121,7 @@ fn mistakes_name_function_and_argument() {
         ("open('/dev/zero')", "open: expected a regular file, found a device or pipe"),
         ("pathlib.Path('x').write_text('a')", "Path.write_text: a config cannot change files"),
         ("os.environ['NO_SUCH_VARIABLE']", "os.environ: the environment has no variable 'NO_SUCH_VARIABLE'"),
-        ("json.loads('[1,')", "json.loads: no valid JSON: EOF while parsing a value at line 1 column 3"),
+        ("json.loads('[1,')", "json.loads: JSON syntax, line 1, column 4: expected a value, found the end of the file"),
         ("math.sqrt(-1)", "math.sqrt: math domain error"),
         ("math.sqrt('a')", "math.sqrt: expected float, found str 'a'"),
         ("math.factorial(21)", "math.factorial: the result is beyond 64-bit integers"),
