@@ -429,7 +429,7 @@ fn tracking_with_mlflow_says_what_is_missing() {
     let config = r#"{"handlers": ["$1"], "evaluator": {"_target_": "SupervisedEvaluator", "val_handlers": "@handlers"},
         "bundle_root": ".", "run": ["$@evaluator.run()"]}"#;
     let (plan, _) = plan(&[("c.json", config)], &["--tracking", "mlflow"]);
-    assert!(report(plan.problems(), "").contains("`tracking` adds MLFlowHandler, which is not here"));
+    assert!(report(plan.problems(), "").contains("`tracking` adds MLFlowHandler, which segbundle does not have"));
     assert!(plan.problems()[0].get_hint().unwrap().contains("without MLflow"));
 }
 

@@ -164,10 +164,11 @@ pub fn check_run_ids(args: &RunArgs, tree: &Tree) -> Option<Error> {
     }
     let error = err!("the config has no `{}` to run", args.run_id).kind(Kind::Config);
     let error = error.file(args.config_files.last().map_or("", String::as_str));
-    if let Some(near) = tree.nearest(&args.run_id) {
+    let lists = runnable(args, tree);
+    let near = tree.nearest(&args.run_id).filter(|near| lists.is_empty() || lists.contains(near));
+    if let Some(near) = near {
         return Some(error.hint(format!("did you mean `--run_id {near}`?")));
     }
-    let lists = runnable(args, tree);
     Some(match lists.split_last() {
         None => error.hint("name the list to run with `--run_id`"),
         Some((one, [])) => error.hint(format!("`--run_id {one}` runs the list `{one}`")),

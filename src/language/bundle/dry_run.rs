@@ -2,15 +2,16 @@
 //!
 //! A [`Session`] for a dry run resolves items as a run does, by the same code, with two differences: functions and methods
 //! that act outside of this process are withheld ([`Effect::Acts`](crate::component::Effect) in their declaration), and an
-//! item that fails is recorded while the others go on. What depends on an item without a value has none either; its other
-//! arguments are still checked against their types. Engines, when they are to run, check what they would start with.
+//! item that fails is recorded while the others go on. A component with a wrong argument is built without it, if that can
+//! be. What depends on an item without a value has none either; its other arguments are still checked against their types.
+//! Engines, when they are to run, check what they would start with.
 
 use super::id;
 use super::node::Node;
 use super::plan::Plan;
 use super::session::Session;
 use super::tree::walk;
-use crate::component::Value;
+use crate::component::{Component, Value};
 use crate::err;
 use crate::error::{Error, Kind, Result};
 use parking_lot::Mutex;
@@ -75,29 +76,58 @@ impl DryRun {
         self.unknown.lock().insert(id.to_owned());
         withheld(id)
     }
-    /// Check the arguments that have a value, each for itself. An error if the component cannot be built: an argument is
-    /// wrong, or `unknown`, whether any has no value.
-    pub fn check_arguments(
+    /// Build the component `id` from its arguments, of which `unknown` says that some have no value.
+    ///
+    /// A wrong argument is reported and left out if it can be, so that the object still stands in for what depends on it,
+    /// and each further mistake shows.
+    ///
+    /// # Errors
+    /// If nothing can be built.
+    pub fn build(
         &self,
-        id: &str,
-        node: &Node,
-        callable: &Value,
-        named: &[(Arc<str>, Value)],
-        mut unknown: bool,
-    ) -> Result<()> {
-        let Value::Component(component) = callable else {
-            return if unknown { Err(withheld(id)) } else { Ok(()) };
-        };
-        for (key, value) in named {
+        (id, node): (&str, &Node),
+        component: &'static Component,
+        mut named: Vec<(Arc<str>, Value)>,
+        unknown: bool,
+        build: impl Fn(Vec<(Arc<str>, Value)>) -> Result<Value>,
+    ) -> Result<Value> {
+        let optional = |key: &str| component.params.iter().any(|param| param.name == key && param.default.is_some());
+        let mut wrong: Vec<Arc<str>> = vec![];
+        for (key, value) in &named {
             let Some(param) = component.params.iter().find(|param| *param.name == **key) else { continue };
             if let Err(error) = (param.check)(component.name, param, value) {
-                unknown = true;
+                wrong.push(key.clone());
                 let origin = node.get(key).map(|argument| argument.origin.text());
                 self.report(error.at(origin.as_deref(), &id::join(id, key)));
             }
         }
-        if unknown { Err(withheld(id)) } else { Ok(()) }
+        if unknown || wrong.iter().any(|key| !optional(key)) {
+            return Err(withheld(id));
+        }
+        named.retain(|(key, _)| !wrong.contains(key));
+        loop {
+            let error = match build(named.clone()) {
+                Ok(value) => return Ok(value),
+                Err(error) if error.get_kind() == Kind::Withheld => return Err(error),
+                Err(error) => error,
+            };
+            // What is wrong because an argument was left out is no mistake of the config.
+            if !wrong.iter().any(|key| mentions(error.message(), key)) {
+                self.report(error.clone().at(Some(&node.origin.text()), id));
+            }
+            let before = named.len();
+            let culprits = named.extract_if(.., |(key, _)| optional(key) && mentions(error.message(), key));
+            wrong.extend(culprits.map(|(key, _)| key));
+            if named.len() == before {
+                return Err(withheld(id));
+            }
+        }
     }
+}
+
+/// Whether a message names an argument, as a whole word.
+fn mentions(message: &str, key: &str) -> bool {
+    message.split(|c: char| !(c.is_alphanumeric() || c == '_')).any(|word| word == key)
 }
 
 /// What stands for an item that has no value.

@@ -258,13 +258,21 @@ impl Session {
             self.warnings.lock().push(note.at(Some(&node.origin.text()), id));
             return Ok(callable);
         }
-        if let Some(dry) = &self.dry {
-            dry.check_arguments(id, node, &callable, &named, unknown)?;
+        let call = |named| self.call(|call| callable.call(Args::named(named), call));
+        match (&self.dry, &callable) {
+            (Some(dry), Value::Component(component)) if !partial => {
+                return dry.build((id, node), component, named, unknown, call);
+            }
+            (Some(dry), Value::Component(component)) => {
+                dry.build((id, node), component, named.clone(), unknown, |_| Ok(Value::None))?;
+            }
+            _ if unknown => return Err(withheld(id)),
+            _ => {}
         }
         match partial {
             true if named.is_empty() => Ok(callable),
             true => Ok(Value::object(Partial { callable, named })),
-            false => self.call(|call| callable.call(Args::named(named), call)),
+            false => call(named),
         }
     }
 }

@@ -137,6 +137,8 @@ impl BuildContext {
     ///
     /// # Errors
     /// Of kind [`Kind::Withheld`] if it acts and this is a dry run.
+    // Not inlined: evaluation is recursive, and a small stack frame lets it nest deeper.
+    #[inline(never)]
     pub fn permit(&self, effect: Effect, what: &str) -> Result<()> {
         match self.dry_run && effect == Effect::Acts {
             true => Err(err!("`{what}` is not called in a dry run").kind(Kind::Withheld)),
