@@ -76,10 +76,10 @@ impl DryRun {
         self.unknown.lock().insert(id.to_owned());
         withheld(id)
     }
-    /// Build the component `id` from its arguments, of which `unknown` says that some have no value.
+    /// Build the component `id` from its arguments; the entries `unknown` have no value.
     ///
-    /// A wrong argument is reported and left out if it can be, so that the object still stands in for what depends on it,
-    /// and each further mistake shows.
+    /// Wrong arguments are reported; like unknown ones they are left out if they have a default, so that the object still
+    /// stands in for what depends on it, and each further mistake shows.
     ///
     /// # Errors
     /// If nothing can be built.
@@ -88,11 +88,11 @@ impl DryRun {
         (id, node): (&str, &Node),
         component: &'static Component,
         mut named: Vec<(Arc<str>, Value)>,
-        unknown: bool,
+        unknown: Vec<Arc<str>>,
         build: impl Fn(Vec<(Arc<str>, Value)>) -> Result<Value>,
     ) -> Result<Value> {
         let optional = |key: &str| component.params.iter().any(|param| param.name == key && param.default.is_some());
-        let mut wrong: Vec<Arc<str>> = vec![];
+        let mut wrong = unknown;
         for (key, value) in &named {
             let Some(param) = component.params.iter().find(|param| *param.name == **key) else { continue };
             if let Err(error) = (param.check)(component.name, param, value) {
@@ -101,7 +101,7 @@ impl DryRun {
                 self.report(error.at(origin.as_deref(), &id::join(id, key)));
             }
         }
-        if unknown || wrong.iter().any(|key| !optional(key)) {
+        if wrong.iter().any(|key| !optional(key)) {
             return Err(withheld(id));
         }
         named.retain(|(key, _)| !wrong.contains(key));

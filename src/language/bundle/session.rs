@@ -216,12 +216,12 @@ impl Session {
         // All entries resolve in the order they are written, also those of a disabled component.
         let mut named = Vec::new();
         let (mut target, mut disabled, mut mode) = (None, false, None);
-        let mut unknown = false;
+        let mut unknown: Vec<Arc<str>> = vec![];
         for (key, item) in entries {
             let name = key_text(key);
             let value = match self.part(&id::join(id, &name), item, waiting) {
                 Err(_) if self.dry.is_some() => {
-                    unknown = true;
+                    unknown.push(name.into());
                     continue;
                 }
                 value => value?,
@@ -266,7 +266,7 @@ impl Session {
             (Some(dry), Value::Component(component)) => {
                 dry.build((id, node), component, named.clone(), unknown, |_| Ok(Value::None))?;
             }
-            _ if unknown => return Err(withheld(id)),
+            _ if !unknown.is_empty() => return Err(withheld(id)),
             _ => {}
         }
         match partial {

@@ -6,7 +6,7 @@ use super::common::{charge_text, pure, reads, wrong};
 use super::io::TextFile;
 use crate::bundle::json;
 use crate::bundle::load::Notes;
-use crate::component::{Args, BuildContext, Declared, Function, Key, Value};
+use crate::component::{Args, BuildContext, Declared, Function, Value};
 use crate::error::{Error, Kind, Result};
 use crate::{args, err};
 
