@@ -39,7 +39,7 @@ fn wrong_values_in_a_config_are_all_listed_at_once() {
             (r#""nonzero": true"#, r#""nonzero": "yes""#),
             (r#""batch_size": 1"#, r#""batch_size": 0"#),
             (r#""overlap": 0.25"#, r#""overlap": 1.25"#),
-            (r#""softmax": true"#, r#""softmax": [1]"#),
+            (r#""softmax": true"#, r#""softmax": "soft""#),
             (r#""argmax": true"#, r#""argmax": true, "threshold": "half""#),
             (r#""output_dtype": "$numpy.uint8""#, r#""output_dtype": "uint9""#),
         ],
