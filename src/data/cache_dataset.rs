@@ -15,38 +15,38 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 component! {
-    /// A dataset that keeps what comes before the first random transform.
+    /// Dataset that caches the results of the transforms before the first random one.
     pub static COMPONENT = dataset "CacheDataset" in "monai.data" / "dataset";
 
     pub struct CacheDatasetArgs {
-        /// One dict per case: `[{'image': 'a.nii.gz', 'label': 'b.nii.gz'}, ...]`.
+        /// List of dicts, one per case: `[{'image': 'a.nii.gz', 'label': 'b.nii.gz'}, ...]`.
         #[no_effect_on_results]
         data: Vec<Value>,
-        /// Applied to each case: a transform, a list of them, or None.
+        /// Transform or list of transforms to apply to each case.
         transform: Transforms = (),
-        /// At most this many cases are kept.
+        /// Maximum number of cases to cache.
         #[no_effect_on_results]
         cache_num: i64 = i64::MAX,
-        /// At most this share of the cases is kept.
+        /// Maximum fraction of the cases to cache, in [0, 1].
         #[no_effect_on_results]
         cache_rate: f64 = 1.0,
-        /// Cases that are read at one time while the cache is filled.
+        /// Number of threads that fill the cache.
         #[no_effect_on_results]
         num_workers: Option<i64> = 1,
-        /// Whether filling the cache is logged.
+        /// Log the progress while the cache is filled.
         #[no_effect_on_results]
         progress: bool = true,
-        /// No effect: the cache is never changed by what comes after.
+        /// No effect: random transforms never modify the cached data.
         copy_cache: Accepted = true,
-        /// Whether images are kept in C order, whatever their order in the file.
+        /// Store cached images in C order, whatever their memory order in the file.
         #[no_effect_on_results]
         as_contiguous: bool = true,
-        /// Keep equal entries once; not supported, must be False.
+        /// Cache equal entries once; not supported.
         #[no_effect_on_results]
         hash_as_key: bool = false,
-        /// No effect without hash_as_key.
+        /// No effect: only used with `hash_as_key`.
         hash_func: Accepted = (),
-        /// Fill the cache as cases are asked for, instead of beforehand; True or "threads".
+        /// Fill the cache while cases are requested instead of in advance: True or "threads".
         #[no_effect_on_results]
         runtime_cache: OneOrMany<Value> = false,
     }

@@ -13,30 +13,31 @@ use std::sync::Arc;
 const MAX_WORKERS: usize = 1024;
 
 component! {
-    /// How an engine goes through a dataset.
+    /// Iterates over a dataset in batches.
     pub static COMPONENT = loader "DataLoader" in "monai.data" / "dataloader";
 
     pub struct DataLoaderArgs {
-        /// The cases.
+        /// Dataset to load cases from.
         dataset: Arc<dyn Dataset>,
-        /// Threads that read and transform cases ahead; 0 does it when a case is needed. Each has its own random numbers.
+        /// Number of threads that load cases in the background; 0 loads each case when it is needed. Every worker has
+        /// its own random state, as in MONAI.
         #[no_effect_on_results]
         num_workers: usize = 0,
-        /// Cases per iteration of a training. Evaluation takes them one by one, with the same results.
+        /// Number of cases per training batch. Evaluation processes cases one by one, with the same results.
         #[no_effect_on_results]
         batch_size: usize = 1,
-        /// Take the cases in random order. Evaluation goes through them in order, with the same metrics.
+        /// Shuffle the cases in every epoch of a training. Evaluation keeps their order, with the same metrics.
         #[no_effect_on_results]
         shuffle: bool = false,
-        /// A sampler; not supported yet, must be None.
+        /// Sampler of cases; not supported.
         sampler: Value = (),
-        /// A sampler of batches; not supported yet, must be None.
+        /// Sampler of batches; not supported.
         batch_sampler: Value = (),
-        /// No effect: images of one shape become a batch, of all samples that crops make.
+        /// No effect: images of equal shape are stacked into a batch, including all samples of a crop transform.
         collate_fn: Accepted = (),
-        /// No effect: workers share memory with the engine.
+        /// No effect: workers are threads that share memory with the engine.
         pin_memory: Accepted = false,
-        /// Leave out an incomplete last batch of a training.
+        /// Drop the last incomplete batch of a training epoch.
         #[no_effect_on_results]
         drop_last: bool = false,
         /// No effect: workers are threads of this process.
@@ -47,7 +48,7 @@ component! {
         multiprocessing_context: Accepted = (),
         /// No effect: workers are threads of this process.
         prefetch_factor: Accepted = (),
-        /// Workers are seeded once, and their random numbers go on from pass to pass.
+        /// Keep the workers, with their random states, from epoch to epoch instead of seeding them again.
         #[no_effect_on_results]
         persistent_workers: bool = false,
     }
@@ -57,41 +58,41 @@ component! {
 }
 
 component! {
-    /// How an engine goes through a dataset; here the same as DataLoader.
+    /// Iterates over a dataset in batches; equivalent to DataLoader here.
     pub static THREADED = loader "ThreadDataLoader" in "monai.data" / "thread_buffer";
 
     pub struct ThreadDataLoaderArgs {
-        /// The cases.
+        /// Dataset to load cases from.
         dataset: Arc<dyn Dataset>,
-        /// No effect: each worker is two batches ahead.
+        /// No effect: every worker prefetches two batches.
         buffer_size: Accepted = 1,
-        /// No effect: a batch is taken as soon as it is there.
+        /// No effect: a batch is consumed as soon as it is ready.
         buffer_timeout: Accepted = 0.01,
-        /// How often each batch is used; only 1 is supported.
+        /// Number of times each batch is used; only 1 is supported.
         #[no_effect_on_results]
         repeats: usize = 1,
-        /// No effect: workers are threads.
+        /// No effect: workers are always threads.
         use_thread_workers: Accepted = false,
-        /// As DataLoader's.
+        /// As in DataLoader.
         #[no_effect_on_results]
         num_workers: usize = 0,
-        /// As DataLoader's.
+        /// As in DataLoader.
         #[no_effect_on_results]
         batch_size: usize = 1,
-        /// As DataLoader's.
+        /// As in DataLoader.
         #[no_effect_on_results]
         shuffle: bool = false,
-        /// As DataLoader's.
+        /// As in DataLoader.
         #[no_effect_on_results]
         drop_last: bool = false,
-        /// As DataLoader's.
+        /// As in DataLoader.
         collate_fn: Accepted = (),
-        /// As DataLoader's.
+        /// As in DataLoader.
         pin_memory: Accepted = false,
-        /// As DataLoader's.
+        /// As in DataLoader.
         #[no_effect_on_results]
         persistent_workers: bool = false,
-        /// As DataLoader's.
+        /// As in DataLoader.
         prefetch_factor: Accepted = (),
     }
 

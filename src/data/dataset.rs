@@ -8,14 +8,14 @@ use crate::random::RngStates;
 use std::sync::Arc;
 
 component! {
-    /// Cases from a list, read and transformed when they are asked for.
+    /// Dataset of a list of cases, loaded and transformed on request.
     pub static COMPONENT = dataset "Dataset" in "monai.data" / "dataset";
 
     pub struct DatasetArgs {
-        /// One dict per case: `[{'image': 'a.nii.gz'}, ...]`.
+        /// List of dicts, one per case: `[{'image': 'a.nii.gz'}, ...]`.
         #[no_effect_on_results]
         data: Vec<Value>,
-        /// Applied to each case: a transform, a list of them, or None.
+        /// Transform or list of transforms to apply to each case.
         transform: Transforms = (),
     }
 

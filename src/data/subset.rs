@@ -7,13 +7,13 @@ use crate::error::{Kind, Result};
 use std::sync::Arc;
 
 component! {
-    /// Some items of a dataset, by their numbers.
+    /// Subset of a dataset at given indices.
     pub static COMPONENT = value "Subset" in "torch.utils.data" / "dataset";
 
     pub struct SubsetArgs {
-        /// What to choose from: a dataset, a list or an array.
+        /// Dataset, list or array to select from.
         dataset: Value,
-        /// Which items, in this order; from the end if negative.
+        /// Indices of the items, in order; negative ones count from the end.
         #[no_effect_on_results]
         indices: Vec<i64>,
     }

@@ -31,55 +31,56 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
 component! {
-    /// Run a network over cases and hand each result to the postprocessing.
+    /// Run a network on every case and apply the postprocessing to each prediction.
     pub static COMPONENT = engine "SupervisedEvaluator" in "monai.engines" / "evaluator";
 
     pub struct SupervisedEvaluatorArgs {
-        /// Where the network runs.
+        /// Device to run the network on.
         device: Device,
-        /// The cases.
+        /// Data loader of the cases to evaluate.
         val_data_loader: Arc<Loader>,
-        /// The network.
+        /// Network to run.
         network: Shared<dyn Network>,
-        /// Evaluate only this many cases; all if None.
+        /// Number of cases to evaluate; None evaluates all.
         #[no_effect_on_results]
         epoch_length: Option<usize> = (),
-        /// No effect: there is nothing to wait for on the host.
+        /// No effect: transfers between host and device are always synchronous.
         non_blocking: Accepted = false,
-        /// A function that picks image and label from a batch; not supported, must be None.
+        /// Function that extracts image and label from a batch; not supported.
         prepare_batch: Value = (),
-        /// A function that replaces the iteration; not supported, must be None.
+        /// Function that replaces the iteration; not supported.
         iteration_update: Value = (),
-        /// How the network is applied; the whole image at once if None.
+        /// Inference method; None is SimpleInferer, the whole image in one forward pass.
         inferer: Option<Arc<dyn Inferer>> = (),
-        /// What is done with the prediction.
+        /// Transform or list of transforms to apply to each prediction.
         postprocessing: Transforms = (),
-        /// The metric that decides which epoch is the best, by name: `{'val_mean_dice': metric}`.
+        /// Metric that selects the best epoch, by name: `{'val_mean_dice': metric}`.
         key_val_metric: Option<Dict> = (),
-        /// More metrics by name; not computed without a key metric, as in MONAI.
+        /// Further metrics by name; computed only if there is a key metric, as in MONAI.
         additional_metrics: Option<Dict> = (),
-        /// Whether a first value is better than a second; larger is better if None.
+        /// Function of (current, best) that returns whether the current value is better; None prefers larger values.
         metric_cmp_fn: Value = (),
-        /// Handlers of the engine's events.
+        /// Handlers to attach to the engine's events.
         #[no_effect_on_results]
         val_handlers: Option<Vec<Arc<dyn Handler>>> = (),
-        /// Mixed precision: fp16 on a GPU; on a CPU f32, as in MONAI, unless a type is asked for.
+        /// Automatic mixed precision: float16 on a GPU; float32 on a CPU, as in MONAI, unless `--amp-dtype` or
+        /// `amp_kwargs` sets a type.
         amp: bool = false,
-        /// 'eval'; 'train' is not supported.
+        /// Mode of the network during evaluation; only "eval" is supported.
         mode: String = "eval",
-        /// No effect: there are no events of one's own.
+        /// No effect: custom events are not supported.
         event_names: Accepted = (),
-        /// No effect: there are no events of one's own.
+        /// No effect: custom events are not supported.
         event_to_attr: Accepted = (),
-        /// No effect: cases are never collated.
+        /// No effect: cases are never collated into batches.
         decollate: Accepted = true,
-        /// No effect: tensors are moved as a whole.
+        /// No effect: tensors have no options of how to be moved.
         to_kwargs: Accepted = (),
-        /// Arguments of autocast; `dtype` counts, also on a CPU.
+        /// Arguments of `torch.autocast`; only `dtype` is used, also on a CPU.
         amp_kwargs: Option<Dict> = (),
-        /// No effect: there is no Python to compile.
+        /// No effect: `torch.compile` needs Python.
         compile: Accepted = false,
-        /// No effect: there is no Python to compile.
+        /// No effect: `torch.compile` needs Python.
         compile_kwargs: Accepted = (),
     }
 

@@ -34,57 +34,58 @@ component! {
     pub static COMPONENT = engine "SupervisedTrainer" in "monai.engines" / "trainer";
 
     pub struct SupervisedTrainerArgs {
-        /// Where the network runs.
+        /// Device to run the network on.
         device: Device,
-        /// Epochs to train for.
+        /// Number of epochs to train.
         max_epochs: usize,
-        /// Batches of images and labels.
+        /// Data loader of batches with images and labels.
         train_data_loader: Arc<Loader>,
-        /// The network.
+        /// Network to run.
         network: Shared<dyn Network>,
-        /// Changes the network's parameters.
+        /// Optimizer of the network's parameters.
         optimizer: Shared<dyn Optimizer>,
-        /// What is made small.
+        /// Loss function to minimize.
         loss_function: Arc<dyn Loss>,
-        /// Iterations in an epoch; a pass over the loader if None.
+        /// Number of iterations per epoch; None is one pass over the data loader.
         epoch_length: Option<usize> = (),
-        /// No effect: there is nothing to wait for on the host.
+        /// No effect: transfers between host and device are always synchronous.
         non_blocking: Accepted = false,
-        /// A function that picks image and label from a batch; not supported, must be None.
+        /// Function that extracts image and label from a batch; not supported.
         prepare_batch: Value = (),
-        /// A function that replaces the iteration; not supported, must be None.
+        /// Function that replaces the iteration; not supported.
         iteration_update: Value = (),
-        /// How the network is applied: SimpleInferer or None.
+        /// Inference method of the forward pass: only SimpleInferer, or None for the same, is supported.
         inferer: Option<Arc<dyn Inferer>> = (),
-        /// What is done with predictions and labels before metrics see them.
+        /// Transform or list of transforms to apply to predictions and labels before the metrics are computed.
         postprocessing: Transforms = (),
-        /// The metric that decides which epoch is the best, by name: `{'train_accuracy': metric}`.
+        /// Metric that selects the best epoch, by name: `{'train_accuracy': metric}`.
         key_train_metric: Option<Dict> = (),
-        /// More metrics by name; not computed without a key metric, as in MONAI.
+        /// Further metrics by name; computed only if there is a key metric, as in MONAI.
         additional_metrics: Option<Dict> = (),
-        /// Whether a first value is better than a second; larger is better if None.
+        /// Function of (current, best) that returns whether the current value is better; None prefers larger values.
         metric_cmp_fn: Value = (),
-        /// Handlers of the engine's events.
+        /// Handlers to attach to the engine's events.
         train_handlers: Option<Vec<Arc<dyn Handler>>> = (),
-        /// Mixed precision: fp16 with a gradient scaler on a GPU; on a CPU f32, as in MONAI, unless a type is asked for.
+        /// Automatic mixed precision: float16 with a gradient scaler on a GPU; float32 on a CPU, as in MONAI, unless
+        /// `--amp-dtype` or `amp_kwargs` sets a type.
         amp: bool = false,
-        /// No effect: there are no events of one's own.
+        /// No effect: custom events are not supported.
         event_names: Accepted = (),
-        /// No effect: there are no events of one's own.
+        /// No effect: custom events are not supported.
         event_to_attr: Accepted = (),
-        /// No effect: the postprocessing takes items one by one.
+        /// No effect: the postprocessing is always applied to the items of a batch one by one.
         decollate: Accepted = true,
-        /// No effect: gradients are made anew in each iteration, with the same steps.
+        /// No effect: gradients are set to None in each iteration, with the same optimizer steps.
         optim_set_to_none: Accepted = false,
-        /// No effect: tensors are moved as a whole.
+        /// No effect: tensors have no options of how to be moved.
         to_kwargs: Accepted = (),
-        /// Arguments of autocast; `dtype` counts, also on a CPU.
+        /// Arguments of `torch.autocast`; only `dtype` is used, also on a CPU.
         amp_kwargs: Option<Dict> = (),
-        /// No effect: there is no Python to compile.
+        /// No effect: `torch.compile` needs Python.
         compile: Accepted = false,
-        /// No effect: there is no Python to compile.
+        /// No effect: `torch.compile` needs Python.
         compile_kwargs: Accepted = (),
-        /// Batches whose gradients are added up for one step.
+        /// Number of batches whose gradients are accumulated for one optimizer step.
         accumulation_steps: usize = 1,
     }
 

@@ -9,7 +9,7 @@ use std::path::PathBuf;
 use tch::Tensor;
 
 component! {
-    /// Run the network on the whole image at once.
+    /// Run the network on the whole image in one forward pass.
     pub static COMPONENT = inferer "SimpleInferer" in "monai.inferers" / "inferer";
 
     pub struct SimpleInfererArgs {}

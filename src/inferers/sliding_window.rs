@@ -15,39 +15,39 @@ use crate::torch::Device;
 use tch::Tensor;
 
 component! {
-    /// Run the network on overlapping windows and blend the results.
+    /// Run the network on overlapping windows and blend the predictions.
     pub static COMPONENT = inferer "SlidingWindowInferer" in "monai.inferers" / "inferer";
 
     pub struct SlidingWindowInfererArgs {
-        /// Window size in voxels, for all axes or each; None or a value below 1 takes the whole axis.
+        /// Window size in voxels, one value or one per axis; None or a non-positive value uses the size of the image.
         roi_size: OneOrMany<Option<i64>>,
-        /// Windows per forward pass.
+        /// Number of windows per forward pass.
         sw_batch_size: usize = 1,
-        /// Share of a window that overlaps the next, in [0, 1), for all axes or each.
+        /// Overlap between neighboring windows as a fraction of the window size, in [0, 1), one value or one per axis.
         overlap: OneOrMany<f64> = 0.25,
-        /// How overlapping windows are blended.
+        /// Weighting of overlapping windows: "constant" or "gaussian".
         mode: Blend = "constant",
-        /// Standard deviation of the gaussian weights as a share of the window, for all axes or each.
+        /// Standard deviation of the Gaussian weights as a fraction of the window size, one value or one per axis.
         sigma_scale: OneOrMany<f64> = 0.125,
-        /// How an image smaller than a window is padded.
+        /// Padding mode for images smaller than the window.
         padding_mode: PadMode = "constant",
-        /// Value of constant padding.
+        /// Fill value of padding mode "constant".
         cval: f64 = 0.0,
-        /// Where the network runs; the engine's device if None.
+        /// Device to run the network on; None is the engine's device.
         sw_device: Option<Device> = (),
-        /// Where windows are blended; the network's device if None.
+        /// Device to blend the predictions on; None is the network's device.
         device: Option<Device> = (),
-        /// No effect: progress is shown anyway.
+        /// No effect: progress is always shown.
         progress: Accepted = false,
-        /// No effect: the weights take milliseconds to make.
+        /// No effect: computing the weights takes milliseconds.
         cache_roi_weight_map: Accepted = false,
-        /// Blend on the CPU if the image has more voxels than this and `device` is None.
+        /// Number of voxels above which predictions are blended on the CPU, if `device` is None.
         cpu_thresh: Option<usize> = (),
-        /// No effect: blending is buffered along one axis anyway.
+        /// No effect: predictions are always blended in slabs along one axis.
         buffer_steps: Accepted = (),
-        /// No effect: the longest axis is taken.
+        /// No effect: slabs run along the longest axis.
         buffer_dim: Accepted = -1,
-        /// Hand the window's place to the network; not supported, must be false.
+        /// Pass the window's coordinates to the network; not supported.
         with_coord: bool = false,
     }
 

@@ -10,21 +10,21 @@ use segbundle_native::label_sums;
 use tch::{Kind, Tensor};
 
 component! {
-    /// Cross-entropy between logits and class labels or probabilities.
+    /// Cross-entropy loss between logits and class labels or probabilities.
     pub static COMPONENT = loss "CrossEntropyLoss" in "torch.nn" / "modules.loss";
 
     pub struct CrossEntropyLossArgs {
-        /// Weights of the classes.
+        /// Weight of each class.
         weight: Option<Vec<f64>> = (),
-        /// Old form of `reduction`; must be None.
+        /// Deprecated form of `reduction`; not supported.
         size_average: Value = (),
-        /// A label whose voxels do not count.
+        /// Label value to ignore.
         ignore_index: i64 = -100,
-        /// Old form of `reduction`; must be None.
+        /// Deprecated form of `reduction`; not supported.
         reduce: Value = (),
-        /// "mean" over the voxels (weighted), "sum", or "none" for one value per voxel.
+        /// Reduction over the voxels: "mean" (weighted), "sum", or "none" for one value per voxel.
         reduction: Reduction = "mean",
-        /// Share of the loss that is spread over all classes, 0 to 1.
+        /// Label smoothing in [0, 1].
         label_smoothing: f64 = 0.0,
     }
 

@@ -24,27 +24,28 @@ macro_rules! dice_component {
             pub static $static = loss $name in $package / $module also $also;
 
             pub struct $args {
-                /// Whether channel 0 counts in the Dice; in a cross-entropy it always does.
+                /// Include channel 0 in the Dice term; a cross-entropy term always includes it.
                 include_background: bool = true,
-                /// Whether the target holds labels, to be taken as one channel for each class.
+                /// Convert the target from class labels to one-hot.
                 to_onehot_y: bool = false,
-                /// Apply a sigmoid to the prediction, for the Dice.
+                /// Apply a sigmoid to the prediction for the Dice term.
                 sigmoid: bool = false,
-                /// Apply a softmax over the channels to the prediction, for the Dice.
+                /// Apply a softmax over the channels to the prediction for the Dice term.
                 softmax: bool = false,
-                /// Another activation; not supported, must be None.
+                /// Other activation function for the Dice term; not supported.
                 other_act: Value = (),
-                /// Squares of prediction and target in the denominator of the Dice.
+                /// Use squared prediction and target in the denominator of the Dice.
                 squared_pred: bool = false,
-                /// Jaccard index instead of Dice.
+                /// Compute the Jaccard index (soft IoU) instead of the Dice.
                 jaccard: bool = false,
-                /// "mean" or "sum" over items and channels; "none" keeps them where the loss can, [N,C,1,1,1].
+                /// Reduction over batch and channels: "mean", "sum", or where the loss supports it "none" for a result
+                /// [N, C, 1, 1, 1].
                 reduction: Reduction = "mean",
-                /// Added to the numerator of the Dice.
+                /// Constant added to the numerator of the Dice, to avoid zero.
                 smooth_nr: f64 = 1e-5,
-                /// Added to the denominator of the Dice.
+                /// Constant added to the denominator of the Dice, to avoid NaN.
                 smooth_dr: f64 = 1e-5,
-                /// Sum over the items of the batch before dividing, in the Dice.
+                /// Sum intersections and unions over the batch before the division.
                 batch: bool = false,
                 $($own)*
             }
@@ -79,15 +80,15 @@ macro_rules! dice_half {
 pub(super) use dice_half;
 
 dice_component! {
-    /// 1 − soft Dice between a prediction and a target.
+    /// Dice loss: 1 − soft Dice between prediction and target.
     pub static COMPONENT = loss "DiceLoss" in "monai.losses" / "dice" also "Dice";
 
     pub struct DiceLossArgs {
-        /// Weights of the channels that count: one value, or one for each.
+        /// Weights of the included channels, one value or one per channel.
         weight: Option<OneOrMany<f64>> = (),
-        /// Whether the target holds values between 0 and 1, for which another formula is right.
+        /// The target contains values between 0 and 1 (soft labels).
         soft_label: bool = false,
-        /// A label whose voxels do not count.
+        /// Label value to ignore.
         ignore_index: Option<i64> = (),
     }
 

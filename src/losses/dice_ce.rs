@@ -14,17 +14,17 @@ use segbundle_native::label_sums;
 use tch::{Kind, Tensor};
 
 dice_component! {
-    /// Sum of soft Dice and cross-entropy.
+    /// Weighted sum of Dice loss and cross-entropy loss.
     pub static COMPONENT = loss "DiceCELoss" in "monai.losses" / "dice" also "dice_ce";
 
     pub struct DiceCELossArgs {
-        /// Weights of the classes, for both; positive weights if the prediction has one channel.
+        /// Weight of each class, for both terms; the weight of positives if the prediction has one channel.
         weight: Option<Vec<f64>> = (),
-        /// Factor of the Dice.
+        /// Weight of the Dice loss.
         lambda_dice: f64 = 1.0,
-        /// Factor of the cross-entropy.
+        /// Weight of the cross-entropy loss.
         lambda_ce: f64 = 1.0,
-        /// Share of the cross-entropy that is spread over all classes, 0 to 1.
+        /// Label smoothing of the cross-entropy, in [0, 1].
         label_smoothing: f64 = 0.0,
     }
 

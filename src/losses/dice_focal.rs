@@ -10,19 +10,19 @@ use parking_lot::Mutex;
 use tch::{Kind, Tensor};
 
 dice_component! {
-    /// Sum of soft Dice and focal loss.
+    /// Weighted sum of Dice loss and focal loss.
     pub static COMPONENT = loss "DiceFocalLoss" in "monai.losses" / "dice" also "dice_focal";
 
     pub struct DiceFocalLossArgs {
-        /// Exponent that lowers the weight of easy voxels.
+        /// Focusing exponent γ of the focal loss.
         gamma: f64 = 2.0,
-        /// Weights of the channels that count: one value, or one for each.
+        /// Weights of the included channels, one value or one per channel.
         weight: Option<OneOrMany<f64>> = (),
-        /// Factor of the Dice.
+        /// Weight of the Dice loss.
         lambda_dice: f64 = 1.0,
-        /// Factor of the focal loss.
+        /// Weight of the focal loss.
         lambda_focal: f64 = 1.0,
-        /// Weight of foreground against background, 0 to 1.
+        /// Balancing factor α of foreground against background, in [0, 1].
         alpha: Option<f64> = (),
     }
 
@@ -30,25 +30,25 @@ dice_component! {
 }
 
 component! {
-    /// Cross-entropy that counts easy voxels less.
+    /// Focal loss (Lin et al. 2017): cross-entropy that down-weights well-classified voxels.
     pub static FOCAL = loss "FocalLoss" in "monai.losses" / "focal_loss";
 
     pub struct FocalLossArgs {
-        /// Whether channel 0 counts.
+        /// Include channel 0, the background.
         include_background: bool = true,
-        /// Whether the target holds labels, to be taken as one channel for each class.
+        /// Convert the target from class labels to one-hot.
         to_onehot_y: bool = false,
-        /// Exponent that lowers the weight of easy voxels.
+        /// Focusing exponent γ of the focal loss.
         gamma: f64 = 2.0,
-        /// Weight of foreground against background, 0 to 1; a list, one for each channel, is not supported.
+        /// Balancing factor α of foreground against background, in [0, 1]; a list of factors is not supported.
         alpha: Option<f64> = (),
-        /// Weights of the channels that count: one value, or one for each.
+        /// Weights of the included channels, one value or one per channel.
         weight: Option<OneOrMany<f64>> = (),
-        /// "mean", "sum" (of the items' and channels' means) or "none".
+        /// Reduction: "mean", "sum" (over the spatial means of batch and channels) or "none".
         reduction: Reduction = "mean",
-        /// Softmax over the channels instead of a sigmoid in each.
+        /// Use softmax over the channels instead of a sigmoid per channel.
         use_softmax: bool = false,
-        /// A label whose voxels do not count; not supported, must be None.
+        /// Label value to ignore; not supported.
         ignore_index: Value = (),
     }
 

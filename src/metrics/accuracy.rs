@@ -12,17 +12,18 @@ use std::sync::Arc;
 use tch::{Kind, Tensor};
 
 component! {
-    /// Share of right examples; each channel's voxel is one.
+    /// Accuracy: fraction of correct predictions. Every voxel of every channel counts as one prediction.
     pub static COMPONENT = metric "Accuracy" in "ignite.metrics" / "accuracy";
 
     pub struct AccuracyArgs {
-        /// Picks prediction and label from the engine's output: `$monai.handlers.from_engine(['pred', 'label'])`.
+        /// Function that extracts prediction and label from the engine's output: `$monai.handlers.from_engine(['pred',
+        /// 'label'])`.
         output_transform: Value = (),
-        /// An example is a voxel, right if all its channels are.
+        /// Count a voxel as correct only if all of its channels are.
         is_multilabel: bool = false,
-        /// No effect: counts are kept as integers.
+        /// No effect: counts are integers in host memory.
         device: Accepted = (),
-        /// No effect: outputs are a pair or a list of pairs.
+        /// No effect: outputs are always a pair or a list of pairs.
         skip_unrolling: Accepted = false,
     }
 

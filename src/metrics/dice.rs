@@ -10,26 +10,26 @@ use parking_lot::Mutex;
 use std::sync::Arc;
 
 component! {
-    /// Dice by case and channel.
+    /// Dice score of each case and channel.
     pub static DICE = metric "DiceMetric" in "monai.metrics" / "meandice";
 
     pub struct DiceMetricArgs {
-        /// Whether channel 0 counts.
+        /// Include channel 0, the background.
         include_background: bool = true,
-        /// How cases and channels become one number.
+        /// Reduction over cases and channels, such as "mean" or "mean_batch".
         reduction: Reduction = "mean",
-        /// Whether the numbers of cases behind the values are reported too; engines record the values alone.
+        /// Also return the number of valid cases; engines record the scores only.
         get_not_nans: bool = false,
-        /// A channel that the target does not have counts for nothing (NaN); else 1 where the prediction has none
-        /// either, and 0.
+        /// Ignore channels that are empty in the target (NaN); False scores them 1 if the prediction is empty too, else
+        /// 0.
         ignore_empty: bool = true,
-        /// Number of classes of labels that are not one-hot.
+        /// Number of classes, for inputs that are class labels instead of one-hot.
         num_classes: Option<usize> = (),
-        /// With reduction "mean_batch": values by label, under `label_1` … or the names given.
+        /// Return scores by label with reduction "mean_batch": True names them `label_1` …, a list gives the names.
         return_with_label: WithLabel = false,
-        /// Dice of each connected component; not supported, must be False.
+        /// Compute the Dice of each connected component; not supported.
         per_component: bool = false,
-        /// A label whose voxels do not count.
+        /// Label value to ignore.
         ignore_index: Option<i64> = (),
     }
 
@@ -43,21 +43,22 @@ component! {
 }
 
 component! {
-    /// Mean Dice of an engine's cases.
+    /// Mean Dice score over the cases of an engine.
     pub static MEAN_DICE = metric "MeanDice" in "monai.handlers" / "mean_dice";
 
     pub struct MeanDiceArgs {
-        /// Whether channel 0 counts.
+        /// Include channel 0, the background.
         include_background: bool = true,
-        /// How cases and channels become one number.
+        /// Reduction over cases and channels, such as "mean" or "mean_batch".
         reduction: Reduction = "mean",
-        /// Number of classes of labels that are not one-hot.
+        /// Number of classes, for inputs that are class labels instead of one-hot.
         num_classes: Option<usize> = (),
-        /// Picks prediction and label from the engine's output: `$monai.handlers.from_engine(['pred', 'label'])`.
+        /// Function that extracts prediction and label from the engine's output: `$monai.handlers.from_engine(['pred',
+        /// 'label'])`.
         output_transform: Value = (),
-        /// Keep each case's values for reports.
+        /// Keep the scores of each case for reports.
         save_details: bool = true,
-        /// With reduction "mean_batch": values by label, under `label_1` … or the names given.
+        /// Return scores by label with reduction "mean_batch": True names them `label_1` …, a list gives the names.
         return_with_label: WithLabel = false,
     }
 

@@ -22,35 +22,35 @@ use segbundle_native as native;
 use tch::Tensor;
 
 component! {
-    /// Encoder-decoder of residual blocks for 3-D segmentation (Myronenko 2018).
+    /// SegResNet: encoder-decoder of residual blocks for 3-D segmentation (Myronenko 2018).
     pub static COMPONENT = network "SegResNet" in "monai.networks.nets" / "segresnet";
 
     pub struct SegResNetArgs {
-        /// Number of spatial axes; only 3.
+        /// Number of spatial dimensions; only 3 is supported.
         spatial_dims: usize = 3,
-        /// Channels of the first convolution; doubled at every level.
+        /// Number of output channels of the first convolution; doubled at every level.
         init_filters: usize = 8,
-        /// Channels of the input.
+        /// Number of input channels.
         in_channels: usize = 1,
-        /// Channels of the output.
+        /// Number of output channels.
         out_channels: usize = 2,
-        /// Chance that a channel is zeroed after the first convolution, in training.
+        /// Dropout probability of the channels after the first convolution, in training.
         dropout_prob: Option<f64> = (),
-        /// Activation: a name or (name, {arguments}).
+        /// Activation: name, or (name, {arguments}).
         act: Value = relu(),
-        /// Normalisation: a name or (name, {arguments}).
+        /// Normalization: name, or (name, {arguments}).
         norm: Value = group(8),
-        /// Deprecated form of `norm`; only "GROUP".
+        /// Deprecated form of `norm`; only "GROUP" is supported.
         norm_name: String = "",
-        /// Groups for `norm_name`.
+        /// Number of groups for `norm_name`.
         num_groups: usize = 8,
-        /// Whether norm, activation and a 1×1×1 convolution to `out_channels` end the network.
+        /// End the network with norm, activation and a 1×1×1 convolution to `out_channels`.
         use_conv_final: bool = true,
-        /// Residual blocks per level, going down.
+        /// Number of residual blocks at each level of the encoder.
         blocks_down: Vec<usize> = [1, 2, 2, 4],
-        /// Residual blocks per level, going up.
+        /// Number of residual blocks at each level of the decoder.
         blocks_up: Vec<usize> = [1, 1, 1],
-        /// "nontrainable" (interpolation), "deconv" or "pixelshuffle".
+        /// Upsampling method: "nontrainable" (interpolation), "deconv" or "pixelshuffle".
         upsample_mode: String = "nontrainable",
     }
 

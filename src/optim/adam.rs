@@ -10,33 +10,33 @@ use segbundle_native::{Adam as Options, AdamSlot};
 use tch::Tensor;
 
 component! {
-    /// Steps by running averages of the gradient and its square.
+    /// Adam optimizer (Kingma and Ba 2015).
     pub static ADAM = optimizer "Adam" in "torch.optim" / "adam";
 
     pub struct AdamArgs {
-        /// What to train: `$@network.parameters()`, or groups as dicts.
+        /// Parameters to optimize: `$@network.parameters()`, or a list of dicts that define parameter groups.
         params: Params,
         /// Learning rate.
         lr: f64 = 1e-3,
-        /// Decay of the averages of gradients and of their squares.
+        /// Decay rates of the running averages of the gradient and its square.
         betas: Vec<f64> = [0.9, 0.999],
-        /// Added to the denominator.
+        /// Constant added to the denominator for numerical stability.
         eps: f64 = 1e-8,
-        /// Weight decay, as part of the gradient.
+        /// Weight decay (L2 penalty), added to the gradient.
         weight_decay: f64 = 0.0,
-        /// Divide by the largest average of squares so far.
+        /// Use the AMSGrad variant: divide by the maximum of the averages of squared gradients.
         amsgrad: bool = false,
-        /// No effect: libtorch chooses between loops with the same result.
+        /// No effect: the implementation is chosen automatically, with the same result.
         foreach: Accepted = (),
-        /// Go up the gradient.
+        /// Maximize the objective instead of minimizing it.
         maximize: bool = false,
-        /// No effect: about recording CUDA graphs from Python.
+        /// No effect: CUDA graphs are not used.
         capturable: Accepted = false,
-        /// Differentiate through the step; not supported, must be False.
+        /// Differentiate through the optimizer step; not supported.
         differentiable: bool = false,
-        /// No effect: the steps are those of the default, from which the fused ones differ by rounding.
+        /// No effect: steps are those of the default implementation; fused ones differ by rounding.
         fused: Accepted = (),
-        /// Shrink the weights by themselves, as AdamW does.
+        /// Decouple the weight decay from the gradient, as AdamW does.
         decoupled_weight_decay: bool = false,
     }
 
@@ -47,31 +47,31 @@ component! {
 }
 
 component! {
-    /// Adam whose weight decay is apart from the gradient.
+    /// AdamW optimizer: Adam with decoupled weight decay (Loshchilov and Hutter 2019).
     pub static ADAMW = optimizer "AdamW" in "torch.optim" / "adamw";
 
     pub struct AdamWArgs {
-        /// What to train: `$@network.parameters()`, or groups as dicts.
+        /// Parameters to optimize: `$@network.parameters()`, or a list of dicts that define parameter groups.
         params: Params,
         /// Learning rate.
         lr: f64 = 1e-3,
-        /// Decay of the averages of gradients and of their squares.
+        /// Decay rates of the running averages of the gradient and its square.
         betas: Vec<f64> = [0.9, 0.999],
-        /// Added to the denominator.
+        /// Constant added to the denominator for numerical stability.
         eps: f64 = 1e-8,
-        /// Weight decay: each step multiplies the weights by 1 − lr·weight_decay.
+        /// Decoupled weight decay: each step multiplies the weights by 1 − lr·weight_decay.
         weight_decay: f64 = 1e-2,
-        /// Divide by the largest average of squares so far.
+        /// Use the AMSGrad variant: divide by the maximum of the averages of squared gradients.
         amsgrad: bool = false,
-        /// Go up the gradient.
+        /// Maximize the objective instead of minimizing it.
         maximize: bool = false,
-        /// No effect: libtorch chooses between loops with the same result.
+        /// No effect: the implementation is chosen automatically, with the same result.
         foreach: Accepted = (),
-        /// No effect: about recording CUDA graphs from Python.
+        /// No effect: CUDA graphs are not used.
         capturable: Accepted = false,
-        /// Differentiate through the step; not supported, must be False.
+        /// Differentiate through the optimizer step; not supported.
         differentiable: bool = false,
-        /// No effect: the steps are those of the default, from which the fused ones differ by rounding.
+        /// No effect: steps are those of the default implementation; fused ones differ by rounding.
         fused: Accepted = (),
     }
 

@@ -66,9 +66,9 @@ schedule! {
     /// Multiply the learning rate by gamma every step_size epochs.
     pub static STEP = "StepLR";
     struct StepArgs {
-        /// Epochs between two steps.
+        /// Number of epochs between two decays.
         step_size: i64,
-        /// Factor of each step.
+        /// Factor of each decay.
         gamma: f64 = 0.1,
     }
     rule: Step = |a| Ok(Step {
@@ -88,12 +88,12 @@ impl Rule for Step {
 }
 
 schedule! {
-    /// Multiply the learning rate by gamma at each milestone.
+    /// Multiply the learning rate by gamma at each milestone epoch.
     pub static MULTI_STEP = "MultiStepLR";
     struct MultiStepArgs {
-        /// The epochs of the steps; one that is listed twice counts twice.
+        /// Epochs of the decays; one that is listed twice decays twice.
         milestones: Vec<i64>,
-        /// Factor of each step.
+        /// Factor of each decay.
         gamma: f64 = 0.1,
     }
     rule: MultiStep = |a| {
@@ -138,7 +138,7 @@ schedule! {
     /// Multiply the learning rate by gamma every epoch.
     pub static EXPONENTIAL = "ExponentialLR";
     struct ExponentialArgs {
-        /// Factor of each epoch.
+        /// Factor per epoch.
         gamma: f64,
     }
     rule: Exponential = |a| Ok(
@@ -156,12 +156,12 @@ impl Rule for Exponential {
 }
 
 schedule! {
-    /// Follow half a cosine from the first learning rate down to eta_min, and back.
+    /// Anneal the learning rate along a cosine, from the initial value to eta_min and back.
     pub static COSINE = "CosineAnnealingLR";
     struct CosineArgs {
-        /// Epochs down to eta_min.
+        /// Number of epochs until eta_min is reached.
         T_max: i64,
-        /// The lowest rate.
+        /// Minimum learning rate.
         eta_min: f64 = 0.0,
     }
     rule: Cosine = |a| Ok(Cosine { t_max: positive("T_max", a.T_max)?, eta_min: a.eta_min }),
@@ -187,14 +187,14 @@ impl Rule for Cosine {
 }
 
 schedule! {
-    /// Go linearly from a part of the learning rate to another: warm-up.
+    /// Change the learning rate linearly between two factors, as for a warm-up.
     pub static LINEAR = "LinearLR";
     struct LinearArgs {
-        /// Factor at the beginning, above 0 to 1.
+        /// Factor in the first epoch, in (0, 1].
         start_factor: f64 = 1.0 / 3.0,
-        /// Factor at the end, 0 to 1.
+        /// Factor after the last epoch, in [0, 1].
         end_factor: f64 = 1.0,
-        /// Epochs from one to the other.
+        /// Number of epochs between the two factors.
         total_iters: i64 = 5,
     }
     rule: Linear = |a| {
@@ -224,12 +224,12 @@ impl Rule for Linear {
 }
 
 schedule! {
-    /// Let the learning rate fall to 0 as a power of the epochs left.
+    /// Decay the learning rate to 0 with a polynomial of the remaining epochs.
     pub static POLYNOMIAL = "PolynomialLR";
     struct PolynomialArgs {
-        /// Epochs down to 0.
+        /// Number of epochs until the learning rate is 0.
         total_iters: i64 = 5,
-        /// The exponent.
+        /// Exponent of the polynomial.
         power: f64 = 1.0,
     }
     rule: Polynomial = |a| Ok(Polynomial { total: positive("total_iters", a.total_iters)?, power: a.power }),
@@ -250,10 +250,11 @@ impl Rule for Polynomial {
 }
 
 schedule! {
-    /// Multiply the first learning rate by a function of the epoch.
+    /// Multiply the initial learning rate by a function of the epoch.
     pub static LAMBDA = "LambdaLR";
     struct LambdaArgs {
-        /// A function of the epoch that gives the factor (`$lambda epoch: 0.95 ** epoch`), or one for each group.
+        /// Function of the epoch that returns the factor (`$lambda epoch: 0.95 ** epoch`), or a list with one per
+        /// parameter group.
         lr_lambda: Value,
     }
     rule: Lambda = |a| {

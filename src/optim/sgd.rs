@@ -10,29 +10,29 @@ use segbundle_native::{Sgd as Options, SgdSlot};
 use tch::Tensor;
 
 component! {
-    /// Steps down the gradient, with momentum.
+    /// Stochastic gradient descent, optionally with momentum.
     pub static COMPONENT = optimizer "SGD" in "torch.optim" / "sgd";
 
     pub struct SgdArgs {
-        /// What to train: `$@network.parameters()`, or groups as dicts.
+        /// Parameters to optimize: `$@network.parameters()`, or a list of dicts that define parameter groups.
         params: Params,
         /// Learning rate.
         lr: f64 = 1e-3,
-        /// Share of the last step's direction that is kept.
+        /// Momentum factor.
         momentum: f64 = 0.0,
-        /// Share of the gradient that is left out of the direction.
+        /// Dampening of the momentum.
         dampening: f64 = 0.0,
-        /// Weight decay, as part of the gradient.
+        /// Weight decay (L2 penalty), added to the gradient.
         weight_decay: f64 = 0.0,
-        /// Nesterov's momentum; needs momentum and no dampening.
+        /// Use Nesterov momentum; requires a momentum and no dampening.
         nesterov: bool = false,
-        /// Go up the gradient.
+        /// Maximize the objective instead of minimizing it.
         maximize: bool = false,
-        /// No effect: libtorch chooses between loops with the same result.
+        /// No effect: the implementation is chosen automatically, with the same result.
         foreach: Accepted = (),
-        /// Differentiate through the step; not supported, must be False.
+        /// Differentiate through the optimizer step; not supported.
         differentiable: bool = false,
-        /// No effect: the steps are those of the default, from which the fused ones differ by rounding.
+        /// No effect: steps are those of the default implementation; fused ones differ by rounding.
         fused: Accepted = (),
     }
 

@@ -9,23 +9,23 @@ use crate::error::Result;
 use std::f64::consts::PI;
 
 component! {
-    /// A linear rise of the learning rate, then a cosine.
+    /// Linear warm-up of the learning rate, then cosine decay.
     pub static COMPONENT = schedule "WarmupCosineSchedule" in "monai.optimizers" / "lr_scheduler";
 
     pub struct WarmupCosineArgs {
-        /// Whose rates are set.
+        /// Optimizer whose learning rates are scheduled.
         optimizer: Shared<dyn Optimizer>,
-        /// Steps of the linear rise; at most t_total.
+        /// Number of warm-up steps, at most t_total.
         warmup_steps: i64,
-        /// Steps in all.
+        /// Total number of steps.
         t_total: i64,
-        /// The lowest rate after the rise.
+        /// Minimum learning rate after the warm-up.
         end_lr: f64 = 0.0,
-        /// Cosine waves after the rise; 0.5 falls to 0.
+        /// Number of cosine cycles after the warm-up; 0.5 decays to 0.
         cycles: f64 = 0.5,
-        /// The step to go on from; -1 begins.
+        /// Index of the last step; -1 starts from the beginning.
         last_epoch: i64 = -1,
-        /// Factor at the beginning of the rise, 0 to 1.
+        /// Factor of the learning rate in the first warm-up step, in [0, 1].
         warmup_multiplier: f64 = 0.0,
     }
 

@@ -9,21 +9,21 @@ use crate::prediction::VoxelOp;
 use std::sync::Arc;
 
 component! {
-    /// Softmax, sigmoid or another function of the network's output.
+    /// Apply softmax, sigmoid or another function to the prediction.
     pub static COMPONENT = dictionary "Activations" in "monai.transforms" / "post.dictionary";
 
     pub struct ActivationsArgs {
         /// Keys of the predictions.
         keys: Keys,
-        /// Apply a sigmoid to each value; for all keys or each.
+        /// Apply a sigmoid; one value or one per key.
         sigmoid: OneOrMany<bool> = false,
-        /// Apply softmax over the channels; for all keys or each.
+        /// Apply softmax over the channels; one value or one per key.
         softmax: OneOrMany<bool> = false,
-        /// Any other function of the values, such as `$torch.tanh`; for all keys or each.
+        /// Other function to apply, such as `$torch.tanh`; one or one per key.
         other: Value = (),
-        /// Skip keys that a sample does not have.
+        /// Skip missing keys instead of raising an error.
         allow_missing_keys: bool = false,
-        /// The channel axis: only 0 is supported.
+        /// Channel axis; only 0 is supported.
         dim: i64 = 0,
     }
 

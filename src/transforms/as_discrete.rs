@@ -11,27 +11,27 @@ use crate::error::Result;
 use std::sync::Arc;
 
 component! {
-    /// From values to classes: argmax, one-hot, threshold, rounding, in this order.
+    /// Convert predictions to discrete values: argmax, one-hot, threshold and rounding, in this order.
     pub static COMPONENT = dictionary "AsDiscrete" in "monai.transforms" / "post.dictionary";
 
     pub struct AsDiscreteArgs {
         /// Keys of the predictions or labels.
         keys: Keys,
-        /// Take the number of the channel with the largest value; for all keys or each.
+        /// Replace the channels by the index of the largest; one value or one per key.
         argmax: OneOrMany<bool> = false,
-        /// Number of classes to spread class numbers over, one channel each; for all keys or each.
+        /// Number of classes for conversion to one-hot; one value or one per key.
         to_onehot: OneOrMany<Option<i64>> = (),
-        /// 1 where a value is at least this, else 0; for all keys or each.
+        /// Threshold: 1 where a value is at least this, else 0; one value or one per key.
         threshold: OneOrMany<Option<f64>> = (),
-        /// 'torchrounding' rounds to the nearest integer, halves to even; for all keys or each.
+        /// Rounding: "torchrounding" rounds to the nearest integer, halves to even; one value or one per key.
         rounding: OneOrMany<Option<String>> = (),
-        /// Skip keys that a sample does not have.
+        /// Skip missing keys instead of raising an error.
         allow_missing_keys: bool = false,
-        /// The channel axis: only 0 is supported.
+        /// Channel axis; only 0 is supported.
         dim: i64 = 0,
-        /// Keep the channel axis after argmax: only true is supported.
+        /// Keep the channel axis after argmax; only True is supported.
         keepdim: bool = true,
-        /// No effect: discrete values are kept as integers; SaveImaged's output_dtype decides what is written.
+        /// No effect: discrete values are integers; `output_dtype` of SaveImaged sets the type in the file.
         dtype: Accepted = (),
     }
 

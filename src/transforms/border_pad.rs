@@ -11,23 +11,24 @@ use crate::image::{PadMode, Window, crop_pad};
 use std::sync::Arc;
 
 component! {
-    /// Pad an image by a number of voxels on each side.
+    /// Pad images by a number of voxels on each side.
     pub static COMPONENT = dictionary "BorderPad" in "monai.transforms" / "croppad.dictionary";
 
     pub struct BorderPadArgs {
         /// Keys of the images to pad.
         keys: Keys,
-        /// Voxels to add: one for all sides, one for each axis, or before and after each axis (6). Negative is 0.
+        /// Number of voxels to add: one for all sides, one per axis, or before and after each axis (6 values). Negative
+        /// values count as 0.
         spatial_border: OneOrMany<i64>,
-        /// What the pad holds, one or one for each key.
+        /// Padding mode, one or one per key: "constant", "edge", "reflect", "symmetric", "wrap".
         mode: OneOrMany<PadModeArg> = "constant",
-        /// Skip keys that a sample does not have.
+        /// Skip missing keys instead of raising an error.
         allow_missing_keys: bool = false,
-        /// No effect: transforms are applied at once.
+        /// No effect: transforms are never lazy.
         lazy: Accepted = false,
-        /// The constant of mode "constant" (torch's name); 0 if not given.
+        /// Fill value of mode "constant" (PyTorch's name); default 0.
         value: Option<f64> = (),
-        /// The constant of mode "constant" (NumPy's name).
+        /// Fill value of mode "constant" (NumPy's name).
         constant_values: Option<f64> = (),
     }
 

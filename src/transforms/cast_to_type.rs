@@ -8,16 +8,16 @@ use crate::contracts::{Sample, Transform, TransformContext};
 use crate::error::Result;
 
 component! {
-    /// Convert voxels to a type.
+    /// Convert images to a data type.
     pub static COMPONENT = dictionary "CastToType" in "monai.transforms" / "utility.dictionary";
 
     pub struct CastToTypeArgs {
         /// Keys of the images to convert.
         keys: Keys,
-        /// Type of the voxels, one or one for each key. A float type keeps integers that it holds exactly; an integer
-        /// type cuts off fractions.
+        /// Data type, one or one per key. A float type keeps integers that it represents exactly; an integer type
+        /// truncates.
         dtype: OneOrMany<DTypeArg> = "float32",
-        /// Skip keys that a sample does not have.
+        /// Skip missing keys instead of raising an error.
         allow_missing_keys: bool = false,
     }
 

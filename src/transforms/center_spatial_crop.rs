@@ -10,17 +10,18 @@ use crate::image::{PadMode, Window, crop_pad};
 use std::sync::Arc;
 
 component! {
-    /// Cut out the centre of an image.
+    /// Crop the center of images.
     pub static COMPONENT = dictionary "CenterSpatialCrop" in "monai.transforms" / "croppad.dictionary";
 
     pub struct CenterSpatialCropArgs {
         /// Keys of the images to crop.
         keys: Keys,
-        /// Size in voxels; a value that is not positive, or above the image's, keeps the axis.
+        /// Size of the crop in voxels, one value or one per axis; a non-positive or larger value keeps the image's
+        /// size.
         roi_size: OneOrMany<i64>,
-        /// Skip keys that a sample does not have.
+        /// Skip missing keys instead of raising an error.
         allow_missing_keys: bool = false,
-        /// No effect: transforms are applied at once.
+        /// No effect: transforms are never lazy.
         lazy: Accepted = false,
     }
 

@@ -8,21 +8,21 @@ use crate::error::Result;
 use std::sync::Arc;
 
 component! {
-    /// Apply transforms one after the other.
+    /// Chain transforms.
     pub static COMPONENT = transform "Compose" in "monai.transforms" / "compose";
 
     pub struct ComposeArgs {
-        /// Transforms in the order in which they are applied; None is none.
+        /// Transforms in order of application.
         transforms: Option<OneOrMany<Step>> = (),
-        /// No effect: where a transform makes several samples, the next ones go over each.
+        /// No effect: transforms after one that returns several samples are always applied to each of them.
         map_items: Accepted = true,
-        /// No effect: transforms here take one sample.
+        /// No effect: transforms take one sample.
         unpack_items: Accepted = false,
-        /// No effect: an error names the transform that failed and what its keys held.
+        /// No effect: an error always names the transform and describes the data under its keys.
         log_stats: Accepted = false,
-        /// No effect: transforms are applied at once; resampling twice interpolates twice.
+        /// No effect: transforms are never lazy; resampling twice interpolates twice.
         lazy: Accepted = false,
-        /// No effect: they change how lazy transforms are joined.
+        /// No effect: only used with lazy transforms.
         overrides: Accepted = (),
     }
 

@@ -15,37 +15,38 @@ use rayon::prelude::*;
 use std::sync::Arc;
 
 component! {
-    /// Crop images to the box around the foreground of one of them.
+    /// Crop images to the bounding box of the foreground of one of them.
     pub static COMPONENT = dictionary "CropForeground" in "monai.transforms" / "croppad.dictionary";
 
     pub struct CropForegroundArgs {
         /// Keys of the images to crop.
         keys: Keys,
-        /// Key of the image whose foreground decides.
+        /// Key of the image whose foreground defines the bounding box.
         source_key: Arc<str>,
-        /// Which voxels are foreground, as a function of the image [C,X,Y,Z]: None is MONAI's default, values above 0.
+        /// Function of the image [C, X, Y, Z] that selects the foreground; None selects values above 0, MONAI's
+        /// default.
         select_fn: Option<Value> = (),
-        /// Channels of the source that count; None is all.
+        /// Channels of the source image to use; None uses all.
         channel_indices: Option<OneOrMany<i64>> = (),
-        /// Voxels to add around the box, one or one for each axis.
+        /// Number of voxels to add around the bounding box, one value or one per axis.
         margin: OneOrMany<usize> = 0,
-        /// Let the box with its margin end at the image; otherwise what sticks out is padded.
+        /// Limit the box with its margin to the image; otherwise the part outside is padded.
         allow_smaller: bool = false,
-        /// Size in voxels of which each axis becomes a multiple, one or one for each axis.
+        /// Make the size a multiple of this number of voxels, one value or one per axis.
         k_divisible: OneOrMany<i64> = 1,
-        /// What the pad holds, one or one for each key.
+        /// Padding mode, one or one per key: "constant", "edge", "reflect", "symmetric", "wrap".
         mode: OneOrMany<PadModeArg> = "constant",
-        /// Key for the first voxel of the box; None leaves it out.
+        /// Key to store the start coordinate of the box under; None does not store it.
         start_coord_key: Option<Arc<str>> = "foreground_start_coord",
-        /// Key for the end of the box.
+        /// Key to store the end coordinate of the box under; None does not store it.
         end_coord_key: Option<Arc<str>> = "foreground_end_coord",
-        /// Skip keys that a sample does not have.
+        /// Skip missing keys instead of raising an error.
         allow_missing_keys: bool = false,
-        /// No effect: transforms are applied at once.
+        /// No effect: transforms are never lazy.
         lazy: Accepted = false,
-        /// The constant of mode "constant" (torch's name); 0 if not given.
+        /// Fill value of mode "constant" (PyTorch's name); default 0.
         value: Option<f64> = (),
-        /// The constant of mode "constant" (NumPy's name).
+        /// Fill value of mode "constant" (NumPy's name).
         constant_values: Option<f64> = (),
     }
 

@@ -11,25 +11,25 @@ use crate::image::{PadMode, crop_pad};
 use std::sync::Arc;
 
 component! {
-    /// Pad an image so that each axis is a multiple of k voxels.
+    /// Pad images so that the size of each axis is divisible by k.
     pub static COMPONENT = dictionary "DivisiblePad" in "monai.transforms" / "croppad.dictionary";
 
     pub struct DivisiblePadArgs {
         /// Keys of the images to pad.
         keys: Keys,
-        /// The size in voxels of which each axis becomes a multiple; a value that is not positive keeps the axis.
+        /// Divisor of the size in voxels, one value or one per axis; a non-positive value keeps the axis.
         k: OneOrMany<i64>,
-        /// What the pad holds, one or one for each key.
+        /// Padding mode, one or one per key: "constant", "edge", "reflect", "symmetric", "wrap".
         mode: OneOrMany<PadModeArg> = "constant",
-        /// "symmetric" pads both sides (the odd voxel at the end), "end" only after the end.
+        /// Padding method: "symmetric" pads both sides (an odd voxel at the end), "end" pads the end only.
         method: MethodArg = "symmetric",
-        /// Skip keys that a sample does not have.
+        /// Skip missing keys instead of raising an error.
         allow_missing_keys: bool = false,
-        /// No effect: transforms are applied at once.
+        /// No effect: transforms are never lazy.
         lazy: Accepted = false,
-        /// The constant of mode "constant" (torch's name); 0 if not given.
+        /// Fill value of mode "constant" (PyTorch's name); default 0.
         value: Option<f64> = (),
-        /// The constant of mode "constant" (NumPy's name).
+        /// Fill value of mode "constant" (NumPy's name).
         constant_values: Option<f64> = (),
     }
 

@@ -12,17 +12,17 @@ use crate::image::{ImageHeader, Layout, Volume};
 use std::sync::Arc;
 
 component! {
-    /// Put the channel axis first, adding one where there is none.
+    /// Move the channel axis to the front, or add one.
     pub static COMPONENT = dictionary "EnsureChannelFirst" in "monai.transforms" / "utility.dictionary";
 
     pub struct EnsureChannelFirstArgs {
         /// Keys of the images.
         keys: Keys,
-        /// No effect: the reader always knows where the channels are.
+        /// No effect: the channel axis is always known from the file.
         strict_check: Accepted = true,
-        /// Skip keys that a sample does not have.
+        /// Skip missing keys instead of raising an error.
         allow_missing_keys: bool = false,
-        /// Which axis of the file holds channels: an int, or "no_channel"; None is what the file says.
+        /// Channel axis of the file: an int, or "no_channel"; None uses the file's metadata.
         channel_dim: Option<ChannelDim> = (),
     }
 

@@ -10,23 +10,23 @@ use crate::error::Result;
 use crate::image::DType;
 
 component! {
-    /// Make sure of an image's type.
+    /// Convert images to a tensor of a data type.
     pub static COMPONENT = dictionary "EnsureType" in "monai.transforms" / "utility.dictionary";
 
     pub struct EnsureTypeArgs {
         /// Keys of the images.
         keys: Keys,
-        /// "tensor" or "numpy"; images here are both.
+        /// Output type: "tensor" or "numpy"; images are stored alike for both.
         data_type: String = "tensor",
-        /// Type of the voxels, one or one for each key; None keeps it. A float type keeps integers that it holds exactly.
+        /// Data type, one or one per key; None keeps the type. A float type keeps integers that it represents exactly.
         dtype: OneOrMany<Option<DTypeArg>> = (),
-        /// No effect: images stay in host memory until the network takes them to the run's device.
+        /// No effect: images stay in host memory and are moved to the engine's device for the network.
         device: Accepted = (),
         /// No effect: lists of numbers stay lists.
         wrap_sequence: Accepted = true,
-        /// No effect: geometry always travels with the image.
+        /// No effect: images always keep their metadata.
         track_meta: Accepted = (),
-        /// Skip keys that a sample does not have.
+        /// Skip missing keys instead of raising an error.
         allow_missing_keys: bool = false,
     }
 

@@ -12,17 +12,18 @@ use crate::image::{Element, Volume, Voxels, filled};
 use rayon::prelude::*;
 
 component! {
-    /// Smooth an image with a Gaussian.
+    /// Smooth images with a Gaussian filter.
     pub static COMPONENT = dictionary "GaussianSmooth" in "monai.transforms" / "intensity.dictionary";
 
     pub struct GaussianSmoothArgs {
         /// Keys of the images to smooth.
         keys: Keys,
-        /// Standard deviation in voxels, one or one for each axis.
+        /// Standard deviation in voxels, one value or one per axis.
         sigma: OneOrMany<f64>,
-        /// How the kernel is made: "erf" (integrated over voxels), "sampled", or "scalespace" (Bessel functions).
+        /// Approximation of the Gaussian kernel: "erf" (integrated over voxels), "sampled" or "scalespace" (Bessel
+        /// functions).
         approx: String = "erf",
-        /// Skip keys that a sample does not have.
+        /// Skip missing keys instead of raising an error.
         allow_missing_keys: bool = false,
     }
 

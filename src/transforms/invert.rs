@@ -12,31 +12,31 @@ use crate::{bail, err};
 use std::sync::Arc;
 
 component! {
-    /// Bring a prediction back to the grid of the file that its image came from.
+    /// Invert the preprocessing: resample a prediction to the grid of the input file.
     pub static COMPONENT = dictionary "Invert" in "monai.transforms" / "post.dictionary";
 
     pub struct InvertArgs {
-        /// Keys of what is to be inverted.
+        /// Keys of the predictions to invert.
         keys: Keys,
-        /// The preprocessing to undo, such as `@preprocessing`.
+        /// Preprocessing to invert, such as `@preprocessing`.
         transform: Arc<dyn Transform>,
-        /// Keys of the images that the preprocessing was applied to, for all keys or each; `keys` if None.
+        /// Keys of the images that the preprocessing was applied to, one or one per key; None is `keys`.
         orig_keys: Option<Keys> = (),
-        /// No effect: metadata travels with the image.
+        /// No effect: images always keep their metadata.
         meta_keys: Accepted = (),
-        /// No effect: metadata travels with the image.
+        /// No effect: images always keep their metadata.
         orig_meta_keys: Accepted = (),
-        /// No effect: metadata travels with the image.
+        /// No effect: images always keep their metadata.
         meta_key_postfix: Accepted = "meta_dict",
-        /// Take the nearest voxel; false interpolates as the transform did. For all keys or each.
+        /// Use nearest-neighbor interpolation; False uses the mode of the transform. One value or one per key.
         nearest_interp: OneOrMany<bool> = true,
-        /// No effect: results are tensors anyway.
+        /// No effect: results are always tensors.
         to_tensor: Accepted = true,
         /// No effect: results are in host memory.
         device: Accepted = (),
-        /// A function of the inverted values; for all keys or each.
+        /// Function to apply to the inverted values; one or one per key.
         post_func: Value = (),
-        /// Skip keys that a sample does not have.
+        /// Skip missing keys instead of raising an error.
         allow_missing_keys: bool = false,
     }
 

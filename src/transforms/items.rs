@@ -12,17 +12,17 @@ pub mod copy {
     use std::sync::Arc;
 
     component! {
-        /// Copy items of a sample to other keys.
+        /// Copy items to new keys.
         pub static COMPONENT = dictionary "CopyItems" in "monai.transforms" / "utility.dictionary";
 
         pub struct CopyItemsArgs {
             /// Keys to copy.
             keys: Keys,
-            /// Copies of each.
+            /// Number of copies of each item.
             times: usize = 1,
-            /// Keys of the copies, all first ones, then all second ones; None is `key_0`, `key_1` and so on.
+            /// Keys of the copies, all first copies before all second ones; None is `key_0`, `key_1`, ….
             names: Option<Keys> = (),
-            /// Skip keys that a sample does not have.
+            /// Skip missing keys instead of raising an error.
             allow_missing_keys: bool = false,
         }
 
@@ -94,13 +94,13 @@ pub mod select {
     use crate::transforms::support::KeyList;
 
     component! {
-        /// Keep only some keys of a sample.
+        /// Keep only the given keys.
         pub static COMPONENT = dictionary "SelectItems" in "monai.transforms" / "utility.dictionary";
 
         pub struct SelectItemsArgs {
             /// Keys to keep.
             keys: Keys,
-            /// Skip keys that a sample does not have.
+            /// Skip missing keys instead of raising an error.
             allow_missing_keys: bool = false,
         }
 
@@ -146,15 +146,15 @@ pub mod delete {
     use fancy_regex::Regex;
 
     component! {
-        /// Remove keys from a sample.
+        /// Delete items.
         pub static COMPONENT = dictionary "DeleteItems" in "monai.transforms" / "utility.dictionary";
 
         pub struct DeleteItemsArgs {
-            /// Keys to remove, or regular expressions of them.
+            /// Keys to delete, or regular expressions that match them.
             keys: Keys,
-            /// Separates the keys of nested dicts: `image_meta_dict.affine`.
+            /// Separator of the keys of nested dicts: `image_meta_dict.affine`.
             sep: String = ".",
-            /// Whether a key is a regular expression, one or one for each key.
+            /// Interpret keys as regular expressions, one value or one per key.
             use_re: OneOrMany<bool> = false,
         }
 

@@ -12,21 +12,21 @@ use crate::image::{Layout, Volume};
 use std::sync::Arc;
 
 component! {
-    /// Call a function on items of a sample.
+    /// Apply a function to items.
     pub static COMPONENT = dictionary "Lambda" in "monai.transforms" / "utility.dictionary";
 
     pub struct LambdaArgs {
-        /// Keys of what the function is called with.
+        /// Keys of the items to apply the function to.
         keys: Keys,
-        /// Function of one argument, one or one for each key.
+        /// Function of one argument, one or one per key.
         func: Value,
-        /// Must be None: Invertd undoes geometry only.
+        /// Inverse function; not supported: Invertd inverts spatial transforms only.
         inv_func: Option<Value> = (),
-        /// No effect: geometry always travels with the image.
+        /// No effect: images always keep their metadata.
         track_meta: Accepted = true,
-        /// True replaces the item, False drops the result, a str is the key for it; one or one for each key.
+        /// True replaces the item, False discards the result, a str is the key to store it under; one or one per key.
         overwrite: OneOrMany<Overwrite> = true,
-        /// Skip keys that a sample does not have.
+        /// Skip missing keys instead of raising an error.
         allow_missing_keys: bool = false,
     }
 

@@ -16,42 +16,43 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 component! {
-    /// Read NIfTI, NRRD, MetaImage and DICOM.
+    /// Load NIfTI, NRRD, MetaImage and DICOM images.
     pub static COMPONENT = dictionary "LoadImage" in "monai.transforms" / "io.dictionary";
 
     pub struct LoadImageArgs {
-        /// Keys that hold file names; the images replace them.
+        /// Keys of the file names; replaced by the images.
         keys: Keys,
-        /// Which of MONAI's readers: None, NibabelReader, NrrdReader, ITKReader or PydicomReader. The file's name and
-        /// content decide how it is read; other readers are an error.
+        /// MONAI reader: None, NibabelReader, NrrdReader, ITKReader or PydicomReader. The format is detected from the
+        /// file's name and content; other readers are an error.
         reader: Option<Reader> = (),
-        /// Type of the voxels. Float types keep the file's integers, whose values are the same.
+        /// Data type. A float type keeps the file's integers, whose values are the same.
         dtype: Option<DTypeArg> = "float32",
-        /// No effect: what MONAI puts into a metadata dict travels with the image.
+        /// No effect: images always keep their metadata.
         meta_keys: Accepted = (),
-        /// No effect, as meta_keys.
+        /// No effect: images always keep their metadata.
         meta_key_postfix: Accepted = "meta_dict",
-        /// No effect, as meta_keys.
+        /// No effect: images always keep their metadata.
         overwriting: Accepted = false,
-        /// No effect: there is only the image, which carries its geometry.
+        /// No effect: images always keep their metadata.
         image_only: Accepted = true,
-        /// Put the channel axis first, as EnsureChannelFirstd.
+        /// Move the channel axis to the front, as EnsureChannelFirstd does.
         ensure_channel_first: bool = false,
-        /// No effect: it shortens MONAI's metadata.
+        /// No effect: only removes metadata in MONAI.
         simple_keys: Accepted = false,
-        /// No effect: it shortens MONAI's metadata.
+        /// No effect: only removes metadata in MONAI.
         prune_meta_pattern: Accepted = (),
-        /// No effect: it shortens MONAI's metadata.
+        /// No effect: only removes metadata in MONAI.
         prune_meta_sep: Accepted = ".",
-        /// Skip keys that a sample does not have.
+        /// Skip missing keys instead of raising an error.
         allow_missing_keys: bool = false,
-        /// Replace a leading `~` by the home folder.
+        /// Expand a leading `~` to the home directory.
         expanduser: bool = true,
-        /// The reader's: turn the axes nearest to RAS.
+        /// Reader option: reorient the image to the closest canonical (RAS) orientation.
         as_closest_canonical: bool = false,
-        /// No effect: axes of length 1 beyond the third are dropped anyway.
+        /// No effect: axes of length 1 beyond the third are always dropped.
         squeeze_non_spatial_dims: Accepted = false,
-        /// ITKReader's: which series of a DICOM folder, by SeriesInstanceUID, number, description or the UID's beginning.
+        /// ITKReader option: series of a DICOM folder, by SeriesInstanceUID or its beginning, SeriesNumber or
+        /// SeriesDescription.
         series_name: Option<SeriesName> = (),
     }
 

@@ -12,24 +12,24 @@ use crate::image::{CHUNK, Volume};
 use rayon::prelude::*;
 
 component! {
-    /// Subtract the mean and divide by the standard deviation.
+    /// Normalize images: subtract the mean and divide by the standard deviation.
     pub static COMPONENT = dictionary "NormalizeIntensity" in "monai.transforms" / "intensity.dictionary";
 
     pub struct NormalizeIntensityArgs {
-        /// Keys of the images to normalise.
+        /// Keys of the images to normalize.
         keys: Keys,
-        /// What to subtract; None is the mean. With channel_wise a list, one for each channel.
+        /// Value to subtract; None is the mean. With channel_wise a list with one per channel.
         subtrahend: Option<OneOrMany<f64>> = (),
-        /// What to divide by; None is the standard deviation (of the population), and 0 counts as 1. With channel_wise
-        /// a list, one for each channel.
+        /// Value to divide by, where 0 counts as 1; None is the (population) standard deviation. With channel_wise a
+        /// list with one per channel.
         divisor: Option<OneOrMany<f64>> = (),
-        /// Use and change only voxels that are not zero.
+        /// Normalize non-zero voxels only.
         nonzero: bool = false,
-        /// Each channel by itself.
+        /// Process each channel separately.
         channel_wise: bool = false,
-        /// Type of the result; any float type gives float32, which holds what MONAI computes.
+        /// Data type of the output; every float type is stored as float32, in which MONAI computes.
         dtype: Option<DTypeArg> = "float32",
-        /// Skip keys that a sample does not have.
+        /// Skip missing keys instead of raising an error.
         allow_missing_keys: bool = false,
     }
 

@@ -12,21 +12,21 @@ use crate::image::{Applied, Orientation, Spatial};
 use std::sync::Arc;
 
 component! {
-    /// Reorient an image's axes, for example to RAS.
+    /// Reorient images, for example to RAS.
     pub static COMPONENT = dictionary "Orientation" in "monai.transforms" / "spatial.dictionary";
 
     pub struct OrientationArgs {
         /// Keys of the images to reorient.
         keys: Keys,
-        /// Codes of the wished orientation, such as "RAS": towards which side each voxel axis runs.
+        /// Target orientation, such as "RAS": the direction of each voxel axis.
         axcodes: Option<Codes> = (),
-        /// Take the nearest orientation to RAS; axcodes is ignored then.
+        /// Reorient to the closest canonical (RAS) orientation and ignore axcodes.
         as_closest_canonical: bool = false,
-        /// Letters of the two ends of each world axis; None is (("L", "R"), ("P", "A"), ("I", "S")).
+        /// Labels of the two ends of each world axis; None is (("L", "R"), ("P", "A"), ("I", "S")).
         labels: Option<Vec<Vec<String>>> = (),
-        /// Skip keys that a sample does not have.
+        /// Skip missing keys instead of raising an error.
         allow_missing_keys: bool = false,
-        /// No effect: transforms are applied at once.
+        /// No effect: transforms are never lazy.
         lazy: Accepted = false,
     }
 

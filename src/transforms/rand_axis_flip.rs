@@ -8,17 +8,17 @@ use crate::contracts::{Sample, Transform, TransformContext};
 use crate::error::Result;
 
 component! {
-    /// Mirror images along a random axis, by chance.
+    /// Randomly flip images along a random axis.
     pub static COMPONENT = dictionary "RandAxisFlip" in "monai.transforms" / "spatial.dictionary";
 
     pub struct RandAxisFlipArgs {
-        /// Keys of the images to mirror, all along one axis.
+        /// Keys of the images to flip, all along the same axis.
         keys: Keys,
-        /// The chance.
+        /// Probability of applying the transform.
         prob: f64 = 0.1,
-        /// Skip keys that a sample does not have.
+        /// Skip missing keys instead of raising an error.
         allow_missing_keys: bool = false,
-        /// No effect: transforms are applied at once.
+        /// No effect: transforms are never lazy.
         lazy: Accepted = false,
     }
 

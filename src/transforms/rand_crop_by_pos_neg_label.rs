@@ -15,35 +15,35 @@ use crate::random::{RngId, RngStates};
 use std::sync::Arc;
 
 component! {
-    /// Cut out boxes around random voxels of foreground and background.
+    /// Randomly crop boxes centered at foreground or background voxels.
     pub static COMPONENT = dictionary "RandCropByPosNegLabel" in "monai.transforms" / "croppad.dictionary";
 
     pub struct RandCropByPosNegLabelArgs {
         /// Keys of the images to crop.
         keys: Keys,
-        /// The label image: what is not 0 is foreground.
+        /// Key of the label image; values other than 0 are foreground.
         label_key: Arc<str>,
-        /// Size in voxels; a value that is not positive keeps the axis.
+        /// Size of the crop in voxels, one value or one per axis; a non-positive value keeps the image's size.
         spatial_size: OneOrMany<i64>,
-        /// Weight of boxes around foreground.
+        /// Weight of foreground centers: their fraction is pos / (pos + neg).
         pos: f64 = 1.0,
-        /// Weight of boxes around background.
+        /// Weight of background centers.
         neg: f64 = 1.0,
-        /// Boxes from each sample.
+        /// Number of crops per sample.
         num_samples: usize = 1,
-        /// An image whose voxels above image_threshold are the background to choose from; all if None.
+        /// Key of an image that limits background centers to voxels above image_threshold; None allows all.
         image_key: Option<Arc<str>> = (),
-        /// See image_key.
+        /// Threshold for image_key.
         image_threshold: f64 = 0.0,
-        /// Foreground indices made before; not supported, must be None.
+        /// Key of precomputed foreground indices; not supported.
         fg_indices_key: Value = (),
-        /// Background indices made before; not supported, must be None.
+        /// Key of precomputed background indices; not supported.
         bg_indices_key: Value = (),
-        /// Let a box be smaller than asked where the image is.
+        /// Allow smaller crops where the image is smaller than spatial_size.
         allow_smaller: bool = false,
-        /// Skip keys that a sample does not have.
+        /// Skip missing keys instead of raising an error.
         allow_missing_keys: bool = false,
-        /// No effect: transforms are applied at once.
+        /// No effect: transforms are never lazy.
         lazy: Accepted = false,
     }
 

@@ -12,19 +12,19 @@ use crate::image::{Applied, Spatial, Volume};
 use std::sync::Arc;
 
 component! {
-    /// Mirror images along axes, by chance.
+    /// Randomly flip images along axes.
     pub static COMPONENT = dictionary "RandFlip" in "monai.transforms" / "spatial.dictionary";
 
     pub struct RandFlipArgs {
-        /// Keys of the images to mirror, all or none.
+        /// Keys of the images to flip together.
         keys: Keys,
-        /// The chance.
+        /// Probability of applying the transform.
         prob: f64 = 0.1,
-        /// Axes to mirror, 0 to 2 or negative from the end; all if None.
+        /// Spatial axes to flip, 0 to 2 or negative from the end; None flips all.
         spatial_axis: Option<OneOrMany<i64>> = (),
-        /// Skip keys that a sample does not have.
+        /// Skip missing keys instead of raising an error.
         allow_missing_keys: bool = false,
-        /// No effect: transforms are applied at once.
+        /// No effect: transforms are never lazy.
         lazy: Accepted = false,
     }
 

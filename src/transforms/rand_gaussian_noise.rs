@@ -8,23 +8,23 @@ use crate::contracts::{Sample, Transform, TransformContext};
 use crate::error::Result;
 
 component! {
-    /// Add normal noise to an image, by chance.
+    /// Randomly add Gaussian noise to images.
     pub static COMPONENT = dictionary "RandGaussianNoise" in "monai.transforms" / "intensity.dictionary";
 
     pub struct RandGaussianNoiseArgs {
-        /// Keys of the images, all with the same noise.
+        /// Keys of the images; all get the same noise.
         keys: Keys,
-        /// The chance.
+        /// Probability of applying the transform.
         prob: f64 = 0.1,
         /// Mean of the noise.
         mean: f64 = 0.0,
-        /// Standard deviation of the noise, or the largest one.
+        /// Standard deviation of the noise; the maximum with sample_std.
         std: f64 = 0.1,
-        /// Type of the result; any float type gives float32.
+        /// Data type of the output; every float type is stored as float32.
         dtype: Option<DTypeArg> = "float32",
-        /// Skip keys that a sample does not have.
+        /// Skip missing keys instead of raising an error.
         allow_missing_keys: bool = false,
-        /// Draw the standard deviation between 0 and `std`.
+        /// Sample the standard deviation uniformly from [0, std].
         sample_std: bool = true,
     }
 

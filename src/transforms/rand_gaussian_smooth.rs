@@ -9,23 +9,24 @@ use crate::contracts::{Sample, Transform, TransformContext};
 use crate::error::Result;
 
 component! {
-    /// Smooth an image with a Gaussian of random width, by chance.
+    /// Randomly smooth images with a Gaussian filter.
     pub static COMPONENT = dictionary "RandGaussianSmooth" in "monai.transforms" / "intensity.dictionary";
 
     pub struct RandGaussianSmoothArgs {
-        /// Keys of the images to smooth, all alike.
+        /// Keys of the images to smooth, all with the same filter.
         keys: Keys,
-        /// Range of the standard deviation along x, in voxels.
+        /// Range of the standard deviation along x in voxels.
         sigma_x: Vec<f64> = [0.25, 1.5],
-        /// Along y.
+        /// Range of the standard deviation along y in voxels.
         sigma_y: Vec<f64> = [0.25, 1.5],
-        /// Along z.
+        /// Range of the standard deviation along z in voxels.
         sigma_z: Vec<f64> = [0.25, 1.5],
-        /// How the kernel is made: "erf" (integrated over voxels), "sampled", or "scalespace" (Bessel functions).
+        /// Approximation of the Gaussian kernel: "erf" (integrated over voxels), "sampled" or "scalespace" (Bessel
+        /// functions).
         approx: String = "erf",
-        /// The chance.
+        /// Probability of applying the transform.
         prob: f64 = 0.1,
-        /// Skip keys that a sample does not have.
+        /// Skip missing keys instead of raising an error.
         allow_missing_keys: bool = false,
     }
 

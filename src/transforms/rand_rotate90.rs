@@ -9,21 +9,21 @@ use crate::contracts::{Sample, Transform, TransformContext};
 use crate::error::Result;
 
 component! {
-    /// Turn images by a random multiple of 90° in a plane, by chance.
+    /// Randomly rotate images by multiples of 90° in a plane.
     pub static COMPONENT = dictionary "RandRotate90" in "monai.transforms" / "spatial.dictionary";
 
     pub struct RandRotate90Args {
-        /// Keys of the images to turn, all alike.
+        /// Keys of the images to rotate, all by the same angle.
         keys: Keys,
-        /// The chance.
+        /// Probability of applying the transform.
         prob: f64 = 0.1,
-        /// The largest number of quarter turns.
+        /// Maximum number of rotations by 90°.
         max_k: usize = 3,
-        /// The plane: two axes.
+        /// Two spatial axes that define the plane of rotation.
         spatial_axes: Vec<i64> = [0, 1],
-        /// Skip keys that a sample does not have.
+        /// Skip missing keys instead of raising an error.
         allow_missing_keys: bool = false,
-        /// No effect: transforms are applied at once.
+        /// No effect: transforms are never lazy.
         lazy: Accepted = false,
     }
 

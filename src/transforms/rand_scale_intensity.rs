@@ -8,21 +8,21 @@ use crate::contracts::{Sample, Transform, TransformContext};
 use crate::error::Result;
 
 component! {
-    /// Multiply an image by 1 + a random factor, by chance.
+    /// Randomly scale intensities: v · (1 + factor).
     pub static COMPONENT = dictionary "RandScaleIntensity" in "monai.transforms" / "intensity.dictionary";
 
     pub struct RandScaleIntensityArgs {
-        /// Keys of the images to scale, all by one factor.
+        /// Keys of the images to scale, all by the same factor.
         keys: Keys,
-        /// Range of the factor; x is -x to x.
+        /// Range of the factor; a single value x is the range (-x, x).
         factors: OneOrMany<f64>,
-        /// The chance.
+        /// Probability of applying the transform.
         prob: f64 = 0.1,
-        /// A factor for each channel.
+        /// Sample a factor per channel.
         channel_wise: bool = false,
-        /// Type of the result; any float type gives float32.
+        /// Data type of the output; every float type is stored as float32.
         dtype: Option<DTypeArg> = "float32",
-        /// Skip keys that a sample does not have.
+        /// Skip missing keys instead of raising an error.
         allow_missing_keys: bool = false,
     }
 

@@ -9,27 +9,27 @@ use crate::contracts::{Sample, Transform, TransformContext};
 use crate::error::Result;
 
 component! {
-    /// Add a random offset to an image, by chance.
+    /// Randomly shift intensities by an offset.
     pub static COMPONENT = dictionary "RandShiftIntensity" in "monai.transforms" / "intensity.dictionary";
 
     pub struct RandShiftIntensityArgs {
-        /// Keys of the images to shift, all by one offset.
+        /// Keys of the images to shift, all by the same offset.
         keys: Keys,
-        /// Range of the offset; x is -x to x.
+        /// Range of the offset; a single value x is the range (-x, x).
         offsets: OneOrMany<f64>,
-        /// No effect: results are float32 and do not overflow.
+        /// No effect: intensities are shifted in float32, which does not overflow.
         safe: Accepted = false,
-        /// A value of the metadata to multiply the offset by; not supported, must be None.
+        /// Key of a metadata value to multiply the offset by; not supported.
         factor_key: Value = (),
-        /// No effect without factor_key.
+        /// No effect: only used with factor_key.
         meta_keys: Accepted = (),
-        /// No effect without factor_key.
+        /// No effect: only used with factor_key.
         meta_key_postfix: Accepted = "meta_dict",
-        /// The chance.
+        /// Probability of applying the transform.
         prob: f64 = 0.1,
-        /// An offset for each channel.
+        /// Sample an offset per channel.
         channel_wise: bool = false,
-        /// Skip keys that a sample does not have.
+        /// Skip missing keys instead of raising an error.
         allow_missing_keys: bool = false,
     }
 

@@ -10,23 +10,23 @@ use crate::random::{RngId, RngStates};
 use std::sync::Arc;
 
 component! {
-    /// Cut out a box at a random place.
+    /// Randomly crop a box.
     pub static COMPONENT = dictionary "RandSpatialCrop" in "monai.transforms" / "croppad.dictionary";
 
     pub struct RandSpatialCropArgs {
-        /// Keys of the images to crop, all at one place.
+        /// Keys of the images to crop, all at the same position.
         keys: Keys,
-        /// Size in voxels (with random_size the smallest); a value that is not positive keeps the axis.
+        /// Size of the crop in voxels, the minimum with random_size; a non-positive value keeps the image's size.
         roi_size: OneOrMany<i64>,
-        /// With random_size the largest size; the image's if None.
+        /// Maximum size with random_size; None is the image's size.
         max_roi_size: Option<OneOrMany<i64>> = (),
-        /// A random place; else the centre.
+        /// Crop at a random position; False crops the center.
         random_center: bool = true,
-        /// A random size.
+        /// Sample the size between roi_size and max_roi_size.
         random_size: bool = false,
-        /// Skip keys that a sample does not have.
+        /// Skip missing keys instead of raising an error.
         allow_missing_keys: bool = false,
-        /// No effect: transforms are applied at once.
+        /// No effect: transforms are never lazy.
         lazy: Accepted = false,
     }
 

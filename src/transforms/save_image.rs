@@ -12,56 +12,57 @@ use crate::{bail, err};
 use std::path::{Path, PathBuf};
 
 component! {
-    /// Write an image or prediction as NIfTI, named after its input.
+    /// Save images or predictions as NIfTI files named after the input.
     pub static COMPONENT = dictionary "SaveImage" in "monai.transforms" / "io.dictionary";
 
     pub struct SaveImageArgs {
-        /// Keys of what is to be saved.
+        /// Keys of the images or predictions to save.
         keys: Keys,
-        /// No effect: metadata travels with the image.
+        /// No effect: images always keep their metadata.
         meta_keys: Accepted = (),
-        /// No effect: metadata travels with the image.
+        /// No effect: images always keep their metadata.
         meta_key_postfix: Accepted = "meta_dict",
-        /// Folder for the files; made if it is not there.
+        /// Output folder; created if it does not exist.
         #[no_effect_on_results]
         output_dir: PathBuf = "./",
-        /// Put between the input's name and the extension: `s0037_trans.nii.gz`; nothing if empty.
+        /// Postfix of the file name: `s0037_trans.nii.gz`; none if empty.
         output_postfix: String = "trans",
-        /// `.nii.gz` or `.nii`.
+        /// File extension: `.nii.gz` or `.nii`.
         output_ext: String = ".nii.gz",
-        /// Resample to the file's grid before saving: only supported where there is nothing to resample; use Invertd.
+        /// Resample to the input's grid before saving; only supported if the image is already on it. Use Invertd.
         resample: bool = false,
-        /// No effect: used by MONAI with resample only.
+        /// No effect: only used with resample.
         mode: Accepted = "nearest",
-        /// No effect: used by MONAI with resample only.
+        /// No effect: only used with resample.
         padding_mode: Accepted = "border",
-        /// Clip to [0, 1] and scale to 255 or 65535; not supported, must be None.
+        /// Clip to [0, 1] and scale to 255 or 65535; not supported.
         scale: Option<i64> = (),
-        /// No effect: used by MONAI with resample only.
+        /// No effect: only used with resample.
         dtype: Accepted = (),
-        /// Numeric type in the file; None keeps what the values have. Values that do not fit are an error.
+        /// Data type of the file; None keeps the image's. Values out of its range are an error.
         output_dtype: Option<DType> = "float32",
-        /// Skip keys that a sample does not have.
+        /// Skip missing keys instead of raising an error.
         allow_missing_keys: bool = false,
-        /// Leave out a channel axis of length 1.
+        /// Remove a trailing channel axis of length 1.
         squeeze_end_dims: bool = true,
-        /// Folder below which the inputs' folders are repeated in output_dir, for inputs of the same name.
+        /// Root of the inputs: their folders below it are reproduced in output_dir, to keep inputs of equal names
+        /// apart.
         #[no_effect_on_results]
         data_root_dir: String = "",
-        /// Put each case into a folder of its name.
+        /// Save each case in a folder of its own.
         separate_folder: bool = true,
-        /// Log each file that is written.
+        /// Log every saved file.
         #[no_effect_on_results]
         print_log: bool = true,
-        /// No effect: output_ext decides.
+        /// No effect: output_ext selects the format.
         output_format: Accepted = "",
-        /// None or NibabelWriter: NIfTI is written.
+        /// Image writer: only None or "NibabelWriter", as NIfTI is written.
         writer: Option<String> = (),
-        /// A function that names files; not supported, must be None.
+        /// Function that formats file names; not supported.
         output_name_formatter: Value = (),
-        /// An object that names files; not supported, must be None.
+        /// Custom folder layout; not supported.
         folder_layout: Value = (),
-        /// No effect: the run's log names each file.
+        /// No effect: saved paths are in the log and in run.json.
         savepath_in_metadict: Accepted = false,
     }
 

@@ -16,33 +16,35 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 
 component! {
-    /// Write a label map with the names of its structures, one mask per structure, and colour tables for viewers.
+    /// Save a label map with the names of its structures, optionally one mask per structure, and color tables for
+    /// viewers.
     pub static COMPONENT = transform "SaveLabelsd" in "segbundle.transforms";
 
     pub struct SaveLabelsArgs {
-        /// Keys of label maps.
+        /// Keys of the label maps.
         keys: Keys,
-        /// Names by label, such as channel_def in metadata.json: {"1": "spleen"}; or a list from label 0. Of masks in several
-        /// channels, the channel's number is the label.
+        /// Names by label, such as channel_def in metadata.json: {"1": "spleen"}, or a list that starts at label 0. In
+        /// a map of several channels the channel index is the label.
         names: Value,
-        /// Folder for the files; made if it is not there.
+        /// Output folder; created if it does not exist.
         #[no_effect_on_results]
         output_dir: PathBuf = "./",
-        /// Names of the structures to keep; None keeps all.
+        /// Names of the structures to save; None saves all.
         structures: Option<Vec<String>> = (),
-        /// Write one label map, with the names in a header extension.
+        /// Save one label map, with the names in a header extension.
         combined: bool = true,
-        /// Write one mask per structure: `segmentations/liver.nii.gz` in the case's folder.
+        /// Save one mask per structure: `segmentations/liver.nii.gz` in the folder of the case.
         separate: bool = false,
-        /// Write `labels.ctbl` for 3D Slicer and `labels.itksnap.txt` for ITK-SNAP into output_dir.
+        /// Save color tables in output_dir: `labels.ctbl` for 3D Slicer and `labels.itksnap.txt` for ITK-SNAP.
         tables: bool = true,
-        /// Put between the input's name and the extension of the label map; nothing if empty.
+        /// Postfix of the label map's file name; none if empty.
         output_postfix: String = "trans",
-        /// `.nii.gz` or `.nii`.
+        /// File extension: `.nii.gz` or `.nii`.
         output_ext: String = ".nii.gz",
-        /// Put each case into a folder of its name.
+        /// Save each case in a folder of its own.
         separate_folder: bool = true,
-        /// Folder below which the inputs' folders are repeated in output_dir, for inputs of the same name.
+        /// Root of the inputs: their folders below it are reproduced in output_dir, to keep inputs of equal names
+        /// apart.
         #[no_effect_on_results]
         data_root_dir: String = "",
     }

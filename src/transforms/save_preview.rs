@@ -11,31 +11,32 @@ use crate::tools::structures::Structures;
 use std::path::{Path, PathBuf};
 
 component! {
-    /// Write a PNG with an axial, a coronal and a sagittal slice, the labels over them and their names.
+    /// Save a PNG of an axial, a coronal and a sagittal slice with the labels overlaid and their names.
     pub static COMPONENT = transform "SavePreviewd" in "segbundle.transforms";
 
     pub struct SavePreviewArgs {
-        /// Keys of label maps on the input's own grid, so after Invertd.
+        /// Keys of label maps on the input's grid, that is after Invertd.
         keys: Keys,
-        /// Names by label, such as channel_def in metadata.json: {"1": "spleen"}; or a list from label 0.
+        /// Names by label, such as channel_def in metadata.json: {"1": "spleen"}, or a list that starts at label 0.
         names: Value,
-        /// Folder for the pictures; made if it is not there.
+        /// Output folder; created if it does not exist.
         #[no_effect_on_results]
         output_dir: PathBuf = "./",
-        /// HU that are black and white.
+        /// Display window in HU: [black, white].
         window: Vec<f64> = [-160.0, 240.0],
-        /// Weight of the colours over the grey values, from 0 to 1.
+        /// Opacity of the label colors, in [0, 1].
         opacity: f64 = 0.4,
         /// Height of the tallest slice in pixels.
         height: usize = 480,
-        /// Put between the input's name and `.png`.
+        /// Postfix of the file name.
         output_postfix: String = "preview",
-        /// Put each case into a folder of its name.
+        /// Save each case in a folder of its own.
         separate_folder: bool = true,
-        /// Folder below which the inputs' folders are repeated in output_dir, for inputs of the same name.
+        /// Root of the inputs: their folders below it are reproduced in output_dir, to keep inputs of equal names
+        /// apart.
         #[no_effect_on_results]
         data_root_dir: String = "",
-        /// Which series of a DICOM folder it is, as LoadImaged's argument of that name; LoadImaged's own if None.
+        /// Series of a DICOM folder, as in LoadImaged; None uses the series that LoadImaged read.
         series_name: Option<SeriesName> = (),
     }
 

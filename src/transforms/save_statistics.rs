@@ -13,29 +13,30 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, LazyLock};
 
 component! {
-    /// Write volume (ml), centroid (mm), HU and whether the border is touched for each structure, as CSV and JSON.
+    /// Save volume (ml), centroid (mm), HU statistics and border contact of each structure as CSV and JSON.
     pub static COMPONENT = transform "SaveStatisticsd" in "segbundle.transforms";
 
     pub struct SaveStatisticsArgs {
-        /// Keys of label maps on the input's own grid, so after Invertd.
+        /// Keys of label maps on the input's grid, that is after Invertd.
         keys: Keys,
-        /// Names by label, such as channel_def in metadata.json: {"1": "spleen"}; or a list from label 0.
+        /// Names by label, such as channel_def in metadata.json: {"1": "spleen"}, or a list that starts at label 0.
         names: Value,
-        /// Folder for the files; made if it is not there.
+        /// Output folder; created if it does not exist.
         #[no_effect_on_results]
         output_dir: PathBuf = "./",
-        /// Whether to read the input once more for the HU of each structure.
+        /// Compute HU statistics, which reads the input image again.
         intensity: bool = true,
-        /// `.csv`, `.json` or both.
+        /// File extension: `.csv`, `.json` or a list of both.
         output_ext: OneOrMany<String> = [".csv", ".json"],
-        /// Put between the input's name and the extension.
+        /// Postfix of the file name.
         output_postfix: String = "statistics",
-        /// Put each case into a folder of its name.
+        /// Save each case in a folder of its own.
         separate_folder: bool = true,
-        /// Folder below which the inputs' folders are repeated in output_dir, for inputs of the same name.
+        /// Root of the inputs: their folders below it are reproduced in output_dir, to keep inputs of equal names
+        /// apart.
         #[no_effect_on_results]
         data_root_dir: String = "",
-        /// Which series of a DICOM folder it is, as LoadImaged's argument of that name; LoadImaged's own if None.
+        /// Series of a DICOM folder, as in LoadImaged; None uses the series that LoadImaged read.
         series_name: Option<SeriesName> = (),
     }
 

@@ -11,23 +11,23 @@ use crate::image::CHUNK;
 use rayon::prelude::*;
 
 component! {
-    /// Stretch an image's range of values to [minv, maxv].
+    /// Scale the intensity range of images to [minv, maxv].
     pub static COMPONENT = dictionary "ScaleIntensity" in "monai.transforms" / "intensity.dictionary";
 
     pub struct ScaleIntensityArgs {
         /// Keys of the images to scale.
         keys: Keys,
-        /// Smallest value of the result; if it or maxv is None, the result is in [0, 1].
+        /// Minimum of the output; if minv and maxv are None, `factor` is used.
         minv: Option<f64> = 0.0,
-        /// Largest value of the result.
+        /// Maximum of the output.
         maxv: Option<f64> = 1.0,
-        /// With minv and maxv both None: multiply by 1 + factor.
+        /// Scale by v · (1 + factor) if minv and maxv are None.
         factor: Option<f64> = (),
-        /// Each channel by itself.
+        /// Process each channel separately.
         channel_wise: bool = false,
-        /// Type of the result; any float type gives float32.
+        /// Data type of the output; every float type is stored as float32.
         dtype: Option<DTypeArg> = "float32",
-        /// Skip keys that a sample does not have.
+        /// Skip missing keys instead of raising an error.
         allow_missing_keys: bool = false,
     }
 

@@ -10,25 +10,25 @@ use crate::contracts::{Outline, Sample, Transform, TransformContext};
 use crate::error::Result;
 
 component! {
-    /// Map values from [a_min, a_max] to [b_min, b_max].
+    /// Map intensities from [a_min, a_max] to [b_min, b_max].
     pub static COMPONENT = dictionary "ScaleIntensityRange" in "monai.transforms" / "intensity.dictionary";
 
     pub struct ScaleIntensityRangeArgs {
         /// Keys of the images to scale.
         keys: Keys,
-        /// Value that becomes b_min (such as -1024 HU).
+        /// Intensity that is mapped to b_min, such as -1024 HU.
         a_min: f64,
-        /// Value that becomes b_max.
+        /// Intensity that is mapped to b_max.
         a_max: f64,
-        /// Smallest value of the result; if it or b_max is None, the result is (x - a_min) / (a_max - a_min).
+        /// Lower end of the output range; if b_min or b_max is None, the output is (x - a_min) / (a_max - a_min).
         b_min: Option<f64> = (),
-        /// Largest value of the result.
+        /// Upper end of the output range.
         b_max: Option<f64> = (),
-        /// Clip to [b_min, b_max].
+        /// Clip the output to [b_min, b_max].
         clip: bool = false,
-        /// Type of the result; any float type gives float32.
+        /// Data type of the output; every float type is stored as float32.
         dtype: Option<DTypeArg> = "float32",
-        /// Skip keys that a sample does not have.
+        /// Skip missing keys instead of raising an error.
         allow_missing_keys: bool = false,
     }
 

@@ -11,29 +11,29 @@ use crate::contracts::{Sample, Transform, TransformContext};
 use crate::error::Result;
 
 component! {
-    /// Map values between two percentiles to [b_min, b_max].
+    /// Map intensities between two percentiles to [b_min, b_max].
     pub static COMPONENT = dictionary "ScaleIntensityRangePercentiles" in "monai.transforms" / "intensity.dictionary";
 
     pub struct ScaleIntensityRangePercentilesArgs {
         /// Keys of the images to scale.
         keys: Keys,
-        /// Lower percentile, 0 to 100.
+        /// Lower percentile, in [0, 100].
         lower: f64,
-        /// Upper percentile, 0 to 100.
+        /// Upper percentile, in [0, 100].
         upper: f64,
-        /// Value that the lower percentile becomes.
+        /// Output value of the lower percentile.
         b_min: Option<f64>,
-        /// Value that the upper percentile becomes.
+        /// Output value of the upper percentile.
         b_max: Option<f64>,
-        /// Clip to [b_min, b_max].
+        /// Clip the output to [b_min, b_max].
         clip: bool = false,
-        /// Let the percentiles become the same percentiles of [b_min, b_max].
+        /// Map to the same percentiles of [b_min, b_max] instead of its ends.
         relative: bool = false,
-        /// Each channel by itself.
+        /// Process each channel separately.
         channel_wise: bool = false,
-        /// Type of the result; any float type gives float32.
+        /// Data type of the output; every float type is stored as float32.
         dtype: Option<DTypeArg> = "float32",
-        /// Skip keys that a sample does not have.
+        /// Skip missing keys instead of raising an error.
         allow_missing_keys: bool = false,
     }
 

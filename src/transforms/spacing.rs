@@ -17,38 +17,41 @@ use std::cell::Cell;
 use std::sync::Arc;
 
 component! {
-    /// Resample an image to a voxel spacing in mm.
+    /// Resample images to a voxel spacing in mm.
     pub static COMPONENT = dictionary "Spacing" in "monai.transforms" / "spatial.dictionary";
 
     pub struct SpacingArgs {
         /// Keys of the images to resample.
         keys: Keys,
-        /// Wished spacing in mm; a value that is not positive keeps the image's. A shorter list repeats its last value.
+        /// Target voxel spacing in mm, one value or one per axis; a non-positive value keeps the image's spacing. A
+        /// shorter list repeats its last value.
         pixdim: OneOrMany<f64>,
-        /// Resample to the world's axes; the image's own orientation and shear are given up.
+        /// Resample to a diagonal affine; the image's orientation and shear are not kept.
         diagonal: bool = false,
-        /// Interpolation, one or one for each key: "bilinear" (trilinear in 3-D) or "nearest".
+        /// Interpolation mode, one or one per key: "bilinear" (trilinear in 3-D) or "nearest".
         mode: OneOrMany<ModeArg> = "bilinear",
-        /// What lies outside the image, one or one for each key: "border", "zeros" or "reflection".
+        /// Padding mode outside the image, one or one per key: "border", "zeros" or "reflection".
         padding_mode: OneOrMany<PaddingArg> = "border",
-        /// Whether voxels are points whose outermost ones lie on the image's ends, one or one for each key.
+        /// Align the centers of the corner voxels instead of the image borders, one value or one per key.
         align_corners: OneOrMany<bool> = false,
-        /// Type to compute with, one or one for each key: any float type. Computing is always in float64; voxels come
-        /// out as float32.
+        /// Data type of the computation, one or one per key: any float type. Coordinates are always float64; the output
+        /// is float32.
         dtype: OneOrMany<Option<DTypeArg>> = "float64",
-        /// Scale the image's full extent, one or one for each key; wants align_corners.
+        /// Scale the full extent of the image including half voxels at the borders, one value or one per key; requires
+        /// align_corners.
         scale_extent: OneOrMany<bool> = false,
-        /// Replace the affine by the scale between the shapes, as MONAI does.
+        /// Recompute the affine from the output shape, as MONAI does.
         recompute_affine: bool = false,
-        /// Spacing in mm (by axis) from which on, up to max_pixdim, an image keeps its own.
+        /// Minimum spacing in mm, one value or one per axis: images between min_pixdim and max_pixdim keep their
+        /// spacing.
         min_pixdim: OneOrMany<Option<f64>> = (),
-        /// Spacing in mm (by axis) up to which, from min_pixdim, an image keeps its own.
+        /// Maximum spacing in mm, see min_pixdim.
         max_pixdim: OneOrMany<Option<f64>> = (),
-        /// Give later keys the shape of the first, where their images had the same shape and spacing.
+        /// Give all images that had the same shape and spacing the output shape of the first key.
         ensure_same_shape: bool = true,
-        /// Skip keys that a sample does not have.
+        /// Skip missing keys instead of raising an error.
         allow_missing_keys: bool = false,
-        /// No effect: transforms are applied at once.
+        /// No effect: transforms are never lazy.
         lazy: Accepted = false,
     }
 

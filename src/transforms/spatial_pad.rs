@@ -10,25 +10,25 @@ use crate::image::{PadMode, Window, crop_pad};
 use std::sync::Arc;
 
 component! {
-    /// Pad an image to at least a size in voxels.
+    /// Pad images to a minimum size.
     pub static COMPONENT = dictionary "SpatialPad" in "monai.transforms" / "croppad.dictionary";
 
     pub struct SpatialPadArgs {
         /// Keys of the images to pad.
         keys: Keys,
-        /// Size in voxels to reach; a value that is not positive, or below the image's, keeps the axis.
+        /// Size in voxels, one value or one per axis; a non-positive or smaller value keeps the image's size.
         spatial_size: OneOrMany<i64>,
-        /// "symmetric" pads both sides (the odd voxel at the end), "end" only after the end.
+        /// Padding method: "symmetric" pads both sides (an odd voxel at the end), "end" pads the end only.
         method: MethodArg = "symmetric",
-        /// What the pad holds, one or one for each key.
+        /// Padding mode, one or one per key: "constant", "edge", "reflect", "symmetric", "wrap".
         mode: OneOrMany<PadModeArg> = "constant",
-        /// Skip keys that a sample does not have.
+        /// Skip missing keys instead of raising an error.
         allow_missing_keys: bool = false,
-        /// No effect: transforms are applied at once.
+        /// No effect: transforms are never lazy.
         lazy: Accepted = false,
-        /// The constant of mode "constant" (torch's name); 0 if not given.
+        /// Fill value of mode "constant" (PyTorch's name); default 0.
         value: Option<f64> = (),
-        /// The constant of mode "constant" (NumPy's name).
+        /// Fill value of mode "constant" (NumPy's name).
         constant_values: Option<f64> = (),
     }
 

@@ -9,21 +9,21 @@ use crate::error::Result;
 use crate::image::DType;
 
 component! {
-    /// Make sure that an image is a tensor; what was applied before can no longer be undone, as in MONAI.
+    /// Convert images to tensors; transforms applied before can no longer be inverted, as in MONAI.
     pub static COMPONENT = dictionary "ToTensor" in "monai.transforms" / "utility.dictionary";
 
     pub struct ToTensorArgs {
         /// Keys of the images.
         keys: Keys,
-        /// Type of the voxels; None keeps it. A float type keeps integers that it holds exactly.
+        /// Data type; None keeps the type. A float type keeps integers that it represents exactly.
         dtype: Option<DTypeArg> = (),
-        /// No effect: images stay in host memory until the network takes them to the run's device.
+        /// No effect: images stay in host memory and are moved to the engine's device for the network.
         device: Accepted = (),
         /// No effect: lists of numbers stay lists.
         wrap_sequence: Accepted = true,
-        /// No effect: geometry always travels with the image.
+        /// No effect: images always keep their metadata.
         track_meta: Accepted = (),
-        /// Skip keys that a sample does not have.
+        /// Skip missing keys instead of raising an error.
         allow_missing_keys: bool = false,
     }
 

@@ -8,11 +8,14 @@ One block per class, separated by an empty line:
     argument NAME [= DEFAULT]  in the order of the signature; without a default it is required
     alias NAME                 a short name or dotted path that a `_target_` can have
 
+A default is Python's repr; of an enum its value, of a NumPy type its name, of a function `<function>`.
+
 Dotted paths are attributes of the modules of monai, torch.optim, torch.nn, torch.utils.data and ignite that are this
 class; short names are those of monai.bundle.ComponentLocator. Left out are paths through modules that only import a
 class for their own use (`monai.engines.trainer.Transform`): they are no names that somebody writes down.
 """
 
+import enum
 import importlib
 import inspect
 import pkgutil
@@ -23,8 +26,11 @@ warnings.simplefilter("ignore")
 
 from monai.bundle import ComponentLocator  # noqa: E402
 
-# monai.data.DataLoader's signature ends in **kwargs, which are torch's.
-KWARGS_OF = {"monai.data.DataLoader": "torch.utils.data.DataLoader"}
+# Where the **kwargs of a signature go.
+KWARGS_OF = {
+    "monai.data.DataLoader": ["torch.utils.data.DataLoader"],
+    "monai.data.ThreadDataLoader": ["monai.data.DataLoader", "torch.utils.data.DataLoader"],
+}
 
 
 def modules(root):
@@ -40,6 +46,14 @@ def modules(root):
 def locate(path):
     module, name = path.rsplit(".", 1)
     return getattr(importlib.import_module(module), name)
+
+
+def default(value):
+    if isinstance(value, enum.Enum):
+        return repr(value.value)
+    if inspect.isclass(value):
+        return repr(value.__name__)
+    return "<function>" if callable(value) else repr(value)
 
 
 def public(module, home):
@@ -71,9 +85,9 @@ def main():
         aliases |= {s for s in short if locator.get_component_module_name(s) == home}
         block = [f"class {name} {path}"]
         parameters = list(inspect.signature(cls.__init__).parameters.values())[1:]
-        if path in KWARGS_OF:
+        for other in KWARGS_OF.get(path, []):
             known = {parameter.name for parameter in parameters}
-            others = list(inspect.signature(locate(KWARGS_OF[path]).__init__).parameters.values())[1:]
+            others = list(inspect.signature(locate(other).__init__).parameters.values())[1:]
             parameters += [parameter for parameter in others if parameter.name not in known]
         for parameter in parameters:
             if parameter.kind in (parameter.VAR_KEYWORD, parameter.VAR_POSITIONAL):
@@ -81,7 +95,7 @@ def main():
             elif parameter.default is parameter.empty:
                 block.append(f"argument {parameter.name}")
             else:
-                block.append(f"argument {parameter.name} = {parameter.default!r}")
+                block.append(f"argument {parameter.name} = {default(parameter.default)}")
         block += [f"alias {alias}" for alias in sorted(aliases)]
         blocks.append("\n".join(block))
     print("\n\n".join(blocks))

@@ -17,21 +17,21 @@ use std::path::{Path, PathBuf};
 use tch::Tensor;
 
 component! {
-    /// Load a checkpoint into networks, optimizers and schedules when the engine starts.
+    /// Load a checkpoint into networks, optimizers and learning-rate schedules when the engine starts.
     pub static COMPONENT = handler "CheckpointLoader" in "monai.handlers" / "checkpoint_loader";
 
     pub struct CheckpointLoaderArgs {
-        /// The file, as torch.save wrote it, or `.safetensors`.
+        /// Checkpoint file, written by `torch.save` or as `.safetensors`.
         load_path: PathBuf,
-        /// What to load into, by its name in the file: `{'model': network, 'optimizer': optimizer}`.
+        /// Objects to load, by their key in the file: `{'model': network, 'optimizer': optimizer}`.
         load_dict: Dict,
-        /// No effect: there is one log.
+        /// No effect: messages go to the engine's logger.
         name: Accepted = (),
-        /// No effect: tensors are read into host memory and copied to where the network is.
+        /// No effect: tensors are read into host memory and copied to the network's device.
         map_location: Accepted = (),
-        /// Whether a network's names must be the same on both sides.
+        /// Require that the parameter names of file and network are the same.
         strict: bool = true,
-        /// Whether a tensor of another shape is an error; false skips it, and all but networks.
+        /// Require that the tensors' shapes match; False skips tensors of another shape and loads networks only.
         strict_shape: bool = true,
     }
 

@@ -16,41 +16,41 @@ use crate::error::{Kind, Result};
 use std::path::PathBuf;
 
 component! {
-    /// Save networks, optimizers and schedules: the best, every so often, at the end.
+    /// Save networks, optimizers and schedules: the best epochs, at intervals, and at the end of a training.
     pub static COMPONENT = handler "CheckpointSaver" in "monai.handlers" / "checkpoint_saver";
 
     pub struct CheckpointSaverArgs {
-        /// The folder for the files.
+        /// Folder to save the checkpoints to.
         save_dir: PathBuf,
-        /// What to save: networks, optimizers and schedules by name; a single one is saved without its name.
+        /// Networks, optimizers and schedules to save, by name; a single object is saved without its name.
         save_dict: Dict,
-        /// The logger to use; None: the engine's.
+        /// Name of the logger; None is the engine's.
         name: Option<String> = (),
-        /// What file names begin with.
+        /// Prefix of the file names.
         file_prefix: String = "",
-        /// Save at the end of the run, also when it ends with an error.
+        /// Save a checkpoint when the training ends, also with an error.
         save_final: bool = false,
-        /// A fixed name for that file; None: `model_final_iteration=N.pt`.
+        /// File name of the final checkpoint; None is `model_final_iteration=N.pt`.
         final_filename: Option<String> = (),
-        /// Save after an epoch whose key metric is among the best.
+        /// Save a checkpoint after each epoch whose key metric is among the best.
         save_key_metric: bool = false,
-        /// The metric that decides; None: the engine's key metric.
+        /// Name of the metric to compare; None is the engine's key metric.
         key_metric_name: Option<String> = (),
-        /// How many of the best to keep.
+        /// Number of best checkpoints to keep.
         key_metric_n_saved: usize = 1,
-        /// A fixed name for the best; None: `model_key_metric=0.1234.pt`.
+        /// File name of the best checkpoint; None is `model_key_metric=0.1234.pt`.
         key_metric_filename: Option<String> = (),
-        /// Whether the list of the best goes into the files, under `checkpointer`.
+        /// Save the list of the best checkpoints in each of them, under the key `checkpointer`.
         key_metric_save_state: bool = false,
-        /// Whether the later of two equal epochs is kept.
+        /// Replace the best checkpoint by a later one with an equal metric.
         key_metric_greater_or_equal: bool = false,
-        /// Whether a smaller metric is better.
+        /// Prefer smaller values of the metric.
         key_metric_negative_sign: bool = false,
-        /// Whether `save_interval` counts epochs (True) or iterations (False).
+        /// Count `save_interval` in epochs (True) or iterations (False).
         epoch_level: bool = true,
-        /// Save every so many epochs or iterations; 0: never.
+        /// Save a checkpoint every N epochs or iterations; 0 disables it.
         save_interval: usize = 0,
-        /// How many of those to keep; None: all.
+        /// Number of checkpoints at intervals to keep; None keeps all.
         n_saved: Option<usize> = (),
     }
 

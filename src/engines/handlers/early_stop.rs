@@ -16,21 +16,21 @@ use std::sync::{Arc, Weak};
 const LOGGER: &str = "ignite.handlers.early_stopping.EarlyStopping";
 
 component! {
-    /// Stop a training when a score has not improved for some time.
+    /// Stop a training when a score has not improved for a number of events.
     pub static COMPONENT = handler "EarlyStopHandler" in "monai.handlers" / "earlystop_handler";
 
     pub struct EarlyStopArgs {
-        /// Events without improvement after which to stop.
+        /// Number of events without improvement before the training stops.
         patience: usize,
-        /// A function of the engine that gives the score; higher is better.
+        /// Function of the engine that returns the score; higher is better.
         score_function: Value,
-        /// The engine to stop; None: `set_trainer` says.
+        /// Trainer to stop; None waits for `set_trainer`.
         trainer: Option<Arc<dyn Engine>> = (),
-        /// The score must grow by more than this to count as better.
+        /// Minimum increase of the score that counts as an improvement.
         min_delta: f64 = 0.0,
-        /// Whether `min_delta` is counted from the last improvement; otherwise from the best score.
+        /// Compare with the score at the last improvement instead of the best score.
         cumulative_delta: bool = false,
-        /// Look after every epoch (True) or after every iteration (False).
+        /// Check after every epoch (True) or iteration (False).
         epoch_level: bool = true,
     }
 

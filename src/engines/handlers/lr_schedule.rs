@@ -14,15 +14,15 @@ component! {
     pub static COMPONENT = handler "LrScheduleHandler" in "monai.handlers" / "lr_schedule_handler";
 
     pub struct LrScheduleArgs {
-        /// The schedule.
+        /// Learning-rate schedule to step.
         lr_scheduler: Shared<dyn Schedule>,
-        /// Whether to log the learning rate after each step.
+        /// Log the learning rate after each step.
         print_lr: bool = true,
-        /// The logger to use; None: the engine's.
+        /// Name of the logger; None is the engine's.
         name: Option<String> = (),
-        /// Step after every epoch (True) or after every iteration (False).
+        /// Step after every epoch (True) or iteration (False).
         epoch_level: bool = true,
-        /// A function of the engine; must give an empty tuple, as nothing is passed to the schedule's step.
+        /// Function of the engine that returns the arguments of the schedule's step: only an empty tuple is supported.
         step_transform: Value = (),
     }
 

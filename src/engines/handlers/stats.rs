@@ -11,29 +11,30 @@ use crate::err;
 use crate::error::{Kind, Result};
 
 component! {
-    /// Log an engine's iterations and epochs.
+    /// Log the outputs of iterations and the metrics of epochs.
     pub static COMPONENT = handler "StatsHandler" in "monai.handlers" / "stats_handler";
 
     pub struct StatsHandlerArgs {
-        /// Log each iteration; or a function of engine and iteration that says whether.
+        /// Log iterations: bool, or a function of engine and iteration that returns a bool.
         iteration_log: When = true,
-        /// Log each epoch's metrics; or a function of engine and epoch that says whether.
+        /// Log the metrics of epochs: bool, or a function of engine and epoch that returns a bool.
         epoch_log: When = true,
-        /// A function of the engine that prints an epoch; not supported, must be None.
+        /// Function of the engine that logs an epoch; not supported.
         epoch_print_logger: Value = (),
-        /// A function of the engine that prints an iteration; not supported, must be None.
+        /// Function of the engine that logs an iteration; not supported.
         iteration_print_logger: Value = (),
-        /// Picks a number or a dict of numbers from an iteration's output; None takes those of the first item.
+        /// Function that converts an iteration's output to a number or a dict of numbers; None uses the first item of
+        /// the batch.
         output_transform: Value = (),
-        /// Changes the number of the epoch that is logged.
+        /// Function that converts the engine's epoch to the one that is logged, such as the trainer's in an evaluator.
         global_epoch_transform: Value = (),
-        /// Attributes of the engine's state that are logged with each epoch.
+        /// Attributes of `engine.state` to log with each epoch.
         state_attributes: Option<Vec<String>> = (),
-        /// The name of the logger; None is the engine's.
+        /// Name of the logger; None is the engine's.
         name: Option<String> = "monai.handlers.StatsHandler",
-        /// What a single number is called.
+        /// Name for an output that is a single number.
         tag_name: String = "Loss",
-        /// How a name and a number are written.
+        /// Format string for a name and its value.
         key_var_format: String = "{}: {:.4f} ",
     }
 

@@ -20,29 +20,31 @@ use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 component! {
-    /// Write losses and metrics for TensorBoard.
+    /// Write losses and metrics as TensorBoard scalars.
     pub static COMPONENT = handler "TensorBoardStatsHandler" in "monai.handlers" / "tensorboard_handlers";
 
     pub struct TensorBoardStatsArgs {
-        /// A writer of one's own; not supported, must be None.
+        /// Custom SummaryWriter; not supported.
         summary_writer: Value = (),
-        /// The folder for the event file.
+        /// Folder for the event file.
         log_dir: PathBuf = "./runs",
-        /// Whether to write each iteration's values; an int writes every so manieth, a function of engine and iteration decides.
+        /// Write iterations: bool, an int N for every N iterations, or a function of engine and iteration that returns
+        /// a bool.
         iteration_log: When = true,
-        /// The same for each epoch's metrics.
+        /// Write the metrics of epochs: bool, an int N, or a function of engine and epoch.
         epoch_log: When = true,
-        /// A function that writes an epoch; not supported, must be None.
+        /// Function that writes an epoch; not supported.
         epoch_event_writer: Value = (),
-        /// A function that writes an iteration; not supported, must be None.
+        /// Function that writes an iteration; not supported.
         iteration_event_writer: Value = (),
-        /// Makes a number or a dict of numbers of the engine's output; None: the first item of the batch.
+        /// Function that converts an iteration's output to a number or a dict of numbers; None uses the first item of
+        /// the batch.
         output_transform: Value = (),
-        /// Makes the epoch to write of the engine's: an evaluator may want the trainer's.
+        /// Function that converts the engine's epoch to the one that is written, such as the trainer's in an evaluator.
         global_epoch_transform: Value = (),
-        /// Attributes of the engine's state to write with each epoch.
+        /// Attributes of `engine.state` to write with each epoch.
         state_attributes: Option<Vec<String>> = (),
-        /// The name of an iteration's value that is a single number.
+        /// Name for an output that is a single number.
         tag_name: String = "Loss",
     }
 

@@ -8,17 +8,17 @@ use parking_lot::Mutex;
 use std::sync::Arc;
 
 component! {
-    /// Run an evaluator every so often in a training.
+    /// Run an evaluator at intervals during a training.
     pub static COMPONENT = handler "ValidationHandler" in "monai.handlers" / "validation_handler";
 
     pub struct ValidationHandlerArgs {
-        /// Validate every so many epochs or iterations.
+        /// Run the validation every N epochs or iterations.
         interval: usize,
-        /// The evaluator; `set_validator` may give it later.
+        /// Evaluator to run; None waits for `set_validator`.
         validator: Option<Arc<dyn Engine>> = (),
-        /// Whether `interval` counts epochs; else iterations.
+        /// Count `interval` in epochs (True) or iterations (False).
         epoch_level: bool = true,
-        /// Validate before the first iteration too.
+        /// Also run a validation before the first iteration.
         exec_at_start: bool = false,
     }
 
