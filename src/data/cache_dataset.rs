@@ -4,7 +4,7 @@
 //! images (labels) are kept in one or two bytes per voxel; workers are threads and share the cache.
 
 use super::dataset::{Transforms, sample};
-use crate::component::{Accepted, BuildContext, OneOrMany, Value};
+use crate::component::{Accepted, BuildContext, NotSupported, OneOrMany, Value};
 use crate::contracts::{CaseContext, Dataset, Item, NoProgress, Run, Sample, Transform, TransformContext, apply_all};
 use crate::error::Result;
 use crate::image::{Voxels, filled};
@@ -43,7 +43,7 @@ component! {
         as_contiguous: bool = true,
         /// Cache equal entries once; not supported.
         #[no_effect_on_results]
-        hash_as_key: bool = false,
+        hash_as_key: NotSupported = false,
         /// No effect: only used with `hash_as_key`.
         hash_func: Accepted = (),
         /// Fill the cache while cases are requested instead of in advance: True or "threads".
@@ -76,9 +76,6 @@ struct Cached {
 impl Cached {
     fn new(args: CacheDatasetArgs, call: &mut BuildContext) -> Result<Cached> {
         let run = call.surroundings.clone().and_then(|any| any.downcast::<Run>().ok()).unwrap_or_default();
-        if args.hash_as_key {
-            bail!("argument `hash_as_key` is not supported, expected False");
-        }
         let lazy = match &args.runtime_cache {
             OneOrMany::One(Value::Bool(on)) => *on,
             OneOrMany::One(Value::None) => false,

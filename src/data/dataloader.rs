@@ -1,7 +1,7 @@
 //! DataLoader and ThreadDataLoader (monai.data, MONAI 1.6.1): how an engine goes through a dataset. Workers are threads.
 
 use super::batches;
-use crate::component::{Accepted, Value};
+use crate::component::{Accepted, NotSupported};
 use crate::contracts::{Dataset, Loader};
 use crate::error::Result;
 use crate::random::RngStates;
@@ -28,11 +28,11 @@ component! {
         batch_size: usize = 1,
         /// Shuffle the cases in every epoch of a training. Evaluation keeps their order, with the same metrics.
         #[no_effect_on_results]
-        shuffle: bool = false,
+        shuffle: Option<bool> = (),
         /// Sampler of cases; not supported.
-        sampler: Value = (),
+        sampler: NotSupported = (),
         /// Sampler of batches; not supported.
-        batch_sampler: Value = (),
+        batch_sampler: NotSupported = (),
         /// No effect: images of equal shape are stacked into a batch, including all samples of a crop transform.
         collate_fn: Accepted = (),
         /// No effect: workers are threads that share memory with the engine.
@@ -46,11 +46,17 @@ component! {
         worker_init_fn: Accepted = (),
         /// No effect: workers are threads of this process.
         multiprocessing_context: Accepted = (),
-        /// No effect: workers are threads of this process.
+        /// Random number generator of the shuffling; not supported: PyTorch's default generator is used.
+        generator: NotSupported = (),
+        /// No effect: every worker prefetches two batches.
         prefetch_factor: Accepted = (),
         /// Keep the workers, with their random states, from epoch to epoch instead of seeding them again.
         #[no_effect_on_results]
         persistent_workers: bool = false,
+        /// No effect: workers share memory with the engine.
+        pin_memory_device: Accepted = "",
+        /// No effect: batches are always returned in order.
+        in_order: Accepted = true,
     }
 
     differs: ["workers are threads and share memory"],
@@ -81,19 +87,35 @@ component! {
         batch_size: usize = 1,
         /// As in DataLoader.
         #[no_effect_on_results]
-        shuffle: bool = false,
+        shuffle: Option<bool> = (),
         /// As in DataLoader.
-        #[no_effect_on_results]
-        drop_last: bool = false,
+        sampler: NotSupported = (),
+        /// As in DataLoader.
+        batch_sampler: NotSupported = (),
         /// As in DataLoader.
         collate_fn: Accepted = (),
         /// As in DataLoader.
         pin_memory: Accepted = false,
         /// As in DataLoader.
         #[no_effect_on_results]
-        persistent_workers: bool = false,
+        drop_last: bool = false,
+        /// As in DataLoader.
+        timeout: Accepted = 0,
+        /// As in DataLoader.
+        worker_init_fn: Accepted = (),
+        /// As in DataLoader.
+        multiprocessing_context: Accepted = (),
+        /// As in DataLoader.
+        generator: NotSupported = (),
         /// As in DataLoader.
         prefetch_factor: Accepted = (),
+        /// As in DataLoader.
+        #[no_effect_on_results]
+        persistent_workers: bool = false,
+        /// As in DataLoader.
+        pin_memory_device: Accepted = "",
+        /// As in DataLoader.
+        in_order: Accepted = true,
     }
 
     differs: ["the same as DataLoader, whose workers are threads too"],
@@ -104,15 +126,17 @@ fn thread_loader(args: ThreadDataLoaderArgs) -> Result<Loader> {
     if args.repeats != 1 {
         bail!("`repeats` is {}, only 1 is supported", args.repeats);
     }
-    let flags = [args.shuffle, args.drop_last, args.persistent_workers];
+    let flags = [args.shuffle == Some(true), args.drop_last, args.persistent_workers];
     build(args.dataset, args.batch_size, flags, args.num_workers)
 }
 
 fn loader(args: DataLoaderArgs) -> Result<Loader> {
-    if !args.sampler.is_none() || !args.batch_sampler.is_none() {
-        bail!("samplers are not supported yet");
-    }
-    build(args.dataset, args.batch_size, [args.shuffle, args.drop_last, args.persistent_workers], args.num_workers)
+    build(
+        args.dataset,
+        args.batch_size,
+        [args.shuffle == Some(true), args.drop_last, args.persistent_workers],
+        args.num_workers,
+    )
 }
 
 fn build(

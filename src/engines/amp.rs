@@ -24,7 +24,7 @@ pub fn autocast(
     let asked = match amp_kwargs.and_then(|kwargs| kwargs.get("dtype")) {
         Some(value) => match Type::from_value(&value).and_then(kind_of) {
             Some(kind @ (tch::Kind::Half | tch::Kind::BFloat16)) => Some(kind),
-            _ => bail!("{engine}: amp_kwargs: expected dtype torch.float16 or torch.bfloat16, found {value:?}"),
+            _ => bail!("argument `amp_kwargs`: expected dtype torch.float16 or torch.bfloat16, found {value:?}"),
         },
         None => run.amp_dtype,
     };

@@ -13,7 +13,7 @@ use super::training_state::SavedRngStates;
 use super::workflow::{self, Parts, Workflow};
 use super::{amp, cases};
 use crate::checkpoint::{self, StateDict};
-use crate::component::{Accepted, BuildContext, Dict, Value};
+use crate::component::{Accepted, BuildContext, Dict, NotSupported, Value};
 use crate::contracts::{
     CaseContext, CaseReport, Engine, EngineState, Event, Handler, Inferer, Loader, Network, Observer, RngStates, Run,
     Sample, Shared,
@@ -47,9 +47,9 @@ component! {
         /// No effect: transfers between host and device are always synchronous.
         non_blocking: Accepted = false,
         /// Function that extracts image and label from a batch; not supported.
-        prepare_batch: Value = (),
+        prepare_batch: NotSupported = (),
         /// Function that replaces the iteration; not supported.
-        iteration_update: Value = (),
+        iteration_update: NotSupported = (),
         /// Inference method; None is SimpleInferer, the whole image in one forward pass.
         inferer: Option<Arc<dyn Inferer>> = (),
         /// Transform or list of transforms to apply to each prediction.
@@ -102,12 +102,6 @@ struct SupervisedEvaluator {
 
 impl SupervisedEvaluator {
     fn new(args: SupervisedEvaluatorArgs, call: &mut BuildContext) -> Result<SupervisedEvaluator> {
-        let unsupported = |name: &str| Err(err!("`{name}` is not supported yet").kind(Kind::Unsupported));
-        for (name, value) in [("prepare_batch", &args.prepare_batch), ("iteration_update", &args.iteration_update)] {
-            if !value.is_none() {
-                return unsupported(name);
-            }
-        }
         if args.mode != "eval" {
             bail!("argument `mode`: only 'eval' is supported, found '{}'", args.mode);
         }

@@ -9,7 +9,7 @@ use super::amp;
 use super::training_state::{TrainingCursor, TrainingProgress, TrainingState};
 use super::workflow::{Parts, Workflow, clock, loss_alone};
 use crate::checkpoint::{self, StateDict};
-use crate::component::{Accepted, BuildContext, Dict, Value};
+use crate::component::{Accepted, BuildContext, Dict, NotSupported, Value};
 use crate::contracts::{
     CaseContext, Clock, Engine, EngineState, Event, Handler, Inferer, Item, Loader, Loss, Mode, Network, NoProgress,
     Optimizer, Run, Sample, Shared, TransformContext, apply_all,
@@ -51,9 +51,9 @@ component! {
         /// No effect: transfers between host and device are always synchronous.
         non_blocking: Accepted = false,
         /// Function that extracts image and label from a batch; not supported.
-        prepare_batch: Value = (),
+        prepare_batch: NotSupported = (),
         /// Function that replaces the iteration; not supported.
-        iteration_update: Value = (),
+        iteration_update: NotSupported = (),
         /// Inference method of the forward pass: only SimpleInferer, or None for the same, is supported.
         inferer: Option<Arc<dyn Inferer>> = (),
         /// Transform or list of transforms to apply to predictions and labels before the metrics are computed.
@@ -106,11 +106,6 @@ struct SupervisedTrainer {
 
 impl SupervisedTrainer {
     fn new(args: SupervisedTrainerArgs, call: &mut BuildContext) -> Result<SupervisedTrainer> {
-        for (name, value) in [("prepare_batch", &args.prepare_batch), ("iteration_update", &args.iteration_update)] {
-            if !value.is_none() {
-                return Err(err!("`{name}` is not supported").kind(Kind::Unsupported));
-            }
-        }
         if let Some(inferer) = args.inferer.as_ref().filter(|inferer| inferer.name() != "SimpleInferer") {
             return Err(err!("`inferer` is {}, only SimpleInferer is supported in training", inferer.name())
                 .kind(Kind::Unsupported));

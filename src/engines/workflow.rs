@@ -41,11 +41,8 @@ impl Workflow {
         {
             for (key, value) in given.iter().flat_map(Dict::items) {
                 let (Some(name), Some(metric)) = (key.as_str(), Attached::from_value(&value)) else {
-                    return Err(err!(
-                        "{engine}: {argument}: expected a metric under each name, found {}",
-                        value.type_name()
-                    )
-                    .kind(Kind::Config));
+                    return Err(err!("{argument}: expected a metric under each name, found {}", value.type_name())
+                        .kind(Kind::Config));
                 };
                 metrics.retain(|(other, _)| **other != *name);
                 metrics.push((name.into(), metric));

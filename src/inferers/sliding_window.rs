@@ -6,7 +6,7 @@
 use super::stitch::{SLAB_SHARE, SlidingWindows};
 use super::windows::{Blend, Windows, importance};
 use crate::bail;
-use crate::component::{Accepted, FromValue, OneOrMany, Value};
+use crate::component::{Accepted, FromValue, NotSupported, OneOrMany, Value};
 use crate::contracts::{CaseContext, InferencePlan, Inferer, Network, Shared};
 use crate::error::Result;
 use crate::image::Volume;
@@ -48,7 +48,7 @@ component! {
         /// No effect: slabs run along the longest axis.
         buffer_dim: Accepted = -1,
         /// Pass the window's coordinates to the network; not supported.
-        with_coord: bool = false,
+        with_coord: NotSupported = false,
     }
 
     differs: ["computed lazily and slab by slab; a final linear layer is applied once per voxel, after blending"],
@@ -88,16 +88,13 @@ struct SlidingWindowInferer(SlidingWindowInfererArgs);
 
 impl SlidingWindowInferer {
     fn new(args: SlidingWindowInfererArgs) -> Result<SlidingWindowInferer> {
-        if args.with_coord {
-            bail!("with_coord=True is not supported");
-        }
         if args.sw_batch_size == 0 {
             bail!("sw_batch_size is 0, expected at least 1");
         }
         let inferer = SlidingWindowInferer(args);
         // Sizes and shares are the same for every image.
-        let checked = inferer.windows([1; 3]).and_then(|_| three(&inferer.0.sigma_scale, "sigma_scale"));
-        checked.map_err(|error| error.context("SlidingWindowInferer"))?;
+        inferer.windows([1; 3])?;
+        three(&inferer.0.sigma_scale, "sigma_scale")?;
         Ok(inferer)
     }
 }

@@ -1,7 +1,7 @@
 //! torch.nn.CrossEntropyLoss (torch 2.11).
 
 use super::support::{self, Reduction, on_cpu};
-use crate::component::{OneOrMany, Value};
+use crate::component::{NotSupported, OneOrMany};
 use crate::contracts::Loss;
 use crate::error::{Kind as ErrorKind, Result};
 use crate::{bail, err};
@@ -17,11 +17,11 @@ component! {
         /// Weight of each class.
         weight: Option<Vec<f64>> = (),
         /// Deprecated form of `reduction`; not supported.
-        size_average: Value = (),
+        size_average: NotSupported = (),
         /// Label value to ignore.
         ignore_index: i64 = -100,
         /// Deprecated form of `reduction`; not supported.
-        reduce: Value = (),
+        reduce: NotSupported = (),
         /// Reduction over the voxels: "mean" (weighted), "sum", or "none" for one value per voxel.
         reduction: Reduction = "mean",
         /// Label smoothing in [0, 1].
@@ -39,13 +39,6 @@ struct CrossEntropy {
 
 impl CrossEntropy {
     fn new(args: CrossEntropyLossArgs) -> Result<CrossEntropy> {
-        for (name, value) in [("size_average", &args.size_average), ("reduce", &args.reduce)] {
-            if !value.is_none() {
-                return Err(err!("argument `{name}` is not supported, expected None")
-                    .hint("use `reduction`")
-                    .kind(ErrorKind::Config));
-            }
-        }
         if !(0.0..=1.0).contains(&args.label_smoothing) {
             return Err(err!("`label_smoothing` must be between 0 and 1").kind(ErrorKind::Config));
         }

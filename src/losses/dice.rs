@@ -4,7 +4,7 @@
 //! `squared_pred` its digits.
 
 use super::support::{Reduction, check_shapes, labels, on_cpu, one_hot, weights};
-use crate::component::{OneOrMany, Value};
+use crate::component::{NotSupported, OneOrMany};
 use crate::contracts::Loss;
 use crate::error::{Kind as ErrorKind, Result};
 use crate::{bail, err};
@@ -33,7 +33,7 @@ macro_rules! dice_component {
                 /// Apply a softmax over the channels to the prediction for the Dice term.
                 softmax: bool = false,
                 /// Other activation function for the Dice term; not supported.
-                other_act: Value = (),
+                other_act: NotSupported = (),
                 /// Use squared prediction and target in the denominator of the Dice.
                 squared_pred: bool = false,
                 /// Compute the Jaccard index (soft IoU) instead of the Dice.
@@ -64,7 +64,7 @@ macro_rules! dice_half {
             to_onehot_y: $args.to_onehot_y,
             sigmoid: $args.sigmoid,
             softmax: $args.softmax,
-            other_act: $args.other_act.clone(),
+            other_act: $args.other_act,
             squared_pred: $args.squared_pred,
             jaccard: $args.jaccard,
             reduction: $args.reduction,
@@ -105,10 +105,7 @@ pub struct Dice {
 
 impl Dice {
     pub fn new(name: &'static str, args: DiceLossArgs) -> Result<Dice> {
-        let fail = |message: String| Err(err!("{name}: {message}").kind(ErrorKind::Config));
-        if !args.other_act.is_none() {
-            return fail("argument `other_act` is not supported, expected None".into());
-        }
+        let fail = |message: String| Err(err!("{message}").kind(ErrorKind::Config));
         if args.sigmoid && args.softmax {
             return fail("`sigmoid` and `softmax` are both true, expected at most one".into());
         }

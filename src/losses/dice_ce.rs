@@ -5,7 +5,7 @@
 
 use super::dice::{Dice, DiceLossArgs, dice_component, dice_half};
 use super::support::{self, Reduction, check_shapes, labels};
-use crate::component::{OneOrMany, Value};
+use crate::component::{NotSupported, OneOrMany};
 use crate::contracts::Loss;
 use crate::err;
 use crate::error::{Kind as ErrorKind, Result};

@@ -2,7 +2,7 @@
 
 use super::dice::{Dice, DiceLossArgs, dice_component, dice_half};
 use super::support::{self, Reduction, check_shapes, labels, one_hot};
-use crate::component::{OneOrMany, Value};
+use crate::component::{NotSupported, OneOrMany};
 use crate::contracts::Loss;
 use crate::error::{Kind as ErrorKind, Result};
 use crate::{bail, err};
@@ -49,7 +49,7 @@ component! {
         /// Use softmax over the channels instead of a sigmoid per channel.
         use_softmax: bool = false,
         /// Label value to ignore; not supported.
-        ignore_index: Value = (),
+        ignore_index: NotSupported = (),
     }
 
     build: Focal::new,
@@ -62,11 +62,6 @@ struct Focal {
 
 impl Focal {
     fn new(args: FocalLossArgs) -> Result<Focal> {
-        if !args.ignore_index.is_none() {
-            return Err(
-                err!("FocalLoss: argument `ignore_index` is not supported, expected None").kind(ErrorKind::Config)
-            );
-        }
         let weight = args.weight.as_ref().map(|weight| Mutex::new(support::weights(weight)));
         Ok(Focal { args, weight })
     }
@@ -171,7 +166,7 @@ impl DiceFocal {
             weight: args.weight.clone(),
             reduction: args.reduction,
             use_softmax: false,
-            ignore_index: Value::None,
+            ignore_index: NotSupported,
         };
         let (dice, focal) = (Dice::new("DiceFocalLoss", dice)?, Focal::new(focal)?);
         Ok(DiceFocal { args, dice, focal })

@@ -3,7 +3,7 @@
 use super::overlap::{kept, overlap};
 use super::reduction::{Reduction, reduce};
 use crate::bail;
-use crate::component::{FromValue, Value};
+use crate::component::{FromValue, NotSupported, Value};
 use crate::contracts::{Attached, Metric, MetricParts, Score, Segmentation};
 use crate::error::Result;
 use parking_lot::Mutex;
@@ -28,18 +28,13 @@ component! {
         /// Return scores by label with reduction "mean_batch": True names them `label_1` …, a list gives the names.
         return_with_label: WithLabel = false,
         /// Compute the Dice of each connected component; not supported.
-        per_component: bool = false,
+        per_component: NotSupported = false,
         /// Label value to ignore.
         ignore_index: Option<i64> = (),
     }
 
     differs: ["overlaps are counted on label maps"],
-    build: |args| {
-        if args.per_component {
-            bail!("argument `per_component` is not supported, expected False");
-        }
-        Ok(attach(Dice { name: "DiceMetric", args, rows: vec![] }, None, true))
-    },
+    build: |args| Ok(attach(Dice { name: "DiceMetric", args, rows: vec![] }, None, true)),
 }
 
 component! {
@@ -74,7 +69,7 @@ fn mean_dice(a: MeanDiceArgs) -> Result<Attached> {
         ignore_empty: true,
         num_classes: a.num_classes,
         return_with_label: a.return_with_label,
-        per_component: false,
+        per_component: NotSupported,
         ignore_index: None,
     };
     let transform = Some(a.output_transform).filter(|value| !value.is_none());

@@ -300,9 +300,9 @@ fn block(b: &mut Builder, path: &str, channels: usize, norm: &Value, act: &Value
 }
 
 fn check(args: &SegResNetArgs) -> Result<()> {
-    let fail = |message: String| Err(err!("SegResNet: {message}").kind(Kind::Config));
+    let fail = |message: String| Err(err!("{message}").kind(Kind::Config));
     if args.spatial_dims != 3 {
-        return Err(err!("SegResNet: expected spatial_dims 3, found {}", args.spatial_dims).kind(Kind::Unsupported));
+        return Err(err!("expected spatial_dims 3, found {}", args.spatial_dims).kind(Kind::Unsupported));
     }
     for (name, value) in
         [("init_filters", args.init_filters), ("in_channels", args.in_channels), ("out_channels", args.out_channels)]

@@ -2,7 +2,7 @@
 
 use super::parameters::{self, Params, flag, number, tensor_like};
 use crate::checkpoint::StateDict;
-use crate::component::{Accepted, FromValue};
+use crate::component::{Accepted, FromValue, NotSupported};
 use crate::contracts::{Optimizer, ParamGroup};
 use crate::error::{Kind, Result};
 use crate::{bail, err};
@@ -33,7 +33,7 @@ component! {
         /// No effect: CUDA graphs are not used.
         capturable: Accepted = false,
         /// Differentiate through the optimizer step; not supported.
-        differentiable: bool = false,
+        differentiable: NotSupported = false,
         /// No effect: steps are those of the default implementation; fused ones differ by rounding.
         fused: Accepted = (),
         /// Decouple the weight decay from the gradient, as AdamW does.
@@ -42,7 +42,7 @@ component! {
 
     build: |a| {
         let flags = [a.amsgrad, a.maximize, a.decoupled_weight_decay];
-        build("Adam", a.params, options(a.lr, &a.betas, a.eps, a.weight_decay, flags), a.differentiable)
+        build("Adam", a.params, options(a.lr, &a.betas, a.eps, a.weight_decay, flags))
     },
 }
 
@@ -70,14 +70,14 @@ component! {
         /// No effect: CUDA graphs are not used.
         capturable: Accepted = false,
         /// Differentiate through the optimizer step; not supported.
-        differentiable: bool = false,
+        differentiable: NotSupported = false,
         /// No effect: steps are those of the default implementation; fused ones differ by rounding.
         fused: Accepted = (),
     }
 
     build: |a| {
         let flags = [a.amsgrad, a.maximize, true];
-        build("AdamW", a.params, options(a.lr, &a.betas, a.eps, a.weight_decay, flags), a.differentiable)
+        build("AdamW", a.params, options(a.lr, &a.betas, a.eps, a.weight_decay, flags))
     },
 }
 
@@ -87,7 +87,7 @@ fn options(lr: f64, betas: &[f64], eps: f64, weight_decay: f64, [amsgrad, maximi
     Options { lr, betas, eps, weight_decay, amsgrad, maximize, decoupled }
 }
 
-fn check(name: &str, o: &Options) -> Result<()> {
+fn check(o: &Options) -> Result<()> {
     let message = if !(0.0..).contains(&o.lr) {
         format!("`lr` is {}, expected at least 0", o.lr)
     } else if !(0.0..).contains(&o.eps) {
@@ -99,15 +99,12 @@ fn check(name: &str, o: &Options) -> Result<()> {
     } else {
         return Ok(());
     };
-    Err(err!("{name}: {message}").kind(Kind::Config))
+    Err(err!("{message}").kind(Kind::Config))
 }
 
-fn build(name: &'static str, params: Params, defaults: Options, differentiable: bool) -> Result<Adam> {
-    if differentiable {
-        bail!("argument `differentiable` is not supported, expected False");
-    }
-    check(name, &defaults)?;
-    let (groups, options) = params.groups(name, defaults.lr, &defaults, |o, key, value| {
+fn build(name: &'static str, params: Params, defaults: Options) -> Result<Adam> {
+    check(&defaults)?;
+    let (groups, options) = params.groups(defaults.lr, &defaults, |o, key, value| {
         let (float, flag) = (f64::from_value(value), bool::from_value(value));
         match (key, float, flag) {
             ("eps", Some(x), _) => o.eps = x,
@@ -124,7 +121,7 @@ fn build(name: &'static str, params: Params, defaults: Options, differentiable: 
         true
     })?;
     for options in &options {
-        check(name, options)?;
+        check(options)?;
     }
     let slots = groups.iter().map(|group| group.parameters.iter().map(|_| None).collect()).collect();
     Ok(Adam { name, groups, options, slots })
@@ -234,7 +231,7 @@ impl Optimizer for Adam {
                 decoupled: own.decoupled,
             };
             // torch takes any rate that a schedule has set.
-            check(name, &Options { lr: 0.0, ..read })?;
+            check(&Options { lr: 0.0, ..read }).map_err(|error| error.context(name))?;
             options.push(read);
         }
         let mut slots = vec![];

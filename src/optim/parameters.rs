@@ -48,12 +48,11 @@ impl Params {
     /// says whether there is one of that name and type. Errors on no parameters and on one that is in two groups.
     pub fn groups<O: Clone>(
         self,
-        name: &str,
         lr: f64,
         defaults: &O,
         set: impl Fn(&mut O, &str, &Value) -> bool,
     ) -> Result<(Vec<ParamGroup>, Vec<O>)> {
-        let fail = |message: String| Err(err!("{name}: {message}").kind(Kind::Config));
+        let fail = |message: String| Err(err!("{message}").kind(Kind::Config));
         let mut seen = std::collections::HashSet::new();
         let (mut groups, mut options) = (vec![], vec![]);
         for Group { parameters, options: given } in self.0 {

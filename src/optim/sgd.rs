@@ -2,10 +2,10 @@
 
 use super::parameters::{self, Params, flag, number, tensor_like};
 use crate::checkpoint::StateDict;
-use crate::component::{Accepted, FromValue};
+use crate::component::{Accepted, FromValue, NotSupported};
 use crate::contracts::{Optimizer, ParamGroup};
+use crate::err;
 use crate::error::{Kind, Result};
-use crate::{bail, err};
 use segbundle_native::{Sgd as Options, SgdSlot};
 use tch::Tensor;
 
@@ -31,7 +31,7 @@ component! {
         /// No effect: the implementation is chosen automatically, with the same result.
         foreach: Accepted = (),
         /// Differentiate through the optimizer step; not supported.
-        differentiable: bool = false,
+        differentiable: NotSupported = false,
         /// No effect: steps are those of the default implementation; fused ones differ by rounding.
         fused: Accepted = (),
     }
@@ -60,9 +60,6 @@ struct Sgd {
 
 impl Sgd {
     fn new(a: SgdArgs) -> Result<Sgd> {
-        if a.differentiable {
-            bail!("argument `differentiable` is not supported, expected False");
-        }
         let defaults = Options {
             lr: a.lr,
             momentum: a.momentum,
@@ -72,7 +69,7 @@ impl Sgd {
             maximize: a.maximize,
         };
         check(&defaults)?;
-        let (groups, options) = a.params.groups("SGD", a.lr, &defaults, |o, key, value| {
+        let (groups, options) = a.params.groups(a.lr, &defaults, |o, key, value| {
             match (key, f64::from_value(value), bool::from_value(value)) {
                 ("momentum", Some(x), _) => o.momentum = x,
                 ("dampening", Some(x), _) => o.dampening = x,

@@ -41,17 +41,17 @@ struct Activations {
 impl Activations {
     fn new(args: ActivationsArgs) -> Result<Self> {
         if args.dim != 0 {
-            bail!("Activationsd: dim={}, only 0 is supported", args.dim);
+            bail!("dim={}, only 0 is supported", args.dim);
         }
         let n = args.keys.0.len();
         let (sigmoid, softmax) = (args.sigmoid.repeat(n, "sigmoid")?, args.softmax.repeat(n, "softmax")?);
         let mut ops = vec![];
         for ((sigmoid, softmax), other) in sigmoid.into_iter().zip(softmax).zip(per_key(&args.other, n, "other")?) {
             if sigmoid && softmax {
-                bail!("Activationsd: sigmoid and softmax cannot both be true");
+                bail!("sigmoid and softmax cannot both be true");
             }
             if !other.is_none() && !other.callable() {
-                bail!("Activationsd: argument `other`: expected a function, found {}", other.type_name());
+                bail!("argument `other`: expected a function, found {}", other.type_name());
             }
             let op = if sigmoid { Some(VoxelOp::Sigmoid) } else { softmax.then_some(VoxelOp::Softmax) };
             ops.push((op, other));

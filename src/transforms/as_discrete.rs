@@ -56,7 +56,7 @@ struct AsDiscrete {
 impl AsDiscrete {
     fn new(args: AsDiscreteArgs) -> Result<Self> {
         if args.dim != 0 || !args.keepdim {
-            bail!("AsDiscreted: only dim=0 and keepdim=True are supported");
+            bail!("only dim=0 and keepdim=True are supported");
         }
         let n = args.keys.0.len();
         let (argmax, onehot) = (args.argmax.repeat(n, "argmax")?, args.to_onehot.repeat(n, "to_onehot")?);
@@ -64,11 +64,11 @@ impl AsDiscrete {
         let mut steps = vec![];
         for at in 0..n {
             if let Some(bad) = rounding[at].as_ref().filter(|rounding| *rounding != "torchrounding") {
-                bail!("AsDiscreted: argument `rounding`: expected 'torchrounding' or None, found '{bad}'");
+                bail!("argument `rounding`: expected 'torchrounding' or None, found '{bad}'");
             }
             let classes = match onehot[at] {
                 Some(classes) if classes < 1 => {
-                    bail!("AsDiscreted: argument `to_onehot`: expected at least 1 class, found {classes}")
+                    bail!("argument `to_onehot`: expected at least 1 class, found {classes}")
                 }
                 classes => classes.map(|classes| classes as usize),
             };

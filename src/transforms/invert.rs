@@ -60,7 +60,7 @@ impl Invert {
             None => args.keys.0.clone(),
             Some(Keys(keys)) if keys.len() == 1 => vec![keys[0].clone(); n],
             Some(Keys(keys)) if keys.len() == n => keys,
-            Some(Keys(keys)) => bail!("Invertd: `orig_keys` has {} values, expected 1 or {n}", keys.len()),
+            Some(Keys(keys)) => bail!("`orig_keys` has {} values, expected 1 or {n}", keys.len()),
         };
         Ok(Invert {
             keys: args.keys.0,

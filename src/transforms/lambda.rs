@@ -5,7 +5,7 @@
 
 use super::support::{KeyList, called_on, take_image};
 use crate::bail;
-use crate::component::{Accepted, Args, BuildContext, FromValue, Keys, OneOrMany, Value};
+use crate::component::{Accepted, Args, BuildContext, FromValue, Keys, NotSupported, OneOrMany, Value};
 use crate::contracts::{Item, Outline, Sample, Transform, TransformContext};
 use crate::error::Result;
 use crate::image::{Layout, Volume};
@@ -21,7 +21,7 @@ component! {
         /// Function of one argument, one or one per key.
         func: Value,
         /// Inverse function; not supported: Invertd inverts spatial transforms only.
-        inv_func: Option<Value> = (),
+        inv_func: NotSupported = (),
         /// No effect: images always keep their metadata.
         track_meta: Accepted = true,
         /// True replaces the item, False discards the result, a str is the key to store it under; one or one per key.
@@ -73,9 +73,6 @@ impl Lambda {
         let functions = functions.repeat(keys.len(), "func")?;
         if let Some(other) = functions.iter().find(|function| !function.callable()) {
             bail!("`func` is {other:?}, expected a function of one argument");
-        }
-        if args.inv_func.is_some() {
-            bail!("`inv_func` is not supported: Invertd undoes geometry only");
         }
         Ok(Lambda { overwrite: args.overwrite.repeat(keys.len(), "overwrite")?, functions, keys })
     }

@@ -7,7 +7,7 @@
 
 use super::support::{KeyList, or_image, per_axis};
 use crate::bail;
-use crate::component::{Accepted, Keys, OneOrMany, Value};
+use crate::component::{Accepted, Keys, NotSupported, OneOrMany};
 use crate::contracts::{Item, Sample, Transform, TransformContext};
 use crate::error::Result;
 use crate::image::{PadMode, Window, crop_pad};
@@ -36,9 +36,9 @@ component! {
         /// Threshold for image_key.
         image_threshold: f64 = 0.0,
         /// Key of precomputed foreground indices; not supported.
-        fg_indices_key: Value = (),
+        fg_indices_key: NotSupported = (),
         /// Key of precomputed background indices; not supported.
-        bg_indices_key: Value = (),
+        bg_indices_key: NotSupported = (),
         /// Allow smaller crops where the image is smaller than spatial_size.
         allow_smaller: bool = false,
         /// Skip missing keys instead of raising an error.
@@ -60,15 +60,8 @@ struct RandCrop {
 
 impl RandCrop {
     fn new(args: RandCropByPosNegLabelArgs) -> Result<Self> {
-        if !args.fg_indices_key.is_none() || !args.bg_indices_key.is_none() {
-            bail!("RandCropByPosNegLabeld: `fg_indices_key` and `bg_indices_key` are not supported, expected None");
-        }
         if !(args.pos >= 0.0 && args.neg >= 0.0 && args.pos + args.neg > 0.0) {
-            bail!(
-                "RandCropByPosNegLabeld: `pos` and `neg` must be at least 0 and not both 0, found {} and {}",
-                args.pos,
-                args.neg
-            );
+            bail!("`pos` and `neg` must be at least 0 and not both 0, found {} and {}", args.pos, args.neg);
         }
         let keys = KeyList::new(args.keys.clone(), args.allow_missing_keys);
         Ok(RandCrop { keys, size: per_axis(&args.spatial_size, "spatial_size")?, args, rng: RngId::default() })

@@ -40,7 +40,7 @@ struct RandGaussianNoise {
 impl RandGaussianNoise {
     fn new(args: RandGaussianNoiseArgs) -> Result<Self> {
         if !(0.0..).contains(&args.std) {
-            bail!("RandGaussianNoised: `std` is {}, expected at least 0", args.std);
+            bail!("`std` is {}, expected at least 0", args.std);
         }
         Ok(RandGaussianNoise {
             keys: KeyList::new(args.keys.clone(), args.allow_missing_keys),

@@ -44,7 +44,7 @@ impl RandRotate90 {
         };
         let plane = [axis(a, "spatial_axes")?, axis(b, "spatial_axes")?];
         if plane[0] == plane[1] || args.max_k == 0 {
-            bail!("RandRotate90d: expected two different axes and a `max_k` of at least 1");
+            bail!("expected two different axes and a `max_k` of at least 1");
         }
         Ok(RandRotate90 {
             keys: KeyList::new(args.keys, args.allow_missing_keys),

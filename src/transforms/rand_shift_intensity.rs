@@ -3,8 +3,7 @@
 use super::random::{Chance, draw, range, seeded_by_chance};
 use super::scale_intensity::each;
 use super::support::KeyList;
-use crate::bail;
-use crate::component::{Accepted, Keys, OneOrMany, Value};
+use crate::component::{Accepted, Keys, NotSupported, OneOrMany};
 use crate::contracts::{Sample, Transform, TransformContext};
 use crate::error::Result;
 
@@ -20,7 +19,7 @@ component! {
         /// No effect: intensities are shifted in float32, which does not overflow.
         safe: Accepted = false,
         /// Key of a metadata value to multiply the offset by; not supported.
-        factor_key: Value = (),
+        factor_key: NotSupported = (),
         /// No effect: only used with factor_key.
         meta_keys: Accepted = (),
         /// No effect: only used with factor_key.
@@ -45,9 +44,6 @@ struct RandShiftIntensity {
 
 impl RandShiftIntensity {
     fn new(args: RandShiftIntensityArgs) -> Result<Self> {
-        if !args.factor_key.is_none() {
-            bail!("RandShiftIntensityd: argument `factor_key` is not supported, expected None");
-        }
         let offsets = range(&args.offsets, "offsets")?;
         let keys = KeyList::new(args.keys, args.allow_missing_keys);
         Ok(RandShiftIntensity { keys, offsets, channel_wise: args.channel_wise, chance: Chance::new(args.prob) })

@@ -3,7 +3,7 @@
 //! Deliberate difference: a volume of one slice keeps its three dimensions.
 
 use super::output_name::OutputName;
-use crate::component::{Accepted, Keys, Value};
+use crate::component::{Accepted, Keys, NotSupported};
 use crate::contracts::{Item, OnPrediction, Sample, Transform, TransformContext, WriteJob};
 use crate::error::Result;
 use crate::formats::nifti;
@@ -36,7 +36,7 @@ component! {
         /// No effect: only used with resample.
         padding_mode: Accepted = "border",
         /// Clip to [0, 1] and scale to 255 or 65535; not supported.
-        scale: Option<i64> = (),
+        scale: NotSupported = (),
         /// No effect: only used with resample.
         dtype: Accepted = (),
         /// Data type of the file; None keeps the image's. Values out of its range are an error.
@@ -59,9 +59,9 @@ component! {
         /// Image writer: only None or "NibabelWriter", as NIfTI is written.
         writer: Option<String> = (),
         /// Function that formats file names; not supported.
-        output_name_formatter: Value = (),
+        output_name_formatter: NotSupported = (),
         /// Custom folder layout; not supported.
-        folder_layout: Value = (),
+        folder_layout: NotSupported = (),
         /// No effect: saved paths are in the log and in run.json.
         savepath_in_metadict: Accepted = false,
     }
@@ -79,16 +79,6 @@ struct SaveImage {
 
 impl SaveImage {
     fn new(args: SaveImageArgs) -> Result<SaveImage> {
-        let unsupported = |name: &str| Err(err!("`{name}` is not supported").hint("leave it out"));
-        if args.scale.is_some() {
-            return unsupported("scale");
-        }
-        if !args.output_name_formatter.is_none() {
-            return unsupported("output_name_formatter");
-        }
-        if !args.folder_layout.is_none() {
-            return unsupported("folder_layout");
-        }
         if let Some(writer) = args.writer.as_ref().filter(|writer| !writer.ends_with("NibabelWriter")) {
             bail!("argument `writer`: expected None or 'NibabelWriter', found '{writer}'");
         }
@@ -169,7 +159,7 @@ impl Transform for SaveImage {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::component::{Args, BuildContext};
+    use crate::component::{Args, BuildContext, Value};
     use crate::contracts::TransformHandle;
     use std::sync::Arc;
 

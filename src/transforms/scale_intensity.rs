@@ -17,11 +17,11 @@ component! {
     pub struct ScaleIntensityArgs {
         /// Keys of the images to scale.
         keys: Keys,
-        /// Minimum of the output; if minv and maxv are None, `factor` is used.
+        /// Minimum of the output; if only one of minv and maxv is None, the output range is [0, 1].
         minv: Option<f64> = 0.0,
         /// Maximum of the output.
         maxv: Option<f64> = 1.0,
-        /// Scale by v · (1 + factor) if minv and maxv are None.
+        /// Scale by v · (1 + factor) instead, if minv and maxv are both None.
         factor: Option<f64> = (),
         /// Process each channel separately.
         channel_wise: bool = false,

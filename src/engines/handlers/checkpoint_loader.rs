@@ -49,7 +49,7 @@ struct CheckpointLoader {
 
 impl CheckpointLoader {
     fn new(args: CheckpointLoaderArgs) -> Result<CheckpointLoader> {
-        let targets = parts_of("CheckpointLoader", "load_dict", &args.load_dict)?;
+        let targets = parts_of("load_dict", &args.load_dict)?;
         let strict = args.strict && args.strict_shape;
         Ok(CheckpointLoader { path: args.load_path, targets, strict, strict_shape: args.strict_shape })
     }

@@ -75,7 +75,7 @@ struct CheckpointSaver {
 impl CheckpointSaver {
     fn new(args: CheckpointSaverArgs) -> Result<CheckpointSaver> {
         let wrong = |message: &str| Err(err!("{message}"));
-        let parts = parts_of("CheckpointSaver", "save_dict", &args.save_dict)?;
+        let parts = parts_of("save_dict", &args.save_dict)?;
         if args.save_key_metric && args.key_metric_n_saved == 0 || args.save_interval > 0 && args.n_saved == Some(0) {
             return wrong("`key_metric_n_saved` and `n_saved` must be at least 1");
         }

@@ -14,8 +14,8 @@ pub enum Part {
 }
 
 /// The parts of `save_dict` or `load_dict`, by name.
-pub fn parts_of(name: &str, argument: &str, dict: &Dict) -> Result<Vec<(String, Part)>> {
-    let wrong = |text: String| err!("{name}: `{argument}` {text}").kind(Kind::Config);
+pub fn parts_of(argument: &str, dict: &Dict) -> Result<Vec<(String, Part)>> {
+    let wrong = |text: String| err!("argument `{argument}` {text}").kind(Kind::Config);
     let expected = "expected a network, optimizer or learning-rate schedule";
     let part = |value: &Value| {
         let network = Shared::<dyn Network>::from_value(value).map(Part::Network);

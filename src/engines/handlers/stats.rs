@@ -5,10 +5,9 @@
 use super::when::When;
 use super::{logger, picked};
 use crate::bundle::expr::values::template;
-use crate::component::{Args, BuildContext, Value};
+use crate::component::{Args, BuildContext, NotSupported, Value};
 use crate::contracts::{EngineState, Event, Handler, Score};
-use crate::err;
-use crate::error::{Kind, Result};
+use crate::error::Result;
 
 component! {
     /// Log the outputs of iterations and the metrics of epochs.
@@ -20,9 +19,9 @@ component! {
         /// Log the metrics of epochs: bool, or a function of engine and epoch that returns a bool.
         epoch_log: When = true,
         /// Function of the engine that logs an epoch; not supported.
-        epoch_print_logger: Value = (),
+        epoch_print_logger: NotSupported = (),
         /// Function of the engine that logs an iteration; not supported.
-        iteration_print_logger: Value = (),
+        iteration_print_logger: NotSupported = (),
         /// Function that converts an iteration's output to a number or a dict of numbers; None uses the first item of
         /// the batch.
         output_transform: Value = (),
@@ -39,23 +38,10 @@ component! {
     }
 
     differs: ["what is no number is left out without a warning"],
-    build: Stats::new,
+    build: |args| Ok(Stats(args)),
 }
 
 struct Stats(StatsHandlerArgs);
-
-impl Stats {
-    fn new(args: StatsHandlerArgs) -> Result<Stats> {
-        for (name, value) in
-            [("epoch_print_logger", &args.epoch_print_logger), ("iteration_print_logger", &args.iteration_print_logger)]
-        {
-            if !value.is_none() {
-                return Err(err!("`{name}` is not supported").kind(Kind::Unsupported));
-            }
-        }
-        Ok(Stats(args))
-    }
-}
 
 impl Handler for Stats {
     fn name(&self) -> &'static str {

@@ -9,7 +9,7 @@
 use super::when::When;
 use super::{Picked, picked};
 use crate::checkpoint::{self, StateDict};
-use crate::component::{Args, BuildContext, FromValue, Value};
+use crate::component::{Args, BuildContext, FromValue, NotSupported, Value};
 use crate::contracts::{EngineState, Event, Handler, Score};
 use crate::err;
 use crate::error::{Kind, Result};
@@ -25,7 +25,7 @@ component! {
 
     pub struct TensorBoardStatsArgs {
         /// Custom SummaryWriter; not supported.
-        summary_writer: Value = (),
+        summary_writer: NotSupported = (),
         /// Folder for the event file.
         log_dir: PathBuf = "./runs",
         /// Write iterations: bool, an int N for every N iterations, or a function of engine and iteration that returns
@@ -34,9 +34,9 @@ component! {
         /// Write the metrics of epochs: bool, an int N, or a function of engine and epoch.
         epoch_log: When = true,
         /// Function that writes an epoch; not supported.
-        epoch_event_writer: Value = (),
+        epoch_event_writer: NotSupported = (),
         /// Function that writes an iteration; not supported.
-        iteration_event_writer: Value = (),
+        iteration_event_writer: NotSupported = (),
         /// Function that converts an iteration's output to a number or a dict of numbers; None uses the first item of
         /// the batch.
         output_transform: Value = (),
@@ -79,16 +79,6 @@ struct Events {
 
 impl TensorBoardStats {
     fn new(args: TensorBoardStatsArgs) -> Result<TensorBoardStats> {
-        let own = [
-            ("summary_writer", &args.summary_writer),
-            ("epoch_event_writer", &args.epoch_event_writer),
-            ("iteration_event_writer", &args.iteration_event_writer),
-        ];
-        for (name, value) in own {
-            if !value.is_none() {
-                return Err(err!("`{name}` is not supported, expected None").kind(Kind::Unsupported));
-            }
-        }
         for (name, value) in
             [("output_transform", &args.output_transform), ("global_epoch_transform", &args.global_epoch_transform)]
         {

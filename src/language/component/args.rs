@@ -118,7 +118,7 @@ pub fn convert<T: FromValue>(name: &str, param: &Param, value: &Value) -> Result
             }
         };
         let error = err!("{name}: argument `{}`: expected {}, found {found}", param.name, T::expected());
-        let error = error.kind(Kind::Config);
+        let error = error.kind(T::ERROR);
         // A number in quotes, or one that YAML 1.1 reads as text.
         let number = value.as_str().and_then(super::as_number);
         let meant = |number: &String| {

@@ -1,6 +1,7 @@
 //! From a config's values to Rust's types.
 
 use super::{Dict, Value};
+use crate::error::Kind;
 use parking_lot::Mutex;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -9,6 +10,8 @@ use std::sync::Arc;
 pub trait FromValue: Sized {
     /// Whether an argument of this type is accepted without any effect.
     const ACCEPTED: bool = false;
+    /// The kind of error that another value is.
+    const ERROR: Kind = Kind::Config;
     /// What to write, for messages and documentation: "int", "list of float".
     fn expected() -> String;
     /// `None`: the value is of another type.
@@ -229,6 +232,20 @@ impl FromValue for Keys {
             OneOrMany::Many(keys) if keys.is_empty() => None,
             OneOrMany::Many(keys) => Some(Keys(keys)),
         }
+    }
+}
+
+/// An argument of MONAI's that is not supported: only None and False, which leave it out, can be given.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct NotSupported;
+
+impl FromValue for NotSupported {
+    const ERROR: Kind = Kind::Unsupported;
+    fn expected() -> String {
+        "None or False, as it is not supported".into()
+    }
+    fn from_value(value: &Value) -> Option<Self> {
+        matches!(value, Value::None | Value::Bool(false)).then_some(NotSupported)
     }
 }
 

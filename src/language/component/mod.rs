@@ -15,7 +15,7 @@ mod table;
 mod value;
 
 pub use args::{Args, Declared, Param, check_names, convert};
-pub use convert::{Accepted, FromArc, FromShared, FromValue, Keys, OneOrMany};
+pub use convert::{Accepted, FromArc, FromShared, FromValue, Keys, NotSupported, OneOrMany};
 pub use discard::discard;
 pub use number_text::as_number;
 pub use object::{BuildContext, Object, Surroundings};
