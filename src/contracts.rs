@@ -239,6 +239,10 @@ impl NetworkState {
 pub trait Network: Send {
     /// MONAI's class name.
     fn name(&self) -> &str;
+    /// Number of spatial axes of its input: 3, or 2 for `[N, C, X, Y]`.
+    fn spatial_dims(&self) -> usize {
+        3
+    }
     fn in_channels(&self) -> usize;
     fn out_channels(&self) -> usize;
     /// x [N,Cin,X,Y,Z] f32 → [N,K,X,Y,Z]; plain torch operations, bit-equal to MONAI at equal threads.

@@ -1,42 +1,86 @@
-//! Parameters of a network: made in PyTorch's order, named as MONAI names them, loaded strictly.
+//! Parameters of a network: created in PyTorch's order, named as in MONAI, loaded strictly.
 //!
-//! Initial values are those of `torch.nn`'s `reset_parameters` (torch 2.11), drawn in the order in which MONAI builds
-//! its layers: after `torch.manual_seed(s)` the weights are Python's.
+//! Initial values are those of `torch.nn`'s `reset_parameters` (torch 2.11), drawn in the order in which MONAI creates
+//! its layers: after `torch.manual_seed(s)` the weights are bit-equal to Python's. [`Builder`] creates the tensors,
+//! layers keep a [`Slot`] for each, and [`check_input`], [`guards`], [`load_strict`] and [`move_to`] are what every
+//! network does with them.
 
-use crate::contracts::NetworkState;
+use crate::contracts::{Mode, NetworkState};
 use crate::error::{Kind, Result};
 use crate::torch::{Device, DeviceExt};
 use crate::{bail, err};
+use segbundle_native as native;
 use std::fmt::Write;
 use tch::Tensor;
 
-/// Where a tensor stands in the order of creation.
+/// Index of a tensor in the order of creation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Slot(pub usize);
 
 /// A config is untrusted: no network beyond this is allocated (8 GB of f32).
 const MAX_PARAMETERS: usize = 2_000_000_000;
 
-/// Makes a network's tensors, on the CPU.
+/// Creates a network's tensors, on the CPU.
 #[derive(Default)]
 pub struct Builder {
     tensors: Vec<(String, Tensor)>,
+    /// Indices into `tensors`, in the order in which PyTorch lists them.
+    registered: Vec<usize>,
     parameters: usize,
 }
 
-/// A convolution over three axes.
-#[derive(Debug, Clone, Copy, PartialEq)]
+/// Kernel of a convolution: one value per spatial axis, of which there are two or three.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Kernel {
+    pub size: Vec<usize>,
+    pub stride: Vec<i64>,
+    /// Zeros around the input.
+    pub padding: Vec<i64>,
+    /// For a transposed convolution: voxels added at the end of each axis of the output.
+    pub transposed: Option<Vec<i64>>,
+}
+
+impl Kernel {
+    /// Padded so that the output has the size of the input, with stride 1 (MONAI's `same_padding`). Sizes must be odd.
+    pub fn same(size: &[usize]) -> Kernel {
+        let padding = size.iter().map(|&n| (n as i64 - 1) / 2).collect();
+        Kernel { size: size.to_vec(), stride: vec![1; size.len()], padding, transposed: None }
+    }
+    /// [`Kernel::same`] with `size` along three axes.
+    pub fn cube(size: usize) -> Kernel {
+        Kernel::same(&[size; 3])
+    }
+    pub fn stride(self, stride: &[i64]) -> Kernel {
+        Kernel { stride: stride.to_vec(), ..self }
+    }
+    /// Transposed, so that the output is `stride` times as large as the input.
+    pub fn transposed(self) -> Kernel {
+        let rest = self.stride.iter().zip(&self.size).zip(&self.padding);
+        // (n − 1)·stride − 2·padding + size + rest = n·stride
+        let rest = rest.map(|((stride, size), padding)| stride - *size as i64 + 2 * padding).collect();
+        Kernel { transposed: Some(rest), ..self }
+    }
+}
+
+/// A convolution over two or three axes.
+#[derive(Debug, Clone, PartialEq)]
 pub struct Conv {
     pub weight: Slot,
     pub bias: Option<Slot>,
-    pub stride: i64,
-    pub padding: i64,
+    pub kernel: Kernel,
 }
 
 impl Conv {
+    /// x `[N, C, X, Y, Z]` or `[N, C, X, Y]`.
     pub fn forward(&self, x: &Tensor, parameters: &[Tensor]) -> Tensor {
-        let bias = self.bias.map(|bias| &parameters[bias.0]);
-        x.conv3d(&parameters[self.weight.0], bias, [self.stride; 3], [self.padding; 3], [1, 1, 1], 1)
+        let (weight, bias) = (&parameters[self.weight.0], self.bias.map(|bias| &parameters[bias.0]));
+        let (stride, padding) = (&*self.kernel.stride, &*self.kernel.padding);
+        match (&self.kernel.transposed, stride.len()) {
+            (None, 2) => x.conv2d(weight, bias, stride, padding, [1; 2], 1),
+            (None, _) => x.conv3d(weight, bias, stride, padding, [1; 3], 1),
+            (Some(rest), 2) => x.conv_transpose2d(weight, bias, stride, padding, &**rest, 1, [1; 2]),
+            (Some(rest), _) => x.conv_transpose3d(weight, bias, stride, padding, &**rest, 1, [1; 3]),
+        }
     }
 }
 
@@ -51,8 +95,22 @@ impl Builder {
         Ok(shape.iter().map(|&n| n as i64).collect())
     }
     fn push(&mut self, name: &str, tensor: Tensor) -> Slot {
+        self.registered.push(self.tensors.len());
         self.tensors.push((name.to_owned(), tensor));
         Slot(self.tensors.len() - 1)
+    }
+    /// Number of tensors so far.
+    pub fn len(&self) -> usize {
+        self.tensors.len()
+    }
+    /// Number of elements of a tensor.
+    pub fn numel(&self, slot: Slot) -> usize {
+        self.tensors.get(slot.0).map_or(0, |(_, tensor)| tensor.numel())
+    }
+    /// List the tensors from `second` on before those from `first` to `second`: PyTorch lists modules in the order in
+    /// which they are registered, which need not be the order in which they are created.
+    pub fn register_before(&mut self, first: usize, second: usize) {
+        self.registered[first..].rotate_left(second - first);
     }
     /// A parameter with one value everywhere; draws nothing.
     pub fn full(&mut self, name: &str, shape: &[usize], value: f64) -> Result<Slot> {
@@ -77,38 +135,23 @@ impl Builder {
         let tensor = self.tensors[slot.0].1.shallow_clone();
         self.push(name, tensor);
     }
-    /// `torch.nn.Conv3d(inputs, outputs, kernel)`: `{path}.weight` [outputs, inputs, k, k, k], `{path}.bias`.
-    pub fn conv(
-        &mut self,
-        path: &str,
-        inputs: usize,
-        outputs: usize,
-        kernel: usize,
-        stride: i64,
-        bias: bool,
-    ) -> Result<Conv> {
-        let fan_in = inputs.saturating_mul(kernel.pow(3));
-        let weight =
-            self.uniform(&format!("{path}.weight"), &[outputs, inputs, kernel, kernel, kernel], kaiming_bound(fan_in))?;
-        let bias = if bias {
-            Some(self.uniform(&format!("{path}.bias"), &[outputs], 1.0 / (fan_in as f64).sqrt())?)
-        } else {
-            None
-        };
-        Ok(Conv { weight, bias, stride, padding: (kernel as i64 - 1) / 2 })
-    }
-    /// `torch.nn.ConvTranspose3d(channels, channels, 2, stride=2)`: weight [channels, channels, 2, 2, 2] and bias.
-    pub fn deconv(&mut self, path: &str, channels: usize) -> Result<Conv> {
-        let fan_in = channels.saturating_mul(8);
-        let weight = self.uniform(&format!("{path}.weight"), &[channels, channels, 2, 2, 2], kaiming_bound(fan_in))?;
-        let bias = Some(self.uniform(&format!("{path}.bias"), &[channels], 1.0 / (fan_in as f64).sqrt())?);
-        Ok(Conv { weight, bias, stride: 2, padding: 0 })
+    /// `torch.nn.Conv3d(inputs, outputs, …)` or its like: `{path}.weight` `[outputs, inputs, …kernel]`, for a transposed
+    /// convolution `[inputs, outputs, …kernel]`, and `{path}.bias`.
+    pub fn conv(&mut self, path: &str, inputs: usize, outputs: usize, kernel: Kernel, bias: bool) -> Result<Conv> {
+        let (first, second) = if kernel.transposed.is_some() { (inputs, outputs) } else { (outputs, inputs) };
+        let shape: Vec<usize> = [first, second].into_iter().chain(kernel.size.iter().copied()).collect();
+        // PyTorch counts the second axis as inputs, for transposed convolutions, too.
+        let fan_in = shape[1..].iter().fold(1usize, |product, &n| product.saturating_mul(n));
+        let weight = self.uniform(&format!("{path}.weight"), &shape, kaiming_bound(fan_in))?;
+        let bound = 1.0 / (fan_in as f64).sqrt();
+        let bias = bias.then(|| self.uniform(&format!("{path}.bias"), &[outputs], bound)).transpose()?;
+        Ok(Conv { weight, bias, kernel })
     }
     /// The convolution before a pixel shuffle by 2, channels → 8·channels, initialised so that its eight outputs
     /// start equal (`monai.networks.utils.icnr_init`; Aitken et al. 2017).
     pub fn shuffle_conv(&mut self, path: &str, channels: usize) -> Result<Conv> {
         let outputs = channels.saturating_mul(8);
-        let conv = self.conv(path, channels, outputs, 3, 1, true)?;
+        let conv = self.conv(path, channels, outputs, Kernel::cube(3), true)?;
         let c = channels as i64;
         let std = 2f64.sqrt() / ((channels * 27) as f64).sqrt();
         let kernel = Tensor::f_zeros([c, c, 3, 3, 3], (tch::Kind::Float, tch::Device::Cpu))?.f_normal_(0.0, std)?;
@@ -118,15 +161,16 @@ impl Builder {
         self.tensors[conv.weight.0].1.f_copy_(&spread)?;
         Ok(conv)
     }
-    /// The tensors in order of creation, and by name in the order of PyTorch's `state_dict()`: grouped by the part
-    /// before the first dot, in the order in which the module's attributes were set.
+    /// The tensors in order of creation, and by name in the order of PyTorch's `state_dict()`: as registered, and with
+    /// `attributes` grouped by the name before the first dot, in the order in which a module's attributes were set.
     pub fn finish(self, attributes: &[&str]) -> (Vec<Tensor>, NetworkState) {
         let rank = |name: &str| {
             let first = name.split('.').next().unwrap_or(name);
             attributes.iter().position(|attribute| *attribute == first)
         };
         let tensors = self.tensors.iter().map(|(_, tensor)| tensor.shallow_clone()).collect();
-        let mut ordered = self.tensors;
+        let of = |&at: &usize| self.tensors.get(at).map(|(name, tensor)| (name.clone(), tensor.shallow_clone()));
+        let mut ordered: Vec<(String, Tensor)> = self.registered.iter().filter_map(of).collect();
         ordered.sort_by_key(|(name, _)| rank(name));
         (tensors, NetworkState { tensors: ordered.into_iter().collect() })
     }
@@ -184,6 +228,32 @@ fn warn_unless_finite(network: &str, state: &NetworkState) -> Result<()> {
         );
     }
     Ok(())
+}
+
+/// Check the shape of a network's input: `[N, channels]`, then as many axes as `multiples` has entries, each a multiple
+/// of its entry.
+pub fn check_input(network: &str, x: &Tensor, channels: usize, multiples: &[i64]) -> Result<()> {
+    let size = x.size();
+    if size.len() != multiples.len() + 2 || size[1] != channels as i64 {
+        let axes = if multiples.len() == 2 { "X,Y" } else { "X,Y,Z" };
+        return Err(err!("{network}: expected an input of [N,{channels},{axes}], found {size:?}"));
+    }
+    if size[2..].iter().zip(multiples).all(|(n, multiple)| *n > 0 && n % multiple == 0) {
+        return Ok(());
+    }
+    let expected = match multiples {
+        [first, rest @ ..] if rest.iter().all(|multiple| multiple == first) => first.to_string(),
+        _ => format!("{multiples:?}"),
+    };
+    Err(err!("{network}: expected axes that are multiples of {expected}, found {:?}", &size[2..]).hint(
+        "make `roi_size` of the crop or inferer a multiple of it; pad an image that is smaller (SpatialPadd, DivisiblePadd)",
+    ))
+}
+
+/// NetworkState of libtorch for one pass: no gradients in evaluation, autocast if `mode` asks for it; restored on drop.
+pub fn guards(device: Device, mode: Mode) -> Result<(Option<tch::NoGradGuard>, Option<native::Autocast>)> {
+    let autocast = mode.autocast.map(|kind| native::Autocast::new(device.tch(), kind)).transpose()?;
+    Ok(((!mode.train).then(tch::no_grad_guard), autocast))
 }
 
 /// Move every tensor to a device; shallow clones elsewhere see it.

@@ -12,13 +12,12 @@ mod fused;
 mod training;
 
 use super::layers::{Act, Norm};
-use super::params::{Builder, Conv, load_strict, move_to};
+use super::params::{Builder, Conv, Kernel, check_input, guards, load_strict, move_to};
 use crate::component::{Dict, Key, Value};
 use crate::contracts::{Linear, Mode, Network, NetworkState};
 use crate::err;
 use crate::error::{Kind, Result};
-use crate::torch::{Device, DeviceExt};
-use segbundle_native as native;
+use crate::torch::Device;
 use tch::Tensor;
 
 component! {
@@ -131,14 +130,20 @@ impl SegResNet {
         let norm = if args.norm_name.is_empty() { args.norm.clone() } else { group(args.num_groups as i64) };
         let mut b = Builder::default();
         let last_act = Act::new(&args.act, &mut b, "act_mod")?;
-        let first = b.conv("convInit.conv", args.in_channels, args.init_filters, 3, 1, false)?;
+        let first = b.conv("convInit.conv", args.in_channels, args.init_filters, Kernel::cube(3), false)?;
 
         let width = |level: usize| args.init_filters.saturating_mul(1 << level);
         let mut down = vec![];
         for (i, &count) in args.blocks_down.iter().enumerate() {
             let path = format!("down_layers.{i}");
             let halve = if i > 0 {
-                Some(b.conv(&format!("{path}.0.conv"), width(i - 1), width(i), 3, 2, false)?)
+                Some(b.conv(
+                    &format!("{path}.0.conv"),
+                    width(i - 1),
+                    width(i),
+                    Kernel::cube(3).stride(&[2; 3]),
+                    false,
+                )?)
             } else {
                 None
             };
@@ -154,9 +159,12 @@ impl SegResNet {
             let blocks = (0..count)
                 .map(|k| block(&mut b, &format!("{path}.{k}"), channels, &norm, &args.act))
                 .collect::<Result<_>>()?;
-            let narrow = b.conv(&format!("up_samples.{i}.0.conv"), channels * 2, channels, 1, 1, false)?;
+            let narrow = b.conv(&format!("up_samples.{i}.0.conv"), channels * 2, channels, Kernel::cube(1), false)?;
             let double = match args.upsample_mode.as_str() {
-                "deconv" => Double::Deconv(b.deconv(&format!("up_samples.{i}.1.deconv"), channels)?),
+                "deconv" => {
+                    let kernel = Kernel { padding: vec![0; 3], ..Kernel::cube(2) }.stride(&[2; 3]).transposed();
+                    Double::Deconv(b.conv(&format!("up_samples.{i}.1.deconv"), channels, channels, kernel, true)?)
+                }
                 "pixelshuffle" => Double::PixelShuffle(
                     b.shuffle_conv(&format!("up_samples.{i}.1.pixelshuffle.conv_block"), channels)?,
                 ),
@@ -168,7 +176,7 @@ impl SegResNet {
         if let Act::Prelu(slope) = last_act {
             b.alias("conv_final.1.weight", slope);
         }
-        let last = b.conv("conv_final.2.conv", args.init_filters, args.out_channels, 1, 1, true)?;
+        let last = b.conv("conv_final.2.conv", args.init_filters, args.out_channels, Kernel::cube(1), true)?;
         let (tensors, state) = b.finish(&ATTRIBUTES);
         Ok(SegResNet {
             tensors,
@@ -224,24 +232,8 @@ impl SegResNet {
         self.last_act.forward(self.last_norm.forward(&x, &self.tensors, train), &self.tensors)
     }
 
-    /// Shape of the input, before libtorch says it less clearly.
     fn check_input(&self, x: &Tensor) -> Result<()> {
-        let size = x.size();
-        let step = 1 << self.up.len();
-        if size.len() != 5 || size[1] != self.in_channels as i64 {
-            return Err(err!("SegResNet: expected an input of [N,{},X,Y,Z], found {size:?}", self.in_channels));
-        }
-        if size[2..].iter().any(|&n| n < step || n % step != 0) {
-            return Err(err!("SegResNet: expected axes that are multiples of {step}, found {:?}", &size[2..])
-                .hint("make `roi_size` a multiple of it, or pad with DivisiblePadd"));
-        }
-        Ok(())
-    }
-
-    /// Guards for one pass: no gradients in evaluation, autocast if asked for.
-    fn guards(&self, mode: Mode) -> Result<(Option<tch::NoGradGuard>, Option<native::Autocast>)> {
-        let autocast = mode.autocast.map(|kind| native::Autocast::new(self.device.tch(), kind)).transpose()?;
-        Ok(((!mode.train).then(tch::no_grad_guard), autocast))
+        check_input("SegResNet", x, self.in_channels, &[1 << self.up.len(); 3])
     }
 }
 
@@ -261,10 +253,7 @@ impl Double {
     fn forward(&self, x: &Tensor, p: &[Tensor]) -> Tensor {
         match self {
             Double::Trilinear => x.upsample_trilinear3d_vec(None::<&[i64]>, false, &[2.0, 2.0, 2.0][..]),
-            Double::Deconv(conv) => {
-                let bias = conv.bias.map(|bias| &p[bias.0]);
-                x.conv_transpose3d(&p[conv.weight.0], bias, [2, 2, 2], [0, 0, 0], [0, 0, 0], 1, [1, 1, 1])
-            }
+            Double::Deconv(conv) => conv.forward(x, p),
             Double::PixelShuffle(conv) => {
                 let y = conv.forward(x, p); // [N,8C,X,Y,Z]
                 let [n, c, a, b, d] = [0, 1, 2, 3, 4].map(|axis| y.size()[axis]);
@@ -295,7 +284,7 @@ fn block(b: &mut Builder, path: &str, channels: usize, norm: &Value, act: &Value
         Norm::new(norm, channels, b, &format!("{path}.norm2"))?,
     ];
     let act = Act::new(act, b, &format!("{path}.act"))?;
-    let mut conv = |name: &str| b.conv(&format!("{path}.{name}.conv"), channels, channels, 3, 1, false);
+    let mut conv = |name: &str| b.conv(&format!("{path}.{name}.conv"), channels, channels, Kernel::cube(3), false);
     Ok(Block { norms, act, convs: [conv("conv1")?, conv("conv2")?] })
 }
 
@@ -351,7 +340,7 @@ impl Network for SegResNet {
         if let Some(logits) = training::forward(self, x, mode)? {
             return Ok(logits);
         }
-        let _guards = self.guards(mode)?;
+        let _guards = guards(self.device, mode)?;
         let x = self.plain_features(x, mode.train);
         Ok(if self.use_conv_final { self.last.forward(&x, &self.tensors) } else { x })
     }
@@ -360,7 +349,7 @@ impl Network for SegResNet {
         if let Some(features) = fused::features(self, x, mode)? {
             return Ok(features);
         }
-        let _guards = self.guards(mode)?;
+        let _guards = guards(self.device, mode)?;
         Ok(self.plain_features(x, mode.train))
     }
     fn head(&self) -> Option<Linear> {

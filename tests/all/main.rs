@@ -34,4 +34,5 @@ mod tensorboard_stats;
 mod training;
 mod transform_parameters;
 mod transforms;
+mod unet;
 mod verify;

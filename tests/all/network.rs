@@ -38,7 +38,7 @@ use std::sync::Mutex;
 use tch::{Kind, Tensor};
 
 /// torch's generator is global: one test at a time draws from it.
-static GENERATOR: Mutex<()> = Mutex::new(());
+pub static GENERATOR: Mutex<()> = Mutex::new(());
 
 fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))

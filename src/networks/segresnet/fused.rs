@@ -147,7 +147,7 @@ impl Weights {
     fn conv(&self, conv: &Conv, x: &Tensor) -> Result<Tensor> {
         let weight =
             self.convs[conv.weight.0].as_ref().ok_or_else(|| crate::err!("SegResNet: a weight is not prepared"))?;
-        let y = x.f_conv3d(weight, None::<&Tensor>, [conv.stride; 3], [conv.padding; 3], [1, 1, 1], 1)?;
+        let y = x.f_conv3d(weight, None::<&Tensor>, &*conv.kernel.stride, &*conv.kernel.padding, [1, 1, 1], 1)?;
         Ok(native::channels_last(&y)?)
     }
 

@@ -43,7 +43,8 @@ pub fn forward(net: &SegResNet, x: &Tensor, mode: Mode) -> Result<Option<Tensor>
 }
 
 fn conv(conv: &Conv, x: &Tensor, p: &[Tensor]) -> Result<Tensor> {
-    let y = x.f_conv3d(&p[conv.weight.0], None::<&Tensor>, [conv.stride; 3], [conv.padding; 3], [1, 1, 1], 1)?;
+    let y =
+        x.f_conv3d(&p[conv.weight.0], None::<&Tensor>, &*conv.kernel.stride, &*conv.kernel.padding, [1, 1, 1], 1)?;
     Ok(to_channels_last(&y)?)
 }
 
