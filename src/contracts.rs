@@ -11,7 +11,6 @@ pub use crate::torch::TensorHandle;
 use crate::torch::{Device, DeviceExt, tensor_from_value};
 use indexmap::IndexMap;
 use parking_lot::Mutex;
-use std::collections::HashSet;
 use std::path::PathBuf;
 use std::sync::Arc;
 use tch::Tensor;
@@ -411,16 +410,9 @@ fn tensors_of(state: &Value) -> Result<Vec<(String, Tensor)>> {
     items.collect()
 }
 
-/// What a network that is loaded without `strict` is given: the tensors that it has, and its own where there is none; with
-/// `any_shape` a tensor of another shape counts as missing.
-pub fn fill_up(network: &dyn Network, mut tensors: Vec<(String, Tensor)>, any_shape: bool) -> Vec<(String, Tensor)> {
-    let own = &network.state().tensors;
-    tensors.retain(|(name, tensor)| own.get(name).is_some_and(|own| !any_shape || own.size() == tensor.size()));
-    let found: HashSet<String> = tensors.iter().map(|(name, _)| name.clone()).collect();
-    let missing = own.iter().filter(|(name, _)| !found.contains(*name));
-    tensors.extend(missing.map(|(name, own)| (name.clone(), own.shallow_clone())));
-    tensors
-}
+mod weights;
+
+pub use weights::{Restored, Strictness, restore};
 
 handle!(TransformHandle(Arc<dyn Transform>) = "transform");
 handle!(InfererHandle(Arc<dyn Inferer>) = "inferer");
@@ -590,11 +582,9 @@ impl Object for NetworkHandle {
                     args.take("strict").or_else(|| (args.positional.len() == 2).then(|| args.positional.remove(1)));
                 let [state] = std::mem::take(args).expect("load_state_dict", ["state_dict"])?;
                 let mut network = self.0.lock();
-                let mut tensors = tensors_of(&state)?;
-                if !strict.is_none_or(|strict| strict.truthy()) {
-                    tensors = fill_up(&*network, tensors, false);
-                }
-                network.load(&tensors)?;
+                let names = strict.is_none_or(|strict| strict.truthy());
+                restore(&mut *network, tensors_of(&state)?, Strictness { names, shapes: true })?
+                    .report("the state dict");
             }
             "parameters" | "named_parameters" => {
                 std::mem::take(args).expect(name, [])?;

@@ -1,5 +1,6 @@
-//! Reading `torch.save` files.
+//! Reading `torch.save` files: zip archives (torch 1.6 and later), and the older format ([`super::legacy`]).
 
+use super::legacy;
 use super::{StateDict, kind_of};
 use crate::error::{Error, Result};
 use crate::formats::pickle::{Pickle, Storage, Value};
@@ -7,14 +8,14 @@ use crate::{bail, err};
 use parking_lot::Mutex;
 use std::collections::HashMap;
 use std::fs::File;
-use std::io::{BufReader, Read, Seek};
+use std::io::{BufReader, Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 use tch::{Device, Kind, Tensor};
 use zip::ZipArchive;
 use zip::result::ZipError;
 
-/// Longest pickle (the structure, without the tensors' numbers), in bytes.
-const MAX_PICKLE_BYTES: u64 = 32 << 20;
+/// Longest pickle (the structure, without the tensors' values), in bytes.
+pub(super) const MAX_PICKLE_BYTES: u64 = 32 << 20;
 /// Values of a whole checkpoint: aliases are written out, so that they could multiply.
 const MAX_STATE_VALUES: usize = 1 << 22;
 /// Nesting of a whole checkpoint.
@@ -30,15 +31,26 @@ pub struct Checkpoint {
     path: PathBuf,
     pickle: Pickle,
     root: Value,
-    /// Folder inside the archive, with slash: `archive/`.
-    folder: String,
-    archive: Mutex<ZipArchive<BufReader<File>>>,
+    storages: Storages,
+}
+
+/// Where the storages' bytes are.
+enum Storages {
+    /// Entries of an archive, in `folder` (`archive/`).
+    Zip {
+        folder: String,
+        archive: Mutex<ZipArchive<BufReader<File>>>,
+    },
+    Legacy {
+        file: Mutex<File>,
+        offsets: legacy::Offsets,
+    },
 }
 
 /// Open a `.pt` file and read its structure.
 ///
-/// Errors: no such file; a legacy (before torch 1.6), TorchScript or safetensors file; anything but tensors, numbers,
-/// strings and collections of them inside.
+/// # Errors
+/// No such file; a TorchScript or safetensors file; anything but tensors, numbers, strings and collections of them.
 pub fn load(path: impl AsRef<Path>) -> Result<Checkpoint> {
     let path = path.as_ref();
     open(path).map_err(|error| error.file(path))
@@ -49,6 +61,16 @@ fn open(path: &Path) -> Result<Checkpoint> {
     let mut start = Vec::new();
     file.by_ref().take(16).read_to_end(&mut start).map_err(|error| err!("cannot read the checkpoint: {error}"))?;
     file.rewind()?;
+    if start.starts_with(legacy::MAGIC) {
+        let (mut pickle, offsets) = legacy::open(&mut file)?;
+        let root = pickle.root.take().ok_or_else(|| err!("expected a value in the checkpoint"))?;
+        return Ok(Checkpoint {
+            path: path.to_owned(),
+            pickle,
+            root,
+            storages: Storages::Legacy { file: file.into(), offsets },
+        });
+    }
     if !start.starts_with(b"PK\x03\x04") {
         return Err(not_zip(&start));
     }
@@ -70,17 +92,12 @@ fn open(path: &Path) -> Result<Checkpoint> {
     let bytes = entry(&mut archive, &format!("{folder}data.pkl"), MAX_PICKLE_BYTES)?;
     let mut pickle = Pickle::parse(&bytes)?;
     let root = pickle.root.take().ok_or_else(|| err!("expected a value in the checkpoint"))?;
-    Ok(Checkpoint { path: path.to_owned(), pickle, root, folder, archive: archive.into() })
+    let storages = Storages::Zip { folder, archive: archive.into() };
+    Ok(Checkpoint { path: path.to_owned(), pickle, root, storages })
 }
 
 /// What kind of file it is instead.
 fn not_zip(start: &[u8]) -> Error {
-    // Legacy files begin with the pickle of a magic number, older ones are tar archives.
-    let legacy = start.starts_with(b"\x80\x02\x8a\x0a\x6c\xfc\x9c\x46\xf9\x20\x6a\xa8\x50\x19");
-    if legacy {
-        return err!("expected a checkpoint of torch 1.6 or later, found the older format")
-            .hint("convert it in Python: torch.save(torch.load(path, weights_only=True), new_path)");
-    }
     if start.get(8) == Some(&b'{') {
         return err!("expected a checkpoint of torch.save, found safetensors")
             .hint("convert it in Python: torch.save(safetensors.torch.load_file(path), new_path)");
@@ -267,15 +284,29 @@ impl Tensors<'_> {
 impl Checkpoint {
     /// A whole storage as a 1-D tensor.
     fn storage(&self, storage: &Storage) -> Result<Tensor> {
-        let name = format!("{}data/{}", self.folder, storage.key);
         let kind: Kind = kind_of(storage.element)?;
         let wanted = storage.length.checked_mul(storage.element.size_bytes());
         let wanted = wanted.ok_or_else(|| err!("storage {} claims {} elements", storage.key, storage.length))?;
         let length = i64::try_from(storage.length)
             .map_err(|_| err!("storage {} claims {} elements", storage.key, storage.length))?;
-        let bytes = entry(&mut *self.archive.lock(), &name, wanted)?;
+        let bytes = match &self.storages {
+            Storages::Zip { folder, archive } => {
+                entry(&mut *archive.lock(), &format!("{folder}data/{}", storage.key), wanted)?
+            }
+            Storages::Legacy { file, offsets } => {
+                let start =
+                    *offsets.get(&storage.key).ok_or_else(|| err!("the file has no storage {}", storage.key))?;
+                let mut file = file.lock();
+                file.seek(SeekFrom::Start(start))?;
+                // The file has as many bytes: it is as long as all of its storages.
+                let mut bytes = Vec::new();
+                bytes.try_reserve_exact(wanted as usize).map_err(|_| err!("not enough memory for {}", storage.key))?;
+                file.by_ref().take(wanted).read_to_end(&mut bytes)?;
+                bytes
+            }
+        };
         if bytes.len() as u64 != wanted {
-            bail!("expected {wanted} bytes in {name}, found {}", bytes.len());
+            bail!("expected {wanted} bytes in storage {}, found {}", storage.key, bytes.len());
         }
         if bytes.is_empty() {
             return Ok(Tensor::f_zeros([0], (kind, Device::Cpu))?);

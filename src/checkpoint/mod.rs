@@ -1,9 +1,11 @@
-//! PyTorch's checkpoints: the zip files of `torch.save` (torch 1.6 and later), read and written.
+//! PyTorch's checkpoints: what `torch.save` wrote is read, the zip files of torch 1.6 and later are written.
 //!
-//! Reading admits what `torch.load(weights_only=True)` admits, as far as checkpoints need it ([`crate::formats::pickle`]); tensors
-//! are read from their zip entries one by one, so that a file's weights are never in memory twice as a whole. Writing
-//! makes files that `torch.load(weights_only=True)` and MONAI's `CheckpointLoader` (`monai.handlers`, 1.6.1) take.
+//! [`load`] opens a file as a [`Checkpoint`], [`save`] writes tensors by name. Reading admits what
+//! `torch.load(weights_only=True)` admits, as far as checkpoints need it ([`crate::formats::pickle`]); storages are read one
+//! by one, so that a file's weights are never in memory twice as a whole. Written files are accepted by
+//! `torch.load(weights_only=True)` and MONAI's `CheckpointLoader` (`monai.handlers`, 1.6.1).
 
+mod legacy;
 mod load;
 mod plain;
 pub mod safetensors;

@@ -81,8 +81,6 @@ fn a_training_state_of_torch() {
 fn other_nesting_and_other_files() {
     assert_eq!(load(data("nested.pt")).unwrap().state_dict(None).unwrap()[0].0, "w");
     let error = |name: &str| load(data(name)).map(drop).unwrap_err();
-    let legacy = error("legacy.pt");
-    assert!(legacy.message().contains("older format") && legacy.get_hint().unwrap().contains("torch.save"), "{legacy}");
     assert!(error("script.pt").message().contains("TorchScript"));
     let module = error("module.pt");
     assert!(
@@ -92,6 +90,45 @@ fn other_nesting_and_other_files() {
     assert!(module.get_file().unwrap().ends_with("module.pt"));
     assert!(error("make.py").message().contains("something else"));
     assert!(error("none.pt").message().contains("cannot read"));
+}
+
+/// legacy.pt holds two of the tensors of flat.pt.
+#[test]
+fn files_of_torch_before_1_6_are_read() {
+    let flat = load(data("flat.pt")).unwrap().state_dict(None).unwrap();
+    let tensors = load(data("legacy.pt")).unwrap().state_dict(None).unwrap();
+    assert_eq!(tensors.iter().map(|(name, _)| name.as_str()).collect::<Vec<_>>(), ["plain", "row"]);
+    for (name, tensor) in &tensors {
+        let expected = &flat.iter().find(|(known, _)| known == name).unwrap().1;
+        assert!(tensor.kind() == expected.kind() && tensor.equal(expected), "{name}");
+    }
+    assert!(load(data("legacy.pt")).unwrap().state().is_ok());
+}
+
+#[test]
+fn damaged_files_of_torch_before_1_6_are_errors() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("damaged.pt");
+    let whole = std::fs::read(data("legacy.pt")).unwrap();
+    let attempt = |bytes: &[u8]| {
+        std::fs::write(&path, bytes).unwrap();
+        load(&path).and_then(|checkpoint| checkpoint.state_dict(None))
+    };
+    assert!(attempt(&whole).is_ok());
+    for length in 0..whole.len() {
+        assert!(attempt(&whole[..length]).is_err(), "{length} of {} bytes", whole.len());
+    }
+    let mut longer = whole.clone();
+    // The last storage's length in elements stands before its bytes: `row` and `plain` have 12 of f32.
+    let at = whole.len() - 12 * 4 - 8;
+    longer[at + 5] = 1;
+    let error = attempt(&longer).unwrap_err();
+    assert!(error.message().contains("expected 12 elements in storage"), "{error}");
+    for at in (0..whole.len()).step_by(3) {
+        let mut changed = whole.clone();
+        changed[at] = changed[at].wrapping_add(101);
+        let _ = attempt(&changed);
+    }
 }
 
 #[test]

@@ -10,7 +10,7 @@ use super::pipeline::Pipeline;
 use super::record::{RunRecord, RunStatus, Settings};
 use super::resume::Identity;
 use super::training_state::SavedRngStates;
-use super::workflow::{self, Parts, Workflow};
+use super::workflow::{self, Parts, Workflow, check_network};
 use super::{amp, cases};
 use crate::checkpoint::{self, StateDict};
 use crate::component::{Accepted, BuildContext, Dict, NotSupported, Value};
@@ -106,6 +106,7 @@ impl SupervisedEvaluator {
             bail!("argument `mode`: only 'eval' is supported, found '{}'", args.mode);
         }
         args.device.check()?;
+        check_network("SupervisedEvaluator", &args.network)?;
         let surroundings = call.surroundings.clone().and_then(|any| any.downcast::<Run>().ok());
         let run = surroundings.unwrap_or_default();
         let autocast = amp::autocast("SupervisedEvaluator", args.amp, args.amp_kwargs.as_ref(), args.device, &run)?;

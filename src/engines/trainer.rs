@@ -7,7 +7,7 @@
 
 use super::amp;
 use super::training_state::{TrainingCursor, TrainingProgress, TrainingState};
-use super::workflow::{Parts, Workflow, clock, loss_alone};
+use super::workflow::{Parts, Workflow, check_network, clock, loss_alone};
 use crate::checkpoint::{self, StateDict};
 use crate::component::{Accepted, BuildContext, Dict, NotSupported, Value};
 use crate::contracts::{
@@ -114,6 +114,7 @@ impl SupervisedTrainer {
             return Err(err!("`max_epochs` and `accumulation_steps` must be at least 1").kind(Kind::Config));
         }
         args.device.check()?;
+        check_network("SupervisedTrainer", &args.network)?;
         let run = call.surroundings.clone().and_then(|any| any.downcast::<Run>().ok()).unwrap_or_default();
         let autocast = amp::autocast("SupervisedTrainer", args.amp, args.amp_kwargs.as_ref(), args.device, &run)?;
         let parts = Parts {
@@ -379,11 +380,12 @@ impl SupervisedTrainer {
             optimizer.zero_grad()?;
         }
         let mode = Mode { train: true, autocast: self.autocast };
-        let prediction = args.network.lock().forward(&images, mode)?;
+        let named = |error: Error| error.context(format_args!("cases {}", names()));
+        let prediction = args.network.lock().forward(&images, mode).map_err(named)?;
         let loss = args
             .loss_function
             .forward(&prediction, &labels)
-            .map_err(|error| self.name_bad_label(error, &batch))?
+            .map_err(|error| named(self.name_bad_label(error, &batch)))?
             .f_mean(None)?;
         let value = loss.f_double_value(&[])?; // waits for a GPU
         if !value.is_finite() {

@@ -5,7 +5,8 @@ use crate::bail;
 use crate::checkpoint::{self, StateDict};
 use crate::component::{Args, BuildContext, Dict, FromValue, Key, Value};
 use crate::contracts::{
-    Attached, CaseContext, EngineState, Event, Handler, Item, MetricParts, Sample, Score, Segmentation, Segmented,
+    Attached, CaseContext, EngineState, Event, Handler, Item, MetricParts, Network, Sample, Score, Segmentation,
+    Segmented, Shared,
 };
 use crate::err;
 use crate::error::{Error, Kind, Result};
@@ -32,6 +33,18 @@ pub struct Parts {
     pub additional_metrics: Option<Dict>,
     pub better: Value,
     pub handlers: Option<Vec<Arc<dyn Handler>>>,
+}
+
+/// Images are volumes: a network over slices has no place in an engine.
+pub fn check_network(engine: &str, network: &Shared<dyn Network>) -> Result<()> {
+    let network = network.lock();
+    if network.spatial_dims() == 3 {
+        return Ok(());
+    }
+    let (name, found) = (network.name(), network.spatial_dims());
+    Err(err!("{engine}: expected a network with spatial_dims 3, found {name} with spatial_dims {found}")
+        .kind(Kind::Unsupported)
+        .hint("engines and inferers apply a network to volumes; 2-D networks can be built, but not run yet"))
 }
 
 impl Workflow {

@@ -162,6 +162,10 @@ const NAMES: &[&str] = &[
 impl Pickle {
     /// Run the pickle `bytes` (a `data.pkl`).
     pub fn parse(bytes: &[u8]) -> Result<Pickle> {
+        Ok(Pickle::parse_first(bytes)?.0)
+    }
+    /// Run the first of several pickles in `bytes`; the second value is its length in bytes.
+    pub fn parse_first(bytes: &[u8]) -> Result<(Pickle, usize)> {
         let mut machine = Machine {
             bytes,
             at: 0,
@@ -173,7 +177,7 @@ impl Pickle {
             out: Pickle::default(),
         };
         machine.run().map_err(|error| error.context(format!("in the pickle at byte {}", machine.at)))?;
-        Ok(machine.out)
+        Ok((machine.out, machine.at))
     }
     /// The items of a dict, if `value` is one.
     pub fn dict(&self, value: &Value) -> Option<&[(Value, Value)]> {
@@ -533,10 +537,20 @@ impl<'a> Machine<'a> {
         Ok(())
     }
 
-    /// A storage by its id: ("storage", class, key, device, length).
+    /// A storage by its id: ("storage", class, key, device, length), in files of torch before 1.6 with a sixth item, None
+    /// unless the storage is a part of another (torch before 0.4).
     fn persistent(&mut self, id: &Value) -> Result<()> {
-        let Some([Value::Str(tag), Value::Global(Global::Storage(element)), Value::Str(key), _, Value::Int(length)]) =
-            self.out.sequence(id)
+        let Some(
+            [Value::Str(tag), Value::Global(Global::Storage(element)), Value::Str(key), _, Value::Int(length)]
+            | [
+                Value::Str(tag),
+                Value::Global(Global::Storage(element)),
+                Value::Str(key),
+                _,
+                Value::Int(length),
+                Value::None,
+            ],
+        ) = self.out.sequence(id)
         else {
             bail!("expected the description of a storage");
         };

@@ -8,6 +8,7 @@ use super::windows::{Blend, Windows, importance};
 use crate::bail;
 use crate::component::{Accepted, FromValue, NotSupported, OneOrMany, Value};
 use crate::contracts::{CaseContext, InferencePlan, Inferer, Network, Shared};
+use crate::err;
 use crate::error::Result;
 use crate::image::Volume;
 use crate::prediction::Prediction;
@@ -113,6 +114,7 @@ impl Inferer for SlidingWindowInferer {
         let args = &self.0;
         let grid = image.grid();
         let windows = self.windows(grid.shape)?;
+        args.padding_mode.check(grid.shape, &windows)?;
         let x = pad(x, &windows, args.padding_mode, args.cval)?;
         let network_device = args.sw_device.unwrap_or(case.device);
         let many = args.cpu_thresh.is_some_and(|limit| grid.shape.iter().product::<usize>() > limit);
@@ -132,6 +134,7 @@ impl Inferer for SlidingWindowInferer {
     }
     fn plan(&self, shape: [usize; 3], features: usize, budget_bytes: u64) -> Result<InferencePlan> {
         let windows = self.windows(shape)?;
+        self.0.padding_mode.check(shape, &windows)?;
         let passes = windows.passes(features, budget_bytes / SLAB_SHARE)?;
         Ok(InferencePlan {
             window: windows.roi,
@@ -148,6 +151,28 @@ impl SlidingWindowInferer {
     fn windows(&self, shape: [usize; 3]) -> Result<Windows> {
         let roi = self.0.roi_size.repeat(3, "roi_size")?;
         Windows::new(shape, std::array::from_fn(|axis| roi[axis].unwrap_or(0)), three(&self.0.overlap, "overlap")?)
+    }
+}
+
+impl PadMode {
+    /// torch reflects or wraps an axis around once.
+    fn check(self, image: [usize; 3], windows: &Windows) -> Result<()> {
+        let (name, limits) = match self {
+            PadMode::Constant | PadMode::Replicate => return Ok(()),
+            PadMode::Reflect => ("reflect", image.map(|length| length - 1)),
+            PadMode::Circular => ("circular", image),
+        };
+        for (axis, (before, after)) in windows.pad.into_iter().enumerate() {
+            if before.max(after) > limits[axis] {
+                let (length, roi) = (image[axis], windows.roi[axis]);
+                return Err(err!(
+                    "padding_mode '{name}' cannot pad an axis of {length} voxels to the {roi} of a window: it adds at most {} on each side",
+                    limits[axis]
+                )
+                .hint("set `padding_mode` to 'constant' or 'replicate', or use a smaller `roi_size`"));
+            }
+        }
+        Ok(())
     }
 }
 

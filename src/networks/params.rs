@@ -246,11 +246,11 @@ pub fn check_input(network: &str, x: &Tensor, channels: usize, multiples: &[i64]
         _ => format!("{multiples:?}"),
     };
     Err(err!("{network}: expected axes that are multiples of {expected}, found {:?}", &size[2..]).hint(
-        "make `roi_size` of the crop or inferer a multiple of it; pad an image that is smaller (SpatialPadd, DivisiblePadd)",
+        "make the size of crops and windows (`roi_size`, `spatial_size`) a multiple of it; a smaller image needs SpatialPadd or DivisiblePadd",
     ))
 }
 
-/// NetworkState of libtorch for one pass: no gradients in evaluation, autocast if `mode` asks for it; restored on drop.
+/// Modes of libtorch during one pass: no gradients in evaluation, autocast if `mode` asks for it; restored on drop.
 pub fn guards(device: Device, mode: Mode) -> Result<(Option<tch::NoGradGuard>, Option<native::Autocast>)> {
     let autocast = mode.autocast.map(|kind| native::Autocast::new(device.tch(), kind)).transpose()?;
     Ok(((!mode.train).then(tch::no_grad_guard), autocast))

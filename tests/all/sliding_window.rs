@@ -297,3 +297,17 @@ fn what_no_image_fits_is_an_error_when_the_inferer_is_built() {
         assert!(error.message().contains(message), "{error}");
     }
 }
+
+#[test]
+fn padding_that_reflects_more_than_the_image_is_an_error_with_both_sizes() {
+    let x = Tensor::zeros([1, 1, 9, 40, 40], (Kind::Float, tch::Device::Cpu));
+    let infer = |padding: &str| {
+        windows_of(32, "constant", padding, 1).0.infer(&x, &volume_of(&x), &Ramp::shared(true), &Work::quiet())
+    };
+    let error = infer("reflect").err().unwrap();
+    let expected = "padding_mode 'reflect' cannot pad an axis of 9 voxels to the 32 of a window: it adds at most 8";
+    assert!(error.message().contains(expected), "{error}");
+    assert!(error.get_hint().unwrap().contains("'constant' or 'replicate'"), "{error}");
+    assert!(infer("circular").err().unwrap().message().contains("it adds at most 9"));
+    assert!(infer("replicate").is_ok() && infer("constant").is_ok());
+}

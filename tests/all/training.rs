@@ -418,3 +418,15 @@ fn handlers_that_an_interrupt_kept_from_an_iteration_are_told_when_it_goes_on() 
     ok(&broken.resume(&overrides));
     assert_eq!(broken.state(), whole.state());
 }
+
+/// The network's size is 2^levels: no crop of 15 voxels can be halved.
+#[test]
+fn a_crop_that_the_network_cannot_take_is_an_error_with_the_cases_and_the_argument() {
+    let training = Training::new(5);
+    let output = training.run(&["--train#random_transforms#0#roi_size", "[15,16,16]"]);
+    let log = text(&output.stderr);
+    assert_eq!(output.status.code(), Some(1), "{log}");
+    let line = log.lines().find(|line| line.contains("expected axes that are multiples of 2, found [15, 16, 16]"));
+    assert!(line.is_some_and(|line| line.contains("cases ") && line.contains(".nii.gz")), "{log}");
+    assert!(log.contains("`roi_size`") && log.contains("SpatialPadd"), "{log}");
+}

@@ -6,7 +6,7 @@
 use crate::common::{build, golden};
 use crate::network::{GENERATOR, pair};
 use segbundle::component::{Args, Declared, Dict, Key, Value};
-use segbundle::contracts::{Mode, Network, NetworkHandle, parameters};
+use segbundle::contracts::{Mode, Network, NetworkHandle, Strictness, parameters, restore};
 use segbundle::error::Result;
 use segbundle::formats::nifti;
 use segbundle::networks::layers::{Act, Norm};
@@ -272,4 +272,88 @@ fn inference_with_weights_saved_by_monai_gives_monai_s_labels() {
     let differ = found.iter().zip(&expected).filter(|(a, b)| a != b).count();
     println!("{differ} of {} voxels differ", found.len());
     assert!(differ <= 1, "{differ} of {} voxels differ", found.len());
+}
+
+#[test]
+fn a_network_over_slices_is_refused_by_engines() {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::copy(file("inference.json"), folder.path().join("inference.json")).unwrap();
+    let args = ["run", "--config_file", "inference.json", "--meta_file", "None", "--network_def#spatial_dims", "2"];
+    let output = Command::new(env!("CARGO_BIN_EXE_segbundle")).args(args).current_dir(&folder).output().unwrap();
+    let log = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(2), "{log}");
+    assert!(log.contains("expected a network with spatial_dims 3, found UNet with spatial_dims 2"), "{log}");
+}
+
+// ---------------------------------------------------------------- weights that fit in part
+
+/// A network with other initial weights than those in `weights`.
+fn other() -> UNet {
+    let mut args = variants().swap_remove(1).1;
+    args.retain(|(name, _)| *name != "channels" && *name != "strides");
+    args.extend([("channels", ints(&[4, 8])), ("strides", ints(&[2]))]);
+    unet(&args).unwrap()
+}
+
+fn weights() -> Vec<(String, Tensor)> {
+    let one = |(name, tensor): (&String, &Tensor)| (name.clone(), tensor.detach().full_like(7));
+    other().state().tensors.iter().map(one).collect()
+}
+
+/// Names of the tensors of a network that are all 7.
+fn sevens(network: &UNet) -> Vec<&str> {
+    let is_seven = |tensor: &Tensor| tensor.eq(7).all().int64_value(&[]) == 1;
+    network.state().tensors.iter().filter(|(_, tensor)| is_seven(tensor)).map(|(name, _)| name.as_str()).collect()
+}
+
+const LAX: Strictness = Strictness { names: false, shapes: false };
+const STRICT: Strictness = Strictness { names: true, shapes: true };
+
+#[test]
+fn a_prefix_of_all_names_is_taken_off_where_the_load_is_then_complete() {
+    let _one = GENERATOR.lock();
+    for prefix in ["module.", "_orig_mod.", "net.", "_orig_mod.module."] {
+        let tensors = weights().into_iter().map(|(name, tensor)| (format!("{prefix}{name}"), tensor));
+        let mut network = other();
+        let restored = restore(&mut network, tensors.collect(), STRICT).unwrap();
+        assert!(restored.is_complete());
+        assert_eq!(sevens(&network).len(), network.state().tensors.len(), "{prefix}");
+    }
+    // Not complete: an error that names the prefix.
+    let with = |count: usize| {
+        weights().into_iter().take(count).map(|(name, tensor)| (format!("module.{name}"), tensor)).collect()
+    };
+    for strictness in [STRICT, LAX] {
+        let mut network = other();
+        let error = restore(&mut network, with(5), strictness).unwrap_err();
+        let hint = error.get_hint().unwrap();
+        assert!(hint.contains("begin with `module.`; without it 5 of 5 are the network's"), "{error}");
+        assert_eq!(sevens(&network), [""; 0]);
+    }
+}
+
+#[test]
+fn without_strict_what_fits_is_loaded_and_nothing_that_fits_is_an_error() {
+    let _one = GENERATOR.lock();
+    let mut tensors = weights();
+    let names: Vec<String> = tensors.iter().map(|(name, _)| name.clone()).collect();
+    tensors[0].0 = "head.weight".into();
+    tensors[1].1 = Tensor::full([99], 7, (Kind::Float, Device::Cpu));
+    let mut network = other();
+    let restored = restore(&mut network, tensors, LAX).unwrap();
+    assert!(!restored.is_complete());
+    assert_eq!(sevens(&network), names[2..].iter().map(String::as_str).collect::<Vec<_>>());
+    let text = restored.to_string();
+    let total = names.len();
+    assert!(text.starts_with(&format!("{} of {total} variables", total - 2)), "{text}");
+    let kept = format!("kept as they were: {}, {} (shape [4], in the file [99])", names[0], names[1]);
+    assert!(text.contains(&kept) && text.contains("not in the network: head.weight"), "{text}");
+    // With strict shapes the second one is an error.
+    let tensors = vec![(names[1].clone(), Tensor::zeros([99], (Kind::Float, Device::Cpu)))];
+    let error = restore(&mut other(), tensors, Strictness { names: false, shapes: true }).unwrap_err();
+    assert!(error.message().contains("expected [4], found [99]"), "{error}");
+    let tensors = vec![("encoder.weight".to_owned(), Tensor::zeros([9], (Kind::Float, Device::Cpu)))];
+    let error = restore(&mut other(), tensors, LAX).unwrap_err();
+    assert!(error.message().contains(&format!("none of the {total} variables of UNet can be restored")), "{error}");
+    assert!(error.get_hint().unwrap().contains("the file has encoder.weight"), "{error}");
 }

@@ -1,7 +1,9 @@
 //! CheckpointLoader (monai.handlers.checkpoint_loader, MONAI 1.6.1): states from a file into networks, optimizers and
 //! schedules.
 //!
-//! `strict` is about networks only, as in MONAI; without `strict_shape` nothing but networks is loaded.
+//! `strict` concerns networks only, as in MONAI; without `strict_shape` only networks are loaded. Differences from MONAI:
+//! what a file without `strict` or `strict_shape` leaves as it was is logged, and a file of which nothing fits is an error;
+//! a prefix of all names (`module.`) is taken off where the load is then complete.
 
 use super::parts::{Part, parts_of};
 use crate::bundle::Node;
@@ -10,7 +12,7 @@ use crate::bundle::node::Content;
 use crate::checkpoint::safetensors;
 use crate::checkpoint::{self, Checkpoint, StateDict};
 use crate::component::{Accepted, Dict, Key};
-use crate::contracts::{EngineState, Event, Handler};
+use crate::contracts::{EngineState, Event, Handler, Network, Shared, Strictness, restore};
 use crate::error::{Error, Result};
 use crate::{bail, err};
 use std::path::{Path, PathBuf};
@@ -36,22 +38,25 @@ component! {
     }
 
     effect: Reads,
-    differs: ["engines cannot be loaded into; `--resume` goes on with a training"],
+    differs: [
+        "engines cannot be loaded into; `--resume` resumes a training",
+        "a prefix of all names in the file (`module.`) is taken off where the load is then complete",
+        "a file of which nothing fits is an error without `strict`, too",
+    ],
     build: CheckpointLoader::new,
 }
 
 struct CheckpointLoader {
     path: PathBuf,
     targets: Vec<(String, Part)>,
-    strict: bool,
-    strict_shape: bool,
+    strictness: Strictness,
 }
 
 impl CheckpointLoader {
     fn new(args: CheckpointLoaderArgs) -> Result<CheckpointLoader> {
         let targets = parts_of("load_dict", &args.load_dict)?;
-        let strict = args.strict && args.strict_shape;
-        Ok(CheckpointLoader { path: args.load_path, targets, strict, strict_shape: args.strict_shape })
+        let strictness = Strictness { names: args.strict && args.strict_shape, shapes: args.strict_shape };
+        Ok(CheckpointLoader { path: args.load_path, targets, strictness })
     }
 }
 
@@ -69,14 +74,16 @@ impl Handler for CheckpointLoader {
         if !self.path.exists() {
             return Err(missing(&self.path));
         }
-        self.load_all().map_err(|error| error.file(&self.path))?;
-        tracing::info!("Restored all variables from {}", self.path.display());
+        if self.load_all().map_err(|error| error.file(&self.path))? {
+            tracing::info!("Restored all variables from {}", self.path.display());
+        }
         Ok(())
     }
 }
 
 impl CheckpointLoader {
-    fn load_all(&self) -> Result<()> {
+    /// Whether all of the file and of what is loaded into was used.
+    fn load_all(&self) -> Result<bool> {
         if safetensors::is_safetensors(&self.path) {
             let [(_, Part::Network(network))] = self.targets.as_slice() else {
                 bail!(
@@ -84,22 +91,29 @@ impl CheckpointLoader {
                     self.targets.len()
                 );
             };
-            return Part::load_network(network, safetensors::read(&self.path)?, self.strict, !self.strict_shape);
+            return self.load_network(network, safetensors::read(&self.path)?);
         }
         let file = checkpoint::load(&self.path)?;
+        let mut complete = true;
         for (name, target) in &self.targets {
             match target {
-                Part::Network(network) => {
-                    Part::load_network(network, self.weights(&file, name)?, self.strict, !self.strict_shape)?
-                }
-                _ if !self.strict_shape => {
-                    tracing::warn!("`strict_shape` is False: `{name}` is no network and is not loaded")
+                Part::Network(network) => complete &= self.load_network(network, self.weights(&file, name)?)?,
+                _ if !self.strictness.shapes => {
+                    tracing::warn!("not loaded: `{name}`; with `strict_shape: false` only networks are");
+                    complete = false;
                 }
                 Part::Optimizer(optimizer) => optimizer.lock().load_state(&self.state(&file, name)?)?,
                 Part::Schedule(schedule) => schedule.lock().load_state(&self.state(&file, name)?)?,
             }
         }
-        Ok(())
+        Ok(complete)
+    }
+
+    /// Whether all tensors of both sides were used; what was not is logged.
+    fn load_network(&self, network: &Shared<dyn Network>, tensors: Vec<(String, Tensor)>) -> Result<bool> {
+        let restored = restore(&mut *network.lock(), tensors, self.strictness)?;
+        restored.report(&self.path.display().to_string());
+        Ok(restored.is_complete())
     }
 
     /// The tensors for the network called `name` in the file.

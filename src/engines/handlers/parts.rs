@@ -2,7 +2,7 @@
 
 use crate::checkpoint::StateDict;
 use crate::component::{Dict, FromValue, Value};
-use crate::contracts::{Network, Optimizer, Schedule, Shared, fill_up};
+use crate::contracts::{Network, Optimizer, Schedule, Shared};
 use crate::err;
 use crate::error::{Error, Kind, Result};
 use tch::{Kind as Type, Tensor};
@@ -53,21 +53,6 @@ impl Part {
             Part::Optimizer(optimizer) => optimizer.lock().state(),
             Part::Schedule(schedule) => Ok(schedule.lock().state()),
         }
-    }
-
-    /// Take over what a network is to have; without `strict` it keeps its own where there is none, with `any_shape` also
-    /// where the shape is another.
-    pub fn load_network(
-        network: &Shared<dyn Network>,
-        mut tensors: Vec<(String, Tensor)>,
-        strict: bool,
-        any_shape: bool,
-    ) -> Result<()> {
-        let mut network = network.lock();
-        if !strict {
-            tensors = fill_up(&*network, tensors, any_shape);
-        }
-        network.load(&tensors)
     }
 }
 
