@@ -302,7 +302,7 @@ fn what_no_image_fits_is_an_error_when_the_inferer_is_built() {
 fn padding_that_reflects_more_than_the_image_is_an_error_with_both_sizes() {
     let x = Tensor::zeros([1, 1, 9, 40, 40], (Kind::Float, tch::Device::Cpu));
     let infer = |padding: &str| {
-        windows_of(32, "constant", padding, 1).0.infer(&x, &volume_of(&x), &Ramp::shared(true), &Work::quiet())
+        windows_of(32, "constant", padding, 1).0.infer(&x, &volume_of(&x), &Ramp::shared(true), &CaseContext::quiet())
     };
     let error = infer("reflect").err().unwrap();
     let expected = "padding_mode 'reflect' cannot pad an axis of 9 voxels to the 32 of a window: it adds at most 8";
