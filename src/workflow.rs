@@ -25,9 +25,7 @@ pub fn logging_file(args: &RunArgs, warnings: &mut Vec<Warning>) -> Result<Optio
                 return Ok(Some(path));
             }
             warnings.push(
-                err!("no logging.conf beside the config: default logging is used")
-                    .kind(Kind::Config)
-                    .file(&path),
+                err!("no logging.conf beside the config: default logging is used").kind(Kind::Config).file(&path),
             );
             Ok(None)
         }

@@ -106,7 +106,7 @@ impl SupervisedEvaluator {
             bail!("argument `mode`: only 'eval' is supported, found '{}'", args.mode);
         }
         args.device.check()?;
-        check_network("SupervisedEvaluator", &args.network)?;
+        check_network(&args.network)?;
         let surroundings = call.surroundings.clone().and_then(|any| any.downcast::<Run>().ok());
         let run = surroundings.unwrap_or_default();
         let autocast = amp::autocast("SupervisedEvaluator", args.amp, args.amp_kwargs.as_ref(), args.device, &run)?;

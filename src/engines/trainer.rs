@@ -114,7 +114,7 @@ impl SupervisedTrainer {
             return Err(err!("`max_epochs` and `accumulation_steps` must be at least 1").kind(Kind::Config));
         }
         args.device.check()?;
-        check_network("SupervisedTrainer", &args.network)?;
+        check_network(&args.network)?;
         let run = call.surroundings.clone().and_then(|any| any.downcast::<Run>().ok()).unwrap_or_default();
         let autocast = amp::autocast("SupervisedTrainer", args.amp, args.amp_kwargs.as_ref(), args.device, &run)?;
         let parts = Parts {
@@ -168,9 +168,11 @@ impl Engine for SupervisedTrainer {
 }
 
 fn no_batches() -> Error {
-    err!("there is nothing to train on: the data loader has no batches; `drop_last` leaves out a batch that is not full")
-        .kind(Kind::Config)
-        .of_working_folder()
+    err!(
+        "there is nothing to train on: the data loader has no batches; `drop_last` leaves out a batch that is not full"
+    )
+    .kind(Kind::Config)
+    .of_working_folder()
 }
 
 /// How an epoch ended.

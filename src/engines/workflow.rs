@@ -36,13 +36,13 @@ pub struct Parts {
 }
 
 /// Images are volumes: a network over slices has no place in an engine.
-pub fn check_network(engine: &str, network: &Shared<dyn Network>) -> Result<()> {
+pub fn check_network(network: &Shared<dyn Network>) -> Result<()> {
     let network = network.lock();
     if network.spatial_dims() == 3 {
         return Ok(());
     }
     let (name, found) = (network.name(), network.spatial_dims());
-    Err(err!("{engine}: expected a network with spatial_dims 3, found {name} with spatial_dims {found}")
+    Err(err!("expected a network with spatial_dims 3, found {name} with spatial_dims {found}")
         .kind(Kind::Unsupported)
         .hint("engines and inferers apply a network to volumes; 2-D networks can be built, but not run yet"))
 }

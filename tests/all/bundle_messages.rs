@@ -232,10 +232,16 @@ fn a_config_without_run_names_the_lists_that_could_be_run() {
 
 #[test]
 fn a_dict_with_target_instead_of_the_key_of_a_component_is_named() {
-    let config = r#"{"net": {"target": "TinyNet", "in_channels": 1}, "other": {"target": "liver"}, "run": ["@net", "@other"]}"#;
+    let config =
+        r#"{"net": {"target": "TinyNet", "in_channels": 1}, "other": {"target": "liver"}, "run": ["@net", "@other"]}"#;
     let (plan, folder) = plan(&[("c.json", config)], &[]);
     let found = report(plan.warnings(), &folder);
-    assert!(found.contains("`net` has `target` and stays a dict\n  --> c.json:1, net\n\nhint: a component is written with `_target_`"), "{found}");
+    assert!(
+        found.contains(
+            "`net` has `target` and stays a dict\n  --> c.json:1, net\n\nhint: a component is written with `_target_`"
+        ),
+        "{found}"
+    );
     assert!(!found.contains("`other`"), "{found}");
 }
 
@@ -244,7 +250,10 @@ fn a_dict_with_target_instead_of_the_key_of_a_component_is_named() {
 fn a_number_that_yaml_reads_as_text_is_named_with_its_spelling() {
     let (plan, folder) = plan(&[("c.yaml", "lr: 1e-4\nname: e4\nquoted: '1e-4'\nrun: ['@lr']\n")], &[]);
     let found = report(plan.warnings(), &folder);
-    assert!(found.contains("`1e-4` is text in YAML 1.1, not a number\n  --> c.yaml:1\n\nhint: write 1.0e-4"), "{found}");
+    assert!(
+        found.contains("`1e-4` is text in YAML 1.1, not a number\n  --> c.yaml:1\n\nhint: write 1.0e-4"),
+        "{found}"
+    );
     assert_eq!(found.matches("YAML 1.1").count(), 1, "{found}");
 }
 

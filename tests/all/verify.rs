@@ -129,8 +129,7 @@ fn outside_of_the_bundle_a_missing_file_says_where_paths_start() {
     let config = bundle.path("configs/inference.json").display().to_string();
     let root = bundle.0.path().canonicalize().unwrap().display().to_string();
     for command in ["run", "verify"] {
-        let output =
-            bundle.command(&[command, "--config_file", &config]).current_dir(outside.path()).output().unwrap();
+        let output = bundle.command(&[command, "--config_file", &config]).current_dir(outside.path()).output().unwrap();
         let report = text(&output.stdout) + &text(&output.stderr);
         assert!(report.contains("the checkpoint ./models/model.pt does not exist"), "{report}");
         assert!(report.contains(&format!("run in {root}, or add --bundle_root '{root}'")), "{report}");

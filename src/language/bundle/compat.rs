@@ -183,9 +183,7 @@ fn runnable(args: &RunArgs, tree: &Tree) -> Vec<String> {
     let mut found = Vec::new();
     walk(&tree.root, "", &mut |id, node| {
         let Content::List(items) = &node.content else { return };
-        let called = |item: &Node| {
-            item.expression().is_some_and(|text| text.contains('(') && !text.contains(" for "))
-        };
+        let called = |item: &Node| item.expression().is_some_and(|text| text.contains('(') && !text.contains(" for "));
         let other = [&args.init_id, &args.final_id].iter().any(|other| id::normalize(other) == id);
         if !items.is_empty() && items.iter().all(called) && !other {
             found.push(id.replace(id::SEPARATOR, "#"));

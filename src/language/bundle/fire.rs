@@ -102,7 +102,9 @@ fn set(flags: &mut IndexMap<String, Node>, key: &str, value: &str, warnings: &mu
     }
     if let Some(dropped) = flags.insert(key.clone(), node) {
         let note = err!("`--{key}` is given twice: {dropped:?} is dropped, the last one counts").kind(Kind::Config);
-        warnings.push(note.file("command line").hint(format!("several values are one argument: --{key} \"['first','second']\"")));
+        warnings.push(
+            note.file("command line").hint(format!("several values are one argument: --{key} \"['first','second']\"")),
+        );
     }
 }
 

@@ -55,7 +55,9 @@ fn put(out: &mut String, value: &Value, line_end: &str) -> Result<()> {
         Ok(())
     };
     match value {
-        Value::Dict(dict) => return block("{}", dict.items().into_iter().map(|(key, item)| (Some(key), item)).collect()),
+        Value::Dict(dict) => {
+            return block("{}", dict.items().into_iter().map(|(key, item)| (Some(key), item)).collect());
+        }
         Value::List(_) | Value::Tuple(_) => {
             return block("[]", value.as_sequence().unwrap_or_default().into_iter().map(|item| (None, item)).collect());
         }
@@ -274,8 +276,7 @@ impl Reader<'_> {
         if plain {
             return Ok(quoted[1..quoted.len() - 1].to_owned());
         }
-        serde_json::from_str(quoted).map_err(|e| {
-            self.error(format!("invalid escape in a string: {e}")).hint("write a backslash as `\\\\`")
-        })
+        serde_json::from_str(quoted)
+            .map_err(|e| self.error(format!("invalid escape in a string: {e}")).hint("write a backslash as `\\\\`"))
     }
 }

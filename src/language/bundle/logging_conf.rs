@@ -7,8 +7,8 @@
 //! - handlers other than StreamHandler, FileHandler and NullHandler are left out with a warning;
 //! - no `%(key)s` between the file's own options; formatters with a class, or with another style than `%`, are errors.
 
-use super::expr::{Names, literal};
 use super::expr::values::percent;
+use super::expr::{Names, literal};
 use super::ini::{self, Ini};
 use super::load::Warning;
 use crate::component::{BuildContext, Dict, Key, Value};
@@ -49,7 +49,10 @@ pub struct Handler {
 pub enum Sink {
     Stderr,
     /// Appended to, or truncated first.
-    File { path: PathBuf, append: bool },
+    File {
+        path: PathBuf,
+        append: bool,
+    },
     Nowhere,
 }
 
@@ -282,7 +285,9 @@ impl Reader<'_> {
         match args.as_sequence() {
             Some(values) if values.len() <= parameters.len() => Ok(parameters.iter().copied().zip(values).collect()),
             Some(_) => Err(self.fail(line, format!("`args`: expected at most {} values", parameters.len()))),
-            None => Err(self.fail(line, format!("`args`: expected a tuple such as `('out.log', 'a')`, found {args:?}"))),
+            None => {
+                Err(self.fail(line, format!("`args`: expected a tuple such as `('out.log', 'a')`, found {args:?}")))
+            }
         }
     }
 

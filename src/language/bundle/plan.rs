@@ -161,8 +161,11 @@ impl Plan {
                 false => error,
             };
         }
-        let keys: Vec<String> =
-            ["dataset_dir", "data_dir", "datalist"].into_iter().filter(|key| has(key)).map(|key| format!("`{key}`")).collect();
+        let keys: Vec<String> = ["dataset_dir", "data_dir", "datalist"]
+            .into_iter()
+            .filter(|key| has(key))
+            .map(|key| format!("`{key}`"))
+            .collect();
         if keys.is_empty() { error } else { error.hint(format!("check {}", keys.join(" and "))) }
     }
 

@@ -71,9 +71,10 @@ pub fn patch(tree: &mut Tree, settings: &Node, args: &RunArgs) -> Result<bool> {
 
 fn no_mlflow(place: &str) -> Error {
     let error = err!("`tracking` adds MLFlowHandler, which segbundle does not have: runs are not recorded with MLflow");
-    error.kind(Kind::Unsupported).file(place).hint(
-        "`--tracking \"{'handlers_id': {}, 'configs': {}}\"` writes the config that is run, without MLflow",
-    )
+    error
+        .kind(Kind::Unsupported)
+        .file(place)
+        .hint("`--tracking \"{'handlers_id': {}, 'configs': {}}\"` writes the config that is run, without MLflow")
 }
 
 /// Let `save_execute_config` be a path, or None.

@@ -158,7 +158,8 @@ impl Tree {
         }
         let (parent_id, last) = id::split_last(&id);
         let Some(parent) = self.get_mut(parent_id) else {
-            let error = err!("cannot set `{last}`: `{parent_id}` does not exist").kind(Kind::Config).at(Some(&place), &id);
+            let error =
+                err!("cannot set `{last}`: `{parent_id}` does not exist").kind(Kind::Config).at(Some(&place), &id);
             return Err(match self.nearest(parent_id) {
                 Some(near) => error.hint(format!("did you mean `{}`?", id::join(&near, last))),
                 None => error,

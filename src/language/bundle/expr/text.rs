@@ -107,10 +107,7 @@ fn character(lexer: &mut Lexer, literal: Literal, out: &mut String) -> Result<()
     match lexer.bump() {
         None => return Err(unclosed(lexer)),
         Some('\n') if literal.quote.len() == 1 => return Err(unclosed(lexer)),
-        Some('@')
-            if !lexer.plain
-                && (lexer.starts("::") || lexer.starts("#") || lexer.peek().is_some_and(is_word)) =>
-        {
+        Some('@') if !lexer.plain && (lexer.starts("::") || lexer.starts("#") || lexer.peek().is_some_and(is_word)) => {
             return Err(in_quotes(lexer, at));
         }
         Some('#') if !lexer.plain => out.push_str("::"),
