@@ -53,15 +53,17 @@ fn ct(angle: f64) -> Volume {
         [0.0, 0.0, 0.0, 1.0],
     ]);
     let grid = Grid { shape: [512, 512, 397], affine };
-    let header = Arc::new(ImageHeader {
-        path: "ct.nii.gz".into(),
-        grid,
-        spatial_dims: 3,
-        channels: None,
-        space: None,
-        series: None,
-    });
-    Volume { voxels: Voxels::I16(voxels.into()), layout, affine, channel_first: true, header, trace: vec![] }
+    let header =
+        Arc::new(ImageHeader { path: "ct.nii.gz".into(), grid, spatial_dims: 3, channels: None, space: None, series: None });
+    Volume {
+        voxels: Voxels::I16(voxels.into()),
+        layout,
+        affine,
+        channel_first: true,
+        integer_type: None,
+        header,
+        trace: vec![],
+    }
 }
 
 fn benches(c: &mut Criterion) {

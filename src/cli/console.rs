@@ -1,10 +1,10 @@
-//! What a person sees on stderr: log lines, and progress bars where stderr is a terminal.
+//! Output on stderr: log lines, and progress bars where stderr is a terminal.
 
 use super::log::Log;
 use crate::bundle::LoggingConf;
 use crate::contracts::{CaseReport, CaseStatus, Observer, Progress, Stage};
 use crate::error::{Error, Result};
-use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
+use indicatif::{MultiProgress, ProgressBar, ProgressState, ProgressStyle};
 use parking_lot::Mutex;
 use std::io::{IsTerminal, Write, stderr};
 use std::sync::Arc;
@@ -18,14 +18,14 @@ use tracing_subscriber::util::SubscriberInitExt;
 
 #[derive(Clone)]
 pub struct Console {
-    /// `None` where stderr is no terminal.
+    /// `None` if stderr is not a terminal.
     bars: Option<MultiProgress>,
     level: LevelFilter,
     /// Whether lines are JSON objects.
     json: bool,
-    /// Whether -v or -q says what the console shows.
+    /// Whether -v or -q sets the level of the console.
     forced: bool,
-    /// What a bundle's logging.conf makes of the log.
+    /// The log as a bundle's logging.conf sets it up.
     log: Log,
 }
 
@@ -47,7 +47,7 @@ impl Console {
             .with_target(false)
             .with_ansi(stderr().is_terminal())
             .with_writer(self.clone());
-        // Which logger a message comes from matters to a logging.conf and to whoever reads JSON.
+        // The logger's name is for logging.conf and for JSON lines.
         let fields = debug_fn(|writer, field, value| match field.name() {
             "message" => write!(writer, "{value:?}"),
             "logger" => Ok(()),
@@ -71,8 +71,8 @@ impl Console {
         self.json
     }
 
-    /// From here on the log is as the file says; -v and -q go on deciding what the console shows. JSON lines stay JSON
-    /// beside the files.
+    /// Set up the log as logging.conf says. -v and -q still set the level of the console; JSON lines on stderr stay, beside
+    /// the files of logging.conf.
     pub fn apply_logging(&self, conf: LoggingConf) -> Result<()> {
         let level = match self.level {
             LevelFilter::WARN => 30,
@@ -83,7 +83,7 @@ impl Console {
         self.log.apply(conf, self, self.forced.then_some(level))
     }
 
-    /// The error as a person should read it.
+    /// Print an error.
     pub fn error(&self, error: &Error) {
         if self.json {
             tracing::error!("{error}");
@@ -115,10 +115,10 @@ impl<'a> MakeWriter<'a> for Console {
     }
 }
 
-/// Reports a run: a bar for the windows of the case in the network, a line for each finished case.
+/// Reports a run: a progress bar for the windows of the current case, a log line for each finished case.
 pub struct RunReport {
     console: Console,
-    /// Cases that are in the network, with their bars.
+    /// Index and bar of the cases that the network runs on.
     bars: Mutex<Vec<(usize, ProgressBar)>>,
 }
 
@@ -133,10 +133,11 @@ impl Observer for RunReport {
         match &self.console.bars {
             Some(bars) => {
                 let bar = bars.add(ProgressBar::new(0));
-                let style = ProgressStyle::with_template(
-                    "{prefix} {bar:30} {pos}/{len} windows, {elapsed} (still {eta}) {msg}",
-                );
-                bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
+                let style = ProgressStyle::with_template("{prefix} {bar:30} {pos}/{len} windows, {left} left  {msg}");
+                let left = |state: &ProgressState, out: &mut dyn std::fmt::Write| {
+                    let _ = out.write_str(&duration(state.eta()));
+                };
+                bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()).with_key("left", left));
                 bar.set_prefix(format!("[{}/{total}]", index + 1));
                 bar.set_message(name.to_owned());
                 self.bars.lock().push((index, bar.clone()));
@@ -160,14 +161,14 @@ impl Observer for RunReport {
             Some(_) if report.status() == CaseStatus::Interrupted => {
                 tracing::warn!("{place} {}: interrupted", report.name)
             }
-            None if report.skipped => tracing::info!("{place} {}: its result is there already", report.name),
+            None if report.skipped => tracing::info!("{place} {}: skipped, its result exists", report.name),
             Some(error) => tracing::error!("{place} {}: {error}", report.name),
             None => {
                 let outputs: Vec<String> = report.outputs.iter().map(|path| path.display().to_string()).collect();
                 tracing::info!(
                     "{place} {} -> {}",
                     report.name,
-                    if outputs.is_empty() { "no file".into() } else { outputs.join(", ") }
+                    if outputs.is_empty() { "no output file".into() } else { outputs.join(", ") }
                 );
                 tracing::info!("{}", latencies(report));
             }
@@ -175,8 +176,8 @@ impl Observer for RunReport {
     }
 }
 
-/// Busy seconds by stage, as MONAI Label prints them, and the process's peak memory so far. What is computed together
-/// with the windows (softmax, argmax) is in Inferer, not in Post.
+/// Seconds spent in each stage, as MONAI Label prints them, and the peak memory of the process so far. Operations that are
+/// computed together with the windows (softmax, argmax) count as Inferer, not as Post.
 fn latencies(report: &CaseReport) -> String {
     let seconds = |stage| report.clock.get(stage);
     let show = |elapsed: Duration| format!("{:.4}", elapsed.as_secs_f64());
@@ -200,5 +201,27 @@ impl Progress for Bar {
     }
     fn window_done(&self) {
         self.0.inc(1);
+    }
+}
+
+/// `41 s`, `3 min 5 s`, `2 h 10 min`.
+fn duration(of: Duration) -> String {
+    match of.as_secs() {
+        s @ 0..60 => format!("{s} s"),
+        s @ 60..3600 => format!("{} min {} s", s / 60, s % 60),
+        s => format!("{} h {} min", s / 3600, s % 3600 / 60),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::duration;
+    use std::time::Duration;
+
+    #[test]
+    fn durations_have_units() {
+        for (seconds, text) in [(0, "0 s"), (41, "41 s"), (185, "3 min 5 s"), (7800, "2 h 10 min")] {
+            assert_eq!(duration(Duration::from_secs(seconds)), text);
+        }
     }
 }

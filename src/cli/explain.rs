@@ -12,6 +12,9 @@ use std::sync::Arc;
 /// Print the explanation to stdout; an error if a case cannot run. What the config does besides running its engine
 /// (loading a checkpoint, setting a seed) happens as in a run.
 pub fn explain(argv: &[String], rules: Rules, options: Run, console: &Console) -> Result<()> {
+    if super::run::shows_help("explain", argv)? {
+        return Ok(());
+    }
     let mut warn = |warning: &Warning| tracing::warn!("{warning}");
     let args = RunArgs::parse(argv, rules)?;
     args.warnings.iter().for_each(&mut warn);

@@ -1,7 +1,7 @@
-//! The log as a bundle's `logging.conf` wants it: which messages, in which format, into which files.
+//! Logging as a bundle's `logging.conf` configures it: levels, formats and files.
 //!
-//! Loggers' levels are those of [`crate::python::logging`], so that a config's `setLevel` counts here too. Messages of the
-//! program's own come from loggers named after its modules, `segbundle.engines.evaluator`.
+//! Loggers share their levels with [`crate::python::logging`], so that `setLevel` in a config has an effect here. The
+//! program's own messages come from loggers named after its modules, for example `segbundle.engines.evaluator`.
 
 use super::console::Console;
 use crate::bundle::logging_conf::{Handler, LoggingConf, Record, Sink};
@@ -29,7 +29,7 @@ struct Active {
     /// Beside the conf's handlers; `None` unless the handler writes a file.
     files: Vec<Option<Mutex<File>>>,
     console: Console,
-    /// What the program's own options show on the console, instead of what the file says.
+    /// The console's level by -v or -q, which overrides the file's.
     forced: Option<i64>,
     started: Instant,
 }
@@ -69,7 +69,7 @@ impl<S: Subscriber> Layer<S> for Log {
     }
 }
 
-/// A message's text and the logger of a config that sent it.
+/// The text of a message, and the logger that it names.
 #[derive(Default)]
 struct Fields {
     message: String,
@@ -135,7 +135,7 @@ impl Active {
         }
     }
 
-    /// Handlers of a logger and of its parents, as far as messages go up.
+    /// Handlers of a logger and of its parents, up to one that does not propagate.
     fn handlers_of(&self, name: &str) -> Vec<usize> {
         let mut found = vec![];
         let mut name = name;
@@ -175,7 +175,7 @@ impl Active {
         }
     }
     fn line(&self, text: &str) {
-        // Then the message is there already, as JSON.
+        // The message is on stderr already, as JSON.
         if self.console.is_json() {
             return;
         }
@@ -187,5 +187,5 @@ fn open(path: &Path, append: bool) -> Result<File> {
     let mut options = File::options();
     let options = if append { options.append(true) } else { options.write(true).truncate(true) };
     let cannot = |e: std::io::Error| -> Error { err!("cannot open the log file: {e}").kind(Kind::Config).file(path) };
-    options.create(true).open(path).map_err(cannot).map_err(|e| e.hint("`--logging_file False` goes without"))
+    options.create(true).open(path).map_err(cannot).map_err(|e| e.hint("`--logging_file False` runs without it"))
 }

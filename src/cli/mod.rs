@@ -18,6 +18,8 @@ use crate::bundle::Rules;
 use crate::contracts::Run;
 use crate::err;
 use crate::error::{Kind, Result};
+use crate::tools::label_names::{self, Source};
+use crate::tools::structures::Structures;
 use clap::{Parser, Subcommand, ValueEnum};
 use std::io::Write;
 use std::path::Path;
@@ -32,34 +34,34 @@ use std::time::Duration;
     arg_required_else_help = true
 )]
 struct Cli {
-    /// Threads to compute with [default: OMP_NUM_THREADS, else the physical cores this process may use]
+    /// Number of compute threads [default: OMP_NUM_THREADS, else the physical cores available to this process]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
     threads: Option<u16>,
-    /// What `amp: true` computes in on a CPU; MONAI computes in float32
+    /// Precision used on CPU when the config sets `amp: true` [default: float32, as in MONAI]
     #[arg(long, value_name = "TYPE")]
     amp_dtype: Option<AmpType>,
-    /// Leave out cases whose result is there, made from the same input, weights and config
+    /// Skip cases whose result already exists and was made from the same input, weights and config
     #[arg(long)]
     skip_existing: bool,
-    /// Treat an override that no part of the run reads as an error
+    /// Make an override that no part of the run reads an error, not a warning
     #[arg(long)]
     strict: bool,
-    /// Go on with a training where it was saved last
+    /// Resume training from the last saved state
     #[arg(long)]
     resume: bool,
-    /// Minutes after which a training is saved in the middle of an epoch
+    /// Save the training state every N minutes, and after each epoch
     #[arg(long, value_name = "N", default_value_t = 15, value_parser = clap::value_parser!(u32).range(1..))]
     save_minutes: u32,
-    /// Memory that the process may use, such as 8G or 1500M [default: what is free, within cgroup limits]
+    /// Memory limit of the process, for example 8G or 1500M [default: free memory, within cgroup limits]
     #[arg(long, value_name = "SIZE", value_parser = parse_size)]
     max_memory: Option<u64>,
-    /// Log as text, or as one JSON object a line
+    /// Log as text, or as one JSON object per line
     #[arg(long, value_name = "FORMAT", default_value = "text")]
     log_format: LogFormat,
-    /// Log more (-v) or all (-vv)
+    /// Log debug messages (-v) or everything (-vv)
     #[arg(short, long, action = clap::ArgAction::Count)]
     verbose: u8,
-    /// Log warnings and errors only
+    /// Log only warnings and errors
     #[arg(short, long, conflicts_with = "verbose")]
     quiet: bool,
     #[command(subcommand)]
@@ -97,38 +99,52 @@ fn parse_size(text: &str) -> std::result::Result<u64, String> {
 
 #[derive(Subcommand)]
 enum Command {
-    /// Run a bundle's config: `run --config_file configs/inference.json [--key value ...]`
+    /// Run a bundle's config, with the arguments of `python -m monai.bundle run`
     #[command(disable_help_flag = true)]
     Run {
         /// MONAI's arguments (--config_file, --meta_file, --logging_file, --args_file, run_id, ...) and config overrides
         #[arg(trailing_var_arg = true, allow_hyphen_values = true, value_name = "ARGS")]
         args: Vec<String>,
     },
-    /// Check a bundle's config without running it; takes the arguments of `run`
+    /// Check a config without running it; takes the arguments of `run`
     #[command(disable_help_flag = true)]
     Verify {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true, value_name = "ARGS")]
         args: Vec<String>,
     },
-    /// Say what `run` would do, without doing it: shapes, windows, memory, time, files; takes the arguments of `run`
+    /// Show shapes, windows, memory, time and output files of each case without running it; takes the arguments of `run`
     #[command(disable_help_flag = true)]
     Explain {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true, value_name = "ARGS")]
         args: Vec<String>,
     },
-    /// List what a config can build, or the arguments of one component
+    /// List the components that a config can build, or describe one
     Components(components::Args),
-    /// Write a sample set: CT-like phantoms (not patients) with labels
+    /// Write sample data: synthetic CT phantoms with labels, not patient data
     SampleData(sample_data::Args),
-    /// Volume, place and HU of each structure of a label map, as CSV or JSON
+    /// Measure volume, centroid and HU of each structure in a label map, as CSV or JSON
     Statistics(statistics::Args),
-    /// Draw a CT with its labels: three slices and a legend, as PNG
+    /// Draw a CT and its labels as a PNG: three slices and a legend
     Preview(preview::Args),
-    /// Write one mask per structure of a label map
+    /// Write one mask per structure in a label map
     SplitLabels(split_labels::Args),
 }
 
-/// An error if a file that is to be written has none of these extensions.
+/// The structures' names for a label map, and a log line about where they were found, or how to give them.
+fn names_of(labels: &Path, meta_file: Option<&Path>) -> Result<Structures> {
+    let (structures, source) = label_names::of(labels, meta_file)?;
+    match source {
+        Source::Given | Source::LabelMap => {}
+        Source::Metadata(path) => tracing::info!("read names of structures from {}", path.display()),
+        Source::Nowhere => tracing::warn!(
+            "{} has no names of structures: they are called label_1, label_2, …; `--meta_file metadata.json` gives names",
+            labels.display()
+        ),
+    }
+    Ok(structures)
+}
+
+/// An error if an output file has none of the `known` extensions.
 fn check_extension(path: &Path, known: &[&str]) -> Result<()> {
     let extension = path.extension().unwrap_or_default().to_string_lossy().to_ascii_lowercase();
     if known.contains(&&*extension) {
@@ -138,7 +154,7 @@ fn check_extension(path: &Path, known: &[&str]) -> Result<()> {
     Err(err!("--output: expected a {} file, found `{}`", shown.join(" or "), path.display()).kind(Kind::Config))
 }
 
-/// Print to stdout. Whoever read there may have seen enough and gone: that is no error.
+/// Print to stdout. A reader that has closed the pipe (`| head`) is no error.
 fn show(text: &str) -> Result<()> {
     let mut out = std::io::stdout().lock();
     match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
@@ -149,7 +165,7 @@ fn show(text: &str) -> Result<()> {
     }
 }
 
-/// Parse the arguments, run the subcommand, print an error.
+/// Parses the arguments, runs the subcommand and prints its error.
 pub fn main() -> ExitCode {
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
@@ -195,13 +211,13 @@ fn dispatch(cli: Cli, console: &console::Console) -> Result<()> {
     }
 }
 
-/// Before the first tensor: the allocator that keeps its pages, CUDA if libtorch has it, and the thread count.
+/// Set up libtorch before the first tensor: the caching allocator, CUDA if this libtorch has it, the thread count.
 fn set_up_torch(threads: Option<u16>) {
     segbundle_native::install_allocator();
     let cuda = segbundle_native::load_cuda();
     if !cuda && std::path::Path::new("/proc/driver/nvidia/version").exists() {
         tracing::warn!(
-            "this machine has an NVIDIA GPU, but this libtorch computes on the CPU only; `make setup CUDA=1` brings the other"
+            "this machine has an NVIDIA GPU, but this libtorch was built for CPU only; `make setup CUDA=1` downloads the CUDA build"
         );
     }
     let threads = threads.map_or_else(crate::env::compute_threads, usize::from);
@@ -209,7 +225,7 @@ fn set_up_torch(threads: Option<u16>) {
     tracing::debug!("computing with {threads} threads");
 }
 
-/// A panic inside libtorch's bindings becomes an error with a message of its own; its raw text helps nobody twice.
+/// A panic inside libtorch's bindings becomes an error with its own message; the raw text goes to the debug log only.
 fn quiet_panics() {
     std::panic::set_hook(Box::new(|info| tracing::debug!("panic: {info}")));
 }

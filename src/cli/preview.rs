@@ -1,28 +1,32 @@
-//! `segbundle preview`: a picture of a CT with its labels.
+//! `segbundle preview`: a PNG of a CT and its labels.
 
 use crate::err;
 use crate::error::{Kind, Result};
 use crate::formats::{nifti, paths, reader};
-use crate::tools::{label_names, preview};
+use crate::tools::preview;
 use std::path::{Path, PathBuf};
 
 #[derive(clap::Args)]
 pub struct Args {
-    /// A label map (NIfTI)
+    /// Label map (NIfTI)
     labels: PathBuf,
-    /// The CT that it belongs to
-    #[arg(long, value_name = "FILE")]
+    /// CT of the label map: an image file or a folder of DICOM slices
+    #[arg(long, value_name = "IMAGE")]
     image: PathBuf,
-    /// A bundle's metadata.json with the names [default: those in the label map]
+    /// Series of the DICOM folder: its SeriesInstanceUID or the beginning of it, its number or its description
+    #[arg(long, value_name = "NAME")]
+    series: Option<String>,
+    /// metadata.json of a bundle, for the names of the structures [default: names in the label map, else metadata.json
+    /// beside it or in its bundle's configs folder]
     #[arg(long = "meta_file", alias = "meta-file", value_name = "FILE")]
     meta_file: Option<PathBuf>,
-    /// HU that are black and white
+    /// HU values shown as black and as white
     #[arg(long, num_args = 2, value_names = ["LOW", "HIGH"], allow_negative_numbers = true, default_values_t = preview::Options::default().window)]
     window: Vec<f64>,
-    /// Height of the tallest slice in pixels
+    /// Height of the tallest slice, in pixels
     #[arg(long, value_name = "PIXELS", default_value_t = preview::Options::default().height_px as u16, value_parser = clap::value_parser!(u16).range(16..=4096))]
     height: u16,
-    /// The picture
+    /// Output file (.png)
     #[arg(long, value_name = "FILE", default_value = "preview.png")]
     output: PathBuf,
 }
@@ -34,7 +38,7 @@ pub fn preview(args: &Args) -> Result<()> {
         .map(|path| &**path)
         .collect();
     paths::check_keeps(&args.output, &inputs)?;
-    let structures = label_names::of(&args.labels, args.meta_file.as_deref())?;
+    let structures = super::names_of(&args.labels, args.meta_file.as_deref())?;
     let window = match args.window[..] {
         [low, high] if low < high => [low, high],
         _ => {
@@ -45,7 +49,7 @@ pub fn preview(args: &Args) -> Result<()> {
     };
     super::check_extension(&args.output, &["png"])?;
     let options = preview::Options { window, height_px: usize::from(args.height), ..preview::Options::default() };
-    let (labels, image) = (nifti::read(&args.labels)?, reader::read(&args.image, None)?);
+    let (labels, image) = (nifti::read(&args.labels)?, reader::read(&args.image, args.series.as_deref())?);
     let title = args.image.file_name().unwrap_or_default().to_string_lossy().into_owned();
     let picture =
         preview::preview(&labels, &image, &structures, &title, options).map_err(|error| error.file(&args.labels))?;

@@ -11,26 +11,42 @@ use crate::registry;
 use crate::workflow;
 use std::sync::Arc;
 
+/// Help of `run`, `verify` and `explain`, which take MONAI's arguments.
 const HELP: &str = "\
-usage: segbundle [OPTIONS] run --config_file FILE [ARGS] [--key value ...]
+Usage: segbundle [OPTIONS] COMMAND --config_file FILE [ARGS] [--KEY VALUE ...]
 
-  --config_file FILE     a config, or several: \"['a.json','b.json']\"
-  --bundle_root DIR      the bundle's folder, if the config reads it
-  --meta_file FILE       metadata.json [default: beside the config]
-  --logging_file FILE    logging.conf, or False [default: beside the config]
-  --args_file FILE       arguments from a file; those given here win
-  --run_id, --init_id, --final_id ID   what to run [default: run, initialize, finalize]
-  --tracking SETTINGS    write the config that is run to output_dir: \"{'handlers_id': {}, 'configs': {}}\"
-  --KEY VALUE            replace a value of the config: --output_dir out, --displayable_configs#highres False
+Arguments (those of `python -m monai.bundle run`):
+  --config_file FILE   Config file, or several: \"['a.json','b.json']\"
+  --bundle_root DIR    Folder of the bundle, if the config uses it
+  --meta_file FILE     metadata.json [default: beside the config]
+  --logging_file FILE  logging.conf, or False for none [default: beside the config]
+  --args_file FILE     Read arguments from a file; arguments given here override them
+  --run_id ID          Section to run [default: run]
+  --init_id ID         Section to run first [default: initialize]
+  --final_id ID        Section to run last [default: finalize]
+  --tracking SETTINGS  Write the executed config to output_dir: \"{'handlers_id': {}, 'configs': {}}\"
+  --KEY VALUE          Override a config value: --output_dir out, --displayable_configs#highres False
 
-examples:
+Options of segbundle stand before the command; `segbundle --help` lists them.
+
+Examples:
   segbundle run --config_file configs/inference.json --datalist \"['a.nii.gz','b.nii.gz']\"
   segbundle run --config_file configs/inference.json --device \"$torch.device('cpu')\"
 ";
 
+/// Prints the help of `command` if the arguments ask for it.
+pub fn shows_help(command: &str, argv: &[String]) -> Result<bool> {
+    let asked = argv.iter().any(|arg| arg == "--help" || arg == "-h");
+    if asked {
+        super::show(&HELP.replace("COMMAND", command).replace("segbundle run", &format!("segbundle {command}")))?;
+    }
+    Ok(asked)
+}
+
+/// Runs a bundle's config.
 pub fn run(argv: &[String], rules: Rules, options: Run, console: &Console) -> Result<()> {
-    if argv.iter().any(|arg| arg == "--help" || arg == "-h") {
-        return super::show(HELP);
+    if shows_help("run", argv)? {
+        return Ok(());
     }
     let mut warn = |warning: &Warning| tracing::warn!("{warning}");
     let args = RunArgs::parse(argv, rules)?;
@@ -43,7 +59,7 @@ pub fn run(argv: &[String], rules: Rules, options: Run, console: &Console) -> Re
     logging?;
     let plan = prepared(&args, console, &mut warn)?;
     stop_on_signals(options.cancel.clone())?;
-    // What libtorch may allocate beside what is there already: a case that asks for more fails, the process lives.
+    // libtorch may allocate what the process does not use yet; a case that needs more fails, and the process goes on.
     let tensors = options.memory_bytes.saturating_sub(crate::env::resident_memory_bytes());
     segbundle_native::set_limit(usize::try_from(tensors).ok());
     let surroundings: Surroundings = Arc::new(Run { observer: Arc::new(RunReport::new(console.clone())), ..options });
@@ -59,7 +75,7 @@ fn show_others(args: &RunArgs, error: &Error, console: &Console) {
     plan.problems().iter().filter(|other| other.message() != error.message()).for_each(|other| console.error(other));
 }
 
-/// The plan; of several errors all but the last are printed.
+/// The plan of a config. Prints all errors but the last, which is returned.
 pub fn prepared(args: &RunArgs, console: &Console, warn: &mut dyn FnMut(&Warning)) -> Result<Plan> {
     workflow::prepare(args, registry::table(), warn).map_err(|mut errors| {
         let last = errors.pop().unwrap_or_else(|| err!("the config cannot run").kind(Kind::Config));

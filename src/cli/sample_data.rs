@@ -1,4 +1,4 @@
-//! `segbundle sample-data`: a set of CT-like phantoms with labels.
+//! `segbundle sample-data`: synthetic CT phantoms with labels.
 
 use crate::err;
 use crate::error::{Kind, Result};
@@ -7,19 +7,19 @@ use std::path::PathBuf;
 
 #[derive(clap::Args)]
 pub struct Args {
-    /// Folder for imagesTr, labelsTr and imagesTs
+    /// Output folder, for imagesTr, labelsTr and imagesTs
     #[arg(long = "output_dir", alias = "output-dir", value_name = "DIR", default_value = "sampledata")]
     output_dir: PathBuf,
-    /// Cases in all: four fifths with labels (imagesTr, labelsTr), the others without (imagesTs)
+    /// Number of cases: four fifths with labels (imagesTr, labelsTr), the others without (imagesTs)
     #[arg(long, value_name = "N", default_value_t = 25)]
     cases: usize,
-    /// Voxels along x, y and z of a typical case; one number for all three
+    /// Voxels along x, y and z of a typical case, or one number for all three [default: 128 104 200]
     #[arg(long, num_args = 1..=3, value_names = ["X", "Y", "Z"])]
     size: Option<Vec<usize>>,
-    /// Voxel edge of a typical case
+    /// Voxel size of a typical case in mm
     #[arg(long, value_name = "MM", default_value_t = Options::default().spacing_mm)]
     spacing: f64,
-    /// Another seed gives other bodies
+    /// Seed of the random number generator
     #[arg(long, value_name = "N", default_value_t = Options::default().seed)]
     seed: u64,
 }
@@ -36,6 +36,6 @@ pub fn sample_data(args: &Args) -> Result<()> {
     let test = args.cases / 5;
     let options = Options { training: args.cases - test, test, size, spacing_mm: args.spacing, seed: args.seed };
     let paths = phantom::write_set(&args.output_dir, &options)?;
-    tracing::info!("{} phantoms (computed bodies, not patients) in {}", paths.len(), args.output_dir.display());
+    tracing::info!("wrote {} synthetic phantoms (not patient data) to {}", paths.len(), args.output_dir.display());
     Ok(())
 }

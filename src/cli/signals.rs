@@ -1,5 +1,5 @@
-//! Ctrl-C and SIGTERM (and SIGHUP, unless nohup has put it out of action): the first lets the run stop at the next
-//! window, with finished results kept; the second ends the process at once, still without temporary files.
+//! Ctrl-C, SIGTERM and SIGHUP (unless nohup ignores it): the first signal stops the run at the next window and keeps
+//! finished results; the second one ends the process at once, and removes temporary files.
 
 use crate::env;
 use crate::err;
@@ -11,7 +11,7 @@ use signal_hook::iterator::Signals;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-/// Exit code of an interrupted run, whichever signal it was.
+/// Exit code of an interrupted run, for all signals.
 const INTERRUPTED: i32 = 130;
 
 fn wanted() -> Vec<i32> {
@@ -22,7 +22,7 @@ fn failed(error: std::io::Error) -> Error {
     err!("cannot catch interrupts: {error}").kind(Kind::Run)
 }
 
-/// Before libtorch starts any thread: signals wait for the one that [`stop_on_signals`] starts.
+/// Block the signals before libtorch starts a thread, so that only the thread of [`stop_on_signals`] receives them.
 pub fn hold_signals() -> Result<()> {
     native::block_signals(&wanted()).map_err(failed)
 }
@@ -32,15 +32,15 @@ pub fn stop_on_signals(cancel: Arc<AtomicBool>) -> Result<()> {
     let mut signals = Signals::new(&wanted).map_err(failed)?;
     let watch = move || {
         if let Err(error) = native::unblock_signals(&wanted) {
-            tracing::warn!("interrupts are not noticed: {error}");
+            tracing::warn!("cannot receive interrupts: {error}");
         }
         for _ in signals.forever() {
             if cancel.swap(true, Ordering::Relaxed) {
                 atomic::remove_live();
-                // Without the exit handlers of libraries that are at work on other threads.
+                // Skip exit handlers of libraries whose threads still run.
                 signal_hook::low_level::exit(INTERRUPTED);
             }
-            tracing::warn!("stopping after this window; interrupt again to stop at once");
+            tracing::warn!("stopping after this window; interrupt again to exit immediately");
         }
     };
     std::thread::Builder::new().name("signals".into()).spawn(watch).map(drop).map_err(failed)

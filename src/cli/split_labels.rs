@@ -1,34 +1,35 @@
-//! `segbundle split-labels`: one mask per structure of a label map.
+//! `segbundle split-labels`: one mask per structure in a label map.
 
 use crate::error::Result;
 use crate::formats::{nifti, paths};
 use crate::tools::{label_names, split_labels};
 use std::path::{Path, PathBuf};
 
-/// Of the masks.
+/// File extension of the masks.
 const EXTENSION: &str = ".nii.gz";
 
 #[derive(clap::Args)]
 pub struct Args {
-    /// A label map (NIfTI)
+    /// Label map (NIfTI)
     labels: PathBuf,
-    /// Structures to write, by name: liver,spleen [default: all that have names]
+    /// Names of the structures to write: liver,spleen [default: all structures that have names]
     #[arg(long, value_name = "NAMES", value_delimiter = ',')]
     structures: Vec<String>,
-    /// A bundle's metadata.json with the names [default: those in the label map]
+    /// metadata.json of a bundle, for the names of the structures [default: names in the label map, else metadata.json
+    /// beside it or in its bundle's configs folder]
     #[arg(long = "meta_file", alias = "meta-file", value_name = "FILE")]
     meta_file: Option<PathBuf>,
-    /// Folder for the masks
+    /// Output folder
     #[arg(long = "output_dir", alias = "output-dir", value_name = "DIR", default_value = "segmentations")]
     output_dir: PathBuf,
 }
 
 pub fn split_labels(args: &Args) -> Result<()> {
-    let mut structures = label_names::of(&args.labels, args.meta_file.as_deref())?;
+    let mut structures = label_names::of(&args.labels, args.meta_file.as_deref())?.0;
     if structures.is_empty() {
         return Err(crate::err!("expected names of structures in the label map")
             .file(&args.labels)
-            .hint("name them with --meta_file metadata.json"));
+            .hint("`--meta_file metadata.json` gives names"));
     }
     if !args.structures.is_empty() {
         structures = structures.subset(&args.structures)?;

@@ -1,21 +1,25 @@
-//! `segbundle statistics`: volume, place and HU of each structure of a label map.
+//! `segbundle statistics`: volume, centroid and HU of each structure in a label map.
 
 use crate::error::Result;
 use crate::formats::{nifti, paths, reader};
-use crate::tools::{label_names, statistics};
+use crate::tools::statistics;
 use std::path::{Path, PathBuf};
 
 #[derive(clap::Args)]
 pub struct Args {
-    /// A label map (NIfTI)
+    /// Label map (NIfTI)
     labels: PathBuf,
-    /// The CT that it belongs to, for HU
-    #[arg(long, value_name = "FILE")]
+    /// CT of the label map, to measure HU: an image file or a folder of DICOM slices
+    #[arg(long, value_name = "IMAGE")]
     image: Option<PathBuf>,
-    /// A bundle's metadata.json with the names [default: those in the label map]
+    /// Series of the DICOM folder: its SeriesInstanceUID or the beginning of it, its number or its description
+    #[arg(long, value_name = "NAME", requires = "image")]
+    series: Option<String>,
+    /// metadata.json of a bundle, for the names of the structures [default: names in the label map, else metadata.json
+    /// beside it or in its bundle's configs folder]
     #[arg(long = "meta_file", alias = "meta-file", value_name = "FILE")]
     meta_file: Option<PathBuf>,
-    /// A .csv or .json file [default: CSV on stdout]
+    /// Output file, .csv or .json [default: CSV on stdout]
     #[arg(long, value_name = "FILE")]
     output: Option<PathBuf>,
 }
@@ -30,9 +34,9 @@ pub fn statistics(args: &Args) -> Result<()> {
     if let Some(path) = &args.output {
         super::check_extension(path, &["csv", "json"])?;
     }
-    let structures = label_names::of(&args.labels, args.meta_file.as_deref())?;
+    let structures = super::names_of(&args.labels, args.meta_file.as_deref())?;
     let labels = nifti::read(&args.labels)?;
-    let image = args.image.as_ref().map(|path| reader::read(path, None)).transpose()?;
+    let image = args.image.as_ref().map(|path| reader::read(path, args.series.as_deref())).transpose()?;
     let rows =
         statistics::statistics(&labels, image.as_ref(), &structures).map_err(|error| error.file(&args.labels))?;
     match &args.output {

@@ -7,8 +7,14 @@ use crate::registry;
 use crate::workflow;
 use std::fmt::Write as _;
 
-/// Print the report to stdout; an error if there is any problem.
+/// Prints the report to stdout.
+///
+/// # Errors
+/// The config has at least one problem.
 pub fn verify(argv: &[String], rules: Rules) -> Result<()> {
+    if super::run::shows_help("verify", argv)? {
+        return Ok(());
+    }
     let args = RunArgs::parse(argv, rules)?;
     workflow::logging(&args, &mut vec![])?;
     super::set_up_torch(None);
@@ -37,10 +43,10 @@ fn report(args: &RunArgs, plan: &Plan) -> String {
         let _ = writeln!(out, "note: {note}\n");
     }
     for error in plan.dormant() {
-        let _ = writeln!(out, "note: in a part that this run does not reach: {error}\n");
+        let _ = writeln!(out, "note: in a section that this run does not use: {error}\n");
     }
     if !plan.effects().is_empty() {
-        out.push_str("a run would call, with an effect outside the config:\n");
+        out.push_str("a run calls these functions and components, which read or write outside the config:\n");
         for effect in plan.effects() {
             let _ = writeln!(out, "  {}  ({}, {})", effect.name, effect.file, effect.id);
         }
@@ -48,7 +54,7 @@ fn report(args: &RunArgs, plan: &Plan) -> String {
     }
     let _ = writeln!(
         out,
-        "{}: {}, {} that MONAI has and segbundle does not build yet, {}",
+        "{}: {}, {} of MONAI that segbundle does not support, {}",
         args.config_files.join(", "),
         count(wrong.len(), "mistake"),
         count(unsupported.len(), "component"),

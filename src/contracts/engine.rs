@@ -27,6 +27,10 @@ pub trait Engine: Send + Sync {
     fn check(&self) -> Vec<Error> {
         vec![]
     }
+    /// Check the cases that a run would read by their headers, before anything is computed.
+    fn check_data(&self) -> Result<()> {
+        Ok(())
+    }
     /// Stop after this iteration.
     fn terminate(&self) {}
     /// Where it stands.
@@ -52,6 +56,10 @@ pub trait Handler: Send + Sync {
     /// What will fail in a run, as far as that can be found beforehand: a file that does not exist.
     fn check(&self) -> Vec<Error> {
         vec![]
+    }
+    /// Check the data of engines that it runs, see [`Engine::check_data`].
+    fn check_data(&self) -> Result<()> {
+        Ok(())
     }
     /// What a training that goes on must know of it.
     fn save(&self) -> Result<StateDict> {

@@ -3,6 +3,7 @@
 //! Deliberate differences: the cache is cut to the memory there is, with a warning, where MONAI is killed; whole-numbered
 //! images (labels) are kept in one or two bytes per voxel; workers are threads and share the cache.
 
+use super::alignment;
 use super::dataset::{Transforms, sample};
 use crate::component::{Accepted, BuildContext, NotSupported, OneOrMany, Value};
 use crate::contracts::{CaseContext, Dataset, Item, NoProgress, Run, Sample, Transform, TransformContext, apply_all};
@@ -101,6 +102,7 @@ impl Cached {
 
     /// Read all cases of the cache, as many at a time as there are workers; the first one tells how many will fit.
     fn fill(&mut self, workers: usize, progress: bool, run: &Run) -> Result<()> {
+        alignment::check(self, &run.cancel)?;
         let load = |index: usize| -> Result<Vec<Sample>> {
             let context = CaseContext {
                 cancel: run.cancel.clone(),

@@ -1,5 +1,6 @@
 //! Datasets and loaders.
 
+pub mod alignment;
 pub mod batches;
 mod cache_dataset;
 mod dataloader;

@@ -18,7 +18,7 @@ use crate::contracts::{
     CaseContext, CaseReport, Engine, EngineState, Event, Handler, Inferer, Loader, Network, Observer, RngStates, Run,
     Sample, Shared,
 };
-use crate::data::{Transforms, batches};
+use crate::data::{Transforms, alignment, batches};
 use crate::error::{Error, Kind, Result};
 use crate::formats::digest;
 use crate::torch::convert::to_u8;
@@ -126,6 +126,9 @@ impl Engine for SupervisedEvaluator {
         "SupervisedEvaluator"
     }
     fn run(&self) -> Result<()> {
+        if self.run.explanation.is_none() {
+            self.check_data()?;
+        }
         self.evaluate(1, &*self.run.observer, self.run.skip_existing, false)
     }
     fn run_at(&self, epoch: usize) -> Result<()> {
@@ -136,6 +139,9 @@ impl Engine for SupervisedEvaluator {
         let empty = dataset.is_empty().then(no_cases);
         let cases = cases::check(dataset, &self.args.postprocessing.steps);
         empty.into_iter().chain(cases).chain(self.workflow.check()).collect()
+    }
+    fn check_data(&self) -> Result<()> {
+        alignment::check(&*self.args.val_data_loader.dataset, &self.run.cancel)
     }
     fn state(&self) -> EngineState {
         self.workflow.state()
@@ -183,8 +189,8 @@ fn no_cases() -> Error {
 }
 
 impl SupervisedEvaluator {
-    /// All cases once, as the training's `epoch` (1 by itself). `whole`: without any of them there are no metrics, so that
-    /// no epoch is the best for having left out a case.
+    /// All cases once, as the training's `epoch`: 1 by itself, 0 before a training's first (`exec_at_start`). `whole`:
+    /// without any of them there are no metrics, so that no epoch is the best for having left out a case.
     fn evaluate(&self, epoch: usize, observer: &dyn Observer, skip_existing: bool, whole: bool) -> Result<()> {
         let loader = &self.args.val_data_loader;
         let workflow = &self.workflow;
@@ -193,7 +199,7 @@ impl SupervisedEvaluator {
             return Err(no_cases());
         }
         workflow.update(|state| {
-            (state.epoch, state.max_epochs, state.iteration, state.epoch_length) = (epoch, epoch, 0, total);
+            (state.epoch, state.max_epochs, state.iteration, state.epoch_length) = (epoch, epoch.max(1), 0, total);
         });
         let postprocessing = &self.args.postprocessing.steps;
         let cases = cases::plan(&*loader.dataset, postprocessing, total)?;
@@ -212,7 +218,7 @@ impl SupervisedEvaluator {
         if workflow.is_measured() {
             ignite(format!(
                 "Engine run resuming from iteration 0, epoch {} until {} epochs",
-                epoch.saturating_sub(1),
+                epoch as i64 - 1,
                 state.max_epochs
             ));
         }
@@ -224,6 +230,7 @@ impl SupervisedEvaluator {
         let writes = folder.is_some();
         let record = folder.map(|folder| RunRecord::start(&folder, self.settings(&identity, config), total));
         let each = |sample: Sample, case: &CaseContext| {
+            alignment::check_sample(&sample)?;
             workflow.update(|state| state.iteration += 1);
             workflow.iteration(vec![sample], case)
         };

@@ -14,8 +14,8 @@ use crate::contracts::{
     CaseContext, Clock, Engine, EngineState, Event, Handler, Inferer, Item, Loader, Loss, Mode, Network, NoProgress,
     Optimizer, Run, Sample, Shared, TransformContext, apply_all,
 };
-use crate::data::Transforms;
 use crate::data::batches::{Batch, Batches, case_name};
+use crate::data::{Transforms, alignment};
 use crate::error::{Error, Kind, Result};
 use crate::image::Spatial;
 use crate::optim::GradScaler;
@@ -143,11 +143,13 @@ impl Engine for SupervisedTrainer {
             self.explain(&mut text.lock());
             return Ok(());
         }
+        self.check_data()?;
         let result = self.train();
         if let Err(error) = &result {
             tracing::debug!("the training ends: {error}");
-            // Weights that may be of no use are not for handlers to save; and the error at hand is the one to report.
-            if error.get_kind() != Kind::Diverged {
+            // Handlers do not save weights that may be of no use; an interrupt is no exception to them, as in ignite, where
+            // a KeyboardInterrupt passes them by. The error at hand is the one to report.
+            if !matches!(error.get_kind(), Kind::Diverged | Kind::Cancelled) {
                 let _ = self.workflow.fire(Event::Failed);
             }
         }
@@ -158,6 +160,10 @@ impl Engine for SupervisedTrainer {
         let empty = (loader.batches() == 0).then(no_batches);
         let cases = super::cases::check(&*loader.dataset, &[]);
         empty.into_iter().chain(cases).chain(self.workflow.check()).collect()
+    }
+    fn check_data(&self) -> Result<()> {
+        alignment::check(&*self.args.train_data_loader.dataset, &self.run.cancel)?;
+        self.workflow.check_data()
     }
     fn terminate(&self) {
         self.workflow.terminate();
@@ -420,6 +426,7 @@ impl SupervisedTrainer {
             let name = || case_name(&batch.entries[at]);
             let (image, label) = (sample.image("image"), sample.image("label"));
             let (image, label) = (image.map_err(|e| e.context(name()))?, label.map_err(|e| e.context(name()))?);
+            alignment::check_sample(sample)?;
             let shapes = (image.layout.shape, label.layout.shape);
             if shapes.0[1..] != shapes.1[1..] {
                 return Err(err!(

@@ -118,6 +118,10 @@ impl Workflow {
     pub fn check(&self) -> Vec<Error> {
         self.handlers.iter().flat_map(|handler| handler.check()).collect()
     }
+    /// Check the data of the engines that handlers run.
+    pub fn check_data(&self) -> Result<()> {
+        self.handlers.iter().try_for_each(|handler| handler.check_data())
+    }
 
     pub fn begin_epoch(&self) {
         self.metrics.iter().for_each(|(_, attached)| attached.metric.lock().reset());

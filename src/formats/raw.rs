@@ -379,7 +379,15 @@ impl Axes {
             space: Some(Space::SCANNER_MM),
             series: None,
         };
-        Ok(Volume { voxels, layout, affine, channel_first: false, header: Arc::new(header), trace: vec![] })
+        Ok(Volume {
+            voxels,
+            layout,
+            affine,
+            channel_first: false,
+            integer_type: None,
+            header: Arc::new(header),
+            trace: vec![],
+        })
     }
 }
 

@@ -94,6 +94,7 @@ impl Volume {
     /// Make the voxels float32 and dense, keeping their order in memory where it is dense already, and hand them to
     /// `work` as one slice, channel after channel. The buffer is reused if nobody else holds it.
     pub fn map_f32(mut self, work: impl FnOnce(&mut [f32], usize)) -> Result<Volume> {
+        self.integer_type = None;
         let dense = self.layout.is_dense(self.voxels.len());
         let per_channel = self.layout.len() / self.layout.channels().max(1);
         if !dense {
@@ -137,7 +138,8 @@ impl Volume {
     }
     /// Voxels converted to `dtype`, see [`Voxels::cast`].
     pub fn cast(self, dtype: DType) -> Result<Volume> {
-        Ok(Volume { voxels: self.voxels.cast(dtype)?, ..self })
+        let integer_type = (!dtype.is_float()).then_some(dtype);
+        Ok(Volume { voxels: self.voxels.cast(dtype)?, integer_type, ..self })
     }
 }
 

@@ -463,8 +463,15 @@ mod tests {
                         series: None,
                     });
                     let affine = before.affine;
-                    let volume =
-                        Volume { voxels: voxels.clone(), layout, affine, channel_first: true, header, trace: vec![] };
+                    let volume = Volume {
+                        voxels: voxels.clone(),
+                        layout,
+                        affine,
+                        channel_first: true,
+                        integer_type: None,
+                        header,
+                        trace: vec![],
+                    };
                     let Voxels::F32(expected) = resample(&volume, &sampler, Interpolation::Linear).unwrap() else {
                         panic!()
                     };

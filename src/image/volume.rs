@@ -13,6 +13,8 @@ pub struct Volume {
     pub affine: Affine,
     /// Whether axis 0 of the layout is a channel axis in MONAI's eyes: false from LoadImaged until EnsureChannelFirstd.
     pub channel_first: bool,
+    /// The integer type that a config asked for; `None`: a float type, in whatever type the voxels are stored.
+    pub integer_type: Option<DType>,
     pub header: Arc<ImageHeader>,
     pub trace: Trace,
 }

@@ -19,7 +19,7 @@ pub static COMPONENTS: &[&Component] = &[&simple::COMPONENT, &sliding_window::CO
 fn warn_of_nan(total: &Tensor, path: &Path) -> Result<()> {
     if total.f_double_value(&[])?.is_nan() {
         tracing::warn!(
-            "{}: the network gives values that are no numbers (NaN), the labels there mean nothing",
+            "{}: the output of the network contains NaN; labels at these voxels are meaningless",
             path.display()
         );
     }

@@ -224,7 +224,7 @@ fn warn_unless_finite(network: &str, state: &NetworkState) -> Result<()> {
     if let Some(first) = odd.first() {
         let more = if odd.len() > 1 { format!(" and {} more tensors", odd.len() - 1) } else { String::new() };
         tracing::warn!(
-            "the weights loaded into {network} are NaN or infinite in `{first}`{more}: what it computes means nothing"
+            "the weights loaded into {network} are NaN or infinite in `{first}`{more}: its predictions are meaningless"
         );
     }
     Ok(())

@@ -112,6 +112,7 @@ impl Prediction {
             layout: Layout::contiguous([channels, x, y, z]),
             affine: grid.affine,
             channel_first: true,
+            integer_type: None,
             header,
             trace,
         })

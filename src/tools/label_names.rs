@@ -8,7 +8,7 @@ use crate::formats::nifti;
 use quick_xml::Reader;
 use quick_xml::events::Event;
 use std::fmt::Write as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// The extension's text.
 pub fn to_xml(structures: &Structures) -> String {
@@ -64,12 +64,39 @@ pub fn read(path: &Path) -> Result<Option<Structures>> {
     Ok(extensions.iter().find_map(|bytes| from_xml(std::str::from_utf8(bytes).ok()?)))
 }
 
-/// The names of a label map's structures: those of `meta_file` if it is given, else those that the map carries, else none.
-pub fn of(labels: &Path, meta_file: Option<&Path>) -> Result<Structures> {
-    match meta_file {
-        Some(path) => from_metadata(path).map_err(|error| error.file(path)),
-        None => Ok(read(labels)?.unwrap_or_default()),
+/// Where names of structures were found.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Source {
+    /// In the `meta_file` that was given.
+    Given,
+    /// In the label map's header.
+    LabelMap,
+    /// In a bundle's metadata.json near the label map.
+    Metadata(PathBuf),
+    Nowhere,
+}
+
+/// Folders above a label map that may be its bundle's: `<bundle>/eval/<case>/<case>_trans.nii.gz`.
+const BUNDLE_LEVELS: usize = 4;
+
+/// The names of a label map's structures and where they were found: in `meta_file` if it is given, else in the map's
+/// header, in a metadata.json beside the map, or in the `configs/metadata.json` of the bundle that it lies in.
+///
+/// # Errors
+/// `meta_file` or the label map cannot be read. A metadata.json that was not asked for and has no names is passed over.
+pub fn of(labels: &Path, meta_file: Option<&Path>) -> Result<(Structures, Source)> {
+    if let Some(path) = meta_file {
+        return Ok((from_metadata(path).map_err(|error| error.file(path))?, Source::Given));
     }
+    if let Some(structures) = read(labels)? {
+        return Ok((structures, Source::LabelMap));
+    }
+    let absolute = std::path::absolute(labels).unwrap_or_else(|_| labels.to_owned());
+    let folders = || absolute.ancestors().skip(1);
+    let beside = folders().take(1).map(|folder| folder.join("metadata.json"));
+    let above = folders().take(BUNDLE_LEVELS).map(|folder| folder.join("configs/metadata.json"));
+    let found = beside.chain(above).find_map(|path| Some((from_metadata(&path).ok()?, Source::Metadata(path))));
+    Ok(found.unwrap_or((Structures::default(), Source::Nowhere)))
 }
 
 /// `network_data_format.outputs.*.channel_def` of a bundle's metadata.
@@ -94,6 +121,37 @@ mod tests {
     fn names_come_back() {
         let structures = Structures::new([(1, "spleen".into()), (104, "a < b & \"c\"".into())]).unwrap();
         assert_eq!(from_xml(&to_xml(&structures)), Some(structures));
+    }
+
+    #[test]
+    fn names_are_taken_from_the_metadata_near_a_label_map() {
+        let folder = tempfile::tempdir().unwrap();
+        let metadata = |names: &str| {
+            format!(r#"{{"network_data_format": {{"outputs": {{"pred": {{"channel_def": {names}}}}}}}}}"#)
+        };
+        let write = |name: &str, text: &str| {
+            let path = folder.path().join(name);
+            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+            std::fs::write(&path, text).unwrap();
+            path
+        };
+        let labels = folder.path().join("eval/case/labels.nii.gz");
+        let layout = crate::image::Layout::contiguous([1, 1, 1, 2]);
+        let voxels = crate::image::Voxels::U8(vec![0, 1].into());
+        let (affine, dtype) = (crate::image::Affine::IDENTITY, crate::image::DType::U8);
+        nifti::write(&labels, &voxels, &layout, &affine, dtype, nifti::Options::default()).unwrap();
+        let name = |structures: &Structures| structures.get(1).name;
+        let (structures, source) = of(&labels, None).unwrap();
+        assert_eq!((name(&structures), source), ("label_1".into(), Source::Nowhere));
+        let above = write("configs/metadata.json", &metadata(r#"{"0": "background", "1": "liver"}"#));
+        let (structures, source) = of(&labels, None).unwrap();
+        assert_eq!((name(&structures), source), ("liver".into(), Source::Metadata(above.clone())));
+        // Another program's file of that name has no names.
+        write("eval/case/metadata.json", r#"{"version": 1}"#);
+        assert_eq!(of(&labels, None).unwrap().1, Source::Metadata(above));
+        let beside = write("eval/case/metadata.json", &metadata(r#"{"0": "background", "1": "spleen"}"#));
+        let (structures, source) = of(&labels, None).unwrap();
+        assert_eq!((name(&structures), source), ("spleen".into(), Source::Metadata(beside)));
     }
 
     #[test]

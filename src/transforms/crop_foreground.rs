@@ -132,13 +132,12 @@ impl CropForeground {
 /// 1 where `select` gives anything but 0. Errors if it does not give one value for each voxel.
 fn selected(select: &Value, volume: &Volume) -> Result<Volume> {
     let wanted = volume.layout.shape;
-    let (result, volume) = called_on(select, volume.clone())?;
-    match result {
+    match called_on(select, volume.clone(), &wanted)? {
         Ok((voxels, shape)) if shape == wanted => {
             let chosen = each_voxels!(&voxels, slice => filled(slice.len(), |out: &mut [u8]| {
                 out.iter_mut().zip(slice.iter()).for_each(|(out, x)| *out = u8::from(x.to_f64() != 0.0));
             }))?;
-            Ok(Volume { voxels: u8::wrap(chosen), layout: Layout::contiguous(wanted), ..volume })
+            Ok(Volume { voxels: u8::wrap(chosen), layout: Layout::contiguous(wanted), ..volume.clone() })
         }
         Ok((_, shape)) => {
             bail!("`select_fn` made an array of shape {shape:?} of an image {wanted:?}, expected the image's shape")

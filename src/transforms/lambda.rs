@@ -1,14 +1,14 @@
 //! Lambdad: a function of the config's on images or other values.
 //!
 //! Source: monai/transforms/utility/dictionary.py and array.py of MONAI 1.6.1. The function sees an image as a float32
-//! tensor [C,X,Y,Z].
+//! tensor: [C,X,Y,Z], or before EnsureChannelFirstd as it is stored, [X,Y,Z] or [X,Y,Z,C].
 
 use super::support::{KeyList, called_on, take_image};
-use crate::bail;
 use crate::component::{Accepted, Args, BuildContext, FromValue, Keys, NotSupported, OneOrMany, Value};
 use crate::contracts::{Item, Outline, Sample, Transform, TransformContext};
 use crate::error::Result;
-use crate::image::{Layout, Volume};
+use crate::image::{Header, Layout, Volume, Voxels};
+use crate::{bail, err};
 use std::sync::Arc;
 
 component! {
@@ -32,6 +32,7 @@ component! {
 
     differs: [
         "The function sees an image as float32, whatever type it was cast to, and works on a copy in float64.",
+        "A function that removes the channel axis of a channel-first image is an error.",
         "`inv_func` is an error: Invertd undoes geometry only.",
     ],
     build: Lambda::new,
@@ -86,16 +87,9 @@ impl Lambda {
             Some(Item::Image(_)) => {
                 let keep = self.overwrite[at] != Overwrite::Replace;
                 let volume = if keep { sample.image(key)?.clone() } else { take_image(sample, key)? };
-                let (result, volume) = called_on(function, volume)?;
-                Ok(match result {
-                    Ok((voxels, shape)) => {
-                        let (channel_first, shape) = match shape[..] {
-                            [c, x, y, z] => (true, [c, x, y, z]),
-                            [x, y, z] => (false, [1, x, y, z]),
-                            _ => bail!("`func` made an array of shape {shape:?} of an image, expected [C,X,Y,Z]"),
-                        };
-                        Item::Image(Volume { voxels, layout: Layout::contiguous(shape), channel_first, ..volume })
-                    }
+                let (layout, seen) = as_seen(&volume);
+                Ok(match called_on(function, Volume { layout, ..volume.clone() }, &seen)? {
+                    Ok((voxels, shape)) => Item::Image(of_result(volume, &seen, voxels, &shape)?),
                     Err(value) => Item::Value(value),
                 })
             }
@@ -103,6 +97,55 @@ impl Lambda {
             None => Err(sample.missing(key)),
         }
     }
+}
+
+/// How MONAI's tensor of an image is laid out, and its shape: channels first after EnsureChannelFirstd; before it channels
+/// last, as NiBabel reads them, if the file has any. An image of two spatial dimensions has no third axis.
+fn as_seen(volume: &Volume) -> (Layout, Vec<usize>) {
+    let Layout { offset, shape: [c, x, y, z], strides: [cs, xs, ys, zs] } = volume.layout;
+    let spatial = &[x, y, z][..volume.header.spatial_dims.clamp(1, 3)];
+    let last = Layout { offset, shape: [x, y, z, c], strides: [xs, ys, zs, cs] };
+    match (volume.channel_first, volume.header.channels) {
+        (true, _) => (volume.layout, [&[c], spatial].concat()),
+        (false, None) => (volume.layout, spatial.to_vec()),
+        (false, Some(_)) => (last, [spatial, &[c]].concat()),
+    }
+}
+
+/// The image that a function made of `before`, which it saw in the shape `seen`. A channel axis may be added, and one that
+/// EnsureChannelFirstd has not moved yet may be removed; later transforms rely on one that it has put first.
+fn of_result(before: Volume, seen: &[usize], voxels: Voxels, shape: &[usize]) -> Result<Volume> {
+    let dims = before.header.spatial_dims.clamp(1, 3);
+    let spatial = |shape: &[usize]| std::array::from_fn::<usize, 3, _>(|axis| shape.get(axis).copied().unwrap_or(1));
+    let channels_last = !before.channel_first && before.header.channels.is_some();
+    let (layout, channel_first, channels) = match shape {
+        [spatial_shape @ .., c] if channels_last && shape.len() == dims + 1 => {
+            let [x, y, z] = spatial(spatial_shape);
+            let steps = [1, y * z * c, z * c, *c].map(|step| step as isize);
+            (Layout { offset: 0, shape: [*c, x, y, z], strides: steps }, false, Some(*c))
+        }
+        [c, spatial_shape @ ..] if shape.len() == dims + 1 => {
+            let [x, y, z] = spatial(spatial_shape);
+            (Layout::contiguous([*c, x, y, z]), true, Some(*c))
+        }
+        _ if shape.len() == dims && !before.channel_first => {
+            let [x, y, z] = spatial(shape);
+            (Layout::contiguous([1, x, y, z]), false, None)
+        }
+        _ => {
+            let error =
+                err!("`func` made an array of shape {shape:?} of an image of shape {seen:?}, expected as many axes");
+            return Err(match shape.len() < seen.len() {
+                true => error.hint("keep the channel axis: x[:1] instead of x[0], keepdim=True in a reduction"),
+                false => error,
+            });
+        }
+    };
+    let header = match channels == before.header.channels || before.channel_first {
+        true => before.header.clone(),
+        false => Arc::new(Header { channels, ..(*before.header).clone() }),
+    };
+    Ok(Volume { voxels, layout, channel_first, header, ..before })
 }
 
 impl Transform for Lambda {

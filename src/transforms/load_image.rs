@@ -5,13 +5,13 @@
 //! type where float32 holds every value of it: the numbers are those that MONAI has after converting.
 
 use super::support::{DTypeArg, KeyList, SeriesName};
-use crate::bail;
 use crate::component::{Accepted, FromValue, Keys, OneOrMany, Value};
 use crate::contracts::{Item, Outline, Sample, Transform, TransformContext, Unread};
 use crate::env::at_home;
 use crate::error::Result;
 use crate::formats;
 use crate::image::{DType, Element, ImageHeader, Layout, Orientation, Volume, Voxels, filled};
+use crate::{bail, err};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -117,7 +117,11 @@ impl LoadImage {
         }
         match self.dtype {
             Some(dtype) => volume.cast(dtype),
-            None => Ok(volume),
+            None => {
+                let stored = volume.voxels.dtype();
+                volume.integer_type = (!stored.is_float()).then_some(stored);
+                Ok(volume)
+            }
         }
     }
 }
@@ -129,6 +133,15 @@ fn stacked(volumes: Vec<Volume>) -> Result<Volume> {
     let shape = first.layout.spatial();
     let mut rest = Vec::new();
     for volume in volumes {
+        if let Some(distance_mm) = first.grid().distance_mm(&volume.grid()).filter(|_| volume.layout.spatial() == shape)
+        {
+            return Err(err!(
+                "{} and {} are channels of one image, but their corners are {distance_mm:.1} mm apart",
+                first.header.path.display(),
+                volume.header.path.display()
+            )
+            .hint("resample the files to one grid first; MONAI refuses channels of different affines, too"));
+        }
         if volume.layout.spatial() != shape {
             bail!(
                 "{} has {:?} voxels, {} has {shape:?}",

@@ -6,6 +6,7 @@ use super::support::KeyList;
 use crate::component::{Accepted, Keys, NotSupported, OneOrMany};
 use crate::contracts::{Sample, Transform, TransformContext};
 use crate::error::Result;
+use crate::image::DType;
 
 component! {
     /// Randomly shift intensities by an offset.
@@ -16,8 +17,8 @@ component! {
         keys: Keys,
         /// Range of the offset; a single value x is the range (-x, x).
         offsets: OneOrMany<f64>,
-        /// No effect: intensities are shifted in float32, which does not overflow.
-        safe: Accepted = false,
+        /// Integer images: clip values out of the range of their type (True), or wrap them around (False).
+        safe: bool = false,
         /// Key of a metadata value to multiply the offset by; not supported.
         factor_key: NotSupported = (),
         /// No effect: only used with factor_key.
@@ -39,6 +40,7 @@ struct RandShiftIntensity {
     keys: KeyList,
     offsets: [f64; 2],
     channel_wise: bool,
+    safe: bool,
     chance: Chance,
 }
 
@@ -46,7 +48,22 @@ impl RandShiftIntensity {
     fn new(args: RandShiftIntensityArgs) -> Result<Self> {
         let offsets = range(&args.offsets, "offsets")?;
         let keys = KeyList::new(args.keys, args.allow_missing_keys);
-        Ok(RandShiftIntensity { keys, offsets, channel_wise: args.channel_wise, chance: Chance::new(args.prob) })
+        let (channel_wise, safe) = (args.channel_wise, args.safe);
+        Ok(RandShiftIntensity { keys, offsets, channel_wise, safe, chance: Chance::new(args.prob) })
+    }
+}
+
+/// As torch converts a float to an integer type: without its fraction, and around where it is out of range.
+fn wrapped(x: f32, dtype: DType) -> f32 {
+    let x = x as i64;
+    match dtype {
+        DType::U8 => f32::from(x as u8),
+        DType::I8 => f32::from(x as i8),
+        DType::U16 => f32::from(x as u16),
+        DType::I16 => f32::from(x as i16),
+        DType::U32 => x as u32 as f32,
+        DType::I32 => x as i32 as f32,
+        DType::U64 | DType::I64 | DType::F32 | DType::F64 => x as f32,
     }
 }
 
@@ -61,12 +78,18 @@ impl Transform for RandShiftIntensity {
         let channels = sample.image(first)?.channels();
         let offsets = draw(self.chance.inner(cx.rng), self.offsets, self.channel_wise.then_some(channels));
         self.keys.images(sample, |volume, _| {
-            volume.map_f32(|voxels, per_channel| {
+            let integer_type = volume.integer_type;
+            let shifted = volume.map_f32(|voxels, per_channel| {
                 for (channel, voxels) in voxels.chunks_exact_mut(per_channel.max(1)).enumerate() {
                     let offset = offsets[channel.min(offsets.len() - 1)] as f32;
                     each(voxels, |x| x + offset);
                 }
-            })
+            })?;
+            match integer_type {
+                None => Ok(shifted),
+                Some(dtype) if self.safe => shifted.cast(dtype),
+                Some(dtype) => shifted.map_f32(|voxels, _| each(voxels, |x| wrapped(x, dtype)))?.cast(dtype),
+            }
         })
     }
     seeded_by_chance!();

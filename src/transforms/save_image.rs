@@ -3,11 +3,12 @@
 //! Deliberate difference: a volume of one slice keeps its three dimensions.
 
 use super::output_name::OutputName;
+use super::support::{ModeArg, PaddingArg};
 use crate::component::{Accepted, Keys, NotSupported};
 use crate::contracts::{Item, OnPrediction, Sample, Transform, TransformContext, WriteJob};
 use crate::error::Result;
 use crate::formats::nifti;
-use crate::image::DType;
+use crate::image::{DType, Layout, Sampling, Volume, resample};
 use crate::{bail, err};
 use std::path::{Path, PathBuf};
 
@@ -29,15 +30,15 @@ component! {
         output_postfix: String = "trans",
         /// File extension: `.nii.gz` or `.nii`.
         output_ext: String = ".nii.gz",
-        /// Resample to the input's grid before saving; only supported if the image is already on it. Use Invertd.
+        /// Resample to the grid of the input file before saving.
         resample: bool = false,
-        /// No effect: only used with resample.
-        mode: Accepted = "nearest",
-        /// No effect: only used with resample.
-        padding_mode: Accepted = "border",
+        /// Interpolation mode of `resample`: "nearest" or "bilinear" (trilinear in 3-D).
+        mode: ModeArg = "nearest",
+        /// Padding mode of `resample`: "border", "zeros" or "reflection".
+        padding_mode: PaddingArg = "border",
         /// Clip to [0, 1] and scale to 255 or 65535; not supported.
         scale: NotSupported = (),
-        /// No effect: only used with resample.
+        /// No effect: `resample` computes in float64.
         dtype: Accepted = (),
         /// Data type of the file; None keeps the image's. Values out of its range are an error.
         output_dtype: Option<DType> = "float32",
@@ -113,13 +114,13 @@ impl Transform for SaveImage {
             if self.args.allow_missing_keys && sample.get(key).is_none() {
                 continue;
             }
-            let volume = match sample.take(key)? {
+            let mut volume = match sample.take(key)? {
                 Item::Image(volume) => volume,
                 Item::Prediction(prediction) => prediction.into_volume(cx.case)?,
                 Item::Value(value) => bail!("`{key}` is {value:?}, expected an image or a prediction"),
             };
-            if self.args.resample && volume.grid() != volume.header.grid {
-                return Err(err!("SaveImaged: resample=True is not supported").hint("put Invertd before SaveImaged"));
+            if self.args.resample {
+                volume = self.resampled(volume, cx)?;
             }
             let path = self.name.path(&volume.header.path, &self.args.output_postfix, &self.extension)?;
             let (dtype, log) = (self.args.output_dtype.unwrap_or(volume.voxels.dtype()), self.args.print_log);
@@ -153,6 +154,22 @@ impl Transform for SaveImage {
             sample.set(key, Item::Image(volume));
         }
         Ok(vec![sample])
+    }
+}
+
+impl SaveImage {
+    /// The volume on the grid of its file.
+    fn resampled(&self, mut volume: Volume, cx: &TransformContext) -> Result<Volume> {
+        let target = volume.header.grid;
+        let [x, y, z] = target.shape;
+        if let Sampling::Resample(sampler) = Sampling::new(&volume.grid(), &target, self.args.padding_mode.0, false)? {
+            let bytes = [volume.channels(), x, y, z].iter().fold(4u64, |bytes, &n| bytes.saturating_mul(n as u64));
+            cx.case.reserve(bytes, || format!("resampling to {x}×{y}×{z} voxels"))?;
+            volume.voxels = resample(&volume, &sampler, self.args.mode.0)?;
+            volume.layout = Layout::contiguous([volume.channels(), x, y, z]);
+            volume.affine = sampler.affine;
+        }
+        Ok(volume)
     }
 }
 

@@ -163,6 +163,7 @@ impl Spacing {
             }
             _ => volume.voxels = voxels(&volume, None)?,
         }
+        volume.integer_type = None;
         if self.recompute_affine {
             volume.affine = scale_affine(before.shape, target.shape, align_corners);
         }

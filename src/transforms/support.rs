@@ -276,13 +276,13 @@ pub fn cast_items(keys: &KeyList, mut sample: Sample, dtype: impl Fn(usize) -> O
 /// Voxels and their shape, or what is no array.
 pub type Called = Result<(Voxels, Vec<usize>), Value>;
 
-/// What a function of the config's makes of an image, which it sees as a float32 tensor [C,X,Y,Z]: voxels in C order and
-/// their shape, or any other value. The image comes back too.
-pub fn called_on(function: &Value, volume: Volume) -> Result<(Called, Volume)> {
+/// Call a config's function on an image, which it sees as a float32 tensor of `shape` (that of the layout, axes of length 1
+/// aside): voxels in C order and their shape, or any other value.
+pub fn called_on(function: &Value, volume: Volume, shape: &[usize]) -> Result<Called> {
     let volume = volume.into_f32()?;
     // An image costs more steps than a config's own values: enough for some hundred operations on it.
     let mut call = BuildContext::with_limits(10_000_000 + 16 * volume.layout.len() as u64, 200);
-    let array = Array::from_volume(&volume, &mut call)?;
+    let array = Array::from_volume(&volume, &mut call)?.shaped(shape, &mut call)?;
     let result = function.call(Args::positional([Value::object(array)]), &mut call)?;
-    Ok((result.downcast::<Array>().map(|array| array.to_voxels()).ok_or(result), volume))
+    Ok(result.downcast::<Array>().map(|array| array.to_voxels()).ok_or(result))
 }

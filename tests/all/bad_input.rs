@@ -1,15 +1,14 @@
 //! Whatever is wrong with one case is one clear error that names its file; the other cases go on.
 
-use crate::cli::{Bundle, results, text};
+use crate::common::{Bundle, results, text};
 use crate::network::build;
 use flate2::Compression;
 use flate2::write::GzEncoder;
 use segbundle::checkpoint;
-use segbundle::component::Value as ComponentValue;
+use segbundle::component::Value;
 use segbundle::contracts::Network;
 use segbundle::formats::nifti;
 use segbundle::image::{Affine, DType, Layout, Voxels};
-use serde_json::Value;
 use std::io::Write;
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -53,10 +52,6 @@ fn changed(patches: &[(usize, &[u8])]) -> Vec<u8> {
         bytes[*at..*at + patch.len()].copy_from_slice(patch);
     }
     bytes
-}
-
-fn record(bundle: &Bundle) -> Value {
-    serde_json::from_slice(&std::fs::read(bundle.path("out/run.json")).unwrap()).unwrap()
 }
 
 #[test]
@@ -108,7 +103,7 @@ fn each_faulty_case_is_one_error_that_names_its_file_and_the_others_go_on() {
     let log = text(&output.stderr);
     assert_eq!(output.status.code(), Some(1), "{log}");
     assert!(log.contains(&format!("{} of {} cases failed", table.len(), table.len() + 5)), "{log}");
-    let record = record(&bundle);
+    let record = bundle.record();
     for (name, _, message) in &table {
         let case =
             record["cases"].as_array().unwrap().iter().find(|case| case["input"] == format!("images/{name}")).unwrap();
@@ -151,7 +146,7 @@ fn a_case_that_cannot_fit_the_memory_is_one_error_before_it_is_read_and_the_othe
     let log = text(&output.stderr);
     assert_eq!(output.status.code(), Some(1), "{log}");
     assert_eq!(results(&bundle.path("out")), ["s0000_trans.nii.gz", "s0001_trans.nii.gz"]);
-    let record = record(&bundle);
+    let record = bundle.record();
     let error = &record["cases"][0]["error"];
     assert!(
         error["message"].as_str().unwrap().starts_with("needs at least 4.7 GB of memory for 700×700×1200 voxels"),
@@ -192,9 +187,8 @@ fn an_input_that_disappears_while_the_list_runs_is_one_error() {
     for case in 1..40 {
         std::fs::copy(bundle.path("images/s0000.nii.gz"), bundle.path(&format!("images/s{case:04}.nii.gz"))).unwrap();
     }
-    let mut child = Command::new(env!("CARGO_BIN_EXE_segbundle"))
-        .args(["run", "--config_file", "configs/inference.json", "--meta_file", "None"])
-        .current_dir(bundle.0.path())
+    let mut child = bundle
+        .command(&["run", "--config_file", "configs/inference.json", "--meta_file", "None"])
         .stderr(Stdio::null())
         .spawn()
         .unwrap();
@@ -204,7 +198,7 @@ fn an_input_that_disappears_while_the_list_runs_is_one_error() {
     }
     std::fs::remove_file(bundle.path("images/s0039.nii.gz")).unwrap();
     assert_eq!(child.wait().unwrap().code(), Some(1));
-    let record = record(&bundle);
+    let record = bundle.record();
     assert_eq!((&record["counts"]["done"], &record["counts"]["failed"]), (&39.into(), &1.into()));
     let last = &record["cases"][39]["error"];
     assert!(
@@ -280,7 +274,7 @@ fn a_place_that_cannot_be_written_is_found_before_the_network_runs() {
     std::fs::write(bundle.path("out/s0001"), "a file").unwrap();
     let output = bundle.infer(&[]);
     assert_eq!(output.status.code(), Some(1));
-    let record = record(&bundle);
+    let record = bundle.record();
     assert_eq!(
         (record["cases"][0]["status"].as_str(), record["cases"][1]["status"].as_str()),
         (Some("done"), Some("failed"))
@@ -300,7 +294,7 @@ fn names_too_long_for_a_result_or_its_record_are_found_before_the_network_runs()
     let log = text(&output.stderr);
     assert!(output.status.code() == Some(1) && log.contains("2 of 3 cases failed"), "{log}");
     assert_eq!(log.matches("File name too long").count(), 2, "{log}");
-    let record = record(&bundle);
+    let record = bundle.record();
     assert!(
         record["cases"]
             .as_array()
@@ -367,8 +361,8 @@ fn weights_that_are_nan_and_what_a_network_makes_of_them_are_warned_of() {
         ("in_channels", 1.into()),
         ("out_channels", 4.into()),
         ("init_filters", 8.into()),
-        ("blocks_down", ComponentValue::from([1, 1])),
-        ("blocks_up", ComponentValue::from([1])),
+        ("blocks_down", Value::from([1, 1])),
+        ("blocks_up", Value::from([1])),
     ]);
     let network = network.unwrap();
     let tensors: Vec<(String, Tensor)> =
@@ -381,6 +375,6 @@ fn weights_that_are_nan_and_what_a_network_makes_of_them_are_warned_of() {
     assert_eq!(output.status.code(), Some(0), "{log}");
     let first = format!("the weights loaded into SegResNet are NaN or infinite in `{}`", tensors[0].0);
     assert!(log.contains(&first), "{log}");
-    assert_eq!(log.matches("images/s0000.nii.gz: the network gives values that are no numbers").count(), 1, "{log}");
+    assert_eq!(log.matches("images/s0000.nii.gz: the output of the network contains NaN").count(), 1, "{log}");
     assert!(!text(&bundle.infer(&[]).stderr).contains("NaN"));
 }

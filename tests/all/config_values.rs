@@ -1,5 +1,6 @@
 //! Values that expressions get from the whole table of names: enums, random tensors, checkpoints, subsets.
 
+use crate::common::program;
 use segbundle::bundle::expr::{self, Env};
 use segbundle::checkpoint;
 use segbundle::component::{BuildContext, Value};
@@ -253,8 +254,7 @@ fn seeded_random_tensors_are_torchs() {
         .flat_map(|(text, _)| ["\"$monai.utils.set_determinism(seed=5)\"".to_owned(), format!("\"$print({text})\"")])
         .collect();
     std::fs::write(folder.path().join("c.json"), format!("{{\"run\": [{}]}}", steps.join(", "))).unwrap();
-    let mut program = std::process::Command::new(env!("CARGO_BIN_EXE_segbundle"));
-    let output = program.args(["run", "--config_file", "c.json"]).current_dir(folder.path()).output().unwrap();
+    let output = program(folder.path()).args(["run", "--config_file", "c.json"]).output().unwrap();
     let wanted: String = rows.iter().map(|(_, wanted)| format!("{wanted}\n")).collect();
     assert_eq!(String::from_utf8_lossy(&output.stdout), wanted, "{}", String::from_utf8_lossy(&output.stderr));
 }

@@ -1,6 +1,6 @@
 //! `segbundle explain`: what it says is what a run does.
 
-use crate::cli::{Bundle, text};
+use crate::common::{Bundle, text};
 use serde_json::Value;
 
 fn explain(bundle: &Bundle, options: &[&str], more: &[&str]) -> (Option<i32>, String, String) {

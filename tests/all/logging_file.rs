@@ -1,11 +1,12 @@
 //! `logging.conf`: how it is read, and what the program's log makes of it.
 
+use crate::common::program;
 use proptest::prelude::*;
 use segbundle::bundle::LoggingConf;
 use segbundle::bundle::logging_conf::{Record, Sink};
 use segbundle::error::{Error, Result};
 use std::path::Path;
-use std::process::{Command, Output};
+use std::process::Output;
 
 const CONF: &str = "[loggers]
 keys=root,quiet
@@ -120,7 +121,7 @@ const CONFIG: &str = r#"{"imports": ["$import logging"], "run": [
 fn run(folder: &Path, options: &[&str], more: &[&str]) -> Output {
     std::fs::write(folder.join("c.json"), CONFIG).unwrap();
     let args = [options, &["run", "--config_file", "c.json"], more].concat();
-    Command::new(env!("CARGO_BIN_EXE_segbundle")).args(args).current_dir(folder).output().unwrap()
+    program(folder).args(args).output().unwrap()
 }
 fn log(output: &Output) -> String {
     String::from_utf8_lossy(&output.stderr).into_owned()

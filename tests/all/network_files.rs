@@ -1,6 +1,6 @@
 //! Networks and weights from files: safetensors and TorchScript; and that a DICOM folder segments as its NIfTI does.
 
-use crate::common::build;
+use crate::common::{build, program};
 use segbundle::checkpoint::{self, safetensors};
 use segbundle::component::{Args, BuildContext, Dict, Key, Value};
 use segbundle::contracts::{Mode, NetworkHandle};
@@ -9,7 +9,7 @@ use segbundle::formats::{nifti, reader};
 use segbundle::image::Voxels;
 use segbundle::torch::Device;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
+use std::process::Output;
 use std::sync::Arc;
 use tch::{CModule, Kind, Tensor};
 
@@ -185,7 +185,7 @@ fn run_with(folder: &Path, images: &[PathBuf], options: &[&str]) -> Output {
     std::fs::write(folder.join("c.json"), CONFIG).unwrap();
     let list: Vec<String> = images.iter().map(|path| format!("'{}'", path.display())).collect();
     let args = ["run", "--config_file", "c.json", "--meta_file", "None", "--images", &format!("[{}]", list.join(","))];
-    Command::new(env!("CARGO_BIN_EXE_segbundle")).args(options).args(args).current_dir(folder).output().unwrap()
+    program(folder).args(options).args(args).output().unwrap()
 }
 
 /// Its weights are constants of the program: no parameter of the network changes.
@@ -202,8 +202,8 @@ fn a_result_of_another_torchscript_program_is_not_kept() {
         assert!(output.status.success(), "{log}");
         log
     };
-    assert!(!again().contains("its result is there already"));
-    assert!(again().contains("its result is there already"));
+    assert!(!again().contains("skipped, its result exists"));
+    assert!(again().contains("skipped, its result exists"));
     traced_with(&net, [first, -last]);
     let log = again();
     assert!(log.contains("the network's weights are others"), "{log}");
@@ -235,7 +235,7 @@ fn results_inside_a_dicom_folder_change_nothing() {
     std::fs::write(case.join("notes.txt"), "seen").unwrap();
     std::fs::write(case.join(".hidden"), "seen").unwrap();
     let log = run();
-    assert!(log.contains("its result is there already"), "{log}");
+    assert!(log.contains("skipped, its result exists"), "{log}");
     std::fs::remove_file(case.join("IM0000")).unwrap();
     let log = run();
     assert!(log.contains("the input is not the one"), "{log}");

@@ -19,6 +19,7 @@ fn image(values: Voxels, channels: usize) -> Volume {
         layout: Layout::contiguous([channels, SHAPE[0], SHAPE[1], SHAPE[2]]),
         affine: grid_affine,
         channel_first: true,
+        integer_type: None,
         header: Arc::new(ImageHeader {
             path: "case.nii.gz".into(),
             grid,
@@ -173,4 +174,36 @@ fn wrong_arguments_and_images_are_errors() {
         "is larger than the label image",
     );
     fails("RandCropByPosNegLabeld", &crop(&[("fg_indices_key", "fg".into())]), "not supported");
+}
+
+/// `RandShiftIntensityd("image", (90.0, 110.0), prob=1.0, safe=safe)` of MONAI 1.6.1 with `set_random_state(3)`, on
+/// `torch.tensor([[[[0, 100, 200, 255]]]], dtype=dtype)`.
+#[test]
+fn a_shifted_integer_image_keeps_its_type() {
+    let cases = [
+        ("uint8", false, [104.0, 204.0, 48.0, 103.0]),
+        ("int16", false, [104.0, 204.0, 304.0, 359.0]),
+        ("uint8", true, [104.0, 204.0, 255.0, 255.0]),
+        ("int16", true, [104.0, 204.0, 304.0, 359.0]),
+    ];
+    for (dtype, safe, expected) in cases {
+        let cast = Value::object(segbundle::contracts::TransformHandle(
+            build("CastToTyped", &[("keys", "image".into()), ("dtype", dtype.into())]).unwrap(),
+        ));
+        let offsets = Value::list([90.0.into(), 110.0.into()]);
+        let args = [("keys", "image".into()), ("offsets", offsets), ("prob", 1.0.into()), ("safe", safe.into())];
+        let shift = build("RandShiftIntensityd", &args).unwrap();
+        let mut streams = RngStates::default();
+        shift.seed(3, &mut streams);
+        let shift = Value::object(segbundle::contracts::TransformHandle(shift));
+        let both = build("Compose", &[("transforms", Value::list([cast, shift]))]).unwrap();
+        let mut sample = Sample::default();
+        let voxels = Voxels::F32(vec![0.0, 100.0, 200.0, 255.0].into());
+        let layout = Layout::contiguous([1, 1, 1, 4]);
+        sample.set("image", Item::Image(Volume { layout, ..image(voxels, 1) }));
+        let mut samples = both
+            .apply(sample, &mut TransformContext { case: &case_context(), writes: &mut vec![], rng: &mut streams })
+            .unwrap();
+        assert_eq!(samples.remove(0).image("image").unwrap().to_f32_vec().unwrap(), expected, "{dtype}, safe {safe}");
+    }
 }

@@ -1,6 +1,6 @@
 //! Stopping and going on: `--skip-existing`, interrupts, and the record of a run.
 
-use crate::cli::{Bundle, results, text};
+use crate::common::{Bundle, results, text};
 use serde_json::Value;
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
@@ -12,10 +12,6 @@ fn again(bundle: &Bundle, more: &[&str]) -> (Output, String) {
     let output = bundle.run(&[&["--skip-existing"], &RUN[..], more].concat());
     let log = text(&output.stderr);
     (output, log)
-}
-
-fn record(bundle: &Bundle) -> Value {
-    serde_json::from_slice(&std::fs::read(bundle.path("out/run.json")).unwrap()).unwrap()
 }
 
 fn statuses(record: &Value) -> Vec<&str> {
@@ -31,7 +27,7 @@ fn the_record_says_what_ran_and_how_each_case_ended() {
     let bundle = Bundle::new(3);
     std::fs::write(bundle.path("images/s0001.nii.gz"), b"this is no image").unwrap();
     assert_eq!(bundle.infer(&["--inferer#overlap", "0.5"]).status.code(), Some(1));
-    let record = record(&bundle);
+    let record = bundle.record();
     assert_eq!(statuses(&record), ["done", "failed", "done"]);
     assert_eq!((record["status"].as_str(), record["device"].as_str()), (Some("failed"), Some("cpu")));
     assert_eq!(record["counts"]["done"], 2);
@@ -65,8 +61,8 @@ fn a_case_is_left_out_only_while_everything_it_was_made_from_is_the_same() {
     let bytes = std::fs::read(result(1)).unwrap();
     let (output, log) = again(&bundle, &[]);
     assert!(output.status.success(), "{log}");
-    assert_eq!(statuses(&record(&bundle)), ["skipped"; 3]);
-    assert_eq!((modified(&result(0)), record(&bundle)["cases"][1]["windows"].as_u64()), (before, Some(1)));
+    assert_eq!(statuses(&bundle.record()), ["skipped"; 3]);
+    assert_eq!((modified(&result(0)), bundle.record()["cases"][1]["windows"].as_u64()), (before, Some(1)));
 
     // Another input, a result that was changed, one that is gone.
     bundle.image("images/s0000.nii.gz", 77);
@@ -79,15 +75,15 @@ fn a_case_is_left_out_only_while_everything_it_was_made_from_is_the_same() {
         assert!(log.contains(why), "expected \"{why}\" in {log}");
     }
     assert_eq!(std::fs::read(result(1)).unwrap(), bytes);
-    assert_eq!(statuses(&record(&bundle)), ["done"; 3]);
+    assert_eq!(statuses(&bundle.record()), ["done"; 3]);
 
     // A longer list and another place of the results change nothing; what the results depend on does.
     bundle.image("images/s0003.nii.gz", 4);
     let (_, log) = again(&bundle, &["--dataloader#num_workers", "2"]);
-    assert_eq!(statuses(&record(&bundle)), ["skipped", "skipped", "skipped", "done"], "{log}");
+    assert_eq!(statuses(&bundle.record()), ["skipped", "skipped", "skipped", "done"], "{log}");
     std::fs::rename(bundle.path("out"), bundle.path("elsewhere")).unwrap();
     let (_, log) = again(&bundle, &["--output_dir", "elsewhere"]);
-    assert_eq!(log.matches("its result is there already").count(), 4, "{log}");
+    assert_eq!(log.matches("skipped, its result exists").count(), 4, "{log}");
     let (_, log) = again(&bundle, &["--output_dir", "elsewhere", "--inferer#overlap", "0.5"]);
     assert_eq!(log.matches("the config is another one").count(), 4, "{log}");
     let seed = [
@@ -113,7 +109,7 @@ fn a_result_is_not_kept_when_voxels_beside_their_header_change() {
     let list = ["--datalist", "['images/a.mhd']"];
     assert!(bundle.infer(&list).status.success());
     again(&bundle, &list);
-    assert_eq!(statuses(&record(&bundle)), ["skipped"]);
+    assert_eq!(statuses(&bundle.record()), ["skipped"]);
     std::fs::write(bundle.path("images/voxels.dat"), voxels.iter().rev().copied().collect::<Vec<u8>>()).unwrap();
     let (_, log) = again(&bundle, &list);
     assert!(log.contains("the input is not the one"), "{log}");
@@ -139,7 +135,7 @@ fn each_file_of_a_result_has_to_be_there_as_it_was_written() {
     with_our_transforms(&bundle);
     assert!(bundle.infer(&[]).status.success());
     let (_, log) = again(&bundle, &[]);
-    assert!(log.contains("its result is there already"), "{log}");
+    assert!(log.contains("skipped, its result exists"), "{log}");
     for name in ["s0000/s0000_statistics.json", "s0000/segmentations/b.nii.gz", "labels.ctbl", "labels.itksnap.txt"] {
         let path = bundle.path("out").join(name);
         let good = std::fs::read(&path).unwrap();
@@ -158,12 +154,12 @@ fn a_moved_output_folder_keeps_its_results_and_the_record_says_where_they_are() 
     let bundle = Bundle::new(1);
     with_our_transforms(&bundle);
     assert!(bundle.infer(&[]).status.success());
-    let before = record(&bundle)["cases"][0]["outputs"].clone();
+    let before = bundle.record()["cases"][0]["outputs"].clone();
     assert!(before.as_array().unwrap().contains(&"out/labels.ctbl".into()), "{before}");
     std::fs::create_dir(bundle.path("far")).unwrap();
     std::fs::rename(bundle.path("out"), bundle.path("far/away")).unwrap();
     let (_, log) = again(&bundle, &["--output_dir", "far/away"]);
-    assert!(log.contains("its result is there already"), "{log}");
+    assert!(log.contains("skipped, its result exists"), "{log}");
     let record: Value = serde_json::from_slice(&std::fs::read(bundle.path("far/away/run.json")).unwrap()).unwrap();
     let moved: Vec<String> =
         before.as_array().unwrap().iter().map(|path| path.as_str().unwrap().replacen("out", "far/away", 1)).collect();
@@ -178,10 +174,10 @@ fn a_tilde_in_the_datalist_is_the_home_folder() {
     for status in ["done", "skipped"] {
         let output = bundle.command(&words).env("HOME", bundle.0.path()).output().unwrap();
         assert!(output.status.success(), "{}", text(&output.stderr));
-        assert_eq!(statuses(&record(&bundle)), [status]);
+        assert_eq!(statuses(&bundle.record()), [status]);
     }
     assert!(bundle.path("out/images/s0000/s0000_trans.nii.gz").is_file());
-    assert_eq!(record(&bundle)["cases"][0]["input"], "~/images/s0000.nii.gz");
+    assert_eq!(bundle.record()["cases"][0]["input"], "~/images/s0000.nii.gz");
 }
 
 #[test]
@@ -222,7 +218,7 @@ fn interrupts_stop_with_130_and_keep_what_is_finished() {
         let name = if signal == signal_hook::consts::SIGINT { "INT" } else { "TERM" };
         assert!(Command::new("kill").args(["-s", name, &child.id().to_string()]).status().unwrap().success());
         assert_eq!(child.wait().unwrap().code(), Some(130));
-        let record = record(&bundle);
+        let record = bundle.record();
         assert_eq!(record["status"], "interrupted");
         let done = statuses(&record).iter().filter(|status| **status == "done").count();
         assert!((3..CASES).contains(&done), "{done} done");

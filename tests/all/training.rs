@@ -1,8 +1,8 @@
 //! A training as a user runs it: `configs/train.json` on a small sample set with a small network.
 
-use crate::cli::{results, text};
+use crate::common::{results, text};
 use segbundle::formats::nifti;
-use segbundle::image::{DType, Voxels};
+use segbundle::image::{Affine, DType, Voxels};
 use std::io::{BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
@@ -429,4 +429,72 @@ fn a_crop_that_the_network_cannot_take_is_an_error_with_the_cases_and_the_argume
     let line = log.lines().find(|line| line.contains("expected axes that are multiples of 2, found [15, 16, 16]"));
     assert!(line.is_some_and(|line| line.contains("cases ") && line.contains(".nii.gz")), "{log}");
     assert!(log.contains("`roi_size`") && log.contains("SpatialPadd"), "{log}");
+}
+
+#[test]
+fn a_label_that_does_not_lie_on_its_image_ends_a_training_before_its_first_epoch() {
+    let faults: [(&str, fn(&mut Affine)); 3] = [
+        ("saved with the identity", |affine| *affine = Affine::IDENTITY),
+        ("off by 9 mm", |affine| affine.0[0][3] += 9.0),
+        ("mirrored", |affine| affine.0[0][0] = -affine.0[0][0]),
+    ];
+    // The last case is one of the validation.
+    for (case, cache_rate) in [(0, "1.0"), (0, "0.0"), (3, "0.0")] {
+        for (what, change) in faults {
+            let training = Training::new(4);
+            let files = |folder: &str| {
+                let entries = std::fs::read_dir(training.path(&format!("data/{folder}"))).unwrap();
+                let mut files: Vec<_> = entries.map(|entry| entry.unwrap().path()).collect();
+                files.sort();
+                files
+            };
+            let (image, label) = (files("imagesTr").swap_remove(case), files("labelsTr").swap_remove(case));
+            let mut volume = nifti::read(&label).unwrap();
+            change(&mut volume.affine);
+            let dtype = volume.voxels.dtype();
+            nifti::write(&label, &volume.voxels, &volume.layout, &volume.affine, dtype, Default::default()).unwrap();
+            let output = training.run(&["--val_cases", "2", "--val_interval", "1", "--cache_rate", cache_rate]);
+            let log = text(&output.stderr);
+            assert_eq!(output.status.code(), Some(1), "{what}: {log}");
+            let error = log.split("error: ").last().unwrap();
+            let name = |path: &Path| path.strip_prefix(training.0.path()).unwrap().display().to_string();
+            assert!(error.contains(&name(&image)) && error.contains(&name(&label)), "{what}: {log}");
+            assert!(error.contains(" mm apart"), "{what}: {log}");
+            assert!(what != "off by 9 mm" || error.contains("corners are 9.0 mm apart"), "{log}");
+            assert!(!log.contains("Engine run resuming") && !training.path("models/resume").exists(), "{what}: {log}");
+        }
+    }
+}
+
+/// The lines of ignite 0.5.5 for `ValidationHandler(..., exec_at_start=True)`: the trainer stands in epoch 0.
+#[test]
+fn a_validation_at_the_start_is_that_of_epoch_0() {
+    let training = Training::new(3);
+    let handlers =
+        "[{'_target_':'ValidationHandler','validator':'@validate#evaluator','interval':1,'exec_at_start':True}]";
+    let log = ok(&training.run(&["--max_epochs", "1", "--train#handlers", handlers]));
+    let lines = [
+        "Engine run resuming from iteration 0, epoch -1 until 1 epochs",
+        "Epoch[0] Metrics -- ",
+        "at epoch: 0",
+        "Epoch[0] Complete.",
+    ];
+    for line in lines {
+        assert!(log.contains(line), "expected \"{line}\" in {log}");
+    }
+}
+
+/// ignite handles exceptions; a KeyboardInterrupt is none.
+#[test]
+fn an_interrupted_training_writes_no_final_checkpoint() {
+    let training = Training::new(3);
+    let handlers =
+        "[{'_target_':'CheckpointSaver','save_dir':'@ckpt_dir','save_dict':{'model':'@network'},'save_final':True}]";
+    let overrides = ["--train#handlers", handlers, "--max_epochs", "500", "--batch_size", "1"];
+    let mut child = training.command(&["-v"], &overrides).stderr(Stdio::piped()).spawn().unwrap();
+    let mut rest = wait_for(&mut child, "iteration 2");
+    assert!(Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap().success());
+    rest.read_to_string(&mut String::new()).unwrap();
+    assert_eq!(child.wait().unwrap().code(), Some(130));
+    assert!(!results(&training.path("models")).iter().any(|name| name.starts_with("model_final")));
 }

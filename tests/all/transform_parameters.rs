@@ -4,8 +4,9 @@ use crate::npz;
 use crate::transforms::{affine, apply, build, on_image, volume};
 use segbundle::component::{Args, BuildContext, Dict, Key, Object, Value};
 use segbundle::contracts::{Item, Sample};
-use segbundle::image::{Voxels, orient::default_labels};
+use segbundle::image::{Volume, Voxels, orient::default_labels};
 use segbundle::python::array::{Array, Flavour, Type};
+use std::sync::{Arc, Mutex};
 
 pub fn value(json: &serde_json::Value) -> Value {
     match json {
@@ -209,4 +210,57 @@ fn functions_work_on_images() {
     assert_eq!(on_image(&*crop(0.0), image()).unwrap().to_f32_vec().unwrap(), [5.0, -1.0, -2.0, 8.0]);
     assert!(on_image(&*crop(-9.0), image()).err().unwrap().message().contains("chosen by `select_fn`"));
     assert!(message("Lambdad", &[("keys", "image".into()), ("func", 3.into())]).contains("expected a function"));
+}
+
+/// A function of an array's shape: what Lambdad shows it, and an array of another shape with as many ones.
+struct Reshape(Arc<Mutex<Vec<usize>>>, &'static [usize]);
+
+impl Object for Reshape {
+    fn type_name(&self) -> &str {
+        "function"
+    }
+    fn callable(&self) -> bool {
+        true
+    }
+    fn call(&self, args: Args, _call: &mut BuildContext) -> segbundle::error::Result<Value> {
+        *self.0.lock().unwrap() = args.positional[0].downcast::<Array>().unwrap().shape().to_vec();
+        let ones = vec![1.0; self.1.iter().product()];
+        Array::from_values(self.1, ones, Type::F32, Flavour::Torch).map(Value::object)
+    }
+}
+
+/// MONAI's function sees the array as it is stored until EnsureChannelFirstd: [X,Y,Z] or [X,Y,Z,C].
+#[test]
+fn a_function_sees_and_sets_the_rank_that_an_image_has_in_monai() {
+    let image = |channel_first: bool, channels: Option<usize>| {
+        let c = channels.unwrap_or(1);
+        let values: Vec<i16> = (0..c as i16 * 24).collect();
+        let mut volume = volume(&values, [c, 2, 3, 4], segbundle::image::Affine::IDENTITY);
+        volume.channel_first = channel_first;
+        volume.header = Arc::new(segbundle::image::Header { channels, ..(*volume.header).clone() });
+        volume
+    };
+    let apply = |volume: Volume, made: &'static [usize]| {
+        let seen = Arc::new(Mutex::new(vec![]));
+        let function = Value::object(Reshape(seen.clone(), made));
+        let result = on_image(&*build("Lambdad", &[("keys", "image".into()), ("func", function)]).unwrap(), volume);
+        let seen = seen.lock().unwrap().clone();
+        (seen, result.map(|volume| (volume.layout.shape, volume.channel_first, volume.header.channels)))
+    };
+    type Case = (bool, Option<usize>, &'static [usize], &'static [usize], [usize; 4], bool, Option<usize>);
+    let cases: [Case; 6] = [
+        (true, None, &[1, 2, 3, 4], &[5, 2, 3, 4], [5, 2, 3, 4], true, None),
+        (false, None, &[2, 3, 4], &[2, 3, 4], [1, 2, 3, 4], false, None),
+        (false, None, &[2, 3, 4], &[1, 2, 3, 4], [1, 2, 3, 4], true, Some(1)),
+        (false, Some(6), &[2, 3, 4, 6], &[2, 3, 4, 2], [2, 2, 3, 4], false, Some(2)),
+        (false, Some(6), &[2, 3, 4, 6], &[2, 3, 4], [1, 2, 3, 4], false, None),
+        (true, Some(6), &[6, 2, 3, 4], &[1, 2, 2, 2], [1, 2, 2, 2], true, Some(6)),
+    ];
+    for (channel_first, channels, sees, made, shape, after, channels_after) in cases {
+        let (seen, result) = apply(image(channel_first, channels), made);
+        assert_eq!(seen, sees);
+        assert_eq!(result.unwrap(), (shape, after, channels_after), "{made:?}");
+    }
+    let error = apply(image(true, None), &[2, 3, 4]).1.err().unwrap();
+    assert!(error.to_string().contains("x[:1] instead of x[0]"), "{error}");
 }

@@ -28,7 +28,7 @@ component! {
         name: Option<String> = (),
         /// Prefix of the file names.
         file_prefix: String = "",
-        /// Save a checkpoint when the training ends, also with an error.
+        /// Save a checkpoint when the training ends, also with an error, but not when it is interrupted.
         save_final: bool = false,
         /// File name of the final checkpoint; None is `model_final_iteration=N.pt`.
         final_filename: Option<String> = (),
@@ -178,7 +178,7 @@ impl CheckpointSaver {
         Ok(())
     }
 
-    /// The key metric; −1 if it is no single number, as in MONAI.
+    /// The key metric; -1 if it is not a scalar, as in MONAI.
     fn score(&self, engine: &EngineState) -> Result<Priority> {
         let name = self.args.key_metric_name.as_deref().or(engine.key_metric.as_deref());
         let hint = "`key_metric_name` says which metric decides, else it is the engine's key metric";
@@ -192,7 +192,7 @@ impl CheckpointSaver {
             }
             Some(_) => {
                 tracing::warn!(
-                    "the key metric {name} is no single number, so no epoch is the best; `reduction` \"mean\" gives one"
+                    "the key metric {name} is not a scalar, so no epoch can be the best; `reduction: \"mean\"` gives a scalar"
                 );
                 Ok(Priority::Int(-1))
             }

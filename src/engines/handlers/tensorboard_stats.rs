@@ -55,7 +55,7 @@ component! {
 struct TensorBoardStats {
     args: TensorBoardStatsArgs,
     file: Mutex<Events>,
-    /// Whether values that are no single number were reported.
+    /// Whether values that are not scalars were reported.
     warned: AtomicBool,
 }
 
@@ -179,10 +179,7 @@ impl TensorBoardStats {
         let transform = &self.args.output_transform;
         let Picked { numbers, others } = picked(transform, &self.args.tag_name, engine)?;
         if !others.is_empty() && !transform.is_none() && !self.warned.swap(true, Ordering::Relaxed) {
-            tracing::warn!(
-                "TensorBoardStatsHandler: not written, as they are no single numbers: {}",
-                others.join(", ")
-            );
+            tracing::warn!("TensorBoardStatsHandler: ignored values that are not scalars: {}", others.join(", "));
         }
         Ok(numbers.into_iter().filter_map(|(tag, value)| Some((tag, f64::from_value(&value)?))).collect())
     }

@@ -63,6 +63,9 @@ impl Handler for Validation {
         };
         if due { self.validator()?.run_at(engine.epoch) } else { Ok(()) }
     }
+    fn check_data(&self) -> Result<()> {
+        self.validator.lock().as_ref().map_or(Ok(()), |validator| validator.check_data())
+    }
     fn save(&self) -> Result<StateDict> {
         self.validator()?.save()
     }

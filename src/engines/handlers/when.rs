@@ -16,7 +16,7 @@ impl FromValue for When {
     }
     fn from_value(value: &Value) -> Option<Self> {
         Some(match value {
-            Value::Bool(false) | Value::Int(0) => When::Never,
+            Value::None | Value::Bool(false) | Value::Int(0) => When::Never,
             Value::Bool(true) => When::Every(1),
             Value::Int(every) => When::Every(usize::try_from(*every).ok()?),
             value if value.callable() => When::Asked(value.clone()),
@@ -26,6 +26,19 @@ impl FromValue for When {
 }
 
 impl When {
+    /// As StatsHandler reads it: an int other than 0 only means yes.
+    pub fn without_interval(self, argument: &str) -> When {
+        match self {
+            When::Every(every) if every > 1 => {
+                tracing::warn!(
+                    "StatsHandler: `{argument}: {every}` logs every time, as in MONAI; \
+                     for every {every}th use \"$lambda engine, count: count % {every} == 0\""
+                );
+                When::Every(1)
+            }
+            other => other,
+        }
+    }
     pub fn ever(&self) -> bool {
         !matches!(self, When::Never)
     }
@@ -38,5 +51,23 @@ impl When {
                 .call(Args::positional([engine.as_engine(), Value::Int(number as i64)]), &mut BuildContext::default())?
                 .truthy(),
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// `if self.iteration_log: … if callable(self.iteration_log): …` of MONAI's StatsHandler; TensorBoardStatsHandler has
+    /// an interval.
+    #[test]
+    fn an_int_is_an_interval_only_for_tensorboard() {
+        let when = |value: Value| When::from_value(&value).unwrap();
+        let at_3 = |when: When| when.now(&EngineState::default(), 3).unwrap();
+        assert!(at_3(when(10.into()).without_interval("iteration_log")) && !at_3(when(10.into())));
+        for never in [Value::None, 0.into(), false.into()] {
+            assert!(!when(never).without_interval("iteration_log").ever());
+        }
+        assert!(at_3(when(true.into()).without_interval("iteration_log")));
     }
 }

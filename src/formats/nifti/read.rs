@@ -322,6 +322,7 @@ fn header_only(header: &CheckedHeader, path: &Path) -> Result<Volume> {
         layout: Layout::fortran(shape),
         affine,
         channel_first: false,
+        integer_type: None,
         header,
         trace: vec![],
     })

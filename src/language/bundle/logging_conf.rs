@@ -142,7 +142,9 @@ impl LoggingConf {
 
     pub fn parse(text: &str, file: &str, warnings: &mut Vec<Warning>) -> Result<LoggingConf> {
         let ini = Ini::parse(text, file)?;
-        Reader { ini: &ini, file, warnings }.conf().map_err(|error| error.hint("`--logging_file False` goes without"))
+        Reader { ini: &ini, file, warnings }
+            .conf()
+            .map_err(|error| error.hint("`--logging_file False` runs without it"))
     }
 }
 

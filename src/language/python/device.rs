@@ -22,7 +22,7 @@ impl Device {
             Some(("cuda", index)) if index.parse::<usize>().is_ok_and(|index| index < 1024) => {
                 Ok(Device::Cuda(index.parse().unwrap_or(0)))
             }
-            _ => Err(err!("'{text}' is no device; expected cpu, cuda or cuda:N").kind(Kind::Config)),
+            _ => Err(err!("unknown device '{text}': expected cpu, cuda or cuda:N").kind(Kind::Config)),
         }
     }
 }

@@ -141,7 +141,7 @@ fn mistakes_name_function_and_argument() {
         ("torch.mean(torch.tensor([1, 2]))", "mean: expected a float tensor, found int64"),
         ("torch.tensor([1]).to('cuda')", "to: arrays in expressions stay in host memory, found cuda:0"),
         ("torch.sum([1, 2])", "torch.sum: argument `input`: expected tensor, found list [1, 2]"),
-        ("torch.device('gpu')", "torch.device: 'gpu' is no device; expected cpu, cuda or cuda:N"),
+        ("torch.device('gpu')", "torch.device: unknown device 'gpu': expected cpu, cuda or cuda:N"),
         (
             "dist.get_rank()",
             "torch.distributed.get_rank: default process group has not been initialized, please make sure to call init_process_group",
@@ -205,6 +205,7 @@ fn volumes_become_tensors_and_voxels_come_back() {
         layout: Layout::fortran([1, 2, 3, 1]),
         affine: Affine::IDENTITY,
         channel_first: true,
+        integer_type: None,
         header: Arc::new(ImageHeader {
             path: "a.nii".into(),
             grid,

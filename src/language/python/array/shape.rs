@@ -51,7 +51,7 @@ impl Array {
     }
 
     /// The same values in C order under another shape of the same size.
-    pub(crate) fn shaped(&self, shape: &[usize], call: &mut BuildContext) -> Result<Array> {
+    pub fn shaped(&self, shape: &[usize], call: &mut BuildContext) -> Result<Array> {
         // Only what does not lie in C order is copied.
         if self.data.is_standard_layout() {
             let data = self.data.clone().into_shape_with_order(IxDyn(shape));

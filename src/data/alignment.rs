@@ -1,0 +1,111 @@
+//! Checks that the label of each case lies on its image, from file headers, before a training begins.
+//!
+//! MONAI compares nothing: a mirrored or shifted label is trained with, or fails once the first crop reaches beyond it.
+//! What counts is where the two volumes lie in the world, in mm. Their voxel grids may differ (a label at another
+//! resolution that Spacingd resamples), and so may the order and direction of their axes.
+
+use crate::component::{FromValue, OneOrMany};
+use crate::contracts::{Dataset, Item, Sample};
+use crate::env::at_home;
+use crate::err;
+use crate::error::{Error, Kind, Result};
+use crate::formats::reader;
+use crate::image::Header;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+
+/// Cases that an error names; of the others it gives the number.
+const NAMED: usize = 10;
+
+/// Compare image and label of all cases, as far as their headers can be read without their voxels. Cases without both
+/// keys, and files that cannot be read, are left to the reader of the case.
+///
+/// # Errors
+/// Labels that do not lie on their images, each with both files and the distance in mm; an interrupt.
+pub fn check(dataset: &dyn Dataset, cancel: &AtomicBool) -> Result<()> {
+    let mut apart = vec![];
+    for index in 0..dataset.len() {
+        if cancel.load(Ordering::Relaxed) {
+            return Err(err!("interrupted").kind(Kind::Cancelled));
+        }
+        if let Some(sample) = dataset.sample(index).ok().and_then(|sample| headers(dataset, sample)) {
+            apart.extend(check_sample(&sample).err());
+        }
+    }
+    let (first, more) = match apart.as_slice() {
+        [] => return Ok(()),
+        [first, more @ ..] => (first, more),
+    };
+    let mut text = first.message().to_owned();
+    for error in more.iter().take(NAMED - 1) {
+        text += &format!("\n       {}", error.message());
+    }
+    if more.len() >= NAMED {
+        text += &format!("\n       and {} more", more.len() + 1 - NAMED);
+    }
+    if !more.is_empty() {
+        text = format!("{} of {} labels do not lie on their images\n       {text}", more.len() + 1, dataset.len());
+    }
+    Err(hinted(Error::new(text)))
+}
+
+/// Compare image and label of one case by the headers of their files; `Ok` where the sample lacks one of them.
+///
+/// # Errors
+/// The volumes differ in place, see [`Grid::distance_mm`].
+pub fn check_sample(sample: &Sample) -> Result<()> {
+    let (Some(Item::Image(image)), Some(Item::Image(label))) = (sample.get("image"), sample.get("label")) else {
+        return Ok(());
+    };
+    let (image, label) = (&*image.header, &*label.header);
+    match image.grid.distance_mm(&label.grid) {
+        None => Ok(()),
+        Some(distance_mm) => {
+            let shown = |header: &Header| {
+                let [x, y, z] = header.grid.shape;
+                let [dx, dy, dz] = header.grid.affine.spacing_mm().map(|mm| (mm * 1000.0).round() / 1000.0);
+                format!("{x}×{y}×{z} voxels of {dx}×{dy}×{dz} mm")
+            };
+            let name = |path: &Path| path.display().to_string();
+            Err(hinted(err!(
+                "the label {} does not lie on the image {}: their corners are {distance_mm:.1} mm apart ({}; {})",
+                name(&label.path),
+                name(&image.path),
+                shown(label),
+                shown(image)
+            )))
+        }
+    }
+}
+
+fn hinted(error: Error) -> Error {
+    error.hint(
+        "save a label with the affine of its image (nibabel: Nifti1Image(label, image.affine)), \
+         or resample it onto the image",
+    )
+}
+
+/// The case after the first transforms that make images of both keys, without voxels; `None` where a format has no header
+/// that can be read alone, or where a header cannot be read.
+fn headers(dataset: &dyn Dataset, mut sample: Sample) -> Option<Sample> {
+    let keys = ["image", "label"];
+    let has_header = |key: &&str| match sample.get(key) {
+        Some(Item::Value(value)) => OneOrMany::<PathBuf>::from_value(value).is_some_and(|paths| match paths {
+            OneOrMany::One(path) => reader::has_readable_header(at_home(&path)),
+            OneOrMany::Many(paths) => paths.iter().all(|path| reader::has_readable_header(at_home(path))),
+        }),
+        _ => false,
+    };
+    if !keys.iter().all(has_header) {
+        return None;
+    }
+    let steps = dataset.transforms().iter();
+    for step in steps.flat_map(|one| if one.children().is_empty() { std::slice::from_ref(one) } else { one.children() })
+    {
+        sample = step.outline(sample).ok()?.sample;
+        if keys.iter().all(|key| matches!(sample.get(key), Some(Item::Image(_)))) {
+            return Some(sample);
+        }
+    }
+    None
+}
