@@ -53,8 +53,14 @@ fn ct(angle: f64) -> Volume {
         [0.0, 0.0, 0.0, 1.0],
     ]);
     let grid = Grid { shape: [512, 512, 397], affine };
-    let header =
-        Arc::new(ImageHeader { path: "ct.nii.gz".into(), grid, spatial_dims: 3, channels: None, space: None, series: None });
+    let header = Arc::new(ImageHeader {
+        path: "ct.nii.gz".into(),
+        grid,
+        spatial_dims: 3,
+        channels: None,
+        space: None,
+        series: None,
+    });
     Volume {
         voxels: Voxels::I16(voxels.into()),
         layout,

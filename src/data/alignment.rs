@@ -10,7 +10,7 @@ use crate::env::at_home;
 use crate::err;
 use crate::error::{Error, Kind, Result};
 use crate::formats::reader;
-use crate::image::Header;
+use crate::image::ImageHeader;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -61,7 +61,7 @@ pub fn check_sample(sample: &Sample) -> Result<()> {
     match image.grid.distance_mm(&label.grid) {
         None => Ok(()),
         Some(distance_mm) => {
-            let shown = |header: &Header| {
+            let shown = |header: &ImageHeader| {
                 let [x, y, z] = header.grid.shape;
                 let [dx, dy, dz] = header.grid.affine.spacing_mm().map(|mm| (mm * 1000.0).round() / 1000.0);
                 format!("{x}×{y}×{z} voxels of {dx}×{dy}×{dz} mm")

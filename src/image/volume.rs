@@ -1,6 +1,6 @@
 //! A volume: voxels, how they lie in memory, where they lie in the world, and what was applied to them.
 
-use super::{Affine, Grid, Trace, Voxels};
+use super::{Affine, DType, Grid, Trace, Voxels};
 use std::path::PathBuf;
 use std::sync::Arc;
 

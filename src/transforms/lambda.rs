@@ -7,7 +7,7 @@ use super::support::{KeyList, called_on, take_image};
 use crate::component::{Accepted, Args, BuildContext, FromValue, Keys, NotSupported, OneOrMany, Value};
 use crate::contracts::{Item, Outline, Sample, Transform, TransformContext};
 use crate::error::Result;
-use crate::image::{Header, Layout, Volume, Voxels};
+use crate::image::{ImageHeader, Layout, Volume, Voxels};
 use crate::{bail, err};
 use std::sync::Arc;
 
@@ -143,7 +143,7 @@ fn of_result(before: Volume, seen: &[usize], voxels: Voxels, shape: &[usize]) ->
     };
     let header = match channels == before.header.channels || before.channel_first {
         true => before.header.clone(),
-        false => Arc::new(Header { channels, ..(*before.header).clone() }),
+        false => Arc::new(ImageHeader { channels, ..(*before.header).clone() }),
     };
     Ok(Volume { voxels, layout, channel_first, header, ..before })
 }

@@ -27,8 +27,14 @@ fn volume(path: &Path, value: impl Fn([usize; 3]) -> i16) -> Volume {
         }
     }
     let grid = Grid { shape: [SHAPE[1], SHAPE[2], SHAPE[3]], affine: AFFINE };
-    let header =
-        Arc::new(ImageHeader { path: path.to_owned(), grid, spatial_dims: 3, channels: None, space: None, series: None });
+    let header = Arc::new(ImageHeader {
+        path: path.to_owned(),
+        grid,
+        spatial_dims: 3,
+        channels: None,
+        space: None,
+        series: None,
+    });
     Volume {
         voxels: Voxels::I16(voxels.into()),
         layout,
@@ -392,7 +398,7 @@ fn a_result_is_resampled_to_the_grid_of_its_file() {
             Affine([[-2.0, 0.0, 0.0, 4.0], [0.0, 2.0, 0.0, 2.0], [0.0, 0.0, 3.0, 3.0], [0.0, 0.0, 0.0, 1.0]]);
         let grid = Grid { shape: [3; 3], affine: original };
         let header =
-            Header { path: "a.nii.gz".into(), grid, spatial_dims: 3, channels: None, space: None, series: None };
+            ImageHeader { path: "a.nii.gz".into(), grid, spatial_dims: 3, channels: None, space: None, series: None };
         let image = Volume {
             voxels: Voxels::F32((0..24).map(|i| (i * 37 % 11) as f32).collect()),
             layout: Layout::contiguous([1, 2, 3, 4]),

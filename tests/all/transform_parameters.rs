@@ -237,7 +237,7 @@ fn a_function_sees_and_sets_the_rank_that_an_image_has_in_monai() {
         let values: Vec<i16> = (0..c as i16 * 24).collect();
         let mut volume = volume(&values, [c, 2, 3, 4], segbundle::image::Affine::IDENTITY);
         volume.channel_first = channel_first;
-        volume.header = Arc::new(segbundle::image::Header { channels, ..(*volume.header).clone() });
+        volume.header = Arc::new(segbundle::image::ImageHeader { channels, ..(*volume.header).clone() });
         volume
     };
     let apply = |volume: Volume, made: &'static [usize]| {
