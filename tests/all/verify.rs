@@ -1,6 +1,6 @@
 //! `verify` builds what a run would build: every wrong value is listed at once, and nothing is run.
 
-use crate::cli::{Bundle, text};
+use crate::common::{Bundle, text};
 
 /// Replace each `old` by `new` in the bundle's config.
 fn edit(bundle: &Bundle, edits: &[(&str, &str)]) {
