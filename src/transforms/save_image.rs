@@ -4,12 +4,12 @@
 
 use super::output_name::OutputName;
 use super::support::{ModeArg, PaddingArg};
+use crate::bail;
 use crate::component::{Accepted, Keys, NotSupported};
 use crate::contracts::{Item, OnPrediction, Sample, Transform, TransformContext, WriteJob};
 use crate::error::Result;
 use crate::formats::nifti;
 use crate::image::{DType, Layout, Sampling, Volume, resample};
-use crate::{bail, err};
 use std::path::{Path, PathBuf};
 
 component! {
