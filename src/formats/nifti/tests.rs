@@ -294,10 +294,43 @@ fn the_inputs_codes_and_units_are_kept() {
     assert_eq!(written(&sheared, space(1, 2, 2)), space(0, 2, 2));
 }
 
-/// SliceReader one by one or several at a time, each time beginning with the last of before, are the file's voxels; damage
+/// Where qform and sform disagree or have no code, viewers differ in what they follow: a result on the input's grid has both.
+#[test]
+fn a_result_on_the_inputs_grid_keeps_both_forms() {
+    let labels = Voxels::U8(vec![0; 60].into());
+    // 252 qform_code, 254 sform_code, 256 the quaternion, 268 its offset, 280 the sform.
+    let mut moved = small();
+    moved[256..268].copy_from_slice(&[0.0f32, 0.0, 0.6].map(f32::to_le_bytes).concat());
+    moved[268..280].copy_from_slice(&[5.0f32, -6.0, 7.0].map(f32::to_le_bytes).concat());
+    for codes in [[1i16, 2], [0, 0], [2, 0], [0, 4]] {
+        moved[252..256].copy_from_slice(&codes.map(i16::to_le_bytes).concat());
+        let input = parse(&moved).unwrap();
+        let options = Options { space: input.header.space, ..Options::default() };
+        let written = |affine: &Affine, shape| {
+            let mut out = vec![];
+            write_to(&mut out, false, &labels, &Layout::contiguous(shape), affine, DType::U8, options).unwrap();
+            out
+        };
+        // The affine after an inversion is off by rounding.
+        let mut nearly = input.affine;
+        nearly.0[0][3] += 1e-6;
+        let ours = written(&nearly, [1, 3, 4, 5]);
+        assert_eq!((&ours[76..92], &ours[252..328]), (&moved[76..92], &moved[252..328]), "{codes:?}");
+        assert_eq!(parse(&ours).unwrap().affine, input.affine);
+        let mut elsewhere = input.affine;
+        elsewhere.0[0][3] += 1.0;
+        for (affine, shape) in [(elsewhere, [1, 3, 4, 5]), (input.affine, [1, 5, 4, 3])] {
+            let other = parse(&written(&affine, shape)).unwrap();
+            let off = other.affine.0.iter().flatten().zip(affine.0.iter().flatten()).map(|(a, b)| (a - b).abs());
+            assert!(other.header.space.unwrap().sform_code > 0 && off.fold(0.0, f64::max) < 1e-5, "{codes:?}");
+        }
+    }
+}
+
+/// Slices one by one or several at a time, each time beginning with the last of before, are the file's voxels; damage
 /// anywhere is found as in reading at once.
 #[test]
-fn planes_are_the_whole_file() {
+fn slices_are_the_whole_file() {
     let folder = tempfile::tempdir().unwrap();
     let shape = [1, 5, 4, 11];
     let values: Arc<[f32]> = (0..220u8).map(f32::from).collect();
@@ -307,10 +340,10 @@ fn planes_are_the_whole_file() {
             let bytes = bytes_of(&Voxels::F32(values.clone()), &Layout::fortran(shape), dtype, gzipped);
             std::fs::write(&path, &bytes).unwrap();
             for room in [1, 100, 333, 1 << 20] {
-                let mut planes = SliceReader::with_room(&path, None, room).unwrap().unwrap();
-                assert_eq!(planes.shape(), [5, 4, 11]);
+                let mut slices = SliceReader::with_room(&path, None, room).unwrap().unwrap();
+                assert_eq!(slices.shape(), [5, 4, 11]);
                 let mut next = 0;
-                while let Some((range, voxels)) = planes.advance().unwrap() {
+                while let Some((range, voxels)) = slices.advance().unwrap() {
                     assert_eq!(range.start, usize::saturating_sub(next, 1));
                     let found: Vec<f64> =
                         each_voxels!(voxels, voxels => voxels.iter().map(|x| Element::to_f64(*x)).collect());
@@ -330,9 +363,9 @@ fn planes_are_the_whole_file() {
                 broken.truncate(end - 1)
             }
             std::fs::write(&path, &broken).unwrap();
-            let outcome = SliceReader::with_room(&path, None, 100).and_then(|planes| {
-                let mut planes = planes.unwrap();
-                while planes.advance()?.is_some() {}
+            let outcome = SliceReader::with_room(&path, None, 100).and_then(|slices| {
+                let mut slices = slices.unwrap();
+                while slices.advance()?.is_some() {}
                 Ok(())
             });
             assert_eq!(outcome.unwrap_err().to_string(), read(&path).unwrap_err().to_string());
