@@ -3,14 +3,14 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use segbundle::bundle::expr::{self, Env};
-use segbundle::component::{BuildContext, Dict, Effect, Key, Table, Value};
+use segbundle_language::bundle::expr::{self, Env};
+use segbundle_language::component::{BuildContext, Dict, Effect, Key, Table, Value};
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, LazyLock};
 
 static TABLE: LazyLock<Table> = LazyLock::new(|| {
     let mut table = Table::default();
-    segbundle::python::register(&mut table);
+    segbundle_language::python::register(&mut table);
     // A path's methods write and read files.
     table.keep(|path, effect| effect == Effect::Pure && !path.starts_with("pathlib."));
     table

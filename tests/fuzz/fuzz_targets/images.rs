@@ -3,7 +3,7 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use segbundle::formats::{dicom, mha, nrrd};
+use segbundle_formats::{dicom, mha, nrrd};
 use std::path::Path;
 
 fuzz_target!(|bytes: &[u8]| {

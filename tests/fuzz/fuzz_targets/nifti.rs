@@ -1,8 +1,8 @@
-//! Any bytes as a NIfTI file: an error or a volume whose buffer holds its shape, and no large allocation; the same by planes.
+//! Any bytes as a NIfTI file: an error or a volume whose buffer holds its shape, and no large allocation; the same slice by slice.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use segbundle::formats::nifti;
+use segbundle_formats::nifti;
 use std::path::Path;
 
 fuzz_target!(|bytes: &[u8]| {
@@ -11,13 +11,13 @@ fuzz_target!(|bytes: &[u8]| {
     assert!(volume.affine.0.iter().flatten().all(|value| value.is_finite()));
     let path = std::env::temp_dir().join(format!("segbundle-fuzz-{}.nii", std::process::id()));
     std::fs::write(&path, bytes).unwrap();
-    let planes = nifti::SliceReader::open(&path, None).unwrap();
-    assert_eq!(planes.is_some(), volume.channels() == 1);
-    if let Some(mut planes) = planes {
-        let [x, y, z] = planes.shape();
+    let slices = nifti::SliceReader::open(&path, None).unwrap();
+    assert_eq!(slices.is_some(), volume.channels() == 1);
+    if let Some(mut slices) = slices {
+        let [x, y, z] = slices.shape();
         assert_eq!(x * y * z, volume.voxels.len());
         let mut next = 0;
-        while let Some((range, voxels)) = planes.advance().unwrap() {
+        while let Some((range, voxels)) = slices.advance().unwrap() {
             assert_eq!(voxels.dtype(), volume.voxels.dtype());
             next = range.end;
         }

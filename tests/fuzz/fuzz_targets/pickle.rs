@@ -2,7 +2,7 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use segbundle::formats::pickle::{Pickle, Value};
+use segbundle_formats::pickle::{Pickle, Value};
 
 fuzz_target!(|bytes: &[u8]| {
     let Ok(pickle) = Pickle::parse(bytes) else { return };
