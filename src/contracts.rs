@@ -109,16 +109,10 @@ pub trait Transform: Send + Sync {
     fn output_paths(&self, _source: &std::path::Path) -> Result<Vec<PathBuf>> {
         Ok(vec![])
     }
-    /// What it makes of a sample whose images are header-only (shape and geometry, no voxels; see [`Volume::is_header_only`]), so
-    /// that a run can be explained from headers alone. Where [`Transform::apply`] itself can do that,
-    /// [`outline_by_applying`] is the answer.
-    fn outline(&self, sample: Sample) -> Result<Outline> {
-        Ok(Outline { sample, exact: true })
-    }
-    /// What it does before any voxel is read; see [`apply_all`].
-    fn unread(&self, _sample: Sample) -> Result<Unread<'_>> {
-        Ok(Unread::NeedsVoxels)
-    }
+    /// What it makes of a sample whose images are header-only (shape and geometry, no voxels; see
+    /// [`Volume::is_header_only`]), and whether its voxels can stay in their files meanwhile. A test holds it together with
+    /// [`Transform::apply`]. Where `apply` handles header-only images, [`applied_to_headers`] gives the sample.
+    fn plan(&self, sample: Sample) -> Result<Step<'_>>;
     /// What it does to a prediction.
     fn on_prediction(&self) -> OnPrediction {
         OnPrediction::Other
@@ -129,25 +123,12 @@ pub trait Transform: Send + Sync {
     }
 }
 
-mod reading;
+mod plan;
 
-pub use reading::{Reading, Unread, apply_all, read_on_the_way};
-
-/// A sample of header-only images after a transform.
-pub struct Outline {
-    pub sample: Sample,
-    /// False where the real shape depends on voxels; then this is the largest that it can be, or the shape before.
-    pub exact: bool,
-}
-
-/// For transforms whose `apply` needs no voxels.
-pub fn outline_by_applying(transform: &dyn Transform, sample: Sample) -> Result<Outline> {
-    let case = CaseContext::quiet();
-    let mut samples = transform
-        .apply(sample, &mut TransformContext { case: &case, writes: &mut vec![], rng: &mut RngStates::default() })?;
-    let sample = samples.pop().ok_or_else(|| err!("{} leaves no sample", transform.name()))?;
-    Ok(Outline { sample, exact: true })
-}
+pub use plan::{
+    Certainty, Plan, PlannedStep, Step, VoxelAccess, VoxelLocation, WithoutHeader, applied_to_headers, apply_all,
+    flattened,
+};
 
 /// What a transform of the postprocessing needs of a prediction; decides what is computed together and how much memory
 /// that takes.
@@ -337,6 +318,10 @@ pub trait Dataset: Send + Sync {
     fn sample(&self, index: usize) -> Result<Sample>;
     /// MONAI's `set_rnd(dataset, seed)`: seed the random transforms.
     fn seed(&self, _seed: u32, _streams: &mut RngStates) {}
+    /// Whether [`Dataset::get`] reads the files of a case, instead of having its samples in memory.
+    fn reads_files(&self) -> bool {
+        true
+    }
     /// Read and transform case `index`.
     fn get(&self, index: usize, cx: &mut TransformContext) -> Result<Vec<Sample>>;
 }
@@ -367,7 +352,12 @@ impl Loader {
 
 // ---------------------------------------------------------------- the run's surroundings
 
+mod explanation;
 mod run;
+
+pub use explanation::{
+    CaseExplanation, EvaluationExplanation, ExplainedInference, ExplainedStep, Explanation, TrainingExplanation,
+};
 
 pub use run::{CaseFacts, CaseReport, CaseStatus, ConfigRecord, Observer, Run};
 

@@ -3,11 +3,19 @@
 use super::console::Console;
 use crate::bundle::{Rules, RunArgs, Warning};
 use crate::component::Surroundings;
-use crate::contracts::Run;
+use crate::contracts::{
+    CaseExplanation, Certainty, EvaluationExplanation, ExplainedInference, ExplainedStep, Explanation, OnPrediction,
+    Run, TrainingExplanation, VoxelLocation,
+};
+use crate::engines::bytes_text;
 use crate::error::Result;
 use crate::workflow;
 use parking_lot::Mutex;
+use std::fmt::Write as _;
 use std::sync::Arc;
+
+/// Files of a case that are listed: there can be a mask for each of a hundred structures.
+const SHOWN_FILES: usize = 8;
 
 /// Print the explanation to stdout; an error if a case cannot run. What the config does besides running its engine
 /// (loading a checkpoint, setting a seed) happens as in a run.
@@ -22,8 +30,149 @@ pub fn explain(argv: &[String], rules: Rules, options: Run, console: &Console) -
     let run = Arc::new(Run { explanation: Some(Mutex::default()), ..options });
     let surroundings: Surroundings = run.clone();
     let result = workflow::run(plan, Some(surroundings), &mut warn);
-    if let Some(text) = &run.explanation {
-        super::show(&text.lock())?;
+    for explanation in run.explanation.iter().flat_map(|explanations| std::mem::take(&mut *explanations.lock())) {
+        super::show(&match explanation {
+            Explanation::Evaluation(evaluation) => evaluation_text(&evaluation),
+            Explanation::Training(training) => training_text(&training),
+        })?;
     }
     result
+}
+
+fn evaluation_text(explanation: &EvaluationExplanation) -> String {
+    let mut out = String::new();
+    let EvaluationExplanation { network, in_channels, out_channels, precision, device, threads, .. } = explanation;
+    let _ = writeln!(
+        out,
+        "{network}, {in_channels} -> {out_channels} channels, {precision} on {device}, {threads} threads; {} may be used",
+        bytes_text(explanation.memory_bytes)
+    );
+    write_postprocessing(explanation, &mut out);
+    let total = explanation.cases.len();
+    for (index, case) in explanation.cases.iter().enumerate() {
+        let _ = writeln!(out, "\n[{}/{total}] {}", index + 1, case.name);
+        write_case(case, &mut out);
+    }
+    let seconds: f64 = explanation.cases.iter().map(CaseExplanation::seconds).sum();
+    let _ = writeln!(
+        out,
+        "\n{total} cases: about {} in the network; {} cannot run",
+        time_text(seconds),
+        explanation.failures()
+    );
+    out
+}
+
+fn training_text(training: &TrainingExplanation) -> String {
+    let mut out = format!(
+        "training: {} cases in batches of {}, {} iterations in an epoch, {} epochs\n{}: {} parameters; weights, gradients and the optimizer's averages take about {:.2} GB\n",
+        training.cases,
+        training.batch_size,
+        training.iterations_per_epoch,
+        training.epochs,
+        training.network,
+        training.parameters,
+        training.parameters as f64 * 16.0 / 1e9,
+    );
+    let _ = match &training.saved_in {
+        Some(folder) => writeln!(out, "saved after every epoch in {}", folder.display()),
+        None => writeln!(out, "not saved: the config has no ckpt_dir"),
+    };
+    out
+}
+
+fn write_postprocessing(explanation: &EvaluationExplanation, out: &mut String) {
+    let (classes, features) = (explanation.out_channels, explanation.blended_channels);
+    let how = if features < classes {
+        format!("windows are blended as {features} features, the last layer is applied once per voxel after that")
+    } else {
+        format!("windows are blended as {features} channels")
+    };
+    let _ = writeln!(out, "  windows              {how}");
+    for (name, effect) in &explanation.postprocessing {
+        let what = match effect {
+            OnPrediction::Recorded => "fused: computed with what comes next, box by box",
+            OnPrediction::Labels => {
+                "fused with the windows: one class number per voxel, all channels never exist at once"
+            }
+            OnPrediction::Masks => "fused with the windows: one byte per channel and voxel",
+            OnPrediction::Moved => "one pass over the result, nearest voxels",
+            OnPrediction::AllChannels => "needs all channels at once, four bytes each",
+            OnPrediction::Written => "compressed and written while the next case is in the network",
+            OnPrediction::Other => "as it comes",
+        };
+        let _ = writeln!(out, "  {:<20} {what}", name);
+    }
+}
+
+fn write_case(case: &CaseExplanation, out: &mut String) {
+    let mut before: Option<&ExplainedStep> = None;
+    for step in &case.steps {
+        let same = before.is_some_and(|before| before.shape == step.shape && before.affine == step.affine);
+        let note = match (step.certainty, same) {
+            (Certainty::UpperBound, _) => "  at most: the rest depends on voxels or random numbers",
+            (Certainty::Unknown, _) => "  not known: a function of the config decides",
+            (Certainty::Exact, true) => "  unchanged",
+            (Certainty::Exact, false) if step.voxels == VoxelLocation::Streamed => "  while the file is read",
+            (Certainty::Exact, false) => "",
+        };
+        let [c, x, y, z] = step.shape;
+        let [a, b, d] = step.affine.spacing_mm();
+        let _ = writeln!(
+            out,
+            "  {:<20} {c} × {x}×{y}×{z}  {a:.2}×{b:.2}×{d:.2} mm  {}{note}",
+            step.transform,
+            step.dtype.name()
+        );
+        before = Some(step);
+    }
+    if let Some(inference) = &case.inference {
+        write_inference(inference, out);
+    }
+    if !case.memory.is_empty() {
+        let total: u64 = case.memory.iter().map(|(_, bytes)| bytes).sum();
+        let parts: Vec<String> =
+            case.memory.iter().map(|(what, bytes)| format!("{what} {}", bytes_text(*bytes))).collect();
+        let _ = writeln!(out, "  memory               about {}: {}", bytes_text(total), parts.join(", "));
+    }
+    for path in case.outputs.iter().take(SHOWN_FILES) {
+        let exists = if path.exists() { " (exists)" } else { "" };
+        let _ = writeln!(out, "  writes               {}{exists}", path.display());
+    }
+    if case.outputs.len() > SHOWN_FILES {
+        let _ = writeln!(out, "  writes               and {} more files", case.outputs.len() - SHOWN_FILES);
+    }
+    if let Some(error) = &case.error {
+        let _ = writeln!(out, "  error: {}", error.to_string().replace('\n', "\n  "));
+    }
+}
+
+fn write_inference(inference: &ExplainedInference, out: &mut String) {
+    let plan = &inference.plan;
+    let again = if plan.strips > 1 {
+        format!(" ({} with those that run again, in {} strips)", plan.runs, plan.strips)
+    } else {
+        String::new()
+    };
+    let _ = writeln!(out, "  windows              {} of {}{again}", plan.windows, shape_text(plan.window));
+    let _ = writeln!(
+        out,
+        "  time                 about {} in the network ({} for a window, from {} voxels)",
+        time_text(inference.seconds_per_window * plan.runs as f64),
+        time_text(inference.seconds_per_window),
+        shape_text(inference.measured)
+    );
+}
+
+fn shape_text([x, y, z]: [usize; 3]) -> String {
+    format!("{x}×{y}×{z}")
+}
+
+fn time_text(seconds: f64) -> String {
+    match seconds {
+        0.0..1.0 => format!("{:.0} ms", seconds * 1e3),
+        1.0..120.0 => format!("{seconds:.1} s"),
+        120.0..7200.0 => format!("{:.0} min", seconds / 60.0),
+        _ => format!("{:.1} h", seconds / 3600.0),
+    }
 }

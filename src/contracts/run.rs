@@ -1,6 +1,6 @@
 //! What whoever started a run gives to its engines, and what they tell about each case.
 
-use crate::contracts::{Clock, NoProgress, Progress};
+use crate::contracts::{Clock, Explanation, NoProgress, Progress};
 use crate::error::{Error, Kind};
 use crate::image::Grid;
 use parking_lot::Mutex;
@@ -19,8 +19,8 @@ pub struct Run {
     pub memory_bytes: u64,
     /// Leave out cases whose result is there and was made from the same input, weights and config.
     pub skip_existing: bool,
-    /// Say what would run, into this text, instead of running it.
-    pub explanation: Option<Mutex<String>>,
+    /// What would run, instead of running it: one for each engine.
+    pub explanation: Option<Mutex<Vec<Explanation>>>,
     /// Go on with a training where it was saved last.
     pub resume: bool,
     /// How often a training is saved between the ends of its epochs.

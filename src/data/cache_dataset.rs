@@ -256,6 +256,9 @@ impl Dataset for Cached {
     fn sample(&self, index: usize) -> Result<Sample> {
         sample(&self.entry(index)?)
     }
+    fn reads_files(&self) -> bool {
+        false
+    }
     fn seed(&self, seed: u32, rng: &mut RngStates) {
         self.given.seed(seed, rng);
     }

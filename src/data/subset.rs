@@ -75,6 +75,9 @@ impl Dataset for Subset {
     fn sample(&self, index: usize) -> Result<Sample> {
         self.dataset.sample(self.at(index)?)
     }
+    fn reads_files(&self) -> bool {
+        self.dataset.reads_files()
+    }
     fn seed(&self, seed: u32, rng: &mut RngStates) {
         self.dataset.seed(seed, rng);
     }

@@ -5,7 +5,6 @@
 //! single cases, and what no postprocessing asks for is never computed.
 
 use super::explain::Explain;
-use super::headers::flattened;
 use super::pipeline::Pipeline;
 use super::record::{RunRecord, RunStatus, Settings};
 use super::resume::Identity;
@@ -15,8 +14,8 @@ use super::{amp, cases};
 use crate::checkpoint::{self, StateDict};
 use crate::component::{Accepted, BuildContext, Dict, NotSupported, Value};
 use crate::contracts::{
-    CaseContext, CaseReport, Engine, EngineState, Event, Handler, Inferer, Loader, Network, Observer, RngStates, Run,
-    Sample, Shared,
+    CaseContext, CaseReport, Engine, EngineState, EvaluationExplanation, Event, Explanation, Handler, Inferer, Loader,
+    Network, Observer, RngStates, Run, Sample, Shared, flattened,
 };
 use crate::data::{Transforms, alignment, batches};
 use crate::error::{Error, Kind, Result};
@@ -204,9 +203,15 @@ impl SupervisedEvaluator {
         let postprocessing = &self.args.postprocessing.steps;
         let cases = cases::plan(&*loader.dataset, postprocessing, total)?;
         let folder = cases::output_folder(postprocessing);
-        if let Some(text) = &self.run.explanation {
+        if let Some(explanations) = &self.run.explanation {
             workflow.fire(Event::Started)?;
-            return self.explain(&cases, &mut text.lock());
+            let explanation = self.explain(&cases);
+            let (failures, total) = (explanation.failures(), cases.len());
+            explanations.lock().push(Explanation::Evaluation(explanation));
+            return match failures {
+                0 => Ok(()),
+                _ => Err(err!("{failures} of {total} cases cannot run; the reasons are above")),
+            };
         }
         match cases::clear_stale(&cases, folder.as_deref()) {
             0 => {}
@@ -340,7 +345,7 @@ impl SupervisedEvaluator {
         }
     }
 
-    fn explain(&self, cases: &[cases::Case], out: &mut String) -> Result<()> {
+    fn explain(&self, cases: &[cases::Case]) -> EvaluationExplanation {
         let _no_grad = tch::no_grad_guard();
         Explain {
             loader: &self.args.val_data_loader,
@@ -351,7 +356,7 @@ impl SupervisedEvaluator {
             device: self.args.device,
             autocast: self.autocast,
         }
-        .write(cases, out)
+        .explain(cases)
     }
 
     fn amp_name(&self) -> Option<&'static str> {

@@ -1,16 +1,15 @@
 //! Engines and their handlers.
 //!
-//! `evaluator` is the component; the run itself goes `cases` (what there is to do) → `pipeline` (threads, over the
-//! `queues`) → `resume` (what a result was made from) and `record` (`run.json`); `explain` says
-//! what would run, and `needs` what memory a case takes at least, from headers (`headers`).
+//! `evaluator` is the component; the run itself goes `cases` (names, inputs, outputs) → `pipeline` (threads, over the
+//! `queues`), which plans each case from its headers (`case_plan`) and reads it as planned → `resume` (what a result was made
+//! from) and `record` (`run.json`). `explain` shows the plans without carrying them out.
 
 mod amp;
+mod case_plan;
 mod cases;
 mod evaluator;
 mod explain;
 pub mod handlers;
-mod headers;
-mod needs;
 mod pipeline;
 mod queues;
 mod record;
@@ -18,6 +17,8 @@ mod resume;
 mod trainer;
 mod training_state;
 mod workflow;
+
+pub use explain::bytes_text;
 
 use crate::component::Component;
 

@@ -3,14 +3,14 @@
 //! Reading and resampling have threads of their own (`num_workers` of them, as many cases ahead), writing has one; what
 //! waits on either side is bounded in bytes. Only the calling thread uses the network.
 
+use super::case_plan::CasePlan;
 use super::cases::Case;
-use super::needs;
 use super::queues::{NextWrite, Prefetcher, WriteBehind};
 use super::record::{CaseRecord, RunRecord};
 use super::resume::{self, Identity, Inputs, SkipDecision};
 use crate::contracts::{
     CaseContext, CaseFacts, CaseReport, Clock, Inferer, Item, Loader, Network, NoProgress, Observer, Progress, Run,
-    Sample, Shared, Stage, Transform, TransformContext, WriteJob,
+    Sample, Shared, Stage, Transform, TransformContext, WithoutHeader, WriteJob,
 };
 use crate::error::{Kind, Result};
 use crate::prediction::volume_tensor;
@@ -176,13 +176,21 @@ impl Pipeline<'_> {
                 SkipDecision::Stale(why) => tracing::info!("{}: computed again: {why}", case.name),
             }
         }
-        needs::check(&*self.loader.dataset, index, self.postprocessing, room)?;
+        let dataset = &*self.loader.dataset;
+        let plan = match dataset.reads_files() {
+            true => Some(CasePlan::new(dataset, index, self.postprocessing, WithoutHeader::Stop)?),
+            false => None,
+        };
+        plan.iter().try_for_each(|plan| plan.admit(room))?;
         let mut none = RngStates::default();
         let batch = index / self.loader.batch_size.max(1);
         let mut random = (!self.random.is_empty()).then(|| self.random[batch % self.random.len()].lock());
         let mut cx =
             TransformContext { case: context, writes: &mut vec![], rng: random.as_deref_mut().unwrap_or(&mut none) };
-        let samples = context.clock.time(Stage::Pre, || self.loader.dataset.get(index, &mut cx))?;
+        let samples = context.clock.time(Stage::Pre, || match plan {
+            Some(plan) => plan.read(&mut cx),
+            None => dataset.get(index, &mut cx),
+        })?;
         inputs.check_unchanged()?;
         Ok(Prefetched::Read(samples, inputs))
     }

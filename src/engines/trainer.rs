@@ -11,8 +11,8 @@ use super::workflow::{Parts, Workflow, check_network, clock, loss_alone};
 use crate::checkpoint::{self, StateDict};
 use crate::component::{Accepted, BuildContext, Dict, NotSupported, Value};
 use crate::contracts::{
-    CaseContext, Clock, Engine, EngineState, Event, Handler, Inferer, Item, Loader, Loss, Mode, Network, NoProgress,
-    Optimizer, Run, Sample, Shared, TransformContext, apply_all,
+    CaseContext, Clock, Engine, EngineState, Event, Explanation, Handler, Inferer, Item, Loader, Loss, Mode, Network,
+    NoProgress, Optimizer, Run, Sample, Shared, TrainingExplanation, TransformContext, apply_all,
 };
 use crate::data::batches::{Batch, Batches, case_name};
 use crate::data::{Transforms, alignment};
@@ -139,8 +139,8 @@ impl Engine for SupervisedTrainer {
             return Err(no_batches());
         }
         self.workflow.update(|state| (state.max_epochs, state.epoch_length) = (self.args.max_epochs, epoch_length));
-        if let Some(text) = &self.run.explanation {
-            self.explain(&mut text.lock());
+        if let Some(explanations) = &self.run.explanation {
+            explanations.lock().push(Explanation::Training(self.explanation()));
             return Ok(());
         }
         self.check_data()?;
@@ -546,24 +546,16 @@ impl SupervisedTrainer {
         Ok(Place { iteration, pending_loss, in_epoch, stopped, batches })
     }
 
-    fn explain(&self, out: &mut String) {
-        use std::fmt::Write;
-        let (loader, state) = (&self.args.train_data_loader, self.workflow.state());
-        let parameters: usize =
-            crate::contracts::parameters(&*self.args.network.lock()).iter().map(|(_, tensor)| tensor.numel()).sum();
-        let _ = writeln!(
-            out,
-            "training: {} cases in batches of {}, {} iterations in an epoch, {} epochs\n{}: {parameters} parameters; weights, gradients and the optimizer's averages take about {:.2} GB",
-            loader.dataset.len(),
-            loader.batch_size,
-            state.epoch_length,
-            state.max_epochs,
-            self.args.network.lock().name(),
-            parameters as f64 * 16.0 / 1e9,
-        );
-        match self.run.resume_folder() {
-            Some(folder) => drop(writeln!(out, "saved after every epoch in {}", folder.display())),
-            None => drop(writeln!(out, "not saved: the config has no ckpt_dir")),
+    fn explanation(&self) -> TrainingExplanation {
+        let (loader, state, network) = (&self.args.train_data_loader, self.workflow.state(), self.args.network.lock());
+        TrainingExplanation {
+            cases: loader.dataset.len(),
+            batch_size: loader.batch_size,
+            iterations_per_epoch: state.epoch_length,
+            epochs: state.max_epochs,
+            network: network.name().to_owned(),
+            parameters: crate::contracts::parameters(&*network).iter().map(|(_, tensor)| tensor.numel()).sum(),
+            saved_in: self.run.resume_folder(),
         }
     }
 }

@@ -1,7 +1,7 @@
 //! Cropping and padding along the axes.
 
 use super::gather::{OUTSIDE, gather_volume};
-use super::{Affine, Applied, Grid, Layout, Spatial, Volume};
+use super::{Affine, Applied, DType, Grid, Layout, Spatial, Volume, Voxels};
 use crate::bail;
 use crate::error::Result;
 use std::sync::Arc;
@@ -73,10 +73,13 @@ pub fn crop_pad(mut volume: Volume, window: Window, mode: PadMode, by: &'static 
     });
     let fill = if let PadMode::Constant(value) = mode { value } else { 0.0 };
     // A constant that the stored type cannot hold needs float voxels.
-    if fill != 0.0 && !volume.voxels.dtype().is_float() {
-        volume = volume.into_f32()?;
-    }
-    if !volume.is_header_only() {
+    let widened = fill != 0.0 && !volume.voxels.dtype().is_float();
+    if volume.is_header_only() {
+        volume.voxels = Voxels::empty(if widened { DType::F32 } else { volume.voxels.dtype() });
+    } else {
+        if widened {
+            volume = volume.into_f32()?;
+        }
         volume.voxels = gather_volume(&volume, [&tables[0], &tables[1], &tables[2]], fill)?;
     }
     let [x, y, z] = window.shape;

@@ -1,10 +1,11 @@
 //! Activationsd (monai.transforms.post.dictionary, MONAI 1.6.1): recorded on the prediction, computed later.
 
-use super::post::{call_on, on_predictions, per_key};
+use super::post::{call_on, on_predictions, per_key, planned_images};
 use crate::bail;
 use crate::component::{Keys, OneOrMany, Value};
-use crate::contracts::{OnPrediction, Sample, Transform, TransformContext};
+use crate::contracts::{OnPrediction, Sample, Step, Transform, TransformContext};
 use crate::error::Result;
+use crate::image::{DType};
 use crate::prediction::VoxelOp;
 use std::sync::Arc;
 
@@ -70,6 +71,11 @@ impl Transform for Activations {
         } else {
             OnPrediction::Recorded
         }
+    }
+    fn plan(&self, sample: Sample) -> Result<Step<'_>> {
+        let sample = planned_images(sample, &self.keys, self.allow_missing, |_, channels| (channels, DType::F32))?;
+        let known = self.ops.iter().all(|(_, other)| other.is_none());
+        Ok(if known { Step::exact(sample) } else { Step::unknown(sample) })
     }
     fn apply(&self, sample: Sample, cx: &mut TransformContext) -> Result<Vec<Sample>> {
         on_predictions(sample, &self.keys, self.allow_missing, cx.case, |at, prediction| {

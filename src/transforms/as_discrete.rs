@@ -3,11 +3,12 @@
 //! Deliberate difference: class numbers stay integers and one-hot channels are made only when something needs them;
 //! MONAI makes float tensors.
 
-use super::post::on_predictions;
+use super::post::{on_predictions, planned_images};
 use crate::bail;
 use crate::component::{Accepted, Keys, OneOrMany};
-use crate::contracts::{OnPrediction, Sample, Transform, TransformContext};
+use crate::contracts::{OnPrediction, Sample, Step, Transform, TransformContext};
 use crate::error::Result;
+use crate::image::DType;
 use std::sync::Arc;
 
 component! {
@@ -89,6 +90,19 @@ impl Transform for AsDiscrete {
             Some(Steps { threshold: Some(_), .. }) => OnPrediction::Masks,
             _ => OnPrediction::Other,
         }
+    }
+    fn plan(&self, sample: Sample) -> Result<Step<'_>> {
+        let after = |at: usize, channels: usize| {
+            let Steps { argmax, classes, threshold, round } = self.steps[at];
+            let labels = if channels <= 256 { DType::U8 } else { DType::U16 };
+            let dtype = match (round, classes.is_some() || threshold.is_some(), argmax) {
+                (false, true, _) => DType::U8,
+                (false, false, true) => labels,
+                _ => DType::F32,
+            };
+            (classes.unwrap_or(if argmax { 1 } else { channels }), dtype)
+        };
+        Ok(Step::exact(planned_images(sample, &self.keys, self.allow_missing, after)?))
     }
     fn apply(&self, sample: Sample, cx: &mut TransformContext) -> Result<Vec<Sample>> {
         on_predictions(sample, &self.keys, self.allow_missing, cx.case, |at, mut prediction| {

@@ -5,7 +5,7 @@
 use super::support::{KeyList, PadModeArg, pad_modes};
 use crate::bail;
 use crate::component::{Accepted, Keys, OneOrMany};
-use crate::contracts::{Outline, Sample, Transform, TransformContext, outline_by_applying};
+use crate::contracts::{Sample, Step, Transform, TransformContext, applied_to_headers};
 use crate::error::Result;
 use crate::image::{PadMode, Window, crop_pad};
 use std::sync::Arc;
@@ -68,8 +68,8 @@ impl Transform for BorderPad {
     fn name(&self) -> &'static str {
         "BorderPadd"
     }
-    fn outline(&self, sample: Sample) -> Result<Outline> {
-        outline_by_applying(self, sample)
+    fn plan(&self, sample: Sample) -> Result<Step<'_>> {
+        Ok(Step::exact(applied_to_headers(self, sample)?))
     }
     fn apply(&self, sample: Sample, _cx: &mut TransformContext) -> Result<Vec<Sample>> {
         self.keys.images(sample, |volume, at| {

@@ -4,7 +4,7 @@
 
 use super::support::{DTypeArg, KeyList, cast_items};
 use crate::component::{Keys, OneOrMany};
-use crate::contracts::{Sample, Transform, TransformContext};
+use crate::contracts::{Sample, Step, Transform, TransformContext, applied_to_headers};
 use crate::error::Result;
 
 component! {
@@ -39,6 +39,9 @@ impl CastToType {
 impl Transform for CastToType {
     fn name(&self) -> &'static str {
         "CastToTyped"
+    }
+    fn plan(&self, sample: Sample) -> Result<Step<'_>> {
+        Ok(Step::exact(applied_to_headers(self, sample)?))
     }
     fn apply(&self, sample: Sample, _cx: &mut TransformContext) -> Result<Vec<Sample>> {
         cast_items(&self.keys, sample, |at| Some(self.dtypes[at].0))

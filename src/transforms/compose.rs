@@ -3,7 +3,9 @@
 //! Source: monai/transforms/compose.py of MONAI 1.6.1.
 
 use crate::component::{Accepted, FromValue, OneOrMany, Value};
-use crate::contracts::{RngStates, Sample, Transform, TransformContext, apply_all, seed_each};
+use crate::contracts::{
+    Certainty, RngStates, Sample, Step, Transform, TransformContext, VoxelAccess, apply_all, seed_each,
+};
 use crate::error::Result;
 use std::sync::Arc;
 
@@ -13,7 +15,7 @@ component! {
 
     pub struct ComposeArgs {
         /// Transforms in order of application.
-        transforms: Option<OneOrMany<Step>> = (),
+        transforms: Option<OneOrMany<Member>> = (),
         /// No effect: transforms after one that returns several samples are always applied to each of them.
         map_items: Accepted = true,
         /// No effect: transforms take one sample.
@@ -36,20 +38,20 @@ component! {
             Some(OneOrMany::One(step)) => vec![step],
             Some(OneOrMany::Many(steps)) => steps,
         };
-        Ok(Compose::new(steps.into_iter().map(|Step(step)| step)))
+        Ok(Compose::new(steps.into_iter().map(|Member(step)| step)))
     },
 }
 
 /// One transform of the list.
 #[derive(Clone)]
-pub struct Step(Arc<dyn Transform>);
+pub struct Member(Arc<dyn Transform>);
 
-impl FromValue for Step {
+impl FromValue for Member {
     fn expected() -> String {
         "transform".into()
     }
     fn from_value(value: &Value) -> Option<Self> {
-        Arc::<dyn Transform>::from_value(value).map(Step)
+        Arc::<dyn Transform>::from_value(value).map(Member)
     }
 }
 
@@ -76,6 +78,14 @@ impl Compose {
 impl Transform for Compose {
     fn name(&self) -> &'static str {
         "Compose"
+    }
+    fn plan(&self, mut sample: Sample) -> Result<Step<'_>> {
+        let mut certainty = Certainty::Exact;
+        for step in &self.steps {
+            let after = step.plan(sample).map_err(|error| error.context(step.name()))?;
+            (sample, certainty) = (after.sample, certainty.max(after.certainty));
+        }
+        Ok(Step { sample, certainty, access: VoxelAccess::InMemory })
     }
     fn apply(&self, sample: Sample, cx: &mut TransformContext) -> Result<Vec<Sample>> {
         apply_all(&self.steps, vec![sample], cx)

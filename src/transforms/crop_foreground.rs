@@ -4,10 +4,10 @@
 //! (`generate_spatial_bounding_box`) of MONAI 1.6.1.
 
 use super::divisible_pad::divisible;
-use super::support::{KeyList, PadModeArg, called_on, pad_modes, per_axis, take_image};
+use super::support::{KeyList, PadModeArg, called_on, pad_modes, per_axis, resized, take_image};
 use crate::bail;
 use crate::component::{Accepted, Keys, OneOrMany, Value};
-use crate::contracts::{Item, Outline, Sample, Transform, TransformContext};
+use crate::contracts::{Item, Sample, Step, Transform, TransformContext};
 use crate::each_voxels;
 use crate::error::Result;
 use crate::image::{Element, Layout, PadMode, Volume, Window, crop_pad, filled};
@@ -190,9 +190,17 @@ impl Transform for CropForeground {
     fn name(&self) -> &'static str {
         "CropForegroundd"
     }
-    fn outline(&self, sample: Sample) -> Result<Outline> {
-        // Only the voxels tell.
-        Ok(Outline { sample, exact: false })
+    fn plan(&self, sample: Sample) -> Result<Step<'_>> {
+        // Where the foreground ends depends on the voxels: at most at the image's borders.
+        let mut sample = resized(&self.keys, sample, |shape| {
+            let margin = if self.allow_smaller { [0; 3] } else { self.margin };
+            let largest = std::array::from_fn(|axis| shape[axis].saturating_add(2 * margin[axis]));
+            divisible(largest, self.k_divisible)
+        })?;
+        for key in [&self.start_key, &self.end_key].into_iter().flatten() {
+            sample.set(key, Item::Value(Value::None));
+        }
+        Ok(Step::at_most(sample))
     }
     fn apply(&self, mut sample: Sample, _cx: &mut TransformContext) -> Result<Vec<Sample>> {
         self.keys.one_grid(&sample)?;

@@ -5,7 +5,7 @@
 use super::spatial_pad::pad_to;
 use super::support::{KeyList, MethodArg, PadModeArg, pad_modes, per_axis};
 use crate::component::{Accepted, Keys, OneOrMany};
-use crate::contracts::{Outline, Sample, Transform, TransformContext, outline_by_applying};
+use crate::contracts::{Sample, Step, Transform, TransformContext, applied_to_headers};
 use crate::error::Result;
 use crate::image::{PadMode, crop_pad};
 use std::sync::Arc;
@@ -63,8 +63,8 @@ impl Transform for DivisiblePad {
     fn name(&self) -> &'static str {
         "DivisiblePadd"
     }
-    fn outline(&self, sample: Sample) -> Result<Outline> {
-        outline_by_applying(self, sample)
+    fn plan(&self, sample: Sample) -> Result<Step<'_>> {
+        Ok(Step::exact(applied_to_headers(self, sample)?))
     }
     fn apply(&self, sample: Sample, _cx: &mut TransformContext) -> Result<Vec<Sample>> {
         self.keys.images(sample, |volume, at| {

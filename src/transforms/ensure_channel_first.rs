@@ -6,7 +6,7 @@
 use super::support::KeyList;
 use crate::bail;
 use crate::component::{Accepted, FromValue, Keys, Value};
-use crate::contracts::{Outline, Sample, Transform, TransformContext, Unread, outline_by_applying};
+use crate::contracts::{Sample, Step, Transform, TransformContext, applied_to_headers};
 use crate::error::Result;
 use crate::image::{ImageHeader, Layout, Volume};
 use std::sync::Arc;
@@ -113,11 +113,8 @@ impl Transform for EnsureChannelFirst {
     fn name(&self) -> &'static str {
         "EnsureChannelFirstd"
     }
-    fn outline(&self, sample: Sample) -> Result<Outline> {
-        outline_by_applying(self, sample)
-    }
-    fn unread(&self, sample: Sample) -> Result<Unread<'_>> {
-        Ok(Unread::Still(self.outline(sample)?.sample))
+    fn plan(&self, sample: Sample) -> Result<Step<'_>> {
+        Ok(Step::header_only(applied_to_headers(self, sample)?))
     }
     fn apply(&self, sample: Sample, _cx: &mut TransformContext) -> Result<Vec<Sample>> {
         self.keys.images(sample, |volume, _| self.adjusted(volume))

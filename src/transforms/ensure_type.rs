@@ -5,7 +5,7 @@
 use super::support::{DTypeArg, KeyList, cast_items};
 use crate::bail;
 use crate::component::{Accepted, Keys, OneOrMany};
-use crate::contracts::{Item, Sample, Transform, TransformContext, Unread};
+use crate::contracts::{Item, Sample, Step, Transform, TransformContext, applied_to_headers};
 use crate::error::Result;
 use crate::image::DType;
 
@@ -58,7 +58,7 @@ impl Transform for EnsureType {
     fn name(&self) -> &'static str {
         "EnsureTyped"
     }
-    fn unread(&self, sample: Sample) -> Result<Unread<'_>> {
+    fn plan(&self, sample: Sample) -> Result<Step<'_>> {
         // Another type after LoadImaged's own would be a second rounding.
         let keeps = self.keys.present(&sample)?.iter().all(|(at, key)| match (self.dtypes[*at], sample.get(key)) {
             (Some(dtype), Some(Item::Image(volume))) => {
@@ -66,7 +66,10 @@ impl Transform for EnsureType {
             }
             _ => true,
         });
-        Ok(if keeps { Unread::Still(sample) } else { Unread::NeedsVoxels })
+        if keeps {
+            return Ok(Step::header_only(sample));
+        }
+        Ok(Step::exact(applied_to_headers(self, sample)?))
     }
     fn apply(&self, sample: Sample, _cx: &mut TransformContext) -> Result<Vec<Sample>> {
         cast_items(&self.keys, sample, |at| self.dtypes[at])

@@ -3,10 +3,10 @@
 //! Source: monai/transforms/intensity/array.py, monai/networks/layers/simplelayers.py (`GaussianFilter`) and
 //! convutils.py (`gaussian_1d`) of MONAI 1.6.1.
 
-use super::support::{KeyList, per_axis};
+use super::support::{KeyList, in_f32, per_axis};
 use crate::bail;
 use crate::component::{Keys, OneOrMany};
-use crate::contracts::{Sample, Transform, TransformContext};
+use crate::contracts::{Sample, Step, Transform, TransformContext};
 use crate::error::Result;
 use crate::image::{Element, Volume, Voxels, filled};
 use rayon::prelude::*;
@@ -191,6 +191,9 @@ fn bessel(n: i32, x: f32) -> f32 {
 impl Transform for GaussianSmooth {
     fn name(&self) -> &'static str {
         "GaussianSmoothd"
+    }
+    fn plan(&self, sample: Sample) -> Result<Step<'_>> {
+        Ok(Step::exact(in_f32(&self.keys, sample, None)?))
     }
     fn apply(&self, sample: Sample, _cx: &mut TransformContext) -> Result<Vec<Sample>> {
         self.keys.images(sample, |volume, _| self.smoothed(volume))

@@ -4,7 +4,7 @@
 
 use super::post::{call_on, per_key};
 use crate::component::{Accepted, Keys, OneOrMany, Value};
-use crate::contracts::{Item, OnPrediction, Sample, Transform, TransformContext};
+use crate::contracts::{Item, OnPrediction, Sample, Step, Transform, TransformContext};
 use crate::error::Result;
 use crate::image::{Inverse, Trace};
 use crate::prediction::Prediction;
@@ -80,6 +80,9 @@ impl Transform for Invert {
     fn on_prediction(&self) -> OnPrediction {
         let nearest = self.nearest.iter().all(|nearest| *nearest) && self.post_func.iter().all(Value::is_none);
         if nearest { OnPrediction::Moved } else { OnPrediction::AllChannels }
+    }
+    fn plan(&self, sample: Sample) -> Result<Step<'_>> {
+        Ok(Step::unknown(sample))
     }
     fn apply(&self, mut sample: Sample, cx: &mut TransformContext) -> Result<Vec<Sample>> {
         for (at, key) in self.keys.iter().enumerate() {

@@ -6,7 +6,7 @@
 pub mod copy {
     use crate::bail;
     use crate::component::Keys;
-    use crate::contracts::{Outline, Sample, Transform, TransformContext, outline_by_applying};
+    use crate::contracts::{Sample, Step, Transform, TransformContext, applied_to_headers};
     use crate::error::Result;
     use crate::transforms::support::KeyList;
     use std::sync::Arc;
@@ -65,8 +65,8 @@ pub mod copy {
         fn name(&self) -> &'static str {
             "CopyItemsd"
         }
-        fn outline(&self, sample: Sample) -> Result<Outline> {
-            outline_by_applying(self, sample)
+        fn plan(&self, sample: Sample) -> Result<Step<'_>> {
+            Ok(Step::exact(applied_to_headers(self, sample)?))
         }
         fn apply(&self, mut sample: Sample, _cx: &mut TransformContext) -> Result<Vec<Sample>> {
             for time in 0..self.times {
@@ -89,7 +89,7 @@ pub mod copy {
 /// SelectItemsd.
 pub mod select {
     use crate::component::Keys;
-    use crate::contracts::{Outline, Sample, Transform, TransformContext, outline_by_applying};
+    use crate::contracts::{Sample, Step, Transform, TransformContext, applied_to_headers};
     use crate::error::Result;
     use crate::transforms::support::KeyList;
 
@@ -121,8 +121,8 @@ pub mod select {
         fn name(&self) -> &'static str {
             "SelectItemsd"
         }
-        fn outline(&self, sample: Sample) -> Result<Outline> {
-            outline_by_applying(self, sample)
+        fn plan(&self, sample: Sample) -> Result<Step<'_>> {
+            Ok(Step::exact(applied_to_headers(self, sample)?))
         }
         fn apply(&self, mut sample: Sample, _cx: &mut TransformContext) -> Result<Vec<Sample>> {
             let mut kept = Sample::default();
@@ -140,7 +140,7 @@ pub mod select {
 pub mod delete {
     use crate::bail;
     use crate::component::{Dict, Keys, OneOrMany, Value};
-    use crate::contracts::{Item, Outline, Sample, Transform, TransformContext, outline_by_applying};
+    use crate::contracts::{Item, Sample, Step, Transform, TransformContext, applied_to_headers};
     use crate::err;
     use crate::error::Result;
     use fancy_regex::Regex;
@@ -206,8 +206,8 @@ pub mod delete {
         fn name(&self) -> &'static str {
             "DeleteItemsd"
         }
-        fn outline(&self, sample: Sample) -> Result<Outline> {
-            outline_by_applying(self, sample)
+        fn plan(&self, sample: Sample) -> Result<Step<'_>> {
+            Ok(Step::exact(applied_to_headers(self, sample)?))
         }
         fn apply(&self, mut sample: Sample, _cx: &mut TransformContext) -> Result<Vec<Sample>> {
             for (outer, pattern) in &self.paths {

@@ -5,7 +5,7 @@
 
 use super::support::{KeyList, called_on, take_image};
 use crate::component::{Accepted, Args, BuildContext, FromValue, Keys, NotSupported, OneOrMany, Value};
-use crate::contracts::{Item, Outline, Sample, Transform, TransformContext};
+use crate::contracts::{Item, Sample, Step, Transform, TransformContext};
 use crate::error::Result;
 use crate::image::{ImageHeader, Layout, Volume, Voxels};
 use crate::{bail, err};
@@ -152,9 +152,8 @@ impl Transform for Lambda {
     fn name(&self) -> &'static str {
         "Lambdad"
     }
-    fn outline(&self, sample: Sample) -> Result<Outline> {
-        // Only the voxels tell.
-        Ok(Outline { sample, exact: false })
+    fn plan(&self, sample: Sample) -> Result<Step<'_>> {
+        Ok(Step::unknown(sample))
     }
     fn apply(&self, mut sample: Sample, _cx: &mut TransformContext) -> Result<Vec<Sample>> {
         for (at, key) in self.keys.present(&sample)? {

@@ -6,7 +6,7 @@
 
 use super::support::{DTypeArg, KeyList, SeriesName};
 use crate::component::{Accepted, FromValue, Keys, OneOrMany, Value};
-use crate::contracts::{Item, Outline, Sample, Transform, TransformContext, Unread};
+use crate::contracts::{Certainty, Item, Sample, Step, Transform, TransformContext, VoxelAccess};
 use crate::env::at_home;
 use crate::error::Result;
 use crate::formats;
@@ -179,27 +179,36 @@ fn stacked(volumes: Vec<Volume>) -> Result<Volume> {
     })
 }
 
+/// The file or files that the sample names under `key`.
+fn file_names(sample: &Sample, key: &str) -> Option<OneOrMany<PathBuf>> {
+    match sample.get(key) {
+        Some(Item::Value(value)) => OneOrMany::from_value(value),
+        _ => None,
+    }
+}
+
 impl Transform for LoadImage {
     fn name(&self) -> &'static str {
         "LoadImaged"
     }
-    fn outline(&self, sample: Sample) -> Result<Outline> {
-        let sample = self.loaded(sample, |path| formats::reader::read_header(path, self.series.as_deref()))?;
-        Ok(Outline { sample, exact: true })
-    }
-    fn unread(&self, sample: Sample) -> Result<Unread<'_>> {
-        let alone = |(_, key): &(usize, Arc<str>)| match sample.get(key) {
-            Some(Item::Value(value)) => {
-                PathBuf::from_value(value).is_some_and(|path| formats::reader::has_readable_header(self.place(&path)))
-            }
-            _ => false,
-        };
-        // Where there is no header apart, an outline would read everything.
-        if !self.keys.present(&sample).is_ok_and(|keys| keys.iter().all(alone)) {
-            return Ok(Unread::NeedsVoxels);
+    fn plan(&self, sample: Sample) -> Result<Step<'_>> {
+        let (mut have_headers, mut alone) = (true, true);
+        for (_, key) in self.keys.present(&sample)? {
+            let paths = match file_names(&sample, &key) {
+                Some(OneOrMany::One(path)) => vec![path],
+                Some(OneOrMany::Many(paths)) => {
+                    alone = false;
+                    paths
+                }
+                None => vec![],
+            };
+            have_headers &= paths.iter().all(|path| formats::reader::has_readable_header(self.place(path)));
         }
-        // What fails is reported where everything is read.
-        Ok(self.outline(sample).map_or(Unread::NeedsVoxels, |outline| Unread::Still(outline.sample)))
+        if !have_headers {
+            return Ok(Step { sample, certainty: Certainty::Unknown, access: VoxelAccess::WholeFile });
+        }
+        let sample = self.loaded(sample, |path| formats::reader::read_header(path, self.series.as_deref()))?;
+        Ok(if alone { Step::header_only(sample) } else { Step::exact(sample) })
     }
     fn apply(&self, sample: Sample, _cx: &mut TransformContext) -> Result<Vec<Sample>> {
         Ok(vec![self.loaded(sample, |path| formats::reader::read(path, self.series.as_deref()))?])
@@ -210,11 +219,7 @@ impl LoadImage {
     /// Images in place of file names.
     fn loaded(&self, mut sample: Sample, read: impl Fn(&Path) -> Result<Volume> + Copy) -> Result<Sample> {
         for (_, key) in self.keys.present(&sample)? {
-            let names = match sample.get(&key) {
-                Some(Item::Value(value)) => OneOrMany::<PathBuf>::from_value(value),
-                _ => None,
-            };
-            let mut volume = match names {
+            let mut volume = match file_names(&sample, &key) {
                 Some(OneOrMany::One(path)) => self.load(&path, read)?,
                 Some(OneOrMany::Many(paths)) => {
                     stacked(paths.iter().map(|path| self.load(path, read)).collect::<Result<_>>()?)?

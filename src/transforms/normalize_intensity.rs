@@ -3,10 +3,10 @@
 //! Source: monai/transforms/intensity/dictionary.py and array.py of MONAI 1.6.1. Sums are accumulated in f64 (MONAI's
 //! mean in f32), in an order that does not depend on the number of threads.
 
-use super::support::{DTypeArg, KeyList, finish, outline_in_f32};
+use super::support::{DTypeArg, KeyList, finish, in_f32};
 use crate::bail;
 use crate::component::{Keys, OneOrMany};
-use crate::contracts::{Outline, Sample, Transform, TransformContext};
+use crate::contracts::{Sample, Step, Transform, TransformContext};
 use crate::error::Result;
 use crate::image::{CHUNK, Volume};
 use rayon::prelude::*;
@@ -182,8 +182,8 @@ impl Transform for NormalizeIntensity {
     fn name(&self) -> &'static str {
         "NormalizeIntensityd"
     }
-    fn outline(&self, sample: Sample) -> Result<Outline> {
-        outline_in_f32(&self.keys, sample, self.dtype)
+    fn plan(&self, sample: Sample) -> Result<Step<'_>> {
+        Ok(Step::exact(in_f32(&self.keys, sample, self.dtype)?))
     }
     fn apply(&self, sample: Sample, _cx: &mut TransformContext) -> Result<Vec<Sample>> {
         self.keys.images(sample, |volume, _| self.normalized(volume))

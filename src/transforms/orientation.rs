@@ -5,7 +5,7 @@
 use super::support::KeyList;
 use crate::bail;
 use crate::component::{Accepted, FromValue, Keys, OneOrMany, Value};
-use crate::contracts::{Outline, Sample, Transform, TransformContext, Unread, outline_by_applying};
+use crate::contracts::{Sample, Step, Transform, TransformContext, applied_to_headers};
 use crate::error::Result;
 use crate::image::orient::{default_labels, turn_affine, turn_layout};
 use crate::image::{Applied, Orientation, Spatial};
@@ -82,11 +82,8 @@ impl Transform for Turn {
     fn name(&self) -> &'static str {
         "Orientationd"
     }
-    fn outline(&self, sample: Sample) -> Result<Outline> {
-        outline_by_applying(self, sample)
-    }
-    fn unread(&self, sample: Sample) -> Result<Unread<'_>> {
-        Ok(Unread::Still(self.outline(sample)?.sample))
+    fn plan(&self, sample: Sample) -> Result<Step<'_>> {
+        Ok(Step::header_only(applied_to_headers(self, sample)?))
     }
     fn apply(&self, sample: Sample, _cx: &mut TransformContext) -> Result<Vec<Sample>> {
         self.keys.images(sample, |mut volume, _| {

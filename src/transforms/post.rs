@@ -1,10 +1,12 @@
 //! What the postprocessing transforms share: they act on predictions, or on images seen as such.
 
+use super::support::take_image;
 use crate::bail;
 use crate::case_context::CaseContext;
 use crate::component::{Args, BuildContext, OneOrMany, Value};
 use crate::contracts::{Item, Sample};
 use crate::error::Result;
+use crate::image::{DType, Layout, Volume, Voxels};
 use crate::prediction::Prediction;
 use crate::python::array::{Array, Flavour, Type};
 use crate::torch::convert::to_f32;
@@ -36,6 +38,27 @@ pub(super) fn on_predictions(
         sample.set(key, item);
     }
     Ok(vec![sample])
+}
+
+/// The header-only images under `keys` after `change(position of the key, channels)`, which gives channels and type; see
+/// [`on_predictions`].
+pub(super) fn planned_images(
+    mut sample: Sample,
+    keys: &[Arc<str>],
+    allow_missing: bool,
+    change: impl Fn(usize, usize) -> (usize, DType),
+) -> Result<Sample> {
+    for (at, key) in keys.iter().enumerate() {
+        if allow_missing && sample.get(key).is_none() {
+            continue;
+        }
+        let volume = take_image(&mut sample, key)?;
+        let [channels, x, y, z] = volume.layout.shape;
+        let (channels, dtype) = change(at, channels);
+        let layout = Layout::contiguous([channels, x, y, z]);
+        sample.set(key, Item::Image(Volume { voxels: Voxels::empty(dtype), layout, channel_first: true, ..volume }));
+    }
+    Ok(sample)
 }
 
 /// One function for all keys, or a list with one for each.

@@ -4,7 +4,7 @@ use super::rand_flip::turn;
 use super::random::{Chance, seeded_by_chance};
 use super::support::KeyList;
 use crate::component::{Accepted, Keys};
-use crate::contracts::{Sample, Transform, TransformContext};
+use crate::contracts::{Sample, Step, Transform, TransformContext};
 use crate::error::Result;
 
 component! {
@@ -39,6 +39,9 @@ impl RandAxisFlip {
 impl Transform for RandAxisFlip {
     fn name(&self) -> &'static str {
         "RandAxisFlipd"
+    }
+    fn plan(&self, sample: Sample) -> Result<Step<'_>> {
+        Ok(Step::at_most(sample))
     }
     fn apply(&self, sample: Sample, cx: &mut TransformContext) -> Result<Vec<Sample>> {
         if self.keys.present(&sample)?.is_empty() {

@@ -5,10 +5,10 @@
 //! Deliberate difference: of a label stored as uint8 MONAI takes every voxel for background (`~1` is 254); here the type
 //! does not matter.
 
-use super::support::{KeyList, or_image, per_axis};
+use super::support::{KeyList, or_image, per_axis, resized};
 use crate::bail;
 use crate::component::{Accepted, Keys, NotSupported, OneOrMany};
-use crate::contracts::{Item, Sample, Transform, TransformContext};
+use crate::contracts::{Item, Sample, Step, Transform, TransformContext};
 use crate::error::Result;
 use crate::image::{PadMode, Window, crop_pad};
 use crate::random::{RngId, RngStates};
@@ -141,6 +141,12 @@ impl RandCrop {
 impl Transform for RandCrop {
     fn name(&self) -> &'static str {
         "RandCropByPosNegLabeld"
+    }
+    fn plan(&self, sample: Sample) -> Result<Step<'_>> {
+        Ok(Step::at_most(resized(&self.keys, sample, |shape| {
+            let size = or_image(self.size, shape);
+            std::array::from_fn(|axis| size[axis].min(shape[axis]))
+        })?))
     }
     fn apply(&self, mut sample: Sample, cx: &mut TransformContext) -> Result<Vec<Sample>> {
         self.keys.one_grid(&sample)?;

@@ -4,7 +4,7 @@
 use super::random::{Chance, seeded_by_chance};
 use super::support::KeyList;
 use crate::component::{Accepted, Keys, OneOrMany};
-use crate::contracts::{Sample, Transform, TransformContext};
+use crate::contracts::{Sample, Step, Transform, TransformContext};
 use crate::err;
 use crate::error::Result;
 use crate::image::orient::{turn_affine, turn_layout};
@@ -74,6 +74,9 @@ impl RandFlip {
 impl Transform for RandFlip {
     fn name(&self) -> &'static str {
         "RandFlipd"
+    }
+    fn plan(&self, sample: Sample) -> Result<Step<'_>> {
+        Ok(Step::at_most(sample))
     }
     fn apply(&self, sample: Sample, cx: &mut TransformContext) -> Result<Vec<Sample>> {
         let happens = self.chance.happens(cx.rng);

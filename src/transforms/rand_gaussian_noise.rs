@@ -1,10 +1,10 @@
 //! RandGaussianNoised: add normal noise, by chance (monai/transforms/intensity, MONAI 1.6.1).
 
 use super::random::{Chance, seeded_by_chance};
-use super::support::{DTypeArg, KeyList, finish};
+use super::support::{DTypeArg, KeyList, finish, in_f32};
 use crate::bail;
 use crate::component::Keys;
-use crate::contracts::{Sample, Transform, TransformContext};
+use crate::contracts::{Sample, Step, Transform, TransformContext};
 use crate::error::Result;
 
 component! {
@@ -53,6 +53,9 @@ impl RandGaussianNoise {
 impl Transform for RandGaussianNoise {
     fn name(&self) -> &'static str {
         "RandGaussianNoised"
+    }
+    fn plan(&self, sample: Sample) -> Result<Step<'_>> {
+        Ok(Step::at_most(in_f32(&self.keys, sample, None)?))
     }
     fn apply(&self, sample: Sample, cx: &mut TransformContext) -> Result<Vec<Sample>> {
         let happens = self.chance.happens(cx.rng);

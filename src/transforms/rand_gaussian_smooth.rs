@@ -2,10 +2,10 @@
 
 use super::gaussian_smooth::smooth;
 use super::random::{Chance, seeded_by_chance};
-use super::support::KeyList;
+use super::support::{KeyList, in_f32};
 use crate::bail;
 use crate::component::Keys;
-use crate::contracts::{Sample, Transform, TransformContext};
+use crate::contracts::{Sample, Step, Transform, TransformContext};
 use crate::error::Result;
 
 component! {
@@ -61,6 +61,9 @@ impl RandGaussianSmooth {
 impl Transform for RandGaussianSmooth {
     fn name(&self) -> &'static str {
         "RandGaussianSmoothd"
+    }
+    fn plan(&self, sample: Sample) -> Result<Step<'_>> {
+        Ok(Step::at_most(in_f32(&self.keys, sample, None)?))
     }
     fn apply(&self, sample: Sample, cx: &mut TransformContext) -> Result<Vec<Sample>> {
         let happens = self.chance.happens(cx.rng);

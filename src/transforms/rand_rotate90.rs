@@ -2,10 +2,10 @@
 
 use super::rand_flip::{axis, turn};
 use super::random::{Chance, seeded_by_chance};
-use super::support::KeyList;
+use super::support::{KeyList, resized};
 use crate::bail;
 use crate::component::{Accepted, Keys};
-use crate::contracts::{Sample, Transform, TransformContext};
+use crate::contracts::{Sample, Step, Transform, TransformContext};
 use crate::error::Result;
 
 component! {
@@ -73,6 +73,13 @@ fn quarter_turns(k: usize, [a, b]: [usize; 2]) -> ([usize; 3], [bool; 3]) {
 impl Transform for RandRotate90 {
     fn name(&self) -> &'static str {
         "RandRotate90d"
+    }
+    fn plan(&self, sample: Sample) -> Result<Step<'_>> {
+        Ok(Step::at_most(resized(&self.keys, sample, |mut shape| {
+            let [a, b] = self.plane;
+            (shape[a], shape[b]) = (shape[a].max(shape[b]), shape[a].max(shape[b]));
+            shape
+        })?))
     }
     fn apply(&self, sample: Sample, cx: &mut TransformContext) -> Result<Vec<Sample>> {
         let k = self.chance.outer(cx.rng).randint(0, self.max_k as i64) as usize + 1;

@@ -2,9 +2,9 @@
 
 use super::random::{Chance, draw, range, seeded_by_chance};
 use super::scale_intensity::each;
-use super::support::{DTypeArg, KeyList, finish};
+use super::support::{DTypeArg, KeyList, finish, in_f32};
 use crate::component::{Keys, OneOrMany};
-use crate::contracts::{Sample, Transform, TransformContext};
+use crate::contracts::{Sample, Step, Transform, TransformContext};
 use crate::error::Result;
 
 component! {
@@ -54,6 +54,9 @@ impl RandScaleIntensity {
 impl Transform for RandScaleIntensity {
     fn name(&self) -> &'static str {
         "RandScaleIntensityd"
+    }
+    fn plan(&self, sample: Sample) -> Result<Step<'_>> {
+        Ok(Step::at_most(in_f32(&self.keys, sample, None)?))
     }
     fn apply(&self, sample: Sample, cx: &mut TransformContext) -> Result<Vec<Sample>> {
         let happens = self.chance.happens(cx.rng);

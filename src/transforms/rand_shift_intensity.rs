@@ -2,9 +2,9 @@
 
 use super::random::{Chance, draw, range, seeded_by_chance};
 use super::scale_intensity::each;
-use super::support::KeyList;
+use super::support::{KeyList, in_f32};
 use crate::component::{Accepted, Keys, NotSupported, OneOrMany};
-use crate::contracts::{Sample, Transform, TransformContext};
+use crate::contracts::{Sample, Step, Transform, TransformContext};
 use crate::error::Result;
 use crate::image::DType;
 
@@ -70,6 +70,9 @@ fn wrapped(x: f32, dtype: DType) -> f32 {
 impl Transform for RandShiftIntensity {
     fn name(&self) -> &'static str {
         "RandShiftIntensityd"
+    }
+    fn plan(&self, sample: Sample) -> Result<Step<'_>> {
+        Ok(Step::at_most(in_f32(&self.keys, sample, None)?))
     }
     fn apply(&self, sample: Sample, cx: &mut TransformContext) -> Result<Vec<Sample>> {
         let happens = self.chance.happens(cx.rng);

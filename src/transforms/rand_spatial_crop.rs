@@ -1,9 +1,9 @@
 //! RandSpatialCropd: cut out a box at a random place (monai/transforms/croppad, MONAI 1.6.1).
 
-use super::support::{KeyList, or_image, per_axis};
+use super::support::{KeyList, or_image, per_axis, resized};
 use crate::bail;
 use crate::component::{Accepted, Keys, OneOrMany};
-use crate::contracts::{Sample, Transform, TransformContext};
+use crate::contracts::{Sample, Step, Transform, TransformContext};
 use crate::error::Result;
 use crate::image::{PadMode, Window, crop_pad};
 use crate::random::{RngId, RngStates};
@@ -78,6 +78,16 @@ impl RandSpatialCrop {
 impl Transform for RandSpatialCrop {
     fn name(&self) -> &'static str {
         "RandSpatialCropd"
+    }
+    fn plan(&self, sample: Sample) -> Result<Step<'_>> {
+        Ok(Step::at_most(resized(&self.keys, sample, |shape| {
+            let size = match (self.random_size, self.largest) {
+                (true, Some(largest)) => or_image(largest, shape),
+                (true, None) => shape,
+                (false, _) => or_image(self.size, shape),
+            };
+            std::array::from_fn(|axis| size[axis].min(shape[axis]))
+        })?))
     }
     fn apply(&self, sample: Sample, cx: &mut TransformContext) -> Result<Vec<Sample>> {
         let present = self.keys.present(&sample)?;

@@ -6,7 +6,7 @@ use super::output_name::OutputName;
 use super::support::{ModeArg, PaddingArg};
 use crate::bail;
 use crate::component::{Accepted, Keys, NotSupported};
-use crate::contracts::{Item, OnPrediction, Sample, Transform, TransformContext, WriteJob};
+use crate::contracts::{Item, OnPrediction, Sample, Step, Transform, TransformContext, WriteJob};
 use crate::error::Result;
 use crate::formats::nifti;
 use crate::image::{DType, Layout, Sampling, Volume, resample};
@@ -108,6 +108,9 @@ impl Transform for SaveImage {
     }
     fn output_folder(&self) -> Option<&Path> {
         Some(&self.args.output_dir)
+    }
+    fn plan(&self, sample: Sample) -> Result<Step<'_>> {
+        Ok(Step::exact(sample))
     }
     fn apply(&self, mut sample: Sample, cx: &mut TransformContext) -> Result<Vec<Sample>> {
         for key in &self.args.keys.0 {

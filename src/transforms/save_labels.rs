@@ -4,7 +4,7 @@ use super::output_name::OutputName;
 use super::support::SeriesName;
 use crate::case_context::CaseContext;
 use crate::component::{Keys, Value};
-use crate::contracts::{Item, Sample, Transform, TransformContext, WriteJob};
+use crate::contracts::{Item, Sample, Step, Transform, TransformContext, WriteJob};
 use crate::error::{Kind, Result};
 use crate::formats::{atomic, nifti, reader};
 use crate::image::{Orientation, Volume};
@@ -119,6 +119,9 @@ impl Transform for SaveLabels {
             .filter(|_| self.args.separate)
             .map(|structure| self.mask_path(source, &structure.name));
         map.into_iter().chain(masks).collect()
+    }
+    fn plan(&self, sample: Sample) -> Result<Step<'_>> {
+        Ok(Step::exact(sample))
     }
     fn apply(&self, mut sample: Sample, cx: &mut TransformContext) -> Result<Vec<Sample>> {
         for key in &self.args.keys.0 {

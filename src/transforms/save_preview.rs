@@ -4,7 +4,7 @@ use super::output_name::OutputName;
 use super::save_labels::{labels, source_image};
 use super::support::SeriesName;
 use crate::component::{Keys, Value};
-use crate::contracts::{Sample, Transform, TransformContext, WriteJob};
+use crate::contracts::{Sample, Step, Transform, TransformContext, WriteJob};
 use crate::error::Result;
 use crate::tools::preview::{Options, preview};
 use crate::tools::structures::Structures;
@@ -80,6 +80,9 @@ impl Transform for SavePreview {
     }
     fn output_paths(&self, source: &Path) -> Result<Vec<PathBuf>> {
         Ok(vec![self.name.path(source, &self.args.output_postfix, ".png")?])
+    }
+    fn plan(&self, sample: Sample) -> Result<Step<'_>> {
+        Ok(Step::exact(sample))
     }
     fn apply(&self, mut sample: Sample, cx: &mut TransformContext) -> Result<Vec<Sample>> {
         for key in &self.args.keys.0 {

@@ -3,9 +3,9 @@
 //! Source: monai/transforms/intensity/dictionary.py, array.py and monai/transforms/utils.py (`rescale_array`) of MONAI
 //! 1.6.1.
 
-use super::support::{DTypeArg, KeyList, finish, outline_in_f32};
+use super::support::{DTypeArg, KeyList, finish, in_f32};
 use crate::component::Keys;
-use crate::contracts::{Outline, Sample, Transform, TransformContext};
+use crate::contracts::{Sample, Step, Transform, TransformContext};
 use crate::error::Result;
 use crate::image::CHUNK;
 use rayon::prelude::*;
@@ -105,8 +105,8 @@ impl Transform for ScaleIntensity {
     fn name(&self) -> &'static str {
         "ScaleIntensityd"
     }
-    fn outline(&self, sample: Sample) -> Result<Outline> {
-        outline_in_f32(&self.keys, sample, self.args.dtype)
+    fn plan(&self, sample: Sample) -> Result<Step<'_>> {
+        Ok(Step::exact(in_f32(&self.keys, sample, self.args.dtype)?))
     }
     fn apply(&self, sample: Sample, _cx: &mut TransformContext) -> Result<Vec<Sample>> {
         self.keys.images(sample, |volume, _| {

@@ -3,10 +3,10 @@
 //! Source: monai/transforms/intensity/dictionary.py and array.py of MONAI 1.6.1.
 
 use super::scale_intensity::each;
-use super::support::{DTypeArg, KeyList, finish, outline_in_f32};
+use super::support::{DTypeArg, KeyList, finish, in_f32};
 use crate::bail;
 use crate::component::Keys;
-use crate::contracts::{Outline, Sample, Transform, TransformContext};
+use crate::contracts::{Sample, Step, Transform, TransformContext};
 use crate::error::Result;
 
 component! {
@@ -96,8 +96,8 @@ impl Transform for ScaleIntensityRange {
     fn name(&self) -> &'static str {
         "ScaleIntensityRanged"
     }
-    fn outline(&self, sample: Sample) -> Result<Outline> {
-        outline_in_f32(&self.keys, sample, self.dtype)
+    fn plan(&self, sample: Sample) -> Result<Step<'_>> {
+        Ok(Step::exact(in_f32(&self.keys, sample, self.dtype)?))
     }
     fn apply(&self, sample: Sample, _cx: &mut TransformContext) -> Result<Vec<Sample>> {
         self.keys.images(sample, |volume, _| finish(volume.map_f32(|voxels, _| self.map.apply(voxels))?, self.dtype))

@@ -4,10 +4,10 @@
 //! NumPy's and torch's do.
 
 use super::scale_intensity_range::RangeMap;
-use super::support::{DTypeArg, KeyList, finish};
+use super::support::{DTypeArg, KeyList, finish, in_f32};
 use crate::bail;
 use crate::component::Keys;
-use crate::contracts::{Sample, Transform, TransformContext};
+use crate::contracts::{Sample, Step, Transform, TransformContext};
 use crate::error::Result;
 
 component! {
@@ -88,6 +88,9 @@ fn percentile(values: &mut [f32], percent: f64) -> f64 {
 impl Transform for Percentiles {
     fn name(&self) -> &'static str {
         "ScaleIntensityRangePercentilesd"
+    }
+    fn plan(&self, sample: Sample) -> Result<Step<'_>> {
+        Ok(Step::exact(in_f32(&self.keys, sample, self.args.dtype)?))
     }
     fn apply(&self, sample: Sample, _cx: &mut TransformContext) -> Result<Vec<Sample>> {
         self.keys.images(sample, |volume, _| {

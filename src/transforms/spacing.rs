@@ -5,7 +5,9 @@
 
 use super::support::{DTypeArg, KeyList, ModeArg, PaddingArg, take_image};
 use crate::component::{Accepted, Keys, OneOrMany};
-use crate::contracts::{Item, Outline, Sample, Transform, TransformContext, Unread, outline_by_applying};
+use crate::contracts::{
+    CaseContext, Certainty, Item, Sample, Step, Transform, TransformContext, VoxelAccess, applied_to_headers,
+};
 use crate::error::Result;
 use crate::formats::nifti;
 use crate::image::{
@@ -206,14 +208,15 @@ impl Spacing {
     }
 }
 
-/// Whether [`read_by_planes`] can read the file of a header-only volume.
-fn has_planes(volume: &Volume, how: Option<(&Sampler, Interpolation)>) -> bool {
+/// Whether [`read_slices`] can read the file of a header-only volume: NIfTI in one file, of one channel.
+fn can_stream(volume: &Volume, how: Option<(&Sampler, Interpolation)>) -> bool {
     matches!(how, Some((sampler, Interpolation::Linear)) if StreamingResampler::supports(&volume.layout, sampler))
-        && nifti::SliceReader::open(&volume.header.path, None).is_ok_and(|planes| planes.is_some())
+        && volume.channels() == 1
+        && nifti::pair(&volume.header.path).is_none()
 }
 
 /// The voxels of a header-only volume from its file, resampled while they are read.
-fn read_by_planes(volume: &Volume, how: Option<(&Sampler, Interpolation)>) -> Result<Voxels> {
+fn read_slices(volume: &Volume, how: Option<(&Sampler, Interpolation)>, case: &CaseContext) -> Result<Voxels> {
     let path = &volume.header.path;
     let changed = || err!("the file has changed since its header was read").file(path);
     let (sampler, _) = how.ok_or_else(changed)?;
@@ -221,6 +224,7 @@ fn read_by_planes(volume: &Volume, how: Option<(&Sampler, Interpolation)>) -> Re
     let mut planes =
         nifti::SliceReader::open(path, None)?.filter(|planes| planes.shape() == image.shape()).ok_or_else(changed)?;
     while let Some((range, voxels)) = planes.advance()? {
+        case.check()?;
         image.push(range, &voxels.clone().cast(volume.voxels.dtype())?)?;
     }
     image.finish()
@@ -249,8 +253,21 @@ impl Transform for Spacing {
     fn name(&self) -> &'static str {
         "Spacingd"
     }
-    fn outline(&self, sample: Sample) -> Result<Outline> {
-        outline_by_applying(self, sample)
+    fn plan(&self, sample: Sample) -> Result<Step<'_>> {
+        let after = applied_to_headers(self, sample.duplicate()?)?;
+        // Images of other keys would be left without voxels.
+        let own = |key: &Arc<str>| self.keys.keys.contains(key);
+        let all = sample.items.iter().all(|(key, item)| !matches!(item, Item::Image(_)) || own(key));
+        let streams = Cell::new(all);
+        self.over_keys(sample.duplicate()?, |volume, how| {
+            streams.set(streams.get() && can_stream(volume, how));
+            Ok(Voxels::empty(DType::F32))
+        })?;
+        if !streams.get() {
+            return Ok(Step::exact(after));
+        }
+        let read = move |case: &CaseContext| self.over_keys(sample, |volume, how| read_slices(volume, how, case));
+        Ok(Step { sample: after, certainty: Certainty::Exact, access: VoxelAccess::Streaming(Box::new(read)) })
     }
     fn apply(&self, sample: Sample, _cx: &mut TransformContext) -> Result<Vec<Sample>> {
         let voxels = |volume: &Volume, how: Option<(&Sampler, Interpolation)>| match (how, volume.is_header_only()) {
@@ -259,20 +276,6 @@ impl Transform for Spacing {
             (Some((sampler, interpolation)), false) => resample(volume, sampler, interpolation),
         };
         Ok(vec![self.over_keys(sample, voxels)?])
-    }
-    fn unread(&self, sample: Sample) -> Result<Unread<'_>> {
-        // Images of other keys would stay unread.
-        let own = |key: &Arc<str>| self.keys.keys.contains(key);
-        let all = sample.items.iter().all(|(key, item)| !matches!(item, Item::Image(_)) || own(key));
-        let by_planes = Cell::new(all);
-        self.over_keys(sample.duplicate()?, |volume, how| {
-            by_planes.set(by_planes.get() && has_planes(volume, how));
-            Ok(Voxels::empty(DType::F32))
-        })?;
-        Ok(match by_planes.get() {
-            true => Unread::Read(Box::new(move || self.over_keys(sample, read_by_planes))),
-            false => Unread::NeedsVoxels,
-        })
     }
     fn traced_keys(&self) -> &[Arc<str>] {
         &self.keys.keys

@@ -1,9 +1,9 @@
 //! What the transforms share: going over keys, and argument types.
 
 use crate::component::{Args, BuildContext, FromValue, Keys, OneOrMany, Value};
-use crate::contracts::{Item, Outline, Sample};
+use crate::contracts::{Item, Sample};
 use crate::error::Result;
-use crate::image::{DType, Interpolation, PadMode, Padding, Volume, Voxels};
+use crate::image::{DType, Interpolation, Layout, PadMode, Padding, Volume, Voxels};
 use crate::python::array::Array;
 use crate::{bail, err};
 use std::sync::Arc;
@@ -254,11 +254,19 @@ pub fn finish(volume: Volume, dtype: Option<DTypeArg>) -> Result<Volume> {
     }
 }
 
-/// What a transform makes of header-only images if it computes all values anew, in f32; see [`finish`].
-pub fn outline_in_f32(keys: &KeyList, sample: Sample, dtype: Option<DTypeArg>) -> Result<Outline> {
-    let mut samples =
-        keys.images(sample, |volume, _| finish(Volume { voxels: Voxels::empty(DType::F32), ..volume }, dtype))?;
-    Ok(Outline { sample: samples.pop().unwrap_or_default(), exact: true })
+/// Header-only images after a transform that computes all values anew, in f32; see [`finish`].
+pub fn in_f32(keys: &KeyList, sample: Sample, dtype: Option<DTypeArg>) -> Result<Sample> {
+    let planned = |volume, _| finish(Volume { voxels: Voxels::empty(DType::F32), ..volume }, dtype);
+    Ok(keys.images(sample, planned)?.pop().unwrap_or_default())
+}
+
+/// Header-only images of another size [X,Y,Z], wherever that lies in them.
+pub fn resized(keys: &KeyList, sample: Sample, size: impl Fn([usize; 3]) -> [usize; 3]) -> Result<Sample> {
+    let planned = |volume: Volume, _| {
+        let [x, y, z] = size(volume.layout.spatial());
+        Ok(Volume { layout: Layout::contiguous([volume.channels(), x, y, z]), ..volume })
+    };
+    Ok(keys.images(sample, planned)?.pop().unwrap_or_default())
 }
 
 /// Convert the image under each key to the type that `dtype` gives for it. Predictions and other values pass: they have

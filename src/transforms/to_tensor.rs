@@ -4,7 +4,7 @@
 
 use super::support::{DTypeArg, KeyList, cast_items};
 use crate::component::{Accepted, Keys};
-use crate::contracts::{Item, Sample, Transform, TransformContext};
+use crate::contracts::{Item, Sample, Step, Transform, TransformContext, applied_to_headers};
 use crate::error::Result;
 use crate::image::DType;
 
@@ -47,6 +47,9 @@ impl ToTensor {
 impl Transform for ToTensor {
     fn name(&self) -> &'static str {
         "ToTensord"
+    }
+    fn plan(&self, sample: Sample) -> Result<Step<'_>> {
+        Ok(Step::exact(applied_to_headers(self, sample)?))
     }
     fn apply(&self, sample: Sample, _cx: &mut TransformContext) -> Result<Vec<Sample>> {
         let mut samples = cast_items(&self.keys, sample, |_| self.dtype)?;

@@ -26,6 +26,7 @@ mod npz;
 mod optimizers;
 mod outputs;
 mod phantom;
+mod plans;
 mod published_expressions;
 mod random_transforms;
 mod resume;

@@ -173,7 +173,7 @@ fn samples_can_be_copied_selected_and_pruned() {
 }
 
 /// `lambda x: x < limit` without the interpreter.
-struct Below(f64);
+pub struct Below(pub f64);
 
 impl Object for Below {
     fn type_name(&self) -> &str {

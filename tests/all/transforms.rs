@@ -3,7 +3,9 @@
 use crate::common::folder_of;
 use crate::npz::{self, Npz};
 use segbundle::component::{Args, BuildContext, FromValue, Value};
-use segbundle::contracts::{CaseContext, Item, Sample, Transform, TransformContext, apply_all, read_on_the_way};
+use segbundle::contracts::{
+    CaseContext, Item, Plan, Sample, Transform, TransformContext, VoxelLocation, WithoutHeader, apply_all,
+};
 use segbundle::formats::nifti;
 use segbundle::image::{Affine, DType, Grid, ImageHeader, Layout, Volume, Voxels};
 use segbundle::registry::table;
@@ -290,7 +292,8 @@ fn resampling_while_reading_changes_no_bit() {
             let mut sample = Sample::default();
             sample.set("image", Item::Value(path.to_str().unwrap().into()));
             sample.set("label", Item::Value(path.to_str().unwrap().into()));
-            let reader = read_on_the_way(&steps, &sample).unwrap().map(|(at, _)| at);
+            let plan = Plan::new(&steps, sample.duplicate().unwrap(), WithoutHeader::Stop).unwrap();
+            let reader = plan.steps.iter().position(|step| step.voxels == VoxelLocation::Streamed);
             assert_eq!(reader, by_planes.then_some(4), "{name} {pixdim} {mode}");
             let mut cx = TransformContext { case: &case_context(), writes: &mut vec![], rng: &mut Default::default() };
             let together = apply_all(&steps, vec![sample.duplicate().unwrap()], &mut cx).unwrap().remove(0);

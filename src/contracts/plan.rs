@@ -1,0 +1,235 @@
+//! Shape inference: what transforms make of a sample whose voxels are still in its files, and where the files are read.
+//!
+//! [`Transform::plan`] is asked once for each transform and sample. The [`Plan`] is what `segbundle explain` shows, what a
+//! case is admitted by, and what [`Plan::apply`] carries out. A file that is resampled slice by slice while it is read is
+//! never in memory whole.
+
+use super::{CaseContext, Item, RngStates, Sample, Transform, TransformContext};
+use crate::err;
+use crate::error::{Error, Result};
+use crate::image::{Volume, Voxels};
+use std::sync::Arc;
+
+/// A transform applied to a sample whose images are header-only ([`Volume::is_header_only`]).
+pub struct Step<'a> {
+    pub sample: Sample,
+    pub certainty: Certainty,
+    pub access: VoxelAccess<'a>,
+}
+
+/// How well headers tell shape, geometry and type of a transform's images.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Certainty {
+    /// As [`Transform::apply`] makes them.
+    Exact,
+    /// No axis is longer than this; the rest depends on voxels or random numbers.
+    UpperBound,
+    /// Not at all: a function of the config decides. The shape is the one before it.
+    Unknown,
+}
+
+/// How a transform gets at the voxels.
+pub enum VoxelAccess<'a> {
+    /// They have to be in memory.
+    InMemory,
+    /// It changes nothing but what a header says: they can stay in their files.
+    HeaderOnly,
+    /// It can read the files itself, slice by slice, and do its work meanwhile.
+    Streaming(StreamingRead<'a>),
+    /// Only reading the files tells what is in them: the step's sample is the one before it.
+    WholeFile,
+}
+
+/// Reads the files of a sample and applies a transform meanwhile.
+pub type StreamingRead<'a> = Box<dyn FnOnce(&CaseContext) -> Result<Sample> + Send + 'a>;
+
+impl Step<'_> {
+    /// A transform that works on voxels and whose result headers tell.
+    pub fn exact(sample: Sample) -> Self {
+        Step { sample, certainty: Certainty::Exact, access: VoxelAccess::InMemory }
+    }
+    /// A transform that needs no voxels.
+    pub fn header_only(sample: Sample) -> Self {
+        Step { sample, certainty: Certainty::Exact, access: VoxelAccess::HeaderOnly }
+    }
+    /// A transform whose result depends on voxels or random numbers.
+    pub fn at_most(sample: Sample) -> Self {
+        Step { sample, certainty: Certainty::UpperBound, access: VoxelAccess::InMemory }
+    }
+    pub fn unknown(sample: Sample) -> Self {
+        Step { sample, certainty: Certainty::Unknown, access: VoxelAccess::InMemory }
+    }
+}
+
+/// The sample after a transform whose `apply` handles header-only images.
+pub fn applied_to_headers(transform: &dyn Transform, sample: Sample) -> Result<Sample> {
+    let case = CaseContext::quiet();
+    let mut cx = TransformContext { case: &case, writes: &mut vec![], rng: &mut RngStates::default() };
+    let mut samples = transform.apply(sample, &mut cx)?;
+    samples.pop().ok_or_else(|| err!("the transform leaves no sample"))
+}
+
+/// A step of a [`Plan`], as seen from the sample's `image`.
+pub struct PlannedStep {
+    pub name: &'static str,
+    /// Header-only; `None` while the sample has no `image`.
+    pub image: Option<Volume>,
+    pub certainty: Certainty,
+    pub voxels: VoxelLocation,
+}
+
+/// Where an image's voxels are after a transform.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum VoxelLocation {
+    /// Still in the file: a later transform reads it.
+    File,
+    /// Read by this transform, slice by slice.
+    Streamed,
+    Memory,
+}
+
+/// What to do about files whose format has no header that can be read alone.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum WithoutHeader {
+    /// The plan ends there.
+    Stop,
+    /// Read them, and go on from what they contain.
+    ReadWhole,
+}
+
+/// Transforms as they will be applied to one sample.
+pub struct Plan<'a> {
+    transforms: Vec<&'a dyn Transform>,
+    /// Before all transforms.
+    sample: Sample,
+    /// Those that headers tell something about, from the first on.
+    pub steps: Vec<PlannedStep>,
+    /// Why there are fewer steps than transforms; `None` where only reading the files tells more.
+    pub error: Option<Error>,
+    /// The step that reads the files, and how.
+    streaming: Option<(usize, StreamingRead<'a>)>,
+}
+
+impl<'a> Plan<'a> {
+    /// Go through `transforms` with the headers of the files that `sample` names.
+    pub fn new(transforms: &'a [Arc<dyn Transform>], sample: Sample, without: WithoutHeader) -> Result<Plan<'a>> {
+        let mut now = sample.duplicate()?;
+        let mut plan = Plan { transforms: flattened(transforms), sample, steps: vec![], error: None, streaming: None };
+        let mut in_files = plan.is_of_names();
+        for (at, transform) in plan.transforms.iter().enumerate() {
+            let step = match transform.plan(now).and_then(|step| read_whole(*transform, step, without)) {
+                Ok(Some(step)) => step,
+                Ok(None) => break,
+                Err(error) => {
+                    plan.error = Some(error.context(transform.name()));
+                    break;
+                }
+            };
+            let voxels = match step.access {
+                VoxelAccess::HeaderOnly if in_files => VoxelLocation::File,
+                VoxelAccess::Streaming(read) if in_files => {
+                    plan.streaming = Some((at, read));
+                    VoxelLocation::Streamed
+                }
+                _ => VoxelLocation::Memory,
+            };
+            in_files = voxels == VoxelLocation::File;
+            now = step.sample;
+            let image = match now.get("image") {
+                Some(Item::Image(volume)) => Some(volume.clone()),
+                _ => None,
+            };
+            plan.steps.push(PlannedStep { name: transform.name(), image, certainty: step.certainty, voxels });
+        }
+        if plan.streaming.is_none() {
+            plan.steps.iter_mut().for_each(|step| step.voxels = VoxelLocation::Memory);
+        }
+        Ok(plan)
+    }
+
+    /// Whether the steps are all transforms.
+    pub fn is_complete(&self) -> bool {
+        self.steps.len() == self.transforms.len()
+    }
+
+    /// Apply the transforms.
+    pub fn apply(self, cx: &mut TransformContext) -> Result<Vec<Sample>> {
+        match self.streaming {
+            None => apply_each(&self.transforms, vec![self.sample], cx),
+            Some((at, read)) => {
+                cx.case.check()?;
+                let sample = read(cx.case).map_err(|error| error.context(self.transforms[at].name()))?;
+                apply_each(&self.transforms[at + 1..], vec![sample], cx)
+            }
+        }
+    }
+
+    /// Whether the sample consists of file names and other values.
+    fn is_of_names(&self) -> bool {
+        self.sample.items.values().all(|item| matches!(item, Item::Value(_)))
+    }
+}
+
+/// Apply a transform that cannot be planned, as far as `without` allows it; `None` ends the plan.
+fn read_whole<'a>(transform: &dyn Transform, step: Step<'a>, without: WithoutHeader) -> Result<Option<Step<'a>>> {
+    match (&step.access, without) {
+        (VoxelAccess::WholeFile, WithoutHeader::Stop) => Ok(None),
+        (VoxelAccess::WholeFile, WithoutHeader::ReadWhole) => {
+            let mut sample = applied_to_headers(transform, step.sample)?;
+            for item in sample.items.values_mut() {
+                if let Item::Image(volume) = item {
+                    volume.voxels = Voxels::empty(volume.voxels.dtype());
+                }
+            }
+            Ok(Some(Step::exact(sample)))
+        }
+        _ => Ok(Some(step)),
+    }
+}
+
+/// Apply transforms one after the other; a sample of file names is planned first.
+pub fn apply_all(
+    transforms: &[Arc<dyn Transform>],
+    mut samples: Vec<Sample>,
+    cx: &mut TransformContext,
+) -> Result<Vec<Sample>> {
+    match samples.pop() {
+        Some(sample) if samples.is_empty() => {
+            if sample.items.values().all(|item| matches!(item, Item::Value(_))) {
+                return Plan::new(transforms, sample, WithoutHeader::Stop)?.apply(cx);
+            }
+            samples.push(sample);
+        }
+        last => samples.extend(last),
+    }
+    apply_each(&flattened(transforms), samples, cx)
+}
+
+fn apply_each(
+    transforms: &[&dyn Transform],
+    mut samples: Vec<Sample>,
+    cx: &mut TransformContext,
+) -> Result<Vec<Sample>> {
+    for transform in transforms {
+        cx.case.check()?;
+        let mut after = Vec::with_capacity(samples.len());
+        for sample in samples {
+            after.extend(transform.apply(sample, cx).map_err(|error| error.context(transform.name()))?);
+        }
+        samples = after;
+    }
+    Ok(samples)
+}
+
+/// All transforms without the Composes around them.
+pub fn flattened(transforms: &[Arc<dyn Transform>]) -> Vec<&dyn Transform> {
+    let mut out = vec![];
+    for transform in transforms {
+        if transform.children().is_empty() {
+            out.push(&**transform)
+        } else {
+            out.extend(flattened(transform.children()))
+        }
+    }
+    out
+}

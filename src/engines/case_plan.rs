@@ -1,0 +1,316 @@
+//! The plan of one case: its preprocessing from headers, and the memory that it takes.
+//!
+//! [`CasePlan::new`] reads headers only. `explain` shows the plan ([`CasePlan::estimate`] is the memory from above), and the
+//! reader refuses a case by it ([`CasePlan::admit`] counts only what certainly is in memory at one time, so no case that
+//! could run is refused) before it carries it out ([`CasePlan::read`]).
+
+use super::explain::bytes_text;
+use crate::contracts::{
+    Certainty, Dataset, OnPrediction, Plan, PlannedStep, Sample, Transform, TransformContext, VoxelLocation,
+    WithoutHeader, flattened,
+};
+use crate::err;
+use crate::error::Result;
+use crate::image::{Grid, Spatial, Volume};
+use std::sync::Arc;
+
+pub struct CasePlan<'a> {
+    pub preprocessing: Plan<'a>,
+    pub memory: Memory,
+}
+
+/// What a case's own values take.
+pub struct Memory {
+    /// One for each transform that makes an image, then the network's input, then the label map after an inversion; as far
+    /// as headers tell.
+    pub phases: Vec<Phase>,
+    /// The file's voxels, where all of them are in memory at once.
+    file_bytes: u64,
+    /// The file's grid.
+    file: Option<Grid>,
+}
+
+/// Values that are in memory at the same time.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Phase {
+    pub what: String,
+    pub bytes: u64,
+    /// Whether it is this for certain; otherwise it can be less.
+    pub certain: bool,
+}
+
+/// What a case needs besides its own values.
+pub struct Besides {
+    pub classes: usize,
+    /// Memory of the network while it runs on a batch of windows.
+    pub activations: u64,
+    /// Memory in which windows are blended.
+    pub stitch: u64,
+    /// Whether the next case is read meanwhile.
+    pub read_ahead: bool,
+}
+
+impl<'a> CasePlan<'a> {
+    /// Plan case `index`. Errors if the datalist's entry is no case; what is wrong with its files is in the plan.
+    pub fn new(
+        dataset: &'a dyn Dataset,
+        index: usize,
+        postprocessing: &[Arc<dyn Transform>],
+        without: WithoutHeader,
+    ) -> Result<CasePlan<'a>> {
+        let preprocessing = Plan::new(dataset.transforms(), dataset.sample(index)?, without)?;
+        let memory = Memory::of(&preprocessing, postprocessing);
+        Ok(CasePlan { preprocessing, memory })
+    }
+
+    /// The image that the network will see, header-only; `None` where headers do not tell.
+    pub fn image(&self) -> Option<&Volume> {
+        let last = self.preprocessing.steps.last().filter(|_| self.preprocessing.is_complete());
+        last.and_then(|step| step.image.as_ref())
+    }
+
+    /// The most that is in memory at one time for certain; `None` where headers do not tell.
+    pub fn at_least(&self) -> Option<&Phase> {
+        self.memory.phases.iter().filter(|phase| phase.certain).max_by_key(|phase| phase.bytes)
+    }
+
+    /// An error if the case needs more than `budget_bytes` for its own values.
+    pub fn admit(&self, budget_bytes: u64) -> Result<()> {
+        match self.at_least() {
+            Some(phase) if phase.bytes > budget_bytes => Err(err!(
+                "needs at least {} of memory for {}, {} may be used",
+                bytes_text(phase.bytes),
+                phase.what,
+                bytes_text(budget_bytes)
+            )
+            .hint("raise --max-memory or use a larger pixdim")),
+            _ => Ok(()),
+        }
+    }
+
+    /// Read the case's files and apply its preprocessing.
+    pub fn read(self, cx: &mut TransformContext) -> Result<Vec<Sample>> {
+        self.preprocessing.apply(cx)
+    }
+
+    /// What exists at the same time at the worst moment, an estimate from above; `image` is [`CasePlan::image`].
+    pub fn estimate(
+        &self,
+        image: &Volume,
+        postprocessing: &[Arc<dyn Transform>],
+        besides: &Besides,
+    ) -> Vec<(&'static str, u64)> {
+        let file = self.memory.file.unwrap_or(image.grid());
+        vec![
+            ("program and weights", crate::env::resident_memory_bytes()),
+            ("image", image.bytes().saturating_add(input_bytes(image))),
+            ("next case", if besides.read_ahead { self.memory.file_bytes + image.bytes() } else { 0 }),
+            ("network", besides.activations),
+            ("blending", besides.stitch),
+            ("result", result_bytes(postprocessing, &image.grid(), &file, besides.classes)),
+        ]
+    }
+
+    /// Memory that reading takes beside the image: the file's voxels.
+    pub fn file_bytes(&self) -> u64 {
+        self.memory.file_bytes
+    }
+}
+
+impl Memory {
+    fn of(plan: &Plan, postprocessing: &[Arc<dyn Transform>]) -> Memory {
+        let mut memory = Memory { phases: vec![], file_bytes: 0, file: None };
+        let streamed = plan.steps.iter().any(|step| step.voxels == VoxelLocation::Streamed);
+        let mut before: Option<&Volume> = None;
+        let mut certain = true;
+        for step in &plan.steps {
+            certain &= step.certainty == Certainty::Exact;
+            let Some(image) = &step.image else { continue };
+            if memory.file.is_none() {
+                memory.file = Some(image.header.grid);
+                memory.file_bytes = if streamed { 0 } else { image.bytes() };
+            }
+            let what = format!("{} in {}", shape_text(&image.grid()), step.name);
+            memory.phases.push(Phase { what, bytes: step_bytes(before, step, image), certain });
+            before = Some(image);
+        }
+        if let (Some(image), true) = (before, plan.is_complete()) {
+            memory.after_preprocessing(image, postprocessing, certain);
+        }
+        memory
+    }
+
+    /// The image beside the network's input, and beside the label map on the grid that an inversion leads to.
+    fn after_preprocessing(&mut self, image: &Volume, postprocessing: &[Arc<dyn Transform>], certain: bool) {
+        let what = format!("{} as the network's input", shape_text(&image.grid()));
+        self.phases.push(Phase { what, bytes: image.bytes().saturating_add(input_bytes(image)), certain });
+        let moved =
+            |step: &&dyn Transform| matches!(step.on_prediction(), OnPrediction::Moved | OnPrediction::AllChannels);
+        if !flattened(postprocessing).iter().any(moved) {
+            return;
+        }
+        // Which of the operations are undone is not known here; the label map has one byte per voxel at least.
+        if let Some(grid) = image.trace.iter().map(|applied| applied.before).min_by_key(voxels) {
+            let what = format!("the label map of {}", shape_text(&grid));
+            self.phases.push(Phase { what, bytes: image.bytes().saturating_add(voxels(&grid)), certain });
+        }
+    }
+}
+
+/// What is in memory while a transform works. Most work in place or only change how voxels are counted off.
+fn step_bytes(before: Option<&Volume>, step: &PlannedStep, image: &Volume) -> u64 {
+    let after = image.bytes();
+    match (step.voxels, before) {
+        (VoxelLocation::File, _) => 0,
+        (VoxelLocation::Streamed, _) => {
+            // Two slices of the file at least, as they are stored.
+            let [x, y, z] = image.header.grid.shape.map(|n| n as u64);
+            let stored = before.map_or(1, |before| before.voxels.dtype().size_bytes() as u64);
+            after.saturating_add(x.saturating_mul(y).saturating_mul(z.min(2)).saturating_mul(stored))
+        }
+        (VoxelLocation::Memory, Some(before)) if is_resampled(before, image) => after.saturating_add(before.bytes()),
+        (VoxelLocation::Memory, _) => after,
+    }
+}
+
+fn is_resampled(before: &Volume, after: &Volume) -> bool {
+    let last = after.trace.last().filter(|_| after.trace.len() > before.trace.len());
+    last.is_some_and(|applied| matches!(applied.what, Spatial::Resample { .. }))
+        && before.layout.shape != after.layout.shape
+}
+
+/// The image as the network's input, f32.
+fn input_bytes(image: &Volume) -> u64 {
+    voxels(&image.grid()).saturating_mul(4 * image.channels() as u64)
+}
+
+/// The network's answer when it is largest: on the network's grid and, moved, on the file's.
+fn result_bytes(postprocessing: &[Arc<dyn Transform>], network: &Grid, file: &Grid, classes: usize) -> u64 {
+    let wide = if classes > 256 { 2 } else { 1 };
+    let mut per_voxel = 4 * classes as u64;
+    let (mut answer, mut moved) = (per_voxel.saturating_mul(voxels(network)), false);
+    for step in flattened(postprocessing) {
+        match step.on_prediction() {
+            OnPrediction::Labels => per_voxel = wide,
+            OnPrediction::Masks => per_voxel = classes as u64,
+            OnPrediction::Moved => moved = true,
+            OnPrediction::AllChannels => {
+                moved = true;
+                break;
+            }
+            OnPrediction::Written => break,
+            OnPrediction::Recorded | OnPrediction::Other => {}
+        }
+        answer = per_voxel.saturating_mul(voxels(network));
+    }
+    if moved { answer.saturating_add(per_voxel.saturating_mul(voxels(file))) } else { answer }
+}
+
+fn voxels(grid: &Grid) -> u64 {
+    grid.shape.iter().fold(1, |product, &n| product.saturating_mul(n as u64))
+}
+
+fn shape_text(grid: &Grid) -> String {
+    let [x, y, z] = grid.shape;
+    format!("{x}×{y}×{z} voxels")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::component::{Args, BuildContext, Dict, FromValue, Key, Value};
+    use crate::contracts::DatasetHandle;
+    use crate::formats::nifti;
+    use crate::image::{Affine, DType, Layout, Voxels};
+    use std::path::Path;
+
+    const GB: u64 = 1 << 30;
+
+    /// A file of `shape` voxels of zeros, which takes no room.
+    fn image(path: &Path, shape: [u16; 3], mm: f64, dtype: DType) {
+        let one = Voxels::U8(vec![0].into());
+        let affine = Affine([[mm, 0.0, 0.0, 0.0], [0.0, mm, 0.0, 0.0], [0.0, 0.0, mm, 0.0], [0.0, 0.0, 0.0, 1.0]]);
+        nifti::write(path, &one, &Layout::contiguous([1; 4]), &affine, dtype, nifti::Options::default()).unwrap();
+        let mut bytes = std::fs::read(path).unwrap();
+        bytes[42..48].copy_from_slice(&shape.map(u16::to_le_bytes).concat());
+        std::fs::write(path, bytes).unwrap();
+        let voxels: u64 = shape.iter().map(|&n| u64::from(n)).product();
+        std::fs::OpenOptions::new()
+            .write(true)
+            .open(path)
+            .unwrap()
+            .set_len(352 + voxels * dtype.size_bytes() as u64)
+            .unwrap();
+    }
+
+    fn build(name: &str, args: Vec<(&str, Value)>) -> Value {
+        let args = Args::named(args.into_iter().map(|(key, value)| (key.into(), value)));
+        (crate::registry::table().component(name).unwrap().build)(args, &mut BuildContext::default()).unwrap()
+    }
+
+    fn need(path: &Path, pixdim: f64) -> Phase {
+        let transform =
+            |name: &str, more: Vec<(&str, Value)>| build(name, [vec![("keys", "image".into())], more].concat());
+        let steps = [
+            transform("LoadImaged", vec![]),
+            transform("EnsureChannelFirstd", vec![]),
+            transform("Orientationd", vec![("axcodes", "RAS".into())]),
+            transform("Spacingd", vec![("pixdim", Value::Float(pixdim))]),
+            transform("NormalizeIntensityd", vec![]),
+        ];
+        let preprocessing = build("Compose", vec![("transforms", Value::list(steps))]);
+        let case = Value::Dict(Dict::new([(Key::str("image"), path.to_str().unwrap().into())]));
+        let dataset = build("Dataset", vec![("data", Value::list([case])), ("transform", preprocessing.clone())]);
+        let invert = transform("Invertd", vec![("transform", preprocessing)]);
+        let postprocessing = [Arc::<dyn Transform>::from_value(&invert).unwrap()];
+        let dataset = dataset.downcast::<DatasetHandle>().unwrap();
+        let plan = CasePlan::new(&*dataset.0, 0, &postprocessing, WithoutHeader::Stop).unwrap();
+        assert!(plan.preprocessing.is_complete(), "{:?}", plan.preprocessing.error);
+        plan.at_least().unwrap().clone()
+    }
+
+    #[test]
+    fn usual_cases_need_little_and_oversized_ones_more_than_there_is() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("x.nii");
+        image(&path, [512, 512, 397], 0.9, DType::I16);
+        assert!(need(&path, 3.0).bytes < GB / 8, "{:?}", need(&path, 3.0));
+        assert!(need(&path, 1.5).bytes < GB / 2, "{:?}", need(&path, 1.5));
+        image(&path, [1024, 1024, 1000], 0.5, DType::I16);
+        assert!(need(&path, 3.0).bytes < 5 * GB / 4, "{:?}", need(&path, 3.0));
+        // Not resampled: as floats, and once more as the network's input.
+        image(&path, [700, 700, 1200], 3.0, DType::U8);
+        assert_eq!(
+            need(&path, 3.0),
+            Phase {
+                bytes: 700 * 700 * 1200 * 8,
+                what: "700×700×1200 voxels as the network's input".into(),
+                certain: true
+            }
+        );
+        // Few voxels that become many.
+        image(&path, [40, 40, 40], 60.0, DType::I16);
+        assert!(need(&path, 3.0).bytes > 3 * GB, "{:?}", need(&path, 3.0));
+        // Many that become few, and are labelled one by one.
+        image(&path, [20000, 20000, 4], 0.1, DType::U8);
+        assert!(
+            need(&path, 3.0).bytes > 1_600_000_000
+                && need(&path, 3.0).what.starts_with("the label map of 20000×20000×4"),
+            "{:?}",
+            need(&path, 3.0)
+        );
+    }
+
+    #[test]
+    fn files_without_a_header_of_their_own_are_left_to_the_reader() {
+        let folder = tempfile::tempdir().unwrap();
+        let load = build("LoadImaged", vec![("keys", "image".into())]);
+        for name in ["x.nrrd", "x.mha", "."] {
+            let case = Value::Dict(Dict::new([(Key::str("image"), folder.path().join(name).to_str().unwrap().into())]));
+            let dataset = build("Dataset", vec![("data", Value::list([case])), ("transform", load.clone())]);
+            let dataset = dataset.downcast::<DatasetHandle>().unwrap();
+            let plan = CasePlan::new(&*dataset.0, 0, &[], WithoutHeader::Stop).unwrap();
+            assert!(plan.at_least().is_none() && plan.preprocessing.error.is_none(), "{name}");
+        }
+    }
+}
