@@ -4,14 +4,11 @@
 //! What counts is where the two volumes lie in the world, in mm. Their voxel grids may differ (a label at another
 //! resolution that Spacingd resamples), and so may the order and direction of their axes.
 
-use crate::component::{FromValue, OneOrMany};
-use crate::contracts::{Dataset, Item, Sample};
-use crate::env::at_home;
+use crate::contracts::{Dataset, Item, Sample, Step, VoxelAccess, flattened};
 use crate::err;
 use crate::error::{Error, Kind, Result};
-use crate::formats::reader;
 use crate::image::ImageHeader;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 /// Cases that an error names; of the others it gives the number.
@@ -89,20 +86,12 @@ fn hinted(error: Error) -> Error {
 /// that can be read alone, or where a header cannot be read.
 fn headers(dataset: &dyn Dataset, mut sample: Sample) -> Option<Sample> {
     let keys = ["image", "label"];
-    let has_header = |key: &&str| match sample.get(key) {
-        Some(Item::Value(value)) => OneOrMany::<PathBuf>::from_value(value).is_some_and(|paths| match paths {
-            OneOrMany::One(path) => reader::has_readable_header(at_home(&path)),
-            OneOrMany::Many(paths) => paths.iter().all(|path| reader::has_readable_header(at_home(path))),
-        }),
-        _ => false,
-    };
-    if !keys.iter().all(has_header) {
-        return None;
-    }
-    let steps = dataset.transforms().iter();
-    for step in steps.flat_map(|one| if one.children().is_empty() { std::slice::from_ref(one) } else { one.children() })
-    {
-        sample = step.outline(sample).ok()?.sample;
+    for transform in flattened(dataset.transforms()) {
+        let Step { sample: after, access, .. } = transform.plan(sample).ok()?;
+        if matches!(access, VoxelAccess::WholeFile) {
+            return None;
+        }
+        sample = after;
         if keys.iter().all(|key| matches!(sample.get(key), Some(Item::Image(_)))) {
             return Some(sample);
         }
