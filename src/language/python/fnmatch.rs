@@ -1,42 +1,4 @@
-//! `fnmatch`: shell patterns (`*`, `?`, `[a-z]`, `[!a]`) on names, with Python's reading of brackets.
-
-use super::common::{charge_text, iterate, pure, to};
-use crate::args;
-use crate::component::{Declared, Function, Value};
-
-pub const FUNCTIONS: &[Function] = &[
-    pure("fnmatch.fnmatch", |args, call| {
-        let args = Match::parse("fnmatch.fnmatch", args)?;
-        charge_text(call, args.name.len() * args.pat.len())?;
-        Ok(Pattern::new(&args.pat).matches(&args.name).into())
-    }),
-    pure("fnmatch.filter", |args, call| {
-        let args = Filter::parse("fnmatch.filter", args)?;
-        let pattern = Pattern::new(&args.pat);
-        let mut kept = vec![];
-        for name in iterate("fnmatch.filter", &args.names, call)? {
-            let text: String = to("fnmatch.filter", &name)?;
-            charge_text(call, text.len() * args.pat.len())?;
-            if pattern.matches(&text) {
-                kept.push(name);
-            }
-        }
-        Ok(Value::list(kept))
-    }),
-];
-
-args! {
-    struct Match {
-        name: String,
-        pat: String,
-    }
-}
-args! {
-    struct Filter {
-        names: Value,
-        pat: String,
-    }
-}
+//! Shell patterns (`*`, `?`, `[a-z]`, `[!a]`) on names, for `glob`, with Python's reading of brackets.
 
 /// A compiled pattern.
 pub struct Pattern(Vec<Part>);

@@ -16,7 +16,6 @@ mod functools;
 mod glob;
 mod ignite;
 mod io;
-mod itertools;
 mod json;
 pub mod logging;
 mod math;
@@ -24,11 +23,10 @@ mod monai_data;
 mod monai_enums;
 pub mod monai_handlers;
 pub mod monai_utils;
-pub mod numpy;
+mod numpy;
 mod os;
 mod os_path;
 mod pathlib;
-mod re;
 mod sys;
 mod torch;
 
@@ -42,11 +40,9 @@ pub fn register(table: &mut Table) {
         copy::FUNCTIONS,
         datetime::FUNCTIONS,
         dist::FUNCTIONS,
-        fnmatch::FUNCTIONS,
         functools::FUNCTIONS,
         glob::FUNCTIONS,
         io::FUNCTIONS,
-        itertools::FUNCTIONS,
         json::FUNCTIONS,
         logging::FUNCTIONS,
         math::FUNCTIONS,
@@ -57,7 +53,6 @@ pub fn register(table: &mut Table) {
         os::FUNCTIONS,
         os_path::FUNCTIONS,
         pathlib::FUNCTIONS,
-        re::FUNCTIONS,
         torch::FUNCTIONS,
     ] {
         table.add_functions(functions);
@@ -68,7 +63,6 @@ pub fn register(table: &mut Table) {
         math::CONSTANTS,
         numpy::CONSTANTS,
         os::CONSTANTS,
-        re::CONSTANTS,
         sys::CONSTANTS,
         torch::CONSTANTS,
     ] {

@@ -6,7 +6,9 @@
 use super::array::{Array, DTypeObject, Flavour, Type, function};
 use super::common::{acts, none, one, pure, to, wrong};
 use super::device::Device;
-use super::numpy::{diag, eye, filled, finfo, join, like, linspace, meshgrid, methods, new, range};
+use super::numpy::{
+    array, choose, eye, full, functions, join, linspace, ones, ones_like, range, stack, zeros, zeros_like,
+};
 use crate::component::{Args, BuildContext, FromValue, Function, Value};
 use crate::error::Result;
 use Flavour::Torch;
@@ -33,24 +35,22 @@ pub const CONSTANTS: super::common::Constants = &[
     ("torch.nan", || f64::NAN.into()),
 ];
 
-pub const FUNCTIONS: &[Function] = methods!(
+pub const FUNCTIONS: &[Function] = functions!(
     "torch.", Torch,
     [
-        "sum" "nansum" "prod" "mean" "nanmean" "std" "var" "min" "max" "amin" "amax" "median" "quantile" "all" "any" "count_nonzero"
-        "argmax" "argmin"
-        "abs" "absolute" "floor" "ceil" "trunc" "round" "sign" "square" "sqrt" "rsqrt" "exp" "expm1" "log" "log2" "log10" "log1p" "sin"
-        "cos" "tan" "asin" "acos" "atan" "sinh" "cosh" "tanh" "sigmoid" "relu" "deg2rad" "rad2deg" "reciprocal" "neg" "isnan" "isinf"
-        "isfinite" "logical_not" "nan_to_num" "clamp" "clip"
-        "add" "sub" "subtract" "mul" "multiply" "div" "divide" "floor_divide" "remainder" "fmod" "pow" "atan2" "maximum" "minimum"
-        "logical_and" "logical_or" "logical_xor" "bitwise_and" "bitwise_or" "eq" "ne" "lt" "le" "gt" "ge" "equal" "isin" "isclose"
-        "allclose" "where" "masked_fill" "matmul" "dot" "mm"
-        "reshape" "ravel" "flatten" "squeeze" "unsqueeze" "transpose" "permute" "swapaxes" "movedim" "moveaxis" "broadcast_to" "tile"
-        "repeat_interleave" "flip" "roll" "clone" "numel" "is_floating_point"
-        "sort" "argsort" "cumsum" "cumprod" "unique" "nonzero" "argwhere" "softmax" "log_softmax" "split" "chunk" "unbind"
+        "abs" "floor" "ceil" "round" "sign" "square" "relu" "sqrt" "exp" "log" "log2" "log10" "sigmoid" "isnan" "isinf"
+        "isfinite" "logical_not" "nan_to_num" "clip" "clamp" "maximum" "minimum" "logical_and" "logical_or" "pow" "matmul"
+        "equal" "allclose" "sum" "prod" "mean" "std" "var" "max" "min" "amax" "amin" "argmax" "argmin" "all" "any"
+        "count_nonzero" "median" "quantile" "reshape" "ravel" "flatten" "squeeze" "unsqueeze" "transpose" "permute" "movedim"
+        "flip" "clone" "numel" "sort" "argsort" "cumsum" "softmax" "unique" "nonzero"
+        "nn.functional.softmax" "nn.functional.relu" "nn.functional.sigmoid"
     ],
     [
-        pure("torch.tensor", |args, call| new("torch.tensor", "data", args, Torch, call)),
-        pure("torch.as_tensor", |args, call| new("torch.as_tensor", "data", args, Torch, call)),
+        "tensor" = array, "as_tensor" = array, "zeros" = zeros, "ones" = ones, "full" = full, "zeros_like" = zeros_like,
+        "ones_like" = ones_like, "arange" = range, "linspace" = linspace, "eye" = eye, "cat" = join, "concat" = join,
+        "stack" = stack, "where" = choose,
+    ],
+    [
         pure("torch.from_numpy", |args, _| {
             let [array] = args.expect("torch.from_numpy", ["ndarray"])?;
             match array.downcast::<Array>() {
@@ -60,40 +60,7 @@ pub const FUNCTIONS: &[Function] = methods!(
         }),
         pure("torch.Tensor", |args, call| typed("torch.Tensor", Type::F32, args, call)),
         pure("torch.FloatTensor", |args, call| typed("torch.FloatTensor", Type::F32, args, call)),
-        pure("torch.DoubleTensor", |args, call| typed("torch.DoubleTensor", Type::F64, args, call)),
         pure("torch.LongTensor", |args, call| typed("torch.LongTensor", Type::I64, args, call)),
-        pure("torch.IntTensor", |args, call| typed("torch.IntTensor", Type::I32, args, call)),
-        pure("torch.ByteTensor", |args, call| typed("torch.ByteTensor", Type::U8, args, call)),
-        pure("torch.BoolTensor", |args, call| typed("torch.BoolTensor", Type::Bool, args, call)),
-        pure("torch.zeros", |args, call| filled("torch.zeros", Some(0.0), args, Torch, call)),
-        pure("torch.empty", |args, call| filled("torch.empty", Some(0.0), args, Torch, call)),
-        pure("torch.ones", |args, call| filled("torch.ones", Some(1.0), args, Torch, call)),
-        pure("torch.full", |args, call| filled("torch.full", None, args, Torch, call)),
-        pure("torch.zeros_like", |args, call| like("torch.zeros_like", Some(0.0), args, Torch, call)),
-        pure("torch.empty_like", |args, call| like("torch.empty_like", Some(0.0), args, Torch, call)),
-        pure("torch.ones_like", |args, call| like("torch.ones_like", Some(1.0), args, Torch, call)),
-        pure("torch.full_like", |args, call| like("torch.full_like", None, args, Torch, call)),
-        pure("torch.arange", |args, call| range("torch.arange", args, Torch, call)),
-        pure("torch.linspace", |args, call| linspace("torch.linspace", args, Torch, call)),
-        pure("torch.eye", |args, call| eye("torch.eye", args, Torch, call)),
-        pure("torch.diag", |args, call| diag("torch.diag", args, Torch, call)),
-        pure("torch.cat", |args, call| join("torch.cat", "tensors", false, args, Torch, call)),
-        pure("torch.concat", |args, call| join("torch.concat", "tensors", false, args, Torch, call)),
-        pure("torch.concatenate", |args, call| join("torch.concatenate", "tensors", false, args, Torch, call)),
-        pure("torch.stack", |args, call| join("torch.stack", "tensors", true, args, Torch, call)),
-        pure("torch.meshgrid", |args, call| meshgrid("torch.meshgrid", args, Torch, call)),
-        pure("torch.nn.functional.softmax", |args, call| function("torch.nn.functional.softmax", args, Torch, call)),
-        pure("torch.nn.functional.relu", |args, call| function("torch.nn.functional.relu", args, Torch, call)),
-        pure("torch.nn.functional.sigmoid", |args, call| function("torch.nn.functional.sigmoid", args, Torch, call)),
-        pure("torch.finfo", |args, _| {
-            let [dtype] = args.expect("torch.finfo", ["dtype"])?;
-            finfo("torch.finfo", &dtype, Torch)
-        }),
-        pure("torch.Size", |args, call| {
-            let [sizes] = args.expect("torch.Size", ["sizes"])?;
-            let sizes = super::common::iterate("torch.Size", &sizes, call)?;
-            Ok(Value::tuple(sizes.iter().map(|n| to::<i64>("torch.Size", n).map(Value::Int)).collect::<Result<Vec<_>>>()?))
-        }),
         pure("torch.is_tensor", |args, _| {
             let [value] = args.expect("torch.is_tensor", ["obj"])?;
             Ok(value.downcast::<Array>().is_some_and(|array| array.flavour == Torch).into())

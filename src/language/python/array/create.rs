@@ -72,12 +72,6 @@ pub fn joined(name: &str, arrays: &[Array], axis: i64, new: bool, call: &mut Bui
     Ok(Array::new(data, ty, first.flavour))
 }
 
-/// A 2-D array from equally long rows.
-pub fn from_rows(rows: &[Vec<f64>], ty: Type, flavour: Flavour) -> Result<Array> {
-    let width = rows.first().map_or(0, Vec::len);
-    Array::from_values(&[rows.len(), width], rows.concat(), ty, flavour)
-}
-
 /// `start + i·step` up to `stop`, without it.
 pub fn arange(
     name: &str,

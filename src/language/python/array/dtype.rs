@@ -3,7 +3,6 @@
 use crate::component::{Args, BuildContext, FromValue, Object, Value};
 use crate::error::Result;
 use crate::image;
-use crate::python::common::to;
 
 /// A number type.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -328,9 +327,4 @@ impl FromValue for image::DType {
     fn from_value(value: &Value) -> Option<Self> {
         DTypeObject::from_value(value)?.ty.to_image()
     }
-}
-
-/// `dtype=` of a call; `None` if absent.
-pub fn dtype_argument(name: &str, args: &mut Args) -> Result<Option<Type>> {
-    args.take("dtype").map_or(Ok(None), |value| to(&format!("{name}: argument `dtype`"), &value))
 }

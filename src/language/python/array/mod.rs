@@ -9,16 +9,18 @@
 
 mod create;
 mod dtype;
+mod given;
 mod index;
 mod methods;
 mod ops;
-mod print;
 mod reduce;
 mod shape;
 
-pub use create::{arange, from_rows, joined};
-pub use dtype::{DTypeObject, Flavour, Type, dtype_argument, promote};
-pub use methods::{function, method};
+pub use create::{arange, joined};
+pub use dtype::{DTypeObject, Flavour, Type, promote};
+pub use given::Given;
+pub use methods::function;
+pub(crate) use ops::{broadcast_shape, meeting_type};
 
 use crate::component::{Args, BuildContext, FromArc, Object, Value};
 use crate::each_voxels;
@@ -140,6 +142,17 @@ impl Array {
             _ => Value::list(self.rows().iter().map(Array::nested)),
         }
     }
+    /// Nested lists as text; floats of few bits by their shortest digits, large arrays by their shape alone.
+    fn text(&self) -> String {
+        if self.len() > 1000 {
+            return format!("<shape {:?}>", self.shape());
+        }
+        if self.ty == Type::F32 {
+            let digits = self.data.mapv(|x| (x as f32).to_string().parse().unwrap_or(x));
+            return format!("{:?}", Array { data: digits.into_shared(), ty: Type::F64, ..self.clone() }.nested());
+        }
+        format!("{:?}", self.nested())
+    }
     /// The parts along the first axis.
     pub(crate) fn rows(&self) -> Vec<Array> {
         (0..self.shape().first().copied().unwrap_or(0))
@@ -208,41 +221,23 @@ impl Object for Array {
             (Flavour::Numpy, _) => "ndarray",
         }
     }
+    /// As nested lists with the type: the layout of NumPy's and torch's own printing is not imitated.
     fn repr(&self) -> String {
-        print::repr(self)
+        let name = if self.flavour == Flavour::Torch { "tensor" } else { "array" };
+        let prefix = if self.flavour == Flavour::Torch { "torch." } else { "" };
+        format!("{name}({}, dtype={prefix}{})", self.text(), self.ty.name())
     }
     fn to_str(&self) -> String {
-        print::text(self)
+        if self.flavour == Flavour::Torch { self.repr() } else { self.text() }
     }
     fn attr_names(&self) -> &[&str] {
-        methods::NAMES
+        &methods::NAMES
     }
     fn attr(&self, name: &str) -> Result<Option<Value>> {
-        let int = |n: usize| Value::Int(n as i64);
-        Ok(Some(match name {
-            "shape" => Value::tuple(self.shape().iter().map(|n| int(*n))),
-            "ndim" => int(self.ndim()),
-            "size" if self.flavour == Flavour::Numpy => int(self.len()),
-            "itemsize" => int(self.ty.bits() as usize / 8),
-            "nbytes" => int(self.len() * self.ty.bits() as usize / 8),
-            "dtype" => DTypeObject::of(self.ty, self.flavour),
-            "device" => Value::object(crate::python::device::Device::Cpu),
-            "requires_grad" | "is_cuda" => false.into(),
-            "T" => Value::object(self.with(self.data.clone().reversed_axes())),
-            "data" => Value::object(self.clone()),
-            "__float__" if self.len() == 1 => Value::Float(self.data.first().copied().unwrap_or(f64::NAN)),
-            "__int__" if self.len() == 1 => {
-                crate::python::math::to_int("int", self.data.first().copied().unwrap_or(f64::NAN).trunc())?
-            }
-            "__index__" if self.ndim() == 0 && !self.ty.is_float() => {
-                Value::Int(self.data.first().copied().unwrap_or(0.0) as i64)
-            }
-            "__bool__" if self.len() == 1 => self.truthy().into(),
-            _ => return Ok(None),
-        }))
+        self.plain_attribute(name)
     }
     fn call_method(&self, name: &str, args: &mut Args, call: &mut BuildContext) -> Result<Option<Value>> {
-        method(self, name, name, args, call)
+        methods::call_method(self, name, name, args, call)
     }
     fn index(&self, index: &Value) -> Result<Value> {
         Ok(Value::object(self.take(index)?))

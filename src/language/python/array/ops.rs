@@ -4,12 +4,12 @@ use super::dtype::Category;
 use super::{Array, Flavour, Type, charge, elements, promote};
 use crate::component::{BuildContext, Value};
 use crate::error::{Kind, Result};
-use crate::python::common::found;
+use crate::python::common::{found, wrong};
 use crate::{bail, err};
 use ndarray::{IxDyn, Zip};
 
-const OPERATORS: [&str; 20] =
-    ["+", "-", "*", "/", "//", "%", "**", "@", "==", "!=", "<", "<=", ">", ">=", "&", "|", "^", "<<", ">>", "arctan2"];
+const OPERATORS: [&str; 19] =
+    ["+", "-", "*", "/", "//", "%", "**", "@", "==", "!=", "<", "<=", ">", ">=", "&", "|", "^", "<<", ">>"];
 
 pub(crate) fn is_operator(operator: &str) -> bool {
     OPERATORS.contains(&operator)
@@ -51,6 +51,14 @@ fn common_type(flavour: Flavour, a: &Operand, b: &Operand) -> Result<Type> {
             Ok(if later.category() > first.category() { later } else { first })
         }
     }
+}
+
+/// The type in which two values meet, as `numpy.where` and `torch.where` need it.
+pub(crate) fn meeting_type(a: &Value, b: &Value, flavour: Flavour, call: &mut BuildContext) -> Result<Type> {
+    let operand = |value: &Value, call: &mut BuildContext| {
+        Operand::new(value, flavour, call)?.ok_or_else(|| wrong("where", "number, list or array", value))
+    };
+    common_type(flavour, &operand(a, call)?, &operand(b, call)?)
 }
 
 /// NumPy's rule for an array and a plain number.
@@ -161,7 +169,6 @@ pub(crate) fn binary(
             let ty = if ty == Type::Bool && flavour == Flavour::Numpy { Type::I8 } else { ty };
             zip(&x, &y, ty, call, f64::powf)
         }
-        "arctan2" => zip(&x, &y, if whole { default } else { ty }, call, f64::atan2),
         "==" => zip(&x, &y, Type::Bool, call, |a, b| bool(a == b)),
         "!=" => zip(&x, &y, Type::Bool, call, |a, b| bool(a != b)),
         "<" => zip(&x, &y, Type::Bool, call, |a, b| bool(a < b)),
@@ -182,9 +189,6 @@ pub(crate) fn binary(
         "minimum" => zip(&x, &y, ty, call, |a, b| if a.is_nan() || b.is_nan() { f64::NAN } else { a.min(b) }),
         "logical_and" => zip(&x, &y, Type::Bool, call, |a, b| bool(a != 0.0 && b != 0.0)),
         "logical_or" => zip(&x, &y, Type::Bool, call, |a, b| bool(a != 0.0 || b != 0.0)),
-        "logical_xor" => zip(&x, &y, Type::Bool, call, |a, b| bool((a != 0.0) != (b != 0.0))),
-        "hypot" => zip(&x, &y, if whole { default } else { ty }, call, f64::hypot),
-        "fmod" => zip(&x, &y, ty, call, |a, b| a % b),
         other => bail!("arrays have no operator `{other}`"),
     }
 }
@@ -227,7 +231,7 @@ impl Array {
     }
 
     /// The type of a real function's result.
-    fn real_type(&self) -> Type {
+    pub(super) fn real_type(&self) -> Type {
         match (self.flavour, self.ty.category()) {
             (_, Category::Float) => self.ty,
             (Flavour::Torch, _) => Type::F32,
@@ -236,64 +240,6 @@ impl Array {
                 16 => Type::F32,
                 _ => Type::F64,
             },
-        }
-    }
-
-    /// A function of each element by NumPy's or torch's name; `None` if there is none of that name.
-    pub(crate) fn elementwise(&self, name: &str, call: &mut BuildContext) -> Result<Option<Array>> {
-        let keep: fn(f64) -> f64 = match name {
-            "abs" | "absolute" | "fabs" | "__abs__" => f64::abs,
-            "floor" | "__floor__" => f64::floor,
-            "ceil" | "__ceil__" => f64::ceil,
-            "trunc" | "fix" => f64::trunc,
-            "sign" => |x| if x == 0.0 || x.is_nan() { x } else { x.signum() },
-            "square" => |x| x * x,
-            "negative" | "neg" => |x| -x,
-            "positive" => |x| x,
-            "relu" => |x| x.max(0.0),
-            _ => |_| 0.0,
-        };
-        let real: Option<fn(f64) -> f64> = match name {
-            "sqrt" => Some(f64::sqrt),
-            "rsqrt" => Some(|x| 1.0 / x.sqrt()),
-            "reciprocal" => Some(|x| 1.0 / x),
-            "exp" => Some(f64::exp),
-            "expm1" => Some(f64::exp_m1),
-            "log" => Some(f64::ln),
-            "log2" => Some(f64::log2),
-            "log10" => Some(f64::log10),
-            "log1p" => Some(f64::ln_1p),
-            "sin" => Some(f64::sin),
-            "cos" => Some(f64::cos),
-            "tan" => Some(f64::tan),
-            "arcsin" | "asin" => Some(f64::asin),
-            "arccos" | "acos" => Some(f64::acos),
-            "arctan" | "atan" => Some(f64::atan),
-            "sinh" => Some(f64::sinh),
-            "cosh" => Some(f64::cosh),
-            "tanh" => Some(f64::tanh),
-            "sigmoid" => Some(|x| 1.0 / (1.0 + (-x).exp())),
-            "deg2rad" | "radians" => Some(f64::to_radians),
-            "rad2deg" | "degrees" => Some(f64::to_degrees),
-            _ => None,
-        };
-        let test: Option<fn(f64) -> bool> = match name {
-            "isnan" => Some(f64::is_nan),
-            "isinf" => Some(f64::is_infinite),
-            "isfinite" => Some(f64::is_finite),
-            "logical_not" => Some(|x| x == 0.0),
-            _ => None,
-        };
-        if let Some(f) = real {
-            return self.map(self.real_type(), call, f).map(Some);
-        }
-        if let Some(f) = test {
-            return self.map(Type::Bool, call, |x| f64::from(u8::from(f(x)))).map(Some);
-        }
-        match name {
-            "abs" | "absolute" | "fabs" | "__abs__" | "floor" | "__floor__" | "ceil" | "__ceil__" | "trunc" | "fix"
-            | "sign" | "square" | "negative" | "neg" | "positive" | "relu" => self.map(self.ty, call, keep).map(Some),
-            _ => Ok(None),
         }
     }
 

@@ -1,9 +1,8 @@
 //! Axes and shapes.
 
 use super::{Array, charge, elements};
-use crate::component::{Args, BuildContext, FromValue, Value};
+use crate::component::BuildContext;
 use crate::error::{Kind, Result};
-use crate::python::common::{to, wrong};
 use crate::{bail, err};
 use ndarray::{Axis, IxDyn};
 
@@ -14,22 +13,6 @@ pub(crate) fn axis(name: &str, axis: i64, ndim: usize) -> Result<usize> {
         .ok()
         .filter(|at| *at < ndim)
         .ok_or_else(|| err!("{name}: axis {axis} is out of range for {ndim} axes").kind(Kind::Config))
-}
-
-/// Integers given one by one or as one list.
-pub(crate) fn integers(name: &str, values: &[Value]) -> Result<Vec<i64>> {
-    match values {
-        [one] if i64::from_value(one).is_none() => to(name, one),
-        many => many.iter().map(|value| to(name, value)).collect(),
-    }
-}
-
-/// A shape given by one or several integers, without -1.
-pub(crate) fn sizes(name: &str, values: &[Value]) -> Result<Vec<usize>> {
-    integers(name, values)?
-        .into_iter()
-        .map(|n| usize::try_from(n).map_err(|_| err!("{name}: negative size {n}").kind(Kind::Config)))
-        .collect()
 }
 
 impl Array {
@@ -163,15 +146,6 @@ impl Array {
         Ok(array)
     }
 
-    /// Each element `times` times along an axis (NumPy's `repeat`, torch's `repeat_interleave`).
-    pub(crate) fn repeated(&self, name: &str, times: usize, at: Option<i64>, call: &mut BuildContext) -> Result<Array> {
-        let array = if at.is_none() { self.shaped(&[self.len()], call)? } else { self.clone() };
-        let at = axis(name, at.unwrap_or(0), array.ndim())?;
-        charge(call, array.len().saturating_mul(times))?;
-        let indices: Vec<usize> = (0..array.shape()[at]).flat_map(|i| std::iter::repeat_n(i, times)).collect();
-        Ok(array.selected(at, &indices))
-    }
-
     /// The parts at `indices` of an axis, which are in range.
     pub(crate) fn selected(&self, at: usize, indices: &[usize]) -> Array {
         self.with(self.data.select(Axis(at), indices).into_shared())
@@ -183,43 +157,5 @@ impl Array {
             data.invert_axis(Axis(axis(name, *at, self.ndim())?));
         }
         Ok(self.with(data))
-    }
-
-    pub(crate) fn rolled(&self, name: &str, shift: i64, at: Option<i64>, call: &mut BuildContext) -> Result<Array> {
-        charge(call, self.len())?;
-        let Some(at) = at else {
-            return self.shaped(&[self.len()], call)?.rolled(name, shift, Some(0), call)?.shaped(self.shape(), call);
-        };
-        let at = axis(name, at, self.ndim())?;
-        let n = self.shape()[at] as i64;
-        let indices: Vec<usize> = (0..n).map(|i| (i - shift % n.max(1)).rem_euclid(n) as usize).collect();
-        Ok(self.selected(at, &indices))
-    }
-
-    /// Split into parts along an axis: at `bounds`.
-    pub(crate) fn parts(&self, at: usize, bounds: &[usize]) -> Vec<Array> {
-        let n = self.shape()[at];
-        let ends = bounds.iter().map(|end| *end.min(&n)).chain([n]);
-        let mut start = 0;
-        ends.map(|end| {
-            let indices: Vec<usize> = (start..end.max(start)).collect();
-            start = end.max(start);
-            self.selected(at, &indices)
-        })
-        .collect()
-    }
-}
-
-/// The axes that a call names with `axis` or `dim`, if any.
-pub(crate) fn axes_argument(name: &str, args: &mut Args) -> Result<Option<Vec<i64>>> {
-    let value = args.take("axis").or_else(|| args.take("dim")).or_else(|| args.take("dims"));
-    match value {
-        None | Some(Value::None) => Ok(None),
-        Some(value) => match i64::from_value(&value) {
-            Some(at) => Ok(Some(vec![at])),
-            None => Vec::from_value(&value)
-                .map(Some)
-                .ok_or_else(|| wrong(&format!("{name}: argument `axis`"), "int or list of int", &value)),
-        },
     }
 }

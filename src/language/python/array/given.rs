@@ -1,0 +1,85 @@
+//! The arguments of one call of an array's method or of a function of NumPy or torch.
+
+use super::{Flavour, Type};
+use crate::component::{Args, FromValue, Value};
+use crate::error::{Kind, Result};
+use crate::python::common::to;
+use crate::{bail, err};
+
+/// Arguments bound to parameters.
+///
+/// A parameter is written as its names with `|` between (`axis|dim`); `*shape` takes all positional arguments that are
+/// left; `_order` is accepted without effect, by name only.
+pub struct Given<'a> {
+    /// The called name for errors: `numpy.sum`, or `sum` for a method.
+    pub called: &'a str,
+    pub flavour: Flavour,
+    params: &'a [&'a str],
+    values: Vec<Option<Value>>,
+}
+
+fn named(param: &str, key: &str) -> bool {
+    param.trim_start_matches(['*', '_']).split('|').any(|name| name == key)
+}
+
+impl<'a> Given<'a> {
+    /// # Errors
+    /// An unknown, doubled or surplus argument.
+    pub fn bind(called: &'a str, flavour: Flavour, params: &'a [&'a str], args: Args) -> Result<Given<'a>> {
+        let mut values: Vec<Option<Value>> = vec![None; params.len()];
+        let mut rest = args.positional.into_iter();
+        for (at, param) in params.iter().enumerate().filter(|(_, param)| !param.starts_with('_')) {
+            values[at] = match param.strip_prefix('*') {
+                None => rest.next(),
+                Some(_) if rest.len() > 1 => Some(Value::tuple(rest.by_ref())),
+                Some(_) => rest.next(),
+            };
+        }
+        if rest.len() > 0 {
+            return Err(err!("{called}: {} arguments too many", rest.len()).kind(Kind::Config));
+        }
+        for (key, value) in args.named {
+            let Some(at) = params.iter().position(|param| named(param, &key)) else {
+                return Err(err!("{called} has no argument `{key}`").kind(Kind::Config));
+            };
+            if values[at].replace(value).is_some() {
+                bail!("{called} got several values for argument `{key}`");
+            }
+        }
+        Ok(Given { called, flavour, params, values })
+    }
+    fn name(&self, at: usize) -> &str {
+        self.params[at].trim_start_matches(['*', '_']).split('|').next().unwrap_or_default()
+    }
+    pub fn torch(&self) -> bool {
+        self.flavour == Flavour::Torch
+    }
+    /// The value as given; None counts as absent.
+    pub fn value(&self, at: usize) -> Option<&Value> {
+        self.values.get(at)?.as_ref().filter(|value| !value.is_none())
+    }
+    pub fn get<T: FromValue>(&self, at: usize) -> Result<Option<T>> {
+        self.value(at).map(|value| to(&format!("{}: argument `{}`", self.called, self.name(at)), value)).transpose()
+    }
+    pub fn need<T: FromValue>(&self, at: usize) -> Result<T> {
+        self.get(at)?.ok_or_else(|| err!("{} needs argument `{}`", self.called, self.name(at)).kind(Kind::Config))
+    }
+    /// An integer or a list of integers.
+    pub fn integers(&self, at: usize) -> Result<Option<Vec<i64>>> {
+        match self.value(at).map(i64::from_value) {
+            Some(Some(one)) => Ok(Some(vec![one])),
+            _ => self.get(at),
+        }
+    }
+    /// A shape without -1.
+    pub fn sizes(&self, at: usize) -> Result<Vec<usize>> {
+        let sizes = self.integers(at)?.map_or_else(|| self.need(at), Ok)?;
+        let size =
+            |n: i64| usize::try_from(n).map_err(|_| err!("{}: negative size {n}", self.called).kind(Kind::Config));
+        sizes.into_iter().map(size).collect()
+    }
+    /// The number type of floats where none is given: NumPy's or torch's.
+    pub fn float(&self) -> Type {
+        if self.torch() { Type::F32 } else { Type::F64 }
+    }
+}
