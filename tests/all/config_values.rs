@@ -11,9 +11,7 @@ use std::sync::Arc;
 use tch::Tensor;
 
 fn evaluate(text: &str) -> Result<Value, Error> {
-    let imports = ["os", "copy", "itertools", "functools", "re", "logging", "glob"]
-        .map(|name| (name.to_owned(), name.to_owned()))
-        .into();
+    let imports = ["os", "copy", "functools", "logging", "glob"].map(|name| (name.to_owned(), name.to_owned())).into();
     let env = Arc::new(Env { references: HashMap::new(), imports: Arc::new(imports), table: registry::table() });
     expr::eval(&Arc::new(expr::parse(text)?), &env, &mut BuildContext::default())
 }
@@ -78,23 +76,16 @@ fn random_tensors_have_their_shape_type_and_range() {
         ),
         ("torch.randn([1] + [4, 4, 4]).to(torch.device('cpu')).shape", "(1, 4, 4, 4)"),
         ("(lambda x: bool(x.min() >= 0 and x.max() < 1))(torch.rand(1000))", "True"),
-        ("(lambda x: bool(x.min() == 3 and x.max() == 5))(torch.randint(3, 6, (1000,)))", "True"),
-        ("torch.randint(10, (2, 2)).dtype, torch.randint(high=1, size=[3]).tolist()", "(torch.int64, [0, 0, 0])"),
-        ("sorted(torch.randperm(5).tolist())", "[0, 1, 2, 3, 4]"),
-        (
-            "torch.rand_like(torch.zeros(2, 5)).shape, torch.randn(2, dtype=torch.float64).dtype",
-            "((2, 5), torch.float64)",
-        ),
+        ("torch.rand(2, 5).shape, torch.randn(2, dtype=torch.float64).dtype", "((2, 5), torch.float64)"),
     ] {
         assert_eq!(shown(text), wanted, "{text}");
     }
     for (text, message) in [
         ("torch.rand(10**6, 10**6)", "too large"),
-        ("torch.rand(-1)", "int of at least 0"),
+        ("torch.rand(-1)", "negative size -1"),
         ("torch.rand()", "needs argument `size`"),
         ("torch.rand(2, dtype=torch.int64)", "expected a float type"),
-        ("torch.randint(5, 5, (1,))", "must be below"),
-        ("torch.randperm(10**12)", "too large"),
+        ("torch.randn(10**12)", "too large"),
         ("[torch.rand(10**7) for _ in range(10**6)]", "too many steps"),
     ] {
         assert!(failure(text).message().contains(message), "{text}: {}", failure(text));
@@ -212,13 +203,10 @@ fn iterators_given_to_functions_count_their_steps() {
     let worker = std::thread::Builder::new().stack_size(2 << 20).spawn(|| {
         for (text, message) in [
             ("(f := lambda n: np.array([f(x) for x in (y for y in [n])]))(0)", "nested too deeply"),
-            ("(f := lambda n: torch.Size(f(x) for x in [n]))(0)", "nested too deeply"),
-            ("[torch.Size(1 for x in range(10**5) if x < 0) for _ in range(10**6)]", "too many steps"),
+            ("(f := lambda n: monai.utils.ensure_tuple(f(x) for x in [n]))(0)", "nested too deeply"),
+            ("[monai.utils.first(1 for x in range(10**5) if x < 0) for _ in range(10**6)]", "too many steps"),
             ("[torch.zeros(x for x in range(10**5) if x < 0) for _ in range(10**6)]", "expected list"),
             ("monai.data.Dataset(x for x in iter(int, 1))", "expected list"),
-            ("itertools.accumulate(['x' * 1000] * 100000)", "too many steps"),
-            ("[re.search('(a|aa)+$', 'a' * 20 + 'b') for _ in range(10**7)]", "too many steps"),
-            ("[re.compile('\\\\w{60}') for _ in range(10**6)]", "too many steps"),
             ("print(*range(10**6), sep='x' * 10**6)", "too many steps"),
             ("logging.getLogger('.' * 10**6)", "at most 500 bytes"),
             ("functools.reduce(lambda a, b: monai.data.Dataset([a]), range(10**6), 1)", "too many steps"),
@@ -231,7 +219,6 @@ fn iterators_given_to_functions_count_their_steps() {
         }
     });
     worker.unwrap().join().unwrap();
-    assert_eq!(shown("torch.Size(x for x in range(3))"), "(0, 1, 2)");
     assert_eq!(shown("(t := (1,)) and [(t := (t, t)) for _ in range(60)] and len(copy.deepcopy(t))"), "2");
 }
 
@@ -240,13 +227,16 @@ fn iterators_given_to_functions_count_their_steps() {
 #[test]
 fn seeded_random_tensors_are_torchs() {
     let rows = [
-        ("torch.rand(2, 2)", "tensor([[0.8303, 0.1261],\n        [0.9075, 0.8199]])"),
-        ("torch.randn([2, 3])", "tensor([[-0.4868, -0.6038, -0.5581],\n        [ 0.6675, -0.1974,  1.9428]])"),
-        ("torch.randint(0, 100, (5,))", "tensor([11, 14, 67, 85,  6])"),
-        ("torch.randperm(7)", "tensor([1, 0, 4, 2, 6, 5, 3])"),
-        ("torch.randn(20).sum()", "tensor(2.7503)"),
-        ("torch.rand(3, dtype=torch.float64)", "tensor([0.6420, 0.2598, 0.3608], dtype=torch.float64)"),
-        ("torch.rand_like(torch.zeros(2))", "tensor([0.8303, 0.1261])"),
+        ("torch.rand(2, 2)", "tensor([[0.8302519, 0.12611091], [0.9074697, 0.81992704]], dtype=torch.float32)"),
+        (
+            "torch.randn([2, 3])",
+            "tensor([[-0.48678076, -0.6038216, -0.55809623], [0.6675243, -0.1974151, 1.9427835]], dtype=torch.float32)",
+        ),
+        ("round(torch.randn(20).sum().item(), 4)", "2.7503"),
+        (
+            "torch.rand(3, dtype=torch.float64)",
+            "tensor([0.6420150066280941, 0.2597579151763153, 0.36082761942715424], dtype=torch.float64)",
+        ),
     ];
     let folder = tempfile::tempdir().unwrap();
     let steps: Vec<String> = rows

@@ -1,7 +1,8 @@
 //! The expressions of published bundles: how many evaluate, and why the others do not.
 //!
-//! A list of them may lie beside the project (`../shared/upstream/expressions.txt`, one a line); without it the test is
-//! skipped. References get stand-ins by name: files and folders in a temporary folder, numbers, lists, dicts, tensors, and
+//! The list is not part of the project: the file that the environment variable `PUBLISHED_EXPRESSIONS` names, else
+//! `../shared/upstream/expressions.txt`, one expression a line. Shapes of expressions in our own words are in
+//! `src/language/tests/expression_shapes.txt`. References get stand-ins by name: files and folders in a temporary folder, numbers, lists, dicts, tensors, and
 //! the parts that segbundle builds. Every expression that gives no value must be explained below, and the numbers are
 //! fixed, so that a name that gets lost fails the test.
 
@@ -16,23 +17,21 @@ use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
 use std::sync::{Arc, LazyLock};
 
-/// All lines without their `$`; `None` where there is no such file.
-fn published() -> Option<Vec<String>> {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/upstream/expressions.txt");
-    let Ok(text) = std::fs::read_to_string(&path) else {
-        println!("skipped: {} is absent", path.display());
-        return None;
-    };
+/// All lines without their `$`.
+fn published() -> Vec<String> {
+    let beside = Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/upstream/expressions.txt");
+    let path = std::env::var_os("PUBLISHED_EXPRESSIONS").map_or(beside, Into::into);
+    let text = std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
     let lines: Vec<String> = text.lines().filter_map(|line| line.strip_prefix('$')).map(str::to_owned).collect();
     assert_eq!(lines.len(), 483);
-    Some(lines)
+    lines
 }
 
 #[test]
+#[ignore = "needs the list of published expressions, which is not part of the project"]
 fn published_expressions_parse() {
-    let Some(lines) = published() else { return };
     let failures: Vec<String> =
-        lines.iter().filter_map(|line| expr::parse(line).err()).map(|error| error.to_string()).collect();
+        published().iter().filter_map(|line| expr::parse(line).err()).map(|error| error.to_string()).collect();
     assert!(failures.is_empty(), "{}", failures.join("\n"));
 }
 
@@ -379,8 +378,9 @@ const REASONS: &[(Lacks, &str)] = &[
 ];
 
 #[test]
+#[ignore = "needs the list of published expressions, which is not part of the project"]
 fn published_expressions_evaluate_or_lack_something_known() {
-    let Some(lines) = published() else { return };
+    let lines = published();
     let folder = world();
     let (mut evaluated, mut lacking, mut gaps) = (0, BTreeMap::new(), vec![]);
     let mut used = vec![false; REASONS.len()];
@@ -420,11 +420,15 @@ fn published_lambdas_can_be_called() {
         ("lambda x : x[1:]", "([1, 2, 3],)", "[2, 3]"),
         ("lambda current, prev: prev < 0 or current < prev", "(2, 3)", "True"),
         ("lambda x, y: x < y", "(2, 3)", "True"),
-        ("lambda x: x * 1e2", "(torch.tensor([1.5]),)", "tensor([150.])"),
-        ("lambda x: x > 0", "(np.array([-1, 2]),)", "array([False,  True])"),
-        ("lambda x: torch.FloatTensor(x)", "([1, 2],)", "tensor([1., 2.])"),
-        ("lambda x: torch.nan_to_num(x, nan=255)", "(torch.tensor([float('nan'), 1.0]),)", "tensor([255.,   1.])"),
-        ("lambda x: x.reshape((1, *[2, 2]))", "(np.arange(4),)", "array([[[0, 1],\n        [2, 3]]])"),
+        ("lambda x: x * 1e2", "(torch.tensor([1.5]),)", "tensor([150.0], dtype=torch.float32)"),
+        ("lambda x: x > 0", "(np.array([-1, 2]),)", "array([False, True], dtype=bool)"),
+        ("lambda x: torch.FloatTensor(x)", "([1, 2],)", "tensor([1.0, 2.0], dtype=torch.float32)"),
+        (
+            "lambda x: torch.nan_to_num(x, nan=255)",
+            "(torch.tensor([float('nan'), 1.0]),)",
+            "tensor([255.0, 1.0], dtype=torch.float32)",
+        ),
+        ("lambda x: x.reshape((1, *[2, 2]))", "(np.arange(4),)", "array([[[0, 1], [2, 3]]], dtype=int64)"),
         ("lambda x: monai.handlers.from_engine(['loss'], first=True)(x)[0]", "([{'loss': [0.5]}],)", "0.5"),
         ("lambda t: dict(label=t[1])", "([1, 2],)", "{'label': 2}"),
     ] {

@@ -38,19 +38,6 @@ pub const FUNCTIONS: &[Function] = &[
         }
         Ok(Value::object(Logger::named(name)))
     }),
-    pure("logging.getLevelName", |args, _| {
-        let [level] = args.expect("logging.getLevelName", ["level"])?;
-        Ok(match &level {
-            Value::Str(name) => LEVELS
-                .iter()
-                .find(|own| own.0 == &**name)
-                .map_or(Value::from(format!("Level {name}")), |own| own.1.into()),
-            level => match LEVELS.iter().find(|own| Value::Int(own.1) == *level) {
-                Some(own) => own.0.into(),
-                None => format!("Level {level}").into(),
-            },
-        })
-    }),
     super::common::acts("logging.basicConfig", |mut args, _| {
         // Format, file and handlers are the program's own affair; the level is the root's.
         if let Some(level) = args.take("level") {

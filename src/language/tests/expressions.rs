@@ -207,7 +207,7 @@ fn syntax_errors_say_what_and_where() {
         ("f'{1", 2, "this `{` of an f-string was never closed", ""),
         ("f'{}'", 2, "braces need a value", ""),
         ("f'}'", 2, "a single `}`", "}}"),
-        ("f'{1!x}'", 2, "r, s or a", ""),
+        ("f'{1!x}'", 2, "r or s", ""),
         ("x = 1", 2, "expected an operator or the end, found `=`", ":="),
         ("x += 1", 2, "found `+=`", "assignments"),
         ("x := 1", 2, "found `:=`", "parentheses"),

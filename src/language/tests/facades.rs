@@ -1,14 +1,7 @@
 //! Facades of Python's modules against Python itself.
 //!
-//! `facades/*.txt` hold lines `EXPRESSION => RESULT`; the results were printed by Python 3.11, NumPy 2.4.6, torch 2.11.0
-//! and MONAI 1.6.1 by
-//!
-//! ```python
-//! import os, re, json, math, ...
-//! for line in open(file): text = line.split(" => ")[0]; print(text, "=>", repr(eval(text)).replace("\n", "\\n"))
-//! ```
-//!
-//! and are compared as text, so they are exact.
+//! `facades/*.txt` hold lines `EXPRESSION => RESULT`; `facades/make.py` writes the results with Python, NumPy, torch and
+//! MONAI. They are compared as text, so they are exact.
 
 use segbundle_language::bundle::expr::{self, Env};
 use segbundle_language::component::{BuildContext, Table, Value};
@@ -24,9 +17,8 @@ static TABLE: LazyLock<Table> = LazyLock::new(|| {
 
 /// The modules under their own names, and the usual short names.
 static IMPORTS: LazyLock<Arc<BTreeMap<String, String>>> = LazyLock::new(|| {
-    let own =
-        ["collections", "copy", "datetime", "fnmatch", "functools", "glob", "ignite", "itertools", "json", "logging"];
-    let own = own.into_iter().chain(["math", "monai", "os", "pathlib", "re", "sys", "torch"]).map(|name| (name, name));
+    let own = ["collections", "copy", "datetime", "functools", "glob", "ignite", "json", "logging"];
+    let own = own.into_iter().chain(["math", "monai", "os", "pathlib", "sys", "torch"]).map(|name| (name, name));
     let short = [("np", "numpy"), ("dist", "torch.distributed")];
     Arc::new(own.chain(short).map(|(name, path)| (name.to_owned(), path.to_owned())).collect())
 });
@@ -124,11 +116,6 @@ fn mistakes_name_function_and_argument() {
         ("json.loads('[1,')", "json.loads: JSON syntax, line 1, column 4: expected a value, found the end of the file"),
         ("math.sqrt(-1)", "math.sqrt: math domain error"),
         ("math.sqrt('a')", "math.sqrt: expected float, found str 'a'"),
-        ("math.factorial(21)", "math.factorial: the result is beyond 64-bit integers"),
-        (
-            "re.search('(', 'a')",
-            "re.search: no valid pattern '(': Parsing error at position 1: Opening parenthesis without closing parenthesis",
-        ),
         (
             "np.zeros((100000, 100000))",
             "an array of shape [100000, 100000] is too large for an expression (limit 268435456 elements)",
@@ -161,36 +148,12 @@ fn mistakes_name_function_and_argument() {
             "monai.data.load_decathlon_datalist: the datalist does not exist",
         ),
         ("datetime.datetime.now().strftime('%Q')", "strftime: unknown format code '%Q' in '%Q'"),
-        ("itertools.product([1, 2, 3], repeat=100)", "the expression needs too many steps or makes too large a value"),
-        (
-            "itertools.permutations([1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12])",
-            "the expression needs too many steps or makes too large a value",
-        ),
         ("functools.partial(3)", "functools.partial: argument `func`: expected callable, found int 3"),
     ] {
         match eval(text) {
             Ok(value) => panic!("{text} gave {value:?}"),
             Err(error) => assert_eq!(error.message(), message, "{text}"),
         }
-    }
-}
-
-#[test]
-fn iterators_are_lists() {
-    for (text, expected) in [
-        ("itertools.chain([1], (2, 3))", "[1, 2, 3]"),
-        ("itertools.chain.from_iterable([[1], [2]])", "[1, 2]"),
-        ("itertools.product([1, 2], 'ab')", "[(1, 'a'), (1, 'b'), (2, 'a'), (2, 'b')]"),
-        ("itertools.product([0, 1], repeat=2)", "[(0, 0), (0, 1), (1, 0), (1, 1)]"),
-        ("itertools.combinations([1, 2, 3], 2)", "[(1, 2), (1, 3), (2, 3)]"),
-        ("itertools.permutations([1, 2, 3], 2)", "[(1, 2), (1, 3), (2, 1), (2, 3), (3, 1), (3, 2)]"),
-        ("itertools.zip_longest([1, 2], [3], fillvalue=0)", "[(1, 3), (2, 0)]"),
-        ("itertools.accumulate([1, 2, 3])", "[1, 3, 6]"),
-        ("itertools.islice([1, 2, 3, 4], 1, None, 2)", "[2, 4]"),
-        ("itertools.repeat(1, 3)", "[1, 1, 1]"),
-        ("itertools.starmap(math.pow, [(2, 3)])", "[8.0]"),
-    ] {
-        assert_eq!(format!("{:?}", eval(text).unwrap()), expected, "{text}");
     }
 }
 

@@ -20,7 +20,7 @@ static ENV: LazyLock<Arc<Env>> = LazyLock::new(|| {
     let list = Value::list([1, 2, 3].map(Value::Int));
     let dict = Value::Dict(Dict::new([(Key::str("a"), Value::Int(1)), (Key::str("b"), Value::str("x"))]));
     let references = [("n", Value::Int(5)), ("xs", list), ("d", dict), ("s", Value::str("abc")), ("x", Value::Float(0.5))];
-    let modules = ["os", "re", "math", "json", "itertools", "functools", "collections", "copy", "datetime", "fnmatch"];
+    let modules = ["os", "math", "json", "functools", "collections", "copy", "datetime"];
     Arc::new(Env {
         references: references.into_iter().map(|(id, value)| (id.to_owned(), value)).collect::<HashMap<_, _>>(),
         imports: Arc::new(modules.iter().map(|name| ((*name).to_owned(), (*name).to_owned())).collect::<BTreeMap<_, _>>()),

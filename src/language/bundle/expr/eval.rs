@@ -157,9 +157,7 @@ impl Frame {
     }
     fn set(&self, items: &[Item], call: &mut BuildContext) -> Result<Value> {
         let keys: Vec<Key> = self.items(items, call)?.iter().map(key).collect::<Result<_>>()?;
-        let constant =
-            items.len() > 2 && items.iter().all(|item| !item.starred && matches!(item.value.expr, Expr::Constant(_)));
-        Ok(if constant { sets::literal(keys) } else { sets::make(keys) })
+        Ok(sets::make(keys))
     }
     fn dict(&self, pairs: &[Pair], call: &mut BuildContext) -> Result<Value> {
         let mut found = Vec::with_capacity(pairs.len());

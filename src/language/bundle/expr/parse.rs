@@ -8,7 +8,7 @@ use crate::error::{Error, Result};
 use std::sync::Arc;
 
 /// Nesting of brackets (which count twice, with the expression inside), lambdas, conditionals and prefix operators.
-const MAX_DEPTH: usize = 200;
+const MAX_DEPTH: usize = 150;
 const KEYWORDS: [&str; 35] = [
     "False", "None", "True", "and", "as", "assert", "async", "await", "break", "class", "continue", "def", "del",
     "elif", "else", "except", "finally", "for", "from", "global", "if", "import", "in", "is", "lambda", "nonlocal",
@@ -321,15 +321,20 @@ impl<'a> Parser<'a> {
         Some(operator)
     }
     pub(super) fn binary(&mut self, level: usize) -> Result<Node> {
-        let Some(operators) = LEVELS.get(level) else { return self.unary() };
         let at = self.at();
-        let first = self.binary(level + 1)?;
-        let mut rest = Vec::new();
-        while let Some(operator) = operators.iter().find(|operator| **operator == self.op()) {
-            self.advance();
-            rest.push((*operator, self.binary(level + 1)?));
+        let mut left = self.unary()?;
+        // From the tightest level to the loosest: one stack frame, however many levels have no operator here.
+        for (level, operators) in LEVELS.iter().enumerate().skip(level).rev() {
+            let mut rest = Vec::new();
+            while let Some(operator) = operators.iter().find(|operator| **operator == self.op()) {
+                self.advance();
+                rest.push((*operator, self.binary(level + 1)?));
+            }
+            if !rest.is_empty() {
+                left = Node { at, expr: Expr::Chain(Box::new(left), rest) };
+            }
         }
-        Ok(if rest.is_empty() { first } else { Node { at, expr: Expr::Chain(Box::new(first), rest) } })
+        Ok(left)
     }
     fn unary(&mut self) -> Result<Node> {
         let at = self.at();

@@ -80,8 +80,8 @@ fn replacement(lexer: &mut Lexer, literal: Literal, depth: u32) -> Result<Part> 
     let mut conversion = None;
     if lexer.eat("!") {
         match lexer.bump() {
-            Some(c @ ('r' | 's' | 'a')) => conversion = Some(c),
-            _ => return Err(lexer.error(open, "after `!` an f-string takes r, s or a")),
+            Some(c @ ('r' | 's')) => conversion = Some(c),
+            _ => return Err(lexer.error(open, "after `!` an f-string takes r or s")),
         }
     }
     let mut spec = None;

@@ -121,42 +121,10 @@ pub fn repr(args: Args, call: &mut BuildContext) -> Result<Value> {
     Ok(Value::from(text))
 }
 
-pub fn ascii(args: Args, call: &mut BuildContext) -> Result<Value> {
-    formatting::converted(&one(args, "ascii")?, 'a', call).map(Value::from)
-}
-
 pub fn format(args: Args, call: &mut BuildContext) -> Result<Value> {
     let [value, spec] = take(args, "format", ["value", "format_spec"], 1)?;
     let spec = spec.map_or(Ok("".into()), |spec| values::text(&spec, "format"))?;
     formatting::format(&value.unwrap_or_default(), &spec, call).map(Value::from)
-}
-
-fn in_radix(args: Args, name: &str, radix: u32, prefix: &str) -> Result<Value> {
-    let value = integer(&one(args, name)?, "numbers for bin, oct and hex")?;
-    let sign = if value < 0 { "-" } else { "" };
-    Ok(Value::from(format!("{sign}{prefix}{}", formatting::in_radix(value.unsigned_abs(), radix, false))))
-}
-pub fn bin(args: Args, _: &mut BuildContext) -> Result<Value> {
-    in_radix(args, "bin", 2, "0b")
-}
-pub fn oct(args: Args, _: &mut BuildContext) -> Result<Value> {
-    in_radix(args, "oct", 8, "0o")
-}
-pub fn hex(args: Args, _: &mut BuildContext) -> Result<Value> {
-    in_radix(args, "hex", 16, "0x")
-}
-
-pub fn chr(args: Args, _: &mut BuildContext) -> Result<Value> {
-    let c = values::character(integer(&one(args, "chr")?, "characters' codes")?)?;
-    Ok(Value::from(c.to_string()))
-}
-pub fn ord(args: Args, _: &mut BuildContext) -> Result<Value> {
-    let text = values::text(&one(args, "ord")?, "ord")?;
-    let mut chars = text.chars();
-    match (chars.next(), chars.next()) {
-        (Some(c), None) => Ok(Value::Int(i64::from(u32::from(c)))),
-        _ => bail!("ord() expected a character, but string of length {} found", text.chars().count()),
-    }
 }
 
 pub fn divmod(args: Args, call: &mut BuildContext) -> Result<Value> {
@@ -164,15 +132,8 @@ pub fn divmod(args: Args, call: &mut BuildContext) -> Result<Value> {
     arith::divmod(&a.unwrap_or_default(), &b.unwrap_or_default(), call)
 }
 pub fn pow(args: Args, call: &mut BuildContext) -> Result<Value> {
-    let [base, exponent, modulus] = take(args, "pow", ["base", "exp", "mod"], 2)?;
-    let (base, exponent) = (base.unwrap_or_default(), exponent.unwrap_or_default());
-    match modulus {
-        None | Some(Value::None) => arith::binary("**", &base, &exponent, call),
-        Some(modulus) => {
-            let whole = |value: &Value| integer(value, "pow()'s arguments with a modulus");
-            values::power_modulo(whole(&base)?, whole(&exponent)?, whole(&modulus)?).map(Value::Int)
-        }
-    }
+    let [base, exponent] = take(args, "pow", ["base", "exp"], 2)?;
+    arith::binary("**", &base.unwrap_or_default(), &exponent.unwrap_or_default(), call)
 }
 
 /// Half to even, on the exact value.
@@ -219,9 +180,8 @@ pub fn tuple(args: Args, call: &mut BuildContext) -> Result<Value> {
 }
 pub fn set(args: Args, call: &mut BuildContext) -> Result<Value> {
     let [source] = take(args, "set", ["iterable"], 0)?;
-    let whole = matches!(source, Some(Value::Set(_)));
     let keys = source.map_or(Ok(vec![]), |source| collect_keys(&source, call))?;
-    Ok(if whole { sets::copied(keys) } else { sets::make(keys) })
+    Ok(sets::make(keys))
 }
 pub fn dict(mut args: Args, call: &mut BuildContext) -> Result<Value> {
     let named = std::mem::take(&mut args.named);

@@ -3,7 +3,7 @@
 use super::FUNCTIONS;
 use crate::bundle::expr::values::attributes::{attribute, has_attribute};
 use crate::bundle::expr::values::types::{is_instance, is_type};
-use crate::bundle::expr::values::{compare, take, text};
+use crate::bundle::expr::values::{take, text};
 use crate::component::{Args, BuildContext, Object, Value};
 use crate::error::Result;
 use crate::{bail, err};
@@ -37,15 +37,6 @@ pub fn setattr(args: Args, _: &mut BuildContext) -> Result<Value> {
     Ok(Value::None)
 }
 
-pub fn hash(args: Args, _: &mut BuildContext) -> Result<Value> {
-    let [value] = take(args, "hash", ["obj"], 1)?;
-    compare::hash(&value.unwrap_or_default()).map(Value::Int)
-}
-pub fn id(args: Args, _: &mut BuildContext) -> Result<Value> {
-    let [value] = take(args, "id", ["obj"], 1)?;
-    Ok(Value::Int(value.unwrap_or_default().identity() as i64))
-}
-
 pub fn isinstance(args: Args, _: &mut BuildContext) -> Result<Value> {
     let [value, class] = take(args, "isinstance", ["obj", "class_or_tuple"], 2)?;
     let (value, class) = (value.unwrap_or_default(), class.unwrap_or_default());
@@ -56,21 +47,6 @@ pub fn isinstance(args: Args, _: &mut BuildContext) -> Result<Value> {
         .map(Value::Bool)
         .ok_or_else(|| err!("isinstance() arg 2 must be a type or a tuple of types, found {class:?}"))
 }
-pub fn issubclass(args: Args, _: &mut BuildContext) -> Result<Value> {
-    let [class, of] = take(args, "issubclass", ["cls", "class_or_tuple"], 2)?;
-    let class = class.unwrap_or_default();
-    let options = match of.unwrap_or_default() {
-        Value::Tuple(options) => options.to_vec(),
-        one => vec![one],
-    };
-    let named = |value: &Value, name: &str| matches!(value, Value::Function(function) if function.path == name);
-    let is = |of: &Value| class == *of || named(of, "object") || (named(&class, "bool") && named(of, "int"));
-    if !matches!(class, Value::Component(_)) && !matches!(class, Value::Function(function) if is_type(function.path)) {
-        bail!("issubclass() arg 1 must be a class, found {class:?}");
-    }
-    Ok(Value::Bool(options.iter().any(is)))
-}
-
 /// `type(x)`: the built-in's name for built-in types, else a value that knows the type's name.
 pub fn type_of(args: Args, _: &mut BuildContext) -> Result<Value> {
     let [value] = take(args, "type", ["object"], 1)?;
@@ -106,22 +82,6 @@ impl Object for Type {
             Value::Function(function) => function.path == self.0 || function.path.rsplit('.').next() == Some(&self.0),
             other => other.downcast::<Type>().is_some_and(|other| other.0 == self.0),
         }
-    }
-}
-
-/// `object()`: a value that equals itself alone.
-pub fn object(args: Args, _: &mut BuildContext) -> Result<Value> {
-    let [] = take(args, "object", [], 0)?;
-    Ok(Value::object(Plain(0)))
-}
-/// Not of size zero, so that each has an address of its own.
-struct Plain(#[allow(dead_code)] u8);
-impl Object for Plain {
-    fn type_name(&self) -> &str {
-        "object"
-    }
-    fn repr(&self) -> String {
-        "<object object>".into()
     }
 }
 

@@ -3,11 +3,10 @@
 use crate::bundle::expr::values::iter::{Cursor, Iter, Step, collect};
 use crate::bundle::expr::values::range::Range;
 use crate::bundle::expr::values::views::View;
-use crate::bundle::expr::values::{arith, as_integer, compare, integer, sort_keys, take};
+use crate::bundle::expr::values::{arith, compare, integer, sort_keys, take};
 use crate::component::{Args, BuildContext, Value};
 use crate::error::Result;
 use crate::{bail, err};
-use std::sync::Arc;
 
 pub fn len(args: Args, _: &mut BuildContext) -> Result<Value> {
     let [value] = take(args, "len", ["obj"], 1)?;
@@ -115,54 +114,15 @@ pub fn range(args: Args, _: &mut BuildContext) -> Result<Value> {
     range.map(Value::object)
 }
 
-pub fn slice(args: Args, _: &mut BuildContext) -> Result<Value> {
-    let part = |value: &Value| match value {
-        Value::None => Ok(None),
-        value => as_integer(value)
-            .map(Some)
-            .ok_or_else(|| err!("slice parts must be integers or None, not {}", value.type_name())),
-    };
-    let parts: Vec<Option<i64>> = args.positional.iter().map(part).collect::<Result<_>>()?;
-    match (parts.as_slice(), args.named.is_empty()) {
-        ([stop], true) => Ok(Value::Slice(Arc::new([None, *stop, None]))),
-        ([start, stop], true) => Ok(Value::Slice(Arc::new([*start, *stop, None]))),
-        ([start, stop, step], true) => Ok(Value::Slice(Arc::new([*start, *stop, *step]))),
-        _ => bail!("slice() takes 1 to 3 positional arguments"),
-    }
-}
-
 // ---------------------------------------------------------------- iterators
 
-/// `iter(x)`, or `iter(function, sentinel)`: the function's values up to the sentinel.
 pub fn iter(args: Args, _: &mut BuildContext) -> Result<Value> {
-    let [source, sentinel] = take(args, "iter", ["object", "sentinel"], 1)?;
+    let [source] = take(args, "iter", ["object"], 1)?;
     let source = source.unwrap_or_default();
-    match sentinel {
-        Some(sentinel) => Ok(Iter::value("callable_iterator", Until { function: source, sentinel })),
-        None if source.downcast::<Iter>().is_some() => Ok(source),
-        None => {
-            let name = match &source {
-                Value::List(_) => "list_iterator",
-                Value::Tuple(_) => "tuple_iterator",
-                Value::Str(_) => "str_iterator",
-                Value::Set(_) => "set_iterator",
-                Value::Dict(_) => "dict_keyiterator",
-                _ => "iterator",
-            };
-            Ok(Iter::value(name, Cursor::new(&source)?))
-        }
+    if source.downcast::<Iter>().is_some() {
+        return Ok(source);
     }
-}
-
-struct Until {
-    function: Value,
-    sentinel: Value,
-}
-impl Step for Until {
-    fn step(&mut self, call: &mut BuildContext) -> Result<Option<Value>> {
-        let value = self.function.call(Args::default(), call)?;
-        Ok(if compare::equal(&value, &self.sentinel, call)? { None } else { Some(value) })
-    }
+    Ok(Iter::value("iterator", Cursor::new(&source)?))
 }
 
 pub fn next(args: Args, call: &mut BuildContext) -> Result<Value> {
@@ -197,35 +157,20 @@ impl Step for Enumerate {
     }
 }
 
-pub fn zip(mut args: Args, _: &mut BuildContext) -> Result<Value> {
-    let strict = args.take("strict").is_some_and(|strict| strict.truthy());
+pub fn zip(args: Args, _: &mut BuildContext) -> Result<Value> {
     if let Some((name, _)) = args.named.first() {
         bail!("zip() has no argument `{name}`");
     }
-    let cursors = args.positional.iter().map(Cursor::new).collect::<Result<_>>()?;
-    Ok(Iter::value("zip", Zip { cursors, strict }))
+    Ok(Iter::value("zip", Zip(args.positional.iter().map(Cursor::new).collect::<Result<_>>()?)))
 }
-struct Zip {
-    cursors: Vec<Cursor>,
-    strict: bool,
-}
+struct Zip(Vec<Cursor>);
 impl Zip {
+    /// One item of each; `None` as soon as one is exhausted.
     fn all(&mut self, call: &mut BuildContext) -> Result<Option<Vec<Value>>> {
-        let mut items = Vec::with_capacity(self.cursors.len());
-        for at in 0..self.cursors.len() {
-            match self.cursors[at].next(call)? {
-                Some(item) => items.push(item),
-                None if self.strict && at > 0 => bail!("zip() argument {} is shorter than the ones before it", at + 1),
-                None if self.strict => {
-                    for (at, cursor) in self.cursors.iter_mut().enumerate().skip(1) {
-                        if cursor.next(call)?.is_some() {
-                            bail!("zip() argument {} is longer than the ones before it", at + 1);
-                        }
-                    }
-                    return Ok(None);
-                }
-                None => return Ok(None),
-            }
+        let mut items = Vec::with_capacity(self.0.len());
+        for cursor in &mut self.0 {
+            let Some(item) = cursor.next(call)? else { return Ok(None) };
+            items.push(item);
         }
         Ok((!items.is_empty()).then_some(items))
     }
@@ -242,7 +187,7 @@ pub fn map(args: Args, _: &mut BuildContext) -> Result<Value> {
         bail!("map() needs a function and at least one iterable, by position");
     }
     let cursors = sources.iter().map(Cursor::new).collect::<Result<_>>()?;
-    Ok(Iter::value("map", Map { function: function.clone(), sources: Zip { cursors, strict: false } }))
+    Ok(Iter::value("map", Map { function: function.clone(), sources: Zip(cursors) }))
 }
 struct Map {
     function: Value,

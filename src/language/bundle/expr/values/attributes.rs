@@ -1,24 +1,27 @@
 //! `value.name` and `value.name(…)` for every kind of value.
 
-use super::{dicts, lists, numbers, sets, strs, types};
+use super::methods::{self, Method};
+use super::{dicts, lists, numbers, sets, strs};
 use crate::component::{Args, BuildContext, Function, Object, Table, Value};
 use crate::error::{Error, Kind, Result, did_you_mean};
 use crate::{bail, err};
 use std::sync::Arc;
 
-/// Names of a value's methods; for objects also of their attributes.
-fn names(value: &Value) -> &[&str] {
+/// The methods of a value of a built-in type.
+fn methods_of(value: &Value) -> &'static [Method] {
     match value {
         Value::Str(_) => strs::METHODS,
         Value::List(_) => lists::LIST_METHODS,
         Value::Tuple(_) => lists::TUPLE_METHODS,
         Value::Dict(_) => dicts::METHODS,
         Value::Set(_) => sets::METHODS,
-        Value::Int(_) | Value::Bool(_) => numbers::INT_METHODS,
-        Value::Float(_) => numbers::FLOAT_METHODS,
-        Value::Object(object) => object.attr_names(),
+        Value::Int(_) | Value::Bool(_) | Value::Float(_) => numbers::METHODS,
         _ => &[],
     }
+}
+
+fn has_method(value: &Value, name: &str) -> bool {
+    methods_of(value).iter().any(|method| method.name == name)
 }
 
 /// `receiver.name(args)`
@@ -31,18 +34,6 @@ pub fn call_method(
 ) -> Result<Value> {
     call.charge(1)?;
     let found = match receiver {
-        // The text is given away only to methods that exist, since the arguments are moved.
-        _ if !matches!(receiver, Value::Object(_) | Value::Set(_)) && !names(receiver).contains(&name) => {
-            return attribute(receiver, name, table)?.call(args, call);
-        }
-        Value::Str(text) => strs::method(text, name, args, call)?,
-        Value::List(list) => lists::list_method(list, name, args, call)?,
-        Value::Tuple(_) => lists::sequence_method(receiver, name, args, call)?,
-        Value::Dict(dict) => dicts::method(dict, name, args, call)?,
-        Value::Set(keys) => sets::method(keys, name, args, call)?,
-        Value::Int(i) => numbers::int_method(*i, name, args)?,
-        Value::Bool(b) => numbers::int_method(i64::from(*b), name, args)?,
-        Value::Float(x) => numbers::float_method(*x, name, args)?,
         Value::Object(object) => {
             let mut args = args;
             call.permit(object.effect(name), name)?;
@@ -54,7 +45,8 @@ pub fn call_method(
                 },
             }
         }
-        _ => None,
+        _ if has_method(receiver, name) => methods::call(methods_of(receiver), receiver, name, args, call)?,
+        _ => return attribute(receiver, name, table)?.call(args, call),
     };
     found.ok_or_else(|| missing(receiver, name))
 }
@@ -79,15 +71,6 @@ pub fn attribute(value: &Value, name: &str, table: Option<&'static Table>) -> Re
                 None => unbound(function, name),
             }
         }
-        (Value::Int(_) | Value::Float(_), "real") | (Value::Int(_), "numerator") => Some(value.clone()),
-        (Value::Bool(b), "real" | "numerator") => Some(Value::Int(i64::from(*b))),
-        (Value::Int(_) | Value::Bool(_), "imag") => Some(Value::Int(0)),
-        (Value::Float(_), "imag") => Some(Value::Float(0.0)),
-        (Value::Int(_) | Value::Bool(_), "denominator") => Some(Value::Int(1)),
-        (Value::Slice(parts), "start" | "stop" | "step") => {
-            let at = ["start", "stop", "step"].iter().position(|part| *part == name).unwrap_or(0);
-            Some(parts[at].map_or(Value::None, Value::Int))
-        }
         // A member of an enum of strings.
         (Value::Str(_), "name" | "value") => {
             let member = table.and_then(|table| table.member_name(value));
@@ -98,7 +81,7 @@ pub fn attribute(value: &Value, name: &str, table: Option<&'static Table>) -> Re
             None if object.attr_names().contains(&name) => Some(bound(value, name)),
             None => None,
         },
-        _ if names(value).contains(&name) => Some(bound(value, name)),
+        _ if has_method(value, name) => Some(bound(value, name)),
         _ => None,
     };
     found.ok_or_else(|| missing(value, name))
@@ -112,7 +95,11 @@ pub fn has_attribute(value: &Value, name: &str, table: Option<&'static Table>) -
 fn missing(value: &Value, name: &str) -> Error {
     let kind = value.type_name();
     let error = err!("'{kind}' object has no attribute `{name}`").kind(Kind::Config);
-    match did_you_mean(name, names(value).iter().copied().filter(|name| !name.starts_with("__"))) {
+    let names: Vec<&str> = match value {
+        Value::Object(object) => object.attr_names().to_vec(),
+        value => methods_of(value).iter().map(|method| method.name).collect(),
+    };
+    match did_you_mean(name, names.into_iter().filter(|name| !name.starts_with("__"))) {
         Some(near) => error.hint(format!("did you mean `{near}`?")),
         None => error,
     }
@@ -182,24 +169,23 @@ impl Object for Bound {
 }
 
 fn unbound(function: &'static Function, name: &str) -> Option<Value> {
-    let names = match function.path {
-        "str" if name == "maketrans" => &["maketrans"],
+    let methods = match function.path {
         "str" => strs::METHODS,
         "list" => lists::LIST_METHODS,
         "tuple" => lists::TUPLE_METHODS,
         "dict" => dicts::METHODS,
-        "set" | "frozenset" => sets::METHODS,
-        "int" | "bool" => numbers::INT_METHODS,
-        "float" => numbers::FLOAT_METHODS,
+        "set" => sets::METHODS,
+        "int" | "bool" | "float" => numbers::METHODS,
         _ => &[],
     };
-    names.contains(&name).then(|| Value::object(Unbound { class: function.path, name: name.into() }))
+    let found = methods.iter().find(|method| method.name == name)?;
+    Some(Value::object(Unbound { class: function.path, name: found.name }))
 }
 
 /// `str.lower`: the receiver is the first argument.
 struct Unbound {
     class: &'static str,
-    name: Arc<str>,
+    name: &'static str,
 }
 
 impl Object for Unbound {
@@ -210,28 +196,20 @@ impl Object for Unbound {
         format!("<method '{}' of '{}' objects>", self.name, self.class)
     }
     fn attr(&self, name: &str) -> Result<Option<Value>> {
-        Ok((name == "__name__").then(|| Value::Str(self.name.clone())))
+        Ok((name == "__name__").then(|| Value::str(self.name)))
     }
     fn callable(&self) -> bool {
         true
     }
     fn call(&self, mut args: Args, call: &mut BuildContext) -> Result<Value> {
-        match (self.class, &*self.name) {
-            ("dict", "fromkeys") => return dicts::from_keys(args, call),
-            ("str", "maketrans") => return strs::make_translation(args, call),
-            _ => {}
-        }
         if args.positional.is_empty() {
             bail!("{}.{}() needs a {} as its first argument", self.class, self.name, self.class);
         }
         let receiver = args.positional.remove(0);
         let kind = receiver.type_name();
-        if !(kind == self.class
-            || (kind == "bool" && self.class == "int")
-            || (kind == "set" && types::is_type(self.class) && self.class == "frozenset"))
-        {
+        if kind != self.class && !(kind == "bool" && self.class == "int") {
             bail!("{}.{}() needs a {} as its first argument, found {kind}", self.class, self.name, self.class);
         }
-        call_method(&receiver, &self.name, args, None, call)
+        call_method(&receiver, self.name, args, None, call)
     }
 }

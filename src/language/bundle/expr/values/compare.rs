@@ -3,7 +3,7 @@
 use super::iter::Cursor;
 use super::range::Range;
 use super::sets;
-use crate::component::{BuildContext, Key, Value};
+use crate::component::{BuildContext, Value};
 use crate::error::Result;
 use crate::{bail, err};
 use std::cmp::Ordering;
@@ -240,16 +240,4 @@ pub fn sort(items: Vec<Value>, keys: Option<Vec<Value>>, reverse: bool, call: &m
         pairs.reverse();
     }
     Ok(pairs.into_iter().map(|(_, item)| item).collect())
-}
-
-/// `hash(value)`: Python's for numbers, else one of our own (Python's changes from run to run).
-pub fn hash(value: &Value) -> Result<i64> {
-    use std::hash::{DefaultHasher, Hash, Hasher};
-    let key = super::iter::key(value)?;
-    if let Key::Int(i) = key {
-        return Ok(sets::int_hash(i));
-    }
-    let mut hasher = DefaultHasher::new();
-    key.hash(&mut hasher);
-    Ok((hasher.finish() >> 1) as i64)
 }

@@ -5,23 +5,21 @@ use crate::component::{BuildContext, Value};
 use crate::error::Result;
 use crate::{bail, err};
 
-/// `[[fill]align][sign][z][#][0][width][grouping][.precision][type]`
+/// `[[fill]align][sign][0][width][grouping][.precision][type]`
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
-pub struct Spec {
-    pub fill: Option<char>,
-    pub align: Option<char>,
-    pub sign: Option<char>,
-    pub no_negative_zero: bool,
-    pub alternate: bool,
-    pub zero: bool,
-    pub width: usize,
-    pub grouping: Option<char>,
-    pub precision: Option<usize>,
-    pub kind: Option<char>,
+struct Spec {
+    fill: Option<char>,
+    align: Option<char>,
+    sign: Option<char>,
+    zero: bool,
+    width: usize,
+    grouping: Option<char>,
+    precision: Option<usize>,
+    kind: Option<char>,
 }
 
 impl Spec {
-    pub fn parse(text: &str) -> Result<Spec> {
+    fn parse(text: &str) -> Result<Spec> {
         let chars: Vec<char> = text.chars().collect();
         let mut spec = Spec::default();
         let mut at = 0;
@@ -35,8 +33,6 @@ impl Spec {
             chars.get(*at).copied().filter(|c| accept.contains(c)).inspect(|_| *at += 1)
         };
         spec.sign = eat(&mut at, &['+', '-', ' ']);
-        spec.no_negative_zero = eat(&mut at, &['z']).is_some();
-        spec.alternate = eat(&mut at, &['#']).is_some();
         spec.zero = eat(&mut at, &['0']).is_some();
         let digits = |at: &mut usize| -> Result<Option<usize>> {
             let start = *at;
@@ -113,8 +109,8 @@ fn string(text: &str, spec: &Spec) -> Result<String> {
         None | Some('s') => {}
         Some(kind) => return Err(unknown_code(kind, "str")),
     }
-    if spec.sign.is_some() || spec.alternate || spec.no_negative_zero {
-        bail!("sign, `z` and `#` are not allowed in a string's format specifier");
+    if spec.sign.is_some() {
+        bail!("a sign is not allowed in a string's format specifier");
     }
     if let Some(grouping) = spec.grouping {
         bail!("cannot specify '{grouping}' with 's'");
@@ -129,71 +125,44 @@ fn string(text: &str, spec: &Spec) -> Result<String> {
 }
 
 fn integer(i: i64, spec: &Spec) -> Result<String> {
-    let (radix, prefix) = match spec.kind {
-        None | Some('d' | 'n') => (10, ""),
-        Some('b') => (2, "0b"),
-        Some('o') => (8, "0o"),
-        Some('x') => (16, "0x"),
-        Some('X') => (16, "0X"),
-        Some('c') => {
-            if spec.sign.is_some() || spec.alternate {
-                bail!("sign and `#` are not allowed with integer format specifier 'c'");
-            }
-            let c = super::strs::character(i)?;
-            return Ok(padded("", &c.to_string(), spec.fill.unwrap_or(' '), spec.align.unwrap_or('<'), spec.width));
-        }
+    let decimal = matches!(spec.kind, None | Some('d'));
+    if let Some(grouping) = spec.grouping.filter(|_| !decimal) {
+        bail!("cannot specify '{grouping}' with '{}'", spec.kind.unwrap_or_default());
+    }
+    let digits = i.unsigned_abs();
+    let digits = match spec.kind {
+        None | Some('d') => digits.to_string(),
+        Some('b') => format!("{digits:b}"),
+        Some('o') => format!("{digits:o}"),
+        Some('x') => format!("{digits:x}"),
+        Some('X') => format!("{digits:X}"),
         Some('e' | 'E' | 'f' | 'F' | 'g' | 'G' | '%') => return float(i as f64, spec, "int"),
         Some(kind) => return Err(unknown_code(kind, "int")),
     };
     if spec.precision.is_some() {
         bail!("precision not allowed in integer format specifier");
     }
-    if spec.no_negative_zero {
-        bail!("negative zero coercion (z) not allowed in integer format specifier");
-    }
-    if spec.grouping == Some(',') && radix != 10 {
-        bail!("cannot specify ',' with '{}'", spec.kind.unwrap_or('d'));
-    }
-    let digits = in_radix(i.unsigned_abs(), radix, spec.kind == Some('X'));
-    let prefix = if spec.alternate { prefix } else { "" };
-    number(i < 0, prefix, &digits, "", if radix == 10 { 3 } else { 4 }, spec)
-}
-
-pub fn in_radix(value: u64, radix: u32, upper: bool) -> String {
-    match (radix, upper) {
-        (2, _) => format!("{value:b}"),
-        (8, _) => format!("{value:o}"),
-        (16, false) => format!("{value:x}"),
-        (16, true) => format!("{value:X}"),
-        _ => value.to_string(),
-    }
+    number(i < 0, &digits, "", spec)
 }
 
 fn float(x: f64, spec: &Spec, what: &str) -> Result<String> {
     let kind = spec.kind;
-    if kind.is_some_and(|kind| !"eEfFgGn%".contains(kind)) {
+    if kind.is_some_and(|kind| !"eEfFgG%".contains(kind)) {
         return Err(unknown_code(kind.unwrap_or(' '), what));
     }
-    let body = digits(x, kind, spec.precision, spec.alternate);
-    let negative = x.is_sign_negative()
-        && !x.is_nan()
-        && !(spec.no_negative_zero && body.bytes().all(|b| !matches!(b, b'1'..=b'9')) && x.is_finite());
+    let body = digits(x, kind, spec.precision);
+    let negative = x.is_sign_negative() && !x.is_nan();
     // Grouping concerns the digits before the point or exponent.
     let end = if x.is_finite() { body.find(|c: char| !c.is_ascii_digit()).unwrap_or(body.len()) } else { body.len() };
     let (whole, rest) = body.split_at(end);
     if !x.is_finite() {
-        let (whole, rest) = match body.strip_suffix('%') {
-            Some(text) => (text, "%"),
-            None => (body.as_str(), ""),
-        };
-        let plain = Spec { grouping: None, ..*spec };
-        return number(negative, "", whole, rest, 3, &plain);
+        return number(negative, &body, "", &Spec { grouping: None, ..*spec });
     }
-    number(negative, "", whole, rest, 3, spec)
+    number(negative, whole, rest, spec)
 }
 
 /// The digits of |x| without sign, by type and precision.
-pub fn digits(x: f64, kind: Option<char>, precision: Option<usize>, alternate: bool) -> String {
+fn digits(x: f64, kind: Option<char>, precision: Option<usize>) -> String {
     let upper = matches!(kind, Some('E' | 'F' | 'G'));
     let magnitude = x.abs();
     let mut text = if !x.is_finite() {
@@ -201,13 +170,13 @@ pub fn digits(x: f64, kind: Option<char>, precision: Option<usize>, alternate: b
         if kind == Some('%') { format!("{name}%") } else { name.into() }
     } else {
         match kind.map(|kind| kind.to_ascii_lowercase()) {
-            Some('e') => exponent_form(magnitude, precision.unwrap_or(6), alternate),
-            Some('f') => fixed(magnitude, precision.unwrap_or(6), alternate),
-            Some('%') => fixed(magnitude * 100.0, precision.unwrap_or(6), alternate) + "%",
-            Some(_) => general(magnitude, precision.unwrap_or(6).max(1), alternate, false),
+            Some('e') => exponent_form(magnitude, precision.unwrap_or(6)),
+            Some('f') => fixed(magnitude, precision.unwrap_or(6)),
+            Some('%') => fixed(magnitude * 100.0, precision.unwrap_or(6)) + "%",
+            Some(_) => general(magnitude, precision.unwrap_or(6).max(1), false),
             None => match precision {
                 None => format!("{:?}", Value::Float(magnitude)),
-                Some(precision) => general(magnitude, precision.max(1), alternate, true),
+                Some(precision) => general(magnitude, precision.max(1), true),
             },
         }
     };
@@ -220,30 +189,28 @@ pub fn digits(x: f64, kind: Option<char>, precision: Option<usize>, alternate: b
 /// Digits of a float beyond which all are zero; the formatter of the standard library takes at most 2^16.
 const EXACT_DIGITS: usize = 1100;
 
-fn fixed(x: f64, precision: usize, alternate: bool) -> String {
+fn fixed(x: f64, precision: usize) -> String {
     let kept = precision.min(EXACT_DIGITS);
-    let text = format!("{x:.kept$}") + &"0".repeat(precision - kept);
-    if alternate && precision == 0 { text + "." } else { text }
+    format!("{x:.kept$}") + &"0".repeat(precision - kept)
 }
 
-fn exponent_form(x: f64, precision: usize, alternate: bool) -> String {
+fn exponent_form(x: f64, precision: usize) -> String {
     let kept = precision.min(EXACT_DIGITS);
     let text = format!("{x:.kept$e}");
     let zeros = "0".repeat(precision - kept);
     let (mantissa, exponent) = text.split_once('e').unwrap_or((&text, "0"));
     let exponent: i32 = exponent.parse().unwrap_or(0);
-    let point = if alternate && precision == 0 { "." } else { "" };
-    format!("{mantissa}{zeros}{point}e{}{:02}", if exponent < 0 { '-' } else { '+' }, exponent.abs())
+    format!("{mantissa}{zeros}e{}{:02}", if exponent < 0 { '-' } else { '+' }, exponent.abs())
 }
 
 /// `g`: significant digits, without trailing zeros. With `as_float` (no type given) the text keeps looking like a float.
-fn general(x: f64, precision: usize, alternate: bool, as_float: bool) -> String {
+fn general(x: f64, precision: usize, as_float: bool) -> String {
     let text = format!("{x:.*e}", (precision - 1).min(EXACT_DIGITS));
     let exponent: i64 = text.split_once('e').and_then(|(_, exponent)| exponent.parse().ok()).unwrap_or(0);
     let limit = precision as i64 - i64::from(as_float);
     let strip = |text: String| -> String {
-        if alternate || !text.contains('.') {
-            return if alternate && !text.contains('.') { text + "." } else { text };
+        if !text.contains('.') {
+            return text;
         }
         text.trim_end_matches('0').trim_end_matches('.').to_owned()
     };
@@ -255,15 +222,14 @@ fn general(x: f64, precision: usize, alternate: bool, as_float: bool) -> String 
     if as_float && !text.contains('.') { text + ".0" } else { text }
 }
 
-/// Sign, prefix, grouped digits and the rest, padded.
-fn number(negative: bool, prefix: &str, whole: &str, rest: &str, group: usize, spec: &Spec) -> Result<String> {
+/// Sign, grouped digits and the rest, padded.
+fn number(negative: bool, whole: &str, rest: &str, spec: &Spec) -> Result<String> {
     let sign = match (negative, spec.sign) {
         (true, _) => "-",
         (false, Some('+')) => "+",
         (false, Some(' ')) => " ",
         _ => "",
     };
-    let head = format!("{sign}{prefix}");
     let zero_padded = spec.zero && spec.align.is_none();
     let align = spec.align.unwrap_or(if zero_padded { '=' } else { '>' });
     let fill = spec.fill.unwrap_or(if spec.zero { '0' } else { ' ' });
@@ -271,15 +237,15 @@ fn number(negative: bool, prefix: &str, whole: &str, rest: &str, group: usize, s
         Some(separator) => {
             // Zeros of the padding are grouped as well.
             let least =
-                if fill == '0' && align == '=' { spec.width.saturating_sub(head.len() + rest.len()) } else { 0 };
-            grouped(whole, separator, group, least)
+                if fill == '0' && align == '=' { spec.width.saturating_sub(sign.len() + rest.len()) } else { 0 };
+            grouped(whole, separator, least)
         }
         None => whole.to_owned(),
     };
-    Ok(padded(&head, &(whole + rest), fill, align, spec.width))
+    Ok(padded(sign, &(whole + rest), fill, align, spec.width))
 }
 
-fn grouped(digits: &str, separator: char, group: usize, least: usize) -> String {
+fn grouped(digits: &str, separator: char, least: usize) -> String {
     let mut out: Vec<char> = Vec::new();
     let mut source = digits.chars().rev();
     let mut count = 0;
@@ -288,7 +254,7 @@ fn grouped(digits: &str, separator: char, group: usize, least: usize) -> String 
         if next.is_none() && out.len() >= least {
             break;
         }
-        if count > 0 && count % group == 0 {
+        if count > 0 && count % 3 == 0 {
             out.push(separator);
         }
         out.push(next.unwrap_or('0'));
@@ -298,7 +264,7 @@ fn grouped(digits: &str, separator: char, group: usize, least: usize) -> String 
 }
 
 /// `head` (sign and prefix) stays in front of the fill where the alignment is `=`.
-pub fn padded(head: &str, body: &str, fill: char, align: char, width: usize) -> String {
+fn padded(head: &str, body: &str, fill: char, align: char, width: usize) -> String {
     let gap = width.saturating_sub(head.chars().count() + body.chars().count());
     let fill_of = |n: usize| std::iter::repeat_n(fill, n).collect::<String>();
     match align {
@@ -309,29 +275,14 @@ pub fn padded(head: &str, body: &str, fill: char, align: char, width: usize) -> 
     }
 }
 
-/// `repr`, `str` or `ascii` of a value, as `!r`, `!s` and `!a` ask.
+/// `repr` or `str` of a value, as `!r` and `!s` ask.
 pub fn converted(value: &Value, conversion: char, call: &mut BuildContext) -> Result<String> {
     let text = match conversion {
         'r' => format!("{value:?}"),
-        'a' => ascii(&format!("{value:?}")),
         _ => value.to_string(),
     };
     call.charge(text.len() / 16 + 1)?;
     Ok(text)
-}
-
-/// Characters beyond ASCII as escapes.
-pub fn ascii(text: &str) -> String {
-    let mut out = String::new();
-    for c in text.chars() {
-        match u32::from(c) {
-            code if code < 0x80 => out.push(c),
-            code if code < 0x100 => out += &format!("\\x{code:02x}"),
-            code if code < 0x10000 => out += &format!("\\u{code:04x}"),
-            code => out += &format!("\\U{code:08x}"),
-        }
-    }
-    out
 }
 
 /// The value as a float, for `%f` and the like.

@@ -9,6 +9,7 @@ pub mod format;
 pub mod index;
 pub mod iter;
 mod lists;
+mod methods;
 mod numbers;
 pub mod percent;
 pub mod range;
@@ -21,8 +22,8 @@ pub mod views;
 
 pub use dicts::pairs;
 pub use lists::keys as sort_keys;
-pub use numbers::{power_modulo, round_float, round_int, to_int};
-pub use strs::{character, text};
+pub use numbers::{round_float, round_int, to_int};
+pub use strs::text;
 
 use crate::component::{Args, Value};
 use crate::error::Result;
@@ -58,10 +59,16 @@ pub fn take<const N: usize>(
     names: [&str; N],
     required: usize,
 ) -> Result<[Option<Value>; N]> {
-    if args.positional.len() > N {
-        bail!("{function}() takes at most {N} arguments, found {}", args.positional.len());
-    }
     let mut slots: [Option<Value>; N] = std::array::from_fn(|_| None);
+    take_into(&mut slots, args, function, &names, required)?;
+    Ok(slots)
+}
+
+/// The same into slots, one for each name. The name `*` takes an argument by position only.
+fn take_into(slots: &mut [Option<Value>], args: Args, function: &str, names: &[&str], required: usize) -> Result<()> {
+    if args.positional.len() > names.len() {
+        bail!("{function}() takes at most {} arguments, found {}", names.len(), args.positional.len());
+    }
     for (slot, value) in slots.iter_mut().zip(args.positional) {
         *slot = Some(value);
     }
@@ -77,6 +84,6 @@ pub fn take<const N: usize>(
     }
     match slots.iter().take(required).position(Option::is_none) {
         Some(missing) => Err(err!("{function}() needs argument `{}`", names[missing])),
-        None => Ok(slots),
+        None => Ok(()),
     }
 }

@@ -1,7 +1,7 @@
-//! Arithmetic of ints and floats where Rust's differs from Python's, and their methods.
+//! Arithmetic of ints and floats where Rust's differs from Python's, and their method.
 
-use super::take;
-use crate::component::{Args, Value};
+use super::methods::{Method, method};
+use crate::component::Value;
 use crate::error::Result;
 use crate::{bail, err};
 
@@ -86,38 +86,6 @@ pub fn float_power(x: f64, y: f64) -> Result<f64> {
     Ok(result)
 }
 
-/// `pow(x, y, m)`
-pub fn power_modulo(x: i64, y: i64, m: i64) -> Result<i64> {
-    if m == 0 {
-        bail!("pow() 3rd argument cannot be 0");
-    }
-    let modulus = i128::from(m);
-    let mut base = i128::from(x).rem_euclid(modulus.abs());
-    if y < 0 {
-        base = inverse(base, modulus.abs()).ok_or_else(|| err!("base is not invertible for the given modulus"))?;
-    }
-    let mut exponent = y.unsigned_abs();
-    let mut result = 1i128.rem_euclid(modulus.abs());
-    while exponent > 0 {
-        if exponent & 1 == 1 {
-            result = result * base % modulus.abs();
-        }
-        base = base * base % modulus.abs();
-        exponent >>= 1;
-    }
-    Ok(if m < 0 && result != 0 { result + modulus } else { result } as i64)
-}
-
-fn inverse(x: i128, m: i128) -> Option<i128> {
-    let (mut r, mut next_r, mut t, mut next_t) = (m, x, 0, 1);
-    while next_r != 0 {
-        let quotient = r / next_r;
-        (t, next_t) = (next_t, t - quotient * next_t);
-        (r, next_r) = (next_r, r - quotient * next_r);
-    }
-    (r == 1).then(|| t.rem_euclid(m))
-}
-
 /// A float without its fraction as an int.
 pub fn to_int(x: f64) -> Result<i64> {
     if x.is_nan() {
@@ -185,69 +153,7 @@ pub fn round_int(x: i64, digits: i64) -> Result<i64> {
     i64::try_from(quotient * unit).map_err(|_| err!("integer overflow: the rounded value does not fit 64 bits"))
 }
 
-pub const INT_METHODS: &[&str] = &[
-    "bit_length",
-    "bit_count",
-    "conjugate",
-    "as_integer_ratio",
-    "is_integer",
-    "real",
-    "imag",
-    "numerator",
-    "denominator",
-];
-pub const FLOAT_METHODS: &[&str] = &["is_integer", "conjugate", "hex", "as_integer_ratio", "real", "imag"];
-
-pub fn int_method(x: i64, name: &str, args: Args) -> Result<Option<Value>> {
-    let value = match name {
-        "bit_length" => Value::Int(i64::from(64 - x.unsigned_abs().leading_zeros())),
-        "bit_count" => Value::Int(i64::from(x.unsigned_abs().count_ones())),
-        "conjugate" => Value::Int(x),
-        "is_integer" => Value::Bool(true),
-        "as_integer_ratio" => Value::tuple([Value::Int(x), Value::Int(1)]),
-        _ => return Ok(None),
-    };
-    take(args, name, [], 0)?;
-    Ok(Some(value))
-}
-
-pub fn float_method(x: f64, name: &str, args: Args) -> Result<Option<Value>> {
-    let value = match name {
-        "is_integer" => Value::Bool(x.is_finite() && x.fract() == 0.0),
-        "conjugate" => Value::Float(x),
-        "hex" => Value::from(hex(x)),
-        "as_integer_ratio" => ratio(x)?,
-        _ => return Ok(None),
-    };
-    take(args, name, [], 0)?;
-    Ok(Some(value))
-}
-
-fn hex(x: f64) -> String {
-    if !x.is_finite() {
-        return format!("{:?}", Value::Float(x));
-    }
-    let sign = if x.is_sign_negative() { "-" } else { "" };
-    let bits = x.to_bits();
-    let (exponent, mantissa) = ((bits >> 52 & 0x7ff) as i64, bits & ((1 << 52) - 1));
-    match (exponent, mantissa) {
-        (0, 0) => format!("{sign}0x0.0p+0"),
-        (0, mantissa) => format!("{sign}0x0.{mantissa:013x}p-1022"),
-        _ => format!("{sign}0x1.{mantissa:013x}p{:+}", exponent - 1023),
-    }
-}
-
-fn ratio(x: f64) -> Result<Value> {
-    if !x.is_finite() {
-        bail!("cannot convert {x} to an integer ratio");
-    }
-    let (mut top, mut bottom) = (x, 1f64);
-    while top.fract() != 0.0 && bottom < 2f64.powi(62) {
-        top *= 2.0;
-        bottom *= 2.0;
-    }
-    if top.fract() != 0.0 {
-        bail!("integer overflow: the ratio of {x} does not fit 64 bits");
-    }
-    Ok(Value::tuple([Value::Int(to_int(top)?), Value::Int(bottom as i64)]))
-}
+pub static METHODS: &[Method] = &[method("is_integer", &[], 0, |own, _, _| {
+    let x = wide(own.clone());
+    Ok(Value::Bool(x.is_finite() && x.fract() == 0.0))
+})];

@@ -1,8 +1,8 @@
 //! `range`: never laid out in memory.
 
-use super::{as_integer, index::clamped, integer, lists};
+use super::{index::clamped, integer};
 use crate::bail;
-use crate::component::{Args, BuildContext, Object, Value};
+use crate::component::{Object, Value};
 use crate::error::Result;
 
 #[derive(Debug, Clone, Copy)]
@@ -79,19 +79,7 @@ impl Object for Range {
         })
     }
     fn attr_names(&self) -> &[&str] {
-        &["start", "stop", "step", "index", "count"]
-    }
-    fn call_method(&self, name: &str, args: &mut Args, _call: &mut BuildContext) -> Result<Option<Value>> {
-        if !matches!(name, "index" | "count") {
-            return Ok(None);
-        }
-        let [value] = lists::given(std::mem::take(args), name, ["value"])?;
-        let at = as_integer(&value).and_then(|value| self.position(value));
-        match (name, at) {
-            ("count", at) => Ok(Some(Value::Int(i64::from(at.is_some())))),
-            (_, Some(at)) => Ok(Some(Value::Int(at))),
-            (_, None) => bail!("{value:?} is not in range"),
-        }
+        &["start", "stop", "step"]
     }
     fn index(&self, index: &Value) -> Result<Value> {
         if let Value::Slice(slice) = index {

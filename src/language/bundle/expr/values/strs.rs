@@ -1,64 +1,12 @@
 //! Methods of strings. Positions count characters, as in Python.
 
-use super::iter::{collect, key};
-use super::lists::given;
-use super::{as_integer, index, integer, split, take, template};
-use crate::component::{Args, BuildContext, Dict, Key, Value};
+use super::iter::collect;
+use super::methods::{Given, Method, any, method};
+use super::{index, integer, split, template};
+use crate::component::{BuildContext, Value};
 use crate::error::Result;
 use crate::{bail, err};
 use std::sync::Arc;
-
-pub const METHODS: &[&str] = &[
-    "capitalize",
-    "casefold",
-    "center",
-    "count",
-    "endswith",
-    "expandtabs",
-    "find",
-    "format",
-    "format_map",
-    "index",
-    "isalnum",
-    "isalpha",
-    "isascii",
-    "isdecimal",
-    "isdigit",
-    "isidentifier",
-    "islower",
-    "isnumeric",
-    "isprintable",
-    "isspace",
-    "istitle",
-    "isupper",
-    "join",
-    "ljust",
-    "lower",
-    "lstrip",
-    "maketrans",
-    "partition",
-    "removeprefix",
-    "removesuffix",
-    "replace",
-    "rfind",
-    "rindex",
-    "rjust",
-    "rpartition",
-    "rsplit",
-    "rstrip",
-    "split",
-    "splitlines",
-    "startswith",
-    "strip",
-    "swapcase",
-    "title",
-    "translate",
-    "upper",
-    "zfill",
-    "__len__",
-    "__contains__",
-    "__getitem__",
-];
 
 /// A string argument.
 pub fn text(value: &Value, function: &str) -> Result<Arc<str>> {
@@ -68,240 +16,136 @@ pub fn text(value: &Value, function: &str) -> Result<Arc<str>> {
     }
 }
 
-/// `None` if strings have no such method.
-pub fn method(own: &Arc<str>, name: &str, args: Args, call: &mut BuildContext) -> Result<Option<Value>> {
-    call.charge(own.len() / 16)?;
-    let own_str: &str = own;
-    let result: Value = match name {
-        "capitalize" | "casefold" | "lower" | "upper" | "swapcase" | "title" => {
-            let [] = given(args, name, [])?;
-            call.charge(own.len())?;
-            Value::from(recase(own, name))
-        }
-        "isalnum" | "isalpha" | "isascii" | "isdecimal" | "isdigit" | "isidentifier" | "islower" | "isnumeric"
-        | "isprintable" | "isspace" | "istitle" | "isupper" => {
-            let [] = given(args, name, [])?;
-            Value::Bool(is(own, name))
-        }
-        "center" | "ljust" | "rjust" => {
-            let [width, fill] = take(args, name, ["width", "fillchar"], 1)?;
-            let width = integer(&width.unwrap_or_default(), "widths")?;
-            let fill = fill.map_or(Ok(" ".into()), |fill| text(&fill, name))?;
-            let mut chars = fill.chars();
-            let (Some(fill), None) = (chars.next(), chars.next()) else {
-                bail!("the fill character must be exactly one character long")
+const SUB: &[&str] = &["sub", "start", "end"];
+const PREFIX: &[&str] = &["prefix", "start", "end"];
+const SPLIT: &[&str] = &["sep", "maxsplit"];
+
+pub static METHODS: &[Method] = &[
+    method("lower", &[], 0, |own, _, call| recase(own, call, |text| text.to_lowercase())),
+    method("upper", &[], 0, |own, _, call| recase(own, call, |text| text.to_uppercase())),
+    method("capitalize", &[], 0, |own, _, call| {
+        recase(own, call, |text| {
+            let mut chars = text.chars();
+            chars.next().map_or_else(String::new, |c| c.to_uppercase().collect()) + &chars.as_str().to_lowercase()
+        })
+    }),
+    method("isdigit", &[], 0, |own, _, _| all(own, |c| c.is_ascii_digit())),
+    method("isalpha", &[], 0, |own, _, _| all(own, char::is_alphabetic)),
+    method("isalnum", &[], 0, |own, _, _| all(own, char::is_alphanumeric)),
+    method("zfill", &["width"], 1, |own, given, call| {
+        let own = own_text(own);
+        let (sign, digits) = own.split_at(usize::from(own.starts_with(['+', '-'])));
+        let width = usize::try_from(integer(&given.value(0), "widths")?).unwrap_or(0);
+        call.charge(width)?;
+        let zeros = width.saturating_sub(own.chars().count());
+        Ok(Value::from(format!("{sign}{}{digits}", "0".repeat(zeros))))
+    }),
+    method("find", SUB, 1, |own, given, _| Ok(Value::Int(search(own, given, "find")?.unwrap_or(-1)))),
+    method("rfind", SUB, 1, |own, given, _| Ok(Value::Int(search(own, given, "rfind")?.unwrap_or(-1)))),
+    method("index", SUB, 1, |own, given, _| {
+        search(own, given, "index")?.map(Value::Int).ok_or_else(|| err!("substring not found"))
+    }),
+    method("count", &["sub"], 1, |own, given, _| {
+        let (own, wanted) = (own_text(own), text(&given.value(0), "count")?);
+        let count = if wanted.is_empty() { own.chars().count() + 1 } else { own.matches(&*wanted).count() };
+        Ok(Value::Int(count as i64))
+    }),
+    method("startswith", PREFIX, 1, |own, given, _| {
+        begins(own, given, "startswith", |part, with| part.starts_with(with))
+    }),
+    method("endswith", PREFIX, 1, |own, given, _| begins(own, given, "endswith", |part, with| part.ends_with(with))),
+    method("strip", &["chars"], 0, |own, given, _| strip(own, given, true, true)),
+    method("lstrip", &["chars"], 0, |own, given, _| strip(own, given, true, false)),
+    method("rstrip", &["chars"], 0, |own, given, _| strip(own, given, false, true)),
+    method("removeprefix", &["prefix"], 1, |own, given, _| {
+        let (own, prefix) = (own_text(own), text(&given.value(0), "removeprefix")?);
+        Ok(Value::str(own.strip_prefix(&*prefix).unwrap_or(own)))
+    }),
+    method("removesuffix", &["suffix"], 1, |own, given, _| {
+        let (own, suffix) = (own_text(own), text(&given.value(0), "removesuffix")?);
+        Ok(Value::str(own.strip_suffix(&*suffix).unwrap_or(own)))
+    }),
+    method("replace", &["old", "new", "count"], 2, |own, given, call| {
+        let own = own_text(own);
+        let (old, new) = (text(&given.value(0), "replace")?, text(&given.value(1), "replace")?);
+        let count = given.option(2).map_or(Ok(-1), |count| integer(&count, "counts"))?;
+        let hits = if old.is_empty() { own.len() + 1 } else { own.len() / old.len() };
+        let hits = usize::try_from(count).map_or(hits, |count| hits.min(count));
+        call.charge(hits.saturating_mul(new.len()).saturating_add(own.len()))?;
+        Ok(Value::from(own.replacen(&*old, &new, hits)))
+    }),
+    method("join", &["iterable"], 1, |own, given, call| {
+        let own = own_text(own);
+        let items = collect(&given.value(0), call)?;
+        let mut parts = Vec::with_capacity(items.len());
+        for (at, item) in items.iter().enumerate() {
+            let Value::Str(part) = item else {
+                return Err(err!("sequence item {at}: expected str, found {}", item.type_name())
+                    .hint("join takes strings: `'…'.join(map(str, …))`"));
             };
-            Value::from(pad(own, width, fill, name, call)?)
+            call.charge(part.len() + own.len())?;
+            parts.push(&**part);
         }
-        "zfill" => {
-            let [width] = given(args, name, ["width"])?;
-            let (sign, digits) = match own.chars().next() {
-                Some(sign @ ('+' | '-')) => (sign.to_string(), &own[1..]),
-                _ => (String::new(), own_str),
-            };
-            let width = integer(&width, "widths")?.saturating_sub(sign.len() as i64);
-            Value::from(sign + &pad(digits, width, '0', "rjust", call)?)
-        }
-        "find" | "rfind" | "index" | "rindex" | "count" => {
-            let [wanted, start, stop] = take(args, name, ["sub", "start", "end"], 1)?;
-            let wanted = text(&wanted.unwrap_or_default(), name)?;
-            search(own, name, &wanted, [start, stop])?
-        }
-        "startswith" | "endswith" => {
-            let [wanted, start, stop] = take(args, name, ["prefix", "start", "end"], 1)?;
-            let within = window(own, [start, stop])?.map(|(_, part)| part);
-            let options = match wanted.unwrap_or_default() {
-                Value::Tuple(options) => options.iter().map(|option| text(option, name)).collect::<Result<Vec<_>>>()?,
-                one => vec![text(&one, name)?],
-            };
-            Value::Bool(within.is_some_and(|part| {
-                options.iter().any(|wanted| {
-                    if name == "startswith" { part.starts_with(&**wanted) } else { part.ends_with(&**wanted) }
-                })
-            }))
-        }
-        "strip" | "lstrip" | "rstrip" => {
-            let [chars] = take(args, name, ["chars"], 0)?;
-            let chars = match chars {
-                None | Some(Value::None) => None,
-                Some(chars) => Some(text(&chars, name)?),
-            };
-            let cut = |c: char| chars.as_ref().map_or_else(|| split::is_space(c), |chars| chars.contains(c));
-            Value::str(match name {
-                "strip" => own.trim_matches(cut),
-                "lstrip" => own.trim_start_matches(cut),
-                _ => own.trim_end_matches(cut),
-            })
-        }
-        "removeprefix" => {
-            Value::str(own.strip_prefix(&*text(&given(args, name, ["prefix"])?[0], name)?).unwrap_or(own))
-        }
-        "removesuffix" => {
-            Value::str(own.strip_suffix(&*text(&given(args, name, ["suffix"])?[0], name)?).unwrap_or(own))
-        }
-        "replace" => {
-            let [old, new, count] = take(args, name, ["old", "new", "count"], 2)?;
-            let (old, new) = (text(&old.unwrap_or_default(), name)?, text(&new.unwrap_or_default(), name)?);
-            let count = count.map_or(Ok(-1), |count| integer(&count, "counts"))?;
-            let hits = if old.is_empty() { own.len() + 1 } else { own.len() / old.len() };
-            let hits = usize::try_from(count).map_or(hits, |count| hits.min(count));
-            call.charge(hits.saturating_mul(new.len()).saturating_add(own.len()))?;
-            Value::from(
-                usize::try_from(count)
-                    .map_or_else(|_| own.replace(&*old, &new), |count| own.replacen(&*old, &new, count)),
-            )
-        }
-        "join" => {
-            let [items] = given(args, name, ["iterable"])?;
-            let items = collect(&items, call)?;
-            let mut parts = Vec::with_capacity(items.len());
-            for (at, item) in items.iter().enumerate() {
-                let Value::Str(part) = item else {
-                    return Err(err!("sequence item {at}: expected str, found {}", item.type_name())
-                        .hint("join takes strings: `'…'.join(map(str, …))`"));
-                };
-                call.charge(part.len() + own.len())?;
-                parts.push(&**part);
-            }
-            Value::from(parts.join(own))
-        }
-        "partition" | "rpartition" => {
-            let separator = text(&given(args, name, ["sep"])?[0], name)?;
-            split::partition(own, &separator, name == "rpartition")?
-        }
-        "split" | "rsplit" => {
-            let [separator, limit] = take(args, name, ["sep", "maxsplit"], 0)?;
-            let limit = limit.map_or(Ok(-1), |limit| integer(&limit, "split limits"))?;
-            let separator = match separator {
-                None | Some(Value::None) => None,
-                Some(separator) => Some(text(&separator, name)?),
-            };
-            let parts = split::split(own, separator.as_deref(), limit, name == "rsplit")?;
-            call.charge(parts.len() + own.len())?;
-            Value::list(parts.into_iter().map(Value::str))
-        }
-        "splitlines" => {
-            let [keep] = take(args, name, ["keepends"], 0)?;
-            call.charge(own.len())?;
-            Value::list(split::lines(own, keep.is_some_and(|keep| keep.truthy())).into_iter().map(Value::str))
-        }
-        "expandtabs" => {
-            let [size] = take(args, name, ["tabsize"], 0)?;
-            let size = usize::try_from(size.map_or(Ok(8), |size| integer(&size, "tab sizes"))?).unwrap_or(0);
-            call.charge(own.matches('\t').count().saturating_mul(size).saturating_add(own.len()))?;
-            Value::from(split::expand_tabs(own, size))
-        }
-        "format" => Value::from(template::format(own, &args, call)?),
-        "format_map" => {
-            let [mapping] = given(args, name, ["mapping"])?;
-            Value::from(template::format_map(own, &mapping, call)?)
-        }
-        "maketrans" => make_translation(args, call)?,
-        "translate" => {
-            let [table] = given(args, name, ["table"])?;
-            translate(own, &table, call)?
-        }
-        "__len__" => Value::Int(own.chars().count() as i64),
-        "__contains__" => Value::Bool(own.contains(&*text(&given(args, name, ["key"])?[0], name)?)),
-        "__getitem__" => index::index(&Value::Str(own.clone()), &given(args, name, ["index"])?[0], call)?,
-        _ => return Ok(None),
+        Ok(Value::from(parts.join(own)))
+    }),
+    method("partition", &["sep"], 1, |own, given, _| {
+        split::partition(own_text(own), &text(&given.value(0), "partition")?, false)
+    }),
+    method("rpartition", &["sep"], 1, |own, given, _| {
+        split::partition(own_text(own), &text(&given.value(0), "rpartition")?, true)
+    }),
+    method("split", SPLIT, 0, |own, given, call| cut(own, given, false, call)),
+    method("rsplit", SPLIT, 0, |own, given, call| cut(own, given, true, call)),
+    method("splitlines", &[], 0, |own, _, call| {
+        call.charge(own_text(own).len())?;
+        Ok(Value::list(own_text(own).lines().map(Value::str)))
+    }),
+    any("format", |own, given, call| Ok(Value::from(template::format(own_text(own), &given.rest, call)?))),
+    method("__getitem__", &["index"], 1, |own, given, call| index::index(own, &given.value(0), call)),
+];
+
+fn own_text(own: &Value) -> &str {
+    own.as_str().unwrap_or_default()
+}
+
+fn recase(own: &Value, call: &mut BuildContext, change: fn(&str) -> String) -> Result<Value> {
+    call.charge(own_text(own).len())?;
+    Ok(Value::from(change(own_text(own))))
+}
+
+fn all(own: &Value, test: fn(char) -> bool) -> Result<Value> {
+    Ok(Value::Bool(!own_text(own).is_empty() && own_text(own).chars().all(test)))
+}
+
+fn strip(own: &Value, given: &mut Given, start: bool, end: bool) -> Result<Value> {
+    let chars = given.option(0).map(|chars| text(&chars, "strip")).transpose()?;
+    let cut = |c: char| chars.as_ref().map_or_else(|| split::is_space(c), |chars| chars.contains(c));
+    let own = if start { own_text(own).trim_start_matches(cut) } else { own_text(own) };
+    Ok(Value::str(if end { own.trim_end_matches(cut) } else { own }))
+}
+
+fn cut(own: &Value, given: &mut Given, right: bool, call: &mut BuildContext) -> Result<Value> {
+    let separator = given.option(0).map(|separator| text(&separator, "split")).transpose()?;
+    let limit = given.option(1).map_or(Ok(-1), |limit| integer(&limit, "split limits"))?;
+    let parts = split::split(own_text(own), separator.as_deref(), limit, right)?;
+    call.charge(parts.len() + own_text(own).len())?;
+    Ok(Value::list(parts.into_iter().map(Value::str)))
+}
+
+fn begins(own: &Value, given: &mut Given, name: &str, fits: fn(&str, &str) -> bool) -> Result<Value> {
+    let options = match given.value(0) {
+        Value::Tuple(options) => options.iter().map(|option| text(option, name)).collect::<Result<Vec<_>>>()?,
+        one => vec![text(&one, name)?],
     };
-    Ok(Some(result))
+    let part = window(own_text(own), given)?.map(|(_, part)| part);
+    Ok(Value::Bool(part.is_some_and(|part| options.iter().any(|with| fits(part, with)))))
 }
 
-fn recase(own: &str, name: &str) -> String {
-    let swap =
-        |c: char| -> String { if c.is_uppercase() { c.to_lowercase().collect() } else { c.to_uppercase().collect() } };
-    match name {
-        "lower" => own.to_lowercase(),
-        "upper" => own.to_uppercase(),
-        "casefold" => own.to_lowercase().replace('ß', "ss").replace('ς', "σ"),
-        "swapcase" => own.chars().map(swap).collect(),
-        "capitalize" => {
-            let mut chars = own.chars();
-            chars.next().map(titlecase).unwrap_or_default() + &chars.as_str().to_lowercase()
-        }
-        _ => {
-            let mut inside = false;
-            let mut out = String::new();
-            for c in own.chars() {
-                if inside {
-                    out.extend(c.to_lowercase())
-                } else {
-                    out += &titlecase(c)
-                }
-                inside = c.is_alphabetic();
-            }
-            out
-        }
-    }
-}
-
-/// The first letter large, the rest of an expansion small: 'ß' gives 'Ss'.
-fn titlecase(c: char) -> String {
-    let mut upper = c.to_uppercase();
-    let first: String = upper.next().into_iter().collect();
-    first + &upper.collect::<String>().to_lowercase()
-}
-
-fn is(own: &str, name: &str) -> bool {
-    let every = |test: fn(char) -> bool| !own.is_empty() && own.chars().all(test);
-    let cased = |good: fn(char) -> bool, bad: fn(char) -> bool| own.chars().any(good) && !own.chars().any(bad);
-    match name {
-        "isalnum" => every(char::is_alphanumeric),
-        "isalpha" => every(char::is_alphabetic),
-        "isascii" => own.is_ascii(),
-        "isdecimal" => every(|c| c.is_ascii_digit() || (c.is_numeric() && !c.is_ascii() && split::is_decimal(c))),
-        "isdigit" => every(|c| {
-            c.is_ascii_digit() || split::is_decimal(c) || matches!(c, '²' | '³' | '¹' | '⁰' | '⁴'..='⁹' | '₀'..='₉')
-        }),
-        "isnumeric" => every(char::is_numeric),
-        "isspace" => every(split::is_space),
-        "isprintable" => own.chars().all(|c| !c.is_control() && (c == ' ' || !c.is_whitespace())),
-        "islower" => cased(char::is_lowercase, char::is_uppercase),
-        "isupper" => cased(char::is_uppercase, char::is_lowercase),
-        "isidentifier" => {
-            let mut chars = own.chars();
-            chars.next().is_some_and(|c| c.is_alphabetic() || c == '_') && chars.all(super::super::lex::is_word)
-        }
-        _ => {
-            let (mut inside, mut found) = (false, false);
-            for c in own.chars() {
-                if c.is_uppercase() == inside && (c.is_uppercase() || c.is_lowercase()) {
-                    return false;
-                }
-                inside = c.is_uppercase() || c.is_lowercase();
-                found |= inside;
-            }
-            found
-        }
-    }
-}
-
-fn pad(own: &str, width: i64, fill: char, name: &str, call: &mut BuildContext) -> Result<String> {
-    let len = own.chars().count();
-    let width = usize::try_from(width).unwrap_or(0).max(len);
-    call.charge(width)?;
-    let gap = width - len;
-    // CPython's choice of side where the gap is odd.
-    let left = match name {
-        "ljust" => 0,
-        "rjust" => gap,
-        _ => gap / 2 + (gap & width & 1),
-    };
-    let fill_of = |n: usize| std::iter::repeat_n(fill, n);
-    Ok(fill_of(left).chain(own.chars()).chain(fill_of(gap - left)).collect())
-}
-
-/// The part of `own` between two character positions, and the first; `None` where they lie outside.
-fn window(own: &str, [start, stop]: [Option<Value>; 2]) -> Result<Option<(usize, &str)>> {
-    let part = |value: Option<Value>| match value {
-        None | Some(Value::None) => Ok(None),
-        Some(value) => {
-            as_integer(&value).map(Some).ok_or_else(|| err!("positions must be integers, not {}", value.type_name()))
-        }
-    };
-    let (start, stop) = (part(start)?, part(stop)?);
+/// The part of `own` between the positions that are the arguments 1 and 2, and the first of them; `None` where they lie
+/// outside.
+fn window<'a>(own: &'a str, given: &mut Given) -> Result<Option<(usize, &'a str)>> {
+    let mut part = |at| given.option(at).map(|value| integer(&value, "positions")).transpose();
+    let (start, stop) = (part(1)?, part(2)?);
     if start.is_none() && stop.is_none() {
         return Ok(Some((0, own)));
     }
@@ -315,84 +159,10 @@ fn window(own: &str, [start, stop]: [Option<Value>; 2]) -> Result<Option<(usize,
     Ok(Some((start as usize, &own[byte(start)..byte(stop)])))
 }
 
-fn search(own: &str, name: &str, wanted: &str, range: [Option<Value>; 2]) -> Result<Value> {
-    let Some((first, part)) = window(own, range)? else {
-        return if name.ends_with("index") {
-            Err(err!("substring not found"))
-        } else {
-            Ok(Value::Int(if name == "count" { 0 } else { -1 }))
-        };
-    };
-    if name == "count" {
-        return Ok(Value::Int(
-            if wanted.is_empty() { part.chars().count() + 1 } else { part.matches(wanted).count() } as i64
-        ));
-    }
-    let found = if name.starts_with('r') { part.rfind(wanted) } else { part.find(wanted) };
-    match found {
-        Some(at) => Ok(Value::Int((first + part[..at].chars().count()) as i64)),
-        None if name.ends_with("index") => Err(err!("substring not found")),
-        None => Ok(Value::Int(-1)),
-    }
-}
-
-/// `str.maketrans`
-pub fn make_translation(args: Args, call: &mut BuildContext) -> Result<Value> {
-    let [from, to, gone] = take(args, "maketrans", ["x", "y", "z"], 1)?;
-    let code = |c: char| Key::Int(i64::from(u32::from(c)));
-    let mut pairs: Vec<(Key, Value)> = Vec::new();
-    match (from.unwrap_or_default(), to) {
-        (Value::Dict(dict), None) => {
-            for (from, to) in dict.items() {
-                let from = match from.as_str() {
-                    Some(text) => match (text.chars().next(), text.chars().count()) {
-                        (Some(c), 1) => code(c),
-                        _ => bail!("string keys in translate table must be of length 1"),
-                    },
-                    None => from,
-                };
-                pairs.push((from, to));
-            }
-        }
-        (from, Some(to)) => {
-            let (from, to) = (text(&from, "maketrans")?, text(&to, "maketrans")?);
-            if from.chars().count() != to.chars().count() {
-                bail!("the first two maketrans arguments must have equal length");
-            }
-            pairs.extend(
-                from.chars().zip(to.chars()).map(|(from, to)| (code(from), Value::Int(i64::from(u32::from(to))))),
-            );
-        }
-        (other, None) => bail!("maketrans() with one argument needs a dict, found {}", other.type_name()),
-    }
-    if let Some(gone) = gone {
-        pairs.extend(text(&gone, "maketrans")?.chars().map(|c| (code(c), Value::None)));
-    }
-    call.charge(pairs.len())?;
-    Ok(Value::Dict(Dict::new(pairs)))
-}
-
-fn translate(own: &str, table: &Value, call: &mut BuildContext) -> Result<Value> {
-    let Value::Dict(dict) = table else { bail!("translate() needs a dict, found {}", table.type_name()) };
-    let mut out = String::new();
-    for c in own.chars() {
-        let found = dict.0.read().get(&key(&Value::Int(i64::from(u32::from(c))))?).cloned();
-        match found {
-            None => out.push(c),
-            Some(Value::None) => {}
-            Some(Value::Str(text)) => {
-                call.charge(text.len())?;
-                out.push_str(&text);
-            }
-            Some(Value::Int(code)) => out.push(character(code)?),
-            Some(other) => bail!("a translation must be int, None or str, found {}", other.type_name()),
-        }
-    }
-    call.charge(out.len())?;
-    Ok(Value::from(out))
-}
-
-/// `chr(code)`
-pub fn character(code: i64) -> Result<char> {
-    u32::try_from(code).ok().and_then(char::from_u32).ok_or_else(|| err!("{code} is no character's code"))
+/// The position in characters, from the right for `rfind`.
+fn search(own: &Value, given: &mut Given, name: &str) -> Result<Option<i64>> {
+    let wanted = text(&given.value(0), name)?;
+    let Some((first, part)) = window(own_text(own), given)? else { return Ok(None) };
+    let found = if name == "rfind" { part.rfind(&*wanted) } else { part.find(&*wanted) };
+    Ok(found.map(|at| (first + part[..at].chars().count()) as i64))
 }

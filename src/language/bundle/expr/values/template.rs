@@ -5,25 +5,15 @@ use crate::component::{Args, BuildContext, Value};
 use crate::error::Result;
 use crate::{bail, err};
 
-/// Where a field's first name is looked up.
-enum Source<'a> {
-    Args(&'a Args),
-    Map(&'a Value),
-}
-
 struct Formatter<'a> {
-    source: Source<'a>,
+    args: &'a Args,
     /// The next automatic field, or `None` once fields are numbered by hand.
     automatic: Option<usize>,
     numbered: bool,
 }
 
 pub fn format(template: &str, args: &Args, call: &mut BuildContext) -> Result<String> {
-    Formatter { source: Source::Args(args), automatic: Some(0), numbered: false }.run(template, 2, call)
-}
-
-pub fn format_map(template: &str, mapping: &Value, call: &mut BuildContext) -> Result<String> {
-    Formatter { source: Source::Map(mapping), automatic: Some(0), numbered: false }.run(template, 2, call)
+    Formatter { args, automatic: Some(0), numbered: false }.run(template, 2, call)
 }
 
 impl Formatter<'_> {
@@ -75,8 +65,8 @@ impl Formatter<'_> {
             let conversion = after
                 .chars()
                 .next()
-                .filter(|c| matches!(c, 'r' | 's' | 'a'))
-                .ok_or_else(|| err!("a conversion is one of !r, !s and !a"))?;
+                .filter(|c| matches!(c, 'r' | 's'))
+                .ok_or_else(|| err!("a conversion is !r or !s"))?;
             value = Value::from(format::converted(&value, conversion, call)?);
             rest = &after[1..];
             if !rest.is_empty() && !rest.starts_with(':') {
@@ -94,7 +84,7 @@ impl Formatter<'_> {
     fn value(&mut self, path: &str, call: &mut BuildContext) -> Result<Value> {
         let end = path.find(['.', '[']).unwrap_or(path.len());
         let (first, mut rest) = path.split_at(end);
-        let mut value = self.first(first, call)?;
+        let mut value = self.first(first)?;
         while !rest.is_empty() {
             if let Some(after) = rest.strip_prefix('[') {
                 let end = after.find(']').ok_or_else(|| err!("missing ']' in format string"))?;
@@ -119,7 +109,7 @@ impl Formatter<'_> {
         Ok(value)
     }
 
-    fn first(&mut self, name: &str, call: &mut BuildContext) -> Result<Value> {
+    fn first(&mut self, name: &str) -> Result<Value> {
         let number = if name.is_empty() {
             let at = self.automatic.filter(|_| !self.numbered);
             let at =
@@ -135,21 +125,14 @@ impl Formatter<'_> {
         } else {
             None
         };
-        match (&self.source, number) {
-            (Source::Map(_), Some(_)) => bail!("format string contains positional fields"),
-            (Source::Map(mapping), None) => index::index(mapping, &Value::str(name), call),
-            (Source::Args(args), Some(at)) => args
-                .positional
-                .get(at)
-                .cloned()
-                .ok_or_else(|| err!("replacement index {at} out of range for positional args")),
-            (Source::Args(args), None) => args
-                .named
-                .iter()
-                .find(|(key, _)| **key == *name)
-                .map(|(_, value)| value.clone())
-                .ok_or_else(|| err!("format() got no argument `{name}`")),
-        }
+        let found = match number {
+            Some(at) => self.args.positional.get(at),
+            None => self.args.named.iter().find(|(key, _)| **key == *name).map(|(_, value)| value),
+        };
+        found.cloned().ok_or_else(|| match number {
+            Some(at) => err!("replacement index {at} out of range for positional args"),
+            None => err!("format() got no argument `{name}`"),
+        })
     }
 }
 

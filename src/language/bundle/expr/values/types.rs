@@ -9,15 +9,12 @@ pub const TYPES: &[&str] = &[
     "enumerate",
     "filter",
     "float",
-    "frozenset",
     "int",
     "list",
     "map",
-    "object",
     "range",
     "reversed",
     "set",
-    "slice",
     "str",
     "tuple",
     "type",
@@ -36,9 +33,7 @@ pub fn is_instance(value: &Value, class: &Value) -> Option<bool> {
             // Facades of classes are functions as well: `torch.device`.
             let short = function.path.rsplit('.').next().unwrap_or(function.path);
             Some(match function.path {
-                "object" => true,
                 "int" => matches!(value, Value::Int(_) | Value::Bool(_)),
-                "frozenset" => false,
                 "type" => {
                     matches!(value, Value::Component(_)) || matches!(value, Value::Function(f) if is_type(f.path))
                 }
