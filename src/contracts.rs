@@ -3,12 +3,12 @@
 pub use crate::case_context::{CaseContext, Clock, NoProgress, Progress, Stage};
 use crate::component::{Args, BuildContext, FromArc, FromShared, FromValue, Object, Value};
 use crate::err;
-use crate::error::Result;
+use crate::error::{Kind, Result};
 use crate::image::Volume;
 use crate::prediction::Prediction;
 pub use crate::random::RngStates;
 pub use crate::torch::TensorHandle;
-use crate::torch::{Device, DeviceExt, tensor_from_value};
+use crate::torch::{Device, DeviceExt, array_from_tensor, guard, tensor_from_value};
 use indexmap::IndexMap;
 use parking_lot::Mutex;
 use std::path::PathBuf;
@@ -475,47 +475,6 @@ pub fn parameters(network: &dyn Network) -> Vec<(String, Tensor)> {
     state.map(|(name, tensor)| (name.clone(), tensor.shallow_clone())).collect()
 }
 
-impl Object for TransformHandle {
-    fn type_name(&self) -> &str {
-        self.0.name()
-    }
-    fn attr(&self, name: &str) -> Result<Option<Value>> {
-        Ok((name == "transforms")
-            .then(|| Value::list(self.0.children().iter().map(|child| Value::object(TransformHandle(child.clone()))))))
-    }
-    fn attr_names(&self) -> &[&str] {
-        &["transforms"]
-    }
-}
-
-impl Object for DatasetHandle {
-    fn type_name(&self) -> &str {
-        self.0.name()
-    }
-    fn length(&self) -> Option<usize> {
-        Some(self.0.len())
-    }
-}
-
-impl Object for LoaderHandle {
-    fn type_name(&self) -> &str {
-        "DataLoader"
-    }
-    fn attr(&self, name: &str) -> Result<Option<Value>> {
-        Ok(match name {
-            "dataset" => Some(Value::object(DatasetHandle(self.0.dataset.clone()))),
-            "batch_size" => Some(Value::Int(self.0.batch_size as i64)),
-            _ => None,
-        })
-    }
-    fn attr_names(&self) -> &[&str] {
-        &["dataset", "batch_size"]
-    }
-    fn length(&self) -> Option<usize> {
-        Some(self.0.batches())
-    }
-}
-
 impl Object for OptimizerHandle {
     fn type_name(&self) -> &str {
         self.0.lock().name()
@@ -540,10 +499,16 @@ impl Object for LossHandle {
     }
 }
 
-impl Object for InfererHandle {
-    fn type_name(&self) -> &str {
-        self.0.name()
+/// An argument that is a tensor [N,C,X,Y,Z], as float32.
+pub fn network_input(name: &str, value: &Value) -> Result<Tensor> {
+    let tensor = tensor_from_value(value)
+        .ok_or_else(|| err!("{name}: expected a tensor, found {}", value.type_name()).kind(Kind::Config))?;
+    if tensor.dim() != 5 {
+        return Err(err!("{name}: expected a tensor [N,C,X,Y,Z], found shape {:?}", tensor.size())
+            .kind(Kind::Config)
+            .hint("`x[None]` adds the batch axis"));
     }
+    Ok(tensor.f_to_kind(tch::Kind::Float)?)
 }
 
 impl Object for NetworkHandle {
@@ -552,6 +517,17 @@ impl Object for NetworkHandle {
     }
     fn repr(&self) -> String {
         format!("<{}>", self.0.lock().name())
+    }
+    fn callable(&self) -> bool {
+        true
+    }
+    /// `network(x)`: a forward pass on the network's device, as in evaluation and without gradients.
+    fn call(&self, args: Args, call: &mut BuildContext) -> Result<Value> {
+        let network = self.0.lock();
+        let [x] = args.expect(network.name(), ["x"])?;
+        let x = network_input(network.name(), &x)?.f_to_device(network.device().tch())?;
+        let output = guard(|| tch::no_grad(|| network.forward(&x, Mode::EVAL)))?;
+        Ok(Value::object(array_from_tensor(&output, call)?))
     }
     fn attr_names(&self) -> &[&str] {
         &["to", "eval", "train", "parameters", "named_parameters", "load_state_dict"]

@@ -5,6 +5,7 @@ pub mod batches;
 mod cache_dataset;
 mod dataloader;
 mod dataset;
+mod objects;
 mod subset;
 
 pub use dataset::Transforms;

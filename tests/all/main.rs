@@ -30,6 +30,7 @@ mod plans;
 mod published_expressions;
 mod random_transforms;
 mod resume;
+mod run_objects;
 mod sliding_window;
 mod tensorboard_stats;
 mod training;

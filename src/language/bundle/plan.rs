@@ -129,7 +129,9 @@ impl Plan {
             known.get_id().zip(id).is_some_and(|(known, id)| id::is_within(known, id))
         };
         let mut order = HashMap::new();
-        walk(&self.tree.root, "", &mut |id, _| drop(order.insert(id.to_owned(), order.len())));
+        walk(&self.tree.root, "", &mut |id, _| {
+            order.insert(id.to_owned(), order.len());
+        });
         problems.sort_by_key(|problem| problem.get_id().and_then(|id| order.get(id)).unwrap_or(&usize::MAX));
         for problem in problems {
             let known = |known: &Error| known.message() == problem.message() && within(known, problem.get_id());

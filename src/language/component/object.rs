@@ -50,6 +50,10 @@ pub trait Object: Any + Send + Sync {
     fn iterate(&self) -> Option<Result<Vec<Value>>> {
         None
     }
+    /// `iter(object)` where items are made one by one: an iterator object. `None`: see [`Object::iterate`].
+    fn iterator(&self) -> Option<Result<Value>> {
+        None
+    }
     /// `len(object)`.
     fn length(&self) -> Option<usize> {
         None

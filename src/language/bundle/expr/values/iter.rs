@@ -90,6 +90,8 @@ impl Cursor {
                     Cursor::Range(*range, 0)
                 } else if let Some(view) = value.downcast::<View>() {
                     Cursor::Items(view.items().into_iter())
+                } else if let Some(iterator) = object.iterator() {
+                    Cursor::new(&iterator?)?
                 } else {
                     let items =
                         object.iterate().ok_or_else(|| err!("'{}' object is not iterable", object.type_name()))?;

@@ -1,0 +1,362 @@
+//! Datasets, loaders, transforms, inferers and networks as objects of an expression: `len(@dataset)`, `@dataset[0]`,
+//! `next(iter(@loader))`, `@preprocessing({...})`, `@inferer(x, @network)`, `@network(x)`.
+//!
+//! An image of a sample is an [`ImageValue`]. Differences from MONAI:
+//! - A random transform that is called in an expression draws from a generator of its own each time; seeds of datasets and
+//!   loaders are not consumed by indexing.
+//! - A network computes as in evaluation, without gradients.
+//! - Files that a called SaveImaged writes are written before the call returns.
+
+use crate::bundle::expr::values::iter::{Iter, Step};
+use crate::case_context::CaseContext;
+use crate::component::{Args, BuildContext, Dict, FromValue, Key, Object, Value};
+use crate::contracts::{
+    Dataset, DatasetHandle, InfererHandle, Item, LoaderHandle, Network, Sample, Shared, TransformContext,
+    TransformHandle, network_input,
+};
+use crate::data::batches::{Batch, Batches};
+use crate::error::{Kind, Result};
+use crate::image::{Affine, Grid, ImageHeader, Layout, Volume};
+use crate::prediction::volume_tensor;
+use crate::python::array::{Array, Flavour, Type, joined};
+use crate::random::RngStates;
+use crate::torch::{array_from_tensor, guard};
+use crate::{bail, err};
+use std::sync::{Arc, OnceLock};
+
+/// An image as MONAI's `MetaTensor`: what a tensor [C,X,Y,Z] can do, and `affine`, `meta`, `pixdim`.
+struct ImageValue {
+    volume: Volume,
+    /// Copied when an expression first asks for a voxel.
+    array: OnceLock<Result<Array>>,
+}
+
+impl ImageValue {
+    fn new(volume: Volume) -> Value {
+        Value::object(ImageValue { volume, array: OnceLock::new() })
+    }
+    fn array(&self) -> Result<Array> {
+        let read = || {
+            let array = BuildContext::with_lent(|call| Array::from_volume(&self.volume, call))?;
+            match array.shape() {
+                // Before EnsureChannelFirstd there is no channel axis.
+                [1, shape @ ..] if !self.volume.channel_first => {
+                    Array::from_values(shape, array.values(), array.ty, Flavour::Torch)
+                }
+                _ => Ok(array),
+            }
+        };
+        self.array.get_or_init(read).clone()
+    }
+}
+
+/// A 4×4 matrix as a float64 tensor.
+fn matrix(affine: &Affine) -> Result<Value> {
+    let values = affine.0.iter().flatten().copied().collect();
+    Ok(Value::object(Array::from_values(&[4, 4], values, Type::F64, Flavour::Torch)?))
+}
+
+impl Object for ImageValue {
+    fn type_name(&self) -> &str {
+        "MetaTensor"
+    }
+    fn repr(&self) -> String {
+        self.array().map_or_else(|error| format!("<MetaTensor: {}>", error.message()), |array| array.repr())
+    }
+    fn attr_names(&self) -> &[&str] {
+        &["affine", "meta", "pixdim", "shape", "dtype", "ndim"]
+    }
+    fn attr(&self, name: &str) -> Result<Option<Value>> {
+        let header = &self.volume.header;
+        Ok(Some(match name {
+            "affine" => matrix(&self.volume.affine)?,
+            "pixdim" => {
+                let spacing = self.volume.affine.spacing_mm().to_vec();
+                Value::object(Array::from_values(&[3], spacing, Type::F64, Flavour::Torch)?)
+            }
+            "meta" => {
+                let shape = header.grid.shape.map(|n| Value::Int(n as i64));
+                Value::Dict(Dict::new([
+                    (Key::str("filename_or_obj"), header.path.display().to_string().into()),
+                    (Key::str("affine"), matrix(&self.volume.affine)?),
+                    (Key::str("original_affine"), matrix(&header.grid.affine)?),
+                    (Key::str("spatial_shape"), Value::list(shape)),
+                ]))
+            }
+            // Without a look at the voxels.
+            "shape" if self.volume.channel_first => {
+                Value::tuple(self.volume.layout.shape.map(|n| Value::Int(n as i64)))
+            }
+            name => return self.array()?.attr(name),
+        }))
+    }
+    fn call_method(&self, name: &str, args: &mut Args, call: &mut BuildContext) -> Result<Option<Value>> {
+        self.array()?.call_method(name, args, call)
+    }
+    fn index(&self, index: &Value) -> Result<Value> {
+        self.array()?.index(index)
+    }
+    fn iterate(&self) -> Option<Result<Vec<Value>>> {
+        self.array().map_or_else(|error| Some(Err(error)), |array| array.iterate())
+    }
+    fn length(&self) -> Option<usize> {
+        self.array().ok()?.length()
+    }
+    fn truthy(&self) -> bool {
+        self.array().is_ok_and(|array| array.truthy())
+    }
+    fn operator(
+        &self,
+        operator: &str,
+        other: &Value,
+        reflected: bool,
+        call: &mut BuildContext,
+    ) -> Result<Option<Value>> {
+        self.array()?.operator(operator, &plain(other)?, reflected, call)
+    }
+}
+
+/// An image's tensor; any other value itself.
+fn plain(value: &Value) -> Result<Value> {
+    value.downcast::<ImageValue>().map_or_else(|| Ok(value.clone()), |image| Ok(Value::object(image.array()?)))
+}
+
+/// A sample as the dict that MONAI has; predictions are computed.
+fn sample_value(sample: Sample, case: &CaseContext) -> Result<Value> {
+    let mut pairs = vec![];
+    for (key, item) in sample.items {
+        let value = match item {
+            Item::Value(value) => value,
+            Item::Image(volume) => ImageValue::new(volume),
+            Item::Prediction(prediction) => ImageValue::new(prediction.into_volume(case)?),
+        };
+        pairs.push((Key::Str(key), value));
+    }
+    Ok(Value::Dict(Dict::new(pairs)))
+}
+
+/// The inverse of [`sample_value`]; a tensor [C,X,Y,Z] becomes an image with the identity as its affine.
+fn value_sample(value: &Value) -> Result<Sample> {
+    let Value::Dict(dict) = value else {
+        return Err(
+            err!("expected a dict such as {{'image': 'a.nii.gz'}}, found {}", value.type_name()).kind(Kind::Config)
+        );
+    };
+    let mut sample = Sample::default();
+    for (key, value) in dict.items() {
+        let Some(name) = key.as_str() else { bail!("a sample's keys must be strings, found {:?}", key.to_value()) };
+        let array = value.downcast::<Array>().filter(|array| array.shape().len() == 4);
+        let item = match (value.downcast::<ImageValue>(), array) {
+            (Some(image), _) => Item::Image(image.volume.clone()),
+            (None, Some(array)) => Item::Image(volume_of(&array)?),
+            (None, None) => Item::Value(value),
+        };
+        sample.set(name, item);
+    }
+    Ok(sample)
+}
+
+/// An image of 1 mm voxels from a tensor [C,X,Y,Z].
+fn volume_of(array: &Array) -> Result<Volume> {
+    let (voxels, shape) = array.to_voxels();
+    let Ok(shape) = <[usize; 4]>::try_from(shape) else {
+        bail!("expected a tensor [C,X,Y,Z], found shape {:?}", array.shape())
+    };
+    let grid = Grid { shape: [shape[1], shape[2], shape[3]], affine: Affine::IDENTITY };
+    let header =
+        ImageHeader { path: "tensor".into(), grid, spatial_dims: 3, channels: None, space: None, series: None };
+    let layout = Layout::contiguous(shape);
+    Ok(Volume {
+        voxels,
+        layout,
+        affine: Affine::IDENTITY,
+        channel_first: true,
+        integer_type: None,
+        header: Arc::new(header),
+        trace: vec![],
+    })
+}
+
+/// The samples that `make` gives, with all files written that it queued: one dict, or a list where there are several.
+fn made(make: impl FnOnce(&mut TransformContext) -> Result<Vec<Sample>>) -> Result<Value> {
+    let case = CaseContext::quiet();
+    let (mut writes, mut rng) = (vec![], RngStates::default());
+    let samples = guard(|| make(&mut TransformContext { case: &case, writes: &mut writes, rng: &mut rng }))?;
+    for job in writes {
+        (job.write)()?;
+    }
+    let mut values = samples.into_iter().map(|sample| sample_value(sample, &case)).collect::<Result<Vec<_>>>()?;
+    Ok(if values.len() == 1 { values.remove(0) } else { Value::list(values) })
+}
+
+impl Object for TransformHandle {
+    fn type_name(&self) -> &str {
+        self.0.name()
+    }
+    fn attr(&self, name: &str) -> Result<Option<Value>> {
+        Ok((name == "transforms")
+            .then(|| Value::list(self.0.children().iter().map(|child| Value::object(TransformHandle(child.clone()))))))
+    }
+    fn attr_names(&self) -> &[&str] {
+        &["transforms"]
+    }
+    fn callable(&self) -> bool {
+        true
+    }
+    fn call(&self, args: Args, _call: &mut BuildContext) -> Result<Value> {
+        let [data] = args.expect(self.0.name(), ["data"])?;
+        let apply = |data: &Value| {
+            let sample = value_sample(data).map_err(|error| error.context(self.0.name()))?;
+            made(|cx| self.0.apply(sample, cx))
+        };
+        // A Compose maps over a list of samples.
+        match data.as_sequence() {
+            Some(list) => Ok(Value::list(list.iter().map(apply).collect::<Result<Vec<_>>>()?)),
+            None => apply(&data),
+        }
+    }
+}
+
+fn position(index: &Value, len: usize, name: &str) -> Result<usize> {
+    let Some(at) = i64::from_value(index) else {
+        return Err(err!("{name}: expected an int as index, found {}", index.type_name()).kind(Kind::Config));
+    };
+    let from_start = if at < 0 { at + len as i64 } else { at };
+    usize::try_from(from_start)
+        .ok()
+        .filter(|at| *at < len)
+        .ok_or_else(|| err!("{name}: index {at} is out of range for {len} cases").kind(Kind::Config))
+}
+
+impl Object for DatasetHandle {
+    fn type_name(&self) -> &str {
+        self.0.name()
+    }
+    fn attr_names(&self) -> &[&str] {
+        &["data"]
+    }
+    fn attr(&self, name: &str) -> Result<Option<Value>> {
+        if name != "data" {
+            return Ok(None);
+        }
+        (0..self.0.len()).map(|at| self.0.entry(at)).collect::<Result<Vec<_>>>().map(|data| Some(Value::list(data)))
+    }
+    fn length(&self) -> Option<usize> {
+        Some(self.0.len())
+    }
+    /// The case with all transforms applied.
+    fn index(&self, index: &Value) -> Result<Value> {
+        let at = position(index, self.0.len(), self.0.name())?;
+        made(|cx| self.0.get(at, cx))
+    }
+    fn iterator(&self) -> Option<Result<Value>> {
+        Some(Ok(Iter::value("dataset_iterator", Cases { dataset: self.0.clone(), next: 0 })))
+    }
+}
+
+/// Reads case after case.
+struct Cases {
+    dataset: Arc<dyn Dataset>,
+    next: usize,
+}
+
+impl Step for Cases {
+    fn step(&mut self, _call: &mut BuildContext) -> Result<Option<Value>> {
+        let at = self.next;
+        self.next += 1;
+        (at < self.dataset.len()).then(|| made(|cx| self.dataset.get(at, cx))).transpose()
+    }
+}
+
+impl Object for LoaderHandle {
+    fn type_name(&self) -> &str {
+        "DataLoader"
+    }
+    fn attr(&self, name: &str) -> Result<Option<Value>> {
+        Ok(match name {
+            "dataset" => Some(Value::object(DatasetHandle(self.0.dataset.clone()))),
+            "batch_size" => Some(Value::Int(self.0.batch_size as i64)),
+            _ => None,
+        })
+    }
+    fn attr_names(&self) -> &[&str] {
+        &["dataset", "batch_size"]
+    }
+    fn length(&self) -> Option<usize> {
+        Some(self.0.batches())
+    }
+    /// A pass; its draws from torch's generator are those of MONAI's loader.
+    fn iterator(&self) -> Option<Result<Value>> {
+        let batches = Batches::begin(&self.0, None, &CaseContext::quiet());
+        Some(batches.map(|batches| Iter::value("DataLoaderIter", Pass(batches))))
+    }
+}
+
+struct Pass(Batches);
+
+impl Step for Pass {
+    fn step(&mut self, call: &mut BuildContext) -> Result<Option<Value>> {
+        self.0.next_batch().map(|batch| collated(batch?, call)).transpose()
+    }
+}
+
+/// A batch as MONAI's `list_data_collate` makes it: tensors are stacked to [N,C,X,Y,Z], numbers become tensors, and all
+/// else is listed.
+fn collated(batch: Batch, call: &mut BuildContext) -> Result<Value> {
+    let case = CaseContext::quiet();
+    let samples: Vec<Value> =
+        batch.samples.into_iter().map(|sample| sample_value(sample, &case)).collect::<Result<_>>()?;
+    let Some(Value::Dict(first)) = samples.first() else { return Ok(Value::list(samples)) };
+    let mut pairs = vec![];
+    for (key, _) in first.items() {
+        let column = samples.iter().map(|sample| match sample {
+            Value::Dict(sample) => sample.get(key.as_str().unwrap_or_default()),
+            _ => None,
+        });
+        let column: Vec<Value> = column
+            .collect::<Option<_>>()
+            .ok_or_else(|| err!("the samples of a batch have different keys: {:?} is not in all", key.to_value()))?;
+        let arrays: Option<Vec<Array>> = column
+            .iter()
+            .map(|value| match value {
+                Value::Int(_) | Value::Float(_) | Value::Bool(_) => {
+                    Array::of("collate", value, Flavour::Torch, call).ok()
+                }
+                value => plain(value).ok()?.downcast::<Array>().map(|array| (*array).clone()),
+            })
+            .collect();
+        let value = match arrays {
+            Some(arrays) => Value::object(joined("collate", &arrays, 0, true, call)?),
+            None => Value::list(column),
+        };
+        pairs.push((key, value));
+    }
+    Ok(Value::Dict(Dict::new(pairs)))
+}
+
+impl Object for InfererHandle {
+    fn type_name(&self) -> &str {
+        self.0.name()
+    }
+    fn callable(&self) -> bool {
+        true
+    }
+    /// `inferer(inputs, network)`: the whole output, [N,K,X,Y,Z].
+    fn call(&self, args: Args, call: &mut BuildContext) -> Result<Value> {
+        let name = self.0.name();
+        let [inputs, network] = args.expect(name, ["inputs", "network"])?;
+        let x = network_input(name, &plain(&inputs)?)?;
+        let network = Shared::<dyn Network>::from_value(&network)
+            .ok_or_else(|| err!("{name}: expected a network, found {}", network.type_name()).kind(Kind::Config))?;
+        let case = CaseContext { device: network.lock().device(), ..CaseContext::quiet() };
+        let mut outputs = vec![];
+        for at in 0..x.size()[0] {
+            let one = x.f_narrow(0, at, 1)?;
+            let image = volume_of(&array_from_tensor(&one.f_squeeze_dim(0)?, call)?)?;
+            let prediction = guard(|| self.0.infer(&one, &image, &network, &case))?;
+            outputs.push(volume_tensor(&prediction.into_volume(&case)?)?);
+        }
+        let output = tch::Tensor::f_stack(&outputs, 0)?;
+        Ok(Value::object(array_from_tensor(&output, call)?))
+    }
+}
