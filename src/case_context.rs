@@ -2,14 +2,12 @@
 
 use crate::err;
 use crate::error::{Kind, Result};
+pub use crate::run::{Clock, NoProgress, Progress, Stage};
 use crate::torch::Device;
-use indexmap::IndexMap;
-use parking_lot::Mutex;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, Instant};
 
-/// The surroundings of one case.
+/// Device, cancellation, budget, progress and clock of one case.
 #[derive(Clone)]
 pub struct CaseContext {
     pub device: Device,
@@ -50,60 +48,5 @@ impl CaseContext {
                     of four per channel";
         Err(err!("{} needs {:.1} GB of memory, {:.1} GB may be used", what(), gb(bytes), gb(self.budget_bytes))
             .hint(hint))
-    }
-}
-
-/// Where a case stands, for whoever watches.
-pub trait Progress: Send + Sync {
-    fn windows(&self, _total: usize) {}
-    fn window_done(&self) {}
-}
-
-/// Nobody watches.
-pub struct NoProgress;
-impl Progress for NoProgress {}
-
-/// Busy time by stage.
-#[derive(Clone, Default)]
-pub struct Clock(Arc<Mutex<IndexMap<Stage, Duration>>>);
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Stage {
-    /// Comparing and recording inputs and outputs.
-    Check,
-    Pre,
-    Inferer,
-    Invert,
-    Post,
-    Write,
-}
-
-impl Stage {
-    pub const ALL: [Stage; 6] = [Stage::Check, Stage::Pre, Stage::Inferer, Stage::Invert, Stage::Post, Stage::Write];
-    /// As the run's record spells it.
-    pub fn name(self) -> &'static str {
-        match self {
-            Stage::Check => "check",
-            Stage::Pre => "pre",
-            Stage::Inferer => "inferer",
-            Stage::Invert => "invert",
-            Stage::Post => "post",
-            Stage::Write => "write",
-        }
-    }
-}
-
-impl Clock {
-    pub fn add(&self, stage: Stage, elapsed: Duration) {
-        *self.0.lock().entry(stage).or_default() += elapsed;
-    }
-    pub fn time<T>(&self, stage: Stage, work: impl FnOnce() -> T) -> T {
-        let start = Instant::now();
-        let result = work();
-        self.add(stage, start.elapsed());
-        result
-    }
-    pub fn get(&self, stage: Stage) -> Duration {
-        self.0.lock().get(&stage).copied().unwrap_or_default()
     }
 }

@@ -314,6 +314,10 @@ pub trait Dataset: Send + Sync {
     fn transforms(&self) -> &[Arc<dyn Transform>] {
         &[]
     }
+    /// Called before the first pass of an engine: a dataset that caches fills its cache.
+    fn prepare(&self, _run: &RunContext) -> Result<()> {
+        Ok(())
+    }
     /// Case `index` before its transforms.
     fn sample(&self, index: usize) -> Result<Sample>;
     /// MONAI's `set_rnd(dataset, seed)`: seed the random transforms.
@@ -338,11 +342,22 @@ pub struct Loader {
     pub num_workers: usize,
     /// Whether workers stay from pass to pass: their random states go on and are seeded only once.
     pub persistent: bool,
-    /// Without workers: the random states of random transforms, which go on from pass to pass.
-    pub rng: Mutex<RngStates>,
+    /// Without workers: the random states of random transforms, which go on from pass to pass; those of the run.
+    pub rng: Arc<Mutex<RngStates>>,
 }
 
 impl Loader {
+    /// States of the dataset's random transforms outside of workers.
+    pub fn rng_states(&self) -> RngStates {
+        let mut states = RngStates::default();
+        self.dataset.seed(0, &mut states);
+        states.update_from(&self.rng.lock());
+        states
+    }
+    /// Sets what [`Loader::rng_states`] gave.
+    pub fn restore_rng_states(&self, states: RngStates) {
+        self.rng.lock().extend(states);
+    }
     /// Batches in a pass: Python's `len(loader)`.
     pub fn batches(&self) -> usize {
         let (cases, size) = (self.dataset.len(), self.batch_size.max(1));
@@ -350,16 +365,14 @@ impl Loader {
     }
 }
 
-// ---------------------------------------------------------------- the run's surroundings
+// ---------------------------------------------------------------- the run
 
 mod explanation;
-mod run;
 
+pub use crate::run::{CaseFacts, CaseReport, CaseStatus, ConfigRecord, EngineStart, Observer, RunContext, RunOptions};
 pub use explanation::{
     CaseExplanation, EvaluationExplanation, ExplainedInference, ExplainedStep, Explanation, TrainingExplanation,
 };
-
-pub use run::{CaseFacts, CaseReport, CaseStatus, ConfigRecord, Observer, Run};
 
 // ---------------------------------------------------------------- handles: how a config holds a part
 

@@ -22,14 +22,14 @@
 //! | [`tools::phantom`] (`src/phantom`) | synthetic CT phantoms for the sample data, names of the 104 structures |
 //! | [`formats`] (`src/formats`) | NIfTI, NRRD, MetaImage and DICOM images, pickles, event files, atomic writing |
 //! | [`image`] (`src/image`) | volumes in host memory, geometry, resampling |
-//! | [`bundle`], [`python`], [`component`] (`src/language`) | the config language, facades of Python names, values and arguments |
+//! | [`bundle`], [`python`], [`component`], [`run`] (`src/language`) | the config language, facades of Python names, values and arguments |
 //! | `segbundle_native` (`src/native`) | what must be C++ or unsafe |
 //! | [`error`], [`env`](mod@env), [`random`] (`src/base`) | the error type, the process environment, NumPy's generator |
 
 pub use segbundle_base::{bail, env, err, error, random, text};
 pub use segbundle_formats as formats;
 pub use segbundle_image::{self as image, each_voxels};
-pub use segbundle_language::{args, bundle, component, python};
+pub use segbundle_language::{args, bundle, component, python, run};
 
 #[macro_use]
 mod declare;

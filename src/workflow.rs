@@ -6,11 +6,12 @@ use crate::bundle::load::Warning;
 use crate::bundle::logging_conf::LoggingConf;
 use crate::bundle::plan::Plan;
 use crate::bundle::session::Session;
-use crate::component::{FromValue, Surroundings, Table};
-use crate::contracts::{ConfigRecord, Run};
+use crate::component::{ConfigSource, FromValue, Table, Value};
+use crate::contracts::{Engine, EngineHandle};
 use crate::err;
 use crate::error::{Error, Kind, Result};
 use crate::formats::atomic;
+use crate::run::{EngineStart, RunContext};
 use std::io::Write;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -69,21 +70,9 @@ fn record(session: &Session) -> Result<()> {
 }
 
 /// Initialize, run, finalize. Finalize does not run after a failure, as in MONAI.
-pub fn run(plan: Plan, surroundings: Option<Surroundings>, warn: &mut dyn FnMut(&Warning)) -> Result<()> {
+pub fn run(plan: Plan, run: Option<Arc<RunContext>>, warn: &mut dyn FnMut(&Warning)) -> Result<()> {
     let roots = plan.roots.clone();
-    let run = surroundings.clone().and_then(|any| any.downcast::<Run>().ok());
-    let session = Arc::new(Session::new(plan, surroundings));
-    if let Some(run) = run {
-        let own = Arc::downgrade(&session);
-        let whole = own.clone();
-        run.know_config(move || {
-            whole
-                .upgrade()
-                .map(|session| ConfigRecord { resolved: session.resolved(), fingerprint: session.fingerprint() })
-        });
-        let folder = own.clone();
-        run.know_checkpoint_folder(move || PathBuf::from_value(&folder.upgrade()?.get("ckpt_dir").ok()?));
-    }
+    let session = Session::new(plan, run);
     record(&session)?;
     for section in [&roots.initialize, &roots.run, &roots.finalize] {
         let result = session.run_section(section);
@@ -91,4 +80,41 @@ pub fn run(plan: Plan, surroundings: Option<Surroundings>, warn: &mut dyn FnMut(
         result.map_err(|error| session.plan().advise(error))?;
     }
     Ok(())
+}
+
+/// Like [`run`], but calls `explain` with each engine that the run section refers to, where [`run`] would start it.
+pub fn explain(
+    plan: Plan,
+    run: &Arc<RunContext>,
+    explain: &mut dyn FnMut(&dyn Engine, &Arc<EngineStart>) -> Result<()>,
+    warn: &mut dyn FnMut(&Warning),
+) -> Result<()> {
+    let roots = plan.roots.clone();
+    let session = Session::new(plan, Some(run.clone()));
+    let mut explain_all = || -> Result<()> {
+        session.run_section(&roots.initialize)?;
+        for item in session.plan().section(&roots.run) {
+            let mut engines = vec![];
+            session.referenced(&item)?.iter().for_each(|value| engines_in(value, &mut engines));
+            if engines.is_empty() {
+                session.run_item(&item)?;
+            }
+            for engine in engines {
+                let start = EngineStart { run: run.clone(), config: session.record() };
+                explain(&*engine, &Arc::new(start))?;
+            }
+        }
+        session.run_section(&roots.finalize).map(drop)
+    };
+    let result = explain_all();
+    session.take_warnings().iter().for_each(&mut *warn);
+    result
+}
+
+/// The engines that a value is or holds.
+fn engines_in(value: &Value, out: &mut Vec<Arc<dyn Engine>>) {
+    match value.downcast::<EngineHandle>() {
+        Some(engine) => out.push(engine.0.clone()),
+        None => value.as_sequence().unwrap_or_default().iter().for_each(|value| engines_in(value, out)),
+    }
 }

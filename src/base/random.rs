@@ -152,6 +152,18 @@ impl RngStates {
     pub fn states(&self) -> impl Iterator<Item = &RandomState> {
         self.0.values().map(|(_, state)| state)
     }
+    /// The states of these transforms as `other` has them.
+    pub fn update_from(&mut self, other: &RngStates) {
+        for (id, own) in &mut self.0 {
+            if let Some(state) = other.0.get(id) {
+                own.clone_from(state);
+            }
+        }
+    }
+    /// Adds or replaces the states that `other` has.
+    pub fn extend(&mut self, other: RngStates) {
+        self.0.extend(other.0);
+    }
     /// Restores saved states, in the order of [`RngStates::states`]; false, without any change, if their number differs.
     pub fn restore(&mut self, states: Vec<RandomState>) -> bool {
         let fits = states.len() == self.0.len();

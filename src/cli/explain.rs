@@ -2,15 +2,15 @@
 
 use super::console::Console;
 use crate::bundle::{Rules, RunArgs, Warning};
-use crate::component::Surroundings;
 use crate::contracts::{
-    CaseExplanation, Certainty, EvaluationExplanation, ExplainedInference, ExplainedStep, Explanation, OnPrediction,
-    Run, TrainingExplanation, VoxelLocation,
+    CaseExplanation, Certainty, Engine, EvaluationExplanation, ExplainedInference, ExplainedStep, Explanation,
+    OnPrediction, TrainingExplanation, VoxelLocation,
 };
 use crate::engines::bytes_text;
+use crate::err;
 use crate::error::Result;
+use crate::run::{CHECKPOINT_FOLDER, EngineStart, RunContext, RunOptions};
 use crate::workflow;
-use parking_lot::Mutex;
 use std::fmt::Write as _;
 use std::sync::Arc;
 
@@ -19,7 +19,7 @@ const SHOWN_FILES: usize = 8;
 
 /// Print the explanation to stdout; an error if a case cannot run. What the config does besides running its engine
 /// (loading a checkpoint, setting a seed) happens as in a run.
-pub fn explain(argv: &[String], rules: Rules, options: Run, console: &Console) -> Result<()> {
+pub fn explain(argv: &[String], rules: Rules, options: RunOptions, console: &Console) -> Result<()> {
     if super::run::shows_help("explain", argv)? {
         return Ok(());
     }
@@ -27,16 +27,17 @@ pub fn explain(argv: &[String], rules: Rules, options: Run, console: &Console) -
     let args = RunArgs::parse(argv, rules)?;
     args.warnings.iter().for_each(&mut warn);
     let plan = super::run::prepared(&args, console, &mut warn)?;
-    let run = Arc::new(Run { explanation: Some(Mutex::default()), ..options });
-    let surroundings: Surroundings = run.clone();
-    let result = workflow::run(plan, Some(surroundings), &mut warn);
-    for explanation in run.explanation.iter().flat_map(|explanations| std::mem::take(&mut *explanations.lock())) {
-        super::show(&match explanation {
-            Explanation::Evaluation(evaluation) => evaluation_text(&evaluation),
-            Explanation::Training(training) => training_text(&training),
-        })?;
-    }
-    result
+    let mut explain = |engine: &dyn Engine, start: &Arc<EngineStart>| match engine.explain(start)? {
+        Explanation::Evaluation(evaluation) => {
+            super::show(&evaluation_text(&evaluation))?;
+            match (evaluation.failures(), evaluation.cases.len()) {
+                (0, _) => Ok(()),
+                (failures, total) => Err(err!("{failures} of {total} cases cannot run; the reasons are above")),
+            }
+        }
+        Explanation::Training(training) => super::show(&training_text(&training)),
+    };
+    workflow::explain(plan, &Arc::new(RunContext::new(options)), &mut explain, &mut warn)
 }
 
 fn evaluation_text(explanation: &EvaluationExplanation) -> String {
@@ -76,7 +77,7 @@ fn training_text(training: &TrainingExplanation) -> String {
     );
     let _ = match &training.saved_in {
         Some(folder) => writeln!(out, "saved after every epoch in {}", folder.display()),
-        None => writeln!(out, "not saved: the config has no ckpt_dir"),
+        None => writeln!(out, "not saved: the config has no {CHECKPOINT_FOLDER}"),
     };
     out
 }

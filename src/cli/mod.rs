@@ -15,9 +15,9 @@ mod statistics;
 mod verify;
 
 use crate::bundle::Rules;
-use crate::contracts::Run;
 use crate::err;
 use crate::error::{Kind, Result};
+use crate::run::{Precision, RunOptions};
 use crate::tools::label_names::{self, Source};
 use crate::tools::structures::Structures;
 use clap::{Parser, Subcommand, ValueEnum};
@@ -189,11 +189,16 @@ pub fn main() -> ExitCode {
 fn dispatch(cli: Cli, console: &console::Console) -> Result<()> {
     let options = || {
         set_up_torch(cli.threads);
-        let amp_dtype = (cli.amp_dtype == Some(AmpType::Bfloat16)).then_some(tch::Kind::BFloat16);
-        let default = Run::default();
-        let memory_bytes = cli.max_memory.unwrap_or(default.memory_bytes);
-        let save_every = Duration::from_secs(60 * u64::from(cli.save_minutes));
-        Run { amp_dtype, memory_bytes, skip_existing: cli.skip_existing, resume: cli.resume, save_every, ..default }
+        RunOptions {
+            amp_precision: match cli.amp_dtype {
+                Some(AmpType::Bfloat16) => Precision::Bfloat16,
+                Some(AmpType::Float32) | None => Precision::Float32,
+            },
+            memory_bytes: cli.max_memory.unwrap_or_else(crate::env::free_memory_bytes),
+            skip_existing: cli.skip_existing,
+            resume: cli.resume,
+            save_every: Duration::from_secs(60 * u64::from(cli.save_minutes)),
+        }
     };
     let rules = Rules { strict: cli.strict, ..Rules::from_environment() };
     match &cli.command {

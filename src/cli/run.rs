@@ -3,11 +3,10 @@
 use super::console::{Console, RunReport};
 use super::signals::stop_on_signals;
 use crate::bundle::{Plan, Rules, RunArgs, Warning};
-use crate::component::Surroundings;
-use crate::contracts::Run;
 use crate::err;
 use crate::error::{Error, Kind, Result};
 use crate::registry;
+use crate::run::{RunContext, RunOptions};
 use crate::workflow;
 use std::sync::Arc;
 
@@ -44,7 +43,7 @@ pub fn shows_help(command: &str, argv: &[String]) -> Result<bool> {
 }
 
 /// Runs a bundle's config.
-pub fn run(argv: &[String], rules: Rules, options: Run, console: &Console) -> Result<()> {
+pub fn run(argv: &[String], rules: Rules, options: RunOptions, console: &Console) -> Result<()> {
     if shows_help("run", argv)? {
         return Ok(());
     }
@@ -58,12 +57,12 @@ pub fn run(argv: &[String], rules: Rules, options: Run, console: &Console) -> Re
     notes.iter().for_each(&mut warn);
     logging?;
     let plan = prepared(&args, console, &mut warn)?;
-    stop_on_signals(options.cancel.clone())?;
+    let context = RunContext { observer: Arc::new(RunReport::new(console.clone())), ..RunContext::new(options) };
+    stop_on_signals(context.cancel.clone())?;
     // libtorch may allocate what the process does not use yet; a case that needs more fails, and the process goes on.
-    let tensors = options.memory_bytes.saturating_sub(crate::env::resident_memory_bytes());
+    let tensors = context.options.memory_bytes.saturating_sub(crate::env::resident_memory_bytes());
     segbundle_native::set_limit(usize::try_from(tensors).ok());
-    let surroundings: Surroundings = Arc::new(Run { observer: Arc::new(RunReport::new(console.clone())), ..options });
-    workflow::run(plan, Some(surroundings), &mut warn).inspect_err(|error| show_others(&args, error, console))
+    workflow::run(plan, Some(Arc::new(context)), &mut warn).inspect_err(|error| show_others(&args, error, console))
 }
 
 /// Where a config turns out to be wrong while it is built, its other mistakes too.

@@ -3,7 +3,7 @@
 //! A handler never changes its engine: it acts on the objects that its config gave it. What a config's own functions
 //! (`$lambda engine: engine.state.metrics['val_mean_dice']`) read of an engine is a snapshot of its [`EngineState`].
 
-use super::{CaseContext, EngineHandle, HandlerHandle, Item, Score, Segmentation};
+use super::{CaseContext, EngineHandle, EngineStart, Explanation, HandlerHandle, Item, Score, Segmentation};
 use crate::bail;
 use crate::checkpoint::StateDict;
 use crate::component::{Args, BuildContext, Dict, Key, Object, Value};
@@ -18,17 +18,19 @@ use tch::Tensor;
 /// Something with a `run()`: SupervisedEvaluator, SupervisedTrainer.
 pub trait Engine: Send + Sync {
     fn name(&self) -> &'static str;
-    fn run(&self) -> Result<()>;
+    fn run(&self, start: &Arc<EngineStart>) -> Result<()>;
     /// A run in the middle of a training that is in this epoch: a validation.
-    fn run_at(&self, _epoch: usize) -> Result<()> {
-        self.run()
+    fn run_at(&self, _epoch: usize, start: &Arc<EngineStart>) -> Result<()> {
+        self.run(start)
     }
+    /// What [`Engine::run`] would do, from headers; nothing is written.
+    fn explain(&self, start: &Arc<EngineStart>) -> Result<Explanation>;
     /// What keeps it from running, as far as that can be found without reading images.
     fn check(&self) -> Vec<Error> {
         vec![]
     }
-    /// Check the cases that a run would read by their headers, before anything is computed.
-    fn check_data(&self) -> Result<()> {
+    /// Checks the cases of a run by their headers and fills caches, before anything is computed.
+    fn prepare(&self, _start: &EngineStart) -> Result<()> {
         Ok(())
     }
     /// Stop after this iteration.
@@ -57,8 +59,8 @@ pub trait Handler: Send + Sync {
     fn check(&self) -> Vec<Error> {
         vec![]
     }
-    /// Check the data of engines that it runs, see [`Engine::check_data`].
-    fn check_data(&self) -> Result<()> {
+    /// Prepares the engines that it runs, see [`Engine::prepare`].
+    fn prepare(&self, _start: &EngineStart) -> Result<()> {
         Ok(())
     }
     /// What a training that goes on must know of it.
@@ -93,6 +95,8 @@ pub enum Event {
 pub struct EngineState {
     /// The engine's class name.
     pub engine: &'static str,
+    /// What the engine was started with, for engines that a handler runs.
+    pub start: Arc<EngineStart>,
     /// From 1.
     pub epoch: usize,
     pub max_epochs: usize,
@@ -250,13 +254,13 @@ impl Object for EngineHandle {
     fn attr(&self, name: &str) -> Result<Option<Value>> {
         Ok((name == "state").then(|| Value::object(StateView(Arc::new(self.0.state())))))
     }
-    fn call_method(&self, name: &str, args: &mut Args, call: &mut BuildContext) -> Result<Option<Value>> {
+    fn call_method(&self, name: &str, args: &mut Args, context: &mut BuildContext) -> Result<Option<Value>> {
         match name {
             "run" => {
                 std::mem::take(args).expect("run", [])?;
-                match call.is_dry_run() {
-                    true => self.0.check().into_iter().for_each(|error| call.report(error)),
-                    false => self.0.run()?,
+                match context.is_dry_run() {
+                    true => self.0.check().into_iter().for_each(|error| context.report(error)),
+                    false => self.0.run(&Arc::new(context.engine_start()))?,
                 }
             }
             "terminate" => {

@@ -64,7 +64,7 @@ impl Batches {
         let base_seed = stays.map_or_else(draw, |before| Ok(before.base_seed))?;
         let order_seed = if loader.shuffle { Some(draw()?) } else { None };
         let rng = match (loader.num_workers, stays) {
-            (0, _) => vec![Some(loader.rng.lock().clone())],
+            (0, _) => vec![Some(loader.rng_states())],
             (_, Some(before)) => before.rng.clone(),
             (workers, None) => vec![None; workers],
         };
@@ -97,7 +97,7 @@ impl Batches {
         };
         if loader.num_workers == 0 {
             if let Some(Some(rng)) = batches.position.rng.first() {
-                *loader.rng.lock() = rng.clone();
+                loader.restore_rng_states(rng.clone());
             }
         } else {
             for worker in 0..loader.num_workers {
@@ -152,8 +152,13 @@ impl Batches {
         }))
     }
 
-    pub fn position(&self) -> &Position {
-        &self.position
+    pub fn position(&self) -> Position {
+        let mut position = self.position.clone();
+        if self.loader.num_workers == 0 {
+            // Another loader may have drawn from the states of transforms that both use.
+            position.rng = vec![Some(self.loader.rng_states())];
+        }
+        position
     }
 }
 

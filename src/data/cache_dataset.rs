@@ -5,8 +5,10 @@
 
 use super::alignment;
 use super::dataset::{Transforms, sample};
-use crate::component::{Accepted, BuildContext, NotSupported, OneOrMany, Value};
-use crate::contracts::{CaseContext, Dataset, Item, NoProgress, Run, Sample, Transform, TransformContext, apply_all};
+use crate::component::{Accepted, NotSupported, OneOrMany, Value};
+use crate::contracts::{
+    CaseContext, Dataset, Item, NoProgress, RunContext, Sample, Transform, TransformContext, apply_all,
+};
 use crate::error::Result;
 use crate::image::{Voxels, filled};
 use crate::random::RngStates;
@@ -58,7 +60,7 @@ component! {
         "images of whole numbers from 0 to 65535 are kept in one or two bytes per voxel",
         "all workers share one cache",
     ],
-    build in context: Cached::new,
+    build: Cached::new,
 }
 
 struct Cached {
@@ -70,13 +72,18 @@ struct Cached {
     /// Steps before the first random one.
     fixed: usize,
     contiguous: bool,
+    /// Whether filling the cache is logged.
+    progress: bool,
+    /// Threads that fill the cache before the first pass; `None` once it is filled, or if it is filled case by case.
+    to_fill: Mutex<Option<usize>>,
+    /// Cases that the cache has room for.
+    kept: AtomicUsize,
     /// Of the first cases: the samples after the fixed steps, once they are there.
     cache: Vec<Mutex<Option<Vec<Sample>>>>,
 }
 
 impl Cached {
-    fn new(args: CacheDatasetArgs, call: &mut BuildContext) -> Result<Cached> {
-        let run = call.surroundings.clone().and_then(|any| any.downcast::<Run>().ok()).unwrap_or_default();
+    fn new(args: CacheDatasetArgs) -> Result<Cached> {
         let lazy = match &args.runtime_cache {
             OneOrMany::One(Value::Bool(on)) => *on,
             OneOrMany::One(Value::None) => false,
@@ -92,22 +99,29 @@ impl Cached {
         let steps: Vec<_> = given.steps.iter().flat_map(flat).collect();
         let fixed = steps.iter().position(|step| step.is_random()).unwrap_or(steps.len());
         let cache = (0..wanted).map(|_| Mutex::new(None)).collect();
-        let mut cached = Cached { data: args.data, given, steps, fixed, contiguous: args.as_contiguous, cache };
-        // A run that is only explained reads nothing.
-        if !lazy && wanted > 0 && run.explanation.is_none() && !call.is_dry_run() {
-            cached.fill(args.num_workers.map_or(1, |n| n.max(1) as usize), args.progress, &run)?;
-        }
-        Ok(cached)
+        let to_fill = (!lazy && wanted > 0).then(|| args.num_workers.map_or(1, |n| n.max(1) as usize));
+        Ok(Cached {
+            data: args.data,
+            given,
+            steps,
+            fixed,
+            contiguous: args.as_contiguous,
+            progress: args.progress,
+            to_fill: Mutex::new(to_fill),
+            kept: AtomicUsize::new(wanted),
+            cache,
+        })
     }
 
     /// Read all cases of the cache, as many at a time as there are workers; the first one tells how many will fit.
-    fn fill(&mut self, workers: usize, progress: bool, run: &Run) -> Result<()> {
+    fn fill(&self, workers: usize, run: &RunContext) -> Result<()> {
+        let (progress, memory_bytes) = (self.progress, run.options.memory_bytes);
         alignment::check(self, &run.cancel)?;
         let load = |index: usize| -> Result<Vec<Sample>> {
             let context = CaseContext {
                 cancel: run.cancel.clone(),
                 progress: Arc::new(NoProgress),
-                budget_bytes: run.memory_bytes,
+                budget_bytes: memory_bytes,
                 ..CaseContext::quiet()
             };
             context.check()?;
@@ -118,7 +132,7 @@ impl Cached {
         let first = load(0)?;
         let case_bytes = first.iter().map(bytes).sum::<u64>().max(1);
         let wanted = self.cache.len();
-        let fits = usize::try_from(run.memory_bytes / case_bytes).unwrap_or(usize::MAX).max(1).min(wanted);
+        let fits = usize::try_from(memory_bytes / case_bytes).unwrap_or(usize::MAX).max(1).min(wanted);
         let gb = |bytes: u64| bytes as f64 / 1e9;
         if progress {
             tracing::info!("{wanted} of {} cases, about {:.2} GB", self.data.len(), gb(case_bytes * wanted as u64));
@@ -127,7 +141,7 @@ impl Cached {
             tracing::warn!(
                 "{wanted} cases need about {:.1} GB, {:.1} GB are free: the first {fits} are kept, the others read each time",
                 gb(case_bytes * wanted as u64),
-                gb(run.memory_bytes)
+                gb(memory_bytes)
             );
         }
         *self.cache[0].lock() = Some(first);
@@ -147,7 +161,7 @@ impl Cached {
                                 let mut held = held.lock();
                                 let more = samples.iter().map(bytes).sum::<u64>();
                                 // Cases may be larger than the first.
-                                if *held + more > run.memory_bytes {
+                                if *held + more > memory_bytes {
                                     full.store(true, Ordering::Relaxed);
                                     break;
                                 }
@@ -179,7 +193,7 @@ impl Cached {
         // What does not fit is no part of the cache, or it would be filled later.
         let keep: Vec<bool> = self.cache.iter().map(|slot| slot.lock().is_some()).collect();
         let last = keep.iter().rposition(|kept| *kept).map_or(0, |at| at + 1);
-        self.cache.truncate(last);
+        self.kept.store(last, Ordering::Relaxed);
         Ok(())
     }
 
@@ -253,6 +267,10 @@ impl Dataset for Cached {
     fn transforms(&self) -> &[Arc<dyn Transform>] {
         &self.steps
     }
+    fn prepare(&self, run: &RunContext) -> Result<()> {
+        let workers = self.to_fill.lock().take();
+        workers.map_or(Ok(()), |workers| self.fill(workers, run).map_err(|error| error.context(self.name())))
+    }
     fn sample(&self, index: usize) -> Result<Sample> {
         sample(&self.entry(index)?)
     }
@@ -263,7 +281,7 @@ impl Dataset for Cached {
         self.given.seed(seed, rng);
     }
     fn get(&self, index: usize, cx: &mut TransformContext) -> Result<Vec<Sample>> {
-        let fixed = match self.cache.get(index) {
+        let fixed = match self.cache.get(index).filter(|_| index < self.kept.load(Ordering::Relaxed)) {
             Some(slot) => {
                 // Held while the case is read, so that nobody else reads it too.
                 let mut slot = slot.lock();

@@ -1,12 +1,10 @@
 //! DataLoader and ThreadDataLoader (monai.data, MONAI 1.6.1): how an engine goes through a dataset. Workers are threads.
 
 use super::batches;
-use crate::component::{Accepted, NotSupported};
+use crate::component::{Accepted, BuildContext, NotSupported};
 use crate::contracts::{Dataset, Loader};
 use crate::error::Result;
-use crate::random::RngStates;
 use crate::{bail, err};
-use parking_lot::Mutex;
 use std::sync::Arc;
 
 /// A config is untrusted: each worker is a thread.
@@ -60,7 +58,7 @@ component! {
     }
 
     differs: ["workers are threads and share memory"],
-    build: loader,
+    build in context: loader,
 }
 
 component! {
@@ -119,23 +117,24 @@ component! {
     }
 
     differs: ["the same as DataLoader, whose workers are threads too"],
-    build: thread_loader,
+    build in context: thread_loader,
 }
 
-fn thread_loader(args: ThreadDataLoaderArgs) -> Result<Loader> {
+fn thread_loader(args: ThreadDataLoaderArgs, context: &mut BuildContext) -> Result<Loader> {
     if args.repeats != 1 {
         bail!("`repeats` is {}, only 1 is supported", args.repeats);
     }
     let flags = [args.shuffle == Some(true), args.drop_last, args.persistent_workers];
-    build(args.dataset, args.batch_size, flags, args.num_workers)
+    build(args.dataset, args.batch_size, flags, args.num_workers, context)
 }
 
-fn loader(args: DataLoaderArgs) -> Result<Loader> {
+fn loader(args: DataLoaderArgs, context: &mut BuildContext) -> Result<Loader> {
     build(
         args.dataset,
         args.batch_size,
         [args.shuffle == Some(true), args.drop_last, args.persistent_workers],
         args.num_workers,
+        context,
     )
 }
 
@@ -144,6 +143,7 @@ fn build(
     batch_size: usize,
     [shuffle, drop_last, persistent]: [bool; 3],
     num_workers: usize,
+    context: &mut BuildContext,
 ) -> Result<Loader> {
     if persistent && num_workers == 0 {
         return Err(err!("persistent_workers is True, but num_workers is 0").hint("give it workers, or leave it out"));
@@ -154,13 +154,12 @@ fn build(
     if num_workers > MAX_WORKERS {
         return Err(err!("num_workers is {num_workers}, expected at most {MAX_WORKERS}"));
     }
-    let mut rng = RngStates::default();
+    let rng = context.run().rng.clone();
     if num_workers == 0 {
         // Without workers MONAI seeds the transforms here, and then sets torch's generator back to its beginning.
         let first = segbundle_native::generator_seed(tch::Device::Cpu)?;
-        dataset.seed(batches::draw()? as u32, &mut rng);
+        dataset.seed(batches::draw()? as u32, &mut rng.lock());
         tch::manual_seed(first as i64);
     }
-    let rng = Mutex::new(rng);
     Ok(Loader { dataset, batch_size, shuffle, drop_last, num_workers, persistent, rng })
 }

@@ -1,7 +1,7 @@
 //! Subset: some items of a dataset or of anything else with indices (torch.utils.data.Subset, torch 2.11).
 
 use crate::component::{BuildContext, Object, Value};
-use crate::contracts::{Dataset, DatasetHandle, RngStates, Sample, Transform, TransformContext};
+use crate::contracts::{Dataset, DatasetHandle, RngStates, RunContext, Sample, Transform, TransformContext};
 use crate::err;
 use crate::error::{Kind, Result};
 use std::sync::Arc;
@@ -71,6 +71,9 @@ impl Dataset for Subset {
     }
     fn transforms(&self) -> &[Arc<dyn Transform>] {
         self.dataset.transforms()
+    }
+    fn prepare(&self, run: &RunContext) -> Result<()> {
+        self.dataset.prepare(run)
     }
     fn sample(&self, index: usize) -> Result<Sample> {
         self.dataset.sample(self.at(index)?)

@@ -2,42 +2,54 @@
 
 use crate::bail;
 use crate::component::{Dict, FromValue};
-use crate::contracts::Run;
 use crate::error::Result;
 use crate::python::array::Type;
+use crate::run::{Precision, RunOptions};
 use crate::torch::Device;
 use crate::torch::kind_of;
 use segbundle_native as native;
+use tch::Kind;
 
-/// The type of autocast for an engine with these arguments; `None` is f32. On a CPU that is so, as in MONAI, unless the
-/// config's `amp_kwargs` or the user ask for bfloat16.
-pub fn autocast(
-    engine: &str,
-    amp: bool,
-    amp_kwargs: Option<&Dict>,
+/// The `amp` arguments of an engine.
+pub struct Amp {
+    on: bool,
     device: Device,
-    run: &Run,
-) -> Result<Option<tch::Kind>> {
-    if !amp {
-        return Ok(None);
+    /// `dtype` of `amp_kwargs`.
+    dtype: Option<Kind>,
+}
+
+impl Amp {
+    /// # Errors
+    /// `amp_kwargs` with another dtype than float16 or bfloat16, and float16 on a CPU.
+    pub fn new(on: bool, amp_kwargs: Option<&Dict>, device: Device) -> Result<Amp> {
+        let dtype = match amp_kwargs.and_then(|kwargs| kwargs.get("dtype")).filter(|_| on) {
+            None => None,
+            Some(value) => match Type::from_value(&value).and_then(kind_of) {
+                Some(Kind::Half) if device == Device::Cpu => bail!("float16 is not supported on a CPU; bfloat16 is"),
+                Some(kind @ (Kind::Half | Kind::BFloat16)) => Some(kind),
+                _ => bail!("argument `amp_kwargs`: expected dtype torch.float16 or torch.bfloat16, found {value:?}"),
+            },
+        };
+        Ok(Amp { on, device, dtype })
     }
-    let asked = match amp_kwargs.and_then(|kwargs| kwargs.get("dtype")) {
-        Some(value) => match Type::from_value(&value).and_then(kind_of) {
-            Some(kind @ (tch::Kind::Half | tch::Kind::BFloat16)) => Some(kind),
-            _ => bail!("argument `amp_kwargs`: expected dtype torch.float16 or torch.bfloat16, found {value:?}"),
-        },
-        None => run.amp_dtype,
-    };
-    match (device, asked) {
-        (Device::Cpu, Some(tch::Kind::Half)) => bail!("float16 is not supported on a CPU; bfloat16 is"),
-        (Device::Cpu, asked) => {
-            if asked.is_some() && !native::cpu().avx512_bf16 {
-                tracing::warn!(
-                    "{engine}: this processor has no bfloat16 arithmetic: bfloat16 will be far slower than float32"
-                );
-            }
-            Ok(asked)
+
+    /// The type of autocast; `None` is float32. On a CPU that is so, as in MONAI, unless `amp_kwargs` or the user ask for
+    /// bfloat16.
+    pub fn autocast(&self, options: &RunOptions) -> Option<Kind> {
+        if !self.on {
+            return None;
         }
-        (Device::Cuda(_), asked) => Ok(Some(asked.unwrap_or(tch::Kind::Half))),
+        let asked = self.dtype.or((options.amp_precision == Precision::Bfloat16).then_some(Kind::BFloat16));
+        match self.device {
+            Device::Cpu => {
+                if asked.is_some() && !native::cpu().avx512_bf16 {
+                    tracing::warn!(
+                        "this processor has no bfloat16 arithmetic: bfloat16 will be far slower than float32"
+                    );
+                }
+                asked
+            }
+            Device::Cuda(_) => Some(asked.unwrap_or(Kind::Half)),
+        }
     }
 }

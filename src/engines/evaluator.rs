@@ -4,18 +4,19 @@
 //! reported and the others go on; the run as a whole fails at its end. Deliberate differences: a batch is a number of
 //! single cases, and what no postprocessing asks for is never computed.
 
+use super::amp::Amp;
+use super::cases;
 use super::explain::Explain;
 use super::pipeline::Pipeline;
 use super::record::{RunRecord, RunStatus, Settings};
 use super::resume::Identity;
 use super::training_state::SavedRngStates;
 use super::workflow::{self, Parts, Workflow, check_network};
-use super::{amp, cases};
 use crate::checkpoint::{self, StateDict};
-use crate::component::{Accepted, BuildContext, Dict, NotSupported, Value};
+use crate::component::{Accepted, Dict, NotSupported, Value};
 use crate::contracts::{
-    CaseContext, CaseReport, Engine, EngineState, EvaluationExplanation, Event, Explanation, Handler, Inferer, Loader,
-    Network, Observer, RngStates, Run, Sample, Shared, flattened,
+    CaseContext, CaseReport, Engine, EngineStart, EngineState, Event, Explanation, Handler, Inferer, Loader, Network,
+    Observer, RngStates, RunContext, Sample, Shared, flattened,
 };
 use crate::data::{Transforms, alignment, batches};
 use crate::error::{Error, Kind, Result};
@@ -87,28 +88,25 @@ component! {
         "a case that fails is reported and the others go on",
         "cases are taken one by one whatever the batch size",
     ],
-    build in context: SupervisedEvaluator::new,
+    build: SupervisedEvaluator::new,
 }
 
 struct SupervisedEvaluator {
     args: SupervisedEvaluatorArgs,
-    run: Arc<Run>,
-    autocast: Option<tch::Kind>,
+    amp: Amp,
     workflow: Workflow,
     /// Whether the loader's workers were there once.
     begun: AtomicBool,
 }
 
 impl SupervisedEvaluator {
-    fn new(args: SupervisedEvaluatorArgs, call: &mut BuildContext) -> Result<SupervisedEvaluator> {
+    fn new(args: SupervisedEvaluatorArgs) -> Result<SupervisedEvaluator> {
         if args.mode != "eval" {
             bail!("argument `mode`: only 'eval' is supported, found '{}'", args.mode);
         }
         args.device.check()?;
         check_network(&args.network)?;
-        let surroundings = call.surroundings.clone().and_then(|any| any.downcast::<Run>().ok());
-        let run = surroundings.unwrap_or_default();
-        let autocast = amp::autocast("SupervisedEvaluator", args.amp, args.amp_kwargs.as_ref(), args.device, &run)?;
+        let amp = Amp::new(args.amp, args.amp_kwargs.as_ref(), args.device)?;
         let parts = Parts {
             key_metric: args.key_val_metric.clone(),
             additional_metrics: args.additional_metrics.clone(),
@@ -116,7 +114,7 @@ impl SupervisedEvaluator {
             handlers: args.val_handlers.clone(),
         };
         let workflow = Workflow::new("SupervisedEvaluator", parts)?;
-        Ok(SupervisedEvaluator { args, run, autocast, workflow, begun: AtomicBool::new(false) })
+        Ok(SupervisedEvaluator { args, amp, workflow, begun: AtomicBool::new(false) })
     }
 }
 
@@ -124,14 +122,28 @@ impl Engine for SupervisedEvaluator {
     fn name(&self) -> &'static str {
         "SupervisedEvaluator"
     }
-    fn run(&self) -> Result<()> {
-        if self.run.explanation.is_none() {
-            self.check_data()?;
-        }
-        self.evaluate(1, &*self.run.observer, self.run.skip_existing, false)
+    fn run(&self, start: &Arc<EngineStart>) -> Result<()> {
+        self.prepare(start)?;
+        self.evaluate(start, 1, &*start.run.observer, start.run.options.skip_existing, false)
     }
-    fn run_at(&self, epoch: usize) -> Result<()> {
-        self.evaluate(epoch, &FailuresOnly, false, true)
+    fn run_at(&self, epoch: usize, start: &Arc<EngineStart>) -> Result<()> {
+        self.evaluate(start, epoch, &FailuresOnly, false, true)
+    }
+    fn explain(&self, start: &Arc<EngineStart>) -> Result<Explanation> {
+        let total = self.begin(start, 1)?;
+        let cases = cases::plan(&*self.args.val_data_loader.dataset, &self.args.postprocessing.steps, total)?;
+        self.workflow.fire(Event::Started)?;
+        let _no_grad = tch::no_grad_guard();
+        let explain = Explain {
+            loader: &self.args.val_data_loader,
+            network: &self.args.network,
+            inferer: self.args.inferer.as_deref(),
+            postprocessing: &self.args.postprocessing.steps,
+            memory_bytes: start.run.options.memory_bytes,
+            device: self.args.device,
+            autocast: self.amp.autocast(&start.run.options),
+        };
+        Ok(Explanation::Evaluation(explain.explain(&cases)))
     }
     fn check(&self) -> Vec<Error> {
         let dataset = &*self.args.val_data_loader.dataset;
@@ -139,8 +151,10 @@ impl Engine for SupervisedEvaluator {
         let cases = cases::check(dataset, &self.args.postprocessing.steps);
         empty.into_iter().chain(cases).chain(self.workflow.check()).collect()
     }
-    fn check_data(&self) -> Result<()> {
-        alignment::check(&*self.args.val_data_loader.dataset, &self.run.cancel)
+    fn prepare(&self, start: &EngineStart) -> Result<()> {
+        let dataset = &*self.args.val_data_loader.dataset;
+        alignment::check(dataset, &start.run.cancel)?;
+        dataset.prepare(&start.run)
     }
     fn state(&self) -> EngineState {
         self.workflow.state()
@@ -148,17 +162,18 @@ impl Engine for SupervisedEvaluator {
     fn save(&self) -> Result<StateDict> {
         let saved = SavedEvaluator {
             begun: self.begun.load(Ordering::Relaxed),
-            streams: SavedRngStates::new(&self.args.val_data_loader.rng.lock()),
+            streams: SavedRngStates::new(&self.args.val_data_loader.rng_states()),
         };
         Ok(checkpoint::to_state(&saved)?.with("workflow", self.workflow.save(false)?))
     }
     fn load(&self, saved: &StateDict) -> Result<()> {
         let damaged = |error: Error| error.context("the saved state of the validation is damaged");
         let SavedEvaluator { begun, streams } = checkpoint::from_state(saved).map_err(damaged)?;
-        let mut rng = self.args.val_data_loader.rng.lock();
-        let restored = streams.restore(rng.clone());
-        *rng = restored.ok_or_else(|| err!("the saved validation has other random transforms than the config"))?;
-        drop(rng);
+        let loader = &self.args.val_data_loader;
+        let restored = streams.restore(loader.rng_states());
+        loader.restore_rng_states(
+            restored.ok_or_else(|| err!("the saved validation has other random transforms than the config"))?,
+        );
         self.begun.store(begun, Ordering::Relaxed);
         self.workflow.load(saved.get("workflow").ok_or_else(|| damaged(err!("missing field `workflow`")))?)
     }
@@ -188,31 +203,36 @@ fn no_cases() -> Error {
 }
 
 impl SupervisedEvaluator {
-    /// All cases once, as the training's `epoch`: 1 by itself, 0 before a training's first (`exec_at_start`). `whole`:
-    /// without any of them there are no metrics, so that no epoch is the best for having left out a case.
-    fn evaluate(&self, epoch: usize, observer: &dyn Observer, skip_existing: bool, whole: bool) -> Result<()> {
-        let loader = &self.args.val_data_loader;
-        let workflow = &self.workflow;
-        let total = loader.dataset.len().min(self.args.epoch_length.unwrap_or(usize::MAX));
+    /// Sets the state for a run as the training's `epoch`: 1 by itself, 0 before a training's first (`exec_at_start`);
+    /// returns the number of cases.
+    fn begin(&self, start: &Arc<EngineStart>, epoch: usize) -> Result<usize> {
+        let total = self.args.val_data_loader.dataset.len().min(self.args.epoch_length.unwrap_or(usize::MAX));
         if total == 0 {
             return Err(no_cases());
         }
-        workflow.update(|state| {
+        self.workflow.update(|state| {
             (state.epoch, state.max_epochs, state.iteration, state.epoch_length) = (epoch, epoch.max(1), 0, total);
+            state.start = start.clone();
         });
+        Ok(total)
+    }
+
+    /// All cases once. `whole`: without any of them there are no metrics, so that no epoch is the best for having left out
+    /// a case.
+    fn evaluate(
+        &self,
+        start: &Arc<EngineStart>,
+        epoch: usize,
+        observer: &dyn Observer,
+        skip_existing: bool,
+        whole: bool,
+    ) -> Result<()> {
+        let total = self.begin(start, epoch)?;
+        let (loader, workflow, run) = (&self.args.val_data_loader, &self.workflow, &*start.run);
+        let autocast = self.amp.autocast(&run.options);
         let postprocessing = &self.args.postprocessing.steps;
         let cases = cases::plan(&*loader.dataset, postprocessing, total)?;
         let folder = cases::output_folder(postprocessing);
-        if let Some(explanations) = &self.run.explanation {
-            workflow.fire(Event::Started)?;
-            let explanation = self.explain(&cases);
-            let (failures, total) = (explanation.failures(), cases.len());
-            explanations.lock().push(Explanation::Evaluation(explanation));
-            return match failures {
-                0 => Ok(()),
-                _ => Err(err!("{failures} of {total} cases cannot run; the reasons are above")),
-            };
-        }
         match cases::clear_stale(&cases, folder.as_deref()) {
             0 => {}
             count => tracing::info!("removed {count} half-written files of a run that was killed"),
@@ -231,9 +251,10 @@ impl SupervisedEvaluator {
         let random = self.draw()?;
         let _no_grad = tch::no_grad_guard();
         workflow.begin_epoch();
-        let (identity, config) = self.identity(folder.is_some() || skip_existing)?;
+        let (identity, config) = self.identity(start, autocast, folder.is_some() || skip_existing)?;
         let writes = folder.is_some();
-        let record = folder.map(|folder| RunRecord::start(&folder, self.settings(&identity, config), total));
+        let record =
+            folder.map(|folder| RunRecord::start(&folder, self.settings(run, autocast, &identity, config), total));
         let each = |sample: Sample, case: &CaseContext| {
             alignment::check_sample(&sample)?;
             workflow.update(|state| state.iteration += 1);
@@ -244,9 +265,9 @@ impl SupervisedEvaluator {
             network: &self.args.network,
             inferer: self.args.inferer.as_deref(),
             postprocessing,
-            run: &self.run,
+            run,
             device: self.args.device,
-            autocast: self.autocast,
+            autocast,
             cases: &cases,
             identity: &identity,
             observer,
@@ -256,9 +277,9 @@ impl SupervisedEvaluator {
         };
         let (failed, record) = pipeline.run(record);
         if let (0, [rng]) = (loader.num_workers, &*random) {
-            *loader.rng.lock() = rng.lock().clone();
+            loader.restore_rng_states(rng.lock().clone());
         }
-        let cancelled = self.run.cancel.load(Ordering::Relaxed);
+        let cancelled = run.cancel.load(Ordering::Relaxed);
         if let Some(record) = record {
             record.finish(match (cancelled, failed) {
                 (true, _) => RunStatus::Interrupted,
@@ -309,59 +330,55 @@ impl SupervisedEvaluator {
             return Ok(vec![]);
         }
         Ok(match loader.num_workers {
-            0 => vec![Mutex::new(loader.rng.lock().clone())],
+            0 => vec![Mutex::new(loader.rng_states())],
             workers => (0..workers).map(|worker| Mutex::new(batches::seeded(loader, base_seed, worker))).collect(),
         })
     }
 
     /// What results depend on besides their inputs, and the config for the record; nothing where nobody asks.
-    fn identity(&self, wanted: bool) -> Result<(Identity, serde_json::Value)> {
+    fn identity(
+        &self,
+        start: &EngineStart,
+        autocast: Option<tch::Kind>,
+        wanted: bool,
+    ) -> Result<(Identity, serde_json::Value)> {
         if !wanted {
             return Ok((Identity::default(), serde_json::Value::Null));
         }
-        let config = self.run.config();
         let whole = serde_json::json!({
-            "config": config.fingerprint,
+            "config": start.config.fingerprint,
             "device": self.args.device.to_string(),
-            "amp": self.amp_name(),
+            "amp": amp_name(autocast),
         });
         let identity = Identity {
             version: env!("CARGO_PKG_VERSION"),
             weights_sha256: weights_sha256(&*self.args.network.lock())?,
             config_sha256: digest::of_pieces([whole.to_string().as_bytes()]),
         };
-        Ok((identity, config.resolved))
+        Ok((identity, start.config.resolved.clone()))
     }
 
-    fn settings(&self, identity: &Identity, config: serde_json::Value) -> Settings {
+    fn settings(
+        &self,
+        run: &RunContext,
+        autocast: Option<tch::Kind>,
+        identity: &Identity,
+        config: serde_json::Value,
+    ) -> Settings {
         Settings {
             identity: identity.clone(),
             config,
             device: self.args.device.to_string(),
-            amp: self.amp_name(),
+            amp: amp_name(autocast),
             threads: tch::get_num_threads().max(0) as usize,
-            memory_bytes: self.run.memory_bytes,
-            skip_existing: self.run.skip_existing,
+            memory_bytes: run.options.memory_bytes,
+            skip_existing: run.options.skip_existing,
         }
     }
+}
 
-    fn explain(&self, cases: &[cases::Case]) -> EvaluationExplanation {
-        let _no_grad = tch::no_grad_guard();
-        Explain {
-            loader: &self.args.val_data_loader,
-            network: &self.args.network,
-            inferer: self.args.inferer.as_deref(),
-            postprocessing: &self.args.postprocessing.steps,
-            memory_bytes: self.run.memory_bytes,
-            device: self.args.device,
-            autocast: self.autocast,
-        }
-        .explain(cases)
-    }
-
-    fn amp_name(&self) -> Option<&'static str> {
-        self.autocast.map(|kind| if kind == tch::Kind::BFloat16 { "bfloat16" } else { "float16" })
-    }
+fn amp_name(autocast: Option<tch::Kind>) -> Option<&'static str> {
+    autocast.map(|kind| if kind == tch::Kind::BFloat16 { "bfloat16" } else { "float16" })
 }
 
 /// Of all parameters and buffers with their names, wherever they came from, and of the program that a network may be.

@@ -9,8 +9,8 @@ use super::queues::{NextWrite, Prefetcher, WriteBehind};
 use super::record::{CaseRecord, RunRecord};
 use super::resume::{self, Identity, Inputs, SkipDecision};
 use crate::contracts::{
-    CaseContext, CaseFacts, CaseReport, Clock, Inferer, Item, Loader, Network, NoProgress, Observer, Progress, Run,
-    Sample, Shared, Stage, Transform, TransformContext, WithoutHeader, WriteJob,
+    CaseContext, CaseFacts, CaseReport, Clock, Inferer, Item, Loader, Network, NoProgress, Observer, Progress,
+    RunContext, Sample, Shared, Stage, Transform, TransformContext, WithoutHeader, WriteJob,
 };
 use crate::error::{Kind, Result};
 use crate::prediction::volume_tensor;
@@ -39,7 +39,7 @@ pub struct Pipeline<'a> {
     pub network: &'a Shared<dyn Network>,
     pub inferer: Option<&'a dyn Inferer>,
     pub postprocessing: &'a [Arc<dyn Transform>],
-    pub run: &'a Run,
+    pub run: &'a RunContext,
     pub device: Device,
     pub autocast: Option<tch::Kind>,
     pub cases: &'a [Case],
@@ -102,10 +102,10 @@ impl Pipeline<'_> {
     pub fn run(&self, record: Option<RunRecord>) -> (usize, Option<RunRecord>) {
         let total = self.cases.len();
         let workers = self.loader.num_workers;
-        let ahead = Prefetcher::new(total, workers, self.run.memory_bytes / AHEAD_SHARE);
+        let ahead = Prefetcher::new(total, workers, self.run.options.memory_bytes / AHEAD_SHARE);
         // What a case may take beside the program and the weights.
-        let room = self.run.memory_bytes.saturating_sub(crate::env::resident_memory_bytes());
-        let behind = WriteBehind::new(self.run.memory_bytes / BEHIND_SHARE);
+        let room = self.run.options.memory_bytes.saturating_sub(crate::env::resident_memory_bytes());
+        let behind = WriteBehind::new(self.run.options.memory_bytes / BEHIND_SHARE);
         let (peak, over) = (AtomicU64::new(0), AtomicBool::new(false));
         std::thread::scope(|scope| {
             let writer = scope.spawn(|| self.write_all(&behind, record));
@@ -155,7 +155,7 @@ impl Pipeline<'_> {
             cancel: self.run.cancel.clone(),
             progress: Arc::new(NoProgress),
             clock: Clock::default(),
-            budget_bytes: self.run.memory_bytes,
+            budget_bytes: self.run.options.memory_bytes,
         };
         let outcome = guard(|| self.read(index, room, &context));
         PrefetchedCase { began, context, outcome }
@@ -209,7 +209,8 @@ impl Pipeline<'_> {
                 let counted = Arc::new(Counted { watcher, windows: AtomicUsize::new(0) });
                 context.progress = counted.clone();
                 peak.store(crate::env::resident_memory_bytes(), Ordering::Relaxed);
-                context.budget_bytes = self.run.memory_bytes.saturating_sub(crate::env::resident_memory_bytes());
+                context.budget_bytes =
+                    self.run.options.memory_bytes.saturating_sub(crate::env::resident_memory_bytes());
                 let result = guard(|| self.infer(samples, &context, &mut facts));
                 peak.fetch_max(crate::env::resident_memory_bytes(), Ordering::Relaxed);
                 facts.peak_memory_bytes = peak.load(Ordering::Relaxed);

@@ -5,14 +5,14 @@
 //! postprocessing of an iteration runs only if a metric or handler looks at it; a loss that is not finite ends the run
 //! before it reaches the weights; and the training is saved so that it can go on (see `training_state`).
 
-use super::amp;
-use super::training_state::{TrainingCursor, TrainingProgress, TrainingState};
+use super::amp::Amp;
+use super::training_state::{self, TrainingCursor, TrainingProgress, TrainingState};
 use super::workflow::{Parts, Workflow, check_network, clock, loss_alone};
 use crate::checkpoint::{self, StateDict};
-use crate::component::{Accepted, BuildContext, Dict, NotSupported, Value};
+use crate::component::{Accepted, Dict, NotSupported, Value};
 use crate::contracts::{
-    CaseContext, Clock, Engine, EngineState, Event, Explanation, Handler, Inferer, Item, Loader, Loss, Mode, Network,
-    NoProgress, Optimizer, Run, Sample, Shared, TrainingExplanation, TransformContext, apply_all,
+    CaseContext, Clock, Engine, EngineStart, EngineState, Event, Explanation, Handler, Inferer, Item, Loader, Loss,
+    Mode, Network, NoProgress, Optimizer, Sample, Shared, TrainingExplanation, TransformContext, apply_all,
 };
 use crate::data::batches::{Batch, Batches, case_name};
 use crate::data::{Transforms, alignment};
@@ -93,19 +93,18 @@ component! {
         "the training is saved below `ckpt_dir`, so that `--resume` can go on",
         "a loss that is not finite ends the run before it reaches the weights",
     ],
-    build in context: SupervisedTrainer::new,
+    build: SupervisedTrainer::new,
 }
 
 struct SupervisedTrainer {
     args: SupervisedTrainerArgs,
-    run: Arc<Run>,
-    autocast: Option<tch::Kind>,
+    amp: Amp,
     workflow: Workflow,
     scaler: Mutex<GradScaler>,
 }
 
 impl SupervisedTrainer {
-    fn new(args: SupervisedTrainerArgs, call: &mut BuildContext) -> Result<SupervisedTrainer> {
+    fn new(args: SupervisedTrainerArgs) -> Result<SupervisedTrainer> {
         if let Some(inferer) = args.inferer.as_ref().filter(|inferer| inferer.name() != "SimpleInferer") {
             return Err(err!("`inferer` is {}, only SimpleInferer is supported in training", inferer.name())
                 .kind(Kind::Unsupported));
@@ -115,8 +114,7 @@ impl SupervisedTrainer {
         }
         args.device.check()?;
         check_network(&args.network)?;
-        let run = call.surroundings.clone().and_then(|any| any.downcast::<Run>().ok()).unwrap_or_default();
-        let autocast = amp::autocast("SupervisedTrainer", args.amp, args.amp_kwargs.as_ref(), args.device, &run)?;
+        let amp = Amp::new(args.amp, args.amp_kwargs.as_ref(), args.device)?;
         let parts = Parts {
             key_metric: args.key_train_metric.clone(),
             additional_metrics: args.additional_metrics.clone(),
@@ -125,7 +123,7 @@ impl SupervisedTrainer {
         };
         let workflow = Workflow::new("SupervisedTrainer", parts)?;
         let scaler = Mutex::new(GradScaler::new(args.amp && args.device != Device::Cpu));
-        Ok(SupervisedTrainer { args, run, autocast, workflow, scaler })
+        Ok(SupervisedTrainer { args, amp, workflow, scaler })
     }
 }
 
@@ -133,18 +131,10 @@ impl Engine for SupervisedTrainer {
     fn name(&self) -> &'static str {
         "SupervisedTrainer"
     }
-    fn run(&self) -> Result<()> {
-        let epoch_length = self.args.epoch_length.unwrap_or_else(|| self.args.train_data_loader.batches());
-        if self.args.train_data_loader.batches() == 0 || epoch_length == 0 {
-            return Err(no_batches());
-        }
-        self.workflow.update(|state| (state.max_epochs, state.epoch_length) = (self.args.max_epochs, epoch_length));
-        if let Some(explanations) = &self.run.explanation {
-            explanations.lock().push(Explanation::Training(self.explanation()));
-            return Ok(());
-        }
-        self.check_data()?;
-        let result = self.train();
+    fn run(&self, start: &Arc<EngineStart>) -> Result<()> {
+        let training = self.training(start)?;
+        self.prepare(start)?;
+        let result = training.train();
         if let Err(error) = &result {
             tracing::debug!("the training ends: {error}");
             // Handlers do not save weights that may be of no use; an interrupt is no exception to them, as in ignite, where
@@ -155,15 +145,20 @@ impl Engine for SupervisedTrainer {
         }
         result
     }
+    fn explain(&self, start: &Arc<EngineStart>) -> Result<Explanation> {
+        Ok(Explanation::Training(self.training(start)?.explanation()))
+    }
     fn check(&self) -> Vec<Error> {
         let loader = &self.args.train_data_loader;
         let empty = (loader.batches() == 0).then(no_batches);
         let cases = super::cases::check(&*loader.dataset, &[]);
         empty.into_iter().chain(cases).chain(self.workflow.check()).collect()
     }
-    fn check_data(&self) -> Result<()> {
-        alignment::check(&*self.args.train_data_loader.dataset, &self.run.cancel)?;
-        self.workflow.check_data()
+    fn prepare(&self, start: &EngineStart) -> Result<()> {
+        let dataset = &*self.args.train_data_loader.dataset;
+        alignment::check(dataset, &start.run.cancel)?;
+        self.workflow.prepare(start)?;
+        dataset.prepare(&start.run)
     }
     fn terminate(&self) {
         self.workflow.terminate();
@@ -189,12 +184,44 @@ enum Ended {
 }
 
 impl SupervisedTrainer {
+    /// A training that starts now.
+    fn training(&self, start: &Arc<EngineStart>) -> Result<Training<'_>> {
+        let batches = self.args.train_data_loader.batches();
+        let epoch_length = self.args.epoch_length.unwrap_or(batches);
+        if batches == 0 || epoch_length == 0 {
+            return Err(no_batches());
+        }
+        self.workflow.update(|state| {
+            (state.max_epochs, state.epoch_length) = (self.args.max_epochs, epoch_length);
+            state.start = start.clone();
+        });
+        Ok(Training {
+            args: &self.args,
+            workflow: &self.workflow,
+            scaler: &self.scaler,
+            start: start.clone(),
+            autocast: self.amp.autocast(&start.run.options),
+        })
+    }
+}
+
+/// A training in progress.
+struct Training<'a> {
+    args: &'a SupervisedTrainerArgs,
+    workflow: &'a Workflow,
+    scaler: &'a Mutex<GradScaler>,
+    start: Arc<EngineStart>,
+    /// `None` computes in float32.
+    autocast: Option<tch::Kind>,
+}
+
+impl Training<'_> {
     fn train(&self) -> Result<()> {
         let began = Instant::now();
         // Reading ahead stops at an interrupt.
-        let case = CaseContext { cancel: self.run.cancel.clone(), ..self.case_context() };
-        let workflow = &self.workflow;
-        let mut saver = TrainingState::open(&self.run)?;
+        let case = CaseContext { cancel: self.start.run.cancel.clone(), ..self.case_context() };
+        let workflow = self.workflow;
+        let mut saver = TrainingState::open(&self.start)?;
         let mut place = Place::default();
         let saved = saver.take_saved();
         let progress = saved.as_ref().map(TrainingProgress::of).transpose();
@@ -212,7 +239,7 @@ impl SupervisedTrainer {
         if let (Some(saved), Some(progress)) = (&saved, progress) {
             place = self.restore(saved, progress, &case).map_err(|error| error.file(saver.path()))?;
         }
-        saver.know_config(&self.run.config().resolved, saved.is_some());
+        saver.compare_config(&self.start.config.resolved, saved.is_some());
         drop(saved);
         while !place.stopped && (workflow.state().epoch < self.args.max_epochs || place.in_epoch) {
             let epoch_began = Instant::now();
@@ -263,13 +290,13 @@ impl SupervisedTrainer {
             cancel: Arc::default(),
             progress: Arc::new(NoProgress),
             clock: Clock::default(),
-            budget_bytes: self.run.memory_bytes,
+            budget_bytes: self.start.run.options.memory_bytes,
         }
     }
 
     /// The iterations of an epoch that are still to come.
     fn epoch(&self, place: &mut Place, saver: &mut TrainingState, case: &CaseContext) -> Result<Ended> {
-        let workflow = &self.workflow;
+        let workflow = self.workflow;
         let length = workflow.state().epoch_length;
         // Where the weights last changed: what comes after is done again when the training goes on.
         let mut snapshot = self.snapshot(place)?;
@@ -312,7 +339,7 @@ impl SupervisedTrainer {
             if workflow.take_stop() {
                 return Ok(Ended::Stopped);
             }
-            if self.run.cancel.load(Ordering::Relaxed) {
+            if self.start.run.cancel.load(Ordering::Relaxed) {
                 return Err(self.failed(err!("interrupted").kind(Kind::Cancelled), snapshot, saver));
             }
             if changed && saver.is_due() {
@@ -371,7 +398,7 @@ impl SupervisedTrainer {
             return batch;
         }
         let batches =
-            Batches::begin(&self.args.train_data_loader, place.batches.as_ref().map(Batches::position), case)?;
+            Batches::begin(&self.args.train_data_loader, place.batches.as_ref().map(Batches::position).as_ref(), case)?;
         let batches = place.batches.insert(batches);
         batches.next_batch().unwrap_or_else(|| bail!("the data loader has no batches"))
     }
@@ -484,8 +511,13 @@ impl SupervisedTrainer {
     /// The training as it is now, except for the network's tensors.
     fn snapshot(&self, place: &Place) -> Result<TrainingSnapshot> {
         let position = place.batches.as_ref().map(Batches::position);
-        let cursor =
-            TrainingCursor::new(self.args.device, place.iteration, place.pending_loss, place.in_epoch, position)?;
+        let cursor = TrainingCursor::new(
+            self.args.device,
+            place.iteration,
+            place.pending_loss,
+            place.in_epoch,
+            position.as_ref(),
+        )?;
         let (workflow, optimizer) = (self.workflow.save(place.in_epoch)?, self.args.optimizer.lock().state()?);
         Ok(TrainingSnapshot { cursor, workflow, optimizer, stopped: place.stopped })
     }
@@ -508,7 +540,7 @@ impl SupervisedTrainer {
             .with("workflow", workflow))
     }
 
-    /// Restores what [`SupervisedTrainer::saved`] gave.
+    /// Restores what [`Training::saved`] gave.
     fn restore(&self, saved: &StateDict, progress: TrainingProgress, case: &CaseContext) -> Result<Place> {
         let get =
             |key: &str| saved.get(key).ok_or_else(|| err!("the saved training is damaged: missing field `{key}`"));
@@ -555,7 +587,7 @@ impl SupervisedTrainer {
             epochs: state.max_epochs,
             network: network.name().to_owned(),
             parameters: crate::contracts::parameters(&*network).iter().map(|(_, tensor)| tensor.numel()).sum(),
-            saved_in: self.run.resume_folder(),
+            saved_in: training_state::folder(&self.start.config),
         }
     }
 }

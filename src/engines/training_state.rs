@@ -6,18 +6,24 @@
 //! goes on ends in the same bits as one that was never interrupted.
 
 use crate::checkpoint::{self, Int64Tensor, StateDict, Uint8Tensor};
-use crate::contracts::{Loader, Run};
+use crate::contracts::{ConfigRecord, EngineStart, Loader};
 use crate::data::batches::{Position, seeded};
 use crate::err;
 use crate::error::{Error, Result};
 use crate::formats::atomic;
 use crate::random::{RandomState, RngStates};
+use crate::run::CHECKPOINT_FOLDER;
 use crate::torch::convert::to_u8;
 use crate::torch::{Device, DeviceExt};
 use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 use tch::Tensor;
+
+/// The folder that a training is saved in, if the config has one.
+pub fn folder(config: &ConfigRecord) -> Option<PathBuf> {
+    config.checkpoint_folder.as_ref().map(|folder| folder.join("resume"))
+}
 
 /// Where a training is saved, and when.
 pub struct TrainingState {
@@ -33,24 +39,25 @@ pub struct TrainingState {
 
 impl TrainingState {
     /// With `--resume` what was saved last is read.
-    pub fn open(run: &Run) -> Result<TrainingState> {
-        let path = run.resume_folder().map(|folder| folder.join("state.pt"));
+    pub fn open(start: &EngineStart) -> Result<TrainingState> {
+        let options = &start.run.options;
+        let path = folder(&start.config).map(|folder| folder.join("state.pt"));
         let mut state = TrainingState {
             path,
             saved: None,
             config: None,
-            every: run.save_every,
+            every: options.save_every,
             last: Instant::now(),
             failed: false,
         };
         match &state.path {
-            None => tracing::warn!("the config has no ckpt_dir, so this training cannot be saved and gone on with"),
+            None => tracing::warn!("the config has no `{CHECKPOINT_FOLDER}`: this training cannot be resumed"),
             Some(path) => {
                 if let Some(folder) = path.parent() {
                     atomic::remove_stale(folder);
                 }
                 let found = [path.clone(), previous(path)].into_iter().filter(|path| path.exists()).collect::<Vec<_>>();
-                match (run.resume, found.is_empty()) {
+                match (options.resume, found.is_empty()) {
                     (true, true) => {
                         tracing::info!("there is no saved training in {}; this one starts anew", path.display())
                     }
@@ -78,8 +85,8 @@ impl TrainingState {
     pub fn path(&self) -> &Path {
         self.path.as_deref().unwrap_or(Path::new(""))
     }
-    /// The config as it runs, to be kept beside the training. `resumed`: what has changed since it was saved is said.
-    pub fn know_config(&mut self, now: &serde_json::Value, resumed: bool) {
+    /// Take the config as it runs, to be kept beside the training. `resumed`: warns of what has changed since it was saved.
+    pub fn compare_config(&mut self, now: &serde_json::Value, resumed: bool) {
         let path = self.path.as_ref().filter(|_| resumed).map(|path| path.with_file_name("config.json"));
         if let Some(before) = path.and_then(|path| std::fs::read_to_string(path).ok()) {
             tell_changes(&before, now);
@@ -313,7 +320,7 @@ impl SavedPosition {
     /// `None` if the random states are of other transforms.
     fn position(&self, loader: &Loader) -> Option<Position> {
         let fresh = |worker: usize| match loader.num_workers {
-            0 => loader.rng.lock().clone(),
+            0 => loader.rng_states(),
             _ => seeded(loader, self.base_seed, worker),
         };
         let worker = |(worker, saved): (usize, &Option<SavedRngStates>)| match saved {

@@ -5,8 +5,8 @@ use crate::bail;
 use crate::checkpoint::{self, StateDict};
 use crate::component::{Args, BuildContext, Dict, FromValue, Key, Value};
 use crate::contracts::{
-    Attached, CaseContext, EngineState, Event, Handler, Item, MetricParts, Network, Sample, Score, Segmentation,
-    Segmented, Shared,
+    Attached, CaseContext, EngineStart, EngineState, Event, Handler, Item, MetricParts, Network, Sample, Score,
+    Segmentation, Segmented, Shared,
 };
 use crate::err;
 use crate::error::{Error, Kind, Result};
@@ -119,8 +119,8 @@ impl Workflow {
         self.handlers.iter().flat_map(|handler| handler.check()).collect()
     }
     /// Check the data of the engines that handlers run.
-    pub fn check_data(&self) -> Result<()> {
-        self.handlers.iter().try_for_each(|handler| handler.check_data())
+    pub fn prepare(&self, start: &EngineStart) -> Result<()> {
+        self.handlers.iter().try_for_each(|handler| handler.prepare(start))
     }
 
     pub fn begin_epoch(&self) {

@@ -5,7 +5,7 @@ use crate::bail;
 use crate::component::{Keys, OneOrMany, Value};
 use crate::contracts::{OnPrediction, Sample, Step, Transform, TransformContext};
 use crate::error::Result;
-use crate::image::{DType};
+use crate::image::DType;
 use crate::prediction::VoxelOp;
 use std::sync::Arc;
 

@@ -8,6 +8,7 @@
 use segbundle::bundle::{Plan, Roots, Rules, RunArgs, Session, Tree, Warning, fire, load, node::Node};
 use segbundle::component::{Args, BuildContext, Dict, Effect, Function, Key, Table, Value};
 use serde_json::Value as Json;
+use std::sync::Arc;
 use std::sync::OnceLock;
 
 pub fn cases(name: &str) -> Vec<Json> {
@@ -56,7 +57,7 @@ pub fn node(text: &str, name: &str) -> segbundle::error::Result<Node> {
 }
 
 /// A session over one config, expanded as often as a run does.
-pub fn session(config: &str) -> Session {
+pub fn session(config: &str) -> Arc<Session> {
     let tree = Tree::new(node(config, "config.json").unwrap());
     Session::new(Plan::new(tree.expand().expand(), table(), Roots::default(), NO_RULES), None)
 }

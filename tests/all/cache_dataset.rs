@@ -3,7 +3,7 @@
 use crate::common::build;
 use crate::transforms::case_context;
 use segbundle::component::{Args, BuildContext, Dict, FromValue, Key, Value};
-use segbundle::contracts::{Dataset, RngStates, Run, Sample, TransformContext};
+use segbundle::contracts::{Dataset, RngStates, RunContext, RunOptions, Sample, TransformContext};
 use segbundle::formats::nifti;
 use segbundle::image::{Affine, DType, Layout, Voxels};
 use std::path::Path;
@@ -45,14 +45,17 @@ fn transforms() -> Value {
     build("Compose", &[("transforms", Value::list(steps.map(Result::unwrap)))]).unwrap()
 }
 
-fn dataset(name: &str, args: &[(&str, Value)], run: Option<Run>) -> Result<Arc<dyn Dataset>, segbundle::error::Error> {
+/// A dataset that is ready for a pass.
+fn dataset(
+    name: &str,
+    args: &[(&str, Value)],
+    options: Option<RunOptions>,
+) -> Result<Arc<dyn Dataset>, segbundle::error::Error> {
     let component = segbundle::registry::table().component(name).unwrap();
-    let mut call = BuildContext::default();
-    if let Some(run) = run {
-        call.surroundings = Some(Arc::new(run));
-    }
     let args = Args::named(args.iter().map(|(key, value)| ((*key).into(), value.clone())));
-    Ok(Arc::from_value(&(component.build)(args, &mut call)?).unwrap())
+    let dataset: Arc<dyn Dataset> = Arc::from_value(&(component.build)(args, &mut BuildContext::default())?).unwrap();
+    dataset.prepare(&RunContext::new(options.unwrap_or_default()))?;
+    Ok(dataset)
 }
 
 /// Two rounds over all cases, with the random states seeded once.
@@ -90,7 +93,7 @@ fn the_cache_changes_no_value() {
         assert_eq!(all(&*dataset("CacheDataset", &with(&more), None).unwrap()), expected, "{more:?}");
     }
     // Too little memory for more than the first case: the others are read each time.
-    let small = Run { memory_bytes: (N * 5 + 100) as u64, ..Run::default() };
+    let small = RunOptions { memory_bytes: (N * 5 + 100) as u64, ..RunOptions::default() };
     assert_eq!(all(&*dataset("CacheDataset", &base, Some(small)).unwrap()), expected);
 }
 

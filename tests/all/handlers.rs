@@ -4,7 +4,9 @@
 use crate::common::build;
 use segbundle::checkpoint::StateDict;
 use segbundle::component::{Args, BuildContext, Dict, FromValue, Key, Object, Value};
-use segbundle::contracts::{Engine, EngineHandle, EngineState, Event, Handler, Optimizer, Parameter, Score, Shared};
+use segbundle::contracts::{
+    Engine, EngineHandle, EngineStart, EngineState, Event, Explanation, Handler, Optimizer, Parameter, Score, Shared,
+};
 use segbundle::error::Result;
 use std::path::Path;
 use std::sync::Arc;
@@ -80,8 +82,11 @@ impl Engine for Trainer {
     fn name(&self) -> &'static str {
         "SupervisedTrainer"
     }
-    fn run(&self) -> Result<()> {
+    fn run(&self, _start: &Arc<EngineStart>) -> Result<()> {
         Ok(())
+    }
+    fn explain(&self, _start: &Arc<EngineStart>) -> Result<Explanation> {
+        Err(segbundle::err!("not explained"))
     }
     fn terminate(&self) {
         self.0.fetch_add(1, Ordering::Relaxed);

@@ -1,7 +1,7 @@
 //! ValidationHandler (monai.handlers.validation_handler, MONAI 1.6.1): run an evaluator every so often in a training.
 
 use crate::checkpoint::StateDict;
-use crate::contracts::{Engine, EngineState, Event, Handler};
+use crate::contracts::{Engine, EngineStart, EngineState, Event, Handler};
 use crate::err;
 use crate::error::{Error, Kind, Result};
 use parking_lot::Mutex;
@@ -61,10 +61,10 @@ impl Handler for Validation {
             Event::IterationCompleted => !self.args.epoch_level && engine.iteration.is_multiple_of(self.args.interval),
             Event::Completed | Event::Failed => false,
         };
-        if due { self.validator()?.run_at(engine.epoch) } else { Ok(()) }
+        if due { self.validator()?.run_at(engine.epoch, &engine.start) } else { Ok(()) }
     }
-    fn check_data(&self) -> Result<()> {
-        self.validator.lock().as_ref().map_or(Ok(()), |validator| validator.check_data())
+    fn prepare(&self, start: &EngineStart) -> Result<()> {
+        self.validator.lock().as_ref().map_or(Ok(()), |validator| validator.prepare(start))
     }
     fn save(&self) -> Result<StateDict> {
         self.validator()?.save()

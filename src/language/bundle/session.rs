@@ -13,16 +13,20 @@ use super::names;
 use super::node::{Content, Node, key_text};
 use super::partial::Partial;
 use super::plan::{MAX_CHAIN, Plan};
-use crate::component::{Args, BuildContext, Dict, Surroundings, Value};
+use crate::component::{Args, BuildContext, ConfigSource, Dict, FromValue, Value};
 use crate::err;
 use crate::error::{Kind, Result};
+use crate::run::{CHECKPOINT_FOLDER, ConfigRecord, RunContext};
 use parking_lot::Mutex;
 use std::collections::HashMap;
-use std::sync::Arc;
+use std::path::PathBuf;
+use std::sync::{Arc, Weak};
 
 pub struct Session {
     plan: Plan,
-    surroundings: Option<Surroundings>,
+    /// `None` outside of a run.
+    run: Option<Arc<RunContext>>,
+    own: Weak<Session>,
     resolved: Mutex<HashMap<String, Value>>,
     warnings: Mutex<Vec<Warning>>,
     dry: Option<DryRun>,
@@ -32,13 +36,16 @@ pub struct Session {
 type Waiting = Vec<String>;
 
 impl Session {
-    /// `surroundings` is handed through to whatever an expression calls.
-    pub fn new(plan: Plan, surroundings: Option<Surroundings>) -> Session {
-        Session { plan, surroundings, resolved: Mutex::default(), warnings: Mutex::default(), dry: None }
+    /// `run` is given to everything that is built.
+    pub fn new(plan: Plan, run: Option<Arc<RunContext>>) -> Arc<Session> {
+        Arc::new_cyclic(|own| Session { run, own: own.clone(), ..Session::with(plan, None) })
     }
     /// A session that builds and checks, and withholds what acts outside of this process; see [`super::dry_run`].
     pub(super) fn dry(plan: Plan) -> Session {
-        Session { dry: Some(DryRun::default()), ..Session::new(plan, None) }
+        Session::with(plan, Some(DryRun::default()))
+    }
+    fn with(plan: Plan, dry: Option<DryRun>) -> Session {
+        Session { plan, run: None, own: Weak::new(), resolved: Mutex::default(), warnings: Mutex::default(), dry }
     }
     pub fn plan(&self) -> &Plan {
         &self.plan
@@ -74,18 +81,33 @@ impl Session {
         if section == self.plan.roots.run && self.plan.tree.get(&section).is_none() {
             return Err(err!("the config has no `{section}` to run").kind(Kind::Config));
         }
-        let mut values = Vec::new();
-        for item in self.plan.section(&section) {
-            values.push(self.resolve(&item, &mut vec![])?);
-            self.resolved.lock().remove(&item);
+        self.plan.section(&section).iter().map(|item| self.run_item(item)).collect()
+    }
+
+    /// The values that an item's expression refers to, in order; of a reference to another item, that item's.
+    pub fn referenced(&self, id: &str) -> Result<Vec<Value>> {
+        let Some(node) = self.plan.tree.get(id) else { return Ok(vec![]) };
+        if let Some(parsed) = self.plan.expression(id) {
+            return parsed.references().iter().map(|reference| self.get(&reference.id)).collect();
         }
-        Ok(values)
+        let text = node.as_str().map(id::normalize);
+        match text.as_deref().and_then(id::whole_reference) {
+            Some(target) if target != id => self.referenced(target),
+            _ => Ok(vec![]),
+        }
+    }
+
+    /// Run one item of a section; its value is not kept.
+    pub fn run_item(&self, id: &str) -> Result<Value> {
+        let value = self.resolve(id, &mut vec![])?;
+        self.resolved.lock().remove(id);
+        Ok(value)
     }
 
     /// Run `inner` within the limits of one evaluation.
     fn call<T>(&self, inner: impl FnOnce(&mut BuildContext) -> Result<T>) -> Result<T> {
-        let mut call = BuildContext::default();
-        call.surroundings.clone_from(&self.surroundings);
+        let config = self.own.upgrade().map(|own| own as Arc<dyn ConfigSource>);
+        let mut call = BuildContext::in_run(self.run.clone(), config);
         let Some(dry) = &self.dry else { return inner(&mut call) };
         let mut call = call.dry();
         let result = inner(&mut call);
@@ -273,6 +295,17 @@ impl Session {
             true if named.is_empty() => Ok(callable),
             true => Ok(Value::object(Partial { callable, named })),
             false => call(named),
+        }
+    }
+}
+
+impl ConfigSource for Session {
+    fn record(&self) -> ConfigRecord {
+        let folder = self.plan.tree.get(CHECKPOINT_FOLDER).and_then(|_| self.get(CHECKPOINT_FOLDER).ok());
+        ConfigRecord {
+            checkpoint_folder: folder.and_then(|folder| PathBuf::from_value(&folder)),
+            resolved: self.resolved(),
+            fingerprint: self.fingerprint(),
         }
     }
 }

@@ -18,6 +18,6 @@ pub use args::{Args, Declared, Param, check_names, convert};
 pub use convert::{Accepted, FromArc, FromShared, FromValue, Keys, NotSupported, OneOrMany};
 pub use discard::discard;
 pub use number_text::as_number;
-pub use object::{BuildContext, Object, Surroundings};
+pub use object::{BuildContext, ConfigSource, Object};
 pub use table::{Component, Constant, Effect, Entry, Function, Table};
 pub use value::{Dict, Key, List, MAX_KEY_PARTS, MAX_NESTING, Tuple, Value};

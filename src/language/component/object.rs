@@ -2,6 +2,7 @@
 
 use super::{Args, Effect, Value};
 use crate::error::{Error, Kind, Result};
+use crate::run::{ConfigRecord, EngineStart, RunContext};
 use crate::{bail, err};
 use std::any::Any;
 use std::cell::Cell;
@@ -82,17 +83,20 @@ pub trait Object: Any + Send + Sync {
     }
 }
 
-/// What lies around a run (progress, cancelling, threads), for the engines that know its type.
-pub type Surroundings = Arc<dyn Any + Send + Sync>;
-
-/// The budget of one evaluation: no expression can hang or exhaust the machine.
+/// What an evaluation may use: a budget, so that no expression can hang or exhaust the machine, and the run that it is
+/// part of.
 pub struct BuildContext {
     steps_left: u64,
     depth_left: u32,
     dry_run: bool,
     reports: Vec<Error>,
-    /// Handed through untouched from whoever started the run.
-    pub surroundings: Option<Surroundings>,
+    run: Option<Arc<RunContext>>,
+    config: Option<Arc<dyn ConfigSource>>,
+}
+
+/// Gives the config as it is when an engine starts.
+pub trait ConfigSource: Send + Sync {
+    fn record(&self) -> ConfigRecord;
 }
 
 /// What building a component counts: an expression builds at most two thousand.
@@ -120,7 +124,7 @@ impl Default for BuildContext {
 
 impl BuildContext {
     pub fn with_limits(steps: u64, depth: u32) -> Self {
-        BuildContext { steps_left: steps, depth_left: depth, dry_run: false, reports: vec![], surroundings: None }
+        BuildContext { steps_left: steps, depth_left: depth, dry_run: false, reports: vec![], run: None, config: None }
     }
     /// The same for a dry run: components are built and pure functions called, everything that acts is withheld.
     #[must_use]
@@ -148,6 +152,19 @@ impl BuildContext {
             true => Err(err!("`{what}` is not called in a dry run").kind(Kind::Withheld)),
             false => Ok(()),
         }
+    }
+    /// For an evaluation in a run; `config` is the config that it belongs to.
+    pub fn in_run(run: Option<Arc<RunContext>>, config: Option<Arc<dyn ConfigSource>>) -> Self {
+        BuildContext { run, config, ..BuildContext::default() }
+    }
+    /// The run that this evaluation is part of; a default one outside of a run.
+    pub fn run(&self) -> Arc<RunContext> {
+        self.run.clone().unwrap_or_default()
+    }
+    /// What an engine gets that starts now.
+    pub fn engine_start(&self) -> EngineStart {
+        let config = self.config.as_ref().map(|config| config.record()).unwrap_or_default();
+        EngineStart { run: self.run(), config }
     }
     /// Account for `items` steps of work or items of a container about to be made.
     pub fn charge(&mut self, items: usize) -> Result<()> {
