@@ -169,8 +169,8 @@ fn called(
             findings.errors.extend(check_names(component.name, component.params, &given).into_iter().map(located));
             component.effect
         }
-        Entry::Constant(make) => {
-            if !make().callable() {
+        entry @ (Entry::Constant(_) | Entry::Member(_)) => {
+            if !entry.value().callable() {
                 findings.errors.push(located(err!("`{}` is not a function", used.path).kind(Kind::Config)));
             }
             Effect::Pure

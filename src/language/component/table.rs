@@ -3,6 +3,7 @@
 use super::{Args, BuildContext, Param, Value};
 use crate::error::{Result, did_you_mean};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::Arc;
 
 /// A `_target_`: a class or function of MONAI's, torch's or ignite's that a config can build.
 pub struct Component {
@@ -67,6 +68,8 @@ pub enum Entry {
     Function(&'static Function),
     /// Such as `math.pi` and `torch.float32`.
     Constant(fn() -> Value),
+    /// A member of an enum of strings: the same string, not an equal one, every time.
+    Member(&'static Arc<str>),
 }
 
 impl Entry {
@@ -75,6 +78,7 @@ impl Entry {
             Entry::Component(component) => Value::Component(component),
             Entry::Function(function) => Value::Function(function),
             Entry::Constant(make) => make(),
+            Entry::Member(text) => Value::Str(text.clone()),
         }
     }
 }
@@ -111,11 +115,11 @@ impl Table {
             self.add(path, Entry::Constant(*make));
         }
     }
-    /// Members of enums of strings: each constant gives the same string, not an equal one, every time.
-    pub fn add_members(&mut self, members: &'static [Constant]) {
-        self.add_constants(members);
-        for (path, make) in members {
-            self.members.insert(make().identity(), path.rsplit('.').next().unwrap_or(path));
+    /// Members of enums of strings, by their dotted names.
+    pub fn add_members(&mut self, members: &'static [(String, Arc<str>)]) {
+        for (path, text) in members {
+            self.add(path, Entry::Member(text));
+            self.members.insert(Value::Str(text.clone()).identity(), path.rsplit('.').next().unwrap_or(path));
         }
     }
     /// The name of an enum's member: `IMAGE` for `monai.utils.CommonKeys.IMAGE`, `None` for any other string.
@@ -128,7 +132,7 @@ impl Table {
             let effect = match entry {
                 Entry::Component(component) => component.effect,
                 Entry::Function(function) => function.effect,
-                Entry::Constant(_) => Effect::Pure,
+                Entry::Constant(_) | Entry::Member(_) => Effect::Pure,
             };
             wanted(path, effect)
         });

@@ -2,7 +2,7 @@
 //! `recursive=True`, relative patterns give relative paths, and the order is the one in which the folder lists them
 //! (a config that needs an order sorts).
 
-use super::common::{PathText, pure, reads};
+use super::common::{PathText, reads};
 use super::fnmatch::Pattern;
 use super::os_path::{join, lexists, split};
 use crate::args;
@@ -13,15 +13,6 @@ use std::path::Path;
 pub const FUNCTIONS: &[Function] = &[
     reads("glob.glob", |args, call| run("glob.glob", args, call)),
     reads("glob.iglob", |args, call| run("glob.iglob", args, call)),
-    pure("glob.escape", |args, _| {
-        let path: String = super::common::one("glob.escape", "pathname", args)?;
-        Ok(path
-            .chars()
-            .map(|c| if "*?[".contains(c) { format!("[{c}]") } else { c.to_string() })
-            .collect::<String>()
-            .into())
-    }),
-    pure("glob.has_magic", |args, _| Ok(has_magic(&super::common::one::<String>("glob.has_magic", "s", args)?).into())),
 ];
 
 args! {

@@ -6,11 +6,11 @@
 use super::common::{PathText, charge_text, none, reads, strings};
 use crate::component::{Args, BuildContext, Declared, Function, Object, Value};
 use crate::error::{Kind, Result};
-use crate::{args, bail, err};
+use crate::{args, err};
 use parking_lot::Mutex;
 use std::io::Read;
 
-pub const FUNCTIONS: &[Function] = &[reads("open", open), reads("io.open", open)];
+pub const FUNCTIONS: &[Function] = &[reads("open", open)];
 
 /// The largest text that a config can read.
 const LIMIT_BYTES: u64 = 128 << 20;
@@ -39,7 +39,7 @@ fn open(args: Args, call: &mut BuildContext) -> Result<Value> {
         );
     }
     let text = read_text("open", &args.file.0, Encoding::named("open", args.encoding.as_deref())?, call)?;
-    Ok(Value::object(TextFile { name: args.file.0, state: Mutex::new(Some((text, 0))) }))
+    Ok(Value::object(TextFile { name: args.file.0, text: Mutex::new(Some(text)) }))
 }
 
 /// How bytes are read as text.
@@ -89,33 +89,22 @@ pub fn read_text(name: &str, path: &str, encoding: Encoding, call: &mut BuildCon
     Ok(if text.contains('\r') { text.replace("\r\n", "\n").replace('\r', "\n") } else { text })
 }
 
-/// An open text file: its whole text and the byte up to which it has been read; `None` once closed.
+/// An open text file: the text that is not yet read; `None` once closed.
 pub struct TextFile {
     name: String,
-    state: Mutex<Option<(String, usize)>>,
+    text: Mutex<Option<String>>,
 }
 
 impl TextFile {
-    fn with<T>(&self, method: &str, work: impl FnOnce(&str, &mut usize) -> T) -> Result<T> {
-        match &mut *self.state.lock() {
-            Some((text, at)) => Ok(work(text, at)),
+    /// Everything not yet read.
+    pub fn read(&self, method: &str) -> Result<String> {
+        match &mut *self.text.lock() {
+            Some(text) => Ok(std::mem::take(text)),
             None => Err(err!("{method}: the file is closed").file(&self.name)),
         }
     }
-    /// Everything not yet read.
-    pub fn read(&self, method: &str) -> Result<String> {
-        self.with(method, |text, at| text[std::mem::replace(at, text.len())..].to_owned())
-    }
     pub fn name(&self) -> &str {
         &self.name
-    }
-    fn line(&self, method: &str) -> Result<String> {
-        self.with(method, |text, at| {
-            let rest = &text[*at..];
-            let line = &rest[..rest.find('\n').map_or(rest.len(), |end| end + 1)];
-            *at += line.len();
-            line.to_owned()
-        })
     }
 }
 
@@ -127,13 +116,12 @@ impl Object for TextFile {
         format!("<_io.TextIOWrapper name={:?} mode='r' encoding='UTF-8'>", Value::str(&self.name))
     }
     fn attr_names(&self) -> &[&str] {
-        &["read", "readline", "readlines", "close", "closed", "name", "seek"]
+        &["read", "readlines", "close", "closed", "name"]
     }
     fn attr(&self, name: &str) -> Result<Option<Value>> {
         Ok(match name {
             "name" => Some(self.name.clone().into()),
-            "mode" => Some("r".into()),
-            "closed" => Some(self.state.lock().is_none().into()),
+            "closed" => Some(self.text.lock().is_none().into()),
             _ => None,
         })
     }
@@ -141,35 +129,18 @@ impl Object for TextFile {
         let args = std::mem::take(args);
         Ok(Some(match name {
             "read" => {
-                let size = args.positional.first().cloned().unwrap_or(Value::None);
-                match size {
-                    Value::Int(count @ 0..) => self
-                        .with("read", |text, at| {
-                            let part: String = text[*at..].chars().take(count as usize).collect();
-                            *at += part.len();
-                            part
-                        })?
-                        .into(),
-                    _ => self.read("read")?.into(),
-                }
+                none("read", args)?;
+                self.read("read")?.into()
             }
-            "readline" => self.line("readline")?.into(),
             "readlines" => {
                 let text = self.read("readlines")?;
                 let lines: Vec<&str> = text.split_inclusive('\n').collect();
                 call.charge(lines.len())?;
                 strings(lines)
             }
-            "seek" => match args.positional.first() {
-                Some(Value::Int(0)) => {
-                    self.with("seek", |_, at| *at = 0)?;
-                    Value::Int(0)
-                }
-                _ => bail!("seek: only `seek(0)` is supported"),
-            },
             "close" => {
                 none("close", args)?;
-                *self.state.lock() = None;
+                *self.text.lock() = None;
                 Value::None
             }
             "write" | "writelines" => return Err(err!("{name}: a config cannot write files").kind(Kind::Config)),

@@ -18,10 +18,8 @@ const LEVELS: [(&str, i64); 6] =
 
 pub const CONSTANTS: super::common::Constants = &[
     ("logging.CRITICAL", || Value::Int(50)),
-    ("logging.FATAL", || Value::Int(50)),
     ("logging.ERROR", || Value::Int(40)),
     ("logging.WARNING", || Value::Int(30)),
-    ("logging.WARN", || Value::Int(30)),
     ("logging.INFO", || Value::Int(20)),
     ("logging.DEBUG", || Value::Int(10)),
     ("logging.NOTSET", || Value::Int(0)),
@@ -45,11 +43,9 @@ pub const FUNCTIONS: &[Function] = &[
         }
         Ok(Value::None)
     }),
-    reads("logging.debug", |args, _| Logger::named("root").log(10, args)),
     reads("logging.info", |args, _| Logger::named("root").log(20, args)),
     reads("logging.warning", |args, _| Logger::named("root").log(30, args)),
     reads("logging.error", |args, _| Logger::named("root").log(40, args)),
-    reads("logging.critical", |args, _| Logger::named("root").log(50, args)),
 ];
 
 args! {
@@ -134,24 +130,18 @@ impl Object for Logger {
         "logging.Logger"
     }
     fn repr(&self) -> String {
-        let level = self.effective_level();
-        format!(
-            "<Logger {} ({})>",
-            self.name,
-            LEVELS.iter().find(|own| own.1 == level).map_or(level.to_string(), |own| own.0.into())
-        )
+        format!("<Logger {}>", self.name)
     }
     fn equals(&self, other: &Value) -> bool {
         other.downcast::<Logger>().is_some_and(|other| Arc::ptr_eq(&other.level, &self.level))
     }
     fn attr_names(&self) -> &[&str] {
-        &["setLevel", "level", "name", "info", "warning", "error", "debug", "getEffectiveLevel", "isEnabledFor"]
+        &["setLevel", "level", "name", "info", "warning", "error", "debug"]
     }
     fn attr(&self, name: &str) -> Result<Option<Value>> {
         Ok(match name {
             "name" => Some(self.name.as_ref().into()),
             "level" => Some(self.level().into()),
-            "handlers" => Some(Value::list([])),
             _ => None,
         })
     }
@@ -174,18 +164,10 @@ impl Object for Logger {
                 self.set_level(parse_level(&level)?);
                 Value::None
             }
-            "getEffectiveLevel" => self.effective_level().into(),
-            "isEnabledFor" => {
-                let [level] = args.expect("isEnabledFor", ["level"])?;
-                (parse_level(&level)? >= self.effective_level()).into()
-            }
             "debug" => self.log(10, args)?,
             "info" => self.log(20, args)?,
-            "warning" | "warn" => self.log(30, args)?,
-            "error" | "exception" => self.log(40, args)?,
-            "critical" | "fatal" => self.log(50, args)?,
-            // Where messages go is the program's own affair.
-            "addHandler" | "removeHandler" | "addFilter" | "removeFilter" => Value::None,
+            "warning" => self.log(30, args)?,
+            "error" => self.log(40, args)?,
             _ => return Ok(None),
         }))
     }

@@ -68,5 +68,5 @@ pub fn register(table: &mut Table) {
     ] {
         table.add_constants(constants);
     }
-    table.add_members(monai_enums::MEMBERS);
+    table.add_members(&monai_enums::MEMBERS);
 }

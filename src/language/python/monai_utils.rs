@@ -28,23 +28,9 @@ pub const FUNCTIONS: &[Function] = &[
         }
         Err(err!("monai.utils.ensure_tuple_rep: expected one value or {dim}, found {}", parts.len()).kind(Kind::Config))
     }),
-    pure("monai.utils.ensure_tuple_size", |args, call| {
-        let args = EnsureSize::parse("monai.utils.ensure_tuple_size", args)?;
-        call.charge(args.dim)?;
-        let mut parts = sequence(&args.vals)?.unwrap_or_else(|| vec![args.vals.clone()]);
-        let missing = args.dim.saturating_sub(parts.len());
-        parts.truncate(args.dim);
-        let at = if args.pad_from_start { 0 } else { parts.len() };
-        parts.splice(at..at, vec![args.pad_val; missing]);
-        Ok(Value::tuple(parts))
-    }),
     reads("monai.utils.path_to_uri", |args, call| uri("monai.utils.path_to_uri", "file://", "", args, call)),
     reads("monai.utils.path_to_sqlite_uri", |args, call| {
         uri("monai.utils.path_to_sqlite_uri", "sqlite:///", ":", args, call)
-    }),
-    pure("monai.utils.issequenceiterable", |args, _| {
-        let [value] = args.expect("monai.utils.issequenceiterable", ["obj"])?;
-        Ok(sequence(&value)?.is_some().into())
     }),
 ];
 
@@ -60,15 +46,6 @@ args! {
         wrap_array: bool = false,
     }
 }
-args! {
-    struct EnsureSize {
-        vals: Value,
-        dim: usize,
-        pad_val: Value = 0,
-        pad_from_start: bool = false,
-    }
-}
-
 /// An absolute path as a URI; what stands neither in `kept` nor among letters, digits and `_.-~/` is percent-encoded.
 fn uri(
     name: &str,

@@ -5,16 +5,8 @@ use crate::component::{Args, BuildContext, Declared, Function, Object, Value};
 use crate::error::{Kind, Result};
 use crate::{args, bail, err};
 
-pub const CONSTANTS: super::common::Constants = &[
-    ("os.environ", || Value::object(Environ)),
-    ("os.sep", || "/".into()),
-    ("os.path.sep", || "/".into()),
-    ("os.pathsep", || ":".into()),
-    ("os.curdir", || ".".into()),
-    ("os.linesep", || "\n".into()),
-    ("os.extsep", || ".".into()),
-    ("os.name", || "posix".into()),
-];
+pub const CONSTANTS: super::common::Constants =
+    &[("os.environ", || Value::object(Environ)), ("os.sep", || "/".into()), ("os.path.sep", || "/".into())];
 
 pub const FUNCTIONS: &[Function] = &[
     reads("os.getcwd", |args, _| {
@@ -40,11 +32,6 @@ pub const FUNCTIONS: &[Function] = &[
         none("os.cpu_count", args)?;
         Ok(std::thread::available_parallelism().map_or(Value::None, |n| Value::Int(n.get() as i64)))
     }),
-    reads("os.getpid", |args, _| {
-        none("os.getpid", args)?;
-        Ok(Value::Int(i64::from(std::process::id())))
-    }),
-    reads("os.fspath", |args, _| Ok(super::common::one::<PathText>("os.fspath", "path", args)?.0.into())),
     acts("os.makedirs", |args, _| {
         let args = MakeDirs::parse("os.makedirs", args)?;
         make_folder("os.makedirs", &args.name.0, true, args.exist_ok)

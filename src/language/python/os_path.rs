@@ -1,12 +1,11 @@
 //! `os.path`, with POSIX rules (`posixpath`). Paths are text; a `pathlib.Path` is taken wherever a string is.
 
-use super::common::{PathText, charge_text, one, positional, pure, reads, to, wrong};
+use super::common::{PathText, charge_text, one, positional, pure, reads, to};
 use super::os::current_dir;
-use crate::component::{Args, BuildContext, Declared, FromValue, Function, Value};
+use crate::component::{Args, Declared, Function, Value};
 use crate::error::{Kind, Result};
 use crate::{args, bail, err};
 use std::path::Path;
-use std::time::UNIX_EPOCH;
 
 pub const FUNCTIONS: &[Function] = &[
     pure("os.path.join", |args, call| {
@@ -29,10 +28,7 @@ pub const FUNCTIONS: &[Function] = &[
         Ok(Value::tuple([root.into(), extension.into()]))
     }),
     pure("os.path.normpath", |args, _| Ok(normpath(&path("os.path.normpath", args)?).into())),
-    pure("os.path.normcase", |args, _| Ok(path("os.path.normcase", args)?.into())),
     pure("os.path.isabs", |args, _| Ok(path("os.path.isabs", args)?.starts_with('/').into())),
-    pure("os.path.commonpath", |args, call| common("os.path.commonpath", args, call, commonpath)),
-    pure("os.path.commonprefix", |args, call| common("os.path.commonprefix", args, call, commonprefix)),
     reads("os.path.abspath", |args, _| Ok(abspath(&path("os.path.abspath", args)?)?.into())),
     reads("os.path.realpath", |args, _| Ok(realpath(&path("os.path.realpath", args)?)?.into())),
     reads("os.path.relpath", |args, _| {
@@ -41,25 +37,9 @@ pub const FUNCTIONS: &[Function] = &[
     }),
     reads("os.path.expanduser", |args, _| Ok(expanduser(&path("os.path.expanduser", args)?).into())),
     reads("os.path.exists", |args, _| Ok(Path::new(&path("os.path.exists", args)?).exists().into())),
-    reads("os.path.lexists", |args, _| Ok(lexists(&path("os.path.lexists", args)?).into())),
     reads("os.path.isfile", |args, _| Ok(Path::new(&path("os.path.isfile", args)?).is_file().into())),
     reads("os.path.isdir", |args, _| Ok(Path::new(&path("os.path.isdir", args)?).is_dir().into())),
     reads("os.path.islink", |args, _| Ok(Path::new(&path("os.path.islink", args)?).is_symlink().into())),
-    reads("os.path.getsize", |args, _| {
-        let path = path("os.path.getsize", args)?;
-        let metadata = std::fs::metadata(&path).map_err(|e| err!("os.path.getsize: {e}").file(&path))?;
-        Ok(Value::Int(i64::try_from(metadata.len()).unwrap_or(i64::MAX)))
-    }),
-    reads("os.path.getmtime", |args, _| {
-        let path = path("os.path.getmtime", args)?;
-        let time = std::fs::metadata(&path)
-            .and_then(|m| m.modified())
-            .map_err(|e| err!("os.path.getmtime: {e}").file(&path))?;
-        Ok(Value::Float(match time.duration_since(UNIX_EPOCH) {
-            Ok(after) => after.as_secs_f64(),
-            Err(before) => -before.duration().as_secs_f64(),
-        }))
-    }),
 ];
 
 args! {
@@ -75,17 +55,6 @@ fn path(name: &str, mut args: Args) -> Result<String> {
         args.positional.push(args.named.remove(0).1);
     }
     Ok(one::<PathText>(name, "path", args)?.0)
-}
-
-fn common(name: &str, args: Args, call: &mut BuildContext, work: fn(&[String]) -> Result<String>) -> Result<Value> {
-    let [paths] = args.expect(name, ["paths"])?;
-    let paths: Vec<PathText> = super::common::iterate(name, &paths, call)?
-        .iter()
-        .map(|path| PathText::from_value(path).ok_or_else(|| wrong(name, "iterable of str or Path", path)))
-        .collect::<Result<_>>()?;
-    let paths: Vec<String> = paths.into_iter().map(|path| path.0).collect();
-    charge_text(call, paths.iter().map(String::len).sum())?;
-    Ok(work(&paths)?.into())
 }
 
 /// `a/b`; an absolute `b` replaces `a`.
@@ -193,33 +162,4 @@ pub fn expanduser(path: &str) -> String {
 
 pub fn lexists(path: &str) -> bool {
     Path::new(path).symlink_metadata().is_ok()
-}
-
-fn commonpath(paths: &[String]) -> Result<String> {
-    let Some(first) = paths.first() else {
-        bail!("os.path.commonpath: expected at least one path, found an empty list")
-    };
-    let absolute = first.starts_with('/');
-    if paths.iter().any(|path| path.starts_with('/') != absolute) {
-        bail!("os.path.commonpath: cannot mix absolute and relative paths");
-    }
-    let parts = |path: &String| {
-        path.split('/').filter(|part| !part.is_empty() && *part != ".").map(str::to_owned).collect::<Vec<_>>()
-    };
-    let mut shared = parts(first);
-    for path in &paths[1..] {
-        let same = shared.iter().zip(parts(path)).take_while(|(a, b)| *a == b).count();
-        shared.truncate(same);
-    }
-    Ok(format!("{}{}", if absolute { "/" } else { "" }, shared.join("/")))
-}
-
-fn commonprefix(paths: &[String]) -> Result<String> {
-    let Some(first) = paths.first() else { return Ok(String::new()) };
-    let mut shared: Vec<char> = first.chars().collect();
-    for path in &paths[1..] {
-        let same = shared.iter().zip(path.chars()).take_while(|(a, b)| **a == *b).count();
-        shared.truncate(same);
-    }
-    Ok(shared.into_iter().collect())
 }

@@ -12,9 +12,6 @@ use std::path::Path as File;
 
 pub const FUNCTIONS: &[Function] = &[
     pure("pathlib.Path", |args, _| new("pathlib.Path", args)),
-    pure("pathlib.PurePath", |args, _| new("pathlib.PurePath", args)),
-    pure("pathlib.PosixPath", |args, _| new("pathlib.PosixPath", args)),
-    pure("pathlib.PurePosixPath", |args, _| new("pathlib.PurePosixPath", args)),
     reads("pathlib.Path.cwd", |args, _| {
         none("pathlib.Path.cwd", args)?;
         Ok(Value::object(Path::new(&current_dir()?)))
@@ -80,13 +77,6 @@ impl Path {
             }
             split => split,
         }
-    }
-    fn suffixes(&self) -> Vec<String> {
-        let name = self.name();
-        if name.ends_with('.') {
-            return vec![];
-        }
-        name.trim_start_matches('.').split('.').skip(1).map(|part| format!(".{part}")).collect()
     }
     fn parent(&self) -> Path {
         let mut parts = self.parts.clone();
@@ -164,12 +154,9 @@ impl Object for Path {
             "name",
             "stem",
             "suffix",
-            "suffixes",
             "parent",
             "parents",
             "parts",
-            "root",
-            "anchor",
             "exists",
             "is_file",
             "is_dir",
@@ -182,14 +169,10 @@ impl Object for Path {
             "joinpath",
             "with_suffix",
             "with_name",
-            "with_stem",
             "relative_to",
             "resolve",
             "absolute",
-            "expanduser",
             "as_posix",
-            "samefile",
-            "match",
         ]
     }
     fn attr(&self, name: &str) -> Result<Option<Value>> {
@@ -197,12 +180,9 @@ impl Object for Path {
             "name" => self.name().into(),
             "stem" => self.stem_suffix().0.into(),
             "suffix" => self.stem_suffix().1.into(),
-            "suffixes" => self.suffixes().into(),
             "parent" => Value::object(self.parent()),
             "parents" => Value::tuple(self.parents().into_iter().map(Value::object)),
             "parts" => Value::tuple(self.all_parts().into_iter().map(Value::from)),
-            "root" | "anchor" => self.root.into(),
-            "drive" => "".into(),
             _ => return Ok(None),
         }))
     }
@@ -210,17 +190,14 @@ impl Object for Path {
         let text = self.text();
         let file = File::new(&text);
         Ok(Some(match name {
-            "exists" | "is_file" | "is_dir" | "is_symlink" | "is_absolute" | "as_posix" | "__str__" | "__fspath__"
-            | "absolute" | "expanduser" | "iterdir" => {
+            "exists" | "is_file" | "is_dir" | "is_absolute" | "as_posix" | "absolute" | "iterdir" => {
                 none(&format!("Path.{name}"), std::mem::take(args))?;
                 match name {
                     "exists" => file.exists().into(),
                     "is_file" => file.is_file().into(),
                     "is_dir" => file.is_dir().into(),
-                    "is_symlink" => file.is_symlink().into(),
                     "is_absolute" => (!self.root.is_empty()).into(),
                     "absolute" => Value::object(Path::new(&join(&current_dir()?, &text))),
-                    "expanduser" => Value::object(Path::new(&expanduser(&text))),
                     "iterdir" => self.glob("*", false, call)?,
                     _ => text.into(),
                 }
@@ -244,10 +221,6 @@ impl Object for Path {
             "with_name" => {
                 Value::object(self.with_name(name, &one::<String>("Path.with_name", "name", std::mem::take(args))?)?)
             }
-            "with_stem" => {
-                let stem: String = one("Path.with_stem", "stem", std::mem::take(args))?;
-                Value::object(self.with_name(name, &(stem + self.stem_suffix().1))?)
-            }
             "with_suffix" => {
                 let suffix: String = one("Path.with_suffix", "suffix", std::mem::take(args))?;
                 if suffix == "." || !suffix.is_empty() && !suffix.starts_with('.') {
@@ -256,20 +229,6 @@ impl Object for Path {
                 Value::object(self.with_name(name, &format!("{}{suffix}", self.stem_suffix().0))?)
             }
             "relative_to" => Value::object(self.relative_to(&other_path("Path.relative_to", args)?)?),
-            "is_relative_to" => self.relative_to(&other_path("Path.is_relative_to", args)?).is_ok().into(),
-            "samefile" => {
-                let other = other_path("Path.samefile", args)?.text();
-                (realpath(&text)? == realpath(&other)?).into()
-            }
-            "match" => {
-                let pattern: String = one("Path.match", "pattern", std::mem::take(args))?;
-                let pattern = Path::new(&pattern);
-                let (own, wanted) = (&self.parts, &pattern.parts);
-                let fits = own.len() >= wanted.len()
-                    && (pattern.root.is_empty() || self.root == pattern.root && own.len() == wanted.len());
-                let pairs = || own.iter().rev().zip(wanted.iter().rev());
-                (fits && pairs().all(|(own, wanted)| super::fnmatch::Pattern::new(wanted).matches(own))).into()
-            }
             "write_text" | "write_bytes" | "unlink" | "rename" | "touch" | "rmdir" | "open" | "symlink_to" => {
                 return Err(err!("Path.{name}: a config cannot change files").kind(Kind::Config));
             }
@@ -289,19 +248,10 @@ impl Object for Path {
                 let (a, b) = if reflected { (other.0, self.text()) } else { (self.text(), other.0) };
                 Ok(Some(Value::object(Path::new(&join(&a, &b)))))
             }
-            "<" | "<=" | ">" | ">=" => {
+            // `sorted` asks for this order.
+            "<" if !reflected => {
                 let other = other.downcast::<Path>().ok_or_else(|| wrong("Path comparison", "Path", other))?;
-                let (a, b) = (self.all_parts(), other.all_parts());
-                let (a, b) = if reflected { (b, a) } else { (a, b) };
-                Ok(Some(
-                    match operator {
-                        "<" => a < b,
-                        "<=" => a <= b,
-                        ">" => a > b,
-                        _ => a >= b,
-                    }
-                    .into(),
-                ))
+                Ok(Some((self.all_parts() < other.all_parts()).into()))
             }
             _ => Ok(None),
         }

@@ -24,7 +24,11 @@ static IMPORTS: LazyLock<Arc<BTreeMap<String, String>>> = LazyLock::new(|| {
 });
 
 fn eval(text: &str) -> Result<Value> {
-    let env = Arc::new(Env { references: HashMap::new(), imports: IMPORTS.clone(), table: &TABLE });
+    evaluate(text, HashMap::new())
+}
+
+fn evaluate(text: &str, references: HashMap<String, Value>) -> Result<Value> {
+    let env = Arc::new(Env { references, imports: IMPORTS.clone(), table: &TABLE });
     expr::eval(&Arc::new(expr::parse(text)?), &env, &mut BuildContext::default())
 }
 
@@ -103,6 +107,40 @@ fn files_are_found_and_read_as_python_does() {
     check(include_str!("facades/files.txt"), &[("TMP", root.to_str().unwrap())]);
 }
 
+/// A plain clone is guarded by these; the published expressions themselves are not part of the project.
+#[test]
+fn expressions_of_the_shapes_that_bundles_use_give_their_values() {
+    let folder = tempfile::tempdir().unwrap();
+    let root = folder.path().canonicalize().unwrap().display().to_string();
+    for name in ["case_1.nii.gz", "case_2.nii.gz"] {
+        std::fs::write(folder.path().join(name), "").unwrap();
+    }
+    let list =
+        r#"{"numTest": 0, "training": [{"image": "case_1.nii.gz"}], "validation": [{"image": "case_2.nii.gz"}]}"#;
+    std::fs::write(folder.path().join("list.json"), list).unwrap();
+    let known = |text: &str| evaluate(text, HashMap::new()).unwrap();
+    let references: HashMap<String, Value> = [
+        ("root", Value::str(&root)),
+        ("epochs", Value::Int(20)),
+        ("images", known("['a', 'b', 'c']")),
+        ("labels", known("['x', 'y', 'z']")),
+        ("config", known("{'spleen': 1, 'liver': 0}")),
+    ]
+    .map(|(id, value)| (id.to_owned(), value))
+    .into();
+    let lines: Vec<&str> = include_str!("expression_shapes.txt")
+        .lines()
+        .filter(|line| !line.starts_with("# ") && !line.is_empty())
+        .collect();
+    assert!(lines.len() > 40);
+    for line in lines {
+        let (text, wanted) = line.split_once(" => ").unwrap();
+        let found = evaluate(text, references.clone())
+            .map_or_else(|error| format!("error: {}", error.message()), |value| format!("{value:?}"));
+        assert_eq!(found.replace(&root, "DIR"), wanted, "{text}");
+    }
+}
+
 #[test]
 fn mistakes_name_function_and_argument() {
     for (text, message) in [
@@ -125,7 +163,7 @@ fn mistakes_name_function_and_argument() {
         ("np.array([[1, 2], [3]])", "numpy.array: shapes [2] and [1] do not fit together"),
         ("np.arange(3)[5]", "index 5 is out of bounds for axis 0 with size 3"),
         ("np.arange(3).reshape(2, 2)", "reshape: cannot make shape [2, 2] of [3]"),
-        ("torch.mean(torch.tensor([1, 2]))", "mean: expected a float tensor, found int64"),
+        ("torch.mean(torch.tensor([1, 2]))", "torch.mean: expected a float tensor, found int64"),
         ("torch.tensor([1]).to('cuda')", "to: arrays in expressions stay in host memory, found cuda:0"),
         ("torch.sum([1, 2])", "torch.sum: argument `input`: expected tensor, found list [1, 2]"),
         ("torch.device('gpu')", "torch.device: unknown device 'gpu': expected cpu, cuda or cuda:N"),

@@ -8,7 +8,7 @@ use crate::error::{Error, Result};
 use std::sync::Arc;
 
 /// Nesting of brackets (which count twice, with the expression inside), lambdas, conditionals and prefix operators.
-const MAX_DEPTH: usize = 150;
+const MAX_DEPTH: usize = 170;
 const KEYWORDS: [&str; 35] = [
     "False", "None", "True", "and", "as", "assert", "async", "await", "break", "class", "continue", "def", "del",
     "elif", "else", "except", "finally", "for", "from", "global", "if", "import", "in", "is", "lambda", "nonlocal",

@@ -43,37 +43,32 @@ pub enum Category {
 impl Type {
     pub const ALL: [Type; 13] = [Bool, U8, I8, U16, I16, U32, I32, U64, I64, F16, BF16, F32, F64];
 
-    pub fn name(self) -> &'static str {
+    /// Name, bits and category.
+    fn facts(self) -> (&'static str, u32, Category) {
         match self {
-            Bool => "bool",
-            U8 => "uint8",
-            I8 => "int8",
-            U16 => "uint16",
-            I16 => "int16",
-            U32 => "uint32",
-            I32 => "int32",
-            U64 => "uint64",
-            I64 => "int64",
-            F16 => "float16",
-            BF16 => "bfloat16",
-            F32 => "float32",
-            F64 => "float64",
+            Bool => ("bool", 8, Category::Bool),
+            U8 => ("uint8", 8, Category::Int),
+            I8 => ("int8", 8, Category::Int),
+            U16 => ("uint16", 16, Category::Int),
+            I16 => ("int16", 16, Category::Int),
+            U32 => ("uint32", 32, Category::Int),
+            I32 => ("int32", 32, Category::Int),
+            U64 => ("uint64", 64, Category::Int),
+            I64 => ("int64", 64, Category::Int),
+            F16 => ("float16", 16, Category::Float),
+            BF16 => ("bfloat16", 16, Category::Float),
+            F32 => ("float32", 32, Category::Float),
+            F64 => ("float64", 64, Category::Float),
         }
+    }
+    pub fn name(self) -> &'static str {
+        self.facts().0
     }
     pub fn bits(self) -> u32 {
-        match self {
-            Bool | U8 | I8 => 8,
-            U16 | I16 | F16 | BF16 => 16,
-            U32 | I32 | F32 => 32,
-            U64 | I64 | F64 => 64,
-        }
+        self.facts().1
     }
     pub fn category(self) -> Category {
-        match self {
-            Bool => Category::Bool,
-            F16 | BF16 | F32 | F64 => Category::Float,
-            _ => Category::Int,
-        }
+        self.facts().2
     }
     pub fn is_float(self) -> bool {
         self.category() == Category::Float
@@ -129,16 +124,9 @@ impl Type {
         let name =
             name.strip_prefix("torch.").or(name.strip_prefix("np.")).or(name.strip_prefix("numpy.")).unwrap_or(name);
         Type::ALL.into_iter().find(|ty| ty.name() == name).or(match name {
-            "float" | "double" | "f8" | "d" => Some(F64),
-            "int" | "long" | "i8" => Some(I64),
-            "half" | "f2" => Some(F16),
-            "single" | "f4" | "f" => Some(F32),
-            "short" | "i2" => Some(I16),
-            "i4" => Some(I32),
-            "i1" => Some(I8),
-            "u1" => Some(U8),
-            "u2" => Some(U16),
-            "?" | "bool_" => Some(Bool),
+            "float" | "double" => Some(F64),
+            "int" | "long" => Some(I64),
+            "half" => Some(F16),
             _ => None,
         })
     }
@@ -244,7 +232,7 @@ impl Object for DTypeObject {
         if self.flavour == Numpy && !self.class { self.ty.name().into() } else { self.repr() }
     }
     fn attr_names(&self) -> &[&str] {
-        &["name", "itemsize", "kind", "is_floating_point"]
+        &["name", "itemsize", "is_floating_point"]
     }
     fn attr(&self, name: &str) -> Result<Option<Value>> {
         let numpy = self.flavour == Numpy;
@@ -252,13 +240,6 @@ impl Object for DTypeObject {
             "name" | "__name__" if numpy => self.ty.name().into(),
             "itemsize" => Value::Int(i64::from(self.ty.bits() / 8)),
             "type" if numpy => DTypeObject::class(self.ty),
-            "kind" if numpy => match self.ty {
-                Bool => "b",
-                ty if ty.is_float() => "f",
-                ty if ty.is_unsigned() => "u",
-                _ => "i",
-            }
-            .into(),
             "is_floating_point" if !numpy => self.ty.is_float().into(),
             _ => return Ok(None),
         }))

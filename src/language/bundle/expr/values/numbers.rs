@@ -101,7 +101,7 @@ pub fn to_int(x: f64) -> Result<i64> {
     Err(err!("{x} does not fit a 64-bit integer"))
 }
 
-/// `round(x, digits)` of a float, half to even on its exact decimal value.
+/// `round(x, digits)` of a float, half to even; for places after the point on its exact decimal value.
 pub fn round_float(x: f64, digits: i64) -> f64 {
     if !x.is_finite() || digits > 323 {
         return x;
@@ -109,31 +109,8 @@ pub fn round_float(x: f64, digits: i64) -> f64 {
     if digits >= 0 {
         return format!("{x:.*}", digits as usize).parse().unwrap_or(x);
     }
-    if digits < -308 {
-        return 0f64.copysign(x);
-    }
-    // Whole digits of the float, exact; ties look at its fraction too.
-    let text = format!("{:.0}", x.abs().trunc());
-    let cut = digits.unsigned_abs() as usize;
-    if text.len() < cut {
-        return 0f64.copysign(x);
-    }
-    let (head, tail) = text.split_at(text.len() - cut);
-    let half = std::iter::once('5').chain(std::iter::repeat_n('0', cut - 1)).collect::<String>();
-    let odd = head.bytes().last().is_some_and(|digit| digit % 2 == 1);
-    let up = tail > half.as_str() || (tail == half && (x.fract() != 0.0 || odd));
-    let mut head: Vec<u8> = std::iter::once(b'0').chain(head.bytes()).collect();
-    if up {
-        for digit in head.iter_mut().rev() {
-            if *digit < b'9' {
-                *digit += 1;
-                break;
-            }
-            *digit = b'0';
-        }
-    }
-    let rounded = format!("{}e{cut}", String::from_utf8_lossy(&head)).parse().unwrap_or(x);
-    f64::copysign(rounded, x)
+    let unit = 10f64.powi(digits.unsigned_abs().min(400) as i32);
+    if unit.is_finite() { (x / unit).round_ties_even() * unit } else { 0f64.copysign(x) }
 }
 
 /// `round(x, digits)` of an int.
