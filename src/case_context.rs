@@ -1,13 +1,16 @@
-//! What a part at work on one case may use: device, cancelling, memory budget, progress, and the clock of its stages.
+//! [`CaseContext`]: what components use while they process one case – device, cancellation, memory budget, progress, digests
+//! of the files that are read, and the clock of its stages.
 
 use crate::err;
 use crate::error::{Kind, Result};
+use crate::formats::digest::FileDigests;
 pub use crate::run::{Clock, NoProgress, Progress, Stage};
 use crate::torch::Device;
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-/// Device, cancellation, budget, progress and clock of one case.
+/// Options and handles for the processing of one case.
 #[derive(Clone)]
 pub struct CaseContext {
     pub device: Device,
@@ -17,6 +20,10 @@ pub struct CaseContext {
     pub clock: Clock,
     /// Bytes that one value may take.
     pub budget_bytes: u64,
+    /// Where readers record the digests of the files that they read; `None` where nothing needs them.
+    pub digests: Option<FileDigests>,
+    /// The folder below which the inputs' folders are repeated in output folders, where inputs of the same name need it.
+    pub output_root: Option<Arc<Path>>,
 }
 
 impl CaseContext {
@@ -29,6 +36,8 @@ impl CaseContext {
             progress: Arc::new(NoProgress),
             clock: Clock::default(),
             budget_bytes: crate::env::free_memory_bytes(),
+            digests: None,
+            output_root: None,
         }
     }
     /// An error of kind Cancelled once the user has interrupted.

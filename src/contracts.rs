@@ -4,6 +4,7 @@ pub use crate::case_context::{CaseContext, Clock, NoProgress, Progress, Stage};
 use crate::component::{Args, BuildContext, FromArc, FromShared, FromValue, Object, Value};
 use crate::err;
 use crate::error::{Kind, Result};
+use crate::formats::digest::Digest;
 use crate::image::Volume;
 use crate::prediction::Prediction;
 pub use crate::random::RngStates;
@@ -11,7 +12,7 @@ pub use crate::torch::TensorHandle;
 use crate::torch::{Device, DeviceExt, array_from_tensor, guard, tensor_from_value};
 use indexmap::IndexMap;
 use parking_lot::Mutex;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use tch::Tensor;
 
@@ -105,8 +106,8 @@ pub trait Transform: Send + Sync {
         &[]
     }
     /// The files that this transform will write for a case read from `source` and for no other, so that clashes are found
-    /// beforehand.
-    fn output_paths(&self, _source: &std::path::Path) -> Result<Vec<PathBuf>> {
+    /// beforehand. `root`: see [`CaseContext::output_root`].
+    fn output_paths(&self, _source: &Path, _root: Option<&Path>) -> Result<Vec<PathBuf>> {
         Ok(vec![])
     }
     /// What it makes of a sample whose images are header-only (shape and geometry, no voxels; see
@@ -118,7 +119,7 @@ pub trait Transform: Send + Sync {
         OnPrediction::Other
     }
     /// The folder that all its files are written below; the run's record goes there.
-    fn output_folder(&self) -> Option<&std::path::Path> {
+    fn output_folder(&self) -> Option<&Path> {
         None
     }
 }
@@ -172,7 +173,8 @@ pub struct WriteJob {
     pub path: PathBuf,
     /// Memory that `write` holds until it is done.
     pub bytes: u64,
-    pub write: Box<dyn FnOnce() -> Result<()> + Send>,
+    /// Writes the file; returns its digest.
+    pub write: Box<dyn FnOnce() -> Result<Digest> + Send>,
 }
 
 // ---------------------------------------------------------------- networks and inferers

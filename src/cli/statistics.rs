@@ -40,7 +40,7 @@ pub fn statistics(args: &Args) -> Result<()> {
     let rows =
         statistics::statistics(&labels, image.as_ref(), &structures).map_err(|error| error.file(&args.labels))?;
     match &args.output {
-        Some(path) => statistics::write(path, &rows),
+        Some(path) => statistics::write(path, &rows).map(drop),
         None => {
             let mut text = vec![];
             statistics::write_csv(&mut text, &rows)?;

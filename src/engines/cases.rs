@@ -2,7 +2,7 @@
 
 use super::resume::sidecar;
 use crate::component::{FromValue, OneOrMany, Value};
-use crate::contracts::{Dataset, Transform};
+use crate::contracts::{Dataset, Transform, flattened};
 use crate::env::at_home;
 use crate::err;
 use crate::error::{Error, Kind, Result};
@@ -23,28 +23,84 @@ pub struct Case {
     pub outputs: Result<Vec<PathBuf>>,
 }
 
-/// All cases. Errors if two would write the same file, if one would overwrite an input, or if no case can be written at
-/// all; a case that alone cannot be written keeps its error.
-pub fn plan(dataset: &dyn Dataset, postprocessing: &[Arc<dyn Transform>], total: usize) -> Result<Vec<Case>> {
+/// All cases of a run.
+pub struct Cases {
+    pub cases: Vec<Case>,
+    /// See [`CaseContext::output_root`](crate::contracts::CaseContext::output_root).
+    pub output_root: Option<Arc<Path>>,
+}
+
+/// All cases. Inputs of the same name are kept apart by their folders. Errors if two would write the same file all the same,
+/// if one would overwrite an input, or if no case can be written at all; a case that alone cannot be written keeps its error.
+pub fn plan(dataset: &dyn Dataset, postprocessing: &[Arc<dyn Transform>], total: usize) -> Result<Cases> {
+    // A cache has read its cases before.
+    let preprocessing = if dataset.reads_files() { dataset.transforms() } else { &[] };
+    let writers: Vec<&dyn Transform> = [flattened(postprocessing), flattened(preprocessing)].concat();
     let mut cases: Vec<Case> = (0..total)
         .map(|index| {
             let named = dataset.entry(index).map(|entry| inputs(&entry)).unwrap_or_default();
             let name = named.first().map_or_else(|| format!("case {index}"), |source| source.display().to_string());
             let inputs: Vec<PathBuf> = named.iter().map(|path| found_at(path)).collect();
             let source = inputs.first().cloned();
-            let outputs = source.as_ref().map_or(Ok(vec![]), |source| outputs(postprocessing, source));
+            let outputs = outputs(&writers, source.as_deref(), None);
             Case { name, source, inputs, outputs }
         })
         .collect();
-    check_clashes(&cases)?;
+    let mut output_root = None;
+    if let Err(clash) = check_clashes(&cases) {
+        output_root = Some(keep_apart(&mut cases, &writers).ok_or(clash)?);
+    }
+    check_overwrites(&cases)?;
     check_writable(&mut cases)?;
-    Ok(cases)
+    Ok(Cases { cases, output_root })
+}
+
+/// Name outputs after the inputs' folders too, below the deepest folder that all of them share; returns that folder, or
+/// `None` where it does not help.
+fn keep_apart(cases: &mut [Case], writers: &[&dyn Transform]) -> Option<Arc<Path>> {
+    let folders: Vec<PathBuf> = cases
+        .iter()
+        .filter_map(|case| case.source.as_deref()?.parent())
+        .map(|folder| std::path::absolute(folder).map(|folder| paths::normal(&folder)))
+        .collect::<Result<_, _>>()
+        .ok()?;
+    let mut root = folders.first()?.clone();
+    while !folders.iter().all(|folder| folder.starts_with(&root)) {
+        root.pop();
+    }
+    for case in &mut *cases {
+        case.outputs = outputs(writers, case.source.as_deref(), Some(&root));
+    }
+    check_clashes(cases).ok()?;
+    Some(root.into())
+}
+
+impl Cases {
+    /// Say once what is done with files in a way that the config does not ask for.
+    pub fn announce(&self, dataset: &dyn Dataset) {
+        if let Some(root) = &self.output_root {
+            tracing::info!(
+                "several inputs have the same name: results are written to folders named after the inputs' folders below {}",
+                root.display()
+            );
+        }
+        if !dataset.reads_files() {
+            warn_of_unwritten(dataset.transforms(), dataset.name());
+        }
+    }
+}
+
+/// Warn of transforms of `owner` that write files: there they write none.
+pub fn warn_of_unwritten(transforms: &[Arc<dyn Transform>], owner: &str) {
+    for transform in flattened(transforms).iter().filter(|transform| transform.output_folder().is_some()) {
+        tracing::warn!("{} among the transforms of a {owner} writes no files", transform.name());
+    }
 }
 
 /// What keeps a dataset's cases from being read or written: clashes of outputs, inputs that do not exist.
 pub fn check(dataset: &dyn Dataset, postprocessing: &[Arc<dyn Transform>]) -> Vec<Error> {
     let cases = match plan(dataset, postprocessing, dataset.len()) {
-        Ok(cases) => cases,
+        Ok(Cases { cases, .. }) => cases,
         Err(error) => return vec![error],
     };
     let missing: Vec<&Path> =
@@ -91,33 +147,45 @@ fn found_at(path: &Path) -> PathBuf {
     if path.exists() { path.to_owned() } else { at_home(path) }
 }
 
-fn outputs(postprocessing: &[Arc<dyn Transform>], source: &Path) -> Result<Vec<PathBuf>> {
-    fn walk(transform: &dyn Transform, source: &Path, out: &mut Vec<PathBuf>) -> Result<()> {
-        out.extend(transform.output_paths(source)?);
-        transform.children().iter().try_for_each(|child| walk(&**child, source, out))
-    }
+/// The files that transforms will write for a case; see [`Transform::output_paths`].
+fn outputs(writers: &[&dyn Transform], source: Option<&Path>, root: Option<&Path>) -> Result<Vec<PathBuf>> {
+    let Some(source) = source else { return Ok(vec![]) };
     let mut out = vec![];
-    for transform in postprocessing {
-        walk(&**transform, source, &mut out)?;
+    for transform in writers {
+        out.extend(transform.output_paths(source, root)?);
     }
     Ok(out)
 }
 
+/// An error if two cases, or two transforms of one, would write the same file.
 fn check_clashes(cases: &[Case]) -> Result<()> {
+    let mut seen: HashMap<&Path, &Case> = HashMap::new();
+    for case in cases {
+        for path in case.outputs.iter().flatten() {
+            let Some(other) = seen.insert(path, case) else { continue };
+            if std::ptr::eq(other, case) {
+                return Err(err!("two transforms would both write {}", path.display())
+                    .kind(Kind::Config)
+                    .hint("give one of them another output_postfix or output_dir"));
+            }
+            return Err(err!("{} and {} would both be written to {}", other.name, case.name, path.display())
+                .kind(Kind::Config)
+                .hint("set data_root_dir of SaveImaged to a folder above both inputs, or rename one"));
+        }
+    }
+    Ok(())
+}
+
+/// An error if a result would be written over an input.
+fn check_overwrites(cases: &[Case]) -> Result<()> {
     let read: HashMap<PathBuf, &Path> =
         cases.iter().flat_map(|case| &case.inputs).map(|input| (paths::real_path(input), &**input)).collect();
-    let mut seen: HashMap<&Path, &str> = HashMap::new();
     for case in cases {
         for path in case.outputs.iter().flatten() {
             if let Some(input) = read.get(&paths::real_path(path)) {
                 return Err(err!("the result of {} would be written over the input {}", case.name, input.display())
                     .kind(Kind::Config)
                     .hint("choose another output_dir, or an output_postfix that no input has"));
-            }
-            if let Some(other) = seen.insert(path, &case.name) {
-                return Err(err!("{other} and {} would both be written to {}", case.name, path.display())
-                    .kind(Kind::Config)
-                    .hint("set data_root_dir of SaveImaged to a folder above both inputs, or rename one"));
             }
         }
     }

@@ -5,7 +5,7 @@
 //! single cases, and what no postprocessing asks for is never computed.
 
 use super::amp::Amp;
-use super::cases;
+use super::cases::{self, Cases};
 use super::explain::Explain;
 use super::pipeline::Pipeline;
 use super::record::{RunRecord, RunStatus, Settings};
@@ -131,7 +131,10 @@ impl Engine for SupervisedEvaluator {
     }
     fn explain(&self, start: &Arc<EngineStart>) -> Result<Explanation> {
         let total = self.begin(start, 1)?;
-        let cases = cases::plan(&*self.args.val_data_loader.dataset, &self.args.postprocessing.steps, total)?;
+        let dataset = &*self.args.val_data_loader.dataset;
+        let cases = cases::plan(dataset, &self.args.postprocessing.steps, total)?;
+        cases.announce(dataset);
+        let cases = cases.cases;
         self.workflow.fire(Event::Started)?;
         let _no_grad = tch::no_grad_guard();
         let explain = Explain {
@@ -232,6 +235,10 @@ impl SupervisedEvaluator {
         let autocast = self.amp.autocast(&run.options);
         let postprocessing = &self.args.postprocessing.steps;
         let cases = cases::plan(&*loader.dataset, postprocessing, total)?;
+        if !whole {
+            cases.announce(&*loader.dataset);
+        }
+        let Cases { cases, output_root } = cases;
         let folder = cases::output_folder(postprocessing);
         match cases::clear_stale(&cases, folder.as_deref()) {
             0 => {}
@@ -269,6 +276,7 @@ impl SupervisedEvaluator {
             device: self.args.device,
             autocast,
             cases: &cases,
+            output_root: output_root.as_ref(),
             identity: &identity,
             observer,
             skip_existing,

@@ -7,17 +7,19 @@ use super::case_plan::CasePlan;
 use super::cases::Case;
 use super::queues::{NextWrite, Prefetcher, WriteBehind};
 use super::record::{CaseRecord, RunRecord};
-use super::resume::{self, Identity, Inputs, SkipDecision};
+use super::resume::{self, FileRecord, Identity, InputFiles, SkipDecision};
 use crate::contracts::{
     CaseContext, CaseFacts, CaseReport, Clock, Inferer, Item, Loader, Network, NoProgress, Observer, Progress,
     RunContext, Sample, Shared, Stage, Transform, TransformContext, WithoutHeader, WriteJob,
 };
 use crate::error::{Kind, Result};
+use crate::formats::digest::{Digest, FileDigests};
 use crate::prediction::volume_tensor;
 use crate::random::RngStates;
 use crate::torch::{Device, guard};
 use crate::{bail, err};
 use parking_lot::Mutex;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
@@ -43,6 +45,8 @@ pub struct Pipeline<'a> {
     pub device: Device,
     pub autocast: Option<tch::Kind>,
     pub cases: &'a [Case],
+    /// See [`CaseContext::output_root`].
+    pub output_root: Option<&'a Arc<Path>>,
     pub identity: &'a Identity,
     pub observer: &'a dyn Observer,
     /// Leave out cases whose result is there.
@@ -61,10 +65,18 @@ struct PrefetchedCase {
 }
 
 enum Prefetched {
-    /// Preprocessed, and the files it came from.
-    Read(Vec<Sample>, Inputs),
+    Read(ReadCase),
     /// Its result is there; what was recorded of it.
     Skip(Box<CaseRecord>),
+}
+
+/// A preprocessed case.
+struct ReadCase {
+    samples: Vec<Sample>,
+    /// What the preprocessing writes.
+    writes: Vec<WriteJob>,
+    /// The files that it came from, where a record of them is wanted.
+    inputs: Vec<FileRecord>,
 }
 
 /// A case whose files remain to be written.
@@ -77,7 +89,7 @@ struct FinishedCase {
 }
 
 enum CaseOutcome {
-    Write(Vec<WriteJob>, Inputs),
+    Write(Vec<WriteJob>, Vec<FileRecord>),
     Skip(Box<CaseRecord>),
 }
 
@@ -149,6 +161,7 @@ impl Pipeline<'_> {
     /// Read and preprocess a case, unless its result is there.
     fn load(&self, index: usize, room: u64) -> PrefetchedCase {
         let began = Instant::now();
+        let writes = self.cases[index].outputs.as_ref().is_ok_and(|outputs| !outputs.is_empty());
         let context = CaseContext {
             device: self.device,
             autocast: self.autocast,
@@ -156,6 +169,9 @@ impl Pipeline<'_> {
             progress: Arc::new(NoProgress),
             clock: Clock::default(),
             budget_bytes: self.run.options.memory_bytes,
+            // Hashed while they are read, where a record of them will lie beside a result.
+            digests: writes.then(FileDigests::default),
+            output_root: self.output_root.cloned(),
         };
         let outcome = guard(|| self.read(index, room, &context));
         PrefetchedCase { began, context, outcome }
@@ -165,12 +181,13 @@ impl Pipeline<'_> {
         context.check()?;
         let case = &self.cases[index];
         let outputs = case.outputs.as_ref().map_err(Clone::clone)?;
-        let inputs = context.clock.time(Stage::Check, || Inputs::read(&case.inputs, context))?;
+        let files = InputFiles::look_up(&case.inputs)?;
+        let inputs = || match &context.digests {
+            Some(digests) => context.clock.time(Stage::Check, || files.records(digests, context)),
+            None => Ok(vec![]),
+        };
         if self.skip_existing {
-            let decision =
-                context.clock.time(Stage::Check, || resume::skip_decision(outputs, &inputs, self.identity, context));
-            context.check()?;
-            match decision {
+            match resume::skip_decision(outputs, inputs, self.identity, context)? {
                 SkipDecision::Current(record) => return Ok(Prefetched::Skip(record)),
                 SkipDecision::Missing => {}
                 SkipDecision::Stale(why) => tracing::info!("{}: computed again: {why}", case.name),
@@ -182,17 +199,18 @@ impl Pipeline<'_> {
             false => None,
         };
         plan.iter().try_for_each(|plan| plan.admit(room))?;
-        let mut none = RngStates::default();
+        let (mut none, mut writes) = (RngStates::default(), vec![]);
         let batch = index / self.loader.batch_size.max(1);
         let mut random = (!self.random.is_empty()).then(|| self.random[batch % self.random.len()].lock());
         let mut cx =
-            TransformContext { case: context, writes: &mut vec![], rng: random.as_deref_mut().unwrap_or(&mut none) };
+            TransformContext { case: context, writes: &mut writes, rng: random.as_deref_mut().unwrap_or(&mut none) };
         let samples = context.clock.time(Stage::Pre, || match plan {
             Some(plan) => plan.read(&mut cx),
             None => dataset.get(index, &mut cx),
         })?;
-        inputs.check_unchanged()?;
-        Ok(Prefetched::Read(samples, inputs))
+        let inputs = inputs()?;
+        files.check_unchanged()?;
+        Ok(Prefetched::Read(ReadCase { samples, writes, inputs }))
     }
 
     /// A case through the network. `None`: the user stopped the run before it got there.
@@ -204,14 +222,14 @@ impl Pipeline<'_> {
             Err(error) if error.get_kind() == Kind::Cancelled => return None,
             Err(error) => Err(error),
             Ok(Prefetched::Skip(record)) => Ok(CaseOutcome::Skip(record)),
-            Ok(Prefetched::Read(samples, inputs)) => {
+            Ok(Prefetched::Read(ReadCase { samples, writes, inputs })) => {
                 let watcher = self.observer.case_started(&self.cases[index].name, index, self.cases.len());
                 let counted = Arc::new(Counted { watcher, windows: AtomicUsize::new(0) });
                 context.progress = counted.clone();
                 peak.store(crate::env::resident_memory_bytes(), Ordering::Relaxed);
                 context.budget_bytes =
                     self.run.options.memory_bytes.saturating_sub(crate::env::resident_memory_bytes());
-                let result = guard(|| self.infer(samples, &context, &mut facts));
+                let result = guard(|| self.infer(samples, writes, &context, &mut facts));
                 peak.fetch_max(crate::env::resident_memory_bytes(), Ordering::Relaxed);
                 facts.peak_memory_bytes = peak.load(Ordering::Relaxed);
                 facts.windows = counted.windows.load(Ordering::Relaxed);
@@ -226,7 +244,13 @@ impl Pipeline<'_> {
     }
 
     /// Network and postprocessing of one case; the files are left to be written.
-    fn infer(&self, samples: Vec<Sample>, context: &CaseContext, facts: &mut CaseFacts) -> Result<Vec<WriteJob>> {
+    fn infer(
+        &self,
+        samples: Vec<Sample>,
+        before: Vec<WriteJob>,
+        context: &CaseContext,
+        facts: &mut CaseFacts,
+    ) -> Result<Vec<WriteJob>> {
         let mut writes = vec![];
         for mut sample in samples {
             let image = sample.image("image")?.clone();
@@ -278,6 +302,8 @@ impl Pipeline<'_> {
             }
             context.clock.add(Stage::Post, start.elapsed().saturating_sub(elsewhere() - before));
         }
+        // The record lies beside the first file of the postprocessing.
+        writes.extend(before);
         Ok(writes)
     }
 
@@ -321,7 +347,7 @@ impl Pipeline<'_> {
             error: None,
         };
         let mut recorded = None;
-        let mut inputs = None;
+        let mut made: Option<(Vec<(PathBuf, Digest)>, Vec<FileRecord>)> = None;
         match result {
             Err(error) => report.error = Some(error),
             Ok(CaseOutcome::Skip(record)) => {
@@ -329,15 +355,17 @@ impl Pipeline<'_> {
                 report.outputs = case.outputs.clone().unwrap_or_default();
                 recorded = Some(record);
             }
-            Ok(CaseOutcome::Write(jobs, read)) => {
-                let clock = report.clock.clone();
-                report.error = clock.time(Stage::Write, || {
-                    jobs.into_iter().find_map(|job| {
-                        report.outputs.push(job.path);
-                        guard(job.write).err()
+            Ok(CaseOutcome::Write(jobs, inputs)) => {
+                let (clock, mut written) = (report.clock.clone(), Vec::with_capacity(jobs.len()));
+                let result: Result<()> = clock.time(Stage::Write, || {
+                    jobs.into_iter().try_for_each(|job| {
+                        report.outputs.push(job.path.clone());
+                        written.push((job.path, guard(job.write)?));
+                        Ok(())
                     })
                 });
-                inputs = Some(read);
+                report.error = result.err();
+                made = Some((written, inputs));
             }
         }
         // Which case it was; the innermost file, such as an output that cannot be written, stays.
@@ -346,10 +374,9 @@ impl Pipeline<'_> {
             None => error,
         });
         report.elapsed = began.elapsed();
-        if let (Some(inputs), None) = (inputs, &report.error) {
+        if let (Some((written, inputs)), None) = (made, &report.error) {
             let record = CaseRecord::from(&report);
-            let saved =
-                report.clock.time(Stage::Check, || resume::save(&report.outputs, &inputs, self.identity, &record));
+            let saved = report.clock.time(Stage::Check, || resume::save(written, inputs, self.identity, &record));
             if let Err(error) = saved {
                 report.error = Some(error.context("the result is written, but not what it was made from"));
             }
@@ -364,12 +391,13 @@ impl Pipeline<'_> {
 
 impl PrefetchedCase {
     fn bytes(&self) -> u64 {
-        let Ok(Prefetched::Read(samples, _)) = &self.outcome else { return 0 };
+        let Ok(Prefetched::Read(read)) = &self.outcome else { return 0 };
         let size = |item: &Item| match item {
             Item::Image(volume) => volume.voxels.len() as u64 * volume.voxels.dtype().size_bytes() as u64,
             _ => 0,
         };
-        samples.iter().flat_map(|sample| sample.items.values()).map(size).sum()
+        let images = read.samples.iter().flat_map(|sample| sample.items.values()).map(size);
+        images.chain(read.writes.iter().map(|job| job.bytes)).sum()
     }
 }
 

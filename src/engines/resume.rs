@@ -6,7 +6,7 @@ use crate::contracts::{CaseContext, CaseStatus};
 use crate::err;
 use crate::error::Result;
 use crate::formats::atomic;
-use crate::formats::digest::{self, Digest};
+use crate::formats::digest::{self, Digest, FileDigests};
 use crate::formats::{paths, reader};
 use serde::{Deserialize, Serialize};
 use std::io::Write;
@@ -24,20 +24,23 @@ pub struct Identity {
     pub config_sha256: String,
 }
 
-/// The files of one case, as they were when it was read.
-pub struct Inputs(Vec<Input>);
+/// The files of one case, as they are before it is read.
+pub struct InputFiles(Vec<Input>);
 
 struct Input {
     path: PathBuf,
-    digest: Digest,
     /// Each file with size and time of change, to notice a change while it is being read.
     files: Vec<(PathBuf, u64, Option<SystemTime>)>,
 }
 
-impl Inputs {
-    /// Read every file once, unless the user interrupts. `paths`: files and folders. Errors name the file.
-    pub fn read(paths: &[PathBuf], context: &CaseContext) -> Result<Inputs> {
-        paths.iter().map(|path| Input::read(path, context)).collect::<Result<_>>().map(Inputs)
+impl InputFiles {
+    /// Look up size and time of change of every file. `paths`: files and folders. Errors name the file.
+    pub fn look_up(paths: &[PathBuf]) -> Result<InputFiles> {
+        let input = |path: &PathBuf| {
+            let files = reader::files(path)?.iter().map(|file| stat(file)).collect::<Result<Vec<_>>>()?;
+            Ok(Input { path: path.clone(), files })
+        };
+        paths.iter().map(input).collect::<Result<_>>().map(InputFiles)
     }
     /// An error if a file is gone or another one than it was.
     pub fn check_unchanged(&self) -> Result<()> {
@@ -51,30 +54,26 @@ impl Inputs {
         }
         Ok(())
     }
-    fn records(&self) -> Vec<FileRecord> {
-        self.0.iter().map(|input| FileRecord::new(absolute(&input.path), input.digest.clone())).collect()
+    /// Path and digest of every input; what `digests` lacks is read for it, unless the user interrupts.
+    pub fn records(&self, digests: &FileDigests, context: &CaseContext) -> Result<Vec<FileRecord>> {
+        self.0.iter().map(|input| Ok(FileRecord::new(absolute(&input.path), input.digest(digests, context)?))).collect()
     }
 }
 
 impl Input {
-    fn read(path: &Path, context: &CaseContext) -> Result<Input> {
-        let paths = reader::files(path)?;
-        let files = paths.iter().map(|path| stat(path)).collect::<Result<Vec<_>>>()?;
-        let digests =
-            paths.iter().map(|path| digest::of_file_while(path, || context.check())).collect::<Result<Vec<_>>>()?;
-        let digest = match &digests[..] {
-            [one] => one.clone(),
-            several => {
-                let names: Vec<String> =
-                    paths.iter().map(|file| file.strip_prefix(path).unwrap_or(file).display().to_string()).collect();
-                let pieces = names
-                    .iter()
-                    .zip(several)
-                    .flat_map(|(name, digest)| [name.as_bytes(), b"\0", digest.sha256.as_bytes()]);
-                Digest { bytes: several.iter().map(|digest| digest.bytes).sum(), sha256: digest::of_pieces(pieces) }
-            }
-        };
-        Ok(Input { path: path.to_owned(), digest, files })
+    fn digest(&self, digests: &FileDigests, context: &CaseContext) -> Result<Digest> {
+        let mut files = vec![];
+        for (file, ..) in &self.files {
+            files.push((file, digests.get_or_read(file, || context.check())?));
+        }
+        if let [_] = files[..] {
+            return Ok(files.swap_remove(0).1);
+        }
+        let names: Vec<String> =
+            files.iter().map(|(file, _)| file.strip_prefix(&self.path).unwrap_or(file).display().to_string()).collect();
+        let pieces =
+            names.iter().zip(&files).flat_map(|(name, (_, digest))| [name.as_bytes(), b"\0", digest.sha256.as_bytes()]);
+        Ok(Digest { bytes: files.iter().map(|(_, digest)| digest.bytes).sum(), sha256: digest::of_pieces(pieces) })
     }
 }
 
@@ -103,9 +102,10 @@ struct ResultRecord {
     case: CaseRecord,
 }
 
+/// A file and its content.
 #[derive(Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct FileRecord {
+pub struct FileRecord {
     path: String,
     bytes: u64,
     sha256: String,
@@ -141,41 +141,47 @@ pub fn sidecar(output: &Path) -> PathBuf {
     name.into()
 }
 
-/// Look at what lies beside the first of `outputs`.
-pub fn skip_decision(outputs: &[PathBuf], inputs: &Inputs, identity: &Identity, context: &CaseContext) -> SkipDecision {
-    let Some(first) = outputs.first() else { return SkipDecision::Missing };
+/// Compare what lies beside the first of `outputs` with the case. `inputs` gives [`InputFiles::records`] where there is
+/// something to compare with.
+pub fn skip_decision(
+    outputs: &[PathBuf],
+    inputs: impl FnOnce() -> Result<Vec<FileRecord>>,
+    identity: &Identity,
+    context: &CaseContext,
+) -> Result<SkipDecision> {
+    let Some(first) = outputs.first() else { return Ok(SkipDecision::Missing) };
     let path = sidecar(first);
     let text = match std::fs::read(&path) {
         Ok(text) => text,
         Err(_) if first.exists() => {
-            return SkipDecision::Stale(format!("nothing says what {} was made from", first.display()));
+            return Ok(SkipDecision::Stale(format!("nothing says what {} was made from", first.display())));
         }
-        Err(_) => return SkipDecision::Missing,
+        Err(_) => return Ok(SkipDecision::Missing),
     };
     let found = match serde_json::from_slice::<ResultRecord>(&text) {
         Ok(found) if found.format == FORMAT && found.segbundle == identity.version => found,
         _ => {
-            return SkipDecision::Stale(match serde_json::from_slice::<AnyRecord>(&text) {
+            return Ok(SkipDecision::Stale(match serde_json::from_slice::<AnyRecord>(&text) {
                 Ok(AnyRecord { segbundle: Some(other) }) if other != identity.version => {
                     format!("it was made by segbundle {other}, this is {}", identity.version)
                 }
                 Ok(_) => format!("{} is not complete, or of another version", path.display()),
                 Err(_) => format!("{} is no JSON", path.display()),
-            });
+            }));
         }
     };
-    compare(found, first, outputs, inputs, identity, context).unwrap_or_else(SkipDecision::Stale)
+    Ok(compare(found, first, outputs, &inputs()?, identity, context).unwrap_or_else(SkipDecision::Stale))
 }
 
 fn compare(
     found: ResultRecord,
     first: &Path,
     outputs: &[PathBuf],
-    inputs: &Inputs,
+    inputs: &[FileRecord],
     identity: &Identity,
     context: &CaseContext,
 ) -> Result<SkipDecision, String> {
-    if found.inputs != inputs.records() {
+    if found.inputs != inputs {
         return Err("the input is not the one that it was made from".into());
     }
     if found.weights_sha256 != identity.weights_sha256 {
@@ -204,24 +210,28 @@ fn compare(
 }
 
 /// Writes what `outputs`, which are complete, were made from. `case`: the case's record.
-pub fn save(outputs: &[PathBuf], inputs: &Inputs, identity: &Identity, case: &CaseRecord) -> Result<()> {
-    let Some(first) = outputs.first() else { return Ok(()) };
+pub fn save(
+    outputs: Vec<(PathBuf, Digest)>,
+    inputs: Vec<FileRecord>,
+    identity: &Identity,
+    case: &CaseRecord,
+) -> Result<()> {
+    let Some(first) = outputs.first().map(|(path, _)| path.clone()) else { return Ok(()) };
     let folder = first.parent().unwrap_or(Path::new(""));
-    let written = outputs.iter().map(|output| {
+    let written = outputs.into_iter().map(|(output, digest)| {
         // Also what lies above, as tables for all cases: the output folder may be moved.
-        let path = paths::seen_from(folder, output).display().to_string();
-        Ok(FileRecord::new(path, digest::of_file(output)?))
+        FileRecord::new(paths::seen_from(folder, &output).display().to_string(), digest)
     });
     let content = ResultRecord {
         format: FORMAT,
         segbundle: identity.version.into(),
-        inputs: inputs.records(),
+        inputs,
         weights_sha256: identity.weights_sha256.clone(),
         config_sha256: identity.config_sha256.clone(),
-        outputs: written.collect::<Result<_>>()?,
+        outputs: written.collect(),
         case: CaseRecord { status: CaseStatus::Done, ..case.clone() },
     };
-    atomic::write_file(sidecar(first), |file, _| {
+    atomic::write_file(sidecar(&first), |file, _| {
         serde_json::to_writer_pretty(&mut *file, &content).map_err(std::io::Error::from)?;
         Ok(writeln!(file)?)
     })
@@ -248,13 +258,13 @@ mod tests {
             "peak_memory_bytes": 1, "error": null});
         let case: CaseRecord = serde_json::from_value(case).unwrap();
         let context = CaseContext::quiet();
-        let inputs = Inputs::read(&[], &context).unwrap();
-        save(std::slice::from_ref(&output), &inputs, &identity(), &case).unwrap();
+        let digest = digest::of_file(&output).unwrap();
+        save(vec![(output.clone(), digest)], vec![], &identity(), &case).unwrap();
         let path = sidecar(&output);
         let mut json = serde_json::from_slice(&std::fs::read(&path).unwrap()).unwrap();
         change(&mut json);
         std::fs::write(&path, json.to_string()).unwrap();
-        match skip_decision(&[output], &inputs, &identity(), &context) {
+        match skip_decision(&[output], || Ok(vec![]), &identity(), &context).unwrap() {
             SkipDecision::Current(case) => Ok(*case),
             SkipDecision::Missing => Err("missing".into()),
             SkipDecision::Stale(why) => Err(why),

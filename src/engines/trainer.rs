@@ -6,13 +6,14 @@
 //! before it reaches the weights; and the training is saved so that it can go on (see `training_state`).
 
 use super::amp::Amp;
+use super::cases::warn_of_unwritten;
 use super::training_state::{self, TrainingCursor, TrainingProgress, TrainingState};
 use super::workflow::{Parts, Workflow, check_network, clock, loss_alone};
 use crate::checkpoint::{self, StateDict};
 use crate::component::{Accepted, Dict, NotSupported, Value};
 use crate::contracts::{
-    CaseContext, Clock, Engine, EngineStart, EngineState, Event, Explanation, Handler, Inferer, Item, Loader, Loss,
-    Mode, Network, NoProgress, Optimizer, Sample, Shared, TrainingExplanation, TransformContext, apply_all,
+    CaseContext, Engine, EngineStart, EngineState, Event, Explanation, Handler, Inferer, Item, Loader, Loss, Mode,
+    Network, Optimizer, Sample, Shared, TrainingExplanation, TransformContext, apply_all,
 };
 use crate::data::batches::{Batch, Batches, case_name};
 use crate::data::{Transforms, alignment};
@@ -217,6 +218,7 @@ struct Training<'a> {
 
 impl Training<'_> {
     fn train(&self) -> Result<()> {
+        warn_of_unwritten(self.args.train_data_loader.dataset.transforms(), "training");
         let began = Instant::now();
         // Reading ahead stops at an interrupt.
         let case = CaseContext { cancel: self.start.run.cancel.clone(), ..self.case_context() };
@@ -287,10 +289,8 @@ impl Training<'_> {
         CaseContext {
             device: self.args.device,
             autocast: self.autocast,
-            cancel: Arc::default(),
-            progress: Arc::new(NoProgress),
-            clock: Clock::default(),
             budget_bytes: self.start.run.options.memory_bytes,
+            ..CaseContext::quiet()
         }
     }
 

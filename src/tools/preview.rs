@@ -6,6 +6,7 @@ use super::statistics::same_grid;
 use super::structures::Structures;
 use crate::error::Result;
 use crate::formats::atomic;
+use crate::formats::digest::Digest;
 use crate::image::{Element, Orientation, Volume};
 use crate::{bail, each_voxels, err};
 use font8x8::UnicodeFonts;
@@ -197,8 +198,8 @@ impl Picture {
     }
 
     /// As PNG, whole or not at all.
-    pub fn write(&self, path: &Path) -> Result<()> {
-        atomic::write_file(path, |file, _| {
+    pub fn write(&self, path: &Path) -> Result<Digest> {
+        atomic::write_hashed(path, |file| {
             let failed = |error: png::EncodingError| err!("cannot write: {error}");
             let mut encoder = png::Encoder::new(std::io::BufWriter::new(file), self.width as u32, self.height as u32);
             encoder.set_color(png::ColorType::Rgb);

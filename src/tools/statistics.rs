@@ -3,6 +3,7 @@
 use super::structures::Structures;
 use crate::error::Result;
 use crate::formats::atomic;
+use crate::formats::digest::Digest;
 use crate::image::{Element, Volume};
 use crate::{bail, each_voxels, err};
 use serde::Serialize;
@@ -299,9 +300,9 @@ fn rounded(value: f64, digits: i32) -> f64 {
 }
 
 /// As CSV, or as JSON (`{"structures": [{...}]}`) if the name ends in `.json`; whole or not at all.
-pub fn write(path: &Path, rows: &[Row]) -> Result<()> {
+pub fn write(path: &Path, rows: &[Row]) -> Result<Digest> {
     let json = path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("json"));
-    atomic::write_file(path, |file, _| if json { write_json(file, rows) } else { write_csv(file, rows) })
+    atomic::write_hashed(path, |out| if json { write_json(out, rows) } else { write_csv(out, rows) })
 }
 
 /// A header and one line per structure.

@@ -210,8 +210,10 @@ impl Transform for LoadImage {
         let sample = self.loaded(sample, |path| formats::reader::read_header(path, self.series.as_deref()))?;
         Ok(if alone { Step::header_only(sample) } else { Step::exact(sample) })
     }
-    fn apply(&self, sample: Sample, _cx: &mut TransformContext) -> Result<Vec<Sample>> {
-        Ok(vec![self.loaded(sample, |path| formats::reader::read(path, self.series.as_deref()))?])
+    fn apply(&self, sample: Sample, cx: &mut TransformContext) -> Result<Vec<Sample>> {
+        let digests = cx.case.digests.as_ref();
+        let read = |path: &Path| formats::reader::read_hashed(path, self.series.as_deref(), digests);
+        Ok(vec![self.loaded(sample, read)?])
     }
 }
 

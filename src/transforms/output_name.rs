@@ -20,8 +20,9 @@ impl OutputName {
         OutputName { output_dir: output_dir.to_owned(), data_root_dir: data_root_dir.to_owned(), separate_folder }
     }
 
-    /// `output_dir/[folder below data_root_dir/][stem/]stem[_postfix]extension`, as MONAI's create_file_basename.
-    pub fn path(&self, source: &Path, postfix: &str, extension: &str) -> Result<PathBuf> {
+    /// `output_dir/[folder below data_root_dir/][stem/]stem[_postfix]extension`, as MONAI's create_file_basename. `root` stands
+    /// in for a `data_root_dir` that is not given.
+    pub fn path(&self, source: &Path, root: Option<&Path>, postfix: &str, extension: &str) -> Result<PathBuf> {
         let stem = source
             .file_name()
             .and_then(|name| name.to_str())
@@ -33,14 +34,13 @@ impl OutputName {
             cut_extension(stem.strip_suffix(".gz").filter(|stem| !stem.is_empty()).unwrap_or(stem))
         };
         let mut path = self.output_dir.clone();
-        if !self.data_root_dir.is_empty() {
+        let given = Some(Path::new(&self.data_root_dir)).filter(|root| !root.as_os_str().is_empty());
+        if let Some(root) = given.or(root) {
             let folder = source.parent().unwrap_or(Path::new(""));
-            path.push(relative(&std::path::absolute(folder)?, &std::path::absolute(&self.data_root_dir)?).ok_or_else(
-                || {
-                    err!("{} is not below data_root_dir {}", source.display(), self.data_root_dir)
-                        .hint("name a folder above all inputs")
-                },
-            )?);
+            path.push(relative(&std::path::absolute(folder)?, &std::path::absolute(root)?).ok_or_else(|| {
+                err!("{} is not below data_root_dir {}", source.display(), root.display())
+                    .hint("name a folder above all inputs")
+            })?);
         }
         if self.separate_folder {
             path.push(stem);

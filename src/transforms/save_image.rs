@@ -100,8 +100,8 @@ impl Transform for SaveImage {
     fn name(&self) -> &'static str {
         "SaveImaged"
     }
-    fn output_paths(&self, source: &Path) -> Result<Vec<PathBuf>> {
-        Ok(vec![self.name.path(source, &self.args.output_postfix, &self.extension)?])
+    fn output_paths(&self, source: &Path, root: Option<&Path>) -> Result<Vec<PathBuf>> {
+        Ok(vec![self.name.path(source, root, &self.args.output_postfix, &self.extension)?])
     }
     fn on_prediction(&self) -> OnPrediction {
         OnPrediction::Written
@@ -125,7 +125,12 @@ impl Transform for SaveImage {
             if self.args.resample {
                 volume = self.resampled(volume, cx)?;
             }
-            let path = self.name.path(&volume.header.path, &self.args.output_postfix, &self.extension)?;
+            let path = self.name.path(
+                &volume.header.path,
+                cx.case.output_root.as_deref(),
+                &self.args.output_postfix,
+                &self.extension,
+            )?;
             let (dtype, log) = (self.args.output_dtype.unwrap_or(volume.voxels.dtype()), self.args.print_log);
             let spatial_dims = volume.header.spatial_dims;
             let [_, x, y, _] = volume.layout.shape;
@@ -147,11 +152,11 @@ impl Transform for SaveImage {
                 path,
                 bytes: saved.voxels.len() as u64 * saved.voxels.dtype().size_bytes() as u64,
                 write: Box::new(move || {
-                    nifti::write(&target, &saved.voxels, &saved.layout, &saved.affine, dtype, options)?;
+                    let digest = nifti::write(&target, &saved.voxels, &saved.layout, &saved.affine, dtype, options)?;
                     if log {
                         tracing::info!("wrote {}", target.display());
                     }
-                    Ok(())
+                    Ok(digest)
                 }),
             });
             sample.set(key, Item::Image(volume));
@@ -188,7 +193,7 @@ mod tests {
         args.extend(named.iter().map(|(key, value)| ((*key).into(), value.clone())));
         let built = (COMPONENT.build)(Args::named(args), &mut BuildContext::default()).unwrap();
         let transform = built.downcast::<TransformHandle>().unwrap();
-        transform.0.output_paths(Path::new(source)).unwrap()[0].display().to_string()
+        transform.0.output_paths(Path::new(source), None).unwrap()[0].display().to_string()
     }
 
     /// Expected values: monai.data.utils.create_file_basename(postfix, source, output_dir, data_root_dir, separate_folder).

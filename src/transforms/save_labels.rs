@@ -6,7 +6,7 @@ use crate::case_context::CaseContext;
 use crate::component::{Keys, Value};
 use crate::contracts::{Item, Sample, Step, Transform, TransformContext, WriteJob};
 use crate::error::{Kind, Result};
-use crate::formats::{atomic, nifti, reader};
+use crate::formats::{atomic, digest, nifti, reader};
 use crate::image::{Orientation, Volume};
 use crate::tools::label_names;
 use crate::tools::split_labels::{check_channels, keep_only, write_mask};
@@ -111,13 +111,14 @@ impl Transform for SaveLabels {
     fn output_folder(&self) -> Option<&Path> {
         Some(&self.args.output_dir)
     }
-    fn output_paths(&self, source: &Path) -> Result<Vec<PathBuf>> {
-        let map = self.args.combined.then(|| self.name.path(source, &self.args.output_postfix, &self.args.output_ext));
+    fn output_paths(&self, source: &Path, root: Option<&Path>) -> Result<Vec<PathBuf>> {
+        let map =
+            self.args.combined.then(|| self.name.path(source, root, &self.args.output_postfix, &self.args.output_ext));
         let masks = self
             .structures
             .iter()
             .filter(|_| self.args.separate)
-            .map(|structure| self.mask_path(source, &structure.name));
+            .map(|structure| self.mask_path(source, root, &structure.name));
         map.into_iter().chain(masks).collect()
     }
     fn plan(&self, sample: Sample) -> Result<Step<'_>> {
@@ -129,7 +130,8 @@ impl Transform for SaveLabels {
             if self.args.separate || self.args.structures.is_some() {
                 check_channels(&volume, &self.structures).map_err(|error| error.context(format_args!("`{key}`")))?;
             }
-            let path = self.name.path(&volume.header.path, &self.args.output_postfix, &self.args.output_ext)?;
+            let root = cx.case.output_root.as_deref();
+            let path = self.name.path(&volume.header.path, root, &self.args.output_postfix, &self.args.output_ext)?;
             if self.args.combined {
                 let (structures, target, bytes) = (self.structures.clone(), path.clone(), volume.bytes());
                 let volume = volume.clone();
@@ -145,22 +147,23 @@ impl Transform for SaveLabels {
                             space: kept.header.space,
                             ..nifti::Options::default()
                         };
-                        nifti::write(&target, &kept.voxels, &kept.layout, &kept.affine, kept.voxels.dtype(), options)?;
+                        let dtype = kept.voxels.dtype();
+                        let digest = nifti::write(&target, &kept.voxels, &kept.layout, &kept.affine, dtype, options)?;
                         tracing::info!("wrote {}", target.display());
-                        Ok(())
+                        Ok(digest)
                     }),
                 });
             }
             if self.args.separate {
                 for (at, structure) in self.structures.iter().enumerate() {
-                    let path = self.mask_path(&volume.header.path, &structure.name)?;
+                    let path = self.mask_path(&volume.header.path, root, &structure.name)?;
                     let (volume, structure, target) = (volume.clone(), structure.clone(), path.clone());
                     // The voxels are shared: counted once.
                     let bytes = if self.args.combined || at > 0 { 0 } else { volume.bytes() };
                     cx.writes.push(WriteJob {
                         path,
                         bytes,
-                        write: Box::new(move || write_mask(&volume, &structure, &target).map(drop)),
+                        write: Box::new(move || write_mask(&volume, &structure, &target)),
                     });
                 }
             }
@@ -174,8 +177,8 @@ impl Transform for SaveLabels {
 
 impl SaveLabels {
     /// `segmentations/liver.nii.gz` in the case's folder.
-    fn mask_path(&self, source: &Path, structure: &str) -> Result<PathBuf> {
-        let case = self.name.path(source, "", "")?;
+    fn mask_path(&self, source: &Path, root: Option<&Path>, structure: &str) -> Result<PathBuf> {
+        let case = self.name.path(source, root, "", "")?;
         let folder = match case.parent() {
             Some(folder) if self.args.separate_folder => folder.join("segmentations"),
             _ => PathBuf::from(format!("{}_segmentations", case.display())),
@@ -190,8 +193,8 @@ impl SaveLabels {
             let path = self.name.output_dir.join(name);
             let target = path.clone();
             let write = move || match std::fs::read_to_string(&target) {
-                Ok(there) if there == text => Ok(()),
-                _ => atomic::write_file(&target, |file, _| Ok(file.write_all(text.as_bytes())?)),
+                Ok(there) if there == text => Ok(digest::of_bytes(text.as_bytes())),
+                _ => atomic::write_hashed(&target, |out| Ok(out.write_all(text.as_bytes())?)),
             };
             cx.writes.push(WriteJob { path, bytes: 0, write: Box::new(write) });
         }

@@ -78,8 +78,8 @@ impl Transform for SavePreview {
     fn output_folder(&self) -> Option<&Path> {
         Some(&self.args.output_dir)
     }
-    fn output_paths(&self, source: &Path) -> Result<Vec<PathBuf>> {
-        Ok(vec![self.name.path(source, &self.args.output_postfix, ".png")?])
+    fn output_paths(&self, source: &Path, root: Option<&Path>) -> Result<Vec<PathBuf>> {
+        Ok(vec![self.name.path(source, root, &self.args.output_postfix, ".png")?])
     }
     fn plan(&self, sample: Sample) -> Result<Step<'_>> {
         Ok(Step::exact(sample))
@@ -88,7 +88,7 @@ impl Transform for SavePreview {
         for key in &self.args.keys.0 {
             let volume = labels(&mut sample, key, cx.case)?;
             let source = volume.header.path.clone();
-            let path = self.name.path(&source, &self.args.output_postfix, ".png")?;
+            let path = self.name.path(&source, cx.case.output_root.as_deref(), &self.args.output_postfix, ".png")?;
             let (structures, options, target) = (self.structures.clone(), self.options, path.clone());
             let (series, bytes) = (self.args.series_name.clone(), volume.bytes());
             cx.writes.push(WriteJob {

@@ -74,8 +74,11 @@ impl Transform for SaveStatistics {
     fn output_folder(&self) -> Option<&Path> {
         Some(&self.args.output_dir)
     }
-    fn output_paths(&self, source: &Path) -> Result<Vec<PathBuf>> {
-        self.extensions.iter().map(|extension| self.name.path(source, &self.args.output_postfix, extension)).collect()
+    fn output_paths(&self, source: &Path, root: Option<&Path>) -> Result<Vec<PathBuf>> {
+        self.extensions
+            .iter()
+            .map(|extension| self.name.path(source, root, &self.args.output_postfix, extension))
+            .collect()
     }
     fn plan(&self, sample: Sample) -> Result<Step<'_>> {
         Ok(Step::exact(sample))
@@ -84,7 +87,9 @@ impl Transform for SaveStatistics {
         for key in &self.args.keys.0 {
             let volume = labels(&mut sample, key, cx.case)?;
             let rows = Arc::new(self.rows(&volume));
-            for (at, path) in self.output_paths(&volume.header.path)?.into_iter().enumerate() {
+            for (at, path) in
+                self.output_paths(&volume.header.path, cx.case.output_root.as_deref())?.into_iter().enumerate()
+            {
                 let (rows, target) = (rows.clone(), path.clone());
                 // The voxels are shared: counted once.
                 let bytes = if at == 0 { volume.bytes() } else { 0 };

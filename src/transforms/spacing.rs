@@ -221,8 +221,9 @@ fn read_slices(volume: &Volume, how: Option<(&Sampler, Interpolation)>, case: &C
     let changed = || err!("the file has changed since its header was read").file(path);
     let (sampler, _) = how.ok_or_else(changed)?;
     let mut image = StreamingResampler::new(&volume.layout, sampler)?;
-    let mut planes =
-        nifti::SliceReader::open(path, None)?.filter(|planes| planes.shape() == image.shape()).ok_or_else(changed)?;
+    let mut planes = nifti::SliceReader::open(path, case.digests.as_ref())?
+        .filter(|planes| planes.shape() == image.shape())
+        .ok_or_else(changed)?;
     while let Some((range, voxels)) = planes.advance()? {
         case.check()?;
         image.push(range, &voxels.clone().cast(volume.voxels.dtype())?)?;

@@ -44,18 +44,60 @@ fn one_bad_case_is_reported_and_the_others_go_on() {
 }
 
 #[test]
-fn two_cases_with_one_output_are_an_error_before_the_network_runs() {
+fn inputs_of_the_same_name_are_kept_apart_by_their_folders() {
     let bundle = Bundle::new(0);
     bundle.image("images/a/ct.nii.gz", 1);
     bundle.image("images/b/ct.nii.gz", 2);
     let list = ["--datalist", "['images/a/ct.nii.gz','images/b/ct.nii.gz']"];
     let output = bundle.infer(&list);
+    let log = text(&output.stderr);
+    assert!(output.status.success(), "{log}");
+    assert_eq!(log.matches("several inputs have the same name").count(), 1, "{log}");
+    let made = [bundle.path("out/a/ct/ct_trans.nii.gz"), bundle.path("out/b/ct/ct_trans.nii.gz")];
+    let bytes = made.each_ref().map(|path| std::fs::read(path).unwrap());
+    assert_ne!(bytes[0], bytes[1]);
+    // As with data_root_dir.
+    std::fs::remove_dir_all(bundle.path("out")).unwrap();
+    let output = bundle.infer(&[&list[..], &["--data_root_dir", "images"]].concat());
+    assert!(output.status.success(), "{}", text(&output.stderr));
+    assert!(!text(&output.stderr).contains("several inputs have the same name"));
+    assert_eq!(bytes, made.each_ref().map(|path| std::fs::read(path).unwrap()));
+}
+
+#[test]
+fn one_input_named_twice_is_an_error_before_the_network_runs() {
+    let bundle = Bundle::new(0);
+    bundle.image("images/a/ct.nii.gz", 1);
+    let output = bundle.infer(&["--datalist", "['images/a/ct.nii.gz','images/a/ct.nii.gz']"]);
     assert_eq!(output.status.code(), Some(2));
     let log = text(&output.stderr);
     assert!(log.contains("out/ct/ct_trans.nii.gz") && log.contains("data_root_dir"), "{log}");
-    let output = bundle.infer(&[&list[..], &["--data_root_dir", "images"]].concat());
+}
+
+#[test]
+fn a_preprocessing_can_save_images() {
+    let bundle = Bundle::new(1);
+    let config = std::fs::read_to_string(bundle.path("configs/inference.json")).unwrap();
+    let before = r#""nonzero": true}]},"#;
+    assert!(config.contains(before));
+    let save = r#"{"_target_": "SaveImaged", "keys": "image", "output_dir": "@output_dir", "output_postfix": "pre"}"#;
+    let config = config.replace(before, &format!(r#""nonzero": true}}, {save}]}},"#));
+    std::fs::write(bundle.path("configs/inference.json"), config).unwrap();
+    let output = bundle.infer(&[]);
     assert!(output.status.success(), "{}", text(&output.stderr));
-    assert!(bundle.path("out/a/ct/ct_trans.nii.gz").exists() && bundle.path("out/b/ct/ct_trans.nii.gz").exists());
+    let saved = nifti::read(bundle.path("out/s0000/s0000_pre.nii.gz")).unwrap();
+    let case = &bundle.record()["cases"][0];
+    let shape: Vec<u64> = saved.layout.shape.iter().map(|&n| n as u64).collect();
+    assert_eq!(case["network_shape"], serde_json::json!(shape));
+    assert_eq!(case["outputs"], serde_json::json!(["out/s0000/s0000_trans.nii.gz", "out/s0000/s0000_pre.nii.gz"]));
+    // It is one of the case's results.
+    let again = ["--skip-existing", "run", "--config_file", "configs/inference.json", "--meta_file", "None"];
+    assert!(bundle.run(&again).status.success());
+    assert_eq!(bundle.record()["cases"][0]["status"], "skipped");
+    std::fs::remove_file(bundle.path("out/s0000/s0000_pre.nii.gz")).unwrap();
+    assert!(bundle.run(&again).status.success());
+    assert_eq!(bundle.record()["cases"][0]["status"], "done");
+    assert!(bundle.path("out/s0000/s0000_pre.nii.gz").exists());
 }
 
 #[test]
