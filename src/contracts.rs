@@ -95,6 +95,10 @@ pub trait Transform: Send + Sync {
     fn children(&self) -> &[Arc<dyn Transform>] {
         &[]
     }
+    /// Whether it only applies its [`Transform::children`] in order: Compose.
+    fn is_chain(&self) -> bool {
+        false
+    }
     /// Whether it draws random numbers (MONAI's Randomizable).
     fn is_random(&self) -> bool {
         false
@@ -265,6 +269,10 @@ pub trait Inferer: Send + Sync {
         network: &Shared<dyn Network>,
         case: &CaseContext,
     ) -> Result<Prediction>;
+    /// Whether it runs the network once on the whole image, as an iteration of a training does.
+    fn is_single_pass(&self) -> bool {
+        false
+    }
     /// How it would go over an image of `shape` [X,Y,Z]. `features`: the channels that the network's
     /// [`Network::features`] gives. Errors if that does not fit `budget_bytes`.
     fn plan(&self, shape: [usize; 3], features: usize, _budget_bytes: u64) -> Result<InferencePlan> {

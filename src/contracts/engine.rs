@@ -97,6 +97,8 @@ pub struct EngineState {
     pub engine: &'static str,
     /// What the engine was started with, for engines that a handler runs.
     pub start: Arc<EngineStart>,
+    /// Whether it trains: its iterations are counted over all epochs, and go on in a resumed training.
+    pub trains: bool,
     /// From 1.
     pub epoch: usize,
     pub max_epochs: usize,

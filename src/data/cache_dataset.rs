@@ -216,7 +216,7 @@ impl Cached {
 
 /// The transforms that `transform` is made of.
 fn flat(transform: &Arc<dyn Transform>) -> Vec<Arc<dyn Transform>> {
-    if transform.name() == "Compose" { transform.children().to_vec() } else { vec![transform.clone()] }
+    if transform.is_chain() { transform.children().to_vec() } else { vec![transform.clone()] }
 }
 
 /// Bytes of a sample's voxels.

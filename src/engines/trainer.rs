@@ -106,7 +106,7 @@ struct SupervisedTrainer {
 
 impl SupervisedTrainer {
     fn new(args: SupervisedTrainerArgs) -> Result<SupervisedTrainer> {
-        if let Some(inferer) = args.inferer.as_ref().filter(|inferer| inferer.name() != "SimpleInferer") {
+        if let Some(inferer) = args.inferer.as_ref().filter(|inferer| !inferer.is_single_pass()) {
             return Err(err!("`inferer` is {}, only SimpleInferer is supported in training", inferer.name())
                 .kind(Kind::Unsupported));
         }
@@ -123,6 +123,7 @@ impl SupervisedTrainer {
             handlers: args.train_handlers.clone(),
         };
         let workflow = Workflow::new("SupervisedTrainer", parts)?;
+        workflow.update(|state| state.trains = true);
         let scaler = Mutex::new(GradScaler::new(args.amp && args.device != Device::Cpu));
         Ok(SupervisedTrainer { args, amp, workflow, scaler })
     }

@@ -23,6 +23,9 @@ impl Inferer for SimpleInferer {
     fn name(&self) -> &'static str {
         "SimpleInferer"
     }
+    fn is_single_pass(&self) -> bool {
+        true
+    }
     fn infer(
         &self,
         x: &Tensor,

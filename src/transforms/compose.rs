@@ -69,7 +69,7 @@ impl Compose {
         let mut flat = Vec::new();
         for step in nested.iter().cloned() {
             // A Compose inside was flattened when it was made.
-            if step.name() == "Compose" { flat.extend(step.children().iter().cloned()) } else { flat.push(step) }
+            if step.is_chain() { flat.extend(step.children().iter().cloned()) } else { flat.push(step) }
         }
         Compose { steps: flat, nested }
     }
@@ -92,6 +92,9 @@ impl Transform for Compose {
     }
     fn children(&self) -> &[Arc<dyn Transform>] {
         &self.steps
+    }
+    fn is_chain(&self) -> bool {
+        true
     }
     fn is_random(&self) -> bool {
         true

@@ -10,6 +10,7 @@ mod checkpoint_saver;
 mod cli;
 mod common;
 mod config_values;
+mod declarations;
 mod explain;
 mod gradients;
 mod handlers;

@@ -98,6 +98,28 @@ fn a_case_is_left_out_only_while_everything_it_was_made_from_is_the_same() {
     assert_eq!(log.matches("the network's weights are others").count(), 4, "{log}");
 }
 
+/// What an argument says of itself in its declaration decides: caching and loading change no result, a window's overlap
+/// does.
+#[test]
+fn arguments_that_results_do_not_depend_on_leave_a_case_finished() {
+    let bundle = Bundle::new(2);
+    let parts = ["--dataset#_target_", "CacheDataset", "--dataloader#_target_", "ThreadDataLoader"];
+    assert!(bundle.infer(&parts).status.success());
+    let fast = [
+        &parts[..],
+        &["--dataset#cache_rate", "0.5", "--dataset#cache_num", "1", "--dataset#num_workers", "2"],
+        &["--dataset#progress", "False", "--dataset#copy_cache", "False", "--dataset#runtime_cache", "True"],
+        &["--dataloader#buffer_size", "3", "--dataloader#buffer_timeout", "1.0", "--dataloader#num_workers", "1"],
+        &["--dataloader#batch_size", "2", "--dataloader#pin_memory", "True"],
+    ]
+    .concat();
+    let (output, log) = again(&bundle, &fast);
+    assert!(output.status.success(), "{log}");
+    assert_eq!(statuses(&record(&bundle)), ["skipped"; 2], "{log}");
+    let (_, log) = again(&bundle, &[&fast[..], &["--inferer#overlap", "0.5"]].concat());
+    assert_eq!(log.matches("the config is another one").count(), 2, "{log}");
+}
+
 #[test]
 fn a_result_is_not_kept_when_voxels_beside_their_header_change() {
     let bundle = Bundle::new(0);

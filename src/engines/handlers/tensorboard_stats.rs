@@ -133,7 +133,7 @@ impl TensorBoardStats {
         let writer = match &mut file.writer {
             Some(writer) => writer,
             none => {
-                let counts_on = engine.engine == "SupervisedTrainer" && self.args.iteration_log.ever();
+                let counts_on = engine.trains && self.args.iteration_log.ever();
                 let purge = file.purge.take().filter(|_| counts_on).map(|step| step as i64);
                 none.insert(EventWriter::create(&self.args.log_dir, purge)?)
             }
