@@ -27,8 +27,8 @@
 /// - The doc comment is what `segbundle components` prints; its first line is the summary.
 /// - The family (`dictionary`, `transform`, `network`, `loss`, …) decides how a config holds what is built, and
 ///   `dictionary` makes the names `Spacingd`, `SpacingD` and `SpacingDict` of "Spacing".
-/// - `in PACKAGE / MODULE`: the package that exports the class and the module below it that defines it. The class has its
-///   short name and a dotted path in each of them; `also "dice_ce"` adds further names in both.
+/// - `in PACKAGE / MODULE`: the package that exports the class and the modules below it that have it too. The class has
+///   its short name and a dotted path in each of them; `also "dice_ce"` adds further names in all.
 /// - The struct of arguments is as for [`args!`](crate::args), in MONAI's order, with defaults.
 ///   `#[no_effect_on_results]` marks an argument that a result does not depend on: `--skip-existing` keeps results when it
 ///   changes.
@@ -39,7 +39,7 @@
 macro_rules! component {
     (
         $(#[doc = $doc:literal])*
-        $vis:vis static $static:ident = $family:ident $name:literal in $package:literal $(/ $module:literal)?
+        $vis:vis static $static:ident = $family:ident $name:literal in $package:literal $(/ $module:literal)*
             $(also $($also:literal),+)?;
 
         $(#[$args_meta:meta])*
@@ -58,7 +58,7 @@ macro_rules! component {
         $vis static $static: $crate::component::Component = $crate::component::Component {
             name: component!(@name $family $name),
             path: concat!($package, ".", component!(@name $family $name)),
-            module: component!(@module $package $(, $module)?),
+            modules: &[$(concat!($package, ".", $module)),*],
             also: component!(@also $family $name $(, $($also),+)?),
             doc: concat!("" $(, $doc, "\n")*),
             params: <$args as $crate::component::Declared>::PARAMS,
@@ -77,8 +77,6 @@ macro_rules! component {
     (@name $family:ident $name:literal) => { $name };
     (@also dictionary $name:literal) => { &[concat!($name, "D"), concat!($name, "Dict")] };
     (@also $family:ident $name:literal $(, $also:literal)*) => { &[$($also),*] };
-    (@module $package:literal) => { None };
-    (@module $package:literal, $module:literal) => { Some(concat!($package, ".", $module)) };
     (@effect) => { $crate::component::Effect::Pure };
     (@effect $effect:ident) => { $crate::component::Effect::$effect };
     (@build $args:ty, $build:expr, $given:ident, $context:ident) => {{

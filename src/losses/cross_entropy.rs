@@ -11,7 +11,7 @@ use tch::{Kind, Tensor};
 
 component! {
     /// Cross-entropy loss between logits and class labels or probabilities.
-    pub static COMPONENT = loss "CrossEntropyLoss" in "torch.nn" / "modules.loss";
+    pub static COMPONENT = loss "CrossEntropyLoss" in "torch.nn" / "modules" / "modules.loss";
 
     pub struct CrossEntropyLossArgs {
         /// Weight of each class.

@@ -16,8 +16,9 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 
 component! {
-    /// Save a label map with the names of its structures, optionally one mask per structure, and color tables for
-    /// viewers.
+    /// Save a label map with the names of its structures.
+    ///
+    /// Optionally saves one mask per structure, and color tables for viewers.
     pub static COMPONENT = transform "SaveLabelsd" in "segbundle.transforms";
 
     pub struct SaveLabelsArgs {

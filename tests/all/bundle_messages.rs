@@ -21,7 +21,7 @@ segbundle::args! {
 static NET: Component = Component {
     name: "TinyNet",
     path: "monai.networks.nets.TinyNet",
-    module: None,
+    modules: &[],
     also: &["tinynet"],
     doc: "A network.",
     params: NetArgs::PARAMS,

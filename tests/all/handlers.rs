@@ -43,6 +43,7 @@ pub fn handler(name: &str, args: &[(&str, Value)]) -> Arc<dyn Handler> {
 pub fn state(epoch: usize, iteration: usize, dice: Score) -> EngineState {
     let mut state = EngineState {
         engine: "SupervisedTrainer",
+        trains: true,
         epoch,
         max_epochs: 7,
         iteration,

@@ -11,9 +11,9 @@ pub struct Component {
     pub name: &'static str,
     /// Where Python finds it: `monai.transforms.Spacingd`.
     pub path: &'static str,
-    /// The module that defines it, if that is not the one in `path`: `monai.transforms.spatial.dictionary`.
-    pub module: Option<&'static str>,
-    /// Further class names for it, in both modules: `SpacingD`, `SpacingDict`.
+    /// Further modules that have it: `monai.transforms.spatial.dictionary`.
+    pub modules: &'static [&'static str],
+    /// Further class names for it, in all modules: `SpacingD`, `SpacingDict`.
     pub also: &'static [&'static str],
     /// What it does; the first line is a summary.
     pub doc: &'static str,
@@ -30,7 +30,7 @@ impl Component {
     pub fn paths(&self) -> impl Iterator<Item = String> {
         let package = self.path.rsplit_once('.').map(|(package, _)| package);
         let (name, also) = (self.name, self.also);
-        let modules = package.into_iter().chain(self.module);
+        let modules = package.into_iter().chain(self.modules.iter().copied());
         modules.flat_map(move |module| {
             [name].into_iter().chain(also.iter().copied()).map(move |name| format!("{module}.{name}"))
         })
