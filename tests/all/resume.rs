@@ -115,7 +115,7 @@ fn arguments_that_results_do_not_depend_on_leave_a_case_finished() {
     .concat();
     let (output, log) = again(&bundle, &fast);
     assert!(output.status.success(), "{log}");
-    assert_eq!(statuses(&record(&bundle)), ["skipped"; 2], "{log}");
+    assert_eq!(statuses(&bundle.record()), ["skipped"; 2], "{log}");
     let (_, log) = again(&bundle, &[&fast[..], &["--inferer#overlap", "0.5"]].concat());
     assert_eq!(log.matches("the config is another one").count(), 2, "{log}");
 }
