@@ -150,11 +150,12 @@ impl Plan {
         }
         let Ok(here) = std::env::current_dir() else { return error };
         let has = |key: &str| self.tree.get(key).is_some();
-        let bundle = here.join(&self.folder).canonicalize().ok();
-        if let Some(bundle) = bundle.as_deref().and_then(Path::parent).filter(|bundle| *bundle != here) {
-            let root = self.tree.overrides.iter().any(|given| given.id == "bundle_root") || !has("bundle_root");
-            let option = if root { String::new() } else { format!(", or add --bundle_root '{}'", bundle.display()) };
+        let is_given = self.tree.overrides.iter().any(|given| given.id == "bundle_root");
+        let folder = here.join(&self.folder).canonicalize().ok();
+        let bundle = folder.as_deref().and_then(Path::parent).filter(|bundle| *bundle != here && !is_given);
+        if let Some(bundle) = bundle {
             let (here, bundle) = (here.display(), bundle.display());
+            let option = if has("bundle_root") { format!(", or add --bundle_root '{bundle}'") } else { String::new() };
             return error.hint(format!("relative paths start in {here}: run in {bundle}{option}"));
         }
         if error.get_file().is_some() {

@@ -104,14 +104,15 @@ impl Session {
         Ok(value)
     }
 
-    /// Run `inner` within the limits of one evaluation.
-    fn call<T>(&self, inner: impl FnOnce(&mut BuildContext) -> Result<T>) -> Result<T> {
+    /// Run `inner` for the item `id`, within the limits of one evaluation.
+    fn call<T>(&self, id: &str, inner: impl FnOnce(&mut BuildContext) -> Result<T>) -> Result<T> {
         let config = self.own.upgrade().map(|own| own as Arc<dyn ConfigSource>);
         let mut call = BuildContext::in_run(self.run.clone(), config);
         let Some(dry) = &self.dry else { return inner(&mut call) };
         let mut call = call.dry();
         let result = inner(&mut call);
-        call.take_reports().into_iter().for_each(|error| dry.report(error));
+        let place = self.plan.tree.place(id);
+        call.take_reports().into_iter().for_each(|error| dry.report(error.at(Some(&place), id)));
         result
     }
 
@@ -230,7 +231,7 @@ impl Session {
             self.warnings.lock().push(note.at(place.as_deref(), name).hint(format!("a list of one: \"['{text}']\"")));
         }
         let env = Env { references, imports: self.plan.imports.clone(), table: self.plan.table };
-        self.call(|call| expr::eval(parsed, &Arc::new(env), call))
+        self.call(id, |call| expr::eval(parsed, &Arc::new(env), call))
     }
 
     fn component(&self, id: &str, node: &Node, waiting: &mut Waiting) -> Result<Value> {
@@ -280,7 +281,7 @@ impl Session {
             self.warnings.lock().push(note.at(Some(&node.origin.text()), id));
             return Ok(callable);
         }
-        let call = |named| self.call(|call| callable.call(Args::named(named), call));
+        let call = |named| self.call(id, |call| callable.call(Args::named(named), call));
         match (&self.dry, &callable) {
             (Some(dry), Value::Component(component)) if !partial => {
                 return dry.build((id, node), component, named, unknown, call);
