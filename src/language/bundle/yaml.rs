@@ -1,8 +1,8 @@
 //! YAML as PyYAML's `safe_load` reads it, that is YAML 1.1 (see [`super::yaml_scalar`] for what a plain word means).
 //!
-//! MONAI's loader is `monai.utils.misc.CheckKeyDuplicatesYamlLoader`. Deliberate differences: merge keys (`<<`) work,
-//! which MONAI's duplicate check rejects; each alias is a copy of its anchor, so that a relative id inside resolves at
-//! each place of use; dates stay text; sets, binary data and recursive aliases are errors.
+//! MONAI's loader is `monai.utils.misc.CheckKeyDuplicatesYamlLoader`, which refuses merge keys (`<<`). Differences: each
+//! alias is a copy of its anchor, so that a relative id inside resolves at each location of use; dates stay text; sets,
+//! binary data and recursive aliases are errors.
 
 use super::load::{Limits, Notes};
 use super::node::{Content, Entries, Node, Origin, key_text};
@@ -51,15 +51,8 @@ struct Frame {
     mapping: bool,
     items: Vec<Node>,
     entries: Entries,
-    /// From `<<`, the weakest last.
-    merged: Vec<Entries>,
     /// The key whose value comes next.
-    key: Option<MapKey>,
-}
-
-enum MapKey {
-    Merge,
-    Key(Key, Origin),
+    key: Option<(Key, Origin)>,
 }
 
 struct Builder<'a> {
@@ -87,13 +80,13 @@ impl Builder<'_> {
                 let Some(frame) = self.stack.pop() else { return Ok(()) };
                 let anchor = frame.anchor;
                 let node = frame.close();
-                self.push(node, anchor, false, mark)
+                self.push(node, anchor, mark)
             }
             Event::Scalar(text, style, anchor, tag) => {
                 self.count(mark)?;
                 let plain_style = style == ScalarStyle::Plain;
-                let (value, merge) = self.scalar(&text, plain_style, tag.as_deref(), &origin, mark)?;
-                self.push(Node::leaf(value, origin), anchor, merge, mark)
+                let value = self.scalar(&text, plain_style, tag.as_deref(), &origin, mark)?;
+                self.push(Node::leaf(value, origin), anchor, mark)
             }
             Event::Alias(anchor) => {
                 let Some(node) = self.anchors.get(&anchor).cloned() else {
@@ -101,7 +94,7 @@ impl Builder<'_> {
                 };
                 let at = format!("{}:{}", self.file, mark.line());
                 self.limits.nodes(node.count(), self.stack.len() + node.depth()).map_err(|e| e.file(at))?;
-                self.push(node, 0, false, mark)
+                self.push(node, 0, mark)
             }
         }
     }
@@ -136,13 +129,11 @@ impl Builder<'_> {
             mapping,
             items: vec![],
             entries: Entries::new(),
-            merged: vec![],
             key: None,
         });
         Ok(())
     }
 
-    /// The value, and whether it is a merge key.
     fn scalar(
         &mut self,
         text: &str,
@@ -150,7 +141,7 @@ impl Builder<'_> {
         tag: Option<&Tag>,
         origin: &Origin,
         mark: &Marker,
-    ) -> Result<(Value, bool)> {
+    ) -> Result<Value> {
         let scalar = match tag {
             Some(tag) if tag.is_yaml_core_schema() => tagged(&tag.suffix, text),
             Some(tag) if tag.handle.is_empty() && tag.suffix == "!" => Ok(Scalar::Value(Value::str(text))),
@@ -159,23 +150,22 @@ impl Builder<'_> {
             None => Ok(Scalar::Value(Value::str(text))),
         };
         match scalar.map_err(|message| syntax(&self.file, mark, &message))? {
-            Scalar::Value(value) => Ok((value, false)),
-            Scalar::Merge => Ok((Value::str(text), true)),
+            Scalar::Value(value) => Ok(value),
             Scalar::NumberText(number) => {
                 let note = err!("`{text}` is text in YAML 1.1, not a number").kind(Kind::Config).file(origin.text());
                 self.notes.warnings.push(note.hint(format!("write {number}, or put it in quotes")));
-                Ok((Value::str(text), false))
+                Ok(Value::str(text))
             }
             Scalar::Date => {
                 let note = err!("the date {text} is kept as text").kind(Kind::Config).file(origin.text());
                 self.notes.warnings.push(note.hint("put it in quotes to say so"));
-                Ok((Value::str(text), false))
+                Ok(Value::str(text))
             }
         }
     }
 
     /// A finished node goes into the collection around it.
-    fn push(&mut self, node: Node, anchor: usize, merge: bool, mark: &Marker) -> Result<()> {
+    fn push(&mut self, node: Node, anchor: usize, mark: &Marker) -> Result<()> {
         if anchor != 0 {
             self.anchors.insert(anchor, node.clone());
         }
@@ -188,7 +178,6 @@ impl Builder<'_> {
             return Ok(());
         }
         match frame.key.take() {
-            None if merge => frame.key = Some(MapKey::Merge),
             None => {
                 let value = node.to_value();
                 let key = Key::new(&value).ok_or_else(|| syntax(&self.file, mark, "a list or dict cannot be a key"))?;
@@ -198,20 +187,9 @@ impl Builder<'_> {
                         .warnings
                         .push(note.kind(Kind::Config).file(node.origin.text()).hint("put the key in quotes"));
                 }
-                frame.key = Some(MapKey::Key(key, node.origin));
+                frame.key = Some((key, node.origin));
             }
-            Some(MapKey::Merge) => {
-                let wrong = || syntax(&self.file, mark, "expected a dict or a list of dicts after `<<`");
-                let sources = match node.content {
-                    Content::List(items) => items,
-                    _ => vec![node],
-                };
-                for source in sources {
-                    let Content::Dict(entries) = source.content else { return Err(wrong()) };
-                    frame.merged.push(entries);
-                }
-            }
-            Some(MapKey::Key(key, origin)) => {
+            Some((key, origin)) => {
                 if frame.entries.contains_key(&key) {
                     self.notes.duplicate(&key_text(&key), &origin)?;
                 }
@@ -224,18 +202,9 @@ impl Builder<'_> {
 
 impl Frame {
     fn close(self) -> Node {
-        if !self.mapping {
-            return Node::new(Content::List(self.items), self.origin);
+        match self.mapping {
+            true => Node::dict(self.entries, self.origin),
+            false => Node::new(Content::List(self.items), self.origin),
         }
-        if self.merged.is_empty() {
-            return Node::dict(self.entries, self.origin);
-        }
-        // As in PyYAML: merged keys come first, earlier sources are stronger, own keys are strongest.
-        let mut all = Entries::new();
-        for source in self.merged.into_iter().rev() {
-            all.extend(source);
-        }
-        all.extend(self.entries);
-        Node::dict(all, self.origin)
     }
 }

@@ -9,8 +9,6 @@ use crate::component::{Value, as_number};
 #[derive(Debug, PartialEq)]
 pub enum Scalar {
     Value(Value),
-    /// `<<`.
-    Merge,
     /// A date or time, which the caller keeps as text.
     Date,
     /// Text that looks like a number: how to write that.
@@ -23,7 +21,7 @@ pub fn plain(text: &str) -> Result<Scalar, String> {
         "" | "~" | "null" | "Null" | "NULL" => Scalar::Value(Value::None),
         "yes" | "Yes" | "YES" | "true" | "True" | "TRUE" | "on" | "On" | "ON" => Scalar::Value(Value::Bool(true)),
         "no" | "No" | "NO" | "false" | "False" | "FALSE" | "off" | "Off" | "OFF" => Scalar::Value(Value::Bool(false)),
-        "<<" => Scalar::Merge,
+        "<<" => return Err("merge keys (`<<`) are not supported; MONAI refuses them, too".into()),
         "=" => return Err("a lone `=` has no meaning in a config; put it in quotes".into()),
         _ if is_float(text) => {
             Scalar::Value(Value::Float(float(text).ok_or_else(|| format!("cannot read the float {text}"))?))
