@@ -1,7 +1,7 @@
 //! The traits that parts are made to, and the handles under which configs hold them. Read this second.
 
 pub use crate::case_context::{CaseContext, Clock, NoProgress, Progress, Stage};
-use crate::component::{Args, BuildContext, FromArc, FromShared, FromValue, Object, Value};
+use crate::component::{Args, BuildContext, Effect, FromArc, FromShared, FromValue, Object, Value};
 use crate::err;
 use crate::error::{Kind, Result};
 use crate::formats::digest::Digest;
@@ -535,6 +535,9 @@ pub fn network_input(name: &str, value: &Value) -> Result<Tensor> {
 }
 
 impl Object for NetworkHandle {
+    fn effect(&self, method: &str) -> Effect {
+        if method == "__call__" { Effect::Acts } else { Effect::Pure }
+    }
     fn type_name(&self) -> &str {
         "network"
     }

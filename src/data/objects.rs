@@ -9,7 +9,7 @@
 
 use crate::bundle::expr::values::iter::{Iter, Step};
 use crate::case_context::CaseContext;
-use crate::component::{Args, BuildContext, Dict, FromValue, Key, Object, Value};
+use crate::component::{Args, BuildContext, Dict, Effect, FromValue, Key, Object, Value};
 use crate::contracts::{
     Dataset, DatasetHandle, InfererHandle, Item, LoaderHandle, Network, Sample, Shared, TransformContext,
     TransformHandle, network_input,
@@ -189,7 +189,15 @@ fn made(make: impl FnOnce(&mut TransformContext) -> Result<Vec<Sample>>) -> Resu
     Ok(if values.len() == 1 { values.remove(0) } else { Value::list(values) })
 }
 
+/// A call or an item reads or writes images, or computes for long.
+fn effect_of_use(method: &str) -> Effect {
+    if matches!(method, "__call__" | "__getitem__") { Effect::Acts } else { Effect::Pure }
+}
+
 impl Object for TransformHandle {
+    fn effect(&self, method: &str) -> Effect {
+        effect_of_use(method)
+    }
     fn type_name(&self) -> &str {
         self.0.name()
     }
@@ -229,6 +237,9 @@ fn position(index: &Value, len: usize, name: &str) -> Result<usize> {
 }
 
 impl Object for DatasetHandle {
+    fn effect(&self, method: &str) -> Effect {
+        effect_of_use(method)
+    }
     fn type_name(&self) -> &str {
         self.0.name()
     }
@@ -261,7 +272,8 @@ struct Cases {
 }
 
 impl Step for Cases {
-    fn step(&mut self, _call: &mut BuildContext) -> Result<Option<Value>> {
+    fn step(&mut self, call: &mut BuildContext) -> Result<Option<Value>> {
+        call.permit(Effect::Acts, "iteration of a dataset")?;
         let at = self.next;
         self.next += 1;
         (at < self.dataset.len()).then(|| made(|cx| self.dataset.get(at, cx))).transpose()
@@ -296,6 +308,7 @@ struct Pass(Batches);
 
 impl Step for Pass {
     fn step(&mut self, call: &mut BuildContext) -> Result<Option<Value>> {
+        call.permit(Effect::Acts, "iteration of a data loader")?;
         self.0.next_batch().map(|batch| collated(batch?, call)).transpose()
     }
 }
@@ -335,6 +348,9 @@ fn collated(batch: Batch, call: &mut BuildContext) -> Result<Value> {
 }
 
 impl Object for InfererHandle {
+    fn effect(&self, method: &str) -> Effect {
+        effect_of_use(method)
+    }
     fn type_name(&self) -> &str {
         self.0.name()
     }

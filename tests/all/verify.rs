@@ -145,6 +145,19 @@ fn images_that_are_not_there_and_results_that_clash_are_listed() {
     assert!(report.contains("1 of 2 cases: the input does not exist: images/no.nii.gz"), "{report}");
 }
 
+/// What indexing a dataset or calling a network gives is not known beforehand; other mistakes of the expression are.
+#[test]
+fn images_and_networks_that_an_expression_would_compute_are_withheld() {
+    let bundle = Bundle::new(1);
+    std::fs::write(bundle.path("images/s0000.nii.gz"), b"no image").unwrap();
+    let run = r#""run": ["$@dataset[0]", "$[x for x in @dataloader]", "$next(iter(@dataloader))", "$@preprocessing({'image': 'no'})",
+        "$@network(torch.zeros(1))", "$len(@dataset) + 'x'"#;
+    edit(&bundle, &[(r#""run": ["$@evaluator.run()"#, run)]);
+    let (code, report) = verify(&bundle, &[]);
+    assert_eq!(code, Some(2), "{report}");
+    assert!(report.contains(": 1 mistake, ") && report.contains("$len(@dataset) + 'x'"), "{report}");
+}
+
 /// Network, transforms and loader are built from what the config holds; the run itself, files and folders are not touched.
 #[test]
 fn verify_writes_nothing_and_reads_no_image() {

@@ -85,7 +85,10 @@ pub fn index(value: &Value, at: &Value, call: &mut BuildContext) -> Result<Value
                 }
             })
         }
-        (Value::Object(object), at) => object.index(at),
+        (Value::Object(object), at) => {
+            call.permit(object.effect("__getitem__"), object.type_name())?;
+            object.index(at)
+        }
         // `list[int]`: a type's name with parameters is the type.
         (Value::Function(function), _) if super::types::is_type(function.path) => Ok(value.clone()),
         (other, _) => bail!("'{}' object is not subscriptable", other.type_name()),
