@@ -11,7 +11,7 @@ use crate::bundle::expr::values::iter::{Iter, Step};
 use crate::case_context::CaseContext;
 use crate::component::{Args, BuildContext, Dict, Effect, FromValue, Key, Object, Value};
 use crate::contracts::{
-    Dataset, DatasetHandle, InfererHandle, Item, LoaderHandle, Network, Sample, Shared, TransformContext,
+    Dataset, DatasetHandle, InfererHandle, Item, Loader, LoaderHandle, Network, Sample, Shared, TransformContext,
     TransformHandle, network_input,
 };
 use crate::data::batches::{Batch, Batches};
@@ -297,19 +297,25 @@ impl Object for LoaderHandle {
     fn length(&self) -> Option<usize> {
         Some(self.0.batches())
     }
-    /// A pass; its draws from torch's generator are those of MONAI's loader.
+    /// A pass; its draws from torch's generator are those of MONAI's loader. It begins with its first batch.
     fn iterator(&self) -> Option<Result<Value>> {
-        let batches = Batches::begin(&self.0, None, &CaseContext::quiet());
-        Some(batches.map(|batches| Iter::value("DataLoaderIter", Pass(batches))))
+        Some(Ok(Iter::value("DataLoaderIter", Pass { loader: self.0.clone(), batches: None })))
     }
 }
 
-struct Pass(Batches);
+struct Pass {
+    loader: Arc<Loader>,
+    batches: Option<Batches>,
+}
 
 impl Step for Pass {
     fn step(&mut self, call: &mut BuildContext) -> Result<Option<Value>> {
         call.permit(Effect::Acts, "iteration of a data loader")?;
-        self.0.next_batch().map(|batch| collated(batch?, call)).transpose()
+        let batches = match &mut self.batches {
+            Some(batches) => batches,
+            None => self.batches.insert(Batches::begin(&self.loader, None, &CaseContext::quiet())?),
+        };
+        batches.next_batch().map(|batch| collated(batch?, call)).transpose()
     }
 }
 
