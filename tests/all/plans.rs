@@ -225,10 +225,16 @@ impl Image {
             series: None,
         });
         let layout = if self.fortran { Layout::fortran(shape) } else { Layout::contiguous(shape) };
-        let volume =
-            Volume { voxels, layout, affine: self.affine, channel_first: self.channel_first, header, trace: vec![] };
         // Through an integer type where it is one: a float type keeps what it is given.
-        Volume { voxels: volume.voxels.cast(dtype).unwrap(), ..volume }
+        Volume {
+            voxels: voxels.cast(dtype).unwrap(),
+            layout,
+            affine: self.affine,
+            channel_first: self.channel_first,
+            integer_type: (!dtype.is_float()).then_some(dtype),
+            header,
+            trace: vec![],
+        }
     }
     fn sample(&self) -> Sample {
         let mut sample = Sample::default();
