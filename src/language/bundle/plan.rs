@@ -158,7 +158,8 @@ impl Plan {
             let option = if has("bundle_root") { format!(", or add --bundle_root '{bundle}'") } else { String::new() };
             return error.hint(format!("relative paths start in {here}: run in {bundle}{option}"));
         }
-        if error.get_file().is_some() {
+        // With an id, the file is the config's.
+        if error.get_file().is_some() && error.get_id().is_none() {
             return match has("load_pretrain") {
                 true => error.hint("put the file there, or give `--load_pretrain False` for untrained weights"),
                 false => error,
