@@ -53,23 +53,39 @@ pub struct Lookup<'a> {
 
 /// As [`gather`], where output axis i looks up any axis of the source.
 pub fn gather_axes<T: Copy + Send + Sync>(source: Source<T>, axes: [Lookup; 3], fill: T, out: &mut [T]) {
+    let whole = axes.map(|axis| axis.table.len());
+    gather_box(source, axes, [0; 3], whole, fill, out);
+}
+
+/// As [`gather_axes`] into a box of `out`, which has the shape `whole` in C order; the box begins at `start`.
+pub fn gather_box<T: Copy + Send + Sync>(
+    source: Source<T>,
+    axes: [Lookup; 3],
+    start: [usize; 3],
+    whole: [usize; 3],
+    fill: T,
+    out: &mut [T],
+) {
     let [nx, ny, nz] = axes.map(|axis| axis.table.len());
     if nx * ny * nz == 0 {
         return;
     }
+    let plane = whole[1] * whole[2];
+    let out = &mut out[start[0] * plane..(start[0] + nx) * plane];
     // Element offsets along each axis; `None` outside.
     let offsets = axes.map(|axis| {
         axis.table.iter().map(|&at| (at != OUTSIDE).then(|| at as isize * axis.stride)).collect::<Vec<Option<isize>>>()
     });
     let [xs, ys, zs] = &offsets;
-    out.par_chunks_mut(TILE[0] * ny * nz).enumerate().for_each(|(task, rows)| {
+    out.par_chunks_mut(TILE[0] * plane).enumerate().for_each(|(task, rows)| {
         let x0 = task * TILE[0];
         for y0 in (0..ny).step_by(TILE[1]) {
             for z0 in (0..nz).step_by(TILE[2]) {
                 let z1 = (z0 + TILE[2]).min(nz);
-                for (x, rows) in rows.chunks_exact_mut(ny * nz).enumerate() {
+                for (x, rows) in rows.chunks_exact_mut(plane).enumerate() {
                     for y in y0..(y0 + TILE[1]).min(ny) {
-                        let line = &mut rows[y * nz + z0..y * nz + z1];
+                        let row = (start[1] + y) * whole[2] + start[2];
+                        let line = &mut rows[row + z0..row + z1];
                         let (Some(dx), Some(dy)) = (xs[x0 + x], ys[y]) else {
                             line.fill(fill);
                             continue;

@@ -5,9 +5,9 @@
 //! f32 in about one voxel of 10^8. Where the summands cancel it would show, and whether a value is exactly zero decides
 //! what NormalizeIntensity(nonzero=True) does with it: there the eight products are summed as torch sums them.
 
-use super::gather::{Source, gather};
+use super::gather::{Lookup, OUTSIDE, Source, gather, gather_box};
 use super::sampling::{LinearAxis, Sampler};
-use super::{Element, Interpolation, Layout, Volume, Voxels, filled};
+use super::{DType, Element, Interpolation, Layout, Volume, Voxels, filled};
 use crate::error::Result;
 use crate::{each_voxels, err};
 use rayon::prelude::*;
@@ -162,37 +162,58 @@ fn memory_order(strides: [isize; 3]) -> [usize; 3] {
     order
 }
 
-/// Linear interpolation of an image of one channel that comes a few planes of its slowest axis at a time and is never
-/// held whole; otherwise as [`resample`].
+/// Resamples an image of one channel that comes a few slices of its slowest axis at a time and is never held whole; the
+/// values are those of [`resample`].
 pub struct StreamingResampler<'a> {
     sampler: &'a Sampler,
     layout: &'a Layout,
-    axes: [LinearAxis; 3],
-    /// The slowest axis in memory, along which planes come.
+    axes: Axes,
+    /// The slowest axis in memory, along which slices come.
     along: usize,
-    /// Which planes of the output are made.
+    /// Which slices of the output are made.
     made: Vec<bool>,
-    out: Arc<[f32]>,
+    out: Voxels,
+}
+
+/// Where output indices lie in the source, by axis.
+enum Axes {
+    Linear([LinearAxis; 3]),
+    /// [`OUTSIDE`] where zeros are.
+    Nearest([Vec<u32>; 3]),
 }
 
 impl<'a> StreamingResampler<'a> {
-    /// Whether each voxel comes from two neighbouring planes. `layout`: how the whole would lie in memory, X, Y and Z in
-    /// any order and direction.
-    pub fn supports(layout: &Layout, sampler: &Sampler) -> bool {
+    /// Whether each voxel comes from one slice or two neighbouring ones. `layout`: how the whole would lie in memory, X, Y
+    /// and Z in any order and direction.
+    pub fn supports(layout: &Layout, sampler: &Sampler, interpolation: Interpolation) -> bool {
         let [_, strides @ ..] = layout.strides;
         // An axis of length 1 has no order of its own.
-        let ordered = layout.channels() == 1 && !layout.spatial().contains(&1);
-        ordered && sampler.is_nearly_separable() && {
-            let line = sampler.linear_axis(memory_order(strides)[2]);
-            line.low.iter().zip(&line.high).all(|(low, high)| low.abs_diff(*high) <= 1)
+        if layout.channels() != 1 || layout.spatial().contains(&1) {
+            return false;
+        }
+        match interpolation {
+            Interpolation::Nearest => sampler.is_separable(),
+            Interpolation::Linear => {
+                let line = || sampler.linear_axis(memory_order(strides)[2]);
+                let near =
+                    |line: LinearAxis| line.low.iter().zip(&line.high).all(|(low, high)| low.abs_diff(*high) <= 1);
+                sampler.is_nearly_separable() && near(line())
+            }
         }
     }
-    /// For a `layout` that [supports](Self::supports).
-    pub fn new(layout: &'a Layout, sampler: &'a Sampler) -> Result<Self> {
+    /// For what is [supported](Self::supports). `dtype`: type of the voxels that come.
+    pub fn new(layout: &'a Layout, sampler: &'a Sampler, interpolation: Interpolation, dtype: DType) -> Result<Self> {
         let [_, strides @ ..] = layout.strides;
         let along = memory_order(strides)[2];
-        let axes = std::array::from_fn(|axis| sampler.linear_axis(axis));
-        let out = filled(sampler.to.iter().product(), |_| {})?;
+        let count = sampler.to.iter().product();
+        let (axes, out) = match interpolation {
+            Interpolation::Linear => {
+                (Axes::Linear(std::array::from_fn(|axis| sampler.linear_axis(axis))), Voxels::zeros(DType::F32, count)?)
+            }
+            Interpolation::Nearest => {
+                (Axes::Nearest(std::array::from_fn(|axis| sampler.nearest_axis(axis))), Voxels::zeros(dtype, count)?)
+            }
+        };
         Ok(StreamingResampler { sampler, layout, axes, along, made: vec![false; sampler.to[along]], out })
     }
     /// Lengths of the axes in memory, fastest first.
@@ -200,38 +221,88 @@ impl<'a> StreamingResampler<'a> {
         let [_, strides @ ..] = self.layout.strides;
         memory_order(strides).map(|axis| self.layout.spatial()[axis])
     }
-    /// Take planes `planes` of the memory's slowest axis. They begin with the last one of the call before.
-    pub fn push(&mut self, planes: Range<usize>, voxels: &Voxels) -> Result<()> {
+    /// Take `slices` of the memory's slowest axis. They begin with the last one of the call before.
+    pub fn push(&mut self, slices: Range<usize>, voxels: &Voxels) -> Result<()> {
         let along = self.along;
         let [_, strides @ ..] = self.layout.strides;
         let step = strides[along];
         let n = self.layout.spatial()[along];
         // In the image's own direction.
-        let here = if step < 0 { n - planes.end..n - planes.start } else { planes.clone() };
-        let line = &self.axes[along];
-        let ready = |at: usize| [line.low[at], line.high[at]].iter().all(|&i| here.contains(&(i as usize)));
+        let here = if step < 0 { n - slices.end..n - slices.start } else { slices.clone() };
+        let ready = |at: usize| match &self.axes {
+            Axes::Linear(axes) => {
+                [axes[along].low[at], axes[along].high[at]].iter().all(|&i| here.contains(&(i as usize)))
+            }
+            Axes::Nearest(tables) => tables[along][at] == OUTSIDE || here.contains(&(tables[along][at] as usize)),
+        };
         let todo: Vec<usize> = (0..self.made.len()).filter(|&at| !self.made[at] && ready(at)).collect();
-        let out = Arc::get_mut(&mut self.out).ok_or_else(|| err!("voxels are shared before they are made"))?;
+        let offset = self.layout.offset as isize - slices.start as isize * step.abs();
+        let (shape, whole) = (self.layout.spatial(), self.sampler.to);
         for run in todo.chunk_by(|a, b| a + 1 == *b) {
-            let mut axes = self.axes.clone();
-            axes[along] = line.part(run[0], run.len());
             let mut start = [0; 3];
             start[along] = run[0];
-            let offset = self.layout.offset as isize - planes.start as isize * step.abs();
-            each_voxels!(voxels, buffer => {
-                passes(Source { buffer, offset, strides, shape: self.layout.spatial() }, &axes, start, self.sampler.to, out);
-            });
+            match (&self.axes, &mut self.out) {
+                (Axes::Linear(axes), Voxels::F32(out)) => {
+                    let mut axes = axes.clone();
+                    axes[along] = axes[along].part(run[0], run.len());
+                    let out = unshared(out)?;
+                    each_voxels!(voxels, buffer => {
+                        passes(Source { buffer, offset, strides, shape }, &axes, start, whole, out);
+                    });
+                }
+                (Axes::Linear(_), _) => return Err(err!("resampled voxels are float32")),
+                (Axes::Nearest(tables), out) => {
+                    let lookups = std::array::from_fn(|axis| {
+                        let table = &tables[axis][..];
+                        let table = if axis == along { &table[run[0]..run[0] + run.len()] } else { table };
+                        Lookup { table, stride: strides[axis] }
+                    });
+                    nearest_box(voxels, offset, shape, lookups, start, whole, out)?;
+                }
+            }
             run.iter().for_each(|&at| self.made[at] = true);
         }
         Ok(())
     }
-    /// The image in C order, [1,X,Y,Z] f32; an error if planes are missing.
+    /// The image in C order, [1,X,Y,Z]: f32, or of its own type with nearest neighbours. An error if slices are missing.
     pub fn finish(self) -> Result<Voxels> {
         match self.made.iter().position(|made| !made) {
-            None => Ok(f32::wrap(self.out)),
-            Some(at) => Err(err!("no planes came for plane {at} of the resampled image")),
+            None => Ok(self.out),
+            Some(at) => Err(err!("no slices came for slice {at} of the resampled image")),
         }
     }
+}
+
+fn unshared<T>(voxels: &mut Arc<[T]>) -> Result<&mut [T]> {
+    Arc::get_mut(voxels).ok_or_else(|| err!("voxels are shared before they are made"))
+}
+
+/// Nearest neighbours in a box of `out`, which has the type of `voxels`.
+fn nearest_box(
+    voxels: &Voxels,
+    offset: isize,
+    shape: [usize; 3],
+    lookups: [Lookup; 3],
+    start: [usize; 3],
+    whole: [usize; 3],
+    out: &mut Voxels,
+) -> Result<()> {
+    macro_rules! by_type {
+        ($($variant:ident),*) => {
+            match (voxels, out) {
+                $((Voxels::$variant(buffer), Voxels::$variant(out)) => {
+                    // The strides are the lookups' own.
+                    let source = Source { buffer, offset, strides: [0; 3], shape };
+                    gather_box(source, lookups, start, whole, Default::default(), unshared(out)?);
+                    Ok(())
+                })*
+                (voxels, out) => {
+                    Err(err!("expected voxels of {}, found {}", out.dtype().name(), voxels.dtype().name()))
+                }
+            }
+        };
+    }
+    by_type!(U8, I8, U16, I16, U32, I32, U64, I64, F32, F64)
 }
 
 impl LinearAxis {
@@ -435,9 +506,9 @@ mod tests {
         assert_eq!(differ, 0, "of {small} sums that cancel");
     }
 
-    /// An image that comes by planes has the bits of one that is there at once, whichever way its axes run.
+    /// An image that comes by slices has the bits of one that is there at once, whichever way its axes run.
     #[test]
-    fn planes_give_the_same_bits_as_the_whole() {
+    fn slices_give_the_same_bits_as_the_whole() {
         let stored = [13usize, 9, 17];
         let voxels: Arc<[i16]> =
             (0..stored.iter().product::<usize>() as i32).map(|i| (i * 7919 % 2003 - 1000) as i16).collect();
@@ -472,45 +543,51 @@ mod tests {
                         header,
                         trace: vec![],
                     };
-                    let Voxels::F32(expected) = resample(&volume, &sampler, Interpolation::Linear).unwrap() else {
-                        panic!()
-                    };
-                    assert!(StreamingResampler::supports(&layout, &sampler));
-                    for step in [1, 2, 5, 16] {
-                        let mut image = StreamingResampler::new(&layout, &sampler).unwrap();
-                        assert_eq!(image.shape(), stored);
-                        for start in (0..16).step_by(step) {
-                            let planes = start..(start + step + 1).min(17);
-                            let Voxels::I16(all) = &voxels else { panic!() };
-                            // The buffer is longer than what is new in it.
-                            let mut part = all[planes.start * 117..planes.end * 117].to_vec();
-                            part.extend([i16::MAX; 200]);
-                            image.push(planes, &Voxels::I16(part.into())).unwrap();
+                    for interpolation in [Interpolation::Linear, Interpolation::Nearest] {
+                        let expected = resample(&volume, &sampler, interpolation).unwrap();
+                        assert!(StreamingResampler::supports(&layout, &sampler, interpolation));
+                        for step in [1, 2, 5, 16] {
+                            let mut image =
+                                StreamingResampler::new(&layout, &sampler, interpolation, DType::I16).unwrap();
+                            assert_eq!(image.shape(), stored);
+                            for start in (0..16).step_by(step) {
+                                let slices = start..(start + step + 1).min(17);
+                                let Voxels::I16(all) = &voxels else { panic!() };
+                                // The buffer is longer than what is new in it.
+                                let mut part = all[slices.start * 117..slices.end * 117].to_vec();
+                                part.extend([i16::MAX; 200]);
+                                image.push(slices, &Voxels::I16(part.into())).unwrap();
+                            }
+                            let same = match (&expected, image.finish().unwrap()) {
+                                (Voxels::F32(a), Voxels::F32(b)) => {
+                                    a.iter().zip(b.iter()).all(|(a, b)| a.to_bits() == b.to_bits())
+                                }
+                                (Voxels::I16(a), Voxels::I16(b)) => *a == b,
+                                _ => false,
+                            };
+                            assert!(same, "{axes:?} {flips} {mm} {step} {interpolation:?}");
+                            compared += 1;
                         }
-                        let Voxels::F32(found) = image.finish().unwrap() else { panic!() };
-                        assert!(
-                            expected.iter().zip(found.iter()).all(|(a, b)| a.to_bits() == b.to_bits()),
-                            "{axes:?} {flips} {mm} {step}"
-                        );
-                        compared += 1;
                     }
                 }
             }
         }
-        assert_eq!(compared, 6 * 8 * 3 * 4);
+        assert_eq!(compared, 6 * 8 * 3 * 2 * 4);
     }
 
     #[test]
-    fn planes_that_do_not_come_are_an_error() {
+    fn slices_that_do_not_come_are_an_error() {
         let (layout, grid) = (Layout::fortran([1, 4, 4, 8]), Grid { shape: [4, 4, 8], affine: scaled([1.0; 3]) });
         let Sampling::Resample(sampler) =
             Sampling::new(&grid, &Grid { shape: [2, 2, 4], affine: scaled([2.0; 3]) }, Padding::Border, false).unwrap()
         else {
             panic!()
         };
-        let mut image = StreamingResampler::new(&layout, &sampler).unwrap();
-        image.push(0..5, &Voxels::U8(vec![1; 5 * 16].into())).unwrap();
-        assert!(image.finish().is_err());
+        for interpolation in [Interpolation::Linear, Interpolation::Nearest] {
+            let mut image = StreamingResampler::new(&layout, &sampler, interpolation, DType::U8).unwrap();
+            image.push(0..5, &Voxels::U8(vec![1; 5 * 16].into())).unwrap();
+            assert!(image.finish().is_err());
+        }
     }
 
     fn scaled(mm: [f64; 3]) -> Affine {

@@ -1,5 +1,8 @@
 //! Voxel storage: one reference-counted buffer of one numeric type.
 
+use crate::err;
+use crate::error::Result;
+use crate::zeroed::{self, Zeroed};
 use std::sync::Arc;
 
 /// A numeric type, as NIfTI files and arrays have them.
@@ -81,6 +84,27 @@ impl DType {
 }
 
 impl Voxels {
+    /// `count` zeros of type `dtype`, whose memory is used only where it is written.
+    ///
+    /// # Errors
+    /// Where there is not enough memory.
+    pub fn zeros(dtype: DType, count: usize) -> Result<Voxels> {
+        fn zeros<T: Zeroed>(count: usize) -> Result<Arc<[T]>> {
+            zeroed::arc(count).ok_or_else(|| err!("not enough memory for {count} voxels of {} bytes", size_of::<T>()))
+        }
+        Ok(match dtype {
+            DType::U8 => Voxels::U8(zeros(count)?),
+            DType::I8 => Voxels::I8(zeros(count)?),
+            DType::U16 => Voxels::U16(zeros(count)?),
+            DType::I16 => Voxels::I16(zeros(count)?),
+            DType::U32 => Voxels::U32(zeros(count)?),
+            DType::I32 => Voxels::I32(zeros(count)?),
+            DType::U64 => Voxels::U64(zeros(count)?),
+            DType::I64 => Voxels::I64(zeros(count)?),
+            DType::F32 => Voxels::F32(zeros(count)?),
+            DType::F64 => Voxels::F64(zeros(count)?),
+        })
+    }
     /// An empty buffer of type `dtype`.
     pub fn empty(dtype: DType) -> Voxels {
         match dtype {

@@ -210,7 +210,7 @@ impl Spacing {
 
 /// Whether [`read_slices`] can read the file of a header-only volume: NIfTI in one file, of one channel.
 fn can_stream(volume: &Volume, how: Option<(&Sampler, Interpolation)>) -> bool {
-    matches!(how, Some((sampler, Interpolation::Linear)) if StreamingResampler::supports(&volume.layout, sampler))
+    how.is_some_and(|(sampler, interpolation)| StreamingResampler::supports(&volume.layout, sampler, interpolation))
         && volume.channels() == 1
         && nifti::pair(&volume.header.path).is_none()
 }
@@ -219,14 +219,14 @@ fn can_stream(volume: &Volume, how: Option<(&Sampler, Interpolation)>) -> bool {
 fn read_slices(volume: &Volume, how: Option<(&Sampler, Interpolation)>, case: &CaseContext) -> Result<Voxels> {
     let path = &volume.header.path;
     let changed = || err!("the file has changed since its header was read").file(path);
-    let (sampler, _) = how.ok_or_else(changed)?;
-    let mut image = StreamingResampler::new(&volume.layout, sampler)?;
-    let mut planes = nifti::SliceReader::open(path, case.digests.as_ref())?
-        .filter(|planes| planes.shape() == image.shape())
-        .ok_or_else(changed)?;
-    while let Some((range, voxels)) = planes.advance()? {
+    let (sampler, interpolation) = how.ok_or_else(changed)?;
+    let dtype = volume.voxels.dtype();
+    let mut image = StreamingResampler::new(&volume.layout, sampler, interpolation, dtype)?;
+    let slices = nifti::SliceReader::open(path, case.digests.as_ref())?;
+    let mut slices = slices.filter(|slices| slices.shape() == image.shape()).ok_or_else(changed)?;
+    while let Some((range, voxels)) = slices.advance()? {
         case.check()?;
-        image.push(range, &voxels.clone().cast(volume.voxels.dtype())?)?;
+        image.push(range, &voxels.clone().cast(dtype)?)?;
     }
     image.finish()
 }

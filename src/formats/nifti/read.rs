@@ -5,7 +5,7 @@ use super::header::{self, CheckedHeader};
 use crate::digest::{FileDigests, HashedFile};
 use crate::error::{Error, Result};
 use crate::gzip::{self, GzReader};
-use crate::image::zeroed::{self, Zeroed};
+use crate::image::zeroed::Zeroed;
 use crate::image::{DType, Grid, ImageHeader, Layout, Volume, Voxels};
 use crate::{bail, each_voxels, err};
 use std::io::{self, BufRead, BufReader, Read};
@@ -114,7 +114,7 @@ impl SliceReader {
             }
             let (slice, dtype) = (x * y, body.volume.voxels.dtype());
             let count = (bytes / (slice * dtype.size_bytes()).max(1)).min(z).max(1);
-            let buffer = zeros(dtype, (count + 1) * slice)?;
+            let buffer = Voxels::zeros(dtype, (count + 1) * slice)?;
             Ok(Some(SliceReader { body, input, buffer, held: 0, read: 0, shape: [x, y, z] }))
         };
         open().map_err(|error: Error| error.file(path))
@@ -355,7 +355,7 @@ impl<R: BufRead> Body<R> {
     /// All voxels, straight into the shared slice, whose pages come into being as the data arrive.
     fn read(mut self) -> Result<Volume> {
         let count = self.volume.layout.len();
-        let mut voxels = zeros(self.volume.voxels.dtype(), count)?;
+        let mut voxels = Voxels::zeros(self.volume.voxels.dtype(), count)?;
         self.fill(&mut voxels, 0..count)?;
         self.source.finish()?;
         Ok(Volume { voxels, ..self.volume })
@@ -400,25 +400,6 @@ impl<R: BufRead> Body<R> {
         }
         Ok(())
     }
-}
-
-fn zeros(dtype: DType, count: usize) -> Result<Voxels> {
-    Ok(match dtype {
-        DType::U8 => Voxels::U8(allocate(count)?),
-        DType::I8 => Voxels::I8(allocate(count)?),
-        DType::U16 => Voxels::U16(allocate(count)?),
-        DType::I16 => Voxels::I16(allocate(count)?),
-        DType::U32 => Voxels::U32(allocate(count)?),
-        DType::I32 => Voxels::I32(allocate(count)?),
-        DType::U64 => Voxels::U64(allocate(count)?),
-        DType::I64 => Voxels::I64(allocate(count)?),
-        DType::F32 => Voxels::F32(allocate(count)?),
-        DType::F64 => Voxels::F64(allocate(count)?),
-    })
-}
-
-fn allocate<T: Zeroed>(count: usize) -> Result<Arc<[T]>> {
-    zeroed::arc(count).ok_or_else(|| err!("not enough memory for {count} voxels of {} bytes", size_of::<T>()))
 }
 
 fn unshared<T>(voxels: &mut Arc<[T]>) -> Result<&mut [T]> {
