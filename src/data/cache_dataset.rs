@@ -253,7 +253,7 @@ fn compact(voxels: Voxels) -> Result<Voxels> {
 
 impl Dataset for Cached {
     fn name(&self) -> &'static str {
-        "CacheDataset"
+        COMPONENT.name
     }
     fn len(&self) -> usize {
         self.data.len()

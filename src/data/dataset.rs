@@ -62,7 +62,7 @@ struct Listed {
 
 impl Dataset for Listed {
     fn name(&self) -> &'static str {
-        "Dataset"
+        COMPONENT.name
     }
     fn len(&self) -> usize {
         self.data.len()

@@ -61,7 +61,7 @@ impl Subset {
 
 impl Dataset for Subset {
     fn name(&self) -> &'static str {
-        "Subset"
+        COMPONENT.name
     }
     fn len(&self) -> usize {
         self.indices.len()
@@ -116,7 +116,7 @@ impl Picked {
 
 impl Object for Picked {
     fn type_name(&self) -> &str {
-        "Subset"
+        COMPONENT.name
     }
     fn length(&self) -> Option<usize> {
         Some(self.indices.len())

@@ -113,14 +113,14 @@ impl SupervisedEvaluator {
             better: args.metric_cmp_fn.clone(),
             handlers: args.val_handlers.clone(),
         };
-        let workflow = Workflow::new("SupervisedEvaluator", parts)?;
+        let workflow = Workflow::new(COMPONENT.name, parts)?;
         Ok(SupervisedEvaluator { args, amp, workflow, begun: AtomicBool::new(false) })
     }
 }
 
 impl Engine for SupervisedEvaluator {
     fn name(&self) -> &'static str {
-        "SupervisedEvaluator"
+        COMPONENT.name
     }
     fn run(&self, start: &Arc<EngineStart>) -> Result<()> {
         self.prepare(start)?;

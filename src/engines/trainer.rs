@@ -122,7 +122,7 @@ impl SupervisedTrainer {
             better: args.metric_cmp_fn.clone(),
             handlers: args.train_handlers.clone(),
         };
-        let workflow = Workflow::new("SupervisedTrainer", parts)?;
+        let workflow = Workflow::new(COMPONENT.name, parts)?;
         workflow.update(|state| state.trains = true);
         let scaler = Mutex::new(GradScaler::new(args.amp && args.device != Device::Cpu));
         Ok(SupervisedTrainer { args, amp, workflow, scaler })
@@ -131,7 +131,7 @@ impl SupervisedTrainer {
 
 impl Engine for SupervisedTrainer {
     fn name(&self) -> &'static str {
-        "SupervisedTrainer"
+        COMPONENT.name
     }
     fn run(&self, start: &Arc<EngineStart>) -> Result<()> {
         let training = self.training(start)?;

@@ -21,7 +21,7 @@ pub struct SimpleInferer;
 
 impl Inferer for SimpleInferer {
     fn name(&self) -> &'static str {
-        "SimpleInferer"
+        COMPONENT.name
     }
     fn is_single_pass(&self) -> bool {
         true

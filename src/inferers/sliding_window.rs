@@ -102,7 +102,7 @@ impl SlidingWindowInferer {
 
 impl Inferer for SlidingWindowInferer {
     fn name(&self) -> &'static str {
-        "SlidingWindowInferer"
+        COMPONENT.name
     }
     fn infer(
         &self,

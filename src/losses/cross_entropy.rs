@@ -49,7 +49,7 @@ impl CrossEntropy {
 
 impl Loss for CrossEntropy {
     fn name(&self) -> &'static str {
-        "CrossEntropyLoss"
+        COMPONENT.name
     }
     /// Target: labels [N,…] (integers) or [N,1,…] (of any type, as an image of class numbers is), or probabilities [N,C,…]
     /// (floats).
@@ -88,7 +88,7 @@ impl Loss for CrossEntropy {
         if own == voxels {
             let ignored = target.f_eq(args.ignore_index)?;
             let kept = target.f_masked_fill(&ignored, 0)?;
-            let labels = support::labels("CrossEntropyLoss", &kept.f_reshape([shape[0], -1])?, classes)?;
+            let labels = support::labels(COMPONENT.name, &kept.f_reshape([shape[0], -1])?, classes)?;
             let any = ignored.f_any()?.f_int64_value(&[])? != 0;
             if shape.len() > 2 && !any && args.label_smoothing == 0.0 && on_cpu(prediction, &target) {
                 let log = label_sums(prediction, &labels, false)?.log_likelihood;

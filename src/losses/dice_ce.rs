@@ -54,7 +54,7 @@ impl DiceCE {
             .weight
             .as_ref()
             .map(|all| OneOrMany::Many(all[usize::from(!args.include_background && !all.is_empty())..].to_vec()));
-        let dice = Dice::new("DiceCELoss", dice_half!(args, dice_weight))?;
+        let dice = Dice::new(COMPONENT.name, dice_half!(args, dice_weight))?;
         let weight = args.weight.as_ref().map(|all| Mutex::new(support::weights(&OneOrMany::Many(all.clone()))));
         Ok(DiceCE { args, dice, weight })
     }
@@ -73,7 +73,7 @@ impl DiceCE {
         }
         let target = match target.size()[1] {
             1 => {
-                let _ = labels("DiceCELoss", target, classes)?;
+                let _ = labels(COMPONENT.name, target, classes)?;
                 target.f_squeeze_dim(1)?.f_to_kind(Kind::Int64)?
             }
             _ => target.f_to_kind(Kind::Float)?,
@@ -84,10 +84,10 @@ impl DiceCE {
 
 impl Loss for DiceCE {
     fn name(&self) -> &'static str {
-        "DiceCELoss"
+        COMPONENT.name
     }
     fn forward(&self, prediction: &Tensor, target: &Tensor) -> Result<Tensor> {
-        check_shapes("DiceCELoss", prediction, target)?;
+        check_shapes(COMPONENT.name, prediction, target)?;
         let classes = prediction.size()[1];
         if let Some(weight) = self.args.weight.as_ref().filter(|weight| classes > 1 && weight.len() as i64 != classes) {
             return Err(err!(
@@ -96,7 +96,7 @@ impl Loss for DiceCE {
             ));
         }
         let (dice, ce) = if self.dice.fuses(prediction, target) && target.size()[1] == 1 {
-            let labels = labels("DiceCELoss", target, classes)?;
+            let labels = labels(COMPONENT.name, target, classes)?;
             let sums = label_sums(prediction, &labels, self.dice.squared())?;
             let ce = if self.args.label_smoothing > 0.0 {
                 self.plain_ce(prediction, target)?

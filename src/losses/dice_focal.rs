@@ -69,15 +69,15 @@ impl Focal {
 
 impl Loss for Focal {
     fn name(&self) -> &'static str {
-        "FocalLoss"
+        FOCAL.name
     }
     fn forward(&self, prediction: &Tensor, target: &Tensor) -> Result<Tensor> {
-        check_shapes("FocalLoss", prediction, target)?;
+        check_shapes(FOCAL.name, prediction, target)?;
         let args = &self.args;
         let classes = prediction.size()[1];
         let mut input = prediction.f_to_kind(Kind::Float)?;
         let mut target = match args.to_onehot_y && classes > 1 {
-            true => one_hot(&labels("FocalLoss", target, classes)?, &target.size(), classes)?,
+            true => one_hot(&labels(FOCAL.name, target, classes)?, &target.size(), classes)?,
             false => target.f_to_kind(Kind::Float)?,
         };
         if target.size() != input.size() {
@@ -168,21 +168,21 @@ impl DiceFocal {
             use_softmax: false,
             ignore_index: NotSupported,
         };
-        let (dice, focal) = (Dice::new("DiceFocalLoss", dice)?, Focal::new(focal)?);
+        let (dice, focal) = (Dice::new(COMPONENT.name, dice)?, Focal::new(focal)?);
         Ok(DiceFocal { args, dice, focal })
     }
 }
 
 impl Loss for DiceFocal {
     fn name(&self) -> &'static str {
-        "DiceFocalLoss"
+        COMPONENT.name
     }
     fn forward(&self, prediction: &Tensor, target: &Tensor) -> Result<Tensor> {
-        check_shapes("DiceFocalLoss", prediction, target)?;
+        check_shapes(COMPONENT.name, prediction, target)?;
         let classes = prediction.size()[1];
         let target = match self.args.to_onehot_y && classes > 1 {
             true if target.size()[1] != 1 => bail!("DiceFocalLoss: to_onehot_y expects a target with one channel"),
-            true => one_hot(&labels("DiceFocalLoss", target, classes)?, &target.size(), classes)?,
+            true => one_hot(&labels(COMPONENT.name, target, classes)?, &target.size(), classes)?,
             false => target.shallow_clone(),
         };
         let (dice, focal) = (self.dice.value(prediction, &target)?, self.focal.forward(prediction, &target)?);

@@ -72,7 +72,7 @@ fn all_equal(prediction: &Segmentation, target: &Segmentation) -> Result<i64> {
 
 impl Metric for Accuracy {
     fn name(&self) -> &'static str {
-        "Accuracy"
+        COMPONENT.name
     }
     fn reset(&mut self) {
         (self.right, self.examples) = (0, 0);
@@ -80,7 +80,7 @@ impl Metric for Accuracy {
     fn update(&mut self, prediction: &Segmentation, target: &Segmentation) -> Result<()> {
         binary("prediction", prediction)?;
         binary("target", target)?;
-        let counts = overlap(prediction, target, None).map_err(|e| e.context("Accuracy"))?;
+        let counts = overlap(prediction, target, None).map_err(|e| e.context(COMPONENT.name))?;
         let channels = counts.target.len() as i64;
         if self.multilabel {
             if channels < 2 {

@@ -73,7 +73,7 @@ fn mean_dice(a: MeanDiceArgs) -> Result<Attached> {
         ignore_index: None,
     };
     let transform = Some(a.output_transform).filter(|value| !value.is_none());
-    Ok(attach(Dice { name: "MeanDice", args, rows: vec![] }, transform, a.save_details))
+    Ok(attach(Dice { name: MEAN_DICE.name, args, rows: vec![] }, transform, a.save_details))
 }
 
 /// Whether values are reported by label, and under which names.

@@ -233,7 +233,7 @@ impl SegResNet {
     }
 
     fn check_input(&self, x: &Tensor) -> Result<()> {
-        check_input("SegResNet", x, self.in_channels, &[1 << self.up.len(); 3])
+        check_input(COMPONENT.name, x, self.in_channels, &[1 << self.up.len(); 3])
     }
 }
 
@@ -327,7 +327,7 @@ fn check(args: &SegResNetArgs) -> Result<()> {
 
 impl Network for SegResNet {
     fn name(&self) -> &str {
-        "SegResNet"
+        COMPONENT.name
     }
     fn in_channels(&self) -> usize {
         self.in_channels
@@ -366,7 +366,7 @@ impl Network for SegResNet {
         &self.state
     }
     fn load(&mut self, tensors: &[(String, Tensor)]) -> Result<()> {
-        load_strict("SegResNet", &self.state, tensors)
+        load_strict(COMPONENT.name, &self.state, tensors)
     }
     fn to(&mut self, device: Device) -> Result<()> {
         move_to(&self.state, device)?;

@@ -212,7 +212,7 @@ impl Down {
 
 impl Network for UNet {
     fn name(&self) -> &str {
-        "UNet"
+        COMPONENT.name
     }
     fn spatial_dims(&self) -> usize {
         self.multiples.len()
@@ -224,7 +224,7 @@ impl Network for UNet {
         self.out_channels
     }
     fn forward(&self, x: &Tensor, mode: Mode) -> Result<Tensor> {
-        check_input("UNet", x, self.in_channels, &self.multiples)?;
+        check_input(COMPONENT.name, x, self.in_channels, &self.multiples)?;
         let _guards = guards(self.device, mode)?;
         let (p, train) = (&self.tensors, mode.train);
         let mut x = x.shallow_clone();
@@ -246,7 +246,7 @@ impl Network for UNet {
         &self.state
     }
     fn load(&mut self, tensors: &[(String, Tensor)]) -> Result<()> {
-        load_strict("UNet", &self.state, tensors)
+        load_strict(COMPONENT.name, &self.state, tensors)
     }
     fn to(&mut self, device: Device) -> Result<()> {
         move_to(&self.state, device)?;

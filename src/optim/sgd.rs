@@ -89,7 +89,7 @@ impl Sgd {
 
 impl Optimizer for Sgd {
     fn name(&self) -> &'static str {
-        "SGD"
+        COMPONENT.name
     }
     fn groups(&self) -> &[ParamGroup] {
         &self.groups
@@ -136,20 +136,20 @@ impl Optimizer for Sgd {
         }))
     }
     fn load_state(&mut self, state: &StateDict) -> Result<()> {
-        let loaded = parameters::load("SGD", state, &self.groups)?;
+        let loaded = parameters::load(COMPONENT.name, state, &self.groups)?;
         let mut options = vec![];
         for saved in &loaded.groups {
-            let number = |key| number("SGD", saved, key);
+            let number = |key| number(COMPONENT.name, saved, key);
             let read = Options {
                 lr: number("lr")?,
                 momentum: number("momentum")?,
                 dampening: number("dampening")?,
                 weight_decay: number("weight_decay")?,
-                nesterov: flag("SGD", saved, "nesterov")?,
-                maximize: flag("SGD", saved, "maximize")?,
+                nesterov: flag(COMPONENT.name, saved, "nesterov")?,
+                maximize: flag(COMPONENT.name, saved, "maximize")?,
             };
             // torch takes any rate that a schedule has set.
-            check(&Options { lr: 0.0, ..read }).map_err(|error| error.context("SGD"))?;
+            check(&Options { lr: 0.0, ..read }).map_err(|error| error.context(COMPONENT.name))?;
             options.push(read);
         }
         let (mut buffers, mut entries) = (vec![], loaded.entries.iter());
@@ -157,13 +157,13 @@ impl Optimizer for Sgd {
             let buffer = |(parameter, entry): (&Tensor, &Option<&StateDict>)| match entry {
                 // torch writes None for a parameter whose momentum has not begun.
                 Some(entry) if matches!(entry.get("momentum_buffer"), Some(StateDict::Tensor(_))) => {
-                    tensor_like("SGD", entry, "momentum_buffer", parameter).map(Some)
+                    tensor_like(COMPONENT.name, entry, "momentum_buffer", parameter).map(Some)
                 }
                 _ => Ok(None),
             };
             buffers.push(group.parameters.iter().zip(entries.by_ref()).map(buffer).collect::<Result<Vec<_>>>()?);
         }
-        loaded.rates("SGD", &mut self.groups)?;
+        loaded.rates(COMPONENT.name, &mut self.groups)?;
         (self.options, self.buffers) = (options, buffers);
         Ok(())
     }

@@ -47,7 +47,7 @@ fn warmup_cosine(a: WarmupCosineArgs) -> Result<Counted<WarmupCosine>> {
         cycles: a.cycles,
         end_lr: a.end_lr,
     };
-    Counted::new("WarmupCosineSchedule", a.optimizer, a.last_epoch, rule)
+    Counted::new(COMPONENT.name, a.optimizer, a.last_epoch, rule)
 }
 
 struct WarmupCosine {

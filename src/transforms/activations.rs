@@ -63,7 +63,7 @@ impl Activations {
 
 impl Transform for Activations {
     fn name(&self) -> &'static str {
-        "Activationsd"
+        COMPONENT.name
     }
     fn on_prediction(&self) -> OnPrediction {
         if self.ops.iter().any(|(_, other)| !other.is_none()) {

@@ -81,7 +81,7 @@ impl AsDiscrete {
 
 impl Transform for AsDiscrete {
     fn name(&self) -> &'static str {
-        "AsDiscreted"
+        COMPONENT.name
     }
     fn on_prediction(&self) -> OnPrediction {
         match self.steps.first() {

@@ -66,7 +66,7 @@ impl BorderPad {
 
 impl Transform for BorderPad {
     fn name(&self) -> &'static str {
-        "BorderPadd"
+        COMPONENT.name
     }
     fn plan(&self, sample: Sample) -> Result<Step<'_>> {
         Ok(Step::exact(applied_to_headers(self, sample)?))
@@ -78,7 +78,7 @@ impl Transform for BorderPad {
                 start: self.border.map(|[before, _]| -(before as isize)),
                 shape: std::array::from_fn(|axis| shape[axis] + self.border[axis][0] + self.border[axis][1]),
             };
-            crop_pad(volume, window, self.modes[at], "BorderPadd")
+            crop_pad(volume, window, self.modes[at], COMPONENT.name)
         })
     }
     fn traced_keys(&self) -> &[Arc<str>] {

@@ -38,7 +38,7 @@ impl CastToType {
 
 impl Transform for CastToType {
     fn name(&self) -> &'static str {
-        "CastToTyped"
+        COMPONENT.name
     }
     fn plan(&self, sample: Sample) -> Result<Step<'_>> {
         Ok(Step::exact(applied_to_headers(self, sample)?))

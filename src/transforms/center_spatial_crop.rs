@@ -44,7 +44,7 @@ impl CenterSpatialCrop {
 
 impl Transform for CenterSpatialCrop {
     fn name(&self) -> &'static str {
-        "CenterSpatialCropd"
+        COMPONENT.name
     }
     fn plan(&self, sample: Sample) -> Result<Step<'_>> {
         Ok(Step::exact(applied_to_headers(self, sample)?))
@@ -58,7 +58,7 @@ impl Transform for CenterSpatialCrop {
                 start: start.map(|at| at as isize),
                 shape: std::array::from_fn(|axis| size[axis].min(shape[axis] - start[axis])),
             };
-            crop_pad(volume, window, PadMode::Constant(0.0), "CenterSpatialCropd")
+            crop_pad(volume, window, PadMode::Constant(0.0), COMPONENT.name)
         })
     }
     fn traced_keys(&self) -> &[Arc<str>] {

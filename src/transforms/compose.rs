@@ -77,7 +77,7 @@ impl Compose {
 
 impl Transform for Compose {
     fn name(&self) -> &'static str {
-        "Compose"
+        COMPONENT.name
     }
     fn plan(&self, mut sample: Sample) -> Result<Step<'_>> {
         let mut certainty = Certainty::Exact;

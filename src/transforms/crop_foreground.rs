@@ -188,7 +188,7 @@ fn bounds(volume: &Volume, channels: &[usize]) -> Option<[(usize, usize); 3]> {
 
 impl Transform for CropForeground {
     fn name(&self) -> &'static str {
-        "CropForegroundd"
+        COMPONENT.name
     }
     fn plan(&self, sample: Sample) -> Result<Step<'_>> {
         // Where the foreground ends depends on the voxels: at most at the image's borders.
@@ -214,7 +214,7 @@ impl Transform for CropForeground {
         }
         for (at, key) in self.keys.present(&sample)? {
             let volume = take_image(&mut sample, &key)?;
-            let volume = crop_pad(volume, window, self.modes[at], "CropForegroundd")
+            let volume = crop_pad(volume, window, self.modes[at], COMPONENT.name)
                 .map_err(|e| e.context(format_args!("`{key}`")))?;
             sample.set(&key, Item::Image(volume));
         }

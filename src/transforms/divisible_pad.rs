@@ -61,7 +61,7 @@ pub fn divisible(size: [usize; 3], k: [i64; 3]) -> [usize; 3] {
 
 impl Transform for DivisiblePad {
     fn name(&self) -> &'static str {
-        "DivisiblePadd"
+        COMPONENT.name
     }
     fn plan(&self, sample: Sample) -> Result<Step<'_>> {
         Ok(Step::exact(applied_to_headers(self, sample)?))
@@ -69,7 +69,7 @@ impl Transform for DivisiblePad {
     fn apply(&self, sample: Sample, _cx: &mut TransformContext) -> Result<Vec<Sample>> {
         self.keys.images(sample, |volume, at| {
             let shape = volume.layout.spatial();
-            crop_pad(volume, pad_to(shape, divisible(shape, self.k), self.method), self.modes[at], "DivisiblePadd")
+            crop_pad(volume, pad_to(shape, divisible(shape, self.k), self.method), self.modes[at], COMPONENT.name)
         })
     }
     fn traced_keys(&self) -> &[Arc<str>] {

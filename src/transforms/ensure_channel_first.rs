@@ -111,7 +111,7 @@ fn channel_from(mut volume: Volume, place: usize) -> Result<Volume> {
 
 impl Transform for EnsureChannelFirst {
     fn name(&self) -> &'static str {
-        "EnsureChannelFirstd"
+        COMPONENT.name
     }
     fn plan(&self, sample: Sample) -> Result<Step<'_>> {
         Ok(Step::header_only(applied_to_headers(self, sample)?))

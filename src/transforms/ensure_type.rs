@@ -56,7 +56,7 @@ impl EnsureType {
 
 impl Transform for EnsureType {
     fn name(&self) -> &'static str {
-        "EnsureTyped"
+        COMPONENT.name
     }
     fn plan(&self, sample: Sample) -> Result<Step<'_>> {
         // Another type after LoadImaged's own would be a second rounding.

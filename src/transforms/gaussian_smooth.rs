@@ -190,7 +190,7 @@ fn bessel(n: i32, x: f32) -> f32 {
 
 impl Transform for GaussianSmooth {
     fn name(&self) -> &'static str {
-        "GaussianSmoothd"
+        COMPONENT.name
     }
     fn plan(&self, sample: Sample) -> Result<Step<'_>> {
         Ok(Step::exact(in_f32(&self.keys, sample, None)?))

@@ -75,7 +75,7 @@ impl Invert {
 
 impl Transform for Invert {
     fn name(&self) -> &'static str {
-        "Invertd"
+        COMPONENT.name
     }
     fn on_prediction(&self) -> OnPrediction {
         let nearest = self.nearest.iter().all(|nearest| *nearest) && self.post_func.iter().all(Value::is_none);

@@ -63,7 +63,7 @@ pub mod copy {
 
     impl Transform for CopyItems {
         fn name(&self) -> &'static str {
-            "CopyItemsd"
+            COMPONENT.name
         }
         fn plan(&self, sample: Sample) -> Result<Step<'_>> {
             Ok(Step::exact(applied_to_headers(self, sample)?))
@@ -119,7 +119,7 @@ pub mod select {
 
     impl Transform for SelectItems {
         fn name(&self) -> &'static str {
-            "SelectItemsd"
+            COMPONENT.name
         }
         fn plan(&self, sample: Sample) -> Result<Step<'_>> {
             Ok(Step::exact(applied_to_headers(self, sample)?))
@@ -204,7 +204,7 @@ pub mod delete {
 
     impl Transform for DeleteItems {
         fn name(&self) -> &'static str {
-            "DeleteItemsd"
+            COMPONENT.name
         }
         fn plan(&self, sample: Sample) -> Result<Step<'_>> {
             Ok(Step::exact(applied_to_headers(self, sample)?))

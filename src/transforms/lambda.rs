@@ -150,7 +150,7 @@ fn of_result(before: Volume, seen: &[usize], voxels: Voxels, shape: &[usize]) ->
 
 impl Transform for Lambda {
     fn name(&self) -> &'static str {
-        "Lambdad"
+        COMPONENT.name
     }
     fn plan(&self, sample: Sample) -> Result<Step<'_>> {
         Ok(Step::unknown(sample))

@@ -189,7 +189,7 @@ fn file_names(sample: &Sample, key: &str) -> Option<OneOrMany<PathBuf>> {
 
 impl Transform for LoadImage {
     fn name(&self) -> &'static str {
-        "LoadImaged"
+        COMPONENT.name
     }
     fn plan(&self, sample: Sample) -> Result<Step<'_>> {
         let (mut have_headers, mut alone) = (true, true);

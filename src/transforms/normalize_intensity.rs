@@ -180,7 +180,7 @@ fn lanes(voxels: &[f32], term: impl Fn(f32) -> f64) -> f64 {
 
 impl Transform for NormalizeIntensity {
     fn name(&self) -> &'static str {
-        "NormalizeIntensityd"
+        COMPONENT.name
     }
     fn plan(&self, sample: Sample) -> Result<Step<'_>> {
         Ok(Step::exact(in_f32(&self.keys, sample, self.dtype)?))

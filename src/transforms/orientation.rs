@@ -80,7 +80,7 @@ impl Turn {
 
 impl Transform for Turn {
     fn name(&self) -> &'static str {
-        "Orientationd"
+        COMPONENT.name
     }
     fn plan(&self, sample: Sample) -> Result<Step<'_>> {
         Ok(Step::header_only(applied_to_headers(self, sample)?))
@@ -94,7 +94,7 @@ impl Transform for Turn {
                 volume.affine = volume.affine.updated(&turn_affine(axes, flips, before.shape));
             }
             let after = volume.grid();
-            volume.trace.push(Arc::new(Applied { by: "Orientationd", before, after, what }));
+            volume.trace.push(Arc::new(Applied { by: COMPONENT.name, before, after, what }));
             Ok(volume)
         })
     }

@@ -38,7 +38,7 @@ impl RandAxisFlip {
 
 impl Transform for RandAxisFlip {
     fn name(&self) -> &'static str {
-        "RandAxisFlipd"
+        COMPONENT.name
     }
     fn plan(&self, sample: Sample) -> Result<Step<'_>> {
         Ok(Step::at_most(sample))
@@ -52,7 +52,7 @@ impl Transform for RandAxisFlip {
         let axis = self.chance.inner(cx.rng).randint(0, 3);
         let flips = std::array::from_fn(|at| at as i64 == axis);
         self.keys.images(sample, |volume, _| {
-            Ok(if happens { turn(volume, [0, 1, 2], flips, "RandAxisFlipd") } else { volume })
+            Ok(if happens { turn(volume, [0, 1, 2], flips, COMPONENT.name) } else { volume })
         })
     }
     seeded_by_chance!();

@@ -140,7 +140,7 @@ impl RandCrop {
 
 impl Transform for RandCrop {
     fn name(&self) -> &'static str {
-        "RandCropByPosNegLabeld"
+        COMPONENT.name
     }
     fn plan(&self, sample: Sample) -> Result<Step<'_>> {
         Ok(Step::at_most(resized(&self.keys, sample, |shape| {
@@ -170,7 +170,7 @@ impl Transform for RandCrop {
                     std::array::from_fn(|axis| (center[axis] - (size[axis] / 2) as i64).max(0) as usize);
                 let inside = std::array::from_fn(|axis| size[axis].min(shape[axis].saturating_sub(start[axis])));
                 let window = Window { start: start.map(|x| x as isize), shape: inside };
-                crop_pad(volume, window, PadMode::Constant(0.0), "RandCropByPosNegLabeld")
+                crop_pad(volume, window, PadMode::Constant(0.0), COMPONENT.name)
             })?);
         }
         Ok(out)

@@ -73,7 +73,7 @@ impl RandFlip {
 
 impl Transform for RandFlip {
     fn name(&self) -> &'static str {
-        "RandFlipd"
+        COMPONENT.name
     }
     fn plan(&self, sample: Sample) -> Result<Step<'_>> {
         Ok(Step::at_most(sample))
@@ -81,7 +81,7 @@ impl Transform for RandFlip {
     fn apply(&self, sample: Sample, cx: &mut TransformContext) -> Result<Vec<Sample>> {
         let happens = self.chance.happens(cx.rng);
         self.keys.images(sample, |volume, _| {
-            Ok(if happens { turn(volume, [0, 1, 2], self.flips, "RandFlipd") } else { volume })
+            Ok(if happens { turn(volume, [0, 1, 2], self.flips, COMPONENT.name) } else { volume })
         })
     }
     seeded_by_chance!();

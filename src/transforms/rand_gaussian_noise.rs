@@ -52,7 +52,7 @@ impl RandGaussianNoise {
 
 impl Transform for RandGaussianNoise {
     fn name(&self) -> &'static str {
-        "RandGaussianNoised"
+        COMPONENT.name
     }
     fn plan(&self, sample: Sample) -> Result<Step<'_>> {
         Ok(Step::at_most(in_f32(&self.keys, sample, None)?))

@@ -60,7 +60,7 @@ impl RandGaussianSmooth {
 
 impl Transform for RandGaussianSmooth {
     fn name(&self) -> &'static str {
-        "RandGaussianSmoothd"
+        COMPONENT.name
     }
     fn plan(&self, sample: Sample) -> Result<Step<'_>> {
         Ok(Step::at_most(in_f32(&self.keys, sample, None)?))

@@ -72,7 +72,7 @@ fn quarter_turns(k: usize, [a, b]: [usize; 2]) -> ([usize; 3], [bool; 3]) {
 
 impl Transform for RandRotate90 {
     fn name(&self) -> &'static str {
-        "RandRotate90d"
+        COMPONENT.name
     }
     fn plan(&self, sample: Sample) -> Result<Step<'_>> {
         Ok(Step::at_most(resized(&self.keys, sample, |mut shape| {
@@ -86,7 +86,7 @@ impl Transform for RandRotate90 {
         let happens = self.chance.happens(cx.rng);
         let (axes, flips) = quarter_turns(k, self.plane);
         self.keys
-            .images(sample, |volume, _| Ok(if happens { turn(volume, axes, flips, "RandRotate90d") } else { volume }))
+            .images(sample, |volume, _| Ok(if happens { turn(volume, axes, flips, COMPONENT.name) } else { volume }))
     }
     seeded_by_chance!();
 }

@@ -53,7 +53,7 @@ impl RandScaleIntensity {
 
 impl Transform for RandScaleIntensity {
     fn name(&self) -> &'static str {
-        "RandScaleIntensityd"
+        COMPONENT.name
     }
     fn plan(&self, sample: Sample) -> Result<Step<'_>> {
         Ok(Step::at_most(in_f32(&self.keys, sample, None)?))

@@ -69,7 +69,7 @@ fn wrapped(x: f32, dtype: DType) -> f32 {
 
 impl Transform for RandShiftIntensity {
     fn name(&self) -> &'static str {
-        "RandShiftIntensityd"
+        COMPONENT.name
     }
     fn plan(&self, sample: Sample) -> Result<Step<'_>> {
         Ok(Step::at_most(in_f32(&self.keys, sample, None)?))

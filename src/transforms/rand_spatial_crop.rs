@@ -77,7 +77,7 @@ impl RandSpatialCrop {
 
 impl Transform for RandSpatialCrop {
     fn name(&self) -> &'static str {
-        "RandSpatialCropd"
+        COMPONENT.name
     }
     fn plan(&self, sample: Sample) -> Result<Step<'_>> {
         Ok(Step::at_most(resized(&self.keys, sample, |shape| {
@@ -102,7 +102,7 @@ impl Transform for RandSpatialCrop {
                 start: window.start,
                 shape: std::array::from_fn(|a| window.shape[a].min(own[a].saturating_sub(window.start[a] as usize))),
             };
-            crop_pad(volume, inside, PadMode::Constant(0.0), "RandSpatialCropd")
+            crop_pad(volume, inside, PadMode::Constant(0.0), COMPONENT.name)
         })
     }
     fn is_random(&self) -> bool {

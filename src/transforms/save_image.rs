@@ -98,7 +98,7 @@ impl SaveImage {
 
 impl Transform for SaveImage {
     fn name(&self) -> &'static str {
-        "SaveImaged"
+        COMPONENT.name
     }
     fn output_paths(&self, source: &Path, root: Option<&Path>) -> Result<Vec<PathBuf>> {
         Ok(vec![self.name.path(source, root, &self.args.output_postfix, &self.extension)?])

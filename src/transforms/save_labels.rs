@@ -107,7 +107,7 @@ impl SaveLabels {
 
 impl Transform for SaveLabels {
     fn name(&self) -> &'static str {
-        "SaveLabelsd"
+        COMPONENT.name
     }
     fn output_folder(&self) -> Option<&Path> {
         Some(&self.args.output_dir)

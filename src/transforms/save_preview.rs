@@ -73,7 +73,7 @@ impl SavePreview {
 
 impl Transform for SavePreview {
     fn name(&self) -> &'static str {
-        "SavePreviewd"
+        COMPONENT.name
     }
     fn output_folder(&self) -> Option<&Path> {
         Some(&self.args.output_dir)

@@ -69,7 +69,7 @@ impl SaveStatistics {
 
 impl Transform for SaveStatistics {
     fn name(&self) -> &'static str {
-        "SaveStatisticsd"
+        COMPONENT.name
     }
     fn output_folder(&self) -> Option<&Path> {
         Some(&self.args.output_dir)

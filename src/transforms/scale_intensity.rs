@@ -103,7 +103,7 @@ pub fn range(voxels: &[f32]) -> (f32, f32) {
 
 impl Transform for ScaleIntensity {
     fn name(&self) -> &'static str {
-        "ScaleIntensityd"
+        COMPONENT.name
     }
     fn plan(&self, sample: Sample) -> Result<Step<'_>> {
         Ok(Step::exact(in_f32(&self.keys, sample, self.args.dtype)?))

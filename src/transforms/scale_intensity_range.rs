@@ -94,7 +94,7 @@ impl ScaleIntensityRange {
 
 impl Transform for ScaleIntensityRange {
     fn name(&self) -> &'static str {
-        "ScaleIntensityRanged"
+        COMPONENT.name
     }
     fn plan(&self, sample: Sample) -> Result<Step<'_>> {
         Ok(Step::exact(in_f32(&self.keys, sample, self.dtype)?))

@@ -87,7 +87,7 @@ fn percentile(values: &mut [f32], percent: f64) -> f64 {
 
 impl Transform for Percentiles {
     fn name(&self) -> &'static str {
-        "ScaleIntensityRangePercentilesd"
+        COMPONENT.name
     }
     fn plan(&self, sample: Sample) -> Result<Step<'_>> {
         Ok(Step::exact(in_f32(&self.keys, sample, self.args.dtype)?))

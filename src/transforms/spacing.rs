@@ -171,7 +171,7 @@ impl Spacing {
         }
         let after = Grid { shape: target.shape, affine: volume.affine };
         volume.trace.push(Arc::new(Applied {
-            by: "Spacingd",
+            by: COMPONENT.name,
             before,
             after,
             what: Spatial::Resample { interpolation, padding, align_corners },
@@ -252,7 +252,7 @@ fn scale_affine(old: [usize; 3], new: [usize; 3], align_corners: bool) -> Affine
 
 impl Transform for Spacing {
     fn name(&self) -> &'static str {
-        "Spacingd"
+        COMPONENT.name
     }
     fn plan(&self, sample: Sample) -> Result<Step<'_>> {
         let after = applied_to_headers(self, sample.duplicate()?)?;

@@ -63,7 +63,7 @@ pub fn pad_to(shape: [usize; 3], size: [usize; 3], method: MethodArg) -> Window 
 
 impl Transform for SpatialPad {
     fn name(&self) -> &'static str {
-        "SpatialPadd"
+        COMPONENT.name
     }
     fn plan(&self, sample: Sample) -> Result<Step<'_>> {
         Ok(Step::exact(applied_to_headers(self, sample)?))
@@ -72,7 +72,7 @@ impl Transform for SpatialPad {
         self.keys.images(sample, |volume, at| {
             let shape = volume.layout.spatial();
             let window = pad_to(shape, or_image(self.size, shape), self.method);
-            crop_pad(volume, window, self.modes[at], "SpatialPadd")
+            crop_pad(volume, window, self.modes[at], COMPONENT.name)
         })
     }
     fn traced_keys(&self) -> &[Arc<str>] {

@@ -46,7 +46,7 @@ impl ToTensor {
 
 impl Transform for ToTensor {
     fn name(&self) -> &'static str {
-        "ToTensord"
+        COMPONENT.name
     }
     fn plan(&self, sample: Sample) -> Result<Step<'_>> {
         Ok(Step::exact(applied_to_headers(self, sample)?))

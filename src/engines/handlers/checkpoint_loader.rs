@@ -62,7 +62,7 @@ impl CheckpointLoader {
 
 impl Handler for CheckpointLoader {
     fn name(&self) -> &'static str {
-        "CheckpointLoader"
+        COMPONENT.name
     }
     fn check(&self) -> Vec<Error> {
         if self.path.exists() { vec![] } else { vec![missing(&self.path)] }

@@ -112,7 +112,7 @@ impl CheckpointSaver {
 
 impl Handler for CheckpointSaver {
     fn name(&self) -> &'static str {
-        "CheckpointSaver"
+        COMPONENT.name
     }
     fn on(&self, event: Event, engine: &EngineState) -> Result<()> {
         match event {

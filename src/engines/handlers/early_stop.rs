@@ -98,7 +98,7 @@ impl EarlyStop {
 
 impl Handler for EarlyStop {
     fn name(&self) -> &'static str {
-        "EarlyStopHandler"
+        COMPONENT.name
     }
     fn on(&self, event: Event, engine: &EngineState) -> Result<()> {
         let args = &self.args;

@@ -45,7 +45,7 @@ impl LrSchedule {
 
 impl Handler for LrSchedule {
     fn name(&self) -> &'static str {
-        "LrScheduleHandler"
+        COMPONENT.name
     }
     fn on(&self, event: Event, engine: &EngineState) -> Result<()> {
         let args = &self.0;

@@ -63,7 +63,7 @@ impl Stats {
 
 impl Handler for Stats {
     fn name(&self) -> &'static str {
-        "StatsHandler"
+        COMPONENT.name
     }
     fn wants_output(&self) -> bool {
         self.args.iteration_log.ever()

@@ -92,7 +92,7 @@ impl TensorBoardStats {
 
 impl Handler for TensorBoardStats {
     fn name(&self) -> &'static str {
-        "TensorBoardStatsHandler"
+        COMPONENT.name
     }
     fn on(&self, event: Event, engine: &EngineState) -> Result<()> {
         if let Event::IterationCompleted | Event::EpochCompleted = event {

@@ -48,7 +48,7 @@ impl Validation {
 
 impl Handler for Validation {
     fn name(&self) -> &'static str {
-        "ValidationHandler"
+        COMPONENT.name
     }
     fn check(&self) -> Vec<Error> {
         self.validator().map_or_else(|error| vec![error], |validator| validator.check())
