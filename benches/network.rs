@@ -1,4 +1,5 @@
-//! One 96³ window of the wholeBody bundle's SegResNet (random weights), and the parts around it.
+//! One 96³ window of the wholeBody bundle's SegResNet and of the spleen bundle's UNet (random weights), and the parts
+//! around it.
 //!
 //! `cargo bench --bench network`. Absolute times move between machines; compare with MONAI in the same minute.
 
@@ -7,7 +8,7 @@
 use criterion::{Criterion, criterion_group, criterion_main};
 use segbundle::component::{Args, Declared};
 use segbundle::contracts::{Mode, Network, parameters};
-use segbundle::networks::{SegResNet, SegResNetArgs};
+use segbundle::networks::{SegResNet, SegResNetArgs, UNet, UNetArgs};
 use segbundle_native::training::{NormRelu, residual_block};
 use segbundle_native::{self as native, Conv3, GroupNorm, LabelsMut};
 use std::hint::black_box;
@@ -20,6 +21,21 @@ fn network() -> SegResNet {
     let args = [("init_filters", 32.into()), ("out_channels", 105.into()), ("dropout_prob", 0.2.into())];
     let args = Args::named(args.map(|(name, value): (&str, segbundle::component::Value)| (name.into(), value)));
     SegResNet::new(SegResNetArgs::parse("SegResNet", args).unwrap()).unwrap()
+}
+
+/// The spleen bundle's: five levels of residual units with batch norm, 4.8 million parameters.
+fn unet() -> UNet {
+    let args: [(&str, segbundle::component::Value); 7] = [
+        ("spatial_dims", 3.into()),
+        ("in_channels", 1.into()),
+        ("out_channels", 2.into()),
+        ("channels", [16, 32, 64, 128, 256].into()),
+        ("strides", [2, 2, 2, 2].into()),
+        ("num_res_units", 2.into()),
+        ("norm", "batch".into()),
+    ];
+    let args = Args::named(args.map(|(name, value)| (name.into(), value)));
+    UNet::new(UNetArgs::parse("UNet", args).unwrap()).unwrap()
 }
 
 /// Labels of a finished box, from features [1,F,x,y,z] that stand for blended ones.
@@ -45,6 +61,8 @@ fn window(c: &mut Criterion) {
         b.iter(|| labels(&net, &net.features(black_box(&x), Mode::EVAL).unwrap()))
     });
     group.bench_function("plain forward, f32", |b| b.iter(|| net.forward(black_box(&x), Mode::EVAL).unwrap()));
+    let unet = unet();
+    group.bench_function("UNet's forward, f32", |b| b.iter(|| unet.forward(black_box(&x), Mode::EVAL).unwrap()));
     if native::cpu().avx512_bf16 {
         group.bench_function("features and labels, bf16", |b| {
             b.iter(|| labels(&net, &net.features(black_box(&x), bf16).unwrap()))

@@ -189,7 +189,7 @@ fn damaged_files_are_errors() {
     };
     assert!(attempt(&whole).is_ok());
     assert!(attempt(&whole[..whole.len() / 2]).unwrap_err().message().contains("damaged"));
-    // A changed number in a tensor: the zip's checksum tells. 1.25f32 occurs once, in `plain`.
+    // A changed value of a tensor fails the zip's checksum. 1.25f32 occurs once, in `plain`.
     let mut changed = whole.clone();
     let at = changed.windows(4).position(|window| window == 1.25f32.to_le_bytes()).unwrap();
     changed[at] ^= 1;

@@ -5,8 +5,8 @@
 //! `monai.networks.blocks.upsample` (1.6.1). Parameters have MONAI's names, order and initial values.
 //!
 //! On a CPU a network of the usual kind (group norms, ReLU, interpolating upsampling) takes fused paths:
-//! [`Network::features`] in evaluation ([`fused`]), [`Network::forward`] in training ([`training`]). All else is plain
-//! torch operations.
+//! [`Network::features`] in evaluation ([`fused`]), [`Network::forward`] in training ([`training`]). Anything else is
+//! plain torch operations.
 
 mod fused;
 mod training;
@@ -68,7 +68,7 @@ fn group(groups: i64) -> Value {
     Value::tuple([Value::str("GROUP"), Value::Dict(Dict::new([(Key::str("num_groups"), Value::Int(groups))]))])
 }
 
-/// norm, act, conv, norm, act, conv, and the input added.
+/// Residual block: norm, act, conv, norm, act, conv, plus the input.
 #[derive(Debug)]
 struct Block {
     norms: [Norm; 2],
@@ -76,14 +76,15 @@ struct Block {
     convs: [Conv; 2],
 }
 
-/// One level of the way down: a convolution of stride 2 (not on the first level), then blocks.
+/// Level of the encoder: a convolution of stride 2 (except at the top), then blocks.
 #[derive(Debug)]
 struct Down {
     halve: Option<Conv>,
     blocks: Vec<Block>,
 }
 
-/// One level of the way up: a 1×1×1 convolution that halves the channels, doubling, the skip added, then blocks.
+/// Level of the decoder: a 1×1×1 convolution that halves the channels, upsampling by 2, the skip connection's sum, then
+/// blocks.
 #[derive(Debug)]
 struct Up {
     narrow: Conv,
@@ -98,9 +99,9 @@ enum Double {
     PixelShuffle(Conv),
 }
 
-/// See the module.
+/// The network, see the module documentation.
 pub struct SegResNet {
-    /// In order of creation, as slots count.
+    /// In order of creation, indexed by slots.
     tensors: Vec<Tensor>,
     state: NetworkState,
     in_channels: usize,

@@ -1,6 +1,6 @@
 //! A TorchScript file as a network: `$torch.jit.load(path)` in a config (torch 2.11's `torch.jit.load`).
 //!
-//! A TorchScript file is a program. It cannot call Python or the system, but it is made of torch operations, of which a
+//! A TorchScript file is a program. It cannot call Python or the system, but it consists of torch operations, of which a
 //! few touch files (`from_file` maps one and can create it, `save` writes one) and any can take long or much memory, and
 //! libtorch's own reader of such files is not hardened. Programs that name an operation on files are refused here;
 //! beyond that a `.ts` file deserves the trust of a program that one starts, unlike a checkpoint or safetensors.

@@ -69,7 +69,7 @@ struct Level {
     refine: Option<ResidualUnit>,
 }
 
-/// See the module.
+/// The network, see the module documentation.
 pub struct UNet {
     /// In order of creation, indexed by slots.
     tensors: Vec<Tensor>,

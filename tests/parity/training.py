@@ -1,6 +1,7 @@
 """Compare trainings: the same config, data and seed through MONAI and segbundle, iteration by iteration.
 
-A small network on the sample set, with 0 and with 4 workers, two epochs and a validation. Equal must be: the cases of
+A small SegResNet on the sample set, with 0 and with 4 workers, and a small UNet with batch norm and dropout; two epochs
+and a validation. Equal must be: the cases of
 each batch and where they are cropped; the losses, to 1e-4; the validation's metrics, to 1e-3; the weights that are
 kept, to 1e-5 (AdamW moves one by up to 1e-3 in ten steps), read by torch.load(weights_only=True) into MONAI's own network,
 strictly; TensorBoard's tags and steps, read by its own reader. MONAI's results are cached by what they depend on.
@@ -27,6 +28,9 @@ SMALL = {
     "network_def#init_filters": 8, "network_def#blocks_down": [1, 1], "network_def#blocks_up": [1],
     "train#random_transforms#0#roi_size": [32, 32, 32], "validate#inferer#roi_size": [32, 32, 32],
 }
+# Without biases: before a norm they have no gradient but rounding, of which AdamW makes whole steps.
+UNET = {"_target_": "UNet", "spatial_dims": 3, "in_channels": 1, "out_channels": 105, "channels": [8, 16, 32], "strides": [2, 2],
+        "num_res_units": 2, "norm": "batch", "dropout": 0.1, "bias": False}
 FORMAT = {"train#handlers#1#key_var_format": "{}: {:.9g} ", "validate#handlers#0#key_var_format": "{}: {:.12g} "}
 
 
@@ -45,7 +49,20 @@ def plan(folder, binary):
         for workers in (0, 4):
             runs[f"upstream, {workers} workers"] = (upstream, {**held, **loaders(workers)})
     runs["own config, 2 workers"] = (own, {"validate#crop#roi_size": [64, 64, 64], "num_workers": 2})
-    return {name: (config, {"dataset_dir": data, **SMALL, **more}) for name, (config, more) in runs.items()}
+    runs = {name: (config, {"dataset_dir": data, **SMALL, **more}) for name, (config, more) in runs.items()}
+    small = {key: value for key, value in SMALL.items() if not key.startswith("network_def")}
+    runs["UNet"] = (with_network(folder, UNET), {"dataset_dir": data, **small, "validate#crop#roi_size": [64, 64, 64], "num_workers": 0})
+    return runs
+
+
+def with_network(folder, network):
+    """Our config with another network."""
+    with open(os.path.join(ROOT, "configs", "train.json"), encoding="utf-8") as text:
+        config = {**json.load(text), "network_def": network}
+    path = os.path.join(folder, network["_target_"] + ".json")
+    with open(path, "w", encoding="utf-8") as text:
+        json.dump(config, text)
+    return path
 
 
 def with_checkpoints(folder):
@@ -120,8 +137,8 @@ def far(a, b):
     return abs(a - b) / max(abs(a), abs(b), 1e-30)
 
 
-def compare(theirs, ours, folders):
-    """(what was measured, [problems])"""
+def compare(theirs, ours, folders, network):
+    """(what was measured, [problems]); `network`: MONAI's, to load the kept weights into."""
     problems = []
     name = os.path.basename
     batches = [", ".join(f"{name(c)} from {s}" for c, s in zip(i["cases"], i["starts"])) for i in theirs["iterations"]]
@@ -135,23 +152,27 @@ def compare(theirs, ours, folders):
     metric = max((far(a[key], b[key]) for a, b in zip(theirs["validations"], ours["validations"]) for key in b), default=1.0)
     if len(theirs["validations"]) != len(ours["validations"]) or metric > 1e-3:
         problems.append(f"validations {theirs['validations']}, segbundle {ours['validations']}")
-    weights = compare_weights(folders, problems)
+    weights = compare_weights(folders, network, problems)
     if events(folders[0]) != events(folders[1]):
         problems.append(f"TensorBoard {events(folders[0])}, segbundle {events(folders[1])}")
     return f"{len(losses)} iterations, losses within {worst:.0e}, metrics {metric:.0e}, weights {weights:.0e}", problems
 
 
-def small_network():
-    from monai.networks.nets import SegResNet
+def network_of(config, overrides):
+    """The network that a config builds."""
+    from monai.bundle import ConfigParser
 
-    return SegResNet(spatial_dims=3, in_channels=1, out_channels=105, init_filters=8, blocks_down=[1, 1], blocks_up=[1], dropout_prob=0.2)
+    parser = ConfigParser(ConfigParser.load_config_file(config))
+    for key, value in overrides.items():
+        if key.startswith("network_def"):
+            parser[key] = value
+    return parser.get_parsed_content("network_def")
 
 
-def compare_weights(folders, problems):
+def compare_weights(folders, network, problems):
     """The largest difference of the kept weights."""
     import torch
 
-    network = small_network()
     theirs, ours = (torch.load(os.path.join(folder, "models", "model_lowres.pt"), weights_only=True) for folder in folders)
     network.load_state_dict(ours, strict=True)
     if list(theirs) != list(ours):
@@ -201,7 +222,7 @@ def check_checkpoints(folder, binary, overrides):
         os.remove(here)
     # Through MONAI's network and optimizer and back; no step changes anything at a rate of 0.
     loaded = torch.load(files["segbundle"], weights_only=True)
-    network = small_network()
+    network = network_of(config, short)
     network.load_state_dict(loaded["model"], strict=True)
     optimizer = torch.optim.AdamW(network.parameters())
     optimizer.load_state_dict(loaded["optimizer"])
@@ -219,7 +240,8 @@ def check_checkpoints(folder, binary, overrides):
 def check(work, binary, only):
     """[(name, what was measured, [problems])]"""
     rows, folder = [], os.path.join(work, "training")
-    for name, (config, overrides) in plan(folder, binary).items():
+    runs = plan(folder, binary)
+    for name, (config, overrides) in runs.items():
         if only not in "training, " + name:
             continue
         slug = name.replace(", ", "_").replace(" ", "_")
@@ -229,12 +251,12 @@ def check(work, binary, only):
             with open(os.path.join(folders[0], "report.json"), encoding="utf-8") as text:
                 theirs = json.load(text)
             ours = segbundle(folders[1], config, overrides, binary)
-            rows.append((name, *compare(theirs, ours, folders)))
+            rows.append((name, *compare(theirs, ours, folders, network_of(config, overrides))))
         except RuntimeError as error:
             rows.append((name, "", [str(error)]))
     if only in "training, checkpoints":
         try:
-            rows.append(("checkpoints", *check_checkpoints(folder, binary, overrides)))
+            rows.append(("checkpoints", *check_checkpoints(folder, binary, runs["own config, 2 workers"][1])))
         except RuntimeError as error:
             rows.append(("checkpoints", "", [str(error)]))
     return rows

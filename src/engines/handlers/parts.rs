@@ -13,7 +13,7 @@ pub enum Part {
     Schedule(Shared<dyn Schedule>),
 }
 
-/// The parts of `save_dict` or `load_dict`, by name.
+/// The objects in `save_dict` or `load_dict`, by name.
 pub fn parts_of(argument: &str, dict: &Dict) -> Result<Vec<(String, Part)>> {
     let wrong = |text: String| err!("argument `{argument}` {text}").kind(Kind::Config);
     let expected = "expected a network, optimizer or learning-rate schedule";

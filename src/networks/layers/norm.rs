@@ -116,8 +116,8 @@ impl Norm {
                     OneOrMany::One(size) => vec![size],
                     OneOrMany::Many(sizes) => sizes,
                 };
-                let mut full = |what: &str, wanted: bool, value: f64| {
-                    wanted.then(|| builder.full(&format!("{path}.{what}"), &shape, value)).transpose()
+                let mut full = |what: &str, present: bool, value: f64| {
+                    present.then(|| builder.full(&format!("{path}.{what}"), &shape, value)).transpose()
                 };
                 let weight = full("weight", args.elementwise_affine, 1.0)?;
                 let bias = full("bias", args.elementwise_affine && args.bias, 0.0)?;
@@ -206,8 +206,8 @@ impl Norm {
     }
 }
 
-fn affine(builder: &mut Builder, path: &str, channels: usize, wanted: bool) -> Result<Option<(Slot, Slot)>> {
-    if !wanted {
+fn affine(builder: &mut Builder, path: &str, channels: usize, present: bool) -> Result<Option<(Slot, Slot)>> {
+    if !present {
         return Ok(None);
     }
     Ok(Some((
@@ -216,8 +216,8 @@ fn affine(builder: &mut Builder, path: &str, channels: usize, wanted: bool) -> R
     )))
 }
 
-fn running(builder: &mut Builder, path: &str, channels: usize, wanted: bool) -> Result<Option<Running>> {
-    if !wanted {
+fn running(builder: &mut Builder, path: &str, channels: usize, present: bool) -> Result<Option<Running>> {
+    if !present {
         return Ok(None);
     }
     Ok(Some(Running {

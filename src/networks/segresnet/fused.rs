@@ -15,7 +15,7 @@ use segbundle_native as native;
 use segbundle_native::{Affine, Conv3, GroupNorm, Moments};
 use tch::{Kind, Tensor};
 
-/// Weights as this path wants them, made at the first pass after a change.
+/// Weights in the layouts of this path, prepared at the first pass after they changed.
 #[derive(Default)]
 pub struct Cache(Mutex<Option<Weights>>);
 
@@ -31,13 +31,13 @@ struct Weights {
     version: i64,
     /// By slot: convolution weights in channels-last layout and `kind`.
     convs: Vec<Option<Tensor>>,
-    /// By slot: those of a block's convolutions that are computed by our own kernel, which has no bf16.
+    /// By slot: weights of the blocks' convolutions for our own kernel, which has no bf16.
     conv3s: Vec<Option<Conv3>>,
     /// By slot of a norm's weight.
     affines: Vec<Option<Affine>>,
 }
 
-/// A tensor and, where a norm follows, its moments.
+/// A tensor and, if a norm follows, its moments.
 type Walked = (Tensor, Option<Moments>);
 
 /// x [N,Cin,X,Y,Z] f32 → [N,F,X,Y,Z] in channels-last layout, f32 or bf16; `None` if this network or mode is not of
@@ -68,7 +68,7 @@ pub fn features(net: &SegResNet, x: &Tensor, mode: Mode) -> Result<Option<Tensor
     weights.run(net, x).map(Some)
 }
 
-/// Group norms with weights, ReLU, interpolation, and a head to leave out.
+/// Whether the network has group norms with weights, ReLU, interpolating upsampling and a head.
 pub fn usual(net: &SegResNet) -> bool {
     let norm = |norm: &Norm| matches!(norm, Norm::Group { affine: Some(_), .. });
     let blocks = |blocks: &[Block]| {
