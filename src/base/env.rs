@@ -68,7 +68,7 @@ pub fn host_name() -> String {
     fs::read_to_string("/proc/sys/kernel/hostname").map_or_else(|_| "localhost".into(), |name| name.trim().to_owned())
 }
 
-/// A process, told apart from all others that could write into the same folder.
+/// Identifies a process among all that could write into the same folder.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Process {
     /// A number for the machine, or the container, in which `pid` means something.
@@ -101,7 +101,7 @@ fn start_ticks(pid: u32) -> Option<u64> {
     stat.rsplit_once(')')?.1.split_ascii_whitespace().nth(19)?.parse().ok()
 }
 
-/// Whether whoever started this process made it ignore a signal, as nohup does with SIGHUP.
+/// Whether this process was started with a signal ignored, as nohup does with SIGHUP.
 pub fn ignores_signal(number: i32) -> bool {
     let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
     let mask = status.lines().find_map(|line| u64::from_str_radix(line.strip_prefix("SigIgn:")?.trim(), 16).ok());

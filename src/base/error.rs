@@ -1,15 +1,15 @@
 //! The one error type: what was expected, what was found, where, and a hint.
 //!
-//! Messages are lower case without a full stop. An error is made at the place that knows what went wrong
+//! Messages are lower case without a full stop. An error is made where the fault is found
 //! ([`Error::new`], or the [`err!`](crate::err) and [`bail!`](crate::bail) macros) and gains its place on the way up:
-//! [`Error::at`] by the config layer that knows file and id, [`Error::file`] by whoever opened a file.
+//! [`Error::at`] by the config layer, which has file and id, [`Error::file`] by the code that opened a file.
 
 use std::fmt;
 use std::path::Path;
 
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
-/// What kind of mistake it is; decides the exit code and who is to be told.
+/// The kind of a mistake; decides the exit code.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Kind {
     /// A failure while working: a bad case, an unwritable file. Exit code 1.
@@ -59,7 +59,7 @@ impl Error {
         self.0.kind = kind;
         self
     }
-    /// The first hint stays: the place nearest to the mistake knows best.
+    /// The first hint stays: it was made nearest to the mistake.
     pub fn hint(mut self, hint: impl Into<String>) -> Self {
         self.0.hint.get_or_insert_with(|| hint.into());
         self

@@ -144,7 +144,7 @@ pub fn check_writable(path: &Path) -> Result<()> {
 pub fn check_names(path: &Path) -> Result<()> {
     let absolute = std::path::absolute(path)?;
     let Some(folder) = absolute.ancestors().skip(1).find(|folder| folder.is_dir()) else { return Ok(()) };
-    // Names below a folder that is not there yet are never looked at: each is asked for where there is one.
+    // The system does not check names below a folder that does not exist yet: each is checked in the nearest one that does.
     let names = absolute.strip_prefix(folder).map(Path::components).into_iter().flatten();
     for asked in names.map(|name| folder.join(name)).chain([absolute.clone()]) {
         let Err(error) = asked.symlink_metadata() else { continue };
@@ -189,7 +189,7 @@ fn create(path: &Path) -> Result<(File, Temporary)> {
     }
 }
 
-/// The user knows the real name, not the temporary one.
+/// Error messages name the real file, not the temporary one.
 fn rename_in(error: Error, temporary: &Path, path: &Path) -> Error {
     let shown = temporary.display().to_string();
     if error.get_file() != Some(&shown) {

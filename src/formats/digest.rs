@@ -187,7 +187,7 @@ mod tests {
 
     /// `printf abc | sha256sum`
     #[test]
-    fn the_number_is_that_of_sha256sum() {
+    fn the_digest_is_that_of_sha256sum() {
         let abc = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad";
         let file = tempfile::NamedTempFile::new().unwrap();
         std::fs::write(file.path(), "abc").unwrap();
@@ -221,7 +221,7 @@ mod tests {
     }
 
     #[test]
-    fn a_long_file_is_left_when_nobody_wants_its_number_any_more() {
+    fn hashing_a_long_file_stops_when_it_is_cancelled() {
         let file = tempfile::NamedTempFile::new().unwrap();
         file.as_file().set_len(1 << 40).unwrap();
         let pieces = std::cell::Cell::new(0);

@@ -32,7 +32,7 @@ pub fn is_gzip(start: &[u8]) -> bool {
 }
 
 /// Decodes all members of a file. A wrong checksum is an error at the end of its member; what follows the last member
-/// and is no member (padding, rubbish) is ignored, as Python does for data that is not asked for.
+/// and is no member (padding, unrelated bytes) is ignored, as Python's gzip module does.
 pub struct GzReader<R: BufRead> {
     /// `None` only after the last member, or after an error.
     member: Option<GzDecoder<R>>,
@@ -223,7 +223,7 @@ mod tests {
     }
 
     #[test]
-    fn rubbish_after_the_last_member_is_ignored_and_a_wrong_checksum_is_not() {
+    fn bytes_after_the_last_member_are_ignored_and_a_wrong_checksum_is_not() {
         let data = noise(5000);
         let mut bytes = packed(&data, 6);
         let end = bytes.len();

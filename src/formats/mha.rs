@@ -13,7 +13,7 @@ use std::collections::HashMap;
 use std::io::BufRead;
 use std::path::{Path, PathBuf};
 
-/// Read a `.mha` or `.mhd` file. Voxels keep their stored type; components lie interleaved, which the layout tells.
+/// Read a `.mha` or `.mhd` file. Voxels keep their stored type; interleaved components are described by the layout.
 pub fn read(path: impl AsRef<Path>) -> Result<Volume> {
     raw::read::<MetaImageHeader>(path.as_ref())
 }

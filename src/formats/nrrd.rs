@@ -15,7 +15,7 @@ use std::path::{Path, PathBuf};
 
 const MAX_DIMS: usize = 16;
 
-/// Read a `.nrrd` or `.nhdr` file. Voxels keep their stored type and order, which the layout tells.
+/// Read a `.nrrd` or `.nhdr` file. Voxels keep their stored type and order; the layout describes the order.
 pub fn read(path: impl AsRef<Path>) -> Result<Volume> {
     raw::read::<NrrdHeader>(path.as_ref())
 }

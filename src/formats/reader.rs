@@ -1,4 +1,5 @@
-//! Any image: the format is told by the file's name, and by its content where the name says nothing.
+//! Reads an image of any supported format, recognised by the file's name, or by its content if the name has no known
+//! extension.
 
 use super::{dicom, mha, nifti, nrrd, raw};
 use crate::digest::FileDigests;
@@ -27,21 +28,21 @@ pub fn read(path: impl AsRef<Path>, series: Option<&str>) -> Result<Volume> {
     read_hashed(path, series, None)
 }
 
-/// As [`read`]; the digests of NIfTI files are recorded in `digests` in the same pass. Of other formats none is recorded:
-/// [`FileDigests::get_or_read`] reads their [`files`].
+/// As [`read`]; the digests of NIfTI and DICOM files are recorded in `digests` in the same pass. Of NRRD and MetaImage none
+/// is recorded: [`FileDigests::get_or_read`] reads their [`files`].
 pub fn read_hashed(path: impl AsRef<Path>, series: Option<&str>, digests: Option<&FileDigests>) -> Result<Volume> {
     let path = path.as_ref();
     match format(path) {
         Format::Nifti => nifti::read_hashed(path, digests),
         Format::Nrrd => nrrd::read(path),
         Format::MetaImage => mha::read(path),
-        Format::Dicom => dicom::read(path),
-        Format::DicomFolder => dicom::read_folder(path, series),
+        Format::Dicom => dicom::read_hashed(path, digests),
+        Format::DicomFolder => dicom::read_folder_hashed(path, series, digests),
     }
 }
 
 /// The files that an image consists of, from names and headers alone: a file and what it says lies beside it, or the
-/// slices in a folder. What cannot be told is left to the reader, which reports it.
+/// slices in a folder. A header that cannot be read gives no further files; the reader reports it.
 pub fn files(path: impl AsRef<Path>) -> Result<Vec<PathBuf>> {
     let path = path.as_ref();
     let beside = match format(path) {

@@ -92,7 +92,7 @@ impl Volume {
         self.layout.channels()
     }
     /// Make the voxels float32 and dense, keeping their order in memory where it is dense already, and hand them to
-    /// `work` as one slice, channel after channel. The buffer is reused if nobody else holds it.
+    /// `work` as one slice, channel after channel. The buffer is reused if it is not shared.
     pub fn map_f32(mut self, work: impl FnOnce(&mut [f32], usize)) -> Result<Volume> {
         self.integer_type = None;
         let dense = self.layout.is_dense(self.voxels.len());

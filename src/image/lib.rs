@@ -2,7 +2,7 @@
 //!
 //! Axis order is X,Y,Z everywhere and world coordinates are RAS+ millimetres, as NIfTI and nibabel have them.
 //!
-//! - [`Zoom`] gives the grid of a wished spacing, [`Sampling`] MONAI's coordinates from one grid in another,
+//! - [`Zoom`] gives the grid of a target spacing, [`Sampling`] MONAI's coordinates from one grid in another,
 //!   [`resample`](resample()) the voxels there.
 //! - [`Orientation`] turns axes without moving voxels, [`crop_pad`] cuts and pads.
 //! - [`Inverse`] undoes a [`Trace`].

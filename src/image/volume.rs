@@ -42,7 +42,7 @@ pub struct ImageHeader {
     pub channels: Option<usize>,
     /// How the file describes its world space; `None` where it does not.
     pub space: Option<Space>,
-    /// Which series of a DICOM folder was asked for.
+    /// The series of a DICOM folder that the config names.
     pub series: Option<String>,
 }
 

@@ -1,4 +1,4 @@
-//! The grid that a wished voxel spacing gives: MONAI's `Spacing`, `zoom_affine` and `compute_shape_offset`, bit for bit.
+//! The grid of a target voxel spacing: MONAI's `Spacing`, `zoom_affine` and `compute_shape_offset`, bit for bit.
 //!
 //! Source: monai/transforms/spatial/array.py and monai/data/utils.py of MONAI 1.6.1. The origin rule there depends on
 //! rounding noise: an image whose corner stays the smallest within 1e-8 voxels keeps its origin, any other is aligned at
@@ -10,7 +10,7 @@ use super::{Affine, Grid};
 use crate::bail;
 use crate::error::Result;
 
-/// What spacing is wished.
+/// A target voxel spacing.
 #[derive(Debug, Clone)]
 pub struct Zoom {
     /// Target spacing in mm; an axis that is not positive keeps the image's.
@@ -30,9 +30,9 @@ impl Zoom {
         let spacing_mm = suppressed(&from.affine);
         let mut pixdim_mm = self.pixdim_mm;
         for axis in 0..3 {
-            let (wish, own) = (pixdim_mm[axis], spacing_mm[axis]);
-            let low = if self.min_mm[axis].is_nan() { wish } else { self.min_mm[axis].min(wish) };
-            let high = if self.max_mm[axis].is_nan() { wish } else { self.max_mm[axis].max(wish) };
+            let (target, own) = (pixdim_mm[axis], spacing_mm[axis]);
+            let low = if self.min_mm[axis].is_nan() { target } else { self.min_mm[axis].min(target) };
+            let high = if self.max_mm[axis].is_nan() { target } else { self.max_mm[axis].max(target) };
             if low - AFFINE_TOL <= own && own <= high + AFFINE_TOL {
                 pixdim_mm[axis] = own;
             }

@@ -1,8 +1,8 @@
-//! A DICOM file's outline: its transfer syntax, the few elements that geometry needs, and where the voxels are.
+//! The parts of a DICOM file that reading needs: transfer syntax, elements of geometry, and the place of the voxels.
 //!
-//! dicom-rs believes the lengths that a file claims and follows nested sequences by recursion. So the file is walked here
-//! first, every length is held against the bytes that are there, nesting is bounded, and dicom-rs is given only the
-//! elements that are wanted.
+//! dicom-rs trusts the lengths in a file and reads nested sequences recursively. Therefore the file is walked here first:
+//! every length is checked against the file's size, nesting is bounded, and dicom-rs parses only the elements in
+//! [`WANTED`].
 
 use crate::error::Result;
 use crate::{bail, err};

@@ -24,6 +24,7 @@ mod stack;
 
 pub use elements::is_dicom;
 
+use crate::digest::{self, FileDigests};
 use crate::error::Result;
 use crate::image::{Element, Volume, Voxels, filled};
 use crate::raw::Axes;
@@ -48,12 +49,21 @@ const MAX_DEPTH: usize = 12;
 /// description or the beginning of its UID, with `#2` at the end for the second of several volumes in one series. Voxels are
 /// [1,X,Y,Z], int16 or float32.
 pub fn read_folder(folder: impl AsRef<Path>, series: Option<&str>) -> Result<Volume> {
+    read_folder_hashed(folder, series, None)
+}
+
+/// As [`read_folder`]; the digests of all DICOM files in the folder are recorded in `digests`.
+pub fn read_folder_hashed(
+    folder: impl AsRef<Path>,
+    series: Option<&str>,
+    digests: Option<&FileDigests>,
+) -> Result<Volume> {
     let folder = folder.as_ref();
     let read = || {
         let mut files = vec![];
         list(folder, MAX_DEPTH, &mut files)?;
         files.sort();
-        let Found { slices, others, doubtful } = scan(&files)?;
+        let Found { slices, others, doubtful } = scan(&files, digests)?;
         if slices.is_empty() {
             let what: Vec<String> = others.iter().map(|(what, count)| format!("{count} with {what}")).collect();
             bail!(
@@ -66,7 +76,7 @@ pub fn read_folder(folder: impl AsRef<Path>, series: Option<&str>) -> Result<Vol
         for (what, count) in &others {
             info!("{name}: left out {count} DICOM files ({what})");
         }
-        tell_of(&doubtful, files.len(), &name)?;
+        report_doubtful(&doubtful, files.len(), &name)?;
         volume(choose(slices, series, &name)?, folder, &name)
     };
     read().map_err(|error| error.file(folder))
@@ -77,15 +87,20 @@ pub fn files(folder: &Path) -> Result<Vec<PathBuf>> {
     let mut files = vec![];
     list(folder, MAX_DEPTH, &mut files)?;
     files.sort();
-    // What cannot be read is kept and reported by whoever wants to read it.
+    // A file that cannot be read is kept: the reader reports it.
     files.retain(|path| start_of(path).map_or(true, |start| is_dicom(&start)));
     Ok(files)
 }
 
 /// Read one DICOM file: a slice, or all frames of an enhanced CT.
 pub fn read(path: impl AsRef<Path>) -> Result<Volume> {
+    read_hashed(path, None)
+}
+
+/// As [`read`]; the digest of the file is recorded in `digests`.
+pub fn read_hashed(path: impl AsRef<Path>, digests: Option<&FileDigests>) -> Result<Volume> {
     let path = path.as_ref();
-    let read = || match Content::of(&Elements::parse(file_bytes(path)?)?, path)? {
+    let read = || match Content::of(&Elements::parse(hashed_bytes(path, digests)?)?, path)? {
         Content::Other(what) => bail!("expected a DICOM image that lies in space, found {what}"),
         Content::Slices(slices) => volume(slices, path, &path.display().to_string()),
     };
@@ -100,6 +115,14 @@ pub fn check_bytes(bytes: Vec<u8>) -> Result<usize> {
         pixels::frame(&elements, &slice.stored, slice.frame)?;
     }
     Ok(slices.len())
+}
+
+fn hashed_bytes(path: &Path, digests: Option<&FileDigests>) -> Result<Vec<u8>> {
+    let bytes = file_bytes(path)?;
+    if let Some(digests) = digests {
+        digests.record(path, digest::of_bytes(&bytes));
+    }
+    Ok(bytes)
 }
 
 fn file_bytes(path: &Path) -> Result<Vec<u8>> {
@@ -128,14 +151,14 @@ fn list(folder: &Path, depth: usize, files: &mut Vec<PathBuf>) -> Result<()> {
     Ok(())
 }
 
-/// As much of a file as tells whether it is DICOM.
+/// The first bytes of a file, enough to recognise DICOM.
 fn start_of(path: &Path) -> std::io::Result<Vec<u8>> {
     let mut start = Vec::with_capacity(160);
     File::open(path)?.take(160).read_to_end(&mut start)?;
     Ok(start)
 }
 
-/// What the files of a folder are.
+/// The files of a folder by kind.
 struct Found {
     slices: Vec<Slice>,
     /// DICOM of other kinds, and how many files of each.
@@ -167,9 +190,9 @@ impl Doubt {
     }
 }
 
-/// An error for a slice that is cut off; a warning that names what else may have been one, if most of `count` files are
-/// none of these.
-fn tell_of(doubtful: &[(PathBuf, Doubt)], count: usize, name: &str) -> Result<()> {
+/// An error for a slice that is cut off; a warning that names other files that may have been slices, unless most of the
+/// `count` files are such.
+fn report_doubtful(doubtful: &[(PathBuf, Doubt)], count: usize, name: &str) -> Result<()> {
     /// Files that a warning names.
     const NAMED: usize = 5;
     if doubtful.len() * 2 > count {
@@ -193,7 +216,7 @@ fn tell_of(doubtful: &[(PathBuf, Doubt)], count: usize, name: &str) -> Result<()
 }
 
 /// Look at all files of a folder.
-fn scan(files: &[PathBuf]) -> Result<Found> {
+fn scan(files: &[PathBuf], digests: Option<&FileDigests>) -> Result<Found> {
     let (others, doubtful) = (Mutex::new(BTreeMap::new()), Mutex::new(vec![]));
     let slices: Result<Vec<Vec<Slice>>> = files
         .par_iter()
@@ -214,7 +237,7 @@ fn scan(files: &[PathBuf]) -> Result<Found> {
                     doubtful.lock().extend(Doubt::of(path, &start).map(|doubt| (path.clone(), doubt)));
                     return Ok(vec![]);
                 }
-                match Content::of(&Elements::parse(file_bytes(path)?)?, path)? {
+                match Content::of(&Elements::parse(hashed_bytes(path, digests)?)?, path)? {
                     Content::Slices(slices) => Ok(slices),
                     Content::Other(what) => {
                         *others.lock().entry(what).or_default() += 1;
@@ -414,7 +437,7 @@ fn decoded<T: Number>(slices: &[Slice]) -> Result<Option<Voxels>> {
     let Stored { columns, rows, .. } = slices[0].stored;
     let plane = columns.saturating_mul(rows);
     let count = plane.checked_mul(slices.len()).ok_or_else(|| err!("expected a size that memory can hold"))?;
-    // Found before memory is asked for.
+    // Before memory is allocated.
     if let Some(slice) = slices.iter().find(|slice| !slice.whole) {
         return Err(err!(
             "expected {columns}×{rows} voxels in {} frames, found fewer: the file is cut off",

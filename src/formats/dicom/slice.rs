@@ -14,7 +14,7 @@ type Vector = [f64; 3];
 const CT_IMAGES: [&str; 3] =
     ["1.2.840.10008.5.1.4.1.1.2", "1.2.840.10008.5.1.4.1.1.2.1", "1.2.840.10008.5.1.4.1.1.2.2"];
 
-/// A packed plane of so many voxels may be nothing but air, in a few bytes; of a larger one, a byte holds this many at most.
+/// A compressed plane of up to this many voxels may take a few bytes; of a larger one, a byte holds at most `MAX_RATIO`.
 const SMALL_PLANE: usize = 1 << 22;
 const MAX_RATIO: usize = 1 << 12;
 
@@ -39,7 +39,7 @@ pub struct Slice {
     /// Value = stored · slope + intercept.
     pub scaling: (f64, f64),
     pub stored: Stored,
-    /// Whether the file holds its voxels, as far as can be told without unpacking.
+    /// Whether the file is long enough for its voxels, judged without unpacking.
     pub whole: bool,
 }
 
@@ -83,7 +83,7 @@ pub fn dot(a: Vector, b: Vector) -> f64 {
 /// A file is slices, or something that a folder of images may hold besides.
 pub enum Content {
     Slices(Vec<Slice>),
-    /// No slices of a volume, and what it is instead.
+    /// Not a slice of a volume; the kind of content.
     Other(&'static str),
 }
 

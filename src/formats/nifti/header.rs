@@ -94,9 +94,8 @@ pub fn version(start: &[u8]) -> Result<u8> {
         return Ok(2);
     }
     if [u32::from_le_bytes(size), u32::from_be_bytes(size)].contains(&(SIZE_1 as u32)) {
-        return Err(err!("expected a NIfTI file, found a header without NIfTI's mark (ANALYZE 7.5?)").hint(
-            "ANALYZE does not say how an image lies in space; convert it to NIfTI with a tool that knows its source",
-        ));
+        return Err(err!("expected a NIfTI file, found a header without NIfTI's mark (ANALYZE 7.5?)")
+            .hint("ANALYZE does not say how an image lies in space; convert it from its source to NIfTI again"));
     }
     Err(err!("expected a NIfTI file, found something else"))
 }

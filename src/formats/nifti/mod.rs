@@ -4,18 +4,21 @@
 //! Deliberate differences, reading:
 //! - gzip is recognised by content, not by name; a wrong checksum is always an error.
 //! - `vox_offset` 0 in a single file means "after the header" (352 or 544); nibabel reads the header as voxels.
-//! - NiftiHeader extensions are skipped unread, so broken ones do no harm.
+//! - Header extensions are skipped unread, so broken ones do no harm.
 //! - An affine that is not finite or is singular is an error here, not in the first transform that inverts it.
 //! - Axes beyond the third have to be of length 1 but for one, which becomes the channel axis.
 //! - Complex, colour and 128-bit float voxels are refused, as are empty volumes.
 //! - Where sform and pixdim disagree MONAI looks at the qform; a qform that is broken itself then counts as
 //!   disagreeing too, where MONAI stops. See [`geometry`].
+//! - A qform quaternion that is too long by rounding is normalised, as in ITK and FSL; nibabel refuses it.
 //!
 //! Deliberate differences, writing:
 //! - A volume of one slice keeps its three dimensions; MONAI squeezes it to two.
 //! - 64-bit integers are written; nibabel refuses them without a header.
 //! - A value that the requested type cannot hold is an error; NumPy wraps it.
-//! - The input's qform and sform codes and units are kept; MONAI writes codes 1 and no units.
+//! - On the input's own grid, qform, sform, their codes, voxel sizes and units are the input's, so that the result lies on
+//!   its image in viewers of either form. MONAI writes nibabel's affine as both forms, codes 1 and no units.
+//! - On another grid the codes and units are those of [`Options::space`].
 //! - The quaternion of a half turn may have the other sign (it is the same rotation), and its zeros are positive.
 
 mod extension;

@@ -148,7 +148,7 @@ impl SliceReader {
     }
 }
 
-/// Bytes of the voxels. The file has to be able to hold them before any memory is asked for.
+/// Bytes of the voxels. An error if the file cannot hold them, before memory is allocated.
 fn room_for(header: &CheckedHeader, capacity_bytes: u64) -> Result<usize> {
     let count = header.shape.iter().try_fold(1usize, |count, length| count.checked_mul(*length));
     let bytes = count.and_then(|count| count.checked_mul(header.dtype.size_bytes()));
@@ -378,7 +378,7 @@ impl<R: BufRead> Body<R> {
         }
         Ok(())
     }
-    /// nibabel's `apply_read_scaling`: stored · slope + inter in f64, then rounded to f32 by MONAI. `_like` tells the stored
+    /// nibabel's `apply_read_scaling`: stored · slope + inter in f64, then rounded to f32 by MONAI. `_like` gives the stored
     /// type.
     fn fill_scaled<T: Element>(&mut self, _like: &[T], (slope, inter): (f64, f64), out: &mut [f32]) -> Result<()> {
         let mut chunk = vec![T::default(); CHUNK_VOXELS.min(out.len())];

@@ -319,3 +319,14 @@ fn several_volumes_in_one_series_are_parts_that_can_be_named() {
         assert!(error.message().contains(&format!("expected a series `{name}`")), "{error}");
     }
 }
+
+#[test]
+fn the_files_of_a_series_are_hashed_while_they_are_read() {
+    let digests = segbundle_formats::digest::FileDigests::default();
+    reader::read_hashed(folder().join("explicit"), None, Some(&digests)).unwrap();
+    let files = reader::files(folder().join("explicit")).unwrap();
+    assert!(files.len() == 5);
+    for file in files {
+        assert_eq!(digests.get(&file).unwrap(), segbundle_formats::digest::of_file(&file).unwrap());
+    }
+}
