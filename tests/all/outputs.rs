@@ -205,7 +205,7 @@ fn apply(name: &str, args: Vec<(&str, Value)>, pred: &Volume) -> Result<Vec<Path
         .0
         .apply(sample, &mut TransformContext { case: &case, writes: &mut writes, rng: &mut Default::default() })
         .map_err(|error| error.to_string())?;
-    writes.into_iter().map(|job| (job.write)().map(|()| job.path).map_err(|error| error.to_string())).collect()
+    writes.into_iter().map(|job| (job.write)().map(|_| job.path).map_err(|error| error.to_string())).collect()
 }
 
 #[test]
@@ -422,7 +422,7 @@ fn a_result_is_resampled_to_the_grid_of_its_file() {
         save.0
             .apply(sample, &mut TransformContext { case: &case, writes: &mut writes, rng: &mut Default::default() })
             .unwrap();
-        writes.into_iter().for_each(|job| (job.write)().unwrap());
+        writes.into_iter().for_each(|job| drop((job.write)().unwrap()));
         let saved = nifti::read(folder.path().join("a_trans.nii.gz")).unwrap();
         assert_eq!(saved.grid(), grid);
         let found = saved.to_f32_vec().unwrap();
