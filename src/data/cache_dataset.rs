@@ -56,8 +56,8 @@ component! {
 
     effect: Reads,
     differs: [
-        "the cache is cut to the free memory, with a warning",
-        "images of whole numbers from 0 to 65535 are kept in one or two bytes per voxel",
+        "the cache is limited to the available memory, with a warning",
+        "images of integers from 0 to 65535 are cached in one or two bytes per voxel",
         "all workers share one cache",
     ],
     build: Cached::new,

@@ -116,7 +116,7 @@ component! {
         in_order: Accepted = true,
     }
 
-    differs: ["the same as DataLoader, whose workers are threads too"],
+    differs: ["equivalent to DataLoader, whose workers are threads too"],
     build in context: thread_loader,
 }
 

@@ -85,8 +85,8 @@ component! {
     }
 
     differs: [
-        "a case that fails is reported and the others go on",
-        "cases are taken one by one whatever the batch size",
+        "a failed case is reported and the remaining cases are processed",
+        "cases are processed one by one, whatever the batch size",
     ],
     build: SupervisedEvaluator::new,
 }

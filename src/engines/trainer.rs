@@ -91,8 +91,8 @@ component! {
     }
 
     differs: [
-        "the training is saved below `ckpt_dir`, so that `--resume` can go on",
-        "a loss that is not finite ends the run before it reaches the weights",
+        "the training state is saved in `ckpt_dir`, from where `--resume` resumes it",
+        "a non-finite loss stops the training before the optimizer step",
     ],
     build: SupervisedTrainer::new,
 }

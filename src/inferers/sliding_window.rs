@@ -52,7 +52,9 @@ component! {
         with_coord: NotSupported = false,
     }
 
-    differs: ["computed lazily and slab by slab; a final linear layer is applied once per voxel, after blending"],
+    differs: [
+        "predictions are computed lazily, slab by slab; a final linear layer is applied once per voxel, after blending",
+    ],
     build: SlidingWindowInferer::new,
 }
 

@@ -28,7 +28,7 @@ component! {
         label_smoothing: f64 = 0.0,
     }
 
-    differs: ["labels may have any integer type; with a channel axis of their own, any type"],
+    differs: ["labels may have any integer type; labels with a channel axis may have any type"],
     build: CrossEntropy::new,
 }
 

@@ -27,7 +27,7 @@ component! {
         skip_unrolling: Accepted = false,
     }
 
-    differs: ["counted on label maps"],
+    differs: ["counted on label maps instead of one-hot channels"],
     build: |args| Ok(Attached {
         metric: Arc::new(Mutex::new(Accuracy { multilabel: args.is_multilabel, right: 0, examples: 0 })),
         output_transform: Some(args.output_transform).filter(|value| !value.is_none()),

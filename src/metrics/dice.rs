@@ -33,7 +33,7 @@ component! {
         ignore_index: Option<i64> = (),
     }
 
-    differs: ["overlaps are counted on label maps"],
+    differs: ["overlaps are counted on label maps instead of one-hot channels"],
     build: |args| Ok(attach(Dice { name: "DiceMetric", args, rows: vec![] }, None, true)),
 }
 
@@ -57,7 +57,7 @@ component! {
         return_with_label: WithLabel = false,
     }
 
-    differs: ["overlaps are counted on label maps"],
+    differs: ["overlaps are counted on label maps instead of one-hot channels"],
     build: mean_dice,
 }
 

@@ -28,7 +28,7 @@ component! {
         dim: i64 = 0,
     }
 
-    differs: ["recorded and computed box by box, when something needs the values"],
+    differs: ["applied lazily, block by block, when the values are needed"],
     build: Activations::new,
 }
 

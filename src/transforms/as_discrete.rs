@@ -36,7 +36,7 @@ component! {
         dtype: Accepted = (),
     }
 
-    differs: ["class numbers stay integers; one-hot channels are made when they are needed"],
+    differs: ["labels stay integers; one-hot channels are computed when they are needed"],
     build: AsDiscrete::new,
 }
 

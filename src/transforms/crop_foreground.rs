@@ -50,7 +50,7 @@ component! {
         constant_values: Option<f64> = (),
     }
 
-    differs: ["An image without foreground is an error; MONAI goes on with an image of no voxels."],
+    differs: ["An image without foreground is an error; MONAI returns an image without voxels."],
     build: CropForeground::new,
 }
 

@@ -40,7 +40,9 @@ component! {
         allow_missing_keys: bool = false,
     }
 
-    differs: ["a nearest inversion waits until the values are discrete, which gives the same labels in less memory"],
+    differs: [
+        "nearest-neighbor inversion is deferred until the values are discrete, which gives the same labels in less memory",
+    ],
     build: Invert::new,
 }
 

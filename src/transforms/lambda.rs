@@ -31,9 +31,9 @@ component! {
     }
 
     differs: [
-        "The function sees an image as float32, whatever type it was cast to, and works on a copy in float64.",
+        "The function receives an image as float32, whatever its data type, and computes in float64.",
         "A function that removes the channel axis of a channel-first image is an error.",
-        "`inv_func` is an error: Invertd undoes geometry only.",
+        "`inv_func` is not supported: Invertd inverts spatial transforms only.",
     ],
     build: Lambda::new,
 }

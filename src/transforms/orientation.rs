@@ -30,7 +30,7 @@ component! {
         lazy: Accepted = false,
     }
 
-    differs: ["Voxels are not moved: only the strides change."],
+    differs: ["Voxels are not copied: only the strides change."],
     build: Turn::new,
 }
 

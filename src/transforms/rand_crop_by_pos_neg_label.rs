@@ -47,7 +47,7 @@ component! {
         lazy: Accepted = false,
     }
 
-    differs: ["of a uint8 label too, background is what is not foreground"],
+    differs: ["background is everything that is not foreground, also for uint8 labels"],
     build: RandCrop::new,
 }
 

@@ -68,7 +68,10 @@ component! {
     }
 
     effect: Acts,
-    differs: ["a volume of one slice keeps three dimensions", "written under a temporary name, then renamed"],
+    differs: [
+        "a volume of a single slice keeps its three dimensions",
+        "files are written under a temporary name, then renamed",
+    ],
     build: SaveImage::new,
 }
 

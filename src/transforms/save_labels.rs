@@ -51,7 +51,7 @@ component! {
     }
 
     effect: Acts,
-    differs: ["not in MONAI, which cannot build a config that has it enabled"],
+    differs: ["not in MONAI: a config that enables it cannot be built there"],
     build: SaveLabels::new,
 }
 

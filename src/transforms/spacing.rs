@@ -58,9 +58,9 @@ component! {
     }
 
     differs: [
-        "Computes in float64 whatever `dtype` is; with dtype float32 MONAI's values differ in the last digits.",
+        "Coordinates are float64 whatever `dtype` is; with dtype float32 MONAI's values differ in the last digits.",
         "Spline interpolation (an integer `mode`) is an error.",
-        "Nearest interpolation keeps the image's stored type; the values are the same.",
+        "Nearest-neighbor interpolation keeps the stored data type; the values are the same.",
     ],
     build: Spacing::new,
 }

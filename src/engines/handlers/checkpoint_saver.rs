@@ -55,8 +55,8 @@ component! {
     }
 
     differs: [
-        "files are replaced as a whole, and the new one is written before an old one is removed",
-        "engines cannot be saved; `--resume` goes on with a training",
+        "files are replaced atomically, and a new file is complete before an old one is removed",
+        "engines cannot be saved; `--resume` resumes a training",
     ],
     build: CheckpointSaver::new,
 }

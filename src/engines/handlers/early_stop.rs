@@ -34,7 +34,7 @@ component! {
         epoch_level: bool = true,
     }
 
-    differs: ["with `--resume` the count and the best score go on"],
+    differs: ["`--resume` restores the count and the best score"],
     build: EarlyStop::new,
 }
 

@@ -26,7 +26,7 @@ component! {
         step_transform: Value = (),
     }
 
-    differs: ["`step_transform` must give an empty tuple: ReduceLROnPlateau is not there"],
+    differs: ["`step_transform` must return an empty tuple: ReduceLROnPlateau is not supported"],
     build: LrSchedule::new,
 }
 

@@ -48,7 +48,7 @@ component! {
         tag_name: String = "Loss",
     }
 
-    differs: ["writers and writing functions of one's own are not supported"],
+    differs: ["custom writers and writing functions are not supported"],
     build: TensorBoardStats::new,
 }
 
