@@ -1,4 +1,4 @@
-//! NiftiHeader extensions: blocks of bytes between the header and the voxels of a single file (nifti1.h, "extended header").
+//! Header extensions: blocks of bytes between the header and the voxels of a single file (nifti1.h, "extended header").
 
 use super::read::{Source, parse_header};
 use crate::error::Result;

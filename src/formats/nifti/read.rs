@@ -163,7 +163,7 @@ fn room_for(header: &CheckedHeader, capacity_bytes: u64) -> Result<usize> {
     Ok(bytes)
 }
 
-/// CheckedHeader and image file, if the name is one of a pair's.
+/// Header and image file, if the name is one of a pair's.
 pub fn pair(path: &Path) -> Option<(PathBuf, PathBuf)> {
     let name = path.to_str()?;
     let (stem, zipped) = name.strip_suffix(".gz").map_or((name, ""), |stem| (stem, ".gz"));

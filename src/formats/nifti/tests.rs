@@ -173,7 +173,7 @@ fn writing_names_the_file_in_its_errors() {
     assert!(read(folder.path()).unwrap_err().message().starts_with("cannot read"));
 }
 
-/// CheckedHeader fields at their byte offsets: 40 dim, 70 datatype, 108 vox_offset, 112 scl_slope, 116 scl_inter.
+/// Header fields at their byte offsets: 40 dim, 70 datatype, 108 vox_offset, 112 scl_slope, 116 scl_inter.
 #[test]
 fn scaling_is_computed_in_f64_and_rounded_to_f32() {
     let mut bytes = patched(112, &0.1f32.to_le_bytes());

@@ -12,7 +12,7 @@ use rayon::prelude::*;
 use std::io::{self, Write};
 use std::path::Path;
 
-/// NiftiHeader, and four bytes that say whether there are extensions; then those, then the voxels.
+/// Header, and four bytes that say whether there are extensions; then those, then the voxels.
 const OFFSET: usize = 352;
 /// File-order bytes that are made at a time.
 const SLAB_BYTES: usize = 32 << 20;
