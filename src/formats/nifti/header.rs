@@ -105,10 +105,13 @@ impl CheckedHeader {
     pub fn space(&self, affine: Affine) -> Space {
         let axis = |axis: usize| self.shape.get(axis).copied().unwrap_or(1);
         let [x, y, z] = [0, 1, 2].map(|axis| self.zooms[axis] as f32);
+        // A quaternion that nibabel would refuse is normalised, as reading did; any other stays as it is.
+        let squared: f64 = self.quaternion.iter().map(|value| value * value).sum();
+        let shrink = if squared > 1.0 + 3.0 * f64::from(f32::EPSILON) { 1.0 / squared.sqrt() } else { 1.0 };
         let forms = StoredForms {
             grid: Grid { shape: [axis(0), axis(1), axis(2)], affine },
             pixdim: [self.qfac as f32, x, y, z],
-            quaternion: self.quaternion.map(|value| value as f32),
+            quaternion: self.quaternion.map(|value| (value * shrink) as f32),
             qoffset: self.qoffset.map(|value| value as f32),
             srow: self.srow.map(|row| row.map(|value| value as f32)),
         };
