@@ -52,7 +52,7 @@ component! {
         /// No effect: axes of length 1 beyond the third are always dropped.
         squeeze_non_spatial_dims: Accepted = false,
         /// ITKReader option: series of a DICOM folder, by SeriesInstanceUID or its beginning, SeriesNumber or
-        /// SeriesDescription.
+        /// SeriesDescription; `#2` at its end names the second of several volumes in one series.
         series_name: Option<SeriesName> = (),
     }
 
