@@ -2,8 +2,16 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use segbundle::bundle::load::{self, Notes};
-use segbundle::bundle::{LoggingConf, Plan, Roots, Rules, Tree};
+use segbundle_language::bundle::load::{self, Notes};
+use segbundle_language::bundle::{LoggingConf, Plan, Roots, Rules, Tree};
+use segbundle_language::component::Table;
+use std::sync::LazyLock;
+
+static TABLE: LazyLock<Table> = LazyLock::new(|| {
+    let mut table = Table::default();
+    segbundle_language::python::register(&mut table);
+    table
+});
 
 fuzz_target!(|bytes: &[u8]| {
     let Some((first, rest)) = bytes.split_first() else { return };
@@ -17,7 +25,7 @@ fuzz_target!(|bytes: &[u8]| {
         }
     };
     let Ok(root) = load::read_text(text, name, &mut Notes::default()) else { return };
-    let plan = Plan::new(Tree::new(root).expand().expand(), segbundle::registry::table(), Roots::default(), Rules::default());
+    let plan = Plan::new(Tree::new(root).expand().expand(), &TABLE, Roots::default(), Rules::default());
     for problem in plan.problems().iter().chain(plan.warnings()).chain(plan.dormant()).chain(plan.notes()) {
         assert!(!problem.to_string().is_empty());
     }
