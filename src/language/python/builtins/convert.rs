@@ -19,84 +19,53 @@ pub fn bool(args: Args, _: &mut BuildContext) -> Result<Value> {
     Ok(Value::Bool(value.is_some_and(|value| value.truthy())))
 }
 
-/// `int(x)` cuts towards zero; `int(text, base)` reads digits, base 0 by their prefix.
+/// `int(x)`: cuts towards zero; a text holds decimal digits.
 pub fn int(args: Args, call: &mut BuildContext) -> Result<Value> {
-    let [value, base] = take(args, "int", ["x", "base"], 0)?;
+    let [value] = take(args, "int", ["x"], 0)?;
     let Some(value) = value else { return Ok(Value::Int(0)) };
-    let base = base.map(|base| integer(&base, "bases")).transpose()?;
-    match (&value, base) {
-        (Value::Str(text), base) => {
+    let wrong = || err!("int() argument must be a string or a real number, not '{}'", value.type_name());
+    match &value {
+        Value::Str(text) => {
             call.charge(text.len() / 16)?;
-            parse_int(text, base.unwrap_or(10)).map(Value::Int)
+            let wrong = || err!("invalid literal for int() with base 10: {value:?}");
+            let digits = plain_digits(text).ok_or_else(wrong)?;
+            let overflow = || err!("{text} does not fit a 64-bit integer");
+            match digits.parse() {
+                Ok(i) => Ok(Value::Int(i)),
+                Err(_)
+                    if digits.trim_start_matches(['-', '+']).bytes().all(|b| b.is_ascii_digit())
+                        && digits.len() > 18 =>
+                {
+                    Err(overflow())
+                }
+                Err(_) => Err(wrong()),
+            }
         }
-        (_, Some(_)) => bail!("int() can't convert non-string with explicit base"),
-        (Value::Float(x), _) => values::to_int(*x).map(Value::Int),
-        (Value::Object(object), _) => match (object.attr("__int__")?, as_integer(&value), formatting::as_float(&value))
-        {
+        Value::Float(x) => values::to_int(*x).map(Value::Int),
+        Value::Object(object) => match (object.attr("__int__")?, as_integer(&value), formatting::as_float(&value)) {
             (Some(Value::Int(i)), ..) | (_, Some(i), _) => Ok(Value::Int(i)),
             (_, _, Some(x)) => values::to_int(x).map(Value::Int),
-            _ => bail!("int() argument must be a string or a real number, not '{}'", value.type_name()),
+            _ => Err(wrong()),
         },
-        _ => match as_integer(&value) {
-            Some(i) => Ok(Value::Int(i)),
-            None => bail!("int() argument must be a string or a real number, not '{}'", value.type_name()),
-        },
+        _ => as_integer(&value).map(Value::Int).ok_or_else(wrong),
     }
 }
 
-fn parse_int(text: &str, base: i64) -> Result<i64> {
-    let wrong = || err!("invalid literal for int() with base {base}: {:?}", Value::str(text));
-    if base != 0 && !(2..=36).contains(&base) {
-        bail!("int() base must be >= 2 and <= 36, or 0");
-    }
-    let trimmed = text.trim();
-    let (negative, digits) = match trimmed.strip_prefix('-') {
-        Some(rest) => (true, rest),
-        None => (false, trimmed.strip_prefix('+').unwrap_or(trimmed)),
-    };
-    let prefixed = [("0x", 16), ("0o", 8), ("0b", 2)].into_iter().find(|(prefix, radix)| {
-        (base == 0 || base == *radix) && digits.get(..2).is_some_and(|head| head.eq_ignore_ascii_case(prefix))
-    });
-    let (digits, radix) = match prefixed {
-        Some((_, radix)) => (digits[2..].strip_prefix('_').unwrap_or(&digits[2..]), radix),
-        None => (digits, if base == 0 { 10 } else { base }),
-    };
-    let plain = plain_digits(digits).ok_or_else(wrong)?;
-    if plain.is_empty() || !plain.chars().all(|c| c.is_digit(radix as u32)) {
-        return Err(wrong());
-    }
-    if base == 0
-        && prefixed.is_none()
-        && plain.len() > 1
-        && plain.starts_with('0')
-        && plain.bytes().any(|digit| digit != b'0')
-    {
-        return Err(wrong());
-    }
-    let signed = if negative { format!("-{plain}") } else { plain };
-    i64::from_str_radix(&signed, radix as u32).map_err(|_| err!("{text} does not fit a 64-bit integer"))
-}
-
-/// Without the underscores between digits; `None` where they stand elsewhere.
-fn plain_digits(digits: &str) -> Option<String> {
-    let bad = digits.starts_with('_') || digits.ends_with('_') || digits.contains("__");
-    (!bad).then(|| digits.replace('_', ""))
+/// A number's text without spaces around and without underscores, which may stand between digits only.
+fn plain_digits(text: &str) -> Option<String> {
+    let bytes = text.trim().as_bytes();
+    let placed =
+        |at: usize| at > 0 && bytes[at - 1].is_ascii_digit() && bytes.get(at + 1).is_some_and(u8::is_ascii_digit);
+    let good = bytes.iter().enumerate().all(|(at, byte)| *byte != b'_' || placed(at));
+    good.then(|| text.trim().replace('_', ""))
 }
 
 pub fn float(args: Args, _: &mut BuildContext) -> Result<Value> {
     let [value] = take(args, "float", ["x"], 0)?;
     let Some(value) = value else { return Ok(Value::Float(0.0)) };
     if let Value::Str(text) = &value {
-        let digits = text.trim();
-        // Underscores may stand between digits only.
-        let bytes = digits.as_bytes();
-        let placed =
-            |at: usize| at > 0 && bytes[at - 1].is_ascii_digit() && bytes.get(at + 1).is_some_and(u8::is_ascii_digit);
-        let good = bytes.iter().enumerate().all(|(at, byte)| *byte != b'_' || placed(at));
-        return match digits.replace('_', "").parse() {
-            Ok(x) if good => Ok(Value::Float(x)),
-            _ => Err(err!("could not convert string to float: {value:?}")),
-        };
+        let number = plain_digits(text).and_then(|digits| digits.parse().ok());
+        return number.map(Value::Float).ok_or_else(|| err!("could not convert string to float: {value:?}"));
     }
     match formatting::as_float(&value).or_else(|| as_integer(&value).map(|i| i as f64)) {
         Some(x) => Ok(Value::Float(x)),
