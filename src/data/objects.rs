@@ -37,7 +37,11 @@ impl ImageValue {
     }
     fn array(&self) -> Result<Array> {
         let read = || {
-            let array = BuildContext::with_lent(|call| Array::from_volume(&self.volume, call))?;
+            let array = BuildContext::with_lent(|call| {
+                let array = Array::from_volume(&self.volume, call)?;
+                // Integers of a file that MONAI reads as float32 are kept as they are stored.
+                if self.volume.integer_type.is_some() { array.cast(Type::F32, call) } else { Ok(array) }
+            })?;
             match array.shape() {
                 // Before EnsureChannelFirstd there is no channel axis.
                 [1, shape @ ..] if !self.volume.channel_first => {

@@ -203,7 +203,7 @@ fn iterators_given_to_functions_count_their_steps() {
     let worker = std::thread::Builder::new().stack_size(2 << 20).spawn(|| {
         for (text, message) in [
             ("(f := lambda n: np.array([f(x) for x in (y for y in [n])]))(0)", "nested too deeply"),
-            ("(f := lambda n: monai.utils.ensure_tuple(f(x) for x in [n]))(0)", "nested too deeply"),
+            ("(f := lambda n: monai.utils.first(f(x) for x in [n]))(0)", "nested too deeply"),
             ("[monai.utils.first(1 for x in range(10**5) if x < 0) for _ in range(10**6)]", "too many steps"),
             ("[torch.zeros(x for x in range(10**5) if x < 0) for _ in range(10**6)]", "expected list"),
             ("monai.data.Dataset(x for x in iter(int, 1))", "expected list"),

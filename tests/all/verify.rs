@@ -94,7 +94,9 @@ fn what_is_not_supported_with_these_arguments_is_listed() {
     edit(&bundle, &[(r#""amp": true"#, r#""amp": true, "prepare_batch": "$lambda x: x""#)]);
     let (code, report) = verify(&bundle, &["--postprocessing#transforms#3#scale", "255"]);
     assert_eq!(code, Some(2), "{report}");
-    for argument in ["unsupported: SaveImaged: argument `scale`", "unsupported: SupervisedEvaluator: argument `prepare_batch`"] {
+    for argument in
+        ["unsupported: SaveImaged: argument `scale`", "unsupported: SupervisedEvaluator: argument `prepare_batch`"]
+    {
         assert!(report.contains(argument), "{report}");
     }
 }

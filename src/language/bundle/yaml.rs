@@ -123,14 +123,7 @@ impl Builder<'_> {
                 &format!("the tag `{}{}` has no meaning in a config", tag.handle, tag.suffix),
             ));
         }
-        self.stack.push(Frame {
-            origin,
-            anchor,
-            mapping,
-            items: vec![],
-            entries: Entries::new(),
-            key: None,
-        });
+        self.stack.push(Frame { origin, anchor, mapping, items: vec![], entries: Entries::new(), key: None });
         Ok(())
     }
 

@@ -1,11 +1,14 @@
 //! Small arrays for expressions: NumPy's and torch's without either.
 //!
 //! One type for both: values are kept as f64 and rounded or wrapped to the array's number type after each operation,
-//! and [`Flavour`] decides names, default types, promotion and printing. Meant for what expressions in configs do to
-//! indices, weights and single images; the networks' tensors are `tch`'s.
+//! and [`Flavour`] decides default types and promotion. Meant for what expressions in configs do to indices, weights and
+//! single images; the networks' tensors are `tch`'s. The methods are one table in `methods`.
 //!
-//! Differences: 64-bit integers are exact to 2^53; sums are made in f64 and rounded once; a NumPy scalar is an array
-//! without axes; names that only one of NumPy and torch has as a method work on both; arrays cannot be changed.
+//! Differences:
+//! - 64-bit integers are exact to 2^53, and sums are made in f64 and rounded once;
+//! - a NumPy scalar is an array without axes;
+//! - methods that only one of NumPy and torch has work on both;
+//! - arrays cannot be changed in place, and print as nested lists with their type.
 
 mod create;
 mod dtype;
