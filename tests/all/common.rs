@@ -115,38 +115,7 @@ impl Bundle {
     }
 }
 
-const CONFIG: &str = r#"{
-    "imports": ["$import glob", "$import numpy"],
-    "output_dir": "out",
-    "data_root_dir": "",
-    "datalist": "$sorted(glob.glob('images/*.nii.gz'))",
-    "device": "$torch.device('cpu')",
-    "network_def": {"_target_": "SegResNet", "spatial_dims": 3, "in_channels": 1, "out_channels": 4, "init_filters": 8,
-                    "blocks_down": [1, 1], "blocks_up": [1]},
-    "network": "$@network_def.to(@device)",
-    "preprocessing": {"_target_": "Compose", "transforms": [
-        {"_target_": "LoadImaged", "keys": "image"},
-        {"_target_": "EnsureChannelFirstd", "keys": "image"},
-        {"_target_": "Orientationd", "keys": "image", "axcodes": "RAS"},
-        {"_target_": "Spacingd", "keys": "image", "pixdim": [3.0, 3.0, 3.0], "mode": "bilinear"},
-        {"_target_": "NormalizeIntensityd", "keys": "image", "nonzero": true}]},
-    "dataset": {"_target_": "Dataset", "data": "$[{'image': i} for i in @datalist]", "transform": "@preprocessing"},
-    "dataloader": {"_target_": "DataLoader", "dataset": "@dataset", "batch_size": 1, "num_workers": 1},
-    "inferer": {"_target_": "SlidingWindowInferer", "roi_size": [16, 16, 16], "overlap": 0.25, "mode": "gaussian"},
-    "postprocessing": {"_target_": "Compose", "transforms": [
-        {"_target_": "Activationsd", "keys": "pred", "softmax": true},
-        {"_target_": "AsDiscreted", "keys": "pred", "argmax": true},
-        {"_target_": "Invertd", "keys": "pred", "transform": "@preprocessing", "orig_keys": "image", "nearest_interp": true},
-        {"_target_": "SaveImaged", "keys": "pred", "output_dir": "@output_dir", "output_dtype": "$numpy.uint8",
-         "data_root_dir": "@data_root_dir"}]},
-    "evaluator": {"_target_": "SupervisedEvaluator", "device": "@device", "val_data_loader": "@dataloader", "network": "@network",
-                  "inferer": "@inferer", "postprocessing": "@postprocessing", "amp": true},
-    "checkpointloader": {"_target_": "CheckpointLoader", "_disabled_": false, "load_path": "models/model.pt",
-                         "load_dict": {"model": "@network"}},
-    "load_pretrain": false,
-    "initialize": ["$monai.utils.set_determinism(seed=1)", "$@checkpointloader(@evaluator) if @load_pretrain else None"],
-    "run": ["$@evaluator.run()"]
-}"#;
+const CONFIG: &str = include_str!("../cmd/bundle.in/configs/inference.json");
 
 pub fn text(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).into_owned()

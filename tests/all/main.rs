@@ -8,6 +8,7 @@ mod bundle_messages;
 mod cache_dataset;
 mod checkpoint_saver;
 mod cli;
+mod commands;
 mod common;
 mod config_values;
 mod declarations;
