@@ -94,7 +94,9 @@ fn a_training_that_goes_on_hides_what_a_killed_one_wrote() {
     let evaluator = handler("TensorBoardStatsHandler", &[("log_dir", dir.into())]);
     evaluator.load(&saved).unwrap();
     let known = files(folder.path());
-    evaluator.on(Event::EpochCompleted, &EngineState { engine: "SupervisedEvaluator", ..with_loss(2, 3) }).unwrap();
+    evaluator
+        .on(Event::EpochCompleted, &EngineState { engine: "SupervisedEvaluator", trains: false, ..with_loss(2, 3) })
+        .unwrap();
     let new = files(folder.path()).into_iter().find(|name| !known.contains(name)).unwrap();
     let bytes = std::fs::read(folder.path().join(new)).unwrap();
     assert!(!bytes.windows(4).any(|part| part == [0x3a, 2, 8, 1]));
