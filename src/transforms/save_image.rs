@@ -1,6 +1,7 @@
 //! SaveImaged (monai.transforms.io.dictionary, monai.data.folder_layout, MONAI 1.6.1).
 //!
-//! Deliberate difference: a volume of one slice keeps its three dimensions.
+//! Deliberate differences: a volume of one slice keeps its three dimensions; on the input's own grid, qform, sform, their
+//! codes and units are the input's.
 
 use super::output_name::OutputName;
 use super::support::{ModeArg, PaddingArg};
@@ -71,6 +72,7 @@ component! {
     differs: [
         "a volume of a single slice keeps its three dimensions",
         "files are written under a temporary name, then renamed",
+        "on the input's own grid, qform, sform and their codes are the input's",
     ],
     build: SaveImage::new,
 }

@@ -3,7 +3,7 @@
 
 Voxels and affine come from the arrays that the slices are written from; SimpleITK reads each regular series too, and has
 to agree. With arguments it does the same from a real CT: make.py ct.nii.gz folder; then
-DICOM_CHECKS=folder cargo test --release --test all dicom. Needs: pip install pydicom SimpleITK nibabel numpy pyjpegls
+DICOM_CHECKS=folder cargo test --release -p segbundle-formats --test all dicom -- --ignored. Needs: pip install pydicom SimpleITK nibabel numpy pyjpegls
 pylibjpeg pylibjpeg-openjpeg."""
 
 import hashlib
