@@ -312,7 +312,7 @@ fn run_time_errors_say_what_and_where() {
         ("sum(['a', 'b'])", 0, "`+` does not work between int and str", ""),
         ("().__class__", 2, "no attribute `__class__`", ""),
         ("(lambda: 1).__globals__", 11, "no attribute `__globals__`", ""),
-        ("'{0.__class__}'.format(1)", 15, "no attribute `__class__`", ""),
+        ("'{0.__class__}'.format(1)", 15, "is no name or position", "use an f-string"),
         ("__import__('os')", 0, "`__import__` is not defined", ""),
         ("eval('1')", 0, "`eval` is not defined", ""),
         ("open('x')", 0, "`open` is not defined", ""),
