@@ -51,7 +51,9 @@ def plan(folder, binary):
     runs["own config, 2 workers"] = (own, {"validate#crop#roi_size": [64, 64, 64], "num_workers": 2})
     runs = {name: (config, {"dataset_dir": data, **SMALL, **more}) for name, (config, more) in runs.items()}
     small = {key: value for key, value in SMALL.items() if not key.startswith("network_def")}
-    runs["UNet"] = (with_network(folder, UNET), {"dataset_dir": data, **small, "validate#crop#roi_size": [64, 64, 64], "num_workers": 0})
+    runs["UNet"] = (with_network(folder, UNET), {
+        "dataset_dir": data, **small, "train#random_transforms#0#roi_size": [16, 16, 16], "validate#crop#roi_size": [32, 32, 32],
+        "num_workers": 0})
     return runs
 
 
