@@ -219,7 +219,7 @@ fn wrong_arguments_and_inputs_are_errors() {
         (&[("strides", ints(&[2]))], "expected 2 entries in `strides`"),
         (&[("strides", Value::list([ints(&[2, 2]), ints(&[2, 2])]))], "`strides` has 2 values, expected 1 or 3"),
         (&[("kernel_size", 2.into())], "expected an odd `kernel_size`, found 2"),
-        (&[("norm", pair("group", "num_groups", 3))], "4 channels cannot be split into 3 groups"),
+        (&[("norm", pair("group", "num_groups", 3))], "16 channels cannot be split into 3 groups"),
         (&[("norm", "bacth".into())], "norm `BACTH` is not supported"),
         (&[("act", pair("prelu", "num_parameters", 5))], "expected num_parameters 1 (or 4"),
         (&[("dropout", 1.5.into())], "expected a dropout probability from 0 to 1"),
