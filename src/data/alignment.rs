@@ -86,6 +86,9 @@ fn hinted(error: Error) -> Error {
 /// that can be read alone, or where a header cannot be read.
 fn headers(dataset: &dyn Dataset, mut sample: Sample) -> Option<Sample> {
     let keys = ["image", "label"];
+    if !keys.iter().all(|key| sample.items.contains_key(*key)) {
+        return None;
+    }
     for transform in flattened(dataset.transforms()) {
         let Step { sample: after, access, .. } = transform.plan(sample).ok()?;
         if matches!(access, VoxelAccess::WholeFile) {
