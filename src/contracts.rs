@@ -59,6 +59,14 @@ impl Sample {
     pub fn get(&self, key: &str) -> Option<&Item> {
         self.items.get(key)
     }
+    /// Bytes of its images' voxels.
+    pub fn bytes(&self) -> u64 {
+        let of = |item: &Item| match item {
+            Item::Image(volume) => volume.voxels.len() as u64 * volume.voxels.dtype().size_bytes() as u64,
+            _ => 0,
+        };
+        self.items.values().map(of).sum()
+    }
     /// The image under `key`, or an error that lists the keys there are.
     pub fn image(&self, key: &str) -> Result<&Volume> {
         match self.items.get(key) {

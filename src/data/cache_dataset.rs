@@ -130,7 +130,7 @@ impl Cached {
                 .map_err(|e| e.context(format_args!("case {index} of the dataset")))
         };
         let first = load(0)?;
-        let case_bytes = first.iter().map(bytes).sum::<u64>().max(1);
+        let case_bytes = first.iter().map(Sample::bytes).sum::<u64>().max(1);
         let wanted = self.cache.len();
         let fits = usize::try_from(memory_bytes / case_bytes).unwrap_or(usize::MAX).max(1).min(wanted);
         let gb = |bytes: u64| bytes as f64 / 1e9;
@@ -159,7 +159,7 @@ impl Cached {
                         match load(index) {
                             Ok(samples) => {
                                 let mut held = held.lock();
-                                let more = samples.iter().map(bytes).sum::<u64>();
+                                let more = samples.iter().map(Sample::bytes).sum::<u64>();
                                 // Cases may be larger than the first.
                                 if *held + more > memory_bytes {
                                     full.store(true, Ordering::Relaxed);
@@ -217,15 +217,6 @@ impl Cached {
 /// The transforms that `transform` is made of.
 fn flat(transform: &Arc<dyn Transform>) -> Vec<Arc<dyn Transform>> {
     if transform.is_chain() { transform.children().to_vec() } else { vec![transform.clone()] }
-}
-
-/// Bytes of a sample's voxels.
-fn bytes(sample: &Sample) -> u64 {
-    let of = |item: &Item| match item {
-        Item::Image(volume) => (volume.voxels.len() * volume.voxels.dtype().size_bytes()) as u64,
-        _ => 0,
-    };
-    sample.items.values().map(of).sum()
 }
 
 /// Whole numbers from 0 to 255 (65535) in one (two) bytes each; other voxels as they are.

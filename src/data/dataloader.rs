@@ -1,6 +1,6 @@
 //! DataLoader and ThreadDataLoader (monai.data, MONAI 1.6.1): how an engine goes through a dataset. Workers are threads.
 
-use super::batches;
+use super::pass;
 use crate::component::{Accepted, BuildContext, NotSupported};
 use crate::contracts::{Dataset, Loader};
 use crate::error::Result;
@@ -158,7 +158,7 @@ fn build(
     if num_workers == 0 {
         // Without workers MONAI seeds the transforms here, and then sets torch's generator back to its beginning.
         let first = segbundle_native::generator_seed(tch::Device::Cpu)?;
-        dataset.seed(batches::draw()? as u32, &mut rng.lock());
+        dataset.seed(pass::draw()? as u32, &mut rng.lock());
         tch::manual_seed(first as i64);
     }
     Ok(Loader { dataset, batch_size, shuffle, drop_last, num_workers, persistent, rng })

@@ -6,6 +6,8 @@ mod cache_dataset;
 mod dataloader;
 mod dataset;
 mod objects;
+pub mod pass;
+mod prefetcher;
 mod subset;
 
 pub use dataset::Transforms;

@@ -7,18 +7,19 @@
 use super::amp::Amp;
 use super::cases::{self, Cases};
 use super::explain::Explain;
-use super::pipeline::Pipeline;
+use super::pipeline::{PassResult, Pipeline};
 use super::record::{RunRecord, RunStatus, Settings};
 use super::resume::Identity;
-use super::training_state::SavedRngStates;
+use super::training_state::{SavedPosition, SavedRngStates};
 use super::workflow::{self, Parts, Workflow, check_network};
 use crate::checkpoint::{self, StateDict};
 use crate::component::{Accepted, Dict, NotSupported, Value};
 use crate::contracts::{
     CaseContext, CaseReport, Engine, EngineStart, EngineState, Event, Explanation, Handler, Inferer, Loader, Network,
-    Observer, RngStates, RunContext, Sample, Shared, flattened,
+    Observer, RunContext, Sample, Shared,
 };
-use crate::data::{Transforms, alignment, batches};
+use crate::data::pass::LoaderPosition;
+use crate::data::{Transforms, alignment};
 use crate::error::{Error, Kind, Result};
 use crate::formats::digest;
 use crate::torch::convert::to_u8;
@@ -27,7 +28,7 @@ use crate::{bail, err};
 use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::Ordering;
 use std::time::Instant;
 
 component! {
@@ -95,8 +96,8 @@ struct SupervisedEvaluator {
     args: SupervisedEvaluatorArgs,
     amp: Amp,
     workflow: Workflow,
-    /// Whether the loader's workers were there once.
-    begun: AtomicBool,
+    /// Where the last pass over the loader ended.
+    last_pass: Mutex<Option<LoaderPosition>>,
 }
 
 impl SupervisedEvaluator {
@@ -114,7 +115,7 @@ impl SupervisedEvaluator {
             handlers: args.val_handlers.clone(),
         };
         let workflow = Workflow::new(COMPONENT.name, parts)?;
-        Ok(SupervisedEvaluator { args, amp, workflow, begun: AtomicBool::new(false) })
+        Ok(SupervisedEvaluator { args, amp, workflow, last_pass: Mutex::new(None) })
     }
 }
 
@@ -163,21 +164,29 @@ impl Engine for SupervisedEvaluator {
         self.workflow.state()
     }
     fn save(&self) -> Result<StateDict> {
+        let last_pass = self.last_pass.lock();
         let saved = SavedEvaluator {
-            begun: self.begun.load(Ordering::Relaxed),
+            begun: last_pass.is_some(),
+            workers: last_pass.as_ref().map(SavedPosition::new),
             streams: SavedRngStates::new(&self.args.val_data_loader.rng_states()),
         };
         Ok(checkpoint::to_state(&saved)?.with("workflow", self.workflow.save(false)?))
     }
     fn load(&self, saved: &StateDict) -> Result<()> {
         let damaged = |error: Error| error.context("the saved state of the validation is damaged");
-        let SavedEvaluator { begun, streams } = checkpoint::from_state(saved).map_err(damaged)?;
+        let SavedEvaluator { begun, streams, workers } = checkpoint::from_state(saved).map_err(damaged)?;
         let loader = &self.args.val_data_loader;
         let restored = streams.restore(loader.rng_states());
-        loader.restore_rng_states(
-            restored.ok_or_else(|| err!("the saved validation has other random transforms than the config"))?,
-        );
-        self.begun.store(begun, Ordering::Relaxed);
+        let other = || err!("the saved validation has other random transforms than the config");
+        loader.restore_rng_states(restored.ok_or_else(other)?);
+        *self.last_pass.lock() = match workers {
+            Some(saved) => Some(saved.position(loader).ok_or_else(other)?),
+            // Of a version that did not save them.
+            None if begun => {
+                Some(LoaderPosition { rng: vec![None; loader.num_workers.max(1)], ..LoaderPosition::default() })
+            }
+            None => None,
+        };
         self.workflow.load(saved.get("workflow").ok_or_else(|| damaged(err!("missing field `workflow`")))?)
     }
 }
@@ -185,9 +194,13 @@ impl Engine for SupervisedEvaluator {
 /// What a checkpoint of a training holds of its validation, beside its workflow.
 #[derive(Serialize, Deserialize)]
 struct SavedEvaluator {
+    /// Whether the loader's workers, if they stay, have been seeded.
     begun: bool,
     /// Without workers: the random transforms' states.
     streams: SavedRngStates,
+    /// With workers that stay: where their last pass ended.
+    #[serde(default)]
+    workers: Option<SavedPosition>,
 }
 
 /// A validation's cases have no files of their own to be told of.
@@ -255,7 +268,6 @@ impl SupervisedEvaluator {
             ));
         }
         workflow.fire(Event::Started)?;
-        let random = self.draw()?;
         let _no_grad = tch::no_grad_guard();
         workflow.begin_epoch();
         let (identity, config) = self.identity(start, autocast, folder.is_some() || skip_existing)?;
@@ -280,13 +292,11 @@ impl SupervisedEvaluator {
             identity: &identity,
             observer,
             skip_existing,
-            random: &random,
+            before: self.last_pass.lock().clone(),
             each: &each,
         };
-        let (failed, record) = pipeline.run(record);
-        if let (0, [rng]) = (loader.num_workers, &*random) {
-            loader.restore_rng_states(rng.lock().clone());
-        }
+        let PassResult { failed, record, position } = pipeline.run(record)?;
+        *self.last_pass.lock() = loader.persistent.then_some(position);
         let cancelled = run.cancel.load(Ordering::Relaxed);
         if let Some(record) = record {
             record.finish(match (cancelled, failed) {
@@ -322,25 +332,6 @@ impl SupervisedEvaluator {
             0 => Ok(()),
             failed => Err(err!("{failed} of {total} cases failed; the messages are above")),
         }
-    }
-
-    /// What a pass of a loader draws from torch's generator, also in order; the random states of random transforms, if there are
-    /// any, by worker.
-    fn draw(&self) -> Result<Vec<Mutex<RngStates>>> {
-        let loader = &self.args.val_data_loader;
-        // Workers that stay are seeded once.
-        let stays = loader.persistent && self.begun.swap(true, Ordering::Relaxed);
-        let base_seed = if stays { 0 } else { batches::draw()? };
-        if loader.shuffle {
-            batches::draw()?;
-        }
-        if !flattened(loader.dataset.transforms()).iter().any(|transform| transform.is_random()) {
-            return Ok(vec![]);
-        }
-        Ok(match loader.num_workers {
-            0 => vec![Mutex::new(loader.rng_states())],
-            workers => (0..workers).map(|worker| Mutex::new(batches::seeded(loader, base_seed, worker))).collect(),
-        })
     }
 
     /// What results depend on besides their inputs, and the config for the record; nothing where nobody asks.

@@ -1,7 +1,7 @@
 //! Engines and their handlers.
 //!
 //! `evaluator` is the component; the run itself goes `cases` (names, inputs, outputs) → `pipeline` (threads, over the
-//! `queues`), which plans each case from its headers (`case_plan`) and reads it as planned → `resume` (what a result was made
+//! `write_behind`), which plans each case from its headers (`case_plan`) and reads it as planned → `resume` (what a result was made
 //! from) and `record` (`run.json`). `explain` shows the plans without carrying them out.
 
 mod amp;
@@ -11,12 +11,12 @@ mod evaluator;
 mod explain;
 pub mod handlers;
 mod pipeline;
-mod queues;
 mod record;
 mod resume;
 mod trainer;
 mod training_state;
 mod workflow;
+mod write_behind;
 
 pub use explain::bytes_text;
 

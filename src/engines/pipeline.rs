@@ -5,29 +5,26 @@
 
 use super::case_plan::CasePlan;
 use super::cases::Case;
-use super::queues::{NextWrite, Prefetcher, WriteBehind};
 use super::record::{CaseRecord, RunRecord};
 use super::resume::{self, FileRecord, Identity, InputFiles, SkipDecision};
+use super::write_behind::{NextWrite, WriteBehind};
 use crate::contracts::{
     CaseContext, CaseFacts, CaseReport, Clock, Inferer, Item, Loader, Network, NoProgress, Observer, Progress,
-    RunContext, Sample, Shared, Stage, Transform, TransformContext, WithoutHeader, WriteJob,
+    RunContext, Sample, Shared, Stage, Transform, TransformContext, WithoutHeader, WriteJob, apply_all,
 };
+use crate::data::pass::{LoaderPass, LoaderPosition, PassItem};
 use crate::error::{Kind, Result};
 use crate::formats::digest::{Digest, FileDigests};
 use crate::prediction::volume_tensor;
 use crate::random::RngStates;
 use crate::torch::{Device, guard};
 use crate::{bail, err};
-use parking_lot::Mutex;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-/// Threads that read ahead, at most.
-const MAX_READERS: usize = 8;
-/// Shares of the memory that the process may use: cases read ahead, and results that wait to be written.
-const AHEAD_SHARE: u64 = 4;
+/// Share of the memory of the process that results may take that wait to be written: one part in so many.
 const BEHIND_SHARE: u64 = 8;
 /// A case is read while at most this much waits to be written: large results and large inputs are not in memory at once.
 const READ_BESIDE_BYTES: u64 = 64 << 20;
@@ -37,7 +34,7 @@ const SAMPLE_EVERY: Duration = Duration::from_millis(50);
 const FLUSH_EVERY: Duration = Duration::from_secs(1);
 
 pub struct Pipeline<'a> {
-    pub loader: &'a Loader,
+    pub loader: &'a Arc<Loader>,
     pub network: &'a Shared<dyn Network>,
     pub inferer: Option<&'a dyn Inferer>,
     pub postprocessing: &'a [Arc<dyn Transform>],
@@ -51,8 +48,8 @@ pub struct Pipeline<'a> {
     pub observer: &'a dyn Observer,
     /// Leave out cases whose result is there.
     pub skip_existing: bool,
-    /// The random states of the random transforms by worker; empty if there are none. With them cases are read one by one.
-    pub random: &'a [Mutex<RngStates>],
+    /// Where the pass over the loader before this one ended.
+    pub before: Option<LoaderPosition>,
     /// What is done with a case after its postprocessing, before its files are written.
     pub each: &'a (dyn Fn(Sample, &CaseContext) -> Result<()> + Sync),
 }
@@ -109,16 +106,41 @@ impl Progress for Counted {
     }
 }
 
+/// How a pass over the cases ended.
+pub struct PassResult {
+    /// Cases that failed.
+    pub failed: usize,
+    pub record: Option<RunRecord>,
+    pub position: LoaderPosition,
+}
+
 impl Pipeline<'_> {
-    /// Run all cases; returns how many failed, and the record.
-    pub fn run(&self, record: Option<RunRecord>) -> (usize, Option<RunRecord>) {
+    /// Runs all cases.
+    ///
+    /// # Errors
+    /// No pass over the loader can begin.
+    pub fn run(&self, record: Option<RunRecord>) -> Result<PassResult> {
         let total = self.cases.len();
-        let workers = self.loader.num_workers;
-        let ahead = Prefetcher::new(total, workers, self.run.options.memory_bytes / AHEAD_SHARE);
+        let memory_bytes = self.run.options.memory_bytes;
         // What a case may take beside the program and the weights.
-        let room = self.run.options.memory_bytes.saturating_sub(crate::env::resident_memory_bytes());
-        let behind = WriteBehind::new(self.run.options.memory_bytes / BEHIND_SHARE);
+        let room = memory_bytes.saturating_sub(crate::env::resident_memory_bytes());
+        let behind = WriteBehind::new(memory_bytes / BEHIND_SHARE);
         let (peak, over) = (AtomicU64::new(0), AtomicBool::new(false));
+        let read = |index: usize, _: &[usize], rng: &mut RngStates| {
+            if self.loader.num_workers > 0 {
+                behind.wait_below(READ_BESIDE_BYTES);
+            }
+            let loaded = self.load(index, room, rng);
+            let bytes = loaded.bytes();
+            (loaded, bytes)
+        };
+        let (mut pass, readers) = LoaderPass::begin(
+            self.loader,
+            PassItem::Case { total },
+            self.before.as_ref(),
+            memory_bytes,
+            Arc::new(read),
+        )?;
         std::thread::scope(|scope| {
             let writer = scope.spawn(|| self.write_all(&behind, record));
             scope.spawn(|| {
@@ -127,30 +149,23 @@ impl Pipeline<'_> {
                     std::thread::sleep(SAMPLE_EVERY);
                 }
             });
-            let readers = if self.random.is_empty() { MAX_READERS } else { 1 };
-            for _ in 0..workers.min(readers) {
-                scope.spawn(|| {
-                    while let Some((index, aside)) = ahead.begin() {
-                        behind.wait_below(READ_BESIDE_BYTES);
-                        let loaded = self.load(index, room);
-                        let bytes = loaded.bytes();
-                        ahead.put(index, loaded, bytes, aside);
-                    }
-                });
+            for reader in readers {
+                scope.spawn(|| reader.run());
             }
             for index in 0..total {
                 if self.cancelled() {
                     break;
                 }
-                let loaded = if workers > 0 { ahead.take() } else { Some(self.load(index, room)) };
-                let Some(done) = loaded.and_then(|loaded| self.infer_one(index, loaded, &peak)) else { break };
+                let Some(done) = pass.take().and_then(|loaded| self.infer_one(index, loaded, &peak)) else { break };
                 let bytes = done.bytes();
                 behind.put(done, bytes);
             }
-            ahead.close();
+            let position = pass.position();
+            drop(pass);
             behind.close();
             over.store(true, Ordering::Relaxed);
-            writer.join().unwrap_or((total, None))
+            let (failed, record) = writer.join().unwrap_or((total, None));
+            Ok(PassResult { failed, record, position })
         })
     }
 
@@ -159,7 +174,7 @@ impl Pipeline<'_> {
     }
 
     /// Read and preprocess a case, unless its result is there.
-    fn load(&self, index: usize, room: u64) -> PrefetchedCase {
+    fn load(&self, index: usize, room: u64, rng: &mut RngStates) -> PrefetchedCase {
         let began = Instant::now();
         let writes = self.cases[index].outputs.as_ref().is_ok_and(|outputs| !outputs.is_empty());
         let context = CaseContext {
@@ -173,11 +188,11 @@ impl Pipeline<'_> {
             digests: writes.then(FileDigests::default),
             output_root: self.output_root.cloned(),
         };
-        let outcome = guard(|| self.read(index, room, &context));
+        let outcome = guard(|| self.read(index, room, rng, &context));
         PrefetchedCase { began, context, outcome }
     }
 
-    fn read(&self, index: usize, room: u64, context: &CaseContext) -> Result<Prefetched> {
+    fn read(&self, index: usize, room: u64, rng: &mut RngStates, context: &CaseContext) -> Result<Prefetched> {
         context.check()?;
         let case = &self.cases[index];
         let outputs = case.outputs.as_ref().map_err(Clone::clone)?;
@@ -199,11 +214,8 @@ impl Pipeline<'_> {
             false => None,
         };
         plan.iter().try_for_each(|plan| plan.admit(room))?;
-        let (mut none, mut writes) = (RngStates::default(), vec![]);
-        let batch = index / self.loader.batch_size.max(1);
-        let mut random = (!self.random.is_empty()).then(|| self.random[batch % self.random.len()].lock());
-        let mut cx =
-            TransformContext { case: context, writes: &mut writes, rng: random.as_deref_mut().unwrap_or(&mut none) };
+        let mut writes = vec![];
+        let mut cx = TransformContext { case: context, writes: &mut writes, rng };
         let samples = context.clock.time(Stage::Pre, || match plan {
             Some(plan) => plan.read(&mut cx),
             None => dataset.get(index, &mut cx),
@@ -278,25 +290,8 @@ impl Pipeline<'_> {
             let start = Instant::now();
             let elsewhere = || context.clock.get(Stage::Inferer) + context.clock.get(Stage::Invert);
             let before = elsewhere();
-            let mut samples = vec![sample];
-            for transform in self.postprocessing {
-                let mut after = vec![];
-                for sample in samples {
-                    after.extend(
-                        transform
-                            .apply(
-                                sample,
-                                &mut TransformContext {
-                                    case: context,
-                                    writes: &mut writes,
-                                    rng: &mut RngStates::default(),
-                                },
-                            )
-                            .map_err(|e| e.context(transform.name()))?,
-                    );
-                }
-                samples = after;
-            }
+            let mut cx = TransformContext { case: context, writes: &mut writes, rng: &mut RngStates::default() };
+            let samples = apply_all(self.postprocessing, vec![sample], &mut cx)?;
             for sample in samples {
                 (self.each)(sample, context)?;
             }
@@ -392,11 +387,7 @@ impl Pipeline<'_> {
 impl PrefetchedCase {
     fn bytes(&self) -> u64 {
         let Ok(Prefetched::Read(read)) = &self.outcome else { return 0 };
-        let size = |item: &Item| match item {
-            Item::Image(volume) => volume.voxels.len() as u64 * volume.voxels.dtype().size_bytes() as u64,
-            _ => 0,
-        };
-        let images = read.samples.iter().flat_map(|sample| sample.items.values()).map(size);
+        let images = read.samples.iter().map(Sample::bytes);
         images.chain(read.writes.iter().map(|job| job.bytes)).sum()
     }
 }

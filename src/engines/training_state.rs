@@ -7,7 +7,7 @@
 
 use crate::checkpoint::{self, Int64Tensor, StateDict, Uint8Tensor};
 use crate::contracts::{ConfigRecord, EngineStart, Loader};
-use crate::data::batches::{Position, seeded};
+use crate::data::pass::{LoaderPosition, seeded};
 use crate::err;
 use crate::error::{Error, Result};
 use crate::formats::atomic;
@@ -272,7 +272,7 @@ impl TrainingCursor {
         iteration: usize,
         pending_loss: Option<f64>,
         in_epoch: bool,
-        position: Option<&Position>,
+        position: Option<&LoaderPosition>,
     ) -> Result<TrainingCursor> {
         let state = |device| Ok(Uint8Tensor(to_u8(&segbundle_native::generator_state(device)?)?));
         let generators = devices(device).into_iter().map(state).collect::<Result<_>>()?;
@@ -281,7 +281,7 @@ impl TrainingCursor {
     }
 
     /// The position in the pass over `loader`; `None` before the first pass.
-    pub fn position(&self, loader: &Loader) -> Result<Option<Position>> {
+    pub fn position(&self, loader: &Loader) -> Result<Option<LoaderPosition>> {
         let other = || err!("the saved training has other random transforms than the config");
         self.position.as_ref().map(|saved| saved.position(loader).ok_or_else(other)).transpose()
     }
@@ -301,9 +301,9 @@ fn devices(device: Device) -> Vec<tch::Device> {
     devices
 }
 
-/// A [`Position`] as a checkpoint holds it.
+/// A [`LoaderPosition`] as a checkpoint holds it.
 #[derive(Debug, Clone, Serialize, Deserialize)]
-struct SavedPosition {
+pub struct SavedPosition {
     base_seed: u64,
     order_seed: Option<u64>,
     used: usize,
@@ -311,14 +311,14 @@ struct SavedPosition {
 }
 
 impl SavedPosition {
-    fn new(position: &Position) -> SavedPosition {
-        let Position { base_seed, order_seed, used, ref rng } = *position;
+    pub fn new(position: &LoaderPosition) -> SavedPosition {
+        let LoaderPosition { base_seed, order_seed, used, ref rng } = *position;
         let streams = rng.iter().map(|worker| worker.as_ref().map(SavedRngStates::new)).collect();
         SavedPosition { base_seed, order_seed, used, streams }
     }
 
     /// `None` if the random states are of other transforms.
-    fn position(&self, loader: &Loader) -> Option<Position> {
+    pub fn position(&self, loader: &Loader) -> Option<LoaderPosition> {
         let fresh = |worker: usize| match loader.num_workers {
             0 => loader.rng_states(),
             _ => seeded(loader, self.base_seed, worker),
@@ -328,7 +328,7 @@ impl SavedPosition {
             None => Some(None),
         };
         let rng = self.streams.iter().enumerate().map(worker).collect::<Option<_>>()?;
-        Some(Position { base_seed: self.base_seed, order_seed: self.order_seed, used: self.used, rng })
+        Some(LoaderPosition { base_seed: self.base_seed, order_seed: self.order_seed, used: self.used, rng })
     }
 }
 
