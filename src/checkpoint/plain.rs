@@ -255,7 +255,8 @@ impl<'de> serde::Deserializer<'de> for Reader<'de> {
                 visitor.visit_map(MapDeserializer::new(named))
             }
             StateDict::Tensor(tensor) => {
-                let numbers = tensor.f_to_kind(Kind::Int64).and_then(|tensor| Vec::<i64>::try_from(&tensor));
+                let numbers =
+                    tensor.f_to_kind(Kind::Int64).and_then(|tensor| Vec::<i64>::try_from(&tensor.f_flatten(0, -1)?));
                 visitor.visit_seq(SeqDeserializer::new(numbers.map_err(serde::de::Error::custom)?.into_iter()))
             }
         }
@@ -266,13 +267,17 @@ impl<'de> serde::Deserializer<'de> for Reader<'de> {
             _ => visitor.visit_some(self),
         }
     }
+    /// Not looked at: it may be a network's weights.
+    fn deserialize_ignored_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Error> {
+        visitor.visit_unit()
+    }
     fn deserialize_newtype_struct<V: Visitor<'de>>(self, _: &'static str, visitor: V) -> Result<V::Value, Error> {
         visitor.visit_newtype_struct(self)
     }
 
     serde::forward_to_deserialize_any! {
         bool i8 i16 i32 i64 i128 u8 u16 u32 u64 u128 f32 f64 char str string bytes byte_buf unit unit_struct seq tuple
-        tuple_struct map struct enum identifier ignored_any
+        tuple_struct map struct enum identifier
     }
 }
 
@@ -313,6 +318,14 @@ mod tests {
         assert!(matches!(state.get("inner").unwrap().get("pair"), Some(StateDict::Tuple(pair)) if pair.len() == 2));
         assert!(matches!(state.get("none"), Some(StateDict::None)));
         assert_eq!(from_state::<Outer>(&state).unwrap(), value);
+    }
+
+    #[test]
+    fn fields_that_are_not_asked_for_may_hold_weights() {
+        let inner = Inner { key: Int64Tensor(vec![3]), pair: (1, None) };
+        let weights = StateDict::Tensor(Tensor::zeros([1, 2, 3, 1, 1], (Kind::Float, tch::Device::Cpu)));
+        let state = to_state(&inner).unwrap().with("network", StateDict::dict([("w", weights)]));
+        assert_eq!(from_state::<Inner>(&state).unwrap(), inner);
     }
 
     #[test]
