@@ -158,7 +158,7 @@ macro_rules! args {
         $($(#[$($attribute:tt)*])* $field:ident : $ty:ty $(= $default:expr)?),* $(,)?
     }) => {
         $(#[$meta])*
-        #[allow(dead_code)]
+        #[allow(dead_code, clippy::empty_docs)]
         $vis struct $name { $(#[doc = $crate::args!(@doc $([$($attribute)*])*)] pub $field: $ty),* }
 
         impl $crate::component::Declared for $name {
