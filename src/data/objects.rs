@@ -40,7 +40,8 @@ impl ImageValue {
             let array = BuildContext::with_lent(|call| {
                 let array = Array::from_volume(&self.volume, call)?;
                 // Integers of a file that MONAI reads as float32 are kept as they are stored.
-                if self.volume.integer_type.is_some() { array.cast(Type::F32, call) } else { Ok(array) }
+                let floats = self.volume.integer_type.is_none() && !array.ty.is_float();
+                if floats { array.cast(Type::F32, call) } else { Ok(array) }
             })?;
             match array.shape() {
                 // Before EnsureChannelFirstd there is no channel axis.
