@@ -46,6 +46,7 @@ pub fn plan(dataset: &dyn Dataset, postprocessing: &[Arc<dyn Transform>], total:
             Case { name, source, inputs, outputs }
         })
         .collect();
+    check_overwrites(&cases)?;
     let mut output_root = None;
     if let Err(clash) = check_clashes(&cases) {
         output_root = Some(keep_apart(&mut cases, &writers).ok_or(clash)?);
