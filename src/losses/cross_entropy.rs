@@ -51,8 +51,9 @@ impl Loss for CrossEntropy {
     fn name(&self) -> &'static str {
         COMPONENT.name
     }
-    /// Target: labels [N,…] (integers) or [N,1,…] (of any type, as an image of class numbers is), or probabilities [N,C,…]
-    /// (floats).
+    /// Computes the loss of logits [N,C,…] against class labels [N,…] (integers) or [N,1,…] (any type, as in a label
+    /// image),
+    /// or against probabilities [N,C,…] (floats).
     fn forward(&self, prediction: &Tensor, target: &Tensor) -> Result<Tensor> {
         let image = prediction.dim() == target.dim()
             && prediction.dim() > 1
@@ -78,10 +79,10 @@ impl Loss for CrossEntropy {
             (_, true) if !float => target.f_to_kind(Kind::Int64)?,
             _ => {
                 return Err(err!(
-                    "CrossEntropyLoss: expected labels {voxels:?} of an integer type or probabilities {shape:?}, found {:?} {own:?}",
+                    "CrossEntropyLoss: expected integer labels {voxels:?} or probabilities {shape:?}, found {:?} {own:?}",
                     target.kind()
                 )
-                .hint("a label image has a channel axis: DiceCELoss with lambda_dice 0 takes it as it is"));
+                .hint("keep the channel axis of the label image: labels [N,1,…] may have any type"));
             }
         };
         let args = &self.args;

@@ -1,7 +1,7 @@
 //! DiceLoss: 1 − soft Dice (or Jaccard) per item and channel (monai.losses.dice, MONAI 1.6.1; Milletari et al. 2016).
 //!
-//! With softmax and integer labels on the CPU the sums are fused; the value has the plain formula's bits, with
-//! `squared_pred` its digits.
+//! With softmax and integer labels on the CPU the sums come from a fused kernel. Its result is bit-equal to MONAI's
+//! formula; with `squared_pred` it is equal up to rounding.
 
 use super::support::{Reduction, check_shapes, labels, on_cpu, one_hot, weights};
 use crate::component::{NotSupported, OneOrMany};
@@ -11,7 +11,7 @@ use crate::{bail, err};
 use segbundle_native::{LabelSums, label_sums};
 use tch::{Kind, Tensor};
 
-/// Declare a loss with a Dice term: the arguments that MONAI's have in common, in its order, then the loss's own.
+/// Declares a loss with a Dice term: the arguments common to MONAI's Dice losses in MONAI's order, then its own.
 macro_rules! dice_component {
     (
         $(#[doc = $doc:literal])*
@@ -56,7 +56,7 @@ macro_rules! dice_component {
 }
 pub(super) use dice_component;
 
-/// The Dice that arguments made by [`dice_component`] describe, with `weight` for its channels.
+/// Builds the [`Dice`] term from the arguments of a [`dice_component`], with `weight` as the weights of its channels.
 macro_rules! dice_half {
     ($args:expr, $weight:expr) => {
         DiceLossArgs {
@@ -96,7 +96,7 @@ dice_component! {
     build: |args| Dice::new("DiceLoss", args),
 }
 
-/// Dice as configured; also one half of DiceCELoss and DiceFocalLoss.
+/// A configured Dice loss; also the Dice term of DiceCELoss and DiceFocalLoss.
 pub struct Dice {
     name: &'static str,
     args: DiceLossArgs,
@@ -115,13 +115,13 @@ impl Dice {
             None => false,
         };
         if negative {
-            return fail("a value of `weight` is negative, expected at least 0".into());
+            return fail("`weight` has a negative value, expected values of at least 0".into());
         }
         let weight = args.weight.as_ref().map(|weight| parking_lot::Mutex::new(weights(weight)));
         Ok(Dice { name, args, weight })
     }
 
-    /// Whether [`Dice::of_sums`] gives this loss for such a prediction and target.
+    /// Whether [`Dice::of_sums`] can compute this loss for the given prediction and target.
     pub fn fuses(&self, input: &Tensor, target: &Tensor) -> bool {
         let args = &self.args;
         args.softmax
@@ -136,7 +136,7 @@ impl Dice {
         self.args.squared_pred
     }
 
-    /// The loss from sums over softmax and labels [N,S], for a prediction of `axes` axes.
+    /// Computes the loss from `sums` over softmax and `labels` [N,S], for a prediction with `axes` dimensions.
     pub fn of_sums(&self, sums: &LabelSums, labels: &Tensor, axes: usize) -> Result<Tensor> {
         let classes = sums.intersection.size()[1];
         let counts = (0..labels.size()[0])
@@ -149,7 +149,7 @@ impl Dice {
             if !self.args.batch {
                 return Ok(x);
             }
-            // One item after the other, as a sum over the whole batch adds them.
+            // Item by item: the order in which a sum over the whole batch adds them.
             let mut total = x.f_get(0)?;
             for n in 1..x.size()[0] {
                 total = total.f_add(&x.f_get(n)?)?;
@@ -161,7 +161,7 @@ impl Dice {
         self.finish(tp, fp, missed, classes - i64::from(!self.args.include_background), axes)
     }
 
-    /// Overlap, false positives and false negatives, [N,C] ([C] with `batch`), to the loss.
+    /// Computes the loss from overlap, false positives and false negatives, each [N,C] ([C] with `batch`).
     fn finish(&self, tp: Tensor, fp: Tensor, missed: Tensor, classes: i64, axes: usize) -> Result<Tensor> {
         let args = &self.args;
         let (fp, missed) = if args.jaccard { (fp, missed) } else { (fp * 0.5, missed * 0.5) };
@@ -172,7 +172,7 @@ impl Dice {
             let weight = weight.lock();
             if weight.dim() == 1 && weight.size()[0] != classes {
                 return Err(err!("{}: `weight` has {} values, expected {classes}", self.name, weight.size()[0])
-                    .hint("without the background it has one value less than there are channels"));
+                    .hint("with include_background: false, give one value less than the number of channels"));
             }
             loss = loss.f_mul(&weight.f_to_device(loss.device())?)?;
         }
@@ -182,7 +182,8 @@ impl Dice {
             Reduction::None => {
                 let mut shape = loss.size();
                 if args.batch {
-                    // MONAI takes the first two sizes of [C] for N and C and fails; one item stands for the batch here.
+                    // MONAI reads the first two sizes of [C] as N and C and fails; here the batch is reported as a
+                    // single item.
                     shape.insert(0, 1);
                 }
                 shape.resize(axes, 1);
@@ -191,7 +192,7 @@ impl Dice {
         })
     }
 
-    /// MONAI's formula, operation by operation.
+    /// Computes MONAI's formula operation by operation, without the fused kernel.
     fn plain(&self, input: &Tensor, target: &Tensor) -> Result<Tensor> {
         let args = &self.args;
         let mut input = input.f_to_kind(Kind::Float)?;
@@ -222,12 +223,12 @@ impl Dice {
         }
         if own.size() != input.size() {
             return Err(err!(
-                "{}: the target has shape {:?} where the prediction has {:?}",
+                "{}: expected a target with the prediction's shape {:?}, found {:?}",
                 self.name,
-                own.size(),
-                input.size()
+                input.size(),
+                own.size()
             )
-            .hint("for a target of labels set to_onehot_y: true"));
+            .hint("if the target contains class labels, set to_onehot_y: true"));
         }
         if let Some(mask) = mask {
             input = input.f_mul(&mask)?;
@@ -255,7 +256,7 @@ impl Dice {
         self.finish(tp, fp, missed, input.size()[1], input.dim())
     }
 
-    /// The loss alone, fused where that is possible.
+    /// Computes the loss, with the fused kernel where [`Dice::fuses`] allows it.
     pub fn value(&self, input: &Tensor, target: &Tensor) -> Result<Tensor> {
         if !self.fuses(input, target) || target.size()[1] != 1 {
             return self.plain(input, target);

@@ -1,7 +1,7 @@
 //! DiceCELoss: λ·Dice + λ·cross-entropy (monai.losses.dice, MONAI 1.6.1).
 //!
-//! With softmax and integer labels on the CPU both come from one pass over the logits. Only label smoothing still takes
-//! a log-softmax of the volume's size, and an incomplete pair (Dice of one-hot targets) the plain formula.
+//! With softmax and integer labels on the CPU both terms come from one pass over the logits. Label smoothing
+//! additionally allocates a log-softmax of the volume's size; targets that are already one-hot use the plain formula.
 
 use super::dice::{Dice, DiceLossArgs, dice_component, dice_half};
 use super::support::{self, Reduction, check_shapes, labels};
@@ -63,7 +63,7 @@ impl DiceCE {
         self.weight.as_ref().map(|weight| Ok(weight.lock().f_to_device(input.device())?)).transpose()
     }
 
-    /// Cross-entropy by torch's own operation.
+    /// Computes the cross-entropy with libtorch's operator.
     fn plain_ce(&self, input: &Tensor, target: &Tensor) -> Result<Tensor> {
         let input = input.f_to_kind(Kind::Float)?;
         let (classes, weight, reduction) = (input.size()[1], self.weight(&input)?, self.args.reduction.tch());

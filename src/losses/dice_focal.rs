@@ -81,8 +81,12 @@ impl Loss for Focal {
             false => target.f_to_kind(Kind::Float)?,
         };
         if target.size() != input.size() {
-            return Err(err!("FocalLoss: the target has shape {:?}, the prediction {:?}", target.size(), input.size())
-                .hint("for a target of labels set to_onehot_y: true"));
+            return Err(err!(
+                "FocalLoss: expected a target with the prediction's shape {:?}, found {:?}",
+                input.size(),
+                target.size()
+            )
+            .hint("if the target contains class labels, set to_onehot_y: true"));
         }
         if !args.include_background && classes > 1 {
             input = input.f_narrow(1, 1, classes - 1)?;
@@ -94,7 +98,7 @@ impl Loss for Focal {
             let missing: Tensor = 1.0 - log.exp();
             let loss = missing.f_pow_tensor_scalar(args.gamma)?.f_neg()?.f_mul(&log)?.f_mul(&target)?;
             match args.alpha {
-                // MONAI ignores a single alpha without the background.
+                // MONAI ignores a scalar alpha if the background is excluded.
                 Some(alpha) if args.include_background => {
                     let factors: Vec<f32> =
                         (0..counted).map(|c| if c == 0 { 1.0 - alpha as f32 } else { alpha as f32 }).collect();
@@ -121,7 +125,7 @@ impl Loss for Focal {
             } else {
                 if weight.size() != [counted] || counted == 1 {
                     bail!(
-                        "FocalLoss: `weight` has {} values, expected one for each of the {counted} channels that count",
+                        "FocalLoss: `weight` has {} values, expected one for each of the {counted} included channels",
                         weight.numel()
                     );
                 }
@@ -139,7 +143,7 @@ impl Loss for Focal {
     }
 }
 
-/// [C] as [1,C,1,…] of `axes` axes.
+/// Reshapes [C] to [1,C,1,…] with `axes` dimensions.
 fn per_channel(values: &Tensor, axes: usize) -> Result<Tensor> {
     let mut shape = vec![1; axes];
     shape[1] = -1;

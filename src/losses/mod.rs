@@ -1,7 +1,7 @@
-//! Loss functions. One file per `_target_`; [`support`] has what they share.
+//! Loss functions, one file per `_target_`; [`support`] contains the shared argument types and checks.
 //!
-//! On the CPU, softmax with integer labels never becomes a one-hot map or a softmax of the volume's size: see
-//! [`segbundle_native::label_sums()`].
+//! On the CPU, losses of softmax and integer labels allocate neither a one-hot map nor a softmax of the volume's size:
+//! see [`segbundle_native::label_sums()`].
 
 mod cross_entropy;
 mod dice;

@@ -1,6 +1,6 @@
-//! ignite.metrics.Accuracy (ignite 0.5.5): the binary and the multilabel case, which one-hot segmentations take.
+//! ignite.metrics.Accuracy (ignite 0.5.5): its binary and multilabel cases, which apply to one-hot segmentations.
 //!
-//! Of one-hot channels it counts each channel's voxel as one example: 1 − 2·mismatches/(classes·voxels), over all cases.
+//! Every voxel of every one-hot channel is one example: accuracy = 1 − 2·mismatches/(classes·voxels), over all cases.
 
 use super::overlap::overlap;
 use crate::bail;
@@ -45,14 +45,14 @@ fn binary(what: &str, segmentation: &Segmentation) -> Result<()> {
     if let Segmentation::Channels(x) = segmentation {
         let other = x.f_ne(0)?.f_logical_and(&x.f_ne(1)?)?.f_any()?;
         if other.f_int64_value(&[])? != 0 {
-            return Err(crate::err!("Accuracy: the {what} has values other than 0 and 1")
+            return Err(crate::err!("Accuracy: expected a {what} of zeros and ones, found other values")
                 .hint("use AsDiscreted with to_onehot or threshold before the metric"));
         }
     }
     Ok(())
 }
 
-/// Voxels [X,Y,Z] whose channels are all equal.
+/// Returns booleans [X,Y,Z]: true where all channels agree.
 fn all_equal(prediction: &Segmentation, target: &Segmentation) -> Result<i64> {
     let channels = |segmentation: &Segmentation| -> Result<Tensor> {
         Ok(match segmentation {
@@ -98,7 +98,7 @@ impl Metric for Accuracy {
     }
     fn value(&self) -> Result<Score> {
         if self.examples == 0 {
-            bail!("Accuracy: there is no value before the first case");
+            bail!("Accuracy: cannot compute a value before the first case");
         }
         Ok(Score::Number(self.right as f64 / self.examples as f64))
     }

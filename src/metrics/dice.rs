@@ -76,7 +76,7 @@ fn mean_dice(a: MeanDiceArgs) -> Result<Attached> {
     Ok(attach(Dice { name: MEAN_DICE.name, args, rows: vec![] }, transform, a.save_details))
 }
 
-/// Whether values are reported by label, and under which names.
+/// `return_with_label`: whether scores are reported by label, and the names of the labels.
 #[derive(Debug, Clone, PartialEq)]
 pub enum WithLabel {
     No,
@@ -104,11 +104,11 @@ fn attach(metric: Dice, output_transform: Option<Value>, save_details: bool) -> 
 struct Dice {
     name: &'static str,
     args: DiceMetricArgs,
-    /// By case: Dice of each channel that counts.
+    /// Dice scores of the included channels, one row per case.
     rows: Vec<Vec<f32>>,
 }
 
-/// One channel of labels with `classes` known is as good as one-hot.
+/// Interprets a single channel of class labels as one-hot with `classes` channels if `classes` is given.
 fn as_labels(segmentation: &Segmentation, classes: Option<usize>) -> Result<Option<Segmentation>> {
     match (segmentation, classes) {
         (Segmentation::Channels(x), Some(classes)) if classes > 1 && x.size().first() == Some(&1) => {
@@ -135,7 +135,7 @@ impl Metric for Dice {
         if channels == 0 {
             bail!("{}: the prediction has no channels", self.name);
         }
-        // MONAI takes an only channel as it is.
+        // Like MONAI, keep a single channel even if the background is excluded.
         let first = usize::from(!args.include_background && channels > 1);
         let row = (first..channels).map(|c| {
             let (both, prediction, target) = (counts.both[c], counts.prediction[c], counts.target[c]);
@@ -149,14 +149,15 @@ impl Metric for Dice {
         });
         let row: Vec<f32> = row.collect();
         if self.rows.first().is_some_and(|first| first.len() != row.len()) {
-            bail!("{}: a case has {} channels where the ones before had {}", self.name, row.len(), self.rows[0].len());
+            let expected = self.rows[0].len();
+            bail!("{}: expected {expected} channels as in the cases before, found {}", self.name, row.len());
         }
         self.rows.push(row);
         Ok(())
     }
     fn value(&self) -> Result<Score> {
         if self.rows.is_empty() {
-            bail!("{}: there is no value before the first case", self.name);
+            bail!("{}: cannot compute a value before the first case", self.name);
         }
         let (values, _) = reduce(&self.rows, self.args.reduction);
         let channels = values.iter().map(|&x| f64::from(x));

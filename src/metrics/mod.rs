@@ -1,4 +1,5 @@
-//! Metrics. Segmentations stay label maps: overlaps are counted by pairs of labels, not channel by channel.
+//! Metrics. Segmentations are kept as label maps: overlaps are counted by pairs of labels instead of channel by
+//! channel.
 
 mod accuracy;
 mod dice;

@@ -1,11 +1,11 @@
-//! Voxels by channel: of the prediction, of the target, and of both.
+//! Counts voxels per channel: in the prediction, in the target, and in their intersection.
 
 use crate::contracts::Segmentation;
 use crate::error::Result;
 use crate::{bail, err};
 use tch::{Kind, Tensor};
 
-/// Counts by channel.
+/// Voxel counts, one per channel.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Overlap {
     pub both: Vec<i64>,
@@ -15,7 +15,7 @@ pub struct Overlap {
 }
 
 impl Segmentation {
-    /// Channels, one-hot ones that are never made included.
+    /// Number of channels, including one-hot channels that are never materialized.
     pub fn channels(&self) -> usize {
         match self {
             Segmentation::Labels { classes, .. } => *classes,
@@ -29,18 +29,18 @@ impl Segmentation {
             Segmentation::Channels(x) => x.size().get(1..).unwrap_or_default().to_vec(),
         }
     }
-    /// Labels as flat i64, checked against the number of classes.
+    /// Returns the labels as a flat i64 tensor, after checking them against the number of classes.
     fn flat(map: &Tensor, classes: usize, what: &str) -> Result<Tensor> {
         let flat = map.f_to_kind(Kind::Int64)?.f_reshape([-1])?;
         if flat.numel() > 0 {
             let (low, high) = (flat.f_min()?.f_int64_value(&[])?, flat.f_max()?.f_int64_value(&[])?);
             if low < 0 || high >= classes as i64 {
-                bail!("the {what} holds labels from {low} to {high}, expected 0 to {}", classes as i64 - 1);
+                bail!("the {what} contains labels from {low} to {high}, expected 0 to {}", classes as i64 - 1);
             }
         }
         Ok(flat)
     }
-    /// Channel `c` as booleans [X,Y,Z].
+    /// Returns channel `c` as booleans [X,Y,Z].
     fn channel(&self, c: usize) -> Result<Tensor> {
         Ok(match self {
             Segmentation::Labels { map, .. } => map.f_eq(c as i64)?,
@@ -49,7 +49,8 @@ impl Segmentation {
     }
 }
 
-/// Count; both must have the same voxels and channels. `keep` [X,Y,Z] of booleans leaves out what it is false for.
+/// Counts the overlap of two segmentations on the same grid with the same number of channels. Voxels where `keep`
+/// (booleans [X,Y,Z]) is false are left out.
 pub fn overlap(prediction: &Segmentation, target: &Segmentation, keep: Option<&Tensor>) -> Result<Overlap> {
     let (channels, spatial) = (target.channels(), target.spatial());
     if prediction.spatial() != spatial || prediction.channels() != channels {
@@ -85,11 +86,12 @@ pub fn overlap(prediction: &Segmentation, target: &Segmentation, keep: Option<&T
     Ok(out)
 }
 
-/// Voxels that `ignore_index` leaves in (`monai.metrics.utils.create_ignore_mask`).
+/// Returns a mask [X,Y,Z] that is false at voxels excluded by `ignore_index`
+/// (`monai.metrics.utils.create_ignore_mask`).
 pub fn kept(target: &Segmentation, index: i64) -> Result<Tensor> {
     let channels = target.channels() as i64;
     Ok(match target {
-        // One-hot channels of labels: a class of its own, or nothing at all, which labels never are.
+        // Label maps: exclude the voxels of this class. Voxels without any class do not occur in label maps.
         Segmentation::Labels { map, .. } => map.f_ne(index)?,
         Segmentation::Channels(x) if (0..channels).contains(&index) => x.f_get(index)?.f_eq(0)?,
         Segmentation::Channels(x) => x.f_sum_dim_intlist([0i64].as_slice(), false, None)?.f_gt(0)?,

@@ -1,5 +1,5 @@
-//! From a table of cases by channels to what a metric reports (monai.metrics.utils.do_metric_reduction, MONAI 1.6.1).
-//! NaN stands for a channel that a case does not have.
+//! Reduces a table of cases × channels to the values of a metric (monai.metrics.utils.do_metric_reduction, MONAI
+//! 1.6.1). NaN marks a channel that is absent from a case.
 
 use crate::component::{FromValue, Value};
 
@@ -33,7 +33,7 @@ impl FromValue for Reduction {
     }
 }
 
-/// Sum and number of what is not NaN, f32 in order.
+/// Returns the sum (f32, in order) and the number of the values that are not NaN.
 fn counted(values: impl Iterator<Item = f32>) -> (f32, f32) {
     values.filter(|x| !x.is_nan()).fold((0.0, 0.0), |(sum, n), x| (sum + x, n + 1.0))
 }
@@ -42,7 +42,7 @@ fn mean((sum, n): (f32, f32)) -> f32 {
     if n > 0.0 { sum / n } else { 0.0 }
 }
 
-/// Values and the number of cases (channels) behind each; "none" gives the table itself, row by row.
+/// Returns the reduced values and the number of cases (or channels) behind each; with "none", the table row by row.
 pub fn reduce(rows: &[Vec<f32>], reduction: Reduction) -> (Vec<f32>, Vec<f32>) {
     let channels = rows.first().map_or(0, Vec::len);
     let by_channel = || (0..channels).map(|c| counted(rows.iter().map(move |row| row[c])));

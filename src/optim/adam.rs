@@ -82,7 +82,7 @@ component! {
 }
 
 fn options(lr: f64, betas: &[f64], eps: f64, weight_decay: f64, [amsgrad, maximize, decoupled]: [bool; 3]) -> Options {
-    // A wrong number of betas becomes NaN, which `check` refuses.
+    // A wrong number of betas becomes NaN, which `check` rejects.
     let betas = <[f64; 2]>::try_from(betas).unwrap_or([f64::NAN; 2]);
     Options { lr, betas, eps, weight_decay, amsgrad, maximize, decoupled }
 }
@@ -95,7 +95,7 @@ fn check(o: &Options) -> Result<()> {
     } else if !(0.0..).contains(&o.weight_decay) {
         format!("`weight_decay` is {}, expected at least 0", o.weight_decay)
     } else if !o.betas.iter().all(|beta| (0.0..1.0).contains(beta)) {
-        "`betas`: expected two values from 0 to below 1".to_owned()
+        "`betas`: expected two values in [0, 1)".to_owned()
     } else {
         return Ok(());
     };
@@ -137,9 +137,9 @@ struct Slot {
 struct Adam {
     name: &'static str,
     groups: Vec<ParamGroup>,
-    /// Of each group; the learning rate is the group's.
+    /// Options of each parameter group; the learning rate is stored in the group.
     options: Vec<Options>,
-    /// By group and parameter; none before a parameter's first step.
+    /// State by group and parameter; `None` before the first step of a parameter.
     slots: Vec<Vec<Option<Slot>>>,
 }
 
@@ -217,7 +217,7 @@ impl Optimizer for Adam {
             let betas = match saved.get("betas") {
                 Some(StateDict::Tuple(betas) | StateDict::List(betas)) => match betas.as_slice() {
                     [StateDict::Float(a), StateDict::Float(b)] => [*a, *b],
-                    _ => bail!("{name}: the saved state's `betas` are not two floats"),
+                    _ => bail!("{name}: expected two floats in the saved state's `betas`"),
                 },
                 _ => bail!("{name}: the saved state has no `betas`"),
             };
@@ -230,7 +230,7 @@ impl Optimizer for Adam {
                 maximize: flag(name, saved, "maximize")?,
                 decoupled: own.decoupled,
             };
-            // torch takes any rate that a schedule has set.
+            // Like torch, accept any rate that a schedule has set.
             check(&Options { lr: 0.0, ..read }).map_err(|error| error.context(name))?;
             options.push(read);
         }

@@ -1,7 +1,8 @@
-//! Scaling of gradients for fp16 (torch.amp.GradScaler with its defaults, torch 2.11; Micikevicius et al. 2018).
+//! Gradient scaling for fp16 training (torch.amp.GradScaler with its defaults, torch 2.11; Micikevicius et al. 2018).
 //!
-//! The loss is multiplied by a factor so that small gradients do not vanish in fp16; before the step they are divided by
-//! it. A step with an overflow is left out and halves the factor; 2000 good ones double it.
+//! The loss is multiplied by a scale so that small gradients do not underflow in fp16; gradients are divided by it
+//! before the optimizer step. A step with an infinite or NaN gradient is skipped and halves the scale; 2000 consecutive
+//! finite steps double it.
 
 use crate::checkpoint::{self, StateDict};
 use crate::contracts::Optimizer;
@@ -16,22 +17,22 @@ const GROWTH_INTERVAL: i64 = 2000;
 pub struct GradScaler {
     enabled: bool,
     scale: f64,
-    /// Good steps since the factor last changed.
+    /// Consecutive finite steps since the scale last changed (torch's `_growth_tracker`).
     good: i64,
 }
 
 impl GradScaler {
-    /// One that is not enabled changes nothing.
+    /// Creates a scaler; one that is not enabled leaves losses and gradients unchanged.
     pub fn new(enabled: bool) -> GradScaler {
         GradScaler { enabled, scale: 65536.0, good: 0 }
     }
 
-    /// The loss to go backward from.
+    /// Returns the scaled loss, from which to call `backward`.
     pub fn scale(&self, loss: &Tensor) -> Result<Tensor> {
         Ok(if self.enabled { loss.f_mul_scalar(self.scale)? } else { loss.shallow_clone() })
     }
 
-    /// The optimizer's step, unless a gradient has overflown.
+    /// Unscales the gradients and runs the optimizer's step, unless a gradient is infinite or NaN.
     pub fn step(&mut self, optimizer: &mut dyn Optimizer) -> Result<()> {
         if !self.enabled {
             return optimizer.step();
@@ -43,7 +44,7 @@ impl GradScaler {
             let mut gradient = parameter.grad();
             if gradient.defined() {
                 let _ = gradient.f_mul_scalar_(inverse)?;
-                finite &= gradient.f_isfinite()?.f_all()?.f_int64_value(&[])? != 0; // waits for a GPU
+                finite &= gradient.f_isfinite()?.f_all()?.f_int64_value(&[])? != 0; // synchronizes with the GPU
             }
         }
         if finite {
@@ -58,11 +59,11 @@ impl GradScaler {
         Ok(())
     }
 
-    /// `(scale, growth_tracker)`.
+    /// Returns the state: `(scale, growth_tracker)`.
     pub fn save(&self) -> Result<StateDict> {
         checkpoint::to_state(&(self.scale, self.good))
     }
-    /// Restores what [`GradScaler::save`] gave.
+    /// Restores a state returned by [`GradScaler::save`].
     pub fn load(&mut self, saved: &StateDict) -> Result<()> {
         let pair = checkpoint::from_state(saved);
         (self.scale, self.good) =

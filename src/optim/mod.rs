@@ -1,4 +1,5 @@
-//! Optimizers and learning-rate schedules. One file per optimizer; the schedules share [`schedule`].
+//! Optimizers and learning-rate schedules. One file per optimizer; [`schedule`] contains the shared code of the
+//! schedules.
 
 mod adam;
 mod grad_scaler;

@@ -1,4 +1,4 @@
-//! The `params` argument of optimizers, and their state in the form of torch's `state_dict()` (torch 2.11).
+//! The `params` argument of optimizers, and conversion of their state to and from torch's `state_dict()` (torch 2.11).
 
 use crate::checkpoint::StateDict;
 use crate::component::{FromValue, Key, Value};
@@ -44,8 +44,11 @@ impl FromValue for Params {
 }
 
 impl Params {
-    /// The groups, and each one's options: `defaults` changed by what its dict says. `set` puts one option by name and
-    /// says whether there is one of that name and type. Errors on no parameters and on one that is in two groups.
+    /// Returns the parameter groups and the options of each: `defaults` with the overrides of its dict. `set` assigns
+    /// an option by name and returns whether an option of that name and type exists.
+    ///
+    /// # Errors
+    /// `params` or a group is empty, an option is unknown, or a parameter is in two groups.
     pub fn groups<O: Clone>(
         self,
         lr: f64,
@@ -71,7 +74,7 @@ impl Params {
                     _ if set(&mut own, &key, &value) => {}
                     _ => {
                         return fail(format!(
-                            "a group of `params` has the option `{key}` = {value:?}, which is unknown or of a wrong type"
+                            "a group of `params` has the option `{key}` = {value:?}, which is unknown or of the wrong type"
                         ));
                     }
                 }
@@ -86,7 +89,8 @@ impl Params {
     }
 }
 
-/// `{'state': …, 'param_groups': …}`; `entries` are the states by number of the parameter, `options` each group's.
+/// Builds torch's `{'state': …, 'param_groups': …}` from `entries` (states keyed by parameter index) and the `options`
+/// of each group.
 pub fn save(
     entries: Vec<(usize, StateDict)>,
     groups: &[ParamGroup],
@@ -109,38 +113,38 @@ pub fn save(
     StateDict::dict([("state", StateDict::Dict(entries)), ("param_groups", saved)])
 }
 
-/// A saved optimizer, taken apart.
+/// The parsed state dict of an optimizer.
 pub struct Loaded<'a> {
-    /// By number of the parameter, in the order of `groups`.
+    /// States by parameter index, in the order of `groups`.
     pub entries: Vec<Option<&'a StateDict>>,
     pub groups: Vec<&'a StateDict>,
 }
 
-/// Take a saved state apart; its groups must be as many and as large as `groups`. Learning rates are put into `groups`
-/// only by [`Loaded::rates`].
+/// Parses a saved state, whose parameter groups must match `groups` in number and size. Learning rates are assigned to
+/// `groups` only by [`Loaded::rates`].
 pub fn load<'a>(name: &str, saved: &'a StateDict, groups: &[ParamGroup]) -> Result<Loaded<'a>> {
     let (Some(StateDict::Dict(state)), Some(StateDict::List(list))) = (saved.get("state"), saved.get("param_groups"))
     else {
-        bail!("{name}: expected an optimizer's state with 'state' and 'param_groups'");
+        bail!("{name}: expected an optimizer state dict with 'state' and 'param_groups'");
     };
     if list.len() != groups.len() {
-        bail!("{name}: the state has {} groups of parameters, the optimizer {}", list.len(), groups.len());
+        bail!("{name}: the saved state has {} parameter groups, the optimizer has {}", list.len(), groups.len());
     }
     let mut entries = vec![];
     for (at, (group, own)) in list.iter().zip(groups).enumerate() {
         let Some(StateDict::List(numbers)) = group.get("params") else {
-            bail!("{name}: group {at} of the state has no 'params'")
+            bail!("{name}: parameter group {at} of the saved state has no 'params'")
         };
         if numbers.len() != own.parameters.len() {
             bail!(
-                "{name}: group {at} of the state has {} parameters, the optimizer's {}",
+                "{name}: parameter group {at} of the saved state has {} parameters, the optimizer's group has {}",
                 numbers.len(),
                 own.parameters.len()
             );
         }
         for number in numbers {
             let StateDict::Int(number) = number else {
-                bail!("{name}: 'params' of group {at} of the state holds something else than numbers")
+                bail!("{name}: expected integers in 'params' of parameter group {at} of the saved state")
             };
             entries.push(
                 state
@@ -154,7 +158,7 @@ pub fn load<'a>(name: &str, saved: &'a StateDict, groups: &[ParamGroup]) -> Resu
 }
 
 impl Loaded<'_> {
-    /// Put the saved learning rates into `groups`.
+    /// Assigns the saved learning rates to `groups`.
     pub fn rates(&self, name: &str, groups: &mut [ParamGroup]) -> Result<()> {
         let lrs = self.groups.iter().map(|saved| number(name, saved, "lr")).collect::<Result<Vec<_>>>()?;
         for ((group, saved), lr) in groups.iter_mut().zip(&self.groups).zip(lrs) {
@@ -167,7 +171,7 @@ impl Loaded<'_> {
     }
 }
 
-/// A number of a saved dict: int, float, bool or a tensor of one element.
+/// Reads a number from a saved dict: an int, float, bool or a tensor of one element.
 pub fn number(name: &str, saved: &StateDict, key: &str) -> Result<f64> {
     match saved.get(key) {
         Some(StateDict::Float(x)) => Ok(*x),
@@ -177,7 +181,7 @@ pub fn number(name: &str, saved: &StateDict, key: &str) -> Result<f64> {
         other => {
             bail!(
                 "{name}: the saved state's `{key}` is {}, expected a number",
-                if other.is_some() { "something else" } else { "missing" }
+                if other.is_some() { "of another type" } else { "missing" }
             )
         }
     }
@@ -187,7 +191,7 @@ pub fn flag(name: &str, saved: &StateDict, key: &str) -> Result<bool> {
     Ok(number(name, saved, key)? != 0.0)
 }
 
-/// A tensor of a saved dict, as a copy with the parameter's shape, type and device.
+/// Reads a tensor from a saved dict as a copy with the shape, dtype and device of the parameter.
 pub fn tensor_like(name: &str, saved: &StateDict, key: &str, parameter: &Tensor) -> Result<Tensor> {
     match saved.get(key) {
         Some(StateDict::Tensor(tensor)) if tensor.size() == parameter.size() => {

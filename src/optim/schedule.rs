@@ -1,4 +1,5 @@
-//! What all schedules share: counting, base rates and torch's state dict (torch.optim.lr_scheduler, torch 2.11).
+//! Shared code of the learning-rate schedules: step counting, base rates and torch's state dict
+//! (torch.optim.lr_scheduler, torch 2.11).
 
 use super::parameters::number;
 use crate::checkpoint::StateDict;
@@ -7,34 +8,34 @@ use crate::contracts::{Optimizer, Schedule, Shared};
 use crate::error::Result;
 use crate::{bail, err};
 
-/// Where one group stands when its next rate is asked for.
+/// The state of one parameter group from which a schedule computes the next learning rate.
 pub struct Place {
-    /// 0 at the beginning.
+    /// Index of the current epoch; 0 in the first.
     pub epoch: i64,
     pub group: usize,
-    /// The rate now.
+    /// Current learning rate.
     pub lr: f64,
-    /// The rate at the beginning.
+    /// Initial learning rate.
     pub base: f64,
-    /// Whether this is the step that the constructor makes.
+    /// Whether this is the initial step, made by the constructor.
     pub initial: bool,
-    /// Steps since the schedule was made, this one included.
+    /// Number of steps since construction, including this one.
     pub steps: i64,
 }
 
-/// How one schedule computes its rates.
+/// The formula of a schedule.
 pub trait Rule: Send {
     fn lr(&self, at: &Place) -> Result<f64>;
-    /// Its own part of torch's state dict, before and after the common one.
+    /// Entries of torch's state dict that belong to this schedule, placed before and after the common entries.
     fn state(&self) -> Vec<(&'static str, StateDict)>;
     fn state_after(&self) -> Vec<(&'static str, StateDict)> {
         vec![]
     }
-    /// Take over its own part.
+    /// Restores the entries of [`Rule::save`].
     fn load(&mut self, state: &StateDict) -> Result<()>;
 }
 
-/// A schedule: a rule, and how far it has gone.
+/// A schedule: a rule and its progress.
 pub struct Counted<R> {
     name: &'static str,
     rule: R,
@@ -46,7 +47,7 @@ pub struct Counted<R> {
 }
 
 impl<R: Rule> Counted<R> {
-    /// A schedule at `last_epoch` (−1: new), which makes its first step, as torch's constructors do.
+    /// Creates a schedule at `last_epoch` (−1: new) and makes the initial step, as torch's constructors do.
     pub fn new(name: &'static str, optimizer: Shared<dyn Optimizer>, last_epoch: i64, rule: R) -> Result<Counted<R>> {
         let mut base_lrs = vec![];
         for (at, group) in optimizer.lock().groups_mut().iter_mut().enumerate() {
@@ -64,10 +65,15 @@ impl<R: Rule> Counted<R> {
     }
     fn advance(&mut self, initial: bool) -> Result<()> {
         let (epoch, steps) = (self.epoch + 1, self.steps + 1);
-        // The rule may run a function of the config's: no lock is held meanwhile.
+        // The rule may call a function from the config: hold no lock meanwhile.
         let now: Vec<f64> = self.optimizer.lock().groups().iter().map(|group| group.lr).collect();
         if now.len() != self.base_lrs.len() {
-            bail!("{}: the optimizer has {} groups, the schedule {}", self.name, now.len(), self.base_lrs.len());
+            bail!(
+                "{}: the optimizer has {} parameter groups, the schedule has {}",
+                self.name,
+                now.len(),
+                self.base_lrs.len()
+            );
         }
         let places = now.iter().zip(&self.base_lrs).enumerate();
         let next = places.map(|(group, (&lr, &base))| self.rule.lr(&Place { epoch, group, lr, base, initial, steps }));
@@ -125,7 +131,7 @@ impl<R: Rule> Schedule for Counted<R> {
             (read_floats(self.name, state, "base_lrs")?, read_floats(self.name, state, "_last_lr")?);
         if base_lrs.len() != self.base_lrs.len() || last_lr.len() != base_lrs.len() {
             bail!(
-                "{}: the saved state is for {} groups, the optimizer has {}",
+                "{}: the saved state has {} parameter groups, the optimizer has {}",
                 self.name,
                 base_lrs.len(),
                 self.base_lrs.len()
@@ -139,8 +145,8 @@ impl<R: Rule> Schedule for Counted<R> {
     }
 }
 
-/// Call a config's function of the epoch.
+/// Calls a function of the epoch that the config defines.
 pub fn factor(function: &Value, epoch: i64) -> Result<f64> {
     let value = function.call(Args::positional([Value::Int(epoch)]), &mut crate::component::BuildContext::default())?;
-    f64::from_value(&value).ok_or_else(|| err!("the function of the epoch gave {value:?}, expected a number"))
+    f64::from_value(&value).ok_or_else(|| err!("expected a number from the function of the epoch, found {value:?}"))
 }

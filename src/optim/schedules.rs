@@ -1,7 +1,8 @@
-//! torch.optim.lr_scheduler's StepLR, MultiStepLR, ExponentialLR, CosineAnnealingLR, LinearLR, PolynomialLR and LambdaLR
-//! (torch 2.11). Most go from the last rate to the next, so that they can be chained, and round as torch's do.
+//! torch.optim.lr_scheduler's StepLR, MultiStepLR, ExponentialLR, CosineAnnealingLR, LinearLR, PolynomialLR and
+//! LambdaLR (torch 2.11). As in torch, most compute the next rate from the last one, so that schedules can be chained
+//! and round identically.
 
-#![allow(non_snake_case)] // T_max is torch's name of an argument
+#![allow(non_snake_case)] // T_max is torch's argument name
 
 use super::parameters::number;
 use super::schedule::{Counted, Place, Rule, factor};
@@ -13,8 +14,8 @@ use crate::error::Result;
 use std::collections::BTreeMap;
 use std::f64::consts::PI;
 
-/// Declare a schedule: its own arguments, which stand between `optimizer` and `last_epoch`, and a function that checks
-/// them and gives the rule.
+/// Declares a schedule: its own arguments, between `optimizer` and `last_epoch`, and a function that checks them and
+/// returns the rule.
 macro_rules! schedule {
     (
         $(#[doc = $doc:literal])*
@@ -44,7 +45,7 @@ macro_rules! schedule {
     };
 }
 
-/// Every schedule's state of plain numbers, by torch's names.
+/// Implements saving and restoring for schedules whose state consists of plain numbers, under torch's names.
 macro_rules! numbers {
     ($($key:literal => $field:ident: $kind:ident),*) => {
         fn state(&self) -> Vec<(&'static str, StateDict)> {
@@ -110,7 +111,7 @@ impl Rule for MultiStep {
     fn lr(&self, at: &Place) -> Result<f64> {
         Ok(self.milestones.get(&at.epoch).map_or(at.lr, |times| at.lr * self.gamma.powf(f64::from(*times))))
     }
-    /// torch keeps a `collections.Counter`, which a plain dict stands for when it is read back.
+    /// torch saves a `collections.Counter`; a plain dict loads the same way.
     fn state(&self) -> Vec<(&'static str, StateDict)> {
         let milestones = self
             .milestones
@@ -126,8 +127,11 @@ impl Rule for MultiStep {
                 (StateDict::Int(epoch), StateDict::Int(times)) => Some((*epoch, i32::try_from(*times).ok()?)),
                 _ => None,
             };
-            self.milestones =
-                items.iter().map(pair).collect::<Option<_>>().ok_or_else(|| err!("`milestones` are not numbers"))?;
+            self.milestones = items
+                .iter()
+                .map(pair)
+                .collect::<Option<_>>()
+                .ok_or_else(|| err!("expected numbers in `milestones`"))?;
         }
         self.gamma = gamma;
         Ok(())
@@ -199,7 +203,7 @@ schedule! {
     }
     rule: Linear = |a| {
     if !(a.start_factor > 0.0 && a.start_factor <= 1.0 && (0.0..=1.0).contains(&a.end_factor)) {
-        return Err(err!("expected `start_factor` above 0 to 1 and `end_factor` of 0 to 1"));
+        return Err(err!("expected `start_factor` in (0, 1] and `end_factor` in [0, 1]"));
     }
     Ok(Linear { start: a.start_factor, end: a.end_factor, total: a.total_iters })
 },

@@ -52,9 +52,9 @@ fn check(o: &Options) -> Result<()> {
 
 struct Sgd {
     groups: Vec<ParamGroup>,
-    /// Of each group; the learning rate is the group's.
+    /// Options of each parameter group; the learning rate is stored in the group.
     options: Vec<Options>,
-    /// Momentum by group and parameter; none before a parameter's first step with momentum.
+    /// Momentum buffers by group and parameter; `None` before the first step of a parameter with momentum.
     buffers: Vec<Vec<Option<Tensor>>>,
 }
 
@@ -148,14 +148,14 @@ impl Optimizer for Sgd {
                 nesterov: flag(COMPONENT.name, saved, "nesterov")?,
                 maximize: flag(COMPONENT.name, saved, "maximize")?,
             };
-            // torch takes any rate that a schedule has set.
+            // Like torch, accept any rate that a schedule has set.
             check(&Options { lr: 0.0, ..read }).map_err(|error| error.context(COMPONENT.name))?;
             options.push(read);
         }
         let (mut buffers, mut entries) = (vec![], loaded.entries.iter());
         for group in &self.groups {
             let buffer = |(parameter, entry): (&Tensor, &Option<&StateDict>)| match entry {
-                // torch writes None for a parameter whose momentum has not begun.
+                // torch saves None for a parameter without a momentum buffer yet.
                 Some(entry) if matches!(entry.get("momentum_buffer"), Some(StateDict::Tensor(_))) => {
                     tensor_like(COMPONENT.name, entry, "momentum_buffer", parameter).map(Some)
                 }

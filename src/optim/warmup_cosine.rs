@@ -78,7 +78,7 @@ impl Rule for WarmupCosine {
             ("end_lr", StateDict::Float(self.end_lr)),
         ]
     }
-    /// A bound method without attributes for each group, as MONAI has it.
+    /// One empty dict per group, as torch saves MONAI's bound method without attributes.
     fn state_after(&self) -> Vec<(&'static str, StateDict)> {
         vec![("lr_lambdas", StateDict::List((0..self.groups).map(|_| StateDict::Dict(vec![])).collect()))]
     }

@@ -110,7 +110,7 @@ fn names_rows_and_errors() {
     dice.reset();
     dice.set_parts(parts);
     let error = dice.update(&map(&labels(0, 5, 7), 6), &map(&labels(0, 6, 5), 6)).unwrap_err().to_string();
-    assert!(error.contains("the prediction holds labels from 0 to 6, expected 0 to 5"), "{error}");
+    assert!(error.contains("the prediction contains labels from 0 to 6, expected 0 to 5"), "{error}");
     let error =
         dice.update(&map(&labels(0, 5, 7), 7), &map(&labels(0, 6, 5).reshape([5, 6, 4]), 7)).unwrap_err().to_string();
     assert!(error.contains("[6, 5, 4]") && error.contains("[5, 6, 4]"), "{error}");
@@ -119,5 +119,5 @@ fn names_rows_and_errors() {
     let accuracy = metric("Accuracy", &[]);
     let probabilities = Segmentation::Channels(Tensor::full([2, 3, 3, 3], 0.5, (Kind::Float, Device::Cpu)));
     let error = accuracy.metric.lock().update(&probabilities, &probabilities).unwrap_err().to_string();
-    assert!(error.contains("values other than 0 and 1"), "{error}");
+    assert!(error.contains("of zeros and ones, found other values"), "{error}");
 }
