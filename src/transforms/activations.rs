@@ -1,4 +1,6 @@
-//! Activationsd (monai.transforms.post.dictionary, MONAI 1.6.1): recorded on the prediction, computed later.
+//! Activationsd: apply an activation to predictions. The operation is recorded on the prediction and computed later.
+//!
+//! Source: monai/transforms/post/dictionary.py and array.py of MONAI 1.6.1.
 
 use super::post::{call_on, on_predictions, per_key, planned_images};
 use crate::bail;
@@ -34,7 +36,7 @@ component! {
 
 struct Activations {
     keys: Vec<Arc<str>>,
-    /// Per key: the recorded operation and any other function.
+    /// Per key: the operation to record, and the function `other`.
     ops: Vec<(Option<VoxelOp>, Value)>,
     allow_missing: bool,
 }

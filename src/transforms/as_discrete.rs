@@ -1,7 +1,9 @@
-//! AsDiscreted (monai.transforms.post.dictionary, MONAI 1.6.1).
+//! AsDiscreted: convert predictions to class indices, one-hot channels, thresholded or rounded values.
 //!
-//! Deliberate difference: class numbers stay integers and one-hot channels are made only when something needs them;
-//! MONAI makes float tensors.
+//! Source: monai/transforms/post/dictionary.py and array.py of MONAI 1.6.1.
+//!
+//! Deliberate difference: class indices stay integers, and one-hot channels are created only where they are needed;
+//! MONAI creates float tensors.
 
 use super::post::{on_predictions, planned_images};
 use crate::bail;

@@ -1,4 +1,4 @@
-//! BorderPadd: pad by a number of voxels on each side.
+//! BorderPadd: pad by a given number of voxels on each side.
 //!
 //! Source: monai/transforms/croppad/dictionary.py and array.py of MONAI 1.6.1.
 
@@ -37,7 +37,7 @@ component! {
 
 struct BorderPad {
     keys: KeyList,
-    /// Before and after each axis.
+    /// Voxels to add before and after each axis X, Y, Z.
     border: [[usize; 2]; 3],
     modes: Vec<PadMode>,
 }

@@ -1,4 +1,4 @@
-//! CastToTyped: convert voxels to a type.
+//! CastToTyped: convert voxels to a data type.
 //!
 //! Source: monai/transforms/utility/dictionary.py and array.py of MONAI 1.6.1.
 

@@ -1,4 +1,4 @@
-//! CenterSpatialCropd: cut out the centre.
+//! CenterSpatialCropd: crop the center of images.
 //!
 //! Source: monai/transforms/croppad/dictionary.py and array.py of MONAI 1.6.1.
 

@@ -1,4 +1,4 @@
-//! Compose: transforms one after the other.
+//! Compose: apply transforms in sequence.
 //!
 //! Source: monai/transforms/compose.py of MONAI 1.6.1.
 
@@ -42,7 +42,7 @@ component! {
     },
 }
 
-/// One transform of the list.
+/// One entry of the argument `transforms`.
 #[derive(Clone)]
 pub struct Member(Arc<dyn Transform>);
 
@@ -55,20 +55,20 @@ impl FromValue for Member {
     }
 }
 
-/// Transforms one after the other.
+/// A sequence of transforms.
 pub struct Compose {
     steps: Vec<Arc<dyn Transform>>,
-    /// As they were given: a Compose inside draws a seed of its own.
+    /// The transforms before flattening: a nested Compose draws a seed of its own.
     nested: Vec<Arc<dyn Transform>>,
 }
 
 impl Compose {
-    /// Composes among `steps` are flattened.
+    /// Create a sequence; every Compose among `steps` is flattened.
     pub fn new(steps: impl IntoIterator<Item = Arc<dyn Transform>>) -> Self {
         let nested: Vec<_> = steps.into_iter().collect();
         let mut flat = Vec::new();
         for step in nested.iter().cloned() {
-            // A Compose inside was flattened when it was made.
+            // A nested Compose was flattened when it was created: one level is enough.
             if step.is_chain() { flat.extend(step.children().iter().cloned()) } else { flat.push(step) }
         }
         Compose { steps: flat, nested }

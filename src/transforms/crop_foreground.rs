@@ -1,4 +1,4 @@
-//! CropForegroundd: crop to the box around the foreground.
+//! CropForegroundd: crop to the bounding box of the foreground.
 //!
 //! Source: monai/transforms/croppad/dictionary.py, array.py and monai/transforms/utils.py
 //! (`generate_spatial_bounding_box`) of MONAI 1.6.1.
@@ -91,7 +91,10 @@ impl CropForeground {
             end_key: args.end_coord_key,
         })
     }
-    /// The window around the foreground of `volume`. Errors if there is none.
+    /// Bounding box of the foreground of `volume`, enlarged by the margin.
+    ///
+    /// # Errors
+    /// No foreground; a channel index that the image does not have.
     fn window(&self, volume: &Volume) -> Result<Window> {
         let shape = volume.layout.spatial();
         let channels = self.channels(volume.channels())?;
@@ -100,10 +103,10 @@ impl CropForeground {
             Some(select) => bounds(&selected(select, volume)?, &channels),
         };
         let Some(found) = found else {
-            let rule = if self.select.is_some() { "is chosen by `select_fn`" } else { "is above 0" };
+            let rule = if self.select.is_some() { "is selected by `select_fn`" } else { "is above 0" };
             let nan = volume.to_f32_vec()?.iter().filter(|x| x.is_nan()).count();
             let why = if nan > 0 { format!("; {nan} voxels are NaN") } else { String::new() };
-            bail!("no voxel of `{}` {rule}, there is no foreground to crop to{why}", self.source_key);
+            bail!("no foreground to crop to: no voxel of `{}` {rule}{why}", self.source_key);
         };
         let mut start = [0isize; 3];
         let mut size = [0; 3];
@@ -129,7 +132,10 @@ impl CropForeground {
     }
 }
 
-/// 1 where `select` gives anything but 0. Errors if it does not give one value for each voxel.
+/// Mask that is 1 where `select` returns a value other than 0.
+///
+/// # Errors
+/// `select` returns anything other than an array of the image's shape.
 fn selected(select: &Value, volume: &Volume) -> Result<Volume> {
     let wanted = volume.layout.shape;
     match called_on(select, volume.clone(), &wanted)? {
@@ -140,13 +146,13 @@ fn selected(select: &Value, volume: &Volume) -> Result<Volume> {
             Ok(Volume { voxels: u8::wrap(chosen), layout: Layout::contiguous(wanted), ..volume.clone() })
         }
         Ok((_, shape)) => {
-            bail!("`select_fn` made an array of shape {shape:?} of an image {wanted:?}, expected the image's shape")
+            bail!("`select_fn` returned an array of shape {shape:?}, expected the image's shape {wanted:?}")
         }
-        Err(value) => bail!("`select_fn` gave {value:?}, expected an array of the image's shape"),
+        Err(value) => bail!("`select_fn` returned {value:?}, expected an array of the image's shape"),
     }
 }
 
-/// First and one past the last index of voxels above 0, by axis.
+/// Half-open index range of the voxels above 0 along each axis X, Y, Z; `None` if there are none.
 fn bounds(volume: &Volume, channels: &[usize]) -> Option<[(usize, usize); 3]> {
     fn run<T: Element>(buffer: &[T], layout: &Layout, channels: &[usize]) -> Option<[(usize, usize); 3]> {
         // Lines run along the axis that is fastest in memory, planes along the slowest.
@@ -191,7 +197,7 @@ impl Transform for CropForeground {
         COMPONENT.name
     }
     fn plan(&self, sample: Sample) -> Result<Step<'_>> {
-        // Where the foreground ends depends on the voxels: at most at the image's borders.
+        // The extent of the foreground depends on the voxels; the image's size is its upper bound.
         let mut sample = resized(&self.keys, sample, |shape| {
             let margin = if self.allow_smaller { [0; 3] } else { self.margin };
             let largest = std::array::from_fn(|axis| shape[axis].saturating_add(2 * margin[axis]));

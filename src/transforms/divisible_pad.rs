@@ -1,4 +1,4 @@
-//! DivisiblePadd: pad until each axis is a multiple of `k`.
+//! DivisiblePadd: pad each axis to a multiple of `k`.
 //!
 //! Source: monai/transforms/croppad/dictionary.py and array.py of MONAI 1.6.1.
 
@@ -51,7 +51,8 @@ impl DivisiblePad {
     }
 }
 
-/// Each size rounded up to a multiple of `k`, where that is positive (`compute_divisible_spatial_size`).
+/// Round each size up to a multiple of `k`; axes with a non-positive `k` are unchanged (MONAI's
+/// `compute_divisible_spatial_size`).
 pub fn divisible(size: [usize; 3], k: [i64; 3]) -> [usize; 3] {
     std::array::from_fn(|axis| match usize::try_from(k[axis]) {
         Ok(k) if k > 0 => size[axis].div_ceil(k).saturating_mul(k),

@@ -1,7 +1,8 @@
-//! EnsureChannelFirstd: the channel axis comes first, one is added where there is none.
+//! EnsureChannelFirstd: move the channel axis to the front, or add one if the image has none.
 //!
-//! Source: monai/transforms/utility/dictionary.py and array.py of MONAI 1.6.1. Images here always lie as [C,X,Y,Z]; what
-//! changes is whether they count as such, and, with `channel_dim`, which stored axis is the channel.
+//! Source: monai/transforms/utility/dictionary.py and array.py of MONAI 1.6.1. Volumes are always stored as
+//! `[C, X, Y, Z]`; this transform sets the flag that config functions see, and with `channel_dim` selects which stored
+//! axis is the channel axis.
 
 use super::support::KeyList;
 use crate::bail;
@@ -29,7 +30,7 @@ component! {
     build: EnsureChannelFirst::new,
 }
 
-/// An axis, or none.
+/// Value of `channel_dim`: an axis, or no channel axis.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ChannelDim {
     Axis(i64),
@@ -68,11 +69,11 @@ impl EnsureChannelFirst {
             }
             Some(ChannelDim::NoChannel) => {}
             Some(ChannelDim::Axis(axis)) => {
-                // Axes as stored: X,Y,Z, then channels if there are any.
+                // Stored order of axes: X, Y, Z, then the channel axis if the file has one.
                 let rank = header.spatial_dims + usize::from(header.channels.is_some());
                 let place = if axis < 0 { axis + rank as i64 } else { axis };
                 let Some(place) = usize::try_from(place).ok().filter(|&place| place < rank) else {
-                    bail!("`channel_dim` is {axis}, the file has {rank} axes");
+                    bail!("`channel_dim` is {axis}, but the file has {rank} axes");
                 };
                 if place < header.spatial_dims {
                     volume = channel_from(volume, place)?;
@@ -84,15 +85,15 @@ impl EnsureChannelFirst {
     }
 }
 
-/// Spatial axis `place` becomes the channel; the later ones move up, and the last has length 1.
+/// Turn the spatial axis `place` into the channel axis; later axes move up by one, and the last one has length 1.
 fn channel_from(mut volume: Volume, place: usize) -> Result<Volume> {
     if volume.channels() != 1 {
-        bail!("`channel_dim` names spatial axis {place} of a file that has a channel axis too");
+        bail!("`channel_dim` selects spatial axis {place}, but the file has a channel axis already");
     }
     let Layout { offset, shape, strides } = volume.layout;
     let mut axes: Vec<usize> = (1..4).filter(|&axis| axis != place + 1).collect();
     axes.insert(0, place + 1);
-    // The old channel axis, of length 1, comes last.
+    // The previous channel axis, of length 1, becomes the last spatial axis.
     axes.push(0);
     volume.layout = Layout {
         offset,

@@ -1,4 +1,4 @@
-//! EnsureTyped: images are tensors already; a type can be asked for.
+//! EnsureTyped: convert images to `dtype`, if given. Images are tensors already.
 //!
 //! Source: monai/transforms/utility/dictionary.py and array.py of MONAI 1.6.1.
 
@@ -59,7 +59,8 @@ impl Transform for EnsureType {
         COMPONENT.name
     }
     fn plan(&self, sample: Sample) -> Result<Step<'_>> {
-        // Another type after LoadImaged's own would be a second rounding.
+        // Header-only images pass if no data type changes; otherwise the stored values would be rounded a second time, after
+        // the conversion in LoadImaged.
         let keeps = self.keys.present(&sample)?.iter().all(|(at, key)| match (self.dtypes[*at], sample.get(key)) {
             (Some(dtype), Some(Item::Image(volume))) => {
                 volume.voxels.clone().cast(dtype).is_ok_and(|cast| cast.dtype() == volume.voxels.dtype())

@@ -1,4 +1,4 @@
-//! GaussianSmoothd: convolve with a Gaussian along each axis, zeros outside.
+//! GaussianSmoothd: convolve with a Gaussian along each axis, with zero padding.
 //!
 //! Source: monai/transforms/intensity/array.py, monai/networks/layers/simplelayers.py (`GaussianFilter`) and
 //! convutils.py (`gaussian_1d`) of MONAI 1.6.1.
@@ -32,11 +32,12 @@ component! {
 
 struct GaussianSmooth {
     keys: KeyList,
-    /// By axis X,Y,Z.
+    /// One kernel for each axis X, Y, Z.
     kernels: [Vec<f32>; 3],
 }
 
-/// Smooth with a Gaussian of `sigma` voxels along each axis; `approx` as in the arguments.
+/// Smooth with a Gaussian of standard deviation `sigma`, in voxels, along each axis; `approx` as in
+/// [`GaussianSmoothArgs`].
 pub fn smooth(volume: Volume, sigma: [f64; 3], approx: &str) -> Result<Volume> {
     GaussianSmooth { keys: KeyList { keys: vec![], allow_missing: true }, kernels: kernels(sigma, approx)? }
         .smoothed(volume)
@@ -86,7 +87,7 @@ impl GaussianSmooth {
     }
 }
 
-/// out = Σ kernel[k] · line(at + k - tail), lines outside being zero.
+/// `out = Σ_k kernel[k] · line(at + k - tail)`, where lines outside the image are zero.
 fn along<'a>(kernel: &[f32], at: usize, n: usize, out: &mut [f32], line: impl Fn(usize) -> &'a [f32]) {
     let tail = kernel.len() / 2;
     out.fill(0.0);
@@ -99,7 +100,10 @@ fn along<'a>(kernel: &[f32], at: usize, n: usize, out: &mut [f32], line: impl Fn
     }
 }
 
-/// `gaussian_1d`, cut at 4 sigma, in f32 as MONAI computes it. Errors on an unknown `approx` or a useless sigma.
+/// MONAI's `gaussian_1d` truncated at 4 sigma, in f32 as in MONAI.
+///
+/// # Errors
+/// Unknown `approx`; a negative, very large or non-finite `sigma`.
 fn gaussian(sigma: f32, approx: &str) -> Result<Vec<f32>> {
     if !(0.0..=1e4).contains(&sigma) {
         bail!("`sigma` is {sigma}, expected a size in voxels from 0 to 10000");

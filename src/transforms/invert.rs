@@ -1,6 +1,7 @@
-//! Invertd (monai.transforms.post.dictionary, MONAI 1.6.1): undo the preprocessing on a prediction.
+//! Invertd: undo the preprocessing's geometry on a prediction.
 //!
-//! A nearest inversion of values that are still pending is only recorded; see [`crate::prediction`].
+//! Source: monai/transforms/post/dictionary.py of MONAI 1.6.1. Nearest-neighbor inversion of a prediction that is not
+//! computed yet is only recorded; see [`crate::prediction`].
 
 use super::post::{call_on, per_key};
 use crate::component::{Accepted, Keys, OneOrMany, Value};
@@ -95,7 +96,7 @@ impl Transform for Invert {
             let (trace, header) = match sample.get(orig) {
                 Some(Item::Image(image)) => (image.trace.clone(), image.header.clone()),
                 Some(Item::Prediction(prediction)) => (prediction.trace.clone(), prediction.header.clone()),
-                _ => return Err(sample.missing(orig).hint("Invertd needs the preprocessed image under orig_keys")),
+                _ => return Err(sample.missing(orig).hint("`orig_keys` must name the preprocessed image")),
             };
             let prediction = match sample.take(key)? {
                 Item::Prediction(prediction) => prediction,
@@ -128,7 +129,7 @@ impl Transform for Invert {
 }
 
 impl Invert {
-    /// The operations that `transform` applied to `key`, oldest first: the end of the trace must be these.
+    /// The operations that `transform` applied to `key`, oldest first; they must be the last entries of the trace.
     fn to_undo(&self, key: &Arc<str>, trace: &Trace) -> Result<Trace> {
         let mut names = vec![];
         collect(&*self.transform, key, &mut names);
@@ -136,19 +137,19 @@ impl Invert {
         for name in names.iter().rev() {
             match from.checked_sub(1).map(|last| &trace[last]) {
                 Some(applied) if applied.by == *name => from -= 1,
-                // A transform that had nothing to do for this case leaves no trace.
+                // A transform that did not change this case records nothing.
                 _ => continue,
             }
         }
         if from > 0 && from == trace.len() && !names.is_empty() {
             let applied: Vec<&str> = trace.iter().map(|applied| applied.by).collect();
-            bail!("Invertd is to undo {}, but `{key}` went through {}", names.join(", "), applied.join(", "));
+            bail!("Invertd: expected `{key}` to end with {}, found {}", names.join(", "), applied.join(", "));
         }
         Ok(trace[from..].to_vec())
     }
 }
 
-/// Names of the transforms that change the geometry of `key`, in order.
+/// Append the names of the transforms that change the geometry of `key`, in order.
 fn collect(transform: &dyn Transform, key: &Arc<str>, names: &mut Vec<&'static str>) {
     for child in transform.children() {
         collect(&**child, key, names);

@@ -1,8 +1,8 @@
-//! CopyItemsd, SelectItemsd, DeleteItemsd: what a sample holds.
+//! CopyItemsd, SelectItemsd and DeleteItemsd: copy, select and delete entries of a sample.
 //!
 //! Source: monai/transforms/utility/dictionary.py of MONAI 1.6.1.
 
-/// CopyItemsd.
+/// CopyItemsd: copy entries under new keys.
 pub mod copy {
     use crate::bail;
     use crate::component::Keys;
@@ -86,7 +86,7 @@ pub mod copy {
     }
 }
 
-/// SelectItemsd.
+/// SelectItemsd: keep the given keys only.
 pub mod select {
     use crate::component::Keys;
     use crate::contracts::{Sample, Step, Transform, TransformContext, applied_to_headers};
@@ -136,7 +136,7 @@ pub mod select {
     }
 }
 
-/// DeleteItemsd.
+/// DeleteItemsd: delete the given keys.
 pub mod delete {
     use crate::bail;
     use crate::component::{Dict, Keys, OneOrMany, Value};

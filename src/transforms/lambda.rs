@@ -1,7 +1,7 @@
-//! Lambdad: a function of the config's on images or other values.
+//! Lambdad: apply a function that the config defines to images or other values.
 //!
-//! Source: monai/transforms/utility/dictionary.py and array.py of MONAI 1.6.1. The function sees an image as a float32
-//! tensor: [C,X,Y,Z], or before EnsureChannelFirstd as it is stored, [X,Y,Z] or [X,Y,Z,C].
+//! Source: monai/transforms/utility/dictionary.py and array.py of MONAI 1.6.1. The function receives an image as a
+//! float32 tensor `[C, X, Y, Z]`; before EnsureChannelFirstd in the stored order, `[X, Y, Z]` or `[X, Y, Z, C]`.
 
 use super::support::{KeyList, called_on, take_image};
 use crate::component::{Accepted, Args, BuildContext, FromValue, Keys, NotSupported, OneOrMany, Value};
@@ -38,7 +38,7 @@ component! {
     build: Lambda::new,
 }
 
-/// Where the result goes.
+/// Value of `overwrite`: the key that receives the result.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Overwrite {
     Replace,
@@ -77,7 +77,7 @@ impl Lambda {
         }
         Ok(Lambda { overwrite: args.overwrite.repeat(keys.len(), "overwrite")?, functions, keys })
     }
-    /// The function's result; an array that it makes of an image is an image again.
+    /// The function's result; an array returned for an image becomes an image.
     fn result(&self, sample: &mut Sample, key: &str, at: usize) -> Result<Item> {
         let function = &self.functions[at];
         match sample.get(key) {
@@ -93,14 +93,16 @@ impl Lambda {
                     Err(value) => Item::Value(value),
                 })
             }
-            Some(Item::Prediction(_)) => bail!("a function on a prediction is not supported"),
+            Some(Item::Prediction(_)) => {
+                bail!("expected an image or a value, found a prediction: functions of predictions are not supported")
+            }
             None => Err(sample.missing(key)),
         }
     }
 }
 
-/// How MONAI's tensor of an image is laid out, and its shape: channels first after EnsureChannelFirstd; before it channels
-/// last, as NiBabel reads them, if the file has any. An image of two spatial dimensions has no third axis.
+/// Layout and shape of MONAI's tensor for an image: channels first after EnsureChannelFirstd; before it, channels last
+/// (as NiBabel reads them) if the file has any. An image with two spatial dimensions has no third axis.
 fn as_seen(volume: &Volume) -> (Layout, Vec<usize>) {
     let Layout { offset, shape: [c, x, y, z], strides: [cs, xs, ys, zs] } = volume.layout;
     let spatial = &[x, y, z][..volume.header.spatial_dims.clamp(1, 3)];
@@ -112,8 +114,9 @@ fn as_seen(volume: &Volume) -> (Layout, Vec<usize>) {
     }
 }
 
-/// The image that a function made of `before`, which it saw in the shape `seen`. A channel axis may be added, and one that
-/// EnsureChannelFirstd has not moved yet may be removed; later transforms rely on one that it has put first.
+/// Convert a function's result for the image `before`, which it received in the shape `seen`, to an image. The function
+/// may add a channel axis, and may remove one that EnsureChannelFirstd has not moved yet; after EnsureChannelFirstd
+/// later transforms rely on the channel axis.
 fn of_result(before: Volume, seen: &[usize], voxels: Voxels, shape: &[usize]) -> Result<Volume> {
     let dims = before.header.spatial_dims.clamp(1, 3);
     let spatial = |shape: &[usize]| std::array::from_fn::<usize, 3, _>(|axis| shape.get(axis).copied().unwrap_or(1));
@@ -133,8 +136,9 @@ fn of_result(before: Volume, seen: &[usize], voxels: Voxels, shape: &[usize]) ->
             (Layout::contiguous([1, x, y, z]), false, None)
         }
         _ => {
-            let error =
-                err!("`func` made an array of shape {shape:?} of an image of shape {seen:?}, expected as many axes");
+            let error = err!(
+                "`func` returned an array of shape {shape:?} for an image of shape {seen:?}, expected as many axes"
+            );
             return Err(match shape.len() < seen.len() {
                 true => error.hint("keep the channel axis: x[:1] instead of x[0], keepdim=True in a reduction"),
                 false => error,

@@ -1,8 +1,8 @@
 //! LoadImaged: read NIfTI, NRRD and MetaImage files, and DICOM files or folders.
 //!
-//! Source: monai/transforms/io/dictionary.py and array.py of MONAI 1.6.1 with its NibabelReader,
-//! NrrdReader and ITKReader. Voxels keep the file's
-//! type where float32 holds every value of it: the numbers are those that MONAI has after converting.
+//! Source: monai/transforms/io/dictionary.py and array.py of MONAI 1.6.1 with its NibabelReader, NrrdReader and
+//! ITKReader. Voxels keep the file's data type where float32 represents all of its values exactly, so that the numbers
+//! equal those of MONAI after its conversion.
 
 use super::support::{DTypeArg, KeyList, SeriesName};
 use crate::component::{Accepted, FromValue, Keys, OneOrMany, Value};
@@ -65,7 +65,7 @@ component! {
     build: LoadImage::new,
 }
 
-/// The readers of MONAI's whose files are read here.
+/// Value of `reader`: a MONAI reader whose file formats are supported.
 pub struct Reader;
 
 impl FromValue for Reader {
@@ -126,25 +126,25 @@ impl LoadImage {
     }
 }
 
-/// Images of one shape as the channels of one image, in float32; geometry and name are the first's.
+/// Stack images of equal shape as channels of one float32 image, with the geometry and the name of the first.
 fn stacked(volumes: Vec<Volume>) -> Result<Volume> {
     let mut volumes = volumes.into_iter();
-    let Some(first) = volumes.next() else { bail!("expected a file name or several, found an empty list") };
+    let Some(first) = volumes.next() else { bail!("expected at least one file name, found an empty list") };
     let shape = first.layout.spatial();
     let mut rest = Vec::new();
     for volume in volumes {
         if let Some(distance_mm) = first.grid().distance_mm(&volume.grid()).filter(|_| volume.layout.spatial() == shape)
         {
             return Err(err!(
-                "{} and {} are channels of one image, but their corners are {distance_mm:.1} mm apart",
+                "{} and {} are to become channels of one image, but their corners are {distance_mm:.1} mm apart",
                 first.header.path.display(),
                 volume.header.path.display()
             )
-            .hint("resample the files to one grid first; MONAI refuses channels of different affines, too"));
+            .hint("resample the files to one grid first; MONAI rejects channels with different affines, too"));
         }
         if volume.layout.spatial() != shape {
             bail!(
-                "{} has {:?} voxels, {} has {shape:?}",
+                "expected channels of equal shape: {} has {:?} voxels, {} has {shape:?}",
                 volume.header.path.display(),
                 volume.layout.spatial(),
                 first.header.path.display()
@@ -179,7 +179,7 @@ fn stacked(volumes: Vec<Volume>) -> Result<Volume> {
     })
 }
 
-/// The file or files that the sample names under `key`.
+/// The file names that the sample holds under `key`.
 fn file_names(sample: &Sample, key: &str) -> Option<OneOrMany<PathBuf>> {
     match sample.get(key) {
         Some(Item::Value(value)) => OneOrMany::from_value(value),
@@ -218,7 +218,7 @@ impl Transform for LoadImage {
 }
 
 impl LoadImage {
-    /// Images in place of file names.
+    /// Replace the file names in `sample` by the images that `read` returns.
     fn loaded(&self, mut sample: Sample, read: impl Fn(&Path) -> Result<Volume> + Copy) -> Result<Sample> {
         for (_, key) in self.keys.present(&sample)? {
             let mut volume = match file_names(&sample, &key) {
@@ -228,7 +228,7 @@ impl LoadImage {
                 }
                 None => match sample.get(&key) {
                     Some(Item::Value(value)) => bail!("`{key}` is {value:?}, expected a file name"),
-                    _ => bail!("`{key}` holds an image already, expected a file name"),
+                    _ => bail!("`{key}` is an image already, expected a file name"),
                 },
             };
             volume.channel_first |= self.channel_first;

@@ -1,7 +1,7 @@
-//! Transforms: from file names to what the network sees, and back. One file per `_target_`.
+//! Transforms for preprocessing, augmentation and postprocessing, one file per `_target_`.
 //!
-//! Adding one is a file with its `COMPONENT` and two lines here. [`support`] has what they share, [`random`] what the
-//! random ones do.
+//! To add a transform, create a file with its `COMPONENT` and add two lines here. [`support`] holds code shared by all
+//! transforms, [`random`] code shared by the random ones.
 
 mod activations;
 mod as_discrete;

@@ -1,4 +1,4 @@
-//! NormalizeIntensityd: subtract the mean, divide by the standard deviation.
+//! NormalizeIntensityd: subtract the mean and divide by the standard deviation.
 //!
 //! Source: monai/transforms/intensity/dictionary.py and array.py of MONAI 1.6.1. Sums are accumulated in f64 (MONAI's
 //! mean in f32), in an order that does not depend on the number of threads.
@@ -54,10 +54,10 @@ impl NormalizeIntensity {
         for (name, value) in [("subtrahend", &args.subtrahend), ("divisor", &args.divisor)] {
             match value {
                 Some(OneOrMany::Many(values)) if !args.channel_wise && values.len() != 1 => {
-                    bail!("`{name}` has {} values, which needs channel_wise: true", values.len())
+                    bail!("`{name}` has {} values, expected one number unless `channel_wise` is true", values.len())
                 }
                 Some(OneOrMany::One(_)) if args.channel_wise => {
-                    bail!("`{name}` is one number, channel_wise needs a list with one for each channel")
+                    bail!("`{name}` is one number, expected a list with one value per channel (`channel_wise` is true)")
                 }
                 _ => {}
             }
@@ -111,7 +111,7 @@ impl NormalizeIntensity {
             return;
         }
         let subtrahend = subtrahend.unwrap_or(moments.mean) as f32;
-        // torch gives the deviation as f32; what vanishes there counts as 0.
+        // The deviation is f32 as in torch, so that a value which underflows there is 0 here, too.
         let divisor = divisor.unwrap_or((moments.squares / moments.count).sqrt()) as f32;
         let divisor = if divisor == 0.0 { 1.0 } else { divisor };
         let nonzero = self.nonzero;
@@ -124,7 +124,7 @@ impl NormalizeIntensity {
     }
 }
 
-/// Count, mean and summed squared deviations.
+/// Count, mean and sum of squared deviations.
 #[derive(Debug, Clone, Copy, Default)]
 struct Moments {
     count: f64,
@@ -137,13 +137,13 @@ impl Moments {
         let parts: Vec<Moments> = voxels.par_chunks(CHUNK).map(|voxels| Moments::of_chunk(voxels, nonzero)).collect();
         parts.into_iter().fold(Moments::default(), Moments::joined)
     }
-    /// Two passes over a chunk in the cache. Eight lanes add independently, so that the processor can keep up.
+    /// Two passes over a chunk that fits the cache, with eight independent accumulators for instruction-level parallelism.
     fn of_chunk(voxels: &[f32], nonzero: bool) -> Moments {
         let count = if nonzero { voxels.iter().filter(|&&x| x != 0.0).count() } else { voxels.len() } as f64;
         if count == 0.0 {
             return Moments::default();
         }
-        // Zeros add nothing, counted or not.
+        // Zeros do not change the sum, whether counted or not.
         let mean = lanes(voxels, f64::from) / count;
         let squares = lanes(voxels, |x| {
             let d = f64::from(x) - mean;
@@ -151,7 +151,7 @@ impl Moments {
         });
         Moments { count, mean, squares }
     }
-    /// Chan's formula for two disjoint sets.
+    /// Combine the moments of two disjoint sets (Chan et al. 1979).
     fn joined(self, other: Moments) -> Moments {
         if other.count == 0.0 {
             return self;

@@ -1,4 +1,4 @@
-//! Orientationd: turn the axes, by strides alone.
+//! Orientationd: permute and flip the axes. Only strides change, no voxel is moved.
 //!
 //! Source: monai/transforms/spatial/dictionary.py and array.py of MONAI 1.6.1.
 
@@ -34,7 +34,7 @@ component! {
     build: Turn::new,
 }
 
-/// "RAS", or a list of labels.
+/// Value of `axcodes`: a string such as "RAS", or a list of labels.
 pub struct Codes(Vec<String>);
 
 impl FromValue for Codes {

@@ -1,17 +1,17 @@
-//! Names of a case's output files, as MONAI makes them (monai.data.folder_layout, monai.data.utils, MONAI 1.6.1).
+//! Names of a case's output files, as in MONAI (monai.data.folder_layout, monai.data.utils, 1.6.1).
 
 use crate::err;
 use crate::error::Result;
 use crate::formats::paths::normal;
 use std::path::{Path, PathBuf};
 
-/// Where the files of a case go.
+/// Rule for the paths of a case's output files.
 #[derive(Debug, Clone)]
 pub struct OutputName {
     pub output_dir: PathBuf,
-    /// Folder below which the inputs' folders are repeated in `output_dir`; empty: they are not.
+    /// Folder that contains the inputs; their folders below it are reproduced in `output_dir`. Empty: they are not.
     pub data_root_dir: String,
-    /// Whether each case has a folder of its name.
+    /// Whether each case gets a folder named after it.
     pub separate_folder: bool,
 }
 
@@ -20,14 +20,14 @@ impl OutputName {
         OutputName { output_dir: output_dir.to_owned(), data_root_dir: data_root_dir.to_owned(), separate_folder }
     }
 
-    /// `output_dir/[folder below data_root_dir/][stem/]stem[_postfix]extension`, as MONAI's create_file_basename. `root` stands
-    /// in for a `data_root_dir` that is not given.
+    /// `output_dir/[folder below data_root_dir/][stem/]stem[_postfix]extension`, as MONAI's `create_file_basename`. `root`
+    /// replaces a `data_root_dir` that is not given.
     pub fn path(&self, source: &Path, root: Option<&Path>, postfix: &str, extension: &str) -> Result<PathBuf> {
         let stem = source
             .file_name()
             .and_then(|name| name.to_str())
-            .ok_or_else(|| err!("the input's name {} is no text", source.display()))?;
-        // A folder of slices is named by what may be a UID, whose end is no extension.
+            .ok_or_else(|| err!("expected an input name in UTF-8, found {}", source.display()))?;
+        // The name of a folder of slices may be a UID, whose last component is not an extension.
         let stem = if source.is_dir() {
             stem
         } else {
@@ -39,7 +39,7 @@ impl OutputName {
             let folder = source.parent().unwrap_or(Path::new(""));
             path.push(relative(&std::path::absolute(folder)?, &std::path::absolute(root)?).ok_or_else(|| {
                 err!("{} is not below data_root_dir {}", source.display(), root.display())
-                    .hint("name a folder above all inputs")
+                    .hint("set `data_root_dir` to a folder that contains all inputs")
             })?);
         }
         if self.separate_folder {
@@ -54,7 +54,7 @@ impl OutputName {
     }
 }
 
-/// Python's `os.path.splitext`: a leading dot starts no extension.
+/// The name without its extension, as Python's `os.path.splitext`: a leading dot does not start an extension.
 fn cut_extension(name: &str) -> &str {
     match name.rfind('.') {
         Some(at) if name[..at].chars().any(|c| c != '.') => &name[..at],
@@ -62,7 +62,7 @@ fn cut_extension(name: &str) -> &str {
     }
 }
 
-/// `folder` seen from `root`, if it lies below it.
+/// The path of `folder` relative to `root`, if it lies below it.
 fn relative(folder: &Path, root: &Path) -> Option<PathBuf> {
     normal(folder).strip_prefix(normal(root)).ok().map(Path::to_owned)
 }

@@ -1,4 +1,4 @@
-//! What the postprocessing transforms share: they act on predictions, or on images seen as such.
+//! Code shared by the postprocessing transforms, which act on predictions, or on images treated as predictions.
 
 use super::support::take_image;
 use crate::bail;
@@ -13,8 +13,8 @@ use crate::torch::convert::to_f32;
 use std::sync::Arc;
 use tch::Tensor;
 
-/// Apply `change(position of the key, prediction)` to the item of each key; an image counts as a computed prediction, and
-/// is an image again where there is no prediction yet: before the network.
+/// Apply `change(position of the key, prediction)` to the item of each key. An image is treated as a computed
+/// prediction; if the sample has no prediction yet (before the network), the result is stored as an image again.
 pub(super) fn on_predictions(
     mut sample: Sample,
     keys: &[Arc<str>],
@@ -40,8 +40,8 @@ pub(super) fn on_predictions(
     Ok(vec![sample])
 }
 
-/// The header-only images under `keys` after `change(position of the key, channels)`, which gives channels and type; see
-/// [`on_predictions`].
+/// Shape inference for [`on_predictions`]: update the header-only images under `keys` with
+/// `change(position of the key, channels)`, which returns the new number of channels and data type.
 pub(super) fn planned_images(
     mut sample: Sample,
     keys: &[Arc<str>],
@@ -61,7 +61,7 @@ pub(super) fn planned_images(
     Ok(sample)
 }
 
-/// One function for all keys, or a list with one for each.
+/// Expand an argument that is one function for all keys, or a list with one per key.
 pub(super) fn per_key(functions: &Value, keys: usize, name: &str) -> Result<Vec<Value>> {
     match functions.as_sequence() {
         Some(each) => OneOrMany::Many(each),
@@ -70,17 +70,17 @@ pub(super) fn per_key(functions: &Value, keys: usize, name: &str) -> Result<Vec<
     .repeat(keys, name)
 }
 
-/// A config's function of a tensor, [C,X,Y,Z] f32 → the same.
+/// Call a config's function on a tensor `[C, X, Y, Z]` (f32), which must return one.
 pub(super) fn call_on(function: &Value, values: Tensor) -> Result<Tensor> {
     let shape: Vec<usize> = values.size().into_iter().map(|n| n as usize).collect();
     let numbers = to_f32(&values)?.into_iter().map(f64::from).collect();
     drop(values);
     let argument = Array::from_values(&shape, numbers, Type::F32, Flavour::Torch)?;
-    // An image costs more steps than a config's own values: enough for some hundred operations on it.
+    // Operations on images cost more steps than those on a config's values: allow some hundred of them.
     let mut call = BuildContext::with_limits(10_000_000 + 16 * shape.iter().product::<usize>() as u64, 200);
     let result = function.call(Args::positional([Value::object(argument)]), &mut call)?;
     let Some(result) = result.downcast::<Array>() else {
-        bail!("the function gave {}, expected a tensor", result.type_name());
+        bail!("the function returned {}, expected a tensor", result.type_name());
     };
     let shape: Vec<i64> = result.shape().iter().map(|&n| n as i64).collect();
     let numbers: Vec<f32> = result.values().into_iter().map(|x| x as f32).collect();

@@ -1,4 +1,4 @@
-//! RandAxisFlipd: mirror along one random axis, by chance (monai/transforms/spatial, MONAI 1.6.1).
+//! RandAxisFlipd: flip along a random axis with a given probability (monai/transforms/spatial, MONAI 1.6.1).
 
 use super::rand_flip::turn;
 use super::random::{Chance, seeded_by_chance};
@@ -48,7 +48,7 @@ impl Transform for RandAxisFlip {
             return Ok(vec![sample]);
         }
         let happens = self.chance.happens(cx.rng);
-        // The axis is drawn whether or not it is used.
+        // MONAI draws the axis whether or not it is used.
         let axis = self.chance.inner(cx.rng).randint(0, 3);
         let flips = std::array::from_fn(|at| at as i64 == axis);
         self.keys.images(sample, |volume, _| {

@@ -1,9 +1,9 @@
-//! RandCropByPosNegLabeld: boxes around random voxels of the foreground and the background, in a given ratio
+//! RandCropByPosNegLabeld: crop boxes centered on random foreground and background voxels, in a given ratio
 //! (monai/transforms/croppad, monai/transforms/utils.py, MONAI 1.6.1).
 //!
-//! MONAI lists the voxels of both; here they are counted and the one drawn is looked up, which finds the same.
-//! Deliberate difference: of a label stored as uint8 MONAI takes every voxel for background (`~1` is 254); here the type
-//! does not matter.
+//! MONAI builds lists of the voxels of both classes; here they are counted and the drawn one is looked up, with the same
+//! result. Deliberate difference: MONAI treats every voxel of a label stored as uint8 as background (`~1` is 254); here
+//! the data type does not matter.
 
 use super::support::{KeyList, or_image, per_axis, resized};
 use crate::bail;
@@ -67,20 +67,24 @@ impl RandCrop {
         Ok(RandCrop { keys, size: per_axis(&args.spatial_size, "spatial_size")?, args, rng: RngId::default() })
     }
 
-    /// By voxel [X,Y,Z] in C order: 1 foreground, 2 background to choose from, 0 neither.
+    /// Class of each voxel in C order of [X, Y, Z]: 1 foreground, 2 eligible background, 0 neither; and the shape.
     fn classes(&self, sample: &Sample) -> Result<(Vec<u8>, [usize; 3])> {
         let label = sample.image(&self.args.label_key)?;
         let (shape, channels) = (label.layout.spatial(), label.layout.channels());
         let voxels: usize = shape.iter().product();
         let values = label.to_f32_vec()?;
-        // Of a one-hot label the first channel is the background.
+        // The first channel of a one-hot label is the background.
         let first = usize::from(channels > 1);
         let mut out: Vec<u8> =
             (0..voxels).map(|v| if (first..channels).any(|c| values[c * voxels + v] != 0.0) { 1 } else { 2 }).collect();
         if let Some(key) = &self.args.image_key {
             let image = sample.image(key)?;
             if image.layout.spatial() != shape {
-                bail!("`{key}` has {:?} voxels, `{}` {shape:?}", image.layout.spatial(), self.args.label_key);
+                bail!(
+                    "`{key}` has {:?} voxels, expected the shape {shape:?} of `{}`",
+                    image.layout.spatial(),
+                    self.args.label_key
+                );
             }
             let values = image.to_f32_vec()?;
             let threshold = self.args.image_threshold as f32;
@@ -91,18 +95,18 @@ impl RandCrop {
         Ok((out, shape))
     }
 
-    /// Centres of the boxes.
+    /// Draw the centers of the boxes.
     fn centers(&self, sample: &Sample, rng: &mut RngStates) -> Result<Vec<[i64; 3]>> {
         let (classes, shape) = self.classes(sample)?;
         let count = |class| classes.iter().filter(|c| **c == class).count();
         let counts = [count(1), count(2)];
         let mut ratio = self.args.pos / (self.args.pos + self.args.neg);
         match counts {
-            [0, 0] => bail!("`{}` has neither foreground nor background to choose from", self.args.label_key),
+            [0, 0] => bail!("`{}` has neither foreground nor eligible background voxels", self.args.label_key),
             [0, _] | [_, 0] => {
                 ratio = f64::from(u8::from(counts[0] > 0));
                 tracing::warn!(
-                    "RandCropByPosNegLabeld: {} foreground and {} background voxels, taking only one kind",
+                    "RandCropByPosNegLabeld: found {} foreground and {} background voxels, all crops are centered on one class",
                     counts[0],
                     counts[1]
                 );
@@ -113,7 +117,7 @@ impl RandCrop {
         if (0..3).any(|axis| size[axis] > shape[axis]) {
             if !self.args.allow_smaller {
                 bail!(
-                    "spatial_size {size:?} is larger than the label image {shape:?}; allow_smaller: true takes what there is"
+                    "spatial_size {size:?} is larger than the label image {shape:?}; `allow_smaller: true` permits smaller crops"
                 );
             }
             size = std::array::from_fn(|axis| size[axis].min(shape[axis]));

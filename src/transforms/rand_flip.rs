@@ -1,5 +1,5 @@
-//! RandFlipd: mirror along axes, by chance (monai/transforms/spatial, MONAI 1.6.1). Voxels are not moved: only the
-//! strides change.
+//! RandFlipd: flip along axes with a given probability (monai/transforms/spatial, MONAI 1.6.1). Only strides change, no
+//! voxel is moved.
 
 use super::random::{Chance, seeded_by_chance};
 use super::support::KeyList;
@@ -37,7 +37,7 @@ struct RandFlip {
     chance: Chance,
 }
 
-/// Axis 0 to 2; -1 is the last.
+/// Index of a spatial axis from 0 to 2; negative numbers count from the end.
 pub fn axis(number: i64, name: &str) -> Result<usize> {
     let at = if number < 0 { number + 3 } else { number };
     usize::try_from(at)
@@ -46,7 +46,7 @@ pub fn axis(number: i64, name: &str) -> Result<usize> {
         .ok_or_else(|| err!("`{name}` is {number}, expected an axis from 0 to 2 (or -3 to -1)"))
 }
 
-/// Output axis i is input axis `axes[i]`, reversed where `flips[i]`.
+/// Permute and flip the spatial axes: output axis `i` is input axis `axes[i]`, reversed if `flips[i]`.
 pub fn turn(mut volume: Volume, axes: [usize; 3], flips: [bool; 3], by: &'static str) -> Volume {
     let before = volume.grid();
     volume.layout = turn_layout(&volume.layout, axes, flips);

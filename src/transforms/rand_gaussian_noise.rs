@@ -1,4 +1,4 @@
-//! RandGaussianNoised: add normal noise, by chance (monai/transforms/intensity, MONAI 1.6.1).
+//! RandGaussianNoised: add Gaussian noise with a given probability (monai/transforms/intensity, MONAI 1.6.1).
 
 use super::random::{Chance, seeded_by_chance};
 use super::support::{DTypeArg, KeyList, finish, in_f32};
@@ -64,12 +64,12 @@ impl Transform for RandGaussianNoise {
         let shape = sample.image(first)?.layout.shape;
         let random = self.chance.inner(cx.rng);
         let std = if self.args.sample_std { random.uniform(0.0, self.args.std) } else { self.args.std };
-        // [C,X,Y,Z] in C order, whatever the image's order in memory.
+        // Drawn in C order of [C, X, Y, Z], independent of the image's memory layout.
         let noise: Vec<f32> = (0..shape.iter().product()).map(|_| random.normal(self.args.mean, std) as f32).collect();
         self.keys.images(sample, |volume, _| {
             if volume.layout.shape != shape {
                 bail!(
-                    "the image has shape {:?}, the first key's {shape:?}; both take the same noise",
+                    "the image has shape {:?}, expected {shape:?} as under the first key: all keys receive the same noise",
                     volume.layout.shape
                 );
             }

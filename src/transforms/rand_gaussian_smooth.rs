@@ -1,4 +1,5 @@
-//! RandGaussianSmoothd: smooth with a Gaussian of random width, by chance (monai/transforms/intensity, MONAI 1.6.1).
+//! RandGaussianSmoothd: smooth with a Gaussian of random width with a given probability (monai/transforms/intensity,
+//! MONAI 1.6.1).
 
 use super::gaussian_smooth::smooth;
 use super::random::{Chance, seeded_by_chance};

@@ -1,4 +1,5 @@
-//! RandRotate90d: turn by a random multiple of 90° in a plane, by chance (monai/transforms/spatial, MONAI 1.6.1).
+//! RandRotate90d: rotate by a random multiple of 90° in a plane with a given probability (monai/transforms/spatial,
+//! MONAI 1.6.1).
 
 use super::rand_flip::{axis, turn};
 use super::random::{Chance, seeded_by_chance};
@@ -55,7 +56,7 @@ impl RandRotate90 {
     }
 }
 
-/// `torch.rot90(x, k, plane)` as a turn of the axes.
+/// `torch.rot90(x, k, plane)` as a permutation and flips of the axes.
 fn quarter_turns(k: usize, [a, b]: [usize; 2]) -> ([usize; 3], [bool; 3]) {
     let (mut axes, mut flips) = ([0, 1, 2], [false; 3]);
     if k % 2 == 1 {

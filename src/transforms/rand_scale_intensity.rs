@@ -1,4 +1,5 @@
-//! RandScaleIntensityd: multiply by 1 + a random factor, by chance (monai/transforms/intensity, MONAI 1.6.1).
+//! RandScaleIntensityd: multiply by 1 + a random factor with a given probability (monai/transforms/intensity,
+//! MONAI 1.6.1).
 
 use super::random::{Chance, draw, range, seeded_by_chance};
 use super::scale_intensity::each;

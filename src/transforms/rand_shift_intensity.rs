@@ -1,4 +1,4 @@
-//! RandShiftIntensityd: add a random offset, by chance (monai/transforms/intensity, MONAI 1.6.1).
+//! RandShiftIntensityd: add a random offset with a given probability (monai/transforms/intensity, MONAI 1.6.1).
 
 use super::random::{Chance, draw, range, seeded_by_chance};
 use super::scale_intensity::each;
@@ -53,7 +53,7 @@ impl RandShiftIntensity {
     }
 }
 
-/// As torch converts a float to an integer type: without its fraction, and around where it is out of range.
+/// Convert to an integer type as torch does: truncated, and wrapped around if out of range.
 fn wrapped(x: f32, dtype: DType) -> f32 {
     let x = x as i64;
     match dtype {

@@ -1,4 +1,4 @@
-//! RandSpatialCropd: cut out a box at a random place (monai/transforms/croppad, MONAI 1.6.1).
+//! RandSpatialCropd: crop a box at a random position (monai/transforms/croppad, MONAI 1.6.1).
 
 use super::support::{KeyList, or_image, per_axis, resized};
 use crate::bail;
@@ -97,7 +97,7 @@ impl Transform for RandSpatialCrop {
         let window = self.window(shape, cx.rng)?;
         self.keys.images(sample, |volume, _| {
             let own = volume.layout.spatial();
-            // As a slice does, where another key's image is smaller.
+            // Clamped as a Python slice, in case the image of another key is smaller.
             let inside = Window {
                 start: window.start,
                 shape: std::array::from_fn(|a| window.shape[a].min(own[a].saturating_sub(window.start[a] as usize))),

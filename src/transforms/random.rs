@@ -1,7 +1,8 @@
-//! What random transforms share: the chance, and factors for an image or its channels.
+//! Code shared by the random transforms: the probability of being applied, and factors per image or channel.
 //!
-//! MONAI's dictionary transforms hold a random state of their own for the chance and, where they wrap an array transform, a
-//! second one inside it, seeded alike; the inner one draws a chance of 1 first (monai/transforms/transform.py, 1.6.1).
+//! MONAI's dictionary transforms hold a random state for the probability and, where they wrap an array transform, a
+//! second one inside it with the same seed; the inner one first draws for a probability of 1
+//! (monai/transforms/transform.py, 1.6.1).
 
 use crate::bail;
 use crate::component::OneOrMany;
@@ -24,15 +25,15 @@ impl Chance {
         rng.seed(&self.outer, seed);
         rng.seed(&self.inner, seed);
     }
-    /// Whether to go on.
+    /// Draw whether the transform is applied.
     pub fn happens(&self, rng: &mut RngStates) -> bool {
         rng.of(&self.outer).next_f64() < self.prob
     }
-    /// The outer random state, for what is drawn beside the chance.
+    /// The outer random state, for values drawn in addition to the probability.
     pub fn outer<'a>(&self, rng: &'a mut RngStates) -> &'a mut RandomState {
         rng.of(&self.outer)
     }
-    /// The inner random state, after the draw of its own chance of 1.
+    /// The inner random state, after its draw for a probability of 1.
     pub fn inner<'a>(&self, rng: &'a mut RngStates) -> &'a mut RandomState {
         let rng = rng.of(&self.inner);
         rng.next_f64();
@@ -40,7 +41,7 @@ impl Chance {
     }
 }
 
-/// `factors` or `offsets`: a pair in any order, or x for ±x.
+/// Range of `factors` or `offsets`: a pair in any order, or `x` for `(-x, x)`.
 pub fn range(values: &OneOrMany<f64>, name: &str) -> Result<[f64; 2]> {
     Ok(match values {
         OneOrMany::One(x) => [x.min(-x), x.max(-x)],
@@ -51,12 +52,12 @@ pub fn range(values: &OneOrMany<f64>, name: &str) -> Result<[f64; 2]> {
     })
 }
 
-/// One draw for all channels, or one for each.
+/// Draw one value for all channels, or one per channel if `channels` is given.
 pub fn draw(random: &mut RandomState, [low, high]: [f64; 2], channels: Option<usize>) -> Vec<f64> {
     (0..channels.unwrap_or(1)).map(|_| random.uniform(low, high)).collect()
 }
 
-/// `is_random` and `seed` of a transform with a field `chance`.
+/// Implement `is_random` and `seed` for a transform with a field `chance`.
 macro_rules! seeded_by_chance {
     () => {
         fn is_random(&self) -> bool {

@@ -1,7 +1,8 @@
-//! SaveImaged (monai.transforms.io.dictionary, monai.data.folder_layout, MONAI 1.6.1).
+//! SaveImaged: write images and predictions to NIfTI files (monai.transforms.io.dictionary, monai.data.folder_layout,
+//! MONAI 1.6.1).
 //!
-//! Deliberate differences: a volume of one slice keeps its three dimensions; on the input's own grid, qform, sform, their
-//! codes and units are the input's.
+//! Deliberate differences: a volume of one slice keeps its three dimensions; a file on the input's grid keeps the
+//! input's qform, sform, their codes and the units.
 
 use super::output_name::OutputName;
 use super::support::{ModeArg, PaddingArg};
@@ -139,10 +140,10 @@ impl Transform for SaveImage {
             let (dtype, log) = (self.args.output_dtype.unwrap_or(volume.voxels.dtype()), self.args.print_log);
             let spatial_dims = volume.header.spatial_dims;
             let [_, x, y, _] = volume.layout.shape;
-            // A file is written by planes.
+            // The file is written plane by plane.
             let plane_bytes = (x as u64).saturating_mul(y as u64).saturating_mul(dtype.size_bytes() as u64);
             cx.case.reserve(plane_bytes, || format!("writing planes of {x}×{y} voxels of {}", dtype.name()))?;
-            // On the input's own grid; elsewhere MONAI's codes.
+            // Qform and sform of the input if the volume is on its grid, else the codes that MONAI writes.
             let space = volume.header.space.filter(|space| {
                 space.forms.is_some_and(|forms| forms.describe(&volume.layout.spatial(), &volume.affine))
             });
@@ -171,7 +172,7 @@ impl Transform for SaveImage {
 }
 
 impl SaveImage {
-    /// The volume on the grid of its file.
+    /// Resample the volume to the grid of its input file.
     fn resampled(&self, mut volume: Volume, cx: &TransformContext) -> Result<Volume> {
         let target = volume.header.grid;
         let [x, y, z] = target.shape;

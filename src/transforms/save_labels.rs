@@ -1,4 +1,4 @@
-//! SaveLabelsd (no MONAI source): a label map as people use it, with names.
+//! SaveLabelsd (not in MONAI): save a label map with the names of its structures, as one file or one mask per structure.
 
 use super::output_name::OutputName;
 use super::support::SeriesName;
@@ -61,7 +61,7 @@ struct SaveLabels {
     structures: Structures,
 }
 
-/// The label map under `key`; put back as an image.
+/// The label map under `key`, which is computed if necessary and stored in the sample as an image.
 pub(super) fn labels(sample: &mut Sample, key: &str, case: &CaseContext) -> Result<Volume> {
     let volume = match sample.take(key)? {
         Item::Image(volume) => volume,
@@ -72,13 +72,13 @@ pub(super) fn labels(sample: &mut Sample, key: &str, case: &CaseContext) -> Resu
     Ok(volume)
 }
 
-/// The image that `labels` were made of, read once more as LoadImaged read it: the same series, its axes turned as theirs.
+/// Read the image that `labels` were computed from again: the same series as LoadImaged, in the orientation of `labels`.
 pub(super) fn source_image(labels: &Volume, series: Option<SeriesName>) -> Result<Volume> {
     let series = series.map(|SeriesName(name)| name).or_else(|| labels.header.series.clone());
     let image = reader::read(&labels.header.path, series.as_deref())?;
     match same_grid(labels, &image) {
         Ok(()) => Ok(image),
-        // Of two grids that do not fit in any way, `same_grid` says how, later.
+        // Grids that cannot be matched are reported by `same_grid` later.
         Err(_) => image.turned_to(&Orientation::of(&labels.affine)?),
     }
 }
@@ -96,7 +96,7 @@ impl SaveLabels {
             if names.is_empty() {
                 return Err(crate::err!("argument `structures`: expected names, found an empty list")
                     .kind(Kind::Config)
-                    .hint("None keeps all"));
+                    .hint("None keeps all structures"));
             }
             structures = structures.subset(names)?;
         }
@@ -177,7 +177,7 @@ impl Transform for SaveLabels {
 }
 
 impl SaveLabels {
-    /// `segmentations/liver.nii.gz` in the case's folder.
+    /// Path of a structure's mask, such as `segmentations/liver.nii.gz` in the case's folder.
     fn mask_path(&self, source: &Path, root: Option<&Path>, structure: &str) -> Result<PathBuf> {
         let case = self.name.path(source, root, "", "")?;
         let folder = match case.parent() {
@@ -186,7 +186,7 @@ impl SaveLabels {
         };
         Ok(folder.join(format!("{structure}{}", self.args.output_ext)))
     }
-    /// The same for every case, and one of its results all the same.
+    /// Write the tables of names: equal for all cases, but recorded as results of each.
     fn tables(&self, cx: &mut TransformContext) {
         for (name, text) in
             [("labels.ctbl", self.structures.slicer_table()), ("labels.itksnap.txt", self.structures.itk_snap_table())]

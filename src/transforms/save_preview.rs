@@ -1,4 +1,4 @@
-//! SavePreviewd (no MONAI source): a picture of each case with its labels.
+//! SavePreviewd (not in MONAI): save a preview picture of each case with its labels.
 
 use super::output_name::OutputName;
 use super::save_labels::{labels, source_image};

@@ -1,4 +1,4 @@
-//! SaveStatisticsd (no MONAI source): volume, place and HU of each structure of a label map.
+//! SaveStatisticsd (not in MONAI): save volume, position and HU statistics of each structure of a label map.
 
 use super::output_name::OutputName;
 use super::save_labels::{labels, source_image};
@@ -91,7 +91,7 @@ impl Transform for SaveStatistics {
                 self.output_paths(&volume.header.path, cx.case.output_root.as_deref())?.into_iter().enumerate()
             {
                 let (rows, target) = (rows.clone(), path.clone());
-                // The voxels are shared: counted once.
+                // The voxels are shared between the jobs: count them once.
                 let bytes = if at == 0 { volume.bytes() } else { 0 };
                 cx.writes.push(WriteJob {
                     path,
@@ -104,7 +104,7 @@ impl Transform for SaveStatistics {
     }
 }
 
-/// Computed when the first file is written, for all of them.
+/// Computed when the first file is written, and used for all files.
 type Rows = LazyLock<Result<Vec<Row>>, Box<dyn FnOnce() -> Result<Vec<Row>> + Send>>;
 
 impl SaveStatistics {

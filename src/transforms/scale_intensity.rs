@@ -1,4 +1,4 @@
-//! ScaleIntensityd: stretch the range of values to [minv, maxv], or multiply by 1 + factor.
+//! ScaleIntensityd: map the range of values to [minv, maxv], or multiply by 1 + factor.
 //!
 //! Source: monai/transforms/intensity/dictionary.py, array.py and monai/transforms/utils.py (`rescale_array`) of MONAI
 //! 1.6.1.
@@ -75,7 +75,7 @@ pub fn each(voxels: &mut [f32], map: impl Fn(f32) -> f32 + Sync) {
     voxels.par_chunks_mut(CHUNK).for_each(|voxels| voxels.iter_mut().for_each(|x| *x = map(*x)));
 }
 
-/// Smallest and largest value; NaN if any value is, as torch has it.
+/// Smallest and largest value; NaN if any value is NaN, as in torch.
 pub fn range(voxels: &[f32]) -> (f32, f32) {
     let join = |a: (f32, f32, bool), b: (f32, f32, bool)| {
         (if b.0 < a.0 { b.0 } else { a.0 }, if b.1 > a.1 { b.1 } else { a.1 }, a.2 | b.2)
@@ -84,7 +84,7 @@ pub fn range(voxels: &[f32]) -> (f32, f32) {
     let (low, high, nan) = voxels
         .par_chunks(CHUNK)
         .map(|voxels| {
-            // Independent lanes, so that the comparisons overlap.
+            // Independent accumulators, so that the comparisons overlap.
             let mut lanes = [empty; 8];
             let chunks = voxels.chunks_exact(8);
             for &x in chunks.remainder() {

@@ -41,7 +41,7 @@ struct ScaleIntensityRange {
     dtype: Option<DTypeArg>,
 }
 
-/// The mapping; also that of ScaleIntensityRangePercentilesd.
+/// Linear mapping of a range of values, also used by ScaleIntensityRangePercentilesd.
 #[derive(Debug, Clone, Copy)]
 pub struct RangeMap {
     pub a_min: f64,
@@ -52,10 +52,11 @@ pub struct RangeMap {
 }
 
 impl RangeMap {
-    /// Errors if clipping has no bound.
+    /// # Errors
+    /// `clip` without `b_min` and `b_max`.
     pub fn check(&self) -> Result<()> {
         if self.clip && self.b_min.is_none() && self.b_max.is_none() {
-            bail!("`clip` needs `b_min` or `b_max`");
+            bail!("expected `b_min` or `b_max` with `clip: true`, found neither");
         }
         Ok(())
     }
@@ -76,7 +77,7 @@ impl RangeMap {
         let (low, high) = (bound(self.b_min, f32::NEG_INFINITY), bound(self.b_max, f32::INFINITY));
         each(voxels, |x| {
             let y = (x - a_min) / span * scale + shift;
-            // NaN passes, and the upper bound wins, as in torch.clamp.
+            // NaN is kept, and the upper bound takes precedence, as in torch.clamp.
             let y = if y < low { low } else { y };
             if y > high { high } else { y }
         });

@@ -1,7 +1,7 @@
 //! ScaleIntensityRangePercentilesd: map the values between two percentiles to [b_min, b_max].
 //!
-//! Source: monai/transforms/intensity/dictionary.py and array.py of MONAI 1.6.1; percentiles interpolate linearly, as
-//! NumPy's and torch's do.
+//! Source: monai/transforms/intensity/dictionary.py and array.py of MONAI 1.6.1. Percentiles are interpolated linearly,
+//! as in NumPy and torch.
 
 use super::scale_intensity_range::RangeMap;
 use super::support::{DTypeArg, KeyList, finish, in_f32};
@@ -58,7 +58,7 @@ impl Percentiles {
             (true, Some(low), Some(high)) => {
                 [args.lower, args.upper].map(|percent| Some((high - low) * (percent / 100.0) + low))
             }
-            (true, ..) => bail!("`relative` needs `b_min` and `b_max`"),
+            (true, ..) => bail!("expected `b_min` and `b_max` with `relative: true`"),
         };
         let map = RangeMap { a_min: 0.0, a_max: 1.0, b_min: b[0], b_max: b[1], clip: args.clip };
         map.check()?;
@@ -71,7 +71,7 @@ impl Percentiles {
     }
 }
 
-/// `values` are reordered. NaN if any value is NaN.
+/// Percentile of `values`, which are reordered; NaN if any value is NaN.
 fn percentile(values: &mut [f32], percent: f64) -> f64 {
     if values.is_empty() || values.iter().any(|x| x.is_nan()) {
         return f64::NAN;
@@ -81,7 +81,7 @@ fn percentile(values: &mut [f32], percent: f64) -> f64 {
     let (_, low, above) = values.select_nth_unstable_by(at, f32::total_cmp);
     let low = f64::from(*low);
     let high = above.iter().copied().min_by(f32::total_cmp).map_or(low, f64::from);
-    // MONAI gets the percentile as f32.
+    // MONAI receives the percentile as f32.
     f64::from((low + (high - low) * (place - at as f64)) as f32)
 }
 

@@ -107,7 +107,7 @@ impl Spacing {
         }
         for dtype in args.dtype.repeat(n, "dtype")?.into_iter().flatten() {
             if !dtype.0.is_float() {
-                bail!("`dtype` {} is no float type, resampling needs one", dtype.0.name());
+                bail!("argument `dtype`: expected a float type for resampling, found {}", dtype.0.name());
             }
         }
         let (mode, padding) = (args.mode.repeat(n, "mode")?, args.padding_mode.repeat(n, "padding_mode")?);
@@ -134,7 +134,7 @@ impl Spacing {
             ensure_same_shape: args.ensure_same_shape,
         })
     }
-    /// `voxels` gives those of the new image: of the same grid, or resampled.
+    /// Replace the image by its resampled version; `voxels` returns the new voxels, read or resampled as its argument says.
     fn resampled(
         &self,
         mut volume: Volume,
@@ -149,7 +149,7 @@ impl Spacing {
         }
         if target.shape.contains(&0) {
             bail!(
-                "the spacing {:?} mm would leave {:?} voxels of an image {:?}",
+                "resampling to spacing {:?} mm would result in {:?} voxels (the image has {:?})",
                 self.zoom.pixdim_mm,
                 target.shape,
                 before.shape
@@ -208,14 +208,14 @@ impl Spacing {
     }
 }
 
-/// Whether [`read_slices`] can read the file of a header-only volume: NIfTI in one file, of one channel.
+/// Whether [`read_slices`] can read the file of a header-only volume: a single-file NIfTI image with one channel.
 fn can_stream(volume: &Volume, how: Option<(&Sampler, Interpolation)>) -> bool {
     how.is_some_and(|(sampler, interpolation)| StreamingResampler::supports(&volume.layout, sampler, interpolation))
         && volume.channels() == 1
         && nifti::pair(&volume.header.path).is_none()
 }
 
-/// The voxels of a header-only volume from its file, resampled while they are read.
+/// Read the voxels of a header-only volume from its file, resampling them slice by slice.
 fn read_slices(volume: &Volume, how: Option<(&Sampler, Interpolation)>, case: &CaseContext) -> Result<Voxels> {
     let path = &volume.header.path;
     let changed = || err!("the file has changed since its header was read").file(path);
@@ -231,7 +231,7 @@ fn read_slices(volume: &Volume, how: Option<(&Sampler, Interpolation)>, case: &C
     image.finish()
 }
 
-/// MONAI's `scale_affine`: from the new grid's voxels to the old one's.
+/// MONAI's `scale_affine`: maps voxel indices of the new grid to those of the old one.
 fn scale_affine(old: [usize; 3], new: [usize; 3], align_corners: bool) -> Affine {
     let mut affine = Affine::IDENTITY;
     for axis in 0..3 {

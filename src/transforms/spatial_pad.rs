@@ -1,4 +1,4 @@
-//! SpatialPadd: pad to at least a size.
+//! SpatialPadd: pad to a minimum size.
 //!
 //! Source: monai/transforms/croppad/dictionary.py and array.py of MONAI 1.6.1.
 

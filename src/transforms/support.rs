@@ -1,4 +1,4 @@
-//! What the transforms share: going over keys, and argument types.
+//! Code shared by the transforms: iteration over keys, and types of arguments.
 
 use crate::component::{Args, BuildContext, FromValue, Keys, OneOrMany, Value};
 use crate::contracts::{Item, Sample};
@@ -8,7 +8,7 @@ use crate::python::array::Array;
 use crate::{bail, err};
 use std::sync::Arc;
 
-/// The keys of a transform, and whether a sample may lack some.
+/// The keys of a transform, and whether missing ones are skipped.
 pub struct KeyList {
     pub keys: Vec<Arc<str>>,
     pub allow_missing: bool,
@@ -21,20 +21,26 @@ impl KeyList {
     pub fn len(&self) -> usize {
         self.keys.len()
     }
-    /// Keys that the sample has, with their place in the list. Errors on a missing one unless that is allowed.
+    /// The keys that are present in the sample, with their position in the list.
+    ///
+    /// # Errors
+    /// A key is missing and `allow_missing_keys` is false.
     pub fn present(&self, sample: &Sample) -> Result<Vec<(usize, Arc<str>)>> {
         let mut out = Vec::with_capacity(self.keys.len());
         for (at, key) in self.keys.iter().enumerate() {
             if sample.items.contains_key(key) {
                 out.push((at, key.clone()));
             } else if !self.allow_missing {
-                return Err(sample.missing(key).hint("allow_missing_keys: true skips keys that a sample lacks"));
+                return Err(sample.missing(key).hint("`allow_missing_keys: true` skips missing keys"));
             }
         }
         Ok(out)
     }
-    /// An error if the images under the keys cannot lie on one grid, so that one box cannot be cut out of all of them. One
-    /// voxel more or less comes of resampling grids that differ by rounding.
+    /// Check that the images under the keys are on one grid, so that the same box can be cropped from all of them. Sizes may
+    /// differ by one voxel, since resampling grids that differ by rounding has this effect.
+    ///
+    /// # Errors
+    /// Sizes that differ by more than one voxel.
     pub fn one_grid(&self, sample: &Sample) -> Result<()> {
         let present = self.present(sample)?;
         let Some((_, first)) = present.first() else { return Ok(()) };
@@ -45,12 +51,12 @@ impl KeyList {
             if (0..3).any(|axis| own[axis].abs_diff(shape[axis]) > 1) {
                 return Err(err!("`{key}` has {own:?} voxels where `{first}` has {shape:?}")
                     .file(&other.header.path)
-                    .hint("image and label must lie on one grid"));
+                    .hint("image and label must be on the same grid"));
             }
         }
         Ok(())
     }
-    /// Replace the image under each key by what `work` makes of it; it is handed over, so that buffers can be reused.
+    /// Replace the image under each key by the result of `work`, which takes ownership so that it can reuse buffers.
     pub fn images(
         &self,
         mut sample: Sample,
@@ -65,7 +71,7 @@ impl KeyList {
     }
 }
 
-/// Move the image under `key` out of the sample; the key keeps its place.
+/// Move the image under `key` out of the sample; the key keeps its position.
 pub fn take_image(sample: &mut Sample, key: &str) -> Result<Volume> {
     sample.image(key)?;
     match sample.items.get_mut(key).map(|item| std::mem::replace(item, Item::Value(Value::None))) {
@@ -74,23 +80,24 @@ pub fn take_image(sample: &mut Sample, key: &str) -> Result<Volume> {
     }
 }
 
-/// One value per spatial axis: one for all, or one for each.
+/// Expand an argument to one value per spatial axis.
 pub fn per_axis<T: Copy>(values: &OneOrMany<T>, name: &str) -> Result<[T; 3]> {
     match values {
         OneOrMany::One(value) => Ok([*value; 3]),
         OneOrMany::Many(values) => match values.as_slice() {
             [x, y, z] => Ok([*x, *y, *z]),
-            values => Err(err!("`{name}` has {} values, expected 1 or 3, one for each axis", values.len())),
+            values => Err(err!("`{name}` has {} values, expected 1 or 3 (one per axis)", values.len())),
         },
     }
 }
 
-/// A requested size in voxels; what is not positive keeps the image's (MONAI's `fall_back_tuple`).
+/// The requested size in voxels, where non-positive entries are replaced by the image's size (MONAI's
+/// `fall_back_tuple`).
 pub fn or_image(size: [i64; 3], image: [usize; 3]) -> [usize; 3] {
     std::array::from_fn(|axis| usize::try_from(size[axis]).ok().filter(|&n| n > 0).unwrap_or(image[axis]))
 }
 
-/// A string, or the text of an object such as a `torch.dtype` or an enumeration's member.
+/// The text of a string, or of an object such as a `torch.dtype` or an enum member.
 fn text(value: &Value) -> Option<String> {
     match value {
         Value::Str(text) => Some(text.to_string()),
@@ -101,7 +108,7 @@ fn text(value: &Value) -> Option<String> {
     }
 }
 
-/// A numeric type: "float32", `torch.float32`, `numpy.int16`.
+/// Argument that selects a data type: "float32", `torch.float32`, `numpy.int16`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct DTypeArg(pub DType);
 
@@ -129,7 +136,7 @@ impl FromValue for DTypeArg {
     }
 }
 
-/// A series of a DICOM folder; a number is one too.
+/// Argument that selects a DICOM series by name; a number is converted to its text.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SeriesName(pub String);
 
@@ -145,7 +152,7 @@ impl FromValue for SeriesName {
     }
 }
 
-/// MONAI's GridSampleMode.
+/// MONAI's `GridSampleMode`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ModeArg(pub Interpolation);
 
@@ -162,7 +169,7 @@ impl FromValue for ModeArg {
     }
 }
 
-/// MONAI's GridSamplePadMode.
+/// MONAI's `GridSamplePadMode`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct PaddingArg(pub Padding);
 
@@ -180,7 +187,7 @@ impl FromValue for PaddingArg {
     }
 }
 
-/// NumPy's and torch's names of pad modes.
+/// Pad mode, named as in NumPy or torch.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct PadModeArg(pub PadMode);
 
@@ -201,7 +208,7 @@ impl FromValue for PadModeArg {
     }
 }
 
-/// MONAI's Method: pad on both sides, or after the end.
+/// MONAI's `Method`: pad on both sides, or at the end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum MethodArg {
     Symmetric,
@@ -221,13 +228,13 @@ impl FromValue for MethodArg {
     }
 }
 
-/// "GridSampleMode.BILINEAR" and "bilinear" are the same.
+/// The part after the last dot in lower case: "GridSampleMode.BILINEAR" is read as "bilinear".
 fn last_word(text: &str) -> String {
     let short = text.trim_matches(|c: char| !c.is_ascii_alphanumeric());
     if text.contains('.') { short.rsplit('.').next().unwrap_or(short).to_ascii_lowercase() } else { text.to_owned() }
 }
 
-/// The pad modes for each key, with the constant that `value` or NumPy's `constant_values` gives.
+/// The pad mode for each key, with the constant from `value` or NumPy's `constant_values`.
 pub fn pad_modes(
     mode: &OneOrMany<PadModeArg>,
     keys: usize,
@@ -241,12 +248,12 @@ pub fn pad_modes(
         .map(|PadModeArg(mode)| match (mode, constant) {
             (PadMode::Constant(_), Some(value)) => Ok(PadMode::Constant(value)),
             (mode, None) => Ok(mode),
-            (_, Some(_)) => bail!("`value` means something only with mode \"constant\""),
+            (_, Some(_)) => bail!("`value` has an effect only with mode \"constant\""),
         })
         .collect()
 }
 
-/// Whether only a float type is asked for; integer results of intensity transforms are converted at the end.
+/// Convert the float result of an intensity transform to `dtype` if that is an integer type.
 pub fn finish(volume: Volume, dtype: Option<DTypeArg>) -> Result<Volume> {
     match dtype {
         Some(DTypeArg(dtype)) if !dtype.is_float() => volume.cast(dtype),
@@ -254,13 +261,13 @@ pub fn finish(volume: Volume, dtype: Option<DTypeArg>) -> Result<Volume> {
     }
 }
 
-/// Header-only images after a transform that computes all values anew, in f32; see [`finish`].
+/// Shape inference for a transform that computes all values in f32; see [`finish`].
 pub fn in_f32(keys: &KeyList, sample: Sample, dtype: Option<DTypeArg>) -> Result<Sample> {
     let planned = |volume, _| finish(Volume { voxels: Voxels::empty(DType::F32), ..volume }, dtype);
     Ok(keys.images(sample, planned)?.pop().unwrap_or_default())
 }
 
-/// Header-only images of another size [X,Y,Z], wherever that lies in them.
+/// Shape inference for a transform that changes the size [X, Y, Z] of images.
 pub fn resized(keys: &KeyList, sample: Sample, size: impl Fn([usize; 3]) -> [usize; 3]) -> Result<Sample> {
     let planned = |volume: Volume, _| {
         let [x, y, z] = size(volume.layout.spatial());
@@ -269,8 +276,8 @@ pub fn resized(keys: &KeyList, sample: Sample, size: impl Fn([usize; 3]) -> [usi
     Ok(keys.images(sample, planned)?.pop().unwrap_or_default())
 }
 
-/// Convert the image under each key to the type that `dtype` gives for it. Predictions and other values pass: they have
-/// no stored type of their own.
+/// Convert the image under each key to the data type that `dtype(position of the key)` returns. Predictions and other
+/// values have no stored data type and are left unchanged.
 pub fn cast_items(keys: &KeyList, mut sample: Sample, dtype: impl Fn(usize) -> Option<DType>) -> Result<Vec<Sample>> {
     for (at, key) in keys.present(&sample)? {
         if let (Some(dtype), Some(Item::Image(_))) = (dtype(at), sample.get(&key)) {
@@ -281,14 +288,14 @@ pub fn cast_items(keys: &KeyList, mut sample: Sample, dtype: impl Fn(usize) -> O
     Ok(vec![sample])
 }
 
-/// Voxels and their shape, or what is no array.
+/// Result of a config's function: voxels and their shape, or a value that is not an array.
 pub type Called = Result<(Voxels, Vec<usize>), Value>;
 
-/// Call a config's function on an image, which it sees as a float32 tensor of `shape` (that of the layout, axes of length 1
-/// aside): voxels in C order and their shape, or any other value.
+/// Call a config's function on an image, which it receives as a float32 tensor of `shape` (that of the layout, except
+/// for axes of length 1). Returned voxels are in C order.
 pub fn called_on(function: &Value, volume: Volume, shape: &[usize]) -> Result<Called> {
     let volume = volume.into_f32()?;
-    // An image costs more steps than a config's own values: enough for some hundred operations on it.
+    // Operations on images cost more steps than those on a config's values: allow some hundred of them.
     let mut call = BuildContext::with_limits(10_000_000 + 16 * volume.layout.len() as u64, 200);
     let array = Array::from_volume(&volume, &mut call)?.shaped(shape, &mut call)?;
     let result = function.call(Args::positional([Value::object(array)]), &mut call)?;

@@ -1,4 +1,5 @@
-//! ToTensord: images are tensors already; a type can be asked for, and what was applied is forgotten.
+//! ToTensord: convert images to `dtype`, if given, and clear the trace of applied transforms. Images are tensors
+//! already.
 //!
 //! Source: monai/transforms/utility/dictionary.py and array.py of MONAI 1.6.1.
 
