@@ -1,5 +1,5 @@
-//! [`CaseContext`]: what components use while they process one case – device, cancellation, memory budget, progress, digests
-//! of the files that are read, and the clock of its stages.
+//! [`CaseContext`]: device, cancellation, memory budget, progress, input digests and stage timings, for components that
+//! process one case.
 
 use crate::err;
 use crate::error::{Kind, Result};
@@ -18,16 +18,16 @@ pub struct CaseContext {
     pub cancel: Arc<AtomicBool>,
     pub progress: Arc<dyn Progress>,
     pub clock: Clock,
-    /// Bytes that one value may take.
+    /// Upper limit of the memory that one allocation may take, in bytes.
     pub budget_bytes: u64,
-    /// Where readers record the digests of the files that they read; `None` where nothing needs them.
+    /// Digests of the input files, recorded by readers; `None` if they are not needed.
     pub digests: Option<FileDigests>,
-    /// The folder below which the inputs' folders are repeated in output folders, where inputs of the same name need it.
+    /// Common root of the inputs: output folders repeat the folders below it if inputs have equal file names.
     pub output_root: Option<Arc<Path>>,
 }
 
 impl CaseContext {
-    /// On the CPU, unwatched: for tests and tools.
+    /// Creates a context on the CPU without progress, cancellation and digests, for tests and tools.
     pub fn quiet() -> CaseContext {
         CaseContext {
             device: Device::Cpu,
@@ -40,14 +40,14 @@ impl CaseContext {
             output_root: None,
         }
     }
-    /// An error of kind Cancelled once the user has interrupted.
+    /// Returns an error of kind [`Kind::Cancelled`] after an interrupt by the user.
     pub fn check(&self) -> Result<()> {
         if self.cancel.load(Ordering::Relaxed) {
             return Err(err!("interrupted").kind(Kind::Cancelled));
         }
         Ok(())
     }
-    /// An error that says what was asked, if `bytes` at once exceed the budget.
+    /// Returns an error that names `what` if an allocation of `bytes` exceeds the budget.
     pub fn reserve(&self, bytes: u64, what: impl FnOnce() -> String) -> Result<()> {
         if bytes <= self.budget_bytes {
             return Ok(());

@@ -1,4 +1,4 @@
-//! NumPy's `RandomState`: the MT19937 generator and the draws made from it, number for number.
+//! NumPy's `RandomState`: the MT19937 generator and its distributions, with exactly NumPy's values.
 //!
 //! Source of the algorithms: Matsumoto and Nishimura's MT19937 (1998) and NumPy's legacy generator (`numpy.random.mtrand`).
 
@@ -6,12 +6,12 @@ use indexmap::IndexMap;
 use std::hash::{BuildHasher, Hasher};
 use std::sync::Arc;
 
-/// MT19937.
+/// An MT19937 generator with the methods of `numpy.random.RandomState`.
 #[derive(Clone, PartialEq)]
 pub struct RandomState {
     state: [u32; N],
     at: usize,
-    /// The second of the last pair of normal values.
+    /// Cached second value of the last pair of normal values.
     gauss: Option<f64>,
 }
 
@@ -19,7 +19,7 @@ const N: usize = 624;
 const M: usize = 397;
 
 impl RandomState {
-    /// As `numpy.random.RandomState(seed)` for a seed of 32 bits.
+    /// `numpy.random.RandomState(seed)` for a 32-bit seed.
     pub fn new(seed: u32) -> RandomState {
         let mut state = [0; N];
         state[0] = seed;
@@ -38,7 +38,7 @@ impl RandomState {
         self.at = 0;
     }
 
-    /// 32 uniform bits.
+    /// Returns 32 uniform bits.
     pub fn next_u32(&mut self) -> u32 {
         if self.at == N {
             self.refill();
@@ -51,18 +51,18 @@ impl RandomState {
         y ^ (y >> 18)
     }
 
-    /// 64 bits, the first draw in the upper half.
+    /// Returns 64 uniform bits; the first draw becomes the upper half.
     pub fn next_u64(&mut self) -> u64 {
         u64::from(self.next_u32()) << 32 | u64::from(self.next_u32())
     }
 
-    /// Uniform in [0, 1) with 53 bits: `random_sample()`.
+    /// `random_sample()`: uniform in [0, 1) with 53 bits.
     pub fn next_f64(&mut self) -> f64 {
         let (a, b) = (self.next_u32() >> 5, self.next_u32() >> 6);
         (f64::from(a) * 67_108_864.0 + f64::from(b)) / 9_007_199_254_740_992.0
     }
 
-    /// Uniform in 0..=max: draws below the next power of two until one fits.
+    /// Uniform in 0..=max, by rejection of draws below the next power of two.
     pub fn interval(&mut self, max: u64) -> u64 {
         if max == 0 {
             return 0;
@@ -76,19 +76,19 @@ impl RandomState {
         }
     }
 
-    /// `shuffle(x)`: Fisher-Yates from the end.
+    /// `shuffle(x)`: Fisher–Yates from the end.
     pub fn shuffle<T>(&mut self, items: &mut [T]) {
         for i in (1..items.len()).rev() {
             items.swap(i, self.interval(i as u64) as usize);
         }
     }
 
-    /// `randint(low, high)`: low..high, which must not be empty.
+    /// `randint(low, high)`: uniform in low..high, which must not be empty.
     pub fn randint(&mut self, low: i64, high: i64) -> i64 {
         low.wrapping_add(self.interval((high - low - 1).max(0) as u64) as i64)
     }
 
-    /// `uniform(low, high)`.
+    /// `uniform(low, high)`: uniform in [low, high).
     pub fn uniform(&mut self, low: f64, high: f64) -> f64 {
         low + (high - low) * self.next_f64()
     }
@@ -109,12 +109,13 @@ impl RandomState {
         mean + std * value
     }
 
-    /// What `get_state()` gives: the key, the place in it, and a normal value that waits.
+    /// `get_state()`: the key, the position in it, and the cached normal value.
     pub fn state(&self) -> (&[u32], usize, Option<f64>) {
         (&self.state, self.at, self.gauss)
     }
 
-    /// Go on from what [`RandomState::state`] gave; `None` if the key or the place is of no such generator.
+    /// `set_state()`: restores a state returned by [`RandomState::state`]; `None` if the key length or the position is
+    /// invalid.
     pub fn from_state(key: &[u32], at: usize, gauss: Option<f64>) -> Option<RandomState> {
         Some(RandomState { state: key.try_into().ok()?, at, gauss }).filter(|random| random.at <= N)
     }
@@ -131,7 +132,7 @@ impl RandomState {
 #[derive(Clone, Default)]
 pub struct RngId(Arc<u8>);
 
-/// The state of each random transform's generator, as one worker draws from them. A clone is a snapshot.
+/// Generator states of all random transforms, owned by one worker. A clone is a snapshot.
 #[derive(Clone, Default)]
 pub struct RngStates(IndexMap<usize, (RngId, RandomState)>);
 
@@ -140,7 +141,7 @@ impl RngStates {
     pub fn seed(&mut self, id: &RngId, seed: u32) {
         self.0.insert(Arc::as_ptr(&id.0) as usize, (id.clone(), RandomState::new(seed)));
     }
-    /// The generator to draw from. One that was never seeded starts at an arbitrary state, as in MONAI.
+    /// Returns the generator of `id`. Without a seed it starts from a random state, as in MONAI.
     pub fn of(&mut self, id: &RngId) -> &mut RandomState {
         let begin = || {
             let anywhere = std::collections::hash_map::RandomState::new().build_hasher().finish();
@@ -148,11 +149,11 @@ impl RngStates {
         };
         &mut self.0.entry(Arc::as_ptr(&id.0) as usize).or_insert_with(begin).1
     }
-    /// All states in the order in which they were first seeded or used, for checkpoints.
+    /// Iterates over the states in the order of first seeding or use, for checkpoints.
     pub fn states(&self) -> impl Iterator<Item = &RandomState> {
         self.0.values().map(|(_, state)| state)
     }
-    /// The states of these transforms as `other` has them.
+    /// Updates the states that also exist in `other`; other entries of `other` are ignored.
     pub fn update_from(&mut self, other: &RngStates) {
         for (id, own) in &mut self.0 {
             if let Some(state) = other.0.get(id) {
@@ -160,11 +161,12 @@ impl RngStates {
             }
         }
     }
-    /// Adds or replaces the states that `other` has.
+    /// Adds or replaces the states of `other`.
     pub fn extend(&mut self, other: RngStates) {
         self.0.extend(other.0);
     }
-    /// Restores saved states, in the order of [`RngStates::states`]; false, without any change, if their number differs.
+    /// Restores saved states in the order of [`RngStates::states`]. Returns false and changes nothing if their number
+    /// differs.
     pub fn restore(&mut self, states: Vec<RandomState>) -> bool {
         let fits = states.len() == self.0.len();
         if fits {

@@ -182,7 +182,7 @@ fn segmentation(item: Item, case: &CaseContext) -> Result<Segmentation> {
         let map = match map {
             Voxels::U16(map) => Tensor::f_from_slice(&map.iter().map(|&n| i32::from(n)).collect::<Vec<_>>())?,
             Voxels::U8(map) => Tensor::f_from_slice(map)?,
-            other => bail!("class numbers are {}, expected uint8 or uint16", other.dtype().name()),
+            other => bail!("expected class labels of uint8 or uint16, found {}", other.dtype().name()),
         };
         return Ok(Segmentation::Labels { map: map.f_view(shape)?, classes: *classes });
     }

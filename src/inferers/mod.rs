@@ -1,4 +1,4 @@
-//! From an image to a prediction with a network: sliding windows, or the whole image at once.
+//! Inferers: apply a network to an image, window by window or to the whole image at once.
 
 mod simple;
 mod sliding_window;
@@ -14,8 +14,8 @@ use tch::Tensor;
 
 pub static COMPONENTS: &[&Component] = &[&simple::COMPONENT, &sliding_window::COMPONENT];
 
-/// A network that gives NaN makes no error, as in MONAI, but labels that mean nothing. `total`: the sum of its values for
-/// the image of the file `path`.
+/// Warns if the output of the network contains NaN, which is not an error (as in MONAI) but makes labels meaningless.
+/// `total` is the sum of the network's output values for the image in the file `path`.
 fn warn_of_nan(total: &Tensor, path: &Path) -> Result<()> {
     if total.f_double_value(&[])?.is_nan() {
         tracing::warn!(

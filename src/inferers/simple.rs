@@ -46,11 +46,11 @@ impl Inferer for SimpleInferer {
 }
 
 struct Whole {
-    /// [1,C,X,Y,Z]
+    /// Image [1,C,X,Y,Z].
     x: Tensor,
     network: Shared<dyn Network>,
     grid: Grid,
-    /// The file that the image came from.
+    /// File of the image, for messages.
     path: PathBuf,
     channels: usize,
 }
@@ -68,13 +68,9 @@ impl Blocks for Whole {
         let logits = self.network.lock().forward(&self.x.f_to_device(case.device.tch())?, mode)?;
         case.progress.window_done();
         let [x, y, z] = self.grid.shape.map(|n| n as i64);
-        if logits.size() != [1, self.channels as i64, x, y, z] {
-            return Err(crate::err!(
-                "the network's output has shape {:?}, expected [1,{},{}]",
-                logits.size(),
-                self.channels,
-                crate::prediction::shape_text(&self.grid)
-            ));
+        let expected = [1, self.channels as i64, x, y, z];
+        if logits.size() != expected {
+            return Err(crate::err!("expected a network output of shape {expected:?}, found {:?}", logits.size()));
         }
         super::warn_of_nan(&logits.f_sum(tch::Kind::Float)?, &self.path)?;
         each(Region { start: [0; 3], size: self.grid.shape }, logits.f_squeeze_dim(0)?.f_to_kind(tch::Kind::Float)?)

@@ -1,7 +1,7 @@
 //! SlidingWindowInferer (monai.inferers.inferer, MONAI 1.6.1).
 //!
-//! Deliberate difference: nothing is computed before the postprocessing asks for it, and blending goes slab by slab
-//! (see `stitch`), so the arguments that trade memory for time in MONAI have no effect.
+//! Difference from MONAI: predictions are computed lazily, when postprocessing needs them, and blended slab by slab
+//! (see `stitch`), so arguments that trade memory for time in MONAI have no effect.
 
 use super::stitch::{SLAB_SHARE, SlidingWindows};
 use super::windows::{Blend, Windows, importance};
@@ -58,7 +58,7 @@ component! {
     build: SlidingWindowInferer::new,
 }
 
-/// torch's padding modes.
+/// Padding modes of `torch.nn.functional.pad`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum PadMode {
     Constant,
@@ -67,7 +67,8 @@ pub enum PadMode {
     Circular,
 }
 
-/// Accept one of a list of names, as a string or as MONAI's enum of that value.
+/// Implements an argument type that accepts one of a list of names, as a string or as MONAI's enum member of that
+/// value.
 macro_rules! named {
     ($ty:ty { $($name:literal => $value:expr),* }) => {
         impl FromValue for $ty {
@@ -95,7 +96,7 @@ impl SlidingWindowInferer {
             bail!("sw_batch_size is 0, expected at least 1");
         }
         let inferer = SlidingWindowInferer(args);
-        // Sizes and shares are the same for every image.
+        // These arguments do not depend on the image: check them once, at construction.
         inferer.windows([1; 3])?;
         three(&inferer.0.sigma_scale, "sigma_scale")?;
         Ok(inferer)
@@ -157,7 +158,7 @@ impl SlidingWindowInferer {
 }
 
 impl PadMode {
-    /// torch reflects or wraps an axis around once.
+    /// Checks that the padding mode can pad `image` to a window: torch reflects or wraps an axis at most once.
     fn check(self, image: [usize; 3], windows: &Windows) -> Result<()> {
         let (name, limits) = match self {
             PadMode::Constant | PadMode::Replicate => return Ok(()),
@@ -168,7 +169,7 @@ impl PadMode {
             if before.max(after) > limits[axis] {
                 let (length, roi) = (image[axis], windows.roi[axis]);
                 return Err(err!(
-                    "padding_mode '{name}' cannot pad an axis of {length} voxels to the {roi} of a window: it adds at most {} on each side",
+                    "padding_mode '{name}' cannot pad an axis of {length} voxels to the window size {roi}: it adds at most {} voxels on each side",
                     limits[axis]
                 )
                 .hint("set `padding_mode` to 'constant' or 'replicate', or use a smaller `roi_size`"));
@@ -178,12 +179,12 @@ impl PadMode {
     }
 }
 
-/// One value per axis.
+/// Expands an argument to one value per axis.
 fn three(values: &OneOrMany<f64>, name: &str) -> Result<[f64; 3]> {
     values.repeat(3, name).map(|values| [values[0], values[1], values[2]])
 }
 
-/// x [1,C,X,Y,Z] → padded to at least one window.
+/// Pads x [1,C,X,Y,Z] to at least one window.
 fn pad(x: &Tensor, windows: &Windows, mode: PadMode, value: f64) -> Result<Tensor> {
     let [x_pad, y_pad, z_pad] = windows.pad.map(|(before, after)| (before as i64, after as i64));
     let pad = [z_pad.0, z_pad.1, y_pad.0, y_pad.1, x_pad.0, x_pad.1];

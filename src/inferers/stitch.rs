@@ -1,10 +1,11 @@
-//! Sliding windows, blended box by box.
+//! Runs sliding windows and blends them box by box.
 //!
-//! MONAI adds weighted logits of all classes over the whole volume and divides at the end. Here the windows advance
-//! along one axis, the longest; what no later window touches is finished at once. And where the network ends in a
-//! linear layer, what is blended are the features before it: Σw·(W·f+b)/Σw = W·(Σw·f/Σw)+b, so the layer is applied
-//! once per voxel and only one slab of `feature_channels` is in memory. Where even that is too large the volume is gone
-//! through strip by strip (see [`Passes`]); each voxel is the same sum in the same order.
+//! MONAI accumulates weighted logits of all classes over the whole volume and divides at the end. Here windows advance
+//! along the longest axis, and voxels that no later window covers are finished immediately. If the network ends in a
+//! linear layer, its input features are blended instead of the logits: Σw·(W·f+b)/Σw = W·(Σw·f/Σw)+b, so the layer is
+//! applied once per voxel and only one slab of `feature_channels` is in memory. If even the slab exceeds the memory
+//! budget, the volume is processed in strips (see [`Passes`]); the value of each voxel is the same sum in the same
+//! order.
 
 use super::windows::{Passes, Windows};
 use crate::contracts::{CaseContext, Linear, Mode, Network, Shared};
@@ -17,9 +18,10 @@ use std::ops::Range;
 use std::path::PathBuf;
 use tch::{Kind, Tensor};
 
-/// Finished voxels per call of the head: keeps the values of all classes of a box within some tens of megabytes.
+/// Finished voxels per call of the last layer; limits the values of all classes of a box to some tens of megabytes.
 const BOX_VOXELS: usize = 1 << 16;
-/// Share of the memory that a case may use which the blended slab may take; the network's own values need the rest.
+/// The blended slab may use one part in `SLAB_SHARE` of a case's memory budget; the activations of the network need the
+/// rest.
 pub(super) const SLAB_SHARE: u64 = 3;
 
 pub(super) struct SlidingWindows {
@@ -31,22 +33,22 @@ pub(super) struct SlidingWindows {
     pub importance: Tensor,
     pub batch: usize,
     pub grid: Grid,
-    /// The file that the image came from.
+    /// File of the image, for messages.
     pub path: PathBuf,
     pub channels: usize,
-    /// Where the network runs, and where windows are blended.
+    /// Device on which the network runs (`network_device`), and device on which windows are blended (`stitch_device`).
     pub network_device: Device,
     pub stitch_device: Device,
 }
 
-/// Sums over the windows so far, of a slab that moves along `axis`.
+/// Running sums over the windows, for a slab that moves along `axis`.
 struct Slab {
-    /// Σ w·f, [x,y,z,F]
+    /// Σ w·f [x,y,z,F].
     sum: Tensor,
     /// Σ w, [x,y,z]
     weight: Tensor,
     axis: usize,
-    /// First voxel of the slab in the padded image; moves on along `axis`.
+    /// First voxel of the slab in the padded image; advances along `axis`.
     start: [usize; 3],
 }
 
@@ -67,7 +69,7 @@ impl Slab {
         })
     }
 
-    /// Add one window, as far as it lies in the slab: features [1,F,x,y,z], at `at` in the padded image.
+    /// Adds the part of a window that lies in the slab: features [1,F,x,y,z], at voxel `at` of the padded image.
     fn add(&mut self, features: &Tensor, importance: &Tensor, at: [usize; 3]) -> Result<()> {
         let at: [i64; 3] = std::array::from_fn(|axis| at[axis] as i64 - self.start[axis] as i64);
         if self.sum.device() == tch::Device::Cpu {
@@ -92,12 +94,12 @@ impl Slab {
         Ok(())
     }
 
-    /// Move the slab on by `step` voxels, dropping its first ones.
+    /// Advances the slab by `step` voxels and drops the voxels left behind.
     fn advance(&mut self, step: usize) -> Result<()> {
         let length = self.sum.size()[self.axis] as usize;
         let axis = self.axis as i64;
         for tensor in [&self.sum, &self.weight] {
-            // In pieces no longer than the step, so that source and target never overlap.
+            // Copy in pieces of at most `step` voxels, so that source and destination never overlap.
             let mut to = 0;
             while to + step < length {
                 let piece = step.min(length - step - to) as i64;
@@ -114,13 +116,14 @@ impl Slab {
 }
 
 impl SlidingWindows {
-    /// Run all windows; hand on finished boxes as (region of the unpadded image, Σw·f [x,y,z,F], Σw [x,y,z]).
+    /// Runs all windows and calls `each` with finished boxes: (region of the unpadded image, Σw·f [x,y,z,F], Σw
+    /// [x,y,z]).
     fn stream(&self, case: &CaseContext, each: &mut dyn FnMut(Region, Tensor, Tensor) -> Result<()>) -> Result<()> {
         let features = self.network.lock().feature_channels();
         let passes = self.windows.passes(features, case.budget_bytes / SLAB_SHARE)?;
         if passes.strips.len() > 1 {
             tracing::debug!(
-                "{} strips to save memory: {} windows instead of {}",
+                "split the volume into {} strips to save memory: {} windows instead of {}",
                 passes.strips.len(),
                 passes.runs,
                 self.windows.count()
@@ -128,7 +131,7 @@ impl SlidingWindows {
         }
         let importance = self.importance.f_to_device(self.stitch_device.tch())?;
         case.progress.windows(passes.runs);
-        // Looked at once, at the end: a look at a GPU's values waits for them.
+        // Read only once, at the end: reading a value synchronizes with the GPU.
         let mut total = Tensor::f_zeros([], (Kind::Float, self.stitch_device.tch()))?;
         let mut counted = |region: Region, sum: Tensor, weight: Tensor| {
             let _ = total.f_add_(&sum.f_sum(Kind::Float)?)?;
@@ -195,14 +198,19 @@ impl SlidingWindows {
         let [x, y, z] = self.windows.roi.map(|n| n as i64);
         let expected = [items as i64, features as i64, x, y, z];
         if output.size() != expected {
-            return Err(crate::err!("the network gave {:?} for a window, expected {expected:?}", output.size()).hint(
+            return Err(crate::err!(
+                "expected a network output of shape {expected:?} for a window, found {:?}",
+                output.size()
+            )
+            .hint(
                 "roi_size must be a multiple of the network's total stride, and the output must have the input's size",
             ));
         }
         Ok(())
     }
 
-    /// Hand on the first `length` voxels of the slab along its axis, without the image's padding, in small boxes.
+    /// Calls `each` with the first `length` voxels of the slab along its axis, in small boxes, without the padding of
+    /// the image.
     fn finish(
         &self,
         slab: &Slab,
@@ -210,7 +218,7 @@ impl SlidingWindows {
         each: &mut dyn FnMut(Region, Tensor, Tensor) -> Result<()>,
     ) -> Result<()> {
         let padded = self.windows.padded();
-        // What of the padded image is image and lies in the slab, in slab coordinates.
+        // The part of the slab that lies in the unpadded image, in slab coordinates.
         let held = slab.weight.size();
         let ranges: [Range<usize>; 3] = std::array::from_fn(|axis| {
             let (first, count) = (slab.start[axis], if axis == slab.axis { length } else { held[axis] as usize });
@@ -260,7 +268,7 @@ impl Blocks for SlidingWindows {
     }
 }
 
-/// Σw·f [x,y,z,F] and Σw [x,y,z] → the network's values [K,x,y,z].
+/// Computes the network's output [K,x,y,z] from Σw·f [x,y,z,F] and Σw [x,y,z].
 fn values(sum: &Tensor, weight: &Tensor, head: Option<&Linear>) -> Result<Tensor> {
     match head {
         Some(Linear { weight: matrix, bias }) if sum.device() == tch::Device::Cpu => {

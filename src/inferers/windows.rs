@@ -1,16 +1,16 @@
-//! Where windows lie and how much each of their voxels counts (monai.data.utils, monai.inferers.utils, MONAI 1.6.1).
+//! Positions of sliding windows and the weights of their voxels (monai.data.utils, monai.inferers.utils, MONAI 1.6.1).
 
 use crate::error::Result;
 use crate::{bail, err};
 use std::ops::Range;
 use tch::{Kind, Tensor};
 
-/// How overlapping windows are weighted.
+/// Weighting of overlapping windows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Blend {
-    /// All alike.
+    /// All voxels have equal weight.
     Constant,
-    /// Less towards a window's border.
+    /// Weights decrease towards the border of the window.
     Gaussian,
 }
 
@@ -21,18 +21,18 @@ pub struct Windows {
     pub roi: [usize; 3],
     /// Padding before and after each axis, for images smaller than a window.
     pub pad: [(usize, usize); 3],
-    /// First voxel of each window, per axis, ascending, in the padded image.
+    /// Start of each window in the padded image, per axis, ascending.
     pub starts: [Vec<usize>; 3],
 }
 
 impl Windows {
-    /// `roi` per axis, where a value below 1 means the whole axis; `overlap` in [0, 1).
+    /// Places windows of size `roi` (a value below 1 means the whole axis) with `overlap` in [0, 1), both per axis.
     pub fn new(image: [usize; 3], roi: [i64; 3], overlap: [f64; 3]) -> Result<Windows> {
         if let Some(bad) = overlap.iter().find(|overlap| !(0.0..1.0).contains(*overlap)) {
             bail!("overlap is {bad}, expected at least 0 and below 1");
         }
         if image.contains(&0) {
-            bail!("the image has shape {image:?}: there is nothing to infer");
+            bail!("expected an image with voxels, found shape {image:?}");
         }
         let roi: [usize; 3] = std::array::from_fn(|axis| if roi[axis] > 0 { roi[axis] as usize } else { image[axis] });
         let pad = std::array::from_fn(|axis| {
@@ -47,7 +47,7 @@ impl Windows {
                 ((roi[axis] as f64 * (1.0 - overlap[axis])) as usize).max(1)
             };
             let last = length - roi[axis];
-            // The last window is moved back to end with the image.
+            // The last window is shifted back to end at the border of the image.
             (0..).map(|i| i * step).take_while(|&start| start < last).chain([last]).collect()
         });
         Ok(Windows { roi, pad, starts })
@@ -61,35 +61,38 @@ impl Windows {
     }
 }
 
-/// In which order windows are gone through so that what is blended fits the memory: a slab moves along one axis and
-/// holds, across another, one strip of the volume at a time. Windows that reach into several strips run for each.
+/// The order of windows in which the blended sums fit into memory: a slab advances along one axis and covers one strip
+/// of the volume across another. Windows that overlap several strips run once for each.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Passes {
-    /// The axis that the slab moves along.
+    /// Axis along which the slab advances.
     pub along: usize,
-    /// The axis that is cut into strips.
+    /// Axis that is cut into strips.
     pub across: usize,
-    /// Voxels of the padded image along `across`, in order.
+    /// Strips as voxel ranges of the padded image along `across`, ascending.
     pub strips: Vec<Range<usize>>,
     /// Bytes of the largest slab.
     pub slab_bytes: u64,
-    /// Windows to run, those that run again included.
+    /// Number of window runs, repeated ones included.
     pub runs: usize,
 }
 
-/// Strips are made as long as running windows again costs at most this many times the windows there are.
+/// Upper limit of the number of window runs, as a multiple of the number of windows.
 const MAX_REPEATS: usize = 3;
 
 impl Windows {
-    /// One strip if that fits `budget_bytes`, else as few as fit. `features`: channels that are blended, f32. Errors if
-    /// nothing sensible fits.
+    /// Plans one strip if it fits into `budget_bytes`, else as few as possible. `features` is the number of blended
+    /// channels (f32).
+    ///
+    /// # Errors
+    /// The budget is too small for [`MAX_REPEATS`].
     pub fn passes(&self, features: usize, budget_bytes: u64) -> Result<Passes> {
         let padded = self.padded();
         let others = |axis: usize| (0..3).filter(|&other| other != axis).map(|other| padded[other]).product::<usize>();
-        // Along the axis that makes the slab smallest; across the longer of the others.
+        // Advance along the axis that makes the slab smallest; cut across the longer of the other two.
         let along = (0..3).min_by_key(|&axis| others(axis) * self.roi[axis]).unwrap_or(0);
         let across = (0..3).filter(|&axis| axis != along).max_by_key(|&axis| padded[axis]).unwrap_or(1);
-        // Sums of features and of weights, for each voxel of the slab's cross-section.
+        // Sums of features and of weights for each voxel of the slab's cross-section.
         let line_bytes = (self.roi[along] * others(along) / padded[across]) as u64 * (features as u64 + 1) * 4;
         let mut smallest = u64::MAX;
         for count in 1..=padded[across] {
@@ -107,20 +110,20 @@ impl Windows {
         }
         let gb = |bytes: u64| bytes as f64 / 1e9;
         Err(err!(
-            "blending windows over {padded:?} voxels needs {:.2} GB of memory, {:.2} GB are left for it",
+            "blending windows over {padded:?} voxels needs {:.2} GB of memory, {:.2} GB may be used",
             gb(smallest),
             gb(budget_bytes)
         )
         .hint("raise --max-memory, or use a larger pixdim or smaller roi_size"))
     }
 
-    /// Starts of the windows that reach into a strip.
+    /// Starts of the windows that overlap a strip.
     pub fn reaching<'a>(&'a self, across: usize, strip: &'a Range<usize>) -> impl Iterator<Item = usize> + 'a {
         let roi = self.roi[across];
         self.starts[across].iter().copied().filter(move |&start| start < strip.end && start + roi > strip.start)
     }
 
-    /// `count` strips of about equal length, cut near there where the fewest windows are cut.
+    /// Cuts `count` strips of about equal length, each near a position where the fewest windows are cut.
     fn strips(&self, across: usize, count: usize) -> Vec<Range<usize>> {
         let length = self.padded()[across];
         let slack = length / count / 8;
@@ -139,10 +142,10 @@ impl Windows {
     }
 }
 
-/// The weight of each voxel of a window, [x,y,z] f32.
+/// Returns the weight of each voxel of a window, f32 [x,y,z].
 ///
-/// Gaussian: the product over axes of exp(−d²/2σ²), d from the centre (n−1)/2, σ = `sigma_scale`·n; never below 1e-3 or
-/// its smallest value, whichever is larger, as in MONAI's `compute_importance_map`.
+/// Gaussian: the product over axes of exp(−d²/2σ²), with d the distance from the center (n−1)/2 and σ =
+/// `sigma_scale`·n, clamped from below to the larger of 1e-3 and its smallest value (MONAI's `compute_importance_map`).
 pub fn importance(roi: [usize; 3], blend: Blend, sigma_scale: [f64; 3]) -> Result<Tensor> {
     let shape = roi.map(|n| n as i64);
     let options = (Kind::Float, tch::Device::Cpu);
@@ -159,7 +162,7 @@ pub fn importance(roi: [usize; 3], blend: Blend, sigma_scale: [f64; 3]) -> Resul
             Some(map) => map.f_unsqueeze(-1)?.f_mul(&weight)?,
         });
     }
-    let map = map.ok_or_else(|| err!("a window has no axes"))?;
+    let map = map.ok_or_else(|| err!("expected a window with axes"))?;
     let floor = map.f_min()?.f_double_value(&[])?.max(1e-3);
     Ok(map.f_clamp_min(floor)?)
 }
@@ -206,7 +209,10 @@ mod tests {
             assert!(passes.runs <= MAX_REPEATS * windows.count(), "{passes:?}");
         }
         let error = windows.passes(32, 1 << 20).unwrap_err();
-        assert!(error.message().contains("[333, 333, 397]") && error.message().contains("0.00 GB are left"), "{error}");
+        assert!(
+            error.message().contains("[333, 333, 397]") && error.message().contains("0.00 GB may be used"),
+            "{error}"
+        );
     }
 
     #[test]

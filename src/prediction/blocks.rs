@@ -1,4 +1,4 @@
-//! Where a prediction's values come from, box by box, and the label map that argmax makes of them.
+//! Sources of a prediction's values, computed box by box, and the label map that argmax produces.
 
 use super::VoxelOp;
 use crate::case_context::CaseContext;
@@ -8,7 +8,7 @@ use crate::torch::convert::to_i32;
 use segbundle_native::{self as native, LabelsMut};
 use tch::Tensor;
 
-/// A box of a grid: start and size in voxels.
+/// A box within a grid: start and size in voxels.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Region {
     pub start: [usize; 3],
@@ -17,26 +17,26 @@ pub struct Region {
 
 /// A source of per-voxel values: sliding windows, the whole image at once, or the mean of several sources.
 pub trait Blocks: Send {
-    /// The network's grid.
+    /// Grid of the network's output.
     fn grid(&self) -> Grid;
     fn channels(&self) -> usize;
-    /// Values [C,x,y,z], f32, of disjoint boxes that cover the grid, in any order.
+    /// Computes values and calls `each` with f32 [C,x,y,z] of disjoint boxes that cover the grid, in any order.
     fn run(self: Box<Self>, case: &CaseContext, each: &mut dyn FnMut(Region, Tensor) -> Result<()>) -> Result<()>;
-    /// Put the channel of the largest value of every voxel into `labels`. A source that can do so without making all
-    /// values overrides this.
+    /// Writes the channel of the largest value of each voxel into `labels`. Sources that do not need all values for
+    /// this override it.
     fn run_argmax(self: Box<Self>, case: &CaseContext, labels: &mut LabelMap) -> Result<()> {
         self.run(case, &mut |region, values| labels.put(&values, region.start))
     }
 }
 
-/// Values that are there already.
+/// A source of values that are already computed.
 pub struct Computed {
     values: Tensor,
     grid: Grid,
 }
 
 impl Computed {
-    /// `values` [C,X,Y,Z] on `grid`.
+    /// Wraps `values` [C,X,Y,Z] on `grid`.
     pub fn new(values: Tensor, grid: Grid) -> Result<Computed> {
         if values.dim() != 4 || values.size()[1..] != grid.shape.map(|n| n as i64) {
             crate::bail!("expected values on a grid of {:?}, found {:?}", grid.shape, values.size());
@@ -57,7 +57,7 @@ impl Blocks for Computed {
     }
 }
 
-/// One class number per voxel of [X,Y,Z], in C order: u8 up to 256 classes, else u16.
+/// A label map [X,Y,Z] in C order: u8 for up to 256 classes, else u16.
 pub struct LabelMap {
     numbers: Numbers,
     shape: [usize; 3],
@@ -74,7 +74,7 @@ impl LabelMap {
         let numbers = if classes <= 256 { Numbers::U8(vec![0; voxels]) } else { Numbers::U16(vec![0; voxels]) };
         LabelMap { numbers, shape }
     }
-    /// The numbers to write into, and the map's shape.
+    /// Borrows the map for writing, together with its shape.
     pub fn numbers(&mut self) -> (LabelsMut<'_>, [usize; 3]) {
         let numbers = match &mut self.numbers {
             Numbers::U8(numbers) => LabelsMut::U8(numbers),
@@ -82,7 +82,7 @@ impl LabelMap {
         };
         (numbers, self.shape)
     }
-    /// The largest channel of values [C,x,y,z], lowest first among equals, into the box at `start`.
+    /// Writes the argmax over the channels of values [C,x,y,z] (the first of equal values) into the box at `start`.
     pub fn put(&mut self, values: &Tensor, start: [usize; 3]) -> Result<()> {
         if values.device() == tch::Device::Cpu {
             let values = values.f_contiguous()?;
@@ -91,7 +91,7 @@ impl LabelMap {
         }
         let size = values.size();
         let region = Region { start, size: [size[1] as usize, size[2] as usize, size[3] as usize] };
-        let found = to_i32(&values.f_argmax(0, false)?)?; // GPU sync
+        let found = to_i32(&values.f_argmax(0, false)?)?; // synchronizes with the GPU
         let shape = self.shape;
         match &mut self.numbers {
             Numbers::U8(numbers) => {
@@ -111,7 +111,7 @@ impl LabelMap {
     }
 }
 
-/// Run `source` and keep the number of the largest channel.
+/// Runs `source` and returns its argmax.
 pub(super) fn argmax(source: Box<dyn Blocks>, ops: &[VoxelOp], case: &CaseContext) -> Result<Voxels> {
     let mut labels = LabelMap::new(source.grid().shape, source.channels());
     if ops.is_empty() {
@@ -122,7 +122,7 @@ pub(super) fn argmax(source: Box<dyn Blocks>, ops: &[VoxelOp], case: &CaseContex
     Ok(labels.into_voxels())
 }
 
-/// Copy a box of [C,x,y,z] into a volume of [C,X,Y,Z], both in C order.
+/// Copies a box [C,x,y,z] into a volume [C,X,Y,Z], both in C order.
 pub(super) fn paste<T: Copy>(from: &[T], region: Region, channels: usize, shape: [usize; 3], into: &mut [T]) {
     let [sx, sy, sz] = region.size;
     let [ox, oy, oz] = region.start;

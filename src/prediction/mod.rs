@@ -1,14 +1,16 @@
-//! One case's answer, recorded first and computed once.
+//! The prediction of one case: operations are recorded lazily and computed once.
 //!
-//! The inferer returns a [`Prediction`] that has computed nothing yet. What the postprocessing asks of it is recorded
-//! ([`VoxelOp`], a nearest inversion) or computed box by box: argmax leaves one small integer per voxel and never holds
-//! all channels of the volume. Only what needs all channels at once (saving probabilities, a linear inversion) makes
-//! them, after a look at the memory that is there.
+//! The inferer returns a pending [`Prediction`]. Postprocessing either records operations ([`VoxelOp`],
+//! nearest-neighbor inversion) or computes box by box: argmax yields one small integer per voxel and never holds all
+//! channels of the volume. Only operations that need all channels at once (saving probabilities, linear inversion)
+//! allocate them, after a check of the memory budget.
 //!
-//! Two facts carry this. Nearest inversion moves whole voxels, so it commutes with every operation on single voxels;
-//! outside the network's grid it fills zeros, and what later operations make of zeros is the fill of their result
-//! (softmax and argmax of zeros: class 0; but `sigmoid(0) >= 0.5` is true). Linear inversion mixes voxels and is never
-//! reordered. And softmax does not change which channel is the largest, so before argmax it is left out.
+//! Why the order may change:
+//! - Nearest-neighbor inversion moves whole voxels, so it commutes with every per-voxel operation. Outside the
+//!   network's grid it fills zeros, and later operations map this fill too (softmax and argmax of zeros: class 0; but
+//!   `sigmoid(0) >= 0.5` is true).
+//! - Linear inversion mixes voxels and is never reordered.
+//! - Softmax does not change the largest channel, so it is omitted before argmax.
 
 mod blocks;
 
@@ -23,41 +25,42 @@ use std::sync::Arc;
 use std::time::Instant;
 use tch::{Kind, Tensor};
 
-/// The answer for one case, on its way from the network to a file.
+/// The prediction for one case, from the network's output to the values that are saved.
 pub struct Prediction {
     pub state: State,
-    /// The image that the network saw: its file, and what was applied to it.
+    /// Header of the input image; `trace` lists the transforms that were applied to it.
     pub header: Arc<ImageHeader>,
     pub trace: Trace,
 }
 
 pub enum State {
-    /// Recorded, not computed.
+    /// Recorded but not computed.
     Pending { source: Box<dyn Blocks>, ops: Vec<VoxelOp>, inverse: Option<Recorded> },
-    /// [C,X,Y,Z] f32, in host memory.
+    /// Values [C,X,Y,Z] f32, in host memory.
     Dense(Tensor, Grid),
-    /// After argmax: one class number per voxel, [X,Y,Z] in C order, u8 or u16.
+    /// Class labels after argmax: [X,Y,Z] in C order, u8 or u16. `onehot`: number of channels if they represent a
+    /// one-hot map.
     Labels { map: Voxels, grid: Grid, onehot: Option<usize> },
-    /// After a threshold: 0 or 1, [C,X,Y,Z] in C order; channels may overlap.
+    /// Binary masks after a threshold: [C,X,Y,Z] in C order; channels may overlap.
     Masks { planes: Vec<u8>, channels: usize, grid: Grid },
 }
 
-/// An operation on the channels of each voxel alone.
+/// An operation on the channels of each voxel, independent of other voxels.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum VoxelOp {
     Softmax,
     Sigmoid,
 }
 
-/// A nearest inversion that waits until the values are discrete.
+/// A nearest-neighbor inversion, deferred until the values are discrete.
 pub struct Recorded {
     inverse: Arc<Inverse>,
-    /// How many operations were recorded before it; the others also act on its zero fill.
+    /// Number of operations recorded before it; later ones also apply to its zero fill.
     ops_before: usize,
 }
 
 impl VoxelOp {
-    /// values [C,...], over the channels.
+    /// Applies the operation over the channels of values [C,…].
     fn apply(self, values: &Tensor) -> Result<Tensor> {
         Ok(match self {
             VoxelOp::Softmax => values.f_softmax(0, Kind::Float)?,
@@ -67,12 +70,12 @@ impl VoxelOp {
 }
 
 impl Prediction {
-    /// An answer of which nothing is computed yet.
+    /// Creates a prediction that is computed lazily from `source`.
     pub fn pending(source: Box<dyn Blocks>, header: Arc<ImageHeader>, trace: Trace) -> Self {
         Prediction { state: State::Pending { source, ops: vec![], inverse: None }, header, trace }
     }
 
-    /// An image's values as a prediction that is already computed.
+    /// Creates a prediction from the values of an image.
     pub fn from_volume(volume: &Volume) -> Result<Self> {
         let values = volume_tensor(volume)?;
         Ok(Prediction {
@@ -82,7 +85,7 @@ impl Prediction {
         })
     }
 
-    /// The values as an image in host memory, [C,X,Y,Z] in C order: u8 or u16 class numbers, u8 masks, or f32.
+    /// Returns the values as an image [C,X,Y,Z] in host memory, C order: u8 or u16 class labels, u8 masks, or f32.
     pub fn into_volume(self, case: &CaseContext) -> Result<Volume> {
         let (header, trace) = (self.header.clone(), self.trace.clone());
         let (voxels, channels, grid) = match self.state {
@@ -131,7 +134,7 @@ impl Prediction {
         Prediction { state, ..self }
     }
 
-    /// Softmax or sigmoid over the channels.
+    /// Applies softmax or sigmoid over the channels.
     pub fn activate(self, op: VoxelOp) -> Result<Self> {
         let (header, trace) = (self.header, self.trace);
         let state = match self.state {
@@ -141,13 +144,13 @@ impl Prediction {
             }
             State::Dense(values, grid) => State::Dense(op.apply(&values)?, grid),
             State::Labels { .. } | State::Masks { .. } => {
-                bail!("an activation after argmax or a threshold has no meaning")
+                bail!("cannot apply an activation after argmax or a threshold")
             }
         };
         Ok(Prediction { state, header, trace })
     }
 
-    /// The channel with the largest value, lowest first among equals.
+    /// Replaces the values by the channel with the largest value (the first of equal ones).
     pub fn argmax(self, case: &CaseContext) -> Result<Self> {
         let (header, trace) = (self.header, self.trace);
         let state = match self.state {
@@ -161,7 +164,7 @@ impl Prediction {
                 let map = blocks::argmax(source, &ops, case)?;
                 case.clock.add(Stage::Inferer, start.elapsed());
                 match inverse {
-                    // Of zeros every channel is equal, whatever follows: class 0.
+                    // Zeros have equal channels after any recorded operation: class 0.
                     Some(recorded) => {
                         release();
                         labels_on_grid(&map, &recorded.inverse, case)?
@@ -175,12 +178,14 @@ impl Prediction {
                 let map = labels.into_voxels();
                 State::Labels { map, grid, onehot: None }
             }
-            State::Labels { .. } | State::Masks { .. } => bail!("argmax of values that are already discrete"),
+            State::Labels { .. } | State::Masks { .. } => {
+                bail!("cannot apply argmax to values that are already discrete")
+            }
         };
         Ok(Prediction { state, header, trace })
     }
 
-    /// 1 where a value is at least `threshold`, per channel.
+    /// Replaces each channel by a mask: 1 where the value is at least `threshold`, else 0.
     pub fn threshold(self, threshold: f64, case: &CaseContext) -> Result<Self> {
         let (header, trace) = (self.header, self.trace);
         let state = match self.state {
@@ -221,24 +226,26 @@ impl Prediction {
                 let mask = values.f_ge(threshold)?.f_to_kind(Kind::Uint8)?.f_contiguous()?;
                 State::Masks { planes: to_u8(&mask)?, channels, grid }
             }
-            State::Labels { .. } | State::Masks { .. } => bail!("a threshold of values that are already discrete"),
+            State::Labels { .. } | State::Masks { .. } => {
+                bail!("cannot apply a threshold to values that are already discrete")
+            }
         };
         Ok(Prediction { state, header, trace })
     }
 
-    /// Class numbers as one channel of zeros and ones per class; kept as numbers until somebody needs the channels.
+    /// Converts class labels to one-hot channels. They are stored as labels until the channels are needed.
     pub fn one_hot(self, classes: usize, case: &CaseContext) -> Result<Self> {
         match &self.state {
-            // A label image: whole numbers in one channel.
+            // A label image: integers in one channel.
             State::Dense(values, _) if values.size()[0] == 1 => {
                 let (header, trace) = (self.header.clone(), self.trace.clone());
                 let (values, grid) = self.dense(case)?;
                 let largest = values.f_max()?.f_double_value(&[])?;
                 let smallest = values.f_min()?.f_double_value(&[])?;
                 if !(smallest >= 0.0 && largest < classes as f64) {
-                    bail!("to_onehot={classes}, but values from {smallest} to {largest} occur");
+                    bail!("to_onehot={classes} does not fit labels from {smallest} to {largest}");
                 }
-                // Like torch's `.long()`: towards zero.
+                // Truncates towards zero, like torch's `.long()`.
                 let numbers = to_f32(&values)?;
                 let map = if classes <= 256 {
                     Voxels::U8(numbers.iter().map(|&x| x as u8).collect())
@@ -254,16 +261,16 @@ impl Prediction {
                     _ => None,
                 };
                 if let Some(largest) = largest.filter(|&largest| largest as usize >= classes) {
-                    bail!("to_onehot={classes}, but class {largest} occurs");
+                    bail!("to_onehot={classes} does not fit label {largest}");
                 }
                 let state = State::Labels { map: map.clone(), grid: *grid, onehot: Some(classes) };
                 Ok(self.with(state))
             }
-            _ => Err(err!("to_onehot expects class numbers in one channel").hint("set argmax: true")),
+            _ => Err(err!("to_onehot: expected class labels in one channel").hint("set argmax: true")),
         }
     }
 
-    /// Undo the preprocessing: from the network's grid to the file's.
+    /// Inverts the preprocessing: resamples from the network's grid to the grid of the file.
     pub fn invert(self, inverse: &Arc<Inverse>, nearest: bool, case: &CaseContext) -> Result<Self> {
         let (header, trace) = (self.header.clone(), Vec::new());
         if matches!(self.state, State::Labels { .. } | State::Masks { .. }) {
@@ -292,7 +299,10 @@ impl Prediction {
         Ok(Prediction { state, header, trace })
     }
 
-    /// All channels, [C,X,Y,Z] f32 in host memory; an error that says how many bytes were asked when they do not fit.
+    /// Returns all channels, f32 [C,X,Y,Z] in host memory.
+    ///
+    /// # Errors
+    /// The channels exceed the memory budget.
     pub fn dense(self, case: &CaseContext) -> Result<(Tensor, Grid)> {
         match self.state {
             State::Dense(values, grid) => Ok((values, grid)),
@@ -319,7 +329,7 @@ impl Prediction {
                     None => Ok((out, grid)),
                     Some(recorded) => match dense_on_grid(&out, &recorded.inverse, true, case)? {
                         State::Dense(values, grid) => Ok((apply_all(&ops[before..], values)?, grid)),
-                        _ => bail!("an inversion of values gave no values"),
+                        _ => bail!("expected values after the inversion, found class labels"),
                     },
                 }
             }
@@ -332,7 +342,7 @@ impl Prediction {
                 let numbers = match &map {
                     Voxels::U8(map) => Tensor::f_from_slice(map)?,
                     Voxels::U16(map) => Tensor::f_from_slice(&map.iter().map(|&n| i32::from(n)).collect::<Vec<_>>())?,
-                    other => bail!("class numbers are {}, expected uint8 or uint16", other.dtype().name()),
+                    other => bail!("expected class labels of uint8 or uint16, found {}", other.dtype().name()),
                 };
                 let numbers = numbers.f_to_kind(Kind::Int64)?.f_view([1, x, y, z])?;
                 let values = match onehot {
@@ -351,7 +361,7 @@ impl Prediction {
         }
     }
 
-    /// Replace all values by `change` of them, [C,X,Y,Z] f32 → the same grid.
+    /// Replaces all values, f32 [C,X,Y,Z], by the result of `change`, which must keep the grid.
     pub fn map_dense(self, case: &CaseContext, change: impl FnOnce(Tensor) -> Result<Tensor>) -> Result<Self> {
         let (header, trace) = (self.header.clone(), self.trace.clone());
         let (values, grid) = self.dense(case)?;
@@ -364,7 +374,7 @@ impl Prediction {
     }
 }
 
-/// [C,X,Y,Z] f32, contiguous.
+/// Converts a volume to a contiguous tensor [C,X,Y,Z] f32.
 pub fn volume_tensor(volume: &Volume) -> Result<Tensor> {
     let shape = volume.layout.shape.map(|n| n as i64);
     let volume = volume.clone().contiguous()?;
@@ -379,7 +389,7 @@ fn apply_all(ops: &[VoxelOp], values: Tensor) -> Result<Tensor> {
     ops.iter().try_fold(values, |values, op| op.apply(&values))
 }
 
-/// Give back the memory in which the network ran: a file's grid may need as much.
+/// Returns the network's free memory to the system: values on the grid of the file may need as much.
 fn release() {
     segbundle_native::trim();
 }
@@ -387,25 +397,26 @@ fn release() {
 fn labels_on_grid(map: &Voxels, inverse: &Inverse, case: &CaseContext) -> Result<State> {
     let start = Instant::now();
     let grid = inverse.to_grid();
-    // For a moment twice: as it was made, and shared.
+    // Two copies exist for a moment: the result and its shared copy.
     let bytes = 2 * map.dtype().size_bytes() as u64 * voxel_count(&grid) as u64;
     case.reserve(bytes, || format!("the label map on {}", shape_text(&grid)))?;
     let map = match map {
         Voxels::U8(map) => Voxels::U8(inverse.nearest(map, 0).into()),
         Voxels::U16(map) => Voxels::U16(inverse.nearest(map, 0).into()),
-        other => bail!("class numbers are {}, expected uint8 or uint16", other.dtype().name()),
+        other => bail!("expected class labels of uint8 or uint16, found {}", other.dtype().name()),
     };
     case.clock.add(Stage::Invert, start.elapsed());
     Ok(State::Labels { map, grid, onehot: None })
 }
 
-/// Outside the network's grid one-hot channels are all zero, which no class number says; then the channels are masks.
+/// Inverts one-hot channels. Outside the network's grid all channels are zero, which class labels cannot represent: if
+/// such voxels occur, the result is a set of masks.
 fn one_hot_on_grid(map: &Voxels, classes: usize, inverse: &Inverse, case: &CaseContext) -> Result<State> {
     let none = u16::MAX;
     let wide: Vec<u16> = match map {
         Voxels::U8(map) => map.iter().map(|&n| u16::from(n)).collect(),
         Voxels::U16(map) => map.to_vec(),
-        other => bail!("class numbers are {}, expected uint8 or uint16", other.dtype().name()),
+        other => bail!("expected class labels of uint8 or uint16, found {}", other.dtype().name()),
     };
     let start = Instant::now();
     let moved = inverse.nearest(&wide, none);
@@ -425,7 +436,7 @@ fn one_hot_on_grid(map: &Voxels, classes: usize, inverse: &Inverse, case: &CaseC
     Ok(state)
 }
 
-/// `fill` holds one value per channel.
+/// Inverts masks channel by channel; `fill` contains one value per channel.
 fn masks_on_grid(planes: &[u8], channels: usize, fill: &[u8], inverse: &Inverse, case: &CaseContext) -> Result<State> {
     let start = Instant::now();
     let (from, grid) = (voxel_count(&inverse.from_grid()), inverse.to_grid());

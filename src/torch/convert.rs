@@ -1,4 +1,4 @@
-//! Between tensors and plain vectors; always a copy, always in C order.
+//! Conversion of tensors to plain vectors: always a copy, always in C order.
 
 use crate::error::Result;
 use tch::{Kind, Tensor};
@@ -7,17 +7,17 @@ fn flat(tensor: &Tensor, kind: Kind) -> Result<Tensor> {
     Ok(tensor.f_to_device(tch::Device::Cpu)?.f_to_kind(kind)?.f_contiguous()?.f_view([-1])?)
 }
 
-/// Values as u8 (cast as torch casts).
+/// Converts values to u8 with torch's cast.
 pub fn to_u8(tensor: &Tensor) -> Result<Vec<u8>> {
     Ok(Vec::<u8>::try_from(&flat(tensor, Kind::Uint8)?)?)
 }
 
-/// Values as i32.
+/// Converts values to i32 with torch's cast.
 pub fn to_i32(tensor: &Tensor) -> Result<Vec<i32>> {
     Ok(Vec::<i32>::try_from(&flat(tensor, Kind::Int)?)?)
 }
 
-/// Values as f32.
+/// Converts values to f32.
 pub fn to_f32(tensor: &Tensor) -> Result<Vec<f32>> {
     Ok(Vec::<f32>::try_from(&flat(tensor, Kind::Float)?)?)
 }

@@ -1,12 +1,12 @@
-//! [`Device`] in libtorch.
+//! Conversion of [`Device`] to libtorch's device type.
 
 use crate::err;
 use crate::error::{Kind, Result};
 pub use crate::python::device::Device;
 
-/// What libtorch does with a [`Device`].
+/// libtorch operations of a [`Device`].
 pub trait DeviceExt: Sized {
-    /// The device itself if this machine has it.
+    /// Returns the device if it exists on this machine.
     ///
     /// # Errors
     /// CUDA is not available, or the index is beyond the number of GPUs.

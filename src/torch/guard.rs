@@ -1,12 +1,12 @@
-//! tch's plain calls panic when libtorch throws. At a few doors such a panic becomes an error.
+//! Converts panics of tch into errors: tch's non-`f_` calls panic when libtorch throws.
 
 use crate::err;
 use crate::error::{Error, Result};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-/// Run `work`; a panic inside becomes an [`Error`] with libtorch's message, without its C++ backtrace.
+/// Runs `work` and converts a panic into an [`Error`] with libtorch's message, without its C++ backtrace.
 ///
-/// The caller drops whatever `work` may have left half done: nothing that it changed is used after an error.
+/// After an error the caller must not use values that `work` changed.
 pub fn guard<T>(work: impl FnOnce() -> Result<T>) -> Result<T> {
     catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|panic| Err(from_panic(&*panic)))
 }
@@ -17,7 +17,7 @@ fn from_panic(panic: &(dyn std::any::Any + Send)) -> Error {
         .map(String::as_str)
         .or_else(|| panic.downcast_ref::<&str>().copied())
         .unwrap_or("unknown failure");
-    // tch's unwrap prints TchError's Debug form with escaped line ends.
+    // tch's `unwrap` prints the Debug form of `TchError` with escaped line breaks.
     let text = text.split("\\nException raised from").next().unwrap_or(text);
     let text = text.split("\nException raised from").next().unwrap_or(text);
     let text = text.rsplit("Torch(\"").next().unwrap_or(text);

@@ -1,4 +1,4 @@
-//! What every user of libtorch shares: devices, tensors among values, and the guards around foreign code.
+//! Shared libtorch code: devices, tensors as config values, conversions, and the panic guard.
 
 pub mod convert;
 mod device;

@@ -1,4 +1,4 @@
-//! Tensors among a config's values: as small arrays that expressions compute with (always a copy), or as handles.
+//! Tensors as config values: small arrays that expressions can compute with (always a copy), or opaque handles.
 
 use crate::component::{Args, BuildContext, Object, Value};
 use crate::err;
@@ -8,7 +8,7 @@ use crate::torch::Device;
 use parking_lot::Mutex;
 use tch::{Kind, Tensor};
 
-/// torch's type; `None` for the unsigned ones that tch does not have.
+/// Converts a dtype to tch's `Kind`; `None` for unsigned types that tch lacks.
 pub fn kind_of(ty: Type) -> Option<tch::Kind> {
     Some(match ty {
         Type::Bool => tch::Kind::Bool,
@@ -30,24 +30,27 @@ pub fn type_of(kind: Kind) -> Option<Type> {
     Type::ALL.into_iter().find(|ty| kind_of(*ty) == Some(kind))
 }
 
-/// The values of a tensor of any device, as a torch array of the same shape. Complex and quantised types are errors.
+/// Copies a tensor of any device to a torch array of the same shape.
+///
+/// # Errors
+/// The tensor has a complex or quantized dtype.
 pub fn array_from_tensor(tensor: &Tensor, call: &mut BuildContext) -> Result<Array> {
     let kind = tensor.kind();
-    let ty = type_of(kind).ok_or_else(|| err!("an expression cannot hold {kind:?}"))?;
+    let ty = type_of(kind).ok_or_else(|| err!("expected a real dtype for use in an expression, found {kind:?}"))?;
     charge(call, tensor.numel())?;
     let shape: Vec<usize> = tensor.size().into_iter().map(|n| n as usize).collect();
     let flat = tensor.f_to_device(tch::Device::Cpu)?.f_to_kind(Kind::Double)?.f_contiguous()?.f_view([-1])?;
     Array::from_values(&shape, Vec::<f64>::try_from(&flat)?, ty, Flavour::Torch)
 }
 
-/// The values as a tensor on the CPU; unsigned types that torch lacks become the next larger signed one.
+/// Copies an array to a CPU tensor; unsigned types that torch lacks become the next larger signed type.
 pub fn tensor_of(array: &Array) -> Result<Tensor> {
     let kind = kind_of(array.ty).unwrap_or(if array.ty == Type::U16 { Kind::Int } else { Kind::Int64 });
     let shape: Vec<i64> = array.shape().iter().map(|n| *n as i64).collect();
     Ok(Tensor::f_from_slice(&array.values())?.f_to_kind(kind)?.f_view(shape.as_slice())?)
 }
 
-/// The tensor that a value is: an array's values or a handle's tensor (a shallow clone); `None` for anything else.
+/// Converts a value to a tensor: a copy of an array, or a shallow clone of a handle's tensor; `None` for other values.
 pub fn tensor_from_value(value: &Value) -> Option<Tensor> {
     match value.downcast::<Array>() {
         Some(array) => tensor_of(&array).ok(),
@@ -55,7 +58,8 @@ pub fn tensor_from_value(value: &Value) -> Option<Tensor> {
     }
 }
 
-/// A tensor that an expression can hand on and look at, but not compute with: it is too large for an [`Array`].
+/// A handle to a tensor that is too large for an [`Array`]: expressions can pass it on and read its attributes, but not
+/// compute with it.
 pub struct TensorHandle(pub Mutex<Tensor>);
 
 impl Object for TensorHandle {
@@ -83,7 +87,7 @@ impl Object for TensorHandle {
             "numel" => Value::Int(self.0.lock().numel() as i64),
             "dim" => Value::Int(self.0.lock().dim() as i64),
             "size" if args.positional.is_empty() => return self.attr("shape"),
-            // The network that takes it decides about device and type.
+            // No effect: the network that receives the tensor converts device and dtype.
             "to" | "cpu" | "detach" => {
                 drop(std::mem::take(args));
                 Value::object(TensorHandle(Mutex::new(self.0.lock().shallow_clone())))

@@ -270,7 +270,8 @@ fn padding_that_reflects_more_than_the_image_is_an_error_with_both_sizes() {
         windows_of(32, "constant", padding, 1).0.infer(&x, &volume_of(&x), &Ramp::shared(true), &CaseContext::quiet())
     };
     let error = infer("reflect").err().unwrap();
-    let expected = "padding_mode 'reflect' cannot pad an axis of 9 voxels to the 32 of a window: it adds at most 8";
+    let expected =
+        "padding_mode 'reflect' cannot pad an axis of 9 voxels to the window size 32: it adds at most 8 voxels";
     assert!(error.message().contains(expected), "{error}");
     assert!(error.get_hint().unwrap().contains("'constant' or 'replicate'"), "{error}");
     assert!(infer("circular").err().unwrap().message().contains("it adds at most 9"));

@@ -488,8 +488,7 @@ fn a_validation_at_the_start_is_that_of_epoch_0() {
 #[test]
 fn an_interrupted_training_writes_no_final_checkpoint() {
     let training = Training::new(3);
-    let handlers =
-        "[{'_target_':'ValidationHandler','validator':'@validate#evaluator','interval':999},\
+    let handlers = "[{'_target_':'ValidationHandler','validator':'@validate#evaluator','interval':999},\
           {'_target_':'CheckpointSaver','save_dir':'@ckpt_dir','save_dict':{'model':'@network'},'save_final':True}]";
     let overrides = ["--train#handlers", handlers, "--max_epochs", "500", "--batch_size", "1"];
     let mut child = training.command(&["-v"], &overrides).stderr(Stdio::piped()).spawn().unwrap();
