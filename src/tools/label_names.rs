@@ -1,5 +1,5 @@
-//! Names of labels inside a NIfTI file: a header extension with the XML of Connectome Workbench's `CaretExtension`, as
-//! TotalSegmentator writes it (totalsegmentator.nifti_ext_header 2.18) and 3D Slicer reads it.
+//! Label names in a NIfTI header extension: Connectome Workbench's `CaretExtension` XML, as written by TotalSegmentator
+//! (totalsegmentator.nifti_ext_header 2.18) and read by 3D Slicer.
 
 use super::structures::Structures;
 use crate::err;
@@ -10,14 +10,14 @@ use quick_xml::events::Event;
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
-/// The extension's text.
+/// Returns the XML of the header extension.
 pub fn to_xml(structures: &Structures) -> String {
     let mut xml = String::from(
         "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<CaretExtension><VolumeInformation Index=\"0\"><LabelTable>\n",
     );
     for structure in structures.iter() {
         let [r, g, b] = structure.colour().map(|part| f64::from(part) / 255.0);
-        // CDATA ends at the first `]]>`, which no name of a file needs.
+        // `]]>` would end the CDATA section.
         let name = structure.name.replace("]]>", "");
         let _ = writeln!(
             xml,
@@ -29,7 +29,7 @@ pub fn to_xml(structures: &Structures) -> String {
     xml
 }
 
-/// The names in an extension's text; `None` if it has no label table.
+/// Parses the names in the XML of an extension; `None` if it does not contain a label table.
 pub fn from_xml(xml: &str) -> Option<Structures> {
     let mut reader = Reader::from_str(xml.trim_end_matches('\0'));
     let mut named = vec![];
@@ -58,32 +58,32 @@ pub fn from_xml(xml: &str) -> Option<Structures> {
     (!named.is_empty()).then(|| Structures::new(named).ok()).flatten()
 }
 
-/// The names that a NIfTI file carries.
+/// Reads the label names in the header of a NIfTI file; `None` if it does not contain any.
 pub fn read(path: &Path) -> Result<Option<Structures>> {
     let extensions = nifti::read_extensions(path)?;
     Ok(extensions.iter().find_map(|bytes| from_xml(std::str::from_utf8(bytes).ok()?)))
 }
 
-/// Where names of structures were found.
+/// Source of the structure names.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Source {
-    /// In the `meta_file` that was given.
+    /// The `meta_file` passed by the caller.
     Given,
-    /// In the label map's header.
+    /// The header of the label map.
     LabelMap,
-    /// In a bundle's metadata.json near the label map.
+    /// A metadata.json near the label map.
     Metadata(PathBuf),
     Nowhere,
 }
 
-/// Folders above a label map that may be its bundle's: `<bundle>/eval/<case>/<case>_trans.nii.gz`.
+/// Number of folders above a label map that are searched for its bundle: `<bundle>/eval/<case>/<case>_trans.nii.gz`.
 const BUNDLE_LEVELS: usize = 4;
 
-/// The names of a label map's structures and where they were found: in `meta_file` if it is given, else in the map's
-/// header, in a metadata.json beside the map, or in the `configs/metadata.json` of the bundle that it lies in.
+/// Returns the structure names of a label map and their source: `meta_file` if given, else the header of the map, a
+/// metadata.json in its folder, or the `configs/metadata.json` of the bundle that contains it.
 ///
 /// # Errors
-/// `meta_file` or the label map cannot be read. A metadata.json that was not asked for and has no names is passed over.
+/// `meta_file` or the label map cannot be read. A metadata.json without names is skipped, unless it is `meta_file`.
 pub fn of(labels: &Path, meta_file: Option<&Path>) -> Result<(Structures, Source)> {
     if let Some(path) = meta_file {
         return Ok((from_metadata(path).map_err(|error| error.file(path))?, Source::Given));
@@ -99,7 +99,7 @@ pub fn of(labels: &Path, meta_file: Option<&Path>) -> Result<(Structures, Source
     Ok(found.unwrap_or((Structures::default(), Source::Nowhere)))
 }
 
-/// `network_data_format.outputs.*.channel_def` of a bundle's metadata.
+/// Reads the names in `network_data_format.outputs.*.channel_def` of a bundle's metadata.json.
 fn from_metadata(path: &Path) -> Result<Structures> {
     let text = crate::text::read(path, 64 << 20)?;
     let metadata: serde_json::Value = serde_json::from_str(&text).map_err(|error| err!("expected JSON: {error}"))?;
@@ -146,7 +146,7 @@ mod tests {
         let above = write("configs/metadata.json", &metadata(r#"{"0": "background", "1": "liver"}"#));
         let (structures, source) = of(&labels, None).unwrap();
         assert_eq!((name(&structures), source), ("liver".into(), Source::Metadata(above.clone())));
-        // Another program's file of that name has no names.
+        // A file of the same name from another program does not contain names.
         write("eval/case/metadata.json", r#"{"version": 1}"#);
         assert_eq!(of(&labels, None).unwrap().1, Source::Metadata(above));
         let beside = write("eval/case/metadata.json", &metadata(r#"{"0": "background", "1": "spleen"}"#));

@@ -1,5 +1,5 @@
-//! Pure functions over volumes and files: names and tables of structures, statistics, previews, and the sample data's
-//! phantom. No torch here.
+//! Functions over volumes and files that do not need torch: names and tables of structures, statistics, previews,
+//! masks, and the phantoms of the sample data.
 
 pub use segbundle_phantom::{self as phantom, classes};
 

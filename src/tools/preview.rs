@@ -1,6 +1,6 @@
-//! A picture of a case: one slice along each axis, grey values of a CT window with the labels over them, and a legend.
+//! Preview image of a case: one slice along each axis, gray values of a CT window with a label overlay, and a legend.
 //!
-//! Slices are shown as radiologists hang them: the patient's right on the left of the picture, anterior or superior up.
+//! Slices follow the radiological convention: the patient's right on the left of the image, anterior or superior up.
 
 use super::statistics::same_grid;
 use super::structures::Structures;
@@ -13,19 +13,19 @@ use font8x8::UnicodeFonts;
 use std::collections::BTreeMap;
 use std::path::Path;
 
-/// How to draw.
+/// Display options of a preview.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Options {
     /// Values shown as black and as white, in the image's unit (HU for a CT).
     pub window: [f64; 2],
-    /// Weight of a label's colour over the grey value, from 0 to 1; outlines are always full.
+    /// Opacity of the label colors over the gray values, from 0 to 1; outlines are always opaque.
     pub opacity: f64,
     /// Height of the tallest slice in pixels.
     pub height_px: usize,
 }
 
 impl Default for Options {
-    /// A soft-tissue window.
+    /// A soft-tissue window (−160 to 240 HU).
     fn default() -> Self {
         Options { window: [-160.0, 240.0], opacity: 0.4, height_px: 480 }
     }
@@ -37,14 +37,15 @@ const LINE: usize = 12;
 const LEGEND_WIDTH: usize = 260;
 const GREY: [u8; 3] = [200; 3];
 
-/// An RGB picture, row by row from the top.
+/// An RGB image; pixels in row-major order from the top.
 pub struct Picture {
     pub width: usize,
     pub height: usize,
     pub pixels: Vec<[u8; 3]>,
 }
 
-/// Draw `labels` over `image`, both [1,X,Y,Z] on one grid; each slice is the one with most structures in it.
+/// Draws `labels` over `image`, both [1,X,Y,Z] on the same grid. Along each axis, the slice with the most structures is
+/// shown.
 pub fn preview(
     labels: &Volume,
     image: &Volume,
@@ -56,7 +57,7 @@ pub fn preview(
         bail!("expected a label map of one channel, found {} channels", labels.layout.channels());
     }
     same_grid(labels, image)?;
-    // Along the nearest world axes, R, A and S growing.
+    // Reorient to the nearest world axes (RAS).
     let labels = labels.clone().turned_to(&Orientation::RAS)?;
     let image = image.clone().turned_to(&Orientation::RAS)?;
     let shape = labels.layout.spatial();
@@ -68,9 +69,9 @@ pub fn preview(
     let tallest = planes.iter().map(|plane| extent[plane.3]).fold(0.0, f64::max);
     let widest: f64 = planes.iter().map(|plane| extent[plane.2]).sum();
     if !(tallest > 0.0 && widest.is_finite()) {
-        bail!("the image has no extent: {extent:?} mm");
+        bail!("expected an image with a positive extent, found {extent:?} mm");
     }
-    // Long thin images are drawn smaller instead of very wide.
+    // Limit the width: long, thin images are drawn smaller.
     let scale = (options.height_px as f64 / tallest).min(4.0 * options.height_px as f64 / widest); // pixels per mm
     let size = |mm: f64| ((mm * scale).round() as usize).max(1);
 
@@ -82,7 +83,7 @@ pub fn preview(
     for (name, fixed, across, down) in planes {
         let (w, h) = (size(extent[across]), size(extent[down]));
         let top = MARGIN + LINE;
-        // All three world axes fall from the picture's left and top: from R, A and S.
+        // Left and top of each slice are R, A or S: world coordinates decrease to the right and downwards.
         let voxel_of = |px: usize, py: usize| {
             let mut voxel = [0; 3];
             voxel[fixed] = at[fixed];
@@ -139,10 +140,10 @@ fn value(volume: &Volume, at: [usize; 3]) -> f64 {
     each_voxels!(&volume.voxels, buffer => buffer[volume.layout.position([0, at[0], at[1], at[2]])].to_f64())
 }
 
-/// By axis, the slice with most structures, and among these the one with most labelled voxels; the middle without
-/// labels. Every other voxel along each axis says enough.
+/// Returns, per axis, the slice with the most structures, and among equals the one with the most labelled voxels;
+/// without labels, the middle slice. Samples every other voxel along each axis.
 fn best_slices(labels: &Volume) -> [usize; 3] {
-    /// A bit for each label that was seen, and labelled voxels.
+    /// A bit set of the labels found, and the number of labelled voxels.
     #[derive(Clone, Default)]
     struct Seen(Vec<u64>, usize);
     let shape = labels.layout.spatial();
@@ -180,7 +181,7 @@ fn best_slices(labels: &Volume) -> [usize; 3] {
 }
 
 impl Picture {
-    /// ASCII at (x, y), over what is there, cut at the edge.
+    /// Draws ASCII text at (x, y), clipped to the image.
     fn text(&mut self, x: usize, y: usize, text: &str, colour: [u8; 3]) {
         for (i, letter) in text.chars().enumerate() {
             let Some(rows) = font8x8::BASIC_FONTS.get(letter).or_else(|| font8x8::BASIC_FONTS.get('?')) else {
@@ -197,7 +198,7 @@ impl Picture {
         }
     }
 
-    /// As PNG, whole or not at all.
+    /// Writes the image as PNG, atomically.
     pub fn write(&self, path: &Path) -> Result<Digest> {
         atomic::write_hashed(path, |file| {
             let failed = |error: png::EncodingError| err!("cannot write: {error}");

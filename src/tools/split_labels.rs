@@ -1,4 +1,4 @@
-//! One file per structure: 1 where it is, 0 elsewhere.
+//! Splits a label map into one binary mask file per structure.
 
 use super::structures::{Structure, Structures};
 use crate::error::Result;
@@ -9,8 +9,8 @@ use crate::{bail, each_voxels, err};
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
-/// Write `folder/name.nii.gz` for each of `structures`, on the grid of `labels` [1,X,Y,Z]; a structure that does not occur
-/// gives an empty mask, so that each case has the same files. Returns the paths.
+/// Writes a mask `folder/name.nii.gz` for each of `structures` on the grid of `labels` [1,X,Y,Z] and returns the paths.
+/// Structures without voxels get an empty mask, so that every case has the same files.
 pub fn split_labels(labels: &Volume, structures: &Structures, folder: &Path, extension: &str) -> Result<Vec<PathBuf>> {
     if labels.layout.channels() != 1 {
         bail!("expected a label map of one channel, found {} channels", labels.layout.channels());
@@ -23,13 +23,13 @@ pub fn split_labels(labels: &Volume, structures: &Structures, folder: &Path, ext
     structures.iter().map(write).collect()
 }
 
-/// Where [`split_labels`] writes a structure.
+/// Returns the path to which [`split_labels`] writes a structure.
 pub fn mask_path(folder: &Path, structure: &Structure, extension: &str) -> PathBuf {
     folder.join(format!("{}{extension}", structure.name))
 }
 
-/// Write one structure's mask, u8: where a label map [1,X,Y,Z] has its id, or the channel of that number among masks
-/// [C,X,Y,Z], which may overlap. The result is the digest of the file.
+/// Writes the mask (u8) of one structure and returns the digest of the file. The mask is 1 where a label map [1,X,Y,Z]
+/// equals the id, or it is the channel with this index of (possibly overlapping) masks [C,X,Y,Z].
 pub fn write_mask(labels: &Volume, structure: &Structure, path: &Path) -> Result<Digest> {
     let options = nifti::Options { space: labels.header.space, ..nifti::Options::default() };
     if labels.channels() > 1 {
@@ -51,7 +51,7 @@ fn channel(layout: &Layout, at: usize) -> Layout {
     }
 }
 
-/// Whether `labels` can hold `structures`: one channel of ids, or masks with a channel for each id.
+/// Checks that `labels` is a label map, or masks with a channel for each id in `structures`.
 pub fn check_channels(labels: &Volume, structures: &Structures) -> Result<()> {
     let (channels, dtype) = (labels.channels(), labels.voxels.dtype());
     if channels == 1 {
@@ -62,21 +62,23 @@ pub fn check_channels(labels: &Volume, structures: &Structures) -> Result<()> {
             "expected a label map of one channel or masks of uint8, found {channels} channels of {}",
             dtype.name()
         )
-        .hint("set argmax or threshold of AsDiscreted"));
+        .hint("set `argmax` or `threshold` of AsDiscreted"));
     }
     match structures.iter().find(|structure| structure.id as usize >= channels) {
-        Some(beyond) => {
-            Err(err!("`{}` is channel {}, but the prediction has {channels} channels, from 0", beyond.name, beyond.id)
-                .hint("the names must be those of the network's channels"))
-        }
+        Some(beyond) => Err(err!(
+            "`{}` is channel {}, but the prediction has {channels} channels, numbered from 0",
+            beyond.name,
+            beyond.id
+        )
+        .hint("use the names of the network's output channels")),
         None => Ok(()),
     }
 }
 
-/// Labels outside `structures` become background; so do channels of masks.
+/// Sets labels (or mask channels) outside `structures` to background.
 pub fn keep_only(labels: &Volume, structures: &Structures) -> Result<Volume> {
     fn filter<T: Element>(buffer: &[T], kept: &BTreeSet<u32>) -> Voxels {
-        // Neighbours are mostly alike.
+        // Neighboring voxels mostly have the same label: look up only changes.
         let (mut last, mut keep) = (T::default(), true);
         T::wrap(
             buffer

@@ -1,4 +1,4 @@
-//! What a label map says of each structure: its volume, place and, with the image, its HU.
+//! Statistics of each structure in a label map: volume, position and, if the image is given, its HU values.
 
 use super::structures::Structures;
 use crate::error::Result;
@@ -11,31 +11,31 @@ use std::collections::BTreeMap;
 use std::io::Write;
 use std::path::Path;
 
-/// One structure of one case; written as the [`Columns`] of a table.
+/// Statistics of one structure in one case, serialized as [`Columns`].
 #[derive(Debug, Clone, PartialEq, Serialize)]
 #[serde(into = "Columns")]
 pub struct Row {
     pub id: u32,
     pub name: String,
     pub voxels: u64,
-    /// Voxels times the volume of one (the determinant of the affine).
+    /// Number of voxels times the voxel volume (determinant of the affine).
     pub volume_ml: f64,
-    /// Mean place of the voxels' centres: RAS+, in mm.
+    /// Mean of the voxel centers in RAS+ coordinates, mm.
     pub centroid_mm: [f64; 3],
-    /// Whether a voxel lies on the outermost layer of the image, so that the structure may go on outside.
+    /// Whether the structure touches the border of the image and may be cut off.
     pub touches_border: bool,
-    /// Of the image's values in the structure, where an image was given.
+    /// Image values within the structure; `None` without an image.
     pub hu: Option<Intensity>,
 }
 
-/// Values of a structure, in the image's unit (HU for a CT).
+/// Distribution of the image values within a structure, in the unit of the image (HU for CT).
 #[derive(Debug, Clone, PartialEq)]
 pub struct Intensity {
     pub mean: f64,
     /// Population standard deviation.
     pub std: f64,
     pub min: f64,
-    /// Percentiles 5, 25, 50, 75 and 95, between neighbours linearly as `numpy.percentile`.
+    /// Percentiles 5, 25, 50, 75 and 95, with linear interpolation as in `numpy.percentile`.
     pub percentiles: [f64; 5],
     pub max: f64,
 }
@@ -45,17 +45,17 @@ const PERCENTILES: [u32; 5] = [5, 25, 50, 75, 95];
 #[derive(Default)]
 struct Sums {
     voxels: u64,
-    /// Of the indices.
+    /// Sum of the voxel indices along each axis.
     index: [u64; 3],
     border: bool,
     values: Values,
 }
 
-/// Values of a structure. Many whole numbers, as CTs have them, are counted, so that a large structure takes no more memory
-/// than a small one; the first other value turns the counts into a list again.
+/// Collected image values of a structure. Many integer values, as in CT, are stored as a histogram, so that memory does
+/// not grow with the structure; the first non-integer value converts the histogram back to a list.
 enum Values {
     All(Vec<f32>),
-    /// How often each of i16's numbers occurs, from its lowest on.
+    /// Histogram over all values of i16, in ascending order.
     Counts(Vec<u32>),
 }
 
@@ -66,10 +66,10 @@ impl Default for Values {
 }
 
 const LOWEST: i32 = i16::MIN as i32;
-/// As many values take as much memory as the counts.
+/// Number of values at which a list takes as much memory as the histogram.
 const MANY: usize = 1 << 16;
 
-/// Where a value is counted; `None`: it is none of i16's.
+/// Returns the histogram bin of a value; `None` if it is not an integer in the range of i16.
 fn place(value: f32) -> Option<usize> {
     let whole = value as i16;
     (f32::from(whole) == value).then(|| (i32::from(whole) - LOWEST) as usize)
@@ -99,7 +99,7 @@ impl Values {
         }
     }
 
-    /// Each value with how often it occurs, in rising order (equal ones may come apart).
+    /// Returns (value, count) pairs in ascending order; equal values may occur in several pairs.
     fn sorted(self) -> Vec<(f64, u64)> {
         match self {
             Values::Counts(counts) => counted(&counts).collect(),
@@ -119,10 +119,11 @@ fn counted(counts: &[u32]) -> impl Iterator<Item = (f64, u64)> {
         .map(|(count, value)| (f64::from(value), u64::from(*count)))
 }
 
-/// One row for each label that occurs, by rising id. `labels` [1,X,Y,Z] holds whole numbers from 0; `image` [1,X,Y,Z] lies
-/// on the same grid. Not-a-number voxels of the image are left out of its values.
+/// Computes one row for each label that occurs, in ascending order of ids. `labels` [1,X,Y,Z] contains non-negative
+/// integers; `image` [1,X,Y,Z] has the same grid. NaN voxels of the image are ignored.
 ///
-/// Errors: a label that is no such number, an image of another shape or place.
+/// # Errors
+/// A label is not a non-negative integer, or the image has another grid.
 pub fn statistics(labels: &Volume, image: Option<&Volume>, structures: &Structures) -> Result<Vec<Row>> {
     if labels.layout.channels() != 1 {
         bail!("expected a label map of one channel, found {} channels", labels.layout.channels());
@@ -133,12 +134,12 @@ pub fn statistics(labels: &Volume, image: Option<&Volume>, structures: &Structur
     let mut found: BTreeMap<u32, Sums> = BTreeMap::new();
     let label_at = &labels.layout;
     let shape = label_at.spatial();
-    // Along the way the label map lies in memory, longest stride first.
+    // Iterate in the memory order of the label map, longest stride first.
     let mut order = [0, 1, 2];
     order.sort_by_key(|axis| std::cmp::Reverse(label_at.strides[axis + 1].unsigned_abs()));
     let mut invalid = None;
     each_voxels!(&labels.voxels, buffer => {
-        // The map's one-label runs are long: the last entry is looked up once per run.
+        // Runs of equal labels are long: look up the entry once per run.
         let mut last: Option<(u32, &mut Sums)> = None;
         let mut at = [0; 3];
         for a in 0..shape[order[0]] {
@@ -198,7 +199,7 @@ fn value_at(image: &Volume, at: [usize; 3]) -> f32 {
     each_voxels!(&image.voxels, buffer => buffer[image.layout.position([0, at[0], at[1], at[2]])].to_f32())
 }
 
-/// Whether voxel i is at the same place in both: shapes equal, corners within a hundredth of a voxel.
+/// Checks that both volumes have the same grid: equal shapes, and corners within a hundredth of a voxel.
 pub fn same_grid(labels: &Volume, image: &Volume) -> Result<()> {
     let (a, b) = (labels.layout.spatial(), image.layout.spatial());
     if image.layout.channels() != 1 {
@@ -206,7 +207,7 @@ pub fn same_grid(labels: &Volume, image: &Volume) -> Result<()> {
     }
     if a != b {
         return Err(err!("expected an image of the labels' shape {a:?}, found {b:?}")
-            .hint("labels lie on the grid of the image they were made from"));
+            .hint("use the image from which the labels were made"));
     }
     let spacing = labels.affine.spacing_mm().into_iter().fold(f64::INFINITY, f64::min);
     for corner in 0..8 {
@@ -214,21 +215,22 @@ pub fn same_grid(labels: &Volume, image: &Volume) -> Result<()> {
         let (p, q) = (labels.affine.at(at), image.affine.at(at));
         let apart = (0..3).map(|axis| (p[axis] - q[axis]).powi(2)).sum::<f64>().sqrt();
         if apart > 0.01 * spacing {
-            return Err(err!("labels and image lie {apart:.2} mm apart")
-                .hint("labels lie on the grid of the image they were made from"));
+            return Err(
+                err!("labels and image lie {apart:.2} mm apart").hint("use the image from which the labels were made")
+            );
         }
     }
     Ok(())
 }
 
-/// `None` without values.
+/// Computes the distribution; `None` without values.
 fn intensity(values: Values) -> Option<Intensity> {
     let values = values.sorted();
     let (min, max) = (values.first()?.0, values.last()?.0);
     let n = values.iter().map(|(_, count)| count).sum::<u64>() as f64;
     let mean = values.iter().map(|(value, count)| value * *count as f64).sum::<f64>() / n;
     let std = (values.iter().map(|(value, count)| (value - mean).powi(2) * *count as f64).sum::<f64>() / n).sqrt();
-    // How many values there are up to each.
+    // Cumulative counts.
     let mut so_far = 0;
     let ends: Vec<u64> = values
         .iter()
@@ -246,7 +248,7 @@ fn intensity(values: Values) -> Option<Intensity> {
     Some(Intensity { mean, std, min, percentiles, max })
 }
 
-/// The columns of the CSV file and the keys of the JSON file; the values of an image are empty where none was given.
+/// Columns of the CSV file and keys of the JSON file; the `hu_*` columns are empty without an image.
 #[derive(Debug, Clone, Default, Serialize)]
 struct Columns {
     id: u32,
@@ -299,13 +301,13 @@ fn rounded(value: f64, digits: i32) -> f64 {
     (value * scale).round() / scale
 }
 
-/// As CSV, or as JSON (`{"structures": [{...}]}`) if the name ends in `.json`; whole or not at all.
+/// Writes the rows atomically as CSV, or as JSON (`{"structures": [{...}]}`) if the name ends in `.json`.
 pub fn write(path: &Path, rows: &[Row]) -> Result<Digest> {
     let json = path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("json"));
     atomic::write_hashed(path, |out| if json { write_json(out, rows) } else { write_csv(out, rows) })
 }
 
-/// A header and one line per structure.
+/// Writes a header and one line per structure.
 pub fn write_csv(mut out: impl Write, rows: &[Row]) -> Result<()> {
     let table = |rows: &[Columns]| -> Result<Vec<u8>> {
         let mut csv = csv::Writer::from_writer(vec![]);
@@ -314,7 +316,7 @@ pub fn write_csv(mut out: impl Write, rows: &[Row]) -> Result<()> {
     };
     let mut text = table(&rows.iter().cloned().map(Columns::from).collect::<Vec<_>>())?;
     if rows.is_empty() {
-        // The header of a table without lines.
+        // serde writes the header with the first row: write it here for an empty table.
         text = table(&[Columns::default()])?;
         text.truncate(text.iter().position(|byte| *byte == b'\n').map_or(0, |end| end + 1));
     }
@@ -363,7 +365,7 @@ mod tests {
         assert_eq!(keys.join(","), header);
     }
 
-    /// Enough to be counted, and then one that cannot be.
+    /// Integers enough for a histogram, followed by a value that is not an integer.
     #[test]
     fn counts_and_lists_give_the_same_figures() {
         let numbers = |n: usize| (0..n).map(|i| ((i * 7919) % 3001) as f32 - 1000.0);

@@ -1,22 +1,23 @@
-//! The structures of a label map: their ids, names and colours, and the files in which viewers look for them.
+//! The structures of a label map: their ids, names and colors, and lookup tables for viewers.
 
 use crate::component::{Key, Value};
 use crate::error::{Kind, Result};
 use crate::{bail, err};
 use std::fmt::Write as _;
 
-/// One label.
+/// A named label.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Structure {
-    /// Its value in label maps, from 1; 0 is the background.
+    /// Value in label maps, from 1; 0 is the background.
     pub id: u32,
     pub name: String,
 }
 
 impl Structure {
-    /// Red, green, blue; the same for the same id. Neighbouring ids differ strongly.
+    /// Returns the RGB color of the id. Consecutive ids have clearly different colors.
     pub fn colour(&self) -> [u8; 3] {
-        // The hue turns by the golden angle; saturation and lightness take turns, so that near hues can be told apart.
+        // The hue advances by the golden angle; saturation and lightness alternate, so that similar hues stay
+        // distinguishable.
         let hue = f64::from(self.id) * 0.618_033_988_749_895 % 1.0;
         let (saturation, lightness) = [(0.85, 0.55), (0.6, 0.7), (0.75, 0.45)][self.id as usize % 3];
         [0.0, 8.0, 4.0].map(|shift| {
@@ -29,12 +30,15 @@ impl Structure {
     }
 }
 
-/// The structures of a map by rising id.
+/// The structures of a label map in ascending order of ids.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Structures(Vec<Structure>);
 
 impl Structures {
-    /// Label 0 is left out; ids are sorted. Errors: an id or a name that comes twice, a name that could not be a file's.
+    /// Creates the list from (id, name) pairs, sorted by id and without label 0.
+    ///
+    /// # Errors
+    /// An id or a name is duplicated, or a name cannot be used as a file name.
     pub fn new(named: impl IntoIterator<Item = (u32, String)>) -> Result<Structures> {
         let mut all: Vec<Structure> =
             named.into_iter().filter(|(id, _)| *id != 0).map(|(id, name)| Structure { id, name }).collect();
@@ -51,12 +55,13 @@ impl Structures {
             name.is_empty() || name.starts_with('.') || name.chars().any(|c| c == '/' || c == '\\' || c.is_control())
         };
         if let Some(name) = names.iter().find(|name| unusable(name)) {
-            bail!("expected names of structures that can name a file, found `{}`", name.escape_debug());
+            bail!("expected structure names that can be used as file names, found `{}`", name.escape_debug());
         }
         Ok(Structures(all))
     }
 
-    /// From a config: `{"1": "spleen"}` or `{1: "spleen"}`, as `channel_def` in metadata.json, or a list by id, from 0.
+    /// Parses a config value: `{"1": "spleen"}` or `{1: "spleen"}`, as in `channel_def` of metadata.json, or a list of
+    /// names indexed by id, from 0.
     pub fn from_value(value: &Value) -> Result<Structures> {
         let wrong = || {
             err!("expected names by label, {{\"1\": \"spleen\"}}, or a list of names from label 0, found {value:?}")
@@ -88,7 +93,7 @@ impl Structures {
     pub fn len(&self) -> usize {
         self.0.len()
     }
-    /// The structure with this label; `label_7` where it has no name.
+    /// Returns the structure with this id; an unnamed id 7 is called `label_7`.
     pub fn get(&self, id: u32) -> Structure {
         match self.0.binary_search_by_key(&id, |structure| structure.id) {
             Ok(at) => self.0[at].clone(),
@@ -96,12 +101,15 @@ impl Structures {
         }
     }
 
-    /// Those with these names, by rising id. Errors: a name that is not among them.
+    /// Returns the structures with the given names, in ascending order of ids.
+    ///
+    /// # Errors
+    /// A name is unknown.
     pub fn subset(&self, names: &[String]) -> Result<Structures> {
         for name in names {
             if !self.0.iter().any(|structure| structure.name == *name) {
                 let known = self.0.iter().map(|structure| &*structure.name);
-                let error = err!("there is no structure `{name}`").kind(Kind::Config);
+                let error = err!("unknown structure `{name}`").kind(Kind::Config);
                 return Err(match crate::error::did_you_mean(name, known) {
                     Some(near) => error.hint(format!("did you mean `{near}`?")),
                     None => error,
@@ -111,7 +119,7 @@ impl Structures {
         Ok(Structures(self.0.iter().filter(|structure| names.contains(&structure.name)).cloned().collect()))
     }
 
-    /// A colour table for 3D Slicer (`labels.ctbl`): id, name without blanks, red, green, blue, opacity.
+    /// Returns a color table for 3D Slicer (`labels.ctbl`): id, name without blanks, red, green, blue, opacity.
     pub fn slicer_table(&self) -> String {
         let mut text = String::from("# id name red green blue opacity\n0 background 0 0 0 0\n");
         for structure in &self.0 {
@@ -122,7 +130,8 @@ impl Structures {
         text
     }
 
-    /// A label description file for ITK-SNAP: id, red, green, blue, opacity (0 to 1), visible in 2D, in 3D, name.
+    /// Returns a label description file for ITK-SNAP: id, red, green, blue, opacity (0 to 1), visible in 2D, in 3D,
+    /// name.
     pub fn itk_snap_table(&self) -> String {
         let mut text = String::from(
             "# ITK-SnAP Label Description File\n    0     0    0    0        0  0  0    \"Clear Label\"\n",
@@ -155,11 +164,11 @@ mod tests {
     }
 
     #[test]
-    fn a_subset_keeps_ids_and_a_wrong_name_is_corrected() {
+    fn a_subset_keeps_ids_and_an_unknown_name_gets_a_suggestion() {
         let subset = three().subset(&["liver".into(), "spleen".into()]).unwrap();
         assert_eq!(subset.iter().map(|structure| structure.id).collect::<Vec<_>>(), [1, 5]);
         let error = three().subset(&["livr".into()]).unwrap_err().to_string();
-        assert!(error.contains("no structure `livr`") && error.contains("liver`"), "{error}");
+        assert!(error.contains("unknown structure `livr`") && error.contains("liver`"), "{error}");
         assert_eq!(three().get(7).name, "label_7");
     }
 
@@ -177,7 +186,7 @@ mod tests {
     }
 
     #[test]
-    fn the_colours_of_a_whole_body_differ() {
+    fn colors_of_104_ids_differ() {
         let colours: Vec<[u8; 3]> = (1..=104).map(|id| Structure { id, name: String::new() }.colour()).collect();
         for (at, a) in colours.iter().enumerate() {
             for b in &colours[at + 1..] {
