@@ -252,7 +252,7 @@ fn transforms_write_what_they_say() {
     let mut args = common();
     args.push(("structures", Value::list([Value::from("livre")])));
     let error = apply("segbundle.transforms.SaveLabelsd", args, &pred).unwrap_err();
-    assert!(error.contains("no structure `livre`") && error.contains("liver"), "{error}");
+    assert!(error.contains("unknown structure `livre`") && error.contains("liver"), "{error}");
 }
 
 #[test]
