@@ -1,7 +1,7 @@
-//! Compiles cpp/ against the libtorch that torch-sys found, and tells dependants where that libtorch is.
+//! Compiles cpp/ against the libtorch found by torch-sys, and passes the path of that libtorch to dependent crates.
 //!
-//! The inner loops are compiled once per instruction set; the program chooses at run time and still starts on a plain
-//! x86-64. Without OpenMP the kernels work on one thread.
+//! The inner loops are compiled once per instruction set and selected at run time, so that the program still runs on
+//! baseline x86-64. Without OpenMP the kernels are single-threaded.
 use std::{env, error::Error, fs, path::PathBuf};
 
 fn main() -> Result<(), Box<dyn Error>> {
@@ -33,7 +33,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     }
 
     let mut build = base();
-    // GNU OpenMP is libtorch's own; another runtime would bring a second pool of threads.
+    // libtorch uses GNU OpenMP; another runtime would create a second thread pool.
     let gnu = build.get_compiler().is_like_gnu();
     if gnu {
         build.flag_if_supported("-fopenmp");
@@ -59,7 +59,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         println!("cargo:rustc-link-lib={library}");
     }
     if gnu {
-        // libtorch's own copy, whose name has a hash in some releases.
+        // libtorch's copy of libgomp, whose name contains a hash in some releases.
         let own = fs::read_dir(&lib)?
             .filter_map(|entry| entry.ok()?.file_name().into_string().ok())
             .find(|name| name.starts_with("libgomp") && name.contains(".so"));

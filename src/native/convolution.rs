@@ -1,9 +1,9 @@
 //! 3×3×3 convolutions with stride 1 and padding 1 on the CPU, in f32, by Winograd's algorithm: 64 products where the
-//! direct sum takes 216. What stands around a convolution in a residual block is part of the same pass: the group
-//! normalisation and ReLU before it, the addition and the moments for the next normalisation after it.
+//! direct sum takes 216. The neighboring operations of a residual block are fused into the same pass: the group
+//! normalization and ReLU before the convolution, the addition and the moments for the next normalization after it.
 //!
-//! Loops in cpp/winograd.cpp, threads in cpp/convolution.cpp. Results differ from the direct sum by rounding only
-//! (about as much as that sum's own); an infinity or NaN reaches up to one voxel farther than there.
+//! Inner loops are in cpp/winograd.cpp, threading is in cpp/convolution.cpp. Results differ from the direct sum by
+//! about its own rounding error; an infinity or NaN spreads up to one voxel farther.
 
 use crate::Result;
 use crate::kernels::{GroupNorm, Moments, item, rows, same_shape, wrong};
@@ -30,23 +30,23 @@ unsafe extern "C" {
     ) -> *mut c_char;
 }
 
-/// Whether so many channels are a multiple of the processor's vectors, as the convolutions here need.
+/// Whether `channels` is a multiple of the CPU's vector width, which these convolutions require.
 pub fn fills_vectors(channels: i64) -> bool {
-    // SAFETY: reads what the processor can do.
+    // SAFETY: reads CPU features without side effects.
     channels > 0 && channels % unsafe { sb_conv3_lanes() } == 0
 }
 
-/// The weights of a convolution, transformed; 64/27 of their size.
+/// The transformed weights of a convolution; 64/27 of the original size.
 #[derive(Debug)]
 pub struct Conv3 {
-    /// [64·C·K] f32.
+    /// Transformed weights, f32 [64·C·K].
     packed: Tensor,
     inputs: i64,
     outputs: i64,
 }
 
 impl Conv3 {
-    /// From a weight [K,C,3,3,3] f32 on the CPU; `None` where C or K is no multiple of the processor's vectors.
+    /// Transforms a weight [K,C,3,3,3] (f32, CPU); `None` if C or K is not a multiple of the CPU's vector width.
     pub fn new(weight: &Tensor) -> Result<Option<Conv3>> {
         let size = weight.size();
         if size.len() != 5 || size[2..] != [3, 3, 3] || weight.kind() != Kind::Float || weight.device() != Device::Cpu {
@@ -66,7 +66,7 @@ impl Conv3 {
         Ok(Some(Conv3 { packed, inputs, outputs }))
     }
 
-    /// conv(relu(norm(x))) and the moments of it: x [N,C,X,Y,Z] f32, channels last → [N,K,X,Y,Z].
+    /// Computes conv(relu(norm(x))) and its moments: x [N,C,X,Y,Z] f32, channels last → [N,K,X,Y,Z].
     pub fn forward(&self, x: &Tensor, norm: &GroupNorm) -> Result<(Tensor, Moments)> {
         let size = x.size();
         if size.len() != 5 {
@@ -79,7 +79,7 @@ impl Conv3 {
         Ok((out, moments))
     }
 
-    /// `onto += conv(relu(norm(x)))` and the moments of the sum; onto [N,K,X,Y,Z] f32, channels last.
+    /// Computes `onto += conv(relu(norm(x)))` and the moments of the sum; `onto` [N,K,X,Y,Z] f32, channels last.
     pub fn forward_add(&self, x: &Tensor, norm: &GroupNorm, onto: &mut Tensor) -> Result<Moments> {
         self.run(x, norm, onto, true)
     }
@@ -100,7 +100,7 @@ impl Conv3 {
         }
         same_shape("convolution", out, &[items, self.outputs, size[2], size[3], size[4]])?;
         if x.data_ptr() == out.data_ptr() {
-            return wrong("convolution: its input cannot be its output".into());
+            return wrong("convolution: expected an output that is not the input".into());
         }
         let mut sums = vec![vec![0.0; 2 * self.outputs as usize]; items as usize];
         for (n, sums) in sums.iter_mut().enumerate() {

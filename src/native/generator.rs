@@ -1,4 +1,4 @@
-//! torch's default random generators: seed and state, and permutations drawn by a generator of their own.
+//! Seed and state of torch's default random generators, and permutations drawn from a separately seeded generator.
 
 use crate::Result;
 use crate::label_sums::checked;
@@ -20,7 +20,7 @@ fn number(device: Device) -> i32 {
     }
 }
 
-/// The seed that the device's generator was last given: `torch.initial_seed()`.
+/// `torch.initial_seed()`: the last seed of the device's default generator.
 pub fn generator_seed(device: Device) -> Result<u64> {
     let mut seed = 0;
     // SAFETY: writes one value to `seed`.
@@ -28,7 +28,7 @@ pub fn generator_seed(device: Device) -> Result<u64> {
     Ok(seed)
 }
 
-/// `torch.get_rng_state()`: u8, of the device's generator.
+/// `torch.get_rng_state()`: the state (u8) of the device's default generator.
 pub fn generator_state(device: Device) -> Result<Tensor> {
     let mut state = std::ptr::null_mut();
     // SAFETY: on success `state` is a new tensor, which the wrapper owns.
@@ -38,7 +38,7 @@ pub fn generator_state(device: Device) -> Result<Tensor> {
     }
 }
 
-/// `torch.set_rng_state(state)`; errors if it is no state of such a generator.
+/// `torch.set_rng_state(state)`; an error if `state` is not a valid state of this generator.
 pub fn set_generator_state(device: Device, state: &Tensor) -> Result<()> {
     // SAFETY: `state` is a live tensor; libtorch checks its type and size.
     unsafe { checked(sb_generator_set_state(number(device), state.as_ptr())) }

@@ -1,7 +1,7 @@
-//! Fused CPU kernels over channels-last tensors; loops in cpp/loops.cpp, threads in cpp/kernels.cpp.
+//! Fused CPU kernels for channels-last tensors. Inner loops are in cpp/loops.cpp, threading is in cpp/kernels.cpp.
 //!
-//! "Channels last" is PyTorch's `channels_last_3d`: logical shape [N,C,X,Y,Z], in memory [N,X,Y,Z,C]. Elements are f32
-//! or bf16, arithmetic is f32, sums over voxels are f64 and do not depend on the number of threads.
+//! "Channels last" is PyTorch's `channels_last_3d`: logical shape [N,C,X,Y,Z], memory order [N,X,Y,Z,C]. Elements are
+//! f32 or bf16, arithmetic is f32; sums over voxels are f64 and independent of the number of threads.
 
 use crate::Result;
 use std::os::raw::c_void;
@@ -103,7 +103,7 @@ pub(crate) fn wrong<T>(message: String) -> Result<T> {
     Err(TchError::Shape(message))
 }
 
-/// 0 for f32, 1 for bf16, as cpp/loops.h numbers them.
+/// The element code of cpp/loops.h: 0 for f32, 1 for bf16.
 fn element(what: &str, x: &Tensor) -> Result<i32> {
     match x.kind() {
         Kind::Float => Ok(0),
@@ -112,7 +112,7 @@ fn element(what: &str, x: &Tensor) -> Result<i32> {
     }
 }
 
-/// A dense CPU tensor whose memory can be read and, if nothing else holds it, written.
+/// Checks that `x` is a dense CPU tensor, whose memory may be accessed by pointer.
 pub(crate) fn on_cpu(what: &str, x: &Tensor) -> Result<()> {
     if x.device() != Device::Cpu || x.is_sparse() || x.is_mkldnn() {
         return wrong(format!("{what}: expected a dense tensor on the CPU, found {:?}", x.device()));
@@ -127,7 +127,7 @@ pub(crate) fn same_shape(what: &str, x: &Tensor, shape: &[i64]) -> Result<()> {
     }
 }
 
-/// Whether [N,C,X,Y,Z] lies in memory as [N,X,Y,Z,C] without gaps; strides of axes of size 1 do not count.
+/// Whether a tensor [N,C,X,Y,Z] is stored as [N,X,Y,Z,C] without gaps; strides of axes of size 1 are ignored.
 pub fn is_channels_last(x: &Tensor) -> bool {
     let (size, stride) = (x.size(), x.stride());
     if size.len() != 5 {
@@ -141,22 +141,22 @@ pub fn is_channels_last(x: &Tensor) -> bool {
     })
 }
 
-/// x [N,C,X,Y,Z] in channels-last layout, with exactly its strides, so that libtorch's operators see the layout too;
-/// no copy if it is so already.
+/// Converts x [N,C,X,Y,Z] to channels-last layout with the canonical strides, so that libtorch's operators recognize
+/// the layout; no copy if it already has them.
 pub fn channels_last(x: &Tensor) -> Result<Tensor> {
     if x.dim() != 5 {
         return wrong(format!("channels last: expected [N,C,X,Y,Z], found {:?}", x.size()));
     }
     let rows = x.f_permute([0, 2, 3, 4, 1])?;
     if is_channels_last(x) {
-        // `contiguous` may keep unusual strides on axes of size 1, which would hide the layout.
+        // `contiguous` may keep unusual strides of axes of size 1, by which libtorch would not recognize the layout.
         let [n, c, a, b, d] = [0, 1, 2, 3, 4].map(|axis| x.size()[axis]);
         return x.f_as_strided([n, c, a, b, d], [a * b * d * c, 1, b * d * c, d * c, c], None);
     }
     rows.f_contiguous()?.f_permute([0, 4, 1, 2, 3])
 }
 
-/// A channels-last CPU tensor: element code, items, rows per item, channels.
+/// Checks that `x` is a channels-last CPU tensor and returns (element code, items, rows per item, channels).
 pub(crate) fn rows(what: &str, x: &Tensor) -> Result<(i32, i64, i64, i64)> {
     on_cpu(what, x)?;
     let code = element(what, x)?;
@@ -174,28 +174,28 @@ pub(crate) fn rows(what: &str, x: &Tensor) -> Result<(i32, i64, i64, i64)> {
     Ok((code, size[0], size[2] * size[3] * size[4], size[1]))
 }
 
-/// The byte address of item `n` of a channels-last tensor.
+/// Returns the byte address of item `n` of a channels-last tensor.
 pub(crate) fn item(x: &Tensor, n: i64, rows: i64, channels: i64) -> *mut c_void {
     let bytes = n * rows * channels * x.kind().elt_size_in_bytes() as i64;
     x.data_ptr().wrapping_byte_offset(bytes as isize)
 }
 
-// ---------------------------------------------------------------- group normalisation
+// ---------------------------------------------------------------- group normalization
 
-/// Per item and channel: sum and sum of squares over the voxels, in f64.
+/// Sum and sum of squares over the voxels, per item and channel, in f64.
 #[derive(Debug, Clone)]
 pub struct Moments {
-    /// [N][2·C]: sums, then sums of squares.
+    /// [N][2·C]: the sums, then the sums of squares.
     pub(crate) sums: Vec<Vec<f64>>,
     pub(crate) voxels: i64,
 }
 
-/// Moments of x [N,C,X,Y,Z], channels last.
+/// Computes the moments of x [N,C,X,Y,Z], channels last.
 pub fn moments(x: &Tensor) -> Result<Moments> {
     gather_moments("moments", x, None)
 }
 
-/// `x += y` and the moments of the sum, in one pass; both [N,C,X,Y,Z], channels last, of one type.
+/// Computes `x += y` and the moments of the sum in one pass; both [N,C,X,Y,Z], channels last, of equal dtype.
 pub fn add_moments(x: &mut Tensor, y: &Tensor) -> Result<Moments> {
     let (code, ..) = rows("add", y)?;
     same_shape("add", y, &x.size())?;
@@ -219,15 +219,15 @@ fn gather_moments(what: &str, x: &Tensor, y: Option<&Tensor>) -> Result<Moments>
     Ok(Moments { sums, voxels })
 }
 
-/// Weight and bias of a normalisation, per channel.
+/// Weight and bias of a normalization, per channel.
 #[derive(Debug, Clone)]
 pub struct Affine {
     pub weight: Vec<f32>,
     pub bias: Vec<f32>,
 }
 
-/// Group normalisation, from the moments of what it is applied to: y = (x − mean)/√(var + eps)·weight + bias, with mean
-/// and population variance per item and group, as `torch.nn.GroupNorm`.
+/// Group normalization from precomputed moments of its input: y = (x − mean)/√(var + eps)·weight + bias, with mean and
+/// population variance per item and group, as in `torch.nn.GroupNorm`.
 #[derive(Debug, Clone, Copy)]
 pub struct GroupNorm<'a> {
     pub moments: &'a Moments,
@@ -237,14 +237,14 @@ pub struct GroupNorm<'a> {
 }
 
 impl GroupNorm<'_> {
-    /// norm(x), or max(0, norm(x)), as a new tensor; x [N,C,X,Y,Z], channels last.
+    /// Returns norm(x), or max(0, norm(x)) with `relu`, as a new tensor; x [N,C,X,Y,Z], channels last.
     pub fn apply(&self, x: &Tensor, relu: bool) -> Result<Tensor> {
         let out = x.f_empty_like()?;
         self.apply_into(x, &out, relu)?;
         Ok(out)
     }
 
-    /// [`Self::apply`], written into x.
+    /// In-place version of [`Self::apply`].
     pub fn apply_(&self, x: &mut Tensor, relu: bool) -> Result<()> {
         self.apply_into(x, x, relu)
     }
@@ -254,7 +254,7 @@ impl GroupNorm<'_> {
         rows("group norm", out)?;
         same_shape("group norm", out, &x.size())?;
         if out.kind() != x.kind() || self.moments.sums.len() != items as usize {
-            return wrong(format!("group norm: these are the moments of another tensor than {:?}", x.size()));
+            return wrong(format!("group norm: expected an output and moments that match the input {:?}", x.size()));
         }
         for n in 0..items {
             let (scale, shift) = self.scale_shift(n as usize, channels, voxels)?;
@@ -277,17 +277,17 @@ impl GroupNorm<'_> {
         Ok(())
     }
 
-    /// Item n's normalisation as x·scale + shift per channel.
+    /// Computes the normalization of item n as x·scale + shift per channel.
     pub(crate) fn scale_shift(&self, n: usize, channels: i64, voxels: i64) -> Result<(Vec<f32>, Vec<f32>)> {
         let (c, groups) = (channels as usize, self.groups);
         let Some(sums) = self.moments.sums.get(n).filter(|sums| sums.len() == 2 * c && self.moments.voxels == voxels)
         else {
-            return wrong(format!("group norm: these are not the moments of {channels} channels of {voxels} voxels"));
+            return wrong(format!("group norm: expected the moments of {channels} channels and {voxels} voxels"));
         };
         let (weights, biases) = (self.affine.weight.len(), self.affine.bias.len());
         if groups == 0 || !c.is_multiple_of(groups) || weights != c || biases != c {
             return wrong(format!(
-                "group norm: {c} channels do not fit {groups} groups, {weights} weights and {biases} biases"
+                "group norm: {c} channels do not match {groups} groups, {weights} weights and {biases} biases"
             ));
         }
         let (mut scale, mut shift) = (vec![0.0; c], vec![0.0; c]);
@@ -315,8 +315,8 @@ impl GroupNorm<'_> {
 
 // ---------------------------------------------------------------- upsampling
 
-/// `skip += upsample(x)` with the moments of the sum: x [N,C,X,Y,Z] trilinearly doubled (`align_corners=False`), skip
-/// [N,C,2X,2Y,2Z]; both channels last, of one type.
+/// Computes `skip += upsample(x)` and the moments of the sum: x [N,C,X,Y,Z] is trilinearly upsampled by 2
+/// (`align_corners=False`), skip [N,C,2X,2Y,2Z]; both channels last, of equal dtype.
 pub fn upsample_add(x: &Tensor, skip: &mut Tensor) -> Result<Moments> {
     let (code, items, voxels, channels) = rows("upsample", x)?;
     rows("upsample", skip)?;
@@ -349,15 +349,15 @@ pub fn upsample_add(x: &Tensor, skip: &mut Tensor) -> Result<Moments> {
 
 // ---------------------------------------------------------------- blending windows
 
-/// A box of voxels inside a grid: where it starts and how large it is.
+/// A box of voxels within a grid: start and size.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Box3 {
     pub start: [usize; 3],
     pub size: [usize; 3],
 }
 
-/// Lines of [X,Y,Z,F] (`inner` = F) or [X,Y,Z] (`inner` = 1) whose voxels along z are adjacent: sizes, strides of x
-/// and y.
+/// Checks a tensor [X,Y,Z,F] (`inner` = F) or [X,Y,Z] (`inner` = `None`) whose voxels are adjacent along z, and returns
+/// its sizes and the strides of x and y.
 fn lines(what: &str, x: &Tensor, kind: Kind, inner: Option<i64>) -> Result<([i64; 3], [i64; 2])> {
     on_cpu(what, x)?;
     let (size, stride) = (x.size(), x.stride());
@@ -380,7 +380,7 @@ fn lines(what: &str, x: &Tensor, kind: Kind, inner: Option<i64>) -> Result<([i64
     Ok(([size[0], size[1], size[2]], [stride[0], stride[1]]))
 }
 
-/// Add one window: `acc += map·features`, `total += map`, over the part of the window that lies in the slab.
+/// Adds one window: `acc += map·features`, `total += map`, for the part of the window that lies in the slab.
 ///
 /// acc [X,Y,Z,F] and total [X,Y,Z] f32 (views with adjacent z are fine); features [1,F,x,y,z] f32 or bf16, channels
 /// last; map [x,y,z] f32, contiguous; `at` is the window's start in the slab's voxels and may be negative.
@@ -391,7 +391,7 @@ pub fn blend(acc: &mut Tensor, total: &mut Tensor, features: &Tensor, map: &Tens
     let (window, map_stride) = lines("blend: importance map", map, Kind::Float, None)?;
     if items != 1 || features.size()[2..] != window || weights != slab {
         return wrong(format!(
-            "blend: features {:?}, map {window:?}, accumulator {slab:?} and weights {weights:?} do not fit",
+            "blend: features {:?}, map {window:?}, accumulator {slab:?} and weights {weights:?} do not match",
             features.size()
         ));
     }
@@ -437,14 +437,15 @@ pub fn blend(acc: &mut Tensor, total: &mut Tensor, features: &Tensor, map: &Tens
 
 // ---------------------------------------------------------------- the last layer, and argmax
 
-/// Where class numbers go: a label map [X,Y,Z] in C order.
+/// A mutable label map [X,Y,Z] in C order.
 pub enum LabelsMut<'a> {
     U8(&'a mut [u8]),
     U16(&'a mut [u16]),
 }
 
 impl LabelsMut<'_> {
-    /// The address of the box's first voxel and whether labels are u16, after checking that box and classes fit.
+    /// Checks that the box and the number of classes fit the map, and returns the address of the first voxel of the box
+    /// and whether labels are u16.
     fn at(&mut self, shape: [usize; 3], region: Box3, classes: i64) -> Result<(*mut c_void, i32)> {
         let len = match self {
             LabelsMut::U8(labels) => labels.len(),
@@ -461,7 +462,7 @@ impl LabelsMut<'_> {
             return wrong(format!("labels: expected 1 to {most} classes, found {classes}"));
         }
         let [x, y, z] = region.start;
-        // One past the end for an empty box at the far corner: never read or written.
+        // For an empty box at the far corner this is one past the end, and is never dereferenced.
         let first = ((x * shape[1] + y) * shape[2] + z).min(len);
         Ok(match self {
             LabelsMut::U8(labels) => (labels[first..].as_mut_ptr().cast(), 0),
@@ -502,11 +503,11 @@ fn head(acc: &Tensor, total: &Tensor, weight: &Tensor, bias: Option<&Tensor>) ->
     Ok(Head { slab, acc: acc_stride, total: total_stride, f, k, weight, bias })
 }
 
-/// The class of the largest of `weight·(acc/total) + bias` per voxel, without holding all classes: what
-/// `torch.argmax` gives (the first of equal values; a NaN counts as largest), computed in f32.
+/// Computes the argmax over classes of `weight·(acc/total) + bias` per voxel in f32, without storing the values of all
+/// classes. Ties and NaN as in `torch.argmax`: the first of equal values wins, and NaN counts as the largest.
 ///
-/// acc [x,y,z,F], total [x,y,z] f32: blended features and their weights; weight [K,F], bias [K]. Labels go to the box
-/// `start`..`start`+[x,y,z] of a map of `shape`.
+/// acc [x,y,z,F], total [x,y,z] f32: blended features and their weights; weight [K,F], bias [K]. Labels are written to
+/// the box `start`..`start`+[x,y,z] of the label map.
 pub fn head_argmax(
     acc: &Tensor,
     total: &Tensor,
@@ -525,7 +526,7 @@ pub fn head_argmax(
     Ok(())
 }
 
-/// The values themselves, [K,x,y,z] f32; arguments as [`head_argmax`].
+/// Computes `weight·(acc/total) + bias` as f32 [K,x,y,z]; arguments as in [`head_argmax`].
 pub fn head_logits(acc: &Tensor, total: &Tensor, weight: &Tensor, bias: Option<&Tensor>) -> Result<Tensor> {
     let h = head(acc, total, weight, bias)?;
     let [x, y, z] = h.slab;
@@ -572,7 +573,7 @@ unsafe fn run_head(
     }
 }
 
-/// The channel of the largest value of x [K,x,y,z] f32 per voxel, as `torch.argmax(x, 0)`, into a box of a label map.
+/// Writes `torch.argmax(x, 0)` of x [K,x,y,z] f32 into a box of a label map.
 pub fn argmax(x: &Tensor, mut labels: LabelsMut, shape: [usize; 3], start: [usize; 3]) -> Result<()> {
     on_cpu("argmax", x)?;
     let (size, stride) = (x.size(), x.stride());

@@ -1,5 +1,5 @@
-//! Sums over softmax(logits) at and around the labels, with a backward pass of their own: what Dice and cross-entropy
-//! need, in memory that does not grow with the number of classes. See cpp/label_sums.cpp.
+//! Differentiable sums over softmax(logits) and labels, from which Dice and cross-entropy are computed, in memory that
+//! does not grow with the number of classes. See cpp/label_sums.cpp.
 
 use crate::Result;
 use crate::kernels::{same_shape, wrong};
@@ -16,7 +16,7 @@ unsafe extern "C" {
     ) -> *mut c_char;
 }
 
-/// Result of a C++ function that returns an error's text from malloc, or null.
+/// Converts the result of a C++ function that returns a malloc'ed error message, or null.
 pub(crate) fn checked(error: *mut c_char) -> Result<()> {
     if error.is_null() {
         return Ok(());
@@ -30,27 +30,27 @@ pub(crate) fn checked(error: *mut c_char) -> Result<()> {
     Err(TchError::Torch(text))
 }
 
-/// Sums over the voxels of p = softmax(logits, 1), f32; gradients reach the logits through each of them.
+/// Sums over the voxels of p = softmax(logits, 1), in f32; all of them are differentiable with respect to the logits.
 pub struct LabelSums {
     /// [N,C]: Σ p·1\[label = c\].
     pub intersection: Tensor,
     /// [N,C]: Σ p.
     pub prediction: Tensor,
-    /// [N,C]: Σ p²; zeros unless asked for.
+    /// [N,C]: Σ p²; zeros unless requested.
     pub square: Tensor,
-    /// [N,S]: log p of each voxel's own label.
+    /// [N,S]: log p of the label of each voxel.
     pub log_likelihood: Tensor,
 }
 
-/// Sums for `logits` [N,C,…] (any float type, any layout, on the CPU) and `labels` [N,S] (i32, contiguous, each within
-/// 0..C; S voxels as the logits have).
+/// Computes the sums for `logits` [N,C,…] (any float dtype and layout, on the CPU) and `labels` [N,S] (contiguous i32
+/// in 0..C, where S is the number of voxels of the logits).
 ///
-/// Memory: 4 bytes per voxel, and a few MB; the backward pass allocates the gradient of the logits and nothing else of
-/// that size.
+/// Memory: 4 bytes per voxel and a few MB; the only large allocation of the backward pass is the gradient of the
+/// logits.
 pub fn label_sums(logits: &Tensor, labels: &Tensor, squares: bool) -> Result<LabelSums> {
     let size = logits.size();
     if size.len() < 3 || size.contains(&0) || logits.device() != Device::Cpu || labels.device() != Device::Cpu {
-        return wrong(format!("label sums: expected logits [N,C,…] on the CPU that are not empty, found {size:?}"));
+        return wrong(format!("label sums: expected non-empty logits [N,C,…] on the CPU, found {size:?}"));
     }
     if !matches!(logits.kind(), Kind::Float | Kind::BFloat16 | Kind::Half | Kind::Double) {
         return Err(TchError::Kind(format!("label sums: expected float logits, found {:?}", logits.kind())));

@@ -1,16 +1,17 @@
-//! What segbundle needs of libtorch's C++ side, behind safe functions; all `unsafe` of the program is in this crate.
+//! Safe functions over libtorch's C++ API and the project's C++ kernels. All `unsafe` code is in this crate, except
+//! `segbundle_image`'s zeroed allocation.
 //!
-//! - [`memory`]: the page-keeping allocator ([`install_allocator`]), its counters and limits.
-//! - [`kernels`]: fused loops for channels-last tensors on the CPU: group normalisation, upsampling, blending of
+//! - [`memory`]: the page-caching allocator ([`install_allocator`]), its counters and limits.
+//! - [`kernels`]: fused loops for channels-last tensors on the CPU: group normalization, upsampling, blending of
 //!   windows, the last layer with argmax.
-//! - [`convolution`]: 3×3×3 convolutions by Winograd's algorithm, with what stands around them.
+//! - [`convolution`]: 3×3×3 convolutions by Winograd's algorithm, fused with neighboring operations.
 //! - [`generator`]: torch's random generators, their seeds and states.
-//! - [`label_sums()`]: what Dice and cross-entropy need of softmax(logits), with a backward pass of its own.
+//! - [`label_sums()`]: differentiable sums over softmax(logits) for Dice and cross-entropy.
 //! - [`optimizers`]: steps of Adam, AdamW and SGD.
-//! - [`runtime`]: autocast, CUDA's library, what the processor can do, which threads get signals.
-//! - [`training`]: residual blocks, upsampling and the last layer with their gradients.
+//! - [`runtime`]: autocast, loading of the CUDA library, CPU features, signal masks.
+//! - [`training`]: differentiable residual blocks, upsampling and the last layer.
 //!
-//! Errors are [`tch::TchError`]s whose message says what was expected and what was found.
+//! Errors are [`tch::TchError`]s with a message of what was expected and what was found.
 
 mod convolution;
 mod generator;

@@ -1,10 +1,10 @@
 #!/usr/bin/env python3
-"""Bring libtorch to this machine: `make setup`, or `make setup CUDA=1` for a machine with an NVIDIA GPU.
+"""Install libtorch: `make setup`, or `make setup CUDA=1` for a machine with an NVIDIA GPU.
 
-pip is only the downloader: nothing enters a Python environment, and pip's own settings work as usual (proxy, mirror,
-PIP_NO_INDEX with PIP_FIND_LINKS for an offline folder of wheels). Wheels are checked against the hashes below and
-unpacked once into ${XDG_CACHE_HOME:-~/.cache}/segbundle; the clone gets a link, `.libtorch`, that .cargo/config.toml
-names. A LIBTORCH set by the user wins: then nothing is done.
+pip is only used to download wheels: no Python environment is changed, and pip's settings apply as usual (proxy, mirror,
+PIP_NO_INDEX with PIP_FIND_LINKS for an offline folder of wheels). Wheels are verified against the hashes below and
+unpacked once into ${XDG_CACHE_HOME:-~/.cache}/segbundle. The clone gets a symbolic link `.libtorch`, to which
+.cargo/config.toml refers. If LIBTORCH is set, nothing is downloaded.
 """
 import ctypes
 import glob
@@ -17,7 +17,7 @@ import tempfile
 import zipfile
 
 VERSION = "2.11.0"
-# requirement: (sha256 of the wheel on PyPI, what a CPU build needs of it)
+# requirement: (sha256 of the wheel on PyPI, files that a CPU build needs)
 WHEELS = {
     f"torch=={VERSION}": (
         "7aa2f9bbc6d4595ba72138026b2074be1233186150e9292865e04b7a63b8c67a",
@@ -44,7 +44,7 @@ def stop(message):
 
 
 def download(cuda, folder):
-    """pip download into `folder`; the CUDA build takes torch's dependencies as pip resolves them."""
+    """Run pip download into `folder`; for the CUDA build, pip resolves the dependencies of torch."""
     os.makedirs(folder, exist_ok=True)
     with tempfile.NamedTemporaryFile("w", suffix=".txt") as wanted:
         for name, (sha256, _) in WHEELS.items():
@@ -56,12 +56,12 @@ def download(cuda, folder):
             runs.append(pip + [f"torch=={VERSION}"])
         for run in runs:
             if subprocess.run(run).returncode:
-                stop("pip could not download libtorch's wheels (its own message is above); without a network, set "
+                stop("pip could not download libtorch's wheels (see its message above); without network access, set "
                      "PIP_NO_INDEX=1 and PIP_FIND_LINKS=FOLDER_OF_WHEELS, or set LIBTORCH to a libtorch " + VERSION)
 
 
 def unpack(cuda, wheels, target):
-    """Unpack what is needed beside `target`, then rename: a broken unpacking never carries the final name."""
+    """Unpack the needed files beside `target`, then rename, so that `target` is always complete."""
     partial = tempfile.mkdtemp(dir=CACHE, prefix="unpacking-")
     parts = tuple(part for _, needed in WHEELS.values() for part in needed)
     for wheel in sorted(glob.glob(os.path.join(wheels, "*.whl"))):
@@ -77,7 +77,7 @@ def unpack(cuda, wheels, target):
 
 
 def complete(target, cuda):
-    """Whether `target` holds the wanted build, down to a library that loads."""
+    """Return whether `target` contains this version and its library can be loaded."""
     try:
         with open(os.path.join(target, "torch", "build-version")) as text:
             if text.read().strip() != VERSION:
@@ -93,8 +93,8 @@ def main():
     if os.environ.get("LIBTORCH"):
         return print(f"setup: using LIBTORCH={os.environ['LIBTORCH']}")
     if (platform.system(), platform.machine()) != ("Linux", "x86_64"):
-        stop(f"libtorch wheels are fetched for Linux on x86_64 only (this is {platform.system()} on {platform.machine()}); "
-             f"set LIBTORCH to a libtorch {VERSION} of your own")
+        stop(f"libtorch is downloaded for Linux on x86_64 only (this is {platform.system()} on {platform.machine()}); "
+             f"set LIBTORCH to an existing libtorch {VERSION}")
     target = os.path.join(CACHE, f"libtorch-{VERSION}-{'cuda' if cuda else 'cpu'}")
     if not complete(target, cuda):
         print(f"setup: downloading libtorch {VERSION} ({'CUDA, about 2.5 GB' if cuda else 'CPU, 0.55 GB'}) into {CACHE}", flush=True)
@@ -103,14 +103,14 @@ def main():
         unpack(cuda, wheels, target)
         shutil.rmtree(wheels, ignore_errors=True)
         if not complete(target, cuda):
-            stop(f"{target} was unpacked but libtorch does not load from it: is glibc older than 2.28?")
+            stop(f"libtorch cannot be loaded from {target}: it requires glibc 2.28 or newer")
     link = os.path.join(CLONE, ".libtorch")
     if not (os.path.islink(link) and os.readlink(link) == target):
         if os.path.lexists(link):
             os.remove(link)
         os.symlink(target, link)
     if not cuda and (os.path.exists("/proc/driver/nvidia/version") or shutil.which("nvidia-smi")):
-        print("setup: this machine has an NVIDIA driver; `make setup CUDA=1` brings the build that uses it")
+        print("setup: this machine has an NVIDIA driver; run `make setup CUDA=1` to install the CUDA build")
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-//! The CPU allocator under libtorch: see cpp/allocator.cpp.
+//! libtorch's CPU allocator, replaced by cpp/allocator.cpp.
 
 unsafe extern "C" {
     fn sb_allocator_install();
@@ -8,22 +8,22 @@ unsafe extern "C" {
     fn sb_allocator_limit(bytes: usize);
 }
 
-/// Bytes of CPU tensors, as the allocator counts them.
+/// Memory of CPU tensors as counted by the allocator, in bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Memory {
-    /// In use now.
+    /// Currently in use.
     pub live: usize,
-    /// The most that was in use since the start or [`reset_peak`].
+    /// Peak use since the start or the last [`reset_peak`].
     pub peak: usize,
-    /// Pages mapped for large blocks, in use or kept for later.
+    /// Memory mapped for large blocks, in use or cached.
     pub held: usize,
 }
 
-/// Make libtorch allocate CPU tensors from the page-keeping allocator. Call it before the first tensor is made;
-/// further calls do nothing. Later allocations that fail give an error "not enough memory: asked N bytes".
+/// Installs the page-caching allocator for CPU tensors. Call it before the first tensor is created; further calls have
+/// no effect. A failed allocation then returns the error "not enough memory: asked N bytes".
 pub fn install_allocator() {
-    // SAFETY: takes no arguments; the allocator lives for ever and is installed once. A tensor made before keeps the
-    // deleter of its own allocator.
+    // SAFETY: takes no arguments; the allocator is never destroyed and installed once. A tensor created before keeps
+    // the deleter of its own allocator.
     unsafe { sb_allocator_install() }
 }
 
@@ -34,19 +34,19 @@ pub fn memory() -> Memory {
     Memory { live: out[0], peak: out[1], held: out[2] }
 }
 
-/// Start a new measurement of [`Memory::peak`].
+/// Resets [`Memory::peak`] to the current use.
 pub fn reset_peak() {
-    // SAFETY: takes no arguments and locks by itself.
+    // SAFETY: takes no arguments; the function locks the allocator.
     unsafe { sb_allocator_reset_peak() }
 }
 
-/// Give every free page back to the system; for the time between cases.
+/// Returns all free pages to the system; called between cases.
 pub fn trim() {
-    // SAFETY: releases only pieces that no tensor uses, under the allocator's lock.
+    // SAFETY: releases only blocks that no tensor uses, under the allocator's lock.
     unsafe { sb_allocator_trim() }
 }
 
-/// Refuse large blocks once more than `bytes` would be in use; `None` lifts the limit.
+/// Limits the memory in use: large allocations beyond `bytes` fail. `None` removes the limit.
 pub fn set_limit(bytes: Option<usize>) {
     // SAFETY: sets a number under the allocator's lock.
     unsafe { sb_allocator_limit(bytes.unwrap_or(usize::MAX)) }

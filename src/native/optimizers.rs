@@ -1,4 +1,4 @@
-//! Steps of torch.optim's optimizers, number for number as Python makes them. See cpp/optimizers.cpp.
+//! Steps of torch.optim's optimizers, bit-equal to Python's. See cpp/optimizers.cpp.
 
 use crate::Result;
 use crate::kernels::wrong;
@@ -7,7 +7,7 @@ use std::ffi::c_char;
 use tch::Tensor;
 use torch_sys::C_tensor;
 
-/// Numbers of one Adam step.
+/// Hyperparameters of one Adam step.
 #[repr(C)]
 #[derive(Debug, Clone, Copy)]
 struct AdamStep {
@@ -61,7 +61,7 @@ pub struct Adam {
     pub weight_decay: f64,
     pub amsgrad: bool,
     pub maximize: bool,
-    /// The weights shrink by themselves (AdamW); else the decay is part of the gradient.
+    /// Decoupled weight decay (AdamW); otherwise it is added to the gradient.
     pub decoupled: bool,
 }
 
@@ -76,18 +76,18 @@ pub struct Sgd {
     pub maximize: bool,
 }
 
-/// A parameter with a gradient and its state, all of one shape.
+/// A parameter with a gradient and its Adam state, all of the same shape.
 pub struct AdamSlot<'a> {
     pub parameter: &'a Tensor,
     pub average: &'a Tensor,
     pub square: &'a Tensor,
-    /// The largest `square` so far; with amsgrad.
+    /// Running maximum of `square`, with amsgrad only.
     pub maximum: Option<&'a Tensor>,
-    /// The number of this step, from 1.
+    /// Number of this step, from 1.
     pub step: f64,
 }
 
-/// A parameter with a gradient; `buffer` of its shape if there is momentum, `fresh` if this step is its first.
+/// A parameter with a gradient; `buffer` (same shape) is given with momentum, `fresh` is true in its first step.
 pub struct SgdSlot<'a> {
     pub parameter: &'a Tensor,
     pub buffer: Option<&'a Tensor>,
@@ -98,13 +98,13 @@ fn pointers<'a>(tensors: impl IntoIterator<Item = &'a Tensor>) -> Vec<*const C_t
     tensors.into_iter().map(Tensor::as_ptr).collect()
 }
 
-/// Each has a gradient of its own shape and float type.
+/// Checks that each parameter has a gradient of its own shape and float dtype.
 fn ready<'a>(what: &str, parameters: impl IntoIterator<Item = &'a Tensor>) -> Result<()> {
     for parameter in parameters {
         let grad = parameter.grad();
         if !grad.defined() || grad.size() != parameter.size() || grad.kind() != parameter.kind() {
             return wrong(format!(
-                "{what}: a parameter of {:?} has no gradient of its own shape and type",
+                "{what}: expected a gradient of the shape and dtype of the parameter {:?}",
                 parameter.size()
             ));
         }
@@ -125,7 +125,7 @@ fn like(what: &str, state: &Tensor, parameter: &Tensor) -> Result<()> {
     Ok(())
 }
 
-/// One step of Adam or AdamW over `slots`; writes parameters and state.
+/// Makes one step of Adam or AdamW; updates parameters and state in place.
 pub fn adam(slots: &[AdamSlot], options: &Adam) -> Result<()> {
     if slots.is_empty() {
         return Ok(());
@@ -138,7 +138,7 @@ pub fn adam(slots: &[AdamSlot], options: &Adam) -> Result<()> {
     }
     let maxima = pointers(slots.iter().filter_map(|slot| slot.maximum));
     if options.amsgrad && maxima.len() != slots.len() {
-        return wrong("Adam: amsgrad needs the largest squares of each parameter".into());
+        return wrong("Adam: amsgrad needs `maximum` for each parameter".into());
     }
     let (parameters, averages) =
         (pointers(slots.iter().map(|slot| slot.parameter)), pointers(slots.iter().map(|slot| slot.average)));
@@ -170,7 +170,7 @@ pub fn adam(slots: &[AdamSlot], options: &Adam) -> Result<()> {
     })
 }
 
-/// One step of SGD over `slots`; writes parameters and buffers.
+/// Makes one step of SGD; updates parameters and momentum buffers in place.
 pub fn sgd(slots: &[SgdSlot], options: &Sgd) -> Result<()> {
     if slots.is_empty() {
         return Ok(());
@@ -178,7 +178,7 @@ pub fn sgd(slots: &[SgdSlot], options: &Sgd) -> Result<()> {
     ready("SGD", slots.iter().map(|slot| slot.parameter))?;
     let buffers = pointers(slots.iter().filter_map(|slot| slot.buffer));
     if options.momentum != 0.0 && buffers.len() != slots.len() {
-        return wrong("SGD: momentum needs a buffer for each parameter".into());
+        return wrong("SGD: momentum needs `buffer` for each parameter".into());
     }
     for slot in slots {
         if let Some(buffer) = slot.buffer {
@@ -195,15 +195,15 @@ pub fn sgd(slots: &[SgdSlot], options: &Sgd) -> Result<()> {
         nesterov: options.nesterov.into(),
         maximize: options.maximize.into(),
     };
-    // SAFETY: as in `adam`; buffers are only read with momentum, and then there is one for each slot.
+    // SAFETY: as in `adam`; buffers are only read with momentum, in which case every slot has one.
     checked(unsafe {
         sb_sgd(slots.len() as i64, parameters.as_ptr(), buffers.as_ptr(), fresh.as_ptr(), &raw const numbers)
     })
 }
 
-/// Forget the gradients, as `optimizer.zero_grad()` does: the next backward pass makes new ones.
+/// `optimizer.zero_grad()`: drops the gradients; the next backward pass allocates new ones.
 pub fn clear_gradients(parameters: &[Tensor]) -> Result<()> {
     let list = pointers(parameters);
-    // SAFETY: one live tensor for each pointer.
+    // SAFETY: each pointer refers to a live tensor.
     checked(unsafe { sb_clear_gradients(list.len() as i64, list.as_ptr()) })
 }

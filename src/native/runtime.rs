@@ -1,4 +1,4 @@
-//! Autocast with a guard, CUDA's library at run time, and what the processor can do.
+//! Autocast guard, CPU features, signal masks, and loading of the CUDA library at run time.
 
 use crate::Result;
 use std::marker::PhantomData;
@@ -10,22 +10,22 @@ unsafe extern "C" {
     fn sb_cpu_features() -> i32;
 }
 
-/// Autocast on this thread while it lives, as `torch.autocast(device, dtype)`; the former state returns on drop, also
-/// after a panic, and the cache of casted weights is cleared.
+/// RAII guard for `torch.autocast(device, dtype)` on the current thread. Dropping it, also in a panic, restores the
+/// previous state and clears the cache of cast weights.
 pub struct Autocast {
     cuda: i32,
     was: [i32; 2],
-    /// The state is the thread's own.
+    /// Autocast state is thread-local: the guard must not be sent to another thread.
     _stay: PhantomData<*const ()>,
 }
 
 impl Autocast {
-    /// `kind`: BFloat16 or Half.
+    /// Enables autocast to `kind`, BFloat16 or Half.
     pub fn new(device: Device, kind: Kind) -> Result<Autocast> {
         let dtype = match kind {
             Kind::Half => 5,
             Kind::BFloat16 => 15,
-            other => return Err(TchError::Kind(format!("autocast expects BFloat16 or Half, found {other:?}"))),
+            other => return Err(TchError::Kind(format!("autocast: expected BFloat16 or Half, found {other:?}"))),
         };
         let cuda = i32::from(matches!(device, Device::Cuda(_)));
         let mut was = [0; 2];
@@ -42,39 +42,39 @@ impl Drop for Autocast {
     }
 }
 
-/// Instruction sets that matter for speed.
+/// Instruction sets relevant for performance.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Cpu {
     pub avx2: bool,
     pub avx512: bool,
-    /// bf16 arithmetic: without it bf16 is slower than f32.
+    /// bf16 arithmetic; without it bf16 is slower than f32.
     pub avx512_bf16: bool,
     pub amx_bf16: bool,
 }
 
-/// What this processor has.
+/// Returns the instruction sets of this CPU.
 pub fn cpu() -> Cpu {
     // SAFETY: reads CPUID.
     let bits = unsafe { sb_cpu_features() };
     Cpu { avx2: bits & 1 != 0, avx512: bits & 2 != 0, avx512_bf16: bits & 4 != 0, amx_bf16: bits & 8 != 0 }
 }
 
-/// Keep `signals` away from this thread and those that it starts from here on.
+/// Blocks `signals` on the current thread and on threads that it starts later.
 ///
-/// oneDNN's generated code uses the stack pointer for data: a signal that is handled on a thread that computes is
-/// written over the heap.
+/// oneDNN's generated code uses the stack pointer for data: a signal handled on a computing thread would overwrite the
+/// heap.
 pub fn block_signals(signals: &[i32]) -> std::io::Result<()> {
     mask(libc::SIG_BLOCK, signals)
 }
 
-/// Let this thread have `signals` again.
+/// Unblocks `signals` on the current thread.
 pub fn unblock_signals(signals: &[i32]) -> std::io::Result<()> {
     mask(libc::SIG_UNBLOCK, signals)
 }
 
 fn mask(how: i32, signals: &[i32]) -> std::io::Result<()> {
     let mut set = std::mem::MaybeUninit::uninit();
-    // SAFETY: sigemptyset makes the set, the others read and change it; only this thread's own mask is set.
+    // SAFETY: sigemptyset initializes the set that the others read and change; only the mask of this thread is set.
     let status = unsafe {
         libc::sigemptyset(set.as_mut_ptr());
         for &signal in signals {
@@ -85,8 +85,8 @@ fn mask(how: i32, signals: &[i32]) -> std::io::Result<()> {
     if status == 0 { Ok(()) } else { Err(std::io::Error::from_raw_os_error(status)) }
 }
 
-/// Load libtorch's CUDA part if it is there, so that one program serves machines with and without a GPU. It must come
-/// before the first `tch::Cuda::is_available()`, which remembers what it finds. Returns whether it was loaded.
+/// Loads libtorch's CUDA library if it exists, so that one binary runs on machines with and without a GPU. Returns
+/// whether it was loaded. Call it before the first `tch::Cuda::is_available()`, whose result is cached.
 pub fn load_cuda() -> bool {
     // SAFETY: the name is a constant with a final zero; the library's initialisers are libtorch's own. It is never
     // closed.

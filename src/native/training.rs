@@ -1,8 +1,8 @@
-//! What a SegResNet is made of, in training on the CPU: f32, channels last, with backward passes of their own that keep
-//! half of what torch's operations keep. See cpp/training.cpp.
+//! Differentiable building blocks of SegResNet for training on the CPU (f32, channels last), which save half as much
+//! memory for the backward pass as torch's operations. See cpp/training.cpp.
 //!
-//! Values and gradients are those of torch's operations up to rounding. The weights' gradients are split over libtorch's
-//! threads: their last bits depend on how many there are.
+//! Values and gradients equal those of torch's operations up to rounding. Weight gradients are summed over libtorch's
+//! threads: their last bits depend on the number of threads.
 
 use crate::Result;
 use crate::convolution::fills_vectors;
@@ -30,7 +30,7 @@ unsafe extern "C" {
     ) -> *mut c_char;
 }
 
-/// A group normalisation, weight and bias [C], with the ReLU behind it.
+/// A group normalization (weight and bias [C]) followed by ReLU.
 #[derive(Debug, Clone, Copy)]
 pub struct NormRelu<'a> {
     pub weight: &'a Tensor,
@@ -47,13 +47,13 @@ fn dense(what: &str, x: &Tensor) -> Result<()> {
     }
 }
 
-/// The channels of x [N,C,X,Y,Z].
+/// Checks x [N,C,X,Y,Z] and returns the number of channels.
 fn channels(what: &str, x: &Tensor) -> Result<i64> {
     dense(what, x)?;
     let size = x.size();
     if size.len() != 5 || size.contains(&0) || !fills_vectors(size[1]) {
         return wrong(format!(
-            "{what}: expected [N,C,X,Y,Z] with C a multiple of the processor's vectors, found {size:?}"
+            "{what}: expected [N,C,X,Y,Z] with C a multiple of the CPU's vector width, found {size:?}"
         ));
     }
     Ok(size[1])
@@ -73,7 +73,7 @@ impl NormRelu<'_> {
         weight(what, self.weight, &[channels])?;
         weight(what, self.bias, &[channels])?;
         if self.groups == 0 || channels % self.groups as i64 != 0 {
-            return wrong(format!("{what}: {channels} channels do not fit {} groups", self.groups));
+            return wrong(format!("{what}: {channels} channels are not divisible into {} groups", self.groups));
         }
         Ok(())
     }
@@ -82,14 +82,14 @@ impl NormRelu<'_> {
 fn owned(call: impl FnOnce(*mut *mut C_tensor) -> *mut c_char) -> Result<Tensor> {
     let mut out = std::ptr::null_mut();
     checked(call(&mut out))?;
-    // SAFETY: a call without an error has made a new tensor, which is owned from here on.
+    // SAFETY: a call without an error has created a new tensor, which the wrapper owns from here on.
     Ok(unsafe { Tensor::from_ptr(out) })
 }
 
-/// x + conv₂(norm₂(conv₁(norm₁(x)))): x [N,C,X,Y,Z] of any layout → the same shape, channels last. Weights of the
-/// convolutions [K,C,3,3,3] and [C,K,3,3,3].
+/// Computes x + conv₂(norm₂(conv₁(norm₁(x)))): x [N,C,X,Y,Z] of any layout → the same shape, channels last. The weights
+/// of the convolutions are [K,C,3,3,3] and [C,K,3,3,3].
 ///
-/// Kept for the backward pass: x, the output of the first convolution, and sums per channel.
+/// Saved for the backward pass: x, the output of the first convolution, and sums per channel.
 pub fn residual_block(x: &Tensor, norms: [NormRelu; 2], convs: [&Tensor; 2]) -> Result<Tensor> {
     let what = "residual block";
     let c = channels(what, x)?;
@@ -109,7 +109,8 @@ pub fn residual_block(x: &Tensor, norms: [NormRelu; 2], convs: [&Tensor; 2]) -> 
     owned(|out| unsafe { sb_residual_block(x.as_ptr(), weights.as_ptr(), groups.as_ptr(), eps.as_ptr(), out) })
 }
 
-/// x [N,C,X,Y,Z] trilinearly doubled (`align_corners=False`), plus skip [N,C,2X,2Y,2Z]; any layout → channels last.
+/// Upsamples x [N,C,X,Y,Z] trilinearly by 2 (`align_corners=False`) and adds skip [N,C,2X,2Y,2Z]; any layout → channels
+/// last.
 pub fn upsample_sum(x: &Tensor, skip: &Tensor) -> Result<Tensor> {
     let what = "upsampled sum";
     let c = channels(what, x)?;
@@ -120,8 +121,8 @@ pub fn upsample_sum(x: &Tensor, skip: &Tensor) -> Result<Tensor> {
     owned(|out| unsafe { sb_upsample_add(x.as_ptr(), skip.as_ptr(), out) })
 }
 
-/// A 1×1×1 convolution of norm(x): x [N,C,X,Y,Z] of any layout, weight [K,C,1,1,1], bias [K] → [N,K,X,Y,Z], contiguous.
-/// Kept for the backward pass: x, and sums per channel.
+/// Computes a 1×1×1 convolution of norm(x): x [N,C,X,Y,Z] of any layout, weight [K,C,1,1,1], bias [K] → [N,K,X,Y,Z],
+/// contiguous. Saved for the backward pass: x, and sums per channel.
 pub fn norm_head(x: &Tensor, norm: NormRelu, matrix: &Tensor, bias: &Tensor) -> Result<Tensor> {
     let what = "head";
     let c = channels(what, x)?;
@@ -134,7 +135,7 @@ pub fn norm_head(x: &Tensor, norm: NormRelu, matrix: &Tensor, bias: &Tensor) -> 
     owned(|out| unsafe { sb_norm_head(x.as_ptr(), weights.as_ptr(), norm.groups as i64, norm.eps, out) })
 }
 
-/// x [N,C,X,Y,Z] in channels-last layout, differentiable; no copy if it is so already.
+/// Converts x [N,C,X,Y,Z] to channels-last layout, differentiably; no copy if it already has it.
 pub fn to_channels_last(x: &Tensor) -> Result<Tensor> {
     if is_channels_last(x) {
         return Ok(x.shallow_clone());

@@ -1,9 +1,9 @@
-// A CPU allocator for libtorch that keeps its pages.
+// A CPU allocator for libtorch that caches freed pages.
 //
-// Large tensors otherwise go back to the kernel after every operation and fault in again, page by page, at the next.
-// Here blocks of at least kLarge bytes are pieces of 2 MiB-aligned mappings with huge pages. A freed piece joins its
-// free neighbours; a request takes the smallest free piece that holds it and leaves the rest free. So memory held is
-// about the peak of what was live, whatever the sizes. Smaller blocks come from malloc.
+// With malloc, large tensors are unmapped after every operation, and the next operation faults their pages in again.
+// Here, blocks of at least kLarge bytes are parts of 2 MiB-aligned mappings with huge pages. A freed block is merged
+// with its free neighbors; a request takes the smallest free block that fits (best fit) and splits it. The memory held
+// is therefore about the peak of the live memory, whatever the sizes. Smaller blocks come from malloc.
 #include <c10/core/Allocator.h>
 #include <c10/core/CPUAllocator.h>
 #include <c10/util/Exception.h>
@@ -67,19 +67,19 @@ struct Pool {
     free_by_size.erase(it);
   }
 
-  // Give free pieces back to the system, largest first, until at most `keep` bytes are free.
+  // Returns free blocks to the system, largest first, until at most `keep` bytes are free.
   void release(size_t keep) {
     while (free_bytes > keep && !free_by_size.empty()) {
       auto it = std::prev(free_by_size.end());
       const auto [size, at] = *it;
-      // munmap takes any page range, also one that spans mappings or is a part of one.
+      // munmap accepts any page range, including one that spans mappings or is part of one.
       if (munmap(reinterpret_cast<void*>(at), size) != 0) return;
       mapped -= size;
       erase_free(it);
     }
   }
 
-  // A fresh mapping of `size` bytes, a multiple of kPage; 0 if the system has none.
+  // Maps `size` bytes, a multiple of kPage; returns 0 if the system is out of memory.
   uintptr_t map(size_t size) {
     void* raw = mmap(nullptr, size + kPage, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     if (raw == MAP_FAILED) return 0;
@@ -97,7 +97,7 @@ struct Pool {
     if (live > peak) peak = live;
   }
 
-  // Null if the system or the limit refuses.
+  // Returns null if the system is out of memory or the limit is exceeded.
   void* take_large(size_t n) {
     if (n > SIZE_MAX / 2) return nullptr;
     const size_t want = round_up(n, kGrain);
@@ -105,7 +105,8 @@ struct Pool {
     if (want > limit || live > limit - want) return nullptr;
     auto it = free_by_size.lower_bound({want, 0});
     if (it == free_by_size.end()) {
-      // Free pieces that fit nothing must not pile up beside fresh mappings: stay near the peak of what was live.
+      // Free blocks that are too small for any request must not accumulate beside new mappings: stay near the live
+      // peak.
       const size_t size = round_up(want, kPage), bound = std::max(peak, live + want);
       const size_t room = bound + bound / 8 - std::min(bound, live + want);
       release(room);
@@ -144,14 +145,14 @@ struct Pool {
         pieces.erase(it);
         return;
       }
-      // oneDNN frees through the allocator of the moment, also what it took from another one before.
+      // oneDNN frees through the current allocator, even blocks that it allocated with a previous one.
       live -= std::min(live, malloc_usable_size(p));
     }
     free(p);
   }
 };
 
-// Never destroyed: tensors in statics and thread-locals are freed after main.
+// Never destroyed, because tensors in statics and thread-locals are freed after main.
 Pool& pool() {
   static Pool* instance = new Pool;
   return *instance;

@@ -1,6 +1,7 @@
-// 3×3×3 convolutions by Winograd's algorithm (winograd.h), spread over libtorch's threads. Pointers and sizes were
-// checked by the caller (convolution.rs, training.cpp). Every output is made of the same sums in the same order and
-// moments are joined in a fixed order, so that they do not depend on the number of threads; the weights' gradient does.
+// 3×3×3 convolutions by Winograd's algorithm (winograd.h), parallelized over libtorch's threads. Pointers and sizes are
+// checked by the caller (convolution.rs, training.cpp). Every output is computed from the same sums in the same order
+// and moments are combined in a fixed order, so that results do not depend on the number of threads, except for the
+// weight gradient.
 #include <ATen/Parallel.h>
 #include <c10/core/CPUAllocator.h>
 
@@ -21,10 +22,10 @@ const Winograd& winograd() {
 
 constexpr int kPlanes = 64;
 
-constexpr int kBlock = 16;  // output channels whose weights are transformed side by side
+constexpr int kBlock = 16;  // output channels whose weights are transformed together
 typedef double Values[kBlock];
 
-// Three weights along one axis to four: [g0, (g0+g1+g2)/2, (g0-g1+g2)/2, g2].
+// Transforms three weights along one axis to four: [g0, (g0+g1+g2)/2, (g0-g1+g2)/2, g2].
 void spread(const Values* from, int64_t in, Values* to, int64_t out) {
   for (int i = 0; i < kBlock; ++i) {
     const double a = from[0][i], b = from[in][i], c = from[2 * in][i];
@@ -35,7 +36,7 @@ void spread(const Values* from, int64_t in, Values* to, int64_t out) {
   }
 }
 
-// `spread`, transposed: the gradient of three weights from that of four.
+// Transpose of `spread`: maps the gradient of four transformed weights to that of three.
 void gather(const Values* from, int64_t in, Values* to, int64_t out) {
   for (int i = 0; i < kBlock; ++i) {
     const double a = from[0][i], b = from[in][i], c = from[2 * in][i], d = from[3 * in][i];
@@ -45,11 +46,11 @@ void gather(const Values* from, int64_t in, Values* to, int64_t out) {
   }
 }
 
-// Tiles that are transformed, multiplied and written together: enough to make use of each weight that is read, few
-// enough that they stay in a core's cache.
+// Number of tiles that are transformed, multiplied and written together: enough to reuse each weight that is read, few
+// enough to stay in the cache of a core.
 int64_t tiles_together(int64_t k) { return std::max<int64_t>(12, k * 3 / 8); }
 
-// An item's 2×2×2 tiles in units, each a part of a row along z, that are taken in groups.
+// The 2×2×2 tiles of one item. A unit is a part of a row of tiles along z; units are processed in groups.
 struct Tiles {
   int64_t X, Y, Z, rows_y, along_z, parts, length, units, group;
 
@@ -62,12 +63,13 @@ struct Tiles {
   }
   int64_t groups() const { return (units + group - 1) / group; }
   int64_t end(int64_t i) const { return std::min(units, (i + 1) * group); }
-  // Along z: the unit's first tile and how many.
+  // First tile of the unit along z, and the number of its tiles.
   std::pair<int64_t, int64_t> extent(int64_t unit) const {
     const int64_t from = unit % parts * length;
     return {from, std::min(length, along_z - from)};
   }
-  // `count`×`count` lines [Z, C] from `before` voxels before the unit's tiles on, at voxel z; null: outside.
+  // Collects `count`×`count` lines [Z, C] at voxel z, starting `before` voxels before the tiles of the unit; null:
+  // outside.
   template <class T>
   void lines(int64_t unit, int count, int before, T* x, int64_t z, int64_t c, T** out) const {
     const int64_t x0 = unit / parts / rows_y * 2 - before, y0 = unit / parts % rows_y * 2 - before;
@@ -78,7 +80,7 @@ struct Tiles {
   }
 };
 
-// The input of units `first` to `last` in planes; the number of their tiles.
+// Transforms the input of units `first` to `last` to planes; returns the number of their tiles.
 int64_t transform_input(const Tiles& tiles, int64_t first, int64_t last, const float* x, const float* scale,
                         const float* shift, int64_t c, float* v, int64_t stride) {
   int64_t count = 0;
@@ -92,7 +94,7 @@ int64_t transform_input(const Tiles& tiles, int64_t first, int64_t last, const f
   return count;
 }
 
-constexpr int64_t kSumBytes = 256 << 20;  // the most that the sums of all threads take
+constexpr int64_t kSumBytes = 256 << 20;  // limit of the memory for the sums of all threads
 
 }  // namespace
 
@@ -103,7 +105,7 @@ void convolve(const float* x, const float* scale, const float* shift, int64_t X,
   if (X < 1 || Y < 1 || Z < 1) return;
   const Tiles tiles(X, Y, Z, tiles_together(k));
   const int64_t stride_v = tiles.group * tiles.length * c + 16, stride_m = tiles.group * tiles.length * k + 16;
-  // Kept per unit, so that their sum does not depend on the threads.
+  // Kept per unit, so that their sum does not depend on the number of threads.
   std::vector<double> sums(size_t(tiles.units * 2 * k), 0.0);
 
   at::parallel_for(0, tiles.groups(), 1, [&](int64_t begin, int64_t end) {
@@ -188,7 +190,7 @@ void weight_gradient(const float* x, const float* scale, const float* shift, con
 int64_t conv3_lanes() { return winograd().lanes; }
 
 void conv3_pack(const float* w, int64_t k, int64_t c, bool adjoint, float* packed) {
-  // A block of outputs lies within one step of `multiply`, whose columns are a part or a multiple of it.
+  // A block of outputs either lies within one step of `multiply` or consists of whole steps.
   const int64_t columns = winograd().columns, step = std::min<int64_t>(kBlock, columns), blocks = (k + step - 1) / step;
   at::parallel_for(0, c * blocks, 1, [&](int64_t begin, int64_t end) {
     for (int64_t at = begin; at < end; ++at) {

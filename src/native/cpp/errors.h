@@ -1,9 +1,9 @@
-// C++ exceptions as texts: nothing may unwind into Rust.
+// Converts C++ exceptions to error messages: exceptions must not unwind into Rust.
 #pragma once
 #include <cstring>
 #include <exception>
 
-// Run `work`; the message of what it throws, from malloc, or null.
+// Runs `work`; returns null, or the malloc'ed message of the exception that it throws.
 template <class Work>
 char* sb_caught(const Work& work) {
   try {

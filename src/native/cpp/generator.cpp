@@ -1,4 +1,4 @@
-// torch's default random generators: their seed and state, and permutations drawn by a generator of their own.
+// Seed and state of torch's default random generators, and permutations drawn from a separately seeded generator.
 #include "errors.h"
 #include <ATen/ATen.h>
 #include <ATen/Context.h>
@@ -10,7 +10,7 @@ at::Generator generator(int cuda) {
 }
 } // namespace
 
-// cuda: the GPU's number, or -1 for the CPU.
+// cuda: the index of the GPU, or -1 for the CPU.
 extern "C" char* sb_generator_seed(int cuda, uint64_t* out) {
   return sb_caught([&] {
     auto own = generator(cuda);

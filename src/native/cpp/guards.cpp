@@ -1,8 +1,9 @@
-// Autocast state, and what the processor can do.
+// Autocast state and CPU features.
 #include <c10/core/DeviceType.h>
 #include <c10/core/ScalarType.h>
 
-// From ATen/autocast_mode.h and ATen/cpu/Utils.h, which include all of ATen; a signature that has changed fails to link.
+// Declared here because ATen/autocast_mode.h and ATen/cpu/Utils.h include all of ATen. A changed signature fails to
+// link.
 namespace at::autocast {
 bool is_autocast_enabled(c10::DeviceType);
 void set_autocast_enabled(c10::DeviceType, bool);
@@ -13,7 +14,7 @@ void clear_cache();
 
 extern "C" {
 
-// Enable autocast to `dtype` (a c10::ScalarType); `was` receives the former state (enabled, dtype).
+// Enables autocast to `dtype` (a c10::ScalarType); `was` receives the previous state (enabled, dtype).
 void sb_autocast_enter(int cuda, int dtype, int* was) {
   const auto device = cuda ? c10::DeviceType::CUDA : c10::DeviceType::CPU;
   was[0] = at::autocast::is_autocast_enabled(device);

@@ -1,6 +1,6 @@
-// The fused kernels: how the inner loops (loops.h) are spread over libtorch's threads. Pointers and sizes were checked
-// by the caller (lib.rs). Sums are taken over chunks of a fixed size and joined in order, so that results do not depend
-// on the number of threads.
+// The fused kernels: the inner loops (loops.h), parallelized over libtorch's threads. Pointers and sizes are checked by
+// the caller (kernels.rs). Sums are computed over chunks of a fixed size and combined in order, so that results do not
+// depend on the number of threads.
 #include <ATen/Parallel.h>
 
 #include <algorithm>
@@ -22,7 +22,7 @@ constexpr int64_t kChunkBytes = 256 << 10;
 
 int64_t element_size(int element) { return element == kF32 ? 4 : 2; }
 
-// `work(chunk, sum, square)` for every chunk; its partial sums are added to out[0..c], out[c..2c] in order.
+// Calls `work(chunk, sum, square)` for every chunk and adds the partial sums to out[0..c] and out[c..2c] in order.
 template <class Work>
 void summed(int64_t chunks, int64_t c, double* out, const Work& work) {
   std::vector<double> partial(size_t(chunks * 2 * c), 0.0);
@@ -51,8 +51,8 @@ void sb_moments(int element, void* x, const void* y, int64_t rows, int64_t c, do
   });
 }
 
-// Group normalisation of one item as x·scale[C] + shift[C], from sums and sums of squares [2, C]; mean and
-// inverse = 1/√(variance + eps) are per group.
+// Group normalization of one item as x·scale[C] + shift[C], from sums and sums of squares [2, C]; mean and inverse =
+// 1/√(variance + eps) are per group.
 void sb_group_scale(const double* sums, int64_t c, int64_t groups, int64_t voxels, const float* weight, const float* bias,
                     double eps, float* scale, float* shift, double* mean, double* inverse) {
   const int64_t each = c / groups;
@@ -61,7 +61,7 @@ void sb_group_scale(const double* sums, int64_t c, int64_t groups, int64_t voxel
     double sum = 0, square = 0;
     for (int64_t k = group * each; k < (group + 1) * each; ++k) sum += sums[k], square += sums[c + k];
     mean[group] = sum / count;
-    // Not below zero by rounding; a NaN stays.
+    // Clamp negative rounding errors to zero; keep NaN.
     const double variance = square / count - mean[group] * mean[group];
     inverse[group] = 1 / std::sqrt((variance < 0 ? 0 : variance) + eps);
     for (int64_t k = group * each; k < (group + 1) * each; ++k) {
@@ -82,11 +82,11 @@ void sb_affine(int element, const void* x, void* out, int64_t rows, int64_t c, c
   });
 }
 
-// in [X, Y, Z, C], skip and out [2X, 2Y, 2Z, C] (they may be one); moments of out.
+// in [X, Y, Z, C], skip and out [2X, 2Y, 2Z, C] (may be identical); moments of out.
 void sb_upsample(int element, const void* in, const void* skip, void* out, int64_t X, int64_t Y, int64_t Z, int64_t c,
                  double* moments) {
   const int64_t size = element_size(element), line = Z * c * size;
-  // One chunk is an x' plane: its two source planes are shared by its lines.
+  // One chunk is an x' plane, whose lines share two source planes.
   summed(2 * X, c, moments, [&](int64_t ox, double* sum, double* square) {
     std::vector<float> scratch(size_t(Z * c));
     const int64_t x0 = ox / 2, x1 = std::clamp<int64_t>(ox & 1 ? x0 + 1 : x0 - 1, 0, X - 1);
@@ -103,7 +103,7 @@ void sb_upsample(int element, const void* in, const void* skip, void* out, int64
   });
 }
 
-// out: sums over the rows of g behind relu(x·scale + shift) and of g·x, [2, C].
+// out [2, C]: sums over the rows of g and g·x, with g masked by relu(x·scale + shift).
 void sb_relu_sums(const float* x, const float* g, int64_t rows, int64_t c, const float* scale, const float* shift,
                   double* out) {
   const int64_t step = std::max<int64_t>(1, kChunkBytes / (8 * c));

@@ -1,4 +1,4 @@
-// Passes over channels-last rows [rows, C] of one item, spread over libtorch's threads (kernels.cpp).
+// Passes over channels-last rows [rows, C] of one item, parallelized over libtorch's threads (kernels.cpp).
 #pragma once
 #include <stdint.h>
 

@@ -1,8 +1,8 @@
-// What Dice and cross-entropy need of softmax(logits) and a label map, without a softmax, a one-hot map or their
-// gradients as whole tensors: voxels pass in spans that fit the cache.
+// Sums over softmax(logits) and a label map for Dice and cross-entropy. Neither the softmax, the one-hot map nor their
+// gradients are allocated: voxels are processed in spans that fit into the cache.
 //
-// Sums over voxels are taken in the order of at::sum over a contiguous row (SumKernel.cpp: four vectors side by side,
-// four levels of partial sums), so that the values are bit-equal to the plain formula's.
+// Voxels are summed in the order of at::sum over a contiguous row (SumKernel.cpp: four vectors side by side, four
+// levels of partial sums), so that the values are bit-equal to those of the plain formula.
 #include <ATen/ATen.h>
 #include <ATen/Parallel.h>
 #include <torch/csrc/autograd/custom_function.h>
@@ -27,18 +27,18 @@ using at::Tensor;
 using torch::autograd::AutogradContext;
 using torch::autograd::variable_list;
 
-constexpr int kVector = 8;            // floats of the vectors in libtorch's sum
-constexpr int kGroup = 4 * kVector;   // elements of one step of it
+constexpr int kVector = 8;            // vector width of libtorch's sum, in floats
+constexpr int kGroup = 4 * kVector;   // elements per step of libtorch's sum
 constexpr int kLevels = 4;
-constexpr int64_t kSpan = 4096;       // voxels at a time in the forward pass; a multiple of kGroup
-constexpr int64_t kBackSpan = 1024;   // per thread in the backward pass
+constexpr int64_t kSpan = 4096;       // voxels per span in the forward pass; a multiple of kGroup
+constexpr int64_t kBackSpan = 1024;   // voxels per span and thread in the backward pass
 
-// The running sum of one row of `size` values that arrives in spans.
+// Running sum of one row of values that arrives in spans.
 struct RowSum {
   float level[kLevels][kGroup] = {};
   float rest[kGroup] = {};
-  int64_t seen = 0;  // whole groups
-  int held = 0;      // values in `rest`: the row's end
+  int64_t seen = 0;  // complete groups so far
+  int held = 0;      // values in `rest`, the incomplete group at the end of the row
 };
 
 int64_t level_power(int64_t size) {
@@ -103,8 +103,8 @@ SB_CLONES bool masked(const float* __restrict p, const int32_t* __restrict label
   return any != 0;
 }
 
-// p [C, count] becomes the gradient of the logits: p·(a − Σ p·a) + g_log·(1[label=c] − p), where
-// a = g_pred + 2·p·g_square + 1[label=c]·g_inter.
+// Replaces p [C, count] by the gradient of the logits: p·(a − Σ p·a) + g_log·(1[label=c] − p), where a = g_pred +
+// 2·p·g_square + 1[label=c]·g_inter.
 SB_CLONES void gradient(float* p, int64_t classes, int64_t count, const int32_t* label, const float* gi,
                                const float* gp, const float* gs, const float* gl, float* mean) {
   for (int64_t i = 0; i < count; ++i) mean[i] = 0;
@@ -131,7 +131,7 @@ SB_CLONES void gradient(float* p, int64_t classes, int64_t count, const int32_t*
   for (int64_t i = 0; i < count; ++i) p[label[i] * count + i] += own[i];
 }
 
-// [C, S] of item n: a view if the voxels lie evenly, else a copy of the item.
+// Returns item n as [C, S]: a view if its voxels are evenly strided, else a copy.
 Tensor item(const Tensor& logits, int64_t n) { return logits.select(0, n).flatten(1); }
 
 Tensor span(const Tensor& rows, int64_t start, int64_t count) {
@@ -195,7 +195,7 @@ struct LabelSums : torch::autograd::Function<LabelSums> {
     const int64_t items = logits.size(0), classes = logits.size(1), voxels = labels.size(1);
     auto dense = [](const Tensor& grad) { return grad.defined() ? grad.to(at::kFloat).contiguous() : grad; };
     const Tensor g_inter = dense(grads[0]), g_pred = dense(grads[1]), g_square = dense(grads[2]), g_log = dense(grads[3]);
-    // The layout of the logits, if their voxels lie evenly.
+    // Keep the layout of the logits if their voxels are evenly strided.
     Tensor out = at::empty_like(logits, logits.options(), at::MemoryFormat::Preserve);
     const bool even = out.select(0, 0).flatten(1).data_ptr() == out.data_ptr();
     if (!even) out = at::empty_like(logits, logits.options(), at::MemoryFormat::Contiguous);
@@ -228,7 +228,7 @@ struct LabelSums : torch::autograd::Function<LabelSums> {
 
 extern "C" {
 
-// Returns an error's text (free it) or null; out: four new tensors.
+// Returns an error message (to be freed by the caller) or null; out: four new tensors.
 char* sb_label_sums(const Tensor* logits, const Tensor* labels, int squares, Tensor** out) {
   return sb_caught([&] {
     const variable_list results = LabelSums::apply(*logits, *labels, squares != 0);

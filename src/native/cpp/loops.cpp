@@ -1,19 +1,19 @@
-// The inner loops, in vectors of the width that the compiler flags allow. Compiled with SB_LOOPS naming the function
-// that returns the table. No standard header with inline functions: the linker could pick one compiled for a processor
-// that this is not.
+// The inner loops, vectorized to the width that the compiler flags allow. SB_LOOPS is the name of the function that
+// returns the table. Standard headers with inline functions must not be included: the linker could select a copy
+// compiled for an instruction set that the CPU lacks.
 #include "loops.h"
 
 #include "vectors.h"
 
 namespace {
 
-// Classes per step of the head.
+// Classes per step of the head (the last layer).
 #if defined(__AVX512F__)
 constexpr int NK = 12;
 #else
 constexpr int NK = 6;
 #endif
-constexpr int64_t kCacheBytes = 16 << 10;  // half of a usual L1
+constexpr int64_t kCacheBytes = 16 << 10;  // half of a typical L1 data cache
 
 typedef int32_t vi __attribute__((vector_size(W * 4)));
 typedef uint32_t vu __attribute__((vector_size(W * 4)));
@@ -21,7 +21,7 @@ typedef uint16_t vs __attribute__((vector_size(W * 2)));
 typedef uint32_t hu __attribute__((vector_size(H * 4)));
 typedef uint16_t hs __attribute__((vector_size(H * 2)));
 
-// Elements: f32, or bf16 as the upper half of an f32.
+// Element types: f32, and bf16 stored as the upper half of an f32.
 struct F32 {
   typedef float type;
   static vf load(const float* p) { return get<vf>(p); }
@@ -46,7 +46,7 @@ struct BF16 {
     __builtin_memcpy(&v, &bits, 4);
     return v;
   }
-  // Round to nearest even; a NaN stays one.
+  // Round to nearest even; NaN stays NaN.
   static void store(uint16_t* p, vf v) {
     vu bits = (vu)v;
     vu rounded = (bits + 0x7fff + (bits >> 16 & 1)) >> 16;
@@ -78,7 +78,7 @@ inline void moments_tile(const typename E::type* x, int64_t rows, int64_t c, dou
   for (int t = 0; t < T; ++t) put(sum + t * H, s[t]), put(square + t * H, q[t]);
 }
 
-// Rows that are in the cache.
+// Number of rows that fit into the cache.
 template <class E>
 inline void moments_block(const typename E::type* x, int64_t rows, int64_t c, double* sum, double* square) {
   int64_t at = 0;
@@ -123,7 +123,7 @@ void add_moments(void* px, const void* py, int64_t rows, int64_t c, double* sum,
   }
 }
 
-// Comparisons are written so that a NaN passes, as torch.relu lets it.
+// Comparisons are written so that NaN is propagated, as in torch.relu.
 template <class E, bool relu>
 inline void affine_rows(const typename E::type* x, typename E::type* out, int64_t rows, int64_t c, const float* scale,
                         const float* shift) {
@@ -168,7 +168,7 @@ void upsample(const void* const plines[4], const float weights[4], int64_t z, in
   for (; i < n; ++i)
     line[i] = (weights[0] * E::load_one(l[0] + i) + weights[1] * E::load_one(l[1] + i)) +
               (weights[2] * E::load_one(l[2] + i) + weights[3] * E::load_one(l[3] + i));
-  // Output 2k lies a quarter before source k, output 2k+1 a quarter behind it; the ends repeat.
+  // Output 2k lies 1/4 voxel before source k, output 2k+1 1/4 voxel after it; border values are repeated.
   for (int64_t o = 0; o < 2 * z; ++o, skip += c, out += c) {
     const int64_t near = o / 2, far = o & 1 ? near + 1 : near - 1;
     const float* a = line + near * c;
@@ -186,7 +186,7 @@ void upsample(const void* const plines[4], const float weights[4], int64_t z, in
 
 // ---- backward passes; c is a multiple of W
 
-// The gradient behind relu: as torch, where the result is positive or a NaN.
+// The gradient of relu: as in torch, passed where the result is positive or NaN.
 template <class V>
 inline V passed(V x, V g, V scale, V shift) {
   return x * scale + shift <= V{} ? V{} : g;
@@ -248,7 +248,8 @@ void upsample_adjoint(const float* const lines[16], const float weights[16], int
     for (int l = 0; l < 16; ++l) sum += weights[l] * get<vf>(lines[l] + i);
     put(line + i, sum);
   }
-  // Source k went into outputs 2k and 2k+1, and a quarter into their neighbours; at the ends into the end itself.
+  // Source k contributes 3/4 to outputs 2k and 2k+1 and 1/4 to their outer neighbors; at the border, to the border
+  // output itself.
   for (int64_t k = 0; k < z; ++k) {
     const float* before = line + (k > 0 ? 2 * k - 1 : 0) * c;
     const float* own = line + 2 * k * c;
@@ -273,7 +274,7 @@ void blend(float* acc, float* total, const void* px, const float* w, int64_t n, 
 
 // ---- the head: 2·W voxels by NK classes in registers
 
-// scratch[f][2W] = acc[voxel][f] / total[voxel]; missing voxels repeat the last one.
+// scratch[f][2W] = acc[voxel][f] / total[voxel]; an incomplete tile repeats the last voxel.
 inline void gather(const float* acc, const float* total, int64_t n, int64_t f, float* scratch) {
   for (int v = 0; v < 2 * W; ++v) {
     const int64_t at = v < n ? v : n - 1;
@@ -297,7 +298,7 @@ inline void product(const float* scratch, const float* packed, int64_t f, vf (&a
   }
 }
 
-// The first of the largest wins, and a NaN is larger than anything, as in torch.argmax.
+// The first of equal maxima wins and NaN is larger than any number, as in torch.argmax.
 inline void larger(vf v, int32_t k, vf& best, vi& at) {
   const vi take = ((v > best) | (v != v)) & (best == best);
   best = take ? v : best;

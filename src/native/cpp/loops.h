@@ -1,5 +1,5 @@
-// The inner loops of the fused kernels, compiled once per instruction set (loops.cpp) and chosen at run time
-// (kernels.cpp). Everything here works on one thread, on rows of channels: a channels-last tensor [rows, C].
+// The inner loops of the fused kernels, compiled once per instruction set (loops.cpp) and selected at run time
+// (kernels.cpp). All functions are single-threaded and operate on rows of channels: a channels-last tensor [rows, C].
 #pragma once
 #include <stdint.h>
 
@@ -10,13 +10,13 @@ struct Loops {
   int block; // classes per step of `head`
   // sum[C] += x, square[C] += x*x, in f64.
   void (*moments)(int element, const void* x, int64_t rows, int64_t c, double* sum, double* square);
-  // x += y, and the moments of the result.
+  // x += y; sum and square: moments of the result.
   void (*add_moments)(int element, void* x, const void* y, int64_t rows, int64_t c, double* sum, double* square);
   // out = x*scale[C] + shift[C], then max(0, ·) if relu.
   void (*affine)(int element, const void* x, void* out, int64_t rows, int64_t c, const float* scale, const float* shift,
                  int relu);
-  // One output line (x', y', all z') of a trilinear doubling plus `skip`: `lines` are the four source lines [z, C],
-  // `weights` theirs; line: scratch of z*C floats. And the moments of the result.
+  // One output line (x', y', all z') of trilinear upsampling by 2, plus `skip`; `lines`: the four source lines [z, C]
+  // with their `weights`; line: scratch of z*C floats. sum and square: moments of the result.
   void (*upsample)(int element, const void* const lines[4], const float weights[4], int64_t z, int64_t c,
                    const void* skip, void* out, float* line, double* sum, double* square);
   // Backward of `affine` with relu, f32: g where its result is positive, else 0; sum[C] += g, product[C] += g*x, in f64.
@@ -25,7 +25,7 @@ struct Loops {
   // g = a[C]*g + b[C]*x + d[C] with the same g, plus `add` unless it is null.
   void (*norm_backward)(const float* x, float* g, const float* add, int64_t rows, int64_t c, const float* scale,
                         const float* shift, const float* a, const float* b, const float* d);
-  // The adjoint of `upsample` for one source line, f32: out [z, C] from the 4×4 lines [2z, C] that it went into;
+  // The adjoint of `upsample` for one source line, f32: out [z, C] from the 4×4 lines [2z, C] to which it contributes;
   // line: scratch of 2z*C floats.
   void (*upsample_adjoint)(const float* const lines[16], const float weights[16], int64_t z, int64_t c, float* out,
                            float* line);

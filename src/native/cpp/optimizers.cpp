@@ -1,5 +1,5 @@
-// Steps of torch.optim's optimizers (torch 2.11) with libtorch's _foreach operations: on a GPU the kernels that Python
-// uses by default, on a CPU the same operations tensor by tensor, which is Python's default there.
+// Steps of torch.optim's optimizers (torch 2.11) with libtorch's _foreach operators: on a GPU, the kernels that Python
+// uses by default; on a CPU, the same operations tensor by tensor, which is Python's default there.
 #include <ATen/ATen.h>
 #include <c10/core/GradMode.h>
 
@@ -28,7 +28,7 @@ struct SbAdam {
   int amsgrad, maximize, decoupled;
 };
 
-// Params that have a gradient; steps: the number of this step for each. maxima: null without amsgrad.
+// params: parameters with a gradient; steps: the step number of each; maxima: null without amsgrad.
 char* sb_adam(int64_t n, Tensor* const* params_, Tensor* const* averages_, Tensor* const* squares_,
               Tensor* const* maxima_, const double* steps, const SbAdam* o) {
   return sb_caught([&] {
@@ -73,7 +73,7 @@ struct SbSgd {
   int nesterov, maximize;
 };
 
-// buffers: a tensor for each parameter if momentum is not 0; `fresh` says which ones this step fills first.
+// buffers: one tensor per parameter if momentum is not 0; fresh: whether this step initializes the buffer.
 char* sb_sgd(int64_t n, Tensor* const* params_, Tensor* const* buffers_, const int* fresh, const SbSgd* o) {
   return sb_caught([&] {
     c10::NoGradGuard no_grad;
@@ -95,14 +95,14 @@ char* sb_sgd(int64_t n, Tensor* const* params_, Tensor* const* buffers_, const i
         else
           buffers[i].mul_(o->momentum).add_(grads[i], 1 - o->dampening);
       }
-      // The gradients may be the parameters' own: they are not changed.
+      // Gradients may be the parameters' own tensors: do not modify them in place.
       grads = o->nesterov ? at::_foreach_add(grads, buffers, o->momentum) : buffers;
     }
     at::_foreach_add_(params, grads, -o->lr);
   });
 }
 
-// As `p.grad = None`.
+// Equivalent to `p.grad = None`.
 char* sb_clear_gradients(int64_t n, Tensor* const* params) {
   return sb_caught([&] {
     for (int64_t i = 0; i < n; ++i) params[i]->mutable_grad() = Tensor();

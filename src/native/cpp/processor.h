@@ -1,4 +1,4 @@
-// Which of the forms that were compiled per instruction set this processor runs.
+// Selects the variant, compiled per instruction set, that this CPU supports.
 #pragma once
 
 // Bits: 1 AVX2 with FMA, 2 AVX-512 (F, BW, VL, DQ), 4 AVX-512 bf16, 8 AMX bf16.

@@ -1,5 +1,5 @@
-// Training's forward and backward passes of what a SegResNet is made of, f32 and channels last on the CPU. Between two
-// convolutions only what goes into a norm is kept: the normalised tensor is made again where the gradient needs it.
+// Forward and backward passes of the building blocks of SegResNet for training on the CPU, f32 and channels last. Only
+// the inputs of normalizations are saved; normalized tensors are recomputed in the backward pass.
 #include <ATen/ATen.h>
 #include <ATen/Parallel.h>
 #include <torch/csrc/autograd/custom_function.h>
@@ -19,9 +19,9 @@ using torch::autograd::AutogradContext;
 using torch::autograd::variable_list;
 
 constexpr auto kLast = at::MemoryFormat::ChannelsLast3d;
-constexpr int64_t kSpan = 1024;  // voxels of `Head` at a time
+constexpr int64_t kSpan = 1024;  // voxels per span of `Head`
 
-// The shape of x [N,C,X,Y,Z]; items lie `voxels·C` floats apart.
+// The shape of x [N,C,X,Y,Z]; consecutive items are `voxels·C` floats apart.
 struct Shape {
   int64_t n, c, x, y, z, voxels;
   explicit Shape(const Tensor& t)
@@ -69,7 +69,8 @@ struct NormRelu {
                      &inverse[n * groups]);
   }
 
-  // g, the gradient of the result, becomes that of x, plus `add` if that is defined; the weight's and the bias's, [C].
+  // Replaces g, the gradient of the result, by the gradient of x, plus `add` if it is defined; returns the gradients of
+  // weight and bias [C].
   std::pair<Tensor, Tensor> backward(const Tensor& x, const Tensor& g, const Tensor& add) const {
     std::vector<double> to_weight(s.c, 0.0), to_bias(s.c, 0.0), sums(2 * s.c);
     std::vector<float> a(s.c), b(s.c), d(s.c);
@@ -105,7 +106,7 @@ struct NormRelu {
   }
 };
 
-// out [N,K,…] = conv(norm(x)), or added to it; the moments of out.
+// Writes conv(norm(x)) to out [N,K,…], or adds it; returns the moments of out.
 Tensor convolve_items(const Tensor& x, const NormRelu& norm, const Tensor& packed, const Tensor& out, bool add) {
   const Shape from(x), to(out);
   Tensor moments = empty_moments(to, to.c);
@@ -122,7 +123,7 @@ Tensor packed(const Tensor& weight, bool adjoint) {
   return out;
 }
 
-// The gradient of a convolution's input from that of its output, g.
+// Computes the gradient of the input of a convolution from the gradient g of its output.
 Tensor convolution_adjoint(const Tensor& g, const Tensor& weight) {
   const Shape from(g);
   Tensor out = empty(g, weight.size(1));
@@ -143,7 +144,7 @@ Tensor convolution_weight(const Tensor& x, const NormRelu& norm, const Tensor& g
   return out;
 }
 
-// x + conv(norm(conv(norm(x)))), norms with ReLU.
+// x + conv(norm(conv(norm(x)))), where norm includes ReLU.
 struct ResidualBlock : torch::autograd::Function<ResidualBlock> {
   static Tensor forward(AutogradContext* context, const Tensor& input, const Tensor& weight1, const Tensor& bias1,
                         const Tensor& conv1, const Tensor& weight2, const Tensor& bias2, const Tensor& conv2,
@@ -181,7 +182,7 @@ struct ResidualBlock : torch::autograd::Function<ResidualBlock> {
   }
 };
 
-// x doubled by trilinear interpolation, plus skip.
+// x upsampled by 2 with trilinear interpolation, plus skip.
 struct UpsampleAdd : torch::autograd::Function<UpsampleAdd> {
   static Tensor forward(AutogradContext*, const Tensor& input, const Tensor& skip_input) {
     const Tensor x = input.contiguous(kLast), skip = skip_input.contiguous(kLast), out = empty(skip, skip.size(1));
@@ -203,7 +204,7 @@ struct UpsampleAdd : torch::autograd::Function<UpsampleAdd> {
   }
 };
 
-// A 1×1×1 convolution of the normalised x [N,C,X,Y,Z] to [N,K,X,Y,Z], channels first, as losses and argmax want it.
+// A 1×1×1 convolution of the normalized x [N,C,X,Y,Z] to [N,K,X,Y,Z], channels first as expected by losses and argmax.
 struct Head : torch::autograd::Function<Head> {
   static Tensor forward(AutogradContext* context, const Tensor& input, const Tensor& norm_weight, const Tensor& norm_bias,
                         const Tensor& weight, const Tensor& bias, int64_t groups, double eps) {
@@ -248,8 +249,8 @@ struct Head : torch::autograd::Function<Head> {
   }
 
  private:
-  // `work(part, n, start, count, h)` for all spans of voxels of all items, h [count, C] the normalised x; spans in
-  // `parts` runs, each on one thread, or each its own part if it is 0.
+  // Calls `work(part, n, start, count, h)` for all spans of voxels of all items, where h [count, C] is the normalized
+  // x. Spans are divided into `parts` runs, each on one thread; if `parts` is 0, each span is its own part.
   template <class Work>
   static void over_spans(const NormRelu& norm, const Tensor& x, int64_t parts, const Work& work) {
     const Shape s(x);

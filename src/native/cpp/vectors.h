@@ -1,5 +1,5 @@
-// Vectors of the width that the compiler flags allow. For files that are compiled once per instruction set: everything
-// here is local to the file, so that the linker cannot pick a copy made for another processor.
+// Vectors of the width that the compiler flags allow, for files that are compiled once per instruction set. Everything
+// here has internal linkage, so that the linker cannot select a copy compiled for another instruction set.
 #pragma once
 #include <stdint.h>
 

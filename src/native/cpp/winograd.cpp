@@ -1,11 +1,11 @@
-// See winograd.h. Compiled with SB_WINOGRAD naming the function that returns the table.
+// See winograd.h. SB_WINOGRAD is the name of the function that returns the table.
 #include "winograd.h"
 
 #include "vectors.h"
 
 namespace {
 
-// Rows of `multiply`'s step: with two vectors of columns, the accumulators, the two and a broadcast fill the registers.
+// Rows per step of `multiply`: the accumulators, two vectors of columns and a broadcast value fill the registers.
 #if defined(__AVX512F__)
 constexpr int MR = 12;
 #else
@@ -13,14 +13,14 @@ constexpr int MR = 6;
 #endif
 constexpr int NR = 2;
 constexpr int P = 16 / W;  // vectors in a cache line
-constexpr int G = 4 / P;   // cache lines of channels that walk along z together; their ring fits the L1
+constexpr int G = 4 / P;   // cache lines of channels processed together along z; their ring buffer fits into L1
 
-// For a cache line of channels: 16 values (4 of x times 4 of y) at one z, transformed along y and x.
+// 16 values (4 of x times 4 of y) at one z, transformed along y and x, for one cache line of channels.
 struct Slice {
   vf at[P][16];
 };
 
-// Lines lie at distances that a cache maps to few places, so each is read for all P vectors at once.
+// Lines are at distances that map to few cache sets, so each is read for all P vectors at once.
 template <bool NORM, bool EDGE>
 inline void slice(const float* const lines[16], int64_t z, int64_t depth, int64_t c, int64_t at, int parts,
                   const float* scale, const float* shift, Slice& s) {
@@ -43,7 +43,7 @@ inline void slice(const float* const lines[16], int64_t z, int64_t depth, int64_
         d[b] = get<vf>(line + from + p * W);
         if (NORM) {
           d[b] = d[b] * gain + offset;
-          d[b] = vf{} > d[b] ? vf{} : d[b];  // a NaN stays, as in torch.relu
+          d[b] = vf{} > d[b] ? vf{} : d[b];  // NaN is propagated, as in torch.relu
         }
       }
       vf* to = s.at[p] + a * 4;
@@ -71,7 +71,7 @@ void input_lines(const float* const lines[16], int64_t z0, int64_t n, int64_t de
                  const float* shift, float* v, int64_t stride) {
   for (int64_t c0 = 0; c0 < c; c0 += G * P * W) {
     const int all = c - c0 < G * P * W ? int((c - c0) / W) : G * P;
-    // Neighbouring tiles share two of their four z.
+    // Neighboring tiles share two of their four z positions.
     Slice ring[4][G];
     auto fill = [&](int64_t z, int at, int k) {
       slice<NORM, EDGE>(lines, z, depth, c, c0 + k * P * W, all - k * P < P ? all - k * P : P, scale, shift, ring[at][k]);
@@ -112,8 +112,8 @@ void input(const float* const lines[16], int64_t z0, int64_t n, int64_t depth, i
   run(lines, z0, n, depth, c, scale, shift, v, stride);
 }
 
-// R rows by N vectors of a matrix product, kept in registers, as sums over `count` terms. Forward: tiles by output
-// channels of m = v·u, over input channels. ADJOINT: input by output channels of u += vᵀ·m, over tiles.
+// Computes R rows by N vectors of a matrix product in registers, summed over `count` terms. Forward: m = v·u, tiles by
+// output channels, summed over input channels. ADJOINT: u += vᵀ·m, input by output channels, summed over tiles.
 template <bool ADJOINT, int R, int N>
 inline void step(const float* a, const float* b, float* out, int64_t count, int64_t c, int64_t k) {
   vf acc[R][N];
@@ -162,7 +162,7 @@ void multiply(const float* v, const float* u, float* m, int64_t n, int64_t c, in
   if (j < k) column<false, 1>(n, v, u + j * c, m + j, c, c, k);
 }
 
-// Sums of a tile in f32, over the tiles in f64.
+// Sums within a tile are f32, sums over tiles f64.
 inline void gather(vf s, vf q, double* sum, double* square) {
   hf half[2];
   __builtin_memcpy(half, &s, sizeof s);
@@ -223,7 +223,7 @@ void output(const float* m, int64_t stride, int64_t n, int64_t k, float* const l
     output_lines<false>(m, stride, n, k, lines, nz, sum, square);
 }
 
-// One axis of `output`, transposed: two values to four.
+// One axis of the transpose of `output`: two values to four.
 inline void spread(vf a, vf b, vf* to, int step) {
   to[0] = a;
   to[step] = a + b;
