@@ -59,8 +59,8 @@ impl Transform for EnsureType {
         COMPONENT.name
     }
     fn plan(&self, sample: Sample) -> Result<Step<'_>> {
-        // Header-only images pass if no data type changes; otherwise the stored values would be rounded a second time, after
-        // the conversion in LoadImaged.
+        // Header-only images pass if no data type changes; otherwise the stored values would be rounded a second time,
+        // after the conversion in LoadImaged.
         let keeps = self.keys.present(&sample)?.iter().all(|(at, key)| match (self.dtypes[*at], sample.get(key)) {
             (Some(dtype), Some(Item::Image(volume))) => {
                 volume.voxels.clone().cast(dtype).is_ok_and(|cast| cast.dtype() == volume.voxels.dtype())

@@ -137,7 +137,8 @@ impl Moments {
         let parts: Vec<Moments> = voxels.par_chunks(CHUNK).map(|voxels| Moments::of_chunk(voxels, nonzero)).collect();
         parts.into_iter().fold(Moments::default(), Moments::joined)
     }
-    /// Two passes over a chunk that fits the cache, with eight independent accumulators for instruction-level parallelism.
+    /// Two passes over a chunk that fits the cache, with eight independent accumulators for instruction-level
+    /// parallelism.
     fn of_chunk(voxels: &[f32], nonzero: bool) -> Moments {
         let count = if nonzero { voxels.iter().filter(|&&x| x != 0.0).count() } else { voxels.len() } as f64;
         if count == 0.0 {

@@ -20,8 +20,8 @@ impl OutputName {
         OutputName { output_dir: output_dir.to_owned(), data_root_dir: data_root_dir.to_owned(), separate_folder }
     }
 
-    /// `output_dir/[folder below data_root_dir/][stem/]stem[_postfix]extension`, as MONAI's `create_file_basename`. `root`
-    /// replaces a `data_root_dir` that is not given.
+    /// `output_dir/[folder below data_root_dir/][stem/]stem[_postfix]extension`, as MONAI's `create_file_basename`.
+    /// `root` replaces a `data_root_dir` that is not given.
     pub fn path(&self, source: &Path, root: Option<&Path>, postfix: &str, extension: &str) -> Result<PathBuf> {
         let stem = source
             .file_name()

@@ -1,9 +1,9 @@
 //! RandCropByPosNegLabeld: crop boxes centered on random foreground and background voxels, in a given ratio
 //! (monai/transforms/croppad, monai/transforms/utils.py, MONAI 1.6.1).
 //!
-//! MONAI builds lists of the voxels of both classes; here they are counted and the drawn one is looked up, with the same
-//! result. Deliberate difference: MONAI treats every voxel of a label stored as uint8 as background (`~1` is 254); here
-//! the data type does not matter.
+//! MONAI builds lists of the voxels of both classes; here they are counted and the drawn one is looked up, with the
+//! same result. Deliberate difference: MONAI treats every voxel of a label stored as uint8 as background (`~1` is 254);
+//! here the data type does not matter.
 
 use super::support::{KeyList, or_image, per_axis, resized};
 use crate::bail;

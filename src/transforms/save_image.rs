@@ -202,7 +202,8 @@ mod tests {
         transform.0.output_paths(Path::new(source), None).unwrap()[0].display().to_string()
     }
 
-    /// Expected values: monai.data.utils.create_file_basename(postfix, source, output_dir, data_root_dir, separate_folder).
+    /// Expected values: monai.data.utils.create_file_basename(postfix, source, output_dir, data_root_dir,
+    /// separate_folder).
     #[test]
     fn files_are_named_as_monai_names_them() {
         let out = ("output_dir", Value::from("./eval"));

@@ -1,4 +1,5 @@
-//! SaveLabelsd (not in MONAI): save a label map with the names of its structures, as one file or one mask per structure.
+//! SaveLabelsd (not in MONAI): save a label map with the names of its structures, as one file or one mask per
+//! structure.
 
 use super::output_name::OutputName;
 use super::support::SeriesName;
@@ -72,7 +73,8 @@ pub(super) fn labels(sample: &mut Sample, key: &str, case: &CaseContext) -> Resu
     Ok(volume)
 }
 
-/// Read the image that `labels` were computed from again: the same series as LoadImaged, in the orientation of `labels`.
+/// Read the image that `labels` were computed from again: the same series as LoadImaged, in the orientation of
+/// `labels`.
 pub(super) fn source_image(labels: &Volume, series: Option<SeriesName>) -> Result<Volume> {
     let series = series.map(|SeriesName(name)| name).or_else(|| labels.header.series.clone());
     let image = reader::read(&labels.header.path, series.as_deref())?;

@@ -134,7 +134,8 @@ impl Spacing {
             ensure_same_shape: args.ensure_same_shape,
         })
     }
-    /// Replace the image by its resampled version; `voxels` returns the new voxels, read or resampled as its argument says.
+    /// Replace the image by its resampled version; `voxels` returns the new voxels, read or resampled as its argument
+    /// says.
     fn resampled(
         &self,
         mut volume: Volume,

@@ -36,8 +36,8 @@ impl KeyList {
         }
         Ok(out)
     }
-    /// Check that the images under the keys are on one grid, so that the same box can be cropped from all of them. Sizes may
-    /// differ by one voxel, since resampling grids that differ by rounding has this effect.
+    /// Check that the images under the keys are on one grid, so that the same box can be cropped from all of them.
+    /// Sizes may differ by one voxel, since resampling grids that differ by rounding has this effect.
     ///
     /// # Errors
     /// Sizes that differ by more than one voxel.
