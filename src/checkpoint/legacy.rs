@@ -1,6 +1,6 @@
-//! Checkpoints of torch before 1.6, which `torch.save(…, _use_new_zipfile_serialization=False)` still writes: a magic
-//! number, a protocol number, a description of the system, the pickle, the storages' keys, then each storage's length
-//! and bytes (`torch.serialization._legacy_load`, torch 2.11).
+//! Reader of the checkpoint format before torch 1.6, which `torch.save(…, _use_new_zipfile_serialization=False)` still
+//! writes: magic number, protocol version, system information, the pickle, the keys of the storages, then length and
+//! bytes of each storage (`torch.serialization._legacy_load`, torch 2.11).
 
 use super::load::MAX_PICKLE_BYTES;
 use crate::error::Result;
@@ -11,17 +11,17 @@ use std::fs::File;
 use std::io::{Read, Seek, SeekFrom};
 use std::sync::Arc;
 
-/// The pickle of the magic number, with which every such file begins.
+/// The pickled magic number at the start of every file.
 pub const MAGIC: &[u8] = b"\x80\x02\x8a\x0a\x6c\xfc\x9c\x46\xf9\x20\x6a\xa8\x50\x19.";
 const PROTOCOL: i64 = 1001;
 
-/// First byte of each storage in the file, by key.
+/// Offset of each storage in the file, in bytes, by key.
 pub type Offsets = HashMap<Arc<str>, u64>;
 
-/// Read the structure of `file`, which begins with [`MAGIC`]. Every storage lies within the file.
+/// Read the structure of `file`, which begins with [`MAGIC`]. Every returned storage is within the file.
 ///
 /// # Errors
-/// Another protocol or byte order; a storage whose length is another than the pickle says, or that is cut off.
+/// Another protocol or byte order; a storage whose length differs from that in the pickle, or that is truncated.
 pub fn open(file: &mut File) -> Result<(Pickle, Offsets)> {
     let file_bytes = file.metadata()?.len();
     let mut start = vec![];

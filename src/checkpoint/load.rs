@@ -1,4 +1,4 @@
-//! Reading `torch.save` files: zip archives (torch 1.6 and later), and the older format ([`super::legacy`]).
+//! Reader of `torch.save` files: zip archives (torch 1.6 and later), and the older format ([`super::legacy`]).
 
 use super::legacy;
 use super::{StateDict, kind_of};
@@ -14,19 +14,19 @@ use tch::{Device, Kind, Tensor};
 use zip::ZipArchive;
 use zip::result::ZipError;
 
-/// Longest pickle (the structure, without the tensors' values), in bytes.
+/// Maximum size of the pickle (the structure, without the tensors' values), in bytes.
 pub(super) const MAX_PICKLE_BYTES: u64 = 32 << 20;
-/// Values of a whole checkpoint: aliases are written out, so that they could multiply.
+/// Maximum number of values in a checkpoint. Aliases are expanded, so that a small file could contain very many.
 const MAX_STATE_VALUES: usize = 1 << 22;
-/// Nesting of a whole checkpoint.
+/// Maximum nesting of a checkpoint.
 const MAX_STATE_DEPTH: usize = 64;
-/// What a deflated entry can unpack to, per byte.
+/// Maximum expansion of a deflated entry.
 const MAX_RATIO: u64 = crate::formats::gzip::MAX_RATIO;
 
-/// Keys under which training programs keep the network's state dict, in order of trial.
+/// Keys under which training programs usually store the network's state dict, in the order in which they are tried.
 const MODEL_KEYS: [&str; 4] = ["model", "state_dict", "model_state_dict", "net"];
 
-/// An opened checkpoint: its structure is read, its tensors are still in the file.
+/// An opened checkpoint, whose structure has been read and whose tensors are read on demand.
 pub struct Checkpoint {
     path: PathBuf,
     pickle: Pickle,
@@ -34,9 +34,9 @@ pub struct Checkpoint {
     storages: Storages,
 }
 
-/// Where the storages' bytes are.
+/// Location of the storages' bytes.
 enum Storages {
-    /// Entries of an archive, in `folder` (`archive/`).
+    /// Entries of a zip archive below `folder` (such as `archive/`).
     Zip {
         folder: String,
         archive: Mutex<ZipArchive<BufReader<File>>>,
@@ -50,7 +50,8 @@ enum Storages {
 /// Open a `.pt` file and read its structure.
 ///
 /// # Errors
-/// No such file; a TorchScript or safetensors file; anything but tensors, numbers, strings and collections of them.
+/// A missing file; a TorchScript or safetensors file; values other than tensors, numbers, strings and collections of
+/// them.
 pub fn load(path: impl AsRef<Path>) -> Result<Checkpoint> {
     let path = path.as_ref();
     open(path).map_err(|error| error.file(path))
@@ -82,7 +83,7 @@ fn open(path: &Path) -> Result<Checkpoint> {
     };
     if names.contains(&format!("{folder}constants.pkl").as_str()) {
         return Err(err!("expected a checkpoint of torch.save, found a TorchScript archive")
-            .hint("it holds the network too: `$torch.jit.load(path)` in the config builds it"));
+            .hint("it contains the network, too: load it with `$torch.jit.load(path)` in the config"));
     }
     if let Ok(order) = entry(&mut archive, &format!("{folder}byteorder"), 16)
         && order != b"little"
@@ -96,7 +97,7 @@ fn open(path: &Path) -> Result<Checkpoint> {
     Ok(Checkpoint { path: path.to_owned(), pickle, root, storages })
 }
 
-/// What kind of file it is instead.
+/// Error for a file that is not a zip archive, by the kind of file that it appears to be.
 fn not_zip(start: &[u8]) -> Error {
     if start.get(8) == Some(&b'{') {
         return err!("expected a checkpoint of torch.save, found safetensors")
@@ -111,10 +112,10 @@ fn not_zip(start: &[u8]) -> Error {
     }
     if start.starts_with(&[0x80]) {
         return err!("expected a checkpoint of torch.save, found a bare pickle")
-            .hint("load it in Python where you trust it, and torch.save its state dict");
+            .hint("if you trust the file, load it in Python and save its state dict with torch.save");
     }
-    err!("expected a checkpoint of torch.save, found something else")
-        .hint("an interrupted download or an error page looks like this")
+    err!("expected a checkpoint of torch.save, found an unknown format")
+        .hint("check that the download was complete and is not an HTML error page")
 }
 
 fn damaged(name: &str, error: &ZipError) -> Error {
@@ -122,16 +123,16 @@ fn damaged(name: &str, error: &ZipError) -> Error {
     err!("damaged checkpoint{what}: {error}").hint("copy or download the file again")
 }
 
-/// The bytes of an entry, at most `limit`; memory grows with what is there.
+/// Read an entry of at most `limit` bytes. Memory is allocated for bytes that exist, not for the claimed size.
 fn entry<R: Read + Seek>(archive: &mut ZipArchive<R>, name: &str, limit: u64) -> Result<Vec<u8>> {
     let mut found = archive.by_name(name).map_err(|error| damaged(name, &error))?;
     if found.size() > limit {
         bail!("expected at most {limit} bytes in {name}, found {}", found.size());
     }
-    // The claimed size is believed as far as the packed bytes could unpack to it, and the file could hold them.
+    // Trust the claimed size only if the compressed bytes could expand to it.
     let plausible = if found.compressed_size().saturating_mul(MAX_RATIO) < found.size() { 0 } else { found.size() };
     let mut bytes = Vec::new();
-    // One byte beyond the claim makes the reader look for the end and compare the checksum.
+    // Reading one byte beyond the claimed size makes the reader reach the end and verify the checksum.
     bytes.try_reserve_exact(plausible.min(1 << 20) as usize).map_err(|_| err!("not enough memory for {name}"))?;
     found
         .by_ref()
@@ -149,15 +150,18 @@ impl Checkpoint {
         &self.path
     }
 
-    /// The named tensors, on the CPU, in the file's order.
+    /// Read named tensors, on the CPU, in the file's order.
     ///
-    /// With a `key`, those of the dict under it; without, the checkpoint itself if it is a state dict, else the dict
-    /// under one of the usual names (`model`, `state_dict`, …). Tensors that share a storage go on sharing it.
+    /// With a `key`, reads the dict under it; without, the checkpoint itself if it is a state dict, else the dict under
+    /// one of the usual names (`model`, `state_dict`, …). Tensors that share a storage in the file share it in memory.
+    ///
+    /// # Errors
+    /// No state dict there; a damaged storage.
     pub fn state_dict(&self, key: Option<&str>) -> Result<Vec<(String, Tensor)>> {
         self.find(key).and_then(|dict| self.tensors(dict)).map_err(|error| error.file(&self.path))
     }
 
-    /// Everything, tensors included.
+    /// Read the whole checkpoint, including its tensors.
     pub fn state(&self) -> Result<StateDict> {
         self.whole(&self.root).map_err(|error| error.file(&self.path))
     }
@@ -168,12 +172,12 @@ impl Checkpoint {
         self.to_state(value, &mut reader, &mut budget, MAX_STATE_DEPTH)
     }
 
-    /// Everything in the dict under a key at the top, tensors included.
+    /// Read the dict under a top-level key, including its tensors.
     pub fn state_of(&self, key: &str) -> Result<StateDict> {
         self.find(Some(key)).and_then(|value| self.whole(value)).map_err(|error| error.file(&self.path))
     }
 
-    /// The keys at the top.
+    /// The top-level keys.
     pub fn keys(&self) -> Vec<String> {
         let name = |key: &Value| match key {
             Value::Str(name) => name.to_string(),
@@ -258,7 +262,7 @@ fn listed(keys: &[String]) -> String {
     }
 }
 
-/// Reads storages when they are first needed.
+/// Reads storages when they are first used.
 struct Tensors<'a> {
     checkpoint: &'a Checkpoint,
     storages: HashMap<usize, Tensor>,
@@ -282,7 +286,7 @@ impl Tensors<'_> {
 }
 
 impl Checkpoint {
-    /// A whole storage as a 1-D tensor.
+    /// Read a storage as a 1-D tensor.
     fn storage(&self, storage: &Storage) -> Result<Tensor> {
         let kind: Kind = kind_of(storage.element)?;
         let wanted = storage.length.checked_mul(storage.element.size_bytes());
@@ -298,7 +302,7 @@ impl Checkpoint {
                     *offsets.get(&storage.key).ok_or_else(|| err!("the file has no storage {}", storage.key))?;
                 let mut file = file.lock();
                 file.seek(SeekFrom::Start(start))?;
-                // The file has as many bytes: it is as long as all of its storages.
+                // `legacy::open` has checked that the file contains this number of bytes.
                 let mut bytes = Vec::new();
                 bytes.try_reserve_exact(wanted as usize).map_err(|_| err!("not enough memory for {}", storage.key))?;
                 file.by_ref().take(wanted).read_to_end(&mut bytes)?;

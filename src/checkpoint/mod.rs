@@ -1,8 +1,8 @@
-//! PyTorch's checkpoints: what `torch.save` wrote is read, the zip files of torch 1.6 and later are written.
+//! PyTorch checkpoints: reads files of `torch.save`, writes the zip format of torch 1.6 and later.
 //!
-//! [`load`] opens a file as a [`Checkpoint`], [`save`] writes tensors by name. Reading admits what
-//! `torch.load(weights_only=True)` admits, as far as checkpoints need it ([`crate::formats::pickle`]); storages are read one
-//! by one, so that a file's weights are never in memory twice as a whole. Written files are accepted by
+//! [`load`] opens a file as a [`Checkpoint`], [`save`] writes tensors by name. The reader accepts the subset of
+//! `torch.load(weights_only=True)` that checkpoints use ([`crate::formats::pickle`]); storages are read one by one, so
+//! that the weights are never held in memory twice as a whole. Written files are accepted by
 //! `torch.load(weights_only=True)` and MONAI's `CheckpointLoader` (`monai.handlers`, 1.6.1).
 
 mod legacy;
@@ -19,7 +19,7 @@ use crate::error::Result;
 use crate::formats::pickle::StorageType;
 use tch::{Kind, Tensor};
 
-/// A whole checkpoint as plain values: what `torch.save` was given.
+/// The plain values and tensors of a checkpoint, as passed to `torch.save`.
 #[derive(Debug)]
 pub enum StateDict {
     None,
@@ -31,9 +31,9 @@ pub enum StateDict {
     List(Vec<StateDict>),
     Tuple(Vec<StateDict>),
     Set(Vec<StateDict>),
-    /// In order of insertion.
+    /// Entries in order of insertion.
     Dict(Vec<(StateDict, StateDict)>),
-    /// On the CPU after loading.
+    /// A tensor, on the CPU after loading.
     Tensor(Tensor),
 }
 
@@ -42,7 +42,7 @@ impl StateDict {
     pub fn dict(items: impl IntoIterator<Item = (impl Into<String>, StateDict)>) -> StateDict {
         StateDict::Dict(items.into_iter().map(|(key, value)| (StateDict::Str(key.into()), value)).collect())
     }
-    /// This dict with one more entry.
+    /// Add an entry to this dict.
     pub fn with(mut self, key: &str, value: StateDict) -> StateDict {
         if let StateDict::Dict(items) = &mut self {
             items.push((StateDict::Str(key.into()), value));

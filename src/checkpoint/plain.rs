@@ -1,7 +1,7 @@
-//! serde for [`StateDict`]: Rust types as the plain values of a checkpoint.
+//! serde implementation for [`StateDict`]: converts Rust types to and from the plain values of a checkpoint.
 //!
-//! Structs are dicts, tuples are tuples, sequences are lists, `Option` is None or the value. [`Int64Tensor`] and
-//! [`Uint8Tensor`] are tensors; when read, any tensor of whole numbers may stand for a sequence of them.
+//! Structs become dicts, tuples tuples, sequences lists, and `Option` None or the value. [`Int64Tensor`] and
+//! [`Uint8Tensor`] become tensors; any integer tensor can be read as a sequence.
 
 use super::StateDict;
 use crate::err;
@@ -12,23 +12,23 @@ use serde::ser::{Error as _, Impossible};
 use serde::{Deserialize, Serialize, ser};
 use tch::{Kind, Tensor};
 
-/// Whole numbers that a checkpoint holds as a tensor of int64.
+/// Integers that a checkpoint stores as an int64 tensor.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Int64Tensor(pub Vec<i64>);
 
-/// Bytes that a checkpoint holds as a tensor of uint8.
+/// Bytes that a checkpoint stores as a uint8 tensor.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Uint8Tensor(pub Vec<u8>);
 
-/// `value` as a checkpoint holds it.
+/// Convert `value` to a checkpoint's value.
 ///
 /// # Errors
-/// Integers beyond 64 bits with sign, dict keys that are no strings, and enums.
+/// Integers that do not fit int64, dict keys that are not strings, and enums.
 pub fn to_state<T: Serialize>(value: &T) -> Result<StateDict> {
     value.serialize(Writer).map_err(|error| err!("cannot be saved: {error}"))
 }
 
-/// The value that [`to_state`] saved.
+/// Convert the result of [`to_state`] back.
 ///
 /// # Errors
 /// A missing field or a value of another type; fields that `T` does not have are ignored.
@@ -53,15 +53,15 @@ fn items(length: usize, finish: fn(Vec<StateDict>) -> StateDict) -> Result<Items
 }
 
 fn unsupported<T>(what: &str) -> Result<T, Error> {
-    Err(Error::custom(format_args!("a checkpoint holds no {what}")))
+    Err(Error::custom(format_args!("a checkpoint cannot hold {what}")))
 }
 
-/// A list of whole numbers as a tensor of `kind`.
+/// Convert a list of integers to a tensor of `kind`.
 fn tensor(list: StateDict, kind: Kind) -> Result<StateDict, Error> {
-    let StateDict::List(items) = list else { return unsupported("tensor of this type") };
+    let StateDict::List(items) = list else { return unsupported("this value as a tensor") };
     let number = |item: &StateDict| if let StateDict::Int(x) = item { Some(*x) } else { None };
     let numbers = items.iter().map(number).collect::<Option<Vec<i64>>>();
-    let numbers = numbers.ok_or_else(|| Error::custom("expected whole numbers for a tensor"))?;
+    let numbers = numbers.ok_or_else(|| Error::custom("expected integers for a tensor"))?;
     let tensor = Tensor::f_from_slice(&numbers).and_then(|tensor| tensor.f_to_kind(kind)).map_err(Error::custom)?;
     Ok(StateDict::Tensor(tensor))
 }
@@ -69,7 +69,7 @@ fn tensor(list: StateDict, kind: Kind) -> Result<StateDict, Error> {
 macro_rules! integers {
     ($($method:ident($ty:ty)),*) => {$(
         fn $method(self, value: $ty) -> Result<StateDict, Error> {
-            i64::try_from(value).map(StateDict::Int).map_err(|_| Error::custom("an integer does not fit 64 bits with sign"))
+            i64::try_from(value).map(StateDict::Int).map_err(|_| Error::custom("expected an integer that fits int64"))
         }
     )*};
 }
@@ -267,7 +267,7 @@ impl<'de> serde::Deserializer<'de> for Reader<'de> {
             _ => visitor.visit_some(self),
         }
     }
-    /// Not looked at: it may be a network's weights.
+    /// Skipped without conversion, as it may be a network's weights.
     fn deserialize_ignored_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Error> {
         visitor.visit_unit()
     }

@@ -1,5 +1,5 @@
-//! Weights in a `.safetensors` file (huggingface's format), read by the `safetensors` crate, which holds every claim of
-//! the header against the file's length. There is no code in such a file.
+//! Weights in `.safetensors` files (the format of Hugging Face), read by the `safetensors` crate, which validates the
+//! header against the file's length. These files contain no code.
 
 use crate::error::Result;
 use crate::{bail, err};
@@ -8,7 +8,7 @@ use std::io::Read;
 use std::path::Path;
 use tch::{Device, Kind, Tensor};
 
-/// Whether the file is one: its name says so, or its ninth byte starts JSON.
+/// Whether the file is a safetensors file, by its extension, or by its ninth byte, which starts the JSON header.
 pub fn is_safetensors(path: &Path) -> bool {
     if path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("safetensors")) {
         return true;
@@ -19,7 +19,7 @@ pub fn is_safetensors(path: &Path) -> bool {
         && start[4..8] == [0; 4]
 }
 
-/// All tensors by name, on the CPU, in the order of their names.
+/// Read all tensors, on the CPU, sorted by name.
 pub fn read(path: impl AsRef<Path>) -> Result<Vec<(String, Tensor)>> {
     let path = path.as_ref();
     let read = || {
@@ -29,7 +29,7 @@ pub fn read(path: impl AsRef<Path>) -> Result<Vec<(String, Tensor)>> {
     read().map_err(|error: crate::error::Error| error.file(path))
 }
 
-/// As [`read`], of a file in memory.
+/// As [`read`], from a file in memory.
 pub fn from_bytes(bytes: &[u8]) -> Result<Vec<(String, Tensor)>> {
     let damaged = |error| err!("damaged safetensors file: {error}").hint("copy or download the file again");
     let file = SafeTensors::deserialize(bytes).map_err(damaged)?;
@@ -46,11 +46,11 @@ pub fn from_bytes(bytes: &[u8]) -> Result<Vec<(String, Tensor)>> {
             Dtype::I8 => Kind::Int8,
             Dtype::U8 => Kind::Uint8,
             Dtype::BOOL => Kind::Bool,
-            other => bail!("tensor `{name}`: expected a type that networks use, found {other:?}"),
+            other => bail!("tensor `{name}`: unsupported data type {other:?}"),
         };
         let size: Option<Vec<i64>> = view.shape().iter().map(|length| i64::try_from(*length).ok()).collect();
-        let size = size
-            .ok_or_else(|| err!("tensor `{name}`: expected a shape that memory can hold, found {:?}", view.shape()))?;
+        let size =
+            size.ok_or_else(|| err!("tensor `{name}`: the shape {:?} does not fit into memory", view.shape()))?;
         let tensor = match view.data().is_empty() {
             true => Tensor::f_zeros(&size, (kind, Device::Cpu))?,
             false => Tensor::f_from_data_size(view.data(), &size, kind)?,

@@ -1,5 +1,6 @@
-//! Writing files for `torch.load(weights_only=True)`: pickle protocol 2, entries stored uncompressed and aligned to 64
-//! bytes, as `torch.save` does it (torch 2.11), so that `torch.load(mmap=True)` works too. Equal tensors give equal bytes.
+//! Writer of files for `torch.load(weights_only=True)`: pickle protocol 2, entries stored uncompressed and aligned to
+//! 64 bytes as by `torch.save` (torch 2.11), so that `torch.load(mmap=True)` works, too. The output is deterministic:
+//! equal tensors result in equal bytes.
 
 use super::{KINDS, StateDict};
 use crate::error::Result;
@@ -11,10 +12,10 @@ use std::path::Path;
 use tch::{Device, Tensor};
 use zip::write::{SimpleFileOptions, ZipWriter};
 
-/// Nesting of what is written.
+/// Maximum nesting of written values.
 const MAX_DEPTH: usize = 64;
 
-/// Write a state dict, an `OrderedDict` of tensors by name: whole or not at all.
+/// Write a state dict, an `OrderedDict` of tensors by name, atomically.
 pub fn save(path: impl AsRef<Path>, tensors: &[(String, Tensor)]) -> Result<()> {
     let mut pickler = Pickler::new();
     pickler.ordered_dict();
@@ -27,7 +28,7 @@ pub fn save(path: impl AsRef<Path>, tensors: &[(String, Tensor)]) -> Result<()> 
     pickler.write(path.as_ref())
 }
 
-/// Write nested values, such as weights, optimizer and counters of a training: whole or not at all.
+/// Write nested values, such as weights, optimizer state and counters of a training, atomically.
 pub fn save_state(path: impl AsRef<Path>, state: &StateDict) -> Result<()> {
     let mut pickler = Pickler::new();
     pickler.state(state, MAX_DEPTH)?;
@@ -36,7 +37,7 @@ pub fn save_state(path: impl AsRef<Path>, state: &StateDict) -> Result<()> {
 
 struct Pickler {
     pickle: Vec<u8>,
-    /// Shallow clones of what is to be written, by storage number.
+    /// Shallow clones of the tensors to write, by storage number.
     tensors: Vec<Tensor>,
 }
 
@@ -77,8 +78,8 @@ impl Pickler {
         self.put(b"t");
     }
 
-    /// `torch._utils._rebuild_tensor_v2(storage, 0, size, stride, requires_grad=False, OrderedDict())` of a contiguous
-    /// tensor with a storage of its own.
+    /// Write `torch._utils._rebuild_tensor_v2(storage, 0, size, stride, requires_grad=False, OrderedDict())` for a
+    /// contiguous tensor with its own storage.
     fn tensor(&mut self, tensor: &Tensor) -> Result<()> {
         let kind = tensor.f_kind()?;
         let class = KINDS.iter().find(|(known, ..)| *known == kind).map(|(_, _, class)| *class);
@@ -123,7 +124,7 @@ impl Pickler {
             }
             StateDict::Str(text) => self.text(text)?,
             StateDict::Bytes(bytes) => {
-                // Protocol 2 has no bytes.
+                // Pickle protocol 2 has no opcode for bytes.
                 self.put(b"c_codecs\nencode\n");
                 self.text(&bytes.iter().map(|byte| char::from(*byte)).collect::<String>())?;
                 self.text("latin1")?;
@@ -154,7 +155,7 @@ impl Pickler {
         let mut archive = ZipWriter::new(BufWriter::with_capacity(1 << 16, file));
         let result = self.fill(&mut archive);
         if let Err(error) = result {
-            // Dropped, it would try to finish the file, and print that it cannot.
+            // On drop, it would try to finish the file and print an error.
             std::mem::forget(archive);
             return Err(error);
         }
@@ -169,7 +170,7 @@ impl Pickler {
         let mut put = |name: &str, bytes: &[u8]| -> Result<()> {
             let options =
                 SimpleFileOptions::default().compression_method(zip::CompressionMethod::Stored).with_alignment(64);
-            // Four GiB and more need a larger directory entry; a little less is safe.
+            // Entries of 4 GiB and more need zip64; the limit leaves a margin.
             let options = options.large_file(bytes.len() > 0xf000_0000);
             archive.start_file(format!("archive/{name}"), options).map_err(|error| err!("cannot write: {error}"))?;
             archive.write_all(bytes).map_err(|error| err!("cannot write: {error}"))

@@ -1,4 +1,4 @@
-//! Files of torch (tests/data/checkpoints/make.py), our own, and broken ones.
+//! Tests with files written by torch (tests/data/checkpoints/make.py), by this module, and with damaged files.
 
 use super::*;
 use std::path::PathBuf;
@@ -24,7 +24,7 @@ fn a_flat_state_dict_of_torch() {
     assert_eq!((get("transposed").size(), get("transposed").stride()), (vec![4, 3], vec![1, 4]));
     assert_eq!(numbers(get("transposed"))[..4], [0.0, 4.0, 8.0, 1.0]);
     assert_eq!(numbers(get("row")), [4.0, 5.0, 6.0, 7.0]);
-    // One storage: writing to one is seen in the other.
+    // Both tensors share a storage: a write to one changes the other.
     let _ = get("row").shallow_clone().fill_(9.0);
     assert_eq!(numbers(get("transposed"))[1], 9.0);
     assert_eq!(
@@ -88,11 +88,11 @@ fn other_nesting_and_other_files() {
         "{module}"
     );
     assert!(module.get_file().unwrap().ends_with("module.pt"));
-    assert!(error("make.py").message().contains("something else"));
+    assert!(error("make.py").message().contains("unknown format"));
     assert!(error("none.pt").message().contains("cannot read"));
 }
 
-/// legacy.pt holds two of the tensors of flat.pt.
+/// legacy.pt contains two of the tensors of flat.pt.
 #[test]
 fn files_of_torch_before_1_6_are_read() {
     let flat = load(data("flat.pt")).unwrap().state_dict(None).unwrap();
@@ -119,7 +119,7 @@ fn damaged_files_of_torch_before_1_6_are_errors() {
         assert!(attempt(&whole[..length]).is_err(), "{length} of {} bytes", whole.len());
     }
     let mut longer = whole.clone();
-    // The last storage's length in elements stands before its bytes: `row` and `plain` have 12 of f32.
+    // The length of the last storage in elements precedes its bytes: `row` and `plain` have 12 elements of f32.
     let at = whole.len() - 12 * 4 - 8;
     longer[at + 5] = 1;
     let error = attempt(&longer).unwrap_err();
@@ -189,7 +189,7 @@ fn damaged_files_are_errors() {
     };
     assert!(attempt(&whole).is_ok());
     assert!(attempt(&whole[..whole.len() / 2]).unwrap_err().message().contains("damaged"));
-    // A changed value of a tensor fails the zip's checksum. 1.25f32 occurs once, in `plain`.
+    // A changed tensor value is detected by the zip checksum. 1.25f32 occurs once, in `plain`.
     let mut changed = whole.clone();
     let at = changed.windows(4).position(|window| window == 1.25f32.to_le_bytes()).unwrap();
     changed[at] ^= 1;
@@ -202,7 +202,7 @@ fn damaged_files_are_errors() {
     }
 }
 
-/// The golden files of the reference scripts, where they are at hand: every array of checkpoint.npz.
+/// Reads the reference files, if they are available: every array of checkpoint.npz.
 #[test]
 fn reference_checkpoints_of_torch() {
     let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../shared/oracle/ref");

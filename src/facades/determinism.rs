@@ -1,4 +1,4 @@
-//! `monai.utils.set_determinism` and `get_seed` (MONAI 1.6.1 monai.utils.misc).
+//! `monai.utils.set_determinism` and `get_seed` (monai.utils.misc, MONAI 1.6.1).
 
 use super::torch::Cudnn;
 use crate::args;
@@ -24,15 +24,15 @@ args! {
         additional_settings: Value = (),
     }
 }
-/// The seed that the config set, -1 for none: one for the process, as MONAI keeps it.
+/// The seed set by the config, -1 for none; global to the process, as in MONAI.
 static SEED: AtomicI64 = AtomicI64::new(-1);
 
-/// What the config's last `set_determinism` asked for.
+/// The seed of the last `set_determinism`, if any.
 pub fn seed() -> Option<u32> {
     u32::try_from(SEED.load(Ordering::Relaxed)).ok()
 }
 
-/// Seeds torch's generators and makes cuDNN deterministic; what draws random numbers here asks [`seed`].
+/// Seeds torch's generators and makes cuDNN deterministic; random transforms read the seed with [`seed`].
 fn set_determinism(args: Args, call: &mut BuildContext) -> Result<Value> {
     let args = SetDeterminism::parse("monai.utils.set_determinism", args)?;
     let seed = args.seed.map(|seed| seed.rem_euclid(1 << 32));

@@ -1,4 +1,4 @@
-//! Facades of the Python names that need libtorch; all others are in [`crate::python`].
+//! Facades of Python functions that need libtorch; all others are in [`crate::python`].
 
 mod determinism;
 mod torch;

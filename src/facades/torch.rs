@@ -1,4 +1,4 @@
-//! `torch`: seeds, threads, GPUs and the settings of cuDNN.
+//! `torch`: seeds, threads, GPUs and cuDNN settings.
 
 use crate::component::{Args, BuildContext, FromValue, Function, Object, Value};
 use crate::error::{Kind, Result};
@@ -27,7 +27,7 @@ pub const FUNCTIONS: &[Function] = &[
     }),
 ];
 
-/// `torch.backends.cudnn`: settings of the process, kept in step with libtorch's own where that has them.
+/// `torch.backends.cudnn`: global settings, forwarded to libtorch where tch supports them.
 pub struct Cudnn;
 
 static BENCHMARK: AtomicBool = AtomicBool::new(false);
@@ -52,11 +52,11 @@ impl Cudnn {
         match name {
             "benchmark" => tch::Cuda::cudnn_set_benchmark(on),
             "enabled" => tch::Cuda::set_user_enabled_cudnn(on),
-            // tch has no switch for these; what is asked is remembered.
+            // tch has no function for these settings; the value is only stored.
             _ => {}
         }
     }
-    /// As MONAI's `set_determinism` leaves it.
+    /// Set the flags as MONAI's `set_determinism` does.
     pub fn set_deterministic(on: bool) {
         Cudnn::set("deterministic", on);
         if on {
@@ -79,7 +79,7 @@ impl Object for Cudnn {
         if Cudnn::setting(name).is_none() {
             return Err(err!("torch.backends.cudnn has no setting `{name}`")
                 .kind(Kind::Config)
-                .hint("it has benchmark, deterministic, enabled, allow_tf32"));
+                .hint("available settings are benchmark, deterministic, enabled and allow_tf32"));
         }
         let Some(on) = bool::from_value(&value) else {
             bail!("torch.backends.cudnn.{name}: expected bool, found {value:?}")

@@ -1,7 +1,7 @@
-//! `torch.load`: a checkpoint as a value.
+//! `torch.load`: read a checkpoint in an expression.
 //!
-//! Reads what `weights_only=True` admits, whatever is asked for: no pickle runs code here. Small tensors are arrays that
-//! expressions compute with; larger ones can be looked at and handed to `load_state_dict`.
+//! Files are always read as with `weights_only=True`: no code in a pickle is executed. Small tensors become arrays that
+//! expressions can compute with; larger ones can be inspected and passed to `load_state_dict`.
 
 use crate::checkpoint::{self, StateDict};
 use crate::component::{Accepted, Args, BuildContext, Declared, Dict, Function, Key, Value};
@@ -13,7 +13,7 @@ use parking_lot::Mutex;
 
 pub const FUNCTIONS: &[Function] = &[reads("torch.load", load)];
 
-/// Elements of the largest tensor that becomes an array.
+/// Maximum number of elements of a tensor that becomes an array.
 const SMALL: usize = 1 << 16;
 
 args! {
@@ -36,7 +36,7 @@ fn load(args: Args, call: &mut BuildContext) -> Result<Value> {
         let error = error.context("torch.load");
         match args.weights_only {
             Some(false) => error.hint(
-                "`weights_only=False` admits no more here than True: tensors, numbers, text and collections of them",
+                "`weights_only=False` is treated like True: only tensors, numbers, strings and collections of them can be loaded",
             ),
             _ => error,
         }

@@ -1,5 +1,5 @@
-//! torch's random tensors, drawn by libtorch's own generator: after `torch.manual_seed` or MONAI's `set_determinism` the
-//! same numbers as in Python. Only the CPU's generator: what expressions compute lies in host memory.
+//! torch's random tensors, drawn from libtorch's CPU generator: after `torch.manual_seed` or MONAI's `set_determinism`
+//! the numbers equal those in Python. Expressions compute in host memory, so that there is no CUDA generator.
 
 use crate::component::{Args, BuildContext, Function, Value};
 use crate::err;
@@ -21,14 +21,15 @@ fn draw(name: &str, args: Args, call: &mut BuildContext, draw: Draw) -> Result<V
     const PARAMS: &[&str] = &["*size", "dtype", "generator", "_device", "_requires_grad", "_pin_memory", "_layout"];
     let given = Given::bind(name, Flavour::Torch, PARAMS, args)?;
     if given.value(2).is_some() {
-        return Err(err!("{name}: there is one generator, `generator` cannot be given").kind(Kind::Unsupported));
+        return Err(err!("{name}: argument `generator` is not supported, the default generator is always used")
+            .kind(Kind::Unsupported));
     }
     let ty = given.get(1)?.unwrap_or(given.float());
     let kind = kind_of(ty).filter(|_| ty.is_float());
     let kind = kind.ok_or_else(|| err!("{name}: expected a float type, found {}", ty.name()).kind(Kind::Config))?;
     let shape: Vec<i64> = given.sizes(0)?.into_iter().map(|n| n as i64).collect();
     let count = elements(&given.sizes(0)?)?;
-    // Twice: the tensor and the array made of it.
+    // Both the tensor and the array copied from it are in memory.
     call.charge(count / 8 + 1)?;
     let tensor = draw([count as i64], (kind, Device::Cpu))?.f_view(shape.as_slice())?;
     Ok(Value::object(array_from_tensor(&tensor, call)?))

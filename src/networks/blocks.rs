@@ -1,4 +1,4 @@
-//! Building blocks of MONAI's networks: a convolution with what follows it, and residual units.
+//! Building blocks of MONAI's networks: convolutions with activation, dropout and normalization, and residual units.
 //!
 //! MONAI source: `monai.networks.blocks.{acti_norm,convolutions}` (1.6.1). Parameters are created in MONAI's order and
 //! with its names (`conv.weight`, `adn.N.weight`, `adn.A.weight`, `conv.unit0…`, `residual.weight`).
@@ -10,18 +10,18 @@ use crate::err;
 use crate::error::{Kind, Result};
 use tch::Tensor;
 
-/// What all blocks of a network have in common.
+/// Arguments shared by all blocks of a network.
 #[derive(Debug, Clone)]
 pub struct BlockArgs {
-    /// Activation: a name or (name, {arguments}); None leaves it out.
+    /// Activation: a name or (name, {arguments}); None for no activation.
     pub act: Value,
-    /// Normalization, likewise.
+    /// Normalization: a name or (name, {arguments}); None for no normalization.
     pub norm: Value,
-    /// Dropout: a probability, a name or (name, {arguments}); None leaves it out.
+    /// Dropout: a probability, a name or (name, {arguments}); None for no dropout.
     pub dropout: Value,
     /// Whether convolutions have a bias.
     pub bias: bool,
-    /// Order of activation (A), dropout (D) and normalization (N); a letter that is missing leaves the layer out.
+    /// Order of activation (A), dropout (D) and normalization (N); a layer whose letter is missing is omitted.
     pub adn_ordering: String,
 }
 
@@ -51,7 +51,7 @@ impl Adn {
                 let expected = "expected an adn_ordering of the letters A, D and N";
                 return Err(err!("{expected}, found '{}'", args.adn_ordering).kind(Kind::Config));
             }
-            // A module of the same name takes the place of the first.
+            // As in PyTorch, adding a module under an existing name replaces the first one.
             if spec.is_none() || ordering[..at].contains(letter) {
                 continue;
             }
@@ -64,7 +64,7 @@ impl Adn {
         Ok(Adn(layers))
     }
 
-    /// x `[N, C, …]` → the same shape.
+    /// Maps `[N, C, …]` to the same shape.
     pub fn forward(&self, x: Tensor, parameters: &[Tensor], train: bool) -> Result<Tensor> {
         self.0.iter().try_fold(x, |x, layer| match layer {
             Layer::Act(act) => Ok(act.forward(x, parameters)),
@@ -83,7 +83,7 @@ fn act(spec: &Value, channels: usize, b: &mut Builder, path: &str) -> Result<Act
         && ![1, channels].contains(&b.numel(slope))
     {
         let found = b.numel(slope);
-        return Err(err!("PRELU: expected num_parameters 1 (or {channels}, the channels there), found {found}")
+        return Err(err!("PRELU: expected num_parameters 1 or {channels} (the number of channels), found {found}")
             .kind(Kind::Config));
     }
     Ok(act)
@@ -110,7 +110,7 @@ impl Convolution {
         Ok(Convolution { conv, adn })
     }
 
-    /// x `[N, C, …]` → `[N, outputs, …]`.
+    /// Maps `[N, C, …]` to `[N, outputs, …]`.
     pub fn forward(&self, x: &Tensor, parameters: &[Tensor], train: bool) -> Result<Tensor> {
         let y = self.conv.forward(x, parameters);
         match &self.adn {
@@ -120,11 +120,11 @@ impl Convolution {
     }
 }
 
-/// MONAI's `ResidualUnit`: convolutions, of which the first one strides, and their input added to the result.
+/// MONAI's `ResidualUnit`: a sequence of convolutions, the first one strided, whose input is added to the result.
 #[derive(Debug)]
 pub struct ResidualUnit {
     units: Vec<Convolution>,
-    /// Brings the input to the shape of the result; `None` if it has that shape.
+    /// Convolution that maps the input to the shape of the result; `None` if the shapes are equal.
     residual: Option<Conv>,
 }
 
@@ -152,14 +152,14 @@ impl ResidualUnit {
         }
         let strides = kernel.stride != still;
         let residual = (strides || inputs != outputs).then(|| {
-            // Where only the number of channels changes, one voxel is enough.
+            // A 1×1×1 kernel if only the number of channels changes.
             let kernel = if strides { kernel } else { Kernel::same(&vec![1; still.len()]) };
             b.conv(&format!("{path}.residual"), inputs, outputs, kernel, args.bias)
         });
         Ok(ResidualUnit { units, residual: residual.transpose()? })
     }
 
-    /// x `[N, C, …]` → `[N, outputs, …]`, smaller by the stride.
+    /// Maps `[N, C, …]` to `[N, outputs, …]`, with spatial axes divided by the stride.
     pub fn forward(&self, x: &Tensor, parameters: &[Tensor], train: bool) -> Result<Tensor> {
         let residual = self.residual.as_ref().map(|conv| conv.forward(x, parameters));
         let y = self.units.iter().try_fold(x.shallow_clone(), |y, unit| unit.forward(&y, parameters, train))?;

@@ -1,4 +1,4 @@
-//! Networks, and the blocks, layers and parameters that they are made of.
+//! Networks, and their blocks, layers and parameters.
 
 pub mod blocks;
 pub mod layers;

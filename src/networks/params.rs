@@ -1,9 +1,9 @@
 //! Parameters of a network: created in PyTorch's order, named as in MONAI, loaded strictly.
 //!
 //! Initial values are those of `torch.nn`'s `reset_parameters` (torch 2.11), drawn in the order in which MONAI creates
-//! its layers: after `torch.manual_seed(s)` the weights are bit-equal to Python's. [`Builder`] creates the tensors,
-//! layers keep a [`Slot`] for each, and [`check_input`], [`guards`], [`load_strict`] and [`move_to`] are what every
-//! network does with them.
+//! its layers: after `torch.manual_seed(s)` the weights are bit-equal to Python's. [`Builder`] creates the tensors and
+//! layers keep a [`Slot`] for each; [`check_input`], [`guards`], [`load_strict`] and [`move_to`] are shared by all
+//! networks.
 
 use crate::contracts::{Mode, NetworkState};
 use crate::error::{Kind, Result};
@@ -17,31 +17,32 @@ use tch::Tensor;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Slot(pub usize);
 
-/// A config is untrusted: no network beyond this is allocated (8 GB of f32).
+/// Largest network that is allocated, since configs are untrusted (8 GB of f32).
 const MAX_PARAMETERS: usize = 2_000_000_000;
 
 /// Creates a network's tensors, on the CPU.
 #[derive(Default)]
 pub struct Builder {
     tensors: Vec<(String, Tensor)>,
-    /// Indices into `tensors`, in the order in which PyTorch lists them.
+    /// Indices into `tensors`, in the order of PyTorch's `state_dict()`.
     registered: Vec<usize>,
     parameters: usize,
 }
 
-/// Kernel of a convolution: one value per spatial axis, of which there are two or three.
+/// Kernel of a convolution, with one value per spatial axis (two or three).
 #[derive(Debug, Clone, PartialEq)]
 pub struct Kernel {
     pub size: Vec<usize>,
     pub stride: Vec<i64>,
-    /// Zeros around the input.
+    /// Zero padding on both sides of each axis.
     pub padding: Vec<i64>,
     /// For a transposed convolution: voxels added at the end of each axis of the output.
     pub transposed: Option<Vec<i64>>,
 }
 
 impl Kernel {
-    /// Padded so that the output has the size of the input, with stride 1 (MONAI's `same_padding`). Sizes must be odd.
+    /// Kernel of stride 1 with padding that preserves the size of the input (MONAI's `same_padding`). Sizes must be
+    /// odd.
     pub fn same(size: &[usize]) -> Kernel {
         let padding = size.iter().map(|&n| (n as i64 - 1) / 2).collect();
         Kernel { size: size.to_vec(), stride: vec![1; size.len()], padding, transposed: None }
@@ -53,7 +54,7 @@ impl Kernel {
     pub fn stride(self, stride: &[i64]) -> Kernel {
         Kernel { stride: stride.to_vec(), ..self }
     }
-    /// Transposed, so that the output is `stride` times as large as the input.
+    /// Transposed convolution whose output is `stride` times as large as the input.
     pub fn transposed(self) -> Kernel {
         let rest = self.stride.iter().zip(&self.size).zip(&self.padding);
         // (n − 1)·stride − 2·padding + size + rest = n·stride
@@ -71,7 +72,7 @@ pub struct Conv {
 }
 
 impl Conv {
-    /// x `[N, C, X, Y, Z]` or `[N, C, X, Y]`.
+    /// Apply the convolution to `[N, C, X, Y, Z]` or `[N, C, X, Y]`.
     pub fn forward(&self, x: &Tensor, parameters: &[Tensor]) -> Tensor {
         let (weight, bias) = (&parameters[self.weight.0], self.bias.map(|bias| &parameters[bias.0]));
         let (stride, padding) = (&*self.kernel.stride, &*self.kernel.padding);
@@ -99,7 +100,7 @@ impl Builder {
         self.tensors.push((name.to_owned(), tensor));
         Slot(self.tensors.len() - 1)
     }
-    /// Number of tensors so far.
+    /// Number of tensors created so far.
     pub fn len(&self) -> usize {
         self.tensors.len()
     }
@@ -107,48 +108,48 @@ impl Builder {
     pub fn numel(&self, slot: Slot) -> usize {
         self.tensors.get(slot.0).map_or(0, |(_, tensor)| tensor.numel())
     }
-    /// List the tensors from `second` on before those from `first` to `second`: PyTorch lists modules in the order in
-    /// which they are registered, which need not be the order in which they are created.
+    /// Register the tensors from `second` on before those from `first` to `second`: PyTorch lists modules in order of
+    /// registration, which may differ from the order of creation.
     pub fn register_before(&mut self, first: usize, second: usize) {
         self.registered[first..].rotate_left(second - first);
     }
-    /// A parameter with one value everywhere; draws nothing.
+    /// A parameter filled with `value`; does not use the random number generator.
     pub fn full(&mut self, name: &str, shape: &[usize], value: f64) -> Result<Slot> {
         let slot = self.buffer(name, shape, value, tch::Kind::Float)?;
         self.tensors[slot.0].1 = self.tensors[slot.0].1.set_requires_grad(true);
         Ok(slot)
     }
-    /// A tensor that is saved and not trained.
+    /// A buffer: a tensor that is saved but not trained.
     pub fn buffer(&mut self, name: &str, shape: &[usize], value: f64, kind: tch::Kind) -> Result<Slot> {
         let shape = self.shape(shape)?;
         let tensor = Tensor::f_full(shape, value, (kind, tch::Device::Cpu))?;
         Ok(self.push(name, tensor))
     }
-    /// Uniform in ±bound.
+    /// A parameter drawn uniformly from `[-bound, bound]`.
     fn uniform(&mut self, name: &str, shape: &[usize], bound: f64) -> Result<Slot> {
         let shape = self.shape(shape)?;
         let tensor = Tensor::f_empty(shape, (tch::Kind::Float, tch::Device::Cpu))?.f_uniform_(-bound, bound)?;
         Ok(self.push(name, tensor.set_requires_grad(true)))
     }
-    /// A second name for a tensor, where MONAI registers one module twice.
+    /// Register a tensor under a second name, for modules that MONAI registers twice.
     pub fn alias(&mut self, name: &str, slot: Slot) {
         let tensor = self.tensors[slot.0].1.shallow_clone();
         self.push(name, tensor);
     }
-    /// `torch.nn.Conv3d(inputs, outputs, …)` or its like: `{path}.weight` `[outputs, inputs, …kernel]`, for a transposed
-    /// convolution `[inputs, outputs, …kernel]`, and `{path}.bias`.
+    /// `torch.nn.Conv3d(inputs, outputs, …)`, `Conv2d` or their transposed variants: `{path}.weight` of shape
+    /// `[outputs, inputs, …kernel]` (transposed: `[inputs, outputs, …kernel]`), and `{path}.bias`.
     pub fn conv(&mut self, path: &str, inputs: usize, outputs: usize, kernel: Kernel, bias: bool) -> Result<Conv> {
         let (first, second) = if kernel.transposed.is_some() { (inputs, outputs) } else { (outputs, inputs) };
         let shape: Vec<usize> = [first, second].into_iter().chain(kernel.size.iter().copied()).collect();
-        // PyTorch counts the second axis as inputs, for transposed convolutions, too.
+        // PyTorch uses the second axis as the number of inputs for transposed convolutions, too.
         let fan_in = shape[1..].iter().fold(1usize, |product, &n| product.saturating_mul(n));
         let weight = self.uniform(&format!("{path}.weight"), &shape, kaiming_bound(fan_in))?;
         let bound = 1.0 / (fan_in as f64).sqrt();
         let bias = bias.then(|| self.uniform(&format!("{path}.bias"), &[outputs], bound)).transpose()?;
         Ok(Conv { weight, bias, kernel })
     }
-    /// The convolution before a pixel shuffle by 2, channels → 8·channels, initialised so that its eight outputs
-    /// start equal (`monai.networks.utils.icnr_init`; Aitken et al. 2017).
+    /// The convolution before a pixel shuffle by 2, from `channels` to `8·channels`, initialized so that the eight
+    /// outputs of a channel are equal (`monai.networks.utils.icnr_init`; Aitken et al. 2017).
     pub fn shuffle_conv(&mut self, path: &str, channels: usize) -> Result<Conv> {
         let outputs = channels.saturating_mul(8);
         let conv = self.conv(path, channels, outputs, Kernel::cube(3), true)?;
@@ -161,8 +162,9 @@ impl Builder {
         self.tensors[conv.weight.0].1.f_copy_(&spread)?;
         Ok(conv)
     }
-    /// The tensors in order of creation, and by name in the order of PyTorch's `state_dict()`: as registered, and with
-    /// `attributes` grouped by the name before the first dot, in the order in which a module's attributes were set.
+    /// Return the tensors in order of creation, and by name in the order of PyTorch's `state_dict()`: order of
+    /// registration, grouped by the name before the first dot in the order of `attributes` (the order in which MONAI's
+    /// module sets them).
     pub fn finish(self, attributes: &[&str]) -> (Vec<Tensor>, NetworkState) {
         let rank = |name: &str| {
             let first = name.split('.').next().unwrap_or(name);
@@ -183,8 +185,10 @@ fn kaiming_bound(fan_in: usize) -> f64 {
     3f64.sqrt() * (gain / (fan_in as f64).sqrt())
 }
 
-/// Copy `tensors` into those of the same names, converting their type. Nothing is copied unless all names and shapes
-/// fit; else one error lists what is missing, unexpected and of another shape.
+/// Copy `tensors` into the network's tensors of the same names, converting their type.
+///
+/// # Errors
+/// Names or shapes that differ: one error lists missing and unexpected names and wrong shapes, and nothing is copied.
 pub fn load_strict(network: &str, state: &NetworkState, tensors: &[(String, Tensor)]) -> Result<()> {
     let find = |name: &str| tensors.iter().rev().find(|(given, _)| given == name).map(|(_, tensor)| tensor);
     let missing = state.tensors.keys().filter(|name| find(name).is_none()).cloned();
@@ -218,7 +222,7 @@ pub fn load_strict(network: &str, state: &NetworkState, tensors: &[(String, Tens
     warn_unless_finite(network, state)
 }
 
-/// Weights of a training that diverged load like any others, and their labels mean nothing.
+/// Warn about weights that are NaN or infinite, as after a diverged training.
 fn warn_unless_finite(network: &str, state: &NetworkState) -> Result<()> {
     let odd = state.not_finite()?;
     if let Some(first) = odd.first() {
@@ -230,8 +234,8 @@ fn warn_unless_finite(network: &str, state: &NetworkState) -> Result<()> {
     Ok(())
 }
 
-/// Check the shape of a network's input: `[N, channels]`, then as many axes as `multiples` has entries, each a multiple
-/// of its entry.
+/// Check the shape of a network's input: `[N, channels]` followed by one axis per entry of `multiples`, which must be a
+/// multiple of it.
 pub fn check_input(network: &str, x: &Tensor, channels: usize, multiples: &[i64]) -> Result<()> {
     let size = x.size();
     if size.len() != multiples.len() + 2 || size[1] != channels as i64 {
@@ -246,17 +250,17 @@ pub fn check_input(network: &str, x: &Tensor, channels: usize, multiples: &[i64]
         _ => format!("{multiples:?}"),
     };
     Err(err!("{network}: expected axes that are multiples of {expected}, found {:?}", &size[2..]).hint(
-        "make the size of crops and windows (`roi_size`, `spatial_size`) a multiple of it; a smaller image needs SpatialPadd or DivisiblePadd",
+        "set the size of crops and windows (`roi_size`, `spatial_size`) to multiples of it; pad smaller images with SpatialPadd or DivisiblePadd",
     ))
 }
 
-/// Modes of libtorch during one pass: no gradients in evaluation, autocast if `mode` asks for it; restored on drop.
+/// Set libtorch's modes for one pass: no gradients in evaluation, autocast if `mode` requests it. Restored on drop.
 pub fn guards(device: Device, mode: Mode) -> Result<(Option<tch::NoGradGuard>, Option<native::Autocast>)> {
     let autocast = mode.autocast.map(|kind| native::Autocast::new(device.tch(), kind)).transpose()?;
     Ok(((!mode.train).then(tch::no_grad_guard), autocast))
 }
 
-/// Move every tensor to a device; shallow clones elsewhere see it.
+/// Move every tensor to a device in place, so that shallow clones refer to the moved tensor, too.
 pub fn move_to(state: &NetworkState, device: Device) -> Result<()> {
     for tensor in state.tensors.values() {
         if tensor.device() != device.tch() {

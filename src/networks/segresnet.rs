@@ -4,9 +4,9 @@
 //! MONAI source: `monai.networks.nets.segresnet`, `monai.networks.blocks.segresnet_block` and
 //! `monai.networks.blocks.upsample` (1.6.1). Parameters have MONAI's names, order and initial values.
 //!
-//! On a CPU a network of the usual kind (group norms, ReLU, interpolating upsampling) takes fused paths:
-//! [`Network::features`] in evaluation ([`fused`]), [`Network::forward`] in training ([`training`]). Anything else is
-//! plain torch operations.
+//! On a CPU the default configuration (group norm, ReLU, interpolating upsampling) has fused implementations:
+//! [`Network::features`] in evaluation ([`fused`]), [`Network::forward`] in training ([`training`]). All other
+//! configurations use torch operations.
 
 mod fused;
 mod training;
@@ -68,7 +68,7 @@ fn group(groups: i64) -> Value {
     Value::tuple([Value::str("GROUP"), Value::Dict(Dict::new([(Key::str("num_groups"), Value::Int(groups))]))])
 }
 
-/// Residual block: norm, act, conv, norm, act, conv, plus the input.
+/// Residual block: norm, activation, convolution, twice, added to the input.
 #[derive(Debug)]
 struct Block {
     norms: [Norm; 2],
@@ -76,15 +76,15 @@ struct Block {
     convs: [Conv; 2],
 }
 
-/// Level of the encoder: a convolution of stride 2 (except at the top), then blocks.
+/// Level of the encoder: a convolution of stride 2 (except at the first level), then blocks.
 #[derive(Debug)]
 struct Down {
     halve: Option<Conv>,
     blocks: Vec<Block>,
 }
 
-/// Level of the decoder: a 1×1×1 convolution that halves the channels, upsampling by 2, the skip connection's sum, then
-/// blocks.
+/// Level of the decoder: a 1×1×1 convolution that halves the channels, upsampling by 2, addition of the skip
+/// connection, then blocks.
 #[derive(Debug)]
 struct Up {
     narrow: Conv,
@@ -99,9 +99,9 @@ enum Double {
     PixelShuffle(Conv),
 }
 
-/// The network, see the module documentation.
+/// The network; see the module documentation.
 pub struct SegResNet {
-    /// In order of creation, indexed by slots.
+    /// Tensors in order of creation, indexed by slot.
     tensors: Vec<Tensor>,
     state: NetworkState,
     in_channels: usize,
@@ -119,10 +119,10 @@ pub struct SegResNet {
     fast: fused::Cache,
 }
 
-/// The attributes of MONAI's module in the order in which they are set.
+/// Attributes of MONAI's module, in the order in which it sets them.
 const ATTRIBUTES: [&str; 6] = ["act_mod", "convInit", "down_layers", "up_layers", "up_samples", "conv_final"];
 
-/// The deepest network: filters double at each level.
+/// Maximum number of levels; the number of filters doubles at each.
 const MAX_LEVELS: usize = 12;
 
 impl SegResNet {
@@ -198,7 +198,7 @@ impl SegResNet {
         })
     }
 
-    /// Everything before the final norm: x [N,Cin,X,Y,Z] → [N,filters,X,Y,Z].
+    /// All layers before the final norm: maps `[N, Cin, X, Y, Z]` to `[N, filters, X, Y, Z]`.
     fn body(&self, x: &Tensor, train: bool) -> Tensor {
         let p = &self.tensors;
         let mut x = self.first.forward(x, p);
@@ -250,7 +250,7 @@ impl Block {
 }
 
 impl Double {
-    /// x [N,C,X,Y,Z] → [N,C,2X,2Y,2Z].
+    /// Maps `[N, C, X, Y, Z]` to `[N, C, 2X, 2Y, 2Z]`.
     fn forward(&self, x: &Tensor, p: &[Tensor]) -> Tensor {
         match self {
             Double::Trilinear => x.upsample_trilinear3d_vec(None::<&[i64]>, false, &[2.0, 2.0, 2.0][..]),
@@ -265,7 +265,7 @@ impl Double {
                     2 * b,
                     2 * d,
                 ]);
-                // A blur against checkerboard patterns: zeros before, then means of 2×2×2.
+                // Average pooling against checkerboard artifacts, with zero padding at the start of each axis.
                 y.constant_pad_nd([1, 0, 1, 0, 1, 0]).avg_pool3d(
                     [2, 2, 2],
                     [1, 1, 1],

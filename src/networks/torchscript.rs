@@ -1,12 +1,12 @@
-//! A TorchScript file as a network: `$torch.jit.load(path)` in a config (torch 2.11's `torch.jit.load`).
+//! TorchScript files as networks: `$torch.jit.load(path)` in a config (`torch.jit.load` of torch 2.11).
 //!
-//! A TorchScript file is a program. It cannot call Python or the system, but it consists of torch operations, of which a
-//! few touch files (`from_file` maps one and can create it, `save` writes one) and any can take long or much memory, and
-//! libtorch's own reader of such files is not hardened. Programs that name an operation on files are refused here;
-//! beyond that a `.ts` file deserves the trust of a program that one starts, unlike a checkpoint or safetensors.
+//! A TorchScript file is a program. It cannot call Python or the operating system, but some torch operations access
+//! files (`from_file` maps a file and can create it, `save` writes one), any operation can take much time or memory,
+//! and libtorch's reader is not hardened against malicious files. Programs that use an operation on files are rejected;
+//! otherwise treat a `.ts` file like an executable, unlike a checkpoint or a safetensors file.
 //!
-//! Deliberate difference: the channels that a network takes and gives are found by one pass over zeros when it is loaded,
-//! since a config does not say them and predictions are planned before they are computed.
+//! Deliberate difference: the numbers of input and output channels are determined by one pass over zeros when the file
+//! is loaded, since the config does not contain them and predictions are planned before they are computed.
 
 use super::params::{load_strict, move_to};
 use crate::component::{BuildContext, Effect, FromValue, Function, Value};
@@ -23,14 +23,14 @@ use std::sync::Arc;
 use tch::{CModule, IValue, Tensor};
 use zip::ZipArchive;
 
-/// What a config can call.
+/// Functions that a config can call.
 pub const FUNCTIONS: &[Function] = &[Function { path: "torch.jit.load", effect: Effect::Reads, call: load }];
 
-/// Code of one module in the archive, in bytes; a network has some hundred kB.
+/// Limit for the code of one module in the archive, in bytes; typical networks have some hundred kB.
 const MAX_CODE_BYTES: u64 = 64 << 20;
-/// Operations that reach beyond the tensors.
+/// Operations that access files.
 const FILE_OPERATIONS: [&str; 4] = ["from_file", "save", "load_library", "_load_from_file"];
-/// Lengths of the cubes tried to find the number of channels.
+/// Edge lengths of the cubes that are tried to determine the number of channels.
 const TRIALS: [i64; 7] = [32, 64, 96, 128, 16, 48, 160];
 
 fn load(mut args: crate::component::Args, _: &mut BuildContext) -> Result<Value> {
@@ -56,12 +56,12 @@ pub struct TorchScript {
     device: Device,
     in_channels: usize,
     out_channels: usize,
-    /// Of the file: buffers, constants and code are part of what it computes.
+    /// SHA-256 of the whole file: buffers, constants and code affect the results.
     sha256: String,
 }
 
 impl TorchScript {
-    /// Read a file that `torch.jit.save` wrote, onto the CPU, in evaluation mode.
+    /// Load a file written by `torch.jit.save`, onto the CPU, in evaluation mode.
     pub fn load(path: &Path) -> Result<TorchScript> {
         check_code(path)?;
         let sha256 = digest::of_file(path)?.sha256;
@@ -73,7 +73,7 @@ impl TorchScript {
     }
 }
 
-/// Every line of the program is text in the archive.
+/// Reject programs that use an operation on files. The archive stores the program's code as text.
 fn check_code(path: &Path) -> Result<()> {
     let file = formats::open(path).map_err(|error| err!("cannot read the network: {error}"))?;
     let wrong = |error: zip::result::ZipError| err!("expected a TorchScript file: {error}");
@@ -81,7 +81,7 @@ fn check_code(path: &Path) -> Result<()> {
     let names: Vec<String> = archive.file_names().map(str::to_owned).collect();
     if !names.iter().any(|name| name.ends_with("/constants.pkl")) {
         return Err(err!("expected a TorchScript file, found a zip file without constants.pkl")
-            .hint("a checkpoint of torch.save goes into CheckpointLoader, with the network built in the config"));
+            .hint("load a checkpoint of torch.save with CheckpointLoader, into a network that the config builds"));
     }
     for name in names.iter().filter(|name| name.ends_with(".py")) {
         let mut code = String::new();
@@ -96,32 +96,35 @@ fn check_code(path: &Path) -> Result<()> {
         let words = code.split(|c: char| !c.is_alphanumeric() && c != '_');
         if let Some(word) = words.into_iter().find(|word| FILE_OPERATIONS.contains(word)) {
             return Err(err!("the network's program uses `{word}`, which reads or writes files")
-                .hint("a network has no need of it: do not run this file"));
+                .hint("networks do not need this operation: do not use a file from an untrusted source"));
         }
     }
     Ok(())
 }
 
-/// The first tensor of what the network gives: deep supervision gives several.
+/// The first tensor of the network's output: with deep supervision there are several.
 fn first(output: IValue) -> Result<Tensor> {
     match output {
         IValue::Tensor(tensor) => Ok(tensor),
-        IValue::TensorList(tensors) => tensors.into_iter().next().ok_or_else(|| err!("the network gave no tensor")),
+        IValue::TensorList(tensors) => {
+            tensors.into_iter().next().ok_or_else(|| err!("expected a tensor from the network, found an empty list"))
+        }
         IValue::Tuple(values) | IValue::GenericList(values) => match values.into_iter().next() {
             Some(value) => first(value),
-            None => bail!("the network gave no tensor"),
+            None => bail!("expected a tensor from the network, found an empty tuple or list"),
         },
         other => bail!(
-            "expected a network that gives a tensor, found {}",
+            "expected a tensor from the network, found {}",
             format!("{other:?}").chars().take(60).collect::<String>()
         ),
     }
 }
 
-/// Channels in and out, by trial.
+/// Determine the numbers of input and output channels by trial.
 fn channels(module: &CModule, state: &NetworkState) -> Result<(usize, usize)> {
     let _no_grad = tch::no_grad_guard();
-    // A network's first convolution has them; groups and skip connections may come first, so small numbers follow.
+    // The weights' second axis is a likely number of channels; small numbers follow, for networks that start with
+    // grouped convolutions or skip connections.
     let mut inputs: Vec<i64> =
         state.tensors.values().map(Tensor::size).filter(|size| size.len() == 5).map(|size| size[1]).take(1).collect();
     inputs.extend([1, 2, 3, 4].into_iter().filter(|n| !inputs.contains(n)).collect::<Vec<_>>());
@@ -131,13 +134,15 @@ fn channels(module: &CModule, state: &NetworkState) -> Result<(usize, usize)> {
             let x = Tensor::f_zeros([1, *channels, length, length, length], (tch::Kind::Float, tch::Device::Cpu))?;
             match guard(|| first(module.forward_is(&[IValue::Tensor(x)])?)) {
                 Ok(output) if output.size().len() == 5 => return Ok((*channels as usize, output.size()[1] as usize)),
-                Ok(output) => bail!("expected a network that gives [N,K,X,Y,Z], found {:?}", output.size()),
+                Ok(output) => {
+                    bail!("expected an output of shape [N, K, X, Y, Z] from the network, found {:?}", output.size())
+                }
                 Err(error) => last = last.or(Some(error)),
             }
         }
     }
     let why = last.map_or(String::new(), |error| error.message().lines().last().unwrap_or_default().to_owned());
-    Err(err!("the network takes no cube of {TRIALS:?} voxels: {why}").kind(Kind::Run))
+    Err(err!("the network accepts none of the cubes of {TRIALS:?} voxels per axis: {why}").kind(Kind::Run))
 }
 
 impl Network for TorchScript {

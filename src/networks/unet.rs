@@ -1,8 +1,8 @@
 //! UNet (monai.networks.nets.unet, MONAI 1.6.1): an encoder of strided convolutions, a decoder of transposed ones, with
 //! skip connections between them; optionally of residual units (Kerfoot et al. 2018).
 //!
-//! Differences from MONAI: `spatial_dims` is 2 or 3; an input whose axes are no multiples of the product of the strides
-//! is an error at the input (MONAI fails at a skip connection, or returns a larger output).
+//! Differences from MONAI: `spatial_dims` is 2 or 3; an input whose axes are not multiples of the product of the
+//! strides is rejected at the input (MONAI fails at a skip connection, or returns a larger output).
 
 use super::blocks::{BlockArgs, Convolution, ResidualUnit};
 use super::params::{Builder, Kernel, check_input, guards, load_strict, move_to};
@@ -53,7 +53,7 @@ component! {
     build: UNet::new,
 }
 
-/// The encoder's part of a level, or the lowest level.
+/// Encoder of a level, or the lowest level.
 #[derive(Debug)]
 enum Down {
     Convolution(Convolution),
@@ -64,27 +64,27 @@ enum Down {
 #[derive(Debug)]
 struct Level {
     down: Down,
-    /// Takes the output of `down` and of the level below, concatenated.
+    /// Decoder: its input is the output of `down` concatenated with that of the level below.
     up: Convolution,
     refine: Option<ResidualUnit>,
 }
 
-/// The network, see the module documentation.
+/// The network; see the module documentation.
 pub struct UNet {
-    /// In order of creation, indexed by slots.
+    /// Tensors in order of creation, indexed by slot.
     tensors: Vec<Tensor>,
     state: NetworkState,
     in_channels: usize,
     out_channels: usize,
-    /// From the top.
+    /// Levels from the highest resolution down.
     levels: Vec<Level>,
     bottom: Down,
-    /// Of the input's size, per axis.
+    /// Divisors that the input's size must have, per axis.
     multiples: Vec<i64>,
     device: Device,
 }
 
-/// Levels and residual units of the largest network: a config is untrusted.
+/// Maximum number of levels, since configs are untrusted.
 const MAX_LEVELS: usize = 32;
 const MAX_UNITS: usize = 1000;
 
@@ -116,8 +116,8 @@ impl UNet {
                 _ => Down::Residual(ResidualUnit::new(&block, channels, kernel, units, false, b, path)?),
             })
         };
-        // MONAI creates the lowest level first, then from there upwards each level's encoder and decoder, and lists a
-        // level's encoder before what is below.
+        // MONAI creates the lowest level first, then each level's encoder and decoder from there upwards, and lists a
+        // level's encoder before the levels below it.
         let path = |level: usize| format!("model{}", ".1.submodule".repeat(level));
         let mut b = Builder::default();
         let bottom = down([args.channels[depth - 1], args.channels[depth]], kernel.clone(), &mut b, &path(depth))?;

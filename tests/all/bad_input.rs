@@ -341,7 +341,7 @@ fn a_checkpoint_that_is_not_the_networks_stops_the_run_and_runs_nothing() {
         ("truncated", &whole[..whole.len() / 2], "damaged checkpoint"),
         ("malicious", &malicious, "posix.system"),
         ("empty", b"", "found an empty file"),
-        ("a download's error page", b"<!DOCTYPE html><html></html>", "found something else"),
+        ("a download's error page", b"<!DOCTYPE html><html></html>", "found an unknown format"),
     ];
     for (what, bytes, message) in table {
         std::fs::write(&path, bytes).unwrap();

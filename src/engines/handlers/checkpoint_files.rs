@@ -1,8 +1,8 @@
-//! The files that one rule of CheckpointSaver keeps (ignite.handlers.checkpoint, ignite 0.5.5): their names, which of
-//! them stay, and writing them.
+//! Checkpoint files of one rule of CheckpointSaver (ignite.handlers.checkpoint, ignite 0.5.5): names, retention and
+//! writing.
 //!
-//! Deliberate differences: a file is replaced as a whole, and the new one is there before an old one is removed; a file
-//! to be removed may be gone already.
+//! Deliberate differences: files are written atomically, and the new file exists before an old one is removed; a file
+//! that should be removed may be missing.
 
 use super::parts::{Part, cannot_save, weights};
 use crate::checkpoint::{self, StateDict};
@@ -14,7 +14,7 @@ use std::fmt;
 use std::io::ErrorKind;
 use std::path::{Component, Path, PathBuf};
 
-/// A score, as Python tells whole numbers from others.
+/// A score, which Python formats differently for int and float.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Priority {
     Int(i64),
@@ -31,7 +31,7 @@ impl Priority {
 }
 
 impl fmt::Display for Priority {
-    /// As it stands in a file's name.
+    /// Formats the score as in a file name.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Priority::Int(x) => write!(f, "{x}"),
@@ -41,32 +41,32 @@ impl fmt::Display for Priority {
     }
 }
 
-/// A file that is kept.
+/// A retained file.
 #[derive(Debug, Clone)]
 struct Item {
     priority: Priority,
-    /// The name that the score gives it, also where a fixed one is used.
+    /// The name derived from the score, even if a fixed name is used.
     filename: String,
 }
 
-/// Which files there are.
+/// Rule for the names and the number of files.
 #[derive(Debug, Clone)]
 pub struct Rule {
     pub folder: PathBuf,
     pub prefix: String,
-    /// The score's name in file names: `key_metric`, `epoch`, `iteration`, `final_iteration`.
+    /// Name of the score in file names: `key_metric`, `epoch`, `iteration` or `final_iteration`.
     pub score: &'static str,
-    /// How many to keep; None: all.
+    /// Number of files to keep; `None` keeps all.
     pub keep: Option<usize>,
-    /// A name for the one file there is.
+    /// Fixed name, if a single file is kept.
     pub fixed: Option<String>,
-    /// Whether an equal score replaces the worst.
+    /// Whether a score equal to the worst one replaces it.
     pub or_equal: bool,
-    /// Whether the list of files goes into each file, under `checkpointer`.
+    /// Whether each file contains the list of files, under `checkpointer`.
     pub with_list: bool,
 }
 
-/// What is kept by one score.
+/// The files retained by one score.
 pub struct Files {
     rule: Rule,
     kept: Mutex<Vec<Item>>,
@@ -77,7 +77,7 @@ impl Files {
         Files { rule, kept: Mutex::default() }
     }
 
-    /// The score's name.
+    /// Name of the score.
     pub fn score(&self) -> &'static str {
         self.rule.score
     }
@@ -86,7 +86,7 @@ impl Files {
         self.rule.folder.join(self.rule.fixed.as_deref().unwrap_or(filename))
     }
 
-    /// The newest file, or the one with the best score, as Python shows it.
+    /// Path of the newest file or of the one with the best score, as Python prints it.
     pub fn last(&self) -> String {
         if let Some(fixed) = &self.rule.fixed {
             return self.rule.folder.join(fixed).display().to_string();
@@ -96,7 +96,7 @@ impl Files {
         path.components().filter(|part| *part != Component::CurDir).collect::<PathBuf>().display().to_string()
     }
 
-    /// Save the parts if `priority` is among the best; the file that goes for it.
+    /// Save `parts` if `priority` is among the best; returns the file that is removed in exchange.
     pub fn offer(&self, parts: &[(String, Part)], priority: Priority) -> Result<Option<String>> {
         let kept = self.kept.lock().clone();
         let rule = &self.rule;
@@ -108,7 +108,7 @@ impl Files {
         if room || beaten { self.put(parts, priority, kept, !room) } else { Ok(None) }
     }
 
-    /// Save the parts in place of the file that was saved first.
+    /// Save `parts` and remove the oldest file, which is returned.
     pub fn replace(&self, parts: &[(String, Part)], priority: Priority) -> Result<Option<String>> {
         let kept = self.kept.lock().clone();
         let full = !kept.is_empty();
@@ -127,7 +127,7 @@ impl Files {
         let filename = format!("{prefix}{name}_{}={priority}.pt", self.rule.score);
         let same = kept.iter().position(|item| item.filename == filename);
         let old = same.or(full.then_some(0)).map(|at| kept.remove(at));
-        // Sorted by score, equal ones in the order in which they came.
+        // Sorted by score; equal scores in order of insertion.
         let at = kept.iter().position(|item| item.priority.number() > priority.number()).unwrap_or(kept.len());
         let path = self.path(&filename);
         kept.insert(at, Item { priority, filename });
@@ -146,7 +146,7 @@ impl Files {
         list(&self.kept.lock())
     }
 
-    /// Take over what [`Files::save`] gave.
+    /// Restore the state returned by [`Files::save`].
     pub fn load(&self, saved: &StateDict) -> Result<()> {
         let item = |saved: &StateDict| {
             let StateDict::Tuple(pair) = saved else { return None };
@@ -156,18 +156,18 @@ impl Files {
                 StateDict::Float(x) => Priority::Float(*x),
                 _ => return None,
             };
-            // A name from a file must not lead out of the folder.
+            // File names from a checkpoint must not point outside the folder.
             let plain = Path::new(filename).file_name().is_some_and(|name| name == filename.as_str());
             plain.then(|| Item { priority, filename: filename.clone() })
         };
-        let StateDict::List(items) = saved else { bail!("the saved list of checkpoints is none") };
+        let StateDict::List(items) = saved else { bail!("expected a list of saved checkpoints") };
         let items = items.iter().map(item).collect::<Option<Vec<_>>>();
-        *self.kept.lock() = items.ok_or_else(|| err!("the saved list of checkpoints is damaged"))?;
+        *self.kept.lock() = items.ok_or_else(|| err!("expected saved checkpoints as pairs (priority, filename)"))?;
         Ok(())
     }
 }
 
-/// `(priority, filename)` of each, as ignite saves them.
+/// `(priority, filename)` of each file, as ignite saves them.
 fn list(kept: &[Item]) -> StateDict {
     let item = |item: &Item| {
         let priority = match item.priority {
@@ -179,7 +179,7 @@ fn list(kept: &[Item]) -> StateDict {
     StateDict::List(kept.iter().map(item).collect())
 }
 
-/// One part: its state itself; several: a dict of states.
+/// Write the state of a single object, or a dict of the states of several ones.
 fn write(path: &Path, parts: &[(String, Part)], list: Option<StateDict>) -> Result<()> {
     let state = match (parts, &list) {
         ([(_, Part::Network(network))], None) => {
@@ -208,7 +208,7 @@ fn remove(path: &Path) {
     }
 }
 
-/// An early error where files could not be written at all, before hours of training; clears away what a killed run left.
+/// Check that files can be written, before hours of training, and remove temporary files of a killed run.
 pub fn check(folder: &Path) -> Result<()> {
     atomic::remove_stale(folder);
     atomic::check_writable(&folder.join("checkpoint.pt"))

@@ -1,9 +1,11 @@
-//! CheckpointLoader (monai.handlers.checkpoint_loader, MONAI 1.6.1): states from a file into networks, optimizers and
-//! schedules.
+//! CheckpointLoader (monai.handlers.checkpoint_loader, MONAI 1.6.1): load networks, optimizers and schedules from a
+//! checkpoint.
 //!
-//! `strict` concerns networks only, as in MONAI; without `strict_shape` only networks are loaded. Differences from MONAI:
-//! what a file without `strict` or `strict_shape` leaves as it was is logged, and a file of which nothing fits is an error;
-//! a prefix of all names (`module.`) is taken off where the load is then complete.
+//! `strict` applies to networks only, as in MONAI; without `strict_shape` only networks are loaded. Differences from
+//! MONAI:
+//! - Parameters that a load without `strict` or `strict_shape` leaves unchanged are logged, and a file that matches no
+//!   parameter is an error.
+//! - A common prefix of all names (`module.`) is removed if the load is complete without it.
 
 use super::parts::{Part, parts_of};
 use crate::bundle::Node;
@@ -82,7 +84,7 @@ impl Handler for CheckpointLoader {
 }
 
 impl CheckpointLoader {
-    /// Whether all of the file and of what is loaded into was used.
+    /// Load all targets. Returns whether every entry of the file and of the targets was used.
     fn load_all(&self) -> Result<bool> {
         if safetensors::is_safetensors(&self.path) {
             let [(_, Part::Network(network))] = self.targets.as_slice() else {
@@ -99,7 +101,7 @@ impl CheckpointLoader {
             match target {
                 Part::Network(network) => complete &= self.load_network(network, self.weights(&file, name)?)?,
                 _ if !self.strictness.shapes => {
-                    tracing::warn!("not loaded: `{name}`; with `strict_shape: false` only networks are");
+                    tracing::warn!("`{name}` was not loaded: `strict_shape: false` loads networks only");
                     complete = false;
                 }
                 Part::Optimizer(optimizer) => optimizer.lock().load_state(&self.state(&file, name)?)?,
@@ -109,7 +111,8 @@ impl CheckpointLoader {
         Ok(complete)
     }
 
-    /// Whether all tensors of both sides were used; what was not is logged.
+    /// Load a network and log what does not match. Returns whether all tensors of the file and of the network were
+    /// used.
     fn load_network(&self, network: &Shared<dyn Network>, tensors: Vec<(String, Tensor)>) -> Result<bool> {
         let restored = restore(&mut *network.lock(), tensors, self.strictness)?;
         restored.report(&self.path.display().to_string());
@@ -119,7 +122,7 @@ impl CheckpointLoader {
     /// The tensors for the network called `name` in the file.
     fn weights(&self, file: &Checkpoint, name: &str) -> Result<Vec<(String, Tensor)>> {
         let named = file.state_dict(Some(name));
-        // One network and no entry of its name: the file is the network's state itself.
+        // A single network without an entry of its name: the file is the network's state dict itself.
         if self.targets.len() == 1 { named.or_else(|_| file.state_dict(None)) } else { named }
     }
 
@@ -130,21 +133,21 @@ impl CheckpointLoader {
     }
 }
 
-/// The expected path and, where the bundle lists it, where to get the file.
+/// Error for a missing checkpoint, with the download address if the bundle lists it.
 fn missing(path: &Path) -> Error {
     let mut error = err!("the checkpoint {} does not exist", path.display()).file(path);
     if path.is_relative() {
         error = error.of_working_folder();
     }
-    // models/model.pt: the bundle's list stands beside models/.
+    // For models/model.pt the bundle's list is next to models/.
     let bundle = path.parent().and_then(Path::parent);
     match bundle.and_then(|bundle| large_file(bundle, path)) {
-        Some(listed) => error.hint(format!("the bundle's large_files.yml says where it is: {listed}")),
+        Some(listed) => error.hint(format!("download it from the address in the bundle's large_files.yml: {listed}")),
         None => error,
     }
 }
 
-/// Address and hash of `path` in `large_files.yml`, `.yaml` or `.json` of a bundle.
+/// Address and hash of `path` in a bundle's `large_files.yml`, `.yaml` or `.json`.
 fn large_file(bundle: &Path, path: &Path) -> Option<String> {
     let list = ["large_files.yml", "large_files.yaml", "large_files.json"]
         .iter()

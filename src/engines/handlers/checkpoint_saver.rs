@@ -1,9 +1,11 @@
-//! CheckpointSaver (monai.handlers.checkpoint_saver, MONAI 1.6.1): files of networks, optimizers and schedules, of the
-//! best epochs, every so often, and at the end.
+//! CheckpointSaver (monai.handlers.checkpoint_saver, MONAI 1.6.1): save networks, optimizers and schedules of the best
+//! epochs, at intervals, and at the end.
 //!
-//! Deliberate differences: a file is replaced as a whole, and the new one is there before an old one is removed; weights
-//! are saved as f32; a folder that cannot be written to is an error when the engine starts, not after the first epoch;
-//! a training that goes on keeps and removes the same files.
+//! Deliberate differences:
+//! - Files are written atomically, and the new file exists before an old one is removed.
+//! - Weights are saved as f32.
+//! - A folder that is not writable is an error when the engine starts, not after the first epoch.
+//! - A resumed training continues with the same list of files.
 
 use super::checkpoint_files::{self, Files, Priority, Rule};
 use super::logger;
@@ -64,11 +66,11 @@ component! {
 struct CheckpointSaver {
     args: CheckpointSaverArgs,
     parts: Vec<(String, Part)>,
-    /// At the end of the run.
+    /// Files saved at the end of the run.
     last: Option<Files>,
-    /// By key metric.
+    /// Files of the best epochs by key metric.
     best: Option<Files>,
-    /// Every so often.
+    /// Files saved at intervals.
     regular: Option<Files>,
 }
 
@@ -127,7 +129,7 @@ impl Handler for CheckpointSaver {
             Event::Completed => self.save_last("Train completed, saved final checkpoint", engine),
             Event::Failed => {
                 let result = self.save_last("Exception raised, saved the last checkpoint", engine);
-                // The run ends with the error that it has; this one would not be seen.
+                // The run ends with its original error, so that this one is only logged.
                 if let Err(error) = &result {
                     tracing::error!("CheckpointSaver: {error}");
                 }
@@ -178,13 +180,13 @@ impl CheckpointSaver {
         Ok(())
     }
 
-    /// The key metric; -1 if it is not a scalar, as in MONAI.
+    /// Value of the key metric; -1 if it is not a scalar, as in MONAI.
     fn score(&self, engine: &EngineState) -> Result<Priority> {
         let name = self.args.key_metric_name.as_deref().or(engine.key_metric.as_deref());
-        let hint = "`key_metric_name` says which metric decides, else it is the engine's key metric";
+        let hint = "set `key_metric_name` to the metric to compare; the default is the engine's key metric";
         let missing = |text: String| Err(err!("{text}").kind(Kind::Config).hint(hint));
         let Some(name) = name else {
-            return missing(format!("expected a key metric to save the best by, {} has none", engine.engine));
+            return missing(format!("expected a key metric to select the best epochs, {} has none", engine.engine));
         };
         match engine.metrics.get(name) {
             Some(Score::Number(metric)) => {
@@ -192,7 +194,7 @@ impl CheckpointSaver {
             }
             Some(_) => {
                 tracing::warn!(
-                    "the key metric {name} is not a scalar, so no epoch can be the best; `reduction: \"mean\"` gives a scalar"
+                    "the key metric {name} is not a scalar, so no best epoch can be selected; `reduction: \"mean\"` returns a scalar"
                 );
                 Ok(Priority::Int(-1))
             }

@@ -1,7 +1,7 @@
 //! EarlyStopHandler (monai.handlers.earlystop_handler, MONAI 1.6.1, over ignite.handlers.early_stopping, ignite 0.5.5):
-//! ends a training that has stopped getting better.
+//! stop training if a score has not improved for a number of events.
 //!
-//! Deliberate difference: a training that goes on keeps the count and the best score.
+//! Deliberate difference: a resumed training keeps the count and the best score.
 
 use crate::checkpoint::{self, StateDict};
 use crate::component::{Args, BuildContext, FromValue, Value};
@@ -12,7 +12,7 @@ use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
 use std::sync::{Arc, Weak};
 
-/// As ignite names the logger.
+/// Logger name of ignite.
 const LOGGER: &str = "ignite.handlers.early_stopping.EarlyStopping";
 
 component! {
@@ -46,7 +46,7 @@ struct EarlyStop {
 
 #[derive(Default, Serialize, Deserialize)]
 struct Standing {
-    /// Events without improvement.
+    /// Number of events since the last improvement.
     #[serde(rename = "counter")]
     count: usize,
     #[serde(rename = "best_score")]
@@ -54,13 +54,13 @@ struct Standing {
 }
 
 impl Standing {
-    /// Take a score in; whether it is no improvement.
+    /// Update with a score. Returns whether it is not an improvement.
     fn is_stuck(&mut self, score: f64, min_delta: f64, cumulative: bool) -> bool {
         let Some(best) = self.best else {
             self.best = Some(score);
             return false;
         };
-        // A score that is not a number compares as false and so counts as better, as in ignite.
+        // Comparisons with NaN are false, so that a NaN score counts as an improvement, as in ignite.
         let stuck = score <= best + min_delta;
         if !stuck {
             *self = Standing { count: 0, best: Some(score) };
@@ -90,7 +90,7 @@ impl EarlyStop {
             return wrong(format!("`min_delta` is {}, expected at least 0", args.min_delta));
         }
         let trainer = Mutex::new(args.trainer.as_ref().map(Arc::downgrade));
-        // The trainer may hold the engine that this handler belongs to.
+        // Not kept here: the trainer may own the engine of this handler, which would be a reference cycle.
         let args = EarlyStopArgs { trainer: None, ..args };
         Ok(EarlyStop { args, trainer, standing: Mutex::default() })
     }
@@ -106,25 +106,26 @@ impl Handler for EarlyStop {
             return Ok(());
         }
         let Some(trainer) = self.trainer.lock().clone() else {
-            return Err(err!("expected a trainer to stop, found none")
-                .kind(Kind::Config)
-                .hint("give `trainer`, or call `set_trainer(@train::trainer)` on the handler before the run"));
+            return Err(err!("expected a trainer to stop, found none").kind(Kind::Config).hint(
+                "set the argument `trainer`, or call `set_trainer(@train::trainer)` on the handler before the run",
+            ));
         };
         let value = args.score_function.call(Args::positional([engine.as_engine()]), &mut BuildContext::default());
         let value = value.map_err(|error| error.context("score_function"))?;
-        let score = f64::from_value(&value).ok_or_else(|| err!("score_function gives {value:?}, expected a number"))?;
+        let score =
+            f64::from_value(&value).ok_or_else(|| err!("`score_function` returned {value:?}, expected a number"))?;
         let mut standing = self.standing.lock();
         if standing.is_stuck(score, args.min_delta, args.cumulative_delta) {
             tracing::debug!(logger = LOGGER, "EarlyStopping: {} / {}", standing.count, args.patience);
             if standing.count >= args.patience {
                 tracing::info!(logger = LOGGER, "EarlyStopping: Stop training");
-                trainer.upgrade().ok_or_else(|| err!("the trainer to stop is gone"))?.terminate();
+                trainer.upgrade().ok_or_else(|| err!("the trainer to stop no longer exists"))?.terminate();
             }
         }
         Ok(())
     }
     fn wants_output(&self) -> bool {
-        // The score may be made of the iteration's loss.
+        // The score may depend on the iteration's loss.
         !self.args.epoch_level
     }
     fn save(&self) -> Result<StateDict> {

@@ -1,7 +1,7 @@
-//! LrScheduleHandler (monai.handlers.lr_schedule_handler, MONAI 1.6.1): a learning-rate schedule's steps.
+//! LrScheduleHandler (monai.handlers.lr_schedule_handler, MONAI 1.6.1): step a learning-rate schedule.
 //!
-//! Deliberate differences: a `step_transform` must give nothing, because none of the schedules takes a value
-//! (ReduceLROnPlateau is not there); a training that goes on takes the schedule up where it was.
+//! Deliberate differences: `step_transform` must return an empty tuple, because none of the supported schedules takes a
+//! value (ReduceLROnPlateau is not supported); a resumed training continues the schedule from its saved step.
 
 use crate::checkpoint::StateDict;
 use crate::component::{Args, BuildContext, Value};
@@ -56,7 +56,9 @@ impl Handler for LrSchedule {
             let given =
                 args.step_transform.call(Args::positional([engine.as_engine()]), &mut BuildContext::default())?;
             if given != Value::tuple([]) && given != Value::list([]) {
-                return Err(err!("`step_transform` gives {given:?}, expected an empty tuple").kind(Kind::Unsupported));
+                return Err(
+                    err!("`step_transform` returned {given:?}, expected an empty tuple").kind(Kind::Unsupported)
+                );
             }
         }
         let mut schedule = args.lr_scheduler.lock();

@@ -1,4 +1,4 @@
-//! What an engine's events reach.
+//! Handlers of engine events, one file per `_target_`.
 
 pub mod checkpoint_files;
 pub mod checkpoint_loader;
@@ -15,19 +15,19 @@ use crate::component::{Args, BuildContext, FromValue, Value};
 use crate::contracts::EngineState;
 use crate::error::Result;
 
-/// The name of an engine's own logger, as ignite gives it.
+/// Name of an engine's logger in ignite.
 fn logger(engine: &EngineState) -> String {
     format!("ignite.engine.engine.{}", engine.engine)
 }
 
-/// What an `output_transform` picks from an iteration's output: numbers by name, in the names' order, and what is none.
+/// Result of an `output_transform`: scalars sorted by name, and the values that are not scalars.
 struct Picked {
     numbers: Vec<(String, Value)>,
-    /// Name and type.
+    /// Name and type of each value that is not a scalar.
     others: Vec<String>,
 }
 
-/// Without a transform it is the first item's values; a single value is called `tag`.
+/// Apply `transform` to an iteration's output; without one, use the first item's values. A single value is named `tag`.
 fn picked(transform: &Value, tag: &str, engine: &EngineState) -> Result<Picked> {
     let found = if transform.is_none() {
         engine.output.first().cloned().unwrap_or_default()

@@ -1,4 +1,4 @@
-//! What a checkpoint can hold: the state of a network, an optimizer or a schedule, as each one's `state_dict()`.
+//! Objects that a checkpoint can hold: networks, optimizers and schedules, each saved as its `state_dict()`.
 
 use crate::checkpoint::StateDict;
 use crate::component::{Dict, FromValue, Value};
@@ -13,7 +13,7 @@ pub enum Part {
     Schedule(Shared<dyn Schedule>),
 }
 
-/// The objects in `save_dict` or `load_dict`, by name.
+/// The objects of `save_dict` or `load_dict`, by name.
 pub fn parts_of(argument: &str, dict: &Dict) -> Result<Vec<(String, Part)>> {
     let wrong = |text: String| err!("argument `{argument}` {text}").kind(Kind::Config);
     let expected = "expected a network, optimizer or learning-rate schedule";
@@ -33,7 +33,7 @@ pub fn parts_of(argument: &str, dict: &Dict) -> Result<Vec<(String, Part)>> {
     Ok(parts)
 }
 
-/// A network's tensors by name; floats as f32, whatever the network runs in.
+/// A network's tensors by name; floating-point tensors are converted to f32.
 pub fn weights(network: &dyn Network) -> Result<Vec<(String, Tensor)>> {
     let one = |(name, tensor): (&String, &Tensor)| {
         let tensor = tensor.f_detach()?;
@@ -56,9 +56,9 @@ impl Part {
     }
 }
 
-/// What to do about a file that cannot be written.
+/// Add a hint to the error of a checkpoint that cannot be written.
 pub fn cannot_save(error: Error) -> Error {
     error.hint(
-        "make room or pick another folder; `segbundle --resume run …` then goes on where the training was saved last",
+        "free disk space or choose another folder, then resume from the last saved state with `segbundle --resume run …`",
     )
 }

@@ -1,6 +1,6 @@
-//! StatsHandler (monai.handlers.stats_handler, MONAI 1.6.1): log lines of an engine's iterations and epochs.
+//! StatsHandler (monai.handlers.stats_handler, MONAI 1.6.1): log losses and metrics of iterations and epochs.
 //!
-//! Differences from MONAI: values of an iteration that are not scalars are reported once, and only if an
+//! Difference from MONAI: values of an iteration that are not scalars are reported once, and only if an
 //! `output_transform` selected them.
 
 use super::when::When;
@@ -18,8 +18,8 @@ component! {
     pub struct StatsHandlerArgs {
         /// Log iterations: bool, or a function of engine and iteration that returns a bool. Other ints than 0 are True.
         iteration_log: When = true,
-        /// Log the metrics of epochs: bool, or a function of engine and epoch that returns a bool. Other ints than 0 are
-        /// True.
+        /// Log the metrics of epochs: bool, or a function of engine and epoch that returns a bool. Other ints than 0
+        /// are True.
         epoch_log: When = true,
         /// Function of the engine that logs an epoch; not supported.
         epoch_print_logger: NotSupported = (),
@@ -46,7 +46,7 @@ component! {
 
 struct Stats {
     args: StatsHandlerArgs,
-    /// Whether values that are not scalars were reported.
+    /// Whether non-scalar values have been reported.
     warned: AtomicBool,
 }
 
@@ -157,7 +157,7 @@ impl Stats {
 }
 
 /// `str(torch.tensor(values))` as PyTorch 2.11 prints a float32 vector of at most 1000 elements (torch/_tensor_str.py):
-/// four digits, none for whole numbers, an exponent for values far apart, lines of 80 columns.
+/// four decimals, none if all values are integral, an exponent if they span a large range, lines of 80 columns.
 fn tensor_text(values: &[f64]) -> String {
     let values: Vec<f32> = values.iter().map(|x| *x as f32).collect();
     let shown = |x: &&f32| x.is_finite() && **x != 0.0;

@@ -1,10 +1,12 @@
-//! TensorBoardStatsHandler (monai.handlers.tensorboard_handlers, MONAI 1.6.1): losses and metrics as TensorBoard scalars.
+//! TensorBoardStatsHandler (monai.handlers.tensorboard_handlers, MONAI 1.6.1): write losses and metrics as TensorBoard
+//! scalars.
 //!
-//! Deliberate differences: the file is made with the first value, not when the config is built; values that are no
-//! single number are left out without a word where no `output_transform` picked them; and the file of a training that
-//! goes on hides what a killed one had written after its state was last saved. That is for trainers alone: an
-//! evaluator's iterations begin anew in every run, so that hiding by number would take away the trainer's as well, and
-//! what it writes twice is the same.
+//! Deliberate differences:
+//! - The event file is created with the first value, not when the config is built.
+//! - Values that are not scalars are skipped without a message unless an `output_transform` selected them.
+//! - The event file of a resumed training purges steps that a killed run wrote after its last saved state. This applies
+//!   to trainers only: an evaluator's iterations restart in every run, so that purging by step would remove the
+//!   trainer's values as well; the values that an evaluator writes twice are equal.
 
 use super::when::When;
 use super::{Picked, picked};
@@ -55,25 +57,25 @@ component! {
 struct TensorBoardStats {
     args: TensorBoardStatsArgs,
     file: Mutex<Events>,
-    /// Whether values that are not scalars were reported.
+    /// Whether non-scalar values have been reported.
     warned: AtomicBool,
 }
 
-/// What a checkpoint of a training holds of the handler.
+/// State of the handler in a saved training.
 #[derive(Serialize, Deserialize)]
 struct SavedEvents {
     iteration: usize,
     epoch: usize,
 }
 
-/// The event file and what a next one would have to hide.
+/// The event file, and the steps that a later file has to purge.
 #[derive(Default)]
 struct Events {
     writer: Option<EventWriter>,
-    /// Where the engine stands.
+    /// The engine's last iteration.
     iteration: usize,
     epoch: usize,
-    /// The first iteration that a training which goes on writes again.
+    /// The first iteration that a resumed training writes again.
     purge: Option<usize>,
 }
 
@@ -149,7 +151,7 @@ impl TensorBoardStats {
         let epoch = transform.call(Args::positional([Value::Int(engine.epoch as i64)]), &mut BuildContext::default());
         let epoch = epoch.map_err(|error| error.context("global_epoch_transform"))?;
         let number = i64::from_value(&epoch).or_else(|| f64::from_value(&epoch).map(|x| x as i64));
-        number.ok_or_else(|| err!("global_epoch_transform gives {epoch:?}, expected an epoch"))
+        number.ok_or_else(|| err!("`global_epoch_transform` returned {epoch:?}, expected an epoch"))
     }
 
     fn epoch_values(&self, engine: &EngineState) -> Result<Vec<(String, f64)>> {

@@ -1,4 +1,4 @@
-//! ValidationHandler (monai.handlers.validation_handler, MONAI 1.6.1): run an evaluator every so often in a training.
+//! ValidationHandler (monai.handlers.validation_handler, MONAI 1.6.1): run an evaluator at intervals during training.
 
 use crate::checkpoint::StateDict;
 use crate::contracts::{Engine, EngineStart, EngineState, Event, Handler};
@@ -32,7 +32,10 @@ struct Validation {
 
 impl Validation {
     fn validator(&self) -> Result<Arc<dyn Engine>> {
-        self.validator.lock().clone().ok_or_else(|| err!("there is no validator").hint("give the argument `validator`"))
+        self.validator
+            .lock()
+            .clone()
+            .ok_or_else(|| err!("expected a validator, found none").hint("set the argument `validator`"))
     }
 }
 
@@ -55,7 +58,7 @@ impl Handler for Validation {
     }
     fn on(&self, event: Event, engine: &EngineState) -> Result<()> {
         let due = match event {
-            // A training that goes on has done so already.
+            // A resumed training has validated at its start already.
             Event::Started => self.args.exec_at_start && engine.iteration == 0,
             Event::EpochCompleted => self.args.epoch_level && engine.epoch.is_multiple_of(self.args.interval),
             Event::IterationCompleted => !self.args.epoch_level && engine.iteration.is_multiple_of(self.args.interval),

@@ -1,4 +1,4 @@
-//! When a handler acts: always, never, every so often, or as a config's function says (ignite's event filters).
+//! Event filters of handlers: always, never, every N events, or by a function of the config (ignite's event filters).
 
 use crate::component::{Args, BuildContext, FromValue, Value};
 use crate::contracts::EngineState;
@@ -26,7 +26,7 @@ impl FromValue for When {
 }
 
 impl When {
-    /// As StatsHandler reads it: an int other than 0 only means yes.
+    /// Interpretation of StatsHandler: any int other than 0 means always.
     pub fn without_interval(self, argument: &str) -> When {
         match self {
             When::Every(every) if every > 1 => {
@@ -42,7 +42,7 @@ impl When {
     pub fn ever(&self) -> bool {
         !matches!(self, When::Never)
     }
-    /// Whether it is time at iteration or epoch `number`, from 1.
+    /// Whether the handler acts at iteration or epoch `number`, counted from 1.
     pub fn now(&self, engine: &EngineState, number: usize) -> Result<bool> {
         Ok(match self {
             When::Never => false,
@@ -58,8 +58,8 @@ impl When {
 mod tests {
     use super::*;
 
-    /// `if self.iteration_log: … if callable(self.iteration_log): …` of MONAI's StatsHandler; TensorBoardStatsHandler has
-    /// an interval.
+    /// `if self.iteration_log: … if callable(self.iteration_log): …` of MONAI's StatsHandler; TensorBoardStatsHandler
+    /// has an interval.
     #[test]
     fn an_int_is_an_interval_only_for_tensorboard() {
         let when = |value: Value| When::from_value(&value).unwrap();

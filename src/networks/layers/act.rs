@@ -7,7 +7,7 @@ use crate::networks::params::{Builder, Slot};
 use crate::{args, bail};
 use tch::Tensor;
 
-/// An element-wise function between two layers.
+/// An activation function.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Act {
     Identity,
@@ -18,7 +18,7 @@ pub enum Act {
         slope: f64,
         inplace: bool,
     },
-    /// One trained slope for all channels, or one per channel.
+    /// One learnable slope for all channels, or one per channel.
     Prelu(Slot),
     Elu {
         alpha: f64,
@@ -54,7 +54,7 @@ pub enum Act {
     Mish {
         inplace: bool,
     },
-    /// x₁ · GELU(x₂), where x₁ and x₂ are the halves of the last axis.
+    /// `x₁ · GELU(x₂)`, where `x₁` and `x₂` are the halves of the last axis.
     Geglu,
 }
 
@@ -147,7 +147,7 @@ impl Act {
     }
 }
 
-/// x where it is positive, `below(x)` elsewhere.
+/// `x` where it is positive, `below(x)` elsewhere.
 fn negative_part(mut x: Tensor, inplace: bool, below: impl Fn(&Tensor) -> Tensor) -> Tensor {
     let y = x.where_self(&x.gt(0), &below(&x));
     if !inplace {

@@ -6,14 +6,14 @@ use crate::error::{Kind, Result};
 use crate::{args, err};
 use tch::Tensor;
 
-/// Zeroes single elements in training; the identity in evaluation. Draws from torch's generator as `torch.nn` does.
+/// Zeroes elements at random in training; the identity in evaluation. Uses torch's generator as `torch.nn` does.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Dropout {
     Identity,
     Plain {
         p: f64,
     },
-    /// Keeps mean and variance of its input (`torch.nn.AlphaDropout`).
+    /// Preserves mean and variance of its input (`torch.nn.AlphaDropout`).
     Alpha {
         p: f64,
     },

@@ -1,8 +1,8 @@
-//! Layers that configs name: activations, normalizations and dropout, by name or `(name, {arguments})`.
+//! Layers that configs select by name or `(name, {arguments})`: activations, normalizations and dropout.
 //!
-//! MONAI source: `monai.networks.layers.factories` and `monai.networks.layers.utils` (1.6.1), which hand the arguments
-//! to `torch.nn`. Names may be written in any case; `""` is the identity. Only arguments that change values have an
-//! effect; `inplace` decides, as there, whether the input is overwritten.
+//! MONAI source: `monai.networks.layers.factories` and `monai.networks.layers.utils` (1.6.1), which pass the arguments
+//! to `torch.nn`. Names are case-insensitive; `""` is the identity. Only arguments that change values have an effect;
+//! `inplace` overwrites the input, as in torch.
 
 mod act;
 mod dropout;

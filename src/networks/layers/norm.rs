@@ -28,14 +28,14 @@ pub enum Norm {
         momentum: Option<f64>,
         eps: f64,
     },
-    /// Over the last axes, which must have this `shape`.
+    /// Normalizes over the last axes, which must have this `shape`.
     Layer {
         shape: Vec<i64>,
         weight: Option<Slot>,
         bias: Option<Slot>,
         eps: f64,
     },
-    /// Divided by (k + alpha · mean of the squares of `size` neighbouring channels)^beta.
+    /// Divides by `(k + alpha · m)^beta`, where `m` is the mean of the squares over `size` neighboring channels.
     LocalResponse {
         size: i64,
         alpha: f64,
@@ -44,12 +44,12 @@ pub enum Norm {
     },
 }
 
-/// Buffers in which a normalization keeps the statistics of its training data.
+/// Buffers of running statistics.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Running {
     pub mean: Slot,
     pub var: Slot,
-    /// Number of batches so far, int64.
+    /// Number of batches tracked, int64.
     pub batches: Slot,
 }
 

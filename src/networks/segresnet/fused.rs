@@ -1,9 +1,9 @@
-//! SegResNet in evaluation on a CPU: channels-last convolutions of libtorch between fused passes of our own.
+//! SegResNet in evaluation on a CPU: channels-last convolutions of libtorch between fused element-wise passes.
 //!
-//! Norm, ReLU and the sums for the next norm are bound by memory, so each tensor is walked as seldom as possible: the
-//! residual sum and the upsampled skip gather the moments that the following norm needs, and norms write in place.
-//! Sums are f64, since libtorch's own channels-last group norm loses too many digits. With autocast to bf16,
-//! activations and weights are bf16 and every norm computes in f32.
+//! Norm, ReLU and the moments for the next norm are memory-bound, so the number of passes over each tensor is
+//! minimized: the residual addition and the addition of the upsampled skip connection accumulate the moments for the
+//! following norm, and norms work in place. Moments are accumulated in f64, since libtorch's channels-last group norm
+//! loses too many digits. With autocast to bf16, activations and weights are bf16, and every norm computes in f32.
 
 use super::{Act, Block, Double, Norm, SegResNet};
 use crate::contracts::Mode;
@@ -15,7 +15,7 @@ use segbundle_native as native;
 use segbundle_native::{Affine, Conv3, GroupNorm, Moments};
 use tch::{Kind, Tensor};
 
-/// Weights in the layouts of this path, prepared at the first pass after they changed.
+/// Weights in the layouts of this implementation, prepared in the first pass after they changed.
 #[derive(Default)]
 pub struct Cache(Mutex<Option<Weights>>);
 
@@ -27,21 +27,21 @@ impl Cache {
 
 struct Weights {
     kind: Kind,
-    /// Grows with every in-place change of a parameter: loading, an optimizer's step.
+    /// Version counter of the parameters, which increases with every in-place change (loading, an optimizer step).
     version: i64,
-    /// By slot: convolution weights in channels-last layout and `kind`.
+    /// Convolution weights in channels-last layout and `kind`, by slot.
     convs: Vec<Option<Tensor>>,
-    /// By slot: weights of the blocks' convolutions for our own kernel, which has no bf16.
+    /// Weights of the blocks' convolutions for our own kernel, which does not support bf16, by slot.
     conv3s: Vec<Option<Conv3>>,
-    /// By slot of a norm's weight.
+    /// Scales and shifts of the norms, by slot of the norm's weight.
     affines: Vec<Option<Affine>>,
 }
 
-/// A tensor and, if a norm follows, its moments.
+/// A tensor, and its moments if a norm follows.
 type Walked = (Tensor, Option<Moments>);
 
-/// x [N,Cin,X,Y,Z] f32 → [N,F,X,Y,Z] in channels-last layout, f32 or bf16; `None` if this network or mode is not of
-/// the kind that this path is for.
+/// Map `[N, Cin, X, Y, Z]` (f32) to features `[N, F, X, Y, Z]` in channels-last layout (f32 or bf16); `None` if this
+/// implementation does not support the network or the mode.
 pub fn features(net: &SegResNet, x: &Tensor, mode: Mode) -> Result<Option<Tensor>> {
     let kind = mode.autocast.unwrap_or(Kind::Float);
     if mode.train
@@ -135,7 +135,8 @@ impl Weights {
         for level in &net.up {
             let Some(mut skip) = skips.pop() else { break };
             let narrow = self.conv(&level.narrow, &walked.0)?;
-            // The skip's last reader writes into it; `walked` was the only other holder, one level down.
+            // This is the last use of the skip connection, which is overwritten; `walked` was the only other reference
+            // to it.
             drop(walked);
             let moments = native::upsample_add(&narrow, &mut skip)?;
             drop(narrow);
@@ -151,7 +152,7 @@ impl Weights {
         Ok(native::channels_last(&y)?)
     }
 
-    /// The blocks' input is held by nobody else and written into.
+    /// Apply residual blocks. The input must not be referenced elsewhere: it is overwritten.
     fn blocks(&self, blocks: &[Block], walked: Walked) -> Result<Walked> {
         blocks.iter().try_fold(walked, |(mut x, moments), block| {
             let moments = moments.map_or_else(|| native::moments(&x), Ok)?;
@@ -162,7 +163,7 @@ impl Weights {
                     second.forward_add(&y, &self.norm(&block.norms[1], &moments)?, &mut x)?
                 }
                 _ => {
-                    // Assigned, not shadowed: each tensor is freed as soon as the next one is there.
+                    // Assigned instead of shadowed, so that each tensor is freed as soon as the next one exists.
                     let mut y = norm.apply(&x, true)?;
                     y = self.conv(&block.convs[0], &y)?;
                     y = self.norm_relu_(&block.norms[1], (y, None))?;
@@ -174,7 +175,7 @@ impl Weights {
         })
     }
 
-    /// In place.
+    /// Norm and ReLU, in place.
     fn norm_relu_(&self, norm: &Norm, (mut x, moments): Walked) -> Result<Tensor> {
         let moments = moments.map_or_else(|| native::moments(&x), Ok)?;
         self.norm(norm, &moments)?.apply_(&mut x, true)?;

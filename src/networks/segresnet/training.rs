@@ -1,5 +1,5 @@
-//! SegResNet in training on a CPU in f32: the fused parts of [`segbundle_native::training`], which keep half of the
-//! activations and compute a third of the products, between convolutions of libtorch.
+//! SegResNet in training on a CPU in f32: convolutions of libtorch between the fused operations of
+//! [`segbundle_native::training`], which store half of the activations and compute a third of the products.
 
 use super::{Block, Norm, SegResNet, fused};
 use crate::contracts::Mode;
@@ -10,8 +10,8 @@ use segbundle_native as native;
 use segbundle_native::training::{NormRelu, norm_head, residual_block, to_channels_last, upsample_sum};
 use tch::{Kind, Tensor};
 
-/// x [N,Cin,X,Y,Z] f32 → [N,Cout,X,Y,Z], contiguous; `None` if this network or mode is not of the kind that this path
-/// is for.
+/// Map `[N, Cin, X, Y, Z]` (f32) to `[N, Cout, X, Y, Z]`, contiguous; `None` if this implementation does not support
+/// the network or the mode.
 pub fn forward(net: &SegResNet, x: &Tensor, mode: Mode) -> Result<Option<Tensor>> {
     let on_cpu = net.device == Device::Cpu && x.device() == tch::Device::Cpu;
     let f32 = mode.autocast.is_none() && net.tensors.iter().chain([x]).all(|tensor| tensor.kind() == Kind::Float);
