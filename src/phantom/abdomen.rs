@@ -1,11 +1,11 @@
-//! The solid organs of the belly, gallbladder and bladder.
+//! Solid abdominal organs, gallbladder and urinary bladder.
 
 use super::frame;
 use super::geometry::{Point, axes_along, on_side};
 use super::solid::{Solid, ellipsoid, rod, tube, union};
 use super::structure::Atlas;
 
-/// Under the diaphragm and inside the wall.
+/// Restricts a solid to the space below the diaphragm and inside the abdominal wall.
 fn belly() -> [Solid; 2] {
     [Solid::Field(frame::room).grown(-1.5), Solid::Field(frame::below_diaphragm).grown(-1.8)]
 }
@@ -59,12 +59,12 @@ pub fn liver_and_spleen(atlas: &mut Atlas) {
             ellipsoid([8.0, 38.0, 272.0], [66.0, 42.0, 34.0]),
         ],
     );
-    // The hollow of its lower side.
+    // Concavity of the lower surface.
     let liver = liver.without(22.0, ellipsoid([26.0, 4.0, 178.0], [42.0, 46.0, 46.0]));
     let liver = atlas.varied(liver, [70.0, 0.0, 270.0], 4.0, 0.07);
     let liver = atlas.organic(liver, 4.0, 48.0).within(6.0, belly());
     atlas.put("liver", liver, shades.liver());
-    // Branches of its veins.
+    // Branches of the hepatic veins.
     let hilum = [46.0, 6.0, 240.0];
     let mut branches = vec![
         tube(&[([30.0, -6.0, 300.0], 6.0), ([56.0, -10.0, 290.0], 4.5), ([92.0, -26.0, 270.0], 2.5)]),

@@ -1,11 +1,14 @@
-//! The whole body, in the order in which it is painted: what comes later lies over what comes earlier.
+//! The whole body in painting order: later structures cover earlier ones.
 
 use super::person::Person;
 use super::structure::{Atlas, Structure};
 use super::{abdomen, bowel, chest_wall, flesh, head, heart, limbs, lungs, muscles, spine, vessels};
 use crate::error::Result;
 
-/// All structures of a person. Errors: a row names a class that there is not.
+/// Returns all structures of a person.
+///
+/// # Errors
+/// A structure uses an unknown class name.
 pub fn structures(person: &Person) -> Result<Vec<Structure>> {
     let mut atlas = Atlas::new(person);
     let atlas_ref = &mut atlas;

@@ -43,9 +43,9 @@ pub fn duodenum(atlas: &mut Atlas) {
     atlas.put("duodenum", solid, atlas.shades.gut(content));
 }
 
-/// Loops to and fro in the middle of the belly, row after row downwards, a layer in front and one behind.
+/// Loops to and fro in the middle of the abdomen, in rows from top to bottom, in an anterior and a posterior layer.
 pub fn small_bowel(atlas: &mut Atlas) {
-    // Height, half width, y of a row.
+    // Per row: height, half width, y.
     const ROWS: [(f32, f32, f32); 17] = [
         (112.0, 46.0, 34.0),
         (92.0, 58.0, 16.0),
@@ -77,7 +77,7 @@ pub fn small_bowel(atlas: &mut Atlas) {
             knots.push((p, near(11.5, 1.8)));
         }
     }
-    // Into the caecum.
+    // The end of the ileum, into the cecum.
     knots.extend([([40.0, 20.0, -44.0], 10.5), ([66.0, 14.0, -8.0], 9.5), ([80.0, 14.0, 6.0], 8.5)]);
     let room = Solid::Field(frame::room).grown(-2.5);
     let solid = atlas.organic(tube(&knots), 1.5, 13.0).within(2.0, [room]);
@@ -119,13 +119,13 @@ pub fn colon(atlas: &mut Atlas) {
     let moved = COLON
         .map(|(p, radius)| (p.map(|value| value + stream.uniform(-4.0, 4.0)), radius * stream.uniform(0.85, 1.12)));
     let (sag, phase) = (stream.uniform(-14.0, 26.0), stream.uniform(0.0, 6.0));
-    // The transverse colon hangs deeper in some.
+    // Individual depth of the transverse colon.
     let hanging: Vec<Knot> = moved
         .iter()
         .enumerate()
         .map(|(i, (p, radius))| ([p[0], p[1], p[2] - if (6..9).contains(&i) { sag } else { 0.0 }], *radius))
         .collect();
-    // Pouches: the radius swings along the way.
+    // Haustra: the radius oscillates along the curve.
     let points: Vec<Knot> = curve(&hanging, 7.0)
         .into_iter()
         .enumerate()

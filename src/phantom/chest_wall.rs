@@ -1,4 +1,4 @@
-//! Ribs with their cartilages and the breastbone.
+//! Ribs with costal cartilages, and the sternum.
 
 use super::frame;
 use super::geometry::{Knot, Point, add, curve, mix, on_side};
@@ -6,7 +6,7 @@ use super::solid::{Solid, tube, union};
 use super::spine;
 use super::structure::Atlas;
 
-/// Where the bony rib ends, as an angle from the back in degrees, how deep it falls until there, and its radius; mm.
+/// Per rib: angle from the back at which the bony part ends (degrees), descent until there (mm), and radius (mm).
 const RIBS: [(f32, f32, f32); 12] = [
     (152.0, 26.0, 5.2),
     (152.0, 42.0, 4.6),
@@ -21,10 +21,10 @@ const RIBS: [(f32, f32, f32); 12] = [
     (82.0, 50.0, 4.3),
     (56.0, 36.0, 3.9),
 ];
-/// From the chest's inner surface to the middle of the ribs.
+/// Distance from the inner surface of the chest wall to the centerline of the ribs.
 const OUTSIDE_MM: f32 = 5.5;
 
-/// A point on the rib's way, pushed outwards.
+/// Returns a point on the centerline of a rib.
 fn on_chest(angle: f32, z: f32) -> Point {
     let p = frame::chest_point(angle, z);
     add(p, [OUTSIDE_MM * libm::sinf(angle), -OUTSIDE_MM * libm::cosf(angle), 0.0])
@@ -33,7 +33,7 @@ fn on_chest(angle: f32, z: f32) -> Point {
 fn rib(number: usize, side: f32) -> Vec<Knot> {
     let (end_degrees, fall, radius) = RIBS[number - 1];
     let (head_z, end) = (spine::rib_z(number), end_degrees.to_radians());
-    // Head at the body's edge, then the neck in front of the transverse process.
+    // The head at the vertebral body, then the neck in front of the transverse process.
     let body = match number {
         1..=4 => 15.0,
         5..=9 => 17.0,
@@ -48,7 +48,7 @@ fn rib(number: usize, side: f32) -> Vec<Knot> {
     let steps = ((end - start) / 0.16).ceil().max(2.0) as usize;
     for step in 0..=steps {
         let share = step as f32 / steps as f32;
-        // Steepest at the side.
+        // Descends most steeply at the side.
         let z = head_z - 4.0 - fall * (0.35 * share + 0.65 * share * share * (3.0 - 2.0 * share));
         knots.push((on_side(side, on_chest(mix(start, end, share), z)), radius));
     }
@@ -85,7 +85,7 @@ pub fn ribs(atlas: &mut Atlas) {
         for number in 1..=12 {
             let knots = rib(number, side);
             if let Some((end, _)) = knots.last().copied().filter(|_| number <= 10) {
-                // To the breastbone, or from the eighth on to the cartilage above.
+                // To the sternum; from the eighth rib on, to the cartilage above.
                 let joint = match (number, last_cartilage) {
                     (8.., Some(above)) => above,
                     _ => sternum_point(
@@ -100,7 +100,7 @@ pub fn ribs(atlas: &mut Atlas) {
                 last_cartilage = Some(middle);
                 atlas.put_unnamed(tube(&[(end, 5.2), (middle, 5.2), (joint, 5.0)]), shades.cartilage());
             }
-            // Ribs are higher than thick: two lines, one above the other.
+            // Ribs are taller than thick: two tubes, one above the other.
             let points = curve(&knots, 8.0);
             let strand = |up: f32| -> Solid {
                 let moved: Vec<Knot> =

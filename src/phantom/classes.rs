@@ -1,6 +1,6 @@
-//! The 104 structures of TotalSegmentator's first data set, in the order of their ids; 0 is the background.
+//! The 104 structures of the TotalSegmentator data set (version 1), indexed by id; 0 is the background.
 
-/// Name by id.
+/// Structure names, indexed by id.
 #[rustfmt::skip]
 pub const NAMES: [&str; 105] = [
     "background", "spleen", "kidney_right", "kidney_left", "gallbladder", "liver", "stomach", "aorta", "inferior_vena_cava",
@@ -20,7 +20,7 @@ pub const NAMES: [&str; 105] = [
     "gluteus_minimus_right", "autochthon_left", "autochthon_right", "iliopsoas_left", "iliopsoas_right", "urinary_bladder",
 ];
 
-/// The id of a name.
+/// Returns the id of a structure name.
 pub fn id(name: &str) -> Option<u8> {
     NAMES.iter().position(|&known| known == name).and_then(|at| u8::try_from(at).ok())
 }

@@ -1,4 +1,4 @@
-//! What the body is wrapped in: skin, fat, the muscles that have no class, and the fat between the organs.
+//! Soft tissue without classes: skin, subcutaneous fat, other muscles, and the fat between the organs.
 
 use super::frame;
 use super::geometry::{Point, on_side};
@@ -7,7 +7,7 @@ use super::solid::{Solid, ellipsoid, tube, union};
 use super::structure::Atlas;
 use super::tissue::plain;
 
-/// Trunk, arms and legs without fat and skin.
+/// Trunk, arms and legs without subcutaneous fat and skin.
 fn muscle(person: &Person) -> Solid {
     let mut parts = vec![Solid::Field(frame::wall)];
     for side in [1.0, -1.0] {
@@ -18,7 +18,7 @@ fn muscle(person: &Person) -> Solid {
             (at([86.0, -2.0, -250.0]), 72.0),
             (at([84.0, 2.0, -450.0]), 60.0),
         ]));
-        // Deltoid and the slope from neck to shoulder.
+        // Deltoid and trapezius.
         parts.push(ellipsoid(at([146.0, -30.0, 438.0]), [44.0, 50.0, 46.0]));
         parts.push(tube(&[
             (at([30.0, -46.0, 540.0]), 24.0),
@@ -43,7 +43,7 @@ fn muscle(person: &Person) -> Solid {
     union(26.0, parts)
 }
 
-/// The body's layers, from outside in. `head` is the head without its skin.
+/// Adds the layers of the body from outside to inside. `head` is the head without skin.
 pub fn body(atlas: &mut Atlas, head: Solid) {
     let person = atlas.person;
     let shades = atlas.shades;
@@ -67,7 +67,7 @@ pub fn body(atlas: &mut Atlas, head: Solid) {
         }
     }
     atlas.put_unnamed(muscle, shades.loose_muscle());
-    // Fat between the organs, in the chest's middle and in the belly.
+    // Fat between the organs, in mediastinum and abdomen.
     let room = Solid::Field(frame::room).grown(-1.0);
     atlas.put_unnamed(room, shades.fat());
     atlas.put_unnamed(Solid::Field(frame::diaphragm).within(0.0, [Solid::Field(frame::room)]), shades.muscle());

@@ -1,10 +1,11 @@
-//! The frame that everything else is fitted into: the trunk's muscular wall, the room inside ribs and belly, the spine's
-//! curve and the diaphragm. z = 0 is the lower edge of L5; figures are round ones of an average adult lying on the back.
+//! Surfaces that all other structures refer to: the muscular wall of the trunk, the thoracic and abdominal cavity, the
+//! curve of the spine and the diaphragm. z = 0 is the lower edge of L5; dimensions are rounded values of an average
+//! adult in supine position.
 
 use super::geometry::{Point, Profile, mix, ramp};
 use super::solid::{section, smooth_min};
 
-/// Half width, front and back of the trunk and neck under the fat.
+/// Half width, front and back of trunk and neck without subcutaneous fat, by height.
 const WALL: Profile<33, 3> = Profile {
     start: -200.0,
     step: 25.0,
@@ -45,7 +46,7 @@ const WALL: Profile<33, 3> = Profile {
     ],
 };
 
-/// Half width, front and back of the room inside: pelvis, belly, chest.
+/// Half width, front and back of the body cavity (pelvis, abdomen, chest), by height.
 const ROOM: Profile<28, 3> = Profile {
     start: -150.0,
     step: 25.0,
@@ -81,7 +82,7 @@ const ROOM: Profile<28, 3> = Profile {
     ],
 };
 
-/// y of the middle of the vertebral bodies.
+/// y of the centers of the vertebral bodies, by height.
 const SPINE: Profile<31, 1> = Profile {
     start: -125.0,
     step: 25.0,
@@ -120,7 +121,7 @@ const SPINE: Profile<31, 1> = Profile {
     ],
 };
 
-/// Where the lungs end at the top.
+/// Upper end of the lungs.
 pub const LUNG_TOP: f32 = 498.0;
 const ROOM_SQUARENESS: f32 = 0.6;
 const TRUNK_END: f32 = -172.0;
@@ -131,15 +132,15 @@ fn ring(p: Point, [half_width, front, back]: [f32; 3], squareness: f32) -> f32 {
     section(p[0], p[1] - (front + back) / 2.0, half_width, (front - back) / 2.0, squareness)
 }
 
-/// The trunk and the neck without fat and skin.
+/// Trunk and neck without fat and skin.
 pub fn wall(p: Point) -> f32 {
-    // Trunks are boxy, necks round.
+    // The section of the trunk is boxy, that of the neck round.
     let squareness = 0.65 * ramp(540.0, 440.0, p[2]);
     let ends = (TRUNK_END - p[2]).max(p[2] - NECK_END);
     -smooth_min(-ring(p, WALL.at(p[2]), squareness), -ends, 30.0)
 }
 
-/// Inside ribs, belly and pelvis, and beside the spine.
+/// The body cavity inside ribs, abdominal wall and pelvis, excluding the spine.
 pub fn room(p: Point) -> f32 {
     let outer = ring(p, ROOM.at(p[2]), ROOM_SQUARENESS);
     let spine = {
@@ -149,11 +150,12 @@ pub fn room(p: Point) -> f32 {
     -smooth_min(-outer, spine, 14.0).min(LUNG_TOP - p[2])
 }
 
-/// A point of the chest's inner surface at height z, seen from the chest's middle at `angle` from the back towards +x.
+/// Returns the point of the inner chest surface at height z, in direction `angle` (from the back towards +x) as seen
+/// from the center of the chest.
 pub fn chest_point(angle: f32, z: f32) -> Point {
     let [half_width, front, back] = ROOM.at(z);
     let (x, y) = (libm::sinf(angle), -libm::cosf(angle));
-    // Lengths along a ray are proportional to the section's level: 1 - d is where it meets the surface.
+    // Along a ray, length is proportional to the level of the section: the surface is at 1 - d.
     let reach = 1.0 - section(x, y, half_width, (front - back) / 2.0, ROOM_SQUARENESS);
     [x * reach, (front + back) / 2.0 + y * reach, z]
 }
@@ -167,12 +169,12 @@ pub fn spine_y(z: f32) -> f32 {
     SPINE.at(z)[0]
 }
 
-/// Slope of the spine's curve, dy/dz.
+/// Slope of the spine, dy/dz.
 pub fn spine_slope(z: f32) -> f32 {
     (spine_y(z + 8.0) - spine_y(z - 8.0)) / 16.0
 }
 
-/// Height of the diaphragm: two domes, the right one higher, deep at the back and the sides.
+/// Height of the diaphragm: two domes, the right one higher; lower at the back and the sides.
 #[inline]
 pub fn diaphragm_z(x: f32, y: f32) -> f32 {
     let right = ramp(-40.0, 40.0, x);
@@ -181,30 +183,31 @@ pub fn diaphragm_z(x: f32, y: f32) -> f32 {
     let v = (y - 8.0) / 92.0;
     let sideways = if u > 0.0 { 72.0 * u * u * u.sqrt() } else { 16.0 * u * u };
     let lengthways = if v < 0.0 { 88.0 * v * v } else { 42.0 * v * v };
-    // The heart's bed.
+    // Depression below the heart.
     let (a, b) = ((x + 24.0) / 58.0, (y - 38.0) / 46.0);
     let bed = (1.0 - a * a - b * b).max(0.0);
     top - sideways - lengthways - 19.0 * bed
 }
 
-/// What lies below the diaphragm: positive above it.
+/// Distance field of the space below the diaphragm: positive above it.
 #[inline]
 pub fn below_diaphragm(p: Point) -> f32 {
-    // Domes are steep at their sides.
+    // Reduces the vertical distance, because domes are steep at their sides.
     0.75 * (p[2] - diaphragm_z(p[0], p[1]))
 }
 
-/// What lies above: positive below.
+/// Distance field of the space above the diaphragm: positive below it.
 pub fn above_diaphragm(p: Point) -> f32 {
     -below_diaphragm(p)
 }
 
-/// The sheet of muscle itself.
+/// Distance field of the diaphragm muscle.
 pub fn diaphragm(p: Point) -> f32 {
     below_diaphragm(p).abs() - 2.0
 }
 
-/// Thickness of the fat under the skin as a share of the person's: thick at belly and buttocks, thin at the neck.
+/// Thickness of the subcutaneous fat relative to the value of the person: thick at abdomen and buttocks, thin at the
+/// neck.
 pub fn fat_share(p: Point) -> f32 {
     let [z, front] = [p[2], ramp(-40.0, 80.0, p[1])];
     let trunk = mix(0.62, 1.0, ramp(330.0, 120.0, z));

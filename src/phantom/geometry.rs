@@ -1,4 +1,4 @@
-//! Points, boxes, turns and curves in body coordinates: millimetres, x to the right, y to the front, z up (RAS+).
+//! Points, boxes, rotations and curves in body coordinates: mm, x to the right, y to the front, z up (RAS+).
 
 pub type Point = [f32; 3];
 
@@ -38,22 +38,22 @@ pub fn mix(a: f32, b: f32, share: f32) -> f32 {
 pub fn mix_points(a: Point, b: Point, share: f32) -> Point {
     [mix(a[0], b[0], share), mix(a[1], b[1], share), mix(a[2], b[2], share)]
 }
-/// 0 below `low`, 1 above `high`, smooth between.
+/// Smooth step: 0 below `low`, 1 above `high`.
 #[inline]
 pub fn ramp(low: f32, high: f32, value: f32) -> f32 {
     let t = ((value - low) / (high - low)).clamp(0.0, 1.0);
     t * t * (3.0 - 2.0 * t)
 }
-/// The same point on the other side of the body where `side` is -1.
+/// Mirrors the point to the other side of the body if `side` is -1.
 pub fn on_side(side: f32, p: Point) -> Point {
     [side * p[0], p[1], p[2]]
 }
 
-/// Three unit axes, as rows.
+/// Three orthonormal axes, as rows.
 pub type Axes = [Point; 3];
 pub const UPRIGHT: Axes = [[1.0, 0.0, 0.0], [0.0, 1.0, 0.0], [0.0, 0.0, 1.0]];
 
-/// Axes whose third points along `along` and whose first stays as near x as it can.
+/// Returns axes whose third one points along `along` and whose first one is as close to x as possible.
 pub fn axes_along(along: Point) -> Axes {
     let third = unit(along);
     let first = unit(sub([1.0, 0.0, 0.0], scale(third, third[0])));
@@ -67,7 +67,7 @@ pub fn out_of_axes(axes: &Axes, p: Point) -> Point {
     add(add(scale(axes[0], p[0]), scale(axes[1], p[1])), scale(axes[2], p[2]))
 }
 
-/// A box along the axes.
+/// An axis-aligned box.
 #[derive(Debug, Clone, Copy)]
 pub struct Bounds {
     pub low: Point,
@@ -84,7 +84,7 @@ impl Bounds {
     pub fn grown(&self, by: f32) -> Bounds {
         Bounds { low: self.low.map(|value| value - by), high: self.high.map(|value| value + by) }
     }
-    /// The smallest box around both.
+    /// Returns the smallest box that contains both.
     pub fn with(&self, other: &Bounds) -> Bounds {
         Bounds {
             low: std::array::from_fn(|axis| self.low[axis].min(other.low[axis])),
@@ -97,10 +97,10 @@ impl Bounds {
     }
 }
 
-/// A point of a curve and the radius of the tube around it.
+/// A point on a curve and the radius of the tube there.
 pub type Knot = (Point, f32);
 
-/// A smooth curve (Catmull-Rom) through `knots`, as about `step_mm` long pieces.
+/// Samples a Catmull-Rom spline through `knots` in steps of about `step_mm`.
 pub fn curve(knots: &[Knot], step_mm: f32) -> Vec<Knot> {
     let last = knots.len().saturating_sub(1);
     let mut out = Vec::new();
@@ -117,13 +117,13 @@ pub fn curve(knots: &[Knot], step_mm: f32) -> Vec<Knot> {
     out
 }
 
-/// Catmull-Rom: from `values[1]` at t = 0 to `values[2]` at t = 1.
+/// Catmull-Rom interpolation from `values[1]` at t = 0 to `values[2]` at t = 1.
 #[inline]
 pub fn cubic([a, b, c, d]: [f32; 4], t: f32) -> f32 {
     b + 0.5 * t * (c - a + t * (2.0 * a - 5.0 * b + 4.0 * c - d + t * (3.0 * (b - c) + d - a)))
 }
 
-/// A smooth function of height, given at even steps; constant beyond its ends.
+/// A smooth function of height, given at even steps and constant beyond its ends.
 pub struct Profile<const ROWS: usize, const N: usize> {
     /// Height of the first row, mm.
     pub start: f32,

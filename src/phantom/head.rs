@@ -1,4 +1,4 @@
-//! Skull, brain, face and what is in the neck.
+//! Skull, brain, face, and the organs of the neck.
 
 use super::geometry::{Point, on_side};
 use super::solid::{Solid, ellipsoid, rod, tube, union};
@@ -26,7 +26,7 @@ pub fn outline() -> Solid {
             brain().grown(11.0),
             ellipsoid([0.0, 44.0, 630.0], [58.0, 50.0, 52.0]),
             ellipsoid([0.0, 46.0, 592.0], [50.0, 42.0, 30.0]),
-            // From the skull's base to the neck.
+            // From the base of the skull to the neck.
             tube(&[([0.0, -16.0, 640.0], 56.0), ([0.0, -18.0, 590.0], 54.0)]),
             ellipsoid([0.0, 92.0, 630.0], [11.0, 14.0, 17.0]),
         ],
@@ -35,7 +35,7 @@ pub fn outline() -> Solid {
 
 pub fn head(atlas: &mut Atlas) {
     let shades = atlas.shades;
-    // In front of a plane from the brow to the angle of the jaw.
+    // In front of a plane from the brow to the angle of the mandible.
     let front = Solid::Half { normal: [0.0, 0.727, -0.686_6], offset: 0.727 * 74.0 - 0.686_6 * 676.0 };
     let above_neck = Solid::Half { normal: [0.0, -0.2, 0.979_8], offset: -0.2 * 60.0 + 0.979_8 * 566.0 };
     let face =
@@ -56,7 +56,7 @@ pub fn head(atlas: &mut Atlas) {
     let skull = inner.clone().grown(6.5);
     atlas.put_unnamed(skull, shades.skull());
     let mut bones = vec![
-        // Upper jaw, the floor of the skull, the lower jaw's body.
+        // Maxilla, base of the skull, body of the mandible.
         ellipsoid([0.0, 62.0, 610.0], [27.0, 26.0, 9.0]),
         ellipsoid([0.0, 22.0, 634.0], [38.0, 34.0, 6.0]),
     ];
@@ -100,14 +100,14 @@ pub fn head(atlas: &mut Atlas) {
     };
     atlas.put_texture(union(0.0, vec![arch(590.0), arch(600.0)]), plain(1500.0).mottled(500.0, 4.0));
     atlas.put_texture(union(0.0, gaps), shades.air());
-    // The wall between both nostrils.
+    // Nasal septum.
     let septum = Solid::Plate {
         triangles: vec![[[0.0, 46.0, 618.0], [0.0, 90.0, 618.0], [0.0, 66.0, 644.0]]],
         half_thickness: 1.2,
     };
     atlas.put_texture(septum, plain(60.0));
     atlas.put_texture(union(0.0, eyes), plain(12.0).rind(1.5, 60.0));
-    // Throat.
+    // Pharynx.
     atlas.put_texture(
         tube(&[
             ([0.0, 40.0, 626.0], 8.0),

@@ -1,11 +1,11 @@
-//! The heart's chambers and the pulmonary artery.
+//! The chambers of the heart and the pulmonary artery.
 
 use super::frame;
 use super::geometry::{Point, add, axes_along, dot, scale, unit};
 use super::solid::{Solid, ellipsoid, tube, union};
 use super::structure::Atlas;
 
-/// The mitral valve, and the direction from there to the apex: to the left, the front and down.
+/// The mitral valve, and the direction from there to the apex: left, anterior and down.
 const BASE: Point = [-6.0, 2.0, 350.0];
 const TO_APEX: Point = [-0.66, 0.56, -0.50];
 
@@ -13,7 +13,7 @@ fn on_axis(mm: f32) -> Point {
     add(BASE, scale(unit(TO_APEX), mm))
 }
 
-/// An ellipsoid along the heart's axis.
+/// Creates an ellipsoid along the axis of the heart.
 fn along(mm: f32, width: f32, half_length: f32) -> Solid {
     Solid::Ellipsoid { centre: on_axis(mm), radii: [width, width, half_length], axes: axes_along(TO_APEX) }
 }
@@ -33,7 +33,7 @@ fn right_ventricle() -> Solid {
     union(10.0, vec![body, tube(&[([-14.0, 54.0, 335.0], 22.0), ([-24.0, 50.0, 356.0], 15.0)])])
 }
 
-/// Everything inside the pericardium, for what has to keep clear of it.
+/// The interior of the pericardium, which other structures exclude.
 pub fn outline() -> Solid {
     union(
         16.0,
@@ -50,7 +50,7 @@ pub fn outline() -> Solid {
 
 pub fn heart(atlas: &mut Atlas) {
     let shades = atlas.shades;
-    // Fat under the pericardium.
+    // Epicardial fat.
     let above = Solid::Field(frame::above_diaphragm).grown(1.0);
     atlas.put_unnamed(outline().grown(3.0).within(2.0, [above]), shades.fat());
     let right_atrium = atlas.organic(ellipsoid([36.0, 20.0, 334.0], [27.5, 30.5, 37.5]), 2.0, 22.0);
@@ -58,7 +58,7 @@ pub fn heart(atlas: &mut Atlas) {
         8.0,
         vec![
             ellipsoid([2.0, -12.0, 357.0], [36.0, 20.0, 26.5]),
-            // Ear and the ends of the pulmonary veins.
+            // Auricle and ends of the pulmonary veins.
             tube(&[([-26.0, 2.0, 364.0], 9.0), ([-42.0, 14.0, 366.0], 7.0)]),
             tube(&[([24.0, -18.0, 360.0], 8.0), ([44.0, -22.0, 358.0], 6.0)]),
             tube(&[([-24.0, -20.0, 354.0], 8.0), ([-44.0, -24.0, 350.0], 6.0)]),

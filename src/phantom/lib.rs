@@ -1,18 +1,19 @@
-//! Sample data: CT-like phantoms of bodies with labels of all 104 structures, laid out and named as the wholeBody bundle
-//! expects them. Not patients, and no stand-in for them.
+//! Sample data: synthetic CT phantoms with labels of all 104 structures, in the folder layout that the whole-body
+//! bundle expects. They are not patient data and cannot replace it.
 //!
-//! One average body is described in tables of solids ([`anatomy`] puts them together); a [`person`] is a smooth
-//! deformation of it with a build, a phase of contrast agent and organs of their own size; a [`view`] is the grid through
-//! which a case is seen. [`render`] paints, [`scanner`] adds grain and blur.
+//! An average body is described by solids, assembled in [`anatomy`]. A [`person`] is a smooth deformation of it with
+//! individual build, contrast phase and organ sizes; a [`view`] determines the field of view and the voxel grid.
+//! [`render`] computes HU and labels, [`scanner`] adds noise and blur.
 //!
-//! Organs have the sizes of adults: ICRP Publication 89 (2002), "Basic anatomical and physiological data for use in
-//! radiological protection", table 2.8, gives masses (mean of man and woman): liver 1600 g, brain 1375 g, heart with blood
-//! 730 g, stomach with contents 385 g, kidneys 293 g, bladder with urine 245 g, spleen 140 g, pancreas 130 g, both adrenal
-//! glands 13.5 g; the lungs hold 3.0 l at rest and 6.0 l when full. The pancreas is nearer to what CT shows of it (70 to 90
-//! ml). Not modelled: disease, motion, metal, and most of what has no class (nerves, lymph nodes, small vessels, genitals).
+//! Organ sizes are those of adults: ICRP Publication 89 (2002), "Basic anatomical and physiological data for use in
+//! radiological protection", table 2.8, gives masses (mean of man and woman): liver 1600 g, brain 1375 g, heart with
+//! blood 730 g, stomach with contents 385 g, kidneys 293 g, bladder with urine 245 g, spleen 140 g, pancreas 130 g,
+//! both adrenal glands 13.5 g; the lungs hold 3.0 l at rest and 6.0 l when full. The pancreas follows CT volumetry
+//! instead (70 to 90 ml). Not modelled: disease, motion, metal, and most of what has no class (nerves, lymph nodes,
+//! small vessels, genitals).
 //!
-//! The same options give the same voxels on every machine and for any number of threads: no voxel depends on another,
-//! and only arithmetic that IEEE 754 fixes is used, and `libm`'s sine.
+//! The same options give the same voxels on every machine and for any number of threads: voxels are computed
+//! independently, with IEEE 754 arithmetic and the sine of `libm` only.
 
 mod abdomen;
 mod anatomy;
@@ -48,22 +49,22 @@ use segbundle_formats::nifti;
 use segbundle_image::{DType, Grid, Layout, Voxels};
 use std::path::{Path, PathBuf};
 
-/// Number of the first case: s0037.
+/// Number of the first case, s0037.
 const FIRST_ID: usize = 37;
-/// What every file's header says.
-const DESCRIPTION: &str = "segbundle phantom: a computed body, not a patient";
-/// Cases are made side by side as long as their voxels together are fewer.
+/// Text of the `descrip` field in the header of every file.
+const DESCRIPTION: &str = "segbundle phantom: synthetic, not patient data";
+/// Limit of the number of voxels of all cases that are computed in parallel.
 const VOXELS_AT_A_TIME: usize = 200_000_000;
 
 #[derive(Debug, Clone, PartialEq)]
 pub struct Options {
-    /// Cases with labels: imagesTr, labelsTr.
+    /// Number of cases with labels (imagesTr, labelsTr).
     pub training: usize,
-    /// Cases without: imagesTs.
+    /// Number of cases without labels (imagesTs).
     pub test: usize,
-    /// Voxels along x, y, z of a typical case; a view of more of the body has more along z.
+    /// Voxels along x, y, z of a typical case; larger views have more along z.
     pub size: [usize; 3],
-    /// Voxel edge of a typical case.
+    /// Voxel spacing of a typical case, mm.
     pub spacing_mm: f64,
     pub seed: u64,
 }
@@ -74,22 +75,25 @@ impl Default for Options {
     }
 }
 
-/// One case in memory, X fastest.
+/// One case in memory; x varies fastest.
 pub struct Case {
     pub grid: Grid,
     /// HU
     pub image: Vec<i16>,
-    /// Class ids, see [`crate::classes`].
+    /// Class ids of [`crate::classes`].
     pub labels: Vec<u8>,
 }
 
-/// The file name of case `index`: s0037.nii.gz for 0. Training cases come first.
+/// Returns the file name of case `index`: s0037.nii.gz for 0. Training cases come first.
 pub fn file_name(index: usize) -> String {
     format!("s{:04}.nii.gz", FIRST_ID + index)
 }
 
-/// Write the set into `output_dir` (made if need be): imagesTr, labelsTr and imagesTs. Gives the images' paths, training
-/// cases first. Errors: options out of range, an unwritable place.
+/// Writes the data set to imagesTr, labelsTr and imagesTs in `output_dir`, which is created if missing. Returns the
+/// paths of the images, training cases first.
+///
+/// # Errors
+/// Options are out of range, or a file cannot be written.
 pub fn write_set(output_dir: impl AsRef<Path>, options: &Options) -> Result<Vec<PathBuf>> {
     check(options).map_err(|error| error.kind(Kind::Config))?;
     let output_dir = output_dir.as_ref();
@@ -132,7 +136,10 @@ fn check(options: &Options) -> Result<()> {
     Ok(())
 }
 
-/// Make case `index`. Errors: the anatomy names a class that there is not.
+/// Computes case `index`.
+///
+/// # Errors
+/// The anatomy uses an unknown class name.
 pub fn case(index: usize, options: &Options) -> Result<Case> {
     let view = view::of_case(index);
     let person = Person::new(options.seed, index as u64, view.arms_raised);

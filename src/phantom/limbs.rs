@@ -1,4 +1,4 @@
-//! The bones of shoulders, hips and limbs.
+//! Bones of shoulders, hips and limbs.
 
 use super::geometry::{Point, on_side};
 use super::solid::{Solid, ellipsoid, rod, tube, union};
@@ -18,7 +18,7 @@ pub fn shoulders(atlas: &mut Atlas) {
                     triangles: vec![[inner_top, inner_middle, glenoid], [inner_middle, lower, glenoid]],
                     half_thickness: 2.6,
                 },
-                // The thick outer border, the spine with the acromion, the coracoid.
+                // Lateral border, spine with acromion, coracoid process.
                 rod(lower, glenoid, 4.5),
                 rod(inner_top, inner_middle, 3.2),
                 tube(&[
@@ -70,7 +70,7 @@ pub fn shoulders(atlas: &mut Atlas) {
     }
 }
 
-/// The middle of the hip joint.
+/// Center of the hip joint.
 const HIP_JOINT: Point = [88.0, -8.0, -84.0];
 
 pub fn pelvis(atlas: &mut Atlas) {
@@ -79,7 +79,7 @@ pub fn pelvis(atlas: &mut Atlas) {
         let at = |p: Point| on_side(side, p);
         let joint = at(HIP_JOINT);
         let rim = at([92.0, -16.0, -62.0]);
-        // The blade of the ilium: a fan from above the joint to the crest.
+        // Wing of the ilium: a fan from above the joint to the crest.
         let crest = [
             [116.0, 46.0, -28.0],
             [128.0, 40.0, -4.0],
@@ -110,7 +110,7 @@ pub fn pelvis(atlas: &mut Atlas) {
                 tube(&border),
                 socket,
                 rod(rim, at([84.0, -26.0, -70.0]), 12.0),
-                // Ischium, pubis, and the branch between them.
+                // Ischium, pubis, and the ramus between them.
                 tube(&[
                     (at([80.0, -28.0, -92.0]), 14.0),
                     (at([72.0, -42.0, -118.0]), 12.0),
@@ -146,6 +146,6 @@ pub fn pelvis(atlas: &mut Atlas) {
         );
         atlas.put(&format!("femur_{name}"), femur, shades.long_bone().rind(4.5, 1050.0 * shades.bone));
     }
-    // The symphysis between the pubic bones.
+    // Pubic symphysis.
     atlas.put_unnamed(rod([0.0, 48.0, -100.0], [0.0, 44.0, -116.0], 4.0), shades.cartilage());
 }

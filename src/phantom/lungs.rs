@@ -1,4 +1,4 @@
-//! The five lobes with their vessels, the windpipe and the gullet.
+//! The five lung lobes with their vessels, the trachea and the esophagus.
 
 use super::frame;
 use super::geometry::{Knot, Point, add, curve, mix_points, on_side, scale};
@@ -7,7 +7,7 @@ use super::solid::{Solid, rod, tube, union};
 use super::structure::Atlas;
 use super::tissue::plain;
 
-/// What the lungs leave free in the middle.
+/// The mediastinum, which the lungs exclude.
 fn mediastinum() -> Solid {
     union(
         18.0,
@@ -20,7 +20,7 @@ fn mediastinum() -> Solid {
                 ([0.0, -4.0, 395.0], 32.0),
             ]),
             tube(&[([-4.0, -30.0, 400.0], 30.0), ([-6.0, -36.0, 340.0], 32.0), ([-6.0, -30.0, 270.0], 36.0)]),
-            // Where both lungs meet behind the breastbone.
+            // Where both lungs meet behind the sternum.
             Solid::Plate {
                 triangles: vec![
                     [[0.0, 0.0, 480.0], [0.0, 90.0, 480.0], [-4.0, 90.0, 280.0]],
@@ -42,11 +42,11 @@ fn lung(side: f32) -> Solid {
         .without(10.0, mediastinum())
 }
 
-/// In front of and above the oblique fissure.
+/// The half-space in front of and above the oblique fissure.
 fn above_oblique() -> Solid {
     Solid::Half { normal: [0.0, 0.78, 0.625_78], offset: 208.0 }
 }
-/// Above the horizontal fissure.
+/// The half-space above the horizontal fissure.
 fn above_horizontal() -> Solid {
     Solid::Half { normal: [0.0, -0.08, 0.996_8], offset: 362.0 }
 }
@@ -60,7 +60,7 @@ fn other_side(half: Solid) -> Solid {
 pub fn lungs(atlas: &mut Atlas) {
     let paint = atlas.shades.lung();
     let seed = atlas.stream.bits() as u32;
-    // Both sides of a fissure have the same waves, with opposite signs of the distance.
+    // Both sides of a fissure share the same waves, with opposite signs of the distance.
     let wavy = |half: Solid, up: f32| half.rough(9.0 * up, 70.0, seed);
     for (side, lobes) in [
         (
@@ -92,7 +92,7 @@ pub fn lungs(atlas: &mut Atlas) {
     }
 }
 
-/// A tree from the lung's root into the lobes.
+/// Vessel trees from the hilum into the lobes.
 fn vessels(atlas: &mut Atlas, lung: &Solid, side: f32) -> Solid {
     const BRANCHES: usize = 11;
     const TWIGS: usize = 8;
@@ -116,7 +116,7 @@ fn vessels(atlas: &mut Atlas, lung: &Solid, side: f32) -> Solid {
         points
     };
     for branch in 0..BRANCHES {
-        // Spread over the height.
+        // Distribute branches over the height.
         let z = 225.0 + 265.0 * branch as f32 / BRANCHES as f32;
         let (low, high) = ([25.0, -88.0, z], [128.0, 80.0, z + 30.0]);
         let (a, b) = (on_side(side, low), on_side(side, high));

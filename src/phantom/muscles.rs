@@ -1,4 +1,4 @@
-//! The muscles that have classes: buttocks, back, hip flexors.
+//! Muscles with classes: gluteal muscles, autochthonous back muscles, iliopsoas.
 
 use super::frame;
 use super::geometry::{Knot, Point, axes_along, on_side};
@@ -13,7 +13,7 @@ pub fn muscles(atlas: &mut Atlas) {
             triangles: triangles.into_iter().map(|corners| corners.map(at)).collect(),
             half_thickness,
         };
-        // From the back of the pelvis down and out to the thigh bone; inside the body's wall.
+        // From the back of the pelvis down and out to the femur, inside the body wall.
         let maximus = union(
             16.0,
             vec![
@@ -85,9 +85,9 @@ pub fn muscles(atlas: &mut Atlas) {
     }
 }
 
-/// The long muscles beside the spinous processes.
+/// The long back muscles beside the spinous processes.
 fn autochthon(side: f32) -> Solid {
-    // Height; how far from the middle and behind the vertebral bodies; radius.
+    // Height; distance from the midline and behind the vertebral bodies; radius; mm.
     const ROWS: [(f32, f32, f32, f32); 11] = [
         (-85.0, 17.0, 22.0, 7.0),
         (-50.0, 24.0, 32.0, 12.0),

@@ -1,8 +1,8 @@
-//! Smooth noise: random values at the points of a lattice, blended between them.
+//! Smooth noise: random values at lattice points, interpolated between them (value noise).
 
 use super::geometry::Point;
 
-/// A well-mixed 32-bit number from three lattice coordinates (Wellons' `lowbias32` at the end).
+/// Hashes three lattice coordinates to 32 bits (finalized by Wellons' `lowbias32`).
 #[inline]
 fn lattice(seed: u32, x: i32, y: i32, z: i32) -> u32 {
     let mut bits = seed
@@ -21,7 +21,7 @@ fn value(seed: u32, x: i32, y: i32, z: i32) -> f32 {
     (lattice(seed, x, y, z) >> 8) as f32 / (1u32 << 23) as f32 - 1.0
 }
 
-/// In -1..1, changing over about one unit of `p`.
+/// Returns smooth noise in -1..1 that varies over about one unit of `p`.
 #[inline]
 pub fn smooth(seed: u32, p: Point) -> f32 {
     let base = p.map(f32::floor);
@@ -42,13 +42,13 @@ pub fn smooth(seed: u32, p: Point) -> f32 {
     a + (b - a) * w
 }
 
-/// White noise of a voxel: mean 0, standard deviation 1, never beyond ±3.5.
+/// Returns white noise of a voxel: mean 0, standard deviation 1, within ±3.5.
 #[inline]
 pub fn white(seed: u32, index: usize) -> f32 {
     let (low, high) = (index as i32, (index >> 32) as i32);
     let (a, b) = (lattice(seed, low, high, 1), lattice(seed, low, high, 2));
     let sum = (a & 0xffff) + (a >> 16) + (b & 0xffff) + (b >> 16);
-    // A uniform number has variance 1/12, four of them 1/3.
+    // A uniform number has variance 1/12, the sum of four 1/3.
     (sum as f32 / 65536.0 - 2.0) * 1.732_050_8
 }
 
@@ -61,7 +61,7 @@ mod tests {
         let numbers: Vec<f64> = (0..100_000).map(|index| f64::from(white(7, index))).collect();
         let mean = numbers.iter().sum::<f64>() / 1e5;
         let variance = numbers.iter().map(|x| (x - mean).powi(2)).sum::<f64>() / 1e5;
-        // Five standard errors.
+        // Tolerance: five standard errors.
         assert!(mean.abs() < 0.016 && (variance - 1.0).abs() < 0.02, "{mean} {variance}");
     }
 

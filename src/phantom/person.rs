@@ -1,7 +1,7 @@
-//! One person and one examination: what differs from the average body, and the way from the room to the body.
+//! One person in one examination: differences from the average body, and the mapping from room to body coordinates.
 //!
-//! The anatomy is drawn in average coordinates; a person is a smooth deformation of these, so that neighbours stay
-//! neighbours whatever the size and the build.
+//! Anatomy is defined in the coordinates of the average body. A person is a smooth deformation of them, which preserves
+//! the topology for every size and build.
 
 use super::geometry::{Point, ramp};
 use super::noise;
@@ -10,27 +10,28 @@ use super::tissue::Shades;
 
 pub struct Person {
     pub seed: u64,
-    /// Sizes over the average's, along x, y, z.
+    /// Size relative to the average along x, y, z.
     pub scale: Point,
-    /// How far the belly stands out, as a share of its depth.
+    /// Protrusion of the abdomen, as a fraction of its depth.
     pub belly: f32,
-    /// Broad hips (positive) or broad shoulders, as a share of the width.
+    /// Broad hips (positive) or broad shoulders (negative), as a fraction of the width.
     pub hips: f32,
-    /// Under the skin of the belly.
+    /// Thickness of the abdominal subcutaneous fat.
     pub fat_mm: f32,
-    /// 0 for none.
+    /// Size of the breasts; 0 for none.
     pub breast_mm: f32,
     pub arms_raised: bool,
     pub shades: Shades,
-    /// Standard deviation, before the scanner's blur.
+    /// Standard deviation of the noise, before the blur of the scanner.
     pub noise_hu: f32,
-    /// Share of a voxel that each neighbour along an axis gets: a soft or a sharp kernel.
+    /// Fraction of a voxel that is spread to each neighbor along an axis: a soft or a sharp kernel.
     pub blur: f32,
     pub has_table: bool,
 }
 
 impl Person {
-    /// A person of a set with this seed. `arms_raised`: as in most scans of the trunk.
+    /// Creates person number `index` of the data set with this seed. `arms_raised`: arms above the head, as in most
+    /// scans of the trunk.
     pub fn new(seed: u64, index: u64, arms_raised: bool) -> Person {
         let mut stream = Stream::new(&[seed, index]);
         let size = stream.uniform(0.93, 1.06);
@@ -66,11 +67,11 @@ impl Person {
         }
     }
 
-    /// From the room (mm, RAS+) to the average body.
+    /// Maps room coordinates (mm, RAS+) to the average body.
     pub fn to_average(&self, world: Point) -> Point {
         let mut p: Point = std::array::from_fn(|axis| world[axis] / self.scale[axis]);
         let seed = self.seed as u32;
-        // Long or short chest, belly and neck; broader and deeper here and there.
+        // Individual lengths of chest, abdomen and neck; local variation of width and depth.
         p[2] += 9.0 * noise::smooth(seed ^ 1, [0.0, 0.0, p[2] / 210.0]);
         let z = p[2];
         let along = |salt: u32, mm: f32| noise::smooth(seed ^ salt, [0.5, 0.5, z / mm]);

@@ -1,9 +1,9 @@
-//! SplitMix64: a small random stream whose numbers are the same on every machine (Steele, Lea and Flood, OOPSLA 2014).
+//! SplitMix64: a small random generator with the same numbers on every machine (Steele, Lea and Flood, OOPSLA 2014).
 
 pub struct Stream(u64);
 
 impl Stream {
-    /// RngStates of different `parts` (seed, case, purpose …) are independent.
+    /// Creates a stream; streams of different `parts` (seed, case, purpose …) are independent.
     pub fn new(parts: &[u64]) -> Stream {
         let mut stream = Stream(0);
         for part in parts {
@@ -19,11 +19,11 @@ impl Stream {
         z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
         z ^ (z >> 31)
     }
-    /// In `low..high`.
+    /// Uniform in `low..high`.
     pub fn uniform(&mut self, low: f32, high: f32) -> f32 {
         low + (high - low) * (self.bits() >> 40) as f32 / (1u64 << 24) as f32
     }
-    /// In `0..n`, n > 0.
+    /// Uniform in `0..n`, n > 0.
     pub fn below(&mut self, n: usize) -> usize {
         (self.bits() % n as u64) as usize
     }
@@ -33,7 +33,7 @@ impl Stream {
 mod tests {
     use super::*;
 
-    /// The generator's first numbers from state 0, as its authors' C code prints them.
+    /// First numbers from state 0 as printed by the authors' C code.
     #[test]
     fn stream_is_splitmix64() {
         let mut stream = Stream(0);

@@ -1,7 +1,8 @@
-//! Painting: from structures to HU and labels on a grid.
+//! Renders structures to HU and labels on a voxel grid.
 //!
-//! The grid is cut into blocks. In each, the structures that reach it are looked at from the last to the first, until
-//! every voxel is covered; at surfaces a voxel gets a mixture (partial volume). No voxel depends on another.
+//! The grid is divided into blocks. In each block, the structures that intersect it are composited from last to first
+//! until every voxel is covered; voxels at surfaces get a mixture (partial volume effect). Voxels are independent of
+//! each other.
 
 use super::geometry::{Bounds, Point, length, mix, mix_points, ramp, sub};
 use super::noise;
@@ -12,13 +13,14 @@ use super::tissue::{AIR_HU, Paint};
 use rayon::prelude::*;
 use segbundle_image::Grid;
 
-/// Voxels along a block's edge.
+/// Edge length of a block in voxels.
 const BLOCK: usize = 8;
-/// The way to the average body is computed for every fourth voxel along each axis, and is linear between.
+/// The mapping to the average body is computed at every fourth voxel along each axis (a post) and interpolated linearly
+/// in between.
 const STRIDE: usize = 4;
 const POSTS: usize = BLOCK / STRIDE + 1;
 
-/// HU without noise and labels, X fastest.
+/// Computes noise-free HU and labels; x varies fastest.
 pub struct Painted {
     pub hu: Vec<f32>,
     pub labels: Vec<u8>,
@@ -28,7 +30,7 @@ pub struct Scene<'a> {
     pub person: &'a Person,
     pub structures: &'a [Structure],
     pub bounds: Vec<Bounds>,
-    /// Upper surface of the table's middle, room's y.
+    /// Upper surface of the table at its center, y in room coordinates.
     pub table_y: Option<f32>,
 }
 
@@ -54,12 +56,12 @@ impl<'a> Scene<'a> {
         Painted { hu, labels }
     }
 
-    /// One block, into its slab of the volume.
+    /// Renders one block into its slab of the volume.
     fn paint_block(&self, grid: &Grid, first: [usize; 3], hu: &mut [f32], labels: &mut [u8]) {
         let spacing_mm = grid.affine.spacing_mm();
         let soft_mm = ((spacing_mm[0] + spacing_mm[1] + spacing_mm[2]) / 3.0) as f32;
         let posts = self.posts(grid, first);
-        // Lines between posts may bulge a little.
+        // Margin for the error of the linear interpolation between posts.
         let place = Bounds::of(posts.iter().copied()).grown(1.0);
         let middle = mix_points(place.low, place.high, 0.5);
         let radius = 0.5 * length(sub(place.high, place.low));
@@ -91,7 +93,7 @@ impl<'a> Scene<'a> {
         open.iter().for_each(|voxel| voxel.store(self, grid, hu, labels));
     }
 
-    /// Average coordinates of every fourth voxel.
+    /// Computes the average-body coordinates of every fourth voxel.
     fn posts(&self, grid: &Grid, first: [usize; 3]) -> Vec<Point> {
         let at = |post: usize, axis: usize| (first[axis] + STRIDE * post) as f64;
         (0..POSTS * POSTS * POSTS)
@@ -102,7 +104,8 @@ impl<'a> Scene<'a> {
             .collect()
     }
 
-    /// What lies around the body: air and the table, a flat trough of foam in a hard shell on which a mat lies.
+    /// Returns the HU outside of the body: air and the table, a flat foam-filled trough with a hard shell and a mat on
+    /// top.
     fn room_hu(&self, p: Point, soft_mm: f32) -> f32 {
         let Some(table_y) = self.table_y else { return AIR_HU };
         let surface = table_y + 0.000_55 * p[0] * p[0];
@@ -117,22 +120,22 @@ impl<'a> Scene<'a> {
     }
 }
 
-/// A voxel while it is looked at.
+/// A voxel during compositing.
 struct Voxel {
-    /// In the slab.
+    /// Index in the slab.
     index: usize,
     at: [usize; 3],
-    /// In the average body.
+    /// Position in the average body.
     p: Point,
-    /// What has been seen so far.
+    /// Accumulated HU.
     hu: f32,
-    /// How much of what lies below is still to be seen, 0 to 1.
+    /// Remaining transparency, 0 to 1.
     light: f32,
     label: Option<u8>,
 }
 
 impl Voxel {
-    /// Look at one structure, from above.
+    /// Composites one structure below those already composited.
     fn take(&mut self, structure: &Structure, depth: f32, soft_mm: f32) {
         let cover = (0.5 + depth / soft_mm).clamp(0.0, 1.0);
         if cover <= 0.0 {
@@ -188,7 +191,7 @@ fn voxels(shape: [usize; 3], first: [usize; 3], posts: &[Point]) -> Vec<Voxel> {
     out
 }
 
-/// Linear between the eight posts around a voxel of the block.
+/// Interpolates linearly between the eight posts around a voxel of the block.
 fn between(posts: &[Point], at: [usize; 3]) -> Point {
     let [x, y, z] = at.map(|n| n / STRIDE);
     let [u, v, w] = at.map(|n| (n % STRIDE) as f32 / STRIDE as f32);
@@ -199,14 +202,14 @@ fn between(posts: &[Point], at: [usize; 3]) -> Point {
     })
 }
 
-/// HU of a paint at a point that lies `depth` mm under its surface.
+/// Returns the HU of `paint` at a point `depth` mm below the surface.
 fn shade(paint: &Paint, p: Point, depth: f32, soft_mm: f32) -> f32 {
     let mut hu = paint.core_hu - paint.sink_hu_per_mm * p[1];
     if paint.mottle_hu > 0.0 {
         hu += paint.mottle_hu * noise::smooth(0x51ed, p.map(|value| value / paint.mottle_mm));
     }
     if paint.septa_mm > 0.0 {
-        // Where smooth noise changes its sign.
+        // Septa lie at the zero crossings of smooth noise.
         let place = [p[0] / paint.septa_mm, p[1] / paint.septa_mm, p[2] / (2.5 * paint.septa_mm)];
         hu = mix(hu, -90.0, 0.8 * (1.0 - noise::smooth(0x5e97, place).abs() / 0.075).max(0.0));
     }
@@ -219,7 +222,7 @@ fn shade(paint: &Paint, p: Point, depth: f32, soft_mm: f32) -> f32 {
     hu
 }
 
-/// Streaks from side to side where shoulders and hips take most of the beam.
+/// Horizontal streak artifacts at shoulders and hips, where attenuation is strongest.
 fn streaks(person: &Person, p: Point) -> f32 {
     let starved = ramp(405.0, 440.0, p[2]) * ramp(500.0, 475.0, p[2])
         + 0.7 * ramp(-125.0, -100.0, p[2]) * ramp(-45.0, -70.0, p[2]);

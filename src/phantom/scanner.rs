@@ -1,10 +1,10 @@
-//! What the scanner adds: noise of a grain, and the blur of its kernel.
+//! Effects of the scanner: correlated noise, and the blur of the reconstruction kernel.
 
 use super::noise;
 use super::person::Person;
 use rayon::prelude::*;
 
-/// From painted HU [X,Y,Z], X fastest, to what a file holds.
+/// Converts rendered HU [X,Y,Z] (x varies fastest) to the stored int16 values.
 pub fn scan(hu: Vec<f32>, shape: [usize; 3], person: &Person) -> Vec<i16> {
     let [nx, ny, _] = shape;
     let slice = nx * ny;
@@ -12,7 +12,7 @@ pub fn scan(hu: Vec<f32>, shape: [usize; 3], person: &Person) -> Vec<i16> {
     let mut grainy = hu;
     grainy.par_chunks_mut(slice).enumerate().for_each(|(z, values)| {
         for (i, value) in values.iter_mut().enumerate() {
-            // Little noise in air.
+            // Noise is low in air.
             let gain = if *value < -900.0 { 0.35 } else { 1.0 };
             *value += gain * person.noise_hu * noise::white(seed, z * slice + i);
         }
@@ -25,7 +25,7 @@ pub fn scan(hu: Vec<f32>, shape: [usize; 3], person: &Person) -> Vec<i16> {
     grainy.into_par_iter().map(|value| value.round().clamp(-1024.0, 3071.0) as i16).collect()
 }
 
-/// Every voxel gives `share` of itself to each of its two neighbours along `axis`.
+/// Spreads the fraction `share` of every voxel to each of its two neighbors along `axis`.
 fn blur(from: &[f32], to: &mut [f32], shape: [usize; 3], axis: usize, share: f32) {
     let [nx, ny, nz] = shape;
     let slice = nx * ny;

@@ -1,6 +1,7 @@
-//! Solids as signed distances: negative inside, zero on the surface, about millimetres near it.
+//! Solids as signed distance functions: negative inside, zero on the surface, approximately in mm near it.
 //!
-//! Distances to ellipsoids, columns and blends are approximations; what is drawn needs them right near the surface.
+//! Distances to ellipsoids, columns and blends are approximations; rendering only needs them to be accurate near the
+//! surface.
 
 use super::geometry::{
     Axes, Bounds, Knot, Point, UPRIGHT, add, cross, curve, dot, into_axes, length, mix, mix_points, out_of_axes, scale,
@@ -8,9 +9,9 @@ use super::geometry::{
 };
 use super::noise;
 
-/// How long the straight pieces of a curved tube are, mm.
+/// Length of the straight segments of a curved tube, mm.
 const TUBE_STEP_MM: f32 = 7.0;
-/// By how much distances may overstate the way to a surface.
+/// Largest factor by which a distance may exceed the true distance to the surface.
 pub const FAR: f32 = 1.6;
 
 #[derive(Clone)]
@@ -20,26 +21,26 @@ pub enum Solid {
         radii: Point,
         axes: Axes,
     },
-    /// Elliptic along the third axis; `half` is half width, half depth, half height.
+    /// An elliptic cylinder along the third axis; `half`: half width, half depth, half height.
     Column {
         centre: Point,
         half: Point,
         axes: Axes,
         rounding: f32,
     },
-    /// Pieces of a curve, each with a radius at both ends.
+    /// Segments of a curve with a radius at both ends.
     Tube(Vec<[Knot; 2]>),
-    /// Triangles with a thickness.
+    /// A triangle mesh with a thickness.
     Plate {
         triangles: Vec<[Point; 3]>,
         half_thickness: f32,
     },
-    /// Where `normal · p ≥ offset`; the normal is a unit vector.
+    /// The half-space `normal · p ≥ offset` with a unit normal.
     Half {
         normal: Point,
         offset: f32,
     },
-    /// A surface of the body's frame.
+    /// A distance field, such as those of [`super::frame`].
     Field(fn(Point) -> f32),
     Union {
         parts: Vec<Solid>,
@@ -58,7 +59,7 @@ pub enum Solid {
         inner: Box<Solid>,
         by: f32,
     },
-    /// Grown by a thickness that varies over the body.
+    /// Grown by a thickness that varies with position.
     Padded {
         inner: Box<Solid>,
         by: f32,
@@ -71,7 +72,7 @@ pub enum Solid {
         shift: Point,
         scale: f32,
     },
-    /// Lumps on the surface.
+    /// Surface displaced by smooth noise.
     Rough {
         inner: Box<Solid>,
         height: f32,
@@ -87,7 +88,7 @@ pub fn tube(knots: &[Knot]) -> Solid {
     let points = curve(knots, TUBE_STEP_MM);
     Solid::Tube(points.windows(2).map(|ends| [ends[0], ends[1]]).collect())
 }
-/// A straight line of one radius.
+/// A straight tube of constant radius.
 pub fn rod(from: Point, to: Point, radius: f32) -> Solid {
     Solid::Tube(vec![[(from, radius), (to, radius)]])
 }
@@ -155,7 +156,7 @@ impl Solid {
         }
     }
 
-    /// A box around the solid; endless where it is.
+    /// Returns the bounding box; infinite where the solid is.
     pub fn bounds(&self) -> Bounds {
         const ENDLESS: Bounds = Bounds { low: [-1e6; 3], high: [1e6; 3] };
         match self {
@@ -180,7 +181,7 @@ impl Solid {
             }),
             Solid::Without { whole, .. } => whole.bounds(),
             Solid::Grown { inner, by } => inner.bounds().grown(*by),
-            // Shares are below 2.
+            // Values of `share` are below 2.
             Solid::Padded { inner, by, .. } => inner.bounds().grown(2.0 * by),
             Solid::Moved { inner, centre, shift, scale: by } => {
                 let Bounds { low, high } = inner.bounds();
@@ -191,8 +192,8 @@ impl Solid {
         }
     }
 
-    /// The parts of the solid that can be met in `place`: distances below `margin` there stay what they are. `None`
-    /// where there are none.
+    /// Prunes the solid to the parts that are relevant in `place`: distances below `margin` are unchanged there. `None`
+    /// if nothing remains.
     pub fn near(&self, place: &Bounds, margin: f32) -> Option<Solid> {
         Some(match self {
             Solid::Tube(pieces) => {
@@ -236,7 +237,7 @@ impl Solid {
                 inner.near(place, margin + height.abs())?.rough(*height, *width, *seed)
             }
             Solid::Half { normal, offset } => {
-                // The corner that lies deepest inside.
+                // The innermost corner.
                 let corner =
                     std::array::from_fn(|axis| if normal[axis] > 0.0 { place.high[axis] } else { place.low[axis] });
                 if offset - dot(*normal, corner) > margin {
@@ -252,8 +253,8 @@ impl Solid {
     }
 }
 
-/// Distance in a plane, along the ray from the middle, to an ellipse of half axes `a` and `b`; `squareness` 0 to 1 fills
-/// its corners.
+/// Returns the 2D distance along the ray from the center to an ellipse with half axes `a` and `b`; `squareness` from 0
+/// to 1 extends its corners.
 #[inline]
 pub fn section(x: f32, y: f32, a: f32, b: f32, squareness: f32) -> f32 {
     let (u, v) = ((x / a) * (x / a), (y / b) * (y / b));
@@ -261,12 +262,12 @@ pub fn section(x: f32, y: f32, a: f32, b: f32, squareness: f32) -> f32 {
     if level < 1e-3 {
         return -a.min(b);
     }
-    // The ray's length overstates the distance where the surface is slanted to it.
+    // The distance along the ray exceeds the true distance where the surface is oblique to it.
     let radius = (x * x + y * y).sqrt();
     radius * (1.0 - 1.0 / level)
 }
 
-/// The smaller of two, rounded where they are closer than `blend` (a quadratic blend).
+/// Smooth minimum: quadratic blend where both are closer than `blend`.
 #[inline]
 pub fn smooth_min(a: f32, b: f32, blend: f32) -> f32 {
     let closeness = blend - (a - b).abs();
@@ -313,9 +314,10 @@ mod tests {
         std::array::from_fn(|axis| stream.uniform(low[axis], high[axis]))
     }
 
-    /// What the painter relies on: outside its box a solid has no inside, and a cut-down solid is the same near its place.
+    /// Invariants of the renderer: a solid is empty outside its bounding box, and a pruned solid is unchanged near its
+    /// place.
     #[test]
-    fn boxes_hold_solids_and_cutting_down_changes_nothing_near() {
+    fn bounds_contain_solids_and_pruning_keeps_near_distances() {
         const MARGIN: f32 = 3.0;
         let person = Person::new(5, 1, true);
         let mut stream = Stream::new(&[9]);
@@ -325,7 +327,7 @@ mod tests {
             let bounds = solid.bounds();
             let [low, high] = [bounds.low.map(|value| value.max(-300.0)), bounds.high.map(|value| value.min(800.0))];
             for _ in 0..150 {
-                // Often inside, sometimes around.
+                // Sample mostly inside the box, sometimes around it.
                 let p = point(&mut stream, low.map(|value| value - 8.0), high.map(|value| value + 8.0));
                 let d = solid.distance(p);
                 let outside =
@@ -340,17 +342,17 @@ mod tests {
                         let middle = near.distance(add(corner, [10.0; 3]));
                         assert!(
                             middle <= FAR * length([10.0; 3]) + MARGIN,
-                            "{p:?} is {d} mm away, its place's middle {middle} mm"
+                            "{p:?} is at {d} mm, the center of its place at {middle} mm"
                         );
                     }
                     Some(_) => {}
                     None => {
-                        assert!(d >= MARGIN - 0.01, "{p:?} is {d} mm from what was cut away");
+                        assert!(d >= MARGIN - 0.01, "{p:?} is {d} mm from the pruned parts");
                         cut += 1;
                     }
                 }
             }
         }
-        assert!(inside > 1000 && cut > 2000, "{inside} inside, {cut} cut away");
+        assert!(inside > 1000 && cut > 2000, "{inside} inside, {cut} pruned");
     }
 }

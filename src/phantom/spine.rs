@@ -1,4 +1,4 @@
-//! Vertebrae C1 to L5 with discs and the canal, and the sacrum.
+//! Vertebrae C1 to L5 with discs and spinal canal, and the sacrum.
 
 use super::frame;
 use super::geometry::{Axes, Point, add, on_side, out_of_axes, unit};
@@ -6,8 +6,8 @@ use super::solid::{Solid, ellipsoid, rod, tube, union};
 use super::structure::Atlas;
 use super::tissue::plain;
 
-/// Half width and half depth of the body, height with the disc below and that disc, how far the transverse processes
-/// reach to the side, and length and fall of the spinous process; mm.
+/// Dimensions of a vertebra in mm: half width and half depth of the body, height including the disc below, height of
+/// that disc, lateral reach of the transverse processes, length and descent of the spinous process.
 struct Level {
     name: &'static str,
     half_width: f32,
@@ -24,7 +24,7 @@ const fn level(name: &'static str, [half_width, half_depth]: [f32; 2], [height, 
     Level { name, half_width, half_depth, height, disc, reach, spine, fall }
 }
 
-/// From the lowest upwards; L5 starts at z = 0.
+/// Vertebrae from bottom to top; L5 starts at z = 0.
 const LEVELS: [Level; 23] = [
     level("vertebrae_L5", [26.0, 17.5], [36.0, 8.0], 43.0, [22.0, 6.0]),
     level("vertebrae_L4", [25.0, 17.5], [36.0, 8.5], 43.0, [28.0, 6.0]),
@@ -51,20 +51,20 @@ const LEVELS: [Level; 23] = [
     level("vertebrae_C2", [11.0, 8.5], [21.0, 4.5], 27.0, [17.0, 5.0]),
 ];
 
-/// Height of the middle of a body, its disc left out.
+/// Height of the center of a vertebral body without its disc.
 fn middle_z(index: usize) -> f32 {
     let below: f32 = LEVELS[..index].iter().map(|level| level.height).sum();
     below + (LEVELS[index].height + LEVELS[index].disc) / 2.0
 }
 
-/// Height at which rib `number` (1 to 12) leaves the spine: the upper edge of its vertebra.
+/// Height at which rib `number` (1 to 12) meets the spine: the upper edge of its vertebra.
 pub fn rib_z(number: usize) -> f32 {
-    // T12 is the sixth from below.
+    // T12 is the sixth from the bottom.
     let index = 5 + (12 - number);
     middle_z(index) + LEVELS[index].height * 0.3
 }
 
-/// A vertebra's own axes: to the right, to the front, upwards along the spine.
+/// Local axes of a vertebra: right, anterior, upwards along the spine.
 struct Place {
     origin: Point,
     axes: Axes,
@@ -81,7 +81,7 @@ impl Place {
     }
 }
 
-/// Everything behind the body: arch, processes, joints.
+/// The parts behind the vertebral body: arch, processes, joints.
 fn arch(level: &Level, place: &Place) -> Vec<Solid> {
     let Level { half_width, half_depth, height, reach, spine, fall, .. } = *level;
     let (half_body, lumbar) = ((height - level.disc) / 2.0, level.half_width > 21.5);
@@ -97,7 +97,7 @@ fn arch(level: &Level, place: &Place) -> Vec<Solid> {
     );
     let back = -half_depth - 10.0;
     let cervical = half_width <= 14.5 && height < 22.0;
-    // Thoracic transverse processes point backwards and carry the ribs, cervical ones point forwards.
+    // Thoracic transverse processes point backwards, cervical ones forwards.
     let sweep = if cervical {
         8.0
     } else if lumbar {
@@ -125,7 +125,7 @@ fn arch(level: &Level, place: &Place) -> Vec<Solid> {
     let to = place.point([0.0, back - 8.0 - spine, -0.3 * half_body - fall]);
     parts.push(rod(from, to, thick));
     if lumbar {
-        // A high plate.
+        // A tall plate.
         parts.push(rod(
             place.point([0.0, back - 12.0, -0.9 * half_body]),
             place.point([0.0, back - 6.0 - spine, -0.8 * half_body - fall]),
@@ -155,7 +155,7 @@ fn atlas_c1() -> (Solid, f32) {
 
 pub fn vertebrae(atlas: &mut Atlas) {
     let shades = atlas.shades;
-    // Discs first: a soft column that the bodies interrupt.
+    // Discs first: a soft column that the vertebral bodies interrupt.
     for (index, level) in LEVELS.iter().enumerate().filter(|(_, level)| level.name != "vertebrae_C2") {
         let place = Place::at(middle_z(index));
         let half = [level.half_width - 1.0, level.half_depth - 1.0, level.height * 0.62];
@@ -170,7 +170,7 @@ pub fn vertebrae(atlas: &mut Atlas) {
         let mut parts = vec![Solid::Column { centre: place.origin, half, axes: place.axes, rounding: 3.5 }];
         parts.extend(arch(level, &place));
         if level.name == "vertebrae_C2" {
-            // The dens stands in the ring of C1.
+            // The dens lies in the ring of C1.
             let tip = [0.0, frame::spine_y(c1_z) + 1.0, c1_z + 7.0];
             parts.push(tube(&[(place.origin, 7.0), (tip, 5.0)]));
         }
@@ -180,7 +180,7 @@ pub fn vertebrae(atlas: &mut Atlas) {
     canal(atlas);
 }
 
-/// The spinal canal: liquor around the cord.
+/// The spinal canal: cerebrospinal fluid around the cord.
 fn canal(atlas: &mut Atlas) {
     let shades = atlas.shades;
     let line = |radius: f32, from: f32| -> Solid {
@@ -208,7 +208,7 @@ pub fn sacrum(atlas: &mut Atlas) {
         ellipsoid([0.0, -66.0, -38.0], [34.0, 17.0, 26.0]),
         ellipsoid([0.0, -82.0, -66.0], [26.0, 12.0, 22.0]),
         tube(&[([0.0, -88.0, -80.0], 13.0), ([0.0, -91.0, -100.0], 9.0), ([0.0, -85.0, -122.0], 5.0)]),
-        // Crest behind.
+        // Median sacral crest.
         rod([0.0, -86.0, -22.0], [0.0, -102.0, -62.0], 5.0),
     ];
     for side in [1.0, -1.0] {

@@ -1,5 +1,4 @@
-//! One row of the anatomy: a solid, what it is made of, and the class that it belongs to. Later rows are painted over
-//! earlier ones.
+//! A structure of the anatomy: a solid, its tissue and its class. Later structures are painted over earlier ones.
 
 use super::geometry::Point;
 use super::person::Person;
@@ -13,21 +12,21 @@ use crate::error::Result;
 pub struct Structure {
     pub mark: Mark,
     pub solid: Solid,
-    /// `None` leaves what is there and only names it.
+    /// `None` keeps the existing HU and only sets the label.
     pub paint: Option<Paint>,
 }
 
-/// What becomes of the label where a structure is painted.
+/// Effect of a structure on the label.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Mark {
     Class(u8),
-    /// Background.
+    /// Sets the label to background.
     Clear,
-    /// Texture inside something else.
+    /// Keeps the label: texture inside another structure.
     Keep,
 }
 
-/// The anatomy while it is put together.
+/// Builder of the anatomy.
 pub struct Atlas<'a> {
     pub person: &'a Person,
     pub shades: Shades,
@@ -46,44 +45,47 @@ impl<'a> Atlas<'a> {
             unknown: Vec::new(),
         }
     }
-    /// A structure that has a class.
+    /// Adds a structure with a class.
     pub fn put(&mut self, class: &str, solid: Solid, paint: Paint) {
         match classes::id(class) {
             Some(id) => self.structures.push(Structure { mark: Mark::Class(id), solid, paint: Some(paint) }),
             None => self.unknown.push(class.to_owned()),
         }
     }
-    /// A class for a region whose tissue is drawn by others.
+    /// Sets the class of a region whose tissue other structures paint.
     pub fn put_label(&mut self, class: &str, solid: Solid) {
         match classes::id(class) {
             Some(id) => self.structures.push(Structure { mark: Mark::Class(id), solid, paint: None }),
             None => self.unknown.push(class.to_owned()),
         }
     }
-    /// A structure of the background.
+    /// Adds a structure that is labelled as background.
     pub fn put_unnamed(&mut self, solid: Solid, paint: Paint) {
         self.structures.push(Structure { mark: Mark::Clear, solid, paint: Some(paint) });
     }
-    /// Texture that leaves the label as it is.
+    /// Adds texture that keeps the label.
     pub fn put_texture(&mut self, solid: Solid, paint: Paint) {
         self.structures.push(Structure { mark: Mark::Keep, solid, paint: Some(paint) });
     }
-    /// An organ as this person has it: shifted by up to `shift_mm`, larger or smaller by up to `size` (0.1: a tenth).
+    /// Varies an organ for this person: shifts it by up to `shift_mm` and scales it by up to ±`size` (0.1: 10 %).
     pub fn varied(&mut self, solid: Solid, centre: Point, shift_mm: f32, size: f32) -> Solid {
         let shift = std::array::from_fn(|_| self.stream.uniform(-shift_mm, shift_mm));
         let scale = self.stream.uniform(1.0 - size, 1.0 + size);
         Solid::Moved { inner: Box::new(solid), centre, shift, scale }
     }
-    /// Lumps of an organ's surface, other ones in each person.
+    /// Makes the surface of an organ irregular, differently for each person.
     pub fn organic(&mut self, solid: Solid, height: f32, width: f32) -> Solid {
         let seed = self.stream.bits() as u32;
         solid.rough(height, width, seed)
     }
-    /// Errors: a row named a class that there is not.
+    /// Returns the structures in painting order.
+    ///
+    /// # Errors
+    /// A structure uses an unknown class name.
     pub fn finish(self) -> Result<Vec<Structure>> {
         match self.unknown.is_empty() {
             true => Ok(self.structures),
-            false => Err(err!("the phantom names classes that there are not: {}", self.unknown.join(", "))),
+            false => Err(err!("the phantom uses unknown class names: {}", self.unknown.join(", "))),
         }
     }
 }

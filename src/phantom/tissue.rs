@@ -1,20 +1,20 @@
-//! What things are made of: Hounsfield units, and what a contrast agent adds to them.
+//! Tissues: Hounsfield units, and the enhancement by a contrast agent.
 //!
-//! Figures are round ones of textbooks of CT at 120 kV; organs of one tissue share them, as they do in bodies.
+//! Values are rounded textbook values for CT at 120 kV; organs of the same tissue share them, as in real CT.
 
-/// How a structure is filled in, all in HU and mm.
+/// Interior of a structure, in HU and mm.
 #[derive(Debug, Clone, Copy)]
 pub struct Paint {
     pub core_hu: f32,
-    /// The layer under the surface: cortex, wall, skin.
+    /// Thickness and HU of the layer below the surface: cortex, wall, skin.
     pub rind_mm: f32,
     pub rind_hu: f32,
-    /// Lumps of lighter and darker tissue: how much, how wide.
+    /// Amplitude and size of lighter and darker regions.
     pub mottle_hu: f32,
     pub mottle_mm: f32,
-    /// Thin sheets of fat between strands: how wide the strands are, 0 for none.
+    /// Distance between thin septa of fat; 0 for none.
     pub septa_mm: f32,
-    /// Blood sinks to the back: HU per mm towards it.
+    /// Sedimentation (dependent density): HU per mm towards the back.
     pub sink_hu_per_mm: f32,
     /// Gas in front of this y, inside the rind.
     pub gas_from_y: Option<f32>,
@@ -47,17 +47,17 @@ impl Paint {
     }
 }
 
-/// The shades of one examination.
+/// Tissue values of one examination.
 #[derive(Debug, Clone, Copy)]
 pub struct Shades {
-    /// 0 without contrast agent, 1 in a full arterial or venous phase.
+    /// Arterial and venous enhancement: 0 without contrast agent, 1 in the full phase.
     pub arterial: f32,
     pub venous: f32,
-    /// Density of bones, about 1.
+    /// Relative bone density, about 1.
     pub bone: f32,
-    /// Fat in the liver, HU that it takes away.
+    /// HU reduction by fat in the liver.
     pub fatty_liver_hu: f32,
-    /// How far the lungs are filled: HU added to -830.
+    /// HU offset of the lungs from -830, depending on inspiration.
     pub lung_hu: f32,
 }
 
@@ -71,7 +71,7 @@ impl Shades {
     pub fn muscle(&self) -> Paint {
         plain(54.0 + 10.0 * self.venous).mottled(10.0, 5.0)
     }
-    /// Muscle with fat between its strands.
+    /// Muscle with septa of fat.
     pub fn loose_muscle(&self) -> Paint {
         Paint { septa_mm: 30.0, ..plain(54.0 + 10.0 * self.venous).mottled(12.0, 6.0) }
     }
@@ -84,7 +84,7 @@ impl Shades {
     pub fn portal_blood(&self) -> Paint {
         plain(42.0 + 50.0 * self.arterial + 130.0 * self.venous)
     }
-    /// Right heart and pulmonary arteries.
+    /// Blood in the right heart and the pulmonary arteries.
     pub fn lung_blood(&self) -> Paint {
         plain(42.0 + 190.0 * self.arterial + 110.0 * self.venous)
     }
@@ -113,7 +113,7 @@ impl Shades {
     pub fn urine(&self) -> Paint {
         plain(6.0).rind(3.0, 40.0)
     }
-    /// Stomach and bowel: a wall around what is in it.
+    /// Stomach and bowel: a wall around the content.
     pub fn gut(&self, content_hu: f32) -> Paint {
         plain(content_hu).rind(2.5, 42.0 + 25.0 * self.arterial + 45.0 * self.venous).mottled(14.0, 8.0)
     }
@@ -129,11 +129,11 @@ impl Shades {
     pub fn lung(&self) -> Paint {
         Paint { sink_hu_per_mm: 0.55, ..plain(-830.0 + self.lung_hu).mottled(28.0, 6.0) }
     }
-    /// Cortex around marrow.
+    /// Bone: cortex around marrow.
     pub fn bone(&self, cortex_mm: f32) -> Paint {
         plain(175.0 * self.bone).rind(cortex_mm, 660.0 * self.bone).mottled(45.0, 4.0)
     }
-    /// The shafts of long bones.
+    /// Long bones with a thick shaft cortex.
     pub fn long_bone(&self) -> Paint {
         plain(40.0 * self.bone).rind(6.0, 1250.0 * self.bone).mottled(30.0, 6.0)
     }

@@ -1,4 +1,4 @@
-//! The great vessels of the body's circulation. Those that have no class are drawn as background.
+//! The great vessels of the systemic circulation. Vessels without a class are labelled as background.
 
 use super::geometry::{Knot, Point, on_side};
 use super::solid::{Solid, tube, union};
@@ -35,7 +35,7 @@ const VENA_CAVA: [Knot; 8] = [
 
 pub fn vessels(atlas: &mut Atlas) {
     let shades = atlas.shades;
-    // Without a class: the upper vena cava and its roots, the arteries of head and arms, the bowel's artery.
+    // Without a class: superior vena cava and its tributaries, arteries of head and arms, superior mesenteric artery.
     let mut veins = vec![tube(&[
         ([34.0, 12.0, 350.0], 10.0),
         ([31.0, 14.0, 390.0], 9.5),

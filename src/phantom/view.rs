@@ -1,15 +1,15 @@
-//! Which part of the body a case shows, how fine, and how the axes of its file lie.
+//! Field of view, resolution and axis orientation of a case.
 
 use super::random::Stream;
 use segbundle_image::{Affine, Grid};
 
-/// A kind of examination.
+/// A type of examination.
 pub struct View {
-    /// Height of its middle in the average body.
+    /// Height of the center in the average body.
     pub middle_z: f64,
-    /// How far to the front of the trunk's it lies.
+    /// Anterior offset of the center from that of the trunk views.
     pub middle_y: f64,
-    /// Over the typical case's: width and depth, height.
+    /// Size relative to the typical case: width and depth, height.
     pub size: [f64; 2],
     pub arms_raised: bool,
 }
@@ -34,7 +34,7 @@ const BELLY_AND_PELVIS: View = view(-170.0, 335.0, 1.0, true);
 const CHEST: View = view(190.0, 515.0, 1.0, true);
 const HEAD_AND_NECK: View = View { middle_y: 18.0, ..view(440.0, 775.0, 0.82, false) };
 
-/// What the cases show, in turn: any few in a row show the whole body, most cases most structures.
+/// Views of consecutive cases: a few in a row cover the whole body, and most cases contain most structures.
 const VIEWS: [View; 10] =
     [TRUNK, BODY, CHEST_AND_BELLY, TRUNK, BELLY_AND_PELVIS, BODY, HEAD_AND_NECK, TRUNK, CHEST, BODY_ARMS_DOWN];
 
@@ -42,17 +42,17 @@ pub fn of_case(index: usize) -> &'static View {
     &VIEWS[index % VIEWS.len()]
 }
 
-/// The grid of one case. `size`: voxels along x, y, z of a typical case, of `spacing_mm`; `body_scale`: the person's
-/// size over the average's.
+/// Returns the grid of one case. `size`: voxels along x, y, z of a typical case with `spacing_mm`; `body_scale`: size
+/// of the person relative to the average.
 pub fn grid(view: &View, size: [usize; 3], spacing_mm: f64, body_scale: [f64; 3], stream: &mut Stream) -> Grid {
     let mut uniform = |low: f64, high: f64| low + (high - low) * f64::from(stream.uniform(0.0, 1.0));
     let [width, height] = view.size;
-    // Small people are scanned with small fields of view, and large ones are cut off sooner.
+    // Small persons get small fields of view; large persons are more often cut off.
     let extent_mm: [f64; 3] = std::array::from_fn(|axis| {
         let person = if axis == 2 { body_scale[2] } else { 0.5 + 0.5 * body_scale[axis] };
         size[axis] as f64 * spacing_mm * person * [width, width, height][axis] * uniform(0.97, 1.05)
     });
-    // In-plane spacing is one, slices are thinner or thicker.
+    // In-plane spacing is isotropic; slice spacing varies.
     let in_plane_mm = spacing_mm * uniform(0.88, 1.08);
     let spacing_mm = [in_plane_mm, in_plane_mm, spacing_mm * uniform(0.8, 1.3)];
     let size: [usize; 3] = std::array::from_fn(|axis| (extent_mm[axis] / spacing_mm[axis]).round().max(8.0) as usize);
@@ -61,7 +61,7 @@ pub fn grid(view: &View, size: [usize; 3], spacing_mm: f64, body_scale: [f64; 3]
         view.middle_y + uniform(-16.0, -2.0),
         view.middle_z * body_scale[2] + uniform(-12.0, 12.0),
     ];
-    // As files are stored: mostly as scanners and TotalSegmentator write, some with permuted axes.
+    // Axis order of the file: mostly as written by scanners and TotalSegmentator, sometimes permuted.
     let (axes, signs) = match stream.below(8) {
         0..=2 => ([0, 1, 2], [1.0, 1.0, 1.0]),
         3 | 4 => ([0, 1, 2], [-1.0, 1.0, 1.0]),
@@ -81,7 +81,7 @@ pub fn grid(view: &View, size: [usize; 3], spacing_mm: f64, body_scale: [f64; 3]
     }
     for (row, middle) in centre.iter().enumerate() {
         let to_middle: f64 = (0..3).map(|axis| matrix.0[row][axis] * (shape[axis] as f64 - 1.0) / 2.0).sum();
-        // Files hold affines as f32: what is painted is what is read.
+        // Files store affines as f32: round before rendering, so that both agree.
         matrix.0[row][3] = f64::from((middle - to_middle) as f32);
         for axis in 0..3 {
             matrix.0[row][axis] = f64::from(matrix.0[row][axis] as f32);
@@ -90,7 +90,8 @@ pub fn grid(view: &View, size: [usize; 3], spacing_mm: f64, body_scale: [f64; 3]
     Grid { shape, affine: matrix }
 }
 
-/// Up to 7 degrees about x, then z. A rotation by 2·atan(t) needs no sine: (1 − t²)/(1 + t²) and 2t/(1 + t²).
+/// Rotates by up to 7 degrees about x, then z. For a rotation by 2·atan(t), cosine and sine are (1 − t²)/(1 + t²) and
+/// 2t/(1 + t²).
 fn tilt(stream: &mut Stream) -> Affine {
     let mut turn = || {
         let t = f64::from(stream.uniform(-0.06, 0.06));

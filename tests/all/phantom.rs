@@ -311,7 +311,7 @@ fn files_hold_what_was_made_and_say_what_they_are() {
         )
         .unwrap();
         let description = String::from_utf8_lossy(&header[148..228]).into_owned();
-        assert!(description.contains("phantom") && description.contains("not a patient"), "{description}");
+        assert!(description.contains("phantom") && description.contains("not patient data"), "{description}");
     }
     let labels = nifti::read(folder.path().join("labelsTr/s0037.nii.gz")).unwrap();
     let Voxels::U8(labels) = &labels.voxels else { panic!("expected uint8") };

@@ -1,4 +1,4 @@
-//! The sample data, read by readers that are not ours: the `nifti` crate and a decoder of exactly one gzip member.
+//! Reads the sample data with independent readers: the `nifti` crate and a decoder of exactly one gzip member.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
@@ -11,7 +11,7 @@ use std::io::Read;
 #[test]
 fn sample_data_are_single_members_that_the_nifti_crate_reads() {
     let folder = tempfile::tempdir().unwrap();
-    // More than one block of a megabyte.
+    // Larger than one compression block of 1 MB.
     let options = Options { training: 1, test: 1, size: [100, 90, 80], spacing_mm: 4.0, seed: 3 };
     let mut paths = write_set(folder.path(), &options).unwrap();
     paths.push(folder.path().join("labelsTr").join(paths[0].file_name().unwrap()));
