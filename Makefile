@@ -1,4 +1,4 @@
-# Two commands do everything on a fresh machine: `make demo` and `make test`.
+# On a fresh machine, `make demo` and `make test` install libtorch and build everything they need.
 SHELL := /bin/sh
 PREFIX ?= /usr/local
 CARGO ?= cargo
@@ -7,34 +7,34 @@ export CUDA
 
 .PHONY: demo test setup build bench parity lint install clean
 
-demo: build  ## make sample data and segment it (untrained weights: the labels mean nothing yet)
+demo: build  ## create sample data and segment it with untrained weights
 	target/release/segbundle sample-data --output_dir sampledata
 	target/release/segbundle run --config_file configs/inference.json --load_pretrain False --displayable_configs#highres False \
 	  --datalist "\$$list(sorted(glob.glob(@dataset_dir + '/imagesTs/*.nii.gz')))[:$(CASES)]"
-	@echo "labels: eval/*/*_trans.nii.gz (made with untrained weights: they show that it runs, not anatomy)"
+	@echo "labels: eval/*/*_trans.nii.gz (the weights are untrained: the labels are meaningless)"
 
-test: setup  ## all tests
+test: setup  ## run all tests
 	$(CARGO) test --release --workspace
 
-setup:  ## libtorch, once per machine; CUDA=1 for the build that uses NVIDIA GPUs
+setup:  ## download libtorch, once per machine; CUDA=1 for the build with NVIDIA GPU support
 	@python3 src/native/libtorch.py
 
 build: setup
 	$(CARGO) build --release
 
-bench: build  ## criterion benches, then MONAI against segbundle
+bench: build  ## criterion benches, then comparison with MONAI
 	$(CARGO) bench
 	python3 benches/compare.py
 	python3 benches/compare_training.py
 
-parity: build  ## the same cases through MONAI and segbundle
+parity: build  ## compare MONAI and segbundle on the same cases
 	python3 tests/parity/parity.py
 
 lint: setup
 	$(CARGO) fmt --all --check
 	$(CARGO) clippy --release --workspace --all-targets -- -D warnings
 
-install: build  ## a relocatable tree: PREFIX/bin/segbundle and PREFIX/lib/segbundle/{torch,nvidia}
+install: build  ## install a relocatable tree: PREFIX/bin/segbundle and PREFIX/lib/segbundle/{torch,nvidia}
 	install -D target/release/segbundle $(DESTDIR)$(PREFIX)/bin/segbundle
 	mkdir -p $(DESTDIR)$(PREFIX)/lib/segbundle
 	cd "$${LIBTORCH:-.libtorch/torch}/.." && find torch/lib nvidia -name '*.so*' 2>/dev/null | tar -chf - -T - | tar -xf - -C "$(abspath $(DESTDIR)$(PREFIX))/lib/segbundle"

@@ -1,13 +1,14 @@
 #!/usr/bin/env python3
-"""Time and peak memory of inference, MONAI against segbundle in turns; `make bench` calls this after the criterion benches.
+"""Compare time and peak memory of inference in MONAI and segbundle; `make bench` runs this after the criterion benches.
 
     python3 benches/compare.py [--rows small-low,large-low] [--repeat N] [--bf16]
 
-MONAI's time is its run inside a started process (config, weights, all cases; not its imports); ours is the whole
-process from exec to exit. Memory is VmHWM, shared pages included: of MONAI its main process alone (its loader process
-is left out, in MONAI's favour), of segbundle the sum over all its processes. Both run the unmodified whole-body bundle
-where ../shared is, else our configs, with the same seeded weights; the CTs are enlarged copies of one CT with noise.
-`large-high` does not fit most machines in MONAI: its time there is extrapolated from `small-high`, downwards.
+MONAI's time is measured within its process (config, weights, all cases; without imports); segbundle's time is that of
+the whole process from exec to exit. Memory is VmHWM, including shared pages: for MONAI the main process only (excluding
+its loader process favors MONAI), for segbundle the sum over all processes. Both alternate and run the unmodified
+whole-body bundle if ../shared exists, else the configs of this repository, with the same seeded weights; the CTs are
+enlarged copies of one CT with noise. `large-high` exceeds the memory of most machines in MONAI: its time is extrapolated
+from `small-high`, which gives a lower bound.
 """
 import argparse
 import json
@@ -33,14 +34,14 @@ POLL_S = 0.02
 
 def parse_args():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--rows", default=DEFAULT_ROWS, help=f"of {', '.join(ROWS)}, in this order (default {DEFAULT_ROWS})")
-    parser.add_argument("--repeat", type=int, default=1, help="runs of each side; medians are shown")
-    parser.add_argument("--bf16", action="store_true", help="also segbundle with --amp-dtype bfloat16")
+    parser.add_argument("--rows", default=DEFAULT_ROWS, help=f"comma-separated rows to run, in order: {', '.join(ROWS)} (default: {DEFAULT_ROWS})")
+    parser.add_argument("--repeat", type=int, default=1, help="number of runs of each program; medians are shown")
+    parser.add_argument("--bf16", action="store_true", help="also run segbundle with --amp-dtype bfloat16")
     args = parser.parse_args()
     args.rows = args.rows.split(",")
     unknown = [row for row in args.rows if row not in ROWS]
     if unknown:
-        parser.error(f"no row {', '.join(unknown)} (there are {', '.join(ROWS)})")
+        parser.error(f"unknown row {', '.join(unknown)}: expected one of {', '.join(ROWS)}")
     return args
 
 
@@ -64,7 +65,7 @@ def enlarged(source, grid, path):
 
 
 def cached_ct(source, grid):
-    """The path of the enlarged CT, made once."""
+    """Return the path of the enlarged CT, created on first use."""
     from bundles import content, sha256
 
     key = sha256(content(source), str(grid), content(os.path.abspath(__file__)))[:16]
@@ -79,7 +80,7 @@ def cached_ct(source, grid):
 
 
 def tree(root):
-    """Process ids of `root` and all below it."""
+    """Return the ids of process `root` and all its descendants."""
     out = [root]
     for pid in out:
         try:
@@ -92,7 +93,7 @@ def tree(root):
 
 
 def measured(words, cwd, log):
-    """Run to the end: seconds from exec to exit, and {pid: VmHWM in MiB}, the first one being the process itself."""
+    """Run a command; return seconds from exec to exit, and {pid: VmHWM in MiB}, starting with the process itself."""
     peaks = {}
     with open(log, "w", encoding="utf-8") as out:
         start = time.perf_counter()
@@ -119,7 +120,7 @@ def measured(words, cwd, log):
 
 
 def run_monai(bundle, ct, high):
-    """(seconds, MiB, report)"""
+    """Return (seconds, MiB, report)."""
     job = {"bundle": bundle, "config": "configs/inference.json", "margins": None, "report": os.path.join(bundle, "report.json"),
            "overrides": {"datalist": [ct], "displayable_configs#highres": high}}
     with open(os.path.join(bundle, "job.json"), "w", encoding="utf-8") as text:
@@ -132,7 +133,7 @@ def run_monai(bundle, ct, high):
 
 
 def run_ours(binary, bundle, ct, high, options=()):
-    """(seconds, MiB)"""
+    """Return (seconds, MiB)."""
     words = [binary, *options, "run", "--config_file", "configs/inference.json", "--datalist", str([ct]),
              "--displayable_configs#highres", str(high)]
     seconds, peaks = measured(words, bundle, os.path.join(bundle, "log"))
@@ -140,7 +141,7 @@ def run_ours(binary, bundle, ct, high, options=()):
 
 
 def agreement(folders):
-    """Percent of equal voxels in the two bundles' only saved file."""
+    """Return the percentage of equal voxels in the only saved file of each bundle."""
     import maps
     import nibabel as nib
     import numpy as np
@@ -153,7 +154,7 @@ def agreement(folders):
 
 
 def machine():
-    """One line on what this ran on."""
+    """Describe this machine in one line."""
     with open("/proc/cpuinfo", encoding="utf-8") as text:
         models = [line.split(":", 1)[1].strip() for line in text if line.startswith("model name")]
     load = os.getloadavg()[0]
@@ -162,7 +163,7 @@ def machine():
 
 
 def extrapolated(reports, windows):
-    """MONAI's seconds for `windows` windows at 1.5 mm from its small run; what is not the network is taken as it was there."""
+    """Extrapolate MONAI's seconds for `windows` windows at 1.5 mm from its small run, with constant time outside the network."""
     small = reports.get("small-high")
     if small is None:
         return None
@@ -177,7 +178,7 @@ def main():
 
     binary = os.path.abspath(os.environ.get("SEGBUNDLE_BINARY") or os.path.join(ROOT, "target", "release", "segbundle"))
     if not os.access(binary, os.X_OK):
-        sys.exit(f"{binary} is missing; `make build` makes it")
+        sys.exit(f"{binary} does not exist; run `make build` first")
     print(machine(), flush=True)
     with tempfile.TemporaryDirectory(prefix="segbundle-bench-") as work:
         source = cases.real("lung") or cases.sample_set(binary, os.path.join(work, "sample"))[0]
@@ -207,7 +208,7 @@ def main():
 
 
 def show(row, theirs, ours, fast, same, reports):
-    """Print one row: medians and ratios; a dash for what was not measured."""
+    """Print one row of medians and ratios, with dashes for missing measurements."""
     def middle(runs, at):
         return statistics.median(run[at] for run in runs) if runs else None
 
@@ -222,7 +223,7 @@ def show(row, theirs, ours, fast, same, reports):
     note = ""
     if row == "large-high":
         seconds = extrapolated(reports, windows)
-        note = "  MONAI extrapolated from small-high" if seconds else "  (with small-high before it, MONAI's time is extrapolated)"
+        note = "  MONAI extrapolated from small-high" if seconds else "  (run small-high first to extrapolate MONAI's time)"
     line = f"{row:<12}{windows:>8}" + cell(seconds, 10) + cell(middle(ours, 0), 9) + ratio(seconds, middle(ours, 0))
     line += cell(mib, 11, 0) + cell(middle(ours, 1), 10, 0) + ratio(mib, middle(ours, 1)) + cell(same, 11, 5)
     if fast:

@@ -1,12 +1,12 @@
 #!/usr/bin/env python3
-"""Time of an iteration and peak memory of training, MONAI against segbundle in one run; `make bench` calls this last.
+"""Compare iteration time and peak memory of training in MONAI and segbundle; `make bench` runs this last.
 
     python3 benches/compare_training.py [--iterations 4] [--batch 2] [--bf16]
 
-Both train the whole-body bundle's network on 96³ crops at 3 mm (the unmodified train.json where ../shared is, else ours)
-of the sample set, without validation. Time is the median from the start of an iteration, its batch being there, to its
-metrics; the first iteration is left out. Memory is VmHWM of the process that trains (MONAI's loader processes are left
-out, in MONAI's favour).
+Both train the network of the whole-body bundle on 96³ crops of the sample data at 3 mm, without validation (the unmodified
+train.json if ../shared exists, else the one of this repository). Time is the median from the start of an iteration, when
+its batch is available, to its metrics, excluding the first iteration. Memory is VmHWM of the training process (excluding
+MONAI's loader processes favors MONAI).
 """
 import argparse
 import datetime
@@ -23,7 +23,7 @@ import monai_env
 
 
 def ours_seconds(log):
-    """Of each iteration but the first: from the log's times."""
+    """Return the seconds of each iteration but the first, from the timestamps of the log."""
     def time(text):
         return datetime.datetime.fromisoformat(text.replace("Z", "+00:00"))
 
@@ -36,7 +36,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--iterations", type=int, default=4)
     parser.add_argument("--batch", type=int, default=2)
-    parser.add_argument("--bf16", action="store_true", help="also segbundle with --amp-dtype bfloat16")
+    parser.add_argument("--bf16", action="store_true", help="also run segbundle with --amp-dtype bfloat16")
     args = parser.parse_args()
     monai_env.enter()
     import cases

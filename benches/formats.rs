@@ -1,4 +1,4 @@
-//! Reading and writing NIfTI files of a large CT's size: 512×512×397.
+//! Benchmarks of reading and writing NIfTI files of the size of a large CT: 512×512×397 voxels.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
@@ -10,7 +10,8 @@ use std::time::Duration;
 
 const SHAPE: [usize; 4] = [1, 512, 512, 397];
 
-/// A body-like ellipsoid in air with scanner noise: int16, Fortran order. It packs to about half its size, as a CT does.
+/// Creates a body-like ellipsoid in air with scanner noise (int16, Fortran order). Like a CT, it compresses to about
+/// half its size.
 fn phantom_ct() -> Vec<i16> {
     let [_, x, y, z] = SHAPE;
     let mut state = 1u64;
@@ -44,14 +45,14 @@ fn formats(criterion: &mut Criterion) {
             bencher.iter(|| black_box(nifti::read(&path).expect("read")))
         });
     }
-    // A real CT to read, if one is at hand: SEGBUNDLE_BENCH_CT=path.
+    // Optionally reads a real CT: SEGBUNDLE_BENCH_CT=path.
     if let Some(path) = std::env::var_os("SEGBUNDLE_BENCH_CT") {
         group.bench_function("read the given CT", |bencher| {
             bencher.iter(|| black_box(nifti::read(&path).expect("read")))
         });
     }
 
-    // Labels of 32³ blocks, Z fastest as a network leaves them.
+    // Labels in 32³ blocks; z varies fastest, as in the output of a network.
     let [_, x, y, z] = SHAPE;
     let labels: Vec<u8> =
         (0..x * y * z).map(|i| ((i / (y * z) / 32) * 7 + (i / z % y / 32) * 3 + (i % z / 32)) as u8 % 105).collect();

@@ -1,7 +1,8 @@
-//! One 96³ window of the wholeBody bundle's SegResNet and of the spleen bundle's UNet (random weights), and the parts
-//! around it.
+//! Benchmarks of one 96³ window with the SegResNet of the whole-body bundle and the UNet of the spleen bundle (random
+//! weights), and of the operations around it.
 //!
-//! `cargo bench --bench network`. Absolute times move between machines; compare with MONAI in the same minute.
+//! Run with `cargo bench --bench network`. Absolute times vary between machines and with their load: measure MONAI
+//! directly before or after.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
@@ -23,7 +24,7 @@ fn network() -> SegResNet {
     SegResNet::new(SegResNetArgs::parse("SegResNet", args).unwrap()).unwrap()
 }
 
-/// The spleen bundle's: five levels of residual units with batch norm, 4.8 million parameters.
+/// The UNet of the spleen bundle: five levels of residual units with batch norm, 4.8 million parameters.
 fn unet() -> UNet {
     let args: [(&str, segbundle::component::Value); 7] = [
         ("spatial_dims", 3.into()),
@@ -38,7 +39,7 @@ fn unet() -> UNet {
     UNet::new(UNetArgs::parse("UNet", args).unwrap()).unwrap()
 }
 
-/// Labels of a finished box, from features [1,F,x,y,z] that stand for blended ones.
+/// Computes the labels of a finished box; features [1,F,x,y,z] are used in place of blended ones.
 fn labels(net: &SegResNet, features: &Tensor) -> Vec<u8> {
     let rows = features.to_kind(Kind::Float).permute([0, 2, 3, 4, 1]).squeeze_dim(0);
     let head = net.head().unwrap();
@@ -110,7 +111,7 @@ fn parts(c: &mut Criterion) {
     group.finish();
 }
 
-/// Forward and backward: a residual block against libtorch's operations, and the whole network.
+/// Forward and backward passes: a residual block compared with libtorch's operations, and the whole network.
 fn training(c: &mut Criterion) {
     native::install_allocator();
     tch::manual_seed(0);

@@ -1,6 +1,6 @@
-//! Preprocessing and inversion of a CT of 512×512×397 voxels, 0.84×0.84×1.5 mm, int16.
+//! Benchmarks of preprocessing and inversion of a CT of 512×512×397 voxels, 0.84×0.84×1.5 mm, int16.
 //!
-//! `cargo bench --bench transforms`; memory: 208 MB of voxels, up to 131 MB of result.
+//! Run with `cargo bench --bench transforms`. Memory: 208 MB of voxels, up to 131 MB of results.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
@@ -33,7 +33,7 @@ fn sample(volume: Volume) -> Sample {
     sample
 }
 
-/// A ball in air with some texture. `angle`: of a rotation about Z, in degrees.
+/// Creates a textured ball in air, rotated about z by `angle` degrees.
 fn ct(angle: f64) -> Volume {
     let shape = [1, 512, 512, 397];
     let layout = Layout::fortran(shape);
@@ -93,7 +93,7 @@ fn benches(c: &mut Criterion) {
                 (0..volume.layout.shape.iter().product::<usize>()).map(|i| (i / 97 % 105) as u8).collect();
             group.bench_function(format!("{kind}/inverse_nearest_{mm}mm"), |b| b.iter(|| inverse.nearest(&labels, 0)));
             if mm == 1.5 && angle == 0.0 {
-                // A buffer that nobody else holds, as in a run.
+                // A uniquely owned buffer, as in a run.
                 let fresh = || sample(volume.clone().map_f32(|_, _| {}).unwrap());
                 group.bench_function("normalize_and_scale", |b| {
                     b.iter_batched(fresh, |sample| apply(&*scale, apply(&*normalize, sample)), BatchSize::PerIteration)
@@ -104,7 +104,7 @@ fn benches(c: &mut Criterion) {
     group.finish();
 }
 
-/// A packed file to 3 mm: resampled while it is read, as a run does it, and read first.
+/// Resamples a compressed file to 3 mm: while it is read, as in a run, and after it has been read.
 fn from_file(c: &mut Criterion) {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("ct.nii.gz");
