@@ -136,7 +136,7 @@ fn names_of(labels: &Path, meta_file: Option<&Path>) -> Result<Structures> {
     match source {
         Source::Given | Source::LabelMap => {}
         Source::Metadata(path) => tracing::info!("read names of structures from {}", path.display()),
-        Source::Nowhere => tracing::warn!(
+        Source::NotFound => tracing::warn!(
             "{} has no names of structures: they are called label_1, label_2, …; `--meta_file metadata.json` gives names",
             labels.display()
         ),

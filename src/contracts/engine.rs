@@ -9,7 +9,7 @@ use crate::checkpoint::StateDict;
 use crate::component::{Args, BuildContext, Dict, Key, Object, Value};
 use crate::error::{Error, Result};
 use crate::image::Voxels;
-use crate::prediction::{State, volume_tensor};
+use crate::prediction::{PredictionState, volume_tensor};
 use indexmap::IndexMap;
 use parking_lot::Mutex;
 use std::sync::Arc;
@@ -177,7 +177,7 @@ fn segmentation(item: Item, case: &CaseContext) -> Result<Segmentation> {
         Item::Image(volume) => return Ok(Segmentation::Channels(volume_tensor(&volume)?)),
         Item::Prediction(prediction) => prediction,
     };
-    if let State::Labels { map, grid, onehot: Some(classes) } = &prediction.state {
+    if let PredictionState::Labels { map, grid, onehot: Some(classes) } = &prediction.state {
         let shape = grid.shape.map(|n| n as i64);
         let map = match map {
             Voxels::U16(map) => Tensor::f_from_slice(&map.iter().map(|&n| i32::from(n)).collect::<Vec<_>>())?,

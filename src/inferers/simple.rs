@@ -31,7 +31,7 @@ impl Inferer for SimpleInferer {
         x: &Tensor,
         image: &Volume,
         network: &Shared<dyn Network>,
-        _work: &CaseContext,
+        _case: &CaseContext,
     ) -> Result<Prediction> {
         let channels = network.lock().out_channels();
         let source = Whole {

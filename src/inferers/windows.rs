@@ -52,6 +52,7 @@ impl Windows {
         });
         Ok(Windows { roi, pad, starts })
     }
+    /// Returns the number of windows.
     pub fn count(&self) -> usize {
         self.starts.iter().map(Vec::len).product()
     }
@@ -216,7 +217,7 @@ mod tests {
     }
 
     #[test]
-    fn overlap_of_one_is_refused() {
+    fn overlap_of_one_is_an_error() {
         assert!(Windows::new([10; 3], [5; 3], [1.0; 3]).is_err());
     }
 }

@@ -104,6 +104,10 @@ pub struct Dice {
 }
 
 impl Dice {
+    /// Creates the loss; `name` is used in error messages.
+    ///
+    /// # Errors
+    /// Arguments contradict each other or are not supported.
     pub fn new(name: &'static str, args: DiceLossArgs) -> Result<Dice> {
         let fail = |message: String| Err(err!("{message}").kind(ErrorKind::Config));
         if args.sigmoid && args.softmax {
@@ -132,6 +136,7 @@ impl Dice {
             && on_cpu(input, target)
     }
 
+    /// Whether the denominator needs squared predictions (`squared_pred`).
     pub fn squared(&self) -> bool {
         self.args.squared_pred
     }

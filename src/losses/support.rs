@@ -28,6 +28,7 @@ impl FromValue for Reduction {
 }
 
 impl Reduction {
+    /// Converts the argument to libtorch's reduction.
     pub fn tch(self) -> tch::Reduction {
         match self {
             Reduction::None => tch::Reduction::None,

@@ -21,7 +21,7 @@ pub(crate) fn checked(error: *mut c_char) -> Result<()> {
     if error.is_null() {
         return Ok(());
     }
-    // SAFETY: the functions in cpp/ return null or a text with a final zero, made by strdup and owned by the caller.
+    // SAFETY: the functions in cpp/ return null or a NUL-terminated string allocated by strdup, which the caller owns.
     let text = unsafe {
         let text = CStr::from_ptr(error).to_string_lossy().into_owned();
         libc::free(error.cast());

@@ -27,6 +27,7 @@ pub fn install_allocator() {
     unsafe { sb_allocator_install() }
 }
 
+/// Returns the counters of the allocator.
 pub fn memory() -> Memory {
     let mut out = [0; 3];
     // SAFETY: writes three values to `out`, under the allocator's lock.

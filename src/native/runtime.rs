@@ -88,7 +88,7 @@ fn mask(how: i32, signals: &[i32]) -> std::io::Result<()> {
 /// Loads libtorch's CUDA library if it exists, so that one binary runs on machines with and without a GPU. Returns
 /// whether it was loaded. Call it before the first `tch::Cuda::is_available()`, whose result is cached.
 pub fn load_cuda() -> bool {
-    // SAFETY: the name is a constant with a final zero; the library's initialisers are libtorch's own. It is never
+    // SAFETY: the name is a NUL-terminated constant; the library's initializers are libtorch's own. The handle is never
     // closed.
     let handle = unsafe { libc::dlopen(c"libtorch_cuda.so".as_ptr(), libc::RTLD_NOW | libc::RTLD_GLOBAL) };
     !handle.is_null()

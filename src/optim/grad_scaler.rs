@@ -14,6 +14,7 @@ const GROWTH: f64 = 2.0;
 const BACKOFF: f64 = 0.5;
 const GROWTH_INTERVAL: i64 = 2000;
 
+/// Scales losses and skips steps with non-finite gradients, as `torch.amp.GradScaler`.
 pub struct GradScaler {
     enabled: bool,
     scale: f64,

@@ -114,15 +114,15 @@ pub fn save(
 }
 
 /// The parsed state dict of an optimizer.
-pub struct Loaded<'a> {
+pub struct ParsedState<'a> {
     /// States by parameter index, in the order of `groups`.
     pub entries: Vec<Option<&'a StateDict>>,
     pub groups: Vec<&'a StateDict>,
 }
 
 /// Parses a saved state, whose parameter groups must match `groups` in number and size. Learning rates are assigned to
-/// `groups` only by [`Loaded::rates`].
-pub fn load<'a>(name: &str, saved: &'a StateDict, groups: &[ParamGroup]) -> Result<Loaded<'a>> {
+/// `groups` only by [`ParsedState::rates`].
+pub fn load<'a>(name: &str, saved: &'a StateDict, groups: &[ParamGroup]) -> Result<ParsedState<'a>> {
     let (Some(StateDict::Dict(state)), Some(StateDict::List(list))) = (saved.get("state"), saved.get("param_groups"))
     else {
         bail!("{name}: expected an optimizer state dict with 'state' and 'param_groups'");
@@ -154,10 +154,10 @@ pub fn load<'a>(name: &str, saved: &'a StateDict, groups: &[ParamGroup]) -> Resu
             );
         }
     }
-    Ok(Loaded { entries, groups: list.iter().collect() })
+    Ok(ParsedState { entries, groups: list.iter().collect() })
 }
 
-impl Loaded<'_> {
+impl ParsedState<'_> {
     /// Assigns the saved learning rates to `groups`.
     pub fn rates(&self, name: &str, groups: &mut [ParamGroup]) -> Result<()> {
         let lrs = self.groups.iter().map(|saved| number(name, saved, "lr")).collect::<Result<Vec<_>>>()?;
@@ -187,6 +187,7 @@ pub fn number(name: &str, saved: &StateDict, key: &str) -> Result<f64> {
     }
 }
 
+/// Reads a bool, or a number as a bool, from a saved dict.
 pub fn flag(name: &str, saved: &StateDict, key: &str) -> Result<bool> {
     Ok(number(name, saved, key)? != 0.0)
 }

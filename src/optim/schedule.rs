@@ -9,7 +9,7 @@ use crate::error::Result;
 use crate::{bail, err};
 
 /// The state of one parameter group from which a schedule computes the next learning rate.
-pub struct Place {
+pub struct ScheduleStep {
     /// Index of the current epoch; 0 in the first.
     pub epoch: i64,
     pub group: usize,
@@ -25,18 +25,18 @@ pub struct Place {
 
 /// The formula of a schedule.
 pub trait Rule: Send {
-    fn lr(&self, at: &Place) -> Result<f64>;
+    fn lr(&self, at: &ScheduleStep) -> Result<f64>;
     /// Entries of torch's state dict that belong to this schedule, placed before and after the common entries.
     fn state(&self) -> Vec<(&'static str, StateDict)>;
     fn state_after(&self) -> Vec<(&'static str, StateDict)> {
         vec![]
     }
-    /// Restores the entries of [`Rule::save`].
+    /// Restores the entries of [`Rule::state`] and [`Rule::state_after`].
     fn load(&mut self, state: &StateDict) -> Result<()>;
 }
 
 /// A schedule: a rule and its progress.
-pub struct Counted<R> {
+pub struct RuleSchedule<R> {
     name: &'static str,
     rule: R,
     optimizer: Shared<dyn Optimizer>,
@@ -46,9 +46,14 @@ pub struct Counted<R> {
     last_lr: Vec<f64>,
 }
 
-impl<R: Rule> Counted<R> {
+impl<R: Rule> RuleSchedule<R> {
     /// Creates a schedule at `last_epoch` (−1: new) and makes the initial step, as torch's constructors do.
-    pub fn new(name: &'static str, optimizer: Shared<dyn Optimizer>, last_epoch: i64, rule: R) -> Result<Counted<R>> {
+    pub fn new(
+        name: &'static str,
+        optimizer: Shared<dyn Optimizer>,
+        last_epoch: i64,
+        rule: R,
+    ) -> Result<RuleSchedule<R>> {
         let mut base_lrs = vec![];
         for (at, group) in optimizer.lock().groups_mut().iter_mut().enumerate() {
             match group.initial_lr {
@@ -59,7 +64,8 @@ impl<R: Rule> Counted<R> {
                 initial => base_lrs.push(*group.initial_lr.insert(initial.unwrap_or(group.lr))),
             }
         }
-        let mut schedule = Counted { name, rule, optimizer, base_lrs, epoch: last_epoch, steps: 0, last_lr: vec![] };
+        let mut schedule =
+            RuleSchedule { name, rule, optimizer, base_lrs, epoch: last_epoch, steps: 0, last_lr: vec![] };
         schedule.advance(true)?;
         Ok(schedule)
     }
@@ -76,7 +82,8 @@ impl<R: Rule> Counted<R> {
             );
         }
         let places = now.iter().zip(&self.base_lrs).enumerate();
-        let next = places.map(|(group, (&lr, &base))| self.rule.lr(&Place { epoch, group, lr, base, initial, steps }));
+        let next =
+            places.map(|(group, (&lr, &base))| self.rule.lr(&ScheduleStep { epoch, group, lr, base, initial, steps }));
         let next = next.collect::<Result<Vec<f64>>>().map_err(|e| e.context(self.name))?;
         for (group, lr) in self.optimizer.lock().groups_mut().iter_mut().zip(&next) {
             group.lr = *lr;
@@ -103,7 +110,7 @@ fn copy(item: &StateDict) -> StateDict {
     }
 }
 
-impl<R: Rule> Schedule for Counted<R> {
+impl<R: Rule> Schedule for RuleSchedule<R> {
     fn name(&self) -> &'static str {
         self.name
     }

@@ -5,7 +5,7 @@
 #![allow(non_snake_case)] // T_max is torch's argument name
 
 use super::parameters::number;
-use super::schedule::{Counted, Place, Rule, factor};
+use super::schedule::{Rule, RuleSchedule, ScheduleStep, factor};
 use crate::checkpoint::StateDict;
 use crate::component::{FromValue, Value};
 use crate::contracts::{Optimizer, Shared};
@@ -39,7 +39,7 @@ macro_rules! schedule {
             build: |args| {
                 let (optimizer, last_epoch) = (args.optimizer.clone(), args.last_epoch);
                 let make: fn($args) -> Result<$rule> = $make;
-                Counted::new($name, optimizer, last_epoch, make(args)?)
+                RuleSchedule::new($name, optimizer, last_epoch, make(args)?)
             },
         }
     };
@@ -82,7 +82,7 @@ struct Step {
     gamma: f64,
 }
 impl Rule for Step {
-    fn lr(&self, at: &Place) -> Result<f64> {
+    fn lr(&self, at: &ScheduleStep) -> Result<f64> {
         Ok(if at.epoch == 0 || at.epoch % self.size.max(1) != 0 { at.lr } else { at.lr * self.gamma })
     }
     numbers!("step_size" => size: Int, "gamma" => gamma: Float);
@@ -108,7 +108,7 @@ struct MultiStep {
     gamma: f64,
 }
 impl Rule for MultiStep {
-    fn lr(&self, at: &Place) -> Result<f64> {
+    fn lr(&self, at: &ScheduleStep) -> Result<f64> {
         Ok(self.milestones.get(&at.epoch).map_or(at.lr, |times| at.lr * self.gamma.powf(f64::from(*times))))
     }
     /// torch saves a `collections.Counter`; a plain dict loads the same way.
@@ -153,7 +153,7 @@ struct Exponential {
     gamma: f64,
 }
 impl Rule for Exponential {
-    fn lr(&self, at: &Place) -> Result<f64> {
+    fn lr(&self, at: &ScheduleStep) -> Result<f64> {
         Ok(if at.initial { at.lr } else { at.lr * self.gamma })
     }
     numbers!("gamma" => gamma: Float);
@@ -175,7 +175,7 @@ struct Cosine {
     eta_min: f64,
 }
 impl Rule for Cosine {
-    fn lr(&self, at: &Place) -> Result<f64> {
+    fn lr(&self, at: &ScheduleStep) -> Result<f64> {
         let (t, epoch, low) = (self.t_max as f64, at.epoch as f64, self.eta_min);
         Ok(if at.initial {
             at.lr
@@ -214,7 +214,7 @@ struct Linear {
     total: i64,
 }
 impl Rule for Linear {
-    fn lr(&self, at: &Place) -> Result<f64> {
+    fn lr(&self, at: &ScheduleStep) -> Result<f64> {
         let rise = self.end - self.start;
         Ok(if at.epoch == 0 {
             at.lr * self.start
@@ -243,7 +243,7 @@ struct Polynomial {
     power: f64,
 }
 impl Rule for Polynomial {
-    fn lr(&self, at: &Place) -> Result<f64> {
+    fn lr(&self, at: &ScheduleStep) -> Result<f64> {
         if at.initial || at.epoch > self.total {
             return Ok(at.lr);
         }
@@ -278,7 +278,7 @@ struct Lambda {
     functions: Vec<Value>,
 }
 impl Rule for Lambda {
-    fn lr(&self, at: &Place) -> Result<f64> {
+    fn lr(&self, at: &ScheduleStep) -> Result<f64> {
         Ok(at.base * factor(&self.functions[at.group], at.epoch)?)
     }
     /// Functions are not saved, as in torch.

@@ -1,7 +1,7 @@
 //! WarmupCosineSchedule (monai.optimizers.lr_scheduler, MONAI 1.6.1).
 
 use super::parameters::number;
-use super::schedule::{Counted, Place, Rule};
+use super::schedule::{Rule, RuleSchedule, ScheduleStep};
 use crate::checkpoint::StateDict;
 use crate::contracts::{Optimizer, Shared};
 use crate::err;
@@ -33,7 +33,7 @@ component! {
     build: warmup_cosine,
 }
 
-fn warmup_cosine(a: WarmupCosineArgs) -> Result<Counted<WarmupCosine>> {
+fn warmup_cosine(a: WarmupCosineArgs) -> Result<RuleSchedule<WarmupCosine>> {
     if !(0.0..=1.0).contains(&a.warmup_multiplier) {
         return Err(err!("`warmup_multiplier` must be between 0 and 1"));
     }
@@ -47,7 +47,7 @@ fn warmup_cosine(a: WarmupCosineArgs) -> Result<Counted<WarmupCosine>> {
         cycles: a.cycles,
         end_lr: a.end_lr,
     };
-    Counted::new(COMPONENT.name, a.optimizer, a.last_epoch, rule)
+    RuleSchedule::new(COMPONENT.name, a.optimizer, a.last_epoch, rule)
 }
 
 struct WarmupCosine {
@@ -60,7 +60,7 @@ struct WarmupCosine {
 }
 
 impl Rule for WarmupCosine {
-    fn lr(&self, at: &Place) -> Result<f64> {
+    fn lr(&self, at: &ScheduleStep) -> Result<f64> {
         if at.epoch < self.warmup {
             let part = at.epoch as f64 / (self.warmup as f64).max(1.0);
             return Ok(at.base * (self.multiplier + (1.0 - self.multiplier) * part));

@@ -8,7 +8,7 @@ use super::geometry::{Bounds, Point, length, mix, mix_points, ramp, sub};
 use super::noise;
 use super::person::Person;
 use super::solid::FAR;
-use super::structure::{Mark, Structure};
+use super::structure::{LabelOp, Structure};
 use super::tissue::{AIR_HU, Paint};
 use rayon::prelude::*;
 use segbundle_image::Grid;
@@ -77,10 +77,10 @@ impl<'a> Scene<'a> {
             }
             for voxel in &mut open {
                 let depth = -solid.distance(voxel.p);
-                voxel.take(structure, depth, soft_mm);
+                voxel.composite(structure, depth, soft_mm);
             }
             open.retain(|voxel| {
-                let done = voxel.light <= 0.0 && voxel.label.is_some();
+                let done = voxel.transparency <= 0.0 && voxel.label.is_some();
                 if done {
                     voxel.store(self, grid, hu, labels);
                 }
@@ -130,41 +130,41 @@ struct Voxel {
     /// Accumulated HU.
     hu: f32,
     /// Remaining transparency, 0 to 1.
-    light: f32,
+    transparency: f32,
     label: Option<u8>,
 }
 
 impl Voxel {
     /// Composites one structure below those already composited.
-    fn take(&mut self, structure: &Structure, depth: f32, soft_mm: f32) {
+    fn composite(&mut self, structure: &Structure, depth: f32, soft_mm: f32) {
         let cover = (0.5 + depth / soft_mm).clamp(0.0, 1.0);
         if cover <= 0.0 {
             return;
         }
         if depth > 0.0 && self.label.is_none() {
-            self.label = match structure.mark {
-                Mark::Class(id) => Some(id),
-                Mark::Clear => Some(0),
-                Mark::Keep => None,
+            self.label = match structure.label_op {
+                LabelOp::Set(id) => Some(id),
+                LabelOp::Clear => Some(0),
+                LabelOp::Keep => None,
             };
         }
-        if let (Some(paint), true) = (&structure.paint, self.light > 0.0) {
-            self.hu += self.light * cover * shade(paint, self.p, depth, soft_mm);
-            self.light *= 1.0 - cover;
-            if self.light < 0.004 {
-                self.light = 0.0;
+        if let (Some(paint), true) = (&structure.paint, self.transparency > 0.0) {
+            self.hu += self.transparency * cover * shade(paint, self.p, depth, soft_mm);
+            self.transparency *= 1.0 - cover;
+            if self.transparency < 0.004 {
+                self.transparency = 0.0;
             }
         }
     }
     fn store(&self, scene: &Scene, grid: &Grid, hu: &mut [f32], labels: &mut [u8]) {
-        let behind = match self.light > 0.0 {
+        let behind = match self.transparency > 0.0 {
             true => {
                 let spacing_mm = grid.affine.spacing_mm()[1] as f32;
-                self.light * scene.room_hu(world(grid, self.at.map(|n| n as f64)), spacing_mm)
+                self.transparency * scene.room_hu(world(grid, self.at.map(|n| n as f64)), spacing_mm)
             }
             false => 0.0,
         };
-        hu[self.index] = self.hu + behind + streaks(scene.person, self.p) * (1.0 - self.light);
+        hu[self.index] = self.hu + behind + streaks(scene.person, self.p) * (1.0 - self.transparency);
         labels[self.index] = self.label.unwrap_or(0);
     }
 }
@@ -184,7 +184,7 @@ fn voxels(shape: [usize; 3], first: [usize; 3], posts: &[Point]) -> Vec<Voxel> {
             for x in 0..end[0] {
                 let at = [first[0] + x, first[1] + y, first[2] + z];
                 let index = (z * shape[1] + at[1]) * shape[0] + at[0];
-                out.push(Voxel { index, at, p: between(posts, [x, y, z]), hu: 0.0, light: 1.0, label: None });
+                out.push(Voxel { index, at, p: between(posts, [x, y, z]), hu: 0.0, transparency: 1.0, label: None });
             }
         }
     }

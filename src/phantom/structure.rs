@@ -10,7 +10,7 @@ use crate::err;
 use crate::error::Result;
 
 pub struct Structure {
-    pub mark: Mark,
+    pub label_op: LabelOp,
     pub solid: Solid,
     /// `None` keeps the existing HU and only sets the label.
     pub paint: Option<Paint>,
@@ -18,8 +18,8 @@ pub struct Structure {
 
 /// Effect of a structure on the label.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Mark {
-    Class(u8),
+pub enum LabelOp {
+    Set(u8),
     /// Sets the label to background.
     Clear,
     /// Keeps the label: texture inside another structure.
@@ -48,24 +48,24 @@ impl<'a> Atlas<'a> {
     /// Adds a structure with a class.
     pub fn put(&mut self, class: &str, solid: Solid, paint: Paint) {
         match classes::id(class) {
-            Some(id) => self.structures.push(Structure { mark: Mark::Class(id), solid, paint: Some(paint) }),
+            Some(id) => self.structures.push(Structure { label_op: LabelOp::Set(id), solid, paint: Some(paint) }),
             None => self.unknown.push(class.to_owned()),
         }
     }
     /// Sets the class of a region whose tissue other structures paint.
     pub fn put_label(&mut self, class: &str, solid: Solid) {
         match classes::id(class) {
-            Some(id) => self.structures.push(Structure { mark: Mark::Class(id), solid, paint: None }),
+            Some(id) => self.structures.push(Structure { label_op: LabelOp::Set(id), solid, paint: None }),
             None => self.unknown.push(class.to_owned()),
         }
     }
     /// Adds a structure that is labelled as background.
     pub fn put_unnamed(&mut self, solid: Solid, paint: Paint) {
-        self.structures.push(Structure { mark: Mark::Clear, solid, paint: Some(paint) });
+        self.structures.push(Structure { label_op: LabelOp::Clear, solid, paint: Some(paint) });
     }
     /// Adds texture that keeps the label.
     pub fn put_texture(&mut self, solid: Solid, paint: Paint) {
-        self.structures.push(Structure { mark: Mark::Keep, solid, paint: Some(paint) });
+        self.structures.push(Structure { label_op: LabelOp::Keep, solid, paint: Some(paint) });
     }
     /// Varies an organ for this person: shifts it by up to `shift_mm` and scales it by up to ±`size` (0.1: 10 %).
     pub fn varied(&mut self, solid: Solid, centre: Point, shift_mm: f32, size: f32) -> Solid {

@@ -52,7 +52,7 @@ impl Blocks for Computed {
     fn channels(&self) -> usize {
         self.values.size()[0] as usize
     }
-    fn run(self: Box<Self>, _work: &CaseContext, each: &mut dyn FnMut(Region, Tensor) -> Result<()>) -> Result<()> {
+    fn run(self: Box<Self>, _case: &CaseContext, each: &mut dyn FnMut(Region, Tensor) -> Result<()>) -> Result<()> {
         each(Region { start: [0; 3], size: self.grid.shape }, self.values.f_to_kind(tch::Kind::Float)?)
     }
 }
@@ -69,6 +69,7 @@ enum Numbers {
 }
 
 impl LabelMap {
+    /// Creates a map of zeros.
     pub fn new(shape: [usize; 3], classes: usize) -> LabelMap {
         let voxels = shape.iter().product();
         let numbers = if classes <= 256 { Numbers::U8(vec![0; voxels]) } else { Numbers::U16(vec![0; voxels]) };

@@ -27,13 +27,14 @@ use tch::{Kind, Tensor};
 
 /// The prediction for one case, from the network's output to the values that are saved.
 pub struct Prediction {
-    pub state: State,
+    pub state: PredictionState,
     /// Header of the input image; `trace` lists the transforms that were applied to it.
     pub header: Arc<ImageHeader>,
     pub trace: Trace,
 }
 
-pub enum State {
+/// The representation of a prediction, from pending to discrete.
+pub enum PredictionState {
     /// Recorded but not computed.
     Pending { source: Box<dyn Blocks>, ops: Vec<VoxelOp>, inverse: Option<Recorded> },
     /// Values [C,X,Y,Z] f32, in host memory.
@@ -72,14 +73,14 @@ impl VoxelOp {
 impl Prediction {
     /// Creates a prediction that is computed lazily from `source`.
     pub fn pending(source: Box<dyn Blocks>, header: Arc<ImageHeader>, trace: Trace) -> Self {
-        Prediction { state: State::Pending { source, ops: vec![], inverse: None }, header, trace }
+        Prediction { state: PredictionState::Pending { source, ops: vec![], inverse: None }, header, trace }
     }
 
     /// Creates a prediction from the values of an image.
     pub fn from_volume(volume: &Volume) -> Result<Self> {
         let values = volume_tensor(volume)?;
         Ok(Prediction {
-            state: State::Dense(values, volume.grid()),
+            state: PredictionState::Dense(values, volume.grid()),
             header: volume.header.clone(),
             trace: volume.trace.clone(),
         })
@@ -89,8 +90,8 @@ impl Prediction {
     pub fn into_volume(self, case: &CaseContext) -> Result<Volume> {
         let (header, trace) = (self.header.clone(), self.trace.clone());
         let (voxels, channels, grid) = match self.state {
-            State::Labels { map, grid, onehot: None } => (map, 1, grid),
-            State::Labels { map, grid, onehot: Some(classes) } => {
+            PredictionState::Labels { map, grid, onehot: None } => (map, 1, grid),
+            PredictionState::Labels { map, grid, onehot: Some(classes) } => {
                 case.reserve(classes as u64 * voxel_count(&grid) as u64, || {
                     format!("{classes} one-hot channels on {}", shape_text(&grid))
                 })?;
@@ -103,7 +104,7 @@ impl Prediction {
                 };
                 (Voxels::U8((0..classes).flat_map(one_hot).collect()), classes, grid)
             }
-            State::Masks { planes, channels, grid } => (Voxels::U8(planes.into()), channels, grid),
+            PredictionState::Masks { planes, channels, grid } => (Voxels::U8(planes.into()), channels, grid),
             state => {
                 let (values, grid) = Prediction { state, header: self.header, trace: self.trace }.dense(case)?;
                 (Voxels::F32(to_f32(&values)?.into()), values.size()[0] as usize, grid)
@@ -121,16 +122,19 @@ impl Prediction {
         })
     }
 
+    /// Returns the grid of the values: that of the network's output, or that of the file after the inversion.
     pub fn grid(&self) -> Grid {
         match &self.state {
-            State::Pending { source, inverse, .. } => {
+            PredictionState::Pending { source, inverse, .. } => {
                 inverse.as_ref().map_or(source.grid(), |recorded| recorded.inverse.to_grid())
             }
-            State::Dense(_, grid) | State::Labels { grid, .. } | State::Masks { grid, .. } => *grid,
+            PredictionState::Dense(_, grid)
+            | PredictionState::Labels { grid, .. }
+            | PredictionState::Masks { grid, .. } => *grid,
         }
     }
 
-    fn with(self, state: State) -> Self {
+    fn with(self, state: PredictionState) -> Self {
         Prediction { state, ..self }
     }
 
@@ -138,12 +142,12 @@ impl Prediction {
     pub fn activate(self, op: VoxelOp) -> Result<Self> {
         let (header, trace) = (self.header, self.trace);
         let state = match self.state {
-            State::Pending { source, mut ops, inverse } => {
+            PredictionState::Pending { source, mut ops, inverse } => {
                 ops.push(op);
-                State::Pending { source, ops, inverse }
+                PredictionState::Pending { source, ops, inverse }
             }
-            State::Dense(values, grid) => State::Dense(op.apply(&values)?, grid),
-            State::Labels { .. } | State::Masks { .. } => {
+            PredictionState::Dense(values, grid) => PredictionState::Dense(op.apply(&values)?, grid),
+            PredictionState::Labels { .. } | PredictionState::Masks { .. } => {
                 bail!("cannot apply an activation after argmax or a threshold")
             }
         };
@@ -154,7 +158,7 @@ impl Prediction {
     pub fn argmax(self, case: &CaseContext) -> Result<Self> {
         let (header, trace) = (self.header, self.trace);
         let state = match self.state {
-            State::Pending { source, mut ops, inverse } => {
+            PredictionState::Pending { source, mut ops, inverse } => {
                 // Softmax keeps the order of the channels.
                 while ops.last() == Some(&VoxelOp::Softmax) {
                     ops.pop();
@@ -169,16 +173,16 @@ impl Prediction {
                         release();
                         labels_on_grid(&map, &recorded.inverse, case)?
                     }
-                    None => State::Labels { map, grid, onehot: None },
+                    None => PredictionState::Labels { map, grid, onehot: None },
                 }
             }
-            State::Dense(values, grid) => {
+            PredictionState::Dense(values, grid) => {
                 let mut labels = LabelMap::new(grid.shape, size4(&values)?[0] as usize);
                 labels.put(&values, [0; 3])?;
                 let map = labels.into_voxels();
-                State::Labels { map, grid, onehot: None }
+                PredictionState::Labels { map, grid, onehot: None }
             }
-            State::Labels { .. } | State::Masks { .. } => {
+            PredictionState::Labels { .. } | PredictionState::Masks { .. } => {
                 bail!("cannot apply argmax to values that are already discrete")
             }
         };
@@ -189,7 +193,7 @@ impl Prediction {
     pub fn threshold(self, threshold: f64, case: &CaseContext) -> Result<Self> {
         let (header, trace) = (self.header, self.trace);
         let state = match self.state {
-            State::Pending { source, ops, inverse } => {
+            PredictionState::Pending { source, ops, inverse } => {
                 let (channels, grid) = (source.channels(), source.grid());
                 let voxels = voxel_count(&grid);
                 case.reserve(channels as u64 * voxels as u64, || {
@@ -218,15 +222,15 @@ impl Prediction {
                             .f_contiguous()?;
                         masks_on_grid(&planes, channels, &to_u8(&fill)?, &recorded.inverse, case)?
                     }
-                    None => State::Masks { planes, channels, grid },
+                    None => PredictionState::Masks { planes, channels, grid },
                 }
             }
-            State::Dense(values, grid) => {
+            PredictionState::Dense(values, grid) => {
                 let channels = size4(&values)?[0] as usize;
                 let mask = values.f_ge(threshold)?.f_to_kind(Kind::Uint8)?.f_contiguous()?;
-                State::Masks { planes: to_u8(&mask)?, channels, grid }
+                PredictionState::Masks { planes: to_u8(&mask)?, channels, grid }
             }
-            State::Labels { .. } | State::Masks { .. } => {
+            PredictionState::Labels { .. } | PredictionState::Masks { .. } => {
                 bail!("cannot apply a threshold to values that are already discrete")
             }
         };
@@ -237,7 +241,7 @@ impl Prediction {
     pub fn one_hot(self, classes: usize, case: &CaseContext) -> Result<Self> {
         match &self.state {
             // A label image: integers in one channel.
-            State::Dense(values, _) if values.size()[0] == 1 => {
+            PredictionState::Dense(values, _) if values.size()[0] == 1 => {
                 let (header, trace) = (self.header.clone(), self.trace.clone());
                 let (values, grid) = self.dense(case)?;
                 let largest = values.f_max()?.f_double_value(&[])?;
@@ -252,9 +256,9 @@ impl Prediction {
                 } else {
                     Voxels::U16(numbers.iter().map(|&x| x as u16).collect())
                 };
-                Ok(Prediction { state: State::Labels { map, grid, onehot: Some(classes) }, header, trace })
+                Ok(Prediction { state: PredictionState::Labels { map, grid, onehot: Some(classes) }, header, trace })
             }
-            State::Labels { map, grid, .. } => {
+            PredictionState::Labels { map, grid, .. } => {
                 let largest = match map {
                     Voxels::U8(map) => map.iter().copied().max().map(u32::from),
                     Voxels::U16(map) => map.iter().copied().max().map(u32::from),
@@ -263,7 +267,7 @@ impl Prediction {
                 if let Some(largest) = largest.filter(|&largest| largest as usize >= classes) {
                     bail!("to_onehot={classes} does not fit label {largest}");
                 }
-                let state = State::Labels { map: map.clone(), grid: *grid, onehot: Some(classes) };
+                let state = PredictionState::Labels { map: map.clone(), grid: *grid, onehot: Some(classes) };
                 Ok(self.with(state))
             }
             _ => Err(err!("to_onehot: expected class labels in one channel").hint("set argmax: true")),
@@ -273,19 +277,23 @@ impl Prediction {
     /// Inverts the preprocessing: resamples from the network's grid to the grid of the file.
     pub fn invert(self, inverse: &Arc<Inverse>, nearest: bool, case: &CaseContext) -> Result<Self> {
         let (header, trace) = (self.header.clone(), Vec::new());
-        if matches!(self.state, State::Labels { .. } | State::Masks { .. }) {
+        if matches!(self.state, PredictionState::Labels { .. } | PredictionState::Masks { .. }) {
             release();
         }
         let state = match self.state {
-            State::Pending { source, ops, inverse: None } if nearest => {
+            PredictionState::Pending { source, ops, inverse: None } if nearest => {
                 let ops_before = ops.len();
-                State::Pending { source, ops, inverse: Some(Recorded { inverse: inverse.clone(), ops_before }) }
+                PredictionState::Pending {
+                    source,
+                    ops,
+                    inverse: Some(Recorded { inverse: inverse.clone(), ops_before }),
+                }
             }
-            State::Labels { map, onehot: None, .. } if nearest => labels_on_grid(&map, inverse, case)?,
-            State::Labels { map, onehot: Some(classes), .. } if nearest => {
+            PredictionState::Labels { map, onehot: None, .. } if nearest => labels_on_grid(&map, inverse, case)?,
+            PredictionState::Labels { map, onehot: Some(classes), .. } if nearest => {
                 one_hot_on_grid(&map, classes, inverse, case)?
             }
-            State::Masks { planes, channels, .. } if nearest => {
+            PredictionState::Masks { planes, channels, .. } if nearest => {
                 masks_on_grid(&planes, channels, &vec![0; channels], inverse, case)?
             }
             state => {
@@ -305,8 +313,8 @@ impl Prediction {
     /// The channels exceed the memory budget.
     pub fn dense(self, case: &CaseContext) -> Result<(Tensor, Grid)> {
         match self.state {
-            State::Dense(values, grid) => Ok((values, grid)),
-            State::Pending { source, ops, inverse } => {
+            PredictionState::Dense(values, grid) => Ok((values, grid)),
+            PredictionState::Pending { source, ops, inverse } => {
                 let (channels, grid) = (source.channels(), source.grid());
                 case.reserve(4 * channels as u64 * voxel_count(&grid) as u64, || {
                     format!("all {channels} channels on {}", shape_text(&grid))
@@ -328,12 +336,12 @@ impl Prediction {
                 match inverse {
                     None => Ok((out, grid)),
                     Some(recorded) => match dense_on_grid(&out, &recorded.inverse, true, case)? {
-                        State::Dense(values, grid) => Ok((apply_all(&ops[before..], values)?, grid)),
+                        PredictionState::Dense(values, grid) => Ok((apply_all(&ops[before..], values)?, grid)),
                         _ => bail!("expected values after the inversion, found class labels"),
                     },
                 }
             }
-            State::Labels { map, grid, onehot } => {
+            PredictionState::Labels { map, grid, onehot } => {
                 let [x, y, z] = grid.shape.map(|n| n as i64);
                 let channels = onehot.unwrap_or(1);
                 case.reserve(4 * channels as u64 * voxel_count(&grid) as u64, || {
@@ -352,7 +360,7 @@ impl Prediction {
                 };
                 Ok((values, grid))
             }
-            State::Masks { planes, channels, grid } => {
+            PredictionState::Masks { planes, channels, grid } => {
                 let [x, y, z] = grid.shape.map(|n| n as i64);
                 let values =
                     Tensor::f_from_slice(&planes)?.f_view([channels as i64, x, y, z])?.f_to_kind(Kind::Float)?;
@@ -370,7 +378,7 @@ impl Prediction {
         if [x, y, z] != grid.shape.map(|n| n as i64) {
             bail!("the operation changed the shape {} to {:?}", shape_text(&grid), values.size());
         }
-        Ok(Prediction { state: State::Dense(values, grid), header, trace })
+        Ok(Prediction { state: PredictionState::Dense(values, grid), header, trace })
     }
 }
 
@@ -394,7 +402,7 @@ fn release() {
     segbundle_native::trim();
 }
 
-fn labels_on_grid(map: &Voxels, inverse: &Inverse, case: &CaseContext) -> Result<State> {
+fn labels_on_grid(map: &Voxels, inverse: &Inverse, case: &CaseContext) -> Result<PredictionState> {
     let start = Instant::now();
     let grid = inverse.to_grid();
     // Two copies exist for a moment: the result and its shared copy.
@@ -406,12 +414,12 @@ fn labels_on_grid(map: &Voxels, inverse: &Inverse, case: &CaseContext) -> Result
         other => bail!("expected class labels of uint8 or uint16, found {}", other.dtype().name()),
     };
     case.clock.add(Stage::Invert, start.elapsed());
-    Ok(State::Labels { map, grid, onehot: None })
+    Ok(PredictionState::Labels { map, grid, onehot: None })
 }
 
 /// Inverts one-hot channels. Outside the network's grid all channels are zero, which class labels cannot represent: if
 /// such voxels occur, the result is a set of masks.
-fn one_hot_on_grid(map: &Voxels, classes: usize, inverse: &Inverse, case: &CaseContext) -> Result<State> {
+fn one_hot_on_grid(map: &Voxels, classes: usize, inverse: &Inverse, case: &CaseContext) -> Result<PredictionState> {
     let none = u16::MAX;
     let wide: Vec<u16> = match map {
         Voxels::U8(map) => map.iter().map(|&n| u16::from(n)).collect(),
@@ -426,18 +434,28 @@ fn one_hot_on_grid(map: &Voxels, classes: usize, inverse: &Inverse, case: &CaseC
             format!("{classes} one-hot channels on {}", shape_text(&grid))
         })?;
         let planes = (0..classes).flat_map(|class| moved.iter().map(move |&n| u8::from(usize::from(n) == class)));
-        State::Masks { planes: planes.collect(), channels: classes, grid }
+        PredictionState::Masks { planes: planes.collect(), channels: classes, grid }
     } else if classes <= 256 {
-        State::Labels { map: Voxels::U8(moved.iter().map(|&n| n as u8).collect()), grid, onehot: Some(classes) }
+        PredictionState::Labels {
+            map: Voxels::U8(moved.iter().map(|&n| n as u8).collect()),
+            grid,
+            onehot: Some(classes),
+        }
     } else {
-        State::Labels { map: Voxels::U16(moved.into()), grid, onehot: Some(classes) }
+        PredictionState::Labels { map: Voxels::U16(moved.into()), grid, onehot: Some(classes) }
     };
     case.clock.add(Stage::Invert, start.elapsed());
     Ok(state)
 }
 
 /// Inverts masks channel by channel; `fill` contains one value per channel.
-fn masks_on_grid(planes: &[u8], channels: usize, fill: &[u8], inverse: &Inverse, case: &CaseContext) -> Result<State> {
+fn masks_on_grid(
+    planes: &[u8],
+    channels: usize,
+    fill: &[u8],
+    inverse: &Inverse,
+    case: &CaseContext,
+) -> Result<PredictionState> {
     let start = Instant::now();
     let (from, grid) = (voxel_count(&inverse.from_grid()), inverse.to_grid());
     case.reserve(channels as u64 * voxel_count(&grid) as u64, || {
@@ -449,10 +467,10 @@ fn masks_on_grid(planes: &[u8], channels: usize, fill: &[u8], inverse: &Inverse,
         out.extend(inverse.nearest(channel, *fill));
     }
     case.clock.add(Stage::Invert, start.elapsed());
-    Ok(State::Masks { planes: out, channels, grid })
+    Ok(PredictionState::Masks { planes: out, channels, grid })
 }
 
-fn dense_on_grid(values: &Tensor, inverse: &Inverse, nearest: bool, case: &CaseContext) -> Result<State> {
+fn dense_on_grid(values: &Tensor, inverse: &Inverse, nearest: bool, case: &CaseContext) -> Result<PredictionState> {
     let [channels, ..] = size4(values)?;
     let grid = inverse.to_grid();
     case.reserve(4 * channels as u64 * voxel_count(&grid) as u64, || {
@@ -466,7 +484,7 @@ fn dense_on_grid(values: &Tensor, inverse: &Inverse, nearest: bool, case: &CaseC
         let moved = if nearest { inverse.nearest(&source, 0.0) } else { inverse.linear(&source)? };
         out.f_select(0, channel)?.f_copy_(&Tensor::f_from_slice(&moved)?.f_view([x, y, z])?)?;
     }
-    Ok(State::Dense(out, grid))
+    Ok(PredictionState::Dense(out, grid))
 }
 
 fn size4(values: &Tensor) -> Result<[i64; 4]> {

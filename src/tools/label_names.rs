@@ -73,7 +73,7 @@ pub enum Source {
     LabelMap,
     /// A metadata.json near the label map.
     Metadata(PathBuf),
-    Nowhere,
+    NotFound,
 }
 
 /// Number of folders above a label map that are searched for its bundle: `<bundle>/eval/<case>/<case>_trans.nii.gz`.
@@ -96,7 +96,7 @@ pub fn of(labels: &Path, meta_file: Option<&Path>) -> Result<(Structures, Source
     let beside = folders().take(1).map(|folder| folder.join("metadata.json"));
     let above = folders().take(BUNDLE_LEVELS).map(|folder| folder.join("configs/metadata.json"));
     let found = beside.chain(above).find_map(|path| Some((from_metadata(&path).ok()?, Source::Metadata(path))));
-    Ok(found.unwrap_or((Structures::default(), Source::Nowhere)))
+    Ok(found.unwrap_or((Structures::default(), Source::NotFound)))
 }
 
 /// Reads the names in `network_data_format.outputs.*.channel_def` of a bundle's metadata.json.
@@ -118,7 +118,7 @@ mod tests {
     use proptest::prelude::*;
 
     #[test]
-    fn names_come_back() {
+    fn names_survive_a_round_trip() {
         let structures = Structures::new([(1, "spleen".into()), (104, "a < b & \"c\"".into())]).unwrap();
         assert_eq!(from_xml(&to_xml(&structures)), Some(structures));
     }
@@ -142,7 +142,7 @@ mod tests {
         nifti::write(&labels, &voxels, &layout, &affine, dtype, nifti::Options::default()).unwrap();
         let name = |structures: &Structures| structures.get(1).name;
         let (structures, source) = of(&labels, None).unwrap();
-        assert_eq!((name(&structures), source), ("label_1".into(), Source::Nowhere));
+        assert_eq!((name(&structures), source), ("label_1".into(), Source::NotFound));
         let above = write("configs/metadata.json", &metadata(r#"{"0": "background", "1": "liver"}"#));
         let (structures, source) = of(&labels, None).unwrap();
         assert_eq!((name(&structures), source), ("liver".into(), Source::Metadata(above.clone())));

@@ -70,7 +70,7 @@ const LOWEST: i32 = i16::MIN as i32;
 const MANY: usize = 1 << 16;
 
 /// Returns the histogram bin of a value; `None` if it is not an integer in the range of i16.
-fn place(value: f32) -> Option<usize> {
+fn bin(value: f32) -> Option<usize> {
     let whole = value as i16;
     (f32::from(whole) == value).then(|| (i32::from(whole) - LOWEST) as usize)
 }
@@ -80,13 +80,13 @@ impl Values {
         match self {
             Values::All(all) => {
                 all.push(value);
-                if all.len() == MANY && all.iter().all(|value| place(*value).is_some()) {
+                if all.len() == MANY && all.iter().all(|value| bin(*value).is_some()) {
                     let mut counts = vec![0; MANY];
-                    all.iter().filter_map(|value| place(*value)).for_each(|at| counts[at] += 1);
+                    all.iter().filter_map(|value| bin(*value)).for_each(|at| counts[at] += 1);
                     *self = Values::Counts(counts);
                 }
             }
-            Values::Counts(counts) => match place(value) {
+            Values::Counts(counts) => match bin(value) {
                 Some(at) => counts[at] += 1,
                 None => {
                     let mut all: Vec<f32> = vec![];
@@ -367,7 +367,7 @@ mod tests {
 
     /// Integers enough for a histogram, followed by a value that is not an integer.
     #[test]
-    fn counts_and_lists_give_the_same_figures() {
+    fn histogram_and_list_give_the_same_statistics() {
         let numbers = |n: usize| (0..n).map(|i| ((i * 7919) % 3001) as f32 - 1000.0);
         let gathered = |values: &mut dyn Iterator<Item = f32>| {
             let mut out = Values::default();

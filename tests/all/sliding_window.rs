@@ -25,7 +25,7 @@ use segbundle::component::Value;
 use segbundle::contracts::{CaseContext, InfererHandle, Linear, Mode, Network, NetworkState, Shared};
 use segbundle::error::Result;
 use segbundle::image::{Affine, Applied, Grid, Inverse, Spatial, Voxels};
-use segbundle::prediction::{State as Values, VoxelOp};
+use segbundle::prediction::{PredictionState, VoxelOp};
 use segbundle::torch::Device;
 use std::sync::Arc;
 use tch::{Kind, Tensor};
@@ -152,7 +152,7 @@ fn argmax_without_the_values_equals_argmax_of_the_values() {
             for ops in [&[][..], &[VoxelOp::Softmax], &[VoxelOp::Sigmoid]] {
                 let prediction = ops.iter().fold(infer(), |prediction, op| prediction.activate(*op).unwrap());
                 match prediction.argmax(&CaseContext::quiet()).unwrap().state {
-                    Values::Labels { map: Voxels::U8(map), .. } => {
+                    PredictionState::Labels { map: Voxels::U8(map), .. } => {
                         assert_eq!(&*map, expected.as_slice(), "{name} head {head} {ops:?}")
                     }
                     _ => panic!("expected labels in u8"),
@@ -173,7 +173,7 @@ fn less_memory_means_strips_and_the_same_labels() {
                 let prediction =
                     inferer("gaussian", "replicate", 1).0.infer(x, &volume_of(x), &Ramp::shared(head), &case).unwrap();
                 prediction.argmax(&case).map(|prediction| match prediction.state {
-                    Values::Labels { map: Voxels::U8(map), .. } => map.to_vec(),
+                    PredictionState::Labels { map: Voxels::U8(map), .. } => map.to_vec(),
                     _ => panic!("expected labels in u8"),
                 })
             };
