@@ -38,7 +38,7 @@ pub fn logging_file(args: &RunArgs, warnings: &mut Vec<Warning>) -> Result<Optio
             Err(err!("cannot find the logging file `{file}`")
                 .kind(Kind::Config)
                 .file(file)
-                .hint("`--logging_file False` runs without it"))
+                .hint("`--logging_file False` ignores logging.conf"))
         }
     }
 }

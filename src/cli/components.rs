@@ -1,4 +1,4 @@
-//! `segbundle components [NAME]`: what a config can build, printed from the declarations that parse it.
+//! `segbundle components [NAME]`: list or describe components, from the declarations that also parse their arguments.
 
 use crate::component::{Component, Param};
 use crate::error::{Kind, Result};
@@ -9,7 +9,7 @@ use std::fmt::Write as _;
 
 #[derive(clap::Args)]
 pub struct Args {
-    /// Such as SlidingWindowInferer or monai.transforms.Spacingd
+    /// Component to describe, for example SlidingWindowInferer or monai.transforms.Spacingd
     name: Option<String>,
     /// Print a table, or JSON with everything that is declared
     #[arg(long, value_enum, default_value = "text")]
@@ -30,7 +30,7 @@ pub fn components(args: &Args) -> Result<()> {
             let error = err!("unknown component `{name}`").kind(Kind::Config);
             match table.nearest_component(name) {
                 Some(near) => error.hint(format!("did you mean `{near}`?")),
-                None => error.hint("`segbundle components` lists all"),
+                None => error.hint("`segbundle components` lists all components"),
             }
         })?),
     };
@@ -43,7 +43,7 @@ pub fn components(args: &Args) -> Result<()> {
     super::show(&text)
 }
 
-/// All components by module, each with its summary.
+/// List all components by module, each with its summary.
 fn list(components: impl Iterator<Item = &'static Component>) -> String {
     let mut by_module: BTreeMap<&str, Vec<&Component>> = BTreeMap::new();
     for component in components {
@@ -60,7 +60,7 @@ fn list(components: impl Iterator<Item = &'static Component>) -> String {
     out
 }
 
-/// One component: arguments with types, defaults and documentation, differences from MONAI, aliases.
+/// Describe a component: arguments with types, defaults and documentation, differences from MONAI, aliases.
 fn describe(component: &Component) -> String {
     let mut out = format!("{}  ({})\n\n", component.name, component.path);
     for line in lines(component.doc) {
@@ -107,7 +107,7 @@ fn signature(param: &Param) -> String {
     }
 }
 
-/// Everything that is declared. Defaults are as Python writes them; null if the argument is required.
+/// The declaration as JSON. Defaults are formatted as in Python; null if the argument is required.
 fn row(component: &Component) -> Json {
     let argument = |param: &Param| {
         json!({

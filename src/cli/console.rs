@@ -1,4 +1,4 @@
-//! Output on stderr: log lines, and progress bars where stderr is a terminal.
+//! Output on stderr: log lines, and progress bars if stderr is a terminal.
 
 use super::log::Log;
 use crate::bundle::LoggingConf;
@@ -18,14 +18,14 @@ use tracing_subscriber::util::SubscriberInitExt;
 
 #[derive(Clone)]
 pub struct Console {
-    /// `None` if stderr is not a terminal.
+    /// Progress bars; `None` if stderr is not a terminal.
     bars: Option<MultiProgress>,
     level: LevelFilter,
-    /// Whether lines are JSON objects.
+    /// Whether log lines are JSON objects.
     json: bool,
-    /// Whether -v or -q sets the level of the console.
+    /// Whether -v or -q set the level of the console.
     forced: bool,
-    /// The log as a bundle's logging.conf sets it up.
+    /// The log as configured by a bundle's logging.conf.
     log: Log,
 }
 
@@ -47,7 +47,7 @@ impl Console {
             .with_target(false)
             .with_ansi(stderr().is_terminal())
             .with_writer(self.clone());
-        // The logger's name is for logging.conf and for JSON lines.
+        // The logger's name is only shown by logging.conf formats and in JSON lines.
         let fields = debug_fn(|writer, field, value| match field.name() {
             "message" => write!(writer, "{value:?}"),
             "logger" => Ok(()),
@@ -62,17 +62,17 @@ impl Console {
         let lines =
             lines.with_filter(dynamic_filter_fn(move |meta, _| *meta.level() <= level && (json || !plain.is_active())));
         let conf = conf.clone().with_filter(dynamic_filter_fn(move |_, _| conf.is_active()));
-        // A second initialisation can only come from a test in the same process; the first one stays.
+        // Only a test in the same process can initialize a second time; the first one remains in effect.
         let _ = tracing_subscriber::registry().with(lines).with(conf).try_init();
     }
 
-    /// Whether stderr shows JSON lines, which no logging.conf changes.
+    /// Whether stderr shows JSON lines, which logging.conf does not affect.
     pub fn is_json(&self) -> bool {
         self.json
     }
 
-    /// Set up the log as logging.conf says. -v and -q still set the level of the console; JSON lines on stderr stay, beside
-    /// the files of logging.conf.
+    /// Configure the log from logging.conf. -v and -q still determine the level of the console, and JSON lines are
+    /// still written to stderr, in addition to the files of logging.conf.
     pub fn apply_logging(&self, conf: LoggingConf) -> Result<()> {
         let level = match self.level {
             LevelFilter::WARN => 30,
@@ -93,7 +93,7 @@ impl Console {
     }
 }
 
-/// Writes above the progress bars.
+/// Writes lines above the progress bars.
 pub struct Line(Console);
 
 impl Write for Line {
@@ -115,10 +115,10 @@ impl<'a> MakeWriter<'a> for Console {
     }
 }
 
-/// Reports a run: a progress bar for the windows of the current case, a log line for each finished case.
+/// Reports the progress of a run: a bar for the windows of the current case, a log line for each finished case.
 pub struct RunReport {
     console: Console,
-    /// Index and bar of the cases that the network runs on.
+    /// Index and progress bar of each case in inference.
     bars: Mutex<Vec<(usize, ProgressBar)>>,
 }
 
@@ -176,8 +176,8 @@ impl Observer for RunReport {
     }
 }
 
-/// Seconds spent in each stage, as MONAI Label prints them, and the peak memory of the process so far. Operations that are
-/// computed together with the windows (softmax, argmax) count as Inferer, not as Post.
+/// Seconds spent in each stage, in the format of MONAI Label, and the peak memory of the process so far. Operations
+/// that are fused with the windows (softmax, argmax) count as Inferer, not as Post.
 fn latencies(report: &CaseReport) -> String {
     let seconds = |stage| report.clock.get(stage);
     let show = |elapsed: Duration| format!("{:.4}", elapsed.as_secs_f64());
@@ -204,7 +204,7 @@ impl Progress for Bar {
     }
 }
 
-/// `41 s`, `3 min 5 s`, `2 h 10 min`.
+/// Format a duration as `41 s`, `3 min 5 s` or `2 h 10 min`.
 fn duration(of: Duration) -> String {
     match of.as_secs() {
         s @ 0..60 => format!("{s} s"),

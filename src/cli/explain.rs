@@ -1,4 +1,5 @@
-//! `segbundle explain`: what `run` would do with the same arguments, from headers and two seconds of the network.
+//! `segbundle explain`: shows what `run` would do with the same arguments, from image headers and two seconds of
+//! inference.
 
 use super::console::Console;
 use crate::bundle::{Rules, RunArgs, Warning};
@@ -14,11 +15,14 @@ use crate::workflow;
 use std::fmt::Write as _;
 use std::sync::Arc;
 
-/// Files of a case that are listed: there can be a mask for each of a hundred structures.
+/// Maximum number of files listed per case: there may be one mask for each of a hundred structures.
 const SHOWN_FILES: usize = 8;
 
-/// Print the explanation to stdout; an error if a case cannot run. What the config does besides running its engine
-/// (loading a checkpoint, setting a seed) happens as in a run.
+/// Print the explanation to stdout. Side effects of the config other than running its engine (loading a checkpoint,
+/// setting a seed) happen as in a run.
+///
+/// # Errors
+/// A case that cannot run.
 pub fn explain(argv: &[String], rules: Rules, options: RunOptions, console: &Console) -> Result<()> {
     if super::run::shows_help("explain", argv)? {
         return Ok(());
@@ -92,15 +96,13 @@ fn write_postprocessing(explanation: &EvaluationExplanation, out: &mut String) {
     let _ = writeln!(out, "  windows              {how}");
     for (name, effect) in &explanation.postprocessing {
         let what = match effect {
-            OnPrediction::Recorded => "fused: computed with what comes next, box by box",
-            OnPrediction::Labels => {
-                "fused with the windows: one class number per voxel, all channels never exist at once"
-            }
+            OnPrediction::Recorded => "fused with the next operation, box by box",
+            OnPrediction::Labels => "fused with the windows: one class index per voxel, not all channels at once",
             OnPrediction::Masks => "fused with the windows: one byte per channel and voxel",
-            OnPrediction::Moved => "one pass over the result, nearest voxels",
-            OnPrediction::AllChannels => "needs all channels at once, four bytes each",
+            OnPrediction::Moved => "one pass over the result, nearest-neighbor",
+            OnPrediction::AllChannels => "needs all channels at once, four bytes per voxel each",
             OnPrediction::Written => "compressed and written while the next case is in the network",
-            OnPrediction::Other => "as it comes",
+            OnPrediction::Other => "executed as a separate step",
         };
         let _ = writeln!(out, "  {:<20} {what}", name);
     }
@@ -111,8 +113,8 @@ fn write_case(case: &CaseExplanation, out: &mut String) {
     for step in &case.steps {
         let same = before.is_some_and(|before| before.shape == step.shape && before.affine == step.affine);
         let note = match (step.certainty, same) {
-            (Certainty::UpperBound, _) => "  at most: the rest depends on voxels or random numbers",
-            (Certainty::Unknown, _) => "  not known: a function of the config decides",
+            (Certainty::UpperBound, _) => "  upper bound: depends on voxels or random numbers",
+            (Certainty::Unknown, _) => "  unknown: depends on a function in the config",
             (Certainty::Exact, true) => "  unchanged",
             (Certainty::Exact, false) if step.voxels == VoxelLocation::Streamed => "  while the file is read",
             (Certainty::Exact, false) => "",
@@ -151,7 +153,7 @@ fn write_case(case: &CaseExplanation, out: &mut String) {
 fn write_inference(inference: &ExplainedInference, out: &mut String) {
     let plan = &inference.plan;
     let again = if plan.strips > 1 {
-        format!(" ({} with those that run again, in {} strips)", plan.runs, plan.strips)
+        format!(" ({} including repeated ones, in {} strips)", plan.runs, plan.strips)
     } else {
         String::new()
     };

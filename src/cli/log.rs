@@ -1,7 +1,7 @@
 //! Logging as a bundle's `logging.conf` configures it: levels, formats and files.
 //!
-//! Loggers share their levels with [`crate::python::logging`], so that `setLevel` in a config has an effect here. The
-//! program's own messages come from loggers named after its modules, for example `segbundle.engines.evaluator`.
+//! Loggers share their levels with [`crate::python::logging`], so that `setLevel` in a config has an effect here.
+//! Messages of segbundle itself come from loggers named after its modules, for example `segbundle.engines.evaluator`.
 
 use super::console::Console;
 use crate::bundle::logging_conf::{Handler, LoggingConf, Record, Sink};
@@ -20,16 +20,16 @@ use tracing_subscriber::Layer;
 use tracing_subscriber::fmt::MakeWriter;
 use tracing_subscriber::layer::Context;
 
-/// Shared by the console and the layer that receives messages.
+/// State shared by the console and the layer that receives messages.
 #[derive(Clone, Default)]
 pub struct Log(Arc<RwLock<Option<Active>>>);
 
 struct Active {
     conf: LoggingConf,
-    /// Beside the conf's handlers; `None` unless the handler writes a file.
+    /// Open file of each handler in the conf; `None` if the handler does not write a file.
     files: Vec<Option<Mutex<File>>>,
     console: Console,
-    /// The console's level by -v or -q, which overrides the file's.
+    /// Level of the console from -v or -q, which overrides that of the file.
     forced: Option<i64>,
     started: Instant,
 }
@@ -39,7 +39,7 @@ impl Log {
         self.0.read().is_some()
     }
 
-    /// Open the files, set the loggers' levels, and take over the log.
+    /// Open the files, set the loggers' levels, and send all further messages to the conf's handlers.
     pub fn apply(&self, conf: LoggingConf, console: &Console, forced: Option<i64>) -> Result<()> {
         let sinks = conf.handlers.iter().map(|handler| match &handler.sink {
             Sink::File { path, append } => open(path, *append).map(|file| Some(Mutex::new(file))),
@@ -69,7 +69,7 @@ impl<S: Subscriber> Layer<S> for Log {
     }
 }
 
-/// The text of a message, and the logger that it names.
+/// Text and logger of a message.
 #[derive(Default)]
 struct Fields {
     message: String,
@@ -120,7 +120,7 @@ impl Active {
         let wanted = level >= logging::effective_level(&name);
         let handlers = self.handlers_of(&name);
         if handlers.is_empty() && level >= self.forced.unwrap_or(30) {
-            // Python's last resort.
+            // Python's `logging.lastResort`.
             return self.line(&fields.message);
         }
         for at in handlers {
@@ -135,7 +135,7 @@ impl Active {
         }
     }
 
-    /// Handlers of a logger and of its parents, up to one that does not propagate.
+    /// Handlers of a logger and of its parents, up to the first one that does not propagate.
     fn handlers_of(&self, name: &str) -> Vec<usize> {
         let mut found = vec![];
         let mut name = name;
@@ -163,19 +163,19 @@ impl Active {
             }
         };
         let record = Record { asctime: &time, ..record.clone() };
-        // Formats were tried when the file was read.
+        // Formats were validated when the file was read.
         let Ok(text) = handler.format.render(&record) else { return };
         match (&handler.sink, self.files.get(at)) {
             (Sink::Stderr, _) => self.line(&text),
             (Sink::File { .. }, Some(Some(file))) => {
-                // A log that cannot be written stops no run.
+                // A failure to write a log file does not stop the run.
                 let _ = file.lock().write_all(format!("{text}\n").as_bytes());
             }
             _ => {}
         }
     }
     fn line(&self, text: &str) {
-        // The message is on stderr already, as JSON.
+        // The message was written to stderr as JSON already.
         if self.console.is_json() {
             return;
         }
@@ -187,5 +187,5 @@ fn open(path: &Path, append: bool) -> Result<File> {
     let mut options = File::options();
     let options = if append { options.append(true) } else { options.write(true).truncate(true) };
     let cannot = |e: std::io::Error| -> Error { err!("cannot open the log file: {e}").kind(Kind::Config).file(path) };
-    options.create(true).open(path).map_err(cannot).map_err(|e| e.hint("`--logging_file False` runs without it"))
+    options.create(true).open(path).map_err(cannot).map_err(|e| e.hint("`--logging_file False` ignores logging.conf"))
 }

@@ -1,6 +1,6 @@
-//! The command line. Our own options stand before the subcommand, in kebab case; everything after `run` and `verify`
-//! is MONAI's own arguments and config overrides. Logs go to stderr, data to stdout; exit codes are 0, 1 (a case or the
-//! run failed), 2 (usage or config) and 130 (interrupted).
+//! Command line. Options of segbundle precede the subcommand, in kebab case; arguments after `run`, `verify` and
+//! `explain` are those of MONAI, and config overrides. Logs go to stderr, data to stdout. Exit codes are 0, 1 (a case
+//! or the run failed), 2 (usage or config error) and 130 (interrupted).
 
 mod components;
 mod console;
@@ -80,7 +80,7 @@ enum LogFormat {
     Json,
 }
 
-/// `8G`, `1500M`, `2.5GiB`, `1000000`: powers of 1024, as container tools read them.
+/// Parse `8G`, `1500M`, `2.5GiB` or `1000000`; units are powers of 1024, as in container tools.
 fn parse_size(text: &str) -> std::result::Result<u64, String> {
     let unit_at = text.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(text.len());
     let (number, unit) = text.split_at(unit_at);
@@ -102,7 +102,8 @@ enum Command {
     /// Run a bundle's config, with the arguments of `python -m monai.bundle run`
     #[command(disable_help_flag = true)]
     Run {
-        /// MONAI's arguments (--config_file, --meta_file, --logging_file, --args_file, run_id, ...) and config overrides
+        /// MONAI's arguments (--config_file, --meta_file, --logging_file, --args_file, run_id, ...) and config
+        /// overrides
         #[arg(trailing_var_arg = true, allow_hyphen_values = true, value_name = "ARGS")]
         args: Vec<String>,
     },
@@ -112,7 +113,8 @@ enum Command {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true, value_name = "ARGS")]
         args: Vec<String>,
     },
-    /// Show shapes, windows, memory, time and output files of each case without running it; takes the arguments of `run`
+    /// Show shapes, windows, memory, time and output files of each case without running it; takes the arguments of
+    /// `run`
     #[command(disable_help_flag = true)]
     Explain {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true, value_name = "ARGS")]
@@ -130,21 +132,22 @@ enum Command {
     SplitLabels(split_labels::Args),
 }
 
-/// The structures' names for a label map, and a log line about where they were found, or how to give them.
+/// Names of the structures in a label map. Logs the file that they come from, or how to provide them.
 fn names_of(labels: &Path, meta_file: Option<&Path>) -> Result<Structures> {
     let (structures, source) = label_names::of(labels, meta_file)?;
     match source {
         Source::Given | Source::LabelMap => {}
         Source::Metadata(path) => tracing::info!("read names of structures from {}", path.display()),
         Source::NotFound => tracing::warn!(
-            "{} has no names of structures: they are called label_1, label_2, …; `--meta_file metadata.json` gives names",
+            "{} has no names of structures: label_1, label_2, … are used; `--meta_file metadata.json` provides names",
             labels.display()
         ),
     }
     Ok(structures)
 }
 
-/// An error if an output file has none of the `known` extensions.
+/// # Errors
+/// The output file has none of the `known` extensions.
 fn check_extension(path: &Path, known: &[&str]) -> Result<()> {
     let extension = path.extension().unwrap_or_default().to_string_lossy().to_ascii_lowercase();
     if known.contains(&&*extension) {
@@ -154,7 +157,7 @@ fn check_extension(path: &Path, known: &[&str]) -> Result<()> {
     Err(err!("--output: expected a {} file, found `{}`", shown.join(" or "), path.display()).kind(Kind::Config))
 }
 
-/// Print to stdout. A reader that has closed the pipe (`| head`) is no error.
+/// Print to stdout. A closed pipe (`| head`) is not an error.
 fn show(text: &str) -> Result<()> {
     let mut out = std::io::stdout().lock();
     match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
@@ -230,7 +233,7 @@ fn set_up_torch(threads: Option<u16>) {
     tracing::debug!("computing with {threads} threads");
 }
 
-/// A panic inside libtorch's bindings becomes an error with its own message; the raw text goes to the debug log only.
+/// Log the text of a panic at debug level only: panics in libtorch's bindings are converted to errors with a message.
 fn quiet_panics() {
     std::panic::set_hook(Box::new(|info| tracing::debug!("panic: {info}")));
 }

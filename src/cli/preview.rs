@@ -1,4 +1,4 @@
-//! `segbundle preview`: a PNG of a CT and its labels.
+//! `segbundle preview`: draw a CT and its labels as a PNG.
 
 use crate::err;
 use crate::error::{Kind, Result};

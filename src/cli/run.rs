@@ -1,4 +1,4 @@
-//! `segbundle run`: a bundle's config, as MONAI's own `run` takes it.
+//! `segbundle run`: run a bundle's config, with the arguments of MONAI's `run`.
 
 use super::console::{Console, RunReport};
 use super::signals::stop_on_signals;
@@ -26,7 +26,7 @@ Arguments (those of `python -m monai.bundle run`):
   --tracking SETTINGS  Write the executed config to output_dir: \"{'handlers_id': {}, 'configs': {}}\"
   --KEY VALUE          Override a config value: --output_dir out, --displayable_configs#highres False
 
-Options of segbundle stand before the command; `segbundle --help` lists them.
+Options of segbundle precede the command; `segbundle --help` lists them.
 
 Examples:
   segbundle run --config_file configs/inference.json --datalist \"['a.nii.gz','b.nii.gz']\"
@@ -59,13 +59,14 @@ pub fn run(argv: &[String], rules: Rules, options: RunOptions, console: &Console
     let plan = prepared(&args, console, &mut warn)?;
     let context = RunContext { observer: Arc::new(RunReport::new(console.clone())), ..RunContext::new(options) };
     stop_on_signals(context.cancel.clone())?;
-    // libtorch may allocate what the process does not use yet; a case that needs more fails, and the process goes on.
+    // libtorch may allocate the part of the limit that is not in use yet; a case that needs more fails, but not the
+    // run.
     let tensors = context.options.memory_bytes.saturating_sub(crate::env::resident_memory_bytes());
     segbundle_native::set_limit(usize::try_from(tensors).ok());
     workflow::run(plan, Some(Arc::new(context)), &mut warn).inspect_err(|error| show_others(&args, error, console))
 }
 
-/// Where a config turns out to be wrong while it is built, its other mistakes too.
+/// After a config error while building, print the config's other problems, too.
 fn show_others(args: &RunArgs, error: &Error, console: &Console) {
     if !matches!(error.get_kind(), Kind::Config | Kind::Unsupported) {
         return;
@@ -74,7 +75,7 @@ fn show_others(args: &RunArgs, error: &Error, console: &Console) {
     plan.problems().iter().filter(|other| other.message() != error.message()).for_each(|other| console.error(other));
 }
 
-/// The plan of a config. Prints all errors but the last, which is returned.
+/// Prepare the plan of a config. All errors are printed except the last one, which is returned.
 pub fn prepared(args: &RunArgs, console: &Console, warn: &mut dyn FnMut(&Warning)) -> Result<Plan> {
     workflow::prepare(args, registry::table(), warn).map_err(|mut errors| {
         let last = errors.pop().unwrap_or_else(|| err!("the config cannot run").kind(Kind::Config));

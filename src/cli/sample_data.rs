@@ -1,4 +1,4 @@
-//! `segbundle sample-data`: synthetic CT phantoms with labels.
+//! `segbundle sample-data`: write synthetic CT phantoms with labels.
 
 use crate::err;
 use crate::error::{Kind, Result};

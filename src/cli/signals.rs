@@ -1,5 +1,5 @@
-//! Ctrl-C, SIGTERM and SIGHUP (unless nohup ignores it): the first signal stops the run at the next window and keeps
-//! finished results; the second one ends the process at once, and removes temporary files.
+//! Handling of Ctrl-C, SIGTERM and SIGHUP (unless ignored by nohup): the first signal stops the run at the next window
+//! and keeps finished results; the second one removes temporary files and exits immediately.
 
 use crate::env;
 use crate::err;
@@ -37,7 +37,7 @@ pub fn stop_on_signals(cancel: Arc<AtomicBool>) -> Result<()> {
         for _ in signals.forever() {
             if cancel.swap(true, Ordering::Relaxed) {
                 atomic::remove_live();
-                // Skip exit handlers of libraries whose threads still run.
+                // Skip exit handlers of libraries whose threads are still running.
                 signal_hook::low_level::exit(INTERRUPTED);
             }
             tracing::warn!("stopping after this window; interrupt again to exit immediately");

@@ -1,4 +1,4 @@
-//! `segbundle split-labels`: one mask per structure in a label map.
+//! `segbundle split-labels`: write one mask per structure of a label map.
 
 use crate::error::Result;
 use crate::formats::{nifti, paths};
@@ -29,7 +29,7 @@ pub fn split_labels(args: &Args) -> Result<()> {
     if structures.is_empty() {
         return Err(crate::err!("expected names of structures in the label map")
             .file(&args.labels)
-            .hint("`--meta_file metadata.json` gives names"));
+            .hint("`--meta_file metadata.json` provides names"));
     }
     if !args.structures.is_empty() {
         structures = structures.subset(&args.structures)?;

@@ -1,4 +1,4 @@
-//! `segbundle statistics`: volume, centroid and HU of each structure in a label map.
+//! `segbundle statistics`: measure volume, centroid and HU of each structure of a label map.
 
 use crate::error::Result;
 use crate::formats::{nifti, paths, reader};

@@ -1,4 +1,4 @@
-//! `segbundle verify`: lists every mistake of a config at once, without running it.
+//! `segbundle verify`: list all problems of a config, without running it.
 
 use crate::bundle::{Plan, Rules, RunArgs};
 use crate::err;

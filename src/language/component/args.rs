@@ -1,4 +1,4 @@
-//! Arguments of components and functions: declared once, parsed and documented from that.
+//! Arguments of components and functions: one declaration for parser and documentation.
 
 use super::{FromValue, Value};
 use crate::error::{Error, Kind, Result, did_you_mean};
@@ -9,27 +9,27 @@ use std::sync::Arc;
 pub struct Param {
     pub name: &'static str,
     pub doc: &'static str,
-    /// "int", "list of float".
+    /// Description of the type, such as "int" or "list of float".
     pub expected: fn() -> String,
-    /// `None`: required.
+    /// Default value; `None` if the argument is required.
     pub default: Option<fn() -> Value>,
-    /// Accepted without effect; `doc` says why.
+    /// Whether the argument is accepted without effect; `doc` gives the reason.
     pub accepted: bool,
-    /// Whether a result can depend on it: false for an accepted argument and for one that is marked
+    /// Whether results can depend on the argument: false if it is accepted without effect or marked
     /// `#[no_effect_on_results]`.
     pub affects_results: bool,
-    /// Whether a value has the parameter's type; the first argument is the component's name, for the error.
+    /// Checks the type of a value; the first argument is the component's name, for the error.
     pub check: fn(&str, &Param, &Value) -> Result<()>,
 }
 
-/// A struct made by [`args!`](crate::args).
+/// A struct declared with [`args!`](crate::args).
 pub trait Declared: Sized {
     const PARAMS: &'static [Param];
-    /// `name` is the component, for messages.
+    /// Parse arguments; `name` is the component, for messages.
     fn parse(name: &str, args: Args) -> Result<Self>;
 }
 
-/// Arguments of one call.
+/// Positional and named arguments of a call.
 #[derive(Default, Clone, Debug)]
 pub struct Args {
     pub positional: Vec<Value>,
@@ -43,7 +43,10 @@ impl Args {
     pub fn named(values: impl IntoIterator<Item = (Arc<str>, Value)>) -> Self {
         Args { positional: vec![], named: values.into_iter().collect() }
     }
-    /// Each parameter's value, defaults filled in; errors on unknown, doubled, missing and surplus arguments.
+    /// Assign a value to each parameter, with defaults for those not given.
+    ///
+    /// # Errors
+    /// Unknown, duplicate, missing and surplus arguments.
     pub fn bind(self, name: &str, params: &[Param]) -> Result<Vec<Value>> {
         if self.positional.len() > params.len() {
             bail!("{name} takes at most {} arguments, found {}", params.len(), self.positional.len());
@@ -66,7 +69,7 @@ impl Args {
             .map(|(param, slot)| slot.or_else(|| param.default.map(|make| make())).ok_or_else(|| missing(name, param)))
             .collect()
     }
-    /// For functions with few arguments: exactly these, by position or name.
+    /// Take exactly the arguments `names`, by position or by name; for functions with few arguments.
     pub fn expect<const N: usize>(mut self, name: &str, names: [&str; N]) -> Result<[Value; N]> {
         for wanted in names.iter().skip(self.positional.len()) {
             let Some(found) = self.named.iter().position(|(key, _)| &**key == *wanted) else { break };
@@ -99,13 +102,13 @@ fn missing(name: &str, param: &Param) -> Error {
     err!("{name} needs argument `{}` ({})", param.name, (param.expected)()).kind(Kind::Config)
 }
 
-/// Everything wrong with the argument names `given` to `name`, without their values: what `verify` can tell.
+/// All errors in the names of the arguments `given` to the component `name`, which do not need their values.
 pub fn check_names(name: &str, params: &[Param], given: &[&str]) -> Vec<Error> {
     let names: Vec<&str> = params.iter().map(|param| param.name).collect();
     given.iter().filter(|key| !names.contains(key)).map(|key| unknown(name, key, &names)).collect()
 }
 
-/// One bound value as a `T`; used by [`args!`](crate::args).
+/// Convert a bound value to `T`; used by [`args!`](crate::args).
 pub fn convert<T: FromValue>(name: &str, param: &Param, value: &Value) -> Result<T> {
     T::from_value(value).ok_or_else(|| {
         let found = match value {
@@ -119,7 +122,7 @@ pub fn convert<T: FromValue>(name: &str, param: &Param, value: &Value) -> Result
         };
         let error = err!("{name}: argument `{}`: expected {}, found {found}", param.name, T::expected());
         let error = error.kind(T::ERROR);
-        // A number in quotes, or one that YAML 1.1 reads as text.
+        // A number in quotes, or text that YAML 1.1 does not read as a number.
         let number = value.as_str().and_then(super::as_number);
         let meant = |number: &String| {
             let value = number.parse().map(Value::Int).ok().or_else(|| number.parse().map(Value::Float).ok());
@@ -134,9 +137,10 @@ pub fn convert<T: FromValue>(name: &str, param: &Param, value: &Value) -> Result
 
 /// Declare arguments, in MONAI's order: a struct, its documentation and its parser.
 ///
-/// A default is anything that turns into a [`Value`] (`()` is None) and is converted like a user's value. An argument
-/// that MONAI has and that needs no code here gets the type [`Accepted`](super::Accepted) and a reason as its doc; one
-/// that changes speed, logging or where a result is written, but not the result, is marked `#[no_effect_on_results]`.
+/// A default is any expression that converts to a [`Value`] (`()` is None); it is converted like a value from a config.
+/// An argument of MONAI that has no effect here gets the type [`Accepted`](super::Accepted), with the reason as its
+/// doc. An argument that affects speed, logging or the location of results, but not the results, is marked
+/// `#[no_effect_on_results]`.
 ///
 /// ```ignore
 /// args! {

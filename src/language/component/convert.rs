@@ -1,4 +1,4 @@
-//! From a config's values to Rust's types.
+//! Conversion of a config's values to Rust types.
 
 use super::{Dict, Value};
 use crate::error::Kind;
@@ -6,15 +6,15 @@ use parking_lot::Mutex;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-/// A type that an argument can have.
+/// Type of an argument.
 pub trait FromValue: Sized {
-    /// Whether an argument of this type is accepted without any effect.
+    /// Whether an argument of this type is accepted without effect.
     const ACCEPTED: bool = false;
-    /// The kind of error that another value is.
+    /// Kind of error for a value of another type.
     const ERROR: Kind = Kind::Config;
-    /// What to write, for messages and documentation: "int", "list of float".
+    /// Description of the type for messages and documentation, such as "int" or "list of float".
     fn expected() -> String;
-    /// `None`: the value is of another type.
+    /// Convert a value; `None` if it has another type.
     fn from_value(value: &Value) -> Option<Self>;
 }
 
@@ -31,7 +31,7 @@ impl FromValue for bool {
     fn expected() -> String {
         "bool".into()
     }
-    /// Also 0 and 1, but no string: `'false'` would be true in Python and is nearly always a mistake.
+    /// Accepts bool, 0 and 1, but not strings: `'false'` is true in Python and nearly always a mistake.
     fn from_value(value: &Value) -> Option<Self> {
         match value {
             Value::Bool(b) => Some(*b),
@@ -49,7 +49,7 @@ impl FromValue for i64 {
         match value {
             Value::Int(i) => Some(*i),
             Value::Bool(b) => Some(i64::from(*b)),
-            // A NumPy integer says so itself.
+            // NumPy integers have `__index__`.
             Value::Object(object) => match object.attr("__index__") {
                 Ok(Some(Value::Int(i))) => Some(i),
                 _ => None,
@@ -77,7 +77,7 @@ impl FromValue for f64 {
             Value::Float(x) => Some(*x),
             Value::Int(i) => Some(*i as f64),
             Value::Bool(b) => Some(f64::from(u8::from(*b))),
-            // A NumPy or torch scalar says so itself.
+            // NumPy and torch scalars have `__float__`.
             Value::Object(object) => match object.attr("__float__") {
                 Ok(Some(Value::Float(x))) => Some(x),
                 _ => None,
@@ -87,7 +87,7 @@ impl FromValue for f64 {
     }
 }
 
-/// A type or trait that a config holds behind an [`Arc`]; makes `Arc<Self>` a [`FromValue`].
+/// A type or trait that configs hold in an [`Arc`]; `Arc<Self>` then implements [`FromValue`].
 pub trait FromArc {
     fn expected() -> String;
     fn from_value(value: &Value) -> Option<Arc<Self>>;
@@ -102,7 +102,7 @@ impl<T: FromArc + ?Sized> FromValue for Arc<T> {
     }
 }
 
-/// A type or trait that a config holds behind an `Arc<Mutex<_>>`; makes that a [`FromValue`].
+/// A type or trait that configs hold in an `Arc<Mutex<_>>`, which then implements [`FromValue`].
 pub trait FromShared {
     fn expected() -> String;
     fn from_value(value: &Value) -> Option<Arc<Mutex<Self>>>;
@@ -142,7 +142,7 @@ impl FromValue for PathBuf {
     fn expected() -> String {
         "path".into()
     }
-    /// A string or a `pathlib.Path` (whose `str()` is the path).
+    /// Accepts a string or a `pathlib.Path` (whose `str()` is the path).
     fn from_value(value: &Value) -> Option<Self> {
         match value {
             Value::Str(s) => Some(PathBuf::from(&**s)),
@@ -183,7 +183,7 @@ impl<T: FromValue> FromValue for Vec<T> {
     }
     fn from_value(value: &Value) -> Option<Self> {
         let items = match value {
-            // Arrays, sets, iterators.
+            // Arrays, sets and iterators.
             Value::Object(object) => object.iterate()?.ok()?,
             value => value.as_sequence()?,
         };
@@ -191,7 +191,7 @@ impl<T: FromValue> FromValue for Vec<T> {
     }
 }
 
-/// One value for all keys or axes, or one for each (MONAI's `ensure_tuple_rep`).
+/// One value for all keys or axes, or one per key or axis (MONAI's `ensure_tuple_rep`).
 #[derive(Debug, Clone, PartialEq)]
 pub enum OneOrMany<T> {
     One(T),
@@ -208,7 +208,7 @@ impl<T: FromValue> FromValue for OneOrMany<T> {
 }
 
 impl<T: Clone> OneOrMany<T> {
-    /// Exactly `n` values: one is repeated, a list must have that length.
+    /// Expand to `n` values: a single value is repeated, a list must have length `n`.
     pub fn repeat(&self, n: usize, name: &str) -> crate::error::Result<Vec<T>> {
         match self {
             OneOrMany::One(value) => Ok(vec![value.clone(); n]),
@@ -235,7 +235,7 @@ impl FromValue for Keys {
     }
 }
 
-/// An argument of MONAI's that is not supported: only None and False, which leave it out, can be given.
+/// An argument of MONAI that is not supported: accepts only None and False, which disable it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct NotSupported;
 
@@ -249,7 +249,7 @@ impl FromValue for NotSupported {
     }
 }
 
-/// An argument of MONAI's that has no effect here; its documentation says why.
+/// An argument of MONAI that has no effect here, for the reason given in its documentation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Accepted;
 

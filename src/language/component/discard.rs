@@ -1,9 +1,9 @@
-//! Dropping nested values without a stack frame for each level.
+//! Drops deeply nested values without recursion for each level.
 
 use std::any::Any;
 use std::cell::{Cell, RefCell};
 
-/// Levels that are dropped at once, one within the other.
+/// Levels that are dropped recursively before the rest is deferred.
 const AT_ONCE: u32 = 32;
 
 thread_local! {
@@ -11,10 +11,10 @@ thread_local! {
     static WAITING: RefCell<Vec<Box<dyn Any>>> = const { RefCell::new(Vec::new()) };
 }
 
-/// Drop `value`, now or as soon as the drops around it are done. What holds values calls this from its own drop, so that
-/// a chain of a million lists, closures or iterators goes away level by level.
+/// Drop `value`, now or after the drops in progress have finished. Types that contain values call this in their `drop`,
+/// so that a chain of a million lists, closures or iterators is dropped level by level.
 pub fn discard<T: 'static>(value: T) {
-    // While the thread itself ends its variables are gone; then what is left is dropped plainly.
+    // Thread-local variables are destroyed when the thread exits; remaining values are then dropped recursively.
     let Ok(level) = LEVEL.try_with(Cell::get) else { return };
     if level >= AT_ONCE {
         let mut value = Some(value);

@@ -1,10 +1,10 @@
-//! How a config reaches Rust: values, objects, arguments, and the table of everything that can be named.
+//! Values, objects and arguments of configs, and the table of names that configs can use.
 //!
-//! - [`Value`] is what a config holds and an expression computes, with Python's types and equality.
-//! - [`Object`] is anything else that a config can hold: a network, a transform, a `torch.device`.
-//! - [`args!`](crate::args) declares a component's arguments once: struct, documentation and parser.
-//! - [`Component`] is a `_target_`; [`Function`] is what an expression may call; [`Table`] holds both by name, and
-//!   nothing outside it can be reached from a config.
+//! - [`Value`] is a value of a config or an expression, with Python's types and equality.
+//! - [`Object`] is the trait of all other objects in a config: networks, transforms, `torch.device`.
+//! - [`args!`](crate::args) declares a component's arguments: struct, documentation and parser.
+//! - [`Component`] is a `_target_`, [`Function`] a function that expressions can call; [`Table`] contains both by name.
+//!   A config cannot use anything that is not in the table.
 
 mod args;
 mod convert;

@@ -1,4 +1,4 @@
-//! What a config can hold besides plain values, and the budget under which it is called.
+//! Objects in configs, and the context of evaluations with its limits.
 
 use super::{Args, Effect, Value};
 use crate::error::{Error, Kind, Result};
@@ -8,12 +8,12 @@ use std::any::Any;
 use std::cell::Cell;
 use std::sync::Arc;
 
-/// Anything with behaviour: networks, transforms, engines, `torch.device`, lambdas, arrays.
+/// An object with attributes and methods: networks, transforms, engines, `torch.device`, lambdas, arrays.
 ///
-/// Every method has a default that says what the type cannot do, so that a type implements only what Python code in
-/// configs uses of it. `Any` makes [`Value::downcast`] work.
+/// All methods except for `type_name` have a default that reports the operation as unsupported, so that a type
+/// implements only the operations that configs use. The bound `Any` is required by [`Value::downcast`].
 pub trait Object: Any + Send + Sync {
-    /// Python's name of the type: `SegResNet`, `torch.device`.
+    /// Name of the type in Python: `SegResNet`, `torch.device`.
     fn type_name(&self) -> &str;
     fn repr(&self) -> String {
         format!("<{}>", self.type_name())
@@ -21,18 +21,18 @@ pub trait Object: Any + Send + Sync {
     fn to_str(&self) -> String {
         self.repr()
     }
-    /// An attribute or bound method's value; `None` if there is none of that name.
+    /// Value of an attribute, or a bound method; `None` if there is no attribute of this name.
     fn attr(&self, _name: &str) -> Result<Option<Value>> {
         Ok(None)
     }
-    /// Names for "did you mean".
+    /// Names of attributes, for suggestions in error messages.
     fn attr_names(&self) -> &[&str] {
         &[]
     }
     fn set_attr(&self, name: &str, _value: Value) -> Result<()> {
         bail!("attribute `{name}` of {} cannot be set", self.type_name())
     }
-    /// `object.name(args)`; `None` if there is no such method (then [`Object::attr`] is asked for a callable).
+    /// `object.name(args)`; `None` if there is no method of this name (then a callable from [`Object::attr`] is used).
     fn call_method(&self, _name: &str, _args: &mut Args, _call: &mut BuildContext) -> Result<Option<Value>> {
         Ok(None)
     }
@@ -51,7 +51,7 @@ pub trait Object: Any + Send + Sync {
     fn iterate(&self) -> Option<Result<Vec<Value>>> {
         None
     }
-    /// `iter(object)` where items are made one by one: an iterator object. `None`: see [`Object::iterate`].
+    /// `iter(object)` for objects whose items are produced lazily; `None` to use [`Object::iterate`].
     fn iterator(&self) -> Option<Result<Value>> {
         None
     }
@@ -76,15 +76,15 @@ pub trait Object: Any + Send + Sync {
     fn equals(&self, _other: &Value) -> bool {
         false
     }
-    /// What a method does besides computing a value: one of its own, or `__call__`, `__getitem__`, `__iter__`. A dry run
-    /// withholds those that act, and whatever reads images or computes for long.
+    /// Side effect of a method (including `__call__`, `__getitem__` and `__iter__`). A dry run does not call methods
+    /// that act, read images or compute for long.
     fn effect(&self, _method: &str) -> Effect {
         Effect::Pure
     }
 }
 
-/// What an evaluation may use: a budget, so that no expression can hang or exhaust the machine, and the run that it is
-/// part of.
+/// Context of an evaluation: limits on steps and nesting, so that expressions cannot hang or exhaust memory, and the
+/// run that it belongs to.
 pub struct BuildContext {
     steps_left: u64,
     depth_left: u32,
@@ -94,15 +94,15 @@ pub struct BuildContext {
     config: Option<Arc<dyn ConfigSource>>,
 }
 
-/// Gives the config as it is when an engine starts.
+/// Provides the config at the time when an engine starts.
 pub trait ConfigSource: Send + Sync {
     fn record(&self) -> ConfigRecord;
 }
 
-/// What building a component counts: an expression builds at most two thousand.
+/// Steps charged for building a component: an expression can build at most two thousand.
 const BUILD_STEPS: usize = 5000;
 
-/// What [`BuildContext::lend`] lends.
+/// The limits passed on by [`BuildContext::lend`].
 #[derive(Clone, Copy)]
 struct Lent {
     steps: u64,
@@ -111,12 +111,13 @@ struct Lent {
 }
 
 thread_local! {
-    /// For iterators that a function goes through without knowing of budgets, as when it converts an argument to a list.
+    /// Limits for iterators that are consumed where no context is available, as in the conversion of arguments to
+    /// lists.
     static LENT: Cell<Option<Lent>> = const { Cell::new(None) };
 }
 
 impl Default for BuildContext {
-    /// Ten million steps and items are far beyond every published config and take under a second.
+    /// Ten million steps, far more than any published config needs, take less than a second.
     fn default() -> Self {
         BuildContext::with_limits(10_000_000, 200)
     }
@@ -126,7 +127,7 @@ impl BuildContext {
     pub fn with_limits(steps: u64, depth: u32) -> Self {
         BuildContext { steps_left: steps, depth_left: depth, dry_run: false, reports: vec![], run: None, config: None }
     }
-    /// The same for a dry run: components are built and pure functions called, everything that acts is withheld.
+    /// The same context for a dry run, which builds components and calls pure functions only.
     #[must_use]
     pub fn dry(self) -> Self {
         BuildContext { dry_run: true, ..self }
@@ -134,18 +135,18 @@ impl BuildContext {
     pub fn is_dry_run(&self) -> bool {
         self.dry_run
     }
-    /// In a dry run: something that the run would fail at later.
+    /// In a dry run, record an error that the run would encounter later.
     pub fn report(&mut self, error: Error) {
         self.reports.push(error);
     }
     pub fn take_reports(&mut self) -> Vec<Error> {
         std::mem::take(&mut self.reports)
     }
-    /// Whether `what` may be done here.
+    /// Check whether the function or method `what` may be called.
     ///
     /// # Errors
-    /// Of kind [`Kind::Withheld`] if it acts and this is a dry run.
-    // Not inlined: evaluation is recursive, and a small stack frame lets it nest deeper.
+    /// An error of kind [`Kind::Withheld`] if it acts and this is a dry run.
+    // Not inlined: evaluation is recursive, and smaller stack frames allow deeper nesting.
     #[inline(never)]
     pub fn permit(&self, effect: Effect, what: &str) -> Result<()> {
         match self.dry_run && effect == Effect::Acts {
@@ -153,28 +154,27 @@ impl BuildContext {
             false => Ok(()),
         }
     }
-    /// For an evaluation in a run; `config` is the config that it belongs to.
+    /// Context of an evaluation in a run; `config` is the config that contains it.
     pub fn in_run(run: Option<Arc<RunContext>>, config: Option<Arc<dyn ConfigSource>>) -> Self {
         BuildContext { run, config, ..BuildContext::default() }
     }
-    /// The run that this evaluation is part of; a default one outside of a run.
+    /// The run that this evaluation belongs to; a default one outside of a run.
     pub fn run(&self) -> Arc<RunContext> {
         self.run.clone().unwrap_or_default()
     }
-    /// What an engine gets that starts now.
+    /// Options and handles for an engine that starts now.
     pub fn engine_start(&self) -> EngineStart {
         let config = self.config.as_ref().map(|config| config.record()).unwrap_or_default();
         EngineStart { run: self.run(), config }
     }
-    /// Account for `items` steps of work or items of a container about to be made.
+    /// Charge `items` steps, or items of a container to be created, against the limit.
     pub fn charge(&mut self, items: usize) -> Result<()> {
-        self.steps_left = self
-            .steps_left
-            .checked_sub(items as u64)
-            .ok_or_else(|| err!("the expression needs too many steps or makes too large a value").kind(Kind::Config))?;
+        self.steps_left = self.steps_left.checked_sub(items as u64).ok_or_else(|| {
+            err!("the expression needs too many steps or creates too large a value").kind(Kind::Config)
+        })?;
         Ok(())
     }
-    /// Run `inner` so that what it calls without a budget at hand ([`BuildContext::with_lent`]) uses this one.
+    /// Run `inner` so that code without access to this context uses its limits through [`BuildContext::with_lent`].
     pub fn lend<T>(&mut self, inner: impl FnOnce(&mut BuildContext) -> T) -> T {
         let lent = Lent { steps: self.steps_left, depth: self.depth_left, dry_run: self.dry_run };
         let outer = LENT.replace(Some(lent));
@@ -183,7 +183,7 @@ impl BuildContext {
         self.steps_left = self.steps_left.saturating_sub(lent.steps - left);
         result
     }
-    /// The budget that is lent to this thread, or a fresh one.
+    /// Run `inner` with the limits lent to this thread, or with default ones.
     pub fn with_lent<T>(inner: impl FnOnce(&mut BuildContext) -> T) -> T {
         let Some(lent) = LENT.get() else { return inner(&mut BuildContext::default()) };
         let mut call = BuildContext { dry_run: lent.dry_run, ..BuildContext::with_limits(lent.steps, lent.depth) };
@@ -203,7 +203,7 @@ impl BuildContext {
     }
 }
 
-/// What cannot be built is the config's mistake, unless files are read for it.
+/// Mark an error as a config error, unless the component reads files.
 fn as_config(error: Error, effect: Effect) -> Error {
     match (error.get_kind(), error.get_file()) {
         (Kind::Run, None) if effect != Effect::Reads => error.kind(Kind::Config),
@@ -222,7 +222,7 @@ impl Value {
                     (function.call)(args, call)
                 }
                 Value::Component(component) => {
-                    // Parts within parts are dropped level by level on the stack, so their number bounds the depth.
+                    // Nested components are dropped recursively, so that their number limits the depth of the stack.
                     call.charge(BUILD_STEPS)?;
                     (component.build)(args, call).map_err(|error| as_config(error, component.effect))
                 }

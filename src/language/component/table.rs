@@ -1,32 +1,32 @@
-//! Everything that a config can name. Nothing else is reachable from one.
+//! Table of all names that a config can use.
 
 use super::{Args, BuildContext, Param, Value};
 use crate::error::{Result, did_you_mean};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
-/// A `_target_`: a class or function of MONAI's, torch's or ignite's that a config can build.
+/// A `_target_`: a class or function of MONAI, torch or ignite that a config can build.
 pub struct Component {
-    /// MONAI's short name (`Spacingd`), unique.
+    /// Short name in MONAI (`Spacingd`), unique.
     pub name: &'static str,
-    /// Where Python finds it: `monai.transforms.Spacingd`.
+    /// Dotted path in Python: `monai.transforms.Spacingd`.
     pub path: &'static str,
-    /// Further modules that have it: `monai.transforms.spatial.dictionary`.
+    /// Further modules that export it: `monai.transforms.spatial.dictionary`.
     pub modules: &'static [&'static str],
-    /// Further class names for it, in all modules: `SpacingD`, `SpacingDict`.
+    /// Aliases in all modules: `SpacingD`, `SpacingDict`.
     pub also: &'static [&'static str],
-    /// What it does; the first line is a summary.
+    /// Documentation, whose first line is a summary.
     pub doc: &'static str,
     pub params: &'static [Param],
-    /// Where it differs from MONAI on purpose.
+    /// Deliberate differences from MONAI.
     pub differences: &'static [&'static str],
-    /// What calling it from a config does outside this process.
+    /// Side effect of building or calling it.
     pub effect: Effect,
     pub build: fn(Args, &mut BuildContext) -> Result<Value>,
 }
 
 impl Component {
-    /// Every dotted path, the main one first.
+    /// All dotted paths, the main one first.
     pub fn paths(&self) -> impl Iterator<Item = String> {
         let package = self.path.rsplit_once('.').map(|(package, _)| package);
         let (name, also) = (self.name, self.also);
@@ -35,13 +35,13 @@ impl Component {
             [name].into_iter().chain(also.iter().copied()).map(move |name| format!("{module}.{name}"))
         })
     }
-    /// The first line of its documentation.
+    /// First line of the documentation.
     pub fn summary(&self) -> &'static str {
         self.doc.trim().lines().next().unwrap_or_default()
     }
 }
 
-/// What a function does besides computing its value; `verify` lists the acting ones.
+/// Side effect of a function; `verify` lists the functions that act.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Effect {
     Pure,
@@ -51,24 +51,24 @@ pub enum Effect {
     Acts,
 }
 
-/// What an expression may call, by its dotted Python name; built-ins have none (`len`).
+/// A function that expressions can call, by its dotted Python name; built-ins have a bare name (`len`).
 pub struct Function {
     pub path: &'static str,
     pub effect: Effect,
     pub call: fn(Args, &mut BuildContext) -> Result<Value>,
 }
 
-/// A dotted name and how its value is made.
+/// A dotted name and a function that creates its value.
 pub type Constant = (&'static str, fn() -> Value);
 
-/// What a name stands for.
+/// Meaning of a name.
 #[derive(Clone, Copy)]
 pub enum Entry {
     Component(&'static Component),
     Function(&'static Function),
-    /// Such as `math.pi` and `torch.float32`.
+    /// A constant such as `math.pi` or `torch.float32`.
     Constant(fn() -> Value),
-    /// A member of an enum of strings: the same string, not an equal one, every time.
+    /// A member of a string enum: always the same string object, since members are identified by address.
     Member(&'static Arc<str>),
 }
 
@@ -83,16 +83,16 @@ impl Entry {
     }
 }
 
-/// Names and what they stand for. Built once by the registry.
+/// Names and their meanings. Built once by the registry.
 #[derive(Default)]
 pub struct Table {
-    /// By dotted path; built-ins under their bare name.
+    /// Entries by dotted path; built-ins by their bare name.
     entries: BTreeMap<String, Entry>,
-    /// Every proper prefix of a path: `os`, `os.path`.
+    /// All proper prefixes of paths: `os`, `os.path`.
     modules: BTreeSet<String>,
     /// Short names of components and their aliases.
     components: BTreeMap<String, &'static Component>,
-    /// Names of enum members, by the identity of the string that each is.
+    /// Names of enum members, by the address of their string.
     members: HashMap<usize, &'static str>,
 }
 
@@ -115,18 +115,18 @@ impl Table {
             self.add(path, Entry::Constant(*make));
         }
     }
-    /// Members of enums of strings, by their dotted names.
+    /// Add members of string enums, by their dotted names.
     pub fn add_members(&mut self, members: &'static [(String, Arc<str>)]) {
         for (path, text) in members {
             self.add(path, Entry::Member(text));
             self.members.insert(Value::Str(text.clone()).identity(), path.rsplit('.').next().unwrap_or(path));
         }
     }
-    /// The name of an enum's member: `IMAGE` for `monai.utils.CommonKeys.IMAGE`, `None` for any other string.
+    /// Name of an enum member: `IMAGE` for `monai.utils.CommonKeys.IMAGE`; `None` for any other string.
     pub fn member_name(&self, value: &Value) -> Option<&'static str> {
         matches!(value, Value::Str(_)).then(|| self.members.get(&value.identity()).copied())?
     }
-    /// Leave only the names that `wanted` says; constants count as pure.
+    /// Keep only the names for which `wanted` returns true; constants count as pure.
     pub fn keep(&mut self, wanted: impl Fn(&str, Effect) -> bool) {
         self.entries.retain(|path, entry| {
             let effect = match entry {
@@ -144,14 +144,14 @@ impl Table {
             self.modules.insert(path[..at].to_owned());
         }
     }
-    /// A component by short name or dotted path.
+    /// Find a component by short name or dotted path.
     pub fn component(&self, name: &str) -> Option<&'static Component> {
         self.components.get(name).copied().or_else(|| match self.entries.get(name) {
             Some(Entry::Component(component)) => Some(*component),
             _ => None,
         })
     }
-    /// A dotted name or a built-in; a prefix gives [`Value::Module`].
+    /// Find a dotted name or a built-in; the prefix of a path returns [`Value::Module`].
     pub fn lookup(&self, path: &str) -> Option<Value> {
         match self.entries.get(path) {
             Some(entry) => Some(entry.value()),
@@ -164,7 +164,7 @@ impl Table {
     pub fn is_module(&self, path: &str) -> bool {
         self.modules.contains(path)
     }
-    /// Names without a dot: what Python calls built-in.
+    /// Names of built-in functions, which have no dot.
     pub fn builtins(&self) -> impl Iterator<Item = &str> {
         self.entries.keys().map(String::as_str).filter(|name| !name.contains('.'))
     }
@@ -176,14 +176,14 @@ impl Table {
             .filter_map(move |path| path.strip_prefix(module)?.strip_prefix('.'))
             .filter(|rest| !rest.contains('.'))
     }
-    /// Each component once, by name.
+    /// All components, sorted by name.
     pub fn components(&self) -> impl Iterator<Item = &'static Component> {
         self.components
             .iter()
             .filter(|(name, component)| name.as_str() == component.name)
             .map(|(_, component)| *component)
     }
-    /// The nearest component name to a misspelt one.
+    /// Component name that is most similar to a misspelled one.
     pub fn nearest_component(&self, name: &str) -> Option<&str> {
         did_you_mean(name, self.components.keys().map(String::as_str))
     }

@@ -1,4 +1,4 @@
-//! Python's values as configs use them.
+//! Python values in configs and expressions.
 
 use super::{Component, Function, Object, discard};
 use indexmap::IndexMap;
@@ -12,7 +12,7 @@ pub enum Value {
     #[default]
     None,
     Bool(bool),
-    /// Python's integers have no bound; ours are 64-bit and overflow is an error.
+    /// 64-bit integer; unlike in Python, overflow is an error.
     Int(i64),
     Float(f64),
     Str(Arc<str>),
@@ -21,17 +21,18 @@ pub enum Value {
     Dict(Dict),
     Set(Arc<[Key]>),
     Ellipsis,
-    /// `start:stop:step` as an index.
+    /// A slice `start:stop:step`.
     Slice(Arc<[Option<i64>; 3]>),
-    /// A dotted prefix of names in the table, such as `os.path`.
+    /// A module: the prefix of names in the table, such as `os.path`.
     Module(Arc<str>),
     Function(&'static Function),
-    /// A component's class, as in `$monai.data.PILReader`; calling it builds one.
+    /// The class of a component, as in `$monai.data.PILReader`; a call builds it.
     Component(&'static Component),
     Object(Arc<dyn Object>),
 }
 
-/// A mutable, shared list. Take [`List::items`] (a snapshot) to iterate: no lock is held across foreign code.
+/// A mutable, shared list. To iterate, use the snapshot [`List::items`], so that no lock is held while calling other
+/// code.
 #[derive(Clone, Default)]
 pub struct List(pub Arc<RwLock<Vec<Value>>>);
 
@@ -60,7 +61,7 @@ impl From<Vec<Value>> for Tuple {
     }
 }
 
-// An expression can nest containers to any depth; letting go of them must not use the stack for each level.
+// Expressions can nest containers to any depth, so that dropping them must not be recursive.
 impl Drop for Tuple {
     fn drop(&mut self) {
         if let Some(items) = Arc::get_mut(&mut self.0)
@@ -96,15 +97,15 @@ impl Drop for Dict {
 pub enum Key {
     None,
     Int(i64),
-    /// Bits of a float that is not integral.
+    /// Bits of a non-integral float.
     Float(u64),
     Str(Arc<str>),
     Tuple(Vec<Key>),
-    /// Objects hash by identity.
+    /// An object, hashed by identity.
     Object(usize, Opaque),
 }
 
-/// Keeps the object behind an identity key alive and gives it back.
+/// Keeps the object of an identity key alive and provides access to it.
 #[derive(Clone)]
 pub struct Opaque(pub Value);
 
@@ -129,19 +130,19 @@ impl Ord for Opaque {
 }
 
 impl Key {
-    /// `None` if the value is unhashable (list, dict, slice), nested deeper than [`MAX_NESTING`], or of more than
-    /// [`MAX_KEY_PARTS`] parts.
+    /// Convert a value to a key; `None` if it is unhashable (list, dict, slice), nested deeper than [`MAX_NESTING`], or
+    /// has more than [`MAX_KEY_PARTS`] parts.
     pub fn new(value: &Value) -> Option<Key> {
         Key::within(value, MAX_NESTING, &mut MAX_KEY_PARTS.clone())
     }
     fn within(value: &Value, depth: usize, parts: &mut usize) -> Option<Key> {
-        // A tuple that holds another one many times over has more parts than any memory.
+        // A tuple can contain another one many times, so that the number of parts grows exponentially with the depth.
         *parts = parts.checked_sub(1)?;
         Some(match value {
             Value::None => Key::None,
             Value::Bool(b) => Key::Int(i64::from(*b)),
             Value::Int(i) => Key::Int(*i),
-            // 2^53 bounds the floats that are integers without doubt.
+            // Below 2^53 every integral float represents exactly one integer.
             Value::Float(x) if x.fract() == 0.0 && x.abs() < 9e15 => Key::Int(*x as i64),
             Value::Float(x) => Key::Float(x.to_bits()),
             Value::Str(s) => Key::Str(s.clone()),
@@ -228,21 +229,21 @@ impl Value {
             _ => None,
         }
     }
-    /// Whether dropping it can drop further values.
+    /// Whether the value contains other values.
     fn holds_others(&self) -> bool {
         matches!(self, Value::List(_) | Value::Tuple(_) | Value::Dict(_) | Value::Object(_))
     }
     pub fn is_none(&self) -> bool {
         matches!(self, Value::None)
     }
-    /// The object inside, if it is a `T`.
+    /// The object, if its type is `T`.
     pub fn downcast<T: Object>(&self) -> Option<Arc<T>> {
         match self {
             Value::Object(object) => (object.clone() as Arc<dyn std::any::Any + Send + Sync>).downcast().ok(),
             _ => None,
         }
     }
-    /// Items of a list or tuple.
+    /// Snapshot of the items of a list or tuple; `None` for other types.
     pub fn as_sequence(&self) -> Option<Vec<Value>> {
         match self {
             Value::List(list) => Some(list.items()),
@@ -250,7 +251,7 @@ impl Value {
             _ => None,
         }
     }
-    /// Python's truth: empty and zero are false.
+    /// Python's truth value: empty containers and zero are false.
     pub fn truthy(&self) -> bool {
         match self {
             Value::None => false,
@@ -266,7 +267,7 @@ impl Value {
             _ => true,
         }
     }
-    /// What `id()` would tell apart.
+    /// Identity, as Python's `id()`.
     pub fn identity(&self) -> usize {
         match self {
             Value::Str(s) => Arc::as_ptr(s).cast::<u8>() as usize,
@@ -282,7 +283,7 @@ impl Value {
             Value::None | Value::Bool(_) | Value::Int(_) | Value::Float(_) | Value::Ellipsis => 0,
         }
     }
-    /// Python's name of the type, for messages.
+    /// Name of the type in Python, for messages.
     pub fn type_name(&self) -> String {
         match self {
             Value::None => "None",
@@ -305,7 +306,7 @@ impl Value {
     }
 }
 
-/// Python's `==`; objects are equal to themselves or as their type says.
+/// Python's `==`; objects are equal if they are identical or if their type defines equality.
 impl PartialEq for Value {
     fn eq(&self, other: &Value) -> bool {
         use Value::{Bool, Dict, Ellipsis, Float, Int, List, Module, Object, Set, Slice, Str, Tuple};
@@ -316,7 +317,7 @@ impl PartialEq for Value {
             (Float(a), Float(b)) => a == b,
             (Bool(a), Int(b)) | (Int(b), Bool(a)) => i64::from(*a) == *b,
             (Bool(a), Float(b)) | (Float(b), Bool(a)) => f64::from(u8::from(*a)) == *b,
-            // Exact: above 2^53 neighbouring ints share a float.
+            // Exact comparison: above 2^53, neighboring integers convert to the same float.
             (Int(a), Float(b)) | (Float(b), Int(a)) => *a as f64 == *b && *b as i128 == i128::from(*a),
             (Str(a), Str(b)) => a == b,
             (List(a), List(b)) => Arc::ptr_eq(&a.0, &b.0) || a.items() == b.items(),
@@ -337,7 +338,8 @@ impl PartialEq for Value {
     }
 }
 
-/// Python's `repr`; what is nested deeper than [`MAX_NESTING`], contains itself or is beyond all reading is cut short.
+/// Python's `repr`. Values that are nested deeper than [`MAX_NESTING`], contain themselves or exceed [`MAX_REPR`] are
+/// abbreviated.
 impl fmt::Debug for Value {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut repr = Repr::default();
@@ -346,17 +348,17 @@ impl fmt::Debug for Value {
     }
 }
 
-/// Levels of containers that are shown, hashed and compared.
+/// Maximum nesting of containers that are printed, hashed and compared.
 pub const MAX_NESTING: usize = 100;
-/// Parts of a tuple that is a key; what keys cost is not counted as steps.
+/// Maximum number of parts of a tuple used as a key, since the cost of keys is not counted as steps.
 pub const MAX_KEY_PARTS: usize = 1000;
-/// Bytes of a repr: containers that hold one another many times over would fill the memory.
+/// Maximum size of a repr in bytes: containers that contain each other many times would exhaust memory.
 const MAX_REPR: usize = 16 << 20;
 
 #[derive(Default)]
 struct Repr {
     out: String,
-    /// Identities of the containers around.
+    /// Identities of the enclosing containers.
     path: Vec<usize>,
 }
 
@@ -435,7 +437,7 @@ impl fmt::Display for Value {
     }
 }
 
-/// Shortest digits that read back, with Python's choice of exponent form.
+/// Shortest representation that converts back to the same float, with an exponent where Python uses one.
 pub(super) fn float_repr(x: f64) -> String {
     if x.is_nan() {
         return "nan".into();
@@ -453,7 +455,7 @@ pub(super) fn float_repr(x: f64) -> String {
     format!("{digits}e{}{:02}", if exponent < 0 { '-' } else { '+' }, exponent.abs())
 }
 
-/// Single quotes unless only single quotes occur in the text.
+/// Quote as Python: in single quotes, unless the string contains single quotes and no double quotes.
 fn str_repr(s: &str) -> String {
     let quote = if s.contains('\'') && !s.contains('"') { '"' } else { '\'' };
     let mut out = String::from(quote);
@@ -518,7 +520,7 @@ impl<T: Into<Value>> From<Vec<T>> for Value {
     }
 }
 impl<T: Into<Value>, const N: usize> From<[T; N]> for Value {
-    /// A tuple, as Python's defaults are.
+    /// Creates a tuple, the usual type of default values in Python.
     fn from(items: [T; N]) -> Self {
         Value::tuple(items.into_iter().map(Into::into))
     }
