@@ -133,7 +133,7 @@ fn upstreams_configs_have_no_mistakes_besides_what_is_not_built() {
             "{notes}"
         );
         assert!(!notes.contains("batch_size"), "{notes}");
-        assert!(report(plan.warnings(), "").contains("`optional_packages_version` is an old name"));
+        assert!(report(plan.warnings(), "").contains("`optional_packages_version` is deprecated"));
     }
 }
 
@@ -275,7 +275,7 @@ fn components_that_may_be_disabled_only_warn() {
     let config = r#"{"n": {"_target_": "UNet", "_disabled_": "$1 > 0"}, "off": {"_target_": "Nope", "_disabled_": true}, "run": ["@n", "@off"]}"#;
     let (plan, _) = plan(&[("c.json", config)], &[]);
     assert!(plan.problems().is_empty(), "{}", report(plan.problems(), ""));
-    assert!(report(plan.warnings(), "").contains("MONAI has `UNet`, segbundle does not build it yet"));
+    assert!(report(plan.warnings(), "").contains("MONAI's `UNet` is not supported by segbundle yet"));
     let session = Session::new(plan, None);
     assert!(session.get("n").unwrap().is_none() && session.get("off").unwrap().is_none());
 }
@@ -350,7 +350,7 @@ fn a_missing_argument_is_told_unless_the_component_is_only_named() {
         kinds,
         [
             ("TinyNet needs argument `in_channels` (int)", Kind::Config),
-            ("`_mode_: debug` starts Python's debugger, which is not here", Kind::Unsupported),
+            ("`_mode_: debug` is not supported: it starts Python's debugger", Kind::Unsupported),
         ]
     );
     assert_eq!(Session::new(plan, None).get("run::1").unwrap(), Value::Int(6));

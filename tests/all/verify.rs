@@ -107,7 +107,7 @@ fn a_checkpoint_and_images_that_are_not_there_are_listed_where_the_run_needs_the
     let (code, report) = verify(&bundle, &["--load_pretrain", "True"]);
     assert_eq!(code, Some(2), "{report}");
     assert_lists(&report, &["the checkpoint models/model.pt does not exist", "the datalist is empty"]);
-    assert!(report.contains("hint: put the file there, or give `--load_pretrain False`"), "{report}");
+    assert!(report.contains("hint: put the file there, or use `--load_pretrain False`"), "{report}");
     assert!(report.contains("hint: check `datalist`"), "{report}");
     bundle.image("images/s0000.nii.gz", 0);
     let (code, report) = verify(&bundle, &[]);

@@ -1,7 +1,7 @@
-//! The arguments of `segbundle run`: MONAI's own, and overrides for everything else.
+//! Arguments of `segbundle run`: those of MONAI, and config overrides.
 //!
 //! MONAI source: `monai/bundle/scripts.py` (`run`, `create_workflow`, `update_kwargs`) and `ConfigWorkflow.__init__`.
-//! Deliberate difference: `config_file` may be a comma-separated string, which MONAI documents but does not find.
+//! Deliberate difference: `config_file` may be a comma-separated string, which MONAI documents but does not support.
 
 use super::fire;
 use super::load::{self, Notes, Warning};
@@ -12,14 +12,14 @@ use crate::err;
 use crate::error::{Error, Kind, Result, did_you_mean};
 use std::path::Path;
 
-/// How strictly configs are read: decided by the environment and by segbundle's own options.
+/// Strictness of reading configs, set by environment variables and by segbundle's options.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Rules {
     /// MONAI_FAIL_ON_DUPLICATE_CONFIG=1
     pub fail_on_duplicate: bool,
     /// MONAI_ALLOW_MISSING_REFERENCE=1
     pub allow_missing_reference: bool,
-    /// `--strict`: an override that nothing reads is an error.
+    /// `--strict`: an unused override is an error.
     pub strict: bool,
 }
 
@@ -36,10 +36,10 @@ impl Rules {
 /// `--logging_file`.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub enum LoggingFile {
-    /// logging.conf beside the first config file, if there is one.
+    /// logging.conf in the folder of the first config file, if it exists.
     #[default]
     Beside,
-    /// `False`: leave logging alone.
+    /// `False`: do not configure logging.
     Off,
     File(String),
 }
@@ -52,31 +52,31 @@ pub enum WorkflowType {
     Infer,
 }
 
-/// Everything that the command line and `--args_file` say.
+/// Arguments from the command line and `--args_file`.
 #[derive(Debug, Clone, Default)]
 pub struct RunArgs {
     pub config_files: Vec<String>,
     pub run_id: String,
     pub init_id: String,
     pub final_id: String,
-    /// `None`: metadata.json beside the first config file.
+    /// Metadata files; `None` for metadata.json in the folder of the first config file.
     pub meta_files: Option<Vec<String>>,
     pub logging_file: LoggingFile,
     pub workflow_type: WorkflowType,
-    /// `mlflow`, a file, or settings.
+    /// Value of `--tracking`: `mlflow`, a file, or a dict of settings.
     pub tracking: Option<Node>,
     pub args_file: Option<String>,
-    /// Ids as they were spelled, and what they are set to, in order.
+    /// Ids as spelled by the user, and their new values, in order.
     pub overrides: Vec<(String, Node)>,
     pub warnings: Vec<Warning>,
     pub rules: Rules,
 }
 
 impl RunArgs {
-    /// Read what stands after `run`.
+    /// Parse the arguments after `run`.
     ///
     /// # Errors
-    /// If a value has the wrong type, a file cannot be read, or there is no config file.
+    /// A value of the wrong type, a file that cannot be read, or no config file.
     pub fn parse(argv: &[String], rules: Rules) -> Result<RunArgs> {
         let mut warnings = Vec::new();
         let mut given = fire::parse(argv, &mut warnings)?;
@@ -110,19 +110,19 @@ impl RunArgs {
         Ok(args)
     }
 
-    /// One argument by name; None keeps the default.
+    /// Set an argument by name; None keeps the default.
     fn take(&mut self, key: &str, node: Node) -> Result<()> {
         match key {
             "workflow_name" => {
                 let name = if node.is_none() { "ConfigWorkflow".to_owned() } else { text(key, &node)? };
                 if !matches!(name.as_str(), "ConfigWorkflow" | "monai.bundle.ConfigWorkflow") {
-                    return Err(err!("the workflow class `{name}` cannot run here")
+                    return Err(err!("the workflow class `{name}` is not supported")
                         .kind(Kind::Unsupported)
                         .file(node.origin.text()));
                 }
             }
             "properties_path" if !node.is_none() => {
-                let error = err!("`properties_path` is not supported: segbundle checks no workflow properties");
+                let error = err!("`properties_path` is not supported: segbundle does not check workflow properties");
                 return Err(error.kind(Kind::Unsupported).file(node.origin.text()));
             }
             "properties_path" => {}
@@ -145,7 +145,7 @@ impl RunArgs {
         Ok(())
     }
 
-    /// The folder of the first config file: where metadata.json and logging.conf are looked for.
+    /// Folder of the first config file, which is searched for metadata.json and logging.conf.
     pub fn config_root(&self) -> &Path {
         self.config_files.first().and_then(|file| Path::new(file).parent()).unwrap_or(Path::new(""))
     }
@@ -164,7 +164,7 @@ fn read_args_file(path: &str, rules: Rules, warnings: &mut Vec<Warning>) -> Resu
     }
 }
 
-/// The command line wins over the arguments file; dicts merge, None is no value.
+/// Merge arguments of the command line into those of a file, with precedence; dicts are merged, None is ignored.
 fn update(args: &mut Entries, given: impl IntoIterator<Item = (Key, Node)>, warnings: &mut Vec<Warning>) -> Result<()> {
     for (key, node) in given {
         let name = key_text(&key);
@@ -187,7 +187,7 @@ fn wrong(key: &str, expected: &str, node: &Node) -> Error {
     err!("`{key}`: expected {expected}, found {:?}", node.to_value()).kind(Kind::Config).file(node.origin.text())
 }
 
-/// A string; a number is taken as its text, since fire reads `--run_id 5` as one.
+/// A string, or the text of a number, since fire reads `--run_id 5` as a number.
 fn text(key: &str, node: &Node) -> Result<String> {
     match &node.content {
         Content::Leaf(value @ (Value::Str(_) | Value::Int(_))) => Ok(value.to_string()),
@@ -217,7 +217,7 @@ fn config_files(node: &Node) -> Result<Vec<String>> {
     if let Some(inner) = single.strip_prefix('[').and_then(|text| text.strip_suffix(']')) {
         let quoted: Vec<String> =
             inner.split(',').map(|name| format!("'{}'", name.trim().trim_matches(['\'', '"']))).collect();
-        let error = err!("`config_file`: `{single}` is not a Python list: its names need quotes");
+        let error = err!("`config_file`: `{single}` is not a Python list: quote its names");
         return Err(error
             .kind(Kind::Config)
             .file("command line")
@@ -242,7 +242,7 @@ fn workflow_type(node: &Node) -> Result<WorkflowType> {
     }
 }
 
-/// A value that is not in any file.
+/// Node for a value that does not come from a file.
 pub fn given(value: impl Into<Value>) -> Node {
     Node::leaf(value.into(), Origin::command_line())
 }

@@ -1,4 +1,4 @@
-//! Checks of one item of a config that need no value: names, argument names, `_mode_`.
+//! Checks of config items that do not need their values: names of components and arguments, `_mode_`.
 
 use super::expr::{ArgNames, Parsed, Use};
 use super::names::{self, Found};
@@ -9,20 +9,20 @@ use crate::component::{Component, Effect, Entry, Value, check_names};
 use crate::err;
 use crate::error::{Error, Kind, did_you_mean};
 
-/// Keys of a component that are no arguments.
+/// Keys of a component that are not arguments.
 pub const RESERVED: [&str; 5] = ["_target_", "_disabled_", "_requires_", "_desc_", "_mode_"];
 
-/// What the checks of one item leave.
+/// Result of checking an item.
 #[derive(Default)]
 pub struct Findings {
     pub errors: Vec<Error>,
-    /// Only wrong if the run gets there.
+    /// Problems that matter only if the run reaches the item.
     pub warnings: Vec<Warning>,
-    /// Names of what is called with an effect outside the process.
+    /// Names of called functions and components that have side effects.
     pub effects: Vec<String>,
 }
 
-/// What `_disabled_` says before the run.
+/// Value of `_disabled_`, as far as it is known before the run.
 #[derive(PartialEq, Eq)]
 enum Disabled {
     Yes,
@@ -30,7 +30,7 @@ enum Disabled {
     Depends,
 }
 
-/// The string "true" or anything else that is true; `"1"` is not.
+/// MONAI's rule for `_disabled_`: the string "true" (in any case), or a true value of another type; `"1"` is false.
 pub fn is_disabled(value: &Value) -> bool {
     match value {
         Value::Str(text) => text.trim().to_lowercase() == "true",
@@ -48,7 +48,7 @@ fn disabled(node: &Node) -> Disabled {
     }
 }
 
-/// A component's `_target_`, `_mode_` and arguments.
+/// Check a component's `_target_`, `_mode_` and arguments.
 pub fn component(plan: &Plan, id: &str, node: &Node) -> Findings {
     let mut findings = Findings::default();
     let place = node.origin.text();
@@ -85,26 +85,26 @@ pub fn component(plan: &Plan, id: &str, node: &Node) -> Findings {
         }
         Content::Leaf(Value::Str(_)) | Content::Dict(_) => {}
         _ => {
-            // MONAI takes it as it is, with a warning; None is the exception.
+            // MONAI uses the value as it is, with a warning, unless it is None.
             let note = err!("`_target_`: expected a name, found {:?}", target.to_value()).kind(Kind::Config);
             let kind = if target.is_none() { &mut findings.errors } else { &mut findings.warnings };
             kind.push(note.at(Some(&place), id));
         }
     }
     if state == Disabled::Depends {
-        // It may well be switched off when the time comes.
+        // The component may be disabled when the run reaches it.
         findings.warnings.append(&mut findings.errors);
     }
     findings
 }
 
-/// `default` and `callable` work; `debug` would start Python's debugger.
+/// Check `_mode_`: returns whether it is `callable`; `debug` is an error, as it starts Python's debugger.
 pub fn check_mode(mode: &Value) -> Result<bool, Error> {
     match mode.as_str().map(str::trim) {
         Some("default") => Ok(false),
         Some("callable") => Ok(true),
         Some("debug") => {
-            Err(err!("`_mode_: debug` starts Python's debugger, which is not here").kind(Kind::Unsupported))
+            Err(err!("`_mode_: debug` is not supported: it starts Python's debugger").kind(Kind::Unsupported))
         }
         other => {
             let error = err!("`_mode_`: expected default or callable, found {mode:?}").kind(Kind::Config);
@@ -136,7 +136,7 @@ fn arguments(findings: &mut Findings, component: &'static Component, id: &str, n
     }
 }
 
-/// The names that an expression uses, and what it calls.
+/// Check the names that an expression uses, and the functions that it calls.
 pub fn expression(plan: &Plan, id: &str, node: &Node, parsed: &Parsed) -> Findings {
     let mut findings = Findings::default();
     let place = node.origin.text();
@@ -211,7 +211,7 @@ pub fn missing_reference(plan: &Plan, missing: &str) -> Error {
             "`@{missing}` reads the config's arguments; an attribute of the object is `$@{known}.{part}`"
         )),
         Content::Leaf(_) if !known.is_empty() => {
-            error.hint(format!("`{known}` has nothing inside; did you mean `$@{known}.{part}`?"))
+            error.hint(format!("`{known}` is not a dict or list; did you mean `$@{known}.{part}`?"))
         }
         _ => error,
     }

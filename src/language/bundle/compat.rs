@@ -1,4 +1,4 @@
-//! Mistakes that MONAI accepts and that make a run compute something else than was meant, and names that MONAI renamed.
+//! Likely mistakes that MONAI accepts without an error, and names that MONAI has renamed.
 
 use super::load::Warning;
 use super::node::{Content, Node};
@@ -10,23 +10,24 @@ use crate::err;
 use crate::error::{Error, Kind};
 use std::collections::HashSet;
 
-/// Old names and new ones, at the top of a config and of its metadata (`monai.bundle.utils.DEPRECATED_ID_MAPPING`).
+/// Deprecated and current names of top-level items in configs and metadata
+/// (`monai.bundle.utils.DEPRECATED_ID_MAPPING`).
 const RENAMED: [(&str, &str); 1] = [("optional_packages_version", "required_packages_version")];
 
-/// Rename what is deprecated; the item moves to the end, as in MONAI.
+/// Rename deprecated items; a renamed item moves to the end, as in MONAI.
 pub fn rename_deprecated(node: &mut Node, warnings: &mut Vec<Warning>) {
     let Content::Dict(entries) = &mut node.content else { return };
     for (old, new) in RENAMED {
         if let Some(item) = entries.shift_remove(&Key::str(old)) {
-            let note = err!("`{old}` is an old name").kind(Kind::Config).file(item.origin.text());
+            let note = err!("`{old}` is deprecated").kind(Kind::Config).file(item.origin.text());
             warnings.push(note.hint(format!("it is read as `{new}`")));
             entries.insert(Key::str(new), item);
         }
     }
 }
 
-/// `--x false`: in Python that is the string 'false', which counts as true, except as a `_disabled_`, where MONAI compares
-/// strings with "true". An error where the config had a bool, a warning where it had nothing.
+/// Check for `--x false`: Python reads it as the string 'false', which is true, except for `_disabled_`, where MONAI
+/// compares strings with "true". An error if the config has a bool, a warning if it has no such item.
 fn string_boolean(plan: &Plan, given: &Override) -> Option<(Error, bool)> {
     let Override { id, spelled, replaced } = given;
     let node = plan.tree.get(id)?;
@@ -48,10 +49,10 @@ fn string_boolean(plan: &Plan, given: &Override) -> Option<(Error, bool)> {
     Some((error.hint(format!("write --{spelled} {python}")), wrong))
 }
 
-/// What is wrong with the overrides themselves: problems, then warnings.
+/// Check the overrides. Returns problems and warnings.
 ///
-/// An override that nothing reads is a problem if the run reads another item of the same name, so that it would compute
-/// something else than was asked, or with `--strict`; else it is a warning.
+/// An unused override is a problem with `--strict`, or if the run reads another item of the same name, which was
+/// probably meant; otherwise it is a warning.
 pub fn check_overrides(plan: &Plan) -> (Vec<Error>, Vec<Warning>) {
     let (tree, reached) = (&plan.tree, plan.reached());
     let (mut problems, mut warnings) = (vec![], vec![]);
@@ -85,8 +86,8 @@ pub fn check_overrides(plan: &Plan) -> (Vec<Error>, Vec<Warning>) {
     (problems, warnings)
 }
 
-/// Plain values at the top of the config that nothing refers to, where the run reads an item of the same name elsewhere:
-/// editing them has no effect.
+/// Warn about unreferenced top-level values that have no effect because the run reads an item of the same name
+/// elsewhere.
 pub fn dead_keys(tree: &Tree, reached: &HashSet<String>, referenced: &HashSet<String>) -> Vec<Warning> {
     let mut notes = Vec::new();
     for (name, node) in tree.root.children() {
@@ -109,7 +110,7 @@ pub fn dead_keys(tree: &Tree, reached: &HashSet<String>, referenced: &HashSet<St
     notes
 }
 
-/// Dicts that name a component under another key than `_target_`, and so stay dicts.
+/// Warn about dicts that name a component under a key other than `_target_`.
 pub fn misspelt_components(plan: &Plan) -> Vec<Warning> {
     let mut notes = Vec::new();
     walk(&plan.tree.root, "", &mut |id, node| {
@@ -127,7 +128,7 @@ pub fn misspelt_components(plan: &Plan) -> Vec<Warning> {
     notes
 }
 
-/// Strings that look like a macro or a reference and stay text.
+/// Warn about strings that look like a macro or a reference but are not one.
 pub fn lookalikes(tree: &Tree) -> Vec<Warning> {
     let mut notes = Vec::new();
     walk(&tree.root, "", &mut |id, node| {
@@ -145,7 +146,7 @@ pub fn lookalikes(tree: &Tree) -> Vec<Warning> {
     notes
 }
 
-/// `@x::-1` or `@x + 1` where there is an `x`: the id, and what would follow it in an expression.
+/// For `@x::-1` or `@x + 1` with an existing item `x`: its id, and the text that would follow it in an expression.
 fn half_reference<'a>(tree: &Tree, text: &'a str) -> Option<(&'a str, String)> {
     if id::whole_reference(text).is_some() {
         return None;
@@ -157,7 +158,7 @@ fn half_reference<'a>(tree: &Tree, text: &'a str) -> Option<(&'a str, String)> {
     (!known.is_empty()).then(|| (known, if index { format!("[{rest}]") } else { rest.to_owned() }))
 }
 
-/// The run's own id must exist.
+/// Check that the section to run exists.
 pub fn check_run_ids(args: &RunArgs, tree: &Tree) -> Option<Error> {
     if tree.get(&id::normalize(&args.run_id)).is_some() {
         return None;
@@ -178,7 +179,7 @@ pub fn check_run_ids(args: &RunArgs, tree: &Tree) -> Option<Error> {
     })
 }
 
-/// Ids of lists of expressions and components, which a run could go through; imports, initialize and finalize aside.
+/// Ids of lists of expressions and components that could be run, except for imports, initialize and finalize.
 fn runnable(args: &RunArgs, tree: &Tree) -> Vec<String> {
     let mut found = Vec::new();
     walk(&tree.root, "", &mut |id, node| {
@@ -192,7 +193,7 @@ fn runnable(args: &RunArgs, tree: &Tree) -> Vec<String> {
     found
 }
 
-/// An id that the run reads and that is spelled like `target`.
+/// An id that the run reads and that equals `target` except for its spelling.
 fn spelled_alike(target: &str, reached: &HashSet<String>) -> Option<String> {
     let mut ids: Vec<&str> = reached.iter().map(String::as_str).collect();
     ids.sort_unstable();

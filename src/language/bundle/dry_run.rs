@@ -1,10 +1,13 @@
-//! Building a config's objects without running it, so that every wrong value is found beforehand.
+//! Builds a config's objects without running it, to find all wrong values in advance.
 //!
-//! A [`Session`] for a dry run resolves items as a run does, by the same code, with two differences: functions and methods
-//! that act outside of this process are withheld ([`Effect::Acts`](crate::component::Effect) in their declaration), and an
-//! item that fails is recorded while the others go on. A component with a wrong argument is built without it, if that can
-//! be. What depends on an item without a value has none either; its other arguments are still checked against their types.
-//! Engines, when they are to run, check what they would start with.
+//! A [`Session`] for a dry run resolves items by the same code as a run, with these differences:
+//! - Functions and methods that act outside of this process ([`Effect::Acts`](crate::component::Effect)) are not
+//! called.
+//! - Errors are recorded, and the other items are still resolved. A component with a wrong argument is built without
+//! it,
+//!   if the argument has a default. Items that depend on an item without a value have no value either, but the types of
+//!   their other arguments are checked.
+//! - Engines check the objects that they would start with instead of running.
 
 use super::id;
 use super::node::Node;
@@ -18,16 +21,16 @@ use parking_lot::Mutex;
 use std::collections::HashSet;
 use std::sync::Arc;
 
-/// What a dry run has found so far.
+/// Findings of a dry run.
 #[derive(Default)]
 pub struct DryRun {
     problems: Mutex<Vec<Error>>,
-    /// Ids without a value: failed, withheld, or of something that is.
+    /// Ids without a value, because they failed, were withheld, or depend on such an item.
     unknown: Mutex<HashSet<String>>,
 }
 
 impl Plan {
-    /// Build everything that the run reaches, and add what fails to the problems.
+    /// Build all items that the run reaches, and add their errors to the plan's problems.
     #[must_use]
     pub fn dry_run(self) -> Plan {
         let mut order = Vec::new();
@@ -41,7 +44,7 @@ impl Plan {
         });
         let session = Session::dry(self);
         for id in order {
-            // What fails is recorded.
+            // Errors are recorded by the session.
             let _ = session.get(&id);
         }
         session.into_plan()
@@ -59,7 +62,8 @@ impl DryRun {
             problems.push(error);
         }
     }
-    /// Before an item is resolved: an error if that is known to fail, as an expression does that the plan has refused.
+    /// Called before an item is resolved: an error if it is known to fail, as for expressions that the plan has
+    /// rejected.
     pub fn enter(&self, plan: &Plan, id: &str) -> Result<()> {
         let refused = |problem: &Error| problem.get_id() == Some(id);
         let is_component = plan.tree.get(id).is_some_and(Node::is_component);
@@ -68,7 +72,7 @@ impl DryRun {
             false => Ok(()),
         }
     }
-    /// An item has failed; what is returned stands for it where it is used.
+    /// Record that an item has failed. Returns the error for items that depend on it.
     pub fn fail(&self, id: &str, error: Error) -> Error {
         if error.get_kind() != Kind::Withheld {
             self.report(error);
@@ -76,13 +80,13 @@ impl DryRun {
         self.unknown.lock().insert(id.to_owned());
         withheld(id)
     }
-    /// Build the component `id` from its arguments; the entries `unknown` have no value.
+    /// Build the component `id` from its arguments, of which the entries `unknown` have no value.
     ///
-    /// Wrong arguments are reported; like unknown ones they are left out if they have a default, so that the object still
-    /// stands in for what depends on it, and each further mistake shows.
+    /// Wrong arguments are reported. Wrong and unknown arguments with a default are omitted, so that items that depend
+    /// on the component can still be checked.
     ///
     /// # Errors
-    /// If nothing can be built.
+    /// The component cannot be built.
     pub fn build(
         &self,
         (id, node): (&str, &Node),
@@ -111,7 +115,7 @@ impl DryRun {
                 Err(error) if error.get_kind() == Kind::Withheld => return Err(error),
                 Err(error) => error,
             };
-            // What is wrong because an argument was left out is no mistake of the config.
+            // An error caused by an omitted argument is not an error of the config.
             if !wrong.iter().any(|key| mentions(error.message(), key)) {
                 self.report(error.clone().at(Some(&node.origin.text()), id));
             }
@@ -125,12 +129,12 @@ impl DryRun {
     }
 }
 
-/// Whether a message names an argument, as a whole word.
+/// Whether a message contains the name of an argument as a whole word.
 fn mentions(message: &str, key: &str) -> bool {
     message.split(|c: char| !(c.is_alphanumeric() || c == '_')).any(|word| word == key)
 }
 
-/// What stands for an item that has no value.
+/// Error for an item that has no value in a dry run.
 pub fn withheld(id: &str) -> Error {
     err!("`{id}` has no value in a dry run").kind(Kind::Withheld)
 }

@@ -1,8 +1,9 @@
-//! One pass over the tree that makes relative ids absolute and replaces `%` macros by copies of what they name.
+//! Expansion of the tree: makes relative ids absolute and replaces `%` macros by copies of the items that they refer
+//! to.
 //!
-//! MONAI source: `ConfigParser._do_resolve`. The tree changes while it is walked, in the order of its keys, so a macro
-//! copies what earlier items have become and what later ones still are. Pasted content is not looked at again in the
-//! same pass; MONAI's `run` makes two passes.
+//! MONAI source: `ConfigParser._do_resolve`. The tree is modified while it is visited in the order of its keys, so that
+//! a macro copies earlier items after their expansion and later items before it. Copied content is not expanded again
+//! in the same pass; MONAI's `run` makes two passes.
 
 use super::load::{self, MAX_DEPTH, MAX_NODES, Notes};
 use super::node::{Content, Node};
@@ -14,7 +15,7 @@ use crate::error::{Kind, Result};
 use std::collections::HashMap;
 
 impl Tree {
-    /// One pass.
+    /// Expand the tree in one pass.
     #[must_use]
     pub fn expand(mut self) -> Tree {
         let mut strings = Vec::new();
@@ -33,7 +34,7 @@ impl Tree {
                 let place = self.place(&id);
                 self.errors.push(error.kind(Kind::Config).at(Some(&place), &id));
                 self.broken.insert(id.clone());
-                // Not to be looked at again.
+                // Replaced so that the item is not expanded again in this pass.
                 if let Some(node) = self.get_mut(&id) {
                     node.content = Content::Leaf(Value::None);
                 }
@@ -50,7 +51,7 @@ impl Tree {
             Some(target) => {
                 let pasted = self.macro_content(target, files, nodes).map_err(|e| match *nodes > MAX_NODES {
                     true => err!("the macro `{text}` makes the config too large")
-                        .hint("does it paste an item that contains it?"),
+                        .hint("does the macro refer to an item that contains it?"),
                     false => e,
                 })?;
                 if let Some(node) = self.get_mut(id) {
@@ -65,11 +66,14 @@ impl Tree {
         Ok(())
     }
 
-    /// A copy of what a macro names, in this config or a file, if the config has room for it.
+    /// Copy of the item that a macro refers to, in this config or in a file.
+    ///
+    /// # Errors
+    /// A missing item or file; a config that would exceed [`MAX_NODES`].
     fn macro_content(&mut self, target: &str, files: &mut Files, nodes: &mut usize) -> Result<Node> {
         let mut copy = |node: &Node| {
             *nodes = if node.depth() > 2 * MAX_DEPTH { usize::MAX } else { nodes.saturating_add(node.count()) };
-            if *nodes > MAX_NODES { Err(err!("the config has no room for the copy")) } else { Ok(node.clone()) }
+            if *nodes > MAX_NODES { Err(err!("the copy would make the config too large")) } else { Ok(node.clone()) }
         };
         let (path, wanted) = id::split_path(target);
         if path.is_empty() {
@@ -88,14 +92,14 @@ impl Tree {
 }
 
 fn missing(wanted: &str, place: &str, near: Option<String>) -> crate::error::Error {
-    let error = err!("the macro names `{wanted}`, which is not in {place}");
+    let error = err!("the macro refers to `{wanted}`, which is not in {place}");
     match near {
         Some(near) => error.hint(format!("did you mean `%{near}`?")),
-        None => error.hint("a string that starts with `%` is a macro; to have it as text write `\"$'%…'\"`"),
+        None => error.hint("a string that starts with `%` is a macro; write text as `\"$'%…'\"`"),
     }
 }
 
-/// Macro files, each read once per pass.
+/// Files that macros refer to, each read once per pass.
 #[derive(Default)]
 struct Files(HashMap<String, Tree>);
 

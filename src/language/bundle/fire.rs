@@ -1,8 +1,8 @@
-//! How python-fire splits a command line into flags and words, and reads their values.
+//! Command lines as python-fire parses them: flags, words and their values.
 //!
 //! Source: `fire/core.py` (`_ParseKeywordArgs`, `_IsFlag`), as called for `monai.bundle.scripts.run`, which takes any
-//! keyword, and `fire/parser.py` (`DefaultParseValue`). Deliberate differences: bytes, complex numbers and integers beyond
-//! 64 bits stay text.
+//! keyword, and `fire/parser.py` (`DefaultParseValue`). Deliberate difference: bytes, complex numbers and integers
+//! beyond 64 bits are read as text.
 
 use super::expr::{Names, literal};
 use super::load::Warning;
@@ -12,14 +12,14 @@ use crate::err;
 use crate::error::{Kind, Result};
 use indexmap::IndexMap;
 
-/// Parameters of `monai.bundle run`, in order: stray words fill the first that have no flag.
+/// Parameters of `monai.bundle run`, in order: positional words are assigned to the first ones without a flag.
 pub const PARAMETERS: [&str; 8] =
     ["run_id", "init_id", "final_id", "meta_file", "config_file", "logging_file", "tracking", "args_file"];
 
-/// Flags with their values, in the order of their first occurrence.
+/// Parse flags and their values, in the order of first occurrence.
 pub fn parse(argv: &[String], warnings: &mut Vec<Warning>) -> Result<IndexMap<String, Node>> {
     let config = |message: String| err!("{message}").kind(Kind::Config).file("command line");
-    // What follows the last `--` is for fire itself.
+    // Arguments after the last `--` are for fire itself.
     let end = argv.iter().rposition(|arg| arg == "--").unwrap_or(argv.len());
     if end + 1 < argv.len() {
         warnings.push(config(format!("ignored after `--`: {}", argv[end + 1..].join(" "))));
@@ -28,7 +28,7 @@ pub fn parse(argv: &[String], warnings: &mut Vec<Warning>) -> Result<IndexMap<St
 
     let mut flags: IndexMap<String, Node> = IndexMap::new();
     let mut words = Vec::new();
-    // The flag whose value came last, for words that follow it.
+    // The flag whose value was read last, for warnings about words that follow it.
     let mut last: Option<&str> = None;
     let mut at = 0;
     while at < argv.len() {
@@ -51,7 +51,7 @@ pub fn parse(argv: &[String], warnings: &mut Vec<Warning>) -> Result<IndexMap<St
                 last = Some(stripped);
                 set(&mut flags, stripped, value, warnings);
             }
-            // Nothing follows: a switch.
+            // A flag without a value is a switch.
             _ => match stripped.strip_prefix("no") {
                 Some(key) if !PARAMETERS.contains(&&*stripped.replace('-', "_")) => {
                     set(&mut flags, key, "False", warnings)
@@ -66,10 +66,10 @@ pub fn parse(argv: &[String], warnings: &mut Vec<Warning>) -> Result<IndexMap<St
     let mut placed = Vec::new();
     for (word, after) in words {
         if word == "-" {
-            return Err(config("a lone `-` separates calls in python-fire; there is only one here".into()));
+            return Err(config("unexpected `-`, which separates calls in python-fire".into()));
         }
         let Some(name) = free.next() else {
-            return Err(config(format!("`{word}` is one word too many")).hint("an override is written `--id value`"));
+            return Err(config(format!("unexpected argument `{word}`")).hint("write overrides as `--id value`"));
         };
         if let Some(flag) = after {
             let note = config(format!("`{word}` after the value of `--{flag}` is read as {name}"));
@@ -81,9 +81,9 @@ pub fn parse(argv: &[String], warnings: &mut Vec<Warning>) -> Result<IndexMap<St
     Ok(flags)
 }
 
-/// The value of a command-line argument: a Python literal in which bare words are strings, else the text itself.
+/// Value of an argument: a Python literal in which bare words are strings, or else the text itself.
 fn read(text: &str) -> Node {
-    // Python's parser takes no indentation before an expression.
+    // Python's parser rejects indentation before an expression.
     let indented = text.starts_with([' ', '\t']);
     let value = if indented { None } else { literal(text, Names::Strings).ok() };
     Node::from_value(&value.unwrap_or_else(|| Value::str(text)), &Origin::command_line())
@@ -92,23 +92,24 @@ fn read(text: &str) -> Node {
 fn set(flags: &mut IndexMap<String, Node>, key: &str, value: &str, warnings: &mut Vec<Warning>) {
     let key = key.replace('-', "_");
     let node = read(value);
-    // In Python a `#` starts a comment: `a.nii.gz#1` would be cut at it.
+    // `#` starts a comment in Python: `a.nii.gz#1` would be truncated there.
     let lost =
         value.contains('#') && !node.as_str().is_some_and(|text| text.contains('#')) && !value.contains(['\'', '"']);
     if lost {
-        let note = err!("`--{key} {value}` is read as {:?}: what follows `#` is a comment to Python", node.to_value());
+        let note =
+            err!("`--{key} {value}` is read as {:?}: Python reads the text after `#` as a comment", node.to_value());
         warnings
             .push(note.kind(Kind::Config).file("command line").hint(format!("quote it twice: --{key} \"'{value}'\"")));
     }
     if let Some(dropped) = flags.insert(key.clone(), node) {
-        let note = err!("`--{key}` is given twice: {dropped:?} is dropped, the last one counts").kind(Kind::Config);
+        let note = err!("`--{key}` is given twice: {dropped:?} is ignored, the last value is used").kind(Kind::Config);
         warnings.push(
             note.file("command line").hint(format!("several values are one argument: --{key} \"['first','second']\"")),
         );
     }
 }
 
-/// Starts with a hyphen and is no negative number.
+/// Whether an argument starts with a hyphen and is not a negative number.
 fn is_flag(argument: &str) -> bool {
     argument.starts_with("--")
         || argument.strip_prefix('-').is_some_and(|rest| rest.starts_with(|c: char| c.is_ascii_alphabetic()))

@@ -1,7 +1,7 @@
-//! Ids such as `train::dataset::transform`: splitting, references, relative ids, and the `path::id` of a macro.
+//! Ids such as `train::dataset::transform`: splitting, references, relative ids, and the `path::id` of macros.
 //!
-//! MONAI source: `monai/bundle/reference_resolver.py` and `config_parser.py`. `::` separates levels and `#` is its old
-//! spelling, which is rewritten in every string.
+//! MONAI source: `monai/bundle/reference_resolver.py` and `config_parser.py`. `::` separates levels; its older spelling
+//! `#` is rewritten in all strings.
 
 use crate::err;
 use crate::error::{Kind, Result};
@@ -9,22 +9,22 @@ use std::collections::BTreeSet;
 
 pub const SEPARATOR: &str = "::";
 
-/// `#` becomes `::`.
+/// Replace `#` by `::`.
 pub fn normalize(text: &str) -> String {
     text.replace('#', SEPARATOR)
 }
 
-/// `a`, `b` → `a::b`; under the root it is `b`.
+/// Join `a` and `b` to `a::b`; below the root the result is `b`.
 pub fn join(parent: &str, part: &str) -> String {
     if parent.is_empty() { part.to_owned() } else { format!("{parent}{SEPARATOR}{part}") }
 }
 
-/// The parent's id and the last part; `""` is the root.
+/// Split an id into the parent's id and the last part; `""` is the root.
 pub fn split_last(id: &str) -> (&str, &str) {
     id.rsplit_once(SEPARATOR).unwrap_or(("", id))
 }
 
-/// Is `id` the same as `ancestor`, or below it?
+/// Whether `id` equals `ancestor` or is below it.
 pub fn is_within(id: &str, ancestor: &str) -> bool {
     match id.strip_prefix(ancestor) {
         Some(rest) => rest.is_empty() || ancestor.is_empty() || rest.starts_with(SEPARATOR),
@@ -32,19 +32,19 @@ pub fn is_within(id: &str, ancestor: &str) -> bool {
     }
 }
 
-/// The id that a whole string refers to: `@a::b`. Anything else around it makes it plain text.
+/// The id in a string that consists of a reference, such as `@a::b`; `None` if it contains any other text.
 pub fn whole_reference(text: &str) -> Option<&str> {
     let id = text.strip_prefix('@')?;
     (reference_end(id) == id.len()).then_some(id)
 }
 
-/// The reference at the start of a text, and what follows it.
+/// The reference at the start of a text, and the rest.
 pub fn leading_reference(text: &str) -> Option<(&str, &str)> {
     let id = text.strip_prefix('@')?;
     Some(id.split_at(reference_end(id)))
 }
 
-/// Where the longest `\w*(::\w*)*` at the start of `text` ends.
+/// End of the longest match of `\w*(::\w*)*` at the start of `text`.
 fn reference_end(text: &str) -> usize {
     let word = |from: usize| {
         text[from..].find(|c: char| !(c.is_alphanumeric() || c == '_')).map_or(text.len(), |at| from + at)
@@ -56,12 +56,12 @@ fn reference_end(text: &str) -> usize {
     end
 }
 
-/// Make the relative ids in `text` absolute, as seen from the item `id`: after `@` or `%`, one separator stands for the
-/// same level and each further one for a level up. All strings are treated, also those that only look like text.
+/// Make the relative ids in the text of the item `id` absolute: after `@` or `%`, one separator denotes the same level,
+/// and each further one a level up. Applies to all strings, as in MONAI.
 pub fn resolve_relative(id: &str, written: &str) -> Result<String> {
     let mut text = normalize(written);
     let levels: Vec<&str> = id.split(SEPARATOR).collect();
-    // Longer prefixes first, so that `@::::` is not taken for two of `@::`.
+    // Longer prefixes first, so that `@::::` is not read as two prefixes `@::`.
     for prefix in relative_prefixes(&text).into_iter().rev() {
         let up = prefix[1..].matches(SEPARATOR).count();
         let Some(kept) = levels.len().checked_sub(up) else {
@@ -79,14 +79,14 @@ pub fn resolve_relative(id: &str, written: &str) -> Result<String> {
     Ok(text)
 }
 
-/// All of `[@%]:` followed by one or more `:`.
+/// All matches of `[@%]:` followed by one or more `:`.
 fn relative_prefixes(text: &str) -> BTreeSet<String> {
     let marks = text.match_indices(['@', '%']);
     let colons = |at: usize| text[at + 1..].bytes().take_while(|b| *b == b':').count();
     marks.filter(|(at, _)| colons(*at) >= 2).map(|(at, _)| text[at..=at + colons(at)].to_owned()).collect()
 }
 
-/// A macro's text after `%`: the file (empty: this config) and the id in it.
+/// Split a macro's text after `%` into the file (empty for this config) and the id.
 pub fn split_path(text: &str) -> (String, String) {
     let text = normalize(text);
     let ends = text.char_indices().map(|(at, _)| at).chain([text.len()]);

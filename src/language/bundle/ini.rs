@@ -1,10 +1,10 @@
-//! INI files, as Python's `configparser` reads them without interpolation.
+//! Reader of INI files, as Python's `configparser` without interpolation.
 
 use crate::err;
 use crate::error::{Error, Kind, Result};
 use indexmap::IndexMap;
 
-/// Sections in the order of the file; `DEFAULT` serves all of them.
+/// Sections in the order of the file; `DEFAULT` provides options for all of them.
 #[derive(Debug, Default)]
 pub struct Ini {
     sections: IndexMap<String, Section>,
@@ -12,7 +12,7 @@ pub struct Ini {
 
 #[derive(Debug, Default)]
 pub struct Section {
-    /// Of its header.
+    /// Line of the section's header.
     pub line: usize,
     options: IndexMap<String, Entry>,
 }
@@ -24,11 +24,11 @@ pub struct Entry {
 }
 
 impl Ini {
-    /// Read a file's text; errors say `file:line`.
+    /// Parse the text of a file; errors contain `file:line`.
     pub fn parse(text: &str, file: &str) -> Result<Ini> {
         let mut ini = Ini::default();
         let mut section: Option<String> = None;
-        // The option that an indented line goes on with, and its indentation.
+        // The option that an indented line continues, and its indentation.
         let mut open: Option<(String, usize)> = None;
         for (number, raw) in text.lines().enumerate() {
             let line = number + 1;
@@ -78,14 +78,14 @@ impl Ini {
     pub fn section(&self, name: &str) -> Option<&Section> {
         self.sections.get(name)
     }
-    /// An option of a section, or DEFAULT's.
+    /// An option of a section, or of `DEFAULT`.
     pub fn get(&self, section: &str, key: &str) -> Option<&Entry> {
         let own = self.sections.get(section)?;
         own.options.get(key).or_else(|| self.sections.get("DEFAULT")?.options.get(key))
     }
 }
 
-/// An error at a line of the file.
+/// Add the file and the line to an error.
 pub fn at(error: Error, file: &str, line: usize) -> Error {
     error.kind(Kind::Config).file(format!("{file}:{line}"))
 }

@@ -1,9 +1,10 @@
-//! JSON as Python's `json.load` reads it: `NaN` and `Infinity` are numbers, of duplicate keys the last counts.
+//! Reader and writer of JSON as in Python's `json`: `NaN` and `Infinity` are numbers, and the last of duplicate keys is
+//! used.
 //!
-//! serde_json does not report duplicate keys or the line of each item, and refuses `NaN`; it unescapes the strings.
+//! serde_json neither reports duplicate keys and lines of items nor accepts `NaN`; it is used to unescape strings.
 //! Differences from Python: integers beyond 64 bits and lone surrogates are errors, and nesting is limited.
 //!
-//! [`write`] has the layout of Python's `json.dump`, `NaN` included, which serde_json writes as null.
+//! [`write`] uses the layout of Python's `json.dump`, including `NaN`, which serde_json writes as null.
 
 use super::load::{Limits, Notes};
 use super::node::{Content, Entries, Node, Origin, key_text};
@@ -12,7 +13,7 @@ use crate::err;
 use crate::error::{Error, Kind, Result};
 use std::sync::Arc;
 
-/// Read `text`; `file` is for messages.
+/// Parse `text`; `file` is used in messages.
 pub fn read(text: &str, file: &str, notes: &mut Notes) -> Result<Node> {
     let mut reader =
         Reader { text, at: 0, line: 1, line_start: 0, file: file.into(), limits: Limits::default(), notes };
@@ -25,10 +26,10 @@ pub fn read(text: &str, file: &str, notes: &mut Notes) -> Result<Node> {
     }
 }
 
-/// `value` as JSON with an indentation of four: keys become strings, tuples lists, `NaN` stays a number.
+/// Format `value` as JSON with an indentation of four: keys become strings, tuples lists, `NaN` remains a number.
 ///
 /// # Errors
-/// If it holds a set or an object.
+/// A set or an object in `value`.
 pub fn write(value: &Value) -> Result<String> {
     let mut out = String::new();
     put(&mut out, value, "\n")?;
@@ -36,7 +37,7 @@ pub fn write(value: &Value) -> Result<String> {
     Ok(out)
 }
 
-/// `line_end` is a line break and the indentation of what `value` stands in.
+/// Append `value`; `line_end` is a line break with the indentation of the enclosing container.
 fn put(out: &mut String, value: &Value, line_end: &str) -> Result<()> {
     let inner = format!("{line_end}    ");
     let mut block = |brackets: &str, items: Vec<(Option<Key>, Value)>| {
@@ -103,7 +104,7 @@ impl Reader<'_> {
     fn origin(&self) -> Origin {
         Origin { file: self.file.clone(), line: self.line }
     }
-    /// "…, line 3, column 7" at the current place.
+    /// Error at the current position: "…, line 3, column 7".
     fn error(&self, message: impl std::fmt::Display) -> Error {
         let column = self.text[self.line_start..self.at].chars().count() + 1;
         err!("JSON syntax, line {}, column {column}: {message}", self.line).kind(Kind::Config).file(&*self.file)
@@ -122,7 +123,7 @@ impl Reader<'_> {
             Some(c) if c == '-' || c.is_ascii_digit() => Content::Leaf(self.number()?),
             Some(c) if c.is_ascii_alphabetic() => Content::Leaf(self.word()?),
             Some('\'') => {
-                return Err(self.error("expected a value, found `'`").hint("JSON strings stand in double quotes"));
+                return Err(self.error("expected a value, found `'`").hint("JSON strings need double quotes"));
             }
             Some('/' | '#') => {
                 return Err(self
@@ -180,7 +181,7 @@ impl Reader<'_> {
         }
     }
 
-    /// After an item: true at the closing bracket, false after a comma.
+    /// Read the separator after an item: true at the closing bracket, false after a comma.
     fn comma(&mut self, close: char) -> Result<bool> {
         self.space();
         match self.peek() {
@@ -218,7 +219,7 @@ impl Reader<'_> {
                 return Err(match word {
                     "True" | "False" => error.hint(format!("JSON writes `{}`", word.to_lowercase())),
                     "None" => error.hint("JSON writes `null`"),
-                    _ => error.hint("JSON strings stand in double quotes"),
+                    _ => error.hint("JSON strings need double quotes"),
                 });
             }
         };
@@ -226,7 +227,7 @@ impl Reader<'_> {
         Ok(value)
     }
 
-    /// As the standard has it; beyond that, Python's `-Infinity`.
+    /// Read a number of the JSON standard, or Python's `-Infinity`.
     fn number(&mut self) -> Result<Value> {
         let rest = &self.text[self.at..];
         if rest.starts_with("-Infinity") {

@@ -1,4 +1,4 @@
-//! One config file: JSON or YAML by its name's end, as MONAI's `ConfigParser.load_config_file` decides it.
+//! Loads a config file as JSON or YAML, depending on its extension, as MONAI's `ConfigParser.load_config_file`.
 
 use super::node::{Node, Origin};
 use super::{json, yaml};
@@ -6,16 +6,16 @@ use crate::error::{Error, Kind, Result};
 use crate::{err, text};
 use std::path::Path;
 
-/// Something that deserves a user's attention; printed like an error, but nothing stops.
+/// A warning: printed like an error, but execution continues.
 pub type Warning = Error;
 
-/// Larger than any config; a file beyond it is something else.
+/// Maximum size of a config file in bytes.
 const MAX_BYTES: u64 = 64 << 20;
 pub const MAX_DEPTH: usize = 200;
-/// Items of one file, aliases expanded: an "alias bomb" ends here.
+/// Maximum number of items in a config, with aliases expanded, as protection against "alias bombs".
 pub const MAX_NODES: usize = 2_000_000;
 
-/// What reading leaves besides the content.
+/// Warnings and settings of reading files.
 #[derive(Debug, Default)]
 pub struct Notes {
     pub warnings: Vec<Warning>,
@@ -24,13 +24,13 @@ pub struct Notes {
 }
 
 impl Notes {
-    /// A key for the second time in one dict: the last value wins.
+    /// Report a duplicate key in a dict: the last value is used.
     pub fn duplicate(&mut self, key: &str, origin: &Origin) -> Result<()> {
         let note = err!("the key `{key}` occurs twice").kind(Kind::Config).file(origin.text());
         if self.fail_on_duplicate {
-            return Err(note.hint("MONAI_FAIL_ON_DUPLICATE_CONFIG=1 makes this an error"));
+            return Err(note.hint("this is an error because of MONAI_FAIL_ON_DUPLICATE_CONFIG=1"));
         }
-        self.warnings.push(note.hint("the last one wins"));
+        self.warnings.push(note.hint("the last one is used"));
         Ok(())
     }
 }
@@ -42,7 +42,10 @@ pub struct Limits {
 }
 
 impl Limits {
-    /// `more` nodes down to `depth` levels of containers.
+    /// Count `more` nodes at a nesting of `depth` containers.
+    ///
+    /// # Errors
+    /// A limit is exceeded.
     pub fn nodes(&mut self, more: usize, depth: usize) -> Result<()> {
         self.nodes = self.nodes.saturating_add(more);
         if depth > MAX_DEPTH {
@@ -55,13 +58,13 @@ impl Limits {
     }
 }
 
-/// Does `path` end like a config file (json, yaml, yml, in any case)?
+/// Whether `path` has the extension of a config file (json, yaml, yml, in any case).
 pub fn is_config_name(path: &str) -> bool {
     let lower = path.to_ascii_lowercase();
     [".json", ".yaml", ".yml"].iter().any(|end| lower.ends_with(end))
 }
 
-/// Read a file whose top may be anything.
+/// Read a file, whose top level may be any value.
 pub fn read_file(path: &str, notes: &mut Notes) -> Result<Node> {
     let config = |e: Error| e.kind(Kind::Config).file(path);
     if !is_config_name(path) {
@@ -73,7 +76,7 @@ pub fn read_file(path: &str, notes: &mut Notes) -> Result<Node> {
     read_text(&text::read(path, MAX_BYTES).map_err(config)?, path, notes)
 }
 
-/// Read a text by the rules of its file name.
+/// Parse `text` as JSON or YAML, depending on the extension of `path`.
 pub fn read_text(text: &str, path: &str, notes: &mut Notes) -> Result<Node> {
     if path.to_ascii_lowercase().ends_with(".json") {
         json::read(text, path, notes)

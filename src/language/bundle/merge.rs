@@ -1,4 +1,4 @@
-//! What a key does to a dict that may have it: replace, or with `+` extend (`monai.bundle.utils.merge_kv`).
+//! Merging of keys: a key replaces an existing value, `+key` extends it (`monai.bundle.utils.merge_kv`).
 
 use super::load::Warning;
 use super::node::{Content, Entries, Node, key_text};
@@ -6,7 +6,7 @@ use crate::component::Key;
 use crate::err;
 use crate::error::{Kind, Result};
 
-/// Put `node` under `key` of a flat dict; `+key` merges into what is there.
+/// Set `key` of a flat dict to `node`; `+key` merges into the existing value.
 pub fn merge(entries: &mut Entries, key: &Key, node: Node, warnings: &mut Vec<Warning>) -> Result<()> {
     let Some(target) = key.as_str().and_then(|text| text.strip_prefix('+')) else {
         entries.insert(key.clone(), node);
@@ -22,7 +22,10 @@ pub fn merge(entries: &mut Entries, key: &Key, node: Node, warnings: &mut Vec<Wa
     }
 }
 
-/// A dict is updated shallowly, a list extended; anything else cannot be merged.
+/// Update a dict (shallowly) or extend a list.
+///
+/// # Errors
+/// Values that are not two dicts or two lists.
 pub fn extend(old: &mut Node, new: Node, target: &str) -> Result<()> {
     let (old_type, new_type) = (old.type_name(), new.type_name());
     let place = new.origin.text();
@@ -41,11 +44,11 @@ pub fn extend(old: &mut Node, new: Node, target: &str) -> Result<()> {
 }
 
 pub fn nothing_to_merge(target: &str, node: &Node) -> Warning {
-    let note = err!("`+{target}` finds no `{target}` to merge with, so it is set");
+    let note = err!("`+{target}` is used like `{target}`, which does not exist yet");
     note.kind(Kind::Config).at(Some(&node.origin.text()), target)
 }
 
-/// The key as text, which a file's top level needs.
+/// A key of a file's top level, which must be a string.
 pub fn top_key(key: &Key, node: &Node) -> Result<String> {
     if key.as_str().is_none() {
         let error = err!("expected a string as a key at the top of a config, found {}", key_text(key));

@@ -1,4 +1,4 @@
-//! `metadata.json`: where it is, how it gets into the config as `_meta_`, and what it must hold.
+//! `metadata.json`: its location, its item `_meta_` in the config, and its required entries.
 //!
 //! MONAI source: `BundleWorkflow.__init__`, `ConfigParser.read_meta`, `monai/bundle/properties.py`.
 
@@ -11,7 +11,7 @@ use crate::err;
 use crate::error::{Kind, Result};
 use std::path::Path;
 
-/// What MONAI's specification asks of a bundle's metadata.
+/// Entries of the metadata that MONAI's bundle specification requires.
 pub const REQUIRED: [&str; 10] = [
     "version",
     "monai_version",
@@ -25,13 +25,13 @@ pub const REQUIRED: [&str; 10] = [
     "network_data_format",
 ];
 
-/// Put the metadata at `_meta_`. A missing file is noted and the run goes on without.
+/// Read the metadata into `_meta_`. A missing file is a warning.
 pub fn read(args: &RunArgs, tree: &mut Tree) -> Result<()> {
     let beside = args.config_root().join("metadata.json").display().to_string();
     let files = args.meta_files.clone().unwrap_or_else(|| vec![beside]);
     if let Some(missing) = files.iter().find(|file| !Path::new(file.as_str()).is_file()) {
         let note = err!("cannot find the metadata file `{missing}`").kind(Kind::Config).file(missing);
-        tree.warnings.push(note.hint("a bundle has it beside its config files; the run goes on without"));
+        tree.warnings.push(note.hint("it is usually in the folder of the config files; the run continues without it"));
         return Ok(());
     }
     let mut meta = Tree::new(Node::dict(Entries::new(), super::node::Origin::new(&files[0], 1)));

@@ -1,4 +1,4 @@
-//! Looks up names of a config: in the table of what segbundle has, then among the names of MONAI 1.6.1.
+//! Resolves names in a config: with the table of supported names, then with the names of MONAI 1.6.1 for messages.
 
 use crate::component::{Entry, Table, Value};
 use crate::err;
@@ -6,7 +6,7 @@ use crate::error::{Error, Kind, did_you_mean};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::OnceLock;
 
-/// Names that MONAI's parser puts into every expression's scope.
+/// Names that MONAI's parser adds to the scope of every expression.
 const DEFAULT_SCOPE: [(&str, &str); 4] = [("monai", "monai"), ("torch", "torch"), ("np", "numpy"), ("numpy", "numpy")];
 
 /// MONAI 1.6.1's public names: short ones of MONAI itself, and dotted ones.
@@ -25,18 +25,18 @@ fn known() -> &'static Known {
     })
 }
 
-/// Does MONAI (or torch, or ignite) know this `_target_` or dotted name?
+/// Whether MONAI, torch or ignite have this `_target_` or dotted name.
 pub fn monai_has(name: &str) -> bool {
     let known = known();
     match name.split_once('.') {
         None => known.short.contains(name),
-        // MONAI's classes can be reached by several module paths.
+        // MONAI's classes are available under several module paths.
         Some(("monai", _)) => name.rsplit('.').next().is_some_and(|last| known.short.contains(last)),
         Some(_) => known.dotted.contains(name),
     }
 }
 
-/// A `_target_` given as text: a short name, else a dotted path or a built-in.
+/// Look up a `_target_` string: a short name, a dotted path or a built-in.
 pub fn target(table: &'static Table, name: &str) -> Option<Value> {
     match table.component(name) {
         Some(component) => Some(Value::Component(component)),
@@ -44,10 +44,10 @@ pub fn target(table: &'static Table, name: &str) -> Option<Value> {
     }
 }
 
-/// Why a `_target_` cannot be built.
+/// Error for a `_target_` that cannot be built.
 pub fn unknown_target(table: &'static Table, name: &str) -> Error {
     if monai_has(name) {
-        return err!("MONAI has `{name}`, segbundle does not build it yet")
+        return err!("MONAI's `{name}` is not supported by segbundle yet")
             .kind(Kind::Unsupported)
             .hint("see `segbundle components`");
     }
@@ -57,19 +57,19 @@ pub fn unknown_target(table: &'static Table, name: &str) -> Error {
         return error.hint(format!("did you mean `{near}`?"));
     }
     if let Some(near) = did_you_mean(last, known().short.iter().copied()) {
-        return error.hint(format!("did you mean `{near}`? MONAI has it, segbundle does not build it yet"));
+        return error.hint(format!("did you mean `{near}`? MONAI has it, but segbundle does not support it yet"));
     }
     match name.split_once('.') {
         Some((module, _)) if !matches!(module, "monai" | "torch" | "ignite") => {
-            error.hint(format!("Python code of a bundle's own (`{module}`) cannot run here"))
+            error.hint(format!("Python code in a bundle (`{module}`) is not supported"))
         }
-        _ => error.hint("`segbundle components` lists what there is"),
+        _ => error.hint("`segbundle components` lists all components"),
     }
 }
 
-/// What a dotted name in an expression starts from.
+/// Start of a dotted name in an expression.
 pub enum Found {
-    /// An entry of the table; `whole` if the name ends there, else attributes follow.
+    /// An entry of the table; `whole` if the name ends there, otherwise attributes follow.
     Entry {
         entry: Entry,
         path: String,
@@ -78,7 +78,7 @@ pub enum Found {
     Module,
 }
 
-/// Look a name up as an expression would, without evaluating anything.
+/// Look up a name as an expression does, without evaluation.
 pub fn resolve(table: &'static Table, imports: &BTreeMap<String, String>, name: &str) -> Result<Found, Error> {
     let (head, rest) = name.split_once('.').map_or((name, None), |(head, rest)| (head, Some(rest)));
     let default = || DEFAULT_SCOPE.iter().find(|(name, _)| *name == head).map(|(_, path)| (*path).to_owned());
@@ -95,7 +95,7 @@ pub fn resolve(table: &'static Table, imports: &BTreeMap<String, String>, name: 
         if let Some(entry) = table.entry(prefix) {
             return Ok(Found::Entry { entry, path: prefix.to_owned(), whole: end == full.len() });
         }
-        // A module that was imported but that we do not have shows here, where it is used.
+        // An unsupported module is reported where it is used, not where it is imported.
         if !table.is_module(prefix) {
             return Err(unreachable_name(table, &full, prefix));
         }
@@ -110,13 +110,13 @@ fn unknown_name(table: &'static Table, imports: &BTreeMap<String, String>, head:
     }
     match did_you_mean(head, imports.keys().map(String::as_str).chain(DEFAULT_SCOPE.map(|(name, _)| name))) {
         Some(near) => error.hint(format!("did you mean `{near}`?")),
-        None => error.hint(format!("`@{head}` is the config's item, `{head}` a name of Python's")),
+        None => error.hint(format!("`@{head}` refers to an item of the config, `{head}` to a Python name")),
     }
 }
 
 fn unreachable_name(table: &'static Table, full: &str, prefix: &str) -> Error {
     if monai_has(full) {
-        return err!("MONAI has `{full}`, segbundle does not have it yet").kind(Kind::Unsupported);
+        return err!("MONAI's `{full}` is not supported by segbundle yet").kind(Kind::Unsupported);
     }
     let error = err!("a config cannot use `{full}`: `{prefix}` is not in the table of functions").kind(Kind::Config);
     let Some((module, last)) = prefix.rsplit_once('.') else {

@@ -1,14 +1,14 @@
-//! What a config file says, before anything is built: nested dicts and lists that know where they were written.
+//! Content of config files before anything is built: nested dicts and lists with their source locations.
 
 use crate::component::{Key, Value};
 use indexmap::IndexMap;
 use std::fmt;
 use std::sync::Arc;
 
-/// A config's dict, in the order of the file.
+/// Entries of a dict, in the order of the file.
 pub type Entries = IndexMap<Key, Node>;
 
-/// One item of a config, with the place it came from.
+/// An item of a config, with its source location.
 #[derive(Clone)]
 pub struct Node {
     pub content: Content,
@@ -17,13 +17,13 @@ pub struct Node {
 
 #[derive(Clone)]
 pub enum Content {
-    /// Anything that MONAI does not look into: scalars, and tuples or sets from the command line.
+    /// Values without child items: scalars, and tuples or sets from the command line.
     Leaf(Value),
     List(Vec<Node>),
     Dict(Entries),
 }
 
-/// A file and line; line 0 stands for "no line", as on the command line.
+/// Source location: file and line; line 0 for none, as on the command line.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Origin {
     pub file: Arc<str>,
@@ -34,11 +34,11 @@ impl Origin {
     pub fn new(file: &str, line: u32) -> Origin {
         Origin { file: file.into(), line }
     }
-    /// The command line's own.
+    /// Location of arguments on the command line.
     pub fn command_line() -> Origin {
         Origin::new("command line", 0)
     }
-    /// `configs/train.json:12`.
+    /// The location as text, such as `configs/train.json:12`.
     pub fn text(&self) -> String {
         if self.line == 0 { self.file.to_string() } else { format!("{}:{}", self.file, self.line) }
     }
@@ -72,7 +72,7 @@ impl Node {
     pub fn is_none(&self) -> bool {
         matches!(self.content, Content::Leaf(Value::None))
     }
-    /// A dict with `_target_`.
+    /// Whether this is a dict with `_target_`.
     pub fn is_component(&self) -> bool {
         self.as_dict().is_some_and(|entries| entries.contains_key(&Key::str("_target_")))
     }
@@ -80,11 +80,11 @@ impl Node {
     pub fn expression(&self) -> Option<&str> {
         self.as_str()?.strip_prefix('$')
     }
-    /// A dict's entry under a string key.
+    /// Entry of a dict under a string key.
     pub fn get(&self, key: &str) -> Option<&Node> {
         self.as_dict()?.get(&Key::str(key))
     }
-    /// Children with the text that stands for them in an id.
+    /// Child items with their part of the id.
     pub fn children(&self) -> Vec<(String, &Node)> {
         match &self.content {
             Content::Leaf(_) => vec![],
@@ -92,7 +92,7 @@ impl Node {
             Content::Dict(entries) => entries.iter().map(|(key, node)| (key_text(key), node)).collect(),
         }
     }
-    /// The child that one part of an id names: `0` in a list, a key in a dict.
+    /// Child item for one part of an id: an index in a list, a key in a dict.
     pub fn child(&self, part: &str) -> Option<&Node> {
         match &self.content {
             Content::Leaf(_) => None,
@@ -114,7 +114,7 @@ impl Node {
             }
         }
     }
-    /// "dict", "list", "int": for messages.
+    /// Name of the type for messages: "dict", "list", "int".
     pub fn type_name(&self) -> String {
         match &self.content {
             Content::Leaf(value) => value.type_name(),
@@ -122,7 +122,7 @@ impl Node {
             Content::Dict(_) => "dict".into(),
         }
     }
-    /// The plain value, nothing resolved.
+    /// The value without resolving references and expressions.
     pub fn to_value(&self) -> Value {
         match &self.content {
             Content::Leaf(value) => value.clone(),
@@ -132,7 +132,7 @@ impl Node {
             )),
         }
     }
-    /// A node for a plain value: lists and dicts become containers that ids reach into, anything else is a leaf.
+    /// Node for a value: lists and dicts become containers with child items, other values leaves.
     pub fn from_value(value: &Value, origin: &Origin) -> Node {
         let content = match value {
             Value::List(items) => {
@@ -145,7 +145,7 @@ impl Node {
         };
         Node::new(content, origin.clone())
     }
-    /// How many levels of containers there are below this one, itself included.
+    /// Number of levels of containers, including this one.
     pub fn depth(&self) -> usize {
         match &self.content {
             Content::Leaf(_) => 0,
@@ -153,7 +153,7 @@ impl Node {
             Content::Dict(entries) => 1 + entries.values().map(Node::depth).max().unwrap_or(0),
         }
     }
-    /// How many nodes there are.
+    /// Number of nodes, including this one.
     pub fn count(&self) -> usize {
         1 + match &self.content {
             Content::Leaf(_) => 0,
@@ -163,14 +163,14 @@ impl Node {
     }
 }
 
-/// As Python would print the value.
+/// Formats the value as Python.
 impl fmt::Debug for Node {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{:?}", self.to_value())
     }
 }
 
-/// The text of a key in an id.
+/// Text of a key in an id.
 pub fn key_text(key: &Key) -> String {
     match key.as_str() {
         Some(text) => text.to_owned(),
@@ -182,7 +182,7 @@ fn names(key: &Key, part: &str) -> bool {
     key.as_str().is_none() && key_text(key) == part
 }
 
-/// `12`, but not `012` or `+12`: ids are compared as text.
+/// Parse an index such as `12`; `012` and `+12` are not indices, since ids are compared as text.
 fn index(part: &str) -> Option<usize> {
     let at: usize = part.parse().ok()?;
     (at.to_string() == part).then_some(at)

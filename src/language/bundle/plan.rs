@@ -1,7 +1,7 @@
-//! Checks a config before a run: every expression is parsed, every name looked up, every reference followed, and all
-//! problems are reported at once. [`Plan::dry_run`] also builds what can be built.
+//! Checks a config before a run: parses all expressions, looks up all names, follows all references, and reports all
+//! problems at once. [`Plan::dry_run`] also builds objects.
 //!
-//! Problems count in the parts that the run reaches; those elsewhere are [`Plan::dormant`].
+//! Only problems in items that the run reaches are errors; others are in [`Plan::dormant`].
 
 use super::args::{Rules, RunArgs};
 use super::check::{self, Findings};
@@ -17,16 +17,16 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-/// References on references on …: Python's own stack ends at about this depth too.
+/// Maximum length of a chain of references, similar to the limit that Python's stack imposes in MONAI.
 pub const MAX_CHAIN: usize = 300;
 
-/// Where a run starts.
+/// Items at which a run starts.
 #[derive(Debug, Clone)]
 pub struct Roots {
     pub initialize: String,
     pub run: String,
     pub finalize: String,
-    /// Where `--tracking` finds the path of the file for the executed config.
+    /// Id of the item with the path of the executed config, for `--tracking`.
     pub executed: Option<String>,
 }
 
@@ -36,7 +36,7 @@ impl Default for Roots {
     }
 }
 
-/// A function or component that acts outside the process, and the item that calls it.
+/// A function or component with side effects, and the item that calls it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct EffectUse {
     pub name: String,
@@ -49,11 +49,11 @@ pub struct Plan {
     pub table: &'static Table,
     pub roots: Roots,
     pub rules: Rules,
-    /// Names bound by import statements anywhere in the config.
+    /// Names bound by import statements in the config.
     pub imports: Arc<BTreeMap<String, String>>,
-    /// The config as `--tracking` records it: with overrides, relative ids and macros resolved once, nothing built.
+    /// The config recorded by `--tracking`: with overrides, and relative ids and macros expanded once.
     pub executed: Option<Node>,
-    /// Folder of the first config file, where the bundle's other configs are.
+    /// Folder of the first config file, which contains the bundle's other configs.
     folder: PathBuf,
     expressions: HashMap<String, Arc<Parsed>>,
     /// Ids of import statements.
@@ -67,7 +67,8 @@ pub struct Plan {
 }
 
 impl Plan {
-    /// From arguments to plan: load, override, add tracking, expand twice as MONAI's `run` does, and check.
+    /// Prepare a plan from arguments: load files, apply overrides, add tracking, expand twice as MONAI's `run`, and
+    /// check.
     pub fn prepare(args: &RunArgs, table: &'static Table) -> Result<Plan> {
         let mut tree = Tree::load(args)?.with(&args.overrides);
         let tracked = match &args.tracking {
@@ -89,7 +90,7 @@ impl Plan {
         Ok(plan)
     }
 
-    /// Check an expanded tree.
+    /// Create a plan by checking an expanded tree.
     pub fn new(tree: Tree, table: &'static Table, roots: Roots, rules: Rules) -> Plan {
         let (problems, warnings) = (tree.errors.clone(), tree.warnings.clone());
         let mut plan = Plan {
@@ -123,7 +124,7 @@ impl Plan {
         plan
     }
 
-    /// Add what a dry run has found, unless it is known.
+    /// Add the findings of a dry run that are not known yet.
     pub(super) fn add_findings(&mut self, mut problems: Vec<Error>, warnings: Vec<Warning>) {
         let within = |known: &Error, id: Option<&str>| {
             known.get_id().zip(id).is_some_and(|(known, id)| id::is_within(known, id))
@@ -143,7 +144,7 @@ impl Plan {
         self.warnings.extend(warnings);
     }
 
-    /// Where relative paths start, and keys of the config that help, for an error about files that are not found.
+    /// Add a hint to an error about a missing file: the folder of relative paths, and keys of the config to check.
     pub fn advise(&self, error: Error) -> Error {
         if !error.is_of_working_folder() {
             return error;
@@ -158,10 +159,10 @@ impl Plan {
             let option = if has("bundle_root") { format!(", or add --bundle_root '{bundle}'") } else { String::new() };
             return error.hint(format!("relative paths start in {here}: run in {bundle}{option}"));
         }
-        // With an id, the file is the config's.
+        // In errors with an id, the file is the config.
         if error.get_file().is_some() && error.get_id().is_none() {
             return match has("load_pretrain") {
-                true => error.hint("put the file there, or give `--load_pretrain False` for untrained weights"),
+                true => error.hint("put the file there, or use `--load_pretrain False` for untrained weights"),
                 false => error,
             };
         }
@@ -173,26 +174,26 @@ impl Plan {
         if keys.is_empty() { error } else { error.hint(format!("check {}", keys.join(" and "))) }
     }
 
-    /// Everything that would make the run fail or mean something else.
+    /// Errors in items that the run reaches.
     pub fn problems(&self) -> &[Error] {
         &self.problems
     }
     pub fn warnings(&self) -> &[Warning] {
         &self.warnings
     }
-    /// Mistakes in parts that this run does not use.
+    /// Errors in items that this run does not use.
     pub fn dormant(&self) -> &[Error] {
         &self.dormant
     }
-    /// What `verify` remarks besides, such as keys without effect.
+    /// Further notes for `verify`, such as keys without effect.
     pub fn notes(&self) -> &[Warning] {
         &self.notes
     }
-    /// What a run would call that acts outside the process, in the order of the config.
+    /// Functions and components with side effects that a run would call, in the order of the config.
     pub fn effects(&self) -> &[EffectUse] {
         &self.effects
     }
-    /// Every id that a run reads.
+    /// All ids that a run reads.
     pub fn reached(&self) -> &HashSet<String> {
         &self.reached
     }
@@ -200,7 +201,7 @@ impl Plan {
         self.expressions.get(id)
     }
 
-    /// The items of a section (`initialize`, `run`, `finalize`, or any id): a list's entries, or the item itself.
+    /// Items of a section (`initialize`, `run`, `finalize`, or any id): the entries of a list, or the item itself.
     pub fn section(&self, section: &str) -> Vec<String> {
         match self.tree.get(section) {
             None => vec![],
@@ -211,12 +212,12 @@ impl Plan {
         }
     }
 
-    /// Parse all expressions and collect what they import; syntax errors by id.
+    /// Parse all expressions and collect their imports. Returns syntax errors by id.
     fn parse_expressions(&mut self) -> HashMap<String, Error> {
         let mut errors = HashMap::new();
         let mut imports = BTreeMap::new();
         let mut order = Vec::new();
-        // MONAI adds items children first, and a later import of the same name wins.
+        // MONAI adds child items first, and a later import of the same name replaces an earlier one.
         post_order(&self.tree.root, "", &mut |id, node| {
             let Some(text) = node.expression() else { return };
             match expr::parse(&id::normalize(text)) {
@@ -244,7 +245,7 @@ impl Plan {
         errors
     }
 
-    /// The ids that the string `text` at `id` refers to, with the place in an expression.
+    /// Ids that the string `text` at `id` refers to, with their offsets in an expression.
     fn references(&self, id: &str, text: &str) -> Vec<(String, usize)> {
         match self.expressions.get(id) {
             Some(parsed) => {
@@ -254,7 +255,7 @@ impl Plan {
         }
     }
 
-    /// Every id that any string of the config refers to, reached or not.
+    /// All ids that strings of the config refer to, reached or not.
     fn referenced(&self) -> HashSet<String> {
         let mut all = HashSet::new();
         walk(&self.tree.root, "", &mut |id, node| {
@@ -265,7 +266,7 @@ impl Plan {
         all
     }
 
-    /// Whether the run reads the item `id` as a component's `_disabled_` and as nothing else.
+    /// Whether the run uses the item `id` as `_disabled_` of components only.
     pub(super) fn only_disables(&self, id: &str) -> bool {
         let flag = |id: &str| id::split_last(id).1 == "_disabled_";
         let (mut any, mut other) = (flag(id), false);
@@ -280,7 +281,7 @@ impl Plan {
         any && !other
     }
 
-    /// What has to be resolved before the item `id`, in MONAI's order: depth first, as written.
+    /// Collect the items to resolve before the item `id`, in MONAI's order (depth first, as written).
     fn dependencies(&self, id: &str, node: &Node, out: &mut Vec<String>) {
         if let Some(text) = node.as_str() {
             out.extend(self.references(id, text).into_iter().map(|(id, _)| id));
@@ -295,7 +296,7 @@ impl Plan {
         }
     }
 
-    /// Find what the run reaches, and cycles: those on its way and those elsewhere.
+    /// Find the items that the run reaches. Returns circular references among them, and those elsewhere.
     fn follow_references(&mut self) -> (Vec<Error>, Vec<Error>) {
         let mut walker = Walker::default();
         let sections = [&self.roots.initialize, &self.roots.run, &self.roots.finalize];
@@ -323,7 +324,7 @@ impl Plan {
         (cycles, walker.errors)
     }
 
-    /// Check every item; `syntax` holds the expressions that do not parse.
+    /// Check all items; `syntax` contains the syntax errors by id.
     fn check_items(&mut self, mut syntax: HashMap<String, Error>) {
         let mut found: Vec<(String, Findings)> = Vec::new();
         let plan: &Plan = self;
@@ -371,7 +372,7 @@ impl Plan {
     }
 }
 
-/// Add an item and all that is in it, unless they are there: items that lie in one another are walked once.
+/// Add an item and its descendants to `reached`, skipping those that were visited already.
 fn reach(node: &Node, id: &str, reached: &mut HashSet<String>) {
     if reached.insert(id.to_owned()) {
         for (part, child) in node.children() {
@@ -387,10 +388,10 @@ fn post_order(node: &Node, id: &str, visit: &mut dyn FnMut(&str, &Node)) {
     visit(id, node);
 }
 
-/// Depth-first over references, without recursion.
+/// Depth-first traversal of references, without recursion.
 #[derive(Default)]
 struct Walker {
-    /// True once everything below is done.
+    /// Visited ids; true after all their references have been visited.
     done: HashMap<String, bool>,
     errors: Vec<Error>,
 }
@@ -426,7 +427,7 @@ impl Walker {
                 let inside = path.len() == 2 && path[0] == path[1];
                 let error = error.at(Some(&plan.tree.place(last)), last);
                 self.errors.push(if inside {
-                    error.hint("an item cannot refer to itself or to what it is in")
+                    error.hint("an item cannot refer to itself or to an item that contains it")
                 } else {
                     error
                 });
@@ -436,7 +437,7 @@ impl Walker {
         }
         let Some(node) = plan.tree.get(&id) else { return };
         if stack.len() == MAX_CHAIN {
-            let error = err!("references follow one another more than {MAX_CHAIN} deep").kind(Kind::Config);
+            let error = err!("expected at most {MAX_CHAIN} references in a chain").kind(Kind::Config);
             self.errors.push(error.at(Some(&node.origin.text()), &id));
         }
         self.done.insert(id.clone(), false);

@@ -1,8 +1,8 @@
-//! The config as a run really has it: values in place of the expressions that made them.
+//! The resolved config of a run, with values in place of expressions.
 //!
-//! Two views. [`Session::resolved`] is for people and goes into the run's record. [`Session::fingerprint`] is what the
-//! results depend on, and nothing else: the list of cases, where results go and arguments without effect are left out,
-//! so that a finished case stays finished when the list grows or moves.
+//! [`Session::resolved`] is the complete config for the run's record. [`Session::fingerprint`] contains only the items
+//! that results depend on: the list of cases, the location of results and arguments without effect are omitted, so that
+//! finished cases remain valid if the list grows or files move.
 
 use super::node::{Content, Node, key_text};
 use super::session::Session;
@@ -10,11 +10,11 @@ use super::{id, names};
 use crate::component::{Component, Value};
 use serde_json::{Map, Value as Json, json};
 
-/// Deeper values are cut off.
+/// Values nested deeper are omitted.
 const MAX_DEPTH: usize = 100;
 
 impl Session {
-    /// Everything that the run reaches and has built so far, by id as in the config.
+    /// All items that the run reaches and has built so far, in the structure of the config.
     pub fn resolved(&self) -> Json {
         self.shown("", &self.plan().tree.root).unwrap_or(Json::Null)
     }
@@ -39,7 +39,7 @@ impl Session {
                 for (key, item) in entries {
                     let name = key_text(key);
                     let sub = id::join(id, &name);
-                    // What nothing reaches is no part of this run.
+                    // Items that are not reached are not part of this run.
                     let inside = || reached.iter().any(|other| id::is_within(other, &sub));
                     if (whole || reached.contains(&sub) || inside())
                         && let Some(shown) = self.shown(&sub, item)
@@ -52,7 +52,7 @@ impl Session {
         }
     }
 
-    /// By id: the items that results depend on. Equal fingerprints give equal results for equal inputs and weights.
+    /// The items that results depend on, by id. Equal fingerprints imply equal results for equal inputs and weights.
     pub fn fingerprint(&self) -> Json {
         let plan = self.plan();
         let mut todo: Vec<String> =
@@ -114,7 +114,7 @@ impl Session {
         }
     }
 
-    /// The value that an expression or reference has become, if it is one that can be written down.
+    /// Value of an expression or reference, if it can be represented in JSON.
     fn plain_value(&self, id: &str, node: &Node) -> Option<Json> {
         let text = node.as_str()?;
         if node.expression().is_some() {
@@ -125,7 +125,7 @@ impl Session {
         plain(&self.known(target).or_else(|| self.constant(target))?, MAX_DEPTH)
     }
 
-    /// What is written out in the config needs no building: a number, or a text that is no reference.
+    /// Value of an item that does not need to be resolved: a number, or text that is not a reference.
     fn constant(&self, id: &str) -> Option<Value> {
         match &self.plan().tree.get(id)?.content {
             Content::Leaf(Value::Str(text))
@@ -139,14 +139,14 @@ impl Session {
     }
 }
 
-/// As JSON, where that says all: no networks, transforms and the like.
+/// Convert a value to JSON; `None` for networks, transforms and other objects.
 fn plain(value: &Value, depth: usize) -> Option<Json> {
     let depth = depth.checked_sub(1)?;
     Some(match value {
         Value::None => Json::Null,
         Value::Bool(value) => json!(value),
         Value::Int(value) => json!(value),
-        // NaN and infinity have no place in JSON.
+        // JSON has no NaN and infinity.
         Value::Float(value) if !value.is_finite() => json!(value.to_string()),
         Value::Float(value) => json!(value),
         Value::Str(text) => json!(&**text),

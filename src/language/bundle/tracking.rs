@@ -1,9 +1,10 @@
-//! `--tracking`: handlers and settings that MONAI patches into a config to record an experiment.
+//! `--tracking`: handlers and settings that MONAI adds to a config to record an experiment.
 //!
-//! MONAI source: `ConfigWorkflow.patch_bundle_tracking` and `monai/bundle/utils.py`. Like MONAI it writes the config that
-//! is run to `<output_dir>/config_<time>.json`, unless `save_execute_config` is false or names another file. Deliberate
-//! differences: the file is written when the run starts, not when the config is read (`verify` writes nothing), its path
-//! may be an expression, and it is indented. There is no MLFlowHandler: what asks for one is an error.
+//! MONAI source: `ConfigWorkflow.patch_bundle_tracking` and `monai/bundle/utils.py`. As in MONAI, the executed config
+//! is written to `<output_dir>/config_<time>.json`, unless `save_execute_config` is false or the path of another file.
+//! Deliberate differences: the file is written when the run starts, not when the config is read (`verify` does not
+//! write it), its path may be an expression, and it is indented. MLFlowHandler is not supported: settings that add it
+//! are an error.
 
 use super::args::RunArgs;
 use super::id;
@@ -14,11 +15,11 @@ use crate::component::Value;
 use crate::err;
 use crate::error::{Error, Kind, Result};
 
-/// The item that holds the path of the executed config.
+/// Id of the item with the path of the executed config.
 pub const EXECUTED: &str = "save_execute_config";
 
-/// Add what `settings` (`mlflow`, a file's name, or a dict) asks for. True if the executed config is to be written, to the
-/// path that `save_execute_config` then gives.
+/// Add the handlers and settings of `settings` (`mlflow`, a file name, or a dict). Returns whether the executed config
+/// is to be written to the path in `save_execute_config`.
 pub fn patch(tree: &mut Tree, settings: &Node, args: &RunArgs) -> Result<bool> {
     let mut notes = Notes { fail_on_duplicate: args.rules.fail_on_duplicate, ..Notes::default() };
     let settings = match settings.as_str() {
@@ -77,7 +78,7 @@ fn no_mlflow(place: &str) -> Error {
         .hint("`--tracking \"{'handlers_id': {}, 'configs': {}}\"` writes the config that is run, without MLflow")
 }
 
-/// Let `save_execute_config` be a path, or None.
+/// Set `save_execute_config` to a path or None. Returns whether it is a path.
 fn executed_config(tree: &mut Tree, place: &str) -> Result<bool> {
     let leaf = |value: Value| Node::leaf(value, Origin::new(place, 0));
     let wanted = tree.get(EXECUTED).map_or(Value::Bool(true), Node::to_value);

@@ -1,7 +1,7 @@
-//! All config files as one tree: merged in order, with the metadata, then changed by overrides.
+//! The config as one tree: files and metadata merged in order, then modified by overrides.
 //!
-//! MONAI source: `ConfigParser.load_config_files`, `read_meta`, `__setitem__`. What is wrong with single items is
-//! collected, so that one look shows every problem; only a file that cannot be read stops at once.
+//! MONAI source: `ConfigParser.load_config_files`, `read_meta`, `__setitem__`. Errors in single items are collected, so
+//! that all of them are reported; only a file that cannot be read is returned immediately as an error.
 
 use super::args::RunArgs;
 use super::load::{self, Notes, Warning};
@@ -15,37 +15,37 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-/// The merged config and what was noticed on the way.
+/// The merged config, with errors and warnings.
 #[derive(Debug, Clone)]
 pub struct Tree {
     pub root: Node,
     pub warnings: Vec<Warning>,
     pub errors: Vec<Error>,
-    /// In the order of the command line.
+    /// Overrides in the order of the command line.
     pub overrides: Vec<Override>,
-    /// Ids that a macro copied.
+    /// Ids that macros have copied.
     pub macro_reads: BTreeSet<String>,
-    /// Ids whose content could not be made; nothing more is reported about them.
+    /// Ids whose content could not be created; no further errors are reported for them.
     pub broken: BTreeSet<String>,
-    /// Items that may still be looked at for suggestions, so that a large config full of mistakes is checked in time.
+    /// Remaining number of items to search for suggestions, which bounds the time for large configs with many errors.
     looks: Arc<AtomicUsize>,
 }
 
 const MAX_LOOKS: usize = 1_000_000;
 
-/// One override of the command line.
+/// An override from the command line.
 #[derive(Debug, Clone)]
 pub struct Override {
-    /// Normalised.
+    /// Normalized id.
     pub id: String,
-    /// As the user wrote it.
+    /// Id as spelled by the user.
     pub spelled: String,
-    /// Type of the value that it replaced; `None` where there was none.
+    /// Type of the replaced value; `None` if there was none.
     pub replaced: Option<String>,
 }
 
 impl Tree {
-    /// A tree of one dict, such as a macro's file.
+    /// Tree of a single dict, such as the file of a macro.
     pub fn new(root: Node) -> Tree {
         Tree {
             root,
@@ -58,7 +58,7 @@ impl Tree {
         }
     }
 
-    /// Read and merge the config files and the metadata.
+    /// Load and merge the config files and the metadata.
     pub fn load(args: &RunArgs) -> Result<Tree> {
         let origin = Origin::new(args.config_files.first().map_or("", String::as_str), 0);
         let mut tree = Tree::new(Node::dict(Entries::new(), origin.clone()));
@@ -76,14 +76,14 @@ impl Tree {
         let root = args.config_root();
         if let Some(other) = args.config_files.iter().find(|file| std::path::Path::new(file).parent() != Some(root)) {
             let note = err!(
-                "not all config files are in `{}`, where metadata.json and logging.conf are looked for",
+                "not all config files are in `{}`, which is searched for metadata.json and logging.conf",
                 root.display()
             );
             self.warnings.push(note.kind(Kind::Config).file(other));
         }
     }
 
-    /// Merge one file's keys in order: `a#b` sets a nested item, `+a` merges.
+    /// Merge the keys of a file in order: `a#b` sets a nested item, `+a` merges.
     pub fn merge_file(&mut self, file: &str, args: &RunArgs) -> Result<()> {
         let mut notes = Notes { fail_on_duplicate: args.rules.fail_on_duplicate, ..Notes::default() };
         let node = load::read_file(file, &mut notes)?;
@@ -129,7 +129,7 @@ impl Tree {
         self
     }
 
-    /// The item of an id, counting from the front only; `""` is the root.
+    /// Item of an id, with non-negative indices only; `""` is the root.
     pub fn get(&self, id: &str) -> Option<&Node> {
         if id.is_empty() {
             return Some(&self.root);
@@ -137,8 +137,8 @@ impl Tree {
         id.split(id::SEPARATOR).try_fold(&self.root, |node, part| node.child(part))
     }
 
-    /// The item of an id as MONAI's `parser[id]` finds it: blanks around a part do not count, and a negative number
-    /// counts from a list's end.
+    /// Item of an id as in MONAI's `parser[id]`: whitespace around parts is ignored, and negative indices count from
+    /// the end of a list.
     pub fn get_mut(&mut self, id: &str) -> Option<&mut Node> {
         let parts: Vec<String> =
             if id.is_empty() { vec![] } else { id.split(id::SEPARATOR).map(str::to_owned).collect() };
@@ -148,7 +148,10 @@ impl Tree {
         })
     }
 
-    /// Set an item whose parent exists; in a list the place must exist as well.
+    /// Set an item.
+    ///
+    /// # Errors
+    /// The parent does not exist, or is a list without this index.
     pub fn set(&mut self, id: &str, node: Node) -> Result<()> {
         let id = id::normalize(id);
         let place = node.origin.text();
@@ -188,7 +191,7 @@ impl Tree {
         }
     }
 
-    /// An existing id near to a missing one: a similar name at the same place, or the same name elsewhere.
+    /// Suggestion for a missing id: a similar name in the same container, or the same name elsewhere.
     pub fn nearest(&self, missing: &str) -> Option<String> {
         let mut node = &self.root;
         let mut known = String::new();
@@ -218,7 +221,7 @@ impl Tree {
         if last.parse::<usize>().is_ok() { None } else { self.find(&self.root, "", last) }
     }
 
-    /// The first item below `node` with this name.
+    /// First item below `node` with this name.
     fn find(&self, node: &Node, id: &str, name: &str) -> Option<String> {
         self.look(1)?;
         node.children().into_iter().find_map(|(part, child)| {
@@ -227,13 +230,13 @@ impl Tree {
         })
     }
 
-    /// Take `count` items from those that may be looked at; `None` once there are none.
+    /// Count `count` visited items against the limit; `None` if it is exhausted.
     fn look(&self, count: usize) -> Option<()> {
         let take = |left: usize| (left > 0).then(|| left.saturating_sub(count));
         self.looks.fetch_update(Ordering::Relaxed, Ordering::Relaxed, take).ok().map(drop)
     }
 
-    /// File and line of the nearest item that exists on the way to `id`.
+    /// File and line of `id`, or of its closest existing ancestor.
     pub fn place(&self, id: &str) -> String {
         let mut node = &self.root;
         for part in id.split(id::SEPARATOR) {
@@ -247,7 +250,7 @@ impl Tree {
 }
 
 impl Node {
-    /// Set a dict's entry; nothing else has any.
+    /// Set an entry of a dict; does nothing for other nodes.
     pub fn insert(&mut self, key: &str, node: Node) {
         if let Content::Dict(entries) = &mut self.content {
             entries.insert(Key::str(key), node);
@@ -255,7 +258,7 @@ impl Node {
     }
 }
 
-/// A list's `-1` as the number from the front.
+/// Convert a negative index of a list to a non-negative one.
 fn from_front(node: &Node, part: &str) -> String {
     match (&node.content, part.parse::<i64>()) {
         (Content::List(items), Ok(at)) if at < 0 => (items.len() as i64 + at).to_string(),
@@ -264,7 +267,7 @@ fn from_front(node: &Node, part: &str) -> String {
     }
 }
 
-/// Visit every item, containers before what is in them.
+/// Visit all items, containers before their children.
 pub fn walk(node: &Node, id: &str, visit: &mut dyn FnMut(&str, &Node)) {
     visit(id, node);
     for (part, child) in node.children() {

@@ -1,8 +1,8 @@
-//! YAML as PyYAML's `safe_load` reads it, that is YAML 1.1 (see [`super::yaml_scalar`] for what a plain word means).
+//! Reader of YAML 1.1, as PyYAML's `safe_load` (plain scalars are in [`super::yaml_scalar`]).
 //!
-//! MONAI's loader is `monai.utils.misc.CheckKeyDuplicatesYamlLoader`, which refuses merge keys (`<<`). Differences: each
-//! alias is a copy of its anchor, so that a relative id inside resolves at each location of use; dates stay text; sets,
-//! binary data and recursive aliases are errors.
+//! MONAI's loader is `monai.utils.misc.CheckKeyDuplicatesYamlLoader`, which rejects merge keys (`<<`). Differences: an
+//! alias is a copy of its anchor, so that relative ids in it are resolved at the location of the alias; dates remain
+//! text; sets, binary data and recursive aliases are errors.
 
 use super::load::{Limits, Notes};
 use super::node::{Content, Entries, Node, Origin, key_text};
@@ -14,7 +14,7 @@ use saphyr_parser::{Event, Marker, Parser, ScalarStyle, Tag};
 use std::collections::HashMap;
 use std::sync::Arc;
 
-/// Read `text`; `file` is for messages. An empty file is None.
+/// Parse `text`; `file` is used in messages. An empty file is None.
 pub fn read(text: &str, file: &str, notes: &mut Notes) -> Result<Node> {
     let file: Arc<str> = file.into();
     let mut builder = Builder {
@@ -44,21 +44,21 @@ fn syntax(file: &str, mark: &Marker, message: &str) -> Error {
     err!("YAML syntax, line {}, column {}: {message}", mark.line(), mark.col() + 1).kind(Kind::Config).file(file)
 }
 
-/// A collection that is still open.
+/// A collection that is being read.
 struct Frame {
     origin: Origin,
     anchor: usize,
     mapping: bool,
     items: Vec<Node>,
     entries: Entries,
-    /// The key whose value comes next.
+    /// Key of the value that is read next.
     key: Option<(Key, Origin)>,
 }
 
 struct Builder<'a> {
     file: Arc<str>,
     stack: Vec<Frame>,
-    /// Finished anchored nodes.
+    /// Completed nodes with an anchor.
     anchors: HashMap<usize, Node>,
     result: Option<Node>,
     limits: Limits,
@@ -117,11 +117,7 @@ impl Builder<'_> {
             && !(tag.is_yaml_core_schema() && tag.suffix == expected)
             && !(tag.handle.is_empty() && tag.suffix == "!")
         {
-            return Err(syntax(
-                &self.file,
-                mark,
-                &format!("the tag `{}{}` has no meaning in a config", tag.handle, tag.suffix),
-            ));
+            return Err(syntax(&self.file, mark, &format!("the tag `{}{}` is not supported", tag.handle, tag.suffix)));
         }
         self.stack.push(Frame { origin, anchor, mapping, items: vec![], entries: Entries::new(), key: None });
         Ok(())
@@ -138,7 +134,7 @@ impl Builder<'_> {
         let scalar = match tag {
             Some(tag) if tag.is_yaml_core_schema() => tagged(&tag.suffix, text),
             Some(tag) if tag.handle.is_empty() && tag.suffix == "!" => Ok(Scalar::Value(Value::str(text))),
-            Some(tag) => Err(format!("the tag `{}{}` has no meaning in a config", tag.handle, tag.suffix)),
+            Some(tag) => Err(format!("the tag `{}{}` is not supported", tag.handle, tag.suffix)),
             None if plain_style => plain(text),
             None => Ok(Scalar::Value(Value::str(text))),
         };
@@ -151,13 +147,13 @@ impl Builder<'_> {
             }
             Scalar::Date => {
                 let note = err!("the date {text} is kept as text").kind(Kind::Config).file(origin.text());
-                self.notes.warnings.push(note.hint("put it in quotes to say so"));
+                self.notes.warnings.push(note.hint("put it in quotes to avoid this warning"));
                 Ok(Value::str(text))
             }
         }
     }
 
-    /// A finished node goes into the collection around it.
+    /// Add a completed node to the enclosing collection.
     fn push(&mut self, node: Node, anchor: usize, mark: &Marker) -> Result<()> {
         if anchor != 0 {
             self.anchors.insert(anchor, node.clone());

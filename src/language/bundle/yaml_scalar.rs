@@ -1,28 +1,28 @@
-//! What a word of YAML 1.1 means, by PyYAML's implicit resolvers (`yaml/resolver.py`, `yaml/constructor.py`).
+//! Scalars of YAML 1.1, with PyYAML's implicit resolvers (`yaml/resolver.py`, `yaml/constructor.py`).
 //!
-//! The surprises that PyYAML has and we share: `yes`, `on`, `off` are booleans; `1e-3` is text and `1.0e-3` a float;
-//! `017` is octal and `0o17` text; `12:30:45` is a sexagesimal integer; `+.5` is text.
+//! Rules of YAML 1.1 that often surprise: `yes`, `on`, `off` are booleans; `1e-3` is text and `1.0e-3` a float; `017`
+//! is octal and `0o17` text; `12:30:45` is a sexagesimal integer; `+.5` is text.
 
 use crate::component::{Value, as_number};
 
-/// What a scalar turned out to be.
+/// A parsed scalar.
 #[derive(Debug, PartialEq)]
 pub enum Scalar {
     Value(Value),
-    /// A date or time, which the caller keeps as text.
+    /// A date or time, which the caller reads as text.
     Date,
-    /// Text that looks like a number: how to write that.
+    /// Text that looks like a number, with the spelling that YAML 1.1 reads as one.
     NumberText(String),
 }
 
-/// A plain (unquoted, untagged) scalar.
+/// Parse a plain (unquoted, untagged) scalar.
 pub fn plain(text: &str) -> Result<Scalar, String> {
     Ok(match text {
         "" | "~" | "null" | "Null" | "NULL" => Scalar::Value(Value::None),
         "yes" | "Yes" | "YES" | "true" | "True" | "TRUE" | "on" | "On" | "ON" => Scalar::Value(Value::Bool(true)),
         "no" | "No" | "NO" | "false" | "False" | "FALSE" | "off" | "Off" | "OFF" => Scalar::Value(Value::Bool(false)),
-        "<<" => return Err("merge keys (`<<`) are not supported; MONAI refuses them, too".into()),
-        "=" => return Err("a lone `=` has no meaning in a config; put it in quotes".into()),
+        "<<" => return Err("merge keys (`<<`) are not supported; MONAI rejects them, too".into()),
+        "=" => return Err("a plain `=` is not supported; put it in quotes".into()),
         _ if is_float(text) => {
             Scalar::Value(Value::Float(float(text).ok_or_else(|| format!("cannot read the float {text}"))?))
         }
@@ -32,7 +32,7 @@ pub fn plain(text: &str) -> Result<Scalar, String> {
     })
 }
 
-/// A scalar under `!!suffix`.
+/// Parse a scalar with the tag `!!suffix`.
 pub fn tagged(suffix: &str, text: &str) -> Result<Scalar, String> {
     let wrong = || format!("expected {suffix}, found `{text}`");
     Ok(Scalar::Value(match suffix {
@@ -46,7 +46,7 @@ pub fn tagged(suffix: &str, text: &str) -> Result<Scalar, String> {
             _ => return Err(wrong()),
         },
         "timestamp" => return Ok(Scalar::Date),
-        _ => return Err(format!("the tag `!!{suffix}` has no meaning in a config")),
+        _ => return Err(format!("the tag `!!{suffix}` is not supported")),
     }))
 }
 
@@ -58,12 +58,12 @@ fn all(text: &str, allowed: impl Fn(u8) -> bool) -> bool {
     text.bytes().all(allowed)
 }
 
-/// `[0-9][0-9_]*`
+/// Matches `[0-9][0-9_]*`.
 fn is_digits(text: &str) -> bool {
     text.starts_with(|c: char| c.is_ascii_digit()) && all(text, |b| b.is_ascii_digit() || b == b'_')
 }
 
-/// `(?::[0-5]?[0-9])+` as a tail, given the parts between the colons.
+/// Matches the tail `(?::[0-5]?[0-9])+`, given the parts between the colons.
 fn are_sixtieths<'a>(mut parts: impl Iterator<Item = &'a str>) -> bool {
     parts.all(|part| match part.as_bytes() {
         [b] => b.is_ascii_digit(),
@@ -91,7 +91,7 @@ fn is_float(text: &str) -> bool {
         exponent.starts_with(['-', '+']) && exponent.len() > 1 && all(&exponent[1..], |b| b.is_ascii_digit())
     });
     let whole_ok = if whole.is_empty() {
-        // A sign before the point makes it text.
+        // With a sign before the decimal point it is text.
         body.len() == text.len() && is_digits(fraction)
     } else {
         is_digits(whole) && all(fraction, |b| b.is_ascii_digit() || b == b'_')
@@ -141,7 +141,7 @@ fn float(text: &str) -> Option<f64> {
         ".inf" => f64::INFINITY,
         ".nan" => f64::NAN,
         body => {
-            // The same order of additions as PyYAML's, so that the last bit agrees.
+            // The same order of additions as in PyYAML, for equal rounding.
             let mut base = 1.0;
             let mut sum = 0.0;
             for part in body.split(':').rev() {
@@ -154,7 +154,7 @@ fn float(text: &str) -> Option<f64> {
     Some(sign * magnitude)
 }
 
-/// `2020-01-31`, with or without a time after it.
+/// Matches a date such as `2020-01-31`, optionally followed by a time.
 fn is_date(text: &str) -> bool {
     let (date, time) = match text.find(['T', 't', ' ', '\t']) {
         Some(at) => (&text[..at], Some(&text[at + 1..])),
@@ -165,7 +165,7 @@ fn is_date(text: &str) -> bool {
     let number = |part: &str, least: usize, most: usize| {
         (least..=most).contains(&part.len()) && all(part, |b| b.is_ascii_digit())
     };
-    // A date alone has two digits each; with a time, one is enough.
+    // Without a time, month and day must have two digits; with a time, one is sufficient.
     let least = if time.is_some() { 1 } else { 2 };
     number(year, 4, 4)
         && number(month, least, 2)
@@ -191,7 +191,7 @@ mod tests {
         }
     }
 
-    /// Made with `yaml.safe_load(f"a: {text}")["a"]` of PyYAML 6.
+    /// Expected values: `yaml.safe_load(f"a: {text}")["a"]` of PyYAML 6.
     #[test]
     fn plain_words_mean_what_pyyaml_makes_of_them() {
         for (text, expected) in [
