@@ -51,8 +51,8 @@ fn string_boolean(plan: &Plan, given: &Override) -> Option<(Error, bool)> {
 
 /// Check the overrides. Returns problems and warnings.
 ///
-/// An unused override is a problem with `--strict`, or if the run reads another item of the same name, which was
-/// probably meant; otherwise it is a warning.
+/// An unused override is a problem with `--strict`, or if the run reads an item whose id ends with the override's whole
+/// path, which was probably meant; otherwise it is a warning.
 pub fn check_overrides(plan: &Plan) -> (Vec<Error>, Vec<Warning>) {
     let (tree, reached) = (&plan.tree, plan.reached());
     let (mut problems, mut warnings) = (vec![], vec![]);
@@ -75,7 +75,9 @@ pub fn check_overrides(plan: &Plan) -> (Vec<Error>, Vec<Warning>) {
         let error = err!("the override `{}` changes nothing: no part of this run reads it", given.spelled);
         let error = error.kind(Kind::Config).at(Some(&tree.place(target)), target);
         let elsewhere = same_name(id::split_last(target).1, reached).filter(|other| other != target);
-        let misleading = elsewhere.is_some();
+        // The run reads the item of the same path one or more levels down, such as `displayable_configs#highres`.
+        let misleading =
+            reached.iter().any(|id| id.strip_suffix(target.as_str()).is_some_and(|rest| rest.ends_with(id::SEPARATOR)));
         let error = match elsewhere.or_else(|| spelled_alike(target, reached)) {
             Some(near) => error.hint(format!("did you mean `--{}`?", near.replace(id::SEPARATOR, "#"))),
             None => error,
