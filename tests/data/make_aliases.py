@@ -1,18 +1,18 @@
-"""Every name under which MONAI 1.6.1 finds the classes that segbundle has, and their arguments: aliases.txt.
+"""Make aliases.txt: the names under which MONAI 1.6.1 finds the classes that segbundle supports, and their arguments.
 
     segbundle components | python tests/data/make_aliases.py > tests/data/aliases.txt
 
 One block per class, separated by an empty line:
 
     class NAME PATH            as `segbundle components` lists it
-    argument NAME [= DEFAULT]  in the order of the signature; without a default it is required
-    alias NAME                 a short name or dotted path that a `_target_` can have
-
-A default is Python's repr; of an enum its value, of a NumPy type its name, of a function `<function>`.
+    argument NAME [= DEFAULT]  in the order of the signature; required without a default
+    alias NAME                 a short name or dotted path that can be used as `_target_`
+    
+    Defaults are Python's repr; for enums the value, for NumPy types the name, for functions `<function>`.
 
 Dotted paths are attributes of the modules of monai, torch.optim, torch.nn, torch.utils.data and ignite that are this
-class; short names are those of monai.bundle.ComponentLocator. Left out are paths through modules that only import a
-class for their own use (`monai.engines.trainer.Transform`): they are no names that somebody writes down.
+class; short names are those of monai.bundle.ComponentLocator. Paths through modules that only import a class for their
+own use (`monai.engines.trainer.Transform`) are omitted, since configs do not use them.
 """
 
 import enum
@@ -26,7 +26,7 @@ warnings.simplefilter("ignore")
 
 from monai.bundle import ComponentLocator  # noqa: E402
 
-# Where the **kwargs of a signature go.
+# Classes that receive the **kwargs of a signature.
 KWARGS_OF = {
     "monai.data.DataLoader": ["torch.utils.data.DataLoader"],
     "monai.data.ThreadDataLoader": ["monai.data.DataLoader", "torch.utils.data.DataLoader"],
@@ -39,7 +39,7 @@ def modules(root):
         if "test" not in found.name.lower():
             try:
                 yield found.name, importlib.import_module(found.name)
-            except Exception:  # modules that need what is not installed
+            except Exception:  # modules whose dependencies are not installed
                 pass
 
 
@@ -57,7 +57,7 @@ def default(value):
 
 
 def public(module, home):
-    """Whether a path through `module` is a name that is given out: where the class is, or a package above."""
+    """Whether a path through `module` is a public name: the module that defines the class, or a package above it."""
     return module == home or home.startswith(module + ".")
 
 

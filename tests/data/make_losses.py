@@ -1,9 +1,9 @@
-"""losses.pt: values and gradients of MONAI's and torch's losses, for tests/all/losses.rs.
+"""Make losses.pt: values and gradients of losses of MONAI and torch, for tests/all/losses.rs.
 
     python make_losses.py            (MONAI 1.6.1, torch 2.11; one thread)
 
-Inputs are formulas of the index, the same here and in the test. Of the large case only the value, the gradient's sum of
-absolutes and a few of its elements are kept.
+Inputs are formulas of the index, the same as in the test. For the large case only the value, the sum of the gradient's
+absolute values and a few of its elements are stored.
 """
 import torch
 from monai.losses import DiceCELoss, DiceFocalLoss, DiceLoss, FocalLoss

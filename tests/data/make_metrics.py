@@ -1,4 +1,4 @@
-"""metrics.pt: MONAI's DiceMetric and ignite's Accuracy on three cases, for tests/all/metrics.rs.
+"""Make metrics.pt: MONAI's DiceMetric and ignite's Accuracy on three cases, for tests/all/metrics.rs.
 
     python make_metrics.py           (MONAI 1.6.1, ignite 0.5.5)
 """

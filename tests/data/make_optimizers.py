@@ -1,8 +1,8 @@
-"""optimizers.pt, optimizer_states.pt: 30 steps of torch's optimizers and schedules, for tests/all/optimizers.rs.
+"""Make optimizers.pt and optimizer_states.pt: 30 steps of optimizers and schedules, for tests/all/optimizers.rs.
 
     python make_optimizers.py        (torch 2.11, MONAI 1.6.1; one thread)
 
-Parameters and gradients are formulas of the index and the step, the same here and in the test.
+Parameters and gradients are formulas of the index and the step, the same as in the test.
 """
 import math
 
@@ -45,7 +45,7 @@ if __name__ == "__main__":
     out, states = {}, {}
     for name, (make, arguments) in OPTIMIZERS.items():
         parameters = [torch.nn.Parameter(values(shape, 7919, 2003)) for shape in SHAPES]
-        # The last parameter never has a gradient; the middle one has a group and a rate of its own.
+        # The last parameter has no gradient; the middle one has its own group and learning rate.
         optimizer = make([{"params": [parameters[0], parameters[2]]}, {"params": [parameters[1]], "lr": 0.02}], **arguments)
         for step in range(30):
             for parameter in parameters[:2]:
@@ -66,7 +66,7 @@ if __name__ == "__main__":
             optimizer.step()
             schedule.step()
             rates.append(schedule.get_last_lr())
-            if len(rates) == 11 and name != "multi_step":  # a Counter, which weights_only loading refuses
+            if len(rates) == 11 and name != "multi_step":  # a Counter, which weights_only loading rejects
                 states[f"schedule.{name}"] = schedule.state_dict()
         out[f"schedule.{name}"] = torch.tensor(rates, dtype=torch.float64)
     torch.save(out, "optimizers.pt")

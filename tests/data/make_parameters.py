@@ -1,8 +1,8 @@
-"""Make parameters.npz: MONAI's dictionary transforms with many arguments, on an image [2,X,Y,Z].
+"""Make parameters.npz: MONAI's dictionary transforms with various arguments, on an image [2,X,Y,Z].
 
     python make_parameters.py parameters.npz          # MONAI 1.6.1, torch 2.11.0
 
-`CASE/json` is [transform, arguments] as UTF-8 bytes, `CASE/out` and `CASE/affine` what came out.
+`CASE/json` is [transform, arguments] as UTF-8 bytes, `CASE/out` and `CASE/affine` are the result.
 """
 import itertools
 import json

@@ -1,11 +1,11 @@
-"""random.npz: MONAI's random dictionary transforms with seeded streams, for tests/all/random_transforms.rs.
+"""Make random.npz: MONAI's random dictionary transforms with seeded random states, for tests/all/random_transforms.rs.
 
     python make_random.py random.npz          (MONAI 1.6.1)
 
 Each case is a Compose of the transforms, set_random_state(SEED), applied five times to the same sample. `CASE/json` is
 [transforms with arguments, SEED] as UTF-8 bytes; `CASE/RUN/SAMPLE/KEY` the voxels, `…/affine` the image's affine.
-Image [2,9,8,7] f32 and label [1,9,8,7] are formulas of the index. The label is float32, as
-LoadImaged gives it (of uint8 labels MONAI takes every voxel for background: torch.any stays uint8, and ~1 is 254).
+Image [2,9,8,7] f32 and label [1,9,8,7] are formulas of the index. The label is float32, as returned by LoadImaged
+(MONAI treats every voxel of uint8 labels as background: torch.any returns uint8, and ~1 is 254).
 """
 import json
 import sys

@@ -17,7 +17,7 @@ from monai.transforms.utils import convert_applied_interp_mode
 
 
 def rotation(x, y, z):
-    """Rotate by degrees about x, then y, then z."""
+    """Rotation by angles in degrees about x, then y, then z."""
     out = np.eye(3)
     for (i, j), degrees in (((1, 2), x), ((0, 2), y), ((0, 1), z)):
         turn = np.eye(3)
@@ -28,7 +28,7 @@ def rotation(x, y, z):
 
 
 def affine(axes, origin=(31.5, -87.25, 412.0), single=True):
-    """With float32's precision, as a NIfTI header has it."""
+    """Round to float32, the precision of a NIfTI header."""
     out = np.eye(4)
     out[:3, :3], out[:3, 3] = axes, origin
     return out.astype(np.float32).astype(np.float64) if single else out
@@ -57,7 +57,7 @@ CASES = {
 
 
 def run(image, matrix, arguments, pad, crop, rng, classes=4):
-    """One case's arrays."""
+    """Arrays of a case."""
     chain = [Orientationd(keys="image", axcodes="RAS"), Spacingd(keys="image", **arguments)]
     chain += [SpatialPadd(keys="image", spatial_size=pad)] if pad else []
     chain += [CenterSpatialCropd(keys="image", roi_size=crop)] if crop else []
@@ -76,7 +76,7 @@ def run(image, matrix, arguments, pad, crop, rng, classes=4):
 
 
 def files(paths):
-    """Cases of real images: each at 1.5 and 3 mm."""
+    """Cases from image files, each at 1.5 and 3 mm."""
     import nibabel
 
     for number, path in enumerate(paths):

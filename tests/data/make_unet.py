@@ -1,13 +1,13 @@
-"""Files in unet/: MONAI's UNet, its layers and one inference, for tests/all/unet.rs.
+"""Make the files in unet/: MONAI's UNet, its layers and one inference, for tests/all/unet.rs.
 
     python make_unet.py            (MONAI 1.6.1, torch 2.11, pytorch-ignite, nibabel; one thread)
 
 names.txt       names and shapes of the state dict of each variant, in PyTorch's order
-golden.pt       of each variant: the output in training mode, gradients of its mean square, the buffers afterwards, and the
-                output in evaluation mode; of each layer: the output and the gradient of its sum
-model.pt        a checkpoint as MONAI's CheckpointSaver writes it, for the network of inference.json
-image.nii.gz    a computed image with two ellipsoids
-labels.nii.gz   what MONAI makes of it with inference.json
+golden.pt       for each variant: output in training mode, gradients of its mean square, buffers afterwards, and output in
+evaluation mode; for each layer: output and gradient of its sum
+model.pt        a checkpoint written by MONAI's CheckpointSaver, for the network of inference.json
+image.nii.gz    a synthetic image with two ellipsoids
+labels.nii.gz   MONAI's output for it with inference.json
 """
 import json
 import os
@@ -53,7 +53,7 @@ def variant(name, changes, out, names):
     y.square().mean().backward()
     grads = [p.grad for p in net.parameters()]
     out[f"{name}/train"] = y.detach()
-    # Of each parameter's gradient the norm and the first four elements.
+    # Norm and first four elements of each parameter's gradient.
     out[f"{name}/gradients"] = torch.cat([torch.cat([g.norm()[None], g.flatten()[:4]]) for g in grads])
     out[f"{name}/buffers"] = torch.cat([torch.zeros(0)] + [b.float().flatten() for b in net.buffers()])
     with torch.no_grad():
@@ -92,7 +92,7 @@ def inference():
         x = torch.as_tensor((ct + 57) / 221).clip(0, 1).float()[None, None]
         for _ in range(5):
             net(x + 0.1 * torch.randn(2, 1, 16, 16, 12))
-        # Both labels occur about equally often.
+        # Chosen so that both labels are about equally frequent.
         scores = net.eval()(x)
         net.state_dict()["model.2.1.conv.unit0.conv.bias"][1] -= (scores[:, 1] - scores[:, 0]).median()
     torch.save({"model": net.state_dict()}, os.path.join(HERE, "model.pt"))

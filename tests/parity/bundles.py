@@ -1,4 +1,4 @@
-"""Bundle folders for the comparison: configs, derived configs, and seeded weights."""
+"""Bundle folders for the comparison: configs, configs derived from them, and seeded weights."""
 import copy
 import hashlib
 import json
@@ -12,7 +12,7 @@ from monai_env import cache_folder
 
 
 def sha256(*parts):
-    """Hex digest of bytes and strings, each set off by its length."""
+    """Hex digest of bytes and strings, each prefixed with its length."""
     digest = hashlib.sha256()
     for part in parts:
         data = part if isinstance(part, bytes) else str(part).encode()
@@ -27,7 +27,7 @@ def content(path):
 
 
 def network_input(parser, path, size=96):
-    """What the config's preprocessing makes of a CT: its centre, [1,1,size,size,size], edges repeated where it is smaller."""
+    """Center [1, 1, size, size, size] of a CT after the config's preprocessing, padded with edge values."""
     image = parser.get_parsed_content("preprocessing")({"image": path})["image"].as_tensor().float()
     for axis in (1, 2, 3):
         index = torch.arange(size) + (image.shape[axis] - size) // 2
@@ -36,7 +36,7 @@ def network_input(parser, path, size=96):
 
 
 def randomised(network, seed):
-    """Add seeded noise to norms and biases: fresh ones are all 1 and 0, and would hide a swapped or dropped one."""
+    """Add seeded noise to norms and biases: initial values of 1 and 0 would hide swapped or missing parameters."""
     noise = torch.Generator().manual_seed(seed)
     with torch.no_grad():
         for module in network.modules():
@@ -48,7 +48,7 @@ def randomised(network, seed):
 
 
 def levelled(network, image, std=3.0):
-    """Scale the last convolution so that on `image` every class's logit has mean 0 and this deviation: all classes win somewhere."""
+    """Scale the last convolution so that on `image` all logits have mean 0 and this deviation: all classes occur."""
     last = network.conv_final[-1].conv
     with torch.inference_mode():
         logits = network(image)[0].flatten(1).double()
@@ -59,7 +59,7 @@ def levelled(network, image, std=3.0):
 
 
 def weights(config, overrides, seed, image_path):
-    """The path of a checkpoint (a state dict) for the config's network; made once, then kept in the cache."""
+    """Path of a checkpoint (a state dict) for the config's network, which is created once and cached."""
     parser = ConfigParser()
     parser.read_config(config)
     parser.update(overrides)
@@ -79,7 +79,7 @@ def weights(config, overrides, seed, image_path):
 
 
 def make(folder, configs, models, config=None):
-    """A bundle in `folder`: a copy of `configs`, `config` (a dict) in place of inference.json if given, {name: path} as models."""
+    """Create a bundle in `folder` from `configs`, `config` (replaces inference.json) and models {name: path}."""
     shutil.rmtree(folder, ignore_errors=True)
     shutil.copytree(configs, os.path.join(folder, "configs"), copy_function=shutil.copyfile)
     if config is not None:
@@ -92,7 +92,7 @@ def make(folder, configs, models, config=None):
 
 
 def derived(base):
-    """{name: config}: what the whole-body config does not use, on a small network at low resolution."""
+    """{name: config} for features that the whole-body config does not use, on a small network at low resolution."""
     small = copy.deepcopy(base)
     small["displayable_configs"]["highres"] = False
     small["network_def"].update(out_channels=6, init_filters=8)

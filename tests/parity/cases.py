@@ -1,4 +1,4 @@
-"""The CTs of the comparison: real ones where ../shared is, else the sample set; and copies with other geometries."""
+"""CTs of the comparison: real ones if ../shared exists, else the sample set; and copies with other geometries."""
 import glob
 import os
 import shutil
@@ -13,23 +13,23 @@ UPSTREAM = os.path.join(SHARED, "upstream", "wholeBody_ct_segmentation")
 
 
 def real(name):
-    """The path of a real CT, or None where there are none."""
+    """Path of a real CT, or None if there are none."""
     path = os.path.join(SHARED, "data", "ct", name, "image.nii.gz")
     return path if os.path.exists(path) else None
 
 
 def sample_set(binary, folder):
-    """The CTs of imagesTs of a small sample set, made into `folder`: MONAI takes 105 channels of f32 for each of its voxels."""
+    """Write sample data to `folder`, return its imagesTs; small, as MONAI needs 105 f32 channels per voxel."""
     options = ["--cases", "15", "--size", "80", "64", "64"]
     subprocess.run([binary, "sample-data", "--output_dir", folder, *options], check=True, stdout=subprocess.DEVNULL)
     found = sorted(glob.glob(os.path.join(folder, "imagesTs", "*.nii.gz")))
     if not found:
-        raise SystemExit("sample-data made no imagesTs")
+        raise SystemExit("sample-data did not write imagesTs")
     return found
 
 
 def rotated(affine):
-    """Turned by 10 degrees about z and 7 about x: oblique, axes still at right angles."""
+    """Rotate by 10 degrees about z and 7 about x: oblique, with orthogonal axes."""
     z, x = np.deg2rad(10), np.deg2rad(7)
     about_z = np.array([[np.cos(z), -np.sin(z), 0], [np.sin(z), np.cos(z), 0], [0, 0, 1]])
     about_x = np.array([[1, 0, 0], [0, np.cos(x), -np.sin(x)], [0, np.sin(x), np.cos(x)]])
@@ -39,7 +39,7 @@ def rotated(affine):
 
 
 def sheared(affine):
-    """Each slice shifted along y by tan(15 degrees) of its height: a tilted gantry; no qform can say this."""
+    """Shear y by tan(15 degrees) along z, like a tilted gantry; a qform cannot represent this."""
     shear = np.eye(4)
     shear[1, 2] = np.tan(np.deg2rad(15))
     out = affine.copy()
@@ -48,7 +48,7 @@ def sheared(affine):
 
 
 def with_affine(source, change, path):
-    """Write a copy of `source` whose geometry is `change(affine)`, said by the sform alone."""
+    """Write a copy of `source` with the geometry `change(affine)`, stored in the sform only."""
     image = nib.load(source)
     copy = nib.Nifti1Image(np.asanyarray(image.dataobj), change(image.affine))
     copy.header.set_xyzt_units("mm", "sec")
@@ -59,7 +59,7 @@ def with_affine(source, change, path):
 
 
 def gather(folder, binary, quick):
-    """{name: path} of uniquely named copies in `folder`: outputs are named after the input file."""
+    """Copy files to `folder` under unique names, since outputs are named after the input. Returns {name: path}."""
     os.makedirs(folder, exist_ok=True)
     if real("lung"):
         names = ["vertebra_pir", "three_slices"] if quick else ["lung", "abdomen_slab", "vertebra_pir", "three_slices"]

@@ -1,4 +1,4 @@
-"""The comparison of two saved files, and of two sets of them."""
+"""Comparison of saved files."""
 import os
 from dataclasses import dataclass, field
 
@@ -7,13 +7,13 @@ import numpy as np
 
 MIN_AGREEMENT = 0.99999
 MAX_MARGIN = 1e-3
-# Probabilities that went through a linear inversion; both sides compute in f32.
+# Tolerance for linearly inverted probabilities, which both programs compute in f32.
 MAX_PROBABILITY_DIFFERENCE = 1e-4
 
 
 @dataclass
 class Verdict:
-    """What the comparison of one case found; `problems` is empty where the two agree."""
+    """Result of comparing a case; `problems` is empty if both files agree."""
     voxels: int = 0
     differing: int = 0
     classes: int = 0
@@ -27,9 +27,9 @@ def saved_files(folder):
 
 
 def geometry_problems(theirs, ours):
-    """What differs between two nibabel images besides their voxels."""
+    """Differences between two nibabel images, except for their voxels."""
     out = []
-    # MONAI drops trailing axes of length one; we keep three dimensions.
+    # MONAI drops trailing axes of length one; segbundle keeps three dimensions.
     expected = theirs.shape + (1,) * (3 - len(theirs.shape))
     if ours.shape != expected:
         return [f"shape {ours.shape}, expected {expected}"]
@@ -52,7 +52,7 @@ def geometry_problems(theirs, ours):
 
 
 def compare(theirs_path, ours_path, margin_path=None):
-    """Compare one saved file. With margins (channel first) voxels are labels, without they are probabilities."""
+    """Compare a saved file: labels if margins (channel first) are given, else probabilities."""
     theirs, ours = nib.load(theirs_path), nib.load(ours_path)
     verdict = Verdict(problems=geometry_problems(theirs, ours))
     a, b = np.asarray(theirs.dataobj), np.asarray(ours.dataobj)
@@ -72,7 +72,7 @@ def compare(theirs_path, ours_path, margin_path=None):
     verdict.differing = int(different.sum())
     if verdict.differing:
         margin = np.load(margin_path, mmap_mode="r")
-        # [C,X,Y,Z] → [X,Y,Z,C], as channels are saved; one channel is saved without an axis.
+        # [C,X,Y,Z] → [X,Y,Z,C], the saved order; a single channel is saved without a channel axis.
         margin = np.moveaxis(margin, 0, -1)
         margin = margin.reshape(a.shape)
         verdict.worst_margin = float(margin[different].max())
@@ -83,7 +83,7 @@ def compare(theirs_path, ours_path, margin_path=None):
 
 
 def self_test(folder):
-    """Plant one fault after the other in a copy of a small file: `compare` must see each. Returns what it missed."""
+    """Self-test: introduce faults into copies of a small file. Returns the faults that `compare` did not detect."""
     rng = np.random.default_rng(0)
     labels = rng.integers(0, 5, (40, 30, 20)).astype(np.float32)
     affine = np.diag([-1.5, 1.5, 2.0, 1.0])

@@ -1,7 +1,7 @@
-"""The Python that MONAI runs in: a virtual environment of pinned versions in the cache, made on first use.
+"""Virtual environment for MONAI with pinned versions, created in the cache on first use.
 
-`enter()` re-executes the calling script inside it. SEGBUNDLE_MONAI_PYTHON names another Python that has the same
-packages, and nothing is installed then. pip's own settings (proxy, mirror, offline folder of wheels) work as usual.
+`enter()` re-executes the calling script in it. Set SEGBUNDLE_MONAI_PYTHON to use another Python that has the same
+packages, without installing anything. pip's settings (proxy, mirror, offline folder of wheels) are respected.
 """
 import os
 import subprocess
@@ -19,7 +19,7 @@ def cache_folder(*parts):
 
 
 def monai_python():
-    """The path of a Python that has PACKAGES; creates the environment if it is missing or incomplete."""
+    """Path of a Python with PACKAGES; creates the environment if it is missing or incomplete."""
     chosen = os.environ.get("SEGBUNDLE_MONAI_PYTHON")
     if chosen:
         return chosen
@@ -43,7 +43,7 @@ def monai_python():
 
 
 def enter():
-    """Continue this script inside the environment: returns there, never in the Python that called it first."""
+    """Re-execute this script in the environment; returns only there."""
     python = monai_python()
     if os.environ.get(ENTERED) == python:
         return

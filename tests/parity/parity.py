@@ -1,17 +1,19 @@
 #!/usr/bin/env python3
-"""Compare segbundle with MONAI: the same configs, weights and CTs through both; `make parity` calls this.
+"""Compare segbundle with MONAI on the same configs, weights and CTs; `make parity` runs this.
 
     python3 tests/parity/parity.py [--quick] [--only TEXT] [--keep FOLDER]
 
-Where ../shared is, the unmodified whole-body bundle runs on real CTs, with the input list as only override (and
-`displayable_configs#highres False` for the low-resolution runs); elsewhere our own configs run on the sample set.
-Weights are random but seeded, so that every class occurs and ties are frequent: a hard test, no segmentation.
+If ../shared exists, the unmodified whole-body bundle runs on real CTs, with overrides for the input list only (and
+`displayable_configs#highres False` for the low-resolution runs); otherwise the configs of this repository run on the
+sample set. Weights are random with a fixed seed, so that every class occurs and ties are frequent: a demanding test,
+not a meaningful segmentation.
 
-A case passes if file names, shape, affine, zooms, type, codes and units are equal and each voxel that differs was
-nearly a tie in MONAI (top-two logit margin below 1e-3). Each set of runs must agree in 99.999 % of its voxels. Linearly
-inverted probabilities must agree to 1e-4. MONAI's outputs are cached by what they depend on. Trainings: see training.py.
+A case passes if file names, shape, affine, zooms, type, codes and units are equal, and each voxel that differs was
+close to a tie in MONAI (margin between the two largest logits below 1e-3). Each set of runs must agree in 99.999 % of
+its voxels. Linearly inverted probabilities must agree to 1e-4. MONAI's outputs are cached by their inputs. For
+trainings see training.py.
 
-SEGBUNDLE_BINARY: the program (default target/release/segbundle). SEGBUNDLE_MONAI_PYTHON: see monai_env.py.
+SEGBUNDLE_BINARY: path of segbundle (default target/release/segbundle). SEGBUNDLE_MONAI_PYTHON: see monai_env.py.
 """
 import argparse
 import json
@@ -31,7 +33,7 @@ ROOT = os.path.dirname(os.path.dirname(HERE))
 
 @dataclass
 class Run:
-    """One config on some cases, in both programs."""
+    """A config to run on a set of cases in both programs."""
     name: str
     pool: str
     configs: str
@@ -45,8 +47,8 @@ class Run:
 def parse_args():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--quick", action="store_true", help="two small CTs, no rotated or sheared copies")
-    parser.add_argument("--only", default="", help="only runs whose name contains this")
-    parser.add_argument("--keep", help="work in this folder and keep it (outputs of both, logs)")
+    parser.add_argument("--only", default="", help="only runs whose name contains TEXT")
+    parser.add_argument("--keep", help="work in this folder and keep it (outputs of both programs, logs)")
     return parser.parse_args()
 
 
@@ -62,7 +64,7 @@ def plan(work, binary, quick):
     configs = os.path.join(cases.UPSTREAM, "configs") if upstream else ours
     what = "upstream" if upstream else "own"
     if not (real and upstream):
-        print("skipped: the unmodified whole-body bundle and real CTs (no ../shared); our configs run on the sample set instead")
+        print("skipped: the unmodified whole-body bundle on real CTs (no ../shared); using the configs of this repository on the sample set")
     first = next(iter(ct.values()))
     inference = os.path.join(configs, "inference.json")
     low = {"displayable_configs#highres": False}
@@ -71,7 +73,7 @@ def plan(work, binary, quick):
         "model.pt": bundles.weights(inference, {}, 0, calibration),
         "model_lowres.pt": bundles.weights(inference, low, 1, calibration),
     }
-    # The sample CTs are whole torsos: at 1.5 mm two of them fill the time.
+    # The sample CTs are whole torsos: two of them at 1.5 mm take long enough.
     fine = ct if real else {name: ct[name] for name in [*ct][:1] + [*ct][-1:]}
     runs = [
         Run(f"{what}, 3 mm", what, configs, models, ct, overrides=low),
@@ -92,7 +94,7 @@ def plan(work, binary, quick):
 
 
 def monai(run, folder, work):
-    """Run MONAI on the cases that the cache lacks. {case: folder with `eval` and, if asked for, margin.npy}."""
+    """Run MONAI on cases that are not cached. Returns {case: folder with `eval` and, if requested, margin.npy}."""
     import torch
     from bundles import content, sha256
 
@@ -124,13 +126,13 @@ def monai(run, folder, work):
 
 
 def made(folder):
-    """`folder`, created if need be."""
+    """Create `folder` if necessary and return it."""
     os.makedirs(folder, exist_ok=True)
     return folder
 
 
 def command(words, cwd, log):
-    """Run quietly; on failure stop with the end of what it said."""
+    """Run a command with its output in a file; on failure raise an error with the end of the output."""
     with open(log, "w", encoding="utf-8") as out:
         code = subprocess.run(words, cwd=cwd, stdout=out, stderr=subprocess.STDOUT).returncode
     if code:
@@ -140,7 +142,7 @@ def command(words, cwd, log):
 
 
 def segbundle(run, folder, binary):
-    """Run our program as a user would."""
+    """Run segbundle as a user would."""
     words = [binary, "run", "--config_file", "configs/inference.json", "--datalist", str(list(run.cases.values()))]
     for key, value in run.overrides.items():
         words += ["--" + key, str(value)]
@@ -148,7 +150,7 @@ def segbundle(run, folder, binary):
 
 
 def check(run, work, binary):
-    """Both programs on one run: {case: Verdict}, seconds of each, and whether MONAI's outputs were all cached."""
+    """Run both programs. Returns {case: Verdict} and the seconds of each, None for MONAI if its outputs were cached."""
     import bundles
     import maps
 
@@ -177,7 +179,7 @@ def check(run, work, binary):
 
 
 def forget_old(days=14):
-    """Remove what the cache has not been asked for in a while."""
+    """Remove cache entries that have not been used for a while."""
     folder = monai_env.cache_folder("parity", "monai")
     for name in os.listdir(folder) if os.path.isdir(folder) else []:
         path = os.path.join(folder, name)
@@ -186,7 +188,7 @@ def forget_old(days=14):
 
 
 def report(verdicts, tally):
-    """Print one line per case; count into `tally` = [passed, failed]."""
+    """Print one line per case and update `tally` = [passed, failed]."""
     for name, verdict in verdicts.items():
         share = 100 * (1 - verdict.differing / verdict.voxels) if verdict.voxels else 0.0
         what = f"{verdict.classes:3} classes" if verdict.classes else ""
@@ -206,13 +208,13 @@ def main():
 
     binary = os.path.abspath(os.environ.get("SEGBUNDLE_BINARY") or os.path.join(ROOT, "target", "release", "segbundle"))
     if not os.access(binary, os.X_OK):
-        sys.exit(f"{binary} is missing; `make build` makes it")
+        sys.exit(f"{binary} is missing; build it with `make build`")
     work = os.path.abspath(args.keep) if args.keep else tempfile.mkdtemp(prefix="segbundle-parity-")
     tally, pools = [0, 0], {}
     try:
         with tempfile.TemporaryDirectory() as folder:
             missed = maps.self_test(folder)
-        print(f"comparison's own test: {'ok' if not missed else 'FAILED: ' + ', '.join(missed)}", flush=True)
+        print(f"self-test of the comparison: {'ok' if not missed else 'FAILED: ' + ', '.join(missed)}", flush=True)
         tally[bool(missed)] += 1
         for run in plan(work, binary, args.quick):
             if args.only not in run.name:

@@ -1,13 +1,13 @@
-"""Compare trainings: the same config, data and seed through MONAI and segbundle, iteration by iteration.
+"""Compare trainings in MONAI and segbundle with the same config, data and seed, iteration by iteration.
 
-A small SegResNet on the sample set, with 0 and with 4 workers, and a small UNet with batch norm and dropout; two epochs
-and a validation. Equal must be: the cases of
-each batch and where they are cropped; the losses, to 1e-4; the validation's metrics, to 1e-3; the weights that are
-kept, to 1e-5 (AdamW moves one by up to 1e-3 in ten steps), read by torch.load(weights_only=True) into MONAI's own network,
-strictly; TensorBoard's tags and steps, read by its own reader. MONAI's results are cached by what they depend on.
+Runs a small SegResNet on the sample set, with 0 and 4 workers, and a small UNet with batch norm and dropout, for two
+epochs and a validation. Compared are: the cases of each batch and their crop positions; losses, to 1e-4; validation
+metrics, to 1e-3; saved weights, to 1e-5 (AdamW changes a weight by up to 1e-3 in ten steps), which are loaded with
+torch.load(weights_only=True) strictly into MONAI's network; TensorBoard tags and steps, read with TensorBoard. MONAI's
+results are cached by their inputs.
 
-Checkpoints: each program goes on from its own file of weights and optimizer and from the other's, with the same losses;
-and a file that goes from segbundle through MONAI and back has the same bits.
+Checkpoints: each program continues training from its own checkpoint of weights and optimizer and from that of the other
+one, with equal losses; a checkpoint that is loaded and saved by MONAI returns to segbundle with the same bits.
 """
 import copy
 import json
@@ -28,7 +28,7 @@ SMALL = {
     "network_def#init_filters": 8, "network_def#blocks_down": [1, 1], "network_def#blocks_up": [1],
     "train#random_transforms#0#roi_size": [32, 32, 32], "validate#inferer#roi_size": [32, 32, 32],
 }
-# Without biases: before a norm they have no gradient but rounding, of which AdamW makes whole steps.
+# Without biases: before a norm their gradients are only rounding errors, which AdamW turns into full steps.
 UNET = {"_target_": "UNet", "spatial_dims": 3, "in_channels": 1, "out_channels": 105, "channels": [8, 16, 32], "strides": [2, 2],
         "num_res_units": 2, "norm": "batch", "dropout": 0.1, "bias": False}
 FORMAT = {"train#handlers#1#key_var_format": "{}: {:.9g} ", "validate#handlers#0#key_var_format": "{}: {:.12g} "}
@@ -58,7 +58,7 @@ def plan(folder, binary):
 
 
 def with_network(folder, network):
-    """Our config with another network."""
+    """Write train.json of this repository with another network. Returns its path."""
     with open(os.path.join(ROOT, "configs", "train.json"), encoding="utf-8") as text:
         config = {**json.load(text), "network_def": network}
     path = os.path.join(folder, network["_target_"] + ".json")
@@ -68,7 +68,7 @@ def with_network(folder, network):
 
 
 def with_checkpoints(folder):
-    """Our config with a file to begin from (`start`) and one at the end (`models/final.pt`)."""
+    """Write train.json with an initial checkpoint (`start`) and a final one (`models/final.pt`). Returns its path."""
     with open(os.path.join(ROOT, "configs", "train.json"), encoding="utf-8") as text:
         config = copy.deepcopy(json.load(text))
     both = {"model": "@network", "optimizer": "@optimizer"}
@@ -87,7 +87,7 @@ def loaders(workers):
 
 
 def monai(folder, config, overrides):
-    """The folder of MONAI's run, with its report."""
+    """Run MONAI, unless cached. Returns the folder of the run, which contains its report."""
     script = os.path.join(os.path.dirname(os.path.abspath(__file__)), "monai_train.py")
     data = overrides["dataset_dir"]
     images = sorted(os.path.join(where, name) for where, _, names in os.walk(data) for name in names)
@@ -122,7 +122,7 @@ def run(words, folder):
 
 
 def segbundle(folder, config, overrides, binary):
-    """The same of ours, out of its log."""
+    """Run segbundle. Returns the same values as MONAI's report, from its log."""
     shutil.rmtree(folder, ignore_errors=True)
     os.makedirs(folder)
     words = [binary, "-v", "run", "--config_file", config, "--logging_file", "False"]
@@ -140,7 +140,7 @@ def far(a, b):
 
 
 def compare(theirs, ours, folders, network):
-    """(what was measured, [problems]); `network`: MONAI's, to load the kept weights into."""
+    """Compare two runs. Returns (summary, [problems]); `network` is MONAI's network for the saved weights."""
     problems = []
     name = os.path.basename
     batches = [", ".join(f"{name(c)} from {s}" for c, s in zip(i["cases"], i["starts"])) for i in theirs["iterations"]]
@@ -161,7 +161,7 @@ def compare(theirs, ours, folders, network):
 
 
 def network_of(config, overrides):
-    """The network that a config builds."""
+    """Build the network of a config."""
     from monai.bundle import ConfigParser
 
     parser = ConfigParser(ConfigParser.load_config_file(config))
@@ -172,23 +172,23 @@ def network_of(config, overrides):
 
 
 def compare_weights(folders, network, problems):
-    """The largest difference of the kept weights."""
+    """Largest difference between the saved weights."""
     import torch
 
     theirs, ours = (torch.load(os.path.join(folder, "models", "model_lowres.pt"), weights_only=True) for folder in folders)
     network.load_state_dict(ours, strict=True)
     if list(theirs) != list(ours):
-        problems.append("the kept weights have other names or another order")
+        problems.append("the saved weights have different names or another order")
         return 1.0
     worst = max((theirs[name] - ours[name]).abs().max().item() for name in theirs)
     # AdamW makes whole steps (1e-4) of gradients near rounding, of which UNet has some: batch norm in each unit.
     if worst > (1e-5 if type(network).__name__ == "SegResNet" else 5e-5):
-        problems.append(f"kept weights differ by {worst:.1e}")
+        problems.append(f"saved weights differ by {worst:.1e}")
     return worst
 
 
 def events(folder):
-    """{tag: steps} of all event files."""
+    """Read {tag: steps} from all event files."""
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
     found = {}
@@ -200,7 +200,7 @@ def events(folder):
 
 
 def check_checkpoints(folder, binary, overrides):
-    """(what was measured, [problems])"""
+    """Compare trainings that continue from checkpoints. Returns (summary, [problems])."""
     import torch
 
     config = with_checkpoints(folder)
@@ -212,7 +212,7 @@ def check_checkpoints(folder, binary, overrides):
     segbundle(place("segbundle"), config, short, binary)
     files["segbundle"] = place("segbundle", "models", "final.pt")
     for whose, start in files.items():
-        # Its bytes are in the key of the cache, its place is not.
+        # The cache key contains the content of the file, not its path.
         here = shutil.copyfile(start, os.path.join(overrides["dataset_dir"], f"start-{whose}.pt"))
         kept = monai(place("monai-from-" + whose), config, {**short, "start": here})
         ours = segbundle(place("segbundle-from-" + whose), config, {**short, "start": here}, binary)
@@ -221,9 +221,9 @@ def check_checkpoints(folder, binary, overrides):
         gap = max((far(a, b) for a, b in zip(losses, ours["losses"])), default=1.0)
         worst = max(worst, gap)
         if gap > 1e-4 or len(losses) != len(ours["losses"]):
-            problems.append(f"going on from {whose}'s file: losses {losses}, segbundle {ours['losses']}")
+            problems.append(f"continuing from {whose}'s checkpoint: losses {losses}, segbundle {ours['losses']}")
         os.remove(here)
-    # Through MONAI's network and optimizer and back; no step changes anything at a rate of 0.
+    # Load and save with MONAI's network and optimizer; at a learning rate of 0 no step changes a value.
     loaded = torch.load(files["segbundle"], weights_only=True)
     network = network_of(config, short)
     network.load_state_dict(loaded["model"], strict=True)
@@ -237,11 +237,11 @@ def check_checkpoints(folder, binary, overrides):
     back = torch.load(place("back", "models", "final.pt"), weights_only=True)
     if list(back["model"]) != list(loaded["model"]) or not all(torch.equal(back["model"][n], t) for n, t in loaded["model"].items()):
         problems.append("weights that went through MONAI and back have other bits")
-    return f"going on from each other's files, losses within {worst:.0e}; through MONAI and back bit for bit", problems
+    return f"continuing from each other's checkpoints, losses within {worst:.0e}; through MONAI and back with equal bits", problems
 
 
 def check(work, binary, only):
-    """[(name, what was measured, [problems])]"""
+    """Run all comparisons. Returns [(name, summary, [problems])]."""
     rows, folder = [], os.path.join(work, "training")
     runs = plan(folder, binary)
     for name, (config, overrides) in runs.items():

@@ -1,13 +1,13 @@
 #!/usr/bin/env python3
-"""200 cases, 20 of them faulty, killed by SIGKILL at random moments and gone on with: what is left must be what an
-uninterrupted run leaves.
+"""Stress test of `--skip-existing`: a run of 200 cases, 20 of them faulty, is killed by SIGKILL at random times and
+restarted. The results must equal those of an uninterrupted run.
 
 Usage: python3 tests/stress/kill_and_resume.py [SEGBUNDLE] [--cases 200] [--faulty 20] [--kills 30] [--seed 1]
 
-Checked after every kill: no file under a final name is incomplete (each gzip file reads to its end), run.json is valid.
-Checked at the end: every good case has one result, byte for byte that of the uninterrupted run; each was computed once
-(it is skipped in all later runs once its record is there); every faulty case is reported with its file; run.json counts
-them right; no temporary file is left. Needs Python's standard library only.
+Checked after every kill: files with final names are complete (each gzip file can be read to its end), run.json is
+valid. Checked at the end: every valid case has one result, byte-identical to that of the uninterrupted run; each was
+computed once (later runs skip it after its record is written); every faulty case is reported with its file; the counts
+in run.json are correct; no temporary file is left. Requires only Python's standard library.
 """
 import argparse
 import gzip
@@ -53,7 +53,7 @@ SIZE = 24
 
 
 def nifti(rng, size=SIZE, datatype=4, dim0=3):
-    """A NIfTI-1 file of size³ int16 voxels of 1.5 mm."""
+    """A NIfTI-1 file with size³ int16 voxels of 1.5 mm."""
     header = bytearray(352)
     struct.pack_into("<i", header, 0, 348)
     struct.pack_into("<8h", header, 40, dim0, size, size, size, 1, 1, 1, 1)
@@ -71,7 +71,7 @@ def nifti(rng, size=SIZE, datatype=4, dim0=3):
 
 
 def faults(rng):
-    """Ways to be wrong, in turn."""
+    """Contents of faulty files; None for a dangling link."""
     good = nifti(rng)
     packed = gzip.compress(good, 1)
     wrong_sum = bytearray(packed)
@@ -126,7 +126,7 @@ def results(folder, out):
 
 
 def check_whole(folder, out):
-    """Whatever has a final name is complete."""
+    """Check that all files with final names are complete."""
     for name, path in results(folder, out).items():
         if ".partial-" in name:
             continue
@@ -171,7 +171,7 @@ def main():
             child = start(program, folder, "out")
             runs += 1
             if kills < args.kills:
-                # From before the first case to some ten cases in one go.
+                # From before the first case to about ten cases in a run.
                 pause = rng.uniform(0.02, 0.6 + 2.5 * whole_s / args.kills)
                 try:
                     child.wait(pause)
@@ -182,7 +182,7 @@ def main():
                 kills += 1
                 check_whole(folder, "out")
                 for name, path in results(folder, "out").items():
-                    # Once its record is there, a result is never written again.
+                    # A result is never written again after its record exists.
                     if name.endswith(".nii.gz") and os.path.exists(path + ".json"):
                         changed = os.stat(path).st_mtime_ns
                         assert first_seen.setdefault(name, changed) == changed, f"{name} was computed twice"
@@ -210,7 +210,7 @@ def main():
         live = [count for count in killed_with if count >= 0]
         print(f"{args.cases} cases, {args.faulty} faulty: {kills} kills ({len(live)} while it ran; results at those moments {live}),")
         print(f"{len(expected)} results as in the uninterrupted run, none computed twice, {len(bad)} faults reported, run.json {counts},")
-        print(f"half-written files cleared away at {cleared} starts; uninterrupted {whole_s:.1f} s (of which network {network_s:.1f} s), all {runs} runs {total_s:.1f} s")
+        print(f"partial files removed at {cleared} starts; uninterrupted {whole_s:.1f} s (of which network {network_s:.1f} s), all {runs} runs {total_s:.1f} s")
 
 
 if __name__ == "__main__":

@@ -1,14 +1,14 @@
 #!/usr/bin/env python3
-"""A training that is killed by SIGKILL at random moments and gone on with: it must end in the same bits as one that was
-never interrupted.
+"""Stress test of `--resume`: a training is killed by SIGKILL at random times and resumed. The results must be
+byte-identical to those of an uninterrupted training.
 
 Usage: python3 tests/stress/kill_training.py [SEGBUNDLE] [--kills 20] [--interrupts 5] [--seed 1]
 
-The training is configs/train.json on a small sample set with a small network: dropout, four workers, a validation every
-other epoch, the best weights kept. Kills come at any moment (filling the cache, steps, validation, writing); interrupts
-(SIGINT) save in the middle of an epoch. Checked after every kill: whatever has a final name can be read. Checked at the
-end: saved training and best weights are byte for byte those of the uninterrupted run, and no temporary file is left.
-Needs Python's standard library only.
+The training is configs/train.json on a small sample set with a small network, dropout, four workers, validation every
+other epoch, and saving the best weights. Kills occur at any time (filling the cache, steps, validation, writing);
+interrupts (SIGINT) save in the middle of an epoch. Checked after every kill: files with final names can be read.
+Checked at the end: saved training state and best weights are byte-identical to those of the uninterrupted run, and no
+temporary file is left. Requires only Python's standard library.
 """
 import argparse
 import os
@@ -78,7 +78,7 @@ def main():
             try:
                 code = child.wait(rng.uniform(0.05, whole_s * 0.6))
                 assert code == 0, (code, content(f"{folder}/out.log").decode()[-2000:])
-                # It is complete: the next one starts anew, from nothing.
+                # The training is complete: start the next one from scratch.
                 subprocess.run(["rm", "-rf", f"{folder}/out"], check=True)
                 continue
             except subprocess.TimeoutExpired:
@@ -97,8 +97,8 @@ def main():
         left = [path for path in files(folder, "out") if ".partial-" in path or path.endswith("next.pt")]
         assert not left, left
         resumed = content(f"{folder}/out.log").decode().count("resumed after iteration")
-        print(f"{hit[signal.SIGKILL]} kills and {hit[signal.SIGINT]} interrupts in {runs + 1} runs, {resumed} of which went on from a saved training:")
-        print(f"saved training and best weights are those of the uninterrupted run ({whole_s:.1f} s)")
+        print(f"{hit[signal.SIGKILL]} kills and {hit[signal.SIGINT]} interrupts in {runs + 1} runs, {resumed} of which resumed from a saved state:")
+        print(f"saved state and best weights equal those of the uninterrupted run ({whole_s:.1f} s)")
 
 
 if __name__ == "__main__":
