@@ -210,7 +210,8 @@ fn a_datalist_that_is_one_file_s_name_is_told_from_a_list() {
     let log = text(&output.stderr);
     assert_ne!(output.status.code(), Some(0), "{log}");
     assert!(
-        log.contains("`datalist` is a string") && log.contains("hint: a list of one: \"['images/s0000.nii.gz']\""),
+        log.contains("`datalist` is a string")
+            && log.contains("hint: write a list with one item: \"['images/s0000.nii.gz']\""),
         "{log}"
     );
     let listed = bundle.infer(&["--datalist", "['images/s0000.nii.gz']"]);

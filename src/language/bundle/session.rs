@@ -1,8 +1,8 @@
-//! A run's objects: built when they are first asked for, remembered by id, in MONAI's order.
+//! Objects of a run, which are built on first use in MONAI's order and stored by id.
 //!
-//! MONAI source: `ReferenceResolver._resolve_one_item` and `ConfigComponent.instantiate`. Each id resolves once and all
-//! references to it share one value; an item of plain dicts and lists is copied wherever it is part of another one, but
-//! the components and expressions inside are shared.
+//! MONAI source: `ReferenceResolver._resolve_one_item` and `ConfigComponent.instantiate`. Each id is resolved once, and
+//! all references to it share one value; plain dicts and lists are copied where they are part of another item, but the
+//! components and expressions in them are shared.
 
 use super::check::{self, RESERVED};
 use super::dry_run::{DryRun, withheld};
@@ -24,7 +24,7 @@ use std::sync::{Arc, Weak};
 
 pub struct Session {
     plan: Plan,
-    /// `None` outside of a run.
+    /// The run; `None` outside of a run.
     run: Option<Arc<RunContext>>,
     own: Weak<Session>,
     resolved: Mutex<HashMap<String, Value>>,
@@ -32,15 +32,15 @@ pub struct Session {
     dry: Option<DryRun>,
 }
 
-/// Ids that wait for what is being resolved.
+/// Ids that are being resolved and depend on the current item.
 type Waiting = Vec<String>;
 
 impl Session {
-    /// `run` is given to everything that is built.
+    /// Create a session; `run` is passed to all components.
     pub fn new(plan: Plan, run: Option<Arc<RunContext>>) -> Arc<Session> {
         Arc::new_cyclic(|own| Session { run, own: own.clone(), ..Session::with(plan, None) })
     }
-    /// A session that builds and checks, and withholds what acts outside of this process; see [`super::dry_run`].
+    /// Create a session for a dry run, which does not call functions with side effects; see [`super::dry_run`].
     pub(super) fn dry(plan: Plan) -> Session {
         Session::with(plan, Some(DryRun::default()))
     }
@@ -50,23 +50,23 @@ impl Session {
     pub fn plan(&self) -> &Plan {
         &self.plan
     }
-    /// The plan, with what a dry run has found besides.
+    /// Return the plan, with the findings of the dry run.
     pub(super) fn into_plan(self) -> Plan {
         let problems = self.dry.map(DryRun::into_problems).unwrap_or_default();
         let mut plan = self.plan;
         plan.add_findings(problems, self.warnings.into_inner());
         plan
     }
-    /// The value of an item, if it was resolved already.
+    /// Value of an item, if it has been resolved.
     pub(super) fn known(&self, id: &str) -> Option<Value> {
         self.resolved.lock().get(id).cloned()
     }
-    /// What was noticed while building, taken away.
+    /// Take the warnings that were recorded while building.
     pub fn take_warnings(&self) -> Vec<Warning> {
         std::mem::take(&mut self.warnings.lock())
     }
 
-    /// The value of an item; `""` is the whole config.
+    /// Resolve an item; `""` is the whole config.
     pub fn get(&self, id: &str) -> Result<Value> {
         let id = id::normalize(id.trim());
         if self.plan.tree.get(&id).is_none() {
@@ -75,7 +75,7 @@ impl Session {
         self.resolve(&id, &mut vec![])
     }
 
-    /// Run a section's items in order; their values are not kept. Only a missing `run` is an error.
+    /// Run the items of a section in order, without storing their values. A missing section is an error for `run` only.
     pub fn run_section(&self, section: &str) -> Result<Vec<Value>> {
         let section = id::normalize(section);
         if section == self.plan.roots.run && self.plan.tree.get(&section).is_none() {
@@ -84,7 +84,7 @@ impl Session {
         self.plan.section(&section).iter().map(|item| self.run_item(item)).collect()
     }
 
-    /// The values that an item's expression refers to, in order; of a reference to another item, that item's.
+    /// Values that an item's expression refers to, in order; for a reference to another item, those of that item.
     pub fn referenced(&self, id: &str) -> Result<Vec<Value>> {
         let Some(node) = self.plan.tree.get(id) else { return Ok(vec![]) };
         if let Some(parsed) = self.plan.expression(id) {
@@ -97,14 +97,14 @@ impl Session {
         }
     }
 
-    /// Run one item of a section; its value is not kept.
+    /// Run an item of a section, without storing its value.
     pub fn run_item(&self, id: &str) -> Result<Value> {
         let value = self.resolve(id, &mut vec![])?;
         self.resolved.lock().remove(id);
         Ok(value)
     }
 
-    /// Run `inner` for the item `id`, within the limits of one evaluation.
+    /// Run `inner` for the item `id` with the limits of one evaluation.
     fn call<T>(&self, id: &str, inner: impl FnOnce(&mut BuildContext) -> Result<T>) -> Result<T> {
         let config = self.own.upgrade().map(|own| own as Arc<dyn ConfigSource>);
         let mut call = BuildContext::in_run(self.run.clone(), config);
@@ -127,7 +127,7 @@ impl Session {
             return Err(check::missing_reference(&self.plan, id));
         };
         let place = node.origin.text();
-        // The plan has reported both.
+        // The plan has reported these errors.
         if self.dry.is_some() && (waiting.len() >= MAX_CHAIN || waiting.iter().any(|other| other == id)) {
             return Err(withheld(id));
         }
@@ -136,7 +136,7 @@ impl Session {
             return Err(err!("circular references: {path} → {id}").kind(Kind::Config).at(Some(&place), id));
         }
         if waiting.len() >= MAX_CHAIN {
-            let error = err!("references follow one another more than {MAX_CHAIN} deep");
+            let error = err!("expected at most {MAX_CHAIN} references in a chain");
             return Err(error.kind(Kind::Config).at(Some(&place), id));
         }
         waiting.push(id.to_owned());
@@ -156,7 +156,7 @@ impl Session {
         Ok(value)
     }
 
-    /// A part of a dict, list or component; `None` if it is a component that gives nothing and is left out.
+    /// Resolve a child of a dict, list or component; `None` for components that are omitted (such as disabled ones).
     fn part(&self, id: &str, node: &Node, waiting: &mut Waiting) -> Result<Option<Value>> {
         if node.is_component() {
             return Ok(Some(self.resolve(id, waiting)?).filter(|value| !value.is_none()));
@@ -190,7 +190,7 @@ impl Session {
         }
     }
 
-    /// A reference, or text with `#` rewritten.
+    /// Resolve a reference, or text with `#` replaced.
     fn text(&self, id: &str, text: &str, node: &Node, waiting: &mut Waiting) -> Result<Value> {
         let text = id::normalize(text);
         let Some(target) = id::whole_reference(&text) else { return Ok(Value::from(text)) };
@@ -207,7 +207,7 @@ impl Session {
 
     fn expression(&self, id: &str, waiting: &mut Waiting) -> Result<Value> {
         let Some(parsed) = self.plan.expression(id) else {
-            // It did not parse; say so again.
+            // Repeat the syntax error of the plan.
             let text = self.plan.tree.get(id).and_then(Node::expression).unwrap_or_default();
             return Err(match expr::parse(&id::normalize(text)) {
                 Err(error) => error.kind(Kind::Config),
@@ -221,14 +221,16 @@ impl Session {
             }
             references.insert(reference.id.clone(), self.resolve(&reference.id, waiting)?);
         }
-        // Python does the same, but it is hardly ever meant: a datalist given as one file's name.
+        // As in Python, but usually a mistake: a datalist that is the name of a single file.
         if let Some((name, text)) = parsed.goes_through().and_then(|name| Some((name, references.get(name)?.as_str()?)))
             && text.chars().nth(1).is_some()
         {
-            let note = err!("`{name}` is a string, whose letters are taken one by one, where a list is expected")
+            let note = err!("`{name}` is a string, which is iterated by characters, where a list is expected")
                 .kind(Kind::Config);
             let place = self.plan.tree.get(name).map(|node| node.origin.text());
-            self.warnings.lock().push(note.at(place.as_deref(), name).hint(format!("a list of one: \"['{text}']\"")));
+            self.warnings
+                .lock()
+                .push(note.at(place.as_deref(), name).hint(format!("write a list with one item: \"['{text}']\"")));
         }
         let env = Env { references, imports: self.plan.imports.clone(), table: self.plan.table };
         self.call(id, |call| expr::eval(parsed, &Arc::new(env), call))
@@ -236,7 +238,7 @@ impl Session {
 
     fn component(&self, id: &str, node: &Node, waiting: &mut Waiting) -> Result<Value> {
         let Some(entries) = node.as_dict() else { return Ok(Value::None) };
-        // All entries resolve in the order they are written, also those of a disabled component.
+        // All arguments are resolved in their order in the config, even those of a disabled component.
         let mut named = Vec::new();
         let (mut target, mut disabled, mut mode) = (None, false, None);
         let mut unknown: Vec<Arc<str>> = vec![];
@@ -256,7 +258,7 @@ impl Session {
                 "_mode_" => mode = Some(value),
                 name if RESERVED.contains(&name) => {}
                 "_debug_" if value.truthy() => {
-                    return Err(err!("`_debug_` starts Python's debugger, which is not here").kind(Kind::Unsupported));
+                    return Err(err!("`_debug_` is not supported: it starts Python's debugger").kind(Kind::Unsupported));
                 }
                 "_debug_" => {}
                 _ => named.push((Arc::from(name), value)),
@@ -277,7 +279,7 @@ impl Session {
         let partial = mode.as_ref().map_or(Ok(false), check::check_mode)?;
         if !callable.callable() {
             let note =
-                err!("`_target_` is {callable:?}, which cannot be called and is taken as it is").kind(Kind::Config);
+                err!("`_target_` is {callable:?}, which is not callable and is used as it is").kind(Kind::Config);
             self.warnings.lock().push(note.at(Some(&node.origin.text()), id));
             return Ok(callable);
         }

@@ -1,30 +1,30 @@
-//! What the facades share: how a function is declared, paths as arguments, iteration.
+//! Code shared by the facades: declarations of functions, paths as arguments, iteration.
 
 use crate::component::{Args, BuildContext, Effect, FromValue, Function, Value};
 use crate::err;
 use crate::error::{Error, Kind, Result};
 use std::sync::Arc;
 
-/// What a function does when it is called.
+/// Implementation of a function.
 pub type Body = fn(Args, &mut BuildContext) -> Result<Value>;
 
-/// Names of values, such as `math.pi`.
+/// Constants such as `math.pi`, by name.
 pub type Constants = &'static [(&'static str, fn() -> Value)];
 
-/// A function that only computes.
+/// Declare a function without side effects.
 pub const fn pure(path: &'static str, call: Body) -> Function {
     Function { path, effect: Effect::Pure, call }
 }
-/// A function that looks at files, folders, the clock or the environment.
+/// Declare a function that reads files, folders, the clock or the environment.
 pub const fn reads(path: &'static str, call: Body) -> Function {
     Function { path, effect: Effect::Reads, call }
 }
-/// A function that changes files, settings or objects.
+/// Declare a function that changes files, settings or objects.
 pub const fn acts(path: &'static str, call: Body) -> Function {
     Function { path, effect: Effect::Acts, call }
 }
 
-/// A path: `str` or `pathlib.Path`, as text.
+/// A path argument (`str` or `pathlib.Path`) as text.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PathText(pub String);
 
@@ -41,7 +41,7 @@ impl FromValue for PathText {
     }
 }
 
-/// Something that can be called.
+/// A callable argument.
 pub struct Callable(pub Value);
 
 impl FromValue for Callable {
@@ -53,7 +53,7 @@ impl FromValue for Callable {
     }
 }
 
-/// What `for x in value` would see; `None` if it cannot be iterated.
+/// Items of `for x in value`; `None` if the value is not iterable.
 pub fn items(value: &Value) -> Option<Result<Vec<Value>>> {
     Some(Ok(match value {
         Value::List(list) => list.items(),
@@ -66,19 +66,19 @@ pub fn items(value: &Value) -> Option<Result<Vec<Value>>> {
     }))
 }
 
-/// The same for an argument of `name`, charged.
+/// Items of an iterable argument of the function `name`, charged against the limit.
 pub fn iterate(name: &str, value: &Value, call: &mut BuildContext) -> Result<Vec<Value>> {
     let items = items(value).ok_or_else(|| wrong(name, "iterable", value))??;
     call.charge(items.len())?;
     Ok(items)
 }
 
-/// "NAME: expected WHAT, found ..."
+/// Error "NAME: expected WHAT, found ...".
 pub fn wrong(name: &str, expected: &str, value: &Value) -> Error {
     err!("{name}: expected {expected}, found {}", found(value)).kind(Kind::Config)
 }
 
-/// Type and start of a value, for messages.
+/// Type and start of a value's repr, for messages.
 pub fn found(value: &Value) -> String {
     match value {
         Value::None => "None".to_owned(),
@@ -91,24 +91,24 @@ pub fn found(value: &Value) -> String {
     }
 }
 
-/// An argument of `name` as a `T`.
+/// Convert an argument of the function `name` to `T`.
 pub fn to<T: FromValue>(name: &str, value: &Value) -> Result<T> {
     T::from_value(value).ok_or_else(|| wrong(name, &T::expected(), value))
 }
 
-/// Exactly one positional or named argument.
+/// Take exactly one positional or named argument.
 pub fn one<T: FromValue>(name: &str, argument: &str, args: Args) -> Result<T> {
     let [value] = args.expect(name, [argument])?;
     to(name, &value)
 }
 
-/// No arguments.
+/// Check that there are no arguments.
 pub fn none(name: &str, args: Args) -> Result<()> {
     let [] = args.expect(name, [])?;
     Ok(())
 }
 
-/// Only positional arguments.
+/// Take positional arguments only.
 pub fn positional(name: &str, args: Args) -> Result<Vec<Value>> {
     match args.named.first() {
         Some((key, _)) => Err(err!("{name} takes no argument by name, found `{key}`").kind(Kind::Config)),
@@ -116,7 +116,7 @@ pub fn positional(name: &str, args: Args) -> Result<Vec<Value>> {
     }
 }
 
-/// Charge the bytes of a text about to be made or searched.
+/// Charge the bytes of a text to be created or searched.
 pub fn charge_text(call: &mut BuildContext, bytes: usize) -> Result<()> {
     call.charge(bytes / 16 + 1)
 }

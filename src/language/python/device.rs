@@ -1,11 +1,11 @@
-//! `torch.device`: the CPU or a CUDA GPU.
+//! `torch.device`: CPU or CUDA devices.
 
 use crate::component::{FromValue, Object, Value};
 use crate::err;
 use crate::error::{Kind, Result};
 use std::fmt;
 
-/// Where tensors live.
+/// Device on which tensors are allocated.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Device {
     Cpu,
@@ -13,7 +13,7 @@ pub enum Device {
 }
 
 impl Device {
-    /// `cpu`, `cuda`, `cuda:1`, as `torch.device` reads them.
+    /// Parse `cpu`, `cuda` or `cuda:1`, as `torch.device`.
     pub fn parse(text: &str) -> Result<Device> {
         match text.split_once(':') {
             None if text == "cpu" => Ok(Device::Cpu),

@@ -1,4 +1,4 @@
-//! `torch.distributed`, in one process: never initialised, so asking for a rank fails as in torch.
+//! `torch.distributed` in a single process: it is never initialized, so that reading the rank is an error, as in torch.
 
 use super::common::{acts, none, pure};
 use crate::component::{Args, Function, Value};
@@ -25,7 +25,7 @@ pub const FUNCTIONS: &[Function] = &[
         uninitialized("torch.distributed.destroy_process_group", args)
     }),
     acts("torch.distributed.init_process_group", |_, _| {
-        Err(err!("torch.distributed.init_process_group: runs over several processes are not supported")
+        Err(err!("torch.distributed.init_process_group: multiple processes are not supported")
             .kind(Kind::Unsupported)
             .hint("run the bundle's single-GPU configs in one process"))
     }),
@@ -38,5 +38,5 @@ fn uninitialized(name: &str, _: Args) -> Result<Value> {
 fn error(name: &str) -> Error {
     err!("{name}: default process group has not been initialized, please make sure to call init_process_group")
         .kind(Kind::Config)
-        .hint("this program runs in one process; leave the multi-GPU config out of the list of files")
+        .hint("segbundle runs in one process; omit the multi-GPU config from the list of files")
 }

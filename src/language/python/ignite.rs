@@ -1,4 +1,4 @@
-//! Names of ignite that expressions mention: the events, as the strings that are their values.
+//! Events of ignite, as the strings that are their values.
 
 pub const CONSTANTS: super::common::Constants = &[
     ("ignite.engine.Events.STARTED", || "started".into()),

@@ -1,4 +1,4 @@
-//! `monai.data`: datalists and their partition (MONAI 1.6.1 monai.data.decathlon_datalist, monai.data.utils).
+//! `monai.data`: datalists and their partitions (monai.data.decathlon_datalist, monai.data.utils, MONAI 1.6.1).
 
 use super::common::{PathText, charge_text, items, pure, reads, wrong};
 use super::io::{Encoding, read_text};
@@ -30,10 +30,10 @@ pub const FUNCTIONS: &[Function] = &[
     collate("monai.data.decollate_batch"),
 ];
 
-/// A function that a config hands to a loader; the loader knows it by its path and batches on its own.
+/// A collate function, which configs pass to a loader. The loader identifies it by its path and implements it itself.
 const fn collate(path: &'static str) -> Function {
     pure(path, |_, _| {
-        Err(err!("monai.data: a collate function can be handed to a loader, but not called here")
+        Err(err!("monai.data: collate functions can be passed to a loader, but not called in expressions")
             .kind(Kind::Unsupported))
     })
 }
@@ -61,14 +61,14 @@ fn load_decathlon_datalist(args: Args, call: &mut BuildContext) -> Result<Value>
     };
     let Some(mut cases) = content.get(&args.data_list_key) else {
         let keys: Vec<String> = content.items().iter().map(|(key, _)| key.to_value().to_string()).collect();
-        let error = bad(format!("there is no list '{}' (there are {})", args.data_list_key, keys.join(", ")));
+        let error = bad(format!("unknown list '{}' (the file has {})", args.data_list_key, keys.join(", ")));
         return Err(match did_you_mean(&args.data_list_key, keys.iter().map(String::as_str)) {
             Some(near) => error.hint(format!("did you mean '{near}'?")),
             None => error,
         });
     };
-    let plain = cases.as_sequence().ok_or_else(|| bad(format!("'{}' is no list", args.data_list_key)))?;
-    // The decathlon's own "test" is a list of image names.
+    let plain = cases.as_sequence().ok_or_else(|| bad(format!("'{}' is not a list", args.data_list_key)))?;
+    // In datasets of the Medical Segmentation Decathlon, "test" is a list of image names.
     if args.data_list_key == "test" && !matches!(plain.first(), Some(Value::Dict(_)) | None) {
         cases = Value::list(plain.into_iter().map(|image| Value::Dict(Dict::new([(Key::str("image"), image)]))));
     }
@@ -81,7 +81,7 @@ fn load_decathlon_datalist(args: Args, call: &mut BuildContext) -> Result<Value>
             return Err(bad(format!("expected every case to be an object, found {case:?}")));
         };
         for (key, value) in case.items() {
-            // Images and labels are paths for sure; anything else is one if it exists.
+            // Images and labels are always paths; other values are paths if the file exists.
             let sure = key.as_str().is_some_and(|key| key == "image" || args.is_segmentation && key == "label");
             let full = complete(&base, &value, sure, call)?;
             case.0.write().insert(key, full);
@@ -90,7 +90,7 @@ fn load_decathlon_datalist(args: Args, call: &mut BuildContext) -> Result<Value>
     Ok(cases)
 }
 
-/// `value` under the folder `base`, where it is a path or a list of paths.
+/// Prepend the folder `base` to `value`, if it is a path or a list of paths.
 fn complete(base: &str, value: &Value, sure: bool, call: &mut BuildContext) -> Result<Value> {
     let path = |text: &str, call: &mut BuildContext| {
         charge_text(call, base.len() + text.len())?;

@@ -1,12 +1,12 @@
-//! `monai.utils.enums`: MONAI's enums of strings (MONAI 1.6.1).
+//! `monai.utils.enums`: string enums of MONAI 1.6.1.
 //!
-//! A member is its string: it compares, hashes and prints like one in MONAI as well. The table recognizes a member by the
-//! string's identity, so that `.name` and `.value` work on it, and only on it. The classes themselves are only prefixes
-//! here: they cannot be called, indexed or iterated over.
+//! Members are strings, which compare, hash and print like strings in MONAI, too. The table identifies a member by the
+//! address of its string, so that `.name` and `.value` are available on members only. The classes are prefixes of
+//! names: they cannot be called, indexed or iterated over.
 
 use std::sync::{Arc, LazyLock};
 
-/// Dotted names of members and their strings; the last part of a name is the member's `.name`.
+/// Dotted names and strings of all members; the last part of a dotted name is the member's `.name`.
 pub static MEMBERS: LazyLock<Vec<(String, Arc<str>)>> = LazyLock::new(|| {
     let mut members = vec![];
     for line in include_str!("monai_enums.txt").lines().filter(|line| !line.starts_with('#')) {

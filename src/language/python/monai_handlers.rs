@@ -1,4 +1,4 @@
-//! `monai.handlers.from_engine` and its like (MONAI 1.6.1 monai.handlers.utils).
+//! `monai.handlers.from_engine` and related functions (monai.handlers.utils, MONAI 1.6.1).
 
 use super::common::{found, pure};
 use crate::component::{Args, BuildContext, Declared, Function, Keys, Object, Value};
@@ -21,8 +21,8 @@ args! {
     }
 }
 
-/// Takes `keys` out of a batch or an output: a dict gives a tuple; a list of dicts gives one list for each key, or
-/// only the first dict's value with `first`, without the tuple around it if there is one key.
+/// Extracts `keys` from a batch or an output. A dict returns a tuple of values; a list of dicts returns one list per
+/// key, or with `first` the value of the first dict. A single key returns its value without a tuple.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FromEngine {
     pub keys: Vec<Arc<str>>,
@@ -36,7 +36,7 @@ impl FromEngine {
                 let keys: Vec<String> = dict.items().iter().map(|(key, _)| key.to_value().to_string()).collect();
                 err!("from_engine: the data has no key '{key}' (it has {})", keys.join(", ")).kind(Kind::Config)
             }),
-            // An engine's own object for a sample.
+            // An engine's object for a sample.
             Value::Object(object) => object.index(&Value::str(key)),
             other => Err(err!("from_engine: expected dict or list of dict, found {}", found(other)).kind(Kind::Config)),
         };
@@ -44,7 +44,9 @@ impl FromEngine {
             Value::List(list) => list.items(),
             data => return Ok(Value::tuple(self.keys.iter().map(|key| take(data, key)).collect::<Result<Vec<_>>>()?)),
         };
-        let Some(first) = items.first() else { return Err(err!("from_engine: the list of data is empty")) };
+        let Some(first) = items.first() else {
+            return Err(err!("from_engine: expected at least one dict, found an empty list"));
+        };
         call.charge(items.len().saturating_mul(self.keys.len()))?;
         let mut results = vec![];
         for key in &self.keys {

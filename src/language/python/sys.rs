@@ -1,11 +1,11 @@
-//! `sys`, as far as configs look at it.
+//! `sys`: the attributes that configs use.
 //!
-//! `sys.path` can be appended to without effect: there is no Python code to import.
+//! Appending to `sys.path` has no effect, since no Python code is imported.
 
 use crate::component::{List, Value};
 use std::sync::LazyLock;
 
-/// One list for all, as Python's is.
+/// Value of `sys.path`, shared by all expressions as in Python.
 static PATH: LazyLock<List> = LazyLock::new(List::default);
 
 pub const CONSTANTS: super::common::Constants = &[

@@ -1,7 +1,7 @@
 //! Facades of Python's modules against Python itself.
 //!
-//! `facades/*.txt` hold lines `EXPRESSION => RESULT`; `facades/make.py` writes the results with Python, NumPy, torch and
-//! MONAI. They are compared as text, so they are exact.
+//! `facades/*.txt` hold lines `EXPRESSION => RESULT`; `facades/make.py` writes the results with Python, NumPy, torch
+//! and MONAI. They are compared as text, so they are exact.
 
 use segbundle_language::bundle::expr::{self, Env};
 use segbundle_language::component::{BuildContext, Table, Value};
@@ -173,7 +173,7 @@ fn mistakes_name_function_and_argument() {
         ),
         (
             "dist.init_process_group(backend='nccl')",
-            "torch.distributed.init_process_group: runs over several processes are not supported",
+            "torch.distributed.init_process_group: multiple processes are not supported",
         ),
         ("monai.utils.ensure_tuple_rep([1, 2], 3)", "monai.utils.ensure_tuple_rep: expected one value or 3, found 2"),
         ("monai.handlers.from_engine(['x'])({'a': 1})", "from_engine: the data has no key 'x' (it has a)"),

@@ -1,4 +1,4 @@
-//! Arrays from values: lists, ranges, and other arrays joined.
+//! Creation of arrays from lists, ranges and other arrays.
 
 use super::{Array, Flavour, Type, charge, elements, promote};
 use crate::component::{BuildContext, FromValue, Value};
@@ -8,7 +8,7 @@ use crate::{bail, err};
 use ndarray::{Axis, concatenate};
 
 impl Array {
-    /// An array of a number, a list (of lists ...), or an array of either flavour.
+    /// Create an array from a number, a list (of lists ...), or an array of either flavour.
     pub fn of(name: &str, value: &Value, flavour: Flavour, call: &mut BuildContext) -> Result<Array> {
         if let Some(array) = value.downcast::<Array>() {
             return Ok(Array { flavour, ..(*array).clone() });
@@ -22,12 +22,12 @@ impl Array {
             value => {
                 let Some(list) = items(value) else { return Err(wrong(name, "number, list or array", value)) };
                 let list = list?;
-                // An array costs more than the steps of its making.
+                // An array costs more than the steps for its elements.
                 call.charge(list.len() + 16)?;
                 if list.is_empty() {
                     return Array::from_values(&[0], vec![], float, flavour);
                 }
-                // A plain row of numbers, without an array for each.
+                // A list of numbers, without creating an array for each of them.
                 if list.iter().all(|item| matches!(item, Value::Bool(_) | Value::Int(_) | Value::Float(_))) {
                     let ty = match () {
                         () if list.iter().all(|item| matches!(item, Value::Bool(_))) => Type::Bool,
@@ -47,7 +47,7 @@ impl Array {
     }
 }
 
-/// Join along an axis: a new one (`stack`) or one that there is (`concatenate`).
+/// Join arrays along a new axis (`stack`) or an existing one (`concatenate`).
 pub fn joined(name: &str, arrays: &[Array], axis: i64, new: bool, call: &mut BuildContext) -> Result<Array> {
     let Some(first) = arrays.first() else { bail!("{name}: expected at least one array, found none") };
     let ndim = first.ndim() + usize::from(new);
@@ -72,7 +72,7 @@ pub fn joined(name: &str, arrays: &[Array], axis: i64, new: bool, call: &mut Bui
     Ok(Array::new(data, ty, first.flavour))
 }
 
-/// `start + i·step` up to `stop`, without it.
+/// Values `start + i·step` in the half-open interval up to `stop`.
 pub fn arange(
     name: &str,
     [start, stop, step]: [&Value; 3],
@@ -98,7 +98,7 @@ pub fn arange(
     }
     let n = n as usize;
     charge(call, elements(&[n])?)?;
-    // NumPy steps by the difference of its first two elements.
+    // NumPy uses the difference of the first two elements as step.
     let delta = if flavour == Flavour::Numpy { (start + step) - start } else { step };
     Array::from_values(&[n], (0..n).map(|i| start + i as f64 * delta).collect(), ty, flavour)
 }

@@ -1,4 +1,4 @@
-//! The arguments of one call of an array's method or of a function of NumPy or torch.
+//! Arguments of a call of an array's method, or of a function of NumPy or torch.
 
 use super::{Flavour, Type};
 use crate::component::{Args, FromValue, Value};
@@ -8,10 +8,10 @@ use crate::{bail, err};
 
 /// Arguments bound to parameters.
 ///
-/// A parameter is written as its names with `|` between (`axis|dim`); `*shape` takes all positional arguments that are
-/// left; `_order` is accepted without effect, by name only.
+/// A parameter is declared by its names, separated by `|` (`axis|dim`); `*shape` takes all remaining positional
+/// arguments; `_order` is accepted by name only, without effect.
 pub struct Given<'a> {
-    /// The called name for errors: `numpy.sum`, or `sum` for a method.
+    /// Name of the function for errors: `numpy.sum`, or `sum` for a method.
     pub called: &'a str,
     pub flavour: Flavour,
     params: &'a [&'a str],
@@ -24,7 +24,7 @@ fn named(param: &str, key: &str) -> bool {
 
 impl<'a> Given<'a> {
     /// # Errors
-    /// An unknown, doubled or surplus argument.
+    /// Unknown, duplicate or surplus arguments.
     pub fn bind(called: &'a str, flavour: Flavour, params: &'a [&'a str], args: Args) -> Result<Given<'a>> {
         let mut values: Vec<Option<Value>> = vec![None; params.len()];
         let mut rest = args.positional.into_iter();
@@ -54,7 +54,7 @@ impl<'a> Given<'a> {
     pub fn torch(&self) -> bool {
         self.flavour == Flavour::Torch
     }
-    /// The value as given; None counts as absent.
+    /// The value of an argument; None counts as missing.
     pub fn value(&self, at: usize) -> Option<&Value> {
         self.values.get(at)?.as_ref().filter(|value| !value.is_none())
     }
@@ -78,7 +78,7 @@ impl<'a> Given<'a> {
             |n: i64| usize::try_from(n).map_err(|_| err!("{}: negative size {n}", self.called).kind(Kind::Config));
         sizes.into_iter().map(size).collect()
     }
-    /// The number type of floats where none is given: NumPy's or torch's.
+    /// Default float type of NumPy or torch.
     pub fn float(&self) -> Type {
         if self.torch() { Type::F32 } else { Type::F64 }
     }

@@ -1,14 +1,14 @@
-//! Small arrays for expressions: NumPy's and torch's without either.
+//! Arrays and tensors in expressions, as a subset of NumPy and torch.
 //!
-//! One type for both: values are kept as f64 and rounded or wrapped to the array's number type after each operation,
-//! and [`Flavour`] decides default types and promotion. Meant for what expressions in configs do to indices, weights and
-//! single images; the networks' tensors are `tch`'s. The methods are one table in `methods`.
+//! One type implements both: values are stored as f64 and rounded or wrapped to the array's data type after each
+//! operation, and [`Flavour`] selects default types and promotion rules. Intended for indices, weights and single
+//! images in expressions; networks use tensors of `tch`. The methods are declared in one table in `methods`.
 //!
 //! Differences:
-//! - 64-bit integers are exact to 2^53, and sums are made in f64 and rounded once;
-//! - a NumPy scalar is an array without axes;
-//! - methods that only one of NumPy and torch has work on both;
-//! - arrays cannot be changed in place, and print as nested lists with their type.
+//! - 64-bit integers are exact up to 2^53, and sums are computed in f64 and rounded once;
+//! - NumPy scalars are arrays without axes;
+//! - methods that only NumPy or torch has are available for both;
+//! - arrays cannot be modified in place, and are printed as nested lists with their type.
 
 mod create;
 mod dtype;
@@ -32,10 +32,10 @@ use crate::image::{Volume, Voxels};
 use crate::{bail, err};
 use ndarray::{ArcArray, ArrayD, IxDyn};
 
-/// The most elements that an array may have: 2 GiB.
+/// Maximum number of elements of an array (2 GiB).
 pub const LIMIT: usize = 1 << 28;
 
-/// An array or tensor; cloning shares its values.
+/// An array or tensor; clones share its values.
 #[derive(Debug, Clone)]
 pub struct Array {
     pub(crate) data: ArcArray<f64, IxDyn>,
@@ -43,16 +43,19 @@ pub struct Array {
     pub flavour: Flavour,
 }
 
-/// Account for an array of `n` elements before it is made.
+/// Charge the creation of an array of `n` elements.
 pub fn charge(call: &mut BuildContext, n: usize) -> Result<()> {
     if n > LIMIT {
         return Err(err!("an array of {n} elements is too large for an expression (limit {LIMIT})").kind(Kind::Config));
     }
-    // Elements are cheaper than a list's values or the interpreter's steps.
+    // Elements are cheaper than values of a list or steps of the interpreter.
     call.charge(n / 16 + 1)
 }
 
-/// The product of a shape, or an error if it is beyond the limit.
+/// Number of elements of a shape.
+///
+/// # Errors
+/// The limit is exceeded.
 pub fn elements(shape: &[usize]) -> Result<usize> {
     shape.iter().try_fold(1usize, |n, size| n.checked_mul(*size)).filter(|n| *n <= LIMIT).ok_or_else(|| {
         err!("an array of shape {shape:?} is too large for an expression (limit {LIMIT} elements)").kind(Kind::Config)
@@ -99,7 +102,7 @@ impl Array {
     pub(crate) fn ndim(&self) -> usize {
         self.data.ndim()
     }
-    /// The same values as another type.
+    /// Convert to another data type.
     pub fn cast(&self, ty: Type, call: &mut BuildContext) -> Result<Array> {
         if ty == self.ty {
             return Ok(self.clone());
@@ -118,7 +121,7 @@ impl Array {
     pub fn values(&self) -> Vec<f64> {
         self.data.iter().copied().collect()
     }
-    /// A number as a plain value: bool, int or float.
+    /// Convert an element to bool, int or float.
     pub(crate) fn plain(&self, x: f64) -> Value {
         match self.ty {
             Type::Bool => Value::Bool(x != 0.0),
@@ -133,7 +136,7 @@ impl Array {
             (n, _) => Err(err!("expected an array of one element, found {n}").kind(Kind::Config)),
         }
     }
-    /// Nested lists.
+    /// Convert to nested lists.
     pub fn to_list(&self, call: &mut BuildContext) -> Result<Value> {
         call.charge(self.len() + 1)?;
         Ok(self.nested())
@@ -145,7 +148,7 @@ impl Array {
             _ => Value::list(self.rows().iter().map(Array::nested)),
         }
     }
-    /// Nested lists as text; floats of few bits by their shortest digits, large arrays by their shape alone.
+    /// Format as nested lists: floats by their shortest representation in their type, large arrays by their shape only.
     fn text(&self) -> String {
         if self.len() > 1000 {
             return format!("<shape {:?}>", self.shape());
@@ -156,15 +159,15 @@ impl Array {
         }
         format!("{:?}", self.nested())
     }
-    /// The parts along the first axis.
+    /// Split into arrays along the first axis.
     pub(crate) fn rows(&self) -> Vec<Array> {
         (0..self.shape().first().copied().unwrap_or(0))
             .map(|i| self.with(self.data.clone().index_axis_move(ndarray::Axis(0), i)))
             .collect()
     }
 
-    /// A volume's voxels as a torch tensor [C,X,Y,Z], as transforms see it.
-    // One of the types is f64 already.
+    /// Convert the voxels of a volume to a torch tensor `[C, X, Y, Z]`, as transforms receive it.
+    // The conversion is not needed for f64.
     #[allow(clippy::unnecessary_cast)]
     pub fn from_volume(volume: &Volume, call: &mut BuildContext) -> Result<Array> {
         let layout = volume.layout;
@@ -184,7 +187,7 @@ impl Array {
         Array::from_values(&layout.shape, values, Type::from(volume.voxels.dtype()), Flavour::Torch)
     }
 
-    /// The values as voxels in C order, with the shape. A bool becomes u8, half precision f32.
+    /// Convert to voxels in C order, and the shape. bool is converted to u8, half precision to f32.
     pub fn to_voxels(&self) -> (Voxels, Vec<usize>) {
         macro_rules! collect {
             ($kind:ident, $number:ty) => {
@@ -224,7 +227,7 @@ impl Object for Array {
             (Flavour::Numpy, _) => "ndarray",
         }
     }
-    /// As nested lists with the type: the layout of NumPy's and torch's own printing is not imitated.
+    /// Formats as nested lists with the type, unlike the layout of NumPy and torch.
     fn repr(&self) -> String {
         let name = if self.flavour == Flavour::Torch { "tensor" } else { "array" };
         let prefix = if self.flavour == Flavour::Torch { "torch." } else { "" };
@@ -254,7 +257,7 @@ impl Object for Array {
     fn length(&self) -> Option<usize> {
         self.shape().first().copied()
     }
-    /// Python refuses the truth of several elements; without a way to fail here, all must be true.
+    /// Python raises an error for several elements; since this function cannot fail, all elements must be true.
     fn truthy(&self) -> bool {
         !self.is_empty() && self.data.iter().all(|x| *x != 0.0)
     }
@@ -277,7 +280,7 @@ impl Object for Array {
         let result = ops::binary(operator, &Value::object(self.clone()), other, reflected, self.flavour, call)?;
         Ok(Some(Value::object(result)))
     }
-    /// Equality as one truth, for the places in Python that ask for it: same shape and values.
+    /// Equality as a single bool, for operations such as `in`: equal shapes and values.
     fn equals(&self, other: &Value) -> bool {
         match other {
             Value::Int(_) | Value::Float(_) | Value::Bool(_) => {

@@ -1,4 +1,4 @@
-//! Types called to make a value of them, and conversions of numbers and text.
+//! Built-in types as functions, and conversions between numbers and text.
 
 use crate::bundle::expr::values::iter::{collect, collect_keys};
 use crate::bundle::expr::values::{self, arith, as_integer, format as formatting, integer, sets, take};
@@ -19,7 +19,7 @@ pub fn bool(args: Args, _: &mut BuildContext) -> Result<Value> {
     Ok(Value::Bool(value.is_some_and(|value| value.truthy())))
 }
 
-/// `int(x)`: cuts towards zero; a text holds decimal digits.
+/// `int(x)`: truncates towards zero; text must contain a decimal number.
 pub fn int(args: Args, call: &mut BuildContext) -> Result<Value> {
     let [value] = take(args, "int", ["x"], 0)?;
     let Some(value) = value else { return Ok(Value::Int(0)) };
@@ -51,7 +51,7 @@ pub fn int(args: Args, call: &mut BuildContext) -> Result<Value> {
     }
 }
 
-/// A number's text without spaces around and without underscores, which may stand between digits only.
+/// Text of a number without surrounding whitespace and without underscores, which are allowed between digits only.
 fn plain_digits(text: &str) -> Option<String> {
     let bytes = text.trim().as_bytes();
     let placed =
@@ -105,7 +105,7 @@ pub fn pow(args: Args, call: &mut BuildContext) -> Result<Value> {
     arith::binary("**", &base.unwrap_or_default(), &exponent.unwrap_or_default(), call)
 }
 
-/// Half to even, on the exact value.
+/// Round half to even, on the exact value.
 pub fn round(args: Args, call: &mut BuildContext) -> Result<Value> {
     let [value, digits] = take(args, "round", ["number", "ndigits"], 1)?;
     let value = value.unwrap_or_default();

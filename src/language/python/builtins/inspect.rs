@@ -1,4 +1,4 @@
-//! Functions about values: their type, attributes and identity; and `print`.
+//! Functions that inspect values (type, attributes, identity), and `print`.
 
 use super::FUNCTIONS;
 use crate::bundle::expr::values::attributes::{attribute, has_attribute};
@@ -14,7 +14,7 @@ pub fn callable(args: Args, _: &mut BuildContext) -> Result<Value> {
     Ok(Value::Bool(value.unwrap_or_default().callable()))
 }
 
-/// Modules are looked into by the evaluator, which has the table.
+/// Attributes of modules are looked up by the evaluator, which has access to the table.
 pub fn getattr(args: Args, _: &mut BuildContext) -> Result<Value> {
     let [value, name, default] = take(args, "getattr", ["object", "name", "default"], 2)?;
     let found = attribute(&value.unwrap_or_default(), &text(&name.unwrap_or_default(), "getattr")?, None);
@@ -47,7 +47,7 @@ pub fn isinstance(args: Args, _: &mut BuildContext) -> Result<Value> {
         .map(Value::Bool)
         .ok_or_else(|| err!("isinstance() arg 2 must be a type or a tuple of types, found {class:?}"))
 }
-/// `type(x)`: the built-in's name for built-in types, else a value that knows the type's name.
+/// `type(x)`: the built-in function for built-in types, or else a value with the type's name.
 pub fn type_of(args: Args, _: &mut BuildContext) -> Result<Value> {
     let [value] = take(args, "type", ["object"], 1)?;
     let name = value.unwrap_or_default().type_name();
@@ -62,7 +62,7 @@ pub fn type_of(args: Args, _: &mut BuildContext) -> Result<Value> {
     Ok(Value::object(Type(name)))
 }
 
-/// The type of an object that is no built-in.
+/// Type of an object that is not built in.
 struct Type(String);
 
 impl Object for Type {
@@ -85,7 +85,7 @@ impl Object for Type {
     }
 }
 
-/// To standard output; a closed pipe is no failure of the run.
+/// Print to standard output; a closed pipe is not an error.
 pub fn print(mut args: Args, call: &mut BuildContext) -> Result<Value> {
     let mut part = |name: &str, default: &str| -> Result<String> {
         match args.take(name) {

@@ -1,4 +1,4 @@
-//! Python's built-in functions and types: what a config may call by its bare name.
+//! Python's built-in functions and types, which expressions call by their bare names.
 
 mod convert;
 mod inspect;

@@ -1,4 +1,4 @@
-//! Functions over iterables; those that Python makes lazy are lazy.
+//! Functions of iterables, lazy where they are lazy in Python.
 
 use crate::bundle::expr::values::iter::{Cursor, Iter, Step, collect};
 use crate::bundle::expr::values::range::Range;
@@ -23,7 +23,7 @@ pub fn len(args: Args, _: &mut BuildContext) -> Result<Value> {
     len.map(|len| Value::Int(len as i64)).ok_or_else(|| err!("object of type '{}' has no len()", value.type_name()))
 }
 
-/// The first item whose truth is `wanted`, if there is one.
+/// The first item whose truth value is `wanted`, if any.
 fn has(args: Args, name: &str, wanted: bool, call: &mut BuildContext) -> Result<bool> {
     let [items] = take(args, name, ["iterable"], 1)?;
     let mut cursor = Cursor::new(&items.unwrap_or_default())?;
@@ -60,7 +60,7 @@ pub fn min(args: Args, call: &mut BuildContext) -> Result<Value> {
 pub fn max(args: Args, call: &mut BuildContext) -> Result<Value> {
     extreme(args, "max", call)
 }
-/// The first least or greatest item, by `key`; `default` where there is none.
+/// The first minimum or maximum by `key`; `default` if there are no items.
 fn extreme(mut args: Args, name: &str, call: &mut BuildContext) -> Result<Value> {
     let key = args.take("key").filter(|key| !key.is_none());
     let default = args.take("default");
@@ -114,8 +114,6 @@ pub fn range(args: Args, _: &mut BuildContext) -> Result<Value> {
     range.map(Value::object)
 }
 
-// ---------------------------------------------------------------- iterators
-
 pub fn iter(args: Args, _: &mut BuildContext) -> Result<Value> {
     let [source] = take(args, "iter", ["object"], 1)?;
     let source = source.unwrap_or_default();
@@ -165,7 +163,7 @@ pub fn zip(args: Args, _: &mut BuildContext) -> Result<Value> {
 }
 struct Zip(Vec<Cursor>);
 impl Zip {
-    /// One item of each; `None` as soon as one is exhausted.
+    /// One item of each iterator; `None` as soon as one is exhausted.
     fn all(&mut self, call: &mut BuildContext) -> Result<Option<Vec<Value>>> {
         let mut items = Vec::with_capacity(self.0.len());
         for cursor in &mut self.0 {
