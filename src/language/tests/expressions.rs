@@ -298,7 +298,7 @@ fn run_time_errors_say_what_and_where() {
         ("'%d' % 'a'", 0, "a number is required", ""),
         ("'%s %s' % (1,)", 0, "not enough arguments", ""),
         ("'%s' % (1, 2)", 0, "not all arguments converted", ""),
-        ("{1}.add(2)", 3, "sets cannot be changed in place", "|"),
+        ("{1}.add(2)", 3, "sets cannot be modified in place", "|"),
         ("[].pop()", 2, "pop from empty list", ""),
         ("len(5)", 0, "has no len()", ""),
         ("next([1])", 0, "not an iterator", "iter("),

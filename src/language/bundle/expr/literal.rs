@@ -1,4 +1,4 @@
-//! Python literals, as `ast.literal_eval` reads them: for options of `logging.conf` and values of the command line.
+//! Python literals as in `ast.literal_eval`, for options of `logging.conf` and values on the command line.
 
 use super::ast::{Expr, Item, Node, Pair, Step};
 use super::lex::Lexer;
@@ -7,20 +7,20 @@ use crate::component::{Dict, Key, Value};
 use crate::err;
 use crate::error::{Error, Kind, Result};
 
-/// What a bare name in a literal stands for.
+/// Meaning of bare names in a literal.
 #[derive(Clone, Copy)]
 pub enum Names<'a> {
-    /// These dotted names have values; any other is an error.
+    /// Dotted names with values; all other names are errors.
     Known(&'a [(&'a str, Value)]),
-    /// A name without dots is a string, as python-fire reads it.
+    /// A name without dots is a string, as in python-fire.
     Strings,
 }
 
-/// The value of `text`: constants, tuples, lists, sets and dicts of them, a sign before a number, and names. Nothing is
-/// called or looked up.
+/// Value of `text`: constants, tuples, lists, sets and dicts of them, signed numbers, and names. No function is called
+/// and no name looked up in the table.
 ///
 /// # Errors
-/// Of kind Config, with the location in the text, if it is anything else.
+/// An error of kind Config, with the location in the text, for any other expression.
 pub fn literal(text: &str, names: Names) -> Result<Value> {
     let parsed = parse_tokens(Lexer { plain: true, ..Lexer::new(text) })?;
     let reader = Reader { text, names };
@@ -39,7 +39,7 @@ impl Reader<'_> {
     fn refuse(&self, node: &Node) -> Error {
         err!("expected a literal, found an expression").kind(Kind::Config).place(self.text, node.at)
     }
-    // The parser bounds the depth.
+    // The parser limits the depth of recursion.
     fn value(&self, node: &Node) -> Result<Value> {
         Ok(match &node.expr {
             Expr::Constant(value) => value.clone(),
@@ -92,7 +92,7 @@ impl Reader<'_> {
     }
 }
 
-/// `a.b.c`
+/// Parse a dotted name `a.b.c`.
 fn dotted(node: &Node) -> Option<String> {
     let (base, trailers) = match &node.expr {
         Expr::Name(name) => return Some(name.to_string()),

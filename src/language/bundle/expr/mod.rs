@@ -1,13 +1,13 @@
-//! The `$` expression language: Python's expressions and imports, read and evaluated by this program.
+//! Interpreter of `$` expressions: Python expressions and imports.
 //!
-//! MONAI hands the text after `$` to Python's `eval` (`monai.bundle.config_item.ConfigExpression`, 1.6.1). Here [`parse`]
-//! makes a tree of it and [`eval`] computes its value from the names in a [`Table`], so that nothing but those can be
-//! reached, within the limits of a [`BuildContext`].
+//! MONAI passes the text after `$` to Python's `eval` (`monai.bundle.config_item.ConfigExpression`, 1.6.1). Here
+//! [`parse`] creates a syntax tree and [`eval`] evaluates it, with the names in a [`Table`] only, and within the limits
+//! of a [`BuildContext`].
 //!
 //! Deliberate differences: integers have 64 bits (overflow is an error), sets cannot be changed in place, there are no
-//! complex numbers and no bytes; floats have no identity (a NaN is never `is` itself). `a @ b` is the matrix product where a space follows `@` (MONAI takes it for a reference).
-//! Every name of an `import a, b` is bound (MONAI binds the first). Strings in f-strings may use the outer quotes, as
-//! since Python 3.12.
+//! complex numbers and no bytes; floats have no identity (a NaN is never `is` itself). `a @ b` is the matrix product
+//! where a space follows `@` (MONAI takes it for a reference). Every name of an `import a, b` is bound (MONAI binds the
+//! first). Strings in f-strings may use the outer quotes, as since Python 3.12.
 
 mod ast;
 mod comprehension;
@@ -30,7 +30,7 @@ use std::sync::Arc;
 pub use literal::{Names, literal};
 pub use uses::{ArgNames, Use};
 
-/// An expression's text and what it means.
+/// Text and syntax tree of an expression.
 #[derive(Debug)]
 pub struct Parsed {
     text: String,
@@ -38,14 +38,14 @@ pub struct Parsed {
     content: Content,
 }
 
-/// `@id`: the id as written, with `#` seen as `::`, and the offset of its `@`.
+/// A reference `@id`: the id with `#` replaced by `::`, and the offset of its `@`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Reference {
     pub id: String,
     pub offset: usize,
 }
 
-/// The name that an import binds, and the dotted path that it stands for.
+/// The name that an import binds, and its dotted path.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Import {
     pub name: String,
@@ -58,9 +58,10 @@ enum Content {
     Imports(Vec<Import>),
 }
 
-/// Parse the text that follows `$`. `#` reads as `::` everywhere, as in MONAI.
+/// Parse the text after `$`. `#` is read as `::` everywhere, as in MONAI.
 ///
-/// Errors are of kind Config, with the place in the text.
+/// # Errors
+/// A syntax error of kind Config, with the location in the text.
 pub fn parse(text: &str) -> Result<Parsed> {
     parse_tokens(lex::Lexer::new(text))
 }
@@ -77,11 +78,11 @@ impl Parsed {
     pub fn text(&self) -> &str {
         &self.text
     }
-    /// Every `@id`, in the order of the text.
+    /// All references, in the order of the text.
     pub fn references(&self) -> &[Reference] {
         &self.references
     }
-    /// The reference whose items it goes through first, if it is a comprehension: `datalist` of `[x for x in @datalist]`.
+    /// For a comprehension, the reference that it iterates over first: `datalist` in `[x for x in @datalist]`.
     pub fn goes_through(&self) -> Option<&str> {
         let Content::Expression(ast::Node { expr: ast::Expr::Comprehension(comprehension), .. }) = &self.content else {
             return None;
@@ -91,15 +92,15 @@ impl Parsed {
             _ => None,
         }
     }
-    /// What the text imports, if it is an import.
+    /// The imports, if the text is an import statement.
     pub fn imports(&self) -> Option<&[Import]> {
         match &self.content {
             Content::Imports(imports) => Some(imports),
             Content::Expression(_) => None,
         }
     }
-    /// Every dotted name that is read and is no local: what can be checked without evaluating. The first part is as
-    /// written, so an import's name is to be replaced by its path.
+    /// All dotted names that are read, except for local ones, which can be checked without evaluation. The first part
+    /// is as written: names bound by imports must be replaced by their paths.
     pub fn uses(&self) -> Vec<Use> {
         let mut collector = uses::Collector::default();
         if let Content::Expression(node) = &self.content {
@@ -109,19 +110,19 @@ impl Parsed {
     }
 }
 
-/// What an expression can see besides its own names.
+/// Environment of an expression.
 pub struct Env {
-    /// Values of all references, by [`Reference::id`].
+    /// Values of the references, by [`Reference::id`].
     pub references: HashMap<String, Value>,
-    /// Names bound by imports to dotted paths: np → numpy.
+    /// Dotted paths of names bound by imports, such as numpy for np.
     pub imports: Arc<BTreeMap<String, String>>,
     pub table: &'static Table,
 }
 
-/// The value of an expression; of an import, the first thing that it imports.
+/// Evaluate an expression; an import evaluates to the first imported object.
 ///
-/// Names are looked up among locals, imports, the modules monai, torch, np and numpy, and the built-ins, in this order.
-/// Errors carry the place in the text.
+/// Names are looked up in local names, imports, the modules monai, torch, np and numpy, and built-ins, in this order.
+/// Errors contain the location in the text.
 pub fn eval(parsed: &Arc<Parsed>, env: &Arc<Env>, call: &mut BuildContext) -> Result<Value> {
     match &parsed.content {
         Content::Expression(node) => {

@@ -1,13 +1,13 @@
-//! Local names: parameters of lambdas, targets of comprehensions, and what `:=` binds.
+//! Scopes of local names: parameters of lambdas, targets of comprehensions, and names bound by `:=`.
 
 use crate::component::{Value, discard};
 use parking_lot::RwLock;
 use std::sync::Arc;
 
-/// Where a comprehension's names live it is transparent to `:=`, which binds in the scope around it.
+/// Kind of a scope. `:=` in a comprehension binds the name in the enclosing scope.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Owner {
-    /// The expression as a whole, or a lambda.
+    /// The whole expression, or a lambda.
     Function,
     Comprehension,
 }
@@ -26,7 +26,7 @@ impl Scope {
         let found = self.names.read().iter().find(|(known, _)| **known == *name).map(|(_, value)| value.clone());
         found.or_else(|| self.parent.as_ref()?.get(name))
     }
-    /// Bind in this very scope.
+    /// Bind a name in this scope.
     pub fn set(&self, name: &Arc<str>, value: Value) {
         let mut names = self.names.write();
         let old = match names.iter_mut().find(|(known, _)| known == name) {
@@ -36,7 +36,7 @@ impl Scope {
                 Value::None
             }
         };
-        // Dropping a value may run code that reads this scope.
+        // The old value is dropped after the lock is released, since its drop may read this scope.
         drop(names);
         drop(old);
     }
@@ -47,7 +47,7 @@ impl Scope {
             _ => self.set(name, value),
         }
     }
-    /// Every name that can be read from here, for "did you mean".
+    /// All names that are visible in this scope, for suggestions.
     pub fn visible(&self) -> Vec<Arc<str>> {
         let mut names: Vec<Arc<str>> = self.names.read().iter().map(|(name, _)| name.clone()).collect();
         names.extend(self.parent.iter().flat_map(|parent| parent.visible()));
@@ -57,7 +57,7 @@ impl Scope {
 
 impl Drop for Scope {
     fn drop(&mut self) {
-        // Closures can chain scopes to any length.
+        // Closures can create chains of scopes of any length, so that the drop must not be recursive.
         discard((std::mem::take(self.names.get_mut()), self.parent.take()));
     }
 }

@@ -1,11 +1,11 @@
-//! Binary and unary operators, as Python defines them.
+//! Python's binary and unary operators.
 
 use super::{as_integer, numbers, percent, sets};
 use crate::component::{BuildContext, Value};
 use crate::error::{Error, Result};
 use crate::{bail, err};
 
-/// A number as operators see it.
+/// Operand of an arithmetic operator.
 #[derive(Clone, Copy)]
 enum Number {
     Int(i64),
@@ -21,7 +21,7 @@ fn number(value: &Value) -> Option<Number> {
     }
 }
 
-/// `a operator b`
+/// Evaluate `a operator b`.
 pub fn binary(operator: &str, a: &Value, b: &Value, call: &mut BuildContext) -> Result<Value> {
     if let (Some(x), Some(y)) = (number(a), number(b)) {
         if let (Value::Bool(x), Value::Bool(y)) = (a, b) {
@@ -83,10 +83,10 @@ pub fn binary(operator: &str, a: &Value, b: &Value, call: &mut BuildContext) -> 
     let error = unsupported(operator, a, b);
     Err(match (operator, a, b) {
         ("+", Value::Str(_), _) | ("+", _, Value::Str(_)) => {
-            error.hint("turn the other side into a string with `str(…)`")
+            error.hint("convert the other operand to a string with `str(…)`")
         }
         ("+", Value::List(_), Value::Tuple(_)) | ("+", Value::Tuple(_), Value::List(_)) => {
-            error.hint("`list(…)` or `tuple(…)` makes both the same")
+            error.hint("convert one operand with `list(…)` or `tuple(…)`")
         }
         _ => error,
     })
@@ -96,7 +96,7 @@ fn unsupported(operator: &str, a: &Value, b: &Value) -> Error {
     err!("`{operator}` does not work between {} and {}", a.type_name(), b.type_name())
 }
 
-/// `sequence * count`
+/// Evaluate `sequence * count`.
 fn repeat(sequence: &Value, count: i64, call: &mut BuildContext) -> Result<Value> {
     let count = usize::try_from(count).unwrap_or(0);
     let mut charge = |len: usize| call.charge(len.saturating_mul(count));
@@ -166,7 +166,7 @@ fn integers(operator: &str, x: i64, y: i64) -> Result<Option<Value>> {
     }
 }
 
-/// Towards minus infinity; `None` on overflow.
+/// Division rounded towards minus infinity; `None` on overflow.
 fn floor_div(x: i64, y: i64) -> Result<Option<i64>> {
     if y == 0 {
         bail!("integer division or modulo by zero");
@@ -174,7 +174,7 @@ fn floor_div(x: i64, y: i64) -> Result<Option<i64>> {
     Ok(x.checked_div(y).map(|quotient| if x % y != 0 && (x < 0) != (y < 0) { quotient - 1 } else { quotient }))
 }
 
-/// With the sign of `y`.
+/// Remainder with the sign of `y`.
 fn modulo(x: i64, y: i64) -> i64 {
     let rest = x.wrapping_rem(y);
     if rest != 0 && (rest < 0) != (y < 0) { rest + y } else { rest }
@@ -194,12 +194,12 @@ fn floats(operator: &str, x: f64, y: f64) -> Result<Option<Value>> {
     })))
 }
 
-/// `divmod(a, b)`
+/// Evaluate `divmod(a, b)`.
 pub fn divmod(a: &Value, b: &Value, call: &mut BuildContext) -> Result<Value> {
     Ok(Value::tuple([binary("//", a, b, call)?, binary("%", a, b, call)?]))
 }
 
-/// `-a`, `+a`, `~a`
+/// Evaluate `-a`, `+a` or `~a`.
 pub fn unary(operator: &str, a: &Value, call: &mut BuildContext) -> Result<Value> {
     match (operator, a) {
         ("-", Value::Int(x)) => return x.checked_neg().map(Value::Int).ok_or_else(overflow),

@@ -1,4 +1,4 @@
-//! Equality, order, membership and sorting.
+//! Comparison operators, membership and sorting.
 
 use super::iter::Cursor;
 use super::range::Range;
@@ -9,7 +9,7 @@ use crate::{bail, err};
 use std::cmp::Ordering;
 use std::sync::Arc;
 
-/// `a operator b` for one of `< <= > >= == != in not in is is not`; arrays may answer with an array.
+/// Evaluate `a operator b` for `< <= > >= == != in not in is is not`; the result for arrays may be an array.
 pub fn compare(operator: &str, a: &Value, b: &Value, call: &mut BuildContext) -> Result<Value> {
     match operator {
         "is" => return Ok(Value::Bool(same(a, b))),
@@ -46,8 +46,8 @@ pub fn compare(operator: &str, a: &Value, b: &Value, call: &mut BuildContext) ->
     }))
 }
 
-/// Python's `is`. Numbers and strings are the same where they are equal and of one type, as small ones are in CPython;
-/// a NaN is the same as nothing, since floats have no identity here.
+/// Python's `is`. Numbers and strings are identical if their types and values are equal, as for small ones in CPython;
+/// a NaN is not identical to any value, since floats have no identity here.
 pub fn same(a: &Value, b: &Value) -> bool {
     match (a, b) {
         (Value::None, Value::None) | (Value::Ellipsis, Value::Ellipsis) => true,
@@ -63,7 +63,7 @@ pub fn same(a: &Value, b: &Value) -> bool {
     }
 }
 
-/// Python's `==` as a truth value.
+/// Python's `==` as a bool.
 pub fn equal(a: &Value, b: &Value, call: &mut BuildContext) -> Result<bool> {
     call.charge(1)?;
     let (x, y) = match (a, b) {
@@ -106,12 +106,12 @@ pub fn equal(a: &Value, b: &Value, call: &mut BuildContext) -> Result<bool> {
     Ok(true)
 }
 
-/// Containers compare their items by identity first.
+/// Equality of items in containers, which are compared by identity first.
 fn equal_item(a: &Value, b: &Value, call: &mut BuildContext) -> Result<bool> {
     call.nested(|call| Ok(same(a, b) || equal(a, b, call)?))
 }
 
-/// `item in container`
+/// Evaluate `item in container`.
 pub fn contains(container: &Value, item: &Value, call: &mut BuildContext) -> Result<bool> {
     match container {
         Value::Str(text) => match item {
@@ -151,7 +151,7 @@ fn contains_by_walking(container: &Value, item: &Value, call: &mut BuildContext)
     Ok(false)
 }
 
-/// How a stands to b; `None` where a NaN has no order.
+/// Order of `a` and `b`; `None` if one of them is NaN.
 fn order(a: &Value, b: &Value, operator: &str, call: &mut BuildContext) -> Result<Option<Ordering>> {
     call.charge(1)?;
     let integer = |value: &Value| match value {
@@ -175,7 +175,7 @@ fn order(a: &Value, b: &Value, operator: &str, call: &mut BuildContext) -> Resul
     })
 }
 
-/// Without rounding the int.
+/// Compare an int with a float without rounding the int.
 fn float_to_int(x: f64, i: i64) -> Option<Ordering> {
     if x.is_nan() {
         return None;
@@ -187,7 +187,7 @@ fn float_to_int(x: f64, i: i64) -> Option<Ordering> {
     Some((whole as i128).cmp(&i128::from(i)).then(x.fract().partial_cmp(&0.0)?))
 }
 
-/// By the first items that differ, else by length.
+/// Lexicographic order of sequences.
 fn sequences(x: &[Value], y: &[Value], operator: &str, call: &mut BuildContext) -> Result<Option<Ordering>> {
     for (a, b) in x.iter().zip(y) {
         if !equal_item(a, b, call)? {
@@ -203,18 +203,19 @@ fn sequences(x: &[Value], y: &[Value], operator: &str, call: &mut BuildContext) 
     Ok(Some(x.len().cmp(&y.len())))
 }
 
-/// `a < b`
+/// Evaluate `a < b`.
 pub fn less(a: &Value, b: &Value, call: &mut BuildContext) -> Result<bool> {
     compare("<", a, b, call).map(|value| value.truthy())
 }
 
-/// Sort stably by `keys`. Merging by hand: comparing can fail, and a NaN has no order, which the standard sort may refuse.
+/// Stable sort by `keys`. Own merge sort, since comparisons can fail, and the standard sort requires a total order,
+/// which NaN violates.
 pub fn sort(items: Vec<Value>, keys: Option<Vec<Value>>, reverse: bool, call: &mut BuildContext) -> Result<Vec<Value>> {
     let mut pairs: Vec<(Value, Value)> = match keys {
         Some(keys) => keys.into_iter().zip(items).collect(),
         None => items.into_iter().map(|item| (item.clone(), item)).collect(),
     };
-    // Reversed twice, so that equal items keep their order.
+    // Reversed before and after sorting, so that equal items keep their order.
     if reverse {
         pairs.reverse();
     }

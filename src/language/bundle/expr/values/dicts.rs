@@ -55,13 +55,13 @@ fn dict(own: &Value) -> Dict {
     if let Value::Dict(dict) = own { dict.clone() } else { Dict::default() }
 }
 
-/// What `dict(value)` and `**value` take: a dict, or pairs.
+/// Entries of the argument of `dict(value)` or `**value`: a dict, or pairs.
 pub fn pairs(value: &Value, call: &mut BuildContext) -> Result<Vec<(Key, Value)>> {
     if let Value::Dict(dict) = value {
         call.charge(dict.len())?;
         return Ok(dict.items());
     }
-    // Objects that are mappings, such as `os.environ`, have a method `keys`.
+    // Mappings such as `os.environ` have a method `keys`.
     if let Value::Object(object) = value
         && let Some(keys) = object.call_method("keys", &mut Args::default(), call)?
     {

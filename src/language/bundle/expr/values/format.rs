@@ -5,7 +5,7 @@ use crate::component::{BuildContext, Value};
 use crate::error::Result;
 use crate::{bail, err};
 
-/// `[[fill]align][sign][0][width][grouping][.precision][type]`
+/// Format specification `[[fill]align][sign][0][width][grouping][.precision][type]`.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
 struct Spec {
     fill: Option<char>,
@@ -64,7 +64,7 @@ impl Spec {
     }
 }
 
-/// `format(value, spec)`
+/// Evaluate `format(value, spec)`.
 pub fn format(value: &Value, spec_text: &str, call: &mut BuildContext) -> Result<String> {
     if spec_text.is_empty() {
         let text = value.to_string();
@@ -85,7 +85,7 @@ pub fn format(value: &Value, spec_text: &str, call: &mut BuildContext) -> Result
         Value::Int(i) => integer(*i, &spec),
         Value::Float(x) => float(*x, &spec, "float"),
         Value::Object(object) => {
-            // NumPy and torch scalars are numbers, paths and devices text.
+            // Scalars of NumPy and torch are formatted as numbers, paths and devices as text.
             if let Ok(Some(Value::Int(i))) = object.attr("__index__") {
                 return integer(i, &spec);
             }
@@ -152,7 +152,7 @@ fn float(x: f64, spec: &Spec, what: &str) -> Result<String> {
     }
     let body = digits(x, kind, spec.precision);
     let negative = x.is_sign_negative() && !x.is_nan();
-    // Grouping concerns the digits before the point or exponent.
+    // Grouping applies to the digits before the decimal point or exponent.
     let end = if x.is_finite() { body.find(|c: char| !c.is_ascii_digit()).unwrap_or(body.len()) } else { body.len() };
     let (whole, rest) = body.split_at(end);
     if !x.is_finite() {
@@ -161,7 +161,7 @@ fn float(x: f64, spec: &Spec, what: &str) -> Result<String> {
     number(negative, whole, rest, spec)
 }
 
-/// The digits of |x| without sign, by type and precision.
+/// Digits of `|x|` for a type and a precision.
 fn digits(x: f64, kind: Option<char>, precision: Option<usize>) -> String {
     let upper = matches!(kind, Some('E' | 'F' | 'G'));
     let magnitude = x.abs();
@@ -186,7 +186,7 @@ fn digits(x: f64, kind: Option<char>, precision: Option<usize>) -> String {
     text
 }
 
-/// Digits of a float beyond which all are zero; the formatter of the standard library takes at most 2^16.
+/// Maximum number of non-zero decimals of a float; the standard library's formatter supports at most 2^16.
 const EXACT_DIGITS: usize = 1100;
 
 fn fixed(x: f64, precision: usize) -> String {
@@ -203,7 +203,8 @@ fn exponent_form(x: f64, precision: usize) -> String {
     format!("{mantissa}{zeros}e{}{:02}", if exponent < 0 { '-' } else { '+' }, exponent.abs())
 }
 
-/// `g`: significant digits, without trailing zeros. With `as_float` (no type given) the text keeps looking like a float.
+/// Format `g`: significant digits without trailing zeros. With `as_float` (no type given) the result has a decimal
+/// point or an exponent.
 fn general(x: f64, precision: usize, as_float: bool) -> String {
     let text = format!("{x:.*e}", (precision - 1).min(EXACT_DIGITS));
     let exponent: i64 = text.split_once('e').and_then(|(_, exponent)| exponent.parse().ok()).unwrap_or(0);
@@ -222,7 +223,7 @@ fn general(x: f64, precision: usize, as_float: bool) -> String {
     if as_float && !text.contains('.') { text + ".0" } else { text }
 }
 
-/// Sign, grouped digits and the rest, padded.
+/// Combine sign, grouped digits and the rest, with padding.
 fn number(negative: bool, whole: &str, rest: &str, spec: &Spec) -> Result<String> {
     let sign = match (negative, spec.sign) {
         (true, _) => "-",
@@ -235,7 +236,7 @@ fn number(negative: bool, whole: &str, rest: &str, spec: &Spec) -> Result<String
     let fill = spec.fill.unwrap_or(if spec.zero { '0' } else { ' ' });
     let whole = match spec.grouping {
         Some(separator) => {
-            // Zeros of the padding are grouped as well.
+            // Padding zeros are grouped, too.
             let least =
                 if fill == '0' && align == '=' { spec.width.saturating_sub(sign.len() + rest.len()) } else { 0 };
             grouped(whole, separator, least)
@@ -263,7 +264,7 @@ fn grouped(digits: &str, separator: char, least: usize) -> String {
     out.into_iter().rev().collect()
 }
 
-/// `head` (sign and prefix) stays in front of the fill where the alignment is `=`.
+/// Pad to the width; `head` (sign and prefix) precedes the fill for the alignment `=`.
 fn padded(head: &str, body: &str, fill: char, align: char, width: usize) -> String {
     let gap = width.saturating_sub(head.chars().count() + body.chars().count());
     let fill_of = |n: usize| std::iter::repeat_n(fill, n).collect::<String>();
@@ -275,7 +276,7 @@ fn padded(head: &str, body: &str, fill: char, align: char, width: usize) -> Stri
     }
 }
 
-/// `repr` or `str` of a value, as `!r` and `!s` ask.
+/// `repr` or `str` of a value, for the conversions `!r` and `!s`.
 pub fn converted(value: &Value, conversion: char, call: &mut BuildContext) -> Result<String> {
     let text = match conversion {
         'r' => format!("{value:?}"),
@@ -285,7 +286,7 @@ pub fn converted(value: &Value, conversion: char, call: &mut BuildContext) -> Re
     Ok(text)
 }
 
-/// The value as a float, for `%f` and the like.
+/// Convert a value to float, for formats such as `%f`.
 pub fn as_float(value: &Value) -> Option<f64> {
     match value {
         Value::Int(_) | Value::Float(_) | Value::Bool(_) => Some(numbers::wide(value.clone())),

@@ -1,4 +1,4 @@
-//! `value[index]`, slices, and item assignment for `__setitem__`-like methods.
+//! Indexing, slices, and item assignment for methods such as `__setitem__`.
 
 use super::iter::key;
 use super::{integer, position};
@@ -6,7 +6,7 @@ use crate::component::{BuildContext, Value};
 use crate::error::{Result, did_you_mean};
 use crate::{bail, err};
 
-/// A slice over `len` items as Python clamps it: start, stop, step.
+/// Start, stop and step of a slice of `len` items, clamped as in Python.
 pub fn clamped(slice: &[Option<i64>; 3], len: usize) -> Result<[i64; 3]> {
     let step = slice[2].unwrap_or(1);
     if step == 0 {
@@ -23,7 +23,7 @@ pub fn clamped(slice: &[Option<i64>; 3], len: usize) -> Result<[i64; 3]> {
     Ok([clamp(slice[0], first), clamp(slice[1], last), step])
 }
 
-/// A slice over `len` items: first index, step, count.
+/// First index, step and number of items of a slice of `len` items.
 pub fn bounds(slice: &[Option<i64>; 3], len: usize) -> Result<(i64, i64, usize)> {
     let [start, stop, step] = clamped(slice, len)?;
     let gap = if step > 0 { stop - start } else { start - stop };
@@ -36,7 +36,7 @@ fn picks(slice: &[Option<i64>; 3], len: usize) -> Result<impl Iterator<Item = us
     Ok((0..count).map(move |k| (start + step.saturating_mul(k as i64)) as usize))
 }
 
-/// `value[at]`
+/// Evaluate `value[at]`.
 pub fn index(value: &Value, at: &Value, call: &mut BuildContext) -> Result<Value> {
     match (value, at) {
         (Value::List(list), Value::Slice(slice)) => {
@@ -89,7 +89,7 @@ pub fn index(value: &Value, at: &Value, call: &mut BuildContext) -> Result<Value
             call.permit(object.effect("__getitem__"), object.type_name())?;
             object.index(at)
         }
-        // `list[int]`: a type's name with parameters is the type.
+        // A parameterized type such as `list[int]` is the type itself.
         (Value::Function(function), _) if super::types::is_type(function.path) => Ok(value.clone()),
         (other, _) => bail!("'{}' object is not subscriptable", other.type_name()),
     }

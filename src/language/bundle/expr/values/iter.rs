@@ -1,4 +1,4 @@
-//! Iteration: cursors over values, and Python's iterator objects (generators, map, zip, …), which are lazy.
+//! Iteration: cursors over values, and Python's lazy iterator objects (generators, map, zip, …).
 
 use super::range::Range;
 use super::views::View;
@@ -8,16 +8,16 @@ use crate::{bail, err};
 use parking_lot::Mutex;
 use std::sync::Arc;
 
-/// Something that gives values one by one.
+/// Source of the values of an iterator.
 pub trait Step: Send {
-    /// The next value; `None` at the end.
+    /// Next value; `None` at the end.
     fn step(&mut self, call: &mut BuildContext) -> Result<Option<Value>>;
 }
 
-/// Python's iterator objects: what `next` takes.
+/// An iterator object, the argument of `next`.
 pub struct Iter {
     name: &'static str,
-    /// `None` once exhausted.
+    /// The source; `None` after it is exhausted.
     source: Mutex<Option<Box<dyn Step>>>,
 }
 
@@ -26,7 +26,7 @@ impl Iter {
         Value::object(Iter { name, source: Mutex::new(Some(Box::new(source))) })
     }
     pub fn advance(&self, call: &mut BuildContext) -> Result<Option<Value>> {
-        // A generator that asks itself for a value would wait for ever.
+        // A generator that iterates over itself would deadlock.
         let Some(mut source) = self.source.try_lock() else { bail!("{} already executing", self.name) };
         let Some(steps) = source.as_mut() else { return Ok(None) };
         let next = call.nested(|call| steps.step(call));
@@ -64,7 +64,7 @@ impl Object for Iter {
     }
 }
 
-/// A place within something that is iterated. Lists are read live, as in Python.
+/// Position in an iterable. Changes of a list during iteration are visible, as in Python.
 pub enum Cursor {
     List(List, usize),
     Tuple(Tuple, usize),
@@ -151,16 +151,19 @@ pub fn collect(value: &Value, call: &mut BuildContext) -> Result<Vec<Value>> {
     Ok(items)
 }
 
-/// All items as keys, in order, each once.
+/// All distinct items as keys, in order.
 pub fn collect_keys(value: &Value, call: &mut BuildContext) -> Result<Vec<Key>> {
     collect(value, call)?.iter().map(key).collect()
 }
 
-/// The value as a key, or Python's complaint.
+/// Convert a value to a key.
+///
+/// # Errors
+/// Unhashable values and tuples with too many parts.
 pub fn key(value: &Value) -> Result<Key> {
     Key::new(value).ok_or_else(|| match value {
         Value::Tuple(_) => {
-            err!("a key is made of at most {MAX_KEY_PARTS} hashable parts, not nested too deeply; this tuple is not")
+            err!("expected a key of at most {MAX_KEY_PARTS} hashable parts, found a larger or too deeply nested tuple")
         }
         _ => err!("unhashable type: '{}'", value.type_name()),
     })

@@ -106,7 +106,7 @@ fn count(own: &Value, given: &mut Given, call: &mut BuildContext) -> Result<Valu
     Ok(Value::Int(count))
 }
 
-/// The sort keys: `key(item)` of each item.
+/// Sort keys `key(item)` of all items.
 pub fn keys(items: &[Value], key: Option<Value>, call: &mut BuildContext) -> Result<Option<Vec<Value>>> {
     match key {
         None | Some(Value::None) => Ok(None),

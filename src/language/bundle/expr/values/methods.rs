@@ -1,10 +1,10 @@
-//! Tables of the methods of built-in types.
+//! Declarations of the methods of built-in types.
 
 use super::take_into;
 use crate::component::{Args, BuildContext, Value};
 use crate::error::Result;
 
-/// One method: its parameters by name, of which the first `required` must be given, and what it does.
+/// A method: its parameters, of which the first `required` have no default, and its implementation.
 pub struct Method {
     pub name: &'static str,
     params: &'static [&'static str],
@@ -14,23 +14,23 @@ pub struct Method {
 
 type Body = fn(&Value, &mut Given, &mut BuildContext) -> Result<Value>;
 
-/// The arguments in the order of the parameters, and what no parameter takes.
+/// Arguments in the order of the parameters, and surplus arguments.
 pub struct Given {
     slots: Vec<Option<Value>>,
-    /// All arguments of a method that is declared with [`any`].
+    /// All arguments of a method declared with [`any`].
     pub rest: Args,
 }
 
 impl Given {
-    /// The argument, or `None` where it is absent or None.
+    /// An argument; `None` if it is missing or None.
     pub fn option(&mut self, at: usize) -> Option<Value> {
         self.slots.get_mut(at)?.take().filter(|value| !value.is_none())
     }
-    /// The argument, None where it is absent.
+    /// An argument; Python's None if it is missing.
     pub fn value(&mut self, at: usize) -> Value {
         self.slots.get_mut(at).and_then(Option::take).unwrap_or_default()
     }
-    /// Whether the argument is there, None included.
+    /// Whether an argument is given, possibly as None.
     pub fn has(&self, at: usize) -> bool {
         self.slots.get(at).is_some_and(Option::is_some)
     }
@@ -40,12 +40,12 @@ pub const fn method(name: &'static str, params: &'static [&'static str], require
     Method { name, params, required, call }
 }
 
-/// A method that takes any arguments.
+/// Declare a method that accepts any arguments.
 pub const fn any(name: &'static str, call: Body) -> Method {
     Method { name, params: &["*"], required: 0, call }
 }
 
-/// `own.name(args)`; `None` if the type has no such method.
+/// Evaluate `own.name(args)`; `None` if the type has no method of this name.
 pub fn call(
     methods: &'static [Method],
     own: &Value,

@@ -29,7 +29,7 @@ use crate::component::{Args, Value};
 use crate::error::Result;
 use crate::{bail, err};
 
-/// An index or count: int, bool, or an object that says that it is one (`__index__`).
+/// Convert an index or count: int, bool, or an object with `__index__`.
 pub fn integer(value: &Value, what: &str) -> Result<i64> {
     as_integer(value).ok_or_else(|| err!("{what} must be integers, not {}", value.type_name()))
 }
@@ -46,13 +46,13 @@ pub fn as_integer(value: &Value) -> Option<i64> {
     }
 }
 
-/// The place of index `at` (negative: from the end) among `len` items.
+/// Convert an index (negative from the end) into `len` items to a position.
 pub fn position(at: i64, len: usize) -> Option<usize> {
     let at = if at < 0 { at.checked_add(len as i64)? } else { at };
     usize::try_from(at).ok().filter(|at| *at < len)
 }
 
-/// Arguments of a built-in function: `names` in order, the first `required` of which must be given.
+/// Assign arguments of a built-in function to `names`, of which the first `required` must be given.
 pub fn take<const N: usize>(
     args: Args,
     function: &str,
@@ -64,7 +64,7 @@ pub fn take<const N: usize>(
     Ok(slots)
 }
 
-/// The same into slots, one for each name. The name `*` takes an argument by position only.
+/// Assign arguments to slots, one per name. The name `*` denotes a positional-only argument.
 fn take_into(slots: &mut [Option<Value>], args: Args, function: &str, names: &[&str], required: usize) -> Result<()> {
     if args.positional.len() > names.len() {
         bail!("{function}() takes at most {} arguments, found {}", names.len(), args.positional.len());

@@ -1,4 +1,4 @@
-//! `template % values`.
+//! String formatting with `template % values`.
 
 use super::format;
 use super::{index, numbers};
@@ -6,7 +6,7 @@ use crate::component::{BuildContext, Value};
 use crate::error::Result;
 use crate::{bail, err};
 
-/// Fields are `%(key)`, flags, width, precision and one of the types s, r, d, i, x, X, o, e, f and g.
+/// Format a template. Fields consist of `%(key)`, flags, width, precision and a type (s, r, d, i, x, X, o, e, f or g).
 pub fn format(template: &str, values: &Value, call: &mut BuildContext) -> Result<String> {
     let items = if let Value::Tuple(items) = values { items.to_vec() } else { vec![values.clone()] };
     let mut left = items.into_iter();
@@ -48,7 +48,7 @@ pub fn format(template: &str, values: &Value, call: &mut BuildContext) -> Result
     Ok(out)
 }
 
-/// One field by the rules of `format(value, spec)`, whose flags are written otherwise.
+/// Format a field with `format(value, spec)`, which spells the flags differently.
 fn field(value: &Value, flags: &str, kind: char, call: &mut BuildContext) -> Result<String> {
     let size = flags.trim_start_matches(['-', '+', ' ']);
     let zero = size.starts_with('0') && !flags.contains('-');

@@ -1,4 +1,4 @@
-//! `range`: never laid out in memory.
+//! `range`, without storing its items.
 
 use super::{index::clamped, integer};
 use crate::bail;
@@ -28,7 +28,7 @@ impl Range {
         let gap = if step > 0 { stop - start } else { start - stop };
         if gap <= 0 { 0 } else { (gap - 1) / step.abs() + 1 }
     }
-    /// How many items; `length` is for Python.
+    /// Number of items; [`Object::length`] returns the same for Python's `len`.
     pub fn size(&self) -> i64 {
         self.count() as i64
     }
@@ -48,7 +48,7 @@ impl Range {
             _ => false,
         }
     }
-    /// The items from the last to the first.
+    /// The reversed range.
     pub fn reversed(&self) -> Range {
         match self.size() {
             0 => Range { start: 0, stop: 0, step: 1 },
@@ -95,7 +95,7 @@ impl Object for Range {
     }
     fn iterate(&self) -> Option<Result<Vec<Value>>> {
         if self.size() > 10_000_000 {
-            return Some(Err(crate::err!("a range of {} items is too large to lay out", self.size())));
+            return Some(Err(crate::err!("a range of {} items is too large to convert to a list", self.size())));
         }
         Some(Ok((0..self.size()).filter_map(|at| self.get(at)).map(Value::Int).collect()))
     }

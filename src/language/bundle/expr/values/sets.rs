@@ -1,4 +1,4 @@
-//! Sets. They cannot be changed in place; their operators and methods make new ones.
+//! Sets, which cannot be modified in place: operators and methods return new ones.
 
 use super::iter::collect_keys;
 use super::methods::{Method, any, method};
@@ -7,11 +7,11 @@ use crate::err;
 use crate::error::Result;
 use indexmap::IndexSet;
 
-/// A set of these keys, added one by one.
+/// Create a set by adding keys one by one.
 pub fn make(keys: impl IntoIterator<Item = Key>) -> Value {
     let keys: IndexSet<Key> = keys.into_iter().collect();
-    // In CPython's order where all keys are integers; else in the order of coming, since CPython's order of strings changes
-    // from run to run.
+    // In CPython's order if all keys are integers; otherwise in insertion order, since the order of strings in CPython
+    // differs from run to run.
     let whole: Option<Vec<i64>> = keys.iter().map(|key| if let Key::Int(i) = key { Some(*i) } else { None }).collect();
     Value::Set(match whole {
         Some(whole) => Table::filled(&whole).slots.into_iter().flatten().map(Key::Int).collect(),
@@ -28,7 +28,7 @@ fn int_hash(i: i64) -> i64 {
     }
 }
 
-/// CPython's open-addressing table (Objects/setobject.c), whose slots are the order of a set.
+/// CPython's open-addressing hash table (Objects/setobject.c), which determines the order of a set.
 struct Table {
     slots: Vec<Option<i64>>,
     used: usize,
@@ -46,7 +46,7 @@ impl Table {
         keys.iter().for_each(|key| table.add(*key));
         table
     }
-    /// A new key.
+    /// Insert a new key.
     fn add(&mut self, key: i64) {
         place(&mut self.slots, key);
         self.used += 1;
@@ -78,7 +78,7 @@ fn place(slots: &mut [Option<i64>], key: i64) {
     }
 }
 
-/// Operators between two sets; `None` where there is no such operator.
+/// Operators between two sets; `None` for other operators.
 pub fn operator(operator: &str, a: &Value, b: &Value, call: &mut BuildContext) -> Result<Option<Value>> {
     let (Value::Set(a), Value::Set(b)) = (a, b) else { return Ok(None) };
     call.charge(a.len() + b.len())?;
@@ -126,12 +126,12 @@ pub static METHODS: &[Method] = &[
     any("update", |_, _, _| changing("update")),
 ];
 
-/// An operator between a set and any iterable.
+/// Operator between a set and an iterable.
 fn with(symbol: &str, own: &Value, other: &Value, call: &mut BuildContext) -> Result<Value> {
     let other = Value::Set(collect_keys(other, call)?.into());
     Ok(operator(symbol, own, &other, call)?.unwrap_or_default())
 }
 
 fn changing(name: &str) -> Result<Value> {
-    Err(err!("sets cannot be changed in place, found `{name}`").hint("make a new set with `|`, `-` or `&`"))
+    Err(err!("sets cannot be modified in place, found `{name}`").hint("create a new set with `|`, `-` or `&`"))
 }

@@ -1,8 +1,8 @@
-//! Names of the built-in types, and which values are of them.
+//! Names of the built-in types, and `isinstance`.
 
 use crate::component::Value;
 
-/// Types that are called by their bare name and stand for themselves: `isinstance(x, int)`, `list[int]`.
+/// Types that are available by their bare name, as in `isinstance(x, int)` and `list[int]`.
 pub const TYPES: &[&str] = &[
     "bool",
     "dict",
@@ -25,12 +25,12 @@ pub fn is_type(path: &str) -> bool {
     TYPES.contains(&path)
 }
 
-/// Whether `value` is of the class or type `class`; `None` if that is neither.
+/// Whether `value` is an instance of `class`; `None` if `class` is not a class or type.
 pub fn is_instance(value: &Value, class: &Value) -> Option<bool> {
     let own = value.type_name();
     match class {
         Value::Function(function) => {
-            // Facades of classes are functions as well: `torch.device`.
+            // Facades of classes such as `torch.device` are functions.
             let short = function.path.rsplit('.').next().unwrap_or(function.path);
             Some(match function.path {
                 "int" => matches!(value, Value::Int(_) | Value::Bool(_)),
