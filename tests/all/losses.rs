@@ -263,7 +263,7 @@ fn bad_targets_are_named() {
     assert!(message(labels(&one_per_voxel(&SMALL), 5) - 1).contains("labels from -1 to 3"));
     assert!(message(labels(&one_per_voxel(&SMALL), 5).to_kind(Kind::Float) * f64::NAN).contains("expected 0 to 4"));
     assert!(message(labels(&[2, 1, 9, 8, 6], 5)).contains("[2, 1, 9, 8, 6]"));
-    assert!(message(labels(&[2, 9, 8, 7], 5)).contains("one channel of labels"));
+    assert!(message(labels(&[2, 9, 8, 7], 5)).contains("and 1 or 5 channels"));
     for (args, expected) in [
         (vec![("softmax", true.into()), ("sigmoid", true.into())], "expected at most one"),
         (vec![("other_act", "tanh".into())], "`other_act`: expected None or False, as it is not supported"),

@@ -267,5 +267,5 @@ fn bad_arguments_are_named() {
     let other = build("AdamW", &[params()]).unwrap();
     let other: Shared<dyn Optimizer> = Shared::from_value(&other).unwrap();
     let error = ours.lock().load_state(&other.lock().state().unwrap()).unwrap_err().to_string();
-    assert!(error.contains("has 1 groups"), "{error}");
+    assert!(error.contains("has 1 parameter groups, the optimizer has 2"), "{error}");
 }
