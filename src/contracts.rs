@@ -1,4 +1,10 @@
-//! The traits that parts are made to, and the handles under which configs hold them. Read this second.
+//! Core traits that components implement, and the handles under which configs hold components. Read this second.
+//!
+//! - [`Transform`] maps a [`Sample`] to samples; `Transform::plan` does the same for headers only.
+//! - [`Network`] and [`Inferer`] compute a prediction; [`Loss`], [`Optimizer`], [`Schedule`] and [`Metric`] train and
+//!   measure.
+//! - [`Dataset`] and [`Loader`] provide cases; an [`Engine`] processes them and calls its [`Handler`]s.
+//! - [`TransformContext`] and [`CaseContext`] carry everything else that a component may use.
 
 pub use crate::case_context::{CaseContext, Clock, NoProgress, Progress, Stage};
 use crate::component::{Args, BuildContext, Effect, FromArc, FromShared, FromValue, Object, Value};
@@ -16,26 +22,30 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use tch::Tensor;
 
-/// A part that a run changes: network, optimizer, metric.
+/// A component with mutable state: network, optimizer, schedule, metric.
 pub type Shared<T> = Arc<Mutex<T>>;
 
 // ---------------------------------------------------------------- samples and transforms
 
-/// One case on its way: what the datalist says and what the transforms make of it, by key.
+/// One case in the pipeline: entries of the datalist and results of transforms by key, MONAI's `data` dict.
 #[derive(Default)]
 pub struct Sample {
     pub items: IndexMap<Arc<str>, Item>,
 }
 
+/// A value of a [`Sample`].
 pub enum Item {
-    /// A file name or anything else that is no image.
+    /// A file name or anything else that is not an image.
     Value(Value),
     Image(Volume),
     Prediction(Prediction),
 }
 
 impl Item {
-    /// Another of the same; a prediction that waits to be computed has none.
+    /// Copies the item.
+    ///
+    /// # Errors
+    /// Predictions cannot be copied: they are computed once.
     pub fn duplicate(&self) -> Result<Item> {
         match self {
             Item::Value(value) => Ok(Item::Value(value.clone())),
@@ -48,7 +58,7 @@ impl Item {
 }
 
 impl Sample {
-    /// Another of the same, see [`Item::duplicate`].
+    /// Copies the sample, see [`Item::duplicate`].
     pub fn duplicate(&self) -> Result<Sample> {
         let mut out = Sample::default();
         for (key, item) in &self.items {
@@ -59,7 +69,7 @@ impl Sample {
     pub fn get(&self, key: &str) -> Option<&Item> {
         self.items.get(key)
     }
-    /// Bytes of its images' voxels.
+    /// Size of the voxels of all images in bytes.
     pub fn bytes(&self) -> u64 {
         let of = |item: &Item| match item {
             Item::Image(volume) => volume.voxels.len() as u64 * volume.voxels.dtype().size_bytes() as u64,
@@ -67,7 +77,10 @@ impl Sample {
         };
         self.items.values().map(of).sum()
     }
-    /// The image under `key`, or an error that lists the keys there are.
+    /// Returns the image under `key`.
+    ///
+    /// # Errors
+    /// The key is missing, with a list of the available keys, or its item is not an image.
     pub fn image(&self, key: &str) -> Result<&Volume> {
         match self.items.get(key) {
             Some(Item::Image(volume)) => Ok(volume),
@@ -79,11 +92,15 @@ impl Sample {
             None => Err(self.missing(key)),
         }
     }
+    /// The error of a missing key, with a list of the available keys.
     pub fn missing(&self, key: &str) -> crate::error::Error {
         let keys: Vec<&str> = self.items.keys().map(|key| &**key).collect();
         err!("the sample has no key `{key}` (it has {})", keys.join(", "))
     }
-    /// Take the item under `key` out, leaving nothing; put it back with [`Sample::set`], which keeps its place.
+    /// Removes and returns the item under `key`, leaving `None` there: [`Sample::set`] then keeps the order of keys.
+    ///
+    /// # Errors
+    /// The key is missing.
     pub fn take(&mut self, key: &str) -> Result<Item> {
         let missing = self.missing(key);
         self.items.get_mut(key).map(|item| std::mem::replace(item, Item::Value(Value::None))).ok_or(missing)
@@ -93,44 +110,44 @@ impl Sample {
     }
 }
 
-/// One step of pre- or postprocessing.
+/// A step of pre- or postprocessing.
 pub trait Transform: Send + Sync {
     /// MONAI's class name: `Spacingd`.
     fn name(&self) -> &'static str;
-    /// A sample in, samples out (crops can give several).
+    /// Applies the transform; random crops can return several samples.
     fn apply(&self, sample: Sample, cx: &mut TransformContext) -> Result<Vec<Sample>>;
-    /// The transforms inside, for Compose.
+    /// The transforms of a Compose.
     fn children(&self) -> &[Arc<dyn Transform>] {
         &[]
     }
-    /// Whether it only applies its [`Transform::children`] in order: Compose.
+    /// Whether it applies its [`Transform::children`] in order and does nothing else (Compose).
     fn is_chain(&self) -> bool {
         false
     }
-    /// Whether it draws random numbers (MONAI's Randomizable).
+    /// Whether it draws random numbers (MONAI's `Randomizable`).
     fn is_random(&self) -> bool {
         false
     }
-    /// `set_random_state(seed)`: start its random states, and those of the transforms inside, anew.
+    /// MONAI's `set_random_state(seed)`: seeds its random state and those of its children in `_streams`.
     fn seed(&self, _seed: u32, _streams: &mut RngStates) {}
-    /// Keys whose geometry it changes and records in the trace; Invertd undoes these.
+    /// Keys whose geometry it changes and records in the trace for Invertd.
     fn traced_keys(&self) -> &[Arc<str>] {
         &[]
     }
-    /// The files that this transform will write for a case read from `source` and for no other, so that clashes are found
-    /// beforehand. `root`: see [`CaseContext::output_root`].
+    /// The files that this transform will write for the case read from `source`; clashes between cases are found before
+    /// the run. `root`: see [`CaseContext::output_root`].
     fn output_paths(&self, _source: &Path, _root: Option<&Path>) -> Result<Vec<PathBuf>> {
         Ok(vec![])
     }
-    /// What it makes of a sample whose images are header-only (shape and geometry, no voxels; see
-    /// [`Volume::is_header_only`]), and whether its voxels can stay in their files meanwhile. A test holds it together with
-    /// [`Transform::apply`]. Where `apply` handles header-only images, [`applied_to_headers`] gives the sample.
+    /// Shape inference: the result for a sample whose images are header-only (shape and geometry without voxels, see
+    /// [`Volume::is_header_only`]), and whether the voxels can stay in their files. A test compares it with
+    /// [`Transform::apply`]. Where `apply` handles header-only images, [`applied_to_headers`] returns the sample.
     fn plan(&self, sample: Sample) -> Result<Step<'_>>;
-    /// What it does to a prediction.
+    /// Its effect on a prediction.
     fn on_prediction(&self) -> OnPrediction {
         OnPrediction::Other
     }
-    /// The folder that all its files are written below; the run's record goes there.
+    /// The folder below which it writes all its files; `run.json` is written there.
     fn output_folder(&self) -> Option<&Path> {
         None
     }
@@ -143,27 +160,27 @@ pub use plan::{
     flattened,
 };
 
-/// What a transform of the postprocessing needs of a prediction; decides what is computed together and how much memory
-/// that takes.
+/// Effect of a postprocessing transform on a prediction; determines which operations are computed together and how
+/// much memory they need.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum OnPrediction {
-    /// Noted, and computed together with what comes next.
+    /// Recorded, and computed together with the next operation.
     Recorded,
-    /// One class number per voxel, computed while the windows run.
+    /// One class index per voxel, computed during inference.
     Labels,
-    /// One byte per channel and voxel, computed while the windows run.
+    /// One byte per channel and voxel, computed during inference.
     Masks,
-    /// Moved to another grid, voxel by voxel, once there are labels or masks.
+    /// Labels or masks are moved to another voxel grid.
     Moved,
-    /// All channels at once, four bytes each.
+    /// Needs all channels of the volume at once, in float32.
     AllChannels,
-    /// Written as it is.
+    /// Written unchanged.
     Written,
-    /// Not known, or nothing.
+    /// Unknown, or no effect.
     Other,
 }
 
-/// As MONAI's Compose seeds its transforms: a draw for each random one, in order.
+/// Seeds each random transform with a draw, in order, as MONAI's Compose does.
 pub fn seed_each(transforms: &[Arc<dyn Transform>], seed: u32, rng: &mut RngStates) {
     let mut random = crate::random::RandomState::new(seed);
     for transform in transforms.iter().filter(|transform| transform.is_random()) {
@@ -171,31 +188,31 @@ pub fn seed_each(transforms: &[Arc<dyn Transform>], seed: u32, rng: &mut RngStat
     }
 }
 
-/// What a transform may use besides its sample.
+/// Context of a transform's application to a sample.
 pub struct TransformContext<'a> {
     pub case: &'a CaseContext,
-    /// Where SaveImaged leaves what is to be written.
+    /// Files to write in the background, queued by SaveImaged.
     pub writes: &'a mut Vec<WriteJob>,
-    /// Where random transforms draw from.
+    /// Random states of the random transforms.
     pub rng: &'a mut RngStates,
 }
 
-/// A file to be written behind the run; no half-written file ever carries its name.
+/// A file to write in the background. Writing is atomic: an incomplete file never has the final name.
 pub struct WriteJob {
     pub path: PathBuf,
-    /// Memory that `write` holds until it is done.
+    /// Memory that `write` holds until it returns, in bytes.
     pub bytes: u64,
-    /// Writes the file; returns its digest.
+    /// Writes the file and returns its digest.
     pub write: Box<dyn FnOnce() -> Result<Digest> + Send>,
 }
 
 // ---------------------------------------------------------------- networks and inferers
 
-/// How a network is run.
+/// Mode of a forward pass.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Mode {
     pub train: bool,
-    /// Autocast type (`amp`); `None` computes in f32.
+    /// Autocast dtype (`amp`); `None` computes in float32.
     pub autocast: Option<tch::Kind>,
 }
 
@@ -203,24 +220,24 @@ impl Mode {
     pub const EVAL: Mode = Mode { train: false, autocast: None };
 }
 
-/// A 1×1×1 convolution that ends a network: weight [K,F], bias [K].
+/// A final 1×1×1 convolution: weight `[K, F]`, bias `[K]`.
 pub struct Linear {
     pub weight: Tensor,
     pub bias: Option<Tensor>,
 }
 
-/// A network's tensors by name, in PyTorch's order of parameters and buffers.
+/// Parameters and buffers of a network by name, in the order of PyTorch's `state_dict()`.
 #[derive(Default)]
 pub struct NetworkState {
     pub tensors: IndexMap<String, Tensor>,
 }
 
 impl NetworkState {
-    /// Names of the tensors with NaN or infinite values.
+    /// Names of the tensors that contain NaN or infinite values.
     pub fn not_finite(&self) -> Result<Vec<&str>> {
         let mut odd = vec![];
         for (name, tensor) in self.tensors.iter().filter(|(_, tensor)| tensor.is_floating_point()) {
-            // A sum of finite f32 is finite in f64, and any other value stays in it.
+            // The sum of finite float32 values is finite in float64; NaN and infinity propagate.
             if !tensor.f_detach()?.f_sum(tch::Kind::Double)?.f_double_value(&[])?.is_finite() {
                 odd.push(name.as_str());
             }
@@ -229,47 +246,52 @@ impl NetworkState {
     }
 }
 
-/// A network. Contract: `forward == head ∘ features`.
+/// A network. Invariant: `forward == head ∘ features`.
 pub trait Network: Send {
     /// MONAI's class name.
     fn name(&self) -> &str;
-    /// Number of spatial axes of its input: 3, or 2 for `[N, C, X, Y]`.
+    /// Number of spatial dimensions of its input: 3, or 2 for `[N, C, X, Y]`.
     fn spatial_dims(&self) -> usize {
         3
     }
     fn in_channels(&self) -> usize;
     fn out_channels(&self) -> usize;
-    /// x [N,Cin,X,Y,Z] f32 → [N,K,X,Y,Z]; plain torch operations, bit-equal to MONAI at equal threads.
+    /// Forward pass: `x` `[N, in_channels, X, Y, Z]` float32 → `[N, out_channels, X, Y, Z]`. Plain torch operations,
+    /// bit-identical to MONAI at the same number of threads.
     fn forward(&self, x: &Tensor, mode: Mode) -> Result<Tensor>;
-    /// x [N,Cin,X,Y,Z] f32 → [N,F,X,Y,Z]: all but [`Network::head`]; may be fused, in evaluation.
+    /// Forward pass without the [`Network::head`]: `x` `[N, in_channels, X, Y, Z]` float32 → `[N, F, X, Y, Z]`. May use
+    /// fused kernels in evaluation.
     fn features(&self, x: &Tensor, mode: Mode) -> Result<Tensor> {
         self.forward(x, mode)
     }
-    /// The last layer, if it is linear per voxel with nothing after it.
+    /// The last layer, if it is linear per voxel and nothing follows it.
     fn head(&self) -> Option<Linear> {
         None
     }
-    /// The channels that [`Network::features`] gives.
+    /// Number of channels F of [`Network::features`].
     fn feature_channels(&self) -> usize {
         self.out_channels()
     }
     fn state(&self) -> &NetworkState;
-    /// The SHA-256 of the file that it is made of, where the tensors of [`Network::state`] do not say all: a program.
+    /// SHA-256 of the file that defines the network, where its state alone does not (TorchScript).
     fn file_sha256(&self) -> Option<&str> {
         None
     }
-    /// Copy `tensors` into the parameters of the same names, strictly: missing, unexpected and wrong-shaped names are
-    /// listed in one error.
+    /// Copies `tensors` into the parameters and buffers of the same names, as `load_state_dict(strict=True)`.
+    ///
+    /// # Errors
+    /// Missing and unexpected names and shape mismatches, all in one error.
     fn load(&mut self, tensors: &[(String, Tensor)]) -> Result<()>;
-    /// Move to a device.
+    /// Moves the network to a device.
     fn to(&mut self, device: Device) -> Result<()>;
     fn device(&self) -> Device;
 }
 
-/// Turns images into predictions with a network.
+/// Applies a network to an image.
 pub trait Inferer: Send + Sync {
     fn name(&self) -> &'static str;
-    /// x [1,C,X,Y,Z] f32 in host memory, `image` where it came from → a lazy prediction; nothing is computed yet.
+    /// Returns a lazy prediction; nothing is computed yet. `x`: `[1, C, X, Y, Z]` float32 in host memory, the voxels of
+    /// `image`.
     fn infer(
         &self,
         x: &Tensor,
@@ -277,31 +299,33 @@ pub trait Inferer: Send + Sync {
         network: &Shared<dyn Network>,
         case: &CaseContext,
     ) -> Result<Prediction>;
-    /// Whether it runs the network once on the whole image, as an iteration of a training does.
+    /// Whether it runs the network once on the whole image, as a training iteration does (SimpleInferer).
     fn is_single_pass(&self) -> bool {
         false
     }
-    /// How it would go over an image of `shape` [X,Y,Z]. `features`: the channels that the network's
-    /// [`Network::features`] gives. Errors if that does not fit `budget_bytes`.
+    /// Plans the inference of an image of `shape` `[X, Y, Z]`. `features`: see [`Network::feature_channels`].
+    ///
+    /// # Errors
+    /// The inference does not fit in the memory budget.
     fn plan(&self, shape: [usize; 3], features: usize, _budget_bytes: u64) -> Result<InferencePlan> {
         let stitch_bytes = 4 * features as u64 * shape.iter().map(|&n| n as u64).product::<u64>();
         Ok(InferencePlan { window: shape, windows: 1, runs: 1, strips: 1, batch: 1, stitch_bytes })
     }
 }
 
-/// How an inferer goes over an image.
+/// Windows and memory of an inference.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct InferencePlan {
     /// Window size in voxels.
     pub window: [usize; 3],
     pub windows: usize,
-    /// Windows that run, those that run again to save memory included.
+    /// Forward passes of windows, including windows that are recomputed to save memory.
     pub runs: usize,
-    /// Parts of the volume that are gone through one after the other; 1 unless memory is short.
+    /// Parts of the volume that are processed one after the other; 1 unless memory is short.
     pub strips: usize,
     /// Windows per forward pass.
     pub batch: usize,
-    /// Memory in which windows are blended.
+    /// Size of the buffer in which windows are blended, in bytes.
     pub stitch_bytes: u64,
 }
 
@@ -319,64 +343,64 @@ pub use engine::{Engine, EngineState, Event, Handler, Segmented};
 
 // ---------------------------------------------------------------- data
 
-/// Cases by number: what the datalist says of each, and its samples after the transforms.
+/// An indexed list of cases: entries of the datalist, and their samples after the transforms.
 pub trait Dataset: Send + Sync {
     fn name(&self) -> &'static str;
     fn len(&self) -> usize;
     fn is_empty(&self) -> bool {
         self.len() == 0
     }
-    /// The entry of the datalist, a dict.
+    /// The case's entry in the datalist, a dict.
     fn entry(&self, index: usize) -> Result<Value>;
     /// The transforms that [`Dataset::get`] applies, in order.
     fn transforms(&self) -> &[Arc<dyn Transform>] {
         &[]
     }
-    /// Called before the first pass of an engine: a dataset that caches fills its cache.
+    /// Called before the first pass of an engine; a CacheDataset fills its cache.
     fn prepare(&self, _run: &RunContext) -> Result<()> {
         Ok(())
     }
     /// Case `index` before its transforms.
     fn sample(&self, index: usize) -> Result<Sample>;
-    /// MONAI's `set_rnd(dataset, seed)`: seed the random transforms.
+    /// MONAI's `set_rnd(dataset, seed)`: seeds the random transforms.
     fn seed(&self, _seed: u32, _streams: &mut RngStates) {}
-    /// Whether [`Dataset::get`] reads the files of a case, instead of having its samples in memory.
+    /// Whether [`Dataset::get`] reads the files of a case; false if samples are cached in memory.
     fn reads_files(&self) -> bool {
         true
     }
-    /// Read and transform case `index`.
+    /// Reads and transforms case `index`.
     fn get(&self, index: usize, cx: &mut TransformContext) -> Result<Vec<Sample>>;
 }
 
-/// How an engine goes through a dataset.
+/// Iterates over a dataset in batches.
 pub struct Loader {
     pub dataset: Arc<dyn Dataset>,
     pub batch_size: usize,
-    /// Every pass in an order of its own.
+    /// Shuffle the cases in every pass.
     pub shuffle: bool,
-    /// Leave out an incomplete last batch.
+    /// Drop an incomplete last batch.
     pub drop_last: bool,
-    /// Threads that read and transform cases; 0 does it when they are needed.
+    /// Number of threads that read and transform cases in the background; 0 loads each case when it is needed.
     pub num_workers: usize,
-    /// Whether workers stay from pass to pass: their random states go on and are seeded only once.
+    /// `persistent_workers`: workers keep their random states from pass to pass and are seeded only once.
     pub persistent: bool,
-    /// Without workers: the random states of random transforms, which go on from pass to pass; those of the run.
+    /// Random states of the transforms without workers: those of the run, kept from pass to pass.
     pub rng: Arc<Mutex<RngStates>>,
 }
 
 impl Loader {
-    /// States of the dataset's random transforms outside of workers.
+    /// Random states of the dataset's transforms outside of workers.
     pub fn rng_states(&self) -> RngStates {
         let mut states = RngStates::default();
         self.dataset.seed(0, &mut states);
         states.update_from(&self.rng.lock());
         states
     }
-    /// Sets what [`Loader::rng_states`] gave.
+    /// Restores the result of [`Loader::rng_states`].
     pub fn restore_rng_states(&self, states: RngStates) {
         self.rng.lock().extend(states);
     }
-    /// Batches in a pass: Python's `len(loader)`.
+    /// Number of batches in a pass: Python's `len(loader)`.
     pub fn batches(&self) -> usize {
         let (cases, size) = (self.dataset.len(), self.batch_size.max(1));
         if self.drop_last { cases / size } else { cases.div_ceil(size) }
@@ -392,9 +416,9 @@ pub use explanation::{
     CaseExplanation, EvaluationExplanation, ExplainedInference, ExplainedStep, Explanation, TrainingExplanation,
 };
 
-// ---------------------------------------------------------------- handles: how a config holds a part
+// ---------------------------------------------------------------- handles: how a config holds a component
 
-/// Define the object under which a config holds a component, and the conversion from a config's value.
+/// Defines the object under which a config holds a component, and the conversion from a config value.
 macro_rules! handle {
     ($handle:ident(Arc<$inner:ty>) = $expected:literal) => {
         handle!(@define $handle, Arc<$inner>, FromArc for $inner, Arc<Self>, $expected);
@@ -419,7 +443,7 @@ macro_rules! handle {
     };
 }
 
-/// The named tensors of a state dict, as `torch.load` gives them.
+/// The named tensors of a state dict from `torch.load`.
 fn tensors_of(state: &Value) -> Result<Vec<(String, Tensor)>> {
     let Value::Dict(state) = state else {
         return Err(err!("load_state_dict: expected dict of tensors, found {}", state.type_name()));
@@ -447,7 +471,7 @@ handle!(MetricHandle(Attached) = "metric");
 handle!(OptimizerHandle(Shared<dyn Optimizer>) = "optimizer");
 handle!(ScheduleHandle(Shared<dyn Schedule>) = "learning-rate schedule");
 
-/// One parameter of a network, as `network.parameters()` lists them: a shallow clone.
+/// An item of `network.parameters()`: a shallow clone of a network's parameter.
 pub struct Parameter {
     name: Arc<str>,
     tensor: Mutex<Tensor>,
@@ -485,11 +509,11 @@ impl Object for Parameter {
         let (Some(on), "requires_grad") = (bool::from_value(&value), name) else {
             return Err(err!("attribute `{name}` of a parameter cannot be set to {value:?}"));
         };
-        // A handle to the same tensor is changed.
+        // The returned tensor is a handle to the same tensor.
         let _ = self.tensor.lock().set_requires_grad(on);
         Ok(())
     }
-    fn call_method(&self, name: &str, args: &mut Args, _call: &mut BuildContext) -> Result<Option<Value>> {
+    fn call_method(&self, name: &str, args: &mut Args, _context: &mut BuildContext) -> Result<Option<Value>> {
         if name != "numel" {
             return Ok(None);
         }
@@ -498,7 +522,7 @@ impl Object for Parameter {
     }
 }
 
-/// The trained tensors of a network in PyTorch's order of `parameters()`, each once.
+/// The trainable tensors of a network in the order of PyTorch's `parameters()`, without duplicates.
 pub fn parameters(network: &dyn Network) -> Vec<(String, Tensor)> {
     let mut seen = std::collections::HashSet::new();
     let state =
@@ -530,7 +554,10 @@ impl Object for LossHandle {
     }
 }
 
-/// An argument that is a tensor [N,C,X,Y,Z], as float32.
+/// Converts an argument to a float32 tensor `[N, C, X, Y, Z]`.
+///
+/// # Errors
+/// The value is not a tensor of five dimensions.
 pub fn network_input(name: &str, value: &Value) -> Result<Tensor> {
     let tensor = tensor_from_value(value)
         .ok_or_else(|| err!("{name}: expected a tensor, found {}", value.type_name()).kind(Kind::Config))?;
@@ -555,25 +582,25 @@ impl Object for NetworkHandle {
     fn callable(&self) -> bool {
         true
     }
-    /// `network(x)`: a forward pass on the network's device, as in evaluation and without gradients.
-    fn call(&self, args: Args, call: &mut BuildContext) -> Result<Value> {
+    /// `network(x)`: a forward pass on the network's device, in evaluation mode and without gradients.
+    fn call(&self, args: Args, context: &mut BuildContext) -> Result<Value> {
         let network = self.0.lock();
         let [x] = args.expect(network.name(), ["x"])?;
         let x = network_input(network.name(), &x)?.f_to_device(network.device().tch())?;
         let output = guard(|| tch::no_grad(|| network.forward(&x, Mode::EVAL)))?;
-        Ok(Value::object(array_from_tensor(&output, call)?))
+        Ok(Value::object(array_from_tensor(&output, context)?))
     }
     fn attr_names(&self) -> &[&str] {
         &["to", "eval", "train", "parameters", "named_parameters", "load_state_dict"]
     }
-    fn call_method(&self, name: &str, args: &mut Args, call: &mut BuildContext) -> Result<Option<Value>> {
+    fn call_method(&self, name: &str, args: &mut Args, context: &mut BuildContext) -> Result<Option<Value>> {
         match name {
             "to" => {
                 let [device] = std::mem::take(args).expect("to", ["device"])?;
                 let device = Device::from_value(&device)
                     .ok_or_else(|| err!("to(): expected {}, found {device:?}", Device::expected()))?;
                 let device = device.check()?;
-                if !call.is_dry_run() {
+                if !context.is_dry_run() {
                     self.0.lock().to(device)?;
                 }
             }
@@ -594,7 +621,7 @@ impl Object for NetworkHandle {
                     if name == "parameters" { parameter } else { Value::tuple([Value::str(path), parameter]) }
                 }))));
             }
-            // The engine decides the mode of each forward pass.
+            // The engine sets the mode of each forward pass.
             "eval" | "train" => drop(std::mem::take(args)),
             _ => return Ok(None),
         }

@@ -1,7 +1,7 @@
-//! [`component!`]: the one declaration of a component. Names, arguments, documentation and the build function of
-//! everything that a `_target_` can name are written in this form and nowhere else.
+//! [`component!`]: declares a component. Names, arguments, documentation and build function of everything that a
+//! `_target_` can name are declared here and nowhere else.
 
-/// Declare a component: its MONAI names, its arguments and how it is built.
+/// Declares a component: its MONAI names, its arguments and its build function.
 ///
 /// ```ignore
 /// component! {
@@ -25,17 +25,17 @@
 /// ```
 ///
 /// - The doc comment is what `segbundle components` prints; its first line is the summary.
-/// - The family (`dictionary`, `transform`, `network`, `loss`, …) decides how a config holds what is built, and
-///   `dictionary` makes the names `Spacingd`, `SpacingD` and `SpacingDict` of "Spacing".
-/// - `in PACKAGE / MODULE`: the package that exports the class and the modules below it that have it too. The class has
-///   its short name and a dotted path in each of them; `also "dice_ce"` adds further names in all.
-/// - The struct of arguments is as for [`args!`](crate::args), in MONAI's order, with defaults.
-///   `#[no_effect_on_results]` marks an argument that a result does not depend on: `--skip-existing` keeps results when it
-///   changes.
-/// - `effect: Acts` or `Reads`, if building it does more than compute.
+/// - The family (`dictionary`, `transform`, `network`, `loss`, …) selects the handle under which a config holds
+///   the component. `dictionary` derives the names `Spacingd`, `SpacingD` and `SpacingDict` from "Spacing".
+/// - `in PACKAGE / MODULE`: the package that exports the class, and the modules below it that define it. The class
+///   can be named by its short name or by its dotted path in each of them; `also "dice_ce"` adds names in all of them.
+/// - The struct of arguments has the form of [`args!`](crate::args): in MONAI's order, with defaults.
+///   `#[no_effect_on_results]` marks an argument that does not affect results: `--skip-existing` keeps existing results
+///   when it changes.
+/// - `effect: Acts` or `Reads`, if building the component has side effects or reads files.
 /// - `differs` lists the deliberate differences from MONAI.
-/// - `build` is a `fn(Args) -> Result<T>`, `build in context` a `fn(Args, &mut BuildContext) -> Result<T>`; an error gets the
-///   component's name as its prefix.
+/// - `build` is a `fn(Args) -> Result<T>`, `build in context` a `fn(Args, &mut BuildContext) -> Result<T>`. Errors are
+///   prefixed with the component's name.
 macro_rules! component {
     (
         $(#[doc = $doc:literal])*
@@ -87,7 +87,7 @@ macro_rules! component {
         let build: fn($args, &mut $crate::component::BuildContext) -> $crate::error::Result<_> = $build;
         build($given, $context)
     }};
-    // How a config holds what is built.
+    // The handle under which a config holds the built component.
     (@hold value $built:ident) => { $built };
     (@hold dictionary $built:ident) => { component!(@hold transform $built) };
     (@hold transform $built:ident) => { component!(@object TransformHandle(std::sync::Arc::new($built))) };

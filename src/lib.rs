@@ -1,30 +1,34 @@
-//! segbundle: MONAI bundles without Python. This file is the map; data flows from top to bottom.
+//! segbundle runs MONAI bundles without Python. This page is the map of the modules, from the command line down to
+//! libtorch.
 //!
-//! | room | what is in it |
+//! | module | contents |
 //! |---|---|
-//! | [`cli`] | one file per subcommand; reads arguments, prints, decides exit codes |
-//! | [`registry`] | joins every table of names; the only file that knows all families |
-//! | [`workflow`] | initialize, run, finalize |
-//! | [`facades`] | facades of Python names that need libtorch: random tensors, `torch.load`, seeds, CUDA |
-//! | [`engines`] | evaluator: its cases, their way through the network, the records of a run; handlers |
-//! | [`networks`], [`inferers`], [`losses`], [`metrics`], [`optim`], [`transforms`], [`data`] | the components, one concept per file |
-//! | [`tools`] | pure functions over files, statistics, previews, masks |
-//! | [`contracts`] | the traits that parts are made to; read this second |
-//! | [`prediction`] | one case's answer, recorded first and computed once |
-//! | [`case_context`] | what a component may use while it processes one case: device, cancellation, budget, progress, clock |
-//! | [`checkpoint`] | PyTorch's checkpoints and safetensors |
-//! | [`torch`] | devices and guards |
+//! | [`cli`] | one file per subcommand: arguments, output, exit codes |
+//! | [`registry`] | the table of everything that a config can name; the only file that lists all component families |
+//! | [`workflow`] | a whole run: initialize, run, finalize |
+//! | [`facades`] | Python functions that need libtorch: random tensors, `torch.load`, seeds, CUDA |
+//! | [`engines`] | evaluator and trainer with their handlers; scheduling of cases, `run.json`, resuming |
+//! | [`networks`], [`inferers`], [`transforms`] | components of inference, one per file |
+//! | [`losses`], [`metrics`], [`optim`], [`data`] | components of training and data loading, one per file |
+//! | [`tools`] | functions over files and volumes without torch: statistics, previews, masks |
+//! | [`contracts`] | core traits that components implement; read this second |
+//! | [`prediction`] | the prediction of one case: operations are recorded lazily and computed once |
+//! | [`case_context`] | context of one case: device, cancellation, memory budget, progress, stage timings |
+//! | [`checkpoint`] | PyTorch checkpoints and safetensors |
+//! | [`torch`] | devices, conversions between tensors and config values, the panic guard |
 //!
-//! Members of the workspace, which the compiler keeps below the modules above (and free of torch, but for `native`):
+//! The other members of the workspace cannot depend on the modules above; only `native` depends on torch:
 //!
 //! | crate | contents |
 //! |---|---|
 //! | [`tools::phantom`] (`src/phantom`) | synthetic CT phantoms for the sample data, names of the 104 structures |
+//! | [`bundle`], [`python`], [`component`], [`run`] (`src/language`) | config language, facades, values, run options |
 //! | [`formats`] (`src/formats`) | NIfTI, NRRD, MetaImage and DICOM images, pickles, event files, atomic writing |
 //! | [`image`] (`src/image`) | volumes in host memory, geometry, resampling |
-//! | [`bundle`], [`python`], [`component`], [`run`] (`src/language`) | the config language, facades of Python names, values and arguments |
-//! | `segbundle_native` (`src/native`) | what must be C++ or unsafe |
-//! | [`error`], [`env`](mod@env), [`random`] (`src/base`) | the error type, the process environment, NumPy's generator |
+//! | `segbundle_native` (`src/native`) | safe functions over libtorch's C++ API, C++ kernels, unsafe code |
+//! | [`error`], [`env`](mod@env), [`random`], [`text`] (`src/base`) | errors, environment, random numbers, text files |
+//!
+//! `component!` (`src/declare.rs`) and [`args!`] declare a component and its arguments.
 
 pub use segbundle_base::{bail, env, err, error, random, text};
 pub use segbundle_formats as formats;

@@ -1,9 +1,9 @@
-//! Joins every family's table; the only file that knows all families.
+//! The table of everything that a config can name; the only file that lists all component families.
 
 use crate::component::Table;
 use std::sync::OnceLock;
 
-/// Everything that a config can name.
+/// All Python functions and components, built on the first call.
 pub fn table() -> &'static Table {
     static TABLE: OnceLock<Table> = OnceLock::new();
     TABLE.get_or_init(|| {

@@ -1,4 +1,4 @@
-//! A whole run: initialize, run, finalize, as MONAI's `ConfigWorkflow` does it.
+//! A whole run: the sections initialize, run and finalize of a config, as in MONAI's `ConfigWorkflow`.
 
 use crate::bundle::args::{LoggingFile, RunArgs};
 use crate::bundle::json;
@@ -16,7 +16,11 @@ use std::io::Write;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-/// The logging file to apply, if any. One that was asked for must exist.
+/// Returns the path of the logging file to apply, if any. Without `--logging_file` it is `logging.conf` beside the
+/// config; a warning is added if that does not exist.
+///
+/// # Errors
+/// The file given with `--logging_file` does not exist.
 pub fn logging_file(args: &RunArgs, warnings: &mut Vec<Warning>) -> Result<Option<PathBuf>> {
     match &args.logging_file {
         LoggingFile::Off => Ok(None),
@@ -43,19 +47,22 @@ pub fn logging_file(args: &RunArgs, warnings: &mut Vec<Warning>) -> Result<Optio
     }
 }
 
-/// The logging file to apply, read.
+/// Reads the logging file to apply, see [`logging_file`].
 pub fn logging(args: &RunArgs, warnings: &mut Vec<Warning>) -> Result<Option<LoggingConf>> {
     logging_file(args, warnings)?.map(|path| LoggingConf::read(&path, warnings)).transpose()
 }
 
-/// Everything that stops a run before it starts, as one list; warnings go to `warn`.
+/// Prepares the plan of a run; warnings are passed to `warn`.
+///
+/// # Errors
+/// All problems of the config that prevent the run, in one list.
 pub fn prepare(args: &RunArgs, table: &'static Table, warn: &mut dyn FnMut(&Warning)) -> Result<Plan, Vec<Error>> {
     let plan = Plan::prepare(args, table).map_err(|error| vec![error])?;
     plan.warnings().iter().for_each(&mut *warn);
     if plan.problems().is_empty() { Ok(plan) } else { Err(plan.problems().to_vec()) }
 }
 
-/// Write the config that is run to where `--tracking` wants it.
+/// Writes the executed config to the file that the tracking settings name.
 fn record(session: &Session) -> Result<()> {
     let plan = session.plan();
     let (Some(id), Some(config)) = (&plan.roots.executed, &plan.executed) else { return Ok(()) };
@@ -65,11 +72,11 @@ fn record(session: &Session) -> Result<()> {
     })?;
     let text = json::write(&config.to_value())?;
     atomic::write_file(&path, |file, _| Ok(file.write_all(text.as_bytes())?))?;
-    tracing::info!("the config of this run is in {}", path.display());
+    tracing::info!("saved the config of this run in {}", path.display());
     Ok(())
 }
 
-/// Initialize, run, finalize. Finalize does not run after a failure, as in MONAI.
+/// Runs initialize, run and finalize. After a failure the later sections are not run, as in MONAI.
 pub fn run(plan: Plan, run: Option<Arc<RunContext>>, warn: &mut dyn FnMut(&Warning)) -> Result<()> {
     let roots = plan.roots.clone();
     let session = Session::new(plan, run);
@@ -82,7 +89,7 @@ pub fn run(plan: Plan, run: Option<Arc<RunContext>>, warn: &mut dyn FnMut(&Warni
     Ok(())
 }
 
-/// Like [`run`], but calls `explain` with each engine that the run section refers to, where [`run`] would start it.
+/// Like [`run`], but passes each engine that the run section refers to to `explain` instead of starting it.
 pub fn explain(
     plan: Plan,
     run: &Arc<RunContext>,
@@ -111,7 +118,7 @@ pub fn explain(
     result
 }
 
-/// The engines that a value is or holds.
+/// Collects the engines in a value: the value itself, or items of a sequence.
 fn engines_in(value: &Value, out: &mut Vec<Arc<dyn Engine>>) {
     match value.downcast::<EngineHandle>() {
         Some(engine) => out.push(engine.0.clone()),

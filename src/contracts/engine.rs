@@ -1,7 +1,7 @@
-//! Engines, the events of their runs, and what handlers are told at each of them.
+//! Engines, their events, and the handlers that these call.
 //!
-//! A handler never changes its engine: it acts on the objects that its config gave it. What a config's own functions
-//! (`$lambda engine: engine.state.metrics['val_mean_dice']`) read of an engine is a snapshot of its [`EngineState`].
+//! A handler never changes the engine that calls it: it acts on the objects in its arguments. Functions in a config
+//! (`$lambda engine: engine.state.metrics['val_mean_dice']`) read a snapshot of the [`EngineState`].
 
 use super::{CaseContext, EngineHandle, EngineStart, Explanation, HandlerHandle, Item, Score, Segmentation};
 use crate::bail;
@@ -15,47 +15,47 @@ use parking_lot::Mutex;
 use std::sync::Arc;
 use tch::Tensor;
 
-/// Something with a `run()`: SupervisedEvaluator, SupervisedTrainer.
+/// An ignite engine: SupervisedEvaluator, SupervisedTrainer.
 pub trait Engine: Send + Sync {
     fn name(&self) -> &'static str;
     fn run(&self, start: &Arc<EngineStart>) -> Result<()>;
-    /// A run in the middle of a training that is in this epoch: a validation.
+    /// Runs a validation within epoch `_epoch` of a training.
     fn run_at(&self, _epoch: usize, start: &Arc<EngineStart>) -> Result<()> {
         self.run(start)
     }
-    /// What [`Engine::run`] would do, from headers; nothing is written.
+    /// What [`Engine::run`] would do, from file headers alone; nothing is written.
     fn explain(&self, start: &Arc<EngineStart>) -> Result<Explanation>;
-    /// What keeps it from running, as far as that can be found without reading images.
+    /// Errors that would prevent a run, found without reading images.
     fn check(&self) -> Vec<Error> {
         vec![]
     }
-    /// Checks the cases of a run by their headers and fills caches, before anything is computed.
+    /// Checks the headers of all cases and fills caches, before anything is computed.
     fn prepare(&self, _start: &EngineStart) -> Result<()> {
         Ok(())
     }
-    /// Stop after this iteration.
+    /// Stops after the current iteration.
     fn terminate(&self) {}
-    /// Where it stands.
+    /// A snapshot of its state.
     fn state(&self) -> EngineState;
-    /// What a training that goes on must know of it, its handlers included.
+    /// State that a resumed training restores, including that of its handlers.
     fn save(&self) -> Result<StateDict> {
         Ok(StateDict::None)
     }
-    /// Take over what [`Engine::save`] gave.
+    /// Restores the result of [`Engine::save`].
     fn load(&self, _saved: &StateDict) -> Result<()> {
         Ok(())
     }
 }
 
-/// Something that an engine's events reach: StatsHandler, CheckpointLoader.
+/// Reacts to the events of an engine: StatsHandler, CheckpointLoader.
 pub trait Handler: Send + Sync {
     fn name(&self) -> &'static str;
     fn on(&self, event: Event, engine: &EngineState) -> Result<()>;
-    /// Whether it looks at [`EngineState::output`], which is left empty if nobody does.
+    /// Whether it reads [`EngineState::output`], which stays empty if no handler does.
     fn wants_output(&self) -> bool {
         false
     }
-    /// What will fail in a run, as far as that can be found beforehand: a file that does not exist.
+    /// Errors that would occur in a run, such as a missing file.
     fn check(&self) -> Vec<Error> {
         vec![]
     }
@@ -63,73 +63,73 @@ pub trait Handler: Send + Sync {
     fn prepare(&self, _start: &EngineStart) -> Result<()> {
         Ok(())
     }
-    /// What a training that goes on must know of it.
+    /// State that a resumed training restores.
     fn save(&self) -> Result<StateDict> {
         Ok(StateDict::None)
     }
-    /// Take over what [`Handler::save`] gave; comes after [`Event::Started`].
+    /// Restores the result of [`Handler::save`]; called after [`Event::Started`].
     fn load(&self, _saved: &StateDict) -> Result<()> {
         Ok(())
     }
-    /// `set_trainer`, `set_validator`: tell it of another engine. False if it has no use for one.
+    /// `set_trainer`, `set_validator`: sets the engine that it acts on. Returns false if it does not take one.
     fn set_engine(&self, _engine: Arc<dyn Engine>) -> bool {
         false
     }
 }
 
-/// When a handler is called.
+/// An event at which handlers are called.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Event {
     Started,
-    /// Forward, backward and step are done, the postprocessing too.
+    /// After forward, backward, optimizer step and postprocessing.
     IterationCompleted,
-    /// The metrics of the epoch are there.
+    /// The metrics of the epoch are computed.
     EpochCompleted,
     Completed,
-    /// The run ends with an error.
+    /// The run ended with an error.
     Failed,
 }
 
-/// What a handler may know of its engine: ignite's `engine.state`.
+/// ignite's `engine.state`, as handlers receive it.
 #[derive(Debug, Clone, Default)]
 pub struct EngineState {
     /// The engine's class name.
     pub engine: &'static str,
-    /// What the engine was started with, for engines that a handler runs.
+    /// Context that the engine was started with; a handler starts its own engine with the same.
     pub start: Arc<EngineStart>,
-    /// Whether it trains: its iterations are counted over all epochs, and go on in a resumed training.
+    /// Whether it is a trainer: iterations are counted over all epochs, including those before resuming.
     pub trains: bool,
     /// From 1.
     pub epoch: usize,
     pub max_epochs: usize,
-    /// Since the run's start, from 1.
+    /// Since the start of the run, from 1.
     pub iteration: usize,
     /// Iterations in an epoch.
     pub epoch_length: usize,
-    /// The last epoch's, by name.
+    /// Metrics of the last completed epoch by name.
     pub metrics: IndexMap<Arc<str>, Score>,
-    /// Which of the metrics decides what is best.
+    /// Name of the metric that selects the best epoch.
     pub key_metric: Option<Arc<str>>,
-    /// Its best value so far and the epoch that had it.
+    /// Best value of the key metric so far, and its epoch.
     pub best_metric: Option<(f64, usize)>,
-    /// Of the last iteration: a dict of `image`, `label`, `pred` and `loss` for each item.
+    /// Output of the last iteration: for each item a dict with `image`, `label`, `pred` and `loss`.
     pub output: Vec<Value>,
 }
 
 impl EngineState {
-    /// Python's `engine.state.best_metric`: -1 where there is none.
+    /// Python's `engine.state.best_metric`: -1 before the first metric.
     pub fn best_value(&self) -> Value {
         self.best_metric.map_or(Value::Int(-1), |(best, _)| Value::Float(best))
     }
-    /// Python's `engine.state.best_metric_epoch`: -1 where there is none.
+    /// Python's `engine.state.best_metric_epoch`: -1 before the first metric.
     pub fn best_epoch(&self) -> i64 {
         self.best_metric.map_or(-1, |(_, epoch)| epoch as i64)
     }
-    /// A Python attribute of the state by name; None where there is none.
+    /// A Python attribute of the state by name; None if it does not exist.
     pub fn attribute(&self, name: &str) -> Value {
         StateView(Arc::new(self.clone())).attr(name).ok().flatten().unwrap_or(Value::None)
     }
-    /// The engine as a config's function sees it.
+    /// The engine as an argument of a function in the config.
     pub fn as_engine(&self) -> Value {
         Value::object(EngineView(Arc::new(self.clone())))
     }
@@ -145,32 +145,36 @@ impl Score {
     }
 }
 
-/// A case's prediction, label or image in an engine's output; as a segmentation only once somebody asks for it.
-pub struct Segmented(Mutex<Seen>);
+/// A prediction, label or image in an engine's output; converted to a [`Segmentation`] on first use.
+pub struct Segmented(Mutex<SegmentedState>);
 
-enum Seen {
+enum SegmentedState {
     Item(Box<Item>),
     Segmentation(Segmentation),
 }
 
 impl Segmented {
     pub fn new(item: Item) -> Segmented {
-        Segmented(Mutex::new(Seen::Item(Box::new(item))))
+        Segmented(Mutex::new(SegmentedState::Item(Box::new(item))))
     }
+    /// Passes the segmentation to `look`.
+    ///
+    /// # Errors
+    /// The item is not an image or prediction, or the prediction cannot be computed.
     pub fn with<T>(&self, case: &CaseContext, look: impl FnOnce(&Segmentation) -> Result<T>) -> Result<T> {
-        let mut seen = self.0.lock();
-        if let Seen::Item(item) = &mut *seen {
+        let mut state = self.0.lock();
+        if let SegmentedState::Item(item) = &mut *state {
             let item = std::mem::replace(&mut **item, Item::Value(Value::None));
-            *seen = Seen::Segmentation(segmentation(item, case)?);
+            *state = SegmentedState::Segmentation(segmentation(item, case)?);
         }
-        match &*seen {
-            Seen::Segmentation(segmentation) => look(segmentation),
-            Seen::Item(_) => bail!("a prediction is not there any more"),
+        match &*state {
+            SegmentedState::Segmentation(segmentation) => look(segmentation),
+            SegmentedState::Item(_) => bail!("the prediction could not be computed"),
         }
     }
 }
 
-/// One-hot channels stay a label map.
+/// Converts an item; one-hot channels stay a label map.
 fn segmentation(item: Item, case: &CaseContext) -> Result<Segmentation> {
     let prediction = match item {
         Item::Value(value) => bail!("expected an image or a prediction, found {}", value.type_name()),
@@ -195,7 +199,7 @@ impl Object for Segmented {
     }
 }
 
-/// `engine` in a config's function: only its state.
+/// `engine` in a function of the config; its only attribute is `state`.
 struct EngineView(Arc<EngineState>);
 
 impl Object for EngineView {
@@ -210,7 +214,7 @@ impl Object for EngineView {
     }
 }
 
-/// `engine.state` in a config's function.
+/// `engine.state` in a function of the config.
 struct StateView(Arc<EngineState>);
 
 impl Object for StateView {
@@ -285,17 +289,17 @@ impl Object for HandlerHandle {
     fn callable(&self) -> bool {
         true
     }
-    /// `handler(engine)`: what upstream's initialize does to load a checkpoint.
-    fn call(&self, args: Args, call: &mut BuildContext) -> Result<Value> {
+    /// `handler(engine)`: runs the handler's start event, for bundles that load a checkpoint in `initialize`.
+    fn call(&self, args: Args, context: &mut BuildContext) -> Result<Value> {
         let [_engine] = args.expect(self.0.name(), ["engine"])?;
-        if call.is_dry_run() {
-            self.0.check().into_iter().for_each(|error| call.report(error));
+        if context.is_dry_run() {
+            self.0.check().into_iter().for_each(|error| context.report(error));
             return Ok(Value::None);
         }
         self.0.on(Event::Started, &EngineState::default())?;
         Ok(Value::None)
     }
-    fn call_method(&self, name: &str, args: &mut Args, _call: &mut BuildContext) -> Result<Option<Value>> {
+    fn call_method(&self, name: &str, args: &mut Args, _context: &mut BuildContext) -> Result<Option<Value>> {
         let argument = match name {
             "set_trainer" => "trainer",
             "set_validator" => "validator",

@@ -1,8 +1,8 @@
-//! Shape inference: what transforms make of a sample whose voxels are still in its files, and where the files are read.
+//! Shape inference: applies transforms to file headers, and determines which transform reads the voxels.
 //!
-//! [`Transform::plan`] is asked once for each transform and sample. The [`Plan`] is what `segbundle explain` shows, what a
-//! case is admitted by, and what [`Plan::apply`] carries out. A file that is resampled slice by slice while it is read is
-//! never in memory whole.
+//! [`Transform::plan`] is called once for each transform and sample. `segbundle explain` shows the [`Plan`], the memory
+//! check admits a case by it, and [`Plan::apply`] executes it. A file that is resampled slice by slice while it is read
+//! is never held in memory as a whole.
 
 use super::{CaseContext, Item, RngStates, Sample, Transform, TransformContext};
 use crate::err;
@@ -10,41 +10,41 @@ use crate::error::{Error, Result};
 use crate::image::{Volume, Voxels};
 use std::sync::Arc;
 
-/// A transform applied to a sample whose images are header-only ([`Volume::is_header_only`]).
+/// Result of a transform's shape inference: a sample whose images are header-only ([`Volume::is_header_only`]).
 pub struct Step<'a> {
     pub sample: Sample,
     pub certainty: Certainty,
     pub access: VoxelAccess<'a>,
 }
 
-/// How well headers tell shape, geometry and type of a transform's images.
+/// How accurately shape, geometry and dtype of a transform's result follow from headers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Certainty {
-    /// As [`Transform::apply`] makes them.
+    /// The same as those of [`Transform::apply`].
     Exact,
-    /// No axis is longer than this; the rest depends on voxels or random numbers.
+    /// Upper bound of each axis; the result depends on voxels or random numbers.
     UpperBound,
-    /// Not at all: a function of the config decides. The shape is the one before it.
+    /// Unknown: the transform calls a function of the config. The shape is that of its input.
     Unknown,
 }
 
-/// How a transform gets at the voxels.
+/// Voxels that a transform needs.
 pub enum VoxelAccess<'a> {
-    /// They have to be in memory.
+    /// The voxels must be in memory.
     InMemory,
-    /// It changes nothing but what a header says: they can stay in their files.
+    /// It changes only the header: the voxels can stay in their files.
     HeaderOnly,
-    /// It can read the files itself, slice by slice, and do its work meanwhile.
+    /// It can read the files itself, slice by slice, and process each slice.
     Streaming(StreamingRead<'a>),
-    /// Only reading the files tells what is in them: the step's sample is the one before it.
+    /// The format has no header that can be read alone: the step's sample is the transform's input.
     WholeFile,
 }
 
-/// Reads the files of a sample and applies a transform meanwhile.
+/// Reads the files of a sample slice by slice and applies a transform.
 pub type StreamingRead<'a> = Box<dyn FnOnce(&CaseContext) -> Result<Sample> + Send + 'a>;
 
 impl Step<'_> {
-    /// A transform that works on voxels and whose result headers tell.
+    /// A transform that needs voxels, with an exactly known result.
     pub fn exact(sample: Sample) -> Self {
         Step { sample, certainty: Certainty::Exact, access: VoxelAccess::InMemory }
     }
@@ -56,12 +56,13 @@ impl Step<'_> {
     pub fn at_most(sample: Sample) -> Self {
         Step { sample, certainty: Certainty::UpperBound, access: VoxelAccess::InMemory }
     }
+    /// A transform that calls a function of the config.
     pub fn unknown(sample: Sample) -> Self {
         Step { sample, certainty: Certainty::Unknown, access: VoxelAccess::InMemory }
     }
 }
 
-/// The sample after a transform whose `apply` handles header-only images.
+/// Applies a transform whose `apply` handles header-only images.
 pub fn applied_to_headers(transform: &dyn Transform, sample: Sample) -> Result<Sample> {
     let case = CaseContext::quiet();
     let mut cx = TransformContext { case: &case, writes: &mut vec![], rng: &mut RngStates::default() };
@@ -69,7 +70,7 @@ pub fn applied_to_headers(transform: &dyn Transform, sample: Sample) -> Result<S
     samples.pop().ok_or_else(|| err!("the transform leaves no sample"))
 }
 
-/// A step of a [`Plan`], as seen from the sample's `image`.
+/// A step of a [`Plan`]: the state of the sample's `image`.
 pub struct PlannedStep {
     pub name: &'static str,
     /// Header-only; `None` while the sample has no `image`.
@@ -88,34 +89,34 @@ pub enum VoxelLocation {
     Memory,
 }
 
-/// What to do about files whose format has no header that can be read alone.
+/// Handling of files whose format has no header that can be read alone.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum WithoutHeader {
     /// The plan ends there.
     Stop,
-    /// Read them, and go on from what they contain.
+    /// Read the whole file and continue with its contents.
     ReadWhole,
 }
 
-/// Transforms as they will be applied to one sample.
+/// Planned application of transforms to one sample.
 pub struct Plan<'a> {
     transforms: Vec<&'a dyn Transform>,
-    /// Before all transforms.
+    /// The sample before all transforms.
     sample: Sample,
-    /// Those that headers tell something about, from the first on.
+    /// The transforms whose results are known from headers, from the first on.
     pub steps: Vec<PlannedStep>,
-    /// Why there are fewer steps than transforms; `None` where only reading the files tells more.
+    /// The error of the transform after the last step; `None` where the plan ended for lack of a header.
     pub error: Option<Error>,
-    /// The step that reads the files, and how.
+    /// Index of the step that reads the files, and its reader.
     streaming: Option<(usize, StreamingRead<'a>)>,
 }
 
 impl<'a> Plan<'a> {
-    /// Go through `transforms` with the headers of the files that `sample` names.
+    /// Plans `transforms` from the headers of the files in `sample`.
     pub fn new(transforms: &'a [Arc<dyn Transform>], sample: Sample, without: WithoutHeader) -> Result<Plan<'a>> {
         let mut now = sample.duplicate()?;
         let mut plan = Plan { transforms: flattened(transforms), sample, steps: vec![], error: None, streaming: None };
-        let mut in_files = plan.is_of_names();
+        let mut in_files = plan.is_unloaded();
         for (at, transform) in plan.transforms.iter().enumerate() {
             let step = match transform.plan(now).and_then(|step| read_whole(*transform, step, without)) {
                 Ok(Some(step)) => step,
@@ -147,12 +148,12 @@ impl<'a> Plan<'a> {
         Ok(plan)
     }
 
-    /// Whether the steps are all transforms.
+    /// Whether all transforms are planned.
     pub fn is_complete(&self) -> bool {
         self.steps.len() == self.transforms.len()
     }
 
-    /// Apply the transforms.
+    /// Applies the transforms.
     pub fn apply(self, cx: &mut TransformContext) -> Result<Vec<Sample>> {
         match self.streaming {
             None => apply_each(&self.transforms, vec![self.sample], cx),
@@ -164,13 +165,13 @@ impl<'a> Plan<'a> {
         }
     }
 
-    /// Whether the sample consists of file names and other values.
-    fn is_of_names(&self) -> bool {
+    /// Whether the sample contains only file names and other values.
+    fn is_unloaded(&self) -> bool {
         self.sample.items.values().all(|item| matches!(item, Item::Value(_)))
     }
 }
 
-/// Apply a transform that cannot be planned, as far as `without` allows it; `None` ends the plan.
+/// Applies a transform that cannot be planned from headers, if `without` permits it; `None` ends the plan.
 fn read_whole<'a>(transform: &dyn Transform, step: Step<'a>, without: WithoutHeader) -> Result<Option<Step<'a>>> {
     match (&step.access, without) {
         (VoxelAccess::WholeFile, WithoutHeader::Stop) => Ok(None),
@@ -187,7 +188,7 @@ fn read_whole<'a>(transform: &dyn Transform, step: Step<'a>, without: WithoutHea
     }
 }
 
-/// Apply transforms one after the other; a sample of file names is planned first.
+/// Applies transforms in order; a single sample of file names is planned first.
 pub fn apply_all(
     transforms: &[Arc<dyn Transform>],
     mut samples: Vec<Sample>,
@@ -221,7 +222,7 @@ fn apply_each(
     Ok(samples)
 }
 
-/// All transforms without the Composes around them.
+/// All transforms, with every Compose replaced by its children.
 pub fn flattened(transforms: &[Arc<dyn Transform>]) -> Vec<&dyn Transform> {
     let mut out = vec![];
     for transform in transforms {

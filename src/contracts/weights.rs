@@ -1,4 +1,4 @@
-//! Loading named tensors into a network, as far as they fit.
+//! Loading of named tensors into a network, strictly or partially.
 
 use super::Network;
 use crate::err;
@@ -8,25 +8,25 @@ use std::collections::HashMap;
 use std::fmt;
 use tch::Tensor;
 
-/// Which tensors of a file a network must find.
+/// Strictness of [`restore`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Strictness {
-    /// Both sides must have the same names.
+    /// File and network must have the same names.
     pub names: bool,
-    /// Tensors of one name must have one shape.
+    /// Tensors of the same name must have the same shape.
     pub shapes: bool,
 }
 
-/// What [`restore`] has done.
+/// Result of [`restore`].
 #[derive(Debug, Default)]
 pub struct Restored {
-    /// Tensors of the network.
+    /// Number of tensors of the network.
     total: usize,
-    /// Names of the network's tensors that were kept as they were, with the shapes where these differ.
+    /// Names of the network's tensors that were not restored, with the shapes where these differ.
     kept: Vec<String>,
-    /// Names in the file that the network does not have.
+    /// Names in the file that do not exist in the network.
     unused: Vec<String>,
-    /// What was taken off all names in the file: `module.`.
+    /// Prefix that was removed from all names in the file, such as `module.`.
     prefix: Option<String>,
 }
 
@@ -35,10 +35,10 @@ impl Restored {
     pub fn is_complete(&self) -> bool {
         self.kept.is_empty() && self.unused.is_empty()
     }
-    /// Log what a user has to know; `source` is where the tensors came from.
+    /// Logs a removed prefix and a partial restore; `source` describes where the tensors came from.
     pub fn report(&self, source: &str) {
         if let Some(prefix) = &self.prefix {
-            tracing::info!("took the prefix `{prefix}` off all names in {source}");
+            tracing::info!("removed the prefix `{prefix}` from all names in {source}");
         }
         if self.is_complete() {
             return;
@@ -59,14 +59,14 @@ impl fmt::Display for Restored {
     }
 }
 
-/// Copy `tensors` into those of the network that have the same names, as far as `strictness` allows.
+/// Copies `tensors` into the network's tensors of the same names, as `strictness` permits.
 ///
 /// A prefix common to all names (`module.` of DataParallel, `_orig_mod.` of torch.compile, `net.` of Lightning modules)
-/// is taken off if every tensor of the network is then found.
+/// is removed if every tensor of the network is then found.
 ///
 /// # Errors
-/// With strict names, names that only one side has; with strict shapes, tensors of another shape; always, a file of
-/// which nothing fits. The network is then unchanged.
+/// With strict names, missing and unexpected names; with strict shapes, shape mismatches; in any case, a file without a
+/// matching tensor. The network is then unchanged.
 pub fn restore(
     network: &mut dyn Network,
     mut tensors: Vec<(String, Tensor)>,
@@ -111,7 +111,7 @@ pub fn restore(
             let error = err!("none of the {} variables of {} can be restored", own.len(), network.name());
             let names = |names: &mut dyn Iterator<Item = &String>| some_of(&names.take(2).cloned().collect::<Vec<_>>());
             return Err(error.hint(hint.unwrap_or_else(|| match restored.unused.is_empty() {
-                true => format!("the file was made for other arguments of the network: {}", some_of(&restored.kept)),
+                true => format!("the file was saved with other arguments of the network: {}", some_of(&restored.kept)),
                 false => format!(
                     "the network has {}, …; the file has {}, …",
                     names(&mut own.keys()),
@@ -128,8 +128,8 @@ pub fn restore(
     Ok(restored)
 }
 
-/// The prefix of all names, up to a dot, that leaves the most names of the network, and how many; `None` if a name is
-/// the network's as it stands, or no prefix leaves one.
+/// The common prefix of all names, up to a dot, without which most names exist in the network, and the number of these;
+/// `None` if a name exists in the network with its prefix, or none without.
 fn common_prefix(tensors: &[(String, Tensor)], own: &IndexMap<String, Tensor>) -> Option<(String, usize)> {
     let (first, _) = tensors.first()?;
     if tensors.iter().any(|(name, _)| own.contains_key(name)) {
@@ -142,7 +142,7 @@ fn common_prefix(tensors: &[(String, Tensor)], own: &IndexMap<String, Tensor>) -
     best.filter(|(_, found)| *found > 0)
 }
 
-/// The first names of a list, and how many more there are.
+/// The first names of a list, and the number of the remaining ones.
 fn some_of(names: &[String]) -> String {
     const SHOWN: usize = 8;
     match names.len().checked_sub(SHOWN) {

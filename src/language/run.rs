@@ -1,4 +1,4 @@
-//! A run: what the user asked for, what it gives to the engines that its config builds, and what these report.
+//! Options and context of a run, and the reports of its engines.
 //!
 //! [`RunOptions`] come from the command line. [`RunContext`] is available wherever a config builds something
 //! ([`crate::component::BuildContext::run`]); an engine gets [`EngineStart`] when it starts.
@@ -13,25 +13,26 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
 
-/// The item of a config that names its folder of checkpoints, as MONAI's bundles do.
+/// The config item that names the folder of checkpoints, by the convention of MONAI bundles.
 pub const CHECKPOINT_FOLDER: &str = "ckpt_dir";
 
-/// What the user asked for.
+/// Options of a run, from the command line.
 #[derive(Debug, Clone)]
 pub struct RunOptions {
-    /// Precision of `amp: true` where the config names none: Float32 is MONAI's choice, float16 on a GPU.
+    /// Precision on a CPU where the config sets `amp: true` without a type. MONAI computes in float32 there; a GPU uses
+    /// float16.
     pub amp_precision: Precision,
-    /// Bytes that the whole process may use.
+    /// Memory limit of the whole process in bytes.
     pub memory_bytes: u64,
-    /// Leave out cases whose result is there and was made from the same input, weights and config.
+    /// Skip cases whose results exist and were computed from the same input, weights and config.
     pub skip_existing: bool,
     /// Resume training from the last saved state.
     pub resume: bool,
-    /// How often a training is saved between the ends of its epochs.
+    /// Interval between saves of the training state within an epoch.
     pub save_every: Duration,
 }
 
-/// Number format of a computation.
+/// Floating-point format of a computation.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum Precision {
     #[default]
@@ -51,18 +52,18 @@ impl Default for RunOptions {
     }
 }
 
-/// What a run gives to everything that its config builds.
+/// Options and handles that the command line passes to every component of a run.
 pub struct RunContext {
     pub options: RunOptions,
     /// Set when the user interrupts the run.
     pub cancel: Arc<AtomicBool>,
     pub observer: Arc<dyn Observer>,
-    /// States of the random transforms outside of a loader's workers: one per transform, whatever loaders share it.
+    /// States of the random transforms outside of loader workers: one per transform, even if several loaders share it.
     pub rng: Arc<Mutex<RngStates>>,
 }
 
 impl RunContext {
-    /// A run that is not observed.
+    /// Creates the context of a run without an observer.
     pub fn new(options: RunOptions) -> RunContext {
         RunContext { options, cancel: Arc::default(), observer: Arc::new(NoProgress), rng: Arc::default() }
     }
@@ -80,37 +81,37 @@ impl std::fmt::Debug for RunContext {
     }
 }
 
-/// What an engine gets when it starts.
+/// Context and config that an engine is started with.
 #[derive(Debug, Clone, Default)]
 pub struct EngineStart {
     pub run: Arc<RunContext>,
     pub config: ConfigRecord,
 }
 
-/// The config as it is when an engine starts; empty where an engine is run without one.
+/// The config at the start of an engine; empty for an engine that runs without a config.
 #[derive(Debug, Clone, Default)]
 pub struct ConfigRecord {
-    /// All that the run reaches, with values in place of expressions.
+    /// All items that the run refers to, with expressions evaluated.
     pub resolved: serde_json::Value,
-    /// What results depend on, and nothing else.
+    /// The part of the config that results depend on.
     pub fingerprint: serde_json::Value,
-    /// Value of [`CHECKPOINT_FOLDER`], if the config has it.
+    /// Value of [`CHECKPOINT_FOLDER`], if the config defines it.
     pub checkpoint_folder: Option<PathBuf>,
 }
 
-/// Told of the cases of a run.
+/// Receives the events of a run's cases.
 pub trait Observer: Send + Sync {
-    /// A case reaches the network; `name` is its input.
+    /// A case enters inference; `name` is its input. Returns the receiver of its progress.
     fn case_started(&self, _name: &str, _index: usize, _total: usize) -> Arc<dyn Progress> {
         Arc::new(NoProgress)
     }
-    /// A case's files are written, or it has failed, or it was left out.
+    /// A case is complete with all files written, has failed, or was skipped.
     fn case_finished(&self, _report: &CaseReport) {}
 }
 
 impl Observer for NoProgress {}
 
-/// One case of a run, when it is over.
+/// Report of one case at its end.
 pub struct CaseReport {
     pub name: String,
     pub index: usize,
@@ -119,21 +120,21 @@ pub struct CaseReport {
     pub clock: Clock,
     pub elapsed: Duration,
     pub facts: CaseFacts,
-    /// Its result was there already.
+    /// Skipped because its results existed.
     pub skipped: bool,
     pub error: Option<Error>,
 }
 
-/// What was seen of a case on its way; as far as it came.
+/// Measurements of a case; those of stages that the case did not reach are `None` or 0.
 #[derive(Debug, Clone, Default)]
 pub struct CaseFacts {
-    /// Shape [C,X,Y,Z] and grid as in the file.
+    /// Number of channels and voxel grid of the input file.
     pub input: Option<(usize, Grid)>,
-    /// Channels and grid that the network saw.
+    /// Number of channels and voxel grid of the network's input.
     pub network: Option<(usize, Grid)>,
-    /// Windows that the network ran on, or was to.
+    /// Number of windows of the sliding-window inference.
     pub windows: usize,
-    /// The most resident memory of the process while the case was in the network, sampled.
+    /// Peak resident memory of the process during inference in bytes, sampled.
     pub peak_memory_bytes: u64,
 }
 
@@ -142,10 +143,10 @@ pub struct CaseFacts {
 #[serde(rename_all = "lowercase")]
 pub enum CaseStatus {
     Done,
-    /// Its result was there already.
+    /// Its results existed.
     Skipped,
     Failed,
-    /// The user stopped the run while it was in the network.
+    /// The user interrupted the run during its inference.
     Interrupted,
 }
 
@@ -160,23 +161,23 @@ impl CaseReport {
     }
 }
 
-/// Told of the progress of one case.
+/// Receives the progress of one case.
 pub trait Progress: Send + Sync {
     fn windows(&self, _total: usize) {}
     fn window_done(&self) {}
 }
 
-/// Ignores all reports.
+/// Ignores all events.
 pub struct NoProgress;
 impl Progress for NoProgress {}
 
-/// Busy time by stage.
+/// Busy time of each stage, summed over threads.
 #[derive(Clone, Default)]
 pub struct Clock(Arc<Mutex<IndexMap<Stage, Duration>>>);
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Stage {
-    /// Comparing and recording inputs and outputs.
+    /// Comparison and recording of inputs and outputs.
     Check,
     Pre,
     Inferer,
@@ -186,7 +187,7 @@ pub enum Stage {
 }
 
 impl Stage {
-    /// As log lines spell it.
+    /// Name of the stage in log lines.
     pub fn name(self) -> &'static str {
         match self {
             Stage::Check => "check",
