@@ -1,8 +1,8 @@
-//! Checks that the label of each case lies on its image, from file headers, before a training begins.
+//! Checks from file headers that the label of each case covers the same region as its image, before a training begins.
 //!
-//! MONAI compares nothing: a mirrored or shifted label is trained with, or fails once the first crop reaches beyond it.
-//! What counts is where the two volumes lie in the world, in mm. Their voxel grids may differ (a label at another
-//! resolution that Spacingd resamples), and so may the order and direction of their axes.
+//! MONAI does not compare them: it trains with a mirrored or shifted label, or fails at the first crop beyond its
+//! bounds. The check compares positions in world coordinates (mm). The voxel grids may differ (a label at another
+//! resolution that Spacingd resamples), and so may the order and direction of the axes.
 
 use crate::contracts::{Dataset, Item, Sample, Step, VoxelAccess, flattened};
 use crate::err;
@@ -11,14 +11,14 @@ use crate::image::ImageHeader;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-/// Cases that an error names; of the others it gives the number.
+/// Number of cases that an error lists; the others are counted.
 const NAMED: usize = 10;
 
-/// Compare image and label of all cases, as far as their headers can be read without their voxels. Cases without both
-/// keys, and files that cannot be read, are left to the reader of the case.
+/// Compares image and label of all cases whose headers can be read alone. Cases without both keys and unreadable files
+/// are skipped; the latter fail when the case is read.
 ///
 /// # Errors
-/// Labels that do not lie on their images, each with both files and the distance in mm; an interrupt.
+/// Labels that are not aligned with their images, each with both files and the distance in mm; cancellation.
 pub fn check(dataset: &dyn Dataset, cancel: &AtomicBool) -> Result<()> {
     let mut apart = vec![];
     for index in 0..dataset.len() {
@@ -46,10 +46,10 @@ pub fn check(dataset: &dyn Dataset, cancel: &AtomicBool) -> Result<()> {
     Err(hinted(Error::new(text)))
 }
 
-/// Compare image and label of one case by the headers of their files; `Ok` where the sample lacks one of them.
+/// Compares image and label of one case by the headers of their files; `Ok` if the sample lacks one of them.
 ///
 /// # Errors
-/// The volumes differ in place, see [`Grid::distance_mm`].
+/// The volumes are not aligned, see [`Grid::distance_mm`](crate::image::Grid::distance_mm).
 pub fn check_sample(sample: &Sample) -> Result<()> {
     let (Some(Item::Image(image)), Some(Item::Image(label))) = (sample.get("image"), sample.get("label")) else {
         return Ok(());
@@ -82,8 +82,8 @@ fn hinted(error: Error) -> Error {
     )
 }
 
-/// The case after the first transforms that make images of both keys, without voxels; `None` where a format has no header
-/// that can be read alone, or where a header cannot be read.
+/// The header-only sample after the transforms that load image and label; `None` if a format has no header that can be
+/// read alone, or if a header cannot be read.
 fn headers(dataset: &dyn Dataset, mut sample: Sample) -> Option<Sample> {
     let keys = ["image", "label"];
     if !keys.iter().all(|key| sample.items.contains_key(*key)) {

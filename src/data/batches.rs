@@ -9,25 +9,25 @@ use crate::random::RngStates;
 use crate::torch::guard;
 use std::sync::Arc;
 
-/// Samples that go through the network together.
+/// Samples of one forward pass.
 pub struct Batch {
-    /// The datalist's entries that they came from.
+    /// The datalist entry of each sample.
     pub entries: Vec<Value>,
     pub samples: Vec<Sample>,
 }
 
-/// A pass over a loader, batch by batch, whose workers are threads.
+/// Iterator over the batches of a pass, loaded by worker threads.
 pub struct Batches(LoaderPass<'static, Result<Batch>>);
 
 impl Batches {
-    /// Begins a pass, which draws from torch's generator. `before`: where the pass before it ended.
+    /// Begins a pass, which draws from torch's generator. `before`: position at the end of the previous pass.
     pub fn begin(loader: &Arc<Loader>, before: Option<&LoaderPosition>, case: &CaseContext) -> Result<Batches> {
         let (pass, workers) =
             LoaderPass::begin(loader, PassItem::Batch, before, case.budget_bytes, make(loader, case))?;
         Batches::start(pass, workers)
     }
 
-    /// Resumes a pass; draws nothing.
+    /// Resumes a pass, without draws from torch's generator.
     pub fn resume(loader: &Arc<Loader>, position: LoaderPosition, case: &CaseContext) -> Result<Batches> {
         let (pass, workers) =
             LoaderPass::resume(loader, PassItem::Batch, position, case.budget_bytes, make(loader, case))?;
@@ -78,7 +78,7 @@ fn load(loader: &Loader, cases: &[usize], rng: &mut RngStates, case: &CaseContex
     Ok(Batch { entries, samples })
 }
 
-/// An error of a case, with the case's name if no file is named yet.
+/// Adds the case's name to an error that does not name a file.
 fn named(error: Error, entry: &Value) -> Error {
     match error.get_file() {
         Some(_) => error,
@@ -86,7 +86,7 @@ fn named(error: Error, entry: &Value) -> Error {
     }
 }
 
-/// What to call a case of a datalist: its image.
+/// Name of a case in messages: its `image`, or the whole entry.
 pub fn case_name(entry: &Value) -> String {
     let image = match entry {
         Value::Dict(dict) => dict.get("image"),

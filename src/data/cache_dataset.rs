@@ -1,7 +1,9 @@
-//! CacheDataset (monai.data.dataset, MONAI 1.6.1): what comes before the first random transform is computed once.
+//! CacheDataset (monai.data.dataset, MONAI 1.6.1): caches the results of the transforms before the first random one.
 //!
-//! Deliberate differences: the cache is cut to the memory there is, with a warning, where MONAI is killed; whole-numbered
-//! images (labels) are kept in one or two bytes per voxel; workers are threads and share the cache.
+//! Differences from MONAI:
+//! - The cache is limited to the available memory, with a warning; MONAI runs out of memory.
+//! - Integer-valued images (labels) are cached in one or two bytes per voxel.
+//! - Workers are threads and share the cache.
 
 use super::alignment;
 use super::dataset::{Transforms, sample};
@@ -65,20 +67,20 @@ component! {
 
 struct Cached {
     data: Vec<Value>,
-    /// As the config gives them.
+    /// The argument of the config, for seeding.
     given: Transforms,
-    /// One after the other, without Compose around them.
+    /// All transforms in order, without an outer Compose.
     steps: Vec<Arc<dyn Transform>>,
-    /// Steps before the first random one.
+    /// Number of steps before the first random one.
     fixed: usize,
     contiguous: bool,
-    /// Whether filling the cache is logged.
+    /// Whether to log the progress of filling the cache.
     progress: bool,
-    /// Threads that fill the cache before the first pass; `None` once it is filled, or if it is filled case by case.
+    /// Number of threads that fill the cache before the first pass; `None` once it is filled, or with `runtime_cache`.
     to_fill: Mutex<Option<usize>>,
-    /// Cases that the cache has room for.
+    /// Number of first cases that the cache may hold.
     kept: AtomicUsize,
-    /// Of the first cases: the samples after the fixed steps, once they are there.
+    /// Samples of the first cases after the fixed steps; `None` before they are loaded.
     cache: Vec<Mutex<Option<Vec<Sample>>>>,
 }
 
@@ -113,7 +115,7 @@ impl Cached {
         })
     }
 
-    /// Read all cases of the cache, as many at a time as there are workers; the first one tells how many will fit.
+    /// Fills the cache with `workers` threads. The size of the first case determines how many fit.
     fn fill(&self, workers: usize, run: &RunContext) -> Result<()> {
         let (progress, memory_bytes) = (self.progress, run.options.memory_bytes);
         alignment::check(self, &run.cancel)?;
@@ -135,11 +137,15 @@ impl Cached {
         let fits = usize::try_from(memory_bytes / case_bytes).unwrap_or(usize::MAX).max(1).min(wanted);
         let gb = |bytes: u64| bytes as f64 / 1e9;
         if progress {
-            tracing::info!("{wanted} of {} cases, about {:.2} GB", self.data.len(), gb(case_bytes * wanted as u64));
+            tracing::info!(
+                "caching {wanted} of {} cases, about {:.2} GB",
+                self.data.len(),
+                gb(case_bytes * wanted as u64)
+            );
         }
         if fits < wanted {
             tracing::warn!(
-                "{wanted} cases need about {:.1} GB, {:.1} GB are free: the first {fits} are kept, the others read each time",
+                "{wanted} cases need about {:.1} GB, {:.1} GB are free: the first {fits} are cached, the others are read in every epoch",
                 gb(case_bytes * wanted as u64),
                 gb(memory_bytes)
             );
@@ -160,7 +166,7 @@ impl Cached {
                             Ok(samples) => {
                                 let mut held = held.lock();
                                 let more = samples.iter().map(Sample::bytes).sum::<u64>();
-                                // Cases may be larger than the first.
+                                // This case may be larger than the first.
                                 if *held + more > memory_bytes {
                                     full.store(true, Ordering::Relaxed);
                                     break;
@@ -169,7 +175,7 @@ impl Cached {
                                 *self.cache[index].lock() = Some(samples);
                                 let done = done.fetch_add(1, Ordering::Relaxed) + 1;
                                 if progress && (done * 10 / fits > (done - 1) * 10 / fits) {
-                                    tracing::info!("{done} of {fits} cases read");
+                                    tracing::info!("cached {done} of {fits} cases");
                                 }
                             }
                             Err(error) => {
@@ -186,11 +192,11 @@ impl Cached {
         }
         if full.into_inner() {
             tracing::warn!(
-                "the memory is full after {} of {wanted} cases; the others are read each time",
+                "the memory limit is reached after {} of {wanted} cases: the others are read in every epoch",
                 done.into_inner()
             );
         }
-        // What does not fit is no part of the cache, or it would be filled later.
+        // Slots that stayed empty would be filled on access: they are excluded.
         let keep: Vec<bool> = self.cache.iter().map(|slot| slot.lock().is_some()).collect();
         let last = keep.iter().rposition(|kept| *kept).map_or(0, |at| at + 1);
         self.kept.store(last, Ordering::Relaxed);
@@ -214,12 +220,12 @@ impl Cached {
     }
 }
 
-/// The transforms that `transform` is made of.
+/// The children of a Compose; any other transform itself.
 fn flat(transform: &Arc<dyn Transform>) -> Vec<Arc<dyn Transform>> {
     if transform.is_chain() { transform.children().to_vec() } else { vec![transform.clone()] }
 }
 
-/// Whole numbers from 0 to 255 (65535) in one (two) bytes each; other voxels as they are.
+/// Stores integer values in 0..=255 as uint8, in 0..=65535 as uint16; other voxels are unchanged.
 fn compact(voxels: Voxels) -> Result<Voxels> {
     use crate::image::Element;
     if voxels.dtype().size_bytes() == 1 || voxels.is_empty() {
@@ -227,7 +233,7 @@ fn compact(voxels: Voxels) -> Result<Voxels> {
     }
     let largest = each_voxels!(&voxels, slice => slice.iter().try_fold(0.0f64, |largest, x| {
         let x = x.to_f64();
-        // -0 is no whole number here: its sign would be lost.
+        // -0.0 is excluded: its sign would be lost.
         (x.fract() == 0.0 && !x.is_sign_negative() && x <= 65535.0).then_some(largest.max(x))
     }));
     fn narrow<A: Element, B: Element>(from: &[A]) -> Result<Voxels> {
@@ -253,7 +259,7 @@ impl Dataset for Cached {
         self.data
             .get(index)
             .cloned()
-            .ok_or_else(|| err!("the dataset has {} cases, case {index} was asked for", self.data.len()))
+            .ok_or_else(|| err!("case index {index} is out of range for {} cases", self.data.len()))
     }
     fn transforms(&self) -> &[Arc<dyn Transform>] {
         &self.steps
@@ -274,7 +280,7 @@ impl Dataset for Cached {
     fn get(&self, index: usize, cx: &mut TransformContext) -> Result<Vec<Sample>> {
         let fixed = match self.cache.get(index).filter(|_| index < self.kept.load(Ordering::Relaxed)) {
             Some(slot) => {
-                // Held while the case is read, so that nobody else reads it too.
+                // Locked while the case is read, so that no other worker reads it too.
                 let mut slot = slot.lock();
                 if slot.is_none() {
                     *slot = Some(self.load(index, cx)?);

@@ -1,4 +1,4 @@
-//! DataLoader and ThreadDataLoader (monai.data, MONAI 1.6.1): how an engine goes through a dataset. Workers are threads.
+//! DataLoader and ThreadDataLoader (monai.data, MONAI 1.6.1): iterate over a dataset in batches. Workers are threads.
 
 use super::pass;
 use crate::component::{Accepted, BuildContext, NotSupported};
@@ -7,7 +7,7 @@ use crate::error::Result;
 use crate::{bail, err};
 use std::sync::Arc;
 
-/// A config is untrusted: each worker is a thread.
+/// Maximum of `num_workers`: each worker is a thread, and a config is untrusted.
 const MAX_WORKERS: usize = 1024;
 
 component! {
@@ -146,7 +146,8 @@ fn build(
     context: &mut BuildContext,
 ) -> Result<Loader> {
     if persistent && num_workers == 0 {
-        return Err(err!("persistent_workers is True, but num_workers is 0").hint("give it workers, or leave it out"));
+        return Err(err!("persistent_workers is True, but num_workers is 0")
+            .hint("set num_workers to at least 1, or remove persistent_workers"));
     }
     if batch_size == 0 {
         bail!("batch_size is 0, expected at least 1");
@@ -156,7 +157,7 @@ fn build(
     }
     let rng = context.run().rng.clone();
     if num_workers == 0 {
-        // Without workers MONAI seeds the transforms here, and then sets torch's generator back to its beginning.
+        // Without workers MONAI seeds the transforms here, and then resets torch's generator to its initial seed.
         let first = segbundle_native::generator_seed(tch::Device::Cpu)?;
         dataset.seed(pass::draw()? as u32, &mut rng.lock());
         tch::manual_seed(first as i64);

@@ -1,4 +1,4 @@
-//! Dataset: a datalist and the transforms of its cases (monai.data.dataset, MONAI 1.6.1).
+//! Dataset (monai.data.dataset, MONAI 1.6.1): the cases of a datalist and their transforms.
 
 use crate::bail;
 use crate::component::{FromValue, Value};
@@ -26,12 +26,12 @@ component! {
 #[derive(Default)]
 pub struct Transforms {
     pub steps: Vec<Arc<dyn Transform>>,
-    /// A list, of which MONAI makes a Compose that seeds each: also a list of one.
+    /// Whether the argument is a list. MONAI wraps it in a Compose, which seeds each transform, also in a list of one.
     pub listed: bool,
 }
 
 impl Transforms {
-    /// MONAI's `set_random_state` of it.
+    /// MONAI's `set_random_state` of the argument.
     pub fn seed(&self, seed: u32, rng: &mut RngStates) {
         match self.steps.as_slice() {
             [one] if !self.listed => one.seed(seed, rng),
@@ -70,7 +70,7 @@ impl Dataset for Listed {
     fn entry(&self, index: usize) -> Result<Value> {
         match self.data.get(index) {
             Some(entry) => Ok(entry.clone()),
-            None => bail!("the dataset has {} cases, case {index} was asked for", self.data.len()),
+            None => bail!("case index {index} is out of range for {} cases", self.data.len()),
         }
     }
     fn transforms(&self) -> &[Arc<dyn Transform>] {
@@ -87,7 +87,10 @@ impl Dataset for Listed {
     }
 }
 
-/// An entry of a datalist as a sample.
+/// Converts an entry of a datalist to a sample.
+///
+/// # Errors
+/// The entry is not a dict with string keys.
 pub(super) fn sample(entry: &Value) -> Result<Sample> {
     let Value::Dict(dict) = entry else {
         bail!("expected a dict for each case, such as {{'image': 'a.nii.gz'}}, found {entry:?}");

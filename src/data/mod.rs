@@ -1,4 +1,8 @@
-//! Datasets and loaders.
+//! Datasets and data loaders.
+//!
+//! - [`Transforms`]: the `transform` argument of a dataset.
+//! - [`batches`] and [`pass`] iterate over a [`Loader`](crate::contracts::Loader), for training and evaluation.
+//! - [`alignment`] compares images and labels before a training.
 
 pub mod alignment;
 pub mod batches;

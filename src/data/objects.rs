@@ -2,10 +2,10 @@
 //! `next(iter(@loader))`, `@preprocessing({...})`, `@inferer(x, @network)`, `@network(x)`.
 //!
 //! An image of a sample is an [`ImageValue`]. Differences from MONAI:
-//! - A random transform that is called in an expression draws from a generator of its own each time; seeds of datasets and
-//!   loaders are not consumed by indexing.
-//! - A network computes as in evaluation, without gradients.
-//! - Files that a called SaveImaged writes are written before the call returns.
+//! - A random transform called in an expression draws from a new generator each time; indexing does not advance the
+//!   random states of datasets and loaders.
+//! - A network runs in evaluation mode, without gradients.
+//! - SaveImaged called in an expression writes its files before the call returns.
 
 use crate::bundle::expr::values::iter::{Iter, Step};
 use crate::case_context::CaseContext;
@@ -24,10 +24,10 @@ use crate::torch::{array_from_tensor, guard};
 use crate::{bail, err};
 use std::sync::{Arc, OnceLock};
 
-/// An image as MONAI's `MetaTensor`: what a tensor [C,X,Y,Z] can do, and `affine`, `meta`, `pixdim`.
+/// An image as MONAI's `MetaTensor`: a tensor `[C, X, Y, Z]` with `affine`, `meta` and `pixdim`.
 struct ImageValue {
     volume: Volume,
-    /// Copied when an expression first asks for a voxel.
+    /// Copy of the voxels, made on first use.
     array: OnceLock<Result<Array>>,
 }
 
@@ -37,14 +37,14 @@ impl ImageValue {
     }
     fn array(&self) -> Result<Array> {
         let read = || {
-            let array = BuildContext::with_lent(|call| {
-                let array = Array::from_volume(&self.volume, call)?;
-                // Integers of a file that MONAI reads as float32 are kept as they are stored.
+            let array = BuildContext::with_lent(|context| {
+                let array = Array::from_volume(&self.volume, context)?;
+                // Integer voxels of files are kept in their stored dtype; MONAI reads them as float32.
                 let floats = self.volume.integer_type.is_none() && !array.ty.is_float();
-                if floats { array.cast(Type::F32, call) } else { Ok(array) }
+                if floats { array.cast(Type::F32, context) } else { Ok(array) }
             })?;
             match array.shape() {
-                // Before EnsureChannelFirstd there is no channel axis.
+                // Before EnsureChannelFirstd the tensor has no channel axis.
                 [1, shape @ ..] if !self.volume.channel_first => {
                     Array::from_values(shape, array.values(), array.ty, Flavour::Torch)
                 }
@@ -55,7 +55,7 @@ impl ImageValue {
     }
 }
 
-/// A 4×4 matrix as a float64 tensor.
+/// Converts an affine to a 4×4 float64 tensor.
 fn matrix(affine: &Affine) -> Result<Value> {
     let values = affine.0.iter().flatten().copied().collect();
     Ok(Value::object(Array::from_values(&[4, 4], values, Type::F64, Flavour::Torch)?))
@@ -88,15 +88,15 @@ impl Object for ImageValue {
                     (Key::str("spatial_shape"), Value::list(shape)),
                 ]))
             }
-            // Without a look at the voxels.
+            // Known without the voxels.
             "shape" if self.volume.channel_first => {
                 Value::tuple(self.volume.layout.shape.map(|n| Value::Int(n as i64)))
             }
             name => return self.array()?.attr(name),
         }))
     }
-    fn call_method(&self, name: &str, args: &mut Args, call: &mut BuildContext) -> Result<Option<Value>> {
-        self.array()?.call_method(name, args, call)
+    fn call_method(&self, name: &str, args: &mut Args, context: &mut BuildContext) -> Result<Option<Value>> {
+        self.array()?.call_method(name, args, context)
     }
     fn index(&self, index: &Value) -> Result<Value> {
         self.array()?.index(index)
@@ -115,18 +115,18 @@ impl Object for ImageValue {
         operator: &str,
         other: &Value,
         reflected: bool,
-        call: &mut BuildContext,
+        context: &mut BuildContext,
     ) -> Result<Option<Value>> {
-        self.array()?.operator(operator, &plain(other)?, reflected, call)
+        self.array()?.operator(operator, &plain(other)?, reflected, context)
     }
 }
 
-/// An image's tensor; any other value itself.
+/// The tensor of an image; any other value unchanged.
 fn plain(value: &Value) -> Result<Value> {
     value.downcast::<ImageValue>().map_or_else(|| Ok(value.clone()), |image| Ok(Value::object(image.array()?)))
 }
 
-/// A sample as the dict that MONAI has; predictions are computed.
+/// Converts a sample to MONAI's dict; predictions are computed.
 fn sample_value(sample: Sample, case: &CaseContext) -> Result<Value> {
     let mut pairs = vec![];
     for (key, item) in sample.items {
@@ -140,7 +140,7 @@ fn sample_value(sample: Sample, case: &CaseContext) -> Result<Value> {
     Ok(Value::Dict(Dict::new(pairs)))
 }
 
-/// The inverse of [`sample_value`]; a tensor [C,X,Y,Z] becomes an image with the identity as its affine.
+/// The inverse of [`sample_value`]; a tensor `[C, X, Y, Z]` becomes an image with the identity affine.
 fn value_sample(value: &Value) -> Result<Sample> {
     let Value::Dict(dict) = value else {
         return Err(
@@ -161,7 +161,7 @@ fn value_sample(value: &Value) -> Result<Sample> {
     Ok(sample)
 }
 
-/// An image of 1 mm voxels from a tensor [C,X,Y,Z].
+/// Converts a tensor `[C, X, Y, Z]` to an image with 1 mm voxels.
 fn volume_of(array: &Array) -> Result<Volume> {
     let (voxels, shape) = array.to_voxels();
     let Ok(shape) = <[usize; 4]>::try_from(shape) else {
@@ -182,7 +182,7 @@ fn volume_of(array: &Array) -> Result<Volume> {
     })
 }
 
-/// The samples that `make` gives, with all files written that it queued: one dict, or a list where there are several.
+/// Calls `make`, writes the files that it queued, and returns its sample as a dict, or several samples as a list.
 fn made(make: impl FnOnce(&mut TransformContext) -> Result<Vec<Sample>>) -> Result<Value> {
     let case = CaseContext::quiet();
     let (mut writes, mut rng) = (vec![], RngStates::default());
@@ -194,7 +194,7 @@ fn made(make: impl FnOnce(&mut TransformContext) -> Result<Vec<Sample>>) -> Resu
     Ok(if values.len() == 1 { values.remove(0) } else { Value::list(values) })
 }
 
-/// A call or an item reads or writes images, or computes for long.
+/// Calls and indexing may read or write images or take long: a dry run skips them.
 fn effect_of_use(method: &str) -> Effect {
     if matches!(method, "__call__" | "__getitem__") { Effect::Acts } else { Effect::Pure }
 }
@@ -216,7 +216,7 @@ impl Object for TransformHandle {
     fn callable(&self) -> bool {
         true
     }
-    fn call(&self, args: Args, _call: &mut BuildContext) -> Result<Value> {
+    fn call(&self, args: Args, _context: &mut BuildContext) -> Result<Value> {
         let [data] = args.expect(self.0.name(), ["data"])?;
         let apply = |data: &Value| {
             let sample = value_sample(data).map_err(|error| error.context(self.0.name()))?;
@@ -260,7 +260,7 @@ impl Object for DatasetHandle {
     fn length(&self) -> Option<usize> {
         Some(self.0.len())
     }
-    /// The case with all transforms applied.
+    /// Case `index` with all transforms applied.
     fn index(&self, index: &Value) -> Result<Value> {
         let at = position(index, self.0.len(), self.0.name())?;
         made(|cx| self.0.get(at, cx))
@@ -270,15 +270,15 @@ impl Object for DatasetHandle {
     }
 }
 
-/// Reads case after case.
+/// Iterator over the cases of a dataset.
 struct Cases {
     dataset: Arc<dyn Dataset>,
     next: usize,
 }
 
 impl Step for Cases {
-    fn step(&mut self, call: &mut BuildContext) -> Result<Option<Value>> {
-        call.permit(Effect::Acts, "iteration of a dataset")?;
+    fn step(&mut self, context: &mut BuildContext) -> Result<Option<Value>> {
+        context.permit(Effect::Acts, "iteration of a dataset")?;
         let at = self.next;
         self.next += 1;
         (at < self.dataset.len()).then(|| made(|cx| self.dataset.get(at, cx))).transpose()
@@ -302,31 +302,32 @@ impl Object for LoaderHandle {
     fn length(&self) -> Option<usize> {
         Some(self.0.batches())
     }
-    /// A pass; its draws from torch's generator are those of MONAI's loader. It begins with its first batch.
+    /// A pass, which begins with the first batch and draws from torch's generator as MONAI's loader does.
     fn iterator(&self) -> Option<Result<Value>> {
         Some(Ok(Iter::value("DataLoaderIter", Pass { loader: self.0.clone(), batches: None })))
     }
 }
 
+/// Iterator over the batches of a pass.
 struct Pass {
     loader: Arc<Loader>,
     batches: Option<Batches>,
 }
 
 impl Step for Pass {
-    fn step(&mut self, call: &mut BuildContext) -> Result<Option<Value>> {
-        call.permit(Effect::Acts, "iteration of a data loader")?;
+    fn step(&mut self, context: &mut BuildContext) -> Result<Option<Value>> {
+        context.permit(Effect::Acts, "iteration of a data loader")?;
         let batches = match &mut self.batches {
             Some(batches) => batches,
             None => self.batches.insert(Batches::begin(&self.loader, None, &CaseContext::quiet())?),
         };
-        batches.next_batch().map(|batch| collated(batch?, call)).transpose()
+        batches.next_batch().map(|batch| collated(batch?, context)).transpose()
     }
 }
 
-/// A batch as MONAI's `list_data_collate` makes it: tensors are stacked to [N,C,X,Y,Z], numbers become tensors, and all
-/// else is listed.
-fn collated(batch: Batch, call: &mut BuildContext) -> Result<Value> {
+/// Collates a batch as MONAI's `list_data_collate`: stacks tensors to `[N, C, X, Y, Z]`, converts numbers to tensors,
+/// and lists other values.
+fn collated(batch: Batch, context: &mut BuildContext) -> Result<Value> {
     let case = CaseContext::quiet();
     let samples: Vec<Value> =
         batch.samples.into_iter().map(|sample| sample_value(sample, &case)).collect::<Result<_>>()?;
@@ -344,13 +345,13 @@ fn collated(batch: Batch, call: &mut BuildContext) -> Result<Value> {
             .iter()
             .map(|value| match value {
                 Value::Int(_) | Value::Float(_) | Value::Bool(_) => {
-                    Array::of("collate", value, Flavour::Torch, call).ok()
+                    Array::of("collate", value, Flavour::Torch, context).ok()
                 }
                 value => plain(value).ok()?.downcast::<Array>().map(|array| (*array).clone()),
             })
             .collect();
         let value = match arrays {
-            Some(arrays) => Value::object(joined("collate", &arrays, 0, true, call)?),
+            Some(arrays) => Value::object(joined("collate", &arrays, 0, true, context)?),
             None => Value::list(column),
         };
         pairs.push((key, value));
@@ -368,8 +369,8 @@ impl Object for InfererHandle {
     fn callable(&self) -> bool {
         true
     }
-    /// `inferer(inputs, network)`: the whole output, [N,K,X,Y,Z].
-    fn call(&self, args: Args, call: &mut BuildContext) -> Result<Value> {
+    /// `inferer(inputs, network)`: the whole output `[N, K, X, Y, Z]`.
+    fn call(&self, args: Args, context: &mut BuildContext) -> Result<Value> {
         let name = self.0.name();
         let [inputs, network] = args.expect(name, ["inputs", "network"])?;
         let x = network_input(name, &plain(&inputs)?)?;
@@ -379,11 +380,11 @@ impl Object for InfererHandle {
         let mut outputs = vec![];
         for at in 0..x.size()[0] {
             let one = x.f_narrow(0, at, 1)?;
-            let image = volume_of(&array_from_tensor(&one.f_squeeze_dim(0)?, call)?)?;
+            let image = volume_of(&array_from_tensor(&one.f_squeeze_dim(0)?, context)?)?;
             let prediction = guard(|| self.0.infer(&one, &image, &network, &case))?;
             outputs.push(volume_tensor(&prediction.into_volume(&case)?)?);
         }
         let output = tch::Tensor::f_stack(&outputs, 0)?;
-        Ok(Value::object(array_from_tensor(&output, call)?))
+        Ok(Value::object(array_from_tensor(&output, context)?))
     }
 }

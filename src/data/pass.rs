@@ -1,10 +1,10 @@
 //! One pass over a data loader: order, seeds, workers and position, for training and evaluation.
 //!
 //! Sources: torch.utils.data.dataloader and sampler (torch 2.11), monai.data.utils.worker_init_fn (MONAI 1.6.1). A pass
-//! begins with a draw from torch's generator for the workers' seeds and, when it shuffles, one for its order. Worker i
-//! seeds the random transforms anew with the base seed + i and serves the batches i, i + N, …; without workers the random
-//! states go on from pass to pass. Each item comes with the random states as they were after it, so that a saved training
-//! has what was used, not what was prefetched.
+//! begins with a draw from torch's generator for the workers' seeds and, with shuffling, one for its order. Worker i of
+//! N seeds the random transforms with the base seed + i and loads the batches i, i + N, …; without workers the random
+//! states continue from pass to pass. Each item carries the random states after it, so that a saved training contains
+//! the states of consumed items, not of prefetched ones.
 
 use super::prefetcher::Prefetcher;
 use crate::contracts::{Loader, flattened};
@@ -14,14 +14,14 @@ use crate::random::RngStates;
 use std::sync::Arc;
 use tch::{Device, Kind, Tensor};
 
-/// Batches that each worker is ahead: torch's `prefetch_factor`.
+/// Batches that each worker prefetches: torch's `prefetch_factor`.
 const PREFETCH_FACTOR: usize = 2;
-/// Threads that read the cases of an evaluation without random transforms, at most.
+/// Maximum number of threads that read the cases of an evaluation without random transforms.
 const MAX_READERS: usize = 8;
-/// Share of the memory of the process that prefetched items may take: one part in so many.
+/// Prefetched items may take the memory limit of the process divided by this.
 const MEMORY_SHARE: u64 = 4;
 
-/// A draw of 63 bits from torch's generator: `torch.empty((), dtype=torch.int64).random_()`.
+/// Draws 63 bits from torch's generator: `torch.empty((), dtype=torch.int64).random_()`.
 pub fn draw() -> Result<u64> {
     Ok(Tensor::f_empty([0; 0], (Kind::Int64, Device::Cpu))?.f_random_()?.f_int64_value(&[])? as u64)
 }
@@ -29,29 +29,29 @@ pub fn draw() -> Result<u64> {
 /// Position in a pass.
 #[derive(Clone, Default)]
 pub struct LoaderPosition {
-    /// Worker i's transforms are seeded with this + i.
+    /// The transforms of worker i are seeded with `base_seed + i`.
     pub base_seed: u64,
     /// Seed of the order; `None` without shuffling.
     pub order_seed: Option<u64>,
-    /// Items that were taken.
+    /// Number of consumed items.
     pub used: usize,
-    /// Each worker's random states after its last taken item, `None` before it; without workers only one.
+    /// Random states of each worker after its last consumed item, `None` before it; without workers a single entry.
     pub rng: Vec<Option<RngStates>>,
 }
 
-/// What an item of a pass is.
+/// Unit of a pass.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum PassItem {
     /// A batch of cases in the loader's order, for training.
     Batch,
-    /// One case; of so many, in the dataset's order, which gives the same metrics as any other.
+    /// One of `total` cases, in the dataset's order, for evaluation: the order does not change the metrics.
     Case { total: usize },
 }
 
-/// Makes item `number` of the given cases; with the bytes that it takes.
+/// Loads item `number` from the given cases; returns it with its size in bytes.
 pub type MakeItem<'a, T> = dyn Fn(usize, &[usize], &mut RngStates) -> (T, u64) + Send + Sync + 'a;
 
-/// A pass in progress. Dropping it ends its workers.
+/// A pass in progress. Dropping it stops its workers.
 pub struct LoaderPass<'a, T> {
     loader: Arc<Loader>,
     position: LoaderPosition,
@@ -60,17 +60,17 @@ pub struct LoaderPass<'a, T> {
     make: Arc<MakeItem<'a, T>>,
 }
 
-/// Which cases are in which item, and who makes it.
+/// Assignment of cases to items, and of items to workers.
 struct Schedule {
-    /// Numbers of cases.
+    /// Indices of cases in the order of the pass.
     order: Vec<usize>,
-    /// Cases in an item.
+    /// Cases per item.
     size: usize,
     /// Items in the pass.
     total: usize,
-    /// Threads that make items; 0 makes them when they are taken.
+    /// Number of worker threads; 0 loads each item when it is taken.
     workers: usize,
-    /// Successive items that one worker makes.
+    /// Number of successive items of one worker.
     run: usize,
 }
 
@@ -84,7 +84,7 @@ impl Schedule {
     }
 }
 
-/// A worker of a pass, to be run on a thread of its own.
+/// A worker of a pass, which runs on its own thread.
 pub struct PassWorker<'a, T> {
     number: usize,
     first: usize,
@@ -95,19 +95,19 @@ pub struct PassWorker<'a, T> {
 }
 
 impl<T> PassWorker<'_, T> {
-    /// Makes this worker's items until the pass ends.
+    /// Loads this worker's items until the pass ends.
     pub fn run(mut self) {
         let own = |item: &usize| self.schedule.worker(*item) == self.number;
         for item in (self.first..self.schedule.total).filter(own) {
-            let Some(aside) = self.prefetcher.begin(item) else { return };
+            let Some(reserved) = self.prefetcher.begin(item) else { return };
             let (made, bytes) = (self.make)(item, self.schedule.cases(item), &mut self.rng);
-            self.prefetcher.put(item, (made, self.rng.clone()), bytes, aside);
+            self.prefetcher.put(item, (made, self.rng.clone()), bytes, reserved);
         }
     }
 }
 
 impl<'a, T> LoaderPass<'a, T> {
-    /// Begins a pass, which draws from torch's generator. `before`: where the pass before it ended.
+    /// Begins a pass, which draws from torch's generator. `before`: position at the end of the previous pass.
     pub fn begin(
         loader: &Arc<Loader>,
         item: PassItem,
@@ -122,10 +122,10 @@ impl<'a, T> LoaderPass<'a, T> {
         LoaderPass::resume(loader, item, LoaderPosition { base_seed, order_seed, used: 0, rng }, memory_bytes, make)
     }
 
-    /// Resumes a pass; draws nothing.
+    /// Resumes a pass, without draws from torch's generator.
     ///
     /// # Errors
-    /// The position is of another number of workers.
+    /// The position was saved with another number of workers.
     pub fn resume(
         loader: &Arc<Loader>,
         item: PassItem,
@@ -139,7 +139,7 @@ impl<'a, T> LoaderPass<'a, T> {
                 position.rng.len(),
                 loader.num_workers
             )
-            .hint("each worker has random numbers of its own: resume with as many, or start anew without --resume"));
+            .hint("set num_workers to the saved number, or start again without --resume"));
         }
         let (cases, workers) = (loader.dataset.len(), loader.num_workers);
         let schedule = match item {
@@ -160,7 +160,7 @@ impl<'a, T> LoaderPass<'a, T> {
                     size: 1,
                     total: total.min(cases),
                     workers: if random { workers } else { workers.min(MAX_READERS) },
-                    // A worker's random numbers go through its batches.
+                    // A worker draws random numbers batch by batch.
                     run: if random { loader.batch_size.max(1) } else { 1 },
                 }
             }
@@ -211,11 +211,11 @@ impl<'a, T> LoaderPass<'a, T> {
         Some(item)
     }
 
-    /// The position after the last item that was taken.
+    /// The position after the last consumed item.
     pub fn position(&self) -> LoaderPosition {
         let mut position = self.position.clone();
         if self.loader.num_workers == 0 {
-            // Another loader may have drawn from the states of transforms that both use.
+            // Another loader that shares transforms may have drawn from their states.
             position.rng = vec![Some(self.loader.rng_states())];
         }
         position
@@ -228,7 +228,7 @@ impl<T> Drop for LoaderPass<'_, T> {
     }
 }
 
-/// The random states of a worker at the start of a pass; the same transforms in the same order whatever it draws later.
+/// Random states of a worker at the start of a pass, one for each random transform in order.
 pub fn seeded(loader: &Loader, base_seed: u64, worker: usize) -> RngStates {
     let mut states = RngStates::default();
     // MONAI takes the seed modulo 2³².

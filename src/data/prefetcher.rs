@@ -1,12 +1,12 @@
-//! Items made by several threads ahead of the one that takes them, bounded in number and bytes.
+//! [`Prefetcher`]: an ordered queue that worker threads fill in advance, bounded in items and bytes.
 
 use parking_lot::{Condvar, Mutex};
 use std::collections::BTreeMap;
 
-/// Items 0, 1, 2 … that several threads make and one takes in order.
+/// Queue of numbered items that several threads produce and one consumes in order.
 ///
-/// At most `count` items from the next one on are begun, and none that would make all of them larger than
-/// `capacity_bytes` if it is as large as the largest so far. The next item is always begun, whatever its size.
+/// Producers begin at most `count` items from the next one on. They do not begin an item that would exceed
+/// `capacity_bytes`, assuming that it is as large as the largest so far. The next item can always begin.
 pub struct Prefetcher<T> {
     state: Mutex<PrefetcherState<T>>,
     changed: Condvar,
@@ -15,24 +15,24 @@ pub struct Prefetcher<T> {
 }
 
 struct PrefetcherState<T> {
-    /// The next item to be taken.
+    /// Number of the next item to take.
     next: usize,
     ready: BTreeMap<usize, (T, u64)>,
-    /// Bytes of what is ready, and of what is being made as far as that is known.
+    /// Bytes of ready items, plus the bytes reserved for items in progress.
     held_bytes: u64,
     largest_bytes: u64,
     closed: bool,
 }
 
 impl<T> Prefetcher<T> {
-    /// Items from `first` on.
+    /// Creates a queue whose first item has the number `first`.
     pub fn new(first: usize, count: usize, capacity_bytes: u64) -> Self {
         let state =
             PrefetcherState { next: first, ready: BTreeMap::new(), held_bytes: 0, largest_bytes: 0, closed: false };
         Prefetcher { state: Mutex::new(state), changed: Condvar::new(), count: count.max(1), capacity_bytes }
     }
 
-    /// Wait for room for item `index`; the bytes set aside for it. `None`: closed.
+    /// Waits until item `index` may begin, and returns the bytes reserved for it; `None` once closed.
     pub fn begin(&self, index: usize) -> Option<u64> {
         let mut state = self.state.lock();
         loop {
@@ -41,24 +41,24 @@ impl<T> Prefetcher<T> {
             }
             let near = index < state.next + self.count;
             if index == state.next || near && state.held_bytes + state.largest_bytes <= self.capacity_bytes {
-                let aside = state.largest_bytes;
-                state.held_bytes += aside;
-                return Some(aside);
+                let reserved = state.largest_bytes;
+                state.held_bytes += reserved;
+                return Some(reserved);
             }
             self.changed.wait(&mut state);
         }
     }
 
-    /// Hand over an item; `aside` is what [`Prefetcher::begin`] set aside for it.
-    pub fn put(&self, index: usize, item: T, bytes: u64, aside: u64) {
+    /// Adds a finished item; `reserved` is the result of [`Prefetcher::begin`].
+    pub fn put(&self, index: usize, item: T, bytes: u64, reserved: u64) {
         let mut state = self.state.lock();
-        state.held_bytes = state.held_bytes - aside + bytes;
+        state.held_bytes = state.held_bytes - reserved + bytes;
         state.largest_bytes = state.largest_bytes.max(bytes);
         state.ready.insert(index, (item, bytes));
         self.changed.notify_all();
     }
 
-    /// The next item, once it is made; `None` once closed.
+    /// Waits for the next item; `None` once closed.
     pub fn take(&self) -> Option<T> {
         let mut state = self.state.lock();
         loop {
@@ -76,7 +76,7 @@ impl<T> Prefetcher<T> {
         }
     }
 
-    /// Nothing more is begun, and nothing taken that is not ready.
+    /// Ends all waiting: no further items begin, and only ready items can be taken.
     pub fn close(&self) {
         self.state.lock().closed = true;
         self.changed.notify_all();
@@ -90,37 +90,37 @@ mod tests {
     use std::time::Duration;
 
     #[test]
-    fn items_come_in_order_and_stay_within_the_bytes() {
+    fn items_come_in_order_within_the_byte_limit() {
         let most = AtomicU64::new(0);
         let prefetcher = Prefetcher::new(0, 8, 50);
-        // The first one shows the size.
-        let aside = prefetcher.begin(0).unwrap();
-        prefetcher.put(0, 0, 10, aside);
+        // The first item sets the expected size.
+        let reserved = prefetcher.begin(0).unwrap();
+        prefetcher.put(0, 0, 10, reserved);
         let (most, prefetcher) = (&most, &prefetcher);
         std::thread::scope(|scope| {
             for lane in 0..4 {
                 scope.spawn(move || {
                     for index in (1..40).filter(|index| index % 4 == lane) {
-                        let aside = prefetcher.begin(index).unwrap();
+                        let reserved = prefetcher.begin(index).unwrap();
                         most.fetch_max(prefetcher.state.lock().held_bytes, Ordering::SeqCst);
                         std::thread::sleep(Duration::from_micros(300 * (40 - index as u64) / 10));
-                        prefetcher.put(index, index, 10, aside);
+                        prefetcher.put(index, index, 10, reserved);
                     }
                 });
             }
             let taken: Vec<usize> = (0..40).filter_map(|_| prefetcher.take()).collect();
             assert_eq!(taken, (0..40).collect::<Vec<_>>());
         });
-        // The item that is waited for may come on top.
+        // The next item may begin beyond the capacity.
         assert!((20..=60).contains(&most.load(Ordering::SeqCst)), "{most:?}");
     }
 
     #[test]
-    fn an_item_larger_than_the_bound_passes_alone() {
+    fn an_item_above_the_byte_limit_passes_alone() {
         let prefetcher = Prefetcher::new(5, 4, 5);
         for expected in 5..8 {
-            let aside = prefetcher.begin(expected).unwrap();
-            prefetcher.put(expected, expected, 100, aside);
+            let reserved = prefetcher.begin(expected).unwrap();
+            prefetcher.put(expected, expected, 100, reserved);
             assert_eq!(prefetcher.take(), Some(expected));
         }
     }

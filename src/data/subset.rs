@@ -1,4 +1,4 @@
-//! Subset: some items of a dataset or of anything else with indices (torch.utils.data.Subset, torch 2.11).
+//! Subset (torch.utils.data.Subset, torch 2.11): items of a dataset, list or array at given indices.
 
 use crate::component::{BuildContext, Object, Value};
 use crate::contracts::{Dataset, DatasetHandle, RngStates, RunContext, Sample, Transform, TransformContext};
@@ -22,7 +22,7 @@ component! {
     build in context: subset,
 }
 
-fn subset(args: SubsetArgs, call: &mut BuildContext) -> Result<Value> {
+fn subset(args: SubsetArgs, context: &mut BuildContext) -> Result<Value> {
     let dataset = args.dataset.downcast::<DatasetHandle>();
     let length = match (&dataset, &args.dataset) {
         (Some(dataset), _) => Some(dataset.0.len()),
@@ -33,10 +33,11 @@ fn subset(args: SubsetArgs, call: &mut BuildContext) -> Result<Value> {
         err!("argument `dataset`: expected a dataset, list or array, found {}", args.dataset.type_name())
             .kind(Kind::Config)
     })?;
-    call.charge(args.indices.len())?;
+    context.charge(args.indices.len())?;
     let number = |index: &i64| {
         let at = if *index < 0 { length.checked_add_signed(*index as isize) } else { usize::try_from(*index).ok() };
-        at.filter(|at| *at < length).ok_or_else(|| err!("there is no item {index} among {length}").kind(Kind::Config))
+        at.filter(|at| *at < length)
+            .ok_or_else(|| err!("index {index} is out of range for {length} items").kind(Kind::Config))
     };
     let indices = args.indices.iter().map(number).collect::<Result<Vec<usize>>>()?;
     Ok(match dataset {
@@ -55,7 +56,7 @@ impl Subset {
         self.indices
             .get(index)
             .copied()
-            .ok_or_else(|| err!("the dataset has {} cases, case {index} was asked for", self.indices.len()))
+            .ok_or_else(|| err!("case index {index} is out of range for {} cases", self.indices.len()))
     }
 }
 
@@ -89,7 +90,7 @@ impl Dataset for Subset {
     }
 }
 
-/// Of a list or an array.
+/// Subset of a list or an array.
 struct Picked {
     items: Value,
     indices: Vec<usize>,
@@ -97,18 +98,16 @@ struct Picked {
 
 impl Picked {
     fn item(&self, at: usize) -> Result<Value> {
-        let at = self
-            .indices
-            .get(at)
-            .ok_or_else(|| err!("Subset: there is no item {at} among {}", self.indices.len()).kind(Kind::Config))?;
+        let at = self.indices.get(at).ok_or_else(|| {
+            err!("Subset: index {at} is out of range for {} items", self.indices.len()).kind(Kind::Config)
+        })?;
         match &self.items {
             Value::Object(object) => object.index(&Value::Int(*at as i64)),
             items => {
                 let items = items.as_sequence().unwrap_or_default();
-                items
-                    .get(*at)
-                    .cloned()
-                    .ok_or_else(|| err!("Subset: the list has become shorter than {at}").kind(Kind::Config))
+                items.get(*at).cloned().ok_or_else(|| {
+                    err!("Subset: index {at} is out of range: the list was shortened").kind(Kind::Config)
+                })
             }
         }
     }

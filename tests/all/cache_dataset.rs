@@ -93,7 +93,7 @@ fn the_cache_changes_no_value() {
     ] {
         assert_eq!(all(&*dataset("CacheDataset", &with(&more), None).unwrap()), expected, "{more:?}");
     }
-    // Too little memory for more than the first case: the others are read each time.
+    // Too little memory for more than the first case: the others are read in every epoch.
     let small = RunOptions { memory_bytes: (N * 5 + 100) as u64, ..RunOptions::default() };
     assert_eq!(all(&*dataset("CacheDataset", &base, Some(small)).unwrap()), expected);
 }
