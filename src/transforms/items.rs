@@ -44,7 +44,7 @@ pub mod copy {
             };
             let names = match args.names {
                 Some(Keys(names)) => names,
-                // MONAI numbers the copies of one key before it goes to the next.
+                // As in MONAI, the copies of one key are numbered before those of the next.
                 None => {
                     keys.keys.iter().flat_map(|key| (0..args.times).map(move |i| format!("{key}_{i}").into())).collect()
                 }
@@ -73,7 +73,7 @@ pub mod copy {
                 for (at, key) in self.keys.present(&sample)? {
                     let name = &self.names[time * self.keys.len() + at];
                     if sample.items.contains_key(name) {
-                        bail!("the sample has a key `{name}` already");
+                        bail!("the sample already has a key `{name}`");
                     }
                     if let Some(item) = sample.get(&key) {
                         let item = item.duplicate()?;
@@ -162,7 +162,7 @@ pub mod delete {
     }
 
     struct DeleteItems {
-        /// Outer keys, then what to remove.
+        /// Keys of the enclosing dicts, and the pattern of the keys to delete.
         paths: Vec<(Vec<String>, Pattern)>,
     }
 
@@ -192,7 +192,7 @@ pub mod delete {
                 let last = outer.pop().unwrap_or_default();
                 let pattern = match regex {
                     true => Pattern::Regex(Box::new(
-                        Regex::new(&last).map_err(|e| err!("`keys`: {last:?} is no regular expression: {e}"))?,
+                        Regex::new(&last).map_err(|e| err!("`keys`: {last:?} is not a regular expression: {e}"))?,
                     )),
                     false => Pattern::Name(last),
                 };
@@ -216,13 +216,13 @@ pub mod delete {
                     continue;
                 };
                 let Some(Item::Value(Value::Dict(dict))) = sample.get(first) else {
-                    bail!("`{first}` is no dict, nothing can be removed from it");
+                    bail!("expected `{first}` to be a dict, to delete keys from it");
                 };
                 let mut dict: Dict = dict.clone();
                 for key in inner {
                     dict = match dict.get(key) {
                         Some(Value::Dict(dict)) => dict,
-                        _ => bail!("`{key}` in `{first}` is no dict"),
+                        _ => bail!("expected `{key}` in `{first}` to be a dict"),
                     };
                 }
                 dict.0.write().retain(|key, _| !key.as_str().is_some_and(|key| pattern.matches(key)));

@@ -62,7 +62,7 @@ fn cut_extension(name: &str) -> &str {
     }
 }
 
-/// The path of `folder` relative to `root`, if it lies below it.
+/// The path of `folder` relative to `root`, if it is below it.
 fn relative(folder: &Path, root: &Path) -> Option<PathBuf> {
     normal(folder).strip_prefix(normal(root)).ok().map(Path::to_owned)
 }

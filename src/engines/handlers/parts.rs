@@ -24,7 +24,7 @@ pub fn parts_of(argument: &str, dict: &Dict) -> Result<Vec<(String, Part)>> {
     };
     let parts = dict.items().into_iter().map(|(key, value)| match (key.as_str(), part(&value)) {
         (Some(key), Some(part)) => Ok((key.to_owned(), part)),
-        _ => Err(wrong(format!("holds {} under {:?}, {expected}", value.type_name(), key.to_value()))),
+        _ => Err(wrong(format!("has {} under {:?}, {expected}", value.type_name(), key.to_value()))),
     });
     let parts = parts.collect::<Result<Vec<_>>>()?;
     if parts.is_empty() {

@@ -22,7 +22,7 @@ pub enum Dropout {
 args! { struct DropoutArgs { p: f64 = 0.5 } }
 
 impl Dropout {
-    /// Build the dropout that `spec` gives: a probability, a name or (name, {arguments}).
+    /// Build the dropout specified by `spec`: a probability, a name or (name, {arguments}).
     pub fn new(spec: &Value) -> Result<Dropout> {
         let dropout = match f64::from_value(spec) {
             Some(p) => Dropout::Plain { p },

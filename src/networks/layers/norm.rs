@@ -151,7 +151,7 @@ impl Norm {
             return Ok(());
         }
         Err(err!("{name} norm: expected more than one value per channel, found an input of {size:?}")
-            .hint("make `roi_size` larger, or the network less deep"))
+            .hint("increase `roi_size`, or reduce the number of levels of the network"))
     }
 
     /// x `[N, C, X, Y, Z]` or `[N, C, X, Y]` → the same shape.
