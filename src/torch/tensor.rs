@@ -77,7 +77,7 @@ impl Object for TensorHandle {
         Ok(match name {
             "shape" => Some(Value::tuple(tensor.size().into_iter().map(Value::Int))),
             "ndim" => Some(Value::Int(tensor.dim() as i64)),
-            "dtype" => type_of(tensor.kind()).map(DTypeObject::torch),
+            "dtype" => type_of(tensor.kind()).map(|ty| DTypeObject::of(ty, Flavour::Torch)),
             "device" => Some(Value::object(Device::Cpu)),
             _ => None,
         })

@@ -192,14 +192,6 @@ fn a_subset_has_the_chosen_items() {
     assert!(failure("torch.utils.data.Subset([1], [0])[5]").message().contains("no item 5"));
 }
 
-#[test]
-fn paths_become_uris() {
-    let here = std::env::current_dir().unwrap().display().to_string();
-    assert_eq!(shown("monai.utils.path_to_uri('/a b/c?.txt')"), "'file:///a%20b/c%3F.txt'");
-    assert_eq!(shown("monai.utils.path_to_sqlite_uri('/a/c:d.db')"), "'sqlite:////a/c:d.db'");
-    assert_eq!(shown("monai.utils.path_to_uri('x')"), format!("'file://{here}/x'"));
-}
-
 /// Functions that go through an argument use the steps and the depth of the expression, whatever the argument is.
 #[test]
 fn iterators_given_to_functions_count_their_steps() {

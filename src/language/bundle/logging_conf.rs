@@ -13,6 +13,7 @@ use super::ini::{self, Ini};
 use super::load::Warning;
 use crate::component::{BuildContext, Dict, Key, Value};
 use crate::error::{Error, Kind, Result, did_you_mean};
+use crate::python::logging::level_number;
 use crate::{err, text};
 use std::path::{Path, PathBuf};
 
@@ -118,19 +119,6 @@ impl Format {
         let fields = Value::Dict(Dict::new(fields.map(|(key, value): (&str, Value)| (Key::str(key), value))));
         percent::format(&self.template, &fields, &mut BuildContext::with_limits(1_000_000, 50))
     }
-}
-
-/// A level's number: `INFO`, `WARN`.
-pub fn level_number(name: &str) -> Option<i64> {
-    Some(match name {
-        "CRITICAL" | "FATAL" => 50,
-        "ERROR" => 40,
-        "WARNING" | "WARN" => 30,
-        "INFO" => 20,
-        "DEBUG" => 10,
-        "NOTSET" => 0,
-        _ => return None,
-    })
 }
 
 impl LoggingConf {

@@ -7,7 +7,7 @@
 //! | [`tree`], `merge`, `metadata`, `tracking` | all files in one tree, with overrides |
 //! | [`expand`], [`id`] | relative ids and `%` macros |
 //! | [`plan`], `check`, `names`, `compat` | everything that can be said before anything is built |
-//! | [`session`], `partial`, `dry_run` | building on demand, and only to check |
+//! | [`session`], `dry_run` | building on demand, and only to check |
 //! | `resolved` | what was built, written down |
 //! | [`logging_conf`], `ini` | `logging.conf` |
 //! | [`expr`] | the Python of `$` expressions |
@@ -30,7 +30,6 @@ mod merge;
 mod metadata;
 mod names;
 pub mod node;
-mod partial;
 pub mod plan;
 mod resolved;
 pub mod session;

@@ -11,11 +11,11 @@ use super::id;
 use super::load::Warning;
 use super::names;
 use super::node::{Content, Node, key_text};
-use super::partial::Partial;
 use super::plan::{MAX_CHAIN, Plan};
 use crate::component::{Args, BuildContext, ConfigSource, Dict, FromValue, Value};
 use crate::err;
 use crate::error::{Kind, Result};
+use crate::python::functools::Partial;
 use crate::run::{CHECKPOINT_FOLDER, ConfigRecord, RunContext};
 use parking_lot::Mutex;
 use std::collections::HashMap;
@@ -296,7 +296,7 @@ impl Session {
         }
         match partial {
             true if named.is_empty() => Ok(callable),
-            true => Ok(Value::object(Partial { callable, named })),
+            true => Ok(Value::object(Partial { function: callable, args: Args::named(named) })),
             false => call(named),
         }
     }

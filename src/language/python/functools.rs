@@ -1,40 +1,26 @@
-//! `functools.partial` and `functools.reduce`.
+//! `functools.partial`, also for `_mode_: callable` with arguments.
 
-use super::common::{found, iterate, pure};
-use crate::component::{Args, BuildContext, Dict, Function, Key, Object, Value, discard};
+use super::common::{found, pure};
+use crate::component::{Args, BuildContext, Function, Object, Value, discard};
 use crate::error::{Kind, Result};
 use crate::{bail, err};
 
-pub const FUNCTIONS: &[Function] = &[
-    pure("functools.partial", |mut args, _| {
-        if args.positional.is_empty() {
-            bail!("functools.partial takes at least 1 argument, found 0");
-        }
-        let function = args.positional.remove(0);
-        if !function.callable() {
-            return Err(err!("functools.partial: argument `func`: expected callable, found {}", found(&function))
-                .kind(Kind::Config));
-        }
-        Ok(Value::object(Partial { function, args }))
-    }),
-    pure("functools.reduce", |args, call| {
-        let (function, items, start) = match &args.positional[..] {
-            [function, items] => (function, items, None),
-            [function, items, start] => (function, items, Some(start.clone())),
-            other => bail!("functools.reduce takes 2 or 3 arguments, found {}", other.len()),
-        };
-        let mut items = iterate("functools.reduce", items, call)?.into_iter();
-        let Some(start) = start.or_else(|| items.next()) else {
-            bail!("functools.reduce: the sequence is empty and there is no initial value")
-        };
-        items.try_fold(start, |sum, item| function.call(Args::positional([sum, item]), call))
-    }),
-];
+pub const FUNCTIONS: &[Function] = &[pure("functools.partial", |mut args, _| {
+    if args.positional.is_empty() {
+        bail!("functools.partial takes at least 1 argument, found 0");
+    }
+    let function = args.positional.remove(0);
+    if !function.callable() {
+        return Err(err!("functools.partial: argument `func`: expected callable, found {}", found(&function))
+            .kind(Kind::Config));
+    }
+    Ok(Value::object(Partial { function, args }))
+})];
 
-/// A function with some arguments already given.
-struct Partial {
-    function: Value,
-    args: Args,
+/// A function with some arguments already given; a call's own arguments win.
+pub struct Partial {
+    pub function: Value,
+    pub args: Args,
 }
 
 impl Drop for Partial {
@@ -66,16 +52,9 @@ impl Object for Partial {
         self.function.call(all, call)
     }
     fn attr_names(&self) -> &[&str] {
-        &["func", "args", "keywords"]
+        &["func"]
     }
     fn attr(&self, name: &str) -> Result<Option<Value>> {
-        Ok(match name {
-            "func" => Some(self.function.clone()),
-            "args" => Some(Value::tuple(self.args.positional.clone())),
-            "keywords" => Some(Value::Dict(Dict::new(
-                self.args.named.iter().map(|(key, value)| (Key::Str(key.clone()), value.clone())),
-            ))),
-            _ => None,
-        })
+        Ok((name == "func").then(|| self.function.clone()))
     }
 }

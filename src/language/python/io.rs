@@ -3,7 +3,7 @@
 //! A file is read when it is opened, so nothing is held open. Writing is refused: a config's outputs go through
 //! components. Only regular files are read, up to [`LIMIT_BYTES`].
 
-use super::common::{PathText, charge_text, none, reads, strings};
+use super::common::{PathText, charge_text, none, reads};
 use crate::component::{Args, BuildContext, Declared, Function, Object, Value};
 use crate::error::{Kind, Result};
 use crate::{args, err};
@@ -21,8 +21,6 @@ args! {
         mode: String = "r",
         buffering: i64 = -1,
         encoding: Option<String> = (),
-        errors: Option<String> = (),
-        newline: Option<String> = (),
     }
 }
 
@@ -39,7 +37,7 @@ fn open(args: Args, call: &mut BuildContext) -> Result<Value> {
         );
     }
     let text = read_text("open", &args.file.0, Encoding::named("open", args.encoding.as_deref())?, call)?;
-    Ok(Value::object(TextFile { name: args.file.0, text: Mutex::new(Some(text)) }))
+    Ok(Value::object(TextFile { name: args.file.0, text: Mutex::new(text) }))
 }
 
 /// How bytes are read as text.
@@ -89,19 +87,16 @@ pub fn read_text(name: &str, path: &str, encoding: Encoding, call: &mut BuildCon
     Ok(if text.contains('\r') { text.replace("\r\n", "\n").replace('\r', "\n") } else { text })
 }
 
-/// An open text file: the text that is not yet read; `None` once closed.
+/// An open text file: the text that is not yet read.
 pub struct TextFile {
     name: String,
-    text: Mutex<Option<String>>,
+    text: Mutex<String>,
 }
 
 impl TextFile {
     /// Everything not yet read.
-    pub fn read(&self, method: &str) -> Result<String> {
-        match &mut *self.text.lock() {
-            Some(text) => Ok(std::mem::take(text)),
-            None => Err(err!("{method}: the file is closed").file(&self.name)),
-        }
+    pub fn read(&self) -> String {
+        std::mem::take(&mut self.text.lock())
     }
     pub fn name(&self) -> &str {
         &self.name
@@ -116,38 +111,19 @@ impl Object for TextFile {
         format!("<_io.TextIOWrapper name={:?} mode='r' encoding='UTF-8'>", Value::str(&self.name))
     }
     fn attr_names(&self) -> &[&str] {
-        &["read", "readlines", "close", "closed", "name"]
+        &["read"]
     }
-    fn attr(&self, name: &str) -> Result<Option<Value>> {
-        Ok(match name {
-            "name" => Some(self.name.clone().into()),
-            "closed" => Some(self.text.lock().is_none().into()),
-            _ => None,
-        })
-    }
-    fn call_method(&self, name: &str, args: &mut Args, call: &mut BuildContext) -> Result<Option<Value>> {
-        let args = std::mem::take(args);
-        Ok(Some(match name {
+    fn call_method(&self, name: &str, args: &mut Args, _call: &mut BuildContext) -> Result<Option<Value>> {
+        match name {
             "read" => {
-                none("read", args)?;
-                self.read("read")?.into()
+                none("read", std::mem::take(args))?;
+                Ok(Some(self.read().into()))
             }
-            "readlines" => {
-                let text = self.read("readlines")?;
-                let lines: Vec<&str> = text.split_inclusive('\n').collect();
-                call.charge(lines.len())?;
-                strings(lines)
-            }
-            "close" => {
-                none("close", args)?;
-                *self.text.lock() = None;
-                Value::None
-            }
-            "write" | "writelines" => return Err(err!("{name}: a config cannot write files").kind(Kind::Config)),
-            _ => return Ok(None),
-        }))
+            "write" | "writelines" => Err(err!("{name}: a config cannot write files").kind(Kind::Config)),
+            _ => Ok(None),
+        }
     }
     fn iterate(&self) -> Option<Result<Vec<Value>>> {
-        Some(self.read("iteration").map(|text| text.split_inclusive('\n').map(Value::str).collect()))
+        Some(Ok(self.read().split_inclusive('\n').map(Value::str).collect()))
     }
 }

@@ -4,17 +4,14 @@
 //! parent by dots, at last the root's (WARNING). A bundle's `logging.conf` sets levels here as well; handlers, formatters
 //! and filters cannot be made by expressions.
 
-use super::common::{pure, reads, wrong};
+use super::common::{pure, wrong};
 use crate::args;
 use crate::component::{Args, BuildContext, Declared, FromValue, Function, Object, Value};
 use crate::error::Result;
 use parking_lot::Mutex;
 use std::collections::BTreeMap;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
-
-const LEVELS: [(&str, i64); 6] =
-    [("CRITICAL", 50), ("ERROR", 40), ("WARNING", 30), ("INFO", 20), ("DEBUG", 10), ("NOTSET", 0)];
+use std::sync::{Arc, LazyLock};
 
 pub const CONSTANTS: super::common::Constants = &[
     ("logging.CRITICAL", || Value::Int(50)),
@@ -43,9 +40,6 @@ pub const FUNCTIONS: &[Function] = &[
         }
         Ok(Value::None)
     }),
-    reads("logging.info", |args, _| Logger::named("root").log(20, args)),
-    reads("logging.warning", |args, _| Logger::named("root").log(30, args)),
-    reads("logging.error", |args, _| Logger::named("root").log(40, args)),
 ];
 
 args! {
@@ -71,22 +65,15 @@ impl Logger {
             || Logger { name: name.clone(), level: Arc::new(AtomicI64::new(if &*name == "root" { 30 } else { 0 })) };
         LOGGERS.lock().entry(name.clone()).or_insert_with(fresh).clone()
     }
-    pub fn name(&self) -> &str {
-        &self.name
-    }
     /// The level set on this logger (10 DEBUG … 50 CRITICAL), 0 if none.
     pub fn level(&self) -> i64 {
         self.level.load(Ordering::Relaxed)
-    }
-    /// The level that counts: its own, else its nearest parent's, else the root's.
-    pub fn effective_level(&self) -> i64 {
-        effective_level(&self.name)
     }
     pub fn set_level(&self, level: i64) {
         self.level.store(level, Ordering::Relaxed);
     }
     fn log(&self, level: i64, args: Args) -> Result<Value> {
-        if level >= self.effective_level() {
+        if level >= effective_level(&self.name) {
             // `%` formatting of further arguments is left to the expression; they are appended.
             let text = args.positional.iter().map(Value::to_string).collect::<Vec<_>>().join(" ");
             match level {
@@ -116,14 +103,34 @@ pub fn effective_level(name: &str) -> i64 {
     }
 }
 
-fn parse_level(level: &Value) -> Result<i64> {
-    let named = |name: &str| LEVELS.iter().find(|own| own.0 == name || name == "WARN" && own.1 == 30).map(|own| own.1);
-    let level_of = match level {
-        Value::Str(name) => named(name),
-        value => i64::from_value(value),
-    };
-    level_of.ok_or_else(|| wrong("setLevel", "a level such as logging.INFO or 'INFO'", level))
+/// A level's number: `INFO`, `WARN`.
+pub fn level_number(name: &str) -> Option<i64> {
+    let name = if name == "WARN" { "WARNING" } else { name };
+    let (_, level) = CONSTANTS.iter().find(|(path, _)| path.strip_prefix("logging.") == Some(name))?;
+    i64::from_value(&level())
 }
+
+fn parse_level(level: &Value) -> Result<i64> {
+    let number = level.as_str().map_or_else(|| i64::from_value(level), level_number);
+    number.ok_or_else(|| wrong("setLevel", "a level such as logging.INFO or 'INFO'", level))
+}
+
+type Method = fn(&Logger, Args) -> Result<Value>;
+
+static METHODS: &[(&str, Method)] = &[
+    ("setLevel", |logger, args| {
+        let [level] = args.expect("setLevel", ["level"])?;
+        logger.set_level(parse_level(&level)?);
+        Ok(Value::None)
+    }),
+    ("debug", |logger, args| logger.log(10, args)),
+    ("info", |logger, args| logger.log(20, args)),
+    ("warning", |logger, args| logger.log(30, args)),
+    ("error", |logger, args| logger.log(40, args)),
+];
+
+static NAMES: LazyLock<Vec<&str>> =
+    LazyLock::new(|| ["level"].into_iter().chain(METHODS.iter().map(|(name, _)| *name)).collect());
 
 impl Object for Logger {
     fn type_name(&self) -> &str {
@@ -136,39 +143,20 @@ impl Object for Logger {
         other.downcast::<Logger>().is_some_and(|other| Arc::ptr_eq(&other.level, &self.level))
     }
     fn attr_names(&self) -> &[&str] {
-        &["setLevel", "level", "name", "info", "warning", "error", "debug"]
+        &NAMES
     }
     fn attr(&self, name: &str) -> Result<Option<Value>> {
-        Ok(match name {
-            "name" => Some(self.name.as_ref().into()),
-            "level" => Some(self.level().into()),
-            _ => None,
-        })
+        Ok((name == "level").then(|| self.level().into()))
     }
-    fn set_attr(&self, name: &str, value: Value) -> Result<()> {
+    fn set_attr(&self, name: &str, _: Value) -> Result<()> {
         match name {
-            "level" => {
-                self.set_level(parse_level(&value)?);
-                Ok(())
-            }
             // Messages are not passed from logger to logger here.
-            "propagate" | "disabled" => Ok(()),
+            "propagate" => Ok(()),
             _ => crate::bail!("attribute `{name}` of logging.Logger cannot be set"),
         }
     }
     fn call_method(&self, name: &str, args: &mut Args, _call: &mut BuildContext) -> Result<Option<Value>> {
-        let args = std::mem::take(args);
-        Ok(Some(match name {
-            "setLevel" => {
-                let [level] = args.expect("setLevel", ["level"])?;
-                self.set_level(parse_level(&level)?);
-                Value::None
-            }
-            "debug" => self.log(10, args)?,
-            "info" => self.log(20, args)?,
-            "warning" => self.log(30, args)?,
-            "error" => self.log(40, args)?,
-            _ => return Ok(None),
-        }))
+        let method = METHODS.iter().find(|(own, _)| *own == name);
+        method.map(|(_, method)| method(self, std::mem::take(args))).transpose()
     }
 }

@@ -5,14 +5,13 @@
 
 pub mod array;
 pub mod builtins;
-mod collections;
 pub mod common;
 mod copy;
 pub mod datetime;
 pub mod device;
 mod dist;
 mod fnmatch;
-mod functools;
+pub mod functools;
 mod glob;
 mod ignite;
 mod io;
@@ -36,7 +35,6 @@ use crate::component::Table;
 pub fn register(table: &mut Table) {
     for functions in [
         builtins::functions(),
-        collections::FUNCTIONS,
         copy::FUNCTIONS,
         datetime::FUNCTIONS,
         dist::FUNCTIONS,

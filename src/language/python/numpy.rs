@@ -2,7 +2,7 @@
 
 use super::array::meeting_type;
 use super::array::{Array, DTypeObject, Flavour, Given, Type, arange, broadcast_shape, charge, function, joined};
-use super::common::{Constants, iterate, pure, to, wrong};
+use super::common::{Constants, iterate, pure, wrong};
 use crate::component::{Args, BuildContext, Function, Value};
 use crate::err;
 use crate::error::{Kind, Result};
@@ -14,18 +14,18 @@ pub const CONSTANTS: Constants = &[
     ("numpy.inf", || f64::INFINITY.into()),
     ("numpy.nan", || f64::NAN.into()),
     ("numpy.newaxis", || Value::None),
-    ("numpy.bool_", || DTypeObject::class(Type::Bool)),
-    ("numpy.uint8", || DTypeObject::class(Type::U8)),
-    ("numpy.int8", || DTypeObject::class(Type::I8)),
-    ("numpy.uint16", || DTypeObject::class(Type::U16)),
-    ("numpy.int16", || DTypeObject::class(Type::I16)),
-    ("numpy.uint32", || DTypeObject::class(Type::U32)),
-    ("numpy.int32", || DTypeObject::class(Type::I32)),
-    ("numpy.uint64", || DTypeObject::class(Type::U64)),
-    ("numpy.int64", || DTypeObject::class(Type::I64)),
-    ("numpy.float16", || DTypeObject::class(Type::F16)),
-    ("numpy.float32", || DTypeObject::class(Type::F32)),
-    ("numpy.float64", || DTypeObject::class(Type::F64)),
+    ("numpy.bool_", || DTypeObject::of(Type::Bool, Numpy)),
+    ("numpy.uint8", || DTypeObject::of(Type::U8, Numpy)),
+    ("numpy.int8", || DTypeObject::of(Type::I8, Numpy)),
+    ("numpy.uint16", || DTypeObject::of(Type::U16, Numpy)),
+    ("numpy.int16", || DTypeObject::of(Type::I16, Numpy)),
+    ("numpy.uint32", || DTypeObject::of(Type::U32, Numpy)),
+    ("numpy.int32", || DTypeObject::of(Type::I32, Numpy)),
+    ("numpy.uint64", || DTypeObject::of(Type::U64, Numpy)),
+    ("numpy.int64", || DTypeObject::of(Type::I64, Numpy)),
+    ("numpy.float16", || DTypeObject::of(Type::F16, Numpy)),
+    ("numpy.float32", || DTypeObject::of(Type::F32, Numpy)),
+    ("numpy.float64", || DTypeObject::of(Type::F64, Numpy)),
 ];
 
 /// Functions that are a method of their first argument, and functions with the module's flavour as their last argument.
@@ -44,24 +44,19 @@ pub const FUNCTIONS: &[Function] = functions!(
     "numpy.", Numpy,
     [
         "abs" "absolute" "floor" "ceil" "round" "around" "sign" "square" "sqrt" "exp" "log" "log2" "log10" "isnan" "isinf"
-        "isfinite" "logical_not" "nan_to_num" "clip" "maximum" "minimum" "logical_and" "logical_or" "power" "matmul" "dot"
-        "array_equal" "allclose" "sum" "prod" "mean" "std" "var" "max" "min" "amax" "amin" "argmax" "argmin" "all" "any"
-        "count_nonzero" "median" "percentile" "quantile" "reshape" "ravel" "squeeze" "expand_dims" "transpose" "swapaxes"
-        "moveaxis" "broadcast_to" "flip" "copy" "sort" "argsort" "cumsum" "unique" "nonzero"
+        "isfinite" "logical_not" "nan_to_num" "clip" "maximum" "minimum" "logical_and" "logical_or" "power"
+        "array_equal" "sum" "prod" "mean" "std" "var" "max" "min" "amax" "amin" "argmax" "argmin" "all" "any"
+        "count_nonzero" "reshape" "ravel" "squeeze" "expand_dims" "transpose" "broadcast_to" "flip" "copy"
     ],
     [
         "array" = array, "asarray" = array, "zeros" = zeros, "ones" = ones, "full" = full, "zeros_like" = zeros_like,
-        "ones_like" = ones_like, "arange" = range, "linspace" = linspace, "eye" = eye, "concatenate" = join, "stack" = stack,
+        "ones_like" = ones_like, "arange" = range, "concatenate" = join, "stack" = stack,
         "where" = choose,
     ],
     [
         // For `isinstance`.
         pure("numpy.ndarray", |_, _| {
             Err(err!("numpy.ndarray: make arrays with np.array or np.zeros").kind(Kind::Config))
-        }),
-        pure("numpy.dtype", |args, _| {
-            let [dtype] = args.expect("numpy.dtype", ["dtype"])?;
-            Ok(DTypeObject::of(to("numpy.dtype", &dtype)?, Numpy))
         }),
     ]
 );
@@ -124,30 +119,6 @@ pub(super) fn range(name: &str, args: Args, flavour: Flavour, call: &mut BuildCo
     };
     let step = given.value(2).cloned().unwrap_or(Value::Int(1));
     Ok(Value::object(arange(name, [&start, &stop, &step], given.get(3)?, flavour, call)?))
-}
-
-pub(super) fn linspace(name: &str, args: Args, flavour: Flavour, call: &mut BuildContext) -> Result<Value> {
-    let given = Given::bind(name, flavour, with_ignored!("start", "stop|end", "steps|num", "endpoint", "dtype"), args)?;
-    let (start, stop): (f64, f64) = (given.need(0)?, given.need(1)?);
-    let n: usize = if given.torch() { given.need(2)? } else { given.get(2)?.unwrap_or(50) };
-    let with_end = given.get(3)?.unwrap_or(true);
-    charge(call, n)?;
-    let gaps = if with_end { n.saturating_sub(1) } else { n };
-    let step = (stop - start) / gaps.max(1) as f64;
-    let mut values: Vec<f64> = (0..n).map(|i| start + i as f64 * step).collect();
-    if with_end && n > 1 {
-        values[n - 1] = stop;
-    }
-    Ok(Value::object(Array::from_values(&[n], values, given.get(4)?.unwrap_or(given.float()), flavour)?))
-}
-
-pub(super) fn eye(name: &str, args: Args, flavour: Flavour, call: &mut BuildContext) -> Result<Value> {
-    let given = Given::bind(name, flavour, with_ignored!("n|N", "m|M", "dtype"), args)?;
-    let n: usize = given.need(0)?;
-    let m: usize = given.get(1)?.unwrap_or(n);
-    charge(call, n.saturating_mul(m))?;
-    let values = (0..n).flat_map(|row| (0..m).map(move |column| f64::from(u8::from(row == column)))).collect();
-    Ok(Value::object(Array::from_values(&[n, m], values, given.get(2)?.unwrap_or(given.float()), flavour)?))
 }
 
 /// Joins arrays along an axis that they have (`concatenate`, `cat`) or along a new one (`stack`).

@@ -3,7 +3,7 @@
 use super::common::{PathText, acts, none, reads, to, wrong};
 use crate::component::{Args, BuildContext, Declared, Function, Object, Value};
 use crate::error::{Kind, Result};
-use crate::{args, bail, err};
+use crate::{args, err};
 
 pub const CONSTANTS: super::common::Constants =
     &[("os.environ", || Value::object(Environ)), ("os.sep", || "/".into()), ("os.path.sep", || "/".into())];
@@ -67,7 +67,7 @@ args! {
     }
 }
 
-/// Make a folder, with its parents if wished; `exist_ok` accepts one that is there.
+/// Make a folder, with its parents if asked; `exist_ok` accepts one that is there.
 pub fn make_folder(name: &str, path: &str, parents: bool, exist_ok: bool) -> Result<Value> {
     let there = std::path::Path::new(path).symlink_metadata().is_ok();
     if there && !(exist_ok && std::path::Path::new(path).is_dir()) {
@@ -112,32 +112,15 @@ impl Object for Environ {
             ))
         })
     }
-    fn iterate(&self) -> Option<Result<Vec<Value>>> {
-        Some(Ok(std::env::vars_os().map(|(key, _)| Value::str(key.to_string_lossy())).collect()))
-    }
-    fn length(&self) -> Option<usize> {
-        Some(std::env::vars_os().count())
-    }
     fn attr_names(&self) -> &[&str] {
-        &["get", "keys", "values", "items"]
+        &["get"]
     }
-    fn call_method(&self, name: &str, args: &mut Args, call: &mut BuildContext) -> Result<Option<Value>> {
-        let pairs =
-            || std::env::vars_os().map(|(k, v)| (Value::str(k.to_string_lossy()), Value::str(v.to_string_lossy())));
-        Ok(Some(match name {
-            "get" => {
-                let args = GetEnv::parse("os.environ.get", std::mem::take(args))?;
-                variable(&args.key).unwrap_or(args.default)
-            }
-            "keys" => Value::list(pairs().map(|(key, _)| key)),
-            "values" => Value::list(pairs().map(|(_, value)| value)),
-            "items" => Value::list(pairs().map(|(key, value)| Value::tuple([key, value]))),
-            "setdefault" | "update" | "pop" => {
-                call.charge(1)?;
-                bail!("os.environ.{name}: a config cannot change the environment")
-            }
-            _ => return Ok(None),
-        }))
+    fn call_method(&self, name: &str, args: &mut Args, _call: &mut BuildContext) -> Result<Option<Value>> {
+        if name != "get" {
+            return Ok(None);
+        }
+        let args = GetEnv::parse("os.environ.get", std::mem::take(args))?;
+        Ok(Some(variable(&args.key).unwrap_or(args.default)))
     }
     fn operator(
         &self,

@@ -1,24 +1,21 @@
 //! `pathlib.Path`: a POSIX path as a value.
 
 use super::common::{PathText, none, one, positional, pure, reads, to, wrong};
-use super::glob::Options;
+use super::glob::{Options, glob};
 use super::io::{Encoding, read_text};
 use super::os::{current_dir, make_folder};
-use super::os_path::{expanduser, join, realpath, splitext};
+use super::os_path::{join, splitext};
 use crate::component::{Args, BuildContext, Declared, Function, Object, Value};
 use crate::error::{Kind, Result};
 use crate::{args, bail, err};
 use std::path::Path as File;
+use std::sync::LazyLock;
 
 pub const FUNCTIONS: &[Function] = &[
-    pure("pathlib.Path", |args, _| new("pathlib.Path", args)),
+    pure("pathlib.Path", |args, _| joined("pathlib.Path", "", args)),
     reads("pathlib.Path.cwd", |args, _| {
         none("pathlib.Path.cwd", args)?;
         Ok(Value::object(Path::new(&current_dir()?)))
-    }),
-    reads("pathlib.Path.home", |args, _| {
-        none("pathlib.Path.home", args)?;
-        Ok(Value::object(Path::new(&expanduser("~"))))
     }),
 ];
 
@@ -32,148 +29,108 @@ args! {
 args! {
     struct ReadText {
         encoding: Option<String> = (),
-        errors: Option<String> = (),
     }
 }
 
-fn new(name: &str, args: Args) -> Result<Value> {
+/// `start` and the arguments, joined.
+fn joined(name: &str, start: &str, args: Args) -> Result<Value> {
     let parts: Vec<PathText> = positional(name, args)?.iter().map(|part| to(name, part)).collect::<Result<_>>()?;
-    Ok(Value::object(Path::new(&parts.iter().fold(String::new(), |path, part| join(&path, &part.0)))))
+    Ok(Value::object(Path::new(&parts.iter().fold(start.to_owned(), |path, part| join(&path, &part.0)))))
 }
 
 /// A path without doubled slashes and `.` components; `..` stays, since links may stand before it.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Path {
-    root: &'static str,
-    parts: Vec<String>,
-}
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Path(String);
 
 impl Path {
     pub fn new(text: &str) -> Path {
-        let root = match text.len() - text.trim_start_matches('/').len() {
-            0 => "",
-            2 => "//",
-            _ => "/",
-        };
-        let parts = text.split('/').filter(|part| !matches!(*part, "" | ".")).map(str::to_owned).collect();
-        Path { root, parts }
-    }
-    pub fn text(&self) -> String {
-        match (self.root, &self.parts[..]) {
-            ("", []) => ".".into(),
-            (root, parts) => format!("{root}{}", parts.join("/")),
+        let parts: Vec<&str> = text.split('/').filter(|part| !matches!(*part, "" | ".")).collect();
+        match (text.starts_with('/'), parts.join("/")) {
+            (true, parts) => Path(format!("/{parts}")),
+            (false, parts) if parts.is_empty() => Path(".".into()),
+            (false, parts) => Path(parts),
         }
     }
     fn name(&self) -> &str {
-        self.parts.last().map_or("", String::as_str)
+        self.0.rsplit('/').next().filter(|name| *name != ".").unwrap_or_default()
     }
     /// Stem and suffix: a dot at the start or the end of a name makes no suffix.
     fn stem_suffix(&self) -> (&str, &str) {
-        let name = self.name();
-        match splitext(name) {
-            (_, ".") => (name, ""),
-            (stem, suffix) if stem.is_empty() || stem.bytes().all(|b| b == b'.') && !suffix.is_empty() => {
-                (stem, suffix)
-            }
+        match splitext(self.name()) {
+            (_, ".") => (self.name(), ""),
             split => split,
         }
     }
     fn parent(&self) -> Path {
-        let mut parts = self.parts.clone();
-        parts.pop();
-        Path { root: self.root, parts }
-    }
-    fn parents(&self) -> Vec<Path> {
-        (0..self.parts.len()).rev().map(|n| Path { root: self.root, parts: self.parts[..n].to_vec() }).collect()
-    }
-    fn all_parts(&self) -> Vec<String> {
-        (!self.root.is_empty()).then(|| self.root.to_owned()).into_iter().chain(self.parts.iter().cloned()).collect()
-    }
-    fn join(&self, other: &str) -> Path {
-        Path::new(&join(&self.text(), other))
-    }
-    fn with_name(&self, method: &str, name: &str) -> Result<Path> {
-        if self.parts.is_empty() {
-            bail!("Path.{method}: {} has an empty name", self.repr());
-        }
-        if name.is_empty() || name == "." || name.contains('/') {
-            bail!("Path.{method}: '{name}' is no file name");
-        }
-        Ok(self.parent().join(name))
-    }
-    fn relative_to(&self, other: &Path) -> Result<Path> {
-        match self.parts.strip_prefix(&other.parts[..]) {
-            Some(rest) if self.root == other.root => Ok(Path { root: "", parts: rest.to_vec() }),
-            _ => Err(err!("Path.relative_to: '{}' is not in the subpath of '{}'", self.text(), other.text())
-                .kind(Kind::Config)),
-        }
+        Path::new(self.0.strip_suffix(self.name()).unwrap_or_default())
     }
     /// Python's Path.glob also gives no hidden-file rule: `*` matches them.
-    fn glob(&self, pattern: &str, deep: bool, call: &mut BuildContext) -> Result<Value> {
+    fn glob(&self, pattern: &str, call: &mut BuildContext) -> Result<Value> {
         if pattern.is_empty() || pattern.starts_with('/') {
             bail!("Path.glob: expected a relative pattern, found '{pattern}'");
         }
-        let pattern = if deep { format!("**/{pattern}") } else { pattern.to_owned() };
-        let options = Options { recursive: true, hidden: true, links: false };
-        let mut paths = vec![];
+        // The folder's own name is no pattern.
+        let folder: String =
+            self.0.chars().map(|c| if "*?[".contains(c) { format!("[{c}]") } else { c.to_string() }).collect();
+        let found = glob(&join(&folder, pattern), Options { recursive: true, hidden: true, links: false }, call)?;
         // Here `**` as the last component stands for folders only, as before Python 3.13.
         let folders = pattern == "**" || pattern.ends_with("/**");
-        for name in options.glob(&format!("./{pattern}"), &self.text(), call)? {
-            let path = self.join(&name);
-            if !folders || File::new(&path.text()).is_dir() {
-                paths.push(path);
-            }
-        }
-        let mut seen = std::collections::HashSet::new();
-        paths.retain(|path| seen.insert(path.text()));
-        Ok(Value::list(paths.into_iter().map(Value::object)))
+        let found = found.into_iter().filter(|path| !folders || File::new(path).is_dir());
+        let paths: indexmap::IndexSet<String> = found.map(|path| Path::new(&path).0).collect();
+        Ok(Value::list(paths.into_iter().map(|path| Value::object(Path(path)))))
     }
 }
 
-fn other_path(name: &str, args: &mut Args) -> Result<Path> {
-    let parts: Vec<PathText> =
-        positional(name, std::mem::take(args))?.iter().map(|part| to(name, part)).collect::<Result<_>>()?;
-    Ok(Path::new(&parts.iter().fold(String::new(), |path, part| join(&path, &part.0))))
+type Method = fn(&Path, Args, &mut BuildContext) -> Result<Value>;
+
+/// A method without arguments that asks the file system.
+fn ask(name: &str, path: &Path, args: Args, test: fn(&File) -> bool) -> Result<Value> {
+    none(name, args)?;
+    Ok(test(File::new(&path.0)).into())
 }
+
+static METHODS: &[(&str, Method)] = &[
+    ("exists", |path, args, _| ask("Path.exists", path, args, File::exists)),
+    ("is_file", |path, args, _| ask("Path.is_file", path, args, File::is_file)),
+    ("is_dir", |path, args, _| ask("Path.is_dir", path, args, File::is_dir)),
+    ("as_posix", |path, args, _| none("Path.as_posix", args).map(|()| path.0.clone().into())),
+    ("absolute", |path, args, _| {
+        none("Path.absolute", args)?;
+        Ok(Value::object(Path::new(&join(&current_dir()?, &path.0))))
+    }),
+    ("glob", |path, args, call| path.glob(&one::<String>("Path.glob", "pattern", args)?, call)),
+    ("iterdir", |path, args, call| none("Path.iterdir", args).and_then(|()| path.glob("*", call))),
+    ("read_text", |path, args, call| {
+        let encoding = ReadText::parse("Path.read_text", args)?.encoding;
+        let encoding = Encoding::named("Path.read_text", encoding.as_deref())?;
+        Ok(read_text("Path.read_text", &path.0, encoding, call)?.into())
+    }),
+    ("mkdir", |path, args, _| {
+        let args = Mkdir::parse("Path.mkdir", args)?;
+        make_folder("Path.mkdir", &path.0, args.parents, args.exist_ok)
+    }),
+    ("joinpath", |path, args, _| joined("Path.joinpath", &path.0, args)),
+];
+
+static NAMES: LazyLock<Vec<&str>> = LazyLock::new(|| {
+    ["name", "stem", "suffix", "parent"].into_iter().chain(METHODS.iter().map(|(name, _)| *name)).collect()
+});
 
 impl Object for Path {
     fn type_name(&self) -> &str {
         "Path"
     }
     fn repr(&self) -> String {
-        format!("PosixPath({:?})", Value::from(self.text()))
+        format!("PosixPath({:?})", Value::str(&self.0))
     }
     fn to_str(&self) -> String {
-        self.text()
+        self.0.clone()
     }
     fn equals(&self, other: &Value) -> bool {
         other.downcast::<Path>().is_some_and(|other| *other == *self)
     }
     fn attr_names(&self) -> &[&str] {
-        &[
-            "name",
-            "stem",
-            "suffix",
-            "parent",
-            "parents",
-            "parts",
-            "exists",
-            "is_file",
-            "is_dir",
-            "is_absolute",
-            "glob",
-            "rglob",
-            "iterdir",
-            "read_text",
-            "mkdir",
-            "joinpath",
-            "with_suffix",
-            "with_name",
-            "relative_to",
-            "resolve",
-            "absolute",
-            "as_posix",
-        ]
+        &NAMES
     }
     fn attr(&self, name: &str) -> Result<Option<Value>> {
         Ok(Some(match name {
@@ -181,59 +138,17 @@ impl Object for Path {
             "stem" => self.stem_suffix().0.into(),
             "suffix" => self.stem_suffix().1.into(),
             "parent" => Value::object(self.parent()),
-            "parents" => Value::tuple(self.parents().into_iter().map(Value::object)),
-            "parts" => Value::tuple(self.all_parts().into_iter().map(Value::from)),
             _ => return Ok(None),
         }))
     }
     fn call_method(&self, name: &str, args: &mut Args, call: &mut BuildContext) -> Result<Option<Value>> {
-        let text = self.text();
-        let file = File::new(&text);
-        Ok(Some(match name {
-            "exists" | "is_file" | "is_dir" | "is_absolute" | "as_posix" | "absolute" | "iterdir" => {
-                none(&format!("Path.{name}"), std::mem::take(args))?;
-                match name {
-                    "exists" => file.exists().into(),
-                    "is_file" => file.is_file().into(),
-                    "is_dir" => file.is_dir().into(),
-                    "is_absolute" => (!self.root.is_empty()).into(),
-                    "absolute" => Value::object(Path::new(&join(&current_dir()?, &text))),
-                    "iterdir" => self.glob("*", false, call)?,
-                    _ => text.into(),
-                }
+        match METHODS.iter().find(|(own, _)| *own == name) {
+            Some((_, method)) => method(self, std::mem::take(args), call).map(Some),
+            None if matches!(name, "write_text" | "write_bytes" | "unlink" | "rename" | "touch" | "rmdir" | "open") => {
+                Err(err!("Path.{name}: a config cannot change files").kind(Kind::Config))
             }
-            "resolve" => {
-                std::mem::take(args);
-                Value::object(Path::new(&realpath(&text)?))
-            }
-            "glob" => self.glob(&one::<String>("Path.glob", "pattern", std::mem::take(args))?, false, call)?,
-            "rglob" => self.glob(&one::<String>("Path.rglob", "pattern", std::mem::take(args))?, true, call)?,
-            "read_text" => {
-                let args = ReadText::parse("Path.read_text", std::mem::take(args))?;
-                read_text("Path.read_text", &text, Encoding::named("Path.read_text", args.encoding.as_deref())?, call)?
-                    .into()
-            }
-            "mkdir" => {
-                let args = Mkdir::parse("Path.mkdir", std::mem::take(args))?;
-                make_folder("Path.mkdir", &text, args.parents, args.exist_ok)?
-            }
-            "joinpath" => Value::object(self.join(&other_path("Path.joinpath", args)?.text())),
-            "with_name" => {
-                Value::object(self.with_name(name, &one::<String>("Path.with_name", "name", std::mem::take(args))?)?)
-            }
-            "with_suffix" => {
-                let suffix: String = one("Path.with_suffix", "suffix", std::mem::take(args))?;
-                if suffix == "." || !suffix.is_empty() && !suffix.starts_with('.') {
-                    bail!("Path.with_suffix: expected a suffix such as '.txt', found '{suffix}'");
-                }
-                Value::object(self.with_name(name, &format!("{}{suffix}", self.stem_suffix().0))?)
-            }
-            "relative_to" => Value::object(self.relative_to(&other_path("Path.relative_to", args)?)?),
-            "write_text" | "write_bytes" | "unlink" | "rename" | "touch" | "rmdir" | "open" | "symlink_to" => {
-                return Err(err!("Path.{name}: a config cannot change files").kind(Kind::Config));
-            }
-            _ => return Ok(None),
-        }))
+            None => Ok(None),
+        }
     }
     fn operator(
         &self,
@@ -245,13 +160,13 @@ impl Object for Path {
         match operator {
             "/" => {
                 let other: PathText = to("Path /", other)?;
-                let (a, b) = if reflected { (other.0, self.text()) } else { (self.text(), other.0) };
-                Ok(Some(Value::object(Path::new(&join(&a, &b)))))
+                let (a, b) = if reflected { (&other.0, &self.0) } else { (&self.0, &other.0) };
+                Ok(Some(Value::object(Path::new(&join(a, b)))))
             }
-            // `sorted` asks for this order.
+            // `sorted` asks for this order, by components.
             "<" if !reflected => {
                 let other = other.downcast::<Path>().ok_or_else(|| wrong("Path comparison", "Path", other))?;
-                Ok(Some((self.all_parts() < other.all_parts()).into()))
+                Ok(Some(self.0.split('/').lt(other.0.split('/')).into()))
             }
             _ => Ok(None),
         }

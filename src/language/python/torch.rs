@@ -6,30 +6,28 @@
 use super::array::{Array, DTypeObject, Flavour, Type, function};
 use super::common::{acts, none, one, pure, to, wrong};
 use super::device::Device;
-use super::numpy::{
-    array, choose, eye, full, functions, join, linspace, ones, ones_like, range, stack, zeros, zeros_like,
-};
+use super::numpy::{array, choose, full, functions, join, ones, ones_like, range, stack, zeros, zeros_like};
 use crate::component::{Args, BuildContext, FromValue, Function, Value};
 use crate::error::Result;
 use Flavour::Torch;
 
 pub const CONSTANTS: super::common::Constants = &[
-    ("torch.float32", || DTypeObject::torch(Type::F32)),
-    ("torch.float", || DTypeObject::torch(Type::F32)),
-    ("torch.float64", || DTypeObject::torch(Type::F64)),
-    ("torch.double", || DTypeObject::torch(Type::F64)),
-    ("torch.float16", || DTypeObject::torch(Type::F16)),
-    ("torch.half", || DTypeObject::torch(Type::F16)),
-    ("torch.bfloat16", || DTypeObject::torch(Type::BF16)),
-    ("torch.uint8", || DTypeObject::torch(Type::U8)),
-    ("torch.int8", || DTypeObject::torch(Type::I8)),
-    ("torch.int16", || DTypeObject::torch(Type::I16)),
-    ("torch.short", || DTypeObject::torch(Type::I16)),
-    ("torch.int32", || DTypeObject::torch(Type::I32)),
-    ("torch.int", || DTypeObject::torch(Type::I32)),
-    ("torch.int64", || DTypeObject::torch(Type::I64)),
-    ("torch.long", || DTypeObject::torch(Type::I64)),
-    ("torch.bool", || DTypeObject::torch(Type::Bool)),
+    ("torch.float32", || DTypeObject::of(Type::F32, Torch)),
+    ("torch.float", || DTypeObject::of(Type::F32, Torch)),
+    ("torch.float64", || DTypeObject::of(Type::F64, Torch)),
+    ("torch.double", || DTypeObject::of(Type::F64, Torch)),
+    ("torch.float16", || DTypeObject::of(Type::F16, Torch)),
+    ("torch.half", || DTypeObject::of(Type::F16, Torch)),
+    ("torch.bfloat16", || DTypeObject::of(Type::BF16, Torch)),
+    ("torch.uint8", || DTypeObject::of(Type::U8, Torch)),
+    ("torch.int8", || DTypeObject::of(Type::I8, Torch)),
+    ("torch.int16", || DTypeObject::of(Type::I16, Torch)),
+    ("torch.short", || DTypeObject::of(Type::I16, Torch)),
+    ("torch.int32", || DTypeObject::of(Type::I32, Torch)),
+    ("torch.int", || DTypeObject::of(Type::I32, Torch)),
+    ("torch.int64", || DTypeObject::of(Type::I64, Torch)),
+    ("torch.long", || DTypeObject::of(Type::I64, Torch)),
+    ("torch.bool", || DTypeObject::of(Type::Bool, Torch)),
     ("torch.pi", || std::f64::consts::PI.into()),
     ("torch.inf", || f64::INFINITY.into()),
     ("torch.nan", || f64::NAN.into()),
@@ -39,16 +37,13 @@ pub const FUNCTIONS: &[Function] = functions!(
     "torch.", Torch,
     [
         "abs" "floor" "ceil" "round" "sign" "square" "relu" "sqrt" "exp" "log" "log2" "log10" "sigmoid" "isnan" "isinf"
-        "isfinite" "logical_not" "nan_to_num" "clip" "clamp" "maximum" "minimum" "logical_and" "logical_or" "pow" "matmul"
-        "equal" "allclose" "sum" "prod" "mean" "std" "var" "max" "min" "amax" "amin" "argmax" "argmin" "all" "any"
-        "count_nonzero" "median" "quantile" "reshape" "ravel" "flatten" "squeeze" "unsqueeze" "transpose" "permute" "movedim"
-        "flip" "clone" "numel" "sort" "argsort" "cumsum" "softmax" "unique" "nonzero"
-        "nn.functional.softmax" "nn.functional.relu" "nn.functional.sigmoid"
+        "isfinite" "logical_not" "nan_to_num" "clip" "clamp" "maximum" "minimum" "logical_and" "logical_or" "pow"
+        "equal" "sum" "prod" "mean" "std" "var" "max" "min" "amax" "amin" "argmax" "argmin" "all" "any"
+        "count_nonzero" "reshape" "ravel" "flatten" "squeeze" "unsqueeze" "transpose" "permute" "flip" "clone" "numel"
     ],
     [
         "tensor" = array, "as_tensor" = array, "zeros" = zeros, "ones" = ones, "full" = full, "zeros_like" = zeros_like,
-        "ones_like" = ones_like, "arange" = range, "linspace" = linspace, "eye" = eye, "cat" = join, "concat" = join,
-        "stack" = stack, "where" = choose,
+        "ones_like" = ones_like, "arange" = range, "cat" = join, "stack" = stack, "where" = choose,
     ],
     [
         pure("torch.from_numpy", |args, _| {

@@ -17,7 +17,7 @@ static TABLE: LazyLock<Table> = LazyLock::new(|| {
 
 /// The modules under their own names, and the usual short names.
 static IMPORTS: LazyLock<Arc<BTreeMap<String, String>>> = LazyLock::new(|| {
-    let own = ["collections", "copy", "datetime", "functools", "glob", "ignite", "json", "logging"];
+    let own = ["copy", "datetime", "functools", "glob", "ignite", "json", "logging"];
     let own = own.into_iter().chain(["math", "monai", "os", "pathlib", "sys", "torch"]).map(|name| (name, name));
     let short = [("np", "numpy"), ("dist", "torch.distributed")];
     Arc::new(own.chain(short).map(|(name, path)| (name.to_owned(), path.to_owned())).collect())
@@ -175,7 +175,6 @@ fn mistakes_name_function_and_argument() {
             "dist.init_process_group(backend='nccl')",
             "torch.distributed.init_process_group: multiple processes are not supported",
         ),
-        ("monai.utils.ensure_tuple_rep([1, 2], 3)", "monai.utils.ensure_tuple_rep: expected one value or 3, found 2"),
         ("monai.handlers.from_engine(['x'])({'a': 1})", "from_engine: the data has no key 'x' (it has a)"),
         (
             "monai.data.partition_dataset([1], num_partitions=2)",
@@ -185,7 +184,9 @@ fn mistakes_name_function_and_argument() {
             "monai.data.load_decathlon_datalist('no.json')",
             "monai.data.load_decathlon_datalist: the datalist does not exist",
         ),
-        ("datetime.datetime.now().strftime('%Q')", "strftime: unknown format code '%Q' in '%Q'"),
+        ("datetime.datetime.now().strftime('%Q')", "strftime: cannot format '%Q'"),
+        ("torch.max(torch.tensor([[1, 5]]), dim=1)", "torch.max along an axis is not supported"),
+        ("np.array([[1, 2]])[[0], [1]]", "array index: several lists of positions are not supported"),
         ("functools.partial(3)", "functools.partial: argument `func`: expected callable, found int 3"),
     ] {
         match eval(text) {
@@ -229,7 +230,7 @@ fn volumes_become_tensors_and_voxels_come_back() {
 fn dtypes_are_taken_from_all_spellings() {
     use segbundle_image::DType;
     use segbundle_language::component::FromValue;
-    for text in ["np.float32", "torch.float32", "'float32'", "torch.float", "np.dtype('float32')", "'torch.float32'"] {
+    for text in ["np.float32", "torch.float32", "'float32'", "torch.float", "'torch.float32'"] {
         assert_eq!(DType::from_value(&eval(text).unwrap()), Some(DType::F32), "{text}");
     }
     assert_eq!(DType::from_value(&eval("torch.half").unwrap()), None);

@@ -4,3 +4,4 @@
 
 mod expressions;
 mod facades;
+mod yaml;

@@ -46,12 +46,11 @@ pub enum Expr {
 #[derive(Debug)]
 pub enum Piece {
     Text(String),
-    /// `{value!r:spec}`; `shown` is the text before the value that `=` asks for.
+    /// `{value!r:spec}`
     Value {
         value: Node,
-        shown: Option<String>,
         conversion: Option<char>,
-        spec: Option<Vec<Piece>>,
+        spec: Vec<Piece>,
     },
 }
 
@@ -98,27 +97,19 @@ pub struct Lambda {
 
 #[derive(Debug, Default)]
 pub struct Parameters {
-    /// Positional ones; the first `positional_only` of them stand before a `/`.
     pub positional: Vec<Parameter>,
-    pub positional_only: usize,
     /// `*args`
     pub rest: Option<Arc<str>>,
-    pub keyword_only: Vec<Parameter>,
     /// `**kwargs`
     pub keywords: Option<Arc<str>>,
 }
 
 impl Parameters {
     pub fn names(&self) -> impl Iterator<Item = &Arc<str>> {
-        self.positional
-            .iter()
-            .chain(&self.keyword_only)
-            .map(|parameter| &parameter.name)
-            .chain(&self.rest)
-            .chain(&self.keywords)
+        self.positional.iter().map(|parameter| &parameter.name).chain(&self.rest).chain(&self.keywords)
     }
     pub fn defaults(&self) -> impl Iterator<Item = &Node> {
-        self.positional.iter().chain(&self.keyword_only).filter_map(|parameter| parameter.default.as_ref())
+        self.positional.iter().filter_map(|parameter| parameter.default.as_ref())
     }
 }
 
@@ -161,15 +152,14 @@ pub struct Clause {
 #[derive(Debug)]
 pub enum Target {
     Name(Arc<str>),
-    /// Targets, and which of them is starred.
-    Several(Vec<Target>, Option<usize>),
+    Several(Vec<Target>),
 }
 
 impl Target {
     pub fn names<'a>(&'a self, into: &mut Vec<&'a Arc<str>>) {
         match self {
             Target::Name(name) => into.push(name),
-            Target::Several(targets, _) => targets.iter().for_each(|target| target.names(into)),
+            Target::Several(targets) => targets.iter().for_each(|target| target.names(into)),
         }
     }
 }

@@ -51,26 +51,20 @@ impl Frame {
     }
 
     fn assign(&self, target: &Target, value: Value, call: &mut BuildContext) -> Result<()> {
-        let (targets, starred) = match target {
+        let targets = match target {
             Target::Name(name) => {
                 self.scope.set(name, value);
                 return Ok(());
             }
-            Target::Several(targets, starred) => (targets, starred),
+            Target::Several(targets) => targets,
         };
-        let mut items = collect(&value, call)?;
+        let items = collect(&value, call)?;
         let (found, wanted) = (items.len(), targets.len());
-        match starred {
-            None if found < wanted => bail!("not enough values to unpack (expected {wanted}, got {found})"),
-            None if found > wanted => bail!("too many values to unpack (expected {wanted})"),
-            Some(_) if found + 1 < wanted => {
-                bail!("not enough values to unpack (expected at least {}, got {found})", wanted - 1)
-            }
-            _ => {}
+        if found < wanted {
+            bail!("not enough values to unpack (expected {wanted}, got {found})");
         }
-        if let Some(at) = starred {
-            let rest: Vec<Value> = items.drain(*at..*at + found + 1 - wanted).collect();
-            items.insert(*at, Value::list(rest));
+        if found > wanted {
+            bail!("too many values to unpack (expected {wanted})");
         }
         targets.iter().zip(items).try_for_each(|(target, item)| self.assign(target, item, call))
     }

@@ -204,18 +204,12 @@ impl Frame {
         for piece in pieces {
             match piece {
                 Piece::Text(text) => out.push_str(text),
-                Piece::Value { value: node, shown, conversion, spec } => {
+                Piece::Value { value: node, conversion, spec } => {
                     let mut value = self.eval(node, call)?;
-                    out.push_str(shown.as_deref().unwrap_or_default());
-                    // `{x=}` shows the repr unless a format is given.
-                    let conversion = conversion.or((shown.is_some() && spec.is_none()).then_some('r'));
                     if let Some(conversion) = conversion {
-                        value = Value::from(format::converted(&value, conversion, call)?);
+                        value = Value::from(format::converted(&value, *conversion, call)?);
                     }
-                    let spec = match spec {
-                        Some(pieces) => call.nested(|call| self.pieces(pieces, call))?,
-                        None => String::new(),
-                    };
+                    let spec = call.nested(|call| self.pieces(spec, call))?;
                     out.push_str(&format::format(&value, &spec, call).map_err(|error| self.place(error, node.at))?);
                 }
             }

@@ -1,6 +1,6 @@
 //! Lambdas: functions that an expression makes. They keep their scope alive and read it late, as Python's do.
 
-use super::ast::{Lambda, Parameter};
+use super::ast::Lambda;
 use super::eval::Frame;
 use super::scope::{Owner, Scope};
 use crate::component::{Args, BuildContext, Dict, Key, Object, Value, discard};
@@ -28,24 +28,16 @@ impl Closure {
         let mut named = args.named;
         let mut defaults = self.defaults.iter();
         let mut missing: Vec<Arc<str>> = Vec::new();
-        let mut one = |parameter: &Parameter, given: Option<Value>| {
-            let default = parameter.default.as_ref().and_then(|_| defaults.next());
-            match given.or_else(|| default.cloned()) {
-                Some(value) => scope.set(&parameter.name, value),
-                None => missing.push(parameter.name.clone()),
-            }
-        };
-        for (at, parameter) in parameters.positional.iter().enumerate() {
-            let given = positional.next();
-            let by_name = if at < parameters.positional_only { None } else { take(&mut named, &parameter.name) };
+        for parameter in &parameters.positional {
+            let (given, by_name) = (positional.next(), take(&mut named, &parameter.name));
             if given.is_some() && by_name.is_some() {
                 bail!("<lambda>() got several values for argument `{}`", parameter.name);
             }
-            one(parameter, given.or(by_name));
-        }
-        for parameter in &parameters.keyword_only {
-            let given = take(&mut named, &parameter.name);
-            one(parameter, given);
+            let default = parameter.default.as_ref().and_then(|_| defaults.next());
+            match given.or(by_name).or_else(|| default.cloned()) {
+                Some(value) => scope.set(&parameter.name, value),
+                None => missing.push(parameter.name.clone()),
+            }
         }
         if !missing.is_empty() {
             return Err(err!("<lambda>() needs argument `{}`", missing.join("`, `")));

@@ -30,7 +30,7 @@ pub enum Tok {
 #[derive(Debug, Clone)]
 pub enum Part {
     Text(String),
-    Value { tokens: Vec<Token>, shown: Option<String>, conversion: Option<char>, spec: Option<Vec<Part>> },
+    Value { tokens: Vec<Token>, conversion: Option<char>, spec: Vec<Part> },
 }
 
 /// Longest first.
@@ -55,7 +55,7 @@ pub struct Lexer<'a> {
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Until {
     End,
-    /// The `}`, `!r`, `:` or `=` after an f-string's value.
+    /// The `}`, `!r` or `:` after an f-string's value.
     Field,
 }
 
@@ -161,7 +161,6 @@ impl<'a> Lexer<'a> {
         match next {
             '}' | ':' | '#' => true,
             '!' => !self.starts("!="),
-            '=' => self.text[self.at + 1..].trim_start().starts_with(['}', ':', '!', '#']) && !self.starts("=="),
             _ => false,
         }
     }

@@ -1,6 +1,6 @@
 //! Tokens to a tree, by precedence climbing. What Python has and this language lacks is named as such.
 
-use super::ast::{Argument, Expr, Item, Node, Pair, Piece, Step, Trailer};
+use super::ast::{Argument, Element, Expr, Item, Kind, Node, Pair, Piece, Step, Trailer};
 use super::lex::{Part, Tok, Token};
 use super::{Content, Import};
 use crate::component::Value;
@@ -388,7 +388,7 @@ impl<'a> Parser<'a> {
             } else {
                 let value = self.named()?;
                 if self.word() == "for" || self.word() == "async" {
-                    let generator = self.generator(at, value)?;
+                    let generator = self.comprehension(at, Kind::Generator, Element::One(value))?;
                     if !arguments.is_empty() || self.op() != ")" {
                         return Err(self.error(at, "a generator beside other arguments needs parentheses"));
                     }
@@ -501,7 +501,7 @@ impl<'a> Parser<'a> {
         }
         let first = self.item(true)?;
         if matches!(self.word(), "for" | "async") && !first.starred {
-            let generator = self.generator(at, first.value)?;
+            let generator = self.comprehension(at, Kind::Generator, Element::One(first.value))?;
             self.expect(")", "the generator")?;
             return Ok(generator);
         }
@@ -522,7 +522,7 @@ impl<'a> Parser<'a> {
         }
         let first = self.item(true)?;
         if matches!(self.word(), "for" | "async") && !first.starred {
-            let node = self.list_comprehension(at, first.value)?;
+            let node = self.comprehension(at, Kind::List, Element::One(first.value))?;
             self.expect("]", "the comprehension")?;
             return Ok(node);
         }
@@ -551,7 +551,7 @@ impl<'a> Parser<'a> {
             let first = self.item(true)?;
             if first.starred || self.op() != ":" {
                 if matches!(self.word(), "for" | "async") && !first.starred {
-                    let node = self.set_comprehension(at, first.value)?;
+                    let node = self.comprehension(at, Kind::Set, Element::One(first.value))?;
                     self.expect("}", "the comprehension")?;
                     return Ok(node);
                 }
@@ -561,7 +561,7 @@ impl<'a> Parser<'a> {
             self.advance();
             let value = self.expression()?;
             if matches!(self.word(), "for" | "async") {
-                let node = self.dict_comprehension(at, first.value, value)?;
+                let node = self.comprehension(at, Kind::Dict, Element::KeyValue(first.value, value))?;
                 self.expect("}", "the comprehension")?;
                 return Ok(node);
             }
@@ -615,27 +615,18 @@ impl<'a> Parser<'a> {
     }
     fn pieces(&mut self, parts: &[Part]) -> Result<Vec<Piece>> {
         let one = |part: &Part| -> Result<Piece> {
-            Ok(match part {
-                Part::Text(text) => Piece::Text(text.clone()),
-                Part::Value { tokens, shown, conversion, spec } => {
-                    let mut inner = Parser { text: self.text, tokens, next: 0, depth: self.depth };
-                    let value = inner.expressions()?;
-                    if !matches!(inner.token().tok, Tok::End) {
-                        return Err(inner.unexpected("the end of the f-string's value"));
-                    }
-                    let spec = match spec {
-                        Some(parts) => Some(self.deeper_pieces(parts)?),
-                        None => None,
-                    };
-                    Piece::Value { value, shown: shown.clone(), conversion: *conversion, spec }
-                }
-            })
+            let (tokens, conversion, spec) = match part {
+                Part::Text(text) => return Ok(Piece::Text(text.clone())),
+                Part::Value { tokens, conversion, spec } => (tokens, *conversion, spec),
+            };
+            let mut inner = Parser { text: self.text, tokens, next: 0, depth: self.depth };
+            let value = inner.expressions()?;
+            if !matches!(inner.token().tok, Tok::End) {
+                return Err(inner.unexpected("the end of the f-string's value"));
+            }
+            Ok(Piece::Value { value, conversion, spec: inner.deeper(|inner| inner.pieces(spec))? })
         };
         parts.iter().map(one).collect()
-    }
-    fn deeper_pieces(&self, parts: &[Part]) -> Result<Vec<Piece>> {
-        Parser { text: self.text, tokens: self.tokens, next: self.next, depth: self.depth }
-            .deeper(|this| this.pieces(parts))
     }
 }
 

@@ -61,21 +61,13 @@ pub fn f_string(lexer: &mut Lexer, literal: Literal, spec_depth: Option<u32>) ->
     Ok(parts)
 }
 
-/// `{value=!r:spec}`
+/// `{value!r:spec}`
 fn replacement(lexer: &mut Lexer, literal: Literal, depth: u32) -> Result<Part> {
     let open = lexer.at;
     lexer.bump();
-    let start = lexer.at;
     let tokens = lexer.field()?;
     if tokens.len() <= 1 {
         return Err(lexer.error(open, "an f-string's braces need a value"));
-    }
-    let mut shown = None;
-    if lexer.eat("=") {
-        while lexer.peek().is_some_and(char::is_whitespace) {
-            lexer.bump();
-        }
-        shown = Some(lexer.text[start..lexer.at].to_owned());
     }
     let mut conversion = None;
     if lexer.eat("!") {
@@ -84,20 +76,17 @@ fn replacement(lexer: &mut Lexer, literal: Literal, depth: u32) -> Result<Part> 
             _ => return Err(lexer.error(open, "after `!` an f-string takes r or s")),
         }
     }
-    let mut spec = None;
+    let mut spec = Vec::new();
     // `#` reads as `::`: its first colon opens the specification, its second belongs to it.
-    if lexer.starts("#") {
+    if lexer.starts(":") || lexer.starts("#") {
+        spec.extend(lexer.starts("#").then(|| Part::Text(":".into())));
         lexer.bump();
-        let mut parts = f_string(lexer, literal, Some(depth))?;
-        parts.insert(0, Part::Text(":".into()));
-        spec = Some(parts);
-    } else if lexer.eat(":") {
-        spec = Some(f_string(lexer, literal, Some(depth))?);
+        spec.extend(f_string(lexer, literal, Some(depth))?);
     }
     if !lexer.eat("}") {
         return Err(lexer.error(open, "this `{` of an f-string was never closed"));
     }
-    Ok(Part::Value { tokens, shown, conversion, spec })
+    Ok(Part::Value { tokens, conversion, spec })
 }
 
 /// One character or escape of a literal.

@@ -102,7 +102,7 @@ impl Collector {
         for piece in pieces {
             if let Piece::Value { value, spec, .. } = piece {
                 self.node(value);
-                self.pieces(spec.as_deref().unwrap_or_default());
+                self.pieces(spec);
             }
         }
     }

@@ -1,6 +1,6 @@
-//! Number types of arrays and tensors, and `np.float32`, `np.dtype('float32')`, `torch.float32` as values.
+//! Number types of arrays and tensors, and `np.float32`, `torch.float32` as values. `np.float32` cannot be called.
 
-use crate::component::{Args, BuildContext, FromValue, Object, Value};
+use crate::component::{FromValue, Object, Value};
 use crate::error::Result;
 use crate::image;
 
@@ -196,71 +196,37 @@ pub fn promote(flavour: Flavour, a: Type, b: Type) -> Type {
 pub struct DTypeObject {
     pub ty: Type,
     pub flavour: Flavour,
-    /// `np.float32`, which can be called, as against `np.dtype('float32')`.
-    pub class: bool,
 }
 
 impl DTypeObject {
-    pub fn class(ty: Type) -> Value {
-        Value::object(DTypeObject { ty, flavour: Numpy, class: true })
-    }
-    pub fn torch(ty: Type) -> Value {
-        Value::object(DTypeObject { ty, flavour: Torch, class: false })
-    }
-    /// What `array.dtype` gives.
+    /// `np.float32`, `torch.float32`, and what `array.dtype` gives.
     pub fn of(ty: Type, flavour: Flavour) -> Value {
-        Value::object(DTypeObject { ty, flavour, class: false })
+        Value::object(DTypeObject { ty, flavour })
     }
 }
 
 impl Object for DTypeObject {
     fn type_name(&self) -> &str {
-        match (self.flavour, self.class) {
-            (Torch, _) => "torch.dtype",
-            (Numpy, true) => "type",
-            (Numpy, false) => "numpy.dtype",
-        }
+        if self.flavour == Torch { "torch.dtype" } else { "numpy.dtype" }
     }
     fn repr(&self) -> String {
-        match (self.flavour, self.class) {
-            (Torch, _) => format!("torch.{}", self.ty.name()),
-            (Numpy, true) => format!("<class 'numpy.{}'>", self.ty.name()),
-            (Numpy, false) => format!("dtype('{}')", self.ty.name()),
+        match self.flavour {
+            Torch => format!("torch.{}", self.ty.name()),
+            Numpy => format!("dtype('{}')", self.ty.name()),
         }
     }
     fn to_str(&self) -> String {
-        if self.flavour == Numpy && !self.class { self.ty.name().into() } else { self.repr() }
+        if self.flavour == Numpy { self.ty.name().into() } else { self.repr() }
     }
     fn attr_names(&self) -> &[&str] {
-        &["name", "itemsize", "is_floating_point"]
+        &["itemsize", "is_floating_point"]
     }
     fn attr(&self, name: &str) -> Result<Option<Value>> {
-        let numpy = self.flavour == Numpy;
-        Ok(Some(match name {
-            "name" | "__name__" if numpy => self.ty.name().into(),
-            "itemsize" => Value::Int(i64::from(self.ty.bits() / 8)),
-            "type" if numpy => DTypeObject::class(self.ty),
-            "is_floating_point" if !numpy => self.ty.is_float().into(),
-            _ => return Ok(None),
-        }))
-    }
-    fn callable(&self) -> bool {
-        self.class
-    }
-    /// `np.float32(3)`: a scalar, or an array of a list.
-    fn call(&self, args: Args, call: &mut BuildContext) -> Result<Value> {
-        if !self.class {
-            crate::bail!("{} is not callable", self.repr());
-        }
-        let name = format!("numpy.{}", self.ty.name());
-        let [value] = args.expect(&name, ["x"])?;
-        let value = match &value {
-            Value::Str(text) => {
-                Value::Float(text.trim().parse().map_err(|_| crate::err!("{name}: '{text}' is no number"))?)
-            }
-            value => value.clone(),
-        };
-        Ok(Value::object(super::Array::of(&name, &value, Numpy, call)?.cast(self.ty, call)?))
+        Ok(match name {
+            "itemsize" => Some(Value::Int(i64::from(self.ty.bits() / 8))),
+            "is_floating_point" if self.flavour == Torch => Some(self.ty.is_float().into()),
+            _ => None,
+        })
     }
     fn equals(&self, other: &Value) -> bool {
         if let Some(other) = other.downcast::<DTypeObject>() {
@@ -276,7 +242,7 @@ impl FromValue for DTypeObject {
         "dtype such as np.float32, torch.float32, 'float32' or float".into()
     }
     fn from_value(value: &Value) -> Option<Self> {
-        let python = |ty| Some(DTypeObject { ty, flavour: Numpy, class: false });
+        let python = |ty| Some(DTypeObject { ty, flavour: Numpy });
         match value {
             Value::Object(_) => value.downcast::<DTypeObject>().map(|dtype| *dtype),
             Value::Str(name) => python(Type::named(name)?),

@@ -1,8 +1,8 @@
 //! `array[index]`: integers, slices, `...`, `None`, masks and lists of integers.
 //!
-//! Masks and lists of integers must stand side by side; NumPy's rule for those that do not is refused.
+//! One mask or list of integers per index: NumPy's rules for several are left out.
 
-use super::{Array, Flavour, Type, elements};
+use super::{Array, Flavour, Type};
 use crate::component::{BuildContext, FromValue, Value};
 use crate::error::{Kind, Result};
 use crate::python::common::wrong;
@@ -14,8 +14,8 @@ enum Part {
     Range([Option<i64>; 3]),
     New,
     Rest,
-    /// Positions, as an array of integers.
-    Many(Array),
+    /// Positions on an axis.
+    Many(Vec<i64>),
     /// Elements where it is true; takes as many axes as it has.
     Mask(Array),
 }
@@ -32,8 +32,10 @@ impl Part {
                 match (array.ty, array.ndim()) {
                     (Type::Bool, _) => Part::Mask(array),
                     (ty, 0) if !ty.is_float() => Part::At(i64::from_value(&array.item()?).unwrap_or(0)),
-                    (ty, _) if !ty.is_float() || array.is_empty() => Part::Many(array),
-                    _ => return Err(wrong("array index", "integers or bools", value)),
+                    (ty, 0 | 1) if !ty.is_float() || array.is_empty() => {
+                        Part::Many(array.values().into_iter().map(|i| i as i64).collect())
+                    }
+                    _ => return Err(wrong("array index", "integers in one list, or bools", value)),
                 }
             }
             other => return Err(wrong("array index", "int, slice, ..., None, mask or list of int", other)),
@@ -82,22 +84,14 @@ impl Array {
         if parts.iter().filter(|part| matches!(part, Part::Rest)).count() > 1 {
             bail!("array index: `...` may stand once");
         }
-        let advanced = parts.iter().any(|part| matches!(part, Part::Many(_) | Part::Mask(_)));
+        if parts.iter().filter(|part| matches!(part, Part::Many(_) | Part::Mask(_))).count() > 1 {
+            bail!("array index: several lists of positions are not supported");
+        }
         let mut data = self.data.clone();
         let mut at = 0;
-        // First axis of the lists and masks, and the positions of each of their axes.
-        let mut group: Option<(usize, Vec<Array>)> = None;
         for part in &parts {
             let size = data.shape().get(at).copied().unwrap_or(0);
             match part {
-                // Next to a list, an integer is a list of one position.
-                Part::At(i) if advanced && group.as_ref().is_some_and(|(first, all)| first + all.len() == at) => {
-                    let position = position(*i, size, at)? as f64;
-                    if let Some((_, all)) = &mut group {
-                        all.push(Array::scalar(position, Type::I64, self.flavour));
-                    }
-                    at += 1;
-                }
                 Part::At(i) => {
                     let i = position(*i, size, at)?;
                     data = data.index_axis_move(Axis(at), i);
@@ -128,63 +122,27 @@ impl Array {
                     at += 1;
                 }
                 Part::Rest => at += self.ndim() - taken,
-                Part::Many(_) | Part::Mask(_) => {
-                    let lists = match part {
-                        Part::Mask(mask) => {
-                            if data.shape().get(at..at + mask.ndim()) != Some(mask.shape()) {
-                                bail!(
-                                    "array index: a mask of shape {:?} does not fit axes of {:?}",
-                                    mask.shape(),
-                                    data.shape()
-                                );
-                            }
-                            mask.true_positions()
-                        }
-                        Part::Many(list) => {
-                            let positions = list
-                                .data
-                                .iter()
-                                .map(|i| Ok(position(*i as i64, size, at)? as f64))
-                                .collect::<Result<Vec<_>>>()?;
-                            vec![Array::from_values(list.shape(), positions, Type::I64, self.flavour)?]
-                        }
-                        _ => vec![],
-                    };
-                    let taken = lists.len();
-                    match &mut group {
-                        None => group = Some((at, lists)),
-                        Some((first, all)) if *first + all.len() == at => all.extend(lists),
-                        Some(_) => bail!("array index: lists of positions must stand side by side"),
+                Part::Many(list) => {
+                    let positions = list.iter().map(|i| position(*i, size, at)).collect::<Result<Vec<_>>>()?;
+                    data = data.select(Axis(at), &positions).into_shared();
+                    at += 1;
+                }
+                // The axes of the mask become one, from which its true places are taken.
+                Part::Mask(mask) => {
+                    let (shape, end) = (data.shape().to_vec(), at + mask.ndim());
+                    if shape.get(at..end) != Some(mask.shape()) {
+                        bail!("array index: a mask of shape {:?} does not fit axes of {shape:?}", mask.shape());
                     }
-                    at += taken;
+                    let places: Vec<usize> =
+                        mask.data.iter().enumerate().filter(|(_, x)| **x != 0.0).map(|(place, _)| place).collect();
+                    let flat = [&shape[..at], &[mask.len()], &shape[end..]].concat();
+                    let flat = self.with(data).shaped(&flat, &mut BuildContext::default())?;
+                    data = flat.data.select(Axis(at), &places).into_shared();
+                    at += 1;
                 }
             }
         }
-        let basic = self.with(data);
-        match group {
-            Some((first, lists)) => basic.gather(first, &lists),
-            None => Ok(basic),
-        }
-    }
-
-    /// The elements at `lists` of positions for the axes from `first` on; the lists are broadcast together.
-    fn gather(&self, first: usize, lists: &[Array]) -> Result<Array> {
-        let shape = lists.iter().try_fold(vec![], |shape, list| super::ops::broadcast_shape(&shape, list.shape()))?;
-        let sizes = self.shape();
-        let after = first + lists.len();
-        let result = [&sizes[..first], &shape, &sizes[after..]].concat();
-        elements(&result)?;
-        let mut flat = vec![0usize; shape.iter().product()];
-        for (list, size) in lists.iter().zip(&sizes[first..]) {
-            let view = list
-                .data
-                .broadcast(ndarray::IxDyn(&shape))
-                .ok_or_else(|| err!("array index: lists do not fit together"))?;
-            flat.iter_mut().zip(view.iter()).for_each(|(flat, i)| *flat = *flat * size + *i as usize);
-        }
-        let call = &mut BuildContext::default();
-        let together = [&sizes[..first], &[sizes[first..after].iter().product()], &sizes[after..]].concat();
-        self.shaped(&together, call)?.selected(first, &flat).shaped(&result, call)
+        Ok(self.with(data))
     }
 
     /// For each axis, where the elements are that are not zero, in C order.

@@ -1,14 +1,14 @@
 //! Methods of arrays and tensors; NumPy's and torch's functions of the same names are these on their first argument.
 
 use super::given::Given;
-use super::reduce::{Over, extreme, first_extreme, quantile};
+use super::reduce::{Over, extreme, first_extreme};
 use super::shape::axis;
-use super::{Array, DTypeObject, Flavour, Type, charge, joined, need, ops};
-use crate::component::{Args, BuildContext, FromValue, Object, Value};
+use super::{Array, DTypeObject, Flavour, Type, need, ops};
+use crate::component::{Args, BuildContext, FromValue, Value};
 use crate::error::{Kind, Result};
 use crate::python::common::wrong;
 use crate::python::device::Device;
-use crate::{bail, err};
+use crate::err;
 use std::sync::LazyLock;
 
 type Body = fn(&Array, &Given, &mut BuildContext) -> Result<Value>;
@@ -100,17 +100,9 @@ static METHODS: &[Method] = &[
     method(&["logical_and"], OTHER, |a, given, call| binary(a, "logical_and", given, call)),
     method(&["logical_or"], OTHER, |a, given, call| binary(a, "logical_or", given, call)),
     method(&["power", "pow"], OTHER, |a, given, call| binary(a, "**", given, call)),
-    method(&["matmul", "dot"], OTHER, |a, given, call| binary(a, "@", given, call)),
     method(&["array_equal", "equal"], OTHER, |a, given, call| {
         let other = Array::of(given.called, &given.need(0)?, a.flavour, call)?;
         Ok((other.data == a.data).into())
-    }),
-    method(&["allclose"], &["other|b", "rtol", "atol"], |a, given, call| {
-        let other = Array::of(given.called, &given.need(0)?, a.flavour, call)?;
-        let (rtol, atol) = (given.get(1)?.unwrap_or(1e-5), given.get(2)?.unwrap_or(1e-8));
-        let close = |a: f64, b: f64| a == b || b.is_finite() && (a - b).abs() <= atol + rtol * f64::abs(b);
-        let close = ops::zip(a, &other, Type::Bool, call, |a, b| f64::from(u8::from(close(a, b))))?;
-        Ok(close.data.iter().all(|x| *x != 0.0).into())
     }),
     // Over axes.
     method(&["sum"], AXIS, |a, given, call| {
@@ -128,8 +120,8 @@ static METHODS: &[Method] = &[
     }),
     method(&["std"], SPREAD, |a, given, call| done(a.spread(given, true, call)?)),
     method(&["var"], SPREAD, |a, given, call| done(a.spread(given, false, call)?)),
-    method(&["max", "amax"], AXIS, |a, given, call| most(a, given, call, ["max", "maximum"], |a, b| a > b)),
-    method(&["min", "amin"], AXIS, |a, given, call| most(a, given, call, ["min", "minimum"], |a, b| a < b)),
+    method(&["max", "amax"], AXIS, |a, given, call| most(a, given, call, ["amax", "maximum"], |a, b| a > b)),
+    method(&["min", "amin"], AXIS, |a, given, call| most(a, given, call, ["amin", "minimum"], |a, b| a < b)),
     method(&["argmax"], AXIS, |a, given, call| position(a, given, call, |a, b| a > b)),
     method(&["argmin"], AXIS, |a, given, call| position(a, given, call, |a, b| a < b)),
     method(&["all"], AXIS, |a, given, call| {
@@ -144,14 +136,6 @@ static METHODS: &[Method] = &[
         let count = |row: &[f64]| row.iter().filter(|x| **x != 0.0).count() as f64;
         done(a.reduce(given.called, &Over::new(given, 0)?, Type::I64, call, count)?)
     }),
-    // torch's median is the lower of two middle elements, NumPy's their mean.
-    method(&["median"], AXIS, |a, given, call| {
-        let ty = if given.torch() || a.ty.is_float() { a.ty } else { Type::F64 };
-        let lower = given.torch();
-        done(a.reduce(given.called, &Over::new(given, 0)?, ty, call, |row| quantile(row, 0.5, lower))?)
-    }),
-    method(&["percentile"], QUANTILE, |a, given, call| quantiles(a, given, 100.0, call)),
-    method(&["quantile"], QUANTILE, |a, given, call| quantiles(a, given, 1.0, call)),
     // Shapes.
     method(&["reshape", "view"], &["*shape|newshape", "_order"], |a, given, call| {
         done(a.reshape(given.called, &given.integers(0)?.map_or_else(|| given.need(0), Ok)?, call)?)
@@ -175,25 +159,8 @@ static METHODS: &[Method] = &[
             _ => a.permuted(given.called, &axes)?,
         })
     }),
-    method(&["swapaxes"], &["axis1|dim0", "axis2|dim1"], |a, given, _| {
-        done(a.swapped(given.called, given.need(0)?, given.need(1)?)?)
-    }),
-    method(&["moveaxis", "movedim"], &["source", "destination"], |a, given, _| {
-        let from = axis(given.called, given.need(0)?, a.ndim())?;
-        let target = axis(given.called, given.need(1)?, a.ndim())?;
-        let mut order: Vec<i64> = (0..a.ndim() as i64).collect();
-        let moved = order.remove(from);
-        order.insert(target, moved);
-        done(a.permuted(given.called, &order)?)
-    }),
     method(&["expand", "broadcast_to"], &["*size|shape"], |a, given, call| {
         done(a.expanded(given.called, &given.integers(0)?.map_or_else(|| given.need(0), Ok)?, call)?)
-    }),
-    method(&["repeat"], &["*repeats"], |a, given, call| {
-        if !given.torch() {
-            return Err(err!("{} is not supported", given.called).kind(Kind::Unsupported).hint("use `numpy.stack`"));
-        }
-        done(a.tiled(given.called, &given.sizes(0)?, call)?)
     }),
     method(&["flip"], &["*axis|dims"], |a, given, _| {
         let axes = given.integers(0)?.unwrap_or_else(|| (0..a.ndim() as i64).collect());
@@ -221,39 +188,9 @@ static METHODS: &[Method] = &[
     method(&["numpy"], &[], |a, _, _| done(Array { flavour: Flavour::Numpy, ..a.clone() })),
     method(&["item"], &[], |a, given, _| a.item().map_err(|error| error.context(given.called))),
     method(&["tolist"], &[], |a, _, call| a.to_list(call)),
-    // Order and positions.
-    method(&["sort"], &["axis|dim", "descending", "_stable", "_kind"], |a, given, call| {
-        let (at, descending) = (given.get(0)?.unwrap_or(-1), given.get(1)?.unwrap_or(false));
-        let values = a.sorted(given.called, at, descending, call)?;
-        if !given.torch() {
-            return done(values);
-        }
-        pair("sort", values, a.order(given.called, at, descending, call)?)
-    }),
-    method(&["argsort"], &["axis|dim", "descending", "_stable", "_kind"], |a, given, call| {
-        done(a.order(given.called, given.get(0)?.unwrap_or(-1), given.get(1)?.unwrap_or(false), call)?)
-    }),
-    method(&["cumsum"], &["axis|dim"], |a, given, call| done(a.running_sum(given.called, given.get(0)?, call)?)),
-    method(&["softmax"], &["dim|axis", "dtype"], |a, given, call| {
-        let ty = given.get(1)?.unwrap_or(a.ty);
-        done(a.cast(ty, call)?.softmax(given.called, given.need(0)?, call)?)
-    }),
-    method(&["unique"], &["_sorted", "return_counts"], |a, given, call| {
-        let [distinct, counts] = a.unique(call)?.map(Value::object);
-        Ok(if given.get(1)?.unwrap_or(false) { Value::tuple([distinct, counts]) } else { distinct })
-    }),
-    method(&["nonzero"], &[], |a, given, call| {
-        charge(call, a.len().saturating_mul(a.ndim().max(1)))?;
-        let positions = a.true_positions();
-        match given.torch() && !positions.is_empty() {
-            true => done(joined(given.called, &positions, 1, true, call)?),
-            false => Ok(Value::tuple(positions.into_iter().map(Value::object))),
-        }
-    }),
 ];
 
 const SPREAD: &[&str] = &["axis|dim", "unbiased", "keepdims|keepdim", "ddof|correction", "dtype"];
-const QUANTILE: &[&str] = &["q", "axis|dim", "keepdims|keepdim"];
 
 /// Names for "did you mean".
 pub(super) static NAMES: LazyLock<Vec<&'static str>> = LazyLock::new(|| {
@@ -306,7 +243,7 @@ fn most(
     array: &Array,
     given: &Given,
     call: &mut BuildContext,
-    [name, of_two]: [&'static str; 2],
+    [of_one, of_two]: [&'static str; 2],
     better: fn(f64, f64) -> bool,
 ) -> Result<Value> {
     if given.torch() && given.value(0).is_some_and(|value| value.downcast::<Array>().is_some()) {
@@ -314,37 +251,19 @@ fn most(
     }
     array.not_empty(given.called)?;
     let over = Over::new(given, 0)?;
-    let values = array.reduce(given.called, &over, array.ty, call, |row| extreme(row, better))?;
-    // torch's max and min along an axis also give the positions.
-    if !given.torch() || over.axes.is_none() || given.called.rsplit('.').next() != Some(name) {
-        return done(values);
+    // torch's max and min along an axis give the positions as well.
+    if given.torch() && over.axes.is_some() && !given.called.contains(of_one) {
+        return Err(err!("{} along an axis is not supported", given.called)
+            .kind(Kind::Unsupported)
+            .hint(format!("use `{of_one}` for the values or `arg{}` for the positions", &of_one[1..])));
     }
-    let positions = |row: &[f64]| first_extreme(row, better) as f64;
-    pair(name, values, array.reduce(given.called, &over, Type::I64, call, positions)?)
+    done(array.reduce(given.called, &over, array.ty, call, |row| extreme(row, better))?)
 }
 
 fn position(array: &Array, given: &Given, call: &mut BuildContext, better: fn(f64, f64) -> bool) -> Result<Value> {
     array.not_empty(given.called)?;
     let at = |row: &[f64]| first_extreme(row, better) as f64;
     done(array.reduce(given.called, &Over::new(given, 0)?, Type::I64, call, at)?)
-}
-
-/// Linear between the nearest ranks; `scale` is what stands for the whole, 100 for percentiles.
-fn quantiles(array: &Array, given: &Given, scale: f64, call: &mut BuildContext) -> Result<Value> {
-    array.not_empty(given.called)?;
-    let over = Over::new(given, 1)?;
-    let ty = if array.ty.is_float() { array.ty } else { Type::F64 };
-    let mut one = |q: f64| {
-        if !(0.0..=scale).contains(&q) {
-            bail!("{}: expected a number from 0 to {scale}, found {q}", given.called);
-        }
-        array.reduce(given.called, &over, ty, call, |row| quantile(row, q / scale, false))
-    };
-    if let Some(q) = given.value(0).and_then(f64::from_value) {
-        return done(one(q)?);
-    }
-    let rows = given.need::<Vec<f64>>(0)?.into_iter().map(&mut one).collect::<Result<Vec<_>>>()?;
-    done(joined(given.called, &rows, 0, true, call)?)
 }
 
 /// `tensor.to(...)`: a type, a device (only the CPU), or both.
@@ -384,47 +303,7 @@ impl Array {
             "__float__" if self.len() == 1 => Value::Float(first()),
             "__int__" if self.len() == 1 => crate::python::math::to_int("int", first().trunc())?,
             "__index__" if self.ndim() == 0 && !self.ty.is_float() => Value::Int(first() as i64),
-            "__bool__" if self.len() == 1 => self.truthy().into(),
             _ => return Ok(None),
         }))
-    }
-}
-
-/// `values` and `indices`, as torch returns them together.
-struct Pair {
-    /// The function that made it.
-    name: &'static str,
-    parts: [Value; 2],
-}
-
-fn pair(name: &'static str, values: Array, indices: Array) -> Result<Value> {
-    Ok(Value::object(Pair { name, parts: [Value::object(values), Value::object(indices)] }))
-}
-
-impl Object for Pair {
-    fn type_name(&self) -> &str {
-        "torch.return_types"
-    }
-    fn repr(&self) -> String {
-        format!("torch.return_types.{}(values={:?}, indices={:?})", self.name, self.parts[0], self.parts[1])
-    }
-    fn attr_names(&self) -> &[&str] {
-        &["values", "indices"]
-    }
-    fn attr(&self, name: &str) -> Result<Option<Value>> {
-        Ok(self.attr_names().iter().position(|own| *own == name).map(|at| self.parts[at].clone()))
-    }
-    fn index(&self, index: &Value) -> Result<Value> {
-        match i64::from_value(index) {
-            Some(0 | -2) => Ok(self.parts[0].clone()),
-            Some(1 | -1) => Ok(self.parts[1].clone()),
-            _ => Err(wrong("index of values and indices", "0 or 1", index)),
-        }
-    }
-    fn iterate(&self) -> Option<Result<Vec<Value>>> {
-        Some(Ok(self.parts.to_vec()))
-    }
-    fn length(&self) -> Option<usize> {
-        Some(2)
     }
 }

@@ -8,8 +8,8 @@ use crate::python::common::{found, wrong};
 use crate::{bail, err};
 use ndarray::{IxDyn, Zip};
 
-const OPERATORS: [&str; 19] =
-    ["+", "-", "*", "/", "//", "%", "**", "@", "==", "!=", "<", "<=", ">", ">=", "&", "|", "^", "<<", ">>"];
+const OPERATORS: [&str; 16] =
+    ["+", "-", "*", "/", "//", "%", "**", "==", "!=", "<", "<=", ">", ">=", "&", "|", "^"];
 
 pub(crate) fn is_operator(operator: &str) -> bool {
     OPERATORS.contains(&operator)
@@ -127,9 +127,6 @@ pub(crate) fn binary(
         };
     };
     let (a, b) = if reflected { (b, a) } else { (a, b) };
-    if operator == "@" {
-        return a.array.matmul(&b.array, call);
-    }
     let compare = matches!(operator, "==" | "!=" | "<" | "<=" | ">" | ">=");
     let ty = match common_type(flavour, &a, &b) {
         Ok(ty) => ty,
@@ -175,15 +172,13 @@ pub(crate) fn binary(
         "<=" => zip(&x, &y, Type::Bool, call, |a, b| bool(a <= b)),
         ">" => zip(&x, &y, Type::Bool, call, |a, b| bool(a > b)),
         ">=" => zip(&x, &y, Type::Bool, call, |a, b| bool(a >= b)),
-        "&" | "|" | "^" | "<<" | ">>" if !whole => {
+        "&" | "|" | "^" if !whole => {
             Err(err!("`{operator}` of {} and {} is not supported", a.array.ty.name(), b.array.ty.name())
                 .kind(Kind::Config))
         }
         "&" => zip(&x, &y, ty, call, |a, b| (a as i64 & b as i64) as f64),
         "|" => zip(&x, &y, ty, call, |a, b| (a as i64 | b as i64) as f64),
         "^" => zip(&x, &y, ty, call, |a, b| (a as i64 ^ b as i64) as f64),
-        "<<" => zip(&x, &y, ty, call, |a, b| (a as i64).checked_shl(b as u32).unwrap_or(0) as f64),
-        ">>" => zip(&x, &y, ty, call, |a, b| ((a as i64) >> (b as i64).clamp(0, 63)) as f64),
         // Not operators but functions of two arrays.
         "maximum" => zip(&x, &y, ty, call, |a, b| if a.is_nan() || b.is_nan() { f64::NAN } else { a.max(b) }),
         "minimum" => zip(&x, &y, ty, call, |a, b| if a.is_nan() || b.is_nan() { f64::NAN } else { a.min(b) }),
@@ -250,35 +245,6 @@ impl Array {
             self.ty,
             call,
             |x| if decimals == 0 { x.round_ties_even() } else { (x * scale).round_ties_even() / scale },
-        )
-    }
-
-    /// Products of vectors and matrices.
-    pub(crate) fn matmul(&self, other: &Array, call: &mut BuildContext) -> Result<Array> {
-        let (Some(&inner), Some(&rows)) =
-            (self.shape().last(), other.shape().get(other.ndim().saturating_sub(2)).or(other.shape().first()))
-        else {
-            bail!("`@`: expected arrays with axes");
-        };
-        if self.ndim() > 2 || other.ndim() > 2 || inner != rows {
-            bail!("`@`: shapes {:?} and {:?} do not fit (1 or 2 axes each)", self.shape(), other.shape());
-        }
-        let (m, n) =
-            (if self.ndim() == 2 { self.shape()[0] } else { 1 }, if other.ndim() == 2 { other.shape()[1] } else { 1 });
-        charge(call, elements(&[m, n])?)?;
-        call.charge(m.saturating_mul(n).saturating_mul(inner) / 8)?;
-        let a = self.shaped(&[m, inner], call)?;
-        let b = other.shaped(&[inner, n], call)?;
-        let two =
-            |array: &Array| array.data.to_owned().into_dimensionality::<ndarray::Ix2>().map_err(|e| err!("`@`: {e}"));
-        let product = two(&a)?.dot(&two(&b)?);
-        let shape: Vec<usize> =
-            [(self.ndim() == 2).then_some(m), (other.ndim() == 2).then_some(n)].into_iter().flatten().collect();
-        Array::from_values(
-            &shape,
-            product.iter().copied().collect(),
-            promote(self.flavour, self.ty, other.ty),
-            self.flavour,
         )
     }
 }

@@ -1,4 +1,4 @@
-//! What makes one number of many: sums, extremes, positions; and sorting.
+//! What makes one number of many: sums, extremes, positions.
 
 use super::dtype::Category;
 use super::given::Given;
@@ -37,19 +37,6 @@ impl Array {
         Ok(which)
     }
 
-    /// The elements over `axes` as rows, in C order of the other axes; and those axes' sizes.
-    fn lines(&self, axes: &[usize], call: &mut BuildContext) -> Result<(Vec<f64>, usize, Vec<usize>)> {
-        let others: Vec<usize> = (0..self.ndim()).filter(|at| !axes.contains(at)).collect();
-        let order = [&others[..], axes].concat();
-        charge(call, self.len())?;
-        let values = self.data.view().permuted_axes(IxDyn(&order)).iter().copied().collect();
-        Ok((
-            values,
-            axes.iter().map(|at| self.shape()[*at]).product(),
-            others.iter().map(|at| self.shape()[*at]).collect(),
-        ))
-    }
-
     /// `f` of the elements over the axes.
     pub(super) fn reduce(
         &self,
@@ -60,7 +47,13 @@ impl Array {
         f: impl Fn(&[f64]) -> f64,
     ) -> Result<Array> {
         let axes = self.which(name, &over.axes)?;
-        let (values, width, sizes) = self.lines(&axes, call)?;
+        charge(call, self.len())?;
+        let others: Vec<usize> = (0..self.ndim()).filter(|at| !axes.contains(at)).collect();
+        // The elements over the axes as rows, in C order of the other axes.
+        let view = self.data.view().permuted_axes(IxDyn(&[&others[..], &axes].concat()));
+        let values: Vec<f64> = view.iter().copied().collect();
+        let width: usize = axes.iter().map(|at| self.shape()[*at]).product();
+        let sizes: Vec<usize> = others.iter().map(|at| self.shape()[*at]).collect();
         let count = sizes.iter().product();
         let results = if width == 0 { vec![f(&[]); count] } else { values.chunks(width).map(f).collect() };
         let shape: Vec<usize> = match over.keep {
@@ -107,68 +100,6 @@ impl Array {
             if root { variance.sqrt() } else { variance }
         })
     }
-
-    /// Running sums along an axis, of the flat array without one.
-    pub(super) fn running_sum(&self, name: &str, at: Option<i64>, call: &mut BuildContext) -> Result<Array> {
-        let ty = if self.ty.is_float() { self.ty } else { Type::I64 };
-        let array = if at.is_none() { self.shaped(&[self.len()], call)? } else { self.clone() };
-        let at = axis(name, at.unwrap_or(0), array.ndim())?;
-        array.by_line(at, ty, call, |line| {
-            let mut sum = 0.0;
-            line.iter()
-                .map(|x| {
-                    sum += x;
-                    sum
-                })
-                .collect()
-        })
-    }
-
-    /// Sorted values along an axis.
-    pub(super) fn sorted(&self, name: &str, at: i64, descending: bool, call: &mut BuildContext) -> Result<Array> {
-        let at = axis(name, at, self.ndim())?;
-        self.by_line(at, self.ty, call, |line| order(line, descending).into_iter().map(|i| line[i]).collect())
-    }
-
-    /// Positions of the sorted values along an axis; equal ones keep their order.
-    pub(super) fn order(&self, name: &str, at: i64, descending: bool, call: &mut BuildContext) -> Result<Array> {
-        let at = axis(name, at, self.ndim())?;
-        self.by_line(at, Type::I64, call, |line| order(line, descending).into_iter().map(|i| i as f64).collect())
-    }
-
-    pub(super) fn softmax(&self, name: &str, at: i64, call: &mut BuildContext) -> Result<Array> {
-        if !self.ty.is_float() {
-            return Err(err!("{name}: expected a float tensor, found {}", self.ty.name()).kind(Kind::Config));
-        }
-        let at = axis(name, at, self.ndim())?;
-        self.by_line(at, self.ty, call, |line| {
-            let top = extreme(line, |a, b| a > b);
-            let sum: f64 = line.iter().map(|x| (x - top).exp()).sum();
-            line.iter().map(|x| (x - top).exp() / sum).collect()
-        })
-    }
-
-    /// `f` on each line along an axis; as many values come out as go in.
-    fn by_line(&self, at: usize, ty: Type, call: &mut BuildContext, f: impl Fn(&[f64]) -> Vec<f64>) -> Result<Array> {
-        let (values, width, sizes) = self.lines(&[at], call)?;
-        let results: Vec<f64> = if width == 0 { vec![] } else { values.chunks(width).flat_map(f).collect() };
-        let moved = Array::from_values(&[&sizes[..], &[width]].concat(), results, ty, self.flavour)?;
-        // The line's axis goes back from the end to its place.
-        let back: Vec<usize> =
-            (0..self.ndim()).map(|i| if i == at { self.ndim() - 1 } else { i - usize::from(i > at) }).collect();
-        Ok(moved.with(moved.data.clone().permuted_axes(IxDyn(&back))))
-    }
-
-    /// Different values in order, and how often each occurs.
-    pub(super) fn unique(&self, call: &mut BuildContext) -> Result<[Array; 2]> {
-        charge(call, self.len().saturating_mul(4))?;
-        let mut values = self.values();
-        values.sort_unstable_by(f64::total_cmp);
-        let groups: Vec<&[f64]> = values.chunk_by(|a, b| a == b).collect();
-        let list = |values: Vec<f64>, ty| Array::from_values(&[values.len()], values, ty, self.flavour);
-        let distinct = groups.iter().map(|group| group[0]).collect();
-        Ok([list(distinct, self.ty)?, list(groups.iter().map(|group| group.len() as f64).collect(), Type::I64)?])
-    }
 }
 
 /// NaN wins, as in NumPy and torch.
@@ -187,23 +118,4 @@ pub(super) fn first_extreme(row: &[f64], better: impl Fn(f64, f64) -> bool) -> u
 
 pub(super) fn extreme(row: &[f64], better: impl Fn(f64, f64) -> bool) -> f64 {
     row.get(first_extreme(row, better)).copied().unwrap_or(f64::NAN)
-}
-
-pub(super) fn quantile(row: &[f64], q: f64, lower: bool) -> f64 {
-    if row.is_empty() || row.iter().any(|x| x.is_nan()) {
-        return f64::NAN;
-    }
-    let mut sorted = row.to_vec();
-    sorted.sort_unstable_by(f64::total_cmp);
-    let rank = q * (sorted.len() - 1) as f64;
-    let (low, high) = (sorted[rank.floor() as usize], sorted[rank.ceil() as usize]);
-    if lower { low } else { low + (high - low) * rank.fract() }
-}
-
-/// Positions in order of value; NaN last in ascending order, first in descending; stable.
-fn order(line: &[f64], descending: bool) -> Vec<usize> {
-    let compare = |a: f64, b: f64| a.partial_cmp(&b).unwrap_or_else(|| a.is_nan().cmp(&b.is_nan()));
-    let mut positions: Vec<usize> = (0..line.len()).collect();
-    positions.sort_by(|a, b| if descending { compare(line[*b], line[*a]) } else { compare(line[*a], line[*b]) });
-    positions
 }

@@ -125,32 +125,6 @@ impl Array {
         Ok(Array::new(view.to_owned(), self.ty, self.flavour))
     }
 
-    /// The whole array `repeats` times along each axis.
-    pub(crate) fn tiled(&self, name: &str, repeats: &[usize], call: &mut BuildContext) -> Result<Array> {
-        let mut array = self.clone();
-        while array.ndim() < repeats.len() {
-            array = array.unsqueezed(name, 0)?;
-        }
-        let skip = array.ndim() - repeats.len();
-        let shape: Vec<usize> = array
-            .shape()
-            .iter()
-            .enumerate()
-            .map(|(at, n)| n.saturating_mul(if at < skip { 1 } else { repeats[at - skip] }))
-            .collect();
-        charge(call, elements(&shape)?)?;
-        for (at, times) in repeats.iter().enumerate() {
-            let indices: Vec<usize> = (0..*times).flat_map(|_| 0..array.shape()[at + skip]).collect();
-            array = array.selected(at + skip, &indices);
-        }
-        Ok(array)
-    }
-
-    /// The parts at `indices` of an axis, which are in range.
-    pub(crate) fn selected(&self, at: usize, indices: &[usize]) -> Array {
-        self.with(self.data.select(Axis(at), indices).into_shared())
-    }
-
     pub(crate) fn flipped(&self, name: &str, axes: &[i64]) -> Result<Array> {
         let mut data = self.data.clone();
         for at in axes {

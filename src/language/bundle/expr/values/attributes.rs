@@ -1,8 +1,8 @@
 //! `value.name` and `value.name(…)` for every kind of value.
 
 use super::methods::{self, Method};
-use super::{dicts, lists, numbers, sets, strs};
-use crate::component::{Args, BuildContext, Function, Object, Table, Value};
+use super::{dicts, lists, sets, strs};
+use crate::component::{Args, BuildContext, Object, Table, Value};
 use crate::error::{Error, Kind, Result, did_you_mean};
 use crate::{bail, err};
 use std::sync::Arc;
@@ -15,7 +15,6 @@ fn methods_of(value: &Value) -> &'static [Method] {
         Value::Tuple(_) => lists::TUPLE_METHODS,
         Value::Dict(_) => dicts::METHODS,
         Value::Set(_) => sets::METHODS,
-        Value::Int(_) | Value::Bool(_) | Value::Float(_) => numbers::METHODS,
         _ => &[],
     }
 }
@@ -65,12 +64,7 @@ pub fn attribute(value: &Value, name: &str, table: Option<&'static Table>) -> Re
             component.path.rsplit_once('.').map(|(module, _)| Value::str(module))
         }
         (Value::Component(component), _) => table.and_then(|table| table.lookup(&format!("{}.{name}", component.path))),
-        (Value::Function(function), _) => {
-            match table.and_then(|table| table.lookup(&format!("{}.{name}", function.path))) {
-                Some(value) => Some(value),
-                None => unbound(function, name),
-            }
-        }
+        (Value::Function(function), _) => table.and_then(|table| table.lookup(&format!("{}.{name}", function.path))),
         // A member of an enum of strings.
         (Value::Str(_), "name" | "value") => {
             let member = table.and_then(|table| table.member_name(value));
@@ -165,51 +159,5 @@ impl Object for Bound {
         other
             .downcast::<Bound>()
             .is_some_and(|other| other.name == self.name && super::compare::same(&other.receiver, &self.receiver))
-    }
-}
-
-fn unbound(function: &'static Function, name: &str) -> Option<Value> {
-    let methods = match function.path {
-        "str" => strs::METHODS,
-        "list" => lists::LIST_METHODS,
-        "tuple" => lists::TUPLE_METHODS,
-        "dict" => dicts::METHODS,
-        "set" => sets::METHODS,
-        "int" | "bool" | "float" => numbers::METHODS,
-        _ => &[],
-    };
-    let found = methods.iter().find(|method| method.name == name)?;
-    Some(Value::object(Unbound { class: function.path, name: found.name }))
-}
-
-/// `str.lower`: the receiver is the first argument.
-struct Unbound {
-    class: &'static str,
-    name: &'static str,
-}
-
-impl Object for Unbound {
-    fn type_name(&self) -> &str {
-        "method_descriptor"
-    }
-    fn repr(&self) -> String {
-        format!("<method '{}' of '{}' objects>", self.name, self.class)
-    }
-    fn attr(&self, name: &str) -> Result<Option<Value>> {
-        Ok((name == "__name__").then(|| Value::str(self.name)))
-    }
-    fn callable(&self) -> bool {
-        true
-    }
-    fn call(&self, mut args: Args, call: &mut BuildContext) -> Result<Value> {
-        if args.positional.is_empty() {
-            bail!("{}.{}() needs a {} as its first argument", self.class, self.name, self.class);
-        }
-        let receiver = args.positional.remove(0);
-        let kind = receiver.type_name();
-        if kind != self.class && !(kind == "bool" && self.class == "int") {
-            bail!("{}.{}() needs a {} as its first argument, found {kind}", self.class, self.name, self.class);
-        }
-        call_method(&receiver, self.name, args, None, call)
     }
 }

@@ -14,7 +14,6 @@ mod numbers;
 pub mod percent;
 pub mod range;
 pub mod sets;
-mod split;
 mod strs;
 pub mod template;
 pub mod types;

@@ -1,6 +1,5 @@
-//! Arithmetic of ints and floats where Rust's differs from Python's, and their method.
+//! Arithmetic of ints and floats where Rust's differs from Python's.
 
-use super::methods::{Method, method};
 use crate::component::Value;
 use crate::error::Result;
 use crate::{bail, err};
@@ -129,8 +128,3 @@ pub fn round_int(x: i64, digits: i64) -> Result<i64> {
     }
     i64::try_from(quotient * unit).map_err(|_| err!("integer overflow: the rounded value does not fit 64 bits"))
 }
-
-pub static METHODS: &[Method] = &[method("is_integer", &[], 0, |own, _, _| {
-    let x = wide(own.clone());
-    Ok(Value::Bool(x.is_finite() && x.fract() == 0.0))
-})];

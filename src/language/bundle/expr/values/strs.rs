@@ -1,8 +1,8 @@
-//! Methods of strings. Positions count characters, as in Python.
+//! Methods of strings. Positions count characters, as in Python; searches go through the whole string.
 
 use super::iter::collect;
 use super::methods::{Given, Method, any, method};
-use super::{index, integer, split, template};
+use super::{index, integer, template};
 use crate::component::{BuildContext, Value};
 use crate::error::Result;
 use crate::{bail, err};
@@ -16,22 +16,10 @@ pub fn text(value: &Value, function: &str) -> Result<Arc<str>> {
     }
 }
 
-const SUB: &[&str] = &["sub", "start", "end"];
-const PREFIX: &[&str] = &["prefix", "start", "end"];
-const SPLIT: &[&str] = &["sep", "maxsplit"];
-
 pub static METHODS: &[Method] = &[
     method("lower", &[], 0, |own, _, call| recase(own, call, |text| text.to_lowercase())),
     method("upper", &[], 0, |own, _, call| recase(own, call, |text| text.to_uppercase())),
-    method("capitalize", &[], 0, |own, _, call| {
-        recase(own, call, |text| {
-            let mut chars = text.chars();
-            chars.next().map_or_else(String::new, |c| c.to_uppercase().collect()) + &chars.as_str().to_lowercase()
-        })
-    }),
     method("isdigit", &[], 0, |own, _, _| all(own, |c| c.is_ascii_digit())),
-    method("isalpha", &[], 0, |own, _, _| all(own, char::is_alphabetic)),
-    method("isalnum", &[], 0, |own, _, _| all(own, char::is_alphanumeric)),
     method("zfill", &["width"], 1, |own, given, call| {
         let own = own_text(own);
         let (sign, digits) = own.split_at(usize::from(own.starts_with(['+', '-'])));
@@ -40,20 +28,18 @@ pub static METHODS: &[Method] = &[
         let zeros = width.saturating_sub(own.chars().count());
         Ok(Value::from(format!("{sign}{}{digits}", "0".repeat(zeros))))
     }),
-    method("find", SUB, 1, |own, given, _| Ok(Value::Int(search(own, given, "find")?.unwrap_or(-1)))),
-    method("rfind", SUB, 1, |own, given, _| Ok(Value::Int(search(own, given, "rfind")?.unwrap_or(-1)))),
-    method("index", SUB, 1, |own, given, _| {
-        search(own, given, "index")?.map(Value::Int).ok_or_else(|| err!("substring not found"))
+    method("find", &["sub"], 1, |own, given, _| {
+        let (own, wanted) = (own_text(own), text(&given.value(0), "find")?);
+        Ok(Value::Int(own.find(&*wanted).map_or(-1, |at| own[..at].chars().count() as i64)))
     }),
     method("count", &["sub"], 1, |own, given, _| {
         let (own, wanted) = (own_text(own), text(&given.value(0), "count")?);
-        let count = if wanted.is_empty() { own.chars().count() + 1 } else { own.matches(&*wanted).count() };
-        Ok(Value::Int(count as i64))
+        Ok(Value::Int(own.matches(&*wanted).count() as i64))
     }),
-    method("startswith", PREFIX, 1, |own, given, _| {
-        begins(own, given, "startswith", |part, with| part.starts_with(with))
+    method("startswith", &["prefix"], 1, |own, given, _| {
+        begins(own, given, "startswith", |own, with| own.starts_with(with))
     }),
-    method("endswith", PREFIX, 1, |own, given, _| begins(own, given, "endswith", |part, with| part.ends_with(with))),
+    method("endswith", &["suffix"], 1, |own, given, _| begins(own, given, "endswith", |own, with| own.ends_with(with))),
     method("strip", &["chars"], 0, |own, given, _| strip(own, given, true, true)),
     method("lstrip", &["chars"], 0, |own, given, _| strip(own, given, true, false)),
     method("rstrip", &["chars"], 0, |own, given, _| strip(own, given, false, true)),
@@ -88,14 +74,8 @@ pub static METHODS: &[Method] = &[
         }
         Ok(Value::from(parts.join(own)))
     }),
-    method("partition", &["sep"], 1, |own, given, _| {
-        split::partition(own_text(own), &text(&given.value(0), "partition")?, false)
-    }),
-    method("rpartition", &["sep"], 1, |own, given, _| {
-        split::partition(own_text(own), &text(&given.value(0), "rpartition")?, true)
-    }),
-    method("split", SPLIT, 0, |own, given, call| cut(own, given, false, call)),
-    method("rsplit", SPLIT, 0, |own, given, call| cut(own, given, true, call)),
+    method("split", &["sep", "maxsplit"], 0, |own, given, call| cut(own, given, false, call)),
+    method("rsplit", &["sep", "maxsplit"], 0, |own, given, call| cut(own, given, true, call)),
     method("splitlines", &[], 0, |own, _, call| {
         call.charge(own_text(own).len())?;
         Ok(Value::list(own_text(own).lines().map(Value::str)))
@@ -119,17 +99,36 @@ fn all(own: &Value, test: fn(char) -> bool) -> Result<Value> {
 
 fn strip(own: &Value, given: &mut Given, start: bool, end: bool) -> Result<Value> {
     let chars = given.option(0).map(|chars| text(&chars, "strip")).transpose()?;
-    let cut = |c: char| chars.as_ref().map_or_else(|| split::is_space(c), |chars| chars.contains(c));
+    let cut = |c: char| chars.as_ref().map_or_else(|| is_space(c), |chars| chars.contains(c));
     let own = if start { own_text(own).trim_start_matches(cut) } else { own_text(own) };
     Ok(Value::str(if end { own.trim_end_matches(cut) } else { own }))
 }
 
+/// At most `maxsplit` cuts, from the left or the right; without a separator at white space, all of it.
 fn cut(own: &Value, given: &mut Given, right: bool, call: &mut BuildContext) -> Result<Value> {
+    let own = own_text(own);
+    call.charge(own.len())?;
     let separator = given.option(0).map(|separator| text(&separator, "split")).transpose()?;
     let limit = given.option(1).map_or(Ok(-1), |limit| integer(&limit, "split limits"))?;
-    let parts = split::split(own_text(own), separator.as_deref(), limit, right)?;
-    call.charge(parts.len() + own_text(own).len())?;
-    Ok(Value::list(parts.into_iter().map(Value::str)))
+    let parts = usize::try_from(limit).map_or(usize::MAX, |limit| limit.saturating_add(1));
+    let found: Vec<&str> = match separator.as_deref() {
+        None if limit >= 0 => return Err(err!("split() with `maxsplit` needs a separator here")),
+        None => own.split(is_space).filter(|part| !part.is_empty()).collect(),
+        Some("") => bail!("empty separator"),
+        Some(separator) if right => {
+            let mut found: Vec<&str> = own.rsplitn(parts, separator).collect();
+            found.reverse();
+            found
+        }
+        Some(separator) => own.splitn(parts, separator).collect(),
+    };
+    call.charge(found.len())?;
+    Ok(Value::list(found.into_iter().map(Value::str)))
+}
+
+/// Python's white space: Unicode's, and the four information separators.
+fn is_space(c: char) -> bool {
+    c.is_whitespace() || matches!(c, '\x1c'..='\x1f')
 }
 
 fn begins(own: &Value, given: &mut Given, name: &str, fits: fn(&str, &str) -> bool) -> Result<Value> {
@@ -137,32 +136,5 @@ fn begins(own: &Value, given: &mut Given, name: &str, fits: fn(&str, &str) -> bo
         Value::Tuple(options) => options.iter().map(|option| text(option, name)).collect::<Result<Vec<_>>>()?,
         one => vec![text(&one, name)?],
     };
-    let part = window(own_text(own), given)?.map(|(_, part)| part);
-    Ok(Value::Bool(part.is_some_and(|part| options.iter().any(|with| fits(part, with)))))
-}
-
-/// The part of `own` between the positions that are the arguments 1 and 2, and the first of them; `None` where they lie
-/// outside.
-fn window<'a>(own: &'a str, given: &mut Given) -> Result<Option<(usize, &'a str)>> {
-    let mut part = |at| given.option(at).map(|value| integer(&value, "positions")).transpose();
-    let (start, stop) = (part(1)?, part(2)?);
-    if start.is_none() && stop.is_none() {
-        return Ok(Some((0, own)));
-    }
-    let len = own.chars().count() as i64;
-    let resolve = |at: i64| if at < 0 { (at + len).max(0) } else { at };
-    let (start, stop) = (resolve(start.unwrap_or(0)), resolve(stop.unwrap_or(len)).min(len));
-    if start > stop {
-        return Ok(None);
-    }
-    let byte = |at: i64| own.char_indices().nth(at as usize).map_or(own.len(), |(at, _)| at);
-    Ok(Some((start as usize, &own[byte(start)..byte(stop)])))
-}
-
-/// The position in characters, from the right for `rfind`.
-fn search(own: &Value, given: &mut Given, name: &str) -> Result<Option<i64>> {
-    let wanted = text(&given.value(0), name)?;
-    let Some((first, part)) = window(own_text(own), given)? else { return Ok(None) };
-    let found = if name == "rfind" { part.rfind(&*wanted) } else { part.find(&*wanted) };
-    Ok(found.map(|at| (first + part[..at].chars().count()) as i64))
+    Ok(Value::Bool(options.iter().any(|with| fits(own_text(own), with))))
 }

@@ -1,6 +1,7 @@
 //! `str.format`: fields by position and name, with a conversion and a specification.
 //!
-//! Difference from Python: fields are names or positions only, without attributes and items.
+//! Differences from Python: fields are names or positions only, without attributes and items, and a specification
+//! holds no fields.
 
 use super::format;
 use crate::component::{Args, BuildContext, Value};
@@ -8,7 +9,7 @@ use crate::error::Result;
 use crate::{bail, err};
 
 pub fn format(template: &str, args: &Args, call: &mut BuildContext) -> Result<String> {
-    Formatter { args, next: 0 }.run(template, true, call)
+    Formatter { args, next: 0 }.run(template, call)
 }
 
 struct Formatter<'a> {
@@ -18,8 +19,7 @@ struct Formatter<'a> {
 }
 
 impl Formatter<'_> {
-    /// `fields`: whether a specification may hold fields.
-    fn run(&mut self, template: &str, fields: bool, call: &mut BuildContext) -> Result<String> {
+    fn run(&mut self, template: &str, call: &mut BuildContext) -> Result<String> {
         let mut out = String::new();
         let mut rest = template;
         while let Some(at) = rest.find(['{', '}']) {
@@ -34,8 +34,8 @@ impl Formatter<'_> {
             if brace == "}" {
                 bail!("single '}}' encountered in format string");
             }
-            let end = closing(rest).ok_or_else(|| err!("expected '}}' before end of string"))?;
-            let text = self.field(&rest[..end], fields, call)?;
+            let end = rest.find('}').ok_or_else(|| err!("expected '}}' before end of string"))?;
+            let text = self.field(&rest[..end], call)?;
             call.charge(text.len() / 16 + 1)?;
             out.push_str(&text);
             rest = &rest[end + 1..];
@@ -46,7 +46,7 @@ impl Formatter<'_> {
     }
 
     /// `name!r:spec`
-    fn field(&mut self, field: &str, fields: bool, call: &mut BuildContext) -> Result<String> {
+    fn field(&mut self, field: &str, call: &mut BuildContext) -> Result<String> {
         let (head, spec) = field.split_once(':').unwrap_or((field, ""));
         let (name, conversion) = head.split_once('!').map_or((head, None), |(name, after)| (name, Some(after)));
         let mut value = self.value(name)?;
@@ -56,11 +56,7 @@ impl Formatter<'_> {
             Some("s") => value = Value::from(format::converted(&value, 's', call)?),
             Some(other) => bail!("a conversion is !r or !s, found !{other}"),
         }
-        match spec.contains('{') {
-            true if fields => format::format(&value, &self.run(spec, false, call)?, call),
-            true => bail!("max string recursion exceeded"),
-            false => format::format(&value, spec, call),
-        }
+        format::format(&value, spec, call)
     }
 
     fn value(&mut self, name: &str) -> Result<Value> {
@@ -82,18 +78,4 @@ impl Formatter<'_> {
             None => err!("format() got no argument `{name}`"),
         })
     }
-}
-
-/// The position of the brace that closes a field.
-fn closing(text: &str) -> Option<usize> {
-    let mut open = 0usize;
-    for (at, c) in text.char_indices() {
-        match c {
-            '{' => open += 1,
-            '}' if open == 0 => return Some(at),
-            '}' => open -= 1,
-            _ => {}
-        }
-    }
-    None
 }

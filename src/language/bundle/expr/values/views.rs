@@ -1,6 +1,6 @@
-//! What `dict.keys()`, `.values()` and `.items()` give: live views.
+//! What `dict.keys()`, `.values()` and `.items()` give: live views, without the operators of sets.
 
-use super::sets;
+use crate::bail;
 use crate::component::{BuildContext, Dict, Key, Object, Value};
 use crate::error::Result;
 
@@ -23,13 +23,6 @@ impl View {
             Part::Keys => dict.keys().map(Key::to_value).collect(),
             Part::Values => dict.values().cloned().collect(),
             Part::Items => dict.iter().map(|(key, value)| Value::tuple([key.to_value(), value.clone()])).collect(),
-        }
-    }
-    /// The view as a set, where it is one: keys, or items that can be keys.
-    pub fn as_set(&self) -> Option<Vec<Key>> {
-        match self.part {
-            Part::Values => None,
-            _ => self.items().iter().map(Key::new).collect(),
         }
     }
 }
@@ -56,35 +49,17 @@ impl Object for View {
         operator: &str,
         other: &Value,
         reflected: bool,
-        call: &mut BuildContext,
+        _call: &mut BuildContext,
     ) -> Result<Option<Value>> {
         if operator == "in" && reflected && self.part == Part::Keys {
             return Ok(Some(Value::Bool(Key::new(other).is_some_and(|key| self.dict.0.read().contains_key(&key)))));
         }
-        let Some(own) = self.as_set() else { return Ok(None) };
-        call.charge(own.len())?;
-        let own = Value::Set(own.into());
-        let other = match other.downcast::<View>().and_then(|view| view.as_set()) {
-            Some(keys) => Value::Set(keys.into()),
-            // `|`, `&`, `-` and `^` of a view take any iterable.
-            None if matches!(operator, "|" | "&" | "-" | "^") => {
-                if !matches!(other, Value::Set(_) | Value::List(_) | Value::Tuple(_) | Value::Dict(_)) {
-                    return Ok(None);
-                }
-                Value::Set(super::iter::collect_keys(other, call)?.into())
+        match operator {
+            // They would be sets.
+            "==" | "!=" | "<" | "<=" | ">" | ">=" if self.part != Part::Values => {
+                bail!("{} are not compared here, make a list or set of them", self.type_name())
             }
-            None => other.clone(),
-        };
-        let (left, right) = if reflected { (other, own) } else { (own, other) };
-        sets::operator(operator, &left, &right, call)
-    }
-    fn equals(&self, other: &Value) -> bool {
-        match (self.as_set(), other.downcast::<View>().map(|view| view.as_set())) {
-            (Some(own), Some(Some(other))) => own.len() == other.len() && own.iter().all(|key| other.contains(key)),
-            (Some(own), None) => {
-                matches!(other, Value::Set(keys) if own.len() == keys.len() && own.iter().all(|key| keys.contains(key)))
-            }
-            _ => false,
+            _ => Ok(None),
         }
     }
 }
