@@ -6,8 +6,8 @@ use crate::error::{Error, Kind, did_you_mean};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::OnceLock;
 
-/// Names that MONAI's parser adds to the scope of every expression.
-const DEFAULT_SCOPE: [(&str, &str); 4] = [("monai", "monai"), ("torch", "torch"), ("np", "numpy"), ("numpy", "numpy")];
+/// Names that MONAI's parser adds to the scope of every expression, and the modules that they stand for.
+pub const SCOPE: [(&str, &str); 4] = [("monai", "monai"), ("torch", "torch"), ("np", "numpy"), ("numpy", "numpy")];
 
 /// MONAI 1.6.1's public names: short ones of MONAI itself, and dotted ones.
 struct Known {
@@ -81,12 +81,12 @@ pub enum Found {
 /// Look up a name as an expression does, without evaluation.
 pub fn resolve(table: &'static Table, imports: &BTreeMap<String, String>, name: &str) -> Result<Found, Error> {
     let (head, rest) = name.split_once('.').map_or((name, None), |(head, rest)| (head, Some(rest)));
-    let default = || DEFAULT_SCOPE.iter().find(|(name, _)| *name == head).map(|(_, path)| (*path).to_owned());
+    let default = || SCOPE.iter().find(|(name, _)| *name == head).map(|(_, path)| (*path).to_owned());
     let imported = imports.get(head).cloned().or_else(default);
     let base = match imported {
         Some(path) => path,
         None if table.entry(head).is_some() => head.to_owned(),
-        None => return Err(unknown_name(table, imports, head)),
+        None => return Err(undefined(table, imports.keys().map(String::as_str), head)),
     };
     let full = rest.map_or(base.clone(), |rest| format!("{base}.{rest}"));
     let ends: Vec<usize> = full.match_indices('.').map(|(at, _)| at).chain([full.len()]).collect();
@@ -97,35 +97,44 @@ pub fn resolve(table: &'static Table, imports: &BTreeMap<String, String>, name: 
         }
         // An unsupported module is reported where it is used, not where it is imported.
         if !table.is_module(prefix) {
-            return Err(unreachable_name(table, &full, prefix));
+            return Err(unreachable(table, if monai_has(&full) { &full } else { prefix }));
         }
     }
     Ok(Found::Module)
 }
 
-fn unknown_name(table: &'static Table, imports: &BTreeMap<String, String>, head: &str) -> Error {
-    let error = err!("the name `{head}` is not defined").kind(Kind::Config);
-    if table.is_module(head) {
-        return error.hint(format!("add \"$import {head}\" to the config"));
+/// The error for a bare name that nothing binds; `known` are names that could be meant besides the built-ins.
+pub fn undefined<'a>(table: &'static Table, known: impl IntoIterator<Item = &'a str>, name: &str) -> Error {
+    let error = err!("the name `{name}` is not defined").kind(Kind::Config);
+    if table.is_module(name) {
+        return error.hint(format!("add \"$import {name}\" to the config"));
     }
-    match did_you_mean(head, imports.keys().map(String::as_str).chain(DEFAULT_SCOPE.map(|(name, _)| name))) {
+    if let Some(component) = table.component(name) {
+        return error.hint(format!("write its whole path: `{}`", component.path));
+    }
+    let known: Vec<&str> = known.into_iter().chain(table.builtins()).chain(SCOPE.map(|(name, _)| name)).collect();
+    match did_you_mean(name, known) {
         Some(near) => error.hint(format!("did you mean `{near}`?")),
-        None => error.hint(format!("`@{head}` refers to an item of the config, `{head}` to a Python name")),
+        None => error.hint(format!("`@{name}` refers to an item of the config, `{name}` to a Python name")),
     }
 }
 
-fn unreachable_name(table: &'static Table, full: &str, prefix: &str) -> Error {
-    if monai_has(full) {
-        return err!("MONAI's `{full}` is not supported by segbundle yet").kind(Kind::Unsupported);
+/// The error for a dotted name that is not in the table.
+pub fn unreachable(table: &'static Table, path: &str) -> Error {
+    if monai_has(path) {
+        return err!("MONAI's `{path}` is not supported by segbundle yet").kind(Kind::Unsupported);
     }
-    let error = err!("a config cannot use `{full}`: `{prefix}` is not in the table of functions").kind(Kind::Config);
-    let Some((module, last)) = prefix.rsplit_once('.') else {
-        return error.hint(format!("the Python module `{prefix}` is not available here"));
-    };
-    let names: Vec<&str> = table.names_in(module).collect();
+    let error = err!("`{path}` is not among the functions that a config may call").kind(Kind::Config);
+    let (module, last) = path.rsplit_once('.').unwrap_or((path, ""));
+    if !table.is_module(module) {
+        return error.hint(format!("the Python module `{module}` is not available here"));
+    }
+    let mut names: Vec<&str> = table.names_in(module).collect();
+    names.sort_unstable();
+    names.dedup();
     match did_you_mean(last, names.iter().copied()) {
         Some(near) => error.hint(format!("did you mean `{module}.{near}`?")),
-        None if names.len() <= 12 => error.hint(format!("`{module}` has {}", names.join(", "))),
-        None => error,
+        None if names.len() <= 12 => error.hint(format!("`{module}` has here: {}", names.join(", "))),
+        None => error.hint(format!("`{module}` has {} other names here", names.len())),
     }
 }

@@ -37,7 +37,7 @@ fn open(args: Args, call: &mut BuildContext) -> Result<Value> {
         );
     }
     let text = read_text("open", &args.file.0, Encoding::named("open", args.encoding.as_deref())?, call)?;
-    Ok(Value::object(TextFile { name: args.file.0, text: Mutex::new(text) }))
+    Ok(Value::object(TextFile { name: args.file.0, text: Mutex::new(Some(text)) }))
 }
 
 /// How bytes are read as text.
@@ -87,16 +87,17 @@ pub fn read_text(name: &str, path: &str, encoding: Encoding, call: &mut BuildCon
     Ok(if text.contains('\r') { text.replace("\r\n", "\n").replace('\r', "\n") } else { text })
 }
 
-/// An open text file: the text that is not yet read.
+/// An open text file: the text that is not yet read; `None` once closed.
 pub struct TextFile {
     name: String,
-    text: Mutex<String>,
+    text: Mutex<Option<String>>,
 }
 
 impl TextFile {
     /// Everything not yet read.
-    pub fn read(&self) -> String {
-        std::mem::take(&mut self.text.lock())
+    pub fn read(&self) -> Result<String> {
+        let mut text = self.text.lock();
+        text.as_mut().map(std::mem::take).ok_or_else(|| err!("read: the file is closed").file(&self.name))
     }
     pub fn name(&self) -> &str {
         &self.name
@@ -111,19 +112,24 @@ impl Object for TextFile {
         format!("<_io.TextIOWrapper name={:?} mode='r' encoding='UTF-8'>", Value::str(&self.name))
     }
     fn attr_names(&self) -> &[&str] {
-        &["read"]
+        &["read", "close"]
     }
     fn call_method(&self, name: &str, args: &mut Args, _call: &mut BuildContext) -> Result<Option<Value>> {
         match name {
             "read" => {
                 none("read", std::mem::take(args))?;
-                Ok(Some(self.read().into()))
+                Ok(Some(self.read()?.into()))
+            }
+            "close" => {
+                none("close", std::mem::take(args))?;
+                *self.text.lock() = None;
+                Ok(Some(Value::None))
             }
             "write" | "writelines" => Err(err!("{name}: a config cannot write files").kind(Kind::Config)),
             _ => Ok(None),
         }
     }
     fn iterate(&self) -> Option<Result<Vec<Value>>> {
-        Some(Ok(self.read().split_inclusive('\n').map(Value::str).collect()))
+        Some(self.read().map(|text| text.split_inclusive('\n').map(Value::str).collect()))
     }
 }

@@ -18,7 +18,7 @@ pub const FUNCTIONS: &[Function] = &[
     reads("json.load", |args, call| {
         let [file] = args.expect("json.load", ["fp"])?;
         let file = file.downcast::<TextFile>().ok_or_else(|| wrong("json.load", "open file", &file))?;
-        parse("json.load", &file.read(), call).map_err(|e| e.file(file.name()))
+        parse("json.load", &file.read()?, call).map_err(|e| e.file(file.name()))
     }),
 ];
 

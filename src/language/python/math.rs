@@ -2,8 +2,8 @@
 
 use super::common::{one, positional, pure, to, wrong};
 use crate::component::{Args, BuildContext, FromValue, Function, Value};
-use crate::error::{Kind, Result};
 use crate::err;
+use crate::error::{Kind, Result};
 
 pub const CONSTANTS: super::common::Constants = &[
     ("math.pi", || std::f64::consts::PI.into()),

@@ -5,10 +5,7 @@ use crate::args;
 use crate::component::{Args, BuildContext, Declared, Function, Value};
 use crate::error::Result;
 
-pub const FUNCTIONS: &[Function] = &[
-    pure("monai.utils.first", first),
-    pure("monai.utils.misc.first", first),
-];
+pub const FUNCTIONS: &[Function] = &[pure("monai.utils.first", first), pure("monai.utils.misc.first", first)];
 
 args! {
     struct First {

@@ -6,13 +6,11 @@ use super::scope::Scope;
 use super::values::iter::{Cursor, collect, key};
 use super::values::{arith, as_integer, attributes, compare, format, index, sets};
 use super::{Env, Parsed};
+use crate::bundle::names;
 use crate::component::{Args, BuildContext, Dict, Entry, Key, Value};
-use crate::error::{Error, Kind, Result, did_you_mean};
+use crate::error::{Error, Kind, Result};
 use crate::{bail, err};
 use std::sync::Arc;
-
-/// Modules that are in scope without an import, and their paths.
-const MODULES: [(&str, &str); 4] = [("monai", "monai"), ("torch", "torch"), ("np", "numpy"), ("numpy", "numpy")];
 
 /// What an evaluation needs besides the node: cheap to clone, kept by closures and generators.
 #[derive(Clone)]
@@ -52,32 +50,18 @@ impl Frame {
             // What is unknown fails when it is used, as an optional import does in MONAI.
             return Ok(table.lookup(path).unwrap_or_else(|| Value::Module(path.as_str().into())));
         }
-        if let Some((_, path)) = MODULES.iter().find(|(bound, _)| *bound == name) {
+        if let Some((_, path)) = names::SCOPE.iter().find(|(bound, _)| *bound == name) {
             return Ok(table.lookup(path).unwrap_or_else(|| Value::Module((*path).into())));
         }
         match table.entry(name) {
             Some(entry @ (Entry::Function(_) | Entry::Constant(_))) => Ok(entry.value()),
-            _ => Err(self.unknown(name)),
+            _ => {
+                let locals = self.scope.visible();
+                let known = locals.iter().map(|name| &**name).chain(self.env.imports.keys().map(String::as_str));
+                Err(names::undefined(table, known, name))
+            }
         }
     }
-    fn unknown(&self, name: &str) -> Error {
-        let error = err!("name `{name}` is not defined").kind(Kind::Config);
-        if self.env.table.is_module(name) {
-            return error.hint(format!("import it: add \"$import {name}\" to `imports`"));
-        }
-        if let Some(component) = self.env.table.component(name) {
-            return error.hint(format!("write its whole path: `{}`", component.path));
-        }
-        let locals = self.scope.visible();
-        let builtins = self.env.table.builtins();
-        let known =
-            locals.iter().map(|name| &**name).chain(self.env.imports.keys().map(String::as_str)).chain(builtins);
-        match did_you_mean(name, known.chain(MODULES.iter().map(|(name, _)| *name))) {
-            Some(near) => error.hint(format!("did you mean `{near}`?")),
-            None => error.hint("names come from imports, lambdas and comprehensions; config items are written `@id`"),
-        }
-    }
-
     // Each construct has a function of its own: a small stack frame per level of nesting.
     fn compound(&self, node: &Node, call: &mut BuildContext) -> Result<Value> {
         match &node.expr {
@@ -268,9 +252,7 @@ impl Frame {
                 }
                 function.call(args, call)
             }
-            Value::Module(path) if !self.env.table.is_module(path) => {
-                Err(err!("`{path}` is not among the functions that a config may call").kind(Kind::Config))
-            }
+            Value::Module(path) if !self.env.table.is_module(path) => Err(names::unreachable(self.env.table, path)),
             _ => function.call(args, call),
         }
     }

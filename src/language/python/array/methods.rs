@@ -5,10 +5,10 @@ use super::reduce::{Over, extreme, first_extreme};
 use super::shape::axis;
 use super::{Array, DTypeObject, Flavour, Type, need, ops};
 use crate::component::{Args, BuildContext, FromValue, Value};
+use crate::err;
 use crate::error::{Kind, Result};
 use crate::python::common::wrong;
 use crate::python::device::Device;
-use crate::err;
 use std::sync::LazyLock;
 
 type Body = fn(&Array, &Given, &mut BuildContext) -> Result<Value>;

@@ -8,8 +8,7 @@ use crate::python::common::{found, wrong};
 use crate::{bail, err};
 use ndarray::{IxDyn, Zip};
 
-const OPERATORS: [&str; 16] =
-    ["+", "-", "*", "/", "//", "%", "**", "==", "!=", "<", "<=", ">", ">=", "&", "|", "^"];
+const OPERATORS: [&str; 16] = ["+", "-", "*", "/", "//", "%", "**", "==", "!=", "<", "<=", ">", ">=", "&", "|", "^"];
 
 pub(crate) fn is_operator(operator: &str) -> bool {
     OPERATORS.contains(&operator)

@@ -2,6 +2,7 @@
 
 use super::methods::{self, Method};
 use super::{dicts, lists, sets, strs};
+use crate::bundle::names;
 use crate::component::{Args, BuildContext, Object, Table, Value};
 use crate::error::{Error, Kind, Result, did_you_mean};
 use crate::{bail, err};
@@ -107,18 +108,7 @@ fn in_module(module: &str, name: &str, table: Option<&'static Table>) -> Result<
     if name == "__name__" {
         return Ok(Value::str(module));
     }
-    let error = err!("`{module}.{name}` is not among the functions that a config may call").kind(Kind::Config);
-    if !table.is_module(module) {
-        return Err(error.hint(format!("nothing of the module `{module}` is available here")));
-    }
-    let mut known: Vec<&str> = table.names_in(module).collect();
-    known.sort_unstable();
-    known.dedup();
-    Err(match did_you_mean(name, known.iter().copied()) {
-        Some(near) => error.hint(format!("did you mean `{module}.{near}`?")),
-        None if known.len() <= 12 => error.hint(format!("`{module}` has here: {}", known.join(", "))),
-        None => error.hint(format!("`{module}` has {} other names here", known.len())),
-    })
+    Err(names::unreachable(table, &format!("{module}.{name}")))
 }
 
 // ---------------------------------------------------------------- methods as values
