@@ -203,6 +203,7 @@ fn iterators_given_to_functions_count_their_steps() {
             ("[torch.zeros(x for x in range(10**5) if x < 0) for _ in range(10**6)]", "expected list"),
             ("print(*range(10**6), sep='x' * 10**6)", "too many steps"),
             ("logging.getLogger('.' * 10**6)", "at most 500 bytes"),
+            ("(t := (1,)) and [(t := (t, t)) for _ in range(60)] and copy.deepcopy(t)", "too many steps"),
             ("(x := 1) and [(x := monai.data.Dataset([x])) for _ in range(10**6)]", "too many steps"),
             ("(x := print) and [(x := functools.partial(x)) for _ in range(10**5)] and x()", "nested too deeply"),
         ] {
@@ -213,7 +214,6 @@ fn iterators_given_to_functions_count_their_steps() {
         }
     });
     worker.unwrap().join().unwrap();
-    assert_eq!(shown("(t := (1,)) and [(t := (t, t)) for _ in range(60)] and len(copy.deepcopy(t))"), "2");
 }
 
 /// In a process of its own, since the generator is the process's. The numbers are torch 2.11's after MONAI's
