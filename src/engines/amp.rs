@@ -1,4 +1,4 @@
-//! Mixed precision: which type `amp` computes in.
+//! Automatic mixed precision: the autocast dtype of an engine.
 
 use crate::bail;
 use crate::component::{Dict, FromValue};
@@ -19,13 +19,17 @@ pub struct Amp {
 }
 
 impl Amp {
+    /// Checks the arguments.
+    ///
     /// # Errors
-    /// `amp_kwargs` with another dtype than float16 or bfloat16, and float16 on a CPU.
+    /// The dtype of `amp_kwargs` is not float16 or bfloat16, or float16 on a CPU.
     pub fn new(on: bool, amp_kwargs: Option<&Dict>, device: Device) -> Result<Amp> {
         let dtype = match amp_kwargs.and_then(|kwargs| kwargs.get("dtype")).filter(|_| on) {
             None => None,
             Some(value) => match Type::from_value(&value).and_then(kind_of) {
-                Some(Kind::Half) if device == Device::Cpu => bail!("float16 is not supported on a CPU; bfloat16 is"),
+                Some(Kind::Half) if device == Device::Cpu => {
+                    bail!("float16 is not supported on a CPU, expected bfloat16")
+                }
                 Some(kind @ (Kind::Half | Kind::BFloat16)) => Some(kind),
                 _ => bail!("argument `amp_kwargs`: expected dtype torch.float16 or torch.bfloat16, found {value:?}"),
             },
@@ -33,23 +37,23 @@ impl Amp {
         Ok(Amp { on, device, dtype })
     }
 
-    /// The type of autocast; `None` is float32. On a CPU that is so, as in MONAI, unless `amp_kwargs` or the user ask for
-    /// bfloat16.
+    /// The autocast dtype; `None` is float32. A CPU computes in float32, as in MONAI, unless `amp_kwargs` or
+    /// `--amp-dtype` sets bfloat16.
     pub fn autocast(&self, options: &RunOptions) -> Option<Kind> {
         if !self.on {
             return None;
         }
-        let asked = self.dtype.or((options.amp_precision == Precision::Bfloat16).then_some(Kind::BFloat16));
+        let requested = self.dtype.or((options.amp_precision == Precision::Bfloat16).then_some(Kind::BFloat16));
         match self.device {
             Device::Cpu => {
-                if asked.is_some() && !native::cpu().avx512_bf16 {
+                if requested.is_some() && !native::cpu().avx512_bf16 {
                     tracing::warn!(
-                        "this processor has no bfloat16 arithmetic: bfloat16 will be far slower than float32"
+                        "this processor has no bfloat16 instructions: bfloat16 will be much slower than float32"
                     );
                 }
-                asked
+                requested
             }
-            Device::Cuda(_) => Some(asked.unwrap_or(Kind::Half)),
+            Device::Cuda(_) => Some(requested.unwrap_or(Kind::Half)),
         }
     }
 }

@@ -1,8 +1,8 @@
-//! The plan of one case: its preprocessing from headers, and the memory that it takes.
+//! [`CasePlan`]: preprocessing and memory of one case, planned from headers.
 //!
-//! [`CasePlan::new`] reads headers only. `explain` shows the plan ([`CasePlan::estimate`] is the memory from above), and the
-//! reader refuses a case by it ([`CasePlan::admit`] counts only what certainly is in memory at one time, so no case that
-//! could run is refused) before it carries it out ([`CasePlan::read`]).
+//! [`CasePlan::new`] reads headers only. `explain` shows the plan with an upper bound of the memory
+//! ([`CasePlan::estimate`]). The pipeline rejects cases that do not fit in memory ([`CasePlan::admit`]; by a lower
+//! bound, so that a case that could run is never rejected) and reads the others ([`CasePlan::read`]).
 
 use super::explain::bytes_text;
 use crate::contracts::{
@@ -14,44 +14,48 @@ use crate::error::Result;
 use crate::image::{Grid, Spatial, Volume};
 use std::sync::Arc;
 
+/// Planned preprocessing of a case.
 pub struct CasePlan<'a> {
     pub preprocessing: Plan<'a>,
     pub memory: Memory,
 }
 
-/// What a case's own values take.
+/// Memory of a case's own data.
 pub struct Memory {
-    /// One for each transform that makes an image, then the network's input, then the label map after an inversion; as far
-    /// as headers tell.
+    /// One phase per preprocessing transform with an image, then the network's input, then the label map after
+    /// inversion, as far as known from headers.
     pub phases: Vec<Phase>,
-    /// The file's voxels, where all of them are in memory at once.
+    /// Size of the file's voxels, if they are in memory at once.
     file_bytes: u64,
     /// The file's grid.
     file: Option<Grid>,
 }
 
-/// Values that are in memory at the same time.
+/// Data that is in memory at the same time.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Phase {
     pub what: String,
     pub bytes: u64,
-    /// Whether it is this for certain; otherwise it can be less.
+    /// Whether `bytes` is exact; otherwise it is an upper bound.
     pub certain: bool,
 }
 
-/// What a case needs besides its own values.
-pub struct Besides {
+/// Memory that a case needs in addition to its own data.
+pub struct ExtraMemory {
     pub classes: usize,
-    /// Memory of the network while it runs on a batch of windows.
+    /// Activations of the network for a batch of windows.
     pub activations: u64,
-    /// Memory in which windows are blended.
+    /// Buffer in which windows are blended.
     pub stitch: u64,
-    /// Whether the next case is read meanwhile.
+    /// Whether the next case is prefetched.
     pub read_ahead: bool,
 }
 
 impl<'a> CasePlan<'a> {
-    /// Plan case `index`. Errors if the datalist's entry is no case; what is wrong with its files is in the plan.
+    /// Plans case `index`. Errors of its files are part of the plan.
+    ///
+    /// # Errors
+    /// The datalist's entry is not a valid case.
     pub fn new(
         dataset: &'a dyn Dataset,
         index: usize,
@@ -63,20 +67,23 @@ impl<'a> CasePlan<'a> {
         Ok(CasePlan { preprocessing, memory })
     }
 
-    /// The image that the network will see, header-only; `None` where headers do not tell.
+    /// The network's input image, header-only; `None` if it is not known from headers.
     pub fn image(&self) -> Option<&Volume> {
         let last = self.preprocessing.steps.last().filter(|_| self.preprocessing.is_complete());
         last.and_then(|step| step.image.as_ref())
     }
 
-    /// The most that is in memory at one time for certain; `None` where headers do not tell.
-    pub fn at_least(&self) -> Option<&Phase> {
+    /// Lower bound of the memory: the largest phase of exact size; `None` if there is none.
+    pub fn lower_bound(&self) -> Option<&Phase> {
         self.memory.phases.iter().filter(|phase| phase.certain).max_by_key(|phase| phase.bytes)
     }
 
-    /// An error if the case needs more than `budget_bytes` for its own values.
+    /// Checks that the case's own data fits in `budget_bytes`.
+    ///
+    /// # Errors
+    /// The [lower bound](CasePlan::lower_bound) of its memory is larger.
     pub fn admit(&self, budget_bytes: u64) -> Result<()> {
-        match self.at_least() {
+        match self.lower_bound() {
             Some(phase) if phase.bytes > budget_bytes => Err(err!(
                 "needs at least {} of memory for {}, {} may be used",
                 bytes_text(phase.bytes),
@@ -88,30 +95,30 @@ impl<'a> CasePlan<'a> {
         }
     }
 
-    /// Read the case's files and apply its preprocessing.
+    /// Reads the case's files and applies its preprocessing.
     pub fn read(self, cx: &mut TransformContext) -> Result<Vec<Sample>> {
         self.preprocessing.apply(cx)
     }
 
-    /// What exists at the same time at the worst moment, an estimate from above; `image` is [`CasePlan::image`].
+    /// Upper bound of the memory at its peak, by kind of data in bytes. `image`: see [`CasePlan::image`].
     pub fn estimate(
         &self,
         image: &Volume,
         postprocessing: &[Arc<dyn Transform>],
-        besides: &Besides,
+        extra: &ExtraMemory,
     ) -> Vec<(&'static str, u64)> {
         let file = self.memory.file.unwrap_or(image.grid());
         vec![
             ("program and weights", crate::env::resident_memory_bytes()),
             ("image", image.bytes().saturating_add(input_bytes(image))),
-            ("next case", if besides.read_ahead { self.memory.file_bytes + image.bytes() } else { 0 }),
-            ("network", besides.activations),
-            ("blending", besides.stitch),
-            ("result", result_bytes(postprocessing, &image.grid(), &file, besides.classes)),
+            ("next case", if extra.read_ahead { self.memory.file_bytes + image.bytes() } else { 0 }),
+            ("network", extra.activations),
+            ("blending", extra.stitch),
+            ("result", result_bytes(postprocessing, &image.grid(), &file, extra.classes)),
         ]
     }
 
-    /// Memory that reading takes beside the image: the file's voxels.
+    /// Memory of the file's voxels while the image is read, in bytes; 0 if they are streamed.
     pub fn file_bytes(&self) -> u64 {
         self.memory.file_bytes
     }
@@ -140,7 +147,7 @@ impl Memory {
         memory
     }
 
-    /// The image beside the network's input, and beside the label map on the grid that an inversion leads to.
+    /// Adds the phases of inference: the image with the network's input, and with the label map after inversion.
     fn after_preprocessing(&mut self, image: &Volume, postprocessing: &[Arc<dyn Transform>], certain: bool) {
         let what = format!("{} as the network's input", shape_text(&image.grid()));
         self.phases.push(Phase { what, bytes: image.bytes().saturating_add(input_bytes(image)), certain });
@@ -149,7 +156,7 @@ impl Memory {
         if !flattened(postprocessing).iter().any(moved) {
             return;
         }
-        // Which of the operations are undone is not known here; the label map has one byte per voxel at least.
+        // It is not known which operations Invertd undoes: the smallest grid is a lower bound, with one byte per voxel.
         if let Some(grid) = image.trace.iter().map(|applied| applied.before).min_by_key(voxels) {
             let what = format!("the label map of {}", shape_text(&grid));
             self.phases.push(Phase { what, bytes: image.bytes().saturating_add(voxels(&grid)), certain });
@@ -157,13 +164,13 @@ impl Memory {
     }
 }
 
-/// What is in memory while a transform works. Most work in place or only change how voxels are counted off.
+/// Memory during a transform. Most transforms work in place or change only the layout.
 fn step_bytes(before: Option<&Volume>, step: &PlannedStep, image: &Volume) -> u64 {
     let after = image.bytes();
     match (step.voxels, before) {
         (VoxelLocation::File, _) => 0,
         (VoxelLocation::Streamed, _) => {
-            // Two slices of the file at least, as they are stored.
+            // At least two slices of the file in their stored dtype.
             let [x, y, z] = image.header.grid.shape.map(|n| n as u64);
             let stored = before.map_or(1, |before| before.voxels.dtype().size_bytes() as u64);
             after.saturating_add(x.saturating_mul(y).saturating_mul(z.min(2)).saturating_mul(stored))
@@ -179,16 +186,16 @@ fn is_resampled(before: &Volume, after: &Volume) -> bool {
         && before.layout.shape != after.layout.shape
 }
 
-/// The image as the network's input, f32.
+/// Size of the network's input in float32.
 fn input_bytes(image: &Volume) -> u64 {
     voxels(&image.grid()).saturating_mul(4 * image.channels() as u64)
 }
 
-/// The network's answer when it is largest: on the network's grid and, moved, on the file's.
+/// Peak size of the prediction: on the network's grid and, after inversion, on the file's grid.
 fn result_bytes(postprocessing: &[Arc<dyn Transform>], network: &Grid, file: &Grid, classes: usize) -> u64 {
     let wide = if classes > 256 { 2 } else { 1 };
     let mut per_voxel = 4 * classes as u64;
-    let (mut answer, mut moved) = (per_voxel.saturating_mul(voxels(network)), false);
+    let (mut predicted, mut moved) = (per_voxel.saturating_mul(voxels(network)), false);
     for step in flattened(postprocessing) {
         match step.on_prediction() {
             OnPrediction::Labels => per_voxel = wide,
@@ -201,9 +208,9 @@ fn result_bytes(postprocessing: &[Arc<dyn Transform>], network: &Grid, file: &Gr
             OnPrediction::Written => break,
             OnPrediction::Recorded | OnPrediction::Other => {}
         }
-        answer = per_voxel.saturating_mul(voxels(network));
+        predicted = per_voxel.saturating_mul(voxels(network));
     }
-    if moved { answer.saturating_add(per_voxel.saturating_mul(voxels(file))) } else { answer }
+    if moved { predicted.saturating_add(per_voxel.saturating_mul(voxels(file))) } else { predicted }
 }
 
 fn voxels(grid: &Grid) -> u64 {
@@ -226,7 +233,7 @@ mod tests {
 
     const GB: u64 = 1 << 30;
 
-    /// A file of `shape` voxels of zeros, which takes no room.
+    /// Writes a sparse file with `shape` voxels of zeros.
     fn image(path: &Path, shape: [u16; 3], mm: f64, dtype: DType) {
         let one = Voxels::U8(vec![0].into());
         let affine = Affine([[mm, 0.0, 0.0, 0.0], [0.0, mm, 0.0, 0.0], [0.0, 0.0, mm, 0.0], [0.0, 0.0, 0.0, 1.0]]);
@@ -266,7 +273,7 @@ mod tests {
         let dataset = dataset.downcast::<DatasetHandle>().unwrap();
         let plan = CasePlan::new(&*dataset.0, 0, &postprocessing, WithoutHeader::Stop).unwrap();
         assert!(plan.preprocessing.is_complete(), "{:?}", plan.preprocessing.error);
-        plan.at_least().unwrap().clone()
+        plan.lower_bound().unwrap().clone()
     }
 
     #[test]
@@ -278,7 +285,7 @@ mod tests {
         assert!(need(&path, 1.5).bytes < GB / 2, "{:?}", need(&path, 1.5));
         image(&path, [1024, 1024, 1000], 0.5, DType::I16);
         assert!(need(&path, 3.0).bytes < 5 * GB / 4, "{:?}", need(&path, 3.0));
-        // Not resampled: as floats, and once more as the network's input.
+        // Not resampled: float voxels and the network's input.
         image(&path, [700, 700, 1200], 3.0, DType::U8);
         assert_eq!(
             need(&path, 3.0),
@@ -288,10 +295,10 @@ mod tests {
                 certain: true
             }
         );
-        // Few voxels that become many.
+        // Upsampled.
         image(&path, [40, 40, 40], 60.0, DType::I16);
         assert!(need(&path, 3.0).bytes > 3 * GB, "{:?}", need(&path, 3.0));
-        // Many that become few, and are labelled one by one.
+        // Downsampled; the label map is on the file's grid.
         image(&path, [20000, 20000, 4], 0.1, DType::U8);
         assert!(
             need(&path, 3.0).bytes > 1_600_000_000
@@ -310,7 +317,7 @@ mod tests {
             let dataset = build("Dataset", vec![("data", Value::list([case])), ("transform", load.clone())]);
             let dataset = dataset.downcast::<DatasetHandle>().unwrap();
             let plan = CasePlan::new(&*dataset.0, 0, &[], WithoutHeader::Stop).unwrap();
-            assert!(plan.at_least().is_none() && plan.preprocessing.error.is_none(), "{name}");
+            assert!(plan.lower_bound().is_none() && plan.preprocessing.error.is_none(), "{name}");
         }
     }
 }

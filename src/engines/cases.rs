@@ -1,4 +1,4 @@
-//! The cases of a run before any of them is read: their names, what they are read from, where their results go.
+//! Names, input files and output files of all cases, determined and checked before a run.
 
 use super::resume::sidecar;
 use crate::component::{FromValue, OneOrMany, Value};
@@ -13,13 +13,13 @@ use std::sync::Arc;
 
 /// One case of the datalist.
 pub struct Case {
-    /// Its input, as the datalist names it.
+    /// The input as named in the datalist.
     pub name: String,
-    /// What results are named after.
+    /// The input file that outputs are named after.
     pub source: Option<PathBuf>,
-    /// Every file and folder that the datalist names for it, the image first.
+    /// All input files and folders of the case, the image first.
     pub inputs: Vec<PathBuf>,
-    /// The files that the postprocessing says it will write, or why it cannot.
+    /// Output files of the pre- and postprocessing, or the reason why they cannot be written.
     pub outputs: Result<Vec<PathBuf>>,
 }
 
@@ -30,10 +30,14 @@ pub struct Cases {
     pub output_root: Option<Arc<Path>>,
 }
 
-/// All cases. Inputs of the same name are kept apart by their folders. Errors if two would write the same file all the same,
-/// if one would overwrite an input, or if no case can be written at all; a case that alone cannot be written keeps its error.
+/// Determines inputs and outputs of the first `total` cases. Outputs of inputs with the same name get folders named
+/// after the inputs' folders.
+///
+/// # Errors
+/// Two cases would write the same file, a case would overwrite an input, or no case can be written. If only some cases
+/// cannot be written, the errors are in their [`Case::outputs`].
 pub fn plan(dataset: &dyn Dataset, postprocessing: &[Arc<dyn Transform>], total: usize) -> Result<Cases> {
-    // A cache has read its cases before.
+    // A cached dataset does not write files: its cases are read without writers.
     let preprocessing = if dataset.reads_files() { dataset.transforms() } else { &[] };
     let writers: Vec<&dyn Transform> = [flattened(postprocessing), flattened(preprocessing)].concat();
     let mut cases: Vec<Case> = (0..total)
@@ -49,16 +53,16 @@ pub fn plan(dataset: &dyn Dataset, postprocessing: &[Arc<dyn Transform>], total:
     check_overwrites(&cases)?;
     let mut output_root = None;
     if let Err(clash) = check_clashes(&cases) {
-        output_root = Some(keep_apart(&mut cases, &writers).ok_or(clash)?);
+        output_root = Some(separate_by_folder(&mut cases, &writers).ok_or(clash)?);
     }
     check_overwrites(&cases)?;
     check_writable(&mut cases)?;
     Ok(Cases { cases, output_root })
 }
 
-/// Name outputs after the inputs' folders too, below the deepest folder that all of them share; returns that folder, or
-/// `None` where it does not help.
-fn keep_apart(cases: &mut [Case], writers: &[&dyn Transform]) -> Option<Arc<Path>> {
+/// Names outputs after the inputs' folders, relative to their deepest common folder. Returns that folder, or `None` if
+/// outputs still clash.
+fn separate_by_folder(cases: &mut [Case], writers: &[&dyn Transform]) -> Option<Arc<Path>> {
     let folders: Vec<PathBuf> = cases
         .iter()
         .filter_map(|case| case.source.as_deref()?.parent())
@@ -77,7 +81,7 @@ fn keep_apart(cases: &mut [Case], writers: &[&dyn Transform]) -> Option<Arc<Path
 }
 
 impl Cases {
-    /// Say once what is done with files in a way that the config does not ask for.
+    /// Logs renamed output folders, and transforms that will not write files.
     pub fn announce(&self, dataset: &dyn Dataset) {
         if let Some(root) = &self.output_root {
             tracing::info!(
@@ -91,14 +95,14 @@ impl Cases {
     }
 }
 
-/// Warn of transforms of `owner` that write files: there they write none.
+/// Warns of transforms of `owner` that would write files, because they do not write there.
 pub fn warn_of_unwritten(transforms: &[Arc<dyn Transform>], owner: &str) {
     for transform in flattened(transforms).iter().filter(|transform| transform.output_folder().is_some()) {
-        tracing::warn!("{} among the transforms of a {owner} writes no files", transform.name());
+        tracing::warn!("{} in the transforms of a {owner} does not write files", transform.name());
     }
 }
 
-/// What keeps a dataset's cases from being read or written: clashes of outputs, inputs that do not exist.
+/// Errors of a dataset's cases: missing inputs, clashing outputs.
 pub fn check(dataset: &dyn Dataset, postprocessing: &[Arc<dyn Transform>]) -> Vec<Error> {
     let cases = match plan(dataset, postprocessing, dataset.len()) {
         Ok(Cases { cases, .. }) => cases,
@@ -112,14 +116,14 @@ pub fn check(dataset: &dyn Dataset, postprocessing: &[Arc<dyn Transform>]) -> Ve
     vec![if first.is_relative() { error.of_working_folder() } else { error }]
 }
 
-/// Whether the folder that a postprocessing writes below is known.
+/// The output folder of the first transform that has one.
 pub fn output_folder(postprocessing: &[Arc<dyn Transform>]) -> Option<PathBuf> {
     postprocessing.iter().find_map(|transform| {
         transform.output_folder().map(Path::to_owned).or_else(|| output_folder(transform.children()))
     })
 }
 
-/// Remove what a killed run left half written where this one writes; returns how many files that were.
+/// Removes incomplete files of killed runs from the output folders; returns their number.
 pub fn clear_stale(cases: &[Case], folder: Option<&Path>) -> usize {
     let outputs = cases.iter().filter_map(|case| case.outputs.as_ref().ok()).flatten();
     let folders: BTreeSet<&Path> = outputs.filter_map(|path| path.parent()).chain(folder).collect();
@@ -127,7 +131,7 @@ pub fn clear_stale(cases: &[Case], folder: Option<&Path>) -> usize {
     folders.into_iter().map(|folder| atomic::remove_stale(&shown(folder)).len()).sum()
 }
 
-/// Paths in an entry of the datalist: those of `image`, and others where there is such a file or folder.
+/// Paths in an entry of the datalist: those under `image`, and existing files and folders under other keys.
 fn inputs(entry: &Value) -> Vec<PathBuf> {
     let Value::Dict(dict) = entry else { return vec![] };
     let paths = |value: &Value| match OneOrMany::<PathBuf>::from_value(value) {
@@ -143,7 +147,7 @@ fn inputs(entry: &Value) -> Vec<PathBuf> {
     found
 }
 
-/// Where LoadImaged looks for it: `~` is the home folder, unless a file is called so.
+/// The path that LoadImaged opens: `~` is the home folder, unless a file has this name.
 fn found_at(path: &Path) -> PathBuf {
     if path.exists() { path.to_owned() } else { at_home(path) }
 }
@@ -158,7 +162,8 @@ fn outputs(writers: &[&dyn Transform], source: Option<&Path>, root: Option<&Path
     Ok(out)
 }
 
-/// An error if two cases, or two transforms of one, would write the same file.
+/// # Errors
+/// Two cases, or two transforms of a case, would write the same file.
 fn check_clashes(cases: &[Case]) -> Result<()> {
     let mut seen: HashMap<&Path, &Case> = HashMap::new();
     for case in cases {
@@ -177,7 +182,8 @@ fn check_clashes(cases: &[Case]) -> Result<()> {
     Ok(())
 }
 
-/// An error if a result would be written over an input.
+/// # Errors
+/// An output would overwrite an input.
 fn check_overwrites(cases: &[Case]) -> Result<()> {
     let read: HashMap<PathBuf, &Path> =
         cases.iter().flat_map(|case| &case.inputs).map(|input| (paths::real_path(input), &**input)).collect();
@@ -193,6 +199,10 @@ fn check_overwrites(cases: &[Case]) -> Result<()> {
     Ok(())
 }
 
+/// Replaces the outputs of cases that cannot be written by the reason.
+///
+/// # Errors
+/// No case can be written.
 fn check_writable(cases: &mut [Case]) -> Result<()> {
     // Most outputs share the nearest folder that exists.
     let mut known: HashMap<PathBuf, Option<Error>> = HashMap::new();
@@ -216,7 +226,7 @@ fn check_writable(cases: &mut [Case]) -> Result<()> {
             };
             found.map_or(Ok(()), Err)
         };
-        // The first has its record beside it.
+        // The sidecar record is written beside the first output.
         let names = || paths.iter().cloned().chain(paths.first().map(|first| sidecar(first)));
         if let Err(error) = names()
             .try_for_each(|path| atomic::check_names(&path))

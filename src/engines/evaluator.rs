@@ -1,8 +1,11 @@
-//! SupervisedEvaluator (monai.engines.evaluator, MONAI 1.6.1): cases through a network, one after the other.
+//! SupervisedEvaluator (monai.engines.evaluator, MONAI 1.6.1): applies a network to cases, for inference and
+//! validation.
 //!
-//! While one case is in the network the next is read and the last is written (see `pipeline`). A case that fails is
-//! reported and the others go on; the run as a whole fails at its end. Deliberate differences: a batch is a number of
-//! single cases, and what no postprocessing asks for is never computed.
+//! During the inference of a case, the next case is read and the previous one written (see `pipeline`). Differences
+//! from MONAI:
+//! - A failed case is reported and the others are processed; the run fails at its end.
+//! - Cases are processed one by one, whatever the batch size.
+//! - Values that no postprocessing uses are never computed.
 
 use super::amp::Amp;
 use super::cases::{self, Cases};
@@ -11,7 +14,7 @@ use super::pipeline::{PassResult, Pipeline};
 use super::record::{RunRecord, RunStatus, Settings};
 use super::resume::Identity;
 use super::training_state::{SavedPosition, SavedRngStates};
-use super::workflow::{self, Parts, Workflow, check_network};
+use super::workflow::{self, Workflow, WorkflowArgs, check_network};
 use crate::checkpoint::{self, StateDict};
 use crate::component::{Accepted, Dict, NotSupported, Value};
 use crate::contracts::{
@@ -96,7 +99,7 @@ struct SupervisedEvaluator {
     args: SupervisedEvaluatorArgs,
     amp: Amp,
     workflow: Workflow,
-    /// Where the last pass over the loader ended.
+    /// Position of the loader at the end of the last pass, with persistent workers.
     last_pass: Mutex<Option<LoaderPosition>>,
 }
 
@@ -108,13 +111,13 @@ impl SupervisedEvaluator {
         args.device.check()?;
         check_network(&args.network)?;
         let amp = Amp::new(args.amp, args.amp_kwargs.as_ref(), args.device)?;
-        let parts = Parts {
+        let workflow_args = WorkflowArgs {
             key_metric: args.key_val_metric.clone(),
             additional_metrics: args.additional_metrics.clone(),
-            better: args.metric_cmp_fn.clone(),
+            metric_cmp_fn: args.metric_cmp_fn.clone(),
             handlers: args.val_handlers.clone(),
         };
-        let workflow = Workflow::new(COMPONENT.name, parts)?;
+        let workflow = Workflow::new(COMPONENT.name, workflow_args)?;
         Ok(SupervisedEvaluator { args, amp, workflow, last_pass: Mutex::new(None) })
     }
 }
@@ -181,7 +184,7 @@ impl Engine for SupervisedEvaluator {
         loader.restore_rng_states(restored.ok_or_else(other)?);
         *self.last_pass.lock() = match workers {
             Some(saved) => Some(saved.position(loader).ok_or_else(other)?),
-            // Of a version that did not save them.
+            // Saved by a version that did not save the workers.
             None if begun => {
                 Some(LoaderPosition { rng: vec![None; loader.num_workers.max(1)], ..LoaderPosition::default() })
             }
@@ -191,19 +194,19 @@ impl Engine for SupervisedEvaluator {
     }
 }
 
-/// What a checkpoint of a training holds of its validation, beside its workflow.
+/// State of a validation in the checkpoint of a training, besides its workflow.
 #[derive(Serialize, Deserialize)]
 struct SavedEvaluator {
-    /// Whether the loader's workers, if they stay, have been seeded.
+    /// Whether persistent workers have been seeded.
     begun: bool,
-    /// Without workers: the random transforms' states.
+    /// Random states of the transforms without workers.
     streams: SavedRngStates,
-    /// With workers that stay: where their last pass ended.
+    /// Persistent workers: position at the end of the last pass.
     #[serde(default)]
     workers: Option<SavedPosition>,
 }
 
-/// A validation's cases have no files of their own to be told of.
+/// Reports only failures: the cases of a validation do not write files.
 struct FailuresOnly;
 
 impl Observer for FailuresOnly {
@@ -219,8 +222,8 @@ fn no_cases() -> Error {
 }
 
 impl SupervisedEvaluator {
-    /// Sets the state for a run as the training's `epoch`: 1 by itself, 0 before a training's first (`exec_at_start`);
-    /// returns the number of cases.
+    /// Sets the state for a run and returns the number of cases. `epoch`: that of the training, 0 before its first
+    /// (`exec_at_start`), 1 without a training.
     fn begin(&self, start: &Arc<EngineStart>, epoch: usize) -> Result<usize> {
         let total = self.args.val_data_loader.dataset.len().min(self.args.epoch_length.unwrap_or(usize::MAX));
         if total == 0 {
@@ -233,7 +236,7 @@ impl SupervisedEvaluator {
         Ok(total)
     }
 
-    /// All cases once. `whole`: without any of them there are no metrics, so that no epoch is the best for having left out
+    /// Evaluates all cases. `whole`: fails if any case failed, so that a validation is never the best epoch for lack of
     /// a case.
     fn evaluate(
         &self,
@@ -255,12 +258,12 @@ impl SupervisedEvaluator {
         let folder = cases::output_folder(postprocessing);
         match cases::clear_stale(&cases, folder.as_deref()) {
             0 => {}
-            count => tracing::info!("removed {count} half-written files of a run that was killed"),
+            count => tracing::info!("removed {count} half-written files of an interrupted run"),
         }
         let began = Instant::now();
         let state = workflow.state();
         let ignite = |text: String| tracing::info!(logger = &*workflow.logger, "{text}");
-        if workflow.is_measured() {
+        if workflow.has_metrics() {
             ignite(format!(
                 "Engine run resuming from iteration 0, epoch {} until {} epochs",
                 epoch as i64 - 1,
@@ -308,7 +311,7 @@ impl SupervisedEvaluator {
         if cancelled {
             let error = err!("interrupted").kind(Kind::Cancelled);
             return Err(if writes {
-                error.hint("`segbundle --skip-existing run …` goes on where this run stopped")
+                error.hint("`segbundle --skip-existing run …` continues this run")
             } else {
                 error
             });
@@ -320,12 +323,12 @@ impl SupervisedEvaluator {
         }
         if failed < total || total == 0 {
             workflow.complete_epoch()?;
-            if workflow.is_measured() {
+            if workflow.has_metrics() {
                 ignite(format!("Epoch[{epoch}] Complete. Time taken: {}", workflow::clock(began.elapsed())));
             }
         }
         workflow.fire(Event::Completed)?;
-        if workflow.is_measured() {
+        if workflow.has_metrics() {
             ignite(format!("Engine run finished. Time taken: {}", workflow::clock(began.elapsed())));
         }
         match failed {
@@ -334,7 +337,7 @@ impl SupervisedEvaluator {
         }
     }
 
-    /// What results depend on besides their inputs, and the config for the record; nothing where nobody asks.
+    /// Identity of the results, and the config for the record; both empty unless `wanted`.
     fn identity(
         &self,
         start: &EngineStart,
@@ -380,7 +383,7 @@ fn amp_name(autocast: Option<tch::Kind>) -> Option<&'static str> {
     autocast.map(|kind| if kind == tch::Kind::BFloat16 { "bfloat16" } else { "float16" })
 }
 
-/// Of all parameters and buffers with their names, wherever they came from, and of the program that a network may be.
+/// SHA-256 of all parameters and buffers with their names, and of the network's file if it has one (TorchScript).
 fn weights_sha256(network: &dyn Network) -> Result<String> {
     let mut pieces: Vec<Vec<u8>> = vec![];
     pieces.extend(network.file_sha256().map(|sha256| format!("file {sha256}\0").into_bytes()));

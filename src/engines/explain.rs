@@ -1,9 +1,9 @@
-//! What an evaluation would do, case by case, from headers alone: shapes after each transform, windows, memory, time, files.
+//! Dry run of an evaluation from file headers alone: shapes after each transform, windows, memory, time, output files.
 //!
-//! The network is timed for about two seconds on a part of a window; memory is added up from what is known to exist at
-//! the same time, so it is an estimate from above. Nothing is read but headers, and nothing is written.
+//! The network is timed for about two seconds on a part of a window. The memory is an upper bound: the sum of all
+//! buffers that exist at the same time. Only headers are read, and nothing is written.
 
-use super::case_plan::{Besides, CasePlan};
+use super::case_plan::{CasePlan, ExtraMemory};
 use super::cases::Case;
 use crate::contracts::{
     CaseExplanation, EvaluationExplanation, ExplainedInference, ExplainedStep, Inferer, Loader, Mode, Network, Shared,
@@ -17,9 +17,10 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tch::{Kind, Tensor};
 
-/// How long the network is timed.
+/// Time for measuring the network.
 const CALIBRATION: Duration = Duration::from_secs(2);
 
+/// Arguments of a dry run.
 pub struct Explain<'a> {
     pub loader: &'a Loader,
     pub network: &'a Shared<dyn Network>,
@@ -30,17 +31,17 @@ pub struct Explain<'a> {
     pub autocast: Option<Kind>,
 }
 
-/// What the network costs, measured.
+/// Measured speed and memory of the network.
 struct Speed {
-    /// The part of a window that was timed.
+    /// Size `[X, Y, Z]` of the timed input, at most a window.
     measured: [usize; 3],
     seconds_per_voxel: f64,
-    /// Memory while it runs, beyond its weights; 0 where it cannot be seen (a GPU's).
+    /// Memory of activations; 0 on a GPU, where it is not measured.
     bytes_per_voxel: f64,
 }
 
 impl Explain<'_> {
-    /// Explain all cases; what is wrong with one is in its explanation.
+    /// Explains all cases; the error of a case is part of its explanation.
     pub fn explain(&self, cases: &[Case]) -> EvaluationExplanation {
         let mut explanation = {
             let network = self.network.lock();
@@ -73,7 +74,10 @@ impl Explain<'_> {
         explanation
     }
 
-    /// Fill in what is known of a case; an error if it cannot run.
+    /// Fills in the explanation of a case as far as it can be planned.
+    ///
+    /// # Errors
+    /// The reason why the case cannot run.
     fn case(
         &self,
         index: usize,
@@ -103,7 +107,7 @@ impl Explain<'_> {
         let inferer = self.inferer.unwrap_or(&crate::inferers::SimpleInferer);
         let inference = inferer
             .plan(image.layout.spatial(), run.blended_channels, self.memory_bytes.saturating_sub(taken))
-            .map_err(|error| error.context("does not fit, because"))?;
+            .map_err(|error| error.context("does not fit in memory"))?;
         if image.channels() != run.in_channels {
             bail!("the image has {} channels, but the network takes {}", image.channels(), run.in_channels);
         }
@@ -114,19 +118,19 @@ impl Explain<'_> {
         let window: f64 = inference.window.iter().map(|&n| n as f64).product();
         let (measured, seconds_per_window) = (speed.measured, speed.seconds_per_voxel * window);
         out.inference = Some(ExplainedInference { plan: inference, measured, seconds_per_window });
-        let besides = Besides {
+        let extra = ExtraMemory {
             classes: run.out_channels,
             activations: (speed.bytes_per_voxel * window * inference.batch as f64) as u64,
             stitch: inference.stitch_bytes,
             read_ahead: self.loader.num_workers > 0,
         };
-        out.memory = plan.estimate(image, self.postprocessing, &besides);
+        out.memory = plan.estimate(image, self.postprocessing, &extra);
         out.outputs = outputs.clone();
         let total: u64 = out.memory.iter().map(|(_, bytes)| bytes).sum();
         if total > self.memory_bytes {
             let most = out.memory.iter().max_by_key(|(_, bytes)| bytes).map_or("", |(what, _)| what);
             return Err(err!(
-                "does not fit, because about {} are needed and {} may be used; the largest part is {most}",
+                "does not fit in memory: needs about {}, {} may be used; the largest part is {most}",
                 bytes_text(total),
                 bytes_text(self.memory_bytes)
             )
@@ -135,9 +139,9 @@ impl Explain<'_> {
         Ok(())
     }
 
-    /// Time the network on a part of a window of zeros, at most the whole.
+    /// Times the network on a window of zeros, or on a part of a large window.
     fn calibrate(&self, channels: usize, window: [usize; 3]) -> Result<Speed> {
-        // Half of each axis, a multiple of 16: enough levels for any usual network.
+        // Half of each axis, rounded up to a multiple of 16 for four levels of downsampling.
         let part = window.map(|n| if n >= 64 { (n / 2).next_multiple_of(16) } else { n });
         self.measure(channels, part)
             .or_else(|_| self.measure(channels, window))
@@ -154,7 +158,7 @@ impl Explain<'_> {
                 network.features(&input, mode).and_then(|output| Ok(output.f_sum(Kind::Float)?.f_double_value(&[])?))
             })
         };
-        // The first pass pays for what is made once, such as weights in another form, which then belong to the program.
+        // The first pass includes one-time work such as repacked weights, which count as memory of the program.
         let first = Instant::now();
         run()?;
         let before = native::memory().live;
@@ -180,6 +184,7 @@ impl Explain<'_> {
     }
 }
 
+/// Formats a size with a decimal unit: `1.5 MB`.
 pub fn bytes_text(bytes: u64) -> String {
     match bytes {
         0..100_000 => format!("{:.0} kB", bytes as f64 / 1e3),

@@ -1,8 +1,10 @@
 //! Engines and their handlers.
 //!
-//! `evaluator` is the component; the run itself goes `cases` (names, inputs, outputs) → `pipeline` (threads, over the
-//! `write_behind`), which plans each case from its headers (`case_plan`) and reads it as planned → `resume` (what a result was made
-//! from) and `record` (`run.json`). `explain` shows the plans without carrying them out.
+//! - `evaluator`: inference and validation. `cases` determines names, inputs and outputs of all cases; `pipeline` runs
+//!   them with worker threads and a `write_behind` queue, each according to its `case_plan`; `resume` decides which
+//!   cases can be skipped; `record` writes `run.json`. `explain` shows the plans without executing them.
+//! - `trainer`: the training loop; `training_state` saves and restores it.
+//! - `workflow`: state, metrics and handlers, shared by both.
 
 mod amp;
 mod case_plan;

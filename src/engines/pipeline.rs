@@ -1,7 +1,7 @@
-//! Cases on their way: read ahead, through the network one by one, written behind.
+//! [`Pipeline`]: prefetches cases, runs inference on them one by one, and writes results in the background.
 //!
-//! Reading and resampling have threads of their own (`num_workers` of them, as many cases ahead), writing has one; what
-//! waits on either side is bounded in bytes. Only the calling thread uses the network.
+//! `num_workers` threads read and preprocess as many cases in advance, and one thread writes; both queues are bounded
+//! in bytes. Only the calling thread uses the network.
 
 use super::case_plan::CasePlan;
 use super::cases::Case;
@@ -24,15 +24,17 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-/// Share of the memory of the process that results may take that wait to be written: one part in so many.
+/// Results that wait to be written may take the memory limit of the process divided by this.
 const BEHIND_SHARE: u64 = 8;
-/// A case is read while at most this much waits to be written: large results and large inputs are not in memory at once.
+/// A case is read only while at most this many bytes wait to be written, so that large results and large inputs are not
+/// in memory at once.
 const READ_BESIDE_BYTES: u64 = 64 << 20;
-/// How often resident memory is looked at.
+/// Sampling interval of the resident memory.
 const SAMPLE_EVERY: Duration = Duration::from_millis(50);
-/// How long a record may wait for the next case.
+/// Maximum delay of `run.json` after a case.
 const FLUSH_EVERY: Duration = Duration::from_secs(1);
 
+/// Arguments of a pass over all cases.
 pub struct Pipeline<'a> {
     pub loader: &'a Arc<Loader>,
     pub network: &'a Shared<dyn Network>,
@@ -46,15 +48,15 @@ pub struct Pipeline<'a> {
     pub output_root: Option<&'a Arc<Path>>,
     pub identity: &'a Identity,
     pub observer: &'a dyn Observer,
-    /// Leave out cases whose result is there.
+    /// Skip cases whose results are up to date.
     pub skip_existing: bool,
-    /// Where the pass over the loader before this one ended.
+    /// Position of the loader at the end of the previous pass.
     pub before: Option<LoaderPosition>,
-    /// What is done with a case after its postprocessing, before its files are written.
+    /// Called with each sample after the postprocessing, before its files are written.
     pub each: &'a (dyn Fn(Sample, &CaseContext) -> Result<()> + Sync),
 }
 
-/// A case that was read, or need not be.
+/// A case that was read or skipped.
 struct PrefetchedCase {
     began: Instant,
     context: CaseContext,
@@ -63,16 +65,16 @@ struct PrefetchedCase {
 
 enum Prefetched {
     Read(ReadCase),
-    /// Its result is there; what was recorded of it.
+    /// Its results are up to date; their earlier record.
     Skip(Box<CaseRecord>),
 }
 
 /// A preprocessed case.
 struct ReadCase {
     samples: Vec<Sample>,
-    /// What the preprocessing writes.
+    /// Files of the preprocessing.
     writes: Vec<WriteJob>,
-    /// The files that it came from, where a record of them is wanted.
+    /// Records of the input files, if the case has outputs.
     inputs: Vec<FileRecord>,
 }
 
@@ -90,25 +92,25 @@ enum CaseOutcome {
     Skip(Box<CaseRecord>),
 }
 
-/// Counts windows for the record beside whoever watches.
-struct Counted {
-    watcher: Arc<dyn Progress>,
+/// Counts windows for the record, and forwards the progress.
+struct CountingProgress {
+    inner: Arc<dyn Progress>,
     windows: AtomicUsize,
 }
 
-impl Progress for Counted {
+impl Progress for CountingProgress {
     fn windows(&self, total: usize) {
         self.windows.fetch_add(total, Ordering::Relaxed);
-        self.watcher.windows(total);
+        self.inner.windows(total);
     }
     fn window_done(&self) {
-        self.watcher.window_done();
+        self.inner.window_done();
     }
 }
 
-/// How a pass over the cases ended.
+/// Result of a pass over the cases.
 pub struct PassResult {
-    /// Cases that failed.
+    /// Number of failed cases.
     pub failed: usize,
     pub record: Option<RunRecord>,
     pub position: LoaderPosition,
@@ -118,11 +120,11 @@ impl Pipeline<'_> {
     /// Runs all cases.
     ///
     /// # Errors
-    /// No pass over the loader can begin.
+    /// The pass over the loader cannot begin. Errors of cases are reported to the observer.
     pub fn run(&self, record: Option<RunRecord>) -> Result<PassResult> {
         let total = self.cases.len();
         let memory_bytes = self.run.options.memory_bytes;
-        // What a case may take beside the program and the weights.
+        // Memory for a case besides the program and the weights.
         let room = memory_bytes.saturating_sub(crate::env::resident_memory_bytes());
         let behind = WriteBehind::new(memory_bytes / BEHIND_SHARE);
         let (peak, over) = (AtomicU64::new(0), AtomicBool::new(false));
@@ -173,7 +175,7 @@ impl Pipeline<'_> {
         self.run.cancel.load(Ordering::Relaxed)
     }
 
-    /// Read and preprocess a case, unless its result is there.
+    /// Reads and preprocesses a case, unless it can be skipped.
     fn load(&self, index: usize, room: u64, rng: &mut RngStates) -> PrefetchedCase {
         let began = Instant::now();
         let writes = self.cases[index].outputs.as_ref().is_ok_and(|outputs| !outputs.is_empty());
@@ -184,7 +186,7 @@ impl Pipeline<'_> {
             progress: Arc::new(NoProgress),
             clock: Clock::default(),
             budget_bytes: self.run.options.memory_bytes,
-            // Hashed while they are read, where a record of them will lie beside a result.
+            // Inputs are hashed while they are read, for the record beside the result.
             digests: writes.then(FileDigests::default),
             output_root: self.output_root.cloned(),
         };
@@ -225,7 +227,7 @@ impl Pipeline<'_> {
         Ok(Prefetched::Read(ReadCase { samples, writes, inputs }))
     }
 
-    /// A case through the network. `None`: the user stopped the run before it got there.
+    /// Runs inference on a case; `None` if the run was interrupted before.
     fn infer_one(&self, index: usize, loaded: PrefetchedCase, peak: &AtomicU64) -> Option<FinishedCase> {
         let PrefetchedCase { began, mut context, outcome } = loaded;
         let mut facts = CaseFacts::default();
@@ -235,8 +237,8 @@ impl Pipeline<'_> {
             Err(error) => Err(error),
             Ok(Prefetched::Skip(record)) => Ok(CaseOutcome::Skip(record)),
             Ok(Prefetched::Read(ReadCase { samples, writes, inputs })) => {
-                let watcher = self.observer.case_started(&self.cases[index].name, index, self.cases.len());
-                let counted = Arc::new(Counted { watcher, windows: AtomicUsize::new(0) });
+                let inner = self.observer.case_started(&self.cases[index].name, index, self.cases.len());
+                let counted = Arc::new(CountingProgress { inner, windows: AtomicUsize::new(0) });
                 context.progress = counted.clone();
                 peak.store(crate::env::resident_memory_bytes(), Ordering::Relaxed);
                 context.budget_bytes =
@@ -255,7 +257,7 @@ impl Pipeline<'_> {
         Some(FinishedCase { index, began, clock, facts, result })
     }
 
-    /// Network and postprocessing of one case; the files are left to be written.
+    /// Runs network and postprocessing on the samples of a case; returns the files to write.
     fn infer(
         &self,
         samples: Vec<Sample>,
@@ -273,13 +275,11 @@ impl Pipeline<'_> {
                 bail!("the image has {} channels, but the network takes {expected}", image.layout.channels());
             }
             let x = volume_tensor(&image)?.f_unsqueeze(0)?; // [1,C,X,Y,Z]
-            // A sum of finite f32 is finite in f64, and any other value stays in it.
+            // The sum of finite float32 values is finite in float64; NaN and infinity propagate.
             if !x.f_sum(tch::Kind::Double)?.f_double_value(&[])?.is_finite() {
                 let odd = x.numel() as i64 - x.f_isfinite()?.f_sum(tch::Kind::Int64)?.f_int64_value(&[])?;
-                return Err(err!(
-                    "{odd} voxels of the preprocessed image are NaN or infinite, of which no network makes labels"
-                )
-                .hint("look for NaN in the file, or for a transform that divides by zero"));
+                return Err(err!("{odd} voxels of the preprocessed image are NaN or infinite")
+                    .hint("check the file for NaN, and the transforms for a division by zero"));
             }
             let prediction = match self.inferer {
                 Some(inferer) => inferer.infer(&x, &image, self.network, context)?,
@@ -297,12 +297,12 @@ impl Pipeline<'_> {
             }
             context.clock.add(Stage::Post, start.elapsed().saturating_sub(elsewhere() - before));
         }
-        // The record lies beside the first file of the postprocessing.
+        // The sidecar record is written beside the first file: that of the postprocessing.
         writes.extend(before);
         Ok(writes)
     }
 
-    /// Write finished cases and report each; returns how many failed.
+    /// Writes finished cases and reports each; returns the number of failed cases.
     fn write_all(
         &self,
         behind: &WriteBehind<FinishedCase>,
@@ -320,13 +320,13 @@ impl Pipeline<'_> {
                     }
                     self.observer.case_finished(&report);
                 }
-                NextWrite::Nothing => record.iter_mut().for_each(RunRecord::flush),
+                NextWrite::TimedOut => record.iter_mut().for_each(RunRecord::flush),
                 NextWrite::Closed => return (failed, record),
             }
         }
     }
 
-    /// Write a case's files and what they were made from.
+    /// Writes a case's files and the record of their inputs.
     fn finish(&self, done: FinishedCase) -> (CaseReport, CaseRecord) {
         let FinishedCase { index, began, clock, facts, result } = done;
         let case = &self.cases[index];
@@ -363,7 +363,7 @@ impl Pipeline<'_> {
                 made = Some((written, inputs));
             }
         }
-        // Which case it was; the innermost file, such as an output that cannot be written, stays.
+        // Names the case; a file that the error already names, such as an unwritable output, is kept.
         report.error = report.error.take().map(|error| match &case.source {
             Some(source) => error.file(source),
             None => error,
@@ -373,7 +373,7 @@ impl Pipeline<'_> {
             let record = CaseRecord::from(&report);
             let saved = report.clock.time(Stage::Check, || resume::save(written, inputs, self.identity, &record));
             if let Err(error) = saved {
-                report.error = Some(error.context("the result is written, but not what it was made from"));
+                report.error = Some(error.context("the result is written, but not the record of its inputs"));
             }
         }
         let record = match recorded {

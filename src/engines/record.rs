@@ -1,8 +1,8 @@
-//! `run.json` in the output folder: what a run was, and how each of its cases ended.
+//! `run.json` in the output folder: settings of a run and the outcome of each case.
 //!
-//! The file is replaced as a whole (temporary name, then rename), so that it is valid at every moment, also after a
-//! kill. It is rewritten after each case, unless that would take more than a twentieth of the run's time (thousands of
-//! cases of a few milliseconds); then it follows within a second.
+//! The file is replaced atomically (written under a temporary name, then renamed), so that it is valid at any time,
+//! even after a kill. It is rewritten after each case, unless that would take more than 1/20 of the run's time
+//! (thousands of cases of a few milliseconds each); then it is rewritten within a second.
 
 use super::resume::Identity;
 use crate::contracts::{CaseReport, CaseStatus, Clock, Stage};
@@ -17,28 +17,28 @@ use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-/// The layout of the file.
+/// Version of the file format.
 const FORMAT: u64 = 1;
-/// Share of the time that writing may take: one part in so many.
+/// Writing may take the time of the run divided by this.
 const COST: u32 = 20;
 
-/// `run.json` while the run goes on.
+/// Writer of `run.json` during a run.
 pub struct RunRecord {
     path: PathBuf,
     settings: Settings,
     started: String,
     cases: BTreeMap<usize, CaseRecord>,
     counts: Counts,
-    /// When writing ended and how long it took.
+    /// End and duration of the last write.
     last: Option<(Instant, Duration)>,
     dirty: bool,
     warned: bool,
 }
 
-/// What holds for the whole run.
+/// Settings of the whole run.
 pub struct Settings {
     pub identity: Identity,
-    /// The config with values in place of expressions.
+    /// The config with expressions evaluated.
     pub config: Json,
     pub device: String,
     pub amp: Option<&'static str>,
@@ -47,7 +47,7 @@ pub struct Settings {
     pub skip_existing: bool,
 }
 
-/// Cases by how they ended.
+/// Number of cases by status.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Serialize)]
 struct Counts {
     total: usize,
@@ -70,7 +70,7 @@ impl Counts {
     }
 }
 
-/// How the run stands.
+/// Status of the run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum RunStatus {
@@ -102,7 +102,7 @@ struct RunFile<'a> {
     cases: Vec<&'a CaseRecord>,
 }
 
-/// One case, as it stands in `run.json` and in the file beside its result.
+/// One case in `run.json` and in the sidecar record of its result.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct CaseRecord {
@@ -110,12 +110,12 @@ pub struct CaseRecord {
     pub status: CaseStatus,
     pub input: String,
     pub outputs: Vec<String>,
-    /// [C,X,Y,Z] as in the file.
+    /// `[C, X, Y, Z]` of the input file.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub input_shape: Option<[usize; 4]>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub input_spacing_mm: Option<[f64; 3]>,
-    /// [C,X,Y,Z] as the network saw it.
+    /// `[C, X, Y, Z]` of the network's input.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub network_shape: Option<[usize; 4]>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -155,11 +155,12 @@ impl Seconds {
     }
 }
 
-/// To a tenth of a millisecond.
+/// Seconds, rounded to 0.1 ms.
 fn rounded(time: Duration) -> f64 {
     (time.as_secs_f64() * 1e4).round() / 1e4
 }
 
+/// The error of a failed case.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ErrorRecord {
@@ -204,7 +205,7 @@ impl From<&CaseReport> for CaseRecord {
 }
 
 impl RunRecord {
-    /// Begins a record in `folder`, which is made if it is not there, and writes it.
+    /// Creates the record in `folder`, which is created if it does not exist.
     pub fn start(folder: &Path, settings: Settings, total: usize) -> RunRecord {
         let mut record = RunRecord {
             path: folder.join("run.json"),
@@ -220,7 +221,7 @@ impl RunRecord {
         record
     }
 
-    /// Adds a case; the file follows now or within a second.
+    /// Adds a case; the file is written now, or by the next [`RunRecord::flush`].
     pub fn add(&mut self, case: CaseRecord) {
         let status = case.status;
         if self.cases.insert(case.index, case).is_none() {
@@ -232,14 +233,14 @@ impl RunRecord {
         }
     }
 
-    /// Writes what was put off.
+    /// Writes the file if cases were added since the last write.
     pub fn flush(&mut self) {
         if self.dirty {
             self.write(RunStatus::Running);
         }
     }
 
-    /// Writes the record for the last time.
+    /// Writes the final status.
     pub fn finish(mut self, status: RunStatus) {
         self.write(status);
     }
@@ -257,7 +258,7 @@ impl RunRecord {
         if let Err(error) = written
             && !std::mem::replace(&mut self.warned, true)
         {
-            tracing::warn!("the run goes on without its record: {error}");
+            tracing::warn!("cannot write the record of the run, which continues without it: {error}");
         }
         self.last = Some((Instant::now(), start.elapsed()));
         self.dirty = false;
@@ -287,14 +288,14 @@ impl RunRecord {
     }
 }
 
-/// JSON with a line for each entry of the outermost object and of the objects and lists in it: a line per case.
+/// JSON formatter with one line per entry down to [`LINES_DEPTH`] levels, so that each case is on one line.
 #[derive(Default)]
 struct Lines {
     pretty: PrettyFormatter<'static>,
     depth: usize,
 }
 
-/// Deeper values are on one line.
+/// Values below this depth are on one line.
 const LINES_DEPTH: usize = 2;
 
 impl Lines {

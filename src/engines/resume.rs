@@ -1,5 +1,7 @@
-//! Going on where an earlier run stopped: beside the result of a case lies a small JSON file, `RESULT.json`, that says
-//! what the result was made from. A case may be left out only if all of it still holds.
+//! `--skip-existing`: decides whether the results of a case are up to date.
+//!
+//! Beside the first result of a case, a sidecar record `RESULT.json` lists inputs, weights, config and outputs with
+//! their digests. A case is skipped only if all of them are unchanged.
 
 use super::record::CaseRecord;
 use crate::contracts::{CaseContext, CaseStatus};
@@ -13,10 +15,10 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
-/// The layout of the file.
+/// Version of the file format.
 const FORMAT: u64 = 1;
 
-/// What all results of a run are made with.
+/// Version, weights and config that all results of a run depend on.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Identity {
     pub version: &'static str,
@@ -24,17 +26,20 @@ pub struct Identity {
     pub config_sha256: String,
 }
 
-/// The files of one case, as they are before it is read.
+/// The input files of a case before they are read.
 pub struct InputFiles(Vec<Input>);
 
 struct Input {
     path: PathBuf,
-    /// Each file with size and time of change, to notice a change while it is being read.
+    /// Each file with size and modification time, to detect changes while it is being read.
     files: Vec<(PathBuf, u64, Option<SystemTime>)>,
 }
 
 impl InputFiles {
-    /// Look up size and time of change of every file. `paths`: files and folders. Errors name the file.
+    /// Looks up size and modification time of every file. `paths`: files and folders.
+    ///
+    /// # Errors
+    /// A file cannot be read.
     pub fn look_up(paths: &[PathBuf]) -> Result<InputFiles> {
         let input = |path: &PathBuf| {
             let files = reader::files(path)?.iter().map(|file| stat(file)).collect::<Result<Vec<_>>>()?;
@@ -42,7 +47,8 @@ impl InputFiles {
         };
         paths.iter().map(input).collect::<Result<_>>().map(InputFiles)
     }
-    /// An error if a file is gone or another one than it was.
+    /// # Errors
+    /// A file was changed or removed since [`InputFiles::look_up`].
     pub fn check_unchanged(&self) -> Result<()> {
         for (path, bytes, modified) in self.0.iter().flat_map(|input| &input.files) {
             let now = stat(path)?;
@@ -54,7 +60,10 @@ impl InputFiles {
         }
         Ok(())
     }
-    /// Path and digest of every input; what `digests` lacks is read for it, unless the user interrupts.
+    /// Path and digest of every input; files without a digest in `digests` are read.
+    ///
+    /// # Errors
+    /// A file cannot be read; cancellation.
     pub fn records(&self, digests: &FileDigests, context: &CaseContext) -> Result<Vec<FileRecord>> {
         self.0.iter().map(|input| Ok(FileRecord::new(absolute(&input.path), input.digest(digests, context)?))).collect()
     }
@@ -86,12 +95,12 @@ fn absolute(path: &Path) -> String {
     std::path::absolute(path).unwrap_or_else(|_| path.to_owned()).display().to_string()
 }
 
-/// What a result was made from: the content of the file beside it. A file with other fields is of another version.
+/// Sidecar record of a result. A file with other fields was written by another version.
 #[derive(Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct ResultRecord {
     format: u64,
-    /// The version that made it.
+    /// Version of segbundle that computed the result.
     segbundle: String,
     /// With absolute paths.
     inputs: Vec<FileRecord>,
@@ -117,20 +126,20 @@ impl FileRecord {
     }
 }
 
-/// The fields that records of every version have.
+/// Fields common to the records of all versions.
 #[derive(Default, Deserialize)]
 #[serde(default)]
 struct AnyRecord {
     segbundle: Option<String>,
 }
 
-/// Whether a case's result is there and up to date.
+/// Whether a case can be skipped.
 pub enum SkipDecision {
-    /// What the run that made it recorded of the case.
+    /// The results are up to date; the record of the run that computed them.
     Current(Box<CaseRecord>),
-    /// Nothing is there.
+    /// The results do not exist.
     Missing,
-    /// Why it has to be made again.
+    /// The results are out of date, for this reason.
     Stale(String),
 }
 
@@ -141,8 +150,11 @@ pub fn sidecar(output: &Path) -> PathBuf {
     name.into()
 }
 
-/// Compare what lies beside the first of `outputs` with the case. `inputs` gives [`InputFiles::records`] where there is
-/// something to compare with.
+/// Compares the sidecar record of the first of `outputs` with the case. `inputs` returns [`InputFiles::records`]; it is
+/// called only if there is a record to compare with.
+///
+/// # Errors
+/// An input cannot be read; cancellation.
 pub fn skip_decision(
     outputs: &[PathBuf],
     inputs: impl FnOnce() -> Result<Vec<FileRecord>>,
@@ -154,7 +166,7 @@ pub fn skip_decision(
     let text = match std::fs::read(&path) {
         Ok(text) => text,
         Err(_) if first.exists() => {
-            return Ok(SkipDecision::Stale(format!("nothing says what {} was made from", first.display())));
+            return Ok(SkipDecision::Stale(format!("{} has no record of its inputs", first.display())));
         }
         Err(_) => return Ok(SkipDecision::Missing),
     };
@@ -163,10 +175,10 @@ pub fn skip_decision(
         _ => {
             return Ok(SkipDecision::Stale(match serde_json::from_slice::<AnyRecord>(&text) {
                 Ok(AnyRecord { segbundle: Some(other) }) if other != identity.version => {
-                    format!("it was made by segbundle {other}, this is {}", identity.version)
+                    format!("computed by segbundle {other}, this is {}", identity.version)
                 }
-                Ok(_) => format!("{} is not complete, or of another version", path.display()),
-                Err(_) => format!("{} is no JSON", path.display()),
+                Ok(_) => format!("{} is incomplete or has another format", path.display()),
+                Err(_) => format!("{} is not valid JSON", path.display()),
             }));
         }
     };
@@ -182,13 +194,13 @@ fn compare(
     context: &CaseContext,
 ) -> Result<SkipDecision, String> {
     if found.inputs != inputs {
-        return Err("the input is not the one that it was made from".into());
+        return Err("the input has changed".into());
     }
     if found.weights_sha256 != identity.weights_sha256 {
-        return Err("the network's weights are others".into());
+        return Err("the network's weights have changed".into());
     }
     if found.config_sha256 != identity.config_sha256 {
-        return Err("the config is another one".into());
+        return Err("the config has changed".into());
     }
     let folder = first.parent().unwrap_or(Path::new(""));
     let mut recorded = vec![];
@@ -196,20 +208,20 @@ fn compare(
         let path = paths::normal(&folder.join(&output.path));
         match digest::of_file_while(&path, || context.check()) {
             Ok(now) if (now.bytes, &now.sha256) == (output.bytes, &output.sha256) => recorded.push(path),
-            Ok(_) => return Err(format!("{} is not as it was written", path.display())),
-            Err(_) if !path.exists() => return Err(format!("{} is gone", path.display())),
+            Ok(_) => return Err(format!("{} has changed since it was written", path.display())),
+            Err(_) if !path.exists() => return Err(format!("{} is missing", path.display())),
             Err(error) => return Err(error.to_string()),
         }
     }
     if let Some(missing) = outputs.iter().find(|output| !recorded.contains(output)) {
-        return Err(format!("nothing says what {} was made from", missing.display()));
+        return Err(format!("{} has no record of its inputs", missing.display()));
     }
-    // Where they are now: the folder may have been moved.
+    // Current paths: the output folder may have been moved.
     let outputs = recorded.iter().map(|path| path.display().to_string()).collect();
     Ok(SkipDecision::Current(Box::new(CaseRecord { outputs, ..found.case })))
 }
 
-/// Writes what `outputs`, which are complete, were made from. `case`: the case's record.
+/// Writes the sidecar record of complete `outputs`. `case`: the case's record.
 pub fn save(
     outputs: Vec<(PathBuf, Digest)>,
     inputs: Vec<FileRecord>,
@@ -219,7 +231,7 @@ pub fn save(
     let Some(first) = outputs.first().map(|(path, _)| path.clone()) else { return Ok(()) };
     let folder = first.parent().unwrap_or(Path::new(""));
     let written = outputs.into_iter().map(|(output, digest)| {
-        // Also what lies above, as tables for all cases: the output folder may be moved.
+        // Relative also for files above it, such as tables of all cases: the output folder may be moved.
         FileRecord::new(paths::seen_from(folder, &output).display().to_string(), digest)
     });
     let content = ResultRecord {
@@ -248,7 +260,7 @@ mod tests {
         Identity { version: "1.0", weights_sha256: "w".into(), config_sha256: "c".into() }
     }
 
-    /// What the decision is once the record beside a result was changed by `change`.
+    /// The decision after `change` was applied to the record of a result.
     fn decision(change: impl FnOnce(&mut Json)) -> Result<CaseRecord, String> {
         let folder = tempfile::tempdir().unwrap();
         let output = folder.path().join(OUTPUT);
@@ -274,7 +286,7 @@ mod tests {
     #[test]
     fn a_record_with_unknown_or_missing_fields_is_stale() {
         assert!(decision(|_| {}).unwrap().outputs[0].ends_with(OUTPUT));
-        let incomplete = format!("{OUTPUT}.json is not complete, or of another version");
+        let incomplete = format!("{OUTPUT}.json is incomplete or has another format");
         for result in [
             decision(|json| json["case"]["colour"] = json!("red")),
             decision(|json| drop(json.as_object_mut().unwrap().remove("inputs"))),
@@ -285,6 +297,6 @@ mod tests {
             assert!(result.as_ref().unwrap_err().ends_with(&incomplete), "{result:?}");
         }
         let other = decision(|json| *json = json!({"segbundle": "0.9", "more": 1}));
-        assert_eq!(other.unwrap_err(), "it was made by segbundle 0.9, this is 1.0");
+        assert_eq!(other.unwrap_err(), "computed by segbundle 0.9, this is 1.0");
     }
 }

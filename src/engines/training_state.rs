@@ -1,9 +1,10 @@
-//! A training on disk, so that it can go on: `resume/state.pt` below the config's `ckpt_dir`.
+//! The saved state of a training, `resume/state.pt` below the config's `ckpt_dir`, for `--resume`.
 //!
-//! Written after every epoch, every so many minutes, and when the run is interrupted or fails; replaced as a whole, with
-//! the one before kept as `previous.pt`. It holds weights, optimizer, gradient scaler, handlers, metrics, the place in
-//! the data, and the random states as they were used, not as they were read ahead: at equal threads a training that
-//! goes on ends in the same bits as one that was never interrupted.
+//! It is saved after every epoch, at intervals within an epoch ([`RunOptions::save_every`](crate::run::RunOptions)),
+//! and when the run is interrupted or fails. The file is replaced atomically; the one before is kept as `previous.pt`.
+//! It contains weights, optimizer, gradient scaler, handlers, metrics, the position in the data, and the random states
+//! of consumed (not prefetched) batches: with the same number of threads, a resumed training is bit-identical to an
+//! uninterrupted one.
 
 use crate::checkpoint::{self, Int64Tensor, StateDict, Uint8Tensor};
 use crate::contracts::{ConfigRecord, EngineStart, Loader};
@@ -20,17 +21,17 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 use tch::Tensor;
 
-/// The folder that a training is saved in, if the config has one.
+/// The folder in which training states are saved; `None` if the config does not define `ckpt_dir`.
 pub fn folder(config: &ConfigRecord) -> Option<PathBuf> {
     config.checkpoint_folder.as_ref().map(|folder| folder.join("resume"))
 }
 
-/// Where a training is saved, and when.
+/// Saves and loads the state of a training.
 pub struct TrainingState {
-    /// `None`: the config names no folder.
+    /// `None` if the config does not define `ckpt_dir`.
     path: Option<PathBuf>,
     saved: Option<StateDict>,
-    /// The config, until it is written beside.
+    /// The config as JSON, until it is written beside the state.
     config: Option<String>,
     every: Duration,
     last: Instant,
@@ -38,7 +39,10 @@ pub struct TrainingState {
 }
 
 impl TrainingState {
-    /// With `--resume` what was saved last is read.
+    /// Reads the last saved state with `--resume`; otherwise renames an earlier one.
+    ///
+    /// # Errors
+    /// No saved state can be read; an earlier one cannot be renamed.
     pub fn open(start: &EngineStart) -> Result<TrainingState> {
         let options = &start.run.options;
         let path = folder(&start.config).map(|folder| folder.join("state.pt"));
@@ -59,15 +63,15 @@ impl TrainingState {
                 let found = [path.clone(), previous(path)].into_iter().filter(|path| path.exists()).collect::<Vec<_>>();
                 match (options.resume, found.is_empty()) {
                     (true, true) => {
-                        tracing::info!("there is no saved training in {}; this one starts anew", path.display())
+                        tracing::info!("found no saved training in {}: starting a new one", path.display())
                     }
                     (true, false) => state.saved = Some(read(&found)?),
-                    // Otherwise it could be gone on with in place of this one.
+                    // Otherwise a later `--resume` could pick it up instead of this training.
                     (false, false) => {
                         let earlier = path.with_file_name("earlier.pt");
-                        put_aside(&found, &earlier).map_err(|error| error.file(path))?;
+                        archive(&found, &earlier).map_err(|error| error.file(path))?;
                         tracing::warn!(
-                            "{} held an earlier training, which is now {}; this one starts anew",
+                            "{} held an earlier training, which was renamed to {}: starting a new one",
                             path.display(),
                             earlier.display()
                         );
@@ -85,11 +89,11 @@ impl TrainingState {
     pub fn path(&self) -> &Path {
         self.path.as_deref().unwrap_or(Path::new(""))
     }
-    /// Take the config as it runs, to be kept beside the training. `resumed`: warns of what has changed since it was saved.
+    /// Sets the config to save beside the state. `resumed`: warns of changes since it was saved.
     pub fn compare_config(&mut self, now: &serde_json::Value, resumed: bool) {
         let path = self.path.as_ref().filter(|_| resumed).map(|path| path.with_file_name("config.json"));
         if let Some(before) = path.and_then(|path| std::fs::read_to_string(path).ok()) {
-            tell_changes(&before, now);
+            warn_of_changes(&before, now);
         }
         self.config = serde_json::to_string_pretty(now).ok();
     }
@@ -97,7 +101,7 @@ impl TrainingState {
         self.path.is_some() && self.last.elapsed() >= self.every
     }
 
-    /// Write the training; a failure is reported, and the training goes on.
+    /// Saves the training; a failure is logged, and the training continues.
     pub fn save(&mut self, make: impl FnOnce() -> Result<StateDict>) {
         let Some(path) = &self.path else { return };
         let config = self.config.take();
@@ -109,36 +113,36 @@ impl TrainingState {
         self.last = Instant::now();
         self.failed = written.is_err();
         if let Err(error) = written {
-            tracing::error!("the training could not be saved, the state before it stays: {}", error.file(path));
+            tracing::error!("cannot save the training, the previous state is kept: {}", error.file(path));
         }
     }
 
-    /// Whether the last save did not work.
+    /// Whether the last save failed.
     pub fn has_failed(&self) -> bool {
         self.failed
     }
 
-    /// Write a training that has failed beside the last good one, for whoever wants to know why.
+    /// Saves a diverged training as `failed.pt` for inspection, beside the last good state.
     pub fn save_failed(&self, make: impl FnOnce() -> Result<StateDict>) {
         let Some(path) = self.path.as_ref().map(|path| path.with_file_name("failed.pt")) else { return };
         match make().and_then(|saved| checkpoint::save_state(&path, &saved)) {
             Ok(()) => match path.with_file_name("state.pt").exists() {
                 true => tracing::info!(
-                    "the training before this iteration is in {}; `--resume` goes on from state.pt, which is older, and from previous.pt if that is removed",
+                    "saved the training before this iteration in {}; `--resume` continues from state.pt, which is older, or from previous.pt if that is removed",
                     path.display()
                 ),
-                false => tracing::info!("the training before this iteration is in {}", path.display()),
+                false => tracing::info!("saved the training before this iteration in {}", path.display()),
             },
-            Err(error) => tracing::error!("the training could not be saved: {}", error.file(path)),
+            Err(error) => tracing::error!("cannot save the training: {}", error.file(path)),
         }
     }
 
-    /// Tell with an error how to go on.
+    /// Adds a hint about `--resume` to an error; logs it if the error already has a hint.
     pub fn hint(&self, error: Error) -> Error {
         if self.path.is_none() || self.failed {
             return error;
         }
-        let hint = "`segbundle --resume run …` goes on where this run stopped";
+        let hint = "`segbundle --resume run …` continues this training";
         match error.get_hint() {
             Some(_) => {
                 tracing::info!("{hint}");
@@ -153,17 +157,17 @@ fn previous(path: &Path) -> PathBuf {
     path.with_file_name("previous.pt")
 }
 
-/// The first of these files under the name `to`, the others removed.
-fn put_aside(found: &[PathBuf], to: &Path) -> Result<()> {
-    let moved = |error: std::io::Error| err!("cannot put an earlier training aside: {error}");
+/// Renames the first of `found` to `to` and removes the others.
+fn archive(found: &[PathBuf], to: &Path) -> Result<()> {
+    let moved = |error: std::io::Error| err!("cannot rename the earlier training: {error}");
     for (at, path) in found.iter().enumerate() {
         if at == 0 { std::fs::rename(path, to) } else { std::fs::remove_file(path) }.map_err(moved)?;
     }
     Ok(())
 }
 
-/// Warn of values that are not those of the config that a training was saved with.
-fn tell_changes(before: &str, now: &serde_json::Value) {
+/// Warns of differences from the config of the saved training.
+fn warn_of_changes(before: &str, now: &serde_json::Value) {
     const MOST: usize = 8;
     let Ok(before) = serde_json::from_str(before) else { return };
     let mut changes = vec![];
@@ -173,7 +177,7 @@ fn tell_changes(before: &str, now: &serde_json::Value) {
     if !changes.is_empty() {
         let more = if more > 0 { format!(" and {more} more") } else { String::new() };
         tracing::warn!(
-            "the config has changed since this training was saved: {}{more}; learning rates, options and schedules go on as they were saved",
+            "the config has changed since this training was saved: {}{more}; learning rates, options and schedules of the saved training are used",
             changes.join(", ")
         );
     }
@@ -197,13 +201,13 @@ fn find_changes(id: &str, before: &serde_json::Value, now: &serde_json::Value, o
     }
 }
 
-/// The newest that can be read.
+/// Reads the newest readable file of `found`.
 fn read(found: &[PathBuf]) -> Result<StateDict> {
-    let mut error = err!("there is no saved training");
+    let mut error = err!("found no saved training");
     for path in found {
         match checkpoint::load(path).and_then(|file| file.state()) {
             Ok(saved) => {
-                tracing::info!("going on from {}", path.display());
+                tracing::info!("resuming from {}", path.display());
                 return Ok(saved);
             }
             Err(failed) => {
@@ -218,7 +222,7 @@ fn read(found: &[PathBuf]) -> Result<StateDict> {
 fn write(path: &Path, saved: &StateDict) -> Result<()> {
     let next = path.with_file_name("next.pt");
     checkpoint::save_state(&next, saved)?;
-    // After a crash of the machine the newest may be the one that is not on disk.
+    // Without fsync, a crash of the machine could lose the new file after the old one was replaced.
     std::fs::File::open(&next).and_then(|file| file.sync_all()).map_err(|error| err!("cannot write: {error}"))?;
     let rename = |from: &Path, to: &Path| {
         std::fs::rename(from, to).map_err(|error| err!("cannot rename {}: {error}", from.display()))
@@ -229,43 +233,45 @@ fn write(path: &Path, saved: &StateDict) -> Result<()> {
     rename(&next, path)
 }
 
-/// What `state.pt` holds beside tensors and the states of its parts.
+/// Progress of a training in `state.pt`, beside the states of its components.
 #[derive(Debug, Serialize, Deserialize)]
 pub struct TrainingProgress {
-    /// From 1; 0 before the first.
+    /// From 1; 0 before the first epoch.
     pub epoch: usize,
     /// Iterations in an epoch.
     pub epoch_length: usize,
     #[serde(rename = "mark")]
     pub cursor: TrainingCursor,
-    /// The `max_epochs` that a handler has ended the training under.
+    /// If a handler ended the training: `max_epochs` at that time.
     pub stopped: Option<usize>,
 }
 
 impl TrainingProgress {
+    /// # Errors
+    /// The saved training is damaged.
     pub fn of(saved: &StateDict) -> Result<TrainingProgress> {
         checkpoint::from_state(saved).map_err(|error| error.context("the saved training is damaged"))
     }
 }
 
-/// Where a training stands between two iterations.
+/// Position of a training between two iterations: iteration, data, random generators.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct TrainingCursor {
-    /// Iterations that are done.
+    /// Number of completed iterations.
     pub iteration: usize,
-    /// The loss of the last one, if its handlers have not been called yet.
+    /// Loss of the last iteration, if its handlers have not been called yet.
     #[serde(rename = "untold")]
     pub pending_loss: Option<f64>,
-    /// In the middle of an epoch.
+    /// Whether the current epoch is incomplete.
     #[serde(rename = "running")]
     pub in_epoch: bool,
     position: Option<SavedPosition>,
-    /// States of torch's generators: the CPU's, then the device's if it is another.
+    /// States of torch's generators: of the CPU, then of the device if it is another one.
     generators: Vec<Uint8Tensor>,
 }
 
 impl TrainingCursor {
-    /// With the generators of the CPU and of `device` as they are now. `position`: in the pass over the data, if one has
+    /// Captures the current generators of the CPU and of `device`. `position`: in the pass over the data, if one has
     /// begun.
     pub fn new(
         device: Device,
@@ -281,12 +287,15 @@ impl TrainingCursor {
     }
 
     /// The position in the pass over `loader`; `None` before the first pass.
+    ///
+    /// # Errors
+    /// The random transforms of the config differ from the saved ones.
     pub fn position(&self, loader: &Loader) -> Result<Option<LoaderPosition>> {
-        let other = || err!("the saved training has other random transforms than the config");
+        let other = || err!("the random transforms of the config differ from those of the saved training");
         self.position.as_ref().map(|saved| saved.position(loader).ok_or_else(other)).transpose()
     }
 
-    /// Sets the generators of the CPU and of `device`.
+    /// Restores the generators of the CPU and of `device`.
     pub fn restore_generators(&self, device: Device) -> Result<()> {
         for (device, Uint8Tensor(state)) in devices(device).into_iter().zip(&self.generators) {
             segbundle_native::set_generator_state(device, &Tensor::f_from_slice(state)?)?;
@@ -301,7 +310,7 @@ fn devices(device: Device) -> Vec<tch::Device> {
     devices
 }
 
-/// A [`LoaderPosition`] as a checkpoint holds it.
+/// A serializable [`LoaderPosition`].
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct SavedPosition {
     base_seed: u64,
@@ -317,7 +326,7 @@ impl SavedPosition {
         SavedPosition { base_seed, order_seed, used, streams }
     }
 
-    /// `None` if the random states are of other transforms.
+    /// Restores the position; `None` if the random states belong to other transforms.
     pub fn position(&self, loader: &Loader) -> Option<LoaderPosition> {
         let fresh = |worker: usize| match loader.num_workers {
             0 => loader.rng_states(),
@@ -332,7 +341,7 @@ impl SavedPosition {
     }
 }
 
-/// A worker's random states: of each the key [624] of its MT19937, the place in it, and a normal value that waits.
+/// Random states of a worker: for each the MT19937 key `[624]`, the position in it, and a cached normal value.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct SavedRngStates(Vec<(Int64Tensor, usize, Option<f64>)>);
@@ -346,7 +355,7 @@ impl SavedRngStates {
         SavedRngStates(states.states().map(one).collect())
     }
 
-    /// `fresh` with the saved states; `None` if they are of other transforms.
+    /// Returns `fresh` with the saved states; `None` if they belong to other transforms.
     pub fn restore(&self, mut fresh: RngStates) -> Option<RngStates> {
         let one = |(Int64Tensor(key), at, gauss): &(Int64Tensor, usize, Option<f64>)| {
             let key = key.iter().map(|&x| u32::try_from(x).ok()).collect::<Option<Vec<_>>>()?;

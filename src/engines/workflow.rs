@@ -1,5 +1,5 @@
-//! What trainer and evaluator share: state, metrics, handlers (monai.engines.workflow of MONAI 1.6.1 over
-//! ignite.engine of ignite 0.5.5), and the log lines of both.
+//! [`Workflow`]: state, metrics, handlers and log lines of an engine (monai.engines.workflow, MONAI 1.6.1;
+//! ignite.engine, ignite 0.5.5).
 
 use crate::bail;
 use crate::checkpoint::{self, StateDict};
@@ -16,26 +16,30 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+/// Common base of trainer and evaluator.
 pub struct Workflow {
-    /// As ignite names an engine's logger.
+    /// Name of the engine's logger in ignite.
     pub logger: String,
     handlers: Vec<Arc<dyn Handler>>,
     metrics: Vec<(Arc<str>, Attached)>,
-    /// `metric_cmp_fn`: whether the first value is better than the second; None compares by size.
-    better: Value,
+    /// Whether the first value is better than the second; None prefers larger values.
+    metric_cmp_fn: Value,
     state: Mutex<EngineState>,
     stop: AtomicBool,
 }
 
-/// The arguments of an engine that are about its metrics and handlers.
-pub struct Parts {
+/// Arguments of an engine for its metrics and handlers.
+pub struct WorkflowArgs {
     pub key_metric: Option<Dict>,
     pub additional_metrics: Option<Dict>,
-    pub better: Value,
+    pub metric_cmp_fn: Value,
     pub handlers: Option<Vec<Arc<dyn Handler>>>,
 }
 
-/// Images are volumes: a network over slices has no place in an engine.
+/// Checks that a network takes volumes.
+///
+/// # Errors
+/// The network is 2-D.
 pub fn check_network(network: &Shared<dyn Network>) -> Result<()> {
     let network = network.lock();
     if network.spatial_dims() == 3 {
@@ -44,14 +48,13 @@ pub fn check_network(network: &Shared<dyn Network>) -> Result<()> {
     let (name, found) = (network.name(), network.spatial_dims());
     Err(err!("expected a network with spatial_dims 3, found {name} with spatial_dims {found}")
         .kind(Kind::Unsupported)
-        .hint("engines and inferers apply a network to volumes; 2-D networks can be built, but not run yet"))
+        .hint("engines apply networks to volumes: set spatial_dims to 3"))
 }
 
 impl Workflow {
-    pub fn new(engine: &'static str, parts: Parts) -> Result<Workflow> {
+    pub fn new(engine: &'static str, args: WorkflowArgs) -> Result<Workflow> {
         let mut metrics: Vec<(Arc<str>, Attached)> = vec![];
-        for (argument, given) in [("key metric", &parts.key_metric), ("additional_metrics", &parts.additional_metrics)]
-        {
+        for (argument, given) in [("key metric", &args.key_metric), ("additional_metrics", &args.additional_metrics)] {
             for (key, value) in given.iter().flat_map(Dict::items) {
                 let (Some(name), Some(metric)) = (key.as_str(), Attached::from_value(&value)) else {
                     return Err(err!("{argument}: expected a metric under each name, found {}", value.type_name())
@@ -61,8 +64,8 @@ impl Workflow {
                 metrics.push((name.into(), metric));
             }
         }
-        // Additional metrics alone are never attached.
-        let key_metric = parts
+        // MONAI attaches additional metrics only if there is a key metric.
+        let key_metric = args
             .key_metric
             .as_ref()
             .and_then(|given| given.items().first().and_then(|(key, _)| key.as_str().map(Arc::from)));
@@ -72,9 +75,9 @@ impl Workflow {
         let state = EngineState { engine, key_metric, ..EngineState::default() };
         Ok(Workflow {
             logger: format!("ignite.engine.engine.{engine}"),
-            handlers: parts.handlers.unwrap_or_default(),
+            handlers: args.handlers.unwrap_or_default(),
             metrics,
-            better: parts.better,
+            metric_cmp_fn: args.metric_cmp_fn,
             state: Mutex::new(state),
             stop: AtomicBool::new(false),
         })
@@ -93,19 +96,20 @@ impl Workflow {
         );
         self.stop.store(true, Ordering::Relaxed);
     }
-    /// Whether somebody has asked to stop; asked again it says no.
+    /// Whether [`Workflow::terminate`] was called; resets it.
     pub fn take_stop(&self) -> bool {
         self.stop.swap(false, Ordering::Relaxed)
     }
     /// Whether there are metrics.
-    pub fn is_measured(&self) -> bool {
+    pub fn has_metrics(&self) -> bool {
         !self.metrics.is_empty()
     }
-    /// Whether anybody looks at an iteration's output.
+    /// Whether a metric or handler uses the output of iterations.
     pub fn wants_output(&self) -> bool {
         !self.metrics.is_empty() || self.handlers.iter().any(|handler| handler.wants_output())
     }
 
+    /// Calls all handlers in order.
     pub fn fire(&self, event: Event) -> Result<()> {
         for handler in &self.handlers {
             let state = self.state();
@@ -114,26 +118,28 @@ impl Workflow {
         Ok(())
     }
 
-    /// What the handlers will fail at.
+    /// Errors that handlers would cause in a run.
     pub fn check(&self) -> Vec<Error> {
         self.handlers.iter().flat_map(|handler| handler.check()).collect()
     }
-    /// Check the data of the engines that handlers run.
+    /// Prepares the engines that handlers run.
     pub fn prepare(&self, start: &EngineStart) -> Result<()> {
         self.handlers.iter().try_for_each(|handler| handler.prepare(start))
     }
 
+    /// Resets the metrics.
     pub fn begin_epoch(&self) {
         self.metrics.iter().for_each(|(_, attached)| attached.metric.lock().reset());
     }
 
-    /// An iteration is over: its items go to the metrics, then to the handlers.
+    /// Ends an iteration: updates the metrics with its samples, then calls the handlers.
     pub fn iteration(&self, samples: Vec<Sample>, case: &CaseContext) -> Result<()> {
-        self.tell(self.measured(samples, None, case)?)
+        self.complete_iteration(self.update_metrics(samples, None, case)?)
     }
 
-    /// What an iteration gives, for [`Workflow::tell`]; the metrics have seen it. `loss` is the batch's.
-    pub fn measured(&self, samples: Vec<Sample>, loss: Option<f64>, case: &CaseContext) -> Result<Vec<Value>> {
+    /// Updates the metrics; returns the output of the iteration for [`Workflow::complete_iteration`]. `loss`: that of
+    /// the batch.
+    pub fn update_metrics(&self, samples: Vec<Sample>, loss: Option<f64>, case: &CaseContext) -> Result<Vec<Value>> {
         let output = match self.wants_output() {
             true => samples.into_iter().map(|sample| output_item(sample, loss)).collect::<Result<Vec<_>>>()?,
             false => vec![],
@@ -144,15 +150,15 @@ impl Workflow {
         Ok(output)
     }
 
-    /// Tell the handlers that an iteration is over.
-    pub fn tell(&self, output: Vec<Value>) -> Result<()> {
+    /// Calls the handlers at the end of an iteration.
+    pub fn complete_iteration(&self, output: Vec<Value>) -> Result<()> {
         self.update(|state| state.output = output);
         let result = self.fire(Event::IterationCompleted);
         self.update(|state| state.output = vec![]);
         result
     }
 
-    /// The metrics of the epoch, and whether its key metric is the best so far; then the handlers.
+    /// Ends an epoch: computes its metrics, updates the best key metric, then calls the handlers.
     pub fn complete_epoch(&self) -> Result<()> {
         for (name, attached) in &self.metrics {
             let score = attached.metric.lock().value().map_err(|error| error.context(format_args!("metric {name}")))?;
@@ -173,7 +179,7 @@ impl Workflow {
                     }
                 }
                 _ => tracing::warn!(
-                    "the key metric {key} is no single number, so no epoch is the best; `reduction` \"mean\" gives one"
+                    "the key metric {key} is not a single number: no best epoch is selected; set `reduction` to \"mean\""
                 ),
             }
         }
@@ -181,18 +187,18 @@ impl Workflow {
     }
 
     fn is_better(&self, new: f64, best: f64) -> Result<bool> {
-        if self.better.is_none() {
+        if self.metric_cmp_fn.is_none() {
             return Ok(new > best);
         }
         let args = Args::positional([Value::Float(new), Value::Float(best)]);
         Ok(self
-            .better
+            .metric_cmp_fn
             .call(args, &mut BuildContext::default())
             .map_err(|error| error.context("metric_cmp_fn"))?
             .truthy())
     }
 
-    /// The state that a resumed training needs. `in_epoch`: in the middle of an epoch, metrics included.
+    /// State that a resumed training restores; with the state of the metrics if `in_epoch`.
     pub fn save(&self, in_epoch: bool) -> Result<StateDict> {
         let handlers = self.handlers.iter().map(|handler| handler.save()).collect::<Result<_>>()?;
         let metrics = self.metrics.iter().filter(|_| in_epoch).map(|(_, attached)| {
@@ -203,7 +209,10 @@ impl Workflow {
         Ok(checkpoint::to_state(&saved)?.with("handlers", StateDict::List(handlers)))
     }
 
-    /// Restores what [`Workflow::save`] gave; errors if metrics or handlers are others.
+    /// Restores the result of [`Workflow::save`].
+    ///
+    /// # Errors
+    /// The number of metrics or handlers differs, or the state is damaged.
     pub fn load(&self, saved: &StateDict) -> Result<()> {
         let damaged = |error: crate::error::Error| {
             error.context(format_args!("the saved state of {} is damaged", self.state.lock().engine))
@@ -220,7 +229,7 @@ impl Workflow {
                 self.handlers.len(),
                 self.metrics.len()
             )
-            .hint("start anew without --resume, or with the config that the training began with"));
+            .hint("start again without --resume, or restore the config of the saved training"));
         }
         for ((_, attached), (sums, rows)) in self.metrics.iter().zip(metrics) {
             attached.metric.lock().set_parts(MetricParts { sums, rows });
@@ -233,21 +242,21 @@ impl Workflow {
     }
 }
 
-/// What a checkpoint of a training holds of an engine, beside its handlers.
+/// State of an engine in the checkpoint of a training, besides its handlers.
 #[derive(Serialize, Deserialize)]
 struct SavedWorkflow {
     /// Best key metric and its epoch.
     best: Option<(f64, usize)>,
-    /// Sums and rows of each metric in the middle of an epoch; empty between epochs.
+    /// Sums and rows of each metric within an epoch; empty between epochs.
     metrics: Vec<(Vec<i64>, Vec<Vec<f32>>)>,
 }
 
-/// The output of an iteration of which only the loss is left, for [`Workflow::tell`].
-pub fn loss_alone(loss: f64) -> Result<Vec<Value>> {
+/// Output of an iteration of which only the loss is known, for [`Workflow::complete_iteration`].
+pub fn loss_output(loss: f64) -> Result<Vec<Value>> {
     Ok(vec![output_item(Sample::default(), Some(loss))?])
 }
 
-/// One item of an iteration's output: a dict of `image`, `label`, `pred` and `loss`, as far as they are there.
+/// One item of an iteration's output: a dict with those of `image`, `label`, `pred` and `loss` that exist.
 fn output_item(mut sample: Sample, loss: Option<f64>) -> Result<Value> {
     let mut entries = vec![];
     for key in ["image", "label", "pred"].into_iter().filter(|key| sample.get(key).is_some()).collect::<Vec<_>>() {
@@ -261,7 +270,8 @@ fn output_item(mut sample: Sample, loss: Option<f64>) -> Result<Value> {
     Ok(Value::Dict(Dict::new(entries)))
 }
 
-/// Give an iteration's items to a metric: what its `output_transform` picks is a pair, or a pair of lists.
+/// Updates a metric with an iteration's items. Its `output_transform` returns a pair (predictions, labels), of tensors
+/// or of lists.
 fn measure(attached: &Attached, output: &[Value], case: &CaseContext) -> Result<()> {
     let whole = Value::list(output.iter().cloned());
     let picked = match &attached.output_transform {
@@ -270,16 +280,13 @@ fn measure(attached: &Attached, output: &[Value], case: &CaseContext) -> Result<
     };
     let pair = picked.as_sequence().unwrap_or_default();
     let [predictions, targets] = pair.as_slice() else {
-        return Err(err!(
-            "its output_transform gives {}, expected a pair of predictions and labels",
-            picked.type_name()
-        )
-        .hint("$monai.handlers.from_engine(['pred', 'label'])"));
+        return Err(err!("output_transform: expected a pair of predictions and labels, found {}", picked.type_name())
+            .hint("use `$monai.handlers.from_engine(['pred', 'label'])`"));
     };
     let items = |value: &Value| value.as_sequence().unwrap_or_else(|| vec![value.clone()]);
     let (predictions, targets) = (items(predictions), items(targets));
     if predictions.len() != targets.len() {
-        bail!("{} predictions and {} labels", predictions.len(), targets.len());
+        bail!("expected as many predictions as labels, found {} and {}", predictions.len(), targets.len());
     }
     for (prediction, target) in predictions.iter().zip(&targets) {
         let (Some(prediction), Some(target)) = (prediction.downcast::<Segmented>(), target.downcast::<Segmented>())
@@ -287,7 +294,7 @@ fn measure(attached: &Attached, output: &[Value], case: &CaseContext) -> Result<
             bail!("expected a prediction and a label, found {} and {}", prediction.type_name(), target.type_name());
         };
         if Arc::ptr_eq(&prediction, &target) {
-            bail!("prediction and label are the same");
+            bail!("prediction and label are the same tensor");
         }
         let update =
             |prediction: &Segmentation| target.with(case, |target| attached.metric.lock().update(prediction, target));
@@ -296,7 +303,7 @@ fn measure(attached: &Attached, output: &[Value], case: &CaseContext) -> Result<
     Ok(())
 }
 
-/// As ignite prints times: `00:01:02.345`.
+/// Formats a duration as ignite does: `00:01:02.345`.
 pub fn clock(elapsed: Duration) -> String {
     let seconds = elapsed.as_secs_f64();
     let minutes = (seconds / 60.0).floor();

@@ -1,10 +1,11 @@
-//! Results that wait to be written, bounded in bytes.
+//! [`WriteBehind`]: a queue of results for the writer thread, bounded in bytes.
 
 use parking_lot::{Condvar, Mutex};
 use std::collections::VecDeque;
 use std::time::Duration;
 
-/// Items that wait in order for one thread; together at most `capacity_bytes`, the one at work included, but always one.
+/// Ordered queue for one consumer, limited to `capacity_bytes` including the item in progress; a single item of any
+/// size is accepted.
 pub struct WriteBehind<T> {
     state: Mutex<WriteBehindState<T>>,
     changed: Condvar,
@@ -14,27 +15,28 @@ pub struct WriteBehind<T> {
 struct WriteBehindState<T> {
     waiting: VecDeque<(T, u64)>,
     /// Bytes of the item that was taken last.
-    at_work_bytes: u64,
+    in_progress_bytes: u64,
+    /// Bytes of all waiting items and the item in progress.
     held_bytes: u64,
     closed: bool,
 }
 
-/// What [`WriteBehind::take`] found.
+/// Result of [`WriteBehind::take`].
 pub enum NextWrite<T> {
     Item(T),
-    /// Nothing came in time.
-    Nothing,
-    /// Nothing will come.
+    /// No item within the timeout.
+    TimedOut,
+    /// The queue is closed and empty.
     Closed,
 }
 
 impl<T> WriteBehind<T> {
     pub fn new(capacity_bytes: u64) -> Self {
-        let state = WriteBehindState { waiting: VecDeque::new(), at_work_bytes: 0, held_bytes: 0, closed: false };
+        let state = WriteBehindState { waiting: VecDeque::new(), in_progress_bytes: 0, held_bytes: 0, closed: false };
         WriteBehind { state: Mutex::new(state), changed: Condvar::new(), capacity_bytes }
     }
 
-    /// Wait for room and leave an item.
+    /// Waits for capacity and appends an item.
     pub fn put(&self, item: T, bytes: u64) {
         let mut state = self.state.lock();
         while state.held_bytes > 0 && state.held_bytes + bytes > self.capacity_bytes {
@@ -45,7 +47,7 @@ impl<T> WriteBehind<T> {
         self.changed.notify_all();
     }
 
-    /// Wait until at most `bytes` are held.
+    /// Waits until at most `bytes` are queued or in progress.
     pub fn wait_below(&self, bytes: u64) {
         let mut state = self.state.lock();
         while state.held_bytes > bytes && !state.closed {
@@ -53,25 +55,26 @@ impl<T> WriteBehind<T> {
         }
     }
 
-    /// The next item. Taking one says that the one before is done with.
-    pub fn take(&self, patience: Duration) -> NextWrite<T> {
+    /// Waits for the next item, at most `timeout`. Marks the previous item as finished.
+    pub fn take(&self, timeout: Duration) -> NextWrite<T> {
         let mut state = self.state.lock();
-        state.held_bytes -= std::mem::take(&mut state.at_work_bytes);
+        state.held_bytes -= std::mem::take(&mut state.in_progress_bytes);
         self.changed.notify_all();
         loop {
             if let Some((item, bytes)) = state.waiting.pop_front() {
-                state.at_work_bytes = bytes;
+                state.in_progress_bytes = bytes;
                 return NextWrite::Item(item);
             }
             if state.closed {
                 return NextWrite::Closed;
             }
-            if self.changed.wait_for(&mut state, patience).timed_out() && state.waiting.is_empty() && !state.closed {
-                return NextWrite::Nothing;
+            if self.changed.wait_for(&mut state, timeout).timed_out() && state.waiting.is_empty() && !state.closed {
+                return NextWrite::TimedOut;
             }
         }
     }
 
+    /// Ends all waiting once the queue is empty.
     pub fn close(&self) {
         self.state.lock().closed = true;
         self.changed.notify_all();
@@ -84,7 +87,7 @@ mod tests {
     use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
     #[test]
-    fn results_wait_for_the_writer_to_be_done_with_bytes() {
+    fn queued_results_stay_within_the_byte_limit() {
         let behind = WriteBehind::new(25);
         let most = AtomicU64::new(0);
         let held = AtomicU64::new(0);
@@ -104,7 +107,7 @@ mod tests {
                         held.fetch_sub(10, Ordering::SeqCst);
                         seen.push(item);
                     }
-                    NextWrite::Nothing => {}
+                    NextWrite::TimedOut => {}
                     NextWrite::Closed => break,
                 }
             }
@@ -114,7 +117,7 @@ mod tests {
     }
 
     #[test]
-    fn reading_waits_until_little_is_to_be_written() {
+    fn wait_below_returns_once_the_item_in_progress_is_finished() {
         let behind = WriteBehind::new(100);
         let written = AtomicUsize::new(0);
         behind.put(1, 50);
@@ -125,8 +128,8 @@ mod tests {
             });
             assert!(matches!(behind.take(Duration::from_secs(1)), NextWrite::Item(1)));
             written.store(1, Ordering::SeqCst);
-            // Only now is the item done with.
-            assert!(matches!(behind.take(Duration::from_millis(1)), NextWrite::Nothing));
+            // This call marks the item as finished.
+            assert!(matches!(behind.take(Duration::from_millis(1)), NextWrite::TimedOut));
             assert_eq!(reader.join().unwrap(), 1);
         });
         behind.put(2, 50);
