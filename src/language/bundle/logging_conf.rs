@@ -1,11 +1,12 @@
-//! `logging.conf`: what a bundle says about its log.
+//! Reader of `logging.conf`, a bundle's logging configuration.
 //!
 //! MONAI source: `_apply_logging_file` in `monai/bundle/workflows.py`, which hands the file to Python's
 //! `logging.config.fileConfig`. Differences:
 //! - `args` are read as literals, never evaluated; `kwargs` are not read;
-//! - every stream is stderr, where this program's log goes;
-//! - handlers other than StreamHandler, FileHandler and NullHandler are left out with a warning;
-//! - no `%(key)s` between the file's own options; formatters with a class, or with another style than `%`, are errors.
+//! - all streams are stderr;
+//! - handlers other than StreamHandler, FileHandler and NullHandler are ignored with a warning;
+//! - options cannot refer to other options with `%(key)s`; formatters with a class or a style other than `%` are
+//! errors.
 
 use super::expr::values::percent;
 use super::expr::{Names, literal};
@@ -17,39 +18,39 @@ use crate::python::logging::level_number;
 use crate::{err, text};
 use std::path::{Path, PathBuf};
 
-/// The file's loggers and handlers.
+/// Loggers and handlers of the file.
 #[derive(Debug, Clone, PartialEq)]
 pub struct LoggingConf {
-    /// The root, whose name is `root`, comes first.
+    /// Loggers; the first one is the root logger, named `root`.
     pub loggers: Vec<Logger>,
     pub handlers: Vec<Handler>,
 }
 
 #[derive(Debug, Clone, PartialEq)]
 pub struct Logger {
-    /// Dotted, as `logging.getLogger` takes it.
+    /// Dotted name, as in `logging.getLogger`.
     pub name: String,
-    /// `None`: the parent's counts.
+    /// Level; `None` for that of the parent.
     pub level: Option<i64>,
-    /// Places in [`LoggingConf::handlers`].
+    /// Indices into [`LoggingConf::handlers`].
     pub handlers: Vec<usize>,
-    /// Whether its messages reach its parents' handlers too.
+    /// Whether messages are also passed to the handlers of the parents.
     pub propagate: bool,
 }
 
 #[derive(Debug, Clone, PartialEq)]
 pub struct Handler {
-    /// Messages below it are left out; 0 takes all.
+    /// Minimum level of messages; 0 for all messages.
     pub level: i64,
     pub format: Format,
     pub sink: Sink,
 }
 
-/// Where a handler's lines go.
+/// Output of a handler.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Sink {
     Stderr,
-    /// Appended to, or truncated first.
+    /// A file, which is appended to or truncated.
     File {
         path: PathBuf,
         append: bool,
@@ -60,7 +61,7 @@ pub enum Sink {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Format {
     template: String,
-    /// `strftime`'s format of `asctime`.
+    /// `strftime` format of `asctime`.
     pub date: Option<String>,
 }
 
@@ -70,7 +71,7 @@ impl Default for Format {
     }
 }
 
-/// What a format can show of a message: Python's `LogRecord`.
+/// Fields of a message that formats can contain, as in Python's `LogRecord`.
 #[derive(Debug, Clone, Default)]
 pub struct Record<'a> {
     pub name: &'a str,
@@ -83,13 +84,13 @@ pub struct Record<'a> {
     pub created: f64,
     /// Seconds since the program started.
     pub relative: f64,
-    /// Source file and line; the file's name without its end is the module.
+    /// Source file; its name without extension is the module.
     pub path: &'a str,
     pub line: u32,
 }
 
 impl Format {
-    /// One line of the log, without its end.
+    /// Format a message as a line, without line break.
     pub fn render(&self, record: &Record) -> Result<String> {
         let file = Path::new(record.path);
         let part = |part: Option<&std::ffi::OsStr>| {
@@ -122,7 +123,7 @@ impl Format {
 }
 
 impl LoggingConf {
-    /// Read a file. What is left out goes to `warnings`; errors say `file:line`.
+    /// Read a file. Ignored options are added to `warnings`; errors contain `file:line`.
     pub fn read(path: &Path, warnings: &mut Vec<Warning>) -> Result<LoggingConf> {
         let text = text::read(path, 1 << 20).map_err(|error| error.kind(Kind::Config))?;
         LoggingConf::parse(&text, &path.display().to_string(), warnings)
@@ -132,7 +133,7 @@ impl LoggingConf {
         let ini = Ini::parse(text, file)?;
         Reader { ini: &ini, file, warnings }
             .conf()
-            .map_err(|error| error.hint("`--logging_file False` runs without it"))
+            .map_err(|error| error.hint("`--logging_file False` ignores logging.conf"))
     }
 }
 
@@ -146,12 +147,12 @@ impl Reader<'_> {
     fn fail(&self, line: usize, message: String) -> Error {
         ini::at(err!("{message}"), self.file, line)
     }
-    /// An option as text, with `%%` read as `%`.
+    /// Text of an option, with `%%` replaced by `%`.
     fn text(&self, section: &str, key: &str) -> Result<Option<(String, usize)>> {
         let Some(entry) = self.ini.get(section, key) else { return Ok(None) };
         if entry.text.replace("%%", "").contains('%') {
             return Err(
-                self.fail(entry.line, format!("`{key}`: a `%` is written `%%`, and `%(…)s` is not supported here"))
+                self.fail(entry.line, format!("`{key}`: write `%` as `%%`; `%(…)s` is not supported in options"))
             );
         }
         Ok(Some((entry.text.replace("%%", "%"), entry.line)))
@@ -160,7 +161,7 @@ impl Reader<'_> {
         let line = self.ini.section(section).map_or(1, |section| section.line);
         self.text(section, key)?.ok_or_else(|| self.fail(line, format!("[{section}] needs `{key}`")))
     }
-    /// `keys=a, b` of a list section, each with its own section.
+    /// Names in `keys=a, b` of a section, each of which has its own section.
     fn keys(&self, list: &str, prefix: &str) -> Result<Vec<String>> {
         if self.ini.section(list).is_none() {
             return Err(err!("the logging file has no section [{list}]").kind(Kind::Config).file(self.file));
@@ -225,7 +226,7 @@ impl Reader<'_> {
         }
         let (template, line) = raw("format").map_or(("%(message)s", 1), |entry| (&entry.text, entry.line));
         let format = Format { template: template.into(), date: raw("datefmt").map(|entry| entry.text.clone()) };
-        // What is wrong with it shows before the first message.
+        // Errors in the format are reported now instead of with the first message.
         let sample = format.render(&Record::default());
         sample.map_err(|error| ini::at(err!("`format`: {}", error.message()), self.file, line))?;
         Ok(format)
@@ -254,15 +255,15 @@ impl Reader<'_> {
             "NullHandler" => Sink::Nowhere,
             "FileHandler" => self.file(section, line)?,
             _ => {
-                let note = self.fail(line, format!("the log handler `{class}` is not supported, it is left out"));
-                self.warnings.push(note.hint("there are StreamHandler, FileHandler and NullHandler"));
+                let note = self.fail(line, format!("the log handler `{class}` is not supported and is ignored"));
+                self.warnings.push(note.hint("supported are StreamHandler, FileHandler and NullHandler"));
                 Sink::Nowhere
             }
         };
         Ok(Handler { level, format, sink })
     }
 
-    /// `args` of a handler by the parameters' names.
+    /// Arguments of a handler in `args`, by parameter name.
     fn arguments(&self, section: &str, parameters: &[&'static str]) -> Result<Vec<(&'static str, Value)>> {
         let Some((text, line)) = self.text(section, "args")?.filter(|(text, _)| !text.is_empty()) else {
             return Ok(vec![]);
@@ -297,13 +298,13 @@ impl Reader<'_> {
                 }
                 ("encoding", Some("utf8" | "utf-8" | "UTF-8")) | ("delay" | "errors", _) => continue,
                 ("encoding", _) if value.is_none() => continue,
-                ("filename", _) => "a file's name",
+                ("filename", _) => "a file name",
                 ("mode", _) => "'a' or 'w'",
                 _ => "'utf-8'",
             };
             return Err(self.fail(line, format!("`{name}`: expected {expected}, found {value:?}")));
         }
-        let path = path.ok_or_else(|| self.fail(line, format!("[{section}] needs the name of its file in `args`")))?;
+        let path = path.ok_or_else(|| self.fail(line, format!("[{section}] needs a file name in `args`")))?;
         Ok(Sink::File { path, append })
     }
 

@@ -1,16 +1,16 @@
 //! The config language of MONAI bundles: files, ids, references, macros, overrides, `$` expressions, components.
 //!
-//! | file | what it does |
+//! | file | contents |
 //! |---|---|
-//! | [`args`], `fire` | the command line, as python-fire reads it |
-//! | [`node`], `json`, `yaml`, `yaml_scalar`, [`load`] | one config file |
-//! | [`tree`], `merge`, `metadata`, `tracking` | all files in one tree, with overrides |
+//! | [`args`], `fire` | arguments on the command line, parsed as by python-fire |
+//! | [`node`], `json`, `yaml`, `yaml_scalar`, [`load`] | readers of config files |
+//! | [`tree`], `merge`, `metadata`, `tracking` | merged tree of all files, with overrides |
 //! | [`expand`], [`id`] | relative ids and `%` macros |
-//! | [`plan`], `check`, `names`, `compat` | everything that can be said before anything is built |
-//! | [`session`], `dry_run` | building on demand, and only to check |
-//! | `resolved` | what was built, written down |
+//! | [`plan`], `check`, `names`, `compat` | checks before anything is built |
+//! | [`session`], `dry_run` | building objects on demand, in a run or to check a config |
+//! | `resolved` | the resolved config for records and fingerprints |
 //! | [`logging_conf`], `ini` | `logging.conf` |
-//! | [`expr`] | the Python of `$` expressions |
+//! | [`expr`] | interpreter of `$` expressions |
 //!
 //! MONAI source: `monai/bundle` of version 1.6.1.
 

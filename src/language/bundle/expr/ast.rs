@@ -1,4 +1,4 @@
-//! What an expression is made of. Chains are flat, so that only nesting in the text makes a tree deep.
+//! Syntax tree of expressions. Chains are flat, so that the depth of the tree is the nesting in the text.
 
 use crate::component::Value;
 use std::sync::Arc;

@@ -1,4 +1,4 @@
-//! Comprehensions and generators: one machine of nested cursors, drained at once or step by step.
+//! Comprehensions and generators: nested cursors, consumed at once or step by step.
 
 use super::ast::{Comprehension, Element, Kind, Target};
 use super::eval::Frame;

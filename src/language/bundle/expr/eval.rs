@@ -1,4 +1,4 @@
-//! The value of an expression.
+//! Evaluation of expressions.
 
 use super::ast::{Argument, Expr, Item, Node, Pair, Piece, Step, Trailer};
 use super::lambda::Closure;

@@ -1,4 +1,4 @@
-//! Lambdas: functions that an expression makes. They keep their scope alive and read it late, as Python's do.
+//! Lambdas: functions created by expressions. They keep their scope alive and look up names when called, as in Python.
 
 use super::ast::Lambda;
 use super::eval::Frame;

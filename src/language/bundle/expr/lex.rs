@@ -1,4 +1,4 @@
-//! Text to tokens. `@id` is one token here, and `#` reads as `::` everywhere, as in MONAI.
+//! Lexer. `@id` is one token, and `#` is read as `::` everywhere, as in MONAI.
 
 use super::Reference;
 use super::text::{self, Literal};

@@ -1,4 +1,4 @@
-//! Tokens to a tree, by precedence climbing. What Python has and this language lacks is named as such.
+//! Parser by precedence climbing. Python syntax that is not supported is reported as such.
 
 use super::ast::{Argument, Element, Expr, Item, Kind, Node, Pair, Piece, Step, Trailer};
 use super::lex::{Part, Tok, Token};

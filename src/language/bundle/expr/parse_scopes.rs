@@ -1,4 +1,4 @@
-//! The constructs with names of their own: lambdas and comprehensions.
+//! Parser of constructs with their own scope: lambdas and comprehensions.
 
 use super::ast::{Clause, Comprehension, Element, Expr, Kind, Lambda, Node, Parameter, Parameters, Target};
 use super::parse::Parser;

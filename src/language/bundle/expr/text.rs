@@ -1,4 +1,4 @@
-//! Inside of string literals: escapes, and the parts of f-strings.
+//! Lexer of string literals: escapes, and the parts of f-strings.
 
 use super::lex::{Lexer, Part, is_word};
 use crate::error::{Error, Result};

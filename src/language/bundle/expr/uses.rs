@@ -1,4 +1,4 @@
-//! The names that an expression reads, without evaluating it: what `verify` checks.
+//! Names that an expression reads, determined without evaluation for `verify`.
 
 use super::ast::{Argument, Comprehension, Element, Expr, Lambda, Node, Pair, Piece, Step, Trailer};
 use std::sync::Arc;
