@@ -189,7 +189,7 @@ fn a_subset_has_the_chosen_items() {
         "{error}"
     );
     assert!(failure("torch.utils.data.Subset(5, [0])").message().contains("expected a dataset, list or array"));
-    assert!(failure("torch.utils.data.Subset([1], [0])[5]").message().contains("no item 5"));
+    assert!(failure("torch.utils.data.Subset([1], [0])[5]").message().contains("index 5 is out of range"));
 }
 
 /// Functions that go through an argument use the steps and the depth of the expression, whatever the argument is.

@@ -24,8 +24,8 @@ use std::sync::atomic::Ordering;
 use std::time::Instant;
 use tch::Tensor;
 
-/// How an epoch ended.
-enum Ended {
+/// Outcome of an epoch.
+enum EpochOutcome {
     Complete,
     /// A handler terminated the engine.
     Stopped,
@@ -82,7 +82,7 @@ impl Training<'_> {
             let ended = self.epoch(&mut loop_state, &mut saver, &case)?;
             // If the validation fails or is interrupted, a resumed training repeats it.
             let snapshot = self.snapshot(&loop_state)?;
-            if let Ended::Stopped = ended {
+            if let EpochOutcome::Stopped = ended {
                 loop_state.stopped = true;
                 saver.save(|| self.saved(self.snapshot(&loop_state)?));
                 break;
@@ -124,7 +124,7 @@ impl Training<'_> {
     }
 
     /// Runs the remaining iterations of an epoch.
-    fn epoch(&self, loop_state: &mut LoopState, saver: &mut TrainingState, case: &CaseContext) -> Result<Ended> {
+    fn epoch(&self, loop_state: &mut LoopState, saver: &mut TrainingState, case: &CaseContext) -> Result<EpochOutcome> {
         let workflow = self.workflow;
         let length = workflow.state().epoch_length;
         // State at the last change of the weights; a resumed training repeats the iterations after it.
@@ -167,7 +167,7 @@ impl Training<'_> {
                 snapshot = self.snapshot(loop_state)?;
             }
             if workflow.take_stop() {
-                return Ok(Ended::Stopped);
+                return Ok(EpochOutcome::Stopped);
             }
             if self.start.run.cancel.load(Ordering::Relaxed) {
                 return Err(self.failed(err!("interrupted").kind(Kind::Cancelled), snapshot, saver));
@@ -179,7 +179,7 @@ impl Training<'_> {
                 saver.save(|| self.saved(self.snapshot(loop_state)?));
             }
         }
-        Ok(Ended::Complete)
+        Ok(EpochOutcome::Complete)
     }
 
     /// Saves the training at `snapshot` after an error, and returns the error with a hint about resuming.
