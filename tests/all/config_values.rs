@@ -47,10 +47,7 @@ fn a_member_of_an_enum_is_its_string_and_knows_its_name() {
             "monai.utils.CommonKeys.IMAGE.upper(), isinstance(monai.utils.CommonKeys.IMAGE, str), len(monai.utils.CommonKeys.IMAGE)",
             "('IMAGE', True, 5)",
         ),
-        (
-            "getattr(monai.utils.CommonKeys.IMAGE, 'value'), hasattr('image', 'value'), hasattr('image', 'upper')",
-            "('image', False, True)",
-        ),
+        ("monai.utils.CommonKeys.IMAGE.value, monai.utils.CommonKeys.IMAGE.name", "('image', 'IMAGE')"),
         (
             "monai.utils.MetaKeys.SPATIAL_SHAPE, monai.utils.enums.DataStatsKeys.SUMMARY",
             "('spatial_shape', 'stats_summary')",

@@ -123,12 +123,10 @@ const PIECES: &[&str] = &[
     "hash(",
     "iter(",
     "next(",
-    "reversed(",
     "enumerate(",
     "filter(None, ",
     "max(",
     "any(",
-    "getattr(",
 ];
 
 fn mutated(seeds: &[&str], random: &mut RandomState) -> String {

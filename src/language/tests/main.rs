@@ -4,4 +4,5 @@
 
 mod expressions;
 mod facades;
+mod ids;
 mod yaml;

@@ -236,22 +236,6 @@ impl Frame {
     }
     fn call(&self, function: &Value, args: Args, call: &mut BuildContext) -> Result<Value> {
         match function {
-            // These two see into modules and enums, for which they need the table.
-            Value::Function(found) if matches!(found.path, "getattr" | "hasattr") => {
-                let seen = args.positional.first();
-                let module = seen.is_some_and(|value| {
-                    matches!(value, Value::Module(_) | Value::Component(_) | Value::Function(_) | Value::Str(_))
-                });
-                if let ([object, Value::Str(name), default @ ..], true) = (args.positional.as_slice(), module) {
-                    let value = attributes::attribute(object, name, Some(self.env.table));
-                    return match (found.path, default.first()) {
-                        ("hasattr", _) => Ok(Value::Bool(value.is_ok())),
-                        (_, Some(default)) => Ok(value.unwrap_or_else(|_| default.clone())),
-                        _ => value,
-                    };
-                }
-                function.call(args, call)
-            }
             Value::Module(path) if !self.env.table.is_module(path) => Err(names::unreachable(self.env.table, path)),
             _ => function.call(args, call),
         }

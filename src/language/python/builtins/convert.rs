@@ -90,21 +90,6 @@ pub fn repr(args: Args, call: &mut BuildContext) -> Result<Value> {
     Ok(Value::from(text))
 }
 
-pub fn format(args: Args, call: &mut BuildContext) -> Result<Value> {
-    let [value, spec] = take(args, "format", ["value", "format_spec"], 1)?;
-    let spec = spec.map_or(Ok("".into()), |spec| values::text(&spec, "format"))?;
-    formatting::format(&value.unwrap_or_default(), &spec, call).map(Value::from)
-}
-
-pub fn divmod(args: Args, call: &mut BuildContext) -> Result<Value> {
-    let [a, b] = take(args, "divmod", ["x", "y"], 2)?;
-    arith::divmod(&a.unwrap_or_default(), &b.unwrap_or_default(), call)
-}
-pub fn pow(args: Args, call: &mut BuildContext) -> Result<Value> {
-    let [base, exponent] = take(args, "pow", ["base", "exp"], 2)?;
-    arith::binary("**", &base.unwrap_or_default(), &exponent.unwrap_or_default(), call)
-}
-
 /// Round half to even, on the exact value.
 pub fn round(args: Args, call: &mut BuildContext) -> Result<Value> {
     let [value, digits] = take(args, "round", ["number", "ndigits"], 1)?;

@@ -2,7 +2,6 @@
 
 use crate::bundle::expr::values::iter::{Cursor, Iter, Step, collect};
 use crate::bundle::expr::values::range::Range;
-use crate::bundle::expr::values::views::View;
 use crate::bundle::expr::values::{arith, compare, integer, sort_keys, take};
 use crate::component::{Args, BuildContext, Value};
 use crate::error::Result;
@@ -222,25 +221,4 @@ impl Step for Filter {
         }
         Ok(None)
     }
-}
-
-pub fn reversed(args: Args, call: &mut BuildContext) -> Result<Value> {
-    let [source] = take(args, "reversed", ["sequence"], 1)?;
-    let source = source.unwrap_or_default();
-    if let Some(range) = source.downcast::<Range>() {
-        return Ok(Iter::value("range_iterator", Cursor::Range(range.reversed(), 0)));
-    }
-    let orderly = match &source {
-        Value::List(_) | Value::Tuple(_) | Value::Str(_) | Value::Dict(_) => true,
-        Value::Object(object) => {
-            source.downcast::<View>().is_some() || (object.length().is_some() && source.downcast::<Iter>().is_none())
-        }
-        _ => false,
-    };
-    if !orderly {
-        bail!("'{}' object is not reversible", source.type_name());
-    }
-    let mut items = collect(&source, call)?;
-    items.reverse();
-    Ok(Iter::value("reversed", Cursor::Items(items.into_iter())))
 }

@@ -194,11 +194,6 @@ fn floats(operator: &str, x: f64, y: f64) -> Result<Option<Value>> {
     })))
 }
 
-/// Evaluate `divmod(a, b)`.
-pub fn divmod(a: &Value, b: &Value, call: &mut BuildContext) -> Result<Value> {
-    Ok(Value::tuple([binary("//", a, b, call)?, binary("%", a, b, call)?]))
-}
-
 /// Evaluate `-a`, `+a` or `~a`.
 pub fn unary(operator: &str, a: &Value, call: &mut BuildContext) -> Result<Value> {
     match (operator, a) {

@@ -82,11 +82,6 @@ pub fn attribute(value: &Value, name: &str, table: Option<&'static Table>) -> Re
     found.ok_or_else(|| missing(value, name))
 }
 
-/// Whether `hasattr(value, name)`.
-pub fn has_attribute(value: &Value, name: &str, table: Option<&'static Table>) -> bool {
-    attribute(value, name, table).is_ok()
-}
-
 fn missing(value: &Value, name: &str) -> Error {
     let kind = value.type_name();
     let error = err!("'{kind}' object has no attribute `{name}`").kind(Kind::Config);

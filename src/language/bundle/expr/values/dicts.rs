@@ -33,20 +33,9 @@ pub static METHODS: &[Method] = &[
         dict(own).0.write().extend(pairs);
         Ok(Value::None)
     }),
-    method("setdefault", &["key", "default"], 1, |own, given, call| {
-        let wanted = key(&given.value(0))?;
-        call.charge(1)?;
-        Ok(dict(own).0.write().entry(wanted).or_insert(given.value(1)).clone())
-    }),
     method("copy", &[], 0, |own, _, call| {
         call.charge(dict(own).len())?;
         Ok(Value::Dict(Dict::new(dict(own).items())))
-    }),
-    method("__setitem__", &["key", "value"], 2, |own, given, call| {
-        call.charge(1)?;
-        let old = dict(own).0.write().insert(key(&given.value(0))?, given.value(1));
-        drop(old);
-        Ok(Value::None)
     }),
     method("__getitem__", &["key"], 1, |own, given, call| index::index(own, &given.value(0), call)),
 ];

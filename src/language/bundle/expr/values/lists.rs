@@ -1,6 +1,6 @@
 //! Methods of lists and tuples.
 
-use super::compare::{equal, sort};
+use super::compare::equal;
 use super::iter::collect;
 use super::methods::{Given, Method, method};
 use super::{index, integer, position};
@@ -19,22 +19,6 @@ pub static LIST_METHODS: &[Method] = &[
         list(own).0.write().extend(items);
         Ok(Value::None)
     }),
-    method("insert", &["index", "object"], 2, |own, given, call| {
-        let at = integer(&given.value(0), "list indices")?;
-        let list = list(own);
-        let mut items = list.0.write();
-        let len = items.len() as i64;
-        call.charge(items.len() / 16 + 1)?;
-        let at = if at < 0 { (at + len).max(0) } else { at.min(len) };
-        items.insert(at as usize, given.value(1));
-        Ok(Value::None)
-    }),
-    method("remove", &["value"], 1, |own, given, call| {
-        let item = given.value(0);
-        let Some(at) = find(&list(own).items(), &item, call)? else { bail!("list.remove(x): {item:?} not in list") };
-        list(own).0.write().remove(at);
-        Ok(Value::None)
-    }),
     method("pop", &["index"], 0, |own, given, _| {
         let at = given.option(0).map_or(Ok(-1), |at| integer(&at, "list indices"))?;
         let list = list(own);
@@ -47,35 +31,9 @@ pub static LIST_METHODS: &[Method] = &[
             None => bail!("pop index out of range: {at}"),
         }
     }),
-    method("sort", &["*", "key", "reverse"], 0, |own, given, call| {
-        if given.has(0) {
-            bail!("sort() takes no positional arguments");
-        }
-        let items = list(own).items();
-        let keys = keys(&items, given.option(1), call)?;
-        let sorted = sort(items, keys, given.value(2).truthy(), call)?;
-        *list(own).0.write() = sorted;
-        Ok(Value::None)
-    }),
-    method("reverse", &[], 0, |own, _, call| {
-        call.charge(list(own).len())?;
-        list(own).0.write().reverse();
-        Ok(Value::None)
-    }),
     method("copy", &[], 0, |own, _, call| {
         call.charge(list(own).len())?;
         Ok(Value::list(list(own).items()))
-    }),
-    method("__setitem__", &["index", "value"], 2, |own, given, _| {
-        let at = integer(&given.value(0), "list indices")?;
-        let list = list(own);
-        let mut items = list.0.write();
-        let len = items.len();
-        match position(at, len) {
-            Some(at) => items[at] = given.value(1),
-            None => bail!("list assignment index out of range: {at}, where the length is {len}"),
-        }
-        Ok(Value::None)
     }),
     method("index", &["value"], 1, place),
     method("count", &["value"], 1, count),

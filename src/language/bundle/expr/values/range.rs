@@ -48,16 +48,6 @@ impl Range {
             _ => false,
         }
     }
-    /// The reversed range.
-    pub fn reversed(&self) -> Range {
-        match self.size() {
-            0 => Range { start: 0, stop: 0, step: 1 },
-            n => {
-                let last = self.get(n - 1).unwrap_or(self.start);
-                Range { start: last, stop: self.start.saturating_sub(self.step.signum()), step: -self.step }
-            }
-        }
-    }
 }
 
 impl Object for Range {
@@ -69,17 +59,6 @@ impl Object for Range {
             1 => format!("range({}, {})", self.start, self.stop),
             step => format!("range({}, {}, {step})", self.start, self.stop),
         }
-    }
-    fn attr(&self, name: &str) -> Result<Option<Value>> {
-        Ok(match name {
-            "start" => Some(Value::Int(self.start)),
-            "stop" => Some(Value::Int(self.stop)),
-            "step" => Some(Value::Int(self.step)),
-            _ => None,
-        })
-    }
-    fn attr_names(&self) -> &[&str] {
-        &["start", "stop", "step"]
     }
     fn index(&self, index: &Value) -> Result<Value> {
         if let Value::Slice(slice) = index {

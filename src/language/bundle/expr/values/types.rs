@@ -3,23 +3,8 @@
 use crate::component::Value;
 
 /// Types that are available by their bare name, as in `isinstance(x, int)` and `list[int]`.
-pub const TYPES: &[&str] = &[
-    "bool",
-    "dict",
-    "enumerate",
-    "filter",
-    "float",
-    "int",
-    "list",
-    "map",
-    "range",
-    "reversed",
-    "set",
-    "str",
-    "tuple",
-    "type",
-    "zip",
-];
+pub const TYPES: &[&str] =
+    &["bool", "dict", "enumerate", "filter", "float", "int", "list", "map", "range", "set", "str", "tuple", "zip"];
 
 pub fn is_type(path: &str) -> bool {
     TYPES.contains(&path)
@@ -34,9 +19,6 @@ pub fn is_instance(value: &Value, class: &Value) -> Option<bool> {
             let short = function.path.rsplit('.').next().unwrap_or(function.path);
             Some(match function.path {
                 "int" => matches!(value, Value::Int(_) | Value::Bool(_)),
-                "type" => {
-                    matches!(value, Value::Component(_)) || matches!(value, Value::Function(f) if is_type(f.path))
-                }
                 path if is_type(path) => own == path,
                 path => matches!(value, Value::Object(_)) && (own == path || own == short),
             })
