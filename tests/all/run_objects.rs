@@ -59,7 +59,7 @@ fn objects_of_a_run_answer_as_monais_do() {
     for (text, wanted) in [
         ("len(@ds), len(@dl)", "(3, 2)"),
         ("@ds[0]['image'].shape, @ds[0]['image'].dtype", "((1, 2, 3, 4), torch.float32)"),
-        ("type(@ds[0]['image']).__name__, @ds[-1]['image'].sum().item()", "('MetaTensor', 5076.0)"),
+        ("@ds[-1]['image'].sum().item()", "5076.0"),
         (
             "@ds[0]['image'].affine.tolist()",
             "[[2.0, 0.0, 0.0, 0.0], [0.0, 3.0, 0.0, 0.0], [0.0, 0.0, 4.0, 0.0], [0.0, 0.0, 0.0, 1.0]]",
