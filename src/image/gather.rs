@@ -83,10 +83,10 @@ pub fn gather_box<T: Copy + Send + Sync>(
             for z0 in (0..nz).step_by(TILE[2]) {
                 let z1 = (z0 + TILE[2]).min(nz);
                 for (x, rows) in rows.chunks_exact_mut(plane).enumerate() {
-                    for y in y0..(y0 + TILE[1]).min(ny) {
+                    for (y, dy) in ys.iter().enumerate().take(y0 + TILE[1]).skip(y0) {
                         let row = (start[1] + y) * whole[2] + start[2];
                         let line = &mut rows[row + z0..row + z1];
-                        let (Some(dx), Some(dy)) = (xs[x0 + x], ys[y]) else {
+                        let (Some(dx), Some(dy)) = (xs[x0 + x], dy) else {
                             line.fill(fill);
                             continue;
                         };
