@@ -67,7 +67,7 @@ pub trait Handler: Send + Sync {
     fn save(&self) -> Result<StateDict> {
         Ok(StateDict::None)
     }
-    /// Restores the result of [`Handler::save`]; called after [`Event::Started`].
+    /// Restores the result of [`Handler::save`]; called before [`Event::Started`] and again after it.
     fn load(&self, _saved: &StateDict) -> Result<()> {
         Ok(())
     }

@@ -39,6 +39,18 @@ pub struct LoaderPosition {
     pub rng: Vec<Option<RngStates>>,
 }
 
+impl LoaderPosition {
+    /// # Errors
+    /// The position was saved with another number of workers.
+    pub fn check(&self, loader: &Loader) -> Result<()> {
+        if self.rng.len() == loader.num_workers.max(1) {
+            return Ok(());
+        }
+        Err(err!("the saved training had {} workers, the config has {}", self.rng.len(), loader.num_workers)
+            .hint("set num_workers to the saved number, or start again without --resume"))
+    }
+}
+
 /// Unit of a pass.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum PassItem {
@@ -133,14 +145,7 @@ impl<'a, T> LoaderPass<'a, T> {
         memory_bytes: u64,
         make: Arc<MakeItem<'a, T>>,
     ) -> Result<(Self, Vec<PassWorker<'a, T>>)> {
-        if position.rng.len() != loader.num_workers.max(1) {
-            return Err(err!(
-                "the saved training had {} workers, the config has {}",
-                position.rng.len(),
-                loader.num_workers
-            )
-            .hint("set num_workers to the saved number, or start again without --resume"));
-        }
+        position.check(loader)?;
         let (cases, workers) = (loader.dataset.len(), loader.num_workers);
         let schedule = match item {
             PassItem::Batch => Schedule {

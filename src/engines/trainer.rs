@@ -130,7 +130,10 @@ impl Engine for SupervisedTrainer {
     fn run(&self, start: &Arc<EngineStart>) -> Result<()> {
         let training = self.training(start)?;
         self.prepare(start)?;
-        let result = training.train();
+        // Until the first iteration, the weights are not those of this training: `Event::Failed`, at which handlers save
+        // them, must not replace the files of an earlier one.
+        let begun = training.begin()?;
+        let result = training.train(begun);
         if let Err(error) = &result {
             tracing::debug!("the training failed: {error}");
             // Handlers must not save diverged weights. On an interrupt they are not called either, as in ignite, which

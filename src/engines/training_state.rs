@@ -68,7 +68,7 @@ impl TrainingState {
                     (true, false) => state.saved = Some(read(&found)?),
                     // Otherwise a later `--resume` could pick it up instead of this training.
                     (false, false) => {
-                        let earlier = path.with_file_name("earlier.pt");
+                        let earlier = unused_name(path);
                         archive(&found, &earlier).map_err(|error| error.file(path))?;
                         tracing::warn!(
                             "{} held an earlier training, which was renamed to {}: starting a new one",
@@ -104,12 +104,14 @@ impl TrainingState {
     /// Saves the training; a failure is logged, and the training continues.
     pub fn save(&mut self, make: impl FnOnce() -> Result<StateDict>) {
         let Some(path) = &self.path else { return };
-        let config = self.config.take();
-        let beside = || match config {
+        let beside = || match &self.config {
             Some(config) => atomic::write(path.with_file_name("config.json"), |path| Ok(std::fs::write(path, config)?)),
             None => Ok(()),
         };
         let written = make().and_then(|saved| write(path, &saved)).and_then(|()| beside());
+        if written.is_ok() {
+            self.config = None;
+        }
         self.last = Instant::now();
         self.failed = written.is_err();
         if let Err(error) = written {
@@ -155,6 +157,13 @@ impl TrainingState {
 
 fn previous(path: &Path) -> PathBuf {
     path.with_file_name("previous.pt")
+}
+
+/// The first of `earlier.pt`, `earlier-2.pt`, … beside `path` that does not exist.
+fn unused_name(path: &Path) -> PathBuf {
+    let first = path.with_file_name("earlier.pt");
+    let numbered = (2..).map(|number: u64| path.with_file_name(format!("earlier-{number}.pt")));
+    std::iter::once(first.clone()).chain(numbered).find(|name| !name.exists()).unwrap_or(first)
 }
 
 /// Renames the first of `found` to `to` and removes the others.

@@ -205,6 +205,27 @@ fn a_state_of_another_training_is_refused_with_a_reason() {
 }
 
 #[test]
+fn a_resume_or_start_that_fails_before_the_first_iteration_writes_no_checkpoint() {
+    let training = Training::new(3);
+    let saver = "{'_target_':'CheckpointSaver','save_dir':'@ckpt_dir','save_dict':{'model':'@network'},\
+         'save_final':True,'final_filename':'trained.pt'}";
+    let loader = "{'_target_':'CheckpointLoader','load_path':'missing.pt','load_dict':{'model':'@network'}}";
+    let one = format!("[{saver}]");
+    ok(&training.run(&["--train#handlers", &one, "--max_epochs", "1"]));
+    let trained = || std::fs::read(training.path("models/trained.pt")).unwrap();
+    let before = trained();
+    let two = format!("[{saver},{loader}]");
+    for (output, what) in [
+        (training.resume(&["--train#handlers", &one, "--network_def#init_filters", "16"]), "the weights do not fit"),
+        (training.run(&["--train#handlers", &two]), "missing.pt"),
+    ] {
+        let log = text(&output.stderr);
+        assert!(output.status.code() == Some(1) && log.contains(what), "{log}");
+        assert!(trained() == before, "{log}");
+    }
+}
+
+#[test]
 fn odd_sets_are_trained_on() {
     let training = Training::new(2);
     // One case in a batch of four, with more workers than cases, and a crop without any structure.
@@ -353,7 +374,13 @@ fn a_new_training_puts_an_earlier_one_aside_so_that_resume_cannot_mix_them_up() 
     let log = ok(&training.run(&["--max_epochs", "1", "--seed", "7"]));
     assert!(log.contains("held an earlier training"), "{log}");
     assert_eq!(std::fs::read(training.path("models/resume/earlier.pt")).unwrap(), first);
-    assert!(training.state() != first && !training.path("models/resume/previous.pt").exists());
+    let second = training.state();
+    assert!(second != first && !training.path("models/resume/previous.pt").exists());
+    let log = ok(&training.run(&["--max_epochs", "1", "--seed", "8"]));
+    assert!(log.contains("earlier-2.pt"), "{log}");
+    for (name, state) in [("earlier.pt", first), ("earlier-2.pt", second)] {
+        assert!(std::fs::read(training.path("models/resume").join(name)).unwrap() == state, "{name}");
+    }
 }
 
 #[test]

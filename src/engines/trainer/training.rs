@@ -8,6 +8,7 @@ use crate::contracts::{
 };
 use crate::data::alignment;
 use crate::data::batches::{Batch, Batches, case_name};
+use crate::data::pass::LoaderPosition;
 use crate::engines::cases::warn_of_unwritten;
 use crate::engines::training_state::{self, TrainingCursor, TrainingProgress, TrainingState};
 use crate::engines::workflow::{Workflow, clock, loss_output};
@@ -42,22 +43,23 @@ pub(super) struct Training<'a> {
 }
 
 impl Training<'_> {
-    /// Runs all epochs.
+    /// Opens the saved state, restores it with `--resume`, and calls the handlers at the start of the run.
     ///
     /// # Errors
-    /// A failed iteration, validation or handler, after the training state is saved; cancellation.
-    pub(super) fn train(&self) -> Result<()> {
+    /// The saved state is damaged or does not match the config, before any handler is called; a failed handler.
+    pub(super) fn begin(&self) -> Result<Begun> {
         warn_of_unwritten(self.args.train_data_loader.dataset.transforms(), "training");
         let began = Instant::now();
-        // An interrupt also stops the workers of the loader.
-        let case = CaseContext { cancel: self.start.run.cancel.clone(), ..self.case_context() };
+        let case = self.batch_context();
         let workflow = self.workflow;
         let mut saver = TrainingState::open(&self.start)?;
-        let mut loop_state = LoopState::default();
         let saved = saver.take_saved();
-        let progress = saved.as_ref().map(TrainingProgress::of).transpose();
-        let progress = progress.map_err(|error| error.file(saver.path()))?;
-        let (epoch, iteration) = progress.as_ref().map_or((0, 0), |saved| (saved.epoch, saved.cursor.iteration));
+        let path = saver.path().to_owned();
+        let restored = |saved: &StateDict| self.restore(saved).map_err(|error| error.file(&path));
+        let (epoch, iteration) = match &saved {
+            Some(saved) => restored(saved).map(|(progress, _)| (progress.epoch, progress.cursor.iteration))?,
+            None => (0, 0),
+        };
         workflow.update(|state| (state.epoch, state.iteration) = (epoch, iteration));
         let state = workflow.state();
         self.log(format!(
@@ -65,13 +67,25 @@ impl Training<'_> {
             iteration / state.epoch_length,
             state.max_epochs
         ));
-        // The saved state is newer than what handlers such as CheckpointLoader load, so it is restored after them.
         workflow.fire(Event::Started)?;
-        if let (Some(saved), Some(progress)) = (&saved, progress) {
-            loop_state = self.restore(saved, progress, &case).map_err(|error| error.file(saver.path()))?;
-        }
+        // The saved state is newer than what handlers such as CheckpointLoader load, so it is restored again.
+        let loop_state = match &saved {
+            Some(saved) => {
+                let (progress, position) = restored(saved)?;
+                self.resume(progress, position, &case).map_err(|error| error.file(&path))?
+            }
+            None => LoopState::default(),
+        };
         saver.compare_config(&self.start.config.resolved, saved.is_some());
-        drop(saved);
+        Ok(Begun { began, saver, loop_state })
+    }
+
+    /// Runs all epochs.
+    ///
+    /// # Errors
+    /// A failed iteration, validation or handler, after the training state is saved; cancellation.
+    pub(super) fn train(&self, Begun { began, mut saver, mut loop_state }: Begun) -> Result<()> {
+        let (workflow, case) = (self.workflow, self.batch_context());
         while !loop_state.stopped && (workflow.state().epoch < self.args.max_epochs || loop_state.in_epoch) {
             let epoch_began = Instant::now();
             if !loop_state.in_epoch {
@@ -121,6 +135,11 @@ impl Training<'_> {
             budget_bytes: self.start.run.options.memory_bytes,
             ..CaseContext::quiet()
         }
+    }
+
+    /// The context in which batches are loaded: an interrupt also stops the workers of the loader.
+    fn batch_context(&self) -> CaseContext {
+        CaseContext { cancel: self.start.run.cancel.clone(), ..self.case_context() }
     }
 
     /// Runs the remaining iterations of an epoch.
@@ -380,15 +399,16 @@ impl Training<'_> {
             .with("workflow", workflow))
     }
 
-    /// Restores the result of [`Training::saved`].
+    /// Restores the components from the result of [`Training::saved`]; returns the progress and the position in the
+    /// pass over the loader for [`Training::resume`].
     ///
     /// # Errors
     /// The saved state is damaged, or does not match the config.
-    fn restore(&self, saved: &StateDict, progress: TrainingProgress, case: &CaseContext) -> Result<LoopState> {
+    fn restore(&self, saved: &StateDict) -> Result<(TrainingProgress, Option<LoaderPosition>)> {
         let get =
             |key: &str| saved.get(key).ok_or_else(|| err!("the saved training is damaged: missing field `{key}`"));
-        let TrainingProgress { epoch, epoch_length, cursor, stopped } = progress;
-        let own = self.workflow.state().epoch_length;
+        let progress = TrainingProgress::of(saved)?;
+        let (epoch_length, own) = (progress.epoch_length, self.workflow.state().epoch_length);
         if epoch_length != own {
             return Err(err!("the saved training has {epoch_length} iterations per epoch, this config has {own}")
                 .hint("resume with the same cases and batch size, or start again without --resume"));
@@ -408,8 +428,21 @@ impl Training<'_> {
         self.scaler.lock().load(get("scaler")?)?;
         self.workflow.load(get("workflow")?)?;
         let loader = &self.args.train_data_loader;
+        let position = progress.cursor.position(loader)?;
+        position.iter().try_for_each(|position| position.check(loader))?;
+        Ok((progress, position))
+    }
+
+    /// Resumes the pass over the loader and the random generators at the end of [`Training::restore`].
+    fn resume(
+        &self,
+        progress: TrainingProgress,
+        position: Option<LoaderPosition>,
+        case: &CaseContext,
+    ) -> Result<LoopState> {
+        let TrainingProgress { epoch, cursor, stopped, .. } = progress;
+        let loader = &self.args.train_data_loader;
         self.workflow.update(|state| (state.epoch, state.iteration) = (epoch, cursor.iteration));
-        let position = cursor.position(loader)?;
         let batches = position.map(|position| Batches::resume(loader, position, case)).transpose()?;
         cursor.restore_generators(self.args.device)?;
         let stopped = stopped == Some(self.args.max_epochs);
@@ -474,6 +507,13 @@ struct TrainingSnapshot {
 fn restore_buffers(buffers: Vec<(Tensor, Tensor)>) -> Result<()> {
     let _no_grad = tch::no_grad_guard();
     buffers.into_iter().try_for_each(|(mut tensor, copy)| Ok(tensor.f_copy_(&copy).map(drop)?))
+}
+
+/// A training before its first iteration: the result of [`Training::begin`].
+pub(super) struct Begun {
+    began: Instant,
+    saver: TrainingState,
+    loop_state: LoopState,
 }
 
 /// State of the training loop between two iterations.
