@@ -3,7 +3,6 @@
 use crate::component::{Args, BuildContext, Effect, FromValue, Function, Value};
 use crate::err;
 use crate::error::{Error, Kind, Result};
-use std::sync::Arc;
 
 /// Implementation of a function.
 pub type Body = fn(Args, &mut BuildContext) -> Result<Value>;
@@ -38,18 +37,6 @@ impl FromValue for PathText {
             Value::Object(object) if object.type_name() == "Path" => Some(PathText(object.to_str())),
             _ => None,
         }
-    }
-}
-
-/// A callable argument.
-pub struct Callable(pub Value);
-
-impl FromValue for Callable {
-    fn expected() -> String {
-        "callable".into()
-    }
-    fn from_value(value: &Value) -> Option<Self> {
-        value.callable().then(|| Callable(value.clone()))
     }
 }
 
@@ -119,8 +106,4 @@ pub fn positional(name: &str, args: Args) -> Result<Vec<Value>> {
 /// Charge the bytes of a text to be created or searched.
 pub fn charge_text(call: &mut BuildContext, bytes: usize) -> Result<()> {
     call.charge(bytes / 16 + 1)
-}
-
-pub fn strings(items: impl IntoIterator<Item = impl Into<Arc<str>>>) -> Value {
-    Value::list(items.into_iter().map(|text| Value::Str(text.into())))
 }

@@ -22,7 +22,10 @@ pub fn translate(pattern: &str) -> Result<Regex> {
             ('[', Some((end, _))) => {
                 let (members, negated) = rest[..end].strip_prefix('!').map_or((&rest[..end], ""), |rest| (rest, "^"));
                 let members = members.replace('\\', r"\\").replace('[', r"\[").replace(']', r"\]").replace('^', r"\^");
-                regex.push_str(&format!("[{negated}{}]", members.replace('&', r"\&").replace('~', r"\~")));
+                regex.push_str(&format!(
+                    "[{negated}{}]",
+                    members.replace('&', r"\&").replace('~', r"\~").replace("--", r"\--")
+                ));
                 rest = &rest[end + 1..];
             }
             (c, _) => regex.push_str(&escape(c.encode_utf8(&mut [0; 4]))),

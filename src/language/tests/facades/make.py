@@ -27,8 +27,6 @@ def shown(value):
         return f"array({digits(value.tolist(), value.dtype.name)!r}, dtype={value.dtype.name})"
     if isinstance(value, torch.Tensor):
         return f"tensor({digits(value.tolist(), str(value.dtype))!r}, dtype={value.dtype})"
-    if type(value).__module__ == "torch.return_types":
-        return f"{type(value).__module__}.{type(value).__name__}(values={shown(value[0])}, indices={shown(value[1])})"
     if type(value) is list:
         return "[" + ", ".join(map(shown, value)) + "]"
     if type(value) is tuple:
