@@ -156,7 +156,7 @@ fn an_interrupted_training_goes_on_to_the_same_bits() {
         let mut log = String::new();
         rest.read_to_string(&mut log).unwrap();
         assert_eq!(child.wait().unwrap().code(), Some(130), "{log}");
-        assert!(log.contains("`segbundle --resume run …` goes on"), "{log}");
+        assert!(log.contains("`segbundle --resume run …` continues this training"), "{log}");
         let log = ok(&parts.resume(&more));
         assert!(log.contains("resumed after iteration ") && !log.contains("Epoch: 1/2, Iter: 1/4"), "{log}");
         assert!(parts.state() == whole.state(), "{workers} workers: the saved trainings differ");
@@ -341,7 +341,7 @@ fn a_full_disk_leaves_the_last_good_files_and_is_an_error() {
         .unwrap();
     let log = text(&output.stderr);
     assert!(
-        output.status.code() == Some(1) && log.contains("the state before it stays") && !log.contains("ZipWriter"),
+        output.status.code() == Some(1) && log.contains("the previous state is kept") && !log.contains("ZipWriter"),
         "{log}"
     );
     assert!(training.state() == state);
