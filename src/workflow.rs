@@ -89,11 +89,14 @@ pub fn run(plan: Plan, run: Option<Arc<RunContext>>, warn: &mut dyn FnMut(&Warni
     Ok(())
 }
 
+/// Receives an engine and what it would start with.
+pub type Explain<'a> = dyn FnMut(&dyn Engine, &Arc<EngineStart>) -> Result<()> + 'a;
+
 /// Like [`run`], but passes each engine that the run section refers to to `explain` instead of starting it.
 pub fn explain(
     plan: Plan,
     run: &Arc<RunContext>,
-    explain: &mut dyn FnMut(&dyn Engine, &Arc<EngineStart>) -> Result<()>,
+    explain: &mut Explain<'_>,
     warn: &mut dyn FnMut(&Warning),
 ) -> Result<()> {
     let roots = plan.roots.clone();

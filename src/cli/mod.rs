@@ -211,7 +211,7 @@ fn dispatch(cli: Cli, console: &console::Console) -> Result<()> {
         }
         Command::Explain { args } => explain::explain(args, rules, options(), console),
         Command::Verify { args } => verify::verify(args, rules),
-        Command::Components(args) => components::components(&args),
+        Command::Components(args) => components::components(args),
         Command::SampleData(args) => sample_data::sample_data(args),
         Command::Statistics(args) => statistics::statistics(args),
         Command::Preview(args) => preview::preview(args),

@@ -32,7 +32,7 @@ struct ImageValue {
 }
 
 impl ImageValue {
-    fn new(volume: Volume) -> Value {
+    fn value(volume: Volume) -> Value {
         Value::object(ImageValue { volume, array: OnceLock::new() })
     }
     fn array(&self) -> Result<Array> {
@@ -132,8 +132,8 @@ fn sample_value(sample: Sample, case: &CaseContext) -> Result<Value> {
     for (key, item) in sample.items {
         let value = match item {
             Item::Value(value) => value,
-            Item::Image(volume) => ImageValue::new(volume),
-            Item::Prediction(prediction) => ImageValue::new(prediction.into_volume(case)?),
+            Item::Image(volume) => ImageValue::value(volume),
+            Item::Prediction(prediction) => ImageValue::value(prediction.into_volume(case)?),
         };
         pairs.push((Key::Str(key), value));
     }

@@ -34,6 +34,9 @@ const SAMPLE_EVERY: Duration = Duration::from_millis(50);
 /// Maximum delay of `run.json` after a case.
 const FLUSH_EVERY: Duration = Duration::from_secs(1);
 
+/// Files of a result with their hashes, and the input files it was made from.
+type WrittenResult = (Vec<(PathBuf, Digest)>, Vec<FileRecord>);
+
 /// Arguments of a pass over all cases.
 pub struct Pipeline<'a> {
     pub loader: &'a Arc<Loader>,
@@ -342,7 +345,7 @@ impl Pipeline<'_> {
             error: None,
         };
         let mut recorded = None;
-        let mut made: Option<(Vec<(PathBuf, Digest)>, Vec<FileRecord>)> = None;
+        let mut made: Option<WrittenResult> = None;
         match result {
             Err(error) => report.error = Some(error),
             Ok(CaseOutcome::Skip(record)) => {

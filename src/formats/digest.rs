@@ -200,7 +200,7 @@ mod tests {
     fn a_file_is_hashed_while_it_is_read_and_written() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("file");
-        let content: Vec<u8> = (0..3_000_000u32).map(|i| (i * i >> 7) as u8).collect();
+        let content: Vec<u8> = (0..3_000_000u32).map(|i| ((i * i) >> 7) as u8).collect();
         let written = crate::atomic::write_hashed(&path, |out| {
             Ok(content.chunks(77_777).try_for_each(|part| out.write_all(part))?)
         });

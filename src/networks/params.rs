@@ -101,7 +101,7 @@ impl Builder {
         Slot(self.tensors.len() - 1)
     }
     /// Number of tensors created so far.
-    pub fn len(&self) -> usize {
+    pub fn created(&self) -> usize {
         self.tensors.len()
     }
     /// Number of elements of a tensor.

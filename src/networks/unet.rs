@@ -129,7 +129,7 @@ impl UNet {
                 _ => (args.channels[at - 1], args.channels[at - 1]),
             };
             let joined = channels + if at + 1 == depth { args.channels[depth] } else { channels };
-            let (path, below) = (path(at), b.len());
+            let (path, below) = (path(at), b.created());
             let down = down([inputs, channels], kernel.clone().stride(stride), &mut b, &format!("{path}.0"))?;
             b.register_before(0, below);
             let up_kernel = up_kernel.clone().stride(stride).transposed();
@@ -182,7 +182,7 @@ fn check(args: &UNetArgs) -> Result<()> {
     }
     let numbers = [("in_channels", args.in_channels), ("out_channels", args.out_channels)];
     let channels = args.channels.iter().map(|&n| ("channels", n));
-    let strides = args.strides.iter().flat_map(|stride| each(stride)).map(|&n| ("strides", n));
+    let strides = args.strides.iter().flat_map(each).map(|&n| ("strides", n));
     if let Some((name, _)) = numbers.into_iter().chain(channels).chain(strides).find(|(_, n)| *n == 0) {
         bail!("expected `{name}` of at least 1, found 0");
     }

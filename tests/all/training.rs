@@ -460,7 +460,8 @@ fn a_crop_that_the_network_cannot_take_is_an_error_with_the_cases_and_the_argume
 
 #[test]
 fn a_label_that_does_not_lie_on_its_image_ends_a_training_before_its_first_epoch() {
-    let faults: [(&str, fn(&mut Affine)); 3] = [
+    type Change = fn(&mut Affine);
+    let faults: [(&str, Change); 3] = [
         ("saved with the identity", |affine| *affine = Affine::IDENTITY),
         ("off by 9 mm", |affine| affine.0[0][3] += 9.0),
         ("mirrored", |affine| affine.0[0][0] = -affine.0[0][0]),

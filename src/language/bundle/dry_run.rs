@@ -2,11 +2,10 @@
 //!
 //! A [`Session`] for a dry run resolves items by the same code as a run, with these differences:
 //! - Functions and methods that act outside of this process ([`Effect::Acts`](crate::component::Effect)) are not
-//! called.
+//!   called.
 //! - Errors are recorded, and the other items are still resolved. A component with a wrong argument is built without
-//! it,
-//!   if the argument has a default. Items that depend on an item without a value have no value either, but the types of
-//!   their other arguments are checked.
+//!   it, if the argument has a default. Items that depend on an item without a value have no value either, but the
+//!   types of their other arguments are checked.
 //! - Engines check the objects that they would start with instead of running.
 
 use super::id;

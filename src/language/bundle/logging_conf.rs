@@ -6,7 +6,7 @@
 //! - all streams are stderr;
 //! - handlers other than StreamHandler, FileHandler and NullHandler are ignored with a warning;
 //! - options cannot refer to other options with `%(key)s`; formatters with a class or a style other than `%` are
-//! errors.
+//!   errors.
 
 use super::expr::values::percent;
 use super::expr::{Names, literal};

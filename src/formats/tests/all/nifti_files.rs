@@ -145,7 +145,9 @@ fn every_type_and_byte_order_is_read() {
             (numbers.map(|x| x as f64).to_vec(), numbers.map(|x| x.to_le_bytes().to_vec()).to_vec())
         }) ),*] };
     }
-    let types: [(i16, (Vec<f64>, Vec<Vec<u8>>)); 10] =
+    // Code, and the numbers as float64 and in bytes.
+    type StoredType = (i16, (Vec<f64>, Vec<Vec<u8>>));
+    let types: [StoredType; 10] =
         types!(2 u8, 4 i16, 8 i32, 16 f32, 64 f64, 256 i8, 512 u16, 768 u32, 1024 i64, 1280 u64);
     for (datatype, (expected, numbers)) in types {
         for (version, big_endian) in [(1, false), (1, true), (2, false), (2, true)] {
