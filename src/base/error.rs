@@ -46,6 +46,7 @@ struct Inner {
     place: Option<Place>,
     hint: Option<String>,
     working_folder: bool,
+    arguments: Vec<String>,
 }
 
 impl Error {
@@ -86,6 +87,11 @@ impl Error {
         self.0.working_folder = true;
         self
     }
+    /// The arguments of a component that together cause the error.
+    pub fn arguments(mut self, names: &[&str]) -> Self {
+        self.0.arguments.extend(names.iter().map(|name| (*name).to_owned()));
+        self
+    }
     /// Put a prefix before the message: `context("case s0037")` gives "case s0037: …".
     pub fn context(mut self, what: impl fmt::Display) -> Self {
         self.0.message = format!("{what}: {}", self.0.message);
@@ -109,6 +115,9 @@ impl Error {
     }
     pub fn get_place(&self) -> Option<&Place> {
         self.0.place.as_ref()
+    }
+    pub fn get_arguments(&self) -> &[String] {
+        &self.0.arguments
     }
     pub fn is_of_working_folder(&self) -> bool {
         self.0.working_folder

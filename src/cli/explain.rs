@@ -2,7 +2,8 @@
 //! inference.
 
 use super::console::Console;
-use crate::bundle::{Rules, RunArgs, Warning};
+use super::count;
+use crate::bundle::{Rules, Warning};
 use crate::contracts::{
     CaseExplanation, Certainty, Engine, EvaluationExplanation, ExplainedInference, ExplainedStep, Explanation,
     OnPrediction, TrainingExplanation, VoxelLocation,
@@ -28,7 +29,7 @@ pub fn explain(argv: &[String], rules: Rules, options: RunOptions, console: &Con
         return Ok(());
     }
     let mut warn = |warning: &Warning| tracing::warn!("{warning}");
-    let args = RunArgs::parse(argv, rules)?;
+    let args = super::run::parse("explain", argv, rules)?;
     args.warnings.iter().for_each(&mut warn);
     let plan = super::run::prepared(&args, console, &mut warn)?;
     let mut explain = |engine: &dyn Engine, start: &Arc<EngineStart>| match engine.explain(start)? {
@@ -36,7 +37,9 @@ pub fn explain(argv: &[String], rules: Rules, options: RunOptions, console: &Con
             super::show(&evaluation_text(&evaluation))?;
             match (evaluation.failures(), evaluation.cases.len()) {
                 (0, _) => Ok(()),
-                (failures, total) => Err(err!("{failures} of {total} cases cannot run; the reasons are above")),
+                (failures, total) => {
+                    Err(err!("{failures} of {} cannot run; the reasons are above", count(total, "case")))
+                }
             }
         }
         Explanation::Training(training) => super::show(&training_text(&training)),
@@ -61,7 +64,8 @@ fn evaluation_text(explanation: &EvaluationExplanation) -> String {
     let seconds: f64 = explanation.cases.iter().map(CaseExplanation::seconds).sum();
     let _ = writeln!(
         out,
-        "\n{total} cases: about {} in the network; {} cannot run",
+        "\n{}: about {} in the network; {} cannot run",
+        count(total, "case"),
         time_text(seconds),
         explanation.failures()
     );
@@ -70,11 +74,11 @@ fn evaluation_text(explanation: &EvaluationExplanation) -> String {
 
 fn training_text(training: &TrainingExplanation) -> String {
     let mut out = format!(
-        "training: {} cases in batches of {}, {} iterations in an epoch, {} epochs\n{}: {} parameters; weights, gradients and the optimizer's averages take about {:.2} GB\n",
-        training.cases,
+        "training: {} in batches of {}, {} in an epoch, {}\n{}: {} parameters; weights, gradients and the optimizer's averages take about {:.2} GB\n",
+        count(training.cases, "case"),
         training.batch_size,
-        training.iterations_per_epoch,
-        training.epochs,
+        count(training.iterations_per_epoch, "iteration"),
+        count(training.epochs, "epoch"),
         training.network,
         training.parameters,
         training.parameters as f64 * 16.0 / 1e9,
@@ -94,8 +98,13 @@ fn write_postprocessing(explanation: &EvaluationExplanation, out: &mut String) {
         format!("windows are blended as {features} channels")
     };
     let _ = writeln!(out, "  windows              {how}");
+    // From the first operation that needs all channels on, nothing is fused with the windows.
+    let mut dense = false;
     for (name, effect) in &explanation.postprocessing {
         let what = match effect {
+            OnPrediction::Recorded if dense => "computed on all channels",
+            OnPrediction::Labels if dense => "one class index per voxel, from all channels",
+            OnPrediction::Masks if dense => "one byte per channel and voxel, from all channels",
             OnPrediction::Recorded => "fused with the next operation, box by box",
             OnPrediction::Labels => "fused with the windows: one class index per voxel, not all channels at once",
             OnPrediction::Masks => "fused with the windows: one byte per channel and voxel",
@@ -104,6 +113,7 @@ fn write_postprocessing(explanation: &EvaluationExplanation, out: &mut String) {
             OnPrediction::Written => "compressed and written while the next case is in the network",
             OnPrediction::Other => "executed as a separate step",
         };
+        dense |= *effect == OnPrediction::AllChannels;
         let _ = writeln!(out, "  {:<20} {what}", name);
     }
 }

@@ -20,7 +20,7 @@ use crate::error::{Kind, Result};
 use crate::run::{Precision, RunOptions};
 use crate::tools::label_names::{self, Source};
 use crate::tools::structures::Structures;
-use clap::{Parser, Subcommand, ValueEnum};
+use clap::{CommandFactory, Parser, Subcommand, ValueEnum};
 use std::io::Write;
 use std::path::Path;
 use std::process::ExitCode;
@@ -130,6 +130,20 @@ enum Command {
     Preview(preview::Args),
     /// Write one mask per structure in a label map
     SplitLabels(split_labels::Args),
+}
+
+/// The program's option with the spelling of the override `key` (`max_memory`, `v`): `--max-memory`, and whether it
+/// takes a value.
+fn option(key: &str) -> Option<(String, bool)> {
+    let (command, key) = (Cli::command(), key.replace('_', "-"));
+    let short = |arg: &clap::Arg| arg.get_short().is_some_and(|short| key == short.to_string());
+    let arg = command.get_arguments().find(|arg| arg.get_long() == Some(&*key) || short(arg))?;
+    Some((format!("{}{key}", if short(arg) { "-" } else { "--" }), arg.get_action().takes_values()))
+}
+
+/// `1 case`, `2 cases`
+fn count(n: usize, what: &str) -> String {
+    format!("{n} {what}{}", if n == 1 { "" } else { "s" })
 }
 
 /// Names of the structures in a label map. Logs the file that they come from, or how to provide them.

@@ -2,7 +2,7 @@
 
 use super::console::{Console, RunReport};
 use super::signals::stop_on_signals;
-use crate::bundle::{Plan, Rules, RunArgs, Warning};
+use crate::bundle::{Node, Plan, Rules, RunArgs, Tree, Warning, id};
 use crate::err;
 use crate::error::{Error, Kind, Result};
 use crate::registry;
@@ -30,7 +30,7 @@ Options of segbundle precede the command; `segbundle --help` lists them.
 
 Examples:
   segbundle run --config_file configs/inference.json --datalist \"['a.nii.gz','b.nii.gz']\"
-  segbundle run --config_file configs/inference.json --device \"$torch.device('cpu')\"
+  segbundle run --config_file configs/inference.json --device cpu
 ";
 
 /// Prints the help of `command` if the arguments ask for it.
@@ -42,13 +42,42 @@ pub fn shows_help(command: &str, argv: &[String]) -> Result<bool> {
     Ok(asked)
 }
 
+/// Parses the arguments after `command`.
+///
+/// # Errors
+/// Besides those of [`RunArgs::parse`]: an argument is an option of segbundle and not a key of the config.
+pub fn parse(command: &str, argv: &[String], rules: Rules) -> Result<RunArgs> {
+    let args = RunArgs::parse(argv, rules)?;
+    let is_option =
+        |(key, node): &(String, Node)| super::option(key).map(|option| (key.clone(), option, node.to_value()));
+    let mut misplaced: Vec<_> = args.overrides.iter().filter_map(is_option).collect();
+    if !misplaced.is_empty() {
+        let tree = Tree::load(&args)?;
+        misplaced.retain(|(key, ..)| tree.get(&id::normalize(key)).is_none());
+    }
+    let names: Vec<String> = misplaced.iter().map(|(_, (name, _), _)| format!("`{name}`")).collect();
+    let written = misplaced.iter().map(|(_, (name, takes_value), value)| match takes_value {
+        true => format!("{name} {value} "),
+        false => format!("{name} "),
+    });
+    let are = match names.len() {
+        0 => return Ok(args),
+        1 => "is an option",
+        _ => "are options",
+    };
+    Err(err!("{} {are} of segbundle: options precede the command", names.join(" and "))
+        .kind(Kind::Config)
+        .file("command line")
+        .hint(format!("write `segbundle {}{command} …`", written.collect::<String>())))
+}
+
 /// Runs a bundle's config.
 pub fn run(argv: &[String], rules: Rules, options: RunOptions, console: &Console) -> Result<()> {
     if shows_help("run", argv)? {
         return Ok(());
     }
     let mut warn = |warning: &Warning| tracing::warn!("{warning}");
-    let args = RunArgs::parse(argv, rules)?;
+    let args = parse("run", argv, rules)?;
     let mut notes = args.warnings.clone();
     let logging = workflow::logging(&args, &mut notes);
     if let Ok(Some(conf)) = &logging {

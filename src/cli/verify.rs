@@ -1,5 +1,6 @@
 //! `segbundle verify`: list all problems of a config, without running it.
 
+use super::count;
 use crate::bundle::{Plan, Rules, RunArgs};
 use crate::err;
 use crate::error::{Error, Kind, Result};
@@ -15,7 +16,7 @@ pub fn verify(argv: &[String], rules: Rules) -> Result<()> {
     if super::run::shows_help("verify", argv)? {
         return Ok(());
     }
-    let args = RunArgs::parse(argv, rules)?;
+    let args = super::run::parse("verify", argv, rules)?;
     workflow::logging(&args, &mut vec![])?;
     super::set_up_torch(None);
     let plan = Plan::prepare(&args, registry::table())?.dry_run();
@@ -46,7 +47,7 @@ fn report(args: &RunArgs, plan: &Plan) -> String {
         let _ = writeln!(out, "note: in a section that this run does not use: {error}\n");
     }
     if !plan.effects().is_empty() {
-        out.push_str("a run calls these functions and components, which read or write outside the config:\n");
+        out.push_str("a run calls these functions and components, which write files or change settings:\n");
         for effect in plan.effects() {
             let _ = writeln!(out, "  {}  ({}, {})", effect.name, effect.file, effect.id);
         }
@@ -61,8 +62,4 @@ fn report(args: &RunArgs, plan: &Plan) -> String {
         count(args.warnings.len() + plan.warnings().len(), "warning"),
     );
     out
-}
-
-fn count(n: usize, what: &str) -> String {
-    format!("{n} {what}{}", if n == 1 { "" } else { "s" })
 }

@@ -147,6 +147,7 @@ fn build(
 ) -> Result<Loader> {
     if persistent && num_workers == 0 {
         return Err(err!("persistent_workers is True, but num_workers is 0")
+            .arguments(&["num_workers", "persistent_workers"])
             .hint("set num_workers to at least 1, or remove persistent_workers"));
     }
     if batch_size == 0 {

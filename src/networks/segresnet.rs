@@ -303,16 +303,18 @@ fn check(args: &SegResNetArgs) -> Result<()> {
     }
     let (levels, up) = (args.blocks_down.len(), args.blocks_up.len());
     if levels == 0 || levels > MAX_LEVELS || up + 1 != levels {
-        return fail(format!(
+        let error = err!(
             "expected 1 to {MAX_LEVELS} entries in blocks_down and one fewer in blocks_up, found {:?} and {:?}",
-            args.blocks_down, args.blocks_up
-        ));
+            args.blocks_down,
+            args.blocks_up
+        );
+        return Err(error.kind(Kind::Config).arguments(&["blocks_down", "blocks_up"]));
     }
     if let Some(&count) = args.blocks_down.iter().chain(&args.blocks_up).find(|&&count| count > 1000) {
         return fail(format!("expected at most 1000 blocks per level, found {count}"));
     }
-    if args.dropout_prob.is_some_and(|p| !(0.0..=1.0).contains(&p)) {
-        return fail(format!("expected dropout_prob from 0 to 1, found {:?}", args.dropout_prob));
+    if let Some(p) = args.dropout_prob.filter(|p| !(0.0..=1.0).contains(p)) {
+        return fail(format!("expected dropout_prob from 0 to 1, found {p}"));
     }
     if !args.norm_name.is_empty() && !args.norm_name.eq_ignore_ascii_case("group") {
         return fail(format!("norm_name can only be 'group', found '{}'; use `norm`", args.norm_name));

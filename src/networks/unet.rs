@@ -87,6 +87,8 @@ pub struct UNet {
 /// Maximum number of levels, since configs are untrusted.
 const MAX_LEVELS: usize = 32;
 const MAX_UNITS: usize = 1000;
+/// Maximum product of the strides of an axis: no image has more voxels along an axis.
+const MAX_PRODUCT: i64 = 1 << 16;
 
 impl UNet {
     pub fn new(args: UNetArgs) -> Result<UNet> {
@@ -100,6 +102,7 @@ impl UNet {
             Ok(stride.repeat(axes, "strides")?.into_iter().map(|n| n as i64).collect())
         };
         let strides = args.strides[..depth].iter().map(stride).collect::<Result<Vec<_>>>()?;
+        let multiples = (0..axes).map(|axis| product(&strides, axis)).collect::<Result<Vec<i64>>>()?;
         let kernel = Kernel::same(&args.kernel_size.repeat(axes, "kernel_size")?);
         let up_kernel = Kernel::same(&args.up_kernel_size.repeat(axes, "up_kernel_size")?);
         let block = BlockArgs {
@@ -147,7 +150,6 @@ impl UNet {
             };
             levels.insert(0, Level { down, up, refine });
         }
-        let multiples = (0..axes).map(|axis| strides.iter().map(|stride| stride[axis]).product()).collect();
         let (tensors, state) = b.finish(&[]);
         Ok(UNet {
             tensors,
@@ -192,6 +194,15 @@ fn check(args: &UNetArgs) -> Result<()> {
         }
     }
     Ok(())
+}
+
+/// Product of the strides of an axis, which divides the size of the input.
+fn product(strides: &[Vec<i64>], axis: usize) -> Result<i64> {
+    let product = strides.iter().try_fold(1i64, |product, stride| product.checked_mul(stride[axis]));
+    product.filter(|product| *product <= MAX_PRODUCT).ok_or_else(|| {
+        err!("expected `strides` with a product of at most {MAX_PRODUCT} for each axis, found larger ones")
+            .kind(Kind::Config)
+    })
 }
 
 fn each<T>(values: &OneOrMany<T>) -> &[T] {

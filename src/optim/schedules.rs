@@ -35,7 +35,6 @@ macro_rules! schedule {
                 last_epoch: i64 = -1,
             }
 
-            effect: Acts,
             build: |args| {
                 let (optimizer, last_epoch) = (args.optimizer.clone(), args.last_epoch);
                 let make: fn($args) -> Result<$rule> = $make;

@@ -29,7 +29,6 @@ component! {
         warmup_multiplier: f64 = 0.0,
     }
 
-    effect: Acts,
     build: warmup_cosine,
 }
 

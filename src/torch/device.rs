@@ -18,16 +18,16 @@ impl DeviceExt for Device {
     fn check(self) -> Result<Device> {
         match self {
             Device::Cpu => Ok(self),
-            Device::Cuda(_) if !tch::Cuda::is_available() => Err(err!(
-                "the config selects {self}, but CUDA is not available"
-            )
-            .hint("run with `--device \"$torch.device('cpu')\"`, or set up the CUDA build with `make setup CUDA=1`")
-            .kind(Kind::Config)),
+            Device::Cuda(_) if !tch::Cuda::is_available() => {
+                Err(err!("the config selects {self}, but CUDA is not available")
+                    .hint("run with `--device cpu`, or set up the CUDA build with `make setup CUDA=1`")
+                    .kind(Kind::Config))
+            }
             Device::Cuda(index) if index as i64 >= tch::Cuda::device_count() => Err(err!(
                 "the config selects {self}, but this machine has {} GPUs, numbered from cuda:0",
                 tch::Cuda::device_count()
             )
-            .hint("run with `--device \"$torch.device('cuda:0')\"` or `--device \"$torch.device('cpu')\"`")
+            .hint("run with `--device cuda:0` or `--device cpu`")
             .kind(Kind::Config)),
             Device::Cuda(_) => Ok(self),
         }

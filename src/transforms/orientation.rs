@@ -3,12 +3,12 @@
 //! Source: monai/transforms/spatial/dictionary.py and array.py of MONAI 1.6.1.
 
 use super::support::KeyList;
-use crate::bail;
 use crate::component::{Accepted, FromValue, Keys, OneOrMany, Value};
 use crate::contracts::{Sample, Step, Transform, TransformContext, applied_to_headers};
 use crate::error::Result;
 use crate::image::orient::{default_labels, turn_affine, turn_layout};
 use crate::image::{Applied, Orientation, Spatial};
+use crate::{bail, err};
 use std::sync::Arc;
 
 component! {
@@ -72,7 +72,10 @@ impl Turn {
         let target = match (args.as_closest_canonical, args.axcodes) {
             (true, _) => Orientation::RAS,
             (false, Some(codes)) => Orientation::from_codes(&codes.0, &labels)?,
-            (false, None) => bail!("Orientationd needs `axcodes` or `as_closest_canonical: true`"),
+            (false, None) => {
+                return Err(err!("Orientationd needs `axcodes` or `as_closest_canonical: true`")
+                    .arguments(&["axcodes", "as_closest_canonical"]));
+            }
         };
         Ok(Turn { keys: KeyList::new(args.keys, args.allow_missing_keys), target })
     }

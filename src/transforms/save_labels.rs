@@ -91,7 +91,8 @@ impl SaveLabels {
             crate::bail!("argument `output_ext`: expected '.nii.gz' or '.nii', found '{}'", args.output_ext);
         }
         if !args.combined && !args.separate {
-            crate::bail!("expected `combined` or `separate` to be True, found both False");
+            return Err(crate::err!("expected `combined` or `separate` to be True, found both False")
+                .arguments(&["combined", "separate"]));
         }
         let mut structures = Structures::from_value(&args.names)?;
         if let Some(names) = &args.structures {

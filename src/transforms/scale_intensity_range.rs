@@ -4,9 +4,9 @@
 
 use super::scale_intensity::each;
 use super::support::{DTypeArg, KeyList, finish, in_f32};
-use crate::bail;
 use crate::component::Keys;
 use crate::contracts::{Sample, Step, Transform, TransformContext};
+use crate::err;
 use crate::error::Result;
 
 component! {
@@ -56,7 +56,8 @@ impl RangeMap {
     /// `clip` without `b_min` and `b_max`.
     pub fn check(&self) -> Result<()> {
         if self.clip && self.b_min.is_none() && self.b_max.is_none() {
-            bail!("expected `b_min` or `b_max` with `clip: true`, found neither");
+            return Err(err!("expected `b_min` or `b_max` with `clip: true`, found neither")
+                .arguments(&["b_min", "b_max", "clip"]));
         }
         Ok(())
     }

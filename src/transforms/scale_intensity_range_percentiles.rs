@@ -5,10 +5,10 @@
 
 use super::scale_intensity_range::RangeMap;
 use super::support::{DTypeArg, KeyList, finish, in_f32};
-use crate::bail;
 use crate::component::Keys;
 use crate::contracts::{Sample, Step, Transform, TransformContext};
 use crate::error::Result;
+use crate::{bail, err};
 
 component! {
     /// Map intensities between two percentiles to [b_min, b_max].
@@ -58,7 +58,10 @@ impl Percentiles {
             (true, Some(low), Some(high)) => {
                 [args.lower, args.upper].map(|percent| Some((high - low) * (percent / 100.0) + low))
             }
-            (true, ..) => bail!("expected `b_min` and `b_max` with `relative: true`"),
+            (true, ..) => {
+                return Err(err!("expected `b_min` and `b_max` with `relative: true`")
+                    .arguments(&["b_min", "b_max", "relative"]));
+            }
         };
         let map = RangeMap { a_min: 0.0, a_max: 1.0, b_min: b[0], b_max: b[1], clip: args.clip };
         map.check()?;

@@ -103,7 +103,8 @@ impl Spacing {
         if let Some(axis) =
             (0..3).find(|&axis| max_mm[axis] < min_mm[axis] || (min_mm[axis] < 0.0 && !max_mm[axis].is_nan()))
         {
-            bail!("`min_pixdim` {} is negative or larger than `max_pixdim` {}", min_mm[axis], max_mm[axis]);
+            return Err(err!("`min_pixdim` {} is negative or larger than `max_pixdim` {}", min_mm[axis], max_mm[axis])
+                .arguments(&["min_pixdim", "max_pixdim"]));
         }
         for dtype in args.dtype.repeat(n, "dtype")?.into_iter().flatten() {
             if !dtype.0.is_float() {

@@ -1,13 +1,24 @@
 //! Inversion against MONAI: not one label may differ.
 
-use crate::transforms::{cases, chain, golden};
+use crate::npz::Npz;
+use crate::transforms::{cases, chain, golden, large};
 use segbundle::image::Inverse;
 
 #[test]
 fn nearest_inversion_has_monais_labels() {
-    let data = golden();
-    for case in cases(&data) {
-        let inverse = Inverse::new(&chain(&data, &case).trace).unwrap();
+    nearest(&golden());
+}
+
+#[test]
+#[ignore = "needs a larger set of arrays of MONAI: SEGBUNDLE_LARGE_TRANSFORMS=FILE"]
+fn inversion_agrees_with_monai_on_the_large_set() {
+    nearest(&large());
+    linear(&large());
+}
+
+fn nearest(data: &Npz) {
+    for case in cases(data) {
+        let inverse = Inverse::new(&chain(data, &case).trace).unwrap();
         let expected = data[&format!("{case}/label_inverse")].u8();
         let back = inverse.nearest(&data[&format!("{case}/label")].u8(), 0);
         assert_eq!(back.len(), expected.len(), "{case}");
@@ -17,12 +28,15 @@ fn nearest_inversion_has_monais_labels() {
     }
 }
 
-/// Values up to 5: one unit in the last place is 5e-7.
 #[test]
 fn linear_inversion_has_monais_values() {
-    let data = golden();
-    for case in cases(&data) {
-        let inverse = Inverse::new(&chain(&data, &case).trace).unwrap();
+    linear(&golden());
+}
+
+/// Values up to 5: one unit in the last place is 5e-7.
+fn linear(data: &Npz) {
+    for case in cases(data) {
+        let inverse = Inverse::new(&chain(data, &case).trace).unwrap();
         let expected = data[&format!("{case}/channel_inverse")].f32();
         let back = inverse.linear(&data[&format!("{case}/channel")].f32()).unwrap();
         assert_eq!(back.len(), expected.len(), "{case}");

@@ -1,9 +1,9 @@
 //! The expressions of published bundles: how many evaluate, and why the others do not.
 //!
-//! The list is not part of the project: the file that the environment variable `PUBLISHED_EXPRESSIONS` names, else
-//! `../shared/upstream/expressions.txt`, one expression a line. Shapes of expressions in our own words are in
-//! `src/language/tests/expression_shapes.txt`. References get stand-ins by name: files and folders in a temporary folder, numbers, lists, dicts, tensors, and
-//! the parts that segbundle builds. Every expression that gives no value must be explained below, and the numbers are
+//! The list is not part of the project: the environment variable `PUBLISHED_EXPRESSIONS` names its file, with one
+//! expression per line. Shapes of expressions in our own words are in `src/language/tests/expression_shapes.txt`.
+//! References get stand-ins by name: files and folders in a temporary folder, numbers, lists, dicts, tensors, and the
+//! parts that segbundle builds. Every expression that gives no value must be explained below, and the numbers are
 //! fixed, so that a name that gets lost fails the test.
 
 use segbundle::bundle::expr::{self, Env};
@@ -19,8 +19,7 @@ use std::sync::{Arc, LazyLock};
 
 /// All lines without their `$`.
 fn published() -> Vec<String> {
-    let beside = Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/upstream/expressions.txt");
-    let path = std::env::var_os("PUBLISHED_EXPRESSIONS").map_or(beside, Into::into);
+    let path = std::env::var_os("PUBLISHED_EXPRESSIONS").expect("PUBLISHED_EXPRESSIONS names the file of expressions");
     let text = std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
     let lines: Vec<String> = text.lines().filter_map(|line| line.strip_prefix('$')).map(str::to_owned).collect();
     assert_eq!(lines.len(), 483);

@@ -218,6 +218,7 @@ fn wrong_arguments_and_inputs_are_errors() {
         (&[("channels", ints(&[4, 1 << 20, 1 << 20]))], "would have more than"),
         (&[("strides", ints(&[2]))], "expected 2 entries in `strides`"),
         (&[("strides", Value::list([ints(&[2, 2]), ints(&[2, 2])]))], "`strides` has 2 values, expected 1 or 3"),
+        (&[("strides", ints(&[1 << 32, 1 << 32]))], "expected `strides` with a product of at most 65536"),
         (&[("kernel_size", 2.into())], "expected an odd `kernel_size`, found 2"),
         (&[("norm", pair("group", "num_groups", 3))], "16 channels cannot be split into 3 groups"),
         (&[("norm", "bacth".into())], "norm `BACTH` is not supported"),

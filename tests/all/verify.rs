@@ -169,3 +169,28 @@ fn verify_writes_nothing_and_reads_no_image() {
     assert_eq!(code, Some(0), "{report}");
     assert!(!bundle.path("out").exists() && report.contains("0 mistakes"), "{report}");
 }
+
+/// A message that contains the name of an argument without a value is still reported.
+#[test]
+fn mistakes_that_mention_an_argument_without_a_value_are_reported() {
+    let bundle = Bundle::new(1);
+    let before = r#""pixdim": [3.0, 3.0, 3.0], "mode": "bilinear""#;
+    let after = r#""pixdim": [], "mode": "@missing", "min_pixdim": "@missing""#;
+    edit(&bundle, &[(before, after)]);
+    let (code, report) = verify(&bundle, &[]);
+    assert_eq!(code, Some(2), "{report}");
+    assert!(report.contains("Spacingd: `pixdim` is empty"), "{report}");
+}
+
+#[test]
+fn components_that_write_are_listed_unless_they_are_disabled() {
+    let bundle = Bundle::new(1);
+    let before = r#""initialize": ["#;
+    let saver = r#"{"_target_": "CheckpointSaver", "save_dir": "out", "save_dict": {"model": "@network"}, "save_final": true}"#;
+    let off = saver.replace("{\"_target_\"", "{\"_disabled_\": \"$not @load_pretrain\", \"_target_\"");
+    edit(&bundle, &[(before, &format!(r#""on": {saver}, "off": {off}, "initialize": ["$@on", "$@off", "#))]);
+    let (code, report) = verify(&bundle, &[]);
+    assert_eq!(code, Some(0), "{report}");
+    assert!(report.contains("monai.handlers.CheckpointSaver") && report.contains(", on)"), "{report}");
+    assert!(!report.contains(", off)"), "{report}");
+}

@@ -56,6 +56,7 @@ component! {
         n_saved: Option<usize> = (),
     }
 
+    effect: Acts,
     differs: [
         "files are replaced atomically, and a new file is complete before an old one is removed",
         "engines cannot be saved; `--resume` resumes a training",

@@ -50,6 +50,7 @@ component! {
         tag_name: String = "Loss",
     }
 
+    effect: Acts,
     differs: ["custom writers and writing functions are not supported"],
     build: TensorBoardStats::new,
 }

@@ -129,7 +129,13 @@ impl RunArgs {
             _ if node.is_none() && PARAMETERS_WITH_DEFAULTS.contains(&key) => {}
             "config_file" => self.config_files = config_files(&node)?,
             "run_id" => self.run_id = text(key, &node)?,
-            "init_id" => self.init_id = text(key, &node)?,
+            "init_id" => {
+                self.init_id = text(key, &node).map_err(|error| match &*self.run_id {
+                    "run" => error,
+                    // Both were given as words: `highres False` instead of `--highres False`.
+                    id => error.hint(format!("an override is written `--{id} {}`", node.to_value())),
+                })?
+            }
             "final_id" => self.final_id = text(key, &node)?,
             "meta_file" => self.meta_files = Some(texts(key, &node)?),
             "tracking" => self.tracking = Some(node),

@@ -58,18 +58,16 @@ pub fn check_overrides(plan: &Plan) -> (Vec<Error>, Vec<Warning>) {
     let (mut problems, mut warnings) = (vec![], vec![]);
     for given in &tree.overrides {
         let target = &given.id;
-        if let Some((error, wrong)) = string_boolean(plan, given) {
-            if wrong {
-                problems.push(error);
-                continue;
-            }
-            warnings.push(error);
-        }
         let pasted = |other: &String| id::is_within(other, target) || id::is_within(target, other);
         let read = reached.contains(target)
             || tree.macro_reads.iter().any(pasted)
             || reached.iter().any(|id| id::is_within(id, target));
         if read || target.is_empty() || id::is_within(target, "_meta_") || tree.broken.contains(target) {
+            match string_boolean(plan, given) {
+                Some((error, true)) => problems.push(error),
+                Some((error, false)) => warnings.push(error),
+                None => {}
+            }
             continue;
         }
         let error = err!("the override `{}` changes nothing: no part of this run reads it", given.spelled);
@@ -160,13 +158,27 @@ fn half_reference<'a>(tree: &Tree, text: &'a str) -> Option<(&'a str, String)> {
     (!known.is_empty()).then(|| (known, if index { format!("[{rest}]") } else { rest.to_owned() }))
 }
 
-/// Check that the section to run exists.
+/// Check that the section to run exists, and those to run first and last if they do not have their default names.
 pub fn check_run_ids(args: &RunArgs, tree: &Tree) -> Option<Error> {
-    if tree.get(&id::normalize(&args.run_id)).is_some() {
-        return None;
+    let exists = |id: &str| tree.get(&id::normalize(id)).is_some();
+    let error = |id: &str| {
+        err!("the config has no `{id}` to run")
+            .kind(Kind::Config)
+            .file(args.config_files.last().map_or("", String::as_str))
+    };
+    let given = [("init_id", &args.init_id, "initialize"), ("final_id", &args.final_id, "finalize")];
+    let mut missing = given.into_iter().filter(|(_, id, default)| *id != default && !exists(id));
+    if exists(&args.run_id) {
+        return missing.next().map(|(option, id, _)| match tree.nearest(id) {
+            Some(near) => error(id).hint(format!("did you mean `--{option} {near}`?")),
+            None => error(id),
+        });
     }
-    let error = err!("the config has no `{}` to run", args.run_id).kind(Kind::Config);
-    let error = error.file(args.config_files.last().map_or("", String::as_str));
+    let error = error(&args.run_id);
+    // Both were given as words: `highres no` instead of `--highres no`.
+    if args.run_id != "run" && missing.any(|(option, ..)| option == "init_id") {
+        return Some(error.hint(format!("an override is written `--{} {}`", args.run_id, args.init_id)));
+    }
     let lists = runnable(args, tree);
     let near = tree.nearest(&args.run_id).filter(|near| lists.is_empty() || lists.contains(near));
     if let Some(near) = near {

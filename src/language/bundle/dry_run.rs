@@ -115,11 +115,11 @@ impl DryRun {
                 Err(error) => error,
             };
             // An error caused by an omitted argument is not an error of the config.
-            if !wrong.iter().any(|key| mentions(error.message(), key)) {
+            if !error.get_arguments().iter().any(|argument| wrong.iter().any(|key| **key == **argument)) {
                 self.report(error.clone().at(Some(&node.origin.text()), id));
             }
             let before = named.len();
-            let culprits = named.extract_if(.., |(key, _)| optional(key) && mentions(error.message(), key));
+            let culprits = named.extract_if(.., |(key, _)| optional(key) && concerns(&error, key));
             wrong.extend(culprits.map(|(key, _)| key));
             if named.len() == before {
                 return Err(withheld(id));
@@ -128,9 +128,10 @@ impl DryRun {
     }
 }
 
-/// Whether a message contains the name of an argument as a whole word.
-fn mentions(message: &str, key: &str) -> bool {
-    message.split(|c: char| !(c.is_alphanumeric() || c == '_')).any(|word| word == key)
+/// Whether an argument may cause an error: the error lists it, or its message contains the name as a whole word.
+fn concerns(error: &Error, key: &str) -> bool {
+    error.get_arguments().iter().any(|argument| argument == key)
+        || error.message().split(|c: char| !(c.is_alphanumeric() || c == '_')).any(|word| word == key)
 }
 
 /// Error for an item that has no value in a dry run.

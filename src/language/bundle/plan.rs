@@ -144,6 +144,13 @@ impl Plan {
         self.warnings.extend(warnings);
     }
 
+    /// Remove the effects of the components that a dry run found to be disabled.
+    pub(super) fn drop_effects(&mut self, is_none: impl Fn(&str) -> bool) {
+        let tree = &self.tree;
+        let disabled = |id: &str| is_none(id) && tree.get(id).is_some_and(Node::is_component);
+        self.effects.retain(|effect| !disabled(&effect.id));
+    }
+
     /// Add a hint to an error about a missing file: the folder of relative paths, and keys of the config to check.
     pub fn advise(&self, error: Error) -> Error {
         if !error.is_of_working_folder() {

@@ -53,7 +53,8 @@ impl Session {
     /// Return the plan, with the findings of the dry run.
     pub(super) fn into_plan(self) -> Plan {
         let problems = self.dry.map(DryRun::into_problems).unwrap_or_default();
-        let mut plan = self.plan;
+        let (mut plan, resolved) = (self.plan, self.resolved.into_inner());
+        plan.drop_effects(|id| resolved.get(id).is_some_and(Value::is_none));
         plan.add_findings(problems, self.warnings.into_inner());
         plan
     }

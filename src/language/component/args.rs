@@ -121,7 +121,7 @@ pub fn convert<T: FromValue>(name: &str, param: &Param, value: &Value) -> Result
             }
         };
         let error = err!("{name}: argument `{}`: expected {}, found {found}", param.name, T::expected());
-        let error = error.kind(T::ERROR);
+        let error = error.kind(T::ERROR).arguments(&[param.name]);
         // A number in quotes, or text that YAML 1.1 does not read as a number.
         let number = value.as_str().and_then(super::as_number);
         let meant = |number: &String| {

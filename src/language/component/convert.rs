@@ -213,7 +213,9 @@ impl<T: Clone> OneOrMany<T> {
         match self {
             OneOrMany::One(value) => Ok(vec![value.clone(); n]),
             OneOrMany::Many(values) if values.len() == n => Ok(values.clone()),
-            OneOrMany::Many(values) => Err(crate::err!("`{name}` has {} values, expected 1 or {n}", values.len())),
+            OneOrMany::Many(values) => {
+                Err(crate::err!("`{name}` has {} values, expected 1 or {n}", values.len()).arguments(&[name]))
+            }
         }
     }
 }
