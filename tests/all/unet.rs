@@ -210,7 +210,7 @@ fn wrong_arguments_and_inputs_are_errors() {
         args.extend_from_slice(changes);
         unet(&args)
     };
-    let cases: [(&[(&str, Value)], &str); 13] = [
+    let cases: [(&[(&str, Value)], &str); 14] = [
         (&[("spatial_dims", 1.into())], "expected spatial_dims 2 or 3, found 1"),
         (&[("dimensions", 3.into())], "has no argument `dimensions`"),
         (&[("channels", ints(&[4]))], "expected 2 to 32 entries in `channels`, found 1"),

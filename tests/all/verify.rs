@@ -186,7 +186,8 @@ fn mistakes_that_mention_an_argument_without_a_value_are_reported() {
 fn components_that_write_are_listed_unless_they_are_disabled() {
     let bundle = Bundle::new(1);
     let before = r#""initialize": ["#;
-    let saver = r#"{"_target_": "CheckpointSaver", "save_dir": "out", "save_dict": {"model": "@network"}, "save_final": true}"#;
+    let saver =
+        r#"{"_target_": "CheckpointSaver", "save_dir": "out", "save_dict": {"model": "@network"}, "save_final": true}"#;
     let off = saver.replace("{\"_target_\"", "{\"_disabled_\": \"$not @load_pretrain\", \"_target_\"");
     edit(&bundle, &[(before, &format!(r#""on": {saver}, "off": {off}, "initialize": ["$@on", "$@off", "#))]);
     let (code, report) = verify(&bundle, &[]);
