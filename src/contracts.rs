@@ -597,8 +597,10 @@ impl Object for NetworkHandle {
         match name {
             "to" => {
                 let [device] = std::mem::take(args).expect("to", ["device"])?;
-                let device = Device::from_value(&device)
-                    .ok_or_else(|| err!("to(): expected {}, found {device:?}", Device::expected()))?;
+                let device = Device::from_value(&device).ok_or_else(|| {
+                    Device::refusal(&device)
+                        .unwrap_or_else(|| err!("to(): expected {}, found {device:?}", Device::expected()))
+                })?;
                 let device = device.check()?;
                 if !context.is_dry_run() {
                     self.0.lock().to(device)?;

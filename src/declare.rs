@@ -76,6 +76,9 @@ macro_rules! component {
     (@name dictionary $name:literal) => { concat!($name, "d") };
     (@name $family:ident $name:literal) => { $name };
     (@also dictionary $name:literal) => { &[concat!($name, "D"), concat!($name, "Dict")] };
+    (@also dictionary $name:literal $(, $also:literal)+) => {
+        compile_error!("a dictionary transform has the names D and Dict only: `also` is not supported")
+    };
     (@also $family:ident $name:literal $(, $also:literal)*) => { &[$($also),*] };
     (@effect) => { $crate::component::Effect::Pure };
     (@effect $effect:ident) => { $crate::component::Effect::$effect };

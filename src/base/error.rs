@@ -46,6 +46,7 @@ struct Inner {
     place: Option<Place>,
     hint: Option<String>,
     working_folder: bool,
+    of_value: bool,
     arguments: Vec<String>,
 }
 
@@ -87,6 +88,11 @@ impl Error {
         self.0.working_folder = true;
         self
     }
+    /// Marks an error in a value that several items may share; `verify` reports it once.
+    pub fn of_value(mut self) -> Self {
+        self.0.of_value = true;
+        self
+    }
     /// The arguments of a component that together cause the error.
     pub fn arguments(mut self, names: &[&str]) -> Self {
         self.0.arguments.extend(names.iter().map(|name| (*name).to_owned()));
@@ -115,6 +121,9 @@ impl Error {
     }
     pub fn get_place(&self) -> Option<&Place> {
         self.0.place.as_ref()
+    }
+    pub fn is_of_value(&self) -> bool {
+        self.0.of_value
     }
     pub fn get_arguments(&self) -> &[String] {
         &self.0.arguments

@@ -2,6 +2,7 @@
 
 use crate::error::Result;
 use crate::formats::{nifti, paths};
+use crate::tools::structures::Names;
 use crate::tools::{label_names, split_labels};
 use std::path::{Path, PathBuf};
 
@@ -13,8 +14,8 @@ pub struct Args {
     /// Label map (NIfTI)
     labels: PathBuf,
     /// Names of the structures to write: liver,spleen [default: all structures that have names]
-    #[arg(long, value_name = "NAMES", value_delimiter = ',')]
-    structures: Vec<String>,
+    #[arg(long, value_name = "NAMES")]
+    structures: Option<String>,
     /// metadata.json of a bundle, for the names of the structures [default: names in the label map, else metadata.json
     /// beside it or in its bundle's configs folder]
     #[arg(long = "meta_file", alias = "meta-file", value_name = "FILE")]
@@ -31,8 +32,8 @@ pub fn split_labels(args: &Args) -> Result<()> {
             .file(&args.labels)
             .hint("`--meta_file metadata.json` provides names"));
     }
-    if !args.structures.is_empty() {
-        structures = structures.subset(&args.structures)?;
+    if let Some(names) = &args.structures {
+        structures = structures.subset(&Names::parse(names).0)?;
     }
     let inputs: Vec<&Path> = std::iter::once(&args.labels).chain(&args.meta_file).map(|path| &**path).collect();
     structures.iter().try_for_each(|structure| {

@@ -24,12 +24,12 @@ use crate::contracts::{
 use crate::data::pass::LoaderPosition;
 use crate::data::{Transforms, alignment};
 use crate::error::{Error, Kind, Result};
-use crate::formats::digest;
-use crate::torch::convert::to_u8;
-use crate::torch::{Device, DeviceExt};
+use crate::formats::digest::{self, HashingWriter};
+use crate::torch::{Device, DeviceExt, tensor_bytes};
 use crate::{bail, err};
 use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
+use std::io::Write as _;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Instant;
@@ -385,12 +385,13 @@ fn amp_name(autocast: Option<tch::Kind>) -> Option<&'static str> {
 
 /// SHA-256 of all parameters and buffers with their names, and of the network's file if it has one (TorchScript).
 fn weights_sha256(network: &dyn Network) -> Result<String> {
-    let mut pieces: Vec<Vec<u8>> = vec![];
-    pieces.extend(network.file_sha256().map(|sha256| format!("file {sha256}\0").into_bytes()));
-    for (name, tensor) in &network.state().tensors {
-        pieces.push(format!("{name} {:?} {:?}\0", tensor.kind(), tensor.size()).into_bytes());
-        let flat = tensor.f_detach()?.f_to_device(tch::Device::Cpu)?.f_contiguous()?.f_view([-1])?;
-        pieces.push(to_u8(&flat.f_view_dtype(tch::Kind::Uint8)?)?);
+    let mut hash = HashingWriter::new(std::io::sink());
+    if let Some(sha256) = network.file_sha256() {
+        write!(hash, "file {sha256}\0")?;
     }
-    Ok(digest::of_pieces(pieces.iter().map(Vec::as_slice)))
+    for (name, tensor) in &network.state().tensors {
+        write!(hash, "{name} {:?} {:?}\0", tensor.kind(), tensor.size())?;
+        hash.write_all(&tensor_bytes(tensor)?)?;
+    }
+    Ok(hash.finish().sha256)
 }

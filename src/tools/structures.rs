@@ -1,6 +1,6 @@
 //! The structures of a label map: their ids, names and colors, and lookup tables for viewers.
 
-use crate::component::{Key, Value};
+use crate::component::{FromValue, Key, Value};
 use crate::error::{Kind, Result};
 use crate::{bail, err};
 use std::fmt::Write as _;
@@ -27,6 +27,30 @@ impl Structure {
                 lightness - saturation * f64::min(lightness, 1.0 - lightness) * (k - 3.0).min(9.0 - k).clamp(-1.0, 1.0);
             (value * 255.0).round() as u8
         })
+    }
+}
+
+/// Names of structures, as a list or as text: `liver,spleen` or `['liver','spleen']`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Names(pub Vec<String>);
+
+impl Names {
+    pub fn parse(text: &str) -> Names {
+        let inner = text.strip_prefix('[').and_then(|text| text.strip_suffix(']')).unwrap_or(text);
+        let names = inner.split(',').map(|name| name.trim().trim_matches(['\'', '"']).to_owned());
+        Names(names.filter(|name| !name.is_empty()).collect())
+    }
+}
+
+impl FromValue for Names {
+    fn expected() -> String {
+        "list of str".into()
+    }
+    fn from_value(value: &Value) -> Option<Self> {
+        match value {
+            Value::Str(text) => Some(Names::parse(text)),
+            value => Vec::from_value(value).map(Names),
+        }
     }
 }
 
@@ -161,6 +185,15 @@ mod tests {
             (2, "kidney_right".into()),
         ])
         .unwrap()
+    }
+
+    #[test]
+    fn names_are_written_with_commas_or_as_a_list() {
+        let names = Names(vec!["liver".into(), "left lung".into()]);
+        for text in ["liver,left lung", "liver, left lung", "['liver', 'left lung']", "[\"liver\",\"left lung\"]"] {
+            assert_eq!(Names::parse(text), names, "{text}");
+        }
+        assert_eq!(Names::from_value(&Value::from(vec!["liver", "left lung"])), Some(names));
     }
 
     #[test]

@@ -7,4 +7,4 @@ mod tensor;
 
 pub use device::{Device, DeviceExt};
 pub use guard::guard;
-pub use tensor::{TensorHandle, array_from_tensor, kind_of, tensor_from_value, tensor_of, type_of};
+pub use tensor::{TensorHandle, array_from_tensor, kind_of, tensor_bytes, tensor_from_value, tensor_of, type_of};

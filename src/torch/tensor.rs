@@ -3,8 +3,10 @@
 use crate::component::{Args, BuildContext, Object, Value};
 use crate::err;
 use crate::error::Result;
+use crate::formats::digest;
 use crate::python::array::{Array, DTypeObject, Flavour, Type, charge};
 use crate::torch::Device;
+use crate::torch::convert::to_u8;
 use parking_lot::Mutex;
 use tch::{Kind, Tensor};
 
@@ -58,6 +60,12 @@ pub fn tensor_from_value(value: &Value) -> Option<Tensor> {
     }
 }
 
+/// The values of a tensor of any device in C order.
+pub fn tensor_bytes(tensor: &Tensor) -> Result<Vec<u8>> {
+    let flat = tensor.f_detach()?.f_to_device(tch::Device::Cpu)?.f_contiguous()?.f_view([-1])?;
+    to_u8(&flat.f_view_dtype(Kind::Uint8)?)
+}
+
 /// A handle to a tensor that is too large for an [`Array`]: expressions can pass it on and read its attributes, but not
 /// compute with it.
 pub struct TensorHandle(pub Mutex<Tensor>);
@@ -65,6 +73,11 @@ pub struct TensorHandle(pub Mutex<Tensor>);
 impl Object for TensorHandle {
     fn type_name(&self) -> &str {
         "Tensor"
+    }
+    fn fingerprint(&self) -> Option<String> {
+        let tensor = self.0.lock();
+        let sha256 = tensor_bytes(&tensor).map(|bytes| digest::of_bytes(&bytes).sha256).ok()?;
+        Some(format!("Tensor {:?} {:?} {sha256}", tensor.kind(), tensor.size()))
     }
     fn repr(&self) -> String {
         format!("<Tensor of shape {:?}>", self.0.lock().size())

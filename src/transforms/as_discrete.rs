@@ -86,12 +86,20 @@ impl Transform for AsDiscrete {
         COMPONENT.name
     }
     fn on_prediction(&self) -> OnPrediction {
-        match self.steps.first() {
-            Some(Steps { round: true, .. }) => OnPrediction::AllChannels,
-            Some(Steps { argmax: true, .. }) => OnPrediction::Labels,
-            Some(Steps { threshold: Some(_), .. }) => OnPrediction::Masks,
-            _ => OnPrediction::Other,
+        // With several keys, the one that needs most memory.
+        let (mut most, mut rank) = (OnPrediction::Labels, 0);
+        for step in &self.steps {
+            let (effect, own) = match step {
+                Steps { round: true, .. } => (OnPrediction::AllChannels, 3),
+                Steps { argmax: true, .. } => (OnPrediction::Labels, 0),
+                Steps { threshold: Some(_), .. } => (OnPrediction::Masks, 1),
+                _ => (OnPrediction::Other, 2),
+            };
+            if own > rank {
+                (most, rank) = (effect, own);
+            }
         }
+        most
     }
     fn plan(&self, sample: Sample) -> Result<Step<'_>> {
         let after = |at: usize, channels: usize| {

@@ -12,7 +12,7 @@ use crate::image::{Orientation, Volume};
 use crate::tools::label_names;
 use crate::tools::split_labels::{check_channels, keep_only, write_mask};
 use crate::tools::statistics::same_grid;
-use crate::tools::structures::Structures;
+use crate::tools::structures::{Names, Structures};
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
@@ -32,7 +32,7 @@ component! {
         #[no_effect_on_results]
         output_dir: PathBuf = "./",
         /// Names of the structures to save; None saves all.
-        structures: Option<Vec<String>> = (),
+        structures: Option<Names> = (),
         /// Save one label map, with the names in a header extension.
         combined: bool = true,
         /// Save one mask per structure: `segmentations/liver.nii.gz` in the folder of the case.
@@ -95,7 +95,7 @@ impl SaveLabels {
                 .arguments(&["combined", "separate"]));
         }
         let mut structures = Structures::from_value(&args.names)?;
-        if let Some(names) = &args.structures {
+        if let Some(Names(names)) = &args.structures {
             if names.is_empty() {
                 return Err(crate::err!("argument `structures`: expected names, found an empty list")
                     .kind(Kind::Config)

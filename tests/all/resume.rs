@@ -53,6 +53,28 @@ fn the_record_says_what_ran_and_how_each_case_ended() {
 }
 
 #[test]
+fn a_case_is_computed_again_if_a_tensor_in_the_config_was_read_from_a_changed_file() {
+    let bundle = Bundle::new(1);
+    let path = bundle.path("configs/inference.json");
+    let config = std::fs::read_to_string(&path).unwrap();
+    let before = r#""nonzero": true"#;
+    assert!(config.contains(before));
+    let after = r#""subtrahend": "$torch.load('norm.pt')['mean']", "divisor": 1.0"#;
+    std::fs::write(&path, config.replace(before, after)).unwrap();
+    let save = |mean: f32| {
+        segbundle::checkpoint::save(bundle.path("norm.pt"), &[("mean".to_owned(), tch::Tensor::from(mean))]).unwrap()
+    };
+    save(0.5);
+    let output = bundle.infer(&[]);
+    assert!(output.status.success(), "{}", text(&output.stderr));
+    again(&bundle, &[]);
+    assert_eq!(statuses(&bundle.record()), ["skipped"]);
+    save(1.5);
+    again(&bundle, &[]);
+    assert_eq!(statuses(&bundle.record()), ["done"]);
+}
+
+#[test]
 fn a_case_is_left_out_only_while_everything_it_was_made_from_is_the_same() {
     let bundle = Bundle::new(3);
     assert!(bundle.infer(&[]).status.success());

@@ -195,3 +195,12 @@ fn components_that_write_are_listed_unless_they_are_disabled() {
     assert!(report.contains("monai.handlers.CheckpointSaver") && report.contains(", on)"), "{report}");
     assert!(!report.contains(", off)"), "{report}");
 }
+
+#[test]
+fn an_unknown_device_is_reported_once() {
+    let bundle = Bundle::new(1);
+    let (code, report) = verify(&bundle, &["--device", "gpu"]);
+    assert_eq!(code, Some(2), "{report}");
+    assert_eq!(report.matches("unknown device 'gpu': expected cpu, cuda or cuda:N").count(), 1, "{report}");
+    assert!(report.contains(": 1 mistake, "), "{report}");
+}

@@ -400,10 +400,10 @@ fn choose(slices: Vec<Slice>, wanted: Option<&str>, name: &str) -> Result<Vec<Sl
                 let number = &parts[0].series().number;
                 let name = if number.is_empty() { &parts[0].series().uid } else { number };
                 format!(
-                    "name one of the parts in LoadImaged: series_name='{name}#1' (UID, number or description, #, part), or put each into a folder of its own"
+                    "select one of the parts (UID, number or description, #, part): series_name='{name}#1' of LoadImaged, or --series '{name}#1' of the commands; or put each into a folder of its own"
                 )
             } else {
-                "put each into a folder of its own, or name one in LoadImaged: series_name='…' (its UID, number or description)".to_owned()
+                "select one by its UID, number or description: series_name='…' of LoadImaged, or --series '…' of the commands; or put each into a folder of its own".to_owned()
             };
             let what = if one_series { "DICOM volume" } else { "DICOM series" };
             let mut list: Vec<String> = parts.iter().map(Part::described).collect();

@@ -57,7 +57,11 @@ impl DryRun {
     /// Record a problem, once.
     pub fn report(&self, error: Error) {
         let mut problems = self.problems.lock();
-        if !problems.iter().any(|known| known.to_string() == error.to_string()) {
+        let same = |known: &Error| match error.is_of_value() {
+            true => known.message() == error.message(),
+            false => known.to_string() == error.to_string(),
+        };
+        if !problems.iter().any(same) {
             problems.push(error);
         }
     }

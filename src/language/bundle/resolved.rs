@@ -20,12 +20,12 @@ impl Session {
     }
 
     fn shown(&self, id: &str, node: &Node) -> Option<Json> {
-        if let Some(value) = self.plain_value(id, node) {
+        if let Some(value) = self.plain_value(id, node, false) {
             return Some(value);
         }
         let reached = self.plan().reached();
         match &node.content {
-            Content::Leaf(value) => Some(plain(value, MAX_DEPTH).unwrap_or_else(|| json!(value.to_string()))),
+            Content::Leaf(value) => Some(plain(value, MAX_DEPTH, false).unwrap_or_else(|| json!(value.to_string()))),
             Content::List(items) => Some(
                 items
                     .iter()
@@ -70,7 +70,7 @@ impl Session {
     }
 
     fn canonical(&self, id: &str, node: &Node, todo: &mut Vec<String>) -> Json {
-        if let Some(value) = self.plain_value(id, node) {
+        if let Some(value) = self.plain_value(id, node, true) {
             return value;
         }
         match &node.content {
@@ -81,7 +81,7 @@ impl Session {
                         None => todo.extend(id::whole_reference(&id::normalize(text)).map(str::to_owned)),
                     }
                 }
-                plain(value, MAX_DEPTH).unwrap_or_else(|| json!(value.to_string()))
+                plain(value, MAX_DEPTH, false).unwrap_or_else(|| json!(value.to_string()))
             }
             Content::List(items) => items
                 .iter()
@@ -114,15 +114,16 @@ impl Session {
         }
     }
 
-    /// Value of an expression or reference, if it can be represented in JSON.
-    fn plain_value(&self, id: &str, node: &Node) -> Option<Json> {
+    /// Value of an expression or reference, if it can be represented in JSON: arrays and tensors as their fingerprints if
+    /// `hashed`.
+    fn plain_value(&self, id: &str, node: &Node, hashed: bool) -> Option<Json> {
         let text = node.as_str()?;
         if node.expression().is_some() {
-            return plain(&self.known(id)?, MAX_DEPTH);
+            return plain(&self.known(id)?, MAX_DEPTH, hashed);
         }
         let text = id::normalize(text);
         let target = id::whole_reference(&text)?;
-        plain(&self.known(target).or_else(|| self.constant(target))?, MAX_DEPTH)
+        plain(&self.known(target).or_else(|| self.constant(target))?, MAX_DEPTH, hashed)
     }
 
     /// Value of an item that does not need to be resolved: a number, or text that is not a reference.
@@ -140,7 +141,7 @@ impl Session {
 }
 
 /// Convert a value to JSON; `None` for networks, transforms and other objects.
-fn plain(value: &Value, depth: usize) -> Option<Json> {
+fn plain(value: &Value, depth: usize, hashed: bool) -> Option<Json> {
     let depth = depth.checked_sub(1)?;
     Some(match value {
         Value::None => Json::Null,
@@ -150,16 +151,18 @@ fn plain(value: &Value, depth: usize) -> Option<Json> {
         Value::Float(value) if !value.is_finite() => json!(value.to_string()),
         Value::Float(value) => json!(value),
         Value::Str(text) => json!(&**text),
-        Value::List(items) => items.items().iter().map(|item| plain(item, depth)).collect::<Option<_>>()?,
-        Value::Tuple(items) => items.iter().map(|item| plain(item, depth)).collect::<Option<_>>()?,
-        Value::Set(items) => items.iter().map(|item| plain(&item.to_value(), depth)).collect::<Option<_>>()?,
+        Value::List(items) => items.items().iter().map(|item| plain(item, depth, hashed)).collect::<Option<_>>()?,
+        Value::Tuple(items) => items.iter().map(|item| plain(item, depth, hashed)).collect::<Option<_>>()?,
+        Value::Set(items) => items.iter().map(|item| plain(&item.to_value(), depth, hashed)).collect::<Option<_>>()?,
         Value::Dict(dict) => {
-            let pairs = dict.items().into_iter().map(|(key, item)| Some((key_text(&key), plain(&item, depth)?)));
+            let pairs =
+                dict.items().into_iter().map(|(key, item)| Some((key_text(&key), plain(&item, depth, hashed)?)));
             Json::Object(pairs.collect::<Option<_>>()?)
         }
         Value::Object(object) if ["torch.device", "torch.dtype", "Path"].contains(&object.type_name()) => {
             json!(object.repr())
         }
+        Value::Object(object) if hashed => json!(object.fingerprint()?),
         _ => return None,
     })
 }

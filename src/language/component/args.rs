@@ -111,6 +111,9 @@ pub fn check_names(name: &str, params: &[Param], given: &[&str]) -> Vec<Error> {
 /// Convert a bound value to `T`; used by [`args!`](crate::args).
 pub fn convert<T: FromValue>(name: &str, param: &Param, value: &Value) -> Result<T> {
     T::from_value(value).ok_or_else(|| {
+        if let Some(error) = T::refusal(value) {
+            return error.arguments(&[param.name]);
+        }
         let found = match value {
             Value::None => "None".to_owned(),
             Value::Object(object) => object.type_name().to_owned(),

@@ -1,7 +1,7 @@
 //! Conversion of a config's values to Rust types.
 
 use super::{Dict, Value};
-use crate::error::Kind;
+use crate::error::{Error, Kind};
 use parking_lot::Mutex;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -16,6 +16,10 @@ pub trait FromValue: Sized {
     fn expected() -> String;
     /// Convert a value; `None` if it has another type.
     fn from_value(value: &Value) -> Option<Self>;
+    /// Error for a value that [`FromValue::from_value`] does not convert, if it is more specific than the expected type.
+    fn refusal(_value: &Value) -> Option<Error> {
+        None
+    }
 }
 
 impl FromValue for Value {
@@ -174,6 +178,9 @@ impl<T: FromValue> FromValue for Option<T> {
             Value::None => Some(None),
             value => T::from_value(value).map(Some),
         }
+    }
+    fn refusal(value: &Value) -> Option<Error> {
+        T::refusal(value)
     }
 }
 

@@ -76,6 +76,11 @@ pub trait Object: Any + Send + Sync {
     fn equals(&self, _other: &Value) -> bool {
         false
     }
+    /// Text that is equal only for equal contents, for values that a config computes from files; `None` for objects
+    /// that are determined by the config.
+    fn fingerprint(&self) -> Option<String> {
+        None
+    }
     /// Side effect of a method (including `__call__`, `__getitem__` and `__iter__`). A dry run does not call methods
     /// that act, read images or compute for long.
     fn effect(&self, _method: &str) -> Effect {

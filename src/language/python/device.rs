@@ -2,7 +2,7 @@
 
 use crate::component::{FromValue, Object, Value};
 use crate::err;
-use crate::error::{Kind, Result};
+use crate::error::{Error, Kind, Result};
 use std::fmt;
 
 /// Device on which tensors are allocated.
@@ -22,7 +22,7 @@ impl Device {
             Some(("cuda", index)) if index.parse::<usize>().is_ok_and(|index| index < 1024) => {
                 Ok(Device::Cuda(index.parse().unwrap_or(0)))
             }
-            _ => Err(err!("unknown device '{text}': expected cpu, cuda or cuda:N").kind(Kind::Config)),
+            _ => Err(err!("unknown device '{text}': expected cpu, cuda or cuda:N").kind(Kind::Config).of_value()),
         }
     }
 }
@@ -75,5 +75,8 @@ impl FromValue for Device {
             Value::Str(text) => Device::parse(text).ok(),
             value => value.downcast::<Device>().map(|device| *device),
         }
+    }
+    fn refusal(value: &Value) -> Option<Error> {
+        Device::parse(value.as_str()?).err()
     }
 }

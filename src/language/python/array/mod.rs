@@ -31,6 +31,7 @@ use crate::error::{Kind, Result};
 use crate::image::{Volume, Voxels};
 use crate::{bail, err};
 use ndarray::{ArcArray, ArrayD, IxDyn};
+use std::hash::Hasher as _;
 
 /// Maximum number of elements of an array (2 GiB).
 pub const LIMIT: usize = 1 << 28;
@@ -220,6 +221,12 @@ impl FromArc for Array {
 }
 
 impl Object for Array {
+    fn fingerprint(&self) -> Option<String> {
+        // The hash may change with the version of Rust; results are then computed again.
+        let mut hash = std::hash::DefaultHasher::new();
+        self.data.iter().for_each(|x| hash.write_u64(x.to_bits()));
+        Some(format!("{} {} {:?} {:016x}", self.type_name(), self.ty.name(), self.shape(), hash.finish()))
+    }
     fn type_name(&self) -> &str {
         match (self.flavour, self.ndim()) {
             (Flavour::Torch, _) => "Tensor",
