@@ -134,6 +134,10 @@ pub trait Transform: Send + Sync {
     fn traced_keys(&self) -> &[Arc<str>] {
         &[]
     }
+    /// Keys under which a prediction is an error: transforms that need an image in memory.
+    fn image_keys(&self) -> &[Arc<str>] {
+        &[]
+    }
     /// The files that this transform will write for the case read from `source`; clashes between cases are found before
     /// the run. `root`: see [`CaseContext::output_root`].
     fn output_paths(&self, _source: &Path, _root: Option<&Path>) -> Result<Vec<PathBuf>> {

@@ -34,9 +34,10 @@ pub struct Cases {
 /// after the inputs' folders.
 ///
 /// # Errors
-/// Two cases would write the same file, a case would overwrite an input, or no case can be written. If only some cases
+/// A transform cannot process predictions, two cases would write the same file, a case would overwrite an input, or no case can be written. If only some cases
 /// cannot be written, the errors are in their [`Case::outputs`].
 pub fn plan(dataset: &dyn Dataset, postprocessing: &[Arc<dyn Transform>], total: usize) -> Result<Cases> {
+    check_predictions(postprocessing)?;
     // A cached dataset does not write files: its cases are read without writers.
     let preprocessing = if dataset.reads_files() { dataset.transforms() } else { &[] };
     let writers: Vec<&dyn Transform> = [flattened(postprocessing), flattened(preprocessing)].concat();
@@ -92,6 +93,19 @@ impl Cases {
         if !dataset.reads_files() {
             warn_of_unwritten(dataset.transforms(), dataset.name());
         }
+    }
+}
+
+/// # Errors
+/// A transform that needs an image would get the prediction, which becomes an image when it is saved.
+fn check_predictions(postprocessing: &[Arc<dyn Transform>]) -> Result<()> {
+    let steps = flattened(postprocessing);
+    let before_saving = steps.iter().take_while(|step| step.output_folder().is_none());
+    match before_saving.into_iter().find(|step| step.image_keys().iter().any(|key| **key == *"pred")) {
+        None => Ok(()),
+        Some(step) => Err(err!("{} cannot process the prediction `pred`", step.name())
+            .kind(Kind::Unsupported)
+            .hint("use it after SaveImaged, or on other keys")),
     }
 }
 

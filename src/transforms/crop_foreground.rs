@@ -196,6 +196,9 @@ impl Transform for CropForeground {
     fn name(&self) -> &'static str {
         COMPONENT.name
     }
+    fn image_keys(&self) -> &[Arc<str>] {
+        &self.keys.keys
+    }
     fn plan(&self, sample: Sample) -> Result<Step<'_>> {
         // The extent of the foreground depends on the voxels; the image's size is its upper bound.
         let mut sample = resized(&self.keys, sample, |shape| {

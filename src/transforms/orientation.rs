@@ -85,6 +85,9 @@ impl Transform for Turn {
     fn name(&self) -> &'static str {
         COMPONENT.name
     }
+    fn image_keys(&self) -> &[Arc<str>] {
+        &self.keys.keys
+    }
     fn plan(&self, sample: Sample) -> Result<Step<'_>> {
         Ok(Step::header_only(applied_to_headers(self, sample)?))
     }

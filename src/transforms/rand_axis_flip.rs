@@ -40,6 +40,9 @@ impl Transform for RandAxisFlip {
     fn name(&self) -> &'static str {
         COMPONENT.name
     }
+    fn image_keys(&self) -> &[std::sync::Arc<str>] {
+        &self.keys.keys
+    }
     fn plan(&self, sample: Sample) -> Result<Step<'_>> {
         Ok(Step::at_most(sample))
     }

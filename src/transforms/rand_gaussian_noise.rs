@@ -54,6 +54,9 @@ impl Transform for RandGaussianNoise {
     fn name(&self) -> &'static str {
         COMPONENT.name
     }
+    fn image_keys(&self) -> &[std::sync::Arc<str>] {
+        &self.keys.keys
+    }
     fn plan(&self, sample: Sample) -> Result<Step<'_>> {
         Ok(Step::at_most(in_f32(&self.keys, sample, None)?))
     }

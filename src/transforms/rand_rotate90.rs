@@ -75,6 +75,9 @@ impl Transform for RandRotate90 {
     fn name(&self) -> &'static str {
         COMPONENT.name
     }
+    fn image_keys(&self) -> &[std::sync::Arc<str>] {
+        &self.keys.keys
+    }
     fn plan(&self, sample: Sample) -> Result<Step<'_>> {
         Ok(Step::at_most(resized(&self.keys, sample, |mut shape| {
             let [a, b] = self.plane;

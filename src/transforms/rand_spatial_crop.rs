@@ -79,6 +79,9 @@ impl Transform for RandSpatialCrop {
     fn name(&self) -> &'static str {
         COMPONENT.name
     }
+    fn image_keys(&self) -> &[Arc<str>] {
+        &self.keys.keys
+    }
     fn plan(&self, sample: Sample) -> Result<Step<'_>> {
         Ok(Step::at_most(resized(&self.keys, sample, |shape| {
             let size = match (self.random_size, self.largest) {

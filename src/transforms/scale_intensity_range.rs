@@ -98,6 +98,9 @@ impl Transform for ScaleIntensityRange {
     fn name(&self) -> &'static str {
         COMPONENT.name
     }
+    fn image_keys(&self) -> &[std::sync::Arc<str>] {
+        &self.keys.keys
+    }
     fn plan(&self, sample: Sample) -> Result<Step<'_>> {
         Ok(Step::exact(in_f32(&self.keys, sample, self.dtype)?))
     }

@@ -256,6 +256,9 @@ impl Transform for Spacing {
     fn name(&self) -> &'static str {
         COMPONENT.name
     }
+    fn image_keys(&self) -> &[Arc<str>] {
+        &self.keys.keys
+    }
     fn plan(&self, sample: Sample) -> Result<Step<'_>> {
         let after = applied_to_headers(self, sample.duplicate()?)?;
         // Images of other keys would be left without voxels.

@@ -65,6 +65,9 @@ impl Transform for SpatialPad {
     fn name(&self) -> &'static str {
         COMPONENT.name
     }
+    fn image_keys(&self) -> &[Arc<str>] {
+        &self.keys.keys
+    }
     fn plan(&self, sample: Sample) -> Result<Step<'_>> {
         Ok(Step::exact(applied_to_headers(self, sample)?))
     }

@@ -204,3 +204,18 @@ fn an_unknown_device_is_reported_once() {
     assert_eq!(report.matches("unknown device 'gpu': expected cpu, cuda or cuda:N").count(), 1, "{report}");
     assert!(report.contains(": 1 mistake, "), "{report}");
 }
+
+#[test]
+fn a_transform_that_cannot_process_predictions_is_reported_before_the_run() {
+    let bundle = Bundle::new(1);
+    let before = r#"{"_target_": "Activationsd", "keys": "pred", "softmax": true}"#;
+    let lambda = r#"{"_target_": "Lambdad", "keys": "pred", "func": "$lambda x: x"}"#;
+    edit(&bundle, &[(before, &format!("{before}, {lambda}"))]);
+    let (code, report) = verify(&bundle, &[]);
+    assert_eq!(code, Some(2), "{report}");
+    assert!(report.contains("unsupported: Lambdad cannot process the prediction `pred`"), "{report}");
+    let output = bundle.infer(&[]);
+    let log = text(&output.stderr);
+    assert_eq!(output.status.code(), Some(2), "{log}");
+    assert!(log.contains("Lambdad cannot process the prediction `pred`") && !log.contains("[1/1]"), "{log}");
+}
