@@ -4,6 +4,7 @@
 use crate::err;
 use crate::error::{Kind, Result};
 use crate::formats::digest::FileDigests;
+use crate::run::RunContext;
 pub use crate::run::{Clock, NoProgress, Progress, Stage};
 use crate::torch::Device;
 use std::path::Path;
@@ -39,6 +40,10 @@ impl CaseContext {
             digests: None,
             output_root: None,
         }
+    }
+    /// Creates a context on the CPU with the cancellation and memory limit of `run`.
+    pub fn in_run(run: &RunContext) -> CaseContext {
+        CaseContext { cancel: run.cancel.clone(), budget_bytes: run.options.memory_bytes, ..CaseContext::quiet() }
     }
     /// Returns an error of kind [`Kind::Cancelled`] after an interrupt by the user.
     pub fn check(&self) -> Result<()> {

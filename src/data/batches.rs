@@ -47,7 +47,10 @@ impl Batches {
 
     /// The next batch; `None` at the end of the pass.
     pub fn next_batch(&mut self) -> Option<Result<Batch>> {
-        self.0.take()
+        match self.0.take() {
+            None if !self.0.is_complete() => Some(Err(err!("a thread that loads data ended unexpectedly"))),
+            next => next,
+        }
     }
 
     /// The position after the last batch.

@@ -5,19 +5,16 @@
 //! - Integer-valued images (labels) are cached in one or two bytes per voxel.
 //! - Workers are threads and share the cache.
 
-use super::alignment;
 use super::dataset::{Transforms, sample};
 use crate::component::{Accepted, NotSupported, OneOrMany, Value};
-use crate::contracts::{
-    CaseContext, Dataset, Item, NoProgress, RunContext, Sample, Transform, TransformContext, apply_all,
-};
+use crate::contracts::{CaseContext, Dataset, Item, RunContext, Sample, Transform, TransformContext, apply_all};
 use crate::error::Result;
 use crate::image::{Voxels, filled};
 use crate::random::RngStates;
 use crate::{bail, each_voxels, err};
 use parking_lot::Mutex;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 
 component! {
     /// Dataset that caches the results of the transforms before the first random one.
@@ -80,6 +77,10 @@ struct Cached {
     to_fill: Mutex<Option<usize>>,
     /// Number of first cases that the cache may hold.
     kept: AtomicUsize,
+    /// Bytes of all cached samples.
+    held_bytes: AtomicU64,
+    /// Whether a case did not fit into the cache.
+    full: AtomicBool,
     /// Samples of the first cases after the fixed steps; `None` before they are loaded.
     cache: Vec<Mutex<Option<Vec<Sample>>>>,
 }
@@ -111,6 +112,8 @@ impl Cached {
             progress: args.progress,
             to_fill: Mutex::new(to_fill),
             kept: AtomicUsize::new(wanted),
+            held_bytes: AtomicU64::new(0),
+            full: AtomicBool::new(false),
             cache,
         })
     }
@@ -118,21 +121,15 @@ impl Cached {
     /// Fills the cache with `workers` threads. The size of the first case determines how many fit.
     fn fill(&self, workers: usize, run: &RunContext) -> Result<()> {
         let (progress, memory_bytes) = (self.progress, run.options.memory_bytes);
-        alignment::check(self, &run.cancel)?;
         let load = |index: usize| -> Result<Vec<Sample>> {
-            let context = CaseContext {
-                cancel: run.cancel.clone(),
-                progress: Arc::new(NoProgress),
-                budget_bytes: memory_bytes,
-                ..CaseContext::quiet()
-            };
+            let context = CaseContext::in_run(run);
             context.check()?;
             let mut cx = TransformContext { case: &context, writes: &mut vec![], rng: &mut RngStates::default() };
             crate::torch::guard(|| self.load(index, &mut cx))
                 .map_err(|e| e.context(format_args!("case {index} of the dataset")))
         };
         let first = load(0)?;
-        let case_bytes = first.iter().map(Sample::bytes).sum::<u64>().max(1);
+        let case_bytes = bytes_of(&first).max(1);
         let wanted = self.cache.len();
         let fits = usize::try_from(memory_bytes / case_bytes).unwrap_or(usize::MAX).max(1).min(wanted);
         let gb = |bytes: u64| bytes as f64 / 1e9;
@@ -150,29 +147,25 @@ impl Cached {
                 gb(memory_bytes)
             );
         }
-        *self.cache[0].lock() = Some(first);
-        let (next, done, held, full) =
-            (AtomicUsize::new(1), AtomicUsize::new(1), Mutex::new(case_bytes), AtomicBool::new(false));
+        // The first case is cached whatever its size.
+        self.keep(0, first, u64::MAX);
+        let (next, done) = (AtomicUsize::new(1), AtomicUsize::new(1));
         let failed: Mutex<Option<crate::error::Error>> = Mutex::new(None);
         std::thread::scope(|scope| {
             for _ in 0..workers.min(fits) {
                 scope.spawn(|| {
                     loop {
                         let index = next.fetch_add(1, Ordering::Relaxed);
-                        if index >= fits || full.load(Ordering::Relaxed) || failed.lock().is_some() {
+                        if index >= fits || self.full.load(Ordering::Relaxed) || failed.lock().is_some() {
                             break;
                         }
                         match load(index) {
                             Ok(samples) => {
-                                let mut held = held.lock();
-                                let more = samples.iter().map(Sample::bytes).sum::<u64>();
                                 // This case may be larger than the first.
-                                if *held + more > memory_bytes {
-                                    full.store(true, Ordering::Relaxed);
+                                if !self.keep(index, samples, memory_bytes) {
+                                    self.full.store(true, Ordering::Relaxed);
                                     break;
                                 }
-                                *held += more;
-                                *self.cache[index].lock() = Some(samples);
                                 let done = done.fetch_add(1, Ordering::Relaxed) + 1;
                                 if progress && (done * 10 / fits > (done - 1) * 10 / fits) {
                                     tracing::info!("cached {done} of {fits} cases");
@@ -190,17 +183,32 @@ impl Cached {
         if let Some(error) = failed.into_inner() {
             return Err(error);
         }
-        if full.into_inner() {
+        if self.full.load(Ordering::Relaxed) {
             tracing::warn!(
                 "the memory limit is reached after {} of {wanted} cases: the others are read in every epoch",
                 done.into_inner()
             );
         }
-        // Slots that stayed empty would be filled on access: they are excluded.
+        // Cases after the last cached one are not cached on access.
         let keep: Vec<bool> = self.cache.iter().map(|slot| slot.lock().is_some()).collect();
         let last = keep.iter().rposition(|kept| *kept).map_or(0, |at| at + 1);
         self.kept.store(last, Ordering::Relaxed);
         Ok(())
+    }
+
+    /// Caches case `index` unless it is cached; false if it does not fit into `limit_bytes` with the others.
+    fn keep(&self, index: usize, samples: Vec<Sample>, limit_bytes: u64) -> bool {
+        let mut slot = self.cache[index].lock();
+        if slot.is_none() && self.reserve(bytes_of(&samples), limit_bytes) {
+            *slot = Some(samples);
+        }
+        slot.is_some()
+    }
+
+    /// Adds `bytes` to those of the cache; false if they do not fit into `limit_bytes`.
+    fn reserve(&self, bytes: u64, limit_bytes: u64) -> bool {
+        let add = |held: u64| held.checked_add(bytes).filter(|held| *held <= limit_bytes);
+        self.held_bytes.fetch_update(Ordering::Relaxed, Ordering::Relaxed, add).is_ok()
     }
 
     /// Case `index` after the fixed steps.
@@ -218,6 +226,14 @@ impl Cached {
         }
         Ok(samples)
     }
+}
+
+fn bytes_of(samples: &[Sample]) -> u64 {
+    samples.iter().map(Sample::bytes).sum()
+}
+
+fn duplicates(samples: &[Sample]) -> Result<Vec<Sample>> {
+    samples.iter().map(Sample::duplicate).collect()
 }
 
 /// The children of a Compose; any other transform itself.
@@ -282,10 +298,22 @@ impl Dataset for Cached {
             Some(slot) => {
                 // Locked while the case is read, so that no other worker reads it too.
                 let mut slot = slot.lock();
-                if slot.is_none() {
-                    *slot = Some(self.load(index, cx)?);
+                match &*slot {
+                    Some(cached) => duplicates(cached)?,
+                    None => {
+                        let loaded = self.load(index, cx)?;
+                        if self.reserve(bytes_of(&loaded), cx.case.budget_bytes) {
+                            duplicates(slot.insert(loaded))?
+                        } else {
+                            if !self.full.swap(true, Ordering::Relaxed) {
+                                tracing::warn!(
+                                    "the memory limit is reached: cases that are not cached yet are read in every epoch"
+                                );
+                            }
+                            loaded
+                        }
+                    }
                 }
-                slot.iter().flatten().map(Sample::duplicate).collect::<Result<Vec<_>>>()?
             }
             None => self.load(index, cx)?,
         };

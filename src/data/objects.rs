@@ -11,8 +11,8 @@ use crate::bundle::expr::values::iter::{Iter, Step};
 use crate::case_context::CaseContext;
 use crate::component::{Args, BuildContext, Dict, Effect, FromValue, Key, Object, Value};
 use crate::contracts::{
-    Dataset, DatasetHandle, InfererHandle, Item, Loader, LoaderHandle, Network, Sample, Shared, TransformContext,
-    TransformHandle, network_input,
+    Dataset, DatasetHandle, InfererHandle, Item, Loader, LoaderHandle, Network, RunContext, Sample, Shared,
+    TransformContext, TransformHandle, network_input,
 };
 use crate::data::batches::{Batch, Batches};
 use crate::error::{Kind, Result};
@@ -182,9 +182,9 @@ fn volume_of(array: &Array) -> Result<Volume> {
     })
 }
 
-/// Calls `make`, writes the files that it queued, and returns its sample as a dict, or several samples as a list.
-fn made(make: impl FnOnce(&mut TransformContext) -> Result<Vec<Sample>>) -> Result<Value> {
-    let case = CaseContext::quiet();
+/// Calls `make` in `run`, writes the files that it queued, and returns its sample as a dict, or several samples as a list.
+fn made(run: &RunContext, make: impl FnOnce(&mut TransformContext) -> Result<Vec<Sample>>) -> Result<Value> {
+    let case = CaseContext::in_run(run);
     let (mut writes, mut rng) = (vec![], RngStates::default());
     let samples = guard(|| make(&mut TransformContext { case: &case, writes: &mut writes, rng: &mut rng }))?;
     for job in writes {
@@ -216,11 +216,12 @@ impl Object for TransformHandle {
     fn callable(&self) -> bool {
         true
     }
-    fn call(&self, args: Args, _context: &mut BuildContext) -> Result<Value> {
+    fn call(&self, args: Args, context: &mut BuildContext) -> Result<Value> {
+        let run = context.run();
         let [data] = args.expect(self.0.name(), ["data"])?;
         let apply = |data: &Value| {
             let sample = value_sample(data).map_err(|error| error.context(self.0.name()))?;
-            made(|cx| self.0.apply(sample, cx))
+            made(&run, |cx| self.0.apply(sample, cx))
         };
         // A Compose maps over a list of samples.
         match data.as_sequence() {
@@ -263,7 +264,7 @@ impl Object for DatasetHandle {
     /// Case `index` with all transforms applied.
     fn index(&self, index: &Value) -> Result<Value> {
         let at = position(index, self.0.len(), self.0.name())?;
-        made(|cx| self.0.get(at, cx))
+        made(&BuildContext::with_lent(|context| context.run()), |cx| self.0.get(at, cx))
     }
     fn iterator(&self) -> Option<Result<Value>> {
         Some(Ok(Iter::value("dataset_iterator", Cases { dataset: self.0.clone(), next: 0 })))
@@ -281,7 +282,7 @@ impl Step for Cases {
         context.permit(Effect::Acts, "iteration of a dataset")?;
         let at = self.next;
         self.next += 1;
-        (at < self.dataset.len()).then(|| made(|cx| self.dataset.get(at, cx))).transpose()
+        (at < self.dataset.len()).then(|| made(&context.run(), |cx| self.dataset.get(at, cx))).transpose()
     }
 }
 
@@ -319,7 +320,7 @@ impl Step for Pass {
         context.permit(Effect::Acts, "iteration of a data loader")?;
         let batches = match &mut self.batches {
             Some(batches) => batches,
-            None => self.batches.insert(Batches::begin(&self.loader, None, &CaseContext::quiet())?),
+            None => self.batches.insert(Batches::begin(&self.loader, None, &CaseContext::in_run(&context.run()))?),
         };
         batches.next_batch().map(|batch| collated(batch?, context)).transpose()
     }
@@ -328,7 +329,7 @@ impl Step for Pass {
 /// Collates a batch as MONAI's `list_data_collate`: stacks tensors to `[N, C, X, Y, Z]`, converts numbers to tensors,
 /// and lists other values.
 fn collated(batch: Batch, context: &mut BuildContext) -> Result<Value> {
-    let case = CaseContext::quiet();
+    let case = CaseContext::in_run(&context.run());
     let samples: Vec<Value> =
         batch.samples.into_iter().map(|sample| sample_value(sample, &case)).collect::<Result<_>>()?;
     let Some(Value::Dict(first)) = samples.first() else { return Ok(Value::list(samples)) };
@@ -376,7 +377,7 @@ impl Object for InfererHandle {
         let x = network_input(name, &plain(&inputs)?)?;
         let network = Shared::<dyn Network>::from_value(&network)
             .ok_or_else(|| err!("{name}: expected a network, found {}", network.type_name()).kind(Kind::Config))?;
-        let case = CaseContext { device: network.lock().device(), ..CaseContext::quiet() };
+        let case = CaseContext { device: network.lock().device(), ..CaseContext::in_run(&context.run()) };
         let mut outputs = vec![];
         for at in 0..x.size()[0] {
             let one = x.f_narrow(0, at, 1)?;

@@ -7,7 +7,7 @@
 //! the states of consumed items, not of prefetched ones.
 
 use super::prefetcher::Prefetcher;
-use crate::contracts::{Loader, flattened};
+use crate::contracts::{Dataset, Loader, flattened};
 use crate::err;
 use crate::error::Result;
 use crate::random::RngStates;
@@ -106,6 +106,15 @@ pub struct PassWorker<'a, T> {
     make: Arc<MakeItem<'a, T>>,
 }
 
+impl<T> Drop for PassWorker<'_, T> {
+    /// Ends the pass if this worker panics: its items would be waited for without end.
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            self.prefetcher.close();
+        }
+    }
+}
+
 impl<T> PassWorker<'_, T> {
     /// Loads this worker's items until the pass ends.
     pub fn run(mut self) {
@@ -159,7 +168,7 @@ impl<'a, T> LoaderPass<'a, T> {
                 run: 1,
             },
             PassItem::Case { total } => {
-                let random = flattened(loader.dataset.transforms()).iter().any(|transform| transform.is_random());
+                let random = is_random(&*loader.dataset);
                 Schedule {
                     order: (0..cases).collect(),
                     size: 1,
@@ -198,14 +207,20 @@ impl<'a, T> LoaderPass<'a, T> {
         Ok((pass, workers))
     }
 
-    /// The next item; `None` at the end of the pass.
+    /// The next item; `None` at the end of the pass, or if a worker has panicked.
     pub fn take(&mut self) -> Option<T> {
         let number = self.position.used;
         if number >= self.schedule.total {
             return None;
         }
         let item = match self.schedule.workers {
-            0 => (self.make)(number, self.schedule.cases(number), &mut self.loader.rng.lock()).0,
+            0 => {
+                // The states of the run are not locked meanwhile: a transform may itself iterate over a loader.
+                let mut rng = self.loader.rng_states();
+                let item = (self.make)(number, self.schedule.cases(number), &mut rng).0;
+                self.loader.restore_rng_states(rng);
+                item
+            }
             _ => {
                 let (item, rng) = self.prefetcher.take()?;
                 self.position.rng[self.schedule.worker(number)] = Some(rng);
@@ -214,6 +229,11 @@ impl<'a, T> LoaderPass<'a, T> {
         };
         self.position.used += 1;
         Some(item)
+    }
+
+    /// Whether all items were consumed.
+    pub fn is_complete(&self) -> bool {
+        self.position.used >= self.schedule.total
     }
 
     /// The position after the last consumed item.
@@ -231,6 +251,11 @@ impl<T> Drop for LoaderPass<'_, T> {
     fn drop(&mut self) {
         self.prefetcher.close();
     }
+}
+
+/// Whether the results of a dataset depend on random numbers.
+pub fn is_random(dataset: &dyn Dataset) -> bool {
+    flattened(dataset.transforms()).iter().any(|transform| transform.is_random())
 }
 
 /// Random states of a worker at the start of a pass, one for each random transform in order.

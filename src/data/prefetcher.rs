@@ -6,7 +6,8 @@ use std::collections::BTreeMap;
 /// Queue of numbered items that several threads produce and one consumes in order.
 ///
 /// Producers begin at most `count` items from the next one on. They do not begin an item that would exceed
-/// `capacity_bytes`, assuming that it is as large as the largest so far. The next item can always begin.
+/// `capacity_bytes`, assuming that it is as large as the largest so far. The next item can always begin; until its size
+/// is known, the first item is the only one in progress.
 pub struct Prefetcher<T> {
     state: Mutex<PrefetcherState<T>>,
     changed: Condvar,
@@ -20,7 +21,8 @@ struct PrefetcherState<T> {
     ready: BTreeMap<usize, (T, u64)>,
     /// Bytes of ready items, plus the bytes reserved for items in progress.
     held_bytes: u64,
-    largest_bytes: u64,
+    /// `None` before the first item is added.
+    largest_bytes: Option<u64>,
     closed: bool,
 }
 
@@ -28,7 +30,7 @@ impl<T> Prefetcher<T> {
     /// Creates a queue whose first item has the number `first`.
     pub fn new(first: usize, count: usize, capacity_bytes: u64) -> Self {
         let state =
-            PrefetcherState { next: first, ready: BTreeMap::new(), held_bytes: 0, largest_bytes: 0, closed: false };
+            PrefetcherState { next: first, ready: BTreeMap::new(), held_bytes: 0, largest_bytes: None, closed: false };
         Prefetcher { state: Mutex::new(state), changed: Condvar::new(), count: count.max(1), capacity_bytes }
     }
 
@@ -40,8 +42,9 @@ impl<T> Prefetcher<T> {
                 return None;
             }
             let near = index < state.next + self.count;
-            if index == state.next || near && state.held_bytes + state.largest_bytes <= self.capacity_bytes {
-                let reserved = state.largest_bytes;
+            let fits = state.largest_bytes.is_some_and(|bytes| state.held_bytes + bytes <= self.capacity_bytes);
+            if index == state.next || near && fits {
+                let reserved = state.largest_bytes.unwrap_or(0);
                 state.held_bytes += reserved;
                 return Some(reserved);
             }
@@ -53,7 +56,7 @@ impl<T> Prefetcher<T> {
     pub fn put(&self, index: usize, item: T, bytes: u64, reserved: u64) {
         let mut state = self.state.lock();
         state.held_bytes = state.held_bytes - reserved + bytes;
-        state.largest_bytes = state.largest_bytes.max(bytes);
+        state.largest_bytes = state.largest_bytes.max(Some(bytes));
         state.ready.insert(index, (item, bytes));
         self.changed.notify_all();
     }
@@ -113,6 +116,28 @@ mod tests {
         });
         // The next item may begin beyond the capacity.
         assert!((20..=60).contains(&most.load(Ordering::SeqCst)), "{most:?}");
+    }
+
+    #[test]
+    fn workers_that_start_together_stay_within_the_byte_limit() {
+        let (in_progress, most) = (AtomicU64::new(0), AtomicU64::new(0));
+        let prefetcher = Prefetcher::new(0, 8, 25);
+        let (in_progress, most, prefetcher) = (&in_progress, &most, &prefetcher);
+        std::thread::scope(|scope| {
+            for index in 0..8 {
+                scope.spawn(move || {
+                    let reserved = prefetcher.begin(index).unwrap();
+                    most.fetch_max(in_progress.fetch_add(1, Ordering::SeqCst) + 1, Ordering::SeqCst);
+                    std::thread::sleep(Duration::from_millis(5));
+                    in_progress.fetch_sub(1, Ordering::SeqCst);
+                    prefetcher.put(index, index, 10, reserved);
+                });
+            }
+            let taken: Vec<usize> = (0..8).filter_map(|_| prefetcher.take()).collect();
+            assert_eq!(taken, (0..8).collect::<Vec<_>>());
+        });
+        // Two items fit, and the next one may begin beyond the capacity.
+        assert!(most.load(Ordering::SeqCst) <= 3, "{most:?}");
     }
 
     #[test]

@@ -12,12 +12,12 @@ use crate::contracts::{
     CaseContext, CaseFacts, CaseReport, Clock, Inferer, Item, Loader, Network, NoProgress, Observer, Progress,
     RunContext, Sample, Shared, Stage, Transform, TransformContext, WithoutHeader, WriteJob, apply_all,
 };
-use crate::data::pass::{LoaderPass, LoaderPosition, PassItem};
+use crate::data::pass::{LoaderPass, LoaderPosition, PassItem, is_random};
 use crate::error::{Kind, Result};
 use crate::formats::digest::{Digest, FileDigests};
 use crate::prediction::volume_tensor;
 use crate::random::RngStates;
-use crate::torch::{Device, guard};
+use crate::torch::{Device, guard, joined};
 use crate::{bail, err};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -111,6 +111,15 @@ impl Progress for CountingProgress {
     }
 }
 
+/// Calls a function when it is dropped, also in a panic.
+struct OnDrop<F: Fn()>(F);
+
+impl<F: Fn()> Drop for OnDrop<F> {
+    fn drop(&mut self) {
+        (self.0)();
+    }
+}
+
 /// Result of a pass over the cases.
 pub struct PassResult {
     /// Number of failed cases.
@@ -123,7 +132,8 @@ impl Pipeline<'_> {
     /// Runs all cases.
     ///
     /// # Errors
-    /// The pass over the loader cannot begin. Errors of cases are reported to the observer.
+    /// The pass over the loader cannot begin; a panic in one of the threads. Errors of cases are reported to the
+    /// observer.
     pub fn run(&self, record: Option<RunRecord>) -> Result<PassResult> {
         let total = self.cases.len();
         let memory_bytes = self.run.options.memory_bytes;
@@ -147,29 +157,39 @@ impl Pipeline<'_> {
             Arc::new(read),
         )?;
         std::thread::scope(|scope| {
-            let writer = scope.spawn(|| self.write_all(&behind, record));
-            scope.spawn(|| {
+            let writer = scope.spawn(|| {
+                let _closing = OnDrop(|| behind.close());
+                self.write_all(&behind, record)
+            });
+            let ending = OnDrop(|| {
+                behind.close();
+                over.store(true, Ordering::Relaxed);
+            });
+            let sampler = scope.spawn(|| {
                 while !over.load(Ordering::Relaxed) {
                     peak.fetch_max(crate::env::resident_memory_bytes(), Ordering::Relaxed);
                     std::thread::sleep(SAMPLE_EVERY);
                 }
             });
-            for reader in readers {
-                scope.spawn(|| reader.run());
-            }
+            let readers = readers.into_iter().map(|reader| scope.spawn(|| reader.run())).collect::<Vec<_>>();
             for index in 0..total {
                 if self.cancelled() {
                     break;
                 }
                 let Some(done) = pass.take().and_then(|loaded| self.infer_one(index, loaded, &peak)) else { break };
                 let bytes = done.bytes();
-                behind.put(done, bytes);
+                if !behind.put(done, bytes) {
+                    break;
+                }
             }
             let position = pass.position();
             drop(pass);
-            behind.close();
-            over.store(true, Ordering::Relaxed);
-            let (failed, record) = writer.join().unwrap_or((total, None));
+            drop(ending);
+            let written = joined(writer.join());
+            // Every thread is joined: the scope would turn a panic of another one into its own.
+            let ended = readers.into_iter().chain([sampler]).map(|thread| joined(thread.join())).collect::<Vec<_>>();
+            ended.into_iter().collect::<Result<()>>()?;
+            let (failed, record) = written?;
             Ok(PassResult { failed, record, position })
         })
     }
@@ -208,6 +228,10 @@ impl Pipeline<'_> {
         };
         if self.skip_existing {
             match resume::skip_decision(outputs, inputs, self.identity, context)? {
+                // A skipped case draws no random numbers, so that all later results would differ.
+                SkipDecision::Current(_) if is_random(&*self.loader.dataset) => {
+                    tracing::info!("{}: computed again: its dataset has random transforms", case.name)
+                }
                 SkipDecision::Current(record) => return Ok(Prefetched::Skip(record)),
                 SkipDecision::Missing => {}
                 SkipDecision::Stale(why) => tracing::info!("{}: computed again: {why}", case.name),

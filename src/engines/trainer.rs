@@ -145,7 +145,7 @@ impl Engine for SupervisedTrainer {
         result
     }
     fn explain(&self, start: &Arc<EngineStart>) -> Result<Explanation> {
-        Ok(Explanation::Training(self.training(start)?.explanation()))
+        self.training(start)?.explanation().map(Explanation::Training)
     }
     fn check(&self) -> Vec<Error> {
         let loader = &self.args.train_data_loader;

@@ -22,8 +22,11 @@ use std::time::{Duration, Instant};
 use tch::Tensor;
 
 /// The folder in which training states are saved; `None` if the config does not define `ckpt_dir`.
-pub fn folder(config: &ConfigRecord) -> Option<PathBuf> {
-    config.checkpoint_folder.as_ref().map(|folder| folder.join("resume"))
+///
+/// # Errors
+/// `ckpt_dir` cannot be evaluated, or is not a path.
+pub fn folder(config: &ConfigRecord) -> Result<Option<PathBuf>> {
+    Ok(config.checkpoint_folder.clone()?.map(|folder| folder.join("resume")))
 }
 
 /// Saves and loads the state of a training.
@@ -42,10 +45,10 @@ impl TrainingState {
     /// Reads the last saved state with `--resume`; otherwise renames an earlier one.
     ///
     /// # Errors
-    /// No saved state can be read; an earlier one cannot be renamed.
+    /// `ckpt_dir` is not a path; no saved state can be read; an earlier one cannot be renamed.
     pub fn open(start: &EngineStart) -> Result<TrainingState> {
         let options = &start.run.options;
-        let path = folder(&start.config).map(|folder| folder.join("state.pt"));
+        let path = folder(&start.config)?.map(|folder| folder.join("state.pt"));
         let mut state = TrainingState {
             path,
             saved: None,

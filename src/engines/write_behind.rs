@@ -36,15 +36,20 @@ impl<T> WriteBehind<T> {
         WriteBehind { state: Mutex::new(state), changed: Condvar::new(), capacity_bytes }
     }
 
-    /// Waits for capacity and appends an item.
-    pub fn put(&self, item: T, bytes: u64) {
+    /// Waits for capacity and appends an item. Returns false, and drops the item, once the queue is closed.
+    #[must_use]
+    pub fn put(&self, item: T, bytes: u64) -> bool {
         let mut state = self.state.lock();
-        while state.held_bytes > 0 && state.held_bytes + bytes > self.capacity_bytes {
+        while !state.closed && state.held_bytes > 0 && state.held_bytes + bytes > self.capacity_bytes {
             self.changed.wait(&mut state);
+        }
+        if state.closed {
+            return false;
         }
         state.held_bytes += bytes;
         state.waiting.push_back((item, bytes));
         self.changed.notify_all();
+        true
     }
 
     /// Waits until at most `bytes` are queued or in progress.
@@ -94,7 +99,7 @@ mod tests {
         std::thread::scope(|scope| {
             scope.spawn(|| {
                 for item in 0..30 {
-                    behind.put(item, 10);
+                    assert!(behind.put(item, 10));
                     most.fetch_max(held.fetch_add(10, Ordering::SeqCst) + 10, Ordering::SeqCst);
                 }
                 behind.close();
@@ -120,7 +125,7 @@ mod tests {
     fn wait_below_returns_once_the_item_in_progress_is_finished() {
         let behind = WriteBehind::new(100);
         let written = AtomicUsize::new(0);
-        behind.put(1, 50);
+        assert!(behind.put(1, 50));
         std::thread::scope(|scope| {
             let reader = scope.spawn(|| {
                 behind.wait_below(20);
@@ -132,8 +137,20 @@ mod tests {
             assert!(matches!(behind.take(Duration::from_millis(1)), NextWrite::TimedOut));
             assert_eq!(reader.join().unwrap(), 1);
         });
-        behind.put(2, 50);
+        assert!(behind.put(2, 50));
         behind.close();
         behind.wait_below(20);
+    }
+
+    #[test]
+    fn closing_ends_a_put_that_waits_for_capacity() {
+        let behind = WriteBehind::new(10);
+        assert!(behind.put(1, 10));
+        std::thread::scope(|scope| {
+            let waiting = scope.spawn(|| behind.put(2, 10));
+            std::thread::sleep(Duration::from_millis(5));
+            behind.close();
+            assert!(!waiting.join().unwrap());
+        });
     }
 }

@@ -3,7 +3,7 @@
 //! [`RunOptions`] come from the command line. [`RunContext`] is available wherever a config builds something
 //! ([`crate::component::BuildContext::run`]); an engine gets [`EngineStart`] when it starts.
 
-use crate::error::{Error, Kind};
+use crate::error::{Error, Kind, Result};
 use crate::image::Grid;
 use crate::random::RngStates;
 use indexmap::IndexMap;
@@ -89,14 +89,21 @@ pub struct EngineStart {
 }
 
 /// The config at the start of an engine; empty for an engine that runs without a config.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone)]
 pub struct ConfigRecord {
     /// All items that the run refers to, with expressions evaluated.
     pub resolved: serde_json::Value,
     /// The part of the config that results depend on.
     pub fingerprint: serde_json::Value,
-    /// Value of [`CHECKPOINT_FOLDER`], if the config defines it.
-    pub checkpoint_folder: Option<PathBuf>,
+    /// Value of [`CHECKPOINT_FOLDER`], `None` if the config does not define it. Its error concerns only engines that use
+    /// the folder.
+    pub checkpoint_folder: Result<Option<PathBuf>>,
+}
+
+impl Default for ConfigRecord {
+    fn default() -> Self {
+        ConfigRecord { resolved: Default::default(), fingerprint: Default::default(), checkpoint_folder: Ok(None) }
+    }
 }
 
 /// Receives the events of a run's cases.

@@ -11,6 +11,11 @@ pub fn guard<T>(work: impl FnOnce() -> Result<T>) -> Result<T> {
     catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|panic| Err(from_panic(&*panic)))
 }
 
+/// The result of a finished thread, with a panic as an [`Error`].
+pub fn joined<T>(ended: std::thread::Result<T>) -> Result<T> {
+    ended.map_err(|panic| from_panic(&*panic).context("a thread of the run failed"))
+}
+
 fn from_panic(panic: &(dyn std::any::Any + Send)) -> Error {
     let text = panic
         .downcast_ref::<String>()

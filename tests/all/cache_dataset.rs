@@ -3,8 +3,9 @@
 use crate::common::build;
 use crate::transforms::case_context;
 use segbundle::component::{Args, BuildContext, Dict, FromValue, Key, Value};
-use segbundle::contracts::{Dataset, Loader, RngStates, RunContext, RunOptions, Sample, TransformContext};
+use segbundle::contracts::{CaseContext, Dataset, Loader, RngStates, RunContext, RunOptions, Sample, TransformContext};
 use segbundle::data::batches::Batches;
+use segbundle::data::pass::{LoaderPass, PassItem};
 use segbundle::formats::nifti;
 use segbundle::image::{Affine, DType, Layout, Voxels};
 use std::path::Path;
@@ -120,6 +121,57 @@ fn cached_cases_need_no_file_and_labels_one_byte() {
     }
     let error = get(3).err().unwrap().to_string();
     assert!(error.contains("l3.nii.gz"), "{error}");
+}
+
+#[test]
+fn a_cache_that_is_filled_on_access_stays_within_the_memory_limit() {
+    let folder = tempfile::tempdir().unwrap();
+    let args = [("data", data(folder.path())), ("transform", transforms()), ("runtime_cache", true.into())];
+    let cached = dataset("CacheDataset", &args, None).unwrap();
+    // Image and label of two cases at four bytes and one byte per voxel.
+    let case = CaseContext { budget_bytes: (N * 5 * 2 + 100) as u64, ..case_context() };
+    let mut rng = RngStates::default();
+    cached.seed(0, &mut rng);
+    let mut get =
+        |index: usize| cached.get(index, &mut TransformContext { case: &case, writes: &mut vec![], rng: &mut rng });
+    (0..4).for_each(|index| drop(get(index).unwrap()));
+    for index in 0..4 {
+        std::fs::remove_file(folder.path().join(format!("l{index}.nii.gz"))).unwrap();
+    }
+    assert_eq!([0, 1, 2, 3].map(|index| get(index).is_ok()), [true, true, false, false]);
+}
+
+/// Three cases, in a loader with this number of workers.
+fn loader(folder: &Path, num_workers: usize) -> Arc<Loader> {
+    let dataset = dataset("Dataset", &[("data", data(folder)), ("transform", transforms())], None).unwrap();
+    let rng = Arc::default();
+    let (batch_size, shuffle, drop_last, persistent) = (1, false, false, false);
+    Arc::new(Loader { dataset, batch_size, shuffle, drop_last, num_workers, persistent, rng })
+}
+
+#[test]
+fn a_transform_may_iterate_over_a_loader_of_the_same_run() {
+    let folder = tempfile::tempdir().unwrap();
+    let loader = loader(folder.path(), 0);
+    let make = |_: usize, _: &[usize], _: &mut RngStates| (loader.rng.try_lock().is_some(), 0);
+    let (mut pass, _) = LoaderPass::begin(&loader, PassItem::Batch, None, 1 << 30, Arc::new(make)).unwrap();
+    assert_eq!(pass.take(), Some(true));
+}
+
+#[test]
+fn a_pass_whose_worker_panics_ends_incomplete() {
+    let folder = tempfile::tempdir().unwrap();
+    let loader = loader(folder.path(), 2);
+    let make = |item: usize, _: &[usize], _: &mut RngStates| {
+        assert!(item < 1, "item {item} is bad");
+        (item, 0)
+    };
+    let (mut pass, workers) = LoaderPass::begin(&loader, PassItem::Batch, None, 1 << 30, Arc::new(make)).unwrap();
+    let workers: Vec<_> = workers.into_iter().map(|worker| std::thread::spawn(|| worker.run())).collect();
+    let taken: Vec<usize> = std::iter::from_fn(|| pass.take()).collect();
+    assert!(taken.len() <= 1 && !pass.is_complete());
+    let panics = workers.into_iter().filter_map(|worker| worker.join().err()).count();
+    assert!(panics > 0);
 }
 
 #[test]

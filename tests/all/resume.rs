@@ -52,6 +52,17 @@ fn the_record_says_what_ran_and_how_each_case_ended() {
     assert_eq!(record["cases"][1]["error"]["file"], "images/s0001.nii.gz");
 }
 
+/// A skipped case would not draw its random numbers, and all later cases would differ.
+#[test]
+fn no_case_is_skipped_if_the_dataset_has_random_transforms() {
+    let bundle = Bundle::new(2);
+    let random = ["--preprocessing#transforms#4", "{'_target_':'RandGaussianNoised','keys':'image','prob':1.0}"];
+    assert!(bundle.infer(&random).status.success());
+    let (output, log) = again(&bundle, &random);
+    assert!(output.status.success() && log.contains("computed again: its dataset has random transforms"), "{log}");
+    assert_eq!(statuses(&bundle.record()), ["done"; 2]);
+}
+
 #[test]
 fn a_case_is_computed_again_if_a_tensor_in_the_config_was_read_from_a_changed_file() {
     let bundle = Bundle::new(1);

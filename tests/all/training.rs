@@ -194,7 +194,7 @@ fn a_state_of_another_training_is_refused_with_a_reason() {
     let before = training.state();
     for (more, what) in [
         (["--network_def#init_filters", "16"], "the weights do not fit SegResNet"),
-        (["--batch_size", "1"], "epochs of 1 iterations, this config makes 2"),
+        (["--batch_size", "1"], "has 1 iterations per epoch, this config has 2"),
         (["--num_workers", "1"], "had 4 workers, the config has 1"),
     ] {
         let output = training.resume(&[&more[..], &["--max_epochs", "3"]].concat());
@@ -222,6 +222,16 @@ fn a_resume_or_start_that_fails_before_the_first_iteration_writes_no_checkpoint(
         let log = text(&output.stderr);
         assert!(output.status.code() == Some(1) && log.contains(what), "{log}");
         assert!(trained() == before, "{log}");
+    }
+}
+
+#[test]
+fn a_ckpt_dir_that_is_not_a_path_is_an_error() {
+    let training = Training::new(3);
+    for (value, what) in [("7", "expected a path, found int"), ("$1/0", "division by zero")] {
+        let output = training.run(&["--ckpt_dir", value, "--train#handlers", "[]"]);
+        let log = text(&output.stderr);
+        assert!(output.status.code() != Some(0) && log.contains(what) && log.contains("ckpt_dir"), "{log}");
     }
 }
 

@@ -457,17 +457,17 @@ impl Training<'_> {
     }
 
     /// What [`Training::train`] would do.
-    pub(super) fn explanation(&self) -> TrainingExplanation {
+    pub(super) fn explanation(&self) -> Result<TrainingExplanation> {
         let (loader, state, network) = (&self.args.train_data_loader, self.workflow.state(), self.args.network.lock());
-        TrainingExplanation {
+        Ok(TrainingExplanation {
             cases: loader.dataset.len(),
             batch_size: loader.batch_size,
             iterations_per_epoch: state.epoch_length,
             epochs: state.max_epochs,
             network: network.name().to_owned(),
             parameters: crate::contracts::parameters(&*network).iter().map(|(_, tensor)| tensor.numel()).sum(),
-            saved_in: training_state::folder(&self.start.config),
-        }
+            saved_in: training_state::folder(&self.start.config)?,
+        })
     }
 }
 

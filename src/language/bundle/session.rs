@@ -305,9 +305,16 @@ impl Session {
 
 impl ConfigSource for Session {
     fn record(&self) -> ConfigRecord {
-        let folder = self.plan.tree.get(CHECKPOINT_FOLDER).and_then(|_| self.get(CHECKPOINT_FOLDER).ok());
+        let folder = |value: Value| match PathBuf::from_value(&value) {
+            None if !value.is_none() => {
+                let error = err!("expected a path, found {}", value.type_name()).kind(Kind::Config);
+                Err(error.at(Some(&self.plan.tree.place(CHECKPOINT_FOLDER)), CHECKPOINT_FOLDER))
+            }
+            folder => Ok(folder),
+        };
+        let defined = self.plan.tree.get(CHECKPOINT_FOLDER).is_some();
         ConfigRecord {
-            checkpoint_folder: folder.and_then(|folder| PathBuf::from_value(&folder)),
+            checkpoint_folder: if defined { self.get(CHECKPOINT_FOLDER).and_then(folder) } else { Ok(None) },
             resolved: self.resolved(),
             fingerprint: self.fingerprint(),
         }

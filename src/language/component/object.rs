@@ -5,7 +5,7 @@ use crate::error::{Error, Kind, Result};
 use crate::run::{ConfigRecord, EngineStart, RunContext};
 use crate::{bail, err};
 use std::any::Any;
-use std::cell::Cell;
+use std::cell::RefCell;
 use std::sync::Arc;
 
 /// An object with attributes and methods: networks, transforms, engines, `torch.device`, lambdas, arrays.
@@ -107,18 +107,19 @@ pub trait ConfigSource: Send + Sync {
 /// Steps charged for building a component: an expression can build at most two thousand.
 const BUILD_STEPS: usize = 5000;
 
-/// The limits passed on by [`BuildContext::lend`].
-#[derive(Clone, Copy)]
+/// The limits and the run passed on by [`BuildContext::lend`].
+#[derive(Clone)]
 struct Lent {
     steps: u64,
     depth: u32,
     dry_run: bool,
+    run: Option<Arc<RunContext>>,
 }
 
 thread_local! {
-    /// Limits for iterators that are consumed where no context is available, as in the conversion of arguments to
+    /// Context for iterators that are consumed where no context is available, as in the conversion of arguments to
     /// lists.
-    static LENT: Cell<Option<Lent>> = const { Cell::new(None) };
+    static LENT: RefCell<Option<Lent>> = const { RefCell::new(None) };
 }
 
 impl Default for BuildContext {
@@ -181,19 +182,20 @@ impl BuildContext {
     }
     /// Run `inner` so that code without access to this context uses its limits through [`BuildContext::with_lent`].
     pub fn lend<T>(&mut self, inner: impl FnOnce(&mut BuildContext) -> T) -> T {
-        let lent = Lent { steps: self.steps_left, depth: self.depth_left, dry_run: self.dry_run };
-        let outer = LENT.replace(Some(lent));
+        let (steps, depth, dry_run) = (self.steps_left, self.depth_left, self.dry_run);
+        let outer = LENT.replace(Some(Lent { steps, depth, dry_run, run: self.run.clone() }));
         let result = inner(self);
-        let left = LENT.replace(outer).map_or(lent.steps, |left| left.steps);
-        self.steps_left = self.steps_left.saturating_sub(lent.steps - left);
+        let left = LENT.replace(outer).map_or(steps, |left| left.steps);
+        self.steps_left = self.steps_left.saturating_sub(steps - left);
         result
     }
-    /// Run `inner` with the limits lent to this thread, or with default ones.
+    /// Run `inner` with the limits and the run lent to this thread, or with default ones.
     pub fn with_lent<T>(inner: impl FnOnce(&mut BuildContext) -> T) -> T {
-        let Some(lent) = LENT.get() else { return inner(&mut BuildContext::default()) };
-        let mut call = BuildContext { dry_run: lent.dry_run, ..BuildContext::with_limits(lent.steps, lent.depth) };
+        let Some(lent) = LENT.with_borrow(Clone::clone) else { return inner(&mut BuildContext::default()) };
+        let limits = BuildContext::with_limits(lent.steps, lent.depth);
+        let mut call = BuildContext { dry_run: lent.dry_run, run: lent.run.clone(), ..limits };
         let result = inner(&mut call);
-        LENT.set(Some(Lent { steps: call.steps_left, ..lent }));
+        LENT.replace(Some(Lent { steps: call.steps_left, ..lent }));
         result
     }
     /// Run `inner` one level deeper.

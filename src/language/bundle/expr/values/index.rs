@@ -87,7 +87,7 @@ pub fn index(value: &Value, at: &Value, call: &mut BuildContext) -> Result<Value
         }
         (Value::Object(object), at) => {
             call.permit(object.effect("__getitem__"), object.type_name())?;
-            object.index(at)
+            call.lend(|_| object.index(at))
         }
         // A parameterized type such as `list[int]` is the type itself.
         (Value::Function(function), _) if super::types::is_type(function.path) => Ok(value.clone()),
