@@ -86,7 +86,7 @@ struct SaveImage {
 
 impl SaveImage {
     fn new(args: SaveImageArgs) -> Result<SaveImage> {
-        if let Some(writer) = args.writer.as_ref().filter(|writer| !writer.ends_with("NibabelWriter")) {
+        if let Some(writer) = args.writer.as_ref().filter(|writer| writer.rsplit('.').next() != Some("NibabelWriter")) {
             bail!("argument `writer`: expected None or 'NibabelWriter', found '{writer}'");
         }
         let extension = if args.output_ext.starts_with('.') {

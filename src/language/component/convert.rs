@@ -2,6 +2,7 @@
 
 use super::{Dict, Value};
 use crate::error::{Error, Kind};
+use crate::python::pathlib::Path;
 use parking_lot::Mutex;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -150,8 +151,7 @@ impl FromValue for PathBuf {
     fn from_value(value: &Value) -> Option<Self> {
         match value {
             Value::Str(s) => Some(PathBuf::from(&**s)),
-            Value::Object(object) if object.type_name() == "Path" => Some(PathBuf::from(object.to_str())),
-            _ => None,
+            value => value.downcast::<Path>().map(|path| PathBuf::from(&path.0)),
         }
     }
 }

@@ -1,5 +1,6 @@
 //! Code shared by the facades: declarations of functions, paths as arguments, iteration.
 
+use super::pathlib::Path;
 use crate::component::{Args, BuildContext, Effect, FromValue, Function, Value};
 use crate::err;
 use crate::error::{Error, Kind, Result};
@@ -34,8 +35,7 @@ impl FromValue for PathText {
     fn from_value(value: &Value) -> Option<Self> {
         match value {
             Value::Str(text) => Some(PathText(text.to_string())),
-            Value::Object(object) if object.type_name() == "Path" => Some(PathText(object.to_str())),
-            _ => None,
+            value => value.downcast::<Path>().map(|path| PathText(path.0.clone())),
         }
     }
 }

@@ -25,7 +25,7 @@ pub mod monai_utils;
 mod numpy;
 mod os;
 mod os_path;
-mod pathlib;
+pub(crate) mod pathlib;
 mod sys;
 mod torch;
 

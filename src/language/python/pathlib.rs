@@ -40,7 +40,7 @@ fn joined(name: &str, start: &str, args: Args) -> Result<Value> {
 
 /// A path without doubled slashes and `.` components; `..` stays, since links may stand before it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Path(String);
+pub struct Path(pub(crate) String);
 
 impl Path {
     pub fn new(text: &str) -> Path {
