@@ -52,6 +52,33 @@ fn the_record_says_what_ran_and_how_each_case_ended() {
     assert_eq!(record["cases"][1]["error"]["file"], "images/s0001.nii.gz");
 }
 
+struct Panics;
+
+impl segbundle::contracts::Observer for Panics {
+    fn case_finished(&self, _report: &segbundle::contracts::CaseReport) {
+        panic!("no place to report to");
+    }
+}
+
+#[test]
+fn a_panic_of_the_writer_thread_ends_the_run_with_an_error() {
+    use segbundle::contracts::{RunContext, RunOptions};
+    let bundle = Bundle::new(2);
+    let path = |name: &str| bundle.path(name).display().to_string();
+    let images = format!("['{}','{}']", path("images/s0000.nii.gz"), path("images/s0001.nii.gz"));
+    let (config, out) = (path("configs/inference.json"), path("out"));
+    let argv = ["--config_file", &config, "--meta_file", "None", "--logging_file", "False", "--datalist", &images]
+        .into_iter()
+        .chain(["--output_dir", &out])
+        .map(str::to_owned)
+        .collect::<Vec<_>>();
+    let args = segbundle::bundle::RunArgs::parse(&argv, crate::bundle::NO_RULES).unwrap();
+    let plan = segbundle::bundle::Plan::prepare(&args, segbundle::registry::table()).unwrap();
+    let run = RunContext { observer: std::sync::Arc::new(Panics), ..RunContext::new(RunOptions::default()) };
+    let error = segbundle::workflow::run(plan, Some(run.into()), &mut |_| {}).unwrap_err();
+    assert!(error.to_string().contains("no place to report to"), "{error}");
+}
+
 /// A skipped case would not draw its random numbers, and all later cases would differ.
 #[test]
 fn no_case_is_skipped_if_the_dataset_has_random_transforms() {
