@@ -184,6 +184,25 @@ const SCHEDULES: [(&str, &str); 8] = [
     ("warmup_cosine", "WarmupCosineSchedule"),
 ];
 
+/// `math.cos`
+struct Cosine;
+
+impl segbundle::component::Object for Cosine {
+    fn type_name(&self) -> &str {
+        "function"
+    }
+    fn callable(&self) -> bool {
+        true
+    }
+    fn call(
+        &self,
+        args: segbundle::component::Args,
+        _call: &mut segbundle::component::BuildContext,
+    ) -> segbundle::error::Result<Value> {
+        Ok(f64::from_value(&args.positional[0]).unwrap().cos().into())
+    }
+}
+
 fn schedule(name: &str, component: &str) -> (Shared<dyn Optimizer>, Shared<dyn Schedule>) {
     let group = |lr: f64| {
         let parameter =
@@ -198,7 +217,7 @@ fn schedule(name: &str, component: &str) -> (Shared<dyn Optimizer>, Shared<dyn S
         "cosine" => vec![("T_max", 7.into()), ("eta_min", 1e-5.into())],
         "linear" => vec![("start_factor", 0.25.into()), ("end_factor", 0.9.into()), ("total_iters", 11.into())],
         "polynomial" => vec![("total_iters", 12.into()), ("power", 0.9.into())],
-        "lambda" => vec![("lr_lambda", segbundle::registry::table().lookup("math.cos").unwrap())],
+        "lambda" => vec![("lr_lambda", Value::object(Cosine))],
         _ => vec![
             ("warmup_steps", 5.into()),
             ("t_total", 25.into()),

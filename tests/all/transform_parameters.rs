@@ -208,7 +208,7 @@ fn functions_work_on_images() {
         .unwrap()
     };
     assert_eq!(on_image(&*crop(0.0), image()).unwrap().to_f32_vec().unwrap(), [5.0, -1.0, -2.0, 8.0]);
-    assert!(on_image(&*crop(-9.0), image()).err().unwrap().message().contains("chosen by `select_fn`"));
+    assert!(on_image(&*crop(-9.0), image()).err().unwrap().message().contains("selected by `select_fn`"));
     assert!(message("Lambdad", &[("keys", "image".into()), ("func", 3.into())]).contains("expected a function"));
 }
 
