@@ -21,6 +21,8 @@ static FUNCTIONS: &[Function] = &[
     pure("enumerate", sequence::enumerate),
     pure("filter", sequence::filter),
     pure("float", convert::float),
+    pure("getattr", inspect::getattr),
+    pure("hasattr", inspect::hasattr),
     pure("int", convert::int),
     pure("isinstance", inspect::isinstance),
     pure("iter", sequence::iter),
@@ -40,6 +42,7 @@ static FUNCTIONS: &[Function] = &[
     pure("str", convert::str),
     pure("sum", sequence::sum),
     pure("tuple", convert::tuple),
+    pure("type", inspect::type_of),
     pure("zip", sequence::zip),
 ];
 
