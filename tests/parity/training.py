@@ -2,8 +2,8 @@
 
 Runs a small SegResNet on the sample set, with 0 and 4 workers, and a small UNet with batch norm and dropout, for two
 epochs and a validation. Compared are: the cases of each batch and their crop positions; losses, to 1e-4; validation
-metrics, to 1e-3; saved weights, to 1e-5 (AdamW changes a weight by up to 1e-3 in ten steps), which are loaded with
-torch.load(weights_only=True) strictly into MONAI's network; TensorBoard tags and steps, read with TensorBoard. MONAI's
+metrics, to 1e-3; saved weights, to 1e-5 and UNet's to 2e-4 (AdamW changes a weight by up to 1e-3 in ten steps), which
+are loaded with torch.load(weights_only=True) strictly into MONAI's network; TensorBoard tags and steps, read with TensorBoard. MONAI's
 results are cached by their inputs.
 
 Checkpoints: each program continues training from its own checkpoint of weights and optimizer and from that of the other
@@ -181,8 +181,9 @@ def compare_weights(folders, network, problems):
         problems.append("the saved weights have different names or another order")
         return 1.0
     worst = max((theirs[name] - ours[name]).abs().max().item() for name in theirs)
-    # AdamW makes whole steps (1e-4) of gradients near rounding, of which UNet has some: batch norm in each unit.
-    if worst > (1e-5 if type(network).__name__ == "SegResNet" else 5e-5):
+    # AdamW makes a whole step of 1e-4 even from a gradient near rounding, whose sign then decides. UNet's convolutions
+    # before a batch norm have such gradients.
+    if worst > (1e-5 if type(network).__name__ == "SegResNet" else 2e-4):
         problems.append(f"saved weights differ by {worst:.1e}")
     return worst
 
