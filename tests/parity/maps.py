@@ -26,8 +26,12 @@ def saved_files(folder):
     return sorted(os.path.relpath(os.path.join(at, name), folder) for at, _, names in os.walk(folder) for name in names)
 
 
-def geometry_problems(theirs, ours):
-    """Differences between two nibabel images, except for their voxels."""
+def geometry_problems(theirs, ours, source=None):
+    """Differences between two nibabel images, except for their voxels.
+
+    MONAI writes one affine as qform and sform with code 1. On the grid of its input (`source`) a result of segbundle keeps
+    the input's forms, codes and units, so that it lies on its image in programs that read either form.
+    """
     out = []
     # MONAI drops trailing axes of length one; segbundle keeps three dimensions.
     expected = theirs.shape + (1,) * (3 - len(theirs.shape))
@@ -40,21 +44,24 @@ def geometry_problems(theirs, ours):
         out.append(f"zooms {zooms[1]}, expected {zooms[0]}")
     if theirs.get_data_dtype() != ours.get_data_dtype():
         out.append(f"type {ours.get_data_dtype()}, expected {theirs.get_data_dtype()}")
+    own_grid = source is not None and source.shape[:3] == ours.shape[:3] and np.allclose(source.affine, ours.affine, rtol=0, atol=1e-5)
+    model = source if own_grid else theirs
     for name in ("qform_code", "sform_code", "xyzt_units"):
-        pair = [int(image.header[name]) for image in (theirs, ours)]
+        pair = [int(image.header[name]) for image in (model, ours)]
         if pair[0] != pair[1]:
             out.append(f"{name} {pair[1]}, expected {pair[0]}")
-    if int(theirs.header["qform_code"]) > 0 and int(ours.header["qform_code"]) > 0:
-        difference = np.abs(theirs.get_qform() - ours.get_qform()).max()
+    if int(model.header["qform_code"]) > 0 and int(ours.header["qform_code"]) > 0:
+        difference = np.abs(model.get_qform() - ours.get_qform()).max()
         if difference > 1e-3:
             out.append(f"qform differs by {difference:.3g}")
     return out
 
 
-def compare(theirs_path, ours_path, margin_path=None):
-    """Compare a saved file: labels if margins (channel first) are given, else probabilities."""
+def compare(theirs_path, ours_path, margin_path=None, input_path=None):
+    """Compare a saved file: labels if margins (channel first) are given, else probabilities. `input_path`: the image."""
     theirs, ours = nib.load(theirs_path), nib.load(ours_path)
-    verdict = Verdict(problems=geometry_problems(theirs, ours))
+    source = nib.load(input_path) if input_path else None
+    verdict = Verdict(problems=geometry_problems(theirs, ours, source))
     a, b = np.asarray(theirs.dataobj), np.asarray(ours.dataobj)
     b = b.reshape(a.shape) if a.size == b.size else b
     if a.shape != b.shape:
@@ -118,6 +125,10 @@ def self_test(folder):
         written("ours", *made)
         if not compare(path("theirs"), path("ours"), os.path.join(folder, "margin.npy")).problems:
             missed.append(name)
+    written("input", labels, codes=2)
+    written("ours", labels)
+    if not compare(path("theirs"), path("ours"), os.path.join(folder, "margin.npy"), path("input")).problems:
+        missed.append("codes of the input that were not kept")
     tie = compare(path("theirs"), path("tie"), os.path.join(folder, "margin.npy"))
     if tie.problems or tie.differing != 1:
         missed.append("a tie that fell the other way is no fault")

@@ -171,7 +171,8 @@ def check(run, work, binary):
             continue
         [path] = expected
         margin = os.path.join(cached, "margin.npy") if run.margins else None
-        verdicts[name] = maps.compare(os.path.join(cached, "eval", path), os.path.join(folders[1], "eval", path), margin)
+        paths = [os.path.join(folder, "eval", path) for folder in (cached, folders[1])]
+        verdicts[name] = maps.compare(*paths, margin, run.cases[name])
     extra = [path for path in images if path.split(os.sep)[0] not in kept]
     if extra:
         verdicts["other files"] = maps.Verdict(problems=[f"unexpected {extra}"])
