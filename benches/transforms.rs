@@ -8,7 +8,7 @@ use criterion::{BatchSize, Criterion, criterion_group, criterion_main};
 use segbundle::component::{Args, BuildContext, FromValue, Value};
 use segbundle::contracts::{CaseContext, Item, Sample, Transform, TransformContext, apply_all};
 use segbundle::formats::nifti;
-use segbundle::image::{Affine, DType, Grid, ImageHeader, Inverse, Layout, Volume, Voxels};
+use segbundle::image::{Affine, DType, Inverse, Layout, Volume, Voxels};
 use segbundle::registry::table;
 use std::sync::Arc;
 use std::time::Duration;
@@ -52,24 +52,7 @@ fn ct(angle: f64) -> Volume {
         [0.0, 0.0, b, 0.0],
         [0.0, 0.0, 0.0, 1.0],
     ]);
-    let grid = Grid { shape: [512, 512, 397], affine };
-    let header = Arc::new(ImageHeader {
-        path: "ct.nii.gz".into(),
-        grid,
-        spatial_dims: 3,
-        channels: None,
-        space: None,
-        series: None,
-    });
-    Volume {
-        voxels: Voxels::I16(voxels.into()),
-        layout,
-        affine,
-        channel_first: true,
-        integer_type: None,
-        header,
-        trace: vec![],
-    }
+    Volume::new("ct.nii.gz", Voxels::I16(voxels.into()), layout, affine)
 }
 
 fn benches(c: &mut Criterion) {

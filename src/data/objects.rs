@@ -16,7 +16,7 @@ use crate::contracts::{
 };
 use crate::data::batches::{Batch, Batches};
 use crate::error::{Kind, Result};
-use crate::image::{Affine, Grid, ImageHeader, Layout, Volume};
+use crate::image::{Affine, Layout, Volume};
 use crate::prediction::volume_tensor;
 use crate::python::array::{Array, Flavour, Type, joined};
 use crate::random::RngStates;
@@ -167,19 +167,7 @@ fn volume_of(array: &Array) -> Result<Volume> {
     let Ok(shape) = <[usize; 4]>::try_from(shape) else {
         bail!("expected a tensor [C,X,Y,Z], found shape {:?}", array.shape())
     };
-    let grid = Grid { shape: [shape[1], shape[2], shape[3]], affine: Affine::IDENTITY };
-    let header =
-        ImageHeader { path: "tensor".into(), grid, spatial_dims: 3, channels: None, space: None, series: None };
-    let layout = Layout::contiguous(shape);
-    Ok(Volume {
-        voxels,
-        layout,
-        affine: Affine::IDENTITY,
-        channel_first: true,
-        integer_type: None,
-        header: Arc::new(header),
-        trace: vec![],
-    })
+    Ok(Volume::new("tensor", voxels, Layout::contiguous(shape), Affine::IDENTITY))
 }
 
 /// Calls `make` in `run`, writes the files that it queued, and returns its sample as a dict, or several samples as a list.

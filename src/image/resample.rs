@@ -469,7 +469,7 @@ mod tests {
     use super::*;
     use crate::orient::turn_layout;
     use crate::sampling::Sampling;
-    use crate::{Affine, Grid, ImageHeader, Padding};
+    use crate::{Affine, Grid, Padding};
 
     /// NormalizeIntensity(nonzero=True) leaves exact zeros alone, so a sum that cancels must come out as torch's does.
     #[test]
@@ -525,24 +525,7 @@ mod tests {
                     let Sampling::Resample(sampler) = Sampling::new(&before, &after, padding, false).unwrap() else {
                         panic!()
                     };
-                    let header = Arc::new(ImageHeader {
-                        path: "a".into(),
-                        grid: before,
-                        spatial_dims: 3,
-                        channels: None,
-                        space: None,
-                        series: None,
-                    });
-                    let affine = before.affine;
-                    let volume = Volume {
-                        voxels: voxels.clone(),
-                        layout,
-                        affine,
-                        channel_first: true,
-                        integer_type: None,
-                        header,
-                        trace: vec![],
-                    };
+                    let volume = Volume::new("a", voxels.clone(), layout, before.affine);
                     for interpolation in [Interpolation::Linear, Interpolation::Nearest] {
                         let expected = resample(&volume, &sampler, interpolation).unwrap();
                         assert!(StreamingResampler::supports(&layout, &sampler, interpolation));

@@ -111,6 +111,19 @@ impl Layout {
 }
 
 impl Volume {
+    /// An image in memory on the grid of its layout and affine, as if `path` held it without a channel axis.
+    pub fn new(path: impl Into<PathBuf>, voxels: Voxels, layout: Layout, affine: Affine) -> Volume {
+        let grid = Grid { shape: layout.spatial(), affine };
+        let header = Arc::new(ImageHeader {
+            path: path.into(),
+            grid,
+            spatial_dims: 3,
+            channels: None,
+            space: None,
+            series: None,
+        });
+        Volume { voxels, layout, affine, channel_first: true, integer_type: None, header, trace: vec![] }
+    }
     pub fn grid(&self) -> Grid {
         Grid { shape: self.layout.spatial(), affine: self.affine }
     }

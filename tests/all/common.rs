@@ -4,11 +4,10 @@ use segbundle::checkpoint;
 use segbundle::component::{Args, BuildContext, Value};
 use segbundle::error::Result;
 use segbundle::formats::nifti;
-use segbundle::image::{Affine, DType, Grid, ImageHeader, Layout, Volume, Voxels};
+use segbundle::image::{Affine, DType, Layout, Volume, Voxels};
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
-use std::sync::Arc;
 use tch::Tensor;
 use tempfile::TempDir;
 
@@ -40,23 +39,8 @@ pub fn build(name: &str, args: &[(&str, Value)]) -> Result<Value> {
 pub fn volume_of(x: &Tensor) -> Volume {
     let size: Vec<usize> = x.size().into_iter().map(|n| n as usize).collect();
     let values = Vec::<f32>::try_from(x.reshape([-1])).unwrap();
-    let grid = Grid { shape: [size[2], size[3], size[4]], affine: Affine::IDENTITY };
-    Volume {
-        voxels: Voxels::F32(values.into()),
-        layout: Layout::contiguous([size[1], size[2], size[3], size[4]]),
-        affine: Affine::IDENTITY,
-        channel_first: true,
-        integer_type: None,
-        header: Arc::new(ImageHeader {
-            path: "x.nii.gz".into(),
-            grid,
-            spatial_dims: 3,
-            channels: None,
-            space: None,
-            series: None,
-        }),
-        trace: vec![],
-    }
+    let layout = Layout::contiguous([size[1], size[2], size[3], size[4]]);
+    Volume::new("x.nii.gz", Voxels::F32(values.into()), layout, Affine::IDENTITY)
 }
 
 /// The program, to be run in `folder`.

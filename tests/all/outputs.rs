@@ -26,24 +26,7 @@ fn volume(path: &Path, value: impl Fn([usize; 3]) -> i16) -> Volume {
             }
         }
     }
-    let grid = Grid { shape: [SHAPE[1], SHAPE[2], SHAPE[3]], affine: AFFINE };
-    let header = Arc::new(ImageHeader {
-        path: path.to_owned(),
-        grid,
-        spatial_dims: 3,
-        channels: None,
-        space: None,
-        series: None,
-    });
-    Volume {
-        voxels: Voxels::I16(voxels.into()),
-        layout,
-        affine: AFFINE,
-        channel_first: true,
-        integer_type: None,
-        header,
-        trace: vec![],
-    }
+    Volume::new(path, Voxels::I16(voxels.into()), layout, AFFINE)
 }
 
 /// A box of label 2 inside, a plate of label 5 at the lower end of z, one voxel without a name.

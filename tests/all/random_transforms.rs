@@ -5,31 +5,16 @@ use crate::transform_parameters::value;
 use crate::transforms::{affine, build, case_context};
 use segbundle::component::Value;
 use segbundle::contracts::{Item, RngStates, Sample, Transform, TransformContext};
-use segbundle::image::{Affine, Grid, ImageHeader, Layout, Volume, Voxels};
+use segbundle::image::{Affine, Layout, Volume, Voxels};
 use std::sync::Arc;
 
 const SHAPE: [usize; 3] = [9, 8, 7];
 
 /// The same values in memory as a NIfTI reader leaves them (X fastest) or in C order.
 fn image(values: Voxels, channels: usize) -> Volume {
-    let grid_affine = Affine([[1.5, 0.0, 0.0, 0.0], [0.0, 2.0, 0.0, 0.0], [0.0, 0.0, 2.5, 0.0], [0.0, 0.0, 0.0, 1.0]]);
-    let grid = Grid { shape: SHAPE, affine: grid_affine };
-    Volume {
-        voxels: values,
-        layout: Layout::contiguous([channels, SHAPE[0], SHAPE[1], SHAPE[2]]),
-        affine: grid_affine,
-        channel_first: true,
-        integer_type: None,
-        header: Arc::new(ImageHeader {
-            path: "case.nii.gz".into(),
-            grid,
-            spatial_dims: 3,
-            channels: None,
-            space: None,
-            series: None,
-        }),
-        trace: vec![],
-    }
+    let affine = Affine([[1.5, 0.0, 0.0, 0.0], [0.0, 2.0, 0.0, 0.0], [0.0, 0.0, 2.5, 0.0], [0.0, 0.0, 0.0, 1.0]]);
+    let layout = Layout::contiguous([channels, SHAPE[0], SHAPE[1], SHAPE[2]]);
+    Volume::new("case.nii.gz", values, layout, affine)
 }
 
 fn sample() -> Sample {

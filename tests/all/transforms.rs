@@ -7,7 +7,7 @@ use segbundle::contracts::{
     CaseContext, Item, Plan, Sample, Transform, TransformContext, VoxelLocation, WithoutHeader, apply_all,
 };
 use segbundle::formats::nifti;
-use segbundle::image::{Affine, DType, Grid, ImageHeader, Layout, Volume, Voxels};
+use segbundle::image::{Affine, DType, Layout, Volume, Voxels};
 use segbundle::registry::table;
 use std::io::Read;
 use std::sync::Arc;
@@ -52,24 +52,7 @@ pub fn volume(values: &[i16], shape: [usize; 4], affine: Affine) -> Volume {
             }
         }
     }
-    let grid = Grid { shape: [shape[1], shape[2], shape[3]], affine };
-    let header = Arc::new(ImageHeader {
-        path: "case.nii.gz".into(),
-        grid,
-        spatial_dims: 3,
-        channels: None,
-        space: None,
-        series: None,
-    });
-    Volume {
-        voxels: Voxels::I16(voxels.into()),
-        layout,
-        affine,
-        channel_first: true,
-        integer_type: None,
-        header,
-        trace: vec![],
-    }
+    Volume::new("case.nii.gz", Voxels::I16(voxels.into()), layout, affine)
 }
 
 pub fn affine(values: &[f64]) -> Affine {

@@ -198,26 +198,11 @@ fn mistakes_name_function_and_argument() {
 
 #[test]
 fn volumes_become_tensors_and_voxels_come_back() {
-    use segbundle_image::{Affine, Grid, ImageHeader, Layout, Volume, Voxels};
+    use segbundle_image::{Affine, Layout, Volume, Voxels};
     use segbundle_language::python::array::Array;
     // [C,X,Y,Z] = [1,2,3,1], X fastest in memory: element (x, y) is x + 2y.
-    let grid = Grid { shape: [2, 3, 1], affine: Affine::IDENTITY };
-    let volume = Volume {
-        voxels: Voxels::I16((0..6).collect()),
-        layout: Layout::fortran([1, 2, 3, 1]),
-        affine: Affine::IDENTITY,
-        channel_first: true,
-        integer_type: None,
-        header: Arc::new(ImageHeader {
-            path: "a.nii".into(),
-            grid,
-            spatial_dims: 3,
-            channels: None,
-            space: None,
-            series: None,
-        }),
-        trace: vec![],
-    };
+    let voxels = Voxels::I16((0..6).collect());
+    let volume = Volume::new("a.nii", voxels, Layout::fortran([1, 2, 3, 1]), Affine::IDENTITY);
     let array = Array::from_volume(&volume, &mut BuildContext::default()).unwrap();
     let (voxels, shape) = array.to_voxels();
     assert_eq!(shape, [1, 2, 3, 1]);
