@@ -55,6 +55,7 @@ macro_rules! component {
             $args_vis struct $args { $($fields)* }
         }
 
+        $(#[doc = $doc])*
         $vis static $static: $crate::component::Component = $crate::component::Component {
             name: component!(@name $family $name),
             path: concat!($package, ".", component!(@name $family $name)),

@@ -52,8 +52,7 @@ impl Loss for CrossEntropy {
         COMPONENT.name
     }
     /// Computes the loss of logits [N,C,…] against class labels [N,…] (integers) or [N,1,…] (any type, as in a label
-    /// image),
-    /// or against probabilities [N,C,…] (floats).
+    /// image), or against probabilities [N,C,…] (floats).
     fn forward(&self, prediction: &Tensor, target: &Tensor) -> Result<Tensor> {
         let image = prediction.dim() == target.dim()
             && prediction.dim() > 1

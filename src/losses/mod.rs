@@ -11,5 +11,6 @@ mod support;
 
 use crate::component::Component;
 
+/// Losses that a config can name.
 pub static COMPONENTS: &[&Component] =
     &[&cross_entropy::COMPONENT, &dice::COMPONENT, &dice_ce::COMPONENT, &dice_focal::COMPONENT, &dice_focal::FOCAL];

@@ -8,8 +8,11 @@ use tch::{Kind, Tensor};
 /// The argument `reduction`: how the values of items and channels are combined.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Reduction {
+    /// No reduction: one value per item and channel, or per voxel.
     None,
+    /// Mean of all values.
     Mean,
+    /// Sum of all values.
     Sum,
 }
 
