@@ -79,8 +79,11 @@ fn mean_dice(a: MeanDiceArgs) -> Result<Attached> {
 /// `return_with_label`: whether scores are reported by label, and the names of the labels.
 #[derive(Debug, Clone, PartialEq)]
 pub enum WithLabel {
+    /// Scores are reported without labels.
     No,
+    /// The names are `label_1`, `label_2`, …; `label_0` is the background, if it is included.
     Numbered,
+    /// Names of the included channels, in order.
     Names(Vec<String>),
 }
 

@@ -8,4 +8,5 @@ mod reduction;
 
 use crate::component::Component;
 
+/// Metrics that a config can name.
 pub static COMPONENTS: &[&Component] = &[&accuracy::COMPONENT, &dice::DICE, &dice::MEAN_DICE];

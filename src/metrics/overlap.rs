@@ -8,9 +8,13 @@ use tch::{Kind, Tensor};
 /// Voxel counts, one per channel.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Overlap {
+    /// Voxels in both the prediction and the target.
     pub both: Vec<i64>,
+    /// Voxels in the prediction.
     pub prediction: Vec<i64>,
+    /// Voxels in the target.
     pub target: Vec<i64>,
+    /// Number of voxels of the grid.
     pub voxels: i64,
 }
 
@@ -22,7 +26,7 @@ impl Segmentation {
             Segmentation::Channels(x) => x.size().first().map_or(0, |&n| n as usize),
         }
     }
-    /// [X,Y,Z]
+    /// Shape of the grid, [X,Y,Z].
     pub fn spatial(&self) -> Vec<i64> {
         match self {
             Segmentation::Labels { map, .. } => map.size(),

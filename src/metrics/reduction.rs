@@ -6,12 +6,19 @@ use crate::component::{FromValue, Value};
 /// MONAI's MetricReduction.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Reduction {
+    /// All values, case by case.
     None,
+    /// Mean over channels, then over cases.
     Mean,
+    /// Sum over cases and channels.
     Sum,
+    /// Mean over cases, one value per channel.
     MeanBatch,
+    /// Sum over cases, one value per channel.
     SumBatch,
+    /// Mean over channels, one value per case.
     MeanChannel,
+    /// Sum over channels, one value per case.
     SumChannel,
 }
 
