@@ -13,6 +13,7 @@ pub use grad_scaler::GradScaler;
 
 use crate::component::Component;
 
+/// Optimizers and learning-rate schedules that a config can name.
 pub static COMPONENTS: &[&Component] = &[
     &adam::ADAM,
     &adam::ADAMW,

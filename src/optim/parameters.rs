@@ -117,6 +117,7 @@ pub fn save(
 pub struct ParsedState<'a> {
     /// States by parameter index, in the order of `groups`.
     pub entries: Vec<Option<&'a StateDict>>,
+    /// Dicts of the parameter groups, as saved in `param_groups`.
     pub groups: Vec<&'a StateDict>,
 }
 

@@ -12,6 +12,7 @@ use crate::{bail, err};
 pub struct ScheduleStep {
     /// Index of the current epoch; 0 in the first.
     pub epoch: i64,
+    /// Index of the parameter group.
     pub group: usize,
     /// Current learning rate.
     pub lr: f64,
@@ -25,9 +26,11 @@ pub struct ScheduleStep {
 
 /// The formula of a schedule.
 pub trait Rule: Send {
+    /// Computes the next learning rate of a parameter group.
     fn lr(&self, at: &ScheduleStep) -> Result<f64>;
-    /// Entries of torch's state dict that belong to this schedule, placed before and after the common entries.
+    /// Entries of torch's state dict that belong to this schedule, placed before the common entries.
     fn state(&self) -> Vec<(&'static str, StateDict)>;
+    /// Entries placed after the common ones.
     fn state_after(&self) -> Vec<(&'static str, StateDict)> {
         vec![]
     }
