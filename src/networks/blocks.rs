@@ -37,6 +37,10 @@ enum Layer {
 }
 
 impl Adn {
+    /// Creates the layers for `channels` channels. Parameters are `{path}.A.*` and `{path}.N.*`.
+    ///
+    /// # Errors
+    /// An unknown letter in `adn_ordering`; an unknown or invalid activation, normalization or dropout.
     pub fn new(args: &BlockArgs, channels: usize, b: &mut Builder, path: &str) -> Result<Adn> {
         let ordering = args.adn_ordering.to_uppercase();
         let mut layers = vec![];
@@ -97,6 +101,7 @@ pub struct Convolution {
 }
 
 impl Convolution {
+    /// Creates a convolution from `inputs` to `outputs` channels. Parameters are `{path}.conv.*` and `{path}.adn.*`.
     pub fn new(
         args: &BlockArgs,
         [inputs, outputs]: [usize; 2],
@@ -129,6 +134,9 @@ pub struct ResidualUnit {
 }
 
 impl ResidualUnit {
+    /// Creates a unit of `subunits` convolutions (at least one) from `channels[0]` to `channels[1]` channels. With
+    /// `last_conv_only` the last convolution has no [`Adn`]. Parameters are `{path}.conv.unit0.*`, … and
+    /// `{path}.residual.*`.
     pub fn new(
         args: &BlockArgs,
         channels: [usize; 2],
@@ -139,21 +147,21 @@ impl ResidualUnit {
         path: &str,
     ) -> Result<ResidualUnit> {
         let [inputs, outputs] = channels;
-        let still = vec![1; kernel.stride.len()];
+        let ones = vec![1; kernel.stride.len()];
         let mut units = vec![];
         for unit in 0..subunits.max(1) {
             let (inputs, kernel) = match unit {
                 0 => (inputs, kernel.clone()),
-                _ => (outputs, kernel.clone().stride(&still)),
+                _ => (outputs, kernel.clone().stride(&ones)),
             };
             let conv_only = last_conv_only && unit + 1 == subunits.max(1);
             let path = format!("{path}.conv.unit{unit}");
             units.push(Convolution::new(args, [inputs, outputs], kernel, conv_only, b, &path)?);
         }
-        let strides = kernel.stride != still;
+        let strides = kernel.stride != ones;
         let residual = (strides || inputs != outputs).then(|| {
             // A 1×1×1 kernel if only the number of channels changes.
-            let kernel = if strides { kernel } else { Kernel::same(&vec![1; still.len()]) };
+            let kernel = if strides { kernel } else { Kernel::same(&vec![1; ones.len()]) };
             b.conv(&format!("{path}.residual"), inputs, outputs, kernel, args.bias)
         });
         Ok(ResidualUnit { units, residual: residual.transpose()? })

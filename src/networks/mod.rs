@@ -13,4 +13,5 @@ pub use unet::{UNet, UNetArgs};
 
 use crate::component::Component;
 
+/// Networks that a config can name.
 pub static COMPONENTS: &[&Component] = &[&segresnet::COMPONENT, &unet::COMPONENT];

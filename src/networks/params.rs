@@ -32,7 +32,9 @@ pub struct Builder {
 /// Kernel of a convolution, with one value per spatial axis (two or three).
 #[derive(Debug, Clone, PartialEq)]
 pub struct Kernel {
+    /// Size in voxels.
     pub size: Vec<usize>,
+    /// Stride in voxels.
     pub stride: Vec<i64>,
     /// Zero padding on both sides of each axis.
     pub padding: Vec<i64>,
@@ -51,6 +53,7 @@ impl Kernel {
     pub fn cube(size: usize) -> Kernel {
         Kernel::same(&[size; 3])
     }
+    /// The same kernel with another stride.
     pub fn stride(self, stride: &[i64]) -> Kernel {
         Kernel { stride: stride.to_vec(), ..self }
     }
@@ -66,13 +69,16 @@ impl Kernel {
 /// A convolution over two or three axes.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Conv {
+    /// Weight, f32 `[outputs, inputs, …size]` (transposed: `[inputs, outputs, …size]`).
     pub weight: Slot,
+    /// Bias, f32 `[outputs]`.
     pub bias: Option<Slot>,
+    /// Size, stride and padding.
     pub kernel: Kernel,
 }
 
 impl Conv {
-    /// Apply the convolution to `[N, C, X, Y, Z]` or `[N, C, X, Y]`.
+    /// Applies the convolution to `[N, C, X, Y, Z]` or `[N, C, X, Y]`.
     pub fn forward(&self, x: &Tensor, parameters: &[Tensor]) -> Tensor {
         let (weight, bias) = (&parameters[self.weight.0], self.bias.map(|bias| &parameters[bias.0]));
         let (stride, padding) = (&*self.kernel.stride, &*self.kernel.padding);
@@ -108,7 +114,7 @@ impl Builder {
     pub fn numel(&self, slot: Slot) -> usize {
         self.tensors.get(slot.0).map_or(0, |(_, tensor)| tensor.numel())
     }
-    /// Register the tensors from `second` on before those from `first` to `second`: PyTorch lists modules in order of
+    /// Registers the tensors from `second` on before those from `first` to `second`: PyTorch lists modules in order of
     /// registration, which may differ from the order of creation.
     pub fn register_before(&mut self, first: usize, second: usize) {
         self.registered[first..].rotate_left(second - first);
@@ -131,7 +137,7 @@ impl Builder {
         let tensor = Tensor::f_empty(shape, (tch::Kind::Float, tch::Device::Cpu))?.f_uniform_(-bound, bound)?;
         Ok(self.push(name, tensor.set_requires_grad(true)))
     }
-    /// Register a tensor under a second name, for modules that MONAI registers twice.
+    /// Registers a tensor under a second name, for modules that MONAI registers twice.
     pub fn alias(&mut self, name: &str, slot: Slot) {
         let tensor = self.tensors[slot.0].1.shallow_clone();
         self.push(name, tensor);
@@ -162,7 +168,7 @@ impl Builder {
         self.tensors[conv.weight.0].1.f_copy_(&spread)?;
         Ok(conv)
     }
-    /// Return the tensors in order of creation, and by name in the order of PyTorch's `state_dict()`: order of
+    /// Returns the tensors in order of creation, and by name in the order of PyTorch's `state_dict()`: order of
     /// registration, grouped by the name before the first dot in the order of `attributes` (the order in which MONAI's
     /// module sets them).
     pub fn finish(self, attributes: &[&str]) -> (Vec<Tensor>, NetworkState) {
@@ -185,7 +191,7 @@ fn kaiming_bound(fan_in: usize) -> f64 {
     3f64.sqrt() * (gain / (fan_in as f64).sqrt())
 }
 
-/// Copy `tensors` into the network's tensors of the same names, converting their type.
+/// Copies `tensors` into the network's tensors of the same names, converting their type.
 ///
 /// # Errors
 /// Names or shapes that differ: one error lists missing and unexpected names and wrong shapes, and nothing is copied.
@@ -222,7 +228,7 @@ pub fn load_strict(network: &str, state: &NetworkState, tensors: &[(String, Tens
     warn_unless_finite(network, state)
 }
 
-/// Warn about weights that are NaN or infinite, as after a diverged training.
+/// Warns about weights that are NaN or infinite, as after a diverged training.
 fn warn_unless_finite(network: &str, state: &NetworkState) -> Result<()> {
     let odd = state.not_finite()?;
     if let Some(first) = odd.first() {
@@ -234,7 +240,7 @@ fn warn_unless_finite(network: &str, state: &NetworkState) -> Result<()> {
     Ok(())
 }
 
-/// Check the shape of a network's input: `[N, channels]` followed by one axis per entry of `multiples`, which must be a
+/// Checks the shape of a network's input: `[N, channels]` followed by one axis per entry of `multiples`, which must be a
 /// multiple of it.
 pub fn check_input(network: &str, x: &Tensor, channels: usize, multiples: &[i64]) -> Result<()> {
     let size = x.size();
@@ -254,13 +260,13 @@ pub fn check_input(network: &str, x: &Tensor, channels: usize, multiples: &[i64]
     ))
 }
 
-/// Set libtorch's modes for one pass: no gradients in evaluation, autocast if `mode` requests it. Restored on drop.
+/// Sets libtorch's modes for one pass: no gradients in evaluation, autocast if `mode` requests it. Restored on drop.
 pub fn guards(device: Device, mode: Mode) -> Result<(Option<tch::NoGradGuard>, Option<native::Autocast>)> {
     let autocast = mode.autocast.map(|kind| native::Autocast::new(device.tch(), kind)).transpose()?;
     Ok(((!mode.train).then(tch::no_grad_guard), autocast))
 }
 
-/// Move every tensor to a device in place, so that shallow clones refer to the moved tensor, too.
+/// Moves every tensor to a device in place, so that shallow clones refer to the moved tensor, too.
 pub fn move_to(state: &NetworkState, device: Device) -> Result<()> {
     for tensor in state.tensors.values() {
         if tensor.device() != device.tch() {

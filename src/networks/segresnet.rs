@@ -126,6 +126,10 @@ const ATTRIBUTES: [&str; 6] = ["act_mod", "convInit", "down_layers", "up_layers"
 const MAX_LEVELS: usize = 12;
 
 impl SegResNet {
+    /// Creates the network on the CPU, with initial values from torch's random number generator.
+    ///
+    /// # Errors
+    /// Invalid or unsupported arguments.
     pub fn new(args: SegResNetArgs) -> Result<SegResNet> {
         check(&args)?;
         let norm = if args.norm_name.is_empty() { args.norm.clone() } else { group(args.num_groups as i64) };

@@ -50,6 +50,7 @@ fn load(mut args: crate::component::Args, _: &mut BuildContext) -> Result<Value>
     Ok(Value::object(NetworkHandle(Arc::new(Mutex::new(network)))))
 }
 
+/// A network loaded from a TorchScript file; see the module documentation.
 pub struct TorchScript {
     module: CModule,
     state: NetworkState,
@@ -61,7 +62,7 @@ pub struct TorchScript {
 }
 
 impl TorchScript {
-    /// Load a file written by `torch.jit.save`, onto the CPU, in evaluation mode.
+    /// Loads a file written by `torch.jit.save`, onto the CPU, in evaluation mode.
     pub fn load(path: &Path) -> Result<TorchScript> {
         check_code(path)?;
         let sha256 = digest::of_file(path)?.sha256;
@@ -73,7 +74,7 @@ impl TorchScript {
     }
 }
 
-/// Reject programs that use an operation on files. The archive stores the program's code as text.
+/// Rejects programs that use an operation on files. The archive stores the program's code as text.
 fn check_code(path: &Path) -> Result<()> {
     let file = formats::open(path).map_err(|error| err!("cannot read the network: {error}"))?;
     let wrong = |error: zip::result::ZipError| err!("expected a TorchScript file: {error}");
@@ -120,7 +121,7 @@ fn first(output: IValue) -> Result<Tensor> {
     }
 }
 
-/// Determine the numbers of input and output channels by trial.
+/// Determines the numbers of input and output channels by trial.
 fn channels(module: &CModule, state: &NetworkState) -> Result<(usize, usize)> {
     let _no_grad = tch::no_grad_guard();
     // The weights' second axis is a likely number of channels; small numbers follow, for networks that start with

@@ -91,6 +91,10 @@ const MAX_UNITS: usize = 1000;
 const MAX_PRODUCT: i64 = 1 << 16;
 
 impl UNet {
+    /// Creates the network on the CPU, with initial values from torch's random number generator.
+    ///
+    /// # Errors
+    /// Invalid or unsupported arguments.
     pub fn new(args: UNetArgs) -> Result<UNet> {
         check(&args).map_err(|error| error.kind(Kind::Config))?;
         let axes = args.spatial_dims;

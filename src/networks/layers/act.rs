@@ -10,48 +10,78 @@ use tch::Tensor;
 /// An activation function.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Act {
+    /// Passes its input through.
     Identity,
+    /// max(x, 0).
     Relu {
+        /// Overwrite the input.
         inplace: bool,
     },
+    /// x where positive, else slope·x.
     LeakyRelu {
+        /// Slope below 0 (`negative_slope`).
         slope: f64,
+        /// Overwrite the input.
         inplace: bool,
     },
     /// One learnable slope for all channels, or one per channel.
     Prelu(Slot),
+    /// x where positive, else α·(exp(x) − 1).
     Elu {
+        /// Negated limit of the value for x → −∞.
         alpha: f64,
+        /// Overwrite the input.
         inplace: bool,
     },
+    /// x where positive, else α·(exp(x/α) − 1).
     Celu {
+        /// Negated limit of the value for x → −∞.
         alpha: f64,
+        /// Overwrite the input.
         inplace: bool,
     },
+    /// min(max(x, 0), 6).
     Relu6 {
+        /// Overwrite the input.
         inplace: bool,
     },
+    /// Scaled ELU with the constants of `torch.nn.SELU` (Klambauer et al. 2017).
     Selu {
+        /// Overwrite the input.
         inplace: bool,
     },
+    /// x·Φ(x), where Φ is the distribution function of the standard normal distribution.
     Gelu {
+        /// "none" for the exact function, "tanh" for its approximation.
         approximate: String,
     },
+    /// 1/(1 + exp(−x)).
     Sigmoid,
+    /// Hyperbolic tangent.
     Tanh,
+    /// Softmax over one axis.
     Softmax {
+        /// Axis of the tensor; negative values count from the end.
         dim: i64,
     },
+    /// Logarithm of the softmax over one axis.
     LogSoftmax {
+        /// Axis of the tensor; negative values count from the end.
         dim: i64,
     },
+    /// x·σ(α·x), MONAI's `Swish`.
     Swish {
+        /// Factor inside the sigmoid.
         alpha: f64,
     },
+    /// x·σ(x), MONAI's `MemoryEfficientSwish`.
     Silu {
+        /// Overwrite the input.
         inplace: bool,
     },
+    /// x·tanh(softplus(x)).
     Mish {
+        /// Overwrite the input.
         inplace: bool,
     },
     /// `x₁ · GELU(x₂)`, where `x₁` and `x₂` are the halves of the last axis.
@@ -67,7 +97,7 @@ args! { struct DimArgs { dim: i64 } }
 args! { struct SwishArgs { alpha: f64 = 1.0 } }
 
 impl Act {
-    /// Build the activation that `spec` names; its parameters are `{path}.weight`.
+    /// Builds the activation that `spec` names; its parameters are `{path}.weight`.
     pub fn new(spec: &Value, builder: &mut Builder, path: &str) -> Result<Act> {
         let (name, args) = split("act", spec)?;
         let inplace = |args| InplaceArgs::parse(&name, args).map(|args| args.inplace);
@@ -115,7 +145,7 @@ impl Act {
         })
     }
 
-    /// Apply to x of any shape; in place if the config says `inplace`.
+    /// Applies the activation to x of any shape; in place if the config sets `inplace`.
     pub fn forward(&self, mut x: Tensor, parameters: &[Tensor]) -> Tensor {
         match self {
             Act::Identity => x,

@@ -9,12 +9,16 @@ use tch::Tensor;
 /// Zeroes elements at random in training; the identity in evaluation. Uses torch's generator as `torch.nn` does.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Dropout {
+    /// Passes its input through.
     Identity,
+    /// Zeroes each element independently and scales the rest by 1/(1 − p) (`torch.nn.Dropout`).
     Plain {
+        /// Probability of zeroing an element.
         p: f64,
     },
     /// Preserves mean and variance of its input (`torch.nn.AlphaDropout`).
     Alpha {
+        /// Probability of masking an element.
         p: f64,
     },
 }
@@ -22,7 +26,7 @@ pub enum Dropout {
 args! { struct DropoutArgs { p: f64 = 0.5 } }
 
 impl Dropout {
-    /// Build the dropout specified by `spec`: a probability, a name or (name, {arguments}).
+    /// Builds the dropout specified by `spec`: a probability, a name or (name, {arguments}).
     pub fn new(spec: &Value) -> Result<Dropout> {
         let dropout = match f64::from_value(spec) {
             Some(p) => Dropout::Plain { p },
@@ -45,7 +49,7 @@ impl Dropout {
         }
     }
 
-    /// x of any shape → the same shape.
+    /// Maps x of any shape to the same shape.
     pub fn forward(&self, x: Tensor, train: bool) -> Tensor {
         match self {
             Dropout::Identity => x,

@@ -16,7 +16,7 @@ use crate::component::{Args, Key, Value};
 use crate::err;
 use crate::error::{Kind, Result};
 
-/// Split `"name"` or `("name", {…})` into the upper-case name and the arguments.
+/// Splits `"name"` or `("name", {…})` into the upper-case name and the arguments.
 fn split(what: &str, value: &Value) -> Result<(String, Args)> {
     let wrong = || err!("{what}: expected a name or (name, {{arguments}}), found {value:?}").kind(Kind::Config);
     if let Some(name) = value.as_str() {

@@ -10,36 +10,59 @@ use tch::Tensor;
 /// A normalization over `[N, C, X, Y, Z]` or `[N, C, X, Y]`.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Norm {
+    /// Passes its input through.
     Identity,
+    /// Normalizes over the voxels and channels of each group (`torch.nn.GroupNorm`).
     Group {
+        /// Number of groups; divides the number of channels.
         groups: usize,
+        /// Weight and bias per channel, f32 `[C]`.
         affine: Option<(Slot, Slot)>,
+        /// Constant added to the variance.
         eps: f64,
     },
+    /// Normalizes over the voxels of each item and channel (`torch.nn.InstanceNorm3d` or `2d`).
     Instance {
+        /// Weight and bias per channel, f32 `[C]`.
         affine: Option<(Slot, Slot)>,
+        /// Running statistics, used in evaluation; `None` to always use those of the input.
         running: Option<Running>,
+        /// Weight of a new batch in the running statistics; `None` freezes them.
         momentum: Option<f64>,
+        /// Constant added to the variance.
         eps: f64,
     },
+    /// Normalizes over the items and voxels of each channel (`torch.nn.BatchNorm3d` or `2d`).
     Batch {
+        /// Weight and bias per channel, f32 `[C]`.
         affine: Option<(Slot, Slot)>,
+        /// Running statistics, used in evaluation; `None` to always use those of the batch.
         running: Option<Running>,
+        /// Weight of a new batch in the running statistics; `None` for the mean of all batches.
         momentum: Option<f64>,
+        /// Constant added to the variance.
         eps: f64,
     },
     /// Normalizes over the last axes, which must have this `shape`.
     Layer {
+        /// Sizes of the last axes of the input.
         shape: Vec<i64>,
+        /// Factor per element, f32 of `shape`.
         weight: Option<Slot>,
+        /// Offset per element, f32 of `shape`.
         bias: Option<Slot>,
+        /// Constant added to the variance.
         eps: f64,
     },
     /// Divides by `(k + alpha · m)^beta`, where `m` is the mean of the squares over `size` neighboring channels.
     LocalResponse {
+        /// Number of neighboring channels.
         size: i64,
+        /// Factor of the mean square.
         alpha: f64,
+        /// Exponent of the divisor.
         beta: f64,
+        /// Constant added to the mean square.
         k: f64,
     },
 }
@@ -47,7 +70,9 @@ pub enum Norm {
 /// Buffers of running statistics.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Running {
+    /// Running mean, f32 `[C]`.
     pub mean: Slot,
+    /// Running variance, f32 `[C]`.
     pub var: Slot,
     /// Number of batches tracked, int64.
     pub batches: Slot,
@@ -67,7 +92,7 @@ args! { struct LayerArgs {
 args! { struct LocalResponseArgs { size: usize, alpha: f64 = 1e-4, beta: f64 = 0.75, k: f64 = 1.0 } }
 
 impl Norm {
-    /// Build the normalization of `channels` channels that `spec` names; its tensors are `{path}.weight` and so on.
+    /// Builds the normalization of `channels` channels that `spec` names; its tensors are `{path}.weight` and so on.
     pub fn new(spec: &Value, channels: usize, builder: &mut Builder, path: &str) -> Result<Norm> {
         let (name, args) = split("norm", spec)?;
         let fits = |given: Option<usize>| match given {
@@ -138,7 +163,10 @@ impl Norm {
         }
     }
 
-    /// Errors where torch.nn refuses to normalize: one voxel has no variance.
+    /// Checks the shape of an input, as torch.nn does.
+    ///
+    /// # Errors
+    /// Statistics would be computed over a single value, which has no variance.
     pub fn check(&self, x: &Tensor, train: bool) -> Result<()> {
         let size = x.size();
         let voxels: i64 = size.iter().skip(2).product();
@@ -154,7 +182,7 @@ impl Norm {
             .hint("increase `roi_size`, or reduce the number of levels of the network"))
     }
 
-    /// x `[N, C, X, Y, Z]` or `[N, C, X, Y]` → the same shape.
+    /// Maps `[N, C, X, Y, Z]` or `[N, C, X, Y]` to the same shape.
     pub fn forward(&self, x: &Tensor, parameters: &[Tensor], train: bool) -> Tensor {
         let get = |slot: Option<Slot>| slot.map(|slot| &parameters[slot.0]);
         match self {

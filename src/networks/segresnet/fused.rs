@@ -20,6 +20,7 @@ use tch::{Kind, Tensor};
 pub struct Cache(Mutex<Option<Weights>>);
 
 impl Cache {
+    /// Discards the prepared weights, after the parameters were moved or replaced.
     pub fn clear(&self) {
         *self.0.lock() = None;
     }
@@ -40,7 +41,7 @@ struct Weights {
 /// A tensor, and its moments if a norm follows.
 type Walked = (Tensor, Option<Moments>);
 
-/// Map `[N, Cin, X, Y, Z]` (f32) to features `[N, F, X, Y, Z]` in channels-last layout (f32 or bf16); `None` if this
+/// Maps `[N, Cin, X, Y, Z]` (f32) to features `[N, F, X, Y, Z]` in channels-last layout (f32 or bf16); `None` if this
 /// implementation does not support the network or the mode.
 pub fn features(net: &SegResNet, x: &Tensor, mode: Mode) -> Result<Option<Tensor>> {
     let kind = mode.autocast.unwrap_or(Kind::Float);
@@ -152,7 +153,7 @@ impl Weights {
         Ok(native::channels_last(&y)?)
     }
 
-    /// Apply residual blocks. The input must not be referenced elsewhere: it is overwritten.
+    /// Applies residual blocks. The input must not be referenced elsewhere: it is overwritten.
     fn blocks(&self, blocks: &[Block], walked: Walked) -> Result<Walked> {
         blocks.iter().try_fold(walked, |(mut x, moments), block| {
             let moments = moments.map_or_else(|| native::moments(&x), Ok)?;

@@ -10,7 +10,7 @@ use segbundle_native as native;
 use segbundle_native::training::{NormRelu, norm_head, residual_block, to_channels_last, upsample_sum};
 use tch::{Kind, Tensor};
 
-/// Map `[N, Cin, X, Y, Z]` (f32) to `[N, Cout, X, Y, Z]`, contiguous; `None` if this implementation does not support
+/// Maps `[N, Cin, X, Y, Z]` (f32) to `[N, Cout, X, Y, Z]`, contiguous; `None` if this implementation does not support
 /// the network or the mode.
 pub fn forward(net: &SegResNet, x: &Tensor, mode: Mode) -> Result<Option<Tensor>> {
     let on_cpu = net.device == Device::Cpu && x.device() == tch::Device::Cpu;
