@@ -63,7 +63,7 @@ pub struct Compose {
 }
 
 impl Compose {
-    /// Create a sequence; every Compose among `steps` is flattened.
+    /// Creates a sequence; every Compose among `steps` is flattened.
     pub fn new(steps: impl IntoIterator<Item = Arc<dyn Transform>>) -> Self {
         let nested: Vec<_> = steps.into_iter().collect();
         let mut flat = Vec::new();

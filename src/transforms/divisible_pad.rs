@@ -51,7 +51,7 @@ impl DivisiblePad {
     }
 }
 
-/// Round each size up to a multiple of `k`; axes with a non-positive `k` are unchanged (MONAI's
+/// Rounds each size up to a multiple of `k`; axes with a non-positive `k` are unchanged (MONAI's
 /// `compute_divisible_spatial_size`).
 pub fn divisible(size: [usize; 3], k: [i64; 3]) -> [usize; 3] {
     std::array::from_fn(|axis| match usize::try_from(k[axis]) {

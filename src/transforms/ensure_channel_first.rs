@@ -33,7 +33,9 @@ component! {
 /// Value of `channel_dim`: an axis, or no channel axis.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ChannelDim {
+    /// Channel axis in the stored order of axes; negative values count from the end.
     Axis(i64),
+    /// The file has no channel axis: one of length 1 is added.
     NoChannel,
 }
 
@@ -85,7 +87,7 @@ impl EnsureChannelFirst {
     }
 }
 
-/// Turn the spatial axis `place` into the channel axis; later axes move up by one, and the last one has length 1.
+/// Turns the spatial axis `place` into the channel axis; later axes move up by one, and the last one has length 1.
 fn channel_from(mut volume: Volume, place: usize) -> Result<Volume> {
     if volume.channels() != 1 {
         bail!("`channel_dim` selects spatial axis {place}, but the file has a channel axis already");

@@ -36,7 +36,7 @@ struct GaussianSmooth {
     kernels: [Vec<f32>; 3],
 }
 
-/// Smooth with a Gaussian of standard deviation `sigma`, in voxels, along each axis; `approx` as in
+/// Smooths with a Gaussian of standard deviation `sigma`, in voxels, along each axis; `approx` as in
 /// [`GaussianSmoothArgs`].
 pub fn smooth(volume: Volume, sigma: [f64; 3], approx: &str) -> Result<Volume> {
     GaussianSmooth { keys: KeyList { keys: vec![], allow_missing: true }, kernels: kernels(sigma, approx)? }

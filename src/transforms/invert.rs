@@ -149,7 +149,7 @@ impl Invert {
     }
 }
 
-/// Append the names of the transforms that change the geometry of `key`, in order.
+/// Appends the names of the transforms that change the geometry of `key`, in order.
 fn collect(transform: &dyn Transform, key: &Arc<str>, names: &mut Vec<&'static str>) {
     for child in transform.children() {
         collect(&**child, key, names);

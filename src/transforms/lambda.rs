@@ -41,8 +41,11 @@ component! {
 /// Value of `overwrite`: the key that receives the result.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Overwrite {
+    /// Replaces the item by the result.
     Replace,
+    /// Discards the result and keeps the item.
     Drop,
+    /// Stores the result under another key and keeps the item.
     Key(Arc<str>),
 }
 
@@ -114,7 +117,7 @@ fn as_seen(volume: &Volume) -> (Layout, Vec<usize>) {
     }
 }
 
-/// Convert a function's result for the image `before`, which it received in the shape `seen`, to an image. The function
+/// Converts a function's result for the image `before`, which it received in the shape `seen`, to an image. The function
 /// may add a channel axis, and may remove one that EnsureChannelFirstd has not moved yet; after EnsureChannelFirstd
 /// later transforms rely on the channel axis.
 fn of_result(before: Volume, seen: &[usize], voxels: Voxels, shape: &[usize]) -> Result<Volume> {

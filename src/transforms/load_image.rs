@@ -126,7 +126,7 @@ impl LoadImage {
     }
 }
 
-/// Stack images of equal shape as channels of one float32 image, with the geometry and the name of the first.
+/// Stacks images of equal shape as channels of one float32 image, with the geometry and the name of the first.
 fn stacked(volumes: Vec<Volume>) -> Result<Volume> {
     let mut volumes = volumes.into_iter();
     let Some(first) = volumes.next() else { bail!("expected at least one file name, found an empty list") };
@@ -218,7 +218,7 @@ impl Transform for LoadImage {
 }
 
 impl LoadImage {
-    /// Replace the file names in `sample` by the images that `read` returns.
+    /// Replaces the file names in `sample` by the images that `read` returns.
     fn loaded(&self, mut sample: Sample, read: impl Fn(&Path) -> Result<Volume> + Copy) -> Result<Sample> {
         for (_, key) in self.keys.present(&sample)? {
             let mut volume = match file_names(&sample, &key) {

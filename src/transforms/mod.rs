@@ -48,6 +48,7 @@ pub use compose::Compose;
 
 use crate::component::Component;
 
+/// Transforms that a config can name.
 pub static COMPONENTS: &[&Component] = &[
     &activations::COMPONENT,
     &as_discrete::COMPONENT,

@@ -152,7 +152,7 @@ impl Moments {
         });
         Moments { count, mean, squares }
     }
-    /// Combine the moments of two disjoint sets (Chan et al. 1979).
+    /// Combines the moments of two disjoint sets (Chan et al. 1979).
     fn joined(self, other: Moments) -> Moments {
         if other.count == 0.0 {
             return self;

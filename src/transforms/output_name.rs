@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 /// Rule for the paths of a case's output files.
 #[derive(Debug, Clone)]
 pub struct OutputName {
+    /// Folder of all output files.
     pub output_dir: PathBuf,
     /// Folder that contains the inputs; their folders below it are reproduced in `output_dir`. Empty: they are not.
     pub data_root_dir: String,
@@ -16,6 +17,7 @@ pub struct OutputName {
 }
 
 impl OutputName {
+    /// Creates a rule from the arguments of SaveImaged; an empty `data_root_dir` means none.
     pub fn new(output_dir: &Path, data_root_dir: &str, separate_folder: bool) -> OutputName {
         OutputName { output_dir: output_dir.to_owned(), data_root_dir: data_root_dir.to_owned(), separate_folder }
     }

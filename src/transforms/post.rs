@@ -13,7 +13,7 @@ use crate::torch::convert::to_f32;
 use std::sync::Arc;
 use tch::Tensor;
 
-/// Apply `change(position of the key, prediction)` to the item of each key. An image is treated as a computed
+/// Applies `change(position of the key, prediction)` to the item of each key. An image is treated as a computed
 /// prediction; if the sample has no prediction yet (before the network), the result is stored as an image again.
 pub(super) fn on_predictions(
     mut sample: Sample,
@@ -61,7 +61,7 @@ pub(super) fn planned_images(
     Ok(sample)
 }
 
-/// Expand an argument that is one function for all keys, or a list with one per key.
+/// Expands an argument that is one function for all keys, or a list with one per key.
 pub(super) fn per_key(functions: &Value, keys: usize, name: &str) -> Result<Vec<Value>> {
     match functions.as_sequence() {
         Some(each) => OneOrMany::Many(each),
@@ -70,7 +70,7 @@ pub(super) fn per_key(functions: &Value, keys: usize, name: &str) -> Result<Vec<
     .repeat(keys, name)
 }
 
-/// Call a config's function on a tensor `[C, X, Y, Z]` (f32), which must return one.
+/// Calls a config's function on a tensor `[C, X, Y, Z]` (f32), which must return one.
 pub(super) fn call_on(function: &Value, values: Tensor) -> Result<Tensor> {
     let shape: Vec<usize> = values.size().into_iter().map(|n| n as usize).collect();
     let numbers = to_f32(&values)?.into_iter().map(f64::from).collect();

@@ -95,7 +95,7 @@ impl RandCrop {
         Ok((out, shape))
     }
 
-    /// Draw the centers of the boxes.
+    /// Draws the centers of the boxes.
     fn centers(&self, sample: &Sample, rng: &mut RngStates) -> Result<Vec<[i64; 3]>> {
         let (classes, shape) = self.classes(sample)?;
         let count = |class| classes.iter().filter(|c| **c == class).count();

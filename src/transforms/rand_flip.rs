@@ -46,7 +46,7 @@ pub fn axis(number: i64, name: &str) -> Result<usize> {
         .ok_or_else(|| err!("`{name}` is {number}, expected an axis from 0 to 2 (or -3 to -1)"))
 }
 
-/// Permute and flip the spatial axes: output axis `i` is input axis `axes[i]`, reversed if `flips[i]`.
+/// Permutes and flips the spatial axes: output axis `i` is input axis `axes[i]`, reversed if `flips[i]`.
 pub fn turn(mut volume: Volume, axes: [usize; 3], flips: [bool; 3], by: &'static str) -> Volume {
     let before = volume.grid();
     volume.layout = turn_layout(&volume.layout, axes, flips);

@@ -53,7 +53,7 @@ impl RandShiftIntensity {
     }
 }
 
-/// Convert to an integer type as torch does: truncated, and wrapped around if out of range.
+/// Converts to an integer type as torch does: truncated, and wrapped around if out of range.
 fn wrapped(x: f32, dtype: DType) -> f32 {
     let x = x as i64;
     match dtype {

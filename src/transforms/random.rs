@@ -18,14 +18,16 @@ pub struct Chance {
 }
 
 impl Chance {
+    /// Creates random states for a transform that is applied with probability `prob`, clipped to [0, 1].
     pub fn new(prob: f64) -> Chance {
         Chance { prob: prob.clamp(0.0, 1.0), ..Chance::default() }
     }
+    /// Seeds both random states.
     pub fn seed(&self, seed: u32, rng: &mut RngStates) {
         rng.seed(&self.outer, seed);
         rng.seed(&self.inner, seed);
     }
-    /// Draw whether the transform is applied.
+    /// Draws whether the transform is applied.
     pub fn happens(&self, rng: &mut RngStates) -> bool {
         rng.of(&self.outer).next_f64() < self.prob
     }
@@ -52,12 +54,12 @@ pub fn range(values: &OneOrMany<f64>, name: &str) -> Result<[f64; 2]> {
     })
 }
 
-/// Draw one value for all channels, or one per channel if `channels` is given.
+/// Draws one value for all channels, or one per channel if `channels` is given.
 pub fn draw(random: &mut RandomState, [low, high]: [f64; 2], channels: Option<usize>) -> Vec<f64> {
     (0..channels.unwrap_or(1)).map(|_| random.uniform(low, high)).collect()
 }
 
-/// Implement `is_random` and `seed` for a transform with a field `chance`.
+/// Implements `is_random` and `seed` for a transform with a field `chance`.
 macro_rules! seeded_by_chance {
     () => {
         fn is_random(&self) -> bool {

@@ -172,7 +172,7 @@ impl Transform for SaveImage {
 }
 
 impl SaveImage {
-    /// Resample the volume to the grid of its input file.
+    /// Resamples the volume to the grid of its input file.
     fn resampled(&self, mut volume: Volume, cx: &TransformContext) -> Result<Volume> {
         let target = volume.header.grid;
         let [x, y, z] = target.shape;

@@ -73,7 +73,7 @@ pub(super) fn labels(sample: &mut Sample, key: &str, case: &CaseContext) -> Resu
     Ok(volume)
 }
 
-/// Read the image that `labels` were computed from again: the same series as LoadImaged, in the orientation of
+/// Reads the image that `labels` were computed from again: the same series as LoadImaged, in the orientation of
 /// `labels`.
 pub(super) fn source_image(labels: &Volume, series: Option<SeriesName>) -> Result<Volume> {
     let series = series.map(|SeriesName(name)| name).or_else(|| labels.header.series.clone());
@@ -189,7 +189,7 @@ impl SaveLabels {
         };
         Ok(folder.join(format!("{structure}{}", self.args.output_ext)))
     }
-    /// Write the tables of names: equal for all cases, but recorded as results of each.
+    /// Writes the tables of names: equal for all cases, but recorded as results of each.
     fn tables(&self, cx: &mut TransformContext) {
         for (name, text) in
             [("labels.ctbl", self.structures.slicer_table()), ("labels.itksnap.txt", self.structures.itk_snap_table())]

@@ -71,6 +71,7 @@ impl ScaleIntensity {
     }
 }
 
+/// Applies `map` to every value, in parallel.
 pub fn each(voxels: &mut [f32], map: impl Fn(f32) -> f32 + Sync) {
     voxels.par_chunks_mut(CHUNK).for_each(|voxels| voxels.iter_mut().for_each(|x| *x = map(*x)));
 }

@@ -44,14 +44,21 @@ struct ScaleIntensityRange {
 /// Linear mapping of a range of values, also used by ScaleIntensityRangePercentilesd.
 #[derive(Debug, Clone, Copy)]
 pub struct RangeMap {
+    /// Intensity that is mapped to `b_min`.
     pub a_min: f64,
+    /// Intensity that is mapped to `b_max`.
     pub a_max: f64,
+    /// Lower end of the output range; if an end is `None`, the output range is [0, 1].
     pub b_min: Option<f64>,
+    /// Upper end of the output range.
     pub b_max: Option<f64>,
+    /// Clip the output to the ends of the output range that are given.
     pub clip: bool,
 }
 
 impl RangeMap {
+    /// Checks the arguments.
+    ///
     /// # Errors
     /// `clip` without `b_min` and `b_max`.
     pub fn check(&self) -> Result<()> {
@@ -61,6 +68,7 @@ impl RangeMap {
         }
         Ok(())
     }
+    /// Maps all values in place. If `a_min` equals `a_max`, values are shifted by `b_min - a_min`, with a warning.
     pub fn apply(&self, voxels: &mut [f32]) {
         let a_min = self.a_min as f32;
         if self.a_max - self.a_min == 0.0 {

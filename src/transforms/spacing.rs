@@ -135,7 +135,7 @@ impl Spacing {
             ensure_same_shape: args.ensure_same_shape,
         })
     }
-    /// Replace the image by its resampled version; `voxels` returns the new voxels, read or resampled as its argument
+    /// Replaces the image by its resampled version; `voxels` returns the new voxels, read or resampled as its argument
     /// says.
     fn resampled(
         &self,
@@ -217,7 +217,7 @@ fn can_stream(volume: &Volume, how: Option<(&Sampler, Interpolation)>) -> bool {
         && nifti::pair(&volume.header.path).is_none()
 }
 
-/// Read the voxels of a header-only volume from its file, resampling them slice by slice.
+/// Reads the voxels of a header-only volume from its file, resampling them slice by slice.
 fn read_slices(volume: &Volume, how: Option<(&Sampler, Interpolation)>, case: &CaseContext) -> Result<Voxels> {
     let path = &volume.header.path;
     let changed = || err!("the file has changed since its header was read").file(path);

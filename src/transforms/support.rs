@@ -10,14 +10,18 @@ use std::sync::Arc;
 
 /// The keys of a transform, and whether missing ones are skipped.
 pub struct KeyList {
+    /// Keys in the order of the config.
     pub keys: Vec<Arc<str>>,
+    /// Skip missing keys instead of returning an error.
     pub allow_missing: bool,
 }
 
 impl KeyList {
+    /// Creates a list from the arguments `keys` and `allow_missing_keys`.
     pub fn new(keys: Keys, allow_missing: bool) -> Self {
         KeyList { keys: keys.0, allow_missing }
     }
+    /// Number of keys, present or not.
     pub fn len(&self) -> usize {
         self.keys.len()
     }
@@ -36,7 +40,7 @@ impl KeyList {
         }
         Ok(out)
     }
-    /// Check that the images under the keys are on one grid, so that the same box can be cropped from all of them.
+    /// Checks that the images under the keys are on one grid, so that the same box can be cropped from all of them.
     /// Sizes may differ by one voxel, since resampling grids that differ by rounding has this effect.
     ///
     /// # Errors
@@ -56,7 +60,7 @@ impl KeyList {
         }
         Ok(())
     }
-    /// Replace the image under each key by the result of `work`, which takes ownership so that it can reuse buffers.
+    /// Replaces the image under each key by the result of `work`, which takes ownership so that it can reuse buffers.
     pub fn images(
         &self,
         mut sample: Sample,
@@ -71,7 +75,7 @@ impl KeyList {
     }
 }
 
-/// Move the image under `key` out of the sample; the key keeps its position.
+/// Moves the image under `key` out of the sample; the key keeps its position.
 pub fn take_image(sample: &mut Sample, key: &str) -> Result<Volume> {
     sample.image(key)?;
     match sample.items.get_mut(key).map(|item| std::mem::replace(item, Item::Value(Value::None))) {
@@ -80,7 +84,7 @@ pub fn take_image(sample: &mut Sample, key: &str) -> Result<Volume> {
     }
 }
 
-/// Expand an argument to one value per spatial axis.
+/// Expands an argument to one value per spatial axis.
 pub fn per_axis<T: Copy>(values: &OneOrMany<T>, name: &str) -> Result<[T; 3]> {
     match values {
         OneOrMany::One(value) => Ok([*value; 3]),
@@ -211,7 +215,9 @@ impl FromValue for PadModeArg {
 /// MONAI's `Method`: pad on both sides, or at the end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum MethodArg {
+    /// Pad both sides; an odd voxel is added at the end.
     Symmetric,
+    /// Pad the end of each axis.
     End,
 }
 
@@ -253,7 +259,7 @@ pub fn pad_modes(
         .collect()
 }
 
-/// Convert the float result of an intensity transform to `dtype` if that is an integer type.
+/// Converts the float result of an intensity transform to `dtype` if that is an integer type.
 pub fn finish(volume: Volume, dtype: Option<DTypeArg>) -> Result<Volume> {
     match dtype {
         Some(DTypeArg(dtype)) if !dtype.is_float() => volume.cast(dtype),
@@ -276,7 +282,7 @@ pub fn resized(keys: &KeyList, sample: Sample, size: impl Fn([usize; 3]) -> [usi
     Ok(keys.images(sample, planned)?.pop().unwrap_or_default())
 }
 
-/// Convert the image under each key to the data type that `dtype(position of the key)` returns. Predictions and other
+/// Converts the image under each key to the data type that `dtype(position of the key)` returns. Predictions and other
 /// values have no stored data type and are left unchanged.
 pub fn cast_items(keys: &KeyList, mut sample: Sample, dtype: impl Fn(usize) -> Option<DType>) -> Result<Vec<Sample>> {
     for (at, key) in keys.present(&sample)? {
@@ -291,7 +297,7 @@ pub fn cast_items(keys: &KeyList, mut sample: Sample, dtype: impl Fn(usize) -> O
 /// Result of a config's function: voxels and their shape, or a value that is not an array.
 pub type Called = Result<(Voxels, Vec<usize>), Value>;
 
-/// Call a config's function on an image, which it receives as a float32 tensor of `shape` (that of the layout, except
+/// Calls a config's function on an image, which it receives as a float32 tensor of `shape` (that of the layout, except
 /// for axes of length 1). Returned voxels are in C order.
 pub fn called_on(function: &Value, volume: Volume, shape: &[usize]) -> Result<Called> {
     let volume = volume.into_f32()?;
