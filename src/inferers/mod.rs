@@ -12,6 +12,7 @@ use crate::error::Result;
 use std::path::Path;
 use tch::Tensor;
 
+/// Inferers that a config can name.
 pub static COMPONENTS: &[&Component] = &[&simple::COMPONENT, &sliding_window::COMPONENT];
 
 /// Warns if the output of the network contains NaN, which is not an error (as in MONAI) but makes labels meaningless.

@@ -17,6 +17,7 @@ component! {
     build: |_| Ok(SimpleInferer),
 }
 
+/// Inferer that runs the network on the whole image in one forward pass.
 pub struct SimpleInferer;
 
 impl Inferer for SimpleInferer {

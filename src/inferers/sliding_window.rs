@@ -61,9 +61,13 @@ component! {
 /// Padding modes of `torch.nn.functional.pad`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum PadMode {
+    /// Fills with `cval`.
     Constant,
+    /// Mirrors the image at its border, without repeating the border voxels.
     Reflect,
+    /// Repeats the border voxels.
     Replicate,
+    /// Continues with the opposite side of the image.
     Circular,
 }
 

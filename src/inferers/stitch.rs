@@ -27,17 +27,23 @@ pub(super) const SLAB_SHARE: u64 = 3;
 pub(super) struct SlidingWindows {
     /// Padded image [1,C,X,Y,Z] f32.
     pub x: Tensor,
+    /// Network that is run on each window.
     pub network: Shared<dyn Network>,
+    /// Positions and size of the windows in the padded image.
     pub windows: Windows,
     /// Window weights [x,y,z].
     pub importance: Tensor,
+    /// Number of windows per forward pass (`sw_batch_size`).
     pub batch: usize,
+    /// Grid of the image without padding.
     pub grid: Grid,
     /// File of the image, for messages.
     pub path: PathBuf,
+    /// Number of output channels of the network.
     pub channels: usize,
-    /// Device on which the network runs (`network_device`), and device on which windows are blended (`stitch_device`).
+    /// Device on which the network runs.
     pub network_device: Device,
+    /// Device on which windows are blended.
     pub stitch_device: Device,
 }
 
