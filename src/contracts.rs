@@ -7,8 +7,8 @@
 //! - [`TransformContext`] and [`CaseContext`] carry everything else that a component may use.
 
 pub use crate::case_context::{CaseContext, Clock, NoProgress, Progress, Stage};
+use crate::component::Member::{self, Attribute, Method};
 use crate::component::{Args, BuildContext, Effect, FromArc, FromShared, FromValue, Object, Value};
-use crate::err;
 use crate::error::{Kind, Result};
 use crate::formats::digest::Digest;
 use crate::image::Volume;
@@ -16,6 +16,7 @@ use crate::prediction::Prediction;
 pub use crate::random::RngStates;
 pub use crate::torch::TensorHandle;
 use crate::torch::{Device, DeviceExt, array_from_tensor, guard, tensor_from_value};
+use crate::{err, members};
 use indexmap::IndexMap;
 use parking_lot::Mutex;
 use std::path::{Path, PathBuf};
@@ -490,6 +491,16 @@ impl Parameter {
     }
 }
 
+static PARAMETER: &[Member<Parameter>] = &[
+    Attribute("requires_grad", |parameter| Ok(parameter.tensor.lock().requires_grad().into())),
+    Attribute("shape", |parameter| Ok(Value::tuple(parameter.tensor.lock().size().into_iter().map(Value::Int)))),
+    Attribute("ndim", |parameter| Ok(Value::Int(parameter.tensor.lock().dim() as i64))),
+    Method("numel", |parameter, args, _| {
+        args.expect("numel", [])?;
+        Ok(Value::Int(parameter.tensor.lock().numel() as i64))
+    }),
+];
+
 impl Object for Parameter {
     fn type_name(&self) -> &str {
         "Parameter"
@@ -497,18 +508,7 @@ impl Object for Parameter {
     fn repr(&self) -> String {
         format!("<Parameter {} {:?}>", self.name, self.tensor.lock().size())
     }
-    fn attr(&self, name: &str) -> Result<Option<Value>> {
-        let tensor = self.tensor.lock();
-        Ok(match name {
-            "requires_grad" => Some(tensor.requires_grad().into()),
-            "shape" => Some(Value::tuple(tensor.size().into_iter().map(Value::Int))),
-            "ndim" => Some(Value::Int(tensor.dim() as i64)),
-            _ => None,
-        })
-    }
-    fn attr_names(&self) -> &[&str] {
-        &["requires_grad", "shape", "ndim", "numel"]
-    }
+    members!(PARAMETER);
     fn set_attr(&self, name: &str, value: Value) -> Result<()> {
         let (Some(on), "requires_grad") = (bool::from_value(&value), name) else {
             return Err(err!("attribute `{name}` of a parameter cannot be set to {value:?}"));
@@ -516,13 +516,6 @@ impl Object for Parameter {
         // The returned tensor is a handle to the same tensor.
         let _ = self.tensor.lock().set_requires_grad(on);
         Ok(())
-    }
-    fn call_method(&self, name: &str, args: &mut Args, _context: &mut BuildContext) -> Result<Option<Value>> {
-        if name != "numel" {
-            return Ok(None);
-        }
-        std::mem::take(args).expect("numel", [])?;
-        Ok(Some(Value::Int(self.tensor.lock().numel() as i64)))
     }
 }
 
@@ -573,6 +566,41 @@ pub fn network_input(name: &str, value: &Value) -> Result<Tensor> {
     Ok(tensor.f_to_kind(tch::Kind::Float)?)
 }
 
+static NETWORK: &[Member<NetworkHandle>] = &[
+    Method("to", |network, args, context| {
+        let [device] = args.expect("to", ["device"])?;
+        let device = Device::from_value(&device).ok_or_else(|| {
+            Device::refusal(&device).unwrap_or_else(|| err!("to(): expected {}, found {device:?}", Device::expected()))
+        })?;
+        let device = device.check()?;
+        if !context.is_dry_run() {
+            network.0.lock().to(device)?;
+        }
+        Ok(Value::object(network.clone()))
+    }),
+    // No effect: the engine sets the mode of each forward pass.
+    Method("eval", |network, _, _| Ok(Value::object(network.clone()))),
+    Method("train", |network, _, _| Ok(Value::object(network.clone()))),
+    Method("parameters", |network, args, _| {
+        args.expect("parameters", [])?;
+        let all = parameters(&*network.0.lock());
+        Ok(Value::list(all.iter().map(|(path, tensor)| Value::object(Parameter::new(path, tensor)))))
+    }),
+    Method("named_parameters", |network, args, _| {
+        args.expect("named_parameters", [])?;
+        let all = parameters(&*network.0.lock());
+        let pair = |(path, tensor): &(String, Tensor)| (Value::str(path), Value::object(Parameter::new(path, tensor)));
+        Ok(Value::list(all.iter().map(pair).map(|(path, parameter)| Value::tuple([path, parameter]))))
+    }),
+    Method("load_state_dict", |network, mut args, _| {
+        let strict = args.take("strict").or_else(|| (args.positional.len() == 2).then(|| args.positional.remove(1)));
+        let [state] = args.expect("load_state_dict", ["state_dict"])?;
+        let strictness = Strictness { names: strict.is_none_or(|strict| strict.truthy()), shapes: true };
+        restore(&mut *network.0.lock(), tensors_of(&state)?, strictness)?.report("the state dict");
+        Ok(Value::object(network.clone()))
+    }),
+];
+
 impl Object for NetworkHandle {
     fn effect(&self, method: &str) -> Effect {
         if method == "__call__" { Effect::Acts } else { Effect::Pure }
@@ -594,43 +622,5 @@ impl Object for NetworkHandle {
         let output = guard(|| tch::no_grad(|| network.forward(&x, Mode::EVAL)))?;
         Ok(Value::object(array_from_tensor(&output, context)?))
     }
-    fn attr_names(&self) -> &[&str] {
-        &["to", "eval", "train", "parameters", "named_parameters", "load_state_dict"]
-    }
-    fn call_method(&self, name: &str, args: &mut Args, context: &mut BuildContext) -> Result<Option<Value>> {
-        match name {
-            "to" => {
-                let [device] = std::mem::take(args).expect("to", ["device"])?;
-                let device = Device::from_value(&device).ok_or_else(|| {
-                    Device::refusal(&device)
-                        .unwrap_or_else(|| err!("to(): expected {}, found {device:?}", Device::expected()))
-                })?;
-                let device = device.check()?;
-                if !context.is_dry_run() {
-                    self.0.lock().to(device)?;
-                }
-            }
-            "load_state_dict" => {
-                let strict =
-                    args.take("strict").or_else(|| (args.positional.len() == 2).then(|| args.positional.remove(1)));
-                let [state] = std::mem::take(args).expect("load_state_dict", ["state_dict"])?;
-                let mut network = self.0.lock();
-                let names = strict.is_none_or(|strict| strict.truthy());
-                restore(&mut *network, tensors_of(&state)?, Strictness { names, shapes: true })?
-                    .report("the state dict");
-            }
-            "parameters" | "named_parameters" => {
-                std::mem::take(args).expect(name, [])?;
-                let all = parameters(&*self.0.lock());
-                return Ok(Some(Value::list(all.iter().map(|(path, tensor)| {
-                    let parameter = Value::object(Parameter::new(path, tensor));
-                    if name == "parameters" { parameter } else { Value::tuple([Value::str(path), parameter]) }
-                }))));
-            }
-            // The engine sets the mode of each forward pass.
-            "eval" | "train" => drop(std::mem::take(args)),
-            _ => return Ok(None),
-        }
-        Ok(Some(Value::object(self.clone())))
-    }
+    members!(NETWORK);
 }

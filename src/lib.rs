@@ -33,7 +33,7 @@
 pub use segbundle_base::{bail, env, err, error, random, text};
 pub use segbundle_formats as formats;
 pub use segbundle_image::{self as image, each_voxels};
-pub use segbundle_language::{args, bundle, component, python, run};
+pub use segbundle_language::{args, bundle, component, members, python, run};
 
 #[macro_use]
 mod declare;

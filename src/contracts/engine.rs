@@ -4,12 +4,13 @@
 //! (`$lambda engine: engine.state.metrics['val_mean_dice']`) read a snapshot of the [`EngineState`].
 
 use super::{CaseContext, EngineHandle, EngineStart, Explanation, HandlerHandle, Item, Score, Segmentation};
-use crate::bail;
 use crate::checkpoint::StateDict;
+use crate::component::Member::{self, Attribute, Method};
 use crate::component::{Args, BuildContext, Dict, Key, Object, Value};
-use crate::error::{Error, Result};
+use crate::error::{Error, Kind, Result};
 use crate::image::Voxels;
 use crate::prediction::{PredictionState, volume_tensor};
+use crate::{bail, err, members};
 use indexmap::IndexMap;
 use parking_lot::Mutex;
 use std::sync::Arc;
@@ -202,83 +203,79 @@ impl Object for Segmented {
 /// `engine` in a function of the config; its only attribute is `state`.
 struct EngineView(Arc<EngineState>);
 
+static ENGINE_VIEW: &[Member<EngineView>] =
+    &[Attribute("state", |engine| Ok(Value::object(StateView(engine.0.clone()))))];
+
 impl Object for EngineView {
     fn type_name(&self) -> &str {
         self.0.engine
     }
-    fn attr(&self, name: &str) -> Result<Option<Value>> {
-        Ok((name == "state").then(|| Value::object(StateView(self.0.clone()))))
-    }
-    fn attr_names(&self) -> &[&str] {
-        &["state"]
-    }
+    members!(ENGINE_VIEW);
 }
 
 /// `engine.state` in a function of the config.
 struct StateView(Arc<EngineState>);
 
+static STATE: &[Member<StateView>] = &[
+    Attribute("epoch", |state| Ok(Value::Int(state.0.epoch as i64))),
+    Attribute("max_epochs", |state| Ok(Value::Int(state.0.max_epochs as i64))),
+    Attribute("iteration", |state| Ok(Value::Int(state.0.iteration as i64))),
+    Attribute("epoch_length", |state| Ok(Value::Int(state.0.epoch_length as i64))),
+    Attribute("metrics", |state| {
+        let metrics = state.0.metrics.iter().map(|(name, score)| (Key::str(name), score.to_value()));
+        Ok(Value::Dict(Dict::new(metrics)))
+    }),
+    Attribute("key_metric_name", |state| Ok(state.0.key_metric.as_deref().map_or(Value::None, Value::from))),
+    Attribute("best_metric", |state| Ok(state.0.best_value())),
+    Attribute("best_metric_epoch", |state| Ok(state.0.best_epoch().into())),
+    Attribute("output", |state| Ok(Value::list(state.0.output.iter().cloned()))),
+];
+
 impl Object for StateView {
     fn type_name(&self) -> &str {
         "State"
     }
-    fn attr(&self, name: &str) -> Result<Option<Value>> {
-        let state = &self.0;
-        Ok(Some(match name {
-            "epoch" => Value::Int(state.epoch as i64),
-            "max_epochs" => Value::Int(state.max_epochs as i64),
-            "iteration" => Value::Int(state.iteration as i64),
-            "epoch_length" => Value::Int(state.epoch_length as i64),
-            "metrics" => {
-                Value::Dict(Dict::new(state.metrics.iter().map(|(name, score)| (Key::str(name), score.to_value()))))
-            }
-            "key_metric_name" => state.key_metric.as_deref().map_or(Value::None, Value::from),
-            "best_metric" => state.best_value(),
-            "best_metric_epoch" => state.best_epoch().into(),
-            "output" => Value::list(state.output.iter().cloned()),
-            _ => return Ok(None),
-        }))
-    }
-    fn attr_names(&self) -> &[&str] {
-        &[
-            "epoch",
-            "max_epochs",
-            "iteration",
-            "epoch_length",
-            "metrics",
-            "key_metric_name",
-            "best_metric",
-            "best_metric_epoch",
-            "output",
-        ]
-    }
+    members!(STATE);
 }
+
+static ENGINE: &[Member<EngineHandle>] = &[
+    Attribute("state", |engine| Ok(Value::object(StateView(Arc::new(engine.0.state()))))),
+    Method("run", |engine, args, context| {
+        args.expect("run", [])?;
+        match context.is_dry_run() {
+            true => engine.0.check().into_iter().for_each(|error| context.report(error)),
+            false => engine.0.run(&Arc::new(context.engine_start()))?,
+        }
+        Ok(Value::None)
+    }),
+    Method("terminate", |engine, args, _| {
+        args.expect("terminate", [])?;
+        engine.0.terminate();
+        Ok(Value::None)
+    }),
+];
 
 impl Object for EngineHandle {
     fn type_name(&self) -> &str {
         self.0.name()
     }
-    fn attr(&self, name: &str) -> Result<Option<Value>> {
-        Ok((name == "state").then(|| Value::object(StateView(Arc::new(self.0.state())))))
-    }
-    fn call_method(&self, name: &str, args: &mut Args, context: &mut BuildContext) -> Result<Option<Value>> {
-        match name {
-            "run" => {
-                std::mem::take(args).expect("run", [])?;
-                match context.is_dry_run() {
-                    true => self.0.check().into_iter().for_each(|error| context.report(error)),
-                    false => self.0.run(&Arc::new(context.engine_start()))?,
-                }
-            }
-            "terminate" => {
-                std::mem::take(args).expect("terminate", [])?;
-                self.0.terminate();
-            }
-            _ => return Ok(None),
-        }
-        Ok(Some(Value::None))
-    }
-    fn attr_names(&self) -> &[&str] {
-        &["run", "state", "terminate"]
+    members!(ENGINE);
+}
+
+static HANDLER: &[Member<HandlerHandle>] = &[
+    Method("set_trainer", |handler, args, _| set_engine(handler, "set_trainer", "trainer", args)),
+    Method("set_validator", |handler, args, _| set_engine(handler, "set_validator", "validator", args)),
+];
+
+/// Sets the engine that a handler acts on.
+fn set_engine(handler: &HandlerHandle, method: &str, argument: &str, args: Args) -> Result<Value> {
+    let [engine] = args.expect(method, [argument])?;
+    let Some(engine) = engine.downcast::<EngineHandle>() else {
+        bail!("{method}(): expected an engine, found {}", engine.type_name());
+    };
+    match handler.0.set_engine(engine.0.clone()) {
+        true => Ok(Value::None),
+        false => Err(err!("'{}' object has no attribute `{method}`", handler.0.name()).kind(Kind::Config)),
     }
 }
 
@@ -299,19 +296,5 @@ impl Object for HandlerHandle {
         self.0.on(Event::Started, &EngineState::default())?;
         Ok(Value::None)
     }
-    fn call_method(&self, name: &str, args: &mut Args, _context: &mut BuildContext) -> Result<Option<Value>> {
-        let argument = match name {
-            "set_trainer" => "trainer",
-            "set_validator" => "validator",
-            _ => return Ok(None),
-        };
-        let [engine] = std::mem::take(args).expect(name, [argument])?;
-        let Some(engine) = engine.downcast::<EngineHandle>() else {
-            bail!("{name}(): expected an engine, found {}", engine.type_name());
-        };
-        Ok(self.0.set_engine(engine.0.clone()).then_some(Value::None))
-    }
-    fn attr_names(&self) -> &[&str] {
-        &["set_trainer", "set_validator"]
-    }
+    members!(HANDLER);
 }

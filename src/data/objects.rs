@@ -9,7 +9,8 @@
 
 use crate::bundle::expr::values::iter::{Iter, Step};
 use crate::case_context::CaseContext;
-use crate::component::{Args, BuildContext, Dict, Effect, FromValue, Key, Object, Value};
+use crate::component::Member::{self, Attribute};
+use crate::component::{Args, BuildContext, Dict, Effect, FromValue, Key, Object, Value, members};
 use crate::contracts::{
     Dataset, DatasetHandle, InfererHandle, Item, Loader, LoaderHandle, Network, RunContext, Sample, Shared,
     TransformContext, TransformHandle, network_input,
@@ -21,7 +22,7 @@ use crate::prediction::volume_tensor;
 use crate::python::array::{Array, Flavour, Type, joined};
 use crate::random::RngStates;
 use crate::torch::{array_from_tensor, guard};
-use crate::{bail, err};
+use crate::{bail, err, members};
 use std::sync::{Arc, OnceLock};
 
 /// An image as MONAI's `MetaTensor`: a tensor `[C, X, Y, Z]` with `affine`, `meta` and `pixdim`.
@@ -53,6 +54,10 @@ impl ImageValue {
         };
         self.array.get_or_init(read).clone()
     }
+    /// An attribute that every tensor has.
+    fn array_attribute(&self, name: &str) -> Result<Value> {
+        Ok(self.array()?.attr(name)?.unwrap_or_default())
+    }
 }
 
 /// Converts an affine to a 4×4 float64 tensor.
@@ -61,6 +66,30 @@ fn matrix(affine: &Affine) -> Result<Value> {
     Ok(Value::object(Array::from_values(&[4, 4], values, Type::F64, Flavour::Torch)?))
 }
 
+static IMAGE: &[Member<ImageValue>] = &[
+    Attribute("affine", |image| matrix(&image.volume.affine)),
+    Attribute("meta", |image| {
+        let header = &image.volume.header;
+        Ok(Value::Dict(Dict::new([
+            (Key::str("filename_or_obj"), header.path.display().to_string().into()),
+            (Key::str("affine"), matrix(&image.volume.affine)?),
+            (Key::str("original_affine"), matrix(&header.grid.affine)?),
+            (Key::str("spatial_shape"), Value::list(header.grid.shape.map(|n| Value::Int(n as i64)))),
+        ])))
+    }),
+    Attribute("pixdim", |image| {
+        let spacing = image.volume.affine.spacing_mm().to_vec();
+        Ok(Value::object(Array::from_values(&[3], spacing, Type::F64, Flavour::Torch)?))
+    }),
+    // The shape with a channel axis is known without reading the voxels.
+    Attribute("shape", |image| match image.volume.channel_first {
+        true => Ok(Value::tuple(image.volume.layout.shape.map(|n| Value::Int(n as i64)))),
+        false => image.array_attribute("shape"),
+    }),
+    Attribute("dtype", |image| image.array_attribute("dtype")),
+    Attribute("ndim", |image| image.array_attribute("ndim")),
+];
+
 impl Object for ImageValue {
     fn type_name(&self) -> &str {
         "MetaTensor"
@@ -68,32 +97,15 @@ impl Object for ImageValue {
     fn repr(&self) -> String {
         self.array().map_or_else(|error| format!("<MetaTensor: {}>", error.message()), |array| array.repr())
     }
-    fn attr_names(&self) -> &[&str] {
-        &["affine", "meta", "pixdim", "shape", "dtype", "ndim"]
+    fn attr_names(&self) -> Vec<&'static str> {
+        members::names(IMAGE)
     }
+    /// Attributes of [`IMAGE`], or else of the tensor.
     fn attr(&self, name: &str) -> Result<Option<Value>> {
-        let header = &self.volume.header;
-        Ok(Some(match name {
-            "affine" => matrix(&self.volume.affine)?,
-            "pixdim" => {
-                let spacing = self.volume.affine.spacing_mm().to_vec();
-                Value::object(Array::from_values(&[3], spacing, Type::F64, Flavour::Torch)?)
-            }
-            "meta" => {
-                let shape = header.grid.shape.map(|n| Value::Int(n as i64));
-                Value::Dict(Dict::new([
-                    (Key::str("filename_or_obj"), header.path.display().to_string().into()),
-                    (Key::str("affine"), matrix(&self.volume.affine)?),
-                    (Key::str("original_affine"), matrix(&header.grid.affine)?),
-                    (Key::str("spatial_shape"), Value::list(shape)),
-                ]))
-            }
-            // Known without the voxels.
-            "shape" if self.volume.channel_first => {
-                Value::tuple(self.volume.layout.shape.map(|n| Value::Int(n as i64)))
-            }
-            name => return self.array()?.attr(name),
-        }))
+        match members::attribute(self, IMAGE, name)? {
+            Some(value) => Ok(Some(value)),
+            None => self.array()?.attr(name),
+        }
     }
     fn call_method(&self, name: &str, args: &mut Args, context: &mut BuildContext) -> Result<Option<Value>> {
         self.array()?.call_method(name, args, context)
@@ -110,14 +122,8 @@ impl Object for ImageValue {
     fn truthy(&self) -> bool {
         self.array().is_ok_and(|array| array.truthy())
     }
-    fn operator(
-        &self,
-        operator: &str,
-        other: &Value,
-        reflected: bool,
-        context: &mut BuildContext,
-    ) -> Result<Option<Value>> {
-        self.array()?.operator(operator, &plain(other)?, reflected, context)
+    fn operator(&self, op: &str, other: &Value, reflected: bool, context: &mut BuildContext) -> Result<Option<Value>> {
+        self.array()?.operator(op, &plain(other)?, reflected, context)
     }
 }
 
@@ -187,6 +193,10 @@ fn effect_of_use(method: &str) -> Effect {
     if matches!(method, "__call__" | "__getitem__") { Effect::Acts } else { Effect::Pure }
 }
 
+static TRANSFORM: &[Member<TransformHandle>] = &[Attribute("transforms", |transform| {
+    Ok(Value::list(transform.0.children().iter().map(|child| Value::object(TransformHandle(child.clone())))))
+})];
+
 impl Object for TransformHandle {
     fn effect(&self, method: &str) -> Effect {
         effect_of_use(method)
@@ -194,13 +204,7 @@ impl Object for TransformHandle {
     fn type_name(&self) -> &str {
         self.0.name()
     }
-    fn attr(&self, name: &str) -> Result<Option<Value>> {
-        Ok((name == "transforms")
-            .then(|| Value::list(self.0.children().iter().map(|child| Value::object(TransformHandle(child.clone()))))))
-    }
-    fn attr_names(&self) -> &[&str] {
-        &["transforms"]
-    }
+    members!(TRANSFORM);
     fn callable(&self) -> bool {
         true
     }
@@ -230,6 +234,10 @@ fn position(index: &Value, len: usize, name: &str) -> Result<usize> {
         .ok_or_else(|| err!("{name}: index {at} is out of range for {len} cases").kind(Kind::Config))
 }
 
+static DATASET: &[Member<DatasetHandle>] = &[Attribute("data", |dataset| {
+    (0..dataset.0.len()).map(|at| dataset.0.entry(at)).collect::<Result<Vec<_>>>().map(Value::list)
+})];
+
 impl Object for DatasetHandle {
     fn effect(&self, method: &str) -> Effect {
         effect_of_use(method)
@@ -237,15 +245,7 @@ impl Object for DatasetHandle {
     fn type_name(&self) -> &str {
         self.0.name()
     }
-    fn attr_names(&self) -> &[&str] {
-        &["data"]
-    }
-    fn attr(&self, name: &str) -> Result<Option<Value>> {
-        if name != "data" {
-            return Ok(None);
-        }
-        (0..self.0.len()).map(|at| self.0.entry(at)).collect::<Result<Vec<_>>>().map(|data| Some(Value::list(data)))
-    }
+    members!(DATASET);
     fn length(&self) -> Option<usize> {
         Some(self.0.len())
     }
@@ -274,20 +274,16 @@ impl Step for Cases {
     }
 }
 
+static LOADER: &[Member<LoaderHandle>] = &[
+    Attribute("dataset", |loader| Ok(Value::object(DatasetHandle(loader.0.dataset.clone())))),
+    Attribute("batch_size", |loader| Ok(Value::Int(loader.0.batch_size as i64))),
+];
+
 impl Object for LoaderHandle {
     fn type_name(&self) -> &str {
         "DataLoader"
     }
-    fn attr(&self, name: &str) -> Result<Option<Value>> {
-        Ok(match name {
-            "dataset" => Some(Value::object(DatasetHandle(self.0.dataset.clone()))),
-            "batch_size" => Some(Value::Int(self.0.batch_size as i64)),
-            _ => None,
-        })
-    }
-    fn attr_names(&self) -> &[&str] {
-        &["dataset", "batch_size"]
-    }
+    members!(LOADER);
     fn length(&self) -> Option<usize> {
         Some(self.0.batches())
     }

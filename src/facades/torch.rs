@@ -69,8 +69,8 @@ impl Object for Cudnn {
     fn type_name(&self) -> &str {
         "torch.backends.cudnn"
     }
-    fn attr_names(&self) -> &[&str] {
-        &["benchmark", "deterministic", "enabled", "allow_tf32"]
+    fn attr_names(&self) -> Vec<&'static str> {
+        vec!["benchmark", "deterministic", "enabled", "allow_tf32"]
     }
     fn attr(&self, name: &str) -> Result<Option<Value>> {
         Ok(Cudnn::setting(name).map(|setting| setting.load(Ordering::Relaxed).into()))

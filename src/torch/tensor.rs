@@ -1,12 +1,13 @@
 //! Tensors as config values: small arrays that expressions can compute with (always a copy), or opaque handles.
 
-use crate::component::{Args, BuildContext, Object, Value};
-use crate::err;
+use crate::component::Member::{self, Attribute, Method};
+use crate::component::{BuildContext, Object, Value};
 use crate::error::Result;
 use crate::formats::digest;
 use crate::python::array::{Array, DTypeObject, Flavour, Type, charge};
 use crate::torch::Device;
 use crate::torch::convert::to_u8;
+use crate::{err, members};
 use parking_lot::Mutex;
 use tch::{Kind, Tensor};
 
@@ -70,6 +71,35 @@ pub fn tensor_bytes(tensor: &Tensor) -> Result<Vec<u8>> {
 /// compute with it.
 pub struct TensorHandle(pub Mutex<Tensor>);
 
+static MEMBERS: &[Member<TensorHandle>] = &[
+    Attribute("shape", |tensor| Ok(tensor.shape())),
+    Attribute("ndim", |tensor| Ok(Value::Int(tensor.0.lock().dim() as i64))),
+    Attribute("dtype", |tensor| {
+        let kind = tensor.0.lock().kind();
+        let ty = type_of(kind).ok_or_else(|| err!("the dtype {kind:?} is not supported in expressions"))?;
+        Ok(DTypeObject::of(ty, Flavour::Torch))
+    }),
+    Attribute("device", |_| Ok(Value::object(Device::Cpu))),
+    Method("size", |tensor, args, _| args.expect("size", []).map(|[]| tensor.shape())),
+    Method("dim", |tensor, args, _| args.expect("dim", []).map(|[]| Value::Int(tensor.0.lock().dim() as i64))),
+    Method("numel", |tensor, args, _| args.expect("numel", []).map(|[]| Value::Int(tensor.0.lock().numel() as i64))),
+    // No effect: the network that receives the tensor converts device and dtype.
+    Method("to", |tensor, _, _| Ok(tensor.shared())),
+    Method("cpu", |tensor, _, _| Ok(tensor.shared())),
+    Method("detach", |tensor, _, _| Ok(tensor.shared())),
+];
+
+impl TensorHandle {
+    /// The shape as Python's tuple.
+    fn shape(&self) -> Value {
+        Value::tuple(self.0.lock().size().into_iter().map(Value::Int))
+    }
+    /// A handle to the same tensor.
+    fn shared(&self) -> Value {
+        Value::object(TensorHandle(Mutex::new(self.0.lock().shallow_clone())))
+    }
+}
+
 impl Object for TensorHandle {
     fn type_name(&self) -> &str {
         "Tensor"
@@ -82,32 +112,7 @@ impl Object for TensorHandle {
     fn repr(&self) -> String {
         format!("<Tensor of shape {:?}>", self.0.lock().size())
     }
-    fn attr_names(&self) -> &[&str] {
-        &["shape", "dtype", "device", "ndim", "numel", "size", "dim", "to", "cpu", "detach"]
-    }
-    fn attr(&self, name: &str) -> Result<Option<Value>> {
-        let tensor = self.0.lock();
-        Ok(match name {
-            "shape" => Some(Value::tuple(tensor.size().into_iter().map(Value::Int))),
-            "ndim" => Some(Value::Int(tensor.dim() as i64)),
-            "dtype" => type_of(tensor.kind()).map(|ty| DTypeObject::of(ty, Flavour::Torch)),
-            "device" => Some(Value::object(Device::Cpu)),
-            _ => None,
-        })
-    }
-    fn call_method(&self, name: &str, args: &mut Args, _call: &mut BuildContext) -> Result<Option<Value>> {
-        Ok(Some(match name {
-            "numel" => Value::Int(self.0.lock().numel() as i64),
-            "dim" => Value::Int(self.0.lock().dim() as i64),
-            "size" if args.positional.is_empty() => return self.attr("shape"),
-            // No effect: the network that receives the tensor converts device and dtype.
-            "to" | "cpu" | "detach" => {
-                drop(std::mem::take(args));
-                Value::object(TensorHandle(Mutex::new(self.0.lock().shallow_clone())))
-            }
-            _ => return Ok(None),
-        }))
-    }
+    members!(MEMBERS);
     fn length(&self) -> Option<usize> {
         self.0.lock().size().first().map(|n| *n as usize)
     }

@@ -26,8 +26,8 @@ pub trait Object: Any + Send + Sync {
         Ok(None)
     }
     /// Names of attributes, for suggestions in error messages.
-    fn attr_names(&self) -> &[&str] {
-        &[]
+    fn attr_names(&self) -> Vec<&'static str> {
+        vec![]
     }
     fn set_attr(&self, name: &str, _value: Value) -> Result<()> {
         bail!("attribute `{name}` of {} cannot be set", self.type_name())
@@ -62,15 +62,9 @@ pub trait Object: Any + Send + Sync {
     fn truthy(&self) -> bool {
         self.length() != Some(0)
     }
-    /// `self <operator> other`, or `other <operator> self` when `reflected`; operators as Python spells them
-    /// (`+`, `//`, `==`, `<`, `in`, unary as `neg`). `None` if not supported.
-    fn operator(
-        &self,
-        _operator: &str,
-        _other: &Value,
-        _reflected: bool,
-        _call: &mut BuildContext,
-    ) -> Result<Option<Value>> {
+    /// `self <op> other`, or `other <op> self` when `reflected`; `op` is spelled as in Python (`+`, `//`, `==`, `<`,
+    /// `in`) or, if unary, is `neg`, `pos`, `invert` or `abs`. `None` if not supported.
+    fn operator(&self, _op: &str, _other: &Value, _reflected: bool, _: &mut BuildContext) -> Result<Option<Value>> {
         Ok(None)
     }
     fn equals(&self, _other: &Value) -> bool {

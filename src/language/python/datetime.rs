@@ -1,12 +1,14 @@
-//! `datetime.datetime.now` and `time`: the clock, and times as text.
+//! `datetime.datetime.now`, `time.time` and `time.strftime`.
 
 use super::common::{none, one, reads};
-use crate::component::{Args, BuildContext, Function, Object, Value};
-use crate::err;
+use crate::component::Member::{self, Method};
+use crate::component::{Function, Object, Value};
 use crate::error::{Kind, Result};
+use crate::{err, members};
 use chrono::{Local, NaiveDateTime};
 use std::fmt::Write;
 
+/// Functions of `datetime` and `time`.
 pub const FUNCTIONS: &[Function] = &[
     reads("datetime.datetime.now", |args, _| {
         none("datetime.datetime.now", args)?;
@@ -22,18 +24,18 @@ pub const FUNCTIONS: &[Function] = &[
     }),
 ];
 
-/// Seconds since 1970.
+/// Seconds since 1970-01-01 UTC.
 pub fn seconds() -> f64 {
     Local::now().timestamp_micros() as f64 / 1e6
 }
 
-/// Local time as text, by Python's format codes.
+/// Formats a time in seconds since 1970 as local time, with Python's format codes.
 pub fn local(seconds: f64, format: &str) -> Result<String> {
     let time = chrono::DateTime::from_timestamp_micros((seconds * 1e6) as i64).unwrap_or_default();
     strftime("strftime", &time.with_timezone(&Local).naive_local(), format)
 }
 
-/// Python's format codes, which are C's and `%f` for six digits of microseconds.
+/// Formats a time with Python's format codes: those of C, and `%f` for microseconds with six digits.
 fn strftime(name: &str, time: &NaiveDateTime, format: &str) -> Result<String> {
     let mut text = String::new();
     let codes = |part: &str| part.replace("%f", "%6f").replace("%c", "%a %b %e %H:%M:%S %Y").replace("%x", "%m/%d/%y");
@@ -42,8 +44,13 @@ fn strftime(name: &str, time: &NaiveDateTime, format: &str) -> Result<String> {
     Ok(text)
 }
 
-/// A point in time without a zone, to the microsecond.
+/// A local time without a time zone.
 struct DateTime(NaiveDateTime);
+
+static MEMBERS: &[Member<DateTime>] = &[Method("strftime", |time, args, _| {
+    let format: String = one("strftime", "format", args)?;
+    Ok(strftime("strftime", &time.0, &format)?.into())
+})];
 
 impl Object for DateTime {
     fn type_name(&self) -> &str {
@@ -55,16 +62,5 @@ impl Object for DateTime {
     fn repr(&self) -> String {
         format!("datetime.datetime.fromisoformat('{}')", self.to_str())
     }
-    fn attr_names(&self) -> &[&str] {
-        &["strftime"]
-    }
-    fn call_method(&self, name: &str, args: &mut Args, _call: &mut BuildContext) -> Result<Option<Value>> {
-        match name {
-            "strftime" => {
-                let format: String = one("strftime", "format", std::mem::take(args))?;
-                Ok(Some(strftime("strftime", &self.0, &format)?.into()))
-            }
-            _ => Ok(None),
-        }
-    }
+    members!(MEMBERS);
 }

@@ -1,14 +1,17 @@
 //! `torch.device`: CPU or CUDA devices.
 
+use crate::component::Member::{self, Attribute};
 use crate::component::{FromValue, Object, Value};
-use crate::err;
 use crate::error::{Error, Kind, Result};
+use crate::{err, members};
 use std::fmt;
 
 /// Device on which tensors are allocated.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Device {
+    /// Host memory.
     Cpu,
+    /// A GPU, by its index.
     Cuda(usize),
 }
 
@@ -36,6 +39,13 @@ impl fmt::Display for Device {
     }
 }
 
+static MEMBERS: &[Member<Device>] = &[
+    Attribute("type", |device| Ok(if *device == Device::Cpu { "cpu" } else { "cuda" }.into())),
+    Attribute("index", |device| {
+        Ok(if let Device::Cuda(index) = device { Value::Int(*index as i64) } else { Value::None })
+    }),
+];
+
 impl Object for Device {
     fn type_name(&self) -> &str {
         "torch.device"
@@ -49,18 +59,7 @@ impl Object for Device {
     fn to_str(&self) -> String {
         self.to_string()
     }
-    fn attr(&self, name: &str) -> Result<Option<Value>> {
-        Ok(match (name, self) {
-            ("type", Device::Cpu) => Some("cpu".into()),
-            ("type", Device::Cuda(_)) => Some("cuda".into()),
-            ("index", Device::Cpu) => Some(Value::None),
-            ("index", Device::Cuda(index)) => Some(Value::Int(*index as i64)),
-            _ => None,
-        })
-    }
-    fn attr_names(&self) -> &[&str] {
-        &["type", "index"]
-    }
+    members!(MEMBERS);
     fn equals(&self, other: &Value) -> bool {
         other.downcast::<Device>().is_some_and(|other| *other == *self)
     }

@@ -1,10 +1,12 @@
-//! `functools.partial`, also for `_mode_: callable` with arguments.
+//! `functools.partial`, which `_mode_: callable` with arguments uses, too.
 
 use super::common::{found, pure};
+use crate::component::Member::{self, Attribute};
 use crate::component::{Args, BuildContext, Function, Object, Value, discard};
 use crate::error::{Kind, Result};
-use crate::{bail, err};
+use crate::{bail, err, members};
 
+/// `functools.partial`.
 pub const FUNCTIONS: &[Function] = &[pure("functools.partial", |mut args, _| {
     if args.positional.is_empty() {
         bail!("functools.partial takes at least 1 argument, found 0");
@@ -17,18 +19,22 @@ pub const FUNCTIONS: &[Function] = &[pure("functools.partial", |mut args, _| {
     Ok(Value::object(Partial { function, args }))
 })];
 
-/// A function with some arguments already given; a call's own arguments win.
+/// A callable with stored arguments; named arguments of a call replace stored ones.
 pub struct Partial {
+    /// The wrapped callable.
     pub function: Value,
+    /// Its first positional arguments and named arguments.
     pub args: Args,
 }
 
 impl Drop for Partial {
     fn drop(&mut self) {
-        // Partials of partials go to any depth.
+        // Partials can be nested to any depth.
         discard((std::mem::take(&mut self.function), std::mem::take(&mut self.args)));
     }
 }
+
+static MEMBERS: &[Member<Partial>] = &[Attribute("func", |partial| Ok(partial.function.clone()))];
 
 impl Object for Partial {
     fn type_name(&self) -> &str {
@@ -51,10 +57,5 @@ impl Object for Partial {
         }
         self.function.call(all, call)
     }
-    fn attr_names(&self) -> &[&str] {
-        &["func"]
-    }
-    fn attr(&self, name: &str) -> Result<Option<Value>> {
-        Ok((name == "func").then(|| self.function.clone()))
-    }
+    members!(MEMBERS);
 }

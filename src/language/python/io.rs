@@ -1,18 +1,19 @@
-//! `open` for reading text, and the file object that it gives.
+//! `open` for reading text, and the file object that it returns.
 //!
-//! A file is read when it is opened, so nothing is held open. Writing is refused: a config's outputs go through
-//! components. Only regular files are read, up to [`LIMIT_BYTES`].
+//! `open` reads the whole file, so that no file stays open. Writing is refused: a config writes files through components
+//! only. Only regular files of at most [`LIMIT_BYTES`] can be read.
 
 use super::common::{PathText, charge_text, none, reads};
+use crate::component::Member::{self, Method, Refused};
 use crate::component::{Args, BuildContext, Declared, Function, Object, Value};
 use crate::error::{Kind, Result};
-use crate::{args, err};
+use crate::{args, err, members};
 use parking_lot::Mutex;
 use std::io::Read;
 
 pub const FUNCTIONS: &[Function] = &[reads("open", open)];
 
-/// The largest text that a config can read.
+/// Maximum size of a file that a config can read.
 const LIMIT_BYTES: u64 = 128 << 20;
 
 args! {
@@ -40,15 +41,17 @@ fn open(args: Args, call: &mut BuildContext) -> Result<Value> {
     Ok(Value::object(TextFile { name: args.file.0, text: Mutex::new(Some(text)) }))
 }
 
-/// How bytes are read as text.
+/// Encoding of a text file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Encoding {
-    /// A byte order mark is no part of the text.
+    /// UTF-8; a byte order mark is skipped.
     Utf8,
+    /// ISO 8859-1.
     Latin1,
 }
 
 impl Encoding {
+    /// Parses the `encoding` argument of the function `name`.
     pub fn named(name: &str, encoding: Option<&str>) -> Result<Encoding> {
         match encoding.map(|text| text.to_ascii_lowercase().replace(['-', '_'], "")).as_deref() {
             None | Some("utf8" | "utf8sig" | "ascii" | "usascii") => Ok(Encoding::Utf8),
@@ -62,10 +65,10 @@ impl Encoding {
     }
 }
 
-/// A regular file's text with `\n` line ends.
+/// Reads the text of a regular file, with line ends converted to `\n`.
 pub fn read_text(name: &str, path: &str, encoding: Encoding, call: &mut BuildContext) -> Result<String> {
     let failed = |e: std::io::Error| err!("{name}: {e}").file(path);
-    // Asked before opening: opening a pipe would wait for a writer.
+    // Checked before opening: opening a pipe would block until there is a writer.
     let metadata = std::fs::metadata(path).map_err(failed)?;
     if !metadata.is_file() {
         return Err(err!(
@@ -87,22 +90,33 @@ pub fn read_text(name: &str, path: &str, encoding: Encoding, call: &mut BuildCon
     Ok(if text.contains('\r') { text.replace("\r\n", "\n").replace('\r', "\n") } else { text })
 }
 
-/// An open text file: the text that is not yet read; `None` once closed.
+/// An open text file: its name, and the text that has not been read yet (`None` once closed).
 pub struct TextFile {
     name: String,
     text: Mutex<Option<String>>,
 }
 
 impl TextFile {
-    /// Everything not yet read.
+    /// Returns the rest of the text.
     pub fn read(&self) -> Result<String> {
         let mut text = self.text.lock();
         text.as_mut().map(std::mem::take).ok_or_else(|| err!("read: the file is closed").file(&self.name))
     }
+    /// Path with which the file was opened.
     pub fn name(&self) -> &str {
         &self.name
     }
 }
+
+static MEMBERS: &[Member<TextFile>] = &[
+    Method("read", |file, args, _| none("read", args).and_then(|()| Ok(file.read()?.into()))),
+    Method("close", |file, args, _| {
+        none("close", args)?;
+        *file.text.lock() = None;
+        Ok(Value::None)
+    }),
+    Refused(&["write", "writelines"], "a config cannot write files"),
+];
 
 impl Object for TextFile {
     fn type_name(&self) -> &str {
@@ -111,24 +125,7 @@ impl Object for TextFile {
     fn repr(&self) -> String {
         format!("<_io.TextIOWrapper name={:?} mode='r' encoding='UTF-8'>", Value::str(&self.name))
     }
-    fn attr_names(&self) -> &[&str] {
-        &["read", "close"]
-    }
-    fn call_method(&self, name: &str, args: &mut Args, _call: &mut BuildContext) -> Result<Option<Value>> {
-        match name {
-            "read" => {
-                none("read", std::mem::take(args))?;
-                Ok(Some(self.read()?.into()))
-            }
-            "close" => {
-                none("close", std::mem::take(args))?;
-                *self.text.lock() = None;
-                Ok(Some(Value::None))
-            }
-            "write" | "writelines" => Err(err!("{name}: a config cannot write files").kind(Kind::Config)),
-            _ => Ok(None),
-        }
-    }
+    members!(MEMBERS);
     fn iterate(&self) -> Option<Result<Vec<Value>>> {
         Some(self.read().map(|text| text.split_inclusive('\n').map(Value::str).collect()))
     }

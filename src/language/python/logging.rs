@@ -1,18 +1,20 @@
 //! `logging`: named loggers whose messages go to the program's own log.
 //!
-//! As in Python, `getLogger` gives the same logger for the same name, and a logger without a level takes that of its
-//! parent by dots, at last the root's (WARNING). A bundle's `logging.conf` sets levels here as well; handlers, formatters
-//! and filters cannot be made by expressions.
+//! As in Python, `getLogger` returns the same logger for the same name, and a logger without a level inherits that of its
+//! parent in the dotted name, up to the root logger's (WARNING). A bundle's `logging.conf` also sets these levels.
+//! Expressions cannot create handlers, formatters and filters.
 
 use super::common::{pure, wrong};
-use crate::args;
-use crate::component::{Args, BuildContext, Declared, FromValue, Function, Object, Value};
+use crate::component::Member::{self, Attribute, Method};
+use crate::component::{Args, Declared, FromValue, Function, Object, Value};
 use crate::error::Result;
+use crate::{args, members};
 use parking_lot::Mutex;
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
-use std::sync::{Arc, LazyLock};
 
+/// Levels.
 pub const CONSTANTS: super::common::Constants = &[
     ("logging.CRITICAL", || Value::Int(50)),
     ("logging.ERROR", || Value::Int(40)),
@@ -22,9 +24,10 @@ pub const CONSTANTS: super::common::Constants = &[
     ("logging.NOTSET", || Value::Int(0)),
 ];
 
+/// `getLogger` and `basicConfig`.
 pub const FUNCTIONS: &[Function] = &[
     pure("logging.getLogger", |args, call| {
-        // Loggers stay for as long as the process does.
+        // Loggers are never dropped.
         call.charge(1000)?;
         let name = GetLogger::parse("logging.getLogger", args)?.name;
         let name = name.as_deref().unwrap_or("root");
@@ -34,7 +37,7 @@ pub const FUNCTIONS: &[Function] = &[
         Ok(Value::object(Logger::named(name)))
     }),
     super::common::acts("logging.basicConfig", |mut args, _| {
-        // Format, file and handlers are the program's own affair; the level is the root's.
+        // Sets the root logger's level; the command line controls format, files and handlers.
         if let Some(level) = args.take("level") {
             Logger::named("root").set_level(parse_level(&level)?);
         }
@@ -48,33 +51,35 @@ args! {
     }
 }
 
-/// A logger, shared by all that ask for its name.
+/// A logger; all loggers of the same name share their level.
 #[derive(Clone)]
 pub struct Logger {
     name: Arc<str>,
     level: Arc<AtomicI64>,
 }
 
-/// The process's loggers, as Python's module keeps them.
+/// All loggers of the process by name.
 static LOGGERS: Mutex<BTreeMap<Arc<str>, Logger>> = Mutex::new(BTreeMap::new());
 
 impl Logger {
+    /// The logger `name`, created on first use; an empty name is the root logger.
     pub fn named(name: &str) -> Logger {
         let name: Arc<str> = if name.is_empty() { "root".into() } else { name.into() };
         let fresh =
             || Logger { name: name.clone(), level: Arc::new(AtomicI64::new(if &*name == "root" { 30 } else { 0 })) };
         LOGGERS.lock().entry(name.clone()).or_insert_with(fresh).clone()
     }
-    /// The level set on this logger (10 DEBUG … 50 CRITICAL), 0 if none.
+    /// Level set on this logger, from 10 (DEBUG) to 50 (CRITICAL); 0 if none is set.
     pub fn level(&self) -> i64 {
         self.level.load(Ordering::Relaxed)
     }
+    /// Sets the level; 0 inherits that of the parent.
     pub fn set_level(&self, level: i64) {
         self.level.store(level, Ordering::Relaxed);
     }
     fn log(&self, level: i64, args: Args) -> Result<Value> {
         if level >= effective_level(&self.name) {
-            // `%` formatting of further arguments is left to the expression; they are appended.
+            // Further arguments are appended; `%` formatting of the message is not supported.
             let text = args.positional.iter().map(Value::to_string).collect::<Vec<_>>().join(" ");
             match level {
                 40.. => tracing::error!(logger = &*self.name, "{text}"),
@@ -87,7 +92,7 @@ impl Logger {
     }
 }
 
-/// The level that counts for the logger `name`, whether or not anybody has asked for it.
+/// Level of the logger `name` or of its closest ancestor that has one, even if the logger does not exist yet.
 pub fn effective_level(name: &str) -> i64 {
     let mut name = name;
     let loggers = LOGGERS.lock();
@@ -103,7 +108,7 @@ pub fn effective_level(name: &str) -> i64 {
     }
 }
 
-/// A level's number: `INFO`, `WARN`.
+/// Number of a level by its name, such as `INFO` or `WARN`.
 pub fn level_number(name: &str) -> Option<i64> {
     let name = if name == "WARN" { "WARNING" } else { name };
     let (_, level) = CONSTANTS.iter().find(|(path, _)| path.strip_prefix("logging.") == Some(name))?;
@@ -115,22 +120,18 @@ fn parse_level(level: &Value) -> Result<i64> {
     number.ok_or_else(|| wrong("setLevel", "a level such as logging.INFO or 'INFO'", level))
 }
 
-type Method = fn(&Logger, Args) -> Result<Value>;
-
-static METHODS: &[(&str, Method)] = &[
-    ("setLevel", |logger, args| {
+static MEMBERS: &[Member<Logger>] = &[
+    Attribute("level", |logger| Ok(logger.level().into())),
+    Method("setLevel", |logger, args, _| {
         let [level] = args.expect("setLevel", ["level"])?;
         logger.set_level(parse_level(&level)?);
         Ok(Value::None)
     }),
-    ("debug", |logger, args| logger.log(10, args)),
-    ("info", |logger, args| logger.log(20, args)),
-    ("warning", |logger, args| logger.log(30, args)),
-    ("error", |logger, args| logger.log(40, args)),
+    Method("debug", |logger, args, _| logger.log(10, args)),
+    Method("info", |logger, args, _| logger.log(20, args)),
+    Method("warning", |logger, args, _| logger.log(30, args)),
+    Method("error", |logger, args, _| logger.log(40, args)),
 ];
-
-static NAMES: LazyLock<Vec<&str>> =
-    LazyLock::new(|| ["level"].into_iter().chain(METHODS.iter().map(|(name, _)| *name)).collect());
 
 impl Object for Logger {
     fn type_name(&self) -> &str {
@@ -142,21 +143,12 @@ impl Object for Logger {
     fn equals(&self, other: &Value) -> bool {
         other.downcast::<Logger>().is_some_and(|other| Arc::ptr_eq(&other.level, &self.level))
     }
-    fn attr_names(&self) -> &[&str] {
-        &NAMES
-    }
-    fn attr(&self, name: &str) -> Result<Option<Value>> {
-        Ok((name == "level").then(|| self.level().into()))
-    }
+    members!(MEMBERS);
     fn set_attr(&self, name: &str, _: Value) -> Result<()> {
         match name {
-            // Messages are not passed from logger to logger here.
+            // No effect: messages are not passed from logger to logger.
             "propagate" => Ok(()),
             _ => crate::bail!("attribute `{name}` of logging.Logger cannot be set"),
         }
-    }
-    fn call_method(&self, name: &str, args: &mut Args, _call: &mut BuildContext) -> Result<Option<Value>> {
-        let method = METHODS.iter().find(|(own, _)| *own == name);
-        method.map(|(_, method)| method(self, std::mem::take(args))).transpose()
     }
 }

@@ -1,9 +1,10 @@
-//! `os`: environment, folders, processors.
+//! `os`: environment variables, folders and the number of processors.
 
 use super::common::{PathText, acts, none, reads, to, wrong};
+use crate::component::Member::{self, Method};
 use crate::component::{Args, BuildContext, Declared, Function, Object, Value};
 use crate::error::{Kind, Result};
-use crate::{args, err};
+use crate::{args, err, members};
 
 pub const CONSTANTS: super::common::Constants =
     &[("os.environ", || Value::object(Environ)), ("os.sep", || "/".into()), ("os.path.sep", || "/".into())];
@@ -15,19 +16,15 @@ pub const FUNCTIONS: &[Function] = &[
     }),
     reads("os.listdir", |args, call| {
         let path = OptionalPath::parse("os.listdir", args)?.path.map_or(".".into(), |path| path.0);
+        let failed = |e: std::io::Error| err!("os.listdir: {e}").file(&path);
         let mut names = vec![];
-        for entry in std::fs::read_dir(&path).map_err(|e| err!("os.listdir: {e}").file(&path))? {
+        for entry in std::fs::read_dir(&path).map_err(failed)? {
             call.charge(1)?;
-            names.push(
-                entry.map_err(|e| err!("os.listdir: {e}").file(&path))?.file_name().to_string_lossy().into_owned(),
-            );
+            names.push(entry.map_err(failed)?.file_name().to_string_lossy().into_owned());
         }
         Ok(names.into())
     }),
-    reads("os.getenv", |args, _| {
-        let args = GetEnv::parse("os.getenv", args)?;
-        Ok(variable(&args.key).unwrap_or(args.default))
-    }),
+    reads("os.getenv", |args, _| get_variable("os.getenv", args)),
     reads("os.cpu_count", |args, _| {
         none("os.cpu_count", args)?;
         Ok(std::thread::available_parallelism().map_or(Value::None, |n| Value::Int(n.get() as i64)))
@@ -67,15 +64,15 @@ args! {
     }
 }
 
-/// Make a folder, with its parents if asked; `exist_ok` accepts one that is there.
+/// Creates a folder, with its missing parents if `parents`; an existing folder is an error unless `exist_ok`.
 pub fn make_folder(name: &str, path: &str, parents: bool, exist_ok: bool) -> Result<Value> {
-    let there = std::path::Path::new(path).symlink_metadata().is_ok();
-    if there && !(exist_ok && std::path::Path::new(path).is_dir()) {
+    let folder = std::path::Path::new(path);
+    if folder.symlink_metadata().is_ok() && !(exist_ok && folder.is_dir()) {
         return Err(err!("{name}: file exists: '{path}'").hint("pass `exist_ok=True` if that is fine"));
     }
     let result = if parents { std::fs::create_dir_all(path) } else { std::fs::create_dir(path) };
     match result {
-        Err(e) if !(exist_ok && std::path::Path::new(path).is_dir()) => Err(err!("{name}: {e}").file(path)),
+        Err(e) if !(exist_ok && folder.is_dir()) => Err(err!("{name}: {e}").file(path)),
         _ => Ok(Value::None),
     }
 }
@@ -86,6 +83,11 @@ pub fn current_dir() -> Result<String> {
     Ok(path.to_string_lossy().into_owned())
 }
 
+fn get_variable(name: &str, args: Args) -> Result<Value> {
+    let args = GetEnv::parse(name, args)?;
+    Ok(variable(&args.key).unwrap_or(args.default))
+}
+
 fn variable(key: &str) -> Option<Value> {
     // The standard library panics on names that no environment can hold.
     if key.is_empty() || key.contains(['=', '\0']) {
@@ -94,8 +96,10 @@ fn variable(key: &str) -> Option<Value> {
     std::env::var_os(key).map(|value| Value::str(value.to_string_lossy()))
 }
 
-/// `os.environ`: the environment as it is when asked; a config cannot change it.
+/// `os.environ`: the current environment, which a config cannot change.
 struct Environ;
+
+static MEMBERS: &[Member<Environ>] = &[Method("get", |_, args, _| get_variable("os.environ.get", args))];
 
 impl Object for Environ {
     fn type_name(&self) -> &str {
@@ -112,24 +116,9 @@ impl Object for Environ {
             ))
         })
     }
-    fn attr_names(&self) -> &[&str] {
-        &["get"]
-    }
-    fn call_method(&self, name: &str, args: &mut Args, _call: &mut BuildContext) -> Result<Option<Value>> {
-        if name != "get" {
-            return Ok(None);
-        }
-        let args = GetEnv::parse("os.environ.get", std::mem::take(args))?;
-        Ok(Some(variable(&args.key).unwrap_or(args.default)))
-    }
-    fn operator(
-        &self,
-        operator: &str,
-        other: &Value,
-        _reflected: bool,
-        _call: &mut BuildContext,
-    ) -> Result<Option<Value>> {
-        match (operator, other) {
+    members!(MEMBERS);
+    fn operator(&self, op: &str, other: &Value, _reflected: bool, _: &mut BuildContext) -> Result<Option<Value>> {
+        match (op, other) {
             ("in", Value::Str(key)) => Ok(Some(variable(key).is_some().into())),
             ("in", other) => Err(wrong("os.environ", "str", other)),
             _ => Ok(None),

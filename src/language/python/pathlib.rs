@@ -5,11 +5,11 @@ use super::glob::{Options, glob};
 use super::io::{Encoding, read_text};
 use super::os::{current_dir, make_folder};
 use super::os_path::{join, splitext};
+use crate::component::Member::{self, Attribute, Method, Refused};
 use crate::component::{Args, BuildContext, Declared, Function, Object, Value};
-use crate::error::{Kind, Result};
-use crate::{args, bail, err};
+use crate::error::Result;
+use crate::{args, bail, members};
 use std::path::Path as File;
-use std::sync::LazyLock;
 
 pub const FUNCTIONS: &[Function] = &[
     pure("pathlib.Path", |args, _| joined("pathlib.Path", "", args)),
@@ -32,17 +32,18 @@ args! {
     }
 }
 
-/// `start` and the arguments, joined.
+/// Joins `start` and the arguments.
 fn joined(name: &str, start: &str, args: Args) -> Result<Value> {
     let parts: Vec<PathText> = positional(name, args)?.iter().map(|part| to(name, part)).collect::<Result<_>>()?;
     Ok(Value::object(Path::new(&parts.iter().fold(start.to_owned(), |path, part| join(&path, &part.0)))))
 }
 
-/// A path without doubled slashes and `.` components; `..` stays, since links may stand before it.
+/// A path without repeated slashes and `.` components; `..` is kept, since the component before it may be a link.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Path(pub(crate) String);
 
 impl Path {
+    /// Normalizes `text`.
     pub fn new(text: &str) -> Path {
         let parts: Vec<&str> = text.split('/').filter(|part| !matches!(*part, "" | ".")).collect();
         match (text.starts_with('/'), parts.join("/")) {
@@ -54,7 +55,7 @@ impl Path {
     fn name(&self) -> &str {
         self.0.rsplit('/').next().filter(|name| *name != ".").unwrap_or_default()
     }
-    /// Stem and suffix: a dot at the start or the end of a name makes no suffix.
+    /// Stem and suffix; a dot at the start or end of a name does not start a suffix.
     fn stem_suffix(&self) -> (&str, &str) {
         match splitext(self.name()) {
             (_, ".") => (self.name(), ""),
@@ -64,16 +65,16 @@ impl Path {
     fn parent(&self) -> Path {
         Path::new(self.0.strip_suffix(self.name()).unwrap_or_default())
     }
-    /// Python's Path.glob also gives no hidden-file rule: `*` matches them.
+    /// Paths below this one that match; as in Python's `Path.glob`, `*` matches hidden files.
     fn glob(&self, pattern: &str, call: &mut BuildContext) -> Result<Value> {
         if pattern.is_empty() || pattern.starts_with('/') {
             bail!("Path.glob: expected a relative pattern, found '{pattern}'");
         }
-        // The folder's own name is no pattern.
+        // Wildcards in the folder's own name are literal.
         let folder: String =
             self.0.chars().map(|c| if "*?[".contains(c) { format!("[{c}]") } else { c.to_string() }).collect();
         let found = glob(&join(&folder, pattern), Options { recursive: true, hidden: true, links: false }, call)?;
-        // Here `**` as the last component stands for folders only, as before Python 3.13.
+        // `**` as the last component matches folders only, as before Python 3.13.
         let folders = pattern == "**" || pattern.ends_with("/**");
         let found = found.into_iter().filter(|path| !folders || File::new(path).is_dir());
         let paths: indexmap::IndexSet<String> = found.map(|path| Path::new(&path).0).collect();
@@ -81,40 +82,42 @@ impl Path {
     }
 }
 
-type Method = fn(&Path, Args, &mut BuildContext) -> Result<Value>;
-
-/// A method without arguments that asks the file system.
-fn ask(name: &str, path: &Path, args: Args, test: fn(&File) -> bool) -> Result<Value> {
+/// Result of a method without arguments that queries the file system.
+fn query(name: &str, path: &Path, args: Args, test: fn(&File) -> bool) -> Result<Value> {
     none(name, args)?;
     Ok(test(File::new(&path.0)).into())
 }
 
-static METHODS: &[(&str, Method)] = &[
-    ("exists", |path, args, _| ask("Path.exists", path, args, File::exists)),
-    ("is_file", |path, args, _| ask("Path.is_file", path, args, File::is_file)),
-    ("is_dir", |path, args, _| ask("Path.is_dir", path, args, File::is_dir)),
-    ("as_posix", |path, args, _| none("Path.as_posix", args).map(|()| path.0.clone().into())),
-    ("absolute", |path, args, _| {
+static MEMBERS: &[Member<Path>] = &[
+    Attribute("name", |path| Ok(path.name().into())),
+    Attribute("stem", |path| Ok(path.stem_suffix().0.into())),
+    Attribute("suffix", |path| Ok(path.stem_suffix().1.into())),
+    Attribute("parent", |path| Ok(Value::object(path.parent()))),
+    Method("exists", |path, args, _| query("Path.exists", path, args, File::exists)),
+    Method("is_file", |path, args, _| query("Path.is_file", path, args, File::is_file)),
+    Method("is_dir", |path, args, _| query("Path.is_dir", path, args, File::is_dir)),
+    Method("as_posix", |path, args, _| none("Path.as_posix", args).map(|()| path.0.clone().into())),
+    Method("absolute", |path, args, _| {
         none("Path.absolute", args)?;
         Ok(Value::object(Path::new(&join(&current_dir()?, &path.0))))
     }),
-    ("glob", |path, args, call| path.glob(&one::<String>("Path.glob", "pattern", args)?, call)),
-    ("iterdir", |path, args, call| none("Path.iterdir", args).and_then(|()| path.glob("*", call))),
-    ("read_text", |path, args, call| {
+    Method("glob", |path, args, call| path.glob(&one::<String>("Path.glob", "pattern", args)?, call)),
+    Method("iterdir", |path, args, call| none("Path.iterdir", args).and_then(|()| path.glob("*", call))),
+    Method("read_text", |path, args, call| {
         let encoding = ReadText::parse("Path.read_text", args)?.encoding;
         let encoding = Encoding::named("Path.read_text", encoding.as_deref())?;
         Ok(read_text("Path.read_text", &path.0, encoding, call)?.into())
     }),
-    ("mkdir", |path, args, _| {
+    Method("mkdir", |path, args, _| {
         let args = Mkdir::parse("Path.mkdir", args)?;
         make_folder("Path.mkdir", &path.0, args.parents, args.exist_ok)
     }),
-    ("joinpath", |path, args, _| joined("Path.joinpath", &path.0, args)),
+    Method("joinpath", |path, args, _| joined("Path.joinpath", &path.0, args)),
+    Refused(
+        &["write_text", "write_bytes", "unlink", "rename", "touch", "rmdir", "open"],
+        "a config cannot change files",
+    ),
 ];
-
-static NAMES: LazyLock<Vec<&str>> = LazyLock::new(|| {
-    ["name", "stem", "suffix", "parent"].into_iter().chain(METHODS.iter().map(|(name, _)| *name)).collect()
-});
 
 impl Object for Path {
     fn type_name(&self) -> &str {
@@ -129,41 +132,15 @@ impl Object for Path {
     fn equals(&self, other: &Value) -> bool {
         other.downcast::<Path>().is_some_and(|other| *other == *self)
     }
-    fn attr_names(&self) -> &[&str] {
-        &NAMES
-    }
-    fn attr(&self, name: &str) -> Result<Option<Value>> {
-        Ok(Some(match name {
-            "name" => self.name().into(),
-            "stem" => self.stem_suffix().0.into(),
-            "suffix" => self.stem_suffix().1.into(),
-            "parent" => Value::object(self.parent()),
-            _ => return Ok(None),
-        }))
-    }
-    fn call_method(&self, name: &str, args: &mut Args, call: &mut BuildContext) -> Result<Option<Value>> {
-        match METHODS.iter().find(|(own, _)| *own == name) {
-            Some((_, method)) => method(self, std::mem::take(args), call).map(Some),
-            None if matches!(name, "write_text" | "write_bytes" | "unlink" | "rename" | "touch" | "rmdir" | "open") => {
-                Err(err!("Path.{name}: a config cannot change files").kind(Kind::Config))
-            }
-            None => Ok(None),
-        }
-    }
-    fn operator(
-        &self,
-        operator: &str,
-        other: &Value,
-        reflected: bool,
-        _call: &mut BuildContext,
-    ) -> Result<Option<Value>> {
-        match operator {
+    members!(MEMBERS);
+    fn operator(&self, op: &str, other: &Value, reflected: bool, _: &mut BuildContext) -> Result<Option<Value>> {
+        match op {
             "/" => {
                 let other: PathText = to("Path /", other)?;
                 let (a, b) = if reflected { (&other.0, &self.0) } else { (&self.0, &other.0) };
                 Ok(Some(Value::object(Path::new(&join(a, b)))))
             }
-            // `sorted` asks for this order, by components.
+            // Used by `sorted`; compares by components.
             "<" if !reflected => {
                 let other = other.downcast::<Path>().ok_or_else(|| wrong("Path comparison", "Path", other))?;
                 Ok(Some(self.0.split('/').lt(other.0.split('/')).into()))

@@ -218,8 +218,8 @@ impl Object for DTypeObject {
     fn to_str(&self) -> String {
         if self.flavour == Numpy { self.ty.name().into() } else { self.repr() }
     }
-    fn attr_names(&self) -> &[&str] {
-        &["itemsize", "is_floating_point"]
+    fn attr_names(&self) -> Vec<&'static str> {
+        vec!["itemsize", "is_floating_point"]
     }
     fn attr(&self, name: &str) -> Result<Option<Value>> {
         Ok(match name {

@@ -4,12 +4,12 @@ use super::given::Given;
 use super::reduce::{Over, extreme, first_extreme};
 use super::shape::axis;
 use super::{Array, DTypeObject, Flavour, Type, need, ops};
-use crate::component::{Args, BuildContext, FromValue, Value};
+use crate::component::Member::{self, Attribute};
+use crate::component::{Args, BuildContext, FromValue, Value, members};
 use crate::err;
 use crate::error::{Kind, Result};
 use crate::python::common::wrong;
 use crate::python::device::Device;
-use std::sync::LazyLock;
 
 type Body = fn(&Array, &Given, &mut BuildContext) -> Result<Value>;
 
@@ -192,11 +192,19 @@ static METHODS: &[Method] = &[
 
 const SPREAD: &[&str] = &["axis|dim", "unbiased", "keepdims|keepdim", "ddof|correction", "dtype"];
 
-/// Names for "did you mean".
-pub(super) static NAMES: LazyLock<Vec<&'static str>> = LazyLock::new(|| {
+static ATTRIBUTES: &[Member<Array>] = &[
+    Attribute("shape", |a| Ok(Value::tuple(a.shape().iter().map(|n| Value::Int(*n as i64))))),
+    Attribute("ndim", |a| Ok(Value::Int(a.ndim() as i64))),
+    Attribute("dtype", |a| Ok(DTypeObject::of(a.ty, a.flavour))),
+    Attribute("device", |_| Ok(Value::object(Device::Cpu))),
+    Attribute("T", |a| done(a.with(a.data.clone().reversed_axes()))),
+];
+
+/// Names of methods and attributes, for suggestions.
+pub(super) fn names() -> Vec<&'static str> {
     let methods = METHODS.iter().flat_map(|method| method.names).copied().filter(|name| !name.starts_with("__"));
-    methods.chain(["shape", "ndim", "dtype", "device", "T"]).collect()
-});
+    methods.chain(members::names(ATTRIBUTES)).collect()
+}
 
 /// `array.name(args)`. `called` is the name for errors, such as `numpy.sum`; `None` if there is no such method.
 pub fn call_method(
@@ -289,21 +297,15 @@ fn to(array: &Array, given: &Given, call: &mut BuildContext) -> Result<Value> {
 }
 
 impl Array {
-    /// The array's shape, type and the like: attributes that are no methods.
+    /// Value of an attribute, including those that depend on the array: `size` of NumPy and conversions to numbers.
     pub(super) fn plain_attribute(&self, name: &str) -> Result<Option<Value>> {
-        let int = |n: usize| Value::Int(n as i64);
         let first = || self.data.first().copied().unwrap_or(f64::NAN);
         Ok(Some(match name {
-            "shape" => Value::tuple(self.shape().iter().map(|n| int(*n))),
-            "ndim" => int(self.ndim()),
-            "size" if self.flavour == Flavour::Numpy => int(self.len()),
-            "dtype" => DTypeObject::of(self.ty, self.flavour),
-            "device" => Value::object(Device::Cpu),
-            "T" => Value::object(self.with(self.data.clone().reversed_axes())),
+            "size" if self.flavour == Flavour::Numpy => Value::Int(self.len() as i64),
             "__float__" if self.len() == 1 => Value::Float(first()),
             "__int__" if self.len() == 1 => crate::python::math::to_int("int", first().trunc())?,
             "__index__" if self.ndim() == 0 && !self.ty.is_float() => Value::Int(first() as i64),
-            _ => return Ok(None),
+            _ => return members::attribute(self, ATTRIBUTES, name),
         }))
     }
 }

@@ -243,8 +243,8 @@ impl Object for Array {
     fn to_str(&self) -> String {
         if self.flavour == Flavour::Torch { self.repr() } else { self.text() }
     }
-    fn attr_names(&self) -> &[&str] {
-        &methods::NAMES
+    fn attr_names(&self) -> Vec<&'static str> {
+        methods::names()
     }
     fn attr(&self, name: &str) -> Result<Option<Value>> {
         self.plain_attribute(name)
@@ -268,23 +268,17 @@ impl Object for Array {
     fn truthy(&self) -> bool {
         !self.is_empty() && self.data.iter().all(|x| *x != 0.0)
     }
-    fn operator(
-        &self,
-        operator: &str,
-        other: &Value,
-        reflected: bool,
-        call: &mut BuildContext,
-    ) -> Result<Option<Value>> {
-        if operator == "in" {
+    fn operator(&self, op: &str, other: &Value, reflected: bool, call: &mut BuildContext) -> Result<Option<Value>> {
+        if op == "in" {
             return Ok(Some(self.contains(other, call)?.into()));
         }
-        if let Some(result) = self.unary(operator, call)? {
+        if let Some(result) = self.unary(op, call)? {
             return Ok(Some(Value::object(result)));
         }
-        if !ops::is_operator(operator) {
+        if !ops::is_operator(op) {
             return Ok(None);
         }
-        let result = ops::binary(operator, &Value::object(self.clone()), other, reflected, self.flavour, call)?;
+        let result = ops::binary(op, &Value::object(self.clone()), other, reflected, self.flavour, call)?;
         Ok(Some(Value::object(result)))
     }
     /// Equality as a single bool, for operations such as `in`: equal shapes and values.

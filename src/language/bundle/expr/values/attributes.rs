@@ -86,7 +86,7 @@ fn missing(value: &Value, name: &str) -> Error {
     let kind = value.type_name();
     let error = err!("'{kind}' object has no attribute `{name}`").kind(Kind::Config);
     let names: Vec<&str> = match value {
-        Value::Object(object) => object.attr_names().to_vec(),
+        Value::Object(object) => object.attr_names(),
         value => methods_of(value).iter().map(|method| method.name).collect(),
     };
     match did_you_mean(name, names.into_iter().filter(|name| !name.starts_with("__"))) {

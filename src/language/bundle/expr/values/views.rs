@@ -44,18 +44,12 @@ impl Object for View {
     fn length(&self) -> Option<usize> {
         Some(self.dict.len())
     }
-    fn operator(
-        &self,
-        operator: &str,
-        other: &Value,
-        reflected: bool,
-        _call: &mut BuildContext,
-    ) -> Result<Option<Value>> {
-        if operator == "in" && reflected && self.part == Part::Keys {
+    fn operator(&self, op: &str, other: &Value, reflected: bool, _: &mut BuildContext) -> Result<Option<Value>> {
+        if op == "in" && reflected && self.part == Part::Keys {
             return Ok(Some(Value::Bool(Key::new(other).is_some_and(|key| self.dict.0.read().contains_key(&key)))));
         }
-        match operator {
-            // They would be sets.
+        match op {
+            // Python compares them as sets.
             "==" | "!=" | "<" | "<=" | ">" | ">=" if self.part != Part::Values => {
                 bail!("{} are not compared here, make a list or set of them", self.type_name())
             }
