@@ -14,10 +14,15 @@ use std::sync::atomic::{AtomicBool, Ordering};
 /// Options and handles for the processing of one case.
 #[derive(Clone)]
 pub struct CaseContext {
+    /// Device of the network.
     pub device: Device,
+    /// Autocast dtype of the network (`amp`); `None` computes in float32.
     pub autocast: Option<tch::Kind>,
+    /// Set to true by an interrupt: [`CaseContext::check`] then returns an error.
     pub cancel: Arc<AtomicBool>,
+    /// Receives the progress of inference, in windows.
     pub progress: Arc<dyn Progress>,
+    /// Time spent in each stage of the case.
     pub clock: Clock,
     /// Upper limit of the memory that one allocation may take, in bytes.
     pub budget_bytes: u64,

@@ -31,6 +31,7 @@ pub type Shared<T> = Arc<Mutex<T>>;
 /// One case in the pipeline: entries of the datalist and results of transforms by key, MONAI's `data` dict.
 #[derive(Default)]
 pub struct Sample {
+    /// Items by key, in the order in which the keys were added.
     pub items: IndexMap<Arc<str>, Item>,
 }
 
@@ -38,7 +39,9 @@ pub struct Sample {
 pub enum Item {
     /// A file name or anything else that is not an image.
     Value(Value),
+    /// An image in memory, or header-only during shape inference.
     Image(Volume),
+    /// Output of an [`Inferer`], computed when it is needed.
     Prediction(Prediction),
 }
 
@@ -67,6 +70,7 @@ impl Sample {
         }
         Ok(out)
     }
+    /// Returns the item under `key`, if there is one.
     pub fn get(&self, key: &str) -> Option<&Item> {
         self.items.get(key)
     }
@@ -106,6 +110,7 @@ impl Sample {
         let missing = self.missing(key);
         self.items.get_mut(key).map(|item| std::mem::replace(item, Item::Value(Value::None))).ok_or(missing)
     }
+    /// Stores an item under `key`; an existing key keeps its position.
     pub fn set(&mut self, key: &str, item: Item) {
         self.items.insert(key.into(), item);
     }
@@ -121,17 +126,17 @@ pub trait Transform: Send + Sync {
     fn children(&self) -> &[Arc<dyn Transform>] {
         &[]
     }
-    /// Whether it applies its [`Transform::children`] in order and does nothing else (Compose).
+    /// Whether the transform applies its [`Transform::children`] in order and does nothing else (Compose).
     fn is_chain(&self) -> bool {
         false
     }
-    /// Whether it draws random numbers (MONAI's `Randomizable`).
+    /// Whether the transform draws random numbers (MONAI's `Randomizable`).
     fn is_random(&self) -> bool {
         false
     }
-    /// MONAI's `set_random_state(seed)`: seeds its random state and those of its children in `_streams`.
-    fn seed(&self, _seed: u32, _streams: &mut RngStates) {}
-    /// Keys whose geometry it changes and records in the trace for Invertd.
+    /// MONAI's `set_random_state(seed)`: seeds the random states of the transform and its children in `_rng`.
+    fn seed(&self, _seed: u32, _rng: &mut RngStates) {}
+    /// Keys whose geometry the transform changes and records in the trace for Invertd.
     fn traced_keys(&self) -> &[Arc<str>] {
         &[]
     }
@@ -139,8 +144,8 @@ pub trait Transform: Send + Sync {
     fn image_keys(&self) -> &[Arc<str>] {
         &[]
     }
-    /// The files that this transform will write for the case read from `source`; clashes between cases are found before
-    /// the run. `root`: see [`CaseContext::output_root`].
+    /// Paths of the files that the transform will write for the case read from `_source`; clashes between cases are
+    /// found before the run. `_root`: see [`CaseContext::output_root`].
     fn output_paths(&self, _source: &Path, _root: Option<&Path>) -> Result<Vec<PathBuf>> {
         Ok(vec![])
     }
@@ -148,11 +153,11 @@ pub trait Transform: Send + Sync {
     /// [`Volume::is_header_only`]), and whether the voxels can stay in their files. A test compares it with
     /// [`Transform::apply`]. Where `apply` handles header-only images, [`applied_to_headers`] returns the sample.
     fn plan(&self, sample: Sample) -> Result<Step<'_>>;
-    /// Its effect on a prediction.
+    /// Effect of the transform on a prediction.
     fn on_prediction(&self) -> OnPrediction {
         OnPrediction::Other
     }
-    /// The folder below which it writes all its files; `run.json` is written there.
+    /// Folder below which the transform writes all its files; `run.json` is written there.
     fn output_folder(&self) -> Option<&Path> {
         None
     }
@@ -195,6 +200,7 @@ pub fn seed_each(transforms: &[Arc<dyn Transform>], seed: u32, rng: &mut RngStat
 
 /// Context of a transform's application to a sample.
 pub struct TransformContext<'a> {
+    /// Device, cancellation, memory budget and timings of the case.
     pub case: &'a CaseContext,
     /// Files to write in the background, queued by SaveImaged.
     pub writes: &'a mut Vec<WriteJob>,
@@ -204,6 +210,7 @@ pub struct TransformContext<'a> {
 
 /// A file to write in the background. Writing is atomic: an incomplete file never has the final name.
 pub struct WriteJob {
+    /// Final path of the file.
     pub path: PathBuf,
     /// Memory that `write` holds until it returns, in bytes.
     pub bytes: u64,
@@ -216,24 +223,29 @@ pub struct WriteJob {
 /// Mode of a forward pass.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Mode {
+    /// Training: dropout is active, batch norms update their statistics, gradients are recorded.
     pub train: bool,
     /// Autocast dtype (`amp`); `None` computes in float32.
     pub autocast: Option<tch::Kind>,
 }
 
 impl Mode {
+    /// Evaluation in float32.
     pub const EVAL: Mode = Mode { train: false, autocast: None };
 }
 
 /// A final 1×1×1 convolution: weight `[K, F]`, bias `[K]`.
 pub struct Linear {
+    /// Weight, float32 `[K, F]`.
     pub weight: Tensor,
+    /// Bias, float32 `[K]`.
     pub bias: Option<Tensor>,
 }
 
 /// Parameters and buffers of a network by name, in the order of PyTorch's `state_dict()`.
 #[derive(Default)]
 pub struct NetworkState {
+    /// Tensors by name; a tensor may be listed under several names.
     pub tensors: IndexMap<String, Tensor>,
 }
 
@@ -255,11 +267,13 @@ impl NetworkState {
 pub trait Network: Send {
     /// MONAI's class name.
     fn name(&self) -> &str;
-    /// Number of spatial dimensions of its input: 3, or 2 for `[N, C, X, Y]`.
+    /// Number of spatial dimensions of the input: 3, or 2 for `[N, C, X, Y]`.
     fn spatial_dims(&self) -> usize {
         3
     }
+    /// Number of channels of the input.
     fn in_channels(&self) -> usize;
+    /// Number of channels K of the output: classes of a segmentation.
     fn out_channels(&self) -> usize;
     /// Forward pass: `x` `[N, in_channels, X, Y, Z]` float32 → `[N, out_channels, X, Y, Z]`. Plain torch operations,
     /// bit-identical to MONAI at the same number of threads.
@@ -277,6 +291,7 @@ pub trait Network: Send {
     fn feature_channels(&self) -> usize {
         self.out_channels()
     }
+    /// Parameters and buffers.
     fn state(&self) -> &NetworkState;
     /// SHA-256 of the file that defines the network, where its state alone does not (TorchScript).
     fn file_sha256(&self) -> Option<&str> {
@@ -289,11 +304,13 @@ pub trait Network: Send {
     fn load(&mut self, tensors: &[(String, Tensor)]) -> Result<()>;
     /// Moves the network to a device.
     fn to(&mut self, device: Device) -> Result<()>;
+    /// Device of the parameters.
     fn device(&self) -> Device;
 }
 
 /// Applies a network to an image.
 pub trait Inferer: Send + Sync {
+    /// MONAI's class name.
     fn name(&self) -> &'static str;
     /// Returns a lazy prediction; nothing is computed yet. `x`: `[1, C, X, Y, Z]` float32 in host memory, the voxels of
     /// `image`.
@@ -304,11 +321,11 @@ pub trait Inferer: Send + Sync {
         network: &Shared<dyn Network>,
         case: &CaseContext,
     ) -> Result<Prediction>;
-    /// Whether it runs the network once on the whole image, as a training iteration does (SimpleInferer).
+    /// Whether the inferer runs the network once on the whole image, as a training iteration does (SimpleInferer).
     fn is_single_pass(&self) -> bool {
         false
     }
-    /// Plans the inference of an image of `shape` `[X, Y, Z]`. `features`: see [`Network::feature_channels`].
+    /// Plans the inference of an image of `shape` `[X, Y, Z]` (in voxels). `features`: see [`Network::feature_channels`].
     ///
     /// # Errors
     /// The inference does not fit in the memory budget.
@@ -323,10 +340,11 @@ pub trait Inferer: Send + Sync {
 pub struct InferencePlan {
     /// Window size in voxels.
     pub window: [usize; 3],
+    /// Number of windows that cover the image.
     pub windows: usize,
     /// Forward passes of windows, including windows that are recomputed to save memory.
     pub runs: usize,
-    /// Parts of the volume that are processed one after the other; 1 unless memory is short.
+    /// Strips of the volume that are processed one after the other; 1 if the whole fits in memory.
     pub strips: usize,
     /// Windows per forward pass.
     pub batch: usize,
@@ -350,8 +368,11 @@ pub use engine::{Engine, EngineState, Event, Handler, Segmented};
 
 /// An indexed list of cases: entries of the datalist, and their samples after the transforms.
 pub trait Dataset: Send + Sync {
+    /// Class name in MONAI.
     fn name(&self) -> &'static str;
+    /// Number of cases.
     fn len(&self) -> usize;
+    /// Whether there are no cases.
     fn is_empty(&self) -> bool {
         self.len() == 0
     }
@@ -368,7 +389,7 @@ pub trait Dataset: Send + Sync {
     /// Case `index` before its transforms.
     fn sample(&self, index: usize) -> Result<Sample>;
     /// MONAI's `set_rnd(dataset, seed)`: seeds the random transforms.
-    fn seed(&self, _seed: u32, _streams: &mut RngStates) {}
+    fn seed(&self, _seed: u32, _rng: &mut RngStates) {}
     /// Whether [`Dataset::get`] reads the files of a case; false if samples are cached in memory.
     fn reads_files(&self) -> bool {
         true
@@ -379,7 +400,9 @@ pub trait Dataset: Send + Sync {
 
 /// Iterates over a dataset in batches.
 pub struct Loader {
+    /// Dataset that provides the samples.
     pub dataset: Arc<dyn Dataset>,
+    /// Number of cases per batch.
     pub batch_size: usize,
     /// Shuffle the cases in every pass.
     pub shuffle: bool,
@@ -435,6 +458,7 @@ macro_rules! handle {
         handle!(@define $handle, $inner, FromValue for $inner, Self, $expected);
     };
     (@define $handle:ident, $part:ty, $from:ident for $inner:ty, $made:ty, $expected:literal) => {
+        #[doc = concat!("The object under which a config holds a component: ", $expected, ".")]
         #[derive(Clone)]
         pub struct $handle(pub $part);
         impl $from for $inner {
@@ -483,9 +507,11 @@ pub struct Parameter {
 }
 
 impl Parameter {
+    /// Creates the item for a parameter `tensor` of a network.
     pub fn new(name: &str, tensor: &Tensor) -> Parameter {
         Parameter { name: name.into(), tensor: Mutex::new(tensor.shallow_clone()) }
     }
+    /// Returns a shallow clone of the parameter, which shares values and gradient.
     pub fn tensor(&self) -> Tensor {
         self.tensor.lock().shallow_clone()
     }

@@ -18,15 +18,17 @@ use tch::Tensor;
 
 /// An ignite engine: SupervisedEvaluator, SupervisedTrainer.
 pub trait Engine: Send + Sync {
+    /// Class name in MONAI.
     fn name(&self) -> &'static str;
+    /// Runs all epochs and calls the handlers.
     fn run(&self, start: &Arc<EngineStart>) -> Result<()>;
     /// Runs a validation within epoch `_epoch` of a training.
     fn run_at(&self, _epoch: usize, start: &Arc<EngineStart>) -> Result<()> {
         self.run(start)
     }
-    /// What [`Engine::run`] would do, from file headers alone; nothing is written.
+    /// Describes what [`Engine::run`] would do, from file headers alone; nothing is written.
     fn explain(&self, start: &Arc<EngineStart>) -> Result<Explanation>;
-    /// Errors that would prevent a run, found without reading images.
+    /// Returns the errors that would prevent a run, found without reading images.
     fn check(&self) -> Vec<Error> {
         vec![]
     }
@@ -36,9 +38,9 @@ pub trait Engine: Send + Sync {
     }
     /// Stops after the current iteration.
     fn terminate(&self) {}
-    /// A snapshot of its state.
+    /// Returns a snapshot of the engine's state.
     fn state(&self) -> EngineState;
-    /// State that a resumed training restores, including that of its handlers.
+    /// Returns the state that a resumed training restores, including that of the handlers.
     fn save(&self) -> Result<StateDict> {
         Ok(StateDict::None)
     }
@@ -50,21 +52,23 @@ pub trait Engine: Send + Sync {
 
 /// Reacts to the events of an engine: StatsHandler, CheckpointLoader.
 pub trait Handler: Send + Sync {
+    /// Class name in MONAI.
     fn name(&self) -> &'static str;
+    /// Reacts to an event of `engine`.
     fn on(&self, event: Event, engine: &EngineState) -> Result<()>;
-    /// Whether it reads [`EngineState::output`], which stays empty if no handler does.
+    /// Whether the handler reads [`EngineState::output`], which stays empty if no handler does.
     fn wants_output(&self) -> bool {
         false
     }
-    /// Errors that would occur in a run, such as a missing file.
+    /// Returns the errors that would occur in a run, such as a missing file.
     fn check(&self) -> Vec<Error> {
         vec![]
     }
-    /// Prepares the engines that it runs, see [`Engine::prepare`].
+    /// Prepares the engines that the handler runs, see [`Engine::prepare`].
     fn prepare(&self, _start: &EngineStart) -> Result<()> {
         Ok(())
     }
-    /// State that a resumed training restores.
+    /// Returns the state that a resumed training restores.
     fn save(&self) -> Result<StateDict> {
         Ok(StateDict::None)
     }
@@ -72,7 +76,8 @@ pub trait Handler: Send + Sync {
     fn load(&self, _saved: &StateDict) -> Result<()> {
         Ok(())
     }
-    /// `set_trainer`, `set_validator`: sets the engine that it acts on. Returns false if it does not take one.
+    /// `set_trainer`, `set_validator`: sets the engine that the handler acts on. Returns false if it does not act on
+    /// one.
     fn set_engine(&self, _engine: Arc<dyn Engine>) -> bool {
         false
     }
@@ -81,11 +86,13 @@ pub trait Handler: Send + Sync {
 /// An event at which handlers are called.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Event {
+    /// Before the first epoch.
     Started,
-    /// After forward, backward, optimizer step and postprocessing.
+    /// After forward, backward, optimizer step and postprocessing of a batch.
     IterationCompleted,
     /// The metrics of the epoch are computed.
     EpochCompleted,
+    /// After the last epoch, or after an early stop.
     Completed,
     /// The run ended with an error.
     Failed,
@@ -98,12 +105,13 @@ pub struct EngineState {
     pub engine: &'static str,
     /// Context that the engine was started with; a handler starts its own engine with the same.
     pub start: Arc<EngineStart>,
-    /// Whether it is a trainer: iterations are counted over all epochs, including those before resuming.
+    /// Whether the engine is a trainer: iterations are counted over all epochs, including those before resuming.
     pub trains: bool,
-    /// From 1.
+    /// Current epoch, from 1; 0 before the first.
     pub epoch: usize,
+    /// Last epoch of the run (`max_epochs`).
     pub max_epochs: usize,
-    /// Since the start of the run, from 1.
+    /// Iterations since the start of the run, from 1; 0 before the first.
     pub iteration: usize,
     /// Iterations in an epoch.
     pub epoch_length: usize,
@@ -137,6 +145,7 @@ impl EngineState {
 }
 
 impl Score {
+    /// Converts the score to a float, a list of floats, or a dict of floats.
     pub fn to_value(&self) -> Value {
         match self {
             Score::Number(x) => Value::Float(*x),
@@ -155,6 +164,7 @@ enum SegmentedState {
 }
 
 impl Segmented {
+    /// Wraps an image or a prediction, without computing anything.
     pub fn new(item: Item) -> Segmented {
         Segmented(Mutex::new(SegmentedState::Item(Box::new(item))))
     }

@@ -12,8 +12,11 @@ use std::sync::Arc;
 
 /// Result of a transform's shape inference: a sample whose images are header-only ([`Volume::is_header_only`]).
 pub struct Step<'a> {
+    /// The sample after the transform.
     pub sample: Sample,
+    /// How well its shape and geometry are known.
     pub certainty: Certainty,
+    /// What the transform does with the voxels.
     pub access: VoxelAccess<'a>,
 }
 
@@ -72,10 +75,13 @@ pub fn applied_to_headers(transform: &dyn Transform, sample: Sample) -> Result<S
 
 /// A step of a [`Plan`]: the state of the sample's `image`.
 pub struct PlannedStep {
+    /// Class name of the transform.
     pub name: &'static str,
     /// Header-only; `None` while the sample has no `image`.
     pub image: Option<Volume>,
+    /// How well the image's shape and geometry are known.
     pub certainty: Certainty,
+    /// Where the image's voxels are after the transform.
     pub voxels: VoxelLocation,
 }
 
@@ -86,6 +92,7 @@ pub enum VoxelLocation {
     File,
     /// Read by this transform, slice by slice.
     Streamed,
+    /// In host memory.
     Memory,
 }
 

@@ -23,6 +23,7 @@ pub trait Loss: Send + Sync {
 pub struct ParamGroup {
     /// Shallow clones of the network's parameters, which share values and gradients.
     pub parameters: Vec<Tensor>,
+    /// Current learning rate.
     pub lr: f64,
     /// Learning rate that schedules start from; set by the first schedule.
     pub initial_lr: Option<f64>,
@@ -32,6 +33,7 @@ pub struct ParamGroup {
 pub trait Optimizer: Send {
     /// Class name in torch.
     fn name(&self) -> &'static str;
+    /// Parameter groups, in the order of the config.
     fn groups(&self) -> &[ParamGroup];
     /// Mutable groups, for schedules that set `lr`.
     fn groups_mut(&mut self) -> &mut [ParamGroup];
@@ -66,9 +68,13 @@ pub trait Schedule: Send {
 
 /// Prediction or target of one case, as an input of metrics.
 pub enum Segmentation {
-    /// `[X, Y, Z]` of any integer or float dtype: class indices in 0..classes, equivalent to one-hot channels that are
-    /// not materialized.
-    Labels { map: Tensor, classes: usize },
+    /// One class index per voxel, equivalent to one-hot channels that are not materialized.
+    Labels {
+        /// `[X, Y, Z]` of any integer or float dtype, with values in 0..classes.
+        map: Tensor,
+        /// Number of one-hot channels.
+        classes: usize,
+    },
     /// `[C, X, Y, Z]` of zeros and ones.
     Channels(Tensor),
 }
@@ -76,6 +82,7 @@ pub enum Segmentation {
 /// Value of a metric.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Score {
+    /// One value for all cases and channels.
     Number(f64),
     /// By channel or by case, depending on the metric's reduction.
     Numbers(Vec<f64>),
@@ -105,6 +112,7 @@ pub trait Metric: Send {
     }
     /// The accumulated state, which several processes can combine.
     fn parts(&self) -> MetricParts;
+    /// Replaces the accumulated state, as returned by [`Metric::parts`].
     fn set_parts(&mut self, parts: MetricParts);
 }
 
@@ -120,6 +128,7 @@ pub struct MetricParts {
 /// A metric with the function that selects prediction and target from an engine's output.
 #[derive(Clone)]
 pub struct Attached {
+    /// The metric, which accumulates the cases of an epoch.
     pub metric: Shared<dyn Metric>,
     /// `output_transform`; `None`: the metric receives the output itself.
     pub output_transform: Option<Value>,
