@@ -13,6 +13,7 @@ use std::sync::Arc;
 pub struct Batch {
     /// The datalist entry of each sample.
     pub entries: Vec<Value>,
+    /// Results of the transforms; a random crop returns several samples per entry, with one entry for each.
     pub samples: Vec<Sample>,
 }
 

@@ -25,6 +25,7 @@ component! {
 /// A transform, a list of transforms, or None.
 #[derive(Default)]
 pub struct Transforms {
+    /// The transforms in order of application.
     pub steps: Vec<Arc<dyn Transform>>,
     /// Whether the argument is a list. MONAI wraps it in a Compose, which seeds each transform, also in a list of one.
     pub listed: bool,

@@ -20,6 +20,7 @@ pub use crate::random;
 
 use crate::component::Component;
 
+/// Datasets and data loaders that a config can name.
 pub static COMPONENTS: &[&Component] = &[
     &cache_dataset::COMPONENT,
     &dataset::COMPONENT,

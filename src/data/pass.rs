@@ -40,6 +40,8 @@ pub struct LoaderPosition {
 }
 
 impl LoaderPosition {
+    /// Checks that the position belongs to `loader`.
+    ///
     /// # Errors
     /// The position was saved with another number of workers.
     pub fn check(&self, loader: &Loader) -> Result<()> {
@@ -56,8 +58,11 @@ impl LoaderPosition {
 pub enum PassItem {
     /// A batch of cases in the loader's order, for training.
     Batch,
-    /// One of `total` cases, in the dataset's order, for evaluation: the order does not change the metrics.
-    Case { total: usize },
+    /// A single case, in the dataset's order, for evaluation: the order does not change the metrics.
+    Case {
+        /// Number of cases in the pass.
+        total: usize,
+    },
 }
 
 /// Loads item `number` from the given cases; returns it with its size in bytes.
