@@ -16,7 +16,9 @@ use std::sync::Arc;
 
 /// Planned preprocessing of a case.
 pub struct CasePlan<'a> {
+    /// Result of each transform, from headers.
     pub preprocessing: Plan<'a>,
+    /// Memory of the case's own data.
     pub memory: Memory,
 }
 
@@ -34,7 +36,9 @@ pub struct Memory {
 /// Data that is in memory at the same time.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Phase {
+    /// Description for messages.
     pub what: String,
+    /// Size of the data.
     pub bytes: u64,
     /// Whether `bytes` is exact; otherwise it is an upper bound.
     pub certain: bool,
@@ -42,6 +46,7 @@ pub struct Phase {
 
 /// Memory that a case needs in addition to its own data.
 pub struct ExtraMemory {
+    /// Number of output channels of the network.
     pub classes: usize,
     /// Activations of the network for a batch of windows.
     pub activations: u64,

@@ -25,6 +25,7 @@ pub struct Case {
 
 /// All cases of a run.
 pub struct Cases {
+    /// The cases in the order of the dataset.
     pub cases: Vec<Case>,
     /// See [`CaseContext::output_root`](crate::contracts::CaseContext::output_root).
     pub output_root: Option<Arc<Path>>,
@@ -34,8 +35,8 @@ pub struct Cases {
 /// after the inputs' folders.
 ///
 /// # Errors
-/// A transform cannot process predictions, two cases would write the same file, a case would overwrite an input, or no case can be written. If only some cases
-/// cannot be written, the errors are in their [`Case::outputs`].
+/// A transform cannot process predictions, two cases would write the same file, a case would overwrite an input, or no
+/// case can be written. If only some cases cannot be written, the errors are in their [`Case::outputs`].
 pub fn plan(dataset: &dyn Dataset, postprocessing: &[Arc<dyn Transform>], total: usize) -> Result<Cases> {
     check_predictions(postprocessing)?;
     // A cached dataset does not write files: its cases are read without writers.
@@ -96,6 +97,8 @@ impl Cases {
     }
 }
 
+/// Checks that no transform before SaveImaged needs an image.
+///
 /// # Errors
 /// A transform that needs an image would get the prediction, which becomes an image when it is saved.
 fn check_predictions(postprocessing: &[Arc<dyn Transform>]) -> Result<()> {
@@ -176,6 +179,8 @@ fn outputs(writers: &[&dyn Transform], source: Option<&Path>, root: Option<&Path
     Ok(out)
 }
 
+/// Checks that all output files are different.
+///
 /// # Errors
 /// Two cases, or two transforms of a case, would write the same file.
 fn check_clashes(cases: &[Case]) -> Result<()> {
@@ -196,6 +201,8 @@ fn check_clashes(cases: &[Case]) -> Result<()> {
     Ok(())
 }
 
+/// Checks that no output file is an input.
+///
 /// # Errors
 /// An output would overwrite an input.
 fn check_overwrites(cases: &[Case]) -> Result<()> {

@@ -22,12 +22,19 @@ const CALIBRATION: Duration = Duration::from_secs(2);
 
 /// Arguments of a dry run.
 pub struct Explain<'a> {
+    /// Data loader of the cases.
     pub loader: &'a Loader,
+    /// Network to time.
     pub network: &'a Shared<dyn Network>,
+    /// Inference method; `None` is one pass over the whole image.
     pub inferer: Option<&'a dyn Inferer>,
+    /// Transforms of the prediction, in order.
     pub postprocessing: &'a [Arc<dyn Transform>],
+    /// Memory limit of the process in bytes.
     pub memory_bytes: u64,
+    /// Device of the network.
     pub device: Device,
+    /// Autocast dtype; `None` computes in float32.
     pub autocast: Option<Kind>,
 }
 

@@ -24,6 +24,7 @@ pub use explain::bytes_text;
 
 use crate::component::Component;
 
+/// Engines and handlers that a config can name.
 pub static COMPONENTS: &[&Component] = &[
     &evaluator::COMPONENT,
     &trainer::COMPONENT,

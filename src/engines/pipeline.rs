@@ -39,17 +39,27 @@ type WrittenResult = (Vec<(PathBuf, Digest)>, Vec<FileRecord>);
 
 /// Arguments of a pass over all cases.
 pub struct Pipeline<'a> {
+    /// Data loader of the cases.
     pub loader: &'a Arc<Loader>,
+    /// Network to apply.
     pub network: &'a Shared<dyn Network>,
+    /// Inference method; `None` is one pass over the whole image.
     pub inferer: Option<&'a dyn Inferer>,
+    /// Transforms of the prediction, in order.
     pub postprocessing: &'a [Arc<dyn Transform>],
+    /// Cancellation, memory limit and progress.
     pub run: &'a RunContext,
+    /// Device of the network.
     pub device: Device,
+    /// Autocast dtype; `None` computes in float32.
     pub autocast: Option<tch::Kind>,
+    /// Names, inputs and outputs of the cases in the dataset's order.
     pub cases: &'a [Case],
     /// See [`CaseContext::output_root`].
     pub output_root: Option<&'a Arc<Path>>,
+    /// Version, weights and config, for the record beside each result.
     pub identity: &'a Identity,
+    /// Receives the report of each case.
     pub observer: &'a dyn Observer,
     /// Skip cases whose results are up to date.
     pub skip_existing: bool,
@@ -124,7 +134,9 @@ impl<F: Fn()> Drop for OnDrop<F> {
 pub struct PassResult {
     /// Number of failed cases.
     pub failed: usize,
+    /// The record passed to [`Pipeline::run`], with all cases.
     pub record: Option<RunRecord>,
+    /// Position of the loader at the end of the pass.
     pub position: LoaderPosition,
 }
 

@@ -37,13 +37,19 @@ pub struct RunRecord {
 
 /// Settings of the whole run.
 pub struct Settings {
+    /// Version, weights and config.
     pub identity: Identity,
     /// The config with expressions evaluated.
     pub config: Json,
+    /// Device of the network.
     pub device: String,
+    /// Autocast dtype; `None` is float32.
     pub amp: Option<&'static str>,
+    /// Number of threads that libtorch computes with.
     pub threads: usize,
+    /// Memory limit of the process in bytes (`--max-memory`).
     pub memory_bytes: u64,
+    /// Whether cases with current results are skipped (`--skip-existing`).
     pub skip_existing: bool,
 }
 
@@ -74,9 +80,13 @@ impl Counts {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum RunStatus {
+    /// The run has not ended, or was killed.
     Running,
+    /// All cases are done or skipped.
     Done,
+    /// A case or the run failed.
     Failed,
+    /// The user interrupted the run.
     Interrupted,
 }
 
@@ -106,23 +116,33 @@ struct RunFile<'a> {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct CaseRecord {
+    /// Index in the datalist.
     pub index: usize,
+    /// Outcome of the case.
     pub status: CaseStatus,
+    /// The input as named in the datalist.
     pub input: String,
+    /// Paths of the written files.
     pub outputs: Vec<String>,
     /// `[C, X, Y, Z]` of the input file.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub input_shape: Option<[usize; 4]>,
+    /// Voxel spacing of the input file along X, Y and Z.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub input_spacing_mm: Option<[f64; 3]>,
     /// `[C, X, Y, Z]` of the network's input.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub network_shape: Option<[usize; 4]>,
+    /// Voxel spacing of the network's input along X, Y and Z.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub network_spacing_mm: Option<[f64; 3]>,
+    /// Number of windows that the network processed.
     pub windows: usize,
+    /// Busy time by stage.
     pub seconds: Seconds,
+    /// Peak resident memory of the process during the case, in bytes.
     pub peak_memory_bytes: u64,
+    /// The reason of a failure.
     pub error: Option<ErrorRecord>,
 }
 

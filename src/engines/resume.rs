@@ -21,6 +21,7 @@ const FORMAT: u64 = 1;
 /// Version, weights and config that all results of a run depend on.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Identity {
+    /// Version of segbundle.
     pub version: &'static str,
     pub weights_sha256: String,
     pub config_sha256: String,
@@ -47,6 +48,8 @@ impl InputFiles {
         };
         paths.iter().map(input).collect::<Result<_>>().map(InputFiles)
     }
+    /// Compares size and modification time of every file with those before.
+    ///
     /// # Errors
     /// A file was changed or removed since [`InputFiles::look_up`].
     pub fn check_unchanged(&self) -> Result<()> {

@@ -86,9 +86,11 @@ impl TrainingState {
         Ok(state)
     }
 
+    /// Returns the state read with `--resume`, on the first call.
     pub fn take_saved(&mut self) -> Option<StateDict> {
         self.saved.take()
     }
+    /// Path of `state.pt`; empty if the config does not define `ckpt_dir`.
     pub fn path(&self) -> &Path {
         self.path.as_deref().unwrap_or(Path::new(""))
     }
@@ -100,6 +102,7 @@ impl TrainingState {
         }
         self.config = serde_json::to_string_pretty(now).ok();
     }
+    /// Whether the interval since the last save has passed.
     pub fn is_due(&self) -> bool {
         self.path.is_some() && self.last.elapsed() >= self.every
     }
@@ -252,6 +255,7 @@ pub struct TrainingProgress {
     pub epoch: usize,
     /// Iterations in an epoch.
     pub epoch_length: usize,
+    /// Position at which the training resumes.
     #[serde(rename = "mark")]
     pub cursor: TrainingCursor,
     /// If a handler ended the training: `max_epochs` at that time.
@@ -259,6 +263,8 @@ pub struct TrainingProgress {
 }
 
 impl TrainingProgress {
+    /// Reads the progress from the contents of `state.pt`.
+    ///
     /// # Errors
     /// The saved training is damaged.
     pub fn of(saved: &StateDict) -> Result<TrainingProgress> {
@@ -332,6 +338,7 @@ pub struct SavedPosition {
 }
 
 impl SavedPosition {
+    /// Converts a position.
     pub fn new(position: &LoaderPosition) -> SavedPosition {
         let LoaderPosition { base_seed, order_seed, used, ref rng } = *position;
         let streams = rng.iter().map(|worker| worker.as_ref().map(SavedRngStates::new)).collect();
@@ -359,6 +366,7 @@ impl SavedPosition {
 pub struct SavedRngStates(Vec<(Int64Tensor, usize, Option<f64>)>);
 
 impl SavedRngStates {
+    /// Copies the current states.
     pub fn new(states: &RngStates) -> SavedRngStates {
         let one = |random: &RandomState| {
             let (key, at, gauss) = random.state();

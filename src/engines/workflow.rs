@@ -30,9 +30,13 @@ pub struct Workflow {
 
 /// Arguments of an engine for its metrics and handlers.
 pub struct WorkflowArgs {
+    /// Metric that selects the best epoch, by name: a dict with one item.
     pub key_metric: Option<Dict>,
+    /// Further metrics by name.
     pub additional_metrics: Option<Dict>,
+    /// Function of (current, best) that returns whether the current value is better; None prefers larger values.
     pub metric_cmp_fn: Value,
+    /// Handlers, in the order in which they are called.
     pub handlers: Option<Vec<Arc<dyn Handler>>>,
 }
 
@@ -52,6 +56,10 @@ pub fn check_network(network: &Shared<dyn Network>) -> Result<()> {
 }
 
 impl Workflow {
+    /// Creates the workflow of the engine with the class name `engine`.
+    ///
+    /// # Errors
+    /// A value among the metrics is not a metric.
     pub fn new(engine: &'static str, args: WorkflowArgs) -> Result<Workflow> {
         let mut metrics: Vec<(Arc<str>, Attached)> = vec![];
         for (argument, given) in [("key metric", &args.key_metric), ("additional_metrics", &args.additional_metrics)] {
@@ -83,12 +91,15 @@ impl Workflow {
         })
     }
 
+    /// Returns a snapshot of the engine's state.
     pub fn state(&self) -> EngineState {
         self.state.lock().clone()
     }
+    /// Changes the engine's state.
     pub fn update(&self, change: impl FnOnce(&mut EngineState)) {
         change(&mut self.state.lock());
     }
+    /// Stops the engine after the current iteration.
     pub fn terminate(&self) {
         tracing::info!(
             logger = &*self.logger,

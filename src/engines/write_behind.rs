@@ -23,6 +23,7 @@ struct WriteBehindState<T> {
 
 /// Result of [`WriteBehind::take`].
 pub enum NextWrite<T> {
+    /// The next item.
     Item(T),
     /// No item within the timeout.
     TimedOut,
@@ -31,6 +32,7 @@ pub enum NextWrite<T> {
 }
 
 impl<T> WriteBehind<T> {
+    /// Creates an empty queue.
     pub fn new(capacity_bytes: u64) -> Self {
         let state = WriteBehindState { waiting: VecDeque::new(), in_progress_bytes: 0, held_bytes: 0, closed: false };
         WriteBehind { state: Mutex::new(state), changed: Condvar::new(), capacity_bytes }

@@ -17,7 +17,9 @@ use std::path::{Component, Path, PathBuf};
 /// A score, which Python formats differently for int and float.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Priority {
+    /// Printed without decimals: an epoch or iteration.
     Int(i64),
+    /// Printed with four decimals: a metric.
     Float(f64),
 }
 
@@ -52,7 +54,9 @@ struct Item {
 /// Rule for the names and the number of files.
 #[derive(Debug, Clone)]
 pub struct Rule {
+    /// Folder of the files.
     pub folder: PathBuf,
+    /// Prefix of the file names; may be empty.
     pub prefix: String,
     /// Name of the score in file names: `key_metric`, `epoch`, `iteration` or `final_iteration`.
     pub score: &'static str,
@@ -73,6 +77,7 @@ pub struct Files {
 }
 
 impl Files {
+    /// Creates an empty list; files of earlier runs are ignored.
     pub fn new(rule: Rule) -> Files {
         Files { rule, kept: Mutex::default() }
     }
@@ -96,7 +101,7 @@ impl Files {
         path.components().filter(|part| *part != Component::CurDir).collect::<PathBuf>().display().to_string()
     }
 
-    /// Save `parts` if `priority` is among the best; returns the file that is removed in exchange.
+    /// Saves `parts` if `priority` is among the best; returns the file that is removed in exchange.
     pub fn offer(&self, parts: &[(String, Part)], priority: Priority) -> Result<Option<String>> {
         let kept = self.kept.lock().clone();
         let rule = &self.rule;
@@ -108,7 +113,7 @@ impl Files {
         if room || beaten { self.put(parts, priority, kept, !room) } else { Ok(None) }
     }
 
-    /// Save `parts` and remove the oldest file, which is returned.
+    /// Saves `parts` and removes the oldest file, which is returned.
     pub fn replace(&self, parts: &[(String, Part)], priority: Priority) -> Result<Option<String>> {
         let kept = self.kept.lock().clone();
         let full = !kept.is_empty();
@@ -142,11 +147,12 @@ impl Files {
         Ok(Some(old.filename))
     }
 
+    /// Returns the list of files: pairs (priority, filename).
     pub fn save(&self) -> StateDict {
         list(&self.kept.lock())
     }
 
-    /// Restore the state returned by [`Files::save`].
+    /// Restores the state returned by [`Files::save`].
     pub fn load(&self, saved: &StateDict) -> Result<()> {
         let item = |saved: &StateDict| {
             let StateDict::Tuple(pair) = saved else { return None };
@@ -179,7 +185,7 @@ fn list(kept: &[Item]) -> StateDict {
     StateDict::List(kept.iter().map(item).collect())
 }
 
-/// Write the state of a single object, or a dict of the states of several ones.
+/// Writes the state of a single object, or a dict of the states of several ones.
 fn write(path: &Path, parts: &[(String, Part)], list: Option<StateDict>) -> Result<()> {
     let state = match (parts, &list) {
         ([(_, Part::Network(network))], None) => {
@@ -208,7 +214,7 @@ fn remove(path: &Path) {
     }
 }
 
-/// Check that files can be written, before hours of training, and remove temporary files of a killed run.
+/// Checks that files can be written, before hours of training, and removes temporary files of a killed run.
 pub fn check(folder: &Path) -> Result<()> {
     atomic::remove_stale(folder);
     atomic::check_writable(&folder.join("checkpoint.pt"))

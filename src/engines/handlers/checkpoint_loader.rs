@@ -42,8 +42,8 @@ component! {
     effect: Reads,
     differs: [
         "engines cannot be loaded into; `--resume` resumes a training",
-        "a prefix of all names in the file (`module.`) is taken off where the load is then complete",
-        "a file of which nothing fits is an error without `strict`, too",
+        "a common prefix of all names in the file (`module.`) is removed if the load is complete without it",
+        "a file that matches no parameter is an error also without `strict`",
     ],
     build: CheckpointLoader::new,
 }
@@ -84,7 +84,7 @@ impl Handler for CheckpointLoader {
 }
 
 impl CheckpointLoader {
-    /// Load all targets. Returns whether every entry of the file and of the targets was used.
+    /// Loads all targets. Returns whether every entry of the file and of the targets was used.
     fn load_all(&self) -> Result<bool> {
         if safetensors::is_safetensors(&self.path) {
             let [(_, Part::Network(network))] = self.targets.as_slice() else {
@@ -111,7 +111,7 @@ impl CheckpointLoader {
         Ok(complete)
     }
 
-    /// Load a network and log what does not match. Returns whether all tensors of the file and of the network were
+    /// Loads a network and logs what does not match. Returns whether all tensors of the file and of the network were
     /// used.
     fn load_network(&self, network: &Shared<dyn Network>, tensors: Vec<(String, Tensor)>) -> Result<bool> {
         let restored = restore(&mut *network.lock(), tensors, self.strictness)?;

@@ -54,7 +54,7 @@ struct Standing {
 }
 
 impl Standing {
-    /// Update with a score. Returns whether it is not an improvement.
+    /// Updates with a score. Returns whether it is not an improvement.
     fn is_stuck(&mut self, score: f64, min_delta: f64, cumulative: bool) -> bool {
         let Some(best) = self.best else {
             self.best = Some(score);

@@ -27,7 +27,7 @@ struct Picked {
     others: Vec<String>,
 }
 
-/// Apply `transform` to an iteration's output; without one, use the first item's values. A single value is named `tag`.
+/// Applies `transform` to an iteration's output; without one, uses the first item's values. A single value is named `tag`.
 fn picked(transform: &Value, tag: &str, engine: &EngineState) -> Result<Picked> {
     let found = if transform.is_none() {
         engine.output.first().cloned().unwrap_or_default()

@@ -7,9 +7,13 @@ use crate::err;
 use crate::error::{Error, Kind, Result};
 use tch::{Kind as Type, Tensor};
 
+/// An object that a checkpoint can hold.
 pub enum Part {
+    /// A network: parameters and buffers.
     Network(Shared<dyn Network>),
+    /// An optimizer with its learning rates.
     Optimizer(Shared<dyn Optimizer>),
+    /// A learning-rate schedule.
     Schedule(Shared<dyn Schedule>),
 }
 
@@ -44,6 +48,7 @@ pub fn weights(network: &dyn Network) -> Result<Vec<(String, Tensor)>> {
 }
 
 impl Part {
+    /// Returns its `state_dict()`; floating-point weights of a network are converted to f32.
     pub fn state(&self) -> Result<StateDict> {
         match self {
             Part::Network(network) => {
@@ -56,7 +61,7 @@ impl Part {
     }
 }
 
-/// Add a hint to the error of a checkpoint that cannot be written.
+/// Adds a hint to the error of a checkpoint that cannot be written.
 pub fn cannot_save(error: Error) -> Error {
     error.hint(
         "free disk space or choose another folder, then resume from the last saved state with `segbundle --resume run …`",

@@ -4,10 +4,14 @@ use crate::component::{Args, BuildContext, FromValue, Value};
 use crate::contracts::EngineState;
 use crate::error::Result;
 
+/// Selects the iterations or epochs at which a handler acts.
 pub enum When {
+    /// At none.
     Never,
+    /// At every N-th.
     Every(usize),
-    Asked(Value),
+    /// Where a function of engine and event number returns a true value.
+    Function(Value),
 }
 
 impl FromValue for When {
@@ -19,7 +23,7 @@ impl FromValue for When {
             Value::None | Value::Bool(false) | Value::Int(0) => When::Never,
             Value::Bool(true) => When::Every(1),
             Value::Int(every) => When::Every(usize::try_from(*every).ok()?),
-            value if value.callable() => When::Asked(value.clone()),
+            value if value.callable() => When::Function(value.clone()),
             _ => return None,
         })
     }
@@ -39,6 +43,7 @@ impl When {
             other => other,
         }
     }
+    /// Whether the handler can act at all.
     pub fn ever(&self) -> bool {
         !matches!(self, When::Never)
     }
@@ -47,7 +52,7 @@ impl When {
         Ok(match self {
             When::Never => false,
             When::Every(every) => number.is_multiple_of(*every),
-            When::Asked(ask) => ask
+            When::Function(function) => function
                 .call(Args::positional([engine.as_engine(), Value::Int(number as i64)]), &mut BuildContext::default())?
                 .truthy(),
         })
