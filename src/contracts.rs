@@ -167,7 +167,7 @@ mod plan;
 
 pub use plan::{
     Certainty, Plan, PlannedStep, Step, VoxelAccess, VoxelLocation, WithoutHeader, applied_to_headers, apply_all,
-    flattened,
+    apply_to_predictions, flattened,
 };
 
 /// Effect of a postprocessing transform on a prediction; determines which operations are computed together and how

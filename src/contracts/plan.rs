@@ -213,6 +213,19 @@ pub fn apply_all(
     apply_each(&flattened(transforms), samples, cx)
 }
 
+/// Applies transforms to predictions and what belongs to them. A cancelled run ends within a transform, never between
+/// two of them: the prediction is computed, and dropping it would waste the case.
+pub fn apply_to_predictions(
+    transforms: &[Arc<dyn Transform>],
+    mut samples: Vec<Sample>,
+    cx: &mut TransformContext,
+) -> Result<Vec<Sample>> {
+    for transform in flattened(transforms) {
+        samples = apply_each_sample(transform, samples, cx)?;
+    }
+    Ok(samples)
+}
+
 fn apply_each(
     transforms: &[&dyn Transform],
     mut samples: Vec<Sample>,
@@ -220,13 +233,21 @@ fn apply_each(
 ) -> Result<Vec<Sample>> {
     for transform in transforms {
         cx.case.check()?;
-        let mut after = Vec::with_capacity(samples.len());
-        for sample in samples {
-            after.extend(transform.apply(sample, cx).map_err(|error| error.context(transform.name()))?);
-        }
-        samples = after;
+        samples = apply_each_sample(*transform, samples, cx)?;
     }
     Ok(samples)
+}
+
+fn apply_each_sample(
+    transform: &dyn Transform,
+    samples: Vec<Sample>,
+    cx: &mut TransformContext,
+) -> Result<Vec<Sample>> {
+    let mut after = Vec::with_capacity(samples.len());
+    for sample in samples {
+        after.extend(transform.apply(sample, cx).map_err(|error| error.context(transform.name()))?);
+    }
+    Ok(after)
 }
 
 /// All transforms, with every Compose replaced by its children.

@@ -10,7 +10,7 @@ use super::resume::{self, FileRecord, Identity, InputFiles, SkipDecision};
 use super::write_behind::{NextWrite, WriteBehind};
 use crate::contracts::{
     CaseContext, CaseFacts, CaseReport, Clock, Inferer, Item, Loader, Network, NoProgress, Observer, Progress,
-    RunContext, Sample, Shared, Stage, Transform, TransformContext, WithoutHeader, WriteJob, apply_all,
+    RunContext, Sample, Shared, Stage, Transform, TransformContext, WithoutHeader, WriteJob, apply_to_predictions,
 };
 use crate::data::pass::{LoaderPass, LoaderPosition, PassItem, is_random};
 use crate::error::{Kind, Result};
@@ -330,7 +330,7 @@ impl Pipeline<'_> {
             let elsewhere = || context.clock.get(Stage::Inferer) + context.clock.get(Stage::Invert);
             let before = elsewhere();
             let mut cx = TransformContext { case: context, writes: &mut writes, rng: &mut RngStates::default() };
-            let samples = apply_all(self.postprocessing, vec![sample], &mut cx)?;
+            let samples = apply_to_predictions(self.postprocessing, vec![sample], &mut cx)?;
             for sample in samples {
                 (self.each)(sample, context)?;
             }

@@ -5,6 +5,7 @@ use crate::npz::{self, Npz};
 use segbundle::component::{Args, BuildContext, FromValue, Value};
 use segbundle::contracts::{
     CaseContext, Item, Plan, Sample, Transform, TransformContext, VoxelLocation, WithoutHeader, apply_all,
+    apply_to_predictions,
 };
 use segbundle::formats::nifti;
 use segbundle::image::{Affine, DType, Layout, Volume, Voxels};
@@ -304,4 +305,17 @@ fn resampling_while_reading_changes_no_bit() {
             }
         }
     }
+}
+
+#[test]
+fn an_interrupt_between_the_steps_of_a_postprocessing_loses_no_prediction() {
+    let steps = [build("EnsureTyped", &[("keys", "pred".into())]).unwrap()];
+    let case = case_context();
+    case.cancel.store(true, std::sync::atomic::Ordering::Relaxed);
+    let mut cx = TransformContext { case: &case, writes: &mut vec![], rng: &mut Default::default() };
+    let mut sample = Sample::default();
+    sample.set("pred", Item::Image(volume(&[0; 8], [1, 2, 2, 2], Affine::IDENTITY)));
+    let before = apply_all(&steps, vec![sample.duplicate().unwrap()], &mut cx).err().unwrap();
+    assert_eq!(before.get_kind(), segbundle::error::Kind::Cancelled);
+    assert_eq!(apply_to_predictions(&steps, vec![sample], &mut cx).unwrap().len(), 1);
 }

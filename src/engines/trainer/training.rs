@@ -4,7 +4,8 @@ use super::SupervisedTrainerArgs;
 use crate::checkpoint::{self, StateDict};
 use crate::component::Value;
 use crate::contracts::{
-    CaseContext, EngineStart, EngineState, Event, Item, Mode, Sample, TrainingExplanation, TransformContext, apply_all,
+    CaseContext, EngineStart, EngineState, Event, Item, Mode, Sample, TrainingExplanation, TransformContext,
+    apply_to_predictions,
 };
 use crate::data::alignment;
 use crate::data::batches::{Batch, Batches, case_name};
@@ -360,7 +361,7 @@ impl Training<'_> {
     fn items(&self, samples: Vec<Sample>) -> Result<Vec<Sample>> {
         let _no_grad = tch::no_grad_guard();
         let case = self.case_context();
-        apply_all(
+        apply_to_predictions(
             &self.args.postprocessing.steps,
             samples,
             &mut TransformContext { case: &case, writes: &mut vec![], rng: &mut RngStates::default() },
