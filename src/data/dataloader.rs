@@ -10,64 +10,83 @@ use std::sync::Arc;
 /// Maximum of `num_workers`: each worker is a thread, and a config is untrusted.
 const MAX_WORKERS: usize = 1024;
 
-component! {
+/// Declares a loader: `dataset`, the arguments of its own, and those that it shares with PyTorch's DataLoader.
+macro_rules! loader_component {
+    (
+        $(#[doc = $doc:literal])*
+        pub static $static:ident = loader $name:literal in $package:literal / $module:literal;
+        pub struct $args:ident { $($own:tt)* }
+        $($rest:tt)*
+    ) => {
+        component! {
+            $(#[doc = $doc])*
+            pub static $static = loader $name in $package / $module;
+
+            pub struct $args {
+                /// Dataset to load cases from.
+                dataset: Arc<dyn Dataset>,
+                $($own)*
+                /// Number of threads that load cases in the background; 0 loads each case when it is needed. Every
+                /// worker has its own random state, as in MONAI.
+                #[no_effect_on_results]
+                num_workers: usize = 0,
+                /// Number of cases per training batch. Evaluation processes cases one by one, with the same results.
+                #[no_effect_on_results]
+                batch_size: usize = 1,
+                /// Shuffle the cases in every epoch of a training. Evaluation keeps their order, with the same metrics.
+                #[no_effect_on_results]
+                shuffle: Option<bool> = (),
+                /// Sampler of cases; not supported.
+                sampler: NotSupported = (),
+                /// Sampler of batches; not supported.
+                batch_sampler: NotSupported = (),
+                /// No effect: images of equal shape are stacked into a batch, including all samples of a crop
+                /// transform.
+                collate_fn: Accepted = (),
+                /// No effect: workers are threads that share memory with the engine.
+                pin_memory: Accepted = false,
+                /// Drop the last incomplete batch of a training epoch.
+                #[no_effect_on_results]
+                drop_last: bool = false,
+                /// No effect: workers are threads of this process.
+                timeout: Accepted = 0,
+                /// No effect: workers are threads of this process.
+                worker_init_fn: Accepted = (),
+                /// No effect: workers are threads of this process.
+                multiprocessing_context: Accepted = (),
+                /// Random number generator of the shuffling; not supported: PyTorch's default generator is used.
+                generator: NotSupported = (),
+                /// No effect: every worker prefetches two batches.
+                prefetch_factor: Accepted = (),
+                /// Keep the workers, with their random states, from epoch to epoch instead of seeding them again.
+                #[no_effect_on_results]
+                persistent_workers: bool = false,
+                /// No effect: workers share memory with the engine.
+                pin_memory_device: Accepted = "",
+                /// No effect: batches are always returned in order.
+                in_order: Accepted = true,
+            }
+
+            $($rest)*
+        }
+    };
+}
+
+loader_component! {
     /// Iterates over a dataset in batches.
     pub static COMPONENT = loader "DataLoader" in "monai.data" / "dataloader";
 
-    pub struct DataLoaderArgs {
-        /// Dataset to load cases from.
-        dataset: Arc<dyn Dataset>,
-        /// Number of threads that load cases in the background; 0 loads each case when it is needed. Every worker has
-        /// its own random state, as in MONAI.
-        #[no_effect_on_results]
-        num_workers: usize = 0,
-        /// Number of cases per training batch. Evaluation processes cases one by one, with the same results.
-        #[no_effect_on_results]
-        batch_size: usize = 1,
-        /// Shuffle the cases in every epoch of a training. Evaluation keeps their order, with the same metrics.
-        #[no_effect_on_results]
-        shuffle: Option<bool> = (),
-        /// Sampler of cases; not supported.
-        sampler: NotSupported = (),
-        /// Sampler of batches; not supported.
-        batch_sampler: NotSupported = (),
-        /// No effect: images of equal shape are stacked into a batch, including all samples of a crop transform.
-        collate_fn: Accepted = (),
-        /// No effect: workers are threads that share memory with the engine.
-        pin_memory: Accepted = false,
-        /// Drop the last incomplete batch of a training epoch.
-        #[no_effect_on_results]
-        drop_last: bool = false,
-        /// No effect: workers are threads of this process.
-        timeout: Accepted = 0,
-        /// No effect: workers are threads of this process.
-        worker_init_fn: Accepted = (),
-        /// No effect: workers are threads of this process.
-        multiprocessing_context: Accepted = (),
-        /// Random number generator of the shuffling; not supported: PyTorch's default generator is used.
-        generator: NotSupported = (),
-        /// No effect: every worker prefetches two batches.
-        prefetch_factor: Accepted = (),
-        /// Keep the workers, with their random states, from epoch to epoch instead of seeding them again.
-        #[no_effect_on_results]
-        persistent_workers: bool = false,
-        /// No effect: workers share memory with the engine.
-        pin_memory_device: Accepted = "",
-        /// No effect: batches are always returned in order.
-        in_order: Accepted = true,
-    }
+    pub struct DataLoaderArgs {}
 
     differs: ["workers are threads and share memory"],
     build in context: loader,
 }
 
-component! {
+loader_component! {
     /// Iterates over a dataset in batches; equivalent to DataLoader here.
     pub static THREADED = loader "ThreadDataLoader" in "monai.data" / "thread_buffer";
 
     pub struct ThreadDataLoaderArgs {
-        /// Dataset to load cases from.
-        dataset: Arc<dyn Dataset>,
         /// No effect: every worker prefetches two batches.
         buffer_size: Accepted = 1,
         /// No effect: a batch is consumed as soon as it is ready.
@@ -77,43 +96,6 @@ component! {
         repeats: usize = 1,
         /// No effect: workers are always threads.
         use_thread_workers: Accepted = false,
-        /// As in DataLoader.
-        #[no_effect_on_results]
-        num_workers: usize = 0,
-        /// As in DataLoader.
-        #[no_effect_on_results]
-        batch_size: usize = 1,
-        /// As in DataLoader.
-        #[no_effect_on_results]
-        shuffle: Option<bool> = (),
-        /// As in DataLoader.
-        sampler: NotSupported = (),
-        /// As in DataLoader.
-        batch_sampler: NotSupported = (),
-        /// As in DataLoader.
-        collate_fn: Accepted = (),
-        /// As in DataLoader.
-        pin_memory: Accepted = false,
-        /// As in DataLoader.
-        #[no_effect_on_results]
-        drop_last: bool = false,
-        /// As in DataLoader.
-        timeout: Accepted = 0,
-        /// As in DataLoader.
-        worker_init_fn: Accepted = (),
-        /// As in DataLoader.
-        multiprocessing_context: Accepted = (),
-        /// As in DataLoader.
-        generator: NotSupported = (),
-        /// As in DataLoader.
-        prefetch_factor: Accepted = (),
-        /// As in DataLoader.
-        #[no_effect_on_results]
-        persistent_workers: bool = false,
-        /// As in DataLoader.
-        pin_memory_device: Accepted = "",
-        /// As in DataLoader.
-        in_order: Accepted = true,
     }
 
     differs: ["equivalent to DataLoader, whose workers are threads too"],
