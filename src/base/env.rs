@@ -1,16 +1,16 @@
-//! What the machine and the process environment say; nothing below this file reads them.
+//! Memory, CPUs, host and process: everything that is read from the machine and from environment variables.
 
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// Bytes that may still be allocated: free memory of the machine, or less where a cgroup (version 1 or 2, this
-/// process's own or any above it) sets a limit. What the page cache holds counts as free.
+/// Available memory in bytes: that of the machine, or less if a cgroup (version 1 or 2, this process's or one of its
+/// ancestors) sets a limit. The page cache counts as available.
 pub fn free_memory_bytes() -> u64 {
     let machine = meminfo("MemAvailable:").unwrap_or(u64::MAX);
     cgroup_folders().iter().filter_map(|folder| cgroup_free(folder)).fold(machine, u64::min)
 }
 
-/// Folders of the memory cgroups that this process is in, its own and those above.
+/// Folders of this process's memory cgroup and its ancestors.
 fn cgroup_folders() -> Vec<PathBuf> {
     let own = fs::read_to_string("/proc/self/cgroup").unwrap_or_default();
     let mut folders = vec![];
@@ -22,7 +22,7 @@ fn cgroup_folders() -> Vec<PathBuf> {
             v1 if v1.split(',').any(|name| name == "memory") => "/sys/fs/cgroup/memory",
             _ => continue,
         };
-        // In a container the path may be the host's and not exist; the root is the container's own then.
+        // In a container the path may be that of the host and not exist; the root is then the container's cgroup.
         for above in Path::new(path.trim_start_matches('/')).ancestors() {
             folders.push(Path::new(root).join(above));
         }
@@ -34,28 +34,28 @@ fn cgroup_free(folder: &Path) -> Option<u64> {
     let number = |name: &str| fs::read_to_string(folder.join(name)).ok()?.trim().parse::<u64>().ok();
     let limit = number("memory.max").or_else(|| number("memory.limit_in_bytes"))?;
     let used = number("memory.current").or_else(|| number("memory.usage_in_bytes"))?;
-    // Pages of files that the kernel gives up when memory is needed.
+    // File pages that the kernel reclaims under memory pressure.
     let stat = fs::read_to_string(folder.join("memory.stat")).unwrap_or_default();
     let cache = |name: &str| stat.lines().find_map(|line| line.strip_prefix(name)?.trim().parse::<u64>().ok());
     let cache = cache("total_inactive_file ").or_else(|| cache("inactive_file ")).unwrap_or(0);
     Some(limit.saturating_sub(used.saturating_sub(cache)))
 }
 
-/// Largest resident memory of this process so far.
+/// Peak resident memory of this process in bytes.
 pub fn peak_memory_bytes() -> u64 {
     let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
     field(&status, "VmHWM:").unwrap_or(0)
 }
 
-/// Resident memory of this process now.
+/// Resident memory of this process in bytes.
 pub fn resident_memory_bytes() -> u64 {
-    // Pages of 4 KiB on x86-64, which is all that this program runs on.
+    // Pages have 4 KiB on x86-64, the only supported architecture.
     let pages =
         fs::read_to_string("/proc/self/statm").ok().and_then(|text| text.split(' ').nth(1)?.parse::<u64>().ok());
     pages.unwrap_or(0) * 4096
 }
 
-/// `~/x` in the home folder.
+/// Replaces a leading `~` by the home folder.
 pub fn at_home(path: &Path) -> PathBuf {
     match (path.strip_prefix("~"), std::env::home_dir()) {
         (Ok(rest), Some(home)) => home.join(rest),
@@ -63,18 +63,19 @@ pub fn at_home(path: &Path) -> PathBuf {
     }
 }
 
-/// The machine's name.
+/// Host name of the machine.
 pub fn host_name() -> String {
     fs::read_to_string("/proc/sys/kernel/hostname").map_or_else(|_| "localhost".into(), |name| name.trim().to_owned())
 }
 
-/// Identifies a process among all that could write into the same folder.
+/// Identifies a process among those on all machines that share a folder.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Process {
-    /// A number for the machine, or the container, in which `pid` means something.
+    /// Hash of the host name and the PID namespace in which `pid` is valid.
     pub host: u32,
+    /// Process id on that host.
     pub pid: u32,
-    /// When it started, in clock ticks since the machine did; a process number is used again, this pair is not.
+    /// Start time in clock ticks since boot; it distinguishes processes that reuse an id.
     pub start_ticks: u64,
 }
 
@@ -83,46 +84,46 @@ pub fn this_process() -> Process {
     let pid = std::process::id();
     let mut name = fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
     name += &fs::read_link("/proc/self/ns/pid").map(|link| link.display().to_string()).unwrap_or_default();
-    // FNV-1a: the same in every version of this program.
+    // FNV-1a, because the hash must be the same in every version of this program.
     let host = name.bytes().fold(0x811c_9dc5_u32, |hash, byte| (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193));
     Process { host, pid, start_ticks: start_ticks(pid).unwrap_or(0) }
 }
 
 impl Process {
-    /// Whether it runs; `None` for a process of another machine, of which nothing is known.
+    /// Whether the process is running; `None` if it belongs to another host.
     pub fn is_alive(self) -> Option<bool> {
         (self.host == this_process().host).then(|| start_ticks(self.pid) == Some(self.start_ticks))
     }
 }
 
-/// Field 22 of /proc/PID/stat; the name before it may hold blanks and brackets.
+/// Field 22 of /proc/PID/stat. The name in field 2 may contain spaces and parentheses.
 fn start_ticks(pid: u32) -> Option<u64> {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
     stat.rsplit_once(')')?.1.split_ascii_whitespace().nth(19)?.parse().ok()
 }
 
-/// Whether this process was started with a signal ignored, as nohup does with SIGHUP.
+/// Whether this process ignores a signal, as `nohup` arranges for SIGHUP.
 pub fn ignores_signal(number: i32) -> bool {
     let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
     let mask = status.lines().find_map(|line| u64::from_str_radix(line.strip_prefix("SigIgn:")?.trim(), 16).ok());
     mask.is_some_and(|mask| mask >> (number - 1) & 1 == 1)
 }
 
-/// Threads to compute with: OMP_NUM_THREADS, else physical cores within affinity and cgroup, divided among the local
-/// processes of a distributed run.
+/// Number of compute threads: OMP_NUM_THREADS, else the physical cores within CPU affinity and cgroup quota, divided by
+/// the number of local processes of a distributed run (LOCAL_WORLD_SIZE).
 pub fn compute_threads() -> usize {
     let set =
         std::env::var("OMP_NUM_THREADS").ok().and_then(|text| text.split(',').next()?.trim().parse::<usize>().ok());
     if let Some(threads) = set.filter(|&threads| threads > 0) {
         return threads;
     }
-    // Counts affinity and cgroup quotas.
+    // Respects CPU affinity and cgroup quotas.
     let logical = std::thread::available_parallelism().map_or(1, usize::from);
     let local = std::env::var("LOCAL_WORLD_SIZE").ok().and_then(|text| text.parse::<usize>().ok()).unwrap_or(1).max(1);
     (logical.min(physical_cores().unwrap_or(logical)) / local).max(1)
 }
 
-/// Distinct (package, core) pairs; `None` where the kernel does not say.
+/// Number of distinct (package, core) pairs; `None` if the kernel does not report them.
 fn physical_cores() -> Option<usize> {
     let text = fs::read_to_string("/proc/cpuinfo").ok()?;
     let mut cores = std::collections::BTreeSet::new();
@@ -143,7 +144,7 @@ fn meminfo(name: &str) -> Option<u64> {
     field(&fs::read_to_string("/proc/meminfo").ok()?, name)
 }
 
-/// `name   123 kB` in bytes.
+/// Value in bytes of a line `name   123 kB`.
 fn field(text: &str, name: &str) -> Option<u64> {
     let line = text.lines().find_map(|line| line.strip_prefix(name))?;
     Some(line.trim().strip_suffix("kB")?.trim().parse::<u64>().ok()? * 1024)

@@ -1,39 +1,43 @@
-//! The one error type: what was expected, what was found, where, and a hint.
+//! The error type of all crates: what was expected, what was found, the location, and a hint.
 //!
-//! Messages are lower case without a full stop. An error is made where the fault is found
-//! ([`Error::new`], or the [`err!`](crate::err) and [`bail!`](crate::bail) macros) and gains its place on the way up:
-//! [`Error::at`] by the config layer, which has file and id, [`Error::file`] by the code that opened a file.
+//! Messages are lower case without a full stop. [`Error::new`] or the macros [`err!`](crate::err) and
+//! [`bail!`](crate::bail) create an error. Callers add the location as it propagates: [`Error::at`] in the config
+//! layer, which knows file and id, [`Error::file`] in the code that opened a file.
 
 use std::fmt;
 use std::path::Path;
 
+/// Result of everything that can fail in this workspace.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
-/// The kind of a mistake; decides the exit code.
+/// The kind of an error; determines the exit code.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Kind {
-    /// A failure while working: a bad case, an unwritable file. Exit code 1.
+    /// A failure at run time, such as an unreadable image or a full disk. Exit code 1.
     #[default]
     Run,
-    /// A config or command line that cannot mean anything. Exit code 2.
+    /// An invalid config or command line. Exit code 2.
     Config,
-    /// A `_target_` that MONAI has and this program does not build (yet). Exit code 2.
+    /// Something that MONAI supports and this program does not. Exit code 2.
     Unsupported,
-    /// A training whose numbers are not finite any more. Exit code 1.
+    /// The loss or the weights of a training are no longer finite. Exit code 1.
     Diverged,
     /// The user interrupted the run. Exit code 130.
     Cancelled,
-    /// Not done because this is a dry run; never shown. Exit code 1.
+    /// A dry run skipped the operation; never shown to users. Exit code 1.
     Withheld,
 }
 
-/// A place in an expression: the text after `$` and the byte offset at which the problem stands.
+/// A position in an expression of a config.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Place {
+    /// Text of the expression without `$`.
     pub text: String,
+    /// Position in bytes from the start of `text`.
     pub offset: usize,
 }
 
+/// An error with its kind, location and hint; [`Display`](fmt::Display) gives the text that users read.
 #[derive(Debug, Clone)]
 pub struct Error(Box<Inner>);
 
@@ -51,27 +55,30 @@ struct Inner {
 }
 
 impl Error {
+    /// Creates an error of kind [`Kind::Run`].
     pub fn new(message: impl Into<String>) -> Self {
         Error(Box::new(Inner { message: message.into(), ..Inner::default() }))
     }
+    /// Creates an error of kind [`Kind::Config`].
     pub fn config(message: impl Into<String>) -> Self {
         Error::new(message).kind(Kind::Config)
     }
+    /// Sets the kind.
     pub fn kind(mut self, kind: Kind) -> Self {
         self.0.kind = kind;
         self
     }
-    /// The first hint stays: it was made nearest to the mistake.
+    /// Sets the hint. The first hint is kept: it was added closest to the cause.
     pub fn hint(mut self, hint: impl Into<String>) -> Self {
         self.0.hint.get_or_insert_with(|| hint.into());
         self
     }
-    /// The file concerned; the innermost one stays.
+    /// Sets the file concerned; the first one is kept.
     pub fn file(mut self, file: impl AsRef<Path>) -> Self {
         self.0.file.get_or_insert_with(|| file.as_ref().display().to_string());
         self
     }
-    /// Where in a config: file and id (`train::dataset::transform`); the innermost place stays.
+    /// Sets the location in a config, file and id (`train::dataset::transform`); the first location is kept.
     pub fn at(mut self, file: Option<&str>, id: &str) -> Self {
         if self.0.id.is_none() && self.0.file.is_none() {
             self.0.id = Some(id.to_owned());
@@ -79,58 +86,69 @@ impl Error {
         }
         self
     }
+    /// Sets the position in an expression, see [`Place`]; the first one is kept.
     pub fn place(mut self, text: &str, offset: usize) -> Self {
         self.0.place.get_or_insert_with(|| Place { text: text.to_owned(), offset });
         self
     }
-    /// Another working folder might help: a relative path leads nowhere.
+    /// Marks an error about a relative path, which another working folder may resolve.
     pub fn of_working_folder(mut self) -> Self {
         self.0.working_folder = true;
         self
     }
-    /// Marks an error in a value that several items may share; `verify` reports it once.
+    /// Marks an error in a value that several config items may share; `verify` reports it once.
     pub fn of_value(mut self) -> Self {
         self.0.of_value = true;
         self
     }
-    /// The arguments of a component that together cause the error.
+    /// Adds the names of the component's arguments that cause the error.
     pub fn arguments(mut self, names: &[&str]) -> Self {
         self.0.arguments.extend(names.iter().map(|name| (*name).to_owned()));
         self
     }
-    /// Put a prefix before the message: `context("case s0037")` gives "case s0037: …".
+    /// Prefixes the message: `context("case s0037")` gives "case s0037: …".
     pub fn context(mut self, what: impl fmt::Display) -> Self {
         self.0.message = format!("{what}: {}", self.0.message);
         self
     }
 
+    /// The message without location and hint.
     pub fn message(&self) -> &str {
         &self.0.message
     }
+    /// The kind, see [`Error::kind`].
     pub fn get_kind(&self) -> Kind {
         self.0.kind
     }
+    /// Id in the config, see [`Error::at`].
     pub fn get_id(&self) -> Option<&str> {
         self.0.id.as_deref()
     }
+    /// File concerned, see [`Error::file`].
     pub fn get_file(&self) -> Option<&str> {
         self.0.file.as_deref()
     }
+    /// The hint, see [`Error::hint`].
     pub fn get_hint(&self) -> Option<&str> {
         self.0.hint.as_deref()
     }
+    /// Position in an expression, see [`Error::place`].
     pub fn get_place(&self) -> Option<&Place> {
         self.0.place.as_ref()
     }
+    /// Whether it was marked by [`Error::of_value`].
     pub fn is_of_value(&self) -> bool {
         self.0.of_value
     }
+    /// Arguments of a component that cause it, see [`Error::arguments`].
     pub fn get_arguments(&self) -> &[String] {
         &self.0.arguments
     }
+    /// Whether it was marked by [`Error::of_working_folder`].
     pub fn is_of_working_folder(&self) -> bool {
         self.0.working_folder
     }
+    /// Exit code of a program that ends with this error, see [`Kind`].
     pub fn exit_code(&self) -> u8 {
         match self.0.kind {
             Kind::Run | Kind::Diverged | Kind::Withheld => 1,
@@ -141,7 +159,7 @@ impl Error {
 }
 
 impl fmt::Display for Error {
-    /// Message, then ` --> file, id`, then the expression with a caret, then the hint after a blank line.
+    /// Writes the message, ` --> file, id`, the expression with a caret, and after a blank line the hint.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Inner { message, file, id, place, hint, .. } = &*self.0;
         f.write_str(message)?;
@@ -160,7 +178,7 @@ impl fmt::Display for Error {
     }
 }
 
-/// The line of `text` that holds byte `offset`, and the column (in characters) within it.
+/// The line of `text` that contains byte `offset`, and the column within it in characters.
 fn line_at(text: &str, offset: usize) -> (&str, usize) {
     let offset = (0..=offset.min(text.len())).rev().find(|&at| text.is_char_boundary(at)).unwrap_or(0);
     let start = text[..offset].rfind('\n').map_or(0, |at| at + 1);
@@ -168,23 +186,22 @@ fn line_at(text: &str, offset: usize) -> (&str, usize) {
     (&text[start..end], text[start..offset].chars().count())
 }
 
-/// `err!("expected {a}, found {b}")`: a new [`Error`].
+/// Creates an [`Error`] from format arguments: `err!("expected {a}, found {b}")`.
 #[macro_export]
 macro_rules! err {
     ($($arg:tt)*) => { $crate::error::Error::new(format!($($arg)*)) };
 }
 
-/// Return an [`err!`](crate::err).
+/// Returns early with an [`err!`](crate::err).
 #[macro_export]
 macro_rules! bail {
     ($($arg:tt)*) => { return Err($crate::err!($($arg)*)) };
 }
 
-/// Converts an error of another library by its message. An error of libtorch loses its C++ backtrace, and one about
-/// memory gains a hint.
+/// Converts any other error by its message. The C++ backtrace of libtorch errors is removed, and a hint is added if
+/// memory ran out.
 ///
-/// [`Error`] itself does not implement [`std::error::Error`]: that is what allows this conversion for all others, so that
-/// this crate depends on none of them.
+/// [`Error`] itself does not implement [`std::error::Error`], which makes this blanket implementation possible.
 impl<E: std::error::Error> From<E> for Error {
     fn from(error: E) -> Self {
         let text = error.to_string();
@@ -198,10 +215,10 @@ impl<E: std::error::Error> From<E> for Error {
     }
 }
 
-/// How `tch::TchError` begins an error that libtorch has thrown.
+/// Prefix of the message of a `tch::TchError` that libtorch has thrown.
 const LIBTORCH: &str = "Internal torch error: ";
 
-/// The nearest of `names` to a misspelt `name`, at an edit distance of at most 3 and less than the name's length.
+/// The name most similar to the misspelt `name`, if the edit distance is at most 3 and less than the name's length.
 pub fn did_you_mean<'a>(name: &str, names: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     names
         .into_iter()

@@ -1,5 +1,5 @@
-//! What every other crate of the workspace uses: the error type ([`error`]), the process environment ([`env`]), NumPy's
-//! random generator ([`random`]) and the reader of text files ([`text`]).
+//! Foundations that all crates of the workspace share: the error type ([`error`]), machine and process environment
+//! ([`env`](mod@env)), NumPy's random generator ([`random`]) and the reader of text files ([`text`]).
 
 pub mod env;
 pub mod error;

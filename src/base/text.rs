@@ -1,28 +1,28 @@
-//! Text files of users: UTF-8, with or without a byte order mark.
+//! Reads UTF-8 text files, with or without a byte order mark.
 
 use crate::err;
 use crate::error::{Error, Kind, Result};
 use std::path::Path;
 
-/// The text of a file of at most `max_bytes`.
+/// Reads a text file.
 ///
 /// # Errors
-/// If the file cannot be read, is larger, or is not UTF-8; the error names the file.
+/// The file cannot be read, is larger than `max_bytes`, or is not UTF-8. The error names the file.
 pub fn read(path: impl AsRef<Path>, max_bytes: u64) -> Result<String> {
     let path = path.as_ref();
     let size = std::fs::metadata(path).map_err(|e| err!("cannot read the file: {e}").file(path))?.len();
     if size > max_bytes {
-        let error = err!("expected a text of at most {max_bytes} bytes, found {size} bytes").kind(Kind::Config);
+        let error = err!("expected a text file of at most {max_bytes} bytes, found {size} bytes").kind(Kind::Config);
         return Err(error.file(path));
     }
     let bytes = std::fs::read(path).map_err(|e| err!("cannot read the file: {e}").file(path))?;
     decode(bytes).map_err(|error| error.file(path))
 }
 
-/// UTF-8 bytes as text, without a byte order mark.
+/// Decodes UTF-8 and removes the byte order mark.
 ///
 /// # Errors
-/// If they are not UTF-8; UTF-16 and UTF-32 are named.
+/// The bytes are not UTF-8. UTF-16 and UTF-32 are recognized and named in the message.
 pub fn decode(mut bytes: Vec<u8>) -> Result<String> {
     if bytes.starts_with(b"\xef\xbb\xbf") {
         bytes.drain(..3);
@@ -33,7 +33,7 @@ pub fn decode(mut bytes: Vec<u8>) -> Result<String> {
     String::from_utf8(bytes).map_err(|e| {
         let valid = &e.as_bytes()[..e.utf8_error().valid_up_to()];
         let line = valid.iter().filter(|byte| **byte == b'\n').count() + 1;
-        not_utf8(format!("expected UTF-8, found other bytes in line {line}"))
+        not_utf8(format!("expected UTF-8, found invalid bytes in line {line}"))
     })
 }
 
@@ -41,7 +41,7 @@ fn not_utf8(message: String) -> Error {
     Error::config(message).hint("save the file as UTF-8")
 }
 
-/// By the byte order mark, or by the zero bytes of a first ASCII character.
+/// Detects UTF-16 and UTF-32 by the byte order mark or by the zero bytes of a first ASCII character.
 fn wide_encoding(bytes: &[u8]) -> Option<&'static str> {
     match bytes {
         [0xff, 0xfe, 0, 0, ..] | [0, 0, 0xfe, 0xff, ..] => Some("UTF-32"),
@@ -75,7 +75,7 @@ mod tests {
             assert_eq!(decode(bytes.to_vec()).unwrap_err().message(), format!("expected UTF-8, found {encoding}"));
         }
         let latin = decode(b"a\nb \xe9".to_vec()).unwrap_err();
-        assert_eq!(latin.message(), "expected UTF-8, found other bytes in line 2");
+        assert_eq!(latin.message(), "expected UTF-8, found invalid bytes in line 2");
         assert_eq!(latin.get_hint(), Some("save the file as UTF-8"));
     }
 

@@ -146,6 +146,7 @@ fn entry<R: Read + Seek>(archive: &mut ZipArchive<R>, name: &str, limit: u64) ->
 }
 
 impl Checkpoint {
+    /// Path of the file.
     pub fn path(&self) -> &Path {
         &self.path
     }

@@ -22,14 +22,23 @@ use tch::{Kind, Tensor};
 /// The plain values and tensors of a checkpoint, as passed to `torch.save`.
 #[derive(Debug)]
 pub enum StateDict {
+    /// `None`
     None,
+    /// `bool`
     Bool(bool),
+    /// `int`
     Int(i64),
+    /// `float`
     Float(f64),
+    /// `str`
     Str(String),
+    /// `bytes`
     Bytes(Vec<u8>),
+    /// `list`
     List(Vec<StateDict>),
+    /// `tuple`
     Tuple(Vec<StateDict>),
+    /// `set`
     Set(Vec<StateDict>),
     /// Entries in order of insertion.
     Dict(Vec<(StateDict, StateDict)>),

@@ -1,12 +1,12 @@
-//! Whole files or none: written under a temporary name in the same folder, then renamed.
+//! Atomic writing: a file is written under a temporary name in the same folder, then renamed.
 //!
-//! The temporary file is made by [`File::create_new`] and so gets the permissions that the umask gives any new file
-//! (`tempfile` would leave 0600). It keeps the end of the real name, so that a writer that looks at the extension does
-//! the right thing, and it is removed when writing fails or panics. Nothing is synced to disk: a crash of the machine
-//! may lose a file, a crash of the program never leaves half of one.
+//! The temporary file is created by [`File::create_new`] and gets the permissions of any new file under the umask
+//! (`tempfile` would set 0600). It keeps the end of the real name, so that writers that look at the extension work, and
+//! is removed when writing fails or panics. Nothing is synced to disk: a crash of the machine may lose a file, but a
+//! crash of the program never leaves a partial one.
 //!
-//! Its name also says which process made it, so that [`remove_stale`] can clear away what a killed one left without
-//! touching the files of one that is still writing.
+//! Its name also identifies the process, so that [`remove_stale`] can remove the files of a killed process without
+//! touching those that are still being written.
 
 use crate::digest::{Digest, HashingWriter};
 use crate::env::{Process, this_process};
@@ -21,23 +21,24 @@ use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-/// Longest end of the real name that the temporary name keeps, in bytes: names may have 255.
+/// Maximum length of the suffix of the real name that the temporary name keeps, in bytes; file names are limited to
+/// 255.
 const KEPT_NAME_BYTES: usize = 160;
-/// How every temporary name begins.
+/// Prefix of every temporary name.
 const MARK: &str = ".partial-";
-/// When a temporary file of another machine, of whose processes nothing is known, counts as left behind.
+/// Age at which a temporary file of another host, whose processes cannot be checked, counts as stale.
 const FOREIGN_AGE: Duration = Duration::from_secs(24 * 3600);
 
-/// The temporary files of this process that exist now.
+/// Existing temporary files of this process.
 static LIVE: Mutex<BTreeSet<PathBuf>> = Mutex::new(BTreeSet::new());
 
-/// Write `path` by writing a temporary file: `fill` gets its path (same folder, same extension), where an empty file
-/// already lies. Folders on the way are made.
+/// Writes `path` atomically. `fill` gets the path of an existing empty temporary file in the same folder with the same
+/// extension. Missing parent folders are created.
 pub fn write<T>(path: impl AsRef<Path>, fill: impl FnOnce(&Path) -> Result<T>) -> Result<T> {
     write_file(path, |_, temporary| fill(temporary))
 }
 
-/// As [`write`], for writers that want the open file (and its name).
+/// Like [`write`], for writers that need the open file and its path.
 pub fn write_file<T>(path: impl AsRef<Path>, fill: impl FnOnce(&mut File, &Path) -> Result<T>) -> Result<T> {
     let path = path.as_ref();
     let (mut file, temporary) = create(path)?;
@@ -49,7 +50,7 @@ pub fn write_file<T>(path: impl AsRef<Path>, fill: impl FnOnce(&mut File, &Path)
     Ok(result)
 }
 
-/// As [`write_file`], with the digest of what `fill` wrote.
+/// Like [`write_file`], and returns the digest of what `fill` wrote.
 pub fn write_hashed(
     path: impl AsRef<Path>,
     fill: impl FnOnce(&mut HashingWriter<&mut File>) -> Result<()>,
@@ -61,26 +62,26 @@ pub fn write_hashed(
     })
 }
 
-/// Removes the temporary file unless it was forgotten after the rename.
+/// Removes the temporary file on drop unless it was forgotten after the rename.
 struct Temporary(PathBuf);
 
 impl Drop for Temporary {
     fn drop(&mut self) {
-        // Nothing can be done, or has to be, if it is gone already.
+        // An error means that the file is gone already.
         let _ = std::fs::remove_file(&self.0);
         LIVE.lock().remove(&self.0);
     }
 }
 
-/// Remove the temporary files of this process, which is about to end without finishing them.
+/// Removes the temporary files of this process, which is about to exit without finishing them.
 pub fn remove_live() {
     for path in &*LIVE.lock() {
         let _ = std::fs::remove_file(path);
     }
 }
 
-/// Remove temporary files directly in `folder` that no living process is writing; returns what was removed. Files that
-/// are not this program's, or another user's, stay.
+/// Removes temporary files directly in `folder` that no running process is writing, and returns their paths. Other
+/// files and those of other users are kept.
 pub fn remove_stale(folder: &Path) -> Vec<PathBuf> {
     let owner = |path: &Path| std::fs::metadata(path).ok().map(|metadata| metadata.uid());
     let own = owner(Path::new("/proc/self"));
@@ -102,7 +103,7 @@ pub fn remove_stale(folder: &Path) -> Vec<PathBuf> {
     removed
 }
 
-/// The process that made the temporary file `name`.
+/// The process that created the temporary file `name`.
 fn maker(name: &str) -> Option<Process> {
     let mut parts = name.strip_prefix(MARK)?.splitn(5, '-');
     let host = parts.next().filter(|host| host.len() == 8)?;
@@ -115,8 +116,8 @@ fn maker(name: &str) -> Option<Process> {
     parts.next().map(|_| process)
 }
 
-/// Whether a file could be written at `path`: an error of [`write`], before there is anything to write. Makes no
-/// folders: it looks at the nearest one that exists.
+/// Checks whether [`write`] could write a file at `path`, without creating anything: it examines the closest existing
+/// folder.
 pub fn check_writable(path: &Path) -> Result<()> {
     if path.is_dir() {
         return Err(err!("cannot write: a folder of this name exists").file(path));
@@ -124,7 +125,7 @@ pub fn check_writable(path: &Path) -> Result<()> {
     check_names(path)?;
     let absolute = std::path::absolute(path)?;
     let mut folders = absolute.ancestors().skip(1);
-    // A file where a folder should be counts as existing and fails below.
+    // A file in place of a parent folder counts as existing and fails below.
     let Some(folder) = folders.find(|folder| folder.symlink_metadata().is_ok()) else {
         return Err(err!("cannot write: no folder above it exists").file(path));
     };
@@ -140,11 +141,12 @@ pub fn check_writable(path: &Path) -> Result<()> {
     Ok(())
 }
 
-/// An error if a name in `path` is longer than its file system has room for; looks only.
+/// Checks that each name in `path` fits the limit of its file system, without creating anything.
 pub fn check_names(path: &Path) -> Result<()> {
     let absolute = std::path::absolute(path)?;
     let Some(folder) = absolute.ancestors().skip(1).find(|folder| folder.is_dir()) else { return Ok(()) };
-    // The system does not check names below a folder that does not exist yet: each is checked in the nearest one that does.
+    // The system does not check names below a folder that does not exist yet, so each is checked in the closest
+    // existing one.
     let names = absolute.strip_prefix(folder).map(Path::components).into_iter().flatten();
     for asked in names.map(|name| folder.join(name)).chain([absolute.clone()]) {
         let Err(error) = asked.symlink_metadata() else { continue };
@@ -182,14 +184,14 @@ fn create(path: &Path) -> Result<(File, Temporary)> {
                 LIVE.lock().insert(temporary.clone());
                 return Ok((file, Temporary(temporary)));
             }
-            // Left by an earlier process of the same id: take the next name.
+            // Left by an earlier process with the same id: try the next name.
             Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {}
             Err(error) => return Err(err!("cannot write: {error}").file(path)),
         }
     }
 }
 
-/// Error messages name the real file, not the temporary one.
+/// Replaces the temporary path in an error by the real one.
 fn rename_in(error: Error, temporary: &Path, path: &Path) -> Error {
     let shown = temporary.display().to_string();
     if error.get_file() != Some(&shown) {

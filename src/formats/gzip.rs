@@ -1,9 +1,10 @@
-//! gzip, as NIfTI files use it: any number of members is read, one member is written.
+//! gzip for NIfTI files: reads any number of members, writes one.
 //!
-//! - [`GzReader`] streams through zlib-rs: memory grows with what the file really holds, whatever its size trailer says,
-//!   and no copy of the compressed file is kept.
-//! - [`GzWriter`] writes a single member, since many readers (fflate in browsers, the `nifti` crate) read no other. Blocks
-//!   are compressed in parallel and end in a sync flush, as pigz does; the bytes do not depend on the number of threads.
+//! - [`GzReader`] streams through zlib-rs: memory depends on the actual content, not on the size in the trailer, and
+//!   the compressed file is not held in memory.
+//! - [`GzWriter`] writes a single member, since many readers (fflate in browsers, the `nifti` crate) support only one.
+//!   Blocks are compressed in parallel and end in a sync flush, as in pigz; the output does not depend on the number of
+//!   threads.
 
 use crate::err;
 use crate::error::Result;
@@ -12,37 +13,38 @@ use flate2::{Compress, Compression, Crc, FlushCompress, Status};
 use rayon::prelude::*;
 use std::io::{self, BufRead, Read, Write};
 
-/// No deflate stream decodes to more than this many times its size.
+/// Upper bound of deflate's compression ratio.
 pub const MAX_RATIO: u64 = 1032;
 
-/// Uncompressed bytes of a block.
+/// Uncompressed size of a block in bytes.
 const BLOCK_BYTES: usize = 1 << 20;
-/// Blocks that are compressed before they are written: bounds the memory that waits.
+/// Number of blocks that are compressed before they are written, which bounds memory.
 const BATCH_BLOCKS: usize = 32;
 /// Growth of a block's output buffer.
 const ROOM_BYTES: usize = 1 << 16;
 
-/// Compression level of label maps. Of zlib-rs' levels 1 to 9, this one makes label maps 3 to 7 % larger than libdeflate's
-/// level 1, in a third of its time; images with noise take twice its time and are 1 % smaller.
+/// Compression level for label maps, of zlib-rs' levels 1 to 9. Label maps are 3 to 7 % larger than with libdeflate's
+/// level 1, in a third of its time; noisy images take twice its time and are 1 % smaller.
 pub const DEFAULT_LEVEL: u32 = 3;
 
-/// Whether these first bytes of a file are gzip's.
+/// Whether a file that begins with these bytes is a gzip file.
 pub fn is_gzip(start: &[u8]) -> bool {
     start.starts_with(&[0x1f, 0x8b])
 }
 
-/// Decodes all members of a file. A wrong checksum is an error at the end of its member; what follows the last member
-/// and is no member (padding, unrelated bytes) is ignored, as Python's gzip module does.
+/// Decodes all members of a file. A checksum mismatch is an error at the end of its member. Data after the last member
+/// that are not a member (padding, unrelated bytes) are ignored, as in Python's gzip module.
 pub struct GzReader<R: BufRead> {
-    /// `None` only after the last member, or after an error.
+    /// `None` after the last member or after an error.
     member: Option<GzDecoder<R>>,
 }
 
 impl<R: BufRead> GzReader<R> {
+    /// Decodes `source`, which begins with a gzip header.
     pub fn new(source: R) -> Self {
         GzReader { member: Some(GzDecoder::new(source)) }
     }
-    /// Read the present member to its end, which is where its checksum is compared.
+    /// Reads the current member to its end, where its checksum is compared.
     pub fn finish_member(&mut self) -> io::Result<()> {
         match &mut self.member {
             Some(member) => io::copy(member, &mut io::sink()).map(drop),
@@ -62,7 +64,8 @@ impl<R: BufRead> Read for GzReader<R> {
                 return Ok(count);
             }
             let Some(mut source) = self.member.take().map(GzDecoder::into_inner) else { break };
-            // One byte decides: the buffer may end after it, and a header that goes on otherwise is an error soon enough.
+            // The first byte decides, since the buffer may end after it; a header that is invalid after it is reported
+            // when it is read.
             if source.fill_buf()?.first() == Some(&0x1f) {
                 self.member = Some(GzDecoder::new(source));
             }
@@ -71,8 +74,8 @@ impl<R: BufRead> Read for GzReader<R> {
     }
 }
 
-/// Writes one gzip member. Each `write` compresses its data in blocks of 1 MiB, in parallel: many megabytes at a time use
-/// all threads. [`finish`](GzWriter::finish) completes the member.
+/// Writes one gzip member. Each `write` compresses its data in parallel, in blocks of 1 MiB: pass many megabytes at a
+/// time to use all threads. Call [`finish`](GzWriter::finish) to complete the member.
 pub struct GzWriter<W: Write> {
     out: W,
     level: Compression,
@@ -80,16 +83,16 @@ pub struct GzWriter<W: Write> {
 }
 
 impl<W: Write> GzWriter<W> {
-    /// `level`: 1 (fastest) to 9 (smallest).
+    /// Creates a writer with a compression `level` from 1 (fastest) to 9 (smallest).
     pub fn new(mut out: W, level: u32) -> Result<Self> {
         if !(1..=9).contains(&level) {
             return Err(err!("expected a compression level of 1 to 9, found {level}"));
         }
-        // Magic number, deflate; no flags, no time of change; no extra flags, unknown system.
+        // Magic number, deflate, no flags, no modification time, no extra flags, unknown system.
         out.write_all(&[0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 0xff])?;
         Ok(GzWriter { out, level: Compression::new(level), crc: Crc::new() })
     }
-    /// End the member and return the writer below.
+    /// Completes the member and returns the underlying writer.
     pub fn finish(mut self) -> io::Result<W> {
         let (_, last) = compressed(&mut Compress::new(self.level, false), &[], FlushCompress::Finish)?;
         self.out.write_all(&last)?;
@@ -121,7 +124,7 @@ impl<W: Write> Write for GzWriter<W> {
     }
 }
 
-/// Checksum and deflate stream of `data`: up to a byte boundary with [`FlushCompress::Sync`], ended with
+/// Returns checksum and deflate stream of `data`, up to a byte boundary with [`FlushCompress::Sync`], complete with
 /// [`FlushCompress::Finish`].
 fn compressed(compressor: &mut Compress, data: &[u8], flush: FlushCompress) -> io::Result<(Crc, Vec<u8>)> {
     let mut crc = Crc::new();
@@ -132,7 +135,7 @@ fn compressed(compressor: &mut Compress, data: &[u8], flush: FlushCompress) -> i
         bytes.reserve(ROOM_BYTES);
         let rest = data.get(compressor.total_in() as usize..).unwrap_or_default();
         let status = compressor.compress_vec(rest, &mut bytes, flush).map_err(io::Error::other)?;
-        // A flush is complete where it leaves room.
+        // A flush is complete when it leaves room in the buffer.
         let complete = match flush {
             FlushCompress::Finish => matches!(status, Status::StreamEnd),
             _ => compressor.total_in() == data.len() as u64 && bytes.len() < bytes.capacity(),

@@ -1,7 +1,8 @@
-//! Files: NIfTI, NRRD, MetaImage and DICOM images, the pickles of PyTorch's checkpoints, TensorBoard's events, atomic
-//! writing, hashes. No torch here.
+//! File formats: NIfTI, NRRD, MetaImage and DICOM images, the pickles of PyTorch checkpoints and TensorBoard's event
+//! files; atomic writing and digests. This crate does not depend on torch.
 //!
-//! A file is untrusted: nothing here allocates from a claim alone, recurses without a bound, or runs what a file names.
+//! Files are untrusted: the readers do not allocate memory for a claimed size before checking it, bound their
+//! recursion, and never execute anything that a file names.
 
 use segbundle_base::{bail, env, err, error};
 use segbundle_image::{self as image, each_voxels};
@@ -15,7 +16,7 @@ pub mod nifti;
 pub mod nrrd;
 pub mod paths;
 pub mod pickle;
-pub mod raw;
+mod raw;
 pub mod reader;
 pub mod tfevents;
 
@@ -24,7 +25,8 @@ use std::io;
 use std::os::unix::fs::FileTypeExt;
 use std::path::Path;
 
-/// Open a file to read it. A pipe would block and a device need not end: what is no regular file is not opened at all.
+/// Opens a regular file for reading. Anything else is refused without opening it, since a pipe would block and a device
+/// may never end.
 pub fn open(path: &Path) -> io::Result<File> {
     let kind = std::fs::metadata(path)?.file_type();
     if kind.is_dir() {

@@ -1,10 +1,10 @@
-//! Names of files: where a path really leads, and whether it can be made.
+//! Comparison and normalization of file paths.
 
 use crate::err;
 use crate::error::{Kind, Result};
 use std::path::{Component, Path, PathBuf};
 
-/// Without `.` and `x/..`, as `os.path.normpath`.
+/// Removes `.` and `x/..`, like `os.path.normpath`.
 pub fn normal(path: &Path) -> PathBuf {
     let mut out = PathBuf::new();
     for part in path.components() {
@@ -19,7 +19,7 @@ pub fn normal(path: &Path) -> PathBuf {
     if out.as_os_str().is_empty() { PathBuf::from(".") } else { out }
 }
 
-/// `path` seen from `folder`, with `..` where it lies beside it: what is moved together stays together.
+/// Path relative to `folder`, with `..` as needed, so that both can be moved together.
 pub fn seen_from(folder: &Path, path: &Path) -> PathBuf {
     let absolute = |path: &Path| std::path::absolute(path).map_or_else(|_| path.to_owned(), |path| normal(&path));
     let (folder, path) = (absolute(folder), absolute(path));
@@ -28,17 +28,17 @@ pub fn seen_from(folder: &Path, path: &Path) -> PathBuf {
     up.chain(path.components().skip(shared)).collect()
 }
 
-/// Where a file really lies, links followed, whether or not it is there yet.
+/// Absolute path with symbolic links resolved; the file itself need not exist.
 pub fn real_path(path: &Path) -> PathBuf {
     let absolute = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
     let real = absolute
         .ancestors()
         .find_map(|above| Some(above.canonicalize().ok()?.join(absolute.strip_prefix(above).ok()?)));
-    // Joined with nothing, a file gets a slash at its end, which `components` leaves out.
+    // Joining an empty path adds a trailing slash, which `components` omits.
     real.map_or(absolute, |real| real.components().collect())
 }
 
-/// An error if writing `output` would replace one of `inputs`.
+/// Returns an error if writing `output` would overwrite one of `inputs`.
 pub fn check_keeps(output: &Path, inputs: &[&Path]) -> Result<()> {
     match inputs.iter().find(|input| real_path(input) == real_path(output)) {
         Some(_) => Err(err!("expected an output beside the inputs, found one of the inputs: it would be overwritten")

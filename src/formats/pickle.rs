@@ -1,114 +1,154 @@
-//! An allow-listed machine for the pickles inside PyTorch's checkpoints, after Python's `pickle` (protocols 0 to 5, as
-//! far as `torch.save` uses them) and the list of names that `torch.load(weights_only=True)` admits (torch 2.11).
+//! A restricted interpreter of the pickles in PyTorch checkpoints: Python's `pickle`, protocols 0 to 5, as far as
+//! `torch.save` uses it, with the names that `torch.load(weights_only=True)` allows (torch 2.11).
 //!
-//! Nothing a file names is ever called: the few names in [`Global`] stand for what this program builds itself, any
-//! other name ends the reading. Containers live in an arena and refer to each other by number, so that shared and even
-//! cyclic structures cost nothing and nothing recurses. Every operation makes at most one container and takes at least
-//! a byte, and what calls copy is counted, so memory is bounded by the pickle's length; storages are only described
-//! here, not read.
+//! Nothing that a file names is ever called: the names in [`Global`] stand for objects that this program builds itself,
+//! any other name is an error. Containers live in an arena and refer to each other by index, so that shared and even
+//! cyclic structures need neither copies nor recursion. Memory is bounded by the length of the pickle: every opcode
+//! takes at least one byte and creates at most one container, and items copied by calls are counted. Storages are
+//! described, not read.
 
 use crate::error::Result;
 use crate::{bail, err};
 use std::collections::HashMap;
 use std::sync::Arc;
 
-/// Values on the machine's stack and in its memo, each.
+/// Maximum number of values on the stack, and in the memo.
 const MAX_VALUES: usize = 1 << 22;
-/// Longest name or number in text form, in bytes.
+/// Maximum length of a name or a number in text form, in bytes.
 const MAX_LINE: usize = 1 << 10;
-/// Arguments of one call.
+/// Maximum number of arguments of a call.
 const MAX_ARGUMENTS: usize = 16;
-/// Dimensions of a tensor.
+/// Maximum number of dimensions of a tensor.
 const MAX_DIMS: usize = 64;
 
-/// A value; containers and tensors are numbers in the [`Pickle`].
+/// A value. Containers and tensors are indices into the [`Pickle`].
 #[derive(Debug, Clone)]
 pub enum Value {
+    /// `None`
     None,
+    /// `bool`
     Bool(bool),
+    /// `int`; pickles with an integer beyond 64 bits are refused.
     Int(i64),
+    /// `float`
     Float(f64),
+    /// `str`
     Str(Arc<str>),
+    /// `bytes`
     Bytes(Arc<[u8]>),
+    /// `list`, an index into [`Pickle::sequences`].
     List(usize),
+    /// `tuple`, an index into [`Pickle::sequences`].
     Tuple(usize),
+    /// `set`, an index into [`Pickle::sequences`].
     Set(usize),
+    /// `dict` or `OrderedDict`, an index into [`Pickle::dicts`].
     Dict(usize),
+    /// Tensor or parameter, an index into [`Pickle::tensors`].
     Tensor(usize),
+    /// Storage of a tensor, an index into [`Pickle::storages`].
     Storage(usize),
+    /// A class or function that was named and not called.
     Global(Global),
-    /// A dtype, device or the like, by name: `torch.float32`.
+    /// Name of a dtype, device or the like: `torch.float32`.
     Name(Arc<str>),
 }
 
-/// What a pickle may name.
+/// The classes and functions that a pickle may refer to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Global {
+    /// `collections.OrderedDict`
     OrderedDict,
+    /// `torch._utils._rebuild_tensor_v2`
     RebuildTensor,
+    /// `torch._utils._rebuild_parameter`
     RebuildParameter,
+    /// `torch._utils._rebuild_parameter_with_state`
     RebuildParameterWithState,
+    /// `torch.Size`
     Size,
+    /// `torch.device`
     Device,
+    /// `list`
     List,
+    /// `tuple`
     Tuple,
+    /// `set`
     Set,
+    /// `dict`
     Dict,
-    /// `_codecs.encode`: how protocol 2 writes bytes.
+    /// `_codecs.encode`, by which protocol 2 writes bytes.
     Encode,
-    /// A typed or (`None`) untyped storage class.
+    /// A storage class, typed or (`None`) untyped.
     Storage(Option<StorageType>),
 }
 
-/// The type of a storage's elements.
+/// Element type of a storage.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum StorageType {
+    /// `torch.float64`
     F64,
+    /// `torch.float32`
     F32,
+    /// `torch.float16`
     F16,
+    /// `torch.bfloat16`
     BF16,
+    /// `torch.int64`
     I64,
+    /// `torch.int32`
     I32,
+    /// `torch.int16`
     I16,
+    /// `torch.int8`
     I8,
+    /// `torch.uint8`
     U8,
+    /// `torch.bool`
     Bool,
 }
 
-/// Bytes that lie elsewhere in the file.
+/// The values of tensors, which are stored elsewhere in the file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Storage {
+    /// Name within the file: `data/KEY` in a zip archive.
     pub key: Arc<str>,
+    /// Type of the elements.
     pub element: StorageType,
-    /// Claimed length in elements.
+    /// Claimed number of elements.
     pub length: u64,
 }
 
-/// A strided view of a storage, checked to lie within the storage's claimed length.
+/// A strided view of a storage, checked to lie within its claimed length.
 #[derive(Debug, Clone)]
 pub struct TensorView {
+    /// Index into [`Pickle::storages`].
     pub storage: usize,
-    /// In elements.
+    /// Index of the first element.
     pub offset: i64,
+    /// Length of each axis.
     pub size: Vec<i64>,
-    /// In elements, not negative.
+    /// Strides in elements; not negative.
     pub stride: Vec<i64>,
 }
 
-/// What a pickle holds.
+/// The content of a pickle.
 #[derive(Debug, Default)]
 pub struct Pickle {
-    /// Lists, tuples and sets.
+    /// Items of lists, tuples and sets.
     pub sequences: Vec<Vec<Value>>,
-    /// Dicts in order of insertion; a key may stand twice, the later one counts.
+    /// Items of dicts in order of insertion; of equal keys, the last one counts.
     pub dicts: Vec<Vec<(Value, Value)>>,
+    /// Tensors; several may view one storage.
     pub tensors: Vec<TensorView>,
+    /// Storages, in order of first use.
     pub storages: Vec<Storage>,
+    /// The pickled value; `None` before it was read.
     pub root: Option<Value>,
 }
 
 impl StorageType {
-    /// From the name of a class in `torch`: `FloatStorage`.
+    /// Returns the type of a storage class in `torch`, such as `FloatStorage`.
     fn of_storage(class: &str) -> Option<StorageType> {
         Some(match class {
             "DoubleStorage" => StorageType::F64,
@@ -124,6 +164,7 @@ impl StorageType {
             _ => return None,
         })
     }
+    /// Size of one element in bytes.
     pub fn size_bytes(self) -> u64 {
         match self {
             StorageType::F64 | StorageType::I64 => 8,
@@ -134,7 +175,7 @@ impl StorageType {
     }
 }
 
-/// Names of dtypes, layouts and the like that are kept as names.
+/// Names of dtypes, layouts and memory formats that are kept as names.
 const NAMES: &[&str] = &[
     "float64",
     "float32",
@@ -160,11 +201,11 @@ const NAMES: &[&str] = &[
 ];
 
 impl Pickle {
-    /// Run the pickle `bytes` (a `data.pkl`).
+    /// Interprets a pickle, usually `data.pkl`.
     pub fn parse(bytes: &[u8]) -> Result<Pickle> {
         Ok(Pickle::parse_first(bytes)?.0)
     }
-    /// Run the first of several pickles in `bytes`; the second value is its length in bytes.
+    /// Interprets the first of several pickles, and returns its length in bytes.
     pub fn parse_first(bytes: &[u8]) -> Result<(Pickle, usize)> {
         let mut machine = Machine {
             bytes,
@@ -179,21 +220,21 @@ impl Pickle {
         machine.run().map_err(|error| error.context(format!("in the pickle at byte {}", machine.at)))?;
         Ok((machine.out, machine.at))
     }
-    /// The items of a dict, if `value` is one.
+    /// Returns the items if `value` is a dict.
     pub fn dict(&self, value: &Value) -> Option<&[(Value, Value)]> {
         match value {
             Value::Dict(id) => self.dicts.get(*id).map(Vec::as_slice),
             _ => None,
         }
     }
-    /// The items of a list, tuple or set, if `value` is one.
+    /// Returns the items if `value` is a list, tuple or set.
     pub fn sequence(&self, value: &Value) -> Option<&[Value]> {
         match value {
             Value::List(id) | Value::Tuple(id) | Value::Set(id) => self.sequences.get(*id).map(Vec::as_slice),
             _ => None,
         }
     }
-    /// The value under a string key of a dict.
+    /// Returns the value of a string key of a dict.
     pub fn get(&self, dict: &Value, key: &str) -> Option<&Value> {
         self.dict(dict)?
             .iter()
@@ -204,7 +245,7 @@ impl Pickle {
 }
 
 impl Value {
-    /// Python's name of the type, for messages.
+    /// Python's type name, for messages.
     pub fn type_name(&self) -> &'static str {
         match self {
             Value::None => "None",
@@ -232,9 +273,9 @@ struct Machine<'a> {
     /// Stack heights at MARK.
     marks: Vec<usize>,
     memo: HashMap<u32, Value>,
-    /// Storages by key: several tensors may share one.
+    /// Index by key, since tensors may share a storage.
     storages: HashMap<Arc<str>, usize>,
-    /// Items that calls copied: the same arguments can be used again and again.
+    /// Number of items copied by calls, which may use the same arguments repeatedly.
     copied: usize,
     out: Pickle,
 }
@@ -254,7 +295,7 @@ impl<'a> Machine<'a> {
         }
     }
 
-    /// One operation; the names in the comments are those of Python's pickletools.
+    /// Executes one opcode; comments give the names in Python's pickletools.
     fn step(&mut self, code: u8) -> Result<()> {
         match code {
             0x80 => {
@@ -384,13 +425,13 @@ impl<'a> Machine<'a> {
     fn array<const N: usize>(&mut self) -> Result<[u8; N]> {
         self.take(N)?.try_into().map_err(|_| err!("the pickle is cut off"))
     }
-    /// An unsigned number of 1, 4 or 8 bytes, little-endian.
+    /// Reads an unsigned little-endian number of 1, 4 or 8 bytes.
     fn length(&mut self, bytes: usize) -> Result<usize> {
         let raw = self.take(bytes)?;
         let value = raw.iter().rev().fold(0u64, |value, byte| value << 8 | u64::from(*byte));
         usize::try_from(value).map_err(|_| err!("expected a length within the pickle, found {value}"))
     }
-    /// A little-endian number of up to 8 bytes in two's complement.
+    /// Reads a little-endian integer of up to 8 bytes in two's complement.
     fn integer(&mut self, bytes: usize, signed: bool) -> Result<()> {
         if bytes > 8 {
             bail!("expected an integer of 64 bits, found {bytes} bytes");
@@ -431,7 +472,7 @@ impl<'a> Machine<'a> {
     fn push(&mut self, value: Value) {
         self.stack.push(value);
     }
-    /// The height below which the stack belongs to an open MARK.
+    /// Stack height of the innermost open MARK.
     fn floor(&self) -> usize {
         self.marks.last().copied().unwrap_or(0)
     }
@@ -507,11 +548,11 @@ impl<'a> Machine<'a> {
         Ok(())
     }
 
-    // ------------------------------------------------------------ names and what they stand for
+    // ------------------------------------------------------------ globals and calls
 
     fn global(&mut self, module: &str, name: &str) -> Result<()> {
         let global = match (module, name) {
-            // A Counter is a dict of numbers, as torch's weights_only reader takes it: MultiStepLR has one.
+            // A Counter is a dict of numbers, which torch's weights_only reader allows; MultiStepLR contains one.
             ("collections", "OrderedDict" | "Counter") => Global::OrderedDict,
             ("torch._utils", "_rebuild_tensor_v2") => Global::RebuildTensor,
             ("torch._utils", "_rebuild_parameter") => Global::RebuildParameter,
@@ -537,8 +578,8 @@ impl<'a> Machine<'a> {
         Ok(())
     }
 
-    /// A storage by its id: ("storage", class, key, device, length), in files of torch before 1.6 with a sixth item, None
-    /// unless the storage is a part of another (torch before 0.4).
+    /// Parses a storage id: ("storage", class, key, device, length). Files of torch before 1.6 have a sixth item, which
+    /// is None unless the storage is part of another one (torch before 0.4).
     fn persistent(&mut self, id: &Value) -> Result<()> {
         let Some(
             [Value::Str(tag), Value::Global(Global::Storage(element)), Value::Str(key), _, Value::Int(length)]
@@ -557,7 +598,7 @@ impl<'a> Machine<'a> {
         let (Ok(length), "storage") = (u64::try_from(*length), &**tag) else {
             bail!("expected the description of a storage")
         };
-        // An untyped storage counts bytes.
+        // The length of an untyped storage is in bytes.
         let storage = Storage { key: key.clone(), element: element.unwrap_or(StorageType::U8), length };
         let known = self.storages.get(&storage.key).copied();
         let id = match known {
@@ -631,7 +672,7 @@ impl<'a> Machine<'a> {
         })
     }
 
-    /// A list of pairs, as an OrderedDict may be given, or the dict that a Counter is.
+    /// The items of a list of pairs, from which an OrderedDict may be built, or of a dict, as for a Counter.
     fn pairs_of(&self, items: &Value) -> Result<Vec<(Value, Value)>> {
         if let Value::Dict(id) = items {
             return Ok(self.out.dicts.get(*id).cloned().unwrap_or_default());
@@ -672,7 +713,7 @@ impl<'a> Machine<'a> {
         Ok(TensorView { storage, offset, size, stride })
     }
 
-    /// `__setstate__`: an OrderedDict's attributes (`_metadata`) and a tensor's are not needed.
+    /// `__setstate__`: attributes of an OrderedDict (`_metadata`) and of tensors are ignored.
     fn build(&mut self) -> Result<()> {
         self.pop()?;
         match self.top()? {

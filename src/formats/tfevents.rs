@@ -1,9 +1,9 @@
-//! TensorBoard's event files, written as `torch.utils.tensorboard.SummaryWriter` (torch 2.11) writes scalars.
+//! TensorBoard's event files, with scalars as written by `torch.utils.tensorboard.SummaryWriter` (torch 2.11).
 //!
-//! A file is a row of records, each an `Event` in protocol-buffer form between its length and two checksums. The first
-//! says which version of the format it is. A file for a training that goes on then says from which step on: readers
-//! hide what earlier files in the folder have at that step and later, which a killed training wrote after its state was
-//! last saved. Records reach the file one call at a time, without a buffer.
+//! A file is a sequence of records: each is an `Event` message in protocol-buffer encoding, preceded by its length and
+//! followed by checksums. The first event contains the version of the format. When a training resumes, its new file
+//! contains the step from which readers hide the events of earlier files, which the training wrote after its last
+//! checkpoint. Each call writes its records to the file without buffering.
 
 use crate::env::host_name;
 use crate::err;
@@ -14,24 +14,26 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-/// An event file that grows.
+/// An event file that is open for appending.
 pub struct EventWriter {
     path: PathBuf,
     file: File,
 }
 
-/// What an event says besides time and step; field numbers are those of TensorBoard's `event.proto` and `summary.proto`.
+/// Content of an event besides time and step. Field numbers are those of TensorBoard's `event.proto` and
+/// `summary.proto`.
 enum Content<'a> {
     /// `file_version`, field 3.
     Version,
-    /// `session_log`, field 7, with the status START.
+    /// `session_log`, field 7, with status START.
     SessionStart,
     /// `summary`, field 5, with one `simple_value`.
     Scalar(&'a str, f32),
 }
 
 impl EventWriter {
-    /// A new file in `folder`, which is made; `purge_step`: readers hide what others have from that step on.
+    /// Creates a new file in `folder`, which is created if missing. With `purge_step`, readers hide the events of other
+    /// files from that step on.
     pub fn create(folder: &Path, purge_step: Option<i64>) -> Result<EventWriter> {
         std::fs::create_dir_all(folder).map_err(|error| err!("cannot make the folder: {error}").file(folder))?;
         static COUNTER: AtomicU64 = AtomicU64::new(0);
@@ -51,11 +53,12 @@ impl EventWriter {
         Ok(writer)
     }
 
+    /// Path of the file.
     pub fn path(&self) -> &Path {
         &self.path
     }
 
-    /// Add the values, each under its tag, at `step` and the time now.
+    /// Appends the values, each under its tag, with `step` and the current time.
     pub fn scalars<'a>(&mut self, step: i64, values: impl IntoIterator<Item = (&'a str, f32)>) -> Result<()> {
         let time = since_1970().as_secs_f64();
         let bytes: Vec<u8> = values
@@ -74,18 +77,18 @@ fn since_1970() -> Duration {
     SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default()
 }
 
-/// Length (u64), its checksum, the bytes, their checksum; little-endian.
+/// Length (u64), its checksum, the bytes, their checksum; all little-endian.
 fn record(bytes: &[u8]) -> Vec<u8> {
     let length = (bytes.len() as u64).to_le_bytes();
     [&length[..], &masked_checksum(&length), bytes, &masked_checksum(bytes)].concat()
 }
 
-/// CRC-32C, turned by 15 bits and shifted, so that checksums of bytes that hold checksums stay good.
+/// CRC-32C, rotated and offset so that checksums of data that contain checksums remain useful.
 fn masked_checksum(bytes: &[u8]) -> [u8; 4] {
     crc32c::crc32c(bytes).rotate_right(15).wrapping_add(0xa282_ead8).to_le_bytes()
 }
 
-/// An `Event`: `wall_time` (field 1), `step` (field 2, left out where it is 0), content.
+/// An `Event`: `wall_time` (field 1), `step` (field 2, omitted if 0), content.
 fn event(wall_time: f64, step: i64, content: &Content) -> Vec<u8> {
     let mut out = vec![0x09];
     out.extend(wall_time.to_le_bytes());
@@ -109,14 +112,14 @@ fn event(wall_time: f64, step: i64, content: &Content) -> Vec<u8> {
     out
 }
 
-/// Bytes with their length after a field's tag.
+/// A length-delimited field.
 fn field(out: &mut Vec<u8>, tag: u8, bytes: &[u8]) {
     out.push(tag);
     varint(out, bytes.len() as u64);
     out.extend(bytes);
 }
 
-/// Seven bits a byte, lowest first.
+/// A varint: seven bits per byte, lowest first.
 fn varint(out: &mut Vec<u8>, mut value: u64) {
     while value >= 0x80 {
         out.push(value as u8 | 0x80);

@@ -1,4 +1,4 @@
-//! Cropping and padding along the axes.
+//! Cropping and padding along the voxel axes.
 
 use super::gather::{OUTSIDE, gather_volume};
 use super::{Affine, Applied, DType, Grid, Layout, Spatial, Volume, Voxels};
@@ -6,9 +6,10 @@ use crate::bail;
 use crate::error::Result;
 use std::sync::Arc;
 
-/// What a pad holds.
+/// Values of padding voxels.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum PadMode {
+    /// This value everywhere ("constant").
     Constant(f64),
     /// The outermost voxel ("edge", "replicate").
     Edge,
@@ -16,12 +17,12 @@ pub enum PadMode {
     Reflect,
     /// Mirrored, repeating the outermost voxel.
     Symmetric,
-    /// From the other end ("wrap", "circular").
+    /// Periodic ("wrap", "circular").
     Wrap,
 }
 
 impl PadMode {
-    /// Source index for place `at` of an axis of `n` voxels.
+    /// Source index of position `at` along an axis of `n` voxels.
     fn index(self, at: isize, n: usize) -> u32 {
         let len = n as isize;
         if (0..len).contains(&at) {
@@ -42,14 +43,19 @@ impl PadMode {
     }
 }
 
-/// A box of a volume: output voxel i is input voxel i + `start`; outside it is padded.
+/// A crop with padding: output voxel i is input voxel i + `start`; voxels outside the input are padding.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Window {
+    /// Input index of the first output voxel; negative if the output begins with padding.
     pub start: [isize; 3],
+    /// Output size in voxels.
     pub shape: [usize; 3],
 }
 
-/// Cut `window` out of `volume` and record it as `by`. Errors on an empty result or an absurdly large one.
+/// Crops and pads `volume` to `window` and records the operation under the transform's class `by`.
+///
+/// # Errors
+/// The result would be empty or larger than 2^36 voxels, or there is not enough memory.
 pub fn crop_pad(mut volume: Volume, window: Window, mode: PadMode, by: &'static str) -> Result<Volume> {
     let before = volume.grid();
     if window.shape.contains(&0) || before.shape.contains(&0) {
@@ -72,7 +78,7 @@ pub fn crop_pad(mut volume: Volume, window: Window, mode: PadMode, by: &'static 
         (0..window.shape[axis] as isize).map(|i| mode.index(i + window.start[axis], before.shape[axis])).collect()
     });
     let fill = if let PadMode::Constant(value) = mode { value } else { 0.0 };
-    // A constant that the stored type cannot hold needs float voxels.
+    // Integer voxels become float32 if the padding value is not 0, since their type may not be able to hold it.
     let widened = fill != 0.0 && !volume.voxels.dtype().is_float();
     if volume.is_header_only() {
         volume.voxels = Voxels::empty(if widened { DType::F32 } else { volume.voxels.dtype() });
@@ -93,7 +99,7 @@ pub fn crop_pad(mut volume: Volume, window: Window, mode: PadMode, by: &'static 
 /// 2^36 voxels are 256 GiB of f32.
 const MAX_VOXELS: usize = 1 << 36;
 
-/// The affine after a crop at `start`: MONAI crops first (to what is inside), then pads.
+/// Returns the affine after a crop at `start`. Like MONAI, it first crops, then pads, so that rounding is the same.
 pub fn shifted(affine: &Affine, start: [isize; 3]) -> Affine {
     let part = |pick: fn(isize) -> isize| Affine::translation(start.map(|s| pick(s) as f64));
     let (crop, pad) = (part(|s| s.max(0)), part(|s| s.min(0)));

@@ -1,4 +1,4 @@
-//! Voxel types, and buffers of them.
+//! Numeric types of voxels, and buffers of them.
 
 use super::{DType, Layout, Volume, Voxels};
 use crate::error::Result;
@@ -7,12 +7,15 @@ use crate::{each_voxels, err};
 use rayon::prelude::*;
 use std::sync::Arc;
 
-/// A numeric type that voxels can have.
+/// A numeric type of voxels.
 pub trait Element: Zeroed + Default + PartialOrd + Send + Sync + 'static {
+    /// The value as f64; 64-bit integers are rounded.
     fn to_f64(self) -> f64;
+    /// The value as f32, rounded.
     fn to_f32(self) -> f32;
-    /// Truncates towards zero, as NumPy does; values out of range become the nearest end.
+    /// Truncates toward zero as NumPy does; values out of range are clamped.
     fn from_f64(x: f64) -> Self;
+    /// The buffer as [`Voxels`] of this type.
     fn wrap(buffer: Arc<[Self]>) -> Voxels;
 }
 
@@ -36,7 +39,10 @@ macro_rules! elements {
 }
 elements!(u8 U8, i8 I8, u16 U16, i16 I16, u32 U32, i32 I32, u64 U64, i64 I64, f32 F32, f64 F64);
 
-/// A new buffer of `n` zeros, filled by `fill` before anyone shares it. Errors where there is not enough memory.
+/// Allocates `n` zeros and passes them to `fill` while the buffer is not shared yet.
+///
+/// # Errors
+/// There is not enough memory.
 pub fn filled<T: Element>(n: usize, fill: impl FnOnce(&mut [T])) -> Result<Arc<[T]>> {
     let refused = || err!("not enough memory for {n} voxels of {} bytes", size_of::<T>());
     let mut buffer = zeroed::arc(n).ok_or_else(refused)?;
@@ -46,23 +52,25 @@ pub fn filled<T: Element>(n: usize, fill: impl FnOnce(&mut [T])) -> Result<Arc<[
     Ok(buffer)
 }
 
-/// Elements per task in pointwise work: 256 KiB of f32, so that a chunk stays in the cache between two passes.
+/// Elements per task in pointwise loops: 256 KiB of f32, so that a chunk stays in the cache between two passes.
 pub const CHUNK: usize = 1 << 16;
 
 impl Layout {
+    /// Number of voxels over all channels.
     pub fn len(&self) -> usize {
         self.shape.iter().product()
     }
+    /// Whether an axis has length 0.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
-    /// Where [C,X,Y,Z] index `at` lies in the buffer.
+    /// Position of index [c,x,y,z] in the buffer.
     pub fn position(&self, at: [usize; 4]) -> usize {
         let shift: isize = at.iter().zip(&self.strides).map(|(&i, &stride)| i as isize * stride).sum();
         (self.offset as isize + shift) as usize
     }
-    /// Whether the layout covers a buffer of `len` elements, channel after channel, each element once: then pointwise
-    /// work may run over the buffer in any order and leave the layout as it is.
+    /// Whether the layout covers all `len` elements of a buffer exactly once, channel by channel. Pointwise loops may
+    /// then process the buffer in memory order.
     fn is_dense(&self, len: usize) -> bool {
         let mut axes: Vec<(usize, usize)> =
             (1..4).map(|axis| (self.strides[axis].unsigned_abs(), self.shape[axis])).collect();
@@ -80,7 +88,7 @@ impl Layout {
 }
 
 impl DType {
-    /// Whether every value is also a float32.
+    /// Whether float32 represents every value of this type exactly.
     pub fn exact_in_f32(self) -> bool {
         matches!(self, DType::U8 | DType::I8 | DType::U16 | DType::I16 | DType::F32)
     }
@@ -91,8 +99,9 @@ impl Volume {
     pub fn channels(&self) -> usize {
         self.layout.channels()
     }
-    /// Make the voxels float32 and dense, keeping their order in memory where it is dense already, and hand them to
-    /// `work` as one slice, channel after channel. The buffer is reused if it is not shared.
+    /// Converts the voxels to float32, dense in memory, and passes them to `work` as one slice, channel by channel,
+    /// with the number of voxels per channel. The order in memory is kept if it is dense. The buffer is reused if it is
+    /// not shared.
     pub fn map_f32(mut self, work: impl FnOnce(&mut [f32], usize)) -> Result<Volume> {
         self.integer_type = None;
         let dense = self.layout.is_dense(self.voxels.len());
@@ -115,11 +124,11 @@ impl Volume {
         self.voxels = Voxels::F32(buffer);
         Ok(self)
     }
-    /// The same values as float32.
+    /// Converts the voxels to float32.
     pub fn into_f32(self) -> Result<Volume> {
         if let Voxels::F32(_) = self.voxels { Ok(self) } else { self.map_f32(|_, _| {}) }
     }
-    /// The same values in C order [C,X,Y,Z], of the same type.
+    /// Returns the voxels in C order [C,X,Y,Z], with the same type.
     pub fn contiguous(mut self) -> Result<Volume> {
         let shape = self.layout.shape;
         let contiguous = Layout::contiguous(shape);
@@ -131,12 +140,12 @@ impl Volume {
         self.layout = contiguous;
         Ok(self)
     }
-    /// All voxels as f32 in C order [C,X,Y,Z].
+    /// Returns all voxels as f32 in C order [C,X,Y,Z].
     pub fn to_f32_vec(&self) -> Result<Vec<f32>> {
         let volume = self.clone().contiguous()?;
         Ok(each_voxels!(&volume.voxels, slice => slice.iter().map(|x| x.to_f32()).collect()))
     }
-    /// Voxels converted to `dtype`, see [`Voxels::cast`].
+    /// Converts the voxels to `dtype`, see [`Voxels::cast`].
     pub fn cast(self, dtype: DType) -> Result<Volume> {
         let integer_type = (!dtype.is_float()).then_some(dtype);
         Ok(Volume { voxels: self.voxels.cast(dtype)?, integer_type, ..self })
@@ -144,8 +153,8 @@ impl Volume {
 }
 
 impl Voxels {
-    /// Converted to `dtype`. A float type is a no-op for integers that it holds exactly: voxels keep the file's type until
-    /// something computes with them.
+    /// Converts the voxels to `dtype`. Conversion to a float type leaves integers unchanged that the type holds
+    /// exactly: voxels keep the file's type until arithmetic needs floats.
     pub fn cast(self, dtype: DType) -> Result<Voxels> {
         let now = self.dtype();
         let keeps = now == dtype

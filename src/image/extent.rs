@@ -1,23 +1,24 @@
-//! Whether two volumes fill the same box in the world.
+//! Checks whether two volumes cover the same region of space.
 
 use super::{Affine, Grid};
 
-/// Tolerated distance between corners of two grids of one voxel size, in voxels. A shift below half a voxel moves no
-/// voxel's centre into another one. Rounding is smaller: an affine in float32 (1e-7 of some 100 mm), or a quaternion in
-/// float32 close to a half turn, whose real part is the root of a difference (3e-4 of some 100 mm).
+/// Tolerated distance between corners of two grids with equal voxel size, in voxels. A shift below half a voxel does
+/// not move the center of a voxel into another one. Rounding errors are smaller: of an affine in float32 (1e-7 of a few
+/// 100 mm), or of a float32 quaternion close to a half turn, whose real part is the root of a difference (3e-4 of a few
+/// 100 mm).
 const TOLERANCE_VOX: f64 = 0.25;
-/// Voxel sizes that differ by no more than this share count as one size.
+/// Voxel sizes that differ by at most this fraction count as equal.
 const SAME_SIZE: f64 = 0.01;
 
 impl Grid {
-    /// The largest distance in mm between corners of two volumes that should fill one box, or `None` if they do. A corner
-    /// is that of the outermost voxel, half a voxel beyond its centre; order and direction of the axes do not matter. The
-    /// tolerance is [`TOLERANCE_VOX`] along axes where the voxels have one size, else one voxel of the coarser grid:
-    /// what the rounding of a shape while resampling may cost.
+    /// Returns the largest distance in mm between corresponding corners of two volumes that are expected to cover the
+    /// same box, or `None` if they do. Corners are those of the outermost voxels, half a voxel beyond their centers;
+    /// order and direction of the axes do not matter. The tolerance is [`TOLERANCE_VOX`] along axes with equal voxel
+    /// size, else one voxel of the coarser grid, which is what rounding of the shape in resampling may cost.
     pub fn distance_mm(&self, other: &Grid) -> Option<f64> {
         let ends = |grid: &Grid, axis: usize| [-0.5, grid.shape[axis] as f64 - 0.5];
         let (own_mm, other_mm) = (self.affine.spacing_mm(), other.affine.spacing_mm());
-        // For each of our axes the other's voxel size along it, by the other's axis that is closest to it.
+        // For each of our axes, the voxel size of the other volume along its closest axis.
         let tolerance: [f64; 3] = std::array::from_fn(|axis| {
             let along = |of: usize| {
                 let dot: f64 = (0..3).map(|row| self.affine.0[row][axis] * other.affine.0[row][of]).sum();
@@ -27,13 +28,13 @@ impl Grid {
             let ratio = other_mm[closest] / own_mm[axis];
             if (ratio - 1.0).abs() <= SAME_SIZE { TOLERANCE_VOX } else { ratio.max(1.0) }
         });
-        // From the other's voxel indices to ours; an affine that cannot be inverted lies nowhere.
+        // From the other's voxel indices to ours. With a singular affine the volumes do not match.
         let into_own = self.affine.solve(&other.affine).unwrap_or(Affine([[f64::NAN; 4]; 4]));
         let (mut apart, mut largest_mm, mut met) = (false, 0.0f64, [false; 8]);
         for corner in 0..8 {
             let at = std::array::from_fn(|axis| ends(other, axis)[corner >> axis & 1]);
             let index = into_own.at(at);
-            // Our corner that is closest along each axis.
+            // The closest of our corners along each axis.
             let side: [usize; 3] = std::array::from_fn(|axis| {
                 let [low, high] = ends(self, axis);
                 usize::from(index[axis] > (low + high) / 2.0)

@@ -1,24 +1,24 @@
-//! Gathering by one index table per axis: crops, pads, reorientations, nearest resampling along the axes.
+//! Gathering by one index table per axis: crops, padding, reorientations and axis-aligned nearest-neighbor resampling.
 
 use super::{Element, Layout, Volume, Voxels, filled};
 use crate::each_voxels;
 use crate::error::Result;
 use rayon::prelude::*;
 
-/// A table's entry for a place outside the source.
+/// Table entry for positions outside the source.
 pub const OUTSIDE: u32 = u32::MAX;
 
-/// Output x rows per task, and the y and z extent of a tile: 16 neighbours along every axis keep cache lines in use
-/// whichever axis is fastest in the source.
+/// Output x rows per task, and the size of a tile along y and z: tiles of 16 voxels along every axis use whole cache
+/// lines whichever axis varies fastest in the source.
 const TILE: [usize; 3] = [16, 16, 64];
 
-/// One channel of the source: where voxel (x,y,z) lies in the buffer.
+/// One channel of the source, with the layout of its buffer.
 #[derive(Clone, Copy)]
 pub struct Source<'a, T> {
     pub buffer: &'a [T],
     pub offset: isize,
     pub strides: [isize; 3],
-    /// [X,Y,Z]
+    /// Size [X,Y,Z].
     pub shape: [usize; 3],
 }
 
@@ -38,26 +38,27 @@ impl<'a, T> Source<'a, T> {
     }
 }
 
-/// out[x,y,z] = source[tables[0][x], tables[1][y], tables[2][z]], in C order; `fill` where a table says [`OUTSIDE`].
+/// Computes out[x,y,z] = source[tables[0][x], tables[1][y], tables[2][z]] in C order; `fill` where a table has
+/// [`OUTSIDE`].
 pub fn gather<T: Copy + Send + Sync>(source: Source<T>, tables: [&[u32]; 3], fill: T, out: &mut [T]) {
     let strides = source.strides;
     gather_axes(source, std::array::from_fn(|axis| Lookup { table: tables[axis], stride: strides[axis] }), fill, out);
 }
 
-/// Along one axis of the output: the source index at each place, and the source's stride for it.
+/// Lookup along one output axis: source indices by position, and the stride of the source axis.
 #[derive(Clone, Copy)]
 pub struct Lookup<'a> {
     pub table: &'a [u32],
     pub stride: isize,
 }
 
-/// As [`gather`], where output axis i looks up any axis of the source.
+/// Like [`gather`], with any assignment of source axes to output axes.
 pub fn gather_axes<T: Copy + Send + Sync>(source: Source<T>, axes: [Lookup; 3], fill: T, out: &mut [T]) {
     let whole = axes.map(|axis| axis.table.len());
     gather_box(source, axes, [0; 3], whole, fill, out);
 }
 
-/// As [`gather_axes`] into a box of `out`, which has the shape `whole` in C order; the box begins at `start`.
+/// Like [`gather_axes`], into the box at `start` of `out`, which has the size `whole` in C order.
 pub fn gather_box<T: Copy + Send + Sync>(
     source: Source<T>,
     axes: [Lookup; 3],
@@ -72,7 +73,7 @@ pub fn gather_box<T: Copy + Send + Sync>(
     }
     let plane = whole[1] * whole[2];
     let out = &mut out[start[0] * plane..(start[0] + nx) * plane];
-    // Element offsets along each axis; `None` outside.
+    // Element offsets along each axis; `None` outside the source.
     let offsets = axes.map(|axis| {
         axis.table.iter().map(|&at| (at != OUTSIDE).then(|| at as isize * axis.stride)).collect::<Vec<Option<isize>>>()
     });
@@ -101,7 +102,7 @@ pub fn gather_box<T: Copy + Send + Sync>(
     });
 }
 
-/// Every channel of a volume by the same tables, in C order [C,X,Y,Z]; its type is kept.
+/// Gathers every channel of a volume by the same tables, in C order [C,X,Y,Z]; the type is kept.
 pub fn gather_volume(volume: &Volume, tables: [&[u32]; 3], fill: f64) -> Result<Voxels> {
     let per_channel: usize = tables.iter().map(|table| table.len()).product();
     fn run<T: Element>(

@@ -1,8 +1,9 @@
-//! Undoing recorded operations: from the network's grid back to the file's.
+//! Inverts recorded spatial operations: from the network's grid back to the grid of the file.
 //!
-//! Each operation is undone in turn, as MONAI's `Invertd` does: a crop is padded with a constant, a reorientation is
-//! turned back, a resampling is a resampling to the grid before it, with the affine that MONAI would track on the way.
-//! Nearest operations along the axes are composed into one index table per axis; nothing is gathered twice.
+//! Operations are inverted one by one, as in MONAI's `Invertd`: a crop by padding with a constant, a reorientation by
+//! the opposite one, a resampling by resampling to the previous grid, with the affine that MONAI tracks on the way.
+//! Consecutive axis-aligned nearest-neighbor operations are composed into one index table per axis, so that voxels are
+//! gathered once.
 
 use super::crop::shifted;
 use super::gather::{Lookup, OUTSIDE, Source, gather_axes};
@@ -12,19 +13,19 @@ use super::{Affine, Applied, Grid, Interpolation, Spatial};
 use crate::error::Result;
 use std::sync::Arc;
 
-/// The way back.
+/// The inverse of a sequence of spatial operations.
 #[derive(Debug, Clone)]
 pub struct Inverse {
     from: Grid,
     to: Grid,
-    /// Latest operation first.
+    /// Last operation first.
     steps: Vec<Step>,
 }
 
 #[derive(Debug, Clone)]
 enum Step {
     Axes(AxesMap),
-    /// As recorded, and for [`Inverse::nearest`].
+    /// With the recorded parameters, and as used by [`Inverse::nearest`].
     Resample {
         recorded: Box<Sampler>,
         nearest: Box<Sampler>,
@@ -32,7 +33,7 @@ enum Step {
     },
 }
 
-/// Axis i of the input at table[i][place along axis[i] of the output].
+/// Input axis i is read at `table[i][position along output axis axis[i]]`.
 #[derive(Debug, Clone)]
 struct AxesMap {
     from: [usize; 3],
@@ -42,20 +43,23 @@ struct AxesMap {
 }
 
 impl Inverse {
-    /// To undo `ops`, oldest first. Errors if a recorded affine is singular.
+    /// Creates the inverse of `ops`, which are given oldest first.
+    ///
+    /// # Errors
+    /// A recorded affine is singular.
     pub fn new(ops: &[Arc<Applied>]) -> Result<Inverse> {
         let identity = Grid { shape: [0; 3], affine: Affine::IDENTITY };
         let from = ops.last().map_or(identity, |op| op.after);
         let to = ops.first().map_or(identity, |op| op.before);
-        // The grid as MONAI's metadata has it while it works backwards; its affine may differ from the recorded one in
-        // the last bits, which nearest neighbours feel.
+        // The grid in MONAI's metadata during the inversion. Its affine may differ from the recorded one in the last
+        // bits, which can decide ties of nearest neighbors.
         let mut now = from;
         let mut steps = Vec::with_capacity(ops.len());
         for op in ops.iter().rev() {
             let before = op.before.shape;
             match op.what {
                 Spatial::Orient { axes, flips } => {
-                    // Turning back: axis axes[i] of the result is axis i, reversed where it was.
+                    // Axis axes[i] of the result is axis i, reversed if it was reversed before.
                     let mut back = [0; 3];
                     let mut reversed = [false; 3];
                     for (output, &input) in axes.iter().enumerate() {
@@ -91,7 +95,8 @@ impl Inverse {
                 }
                 Spatial::Resample { interpolation, padding, align_corners } => {
                     let sampling = |align_corners| Sampling::new(&now, &op.before, padding, align_corners);
-                    // MONAI's `convert_applied_interp_mode` drops align_corners when it makes an inversion nearest.
+                    // MONAI's `convert_applied_interp_mode` removes align_corners when it switches an inversion to
+                    // nearest.
                     if let (Sampling::Resample(recorded), Sampling::Resample(nearest)) =
                         (sampling(align_corners)?, sampling(false)?)
                     {
@@ -104,16 +109,16 @@ impl Inverse {
         }
         Ok(Inverse { from, to, steps })
     }
-    /// The network's grid.
+    /// Grid of the input, that is, of the network's output.
     pub fn from_grid(&self) -> Grid {
         self.from
     }
-    /// The file's grid.
+    /// Grid of the result, that is, of the file.
     pub fn to_grid(&self) -> Grid {
         self.to
     }
-    /// Labels [X,Y,Z] in C order on [`Inverse::from_grid`] → C order on [`Inverse::to_grid`], each voxel the nearest
-    /// one, `fill` where an undone crop left nothing.
+    /// Maps labels [X,Y,Z] in C order on [`Inverse::from_grid`] to [`Inverse::to_grid`] by nearest-neighbor
+    /// interpolation. Regions that a crop removed get `fill`.
     pub fn nearest<T: Copy + Send + Sync>(&self, map: &[T], fill: T) -> Vec<T> {
         let mut current: Option<Vec<T>> = None;
         let mut composed: Option<AxesMap> = None;
@@ -143,8 +148,11 @@ impl Inverse {
             (None, None) => map.to_vec(),
         }
     }
-    /// One channel [X,Y,Z] in C order, each operation undone in turn with the interpolation it was recorded with;
-    /// undone crops are filled with 0. Errors if the channel does not have the grid's size.
+    /// Maps one channel [X,Y,Z] in C order, inverting each operation with its recorded interpolation. Regions that a
+    /// crop removed get 0.
+    ///
+    /// # Errors
+    /// The size of the channel differs from that of [`Inverse::from_grid`].
     pub fn linear(&self, channel: &[f32]) -> Result<Vec<f32>> {
         let expected: usize = self.from.shape.iter().product();
         if channel.len() != expected {
@@ -175,7 +183,7 @@ impl Inverse {
 }
 
 impl AxesMap {
-    /// A nearest resampling along the axes.
+    /// Tables of an axis-aligned nearest-neighbor resampling.
     fn of(sampler: &Sampler) -> AxesMap {
         AxesMap {
             from: sampler.from,
@@ -184,7 +192,7 @@ impl AxesMap {
             table: std::array::from_fn(|axis| sampler.nearest_axis(axis)),
         }
     }
-    /// First `self`, then `next`.
+    /// Composes two maps; `self` is applied first.
     fn then(&self, next: &AxesMap) -> AxesMap {
         let look = |i: usize| {
             let axis = self.axis[i];

@@ -1,11 +1,11 @@
-//! Images in host memory: voxels, geometry, and what was done to them. No torch here.
+//! Images in host memory: voxels, geometry and the record of applied operations. This crate does not depend on torch.
 //!
-//! Axis order is X,Y,Z everywhere and world coordinates are RAS+ millimetres, as NIfTI and nibabel have them.
+//! The axis order is X, Y, Z everywhere; world coordinates are RAS+ in mm, as in NIfTI and nibabel.
 //!
-//! - [`Zoom`] gives the grid of a target spacing, [`Sampling`] MONAI's coordinates from one grid in another,
+//! - [`Zoom`] computes the grid for a target spacing, [`Sampling`] MONAI's coordinates of one grid in another,
 //!   [`resample`](resample()) the voxels there.
-//! - [`Orientation`] turns axes without moving voxels, [`crop_pad`] cuts and pads.
-//! - [`Inverse`] undoes a [`Trace`].
+//! - [`Orientation`] reorders axes without moving voxels, [`crop_pad`] crops and pads.
+//! - [`Inverse`] inverts a [`Trace`].
 
 use segbundle_base::{bail, err, error};
 

@@ -1,10 +1,9 @@
-//! Small matrices with the rounding of the libraries under MONAI.
+//! Small matrices, with the rounding of NumPy and PyTorch.
 //!
-//! Where a nearest-neighbour coordinate falls on a tie, the last bit of an affine decides, so the order of operations
-//! is part of the result. The orders below were found by comparing every bit with NumPy 2 (OpenBLAS) and PyTorch 2.11
-//! on random matrices, on an x86-64 processor with fused multiply-add: products in NumPy are fused and run in index
-//! order; PyTorch's small products are not fused; LAPACK's factorisations sum first, then subtract, and multiply by
-//! reciprocals of pivots.
+//! The last bit of an affine can decide ties of nearest neighbors, so the order of floating-point operations is part of
+//! the result. The orders below were determined by bitwise comparison with NumPy 2 (OpenBLAS) and PyTorch 2.11 on
+//! random matrices, on an x86-64 CPU with FMA: NumPy's products use FMA in index order; PyTorch's small products do not
+//! use FMA; LAPACK's factorizations sum first, then subtract, and multiply by reciprocals of pivots.
 
 use super::Affine;
 use crate::err;
@@ -12,7 +11,7 @@ use crate::error::Result;
 
 pub type Matrix<const N: usize> = [[f64; N]; N];
 
-/// `a · b` as NumPy rounds it.
+/// Computes `a · b`, rounded as by NumPy.
 pub fn mul_fused<const R: usize, const K: usize, const C: usize>(
     a: &[[f64; K]; R],
     b: &[[f64; C]; K],
@@ -20,12 +19,12 @@ pub fn mul_fused<const R: usize, const K: usize, const C: usize>(
     std::array::from_fn(|r| std::array::from_fn(|c| (0..K).fold(0.0, |sum, k| a[r][k].mul_add(b[k][c], sum))))
 }
 
-/// `a · b` as PyTorch rounds it.
+/// Computes `a · b`, rounded as by PyTorch.
 pub fn mul_plain<const N: usize>(a: &Matrix<N>, b: &Matrix<N>) -> Matrix<N> {
     std::array::from_fn(|r| std::array::from_fn(|c| (1..N).fold(a[r][0] * b[0][c], |sum, k| sum + a[r][k] * b[k][c])))
 }
 
-/// `a · v` for the upper left 3×3 of an affine, as NumPy rounds it for such a view.
+/// Computes `a · v` for the upper left 3×3 block of an affine, rounded as by NumPy for such a view.
 pub fn rotate_vector(a: &Affine, v: [f64; 3]) -> [f64; 3] {
     std::array::from_fn(|r| a.0[r][2].mul_add(v[2], a.0[r][0].mul_add(v[0], a.0[r][1] * v[1])))
 }
@@ -38,7 +37,10 @@ pub fn transpose<const N: usize>(a: &Matrix<N>) -> Matrix<N> {
     std::array::from_fn(|r| std::array::from_fn(|c| a[c][r]))
 }
 
-/// `a⁻¹ · b`, by LU with partial pivoting. Errors if `a` is singular.
+/// Computes `a⁻¹ · b` by LU decomposition with partial pivoting.
+///
+/// # Errors
+/// `a` is singular.
 pub fn solve<const N: usize>(a: &Matrix<N>, b: &Matrix<N>) -> Result<Matrix<N>> {
     let (mut lu, mut x) = (*a, *b);
     for column in 0..N {
@@ -66,7 +68,7 @@ pub fn solve<const N: usize>(a: &Matrix<N>, b: &Matrix<N>) -> Result<Matrix<N>> 
             row[column] *= reciprocal;
         }
     }
-    // Row by row for all columns at once; within a column the order is LAPACK's.
+    // Row by row for all columns at once; within a column the order is that of LAPACK.
     for row in 1..N {
         for k in 0..row {
             let known = x[k];
@@ -83,12 +85,15 @@ pub fn solve<const N: usize>(a: &Matrix<N>, b: &Matrix<N>) -> Result<Matrix<N>> 
     Ok(x)
 }
 
-/// Sum of the first `n` terms in order; 0 if there are none.
+/// Sum of the first `n` terms in order; 0 if n is 0.
 fn dot(n: usize, term: impl Fn(usize) -> f64) -> f64 {
     if n == 0 { 0.0 } else { (1..n).fold(term(0), |sum, k| sum + term(k)) }
 }
 
-/// Lower triangular L with L·Lᵀ = a. Errors if `a` is not positive definite.
+/// Computes the lower triangular L with L·Lᵀ = a.
+///
+/// # Errors
+/// `a` is not positive definite.
 pub fn cholesky(a: &Matrix<3>) -> Result<Matrix<3>> {
     let mut l = [[0.0; 3]; 3];
     for column in 0..3 {
@@ -106,19 +111,22 @@ pub fn cholesky(a: &Matrix<3>) -> Result<Matrix<3>> {
 }
 
 impl Affine {
-    /// Rows in brackets, for messages.
+    /// The rows as text, for messages.
     fn text<const N: usize>(rows: &Matrix<N>) -> String {
         format!("{:?}", rows.iter().map(|row| row.to_vec()).collect::<Vec<_>>())
     }
-    /// `self · other` as PyTorch rounds it: how MONAI updates an image's affine.
+    /// Returns `self · other`, rounded as by PyTorch: MONAI's update of an image's affine.
     pub fn updated(&self, other: &Affine) -> Affine {
         Affine(mul_plain(&self.0, &other.0))
     }
-    /// `self⁻¹ · other` as NumPy solves it.
+    /// Returns `self⁻¹ · other`, rounded as by NumPy.
+    ///
+    /// # Errors
+    /// `self` is singular.
     pub fn solve(&self, other: &Affine) -> Result<Affine> {
         Ok(Affine(solve(&self.0, &other.0)?))
     }
-    /// A shift by whole voxels.
+    /// A translation in voxels.
     pub fn translation(shift_vox: [f64; 3]) -> Affine {
         let mut affine = Affine::IDENTITY;
         for (row, shift) in affine.0.iter_mut().zip(shift_vox) {
@@ -126,7 +134,7 @@ impl Affine {
         }
         affine
     }
-    /// The upper left 3×3.
+    /// The upper left 3×3 block.
     pub fn axes(&self) -> Matrix<3> {
         std::array::from_fn(|r| std::array::from_fn(|c| self.0[r][c]))
     }

@@ -1,6 +1,6 @@
-//! Axis codes and reorientation, as nibabel defines them; nothing is moved in memory.
+//! Axis codes and reorientation as in nibabel. Voxels are not moved in memory.
 //!
-//! Source of the rule: nibabel.orientations (`io_orientation`, `axcodes2ornt`, `ornt_transform`, `inv_ornt_aff`).
+//! Source: nibabel.orientations (`io_orientation`, `axcodes2ornt`, `ornt_transform`, `inv_ornt_aff`).
 
 use super::linalg::{Matrix, identity, solve, transpose};
 use super::{Affine, Layout, Spatial, Volume};
@@ -8,14 +8,18 @@ use crate::bail;
 use crate::err;
 use crate::error::Result;
 
-/// For each voxel axis: the nearest world axis, and whether it runs against it.
+/// For each voxel axis, the closest world axis and whether it points in the opposite direction.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Orientation(pub [(usize, bool); 3]);
 
 impl Orientation {
+    /// Axes point right, anterior and superior ("RAS").
     pub const RAS: Orientation = Orientation([(0, false), (1, false), (2, false)]);
 
-    /// Of an image. Errors if the affine is singular.
+    /// Returns the orientation of an image.
+    ///
+    /// # Errors
+    /// The affine is singular, or an axis is not close to any world axis.
     pub fn of(affine: &Affine) -> Result<Orientation> {
         let mut axes = affine.axes();
         let lengths: [f64; 3] = affine.spacing_mm().map(|length| if length == 0.0 { 1.0 } else { length });
@@ -25,7 +29,7 @@ impl Orientation {
             }
         }
         let mut rotation = nearest_rotation(axes)?;
-        // The clearest axis chooses first.
+        // The axis that is closest to a world axis is assigned first.
         let strongest = |axis: usize| (0..3).map(|row| rotation[row][axis].powi(2)).fold(0.0, f64::max);
         let mut order = [(0, strongest(0)), (1, strongest(1)), (2, strongest(2))];
         order.sort_by(|a, b| b.1.total_cmp(&a.1));
@@ -41,7 +45,11 @@ impl Orientation {
         }
         Ok(Orientation(out))
     }
-    /// From codes such as "RAS": one letter of `labels` (negative end, positive end by world axis) for each voxel axis.
+    /// Parses codes such as "RAS": for each voxel axis, one of the `labels` (negative and positive end of each world
+    /// axis).
+    ///
+    /// # Errors
+    /// There are fewer than 3 codes, a code is not among the labels, or two codes name the same world axis.
     pub fn from_codes(codes: &[String], labels: &[[String; 2]; 3]) -> Result<Orientation> {
         let choices = || labels.iter().flatten().cloned().collect::<Vec<_>>().join(", ");
         if codes.len() < 3 {
@@ -61,7 +69,7 @@ impl Orientation {
         }
         Ok(Orientation(out))
     }
-    /// The operation that turns an image of this orientation into `to`.
+    /// Returns the operation that changes an image from this orientation to `to`.
     pub fn turn_to(&self, to: &Orientation) -> Spatial {
         let mut axes = [0; 3];
         let mut flips = [false; 3];
@@ -78,7 +86,10 @@ impl Orientation {
 }
 
 impl Volume {
-    /// With its axes turned to `to`; nothing is moved in memory.
+    /// Reorders and reverses the axes to `to`; voxels are not moved in memory.
+    ///
+    /// # Errors
+    /// The affine is singular.
     pub fn turned_to(mut self, to: &Orientation) -> Result<Volume> {
         let shape = self.layout.spatial();
         if let Spatial::Orient { axes, flips } = Orientation::of(&self.affine)?.turn_to(to) {
@@ -89,12 +100,12 @@ impl Volume {
     }
 }
 
-/// Letters of the world axes: left to right, posterior to anterior, inferior to superior.
+/// Letters of the world axes: left and right, posterior and anterior, inferior and superior.
 pub fn default_labels() -> [[String; 2]; 3] {
     [["L", "R"], ["P", "A"], ["I", "S"]].map(|ends| ends.map(str::to_owned))
 }
 
-/// The orthogonal factor of the polar decomposition, by Newton's iteration (nibabel takes it from an SVD).
+/// The orthogonal factor of the polar decomposition by Newton's iteration (nibabel computes it from an SVD).
 fn nearest_rotation(mut x: Matrix<3>) -> Result<Matrix<3>> {
     for _ in 0..60 {
         let inverse = transpose(&solve(&x, &identity())?);
@@ -110,11 +121,11 @@ fn nearest_rotation(mut x: Matrix<3>) -> Result<Matrix<3>> {
             break;
         }
     }
-    // What is zero but for rounding may not break a tie.
+    // Rounding errors of zeros must not break a tie.
     Ok(x.map(|row| row.map(|v| if v.abs() < 1e-14 { 0.0 } else { v })))
 }
 
-/// The affine by which an image's own is multiplied when its axes (of lengths `shape`, before) are reoriented.
+/// Returns the matrix by which the affine is multiplied when axes with these lengths (before) are reoriented.
 pub fn turn_affine(axes: [usize; 3], flips: [bool; 3], shape: [usize; 3]) -> Affine {
     let mut out = Affine([[0.0; 4]; 4]);
     out.0[3][3] = 1.0;
@@ -125,7 +136,7 @@ pub fn turn_affine(axes: [usize; 3], flips: [bool; 3], shape: [usize; 3]) -> Aff
     out
 }
 
-/// The same buffer seen along the new axes.
+/// Returns the layout of the same buffer with reordered axes.
 pub fn turn_layout(layout: &Layout, axes: [usize; 3], flips: [bool; 3]) -> Layout {
     let mut out = *layout;
     for (output, (&input, &flip)) in axes.iter().zip(&flips).enumerate() {

@@ -1,9 +1,10 @@
-//! Resampling: three passes along the axes where the grids are parallel, a gather of eight neighbours otherwise.
+//! Resampling: three passes along the axes if the grids are parallel, otherwise trilinear gathering of eight neighbors.
 //!
-//! Values are computed in f64 and rounded once to f32, as MONAI's Spacing with its default dtype does. The passes sum in
-//! another order than torch's eight products; the difference is some 1e-16 of the summands and survives the rounding to
-//! f32 in about one voxel of 10^8. Where the summands cancel it would show, and whether a value is exactly zero decides
-//! what NormalizeIntensity(nonzero=True) does with it: there the eight products are summed as torch sums them.
+//! Values are computed in f64 and rounded once to f32, as in MONAI's Spacing with its default dtype. The passes sum in
+//! a different order than torch's eight products; the difference of about 1e-16 of the summands survives the rounding
+//! to f32 in about one of 10^8 voxels. It would matter where the summands cancel, because
+//! NormalizeIntensity(nonzero=True) depends on whether a value is exactly zero: there the eight products are summed in
+//! torch's order.
 
 use super::gather::{Lookup, OUTSIDE, Source, gather, gather_box};
 use super::sampling::{LinearAxis, Sampler};
@@ -14,15 +15,15 @@ use rayon::prelude::*;
 use std::ops::Range;
 use std::sync::Arc;
 
-/// Output z per slab where the source's planes lie along Z: one cache line of f32.
+/// Output z per slab if the source's planes lie along Z: one cache line of f32.
 const SLAB: usize = 16;
 
-/// Below this a sum may have lost the digits that tell it from zero: rounding errors are some 1e-12 for voxels of some
-/// thousand HU.
+/// Below this absolute value, cancellation may have lost the digits that distinguish a sum from zero: rounding errors
+/// are about 1e-12 for voxels of a few thousand HU.
 const CANCELLED: f64 = 1e-6;
 
-/// All channels of `volume` through `sampler`, in C order [C,X,Y,Z]: f32 for [`Interpolation::Linear`], the same type
-/// for [`Interpolation::Nearest`].
+/// Resamples all channels of `volume` in C order [C,X,Y,Z]: to f32 with [`Interpolation::Linear`], to the same type
+/// with [`Interpolation::Nearest`].
 pub fn resample(volume: &Volume, sampler: &Sampler, interpolation: Interpolation) -> Result<Voxels> {
     fn run<T: Element>(
         buffer: &[T],
@@ -48,7 +49,7 @@ pub fn resample(volume: &Volume, sampler: &Sampler, interpolation: Interpolation
     each_voxels!(&volume.voxels, slice => run(slice, &volume.layout, sampler, interpolation))
 }
 
-/// Nearest neighbours of one channel; `fill` where zeros are padded.
+/// Nearest-neighbor interpolation of one channel; `fill` outside the source with [`Padding::Zeros`](super::Padding).
 pub fn nearest<T: Copy + Send + Sync>(source: Source<T>, sampler: &Sampler, fill: T, out: &mut [T]) {
     if sampler.is_separable() {
         let tables: [Vec<u32>; 3] = std::array::from_fn(|axis| sampler.nearest_axis(axis));
@@ -93,7 +94,7 @@ fn position<T>(source: &Source<T>, at: [usize; 3]) -> usize {
     (source.offset + at[0] as isize * sx + at[1] as isize * sy + at[2] as isize * sz) as usize
 }
 
-/// Trilinear interpolation; neighbours outside count nothing.
+/// Trilinear interpolation; neighbors outside the source count as zero.
 fn eight<T: Element>(source: &Source<T>, at: [f64; 3]) -> f64 {
     let floor = at.map(f64::floor);
     let mut sum = 0.0;
@@ -103,7 +104,7 @@ fn eight<T: Element>(source: &Source<T>, at: [f64; 3]) -> f64 {
         let mut inside = true;
         // torch multiplies the weights of its fastest axis first.
         for axis in [2, 1, 0] {
-            // The bits of `corner` from high to low are z, y, x: torch's order of the neighbours.
+            // The bits of `corner` from high to low are z, y, x: torch's order of the neighbors.
             let up = f64::from(u8::from(corner >> axis_bit(axis) & 1 == 1));
             let i = floor[axis] + up;
             weight *= if up == 1.0 { at[axis] - floor[axis] } else { floor[axis] + 1.0 - at[axis] };
@@ -122,10 +123,10 @@ fn axis_bit(axis: usize) -> usize {
     2 - axis
 }
 
-/// Linear interpolation along the three axes in turn. Axes are named by their place in memory: `a` is the fastest of
-/// the source, `c` the slowest. Each task makes some planes of constant output x, which lie together in `out`.
+/// Interpolates linearly along the three axes in turn. Axes are named by their order in memory: `a` is the fastest of
+/// the source, `c` the slowest. Each task computes adjacent planes of constant output x.
 ///
-/// `out` has the size `whole`; what `axes` describe is written from `start` on.
+/// `out` has the size `whole`; the output of `axes` is written from `start` on.
 fn passes<T: Element>(
     source: Source<T>,
     axes: &[LinearAxis; 3],
@@ -138,7 +139,7 @@ fn passes<T: Element>(
         return;
     }
     let order = memory_order(source.strides);
-    // Enough rows of x that what neighbouring tasks both read is little; enough tasks to keep threads busy.
+    // Enough rows of x per task to limit what neighboring tasks read twice, enough tasks to keep all threads busy.
     let rows = shape[0].div_ceil(rayon::current_num_threads() * 3).clamp(1, 64);
     let plane = whole[1] * whole[2];
     let out = &mut out[start[0] * plane..(start[0] + shape[0]) * plane];
@@ -162,32 +163,32 @@ fn memory_order(strides: [isize; 3]) -> [usize; 3] {
     order
 }
 
-/// Resamples an image of one channel that comes a few slices of its slowest axis at a time and is never held whole; the
-/// values are those of [`resample`].
+/// Resamples a one-channel image that arrives in slices along its slowest axis and is never held as a whole. The values
+/// equal those of [`resample`].
 pub struct StreamingResampler<'a> {
     sampler: &'a Sampler,
     layout: &'a Layout,
     axes: Axes,
-    /// The slowest axis in memory, along which slices come.
+    /// The slowest axis in memory, along which slices arrive.
     along: usize,
-    /// Which slices of the output are made.
+    /// Which slices of the output are complete.
     made: Vec<bool>,
     out: Voxels,
 }
 
-/// Where output indices lie in the source, by axis.
+/// Source positions of the output indices, by axis.
 enum Axes {
     Linear([LinearAxis; 3]),
-    /// [`OUTSIDE`] where zeros are.
+    /// [`OUTSIDE`] for voxels of the zero padding.
     Nearest([Vec<u32>; 3]),
 }
 
 impl<'a> StreamingResampler<'a> {
-    /// Whether each voxel comes from one slice or two neighbouring ones. `layout`: how the whole would lie in memory, X, Y
-    /// and Z in any order and direction.
+    /// Whether each output voxel depends on one slice or two adjacent slices only. `layout` is that of the whole image,
+    /// with X, Y and Z in any order and direction.
     pub fn supports(layout: &Layout, sampler: &Sampler, interpolation: Interpolation) -> bool {
         let [_, strides @ ..] = layout.strides;
-        // An axis of length 1 has no order of its own.
+        // The memory order of an axis of length 1 is ambiguous.
         if layout.channels() != 1 || layout.spatial().contains(&1) {
             return false;
         }
@@ -201,7 +202,7 @@ impl<'a> StreamingResampler<'a> {
             }
         }
     }
-    /// For what is [supported](Self::supports). `dtype`: type of the voxels that come.
+    /// Prepares the resampling of an image of type `dtype`, for which [`supports`](Self::supports) returned true.
     pub fn new(layout: &'a Layout, sampler: &'a Sampler, interpolation: Interpolation, dtype: DType) -> Result<Self> {
         let [_, strides @ ..] = layout.strides;
         let along = memory_order(strides)[2];
@@ -216,18 +217,18 @@ impl<'a> StreamingResampler<'a> {
         };
         Ok(StreamingResampler { sampler, layout, axes, along, made: vec![false; sampler.to[along]], out })
     }
-    /// Lengths of the axes in memory, fastest first.
+    /// Lengths of the axes in memory order, fastest first.
     pub fn shape(&self) -> [usize; 3] {
         let [_, strides @ ..] = self.layout.strides;
         memory_order(strides).map(|axis| self.layout.spatial()[axis])
     }
-    /// Take `slices` of the memory's slowest axis. They begin with the last one of the call before.
+    /// Processes `slices` along the slowest axis. They must begin with the last slice of the previous call.
     pub fn push(&mut self, slices: Range<usize>, voxels: &Voxels) -> Result<()> {
         let along = self.along;
         let [_, strides @ ..] = self.layout.strides;
         let step = strides[along];
         let n = self.layout.spatial()[along];
-        // In the image's own direction.
+        // Range in the image's own direction.
         let here = if step < 0 { n - slices.end..n - slices.start } else { slices.clone() };
         let ready = |at: usize| match &self.axes {
             Axes::Linear(axes) => {
@@ -264,7 +265,10 @@ impl<'a> StreamingResampler<'a> {
         }
         Ok(())
     }
-    /// The image in C order, [1,X,Y,Z]: f32, or of its own type with nearest neighbours. An error if slices are missing.
+    /// Returns the image [1,X,Y,Z] in C order: f32, or the source's type with nearest-neighbor interpolation.
+    ///
+    /// # Errors
+    /// Slices are missing.
     pub fn finish(self) -> Result<Voxels> {
         match self.made.iter().position(|made| !made) {
             None => Ok(self.out),
@@ -277,7 +281,7 @@ fn unshared<T>(voxels: &mut Arc<[T]>) -> Result<&mut [T]> {
     Arc::get_mut(voxels).ok_or_else(|| err!("voxels are shared before they are made"))
 }
 
-/// Nearest neighbours in a box of `out`, which has the type of `voxels`.
+/// Nearest-neighbor interpolation in a box of `out`, which has the type of `voxels`.
 fn nearest_box(
     voxels: &Voxels,
     offset: isize,
@@ -291,7 +295,7 @@ fn nearest_box(
         ($($variant:ident),*) => {
             match (voxels, out) {
                 $((Voxels::$variant(buffer), Voxels::$variant(out)) => {
-                    // The strides are the lookups' own.
+                    // The lookups contain the strides.
                     let source = Source { buffer, offset, strides: [0; 3], shape };
                     gather_box(source, lookups, start, whole, Default::default(), unshared(out)?);
                     Ok(())
@@ -313,20 +317,20 @@ impl LinearAxis {
             weights: self.weights[start..start + count].to_vec(),
         }
     }
-    /// The source indices used: first and one past the last.
+    /// Range of the source indices in use.
     fn range(&self) -> (usize, usize) {
         let ends = self.low.iter().chain(&self.high);
         (ends.clone().min().map_or(0, |&i| i as usize), ends.max().map_or(0, |&i| i as usize + 1))
     }
 }
 
-/// One task's state: two planes of the source at a time, resampled within the plane.
+/// State of one task: two source planes at a time, resampled within the plane.
 struct Passes<'a, T> {
     source: Source<'a, T>,
     /// Axes a, b, c.
     order: [usize; 3],
     axes: [&'a LinearAxis; 3],
-    /// [b', a'] in f64, and the source index along c that each holds.
+    /// [b', a'] in f64, and the source index along c of each plane.
     planes: [(Option<u32>, Vec<f64>); 2],
     /// One source row along a, after interpolation along b.
     row: Vec<f64>,
@@ -337,7 +341,7 @@ impl<'a, T: Element> Passes<'a, T> {
         let size = axes[order[0]].low.len() * axes[order[1]].low.len();
         Passes { source, order, axes, planes: [(None, vec![0.0; size]), (None, vec![0.0; size])], row: Vec::new() }
     }
-    /// `shape`: [X,Y,Z] of what is made, `strides`: of `out`.
+    /// `shape` is the size [X,Y,Z] of the result, `strides` are those of `out`.
     fn run(mut self, out: &mut [f32], shape: [usize; 3], strides: [usize; 3]) {
         let [a, b, c] = self.order;
         let (na, nb, nc) = (shape[a], shape[b], shape[c]);
@@ -373,7 +377,7 @@ impl<'a, T: Element> Passes<'a, T> {
             }
         }
     }
-    /// The output plane at c', rounded to f32.
+    /// Computes the output plane at c', rounded to f32.
     fn blend(&mut self, at: usize, out: &mut [f32]) {
         let line = self.axes[self.order[2]];
         let (low, high, [wl, wh]) = (line.low[at], line.high[at], line.weights[at]);
@@ -389,7 +393,7 @@ impl<'a, T: Element> Passes<'a, T> {
             *out = if value.abs() < CANCELLED { self.eight(i, at) } else { value } as f32;
         }
     }
-    /// Voxel `i` of the output plane at c', as torch sums it.
+    /// Computes voxel `i` of the output plane at c' in torch's order of summation.
     fn eight(&self, i: usize, at_c: usize) -> f64 {
         let [a, b, c] = self.order;
         let na = self.axes[a].low.len();
@@ -403,14 +407,15 @@ impl<'a, T: Element> Passes<'a, T> {
         for corner in 0..8 {
             let [(x, wx), (y, wy), (z, wz)] = [line(0, corner >> 2 & 1), line(1, corner >> 1 & 1), line(2, corner & 1)];
             let weight = wz * wy * wx;
-            // Outside stays zero even next to an infinity.
+            // Voxels outside count as zero even next to an infinity.
             if weight != 0.0 {
                 sum += self.source.buffer[position(&self.source, [x, y, z])].to_f64() * weight;
             }
         }
         sum
     }
-    /// Which slot holds the source plane `at`; made now if none does, leaving the slot of `keep` alone.
+    /// Returns the slot that holds source plane `at`. A missing plane is computed into the slot that does not hold
+    /// `keep`.
     fn plane(&mut self, at: u32, keep: u32) -> usize {
         if let Some(slot) = self.planes.iter().position(|(held, _)| *held == Some(at)) {
             return slot;
@@ -421,7 +426,7 @@ impl<'a, T: Element> Passes<'a, T> {
         self.planes[slot] = (Some(at), plane);
         slot
     }
-    /// Interpolate along b (whole rows), then along a.
+    /// Interpolates along b (whole rows), then along a.
     fn fill(&mut self, at_c: usize, plane: &mut [f64]) {
         let [a, b, c] = self.order;
         let (line_a, line_b) = (self.axes[a], self.axes[b]);
@@ -453,7 +458,7 @@ impl<'a, T: Element> Passes<'a, T> {
             }
             for (ia, out) in out.iter_mut().enumerate() {
                 let [wl, wh] = line_a.weights[ia];
-                // Outside stays zero even next to an infinity.
+                // Voxels outside count as zero even next to an infinity.
                 *out = if wl == 0.0 && wh == 0.0 {
                     0.0
                 } else {

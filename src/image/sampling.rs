@@ -1,9 +1,9 @@
-//! Where an output voxel lies in the input: MONAI's coordinates, bit for bit.
+//! Source coordinates of resampled voxels, bit-equal to MONAI's.
 //!
-//! MONAI's `spatial_resample` takes `src⁻¹·dst`, normalises it (`to_norm_affine`), lets torch's `affine_grid` make
-//! coordinates in [-1,1], and torch's `grid_sample` turns them back into voxels. Rounding noise on that way decides the
-//! ties of nearest neighbours, which are frequent (whole planes when 3 mm go back to 1.5 mm), so the same steps are
-//! taken here. Source: monai/transforms/spatial/functional.py, monai/networks/utils.py of MONAI 1.6.1;
+//! MONAI's `spatial_resample` normalizes `src⁻¹·dst` (`to_norm_affine`), torch's `affine_grid` makes coordinates in
+//! [-1,1] from it, and torch's `grid_sample` turns them back into voxels. The rounding errors of these steps decide
+//! ties of nearest neighbors, which are frequent (whole planes when 3 mm are resampled to 1.5 mm), so this module
+//! performs the same steps. Source: monai/transforms/spatial/functional.py and monai/networks/utils.py of MONAI 1.6.1;
 //! ATen/native/AffineGridGenerator.cpp and GridSampler.cpp of PyTorch 2.11.
 
 use super::gather::OUTSIDE;
@@ -11,30 +11,33 @@ use super::linalg::{identity, mul_plain, solve};
 use super::{Affine, Grid, Padding};
 use crate::error::Result;
 
-/// MONAI's AFFINE_TOL: affines this close are equal.
+/// MONAI's AFFINE_TOL: affines that differ by less are treated as equal.
 pub const AFFINE_TOL: f64 = 1e-3;
 
-/// What resampling from one grid to another means.
+/// How to resample from one grid to another.
 pub enum Sampling {
-    /// Grids agree within [`AFFINE_TOL`]: voxels and affine stay.
+    /// The grids agree within [`AFFINE_TOL`]: voxels and affine are kept.
     Unchanged,
+    /// Voxels have to be interpolated.
     Resample(Box<Sampler>),
 }
 
-/// Coordinates in the input for each voxel of the output.
+/// Maps each output voxel to its coordinates in the input.
 #[derive(Debug, Clone)]
 pub struct Sampler {
+    /// Size [X,Y,Z] of the input in voxels.
     pub from: [usize; 3],
+    /// Size [X,Y,Z] of the output in voxels.
     pub to: [usize; 3],
-    /// The affine of the result, as MONAI tracks it.
+    /// Affine of the result, as tracked by MONAI.
     pub affine: Affine,
-    /// From normalised output coordinates to normalised input coordinates, by X,Y,Z.
+    /// Rows X, Y, Z of the matrix from normalized output to normalized input coordinates.
     theta: [[f64; 4]; 3],
     padding: Padding,
     align_corners: bool,
 }
 
-/// Linear interpolation along one axis: two source indices and their weights for each output index.
+/// Linear interpolation along one axis: two source indices and their weights by output index.
 #[derive(Debug, Clone, Default)]
 pub struct LinearAxis {
     pub low: Vec<u32>,
@@ -43,7 +46,10 @@ pub struct LinearAxis {
 }
 
 impl Sampling {
-    /// Errors if `from`'s affine is singular.
+    /// Compares the grids and prepares the resampling.
+    ///
+    /// # Errors
+    /// The affine of `from` is singular.
     pub fn new(from: &Grid, to: &Grid, padding: Padding, align_corners: bool) -> Result<Sampling> {
         let xform = from.affine.solve(&to.affine)?;
         if from.shape == to.shape && (close(&from.affine, &to.affine) || close(&xform, &Affine::IDENTITY)) {
@@ -84,7 +90,7 @@ fn normalize(shape: [usize; 3], align_corners: bool) -> [[f64; 4]; 4] {
     matrix
 }
 
-/// affine_grid's base coordinates of `n` voxels. torch.linspace counts from both ends, with fused multiply-add.
+/// Base coordinates of `n` voxels in affine_grid. torch.linspace counts from both ends, with FMA.
 fn base(n: usize, align_corners: bool) -> Vec<f64> {
     if n <= 1 {
         return vec![0.0; n];
@@ -95,19 +101,20 @@ fn base(n: usize, align_corners: bool) -> Vec<f64> {
     if align_corners { line.collect() } else { line.map(|x| x * (n - 1) as f64 / n as f64).collect() }
 }
 
-/// Round half to even, for |x| < 2^51: adding this constant leaves no bits for a fraction.
+/// Adding this constant to |x| < 2^51 rounds half to even, since no bits are left for a fraction.
 const ROUND: f64 = 6_755_399_441_055_744.0;
 
 impl Sampler {
-    /// Whether each input coordinate depends on its own output axis alone, exactly: then nearest is a table per axis.
+    /// Whether each input coordinate depends on one output axis only, exactly; nearest-neighbor interpolation is then a
+    /// table lookup per axis.
     pub fn is_separable(&self) -> bool {
         self.off_axis_vox() == 0.0
     }
-    /// Whether that holds within a ten billionth of a voxel, less than what f32 values of any image resolve.
+    /// Like [`Sampler::is_separable`], within 1e-10 voxels, below the resolution of f32 values.
     pub fn is_nearly_separable(&self) -> bool {
         self.off_axis_vox() <= 1e-10
     }
-    /// The most by which another axis moves an input coordinate, in voxels.
+    /// The largest shift of an input coordinate by another axis, in voxels.
     fn off_axis_vox(&self) -> f64 {
         let mut most: f64 = 0.0;
         for row in 0..3 {
@@ -117,7 +124,7 @@ impl Sampler {
         }
         most
     }
-    /// From normalised to voxel coordinates, then what the padding makes of those outside.
+    /// Converts normalized to voxel coordinates, and moves those outside as the padding requires.
     fn locate(&self, axis: usize, normalized: f64) -> f64 {
         let n = self.from[axis] as f64;
         let x = if self.align_corners {
@@ -134,23 +141,23 @@ impl Sampler {
             }
         }
     }
-    /// Input coordinates along one axis, if separable.
+    /// Input coordinates along one axis of a separable sampler.
     fn coordinates(&self, axis: usize) -> Vec<f64> {
         let [scale, shift] = [self.theta[axis][axis], self.theta[axis][3]];
         base(self.to[axis], self.align_corners).into_iter().map(|x| self.locate(axis, x * scale + shift)).collect()
     }
-    /// Nearest input index for each output index along `axis`, [`OUTSIDE`] where zeros are.
+    /// Nearest input index by output index along `axis`; [`OUTSIDE`] in the zero padding.
     pub fn nearest_axis(&self, axis: usize) -> Vec<u32> {
         self.coordinates(axis).into_iter().map(|x| index(x + ROUND - ROUND, self.from[axis])).collect()
     }
-    /// Linear interpolation along `axis`.
+    /// Indices and weights of linear interpolation along `axis`.
     pub fn linear_axis(&self, axis: usize) -> LinearAxis {
         let mut line = LinearAxis::default();
         for x in self.coordinates(axis) {
             let floor = x.floor();
             let (mut low, mut high) = (index(floor, self.from[axis]), index(floor + 1.0, self.from[axis]));
             let mut weights = [floor + 1.0 - x, x - floor];
-            // A neighbour outside counts nothing; its index becomes a valid one.
+            // A neighbor outside has weight 0 and a valid index.
             match (low == OUTSIDE, high == OUTSIDE) {
                 (true, true) => (low, high, weights) = (0, 0, [0.0, 0.0]),
                 (true, false) => (low, weights[0]) = (high, 0.0),
@@ -163,16 +170,16 @@ impl Sampler {
         }
         line
     }
-    /// The input coordinates of the output row (x, y): for each input axis, one value for each z.
+    /// Input coordinates of output row (x, y): for each input axis, one value per z.
     pub fn row<'a>(&self, lines: &'a mut Lines, x: usize, y: usize) -> [&'a [f64]; 3] {
         let n = self.from.map(|n| n as f64);
         for (axis, row) in self.theta.iter().enumerate() {
             let (y, x, shift) = (lines.base[1][y] * row[1], lines.base[0][x] * row[0], row[3]);
-            // torch's order of summation: the fastest axis first.
+            // torch's order of summation, fastest axis first.
             let along = |z: f64| ((z + y) + x) + shift;
             let out = lines.row[axis].iter_mut().zip(&lines.products[axis]);
             match (self.padding, self.align_corners) {
-                // The usual case alone, so that it runs several voxels at a time.
+                // The most common case has a loop of its own that the compiler can vectorize.
                 (Padding::Border, false) => {
                     out.for_each(|(out, &z)| *out = clip(((along(z) + 1.0) * n[axis] - 1.0) / 2.0, n[axis]))
                 }
@@ -181,16 +188,17 @@ impl Sampler {
         }
         lines.row.each_ref().map(Vec::as_slice)
     }
-    /// Room for [`Sampler::row`].
+    /// Buffers for [`Sampler::row`].
     pub fn lines(&self) -> Lines {
         let base = self.to.map(|n| base(n, self.align_corners));
         let products = self.theta.map(|row| base[2].iter().map(|z| z * row[2]).collect());
         Lines { row: std::array::from_fn(|_| vec![0.0; self.to[2]]), products, base }
     }
-    /// Where the nearest voxels of a row lie in a buffer with these strides, one after the other; `None` outside.
+    /// Calls `each` with z and the offset of the nearest voxel in a buffer with these strides; `None` outside the
+    /// input.
     pub fn nearest_row(&self, row: [&[f64]; 3], strides: [isize; 3], mut each: impl FnMut(usize, Option<isize>)) {
         let n = self.from.map(|n| n as f64);
-        // Adding the constant leaves the rounded number in the lowest bits.
+        // Adding the constant leaves the rounded integer in the lowest bits.
         let whole = |x: f64| (x + ROUND).to_bits() as u32 as isize;
         let inside = |x: f64, n: f64| {
             let i = x + ROUND - ROUND;
@@ -203,24 +211,24 @@ impl Sampler {
     }
 }
 
-/// What one thread needs for row after row.
+/// Buffers of one thread, reused for all rows.
 #[derive(Clone)]
 pub struct Lines {
     /// Base coordinates along each output axis.
     base: [Vec<f64>; 3],
-    /// By input axis: each z times its factor.
+    /// By input axis, each z times its factor.
     products: [Vec<f64>; 3],
-    /// The row made last.
+    /// The current row.
     row: [Vec<f64>; 3],
 }
 
-/// A whole number as an index below `n`.
+/// Converts a whole number to an index below `n`.
 fn index(i: f64, n: usize) -> u32 {
     if i >= 0.0 && i < n as f64 { i as u32 } else { OUTSIDE }
 }
 
 fn clip(x: f64, n: f64) -> f64 {
-    // In torch's order: NaN ends at 0.
+    // In torch's order: NaN becomes 0.
     (n - 1.0).min(x.max(0.0))
 }
 

@@ -1,41 +1,61 @@
-//! Voxel storage: one reference-counted buffer of one numeric type.
+//! Voxel storage: a reference-counted buffer of one numeric type.
 
 use crate::err;
 use crate::error::Result;
 use crate::zeroed::{self, Zeroed};
 use std::sync::Arc;
 
-/// A numeric type, as NIfTI files and arrays have them.
+/// Numeric type of voxels.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum DType {
+    /// Unsigned, 8 bits.
     U8,
+    /// Signed, 8 bits.
     I8,
+    /// Unsigned, 16 bits.
     U16,
+    /// Signed, 16 bits.
     I16,
+    /// Unsigned, 32 bits.
     U32,
+    /// Signed, 32 bits.
     I32,
+    /// Unsigned, 64 bits.
     U64,
+    /// Signed, 64 bits.
     I64,
+    /// IEEE 754 single precision.
     F32,
+    /// IEEE 754 double precision.
     F64,
 }
 
-/// A buffer of voxels; cloning shares it.
+/// A buffer of voxels; clones share it.
 #[derive(Debug, Clone)]
 pub enum Voxels {
+    /// Voxels of [`DType::U8`].
     U8(Arc<[u8]>),
+    /// Voxels of [`DType::I8`].
     I8(Arc<[i8]>),
+    /// Voxels of [`DType::U16`].
     U16(Arc<[u16]>),
+    /// Voxels of [`DType::I16`].
     I16(Arc<[i16]>),
+    /// Voxels of [`DType::U32`].
     U32(Arc<[u32]>),
+    /// Voxels of [`DType::I32`].
     I32(Arc<[i32]>),
+    /// Voxels of [`DType::U64`].
     U64(Arc<[u64]>),
+    /// Voxels of [`DType::I64`].
     I64(Arc<[i64]>),
+    /// Voxels of [`DType::F32`].
     F32(Arc<[f32]>),
+    /// Voxels of [`DType::F64`].
     F64(Arc<[f64]>),
 }
 
-/// Run the body with `$slice` bound to the typed slice inside a [`Voxels`].
+/// Evaluates an expression with `$slice` bound to the typed slice of a [`Voxels`].
 #[macro_export]
 macro_rules! each_voxels {
     ($voxels:expr, $slice:ident => $body:expr) => {
@@ -55,7 +75,7 @@ macro_rules! each_voxels {
 }
 
 impl DType {
-    /// NumPy's name, as configs write it.
+    /// NumPy's name, as used in configs.
     pub fn name(self) -> &'static str {
         match self {
             DType::U8 => "uint8",
@@ -70,6 +90,7 @@ impl DType {
             DType::F64 => "float64",
         }
     }
+    /// Bytes of one voxel.
     pub fn size_bytes(self) -> usize {
         match self {
             DType::U8 | DType::I8 => 1,
@@ -78,16 +99,17 @@ impl DType {
             DType::U64 | DType::I64 | DType::F64 => 8,
         }
     }
+    /// Whether it is a floating-point type.
     pub fn is_float(self) -> bool {
         matches!(self, DType::F32 | DType::F64)
     }
 }
 
 impl Voxels {
-    /// `count` zeros of type `dtype`, whose memory is used only where it is written.
+    /// Creates `count` zeros of type `dtype`; physical memory is used as they are written.
     ///
     /// # Errors
-    /// Where there is not enough memory.
+    /// There is not enough memory.
     pub fn zeros(dtype: DType, count: usize) -> Result<Voxels> {
         fn zeros<T: Zeroed>(count: usize) -> Result<Arc<[T]>> {
             zeroed::arc(count).ok_or_else(|| err!("not enough memory for {count} voxels of {} bytes", size_of::<T>()))
@@ -105,7 +127,7 @@ impl Voxels {
             DType::F64 => Voxels::F64(zeros(count)?),
         })
     }
-    /// An empty buffer of type `dtype`.
+    /// Creates an empty buffer of type `dtype`.
     pub fn empty(dtype: DType) -> Voxels {
         match dtype {
             DType::U8 => Voxels::U8(Arc::new([])),
@@ -120,6 +142,7 @@ impl Voxels {
             DType::F64 => Voxels::F64(Arc::new([])),
         }
     }
+    /// Type of the voxels.
     pub fn dtype(&self) -> DType {
         match self {
             Voxels::U8(_) => DType::U8,
@@ -134,9 +157,11 @@ impl Voxels {
             Voxels::F64(_) => DType::F64,
         }
     }
+    /// Number of voxels in the buffer.
     pub fn len(&self) -> usize {
         each_voxels!(self, slice => slice.len())
     }
+    /// Whether the buffer is empty, as that of a volume that was read from its header alone.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }

@@ -1,8 +1,8 @@
-//! The grid of a target voxel spacing: MONAI's `Spacing`, `zoom_affine` and `compute_shape_offset`, bit for bit.
+//! The grid for a target voxel spacing, bit-equal to MONAI's `Spacing`, `zoom_affine` and `compute_shape_offset`.
 //!
-//! Source: monai/transforms/spatial/array.py and monai/data/utils.py of MONAI 1.6.1. The origin rule there depends on
-//! rounding noise: an image whose corner stays the smallest within 1e-8 voxels keeps its origin, any other is aligned at
-//! its centre. Affines from float32 headers that are oblique mostly fail that test.
+//! Source: monai/transforms/spatial/array.py and monai/data/utils.py of MONAI 1.6.1. The rule for the origin depends on
+//! rounding errors: an image whose first corner stays the minimum within 1e-8 voxels keeps its origin, any other is
+//! aligned at its center. Oblique affines from float32 headers usually fail that test.
 
 use super::linalg::{cholesky, identity, mul_fused, rotate_vector, solve, transpose};
 use super::sampling::AFFINE_TOL;
@@ -10,22 +10,26 @@ use super::{Affine, Grid};
 use crate::bail;
 use crate::error::Result;
 
-/// A target voxel spacing.
+/// Parameters of MONAI's `Spacing`.
 #[derive(Debug, Clone)]
 pub struct Zoom {
-    /// Target spacing in mm; an axis that is not positive keeps the image's.
+    /// Target spacing in mm; an axis with a value of 0 or less keeps its spacing.
     pub pixdim_mm: [f64; 3],
-    /// Bounds within which an image's own spacing is kept; NaN where there is none.
+    /// Lower bound of the spacings that are kept, in mm; NaN for none.
     pub min_mm: [f64; 3],
+    /// Upper bound of the spacings that are kept, in mm; NaN for none.
     pub max_mm: [f64; 3],
-    /// Give up the image's axes for the world's.
+    /// Align the axes of the result with the world axes.
     pub diagonal: bool,
-    /// Scale the extent (corner to corner) instead of the distance of voxel centres.
+    /// Scale the extent (corner to corner) instead of the distance between voxel centers.
     pub scale_extent: bool,
 }
 
 impl Zoom {
-    /// The grid to resample `from` to. Errors if the affine is singular or a grid would be unreasonably large.
+    /// Returns the grid to which an image on `from` is resampled.
+    ///
+    /// # Errors
+    /// The affine is singular, or an axis would be longer than 65,536 voxels.
     pub fn target(&self, from: &Grid) -> Result<Grid> {
         let spacing_mm = suppressed(&from.affine);
         let mut pixdim_mm = self.pixdim_mm;
@@ -46,7 +50,7 @@ impl Zoom {
     }
 }
 
-/// Lengths of the axes in mm; 1 where an axis has none.
+/// Lengths of the axes in mm; 1 for axes of length 0.
 fn suppressed(affine: &Affine) -> [f64; 3] {
     std::array::from_fn(|axis| {
         let square = |row: usize| affine.0[row][axis] * affine.0[row][axis];
@@ -55,7 +59,7 @@ fn suppressed(affine: &Affine) -> [f64; 3] {
     })
 }
 
-/// `zoom_affine`: the same directions with other lengths, no origin.
+/// `zoom_affine`: the same directions with other lengths, without origin.
 fn zoomed(affine: &Affine, pixdim_mm: [f64; 3], diagonal: bool) -> Result<Affine> {
     let own = suppressed(affine);
     let scale: [f64; 3] = std::array::from_fn(|axis| if pixdim_mm[axis] > 0.0 { pixdim_mm[axis] } else { own[axis] });
@@ -81,7 +85,7 @@ fn zoomed(affine: &Affine, pixdim_mm: [f64; 3], diagonal: bool) -> Result<Affine
 fn shape_and_origin(from: &Grid, to: &Affine, scale_extent: bool) -> Result<([usize; 3], [f64; 3])> {
     let size = from.shape.map(|n| n as f64);
     let ends = size.map(|n| if scale_extent { [-0.5, n - 0.5] } else { [0.0, n - 1.0] });
-    // Corner i takes the far end of x, y, z where bit 2, 1, 0 of i is set.
+    // Corner i is at the far end of x, y, z if bit 2, 1, 0 of i is set.
     let corners: [[f64; 8]; 4] =
         std::array::from_fn(|row| std::array::from_fn(|i| if row == 3 { 1.0 } else { ends[row][i >> (2 - row) & 1] }));
     let seen = mul_fused(&solve(&to.0, &from.affine.0)?, &corners);
@@ -121,5 +125,5 @@ fn shape_and_origin(from: &Grid, to: &Affine, scale_extent: bool) -> Result<([us
     Ok((shape, origin))
 }
 
-/// A bound against absurd spacings in a config or a header: 65,536 voxels along one axis.
+/// Longest axis in voxels, to catch unreasonable spacings in a config or header.
 const MAX_AXIS_VOX: f64 = 65_536.0;

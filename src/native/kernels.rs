@@ -222,7 +222,9 @@ fn gather_moments(what: &str, x: &Tensor, y: Option<&Tensor>) -> Result<Moments>
 /// Weight and bias of a normalization, per channel.
 #[derive(Debug, Clone)]
 pub struct Affine {
+    /// Factor of each channel.
     pub weight: Vec<f32>,
+    /// Summand of each channel.
     pub bias: Vec<f32>,
 }
 
@@ -230,9 +232,13 @@ pub struct Affine {
 /// population variance per item and group, as in `torch.nn.GroupNorm`.
 #[derive(Debug, Clone, Copy)]
 pub struct GroupNorm<'a> {
+    /// Moments of the input.
     pub moments: &'a Moments,
+    /// Number of groups of adjacent channels.
     pub groups: usize,
+    /// Weight and bias per channel.
     pub affine: &'a Affine,
+    /// Added to the variance.
     pub eps: f64,
 }
 
@@ -352,7 +358,9 @@ pub fn upsample_add(x: &Tensor, skip: &mut Tensor) -> Result<Moments> {
 /// A box of voxels within a grid: start and size.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Box3 {
+    /// First voxel.
     pub start: [usize; 3],
+    /// Number of voxels along X, Y, Z.
     pub size: [usize; 3],
 }
 
@@ -439,7 +447,9 @@ pub fn blend(acc: &mut Tensor, total: &mut Tensor, features: &Tensor, map: &Tens
 
 /// A mutable label map [X,Y,Z] in C order.
 pub enum LabelsMut<'a> {
+    /// For up to 256 classes.
     U8(&'a mut [u8]),
+    /// For up to 65536 classes.
     U16(&'a mut [u16]),
 }
 

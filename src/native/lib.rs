@@ -33,4 +33,5 @@ pub use memory::{Memory, install_allocator, memory, reset_peak, set_limit, trim}
 pub use optimizers::{Adam, AdamSlot, Sgd, SgdSlot, adam, clear_gradients, sgd};
 pub use runtime::{Autocast, Cpu, block_signals, cpu, load_cuda, unblock_signals};
 
+/// Result of functions that call libtorch.
 pub type Result<T> = std::result::Result<T, tch::TchError>;

@@ -55,11 +55,17 @@ unsafe extern "C" {
 /// Options of Adam and AdamW.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Adam {
+    /// Learning rate.
     pub lr: f64,
+    /// Decay rates of the averages of gradients and of squared gradients.
     pub betas: [f64; 2],
+    /// Added to the denominator.
     pub eps: f64,
+    /// Weight decay.
     pub weight_decay: f64,
+    /// Divide by the running maximum of the averaged squares (AMSGrad).
     pub amsgrad: bool,
+    /// Step along the gradient instead of against it.
     pub maximize: bool,
     /// Decoupled weight decay (AdamW); otherwise it is added to the gradient.
     pub decoupled: bool,
@@ -68,18 +74,27 @@ pub struct Adam {
 /// Options of SGD.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Sgd {
+    /// Learning rate.
     pub lr: f64,
+    /// Factor of the previous update; 0 for none.
     pub momentum: f64,
+    /// Dampening of the gradient in the momentum buffer.
     pub dampening: f64,
+    /// L2 penalty, added to the gradient.
     pub weight_decay: f64,
+    /// Nesterov momentum.
     pub nesterov: bool,
+    /// Step along the gradient instead of against it.
     pub maximize: bool,
 }
 
 /// A parameter with a gradient and its Adam state, all of the same shape.
 pub struct AdamSlot<'a> {
+    /// The parameter, updated in place.
     pub parameter: &'a Tensor,
+    /// `exp_avg`, updated in place.
     pub average: &'a Tensor,
+    /// `exp_avg_sq`, updated in place.
     pub square: &'a Tensor,
     /// Running maximum of `square`, with amsgrad only.
     pub maximum: Option<&'a Tensor>,
@@ -89,8 +104,11 @@ pub struct AdamSlot<'a> {
 
 /// A parameter with a gradient; `buffer` (same shape) is given with momentum, `fresh` is true in its first step.
 pub struct SgdSlot<'a> {
+    /// The parameter, updated in place.
     pub parameter: &'a Tensor,
+    /// `momentum_buffer`, updated in place.
     pub buffer: Option<&'a Tensor>,
+    /// Whether the buffer is still empty and starts from this gradient.
     pub fresh: bool,
 }
 

@@ -45,10 +45,13 @@ impl Drop for Autocast {
 /// Instruction sets relevant for performance.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Cpu {
+    /// AVX2 and FMA.
     pub avx2: bool,
+    /// AVX-512 F, BW, DQ and VL.
     pub avx512: bool,
     /// bf16 arithmetic; without it bf16 is slower than f32.
     pub avx512_bf16: bool,
+    /// Matrix units with bf16 arithmetic (AMX).
     pub amx_bf16: bool,
 }
 

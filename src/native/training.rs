@@ -33,9 +33,13 @@ unsafe extern "C" {
 /// A group normalization (weight and bias [C]) followed by ReLU.
 #[derive(Debug, Clone, Copy)]
 pub struct NormRelu<'a> {
+    /// Weight [C] of the normalization.
     pub weight: &'a Tensor,
+    /// Bias [C] of the normalization.
     pub bias: &'a Tensor,
+    /// Number of groups of adjacent channels.
     pub groups: usize,
+    /// Added to the variance.
     pub eps: f64,
 }
 

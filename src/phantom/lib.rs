@@ -56,6 +56,7 @@ const DESCRIPTION: &str = "segbundle phantom: synthetic, not patient data";
 /// Limit of the number of voxels of all cases that are computed in parallel.
 const VOXELS_AT_A_TIME: usize = 200_000_000;
 
+/// Size and content of a data set.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Options {
     /// Number of cases with labels (imagesTr, labelsTr).
@@ -66,6 +67,7 @@ pub struct Options {
     pub size: [usize; 3],
     /// Voxel spacing of a typical case, mm.
     pub spacing_mm: f64,
+    /// Seed of everything random; the same seed gives the same voxels.
     pub seed: u64,
 }
 
@@ -77,6 +79,7 @@ impl Default for Options {
 
 /// One case in memory; x varies fastest.
 pub struct Case {
+    /// Size in voxels, and affine.
     pub grid: Grid,
     /// HU
     pub image: Vec<i16>,

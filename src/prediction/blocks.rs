@@ -11,7 +11,9 @@ use tch::Tensor;
 /// A box within a grid: start and size in voxels.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Region {
+    /// First voxel along X, Y, Z.
     pub start: [usize; 3],
+    /// Number of voxels along X, Y, Z.
     pub size: [usize; 3],
 }
 
@@ -19,6 +21,7 @@ pub struct Region {
 pub trait Blocks: Send {
     /// Grid of the network's output.
     fn grid(&self) -> Grid;
+    /// Number of channels of the values.
     fn channels(&self) -> usize;
     /// Computes values and calls `each` with f32 [C,x,y,z] of disjoint boxes that cover the grid, in any order.
     fn run(self: Box<Self>, case: &CaseContext, each: &mut dyn FnMut(Region, Tensor) -> Result<()>) -> Result<()>;
@@ -104,6 +107,7 @@ impl LabelMap {
         }
         Ok(())
     }
+    /// Returns the labels as a buffer in C order.
     pub fn into_voxels(self) -> Voxels {
         match self.numbers {
             Numbers::U8(numbers) => Voxels::U8(numbers.into()),

@@ -27,29 +27,53 @@ use tch::{Kind, Tensor};
 
 /// The prediction for one case, from the network's output to the values that are saved.
 pub struct Prediction {
+    /// The values, or how they are computed.
     pub state: PredictionState,
     /// Header of the input image; `trace` lists the transforms that were applied to it.
     pub header: Arc<ImageHeader>,
+    /// Spatial transforms that were applied to the input image, oldest first.
     pub trace: Trace,
 }
 
 /// The representation of a prediction, from pending to discrete.
 pub enum PredictionState {
     /// Recorded but not computed.
-    Pending { source: Box<dyn Blocks>, ops: Vec<VoxelOp>, inverse: Option<Recorded> },
+    Pending {
+        /// Computes the network's output.
+        source: Box<dyn Blocks>,
+        /// Operations to apply to it, in order.
+        ops: Vec<VoxelOp>,
+        /// Inversion to apply to the result.
+        inverse: Option<Recorded>,
+    },
     /// Values [C,X,Y,Z] f32, in host memory.
     Dense(Tensor, Grid),
-    /// Class labels after argmax: [X,Y,Z] in C order, u8 or u16. `onehot`: number of channels if they represent a
-    /// one-hot map.
-    Labels { map: Voxels, grid: Grid, onehot: Option<usize> },
-    /// Binary masks after a threshold: [C,X,Y,Z] in C order; channels may overlap.
-    Masks { planes: Vec<u8>, channels: usize, grid: Grid },
+    /// Class labels after argmax.
+    Labels {
+        /// Labels [X,Y,Z] in C order, u8 or u16.
+        map: Voxels,
+        /// Grid of the labels.
+        grid: Grid,
+        /// Number of channels if the labels represent a one-hot map.
+        onehot: Option<usize>,
+    },
+    /// Binary masks after a threshold; channels may overlap.
+    Masks {
+        /// 0 or 1, [C,X,Y,Z] in C order.
+        planes: Vec<u8>,
+        /// Number of channels C.
+        channels: usize,
+        /// Grid of each channel.
+        grid: Grid,
+    },
 }
 
 /// An operation on the channels of each voxel, independent of other voxels.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum VoxelOp {
+    /// Softmax over the channels.
     Softmax,
+    /// Sigmoid of each value.
     Sigmoid,
 }
 

@@ -73,6 +73,7 @@ pub enum Source {
     LabelMap,
     /// A metadata.json near the label map.
     Metadata(PathBuf),
+    /// No names were found: structures are called `label_ID`.
     NotFound,
 }
 

@@ -37,10 +37,13 @@ const LINE: usize = 12;
 const LEGEND_WIDTH: usize = 260;
 const GREY: [u8; 3] = [200; 3];
 
-/// An RGB image; pixels in row-major order from the top.
+/// An RGB image.
 pub struct Picture {
+    /// Width in pixels.
     pub width: usize,
+    /// Height in pixels.
     pub height: usize,
+    /// Pixels in row-major order from the top left.
     pub pixels: Vec<[u8; 3]>,
 }
 

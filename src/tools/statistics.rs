@@ -15,8 +15,11 @@ use std::path::Path;
 #[derive(Debug, Clone, PartialEq, Serialize)]
 #[serde(into = "Columns")]
 pub struct Row {
+    /// Label of the structure.
     pub id: u32,
+    /// Name of the structure.
     pub name: String,
+    /// Number of voxels.
     pub voxels: u64,
     /// Number of voxels times the voxel volume (determinant of the affine).
     pub volume_ml: f64,
@@ -31,12 +34,15 @@ pub struct Row {
 /// Distribution of the image values within a structure, in the unit of the image (HU for CT).
 #[derive(Debug, Clone, PartialEq)]
 pub struct Intensity {
+    /// Mean value.
     pub mean: f64,
     /// Population standard deviation.
     pub std: f64,
+    /// Smallest value.
     pub min: f64,
     /// Percentiles 5, 25, 50, 75 and 95, with linear interpolation as in `numpy.percentile`.
     pub percentiles: [f64; 5],
+    /// Largest value.
     pub max: f64,
 }
 

@@ -10,6 +10,7 @@ use std::fmt::Write as _;
 pub struct Structure {
     /// Value in label maps, from 1; 0 is the background.
     pub id: u32,
+    /// Name, usable as a file name.
     pub name: String,
 }
 
@@ -35,6 +36,7 @@ impl Structure {
 pub struct Names(pub Vec<String>);
 
 impl Names {
+    /// Parses comma-separated names, with or without brackets and quotes.
     pub fn parse(text: &str) -> Names {
         let inner = text.strip_prefix('[').and_then(|text| text.strip_suffix(']')).unwrap_or(text);
         let names = inner.split(',').map(|name| name.trim().trim_matches(['\'', '"']).to_owned());
@@ -108,12 +110,15 @@ impl Structures {
         Structures::new(named.collect::<Result<Vec<_>>>()?)
     }
 
+    /// Iterates in ascending order of ids.
     pub fn iter(&self) -> impl Iterator<Item = &Structure> {
         self.0.iter()
     }
+    /// Whether no structure is named.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
+    /// Number of named structures.
     pub fn len(&self) -> usize {
         self.0.len()
     }

@@ -11,6 +11,7 @@ pub trait DeviceExt: Sized {
     /// # Errors
     /// CUDA is not available, or the index is beyond the number of GPUs.
     fn check(self) -> Result<Device>;
+    /// Returns the device as `tch` represents it.
     fn tch(self) -> tch::Device;
 }
 

@@ -1,22 +1,23 @@
-//! JPEG-LS (ISO 14495-1, ITU-T T.87), lossless and near-lossless, one component of up to 16 bits: what DICOM's grey images
-//! use. The letters are the standard's: Ra left, Rb above, Rc above left, Rd above right of the sample that is decoded.
+//! Decoder of JPEG-LS (ISO 14495-1, ITU-T T.87), lossless and near-lossless, one component of up to 16 bits, as DICOM's
+//! grayscale images use it. Names follow the standard: Ra is left, Rb above, Rc above left, Rd above right of the
+//! current sample.
 
 use crate::error::Result;
 use crate::{bail, err};
 
-/// Length of a run's parts as a power of two, by run index.
+/// Length of run segments as a power of two, by run index (J).
 const J: [u32; 32] =
     [0, 0, 0, 0, 1, 1, 1, 1, 2, 2, 2, 2, 3, 3, 3, 3, 4, 4, 5, 5, 6, 6, 7, 7, 8, 9, 10, 11, 12, 13, 14, 15];
-/// Contexts of regular samples; two more follow for those that end a run.
+/// Contexts of regular samples; two more follow for run interruption samples.
 const REGULAR: usize = 365;
 
-/// Decode an image that has to be `columns` × `rows`.
+/// Decodes an image, which must have `columns` × `rows` samples.
 pub fn decode(bytes: &[u8], columns: usize, rows: usize) -> Result<Vec<u16>> {
     let (frame, data) = Frame::parse(bytes)?;
     if (frame.columns, frame.rows) != (columns, rows) {
         bail!("expected a JPEG-LS image of {columns}×{rows}, found {}×{}", frame.columns, frame.rows);
     }
-    // A bit is needed for each run of at most 2^15 samples.
+    // Every run of at most 2^15 samples needs at least one bit.
     if (columns * rows) as u64 > (data.len() as u64 * 8).saturating_mul(1 << 15) {
         bail!("expected {columns}×{rows} JPEG-LS samples, found {} bytes: the image is cut off", data.len());
     }
@@ -36,7 +37,7 @@ struct Frame {
 }
 
 impl Frame {
-    /// The markers up to the start of the scan, and what follows it.
+    /// Parses the markers up to the start of the scan, and returns the remaining bytes.
     fn parse(bytes: &[u8]) -> Result<(Frame, &[u8])> {
         let cut = || err!("the JPEG-LS image is cut off");
         let mut rest =
@@ -84,7 +85,7 @@ impl Frame {
             }
         }
     }
-    /// Where gradients change their class (C.2.4.1.1).
+    /// Gradient thresholds (C.2.4.1.1).
     fn thresholds(&self) -> [i32; 3] {
         if let Some(given) = self.thresholds {
             return given;
@@ -104,14 +105,14 @@ impl Frame {
     }
 }
 
-/// Bits, most significant first; after a byte 0xff the next one has seven.
+/// Reads bits, most significant first; after a byte 0xff, the next byte has seven.
 struct Bits<'a> {
     data: &'a [u8],
     at: usize,
     cache: u64,
     held: u32,
     after_ff: bool,
-    /// Zero bits that were made up beyond the end.
+    /// Zero bits appended after the end of the data.
     beyond: u32,
 }
 
@@ -136,19 +137,19 @@ impl Bits<'_> {
             self.held += width;
         }
     }
-    /// At most 16 bits.
+    /// Reads at most 16 bits.
     fn take(&mut self, count: u32) -> Result<i32> {
         if self.held < count {
             self.fill();
         }
         self.held -= count;
-        // What is left are made-up bits.
+        // Only appended bits are left.
         if self.held < self.beyond.min(48) && self.beyond > 64 {
             bail!("the JPEG-LS image is cut off");
         }
         Ok(((self.cache >> self.held) & ((1 << count) - 1)) as i32)
     }
-    /// Zeros before the next one, which is taken too; at most `limit`.
+    /// Counts the zeros before the next one, which is consumed; at most `limit`.
     fn zeros(&mut self, limit: i32) -> Result<i32> {
         let mut count = 0;
         while self.take(1)? == 0 {
@@ -161,7 +162,7 @@ impl Bits<'_> {
     }
 }
 
-/// What was learned of samples in one neighbourhood: A magnitudes, B bias, C correction, N count, Nn negative errors.
+/// Adaptive state of a context: A magnitudes, B bias, C correction, N count, Nn negative errors.
 #[derive(Clone, Copy)]
 struct Context {
     a: i32,
@@ -215,7 +216,7 @@ impl<'a> Decoder<'a> {
 
     fn image(mut self, columns: usize, rows: usize, shift: u32) -> Result<Vec<u16>> {
         let mut out = Vec::with_capacity(columns * rows);
-        // One sample before the first, one after the last.
+        // One sample before the first and one after the last.
         let (mut above, mut line) = (vec![0i32; columns + 2], vec![0i32; columns + 2]);
         for _ in 0..rows {
             line[0] = above[1];
@@ -285,7 +286,7 @@ impl<'a> Decoder<'a> {
         context.a += error.abs();
         if context.n >= self.reset {
             context.a >>= 1;
-            // An arithmetic shift is what the standard writes as two cases.
+            // The arithmetic shift covers both cases of the standard.
             context.b >>= 1;
             context.n >>= 1;
         }
@@ -301,7 +302,7 @@ impl<'a> Decoder<'a> {
         Ok(self.sample(predicted, sign * error))
     }
 
-    /// A run of Ra, and the sample that ends it; gives the next place.
+    /// Decodes a run of Ra and the sample that ends it; returns the next position.
     fn run(&mut self, above: &[i32], line: &mut [i32], mut x: usize, columns: usize) -> Result<usize> {
         let ra = line[x - 1];
         while self.bits.take(1)? == 1 {

@@ -1,4 +1,4 @@
-//! From stored bytes to numbers: plain, run-length, JPEG, JPEG-LS and JPEG 2000.
+//! Decodes pixel data: uncompressed, run-length, JPEG, JPEG-LS and JPEG 2000.
 
 use super::elements::{Elements, Pixels};
 use super::jpeg_ls;
@@ -8,13 +8,13 @@ use crate::{bail, err};
 use hayro_jpeg2000::{DecodeSettings, DecoderContext, Image};
 use jpeg_decoder::{Decoder, PixelFormat, UnsupportedFeature};
 
-/// What a compressed image of this many voxels may unpack to per byte; more is no image but a trap.
+/// Maximum number of voxels per compressed byte; a larger ratio indicates a decompression bomb.
 const MAX_VOXELS: usize = 1 << 28;
 
 const DECOMPRESS: &str =
     "decompress it first, with GDCM (gdcmconv --raw in.dcm out.dcm) or pydicom (Dataset.decompress)";
 
-/// The numbers of one frame as stored, row after row, before rescaling.
+/// Decodes the stored values of one frame in row-major order, before rescaling.
 pub fn frame(elements: &Elements, stored: &Stored, frame: usize) -> Result<Vec<i32>> {
     let count = stored.columns.checked_mul(stored.rows).filter(|count| *count <= MAX_VOXELS);
     let count = count.ok_or_else(|| {
@@ -59,11 +59,11 @@ pub fn frame(elements: &Elements, stored: &Stored, frame: usize) -> Result<Vec<i
 }
 
 impl Stored {
-    /// The number in the stored bits; other bits may hold overlays.
+    /// Extracts the stored bits; the others may contain overlays.
     fn meaning(&self, raw: u32) -> i32 {
         let unused = 32 - u32::from(self.bits_stored);
         let moved = (raw >> (self.high_bit + 1 - self.bits_stored)) << unused;
-        // 32 unsigned bits that are not signed wrap; no scanner uses them.
+        // Unsigned 32-bit values beyond i32 wrap; no scanner uses them.
         if self.signed { (moved as i32) >> unused } else { (moved >> unused) as i32 }
     }
 }
@@ -78,7 +78,8 @@ fn plain(bytes: &[u8], stored: &Stored, big_endian: bool) -> Vec<i32> {
     }
 }
 
-/// DICOM PS3.5 annex G: each byte of a number is a plane of its own, the most significant first. Little-endian bytes.
+/// DICOM PS3.5 annex G: each byte of a value is a plane of its own, most significant first. Returns little-endian
+/// bytes.
 fn run_length(packed: &[u8], count: usize, stored: &Stored) -> Result<Vec<u8>> {
     let cut = || err!("the run-length data are cut off");
     let word = |at: usize| {
@@ -146,7 +147,7 @@ fn jpeg(packed: &[u8], count: usize, stored: &Stored) -> Result<Vec<u16>> {
     }
 }
 
-/// The decoder adds half the range to signed samples as well; the code stream says which it has.
+/// The decoder also level-shifts signed samples, so their type is read from the code stream.
 fn jpeg_2000(packed: &[u8], stored: &Stored) -> Result<Vec<i32>> {
     let wrong = |error: hayro_jpeg2000::DecodeError| err!("JPEG 2000: {error}");
     let image = Image::new(packed, &DecodeSettings { resolve_palette_indices: false, ..DecodeSettings::default() })
@@ -160,7 +161,7 @@ fn jpeg_2000(packed: &[u8], stored: &Stored) -> Result<Vec<i32>> {
             image.height()
         );
     }
-    // SIZ follows the start of the code stream; the first component's type is its 37th byte after length and marker.
+    // SIZ follows the start of the code stream; byte 37 of its content is the type of the first component.
     let start = packed.windows(4).position(|four| four == [0xff, 0x4f, 0xff, 0x51]);
     let kind = start.and_then(|start| packed.get(start + 42)).ok_or_else(|| err!("JPEG 2000: no code stream"))?;
     let (signed, bits) = (kind & 0x80 != 0, u32::from(kind & 0x7f) + 1);
@@ -175,7 +176,7 @@ fn jpeg_2000(packed: &[u8], stored: &Stored) -> Result<Vec<i32>> {
     let (least, most) = if signed { (-(1 << (bits - 1)), (1 << (bits - 1)) - 1) } else { (0, (1 << bits) - 1) };
     let shift = if signed { (1 << (bits - 1)) as f32 } else { 0.0 };
     let numbers = component.samples().iter().map(|sample| ((sample - shift).round() as i32).clamp(least, most));
-    // Two's complement written as unsigned samples, as some writers do.
+    // Some writers store two's complement as unsigned samples.
     Ok(match signed {
         true => numbers.collect(),
         false => numbers.map(|number| stored.meaning(number as u32)).collect(),

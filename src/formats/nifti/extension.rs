@@ -4,10 +4,10 @@ use super::read::{Source, parse_header};
 use crate::error::Result;
 use std::path::Path;
 
-/// Extensions beyond this are not read.
+/// Extensions beyond this size are not read.
 const MOST_BYTES: u64 = 1 << 20;
 
-/// An extension as it lies in the file: size (a multiple of 16), code 0 ("unknown"), content, zeros.
+/// Encodes an extension: size (a multiple of 16), code 0 ("unknown"), content, zero padding.
 pub(super) fn block(content: &[u8]) -> Vec<u8> {
     let size = (content.len() + 8).next_multiple_of(16);
     let mut bytes = Vec::with_capacity(size);
@@ -18,7 +18,10 @@ pub(super) fn block(content: &[u8]) -> Vec<u8> {
     bytes
 }
 
-/// The contents of a single file's extensions, of any code; broken ones end the list. Errors: no readable NIfTI header.
+/// Reads the contents of a single file's extensions of any code, up to the first malformed one.
+///
+/// # Errors
+/// The file has no readable NIfTI header.
 pub fn read_extensions(path: impl AsRef<Path>) -> Result<Vec<Vec<u8>>> {
     let path = path.as_ref();
     let read = || {
@@ -35,7 +38,7 @@ pub fn read_extensions(path: impl AsRef<Path>) -> Result<Vec<Vec<u8>>> {
 
 fn split(bytes: &[u8], big_endian: bool) -> Vec<Vec<u8>> {
     let mut found = vec![];
-    // Four bytes say whether there are any.
+    // Four bytes tell whether extensions follow.
     let Some((_, mut rest)) = bytes.split_first_chunk::<4>().filter(|(flags, _)| flags[0] != 0) else { return found };
     while let Some((size, _)) = rest.split_first_chunk::<4>() {
         let size = if big_endian { i32::from_be_bytes(*size) } else { i32::from_le_bytes(*size) };

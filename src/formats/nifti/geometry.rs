@@ -1,12 +1,14 @@
-//! Where the voxels lie: nibabel's choice of affine, MONAI's correction of it, and the qform of an affine.
+//! Affines of NIfTI files: nibabel's choice of the affine, MONAI's correction of it, and the qform of an affine.
 //!
-//! nibabel takes the sform if its code is not 0, else the qform if its code is not 0, else the voxel sizes with the
-//! origin in the middle and x running to the left (`get_best_affine`). MONAI then compares the columns' lengths with
-//! pixdim; if the sform disagrees and the qform does not, the qform wins
-//! (`monai.data.utils.correct_nifti_header_if_necessary`). MONAI's opposite correction, a qform replaced by an uncoded
-//! sform, can only come from comparing translations of 4-D images or oblique planes with pixdim and is left out.
+//! nibabel uses the sform if its code is not 0, else the qform if its code is not 0, else the voxel sizes with the
+//! origin in the center and x pointing left (`get_best_affine`). MONAI then compares the lengths of the columns with
+//! pixdim; if the sform differs and the qform does not, the qform is used
+//! (`monai.data.utils.correct_nifti_header_if_necessary`). MONAI's opposite correction, which replaces a qform by an
+//! sform with code 0, results only from comparing translations of 4-D images or oblique planes with pixdim and is
+//! omitted.
 //!
-//! Matrices are f64. nibabel computes quaternions in 80-bit floats: the last bit of an oblique qform may differ.
+//! Computations are in f64. nibabel uses 80-bit floats for quaternions, so that the last bit of an oblique qform may
+//! differ.
 
 use super::header::CheckedHeader;
 use crate::error::Result;
@@ -15,12 +17,15 @@ use crate::{bail, err};
 
 type Matrix = [[f64; 3]; 3];
 
-/// By how much the squared length of a rounded quaternion may exceed 1: some decimal digits fewer than float32 has.
+/// Tolerated excess of the squared length of a rounded quaternion over 1, a few decimal digits coarser than float32.
 const QUATERNION_TOLERANCE: f64 = 1e-5;
 
-/// Voxel index → world (RAS+ mm), as MONAI's `NibabelReader` gives it.
+/// Returns the affine of MONAI's `NibabelReader`.
+///
+/// # Errors
+/// The affine is singular or not finite.
 pub fn affine(header: &CheckedHeader) -> Result<Affine> {
-    // MONAI's correction could hide a broken sform, or bring in a broken qform.
+    // MONAI's correction could hide an invalid sform, or select an invalid qform.
     correct(header, finite(best(header)?)?).regular()
 }
 
@@ -46,7 +51,7 @@ fn sform(header: &CheckedHeader) -> Affine {
     Affine([x, y, z, [0.0, 0.0, 0.0, 1.0]])
 }
 
-/// `shape_zoom_affine`: diagonal, x flipped, the volume's middle at the origin.
+/// `shape_zoom_affine`: diagonal, x flipped, origin in the center of the volume.
 fn base(header: &CheckedHeader) -> Affine {
     let mut affine = Affine::IDENTITY;
     for axis in 0..3 {
@@ -59,12 +64,12 @@ fn base(header: &CheckedHeader) -> Affine {
     affine
 }
 
-/// `get_qform`: rotation of the unit quaternion (a, b, c, d), a ≥ 0, times the voxel sizes.
+/// `get_qform`: the rotation of the unit quaternion (a, b, c, d), a ≥ 0, times the voxel sizes.
 fn qform(header: &CheckedHeader) -> Result<Affine> {
     let [x, y, z] = header.quaternion;
     let epsilon = if header.version == 1 { f64::from(f32::EPSILON) } else { f64::EPSILON };
     let w2 = 1.0 - (x * x + y * y + z * z);
-    // Beyond nibabel, which refuses it, a length above 1 by rounding counts as 1, as in ITK and FSL.
+    // Unlike nibabel, which refuses it, a length above 1 by rounding counts as 1, as in ITK and FSL.
     let w = if w2.abs() < 3.0 * epsilon || (-QUATERNION_TOLERANCE..0.0).contains(&w2) {
         0.0
     } else if w2 < 0.0 {
@@ -88,14 +93,14 @@ fn qform(header: &CheckedHeader) -> Result<Affine> {
 }
 
 /// MONAI's correction of the sform (see above). Like MONAI, it compares as many columns as the array has dimensions,
-/// and nothing from five on.
+/// and none if there are five or more.
 fn correct(header: &CheckedHeader, affine: Affine) -> Affine {
     let dims = header.shape.len();
     let agrees = |affine: &Affine| {
         (0..dims.min(4)).all(|column| {
             let norm = (0..dims.min(4)).map(|row| affine.0[row][column].powi(2)).sum::<f64>().sqrt();
             let norm = if norm == 0.0 { 1.0 } else { norm };
-            // NumPy's allclose.
+            // numpy.allclose.
             (header.zooms[column] - norm).abs() <= 1e-8 + 1e-5 * norm
         })
     };
@@ -103,7 +108,7 @@ fn correct(header: &CheckedHeader, affine: Affine) -> Affine {
         return affine;
     }
     match qform(header) {
-        // The sform is stored again, in the header's precision.
+        // The sform is stored again, in the precision of the header.
         Ok(qform) if agrees(&qform) && header.version == 1 => {
             Affine(qform.0.map(|row| row.map(|value| f64::from(value as f32))))
         }
@@ -112,18 +117,19 @@ fn correct(header: &CheckedHeader, affine: Affine) -> Affine {
     }
 }
 
-/// A qform: what NIfTI stores of an affine besides the sform.
+/// A qform: quaternion, offset and voxel sizes of an affine.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Qform {
     pub qfac: f64,
     pub zooms: [f64; 3],
-    /// b, c, d
+    /// Components b, c, d.
     pub quaternion: [f64; 3],
-    /// Whether the affine's axes are not at right angles, to about a tenth of a degree: the rotation is then the nearest.
+    /// Whether the axes of the affine deviate from right angles by more than about 0.1°; the rotation is then the
+    /// closest one.
     pub sheared: bool,
 }
 
-/// `set_qform`: the nearest rotation (shears are lost), as a quaternion with a ≥ 0.
+/// `set_qform`: the closest rotation (shears are lost), as a quaternion with a ≥ 0.
 pub fn to_qform(affine: &Affine) -> Result<Qform> {
     let zooms = affine.spacing_mm();
     let mut rotation = rotation_part(affine);
@@ -153,7 +159,7 @@ fn determinant(m: &Matrix) -> f64 {
     a * (e * i - f * h) - b * (d * i - f * g) + c * (d * h - e * g)
 }
 
-/// m⁻ᵀ: the cofactors over the determinant.
+/// m⁻ᵀ: cofactors divided by the determinant.
 fn inverse_transposed(m: &Matrix) -> Option<Matrix> {
     let determinant = determinant(m);
     let cofactor = |row: usize, column: usize| {
@@ -164,8 +170,8 @@ fn inverse_transposed(m: &Matrix) -> Option<Matrix> {
     result.iter().flatten().all(|value| value.is_finite()).then_some(result)
 }
 
-/// The orthogonal factor of the polar decomposition (what nibabel takes from an SVD), by Newton's iteration
-/// R ← (R + R⁻ᵀ)/2, which converges quadratically from any regular matrix.
+/// The orthogonal factor of the polar decomposition (nibabel computes it from an SVD) by Newton's iteration R ← (R +
+/// R⁻ᵀ)/2, which converges quadratically for any regular matrix.
 fn nearest_orthogonal(mut m: Matrix) -> Option<Matrix> {
     for _ in 0..100 {
         let other = inverse_transposed(&m)?;
@@ -180,8 +186,8 @@ fn nearest_orthogonal(mut m: Matrix) -> Option<Matrix> {
     Some(m)
 }
 
-/// b, c, d of a rotation, a ≥ 0 (`mat2quat`). A half turn (a = 0) has two; the axis' sign follows what nibabel gives for
-/// the half turns that map axes onto axes.
+/// Components b, c, d of a rotation, a ≥ 0 (`mat2quat`). A half turn (a = 0) has two quaternions; the sign of the axis
+/// is that of nibabel for half turns that map axes to axes.
 fn to_quaternion(r: &Matrix) -> [f64; 3] {
     // Four times the squares of a, b, c, d; the largest is at least 1.
     let squares = [
@@ -192,7 +198,7 @@ fn to_quaternion(r: &Matrix) -> [f64; 3] {
     ];
     let largest = (1..4).fold(0, |best, i| if squares[i] > squares[best] { i } else { best });
     let root = squares[largest].sqrt();
-    // Products of pairs, four times.
+    // Four times the products of pairs.
     let (ab, ac, ad) = (r[2][1] - r[1][2], r[0][2] - r[2][0], r[1][0] - r[0][1]);
     let (bc, bd, cd) = (r[0][1] + r[1][0], r[0][2] + r[2][0], r[1][2] + r[2][1]);
     let [a, b, c, d] = match largest {

@@ -1,5 +1,5 @@
-//! The fixed part of a NIfTI header, both versions and byte orders, with nibabel's repairs. The `nifti` crate parses
-//! NIfTI-1; NIfTI-2, which it does not know, and all checks are here.
+//! The fixed part of NIfTI headers of both versions and byte orders, with nibabel's repairs. The `nifti` crate parses
+//! NIfTI-1; this module parses NIfTI-2, which the crate does not support, and validates both.
 
 use super::dtype_of;
 use crate::error::Result;
@@ -7,12 +7,12 @@ use crate::image::{Affine, DType, Grid, Space, StoredForms};
 use crate::{bail, err};
 use nifti::{Endianness, NiftiHeader};
 
-/// Bytes of a NIfTI-1 header.
+/// Size of a NIfTI-1 header in bytes.
 pub const SIZE_1: usize = 348;
-/// Bytes of a NIfTI-2 header.
+/// Size of a NIfTI-2 header in bytes.
 pub const SIZE_2: usize = 540;
 
-/// What the header says, after nibabel's repairs (`Nifti1Header._get_checks` with fixes).
+/// A validated header, after nibabel's repairs (`Nifti1Header._get_checks` with fixes).
 #[derive(Debug, Clone)]
 pub struct CheckedHeader {
     pub version: u8,
@@ -20,18 +20,18 @@ pub struct CheckedHeader {
     /// Lengths of the stored axes, fastest first; 1 to 7 of them, each at least 1.
     pub shape: Vec<usize>,
     pub dtype: DType,
-    /// Where the voxels start in their file, in bytes.
+    /// Position of the first voxel in its file, in bytes.
     pub offset: u64,
-    /// Value = stored · slope + inter; `None`: as stored.
+    /// Value = stored · slope + inter; `None` if values are not scaled.
     pub scaling: Option<(f64, f64)>,
     /// pixdim[0], -1 or 1.
     pub qfac: f64,
-    /// pixdim[1..]: lengths of the voxel axes; the first three positive (or NaN).
+    /// pixdim[1..]: voxel sizes; the first three are positive (or NaN).
     pub zooms: [f64; 7],
-    /// 0 to 5.
+    /// Code from 0 to 5.
     pub qform_code: i16,
     pub sform_code: i16,
-    /// Quaternion b, c, d.
+    /// Components b, c, d of the quaternion.
     pub quaternion: [f64; 3],
     pub qoffset: [f64; 3],
     pub srow: [[f64; 4]; 3],
@@ -39,7 +39,7 @@ pub struct CheckedHeader {
     pub units: u8,
 }
 
-/// Numbers of a NIfTI-2 header at byte offsets, which are constants below the length that `parse` checked.
+/// Reads NIfTI-2 fields at constant byte offsets, which are below the length that `parse` has checked.
 struct Fields<'a> {
     bytes: &'a [u8],
     big_endian: bool,
@@ -67,7 +67,7 @@ impl Fields<'_> {
     }
 }
 
-/// Fields as stored, before any check.
+/// Fields as stored, before validation.
 struct Stored {
     dim: [i64; 8],
     datatype: i16,
@@ -83,7 +83,10 @@ struct Stored {
     units: u8,
 }
 
-/// Which version the first bytes of a file belong to (at least [`SIZE_1`] of them); an error if they are no NIfTI header.
+/// Detects the version from the first bytes of a file (at least [`SIZE_1`]).
+///
+/// # Errors
+/// It is not a NIfTI header.
 pub fn version(start: &[u8]) -> Result<u8> {
     if start.get(344..348).is_some_and(|magic| matches!(magic, b"n+1\0" | b"ni1\0")) {
         return Ok(1);
@@ -101,11 +104,11 @@ pub fn version(start: &[u8]) -> Result<u8> {
 }
 
 impl CheckedHeader {
-    /// How the file describes its world space. `affine`: the one that was made of it.
+    /// Returns the world space in the header; `affine` is the one that was derived from it.
     pub fn space(&self, affine: Affine) -> Space {
         let axis = |axis: usize| self.shape.get(axis).copied().unwrap_or(1);
         let [x, y, z] = [0, 1, 2].map(|axis| self.zooms[axis] as f32);
-        // A quaternion that nibabel would refuse is normalised, as reading did; any other stays as it is.
+        // A quaternion that nibabel would refuse is normalized, as for reading; others are kept as stored.
         let squared: f64 = self.quaternion.iter().map(|value| value * value).sum();
         let shrink = if squared > 1.0 + 3.0 * f64::from(f32::EPSILON) { 1.0 / squared.sqrt() } else { 1.0 };
         let forms = StoredForms {
@@ -117,11 +120,11 @@ impl CheckedHeader {
         };
         Space { qform_code: self.qform_code, sform_code: self.sform_code, units: self.units, forms: Some(forms) }
     }
-    /// Bytes of the fixed part.
+    /// Size of the fixed part in bytes.
     pub fn size(&self) -> u64 {
         if self.version == 1 { SIZE_1 as u64 } else { SIZE_2 as u64 }
     }
-    /// Parse the fixed part. `single`: header and voxels share a file.
+    /// Parses the fixed part. `single`: header and voxels are in the same file.
     pub fn parse(bytes: &[u8], single: bool) -> Result<CheckedHeader> {
         let version = version(bytes)?;
         let size = if version == 1 { SIZE_1 } else { SIZE_2 };
@@ -140,7 +143,8 @@ impl CheckedHeader {
     }
 }
 
-/// nibabel's guess for NIfTI-2: a sensible number of dimensions decides, and the header size where there are none.
+/// Guesses the byte order of NIfTI-2 as nibabel does: by a valid number of dimensions, or by the header size if there
+/// are none.
 fn big_endian_2(bytes: &[u8]) -> bool {
     let little = Fields { bytes, big_endian: false };
     let dims = little.i64(16);
@@ -150,7 +154,7 @@ fn big_endian_2(bytes: &[u8]) -> bool {
 impl Stored {
     fn nifti_1(header: &NiftiHeader) -> Stored {
         Stored {
-            // The crate reads the signed lengths as unsigned ones.
+            // The crate reads the signed lengths as unsigned.
             dim: header.dim.map(|length| i64::from(length as i16)),
             datatype: header.datatype,
             pixdim: header.pixdim.map(f64::from),
@@ -178,7 +182,7 @@ impl Stored {
             quaternion: std::array::from_fn(|i| fields.f64(352 + 8 * i)),
             qoffset: std::array::from_fn(|i| fields.f64(376 + 8 * i)),
             srow: std::array::from_fn(|row| std::array::from_fn(|i| fields.f64(400 + 32 * row + 8 * i))),
-            // Beyond a byte it means nothing.
+            // Values beyond a byte have no meaning.
             units: u8::try_from(fields.i32(500)).unwrap_or(0),
         }
     }
@@ -231,7 +235,7 @@ impl Stored {
         if offset == 0.0 {
             return Ok(least);
         }
-        // Below 2^53, so that the number is a whole one.
+        // Below 2^53, so that the conversion is exact.
         if !(least as f64..9e15).contains(&offset) {
             bail!("expected the voxels to start at byte {least} or later, found vox_offset {offset}");
         }
@@ -250,7 +254,7 @@ impl Stored {
     }
 }
 
-/// The bytes of a little-endian NIfTI-1 header. (The crate's own writer takes whole ndarrays.)
+/// Encodes a little-endian NIfTI-1 header. (The crate's own writer requires an ndarray of the whole image.)
 pub fn to_bytes(header: &NiftiHeader) -> Vec<u8> {
     let mut bytes = Vec::with_capacity(SIZE_1);
     let mut put = |value: &[u8]| bytes.extend_from_slice(value);

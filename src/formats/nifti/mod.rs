@@ -1,25 +1,26 @@
-//! NIfTI-1 and -2, read as MONAI's `NibabelReader` (`monai.data.image_reader`, 1.6.1, over nibabel 5.4.2) reads them and
-//! written as its `NibabelWriter` (`monai.data.image_writer`) writes them.
+//! NIfTI-1 and NIfTI-2, read like MONAI's `NibabelReader` (`monai.data.image_reader`, 1.6.1, with nibabel 5.4.2) and
+//! written like its `NibabelWriter` (`monai.data.image_writer`).
 //!
-//! Deliberate differences, reading:
-//! - gzip is recognised by content, not by name; a wrong checksum is always an error.
+//! Deliberate differences in reading:
+//! - gzip is detected by content, not by name; a wrong checksum is always an error.
 //! - `vox_offset` 0 in a single file means "after the header" (352 or 544); nibabel reads the header as voxels.
-//! - Header extensions are skipped unread, so broken ones do no harm.
-//! - An affine that is not finite or is singular is an error here, not in the first transform that inverts it.
-//! - Axes beyond the third have to be of length 1 but for one, which becomes the channel axis.
-//! - Complex, colour and 128-bit float voxels are refused, as are empty volumes.
-//! - Where sform and pixdim disagree MONAI looks at the qform; a qform that is broken itself then counts as
-//!   disagreeing too, where MONAI stops. See [`geometry`].
-//! - A qform quaternion that is too long by rounding is normalised, as in ITK and FSL; nibabel refuses it.
+//! - Header extensions are skipped without parsing, so malformed ones do not matter.
+//! - An affine that is singular or not finite is an error in the reader, not in the first transform that inverts it.
+//! - Of the axes beyond the third, one may be longer than 1; it becomes the channel axis.
+//! - Complex, color and 128-bit float voxels and empty volumes are refused.
+//! - If sform and pixdim disagree, MONAI examines the qform; an invalid qform then counts as disagreeing too, where
+//!   MONAI fails. See [`geometry`].
+//! - A qform quaternion that is too long by rounding is normalized, as in ITK and FSL; nibabel refuses it.
 //!
-//! Deliberate differences, writing:
+//! Deliberate differences in writing:
 //! - A volume of one slice keeps its three dimensions; MONAI squeezes it to two.
 //! - 64-bit integers are written; nibabel refuses them without a header.
-//! - A value that the requested type cannot hold is an error; NumPy wraps it.
-//! - On the input's own grid, qform, sform, their codes, voxel sizes and units are the input's, so that the result lies on
-//!   its image in viewers of either form. MONAI writes nibabel's affine as both forms, codes 1 and no units.
-//! - On another grid the codes and units are those of [`Options::space`].
-//! - The quaternion of a half turn may have the other sign (it is the same rotation), and its zeros are positive.
+//! - A value that the requested type cannot represent is an error; NumPy wraps it.
+//! - On the input's own grid, qform, sform, their codes, voxel sizes and units are those of the input, so that the
+//!   result matches its image in viewers of either form. MONAI writes nibabel's affine as both forms with code 1 and
+//!   without units.
+//! - On another grid, codes and units are those of [`Options::space`].
+//! - The quaternion of a half turn may have the opposite sign (it is the same rotation), and its zeros are positive.
 
 mod extension;
 mod geometry;

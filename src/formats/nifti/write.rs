@@ -1,4 +1,4 @@
-//! Writing: slabs of slices are brought into file order, compressed in parallel, and appended.
+//! Writes NIfTI files: slabs of slices are converted to file order, compressed in parallel, and appended.
 
 use super::header::to_bytes;
 use super::{dtype_code, extension, geometry};
@@ -12,29 +12,29 @@ use rayon::prelude::*;
 use std::io::{self, Write};
 use std::path::Path;
 
-/// Header, and four bytes that say whether there are extensions; then those, then the voxels.
+/// Header and the four bytes that tell whether extensions follow; then extensions, then voxels.
 const OFFSET: usize = 352;
-/// File-order bytes that are made at a time.
+/// Bytes in file order that are converted at a time.
 const SLAB_BYTES: usize = 32 << 20;
-/// Slices that one task brings into file order: of a source with Z fastest, a cache line is then used whole.
+/// Slices that one task converts to file order: if Z is the fastest axis of the source, it then uses whole cache lines.
 const TASK_SLICES: usize = 64;
-/// Voxels along each side of a tile: a cache line of bytes.
+/// Edge length of a tile in voxels: a cache line of bytes.
 const TILE: usize = 64;
 
-/// How to write.
+/// How to write an image.
 #[derive(Debug, Clone, Copy)]
 pub struct Options<'a> {
-    /// MONAI's argument of that name: leave out the channel axis if there is one channel.
+    /// MONAI's argument: omit the channel axis if there is one channel.
     pub squeeze_end_dims: bool,
-    /// 2 writes an image of one slice as a plane, as it was read.
+    /// Spatial dimensions of the input; with 2, an image of one slice is written as a plane.
     pub spatial_dims: usize,
-    /// 1 (fastest) to 9 (smallest).
+    /// Compression level, 1 (fastest) to 9 (smallest).
     pub compression_level: u32,
-    /// Content of a header extension of code 0; empty for none.
+    /// Content of a header extension with code 0; empty for none.
     pub extension: &'a [u8],
-    /// How the input describes its world space; `None` writes MONAI's codes (1 and 1, no units).
+    /// World space of the input; `None` writes MONAI's codes (1 and 1, no units).
     pub space: Option<Space>,
-    /// The header's free text (`descrip`): the first 79 bytes of it are kept; empty as MONAI leaves it.
+    /// Text of the header field `descrip`, truncated to 79 bytes; empty in MONAI.
     pub description: &'a str,
 }
 
@@ -51,12 +51,13 @@ impl Default for Options<'_> {
     }
 }
 
-/// Write `voxels`, lying as `layout` says ([C,X,Y,Z]), as a single NIfTI-1 file of type `dtype`: gzipped if the name
-/// ends in `.gz`, whole or not at all, its folder made. Channels become the fourth dimension. The result is the digest of
+/// Writes `voxels` with this `layout` ([C,X,Y,Z]) atomically as a single NIfTI-1 file of type `dtype`, gzipped if the
+/// name ends in `.gz`. Channels become the fourth dimension. Missing parent folders are created. Returns the digest of
 /// the file, computed while it is written.
 ///
-/// Errors: a value that `dtype` cannot hold (fractions are cut off, as NumPy does), a shape beyond NIfTI-1, a singular
-/// affine, an unwritable place.
+/// # Errors
+/// A value does not fit `dtype` (fractions are truncated, as in NumPy), the shape is too large for NIfTI-1, the affine
+/// is singular, or the file cannot be written.
 pub fn write(
     path: impl AsRef<Path>,
     voxels: &Voxels,
@@ -73,7 +74,7 @@ pub fn write(
     atomic::write_hashed(path, |out| write_to(out, gzipped, voxels, layout, affine, dtype, options))
 }
 
-/// As [`write`], to anything that takes bytes.
+/// Like [`write`], to any writer.
 pub fn write_to(
     out: &mut impl Write,
     gzipped: bool,
@@ -126,7 +127,7 @@ fn write_image(
     Ok(())
 }
 
-/// Every index that `layout` reaches has to lie in the buffer.
+/// Checks that every index of `layout` lies in the buffer.
 fn check_layout(voxels: &Voxels, layout: &Layout) -> Result<()> {
     let reach = |wanted: fn(isize) -> bool| {
         let axes = layout.shape.iter().zip(layout.strides).filter(|(_, stride)| wanted(*stride));
@@ -148,8 +149,9 @@ fn check_layout(voxels: &Voxels, layout: &Layout) -> Result<()> {
     Ok(())
 }
 
-/// qform and sform code of an image on another grid than its input's. Both forms are written and say the same, so a code
-/// that the input lacks is the other's; a shear, which a quaternion cannot hold, leaves the qform without a code.
+/// qform and sform code of an image on another grid than that of its input. Both forms are written with the same
+/// affine, so a code that the input lacks is replaced by the other one; a shear, which a quaternion cannot represent,
+/// sets the qform code to 0.
 fn codes(space: Option<Space>, sheared: bool) -> (i16, i16) {
     let Some(Space { qform_code, sform_code, .. }) = space else { return (1, 1) };
     let (qform_code, sform_code) = match (qform_code, sform_code) {
@@ -160,8 +162,9 @@ fn codes(space: Option<Space>, sheared: bool) -> (i16, i16) {
     (if sheared { 0 } else { qform_code }, sform_code)
 }
 
-/// What MONAI's `NibabelWriter` has nibabel write, slope 1, and the input's description of its space: on the input's own
-/// grid qform, sform, codes and voxel sizes are the input's, so that the image lies on it in every viewer.
+/// The header that MONAI's `NibabelWriter` makes nibabel write, with slope 1 and the world space of the input: on the
+/// input's own grid, qform, sform, codes and voxel sizes are those of the input, so that viewers overlay both
+/// correctly.
 fn header(layout: &Layout, affine: &Affine, dtype: DType, options: Options<'_>) -> Result<NiftiHeader> {
     let [channels, x, y, z] = layout.shape;
     let mut shape = vec![x, y];
@@ -210,7 +213,8 @@ fn header(layout: &Layout, affine: &Affine, dtype: DType, options: Options<'_>) 
     Ok(header)
 }
 
-/// Bring the slices from `first` of one channel into file order (X fastest): `out` says how many.
+/// Converts the slices of one channel from `first` on to file order (X fastest); the length of `out` determines how
+/// many.
 fn fill(out: &mut [u8], voxels: &Voxels, layout: &Layout, channel: usize, first: usize, dtype: DType) -> Result<()> {
     let misfit = each_voxels!(voxels, source => match dtype {
         DType::U8 => gather::<_, u8, 1>(out, source, layout, channel, first),
@@ -231,9 +235,9 @@ fn fill(out: &mut [u8], voxels: &Voxels, layout: &Layout, channel: usize, first:
     }
 }
 
-/// Two axes are walked in tiles: X, along which the output runs, and the one along which the source runs. Each cache
-/// line of either side is then touched once, and powers of two in the shape do not make them evict each other. Gives a
-/// value that `D` cannot hold, if there was one.
+/// Tiles span two axes: X, which is contiguous in the output, and the fastest axis of the source. Each cache line of
+/// either side is then used once, and power-of-two sizes do not cause evictions. Returns a value that `D` cannot
+/// represent, if there is one.
 fn gather<S: Copy + Into64, D: Store<N>, const N: usize>(
     out: &mut [u8],
     source: &[S],
@@ -245,7 +249,7 @@ fn gather<S: Copy + Into64, D: Store<N>, const N: usize>(
     let [channel_stride, sx, sy, sz] = layout.strides;
     let base = layout.offset as isize + channel as isize * channel_stride + first as isize * sz;
     let z = out.len() / (x * y * N);
-    // (length, source stride, output stride in bytes) of the source's axis and of the remaining one.
+    // (length, source stride, output stride in bytes) of the source's fastest axis and of the remaining one.
     let (axis_y, axis_z) = ((y, sy, x * N), (z, sz, x * y * N));
     let (inner, outer) = if sy.abs() < sz.abs() { (axis_y, axis_z) } else { (axis_z, axis_y) };
     let mut misfit = None;
@@ -289,7 +293,7 @@ fn gather<S: Copy + Into64, D: Store<N>, const N: usize>(
     misfit
 }
 
-/// Any voxel without loss.
+/// Converts any voxel without loss.
 #[derive(Clone, Copy)]
 enum Number {
     Unsigned(u64),
@@ -311,7 +315,7 @@ trait Into64: Sync {
     fn into_64(self) -> Number;
 }
 
-/// A stored type; `None` where it cannot hold the number.
+/// A stored type; `None` if it cannot represent the number.
 trait Store<const N: usize> {
     fn store(value: Number) -> Option<[u8; N]>;
 }
@@ -330,7 +334,7 @@ macro_rules! integers {
                 let value = match value {
                     Number::Unsigned(value) => $name::try_from(value).ok()?,
                     Number::Signed(value) => $name::try_from(value).ok()?,
-                    // A cast cuts the fraction off and clamps; one past the largest value is a power of two and exact.
+                    // A cast truncates and clamps; one past the largest value is a power of two and therefore exact.
                     Number::Float(value) if value.trunc() >= $name::MIN as f64 && value < $name::MAX as f64 + if $size < 8 { 1.0 } else { 0.0 } => {
                         value as $name
                     }
