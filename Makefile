@@ -5,7 +5,7 @@ CARGO ?= cargo
 CASES ?= 1
 export CUDA
 
-.PHONY: demo test setup build bench parity lint install clean
+.PHONY: demo test test-data setup build bench parity lint install clean
 
 demo: build  ## create sample data and segment it with untrained weights
 	target/release/segbundle sample-data --output_dir sampledata
@@ -15,6 +15,9 @@ demo: build  ## create sample data and segment it with untrained weights
 
 test: setup  ## run all tests
 	$(CARGO) test --release --workspace
+
+test-data: build  ## run the tests that need data from outside of this folder (../shared)
+	python3 tests/data_tests.py
 
 setup:  ## download libtorch, once per machine; CUDA=1 for the build with NVIDIA GPU support
 	@python3 src/native/libtorch.py

@@ -1,7 +1,7 @@
-//! Inversion against MONAI: not one label may differ.
+//! Inversion against MONAI.
 
 use crate::npz::Npz;
-use crate::transforms::{cases, chain, golden, large};
+use crate::transforms::{affine, cases, chain, golden, large};
 use segbundle::image::Inverse;
 
 #[test]
@@ -16,15 +16,26 @@ fn inversion_agrees_with_monai_on_the_large_set() {
     linear(&large());
 }
 
+/// A label may only differ where its position is halfway between two voxels of the prediction. Rounding noise decides
+/// such a tie in MONAI, and in a turned image it comes from matrix products that depend on the processor.
 fn nearest(data: &Npz) {
     for case in cases(data) {
         let inverse = Inverse::new(&chain(data, &case).trace).unwrap();
-        let expected = data[&format!("{case}/label_inverse")].u8();
-        let back = inverse.nearest(&data[&format!("{case}/label")].u8(), 0);
+        let array = |name: &str| &data[&format!("{case}/{name}")];
+        let [from, to] = ["affine", "out_affine"].map(|name| affine(&array(name).f64()));
+        let to_prediction = to.solve(&from).unwrap();
+        let expected = array("label_inverse").u8();
+        let [_, y, z] = array("image").shape[..] else { panic!("{case}") };
+        let back = inverse.nearest(&array("label").u8(), 0);
         assert_eq!(back.len(), expected.len(), "{case}");
-        let differing = back.iter().zip(&expected).filter(|(a, b)| a != b).count();
-        println!("{case}: {differing} of {} labels differ", back.len());
-        assert_eq!(differing, 0, "{case}");
+        let differing: Vec<usize> = (0..back.len()).filter(|&at| back[at] != expected[at]).collect();
+        println!("{case}: {} of {} labels differ", differing.len(), back.len());
+        for at in differing {
+            let voxel = [at / (y * z), at / z % y, at % z].map(|index| index as f64);
+            let position = to_prediction.at(voxel);
+            let tie = position.iter().any(|p| (p - p.floor() - 0.5).abs() < 1e-9);
+            assert!(tie, "{case}: voxel {voxel:?} is at {position:?} of the prediction");
+        }
     }
 }
 

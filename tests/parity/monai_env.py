@@ -8,7 +8,9 @@ import subprocess
 import sys
 import venv
 
-PACKAGES = ["torch==2.11.0", "monai==1.6.1", "pytorch-ignite==0.5.5", "nibabel==5.4.2", "fire", "tensorboard", "scipy", "pyyaml"]
+PACKAGES = ["torch==2.11.0", "monai==1.6.1", "pytorch-ignite==0.5.5", "nibabel==5.4.2", "fire", "tensorboard", "scipy", "pyyaml",
+            # for the DICOM series of tests/data/dicom/make.py
+            "pydicom==3.0.2", "SimpleITK==2.5.7", "pyjpegls==1.5.1", "pylibjpeg==2.1.0", "pylibjpeg-openjpeg==2.6.0"]
 ENTERED = "SEGBUNDLE_MONAI_ENTERED"
 
 
