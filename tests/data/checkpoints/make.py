@@ -1,4 +1,4 @@
-"""Makes the checkpoints beside it, which tests read: python make.py (torch 2.11.0). Values are counted, not random."""
+"""Make the checkpoints in this folder: python make.py (torch 2.11.0). Values are consecutive numbers, not random."""
 import collections
 import os
 import torch
@@ -26,5 +26,5 @@ optimizer.step()
 torch.save({"model": net.state_dict(), "optimizer": optimizer.state_dict(), "epoch": 3, "big": 2**40, "name": "tiny",
             "losses": [0.5, None, True], "classes": {1, 2}, "shape": ramp.shape, "dtype": torch.float32}, "training.pt")
 torch.save({"state_dict": {"w": ramp}, "epoch": 1}, "nested.pt")
-torch.save(net, "module.pt")  # pickles the class: refused
+torch.save(net, "module.pt")  # pickles the class, which is refused
 torch.jit.script(net).save("script.pt")

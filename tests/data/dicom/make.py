@@ -1,10 +1,14 @@
-"""Small DICOM series written by pydicom, and what they have to give: expected.json has for each folder or file the shape
-[C,X,Y,Z], the RAS affine and the values in C order (as SHA-256 of little-endian float32), or a part of the error.
+"""Make small DICOM series with pydicom, and expected.json: for each folder or file the shape [C,X,Y,Z], the RAS affine
+and the SHA-256 of the values in C order (little-endian float32), or a part of the error message.
 
-Voxels and affine come from the arrays that the slices are written from; SimpleITK reads each regular series too, and has
-to agree. With arguments it does the same from a real CT: make.py ct.nii.gz folder; then
-DICOM_CHECKS=folder cargo test --release -p segbundle-formats --test all dicom -- --ignored. Needs: pip install pydicom SimpleITK nibabel numpy pyjpegls
-pylibjpeg pylibjpeg-openjpeg."""
+Expected voxels and affines are those from which the slices are written; SimpleITK must read the same from each regular
+series. The same checks on a real CT:
+
+    python make.py ct.nii.gz FOLDER
+    DICOM_CHECKS=FOLDER cargo test --release -p segbundle-formats --test all dicom -- --ignored
+
+Requires: pip install pydicom SimpleITK nibabel numpy pyjpegls pylibjpeg pylibjpeg-openjpeg
+"""
 
 import hashlib
 import json
@@ -27,7 +31,7 @@ expected = {}
 
 
 def remember(name, voxels, affine, check=True):
-    """voxels [X,Y,Z] in HU, affine RAS"""
+    """Record the expected voxels [X,Y,Z] in HU and RAS affine of `name`; `check`: compare them with SimpleITK."""
     values = np.ascontiguousarray(voxels, dtype="<f4")
     expected[name] = {"shape": [1, *voxels.shape], "affine": affine.tolist(), "sha256": hashlib.sha256(values.tobytes()).hexdigest()}
     if not check:
@@ -56,7 +60,7 @@ def uid(*parts):
 
 
 def slice_of(stored, position, directions, spacing, number, series=1, thickness=None, signed=True, slope=1, intercept=-1024, bits=16, **more):
-    """stored [Y,X]"""
+    """Write one slice of stored values [Y,X]."""
     meta = FileMetaDataset()
     meta.MediaStorageSOPClassUID = CT
     meta.MediaStorageSOPInstanceUID = uid(series, number)
@@ -97,7 +101,7 @@ def save(ds, name, syntax=ExplicitVRLittleEndian):
 
 
 def series(folder, hu, affine, syntax=ExplicitVRLittleEndian, slope=1, intercept=-1024, signed=True, bits=16, skip=(), shift=None, names=None, **more):
-    """hu [X,Y,Z], affine RAS; the slices are written in an order of their own"""
+    """Write a series from `hu` [X,Y,Z] and its RAS affine; the order of the file names is not that of the slices."""
     lps = np.diag([-1, -1, 1, 1]) @ affine
     spacing = np.linalg.norm(affine[:3, :3], axis=0)
     directions = np.concatenate([lps[:3, 0] / spacing[0], lps[:3, 1] / spacing[1]])
@@ -112,7 +116,7 @@ def series(folder, hu, affine, syntax=ExplicitVRLittleEndian, slope=1, intercept
 
 
 def all_of(hu, affine, small=None):
-    # OpenJPEG packs nothing smaller than 32.
+    # OpenJPEG does not encode images smaller than 32×32.
     series("jpeg2000", hu, affine, JPEG2000Lossless, signed=False)
     remember("jpeg2000", hu, affine)
     series("signed_jpeg2000", hu, affine, JPEG2000Lossless, intercept=0)
@@ -131,19 +135,19 @@ def all_of(hu, affine, small=None):
     half = np.round(hu / 0.5) * 0.5 + 0.25
     series("slope", half, affine, slope=0.5, intercept=-1024.25)
     remember("slope", half, affine)
-    # Gantry tilt: the affine keeps the shear, which ITK does not.
+    # Gantry tilt: the affine contains the shear, which ITK ignores.
     tilted = affine.copy()
     tilted[:3, 2] += 0.3 * affine[:3, 1] / np.linalg.norm(affine[:3, 1]) * np.linalg.norm(affine[:3, 2])
     series("tilted", hu, tilted)
     remember("tilted", hu, tilted, check=False)
-    # A little uneven: a warning, and the mean spacing.
+    # Slightly uneven slices: a warning, and the mean spacing.
     series("uneven", hu, affine, shift=lambda z: 0.1 if z == 1 else 0)
     remember("uneven", hu, affine, check=False)
     series("missing", hu, affine, skip=[2])
     expected["missing"] = {"error": "1 slices are missing"}
     series("wild", hu, affine, shift=lambda z: 0.6 if z == 1 else 0)
     expected["wild"] = {"error": "unevenly spaced"}
-    # Copies, a localizer, a report without pixels, a medium's directory, a file that is no DICOM, in subfolders.
+    # Copies, a localizer, a report without pixels, a DICOMDIR and a file of another format, in subfolders.
     series("mixed/CT", hu, affine)
     shutil.copy("mixed/CT/IM0000.dcm", "mixed/copy.dcm")
     series("mixed/scout", hu[:, :, :1], affine @ np.array([[0, 0, 1, 0], [1, 0, 0, 0], [0, 1, 0, 0], [0, 0, 0, 1.0]]), series=2, ImageType=["ORIGINAL", "PRIMARY", "LOCALIZER"])
@@ -153,7 +157,7 @@ def all_of(hu, affine, small=None):
     save(report, "mixed/report.dcm")
     with open("mixed/notes.txt", "w") as out:
         out.write("no image")
-    # The list of a medium's files.
+    # A DICOMDIR.
     medium = FileSet()
     listed = pydicom.dcmread("mixed/CT/IM0000.dcm")
     listed.StudyDate, listed.StudyTime, listed.StudyID = "20200101", "120000", "1"
@@ -213,14 +217,14 @@ if len(sys.argv) > 2:
     hu, affine = np.round(image.get_fdata()).astype(np.int32), image.affine
     os.makedirs(sys.argv[2], exist_ok=True)
     os.chdir(sys.argv[2])
-    # Slices have to ascend along the normal of rows and columns.
+    # Slices must ascend along the normal of rows and columns.
     if np.linalg.det(affine[:3, :3]) < 0:
         affine = affine @ np.array([[1, 0, 0, 0], [0, 1, 0, 0], [0, 0, -1, hu.shape[2] - 1], [0, 0, 0, 1]])
         hu = hu[:, :, ::-1]
     hu = np.clip(hu, -1024, 30000)
 else:
     hu = np.random.default_rng(0).integers(-1024, 2000, (33, 32, 5)).astype(np.int32)
-    # A run for the run modes.
+    # A constant region for the run mode of JPEG-LS.
     hu[1:5, 1:3] = -1000
     a = 0.2
     affine = np.eye(4)

@@ -1,10 +1,14 @@
-"""DICOM series in each compressed transfer syntax, and what pydicom's decoders give for them: compressed/expected.json has
-for each folder the shape [C,X,Y,Z], the RAS affine and the values in C order (a SHA-256 of little-endian float32 where the
-decoding is exact, else the values and how far another decoder may be from them), or a part of the error.
+"""Make DICOM series in each compressed transfer syntax, and compressed/expected.json: for each folder the shape
+[C,X,Y,Z], the RAS affine and the values in C order as decoded by pydicom (the SHA-256 of little-endian float32 if decoding
+is exact, else the values and their tolerance), or a part of the error message.
 
-The image is a phantom that is computed here. With arguments it does the same from a real CT: make_compressed.py ct.nii.gz
-folder; then DICOM_CHECKS=folder cargo test --release --test all dicom. Needs: pip install pydicom nibabel numpy imagecodecs
-pillow pyjpegls pylibjpeg pylibjpeg-libjpeg pylibjpeg-openjpeg."""
+The image is a phantom computed by this script. The same checks on a real CT:
+
+    python make_compressed.py ct.nii.gz FOLDER
+    DICOM_CHECKS=FOLDER cargo test --release -p segbundle-formats --test all dicom -- --ignored
+
+Requires: pip install pydicom nibabel numpy imagecodecs pillow pyjpegls pylibjpeg pylibjpeg-libjpeg pylibjpeg-openjpeg
+"""
 
 import hashlib
 import io
@@ -36,7 +40,7 @@ def jpeg_2000(bits, **options):
 
 
 def jpeg_2000_tiles(plane):
-    """Pillow misplaces columns of 16-bit tiles; what it wrote is decoded exactly all the same."""
+    """Encode with Pillow. It misplaces columns of 16-bit tiles, but its output is still decoded exactly."""
     out = io.BytesIO()
     Image.fromarray(plane).save(out, "JPEG2000", tile_size=(8, 8), irreversible=False, no_jp2=True, num_resolutions=2)
     return out.getvalue()
@@ -46,7 +50,7 @@ def lossless(bits, predictor):
     return jpeg(lossless=True, predictor=predictor, bitspersample=bits)
 
 
-# Name: transfer syntax, bits stored, what packs a plane, how far decoders may differ (stored numbers), options.
+# name: transfer syntax, bits stored, encoder of a plane, tolerance in stored values, options
 KINDS = {
     "baseline": ("1.2.840.10008.1.2.4.50", 8, jpeg(level=90), 1, {}),
     "extended_8": ("1.2.840.10008.1.2.4.51", 8, jpeg(level=75), 1, {}),
@@ -85,7 +89,7 @@ def uid(*parts):
 
 
 def write(name, number, plane, position, directions, spacing, rescale, syntax, bits, pack, signed=False, fragments=1):
-    """plane [Y,X] as stored; gives its numbers as pydicom decodes them"""
+    """Write a slice of stored values [Y,X]; return the values that pydicom decodes."""
     slope, intercept = rescale
     meta = FileMetaDataset()
     meta.MediaStorageSOPClassUID, meta.MediaStorageSOPInstanceUID = "1.2.840.10008.5.1.4.1.1.2", uid(30, number)
@@ -113,14 +117,14 @@ def write(name, number, plane, position, directions, spacing, rescale, syntax, b
 
 
 def main(hu, affine):
-    """hu [X,Y,Z], affine RAS"""
+    """Write all series from `hu` [X,Y,Z] and its RAS affine."""
     lps = np.diag([-1, -1, 1, 1]) @ affine
     spacing = np.linalg.norm(affine[:3, :3], axis=0)
     directions = np.concatenate([lps[:3, 0] / spacing[0], lps[:3, 1] / spacing[1]])
     for name, (syntax, bits, pack, tolerance, options) in KINDS.items():
         os.makedirs(name, exist_ok=True)
         signed = options.get("signed", False)
-        # Eight bits hold a coarse window, twelve the usual range of a CT.
+        # 8 bits for a coarse window, 12 bits for the usual range of a CT.
         slope, intercept = (8, -1024) if bits == 8 else (1, 0 if signed else -1024)
         least, most = (-(1 << bits - 1), (1 << bits - 1) - 1) if signed else (0, (1 << bits) - 1)
         kind = np.dtype("i2" if signed else "u1" if bits == 8 else "<u2")
@@ -129,7 +133,7 @@ def main(hu, affine):
         for z in range(hu.shape[2]):
             position = lps[:3, 3] + lps[:3, 2] * z
             plane = np.ascontiguousarray(stored[:, :, z].T)
-            # JPEG and JPEG-LS know no signs: the bits are packed as they are.
+            # JPEG and JPEG-LS have no signed samples: the bits are encoded as they are.
             as_packed = plane.view("<u2") if signed and "jpeg2000" not in name else plane
             decoded.append(write(f"{name}/IM{z}.dcm", z + 1, as_packed, position, directions, spacing, (slope, intercept), syntax, bits, pack, **options))
         if isinstance(tolerance, str):
@@ -137,7 +141,7 @@ def main(hu, affine):
             continue
         back = np.stack(decoded, axis=-1).transpose(1, 0, 2)
         lost = int(np.abs(back.astype(np.int64) - stored).max())
-        print(f"{name}: packing lost {lost} at most")
+        print(f"{name}: encoding changed values by at most {lost}")
         assert "lossless" not in name or lost == 0, name
         values = np.ascontiguousarray(back.astype(np.float64) * slope + intercept, dtype="<f4")
         expected[name] = {"shape": [1, *values.shape], "affine": affine.tolist()}
@@ -154,13 +158,13 @@ if len(sys.argv) > 2:
 
     image = nib.load(sys.argv[1])
     hu, affine = np.clip(np.round(image.get_fdata()), -1024, 30000).astype(np.int64), image.affine
-    # Slices have to ascend along the normal of rows and columns.
+    # Slices must ascend along the normal of rows and columns.
     if np.linalg.det(affine[:3, :3]) < 0:
         affine = affine @ np.array([[1, 0, 0, 0], [0, 1, 0, 0], [0, 0, -1, hu.shape[2] - 1], [0, 0, 0, 1]])
         hu = hu[:, :, ::-1]
     folder = sys.argv[2]
 else:
-    # A body with a spine, a bowel's gas and a scanner's noise.
+    # A body with a spine, bowel gas and scanner noise.
     x, y, z = np.meshgrid(np.linspace(-1, 1, 19), np.linspace(-1, 1, 17), np.linspace(0, 1, 2), indexing="ij")
     hu = np.full(x.shape, -1000.0)
     hu[x**2 + (y / 0.8) ** 2 < 0.85] = 50

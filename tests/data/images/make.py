@@ -1,6 +1,8 @@
-"""Small NRRD and MetaImage files, written by pynrrd and SimpleITK or by hand, and what SimpleITK (MONAI's ITKReader is
-built on the same ITK) reads from each: expected.json has per file the shape [C,X,Y,Z], the RAS affine and the values in
-C order. Needs: pip install SimpleITK pynrrd numpy. Run in this folder."""
+"""Make small NRRD and MetaImage files with pynrrd, SimpleITK or by hand, and expected.json: for each file the shape
+[C,X,Y,Z], the RAS affine and the values in C order as read by SimpleITK (MONAI's ITKReader uses the same ITK).
+
+Run in this folder. Requires: pip install SimpleITK pynrrd numpy
+"""
 
 import gzip
 import json
@@ -75,7 +77,7 @@ text("listed.mhd", meta + "BinaryData = True\nElementByteOrderMSB = False\nEleme
 text("tail.mhd", meta + "BinaryData = True\nElementByteOrderMSB = False\nHeaderSize = -1\nElementType = MET_SHORT\nElementDataFile = tail.raw\n")
 with open("tail.raw", "wb") as out:
     out.write(b"0123456789" + voxels.tobytes())
-# pynrrd's own channel axis, which comes first.
+# pynrrd's channel axis comes first.
 nrrd.write(
     "pynrrd.nrrd",
     rng.integers(0, 255, (2, X, Y, Z)).astype(np.uint8),

@@ -1,7 +1,7 @@
-"""Makes headers.bin: the 348 header bytes of files that MONAI 1.6.1 (nibabel 5.4.2) wrote, one after the other.
+"""Make headers.bin: the concatenated 348-byte headers of files written by MONAI 1.6.1 (nibabel 5.4.2): python make.py
 
-Affines are exact in float32, so that a header holds its own input: all 48 orientations, oblique and sheared affines,
-types, channels, one plane. Run: python make.py
+All affines are exact in float32, so that each header contains its input: all 48 orientations, oblique and sheared
+affines, types, channels, a single plane.
 """
 import itertools
 import os

@@ -1,4 +1,5 @@
-//! Any bytes as a file of weights, torch's or safetensors: an error or tensors, and no large allocation.
+//! Reads arbitrary bytes as a checkpoint of torch or safetensors: expects an error or tensors, without large
+//! allocations.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
@@ -6,7 +7,7 @@ use segbundle::checkpoint::{self, safetensors};
 use std::path::PathBuf;
 use std::sync::LazyLock;
 
-/// A file of this process's own, in memory where the system has such a place.
+/// A file for this process, in memory if the system has a folder for that.
 static PATH: LazyLock<PathBuf> = LazyLock::new(|| {
     let memory = PathBuf::from("/dev/shm");
     let folder = if memory.is_dir() { memory } else { std::env::temp_dir() };
@@ -14,7 +15,7 @@ static PATH: LazyLock<PathBuf> = LazyLock::new(|| {
 });
 
 fuzz_target!(|bytes: &[u8]| {
-    // Archives begin with PK, the older format with the pickle of a magic number.
+    // Zip archives begin with PK, the legacy format with the pickle of a magic number.
     if !bytes.starts_with(b"PK") && !bytes.starts_with(b"\x80\x02\x8a") {
         let _ = safetensors::from_bytes(bytes);
         return;

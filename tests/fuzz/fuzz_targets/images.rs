@@ -1,5 +1,5 @@
-//! Any bytes as a NRRD, MetaImage or DICOM file: an error or a volume whose buffer holds its shape, and no large
-//! allocation. DICOM's voxels are unpacked too.
+//! Reads arbitrary bytes as a NRRD, MetaImage or DICOM file, including compressed DICOM pixel data: expects an error or
+//! a volume whose buffer matches its shape, without large allocations.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;

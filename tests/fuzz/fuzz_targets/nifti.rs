@@ -1,4 +1,5 @@
-//! Any bytes as a NIfTI file: an error or a volume whose buffer holds its shape, and no large allocation; the same slice by slice.
+//! Reads arbitrary bytes as a NIfTI file, at once and slice by slice: expects an error or a volume whose buffer matches
+//! its shape, without large allocations.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;

@@ -1,4 +1,4 @@
-//! Any bytes as a checkpoint's pickle: an error or values whose numbers all refer to something.
+//! Parses arbitrary bytes as the pickle of a checkpoint: expects an error or values whose indices are all valid.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;

@@ -1,4 +1,5 @@
-//! Any text as a config, JSON or YAML by its first byte: an error or a plan, with all problems told.
+//! Reads arbitrary text as a config in JSON or YAML or as logging.conf, selected by the first byte: expects an error or a
+//! plan whose problems all have a message.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;

@@ -1,5 +1,5 @@
-//! Any text as an expression: an error with its place or a value, within the limits of steps, depth and memory. Only
-//! functions that compute can be called.
+//! Evaluates arbitrary text as an expression that can call pure functions only: expects an error with a valid position
+//! or a value, within the limits of steps, depth and memory.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
@@ -11,7 +11,7 @@ use std::sync::{Arc, LazyLock};
 static TABLE: LazyLock<Table> = LazyLock::new(|| {
     let mut table = Table::default();
     segbundle_language::python::register(&mut table);
-    // A path's methods write and read files.
+    // Methods of paths read and write files.
     table.keep(|path, effect| effect == Effect::Pure && !path.starts_with("pathlib."));
     table
 });
@@ -33,7 +33,7 @@ fuzz_target!(|bytes: &[u8]| {
     match expr::parse(text) {
         Ok(parsed) => {
             parsed.uses();
-            // What a list of the environment has become stays for the next input; its length is bounded by the steps.
+            // Changes of the environment's list persist for later inputs; the step limit bounds its length.
             match expr::eval(&Arc::new(parsed), &ENV, &mut BuildContext::with_limits(50_000, 200)) {
                 Ok(value) => assert!(format!("{value:?}").len() < 1 << 28),
                 Err(error) => assert!(error.get_place().is_none_or(|place| place.offset <= place.text.len())),
