@@ -1,8 +1,8 @@
 //! gzip for NIfTI files: reads any number of members, writes one.
 //!
-//! - [`GzReader`] streams through zlib-rs: memory depends on the actual content, not on the size in the trailer, and
+//! - `GzReader` streams through zlib-rs: memory depends on the actual content, not on the size in the trailer, and
 //!   the compressed file is not held in memory.
-//! - [`GzWriter`] writes a single member, since many readers (fflate in browsers, the `nifti` crate) support only one.
+//! - `GzWriter` writes a single member, since many readers (fflate in browsers, the `nifti` crate) support only one.
 //!   Blocks are compressed in parallel and end in a sync flush, as in pigz; the output does not depend on the number of
 //!   threads.
 
@@ -25,16 +25,16 @@ const ROOM_BYTES: usize = 1 << 16;
 
 /// Compression level for label maps, of zlib-rs' levels 1 to 9. Label maps are 3 to 7 % larger than with libdeflate's
 /// level 1, in a third of its time; noisy images take twice its time and are 1 % smaller.
-pub const DEFAULT_LEVEL: u32 = 3;
+pub(crate) const DEFAULT_LEVEL: u32 = 3;
 
 /// Whether a file that begins with these bytes is a gzip file.
-pub fn is_gzip(start: &[u8]) -> bool {
+pub(crate) fn is_gzip(start: &[u8]) -> bool {
     start.starts_with(&[0x1f, 0x8b])
 }
 
 /// Decodes all members of a file. A checksum mismatch is an error at the end of its member. Data after the last member
 /// that are not a member (padding, unrelated bytes) are ignored, as in Python's gzip module.
-pub struct GzReader<R: BufRead> {
+pub(crate) struct GzReader<R: BufRead> {
     /// `None` after the last member or after an error.
     member: Option<GzDecoder<R>>,
 }
@@ -76,7 +76,7 @@ impl<R: BufRead> Read for GzReader<R> {
 
 /// Writes one gzip member. Each `write` compresses its data in parallel, in blocks of 1 MiB: pass many megabytes at a
 /// time to use all threads. Call [`finish`](GzWriter::finish) to complete the member.
-pub struct GzWriter<W: Write> {
+pub(crate) struct GzWriter<W: Write> {
     out: W,
     level: Compression,
     crc: Crc,

@@ -89,7 +89,7 @@ impl Layout {
 
 impl DType {
     /// Whether float32 represents every value of this type exactly.
-    pub fn exact_in_f32(self) -> bool {
+    pub(crate) fn exact_in_f32(self) -> bool {
         matches!(self, DType::U8 | DType::I8 | DType::U16 | DType::I16 | DType::F32)
     }
 }

@@ -31,7 +31,7 @@ pub use element::{CHUNK, Element, filled};
 pub use inverse::Inverse;
 pub use orient::Orientation;
 pub use resample::{StreamingResampler, resample};
-pub use sampling::{AFFINE_TOL, Sampler, Sampling};
+pub use sampling::{Sampler, Sampling};
 pub use trace::{Applied, Interpolation, Padding, Spatial, Trace};
 pub use volume::{ImageHeader, Layout, Space, StoredForms, Volume};
 pub use voxels::{DType, Voxels};

@@ -12,11 +12,11 @@ use super::{Affine, Grid, Padding};
 use crate::error::Result;
 
 /// MONAI's AFFINE_TOL: affines that differ by less are treated as equal.
-pub const AFFINE_TOL: f64 = 1e-3;
+pub(crate) const AFFINE_TOL: f64 = 1e-3;
 
 /// How to resample from one grid to another.
 pub enum Sampling {
-    /// The grids agree within [`AFFINE_TOL`]: voxels and affine are kept.
+    /// The grids agree within MONAI's tolerance of 1e-3: voxels and affine are kept.
     Unchanged,
     /// Voxels have to be interpolated.
     Resample(Box<Sampler>),
@@ -39,7 +39,7 @@ pub struct Sampler {
 
 /// Linear interpolation along one axis: two source indices and their weights by output index.
 #[derive(Debug, Clone, Default)]
-pub struct LinearAxis {
+pub(crate) struct LinearAxis {
     pub low: Vec<u32>,
     pub high: Vec<u32>,
     pub weights: Vec<[f64; 2]>,
@@ -107,11 +107,11 @@ const ROUND: f64 = 6_755_399_441_055_744.0;
 impl Sampler {
     /// Whether each input coordinate depends on one output axis only, exactly; nearest-neighbor interpolation is then a
     /// table lookup per axis.
-    pub fn is_separable(&self) -> bool {
+    pub(crate) fn is_separable(&self) -> bool {
         self.off_axis_vox() == 0.0
     }
     /// Like [`Sampler::is_separable`], within 1e-10 voxels, below the resolution of f32 values.
-    pub fn is_nearly_separable(&self) -> bool {
+    pub(crate) fn is_nearly_separable(&self) -> bool {
         self.off_axis_vox() <= 1e-10
     }
     /// The largest shift of an input coordinate by another axis, in voxels.
@@ -147,11 +147,11 @@ impl Sampler {
         base(self.to[axis], self.align_corners).into_iter().map(|x| self.locate(axis, x * scale + shift)).collect()
     }
     /// Nearest input index by output index along `axis`; [`OUTSIDE`] in the zero padding.
-    pub fn nearest_axis(&self, axis: usize) -> Vec<u32> {
+    pub(crate) fn nearest_axis(&self, axis: usize) -> Vec<u32> {
         self.coordinates(axis).into_iter().map(|x| index(x + ROUND - ROUND, self.from[axis])).collect()
     }
     /// Indices and weights of linear interpolation along `axis`.
-    pub fn linear_axis(&self, axis: usize) -> LinearAxis {
+    pub(crate) fn linear_axis(&self, axis: usize) -> LinearAxis {
         let mut line = LinearAxis::default();
         for x in self.coordinates(axis) {
             let floor = x.floor();
@@ -171,7 +171,7 @@ impl Sampler {
         line
     }
     /// Input coordinates of output row (x, y): for each input axis, one value per z.
-    pub fn row<'a>(&self, lines: &'a mut Lines, x: usize, y: usize) -> [&'a [f64]; 3] {
+    pub(crate) fn row<'a>(&self, lines: &'a mut Lines, x: usize, y: usize) -> [&'a [f64]; 3] {
         let n = self.from.map(|n| n as f64);
         for (axis, row) in self.theta.iter().enumerate() {
             let (y, x, shift) = (lines.base[1][y] * row[1], lines.base[0][x] * row[0], row[3]);
@@ -189,14 +189,19 @@ impl Sampler {
         lines.row.each_ref().map(Vec::as_slice)
     }
     /// Buffers for [`Sampler::row`].
-    pub fn lines(&self) -> Lines {
+    pub(crate) fn lines(&self) -> Lines {
         let base = self.to.map(|n| base(n, self.align_corners));
         let products = self.theta.map(|row| base[2].iter().map(|z| z * row[2]).collect());
         Lines { row: std::array::from_fn(|_| vec![0.0; self.to[2]]), products, base }
     }
     /// Calls `each` with z and the offset of the nearest voxel in a buffer with these strides; `None` outside the
     /// input.
-    pub fn nearest_row(&self, row: [&[f64]; 3], strides: [isize; 3], mut each: impl FnMut(usize, Option<isize>)) {
+    pub(crate) fn nearest_row(
+        &self,
+        row: [&[f64]; 3],
+        strides: [isize; 3],
+        mut each: impl FnMut(usize, Option<isize>),
+    ) {
         let n = self.from.map(|n| n as f64);
         // Adding the constant leaves the rounded integer in the lowest bits.
         let whole = |x: f64| (x + ROUND).to_bits() as u32 as isize;
@@ -213,7 +218,7 @@ impl Sampler {
 
 /// Buffers of one thread, reused for all rows.
 #[derive(Clone)]
-pub struct Lines {
+pub(crate) struct Lines {
     /// Base coordinates along each output axis.
     base: [Vec<f64>; 3],
     /// By input axis, each z times its factor.

@@ -20,7 +20,7 @@ zeroed!(u8, i8, u16, i16, u32, i32, u64, i64, f32, f64);
 
 /// Allocates `length` zeros as calloc does, without writing to them, so that no physical memory is used yet. Returns
 /// `None` if the allocation fails, in which case the standard library would abort.
-pub fn arc<T: Zeroed>(length: usize) -> Option<Arc<[T]>> {
+pub(crate) fn arc<T: Zeroed>(length: usize) -> Option<Arc<[T]>> {
     // Includes the reference counts.
     Vec::<u8>::new().try_reserve_exact(length.checked_mul(size_of::<T>())?.checked_add(64)?).ok()?;
     let slice = Arc::<[T]>::new_zeroed_slice(length);
