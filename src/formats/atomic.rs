@@ -132,9 +132,9 @@ pub fn check_writable(path: &Path) -> Result<()> {
     let (file, temporary) = create(&folder.join("check")).map_err(|error| {
         let found = Error::new(error.message()).file(path);
         if folder.is_dir() {
-            found.hint(format!("files cannot be made in {}", folder.display()))
+            found.hint(format!("cannot create files in {}", folder.display()))
         } else {
-            found.hint(format!("{} is no folder", folder.display()))
+            found.hint(format!("{} is not a folder", folder.display()))
         }
     })?;
     drop((file, temporary));
@@ -167,7 +167,7 @@ fn create(path: &Path) -> Result<(File, Temporary)> {
         .ok_or_else(|| err!("expected a file name to write to").file(path))?;
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
     std::fs::create_dir_all(folder)
-        .map_err(|error| err!("cannot make the folder {}: {error}", folder.display()).file(path))?;
+        .map_err(|error| err!("cannot create the folder {}: {error}", folder.display()).file(path))?;
     if path.is_dir() {
         return Err(err!("cannot write: a folder of this name exists").file(path));
     }
@@ -275,7 +275,7 @@ mod tests {
         check_writable(&folder.path().join("a/b/out.nii")).unwrap();
         assert_eq!(names(folder.path()), ["file"]);
         let error = check_writable(&folder.path().join("file/b/out.nii")).unwrap_err();
-        assert!(error.get_hint().unwrap().ends_with("file is no folder"), "{error}");
+        assert!(error.get_hint().unwrap().ends_with("file is not a folder"), "{error}");
         assert!(check_writable(folder.path()).is_err());
         let long = "x".repeat(256);
         for path in
@@ -305,7 +305,7 @@ mod tests {
         std::fs::write(folder.path().join("file"), "").unwrap();
         let inside_a_file = folder.path().join("file/out.nii");
         let error = write(&inside_a_file, |_| Ok(())).unwrap_err();
-        assert!(error.message().starts_with("cannot make the folder"), "{error}");
+        assert!(error.message().starts_with("cannot create the folder"), "{error}");
         assert_eq!(error.get_file(), inside_a_file.to_str());
         let error = write(folder.path(), |_| Ok(())).unwrap_err();
         assert!(error.message().contains("a folder of this name"), "{error}");

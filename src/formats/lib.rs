@@ -34,7 +34,7 @@ pub fn open(path: &Path) -> io::Result<File> {
     }
     if !kind.is_file() {
         let what = if kind.is_fifo() { "a pipe" } else { "a device or socket" };
-        return Err(io::Error::other(format!("it is no regular file but {what}")));
+        return Err(io::Error::other(format!("expected a regular file, found {what}")));
     }
     File::open(path)
 }

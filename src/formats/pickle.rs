@@ -743,7 +743,7 @@ fn refused(module: &str, name: &str) -> crate::error::Error {
         _ if module.starts_with("__torch__") => "this is TorchScript: save the module's state_dict() instead",
         _ => "save a state dict: torch.save(network.state_dict(), path)",
     };
-    err!("the checkpoint asks for `{shown}`, which is neither tensor, number, string nor a collection of these; it was not run").hint(known)
+    err!("the checkpoint contains `{shown}`, which is not a tensor, number, string or collection of these; it was not run").hint(known)
 }
 
 #[cfg(test)]

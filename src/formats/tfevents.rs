@@ -35,7 +35,7 @@ impl EventWriter {
     /// Creates a new file in `folder`, which is created if missing. With `purge_step`, readers hide the events of other
     /// files from that step on.
     pub fn create(folder: &Path, purge_step: Option<i64>) -> Result<EventWriter> {
-        std::fs::create_dir_all(folder).map_err(|error| err!("cannot make the folder: {error}").file(folder))?;
+        std::fs::create_dir_all(folder).map_err(|error| err!("cannot create the folder: {error}").file(folder))?;
         static COUNTER: AtomicU64 = AtomicU64::new(0);
         let now = since_1970();
         let count = COUNTER.fetch_add(1, Ordering::Relaxed);

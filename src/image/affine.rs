@@ -71,7 +71,7 @@ impl Affine {
         let determinant = a * (e * i - f * h) - b * (d * i - f * g) + c * (d * h - e * g);
         // Below this bound the axes are linearly dependent to the precision of f32.
         if determinant.abs() <= 1e-9 * self.spacing_mm().iter().product::<f64>() {
-            bail!("expected an affine that spans space, found a singular one: {:?}", &self.0[..3]);
+            bail!("expected an invertible affine, found a singular one: {:?}", &self.0[..3]);
         }
         Ok(self)
     }

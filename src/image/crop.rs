@@ -59,11 +59,15 @@ pub struct Window {
 pub fn crop_pad(mut volume: Volume, window: Window, mode: PadMode, by: &'static str) -> Result<Volume> {
     let before = volume.grid();
     if window.shape.contains(&0) || before.shape.contains(&0) {
-        bail!("{by} of an image {:?} would leave {:?} voxels", before.shape, window.shape);
+        bail!(
+            "{by}: expected a result of at least one voxel, found {:?} from an image of {:?} voxels",
+            window.shape,
+            before.shape
+        );
     }
     let wanted = window.shape.iter().try_fold(volume.layout.channels(), |product, &n| product.checked_mul(n));
     if wanted.is_none_or(|n| n > MAX_VOXELS) {
-        bail!("{by} would make an image of {:?} voxels, more than this program handles", window.shape);
+        bail!("{by}: expected an image of at most 2^36 values, found {:?} voxels", window.shape);
     }
     if window.start == [0; 3] && window.shape == before.shape {
         volume.trace.push(Arc::new(Applied {

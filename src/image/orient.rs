@@ -38,7 +38,7 @@ impl Orientation {
             let column: [f64; 3] = std::array::from_fn(|row| rotation[row][axis]);
             let world = (1..3).fold(0, |best, row| if column[row].abs() > column[best].abs() { row } else { best });
             if column[world] == 0.0 {
-                bail!("the image's axes point along no world axis, its affine is {:?}", affine.0);
+                bail!("expected image axes close to the world axes, found the affine {:?}", affine.0);
             }
             out[axis] = (world, column[world] < 0.0);
             rotation[world] = [0.0; 3];
@@ -62,9 +62,9 @@ impl Orientation {
                 .iter()
                 .enumerate()
                 .find_map(|(world, ends)| ends.iter().position(|end| end == code).map(|end| (world, end == 0)));
-            *slot = found.ok_or_else(|| err!("axcodes: `{code}` is none of {}", choices()))?;
+            *slot = found.ok_or_else(|| err!("axcodes: expected one of {}, found `{code}`", choices()))?;
             if std::mem::replace(&mut used[slot.0], true) {
-                bail!("axcodes {} names one world axis twice", codes.concat());
+                bail!("axcodes {}: a world axis occurs twice", codes.concat());
             }
         }
         Ok(Orientation(out))

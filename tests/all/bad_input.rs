@@ -177,8 +177,8 @@ fn a_pipe_or_a_device_is_one_error_and_nothing_waits_for_it() {
     let output = bundle.infer(&["--datalist", "$sorted(glob.glob('images/*'))"]);
     let log = text(&output.stderr);
     assert!(log.contains("6 of 7 cases failed"), "{log}");
-    assert_eq!(log.matches("no regular file but a pipe").count(), 4, "{log}");
-    assert_eq!(log.matches("no regular file but a device").count(), 2, "{log}");
+    assert_eq!(log.matches("expected a regular file, found a pipe").count(), 4, "{log}");
+    assert_eq!(log.matches("expected a regular file, found a device").count(), 2, "{log}");
 }
 
 #[test]
@@ -266,7 +266,7 @@ fn a_place_that_cannot_be_written_is_found_before_the_network_runs() {
     let log = text(&output.stderr);
     assert_eq!(output.status.code(), Some(1), "{log}");
     assert!(log.contains("no result can be written") && log.contains("out/s0000/s0000_trans.nii.gz"), "{log}");
-    assert!(log.contains("out is no folder") && !log.contains("[1/2]"), "{log}");
+    assert!(log.contains("out is not a folder") && !log.contains("[1/2]"), "{log}");
 
     // One case's place only: that case fails, the other is made.
     std::fs::remove_file(bundle.path("out")).unwrap();

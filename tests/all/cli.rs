@@ -184,7 +184,7 @@ fn a_config_that_cannot_be_built_is_exit_code_2() {
     let table: [(&[&str], &str); 9] = [
         (&["--postprocessing#transforms#3#output_ext", ".nrrd"], ".nrrd"),
         (&[&format!("{transform}3#pixdim"), "[]"], "`pixdim` is empty"),
-        (&[&format!("{transform}2#axcodes"), "XYZ"], "`X` is none of L, R, P, A, I, S"),
+        (&[&format!("{transform}2#axcodes"), "XYZ"], "expected one of L, R, P, A, I, S, found `X`"),
         (&[&format!("{transform}2#axcodes"), "RAR"], "axcodes"),
         (&["--inferer#overlap", "1.0"], "overlap is 1, expected at least 0 and below 1"),
         (&["--inferer#roi_size", "[]"], "`roi_size` has 0 values"),

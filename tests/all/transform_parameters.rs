@@ -100,7 +100,8 @@ fn mistakes_in_arguments_are_named() {
     );
     assert!(message("Orientationd", std::slice::from_ref(&keys)).contains("needs `axcodes`"));
     assert!(
-        message("Orientationd", &[keys.clone(), ("axcodes", "RAX".into())]).contains("`X` is none of L, R, P, A, I, S")
+        message("Orientationd", &[keys.clone(), ("axcodes", "RAX".into())])
+            .contains("expected one of L, R, P, A, I, S, found `X`")
     );
     assert!(message("Orientationd", &[keys.clone(), ("axcodes", "RLS".into())]).contains("twice"));
     assert!(

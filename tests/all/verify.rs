@@ -51,7 +51,7 @@ fn wrong_values_in_a_config_are_all_listed_at_once() {
         &[
             "SegResNet: argument `init_filters`: expected int of at least 0, found str '8'",
             "SegResNet: argument `in_channels`: expected int of at least 0, found int -1",
-            "`X` is none of L, R, P, A, I, S",
+            "expected one of L, R, P, A, I, S, found `X`",
             "Spacingd: argument `pixdim`: expected",
             "NormalizeIntensityd: argument `nonzero`: expected bool, found str 'yes'",
             "batch_size",
@@ -71,7 +71,7 @@ fn wrong_values_of_overrides_are_all_listed_at_once() {
     let bundle = Bundle::new(1);
     let overrides = [
         ("network_def#out_channels", "many", "argument `out_channels`: expected int of at least 0, found str 'many'"),
-        ("preprocessing#transforms#2#axcodes", "XYZ", "`X` is none of L, R, P, A, I, S"),
+        ("preprocessing#transforms#2#axcodes", "XYZ", "expected one of L, R, P, A, I, S, found `X`"),
         ("preprocessing#transforms#3#pixdim", "[]", "`pixdim` is empty"),
         ("preprocessing#transforms#3#mode", "bilinea", "bilinea"),
         ("dataloader#num_workers", "-1", "num_workers"),

@@ -144,7 +144,7 @@ pub fn to_qform(affine: &Affine) -> Result<Qform> {
     }
     let axes = rotation;
     let rotation = nearest_orthogonal(axes)
-        .ok_or_else(|| err!("expected an affine that spans space, found {:?}", &affine.0[..3]))?;
+        .ok_or_else(|| err!("expected an invertible affine, found a singular one: {:?}", &affine.0[..3]))?;
     let sheared =
         axes.iter().flatten().zip(rotation.iter().flatten()).any(|(axis, nearest)| (axis - nearest).abs() > 1e-3);
     Ok(Qform { qfac, zooms, quaternion: to_quaternion(&rotation), sheared })

@@ -97,8 +97,8 @@ pub fn version(start: &[u8]) -> Result<u8> {
         return Ok(2);
     }
     if [u32::from_le_bytes(size), u32::from_be_bytes(size)].contains(&(SIZE_1 as u32)) {
-        return Err(err!("expected a NIfTI file, found a header without NIfTI's mark (ANALYZE 7.5?)")
-            .hint("ANALYZE does not say how an image lies in space; convert it from its source to NIfTI again"));
+        return Err(err!("expected a NIfTI file, found a header without NIfTI magic (ANALYZE 7.5?)")
+            .hint("ANALYZE files do not store the orientation of the image: convert the original data to NIfTI"));
     }
     Err(err!("expected a NIfTI file, found something else"))
 }
@@ -136,7 +136,7 @@ impl CheckedHeader {
             return Stored::nifti_1(&header).check(version, header.endianness == Endianness::Big, single);
         }
         if !matches!(&bytes[8..12], [13, 10, 26, 10] | [0, 0, 0, 0]) {
-            bail!("the header's line ends were changed: the file was transferred as text");
+            bail!("the line endings in the header were changed: the file was transferred as text");
         }
         let fields = Fields { bytes, big_endian: big_endian_2(bytes) };
         Stored::nifti_2(&fields).check(version, fields.big_endian, single)

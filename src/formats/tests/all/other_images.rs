@@ -129,7 +129,7 @@ fn truncated_and_damaged_data_are_errors() {
     let header = std::fs::read_to_string(folder().join("tail.mhd")).unwrap();
     let path = scratch.path().join("x.mhd");
     std::fs::write(&path, header.replace("tail.raw", "/dev/zero")).unwrap();
-    assert!(mha::read(&path).unwrap_err().message().contains("no regular file"));
+    assert!(mha::read(&path).unwrap_err().message().contains("expected a regular file"));
     std::fs::write(&path, &header).unwrap();
     let error = mha::read(&path).unwrap_err();
     assert!(error.message().contains("No such file") && error.get_file().unwrap().ends_with("tail.raw"), "{error}");
