@@ -35,8 +35,10 @@ pub struct RunOptions {
 /// Floating-point format of a computation.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum Precision {
+    /// IEEE 754 single precision.
     #[default]
     Float32,
+    /// bfloat16.
     Bfloat16,
 }
 
@@ -54,9 +56,11 @@ impl Default for RunOptions {
 
 /// Options and handles that the command line passes to every component of a run.
 pub struct RunContext {
+    /// Options from the command line.
     pub options: RunOptions,
     /// Set when the user interrupts the run.
     pub cancel: Arc<AtomicBool>,
+    /// Receives the events of the run's cases.
     pub observer: Arc<dyn Observer>,
     /// States of the random transforms outside of loader workers: one per transform, even if several loaders share it.
     pub rng: Arc<Mutex<RngStates>>,
@@ -84,7 +88,9 @@ impl std::fmt::Debug for RunContext {
 /// Context and config that an engine is started with.
 #[derive(Debug, Clone, Default)]
 pub struct EngineStart {
+    /// Options and handles of the run.
     pub run: Arc<RunContext>,
+    /// The config when the engine starts.
     pub config: ConfigRecord,
 }
 
@@ -120,15 +126,23 @@ impl Observer for NoProgress {}
 
 /// Report of one case at its end.
 pub struct CaseReport {
+    /// Input of the case, as in [`Observer::case_started`].
     pub name: String,
+    /// Position in the dataset, counted from 0.
     pub index: usize,
+    /// Number of cases of the dataset.
     pub total: usize,
+    /// Files written.
     pub outputs: Vec<PathBuf>,
+    /// Time per stage.
     pub clock: Clock,
+    /// Wall time.
     pub elapsed: Duration,
+    /// Measurements.
     pub facts: CaseFacts,
     /// Skipped because its results existed.
     pub skipped: bool,
+    /// Error that ended the case.
     pub error: Option<Error>,
 }
 
@@ -149,15 +163,18 @@ pub struct CaseFacts {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum CaseStatus {
+    /// All files are written.
     Done,
     /// Its results existed.
     Skipped,
+    /// An error occurred.
     Failed,
     /// The user interrupted the run during its inference.
     Interrupted,
 }
 
 impl CaseReport {
+    /// How the case ended.
     pub fn status(&self) -> CaseStatus {
         match &self.error {
             Some(error) if error.get_kind() == Kind::Cancelled => CaseStatus::Interrupted,
@@ -170,7 +187,9 @@ impl CaseReport {
 
 /// Receives the progress of one case.
 pub trait Progress: Send + Sync {
+    /// Inference starts, with `total` windows.
     fn windows(&self, _total: usize) {}
+    /// The network has processed a window.
     fn window_done(&self) {}
 }
 
@@ -182,14 +201,20 @@ impl Progress for NoProgress {}
 #[derive(Clone, Default)]
 pub struct Clock(Arc<Mutex<IndexMap<Stage, Duration>>>);
 
+/// Stage of processing a case.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Stage {
     /// Comparison and recording of inputs and outputs.
     Check,
+    /// Reading and preprocessing.
     Pre,
+    /// Inference.
     Inferer,
+    /// Inversion of spatial transforms.
     Invert,
+    /// Postprocessing.
     Post,
+    /// Writing of files.
     Write,
 }
 
@@ -208,15 +233,18 @@ impl Stage {
 }
 
 impl Clock {
+    /// Add a duration to a stage.
     pub fn add(&self, stage: Stage, elapsed: Duration) {
         *self.0.lock().entry(stage).or_default() += elapsed;
     }
+    /// Run `work` and add its duration to a stage.
     pub fn time<T>(&self, stage: Stage, work: impl FnOnce() -> T) -> T {
         let start = Instant::now();
         let result = work();
         self.add(stage, start.elapsed());
         result
     }
+    /// Busy time of a stage.
     pub fn get(&self, stage: Stage) -> Duration {
         self.0.lock().get(&stage).copied().unwrap_or_default()
     }

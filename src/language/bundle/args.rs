@@ -24,6 +24,7 @@ pub struct Rules {
 }
 
 impl Rules {
+    /// Reads the two variables of MONAI from the environment.
     pub fn from_environment() -> Rules {
         Rules {
             fail_on_duplicate: std::env::var("MONAI_FAIL_ON_DUPLICATE_CONFIG").is_ok_and(|value| value == "1"),
@@ -41,34 +42,46 @@ pub enum LoggingFile {
     Beside,
     /// `False`: do not configure logging.
     Off,
+    /// Path of a file.
     File(String),
 }
 
 /// `--workflow_type`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum WorkflowType {
+    /// `train` or `training`.
     #[default]
     Train,
+    /// `infer`, `inference`, `eval` or `evaluation`.
     Infer,
 }
 
 /// Arguments from the command line and `--args_file`.
 #[derive(Debug, Clone, Default)]
 pub struct RunArgs {
+    /// Config files in the order in which they are merged.
     pub config_files: Vec<String>,
+    /// Id of the section to run; `run` by default.
     pub run_id: String,
+    /// Id of the section that runs first; `initialize` by default.
     pub init_id: String,
+    /// Id of the section that runs last; `finalize` by default.
     pub final_id: String,
     /// Metadata files; `None` for metadata.json in the folder of the first config file.
     pub meta_files: Option<Vec<String>>,
+    /// Logging configuration.
     pub logging_file: LoggingFile,
+    /// Kind of workflow.
     pub workflow_type: WorkflowType,
     /// Value of `--tracking`: `mlflow`, a file, or a dict of settings.
     pub tracking: Option<Node>,
+    /// File with further arguments; those on the command line take precedence.
     pub args_file: Option<String>,
     /// Ids as spelled by the user, and their new values, in order.
     pub overrides: Vec<(String, Node)>,
+    /// Warnings about the arguments.
     pub warnings: Vec<Warning>,
+    /// Strictness of reading configs.
     pub rules: Rules,
 }
 

@@ -1,11 +1,11 @@
 //! Checks of config items that do not need their values: names of components and arguments, `_mode_`.
 
-use super::expr::{ArgNames, Parsed, Use};
+use super::expr::Parsed;
 use super::names::{self, Found};
 use super::node::{Content, Node, key_text};
 use super::plan::Plan;
 use super::{id, load::Warning};
-use crate::component::{Component, Effect, Entry, Value, check_names};
+use crate::component::{Component, Effect, Entry, Value, check_names, missing_argument};
 use crate::err;
 use crate::error::{Error, Kind, did_you_mean};
 
@@ -130,9 +130,7 @@ fn arguments(findings: &mut Findings, component: &'static Component, id: &str, n
     }
     let needed = component.params.iter().filter(|param| param.default.is_none());
     for param in needed.filter(|param| !partial && !given.iter().any(|(key, _)| key == param.name)) {
-        let error =
-            err!("{} needs argument `{}` ({})", component.name, param.name, (param.expected)()).kind(Kind::Config);
-        findings.errors.push(error.at(Some(&node.origin.text()), id));
+        findings.errors.push(missing_argument(component.name, param).at(Some(&node.origin.text()), id));
     }
 }
 
@@ -146,7 +144,7 @@ pub fn expression(plan: &Plan, id: &str, node: &Node, parsed: &Parsed) -> Findin
             Err(error) => findings.errors.push(located(error)),
             Ok(Found::Entry { entry, path, whole: true }) => {
                 let Some(call) = &used.call else { continue };
-                called(&mut findings, &used, call, entry, path, &located);
+                called(&mut findings, &used.path, call, entry, path, &located);
             }
             Ok(_) => {}
         }
@@ -156,8 +154,8 @@ pub fn expression(plan: &Plan, id: &str, node: &Node, parsed: &Parsed) -> Findin
 
 fn called(
     findings: &mut Findings,
-    used: &Use,
-    call: &ArgNames,
+    written: &str,
+    named: &[String],
     entry: Entry,
     path: String,
     located: &dyn Fn(Error) -> Error,
@@ -165,13 +163,13 @@ fn called(
     let effect = match entry {
         Entry::Function(function) => function.effect,
         Entry::Component(component) => {
-            let given: Vec<&str> = call.named.iter().map(String::as_str).collect();
+            let given: Vec<&str> = named.iter().map(String::as_str).collect();
             findings.errors.extend(check_names(component.name, component.params, &given).into_iter().map(located));
             component.effect
         }
         entry @ (Entry::Constant(_) | Entry::Member(_)) => {
             if !entry.value().callable() {
-                findings.errors.push(located(err!("`{}` is not a function", used.path).kind(Kind::Config)));
+                findings.errors.push(located(err!("`{written}` is not a function").kind(Kind::Config)));
             }
             Effect::Pure
         }
@@ -181,7 +179,7 @@ fn called(
     }
 }
 
-/// The error for a reference to an item that the config does not have, with a suggestion.
+/// Error for a reference to an item that the config does not have.
 pub fn missing_reference(plan: &Plan, missing: &str) -> Error {
     let tree = &plan.tree;
     let (mut node, mut known) = (&tree.root, String::new());

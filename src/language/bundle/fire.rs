@@ -16,7 +16,7 @@ use indexmap::IndexMap;
 pub const PARAMETERS: [&str; 8] =
     ["run_id", "init_id", "final_id", "meta_file", "config_file", "logging_file", "tracking", "args_file"];
 
-/// Parse flags and their values, in the order of first occurrence.
+/// Parse flags and their values, in the order of first occurrence. Surplus words are errors.
 pub fn parse(argv: &[String], warnings: &mut Vec<Warning>) -> Result<IndexMap<String, Node>> {
     let config = |message: String| err!("{message}").kind(Kind::Config).file("command line");
     // Arguments after the last `--` are for fire itself.

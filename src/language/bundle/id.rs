@@ -7,6 +7,7 @@ use crate::err;
 use crate::error::{Kind, Result};
 use std::collections::BTreeSet;
 
+/// Separates the levels of an id.
 pub const SEPARATOR: &str = "::";
 
 /// Replace `#` by `::`.

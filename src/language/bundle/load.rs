@@ -11,13 +11,15 @@ pub type Warning = Error;
 
 /// Maximum size of a config file in bytes.
 const MAX_BYTES: u64 = 64 << 20;
-pub const MAX_DEPTH: usize = 200;
+/// Maximum nesting of containers in a config file.
+pub(crate) const MAX_DEPTH: usize = 200;
 /// Maximum number of items in a config, with aliases expanded, as protection against "alias bombs".
-pub const MAX_NODES: usize = 2_000_000;
+pub(crate) const MAX_NODES: usize = 2_000_000;
 
 /// Warnings and settings of reading files.
 #[derive(Debug, Default)]
 pub struct Notes {
+    /// Warnings found so far.
     pub warnings: Vec<Warning>,
     /// MONAI_FAIL_ON_DUPLICATE_CONFIG=1.
     pub fail_on_duplicate: bool,
@@ -25,7 +27,7 @@ pub struct Notes {
 
 impl Notes {
     /// Report a duplicate key in a dict: the last value is used.
-    pub fn duplicate(&mut self, key: &str, origin: &Origin) -> Result<()> {
+    pub(crate) fn duplicate(&mut self, key: &str, origin: &Origin) -> Result<()> {
         let note = err!("the key `{key}` occurs twice").kind(Kind::Config).file(origin.text());
         if self.fail_on_duplicate {
             return Err(note.hint("this is an error because of MONAI_FAIL_ON_DUPLICATE_CONFIG=1"));
@@ -37,7 +39,7 @@ impl Notes {
 
 /// Counts nodes and depth against the limits.
 #[derive(Debug, Default)]
-pub struct Limits {
+pub(crate) struct Limits {
     nodes: usize,
 }
 
@@ -64,7 +66,7 @@ pub fn is_config_name(path: &str) -> bool {
     [".json", ".yaml", ".yml"].iter().any(|end| lower.ends_with(end))
 }
 
-/// Read a file, whose top level may be any value.
+/// Read a config file; its top level may be any value. At most 64 MiB, 2 million items and 200 levels are read.
 pub fn read_file(path: &str, notes: &mut Notes) -> Result<Node> {
     let config = |e: Error| e.kind(Kind::Config).file(path);
     if !is_config_name(path) {

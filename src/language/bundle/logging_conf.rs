@@ -23,9 +23,11 @@ use std::path::{Path, PathBuf};
 pub struct LoggingConf {
     /// Loggers; the first one is the root logger, named `root`.
     pub loggers: Vec<Logger>,
+    /// Handlers, which loggers refer to by index.
     pub handlers: Vec<Handler>,
 }
 
+/// A `[logger_…]` section.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Logger {
     /// Dotted name, as in `logging.getLogger`.
@@ -38,26 +40,34 @@ pub struct Logger {
     pub propagate: bool,
 }
 
+/// A `[handler_…]` section with its formatter.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Handler {
     /// Minimum level of messages; 0 for all messages.
     pub level: i64,
+    /// Format of a line.
     pub format: Format,
+    /// Destination of the lines.
     pub sink: Sink,
 }
 
 /// Output of a handler.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Sink {
+    /// Standard error, also for `sys.stdout`.
     Stderr,
-    /// A file, which is appended to or truncated.
+    /// A file.
     File {
+        /// Path of the file.
         path: PathBuf,
+        /// Whether to append to the file instead of truncating it.
         append: bool,
     },
+    /// No output: NullHandler and unsupported handlers.
     Nowhere,
 }
 
+/// Format of a message, as `logging.Formatter`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Format {
     template: String,
@@ -74,9 +84,13 @@ impl Default for Format {
 /// Fields of a message that formats can contain, as in Python's `LogRecord`.
 #[derive(Debug, Clone, Default)]
 pub struct Record<'a> {
+    /// Name of the logger.
     pub name: &'a str,
+    /// Level as a number: 20 for INFO.
     pub level: i64,
+    /// Level as text: `INFO`.
     pub level_name: &'a str,
+    /// The message.
     pub message: &'a str,
     /// Local time as text.
     pub asctime: &'a str,
@@ -86,6 +100,7 @@ pub struct Record<'a> {
     pub relative: f64,
     /// Source file; its name without extension is the module.
     pub path: &'a str,
+    /// Line in the source file.
     pub line: u32,
 }
 
@@ -129,6 +144,7 @@ impl LoggingConf {
         LoggingConf::parse(&text, &path.display().to_string(), warnings)
     }
 
+    /// Parse the text of a file; `file` is its name for errors.
     pub fn parse(text: &str, file: &str, warnings: &mut Vec<Warning>) -> Result<LoggingConf> {
         let ini = Ini::parse(text, file)?;
         Reader { ini: &ini, file, warnings }

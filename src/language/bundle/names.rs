@@ -6,7 +6,7 @@ use crate::error::{Error, Kind, did_you_mean};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::OnceLock;
 
-/// Names that MONAI's parser adds to the scope of every expression, and the modules that they stand for.
+/// Names that MONAI's parser adds to the scope of every expression, and their modules.
 pub const SCOPE: [(&str, &str); 4] = [("monai", "monai"), ("torch", "torch"), ("np", "numpy"), ("numpy", "numpy")];
 
 /// MONAI 1.6.1's public names: short ones of MONAI itself, and dotted ones.
@@ -67,7 +67,7 @@ pub fn unknown_target(table: &'static Table, name: &str) -> Error {
     }
 }
 
-/// Start of a dotted name in an expression.
+/// Result of [`resolve`].
 pub enum Found {
     /// An entry of the table; `whole` if the name ends there, otherwise attributes follow.
     Entry {
@@ -103,7 +103,7 @@ pub fn resolve(table: &'static Table, imports: &BTreeMap<String, String>, name: 
     Ok(Found::Module)
 }
 
-/// The error for a bare name that nothing binds; `known` are names that could be meant besides the built-ins.
+/// Error for an undefined name; besides built-ins, the hint can suggest the names in `known`.
 pub fn undefined<'a>(table: &'static Table, known: impl IntoIterator<Item = &'a str>, name: &str) -> Error {
     let error = err!("the name `{name}` is not defined").kind(Kind::Config);
     if table.is_module(name) {
@@ -119,7 +119,7 @@ pub fn undefined<'a>(table: &'static Table, known: impl IntoIterator<Item = &'a 
     }
 }
 
-/// The error for a dotted name that is not in the table.
+/// Error for a dotted name that is not in the table.
 pub fn unreachable(table: &'static Table, path: &str) -> Error {
     if monai_has(path) {
         return err!("MONAI's `{path}` is not supported by segbundle yet").kind(Kind::Unsupported);
@@ -127,14 +127,14 @@ pub fn unreachable(table: &'static Table, path: &str) -> Error {
     let error = err!("`{path}` is not among the functions that a config may call").kind(Kind::Config);
     let (module, last) = path.rsplit_once('.').unwrap_or((path, ""));
     if !table.is_module(module) {
-        return error.hint(format!("the Python module `{module}` is not available here"));
+        return error.hint(format!("the Python module `{module}` is not available"));
     }
     let mut names: Vec<&str> = table.names_in(module).collect();
     names.sort_unstable();
     names.dedup();
     match did_you_mean(last, names.iter().copied()) {
         Some(near) => error.hint(format!("did you mean `{module}.{near}`?")),
-        None if names.len() <= 12 => error.hint(format!("`{module}` has here: {}", names.join(", "))),
-        None => error.hint(format!("`{module}` has {} other names here", names.len())),
+        None if names.len() <= 12 => error.hint(format!("available in `{module}`: {}", names.join(", "))),
+        None => error.hint(format!("{} other names of `{module}` are available", names.len())),
     }
 }

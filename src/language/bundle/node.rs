@@ -11,26 +11,34 @@ pub type Entries = IndexMap<Key, Node>;
 /// An item of a config, with its source location.
 #[derive(Clone)]
 pub struct Node {
+    /// Its value or child items.
     pub content: Content,
+    /// Where it is defined.
     pub origin: Origin,
 }
 
+/// Content of a [`Node`].
 #[derive(Clone)]
 pub enum Content {
     /// Values without child items: scalars, and tuples or sets from the command line.
     Leaf(Value),
+    /// A list of child items.
     List(Vec<Node>),
+    /// A dict of child items.
     Dict(Entries),
 }
 
 /// Source location: file and line; line 0 for none, as on the command line.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Origin {
+    /// Path of the file, or `command line`.
     pub file: Arc<str>,
+    /// Line, counted from 1.
     pub line: u32,
 }
 
 impl Origin {
+    /// Creates a location.
     pub fn new(file: &str, line: u32) -> Origin {
         Origin { file: file.into(), line }
     }
@@ -45,31 +53,36 @@ impl Origin {
 }
 
 impl Node {
+    /// Creates an item.
     pub fn new(content: Content, origin: Origin) -> Node {
         Node { content, origin }
     }
+    /// Creates an item without child items.
     pub fn leaf(value: Value, origin: Origin) -> Node {
         Node::new(Content::Leaf(value), origin)
     }
+    /// Creates a dict.
     pub fn dict(entries: Entries, origin: Origin) -> Node {
         Node::new(Content::Dict(entries), origin)
     }
+    /// The text of a string, including references, macros and expressions.
     pub fn as_str(&self) -> Option<&str> {
         match &self.content {
             Content::Leaf(Value::Str(text)) => Some(text),
             _ => None,
         }
     }
+    /// The entries of a dict.
     pub fn as_dict(&self) -> Option<&Entries> {
         match &self.content {
             Content::Dict(entries) => Some(entries),
             _ => None,
         }
     }
-    pub fn is_container(&self) -> bool {
+    pub(super) fn is_container(&self) -> bool {
         !matches!(self.content, Content::Leaf(_))
     }
-    pub fn is_none(&self) -> bool {
+    pub(super) fn is_none(&self) -> bool {
         matches!(self.content, Content::Leaf(Value::None))
     }
     /// Whether this is a dict with `_target_`.
@@ -102,7 +115,7 @@ impl Node {
                 .or_else(|| entries.iter().find(|(key, _)| names(key, part)).map(|(_, node)| node)),
         }
     }
-    pub fn child_mut(&mut self, part: &str) -> Option<&mut Node> {
+    pub(super) fn child_mut(&mut self, part: &str) -> Option<&mut Node> {
         match &mut self.content {
             Content::Leaf(_) => None,
             Content::List(items) => items.get_mut(index(part)?),

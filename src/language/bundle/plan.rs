@@ -18,13 +18,16 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 /// Maximum length of a chain of references, similar to the limit that Python's stack imposes in MONAI.
-pub const MAX_CHAIN: usize = 300;
+pub(super) const MAX_CHAIN: usize = 300;
 
 /// Items at which a run starts.
 #[derive(Debug, Clone)]
 pub struct Roots {
+    /// Id of the section that runs first.
     pub initialize: String,
+    /// Id of the section to run.
     pub run: String,
+    /// Id of the section that runs last.
     pub finalize: String,
     /// Id of the item with the path of the executed config, for `--tracking`.
     pub executed: Option<String>,
@@ -39,15 +42,23 @@ impl Default for Roots {
 /// A function or component with side effects, and the item that calls it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct EffectUse {
+    /// Dotted name of the function or component.
     pub name: String,
+    /// File and line of the item.
     pub file: String,
+    /// Id of the item.
     pub id: String,
 }
 
+/// A checked config: its tree, the items that a run reaches, and all problems found.
 pub struct Plan {
+    /// The merged and expanded config.
     pub tree: Tree,
+    /// Names that the config can use.
     pub table: &'static Table,
+    /// Items at which a run starts.
     pub roots: Roots,
+    /// Strictness of the checks.
     pub rules: Rules,
     /// Names bound by import statements in the config.
     pub imports: Arc<BTreeMap<String, String>>,
@@ -68,7 +79,7 @@ pub struct Plan {
 
 impl Plan {
     /// Prepare a plan from arguments: load files, apply overrides, add tracking, expand twice as MONAI's `run`, and
-    /// check.
+    /// check. Only a file that cannot be read is an error; others are in [`Plan::problems`].
     pub fn prepare(args: &RunArgs, table: &'static Table) -> Result<Plan> {
         let mut tree = Tree::load(args)?.with(&args.overrides);
         let tracked = match &args.tracking {
@@ -185,6 +196,7 @@ impl Plan {
     pub fn problems(&self) -> &[Error] {
         &self.problems
     }
+    /// Warnings about items that the run reaches.
     pub fn warnings(&self) -> &[Warning] {
         &self.warnings
     }
@@ -204,7 +216,7 @@ impl Plan {
     pub fn reached(&self) -> &HashSet<String> {
         &self.reached
     }
-    pub fn expression(&self, id: &str) -> Option<&Arc<Parsed>> {
+    pub(super) fn expression(&self, id: &str) -> Option<&Arc<Parsed>> {
         self.expressions.get(id)
     }
 

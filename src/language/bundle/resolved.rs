@@ -114,8 +114,8 @@ impl Session {
         }
     }
 
-    /// Value of an expression or reference, if it can be represented in JSON: arrays and tensors as their fingerprints if
-    /// `hashed`.
+    /// Value of an expression or reference, if it can be represented in JSON; with `hashed`, arrays and tensors are
+    /// represented by their fingerprints.
     fn plain_value(&self, id: &str, node: &Node, hashed: bool) -> Option<Json> {
         let text = node.as_str()?;
         if node.expression().is_some() {

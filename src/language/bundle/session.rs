@@ -22,6 +22,7 @@ use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::{Arc, Weak};
 
+/// Resolves the items of a [`Plan`] and stores their values by id.
 pub struct Session {
     plan: Plan,
     /// The run; `None` outside of a run.
@@ -47,6 +48,7 @@ impl Session {
     fn with(plan: Plan, dry: Option<DryRun>) -> Session {
         Session { plan, run: None, own: Weak::new(), resolved: Mutex::default(), warnings: Mutex::default(), dry }
     }
+    /// The checked config.
     pub fn plan(&self) -> &Plan {
         &self.plan
     }
@@ -67,7 +69,7 @@ impl Session {
         std::mem::take(&mut self.warnings.lock())
     }
 
-    /// Resolve an item; `""` is the whole config.
+    /// Resolve an item; `""` is the whole config. A missing item and one that cannot be built are errors.
     pub fn get(&self, id: &str) -> Result<Value> {
         let id = id::normalize(id.trim());
         if self.plan.tree.get(&id).is_none() {
@@ -76,7 +78,8 @@ impl Session {
         self.resolve(&id, &mut vec![])
     }
 
-    /// Run the items of a section in order, without storing their values. A missing section is an error for `run` only.
+    /// Run the items of a section in order, up to the first error, without storing their values. A missing section is an
+    /// error for `run` only.
     pub fn run_section(&self, section: &str) -> Result<Vec<Value>> {
         let section = id::normalize(section);
         if section == self.plan.roots.run && self.plan.tree.get(&section).is_none() {
@@ -223,7 +226,8 @@ impl Session {
             references.insert(reference.id.clone(), self.resolve(&reference.id, waiting)?);
         }
         // As in Python, but usually a mistake: a datalist that is the name of a single file.
-        if let Some((name, text)) = parsed.goes_through().and_then(|name| Some((name, references.get(name)?.as_str()?)))
+        if let Some((name, text)) =
+            parsed.iterated_reference().and_then(|name| Some((name, references.get(name)?.as_str()?)))
             && text.chars().nth(1).is_some()
         {
             let note = err!("`{name}` is a string, which is iterated by characters, where a list is expected")

@@ -18,8 +18,11 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 /// The merged config, with errors and warnings.
 #[derive(Debug, Clone)]
 pub struct Tree {
+    /// The whole config, a dict.
     pub root: Node,
+    /// Warnings of reading, merging and expanding.
     pub warnings: Vec<Warning>,
+    /// Errors in single items.
     pub errors: Vec<Error>,
     /// Overrides in the order of the command line.
     pub overrides: Vec<Override>,
@@ -28,10 +31,11 @@ pub struct Tree {
     /// Ids whose content could not be created; no further errors are reported for them.
     pub broken: BTreeSet<String>,
     /// Remaining number of items to search for suggestions, which bounds the time for large configs with many errors.
-    looks: Arc<AtomicUsize>,
+    search_budget: Arc<AtomicUsize>,
 }
 
-const MAX_LOOKS: usize = 1_000_000;
+/// Initial search budget.
+const MAX_SEARCHED: usize = 1_000_000;
 
 /// An override from the command line.
 #[derive(Debug, Clone)]
@@ -54,7 +58,7 @@ impl Tree {
             overrides: vec![],
             macro_reads: BTreeSet::new(),
             broken: BTreeSet::new(),
-            looks: Arc::new(AtomicUsize::new(MAX_LOOKS)),
+            search_budget: Arc::new(AtomicUsize::new(MAX_SEARCHED)),
         }
     }
 
@@ -205,9 +209,9 @@ impl Tree {
                     end += id::SEPARATOR.len();
                 }
                 None => {
-                    self.look(1)?;
+                    self.charge_search(1)?;
                     let names: Vec<String> = node.children().into_iter().map(|(name, _)| name).collect();
-                    self.look(names.len())?;
+                    self.charge_search(names.len())?;
                     if let Some(near) = did_you_mean(part, names.iter().map(String::as_str)) {
                         let tail = &missing[end..];
                         let whole = id::join(&known, near) + tail;
@@ -223,7 +227,7 @@ impl Tree {
 
     /// First item below `node` with this name.
     fn find(&self, node: &Node, id: &str, name: &str) -> Option<String> {
-        self.look(1)?;
+        self.charge_search(1)?;
         node.children().into_iter().find_map(|(part, child)| {
             let sub = id::join(id, &part);
             if part == name { Some(sub) } else { self.find(child, &sub, name) }
@@ -231,9 +235,9 @@ impl Tree {
     }
 
     /// Count `count` visited items against the limit; `None` if it is exhausted.
-    fn look(&self, count: usize) -> Option<()> {
+    fn charge_search(&self, count: usize) -> Option<()> {
         let take = |left: usize| (left > 0).then(|| left.saturating_sub(count));
-        self.looks.fetch_update(Ordering::Relaxed, Ordering::Relaxed, take).ok().map(drop)
+        self.search_budget.fetch_update(Ordering::Relaxed, Ordering::Relaxed, take).ok().map(drop)
     }
 
     /// File and line of `id`, or of its closest existing ancestor.

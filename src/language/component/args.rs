@@ -1,13 +1,15 @@
 //! Arguments of components and functions: one declaration for parser and documentation.
 
-use super::{FromValue, Value};
+use super::{FromValue, Value, found};
 use crate::error::{Error, Kind, Result, did_you_mean};
 use crate::{bail, err};
 use std::sync::Arc;
 
 /// One declared parameter.
 pub struct Param {
+    /// Name in MONAI.
     pub name: &'static str,
+    /// Documentation.
     pub doc: &'static str,
     /// Description of the type, such as "int" or "list of float".
     pub expected: fn() -> String,
@@ -24,6 +26,7 @@ pub struct Param {
 
 /// A struct declared with [`args!`](crate::args).
 pub trait Declared: Sized {
+    /// Parameters in the order of the struct.
     const PARAMS: &'static [Param];
     /// Parse arguments; `name` is the component, for messages.
     fn parse(name: &str, args: Args) -> Result<Self>;
@@ -32,14 +35,18 @@ pub trait Declared: Sized {
 /// Positional and named arguments of a call.
 #[derive(Default, Clone, Debug)]
 pub struct Args {
+    /// Positional arguments.
     pub positional: Vec<Value>,
+    /// Named arguments, in the order of the call.
     pub named: Vec<(Arc<str>, Value)>,
 }
 
 impl Args {
+    /// Creates positional arguments.
     pub fn positional(values: impl IntoIterator<Item = Value>) -> Self {
         Args { positional: values.into_iter().collect(), named: vec![] }
     }
+    /// Creates named arguments.
     pub fn named(values: impl IntoIterator<Item = (Arc<str>, Value)>) -> Self {
         Args { positional: vec![], named: values.into_iter().collect() }
     }
@@ -66,7 +73,9 @@ impl Args {
         params
             .iter()
             .zip(slots)
-            .map(|(param, slot)| slot.or_else(|| param.default.map(|make| make())).ok_or_else(|| missing(name, param)))
+            .map(|(param, slot)| {
+                slot.or_else(|| param.default.map(|make| make())).ok_or_else(|| missing_argument(name, param))
+            })
             .collect()
     }
     /// Take exactly the arguments `names`, by position or by name; for functions with few arguments.
@@ -98,12 +107,13 @@ fn unknown(name: &str, key: &str, names: &[&str]) -> Error {
     err!("{name} has no argument `{key}`").hint(hint).kind(Kind::Config)
 }
 
-fn missing(name: &str, param: &Param) -> Error {
+/// Error for a required argument of the component `name` that is not given.
+pub(crate) fn missing_argument(name: &str, param: &Param) -> Error {
     err!("{name} needs argument `{}` ({})", param.name, (param.expected)()).kind(Kind::Config)
 }
 
-/// All errors in the names of the arguments `given` to the component `name`, which do not need their values.
-pub fn check_names(name: &str, params: &[Param], given: &[&str]) -> Vec<Error> {
+/// Errors for the names in `given` that are no parameters of the component `name`.
+pub(crate) fn check_names(name: &str, params: &[Param], given: &[&str]) -> Vec<Error> {
     let names: Vec<&str> = params.iter().map(|param| param.name).collect();
     given.iter().filter(|key| !names.contains(key)).map(|key| unknown(name, key, &names)).collect()
 }
@@ -114,24 +124,16 @@ pub fn convert<T: FromValue>(name: &str, param: &Param, value: &Value) -> Result
         if let Some(error) = T::refusal(value) {
             return error.arguments(&[param.name]);
         }
-        let found = match value {
-            Value::None => "None".to_owned(),
-            Value::Object(object) => object.type_name().to_owned(),
-            value => {
-                let text = format!("{value:?}");
-                let short: String = text.chars().take(80).collect();
-                format!("{} {short}{}", value.type_name(), if short.len() < text.len() { "…" } else { "" })
-            }
-        };
-        let error = err!("{name}: argument `{}`: expected {}, found {found}", param.name, T::expected());
+        let (expected, found) = (T::expected(), found(value));
+        let error = err!("{name}: argument `{}`: expected {expected}, found {found}", param.name);
         let error = error.kind(T::ERROR).arguments(&[param.name]);
         // A number in quotes, or text that YAML 1.1 does not read as a number.
         let number = value.as_str().and_then(super::as_number);
-        let meant = |number: &String| {
+        let fits = |number: &String| {
             let value = number.parse().map(Value::Int).ok().or_else(|| number.parse().map(Value::Float).ok());
             value.is_some_and(|value| T::from_value(&value).is_some())
         };
-        match number.filter(meant) {
+        match number.filter(fits) {
             Some(number) => error.hint(format!("write {number}, without quotes")),
             None => error,
         }

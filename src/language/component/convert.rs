@@ -17,7 +17,7 @@ pub trait FromValue: Sized {
     fn expected() -> String;
     /// Convert a value; `None` if it has another type.
     fn from_value(value: &Value) -> Option<Self>;
-    /// Error for a value that [`FromValue::from_value`] does not convert, if it is more specific than the expected type.
+    /// Error for a value that [`FromValue::from_value`] rejects, if it is more specific than the expected type.
     fn refusal(_value: &Value) -> Option<Error> {
         None
     }
@@ -94,7 +94,9 @@ impl FromValue for f64 {
 
 /// A type or trait that configs hold in an [`Arc`]; `Arc<Self>` then implements [`FromValue`].
 pub trait FromArc {
+    /// See [`FromValue::expected`].
     fn expected() -> String;
+    /// See [`FromValue::from_value`].
     fn from_value(value: &Value) -> Option<Arc<Self>>;
 }
 
@@ -109,7 +111,9 @@ impl<T: FromArc + ?Sized> FromValue for Arc<T> {
 
 /// A type or trait that configs hold in an `Arc<Mutex<_>>`, which then implements [`FromValue`].
 pub trait FromShared {
+    /// See [`FromValue::expected`].
     fn expected() -> String;
+    /// See [`FromValue::from_value`].
     fn from_value(value: &Value) -> Option<Arc<Mutex<Self>>>;
 }
 
@@ -201,7 +205,9 @@ impl<T: FromValue> FromValue for Vec<T> {
 /// One value for all keys or axes, or one per key or axis (MONAI's `ensure_tuple_rep`).
 #[derive(Debug, Clone, PartialEq)]
 pub enum OneOrMany<T> {
+    /// One value for all.
     One(T),
+    /// One value per key or axis.
     Many(Vec<T>),
 }
 
@@ -215,7 +221,7 @@ impl<T: FromValue> FromValue for OneOrMany<T> {
 }
 
 impl<T: Clone> OneOrMany<T> {
-    /// Expand to `n` values: a single value is repeated, a list must have length `n`.
+    /// Expand to `n` values: a single value is repeated, a list must have length `n`; `name` is the argument in errors.
     pub fn repeat(&self, n: usize, name: &str) -> crate::error::Result<Vec<T>> {
         match self {
             OneOrMany::One(value) => Ok(vec![value.clone(); n]),

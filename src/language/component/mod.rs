@@ -16,11 +16,13 @@ mod object;
 mod table;
 mod value;
 
-pub use args::{Args, Declared, Param, check_names, convert};
+pub use args::{Args, Declared, Param, convert};
+pub(crate) use args::{check_names, missing_argument};
 pub use convert::{Accepted, FromArc, FromShared, FromValue, Keys, NotSupported, OneOrMany};
 pub use discard::discard;
 pub use members::Member;
-pub use number_text::as_number;
+pub(crate) use number_text::as_number;
 pub use object::{BuildContext, ConfigSource, Object};
 pub use table::{Component, Constant, Effect, Entry, Function, Table};
-pub use value::{Dict, Key, List, MAX_KEY_PARTS, MAX_NESTING, Tuple, Value};
+pub use value::{Dict, Key, List, Tuple, Value};
+pub(crate) use value::{MAX_KEY_PARTS, found};

@@ -1,7 +1,7 @@
 //! Strings that look like numbers.
 
-/// Spelling of the number in `text` that YAML 1.1 reads as a number: `1.0e-4` for `1e-4`, which YAML 1.1 reads as text,
-/// like `1.5e3` and `+.5`. Spellings that YAML 1.1 accepts are returned unchanged; `None` if `text` is not a number.
+/// Spelling of a number that YAML 1.1 reads as a number: `1.0e-4` for `1e-4`, which YAML 1.1 reads as a string, like
+/// `1.5e3` and `+.5`. Other numbers are returned unchanged; `None` if `text` is not a number.
 pub fn as_number(text: &str) -> Option<String> {
     let numeric = |c: char| c.is_ascii_digit() || "+-.eE".contains(c);
     if !text.contains(|c: char| c.is_ascii_digit()) || !text.chars().all(numeric) || text.parse::<f64>().is_err() {

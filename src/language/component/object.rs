@@ -15,9 +15,11 @@ use std::sync::Arc;
 pub trait Object: Any + Send + Sync {
     /// Name of the type in Python: `SegResNet`, `torch.device`.
     fn type_name(&self) -> &str;
+    /// `repr(object)`.
     fn repr(&self) -> String {
         format!("<{}>", self.type_name())
     }
+    /// `str(object)`.
     fn to_str(&self) -> String {
         self.repr()
     }
@@ -29,6 +31,7 @@ pub trait Object: Any + Send + Sync {
     fn attr_names(&self) -> Vec<&'static str> {
         vec![]
     }
+    /// `object.name = value`, as by `setattr`.
     fn set_attr(&self, name: &str, _value: Value) -> Result<()> {
         bail!("attribute `{name}` of {} cannot be set", self.type_name())
     }
@@ -40,6 +43,7 @@ pub trait Object: Any + Send + Sync {
     fn call(&self, _args: Args, _call: &mut BuildContext) -> Result<Value> {
         bail!("{} is not callable", self.type_name())
     }
+    /// `callable(object)`.
     fn callable(&self) -> bool {
         false
     }
@@ -59,6 +63,7 @@ pub trait Object: Any + Send + Sync {
     fn length(&self) -> Option<usize> {
         None
     }
+    /// `bool(object)`.
     fn truthy(&self) -> bool {
         self.length() != Some(0)
     }
@@ -67,6 +72,7 @@ pub trait Object: Any + Send + Sync {
     fn operator(&self, _op: &str, _other: &Value, _reflected: bool, _: &mut BuildContext) -> Result<Option<Value>> {
         Ok(None)
     }
+    /// `object == other` for objects that are not identical, as a bool.
     fn equals(&self, _other: &Value) -> bool {
         false
     }
@@ -95,6 +101,7 @@ pub struct BuildContext {
 
 /// Provides the config at the time when an engine starts.
 pub trait ConfigSource: Send + Sync {
+    /// Returns the config with the values resolved so far.
     fn record(&self) -> ConfigRecord;
 }
 
@@ -124,6 +131,7 @@ impl Default for BuildContext {
 }
 
 impl BuildContext {
+    /// Creates a context outside of a run, with limits on steps and nesting.
     pub fn with_limits(steps: u64, depth: u32) -> Self {
         BuildContext { steps_left: steps, depth_left: depth, dry_run: false, reports: vec![], run: None, config: None }
     }
@@ -132,6 +140,7 @@ impl BuildContext {
     pub fn dry(self) -> Self {
         BuildContext { dry_run: true, ..self }
     }
+    /// Whether this is a dry run.
     pub fn is_dry_run(&self) -> bool {
         self.dry_run
     }
@@ -139,7 +148,7 @@ impl BuildContext {
     pub fn report(&mut self, error: Error) {
         self.reports.push(error);
     }
-    pub fn take_reports(&mut self) -> Vec<Error> {
+    pub(crate) fn take_reports(&mut self) -> Vec<Error> {
         std::mem::take(&mut self.reports)
     }
     /// Check whether the function or method `what` may be called.
@@ -235,6 +244,7 @@ impl Value {
             })
         })
     }
+    /// Python's `callable`.
     pub fn callable(&self) -> bool {
         match self {
             Value::Function(_) | Value::Component(_) => true,

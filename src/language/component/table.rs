@@ -17,11 +17,13 @@ pub struct Component {
     pub also: &'static [&'static str],
     /// Documentation, whose first line is a summary.
     pub doc: &'static str,
+    /// Parameters in MONAI's order.
     pub params: &'static [Param],
     /// Deliberate differences from MONAI.
     pub differences: &'static [&'static str],
     /// Side effect of building or calling it.
     pub effect: Effect,
+    /// Builds the component, or calls the function.
     pub build: fn(Args, &mut BuildContext) -> Result<Value>,
 }
 
@@ -44,6 +46,7 @@ impl Component {
 /// Side effect of a function; `verify` lists the functions that act.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Effect {
+    /// None.
     Pure,
     /// Reads files, folders, the clock or the environment.
     Reads,
@@ -53,8 +56,11 @@ pub enum Effect {
 
 /// A function that expressions can call, by its dotted Python name; built-ins have a bare name (`len`).
 pub struct Function {
+    /// Dotted name: `os.path.join`.
     pub path: &'static str,
+    /// Side effect of a call.
     pub effect: Effect,
+    /// Implementation.
     pub call: fn(Args, &mut BuildContext) -> Result<Value>,
 }
 
@@ -64,7 +70,9 @@ pub type Constant = (&'static str, fn() -> Value);
 /// Meaning of a name.
 #[derive(Clone, Copy)]
 pub enum Entry {
+    /// A component.
     Component(&'static Component),
+    /// A function.
     Function(&'static Function),
     /// A constant such as `math.pi` or `torch.float32`.
     Constant(fn() -> Value),
@@ -73,6 +81,7 @@ pub enum Entry {
 }
 
 impl Entry {
+    /// Value of the name in an expression.
     pub fn value(self) -> Value {
         match self {
             Entry::Component(component) => Value::Component(component),
@@ -97,6 +106,7 @@ pub struct Table {
 }
 
 impl Table {
+    /// Add a component under all its names.
     pub fn add_component(&mut self, component: &'static Component) {
         for name in [component.name].into_iter().chain(component.also.iter().copied()) {
             self.components.insert(name.into(), component);
@@ -105,11 +115,13 @@ impl Table {
             self.add(&path, Entry::Component(component));
         }
     }
+    /// Add functions.
     pub fn add_functions(&mut self, functions: &'static [Function]) {
         for function in functions {
             self.add(function.path, Entry::Function(function));
         }
     }
+    /// Add constants.
     pub fn add_constants(&mut self, constants: &'static [Constant]) {
         for (path, make) in constants {
             self.add(path, Entry::Constant(*make));
@@ -158,9 +170,11 @@ impl Table {
             None => self.modules.contains(path).then(|| Value::Module(path.into())),
         }
     }
+    /// Find the entry of a dotted name or a built-in.
     pub fn entry(&self, path: &str) -> Option<Entry> {
         self.entries.get(path).copied()
     }
+    /// Whether `path` is a module: a proper prefix of a dotted name.
     pub fn is_module(&self, path: &str) -> bool {
         self.modules.contains(path)
     }

@@ -9,25 +9,36 @@ use std::sync::Arc;
 /// A value of the config language. Cloning is cheap; lists and dicts are shared, as in Python.
 #[derive(Clone, Default)]
 pub enum Value {
+    /// `None`.
     #[default]
     None,
+    /// A bool, which is also an int in Python.
     Bool(bool),
     /// 64-bit integer; unlike in Python, overflow is an error.
     Int(i64),
+    /// 64-bit float.
     Float(f64),
+    /// String.
     Str(Arc<str>),
+    /// List, mutable and shared.
     List(List),
+    /// Tuple.
     Tuple(Tuple),
+    /// Dict, mutable and shared.
     Dict(Dict),
+    /// Set of distinct keys; unlike in Python, it cannot be modified.
     Set(Arc<[Key]>),
+    /// `...`
     Ellipsis,
     /// A slice `start:stop:step`.
     Slice(Arc<[Option<i64>; 3]>),
     /// A module: the prefix of names in the table, such as `os.path`.
     Module(Arc<str>),
+    /// A function of the table.
     Function(&'static Function),
     /// The class of a component, as in `$monai.data.PILReader`; a call builds it.
     Component(&'static Component),
+    /// Any other object.
     Object(Arc<dyn Object>),
 }
 
@@ -95,11 +106,15 @@ impl Drop for Dict {
 /// A hashable value. `1`, `1.0` and `True` are one key, as in Python.
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Key {
+    /// `None`.
     None,
+    /// An int, a bool or an integral float.
     Int(i64),
     /// Bits of a non-integral float.
     Float(u64),
+    /// A string.
     Str(Arc<str>),
+    /// A tuple of keys.
     Tuple(Vec<Key>),
     /// An object, hashed by identity.
     Object(usize, Opaque),
@@ -154,9 +169,11 @@ impl Key {
             other => Key::Object(other.identity(), Opaque(other.clone())),
         })
     }
+    /// Creates the key of a string.
     pub fn str(text: &str) -> Key {
         Key::Str(text.into())
     }
+    /// Convert to a value.
     pub fn to_value(&self) -> Value {
         match self {
             Key::None => Value::None,
@@ -167,6 +184,7 @@ impl Key {
             Key::Object(_, Opaque(value)) => value.clone(),
         }
     }
+    /// The text of a string.
     pub fn as_str(&self) -> Option<&str> {
         match self {
             Key::Str(s) => Some(s),
@@ -176,53 +194,65 @@ impl Key {
 }
 
 impl List {
+    /// Creates a list.
     pub fn new(items: Vec<Value>) -> Self {
         List(Arc::new(RwLock::new(items)))
     }
-    /// A snapshot.
+    /// Snapshot of the items.
     pub fn items(&self) -> Vec<Value> {
         self.0.read().clone()
     }
+    /// Number of items.
     pub fn len(&self) -> usize {
         self.0.read().len()
     }
+    /// Whether there are no items.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 }
 
 impl Dict {
+    /// Creates a dict; the last of equal keys is used.
     pub fn new(items: impl IntoIterator<Item = (Key, Value)>) -> Self {
         Dict(Arc::new(RwLock::new(items.into_iter().collect())))
     }
+    /// Value of a string key.
     pub fn get(&self, key: &str) -> Option<Value> {
         self.0.read().get(&Key::str(key)).cloned()
     }
-    /// A snapshot.
+    /// Snapshot of the items.
     pub fn items(&self) -> Vec<(Key, Value)> {
         self.0.read().iter().map(|(k, v)| (k.clone(), v.clone())).collect()
     }
+    /// Number of items.
     pub fn len(&self) -> usize {
         self.0.read().len()
     }
+    /// Whether there are no items.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 }
 
 impl Value {
+    /// Creates a string.
     pub fn str(text: impl AsRef<str>) -> Value {
         Value::Str(text.as_ref().into())
     }
+    /// Creates a list.
     pub fn list(items: impl IntoIterator<Item = Value>) -> Value {
         Value::List(List::new(items.into_iter().collect()))
     }
+    /// Creates a tuple.
     pub fn tuple(items: impl IntoIterator<Item = Value>) -> Value {
         Value::Tuple(items.into_iter().collect())
     }
+    /// Creates an object.
     pub fn object(object: impl Object) -> Value {
         Value::Object(Arc::new(object))
     }
+    /// The text of a string; `None` for other types.
     pub fn as_str(&self) -> Option<&str> {
         match self {
             Value::Str(s) => Some(s),
@@ -233,6 +263,7 @@ impl Value {
     fn holds_others(&self) -> bool {
         matches!(self, Value::List(_) | Value::Tuple(_) | Value::Dict(_) | Value::Object(_))
     }
+    /// Whether this is `None`.
     pub fn is_none(&self) -> bool {
         matches!(self, Value::None)
     }
@@ -306,6 +337,19 @@ impl Value {
     }
 }
 
+/// Type and start of the repr of a value, for messages "expected …, found …".
+pub(crate) fn found(value: &Value) -> String {
+    match value {
+        Value::None => "None".to_owned(),
+        Value::Object(object) => object.type_name().to_owned(),
+        value => {
+            let text = format!("{value:?}");
+            let short: String = text.chars().take(80).collect();
+            format!("{} {short}{}", value.type_name(), if short.len() < text.len() { "…" } else { "" })
+        }
+    }
+}
+
 /// Python's `==`; objects are equal if they are identical or if their type defines equality.
 impl PartialEq for Value {
     fn eq(&self, other: &Value) -> bool {
@@ -349,9 +393,9 @@ impl fmt::Debug for Value {
 }
 
 /// Maximum nesting of containers that are printed, hashed and compared.
-pub const MAX_NESTING: usize = 100;
+const MAX_NESTING: usize = 100;
 /// Maximum number of parts of a tuple used as a key, since the cost of keys is not counted as steps.
-pub const MAX_KEY_PARTS: usize = 1000;
+pub(crate) const MAX_KEY_PARTS: usize = 1000;
 /// Maximum size of a repr in bytes: containers that contain each other many times would exhaust memory.
 const MAX_REPR: usize = 16 << 20;
 

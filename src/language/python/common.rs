@@ -1,7 +1,7 @@
 //! Code shared by the facades: declarations of functions, paths as arguments, iteration.
 
 use super::pathlib::Path;
-use crate::component::{Args, BuildContext, Effect, FromValue, Function, Value};
+use crate::component::{Args, BuildContext, Effect, FromValue, Function, Value, found};
 use crate::err;
 use crate::error::{Error, Kind, Result};
 
@@ -41,7 +41,7 @@ impl FromValue for PathText {
 }
 
 /// Items of `for x in value`; `None` if the value is not iterable.
-pub fn items(value: &Value) -> Option<Result<Vec<Value>>> {
+pub(crate) fn items(value: &Value) -> Option<Result<Vec<Value>>> {
     Some(Ok(match value {
         Value::List(list) => list.items(),
         Value::Tuple(items) => items.to_vec(),
@@ -63,19 +63,6 @@ pub fn iterate(name: &str, value: &Value, call: &mut BuildContext) -> Result<Vec
 /// Error "NAME: expected WHAT, found ...".
 pub fn wrong(name: &str, expected: &str, value: &Value) -> Error {
     err!("{name}: expected {expected}, found {}", found(value)).kind(Kind::Config)
-}
-
-/// Type and start of a value's repr, for messages.
-pub fn found(value: &Value) -> String {
-    match value {
-        Value::None => "None".to_owned(),
-        Value::Object(object) => object.type_name().to_owned(),
-        value => {
-            let text = format!("{value:?}");
-            let short: String = text.chars().take(80).collect();
-            format!("{} {short}{}", value.type_name(), if short.len() < text.len() { "…" } else { "" })
-        }
-    }
 }
 
 /// Convert an argument of the function `name` to `T`.
@@ -103,7 +90,7 @@ pub fn positional(name: &str, args: Args) -> Result<Vec<Value>> {
     }
 }
 
-/// Charge the bytes of a text to be created or searched.
+/// Charge the steps for creating or searching a text of `bytes` bytes.
 pub fn charge_text(call: &mut BuildContext, bytes: usize) -> Result<()> {
     call.charge(bytes / 16 + 1)
 }

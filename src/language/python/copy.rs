@@ -1,5 +1,4 @@
-//! `copy`. Lists and dicts are copied; parts (transforms, networks) are shared: a config cannot change them in place,
-//! except by methods that act on all who hold them.
+//! `copy`. Lists, tuples and dicts are copied; other objects, such as transforms and networks, are shared.
 
 use super::common::pure;
 use crate::component::{BuildContext, Dict, Function, Value};
@@ -21,8 +20,8 @@ pub const FUNCTIONS: &[Function] = &[
     }),
 ];
 
-/// A copy that shares no list or dict. What is shared inside is copied at each place; a list that holds itself is an
-/// error, by the limit of nesting.
+/// Copy all nested lists and dicts; one that occurs several times is copied each time. A list that contains itself exceeds
+/// the nesting limit.
 fn deep(value: &Value, call: &mut BuildContext) -> Result<Value> {
     call.charge(1)?;
     call.nested(|call| match value {

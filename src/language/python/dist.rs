@@ -1,9 +1,9 @@
-//! `torch.distributed` in a single process: it is never initialized, so that reading the rank is an error, as in torch.
+//! `torch.distributed` in a single process, where it is not initialized: reading the rank is an error, as in torch.
 
 use super::common::{acts, none, pure};
 use crate::component::{Args, Function, Value};
 use crate::err;
-use crate::error::{Error, Kind, Result};
+use crate::error::{Kind, Result};
 
 pub const FUNCTIONS: &[Function] = &[
     pure("torch.distributed.is_available", |args, _| {
@@ -32,11 +32,7 @@ pub const FUNCTIONS: &[Function] = &[
 ];
 
 fn uninitialized(name: &str, _: Args) -> Result<Value> {
-    Err(error(name))
-}
-
-fn error(name: &str) -> Error {
-    err!("{name}: default process group has not been initialized, please make sure to call init_process_group")
+    Err(err!("{name}: default process group has not been initialized, please make sure to call init_process_group")
         .kind(Kind::Config)
-        .hint("segbundle runs in one process; omit the multi-GPU config from the list of files")
+        .hint("segbundle runs in one process; omit the multi-GPU config from the list of files"))
 }

@@ -1,23 +1,34 @@
-//! `functools.partial`, which `_mode_: callable` with arguments uses, too.
+//! `functools.partial`, which also implements `_mode_: callable` with arguments, and `functools.reduce`.
 
-use super::common::{found, pure};
+use super::common::{pure, wrong};
+use crate::bundle::expr::values::{iter::Cursor, take};
 use crate::component::Member::{self, Attribute};
 use crate::component::{Args, BuildContext, Function, Object, Value, discard};
-use crate::error::{Kind, Result};
+use crate::error::Result;
 use crate::{bail, err, members};
 
-/// `functools.partial`.
-pub const FUNCTIONS: &[Function] = &[pure("functools.partial", |mut args, _| {
-    if args.positional.is_empty() {
-        bail!("functools.partial takes at least 1 argument, found 0");
-    }
-    let function = args.positional.remove(0);
-    if !function.callable() {
-        return Err(err!("functools.partial: argument `func`: expected callable, found {}", found(&function))
-            .kind(Kind::Config));
-    }
-    Ok(Value::object(Partial { function, args }))
-})];
+pub const FUNCTIONS: &[Function] = &[
+    pure("functools.partial", |mut args, _| {
+        if args.positional.is_empty() {
+            bail!("functools.partial takes at least 1 argument, found 0");
+        }
+        let function = args.positional.remove(0);
+        if !function.callable() {
+            return Err(wrong("functools.partial: argument `func`", "callable", &function));
+        }
+        Ok(Value::object(Partial { function, args }))
+    }),
+    pure("functools.reduce", |args, call| {
+        let [function, items, initial] = take(args, "functools.reduce", ["function", "iterable", "initial"], 2)?;
+        let mut cursor = Cursor::new(&items.unwrap_or_default())?;
+        let first = initial.map_or_else(|| cursor.next(call), |initial| Ok(Some(initial)))?;
+        let mut result = first.ok_or_else(|| err!("functools.reduce: the iterable is empty").hint("give `initial`"))?;
+        while let Some(item) = cursor.next(call)? {
+            result = function.clone().unwrap_or_default().call(Args::positional([result, item]), call)?;
+        }
+        Ok(result)
+    }),
+];
 
 /// A callable with stored arguments; named arguments of a call replace stored ones.
 pub struct Partial {

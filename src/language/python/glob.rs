@@ -1,6 +1,6 @@
-//! `glob`, with the semantics of Python 3.11: hidden names only by a pattern that starts with a dot, `**` with
-//! `recursive=True`, relative patterns give relative paths, and the order is the one in which the folder lists them
-//! (a config that needs an order sorts). `root_dir` and `include_hidden` are left out.
+//! `glob`, with the semantics of Python 3.11: hidden files only match patterns that start with a dot, `**` requires
+//! `recursive=True`, relative patterns return relative paths, and the order is that of the file system. `root_dir` and
+//! `include_hidden` are not supported.
 
 use super::common::{PathText, reads};
 use super::fnmatch::translate;
@@ -22,14 +22,14 @@ args! {
     }
 }
 
-/// What looking at an entry of a folder counts: half a million are looked at, and no pattern walks a whole machine.
+/// Steps charged per directory entry, which limits a search to half a million entries.
 const ENTRY_STEPS: usize = 20;
 
 #[derive(Clone, Copy)]
 pub struct Options {
     pub recursive: bool,
     pub hidden: bool,
-    /// Whether `**` enters folders by links; `pathlib` does not.
+    /// Whether `**` follows symbolic links; `pathlib` does not.
     pub links: bool,
 }
 
@@ -50,7 +50,7 @@ pub fn glob(pattern: &str, options: Options, call: &mut BuildContext) -> Result<
     for folder in folders.into_iter().filter(|folder| folder.is_empty() || Path::new(folder).is_dir()) {
         call.charge(ENTRY_STEPS)?;
         if options.recursive && name == "**" {
-            // `**` also stands for the folder itself.
+            // `**` also matches the folder itself.
             found.extend((!folder.is_empty()).then(|| join(&folder, "")));
             walk(&folder, options, &mut found, call)?;
         } else if has_magic(name) {
@@ -64,7 +64,7 @@ pub fn glob(pattern: &str, options: Options, call: &mut BuildContext) -> Result<
     Ok(found)
 }
 
-/// Everything below `folder`, each folder before what it holds.
+/// Collect all paths below `folder`, folders before their contents.
 fn walk(folder: &str, options: Options, found: &mut Vec<String>, call: &mut BuildContext) -> Result<()> {
     for name in list(folder, call)? {
         let path = join(folder, &name);
@@ -79,7 +79,7 @@ fn walk(folder: &str, options: Options, found: &mut Vec<String>, call: &mut Buil
     Ok(())
 }
 
-/// Names in a folder as it lists them; none if it cannot be read.
+/// Names in a folder in the order of the file system; none if it cannot be read.
 fn list(folder: &str, call: &mut BuildContext) -> Result<Vec<String>> {
     let Ok(entries) = std::fs::read_dir(if folder.is_empty() { "." } else { folder }) else { return Ok(vec![]) };
     let mut names = vec![];

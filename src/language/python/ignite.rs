@@ -1,4 +1,4 @@
-//! Events of ignite, as the strings that are their values.
+//! `ignite.engine.Events`, represented by their values.
 
 pub const CONSTANTS: super::common::Constants = &[
     ("ignite.engine.Events.STARTED", || "started".into()),

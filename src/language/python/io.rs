@@ -1,7 +1,7 @@
 //! `open` for reading text, and the file object that it returns.
 //!
-//! `open` reads the whole file, so that no file stays open. Writing is refused: a config writes files through components
-//! only. Only regular files of at most [`LIMIT_BYTES`] can be read.
+//! `open` reads the whole file, so that no file stays open. A config writes files through components only: modes that
+//! write are errors. Only regular files of at most [`LIMIT_BYTES`] can be read.
 
 use super::common::{PathText, charge_text, none, reads};
 use crate::component::Member::{self, Method, Refused};

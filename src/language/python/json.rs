@@ -1,4 +1,4 @@
-//! `json`: reading into plain values.
+//! `json.load` and `json.loads`.
 //!
 //! Difference from Python: integers beyond 64 bits are errors.
 
@@ -22,7 +22,7 @@ pub const FUNCTIONS: &[Function] = &[
     }),
 ];
 
-/// A JSON text as a value.
+/// Parse JSON; `name` is the function or file in errors.
 pub fn parse(name: &str, text: &str, call: &mut BuildContext) -> Result<Value> {
     charge_text(call, text.len())?;
     let invalid = |e: Error| err!("{name}: {}", e.message()).kind(Kind::Config);

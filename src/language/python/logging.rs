@@ -1,7 +1,7 @@
 //! `logging`: named loggers whose messages go to the program's own log.
 //!
-//! As in Python, `getLogger` returns the same logger for the same name, and a logger without a level inherits that of its
-//! parent in the dotted name, up to the root logger's (WARNING). A bundle's `logging.conf` also sets these levels.
+//! As in Python, `getLogger` returns the same logger for the same name, and a logger without a level inherits that of
+//! its parent in the dotted name, up to the root logger's (WARNING). A bundle's `logging.conf` also sets these levels.
 //! Expressions cannot create handlers, formatters and filters.
 
 use super::common::{pure, wrong};

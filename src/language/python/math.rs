@@ -1,6 +1,7 @@
-//! `math`. Domain errors are errors as in Python, not NaN.
+//! `math`. Domain and range errors are errors, as in Python.
 
 use super::common::{one, positional, pure, to, wrong};
+use crate::bundle::expr::values::to_int;
 use crate::component::{Args, BuildContext, FromValue, Function, Value};
 use crate::err;
 use crate::error::{Kind, Result};
@@ -11,7 +12,7 @@ pub const CONSTANTS: super::common::Constants = &[
     ("math.nan", || f64::NAN.into()),
 ];
 
-/// One float to one float; NaN from a number that is none is Python's "math domain error", infinity its range error.
+/// Declares a function of a float. A NaN result is Python's "math domain error", infinity its "math range error".
 macro_rules! float {
     ($path:literal, $f:expr) => {
         pure($path, |args, _| {
@@ -25,7 +26,7 @@ macro_rules! float {
         })
     };
 }
-/// One float to an int; an int stays itself.
+/// Declares a function that rounds a float to an int and returns ints unchanged.
 macro_rules! whole {
     ($path:literal, $f:expr) => {
         pure($path, |args, _| {
@@ -34,7 +35,7 @@ macro_rules! whole {
                 return Ok(Value::Int(i));
             }
             let f: fn(f64) -> f64 = $f;
-            to_int($path, f(to($path, &x)?))
+            to_int(f(to($path, &x)?)).map(Value::Int).map_err(|error| error.context($path).kind(Kind::Config))
         })
     };
 }
@@ -46,15 +47,6 @@ pub const FUNCTIONS: &[Function] = &[
     whole!("math.ceil", f64::ceil),
     pure("math.log", log),
 ];
-
-/// A whole float as an int.
-pub fn to_int(name: &str, x: f64) -> Result<Value> {
-    // 2^63 is the first float beyond.
-    if x.is_finite() && (-9_223_372_036_854_775_808.0..9_223_372_036_854_775_808.0).contains(&x) {
-        return Ok(Value::Int(x as i64));
-    }
-    Err(err!("{name}: cannot convert {:?} to a 64-bit integer", Value::Float(x)).kind(Kind::Config))
-}
 
 fn log(args: Args, _: &mut BuildContext) -> Result<Value> {
     let values = positional("math.log", args)?;

@@ -1,17 +1,18 @@
 //! Facades of the Python names that a config may call.
 //!
-//! One file per Python module; each has its names in a static table, one line each, with the effect that `verify`
-//! reports. What is not in these tables cannot be reached from a config. Errors name the function and the argument.
+//! One file per Python module. Each declares its names in a static table, with their effects for `verify`; a config
+//! cannot use other names. Errors name the function and the argument.
 
 pub mod array;
 pub mod builtins;
+mod collections;
 pub mod common;
 mod copy;
 pub mod datetime;
 pub mod device;
 mod dist;
 mod fnmatch;
-pub mod functools;
+pub(crate) mod functools;
 mod glob;
 mod ignite;
 mod io;
@@ -20,7 +21,7 @@ pub mod logging;
 mod math;
 mod monai_data;
 mod monai_enums;
-pub mod monai_handlers;
+mod monai_handlers;
 pub mod monai_utils;
 mod numpy;
 mod os;
@@ -34,7 +35,8 @@ use crate::component::Table;
 /// Add all functions and constants.
 pub fn register(table: &mut Table) {
     for functions in [
-        builtins::functions(),
+        builtins::FUNCTIONS,
+        collections::FUNCTIONS,
         copy::FUNCTIONS,
         datetime::FUNCTIONS,
         dist::FUNCTIONS,

@@ -155,7 +155,7 @@ fn partition_dataset(args: Args, call: &mut BuildContext) -> Result<Value> {
         })));
     }
     let Some(parts) = args.num_partitions.filter(|parts| *parts > 0) else {
-        return Err(bad("needs `ratios` or `num_partitions`".into()));
+        return Err(bad("expected `ratios` or `num_partitions`".into()));
     };
     if args.drop_last && !args.even_divisible {
         return Err(bad("`drop_last` only works with `even_divisible`".into()));

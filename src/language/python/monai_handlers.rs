@@ -1,7 +1,7 @@
 //! `monai.handlers.from_engine` and related functions (monai.handlers.utils, MONAI 1.6.1).
 
-use super::common::{found, pure};
-use crate::component::{Args, BuildContext, Declared, Function, Keys, Object, Value};
+use super::common::pure;
+use crate::component::{Args, BuildContext, Declared, Function, Keys, Object, Value, found};
 use crate::error::{Kind, Result};
 use crate::{args, err};
 use std::sync::Arc;
@@ -23,14 +23,13 @@ args! {
 
 /// Extracts `keys` from a batch or an output. A dict returns a tuple of values; a list of dicts returns one list per
 /// key, or with `first` the value of the first dict. A single key returns its value without a tuple.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct FromEngine {
-    pub keys: Vec<Arc<str>>,
-    pub first: bool,
+struct FromEngine {
+    keys: Vec<Arc<str>>,
+    first: bool,
 }
 
 impl FromEngine {
-    pub fn extract(&self, data: &Value, call: &mut BuildContext) -> Result<Value> {
+    fn extract(&self, data: &Value, call: &mut BuildContext) -> Result<Value> {
         let take = |data: &Value, key: &str| match data {
             Value::Dict(dict) => dict.get(key).ok_or_else(|| {
                 let keys: Vec<String> = dict.items().iter().map(|(key, _)| key.to_value().to_string()).collect();

@@ -1,11 +1,11 @@
-//! `monai.utils`: small helpers (MONAI 1.6.1 monai.utils.misc, monai.utils.module).
+//! `monai.utils.first`, and MONAI's notion of a sequence (monai.utils.misc, MONAI 1.6.1).
 
 use super::common::{items, iterate, pure};
 use crate::args;
 use crate::component::{Args, BuildContext, Declared, Function, Value};
 use crate::error::Result;
 
-pub const FUNCTIONS: &[Function] = &[pure("monai.utils.first", first), pure("monai.utils.misc.first", first)];
+pub(super) const FUNCTIONS: &[Function] = &[pure("monai.utils.first", first), pure("monai.utils.misc.first", first)];
 
 args! {
     struct First {
@@ -18,7 +18,7 @@ fn first(args: Args, call: &mut BuildContext) -> Result<Value> {
     Ok(iterate("monai.utils.first", &args.iterable, call)?.into_iter().next().unwrap_or(args.default))
 }
 
-/// The items of what MONAI takes for a sequence: anything iterable but text, dicts' keys included.
+/// Items of an iterable that MONAI treats as a sequence (`issequenceiterable`): all except strings and iterators.
 pub fn sequence(value: &Value) -> Result<Option<Vec<Value>>> {
     match value {
         Value::Str(_) => Ok(None),

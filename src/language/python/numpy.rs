@@ -1,6 +1,6 @@
-//! `numpy`: constants, types, and functions on small arrays ([`super::array`]). Random numbers are left out.
+//! `numpy`: constants, types, and functions of small arrays ([`super::array`]). Random numbers are not supported.
 
-use super::array::meeting_type;
+use super::array::result_type;
 use super::array::{Array, DTypeObject, Flavour, Given, Type, arange, broadcast_shape, charge, function, joined};
 use super::common::{Constants, iterate, pure, wrong};
 use crate::component::{Args, BuildContext, Function, Value};
@@ -28,7 +28,7 @@ pub const CONSTANTS: Constants = &[
     ("numpy.float64", || DTypeObject::of(Type::F64, Numpy)),
 ];
 
-/// Functions that are a method of their first argument, and functions with the module's flavour as their last argument.
+/// Declares functions: methods of their first argument, functions that also take a [`Flavour`], and others.
 macro_rules! functions {
     ($module:literal, $flavour:expr, [$($method:literal)*], [$($name:literal = $function:expr),* $(,)?], [$($rest:expr),* $(,)?]) => {
         &[
@@ -46,7 +46,8 @@ pub const FUNCTIONS: &[Function] = functions!(
         "abs" "absolute" "floor" "ceil" "round" "around" "sign" "square" "sqrt" "exp" "log" "log2" "log10" "isnan" "isinf"
         "isfinite" "logical_not" "nan_to_num" "clip" "maximum" "minimum" "logical_and" "logical_or" "power"
         "array_equal" "sum" "prod" "mean" "std" "var" "max" "min" "amax" "amin" "argmax" "argmin" "all" "any"
-        "count_nonzero" "reshape" "ravel" "squeeze" "expand_dims" "transpose" "broadcast_to" "flip" "copy"
+        "count_nonzero" "percentile" "unique" "reshape" "ravel" "squeeze" "expand_dims" "transpose" "broadcast_to" "flip"
+        "copy"
     ],
     [
         "array" = array, "asarray" = array, "zeros" = zeros, "ones" = ones, "full" = full, "zeros_like" = zeros_like,
@@ -56,12 +57,12 @@ pub const FUNCTIONS: &[Function] = functions!(
     [
         // For `isinstance`.
         pure("numpy.ndarray", |_, _| {
-            Err(err!("numpy.ndarray: make arrays with np.array or np.zeros").kind(Kind::Config))
+            Err(err!("numpy.ndarray cannot be called").kind(Kind::Config).hint("use np.array or np.zeros"))
         }),
     ]
 );
 
-/// Names of parameters of torch and NumPy without effect here: values cannot be changed and lie in host memory.
+/// Parameters, and those of NumPy and torch that have no effect: arrays are immutable and in host memory.
 macro_rules! with_ignored {
     ($($param:literal),*) => {
         &[$($param,)* "_copy", "_order", "_device", "_requires_grad", "_pin_memory", "_layout", "_memory_format"]
@@ -75,7 +76,7 @@ pub(super) fn array(name: &str, args: Args, flavour: Flavour, call: &mut BuildCo
     Ok(Value::object(array.cast(ty, call)?))
 }
 
-/// A shape as `zeros` takes it; torch also takes sizes one by one.
+/// `zeros` and `ones`. In torch, sizes can be separate arguments.
 fn filled(name: &str, x: f64, args: Args, flavour: Flavour, call: &mut BuildContext) -> Result<Value> {
     let params: &[&str] = match flavour {
         Numpy => with_ignored!("shape", "dtype"),
@@ -121,7 +122,7 @@ pub(super) fn range(name: &str, args: Args, flavour: Flavour, call: &mut BuildCo
     Ok(Value::object(arange(name, [&start, &stop, &step], given.get(3)?, flavour, call)?))
 }
 
-/// Joins arrays along an axis that they have (`concatenate`, `cat`) or along a new one (`stack`).
+/// Joins arrays along an existing axis (`concatenate`, `cat`) or a new one (`stack`).
 fn joined_along(name: &str, new: bool, args: Args, flavour: Flavour, call: &mut BuildContext) -> Result<Value> {
     let given = Given::bind(name, flavour, &["arrays|tensors", "axis|dim"], args)?;
     let arrays = iterate(name, &given.need(0)?, call)?
@@ -140,7 +141,7 @@ pub(super) fn stack(name: &str, args: Args, flavour: Flavour, call: &mut BuildCo
     joined_along(name, true, args, flavour, call)
 }
 
-/// `where(condition, x, y)`, or the positions where the condition is true.
+/// `where(condition, x, y)`; without `x` and `y` the positions of true elements.
 pub(super) fn choose(name: &str, args: Args, flavour: Flavour, call: &mut BuildContext) -> Result<Value> {
     let given = Given::bind(name, flavour, &["condition", "x|input", "y|other"], args)?;
     let condition = Array::of(name, &given.need(0)?, flavour, call)?;
@@ -149,7 +150,7 @@ pub(super) fn choose(name: &str, args: Args, flavour: Flavour, call: &mut BuildC
         return Ok(Value::tuple(condition.true_positions().into_iter().map(Value::object)));
     };
     let y: Value = given.need(2)?;
-    let ty = meeting_type(x, &y, flavour, call)?;
+    let ty = result_type(x, &y, flavour, call)?;
     let (x, y) = (Array::of(name, x, flavour, call)?, Array::of(name, &y, flavour, call)?);
     let shape = broadcast_shape(&broadcast_shape(condition.shape(), x.shape())?, y.shape())?;
     let wide: Vec<i64> = shape.iter().map(|n| *n as i64).collect();

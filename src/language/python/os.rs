@@ -68,7 +68,7 @@ args! {
 pub fn make_folder(name: &str, path: &str, parents: bool, exist_ok: bool) -> Result<Value> {
     let folder = std::path::Path::new(path);
     if folder.symlink_metadata().is_ok() && !(exist_ok && folder.is_dir()) {
-        return Err(err!("{name}: file exists: '{path}'").hint("pass `exist_ok=True` if that is fine"));
+        return Err(err!("{name}: file exists: '{path}'").hint("`exist_ok=True` accepts an existing folder"));
     }
     let result = if parents { std::fs::create_dir_all(path) } else { std::fs::create_dir(path) };
     match result {
@@ -77,7 +77,7 @@ pub fn make_folder(name: &str, path: &str, parents: bool, exist_ok: bool) -> Res
     }
 }
 
-/// The working directory as text.
+/// Path of the working directory.
 pub fn current_dir() -> Result<String> {
     let path = std::env::current_dir().map_err(|e| err!("the working directory cannot be read: {e}"))?;
     Ok(path.to_string_lossy().into_owned())
@@ -89,7 +89,7 @@ fn get_variable(name: &str, args: Args) -> Result<Value> {
 }
 
 fn variable(key: &str) -> Option<Value> {
-    // The standard library panics on names that no environment can hold.
+    // std::env panics on these names.
     if key.is_empty() || key.contains(['=', '\0']) {
         return None;
     }

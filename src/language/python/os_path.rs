@@ -1,4 +1,4 @@
-//! `os.path`, with POSIX rules (`posixpath`). Paths are text; a `pathlib.Path` is taken wherever a string is.
+//! `os.path` on POSIX (`posixpath`). Paths can be strings or `pathlib.Path`; results are strings.
 
 use super::common::{PathText, charge_text, one, positional, pure, reads, to};
 use super::os::current_dir;
@@ -28,21 +28,21 @@ pub const FUNCTIONS: &[Function] = &[
         Ok(Value::tuple([root.into(), extension.into()]))
     }),
     pure("os.path.normpath", |args, _| Ok(normpath(&path("os.path.normpath", args)?).into())),
-    reads("os.path.abspath", |args, _| Ok(abspath(&path("os.path.abspath", args)?)?.into())),
+    reads("os.path.abspath", |args, _| Ok(normpath(&join(&current_dir()?, &path("os.path.abspath", args)?)).into())),
     reads("os.path.exists", |args, _| Ok(Path::new(&path("os.path.exists", args)?).exists().into())),
     reads("os.path.isfile", |args, _| Ok(Path::new(&path("os.path.isfile", args)?).is_file().into())),
     reads("os.path.isdir", |args, _| Ok(Path::new(&path("os.path.isdir", args)?).is_dir().into())),
 ];
 
 fn path(name: &str, mut args: Args) -> Result<String> {
-    // posixpath calls its argument p, path or filename; whichever a config names it is the only one.
+    // The parameter is named p, path or filename, depending on the function.
     if args.positional.is_empty() && args.named.len() == 1 {
         args.positional.push(args.named.remove(0).1);
     }
     Ok(one::<PathText>(name, "path", args)?.0)
 }
 
-/// `a/b`; an absolute `b` replaces `a`.
+/// Join two paths; an absolute `b` replaces `a`.
 pub fn join(a: &str, b: &str) -> String {
     if b.starts_with('/') {
         b.to_owned()
@@ -53,7 +53,7 @@ pub fn join(a: &str, b: &str) -> String {
     }
 }
 
-/// Head and tail; the tail has no slash, the head ends in none unless it is all slashes.
+/// Split a path into head and tail at the last slash; a head other than the root has no trailing slash.
 pub fn split(path: &str) -> (&str, &str) {
     let at = path.rfind('/').map_or(0, |at| at + 1);
     let (head, tail) = path.split_at(at);
@@ -61,7 +61,7 @@ pub fn split(path: &str) -> (&str, &str) {
     (if trimmed.is_empty() { head } else { trimmed }, tail)
 }
 
-/// Root and extension; leading dots of a name belong to the root.
+/// Split a path into root and extension; leading dots of the name belong to the root.
 pub fn splitext(path: &str) -> (&str, &str) {
     let name_at = path.rfind('/').map_or(0, |at| at + 1);
     let name = &path[name_at..];
@@ -72,6 +72,7 @@ pub fn splitext(path: &str) -> (&str, &str) {
     }
 }
 
+/// Remove repeated slashes and resolve `.` and `..` without reading the file system.
 pub fn normpath(path: &str) -> String {
     if path.is_empty() {
         return ".".into();
@@ -95,8 +96,4 @@ pub fn normpath(path: &str) -> String {
         empty if empty.is_empty() => ".".into(),
         path => path,
     }
-}
-
-pub fn abspath(path: &str) -> Result<String> {
-    Ok(normpath(&join(&current_dir()?, path)))
 }

@@ -1,6 +1,4 @@
-//! `sys`: the attributes that configs use.
-//!
-//! Appending to `sys.path` has no effect, since no Python code is imported.
+//! Attributes of `sys`. Appending to `sys.path` has no effect, since no Python code is imported.
 
 use crate::component::{List, Value};
 use std::sync::LazyLock;

@@ -1,7 +1,7 @@
-//! `torch`: types, devices, settings, and functions on small tensors ([`super::array`]).
+//! `torch`: types, devices, settings, and functions of small tensors ([`super::array`]).
 //!
-//! These are not libtorch's tensors: what expressions in configs compute is small. Everything that differentiates is left
-//! out. What needs libtorch is in the root crate's `facades`.
+//! Tensors in expressions are on the CPU and have no gradients. Functions that need libtorch are in the root crate's
+//! `facades`.
 
 use super::array::{Array, DTypeObject, Flavour, Type, function};
 use super::common::{acts, none, one, pure, to, wrong};
@@ -39,7 +39,7 @@ pub const FUNCTIONS: &[Function] = functions!(
         "abs" "floor" "ceil" "round" "sign" "square" "relu" "sqrt" "exp" "log" "log2" "log10" "sigmoid" "isnan" "isinf"
         "isfinite" "logical_not" "nan_to_num" "clip" "clamp" "maximum" "minimum" "logical_and" "logical_or" "pow"
         "equal" "sum" "prod" "mean" "std" "var" "max" "min" "amax" "amin" "argmax" "argmin" "all" "any"
-        "count_nonzero" "reshape" "ravel" "flatten" "squeeze" "unsqueeze" "transpose" "permute" "flip" "clone" "numel"
+        "count_nonzero" "unique" "reshape" "ravel" "flatten" "squeeze" "unsqueeze" "transpose" "permute" "flip" "clone" "numel"
     ],
     [
         "tensor" = array, "as_tensor" = array, "zeros" = zeros, "ones" = ones, "full" = full, "zeros_like" = zeros_like,
@@ -61,7 +61,7 @@ pub const FUNCTIONS: &[Function] = functions!(
             Ok(value.downcast::<Array>().is_some_and(|array| array.flavour == Torch).into())
         }),
         pure("torch.device", device),
-        // Components carry their device with them; there is no current one to set.
+        // No effect: components use the device of their arguments, not a current device.
         acts("torch.cuda.set_device", |args, _| {
             let [device] = args.expect("torch.cuda.set_device", ["device"])?;
             if i64::from_value(&device).is_none() && Device::from_value(&device).is_none() {
@@ -70,10 +70,10 @@ pub const FUNCTIONS: &[Function] = functions!(
             Ok(Value::None)
         }),
         acts("torch.cuda.empty_cache", |args, _| none("torch.cuda.empty_cache", args).map(|()| Value::None)),
-        // The command line's `--threads` decides.
+        // No effect: `--threads` sets the number of threads.
         acts("torch.set_num_threads", |args, _| one::<usize>("torch.set_num_threads", "int", args).map(|_| Value::None)),
         acts("torch.set_num_interop_threads", |args, _| one::<usize>("torch.set_num_interop_threads", "int", args).map(|_| Value::None)),
-        // Processes share nothing here.
+        // No effect: there is one process.
         acts("torch.multiprocessing.set_sharing_strategy", |args, _| {
             one::<String>("torch.multiprocessing.set_sharing_strategy", "new_strategy", args).map(|_| Value::None)
         }),
@@ -99,7 +99,7 @@ fn device(args: Args, _: &mut BuildContext) -> Result<Value> {
     }
 }
 
-/// `torch.FloatTensor(list)`, or of sizes: zeros.
+/// `torch.FloatTensor(list)`; for sizes a tensor of zeros.
 fn typed(name: &str, ty: Type, args: Args, call: &mut BuildContext) -> Result<Value> {
     let sizes: Option<Vec<usize>> = args.positional.iter().map(usize::from_value).collect();
     if let Some(sizes) = sizes.filter(|_| args.named.is_empty()) {

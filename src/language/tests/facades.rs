@@ -17,7 +17,7 @@ static TABLE: LazyLock<Table> = LazyLock::new(|| {
 
 /// The modules under their own names, and the usual short names.
 static IMPORTS: LazyLock<Arc<BTreeMap<String, String>>> = LazyLock::new(|| {
-    let own = ["copy", "datetime", "functools", "glob", "ignite", "json", "logging"];
+    let own = ["collections", "copy", "datetime", "functools", "glob", "ignite", "json", "logging"];
     let own = own.into_iter().chain(["math", "monai", "os", "pathlib", "sys", "torch"]).map(|name| (name, name));
     let short = [("np", "numpy"), ("dist", "torch.distributed")];
     Arc::new(own.chain(short).map(|(name, path)| (name.to_owned(), path.to_owned())).collect())
@@ -162,9 +162,9 @@ fn mistakes_name_function_and_argument() {
         ("np.array([1], dtype=np.uint8) + 300", "Python integer 300 is out of bounds for uint8"),
         ("np.array([[1, 2], [3]])", "numpy.array: shapes [2] and [1] do not fit together"),
         ("np.arange(3)[5]", "index 5 is out of bounds for axis 0 with size 3"),
-        ("np.arange(3).reshape(2, 2)", "reshape: cannot make shape [2, 2] of [3]"),
+        ("np.arange(3).reshape(2, 2)", "reshape: cannot reshape [3] to [2, 2]"),
         ("torch.mean(torch.tensor([1, 2]))", "torch.mean: expected a float tensor, found int64"),
-        ("torch.tensor([1]).to('cuda')", "to: arrays in expressions stay in host memory, found cuda:0"),
+        ("torch.tensor([1]).to('cuda')", "to: tensors in expressions are on the CPU, found cuda:0"),
         ("torch.sum([1, 2])", "torch.sum: argument `input`: expected tensor, found list [1, 2]"),
         ("torch.device('gpu')", "torch.device: unknown device 'gpu': expected cpu, cuda or cuda:N"),
         (
@@ -186,7 +186,9 @@ fn mistakes_name_function_and_argument() {
         ),
         ("datetime.datetime.now().strftime('%Q')", "strftime: cannot format '%Q'"),
         ("torch.max(torch.tensor([[1, 5]]), dim=1)", "torch.max along an axis is not supported"),
-        ("np.array([[1, 2]])[[0], [1]]", "array index: several lists of positions are not supported"),
+        ("np.array([[1, 2]])[[0], [1]]", "array index: more than one mask or list of positions is not supported"),
+        ("np.percentile([1, 2], 101)", "numpy.percentile: expected percentiles from 0 to 100, found 101"),
+        ("functools.reduce(max, [])", "functools.reduce: the iterable is empty"),
         ("functools.partial(3)", "functools.partial: argument `func`: expected callable, found int 3"),
     ] {
         match eval(text) {

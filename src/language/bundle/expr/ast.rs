@@ -3,7 +3,7 @@
 use crate::component::Value;
 use std::sync::Arc;
 
-/// A part of an expression and the byte offset at which it stands.
+/// A syntax node and its byte offset in the text.
 #[derive(Debug)]
 pub struct Node {
     pub at: usize,
@@ -12,7 +12,7 @@ pub struct Node {
 
 #[derive(Debug)]
 pub enum Expr {
-    /// A literal: immutable, so one value serves every evaluation.
+    /// A literal; immutable, so that all evaluations share one value.
     Constant(Value),
     /// `@id`, with `#` written as `::`.
     Reference(String),
@@ -30,7 +30,7 @@ pub enum Expr {
     Compare(Box<Node>, Vec<(&'static str, Node)>),
     And(Vec<Node>),
     Or(Vec<Node>),
-    /// condition, then, otherwise
+    /// `then if condition else otherwise`, in the order condition, then, otherwise.
     Conditional(Box<[Node; 3]>),
     /// `a.b(c)[d]`
     Postfix(Box<Node>, Vec<Trailer>),
@@ -38,7 +38,7 @@ pub enum Expr {
     Comprehension(Arc<Comprehension>),
     /// `name := value`
     Walrus(Arc<str>, Box<Node>),
-    /// start, stop, step; only inside `[]`
+    /// `start:stop:step`, only inside `[]`.
     Slice(Box<[Option<Node>; 3]>),
 }
 

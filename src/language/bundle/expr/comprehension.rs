@@ -10,7 +10,7 @@ use crate::component::{BuildContext, Dict, Value};
 use crate::error::Result;
 use std::sync::Arc;
 
-/// The loops of a comprehension, outermost first; as many are open as there are cursors.
+/// State of a comprehension: one cursor per open loop, outermost first.
 struct Loops {
     frame: Frame,
     comprehension: Arc<Comprehension>,
@@ -20,7 +20,7 @@ struct Loops {
 impl Frame {
     pub fn comprehension(&self, comprehension: &Arc<Comprehension>, call: &mut BuildContext) -> Result<Value> {
         let Some(first) = comprehension.clauses.first() else { bail!("a comprehension without a loop") };
-        // The first iterable belongs to the scope around, also in a generator.
+        // As in Python, the first iterable is evaluated at once in the enclosing scope, even for a generator.
         let iterable = self.eval(&first.iterable, call)?;
         let outermost = Cursor::new(&iterable).map_err(|error| error.place(self.parsed.text(), first.iterable.at))?;
         let scope = Scope::new(Owner::Comprehension, Some(self.scope.clone()));
@@ -71,7 +71,7 @@ impl Frame {
 }
 
 impl Loops {
-    /// Bind the next combination that passes all conditions; false at the end.
+    /// Bind the targets to the next items that pass all conditions; false at the end.
     fn next(&mut self, call: &mut BuildContext) -> Result<bool> {
         let comprehension = self.comprehension.clone();
         while let Some(cursor) = self.cursors.last_mut() {

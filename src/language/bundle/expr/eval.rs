@@ -4,15 +4,15 @@ use super::ast::{Argument, Expr, Item, Node, Pair, Piece, Step, Trailer};
 use super::lambda::Closure;
 use super::scope::Scope;
 use super::values::iter::{Cursor, collect, key};
-use super::values::{arith, as_integer, attributes, compare, format, index, sets};
+use super::values::{arith, attributes, compare, format, index, sets};
 use super::{Env, Parsed};
 use crate::bundle::names;
-use crate::component::{Args, BuildContext, Dict, Entry, Key, Value};
+use crate::component::{Args, BuildContext, Dict, Entry, FromValue, Key, Value};
 use crate::error::{Error, Kind, Result};
 use crate::{bail, err};
 use std::sync::Arc;
 
-/// What an evaluation needs besides the node: cheap to clone, kept by closures and generators.
+/// Context of an evaluation. Cheap to clone; closures and generators keep a copy.
 #[derive(Clone)]
 pub struct Frame {
     pub parsed: Arc<Parsed>,
@@ -47,7 +47,7 @@ impl Frame {
         }
         let table = self.env.table;
         if let Some(path) = self.env.imports.get(name) {
-            // What is unknown fails when it is used, as an optional import does in MONAI.
+            // An unknown module fails where it is used, as MONAI's optional imports do.
             return Ok(table.lookup(path).unwrap_or_else(|| Value::Module(path.as_str().into())));
         }
         if let Some((_, path)) = names::SCOPE.iter().find(|(bound, _)| *bound == name) {
@@ -62,7 +62,8 @@ impl Frame {
             }
         }
     }
-    // Each construct has a function of its own: a small stack frame per level of nesting.
+
+    // One function per construct keeps the stack frame of a nesting level small.
     fn compound(&self, node: &Node, call: &mut BuildContext) -> Result<Value> {
         match &node.expr {
             Expr::Constant(_) | Expr::Name(_) | Expr::Reference(_) => self.eval(node, call),
@@ -94,7 +95,7 @@ impl Frame {
         }
     }
 
-    /// The first part whose truth is `wanted`, else the last.
+    /// Evaluate parts up to the first whose truth value is `wanted`; returns its value, or that of the last part.
     fn until(&self, parts: &[Node], wanted: bool, call: &mut BuildContext) -> Result<Value> {
         let mut value = Value::None;
         for part in parts {
@@ -113,7 +114,7 @@ impl Frame {
         }
         Ok(value)
     }
-    /// `a < b < c`: each part once, up to the first that is false.
+    /// Evaluate `a < b < c`: each operand once, up to the first comparison that is false.
     fn compare(&self, first: &Node, rest: &[(&'static str, Node)], call: &mut BuildContext) -> Result<Value> {
         let mut left = self.eval(first, call)?;
         let mut value = Value::None;
@@ -156,7 +157,7 @@ impl Frame {
         }
         Ok(Value::Dict(Dict::new(found)))
     }
-    /// What `**node` unpacks.
+    /// Entries that `**node` unpacks.
     fn mapping(&self, node: &Node, call: &mut BuildContext) -> Result<Vec<(Key, Value)>> {
         let value = self.eval(node, call)?;
         let is_mapping = match &value {
@@ -165,7 +166,7 @@ impl Frame {
             _ => false,
         };
         if !is_mapping {
-            return Err(self.place(err!("`**` needs a dict, found {}", value.type_name()), node.at));
+            return Err(self.place(err!("`**`: expected a dict, found {}", value.type_name()), node.at));
         }
         super::values::pairs(&value, call)
     }
@@ -177,7 +178,7 @@ impl Frame {
             if value.is_none() {
                 continue;
             }
-            let whole = as_integer(&value)
+            let whole = i64::from_value(&value)
                 .ok_or_else(|| err!("slice indices must be integers or None, not {}", value.type_name()));
             *slot = Some(whole.map_err(|error| self.place(error, node.at))?);
         }
@@ -223,7 +224,7 @@ impl Frame {
                 },
                 Step::Call(arguments) => {
                     let args = self.arguments(arguments, call)?;
-                    // The error stands at what is called, not at its parenthesis.
+                    // Errors point to the callee, not to the parenthesis.
                     self.call(&value, args, call).map_err(|error| self.place(error, base.at))?
                 }
                 Step::Index(node) => {

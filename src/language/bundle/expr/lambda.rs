@@ -11,12 +11,12 @@ use std::sync::Arc;
 pub struct Closure {
     frame: Frame,
     lambda: Arc<Lambda>,
-    /// Defaults in the order of [`Parameters::defaults`](super::ast::Parameters::defaults), made once.
+    /// Values of [`Parameters::defaults`](super::ast::Parameters::defaults), evaluated once.
     defaults: Vec<Value>,
 }
 
 impl Closure {
-    /// The value of a lambda expression.
+    /// Evaluate a lambda expression.
     pub fn value(frame: &Frame, lambda: &Arc<Lambda>, call: &mut BuildContext) -> Result<Value> {
         let defaults = lambda.parameters.defaults().map(|node| frame.eval(node, call)).collect::<Result<_>>()?;
         Ok(Value::object(Closure { frame: frame.clone(), lambda: lambda.clone(), defaults }))

@@ -33,13 +33,13 @@ pub enum Part {
     Value { tokens: Vec<Token>, conversion: Option<char>, spec: Vec<Part> },
 }
 
-/// Longest first.
+/// Operators, longest first.
 const OPERATORS: [&str; 43] = [
     "...", "**=", "//=", ">>=", "<<=", "**", "//", "<<", ">>", "<=", ">=", "==", "!=", "->", ":=", "+=", "-=", "*=",
     "/=", "%=", "&=", "|=", "^=", "+", "-", "*", "/", "%", "&", "|", "^", "~", "<", ">", "=", "(", ")", "[", "]", "{",
     "}", ",", ".",
 ];
-/// f-strings within f-strings.
+/// Maximum nesting of f-strings.
 const MAX_NESTED: usize = 16;
 
 pub struct Lexer<'a> {
@@ -47,11 +47,11 @@ pub struct Lexer<'a> {
     pub at: usize,
     pub references: Vec<Reference>,
     pub nested: usize,
-    /// Python without MONAI's additions: `@` is an operator and `#` begins a comment.
+    /// Python's syntax without MONAI's extensions: `@` is an operator and `#` starts a comment.
     pub plain: bool,
 }
 
-/// Where a run of tokens ends.
+/// End of a sequence of tokens.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Until {
     End,
@@ -147,8 +147,8 @@ impl<'a> Lexer<'a> {
                     "(" | "[" | "{" => open.push((op, at)),
                     ")" | "]" | "}" => match open.pop() {
                         Some((left, _)) if matches!((left, op), ("(", ")") | ("[", "]") | ("{", "}")) => {}
-                        Some((left, _)) => return Err(self.error(at, format!("`{op}` does not close `{left}`"))),
-                        None => return Err(self.error(at, format!("`{op}` was never opened"))),
+                        Some((left, _)) => return Err(self.error(at, format!("`{op}` does not match `{left}`"))),
+                        None => return Err(self.error(at, format!("unmatched `{op}`"))),
                     },
                     _ => {}
                 }
@@ -169,7 +169,7 @@ impl<'a> Lexer<'a> {
         let rest = &self.text[self.at + 1..];
         !self.plain && (rest.starts_with("::") || rest.starts_with('#') || rest.starts_with(is_word))
     }
-    /// Word characters and separators, as MONAI's pattern takes them.
+    /// Read a reference: word characters and separators, as in MONAI's pattern.
     fn reference(&mut self) -> Tok {
         let offset = self.at;
         self.bump();
@@ -201,12 +201,8 @@ impl<'a> Lexer<'a> {
             }
             None => {
                 let c = self.peek().unwrap_or(' ');
-                let error = self.error(self.at, format!("`{c}` cannot stand in an expression"));
-                Err(if c == ';' {
-                    error.hint("an expression is a single one; there are no statements but imports")
-                } else {
-                    error
-                })
+                let error = self.error(self.at, format!("unexpected character `{c}`"));
+                Err(if c == ';' { error.hint("write a single expression or import") } else { error })
             }
         }
     }
@@ -250,7 +246,7 @@ impl<'a> Lexer<'a> {
         Ok(Tok::Str(text::string(self, literal)?))
     }
 
-    /// The value inside an f-string's braces; stops before what ends it.
+    /// Tokens of the value in an f-string's braces, up to the `}`, `!` or `:` that ends it.
     pub fn field(&mut self) -> Result<Vec<Token>> {
         self.tokens(Until::Field)
     }
@@ -295,22 +291,24 @@ impl<'a> Lexer<'a> {
         }
         let digits = self.text[start..self.at].replace('_', "");
         if float {
-            return digits.parse().map(Tok::Float).map_err(|_| self.error(start, format!("`{digits}` is no number")));
+            return digits.parse().map(Tok::Float).map_err(|_| self.error(start, format!("invalid number `{digits}`")));
         }
         if digits.len() > 1 && digits.starts_with('0') && digits.bytes().any(|digit| digit != b'0') {
-            return Err(self.error(start, "a number cannot start with 0").hint("octal numbers start with 0o"));
+            return Err(self
+                .error(start, "a decimal integer cannot start with 0")
+                .hint("octal integers start with 0o"));
         }
         digits.parse().map(Tok::Int).map_err(|_| self.too_large(start))
     }
-    /// Digits without their underscores, which must stand between two of them.
+    /// Remove underscores, which are allowed between two digits only.
     fn plain(&self, start: usize, digits: &str) -> Result<String> {
         if digits.is_empty() || digits.starts_with('_') || digits.ends_with('_') || digits.contains("__") {
-            return Err(self.error(start, "this number is not written as Python asks"));
+            return Err(self.error(start, "invalid number: expected digits, separated by single underscores"));
         }
         Ok(digits.replace('_', ""))
     }
     fn too_large(&self, start: usize) -> Error {
-        err!("this integer does not fit 64 bits").kind(Kind::Config).place(self.text, start)
+        err!("integer overflow: the literal does not fit into 64 bits").kind(Kind::Config).place(self.text, start)
     }
 }
 

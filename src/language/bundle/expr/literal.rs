@@ -16,8 +16,7 @@ pub enum Names<'a> {
     Strings,
 }
 
-/// Value of `text`: constants, tuples, lists, sets and dicts of them, signed numbers, and names. No function is called
-/// and no name looked up in the table.
+/// Parse a literal: constants, signed numbers, names, and tuples, lists, sets and dicts of them. Nothing is evaluated.
 ///
 /// # Errors
 /// An error of kind Config, with the location in the text, for any other expression.

@@ -4,10 +4,9 @@
 //! [`parse`] creates a syntax tree and [`eval`] evaluates it, with the names in a [`Table`] only, and within the limits
 //! of a [`BuildContext`].
 //!
-//! Deliberate differences: integers have 64 bits (overflow is an error), sets cannot be changed in place, there are no
-//! complex numbers and no bytes; floats have no identity (a NaN is never `is` itself). `a @ b` is the matrix product
-//! where a space follows `@` (MONAI takes it for a reference). Every name of an `import a, b` is bound (MONAI binds the
-//! first). Strings in f-strings may use the outer quotes, as since Python 3.12.
+//! Deliberate differences: integers have 64 bits (overflow is an error), sets cannot be modified in place, and complex
+//! numbers, bytes and the matrix product `a @ b` are not supported. Floats have no identity: a NaN `is` never itself.
+//! Strings in f-strings may contain the outer quotes, as in Python 3.12.
 
 mod ast;
 mod comprehension;
@@ -28,7 +27,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 pub use literal::{Names, literal};
-pub use uses::{ArgNames, Use};
+pub use uses::Use;
 
 /// Text and syntax tree of an expression.
 #[derive(Debug)]
@@ -38,17 +37,21 @@ pub struct Parsed {
     content: Content,
 }
 
-/// A reference `@id`: the id with `#` replaced by `::`, and the offset of its `@`.
+/// A reference `@id`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Reference {
+    /// Normalized id.
     pub id: String,
+    /// Byte offset of the `@` in the text.
     pub offset: usize,
 }
 
-/// The name that an import binds, and its dotted path.
+/// One name of an import statement.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Import {
+    /// Name that is bound.
     pub name: String,
+    /// Dotted path of the module or object.
     pub path: String,
 }
 
@@ -75,6 +78,7 @@ fn parse_tokens(mut lexer: lex::Lexer) -> Result<Parsed> {
 }
 
 impl Parsed {
+    /// The text that was parsed.
     pub fn text(&self) -> &str {
         &self.text
     }
@@ -83,7 +87,7 @@ impl Parsed {
         &self.references
     }
     /// For a comprehension, the reference that it iterates over first: `datalist` in `[x for x in @datalist]`.
-    pub fn goes_through(&self) -> Option<&str> {
+    pub(super) fn iterated_reference(&self) -> Option<&str> {
         let Content::Expression(ast::Node { expr: ast::Expr::Comprehension(comprehension), .. }) = &self.content else {
             return None;
         };
@@ -116,6 +120,7 @@ pub struct Env {
     pub references: HashMap<String, Value>,
     /// Dotted paths of names bound by imports, such as numpy for np.
     pub imports: Arc<BTreeMap<String, String>>,
+    /// Functions, components and constants that can be used.
     pub table: &'static Table,
 }
 

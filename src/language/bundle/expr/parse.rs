@@ -1,4 +1,4 @@
-//! Parser by precedence climbing. Python syntax that is not supported is reported as such.
+//! Precedence climbing parser. Unsupported Python syntax is reported as such.
 
 use super::ast::{Argument, Element, Expr, Item, Kind, Node, Pair, Piece, Step, Trailer};
 use super::lex::{Part, Tok, Token};
@@ -7,15 +7,15 @@ use crate::component::Value;
 use crate::error::{Error, Result};
 use std::sync::Arc;
 
-/// Nesting of brackets (which count twice, with the expression inside), lambdas, conditionals and prefix operators.
+/// Maximum nesting of brackets (which count twice, with the expression inside), lambdas, conditionals and unary operators.
 const MAX_DEPTH: usize = 170;
 const KEYWORDS: [&str; 35] = [
     "False", "None", "True", "and", "as", "assert", "async", "await", "break", "class", "continue", "def", "del",
     "elif", "else", "except", "finally", "for", "from", "global", "if", "import", "in", "is", "lambda", "nonlocal",
     "not", "or", "pass", "raise", "return", "try", "while", "with", "yield",
 ];
-/// Binary operators, loosest first.
-const LEVELS: [&[&str]; 6] = [&["|"], &["^"], &["&"], &["<<", ">>"], &["+", "-"], &["*", "/", "//", "%", "@"]];
+/// Binary operators by precedence, lowest first.
+const LEVELS: [&[&str]; 6] = [&["|"], &["^"], &["&"], &["<<", ">>"], &["+", "-"], &["*", "/", "//", "%"]];
 
 pub struct Parser<'a> {
     text: &'a str,
@@ -29,10 +29,8 @@ impl<'a> Parser<'a> {
         Parser { text, tokens, next: 0, depth: 0 }
     }
 
-    // ------------------------------------------------------------ tokens
-
     fn token(&self) -> &'a Token {
-        // The lexer ends every run with `End`, which is never passed.
+        // Every sequence of tokens ends with `End`, which is never consumed.
         &self.tokens[self.next.min(self.tokens.len() - 1)]
     }
     pub(super) fn at(&self) -> usize {
@@ -81,7 +79,7 @@ impl<'a> Parser<'a> {
     pub(super) fn error(&self, at: usize, message: impl Into<String>) -> Error {
         Error::config(message).place(self.text, at)
     }
-    /// What stands here, with the help that it deserves.
+    /// Error for the current token, with a hint for unsupported syntax.
     pub(super) fn unexpected(&self, wanted: &str) -> Error {
         let found = match &self.token().tok {
             Tok::Name(name) if is_keyword(name) => format!("the keyword `{name}`"),
@@ -103,12 +101,12 @@ impl<'a> Parser<'a> {
             }
             Tok::Op(":=") => error.hint("put the assignment in parentheses"),
             Tok::Op("->") => error.hint("functions with annotations are not supported; use a lambda"),
-            Tok::NewLine => error.hint("an expression goes on over a line break only inside brackets"),
-            Tok::Reference(_) => {
-                error.hint("a reference stands where a value can stand; for the matrix product put a space after `@`")
+            Tok::NewLine => error.hint("an expression continues on the next line only inside brackets"),
+            Tok::Reference(_) | Tok::Op("@") => {
+                error.hint("`@` starts a reference to an item; the matrix product is not supported")
             }
             Tok::Name(name) if is_statement(name) => {
-                error.hint(format!("`{name}` is not supported: a config holds expressions and imports, no statements"))
+                error.hint(format!("`{name}` is not supported: expressions cannot contain statements except imports"))
             }
             _ => error,
         }
@@ -122,7 +120,7 @@ impl<'a> Parser<'a> {
         self.depth -= 1;
         result
     }
-    /// A name that is no keyword.
+    /// Consume a name that is not a keyword.
     pub(super) fn name(&mut self, what: &str) -> Result<Arc<str>> {
         match &self.token().tok {
             Tok::Name(name) if !is_keyword(name) => {
@@ -132,8 +130,6 @@ impl<'a> Parser<'a> {
             _ => Err(self.unexpected(what)),
         }
     }
-
-    // ------------------------------------------------------------ whole texts
 
     pub fn content(&mut self) -> Result<Content> {
         self.skip_line_breaks();
@@ -181,14 +177,14 @@ impl<'a> Parser<'a> {
         }
         self.eat_word("from");
         if self.op() == "." || self.op() == "..." {
-            return Err(self.error(self.at(), "a config cannot import relatively"));
+            return Err(self.error(self.at(), "relative imports are not supported"));
         }
         let module = self.dotted()?;
         if !self.eat_word("import") {
             return Err(self.unexpected("`import` after the module's name"));
         }
         if self.op() == "*" {
-            return Err(self.error(self.at(), "`import *` is not supported").hint("name what is needed"));
+            return Err(self.error(self.at(), "`import *` is not supported").hint("import each name"));
         }
         let bracket = self.eat("(");
         loop {
@@ -205,14 +201,14 @@ impl<'a> Parser<'a> {
         Ok(imports)
     }
 
-    /// One expression, or several with commas: a tuple.
+    /// Parse one expression, or a tuple without parentheses.
     fn expressions(&mut self) -> Result<Node> {
         let at = self.at();
         let first = self.item(false)?;
         if self.op() != "," {
             return match first {
                 Item { starred: false, value } => Ok(value),
-                Item { .. } => Err(self.error(at, "`*` needs a list, tuple, set or call around it")),
+                Item { .. } => Err(self.error(at, "`*` is only allowed in a list, tuple, set or call")),
             };
         }
         let mut items = vec![first];
@@ -248,8 +244,6 @@ impl<'a> Parser<'a> {
         }
         self.expression()
     }
-
-    // ------------------------------------------------------------ operators
 
     pub(super) fn expression(&mut self) -> Result<Node> {
         self.deeper(|this| {
@@ -323,7 +317,7 @@ impl<'a> Parser<'a> {
     pub(super) fn binary(&mut self, level: usize) -> Result<Node> {
         let at = self.at();
         let mut left = self.unary()?;
-        // From the tightest level to the loosest: one stack frame, however many levels have no operator here.
+        // Highest precedence first, in a single stack frame: recursion through all levels would limit the nesting.
         for (level, operators) in LEVELS.iter().enumerate().skip(level).rev() {
             let mut rest = Vec::new();
             while let Some(operator) = operators.iter().find(|operator| **operator == self.op()) {
@@ -390,13 +384,13 @@ impl<'a> Parser<'a> {
                 if self.word() == "for" || self.word() == "async" {
                     let generator = self.comprehension(at, Kind::Generator, Element::One(value))?;
                     if !arguments.is_empty() || self.op() != ")" {
-                        return Err(self.error(at, "a generator beside other arguments needs parentheses"));
+                        return Err(self.error(at, "a generator next to other arguments needs parentheses"));
                     }
                     arguments.push(Argument::Positional(generator));
                     continue;
                 }
                 if named {
-                    return Err(self.error(at, "a positional argument follows a named one"));
+                    return Err(self.error(at, "positional argument follows named argument"));
                 }
                 Argument::Positional(value)
             };
@@ -446,8 +440,6 @@ impl<'a> Parser<'a> {
         }
         Ok(Item { starred: false, value: Node { at, expr: Expr::Slice(Box::new(parts)) } })
     }
-
-    // ------------------------------------------------------------ atoms
 
     fn atom(&mut self) -> Result<Node> {
         let Token { at, tok } = self.token();
@@ -509,7 +501,7 @@ impl<'a> Parser<'a> {
             self.expect(")", "the expression")?;
             return match first {
                 Item { starred: false, value } => Ok(value),
-                Item { .. } => Err(self.error(at, "`*` needs a list, tuple, set or call around it")),
+                Item { .. } => Err(self.error(at, "`*` is only allowed in a list, tuple, set or call")),
             };
         }
         let items = self.rest_of_items(first, ")")?;
@@ -590,7 +582,7 @@ impl<'a> Parser<'a> {
         Ok(Node { at, expr: Expr::Dict(pairs) })
     }
 
-    /// Adjacent literals are one string.
+    /// Parse adjacent string literals, which are concatenated.
     fn strings(&mut self) -> Result<Node> {
         let at = self.at();
         let mut pieces = Vec::new();

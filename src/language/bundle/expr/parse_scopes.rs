@@ -32,7 +32,7 @@ impl Parser<'_> {
             } else {
                 let name = self.name("a parameter's name")?;
                 if found.names().any(|other| *other == name) {
-                    return Err(self.error(at, format!("parameter `{name}` stands twice")));
+                    return Err(self.error(at, format!("duplicate parameter `{name}`")));
                 }
                 let default = if self.eat("=") { Some(self.expression()?) } else { None };
                 if default.is_none() && found.positional.last().is_some_and(|last| last.default.is_some()) {
@@ -85,7 +85,7 @@ impl Parser<'_> {
             } else {
                 targets.push(Target::Name(self.name("a name to bind")?));
                 if matches!(self.op(), "." | "[" | "(") {
-                    return Err(self.error(at, "a comprehension binds names only, no attributes or items"));
+                    return Err(self.error(at, "a comprehension can bind names only, not attributes or items"));
                 }
             }
             let comma = self.eat(",");

@@ -40,7 +40,7 @@ impl Scope {
         drop(names);
         drop(old);
     }
-    /// `name := value`
+    /// Bind a name as `name := value` does.
     pub fn walrus(&self, name: &Arc<str>, value: Value) {
         match &self.parent {
             Some(parent) if self.owner == Owner::Comprehension => parent.walrus(name, value),

@@ -21,8 +21,8 @@ pub fn string(lexer: &mut Lexer, literal: Literal) -> Result<String> {
     Ok(out)
 }
 
-/// An f-string's parts, up to and including the closing quote; or a format specification, up to its `}` exclusive, when
-/// `spec_depth` is given.
+/// Read the parts of an f-string up to and including the closing quote or, with `spec_depth`, of a format specification
+/// up to but excluding its `}`.
 pub fn f_string(lexer: &mut Lexer, literal: Literal, spec_depth: Option<u32>) -> Result<Vec<Part>> {
     let mut parts = Vec::new();
     let mut out = String::new();
@@ -67,29 +67,29 @@ fn replacement(lexer: &mut Lexer, literal: Literal, depth: u32) -> Result<Part> 
     lexer.bump();
     let tokens = lexer.field()?;
     if tokens.len() <= 1 {
-        return Err(lexer.error(open, "an f-string's braces need a value"));
+        return Err(lexer.error(open, "expected a value in the braces of the f-string"));
     }
     let mut conversion = None;
     if lexer.eat("!") {
         match lexer.bump() {
             Some(c @ ('r' | 's')) => conversion = Some(c),
-            _ => return Err(lexer.error(open, "after `!` an f-string takes r or s")),
+            _ => return Err(lexer.error(open, "expected `!r` or `!s` in the f-string")),
         }
     }
     let mut spec = Vec::new();
-    // `#` reads as `::`: its first colon opens the specification, its second belongs to it.
+    // `#` is read as `::`: the first colon starts the specification, the second is part of it.
     if lexer.starts(":") || lexer.starts("#") {
         spec.extend(lexer.starts("#").then(|| Part::Text(":".into())));
         lexer.bump();
         spec.extend(f_string(lexer, literal, Some(depth))?);
     }
     if !lexer.eat("}") {
-        return Err(lexer.error(open, "this `{` of an f-string was never closed"));
+        return Err(lexer.error(open, "`{` in the f-string was never closed"));
     }
     Ok(Part::Value { tokens, conversion, spec })
 }
 
-/// One character or escape of a literal.
+/// Read a character or an escape sequence.
 fn character(lexer: &mut Lexer, literal: Literal, out: &mut String) -> Result<()> {
     let at = lexer.at;
     let unclosed = |lexer: &Lexer| lexer.error(literal.start, "this string was never closed");
@@ -102,7 +102,7 @@ fn character(lexer: &mut Lexer, literal: Literal, out: &mut String) -> Result<()
         Some('#') if !lexer.plain => out.push_str("::"),
         Some('\\') if literal.raw => {
             out.push('\\');
-            // A raw string keeps the backslash, yet it protects a quote.
+            // In a raw string, a quote after a backslash does not end the string.
             match lexer.peek() {
                 Some('\'' | '"' | '\\') => out.extend(lexer.bump()),
                 Some(_) => {}
@@ -119,7 +119,7 @@ fn in_quotes(lexer: &Lexer, at: usize) -> Error {
     let rest = &lexer.text[at + 1..];
     let id: String = rest.chars().take_while(|c| is_word(*c) || matches!(c, ':' | '#')).collect();
     lexer
-        .error(at, format!("`@{id}` stands inside quotes, where a reference has no value"))
+        .error(at, format!("`@{id}` is inside a string, where references are not resolved"))
         .hint(format!("join the parts: `'…' + str(@{id})`, or write f'…{{@{id}}}…'; for a literal @ write '\\x40'"))
 }
 
@@ -128,8 +128,7 @@ fn escape(lexer: &mut Lexer, at: usize, out: &mut String) -> Result<()> {
         let text =
             lexer.text.get(lexer.at..lexer.at + digits).filter(|text| text.bytes().all(|b| b.is_ascii_hexdigit()));
         let found = text.and_then(|text| u32::from_str_radix(text, 16).ok()).and_then(char::from_u32);
-        let c = found
-            .ok_or_else(|| lexer.error(at, format!("this escape needs {digits} hexadecimal digits of a character")))?;
+        let c = found.ok_or_else(|| lexer.error(at, format!("expected {digits} hexadecimal digits of a character")))?;
         lexer.at += digits;
         Ok(c)
     };

@@ -3,29 +3,22 @@
 use super::ast::{Argument, Comprehension, Element, Expr, Lambda, Node, Pair, Piece, Step, Trailer};
 use std::sync::Arc;
 
-/// A dotted name that is no local, as it is written: `os.path.join`.
+/// A global name that an expression reads.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Use {
+    /// Dotted name as written: `os.path.join`.
     pub path: String,
+    /// Byte offset in the text.
     pub offset: usize,
-    /// The argument names, where it is called.
-    pub call: Option<ArgNames>,
-}
-
-/// What a call's text tells of its arguments.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct ArgNames {
-    pub positional: usize,
-    pub named: Vec<String>,
-    /// Whether there are `*` or `**` arguments, so that more may come.
-    pub star: bool,
+    /// Names of the named arguments, if it is called.
+    pub call: Option<Vec<String>>,
 }
 
 #[derive(Default)]
 pub struct Collector {
     pub uses: Vec<Use>,
     locals: Vec<Arc<str>>,
-    /// Names bound by `:=`; they stay bound to the end of the text.
+    /// Names bound by `:=`, which stay bound to the end of the text.
     bound: Vec<Arc<str>>,
 }
 
@@ -40,7 +33,11 @@ impl Collector {
             match &trailer.step {
                 Step::Attribute(name) => path = path + "." + name,
                 Step::Call(arguments) => {
-                    call = Some(names(arguments));
+                    let name = |argument: &Argument| match argument {
+                        Argument::Named(name, _) => Some(name.to_string()),
+                        _ => None,
+                    };
+                    call = Some(arguments.iter().filter_map(name).collect());
                     break;
                 }
                 Step::Index(_) => break,
@@ -131,16 +128,4 @@ impl Collector {
         }
         self.locals.truncate(outer);
     }
-}
-
-fn names(arguments: &[Argument]) -> ArgNames {
-    let mut found = ArgNames::default();
-    for argument in arguments {
-        match argument {
-            Argument::Positional(_) => found.positional += 1,
-            Argument::Named(name, _) => found.named.push(name.to_string()),
-            Argument::Starred(_) | Argument::Unpack(_) => found.star = true,
-        }
-    }
-    found
 }

@@ -1,10 +1,11 @@
-//! Number types of arrays and tensors, and `np.float32`, `torch.float32` as values. `np.float32` cannot be called.
+//! Data types of arrays and tensors, and the values `np.float32` and `torch.float32`. `np.float32` cannot be called.
 
 use crate::component::{FromValue, Object, Value};
 use crate::error::Result;
 use crate::image;
 
-/// A number type.
+/// Data type of an array's elements, named after its bits.
+#[allow(missing_docs)]
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Type {
     Bool,
@@ -22,17 +23,19 @@ pub enum Type {
     F64,
 }
 
-/// Whose rules hold: NumPy's or torch's.
+/// Library whose default types, promotion rules and argument conventions apply.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Flavour {
+    /// NumPy, with float64 by default.
     Numpy,
+    /// torch, with float32 by default.
     Torch,
 }
 
 use Flavour::{Numpy, Torch};
 use Type::{BF16, Bool, F16, F32, F64, I8, I16, I32, I64, U8, U16, U32, U64};
 
-/// bool < int < float.
+/// Category of a data type; a higher one takes precedence in promotion.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Category {
     Bool,
@@ -41,6 +44,7 @@ pub enum Category {
 }
 
 impl Type {
+    /// All data types.
     pub const ALL: [Type; 13] = [Bool, U8, I8, U16, I16, U32, I32, U64, I64, F16, BF16, F32, F64];
 
     /// Name, bits and category.
@@ -61,23 +65,25 @@ impl Type {
             F64 => ("float64", 64, Category::Float),
         }
     }
+    /// Name in NumPy and torch: `float32`.
     pub fn name(self) -> &'static str {
         self.facts().0
     }
-    pub fn bits(self) -> u32 {
+    pub(super) fn bits(self) -> u32 {
         self.facts().1
     }
-    pub fn category(self) -> Category {
+    pub(super) fn category(self) -> Category {
         self.facts().2
     }
+    /// Whether this is a floating-point type.
     pub fn is_float(self) -> bool {
         self.category() == Category::Float
     }
     fn is_unsigned(self) -> bool {
         matches!(self, U8 | U16 | U32 | U64)
     }
-    /// Least and greatest integer of an integer type.
-    pub fn range(self) -> Option<(i128, i128)> {
+    /// Smallest and largest value of an integer type.
+    pub(super) fn range(self) -> Option<(i128, i128)> {
         (self.category() == Category::Int).then(|| {
             if self.is_unsigned() {
                 (0, (1 << self.bits()) - 1)
@@ -86,8 +92,8 @@ impl Type {
             }
         })
     }
-    /// `x` as this type holds it: floats are rounded, integers cut and wrapped.
-    pub fn hold(self, x: f64) -> f64 {
+    /// Convert `x` to this type: rounded to a float, or truncated and wrapped to an integer.
+    pub(super) fn hold(self, x: f64) -> f64 {
         match self {
             Bool => f64::from(u8::from(x != 0.0)),
             U8 => f64::from(x as i64 as u8),
@@ -104,7 +110,7 @@ impl Type {
             F64 => x,
         }
     }
-    pub fn to_image(self) -> Option<image::DType> {
+    fn to_image(self) -> Option<image::DType> {
         Some(match self {
             Bool | U8 => image::DType::U8,
             I8 => image::DType::I8,
@@ -119,7 +125,7 @@ impl Type {
             F16 | BF16 => return None,
         })
     }
-    /// By NumPy's or torch's name: `float32`, `half`, `torch.long`, `int`.
+    /// Data type by its name in NumPy or torch: `float32`, `half`, `torch.long`, `int`.
     fn named(name: &str) -> Option<Type> {
         let name =
             name.strip_prefix("torch.").or(name.strip_prefix("np.")).or(name.strip_prefix("numpy.")).unwrap_or(name);
@@ -149,7 +155,7 @@ impl From<image::DType> for Type {
     }
 }
 
-/// The type that holds both.
+/// Common data type of two data types, by the promotion rules of NumPy or torch.
 pub fn promote(flavour: Flavour, a: Type, b: Type) -> Type {
     use Category as C;
     if a == b {
@@ -191,15 +197,17 @@ pub fn promote(flavour: Flavour, a: Type, b: Type) -> Type {
     }
 }
 
-/// A number type as a value.
+/// A data type as a value: `np.float32`, `torch.float32`, `array.dtype`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct DTypeObject {
+    /// The data type.
     pub ty: Type,
+    /// Whether this is a type of NumPy or torch.
     pub flavour: Flavour,
 }
 
 impl DTypeObject {
-    /// `np.float32`, `torch.float32`, and what `array.dtype` gives.
+    /// Creates the value.
     pub fn of(ty: Type, flavour: Flavour) -> Value {
         Value::object(DTypeObject { ty, flavour })
     }
@@ -266,7 +274,7 @@ impl FromValue for Type {
     }
 }
 
-/// For components' arguments; half precision is none of an image's types, and a bool is stored as u8.
+/// For arguments of components. Images have no half precision and store bools as u8.
 impl FromValue for image::DType {
     fn expected() -> String {
         DTypeObject::expected()

@@ -1,4 +1,4 @@
-//! Arguments of a call of an array's method, or of a function of NumPy or torch.
+//! Arguments of array methods and of functions of NumPy and torch.
 
 use super::{Flavour, Type};
 use crate::component::{Args, FromValue, Value};
@@ -13,6 +13,7 @@ use crate::{bail, err};
 pub struct Given<'a> {
     /// Name of the function for errors: `numpy.sum`, or `sum` for a method.
     pub called: &'a str,
+    /// Library of the function.
     pub flavour: Flavour,
     params: &'a [&'a str],
     values: Vec<Option<Value>>,
@@ -23,10 +24,13 @@ fn named(param: &str, key: &str) -> bool {
 }
 
 impl<'a> Given<'a> {
+    /// Assigns arguments to `params`.
+    ///
     /// # Errors
     /// Unknown, duplicate or surplus arguments.
     pub fn bind(called: &'a str, flavour: Flavour, params: &'a [&'a str], args: Args) -> Result<Given<'a>> {
         let mut values: Vec<Option<Value>> = vec![None; params.len()];
+        let given = args.positional.len();
         let mut rest = args.positional.into_iter();
         for (at, param) in params.iter().enumerate().filter(|(_, param)| !param.starts_with('_')) {
             values[at] = match param.strip_prefix('*') {
@@ -36,7 +40,8 @@ impl<'a> Given<'a> {
             };
         }
         if rest.len() > 0 {
-            return Err(err!("{called}: {} arguments too many", rest.len()).kind(Kind::Config));
+            let most = params.iter().filter(|param| !param.starts_with('_')).count();
+            return Err(err!("{called} takes at most {most} arguments, found {given}").kind(Kind::Config));
         }
         for (key, value) in args.named {
             let Some(at) = params.iter().position(|param| named(param, &key)) else {
@@ -51,34 +56,36 @@ impl<'a> Given<'a> {
     fn name(&self, at: usize) -> &str {
         self.params[at].trim_start_matches(['*', '_']).split('|').next().unwrap_or_default()
     }
-    pub fn torch(&self) -> bool {
+    pub(super) fn torch(&self) -> bool {
         self.flavour == Flavour::Torch
     }
-    /// The value of an argument; None counts as missing.
+    /// Value of the argument at a position in `params`; `None` if it is missing or None.
     pub fn value(&self, at: usize) -> Option<&Value> {
         self.values.get(at)?.as_ref().filter(|value| !value.is_none())
     }
+    /// Like [`Given::value`], converted to `T`.
     pub fn get<T: FromValue>(&self, at: usize) -> Result<Option<T>> {
         self.value(at).map(|value| to(&format!("{}: argument `{}`", self.called, self.name(at)), value)).transpose()
     }
+    /// Like [`Given::get`] for a required argument.
     pub fn need<T: FromValue>(&self, at: usize) -> Result<T> {
         self.get(at)?.ok_or_else(|| err!("{} needs argument `{}`", self.called, self.name(at)).kind(Kind::Config))
     }
     /// An integer or a list of integers.
-    pub fn integers(&self, at: usize) -> Result<Option<Vec<i64>>> {
+    pub(super) fn integers(&self, at: usize) -> Result<Option<Vec<i64>>> {
         match self.value(at).map(i64::from_value) {
             Some(Some(one)) => Ok(Some(vec![one])),
             _ => self.get(at),
         }
     }
-    /// A shape without -1.
+    /// A required shape, whose sizes must not be negative.
     pub fn sizes(&self, at: usize) -> Result<Vec<usize>> {
         let sizes = self.integers(at)?.map_or_else(|| self.need(at), Ok)?;
         let size =
             |n: i64| usize::try_from(n).map_err(|_| err!("{}: negative size {n}", self.called).kind(Kind::Config));
         sizes.into_iter().map(size).collect()
     }
-    /// Default float type of NumPy or torch.
+    /// Default floating-point type of the library.
     pub fn float(&self) -> Type {
         if self.torch() { Type::F32 } else { Type::F64 }
     }

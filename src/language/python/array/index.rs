@@ -1,22 +1,27 @@
-//! `array[index]`: integers, slices, `...`, `None`, masks and lists of integers.
+//! `array[index]` with integers, slices, `...`, `None`, masks and lists of integers.
 //!
-//! One mask or list of integers per index: NumPy's rules for several are left out.
+//! An index can contain one mask or list of integers; several are not supported.
 
 use super::{Array, Flavour, Type};
+use crate::bundle::expr::values::index::bounds;
+use crate::bundle::expr::values::position;
 use crate::component::{BuildContext, FromValue, Value};
 use crate::error::{Kind, Result};
 use crate::python::common::wrong;
 use crate::{bail, err};
 use ndarray::{Axis, Slice};
 
+/// Part of an index.
 enum Part {
     At(i64),
     Range([Option<i64>; 3]),
+    /// `None`: a new axis.
     New,
+    /// `...`
     Rest,
     /// Positions on an axis.
     Many(Vec<i64>),
-    /// Elements where it is true; takes as many axes as it has.
+    /// A mask over as many axes as it has.
     Mask(Array),
 }
 
@@ -41,33 +46,13 @@ impl Part {
             other => return Err(wrong("array index", "int, slice, ..., None, mask or list of int", other)),
         })
     }
-    /// Axes of the array that it takes.
+    /// Number of axes of the array that it indexes.
     fn takes(&self) -> usize {
         match self {
             Part::At(_) | Part::Range(_) | Part::Many(_) => 1,
             Part::New | Part::Rest => 0,
             Part::Mask(mask) => mask.ndim(),
         }
-    }
-}
-
-/// A slice of an axis of `n` as first position, number of positions, step.
-fn range([start, stop, step]: [Option<i64>; 3], n: usize) -> Result<(usize, usize, i64)> {
-    let step = step.unwrap_or(1);
-    if step == 0 {
-        bail!("array index: the slice's step must not be 0");
-    }
-    let n = n as i64;
-    let clamp =
-        |bound: i64, low: i64, high: i64| if bound < 0 { bound.saturating_add(n) } else { bound }.clamp(low, high);
-    if step > 0 {
-        let (start, stop) = (start.map_or(0, |s| clamp(s, 0, n)), stop.map_or(n, |s| clamp(s, 0, n)));
-        let count = if stop > start { (stop - start - 1) / step + 1 } else { 0 };
-        Ok((start as usize, count as usize, step))
-    } else {
-        let (start, stop) = (start.map_or(n - 1, |s| clamp(s, -1, n - 1)), stop.map_or(-1, |s| clamp(s, -1, n - 1)));
-        let count = if start > stop { (start - stop - 1) / step.saturating_neg() + 1 } else { 0 };
-        Ok((start.max(0) as usize, count as usize, step))
     }
 }
 
@@ -82,10 +67,10 @@ impl Array {
             return Err(err!("too many indices: {taken} for an array of {} axes", self.ndim()).kind(Kind::Config));
         }
         if parts.iter().filter(|part| matches!(part, Part::Rest)).count() > 1 {
-            bail!("array index: `...` may stand once");
+            bail!("array index: expected at most one `...`");
         }
         if parts.iter().filter(|part| matches!(part, Part::Many(_) | Part::Mask(_))).count() > 1 {
-            bail!("array index: several lists of positions are not supported");
+            bail!("array index: more than one mask or list of positions is not supported");
         }
         let mut data = self.data.clone();
         let mut at = 0;
@@ -93,23 +78,22 @@ impl Array {
             let size = data.shape().get(at).copied().unwrap_or(0);
             match part {
                 Part::At(i) => {
-                    let i = position(*i, size, at)?;
+                    let i = checked(*i, size, at)?;
                     data = data.index_axis_move(Axis(at), i);
                 }
-                Part::Range(bounds) => {
-                    let (start, count, step) = range(*bounds, size)?;
+                Part::Range(slice) => {
+                    let (start, step, count) = bounds(slice, size)?;
                     if step < 0 && self.flavour == Flavour::Torch {
                         bail!("array index: torch's slices need a positive step");
                     }
                     if step > 0 {
-                        let last = if count == 0 { start } else { start + (count - 1) * step as usize + 1 };
+                        let end = if count == 0 { start } else { start + (count as i64 - 1) * step + 1 };
                         data.slice_axis_inplace(
                             Axis(at),
-                            Slice::new(start as isize, Some(last as isize), step.min(isize::MAX as i64) as isize),
+                            Slice::new(start as isize, Some(end as isize), step as isize),
                         );
                     } else {
-                        let positions: Vec<usize> =
-                            (0..count).map(|i| (start as i64 + i as i64 * step) as usize).collect();
+                        let positions: Vec<usize> = (0..count).map(|i| (start + i as i64 * step) as usize).collect();
                         data = data.select(Axis(at), &positions).into_shared();
                     }
                     at += 1;
@@ -123,11 +107,11 @@ impl Array {
                 }
                 Part::Rest => at += self.ndim() - taken,
                 Part::Many(list) => {
-                    let positions = list.iter().map(|i| position(*i, size, at)).collect::<Result<Vec<_>>>()?;
+                    let positions = list.iter().map(|i| checked(*i, size, at)).collect::<Result<Vec<_>>>()?;
                     data = data.select(Axis(at), &positions).into_shared();
                     at += 1;
                 }
-                // The axes of the mask become one, from which its true places are taken.
+                // The axes of the mask are merged into one, from which the true elements are selected.
                 Part::Mask(mask) => {
                     let (shape, end) = (data.shape().to_vec(), at + mask.ndim());
                     if shape.get(at..end) != Some(mask.shape()) {
@@ -145,7 +129,7 @@ impl Array {
         Ok(self.with(data))
     }
 
-    /// For each axis, where the elements are that are not zero, in C order.
+    /// Positions of non-zero elements along each axis, in C order.
     pub(crate) fn true_positions(&self) -> Vec<Array> {
         let mut positions: Vec<Vec<f64>> = vec![vec![]; self.ndim()];
         for (index, x) in self.data.indexed_iter() {
@@ -164,10 +148,7 @@ impl Array {
     }
 }
 
-fn position(i: i64, size: usize, axis: usize) -> Result<usize> {
-    let at = if i < 0 { i.saturating_add(size as i64) } else { i };
-    usize::try_from(at)
-        .ok()
-        .filter(|at| *at < size)
+fn checked(i: i64, size: usize, axis: usize) -> Result<usize> {
+    position(i, size)
         .ok_or_else(|| err!("index {i} is out of bounds for axis {axis} with size {size}").kind(Kind::Config))
 }

@@ -1,9 +1,10 @@
-//! Methods of arrays and tensors; NumPy's and torch's functions of the same names are these on their first argument.
+//! Methods of arrays and tensors. Functions of NumPy and torch with the same names call them on their first argument.
 
 use super::given::Given;
 use super::reduce::{Over, extreme, first_extreme};
 use super::shape::axis;
-use super::{Array, DTypeObject, Flavour, Type, need, ops};
+use super::{Array, DTypeObject, Flavour, Type, ops};
+use crate::bundle::expr::values::to_int;
 use crate::component::Member::{self, Attribute};
 use crate::component::{Args, BuildContext, FromValue, Value, members};
 use crate::err;
@@ -13,7 +14,7 @@ use crate::python::device::Device;
 
 type Body = fn(&Array, &Given, &mut BuildContext) -> Result<Value>;
 
-/// One method: its names, its parameters as [`Given`] reads them, and what it does.
+/// A method: its names, its parameters as declared for [`Given`], and its implementation.
 struct Method {
     names: &'static [&'static str],
     params: &'static [&'static str],
@@ -28,10 +29,11 @@ fn done(array: Array) -> Result<Value> {
     Ok(Value::object(array))
 }
 
-/// A function of each element whose result is a float.
+/// Apply a function with floating-point results to each element.
 fn real(array: &Array, call: &mut BuildContext, f: fn(f64) -> f64) -> Result<Value> {
     done(array.map(array.real_type(), call, f)?)
 }
+/// Apply a predicate to each element.
 fn test(array: &Array, call: &mut BuildContext, f: fn(f64) -> bool) -> Result<Value> {
     done(array.map(Type::Bool, call, |x| f64::from(u8::from(f(x))))?)
 }
@@ -47,7 +49,7 @@ const AXIS: &[&str] = &["axis|dim", "keepdims|keepdim", "dtype"];
 const OTHER: &[&str] = &["other|x2|b"];
 
 static METHODS: &[Method] = &[
-    // Element by element.
+    // Elementwise functions.
     method(&["abs", "absolute"], &[], |a, _, call| done(a.map(a.ty, call, f64::abs)?)),
     method(&["floor"], &[], |a, _, call| done(a.map(a.ty, call, f64::floor)?)),
     method(&["ceil"], &[], |a, _, call| done(a.map(a.ty, call, f64::ceil)?)),
@@ -94,7 +96,7 @@ static METHODS: &[Method] = &[
             x => x,
         })?)
     }),
-    // Of two arrays.
+    // Functions of two arrays.
     method(&["maximum"], OTHER, |a, given, call| binary(a, "maximum", given, call)),
     method(&["minimum"], OTHER, |a, given, call| binary(a, "minimum", given, call)),
     method(&["logical_and"], OTHER, |a, given, call| binary(a, "logical_and", given, call)),
@@ -104,7 +106,7 @@ static METHODS: &[Method] = &[
         let other = Array::of(given.called, &given.need(0)?, a.flavour, call)?;
         Ok((other.data == a.data).into())
     }),
-    // Over axes.
+    // Reductions.
     method(&["sum"], AXIS, |a, given, call| {
         let over = Over::new(given, 0)?;
         done(a.reduce(given.called, &over, over.ty.unwrap_or(a.sum_type()), call, |row| row.iter().sum())?)
@@ -136,6 +138,8 @@ static METHODS: &[Method] = &[
         let count = |row: &[f64]| row.iter().filter(|x| **x != 0.0).count() as f64;
         done(a.reduce(given.called, &Over::new(given, 0)?, Type::I64, call, count)?)
     }),
+    method(&["percentile"], &["q", "axis", "keepdims"], |a, given, call| done(a.percentiles(given, call)?)),
+    method(&["unique"], &[], |a, _, call| done(a.unique(call)?)),
     // Shapes.
     method(&["reshape", "view"], &["*shape|newshape", "_order"], |a, given, call| {
         done(a.reshape(given.called, &given.integers(0)?.map_or_else(|| given.need(0), Ok)?, call)?)
@@ -150,7 +154,7 @@ static METHODS: &[Method] = &[
     method(&["permute"], &["*dims"], |a, given, _| {
         done(a.permuted(given.called, &given.integers(0)?.map_or_else(|| given.need(0), Ok)?)?)
     }),
-    // torch exchanges two axes, NumPy gives all of them a new order.
+    // torch swaps two axes, NumPy permutes all axes.
     method(&["transpose"], &["*axes|dim0", "dim1"], |a, given, _| {
         let axes = [given.integers(0)?, given.integers(1)?].into_iter().flatten().flatten().collect::<Vec<i64>>();
         done(match axes[..] {
@@ -175,7 +179,7 @@ static METHODS: &[Method] = &[
             None => Value::Int(a.len() as i64),
         })
     }),
-    // Types, copies and plain values.
+    // Conversions.
     method(&["astype", "type"], &["dtype", "_copy"], |a, given, call| cast(a, given.need(0)?, call)),
     method(&["to"], &["*to", "dtype", "device", "_non_blocking", "_copy", "_memory_format"], to),
     method(&["float"], &[], |a, _, call| cast(a, Type::F32, call)),
@@ -200,7 +204,7 @@ static ATTRIBUTES: &[Member<Array>] = &[
     Attribute("T", |a| done(a.with(a.data.clone().reversed_axes()))),
 ];
 
-/// Names of methods and attributes, for suggestions.
+/// Names of methods and attributes, for hints.
 pub(super) fn names() -> Vec<&'static str> {
     let methods = METHODS.iter().flat_map(|method| method.names).copied().filter(|name| !name.starts_with("__"));
     methods.chain(members::names(ATTRIBUTES)).collect()
@@ -216,9 +220,9 @@ pub fn call_method(
 ) -> Result<Option<Value>> {
     let found = |name: &str| METHODS.iter().find(|method| method.names.contains(&name));
     let Some(method) = found(name) else {
-        // In-place methods would change what others hold.
+        // Arrays are shared, so that in-place methods would also change other variables.
         return match name.strip_suffix('_').filter(|plain| !name.starts_with("__") && found(plain).is_some()) {
-            Some(plain) => Err(err!("{called}: arrays cannot be changed in place here")
+            Some(plain) => Err(err!("{called}: arrays cannot be modified in place")
                 .kind(Kind::Config)
                 .hint(format!("use `{plain}`"))),
             None => Ok(None),
@@ -228,7 +232,7 @@ pub fn call_method(
     (method.call)(array, &given, call).map(Some)
 }
 
-/// `numpy.name(array, ...)` and `torch.name(tensor, ...)`: the method on the first argument.
+/// Evaluate `numpy.name(array, ...)` or `torch.name(tensor, ...)` by the method of the first argument.
 pub fn function(path: &str, mut args: Args, flavour: Flavour, call: &mut BuildContext) -> Result<Value> {
     let name = path.rsplit('.').next().unwrap_or(path);
     let first = if args.positional.is_empty() {
@@ -236,7 +240,8 @@ pub fn function(path: &str, mut args: Args, flavour: Flavour, call: &mut BuildCo
     } else {
         Some(args.positional.remove(0))
     };
-    let first = need(path, if flavour == Flavour::Torch { "input" } else { "a" }, first)?;
+    let name_of_first = if flavour == Flavour::Torch { "input" } else { "a" };
+    let first = first.ok_or_else(|| err!("{path} needs argument `{name_of_first}`").kind(Kind::Config))?;
     let array = match first.downcast::<Array>() {
         Some(array) => (*array).clone(),
         None if flavour == Flavour::Torch => return Err(wrong(&format!("{path}: argument `input`"), "tensor", &first)),
@@ -246,7 +251,7 @@ pub fn function(path: &str, mut args: Args, flavour: Flavour, call: &mut BuildCo
         .ok_or_else(|| err!("{path} is not supported").kind(Kind::Unsupported))
 }
 
-/// `max` and `min`: of all elements, over axes, or (torch) of two tensors.
+/// `max` and `min` of all elements, along axes, or (torch) of two tensors.
 fn most(
     array: &Array,
     given: &Given,
@@ -259,7 +264,7 @@ fn most(
     }
     array.not_empty(given.called)?;
     let over = Over::new(given, 0)?;
-    // torch's max and min along an axis give the positions as well.
+    // torch's max and min along an axis also return the positions.
     if given.torch() && over.axes.is_some() && !given.called.contains(of_one) {
         return Err(err!("{} along an axis is not supported", given.called)
             .kind(Kind::Unsupported)
@@ -274,7 +279,7 @@ fn position(array: &Array, given: &Given, call: &mut BuildContext, better: fn(f6
     done(array.reduce(given.called, &Over::new(given, 0)?, Type::I64, call, at)?)
 }
 
-/// `tensor.to(...)`: a type, a device (only the CPU), or both.
+/// `tensor.to(...)` with a data type, a device (the CPU only), or both.
 fn to(array: &Array, given: &Given, call: &mut BuildContext) -> Result<Value> {
     let mut ty: Option<Type> = given.get(1)?;
     let several = match given.value(0) {
@@ -284,8 +289,9 @@ fn to(array: &Array, given: &Given, call: &mut BuildContext) -> Result<Value> {
     for value in several.iter().chain(given.value(2)) {
         if let Some(device) = Device::from_value(value) {
             if device != Device::Cpu {
-                return Err(err!("{}: arrays in expressions stay in host memory, found {device}", given.called)
-                    .kind(Kind::Config));
+                return Err(
+                    err!("{}: tensors in expressions are on the CPU, found {device}", given.called).kind(Kind::Config)
+                );
             }
         } else if let Some(found) = Type::from_value(value).or(value.downcast::<Array>().map(|other| other.ty)) {
             ty = Some(found);
@@ -297,13 +303,13 @@ fn to(array: &Array, given: &Given, call: &mut BuildContext) -> Result<Value> {
 }
 
 impl Array {
-    /// Value of an attribute, including those that depend on the array: `size` of NumPy and conversions to numbers.
+    /// Value of an attribute, including `size` of NumPy and conversions to numbers, which not all arrays have.
     pub(super) fn plain_attribute(&self, name: &str) -> Result<Option<Value>> {
         let first = || self.data.first().copied().unwrap_or(f64::NAN);
         Ok(Some(match name {
             "size" if self.flavour == Flavour::Numpy => Value::Int(self.len() as i64),
             "__float__" if self.len() == 1 => Value::Float(first()),
-            "__int__" if self.len() == 1 => crate::python::math::to_int("int", first().trunc())?,
+            "__int__" if self.len() == 1 => Value::Int(to_int(first())?),
             "__index__" if self.ndim() == 0 && !self.ty.is_float() => Value::Int(first() as i64),
             _ => return members::attribute(self, ATTRIBUTES, name),
         }))

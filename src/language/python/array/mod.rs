@@ -19,32 +19,35 @@ mod ops;
 mod reduce;
 mod shape;
 
-pub use create::{arange, joined};
-pub use dtype::{DTypeObject, Flavour, Type, promote};
+pub(crate) use create::arange;
+pub use create::joined;
+pub(crate) use dtype::promote;
+pub use dtype::{DTypeObject, Flavour, Type};
 pub use given::Given;
-pub use methods::function;
-pub(crate) use ops::{broadcast_shape, meeting_type};
+pub(crate) use methods::function;
+pub(crate) use ops::{broadcast_shape, result_type};
 
 use crate::component::{Args, BuildContext, FromArc, Object, Value};
-use crate::each_voxels;
 use crate::error::{Kind, Result};
 use crate::image::{Volume, Voxels};
-use crate::{bail, err};
+use crate::{each_voxels, err};
 use ndarray::{ArcArray, ArrayD, IxDyn};
 use std::hash::Hasher as _;
 
 /// Maximum number of elements of an array (2 GiB).
-pub const LIMIT: usize = 1 << 28;
+const LIMIT: usize = 1 << 28;
 
 /// An array or tensor; clones share its values.
 #[derive(Debug, Clone)]
 pub struct Array {
     pub(crate) data: ArcArray<f64, IxDyn>,
+    /// Data type of the elements.
     pub ty: Type,
+    /// Whether this is a NumPy array or a torch tensor.
     pub flavour: Flavour,
 }
 
-/// Charge the creation of an array of `n` elements.
+/// Charge the creation of an array of `n` elements; more than 2^28 elements are an error.
 pub fn charge(call: &mut BuildContext, n: usize) -> Result<()> {
     if n > LIMIT {
         return Err(err!("an array of {n} elements is too large for an expression (limit {LIMIT})").kind(Kind::Config));
@@ -64,7 +67,7 @@ pub fn elements(shape: &[usize]) -> Result<usize> {
 }
 
 impl Array {
-    /// Values are rounded or wrapped to `ty`.
+    /// Creates an array; values are rounded or wrapped to `ty`.
     pub(crate) fn new(mut data: ArrayD<f64>, ty: Type, flavour: Flavour) -> Array {
         if ty != Type::F64 {
             data.mapv_inplace(|x| ty.hold(x));
@@ -84,20 +87,21 @@ impl Array {
         charge(call, elements(shape)?)?;
         Ok(Array::new(ArrayD::from_elem(IxDyn(shape), x), ty, flavour))
     }
-    /// `values` in C order.
+    /// Creates an array from `values` in C order, which are rounded or wrapped to `ty`.
     pub fn from_values(shape: &[usize], values: Vec<f64>, ty: Type, flavour: Flavour) -> Result<Array> {
         let found = values.len();
         let data = ArrayD::from_shape_vec(IxDyn(shape), values)
             .map_err(|_| err!("{found} values do not make an array of shape {shape:?}"))?;
         Ok(Array::new(data, ty, flavour))
     }
+    /// Sizes of the axes.
     pub fn shape(&self) -> &[usize] {
         self.data.shape()
     }
-    pub fn len(&self) -> usize {
+    pub(crate) fn len(&self) -> usize {
         self.data.len()
     }
-    pub fn is_empty(&self) -> bool {
+    pub(crate) fn is_empty(&self) -> bool {
         self.data.is_empty()
     }
     pub(crate) fn ndim(&self) -> usize {
@@ -138,7 +142,7 @@ impl Array {
         }
     }
     /// Convert to nested lists.
-    pub fn to_list(&self, call: &mut BuildContext) -> Result<Value> {
+    pub(crate) fn to_list(&self, call: &mut BuildContext) -> Result<Value> {
         call.charge(self.len() + 1)?;
         Ok(self.nested())
     }
@@ -289,13 +293,5 @@ impl Object for Array {
             }
             other => other.downcast::<Array>().is_some_and(|other| other.data == self.data),
         }
-    }
-}
-
-/// `None` where an argument is missing.
-pub fn need<T>(name: &str, what: &str, value: Option<T>) -> Result<T> {
-    match value {
-        Some(value) => Ok(value),
-        None => bail!("{name} needs argument `{what}`"),
     }
 }

@@ -2,9 +2,9 @@
 
 use super::dtype::Category;
 use super::{Array, Flavour, Type, charge, elements, promote};
-use crate::component::{BuildContext, Value};
+use crate::component::{BuildContext, Value, found};
 use crate::error::{Kind, Result};
-use crate::python::common::{found, wrong};
+use crate::python::common::wrong;
 use crate::{bail, err};
 use ndarray::{IxDyn, Zip};
 
@@ -14,9 +14,10 @@ pub(crate) fn is_operator(operator: &str) -> bool {
     OPERATORS.contains(&operator)
 }
 
-/// An operand: its array, and whether it was a plain number, which does not insist on its type.
+/// An operand of an operator.
 struct Operand {
     array: Array,
+    /// Whether it is a Python number, whose type has the lowest precedence in promotion.
     plain: bool,
 }
 
@@ -31,7 +32,7 @@ impl Operand {
     }
 }
 
-/// The type in which two operands meet, before the operator's own rule.
+/// Data type to which both operands are promoted.
 fn common_type(flavour: Flavour, a: &Operand, b: &Operand) -> Result<Type> {
     match flavour {
         Flavour::Numpy => match (a.plain, b.plain) {
@@ -39,7 +40,8 @@ fn common_type(flavour: Flavour, a: &Operand, b: &Operand) -> Result<Type> {
             (false, true) => weak(a.array.ty, &b.array),
             _ => Ok(promote(flavour, a.array.ty, b.array.ty)),
         },
-        // Tensors with axes, then those without, then plain numbers: a later one counts only by a higher category.
+        // torch ranks tensors with axes before those without, and these before Python numbers: a lower rank decides the
+        // type only if its category is higher.
         Flavour::Torch => {
             let rank = |operand: &Operand| if operand.plain { 2 } else { u8::from(operand.array.ndim() == 0) };
             let (ra, rb) = (rank(a), rank(b));
@@ -52,15 +54,15 @@ fn common_type(flavour: Flavour, a: &Operand, b: &Operand) -> Result<Type> {
     }
 }
 
-/// The type in which two values meet, as `numpy.where` and `torch.where` need it.
-pub(crate) fn meeting_type(a: &Value, b: &Value, flavour: Flavour, call: &mut BuildContext) -> Result<Type> {
+/// Data type to which two values are promoted, as `numpy.result_type`.
+pub(crate) fn result_type(a: &Value, b: &Value, flavour: Flavour, call: &mut BuildContext) -> Result<Type> {
     let operand = |value: &Value, call: &mut BuildContext| {
         Operand::new(value, flavour, call)?.ok_or_else(|| wrong("where", "number, list or array", value))
     };
     common_type(flavour, &operand(a, call)?, &operand(b, call)?)
 }
 
-/// NumPy's rule for an array and a plain number.
+/// Data type of an array and a Python number in NumPy (NEP 50).
 fn weak(array: Type, number: &Array) -> Result<Type> {
     if number.ty.category() > array.category() {
         return Ok(if number.ty.is_float() { Type::F64 } else { Type::I64 });
@@ -73,6 +75,7 @@ fn weak(array: Type, number: &Array) -> Result<Type> {
     Ok(array)
 }
 
+/// Shape to which two shapes are broadcast.
 pub(crate) fn broadcast_shape(a: &[usize], b: &[usize]) -> Result<Vec<usize>> {
     let n = a.len().max(b.len());
     let size = |shape: &[usize], at: usize| (at + shape.len()).checked_sub(n).map_or(1, |at| shape[at]);
@@ -85,14 +88,8 @@ pub(crate) fn broadcast_shape(a: &[usize], b: &[usize]) -> Result<Vec<usize>> {
         .collect()
 }
 
-/// `f` on each pair of elements.
-pub(crate) fn zip(
-    a: &Array,
-    b: &Array,
-    ty: Type,
-    call: &mut BuildContext,
-    f: impl Fn(f64, f64) -> f64,
-) -> Result<Array> {
+/// Apply `f` to each pair of elements, with broadcasting; the result has the type `ty`.
+fn zip(a: &Array, b: &Array, ty: Type, call: &mut BuildContext, f: impl Fn(f64, f64) -> f64) -> Result<Array> {
     let shape = broadcast_shape(a.shape(), b.shape())?;
     charge(call, elements(&shape)?)?;
     let fits = || err!("shapes {:?} and {:?} cannot be broadcast together", a.shape(), b.shape());
@@ -101,7 +98,7 @@ pub(crate) fn zip(
     Ok(Array::new(Zip::from(va).and(vb).map_collect(|a, b| f(*a, *b)), ty, a.flavour))
 }
 
-/// An operator or function of two values, at least one of them an array.
+/// Evaluate an operator or function of two values, of which at least one is an array.
 pub(crate) fn binary(
     operator: &str,
     left: &Value,
@@ -118,7 +115,7 @@ pub(crate) fn binary(
         |value: &Value| err!("`{operator}` of an array and {} is not supported", found(value)).kind(Kind::Config);
     let Some(a) = Operand::new(left, flavour, call)? else { return Err(unsupported(left)) };
     let Some(b) = Operand::new(right, flavour, call)? else {
-        // Nothing else is equal to an array.
+        // Values of other types are not equal to any element.
         return match operator {
             "==" => a.array.map(Type::Bool, call, |_| 0.0),
             "!=" => a.array.map(Type::Bool, call, |_| 1.0),
@@ -129,7 +126,7 @@ pub(crate) fn binary(
     let compare = matches!(operator, "==" | "!=" | "<" | "<=" | ">" | ">=");
     let ty = match common_type(flavour, &a, &b) {
         Ok(ty) => ty,
-        // A comparison with a number that the type cannot hold is still true or false.
+        // Numbers outside of the array's type can be compared, but not converted to it.
         Err(_) if compare => Type::F64,
         Err(error) => return Err(error),
     };
@@ -147,11 +144,11 @@ pub(crate) fn binary(
             if whole && flavour == Flavour::Torch && y.data.iter().any(|y| *y == 0.0) {
                 bail!("`{operator}`: division of integers by zero");
             }
-            // NumPy has no division of bools and makes int8 of them.
+            // NumPy converts bools to int8.
             let ty = if ty == Type::Bool { Type::I8 } else { ty };
             match operator {
                 "%" => zip(&x, &y, ty, call, modulo),
-                // NumPy's integers by zero give 0.
+                // An integer divided by zero is 0 in NumPy.
                 _ if whole => zip(&x, &y, ty, call, |a, b| if b == 0.0 { 0.0 } else { floor_div(a, b) }),
                 _ => zip(&x, &y, ty, call, floor_div),
             }
@@ -160,7 +157,7 @@ pub(crate) fn binary(
             if whole && y.data.iter().any(|y| *y < 0.0) {
                 return Err(err!("`**`: integers to negative integer powers are not supported")
                     .kind(Kind::Config)
-                    .hint("make one a float"));
+                    .hint("convert one of them to float"));
             }
             let ty = if ty == Type::Bool && flavour == Flavour::Numpy { Type::I8 } else { ty };
             zip(&x, &y, ty, call, f64::powf)
@@ -178,7 +175,7 @@ pub(crate) fn binary(
         "&" => zip(&x, &y, ty, call, |a, b| (a as i64 & b as i64) as f64),
         "|" => zip(&x, &y, ty, call, |a, b| (a as i64 | b as i64) as f64),
         "^" => zip(&x, &y, ty, call, |a, b| (a as i64 ^ b as i64) as f64),
-        // Not operators but functions of two arrays.
+        // Functions of two arrays.
         "maximum" => zip(&x, &y, ty, call, |a, b| if a.is_nan() || b.is_nan() { f64::NAN } else { a.max(b) }),
         "minimum" => zip(&x, &y, ty, call, |a, b| if a.is_nan() || b.is_nan() { f64::NAN } else { a.min(b) }),
         "logical_and" => zip(&x, &y, Type::Bool, call, |a, b| bool(a != 0.0 && b != 0.0)),
@@ -187,7 +184,7 @@ pub(crate) fn binary(
     }
 }
 
-/// Python's remainder: the sign of the divisor. Integers by zero give 0, as in NumPy.
+/// Python's remainder, with the sign of the divisor. An integer modulo zero is 0, as in NumPy.
 fn modulo(a: f64, b: f64) -> f64 {
     let r = a % b;
     if r != 0.0 && (r < 0.0) != (b < 0.0) { r + b } else { r }
@@ -202,7 +199,7 @@ fn floor_div(a: f64, b: f64) -> f64 {
 }
 
 impl Array {
-    /// `-x`, `+x`, `~x`; `None` for another operator.
+    /// Evaluate `-x`, `+x`, `~x` or `abs(x)`; `None` for other operators.
     pub(crate) fn unary(&self, operator: &str, call: &mut BuildContext) -> Result<Option<Array>> {
         Ok(Some(match operator {
             "neg" if self.ty == Type::Bool => {
@@ -219,12 +216,12 @@ impl Array {
     }
 
     /// Whether any element equals `value`.
-    pub(crate) fn contains(&self, value: &Value, call: &mut BuildContext) -> Result<bool> {
+    pub(super) fn contains(&self, value: &Value, call: &mut BuildContext) -> Result<bool> {
         let equal = binary("==", &Value::object(self.clone()), value, false, self.flavour, call)?;
         Ok(equal.data.iter().any(|x| *x != 0.0))
     }
 
-    /// The type of a real function's result.
+    /// Data type of the result of functions such as `sqrt`: integers become floats.
     pub(super) fn real_type(&self) -> Type {
         match (self.flavour, self.ty.category()) {
             (_, Category::Float) => self.ty,
@@ -237,8 +234,8 @@ impl Array {
         }
     }
 
-    /// Half to even, to `decimals` places.
-    pub(crate) fn rounded(&self, decimals: i64, call: &mut BuildContext) -> Result<Array> {
+    /// Round half to even to `decimals` places.
+    pub(super) fn rounded(&self, decimals: i64, call: &mut BuildContext) -> Result<Array> {
         let scale = 10f64.powi(decimals.clamp(-300, 300) as i32);
         self.map(
             self.ty,

@@ -1,24 +1,21 @@
 //! Axes and shapes.
 
 use super::{Array, charge, elements};
+use crate::bundle::expr::values::position;
 use crate::component::BuildContext;
 use crate::error::{Kind, Result};
 use crate::{bail, err};
 use ndarray::{Axis, IxDyn};
 
-/// An axis counted from the front or, if negative, from the back.
-pub(crate) fn axis(name: &str, axis: i64, ndim: usize) -> Result<usize> {
-    let at = if axis < 0 { axis + ndim as i64 } else { axis };
-    usize::try_from(at)
-        .ok()
-        .filter(|at| *at < ndim)
-        .ok_or_else(|| err!("{name}: axis {axis} is out of range for {ndim} axes").kind(Kind::Config))
+/// Non-negative number of an axis; negative axes count from the end.
+pub(super) fn axis(name: &str, axis: i64, ndim: usize) -> Result<usize> {
+    position(axis, ndim).ok_or_else(|| err!("{name}: axis {axis} is out of range for {ndim} axes").kind(Kind::Config))
 }
 
 impl Array {
-    /// C order; one size may be -1.
+    /// Change the shape, in C order; one size may be -1.
     pub(crate) fn reshape(&self, name: &str, sizes: &[i64], call: &mut BuildContext) -> Result<Array> {
-        let bad = || err!("{name}: cannot make shape {sizes:?} of {:?}", self.shape()).kind(Kind::Config);
+        let bad = || err!("{name}: cannot reshape {:?} to {sizes:?}", self.shape()).kind(Kind::Config);
         let known =
             sizes.iter().filter(|n| **n >= 0).try_fold(1usize, |p, n| p.checked_mul(*n as usize)).ok_or_else(bad)?;
         let open = sizes.iter().filter(|n| **n < 0).count();
@@ -33,12 +30,12 @@ impl Array {
         self.shaped(&shape, call)
     }
 
-    /// The same values in C order under another shape of the same size.
+    /// Change the shape to one with the same number of elements.
     pub fn shaped(&self, shape: &[usize], call: &mut BuildContext) -> Result<Array> {
-        // Only what does not lie in C order is copied.
+        // Values in C order are shared, others are copied.
         if self.data.is_standard_layout() {
             let data = self.data.clone().into_shape_with_order(IxDyn(shape));
-            return Ok(self.with(data.map_err(|_| err!("cannot make shape {shape:?} of {:?}", self.shape()))?));
+            return Ok(self.with(data.map_err(|_| err!("cannot reshape {:?} to {shape:?}", self.shape()))?));
         }
         charge(call, self.len())?;
         Array::from_values(shape, self.values(), self.ty, self.flavour)
@@ -49,7 +46,7 @@ impl Array {
         let mut sorted = order.clone();
         sorted.sort_unstable();
         if sorted != (0..self.ndim()).collect::<Vec<_>>() {
-            bail!("{name}: {axes:?} is no order of {} axes", self.ndim());
+            bail!("{name}: expected a permutation of {} axes, found {axes:?}", self.ndim());
         }
         Ok(self.with(self.data.clone().permuted_axes(IxDyn(&order))))
     }
@@ -61,7 +58,7 @@ impl Array {
         Ok(self.with(data))
     }
 
-    /// Without axes of size 1: all, or those given (NumPy refuses larger ones, torch leaves them).
+    /// Remove all or the given axes of size 1. Other sizes are an error in NumPy, and kept in torch.
     pub(crate) fn squeezed(&self, name: &str, axes: Option<&[i64]>) -> Result<Array> {
         let mut drop: Vec<usize> = match axes {
             None => (0..self.ndim()).filter(|at| self.shape()[*at] == 1).collect(),
@@ -89,14 +86,14 @@ impl Array {
         Ok(self.with(self.data.clone().insert_axis(Axis(at))))
     }
 
-    /// Axes `from..=to` as one.
+    /// Merge the axes `from..=to` into one.
     pub(crate) fn flattened(&self, name: &str, from: i64, to: i64, call: &mut BuildContext) -> Result<Array> {
         if self.ndim() == 0 {
             return self.shaped(&[1], call);
         }
         let (from, to) = (axis(name, from, self.ndim())?, axis(name, to, self.ndim())?);
         if from > to {
-            bail!("{name}: the first axis {from} comes after the last {to}");
+            bail!("{name}: expected start_dim <= end_dim, found {from} and {to}");
         }
         let shape = self.shape();
         let middle = shape[from..=to].iter().product();
@@ -104,7 +101,7 @@ impl Array {
         self.shaped(&shape, call)
     }
 
-    /// Repeated without copying; -1 keeps an axis.
+    /// Broadcast to a shape; -1 keeps the size of an axis.
     pub(crate) fn expanded(&self, name: &str, sizes: &[i64], call: &mut BuildContext) -> Result<Array> {
         let Some(new) = sizes.len().checked_sub(self.ndim()) else {
             bail!("{name}: {sizes:?} has fewer axes than {:?}", self.shape())

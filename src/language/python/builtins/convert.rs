@@ -1,8 +1,8 @@
 //! Built-in types as functions, and conversions between numbers and text.
 
 use crate::bundle::expr::values::iter::{collect, collect_keys};
-use crate::bundle::expr::values::{self, arith, as_integer, format as formatting, integer, sets, take};
-use crate::component::{Args, BuildContext, Dict, Key, Value};
+use crate::bundle::expr::values::{self, arith, integer, sets, take};
+use crate::component::{Args, BuildContext, Dict, FromValue, Key, Value};
 use crate::error::Result;
 use crate::{bail, err};
 
@@ -29,29 +29,25 @@ pub fn int(args: Args, call: &mut BuildContext) -> Result<Value> {
             call.charge(text.len() / 16)?;
             let wrong = || err!("invalid literal for int() with base 10: {value:?}");
             let digits = plain_digits(text).ok_or_else(wrong)?;
-            let overflow = || err!("{text} does not fit a 64-bit integer");
-            match digits.parse() {
-                Ok(i) => Ok(Value::Int(i)),
-                Err(_)
-                    if digits.trim_start_matches(['-', '+']).bytes().all(|b| b.is_ascii_digit())
-                        && digits.len() > 18 =>
-                {
-                    Err(overflow())
+            let unsigned = digits.trim_start_matches(['-', '+']);
+            digits.parse().map(Value::Int).map_err(|_| {
+                match digits.len() > 18 && unsigned.bytes().all(|b| b.is_ascii_digit()) {
+                    true => err!("integer overflow: {text} does not fit into 64 bits"),
+                    false => wrong(),
                 }
-                Err(_) => Err(wrong()),
-            }
+            })
         }
         Value::Float(x) => values::to_int(*x).map(Value::Int),
-        Value::Object(object) => match (object.attr("__int__")?, as_integer(&value), formatting::as_float(&value)) {
+        Value::Object(object) => match (object.attr("__int__")?, i64::from_value(&value), f64::from_value(&value)) {
             (Some(Value::Int(i)), ..) | (_, Some(i), _) => Ok(Value::Int(i)),
             (_, _, Some(x)) => values::to_int(x).map(Value::Int),
             _ => Err(wrong()),
         },
-        _ => as_integer(&value).map(Value::Int).ok_or_else(wrong),
+        _ => i64::from_value(&value).map(Value::Int).ok_or_else(wrong),
     }
 }
 
-/// Text of a number without surrounding whitespace and without underscores, which are allowed between digits only.
+/// Text of a number without surrounding whitespace and underscores; `None` for underscores that do not separate digits.
 fn plain_digits(text: &str) -> Option<String> {
     let bytes = text.trim().as_bytes();
     let placed =
@@ -67,7 +63,7 @@ pub fn float(args: Args, _: &mut BuildContext) -> Result<Value> {
         let number = plain_digits(text).and_then(|digits| digits.parse().ok());
         return number.map(Value::Float).ok_or_else(|| err!("could not convert string to float: {value:?}"));
     }
-    match formatting::as_float(&value).or_else(|| as_integer(&value).map(|i| i as f64)) {
+    match f64::from_value(&value).or_else(|| i64::from_value(&value).map(|i| i as f64)) {
         Some(x) => Ok(Value::Float(x)),
         None => bail!("float() argument must be a string or a real number, not '{}'", value.type_name()),
     }
@@ -105,14 +101,14 @@ pub fn round(args: Args, call: &mut BuildContext) -> Result<Value> {
             let mut rest = Args::positional(digits.map(Value::Int));
             match object.call_method("__round__", &mut rest, call)? {
                 Some(value) => Ok(value),
-                None => match (formatting::as_float(&value), digits) {
+                None => match (f64::from_value(&value), digits) {
                     (Some(x), None) => values::to_int(x.round_ties_even()).map(Value::Int),
                     (Some(x), Some(digits)) => Ok(Value::Float(values::round_float(x, digits))),
                     _ => bail!("{} cannot be rounded", value.type_name()),
                 },
             }
         }
-        (value, digits) => match as_integer(value) {
+        (value, digits) => match i64::from_value(value) {
             Some(i) => values::round_int(i, digits.unwrap_or(0)).map(Value::Int),
             None => bail!("{} cannot be rounded", value.type_name()),
         },

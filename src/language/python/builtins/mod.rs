@@ -4,14 +4,13 @@ mod convert;
 mod inspect;
 mod sequence;
 
-use crate::component::{Args, BuildContext, Effect, Function, Value};
-use crate::error::Result;
+pub(super) use convert::dict;
 
-const fn pure(path: &'static str, call: fn(Args, &mut BuildContext) -> Result<Value>) -> Function {
-    Function { path, effect: Effect::Pure, call }
-}
+use super::common::{acts, pure};
+use crate::component::Function;
 
-static FUNCTIONS: &[Function] = &[
+/// Built-in functions and types.
+pub static FUNCTIONS: &[Function] = &[
     pure("abs", convert::abs),
     pure("all", sequence::all),
     pure("any", sequence::any),
@@ -32,12 +31,13 @@ static FUNCTIONS: &[Function] = &[
     pure("max", sequence::max),
     pure("min", sequence::min),
     pure("next", sequence::next),
-    Function { path: "print", effect: Effect::Acts, call: inspect::print },
+    acts("print", inspect::print),
     pure("range", sequence::range),
     pure("repr", convert::repr),
+    pure("reversed", sequence::reversed),
     pure("round", convert::round),
     pure("set", convert::set),
-    Function { path: "setattr", effect: Effect::Acts, call: inspect::setattr },
+    acts("setattr", inspect::setattr),
     pure("sorted", sequence::sorted),
     pure("str", convert::str),
     pure("sum", sequence::sum),
@@ -45,7 +45,3 @@ static FUNCTIONS: &[Function] = &[
     pure("type", inspect::type_of),
     pure("zip", sequence::zip),
 ];
-
-pub fn functions() -> &'static [Function] {
-    FUNCTIONS
-}

@@ -22,7 +22,7 @@ pub fn len(args: Args, _: &mut BuildContext) -> Result<Value> {
     len.map(|len| Value::Int(len as i64)).ok_or_else(|| err!("object of type '{}' has no len()", value.type_name()))
 }
 
-/// The first item whose truth value is `wanted`, if any.
+/// Whether any item has the truth value `wanted`.
 fn has(args: Args, name: &str, wanted: bool, call: &mut BuildContext) -> Result<bool> {
     let [items] = take(args, name, ["iterable"], 1)?;
     let mut cursor = Cursor::new(&items.unwrap_or_default())?;
@@ -97,6 +97,18 @@ pub fn sorted(mut args: Args, call: &mut BuildContext) -> Result<Value> {
     let items = collect(&items.unwrap_or_default(), call)?;
     let keys = sort_keys(&items, key, call)?;
     compare::sort(items, keys, reverse, call).map(Value::list)
+}
+
+/// Unlike in Python, the items are copied: later changes of a list are not visible.
+pub fn reversed(args: Args, call: &mut BuildContext) -> Result<Value> {
+    let [source] = take(args, "reversed", ["sequence"], 1)?;
+    let source = source.unwrap_or_default();
+    if matches!(source, Value::Set(_)) || source.downcast::<Iter>().is_some() {
+        bail!("'{}' object is not reversible", source.type_name());
+    }
+    let mut items = collect(&source, call)?;
+    items.reverse();
+    Ok(Iter::value("reversed", Cursor::Items(items.into_iter())))
 }
 
 pub fn range(args: Args, _: &mut BuildContext) -> Result<Value> {

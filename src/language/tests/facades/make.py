@@ -6,7 +6,7 @@ An array is written as `array(LIST, dtype=NAME)`, a tensor as `tensor(LIST, dtyp
 Made with Python 3.11, NumPy 2.4.6, torch 2.11.0 and MONAI 1.6.1.
 """
 
-import copy, datetime, functools, glob, json, logging, math, os, pathlib, sys  # noqa: E401, F401
+import collections, copy, datetime, functools, glob, json, logging, math, os, pathlib, sys  # noqa: E401, F401
 from pathlib import Path  # noqa: F401
 
 import monai

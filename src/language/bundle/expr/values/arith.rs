@@ -1,51 +1,39 @@
 //! Python's binary and unary operators.
 
-use super::{as_integer, numbers, percent, sets};
-use crate::component::{BuildContext, Value};
+use super::{numbers, object_operator, percent, sets};
+use crate::component::{BuildContext, FromValue, Value};
 use crate::error::{Error, Result};
 use crate::{bail, err};
 
-/// Operand of an arithmetic operator.
-#[derive(Clone, Copy)]
-enum Number {
-    Int(i64),
-    Float(f64),
-}
-
-fn number(value: &Value) -> Option<Number> {
+/// Value of an int or bool.
+pub fn int(value: &Value) -> Option<i64> {
     match value {
-        Value::Int(i) => Some(Number::Int(*i)),
-        Value::Bool(b) => Some(Number::Int(i64::from(*b))),
-        Value::Float(x) => Some(Number::Float(*x)),
+        Value::Int(i) => Some(*i),
+        Value::Bool(b) => Some(i64::from(*b)),
         _ => None,
     }
 }
 
+/// Value of an int, bool or float.
+fn float(value: &Value) -> Option<f64> {
+    if let Value::Float(x) = value { Some(*x) } else { int(value).map(|i| i as f64) }
+}
+
 /// Evaluate `a operator b`.
 pub fn binary(operator: &str, a: &Value, b: &Value, call: &mut BuildContext) -> Result<Value> {
-    if let (Some(x), Some(y)) = (number(a), number(b)) {
-        if let (Value::Bool(x), Value::Bool(y)) = (a, b) {
-            match operator {
-                "&" => return Ok(Value::Bool(x & y)),
-                "|" => return Ok(Value::Bool(x | y)),
-                "^" => return Ok(Value::Bool(x ^ y)),
-                _ => {}
-            }
+    let number = match (a, b, int(a).zip(int(b)), float(a).zip(float(b))) {
+        (Value::Bool(x), Value::Bool(y), ..) if matches!(operator, "&" | "|" | "^") => {
+            Some(Value::Bool(match operator {
+                "&" => x & y,
+                "|" => x | y,
+                _ => x ^ y,
+            }))
         }
-        let found = match (x, y) {
-            (Number::Int(x), Number::Int(y)) => integers(operator, x, y)?,
-            (x, y) => floats(operator, numbers::wide(x.into()), numbers::wide(y.into()))?,
-        };
-        return found.ok_or_else(|| unsupported(operator, a, b));
-    }
-    if let Value::Object(object) = a
-        && let Some(value) = object.operator(operator, b, false, call)?
-    {
-        return Ok(value);
-    }
-    if let Value::Object(object) = b
-        && let Some(value) = object.operator(operator, a, true, call)?
-    {
+        (_, _, Some((x, y)), _) => integers(operator, x, y)?,
+        (_, _, _, Some((x, y))) => floats(operator, x, y)?,
+        _ => object_operator(operator, a, b, call)?,
+    };
+    if let Some(value) = number {
         return Ok(value);
     }
     match (operator, a, b) {
@@ -65,9 +53,10 @@ pub fn binary(operator: &str, a: &Value, b: &Value, call: &mut BuildContext) -> 
             return Ok(Value::tuple(x.iter().chain(y.iter()).cloned()));
         }
         ("*", sequence, count) | ("*", count, sequence)
-            if matches!(sequence, Value::Str(_) | Value::List(_) | Value::Tuple(_)) && as_integer(count).is_some() =>
+            if matches!(sequence, Value::Str(_) | Value::List(_) | Value::Tuple(_))
+                && let Some(count) = i64::from_value(count) =>
         {
-            return repeat(sequence, as_integer(count).unwrap_or(0), call);
+            return repeat(sequence, count, call);
         }
         ("|", Value::Dict(x), Value::Dict(y)) => {
             call.charge(x.len() + y.len())?;
@@ -92,47 +81,26 @@ pub fn binary(operator: &str, a: &Value, b: &Value, call: &mut BuildContext) -> 
     })
 }
 
-fn unsupported(operator: &str, a: &Value, b: &Value) -> Error {
-    err!("`{operator}` does not work between {} and {}", a.type_name(), b.type_name())
+/// Python's TypeError for the operands of an operator.
+pub fn unsupported(operator: &str, a: &Value, b: &Value) -> Error {
+    err!("unsupported operand types for `{operator}`: {} and {}", a.type_name(), b.type_name())
 }
 
 /// Evaluate `sequence * count`.
 fn repeat(sequence: &Value, count: i64, call: &mut BuildContext) -> Result<Value> {
     let count = usize::try_from(count).unwrap_or(0);
-    let mut charge = |len: usize| call.charge(len.saturating_mul(count));
-    Ok(match sequence {
-        Value::Str(text) => {
-            charge(text.len())?;
-            Value::from(text.repeat(count))
-        }
-        Value::List(list) => {
-            charge(list.len())?;
-            let items = list.items();
-            Value::list(
-                (0..if items.is_empty() { 0 } else { count }).flat_map(|_| items.iter().cloned()).collect::<Vec<_>>(),
-            )
-        }
-        Value::Tuple(items) => {
-            charge(items.len())?;
-            Value::tuple(
-                (0..if items.is_empty() { 0 } else { count }).flat_map(|_| items.iter().cloned()).collect::<Vec<_>>(),
-            )
-        }
-        other => bail!("{} cannot be repeated", other.type_name()),
-    })
-}
-
-impl From<Number> for Value {
-    fn from(number: Number) -> Value {
-        match number {
-            Number::Int(i) => Value::Int(i),
-            Number::Float(x) => Value::Float(x),
-        }
+    if let Value::Str(text) = sequence {
+        call.charge(text.len().saturating_mul(count))?;
+        return Ok(Value::from(text.repeat(count)));
     }
+    let items = sequence.as_sequence().unwrap_or_default();
+    call.charge(items.len().saturating_mul(count))?;
+    let items = if items.is_empty() { items } else { std::iter::repeat_n(items, count).flatten().collect() };
+    Ok(if matches!(sequence, Value::List(_)) { Value::list(items) } else { Value::tuple(items) })
 }
 
 fn overflow() -> Error {
-    err!("integer overflow: the result does not fit 64 bits").hint("compute with floats: `2.0 ** 70`")
+    err!("integer overflow: the result does not fit into 64 bits").hint("compute with floats: `2.0 ** 70`")
 }
 
 fn integers(operator: &str, x: i64, y: i64) -> Result<Option<Value>> {
@@ -166,7 +134,7 @@ fn integers(operator: &str, x: i64, y: i64) -> Result<Option<Value>> {
     }
 }
 
-/// Division rounded towards minus infinity; `None` on overflow.
+/// Quotient rounded towards minus infinity; `None` on overflow.
 fn floor_div(x: i64, y: i64) -> Result<Option<i64>> {
     if y == 0 {
         bail!("integer division or modulo by zero");
@@ -220,5 +188,5 @@ pub fn unary(operator: &str, a: &Value, call: &mut BuildContext) -> Result<Value
             return Ok(value);
         }
     }
-    bail!("`{operator}` does not work on {}", a.type_name())
+    bail!("unsupported operand type for unary `{operator}`: {}", a.type_name())
 }

@@ -1,4 +1,4 @@
-//! `value.name` and `value.name(…)` for every kind of value.
+//! Attributes and methods: `value.name` and `value.name(…)`.
 
 use super::methods::{self, Method};
 use super::{dicts, lists, sets, strs};
@@ -24,7 +24,7 @@ fn has_method(value: &Value, name: &str) -> bool {
     methods_of(value).iter().any(|method| method.name == name)
 }
 
-/// `receiver.name(args)`
+/// Evaluate `receiver.name(args)`.
 pub fn call_method(
     receiver: &Value,
     name: &str,
@@ -51,7 +51,7 @@ pub fn call_method(
     found.ok_or_else(|| missing(receiver, name))
 }
 
-/// `value.name`; `table` finds what modules and classes hold.
+/// Evaluate `value.name`; names in modules and classes are looked up in `table`.
 pub fn attribute(value: &Value, name: &str, table: Option<&'static Table>) -> Result<Value> {
     let found = match (value, name) {
         (Value::Module(path), _) => return in_module(path, name, table),
@@ -96,7 +96,7 @@ fn missing(value: &Value, name: &str) -> Error {
 }
 
 fn in_module(module: &str, name: &str, table: Option<&'static Table>) -> Result<Value> {
-    let Some(table) = table else { bail!("`{module}` is a module, whose names cannot be looked up here") };
+    let Some(table) = table else { bail!("`{module}`: getattr() and hasattr() do not support modules") };
     if let Some(value) = table.lookup(&format!("{module}.{name}")) {
         return Ok(value);
     }
@@ -106,13 +106,11 @@ fn in_module(module: &str, name: &str, table: Option<&'static Table>) -> Result<
     Err(names::unreachable(table, &format!("{module}.{name}")))
 }
 
-// ---------------------------------------------------------------- methods as values
-
 fn bound(receiver: &Value, name: &str) -> Value {
     Value::object(Bound { receiver: receiver.clone(), name: name.into() })
 }
 
-/// `value.method`, not yet called.
+/// A bound method: `value.method` without a call.
 struct Bound {
     receiver: Value,
     name: Arc<str>,

@@ -2,10 +2,10 @@
 
 use super::iter::Cursor;
 use super::range::Range;
-use super::sets;
+use super::{arith, object_operator, sets};
+use crate::bail;
 use crate::component::{BuildContext, Value};
 use crate::error::Result;
-use crate::{bail, err};
 use std::cmp::Ordering;
 use std::sync::Arc;
 
@@ -18,14 +18,7 @@ pub fn compare(operator: &str, a: &Value, b: &Value, call: &mut BuildContext) ->
         "not in" => return contains(b, a, call).map(|found| Value::Bool(!found)),
         _ => {}
     }
-    if let Value::Object(object) = a
-        && let Some(value) = object.operator(operator, b, false, call)?
-    {
-        return Ok(value);
-    }
-    if let Value::Object(object) = b
-        && let Some(value) = object.operator(operator, a, true, call)?
-    {
+    if let Some(value) = object_operator(operator, a, b, call)? {
         return Ok(value);
     }
     if let Some(value) = sets::operator(operator, a, b, call)? {
@@ -154,24 +147,15 @@ fn contains_by_walking(container: &Value, item: &Value, call: &mut BuildContext)
 /// Order of `a` and `b`; `None` if one of them is NaN.
 fn order(a: &Value, b: &Value, operator: &str, call: &mut BuildContext) -> Result<Option<Ordering>> {
     call.charge(1)?;
-    let integer = |value: &Value| match value {
-        Value::Int(i) => Some(*i),
-        Value::Bool(b) => Some(i64::from(*b)),
-        _ => None,
-    };
-    Ok(match (a, b) {
-        (Value::Str(a), Value::Str(b)) => Some(a.cmp(b)),
-        (Value::Float(a), Value::Float(b)) => a.partial_cmp(b),
-        (Value::Float(a), b) if integer(b).is_some() => float_to_int(*a, integer(b).unwrap_or(0)),
-        (a, Value::Float(b)) if integer(a).is_some() => {
-            float_to_int(*b, integer(a).unwrap_or(0)).map(Ordering::reverse)
-        }
-        (Value::List(x), Value::List(y)) => return sequences(&x.items(), &y.items(), operator, call),
-        (Value::Tuple(x), Value::Tuple(y)) => return sequences(x, y, operator, call),
-        _ => match (integer(a), integer(b)) {
-            (Some(a), Some(b)) => Some(a.cmp(&b)),
-            _ => return Err(err!("`{operator}` does not work between {} and {}", a.type_name(), b.type_name())),
-        },
+    Ok(match (a, b, arith::int(a), arith::int(b)) {
+        (Value::Str(a), Value::Str(b), ..) => Some(a.cmp(b)),
+        (_, _, Some(a), Some(b)) => Some(a.cmp(&b)),
+        (Value::Float(a), Value::Float(b), ..) => a.partial_cmp(b),
+        (Value::Float(a), _, _, Some(b)) => float_to_int(*a, b),
+        (_, Value::Float(b), Some(a), _) => float_to_int(*b, a).map(Ordering::reverse),
+        (Value::List(x), Value::List(y), ..) => return sequences(&x.items(), &y.items(), operator, call),
+        (Value::Tuple(x), Value::Tuple(y), ..) => return sequences(x, y, operator, call),
+        _ => return Err(arith::unsupported(operator, a, b)),
     })
 }
 

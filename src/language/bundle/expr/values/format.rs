@@ -1,11 +1,10 @@
 //! Python's format specifications: `format(value, spec)`, f-strings, `str.format`.
 
-use super::numbers;
-use crate::component::{BuildContext, Value};
+use crate::component::{BuildContext, FromValue, Value};
 use crate::error::Result;
 use crate::{bail, err};
 
-/// Format specification `[[fill]align][sign][0][width][grouping][.precision][type]`.
+/// Format specification `[[fill]align][sign][0][width][grouping][.precision][type]`; `kind` is its type.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
 struct Spec {
     fill: Option<char>,
@@ -85,19 +84,18 @@ pub fn format(value: &Value, spec_text: &str, call: &mut BuildContext) -> Result
         Value::Int(i) => integer(*i, &spec),
         Value::Float(x) => float(*x, &spec, "float"),
         Value::Object(object) => {
-            // Scalars of NumPy and torch are formatted as numbers, paths and devices as text.
+            // Scalars of NumPy and torch are formatted as numbers.
             if let Ok(Some(Value::Int(i))) = object.attr("__index__") {
                 return integer(i, &spec);
             }
-            match object.attr("__float__") {
-                Ok(Some(Value::Float(x))) => float(x, &spec, "float"),
-                _ => Err(err!("unsupported format string passed to {}.__format__", object.type_name())
-                    .hint("convert it first: `str(…)`")),
-            }
+            f64::from_value(value).map_or_else(|| Err(unsupported(value)), |x| float(x, &spec, "float"))
         }
-        other => Err(err!("unsupported format string passed to {}.__format__", other.type_name())
-            .hint("convert it first: `str(…)`")),
+        other => Err(unsupported(other)),
     }
+}
+
+fn unsupported(value: &Value) -> crate::error::Error {
+    err!("unsupported format string passed to {}.__format__", value.type_name()).hint("convert it first: `str(…)`")
 }
 
 fn unknown_code(kind: char, what: &str) -> crate::error::Error {
@@ -284,16 +282,4 @@ pub fn converted(value: &Value, conversion: char, call: &mut BuildContext) -> Re
     };
     call.charge(text.len() / 16 + 1)?;
     Ok(text)
-}
-
-/// Convert a value to float, for formats such as `%f`.
-pub fn as_float(value: &Value) -> Option<f64> {
-    match value {
-        Value::Int(_) | Value::Float(_) | Value::Bool(_) => Some(numbers::wide(value.clone())),
-        Value::Object(object) => match object.attr("__float__") {
-            Ok(Some(Value::Float(x))) => Some(x),
-            _ => None,
-        },
-        _ => None,
-    }
 }

@@ -22,10 +22,11 @@ pub struct Iter {
 }
 
 impl Iter {
+    /// Creates an iterator object; `name` is its type in Python.
     pub fn value(name: &'static str, source: impl Step + 'static) -> Value {
         Value::object(Iter { name, source: Mutex::new(Some(Box::new(source))) })
     }
-    pub fn advance(&self, call: &mut BuildContext) -> Result<Option<Value>> {
+    pub(crate) fn advance(&self, call: &mut BuildContext) -> Result<Option<Value>> {
         // A generator that iterates over itself would deadlock.
         let Some(mut source) = self.source.try_lock() else { bail!("{} already executing", self.name) };
         let Some(steps) = source.as_mut() else { return Ok(None) };
@@ -65,11 +66,12 @@ impl Object for Iter {
 }
 
 /// Position in an iterable. Changes of a list during iteration are visible, as in Python.
-pub enum Cursor {
+pub(crate) enum Cursor {
     List(List, usize),
     Tuple(Tuple, usize),
     Str(Arc<str>, usize),
     Range(Range, i64),
+    /// A dict, the position, and the number of keys at the start.
     Keys(Dict, usize, usize),
     Items(std::vec::IntoIter<Value>),
     Iter(Arc<Iter>),
@@ -142,7 +144,7 @@ impl Step for Cursor {
 }
 
 /// All items of an iterable.
-pub fn collect(value: &Value, call: &mut BuildContext) -> Result<Vec<Value>> {
+pub(crate) fn collect(value: &Value, call: &mut BuildContext) -> Result<Vec<Value>> {
     let mut cursor = Cursor::new(value)?;
     let mut items = Vec::new();
     while let Some(item) = cursor.next(call)? {
@@ -152,7 +154,7 @@ pub fn collect(value: &Value, call: &mut BuildContext) -> Result<Vec<Value>> {
 }
 
 /// All distinct items as keys, in order.
-pub fn collect_keys(value: &Value, call: &mut BuildContext) -> Result<Vec<Key>> {
+pub(crate) fn collect_keys(value: &Value, call: &mut BuildContext) -> Result<Vec<Key>> {
     collect(value, call)?.iter().map(key).collect()
 }
 
@@ -160,7 +162,7 @@ pub fn collect_keys(value: &Value, call: &mut BuildContext) -> Result<Vec<Key>> 
 ///
 /// # Errors
 /// Unhashable values and tuples with too many parts.
-pub fn key(value: &Value) -> Result<Key> {
+pub(crate) fn key(value: &Value) -> Result<Key> {
     Key::new(value).ok_or_else(|| match value {
         Value::Tuple(_) => {
             err!("expected a key of at most {MAX_KEY_PARTS} hashable parts, found a larger or too deeply nested tuple")

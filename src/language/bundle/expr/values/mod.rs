@@ -1,58 +1,58 @@
 //! Python's built-in types: operators, comparison, indexing, iteration, attributes, methods and formatting, with
 //! CPython 3.11's results. Integers have 64 bits, and sets cannot be changed in place.
 
-pub mod arith;
-pub mod attributes;
-pub mod compare;
+pub(crate) mod arith;
+pub(crate) mod attributes;
+pub(crate) mod compare;
 mod dicts;
 pub mod format;
-pub mod index;
+pub(crate) mod index;
 pub mod iter;
 mod lists;
 mod methods;
 mod numbers;
-pub mod percent;
-pub mod range;
-pub mod sets;
+pub(crate) mod percent;
+pub(crate) mod range;
+pub(crate) mod sets;
 mod strs;
 pub mod template;
-pub mod types;
-pub mod views;
+pub(crate) mod types;
+mod views;
 
-pub use dicts::pairs;
-pub use lists::keys as sort_keys;
-pub use numbers::{round_float, round_int, to_int};
-pub use strs::text;
+pub(crate) use dicts::pairs;
+pub(crate) use lists::keys as sort_keys;
+pub(crate) use numbers::{round_float, round_int, to_int};
+pub(crate) use strs::text;
 
-use crate::component::{Args, Value};
+use crate::component::{Args, BuildContext, FromValue, Value};
 use crate::error::Result;
 use crate::{bail, err};
 
-/// Convert an index or count: int, bool, or an object with `__index__`.
-pub fn integer(value: &Value, what: &str) -> Result<i64> {
-    as_integer(value).ok_or_else(|| err!("{what} must be integers, not {}", value.type_name()))
-}
-
-pub fn as_integer(value: &Value) -> Option<i64> {
-    match value {
-        Value::Int(i) => Some(*i),
-        Value::Bool(b) => Some(i64::from(*b)),
-        Value::Object(object) => match object.attr("__index__") {
-            Ok(Some(Value::Int(i))) => Some(i),
-            _ => None,
-        },
-        _ => None,
+/// Result of an operator that one of the operands defines, if it is an object.
+fn object_operator(operator: &str, a: &Value, b: &Value, call: &mut BuildContext) -> Result<Option<Value>> {
+    for (own, other, reflected) in [(a, b, false), (b, a, true)] {
+        if let Value::Object(object) = own
+            && let Some(value) = object.operator(operator, other, reflected, call)?
+        {
+            return Ok(Some(value));
+        }
     }
+    Ok(None)
 }
 
-/// Convert an index (negative from the end) into `len` items to a position.
-pub fn position(at: i64, len: usize) -> Option<usize> {
+/// Convert an index or count: int, bool, or an object with `__index__`.
+pub(crate) fn integer(value: &Value, what: &str) -> Result<i64> {
+    i64::from_value(value).ok_or_else(|| err!("{what} must be integers, not {}", value.type_name()))
+}
+
+/// Position of an index into `len` items; negative indices count from the end.
+pub(crate) fn position(at: i64, len: usize) -> Option<usize> {
     let at = if at < 0 { at.checked_add(len as i64)? } else { at };
     usize::try_from(at).ok().filter(|at| *at < len)
 }
 
 /// Assign arguments of a built-in function to `names`, of which the first `required` must be given.
-pub fn take<const N: usize>(
+pub(crate) fn take<const N: usize>(
     args: Args,
     function: &str,
     names: [&str; N],
@@ -63,7 +63,7 @@ pub fn take<const N: usize>(
     Ok(slots)
 }
 
-/// Assign arguments to slots, one per name. The name `*` denotes a positional-only argument.
+/// Assign arguments to slots, one per name.
 fn take_into(slots: &mut [Option<Value>], args: Args, function: &str, names: &[&str], required: usize) -> Result<()> {
     if args.positional.len() > names.len() {
         bail!("{function}() takes at most {} arguments, found {}", names.len(), args.positional.len());

@@ -4,17 +4,7 @@ use crate::component::Value;
 use crate::error::Result;
 use crate::{bail, err};
 
-/// A number as a float; other values are 0 (callers pass numbers only).
-pub fn wide(value: Value) -> f64 {
-    match value {
-        Value::Int(i) => i as f64,
-        Value::Float(x) => x,
-        Value::Bool(true) => 1.0,
-        _ => 0.0,
-    }
-}
-
-/// `x / y`, rounded once.
+/// `x / y` of ints, correctly rounded.
 pub fn divide(x: i64, y: i64) -> Result<f64> {
     const EXACT: u64 = 1 << 53;
     if y == 0 {
@@ -27,7 +17,7 @@ pub fn divide(x: i64, y: i64) -> Result<f64> {
     if a == 0 {
         return Ok(0.0);
     }
-    // At least 64 bits of quotient; the last one is sticky, so that the one rounding is that of the conversion.
+    // The quotient has at least 64 bits, the last of them sticky: only its conversion to f64 rounds.
     let shift = u128::from(a).leading_zeros();
     let dividend = u128::from(a) << shift;
     let quotient = (dividend / u128::from(b)) | u128::from(dividend % u128::from(b) != 0);
@@ -67,10 +57,11 @@ pub fn power(x: i64, y: i64) -> Result<Value> {
         _ => u32::try_from(y).ok().and_then(|y| x.checked_pow(y)),
     };
     small.map(Value::Int).ok_or_else(|| {
-        err!("integer overflow: {x} ** {y} does not fit 64 bits").hint("compute with floats: `2.0 ** 70`")
+        err!("integer overflow: {x} ** {y} does not fit into 64 bits").hint("compute with floats: `2.0 ** 70`")
     })
 }
 
+/// `x ** y` of floats.
 pub fn float_power(x: f64, y: f64) -> Result<f64> {
     if x == 0.0 && y < 0.0 {
         bail!("0.0 cannot be raised to a negative power");
@@ -85,7 +76,7 @@ pub fn float_power(x: f64, y: f64) -> Result<f64> {
     Ok(result)
 }
 
-/// A float without its fraction as an int.
+/// Truncate a float to an int.
 pub fn to_int(x: f64) -> Result<i64> {
     if x.is_nan() {
         bail!("cannot convert float NaN to integer");
@@ -97,10 +88,10 @@ pub fn to_int(x: f64) -> Result<i64> {
     if (-9_223_372_036_854_775_808.0..9_223_372_036_854_775_808.0).contains(&whole) {
         return Ok(whole as i64);
     }
-    Err(err!("{x} does not fit a 64-bit integer"))
+    Err(err!("integer overflow: {x} does not fit into 64 bits"))
 }
 
-/// `round(x, digits)` of a float, half to even; for places after the point on its exact decimal value.
+/// `round(x, digits)` of a float, half to even; digits after the point are rounded on the exact decimal value.
 pub fn round_float(x: f64, digits: i64) -> f64 {
     if !x.is_finite() || digits > 323 {
         return x;
@@ -112,7 +103,7 @@ pub fn round_float(x: f64, digits: i64) -> f64 {
     if unit.is_finite() { (x / unit).round_ties_even() * unit } else { 0f64.copysign(x) }
 }
 
-/// `round(x, digits)` of an int.
+/// `round(x, digits)` of an int, half to even.
 pub fn round_int(x: i64, digits: i64) -> Result<i64> {
     if digits >= 0 {
         return Ok(x);
@@ -126,5 +117,5 @@ pub fn round_int(x: i64, digits: i64) -> Result<i64> {
     if rest * 2 > unit || (rest * 2 == unit && quotient % 2 != 0) {
         quotient += 1;
     }
-    i64::try_from(quotient * unit).map_err(|_| err!("integer overflow: the rounded value does not fit 64 bits"))
+    i64::try_from(quotient * unit).map_err(|_| err!("integer overflow: the rounded value does not fit into 64 bits"))
 }

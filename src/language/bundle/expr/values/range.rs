@@ -5,6 +5,7 @@ use crate::bail;
 use crate::component::{Object, Value};
 use crate::error::Result;
 
+/// Python's `range(start, stop, step)`.
 #[derive(Debug, Clone, Copy)]
 pub struct Range {
     pub start: i64,

@@ -114,6 +114,7 @@ fn combine(operator: &str, a: &[Key], b: &[Key]) -> Value {
     }
 }
 
+/// Methods of sets; those that modify a set are errors.
 pub static METHODS: &[Method] = &[
     method("union", &["other"], 1, |own, given, call| with("|", own, &given.value(0), call)),
     method("intersection", &["other"], 1, |own, given, call| with("&", own, &given.value(0), call)),

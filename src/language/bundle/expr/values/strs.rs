@@ -1,4 +1,4 @@
-//! Methods of strings. Positions count characters, as in Python; searches go through the whole string.
+//! Methods of strings. Positions count characters, as in Python; `find` and `count` search the whole string.
 
 use super::iter::collect;
 use super::methods::{Given, Method, any, method};
@@ -12,7 +12,7 @@ use std::sync::Arc;
 pub fn text(value: &Value, function: &str) -> Result<Arc<str>> {
     match value {
         Value::Str(text) => Ok(text.clone()),
-        other => bail!("{function}() needs a str, found {}", other.type_name()),
+        other => bail!("{function}(): expected str, found {}", other.type_name()),
     }
 }
 
@@ -104,7 +104,7 @@ fn strip(own: &Value, given: &mut Given, start: bool, end: bool) -> Result<Value
     Ok(Value::str(if end { own.trim_end_matches(cut) } else { own }))
 }
 
-/// At most `maxsplit` cuts, from the left or the right; without a separator at white space, all of it.
+/// Split at most `maxsplit` times from the left or the right; without a separator at whitespace, without a limit.
 fn cut(own: &Value, given: &mut Given, right: bool, call: &mut BuildContext) -> Result<Value> {
     let own = own_text(own);
     call.charge(own.len())?;
@@ -112,7 +112,7 @@ fn cut(own: &Value, given: &mut Given, right: bool, call: &mut BuildContext) -> 
     let limit = given.option(1).map_or(Ok(-1), |limit| integer(&limit, "split limits"))?;
     let parts = usize::try_from(limit).map_or(usize::MAX, |limit| limit.saturating_add(1));
     let found: Vec<&str> = match separator.as_deref() {
-        None if limit >= 0 => return Err(err!("split() with `maxsplit` needs a separator here")),
+        None if limit >= 0 => bail!("split() with `maxsplit` and no separator is not supported"),
         None => own.split(is_space).filter(|part| !part.is_empty()).collect(),
         Some("") => bail!("empty separator"),
         Some(separator) if right => {
@@ -126,7 +126,7 @@ fn cut(own: &Value, given: &mut Given, right: bool, call: &mut BuildContext) -> 
     Ok(Value::list(found.into_iter().map(Value::str)))
 }
 
-/// Python's white space: Unicode's, and the four information separators.
+/// Whitespace in Python: Unicode's, and the four information separators.
 fn is_space(c: char) -> bool {
     c.is_whitespace() || matches!(c, '\x1c'..='\x1f')
 }

@@ -1,13 +1,16 @@
 //! `str.format`: fields by position and name, with a conversion and a specification.
 //!
-//! Differences from Python: fields are names or positions only, without attributes and items, and a specification
-//! holds no fields.
+//! Differences from Python: fields have no attributes and indices, and specifications contain no fields.
 
 use super::format;
 use crate::component::{Args, BuildContext, Value};
 use crate::error::Result;
 use crate::{bail, err};
 
+/// Evaluate `template.format(args)`.
+///
+/// # Errors
+/// An invalid template, a missing argument, or a value that a specification does not apply to.
 pub fn format(template: &str, args: &Args, call: &mut BuildContext) -> Result<String> {
     Formatter { args, next: 0 }.run(template, call)
 }
@@ -54,14 +57,14 @@ impl Formatter<'_> {
             None => {}
             Some("r") => value = Value::from(format::converted(&value, 'r', call)?),
             Some("s") => value = Value::from(format::converted(&value, 's', call)?),
-            Some(other) => bail!("a conversion is !r or !s, found !{other}"),
+            Some(other) => bail!("expected the conversion !r or !s, found !{other}"),
         }
         format::format(&value, spec, call)
     }
 
     fn value(&mut self, name: &str) -> Result<Value> {
         if name.contains(['.', '[']) {
-            return Err(err!("the field `{name}` of a format string is no name or position").hint("use an f-string"));
+            return Err(err!("format string: expected a name or position, found `{name}`").hint("use an f-string"));
         }
         let position = if name.is_empty() {
             self.next += 1;

@@ -6,6 +6,7 @@ use crate::component::Value;
 pub const TYPES: &[&str] =
     &["bool", "dict", "enumerate", "filter", "float", "int", "list", "map", "range", "set", "str", "tuple", "zip"];
 
+/// Whether `path` is a built-in type.
 pub fn is_type(path: &str) -> bool {
     TYPES.contains(&path)
 }

@@ -1,7 +1,7 @@
-//! What `dict.keys()`, `.values()` and `.items()` give: live views, without the operators of sets.
+//! Live views returned by `dict.keys()`, `.values()` and `.items()`. Operators of sets are not supported.
 
-use crate::bail;
 use crate::component::{BuildContext, Dict, Key, Object, Value};
+use crate::err;
 use crate::error::Result;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -51,7 +51,7 @@ impl Object for View {
         match op {
             // Python compares them as sets.
             "==" | "!=" | "<" | "<=" | ">" | ">=" if self.part != Part::Values => {
-                bail!("{} are not compared here, make a list or set of them", self.type_name())
+                Err(err!("comparing {} is not supported", self.type_name()).hint("compare sets: `set(d.keys())`"))
             }
             _ => Ok(None),
         }
