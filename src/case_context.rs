@@ -1,12 +1,12 @@
 //! [`CaseContext`]: device, cancellation, memory budget, progress, input digests and stage timings, for components that
 //! process one case.
 
-use crate::err;
 use crate::error::{Kind, Result};
 use crate::formats::digest::FileDigests;
 use crate::run::RunContext;
 pub use crate::run::{Clock, NoProgress, Progress, Stage};
 use crate::torch::Device;
+use crate::{err, text};
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -62,10 +62,9 @@ impl CaseContext {
         if bytes <= self.budget_bytes {
             return Ok(());
         }
-        let gb = |bytes: u64| bytes as f64 / 1e9;
         let hint = "raise --max-memory or use a larger pixdim; argmax or a threshold before Invertd needs one byte per voxel instead \
                     of four per channel";
-        Err(err!("{} needs {:.1} GB of memory, {:.1} GB may be used", what(), gb(bytes), gb(self.budget_bytes))
+        Err(err!("{} needs {} of memory, {} may be used", what(), text::bytes(bytes), text::bytes(self.budget_bytes))
             .hint(hint))
     }
 }

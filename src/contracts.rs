@@ -362,7 +362,7 @@ pub use training::{Attached, Loss, Metric, MetricParts, Optimizer, ParamGroup, S
 
 mod engine;
 
-pub use engine::{Engine, EngineState, Event, Handler, Segmented};
+pub use engine::{Engine, EngineState, Event, Handler, Segmented, warn_of_unused_options};
 
 // ---------------------------------------------------------------- data
 

@@ -7,7 +7,7 @@ use crate::bundle::logging_conf::LoggingConf;
 use crate::bundle::plan::Plan;
 use crate::bundle::session::Session;
 use crate::component::{ConfigSource, FromValue, Table, Value};
-use crate::contracts::{Engine, EngineHandle};
+use crate::contracts::{Engine, EngineHandle, warn_of_unused_options};
 use crate::err;
 use crate::error::{Error, Kind, Result};
 use crate::formats::atomic;
@@ -16,40 +16,25 @@ use std::io::Write;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-/// Returns the path of the logging file to apply, if any. Without `--logging_file` it is `logging.conf` beside the
-/// config; a warning is added if that does not exist.
+/// Reads the logging file to apply, if any: that of `--logging_file`, or logging.conf beside the config. Ignored options
+/// are added to `warnings`.
 ///
 /// # Errors
-/// The file given with `--logging_file` does not exist.
-pub fn logging_file(args: &RunArgs, warnings: &mut Vec<Warning>) -> Result<Option<PathBuf>> {
-    match &args.logging_file {
-        LoggingFile::Off => Ok(None),
-        LoggingFile::Beside => {
-            let path = args.config_root().join("logging.conf");
-            if path.is_file() {
-                return Ok(Some(path));
-            }
-            warnings.push(
-                err!("no logging.conf beside the config: default logging is used").kind(Kind::Config).file(&path),
-            );
-            Ok(None)
-        }
-        LoggingFile::File(file) => {
-            let path = PathBuf::from(file);
-            if path.is_file() {
-                return Ok(Some(path));
-            }
-            Err(err!("cannot find the logging file `{file}`")
-                .kind(Kind::Config)
-                .file(file)
-                .hint("`--logging_file False` ignores logging.conf"))
-        }
-    }
-}
-
-/// Reads the logging file to apply, see [`logging_file`].
+/// The file given with `--logging_file` does not exist; the file is invalid.
 pub fn logging(args: &RunArgs, warnings: &mut Vec<Warning>) -> Result<Option<LoggingConf>> {
-    logging_file(args, warnings)?.map(|path| LoggingConf::read(&path, warnings)).transpose()
+    let path = match &args.logging_file {
+        LoggingFile::Off => return Ok(None),
+        LoggingFile::Beside => args.config_root().join("logging.conf"),
+        LoggingFile::File(file) => PathBuf::from(file),
+    };
+    match (&args.logging_file, path.is_file()) {
+        (_, true) => LoggingConf::read(&path, warnings).map(Some),
+        (LoggingFile::File(file), false) => Err(err!("cannot find the logging file `{file}`")
+            .kind(Kind::Config)
+            .file(file)
+            .hint("`--logging_file False` ignores logging.conf")),
+        _ => Ok(None),
+    }
 }
 
 /// Prepares the plan of a run; warnings are passed to `warn`.
@@ -110,6 +95,7 @@ pub fn explain(
                 session.run_item(&item)?;
             }
             for engine in engines {
+                warn_of_unused_options(&*engine, &run.options);
                 let start = EngineStart { run: run.clone(), config: session.record() };
                 explain(&*engine, &Arc::new(start))?;
             }

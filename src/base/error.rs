@@ -48,6 +48,8 @@ struct Inner {
     file: Option<String>,
     id: Option<String>,
     place: Option<Place>,
+    /// File and id of the expression, if `file` is another one, such as an image.
+    expression_at: Option<String>,
     hint: Option<String>,
     working_folder: bool,
     of_value: bool,
@@ -78,17 +80,27 @@ impl Error {
         self.0.file.get_or_insert_with(|| file.as_ref().display().to_string());
         self
     }
-    /// Sets the location in a config, file and id (`train::dataset::transform`); the first location is kept.
+    /// Sets the location in a config, file and id (`train::dataset::transform`); the first location is kept. An error
+    /// about another file, such as an image, keeps that file, and the location is that of its expression.
     pub fn at(mut self, file: Option<&str>, id: &str) -> Self {
-        if self.0.id.is_none() && self.0.file.is_none() {
-            self.0.id = Some(id.to_owned());
-            self.0.file = file.map(str::to_owned);
+        match (&self.0.id, &self.0.file) {
+            (None, None) => {
+                self.0.id = Some(id.to_owned());
+                self.0.file = file.map(str::to_owned);
+            }
+            (None, Some(_)) if self.0.place.is_some() => {
+                self.0.expression_at.get_or_insert_with(|| location(file, Some(id)));
+            }
+            _ => {}
         }
         self
     }
-    /// Sets the position in an expression, see [`Place`]; the first one is kept.
+    /// Sets the position in an expression, see [`Place`]; the first one is kept. An error that has an id keeps its own
+    /// expression: `text` is one that has called it.
     pub fn place(mut self, text: &str, offset: usize) -> Self {
-        self.0.place.get_or_insert_with(|| Place { text: text.to_owned(), offset });
+        if self.0.id.is_none() {
+            self.0.place.get_or_insert_with(|| Place { text: text.to_owned(), offset });
+        }
         self
     }
     /// Marks an error about a relative path, which another working folder may resolve.
@@ -132,9 +144,26 @@ impl Error {
     pub fn get_hint(&self) -> Option<&str> {
         self.0.hint.as_deref()
     }
+    /// The file concerned, with an id if it is a config; on a second line the config item whose expression failed, if
+    /// it is another.
+    pub fn get_location(&self) -> Option<String> {
+        let own = Some(location(self.get_file(), self.get_id())).filter(|own| !own.is_empty());
+        let all: Vec<String> = [own, self.0.expression_at.clone()].into_iter().flatten().collect();
+        (!all.is_empty()).then(|| all.join("\n"))
+    }
+    /// The line of the expression with the fault, after `$`, and the column of the fault in it, from 1.
+    pub fn excerpt(&self) -> Option<(String, usize)> {
+        let Place { text, offset } = self.get_place()?;
+        let (line, column) = line_at(text, *offset);
+        Some((format!("${line}"), column + 2))
+    }
     /// Position in an expression, see [`Error::place`].
     pub fn get_place(&self) -> Option<&Place> {
         self.0.place.as_ref()
+    }
+    /// Whether a file is named that is not a config: in errors with an id, the file is the config.
+    pub fn is_of_data(&self) -> bool {
+        self.0.file.is_some() && self.0.id.is_none()
     }
     /// Whether it was marked by [`Error::of_value`].
     pub fn is_of_value(&self) -> bool {
@@ -161,21 +190,53 @@ impl Error {
 impl fmt::Display for Error {
     /// Writes the message, ` --> file, id`, the expression with a caret, and after a blank line the hint.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Inner { message, file, id, place, hint, .. } = &*self.0;
-        f.write_str(message)?;
-        let place_of: Vec<&str> = [file, id].into_iter().filter_map(|part| part.as_deref()).collect();
-        if !place_of.is_empty() {
-            write!(f, "\n  --> {}", place_of.join(", "))?;
-        }
-        if let Some(Place { text, offset }) = place {
-            let (line, column) = line_at(text, *offset);
-            write!(f, "\n   | ${line}\n   | {}^", " ".repeat(column + 1))?;
-        }
-        if let Some(hint) = hint {
-            write!(f, "\n\nhint: {hint}")?;
-        }
-        Ok(())
+        f.write_str(self.message())?;
+        let excerpt = self.excerpt();
+        let fields = [
+            ("location", self.get_location()),
+            ("expression", excerpt.as_ref().map(|(line, _)| line.clone())),
+            ("column", excerpt.map(|(_, column)| column.to_string())),
+            ("hint", self.get_hint().map(str::to_owned)),
+        ];
+        let texts = fields.into_iter().filter_map(|(name, value)| field_text(name, &value?));
+        texts.into_iter().try_for_each(|text| f.write_str(&text))
     }
+}
+
+/// What a field of a logged error adds to its message in text; `None` for other fields, which only JSON lines show.
+pub fn field_text(name: &str, value: &str) -> Option<String> {
+    match name {
+        "location" => Some(value.lines().map(|line| format!("\n  --> {line}")).collect()),
+        "expression" => Some(format!("\n   | {value}")),
+        "column" => Some(format!("\n   | {}^", " ".repeat(value.parse::<usize>().unwrap_or(1).saturating_sub(1)))),
+        "hint" => Some(format!("\n\nhint: {value}")),
+        _ => None,
+    }
+}
+
+/// Logs an error with a message, and its location, expression and hint as fields:
+/// `log_error!(warn, error, "{name}: {}", error.message())`, or `log_error!(warn, error, {case = name,}, …)` with
+/// further fields.
+#[macro_export]
+macro_rules! log_error {
+    ($level:ident, $error:expr, { $($field:tt)* }, $($message:tt)+) => {{
+        let error: &$crate::error::Error = $error;
+        let excerpt = error.excerpt();
+        tracing::$level!(
+            location = error.get_location().map(tracing::field::display),
+            expression = excerpt.as_ref().map(|(line, _)| tracing::field::display(line)),
+            column = excerpt.as_ref().map(|(_, column)| *column as u64),
+            hint = error.get_hint().map(tracing::field::display),
+            $($field)*
+            $($message)+
+        )
+    }};
+    ($level:ident, $error:expr, $($message:tt)+) => { $crate::log_error!($level, $error, {}, $($message)+) };
+}
+
+/// `configs/train.json:12, train::dataset`
+fn location(file: Option<&str>, id: Option<&str>) -> String {
+    [file, id].into_iter().flatten().collect::<Vec<_>>().join(", ")
 }
 
 /// The line of `text` that contains byte `offset`, and the column within it in characters.
@@ -231,6 +292,15 @@ pub fn did_you_mean<'a>(name: &str, names: impl IntoIterator<Item = &'a str>) ->
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_excerpt_stands_under_the_item_that_contains_it() {
+        let of_a_file = err!("cut off").file("a.nii.gz").place("f(@x)", 0).at(Some("c.json:3"), "y");
+        let shown = "cut off\n  --> a.nii.gz\n  --> c.json:3, y\n   | $f(@x)\n   |  ^";
+        assert_eq!(of_a_file.place("g()", 0).at(Some("c.json:9"), "run").to_string(), shown);
+        let of_an_item = err!("no number").at(Some("command line"), "x").place("g()", 0).at(Some("c.json:9"), "run");
+        assert_eq!(of_an_item.to_string(), "no number\n  --> command line, x");
+    }
 
     #[test]
     fn libtorch_s_lack_of_memory_comes_with_a_hint() {

@@ -1,8 +1,25 @@
-//! Reads UTF-8 text files, with or without a byte order mark.
+//! Reads UTF-8 text files, with or without a byte order mark, and formats sizes and counts for messages.
 
 use crate::err;
 use crate::error::{Error, Kind, Result};
 use std::path::Path;
+
+/// A size in binary units, as those of `--max-memory`: `1.5 MiB`.
+pub fn bytes(size: u64) -> String {
+    let (kib, mib, gib) = (1 << 10, 1 << 20, 1 << 30);
+    let shown = |unit: u64, digits: usize| format!("{:.digits$}", size as f64 / unit as f64);
+    match size {
+        _ if size < 100 * kib => format!("{} KiB", shown(kib, 0)),
+        _ if size < 10 * mib => format!("{} MiB", shown(mib, 1)),
+        _ if size < gib => format!("{} MiB", shown(mib, 0)),
+        _ => format!("{} GiB", shown(gib, 1)),
+    }
+}
+
+/// `1 case`, `2 cases`
+pub fn count(n: usize, what: &str) -> String {
+    format!("{n} {what}{}", if n == 1 { "" } else { "s" })
+}
 
 /// Reads a text file.
 ///

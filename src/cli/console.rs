@@ -1,19 +1,24 @@
 //! Output on stderr: log lines, and progress bars if stderr is a terminal.
 
 use super::log::Log;
-use crate::bundle::LoggingConf;
+use crate::bundle::{LoggingConf, Warning};
 use crate::contracts::{CaseReport, CaseStatus, Observer, Progress, Stage};
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, field_text};
+use crate::log_error;
 use indicatif::{MultiProgress, ProgressBar, ProgressState, ProgressStyle};
 use parking_lot::Mutex;
+use std::collections::HashSet;
+use std::fmt::Debug;
 use std::io::{IsTerminal, Write, stderr};
 use std::sync::Arc;
 use std::time::Duration;
+use tracing::field::Field;
+use tracing::{Event, Level, Subscriber};
 use tracing_subscriber::Layer;
 use tracing_subscriber::filter::{LevelFilter, dynamic_filter_fn};
 use tracing_subscriber::fmt::MakeWriter;
 use tracing_subscriber::fmt::format::debug_fn;
-use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::layer::{Context, SubscriberExt};
 use tracing_subscriber::util::SubscriberInitExt;
 
 #[derive(Clone)]
@@ -47,11 +52,13 @@ impl Console {
             .with_target(false)
             .with_ansi(stderr().is_terminal())
             .with_writer(self.clone());
-        // The logger's name is only shown by logging.conf formats and in JSON lines.
-        let fields = debug_fn(|writer, field, value| match field.name() {
-            "message" => write!(writer, "{value:?}"),
-            "logger" => Ok(()),
-            name => write!(writer, " {name}={value:?}"),
+        // Fields other than those of an error are only shown in JSON lines.
+        let fields = debug_fn(|writer, field, value| {
+            let text = format!("{value:?}");
+            match field.name() {
+                "message" => writer.write_str(&text),
+                name => writer.write_str(&field_text(name, &text).unwrap_or_default()),
+            }
         });
         let lines = if self.json {
             lines.json().flatten_event(true).with_current_span(false).boxed()
@@ -63,7 +70,7 @@ impl Console {
             lines.with_filter(dynamic_filter_fn(move |meta, _| *meta.level() <= level && (json || !plain.is_active())));
         let conf = conf.clone().with_filter(dynamic_filter_fn(move |_, _| conf.is_active()));
         // Only a test in the same process can initialize a second time; the first one remains in effect.
-        let _ = tracing_subscriber::registry().with(lines).with(conf).try_init();
+        let _ = tracing_subscriber::registry().with(lines).with(conf).with(WarnOnce::default()).try_init();
     }
 
     /// Whether stderr shows JSON lines, which logging.conf does not affect.
@@ -86,10 +93,36 @@ impl Console {
     /// Print an error.
     pub fn error(&self, error: &Error) {
         if self.json {
-            tracing::error!("{error}");
+            log_error!(error, error, "{}", error.message());
         } else {
             let _ = writeln!(self.make_writer(), "error: {error}");
         }
+    }
+}
+
+/// Logs a warning.
+pub fn warn(warning: &Warning) {
+    log_error!(warn, warning, "{}", warning.message());
+}
+
+/// Drops warnings that were logged before, word for word, such as those of every epoch.
+#[derive(Default)]
+struct WarnOnce(Mutex<HashSet<String>>);
+
+impl WarnOnce {
+    /// Maximum number of warnings to remember; later ones are all logged.
+    const MOST: usize = 10_000;
+}
+
+impl<S: Subscriber> Layer<S> for WarnOnce {
+    fn event_enabled(&self, event: &Event<'_>, _: Context<'_, S>) -> bool {
+        if *event.metadata().level() != Level::WARN {
+            return true;
+        }
+        let mut text = String::new();
+        event.record(&mut |field: &Field, value: &dyn Debug| text += &format!("{}: {value:?}\n", field.name()));
+        let mut logged = self.0.lock();
+        logged.len() >= WarnOnce::MOST || logged.insert(text)
     }
 }
 
@@ -144,7 +177,8 @@ impl Observer for RunReport {
                 Arc::new(Bar(bar))
             }
             None => {
-                tracing::info!("[{}/{total}] {name}", index + 1);
+                let index = index + 1;
+                tracing::info!(case = name, index, total, "[{index}/{total}] {name}");
                 Arc::new(crate::contracts::NoProgress)
             }
         }
@@ -156,41 +190,53 @@ impl Observer for RunReport {
             bars.swap_remove(at).1.finish_and_clear();
         }
         drop(bars);
-        let place = format!("[{}/{}]", report.index + 1, report.total);
+        let (case, index, total) = (&*report.name, report.index + 1, report.total);
+        let (place, seconds) = (format!("[{index}/{total}]"), report.elapsed.as_secs_f64());
         match &report.error {
             Some(_) if report.status() == CaseStatus::Interrupted => {
-                tracing::warn!("{place} {}: interrupted", report.name)
+                tracing::warn!(case, index, total, status = "interrupted", "{place} {case}: interrupted")
             }
-            None if report.skipped => tracing::info!("{place} {}: skipped, its result exists", report.name),
-            Some(error) => tracing::error!("{place} {}: {error}", report.name),
+            None if report.skipped => {
+                tracing::info!(case, index, total, status = "skipped", "{place} {case}: skipped, its result exists")
+            }
+            Some(error) => log_error!(
+                error,
+                error,
+                { case, index, total, seconds, status = "failed", },
+                "{place} {case}: {}",
+                error.message()
+            ),
             None => {
                 let outputs: Vec<String> = report.outputs.iter().map(|path| path.display().to_string()).collect();
-                tracing::info!(
-                    "{place} {} -> {}",
-                    report.name,
-                    if outputs.is_empty() { "no output file".into() } else { outputs.join(", ") }
-                );
-                tracing::info!("{}", latencies(report));
+                let outputs = if outputs.is_empty() { "no output file".into() } else { outputs.join(", ") };
+                let done = format!("{place} {case} -> {outputs}");
+                tracing::info!(case, index, total, seconds, outputs, status = "done", "{done}");
+                log_latencies(report);
             }
         }
     }
 }
 
-/// Seconds spent in each stage, in the format of MONAI Label, and the peak memory of the process so far. Operations
-/// that are fused with the windows (softmax, argmax) count as Inferer, not as Post.
-fn latencies(report: &CaseReport) -> String {
-    let seconds = |stage| report.clock.get(stage);
-    let show = |elapsed: Duration| format!("{:.4}", elapsed.as_secs_f64());
-    format!(
-        "++ Latencies => Total: {}; Pre: {}; Inferer: {}; Invert: {}; Post: {}; Write: {}; peak memory {:.2} GB",
-        show(report.elapsed),
-        show(seconds(Stage::Pre)),
-        show(seconds(Stage::Inferer)),
-        show(seconds(Stage::Invert)),
-        show(seconds(Stage::Post)),
-        show(seconds(Stage::Write)),
-        crate::env::peak_memory_bytes() as f64 / 1e9,
-    )
+/// Logs the seconds spent in each stage, in the format of MONAI Label, and the peak memory of the process so far.
+/// Operations that are fused with the windows (softmax, argmax) count as Inferer, not as Post.
+fn log_latencies(report: &CaseReport) {
+    let seconds = |stage| report.clock.get(stage).as_secs_f64();
+    let [pre, inferer, invert, post, write] =
+        [Stage::Pre, Stage::Inferer, Stage::Invert, Stage::Post, Stage::Write].map(seconds);
+    let (total, peak_memory_bytes) = (report.elapsed.as_secs_f64(), crate::env::peak_memory_bytes());
+    tracing::info!(
+        case = report.name,
+        total_s = total,
+        pre_s = pre,
+        inferer_s = inferer,
+        invert_s = invert,
+        post_s = post,
+        write_s = write,
+        peak_memory_bytes,
+        "++ Latencies => Total: {total:.4}; Pre: {pre:.4}; Inferer: {inferer:.4}; Invert: {invert:.4}; Post: {post:.4}; \
+         Write: {write:.4}; peak memory {}",
+        crate::text::bytes(peak_memory_bytes),
+    );
 }
 
 struct Bar(ProgressBar);

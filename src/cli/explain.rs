@@ -2,16 +2,15 @@
 //! inference.
 
 use super::console::Console;
-use super::count;
-use crate::bundle::{Rules, Warning};
+use crate::bundle::Rules;
 use crate::contracts::{
     CaseExplanation, Certainty, Engine, EvaluationExplanation, ExplainedInference, ExplainedStep, Explanation,
     OnPrediction, TrainingExplanation, VoxelLocation,
 };
-use crate::engines::bytes_text;
 use crate::err;
 use crate::error::Result;
 use crate::run::{CHECKPOINT_FOLDER, EngineStart, RunContext, RunOptions};
+use crate::text::{self, count};
 use crate::workflow;
 use std::fmt::Write as _;
 use std::sync::Arc;
@@ -28,7 +27,7 @@ pub fn explain(argv: &[String], rules: Rules, options: RunOptions, console: &Con
     if super::run::shows_help("explain", argv)? {
         return Ok(());
     }
-    let mut warn = |warning: &Warning| tracing::warn!("{warning}");
+    let mut warn = super::console::warn;
     let args = super::run::parse("explain", argv, rules)?;
     args.warnings.iter().for_each(&mut warn);
     let plan = super::run::prepared(&args, console, &mut warn)?;
@@ -53,7 +52,7 @@ fn evaluation_text(explanation: &EvaluationExplanation) -> String {
     let _ = writeln!(
         out,
         "{network}, {in_channels} -> {out_channels} channels, {precision} on {device}, {threads} threads; {} may be used",
-        bytes_text(explanation.memory_bytes)
+        text::bytes(explanation.memory_bytes)
     );
     write_postprocessing(explanation, &mut out);
     let total = explanation.cases.len();
@@ -74,14 +73,14 @@ fn evaluation_text(explanation: &EvaluationExplanation) -> String {
 
 fn training_text(training: &TrainingExplanation) -> String {
     let mut out = format!(
-        "training: {} in batches of {}, {} in an epoch, {}\n{}: {} parameters; weights, gradients and the optimizer's averages take about {:.2} GB\n",
+        "training: {} in batches of {}, {} in an epoch, {}\n{}: {} parameters; weights, gradients and the optimizer's averages take about {}\n",
         count(training.cases, "case"),
         training.batch_size,
         count(training.iterations_per_epoch, "iteration"),
         count(training.epochs, "epoch"),
         training.network,
         training.parameters,
-        training.parameters as f64 * 16.0 / 1e9,
+        text::bytes(training.parameters as u64 * 16),
     );
     let _ = match &training.saved_in {
         Some(folder) => writeln!(out, "saved after every epoch in {}", folder.display()),
@@ -145,8 +144,8 @@ fn write_case(case: &CaseExplanation, out: &mut String) {
     if !case.memory.is_empty() {
         let total: u64 = case.memory.iter().map(|(_, bytes)| bytes).sum();
         let parts: Vec<String> =
-            case.memory.iter().map(|(what, bytes)| format!("{what} {}", bytes_text(*bytes))).collect();
-        let _ = writeln!(out, "  memory               about {}: {}", bytes_text(total), parts.join(", "));
+            case.memory.iter().map(|(what, bytes)| format!("{what} {}", text::bytes(*bytes))).collect();
+        let _ = writeln!(out, "  memory               about {}: {}", text::bytes(total), parts.join(", "));
     }
     for path in case.outputs.iter().take(SHOWN_FILES) {
         let exists = if path.exists() { " (exists)" } else { "" };

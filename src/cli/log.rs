@@ -6,7 +6,7 @@
 use super::console::Console;
 use crate::bundle::logging_conf::{Handler, LoggingConf, Record, Sink};
 use crate::err;
-use crate::error::{Error, Kind, Result};
+use crate::error::{Error, Kind, Result, field_text};
 use crate::python::{datetime, logging};
 use parking_lot::{Mutex, RwLock};
 use std::fs::File;
@@ -84,11 +84,11 @@ impl Visit for Fields {
         }
     }
     fn record_debug(&mut self, field: &Field, value: &dyn std::fmt::Debug) {
-        let text = match field.name() {
-            "message" => format!("{value:?}"),
-            name => format!(" {name}={value:?}"),
-        };
-        self.message.push_str(&text);
+        let text = format!("{value:?}");
+        match field.name() {
+            "message" => self.message.push_str(&text),
+            name => self.message += &field_text(name, &text).unwrap_or_default(),
+        }
     }
 }
 

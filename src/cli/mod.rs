@@ -17,10 +17,13 @@ mod verify;
 use crate::bundle::Rules;
 use crate::err;
 use crate::error::{Kind, Result};
+use crate::image::Volume;
 use crate::run::{Precision, RunOptions};
+use crate::text::count;
 use crate::tools::label_names::{self, Source};
 use crate::tools::structures::Structures;
-use clap::{CommandFactory, Parser, Subcommand, ValueEnum};
+use clap::parser::ValueSource;
+use clap::{CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
 use std::io::Write;
 use std::path::Path;
 use std::process::ExitCode;
@@ -49,16 +52,16 @@ struct Cli {
     /// Resume training from the last saved state
     #[arg(long)]
     resume: bool,
-    /// Save the training state every N minutes, and after each epoch
-    #[arg(long, value_name = "N", default_value_t = 15, value_parser = clap::value_parser!(u32).range(1..))]
-    save_minutes: u32,
-    /// Memory limit of the process, for example 8G or 1500M [default: free memory, within cgroup limits]
+    /// Save the training state every N minutes, and after each epoch [default: 15]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    save_minutes: Option<u32>,
+    /// Memory limit of the process, for example 8G or 1500M, in powers of 1024 [default: free memory, within cgroup limits]
     #[arg(long, value_name = "SIZE", value_parser = parse_size)]
     max_memory: Option<u64>,
-    /// Log as text, or as one JSON object per line
+    /// Log as text, or as one JSON object per line with message, location, hint, case, seconds and so on as fields
     #[arg(long, value_name = "FORMAT", default_value = "text")]
     log_format: LogFormat,
-    /// Log debug messages (-v) or everything (-vv)
+    /// Also log the files that are read, the time of each transform, device, precision and convolutions
     #[arg(short, long, action = clap::ArgAction::Count)]
     verbose: u8,
     /// Log only warnings and errors
@@ -132,6 +135,27 @@ enum Command {
     SplitLabels(split_labels::Args),
 }
 
+impl Command {
+    /// Whether the command uses the option with this id. Engines know which options of `run` they use.
+    fn uses(&self, option: &str) -> bool {
+        match self {
+            Command::Run { .. } => true,
+            Command::Explain { .. } => !matches!(option, "skip_existing" | "resume" | "save_minutes"),
+            Command::Verify { .. } => matches!(option, "strict" | "verbose" | "quiet"),
+            _ => matches!(option, "log_format" | "verbose" | "quiet"),
+        }
+    }
+}
+
+/// Warns of given options that the command does not use.
+fn warn_of_unused_options(command: &Command, matches: &clap::ArgMatches) {
+    let given = |arg: &&clap::Arg| matches.value_source(arg.get_id().as_str()) == Some(ValueSource::CommandLine);
+    for arg in Cli::command().get_arguments().filter(given).filter(|arg| !command.uses(arg.get_id().as_str())) {
+        let (option, name) = (arg.get_long().unwrap_or_default(), matches.subcommand_name().unwrap_or_default());
+        tracing::warn!("`--{option}` has no effect on `{name}`");
+    }
+}
+
 /// The program's option with the spelling of the override `key` (`max_memory`, `v`): `--max-memory`, and whether it
 /// takes a value.
 fn option(key: &str) -> Option<(String, bool)> {
@@ -139,11 +163,6 @@ fn option(key: &str) -> Option<(String, bool)> {
     let short = |arg: &clap::Arg| arg.get_short().is_some_and(|short| key == short.to_string());
     let arg = command.get_arguments().find(|arg| arg.get_long() == Some(&*key) || short(arg))?;
     Some((format!("{}{key}", if short(arg) { "-" } else { "--" }), arg.get_action().takes_values()))
-}
-
-/// `1 case`, `2 cases`
-fn count(n: usize, what: &str) -> String {
-    format!("{n} {what}{}", if n == 1 { "" } else { "s" })
 }
 
 /// Names of the structures in a label map. Logs the file that they come from, or how to provide them.
@@ -158,6 +177,17 @@ fn names_of(labels: &Path, meta_file: Option<&Path>) -> Result<Structures> {
         ),
     }
     Ok(structures)
+}
+
+/// Warns of labels without a name, unless there are no names at all.
+fn warn_of_unnamed(path: &Path, labels: &Volume, structures: &Structures) {
+    let unnamed: Vec<u32> = label_names::labels_in(labels).into_iter().filter(|id| !structures.contains(*id)).collect();
+    let Some(first) = unnamed.first().filter(|_| !structures.is_empty()) else { return };
+    tracing::warn!(
+        "{} has {} without a name, the first is {first}: do these names belong to this label map?",
+        path.display(),
+        count(unnamed.len(), "label"),
+    );
 }
 
 /// # Errors
@@ -184,8 +214,9 @@ fn show(text: &str) -> Result<()> {
 
 /// Parses the arguments, runs the subcommand and prints its error.
 pub fn main() -> ExitCode {
-    let cli = match Cli::try_parse() {
-        Ok(cli) => cli,
+    let parsed = Cli::command().try_get_matches().and_then(|matches| Ok((Cli::from_arg_matches(&matches)?, matches)));
+    let (cli, matches) = match parsed {
+        Ok(parsed) => parsed,
         Err(e) => {
             let _ = e.print();
             return ExitCode::from(if e.use_stderr() { 2 } else { 0 });
@@ -194,6 +225,7 @@ pub fn main() -> ExitCode {
     let console = console::Console::new(cli.verbose, cli.quiet, cli.log_format == LogFormat::Json);
     console.init_log();
     quiet_panics();
+    warn_of_unused_options(&cli.command, &matches);
     match dispatch(cli, &console) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
@@ -207,14 +239,14 @@ fn dispatch(cli: Cli, console: &console::Console) -> Result<()> {
     let options = || {
         set_up_torch(cli.threads);
         RunOptions {
-            amp_precision: match cli.amp_dtype {
-                Some(AmpType::Bfloat16) => Precision::Bfloat16,
-                Some(AmpType::Float32) | None => Precision::Float32,
-            },
+            amp_precision: cli.amp_dtype.map(|given| match given {
+                AmpType::Bfloat16 => Precision::Bfloat16,
+                AmpType::Float32 => Precision::Float32,
+            }),
             memory_bytes: cli.max_memory.unwrap_or_else(crate::env::free_memory_bytes),
             skip_existing: cli.skip_existing,
             resume: cli.resume,
-            save_every: Duration::from_secs(60 * u64::from(cli.save_minutes)),
+            save_every: cli.save_minutes.map(|minutes| Duration::from_secs(60 * u64::from(minutes))),
         }
     };
     let rules = Rules { strict: cli.strict, ..Rules::from_environment() };

@@ -38,7 +38,6 @@ pub fn preview(args: &Args) -> Result<()> {
         .map(|path| &**path)
         .collect();
     paths::check_keeps(&args.output, &inputs)?;
-    let structures = super::names_of(&args.labels, args.meta_file.as_deref())?;
     let window = match args.window[..] {
         [low, high] if low < high => [low, high],
         _ => {
@@ -48,8 +47,11 @@ pub fn preview(args: &Args) -> Result<()> {
         }
     };
     super::check_extension(&args.output, &["png"])?;
+    reader::check_series(&args.image, args.series.as_deref())?;
+    let structures = super::names_of(&args.labels, args.meta_file.as_deref())?;
     let options = preview::Options { window, height_px: usize::from(args.height), ..preview::Options::default() };
     let (labels, image) = (nifti::read(&args.labels)?, reader::read(&args.image, args.series.as_deref())?);
+    super::warn_of_unnamed(&args.labels, &labels, &structures);
     let title = args.image.file_name().unwrap_or_default().to_string_lossy().into_owned();
     let picture =
         preview::preview(&labels, &image, &structures, &title, options).map_err(|error| error.file(&args.labels))?;

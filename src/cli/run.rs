@@ -76,7 +76,7 @@ pub fn run(argv: &[String], rules: Rules, options: RunOptions, console: &Console
     if shows_help("run", argv)? {
         return Ok(());
     }
-    let mut warn = |warning: &Warning| tracing::warn!("{warning}");
+    let mut warn = super::console::warn;
     let args = parse("run", argv, rules)?;
     let mut notes = args.warnings.clone();
     let logging = workflow::logging(&args, &mut notes);
@@ -87,10 +87,10 @@ pub fn run(argv: &[String], rules: Rules, options: RunOptions, console: &Console
     logging?;
     let plan = prepared(&args, console, &mut warn)?;
     let context = RunContext { observer: Arc::new(RunReport::new(console.clone())), ..RunContext::new(options) };
-    stop_on_signals(context.cancel.clone())?;
+    stop_on_signals(&context)?;
     // libtorch may allocate the part of the limit that is not in use yet; a case that needs more fails, but not the
     // run.
-    let tensors = context.options.memory_bytes.saturating_sub(crate::env::resident_memory_bytes());
+    let tensors = context.options.room_bytes()?;
     segbundle_native::set_limit(usize::try_from(tensors).ok());
     workflow::run(plan, Some(Arc::new(context)), &mut warn).inspect_err(|error| show_others(&args, error, console))
 }

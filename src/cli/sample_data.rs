@@ -2,6 +2,7 @@
 
 use crate::err;
 use crate::error::{Kind, Result};
+use crate::text::count;
 use crate::tools::phantom::{self, Options};
 use std::path::PathBuf;
 
@@ -10,9 +11,10 @@ pub struct Args {
     /// Output folder, for imagesTr, labelsTr and imagesTs
     #[arg(long = "output_dir", alias = "output-dir", value_name = "DIR", default_value = "sampledata")]
     output_dir: PathBuf,
-    /// Number of cases: four fifths with labels (imagesTr, labelsTr), the others without (imagesTs)
-    #[arg(long, value_name = "N", default_value_t = 25)]
-    cases: usize,
+    /// Number of cases, at least 2: four fifths with labels (imagesTr, labelsTr), the others, at least one, without
+    /// (imagesTs)
+    #[arg(long, value_name = "N", default_value_t = 25, value_parser = clap::value_parser!(u32).range(2..))]
+    cases: u32,
     /// Voxels along x, y and z of a typical case, or one number for all three [default: 128 104 200]
     #[arg(long, num_args = 1..=3, value_names = ["X", "Y", "Z"])]
     size: Option<Vec<usize>>,
@@ -33,9 +35,14 @@ pub fn sample_data(args: &Args) -> Result<()> {
             return Err(err!("--size: expected one number or three, found {}", other.len()).kind(Kind::Config));
         }
     };
-    let test = args.cases / 5;
-    let options = Options { training: args.cases - test, test, size, spacing_mm: args.spacing, seed: args.seed };
+    let cases = args.cases as usize;
+    let test = (cases / 5).max(1);
+    let options = Options { training: cases - test, test, size, spacing_mm: args.spacing, seed: args.seed };
     let paths = phantom::write_set(&args.output_dir, &options)?;
-    tracing::info!("wrote {} synthetic phantoms (not patient data) to {}", paths.len(), args.output_dir.display());
+    tracing::info!(
+        "wrote {} (not patient data) to {}",
+        count(paths.len(), "synthetic phantom"),
+        args.output_dir.display()
+    );
     Ok(())
 }

@@ -5,11 +5,11 @@ use crate::env;
 use crate::err;
 use crate::error::{Error, Kind, Result};
 use crate::formats::atomic;
+use crate::run::RunContext;
 use segbundle_native as native;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::Ordering;
 
 /// Exit code of an interrupted run, for all signals.
 const INTERRUPTED: i32 = 130;
@@ -27,7 +27,8 @@ pub fn hold_signals() -> Result<()> {
     native::block_signals(&wanted()).map_err(failed)
 }
 
-pub fn stop_on_signals(cancel: Arc<AtomicBool>) -> Result<()> {
+pub fn stop_on_signals(run: &RunContext) -> Result<()> {
+    let (cancel, step) = (run.cancel.clone(), run.step.clone());
     let wanted = wanted();
     let mut signals = Signals::new(&wanted).map_err(failed)?;
     let watch = move || {
@@ -40,7 +41,7 @@ pub fn stop_on_signals(cancel: Arc<AtomicBool>) -> Result<()> {
                 // Skip exit handlers of libraries whose threads are still running.
                 signal_hook::low_level::exit(INTERRUPTED);
             }
-            tracing::warn!("stopping after this window; interrupt again to exit immediately");
+            tracing::warn!("stopping after this {}; interrupt again to exit immediately", *step.lock());
         }
     };
     std::thread::Builder::new().name("signals".into()).spawn(watch).map(drop).map_err(failed)

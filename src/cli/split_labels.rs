@@ -2,6 +2,7 @@
 
 use crate::error::Result;
 use crate::formats::{nifti, paths};
+use crate::text::count;
 use crate::tools::structures::Names;
 use crate::tools::{label_names, split_labels};
 use std::path::{Path, PathBuf};
@@ -32,6 +33,7 @@ pub fn split_labels(args: &Args) -> Result<()> {
             .file(&args.labels)
             .hint("`--meta_file metadata.json` provides names"));
     }
+    let all = structures.clone();
     if let Some(names) = &args.structures {
         structures = structures.subset(&Names::parse(names).0)?;
     }
@@ -42,6 +44,17 @@ pub fn split_labels(args: &Args) -> Result<()> {
     let labels = nifti::read(&args.labels)?;
     let paths = split_labels::split_labels(&labels, &structures, &args.output_dir, EXTENSION)
         .map_err(|error| error.file(&args.labels))?;
-    tracing::info!("wrote {} masks into {}", paths.len(), args.output_dir.display());
+    tracing::info!("wrote {} into {}", count(paths.len(), "mask"), args.output_dir.display());
+    super::warn_of_unnamed(&args.labels, &labels, &all);
+    let present = label_names::labels_in(&labels);
+    let absent: Vec<&str> = structures.iter().filter(|it| !present.contains(&it.id)).map(|it| &*it.name).collect();
+    if !absent.is_empty() {
+        tracing::info!(
+            "{} of {} not in the label map, with empty masks: {}",
+            absent.len(),
+            count(structures.len(), "structure"),
+            absent.join(", ")
+        );
+    }
     Ok(())
 }

@@ -1,10 +1,10 @@
 //! `segbundle verify`: list all problems of a config, without running it.
 
-use super::count;
 use crate::bundle::{Plan, Rules, RunArgs};
 use crate::err;
 use crate::error::{Error, Kind, Result};
 use crate::registry;
+use crate::text::count;
 use crate::workflow;
 use std::fmt::Write as _;
 
@@ -16,8 +16,10 @@ pub fn verify(argv: &[String], rules: Rules) -> Result<()> {
     if super::run::shows_help("verify", argv)? {
         return Ok(());
     }
-    let args = super::run::parse("verify", argv, rules)?;
-    workflow::logging(&args, &mut vec![])?;
+    let mut args = super::run::parse("verify", argv, rules)?;
+    let mut warnings = vec![];
+    workflow::logging(&args, &mut warnings)?;
+    args.warnings.append(&mut warnings);
     super::set_up_torch(None);
     let plan = Plan::prepare(&args, registry::table())?.dry_run();
     super::show(&report(&args, &plan))?;

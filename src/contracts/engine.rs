@@ -3,7 +3,9 @@
 //! A handler never changes the engine that calls it: it acts on the objects in its arguments. Functions in a config
 //! (`$lambda engine: engine.state.metrics['val_mean_dice']`) read a snapshot of the [`EngineState`].
 
-use super::{CaseContext, EngineHandle, EngineStart, Explanation, HandlerHandle, Item, Score, Segmentation};
+use super::{
+    CaseContext, EngineHandle, EngineStart, Explanation, HandlerHandle, Item, RunOptions, Score, Segmentation,
+};
 use crate::checkpoint::StateDict;
 use crate::component::Member::{self, Attribute, Method};
 use crate::component::{Args, BuildContext, Dict, Key, Object, Value};
@@ -36,6 +38,10 @@ pub trait Engine: Send + Sync {
     fn prepare(&self, _start: &EngineStart) -> Result<()> {
         Ok(())
     }
+    /// Given options of the run that have no effect on this engine, each with the reason.
+    fn unused_options(&self, _options: &RunOptions) -> Vec<(&'static str, &'static str)> {
+        vec![]
+    }
     /// Stops after the current iteration.
     fn terminate(&self) {}
     /// Returns a snapshot of the engine's state.
@@ -47,6 +53,13 @@ pub trait Engine: Send + Sync {
     /// Restores the result of [`Engine::save`].
     fn load(&self, _saved: &StateDict) -> Result<()> {
         Ok(())
+    }
+}
+
+/// Warns of the options that have no effect on an engine.
+pub fn warn_of_unused_options(engine: &dyn Engine, options: &RunOptions) {
+    for (option, why) in engine.unused_options(options) {
+        tracing::warn!("`{option}` has no effect on {}: {why}", engine.name());
     }
 }
 
@@ -254,7 +267,11 @@ static ENGINE: &[Member<EngineHandle>] = &[
         args.expect("run", [])?;
         match context.is_dry_run() {
             true => engine.0.check().into_iter().for_each(|error| context.report(error)),
-            false => engine.0.run(&Arc::new(context.engine_start()))?,
+            false => {
+                let start = Arc::new(context.engine_start());
+                warn_of_unused_options(&*engine.0, &start.run.options);
+                engine.0.run(&start)?
+            }
         }
         Ok(Value::None)
     }),

@@ -9,6 +9,7 @@ use crate::err;
 use crate::error::{Error, Result};
 use crate::image::{Volume, Voxels};
 use std::sync::Arc;
+use std::time::Instant;
 
 /// Result of a transform's shape inference: a sample whose images are header-only ([`Volume::is_header_only`]).
 pub struct Step<'a> {
@@ -166,7 +167,15 @@ impl<'a> Plan<'a> {
             None => apply_each(&self.transforms, vec![self.sample], cx),
             Some((at, read)) => {
                 cx.case.check()?;
-                let sample = read(cx.case).map_err(|error| error.context(self.transforms[at].name()))?;
+                let (name, start) = (self.transforms[at].name(), Instant::now());
+                let sample = read(cx.case).map_err(|error| error.context(name))?;
+                let path = sample.items.values().find_map(|item| match item {
+                    Item::Image(image) => Some(image.header.path.display()),
+                    _ => None,
+                });
+                if let Some(path) = path {
+                    tracing::debug!("{name}, while {path} was read: {:.3} s", start.elapsed().as_secs_f64());
+                }
                 apply_each(&self.transforms[at + 1..], vec![sample], cx)
             }
         }
@@ -233,7 +242,9 @@ fn apply_each(
 ) -> Result<Vec<Sample>> {
     for transform in transforms {
         cx.case.check()?;
+        let start = Instant::now();
         samples = apply_each_sample(*transform, samples, cx)?;
+        tracing::debug!("{}: {:.3} s", transform.name(), start.elapsed().as_secs_f64());
     }
     Ok(samples)
 }

@@ -82,12 +82,9 @@ fn load(loader: &Loader, cases: &[usize], rng: &mut RngStates, case: &CaseContex
     Ok(Batch { entries, samples })
 }
 
-/// Adds the case's name to an error that does not name a file.
+/// Adds the case's name to an error that does not name one of its files.
 fn named(error: Error, entry: &Value) -> Error {
-    match error.get_file() {
-        Some(_) => error,
-        None => error.context(case_name(entry)),
-    }
+    if error.is_of_data() { error } else { error.context(case_name(entry)) }
 }
 
 /// Name of a case in messages: its `image`, or the whole entry.

@@ -11,7 +11,7 @@ use crate::contracts::{CaseContext, Dataset, Item, RunContext, Sample, Transform
 use crate::error::Result;
 use crate::image::{Voxels, filled};
 use crate::random::RngStates;
-use crate::{bail, each_voxels, err};
+use crate::{bail, each_voxels, err, text};
 use parking_lot::Mutex;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
@@ -132,19 +132,18 @@ impl Cached {
         let case_bytes = bytes_of(&first).max(1);
         let wanted = self.cache.len();
         let fits = usize::try_from(memory_bytes / case_bytes).unwrap_or(usize::MAX).max(1).min(wanted);
-        let gb = |bytes: u64| bytes as f64 / 1e9;
         if progress {
             tracing::info!(
-                "caching {wanted} of {} cases, about {:.2} GB",
-                self.data.len(),
-                gb(case_bytes * wanted as u64)
+                "caching {wanted} of {}, about {}",
+                text::count(self.data.len(), "case"),
+                text::bytes(case_bytes * wanted as u64)
             );
         }
         if fits < wanted {
             tracing::warn!(
-                "{wanted} cases need about {:.1} GB, {:.1} GB are free: the first {fits} are cached, the others are read in every epoch",
-                gb(case_bytes * wanted as u64),
-                gb(memory_bytes)
+                "{wanted} cases need about {}, {} may be used: the first {fits} are cached, the others are read in every epoch",
+                text::bytes(case_bytes * wanted as u64),
+                text::bytes(memory_bytes)
             );
         }
         // The first case is cached whatever its size.

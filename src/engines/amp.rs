@@ -2,6 +2,7 @@
 
 use crate::bail;
 use crate::component::{Dict, FromValue};
+use crate::contracts::Network;
 use crate::error::Result;
 use crate::python::array::Type;
 use crate::run::{Precision, RunOptions};
@@ -37,13 +38,36 @@ impl Amp {
         Ok(Amp { on, device, dtype })
     }
 
+    /// Why `--amp-dtype` has no effect, if it is given and has none.
+    pub fn ignores(&self, options: &RunOptions) -> Option<&'static str> {
+        let given = options.amp_precision?;
+        match (self.on, self.dtype, self.device) {
+            (false, ..) => Some("`amp` is not true"),
+            (true, Some(_), _) => Some("`amp_kwargs` sets the type"),
+            (true, None, Device::Cuda(_)) if given == Precision::Float32 => {
+                Some("on a GPU, `amp` computes in float16 or bfloat16")
+            }
+            _ => None,
+        }
+    }
+
+    /// Logs where and in which precision a network runs.
+    pub fn log(&self, network: &dyn Network, autocast: Option<Kind>) {
+        let precision = match autocast {
+            Some(Kind::BFloat16) => "bfloat16",
+            Some(_) => "float16",
+            None => "float32",
+        };
+        tracing::debug!("{} runs on {} in {precision}", network.name(), self.device);
+    }
+
     /// The autocast dtype; `None` is float32. A CPU computes in float32, as in MONAI, unless `amp_kwargs` or
     /// `--amp-dtype` sets bfloat16.
     pub fn autocast(&self, options: &RunOptions) -> Option<Kind> {
         if !self.on {
             return None;
         }
-        let requested = self.dtype.or((options.amp_precision == Precision::Bfloat16).then_some(Kind::BFloat16));
+        let requested = self.dtype.or((options.amp_precision == Some(Precision::Bfloat16)).then_some(Kind::BFloat16));
         match self.device {
             Device::Cpu => {
                 if requested.is_some() && !native::cpu().avx512_bf16 {

@@ -4,14 +4,13 @@
 //! ([`CasePlan::estimate`]). The pipeline rejects cases that do not fit in memory ([`CasePlan::admit`]; by a lower
 //! bound, so that a case that could run is never rejected) and reads the others ([`CasePlan::read`]).
 
-use super::explain::bytes_text;
 use crate::contracts::{
     Certainty, Dataset, OnPrediction, Plan, PlannedStep, Sample, Transform, TransformContext, VoxelLocation,
     WithoutHeader, flattened,
 };
-use crate::err;
 use crate::error::Result;
 use crate::image::{Grid, Spatial, Volume};
+use crate::{err, text};
 use std::sync::Arc;
 
 /// Planned preprocessing of a case.
@@ -91,9 +90,9 @@ impl<'a> CasePlan<'a> {
         match self.lower_bound() {
             Some(phase) if phase.bytes > budget_bytes => Err(err!(
                 "needs at least {} of memory for {}, {} may be used",
-                bytes_text(phase.bytes),
+                text::bytes(phase.bytes),
                 phase.what,
-                bytes_text(budget_bytes)
+                text::bytes(budget_bytes)
             )
             .hint("raise --max-memory or use a larger pixdim")),
             _ => Ok(()),

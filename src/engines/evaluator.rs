@@ -19,14 +19,14 @@ use crate::checkpoint::{self, StateDict};
 use crate::component::{Accepted, Dict, NotSupported, Value};
 use crate::contracts::{
     CaseContext, CaseReport, Engine, EngineStart, EngineState, Event, Explanation, Handler, Inferer, Loader, Network,
-    Observer, RunContext, Sample, Shared,
+    Observer, RunContext, RunOptions, Sample, Shared,
 };
 use crate::data::pass::LoaderPosition;
 use crate::data::{Transforms, alignment};
 use crate::error::{Error, Kind, Result};
 use crate::formats::digest::{self, HashingWriter};
 use crate::torch::{Device, DeviceExt, tensor_bytes};
-use crate::{bail, err};
+use crate::{bail, err, log_error, text};
 use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
 use std::io::Write as _;
@@ -135,6 +135,7 @@ impl Engine for SupervisedEvaluator {
     }
     fn explain(&self, start: &Arc<EngineStart>) -> Result<Explanation> {
         let total = self.begin(start, 1)?;
+        start.run.options.room_bytes()?;
         let dataset = &*self.args.val_data_loader.dataset;
         let cases = cases::plan(dataset, &self.args.postprocessing.steps, total)?;
         cases.announce(dataset);
@@ -159,9 +160,17 @@ impl Engine for SupervisedEvaluator {
         empty.into_iter().chain(cases).chain(self.workflow.check()).collect()
     }
     fn prepare(&self, start: &EngineStart) -> Result<()> {
+        self.workflow.prepare(start)?;
         let dataset = &*self.args.val_data_loader.dataset;
         alignment::check(dataset, &start.run.cancel)?;
         dataset.prepare(&start.run)
+    }
+    fn unused_options(&self, options: &RunOptions) -> Vec<(&'static str, &'static str)> {
+        let resume =
+            options.resume.then_some(("--resume", "only a training is resumed; --skip-existing continues this"));
+        let save = options.save_every.map(|_| ("--save-minutes", "only a training has a state to save"));
+        let amp = self.amp.ignores(options).map(|why| ("--amp-dtype", why));
+        [resume, save, amp].into_iter().flatten().collect()
     }
     fn state(&self) -> EngineState {
         self.workflow.state()
@@ -212,7 +221,8 @@ struct FailuresOnly;
 impl Observer for FailuresOnly {
     fn case_finished(&self, report: &CaseReport) {
         if let Some(error) = report.error.as_ref().filter(|error| error.get_kind() != Kind::Cancelled) {
-            tracing::error!("[{}/{}] {}: {error}", report.index + 1, report.total, report.name);
+            let (case, index, total) = (&*report.name, report.index + 1, report.total);
+            log_error!(error, error, { case, index, total, }, "[{index}/{total}] {case}: {}", error.message());
         }
     }
 }
@@ -249,6 +259,7 @@ impl SupervisedEvaluator {
         let total = self.begin(start, epoch)?;
         let (loader, workflow, run) = (&self.args.val_data_loader, &self.workflow, &*start.run);
         let autocast = self.amp.autocast(&run.options);
+        self.amp.log(&*self.args.network.lock(), autocast);
         let postprocessing = &self.args.postprocessing.steps;
         let cases = cases::plan(&*loader.dataset, postprocessing, total)?;
         if !whole {
@@ -258,7 +269,9 @@ impl SupervisedEvaluator {
         let folder = cases::output_folder(postprocessing);
         match cases::clear_stale(&cases, folder.as_deref()) {
             0 => {}
-            count => tracing::info!("removed {count} half-written files of an interrupted run"),
+            found => {
+                tracing::info!("removed {} of an interrupted run", text::count(found, "half-written file"))
+            }
         }
         let began = Instant::now();
         let state = workflow.state();

@@ -11,7 +11,7 @@ use crate::contracts::{
 };
 use crate::error::Result;
 use crate::torch::{Device, DeviceExt, guard};
-use crate::{bail, err};
+use crate::{bail, err, text};
 use segbundle_native as native;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -138,8 +138,8 @@ impl Explain<'_> {
             let most = out.memory.iter().max_by_key(|(_, bytes)| bytes).map_or("", |(what, _)| what);
             return Err(err!(
                 "does not fit in memory: needs about {}, {} may be used; the largest part is {most}",
-                bytes_text(total),
-                bytes_text(self.memory_bytes)
+                text::bytes(total),
+                text::bytes(self.memory_bytes)
             )
             .hint("raise --max-memory, use a larger pixdim, or put argmax before Invertd"));
         }
@@ -188,15 +188,5 @@ impl Explain<'_> {
             seconds_per_voxel: best.as_secs_f64() / voxels,
             bytes_per_voxel: if on_cpu { bytes as f64 / voxels } else { 0.0 },
         })
-    }
-}
-
-/// Formats a size with a decimal unit: `1.5 MB`.
-pub fn bytes_text(bytes: u64) -> String {
-    match bytes {
-        0..100_000 => format!("{:.0} kB", bytes as f64 / 1e3),
-        100_000..10_000_000 => format!("{:.1} MB", bytes as f64 / 1e6),
-        10_000_000..1_000_000_000 => format!("{:.0} MB", bytes as f64 / 1e6),
-        _ => format!("{:.1} GB", bytes as f64 / 1e9),
     }
 }

@@ -20,8 +20,6 @@ mod training_state;
 mod workflow;
 mod write_behind;
 
-pub use explain::bytes_text;
-
 use crate::component::Component;
 
 /// Engines and handlers that a config can name.

@@ -18,7 +18,7 @@ use crate::formats::digest::{Digest, FileDigests};
 use crate::prediction::volume_tensor;
 use crate::random::RngStates;
 use crate::torch::{Device, guard, joined};
-use crate::{bail, err};
+use crate::{bail, err, text};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
@@ -150,7 +150,7 @@ impl Pipeline<'_> {
         let total = self.cases.len();
         let memory_bytes = self.run.options.memory_bytes;
         // Memory for a case besides the program and the weights.
-        let room = memory_bytes.saturating_sub(crate::env::resident_memory_bytes());
+        let room = self.run.options.room_bytes()?;
         let behind = WriteBehind::new(memory_bytes / BEHIND_SHARE);
         let (peak, over) = (AtomicU64::new(0), AtomicBool::new(false));
         let read = |index: usize, _: &[usize], rng: &mut RngStates| {
@@ -287,7 +287,11 @@ impl Pipeline<'_> {
                 facts.peak_memory_bytes = peak.load(Ordering::Relaxed);
                 facts.windows = counted.windows.load(Ordering::Relaxed);
                 let tensors = segbundle_native::memory();
-                tracing::debug!("tensors: {} MB at most, {} MB of pages", tensors.peak >> 20, tensors.held >> 20);
+                tracing::debug!(
+                    "tensors took {} at most, in pages of {}",
+                    text::bytes(tensors.peak as u64),
+                    text::bytes(tensors.held as u64)
+                );
                 segbundle_native::reset_peak();
                 segbundle_native::trim();
                 result.map(|jobs| CaseOutcome::Write(jobs, inputs))

@@ -10,10 +10,12 @@
 mod training;
 
 use super::amp::Amp;
+use super::training_state;
 use super::workflow::{Workflow, WorkflowArgs, check_network};
 use crate::component::{Accepted, Dict, NotSupported, Value};
 use crate::contracts::{
-    Engine, EngineStart, EngineState, Event, Explanation, Handler, Inferer, Loader, Loss, Network, Optimizer, Shared,
+    Engine, EngineStart, EngineState, Event, Explanation, Handler, Inferer, Loader, Loss, Network, Optimizer,
+    RunOptions, Shared,
 };
 use crate::data::{Transforms, alignment};
 use crate::err;
@@ -128,17 +130,20 @@ impl Engine for SupervisedTrainer {
         COMPONENT.name
     }
     fn run(&self, start: &Arc<EngineStart>) -> Result<()> {
+        *start.run.step.lock() = "iteration";
         let training = self.training(start)?;
         self.prepare(start)?;
-        // Until the first iteration, the weights are not those of this training: `Event::Failed`, at which handlers save
-        // them, must not replace the files of an earlier one.
-        let begun = training.begin()?;
-        let result = training.train(begun);
+        self.amp.log(&*self.args.network.lock(), training.autocast);
+        let mut begun = training.begin()?;
+        let iteration = begun.iteration();
+        let result = training.train(&mut begun);
         if let Err(error) = &result {
             tracing::debug!("the training failed: {error}");
             // Handlers must not save diverged weights. On an interrupt they are not called either, as in ignite, which
-            // does not handle KeyboardInterrupt. Errors of the handlers are dropped in favor of the first one.
-            if !matches!(error.get_kind(), Kind::Diverged | Kind::Cancelled) {
+            // does not handle KeyboardInterrupt. Until an iteration is complete, the weights are not those of this
+            // training and must not replace the files of an earlier one. Errors of the handlers are dropped in favor of
+            // the first one.
+            if !matches!(error.get_kind(), Kind::Diverged | Kind::Cancelled) && begun.iteration() > iteration {
                 let _ = self.workflow.fire(Event::Failed);
             }
         }
@@ -154,10 +159,16 @@ impl Engine for SupervisedTrainer {
         empty.into_iter().chain(cases).chain(self.workflow.check()).collect()
     }
     fn prepare(&self, start: &EngineStart) -> Result<()> {
+        start.run.options.room_bytes()?;
+        training_state::check_writable(&start.config)?;
         let dataset = &*self.args.train_data_loader.dataset;
         alignment::check(dataset, &start.run.cancel)?;
         self.workflow.prepare(start)?;
         dataset.prepare(&start.run)
+    }
+    fn unused_options(&self, options: &RunOptions) -> Vec<(&'static str, &'static str)> {
+        let skip = options.skip_existing.then_some(("--skip-existing", "a training is continued with --resume"));
+        skip.into_iter().chain(self.amp.ignores(options).map(|why| ("--amp-dtype", why))).collect()
     }
     fn terminate(&self) {
         self.workflow.terminate();

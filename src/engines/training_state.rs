@@ -9,17 +9,20 @@
 use crate::checkpoint::{self, Int64Tensor, StateDict, Uint8Tensor};
 use crate::contracts::{ConfigRecord, EngineStart, Loader};
 use crate::data::pass::{LoaderPosition, seeded};
-use crate::err;
-use crate::error::{Error, Result};
+use crate::error::{Error, Kind, Result};
 use crate::formats::atomic;
 use crate::random::{RandomState, RngStates};
-use crate::run::CHECKPOINT_FOLDER;
+use crate::run::{CHECKPOINT_FOLDER, SAVE_EVERY};
 use crate::torch::convert::to_u8;
 use crate::torch::{Device, DeviceExt};
+use crate::{err, log_error};
 use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 use tch::Tensor;
+
+/// Name of the file with the last saved state.
+const STATE: &str = "state.pt";
 
 /// The folder in which training states are saved; `None` if the config does not define `ckpt_dir`.
 ///
@@ -27,6 +30,15 @@ use tch::Tensor;
 /// `ckpt_dir` cannot be evaluated, or is not a path.
 pub fn folder(config: &ConfigRecord) -> Result<Option<PathBuf>> {
     Ok(config.checkpoint_folder.clone()?.map(|folder| folder.join("resume")))
+}
+
+/// Checks that training states can be saved, before anything is computed.
+///
+/// # Errors
+/// As for [`folder`]; the folder is not writable.
+pub fn check_writable(config: &ConfigRecord) -> Result<()> {
+    let Some(folder) = folder(config)? else { return Ok(()) };
+    atomic::check_writable(&folder.join(STATE)).map_err(|error| error.context("the training could not be saved"))
 }
 
 /// Saves and loads the state of a training.
@@ -45,19 +57,24 @@ impl TrainingState {
     /// Reads the last saved state with `--resume`; otherwise renames an earlier one.
     ///
     /// # Errors
-    /// `ckpt_dir` is not a path; no saved state can be read; an earlier one cannot be renamed.
+    /// `ckpt_dir` is not a path, or missing with `--resume`; no saved state can be read; an earlier one cannot be renamed.
     pub fn open(start: &EngineStart) -> Result<TrainingState> {
         let options = &start.run.options;
-        let path = folder(&start.config)?.map(|folder| folder.join("state.pt"));
+        let path = folder(&start.config)?.map(|folder| folder.join(STATE));
         let mut state = TrainingState {
             path,
             saved: None,
             config: None,
-            every: options.save_every,
+            every: options.save_every.unwrap_or(SAVE_EVERY),
             last: Instant::now(),
             failed: false,
         };
         match &state.path {
+            None if options.resume => {
+                return Err(err!("cannot resume: the config has no `{CHECKPOINT_FOLDER}`, so no training was saved")
+                    .kind(Kind::Config)
+                    .hint("start without --resume, or add `ckpt_dir` to the config"));
+            }
             None => tracing::warn!("the config has no `{CHECKPOINT_FOLDER}`: this training cannot be resumed"),
             Some(path) => {
                 if let Some(folder) = path.parent() {
@@ -66,7 +83,7 @@ impl TrainingState {
                 let found = [path.clone(), previous(path)].into_iter().filter(|path| path.exists()).collect::<Vec<_>>();
                 match (options.resume, found.is_empty()) {
                     (true, true) => {
-                        tracing::info!("found no saved training in {}: starting a new one", path.display())
+                        tracing::warn!("found no saved training in {}: starting a new one", path.display())
                     }
                     (true, false) => state.saved = Some(read(&found)?),
                     // Otherwise a later `--resume` could pick it up instead of this training.
@@ -121,7 +138,8 @@ impl TrainingState {
         self.last = Instant::now();
         self.failed = written.is_err();
         if let Err(error) = written {
-            tracing::error!("cannot save the training, the previous state is kept: {}", error.file(path));
+            let error = error.file(path);
+            log_error!(error, &error, "cannot save the training, the previous state is kept: {}", error.message());
         }
     }
 
@@ -134,14 +152,17 @@ impl TrainingState {
     pub fn save_failed(&self, make: impl FnOnce() -> Result<StateDict>) {
         let Some(path) = self.path.as_ref().map(|path| path.with_file_name("failed.pt")) else { return };
         match make().and_then(|saved| checkpoint::save_state(&path, &saved)) {
-            Ok(()) => match path.with_file_name("state.pt").exists() {
+            Ok(()) => match path.with_file_name(STATE).exists() {
                 true => tracing::info!(
                     "saved the training before this iteration in {}; `--resume` continues from state.pt, which is older, or from previous.pt if that is removed",
                     path.display()
                 ),
                 false => tracing::info!("saved the training before this iteration in {}", path.display()),
             },
-            Err(error) => tracing::error!("cannot save the training: {}", error.file(path)),
+            Err(error) => {
+                let error = error.file(path);
+                log_error!(error, &error, "cannot save the training: {}", error.message())
+            }
         }
     }
 
@@ -222,11 +243,11 @@ fn read(found: &[PathBuf]) -> Result<StateDict> {
     for path in found {
         match checkpoint::load(path).and_then(|file| file.state()) {
             Ok(saved) => {
-                tracing::info!("resuming from {}", path.display());
+                tracing::info!("read the saved training {}", path.display());
                 return Ok(saved);
             }
             Err(failed) => {
-                tracing::warn!("{failed}");
+                log_error!(warn, &failed, "{}", failed.message());
                 error = failed;
             }
         }

@@ -3,7 +3,8 @@
 
 use super::{dicom, mha, nifti, nrrd, raw};
 use crate::digest::FileDigests;
-use crate::error::Result;
+use crate::err;
+use crate::error::{Kind, Result};
 use crate::image::{Volume, Voxels};
 use std::io::Read;
 use std::path::{Path, PathBuf};
@@ -26,6 +27,22 @@ pub fn has_readable_header(path: impl AsRef<Path>) -> bool {
 /// [`dicom::read_folder`]). Voxels keep their stored type as far as the format's reader says.
 pub fn read(path: impl AsRef<Path>, series: Option<&str>) -> Result<Volume> {
     read_hashed(path, series, None)
+}
+
+/// Checks that a `series` is asked for where there can be several, in a folder of DICOM slices.
+///
+/// # Errors
+/// `path` is a single image.
+pub fn check_series(path: &Path, series: Option<&str>) -> Result<()> {
+    match series {
+        Some(series) if path.is_file() => {
+            Err(err!("series `{series}`: expected a folder of DICOM slices, found a file")
+                .kind(Kind::Config)
+                .file(path)
+                .hint("leave out --series, or name the folder of the DICOM slices"))
+        }
+        _ => Ok(()),
+    }
 }
 
 /// As [`read`]; the digests of NIfTI and DICOM files are recorded in `digests` in the same pass. Of NRRD and MetaImage none

@@ -1,7 +1,7 @@
 //! Positions of sliding windows and the weights of their voxels (monai.data.utils, monai.inferers.utils, MONAI 1.6.1).
 
 use crate::error::Result;
-use crate::{bail, err};
+use crate::{bail, err, text};
 use std::ops::Range;
 use tch::{Kind, Tensor};
 
@@ -109,11 +109,10 @@ impl Windows {
             }
             smallest = smallest.min(slab_bytes);
         }
-        let gb = |bytes: u64| bytes as f64 / 1e9;
         Err(err!(
-            "blending windows over {padded:?} voxels needs {:.2} GB of memory, {:.2} GB may be used",
-            gb(smallest),
-            gb(budget_bytes)
+            "blending windows over {padded:?} voxels needs {} of memory, {} may be used",
+            text::bytes(smallest),
+            text::bytes(budget_bytes)
         )
         .hint("raise --max-memory, or use a larger pixdim or smaller roi_size"))
     }
@@ -211,7 +210,7 @@ mod tests {
         }
         let error = windows.passes(32, 1 << 20).unwrap_err();
         assert!(
-            error.message().contains("[333, 333, 397]") && error.message().contains("0.00 GB may be used"),
+            error.message().contains("[333, 333, 397]") && error.message().contains("1.0 MiB may be used"),
             "{error}"
         );
     }

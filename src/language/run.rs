@@ -6,6 +6,7 @@
 use crate::error::{Error, Kind, Result};
 use crate::image::Grid;
 use crate::random::RngStates;
+use crate::{err, text};
 use indexmap::IndexMap;
 use parking_lot::Mutex;
 use std::path::PathBuf;
@@ -16,27 +17,48 @@ use std::time::{Duration, Instant};
 /// The config item that names the folder of checkpoints, by the convention of MONAI bundles.
 pub const CHECKPOINT_FOLDER: &str = "ckpt_dir";
 
+/// Interval between saves of the training state within an epoch, unless `--save-minutes` sets another.
+pub const SAVE_EVERY: Duration = Duration::from_secs(15 * 60);
+
 /// Options of a run, from the command line.
 #[derive(Debug, Clone)]
 pub struct RunOptions {
-    /// Precision on a CPU where the config sets `amp: true` without a type. MONAI computes in float32 there; a GPU uses
-    /// float16.
-    pub amp_precision: Precision,
+    /// Precision where the config sets `amp: true` without a type, if given. The default is that of MONAI: float32 on a
+    /// CPU and float16 on a GPU.
+    pub amp_precision: Option<Precision>,
     /// Memory limit of the whole process in bytes.
     pub memory_bytes: u64,
     /// Skip cases whose results exist and were computed from the same input, weights and config.
     pub skip_existing: bool,
     /// Resume training from the last saved state.
     pub resume: bool,
-    /// Interval between saves of the training state within an epoch.
-    pub save_every: Duration,
+    /// Interval between saves of the training state within an epoch, if given; the default is [`SAVE_EVERY`].
+    pub save_every: Option<Duration>,
+}
+
+impl RunOptions {
+    /// Memory that the process may take in addition to what it takes now, in bytes.
+    ///
+    /// # Errors
+    /// The process takes more than the limit already, so that no case fits.
+    pub fn room_bytes(&self) -> Result<u64> {
+        let taken = crate::env::resident_memory_bytes();
+        match self.memory_bytes.checked_sub(taken) {
+            Some(room) if room > 0 => Ok(room),
+            _ => Err(err!(
+                "the memory limit is {}, but the program takes {} before the first case",
+                text::bytes(self.memory_bytes),
+                text::bytes(taken)
+            )
+            .hint(format!("set --max-memory to more than {}M, or free memory", taken.div_ceil(1 << 20)))),
+        }
+    }
 }
 
 /// Floating-point format of a computation.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Precision {
     /// IEEE 754 single precision.
-    #[default]
     Float32,
     /// bfloat16.
     Bfloat16,
@@ -45,11 +67,11 @@ pub enum Precision {
 impl Default for RunOptions {
     fn default() -> Self {
         RunOptions {
-            amp_precision: Precision::Float32,
+            amp_precision: None,
             memory_bytes: crate::env::free_memory_bytes(),
             skip_existing: false,
             resume: false,
-            save_every: Duration::from_secs(15 * 60),
+            save_every: None,
         }
     }
 }
@@ -62,6 +84,8 @@ pub struct RunContext {
     pub cancel: Arc<AtomicBool>,
     /// Receives the events of the run's cases.
     pub observer: Arc<dyn Observer>,
+    /// What an interrupt lets the run finish, for messages: a window or an iteration.
+    pub step: Arc<Mutex<&'static str>>,
     /// States of the random transforms outside of loader workers: one per transform, even if several loaders share it.
     pub rng: Arc<Mutex<RngStates>>,
 }
@@ -69,7 +93,13 @@ pub struct RunContext {
 impl RunContext {
     /// Creates the context of a run without an observer.
     pub fn new(options: RunOptions) -> RunContext {
-        RunContext { options, cancel: Arc::default(), observer: Arc::new(NoProgress), rng: Arc::default() }
+        RunContext {
+            options,
+            cancel: Arc::default(),
+            observer: Arc::new(NoProgress),
+            step: Arc::new(Mutex::new("window")),
+            rng: Arc::default(),
+        }
     }
 }
 

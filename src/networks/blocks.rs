@@ -73,10 +73,7 @@ impl Adn {
         self.0.iter().try_fold(x, |x, layer| match layer {
             Layer::Act(act) => Ok(act.forward(x, parameters)),
             Layer::Dropout(dropout) => Ok(dropout.forward(x, train)),
-            Layer::Norm(norm) => {
-                norm.check(&x, train)?;
-                Ok(norm.forward(&x, parameters, train))
-            }
+            Layer::Norm(norm) => norm.forward(&x, parameters, train),
         })
     }
 }

@@ -203,7 +203,7 @@ impl SegResNet {
     }
 
     /// All layers before the final norm: maps `[N, Cin, X, Y, Z]` to `[N, filters, X, Y, Z]`.
-    fn body(&self, x: &Tensor, train: bool) -> Tensor {
+    fn body(&self, x: &Tensor, train: bool) -> Result<Tensor> {
         let p = &self.tensors;
         let mut x = self.first.forward(x, p);
         if let Some(chance) = self.dropout {
@@ -214,7 +214,7 @@ impl SegResNet {
             if let Some(halve) = &level.halve {
                 x = halve.forward(&x, p);
             }
-            x = level.blocks.iter().fold(x, |x, block| block.forward(&x, p, train));
+            x = level.blocks.iter().try_fold(x, |x, block| block.forward(&x, p, train))?;
             skips.push(x.shallow_clone());
         }
         skips.pop();
@@ -224,17 +224,17 @@ impl SegResNet {
                 Some(skip) => wide + skip,
                 None => wide,
             };
-            x = level.blocks.iter().fold(x, |x, block| block.forward(&x, p, train));
+            x = level.blocks.iter().try_fold(x, |x, block| block.forward(&x, p, train))?;
         }
-        x
+        Ok(x)
     }
 
-    fn plain_features(&self, x: &Tensor, train: bool) -> Tensor {
-        let x = self.body(x, train);
+    fn plain_features(&self, x: &Tensor, train: bool) -> Result<Tensor> {
+        let x = self.body(x, train)?;
         if !self.use_conv_final {
-            return x;
+            return Ok(x);
         }
-        self.last_act.forward(self.last_norm.forward(&x, &self.tensors, train), &self.tensors)
+        Ok(self.last_act.forward(self.last_norm.forward(&x, &self.tensors, train)?, &self.tensors))
     }
 
     fn check_input(&self, x: &Tensor) -> Result<()> {
@@ -243,13 +243,13 @@ impl SegResNet {
 }
 
 impl Block {
-    fn forward(&self, x: &Tensor, p: &[Tensor], train: bool) -> Tensor {
+    fn forward(&self, x: &Tensor, p: &[Tensor], train: bool) -> Result<Tensor> {
         let [norm1, norm2] = &self.norms;
         let [conv1, conv2] = &self.convs;
-        let y = conv1.forward(&self.act.forward(norm1.forward(x, p, train), p), p);
-        let mut y = conv2.forward(&self.act.forward(norm2.forward(&y, p, train), p), p);
+        let y = conv1.forward(&self.act.forward(norm1.forward(x, p, train)?, p), p);
+        let mut y = conv2.forward(&self.act.forward(norm2.forward(&y, p, train)?, p), p);
         y += x;
-        y
+        Ok(y)
     }
 }
 
@@ -348,7 +348,7 @@ impl Network for SegResNet {
             return Ok(logits);
         }
         let _guards = guards(self.device, mode)?;
-        let x = self.plain_features(x, mode.train);
+        let x = self.plain_features(x, mode.train)?;
         Ok(if self.use_conv_final { self.last.forward(&x, &self.tensors) } else { x })
     }
     fn features(&self, x: &Tensor, mode: Mode) -> Result<Tensor> {
@@ -357,7 +357,7 @@ impl Network for SegResNet {
             return Ok(features);
         }
         let _guards = guards(self.device, mode)?;
-        Ok(self.plain_features(x, mode.train))
+        self.plain_features(x, mode.train)
     }
     fn head(&self) -> Option<Linear> {
         let flat = |tensor: &Tensor| tensor.detach().view([self.out_channels as i64, -1]);

@@ -2,11 +2,14 @@
 //! (totalsegmentator.nifti_ext_header 2.18) and read by 3D Slicer.
 
 use super::structures::Structures;
+use crate::each_voxels;
 use crate::err;
 use crate::error::Result;
 use crate::formats::nifti;
+use crate::image::{Element, Volume};
 use quick_xml::Reader;
 use quick_xml::events::Event;
+use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
@@ -75,6 +78,17 @@ pub enum Source {
     Metadata(PathBuf),
     /// No names were found: structures are called `label_ID`.
     NotFound,
+}
+
+/// Returns the labels that occur in a label map, without background.
+pub fn labels_in(labels: &Volume) -> BTreeSet<u32> {
+    fn occurring<T: Element>(buffer: &[T]) -> BTreeSet<u32> {
+        // Neighboring voxels mostly have the same label: look at changes only.
+        let mut last = T::default();
+        let changes = buffer.iter().filter(|&&value| std::mem::replace(&mut last, value) != value);
+        changes.map(|value| value.to_f64() as u32).filter(|&id| id != 0).collect()
+    }
+    each_voxels!(&labels.voxels, buffer => occurring(buffer))
 }
 
 /// Number of folders above a label map that are searched for its bundle: `<bundle>/eval/<case>/<case>_trans.nii.gz`.

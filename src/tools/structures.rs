@@ -114,6 +114,10 @@ impl Structures {
     pub fn iter(&self) -> impl Iterator<Item = &Structure> {
         self.0.iter()
     }
+    /// Whether the id has a name.
+    pub fn contains(&self, id: u32) -> bool {
+        self.0.binary_search_by_key(&id, |structure| structure.id).is_ok()
+    }
     /// Whether no structure is named.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()

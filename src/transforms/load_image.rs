@@ -212,7 +212,10 @@ impl Transform for LoadImage {
     }
     fn apply(&self, sample: Sample, cx: &mut TransformContext) -> Result<Vec<Sample>> {
         let digests = cx.case.digests.as_ref();
-        let read = |path: &Path| formats::reader::read_hashed(path, self.series.as_deref(), digests);
+        let read = |path: &Path| {
+            tracing::debug!("reading {}", path.display());
+            formats::reader::read_hashed(path, self.series.as_deref(), digests)
+        };
         Ok(vec![self.loaded(sample, read)?])
     }
 }

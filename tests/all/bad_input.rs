@@ -149,7 +149,7 @@ fn a_case_that_cannot_fit_the_memory_is_one_error_before_it_is_read_and_the_othe
     let record = bundle.record();
     let error = &record["cases"][0]["error"];
     assert!(
-        error["message"].as_str().unwrap().starts_with("needs at least 4.7 GB of memory for 700×700×1200 voxels"),
+        error["message"].as_str().unwrap().starts_with("needs at least 4.4 GiB of memory for 700×700×1200 voxels"),
         "{error}"
     );
     assert!(

@@ -200,7 +200,7 @@ fn files_arguments_and_overrides_make_what_monai_makes_of_them() {
         }
         let argv: Vec<String> = case[1].as_array().unwrap().iter().map(|arg| local(arg.as_str().unwrap())).collect();
         let made = RunArgs::parse(&argv, NO_RULES).and_then(|args| {
-            segbundle::workflow::logging_file(&args, &mut vec![])?;
+            segbundle::workflow::logging(&args, &mut vec![])?;
             let plan = Plan::prepare(&args, table())?;
             match plan.tree.errors.first() {
                 Some(error) => Err(error.clone()),

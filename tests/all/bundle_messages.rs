@@ -133,7 +133,7 @@ fn upstreams_configs_have_no_mistakes_besides_what_is_not_built() {
             "{notes}"
         );
         assert!(!notes.contains("batch_size"), "{notes}");
-        assert!(report(plan.warnings(), "").contains("`optional_packages_version` is deprecated"));
+        assert!(notes.contains("`optional_packages_version` is deprecated"), "{notes}");
     }
 }
 
@@ -423,11 +423,30 @@ fn an_unquoted_list_of_files_is_explained() {
 }
 
 #[test]
-fn metadata_that_is_missing_or_incomplete_warns() {
+fn metadata_that_is_missing_or_incomplete_is_noted() {
     let (plan_without, _) = plan(&[("c.json", r#"{"run": ["$1"]}"#)], &[]);
-    assert!(report(plan_without.warnings(), "").contains("cannot find the metadata file"));
+    assert!(report(plan_without.notes(), "").contains("cannot find the metadata file"));
     let (with, _) = plan(&[("c.json", r#"{"run": ["$1"]}"#), ("metadata.json", r#"{"version": "1"}"#)], &[]);
-    assert!(report(with.warnings(), "").contains("the metadata lacks monai_version, pytorch_version"));
+    assert!(report(with.notes(), "").contains("the metadata lacks monai_version, pytorch_version"));
+}
+
+#[test]
+fn a_missing_part_is_found_in_another_config_of_the_folder() {
+    let other = r#"{"network": "$1", "run": ["$@network"]}"#;
+    let (evaluate, folder) = plan(&[("c.json", r#"{"run": ["$@network"]}"#), ("other.json", other)], &[]);
+    let files = ["other.json", "c.json"].map(|name| format!("'{folder}{name}'")).join(",");
+    let expected = format!("name the files together, `--config_file \"[{files}]\"`");
+    assert!(evaluate.problems()[0].get_hint().unwrap().ends_with(&expected), "{}", evaluate.problems()[0]);
+    let (empty, _folder) = plan(&[("c.json", "{}"), ("other.json", other)], &[]);
+    assert!(empty.problems()[0].to_string().contains("`run` is in "), "{}", empty.problems()[0]);
+}
+
+#[test]
+fn an_error_in_a_function_stands_at_its_own_item() {
+    let config = r#"{"list": [1], "get": "$lambda x: x[7]", "run": ["$@get(@list)"]}"#;
+    let (prepared, _folder) = plan(&[("c.json", config)], &["--get", "$lambda x: x[8]"]);
+    let error = Session::new(prepared, None).run_section("run").unwrap_err().to_string();
+    assert!(error.ends_with("--> command line, get\n   | $lambda x: x[8]\n   |             ^"), "{error}");
 }
 
 #[test]

@@ -9,7 +9,8 @@ use crate::handlers::{dict, files, handler, optimizer, state};
 use segbundle::checkpoint::{self, StateDict};
 use segbundle::component::{FromValue, Value};
 use segbundle::contracts::{
-    EngineState, Event, Handler, Mode, Network, NetworkHandle, NetworkState, Optimizer, Schedule, Score, Shared,
+    EngineStart, EngineState, Event, Handler, Mode, Network, NetworkHandle, NetworkState, Optimizer, Schedule, Score,
+    Shared,
 };
 use segbundle::error::Result;
 use segbundle::torch::Device;
@@ -262,7 +263,7 @@ fn a_folder_that_cannot_be_written_ends_the_run_and_keeps_the_older_file() {
     let folder = tempfile::tempdir().unwrap();
     std::fs::write(folder.path().join("file"), "").unwrap();
     let bad = saver(&folder.path().join("file"), false, &[("save_final", true.into())]);
-    let error = bad.on(Event::Started, &EngineState::default()).unwrap_err();
+    let error = bad.prepare(&EngineStart::default()).unwrap_err();
     assert!(error.to_string().contains("no folder"), "{error}");
     // A folder stands where the next file should go.
     let good = saver(folder.path(), false, &[("save_key_metric", true.into())]);

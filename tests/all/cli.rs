@@ -208,14 +208,56 @@ fn a_datalist_that_is_one_file_s_name_is_told_from_a_list() {
     let bundle = Bundle::new(1);
     let output = bundle.infer(&["--datalist", "images/s0000.nii.gz"]);
     let log = text(&output.stderr);
-    assert_ne!(output.status.code(), Some(0), "{log}");
+    assert_eq!(output.status.code(), Some(2), "{log}");
     assert!(
-        log.contains("`datalist` is a string")
-            && log.contains("hint: write a list with one item: \"['images/s0000.nii.gz']\""),
+        log.contains(
+            "error: `datalist`: expected a list, found str 'images/s0000.nii.gz'\n  --> command line, datalist"
+        ) && log.contains("hint: write a list with one item: --datalist \"['images/s0000.nii.gz']\"")
+            && log.matches("error").count() == 1,
         "{log}"
     );
     let listed = bundle.infer(&["--datalist", "['images/s0000.nii.gz']"]);
-    assert!(listed.status.success() && !text(&listed.stderr).contains("is a string"), "{}", text(&listed.stderr));
+    assert!(listed.status.success(), "{}", text(&listed.stderr));
+}
+
+#[test]
+fn options_without_effect_are_warned_of() {
+    let bundle = Bundle::new(1);
+    let config = ["--config_file", "configs/inference.json", "--meta_file", "None", "--evaluator#amp", "False"];
+    let run = |options: &[&str], command: &str| {
+        let output = bundle.run(&[options, &[command], &config].concat());
+        assert!(output.status.success(), "{}", text(&output.stderr));
+        text(&output.stderr)
+    };
+    let log = run(&["--resume", "--save-minutes", "3", "--amp-dtype", "bfloat16"], "run");
+    for option in ["--resume", "--save-minutes", "--amp-dtype"] {
+        assert_eq!(log.matches(&format!("`{option}` has no effect on SupervisedEvaluator")).count(), 1, "{log}");
+    }
+    assert!(run(&["--log-format", "json"], "verify").contains("`--log-format` has no effect on `verify`"));
+    assert!(!run(&["--skip-existing", "--threads", "1"], "run").contains("no effect"));
+    let series = ["statistics", "images/s0000.nii.gz", "--image", "images/s0000.nii.gz", "--series", "2"];
+    let output = bundle.run(&series);
+    assert!(output.status.code() == Some(2) && text(&output.stderr).contains("expected a folder of DICOM slices"));
+}
+
+#[test]
+fn json_lines_have_the_parts_of_a_message_as_fields() {
+    let bundle = Bundle::new(1);
+    std::fs::write(bundle.path("images/s0001.nii.gz"), "no image").unwrap();
+    let arguments = ["--config_file", "configs/inference.json", "--logging_file", "False"];
+    let output = bundle.run(&[&["--log-format", "json", "run"], &arguments[..]].concat());
+    let lines: Vec<serde_json::Value> = text(&output.stderr)
+        .lines()
+        .map(|line| serde_json::from_str(line).unwrap_or_else(|_| panic!("{line}")))
+        .collect();
+    let with = |field: &str, value: &str| lines.iter().find(|line| line[field] == value).unwrap();
+    let failed = with("status", "failed");
+    assert_eq!((&failed["case"], &failed["index"]), (&"images/s0001.nii.gz".into(), &2.into()));
+    assert!(failed["location"] == "images/s0001.nii.gz" && !failed["message"].as_str().unwrap().contains("-->"));
+    let done = with("status", "done");
+    assert!(done["seconds"].as_f64().unwrap() > 0.0 && done["outputs"] == "out/s0000/s0000_trans.nii.gz", "{done}");
+    let last = lines.last().unwrap();
+    assert!(last["location"].as_str().unwrap().ends_with(", run::0") && last["expression"].is_string(), "{last}");
 }
 
 #[test]

@@ -39,7 +39,7 @@ fn what_does_not_fit_or_cannot_be_read_is_said_before_anything_runs() {
     let (code, said, log) = explain(&bundle, &[], &[]);
     assert_eq!(code, Some(1), "{said}{log}");
     assert!(said.contains("expected a NIfTI file") && said.contains("1 cannot run"), "{said}");
-    let (code, said, _) = explain(&bundle, &["--max-memory", "70M"], &[]);
+    let (code, _, log) = explain(&bundle, &["--max-memory", "70M"], &[]);
     assert_eq!(code, Some(1));
-    assert!(said.contains("does not fit in memory"), "{said}");
+    assert!(log.contains("the memory limit is 70 MiB, but the program takes "), "{log}");
 }

@@ -266,7 +266,7 @@ fn bad_targets_are_named() {
     assert!(message(labels(&[2, 9, 8, 7], 5)).contains("and 1 or 5 channels"));
     for (args, expected) in [
         (vec![("softmax", true.into()), ("sigmoid", true.into())], "expected at most one"),
-        (vec![("other_act", "tanh".into())], "`other_act`: expected None or False, as it is not supported"),
+        (vec![("other_act", "tanh".into())], "`other_act`: expected None or False (not supported)"),
         (vec![("reduction", "none".into())], "expected \"mean\" or \"sum\""),
         (vec![("lambda_ce", (-1.0).into())], "at least 0"),
     ] {

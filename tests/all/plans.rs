@@ -297,6 +297,41 @@ fn every_transform_makes_of_the_voxels_what_it_plans_from_headers() {
     assert!(never.is_empty(), "these never succeeded: {never:?}");
 }
 
+#[test]
+fn a_file_is_streamed_where_its_plan_says_so() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("image.nii.gz");
+    let voxels = Voxels::I16((0..20 * 18 * 16).map(|i: i32| (i * 7919 % 1201) as i16).collect());
+    let layout = Layout::contiguous([1, 20, 18, 16]);
+    nifti::write(&path, &voxels, &layout, &Affine::IDENTITY, DType::I16, nifti::Options::default()).unwrap();
+    // Without its end the file fails in the transform that reads its voxels.
+    let bytes = std::fs::read(&path).unwrap();
+    std::fs::write(&path, &bytes[..bytes.len() - 12]).unwrap();
+    let load = |args: &[(&str, Value)]| build("LoadImaged", &[&[("keys", "image".into())], args].concat()).unwrap();
+    let spacing = |mode: &str| {
+        let args = [("keys", "image".into()), ("pixdim", 1.4.into()), ("mode", mode.into())];
+        build("Spacingd", &args).unwrap()
+    };
+    let first = build("EnsureChannelFirstd", &[("keys", "image".into())]).unwrap();
+    let smooth = build("GaussianSmoothd", &[("keys", "image".into()), ("sigma", 1.0.into())]).unwrap();
+    for (steps, streamed) in [
+        (vec![load(&[]), first.clone(), spacing("bilinear")], true),
+        (vec![load(&[]), first.clone(), spacing("nearest")], true),
+        (vec![load(&[]), first.clone(), smooth, spacing("bilinear")], false),
+        (vec![load(&[]), first], false),
+    ] {
+        let mut sample = Sample::default();
+        sample.set("image", Item::Value(path.to_str().unwrap().into()));
+        let plan = Plan::new(&steps, sample, WithoutHeader::Stop).unwrap();
+        let at = plan.steps.iter().find(|step| step.voxels == VoxelLocation::Streamed).map(|step| step.name);
+        assert_eq!(at, streamed.then_some("Spacingd"));
+        let case = case_context();
+        let mut cx = TransformContext { case: &case, writes: &mut vec![], rng: &mut RngStates::default() };
+        let Err(error) = plan.apply(&mut cx) else { panic!("a damaged file was read") };
+        assert!(error.message().starts_with(at.unwrap_or("LoadImaged")), "{error}");
+    }
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: CASES, failure_persistence: None, ..ProptestConfig::default() })]
     /// LoadImaged, and chains that are read slice by slice.

@@ -158,7 +158,7 @@ fn an_interrupted_training_goes_on_to_the_same_bits() {
         assert_eq!(child.wait().unwrap().code(), Some(130), "{log}");
         assert!(log.contains("`segbundle --resume run …` continues this training"), "{log}");
         let log = ok(&parts.resume(&more));
-        assert!(log.contains("resumed after iteration ") && !log.contains("Epoch: 1/2, Iter: 1/4"), "{log}");
+        assert!(log.contains("resumed from epoch ") && !log.contains("Epoch: 1/2, Iter: 1/4"), "{log}");
         assert!(parts.state() == whole.state(), "{workers} workers: the saved trainings differ");
         let best = |training: &Training| std::fs::read(training.path("models/model_lowres.pt")).unwrap();
         assert!(best(&parts) == best(&whole), "{workers} workers: the best weights differ");
@@ -261,7 +261,7 @@ fn bad_input_ends_the_training_with_its_file_named_and_nothing_lost() {
         (
             "labelsTr",
             |training, file| training.change(file, DType::U8, |x| Voxels::U8(vec![200; x.len()].into())),
-            "the label 200 occurs",
+            "found label 200",
         ),
         (
             "imagesTr",
@@ -292,6 +292,36 @@ fn bad_input_ends_the_training_with_its_file_named_and_nothing_lost() {
         );
         assert!(std::fs::read(training.path("models/model_lowres.pt")).unwrap() == best, "{message}");
         segbundle::checkpoint::load(training.path("models/resume/state.pt")).unwrap();
+    }
+}
+
+#[test]
+fn a_failed_first_iteration_keeps_the_final_weights_of_an_earlier_training() {
+    let training = Training::new(3);
+    let saver = "{'_target_': 'CheckpointSaver', 'save_dir': '@ckpt_dir', 'save_dict': {'model': '@network'}, \
+                 'save_final': True, 'final_filename': 'final.pt'}";
+    let arguments = ["--max_epochs", "1", "--train#handlers#2", saver];
+    ok(&training.run(&arguments));
+    let final_weights = std::fs::read(training.path("models/final.pt")).unwrap();
+    for label in std::fs::read_dir(training.path("data/labelsTr")).unwrap() {
+        let label = format!("data/labelsTr/{}", label.unwrap().file_name().to_str().unwrap());
+        training.change(&label, DType::U8, |x| Voxels::U8(vec![200; x.len()].into()));
+    }
+    let output = training.run(&[&arguments[..], &["--seed", "7"]].concat());
+    assert!(!output.status.success() && text(&output.stderr).contains("found label 200"), "{}", text(&output.stderr));
+    assert!(std::fs::read(training.path("models/final.pt")).unwrap() == final_weights);
+}
+
+#[test]
+fn folders_that_cannot_be_written_are_found_before_the_first_epoch() {
+    let training = Training::new(3);
+    std::fs::write(training.path("file"), "").unwrap();
+    for (argument, message) in
+        [("--ckpt_dir", "the training could not be saved"), ("--validate#handlers#2#save_dir", "CheckpointSaver: ")]
+    {
+        let output = training.run(&[argument, "file/models"]);
+        let log = text(&output.stderr);
+        assert!(!output.status.success() && log.contains(message) && !log.contains("Epoch"), "{argument}: {log}");
     }
 }
 

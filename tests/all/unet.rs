@@ -191,7 +191,7 @@ fn layers_equal_those_of_monai_s_factories() {
             act.forward(x.shallow_clone(), &builder.finish(&[]).0)
         } else {
             let norm = Norm::new(&spec, 4, &mut builder, "n").unwrap();
-            norm.forward(&x, &builder.finish(&[]).0, false)
+            norm.forward(&x, &builder.finish(&[]).0, false).unwrap()
         };
         (&y * Tensor::arange(y.numel() as i64, (Kind::Float, Device::Cpu)).reshape(y.size()))
             .sum(Kind::Float)

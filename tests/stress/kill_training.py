@@ -96,7 +96,7 @@ def main():
             assert whole == own, f"{name} differs from the uninterrupted run's"
         left = [path for path in files(folder, "out") if ".partial-" in path or path.endswith("next.pt")]
         assert not left, left
-        resumed = content(f"{folder}/out.log").decode().count("resumed after iteration")
+        resumed = content(f"{folder}/out.log").decode().count("resumed from epoch")
         print(f"{hit[signal.SIGKILL]} kills and {hit[signal.SIGINT]} interrupts in {runs + 1} runs, {resumed} of which resumed from a saved state:")
         print(f"saved state and best weights equal those of the uninterrupted run ({whole_s:.1f} s)")
 

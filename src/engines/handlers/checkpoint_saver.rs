@@ -4,7 +4,8 @@
 //! Deliberate differences:
 //! - Files are written atomically, and the new file exists before an old one is removed.
 //! - Weights are saved as f32.
-//! - A folder that is not writable is an error when the engine starts, not after the first epoch.
+//! - A folder that is not writable is an error before the first epoch, not after it.
+//! - `save_final` saves nothing if the first iteration fails.
 //! - A resumed training continues with the same list of files.
 
 use super::checkpoint_files::{self, Files, Priority, Rule};
@@ -12,9 +13,9 @@ use super::logger;
 use super::parts::{Part, parts_of};
 use crate::checkpoint::StateDict;
 use crate::component::Dict;
-use crate::contracts::{EngineState, Event, Handler, Score};
-use crate::err;
+use crate::contracts::{EngineStart, EngineState, Event, Handler, Score};
 use crate::error::{Kind, Result};
+use crate::{err, log_error};
 use std::path::PathBuf;
 
 component! {
@@ -30,7 +31,8 @@ component! {
         name: Option<String> = (),
         /// Prefix of the file names.
         file_prefix: String = "",
-        /// Save a checkpoint when the training ends, also with an error, but not when it is interrupted.
+        /// Save a checkpoint when the training ends, also with an error after the first iteration, but not when it is
+        /// interrupted.
         save_final: bool = false,
         /// File name of the final checkpoint; None is `model_final_iteration=N.pt`.
         final_filename: Option<String> = (),
@@ -119,7 +121,6 @@ impl Handler for CheckpointSaver {
     }
     fn on(&self, event: Event, engine: &EngineState) -> Result<()> {
         match event {
-            Event::Started if self.files().next().is_some() => checkpoint_files::check(&self.args.save_dir),
             Event::Started => Ok(()),
             Event::IterationCompleted if self.args.epoch_level => Ok(()),
             Event::IterationCompleted => self.save_regular(engine.iteration, engine),
@@ -132,10 +133,16 @@ impl Handler for CheckpointSaver {
                 let result = self.save_last("Exception raised, saved the last checkpoint", engine);
                 // The run ends with its original error, so that this one is only logged.
                 if let Err(error) = &result {
-                    tracing::error!("CheckpointSaver: {error}");
+                    log_error!(error, error, "CheckpointSaver: {}", error.message());
                 }
                 result
             }
+        }
+    }
+    fn prepare(&self, _start: &EngineStart) -> Result<()> {
+        match self.files().next() {
+            Some(_) => checkpoint_files::check(&self.args.save_dir).map_err(|error| error.context(COMPONENT.name)),
+            None => Ok(()),
         }
     }
     fn save(&self) -> Result<StateDict> {

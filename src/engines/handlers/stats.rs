@@ -81,9 +81,10 @@ impl Handler for Stats {
 
 impl Stats {
     fn log(&self, engine: &EngineState, text: &str) {
+        let (epoch, iteration) = (engine.epoch, engine.iteration);
         match &self.args.name {
-            Some(name) => tracing::info!(logger = name.as_str(), "{text}"),
-            None => tracing::info!(logger = logger(engine), "{text}"),
+            Some(name) => tracing::info!(logger = name.as_str(), epoch, iteration, "{text}"),
+            None => tracing::info!(logger = logger(engine), epoch, iteration, "{text}"),
         }
     }
 

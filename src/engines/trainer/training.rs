@@ -85,7 +85,7 @@ impl Training<'_> {
     ///
     /// # Errors
     /// A failed iteration, validation or handler, after the training state is saved; cancellation.
-    pub(super) fn train(&self, Begun { began, mut saver, mut loop_state }: Begun) -> Result<()> {
+    pub(super) fn train(&self, Begun { began, saver, loop_state }: &mut Begun) -> Result<()> {
         let (workflow, case) = (self.workflow, self.batch_context());
         while !loop_state.stopped && (workflow.state().epoch < self.args.max_epochs || loop_state.in_epoch) {
             let epoch_began = Instant::now();
@@ -94,20 +94,20 @@ impl Training<'_> {
                 workflow.begin_epoch();
                 loop_state.in_epoch = true;
             }
-            let ended = self.epoch(&mut loop_state, &mut saver, &case)?;
+            let ended = self.epoch(loop_state, saver, &case)?;
             // If the validation fails or is interrupted, a resumed training repeats it.
-            let snapshot = self.snapshot(&loop_state)?;
+            let snapshot = self.snapshot(loop_state)?;
             if let EpochOutcome::Stopped = ended {
                 loop_state.stopped = true;
-                saver.save(|| self.saved(self.snapshot(&loop_state)?));
+                saver.save(|| self.saved(self.snapshot(loop_state)?));
                 break;
             }
             if let Err(error) = self.check_weights().and_then(|()| workflow.complete_epoch()) {
-                return Err(self.failed(error, snapshot, &mut saver));
+                return Err(self.failed(error, snapshot, saver));
             }
             loop_state.in_epoch = false;
             loop_state.stopped = workflow.take_stop();
-            saver.save(|| self.saved(self.snapshot(&loop_state)?));
+            saver.save(|| self.saved(self.snapshot(loop_state)?));
             if loop_state.stopped {
                 break;
             }
@@ -317,7 +317,8 @@ impl Training<'_> {
             let shapes = (image.layout.shape, label.layout.shape);
             if shapes.0[1..] != shapes.1[1..] {
                 return Err(err!(
-                    "the image has {:?} voxels after its transforms, the label {:?}",
+                    "the image {} has {:?} voxels after its transforms, its label {:?}",
+                    image.header.path.display(),
                     &shapes.0[1..],
                     &shapes.1[1..]
                 )
@@ -346,12 +347,14 @@ impl Training<'_> {
 
     /// Adds to an error of the loss which file contains a label outside the classes of the network.
     fn name_bad_label(&self, error: Error, batch: &Batch) -> Error {
-        let classes = self.args.network.lock().out_channels() as f32;
+        let classes = self.args.network.lock().out_channels();
         for sample in &batch.samples {
             let Ok(label) = sample.image("label") else { continue };
             let values = label.to_f32_vec().unwrap_or_default();
-            if let Some(bad) = values.iter().find(|value| !(0.0..classes).contains(*value)) {
-                return error.context(format_args!("the label {bad} occurs")).file(&label.header.path);
+            if let Some(bad) = values.iter().find(|value| !(0.0..classes as f32).contains(*value)) {
+                return error
+                    .context(format_args!("found label {bad}, where the network has {classes} classes"))
+                    .file(&label.header.path);
             }
         }
         error
@@ -451,7 +454,7 @@ impl Training<'_> {
             true => {
                 tracing::info!("a handler ended this training in epoch {epoch}; set another max_epochs to continue it")
             }
-            false => tracing::info!("resumed after iteration {} in epoch {}", cursor.iteration, epoch.max(1)),
+            false => tracing::info!("resumed from epoch {}, iteration {}", epoch.max(1), cursor.iteration),
         }
         let TrainingCursor { iteration, pending_loss, in_epoch, .. } = cursor;
         Ok(LoopState { iteration, pending_loss, in_epoch, stopped, batches })
@@ -510,11 +513,18 @@ fn restore_buffers(buffers: Vec<(Tensor, Tensor)>) -> Result<()> {
     buffers.into_iter().try_for_each(|(mut tensor, copy)| Ok(tensor.f_copy_(&copy).map(drop)?))
 }
 
-/// A training before its first iteration: the result of [`Training::begin`].
+/// A training that has begun: the result of [`Training::begin`], which [`Training::train`] advances.
 pub(super) struct Begun {
     began: Instant,
     saver: TrainingState,
     loop_state: LoopState,
+}
+
+impl Begun {
+    /// Number of completed iterations.
+    pub(super) fn iteration(&self) -> usize {
+        self.loop_state.iteration
+    }
 }
 
 /// State of the training loop between two iterations.

@@ -4,7 +4,7 @@ use super::expr::Parsed;
 use super::names::{self, Found};
 use super::node::{Content, Node, key_text};
 use super::plan::Plan;
-use super::{id, load::Warning};
+use super::{id, load::Warning, metadata};
 use crate::component::{Component, Effect, Entry, Value, check_names, missing_argument};
 use crate::err;
 use crate::error::{Error, Kind, did_you_mean};
@@ -135,11 +135,10 @@ fn arguments(findings: &mut Findings, component: &'static Component, id: &str, n
 }
 
 /// Check the names that an expression uses, and the functions that it calls.
-pub fn expression(plan: &Plan, id: &str, node: &Node, parsed: &Parsed) -> Findings {
+pub fn expression(plan: &Plan, parsed: &Parsed) -> Findings {
     let mut findings = Findings::default();
-    let place = node.origin.text();
     for used in parsed.uses() {
-        let located = |error: Error| error.place(parsed.text(), used.offset).at(Some(&place), id);
+        let located = |error: Error| parsed.place(error, used.offset);
         match names::resolve(plan.table, &plan.imports, &used.path) {
             Err(error) => findings.errors.push(located(error)),
             Ok(Found::Entry { entry, path, whole: true }) => {
@@ -195,6 +194,12 @@ pub fn missing_reference(plan: &Plan, missing: &str) -> Error {
         }
     }
     let error = err!("`@{missing}` is not defined in the config").kind(Kind::Config);
+    if known == metadata::ID && node.children().is_empty() {
+        return error.hint("no metadata was read: name its file with `--meta_file metadata.json`");
+    }
+    if let Some(hint) = tree.in_sibling(missing).filter(|_| known.is_empty()) {
+        return error.hint(hint);
+    }
     if let Some(near) = tree.nearest(missing).filter(|_| !matches!(node.content, Content::List(_))) {
         return error.hint(format!("did you mean `@{near}`?"));
     }

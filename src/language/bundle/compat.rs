@@ -179,6 +179,9 @@ pub fn check_run_ids(args: &RunArgs, tree: &Tree) -> Option<Error> {
     if args.run_id != "run" && missing.any(|(option, ..)| option == "init_id") {
         return Some(error.hint(format!("an override is written `--{} {}`", args.run_id, args.init_id)));
     }
+    if let Some(hint) = tree.in_sibling(&args.run_id) {
+        return Some(error.hint(hint));
+    }
     let lists = runnable(args, tree);
     let near = tree.nearest(&args.run_id).filter(|near| lists.is_empty() || lists.contains(near));
     if let Some(near) = near {

@@ -75,7 +75,9 @@ pub fn read_file(path: &str, notes: &mut Notes) -> Result<Node> {
     if !Path::new(path).exists() {
         return Err(config(missing(path)));
     }
-    read_text(&text::read(path, MAX_BYTES).map_err(config)?, path, notes)
+    let text = text::read(path, MAX_BYTES).map_err(config)?;
+    tracing::debug!("read {path}");
+    read_text(&text, path, notes)
 }
 
 /// Parse `text` as JSON or YAML, depending on the extension of `path`.

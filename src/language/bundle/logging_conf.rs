@@ -141,6 +141,7 @@ impl LoggingConf {
     /// Read a file. Ignored options are added to `warnings`; errors contain `file:line`.
     pub fn read(path: &Path, warnings: &mut Vec<Warning>) -> Result<LoggingConf> {
         let text = text::read(path, 1 << 20).map_err(|error| error.kind(Kind::Config))?;
+        tracing::debug!("read {}", path.display());
         LoggingConf::parse(&text, &path.display().to_string(), warnings)
     }
 

@@ -11,6 +11,9 @@ use crate::err;
 use crate::error::{Kind, Result};
 use std::path::Path;
 
+/// Id of the metadata in the config.
+pub const ID: &str = "_meta_";
+
 /// Entries of the metadata that MONAI's bundle specification requires.
 pub const REQUIRED: [&str; 10] = [
     "version",
@@ -25,13 +28,14 @@ pub const REQUIRED: [&str; 10] = [
     "network_data_format",
 ];
 
-/// Read the metadata into `_meta_`. A missing file is a warning.
+/// Read the metadata into `_meta_`. A missing file is a warning if it was given, or else a note.
 pub fn read(args: &RunArgs, tree: &mut Tree) -> Result<()> {
     let beside = args.config_root().join("metadata.json").display().to_string();
     let files = args.meta_files.clone().unwrap_or_else(|| vec![beside]);
     if let Some(missing) = files.iter().find(|file| !Path::new(file.as_str()).is_file()) {
         let note = err!("cannot find the metadata file `{missing}`").kind(Kind::Config).file(missing);
-        tree.warnings.push(note.hint("it is usually in the folder of the config files; the run continues without it"));
+        let note = note.hint("it is usually in the folder of the config files; the run continues without it");
+        if args.meta_files.is_some() { &mut tree.warnings } else { &mut tree.notes }.push(note);
         return Ok(());
     }
     let mut meta = Tree::new(Node::dict(Entries::new(), super::node::Origin::new(&files[0], 1)));
@@ -40,14 +44,14 @@ pub fn read(args: &RunArgs, tree: &mut Tree) -> Result<()> {
     }
     tree.warnings.append(&mut meta.warnings);
     tree.errors.append(&mut meta.errors);
-    compat::rename_deprecated(&mut meta.root, &mut tree.warnings);
+    compat::rename_deprecated(&mut meta.root, &mut tree.notes);
     if let Content::Dict(entries) = &meta.root.content {
         let missing: Vec<&str> = REQUIRED.iter().filter(|key| !entries.contains_key(&Key::str(key))).copied().collect();
         if !missing.is_empty() {
             let note = err!("the metadata lacks {}", missing.join(", ")).kind(Kind::Config).file(&files[0]);
-            tree.warnings.push(note.hint("MONAI's bundle specification requires these"));
+            tree.notes.push(note.hint("MONAI's bundle specification requires these"));
         }
     }
-    tree.root.insert("_meta_", meta.root);
+    tree.root.insert(ID, meta.root);
     Ok(())
 }

@@ -129,7 +129,8 @@ impl Plan {
         let (problems, warnings) = compat::check_overrides(&plan);
         plan.problems.extend(problems);
         plan.warnings.extend(warnings);
-        plan.notes = compat::dead_keys(&plan.tree, &plan.reached, &plan.referenced());
+        plan.notes = plan.tree.notes.clone();
+        plan.notes.extend(compat::dead_keys(&plan.tree, &plan.reached, &plan.referenced()));
         let lookalikes = compat::lookalikes(&plan.tree).into_iter().chain(compat::misspelt_components(&plan));
         plan.warnings.extend(lookalikes.collect::<Vec<_>>());
         plan
@@ -177,8 +178,7 @@ impl Plan {
             let option = if has("bundle_root") { format!(", or add --bundle_root '{bundle}'") } else { String::new() };
             return error.hint(format!("relative paths start in {here}: run in {bundle}{option}"));
         }
-        // In errors with an id, the file is the config.
-        if error.get_file().is_some() && error.get_id().is_none() {
+        if error.is_of_data() {
             return match has("load_pretrain") {
                 true => error.hint("put the file there, or use `--load_pretrain False` for untrained weights"),
                 false => error,
@@ -241,8 +241,9 @@ impl Plan {
             let Some(text) = node.expression() else { return };
             match expr::parse(&id::normalize(text)) {
                 Ok(parsed) => {
-                    self.expressions.insert(id.to_owned(), Arc::new(parsed));
-                    order.push((id.to_owned(), node.origin.text()));
+                    let place = node.origin.text();
+                    self.expressions.insert(id.to_owned(), Arc::new(parsed.located(place.clone(), id)));
+                    order.push((id.to_owned(), place));
                 }
                 Err(error) => {
                     errors.insert(id.to_owned(), error.kind(Kind::Config).at(Some(&node.origin.text()), id));
@@ -352,7 +353,7 @@ impl Plan {
             if let Some(error) = syntax.remove(id) {
                 findings.errors.push(error);
             } else if let Some(parsed) = plan.expressions.get(id) {
-                findings = check::expression(plan, id, node, parsed);
+                findings = check::expression(plan, parsed);
             } else if node.is_component() {
                 findings = check::component(plan, id, node);
             }
@@ -379,10 +380,11 @@ impl Plan {
             if broken || self.tree.get(&target).is_some() {
                 continue;
             }
-            let mut error = check::missing_reference(self, &target).at(Some(&node.origin.text()), id);
-            if let Some(parsed) = self.expressions.get(id) {
-                error = error.place(parsed.text(), offset);
-            }
+            let error = check::missing_reference(self, &target);
+            let error = match self.expressions.get(id) {
+                Some(parsed) => parsed.place(error, offset),
+                None => error.at(Some(&node.origin.text()), id),
+            };
             match self.rules.allow_missing_reference {
                 true => findings.warnings.push(error),
                 false => findings.errors.push(error),

@@ -14,12 +14,12 @@ use super::node::{Content, Node, key_text};
 use super::plan::{MAX_CHAIN, Plan};
 use crate::component::{Args, BuildContext, ConfigSource, Dict, FromValue, Value};
 use crate::err;
-use crate::error::{Kind, Result};
+use crate::error::{Error, Kind, Result};
 use crate::python::functools::Partial;
 use crate::run::{CHECKPOINT_FOLDER, ConfigRecord, RunContext};
 use parking_lot::Mutex;
 use std::collections::HashMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Weak};
 
 /// Resolves the items of a [`Plan`] and stores their values by id.
@@ -221,24 +221,37 @@ impl Session {
         let mut references = HashMap::new();
         for reference in parsed.references() {
             if self.plan.tree.get(&reference.id).is_none() {
-                return Err(check::missing_reference(&self.plan, &reference.id).place(parsed.text(), reference.offset));
+                return Err(parsed.place(check::missing_reference(&self.plan, &reference.id), reference.offset));
             }
             references.insert(reference.id.clone(), self.resolve(&reference.id, waiting)?);
         }
-        // As in Python, but usually a mistake: a datalist that is the name of a single file.
-        if let Some((name, text)) =
-            parsed.iterated_reference().and_then(|name| Some((name, references.get(name)?.as_str()?)))
-            && text.chars().nth(1).is_some()
-        {
-            let note = err!("`{name}` is a string, which is iterated by characters, where a list is expected")
-                .kind(Kind::Config);
-            let place = self.plan.tree.get(name).map(|node| node.origin.text());
-            self.warnings
-                .lock()
-                .push(note.at(place.as_deref(), name).hint(format!("write a list with one item: \"['{text}']\"")));
+        if let Some((id, text)) = parsed.iterated_reference().and_then(|id| Some((id, references.get(id)?.as_str()?))) {
+            self.check_characters(id, text)?;
         }
         let env = Env { references, imports: self.plan.imports.clone(), table: self.plan.table };
         self.call(id, |call| expr::eval(parsed, &Arc::new(env), call))
+    }
+
+    /// Check the string `text` at `id` that a comprehension iterates over, by characters as in Python. This is usually a
+    /// mistake, such as a datalist that is the name of a single file.
+    ///
+    /// # Errors
+    /// The string is a path.
+    fn check_characters(&self, id: &str, text: &str) -> Result<()> {
+        if text.chars().nth(1).is_none() {
+            return Ok(());
+        }
+        let place = self.plan.tree.place(id);
+        let given = self.plan.tree.overrides.iter().find(|given| given.id == id);
+        let option = given.map_or(String::new(), |given| format!("--{} ", given.spelled));
+        let located = |error: Error| error.kind(Kind::Config).at(Some(&place), id);
+        if text.contains(['/', '.']) || Path::new(text).exists() {
+            return Err(located(err!("`{id}`: expected a list, found str '{text}'"))
+                .hint(format!("write a list with one item: {option}\"['{text}']\"")));
+        }
+        let note = located(err!("`{id}` is the string '{text}', of which each character is an item"));
+        self.warnings.lock().push(note.hint(format!("a list with one item is written {option}\"['{text}']\"")));
+        Ok(())
     }
 
     fn component(&self, id: &str, node: &Node, waiting: &mut Waiting) -> Result<Value> {

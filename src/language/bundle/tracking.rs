@@ -15,6 +15,9 @@ use crate::component::Value;
 use crate::err;
 use crate::error::{Error, Kind, Result};
 
+const SETTINGS: &str =
+    "`--tracking \"{'handlers_id': {}, 'configs': {}}\"` writes the config that is run, without MLflow";
+
 /// Id of the item with the path of the executed config.
 pub const EXECUTED: &str = "save_execute_config";
 
@@ -27,13 +30,17 @@ pub fn patch(tree: &mut Tree, settings: &Node, args: &RunArgs) -> Result<bool> {
             tree.errors.push(no_mlflow(&settings.origin.text()));
             return Ok(false);
         }
-        Some(file) => load::read_file(file, &mut notes)?,
+        Some(file) => load::read_file(file, &mut notes).map_err(|error| error.context("tracking").hint(SETTINGS))?,
         None => settings.clone(),
     };
     tree.warnings.append(&mut notes.warnings);
     let place = settings.origin.text();
     let part = |name: &str| {
-        let error = || err!("tracking settings need a dict `{name}`").kind(Kind::Config).file(&place);
+        let error = || {
+            let error =
+                err!("tracking: expected a dict with the dicts `handlers_id` and `configs`, `{name}` is missing");
+            error.kind(Kind::Config).file(&place).hint(SETTINGS)
+        };
         settings.get(name).filter(|node| node.as_dict().is_some()).ok_or_else(error)
     };
     let (configs, engines) = (part("configs")?, part("handlers_id")?);
@@ -72,10 +79,7 @@ pub fn patch(tree: &mut Tree, settings: &Node, args: &RunArgs) -> Result<bool> {
 
 fn no_mlflow(place: &str) -> Error {
     let error = err!("`tracking` adds MLFlowHandler, which segbundle does not have: runs are not recorded with MLflow");
-    error
-        .kind(Kind::Unsupported)
-        .file(place)
-        .hint("`--tracking \"{'handlers_id': {}, 'configs': {}}\"` writes the config that is run, without MLflow")
+    error.kind(Kind::Unsupported).file(place).hint(SETTINGS)
 }
 
 /// Set `save_execute_config` to a path or None. Returns whether it is a path.

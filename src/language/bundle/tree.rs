@@ -12,8 +12,9 @@ use crate::component::Key;
 use crate::err;
 use crate::error::{Error, Kind, Result, did_you_mean};
 use std::collections::BTreeSet;
-use std::sync::Arc;
+use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, OnceLock};
 
 /// The merged config, with errors and warnings.
 #[derive(Debug, Clone)]
@@ -22,6 +23,8 @@ pub struct Tree {
     pub root: Node,
     /// Warnings of reading, merging and expanding.
     pub warnings: Vec<Warning>,
+    /// What `verify` shows in addition: it does not concern this run.
+    pub notes: Vec<Warning>,
     /// Errors in single items.
     pub errors: Vec<Error>,
     /// Overrides in the order of the command line.
@@ -30,6 +33,10 @@ pub struct Tree {
     pub macro_reads: BTreeSet<String>,
     /// Ids whose content could not be created; no further errors are reported for them.
     pub broken: BTreeSet<String>,
+    /// The config files, in the order in which they are merged.
+    files: Vec<String>,
+    /// Other config files in the folder of the first, with the keys at their top; read on first use.
+    siblings: OnceLock<Vec<(String, Vec<String>)>>,
     /// Remaining number of items to search for suggestions, which bounds the time for large configs with many errors.
     search_budget: Arc<AtomicUsize>,
 }
@@ -54,11 +61,14 @@ impl Tree {
         Tree {
             root,
             warnings: vec![],
+            notes: vec![],
             errors: vec![],
             overrides: vec![],
             macro_reads: BTreeSet::new(),
             broken: BTreeSet::new(),
             search_budget: Arc::new(AtomicUsize::new(MAX_SEARCHED)),
+            files: vec![],
+            siblings: OnceLock::new(),
         }
     }
 
@@ -66,19 +76,20 @@ impl Tree {
     pub fn load(args: &RunArgs) -> Result<Tree> {
         let origin = Origin::new(args.config_files.first().map_or("", String::as_str), 0);
         let mut tree = Tree::new(Node::dict(Entries::new(), origin.clone()));
-        tree.root.insert("_meta_", Node::dict(Entries::new(), origin));
+        tree.root.insert(metadata::ID, Node::dict(Entries::new(), origin));
+        tree.files = args.config_files.clone();
         tree.check_folders(args);
         for file in &args.config_files {
             tree.merge_file(file, args)?;
         }
-        compat::rename_deprecated(&mut tree.root, &mut tree.warnings);
+        compat::rename_deprecated(&mut tree.root, &mut tree.notes);
         metadata::read(args, &mut tree)?;
         Ok(tree)
     }
 
     fn check_folders(&mut self, args: &RunArgs) {
         let root = args.config_root();
-        if let Some(other) = args.config_files.iter().find(|file| std::path::Path::new(file).parent() != Some(root)) {
+        if let Some(other) = args.config_files.iter().find(|file| Path::new(file).parent() != Some(root)) {
             let note = err!(
                 "not all config files are in `{}`, which is searched for metadata.json and logging.conf",
                 root.display()
@@ -234,6 +245,25 @@ impl Tree {
         })
     }
 
+    /// Hint about another config file in the folder of the first one that has the item `id`, to be named together with
+    /// the given ones; `None` if there is none.
+    pub fn in_sibling(&self, id: &str) -> Option<String> {
+        let name = id.split(id::SEPARATOR).next()?;
+        let siblings = self.siblings.get_or_init(|| siblings(&self.files));
+        let having = siblings.iter().filter(|(_, keys)| keys.iter().any(|key| key == name));
+        let found: Vec<&str> = having.map(|(file, _)| &**file).collect();
+        let first = found.first()?;
+        let files: Vec<String> = std::iter::once(*first)
+            .chain(self.files.iter().map(String::as_str))
+            .map(|file| format!("'{file}'"))
+            .collect();
+        Some(format!(
+            "`{name}` is in {}: name the files together, `--config_file \"[{}]\"`",
+            found.join(" and "),
+            files.join(",")
+        ))
+    }
+
     /// Count `count` visited items against the limit; `None` if it is exhausted.
     fn charge_search(&self, count: usize) -> Option<()> {
         let take = |left: usize| (left > 0).then(|| left.saturating_sub(count));
@@ -260,6 +290,23 @@ impl Node {
             entries.insert(Key::str(key), node);
         }
     }
+}
+
+/// Config files in the folder of the first of `files` that are not among them, with the keys at their top. Files that
+/// cannot be read are skipped.
+fn siblings(files: &[String]) -> Vec<(String, Vec<String>)> {
+    const MOST: usize = 50;
+    let Some(folder) = files.first().and_then(|file| Path::new(file).parent()) else { return vec![] };
+    let read = std::fs::read_dir(if folder.as_os_str().is_empty() { Path::new(".") } else { folder });
+    let mut names: Vec<_> = read.into_iter().flatten().flatten().map(|entry| entry.file_name()).collect();
+    names.sort();
+    let paths = names.iter().map(|name| folder.join(name).display().to_string());
+    let others = paths.filter(|path| load::is_config_name(path) && !files.contains(path)).take(MOST);
+    let keys = |path: String| {
+        let Content::Dict(entries) = load::read_file(&path, &mut Notes::default()).ok()?.content else { return None };
+        Some((path, entries.keys().filter_map(|key| key.as_str().map(str::to_owned)).collect()))
+    };
+    others.filter_map(keys).collect()
 }
 
 /// Convert a negative index of a list to a non-negative one.

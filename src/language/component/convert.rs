@@ -257,7 +257,7 @@ pub struct NotSupported;
 impl FromValue for NotSupported {
     const ERROR: Kind = Kind::Unsupported;
     fn expected() -> String {
-        "None or False, as it is not supported".into()
+        "None or False (not supported)".into()
     }
     fn from_value(value: &Value) -> Option<Self> {
         matches!(value, Value::None | Value::Bool(false)).then_some(NotSupported)

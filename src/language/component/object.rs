@@ -215,8 +215,8 @@ impl BuildContext {
 
 /// Mark an error as a config error, unless the component reads files.
 fn as_config(error: Error, effect: Effect) -> Error {
-    match (error.get_kind(), error.get_file()) {
-        (Kind::Run, None) if effect != Effect::Reads => error.kind(Kind::Config),
+    match error.get_kind() {
+        Kind::Run if effect != Effect::Reads && !error.is_of_data() => error.kind(Kind::Config),
         _ => error,
     }
 }

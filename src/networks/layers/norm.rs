@@ -167,7 +167,7 @@ impl Norm {
     ///
     /// # Errors
     /// Statistics would be computed over a single value, which has no variance.
-    pub fn check(&self, x: &Tensor, train: bool) -> Result<()> {
+    fn check(&self, x: &Tensor, train: bool) -> Result<()> {
         let size = x.size();
         let voxels: i64 = size.iter().skip(2).product();
         let (name, values) = match self {
@@ -178,14 +178,24 @@ impl Norm {
         if values > 1 {
             return Ok(());
         }
-        Err(err!("{name} norm: expected more than one value per channel, found an input of {size:?}")
-            .hint("increase `roi_size`, or reduce the number of levels of the network"))
+        let error = err!("{name} norm: expected more than one value per channel, found an input of {size:?}");
+        Err(error.hint(match self {
+            Norm::Batch { .. } => {
+                "set `drop_last` of the DataLoader to true if its last batch has one case; otherwise increase \
+                 `batch_size` or `roi_size`, or reduce the number of levels of the network"
+            }
+            _ => "increase `roi_size`, or reduce the number of levels of the network",
+        }))
     }
 
     /// Maps `[N, C, X, Y, Z]` or `[N, C, X, Y]` to the same shape.
-    pub fn forward(&self, x: &Tensor, parameters: &[Tensor], train: bool) -> Tensor {
+    ///
+    /// # Errors
+    /// Statistics would be computed over a single value.
+    pub fn forward(&self, x: &Tensor, parameters: &[Tensor], train: bool) -> Result<Tensor> {
+        self.check(x, train)?;
         let get = |slot: Option<Slot>| slot.map(|slot| &parameters[slot.0]);
-        match self {
+        Ok(match self {
             Norm::Identity => x.shallow_clone(),
             Norm::Group { groups, affine, eps } => {
                 x.group_norm(*groups as i64, get(affine.map(|a| a.0)), get(affine.map(|a| a.1)), *eps, true)
@@ -230,7 +240,7 @@ impl Norm {
                 let mean = padded.avg_pool3d([*size, 1, 1], [1, 1, 1], [0, 0, 0], false, true, None::<i64>);
                 x / (mean.squeeze_dim(1).view(&*shape) * *alpha + *k).pow_tensor_scalar(*beta)
             }
-        }
+        })
     }
 }
 

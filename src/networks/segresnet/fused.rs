@@ -116,6 +116,8 @@ impl Weights {
                     Some(Affine { weight: values(&net.tensors[weight.0])?, bias: values(&net.tensors[bias.0])? });
             }
         }
+        let (winograd, direct) = (weights.conv3s.iter().flatten().count(), weights.convs.iter().flatten().count());
+        tracing::debug!("SegResNet: {winograd} Winograd and {direct} other convolutions, fused with norms and ReLU");
         Ok(weights)
     }
 

@@ -22,7 +22,7 @@ impl Frame {
         let Some(first) = comprehension.clauses.first() else { bail!("a comprehension without a loop") };
         // As in Python, the first iterable is evaluated at once in the enclosing scope, even for a generator.
         let iterable = self.eval(&first.iterable, call)?;
-        let outermost = Cursor::new(&iterable).map_err(|error| error.place(self.parsed.text(), first.iterable.at))?;
+        let outermost = Cursor::new(&iterable).map_err(|error| self.parsed.place(error, first.iterable.at))?;
         let scope = Scope::new(Owner::Comprehension, Some(self.scope.clone()));
         let frame = Frame { parsed: self.parsed.clone(), env: self.env.clone(), scope };
         let mut loops = Loops { frame, comprehension: comprehension.clone(), cursors: vec![outermost] };
@@ -81,7 +81,7 @@ impl Loops {
             };
             let open = self.cursors.len();
             let clause = &comprehension.clauses[open - 1];
-            let place = |error: crate::error::Error| error.place(self.frame.parsed.text(), clause.at);
+            let place = |error| self.frame.parsed.place(error, clause.at);
             self.frame.assign(&clause.target, item, call).map_err(place)?;
             let mut passes = true;
             for condition in &clause.conditions {
@@ -94,8 +94,8 @@ impl Loops {
                 None => return Ok(true),
                 Some(inner) => {
                     let iterable = self.frame.eval(&inner.iterable, call)?;
-                    let cursor = Cursor::new(&iterable)
-                        .map_err(|error| error.place(self.frame.parsed.text(), inner.iterable.at))?;
+                    let cursor =
+                        Cursor::new(&iterable).map_err(|error| self.frame.parsed.place(error, inner.iterable.at))?;
                     self.cursors.push(cursor);
                 }
             }

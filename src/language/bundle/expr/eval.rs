@@ -38,7 +38,7 @@ impl Frame {
     }
 
     fn place(&self, error: Error, at: usize) -> Error {
-        error.place(self.parsed.text(), at)
+        self.parsed.place(error, at)
     }
 
     fn name(&self, name: &str) -> Result<Value> {

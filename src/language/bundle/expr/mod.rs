@@ -22,7 +22,7 @@ mod uses;
 pub mod values;
 
 use crate::component::{BuildContext, Table, Value};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
@@ -35,6 +35,8 @@ pub struct Parsed {
     text: String,
     references: Vec<Reference>,
     content: Content,
+    /// File and id of the config item.
+    location: Option<(String, String)>,
 }
 
 /// A reference `@id`.
@@ -74,13 +76,26 @@ fn parse_tokens(mut lexer: lex::Lexer) -> Result<Parsed> {
     let tokens = lexer.all()?;
     let references = std::mem::take(&mut lexer.references);
     let content = parse::Parser::new(text, &tokens).content()?;
-    Ok(Parsed { text: text.to_owned(), references, content })
+    Ok(Parsed { text: text.to_owned(), references, content, location: None })
 }
 
 impl Parsed {
+    /// Sets the config item that contains the expression, for errors.
+    #[must_use]
+    pub fn located(self, file: String, id: &str) -> Parsed {
+        Parsed { location: Some((file, id.to_owned())), ..self }
+    }
     /// The text that was parsed.
     pub fn text(&self) -> &str {
         &self.text
+    }
+    /// Adds the location to an error at an offset of the text.
+    pub fn place(&self, error: Error, offset: usize) -> Error {
+        let error = error.place(&self.text, offset);
+        match &self.location {
+            Some((file, id)) => error.at(Some(file), id),
+            None => error,
+        }
     }
     /// All references, in the order of the text.
     pub fn references(&self) -> &[Reference] {
