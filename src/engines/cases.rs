@@ -7,6 +7,7 @@ use crate::env::at_home;
 use crate::err;
 use crate::error::{Error, Kind, Result};
 use crate::formats::{atomic, paths};
+use crate::text::count;
 use std::collections::{BTreeSet, HashMap};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -128,7 +129,8 @@ pub fn check(dataset: &dyn Dataset, postprocessing: &[Arc<dyn Transform>]) -> Ve
     let missing: Vec<&Path> =
         cases.iter().filter_map(|case| case.inputs.iter().find(|path| !path.exists()).map(|path| &**path)).collect();
     let Some(first) = missing.first() else { return vec![] };
-    let error = err!("{} of {} cases: the input does not exist: {}", missing.len(), cases.len(), first.display());
+    let cases = count(cases.len(), "case");
+    let error = err!("{} of {cases}: the input does not exist: {}", missing.len(), first.display());
     let error = error.file(first);
     vec![if first.is_relative() { error.of_working_folder() } else { error }]
 }

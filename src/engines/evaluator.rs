@@ -331,7 +331,8 @@ impl SupervisedEvaluator {
         }
         if whole && failed > 0 {
             return Err(err!(
-                "{failed} of {total} cases failed, so the validation has no result; the messages are above"
+                "{failed} of {} failed, so the validation has no result; the messages are above",
+                text::count(total, "case")
             ));
         }
         if failed < total || total == 0 {
@@ -346,7 +347,7 @@ impl SupervisedEvaluator {
         }
         match failed {
             0 => Ok(()),
-            failed => Err(err!("{failed} of {total} cases failed; the messages are above")),
+            failed => Err(err!("{failed} of {} failed; the messages are above", text::count(total, "case"))),
         }
     }
 

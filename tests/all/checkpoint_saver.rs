@@ -264,7 +264,7 @@ fn a_folder_that_cannot_be_written_ends_the_run_and_keeps_the_older_file() {
     std::fs::write(folder.path().join("file"), "").unwrap();
     let bad = saver(&folder.path().join("file"), false, &[("save_final", true.into())]);
     let error = bad.prepare(&EngineStart::default()).unwrap_err();
-    assert!(error.to_string().contains("no folder"), "{error}");
+    assert!(error.to_string().contains("is not a folder"), "{error}");
     // A folder stands where the next file should go.
     let good = saver(folder.path(), false, &[("save_key_metric", true.into())]);
     good.on(Event::EpochCompleted, &state(1, 3, Score::Number(0.5))).unwrap();
