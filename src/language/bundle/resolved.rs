@@ -8,6 +8,7 @@ use super::node::{Content, Node, key_text};
 use super::session::Session;
 use super::{id, names};
 use crate::component::{Component, Value};
+use crate::python::{array::DTypeObject, device::Device, pathlib::Path};
 use serde_json::{Map, Value as Json, json};
 
 /// Values nested deeper are omitted.
@@ -159,7 +160,11 @@ fn plain(value: &Value, depth: usize, hashed: bool) -> Option<Json> {
                 dict.items().into_iter().map(|(key, item)| Some((key_text(&key), plain(&item, depth, hashed)?)));
             Json::Object(pairs.collect::<Option<_>>()?)
         }
-        Value::Object(object) if ["torch.device", "torch.dtype", "Path"].contains(&object.type_name()) => {
+        Value::Object(object)
+            if value.downcast::<Device>().is_some()
+                || value.downcast::<DTypeObject>().is_some()
+                || value.downcast::<Path>().is_some() =>
+        {
             json!(object.repr())
         }
         Value::Object(object) if hashed => json!(object.fingerprint()?),

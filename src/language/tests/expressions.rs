@@ -7,9 +7,7 @@ use segbundle_language::error::{Error, Kind, Result};
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, OnceLock};
 
-// ---------------------------------------------------------------- a small world
-
-/// The built-ins, and a few dotted names for the module rules.
+/// The built-ins, and a few dotted names.
 fn table() -> &'static Table {
     static EXTRA: &[Function] = &[
         Function { path: "os.path.join", effect: segbundle_language::component::Effect::Pure, call: join },
@@ -64,8 +62,6 @@ fn failure(text: &str) -> Error {
     }
 }
 
-// ---------------------------------------------------------------- results
-
 #[test]
 fn every_construct_gives_cpythons_result() {
     let rows: Vec<&str> = include_str!("expressions.tsv").lines().filter(|line| !line.starts_with("# ")).collect();
@@ -82,7 +78,7 @@ fn every_construct_gives_cpythons_result() {
 }
 
 #[test]
-fn references_are_values_wherever_they_stand() {
+fn references_can_be_used_wherever_values_can() {
     for (text, wanted) in [
         ("@n + 1", "6"),
         ("@n@n", "error"),
@@ -100,7 +96,7 @@ fn references_are_values_wherever_they_stand() {
         ("@s.upper() + '.png'", "'ABC.png'"),
         ("'\\x40n'", "'@n'"),
         ("'user@ home'", "'user@ home'"),
-        // `#` reads as `::` everywhere, as in MONAI.
+        // `#` is read as `::` everywhere, as in MONAI.
         ("'color #fff'", "'color ::fff'"),
         ("@xs[1#]", "[2, 3]"),
     ] {
@@ -114,7 +110,7 @@ fn references_are_values_wherever_they_stand() {
 }
 
 #[test]
-fn names_are_found_in_pythons_order() {
+fn names_are_looked_up_in_pythons_order() {
     for (text, wanted) in [
         ("os.path.join('a', 'b')", "'a/b'"),
         ("join('a', 'b')", "'a/b'"),
@@ -130,7 +126,7 @@ fn names_are_found_in_pythons_order() {
     ] {
         assert_eq!(shown(text), wanted, "{text}");
     }
-    // An import wins over a built-in.
+    // An import shadows a built-in.
     let imports = Arc::new(BTreeMap::from([("len".to_owned(), "math.pi".to_owned())]));
     let env = Arc::new(Env { references: HashMap::new(), imports, table: table() });
     let value = expr::eval(&Arc::new(expr::parse("len").unwrap()), &env, &mut BuildContext::default()).unwrap();
@@ -154,7 +150,7 @@ fn imports_bind_names_to_paths() {
 }
 
 #[test]
-fn uses_list_what_is_read_and_called() {
+fn uses_lists_global_names_and_calls() {
     let text = "[os.path.join(x, *ys, end=1) for x in glob.glob(d)] + (lambda q, r=np.pi: q.z + r)(len(s := 'a'), s)";
     let uses = expr::parse(text).unwrap().uses();
     let paths: Vec<&str> = uses.iter().map(|found| found.path.as_str()).collect();
@@ -178,19 +174,16 @@ fn a_lambda_outlives_its_expression() {
     assert_eq!(worker.join().unwrap(), Value::Int(20));
 }
 
-/// A list held by the config is the one that expressions change.
 #[test]
-fn lists_are_shared() {
+fn expressions_modify_lists_of_the_config_in_place() {
     let (parsed, env) = (Arc::new(expr::parse("@xs.append(4)").unwrap()), env());
     expr::eval(&parsed, &env, &mut BuildContext::default()).unwrap();
     assert_eq!(format!("{:?}", env.references["xs"]), "[1, 2, 3, 4]");
 }
 
-// ---------------------------------------------------------------- errors
-
-/// Text, offset of the place, part of the message, part of the hint.
+/// Rows: text, offset of the error, part of the message, part of the hint.
 #[test]
-fn syntax_errors_say_what_and_where() {
+fn syntax_errors_have_a_location_and_a_hint() {
     for (text, offset, message, hint) in [
         ("", 0, "expected a value, found the end", ""),
         ("1 +", 3, "expected a value, found the end", ""),
@@ -254,7 +247,7 @@ fn syntax_errors_say_what_and_where() {
 }
 
 #[test]
-fn run_time_errors_say_what_and_where() {
+fn run_time_errors_have_a_location_and_a_hint() {
     for (text, offset, message, hint) in [
         ("1 / 0", 0, "division by zero", ""),
         ("(2 + 1 // 0)", 5, "division or modulo by zero", ""),
@@ -332,11 +325,9 @@ fn run_time_errors_say_what_and_where() {
     }
 }
 
-// ---------------------------------------------------------------- limits
-
-/// What would fill the memory, run for ever or overflow the stack ends in an error, on a thread of 2 MiB.
+/// Runs with a stack of 2 MiB.
 #[test]
-fn no_expression_exhausts_the_machine() {
+fn expressions_that_exhaust_memory_time_or_stack_are_errors() {
     let deep = |open: &str, close: &str, n: usize| format!("{}1{}", open.repeat(n), close.repeat(n));
     let mut texts: Vec<String> = [
         "'a' * 10**9",
@@ -427,9 +418,9 @@ fn no_expression_exhausts_the_machine() {
     worker.unwrap().join().unwrap();
 }
 
-/// Longer than what the standard library formats at once.
+/// The standard library formats at most 65535 decimals.
 #[test]
-fn long_precisions_are_zeros_beyond_what_a_float_holds() {
+fn large_precisions_are_padded_with_zeros() {
     for text in [
         "'%.100000f' % 1e308",
         "f'{1e308:.99999f}'",
@@ -445,16 +436,15 @@ fn long_precisions_are_zeros_beyond_what_a_float_holds() {
         shown("('%.66000f' % 0.5).rstrip('0'), len('%.66000f' % 0.5), len('{:.70000e}'.format(0.1))"),
         "('0.5', 66002, 70006)"
     );
-    // An error far to the right in one line.
+    // An error at a large offset in a line.
     let far = failure(&format!("'{}' + 1", "a".repeat(70_000)));
     assert!(far.to_string().contains("unsupported operand types for `+`"), "{}", far.message());
     let far = failure(&format!("1{} + nam", " + 1".repeat(20_000)));
     assert!(far.to_string().contains("name `nam` is not defined"));
 }
 
-/// Long is not deep: chains of any length are fine.
 #[test]
-fn long_expressions_are_no_problem() {
+fn chains_of_operators_can_have_any_length() {
     let n = 20_000;
     for text in [
         format!("1{}", " + 1".repeat(n)),
@@ -472,7 +462,7 @@ fn deep_value(n: usize) -> String {
     format!("{}{}", "[".repeat(n), "]".repeat(n))
 }
 
-/// Values nested deeper than any stack are dropped, shown, hashed and compared without harm.
+/// The values are nested too deeply for recursive functions.
 #[test]
 fn deep_values_are_dropped_and_shown() {
     let texts = [
@@ -504,8 +494,6 @@ fn deep_values_are_dropped_and_shown() {
     worker.unwrap().join().unwrap();
     assert_eq!(shown("(lambda l: (l.append(l), l)[1])([1])"), "[1, [...]]");
 }
-
-// ---------------------------------------------------------------- robustness
 
 const TOKENS: &[&str] = &[
     "1",
@@ -597,7 +585,7 @@ proptest! {
             let _ = parsed.uses();
         }
     }
-    /// Parts of working expressions, put together anew.
+    /// Combines parts of valid expressions.
     #[test]
     fn random_splices_never_panic(a in 0..700usize, b in 0..700usize, cut in 0..40usize, join in 0..40usize) {
         let rows: Vec<&str> = include_str!("expressions.tsv").lines().filter_map(|line| line.split_once('\t')).map(|(text, _)| text).collect();

@@ -1,7 +1,7 @@
-//! Facades of Python's modules against Python itself.
+//! Facades of Python modules compared with Python.
 //!
-//! `facades/*.txt` hold lines `EXPRESSION => RESULT`; `facades/make.py` writes the results with Python, NumPy, torch
-//! and MONAI. They are compared as text, so they are exact.
+//! `facades/*.txt` contain lines `EXPRESSION => RESULT`; `facades/make.py` writes the results with Python, NumPy, torch
+//! and MONAI. Results are compared as text.
 
 use segbundle_language::bundle::expr::{self, Env};
 use segbundle_language::component::{BuildContext, Table, Value};
@@ -32,7 +32,7 @@ fn evaluate(text: &str, references: HashMap<String, Value>) -> Result<Value> {
     expr::eval(&Arc::new(expr::parse(text)?), &env, &mut BuildContext::default())
 }
 
-/// Every line of a file, all failures at once.
+/// Check every line of a file and report all failures.
 fn check(lines: &str, replace: &[(&str, &str)]) {
     let mut failures = vec![];
     for line in lines.lines().filter(|line| !line.is_empty() && !line.starts_with('#')) {
@@ -50,26 +50,26 @@ fn check(lines: &str, replace: &[(&str, &str)]) {
 }
 
 #[test]
-fn modules_give_what_python_gives() {
+fn modules_agree_with_python() {
     check(include_str!("facades/modules.txt"), &[]);
 }
 
 #[test]
-fn arrays_give_what_numpy_gives() {
+fn arrays_agree_with_numpy() {
     check(include_str!("facades/numpy.txt"), &[]);
 }
 
 #[test]
-fn tensors_give_what_torch_gives() {
+fn tensors_agree_with_torch() {
     check(include_str!("facades/torch.txt"), &[]);
 }
 
 #[test]
-fn monai_helpers_give_what_monai_gives() {
+fn monai_helpers_agree_with_monai() {
     check(include_str!("facades/monai.txt"), &[]);
 }
 
-/// The same tree that the script made for Python.
+/// Creates the files for which the results in `files.txt` were made with Python.
 fn tree(root: &std::path::Path) {
     let files = [
         "a.nii.gz",
@@ -100,16 +100,16 @@ fn tree(root: &std::path::Path) {
 }
 
 #[test]
-fn files_are_found_and_read_as_python_does() {
+fn files_are_found_and_read_as_by_python() {
     let folder = tempfile::tempdir().unwrap();
     let root = folder.path().canonicalize().unwrap();
     tree(&root);
     check(include_str!("facades/files.txt"), &[("TMP", root.to_str().unwrap())]);
 }
 
-/// A plain clone is guarded by these; the published expressions themselves are not part of the project.
+/// Expressions similar to those of published bundles, which are not part of the project.
 #[test]
-fn expressions_of_the_shapes_that_bundles_use_give_their_values() {
+fn expressions_as_in_published_bundles_have_the_expected_values() {
     let folder = tempfile::tempdir().unwrap();
     let root = folder.path().canonicalize().unwrap().display().to_string();
     for name in ["case_1.nii.gz", "case_2.nii.gz"] {
@@ -142,7 +142,7 @@ fn expressions_of_the_shapes_that_bundles_use_give_their_values() {
 }
 
 #[test]
-fn mistakes_name_function_and_argument() {
+fn errors_name_the_function_and_the_argument() {
     for (text, message) in [
         ("os.path.join(['a'], 'b')", "os.path.join: expected str or Path, found list ['a']"),
         ("glob.glob(3)", "glob.glob: argument `pathname`: expected str or Path, found int 3"),
@@ -199,7 +199,7 @@ fn mistakes_name_function_and_argument() {
 }
 
 #[test]
-fn volumes_become_tensors_and_voxels_come_back() {
+fn volumes_convert_to_tensors_and_back() {
     use segbundle_image::{Affine, Layout, Volume, Voxels};
     use segbundle_language::python::array::Array;
     // [C,X,Y,Z] = [1,2,3,1], X fastest in memory: element (x, y) is x + 2y.
@@ -214,7 +214,7 @@ fn volumes_become_tensors_and_voxels_come_back() {
 }
 
 #[test]
-fn dtypes_are_taken_from_all_spellings() {
+fn dtypes_can_be_spelled_as_in_numpy_torch_and_strings() {
     use segbundle_image::DType;
     use segbundle_language::component::FromValue;
     for text in ["np.float32", "torch.float32", "'float32'", "torch.float", "'torch.float32'"] {

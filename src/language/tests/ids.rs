@@ -1,9 +1,9 @@
-//! Ids and references of a config, as MONAI reads them.
+//! Ids and references in configs.
 
 use segbundle_language::bundle::id::{resolve_relative, split_path, whole_reference};
 
 #[test]
-fn a_reference_counts_only_as_the_whole_string() {
+fn only_a_whole_string_is_a_reference() {
     assert_eq!(whole_reference("@a::b::0"), Some("a::b::0"));
     assert_eq!(whole_reference("@"), Some(""));
     for text in ["x@y", "@my-key", "@a ", "@x::-1", "a"] {
@@ -12,7 +12,7 @@ fn a_reference_counts_only_as_the_whole_string() {
 }
 
 #[test]
-fn relative_ids_go_up_one_level_per_further_separator() {
+fn relative_ids_go_up_one_level_per_additional_separator() {
     assert_eq!(resolve_relative("B::key", "@##A").unwrap(), "@A");
     assert_eq!(resolve_relative("B::value2", "%#value1").unwrap(), "%B::value1");
     assert_eq!(resolve_relative("B::value3::2", "@#1").unwrap(), "@B::value3::1");
@@ -22,7 +22,7 @@ fn relative_ids_go_up_one_level_per_further_separator() {
 }
 
 #[test]
-fn a_macro_may_name_a_file_and_an_id() {
+fn a_macro_can_refer_to_a_file_and_an_id() {
     for (text, path, id) in [
         ("net", "", "net"),
         ("a.json", "a.json", ""),

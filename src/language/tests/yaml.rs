@@ -1,8 +1,8 @@
-//! Plain words of YAML 1.1, as config files hold them.
+//! Plain scalars of YAML 1.1.
 
 use segbundle_language::bundle::load::{Notes, read_text};
 
-/// The value of a word, and what was noted about it.
+/// Value of a scalar, and the warnings about it.
 fn read(text: &str) -> (String, String) {
     let mut notes = Notes::default();
     let found = match read_text(&format!("a: {text}\n"), "a.yaml", &mut notes) {
@@ -14,7 +14,7 @@ fn read(text: &str) -> (String, String) {
 
 /// Made with `yaml.safe_load(f"a: {text}")["a"]` of PyYAML 6.
 #[test]
-fn plain_words_mean_what_pyyaml_makes_of_them() {
+fn plain_scalars_agree_with_pyyaml() {
     for (text, expected) in [
         ("12:30:45", "45045"),
         ("0o17", "'0o17'"),

@@ -1,4 +1,4 @@
-"""Writes what Python, NumPy, torch and MONAI give behind each expression of the files named as arguments.
+"""Evaluates the expressions in the given files with Python, NumPy, torch and MONAI, and writes the results.
 
     python make.py numpy.txt torch.txt modules.txt monai.txt
 
