@@ -74,6 +74,13 @@ mod tests {
     use super::*;
 
     #[test]
+    fn sizes_have_binary_units() {
+        let sizes = [0, 20 << 10, 100 << 10, 3 << 19, 70 << 20, 1 << 30, 43 << 28];
+        let expected = ["0 KiB", "20 KiB", "0.1 MiB", "1.5 MiB", "70 MiB", "1.0 GiB", "10.8 GiB"];
+        assert_eq!(sizes.map(bytes), expected);
+    }
+
+    #[test]
     fn a_byte_order_mark_is_no_part_of_the_text() {
         assert_eq!(decode(b"\xef\xbb\xbfa: 1".to_vec()).unwrap(), "a: 1");
         assert_eq!(decode(b"\xef\xbb\xbf".to_vec()).unwrap(), "");

@@ -1,6 +1,6 @@
 //! `segbundle verify`: list all problems of a config, without running it.
 
-use crate::bundle::{Plan, Rules, RunArgs};
+use crate::bundle::{LoggingFile, Plan, Rules, RunArgs, Warning};
 use crate::err;
 use crate::error::{Error, Kind, Result};
 use crate::registry;
@@ -18,18 +18,21 @@ pub fn verify(argv: &[String], rules: Rules) -> Result<()> {
     }
     let mut args = super::run::parse("verify", argv, rules)?;
     let mut warnings = vec![];
-    workflow::logging(&args, &mut warnings)?;
+    let logging = workflow::logging(&args, &mut warnings)?;
     args.warnings.append(&mut warnings);
+    let no_logging = (logging.is_none() && args.logging_file == LoggingFile::Beside)
+        .then(|| err!("no logging.conf beside the config: default logging is used"));
     super::set_up_torch(None);
     let plan = Plan::prepare(&args, registry::table())?.dry_run();
-    super::show(&report(&args, &plan))?;
+    super::show(&report(&args, &plan, no_logging.as_ref()))?;
     match plan.problems().len() {
         0 => Ok(()),
         found => Err(err!("{} in {}", count(found, "problem"), args.config_files.join(", ")).kind(Kind::Config)),
     }
 }
 
-fn report(args: &RunArgs, plan: &Plan) -> String {
+/// Formats the findings. `note`: a further note.
+fn report(args: &RunArgs, plan: &Plan, note: Option<&Warning>) -> String {
     let mut out = String::new();
     let (unsupported, wrong): (Vec<&Error>, Vec<&Error>) =
         plan.problems().iter().partition(|error| error.get_kind() == Kind::Unsupported);
@@ -42,7 +45,7 @@ fn report(args: &RunArgs, plan: &Plan) -> String {
     for warning in args.warnings.iter().chain(plan.warnings()) {
         let _ = writeln!(out, "warning: {warning}\n");
     }
-    for note in plan.notes() {
+    for note in plan.notes().iter().chain(note) {
         let _ = writeln!(out, "note: {note}\n");
     }
     for error in plan.dormant() {

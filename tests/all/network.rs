@@ -273,3 +273,16 @@ fn wrong_arguments_and_inputs_are_told() {
         }
     }
 }
+
+#[test]
+fn a_batch_norm_over_one_value_is_an_error_that_names_drop_last() {
+    let args = [("init_filters", 8.into()), ("out_channels", 2.into()), ("norm", "BATCH".into())];
+    let net = build(&args).unwrap();
+    let x = |cases: i64| Tensor::zeros([cases, 1, 8, 8, 8], (Kind::Float, tch::Device::Cpu));
+    let error = net.forward(&x(1), TRAIN).unwrap_err();
+    assert!(
+        error.message().contains("[1, 64, 1, 1, 1]") && error.get_hint().unwrap().contains("`drop_last`"),
+        "{error}"
+    );
+    assert!(net.forward(&x(2), TRAIN).is_ok() && net.forward(&x(1), Mode::EVAL).is_ok());
+}

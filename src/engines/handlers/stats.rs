@@ -9,7 +9,6 @@ use crate::bundle::expr::values::template;
 use crate::component::{Args, BuildContext, NotSupported, Value};
 use crate::contracts::{EngineState, Event, Handler, Score};
 use crate::error::Result;
-use std::sync::atomic::{AtomicBool, Ordering};
 
 component! {
     /// Log the outputs of iterations and the metrics of epochs.
@@ -46,8 +45,6 @@ component! {
 
 struct Stats {
     args: StatsHandlerArgs,
-    /// Whether non-scalar values have been reported.
-    warned: AtomicBool,
 }
 
 impl Stats {
@@ -57,7 +54,7 @@ impl Stats {
             epoch_log: args.epoch_log.without_interval("epoch_log"),
             ..args
         };
-        Ok(Stats { args, warned: AtomicBool::new(false) })
+        Ok(Stats { args })
     }
 }
 
@@ -101,7 +98,7 @@ impl Stats {
         let mut text = String::new();
         let transform = &self.args.output_transform;
         let Picked { numbers, others } = picked(transform, &self.args.tag_name, engine)?;
-        if !others.is_empty() && !transform.is_none() && !self.warned.swap(true, Ordering::Relaxed) {
+        if !others.is_empty() && !transform.is_none() {
             tracing::warn!("StatsHandler: ignored values that are not scalars: {}", others.join(", "));
         }
         for (name, value) in numbers {

@@ -19,7 +19,6 @@ use crate::formats::tfevents::EventWriter;
 use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicBool, Ordering};
 
 component! {
     /// Write losses and metrics as TensorBoard scalars.
@@ -58,8 +57,6 @@ component! {
 struct TensorBoardStats {
     args: TensorBoardStatsArgs,
     file: Mutex<Events>,
-    /// Whether non-scalar values have been reported.
-    warned: AtomicBool,
 }
 
 /// State of the handler in a saved training.
@@ -89,7 +86,7 @@ impl TensorBoardStats {
                 return Err(err!("`{name}`: expected a function, found {value:?}").kind(Kind::Config));
             }
         }
-        Ok(TensorBoardStats { args, file: Mutex::default(), warned: AtomicBool::new(false) })
+        Ok(TensorBoardStats { args, file: Mutex::default() })
     }
 }
 
@@ -181,7 +178,7 @@ impl TensorBoardStats {
     fn iteration_values(&self, engine: &EngineState) -> Result<Vec<(String, f64)>> {
         let transform = &self.args.output_transform;
         let Picked { numbers, others } = picked(transform, &self.args.tag_name, engine)?;
-        if !others.is_empty() && !transform.is_none() && !self.warned.swap(true, Ordering::Relaxed) {
+        if !others.is_empty() && !transform.is_none() {
             tracing::warn!("TensorBoardStatsHandler: ignored values that are not scalars: {}", others.join(", "));
         }
         Ok(numbers.into_iter().filter_map(|(tag, value)| Some((tag, f64::from_value(&value)?))).collect())
