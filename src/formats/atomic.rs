@@ -38,7 +38,7 @@ pub fn write<T>(path: impl AsRef<Path>, fill: impl FnOnce(&Path) -> Result<T>) -
     write_file(path, |_, temporary| fill(temporary))
 }
 
-/// Like [`write`], for writers that need the open file and its path.
+/// Like [`write()`], for writers that need the open file and its path.
 pub fn write_file<T>(path: impl AsRef<Path>, fill: impl FnOnce(&mut File, &Path) -> Result<T>) -> Result<T> {
     let path = path.as_ref();
     let (mut file, temporary) = create(path)?;
@@ -116,7 +116,7 @@ fn maker(name: &str) -> Option<Process> {
     parts.next().map(|_| process)
 }
 
-/// Checks whether [`write`] could write a file at `path`, without creating anything: it examines the closest existing
+/// Checks whether [`write()`] could write a file at `path`, without creating anything: it examines the closest existing
 /// folder.
 pub fn check_writable(path: &Path) -> Result<()> {
     if path.is_dir() {

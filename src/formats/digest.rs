@@ -17,7 +17,9 @@ use std::sync::Arc;
 /// A file's content: its size and its SHA-256 in lower-case hexadecimal digits.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Digest {
+    /// Size in bytes.
     pub bytes: u64,
+    /// SHA-256 as 64 lower-case hexadecimal digits.
     pub sha256: String,
 }
 
@@ -94,9 +96,11 @@ impl FileDigests {
     pub fn open(&self, path: &Path) -> io::Result<HashedFile> {
         Ok(HashedFile { file: super::open(path)?, hash: Some(Arc::default()) })
     }
+    /// Records the digest of `path`.
     pub fn record(&self, path: &Path, digest: Digest) {
         self.0.lock().insert(path.to_owned(), digest);
     }
+    /// Returns the digest recorded for `path`.
     pub fn get(&self, path: &Path) -> Option<Digest> {
         self.0.lock().get(path).cloned()
     }
@@ -130,6 +134,7 @@ impl HashedFile {
     pub fn length(&self) -> io::Result<u64> {
         Ok(self.file.metadata()?.len())
     }
+    /// Returns a second handle that shares position and hash.
     pub fn try_clone(&self) -> io::Result<HashedFile> {
         Ok(HashedFile { file: self.file.try_clone()?, hash: self.hash.clone() })
     }
@@ -161,6 +166,7 @@ pub struct HashingWriter<W: Write> {
 }
 
 impl<W: Write> HashingWriter<W> {
+    /// Wraps `out`.
     pub fn new(out: W) -> Self {
         HashingWriter { out, hasher: Hasher::default() }
     }

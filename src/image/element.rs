@@ -64,7 +64,7 @@ impl Layout {
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
-    /// Position of index [c,x,y,z] in the buffer.
+    /// Position of index `[c,x,y,z]` in the buffer.
     pub fn position(&self, at: [usize; 4]) -> usize {
         let shift: isize = at.iter().zip(&self.strides).map(|(&i, &stride)| i as isize * stride).sum();
         (self.offset as isize + shift) as usize
@@ -128,7 +128,7 @@ impl Volume {
     pub fn into_f32(self) -> Result<Volume> {
         if let Voxels::F32(_) = self.voxels { Ok(self) } else { self.map_f32(|_, _| {}) }
     }
-    /// Returns the voxels in C order [C,X,Y,Z], with the same type.
+    /// Returns the voxels in C order `[C,X,Y,Z]`, with the same type.
     pub fn contiguous(mut self) -> Result<Volume> {
         let shape = self.layout.shape;
         let contiguous = Layout::contiguous(shape);
@@ -140,7 +140,7 @@ impl Volume {
         self.layout = contiguous;
         Ok(self)
     }
-    /// Returns all voxels as f32 in C order [C,X,Y,Z].
+    /// Returns all voxels as f32 in C order `[C,X,Y,Z]`.
     pub fn to_f32_vec(&self) -> Result<Vec<f32>> {
         let volume = self.clone().contiguous()?;
         Ok(each_voxels!(&volume.voxels, slice => slice.iter().map(|x| x.to_f32()).collect()))

@@ -13,7 +13,7 @@ const SAME_SIZE: f64 = 0.01;
 impl Grid {
     /// Returns the largest distance in mm between corresponding corners of two volumes that are expected to cover the
     /// same box, or `None` if they do. Corners are those of the outermost voxels, half a voxel beyond their centers;
-    /// order and direction of the axes do not matter. The tolerance is [`TOLERANCE_VOX`] along axes with equal voxel
+    /// order and direction of the axes do not matter. The tolerance is `TOLERANCE_VOX` along axes with equal voxel
     /// size, else one voxel of the coarser grid, which is what rounding of the shape in resampling may cost.
     pub fn distance_mm(&self, other: &Grid) -> Option<f64> {
         let ends = |grid: &Grid, axis: usize| [-0.5, grid.shape[axis] as f64 - 0.5];

@@ -117,7 +117,7 @@ impl Inverse {
     pub fn to_grid(&self) -> Grid {
         self.to
     }
-    /// Maps labels [X,Y,Z] in C order on [`Inverse::from_grid`] to [`Inverse::to_grid`] by nearest-neighbor
+    /// Maps labels `[X,Y,Z]` in C order on [`Inverse::from_grid`] to [`Inverse::to_grid`] by nearest-neighbor
     /// interpolation. Regions that a crop removed get `fill`.
     pub fn nearest<T: Copy + Send + Sync>(&self, map: &[T], fill: T) -> Vec<T> {
         let mut current: Option<Vec<T>> = None;
@@ -148,7 +148,7 @@ impl Inverse {
             (None, None) => map.to_vec(),
         }
     }
-    /// Maps one channel [X,Y,Z] in C order, inverting each operation with its recorded interpolation. Regions that a
+    /// Maps one channel `[X,Y,Z]` in C order, inverting each operation with its recorded interpolation. Regions that a
     /// crop removed get 0.
     ///
     /// # Errors

@@ -22,7 +22,7 @@ const SLAB: usize = 16;
 /// are about 1e-12 for voxels of a few thousand HU.
 const CANCELLED: f64 = 1e-6;
 
-/// Resamples all channels of `volume` in C order [C,X,Y,Z]: to f32 with [`Interpolation::Linear`], to the same type
+/// Resamples all channels of `volume` in C order `[C,X,Y,Z]`: to f32 with [`Interpolation::Linear`], to the same type
 /// with [`Interpolation::Nearest`].
 pub fn resample(volume: &Volume, sampler: &Sampler, interpolation: Interpolation) -> Result<Voxels> {
     fn run<T: Element>(
@@ -265,7 +265,7 @@ impl<'a> StreamingResampler<'a> {
         }
         Ok(())
     }
-    /// Returns the image [1,X,Y,Z] in C order: f32, or the source's type with nearest-neighbor interpolation.
+    /// Returns the image `[1,X,Y,Z]` in C order: f32, or the source's type with nearest-neighbor interpolation.
     ///
     /// # Errors
     /// Slices are missing.
@@ -341,7 +341,7 @@ impl<'a, T: Element> Passes<'a, T> {
         let size = axes[order[0]].low.len() * axes[order[1]].low.len();
         Passes { source, order, axes, planes: [(None, vec![0.0; size]), (None, vec![0.0; size])], row: Vec::new() }
     }
-    /// `shape` is the size [X,Y,Z] of the result, `strides` are those of `out`.
+    /// `shape` is the size `[X,Y,Z]` of the result, `strides` are those of `out`.
     fn run(mut self, out: &mut [f32], shape: [usize; 3], strides: [usize; 3]) {
         let [a, b, c] = self.order;
         let (na, nb, nc) = (shape[a], shape[b], shape[c]);

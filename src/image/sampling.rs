@@ -25,9 +25,9 @@ pub enum Sampling {
 /// Maps each output voxel to its coordinates in the input.
 #[derive(Debug, Clone)]
 pub struct Sampler {
-    /// Size [X,Y,Z] of the input in voxels.
+    /// Size `[X,Y,Z]` of the input in voxels.
     pub from: [usize; 3],
-    /// Size [X,Y,Z] of the output in voxels.
+    /// Size `[X,Y,Z]` of the output in voxels.
     pub to: [usize; 3],
     /// Affine of the result, as tracked by MONAI.
     pub affine: Affine,

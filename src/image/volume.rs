@@ -9,7 +9,7 @@ use std::sync::Arc;
 pub struct Volume {
     /// Values, in the order that `layout` describes.
     pub voxels: Voxels,
-    /// Shape [C,X,Y,Z] and order in memory.
+    /// Shape `[C,X,Y,Z]` and order in memory.
     pub layout: Layout,
     /// Voxel index in the current layout to world coordinates (RAS+, mm).
     pub affine: Affine,
@@ -23,12 +23,12 @@ pub struct Volume {
     pub trace: Trace,
 }
 
-/// Maps an index [C,X,Y,Z] to a position in the buffer, in elements. Reorienting changes only the layout.
+/// Maps an index `[C,X,Y,Z]` to a position in the buffer, in elements. Reorienting changes only the layout.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Layout {
-    /// Buffer index of voxel [0,0,0,0].
+    /// Buffer index of voxel `[0,0,0,0]`.
     pub offset: usize,
-    /// Size [C,X,Y,Z].
+    /// Size `[C,X,Y,Z]`.
     pub shape: [usize; 4],
     /// Elements from one voxel to the next along each axis; negative if the axis is reversed in memory.
     pub strides: [isize; 4],
@@ -107,7 +107,7 @@ impl Layout {
         let [_, x, y, z] = shape.map(|n| n as isize);
         Layout { offset: 0, shape, strides: [x * y * z, 1, x, x * y] }
     }
-    /// Size [X,Y,Z] in voxels.
+    /// Size `[X,Y,Z]` in voxels.
     pub fn spatial(&self) -> [usize; 3] {
         [self.shape[1], self.shape[2], self.shape[3]]
     }

@@ -1,4 +1,4 @@
-//! Loss functions, one file per `_target_`; [`support`] contains the shared argument types and checks.
+//! Loss functions, one file per `_target_`; `support` contains the shared argument types and checks.
 //!
 //! On the CPU, losses of softmax and integer labels allocate neither a one-hot map nor a softmax of the volume's size:
 //! see [`segbundle_native::label_sums()`].

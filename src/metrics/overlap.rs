@@ -26,7 +26,7 @@ impl Segmentation {
             Segmentation::Channels(x) => x.size().first().map_or(0, |&n| n as usize),
         }
     }
-    /// Shape of the grid, [X,Y,Z].
+    /// Shape of the grid, `[X,Y,Z]`.
     pub fn spatial(&self) -> Vec<i64> {
         match self {
             Segmentation::Labels { map, .. } => map.size(),
@@ -44,7 +44,7 @@ impl Segmentation {
         }
         Ok(flat)
     }
-    /// Returns channel `c` as booleans [X,Y,Z].
+    /// Returns channel `c` as booleans `[X,Y,Z]`.
     fn channel(&self, c: usize) -> Result<Tensor> {
         Ok(match self {
             Segmentation::Labels { map, .. } => map.f_eq(c as i64)?,
@@ -54,7 +54,7 @@ impl Segmentation {
 }
 
 /// Counts the overlap of two segmentations on the same grid with the same number of channels. Voxels where `keep`
-/// (booleans [X,Y,Z]) is false are left out.
+/// (booleans `[X,Y,Z]`) is false are left out.
 pub fn overlap(prediction: &Segmentation, target: &Segmentation, keep: Option<&Tensor>) -> Result<Overlap> {
     let (channels, spatial) = (target.channels(), target.spatial());
     if prediction.spatial() != spatial || prediction.channels() != channels {
@@ -90,7 +90,7 @@ pub fn overlap(prediction: &Segmentation, target: &Segmentation, keep: Option<&T
     Ok(out)
 }
 
-/// Returns a mask [X,Y,Z] that is false at voxels excluded by `ignore_index`
+/// Returns a mask `[X,Y,Z]` that is false at voxels excluded by `ignore_index`
 /// (`monai.metrics.utils.create_ignore_mask`).
 pub fn kept(target: &Segmentation, index: i64) -> Result<Tensor> {
     let channels = target.channels() as i64;

@@ -46,7 +46,7 @@ pub struct Conv3 {
 }
 
 impl Conv3 {
-    /// Transforms a weight [K,C,3,3,3] (f32, CPU); `None` if C or K is not a multiple of the CPU's vector width.
+    /// Transforms a weight `[K,C,3,3,3]` (f32, CPU); `None` if C or K is not a multiple of the CPU's vector width.
     pub fn new(weight: &Tensor) -> Result<Option<Conv3>> {
         let size = weight.size();
         if size.len() != 5 || size[2..] != [3, 3, 3] || weight.kind() != Kind::Float || weight.device() != Device::Cpu {
@@ -66,7 +66,7 @@ impl Conv3 {
         Ok(Some(Conv3 { packed, inputs, outputs }))
     }
 
-    /// Computes conv(relu(norm(x))) and its moments: x [N,C,X,Y,Z] f32, channels last → [N,K,X,Y,Z].
+    /// Computes conv(relu(norm(x))) and its moments: x `[N,C,X,Y,Z]` f32, channels last → `[N,K,X,Y,Z]`.
     pub fn forward(&self, x: &Tensor, norm: &GroupNorm) -> Result<(Tensor, Moments)> {
         let size = x.size();
         if size.len() != 5 {
@@ -79,7 +79,7 @@ impl Conv3 {
         Ok((out, moments))
     }
 
-    /// Computes `onto += conv(relu(norm(x)))` and the moments of the sum; `onto` [N,K,X,Y,Z] f32, channels last.
+    /// Computes `onto += conv(relu(norm(x)))` and the moments of the sum; `onto` `[N,K,X,Y,Z]` f32, channels last.
     pub fn forward_add(&self, x: &Tensor, norm: &GroupNorm, onto: &mut Tensor) -> Result<Moments> {
         self.run(x, norm, onto, true)
     }

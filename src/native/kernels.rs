@@ -1,7 +1,7 @@
 //! Fused CPU kernels for channels-last tensors. Inner loops are in cpp/loops.cpp, threading is in cpp/kernels.cpp.
 //!
-//! "Channels last" is PyTorch's `channels_last_3d`: logical shape [N,C,X,Y,Z], memory order [N,X,Y,Z,C]. Elements are
-//! f32 or bf16, arithmetic is f32; sums over voxels are f64 and independent of the number of threads.
+//! "Channels last" is PyTorch's `channels_last_3d`: logical shape `[N,C,X,Y,Z]`, memory order `[N,X,Y,Z,C]`. Elements
+//! are f32 or bf16, arithmetic is f32; sums over voxels are f64 and independent of the number of threads.
 
 use crate::Result;
 use std::os::raw::c_void;
@@ -127,7 +127,7 @@ pub(crate) fn same_shape(what: &str, x: &Tensor, shape: &[i64]) -> Result<()> {
     }
 }
 
-/// Whether a tensor [N,C,X,Y,Z] is stored as [N,X,Y,Z,C] without gaps; strides of axes of size 1 are ignored.
+/// Whether a tensor `[N,C,X,Y,Z]` is stored as `[N,X,Y,Z,C]` without gaps; strides of axes of size 1 are ignored.
 pub fn is_channels_last(x: &Tensor) -> bool {
     let (size, stride) = (x.size(), x.stride());
     if size.len() != 5 {
@@ -141,7 +141,7 @@ pub fn is_channels_last(x: &Tensor) -> bool {
     })
 }
 
-/// Converts x [N,C,X,Y,Z] to channels-last layout with the canonical strides, so that libtorch's operators recognize
+/// Converts x `[N,C,X,Y,Z]` to channels-last layout with the canonical strides, so that libtorch's operators recognize
 /// the layout; no copy if it already has them.
 pub fn channels_last(x: &Tensor) -> Result<Tensor> {
     if x.dim() != 5 {
@@ -190,12 +190,12 @@ pub struct Moments {
     pub(crate) voxels: i64,
 }
 
-/// Computes the moments of x [N,C,X,Y,Z], channels last.
+/// Computes the moments of x `[N,C,X,Y,Z]`, channels last.
 pub fn moments(x: &Tensor) -> Result<Moments> {
     gather_moments("moments", x, None)
 }
 
-/// Computes `x += y` and the moments of the sum in one pass; both [N,C,X,Y,Z], channels last, of equal dtype.
+/// Computes `x += y` and the moments of the sum in one pass; both `[N,C,X,Y,Z]`, channels last, of equal dtype.
 pub fn add_moments(x: &mut Tensor, y: &Tensor) -> Result<Moments> {
     let (code, ..) = rows("add", y)?;
     same_shape("add", y, &x.size())?;
@@ -243,7 +243,7 @@ pub struct GroupNorm<'a> {
 }
 
 impl GroupNorm<'_> {
-    /// Returns norm(x), or max(0, norm(x)) with `relu`, as a new tensor; x [N,C,X,Y,Z], channels last.
+    /// Returns norm(x), or max(0, norm(x)) with `relu`, as a new tensor; x `[N,C,X,Y,Z]`, channels last.
     pub fn apply(&self, x: &Tensor, relu: bool) -> Result<Tensor> {
         let out = x.f_empty_like()?;
         self.apply_into(x, &out, relu)?;
@@ -321,8 +321,8 @@ impl GroupNorm<'_> {
 
 // ---------------------------------------------------------------- upsampling
 
-/// Computes `skip += upsample(x)` and the moments of the sum: x [N,C,X,Y,Z] is trilinearly upsampled by 2
-/// (`align_corners=False`), skip [N,C,2X,2Y,2Z]; both channels last, of equal dtype.
+/// Computes `skip += upsample(x)` and the moments of the sum: x `[N,C,X,Y,Z]` is trilinearly upsampled by 2
+/// (`align_corners=False`), skip `[N,C,2X,2Y,2Z]`; both channels last, of equal dtype.
 pub fn upsample_add(x: &Tensor, skip: &mut Tensor) -> Result<Moments> {
     let (code, items, voxels, channels) = rows("upsample", x)?;
     rows("upsample", skip)?;
@@ -364,8 +364,8 @@ pub struct Box3 {
     pub size: [usize; 3],
 }
 
-/// Checks a tensor [X,Y,Z,F] (`inner` = F) or [X,Y,Z] (`inner` = `None`) whose voxels are adjacent along z, and returns
-/// its sizes and the strides of x and y.
+/// Checks a tensor `[X,Y,Z,F]` (`inner` = F) or `[X,Y,Z]` (`inner` = `None`) whose voxels are adjacent along z, and
+/// returns its sizes and the strides of x and y.
 fn lines(what: &str, x: &Tensor, kind: Kind, inner: Option<i64>) -> Result<([i64; 3], [i64; 2])> {
     on_cpu(what, x)?;
     let (size, stride) = (x.size(), x.stride());
@@ -390,8 +390,8 @@ fn lines(what: &str, x: &Tensor, kind: Kind, inner: Option<i64>) -> Result<([i64
 
 /// Adds one window: `acc += map·features`, `total += map`, for the part of the window that lies in the slab.
 ///
-/// acc [X,Y,Z,F] and total [X,Y,Z] f32 (views with adjacent z are fine); features [1,F,x,y,z] f32 or bf16, channels
-/// last; map [x,y,z] f32, contiguous; `at` is the window's start in the slab's voxels and may be negative.
+/// acc `[X,Y,Z,F]` and total `[X,Y,Z]` f32 (views with adjacent z are fine); features `[1,F,x,y,z]` f32 or bf16,
+/// channels last; map `[x,y,z]` f32, contiguous; `at` is the window's start in the slab's voxels and may be negative.
 pub fn blend(acc: &mut Tensor, total: &mut Tensor, features: &Tensor, map: &Tensor, at: [i64; 3]) -> Result<()> {
     let (code, items, _, f) = rows("blend", features)?;
     let (slab, acc_stride) = lines("blend: accumulator", acc, Kind::Float, Some(f))?;
@@ -445,7 +445,7 @@ pub fn blend(acc: &mut Tensor, total: &mut Tensor, features: &Tensor, map: &Tens
 
 // ---------------------------------------------------------------- the last layer, and argmax
 
-/// A mutable label map [X,Y,Z] in C order.
+/// A mutable label map `[X,Y,Z]` in C order.
 pub enum LabelsMut<'a> {
     /// For up to 256 classes.
     U8(&'a mut [u8]),
@@ -516,8 +516,8 @@ fn head(acc: &Tensor, total: &Tensor, weight: &Tensor, bias: Option<&Tensor>) ->
 /// Computes the argmax over classes of `weight·(acc/total) + bias` per voxel in f32, without storing the values of all
 /// classes. Ties and NaN as in `torch.argmax`: the first of equal values wins, and NaN counts as the largest.
 ///
-/// acc [x,y,z,F], total [x,y,z] f32: blended features and their weights; weight [K,F], bias [K]. Labels are written to
-/// the box `start`..`start`+[x,y,z] of the label map.
+/// acc `[x,y,z,F]`, total `[x,y,z]` f32: blended features and their weights; weight `[K,F]`, bias `[K]`. Labels are
+/// written to the box `start`..`start`+`[x,y,z]` of the label map.
 pub fn head_argmax(
     acc: &Tensor,
     total: &Tensor,
@@ -536,7 +536,7 @@ pub fn head_argmax(
     Ok(())
 }
 
-/// Computes `weight·(acc/total) + bias` as f32 [K,x,y,z]; arguments as in [`head_argmax`].
+/// Computes `weight·(acc/total) + bias` as f32 `[K,x,y,z]`; arguments as in [`head_argmax`].
 pub fn head_logits(acc: &Tensor, total: &Tensor, weight: &Tensor, bias: Option<&Tensor>) -> Result<Tensor> {
     let h = head(acc, total, weight, bias)?;
     let [x, y, z] = h.slab;
@@ -583,7 +583,7 @@ unsafe fn run_head(
     }
 }
 
-/// Writes `torch.argmax(x, 0)` of x [K,x,y,z] f32 into a box of a label map.
+/// Writes `torch.argmax(x, 0)` of x `[K,x,y,z]` f32 into a box of a label map.
 pub fn argmax(x: &Tensor, mut labels: LabelsMut, shape: [usize; 3], start: [usize; 3]) -> Result<()> {
     on_cpu("argmax", x)?;
     let (size, stride) = (x.size(), x.stride());

@@ -32,18 +32,18 @@ pub(crate) fn checked(error: *mut c_char) -> Result<()> {
 
 /// Sums over the voxels of p = softmax(logits, 1), in f32; all of them are differentiable with respect to the logits.
 pub struct LabelSums {
-    /// [N,C]: Σ p·1\[label = c\].
+    /// `[N,C]`: Σ p·1\[label = c\].
     pub intersection: Tensor,
-    /// [N,C]: Σ p.
+    /// `[N,C]`: Σ p.
     pub prediction: Tensor,
-    /// [N,C]: Σ p²; zeros unless requested.
+    /// `[N,C]`: Σ p²; zeros unless requested.
     pub square: Tensor,
-    /// [N,S]: log p of the label of each voxel.
+    /// `[N,S]`: log p of the label of each voxel.
     pub log_likelihood: Tensor,
 }
 
-/// Computes the sums for `logits` [N,C,…] (any float dtype and layout, on the CPU) and `labels` [N,S] (contiguous i32
-/// in 0..C, where S is the number of voxels of the logits).
+/// Computes the sums for `logits` `[N,C,…]` (any float dtype and layout, on the CPU) and `labels` `[N,S]` (contiguous
+/// i32 in 0..C, where S is the number of voxels of the logits).
 ///
 /// Memory: 4 bytes per voxel and a few MB; the only large allocation of the backward pass is the gradient of the
 /// logits.

@@ -1,17 +1,19 @@
 //! Safe functions over libtorch's C++ API and the project's C++ kernels. All `unsafe` code is in this crate, except
 //! `segbundle_image`'s zeroed allocation.
 //!
-//! - [`memory`]: the page-caching allocator ([`install_allocator`]), its counters and limits.
-//! - [`kernels`]: fused loops for channels-last tensors on the CPU: group normalization, upsampling, blending of
+//! - `memory`: the page-caching allocator ([`install_allocator`]), its counters and limits.
+//! - `kernels`: fused loops for channels-last tensors on the CPU: group normalization, upsampling, blending of
 //!   windows, the last layer with argmax.
-//! - [`convolution`]: 3×3×3 convolutions by Winograd's algorithm, fused with neighboring operations.
-//! - [`generator`]: torch's random generators, their seeds and states.
+//! - `convolution`: 3×3×3 convolutions by Winograd's algorithm, fused with neighboring operations.
+//! - `generator`: torch's random generators, their seeds and states.
 //! - [`label_sums()`]: differentiable sums over softmax(logits) for Dice and cross-entropy.
-//! - [`optimizers`]: steps of Adam, AdamW and SGD.
-//! - [`runtime`]: autocast, loading of the CUDA library, CPU features, signal masks.
+//! - `optimizers`: steps of Adam, AdamW and SGD.
+//! - `runtime`: autocast, loading of the CUDA library, CPU features, signal masks.
 //! - [`training`]: differentiable residual blocks, upsampling and the last layer.
 //!
 //! Errors are [`tch::TchError`]s with a message of what was expected and what was found.
+
+#![allow(unsafe_code)]
 
 mod convolution;
 mod generator;

@@ -30,12 +30,12 @@ unsafe extern "C" {
     ) -> *mut c_char;
 }
 
-/// A group normalization (weight and bias [C]) followed by ReLU.
+/// A group normalization (weight and bias `[C]`) followed by ReLU.
 #[derive(Debug, Clone, Copy)]
 pub struct NormRelu<'a> {
-    /// Weight [C] of the normalization.
+    /// Weight `[C]` of the normalization.
     pub weight: &'a Tensor,
-    /// Bias [C] of the normalization.
+    /// Bias `[C]` of the normalization.
     pub bias: &'a Tensor,
     /// Number of groups of adjacent channels.
     pub groups: usize,
@@ -51,7 +51,7 @@ fn dense(what: &str, x: &Tensor) -> Result<()> {
     }
 }
 
-/// Checks x [N,C,X,Y,Z] and returns the number of channels.
+/// Checks x `[N,C,X,Y,Z]` and returns the number of channels.
 fn channels(what: &str, x: &Tensor) -> Result<i64> {
     dense(what, x)?;
     let size = x.size();
@@ -90,8 +90,8 @@ fn owned(call: impl FnOnce(*mut *mut C_tensor) -> *mut c_char) -> Result<Tensor>
     Ok(unsafe { Tensor::from_ptr(out) })
 }
 
-/// Computes x + conv₂(norm₂(conv₁(norm₁(x)))): x [N,C,X,Y,Z] of any layout → the same shape, channels last. The weights
-/// of the convolutions are [K,C,3,3,3] and [C,K,3,3,3].
+/// Computes x + conv₂(norm₂(conv₁(norm₁(x)))): x `[N,C,X,Y,Z]` of any layout → the same shape, channels last. The
+/// weights of the convolutions are `[K,C,3,3,3]` and `[C,K,3,3,3]`.
 ///
 /// Saved for the backward pass: x, the output of the first convolution, and sums per channel.
 pub fn residual_block(x: &Tensor, norms: [NormRelu; 2], convs: [&Tensor; 2]) -> Result<Tensor> {
@@ -113,8 +113,8 @@ pub fn residual_block(x: &Tensor, norms: [NormRelu; 2], convs: [&Tensor; 2]) -> 
     owned(|out| unsafe { sb_residual_block(x.as_ptr(), weights.as_ptr(), groups.as_ptr(), eps.as_ptr(), out) })
 }
 
-/// Upsamples x [N,C,X,Y,Z] trilinearly by 2 (`align_corners=False`) and adds skip [N,C,2X,2Y,2Z]; any layout → channels
-/// last.
+/// Upsamples x `[N,C,X,Y,Z]` trilinearly by 2 (`align_corners=False`) and adds skip `[N,C,2X,2Y,2Z]`; any layout →
+/// channels last.
 pub fn upsample_sum(x: &Tensor, skip: &Tensor) -> Result<Tensor> {
     let what = "upsampled sum";
     let c = channels(what, x)?;
@@ -125,8 +125,8 @@ pub fn upsample_sum(x: &Tensor, skip: &Tensor) -> Result<Tensor> {
     owned(|out| unsafe { sb_upsample_add(x.as_ptr(), skip.as_ptr(), out) })
 }
 
-/// Computes a 1×1×1 convolution of norm(x): x [N,C,X,Y,Z] of any layout, weight [K,C,1,1,1], bias [K] → [N,K,X,Y,Z],
-/// contiguous. Saved for the backward pass: x, and sums per channel.
+/// Computes a 1×1×1 convolution of norm(x): x `[N,C,X,Y,Z]` of any layout, weight `[K,C,1,1,1]`, bias `[K]` →
+/// `[N,K,X,Y,Z]`, contiguous. Saved for the backward pass: x, and sums per channel.
 pub fn norm_head(x: &Tensor, norm: NormRelu, matrix: &Tensor, bias: &Tensor) -> Result<Tensor> {
     let what = "head";
     let c = channels(what, x)?;
@@ -139,7 +139,7 @@ pub fn norm_head(x: &Tensor, norm: NormRelu, matrix: &Tensor, bias: &Tensor) -> 
     owned(|out| unsafe { sb_norm_head(x.as_ptr(), weights.as_ptr(), norm.groups as i64, norm.eps, out) })
 }
 
-/// Converts x [N,C,X,Y,Z] to channels-last layout, differentiably; no copy if it already has it.
+/// Converts x `[N,C,X,Y,Z]` to channels-last layout, differentiably; no copy if it already has it.
 pub fn to_channels_last(x: &Tensor) -> Result<Tensor> {
     if is_channels_last(x) {
         return Ok(x.shallow_clone());

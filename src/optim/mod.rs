@@ -1,4 +1,4 @@
-//! Optimizers and learning-rate schedules. One file per optimizer; [`schedule`] contains the shared code of the
+//! Optimizers and learning-rate schedules. One file per optimizer; `schedule` contains the shared code of the
 //! schedules.
 
 mod adam;

@@ -1,9 +1,9 @@
 //! Sample data: synthetic CT phantoms with labels of all 104 structures, in the folder layout that the whole-body
 //! bundle expects. They are not patient data and cannot replace it.
 //!
-//! An average body is described by solids, assembled in [`anatomy`]. A [`person`] is a smooth deformation of it with
-//! individual build, contrast phase and organ sizes; a [`view`] determines the field of view and the voxel grid.
-//! [`render`] computes HU and labels, [`scanner`] adds noise and blur.
+//! An average body is described by solids, assembled in `anatomy`. A `person` is a smooth deformation of it with
+//! individual build, contrast phase and organ sizes; a `view` determines the field of view and the voxel grid.
+//! `render` computes HU and labels, `scanner` adds noise and blur.
 //!
 //! Organ sizes are those of adults: ICRP Publication 89 (2002), "Basic anatomical and physiological data for use in
 //! radiological protection", table 2.8, gives masses (mean of man and woman): liver 1600 g, brain 1375 g, heart with

@@ -23,7 +23,7 @@ pub trait Blocks: Send {
     fn grid(&self) -> Grid;
     /// Number of channels of the values.
     fn channels(&self) -> usize;
-    /// Computes values and calls `each` with f32 [C,x,y,z] of disjoint boxes that cover the grid, in any order.
+    /// Computes values and calls `each` with f32 `[C,x,y,z]` of disjoint boxes that cover the grid, in any order.
     fn run(self: Box<Self>, case: &CaseContext, each: &mut dyn FnMut(Region, Tensor) -> Result<()>) -> Result<()>;
     /// Writes the channel of the largest value of each voxel into `labels`. Sources that do not need all values for
     /// this override it.
@@ -39,7 +39,7 @@ pub struct Computed {
 }
 
 impl Computed {
-    /// Wraps `values` [C,X,Y,Z] on `grid`.
+    /// Wraps `values` `[C,X,Y,Z]` on `grid`.
     pub fn new(values: Tensor, grid: Grid) -> Result<Computed> {
         if values.dim() != 4 || values.size()[1..] != grid.shape.map(|n| n as i64) {
             crate::bail!("expected values on a grid of {:?}, found {:?}", grid.shape, values.size());
@@ -60,7 +60,7 @@ impl Blocks for Computed {
     }
 }
 
-/// A label map [X,Y,Z] in C order: u8 for up to 256 classes, else u16.
+/// A label map `[X,Y,Z]` in C order: u8 for up to 256 classes, else u16.
 pub struct LabelMap {
     numbers: Numbers,
     shape: [usize; 3],
@@ -86,7 +86,7 @@ impl LabelMap {
         };
         (numbers, self.shape)
     }
-    /// Writes the argmax over the channels of values [C,x,y,z] (the first of equal values) into the box at `start`.
+    /// Writes the argmax over the channels of values `[C,x,y,z]` (the first of equal values) into the box at `start`.
     pub fn put(&mut self, values: &Tensor, start: [usize; 3]) -> Result<()> {
         if values.device() == tch::Device::Cpu {
             let values = values.f_contiguous()?;
@@ -127,7 +127,7 @@ pub(super) fn argmax(source: Box<dyn Blocks>, ops: &[VoxelOp], case: &CaseContex
     Ok(labels.into_voxels())
 }
 
-/// Copies a box [C,x,y,z] into a volume [C,X,Y,Z], both in C order.
+/// Copies a box `[C,x,y,z]` into a volume `[C,X,Y,Z]`, both in C order.
 pub(super) fn paste<T: Copy>(from: &[T], region: Region, channels: usize, shape: [usize; 3], into: &mut [T]) {
     let [sx, sy, sz] = region.size;
     let [ox, oy, oz] = region.start;

@@ -46,11 +46,11 @@ pub enum PredictionState {
         /// Inversion to apply to the result.
         inverse: Option<Recorded>,
     },
-    /// Values [C,X,Y,Z] f32, in host memory.
+    /// Values `[C,X,Y,Z]` f32, in host memory.
     Dense(Tensor, Grid),
     /// Class labels after argmax.
     Labels {
-        /// Labels [X,Y,Z] in C order, u8 or u16.
+        /// Labels `[X,Y,Z]` in C order, u8 or u16.
         map: Voxels,
         /// Grid of the labels.
         grid: Grid,
@@ -59,7 +59,7 @@ pub enum PredictionState {
     },
     /// Binary masks after a threshold; channels may overlap.
     Masks {
-        /// 0 or 1, [C,X,Y,Z] in C order.
+        /// 0 or 1, `[C,X,Y,Z]` in C order.
         planes: Vec<u8>,
         /// Number of channels C.
         channels: usize,
@@ -85,7 +85,7 @@ pub struct Recorded {
 }
 
 impl VoxelOp {
-    /// Applies the operation over the channels of values [C,…].
+    /// Applies the operation over the channels of values `[C,…]`.
     fn apply(self, values: &Tensor) -> Result<Tensor> {
         Ok(match self {
             VoxelOp::Softmax => values.f_softmax(0, Kind::Float)?,
@@ -110,7 +110,7 @@ impl Prediction {
         })
     }
 
-    /// Returns the values as an image [C,X,Y,Z] in host memory, C order: u8 or u16 class labels, u8 masks, or f32.
+    /// Returns the values as an image `[C,X,Y,Z]` in host memory, C order: u8 or u16 class labels, u8 masks, or f32.
     pub fn into_volume(self, case: &CaseContext) -> Result<Volume> {
         let (header, trace) = (self.header.clone(), self.trace.clone());
         let (voxels, channels, grid) = match self.state {
@@ -331,7 +331,7 @@ impl Prediction {
         Ok(Prediction { state, header, trace })
     }
 
-    /// Returns all channels, f32 [C,X,Y,Z] in host memory.
+    /// Returns all channels, f32 `[C,X,Y,Z]` in host memory.
     ///
     /// # Errors
     /// The channels exceed the memory budget.
@@ -393,7 +393,7 @@ impl Prediction {
         }
     }
 
-    /// Replaces all values, f32 [C,X,Y,Z], by the result of `change`, which must keep the grid.
+    /// Replaces all values, f32 `[C,X,Y,Z]`, by the result of `change`, which must keep the grid.
     pub fn map_dense(self, case: &CaseContext, change: impl FnOnce(Tensor) -> Result<Tensor>) -> Result<Self> {
         let (header, trace) = (self.header.clone(), self.trace.clone());
         let (values, grid) = self.dense(case)?;
@@ -406,7 +406,7 @@ impl Prediction {
     }
 }
 
-/// Converts a volume to a contiguous tensor [C,X,Y,Z] f32.
+/// Converts a volume to a contiguous tensor `[C,X,Y,Z]` f32.
 pub fn volume_tensor(volume: &Volume) -> Result<Tensor> {
     let shape = volume.layout.shape.map(|n| n as i64);
     let volume = volume.clone().contiguous()?;

@@ -47,8 +47,8 @@ pub struct Picture {
     pub pixels: Vec<[u8; 3]>,
 }
 
-/// Draws `labels` over `image`, both [1,X,Y,Z] on the same grid. Along each axis, the slice with the most structures is
-/// shown.
+/// Draws `labels` over `image`, both `[1,X,Y,Z]` on the same grid. Along each axis, the slice with the most structures
+/// is shown.
 pub fn preview(
     labels: &Volume,
     image: &Volume,

@@ -9,8 +9,8 @@ use crate::{bail, each_voxels, err};
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
-/// Writes a mask `folder/name.nii.gz` for each of `structures` on the grid of `labels` [1,X,Y,Z] and returns the paths.
-/// Structures without voxels get an empty mask, so that every case has the same files.
+/// Writes a mask `folder/name.nii.gz` for each of `structures` on the grid of `labels` `[1,X,Y,Z]` and returns the
+/// paths. Structures without voxels get an empty mask, so that every case has the same files.
 pub fn split_labels(labels: &Volume, structures: &Structures, folder: &Path, extension: &str) -> Result<Vec<PathBuf>> {
     if labels.layout.channels() != 1 {
         bail!("expected a label map of one channel, found {} channels", labels.layout.channels());
@@ -28,8 +28,8 @@ pub fn mask_path(folder: &Path, structure: &Structure, extension: &str) -> PathB
     folder.join(format!("{}{extension}", structure.name))
 }
 
-/// Writes the mask (u8) of one structure and returns the digest of the file. The mask is 1 where a label map [1,X,Y,Z]
-/// equals the id, or it is the channel with this index of (possibly overlapping) masks [C,X,Y,Z].
+/// Writes the mask (u8) of one structure and returns the digest of the file. The mask is 1 where a label map
+/// `[1,X,Y,Z]` equals the id, or it is the channel with this index of (possibly overlapping) masks `[C,X,Y,Z]`.
 pub fn write_mask(labels: &Volume, structure: &Structure, path: &Path) -> Result<Digest> {
     let options = nifti::Options { space: labels.header.space, ..nifti::Options::default() };
     if labels.channels() > 1 {

@@ -11,7 +11,7 @@ use std::collections::BTreeMap;
 use std::io::Write;
 use std::path::Path;
 
-/// Statistics of one structure in one case, serialized as [`Columns`].
+/// Statistics of one structure in one case, serialized as `Columns`.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 #[serde(into = "Columns")]
 pub struct Row {
@@ -125,8 +125,8 @@ fn counted(counts: &[u32]) -> impl Iterator<Item = (f64, u64)> {
         .map(|(count, value)| (f64::from(value), u64::from(*count)))
 }
 
-/// Computes one row for each label that occurs, in ascending order of ids. `labels` [1,X,Y,Z] contains non-negative
-/// integers; `image` [1,X,Y,Z] has the same grid. NaN voxels of the image are ignored.
+/// Computes one row for each label that occurs, in ascending order of ids. `labels` `[1,X,Y,Z]` contains non-negative
+/// integers; `image` `[1,X,Y,Z]` has the same grid. NaN voxels of the image are ignored.
 ///
 /// # Errors
 /// A label is not a non-negative integer, or the image has another grid.

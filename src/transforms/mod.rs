@@ -1,7 +1,7 @@
 //! Transforms for preprocessing, augmentation and postprocessing, one file per `_target_`.
 //!
-//! To add a transform, create a file with its `COMPONENT` and add two lines here. [`support`] holds code shared by all
-//! transforms, [`random`] code shared by the random ones.
+//! To add a transform, create a file with its `COMPONENT` and add two lines here. `support` holds code shared by all
+//! transforms, `random` code shared by the random ones.
 
 mod activations;
 mod as_discrete;

@@ -14,7 +14,7 @@
 //! - A tilted gantry gives a sheared affine, which is where the voxels are; ITK has none and misplaces them.
 //! - Numbers are int16 where they all fit and scaling is by whole numbers, else float32.
 //!
-//! dicom-rs reads the elements ([`elements`]); JPEG-LS is decoded in [`jpeg_ls`], since the known library needs CMake.
+//! dicom-rs reads the elements (`elements`); JPEG-LS is decoded in `jpeg_ls`, since the known library needs CMake.
 
 mod elements;
 mod jpeg_ls;

@@ -9,7 +9,7 @@
 //! - Of the axes beyond the third, one may be longer than 1; it becomes the channel axis.
 //! - Complex, color and 128-bit float voxels and empty volumes are refused.
 //! - If sform and pixdim disagree, MONAI examines the qform; an invalid qform then counts as disagreeing too, where
-//!   MONAI fails. See [`geometry`].
+//!   MONAI fails. See `geometry`.
 //! - A qform quaternion that is too long by rounding is normalized, as in ITK and FSL; nibabel refuses it.
 //!
 //! Deliberate differences in writing:

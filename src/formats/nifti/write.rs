@@ -51,7 +51,7 @@ impl Default for Options<'_> {
     }
 }
 
-/// Writes `voxels` with this `layout` ([C,X,Y,Z]) atomically as a single NIfTI-1 file of type `dtype`, gzipped if the
+/// Writes `voxels` with this `layout` (`[C,X,Y,Z]`) atomically as a single NIfTI-1 file of type `dtype`, gzipped if the
 /// name ends in `.gz`. Channels become the fourth dimension. Missing parent folders are created. Returns the digest of
 /// the file, computed while it is written.
 ///
@@ -74,7 +74,7 @@ pub fn write(
     atomic::write_hashed(path, |out| write_to(out, gzipped, voxels, layout, affine, dtype, options))
 }
 
-/// Like [`write`], to any writer.
+/// Like [`write()`], to any writer.
 pub fn write_to(
     out: &mut impl Write,
     gzipped: bool,

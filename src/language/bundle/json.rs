@@ -4,7 +4,7 @@
 //! serde_json neither reports duplicate keys and lines of items nor accepts `NaN`; it is used to unescape strings.
 //! Differences from Python: integers beyond 64 bits and lone surrogates are errors, and nesting is limited.
 //!
-//! [`write`] uses the layout of Python's `json.dump`, including `NaN`, which serde_json writes as null.
+//! [`write()`] uses the layout of Python's `json.dump`, including `NaN`, which serde_json writes as null.
 
 use super::load::{Limits, Notes};
 use super::node::{Content, Entries, Node, Origin, key_text};

@@ -5,7 +5,7 @@
 //! | [`args`], `fire` | arguments on the command line, parsed as by python-fire |
 //! | [`node`], `json`, `yaml`, `yaml_scalar`, [`load`] | readers of config files |
 //! | [`tree`], `merge`, `metadata`, `tracking` | merged tree of all files, with overrides |
-//! | [`expand`], [`id`] | relative ids and `%` macros |
+//! | `expand`, [`id`] | relative ids and `%` macros |
 //! | [`plan`], `check`, `names`, `compat` | checks before anything is built |
 //! | [`session`], `dry_run` | building objects on demand, in a run or to check a config |
 //! | `resolved` | the resolved config for records and fingerprints |

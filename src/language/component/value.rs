@@ -145,8 +145,8 @@ impl Ord for Opaque {
 }
 
 impl Key {
-    /// Convert a value to a key; `None` if it is unhashable (list, dict, slice), nested deeper than [`MAX_NESTING`], or
-    /// has more than [`MAX_KEY_PARTS`] parts.
+    /// Convert a value to a key; `None` if it is unhashable (list, dict, slice), nested deeper than `MAX_NESTING`, or
+    /// has more than `MAX_KEY_PARTS` parts.
     pub fn new(value: &Value) -> Option<Key> {
         Key::within(value, MAX_NESTING, &mut MAX_KEY_PARTS.clone())
     }
@@ -382,7 +382,7 @@ impl PartialEq for Value {
     }
 }
 
-/// Python's `repr`. Values that are nested deeper than [`MAX_NESTING`], contain themselves or exceed [`MAX_REPR`] are
+/// Python's `repr`. Values that are nested deeper than `MAX_NESTING`, contain themselves or exceed `MAX_REPR` are
 /// abbreviated.
 impl fmt::Debug for Value {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
