@@ -75,6 +75,13 @@ impl Error {
         self.0.hint.get_or_insert_with(|| hint.into());
         self
     }
+    /// Sets the hint "did you mean …?" if there is a suggestion, as by [`did_you_mean`].
+    pub fn suggest(self, near: Option<impl fmt::Display>) -> Self {
+        match near {
+            Some(near) => self.hint(format!("did you mean `{near}`?")),
+            None => self,
+        }
+    }
     /// Sets the file concerned; the first one is kept.
     pub fn file(mut self, file: impl AsRef<Path>) -> Self {
         self.0.file.get_or_insert_with(|| file.as_ref().display().to_string());

@@ -143,10 +143,7 @@ impl Structures {
             if !self.0.iter().any(|structure| structure.name == *name) {
                 let known = self.0.iter().map(|structure| &*structure.name);
                 let error = err!("unknown structure `{name}`").kind(Kind::Config);
-                return Err(match crate::error::did_you_mean(name, known) {
-                    Some(near) => error.hint(format!("did you mean `{near}`?")),
-                    None => error,
-                });
+                return Err(error.suggest(crate::error::did_you_mean(name, known)));
             }
         }
         Ok(Structures(self.0.iter().filter(|structure| names.contains(&structure.name)).cloned().collect()))

@@ -253,10 +253,7 @@ fn workflow_type(node: &Node) -> Result<WorkflowType> {
         Some(_) => Ok(WorkflowType::Infer),
         None => {
             let error = wrong("workflow_type", &format!("one of {}", NAMES.join(", ")), node);
-            Err(match did_you_mean(&name, NAMES) {
-                Some(near) => error.hint(format!("did you mean `{near}`?")),
-                None => error,
-            })
+            Err(error.suggest(did_you_mean(&name, NAMES)))
         }
     }
 }

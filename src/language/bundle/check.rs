@@ -108,10 +108,7 @@ pub fn check_mode(mode: &Value) -> Result<bool, Error> {
         }
         other => {
             let error = err!("`_mode_`: expected default or callable, found {mode:?}").kind(Kind::Config);
-            Err(match other.and_then(|text| did_you_mean(text, ["default", "callable"])) {
-                Some(near) => error.hint(format!("did you mean `{near}`?")),
-                None => error,
-            })
+            Err(error.suggest(other.and_then(|text| did_you_mean(text, ["default", "callable"]))))
         }
     }
 }
@@ -200,9 +197,8 @@ pub fn missing_reference(plan: &Plan, missing: &str) -> Error {
     if let Some(hint) = tree.in_sibling(missing).filter(|_| known.is_empty()) {
         return error.hint(hint);
     }
-    if let Some(near) = tree.nearest(missing).filter(|_| !matches!(node.content, Content::List(_))) {
-        return error.hint(format!("did you mean `@{near}`?"));
-    }
+    let near = tree.nearest(missing).filter(|_| !matches!(node.content, Content::List(_)));
+    let error = error.suggest(near.map(|near| format!("@{near}")));
     match &node.content {
         Content::List(items) if part.is_empty() => error
             .hint(format!("an index from the end is written `$@{known}[-1]` (`{known}` has {} items)", items.len())),

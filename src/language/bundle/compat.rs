@@ -76,10 +76,8 @@ pub fn check_overrides(plan: &Plan) -> (Vec<Error>, Vec<Warning>) {
         // The run reads the item of the same path one or more levels down, such as `displayable_configs#highres`.
         let misleading =
             reached.iter().any(|id| id.strip_suffix(target.as_str()).is_some_and(|rest| rest.ends_with(id::SEPARATOR)));
-        let error = match elsewhere.or_else(|| spelled_alike(target, reached)) {
-            Some(near) => error.hint(format!("did you mean `--{}`?", near.replace(id::SEPARATOR, "#"))),
-            None => error,
-        };
+        let near = elsewhere.or_else(|| spelled_alike(target, reached));
+        let error = error.suggest(near.map(|near| format!("--{}", near.replace(id::SEPARATOR, "#"))));
         let found = if misleading || plan.rules.strict { &mut problems } else { &mut warnings };
         found.push(error);
     }
@@ -169,10 +167,8 @@ pub fn check_run_ids(args: &RunArgs, tree: &Tree) -> Option<Error> {
     let given = [("init_id", &args.init_id, "initialize"), ("final_id", &args.final_id, "finalize")];
     let mut missing = given.into_iter().filter(|(_, id, default)| *id != default && !exists(id));
     if exists(&args.run_id) {
-        return missing.next().map(|(option, id, _)| match tree.nearest(id) {
-            Some(near) => error(id).hint(format!("did you mean `--{option} {near}`?")),
-            None => error(id),
-        });
+        let suggested = |option, id| error(id).suggest(tree.nearest(id).map(|near| format!("--{option} {near}")));
+        return missing.next().map(|(option, id, _)| suggested(option, id));
     }
     let error = error(&args.run_id);
     // Both were given as words: `highres no` instead of `--highres no`.
@@ -184,9 +180,7 @@ pub fn check_run_ids(args: &RunArgs, tree: &Tree) -> Option<Error> {
     }
     let lists = runnable(args, tree);
     let near = tree.nearest(&args.run_id).filter(|near| lists.is_empty() || lists.contains(near));
-    if let Some(near) = near {
-        return Some(error.hint(format!("did you mean `--run_id {near}`?")));
-    }
+    let error = error.suggest(near.map(|near| format!("--run_id {near}")));
     Some(match lists.split_last() {
         None => error.hint("name the list to run with `--run_id`"),
         Some((one, [])) => error.hint(format!("`--run_id {one}` runs the list `{one}`")),

@@ -92,11 +92,9 @@ impl Tree {
 }
 
 fn missing(wanted: &str, place: &str, near: Option<String>) -> crate::error::Error {
-    let error = err!("the macro refers to `{wanted}`, which is not in {place}");
-    match near {
-        Some(near) => error.hint(format!("did you mean `%{near}`?")),
-        None => error.hint("a string that starts with `%` is a macro; write text as `\"$'%…'\"`"),
-    }
+    err!("the macro refers to `{wanted}`, which is not in {place}")
+        .suggest(near.map(|near| format!("%{near}")))
+        .hint("a string that starts with `%` is a macro; write text as `\"$'%…'\"`")
 }
 
 /// Files that macros refer to, each read once per pass.

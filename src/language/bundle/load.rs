@@ -96,8 +96,6 @@ fn missing(path: &str) -> Error {
     let names: Vec<String> = std::fs::read_dir(folder)
         .map(|entries| entries.flatten().map(|entry| entry.file_name().to_string_lossy().into_owned()).collect())
         .unwrap_or_default();
-    match crate::error::did_you_mean(&name, names.iter().map(String::as_str).filter(|name| is_config_name(name))) {
-        Some(near) => error.hint(format!("did you mean `{}`?", folder.join(near).display())),
-        None => error,
-    }
+    let near = crate::error::did_you_mean(&name, names.iter().map(String::as_str).filter(|name| is_config_name(name)));
+    error.suggest(near.map(|near| folder.join(near).display().to_string()))
 }

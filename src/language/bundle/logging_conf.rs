@@ -198,10 +198,7 @@ impl Reader<'_> {
         let names = ["CRITICAL", "ERROR", "WARNING", "INFO", "DEBUG", "NOTSET"];
         level_number(&name).map(Some).ok_or_else(|| {
             let error = self.fail(line, format!("`level`: expected one of {}, found `{name}`", names.join(", ")));
-            match did_you_mean(&name.to_uppercase(), names) {
-                Some(near) => error.hint(format!("did you mean `{near}`?")),
-                None => error,
-            }
+            error.suggest(did_you_mean(&name.to_uppercase(), names))
         })
     }
 

@@ -38,10 +38,7 @@ pub fn monai_has(name: &str) -> bool {
 
 /// Look up a `_target_` string: a short name, a dotted path or a built-in.
 pub fn target(table: &'static Table, name: &str) -> Option<Value> {
-    match table.component(name) {
-        Some(component) => Some(Value::Component(component)),
-        None => table.lookup(name),
-    }
+    table.component(name).map(Value::Component).or_else(|| table.lookup(name))
 }
 
 /// Error for a `_target_` that cannot be built.
@@ -53,9 +50,7 @@ pub fn unknown_target(table: &'static Table, name: &str) -> Error {
     }
     let error = err!("unknown component `{name}`").kind(Kind::Config);
     let last = name.rsplit('.').next().unwrap_or(name);
-    if let Some(near) = table.nearest_component(name).or_else(|| table.nearest_component(last)) {
-        return error.hint(format!("did you mean `{near}`?"));
-    }
+    let error = error.suggest(table.nearest_component(name).or_else(|| table.nearest_component(last)));
     if let Some(near) = did_you_mean(last, known().short.iter().copied()) {
         return error.hint(format!("did you mean `{near}`? MONAI has it, but segbundle does not support it yet"));
     }
@@ -113,10 +108,8 @@ pub fn undefined<'a>(table: &'static Table, known: impl IntoIterator<Item = &'a 
         return error.hint(format!("write its whole path: `{}`", component.path));
     }
     let known: Vec<&str> = known.into_iter().chain(table.builtins()).chain(SCOPE.map(|(name, _)| name)).collect();
-    match did_you_mean(name, known) {
-        Some(near) => error.hint(format!("did you mean `{near}`?")),
-        None => error.hint(format!("`@{name}` refers to an item of the config, `{name}` to a Python name")),
-    }
+    let error = error.suggest(did_you_mean(name, known));
+    error.hint(format!("`@{name}` refers to an item of the config, `{name}` to a Python name"))
 }
 
 /// Error for a dotted name that is not in the table.

@@ -178,10 +178,7 @@ impl Tree {
         let Some(parent) = self.get_mut(parent_id) else {
             let error =
                 err!("cannot set `{last}`: `{parent_id}` does not exist").kind(Kind::Config).at(Some(&place), &id);
-            return Err(match self.nearest(parent_id) {
-                Some(near) => error.hint(format!("did you mean `{}`?", id::join(&near, last))),
-                None => error,
-            });
+            return Err(error.suggest(self.nearest(parent_id).map(|near| id::join(&near, last))));
         };
         let part = from_front(parent, last);
         let parent_type = parent.type_name();

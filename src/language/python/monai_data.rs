@@ -1,6 +1,6 @@
 //! `monai.data`: datalists and their partitions (monai.data.decathlon_datalist, monai.data.utils, MONAI 1.6.1).
 
-use super::common::{PathText, charge_text, items, pure, reads, wrong};
+use super::common::{PathText, charge_text, items, one, pure, reads, wrong};
 use super::io::{Encoding, read_text};
 use super::json;
 use super::os_path::{join, normpath, split};
@@ -14,14 +14,8 @@ pub const FUNCTIONS: &[Function] = &[
     reads("monai.data.load_decathlon_datalist", load_decathlon_datalist),
     pure("monai.data.partition_dataset", partition_dataset),
     pure("monai.data.utils.partition_dataset", partition_dataset),
-    pure("monai.data.utils.no_collation", |args, _| {
-        let [data] = args.expect("monai.data.utils.no_collation", ["x"])?;
-        Ok(data)
-    }),
-    pure("monai.data.no_collation", |args, _| {
-        let [data] = args.expect("monai.data.no_collation", ["x"])?;
-        Ok(data)
-    }),
+    pure("monai.data.utils.no_collation", |args, _| one("monai.data.utils.no_collation", "x", args)),
+    pure("monai.data.no_collation", |args, _| one("monai.data.no_collation", "x", args)),
     collate("monai.data.utils.list_data_collate"),
     collate("monai.data.list_data_collate"),
     collate("monai.data.utils.pad_list_data_collate"),
@@ -62,10 +56,7 @@ fn load_decathlon_datalist(args: Args, call: &mut BuildContext) -> Result<Value>
     let Some(mut cases) = content.get(&args.data_list_key) else {
         let keys: Vec<String> = content.items().iter().map(|(key, _)| key.to_value().to_string()).collect();
         let error = bad(format!("unknown list '{}' (the file has {})", args.data_list_key, keys.join(", ")));
-        return Err(match did_you_mean(&args.data_list_key, keys.iter().map(String::as_str)) {
-            Some(near) => error.hint(format!("did you mean '{near}'?")),
-            None => error,
-        });
+        return Err(error.suggest(did_you_mean(&args.data_list_key, keys.iter().map(String::as_str))));
     };
     let plain = cases.as_sequence().ok_or_else(|| bad(format!("'{}' is not a list", args.data_list_key)))?;
     // In datasets of the Medical Segmentation Decathlon, "test" is a list of image names.

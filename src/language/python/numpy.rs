@@ -30,10 +30,13 @@ pub const CONSTANTS: Constants = &[
 
 /// Declares functions: methods of their first argument, functions that also take a [`Flavour`], and others.
 macro_rules! functions {
-    ($module:literal, $flavour:expr, [$($method:literal)*], [$($name:literal = $function:expr),* $(,)?], [$($rest:expr),* $(,)?]) => {
+    ($module:literal, $flavour:expr, [$($method:literal)*],
+     [$($name:literal = $function:ident $(($first:expr))?),* $(,)?], [$($rest:expr),* $(,)?]) => {
         &[
             $(pure(concat!($module, $method), |args, call| function(concat!($module, $method), args, $flavour, call)),)*
-            $(pure(concat!($module, $name), |args, call| $function(concat!($module, $name), args, $flavour, call)),)*
+            $(pure(concat!($module, $name), |args, call| {
+                $function(concat!($module, $name), $($first,)? args, $flavour, call)
+            }),)*
             $($rest),*
         ]
     };
@@ -50,9 +53,9 @@ pub const FUNCTIONS: &[Function] = functions!(
         "copy"
     ],
     [
-        "array" = array, "asarray" = array, "zeros" = zeros, "ones" = ones, "full" = full, "zeros_like" = zeros_like,
-        "ones_like" = ones_like, "arange" = range, "concatenate" = join, "stack" = stack,
-        "where" = choose,
+        "array" = array, "asarray" = array, "zeros" = filled(0.0), "ones" = filled(1.0), "full" = full,
+        "zeros_like" = like(0.0), "ones_like" = like(1.0), "arange" = range, "concatenate" = join(false),
+        "stack" = join(true), "where" = choose,
     ],
     [
         // For `isinstance`.
@@ -77,7 +80,7 @@ pub(super) fn array(name: &str, args: Args, flavour: Flavour, call: &mut BuildCo
 }
 
 /// `zeros` and `ones`. In torch, sizes can be separate arguments.
-fn filled(name: &str, x: f64, args: Args, flavour: Flavour, call: &mut BuildContext) -> Result<Value> {
+pub(super) fn filled(name: &str, x: f64, args: Args, flavour: Flavour, call: &mut BuildContext) -> Result<Value> {
     let params: &[&str] = match flavour {
         Numpy => with_ignored!("shape", "dtype"),
         Flavour::Torch => with_ignored!("*size", "dtype"),
@@ -86,12 +89,6 @@ fn filled(name: &str, x: f64, args: Args, flavour: Flavour, call: &mut BuildCont
     let ty = given.get(1)?.unwrap_or(given.float());
     Ok(Value::object(Array::filled(&given.sizes(0)?, x, ty, flavour, call)?))
 }
-pub(super) fn zeros(name: &str, args: Args, flavour: Flavour, call: &mut BuildContext) -> Result<Value> {
-    filled(name, 0.0, args, flavour, call)
-}
-pub(super) fn ones(name: &str, args: Args, flavour: Flavour, call: &mut BuildContext) -> Result<Value> {
-    filled(name, 1.0, args, flavour, call)
-}
 pub(super) fn full(name: &str, args: Args, flavour: Flavour, call: &mut BuildContext) -> Result<Value> {
     let given = Given::bind(name, flavour, with_ignored!("shape|size", "fill_value", "dtype"), args)?;
     let fill = Array::of(name, &given.need(1)?, flavour, call)?;
@@ -99,16 +96,11 @@ pub(super) fn full(name: &str, args: Args, flavour: Flavour, call: &mut BuildCon
     Ok(Value::object(Array::filled(&given.sizes(0)?, given.need(1)?, ty, flavour, call)?))
 }
 
-fn like(name: &str, x: f64, args: Args, flavour: Flavour, call: &mut BuildContext) -> Result<Value> {
+/// `zeros_like` and `ones_like`.
+pub(super) fn like(name: &str, x: f64, args: Args, flavour: Flavour, call: &mut BuildContext) -> Result<Value> {
     let given = Given::bind(name, flavour, with_ignored!("a|input", "dtype"), args)?;
     let model = Array::of(name, &given.need(0)?, flavour, call)?;
     Ok(Value::object(Array::filled(model.shape(), x, given.get(1)?.unwrap_or(model.ty), flavour, call)?))
-}
-pub(super) fn zeros_like(name: &str, args: Args, flavour: Flavour, call: &mut BuildContext) -> Result<Value> {
-    like(name, 0.0, args, flavour, call)
-}
-pub(super) fn ones_like(name: &str, args: Args, flavour: Flavour, call: &mut BuildContext) -> Result<Value> {
-    like(name, 1.0, args, flavour, call)
 }
 
 /// `arange([start,] stop[, step])`
@@ -123,7 +115,7 @@ pub(super) fn range(name: &str, args: Args, flavour: Flavour, call: &mut BuildCo
 }
 
 /// Joins arrays along an existing axis (`concatenate`, `cat`) or a new one (`stack`).
-fn joined_along(name: &str, new: bool, args: Args, flavour: Flavour, call: &mut BuildContext) -> Result<Value> {
+pub(super) fn join(name: &str, new: bool, args: Args, flavour: Flavour, call: &mut BuildContext) -> Result<Value> {
     let given = Given::bind(name, flavour, &["arrays|tensors", "axis|dim"], args)?;
     let arrays = iterate(name, &given.need(0)?, call)?
         .iter()
@@ -133,12 +125,6 @@ fn joined_along(name: &str, new: bool, args: Args, flavour: Flavour, call: &mut 
         })
         .collect::<Result<Vec<_>>>()?;
     Ok(Value::object(joined(name, &arrays, given.get(1)?.unwrap_or(0), new, call)?))
-}
-pub(super) fn join(name: &str, args: Args, flavour: Flavour, call: &mut BuildContext) -> Result<Value> {
-    joined_along(name, false, args, flavour, call)
-}
-pub(super) fn stack(name: &str, args: Args, flavour: Flavour, call: &mut BuildContext) -> Result<Value> {
-    joined_along(name, true, args, flavour, call)
 }
 
 /// `where(condition, x, y)`; without `x` and `y` the positions of true elements.

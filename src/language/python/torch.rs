@@ -6,7 +6,7 @@
 use super::array::{Array, DTypeObject, Flavour, Type, function};
 use super::common::{acts, none, one, pure, to, wrong};
 use super::device::Device;
-use super::numpy::{array, choose, full, functions, join, ones, ones_like, range, stack, zeros, zeros_like};
+use super::numpy::{array, choose, filled, full, functions, join, like, range};
 use crate::component::{Args, BuildContext, FromValue, Function, Value};
 use crate::error::Result;
 use Flavour::Torch;
@@ -42,8 +42,9 @@ pub const FUNCTIONS: &[Function] = functions!(
         "count_nonzero" "unique" "reshape" "ravel" "flatten" "squeeze" "unsqueeze" "transpose" "permute" "flip" "clone" "numel"
     ],
     [
-        "tensor" = array, "as_tensor" = array, "zeros" = zeros, "ones" = ones, "full" = full, "zeros_like" = zeros_like,
-        "ones_like" = ones_like, "arange" = range, "cat" = join, "stack" = stack, "where" = choose,
+        "tensor" = array, "as_tensor" = array, "zeros" = filled(0.0), "ones" = filled(1.0), "full" = full,
+        "zeros_like" = like(0.0), "ones_like" = like(1.0), "arange" = range, "cat" = join(false), "stack" = join(true),
+        "where" = choose,
     ],
     [
         pure("torch.from_numpy", |args, _| {

@@ -252,7 +252,7 @@ fn run_time_errors_have_a_location_and_a_hint() {
         ("1 / 0", 0, "division by zero", ""),
         ("(2 + 1 // 0)", 5, "division or modulo by zero", ""),
         ("[1, 2][5]", 6, "list index out of range: 5, where the length is 2", ""),
-        ("{'image': 1}['imag']", 12, "key 'imag' is not in the dict", "did you mean 'image'?"),
+        ("{'image': 1}['imag']", 12, "key 'imag' is not in the dict", "did you mean `image`?"),
         ("'a' + 1", 0, "unsupported operand types for `+`: str and int", "str("),
         ("nam", 0, "name `nam` is not defined", ""),
         ("math.pi", 0, "name `math` is not defined", "$import math"),

@@ -53,14 +53,8 @@ pub fn sum(args: Args, call: &mut BuildContext) -> Result<Value> {
     Ok(total)
 }
 
-pub fn min(args: Args, call: &mut BuildContext) -> Result<Value> {
-    extreme(args, "min", call)
-}
-pub fn max(args: Args, call: &mut BuildContext) -> Result<Value> {
-    extreme(args, "max", call)
-}
-/// The first minimum or maximum by `key`; `default` if there are no items.
-fn extreme(mut args: Args, name: &str, call: &mut BuildContext) -> Result<Value> {
+/// `min` or `max`, by `name`.
+pub fn extreme(mut args: Args, name: &str, call: &mut BuildContext) -> Result<Value> {
     let key = args.take("key").filter(|key| !key.is_none());
     let default = args.take("default");
     if let Some((unknown, _)) = args.named.first() {

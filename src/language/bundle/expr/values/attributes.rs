@@ -53,14 +53,11 @@ pub fn call_method(
 
 /// Evaluate `value.name`; names in modules and classes are looked up in `table`.
 pub fn attribute(value: &Value, name: &str, table: Option<&'static Table>) -> Result<Value> {
+    let last = |path: &str| Some(Value::str(path.rsplit('.').next().unwrap_or(path)));
     let found = match (value, name) {
         (Value::Module(path), _) => return in_module(path, name, table),
-        (Value::Component(component), "__name__" | "__qualname__") => {
-            Some(Value::str(component.path.rsplit('.').next().unwrap_or(component.name)))
-        }
-        (Value::Function(function), "__name__" | "__qualname__") => {
-            Some(Value::str(function.path.rsplit('.').next().unwrap_or(function.path)))
-        }
+        (Value::Component(component), "__name__" | "__qualname__") => last(component.path),
+        (Value::Function(function), "__name__" | "__qualname__") => last(function.path),
         (Value::Component(component), "__module__") => {
             component.path.rsplit_once('.').map(|(module, _)| Value::str(module))
         }
@@ -89,10 +86,7 @@ fn missing(value: &Value, name: &str) -> Error {
         Value::Object(object) => object.attr_names(),
         value => methods_of(value).iter().map(|method| method.name).collect(),
     };
-    match did_you_mean(name, names.into_iter().filter(|name| !name.starts_with("__"))) {
-        Some(near) => error.hint(format!("did you mean `{near}`?")),
-        None => error,
-    }
+    error.suggest(did_you_mean(name, names.into_iter().filter(|name| !name.starts_with("__"))))
 }
 
 fn in_module(module: &str, name: &str, table: Option<&'static Table>) -> Result<Value> {

@@ -74,12 +74,7 @@ pub fn format(value: &Value, spec_text: &str, call: &mut BuildContext) -> Result
     call.charge(spec.width.saturating_add(spec.precision.unwrap_or(0)))?;
     match value {
         Value::Str(text) => string(text, &spec),
-        Value::Bool(b) if spec.kind.is_none() || spec.kind == Some('s') => {
-            if spec.kind == Some('s') {
-                return Err(unknown_code('s', "bool"));
-            }
-            integer(i64::from(*b), &spec)
-        }
+        Value::Bool(_) if spec.kind == Some('s') => Err(unknown_code('s', "bool")),
         Value::Bool(b) => integer(i64::from(*b), &spec),
         Value::Int(i) => integer(*i, &spec),
         Value::Float(x) => float(*x, &spec, "float"),

@@ -53,19 +53,8 @@ pub fn index(value: &Value, at: &Value, call: &mut BuildContext) -> Result<Value
             let chars: Vec<char> = text.chars().collect();
             Ok(Value::from(picks(slice, chars.len())?.filter_map(|at| chars.get(at)).collect::<String>()))
         }
-        (Value::List(list), at) => {
-            let at = integer(at, "list indices")?;
-            let items = list.0.read();
-            position(at, items.len())
-                .and_then(|at| items.get(at).cloned())
-                .ok_or_else(|| out_of_range("list", at, items.len()))
-        }
-        (Value::Tuple(items), at) => {
-            let at = integer(at, "tuple indices")?;
-            position(at, items.len())
-                .and_then(|at| items.get(at).cloned())
-                .ok_or_else(|| out_of_range("tuple", at, items.len()))
-        }
+        (Value::List(list), at) => item(&list.0.read(), at, "list"),
+        (Value::Tuple(items), at) => item(items, at, "tuple"),
         (Value::Str(text), at) => {
             let at = integer(at, "string indices")?;
             call.charge(text.len() / 16)?;
@@ -79,10 +68,7 @@ pub fn index(value: &Value, at: &Value, call: &mut BuildContext) -> Result<Value
             dict.get(&wanted).cloned().ok_or_else(|| {
                 let error = err!("key {at:?} is not in the dict");
                 let names = dict.keys().filter_map(|key| key.as_str());
-                match at.as_str().and_then(|at| did_you_mean(at, names)) {
-                    Some(near) => error.hint(format!("did you mean '{near}'?")),
-                    None => error,
-                }
+                error.suggest(at.as_str().and_then(|at| did_you_mean(at, names)))
             })
         }
         (Value::Object(object), at) => {
@@ -93,6 +79,12 @@ pub fn index(value: &Value, at: &Value, call: &mut BuildContext) -> Result<Value
         (Value::Function(function), _) if super::types::is_type(function.path) => Ok(value.clone()),
         (other, _) => bail!("'{}' object is not subscriptable", other.type_name()),
     }
+}
+
+fn item(items: &[Value], at: &Value, kind: &str) -> Result<Value> {
+    let at = integer(at, &format!("{kind} indices"))?;
+    let found = position(at, items.len()).and_then(|at| items.get(at).cloned());
+    found.ok_or_else(|| out_of_range(kind, at, items.len()))
 }
 
 fn out_of_range(what: &str, at: i64, len: usize) -> crate::error::Error {
