@@ -1,0 +1,121 @@
+"""Compare evaluations in MONAI and segbundle: the CSV files of MetricsSaver for the same weights, images and labels.
+
+Upstream's train.json and evaluate.json run unmodified on a real CT with its label map, if ../shared exists, and the
+configs of this repository on three synthetic phantoms with a small network. metrics.csv, the values by case and their
+summary should be equal byte for byte; numbers may differ by 1e-5 where a voxel is close to a tie. MONAI's files are
+cached by their inputs.
+"""
+import os
+import shutil
+import subprocess
+import sys
+
+import bundles
+import cases
+import monai_env
+
+ROOT = cases.ROOT
+FILES = ("metrics.csv", "val_mean_dice_raw.csv", "val_mean_dice_summary.csv")
+LOW = {"displayable_configs#highres": False}
+SMALL = {**LOW, "network_def#init_filters": 8, "network_def#blocks_down": [1, 1], "network_def#blocks_up": [1],
+         "validate#inferer#roi_size": [32, 32, 32], "val_cases": 3}
+TOLERANCE = 1e-5
+
+
+def plan(folder, binary):
+    """{name: (configs folder, data folder, overrides)}"""
+    phantoms = os.path.join(folder, "phantoms")
+    subprocess.run([binary, "sample-data", "--output_dir", phantoms, "--cases", "5", "--size", "60", "56", "64", "--spacing", "5"],
+                   check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    runs = {"own configs": (os.path.join(ROOT, "configs"), phantoms, SMALL)}
+    image = cases.real("abdomen_slab")
+    if image and os.path.isdir(cases.UPSTREAM):
+        data = os.path.join(folder, "abdomen")
+        for source, kind in ((image, "imagesTr"), (os.path.join(os.path.dirname(image), "label_v1_full.nii.gz"), "labelsTr")):
+            os.makedirs(os.path.join(data, kind))
+            shutil.copyfile(source, os.path.join(data, kind, "abdomen.nii.gz"))
+        runs["upstream"] = (os.path.join(cases.UPSTREAM, "configs"), data, LOW)
+    return runs
+
+
+def run(words, folder, overrides):
+    """Run a program's `run` command in a bundle."""
+    words += ["run", "--config_file", "['configs/train.json','configs/evaluate.json']"]
+    for key, value in overrides.items():
+        words += ["--" + key, str(value)]
+    done = subprocess.run(words, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace")
+    if done.returncode:
+        raise RuntimeError(f"exit code {done.returncode}: {' '.join(words)}\n{done.stdout[-3000:]}")
+
+
+def monai(folder, overrides, key):
+    """Run MONAI, unless cached. Returns the folder of its files."""
+    kept = monai_env.cache_folder("parity", "monai", key)
+    if os.path.isdir(kept):
+        os.utime(kept)
+        return kept
+    run([sys.executable, "-m", "monai.bundle"], folder, {**overrides, "validate#dataloader#num_workers": 0})
+    os.makedirs(os.path.dirname(kept), exist_ok=True)
+    partial = kept + f".partial-{os.getpid()}"
+    os.makedirs(partial)
+    for name in FILES:
+        shutil.copyfile(os.path.join(folder, "eval", name), os.path.join(partial, name))
+    os.rename(partial, kept)
+    return kept
+
+
+def number(text):
+    try:
+        return float(text)
+    except ValueError:
+        return None
+
+
+def compare(theirs, ours):
+    """Returns (summary, [problems])."""
+    equal, worst, problems = 0, 0.0, []
+    for name in FILES:
+        texts = []
+        for folder in (theirs, ours):
+            with open(os.path.join(folder, name), encoding="utf-8") as text:
+                texts.append(text.read())
+        if texts[0] == texts[1]:
+            equal += 1
+            continue
+        cells = [text.replace("\n", ",\n,").split(",") for text in texts]
+        if len(cells[0]) != len(cells[1]):
+            problems.append(f"{name}: {len(cells[1])} values, expected {len(cells[0])}")
+            continue
+        for a, b in zip(*cells):
+            x, y = number(a), number(b)
+            if a != b and x is not None and y is not None:
+                worst = max(worst, abs(x - y))
+            elif a != b:
+                problems.append(f"{name}: {b!r}, expected {a!r}")
+    if not worst <= TOLERANCE:
+        problems.append(f"values differ by up to {worst:.1e}")
+    return f"{equal} of {len(FILES)} files are equal byte for byte, values within {worst:.0e}", problems
+
+
+def check(work, binary, only):
+    """Run all comparisons. Returns [(name, summary, [problems])]."""
+    rows, folder = [], os.path.join(work, "evaluation")
+    for name, (configs, data, overrides) in plan(folder, binary).items():
+        if only not in "evaluation, " + name:
+            continue
+        images = sorted(os.path.join(where, file) for where, _, files in os.walk(data) for file in files if file.endswith(".nii.gz"))
+        weights = bundles.weights(os.path.join(configs, "inference.json"), {k: v for k, v in overrides.items() if k.split("#")[0] in ("displayable_configs", "network_def")},
+                                  1, cases.real("lung") or images[0])
+        models = {"model.pt": weights, "model_lowres.pt": weights}
+        overrides = {"dataset_dir": data, **overrides}
+        parts = [bundles.content(os.path.join(configs, file)) for file in ("train.json", "evaluate.json")]
+        key = bundles.sha256("evaluation", *parts, str({**overrides, "dataset_dir": ""}), bundles.content(weights), str(monai_env.PACKAGES),
+                             os.cpu_count(), *map(bundles.content, images))[:24]
+        folders = [bundles.make(os.path.join(folder, side, name.split()[0]), configs, models) for side in ("monai", "segbundle")]
+        try:
+            theirs = monai(folders[0], overrides, key)
+            run([binary], folders[1], overrides)
+            rows.append((name, *compare(theirs, os.path.join(folders[1], "eval"))))
+        except RuntimeError as error:
+            rows.append((name, "", [str(error)]))
+    return rows
