@@ -33,17 +33,6 @@ impl Segmentation {
             Segmentation::Channels(x) => x.size().get(1..).unwrap_or_default().to_vec(),
         }
     }
-    /// Returns the labels as a flat i64 tensor, after checking them against the number of classes.
-    fn flat(map: &Tensor, classes: usize, what: &str) -> Result<Tensor> {
-        let flat = map.f_to_kind(Kind::Int64)?.f_reshape([-1])?;
-        if flat.numel() > 0 {
-            let (low, high) = (flat.f_min()?.f_int64_value(&[])?, flat.f_max()?.f_int64_value(&[])?);
-            if low < 0 || high >= classes as i64 {
-                bail!("the {what} contains labels from {low} to {high}, expected 0 to {}", classes as i64 - 1);
-            }
-        }
-        Ok(flat)
-    }
     /// Returns channel `c` as booleans `[X,Y,Z]`.
     fn channel(&self, c: usize) -> Result<Tensor> {
         Ok(match self {
@@ -65,16 +54,10 @@ pub fn overlap(prediction: &Segmentation, target: &Segmentation, keep: Option<&T
         ));
     }
     let voxels = spatial.iter().product();
-    if let (Segmentation::Labels { map: p, .. }, Segmentation::Labels { map: t, .. }) = (prediction, target) {
-        let (p, t) = (Segmentation::flat(p, channels, "prediction")?, Segmentation::flat(t, channels, "target")?);
-        let (p, t) = match keep {
-            Some(keep) => (p.f_masked_select(&keep.f_reshape([-1])?)?, t.f_masked_select(&keep.f_reshape([-1])?)?),
-            None => (p, t),
-        };
-        let count =
-            |x: &Tensor| -> Result<Vec<i64>> { Ok(Vec::try_from(&x.f_bincount::<&Tensor>(None, channels as i64)?)?) };
-        let both = count(&p.f_masked_select(&p.f_eq_tensor(&t)?)?)?;
-        return Ok(Overlap { both, prediction: count(&p)?, target: count(&t)?, voxels });
+    if let (Segmentation::Labels { map: prediction, .. }, Segmentation::Labels { map: target, .. }) =
+        (prediction, target)
+    {
+        return label_overlap(prediction, target, channels as i64, keep);
     }
     let mut out = Overlap { both: vec![], prediction: vec![], target: vec![], voxels };
     for c in 0..channels {
@@ -88,6 +71,40 @@ pub fn overlap(prediction: &Segmentation, target: &Segmentation, keep: Option<&T
         out.target.push(count(&t)?);
     }
     Ok(out)
+}
+
+/// Number of voxels that are counted together, to bound the memory of their i64 copies.
+const CHUNK: i64 = 1 << 22;
+
+fn label_overlap(prediction: &Tensor, target: &Tensor, channels: i64, keep: Option<&Tensor>) -> Result<Overlap> {
+    let flat = |x: &Tensor| x.f_reshape([-1]);
+    let (prediction, target, keep) = (flat(prediction)?, flat(target)?, keep.map(flat).transpose()?);
+    let voxels = target.numel() as i64;
+    let [mut both, mut of_prediction, mut of_target] = std::array::from_fn(|_| vec![0; channels as usize]);
+    for start in (0..voxels).step_by(CHUNK as usize) {
+        let chunk = |x: &Tensor| x.f_narrow(0, start, CHUNK.min(voxels - start));
+        let labels = |x: &Tensor, what: &str| -> Result<Tensor> {
+            let labels = chunk(x)?.f_to_kind(Kind::Int64)?;
+            let (low, high) = (labels.f_min()?.f_int64_value(&[])?, labels.f_max()?.f_int64_value(&[])?);
+            if low < 0 || high >= channels {
+                bail!("the {what} contains labels from {low} to {high}, expected 0 to {}", channels - 1);
+            }
+            match &keep {
+                Some(keep) => Ok(labels.f_masked_select(&chunk(keep)?)?),
+                None => Ok(labels),
+            }
+        };
+        let (p, t) = (labels(&prediction, "prediction")?, labels(&target, "target")?);
+        let add = |counts: &mut Vec<i64>, labels: &Tensor| -> Result<()> {
+            let found = Vec::<i64>::try_from(&labels.f_bincount::<&Tensor>(None, channels)?)?;
+            counts.iter_mut().zip(found).for_each(|(count, found)| *count += found);
+            Ok(())
+        };
+        add(&mut both, &p.f_masked_select(&p.f_eq_tensor(&t)?)?)?;
+        add(&mut of_prediction, &p)?;
+        add(&mut of_target, &t)?;
+    }
+    Ok(Overlap { both, prediction: of_prediction, target: of_target, voxels })
 }
 
 /// Returns a mask `[X,Y,Z]` that is false at voxels excluded by `ignore_index`

@@ -2,6 +2,9 @@
 //! 1.6.1). NaN marks a channel that is absent from a case.
 
 use crate::component::{FromValue, Value};
+use crate::error::Result;
+use tch::kind::FLOAT_CPU;
+use tch::{Kind, Tensor};
 
 /// MONAI's MetricReduction.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -40,37 +43,27 @@ impl FromValue for Reduction {
     }
 }
 
-/// Returns the sum (f32, in order) and the number of the values that are not NaN.
-fn counted(values: impl Iterator<Item = f32>) -> (f32, f32) {
-    values.filter(|x| !x.is_nan()).fold((0.0, 0.0), |(sum, n), x| (sum + x, n + 1.0))
-}
-
-fn mean((sum, n): (f32, f32)) -> f32 {
-    if n > 0.0 { sum / n } else { 0.0 }
-}
-
-/// Returns the reduced values and the number of cases (or channels) behind each; with "none", the table row by row.
-pub fn reduce(rows: &[Vec<f32>], reduction: Reduction) -> (Vec<f32>, Vec<f32>) {
-    let channels = rows.first().map_or(0, Vec::len);
-    let by_channel = || (0..channels).map(|c| counted(rows.iter().map(move |row| row[c])));
-    let by_case = || rows.iter().map(|row| counted(row.iter().copied()));
-    match reduction {
-        Reduction::None => {
-            let all = || rows.iter().flatten().copied();
-            (all().collect(), all().map(|x| f32::from(u8::from(!x.is_nan()))).collect())
-        }
-        Reduction::Mean => {
-            let (sum, n) =
-                by_case().filter(|(_, n)| *n > 0.0).fold((0.0, 0.0), |(sum, n), case| (sum + mean(case), n + 1.0));
-            (vec![mean((sum, n))], vec![n])
-        }
-        Reduction::Sum => {
-            let (sum, n) = counted(rows.iter().flatten().copied());
-            (vec![sum], vec![n])
-        }
-        Reduction::MeanBatch => by_channel().map(|part| (mean(part), part.1)).unzip(),
-        Reduction::SumBatch => by_channel().unzip(),
-        Reduction::MeanChannel => by_case().map(|part| (mean(part), part.1)).unzip(),
-        Reduction::SumChannel => by_case().unzip(),
-    }
+/// Returns the reduced values, one per case or channel, or a single one; with "none", the table row by row.
+///
+/// torch adds the values, in its own order: the result is MONAI's to the last bit.
+pub fn reduce(rows: &[Vec<f32>], reduction: Reduction) -> Result<Vec<f32>> {
+    let shape = [rows.len() as i64, rows.first().map_or(0, Vec::len) as i64];
+    let table = Tensor::f_from_slice(&rows.concat())?.f_view(shape)?;
+    let absent = table.f_isnan()?;
+    let (values, known) = (table.f_masked_fill(&absent, 0.0)?, absent.f_logical_not()?);
+    let sum = |values: &Tensor, dim: i64| values.f_sum_dim_intlist([dim].as_slice(), false, Kind::Float);
+    let mean = |values: &Tensor, known: &Tensor, dim: i64| -> Result<Tensor> {
+        let count = sum(known, dim)?;
+        Ok((sum(values, dim)?.f_div(&count)?).f_where_self(&count.f_gt(0)?, &Tensor::f_zeros([1], FLOAT_CPU)?)?)
+    };
+    let reduced = match reduction {
+        Reduction::None => table,
+        Reduction::Mean => mean(&mean(&values, &known, 1)?, &known.f_any_dim(1, false)?, 0)?,
+        Reduction::Sum => values.f_sum(Kind::Float)?,
+        Reduction::MeanBatch => mean(&values, &known, 0)?,
+        Reduction::SumBatch => sum(&values, 0)?,
+        Reduction::MeanChannel => mean(&values, &known, 1)?,
+        Reduction::SumChannel => sum(&values, 1)?,
+    };
+    Ok(Vec::try_from(&reduced.f_reshape([-1])?)?)
 }
