@@ -356,13 +356,15 @@ pub struct InferencePlan {
 
 mod training;
 
-pub use training::{Attached, Loss, Metric, MetricParts, Optimizer, ParamGroup, Schedule, Score, Segmentation};
+pub use training::{
+    Attached, Loss, Metric, MetricDetails, MetricParts, Optimizer, ParamGroup, Schedule, Score, Segmentation,
+};
 
 // ---------------------------------------------------------------- engines
 
 mod engine;
 
-pub use engine::{Engine, EngineState, Event, Handler, Segmented, warn_of_unused_options};
+pub use engine::{Engine, EngineState, Event, Handler, Segmented, image_meta, matrix, warn_of_unused_options};
 
 // ---------------------------------------------------------------- data
 

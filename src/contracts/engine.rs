@@ -4,14 +4,15 @@
 //! (`$lambda engine: engine.state.metrics['val_mean_dice']`) read a snapshot of the [`EngineState`].
 
 use super::{
-    CaseContext, EngineHandle, EngineStart, Explanation, HandlerHandle, Item, RunOptions, Score, Segmentation,
+    CaseContext, EngineHandle, EngineStart, Explanation, HandlerHandle, Item, MetricDetails, RunOptions, Score, Segmentation,
 };
 use crate::checkpoint::StateDict;
 use crate::component::Member::{self, Attribute, Method};
 use crate::component::{Args, BuildContext, Dict, Key, Object, Value};
 use crate::error::{Error, Kind, Result};
-use crate::image::Voxels;
+use crate::image::{Affine, ImageHeader, Voxels};
 use crate::prediction::{PredictionState, volume_tensor};
+use crate::python::array::{Array, Flavour, Type};
 use crate::{bail, err, members};
 use indexmap::IndexMap;
 use parking_lot::Mutex;
@@ -130,12 +131,16 @@ pub struct EngineState {
     pub epoch_length: usize,
     /// Metrics of the last completed epoch by name.
     pub metrics: IndexMap<Arc<str>, Score>,
+    /// Values of these metrics by case, for the metrics that keep them.
+    pub metric_details: IndexMap<Arc<str>, Arc<MetricDetails>>,
     /// Name of the metric that selects the best epoch.
     pub key_metric: Option<Arc<str>>,
     /// Best value of the key metric so far, and its epoch.
     pub best_metric: Option<(f64, usize)>,
     /// Output of the last iteration: for each item a dict with `image`, `label`, `pred` and `loss`.
     pub output: Vec<Value>,
+    /// Batch of the last iteration: for each item a dict with everything but prediction and loss.
+    pub batch: Vec<Value>,
 }
 
 impl EngineState {
@@ -169,7 +174,11 @@ impl Score {
 }
 
 /// A prediction, label or image in an engine's output; converted to a [`Segmentation`] on first use.
-pub struct Segmented(Mutex<SegmentedState>);
+pub struct Segmented {
+    state: Mutex<SegmentedState>,
+    /// Header of the file that it was read or computed from, and its affine.
+    origin: Option<(Arc<ImageHeader>, Affine)>,
+}
 
 enum SegmentedState {
     Item(Box<Item>),
@@ -179,14 +188,19 @@ enum SegmentedState {
 impl Segmented {
     /// Wraps an image or a prediction, without computing anything.
     pub fn new(item: Item) -> Segmented {
-        Segmented(Mutex::new(SegmentedState::Item(Box::new(item))))
+        let origin = match &item {
+            Item::Value(_) => None,
+            Item::Image(volume) => Some((volume.header.clone(), volume.affine)),
+            Item::Prediction(prediction) => Some((prediction.header.clone(), prediction.grid().affine)),
+        };
+        Segmented { state: Mutex::new(SegmentedState::Item(Box::new(item))), origin }
     }
     /// Passes the segmentation to `look`.
     ///
     /// # Errors
     /// The item is not an image or prediction, or the prediction cannot be computed.
     pub fn with<T>(&self, case: &CaseContext, look: impl FnOnce(&Segmentation) -> Result<T>) -> Result<T> {
-        let mut state = self.0.lock();
+        let mut state = self.state.lock();
         if let SegmentedState::Item(item) = &mut *state {
             let item = std::mem::replace(&mut **item, Item::Value(Value::None));
             *state = SegmentedState::Segmentation(segmentation(item, case)?);
@@ -217,10 +231,32 @@ fn segmentation(item: Item, case: &CaseContext) -> Result<Segmentation> {
     Ok(Segmentation::Channels(prediction.dense(case)?.0))
 }
 
+static SEGMENTED: &[Member<Segmented>] = &[Attribute("meta", |image| match &image.origin {
+    Some((header, affine)) => image_meta(header, affine),
+    None => Ok(Value::None),
+})];
+
 impl Object for Segmented {
     fn type_name(&self) -> &str {
-        "Tensor"
+        "MetaTensor"
     }
+    members!(SEGMENTED);
+}
+
+/// MONAI's `meta` of an image: its file with the grid that is stored there, and the affine of the tensor.
+pub fn image_meta(header: &ImageHeader, affine: &Affine) -> Result<Value> {
+    Ok(Value::Dict(Dict::new([
+        (Key::str("filename_or_obj"), header.path.display().to_string().into()),
+        (Key::str("affine"), matrix(affine)?),
+        (Key::str("original_affine"), matrix(&header.grid.affine)?),
+        (Key::str("spatial_shape"), Value::list(header.grid.shape.map(|n| Value::Int(n as i64)))),
+    ])))
+}
+
+/// Converts an affine to a 4×4 float64 tensor.
+pub fn matrix(affine: &Affine) -> Result<Value> {
+    let values = affine.0.iter().flatten().copied().collect();
+    Ok(Value::object(Array::from_values(&[4, 4], values, Type::F64, Flavour::Torch)?))
 }
 
 /// `engine` in a function of the config; its only attribute is `state`.
@@ -251,6 +287,7 @@ static STATE: &[Member<StateView>] = &[
     Attribute("key_metric_name", |state| Ok(state.0.key_metric.as_deref().map_or(Value::None, Value::from))),
     Attribute("best_metric", |state| Ok(state.0.best_value())),
     Attribute("best_metric_epoch", |state| Ok(state.0.best_epoch().into())),
+    Attribute("batch", |state| Ok(Value::list(state.0.batch.iter().cloned()))),
     Attribute("output", |state| Ok(Value::list(state.0.output.iter().cloned()))),
 ];
 

@@ -106,14 +106,23 @@ pub trait Metric: Send {
     /// # Errors
     /// No cases were added.
     fn value(&self) -> Result<Score>;
-    /// Values of each case by channel, in the order of the cases (`metric_details`); empty if the metric has none.
-    fn rows(&self) -> &[Vec<f32>] {
-        &[]
+    /// Values of each case (`metric_details`), if the metric has any.
+    fn details(&self) -> Option<MetricDetails> {
+        None
     }
     /// The accumulated state, which several processes can combine.
     fn parts(&self) -> MetricParts;
     /// Replaces the accumulated state, as returned by [`Metric::parts`].
     fn set_parts(&mut self, parts: MetricParts);
+}
+
+/// Values of a metric by case and channel; NaN marks a channel that is absent from a case.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct MetricDetails {
+    /// One row per case, all of the same length.
+    pub rows: Vec<Vec<f32>>,
+    /// Channel of the first column: 1 if the metric leaves the background out.
+    pub first_channel: usize,
 }
 
 /// Accumulated state of a metric.

@@ -13,7 +13,7 @@ use crate::component::Member::{self, Attribute};
 use crate::component::{Args, BuildContext, Dict, Effect, FromValue, Key, Object, Value, members};
 use crate::contracts::{
     Dataset, DatasetHandle, InfererHandle, Item, Loader, LoaderHandle, Network, RunContext, Sample, Shared,
-    TransformContext, TransformHandle, network_input,
+    TransformContext, TransformHandle, image_meta, matrix, network_input,
 };
 use crate::data::batches::{Batch, Batches};
 use crate::error::{Kind, Result};
@@ -60,23 +60,9 @@ impl ImageValue {
     }
 }
 
-/// Converts an affine to a 4×4 float64 tensor.
-fn matrix(affine: &Affine) -> Result<Value> {
-    let values = affine.0.iter().flatten().copied().collect();
-    Ok(Value::object(Array::from_values(&[4, 4], values, Type::F64, Flavour::Torch)?))
-}
-
 static IMAGE: &[Member<ImageValue>] = &[
     Attribute("affine", |image| matrix(&image.volume.affine)),
-    Attribute("meta", |image| {
-        let header = &image.volume.header;
-        Ok(Value::Dict(Dict::new([
-            (Key::str("filename_or_obj"), header.path.display().to_string().into()),
-            (Key::str("affine"), matrix(&image.volume.affine)?),
-            (Key::str("original_affine"), matrix(&header.grid.affine)?),
-            (Key::str("spatial_shape"), Value::list(header.grid.shape.map(|n| Value::Int(n as i64)))),
-        ])))
-    }),
+    Attribute("meta", |image| image_meta(&image.volume.header, &image.volume.affine)),
     Attribute("pixdim", |image| {
         let spacing = image.volume.affine.spacing_mm().to_vec();
         Ok(Value::object(Array::from_values(&[3], spacing, Type::F64, Flavour::Torch)?))

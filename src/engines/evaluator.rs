@@ -128,7 +128,12 @@ impl Engine for SupervisedEvaluator {
     }
     fn run(&self, start: &Arc<EngineStart>) -> Result<()> {
         self.prepare(start)?;
-        self.evaluate(start, 1, &*start.run.observer, start.run.options.skip_existing, false)
+        let skip_existing = start.run.options.skip_existing;
+        let measured = self.workflow.has_metrics();
+        if skip_existing && measured {
+            tracing::warn!("--skip-existing has no effect: the metrics need the predictions of all cases");
+        }
+        self.evaluate(start, 1, &*start.run.observer, skip_existing && !measured, false)
     }
     fn run_at(&self, epoch: usize, start: &Arc<EngineStart>) -> Result<()> {
         self.evaluate(start, epoch, &FailuresOnly, false, true)

@@ -30,6 +30,7 @@ pub static COMPONENTS: &[&Component] = &[
     &handlers::checkpoint_saver::COMPONENT,
     &handlers::early_stop::COMPONENT,
     &handlers::lr_schedule::COMPONENT,
+    &handlers::metrics_saver::COMPONENT,
     &handlers::stats::COMPONENT,
     &handlers::tensorboard_stats::COMPONENT,
     &handlers::validation::COMPONENT,

@@ -163,9 +163,12 @@ impl Workflow {
 
     /// Calls the handlers at the end of an iteration.
     pub fn complete_iteration(&self, output: Vec<Value>) -> Result<()> {
-        self.update(|state| state.output = output);
+        self.update(|state| {
+            state.batch = output.iter().map(without_prediction).collect();
+            state.output = output;
+        });
         let result = self.fire(Event::IterationCompleted);
-        self.update(|state| state.output = vec![]);
+        self.update(|state| (state.output, state.batch) = (vec![], vec![]));
         result
     }
 
@@ -173,7 +176,11 @@ impl Workflow {
     pub fn complete_epoch(&self) -> Result<()> {
         for (name, attached) in &self.metrics {
             let score = attached.metric.lock().value().map_err(|error| error.context(format_args!("metric {name}")))?;
-            self.update(|state| drop(state.metrics.insert(name.clone(), score)));
+            let details = attached.save_details.then(|| attached.metric.lock().details()).flatten();
+            self.update(|state| {
+                state.metrics.insert(name.clone(), score);
+                state.metric_details.extend(details.map(|details| (name.clone(), Arc::new(details))));
+            });
         }
         let state = self.state();
         if let Some(key) = &state.key_metric {
@@ -279,6 +286,17 @@ fn output_item(mut sample: Sample, loss: Option<f64>) -> Result<Value> {
     }
     entries.extend(loss.map(|loss| (Key::str("loss"), Value::Float(loss))));
     Ok(Value::Dict(Dict::new(entries)))
+}
+
+/// An item of the batch, of an item of the output.
+fn without_prediction(item: &Value) -> Value {
+    match item {
+        Value::Dict(dict) => {
+            let own = |(key, _): &(Key, Value)| !matches!(key.as_str(), Some("pred" | "loss"));
+            Value::Dict(Dict::new(dict.items().into_iter().filter(own)))
+        }
+        other => other.clone(),
+    }
 }
 
 /// Updates a metric with an iteration's items. Its `output_transform` returns a pair (predictions, labels), of tensors

@@ -3,6 +3,7 @@
 //! [`RunOptions`] come from the command line. [`RunContext`] is available wherever a config builds something
 //! ([`crate::component::BuildContext::run`]); an engine gets [`EngineStart`] when it starts.
 
+use crate::component::Value;
 use crate::error::{Error, Kind, Result};
 use crate::image::Grid;
 use crate::random::RngStates;
@@ -19,6 +20,9 @@ pub const CHECKPOINT_FOLDER: &str = "ckpt_dir";
 
 /// Interval between saves of the training state within an epoch, unless `--save-minutes` sets another.
 pub const SAVE_EVERY: Duration = Duration::from_secs(15 * 60);
+
+/// The config item with the names of the prediction's channels, from metadata.json.
+pub const CHANNEL_NAMES: &str = "_meta_::network_data_format::outputs::pred::channel_def";
 
 /// Options of a run, from the command line.
 #[derive(Debug, Clone)]
@@ -134,11 +138,18 @@ pub struct ConfigRecord {
     /// Value of [`CHECKPOINT_FOLDER`], `None` if the config does not define it. Its error concerns only engines that use
     /// the folder.
     pub checkpoint_folder: Result<Option<PathBuf>>,
+    /// Names of the prediction's channels, by number: `channel_def` in the bundle's metadata.json. `None` without one.
+    pub channel_names: Value,
 }
 
 impl Default for ConfigRecord {
     fn default() -> Self {
-        ConfigRecord { resolved: Default::default(), fingerprint: Default::default(), checkpoint_folder: Ok(None) }
+        ConfigRecord {
+            resolved: Default::default(),
+            fingerprint: Default::default(),
+            checkpoint_folder: Ok(None),
+            channel_names: Value::None,
+        }
     }
 }
 

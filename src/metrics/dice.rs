@@ -4,7 +4,7 @@ use super::overlap::{kept, overlap};
 use super::reduction::{Reduction, reduce};
 use crate::bail;
 use crate::component::{FromValue, NotSupported, Value};
-use crate::contracts::{Attached, Metric, MetricParts, Score, Segmentation};
+use crate::contracts::{Attached, Metric, MetricDetails, MetricParts, Score, Segmentation};
 use crate::error::Result;
 use parking_lot::Mutex;
 use std::sync::Arc;
@@ -162,7 +162,7 @@ impl Metric for Dice {
         if self.rows.is_empty() {
             bail!("{}: cannot compute a value before the first case", self.name);
         }
-        let (values, _) = reduce(&self.rows, self.args.reduction);
+        let values = reduce(&self.rows, self.args.reduction)?;
         let channels = values.iter().map(|&x| f64::from(x));
         if self.args.reduction == Reduction::MeanBatch && self.args.return_with_label != WithLabel::No {
             let first = usize::from(!self.args.include_background);
@@ -179,8 +179,8 @@ impl Metric for Dice {
             several => Score::Numbers(several.to_vec()),
         })
     }
-    fn rows(&self) -> &[Vec<f32>] {
-        &self.rows
+    fn details(&self) -> Option<MetricDetails> {
+        Some(MetricDetails { rows: self.rows.clone(), first_channel: usize::from(!self.args.include_background) })
     }
     fn parts(&self) -> MetricParts {
         MetricParts { sums: vec![], rows: self.rows.clone() }

@@ -5,8 +5,11 @@ mod accuracy;
 mod dice;
 mod overlap;
 mod reduction;
+mod report;
 
 use crate::component::Component;
+
+pub use report::SummaryOp;
 
 /// Metrics that a config can name.
 pub static COMPONENTS: &[&Component] = &[&accuracy::COMPONENT, &dice::DICE, &dice::MEAN_DICE];

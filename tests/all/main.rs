@@ -20,6 +20,7 @@ mod layers;
 mod logging_file;
 mod losses;
 mod metrics;
+mod metrics_saver;
 mod mutations;
 mod native;
 mod network;

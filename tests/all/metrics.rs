@@ -105,7 +105,8 @@ fn names_rows_and_errors() {
     let mut dice = dice.metric.lock();
     assert!(dice.value().is_err());
     dice.update(&map(&labels(0, 5, 7), 7), &map(&labels(0, 6, 5), 7)).unwrap();
-    assert!(dice.rows()[0].len() == 6 && dice.rows()[0][5].is_nan());
+    let details = dice.details().unwrap();
+    assert!(details.first_channel == 1 && details.rows[0].len() == 6 && details.rows[0][5].is_nan());
     let parts = dice.parts();
     dice.reset();
     dice.set_parts(parts);
@@ -114,7 +115,7 @@ fn names_rows_and_errors() {
     let error =
         dice.update(&map(&labels(0, 5, 7), 7), &map(&labels(0, 6, 5).reshape([5, 6, 4]), 7)).unwrap_err().to_string();
     assert!(error.contains("[6, 5, 4]") && error.contains("[5, 6, 4]"), "{error}");
-    assert_eq!(dice.rows().len(), 1);
+    assert_eq!(dice.details().unwrap().rows.len(), 1);
 
     let accuracy = metric("Accuracy", &[]);
     let probabilities = Segmentation::Channels(Tensor::full([2, 3, 3, 3], 0.5, (Kind::Float, Device::Cpu)));

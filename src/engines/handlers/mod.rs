@@ -5,6 +5,7 @@ pub mod checkpoint_loader;
 pub mod checkpoint_saver;
 pub mod early_stop;
 pub mod lr_schedule;
+pub mod metrics_saver;
 mod parts;
 pub mod stats;
 pub mod tensorboard_stats;

@@ -156,7 +156,7 @@ impl Stats {
 
 /// `str(torch.tensor(values))` as PyTorch 2.11 prints a float32 vector of at most 1000 elements (torch/_tensor_str.py):
 /// four decimals, none if all values are integral, an exponent if they span a large range, lines of 80 columns.
-fn tensor_text(values: &[f64]) -> String {
+pub(super) fn tensor_text(values: &[f64]) -> String {
     let values: Vec<f32> = values.iter().map(|x| *x as f32).collect();
     let shown = |x: &&f32| x.is_finite() && **x != 0.0;
     let sizes = || values.iter().filter(shown).map(|x| x.abs());

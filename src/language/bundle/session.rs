@@ -16,7 +16,7 @@ use crate::component::{Args, BuildContext, ConfigSource, Dict, FromValue, Value}
 use crate::err;
 use crate::error::{Error, Kind, Result};
 use crate::python::functools::Partial;
-use crate::run::{CHECKPOINT_FOLDER, ConfigRecord, RunContext};
+use crate::run::{CHANNEL_NAMES, CHECKPOINT_FOLDER, ConfigRecord, RunContext};
 use parking_lot::Mutex;
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
@@ -329,9 +329,18 @@ impl ConfigSource for Session {
             }
             folder => Ok(folder),
         };
-        let defined = self.plan.tree.get(CHECKPOINT_FOLDER).is_some();
+        let defined = |id: &str| self.plan.tree.get(id).is_some();
         ConfigRecord {
-            checkpoint_folder: if defined { self.get(CHECKPOINT_FOLDER).and_then(folder) } else { Ok(None) },
+            checkpoint_folder: if defined(CHECKPOINT_FOLDER) {
+                self.get(CHECKPOINT_FOLDER).and_then(folder)
+            } else {
+                Ok(None)
+            },
+            channel_names: if defined(CHANNEL_NAMES) {
+                self.get(CHANNEL_NAMES).unwrap_or_default()
+            } else {
+                Value::None
+            },
             resolved: self.resolved(),
             fingerprint: self.fingerprint(),
         }

@@ -220,6 +220,16 @@ impl<T: FromValue> FromValue for OneOrMany<T> {
     }
 }
 
+impl<T> OneOrMany<T> {
+    /// The values as a slice.
+    pub fn as_slice(&self) -> &[T] {
+        match self {
+            OneOrMany::One(value) => std::slice::from_ref(value),
+            OneOrMany::Many(values) => values,
+        }
+    }
+}
+
 impl<T: Clone> OneOrMany<T> {
     /// Expand to `n` values: a single value is repeated, a list must have length `n`; `name` is the argument in errors.
     pub fn repeat(&self, n: usize, name: &str) -> crate::error::Result<Vec<T>> {

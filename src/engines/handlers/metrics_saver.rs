@@ -1,0 +1,276 @@
+//! MetricsSaver (monai.handlers.metrics_saver, MONAI 1.6.1): write metrics, their values by case, and summaries as CSV
+//! files.
+//!
+//! `metrics.csv`, `<metric>_raw.csv` and `<metric>_summary.csv` are equal to MONAI's. `metrics_by_structure.csv` and the
+//! table in the log are ours: they name the structures as the bundle's metadata.json does.
+
+use super::stats::tensor_text;
+use crate::component::{Args, BuildContext, Dict, FromValue, Key, OneOrMany, Value};
+use crate::contracts::{EngineState, Event, Handler, MetricDetails, Score};
+use crate::error::{Kind, Result};
+use crate::formats::atomic;
+use crate::metrics::SummaryOp;
+use crate::tools::structures::Structures;
+use crate::{bail, err};
+use parking_lot::Mutex;
+use serde::Serialize;
+use std::io::Write as _;
+use std::path::PathBuf;
+
+component! {
+    /// Write metrics, their values by case, and summaries as CSV files.
+    pub static COMPONENT = handler "MetricsSaver" in "monai.handlers" / "metrics_saver";
+
+    pub struct MetricsSaverArgs {
+        /// Folder for the files; it is created if it is missing.
+        save_dir: PathBuf,
+        /// Metrics to write to `metrics.csv`, by name; "*" writes all, None writes none.
+        metrics: Option<OneOrMany<String>> = "*",
+        /// Metrics to write by case and class to `<metric>_raw.csv`, by name; "*" writes all, None writes none.
+        metric_details: Option<OneOrMany<String>> = (),
+        /// Function of the batch that returns the metadata of each image, whose `filename_or_obj` names the case:
+        /// `$lambda x: [xx['image'].meta for xx in x]`. None uses the metadata of `image`.
+        batch_transform: Value = (),
+        /// Columns of `<metric>_summary.csv`: "mean", "median", "max", "min", "90percentile" or another percentile,
+        /// "std", "notnans"; "*" is all of these, None writes no summary.
+        summary_ops: Option<Summary> = (),
+        /// Process that writes the files; only 0 exists without distributed evaluation.
+        save_rank: usize = 0,
+        /// Delimiter of the columns.
+        delimiter: String = ",",
+        /// Format of the files; only "csv" is supported, as in MONAI.
+        output_type: String = "csv",
+    }
+
+    differs: [
+        "without `batch_transform`, cases are named after their image, where MONAI writes `None`",
+        "metrics_by_structure.csv and a table in the log name the structures",
+    ],
+    build: MetricsSaver::new,
+}
+
+/// `summary_ops`: one operation, a list, or "*".
+struct Summary(Vec<SummaryOp>);
+
+impl FromValue for Summary {
+    fn expected() -> String {
+        format!("\"*\", or one or a list of {}", SummaryOp::expected())
+    }
+    fn from_value(value: &Value) -> Option<Self> {
+        let values = value.as_sequence().unwrap_or_else(|| vec![value.clone()]);
+        match values.iter().any(|value| value.as_str() == Some("*")) {
+            true => Some(Summary(SummaryOp::ALL.to_vec())),
+            false => values.iter().map(SummaryOp::from_value).collect::<Option<_>>().map(Summary),
+        }
+    }
+}
+
+struct MetricsSaver {
+    args: MetricsSaverArgs,
+    /// Names of the epoch's cases.
+    cases: Mutex<Vec<String>>,
+}
+
+impl MetricsSaver {
+    fn new(args: MetricsSaverArgs) -> Result<MetricsSaver> {
+        if !args.output_type.eq_ignore_ascii_case("csv") {
+            bail!("`output_type`: expected \"csv\", found \"{}\"", args.output_type);
+        }
+        if args.save_rank > 0 {
+            return Err(err!("`save_rank` is {}, but the evaluation runs in one process", args.save_rank)
+                .hint("set save_rank to 0, or remove it"));
+        }
+        if !args.batch_transform.is_none() && !args.batch_transform.callable() {
+            return Err(
+                err!("`batch_transform`: expected a function, found {:?}", args.batch_transform).kind(Kind::Config)
+            );
+        }
+        Ok(MetricsSaver { args, cases: Mutex::default() })
+    }
+
+    /// Names of the cases of an iteration.
+    fn names(&self, engine: &EngineState) -> Result<Vec<String>> {
+        let batch = Value::list(engine.batch.iter().cloned());
+        let metadata = match &self.args.batch_transform {
+            Value::None => {
+                let keys = ["image", "label", "pred"];
+                let of_case = |case: &Value| match case {
+                    Value::Dict(case) => keys.iter().find_map(|key| metadata_of(&case.get(key)?)).unwrap_or_default(),
+                    _ => Value::None,
+                };
+                Value::list(engine.batch.iter().map(of_case))
+            }
+            transform => transform
+                .call(Args::positional([batch]), &mut BuildContext::default())
+                .map_err(|error| error.context("batch_transform"))?,
+        };
+        let name = |value: Option<Value>| value.unwrap_or_default().to_string();
+        match &metadata {
+            // A dict of lists, as MONAI collates metadata.
+            Value::Dict(dict) => {
+                let names = dict.get(FILE_NAME).unwrap_or_default();
+                Ok(names
+                    .as_sequence()
+                    .unwrap_or_else(|| vec![names.clone()])
+                    .into_iter()
+                    .map(|x| name(Some(x)))
+                    .collect())
+            }
+            list => {
+                let wrong = || {
+                    err!("batch_transform: expected the metadata of each image, found {}", list.type_name())
+                        .hint("write `$lambda x: [xx['image'].meta for xx in x]`")
+                };
+                let of_image = |item: Value| match item {
+                    Value::Dict(dict) => Ok(name(dict.get(FILE_NAME))),
+                    _ => Err(wrong()),
+                };
+                list.as_sequence().ok_or_else(wrong)?.into_iter().map(of_image).collect()
+            }
+        }
+    }
+
+    fn write(&self, name: &str, text: impl AsRef<[u8]>) -> Result<()> {
+        let path = self.args.save_dir.join(name);
+        atomic::write_file(&path, |file, _| {
+            file.write_all(text.as_ref()).map_err(|error| err!("cannot write: {error}").file(&path))
+        })
+    }
+
+    fn write_all(&self, engine: &EngineState) -> Result<()> {
+        let selected = |names: &Option<OneOrMany<String>>, name: &str| {
+            names.iter().flat_map(OneOrMany::as_slice).any(|selected| selected == name || selected == "*")
+        };
+        let delimiter = &self.args.delimiter;
+        let mut metrics = String::new();
+        for (name, text) in engine.metrics.iter().flat_map(|(name, score)| texts(name, score)) {
+            if selected(&self.args.metrics, &name) {
+                metrics += &format!("{name}{delimiter}{text}\n");
+            }
+        }
+        if !metrics.is_empty() {
+            self.write("metrics.csv", &metrics)?;
+        }
+        let cases = std::mem::take(&mut *self.cases.lock());
+        let structures = Structures::from_value(&engine.start.config.channel_names).unwrap_or_default();
+        let mut table = vec![];
+        for (name, details) in &engine.metric_details {
+            if !selected(&self.args.metric_details, name) {
+                continue;
+            }
+            if details.rows.len() != cases.len() {
+                bail!("{name} has values of {} cases, but {} cases have names", details.rows.len(), cases.len());
+            }
+            self.write(&format!("{name}_raw.csv"), &details.raw_csv(&cases, delimiter))?;
+            if let Some(Summary(ops)) = &self.args.summary_ops {
+                self.write(&format!("{name}_summary.csv"), &details.summary_csv(ops, delimiter))?;
+            }
+            let rows = by_structure(name, details, &structures);
+            tracing::info!("{}", table_text(name, &rows));
+            table.extend(rows);
+        }
+        if !table.is_empty() {
+            let failed = |error: &dyn std::fmt::Display| err!("cannot write the table of structures: {error}");
+            let mut csv = csv::Writer::from_writer(vec![]);
+            table.iter().try_for_each(|row| csv.serialize(row)).map_err(|error| failed(&error))?;
+            let text = csv.into_inner().map_err(|error| failed(&error))?;
+            self.write("metrics_by_structure.csv", &text)?;
+        }
+        tracing::info!("wrote metrics to {}", self.args.save_dir.display());
+        Ok(())
+    }
+}
+
+/// Key of the file name in the metadata of an image.
+const FILE_NAME: &str = "filename_or_obj";
+
+fn metadata_of(image: &Value) -> Option<Value> {
+    if let Value::Object(object) = image { object.attr("meta").ok().flatten() } else { None }
+}
+
+/// Names and texts of a score in `metrics.csv`; scores by label are written one by one and together.
+fn texts(name: &str, score: &Score) -> Vec<(String, String)> {
+    match score {
+        Score::Number(x) => vec![(name.to_owned(), Value::Float(*x).to_string())],
+        Score::Numbers(all) => vec![(name.to_owned(), tensor_text(all))],
+        Score::Named(all) => {
+            let together = Value::Dict(Dict::new(all.iter().map(|(label, x)| (Key::str(label), Value::Float(*x)))));
+            let each = all.iter().map(|(label, x)| (label.clone(), Value::Float(*x).to_string()));
+            each.chain([(name.to_owned(), together.to_string())]).collect()
+        }
+    }
+}
+
+/// A row of `metrics_by_structure.csv`; the statistics are over the cases that contain the structure.
+#[derive(Serialize)]
+struct StructureRow {
+    metric: String,
+    label: u32,
+    structure: String,
+    cases: usize,
+    mean: Option<f32>,
+    median: Option<f32>,
+    min: Option<f32>,
+    max: Option<f32>,
+}
+
+fn by_structure(metric: &str, details: &MetricDetails, structures: &Structures) -> Vec<StructureRow> {
+    let channels = details.rows.first().map_or(0, Vec::len);
+    let rows = (0..channels).map(|column| {
+        let label = (column + details.first_channel) as u32;
+        let values = details.column(column);
+        let of = |op: SummaryOp| Some(op.apply(&values)).filter(|x| !x.is_nan());
+        StructureRow {
+            metric: metric.to_owned(),
+            label,
+            structure: if label == 0 { "background".into() } else { structures.get(label).name },
+            cases: values.iter().filter(|x| !x.is_nan()).count(),
+            mean: of(SummaryOp::Mean),
+            median: of(SummaryOp::Median),
+            min: of(SummaryOp::Min),
+            max: of(SummaryOp::Max),
+        }
+    });
+    rows.collect()
+}
+
+/// The rows as a table, lowest mean first; structures without cases are listed below it.
+fn table_text(metric: &str, rows: &[StructureRow]) -> String {
+    let mut known: Vec<&StructureRow> = rows.iter().filter(|row| row.cases > 0).collect();
+    known.sort_by(|a, b| a.mean.unwrap_or_default().total_cmp(&b.mean.unwrap_or_default()));
+    let width = known.iter().map(|row| row.structure.chars().count()).max().unwrap_or(0).max("structure".len());
+    let mut text = format!(
+        "{metric} by structure, lowest first\n  {:width$} {:>6} {:>7} {:>7} {:>7}",
+        "structure", "cases", "mean", "min", "max"
+    );
+    for row in known {
+        let [mean, min, max] = [row.mean, row.min, row.max].map(Option::unwrap_or_default);
+        text += &format!("\n  {:width$} {:>6} {mean:>7.4} {min:>7.4} {max:>7.4}", row.structure, row.cases);
+    }
+    let absent: Vec<&str> = rows.iter().filter(|row| row.cases == 0).map(|row| &*row.structure).collect();
+    if !absent.is_empty() {
+        text += &format!("\n  absent from all labels: {}", absent.join(", "));
+    }
+    text
+}
+
+impl Handler for MetricsSaver {
+    fn name(&self) -> &'static str {
+        COMPONENT.name
+    }
+    fn wants_output(&self) -> bool {
+        self.args.metric_details.is_some()
+    }
+    fn on(&self, event: Event, engine: &EngineState) -> Result<()> {
+        match event {
+            Event::Started => self.cases.lock().clear(),
+            Event::IterationCompleted if self.wants_output() => {
+                let names = self.names(engine)?;
+                self.cases.lock().extend(names);
+            }
+            Event::EpochCompleted => self.write_all(engine)?,
+            _ => {}
+        }
+        Ok(())
+    }
+}

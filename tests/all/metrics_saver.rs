@@ -1,0 +1,144 @@
+//! MetricsSaver: the files of MONAI's write_metrics_reports (tests/data/make_reports.py), byte for byte, and an evaluation.
+
+use crate::common::{Bundle, text};
+use crate::handlers::{dict, function, handler, state};
+use crate::npz;
+use segbundle::component::{FromValue, Value};
+use segbundle::contracts::{Event, MetricDetails, Score};
+use segbundle::formats::nifti;
+use segbundle::image::{DType, Voxels};
+use segbundle::metrics::SummaryOp;
+use std::sync::Arc;
+
+#[test]
+fn values_by_case_and_their_summary_are_written_as_monai_writes_them() {
+    let data = npz::read(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/data/reports.npz")).unwrap();
+    let ops = ["mean", "median", "max", "min", "90percentile", "std", "notnans", "5percentile"];
+    let ops: Vec<SummaryOp> = ops.iter().map(|op| SummaryOp::from_value(&(*op).into()).unwrap()).collect();
+    let names: Vec<&str> = data.keys().filter_map(|name| name.strip_suffix("/rows")).collect();
+    assert_eq!(names.len(), 4);
+    for name in names {
+        let rows = &data[&format!("{name}/rows")];
+        let rows: Vec<Vec<f32>> = rows.f32().chunks(rows.shape[1]).map(<[f32]>::to_vec).collect();
+        let cases: Vec<String> = (0..rows.len()).map(|case| format!("case {case}")).collect();
+        let details = MetricDetails { rows, first_channel: 0 };
+        for (kind, found) in [("raw", details.raw_csv(&cases, ",")), ("summary", details.summary_csv(&ops, ","))] {
+            let expected = text(&data[&format!("{name}/{kind}")].u8());
+            for (found, expected) in found.lines().zip(expected.lines()) {
+                assert_eq!(found, expected, "{name} {kind}");
+            }
+            assert_eq!(found, expected, "{name} {kind}");
+        }
+    }
+}
+
+/// `str(value)` of what MONAI stores in `engine.state.metrics`; a metric with labels is stored by label and as a dict.
+#[test]
+fn metrics_of_every_kind_are_written_as_python_prints_them() {
+    let folder = tempfile::tempdir().unwrap();
+    let saver = handler("MetricsSaver", &[("save_dir", folder.path().to_str().unwrap().into())]);
+    let mut engine = state(1, 3, Score::Number(0.941_176_474_094_390_9));
+    engine.metrics.insert("by_channel".into(), Score::Numbers(vec![0.5, f64::NAN]));
+    engine.metrics.insert("by_label".into(), Score::Named(vec![("label_1".into(), 0.6667), ("label_2".into(), 0.0)]));
+    saver.on(Event::EpochCompleted, &engine).unwrap();
+    let written = std::fs::read_to_string(folder.path().join("metrics.csv")).unwrap();
+    assert_eq!(
+        written,
+        "dice,0.9411764740943909\nby_channel,tensor([0.5000,    nan])\nlabel_1,0.6667\nlabel_2,0.0\n\
+         by_label,{'label_1': 0.6667, 'label_2': 0.0}\n"
+    );
+}
+
+#[test]
+fn cases_are_named_by_a_list_or_a_dict_of_metadata() {
+    let image = |name: &str| dict(vec![("filename_or_obj", name.into())]);
+    let transforms: [fn(&str) -> Value; 3] = [
+        |name| Value::list([dict(vec![("filename_or_obj", name.into())])]),
+        |name| dict(vec![("filename_or_obj", Value::list([name.into()]))]),
+        |_| Value::list([dict(vec![])]),
+    ];
+    for (transform, expected) in transforms.into_iter().zip(["a.nii.gz", "a.nii.gz", "None"]) {
+        let folder = tempfile::tempdir().unwrap();
+        let args = [
+            ("save_dir", Value::from(folder.path().to_str().unwrap())),
+            ("metric_details", "dice".into()),
+            ("batch_transform", function(move |_| transform("a.nii.gz"))),
+            ("delimiter", "\t".into()),
+        ];
+        let saver = handler("MetricsSaver", &args);
+        let mut engine = state(1, 1, Score::Number(0.5));
+        engine.batch = vec![image("a.nii.gz")];
+        saver.on(Event::Started, &engine).unwrap();
+        saver.on(Event::IterationCompleted, &engine).unwrap();
+        let details = MetricDetails { rows: vec![vec![0.5, f32::NAN]], first_channel: 1 };
+        engine.metric_details.insert("dice".into(), Arc::new(details));
+        saver.on(Event::EpochCompleted, &engine).unwrap();
+        let written = std::fs::read_to_string(folder.path().join("dice_raw.csv")).unwrap();
+        assert_eq!(written, format!("filename\tclass0\tclass1\tmean\n{expected}\t0.5\tnan\t0.5\n"));
+    }
+}
+
+/// Changes inference.json to an evaluation of its cases.
+const EVALUATE: &str = r#"{
+    "preprocessing#transforms#0#keys": ["image", "label"],
+    "preprocessing#transforms#1#keys": ["image", "label"],
+    "preprocessing#transforms#2#keys": ["image", "label"],
+    "preprocessing#transforms#3#keys": ["image", "label"],
+    "preprocessing#transforms#3#mode": ["bilinear", "nearest"],
+    "dataset#data": "$[{'image': i, 'label': i.replace('images', 'labels')} for i in @datalist]",
+    "postprocessing#transforms#1": {"_target_": "AsDiscreted", "keys": ["pred", "label"], "argmax": [true, false],
+                                    "to_onehot": 4},
+    "postprocessing#transforms#2": {"_target_": "Invertd", "keys": ["pred", "label"], "transform": "@preprocessing",
+                                    "orig_keys": "image", "nearest_interp": true},
+    "postprocessing#transforms#3#_disabled_": true,
+    "evaluator#key_val_metric": {"val_mean_dice": {"_target_": "MeanDice", "include_background": false,
+        "output_transform": "$monai.handlers.from_engine(['pred', 'label'])"}},
+    "evaluator#val_handlers": [{"_target_": "MetricsSaver", "save_dir": "@output_dir", "metric_details": "*",
+        "batch_transform": "$lambda x: [xx['image'].meta for xx in x]", "summary_ops": "*"}]
+}"#;
+
+const METADATA: &str = r#"{
+    "version": "0.1.0", "monai_version": "1.6.1", "pytorch_version": "2.11.0", "numpy_version": "2.4.6", "task": "t",
+    "description": "d", "authors": "a", "copyright": "c",
+    "network_data_format": {"outputs": {"pred": {"channel_def":
+        {"0": "background", "1": "spleen", "2": "liver", "3": "aorta"}}}}
+}"#;
+
+#[test]
+fn an_evaluation_writes_its_metrics_with_the_names_of_the_structures() {
+    let bundle = Bundle::new(2);
+    std::fs::write(bundle.path("configs/evaluate.json"), EVALUATE).unwrap();
+    std::fs::write(bundle.path("configs/metadata.json"), METADATA).unwrap();
+    for case in ["s0000", "s0001"] {
+        // Labels 0 to 2: the aorta is absent.
+        let image = nifti::read(bundle.path(&format!("images/{case}.nii.gz"))).unwrap();
+        let labels: Vec<u8> = (0..image.voxels.len()).map(|at| (at % 3) as u8).collect();
+        let path = bundle.path(&format!("labels/{case}.nii.gz"));
+        let labels = Voxels::U8(labels.into());
+        nifti::write(path, &labels, &image.layout, &image.affine, DType::U8, nifti::Options::default()).unwrap();
+    }
+    let files = "['configs/inference.json','configs/evaluate.json']";
+    let output = bundle.run(&["run", "--config_file", files]);
+    let log = text(&output.stderr);
+    assert!(output.status.success(), "{log}");
+    assert!(log.contains("val_mean_dice by structure") && log.contains("absent from all labels: aorta"), "{log}");
+    let read = |name: &str| std::fs::read_to_string(bundle.path(name)).unwrap();
+    let raw = read("out/val_mean_dice_raw.csv");
+    let firsts: Vec<&str> = raw.lines().filter_map(|line| line.split(',').next()).collect();
+    assert_eq!(firsts, ["filename", "images/s0000.nii.gz", "images/s0001.nii.gz"]);
+    assert!(read("out/metrics.csv").starts_with("val_mean_dice,0."));
+    assert!(read("out/val_mean_dice_summary.csv").contains("\nclass2,nan,nan,nan,nan,nan,nan,0.0000\n"));
+    let by_structure = read("out/metrics_by_structure.csv");
+    let structures: Vec<String> =
+        by_structure.lines().map(|line| line.split(',').take(4).collect::<Vec<_>>().join(",")).collect();
+    let expected = [
+        "metric,label,structure,cases",
+        "val_mean_dice,1,spleen,2",
+        "val_mean_dice,2,liver,2",
+        "val_mean_dice,3,aorta,0",
+    ];
+    assert_eq!(structures, expected);
+    // Metrics need all cases: nothing is skipped.
+    let output = bundle.run(&["--skip-existing", "run", "--config_file", files]);
+    assert!(text(&output.stderr).contains("--skip-existing has no effect"), "{}", text(&output.stderr));
+}
