@@ -4,7 +4,8 @@
 //! (`$lambda engine: engine.state.metrics['val_mean_dice']`) read a snapshot of the [`EngineState`].
 
 use super::{
-    CaseContext, EngineHandle, EngineStart, Explanation, HandlerHandle, Item, MetricDetails, RunOptions, Score, Segmentation,
+    CaseContext, EngineHandle, EngineStart, Explanation, HandlerHandle, Item, MetricDetails, RunOptions, Score,
+    Segmentation,
 };
 use crate::checkpoint::StateDict;
 use crate::component::Member::{self, Attribute, Method};

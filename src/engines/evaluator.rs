@@ -128,12 +128,9 @@ impl Engine for SupervisedEvaluator {
     }
     fn run(&self, start: &Arc<EngineStart>) -> Result<()> {
         self.prepare(start)?;
-        let skip_existing = start.run.options.skip_existing;
-        let measured = self.workflow.has_metrics();
-        if skip_existing && measured {
-            tracing::warn!("--skip-existing has no effect: the metrics need the predictions of all cases");
-        }
-        self.evaluate(start, 1, &*start.run.observer, skip_existing && !measured, false)
+        // Metrics need the predictions of all cases.
+        let skip_existing = start.run.options.skip_existing && !self.workflow.has_metrics();
+        self.evaluate(start, 1, &*start.run.observer, skip_existing, false)
     }
     fn run_at(&self, epoch: usize, start: &Arc<EngineStart>) -> Result<()> {
         self.evaluate(start, epoch, &FailuresOnly, false, true)
@@ -174,8 +171,10 @@ impl Engine for SupervisedEvaluator {
         let resume =
             options.resume.then_some(("--resume", "only a training is resumed; --skip-existing continues this"));
         let save = options.save_every.map(|_| ("--save-minutes", "only a training has a state to save"));
+        let skip = (options.skip_existing && self.workflow.has_metrics())
+            .then_some(("--skip-existing", "metrics need the predictions of all cases"));
         let amp = self.amp.ignores(options).map(|why| ("--amp-dtype", why));
-        [resume, save, amp].into_iter().flatten().collect()
+        [resume, save, skip, amp].into_iter().flatten().collect()
     }
     fn state(&self) -> EngineState {
         self.workflow.state()

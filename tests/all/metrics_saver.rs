@@ -140,5 +140,5 @@ fn an_evaluation_writes_its_metrics_with_the_names_of_the_structures() {
     assert_eq!(structures, expected);
     // Metrics need all cases: nothing is skipped.
     let output = bundle.run(&["--skip-existing", "run", "--config_file", files]);
-    assert!(text(&output.stderr).contains("--skip-existing has no effect"), "{}", text(&output.stderr));
+    assert!(text(&output.stderr).contains("`--skip-existing` has no effect"), "{}", text(&output.stderr));
 }
