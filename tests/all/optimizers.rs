@@ -1,4 +1,4 @@
-//! Optimizers and schedules against torch's numbers, bit for bit (data/make_optimizers.py), and their states both ways.
+//! Optimizers and schedules against torch's numbers (data/make_optimizers.py), and their states both ways.
 
 use crate::common::{build, golden};
 use segbundle::checkpoint::{self, StateDict};
@@ -124,13 +124,21 @@ fn thirty_steps_equal_torch_and_go_on_from_its_state() {
         run(&ours, &parameters, 15..30);
         for (at, (parameter, other)) in parameters.iter().zip(&other).enumerate() {
             let expected = &golden[&format!("{name}.{at}")];
-            assert!(parameter.detach().equal(expected), "{name}.{at}: {}", (parameter.detach() - expected).abs().max());
-            assert!(other.detach().equal(expected), "{name}.{at} continued");
+            assert!(apart(&parameter.detach(), expected) < TOLERANCE, "{name}.{at}");
+            assert!(apart(&other.detach(), expected) < TOLERANCE, "{name}.{at} continued");
         }
     }
 }
 
-/// Equal values, whatever the order of keys; an int and a float of one value are equal, as in Python.
+/// MKL computes the square roots of libtorch, and their last bits depend on the processor. On the one that made the numbers
+/// all are equal; in Python on another one the parameters, up to 1, were 1.2e-7 apart after the 30 steps.
+const TOLERANCE: f64 = 3e-7;
+
+fn apart(a: &Tensor, b: &Tensor) -> f64 {
+    (a.to_kind(Kind::Double) - b.to_kind(Kind::Double)).abs().max().double_value(&[])
+}
+
+/// Equal values but for rounding, whatever the order of keys; an int and a float of one value are equal, as in Python.
 fn assert_same(ours: &StateDict, torch: &StateDict, at: &str) {
     let number = |state: &StateDict| match state {
         StateDict::Int(i) => Some(*i as f64),
@@ -150,7 +158,7 @@ fn assert_same(ours: &StateDict, torch: &StateDict, at: &str) {
             a.iter().zip(b).for_each(|(a, b)| assert_same(a, b, at));
         }
         (StateDict::Tensor(a), StateDict::Tensor(b)) => {
-            assert!(a.kind() == b.kind() && a.size() == b.size() && a.equal(b), "{at}")
+            assert!(a.kind() == b.kind() && a.size() == b.size() && apart(a, b) < TOLERANCE, "{at}")
         }
         (a, b) if number(a).is_some() => assert_eq!(number(a), number(b), "{at}"),
         (a, b) => assert_eq!(format!("{a:?}"), format!("{b:?}"), "{at}"),
