@@ -166,7 +166,7 @@ pub trait Transform: Send + Sync {
 mod plan;
 
 pub use plan::{
-    Certainty, Plan, PlannedStep, Step, VoxelAccess, VoxelLocation, WithoutHeader, applied_to_headers, apply_all,
+    Certainty, Plan, PlannedStep, Step, VoxelAccess, VoxelLocation, applied_to_headers, apply_all,
     apply_to_predictions, flattened,
 };
 

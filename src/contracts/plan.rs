@@ -7,7 +7,7 @@
 use super::{CaseContext, Item, RngStates, Sample, Transform, TransformContext};
 use crate::err;
 use crate::error::{Error, Result};
-use crate::image::{Volume, Voxels};
+use crate::image::Volume;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -40,8 +40,6 @@ pub enum VoxelAccess<'a> {
     HeaderOnly,
     /// It can read the files itself, slice by slice, and process each slice.
     Streaming(StreamingRead<'a>),
-    /// The format has no header that can be read alone: the step's sample is the transform's input.
-    WholeFile,
 }
 
 /// Reads the files of a sample slice by slice and applies a transform.
@@ -97,15 +95,6 @@ pub enum VoxelLocation {
     Memory,
 }
 
-/// Handling of files whose format has no header that can be read alone.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum WithoutHeader {
-    /// The plan ends there.
-    Stop,
-    /// Read the whole file and continue with its contents.
-    ReadWhole,
-}
-
 /// Planned application of transforms to one sample.
 pub struct Plan<'a> {
     transforms: Vec<&'a dyn Transform>,
@@ -113,7 +102,7 @@ pub struct Plan<'a> {
     sample: Sample,
     /// The transforms whose results are known from headers, from the first on.
     pub steps: Vec<PlannedStep>,
-    /// The error of the transform after the last step; `None` where the plan ended for lack of a header.
+    /// The error of the transform after the last step.
     pub error: Option<Error>,
     /// Index of the step that reads the files, and its reader.
     streaming: Option<(usize, StreamingRead<'a>)>,
@@ -121,14 +110,13 @@ pub struct Plan<'a> {
 
 impl<'a> Plan<'a> {
     /// Plans `transforms` from the headers of the files in `sample`.
-    pub fn new(transforms: &'a [Arc<dyn Transform>], sample: Sample, without: WithoutHeader) -> Result<Plan<'a>> {
+    pub fn new(transforms: &'a [Arc<dyn Transform>], sample: Sample) -> Result<Plan<'a>> {
         let mut now = sample.duplicate()?;
         let mut plan = Plan { transforms: flattened(transforms), sample, steps: vec![], error: None, streaming: None };
         let mut in_files = plan.is_unloaded();
         for (at, transform) in plan.transforms.iter().enumerate() {
-            let step = match transform.plan(now).and_then(|step| read_whole(*transform, step, without)) {
-                Ok(Some(step)) => step,
-                Ok(None) => break,
+            let step = match transform.plan(now) {
+                Ok(step) => step,
                 Err(error) => {
                     plan.error = Some(error.context(transform.name()));
                     break;
@@ -187,23 +175,6 @@ impl<'a> Plan<'a> {
     }
 }
 
-/// Applies a transform that cannot be planned from headers, if `without` permits it; `None` ends the plan.
-fn read_whole<'a>(transform: &dyn Transform, step: Step<'a>, without: WithoutHeader) -> Result<Option<Step<'a>>> {
-    match (&step.access, without) {
-        (VoxelAccess::WholeFile, WithoutHeader::Stop) => Ok(None),
-        (VoxelAccess::WholeFile, WithoutHeader::ReadWhole) => {
-            let mut sample = applied_to_headers(transform, step.sample)?;
-            for item in sample.items.values_mut() {
-                if let Item::Image(volume) = item {
-                    volume.voxels = Voxels::empty(volume.voxels.dtype());
-                }
-            }
-            Ok(Some(Step::exact(sample)))
-        }
-        _ => Ok(Some(step)),
-    }
-}
-
 /// Applies transforms in order; a single sample of file names is planned first.
 pub fn apply_all(
     transforms: &[Arc<dyn Transform>],
@@ -213,7 +184,7 @@ pub fn apply_all(
     match samples.pop() {
         Some(sample) if samples.is_empty() => {
             if sample.items.values().all(|item| matches!(item, Item::Value(_))) {
-                return Plan::new(transforms, sample, WithoutHeader::Stop)?.apply(cx);
+                return Plan::new(transforms, sample)?.apply(cx);
             }
             samples.push(sample);
         }

@@ -4,7 +4,7 @@
 //! bounds. The check compares positions in world coordinates (mm). The voxel grids may differ (a label at another
 //! resolution that Spacingd resamples), and so may the order and direction of the axes.
 
-use crate::contracts::{Dataset, Item, Sample, Step, VoxelAccess, flattened};
+use crate::contracts::{Dataset, Item, Sample, flattened};
 use crate::err;
 use crate::error::{Error, Kind, Result};
 use crate::image::ImageHeader;
@@ -14,8 +14,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 /// Number of cases that an error lists; the others are counted.
 const NAMED: usize = 10;
 
-/// Compares image and label of all cases whose headers can be read alone. Cases without both keys and unreadable files
-/// are skipped; the latter fail when the case is read.
+/// Compares image and label of all cases. Cases without both keys and unreadable files are skipped; the latter fail when
+/// the case is read.
 ///
 /// # Errors
 /// Labels that are not aligned with their images, each with both files and the distance in mm; cancellation.
@@ -82,19 +82,14 @@ fn hinted(error: Error) -> Error {
     )
 }
 
-/// The header-only sample after the transforms that load image and label; `None` if a format has no header that can be
-/// read alone, or if a header cannot be read.
+/// The header-only sample after the transforms that load image and label; `None` if a header cannot be read.
 fn headers(dataset: &dyn Dataset, mut sample: Sample) -> Option<Sample> {
     let keys = ["image", "label"];
     if !keys.iter().all(|key| sample.items.contains_key(*key)) {
         return None;
     }
     for transform in flattened(dataset.transforms()) {
-        let Step { sample: after, access, .. } = transform.plan(sample).ok()?;
-        if matches!(access, VoxelAccess::WholeFile) {
-            return None;
-        }
-        sample = after;
+        sample = transform.plan(sample).ok()?.sample;
         if keys.iter().all(|key| matches!(sample.get(key), Some(Item::Image(_)))) {
             return Some(sample);
         }

@@ -5,8 +5,7 @@
 //! bound, so that a case that could run is never rejected) and reads the others ([`CasePlan::read`]).
 
 use crate::contracts::{
-    Certainty, Dataset, OnPrediction, Plan, PlannedStep, Sample, Transform, TransformContext, VoxelLocation,
-    WithoutHeader, flattened,
+    Certainty, Dataset, OnPrediction, Plan, PlannedStep, Sample, Transform, TransformContext, VoxelLocation, flattened,
 };
 use crate::error::Result;
 use crate::image::{Grid, Spatial, Volume};
@@ -60,13 +59,8 @@ impl<'a> CasePlan<'a> {
     ///
     /// # Errors
     /// The datalist's entry is not a valid case.
-    pub fn new(
-        dataset: &'a dyn Dataset,
-        index: usize,
-        postprocessing: &[Arc<dyn Transform>],
-        without: WithoutHeader,
-    ) -> Result<CasePlan<'a>> {
-        let preprocessing = Plan::new(dataset.transforms(), dataset.sample(index)?, without)?;
+    pub fn new(dataset: &'a dyn Dataset, index: usize, postprocessing: &[Arc<dyn Transform>]) -> Result<CasePlan<'a>> {
+        let preprocessing = Plan::new(dataset.transforms(), dataset.sample(index)?)?;
         let memory = Memory::of(&preprocessing, postprocessing);
         Ok(CasePlan { preprocessing, memory })
     }
@@ -275,7 +269,7 @@ mod tests {
         let invert = transform("Invertd", vec![("transform", preprocessing)]);
         let postprocessing = [Arc::<dyn Transform>::from_value(&invert).unwrap()];
         let dataset = dataset.downcast::<DatasetHandle>().unwrap();
-        let plan = CasePlan::new(&*dataset.0, 0, &postprocessing, WithoutHeader::Stop).unwrap();
+        let plan = CasePlan::new(&*dataset.0, 0, &postprocessing).unwrap();
         assert!(plan.preprocessing.is_complete(), "{:?}", plan.preprocessing.error);
         plan.lower_bound().unwrap().clone()
     }
@@ -313,15 +307,25 @@ mod tests {
     }
 
     #[test]
-    fn files_without_a_header_of_their_own_are_left_to_the_reader() {
+    fn a_case_of_any_format_is_admitted_by_its_header() {
         let folder = tempfile::tempdir().unwrap();
+        std::fs::write(folder.path().join("x.raw"), vec![0; 60]).unwrap();
+        let nhdr = "NRRD0004\ntype: uchar\ndimension: 3\nsizes: 3 4 5\nencoding: raw\ndata file: x.raw\n\n";
+        std::fs::write(folder.path().join("x.nhdr"), nhdr).unwrap();
+        let mhd = "NDims = 3\nDimSize = 3 4 5\nElementType = MET_UCHAR\nElementDataFile = x.raw\n";
+        std::fs::write(folder.path().join("x.mhd"), mhd).unwrap();
         let load = build("LoadImaged", vec![("keys", "image".into())]);
-        for name in ["x.nrrd", "x.mha", "."] {
-            let case = Value::Dict(Dict::new([(Key::str("image"), folder.path().join(name).to_str().unwrap().into())]));
+        let dicom = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/dicom/explicit");
+        for (path, bytes) in
+            [(folder.path().join("x.nhdr"), 60), (folder.path().join("x.mhd"), 60), (dicom, 2 * 6 * 4 * 5)]
+        {
+            let case = Value::Dict(Dict::new([(Key::str("image"), path.to_str().unwrap().into())]));
             let dataset = build("Dataset", vec![("data", Value::list([case])), ("transform", load.clone())]);
             let dataset = dataset.downcast::<DatasetHandle>().unwrap();
-            let plan = CasePlan::new(&*dataset.0, 0, &[], WithoutHeader::Stop).unwrap();
-            assert!(plan.lower_bound().is_none() && plan.preprocessing.error.is_none(), "{name}");
+            let plan = CasePlan::new(&*dataset.0, 0, &[]).unwrap();
+            assert!(plan.preprocessing.error.is_none(), "{:?}", plan.preprocessing.error);
+            assert_eq!(plan.file_bytes(), bytes, "{}", path.display());
+            assert!(plan.admit(bytes - 1).unwrap_err().message().contains("of memory"));
         }
     }
 }

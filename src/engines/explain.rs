@@ -7,7 +7,7 @@ use super::case_plan::{CasePlan, ExtraMemory};
 use super::cases::Case;
 use crate::contracts::{
     CaseExplanation, EvaluationExplanation, ExplainedInference, ExplainedStep, Inferer, Loader, Mode, Network, Shared,
-    Transform, WithoutHeader, flattened,
+    Transform, flattened,
 };
 use crate::error::Result;
 use crate::torch::{Device, DeviceExt, guard};
@@ -94,7 +94,7 @@ impl Explain<'_> {
         out: &mut CaseExplanation,
     ) -> Result<()> {
         let outputs = case.outputs.as_ref().map_err(Clone::clone)?;
-        let plan = CasePlan::new(&*self.loader.dataset, index, self.postprocessing, WithoutHeader::ReadWhole)?;
+        let plan = CasePlan::new(&*self.loader.dataset, index, self.postprocessing)?;
         for step in &plan.preprocessing.steps {
             let Some(image) = &step.image else { continue };
             out.steps.push(ExplainedStep {

@@ -10,7 +10,7 @@ use super::resume::{self, FileRecord, Identity, InputFiles, SkipDecision};
 use super::write_behind::{NextWrite, WriteBehind};
 use crate::contracts::{
     CaseContext, CaseFacts, CaseReport, Clock, Inferer, Item, Loader, Network, NoProgress, Observer, Progress,
-    RunContext, Sample, Shared, Stage, Transform, TransformContext, WithoutHeader, WriteJob, apply_to_predictions,
+    RunContext, Sample, Shared, Stage, Transform, TransformContext, WriteJob, apply_to_predictions,
 };
 use crate::data::pass::{LoaderPass, LoaderPosition, PassItem, is_random};
 use crate::error::{Kind, Result};
@@ -251,7 +251,7 @@ impl Pipeline<'_> {
         }
         let dataset = &*self.loader.dataset;
         let plan = match dataset.reads_files() {
-            true => Some(CasePlan::new(dataset, index, self.postprocessing, WithoutHeader::Stop)?),
+            true => Some(CasePlan::new(dataset, index, self.postprocessing)?),
             false => None,
         };
         plan.iter().try_for_each(|plan| plan.admit(room))?;

@@ -148,6 +148,32 @@ impl HashedFile {
     }
 }
 
+/// A second handle of a file that a reader consumes, which completes and records the file's digest after that.
+pub struct Input(Option<(HashedFile, PathBuf, FileDigests)>);
+
+impl Input {
+    /// Opens a regular file, to be hashed if there are `digests`. Returns the file, its length in bytes and the handle.
+    pub fn open(path: &Path, digests: Option<&FileDigests>) -> Result<(HashedFile, u64, Input)> {
+        let open = || -> io::Result<_> {
+            let file = digests.map_or_else(|| HashedFile::unhashed(path), |digests| digests.open(path))?;
+            let length = file.length()?;
+            let input = match digests {
+                Some(digests) => Some((file.try_clone()?, path.to_owned(), digests.clone())),
+                None => None,
+            };
+            Ok((file, length, Input(input)))
+        };
+        open().map_err(|error| err!("cannot read: {error}").file(path))
+    }
+    /// Reads what is left of the file and records its digest, if it is hashed.
+    pub fn finish(&self) -> Result<()> {
+        match &self.0 {
+            Some((file, path, digests)) => file.finish(path, digests),
+            None => Ok(()),
+        }
+    }
+}
+
 impl Read for HashedFile {
     fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
         let count = self.file.read(into)?;

@@ -5,7 +5,7 @@
 //! Deliberate differences: a length that the file cannot hold, a singular or non-finite geometry, and more than one axis
 //! beyond X, Y, Z that is longer than 1 are errors.
 
-use super::raw::{self, Axes, Files, Numbers, Packing, TextHeader};
+use super::raw::{self, Axes, Numbers, Packing, StoredImage, TextHeader};
 use crate::error::Result;
 use crate::image::{Affine, DType, Volume};
 use crate::{bail, err};
@@ -15,7 +15,7 @@ use std::path::{Path, PathBuf};
 
 /// Read a `.mha` or `.mhd` file. Voxels keep their stored type; interleaved components are described by the layout.
 pub fn read(path: impl AsRef<Path>) -> Result<Volume> {
-    raw::read::<MetaImageHeader>(path.as_ref())
+    raw::read::<MetaImageHeader>(path.as_ref(), None)
 }
 
 /// Read a file with its voxels that is in memory; `path` is only remembered.
@@ -52,6 +52,11 @@ impl MetaImageHeader {
             None => Ok(default),
             Some(text) => text.parse().map_err(|_| err!("expected a whole number after {name}, found `{text}`")),
         }
+    }
+
+    /// Whether the voxels follow the header.
+    fn is_local(&self) -> bool {
+        self.data.eq_ignore_ascii_case("local")
     }
 
     fn axes(&self) -> Result<Axes> {
@@ -166,7 +171,7 @@ impl TextHeader for MetaImageHeader {
         let words: Vec<&str> = self.data.split_whitespace().collect();
         let range: Option<Vec<i64>> = words.get(1..).unwrap_or_default().iter().map(|word| word.parse().ok()).collect();
         match (words.as_slice(), range.as_deref()) {
-            _ if self.data.eq_ignore_ascii_case("local") => Ok(vec![]),
+            _ if self.is_local() => Ok(vec![]),
             (["LIST" | "List" | "list", ..], _) => raw::beside(path, &self.listed),
             ([pattern, ..], Some([first, last])) if pattern.contains('%') => {
                 raw::beside(path, raw::numbered(pattern, [*first, *last, 1])?)
@@ -177,20 +182,9 @@ impl TextHeader for MetaImageHeader {
             _ => raw::beside(path, [&self.data]),
         }
     }
-    /// `room`: bytes of the file after the header.
-    fn volume(self, source: &mut impl BufRead, room: u64, path: &Path, may_open: bool) -> Result<Volume> {
+    fn image(&self) -> Result<StoredImage> {
         let (axes, numbers, affine) = (self.axes()?, self.numbers_stored()?, self.affine()?.regular()?);
-        let count = axes.count()?;
-        if self.data.eq_ignore_ascii_case("local") {
-            let voxels = raw::read_stream(source, room, numbers, count)?;
-            return axes.volume(voxels, affine, path);
-        }
-        if !may_open {
-            bail!("expected the voxels in the same file, found ElementDataFile = {}", self.data);
-        }
-        let paths = self.data_files(path)?;
-        let files = Files { paths, skip_lines: 0, skip_bytes: self.whole("HeaderSize", 0)? };
-        let voxels = raw::read_files(&files, numbers, count)?;
-        axes.volume(voxels, affine, path)
+        let skip_bytes = if self.is_local() { 0 } else { self.whole("HeaderSize", 0)? };
+        Ok(StoredImage { axes, affine, numbers, skip_lines: 0, skip_bytes })
     }
 }

@@ -5,19 +5,19 @@
 //! Deliberate differences: left-anterior-superior is turned to RAS (`NrrdReader` leaves it as it is), spaces without
 //! anatomy (`scanner-xyz`, `3D-right-handed`) count as LPS as in ITK, and bzip2 is refused.
 
-use super::raw::{self, Axes, Files, Numbers, Packing, TextHeader};
+use super::raw::{self, Axes, Numbers, Packing, StoredImage, TextHeader};
 use crate::error::Result;
 use crate::image::{Affine, DType, Volume};
 use crate::{bail, err};
 use std::collections::HashMap;
-use std::io::{self, BufRead, Read};
+use std::io::BufRead;
 use std::path::{Path, PathBuf};
 
 const MAX_DIMS: usize = 16;
 
 /// Read a `.nrrd` or `.nhdr` file. Voxels keep their stored type and order; the layout describes the order.
 pub fn read(path: impl AsRef<Path>) -> Result<Volume> {
-    raw::read::<NrrdHeader>(path.as_ref())
+    raw::read::<NrrdHeader>(path.as_ref(), None)
 }
 
 /// Read a file with its voxels that is in memory; `path` is only remembered.
@@ -275,35 +275,11 @@ impl TextHeader for NrrdHeader {
             _ => raw::beside(path, [data]),
         }
     }
-    /// `room`: bytes of the file after the header.
-    fn volume(self, source: &mut impl BufRead, room: u64, path: &Path, may_open: bool) -> Result<Volume> {
+    fn image(&self) -> Result<StoredImage> {
         let ((axes, affine), numbers) = (self.geometry()?, self.numbers()?);
-        let count = axes.count()?;
-        let skip_lines: u64 = self.whole(&["line skip", "lineskip"], 0)?;
-        let skip_bytes: i64 = self.whole(&["byte skip", "byteskip"], 0)?;
-        let Some(data) = self.data_file() else {
-            let mut skipped = 0;
-            for _ in 0..skip_lines {
-                raw::header_line(source, &mut skipped)?
-                    .ok_or_else(|| err!("expected {skip_lines} lines before the voxels"))?;
-            }
-            if skip_bytes != 0 && numbers.packing != Packing::Plain {
-                bail!("expected no `byte skip` in a packed file that holds its own data, found {skip_bytes}");
-            }
-            let rest = room.saturating_sub(skipped);
-            let bytes = (count as u64).saturating_mul(numbers.dtype.size_bytes() as u64);
-            let skip = if skip_bytes < 0 { rest.saturating_sub(bytes) } else { skip_bytes as u64 };
-            io::copy(&mut source.by_ref().take(skip), &mut io::sink())?;
-            let voxels = raw::read_stream(source, rest.saturating_sub(skip), numbers, count)?;
-            return axes.volume(voxels, affine, path);
-        };
-        if !may_open {
-            bail!("expected the voxels in the same file, found data file: {data}");
-        }
-        let paths = self.data_files(path)?;
-        let files = Files { paths, skip_lines, skip_bytes };
-        let voxels = raw::read_files(&files, numbers, count)?;
-        axes.volume(voxels, affine, path)
+        let skip_lines = self.whole(&["line skip", "lineskip"], 0)?;
+        let skip_bytes = self.whole(&["byte skip", "byteskip"], 0)?;
+        Ok(StoredImage { axes, affine, numbers, skip_lines, skip_bytes })
     }
 }
 

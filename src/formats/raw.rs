@@ -2,12 +2,12 @@
 //! packed or as text, and how their axes become [C,X,Y,Z].
 
 use super::gzip::{self, GzReader};
-use crate::error::Result;
+use crate::digest::{FileDigests, HashedFile, Input};
+use crate::error::{Error, Result};
 use crate::image::{Affine, DType, Element, Grid, ImageHeader, Layout, Space, Volume, Voxels, filled};
 use crate::{bail, err};
 use flate2::bufread::ZlibDecoder;
-use std::fs::File;
-use std::io::{self, BufRead, BufReader, Read, Seek, SeekFrom};
+use std::io::{self, BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::sync::Arc;
@@ -36,12 +36,34 @@ pub enum Packing {
     Text,
 }
 
-/// A regular file, opened, and its length in bytes.
-pub fn open(path: &Path) -> Result<(BufReader<File>, u64)> {
-    let refused = |error: &dyn std::fmt::Display| err!("cannot read: {error}").file(path);
-    let file = super::open(path).map_err(|error| refused(&error))?;
-    let metadata = file.metadata().map_err(|error| refused(&error))?;
-    Ok((BufReader::with_capacity(BUFFER_BYTES, file), metadata.len()))
+impl Numbers {
+    /// Checks that `packed_bytes` can hold `count` numbers, before memory is allocated for them; `files` hold them.
+    ///
+    /// # Errors
+    /// The files are too short, or there are no numbers.
+    fn check_size(self, count: usize, packed_bytes: u64, files: usize) -> Result<()> {
+        let bytes = (count as u64).checked_mul(self.dtype.size_bytes() as u64);
+        let (room, needed) = match self.packing {
+            Packing::Plain => (packed_bytes, bytes),
+            Packing::Deflate => (packed_bytes.saturating_mul(gzip::MAX_RATIO), bytes),
+            // A digit and a space, which the last number of a file can lack.
+            Packing::Text => (packed_bytes.saturating_add(files as u64), (count as u64).checked_mul(2)),
+        };
+        if needed.is_none_or(|needed| needed > room) {
+            let name = self.dtype.name();
+            bail!("expected {count} voxels of {name}, found room for at most {room} bytes: the file is cut off");
+        }
+        if count == 0 {
+            bail!("expected an image of at least one voxel");
+        }
+        Ok(())
+    }
+}
+
+/// A regular file, opened to be hashed for `digests`, its length in bytes and the handle that completes the hash.
+fn open(path: &Path, digests: Option<&FileDigests>) -> Result<(BufReader<HashedFile>, u64, Input)> {
+    let (file, length, input) = Input::open(path, digests)?;
+    Ok((BufReader::with_capacity(BUFFER_BYTES, file), length, input))
 }
 
 /// The next line of a header without its end; `None` at the end of the file. `read` counts the header's bytes.
@@ -66,39 +88,123 @@ pub trait TextHeader: Sized {
     fn read(source: &mut impl BufRead) -> Result<(Self, u64)>;
     /// The files that hold the voxels, in their order; none where they follow the header.
     fn data_files(&self, path: &Path) -> Result<Vec<PathBuf>>;
-    /// The image; `room`: bytes that follow the header, `beside`: whether other files may be opened.
-    fn volume(self, source: &mut impl BufRead, room: u64, path: &Path, beside: bool) -> Result<Volume>;
+    /// Shape, geometry and storage of the image.
+    fn image(&self) -> Result<StoredImage>;
 }
 
-/// Read a file of the format whose header is `H`.
-pub fn read<H: TextHeader>(path: &Path) -> Result<Volume> {
+/// What a text header says of its image.
+pub struct StoredImage {
+    pub axes: Axes,
+    pub affine: Affine,
+    pub numbers: Numbers,
+    /// Lines before the voxels in each file.
+    pub skip_lines: u64,
+    /// Bytes before the voxels in each file, after the lines; -1: the voxels end the file.
+    pub skip_bytes: i64,
+}
+
+/// Reads a file of the format whose header is `H`; the digests of all its files are recorded in `digests`.
+pub fn read<H: TextHeader>(path: &Path, digests: Option<&FileDigests>) -> Result<Volume> {
     let read = || {
-        let (mut source, length) = open(path)?;
-        let (header, used) = H::read(&mut source)?;
-        header.volume(&mut source, length.saturating_sub(used), path, true)
+        let (mut source, length, input) = open(path, digests)?;
+        let volume = Located::new::<H>(&mut source, length, path, true)?.read(&mut source, digests)?;
+        input.finish()?;
+        Ok(volume)
     };
-    read().map_err(|error| error.file(path))
+    read().map_err(|error: Error| error.file(path))
+}
+
+/// Reads the header alone: a header-only volume, see [`Volume::is_header_only`].
+///
+/// # Errors
+/// As [`read`], as far as they show from the header and the sizes of the files.
+pub fn read_header<H: TextHeader>(path: &Path) -> Result<Volume> {
+    let read = || {
+        let (mut source, length, _) = open(path, None)?;
+        Ok(Located::new::<H>(&mut source, length, path, true)?.volume)
+    };
+    read().map_err(|error: Error| error.file(path))
 }
 
 /// The files beside `path` that its header names.
 pub fn data_files<H: TextHeader>(path: &Path) -> Result<Vec<PathBuf>> {
-    let named = || H::read(&mut open(path)?.0)?.0.data_files(path);
+    let named = || H::read(&mut open(path, None)?.0)?.0.data_files(path);
     named().map_err(|error| error.file(path))
 }
 
 /// Read a file with its voxels that is in memory; `path` is only remembered.
-pub fn read_bytes<H: TextHeader>(bytes: &[u8], path: &Path) -> Result<Volume> {
-    let mut source = bytes;
-    let (header, used) = H::read(&mut source)?;
-    header.volume(&mut source, (bytes.len() as u64).saturating_sub(used), path, false)
+pub fn read_bytes<H: TextHeader>(mut bytes: &[u8], path: &Path) -> Result<Volume> {
+    let length = bytes.len() as u64;
+    Located::new::<H>(&mut bytes, length, path, false)?.read(&mut bytes, None)
 }
 
-/// What a header says of the files that hold its voxels.
-pub struct Files {
-    pub paths: Vec<PathBuf>,
-    /// Lines and bytes before the voxels in each; bytes -1: the voxels end the file.
-    pub skip_lines: u64,
-    pub skip_bytes: i64,
+/// A header-only volume, and where its voxels are.
+struct Located {
+    volume: Volume,
+    numbers: Numbers,
+    count: usize,
+    skip_lines: u64,
+    /// As in [`StoredImage`]; where the voxels follow the header, the bytes before them.
+    skip_bytes: i64,
+    /// The files that hold the voxels; none where they follow the header.
+    paths: Vec<PathBuf>,
+}
+
+impl Located {
+    /// Reads the header from `source`, which has `length` bytes, up to the bytes that are skipped. `beside`: whether
+    /// other files may be opened.
+    fn new<H: TextHeader>(source: &mut impl BufRead, length: u64, path: &Path, beside: bool) -> Result<Located> {
+        let (header, used) = H::read(source)?;
+        let StoredImage { axes, affine, numbers, skip_lines, mut skip_bytes } = header.image()?;
+        let (count, paths) = (axes.count()?, header.data_files(path)?);
+        let mut room = 0u64;
+        if let Some(first) = paths.first() {
+            if !beside {
+                bail!("expected the voxels in the same file, found the data file `{}`", first.display());
+            }
+            if !count.is_multiple_of(paths.len()) {
+                bail!("expected {} data files to share {count} voxels in equal parts", paths.len());
+            }
+            for path in &paths {
+                room = room.saturating_add(open(path, None)?.1);
+            }
+        } else {
+            let mut skipped = 0;
+            for _ in 0..skip_lines {
+                header_line(source, &mut skipped)?
+                    .ok_or_else(|| err!("expected {skip_lines} lines before the voxels"))?;
+            }
+            if skip_bytes != 0 && numbers.packing != Packing::Plain {
+                bail!("expected no `byte skip` in a packed file that holds its own data, found {skip_bytes}");
+            }
+            let rest = length.saturating_sub(used).saturating_sub(skipped);
+            if skip_bytes < 0 {
+                let bytes = (count as u64).saturating_mul(numbers.dtype.size_bytes() as u64);
+                skip_bytes = i64::try_from(rest.saturating_sub(bytes)).unwrap_or(i64::MAX);
+            }
+            room = rest.saturating_sub(skip_bytes.unsigned_abs());
+        }
+        numbers.check_size(count, room, paths.len().max(1))?;
+        let volume = axes.volume(numbers.dtype, affine, path)?;
+        Ok(Located { volume, numbers, count, skip_lines, skip_bytes, paths })
+    }
+
+    /// Reads the voxels, from `source` where they follow the header.
+    fn read(self, source: &mut impl BufRead, digests: Option<&FileDigests>) -> Result<Volume> {
+        let Located { numbers, count, .. } = self;
+        let voxels = if self.paths.is_empty() {
+            io::copy(&mut source.by_ref().take(self.skip_bytes.unsigned_abs()), &mut io::sink())?;
+            read_stream(source, numbers, count)?
+        } else {
+            let mut parts = Parts { files: &self, digests, next: 0, current: None };
+            let unpacked = if numbers.packing == Packing::Text { Packing::Text } else { Packing::Plain };
+            let mut source = BufReader::with_capacity(1 << 16, &mut parts);
+            let voxels = read_stream(&mut source, Numbers { packing: unpacked, ..numbers }, count)?;
+            parts.finish()?;
+            voxels
+        };
+        Ok(Volume { voxels, ..self.volume })
+    }
 }
 
 /// `pattern first last step` as `name%03d.raw 1 20 1` in MetaImage and NRRD → names.
@@ -142,37 +248,58 @@ pub fn beside(header: &Path, names: impl IntoIterator<Item = impl AsRef<str>>) -
     Ok(paths)
 }
 
-/// Read `count` numbers that several files share in equal parts.
-pub fn read_files(files: &Files, numbers: Numbers, count: usize) -> Result<Voxels> {
-    let each = count / files.paths.len();
-    if each * files.paths.len() != count {
-        bail!("expected {} data files to share {count} voxels in equal parts", files.paths.len());
-    }
-    let mut parts = Parts { files, numbers, each, next: 0, current: None };
-    let mut room = 0u64;
-    for path in &files.paths {
-        room = room.saturating_add(open(path)?.1);
-    }
-    let plain =
-        Numbers { packing: if numbers.packing == Packing::Text { Packing::Text } else { Packing::Plain }, ..numbers };
-    let room = if numbers.packing == Packing::Deflate { room.saturating_mul(gzip::MAX_RATIO) } else { room };
-    let mut source = BufReader::with_capacity(1 << 16, &mut parts);
-    read_stream(&mut source, room, plain, count)
-}
-
 /// The files' unpacked voxels, one file after the other.
 struct Parts<'a> {
-    files: &'a Files,
-    numbers: Numbers,
-    each: usize,
+    files: &'a Located,
+    digests: Option<&'a FileDigests>,
     next: usize,
-    current: Option<Box<dyn Read>>,
+    current: Option<(Box<dyn Read>, Input)>,
+}
+
+impl Parts<'_> {
+    /// Completes the hash of the current file.
+    fn finish(&mut self) -> Result<()> {
+        self.current.take().map_or(Ok(()), |(_, input)| input.finish())
+    }
+    /// Opens a file and unpacks it from its first voxel on; of plain numbers, only those that belong to the image.
+    fn open(&self, path: &Path) -> Result<(Box<dyn Read>, Input)> {
+        let Located { numbers: Numbers { dtype, packing, .. }, count, skip_lines, skip_bytes, ref paths, .. } =
+            *self.files;
+        let bytes = (count / paths.len().max(1)) as u64 * dtype.size_bytes() as u64;
+        let (mut source, length, input) = open(path, self.digests)?;
+        let mut read = 0;
+        for _ in 0..skip_lines {
+            header_line(&mut source, &mut read)?
+                .ok_or_else(|| err!("expected {skip_lines} lines before the voxels").file(path))?;
+        }
+        let mut skip = u64::try_from(skip_bytes).unwrap_or(0);
+        if skip_bytes < 0 && packing == Packing::Plain {
+            skip = length.saturating_sub(read).checked_sub(bytes).ok_or_else(|| {
+                err!("expected {bytes} bytes of voxels, found {length}: the file is cut off").file(path)
+            })?;
+        }
+        if packing != Packing::Deflate {
+            io::copy(&mut source.by_ref().take(skip), &mut io::sink())?;
+        }
+        let unpacked: Box<dyn Read> = match packing {
+            Packing::Plain => Box::new(source.take(bytes)),
+            Packing::Text => Box::new(source.chain(&b"\n"[..])),
+            Packing::Deflate => {
+                let mut unpacked = unpack(source)?;
+                io::copy(&mut unpacked.by_ref().take(skip), &mut io::sink())
+                    .map_err(|error| damaged(&error).file(path))?;
+                unpacked
+            }
+        };
+        Ok((unpacked, input))
+    }
 }
 
 impl Read for Parts<'_> {
     fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
+        let failed = |error: Error| io::Error::other(error.message().to_owned());
         loop {
-            if let Some(current) = &mut self.current {
+            if let Some((current, _)) = &mut self.current {
                 let count = current.read(into)?;
                 if count > 0 || into.is_empty() {
                     return Ok(count);
@@ -180,42 +307,10 @@ impl Read for Parts<'_> {
             }
             let Some(path) = self.files.paths.get(self.next) else { return Ok(0) };
             self.next += 1;
-            let bytes = (self.each as u64).saturating_mul(self.numbers.dtype.size_bytes() as u64);
-            self.current = Some(
-                part(path, self.files, self.numbers.packing, bytes)
-                    .map_err(|error| io::Error::other(error.message().to_owned()))?,
-            );
+            self.finish().map_err(failed)?;
+            self.current = Some(self.open(path).map_err(failed)?);
         }
     }
-}
-
-/// One file from its first voxel on, unpacked: `bytes` of it if they are binary.
-fn part(path: &Path, files: &Files, packing: Packing, bytes: u64) -> Result<Box<dyn Read>> {
-    let (mut source, length) = open(path)?;
-    let mut read = 0;
-    for _ in 0..files.skip_lines {
-        header_line(&mut source, &mut read)?
-            .ok_or_else(|| err!("expected {} lines before the voxels", files.skip_lines).file(path))?;
-    }
-    let mut skip = u64::try_from(files.skip_bytes).unwrap_or(0);
-    if files.skip_bytes < 0 && packing == Packing::Plain {
-        let start = length
-            .checked_sub(bytes)
-            .ok_or_else(|| err!("expected {bytes} bytes of voxels, found {length}: the file is cut off").file(path))?;
-        source.seek(SeekFrom::Start(start))?;
-    } else if packing != Packing::Deflate {
-        io::copy(&mut source.by_ref().take(skip), &mut io::sink())?;
-        skip = 0;
-    }
-    Ok(match packing {
-        Packing::Plain => Box::new(source.take(bytes)),
-        Packing::Text => Box::new(source.chain(&b"\n"[..])),
-        Packing::Deflate => {
-            let mut unpacked = unpack(source)?;
-            io::copy(&mut unpacked.by_ref().take(skip), &mut io::sink()).map_err(|error| damaged(&error).file(path))?;
-            unpacked
-        }
-    })
 }
 
 fn unpack<'a>(mut source: impl BufRead + 'a) -> Result<Box<dyn Read + 'a>> {
@@ -223,26 +318,13 @@ fn unpack<'a>(mut source: impl BufRead + 'a) -> Result<Box<dyn Read + 'a>> {
     Ok(if gzipped { Box::new(GzReader::new(source)) } else { Box::new(ZlibDecoder::new(source)) })
 }
 
-fn damaged(error: &io::Error) -> crate::error::Error {
+fn damaged(error: &io::Error) -> Error {
     err!("damaged data: {error}").hint("copy or download the file again")
 }
 
-/// Read `count` numbers from a stream of at most `room` packed bytes. Nothing is allocated unless they can be there.
-pub fn read_stream(source: &mut dyn BufRead, room: u64, numbers: Numbers, count: usize) -> Result<Voxels> {
+/// Read `count` numbers from a stream, see [`Numbers::check_size`].
+fn read_stream(source: &mut dyn BufRead, numbers: Numbers, count: usize) -> Result<Voxels> {
     let Numbers { dtype, packing, .. } = numbers;
-    let bytes = (count as u64).checked_mul(dtype.size_bytes() as u64);
-    let (room, needed) = match packing {
-        Packing::Plain => (room, bytes),
-        Packing::Deflate => (room.saturating_mul(gzip::MAX_RATIO), bytes),
-        // A digit and a space.
-        Packing::Text => (room.saturating_add(1), (count as u64).checked_mul(2)),
-    };
-    if needed.is_none_or(|needed| needed > room) {
-        bail!("expected {count} voxels of {}, found room for at most {room} bytes: the file is cut off", dtype.name());
-    }
-    if count == 0 {
-        bail!("expected an image of at least one voxel");
-    }
     match packing {
         Packing::Text => typed_text(source, dtype, count),
         Packing::Plain => typed_binary(source, numbers, count),
@@ -361,13 +443,13 @@ impl Axes {
             strides: places.map(|place| place.map_or(0, stride)),
         }
     }
-    /// The volume of these voxels.
-    pub fn volume(&self, voxels: Voxels, affine: Affine, path: &Path) -> Result<Volume> {
+    /// The header-only volume of voxels that lie along these axes.
+    pub fn volume(&self, dtype: DType, affine: Affine, path: &Path) -> Result<Volume> {
         let affine = affine.regular()?;
-        let mut layout = self.layout();
+        let (mut layout, count) = (self.layout(), self.count()?);
         // An axis that is not stored runs like one of length 1 after all others.
         for stride in layout.strides.iter_mut().filter(|stride| **stride == 0) {
-            *stride = voxels.len() as isize;
+            *stride = count as isize;
         }
         let grid = Grid { shape: layout.spatial(), affine };
         let channels = self.channel.map(|place| self.sizes[place]);
@@ -380,7 +462,7 @@ impl Axes {
             series: None,
         };
         Ok(Volume {
-            voxels,
+            voxels: Voxels::empty(dtype),
             layout,
             affine,
             channel_first: false,

@@ -5,22 +5,24 @@ use super::{dicom, mha, nifti, nrrd, raw};
 use crate::digest::FileDigests;
 use crate::err;
 use crate::error::{Kind, Result};
-use crate::image::{Volume, Voxels};
+use crate::image::Volume;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
-/// As [`read`], without the voxels where the format allows it: a NIfTI file's header is read alone.
+/// Reads the header alone, as a header-only volume ([`Volume::is_header_only`]) with the shape, geometry and dtype that
+/// [`read`] gives.
+///
+/// # Errors
+/// As [`read`], as far as they show from headers and the sizes of files.
 pub fn read_header(path: impl AsRef<Path>, series: Option<&str>) -> Result<Volume> {
     let path = path.as_ref();
     match format(path) {
         Format::Nifti => nifti::read_header(path),
-        _ => read(path, series).map(|volume| Volume { voxels: Voxels::empty(volume.voxels.dtype()), ..volume }),
+        Format::Nrrd => raw::read_header::<nrrd::NrrdHeader>(path),
+        Format::MetaImage => raw::read_header::<mha::MetaImageHeader>(path),
+        Format::Dicom => dicom::read_header(path),
+        Format::DicomFolder => dicom::read_folder_header(path, series),
     }
-}
-
-/// Whether [`read_header`] reads no more than a header.
-pub fn has_readable_header(path: impl AsRef<Path>) -> bool {
-    matches!(format(path.as_ref()), Format::Nifti)
 }
 
 /// Read NIfTI, NRRD, MetaImage, a DICOM file or a folder of DICOM slices, of which `series` names one (see
@@ -45,17 +47,22 @@ pub fn check_series(path: &Path, series: Option<&str>) -> Result<()> {
     }
 }
 
-/// As [`read`]; the digests of NIfTI and DICOM files are recorded in `digests` in the same pass. Of NRRD and MetaImage none
-/// is recorded: [`FileDigests::get_or_read`] reads their [`files`].
+/// As [`read`]; the digests of the files that hold the image are recorded in `digests` in the same pass.
 pub fn read_hashed(path: impl AsRef<Path>, series: Option<&str>, digests: Option<&FileDigests>) -> Result<Volume> {
     let path = path.as_ref();
     match format(path) {
         Format::Nifti => nifti::read_hashed(path, digests),
-        Format::Nrrd => nrrd::read(path),
-        Format::MetaImage => mha::read(path),
+        Format::Nrrd => raw::read::<nrrd::NrrdHeader>(path, digests),
+        Format::MetaImage => raw::read::<mha::MetaImageHeader>(path, digests),
         Format::Dicom => dicom::read_hashed(path, digests),
         Format::DicomFolder => dicom::read_folder_hashed(path, series, digests),
     }
+}
+
+/// Whether [`nifti::SliceReader`] can read the voxels of an image of one channel: a NIfTI image in a single file.
+pub fn has_slices(path: impl AsRef<Path>) -> bool {
+    let path = path.as_ref();
+    matches!(format(path), Format::Nifti) && nifti::pair(path).is_none()
 }
 
 /// The files that an image consists of, from names and headers alone: a file and what it says lies beside it, or the

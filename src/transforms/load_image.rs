@@ -6,7 +6,7 @@
 
 use super::support::{DTypeArg, KeyList, SeriesName};
 use crate::component::{Accepted, FromValue, Keys, OneOrMany, Value};
-use crate::contracts::{Certainty, Item, Sample, Step, Transform, TransformContext, VoxelAccess};
+use crate::contracts::{Item, Sample, Step, Transform, TransformContext};
 use crate::env::at_home;
 use crate::error::Result;
 use crate::formats;
@@ -68,18 +68,18 @@ component! {
 /// Value of `reader`: a MONAI reader whose file formats are supported.
 pub struct Reader;
 
+impl Reader {
+    /// Names, which MONAI compares without regard to case.
+    const NAMES: [&str; 4] = ["NibabelReader", "NrrdReader", "ITKReader", "PydicomReader"];
+}
+
 impl FromValue for Reader {
     fn expected() -> String {
-        "\"NibabelReader\", \"NrrdReader\", \"ITKReader\" or \"PydicomReader\"".into()
+        Reader::NAMES.map(|name| format!("\"{name}\"")).join(" or ")
     }
     fn from_value(value: &Value) -> Option<Self> {
-        let name = match value {
-            Value::Component(component) => component.name.to_owned(),
-            Value::Object(object) => object.type_name().to_owned(),
-            other => other.as_str()?.to_owned(),
-        };
-        let short = name.rsplit('.').next()?.to_ascii_lowercase();
-        matches!(short.as_str(), "nibabelreader" | "nrrdreader" | "itkreader" | "pydicomreader").then_some(Reader)
+        let name = value.as_str()?.rsplit('.').next()?;
+        Reader::NAMES.iter().any(|known| known.eq_ignore_ascii_case(name)).then_some(Reader)
     }
 }
 
@@ -192,23 +192,11 @@ impl Transform for LoadImage {
         COMPONENT.name
     }
     fn plan(&self, sample: Sample) -> Result<Step<'_>> {
-        let (mut have_headers, mut alone) = (true, true);
-        for (_, key) in self.keys.present(&sample)? {
-            let paths = match file_names(&sample, &key) {
-                Some(OneOrMany::One(path)) => vec![path],
-                Some(OneOrMany::Many(paths)) => {
-                    alone = false;
-                    paths
-                }
-                None => vec![],
-            };
-            have_headers &= paths.iter().all(|path| formats::reader::has_readable_header(self.place(path)));
-        }
-        if !have_headers {
-            return Ok(Step { sample, certainty: Certainty::Unknown, access: VoxelAccess::WholeFile });
-        }
+        let several = |key: &Arc<str>| matches!(file_names(&sample, key), Some(OneOrMany::Many(_)));
+        // Several files become one float32 image in memory.
+        let stacks = self.keys.present(&sample)?.iter().any(|(_, key)| several(key));
         let sample = self.loaded(sample, |path| formats::reader::read_header(path, self.series.as_deref()))?;
-        Ok(if alone { Step::header_only(sample) } else { Step::exact(sample) })
+        Ok(if stacks { Step::exact(sample) } else { Step::header_only(sample) })
     }
     fn apply(&self, sample: Sample, cx: &mut TransformContext) -> Result<Vec<Sample>> {
         let digests = cx.case.digests.as_ref();

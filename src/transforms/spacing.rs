@@ -9,7 +9,7 @@ use crate::contracts::{
     CaseContext, Certainty, Item, Sample, Step, Transform, TransformContext, VoxelAccess, applied_to_headers,
 };
 use crate::error::Result;
-use crate::formats::nifti;
+use crate::formats::{nifti, reader};
 use crate::image::{
     Affine, Applied, DType, Grid, Interpolation, Layout, Padding, Sampler, Sampling, Spatial, StreamingResampler,
     Volume, Voxels, Zoom, resample,
@@ -214,7 +214,7 @@ impl Spacing {
 fn can_stream(volume: &Volume, how: Option<(&Sampler, Interpolation)>) -> bool {
     how.is_some_and(|(sampler, interpolation)| StreamingResampler::supports(&volume.layout, sampler, interpolation))
         && volume.channels() == 1
-        && nifti::pair(&volume.header.path).is_none()
+        && reader::has_slices(&volume.header.path)
 }
 
 /// Reads the voxels of a header-only volume from its file, resampling them slice by slice.

@@ -4,8 +4,7 @@ use crate::common::folder_of;
 use crate::npz::{self, Npz};
 use segbundle::component::{Args, BuildContext, FromValue, Value};
 use segbundle::contracts::{
-    CaseContext, Item, Plan, Sample, Transform, TransformContext, VoxelLocation, WithoutHeader, apply_all,
-    apply_to_predictions,
+    CaseContext, Item, Plan, Sample, Transform, TransformContext, VoxelLocation, apply_all, apply_to_predictions,
 };
 use segbundle::formats::nifti;
 use segbundle::image::{Affine, DType, Layout, Volume, Voxels};
@@ -287,7 +286,7 @@ fn resampling_while_reading_changes_no_bit() {
             let mut sample = Sample::default();
             sample.set("image", Item::Value(path.to_str().unwrap().into()));
             sample.set("label", Item::Value(path.to_str().unwrap().into()));
-            let plan = Plan::new(&steps, sample.duplicate().unwrap(), WithoutHeader::Stop).unwrap();
+            let plan = Plan::new(&steps, sample.duplicate().unwrap()).unwrap();
             let reader = plan.steps.iter().position(|step| step.voxels == VoxelLocation::Streamed);
             assert_eq!(reader, streams.then_some(4), "{name} {pixdim} {mode}");
             let mut cx = TransformContext { case: &case_context(), writes: &mut vec![], rng: &mut Default::default() };

@@ -9,8 +9,12 @@ use crate::{bail, err};
 use dicom_object::InMemDicomObject;
 use dicom_transfer_syntax_registry::entries;
 use flate2::bufread::DeflateDecoder;
+use std::cell::RefCell;
+use std::fs::File;
 use std::io::Read;
 use std::ops::Range;
+use std::os::unix::fs::FileExt;
+use std::path::Path;
 
 /// Levels of sequences in sequences.
 const MAX_DEPTH: usize = 16;
@@ -58,10 +62,112 @@ const WANTED: [u32; 32] = [
     0x5200_9230,
 ];
 
-/// A file in memory, walked.
-pub struct Elements {
+/// Bytes in which elements are looked for.
+pub trait Source: Sized {
+    /// Number of bytes.
+    fn length(&self) -> usize;
+    /// Copies the bytes from `at` on, which exist.
+    fn copy_to(&self, at: usize, out: &mut [u8]) -> Result<()>;
+    /// A source of these bytes, which were unpacked from another source.
+    fn unpacked(bytes: Vec<u8>) -> Self;
+    /// The bytes of a range.
+    ///
+    /// # Errors
+    /// The source ends before.
+    fn get(&self, range: Range<usize>) -> Result<Vec<u8>> {
+        if range.end > self.length() {
+            return Err(cut_off());
+        }
+        let mut out = vec![0; range.len()];
+        self.copy_to(range.start, &mut out)?;
+        Ok(out)
+    }
+    /// Up to `count` bytes from `at` on, as many as there are.
+    fn at_most(&self, at: usize, count: usize) -> Result<Vec<u8>> {
+        let end = at.saturating_add(count).min(self.length());
+        self.get(at.min(end)..end)
+    }
+}
+
+/// A whole file in memory.
+impl Source for Vec<u8> {
+    fn length(&self) -> usize {
+        self.len()
+    }
+    fn copy_to(&self, at: usize, out: &mut [u8]) -> Result<()> {
+        out.copy_from_slice(self.as_slice().get(at..at + out.len()).ok_or_else(cut_off)?);
+        Ok(())
+    }
+    fn unpacked(bytes: Vec<u8>) -> Self {
+        bytes
+    }
+}
+
+/// A file of which only the blocks with elements are read, not the pixel data.
+pub enum HeaderSource {
+    File {
+        file: File,
+        length: usize,
+        /// The last block, and where it starts.
+        block: RefCell<(usize, Vec<u8>)>,
+    },
+    /// The content of a deflated file.
+    Unpacked(Vec<u8>),
+}
+
+impl HeaderSource {
+    pub fn open(path: &Path) -> Result<HeaderSource> {
+        let open = || -> std::io::Result<_> {
+            let file = crate::open(path)?;
+            let length = usize::try_from(file.metadata()?.len()).unwrap_or(usize::MAX);
+            Ok(HeaderSource::File { file, length, block: RefCell::default() })
+        };
+        open().map_err(|error| err!("cannot read: {error}").file(path))
+    }
+}
+
+impl Source for HeaderSource {
+    fn length(&self) -> usize {
+        match self {
+            HeaderSource::File { length, .. } => *length,
+            HeaderSource::Unpacked(bytes) => bytes.len(),
+        }
+    }
+    fn copy_to(&self, at: usize, out: &mut [u8]) -> Result<()> {
+        /// Bytes read at a time.
+        const BLOCK_BYTES: usize = 1 << 15;
+        let (file, length, block) = match self {
+            HeaderSource::File { file, length, block } => (file, *length, block),
+            HeaderSource::Unpacked(bytes) => return bytes.copy_to(at, out),
+        };
+        let read = |out: &mut [u8]| {
+            file.read_exact_at(out, at as u64).map_err(|error| match error.kind() {
+                std::io::ErrorKind::UnexpectedEof => cut_off(),
+                _ => err!("cannot read: {error}"),
+            })
+        };
+        if out.len() > BLOCK_BYTES {
+            return read(out);
+        }
+        let (start, bytes) = &mut *block.borrow_mut();
+        if at < *start || at + out.len() > *start + bytes.len() {
+            bytes.clear();
+            bytes.resize(BLOCK_BYTES.min(length - at), 0);
+            *start = at;
+            read(bytes)?;
+        }
+        out.copy_from_slice(&bytes[at - *start..][..out.len()]);
+        Ok(())
+    }
+    fn unpacked(bytes: Vec<u8>) -> Self {
+        HeaderSource::Unpacked(bytes)
+    }
+}
+
+/// The elements of a file, walked: in memory with its voxels, or from a [`HeaderSource`].
+pub struct Elements<S = Vec<u8>> {
     /// The data set (unpacked if it was deflated).
-    data: Vec<u8>,
+    data: S,
     /// UID of the transfer syntax.
     pub syntax: String,
     /// UID of the kind of object (SOP class), from the file's own group.
@@ -107,32 +213,32 @@ fn headless(start: &[u8]) -> Option<Coding> {
     (coding.explicit || length < 256).then_some(coding)
 }
 
-impl Elements {
-    pub fn parse(bytes: Vec<u8>) -> Result<Elements> {
+impl<S: Source> Elements<S> {
+    pub fn parse(source: S) -> Result<Elements<S>> {
         let explicit = Coding { explicit: true, big_endian: false };
-        let marked = bytes.get(128..132) == Some(b"DICM");
-        let first = headless(bytes.get(if marked { 132.. } else { 0.. }).unwrap_or_default());
+        let marked = source.at_most(128, 4)? == b"DICM";
         let mut at = if marked { 132 } else { 0 };
+        let guess = |at: usize| Ok::<_, crate::error::Error>(headless(&source.at_most(at, 8)?));
+        let first = guess(at)?;
         let (mut syntax, mut class) = (None, None);
         // The file's own group, always explicit and little-endian.
-        while bytes.get(at..at + 2) == Some(&[2, 0]) {
-            let element = Walk { data: &bytes, coding: explicit }.element(at)?;
-            let uid = || {
-                String::from_utf8_lossy(bytes.get(element.value.clone()).unwrap_or_default())
-                    .trim_matches(['\0', ' '])
-                    .to_owned()
+        while source.at_most(at, 2)? == [2, 0] {
+            let element = Walk { data: &source, coding: explicit }.element(at)?;
+            let uid = || -> Result<String> {
+                let value = source.get(element.value.clone())?;
+                Ok(String::from_utf8_lossy(&value).trim_matches(['\0', ' ']).to_owned())
             };
             match element.tag {
-                0x0002_0002 => class = Some(uid()),
-                0x0002_0010 => syntax = Some(uid()),
+                0x0002_0002 => class = Some(uid()?),
+                0x0002_0010 => syntax = Some(uid()?),
                 _ => {}
             }
             at = element.value.end;
         }
-        if marked && at >= bytes.len() {
+        if marked && at >= source.length() {
             return Err(cut_off());
         }
-        let guessed = headless(bytes.get(at..).unwrap_or_default()).or(first);
+        let guessed = guess(at)?.or(first);
         let coding = match (syntax.as_deref(), guessed) {
             (Some("1.2.840.10008.1.2"), _) => Coding { explicit: false, big_endian: false },
             (Some("1.2.840.10008.1.2.2"), _) => Coding { explicit: true, big_endian: true },
@@ -148,14 +254,14 @@ impl Elements {
         let syntax = syntax.unwrap_or_else(|| plain.to_owned());
         let (data, at) = if syntax == "1.2.840.10008.1.2.1.99" {
             let mut unpacked = vec![];
-            let packed = bytes.get(at..).unwrap_or_default();
-            DeflateDecoder::new(packed)
+            let packed = source.get(at..source.length())?;
+            DeflateDecoder::new(&packed[..])
                 .take(MAX_UNPACKED_BYTES)
                 .read_to_end(&mut unpacked)
                 .map_err(|error| err!("damaged deflated DICOM data: {error}"))?;
-            (unpacked, 0)
+            (S::unpacked(unpacked), 0)
         } else {
-            (bytes, at)
+            (source, at)
         };
         let mut elements = Elements { data, syntax, class, coding, wanted: vec![], pixels: None };
         elements.walk(at)?;
@@ -164,10 +270,11 @@ impl Elements {
 
     fn walk(&mut self, mut at: usize) -> Result<()> {
         let walk = Walk { data: &self.data, coding: self.coding };
-        while at < self.data.len() {
+        let length = self.data.length();
+        while at < length {
             // Zeros after the last element are padding; no element of a data set is of group 0.
-            if self.data[at..].iter().take(4).all(|byte| *byte == 0) {
-                if self.data[at..].iter().any(|byte| *byte != 0) {
+            if self.data.at_most(at, 4)?.iter().all(|byte| *byte == 0) {
+                if self.data.get(at..length)?.iter().any(|byte| *byte != 0) {
                     bail!("damaged DICOM file: no element begins at byte {at}");
                 }
                 break;
@@ -192,7 +299,7 @@ impl Elements {
     pub fn object(&self) -> Result<InMemDicomObject> {
         let mut bytes = vec![];
         for range in &self.wanted {
-            self.copy(range, &mut bytes);
+            self.copy(range, &mut bytes)?;
         }
         let syntax = match self.coding {
             Coding { explicit: false, .. } => entries::IMPLICIT_VR_LITTLE_ENDIAN.erased(),
@@ -204,26 +311,29 @@ impl Elements {
     }
 
     /// Archives that did not know an element have marked it as of unknown type (UN); its own type is put back.
-    fn copy(&self, range: &Range<usize>, out: &mut Vec<u8>) {
-        let bytes = &self.data[range.clone()];
+    fn copy(&self, range: &Range<usize>, out: &mut Vec<u8>) -> Result<()> {
+        let bytes = self.data.get(range.clone())?;
         let little = Coding { explicit: true, big_endian: false };
-        if let (true, [a, b, c, d, b'U', b'N', _, _, l0, l1, 0, 0, value @ ..]) = (self.coding == little, bytes) {
+        if let (true, [a, b, c, d, b'U', b'N', _, _, l0, l1, 0, 0, value @ ..]) = (self.coding == little, &bytes[..]) {
             let tag = u32::from_be_bytes([*b, *a, *d, *c]);
             if let Some(vr) = own_type(tag) {
                 out.extend([*a, *b, *c, *d, vr[0], vr[1], *l0, *l1]);
                 out.extend_from_slice(value);
-                return;
+                return Ok(());
             }
         }
-        out.extend_from_slice(bytes);
+        out.extend_from_slice(&bytes);
+        Ok(())
     }
 
     pub fn big_endian(&self) -> bool {
         self.coding.big_endian
     }
+}
 
+impl Elements {
     pub fn bytes(&self, range: &Range<usize>) -> &[u8] {
-        self.data.get(range.clone()).unwrap_or_default()
+        self.data.as_slice().get(range.clone()).unwrap_or_default()
     }
 
     /// The packed bytes of one of `frames` frames.
@@ -279,9 +389,8 @@ struct DicomElement {
     value: Range<usize>,
 }
 
-#[derive(Clone, Copy)]
-struct Walk<'a> {
-    data: &'a [u8],
+struct Walk<'a, S> {
+    data: &'a S,
     coding: Coding,
 }
 
@@ -289,13 +398,20 @@ fn cut_off() -> crate::error::Error {
     err!("the DICOM file is cut off")
 }
 
-impl Walk<'_> {
+impl<S: Source> Walk<'_, S> {
     fn bytes<const N: usize>(&self, at: usize) -> Result<[u8; N]> {
-        let bytes = self.data.get(at..at.saturating_add(N)).and_then(|slice| <[u8; N]>::try_from(slice).ok());
-        let mut bytes = bytes.ok_or_else(cut_off)?;
+        let mut bytes = self.raw_bytes(at)?;
         if self.coding.big_endian {
             bytes.reverse();
         }
+        Ok(bytes)
+    }
+    fn raw_bytes<const N: usize>(&self, at: usize) -> Result<[u8; N]> {
+        if at.saturating_add(N) > self.data.length() {
+            return Err(cut_off());
+        }
+        let mut bytes = [0; N];
+        self.data.copy_to(at, &mut bytes)?;
         Ok(bytes)
     }
     fn u16(&self, at: usize) -> Result<u16> {
@@ -312,7 +428,7 @@ impl Walk<'_> {
         if !self.coding.explicit || tag >> 16 == 0xfffe {
             return Ok(Head { tag, vr: [0; 2], length: self.u32(at + 4)?, start: at + 8 });
         }
-        let vr = self.data.get(at + 4..at + 6).and_then(|vr| <[u8; 2]>::try_from(vr).ok()).ok_or_else(cut_off)?;
+        let vr = self.raw_bytes::<2>(at + 4)?;
         match &vr {
             b"OB" | b"OD" | b"OF" | b"OL" | b"OV" | b"OW" | b"SQ" | b"UC" | b"UR" | b"UT" | b"UN" | b"SV" | b"UV" => {
                 Ok(Head { tag, vr, length: self.u32(at + 8)?, start: at + 12 })
@@ -331,14 +447,15 @@ impl Walk<'_> {
         } else {
             start.saturating_add(length as usize)
         };
-        if end > self.data.len() {
+        if end > self.data.length() {
             return Err(cut_off());
         }
         Ok(DicomElement { tag, vr, undefined: length == UNDEFINED, value: start..end })
     }
     /// How a sequence of this type is written inside: an unknown one is implicit.
     fn inside(&self, vr: &[u8; 2]) -> Self {
-        if vr == b"UN" { Walk { coding: Coding { explicit: false, big_endian: false }, ..*self } } else { *self }
+        let coding = if vr == b"UN" { Coding { explicit: false, big_endian: false } } else { self.coding };
+        Walk { data: self.data, coding }
     }
     /// The end of a sequence of undefined length, with its end mark.
     fn sequence_end(&self, mut at: usize, depth: usize) -> Result<usize> {
@@ -366,7 +483,7 @@ impl Walk<'_> {
         }
     }
     fn fitting(&self, start: usize, length: u32) -> Result<usize> {
-        Some(start.saturating_add(length as usize)).filter(|end| *end <= self.data.len()).ok_or_else(cut_off)
+        Some(start.saturating_add(length as usize)).filter(|end| *end <= self.data.length()).ok_or_else(cut_off)
     }
     /// Every length inside a sequence lies inside what holds it.
     fn check_nested(&self, element: &DicomElement) -> Result<()> {
@@ -413,7 +530,7 @@ impl Walk<'_> {
     fn pixels(&self, head: &Head) -> Result<Pixels> {
         if head.length != UNDEFINED {
             return Ok(Pixels::Native(
-                head.start..head.start.saturating_add(head.length as usize).min(self.data.len()),
+                head.start..head.start.saturating_add(head.length as usize).min(self.data.length()),
             ));
         }
         let (mut at, mut offsets, mut fragments, mut first) = (head.start, vec![], vec![], true);
@@ -424,8 +541,8 @@ impl Walk<'_> {
                 break;
             };
             if first {
-                offsets =
-                    self.data[at + 8..end].as_chunks::<4>().0.iter().map(|four| u32::from_le_bytes(*four)).collect();
+                let table = self.data.get(at + 8..end)?;
+                offsets = table.as_chunks::<4>().0.iter().map(|four| u32::from_le_bytes(*four)).collect();
             } else {
                 fragments.push(at + 8..end);
             }

@@ -12,7 +12,8 @@
 //!   on with a wrong geometry. Slightly uneven slices are a warning, copies of a slice are left out with one. Files that
 //!   are no DICOM are left out, with a warning where they may have been slices.
 //! - A tilted gantry gives a sheared affine, which is where the voxels are; ITK has none and misplaces them.
-//! - Numbers are int16 where they all fit and scaling is by whole numbers, else float32.
+//! - Numbers are int16 or uint16 if that can hold all that the header allows (stored bits, rescaled by whole numbers),
+//!   else float32; GDCM, too, chooses the type by the header.
 //!
 //! dicom-rs reads the elements (`elements`); JPEG-LS is decoded in `jpeg_ls`, since the known library needs CMake.
 
@@ -26,10 +27,10 @@ pub use elements::is_dicom;
 
 use crate::digest::{self, FileDigests};
 use crate::error::Result;
-use crate::image::{Element, Volume, Voxels, filled};
+use crate::image::{DType, Element, Volume, Voxels, filled};
 use crate::raw::Axes;
 use crate::{bail, err};
-use elements::Elements;
+use elements::{Elements, HeaderSource};
 use parking_lot::Mutex;
 use rayon::prelude::*;
 use slice::{Content, Series, Slice, Stored};
@@ -38,7 +39,6 @@ use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::Read;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, Ordering};
 use tracing::{info, warn};
 
 /// Files of a folder, and levels of folders in it.
@@ -47,39 +47,69 @@ const MAX_DEPTH: usize = 12;
 
 /// Read the CT in a folder: the one series in it, or the one that `series` names: its SeriesInstanceUID, number,
 /// description or the beginning of its UID, with `#2` at the end for the second of several volumes in one series. Voxels are
-/// [1,X,Y,Z], int16 or float32.
+/// [1,X,Y,Z], int16, uint16 or float32.
 pub fn read_folder(folder: impl AsRef<Path>, series: Option<&str>) -> Result<Volume> {
     read_folder_hashed(folder, series, None)
 }
 
-/// As [`read_folder`]; the digests of all DICOM files in the folder are recorded in `digests`.
+/// As [`read_folder`]; the digests of the slices' files are recorded in `digests`.
 pub fn read_folder_hashed(
     folder: impl AsRef<Path>,
     series: Option<&str>,
     digests: Option<&FileDigests>,
 ) -> Result<Volume> {
     let folder = folder.as_ref();
-    let read = || {
-        let mut files = vec![];
-        list(folder, MAX_DEPTH, &mut files)?;
-        files.sort();
-        let Found { slices, others, doubtful } = scan(&files, digests)?;
-        if slices.is_empty() {
-            let what: Vec<String> = others.iter().map(|(what, count)| format!("{count} with {what}")).collect();
-            bail!(
-                "expected DICOM slices in the folder, found none in {} files ({})",
-                files.len(),
-                if what.is_empty() { "no DICOM among them".into() } else { what.join(", ") }
-            );
-        }
-        let name = folder.display().to_string();
-        for (what, count) in &others {
+    let mut notices = Notices::default();
+    let read = series_in(folder, series, &mut notices).and_then(|image| image.read(digests));
+    notices.log(folder);
+    read.map_err(|error| error.file(folder))
+}
+
+/// As [`read_folder`], from the headers of the slices alone: a header-only volume, see [`Volume::is_header_only`].
+/// Notices are left to the reader of the voxels.
+pub fn read_folder_header(folder: impl AsRef<Path>, series: Option<&str>) -> Result<Volume> {
+    let folder = folder.as_ref();
+    let image = series_in(folder, series, &mut Notices::default()).map_err(|error| error.file(folder))?;
+    Ok(image.volume)
+}
+
+fn series_in(folder: &Path, series: Option<&str>, notices: &mut Notices) -> Result<SliceImage> {
+    let mut files = vec![];
+    list(folder, MAX_DEPTH, &mut files)?;
+    files.sort();
+    let Found { slices, others, doubtful } = scan(&files)?;
+    if slices.is_empty() {
+        let what: Vec<String> = others.iter().map(|(what, count)| format!("{count} with {what}")).collect();
+        bail!(
+            "expected DICOM slices in the folder, found none in {} files ({})",
+            files.len(),
+            if what.is_empty() { "no DICOM among them".into() } else { what.join(", ") }
+        );
+    }
+    notices.others = others;
+    report_doubtful(&doubtful, files.len(), notices)?;
+    SliceImage::new(choose(slices, series, notices)?, folder, notices)
+}
+
+/// What a reader leaves out of an image or takes as it is, to be logged.
+#[derive(Default)]
+struct Notices {
+    /// DICOM files that are no slices, and how many of each kind.
+    others: BTreeMap<&'static str, usize>,
+    warnings: Vec<String>,
+}
+
+impl Notices {
+    fn warn(&mut self, text: String) {
+        self.warnings.push(text);
+    }
+    fn log(&self, path: &Path) {
+        let name = path.display();
+        for (what, count) in &self.others {
             info!("{name}: left out {count} DICOM files ({what})");
         }
-        report_doubtful(&doubtful, files.len(), &name)?;
-        volume(choose(slices, series, &name)?, folder, &name)
-    };
-    read().map_err(|error| error.file(folder))
+        self.warnings.iter().for_each(|text| warn!("{name}: {text}"));
+    }
 }
 
 /// The files that [`read_folder`] makes its image of, in the order of their names: those that begin as DICOM.
@@ -100,11 +130,24 @@ pub fn read(path: impl AsRef<Path>) -> Result<Volume> {
 /// As [`read`]; the digest of the file is recorded in `digests`.
 pub fn read_hashed(path: impl AsRef<Path>, digests: Option<&FileDigests>) -> Result<Volume> {
     let path = path.as_ref();
-    let read = || match Content::of(&Elements::parse(hashed_bytes(path, digests)?)?, path)? {
+    let mut notices = Notices::default();
+    let read = slices_of(path, &mut notices).and_then(|image| image.read(digests));
+    notices.log(path);
+    read.map_err(|error| error.file(path))
+}
+
+/// As [`read`], from the header alone: a header-only volume, see [`Volume::is_header_only`].
+pub fn read_header(path: impl AsRef<Path>) -> Result<Volume> {
+    let path = path.as_ref();
+    let image = slices_of(path, &mut Notices::default()).map_err(|error| error.file(path))?;
+    Ok(image.volume)
+}
+
+fn slices_of(path: &Path, notices: &mut Notices) -> Result<SliceImage> {
+    match Content::of(&Elements::parse(HeaderSource::open(path)?)?, path)? {
         Content::Other(what) => bail!("expected a DICOM image that lies in space, found {what}"),
-        Content::Slices(slices) => volume(slices, path, &path.display().to_string()),
-    };
-    read().map_err(|error| error.file(path))
+        Content::Slices(slices) => SliceImage::new(slices, path, notices),
+    }
 }
 
 /// Any bytes as a DICOM file: how many slices it has, decoded as far as they are whole.
@@ -115,14 +158,6 @@ pub fn check_bytes(bytes: Vec<u8>) -> Result<usize> {
         pixels::frame(&elements, &slice.stored, slice.frame)?;
     }
     Ok(slices.len())
-}
-
-fn hashed_bytes(path: &Path, digests: Option<&FileDigests>) -> Result<Vec<u8>> {
-    let bytes = file_bytes(path)?;
-    if let Some(digests) = digests {
-        digests.record(path, digest::of_bytes(&bytes));
-    }
-    Ok(bytes)
 }
 
 fn file_bytes(path: &Path) -> Result<Vec<u8>> {
@@ -192,7 +227,7 @@ impl Doubt {
 
 /// An error for a slice that is cut off; a warning that names other files that may have been slices, unless most of the
 /// `count` files are such.
-fn report_doubtful(doubtful: &[(PathBuf, Doubt)], count: usize, name: &str) -> Result<()> {
+fn report_doubtful(doubtful: &[(PathBuf, Doubt)], count: usize, notices: &mut Notices) -> Result<()> {
     /// Files that a warning names.
     const NAMED: usize = 5;
     if doubtful.len() * 2 > count {
@@ -210,13 +245,13 @@ fn report_doubtful(doubtful: &[(PathBuf, Doubt)], count: usize, name: &str) -> R
     let list: Vec<String> = doubtful.iter().take(NAMED).map(shown).collect();
     if !list.is_empty() {
         let more = if doubtful.len() > NAMED { format!(" and {} more", doubtful.len() - NAMED) } else { String::new() };
-        warn!("{name}: left out files that may have been slices: {}{more}", list.join(", "));
+        notices.warn(format!("left out files that may have been slices: {}{more}", list.join(", ")));
     }
     Ok(())
 }
 
-/// Look at all files of a folder.
-fn scan(files: &[PathBuf], digests: Option<&FileDigests>) -> Result<Found> {
+/// Read the headers of all files of a folder.
+fn scan(files: &[PathBuf]) -> Result<Found> {
     let (others, doubtful) = (Mutex::new(BTreeMap::new()), Mutex::new(vec![]));
     let slices: Result<Vec<Vec<Slice>>> = files
         .par_iter()
@@ -237,7 +272,7 @@ fn scan(files: &[PathBuf], digests: Option<&FileDigests>) -> Result<Found> {
                     doubtful.lock().extend(Doubt::of(path, &start).map(|doubt| (path.clone(), doubt)));
                     return Ok(vec![]);
                 }
-                match Content::of(&Elements::parse(hashed_bytes(path, digests)?)?, path)? {
+                match Content::of(&Elements::parse(HeaderSource::open(path)?)?, path)? {
                     Content::Slices(slices) => Ok(slices),
                     Content::Other(what) => {
                         *others.lock().entry(what).or_default() += 1;
@@ -290,7 +325,7 @@ impl Part {
 }
 
 /// Slices by volume, in the order of their files. Single slices inside a series of many are left out with a warning.
-fn parts(slices: Vec<Slice>, name: &str) -> Vec<Part> {
+fn parts(slices: Vec<Slice>, notices: &mut Notices) -> Vec<Part> {
     /// Slices of a volume beside which a single one is odd.
     const MANY: usize = 3;
     let mut groups: Vec<(Key, Vec<Slice>)> = vec![];
@@ -310,10 +345,10 @@ fn parts(slices: Vec<Slice>, name: &str) -> Vec<Part> {
         groups.iter().filter(|group| group.len() >= MANY).map(|group| group[0].series.uid.clone()).collect();
     groups.retain(|group| match &group[..] {
         [lone] if large.contains(&lone.series.uid) && !lone.series.localizer => {
-            warn!(
-                "{name}: left out a single slice that differs from the others of its series in orientation or size: {}",
+            notices.warn(format!(
+                "left out a single slice that differs from the others of its series in orientation or size: {}",
                 lone.file.display()
-            );
+            ));
             false
         }
         _ => true,
@@ -373,8 +408,8 @@ fn named(parts: Vec<Part>, wanted: &str) -> Vec<Part> {
     parts.into_iter().filter(chosen).collect()
 }
 
-fn choose(slices: Vec<Slice>, wanted: Option<&str>, name: &str) -> Result<Vec<Slice>> {
-    let mut parts = parts(slices, name);
+fn choose(slices: Vec<Slice>, wanted: Option<&str>, notices: &mut Notices) -> Result<Vec<Slice>> {
+    let mut parts = parts(slices, notices);
     let all: Vec<String> = parts.iter().map(Part::described).collect();
     if let Some(wanted) = wanted {
         parts = named(parts, wanted);
@@ -386,7 +421,7 @@ fn choose(slices: Vec<Slice>, wanted: Option<&str>, name: &str) -> Result<Vec<Sl
     if parts.iter().any(|part| !part.series().localizer) {
         parts.retain(|part| {
             if part.series().localizer {
-                warn!("{name}: left out a localizer: {}", part.described());
+                notices.warn(format!("left out a localizer: {}", part.described()));
             }
             !part.series().localizer
         });
@@ -413,40 +448,68 @@ fn choose(slices: Vec<Slice>, wanted: Option<&str>, name: &str) -> Result<Vec<Sl
     }
 }
 
-fn volume(slices: Vec<Slice>, path: &Path, name: &str) -> Result<Volume> {
-    let Stack { slices, affine } = Stack::new(slices, name)?;
-    let Stored { columns, rows, .. } = slices[0].stored;
-    if let Some(other) = slices.iter().find(|slice| (slice.stored.columns, slice.stored.rows) != (columns, rows)) {
-        bail!("expected frames of one size, found {columns}×{rows} and {}×{}", other.stored.columns, other.stored.rows);
-    }
-    let whole =
-        slices.iter().all(|Slice { scaling: (slope, intercept), .. }| slope.fract() == 0.0 && intercept.fract() == 0.0);
-    let voxels = match whole {
-        true => match decoded::<i16>(&slices)? {
-            Some(voxels) => voxels,
-            None => decoded::<f32>(&slices)?.ok_or_else(|| err!("voxels out of float32's range"))?,
-        },
-        false => decoded::<f32>(&slices)?.ok_or_else(|| err!("voxels out of float32's range"))?,
-    };
-    let axes = Axes { sizes: vec![columns, rows, slices.len()], spatial: vec![0, 1, 2], channel: None };
-    axes.volume(voxels, affine, path)
+/// Slices that make an image, and its header-only volume.
+struct SliceImage {
+    slices: Vec<Slice>,
+    volume: Volume,
 }
 
-/// All slices' rescaled values; `None` if one does not fit the type.
-fn decoded<T: Number>(slices: &[Slice]) -> Result<Option<Voxels>> {
+impl SliceImage {
+    fn new(slices: Vec<Slice>, path: &Path, notices: &mut Notices) -> Result<SliceImage> {
+        let Stack { slices, affine } = Stack::new(slices, notices)?;
+        let Stored { columns, rows, .. } = slices[0].stored;
+        if let Some(other) = slices.iter().find(|slice| (slice.stored.columns, slice.stored.rows) != (columns, rows)) {
+            bail!(
+                "expected frames of one size, found {columns}×{rows} and {}×{}",
+                other.stored.columns,
+                other.stored.rows
+            );
+        }
+        if let Some(slice) = slices.iter().find(|slice| !slice.whole) {
+            return Err(err!(
+                "expected {columns}×{rows} voxels in {} frames, found fewer: the file is cut off",
+                slice.stored.frames
+            )
+            .file(&*slice.file));
+        }
+        let axes = Axes { sizes: vec![columns, rows, slices.len()], spatial: vec![0, 1, 2], channel: None };
+        let volume = axes.volume(dtype(&slices), affine, path)?;
+        Ok(SliceImage { slices, volume })
+    }
+
+    /// Reads and decodes the slices; the digests of their files are recorded in `digests`.
+    fn read(self, digests: Option<&FileDigests>) -> Result<Volume> {
+        let SliceImage { slices, volume } = self;
+        let voxels = match volume.voxels.dtype() {
+            DType::I16 => decoded::<i16>(&slices, digests)?,
+            DType::U16 => decoded::<u16>(&slices, digests)?,
+            _ => decoded::<f32>(&slices, digests)?,
+        };
+        Ok(Volume { voxels, ..volume })
+    }
+}
+
+/// int16 or uint16 if it can hold all values that the slices' stored bits can have after rescaling, else float32.
+fn dtype(slices: &[Slice]) -> DType {
+    let holds = |least: f64, most: f64| {
+        slices.iter().all(|slice| slice.value_range().is_some_and(|range| range[0] >= least && range[1] <= most))
+    };
+    if holds(i16::MIN.into(), i16::MAX.into()) {
+        DType::I16
+    } else if holds(0.0, u16::MAX.into()) {
+        DType::U16
+    } else {
+        DType::F32
+    }
+}
+
+/// All slices' rescaled values.
+fn decoded<T: Number>(slices: &[Slice], digests: Option<&FileDigests>) -> Result<Voxels> {
     let Stored { columns, rows, .. } = slices[0].stored;
     let plane = columns.saturating_mul(rows);
     let count = plane.checked_mul(slices.len()).ok_or_else(|| err!("expected a size that memory can hold"))?;
-    // Before memory is allocated.
-    if let Some(slice) = slices.iter().find(|slice| !slice.whole) {
-        return Err(err!(
-            "expected {columns}×{rows} voxels in {} frames, found fewer: the file is cut off",
-            slice.stored.frames
-        )
-        .file(&*slice.file));
-    }
     let files = by_file(slices);
-    let (misfit, failed) = (AtomicBool::new(false), Mutex::new(None));
+    let mut result = Ok(());
     let voxels = filled::<T>(count, |out| {
         let mut planes: Vec<Option<&mut [T]>> = out.chunks_mut(plane).map(Some).collect();
         let tasks: Vec<(&Slice, Vec<_>)> = files
@@ -456,29 +519,31 @@ fn decoded<T: Number>(slices: &[Slice]) -> Result<Option<Voxels>> {
                 (group[0].1, frames.collect::<Vec<(&Slice, &mut [T])>>())
             })
             .collect();
-        let result = tasks.into_par_iter().try_for_each(|(file, frames)| {
+        result = tasks.into_par_iter().try_for_each(|(file, frames)| {
             let work = || {
-                let elements = Elements::parse(file_bytes(&file.file)?)?;
+                let bytes = file_bytes(&file.file)?;
+                if let Some(digests) = digests {
+                    digests.record(&file.file, digest::of_bytes(&bytes));
+                }
+                let elements = Elements::parse(bytes)?;
                 for (slice, out) in frames {
                     let (slope, intercept) = slice.scaling;
                     for (out, number) in out.iter_mut().zip(pixels::frame(&elements, &slice.stored, slice.frame)?) {
-                        match T::of(f64::from(number) * slope + intercept) {
-                            Some(value) => *out = value,
-                            None => misfit.store(true, Ordering::Relaxed),
-                        }
+                        let value = f64::from(number) * slope + intercept;
+                        *out = T::of(value).ok_or_else(|| {
+                            err!(
+                                "expected voxels in the range of {} as the header says, found {value}",
+                                T::DTYPE.name()
+                            )
+                        })?;
                     }
                 }
                 Ok(())
             };
             work().map_err(|error: crate::error::Error| error.file(&*file.file))
         });
-        *failed.lock() = result.err();
     })?;
-    match failed.into_inner() {
-        Some(error) => Err(error),
-        None if misfit.into_inner() => Ok(None),
-        None => Ok(Some(T::wrap(voxels))),
-    }
+    result.map(|()| T::wrap(voxels))
 }
 
 /// Slices with their places in the stack, by file: a file is read once for all its frames.
@@ -492,16 +557,26 @@ fn by_file(slices: &[Slice]) -> Vec<Vec<(usize, &Slice)>> {
 
 /// A type that rescaled values may have.
 trait Number: Element {
+    const DTYPE: DType;
     fn of(value: f64) -> Option<Self>;
 }
 
 impl Number for i16 {
+    const DTYPE: DType = DType::I16;
     fn of(value: f64) -> Option<Self> {
         (value >= f64::from(i16::MIN) && value <= f64::from(i16::MAX)).then_some(value as i16)
     }
 }
 
+impl Number for u16 {
+    const DTYPE: DType = DType::U16;
+    fn of(value: f64) -> Option<Self> {
+        (value >= 0.0 && value <= f64::from(u16::MAX)).then_some(value as u16)
+    }
+}
+
 impl Number for f32 {
+    const DTYPE: DType = DType::F32;
     fn of(value: f64) -> Option<Self> {
         (value as f32).is_finite().then_some(value as f32)
     }

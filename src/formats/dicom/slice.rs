@@ -1,6 +1,6 @@
 //! What a DICOM file says of each of its slices: where it lies, to which series it belongs, how its numbers are stored.
 
-use super::elements::{Elements, Pixels};
+use super::elements::{Elements, Pixels, Source};
 use crate::error::Result;
 use crate::{bail, err};
 use dicom_dictionary_std::tags;
@@ -66,6 +66,14 @@ pub struct Stored {
     pub signed: bool,
 }
 
+impl Stored {
+    /// Smallest and largest number of `bits_stored` bits.
+    fn range(&self) -> [f64; 2] {
+        let count = 2f64.powi(self.bits_stored.into());
+        if self.signed { [-count / 2.0, count / 2.0 - 1.0] } else { [0.0, count - 1.0] }
+    }
+}
+
 impl Slice {
     pub fn normal(&self) -> Vector {
         crate::raw::cross(self.along_row, self.along_column)
@@ -73,6 +81,12 @@ impl Slice {
     /// How far along `normal` it lies, mm.
     pub fn height(&self, normal: Vector) -> f64 {
         dot(self.position, normal)
+    }
+    /// Smallest and largest value that the stored bits can have after rescaling; `None` if rescaling leaves fractions.
+    pub fn value_range(&self) -> Option<[f64; 2]> {
+        let (slope, intercept) = self.scaling;
+        let range = self.stored.range().map(|number| number * slope + intercept);
+        (slope.fract() == 0.0 && intercept.fract() == 0.0).then(|| [range[0].min(range[1]), range[0].max(range[1])])
     }
 }
 
@@ -118,7 +132,7 @@ impl FrameAttributes<'_> {
 }
 
 impl Content {
-    pub fn of(elements: &Elements, file: &Path) -> Result<Content> {
+    pub fn of(elements: &Elements<impl Source>, file: &Path) -> Result<Content> {
         let object = elements.object()?;
         if elements.pixels.is_none() {
             // A slice would be lost without a word.
@@ -229,7 +243,7 @@ fn stored(object: &InMemDicomObject, columns: usize, rows: usize, frames: usize)
 }
 
 /// Whether the file is long enough for what it claims.
-fn is_whole(elements: &Elements, stored: &Stored) -> bool {
+fn is_whole(elements: &Elements<impl Source>, stored: &Stored) -> bool {
     let Some(voxels) = stored.columns.checked_mul(stored.rows).and_then(|plane| plane.checked_mul(stored.frames))
     else {
         return false;

@@ -1,11 +1,11 @@
 //! Slices of one series in their order, checked to be a regular stack.
 
+use super::Notices;
 use super::elements::Elements;
 use super::slice::{Slice, dot};
 use crate::error::Result;
 use crate::image::Affine;
 use crate::{bail, err};
-use tracing::warn;
 
 type Vector = [f64; 3];
 
@@ -26,14 +26,13 @@ pub struct Stack {
 }
 
 impl Stack {
-    /// `name`: what warnings call it.
-    pub fn new(mut slices: Vec<Slice>, name: &str) -> Result<Stack> {
+    pub fn new(mut slices: Vec<Slice>, notices: &mut Notices) -> Result<Stack> {
         let first = slices.first().ok_or_else(|| err!("expected DICOM slices, found none"))?;
         let normal = first.normal();
         let width = first.spacing_mm[0].min(first.spacing_mm[1]);
         slices.sort_by(|a, b| a.height(normal).total_cmp(&b.height(normal)));
-        let slices = without_copies(slices, normal, width * SAME_PLACE, name)?;
-        let step = step(&slices, normal, width, name)?;
+        let slices = without_copies(slices, normal, width * SAME_PLACE, notices)?;
+        let step = step(&slices, normal, width, notices)?;
         let first = &slices[0];
         let along = |direction: Vector, length: f64| direction.map(|value| value * length);
         let steps = [along(first.along_row, first.spacing_mm[0]), along(first.along_column, first.spacing_mm[1]), step];
@@ -42,7 +41,7 @@ impl Stack {
 }
 
 /// One of each place. Two different images at one place are two volumes in one series.
-fn without_copies(slices: Vec<Slice>, normal: Vector, nearness_mm: f64, name: &str) -> Result<Vec<Slice>> {
+fn without_copies(slices: Vec<Slice>, normal: Vector, nearness_mm: f64, notices: &mut Notices) -> Result<Vec<Slice>> {
     let mut out: Vec<Slice> = Vec::with_capacity(slices.len());
     let mut copies = 0;
     for slice in slices {
@@ -63,7 +62,7 @@ fn without_copies(slices: Vec<Slice>, normal: Vector, nearness_mm: f64, name: &s
         }
     }
     if copies > 0 {
-        warn!("{name}: left out {copies} copies of slices");
+        notices.warn(format!("left out {copies} copies of slices"));
     }
     Ok(out)
 }
@@ -80,7 +79,7 @@ fn same_image(a: &Slice, b: &Slice) -> Result<bool> {
 }
 
 /// From one slice to the next, LPS mm, with what is odd about it reported.
-fn step(slices: &[Slice], normal: Vector, width_mm: f64, name: &str) -> Result<Vector> {
+fn step(slices: &[Slice], normal: Vector, width_mm: f64, notices: &mut Notices) -> Result<Vector> {
     let (first, last) = (&slices[0], &slices[slices.len() - 1]);
     let gaps = slices.len() - 1;
     if gaps == 0 {
@@ -108,17 +107,17 @@ fn step(slices: &[Slice], normal: Vector, width_mm: f64, name: &str) -> Result<V
         return Err(uneven(slices, normal));
     }
     if worst.0 > ROUNDING {
-        warn!(
-            "{name}: uneven slices, {least:.3} to {most:.3} mm apart; {spacing:.3} mm is taken for all (slice {} is off by {:.1} %)",
+        notices.warn(format!(
+            "uneven slices, {least:.3} to {most:.3} mm apart; {spacing:.3} mm is taken for all (slice {} is off by {:.1} %)",
             worst.1,
             worst.0 * 100.0
-        );
+        ));
     }
     if spacing < LEANING * dot(step, step).sqrt() {
         let degrees = (spacing / dot(step, step).sqrt()).acos().to_degrees();
-        warn!(
-            "{name}: the slices lean by {degrees:.1}° (gantry tilt); the image keeps its voxels and gets a sheared affine"
-        );
+        notices.warn(format!(
+            "the slices lean by {degrees:.1}° (gantry tilt); the image keeps its voxels and gets a sheared affine"
+        ));
     }
     Ok(step)
 }

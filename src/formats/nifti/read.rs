@@ -2,7 +2,7 @@
 
 use super::geometry;
 use super::header::{self, CheckedHeader};
-use crate::digest::{FileDigests, HashedFile};
+use crate::digest::{FileDigests, HashedFile, Input};
 use crate::error::{Error, Result};
 use crate::gzip::{self, GzReader};
 use crate::image::zeroed::Zeroed;
@@ -178,33 +178,12 @@ pub(super) enum Source<R: BufRead> {
     Gzip(Box<GzReader<R>>, u64),
 }
 
-/// A second handle of an open file, to record its digest when it has been read; nothing where none is wanted.
-struct Input(Option<(HashedFile, PathBuf, FileDigests)>);
-
-impl Input {
-    fn finish(&self) -> Result<()> {
-        match &self.0 {
-            Some((file, path, digests)) => file.finish(path, digests),
-            None => Ok(()),
-        }
-    }
-}
-
 impl Source<BufReader<HashedFile>> {
     pub(super) fn open(path: &Path) -> Result<Self> {
         Ok(Source::open_hashed(path, None)?.0)
     }
     fn open_hashed(path: &Path, digests: Option<&FileDigests>) -> Result<(Self, Input)> {
-        let open = || -> io::Result<(HashedFile, u64, Input)> {
-            let file = digests.map_or_else(|| HashedFile::unhashed(path), |digests| digests.open(path))?;
-            let length = file.length()?;
-            let input = match digests {
-                Some(digests) => Some((file.try_clone()?, path.to_owned(), digests.clone())),
-                None => None,
-            };
-            Ok((file, length, Input(input)))
-        };
-        let (file, length, input) = open().map_err(|error| err!("cannot read: {error}").file(path))?;
+        let (file, length, input) = Input::open(path, digests)?;
         let reader = BufReader::with_capacity(BUFFER_BYTES, file);
         Ok((Source::new(reader, length).map_err(|error| error.file(path))?, input))
     }

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod dicom;
+mod headers;
 mod nifti_edge;
 mod nifti_files;
 mod other_images;
