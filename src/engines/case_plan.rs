@@ -317,7 +317,7 @@ mod tests {
         let load = build("LoadImaged", vec![("keys", "image".into())]);
         let dicom = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/dicom/explicit");
         for (path, bytes) in
-            [(folder.path().join("x.nhdr"), 60), (folder.path().join("x.mhd"), 60), (dicom, 2 * 6 * 4 * 5)]
+            [(folder.path().join("x.nhdr"), 60), (folder.path().join("x.mhd"), 60), (dicom, 4 * 6 * 4 * 5)]
         {
             let case = Value::Dict(Dict::new([(Key::str("image"), path.to_str().unwrap().into())]));
             let dataset = build("Dataset", vec![("data", Value::list([case])), ("transform", load.clone())]);
