@@ -10,7 +10,7 @@ pub use crate::case_context::{CaseContext, Clock, NoProgress, Progress, Stage};
 use crate::component::Member::{self, Attribute, Method};
 use crate::component::{Args, BuildContext, Effect, FromArc, FromShared, FromValue, Object, Value};
 use crate::error::{Kind, Result};
-use crate::formats::digest::Digest;
+use crate::formats::digest::{Digest, FileDigests};
 use crate::image::Volume;
 use crate::prediction::Prediction;
 pub use crate::random::RngStates;
@@ -136,6 +136,10 @@ pub trait Transform: Send + Sync {
     }
     /// MONAI's `set_random_state(seed)`: seeds the random states of the transform and its children in `_rng`.
     fn seed(&self, _seed: u32, _rng: &mut RngStates) {}
+    /// Keys under which the transform expects names of files to read.
+    fn file_keys(&self) -> &[Arc<str>] {
+        &[]
+    }
     /// Keys whose geometry the transform changes and records in the trace for Invertd.
     fn traced_keys(&self) -> &[Arc<str>] {
         &[]
@@ -384,8 +388,9 @@ pub trait Dataset: Send + Sync {
     fn transforms(&self) -> &[Arc<dyn Transform>] {
         &[]
     }
-    /// Called before the first pass of an engine; a CacheDataset fills its cache.
-    fn prepare(&self, _run: &RunContext) -> Result<()> {
+    /// Called before the first pass of an engine; a CacheDataset fills its cache. `_digests`: collects the digests of the
+    /// files that are read, for the record of results that are made of them.
+    fn prepare(&self, _run: &RunContext, _digests: Option<&FileDigests>) -> Result<()> {
         Ok(())
     }
     /// Case `index` before its transforms.
@@ -488,7 +493,7 @@ fn tensors_of(state: &Value) -> Result<Vec<(String, Tensor)>> {
 
 mod weights;
 
-pub use weights::{Restored, Strictness, restore};
+pub use weights::{Restored, Shapes, Strictness, check_fit, compare, restore, shapes};
 
 handle!(TransformHandle(Arc<dyn Transform>) = "transform");
 handle!(InfererHandle(Arc<dyn Inferer>) = "inferer");

@@ -5,6 +5,7 @@ use super::{StateDict, kind_of};
 use crate::error::{Error, Result};
 use crate::formats::pickle::{Pickle, Storage, Value};
 use crate::{bail, err};
+use indexmap::IndexMap;
 use parking_lot::Mutex;
 use std::collections::HashMap;
 use std::fs::File;
@@ -162,6 +163,16 @@ impl Checkpoint {
         self.find(key).and_then(|dict| self.tensors(dict)).map_err(|error| error.file(&self.path))
     }
 
+    /// Names and shapes of the tensors that [`Checkpoint::state_dict`] reads. No tensor is read.
+    ///
+    /// # Errors
+    /// No state dict there.
+    pub fn shapes(&self, key: Option<&str>) -> Result<Vec<(String, Vec<i64>)>> {
+        let named = self.find(key).and_then(|dict| self.named(dict)).map_err(|error| error.file(&self.path))?;
+        let size = |(name, id): (&str, usize)| Some((name.to_owned(), self.pickle.tensors.get(id)?.size.clone()));
+        Ok(named.into_iter().filter_map(size).collect())
+    }
+
     /// Read the whole checkpoint, including its tensors.
     pub fn state(&self) -> Result<StateDict> {
         self.whole(&self.root).map_err(|error| error.file(&self.path))
@@ -208,21 +219,26 @@ impl Checkpoint {
         })
     }
 
-    fn tensors(&self, dict: &Value) -> Result<Vec<(String, Tensor)>> {
-        let mut reader = Tensors { checkpoint: self, storages: HashMap::new() };
-        let mut named: indexmap::IndexMap<&str, usize> = indexmap::IndexMap::new();
+    /// The tensors of a state dict, as indices into those of the pickle.
+    fn named<'a>(&'a self, dict: &Value) -> Result<IndexMap<&'a str, usize>> {
+        let mut named = IndexMap::new();
         for (key, value) in self.pickle.dict(dict).unwrap_or_default() {
             match (key, value) {
-                (Value::Str(name), Value::Tensor(tensor)) => drop(named.insert(name, *tensor)),
+                (Value::Str(name), Value::Tensor(tensor)) => drop(named.insert(&**name, *tensor)),
                 (Value::Str(name), other) => bail!("expected a tensor under `{name}`, found {}", other.type_name()),
                 (other, _) => bail!("expected names of tensors, found a key of type {}", other.type_name()),
             }
         }
+        Ok(named)
+    }
+
+    fn tensors(&self, dict: &Value) -> Result<Vec<(String, Tensor)>> {
+        let mut reader = Tensors { checkpoint: self, storages: HashMap::new() };
         let read = |(name, tensor): (&str, usize)| match reader.tensor(tensor) {
             Ok(tensor) => Ok((name.to_owned(), tensor)),
             Err(error) => Err(error.context(format!("tensor `{name}`"))),
         };
-        named.into_iter().map(read).collect()
+        self.named(dict)?.into_iter().map(read).collect()
     }
 
     fn to_state(&self, value: &Value, reader: &mut Tensors, budget: &mut usize, depth: usize) -> Result<StateDict> {

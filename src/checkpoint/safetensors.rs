@@ -1,8 +1,9 @@
 //! Weights in `.safetensors` files (the format of Hugging Face), read by the `safetensors` crate, which validates the
 //! header against the file's length. These files contain no code.
 
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::{bail, err};
+use safetensors::tensor::{Metadata, TensorInfo};
 use safetensors::{Dtype, SafeTensors};
 use std::io::Read;
 use std::path::Path;
@@ -26,12 +27,48 @@ pub fn read(path: impl AsRef<Path>) -> Result<Vec<(String, Tensor)>> {
         let bytes = std::fs::read(path).map_err(|error| err!("cannot read the weights: {error}"))?;
         from_bytes(&bytes)
     };
-    read().map_err(|error: crate::error::Error| error.file(path))
+    read().map_err(|error: Error| error.file(path))
+}
+
+/// Names and shapes of all tensors, sorted by name. No tensor is read.
+pub fn read_shapes(path: impl AsRef<Path>) -> Result<Vec<(String, Vec<i64>)>> {
+    /// Maximum size of the header, as in the `safetensors` crate.
+    const MAX_HEADER_BYTES: u64 = 100_000_000;
+    let path = path.as_ref();
+    let read = || {
+        let unreadable = |error| err!("cannot read the weights: {error}");
+        let mut file = crate::formats::open(path).map_err(unreadable)?;
+        let length = file.metadata().map_err(unreadable)?.len();
+        let mut start = [0; 8];
+        file.read_exact(&mut start).map_err(unreadable)?;
+        let header_bytes = u64::from_le_bytes(start);
+        let mut header = vec![];
+        file.take(header_bytes.min(MAX_HEADER_BYTES)).read_to_end(&mut header).map_err(unreadable)?;
+        let metadata: Metadata = serde_json::from_slice(&header).map_err(damaged)?;
+        let expected = (metadata.data_len() as u64).saturating_add(8).saturating_add(header_bytes);
+        if expected != length {
+            return Err(damaged(format_args!("expected {expected} bytes, found {length}")));
+        }
+        let tensors = metadata.tensors().into_iter();
+        let shape = |(name, info): (String, &TensorInfo)| Ok((name.clone(), size(&name, &info.shape)?));
+        let mut shapes: Vec<(String, Vec<i64>)> = tensors.map(shape).collect::<Result<_>>()?;
+        shapes.sort();
+        Ok(shapes)
+    };
+    read().map_err(|error: Error| error.file(path))
+}
+
+fn damaged(error: impl std::fmt::Display) -> Error {
+    err!("damaged safetensors file: {error}").hint("copy or download the file again")
+}
+
+fn size(name: &str, shape: &[usize]) -> Result<Vec<i64>> {
+    let size: Option<Vec<i64>> = shape.iter().map(|length| i64::try_from(*length).ok()).collect();
+    size.ok_or_else(|| err!("tensor `{name}`: the shape {shape:?} does not fit into memory"))
 }
 
 /// As [`read`], from a file in memory.
 pub fn from_bytes(bytes: &[u8]) -> Result<Vec<(String, Tensor)>> {
-    let damaged = |error| err!("damaged safetensors file: {error}").hint("copy or download the file again");
     let file = SafeTensors::deserialize(bytes).map_err(damaged)?;
     let mut tensors = vec![];
     for (name, view) in file.iter() {
@@ -48,9 +85,7 @@ pub fn from_bytes(bytes: &[u8]) -> Result<Vec<(String, Tensor)>> {
             Dtype::BOOL => Kind::Bool,
             other => bail!("tensor `{name}`: unsupported data type {other:?}"),
         };
-        let size: Option<Vec<i64>> = view.shape().iter().map(|length| i64::try_from(*length).ok()).collect();
-        let size =
-            size.ok_or_else(|| err!("tensor `{name}`: the shape {:?} does not fit into memory", view.shape()))?;
+        let size = size(name, view.shape())?;
         let tensor = match view.data().is_empty() {
             true => Tensor::f_zeros(&size, (kind, Device::Cpu))?,
             false => Tensor::f_from_data_size(view.data(), &size, kind)?,

@@ -149,6 +149,8 @@ fn what_is_saved_is_loaded_and_equal_tensors_give_equal_bytes() {
         assert_eq!((name, tensor.kind(), tensor.size()), (read_name, read.kind(), read.size()));
         assert!(tensor.detach().equal(read), "{name}");
     }
+    let shapes: Vec<_> = tensors.iter().map(|(name, tensor)| (name.clone(), tensor.size())).collect();
+    assert_eq!(load(&a).unwrap().shapes(None).unwrap(), shapes);
     save(&b, &read).unwrap();
     assert_eq!(std::fs::read(a).unwrap(), std::fs::read(b).unwrap());
 }

@@ -32,8 +32,8 @@ pub trait Engine: Send + Sync {
     }
     /// Describes what [`Engine::run`] would do, from file headers alone; nothing is written.
     fn explain(&self, start: &Arc<EngineStart>) -> Result<Explanation>;
-    /// Returns the errors that would prevent a run, found without reading images.
-    fn check(&self) -> Vec<Error> {
+    /// Returns the errors that would prevent a run, found from the headers of files; nothing is written.
+    fn check(&self, _start: &EngineStart) -> Vec<Error> {
         vec![]
     }
     /// Checks the headers of all cases and fills caches, before anything is computed.
@@ -76,7 +76,7 @@ pub trait Handler: Send + Sync {
         false
     }
     /// Returns the errors that would occur in a run, such as a missing file.
-    fn check(&self) -> Vec<Error> {
+    fn check(&self, _start: &EngineStart) -> Vec<Error> {
         vec![]
     }
     /// Prepares the engines that the handler runs, see [`Engine::prepare`].
@@ -304,7 +304,10 @@ static ENGINE: &[Member<EngineHandle>] = &[
     Method("run", |engine, args, context| {
         args.expect("run", [])?;
         match context.is_dry_run() {
-            true => engine.0.check().into_iter().for_each(|error| context.report(error)),
+            true => {
+                let start = context.engine_start();
+                engine.0.check(&start).into_iter().for_each(|error| context.report(error))
+            }
             false => {
                 let start = Arc::new(context.engine_start());
                 warn_of_unused_options(&*engine.0, &start.run.options);
@@ -355,7 +358,8 @@ impl Object for HandlerHandle {
     fn call(&self, args: Args, context: &mut BuildContext) -> Result<Value> {
         let [_engine] = args.expect(self.0.name(), ["engine"])?;
         if context.is_dry_run() {
-            self.0.check().into_iter().for_each(|error| context.report(error));
+            let start = context.engine_start();
+            self.0.check(&start).into_iter().for_each(|error| context.report(error));
             return Ok(Value::None);
         }
         self.0.on(Event::Started, &EngineState::default())?;

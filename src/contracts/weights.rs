@@ -2,7 +2,7 @@
 
 use super::Network;
 use crate::err;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use indexmap::IndexMap;
 use std::collections::HashMap;
 use std::fmt;
@@ -59,78 +59,197 @@ impl fmt::Display for Restored {
     }
 }
 
+/// Names and shapes of tensors, in a file's order.
+pub type Shapes = [(String, Vec<i64>)];
+
+/// Names and shapes of `tensors`.
+pub fn shapes(tensors: &[(String, Tensor)]) -> Vec<(String, Vec<i64>)> {
+    tensors.iter().map(|(name, tensor)| (name.clone(), tensor.size())).collect()
+}
+
 /// Copies `tensors` into the network's tensors of the same names, as `strictness` permits.
+///
+/// # Errors
+/// As [`compare`]; the network is then unchanged.
+pub fn restore(
+    network: &mut dyn Network,
+    mut tensors: Vec<(String, Tensor)>,
+    strictness: Strictness,
+) -> Result<Restored> {
+    let restored = compare(network, &shapes(&tensors), strictness)?;
+    if let Some(prefix) = &restored.prefix {
+        tensors.iter_mut().for_each(|(name, _)| drop(name.drain(..prefix.len())));
+    }
+    if !strictness.names {
+        let mut given: HashMap<String, Tensor> = tensors.into_iter().collect();
+        let fitting = |(name, own): (&String, &Tensor)| {
+            let tensor = given.remove(name).filter(|given| given.size() == own.size());
+            (name.clone(), tensor.unwrap_or_else(|| own.shallow_clone()))
+        };
+        tensors = network.state().tensors.iter().map(fitting).collect();
+    }
+    network.load(&tensors)?;
+    Ok(restored)
+}
+
+/// Compares names and shapes of a file's tensors with those of a network, without reading tensors.
 ///
 /// A prefix common to all names (`module.` of DataParallel, `_orig_mod.` of torch.compile, `net.` of Lightning modules)
 /// is removed if every tensor of the network is then found.
 ///
 /// # Errors
 /// With strict names, missing and unexpected names; with strict shapes, shape mismatches; in any case, a file without a
-/// matching tensor. The network is then unchanged.
-pub fn restore(
-    network: &mut dyn Network,
-    mut tensors: Vec<(String, Tensor)>,
-    strictness: Strictness,
-) -> Result<Restored> {
+/// matching tensor.
+pub fn compare(network: &dyn Network, given: &Shapes, strictness: Strictness) -> Result<Restored> {
     let own = &network.state().tensors;
     let mut restored = Restored { total: own.len(), ..Restored::default() };
     let mut hint = None;
-    match common_prefix(&tensors, own) {
+    let mut unprefixed = given.to_vec();
+    match common_prefix(given, own) {
         Some((prefix, found)) if found == own.len() => {
-            tensors.iter_mut().for_each(|(name, _)| drop(name.drain(..prefix.len())));
+            unprefixed.iter_mut().for_each(|(name, _)| drop(name.drain(..prefix.len())));
             restored.prefix = Some(prefix);
         }
         Some((prefix, found)) => {
             hint = Some(format!(
                 "all names in the file begin with `{prefix}`; without it {found} of {} are the network's",
-                tensors.len()
+                given.len()
             ));
         }
         None => {}
     }
-    if !strictness.names {
-        restored.unused =
-            tensors.iter().map(|(name, _)| name).filter(|name| !own.contains_key(*name)).cloned().collect();
-        let given: HashMap<&str, &Tensor> = tensors.iter().map(|(name, tensor)| (&**name, tensor)).collect();
-        let mut filled = vec![];
-        for (name, own) in own {
-            let tensor = match given.get(&**name) {
-                Some(given) if strictness.shapes || given.size() == own.size() => given,
-                Some(given) => {
-                    restored.kept.push(format!("{name} (shape {:?}, in the file {:?})", own.size(), given.size()));
-                    own
-                }
-                None => {
-                    restored.kept.push(name.clone());
-                    own
-                }
-            };
-            filled.push((name.clone(), tensor.shallow_clone()));
+    let Differences { own: differences, unused } = Differences::new(network, &unprefixed);
+    let refused = |difference: &Difference| match difference.found {
+        Some(_) => strictness.shapes,
+        None => strictness.names,
+    };
+    let differences = match strictness.names {
+        true => Differences { own: differences, unused },
+        false => {
+            restored.kept = differences.iter().map(Difference::to_string).collect();
+            restored.unused = unused.iter().map(|name| (*name).to_owned()).collect();
+            let refused = differences.into_iter().filter(refused).collect();
+            Differences { own: refused, unused: vec![] }
         }
-        if restored.kept.len() == own.len() && !own.is_empty() {
-            let error = err!("none of the {} variables of {} can be restored", own.len(), network.name());
-            let names = |names: &mut dyn Iterator<Item = &String>| some_of(&names.take(2).cloned().collect::<Vec<_>>());
-            return Err(error.hint(hint.unwrap_or_else(|| match restored.unused.is_empty() {
-                true => format!("the file was saved with other arguments of the network: {}", some_of(&restored.kept)),
-                false => format!(
-                    "the network has {}, …; the file has {}, …",
-                    names(&mut own.keys()),
-                    names(&mut tensors.iter().map(|(name, _)| name))
-                ),
-            })));
-        }
-        tensors = filled;
+    };
+    if let Some(error) = differences.error(network, &unprefixed, hint.clone()) {
+        return Err(error);
     }
-    network.load(&tensors).map_err(|error| match hint {
-        Some(hint) => error.hint(hint),
-        None => error,
-    })?;
+    if restored.kept.len() == own.len() && !own.is_empty() {
+        let error = err!("none of the {} variables of {} can be restored", own.len(), network.name());
+        return Err(error.hint(hint.unwrap_or_else(|| match restored.unused.is_empty() {
+            true => format!("the file was saved with other arguments of the network: {}", some_of(&restored.kept)),
+            false => both_names(network, given),
+        })));
+    }
     Ok(restored)
+}
+
+/// Checks that names and shapes are those of the network, as `load_state_dict(strict=True)`.
+///
+/// # Errors
+/// One error for all differences, with the first of them and a hint.
+pub fn check_fit(network: &dyn Network, given: &Shapes) -> Result<()> {
+    Differences::new(network, given).error(network, given, None).map_or(Ok(()), Err)
+}
+
+/// A tensor of a network that a file lacks or has in another shape.
+struct Difference<'a> {
+    name: &'a str,
+    shape: Vec<i64>,
+    /// Shape in the file.
+    found: Option<&'a [i64]>,
+}
+
+impl fmt::Display for Difference<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.found {
+            Some(found) => write!(f, "{} (shape {:?}, in the file {found:?})", self.name, self.shape),
+            None => write!(f, "{} (not in the file)", self.name),
+        }
+    }
+}
+
+/// Differences between a network and a file.
+struct Differences<'a> {
+    /// In the network's order.
+    own: Vec<Difference<'a>>,
+    /// Names in the file that do not exist in the network.
+    unused: Vec<&'a str>,
+}
+
+impl<'a> Differences<'a> {
+    fn new(network: &'a dyn Network, given: &'a Shapes) -> Self {
+        let own = &network.state().tensors;
+        let shapes: HashMap<&str, &[i64]> = given.iter().map(|(name, shape)| (&**name, &**shape)).collect();
+        let difference = |(name, tensor): (&'a String, &Tensor)| {
+            let (shape, found) = (tensor.size(), shapes.get(&**name).copied());
+            (found != Some(&shape)).then_some(Difference { name, shape, found })
+        };
+        let unused = given.iter().map(|(name, _)| &**name).filter(|name| !own.contains_key(*name));
+        Differences { own: own.iter().filter_map(difference).collect(), unused: unused.collect() }
+    }
+
+    /// The error that summarizes the differences; `None` if there are none. `hint`: a known cause.
+    fn error(&self, network: &dyn Network, given: &Shapes, hint: Option<String>) -> Option<Error> {
+        let (name, total) = (network.name(), network.state().tensors.len());
+        let mut parts = vec![];
+        if !self.own.is_empty() {
+            let shown: Vec<String> = self.own.iter().map(Difference::to_string).collect();
+            parts.push(format!("{} of {total} variables of {name} do not fit: {}", shown.len(), some_of(&shown)));
+        }
+        if !self.unused.is_empty() {
+            let (count, shown) = (self.unused.len(), some_of(&self.unused));
+            parts.push(format!("{count} of {} variables of the file are not in {name}: {shown}", given.len()));
+        }
+        let cause = || match (hint.or_else(|| self.channels_hint(network)), self.own.len() == total) {
+            (Some(hint), _) => hint,
+            (None, true) if self.own.iter().all(|difference| difference.found.is_none()) => both_names(network, given),
+            _ => format!("the weights were saved with other arguments of {name}, or of another network"),
+        };
+        (!parts.is_empty()).then(|| err!("{}", parts.join("; ")).hint(cause()))
+    }
+
+    /// The hint where nothing but the number of input or output channels differs.
+    fn channels_hint(&self, network: &dyn Network) -> Option<String> {
+        let axes = |difference: &Difference| -> Option<Vec<(i64, i64)>> {
+            let found = difference.found.filter(|found| found.len() == difference.shape.len())?;
+            let pairs = difference.shape.iter().copied().zip(found.iter().copied());
+            Some(pairs.filter(|(own, found)| own != found).collect())
+        };
+        let mut pairs: Vec<(i64, i64)> =
+            self.own.iter().map(axes).collect::<Option<Vec<_>>>()?.into_iter().flatten().collect();
+        pairs.sort_unstable();
+        pairs.dedup();
+        let (&[(own, found)], true) = (&pairs[..], self.unused.is_empty()) else { return None };
+        // The first tensor of a network belongs to its input.
+        let first = network.state().tensors.keys().next().is_some_and(|first| self.own[0].name == first);
+        let (argument, expected, what) = match first {
+            true => ("in_channels", network.in_channels(), "input"),
+            false => ("out_channels", network.out_channels(), "output"),
+        };
+        (own == expected as i64).then(|| {
+            format!(
+                "the weights have {found} {what} channels, the network {own}: set its argument `{argument}` to {found}, \
+                 or load other weights"
+            )
+        })
+    }
+}
+
+/// The first names of network and file.
+fn both_names(network: &dyn Network, given: &Shapes) -> String {
+    let first = |names: &mut dyn Iterator<Item = &String>| names.take(2).cloned().collect::<Vec<_>>().join(", ");
+    format!(
+        "the file may be of another network: the network has {}, …; the file has {}, …",
+        first(&mut network.state().tensors.keys()),
+        first(&mut given.iter().map(|(name, _)| name))
+    )
 }
 
 /// The common prefix of all names, up to a dot, without which most names exist in the network, and the number of these;
 /// `None` if a name exists in the network with its prefix, or none without.
-fn common_prefix(tensors: &[(String, Tensor)], own: &IndexMap<String, Tensor>) -> Option<(String, usize)> {
+fn common_prefix(tensors: &Shapes, own: &IndexMap<String, Tensor>) -> Option<(String, usize)> {
     let (first, _) = tensors.first()?;
     if tensors.iter().any(|(name, _)| own.contains_key(name)) {
         return None;
@@ -142,11 +261,12 @@ fn common_prefix(tensors: &[(String, Tensor)], own: &IndexMap<String, Tensor>) -
     best.filter(|(_, found)| *found > 0)
 }
 
-/// The first names of a list, and the number of the remaining ones.
-fn some_of(names: &[String]) -> String {
-    const SHOWN: usize = 8;
-    match names.len().checked_sub(SHOWN) {
-        None | Some(0) => names.join(", "),
-        Some(more) => format!("{} and {more} more", names[..SHOWN].join(", ")),
+/// The first items of a list, and the number of the remaining ones.
+fn some_of(items: &[impl AsRef<str>]) -> String {
+    const SHOWN: usize = 3;
+    let shown: Vec<&str> = items.iter().take(SHOWN).map(AsRef::as_ref).collect();
+    match items.len().saturating_sub(SHOWN) {
+        0 => shown.join(", "),
+        more => format!("{} and {more} more", shown.join(", ")),
     }
 }

@@ -2,15 +2,18 @@
 
 use super::resume::sidecar;
 use crate::component::{FromValue, OneOrMany, Value};
-use crate::contracts::{Dataset, Transform, flattened};
+use crate::contracts::{Dataset, Item, Sample, Transform, flattened};
+use crate::data::alignment;
 use crate::env::at_home;
 use crate::err;
 use crate::error::{Error, Kind, Result};
 use crate::formats::{atomic, paths};
 use crate::text::count;
+use indexmap::IndexMap;
 use std::collections::{BTreeSet, HashMap};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
 /// One case of the datalist.
 pub struct Case {
@@ -120,19 +123,113 @@ pub fn warn_of_unwritten(transforms: &[Arc<dyn Transform>], owner: &str) {
     }
 }
 
-/// Errors of a dataset's cases: missing inputs, clashing outputs.
+/// Errors of a dataset's cases: files that are missing or have unreadable headers, outputs that clash or cannot be
+/// written, labels that do not lie on their images. Each kind is one error.
 pub fn check(dataset: &dyn Dataset, postprocessing: &[Arc<dyn Transform>]) -> Vec<Error> {
-    let cases = match plan(dataset, postprocessing, dataset.len()) {
-        Ok(Cases { cases, .. }) => cases,
-        Err(error) => return vec![error],
+    let mut errors = missing_files(dataset);
+    let unreadable = unreadable_files(dataset);
+    errors.extend(summary(&unreadable, |count| format!("{count} of {} cases cannot be read", dataset.len())));
+    errors.extend(alignment::check(dataset, &AtomicBool::new(false)).err());
+    match plan(dataset, postprocessing, dataset.len()) {
+        Ok(Cases { cases, .. }) => {
+            let refused: Vec<Error> = cases.iter().filter_map(|case| case.outputs.as_ref().err().cloned()).collect();
+            let text = |count: usize| format!("the results of {count} of {} cases cannot be written", cases.len());
+            errors.extend(summary(&refused, text));
+        }
+        Err(error) => errors.push(error),
+    }
+    errors
+}
+
+/// Checks that all files that the transforms of a dataset read exist, before the first case.
+///
+/// # Errors
+/// The number of missing files, and the names of the first ones.
+pub fn check_files(dataset: &dyn Dataset) -> Result<()> {
+    let missing = missing_files(dataset);
+    if missing.is_empty() {
+        return Ok(());
+    }
+    let text: Vec<&str> = missing.iter().map(Error::message).collect();
+    let error = Error::new(text.join("\n       "));
+    Err(if missing.iter().any(Error::is_of_working_folder) { error.of_working_folder() } else { error })
+}
+
+/// One error for each key under which files are missing.
+fn missing_files(dataset: &dyn Dataset) -> Vec<Error> {
+    /// Names in an error.
+    const NAMED: usize = 3;
+    let mut by_key: IndexMap<Arc<str>, (usize, Vec<PathBuf>)> = IndexMap::new();
+    let keys: Vec<&Arc<str>> = flattened(dataset.transforms()).iter().flat_map(|step| step.file_keys()).collect();
+    for entry in (0..dataset.len()).filter_map(|index| dataset.entry(index).ok()) {
+        let Value::Dict(entry) = entry else { continue };
+        for key in &keys {
+            let (total, missing) = by_key.entry((*key).clone()).or_default();
+            let paths = entry.get(key).map(|value| paths_in(&value)).unwrap_or_default();
+            *total += paths.len();
+            missing.extend(paths.into_iter().filter(|path| !found_at(path).exists()));
+        }
+    }
+    let error = |(key, (total, missing)): (&Arc<str>, &(usize, Vec<PathBuf>))| {
+        let first = missing.first()?;
+        let names: Vec<String> = missing.iter().take(NAMED).map(|path| path.display().to_string()).collect();
+        let more = match missing.len().saturating_sub(NAMED) {
+            0 => String::new(),
+            more => format!(" and {more} more"),
+        };
+        let (count, are) = (missing.len(), if missing.len() == 1 { "is" } else { "are" });
+        let error = err!("{count} of {total} files under `{key}` {are} missing: {}{more}", names.join(", "));
+        Some(if first.is_relative() { error.of_working_folder() } else { error })
     };
-    let missing: Vec<&Path> =
-        cases.iter().filter_map(|case| case.inputs.iter().find(|path| !path.exists()).map(|path| &**path)).collect();
-    let Some(first) = missing.first() else { return vec![] };
-    let cases = count(cases.len(), "case");
-    let error = err!("{} of {cases}: the input does not exist: {}", missing.len(), first.display());
-    let error = error.file(first);
-    vec![if first.is_relative() { error.of_working_folder() } else { error }]
+    by_key.iter().filter_map(error).collect()
+}
+
+/// The first error of each case whose files exist and have a header that cannot be read.
+fn unreadable_files(dataset: &dyn Dataset) -> Vec<Error> {
+    let steps = flattened(dataset.transforms());
+    let Some(last) = steps.iter().rposition(|step| !step.file_keys().is_empty()) else { return vec![] };
+    let missing = |sample: &Sample| {
+        let keys = steps.iter().flat_map(|step| step.file_keys());
+        let values = keys.filter_map(|key| match sample.get(key) {
+            Some(Item::Value(value)) => Some(paths_in(value)),
+            _ => None,
+        });
+        values.flatten().any(|path| !found_at(&path).exists())
+    };
+    let read = |index: usize| -> Option<Error> {
+        let mut sample = dataset.sample(index).ok().filter(|sample| !missing(sample))?;
+        for step in &steps[..=last] {
+            match step.plan(sample) {
+                Ok(planned) => sample = planned.sample,
+                Err(error) => return Some(error.context(step.name())),
+            }
+        }
+        None
+    };
+    (0..dataset.len()).filter_map(read).collect()
+}
+
+/// A single error as it is; several as one that names the first of them after `text` of their number.
+fn summary(errors: &[Error], text: impl Fn(usize) -> String) -> Option<Error> {
+    /// Errors that are listed.
+    const LISTED: usize = 3;
+    let (first, others) = errors.split_first()?;
+    if others.is_empty() {
+        return Some(first.clone());
+    }
+    let mut out = text(errors.len());
+    for error in errors.iter().take(LISTED) {
+        let file = error.get_file().map(|file| format!("{file}: ")).unwrap_or_default();
+        out += &format!("\n       {file}{}", error.message());
+    }
+    if errors.len() > LISTED {
+        out += &format!("\n       and {} more", errors.len() - LISTED);
+    }
+    let error = Error::new(out).kind(first.get_kind());
+    Some(match first.get_hint() {
+        Some(hint) => error.hint(hint),
+        None => error,
+    })
 }
 
 /// The output folder of the first transform that has one.
@@ -153,17 +250,21 @@ pub fn clear_stale(cases: &[Case], folder: Option<&Path>) -> usize {
 /// Paths in an entry of the datalist: those under `image`, and existing files and folders under other keys.
 fn inputs(entry: &Value) -> Vec<PathBuf> {
     let Value::Dict(dict) = entry else { return vec![] };
-    let paths = |value: &Value| match OneOrMany::<PathBuf>::from_value(value) {
-        Some(OneOrMany::One(path)) => vec![path],
-        Some(OneOrMany::Many(paths)) => paths,
-        None => vec![],
-    };
-    let mut found = dict.get("image").map(|image| paths(&image)).unwrap_or_default();
+    let mut found = dict.get("image").map(|image| paths_in(&image)).unwrap_or_default();
     for (_, value) in dict.items() {
-        let others = paths(&value).into_iter().filter(|path| found_at(path).exists());
+        let others = paths_in(&value).into_iter().filter(|path| found_at(path).exists());
         found.extend(others.filter(|path| !found.contains(path)).collect::<Vec<_>>());
     }
     found
+}
+
+/// The path or paths that a value of the datalist names.
+fn paths_in(value: &Value) -> Vec<PathBuf> {
+    match OneOrMany::<PathBuf>::from_value(value) {
+        Some(OneOrMany::One(path)) => vec![path],
+        Some(OneOrMany::Many(paths)) => paths,
+        None => vec![],
+    }
 }
 
 /// The path that LoadImaged opens: `~` is the home folder, unless a file has this name.

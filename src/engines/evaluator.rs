@@ -24,6 +24,7 @@ use crate::contracts::{
 use crate::data::pass::LoaderPosition;
 use crate::data::{Transforms, alignment};
 use crate::error::{Error, Kind, Result};
+use crate::formats::digest::FileDigests;
 use crate::formats::digest::{self, HashingWriter};
 use crate::torch::{Device, DeviceExt, tensor_bytes};
 use crate::{bail, err, log_error, text};
@@ -101,6 +102,8 @@ struct SupervisedEvaluator {
     workflow: Workflow,
     /// Position of the loader at the end of the last pass, with persistent workers.
     last_pass: Mutex<Option<LoaderPosition>>,
+    /// Digests of the files whose contents a dataset has cached.
+    digests: FileDigests,
 }
 
 impl SupervisedEvaluator {
@@ -118,7 +121,17 @@ impl SupervisedEvaluator {
             handlers: args.val_handlers.clone(),
         };
         let workflow = Workflow::new(COMPONENT.name, workflow_args)?;
-        Ok(SupervisedEvaluator { args, amp, workflow, last_pass: Mutex::new(None) })
+        Ok(SupervisedEvaluator { args, amp, workflow, last_pass: Mutex::new(None), digests: FileDigests::default() })
+    }
+}
+
+impl SupervisedEvaluator {
+    fn prepare_data(&self, start: &EngineStart) -> Result<()> {
+        self.workflow.prepare(start)?;
+        let dataset = &*self.args.val_data_loader.dataset;
+        alignment::check(dataset, &start.run.cancel)?;
+        let writes = cases::output_folder(&self.args.postprocessing.steps).is_some();
+        dataset.prepare(&start.run, writes.then_some(&self.digests))
     }
 }
 
@@ -127,7 +140,11 @@ impl Engine for SupervisedEvaluator {
         COMPONENT.name
     }
     fn run(&self, start: &Arc<EngineStart>) -> Result<()> {
-        self.prepare(start)?;
+        // The other cases are computed.
+        if let Err(error) = cases::check_files(&*self.args.val_data_loader.dataset) {
+            tracing::warn!("{}", error.message());
+        }
+        self.prepare_data(start)?;
         // Metrics need the predictions of all cases.
         let skip_existing = start.run.options.skip_existing && !self.workflow.has_metrics();
         self.evaluate(start, 1, &*start.run.observer, skip_existing, false)
@@ -155,17 +172,15 @@ impl Engine for SupervisedEvaluator {
         };
         Ok(Explanation::Evaluation(explain.explain(&cases)))
     }
-    fn check(&self) -> Vec<Error> {
+    fn check(&self, start: &EngineStart) -> Vec<Error> {
         let dataset = &*self.args.val_data_loader.dataset;
         let empty = dataset.is_empty().then(no_cases);
         let cases = cases::check(dataset, &self.args.postprocessing.steps);
-        empty.into_iter().chain(cases).chain(self.workflow.check()).collect()
+        empty.into_iter().chain(cases).chain(self.workflow.check(start)).collect()
     }
     fn prepare(&self, start: &EngineStart) -> Result<()> {
-        self.workflow.prepare(start)?;
-        let dataset = &*self.args.val_data_loader.dataset;
-        alignment::check(dataset, &start.run.cancel)?;
-        dataset.prepare(&start.run)
+        cases::check_files(&*self.args.val_data_loader.dataset)?;
+        self.prepare_data(start)
     }
     fn unused_options(&self, options: &RunOptions) -> Vec<(&'static str, &'static str)> {
         let resume =
@@ -313,6 +328,7 @@ impl SupervisedEvaluator {
             observer,
             skip_existing,
             before: self.last_pass.lock().clone(),
+            digests: &self.digests,
             each: &each,
         };
         let PassResult { failed, record, position } = pipeline.run(record)?;

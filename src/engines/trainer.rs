@@ -12,6 +12,7 @@ mod training;
 use super::amp::Amp;
 use super::training_state;
 use super::workflow::{Workflow, WorkflowArgs, check_network};
+use super::{cases, training_state};
 use crate::component::{Accepted, Dict, NotSupported, Value};
 use crate::contracts::{
     Engine, EngineStart, EngineState, Event, Explanation, Handler, Inferer, Loader, Loss, Network, Optimizer,
@@ -152,19 +153,21 @@ impl Engine for SupervisedTrainer {
     fn explain(&self, start: &Arc<EngineStart>) -> Result<Explanation> {
         self.training(start)?.explanation().map(Explanation::Training)
     }
-    fn check(&self) -> Vec<Error> {
+    fn check(&self, start: &EngineStart) -> Vec<Error> {
         let loader = &self.args.train_data_loader;
         let empty = (loader.batches() == 0).then(no_batches);
-        let cases = super::cases::check(&*loader.dataset, &[]);
-        empty.into_iter().chain(cases).chain(self.workflow.check()).collect()
+        let cases = cases::check(&*loader.dataset, &[]);
+        let folder = training_state::check_folder(&start.config).err();
+        empty.into_iter().chain(cases).chain(folder).chain(self.workflow.check(start)).collect()
     }
     fn prepare(&self, start: &EngineStart) -> Result<()> {
         start.run.options.room_bytes()?;
         training_state::check_writable(&start.config)?;
         let dataset = &*self.args.train_data_loader.dataset;
+        cases::check_files(dataset)?;
         alignment::check(dataset, &start.run.cancel)?;
         self.workflow.prepare(start)?;
-        dataset.prepare(&start.run)
+        dataset.prepare(&start.run, None)
     }
     fn unused_options(&self, options: &RunOptions) -> Vec<(&'static str, &'static str)> {
         let skip = options.skip_existing.then_some(("--skip-existing", "a training is continued with --resume"));

@@ -130,8 +130,8 @@ impl Workflow {
     }
 
     /// Errors that handlers would cause in a run.
-    pub fn check(&self) -> Vec<Error> {
-        self.handlers.iter().flat_map(|handler| handler.check()).collect()
+    pub fn check(&self, start: &EngineStart) -> Vec<Error> {
+        self.handlers.iter().flat_map(|handler| handler.check(start)).collect()
     }
     /// Prepares the engines that handlers run.
     pub fn prepare(&self, start: &EngineStart) -> Result<()> {

@@ -5,12 +5,12 @@
 //! layers keep a [`Slot`] for each; [`check_input`], [`guards`], [`load_strict`] and [`move_to`] are shared by all
 //! networks.
 
-use crate::contracts::{Mode, NetworkState};
+use crate::contracts::{Mode, Network, NetworkState, check_fit, shapes};
+use crate::err;
 use crate::error::{Kind, Result};
 use crate::torch::{Device, DeviceExt};
-use crate::{bail, err};
 use segbundle_native as native;
-use std::fmt::Write;
+use std::collections::HashMap;
 use tch::Tensor;
 
 /// Index of a tensor in the order of creation.
@@ -194,38 +194,18 @@ fn kaiming_bound(fan_in: usize) -> f64 {
 /// Copies `tensors` into the network's tensors of the same names, converting their type.
 ///
 /// # Errors
-/// Names or shapes that differ: one error lists missing and unexpected names and wrong shapes, and nothing is copied.
-pub fn load_strict(network: &str, state: &NetworkState, tensors: &[(String, Tensor)]) -> Result<()> {
-    let find = |name: &str| tensors.iter().rev().find(|(given, _)| given == name).map(|(_, tensor)| tensor);
-    let missing = state.tensors.keys().filter(|name| find(name).is_none()).cloned();
-    let unexpected = tensors.iter().map(|(name, _)| name).filter(|name| !state.tensors.contains_key(*name)).cloned();
-    let misshapen = state.tensors.iter().filter_map(|(name, own)| {
-        let given = find(name)?;
-        (given.size() != own.size()).then(|| format!("{name}: expected {:?}, found {:?}", own.size(), given.size()))
-    });
-    let mut problems = String::new();
-    for (what, names) in [
-        ("missing", missing.collect::<Vec<_>>()),
-        ("unexpected", unexpected.collect()),
-        ("wrong shape", misshapen.collect()),
-    ] {
-        if names.is_empty() {
-            continue;
-        }
-        let more = if names.len() > 12 { format!(" and {} more", names.len() - 12) } else { String::new() };
-        let shown = names[..names.len().min(12)].join(", ");
-        let _ = write!(problems, "{}{what}: {shown}{more}", if problems.is_empty() { "" } else { "; " });
-    }
-    if !problems.is_empty() {
-        bail!("the weights do not fit {network}: {problems}");
-    }
+/// Names or shapes that differ, see [`check_fit`]; nothing is copied then.
+pub fn load_strict(network: &dyn Network, tensors: &[(String, Tensor)]) -> Result<()> {
+    check_fit(network, &shapes(tensors))?;
+    let given: HashMap<&str, &Tensor> = tensors.iter().map(|(name, tensor)| (&**name, tensor)).collect();
+    let state = network.state();
     let _guard = tch::no_grad_guard();
     for (name, own) in &state.tensors {
-        if let Some(given) = find(name) {
+        if let Some(given) = given.get(&**name) {
             own.shallow_clone().f_copy_(given)?;
         }
     }
-    warn_unless_finite(network, state)
+    warn_unless_finite(network.name(), state)
 }
 
 /// Warns about weights that are NaN or infinite, as after a diverged training.

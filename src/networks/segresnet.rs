@@ -373,7 +373,7 @@ impl Network for SegResNet {
         &self.state
     }
     fn load(&mut self, tensors: &[(String, Tensor)]) -> Result<()> {
-        load_strict(COMPONENT.name, &self.state, tensors)
+        load_strict(self, tensors)
     }
     fn to(&mut self, device: Device) -> Result<()> {
         move_to(&self.state, device)?;

@@ -173,7 +173,7 @@ impl Network for TorchScript {
         Some(&self.sha256)
     }
     fn load(&mut self, tensors: &[(String, Tensor)]) -> Result<()> {
-        load_strict("the TorchScript network", &self.state, tensors)
+        load_strict(self, tensors)
     }
     fn to(&mut self, device: Device) -> Result<()> {
         if device == self.device {

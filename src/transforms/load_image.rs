@@ -191,6 +191,9 @@ impl Transform for LoadImage {
     fn name(&self) -> &'static str {
         COMPONENT.name
     }
+    fn file_keys(&self) -> &[Arc<str>] {
+        &self.keys.keys
+    }
     fn plan(&self, sample: Sample) -> Result<Step<'_>> {
         let several = |key: &Arc<str>| matches!(file_names(&sample, key), Some(OneOrMany::Many(_)));
         // Several files become one float32 image in memory.

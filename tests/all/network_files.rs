@@ -149,11 +149,17 @@ fn damaged_safetensors_are_errors() {
     let bytes = std::fs::read(&path).unwrap();
     let names: Vec<String> = safetensors::from_bytes(&bytes).unwrap().into_iter().map(|(name, _)| name).collect();
     assert_eq!(names, ["a", "b"]);
+    let shapes = safetensors::read_shapes(&path).unwrap();
+    assert_eq!(shapes, [("a".to_owned(), vec![3, 4]), ("b".to_owned(), vec![2])]);
+    std::fs::write(&path, &bytes[..bytes.len() - 1]).unwrap();
+    assert!(safetensors::read_shapes(&path).unwrap_err().message().contains("damaged"));
     assert!(safetensors::from_bytes(&bytes[..bytes.len() - 1]).unwrap_err().message().contains("damaged"));
     // A header that claims 2^60 bytes.
     let mut huge = bytes.clone();
     huge[7] = 0x10;
     assert!(safetensors::from_bytes(&huge).is_err());
+    std::fs::write(&path, &huge).unwrap();
+    assert!(safetensors::read_shapes(&path).unwrap_err().message().contains("damaged"));
     assert!(safetensors::read(scratch.path().join("none.safetensors")).unwrap_err().message().contains("cannot read"));
 }
 

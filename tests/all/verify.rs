@@ -1,6 +1,10 @@
 //! `verify` builds what a run would build: every wrong value is listed at once, and nothing is run.
 
-use crate::common::{Bundle, text};
+use crate::common::{Bundle, build, text};
+use segbundle::checkpoint;
+use segbundle::component::{FromValue, Value};
+use segbundle::contracts::{Network, Shared};
+use tch::Tensor;
 
 /// Replace each `old` by `new` in the bundle's config.
 fn edit(bundle: &Bundle, edits: &[(&str, &str)]) {
@@ -144,7 +148,7 @@ fn images_that_are_not_there_and_results_that_clash_are_listed() {
     let bundle = Bundle::new(1);
     let (code, report) = verify(&bundle, &["--datalist", "['images/s0000.nii.gz','images/no.nii.gz']"]);
     assert_eq!(code, Some(2), "{report}");
-    assert!(report.contains("1 of 2 cases: the input does not exist: images/no.nii.gz"), "{report}");
+    assert!(report.contains("1 of 2 files under `image` is missing: images/no.nii.gz"), "{report}");
 }
 
 /// What indexing a dataset or calling a network gives is not known beforehand; other mistakes of the expression are.
@@ -160,14 +164,44 @@ fn images_and_networks_that_an_expression_would_compute_are_withheld() {
     assert!(report.contains(": 1 mistake, ") && report.contains("$len(@dataset) + 'x'"), "{report}");
 }
 
-/// Network, transforms and loader are built from what the config holds; the run itself, files and folders are not touched.
+/// Of images, headers are read; voxels, the run itself and its results are not touched.
 #[test]
-fn verify_writes_nothing_and_reads_no_image() {
-    let bundle = Bundle::new(1);
-    std::fs::write(bundle.path("images/s0000.nii.gz"), b"no image").unwrap();
+fn verify_writes_nothing_and_reads_headers_only() {
+    let bundle = Bundle::new(5);
+    let whole = std::fs::read(bundle.path("images/s0000.nii.gz")).unwrap();
+    std::fs::write(bundle.path("images/s0000.nii.gz"), &whole[..whole.len() / 2]).unwrap();
     let (code, report) = verify(&bundle, &[]);
     assert_eq!(code, Some(0), "{report}");
     assert!(!bundle.path("out").exists() && report.contains("0 mistakes"), "{report}");
+    for case in 1..5 {
+        std::fs::write(bundle.path(&format!("images/s000{case}.nii.gz")), b"no image").unwrap();
+    }
+    let (code, report) = verify(&bundle, &[]);
+    assert_eq!(code, Some(2), "{report}");
+    assert!(report.contains("4 of 5 cases cannot be read\n") && report.contains("and 1 more"), "{report}");
+    assert!(report.contains("images/s0001.nii.gz: LoadImaged: expected a NIfTI header"), "{report}");
+}
+
+#[test]
+fn a_checkpoint_that_does_not_fit_is_reported_by_verify_and_run_in_the_same_words() {
+    let bundle = Bundle::new(1);
+    let args = [("in_channels", 1), ("out_channels", 2), ("init_filters", 8)].map(|(name, n)| (name, Value::from(n)));
+    let blocks = [("blocks_down", Value::from([1, 1])), ("blocks_up", Value::from([1]))];
+    let network = build("SegResNet", &[&args[..], &blocks].concat()).unwrap();
+    let network = Shared::<dyn Network>::from_value(&network).unwrap();
+    let state: Vec<(String, Tensor)> =
+        network.lock().state().tensors.iter().map(|(name, tensor)| (name.clone(), tensor.detach().copy())).collect();
+    std::fs::create_dir(bundle.path("models")).unwrap();
+    checkpoint::save(bundle.path("models/model.pt"), &state).unwrap();
+    let (code, report) = verify(&bundle, &["--load_pretrain", "True"]);
+    assert_eq!(code, Some(2), "{report}");
+    let expected = "variables of SegResNet do not fit: conv_final.2.conv.weight (shape [4, 8, 1, 1, 1], in the file \
+                    [2, 8, 1, 1, 1]), conv_final.2.conv.bias (shape [4], in the file [2])";
+    let hint = "the weights have 2 output channels, the network 4: set its argument `out_channels` to 2";
+    let log = text(&bundle.infer(&["--load_pretrain", "True"]).stderr);
+    for text in [&report, &log] {
+        assert!(text.contains(expected) && text.contains(hint) && text.contains("models/model.pt"), "{text}");
+    }
 }
 
 /// A message that contains the name of an argument without a value is still reported.

@@ -217,5 +217,10 @@ fn remove(path: &Path) {
 /// Checks that files can be written, before hours of training, and removes temporary files of a killed run.
 pub fn check(folder: &Path) -> Result<()> {
     atomic::remove_stale(folder);
+    check_writable(folder)
+}
+
+/// Checks that checkpoints can be written to `folder`.
+pub fn check_writable(folder: &Path) -> Result<()> {
     atomic::check_writable(&folder.join("checkpoint.pt"))
 }

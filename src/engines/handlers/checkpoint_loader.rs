@@ -14,7 +14,7 @@ use crate::bundle::node::Content;
 use crate::checkpoint::safetensors;
 use crate::checkpoint::{self, Checkpoint, StateDict};
 use crate::component::{Accepted, Dict, Key};
-use crate::contracts::{EngineState, Event, Handler, Network, Shared, Strictness, restore};
+use crate::contracts::{EngineStart, EngineState, Event, Handler, Network, Shared, Strictness, compare, restore};
 use crate::error::{Error, Result};
 use crate::{bail, err};
 use std::path::{Path, PathBuf};
@@ -66,46 +66,81 @@ impl Handler for CheckpointLoader {
     fn name(&self) -> &'static str {
         COMPONENT.name
     }
-    fn check(&self) -> Vec<Error> {
-        if self.path.exists() { vec![] } else { vec![missing(&self.path)] }
+    fn check(&self, _start: &EngineStart) -> Vec<Error> {
+        self.open().err().into_iter().collect()
     }
     fn on(&self, event: Event, _engine: &EngineState) -> Result<()> {
         if event != Event::Started {
             return Ok(());
         }
-        if !self.path.exists() {
-            return Err(missing(&self.path));
-        }
-        if self.load_all().map_err(|error| error.file(&self.path))? {
+        let source = self.open()?;
+        if self.load_all(&source).map_err(|error| error.file(&self.path))? {
             tracing::info!("Restored all variables from {}", self.path.display());
         }
         Ok(())
     }
 }
 
+/// An opened file.
+enum Source {
+    Safetensors,
+    Checkpoint(Checkpoint),
+}
+
 impl CheckpointLoader {
-    /// Loads all targets. Returns whether every entry of the file and of the targets was used.
-    fn load_all(&self) -> Result<bool> {
-        if safetensors::is_safetensors(&self.path) {
-            let [(_, Part::Network(network))] = self.targets.as_slice() else {
-                bail!(
-                    "expected one network to load, found {} objects: a safetensors file holds one network",
-                    self.targets.len()
-                );
-            };
-            return self.load_network(network, safetensors::read(&self.path)?);
+    /// Opens the file, and compares names and shapes with those of all networks. No tensor is read.
+    fn open(&self) -> Result<Source> {
+        if !self.path.exists() {
+            return Err(missing(&self.path));
         }
-        let file = checkpoint::load(&self.path)?;
+        let open = || {
+            let networks = self.targets.iter().filter_map(|(name, target)| match target {
+                Part::Network(network) => Some((name, network)),
+                _ => None,
+            });
+            if safetensors::is_safetensors(&self.path) {
+                let (1, Some((_, network))) = (self.targets.len(), networks.clone().next()) else {
+                    bail!(
+                        "expected one network to load, found {} objects: a safetensors file holds one network",
+                        self.targets.len()
+                    );
+                };
+                compare(&*network.lock(), &safetensors::read_shapes(&self.path)?, self.strictness)?;
+                return Ok(Source::Safetensors);
+            }
+            let file = checkpoint::load(&self.path)?;
+            for (name, network) in networks {
+                let shapes = self.entry(&file, name, Checkpoint::shapes)?;
+                compare(&*network.lock(), &shapes, self.strictness)?;
+            }
+            Ok(Source::Checkpoint(file))
+        };
+        open().map_err(|error| error.file(&self.path))
+    }
+
+    /// Loads all targets. Returns whether every entry of the file and of the targets was used.
+    fn load_all(&self, source: &Source) -> Result<bool> {
         let mut complete = true;
         for (name, target) in &self.targets {
-            match target {
-                Part::Network(network) => complete &= self.load_network(network, self.weights(&file, name)?)?,
+            match (target, source) {
+                (Part::Network(network), Source::Safetensors) => {
+                    complete &= self.load_network(network, safetensors::read(&self.path)?)?
+                }
+                (Part::Network(network), Source::Checkpoint(file)) => {
+                    complete &= self.load_network(network, self.entry(file, name, Checkpoint::state_dict)?)?
+                }
                 _ if !self.strictness.shapes => {
                     tracing::warn!("`{name}` was not loaded: `strict_shape: false` loads networks only");
                     complete = false;
                 }
-                Part::Optimizer(optimizer) => optimizer.lock().load_state(&self.state(&file, name)?)?,
-                Part::Schedule(schedule) => schedule.lock().load_state(&self.state(&file, name)?)?,
+                // Refused when the file is opened.
+                (_, Source::Safetensors) => {}
+                (Part::Optimizer(optimizer), Source::Checkpoint(file)) => {
+                    optimizer.lock().load_state(&self.state(file, name)?)?
+                }
+                (Part::Schedule(schedule), Source::Checkpoint(file)) => {
+                    schedule.lock().load_state(&self.state(file, name)?)?
+                }
             }
         }
         Ok(complete)
@@ -119,11 +154,16 @@ impl CheckpointLoader {
         Ok(restored.is_complete())
     }
 
-    /// The tensors for the network called `name` in the file.
-    fn weights(&self, file: &Checkpoint, name: &str) -> Result<Vec<(String, Tensor)>> {
-        let named = file.state_dict(Some(name));
+    /// What `read` gives of the network called `name` in the file.
+    fn entry<T>(
+        &self,
+        file: &Checkpoint,
+        name: &str,
+        read: impl Fn(&Checkpoint, Option<&str>) -> Result<T>,
+    ) -> Result<T> {
+        let named = read(file, Some(name));
         // A single network without an entry of its name: the file is the network's state dict itself.
-        if self.targets.len() == 1 { named.or_else(|_| file.state_dict(None)) } else { named }
+        if self.targets.len() == 1 { named.or_else(|_| read(file, None)) } else { named }
     }
 
     /// The state of the optimizer or schedule called `name` in the file, or the file itself if it is the only one.

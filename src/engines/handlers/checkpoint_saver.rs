@@ -14,7 +14,7 @@ use super::parts::{Part, parts_of};
 use crate::checkpoint::StateDict;
 use crate::component::Dict;
 use crate::contracts::{EngineStart, EngineState, Event, Handler, Score};
-use crate::error::{Kind, Result};
+use crate::error::{Error, Kind, Result};
 use crate::{err, log_error};
 use std::path::PathBuf;
 
@@ -118,6 +118,10 @@ impl CheckpointSaver {
 impl Handler for CheckpointSaver {
     fn name(&self) -> &'static str {
         COMPONENT.name
+    }
+    fn check(&self, _start: &EngineStart) -> Vec<Error> {
+        let saves = self.files().next().is_some();
+        saves.then(|| checkpoint_files::check_writable(&self.args.save_dir).err()).flatten().into_iter().collect()
     }
     fn on(&self, event: Event, engine: &EngineState) -> Result<()> {
         match event {

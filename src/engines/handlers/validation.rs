@@ -53,8 +53,8 @@ impl Handler for Validation {
     fn name(&self) -> &'static str {
         COMPONENT.name
     }
-    fn check(&self) -> Vec<Error> {
-        self.validator().map_or_else(|error| vec![error], |validator| validator.check())
+    fn check(&self, start: &EngineStart) -> Vec<Error> {
+        self.validator().map_or_else(|error| vec![error], |validator| validator.check(start))
     }
     fn on(&self, event: Event, engine: &EngineState) -> Result<()> {
         let due = match event {

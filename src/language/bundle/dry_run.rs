@@ -16,9 +16,10 @@ use super::tree::walk;
 use crate::component::{Component, Value};
 use crate::err;
 use crate::error::{Error, Kind, Result};
+use crate::run::ConfigRecord;
 use parking_lot::Mutex;
 use std::collections::HashSet;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 /// Findings of a dry run.
 #[derive(Default)]
@@ -26,6 +27,8 @@ pub struct DryRun {
     problems: Mutex<Vec<Error>>,
     /// Ids without a value, because they failed, were withheld, or depend on such an item.
     unknown: Mutex<HashSet<String>>,
+    /// What engines are told of the config, once it is known.
+    record: OnceLock<Arc<ConfigRecord>>,
 }
 
 impl Plan {
@@ -42,6 +45,7 @@ impl Plan {
             }
         });
         let session = Session::dry(self);
+        session.record_folder();
         for id in order {
             // Errors are recorded by the session.
             let _ = session.get(&id);
@@ -53,6 +57,13 @@ impl Plan {
 impl DryRun {
     pub fn into_problems(self) -> Vec<Error> {
         self.problems.into_inner()
+    }
+    /// Set what engines are told of the config.
+    pub fn set_record(&self, record: ConfigRecord) {
+        let _ = self.record.set(Arc::new(record));
+    }
+    pub fn record(&self) -> Option<Arc<ConfigRecord>> {
+        self.record.get().cloned()
     }
     /// Record a problem, once.
     pub fn report(&self, error: Error) {

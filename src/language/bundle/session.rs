@@ -108,9 +108,38 @@ impl Session {
         Ok(value)
     }
 
+    /// Value of [`CHECKPOINT_FOLDER`]; `None` if the config does not define it.
+    fn checkpoint_folder(&self) -> Result<Option<PathBuf>> {
+        if self.plan.tree.get(CHECKPOINT_FOLDER).is_none() {
+            return Ok(None);
+        }
+        let value = self.get(CHECKPOINT_FOLDER)?;
+        match PathBuf::from_value(&value) {
+            None if !value.is_none() => {
+                let error = err!("expected a path, found {}", value.type_name()).kind(Kind::Config);
+                Err(error.at(Some(&self.plan.tree.place(CHECKPOINT_FOLDER)), CHECKPOINT_FOLDER))
+            }
+            folder => Ok(folder),
+        }
+    }
+
+    /// In a dry run, tell engines the checkpoint folder, if the run reaches it.
+    pub(super) fn record_folder(&self) {
+        if let Some(dry) = self.dry.as_ref().filter(|_| self.plan.reached().contains(CHECKPOINT_FOLDER)) {
+            let checkpoint_folder = match self.checkpoint_folder() {
+                Err(error) if error.get_kind() == Kind::Withheld => Ok(None),
+                folder => folder,
+            };
+            dry.set_record(ConfigRecord { checkpoint_folder, ..ConfigRecord::default() });
+        }
+    }
+
     /// Run `inner` for the item `id` with the limits of one evaluation.
     fn call<T>(&self, id: &str, inner: impl FnOnce(&mut BuildContext) -> Result<T>) -> Result<T> {
-        let config = self.own.upgrade().map(|own| own as Arc<dyn ConfigSource>);
+        let config = match &self.dry {
+            None => self.own.upgrade().map(|own| own as Arc<dyn ConfigSource>),
+            Some(dry) => dry.record().map(|record| record as Arc<dyn ConfigSource>),
+        };
         let mut call = BuildContext::in_run(self.run.clone(), config);
         let Some(dry) = &self.dry else { return inner(&mut call) };
         let mut call = call.dry();
@@ -322,25 +351,13 @@ impl Session {
 
 impl ConfigSource for Session {
     fn record(&self) -> ConfigRecord {
-        let folder = |value: Value| match PathBuf::from_value(&value) {
-            None if !value.is_none() => {
-                let error = err!("expected a path, found {}", value.type_name()).kind(Kind::Config);
-                Err(error.at(Some(&self.plan.tree.place(CHECKPOINT_FOLDER)), CHECKPOINT_FOLDER))
-            }
-            folder => Ok(folder),
+        let channel_names = match self.plan.tree.get(CHANNEL_NAMES) {
+            Some(_) => self.get(CHANNEL_NAMES).unwrap_or_default(),
+            None => Value::None,
         };
-        let defined = |id: &str| self.plan.tree.get(id).is_some();
         ConfigRecord {
-            checkpoint_folder: if defined(CHECKPOINT_FOLDER) {
-                self.get(CHECKPOINT_FOLDER).and_then(folder)
-            } else {
-                Ok(None)
-            },
-            channel_names: if defined(CHANNEL_NAMES) {
-                self.get(CHANNEL_NAMES).unwrap_or_default()
-            } else {
-                Value::None
-            },
+            checkpoint_folder: self.checkpoint_folder(),
+            channel_names,
             resolved: self.resolved(),
             fingerprint: self.fingerprint(),
         }

@@ -105,6 +105,13 @@ pub trait ConfigSource: Send + Sync {
     fn record(&self) -> ConfigRecord;
 }
 
+/// A config that is known already.
+impl ConfigSource for ConfigRecord {
+    fn record(&self) -> ConfigRecord {
+        self.clone()
+    }
+}
+
 /// Steps charged for building a component: an expression can build at most two thousand.
 const BUILD_STEPS: usize = 5000;
 
