@@ -9,6 +9,7 @@ use super::dataset::{Transforms, sample};
 use crate::component::{Accepted, NotSupported, OneOrMany, Value};
 use crate::contracts::{CaseContext, Dataset, Item, RunContext, Sample, Transform, TransformContext, apply_all};
 use crate::error::Result;
+use crate::formats::digest::FileDigests;
 use crate::image::{Voxels, filled};
 use crate::random::RngStates;
 use crate::{bail, each_voxels, err, text};
@@ -118,11 +119,12 @@ impl Cached {
         })
     }
 
-    /// Fills the cache with `workers` threads. The size of the first case determines how many fit.
-    fn fill(&self, workers: usize, run: &RunContext) -> Result<()> {
+    /// Fills the cache with `workers` threads. The size of the first case determines how many fit. The digests of the files
+    /// are those of the contents that are cached, whatever becomes of the files afterwards.
+    fn fill(&self, workers: usize, run: &RunContext, digests: Option<&FileDigests>) -> Result<()> {
         let (progress, memory_bytes) = (self.progress, run.options.memory_bytes);
         let load = |index: usize| -> Result<Vec<Sample>> {
-            let context = CaseContext::in_run(run);
+            let context = CaseContext { digests: digests.cloned(), ..CaseContext::in_run(run) };
             context.check()?;
             let mut cx = TransformContext { case: &context, writes: &mut vec![], rng: &mut RngStates::default() };
             crate::torch::guard(|| self.load(index, &mut cx))
@@ -279,9 +281,9 @@ impl Dataset for Cached {
     fn transforms(&self) -> &[Arc<dyn Transform>] {
         &self.steps
     }
-    fn prepare(&self, run: &RunContext) -> Result<()> {
+    fn prepare(&self, run: &RunContext, digests: Option<&FileDigests>) -> Result<()> {
         let workers = self.to_fill.lock().take();
-        workers.map_or(Ok(()), |workers| self.fill(workers, run).map_err(|error| error.context(self.name())))
+        workers.map_or(Ok(()), |workers| self.fill(workers, run, digests).map_err(|error| error.context(self.name())))
     }
     fn sample(&self, index: usize) -> Result<Sample> {
         sample(&self.entry(index)?)

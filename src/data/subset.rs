@@ -4,6 +4,7 @@ use crate::component::{BuildContext, Object, Value};
 use crate::contracts::{Dataset, DatasetHandle, RngStates, RunContext, Sample, Transform, TransformContext};
 use crate::err;
 use crate::error::{Kind, Result};
+use crate::formats::digest::FileDigests;
 use std::sync::Arc;
 
 component! {
@@ -73,8 +74,8 @@ impl Dataset for Subset {
     fn transforms(&self) -> &[Arc<dyn Transform>] {
         self.dataset.transforms()
     }
-    fn prepare(&self, run: &RunContext) -> Result<()> {
-        self.dataset.prepare(run)
+    fn prepare(&self, run: &RunContext, digests: Option<&FileDigests>) -> Result<()> {
+        self.dataset.prepare(run, digests)
     }
     fn sample(&self, index: usize) -> Result<Sample> {
         self.dataset.sample(self.at(index)?)

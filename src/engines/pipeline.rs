@@ -65,6 +65,8 @@ pub struct Pipeline<'a> {
     pub skip_existing: bool,
     /// Position of the loader at the end of the previous pass.
     pub before: Option<LoaderPosition>,
+    /// Digests of the files whose contents a dataset has cached.
+    pub digests: &'a FileDigests,
     /// Called with each sample after the postprocessing, before its files are written.
     pub each: &'a (dyn Fn(Sample, &CaseContext) -> Result<()> + Sync),
 }
@@ -222,7 +224,10 @@ impl Pipeline<'_> {
             clock: Clock::default(),
             budget_bytes: self.run.options.memory_bytes,
             // Inputs are hashed while they are read, for the record beside the result.
-            digests: writes.then(FileDigests::default),
+            digests: writes.then(|| match self.loader.dataset.reads_files() {
+                true => FileDigests::default(),
+                false => self.digests.clone(),
+            }),
             output_root: self.output_root.cloned(),
         };
         let outcome = guard(|| self.read(index, room, rng, &context));

@@ -6,6 +6,7 @@ use segbundle::component::{Args, BuildContext, Dict, FromValue, Key, Value};
 use segbundle::contracts::{CaseContext, Dataset, Loader, RngStates, RunContext, RunOptions, Sample, TransformContext};
 use segbundle::data::batches::Batches;
 use segbundle::data::pass::{LoaderPass, PassItem};
+use segbundle::formats::digest::{self, FileDigests};
 use segbundle::formats::nifti;
 use segbundle::image::{Affine, DType, Layout, Voxels};
 use std::path::Path;
@@ -56,7 +57,7 @@ fn dataset(
     let component = segbundle::registry::table().component(name).unwrap();
     let args = Args::named(args.iter().map(|(key, value)| ((*key).into(), value.clone())));
     let dataset: Arc<dyn Dataset> = Arc::from_value(&(component.build)(args, &mut BuildContext::default())?).unwrap();
-    dataset.prepare(&RunContext::new(options.unwrap_or_default()))?;
+    dataset.prepare(&RunContext::new(options.unwrap_or_default()), None)?;
     Ok(dataset)
 }
 
@@ -232,4 +233,20 @@ fn loaders_that_share_a_compose_share_its_random_state() {
     let values = [true, true, false, true, false].map(&mut next);
     // float32 of MONAI and here: one rounding apart at most.
     assert!(values.iter().zip(expected).all(|(value, monai)| (value - monai).abs() < 1e-6), "{values:?}");
+}
+
+#[test]
+fn a_file_that_is_replaced_after_the_cache_was_filled_keeps_the_hash_of_the_cached_content() {
+    let folder = tempfile::tempdir().unwrap();
+    let component = segbundle::registry::table().component("CacheDataset").unwrap();
+    let args = Args::named([("data".into(), data(folder.path())), ("transform".into(), transforms())]);
+    let dataset: Arc<dyn Dataset> =
+        Arc::from_value(&(component.build)(args, &mut BuildContext::default()).unwrap()).unwrap();
+    let path = folder.path().join("i2.nii.gz");
+    let before = digest::of_file(&path).unwrap();
+    let digests = FileDigests::default();
+    dataset.prepare(&RunContext::new(RunOptions::default()), Some(&digests)).unwrap();
+    write(&path, vec![0.0; N]);
+    assert_ne!(digest::of_file(&path).unwrap(), before);
+    assert_eq!(digests.get_or_read(&path, || Ok(())).unwrap(), before);
 }
