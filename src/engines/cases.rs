@@ -8,7 +8,6 @@ use crate::env::at_home;
 use crate::err;
 use crate::error::{Error, Kind, Result};
 use crate::formats::{atomic, paths};
-use crate::text::count;
 use indexmap::IndexMap;
 use std::collections::{BTreeSet, HashMap};
 use std::path::{Path, PathBuf};

@@ -157,7 +157,7 @@ impl Engine for SupervisedTrainer {
         let loader = &self.args.train_data_loader;
         let empty = (loader.batches() == 0).then(no_batches);
         let cases = cases::check(&*loader.dataset, &[]);
-        let folder = training_state::check_folder(&start.config).err();
+        let folder = training_state::check_writable(&start.config).err();
         empty.into_iter().chain(cases).chain(folder).chain(self.workflow.check(start)).collect()
     }
     fn prepare(&self, start: &EngineStart) -> Result<()> {

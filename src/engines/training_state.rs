@@ -6,6 +6,7 @@
 //! of consumed (not prefetched) batches: with the same number of threads, a resumed training is bit-identical to an
 //! uninterrupted one.
 
+use crate::bundle::{expr, id};
 use crate::checkpoint::{self, Int64Tensor, StateDict, Uint8Tensor};
 use crate::contracts::{ConfigRecord, EngineStart, Loader};
 use crate::data::pass::{LoaderPosition, seeded};
@@ -17,6 +18,7 @@ use crate::torch::convert::to_u8;
 use crate::torch::{Device, DeviceExt};
 use crate::{err, log_error};
 use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value as Json};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 use tch::Tensor;
@@ -112,7 +114,7 @@ impl TrainingState {
         self.path.as_deref().unwrap_or(Path::new(""))
     }
     /// Sets the config to save beside the state. `resumed`: warns of changes since it was saved.
-    pub fn compare_config(&mut self, now: &serde_json::Value, resumed: bool) {
+    pub fn compare_config(&mut self, now: &Json, resumed: bool) {
         let path = self.path.as_ref().filter(|_| resumed).map(|path| path.with_file_name("config.json"));
         if let Some(before) = path.and_then(|path| std::fs::read_to_string(path).ok()) {
             warn_of_changes(&before, now);
@@ -203,24 +205,28 @@ fn archive(found: &[PathBuf], to: &Path) -> Result<()> {
 }
 
 /// Warns of differences from the config of the saved training.
-fn warn_of_changes(before: &str, now: &serde_json::Value) {
-    const MOST: usize = 8;
-    let Ok(before) = serde_json::from_str(before) else { return };
-    let mut changes = vec![];
-    find_changes("", &before, now, &mut changes);
-    let more = changes.len().saturating_sub(MOST);
-    changes.truncate(MOST);
-    if !changes.is_empty() {
-        let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+fn warn_of_changes(before: &str, now: &Json) {
+    let changes = serde_json::from_str(before).ok().and_then(|before| changes_between(&before, now));
+    if let Some(changes) = changes {
         tracing::warn!(
-            "the config has changed since this training was saved: {}{more}; learning rates, options and schedules of the saved training are used",
-            changes.join(", ")
+            "the config has changed since this training was saved: {changes}; learning rates, options and schedules of the saved training are used"
         );
     }
 }
 
-fn find_changes(id: &str, before: &serde_json::Value, now: &serde_json::Value, out: &mut Vec<String>) {
-    use serde_json::Value::{Array, Object};
+/// The first differences between two configs, with both values; `None` if there are none.
+fn changes_between(before: &Json, now: &Json) -> Option<String> {
+    const MOST: usize = 8;
+    let mut changes = vec![];
+    find_changes("", before, now, &mut changes);
+    let more = changes.len().saturating_sub(MOST);
+    changes.truncate(MOST);
+    let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+    (!changes.is_empty()).then(|| format!("{}{more}", changes.join(", ")))
+}
+
+fn find_changes(id: &str, before: &Json, now: &Json, out: &mut Vec<String>) {
+    use Json::{Array, Object};
     let inside = |key: &str| if id.is_empty() { key.to_owned() } else { format!("{id}::{key}") };
     match (before, now) {
         _ if before == now => {}
@@ -281,6 +287,9 @@ pub struct TrainingProgress {
     pub cursor: TrainingCursor,
     /// If a handler ended the training: `max_epochs` at that time.
     pub stopped: Option<usize>,
+    /// The data of the training; `None` if it was saved by a version that did not record it.
+    #[serde(default)]
+    pub data: Option<TrainingData>,
 }
 
 impl TrainingProgress {
@@ -290,6 +299,113 @@ impl TrainingProgress {
     /// The saved training is damaged.
     pub fn of(saved: &StateDict) -> Result<TrainingProgress> {
         checkpoint::from_state(saved).map_err(|error| error.context("the saved training is damaged"))
+    }
+}
+
+/// What a training reads, by the config. A resumed training reads the same: with other batches, cases or transforms it
+/// would not be the training that was saved, and its position in the data would have no meaning.
+///
+/// Everything else of the config may change, as MONAI users change it from run to run: `max_epochs` and handlers take
+/// effect, learning rates, optimizer options and schedules remain those of the saved training, which is logged
+/// ([`TrainingState::compare_config`]).
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct TrainingData {
+    /// Number of cases per batch.
+    batch_size: usize,
+    /// Number of cases in the datalist.
+    cases: usize,
+    /// The transforms with their arguments, and the items that they refer to, by id: a JSON object. `None` if they are not
+    /// part of the config.
+    transforms: Option<String>,
+}
+
+impl TrainingData {
+    /// The data of the training that reads from `loader`.
+    pub fn new(loader: &Loader, config: &ConfigRecord) -> TrainingData {
+        let transforms = transforms_of(&config.fingerprint).map(|transforms| transforms.to_string());
+        TrainingData { batch_size: loader.batch_size, cases: loader.dataset.len(), transforms }
+    }
+
+    /// Compares the config with `saved`.
+    ///
+    /// # Errors
+    /// The first difference with both values; what was not saved is not compared.
+    pub fn check(&self, saved: &TrainingData) -> Result<()> {
+        let again = "or start again without --resume";
+        if self.batch_size != saved.batch_size {
+            let (before, now) = (saved.batch_size, self.batch_size);
+            return Err(err!("the saved training has batches of {before} cases, this config of {now}")
+                .hint(format!("set `batch_size` of the data loader to {before}, {again}")));
+        }
+        if self.cases != saved.cases {
+            return Err(err!("the saved training has {} cases, this config has {}", saved.cases, self.cases)
+                .hint(format!("resume with the same cases, {again}")));
+        }
+        let (Some(before), Some(now)) = (&saved.transforms, &self.transforms) else { return Ok(()) };
+        let (Ok(before), Ok(now)) = (serde_json::from_str(before), serde_json::from_str(now)) else { return Ok(()) };
+        match changes_between(&before, &now) {
+            None => Ok(()),
+            Some(changes) => Err(err!("the transforms differ from those of the saved training: {changes}")
+                .hint(format!("resume with the same transforms, {again}"))),
+        }
+    }
+}
+
+/// The transforms of the dataset that a trainer reads, and the items that they refer to, by id; `None` if the config has
+/// no trainer, or several.
+fn transforms_of(fingerprint: &Json) -> Option<Json> {
+    let items = fingerprint.as_object()?;
+    let trainers: Vec<&Json> = items.values().filter_map(|item| argument(item, "train_data_loader")).collect();
+    let &[loader] = &trainers[..] else { return None };
+    // The loader refers to its dataset, and that to its transforms.
+    let dataset = referenced(items, loader);
+    let transform = dataset.iter().find_map(|(_, item)| argument(item, "transform"))?;
+    let items = referenced(items, transform);
+    Some(items.into_iter().map(|(id, item)| (id.to_owned(), item.clone())).collect::<Map<String, Json>>().into())
+}
+
+/// The value under `key` in an item or in one that it contains.
+fn argument<'a>(item: &'a Json, key: &str) -> Option<&'a Json> {
+    match item {
+        Json::Object(entries) => entries.get(key).or_else(|| entries.values().find_map(|entry| argument(entry, key))),
+        Json::Array(items) => items.iter().find_map(|item| argument(item, key)),
+        _ => None,
+    }
+}
+
+/// An item, under the id `""`, and all items that it refers to, directly or through others.
+fn referenced<'a>(items: &'a Map<String, Json>, item: &'a Json) -> Vec<(&'a str, &'a Json)> {
+    let mut out = vec![("", item)];
+    let mut next = 0;
+    while let Some((_, item)) = out.get(next) {
+        let mut ids = vec![];
+        references(item, &mut ids);
+        for id in ids {
+            if let Some((id, item)) =
+                items.get_key_value(&id).filter(|(id, _)| out.iter().all(|(known, _)| known != id))
+            {
+                out.push((id, item));
+            }
+        }
+        next += 1;
+    }
+    out
+}
+
+/// Ids that the strings in an item refer to.
+fn references(item: &Json, out: &mut Vec<String>) {
+    match item {
+        Json::Object(entries) => entries.values().for_each(|entry| references(entry, out)),
+        Json::Array(items) => items.iter().for_each(|item| references(item, out)),
+        Json::String(text) => {
+            let text = id::normalize(text);
+            if let Some(id) = id::whole_reference(&text) {
+                out.push(id.to_owned());
+            } else if let Some(Ok(parsed)) = text.strip_prefix('$').map(expr::parse) {
+                out.extend(parsed.references().iter().map(|reference| reference.id.clone()));
+            }
+        }
+        _ => {}
     }
 }
 

@@ -1,6 +1,7 @@
 //! A training as a user runs it: `configs/train.json` on a small sample set with a small network.
 
 use crate::common::{results, text};
+use segbundle::checkpoint::StateDict;
 use segbundle::formats::nifti;
 use segbundle::image::{Affine, DType, Voxels};
 use std::io::{BufRead, BufReader, Read};
@@ -46,10 +47,13 @@ impl Training {
         self.0.path().join(name)
     }
     fn command(&self, options: &[&str], overrides: &[&str]) -> Command {
+        self.command_named("run", options, overrides)
+    }
+    fn command_named(&self, name: &str, options: &[&str], overrides: &[&str]) -> Command {
         let config = Path::new(env!("CARGO_MANIFEST_DIR")).join("configs/train.json");
         let mut command = Command::new("env");
         command.args(["--default-signal=INT,TERM", env!("CARGO_BIN_EXE_segbundle"), "--threads", "1"]).args(options);
-        command.args(["run", "--config_file", config.to_str().unwrap(), "--logging_file", "False"]);
+        command.args([name, "--config_file", config.to_str().unwrap(), "--logging_file", "False"]);
         command.args([
             "--dataset_dir",
             "data",
@@ -193,8 +197,10 @@ fn a_state_of_another_training_is_refused_with_a_reason() {
     ok(&training.run(&[]));
     let before = training.state();
     for (more, what) in [
-        (["--network_def#init_filters", "16"], "the weights do not fit SegResNet"),
-        (["--batch_size", "1"], "has 1 iterations per epoch, this config has 2"),
+        (["--network_def#init_filters", "16"], "variables of SegResNet do not fit"),
+        (["--batch_size", "1"], "has batches of 2 cases, this config of 1"),
+        (["--val_cases", "2"], "has 2 cases, this config has 1"),
+        (["--train#random_transforms#0#roi_size", "[16,16,32]"], "random_transforms::0::roi_size::2 (16, now 32)"),
         (["--num_workers", "1"], "had 4 workers, the config has 1"),
     ] {
         let output = training.resume(&[&more[..], &["--max_epochs", "3"]].concat());
@@ -216,7 +222,10 @@ fn a_resume_or_start_that_fails_before_the_first_iteration_writes_no_checkpoint(
     let before = trained();
     let two = format!("[{saver},{loader}]");
     for (output, what) in [
-        (training.resume(&["--train#handlers", &one, "--network_def#init_filters", "16"]), "the weights do not fit"),
+        (
+            training.resume(&["--train#handlers", &one, "--network_def#init_filters", "16"]),
+            "variables of SegResNet do not fit",
+        ),
         (training.run(&["--train#handlers", &two]), "missing.pt"),
     ] {
         let log = text(&output.stderr);
@@ -257,7 +266,7 @@ type Fault = (&'static str, fn(&Training, &str), &'static str);
 #[test]
 fn bad_input_ends_the_training_with_its_file_named_and_nothing_lost() {
     let faults: [Fault; 5] = [
-        ("labelsTr", |training, file| std::fs::remove_file(training.path(file)).unwrap(), "No such file"),
+        ("labelsTr", |training, file| std::fs::remove_file(training.path(file)).unwrap(), "is missing"),
         (
             "labelsTr",
             |training, file| training.change(file, DType::U8, |x| Voxels::U8(vec![200; x.len()].into())),
@@ -421,6 +430,42 @@ fn a_new_training_puts_an_earlier_one_aside_so_that_resume_cannot_mix_them_up() 
     for (name, state) in [("earlier.pt", first), ("earlier-2.pt", second)] {
         assert!(std::fs::read(training.path("models/resume").join(name)).unwrap() == state, "{name}");
     }
+}
+
+#[test]
+fn verify_and_run_list_all_missing_files_of_a_training_at_once() {
+    let training = Training::new(5);
+    let mut labels: Vec<_> =
+        std::fs::read_dir(training.path("data/labelsTr")).unwrap().map(|entry| entry.unwrap().path()).collect();
+    labels.sort();
+    labels[..3].iter().for_each(|label| std::fs::remove_file(label).unwrap());
+    std::fs::write(labels.last().unwrap(), b"no label").unwrap();
+    std::fs::write(training.path("models"), b"no folder").unwrap();
+    let verify = training.command_named("verify", &[], &["--val_cases", "1"]).output().unwrap();
+    let report = text(&verify.stdout);
+    assert_eq!(verify.status.code(), Some(2), "{report}");
+    for part in ["3 of 4 files under `label` are missing: data/labelsTr/", "expected a NIfTI header", "models"] {
+        assert!(report.contains(part), "expected \"{part}\" in {report}");
+    }
+    std::fs::remove_file(training.path("models")).unwrap();
+    let run = training.run(&["--val_cases", "1"]);
+    let log = text(&run.stderr);
+    assert_eq!(run.status.code(), Some(1), "{log}");
+    assert!(log.contains("3 of 4 files under `label` are missing: data/labelsTr/"), "{log}");
+    assert!(!log.contains("Epoch") && !training.path("models").exists(), "{log}");
+}
+
+#[test]
+fn a_state_that_does_not_say_what_it_was_trained_on_is_resumed() {
+    let training = Training::new(3);
+    ok(&training.run(&["--max_epochs", "1"]));
+    let path = training.path("models/resume/state.pt");
+    let StateDict::Dict(mut entries) = segbundle::checkpoint::load(&path).unwrap().state().unwrap() else { panic!() };
+    let before = entries.len();
+    entries.retain(|(key, _)| !matches!(key, StateDict::Str(key) if key == "data"));
+    assert_eq!(entries.len(), before - 1);
+    segbundle::checkpoint::save_state(&path, &StateDict::Dict(entries)).unwrap();
+    ok(&training.resume(&["--train#random_transforms#0#roi_size", "[16,16,32]"]));
 }
 
 #[test]

@@ -11,7 +11,7 @@ use crate::data::alignment;
 use crate::data::batches::{Batch, Batches, case_name};
 use crate::data::pass::LoaderPosition;
 use crate::engines::cases::warn_of_unwritten;
-use crate::engines::training_state::{self, TrainingCursor, TrainingProgress, TrainingState};
+use crate::engines::training_state::{self, TrainingCursor, TrainingData, TrainingProgress, TrainingState};
 use crate::engines::workflow::{Workflow, clock, loss_output};
 use crate::error::{Error, Kind, Result};
 use crate::image::Spatial;
@@ -385,11 +385,17 @@ impl Training<'_> {
         Ok(TrainingSnapshot { cursor, workflow, optimizer, stopped: loop_state.stopped })
     }
 
+    /// What the training reads.
+    fn data(&self) -> TrainingData {
+        TrainingData::new(&self.args.train_data_loader, &self.start.config)
+    }
+
     /// The whole state at a snapshot since which the network's tensors have not changed.
     fn saved(&self, TrainingSnapshot { cursor, workflow, optimizer, stopped }: TrainingSnapshot) -> Result<StateDict> {
         let EngineState { epoch, epoch_length, .. } = self.workflow.state();
         let stopped = stopped.then_some(self.args.max_epochs);
-        let progress = checkpoint::to_state(&TrainingProgress { epoch, epoch_length, cursor, stopped })?;
+        let data = Some(self.data());
+        let progress = checkpoint::to_state(&TrainingProgress { epoch, epoch_length, cursor, stopped, data })?;
         let network = self.args.network.lock();
         let tensors = network
             .state()
@@ -412,6 +418,7 @@ impl Training<'_> {
         let get =
             |key: &str| saved.get(key).ok_or_else(|| err!("the saved training is damaged: missing field `{key}`"));
         let progress = TrainingProgress::of(saved)?;
+        progress.data.as_ref().map_or(Ok(()), |saved| self.data().check(saved))?;
         let (epoch_length, own) = (progress.epoch_length, self.workflow.state().epoch_length);
         if epoch_length != own {
             return Err(err!("the saved training has {epoch_length} iterations per epoch, this config has {own}")
