@@ -94,8 +94,11 @@ pub trait TextHeader: Sized {
 
 /// What a text header says of its image.
 pub struct StoredImage {
+    /// Lengths of the stored axes, and which of them are X, Y, Z.
     pub axes: Axes,
+    /// From the stored X, Y, Z to RAS+ mm.
     pub affine: Affine,
+    /// Type and packing of the voxels.
     pub numbers: Numbers,
     /// Lines before the voxels in each file.
     pub skip_lines: u64,

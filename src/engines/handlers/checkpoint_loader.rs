@@ -84,7 +84,7 @@ impl Handler for CheckpointLoader {
 /// An opened file.
 enum Source {
     Safetensors,
-    Checkpoint(Checkpoint),
+    Checkpoint(Box<Checkpoint>),
 }
 
 impl CheckpointLoader {
@@ -113,7 +113,7 @@ impl CheckpointLoader {
                 let shapes = self.entry(&file, name, Checkpoint::shapes)?;
                 compare(&*network.lock(), &shapes, self.strictness)?;
             }
-            Ok(Source::Checkpoint(file))
+            Ok(Source::Checkpoint(Box::new(file)))
         };
         open().map_err(|error| error.file(&self.path))
     }

@@ -62,6 +62,7 @@ impl DryRun {
     pub fn set_record(&self, record: ConfigRecord) {
         let _ = self.record.set(Arc::new(record));
     }
+    /// What engines are told of the config, if it is known.
     pub fn record(&self) -> Option<Arc<ConfigRecord>> {
         self.record.get().cloned()
     }
