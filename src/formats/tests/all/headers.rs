@@ -61,9 +61,7 @@ fn headers_alone_are_refused_in_the_words_of_the_whole_file() {
             match (reader::read_header(&path, None), reader::read(&path, None)) {
                 (Err(header), Err(whole)) => assert_eq!(header.to_string(), whole.to_string()),
                 // Numbers as text may be cut off anywhere.
-                (Ok(_), Err(whole)) => {
-                    assert!(name.contains("ascii"), "{name}: {whole}")
-                }
+                (Ok(_), _) if name.contains("ascii") => {}
                 (header, _) => panic!("{name} of {length} bytes: {header:?}"),
             }
         }
