@@ -10,7 +10,6 @@
 mod training;
 
 use super::amp::Amp;
-use super::training_state;
 use super::workflow::{Workflow, WorkflowArgs, check_network};
 use super::{cases, training_state};
 use crate::component::{Accepted, Dict, NotSupported, Value};
