@@ -1,8 +1,8 @@
-//! SHA-256 of files and values, the number that `sha256sum` prints.
+//! SHA-256 digests of files and values, as printed by `sha256sum`.
 //!
-//! - [`of_file`] reads a file for its [`Digest`].
-//! - [`FileDigests`] collects the digests of files that a reader consumes anyway ([`FileDigests::open`]), so that an input
-//!   is read once; [`HashingWriter`] computes the digest of a file while it is written.
+//! - [`of_file`] reads a file to compute its [`Digest`].
+//! - [`FileDigests`] collects the digests of files that are read anyway ([`FileDigests::open`]), so that inputs are
+//!   read once. [`HashingWriter`] computes the digest of a file while it is written.
 
 use crate::err;
 use crate::error::Result;
@@ -14,7 +14,7 @@ use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-/// A file's content: its size and its SHA-256 in lower-case hexadecimal digits.
+/// Size and SHA-256 of a file's content.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Digest {
     /// Size in bytes.
@@ -26,7 +26,7 @@ pub struct Digest {
 /// Bytes read at a time.
 const BUFFER_BYTES: usize = 1 << 20;
 
-/// A digest of the bytes so far.
+/// State of a digest.
 #[derive(Debug, Clone, Default)]
 struct Hasher {
     sha256: Sha256,
@@ -38,7 +38,7 @@ impl Hasher {
         self.sha256.update(bytes);
         self.bytes += bytes.len() as u64;
     }
-    /// Hash everything that `source` still holds, unless `check` fails; it is called after each piece.
+    /// Hashes the rest of `source`. `check` is called before each block; its error ends the reading.
     fn drain(&mut self, source: &mut impl Read, check: impl Fn() -> Result<()>) -> Result<()> {
         let mut buffer = vec![0; BUFFER_BYTES];
         loop {
@@ -56,12 +56,15 @@ impl Hasher {
     }
 }
 
-/// Read a whole file in pieces. Errors name the file.
+/// Computes the digest of a file, which is read block by block.
+///
+/// # Errors
+/// The file cannot be read; the error names it.
 pub fn of_file(path: &Path) -> Result<Digest> {
     of_file_while(path, || Ok(()))
 }
 
-/// As [`of_file`], until `check` gives an error; it is called after each piece, since a file may be long.
+/// Like [`of_file`]. `check` is called before each block, since a file may be large; its error ends the reading.
 pub fn of_file_while(path: &Path, check: impl Fn() -> Result<()>) -> Result<Digest> {
     let mut file = super::open(path).map_err(|error| err!("cannot read: {error}").file(path))?;
     let mut hasher = Hasher::default();
@@ -69,14 +72,14 @@ pub fn of_file_while(path: &Path, check: impl Fn() -> Result<()>) -> Result<Dige
     Ok(hasher.finish())
 }
 
-/// Of bytes in memory.
+/// Computes the digest of bytes in memory.
 pub fn of_bytes(bytes: &[u8]) -> Digest {
     let mut hasher = Hasher::default();
     hasher.update(bytes);
     hasher.finish()
 }
 
-/// SHA-256 of bytes that come in pieces.
+/// Computes the SHA-256 of concatenated pieces.
 pub fn of_pieces<'a>(pieces: impl IntoIterator<Item = &'a [u8]>) -> String {
     let mut hash = Sha256::new();
     pieces.into_iter().for_each(|piece| hash.update(piece));
@@ -87,12 +90,12 @@ fn hex(hash: Sha256) -> String {
     hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-/// Digests of input files by path, computed while readers consume the files. Clones share one collection.
+/// Digests of input files by path, computed while the files are read. Clones share one collection.
 #[derive(Debug, Clone, Default)]
 pub struct FileDigests(Arc<Mutex<BTreeMap<PathBuf, Digest>>>);
 
 impl FileDigests {
-    /// Open a regular file for reading, as [`crate::open`]; what is read from it is hashed.
+    /// Opens a regular file like [`crate::open`]; its content is hashed as it is read.
     pub fn open(&self, path: &Path) -> io::Result<HashedFile> {
         Ok(HashedFile { file: super::open(path)?, hash: Some(Arc::default()) })
     }
@@ -104,7 +107,7 @@ impl FileDigests {
     pub fn get(&self, path: &Path) -> Option<Digest> {
         self.0.lock().get(path).cloned()
     }
-    /// The digest that a reader recorded, else that of the file, which is read for it as [`of_file_while`] does.
+    /// Returns the recorded digest, or reads the file to compute it, like [`of_file_while`].
     pub fn get_or_read(&self, path: &Path, check: impl Fn() -> Result<()>) -> Result<Digest> {
         match self.get(path) {
             Some(digest) => Ok(digest),
@@ -117,8 +120,8 @@ impl FileDigests {
     }
 }
 
-/// A file that is read from beginning to end, hashed if it was opened by [`FileDigests::open`]. Clones share position and
-/// hash, so that one of them can complete the hash after a buffered reader has taken the other.
+/// A file that is read sequentially, and hashed if it was opened by [`FileDigests::open`]. Clones share position and
+/// hash, so that a clone can complete the hash after a buffered reader has consumed the file.
 #[derive(Debug)]
 pub struct HashedFile {
     file: File,
@@ -126,7 +129,7 @@ pub struct HashedFile {
 }
 
 impl HashedFile {
-    /// A regular file that is not hashed.
+    /// Opens a regular file without hashing it.
     pub fn unhashed(path: &Path) -> io::Result<HashedFile> {
         Ok(HashedFile { file: super::open(path)?, hash: None })
     }
@@ -138,7 +141,7 @@ impl HashedFile {
     pub fn try_clone(&self) -> io::Result<HashedFile> {
         Ok(HashedFile { file: self.file.try_clone()?, hash: self.hash.clone() })
     }
-    /// Read what is left of the file and record its digest as that of `path`.
+    /// Reads the rest of the file and records its digest as that of `path`.
     pub fn finish(&self, path: &Path, digests: &FileDigests) -> Result<()> {
         let Some(hash) = &self.hash else { return Ok(()) };
         let mut hasher = hash.lock();
@@ -148,7 +151,7 @@ impl HashedFile {
     }
 }
 
-/// A second handle of a file that a reader consumes, which completes and records the file's digest after that.
+/// A second handle of a file that a reader consumes; it completes and records the digest afterward.
 pub struct Input(Option<(HashedFile, PathBuf, FileDigests)>);
 
 impl Input {
@@ -165,7 +168,7 @@ impl Input {
         };
         open().map_err(|error| err!("cannot read: {error}").file(path))
     }
-    /// Reads what is left of the file and records its digest, if it is hashed.
+    /// Reads the rest of the file and records its digest, if it is hashed.
     pub fn finish(&self) -> Result<()> {
         match &self.0 {
             Some((file, path, digests)) => file.finish(path, digests),
@@ -184,7 +187,7 @@ impl Read for HashedFile {
     }
 }
 
-/// Hashes what passes through it to `out`.
+/// Forwards everything to `out` and hashes it.
 #[derive(Debug)]
 pub struct HashingWriter<W: Write> {
     out: W,
@@ -196,7 +199,7 @@ impl<W: Write> HashingWriter<W> {
     pub fn new(out: W) -> Self {
         HashingWriter { out, hasher: Hasher::default() }
     }
-    /// The digest of all bytes that were written.
+    /// Returns the digest of all written bytes.
     pub fn finish(self) -> Digest {
         self.hasher.finish()
     }

@@ -1,9 +1,9 @@
-//! MetaImage (`.mha`, `.mhd` with a raw file), read as MONAI's `ITKReader` (`monai.data.image_reader`, 1.6.1, over ITK)
-//! gives it: `TransformMatrix` holds the axes' directions one after the other, the world is LPS and becomes RAS,
-//! `AnatomicalOrientation` is a remark without effect, components of a voxel and a fourth axis become channels.
+//! MetaImage (`.mha`, or `.mhd` with a raw file), read like MONAI's `ITKReader` (`monai.data.image_reader`, 1.6.1, with
+//! ITK): `TransformMatrix` contains the directions of the axes one after the other, LPS is converted to RAS,
+//! `AnatomicalOrientation` is ignored, vector components and a fourth axis become channels.
 //!
-//! Deliberate differences: a length that the file cannot hold, a singular or non-finite geometry, and more than one axis
-//! beyond X, Y, Z that is longer than 1 are errors.
+//! Deliberate differences: a size that the file cannot contain, a singular or non-finite geometry, and more than one
+//! axis beyond X, Y, Z that is longer than 1 are errors.
 
 use super::raw::{self, Axes, Numbers, Packing, StoredImage, TextHeader};
 use crate::error::Result;
@@ -13,20 +13,20 @@ use std::collections::HashMap;
 use std::io::BufRead;
 use std::path::{Path, PathBuf};
 
-/// Read a `.mha` or `.mhd` file. Voxels keep their stored type; interleaved components are described by the layout.
+/// Reads a `.mha` or `.mhd` file. Voxels keep their stored type; the layout describes interleaved components.
 pub fn read(path: impl AsRef<Path>) -> Result<Volume> {
     raw::read::<MetaImageHeader>(path.as_ref(), None)
 }
 
-/// Read a file with its voxels that is in memory; `path` is only remembered.
+/// Reads a file in memory that contains its voxels. `path` is not opened.
 pub fn read_bytes(bytes: &[u8], path: &Path) -> Result<Volume> {
     raw::read_bytes::<MetaImageHeader>(bytes, path)
 }
 
-/// What stands before the voxels.
+/// A parsed header.
 pub(super) struct MetaImageHeader {
     fields: HashMap<String, String>,
-    /// Where the voxels are: `LOCAL`, a name, a pattern, or `LIST` and the names after it.
+    /// Location of the voxels: `LOCAL`, a name, a pattern, or `LIST` followed by names.
     data: String,
     listed: Vec<String>,
 }
@@ -38,7 +38,7 @@ impl MetaImageHeader {
     fn flag(&self, names: &[&str]) -> bool {
         self.text(names).is_some_and(|text| text.starts_with(['t', 'T', '1', 'y', 'Y']))
     }
-    /// As many numbers as wanted, or none if the field is not there.
+    /// Returns `wanted` numbers, or `None` if the field is missing.
     fn numbers(&self, names: &[&str], wanted: usize) -> Result<Option<Vec<f64>>> {
         let Some(text) = self.text(names) else { return Ok(None) };
         let numbers: Option<Vec<f64>> = text.split_whitespace().map(|word| word.parse().ok()).collect();
@@ -74,7 +74,7 @@ impl MetaImageHeader {
         if components == 0 {
             bail!("expected ElementNumberOfChannels of at least 1");
         }
-        // Components of a voxel lie side by side: the fastest axis.
+        // Components of a voxel are adjacent: the fastest axis.
         let mut all = vec![components];
         all.extend(&sizes[..dims]);
         let longer: Vec<usize> = (4..all.len()).filter(|place| all[*place] > 1).collect();
@@ -114,7 +114,7 @@ impl MetaImageHeader {
         Ok(Numbers { dtype, big_endian: self.flag(&["ElementByteOrderMSB", "BinaryDataByteOrderMSB"]), packing })
     }
 
-    /// Axes that the header lacks (a plane's third) stand at right angles.
+    /// Axes that the header lacks (the third one of a plane) are orthogonal to the others.
     fn affine(&self) -> Result<Affine> {
         let dims: usize = self.whole("NDims", 3)?;
         let spacing = match self.numbers(&["ElementSpacing"], dims)? {
@@ -125,7 +125,7 @@ impl MetaImageHeader {
         let matrix = self.numbers(&["TransformMatrix", "Rotation", "Orientation"], dims * dims)?;
         let (mut steps, mut first) = ([[0.0; 3]; 3], [0.0; 3]);
         for axis in 0..3 {
-            // ITK takes the length of a spacing that is negative.
+            // ITK uses the absolute value of a negative spacing.
             let spacing = spacing.as_ref().filter(|_| axis < dims).map_or(1.0, |spacing| spacing[axis].abs());
             for (row, step) in steps[axis].iter_mut().enumerate() {
                 let inside = axis < dims && row < dims;

@@ -1,9 +1,9 @@
-//! NRRD (`.nrrd`, `.nhdr` with its data), read as MONAI's `NrrdReader` (`monai.data.image_reader`, 1.6.1, over pynrrd)
-//! and, where that gives up, its `ITKReader` give it: axes with a space direction are X, Y, Z in their order, the world
-//! becomes RAS, an image without `space` is in LPS, an axis that is no space axis holds channels.
+//! NRRD (`.nrrd`, or `.nhdr` with its data), read like MONAI's `NrrdReader` (`monai.data.image_reader`, 1.6.1, with
+//! pynrrd) and, where that fails, its `ITKReader`: axes with a space direction are X, Y, Z in their order, coordinates
+//! are converted to RAS, an image without `space` is in LPS, an axis without a direction becomes the channel axis.
 //!
-//! Deliberate differences: left-anterior-superior is turned to RAS (`NrrdReader` leaves it as it is), spaces without
-//! anatomy (`scanner-xyz`, `3D-right-handed`) count as LPS as in ITK, and bzip2 is refused.
+//! Deliberate differences: left-anterior-superior is converted to RAS (`NrrdReader` does not convert it), spaces
+//! without anatomical directions (`scanner-xyz`, `3D-right-handed`) count as LPS as in ITK, and bzip2 is not supported.
 
 use super::raw::{self, Axes, Numbers, Packing, StoredImage, TextHeader};
 use crate::error::Result;
@@ -15,17 +15,17 @@ use std::path::{Path, PathBuf};
 
 const MAX_DIMS: usize = 16;
 
-/// Read a `.nrrd` or `.nhdr` file. Voxels keep their stored type and order; the layout describes the order.
+/// Reads a `.nrrd` or `.nhdr` file. Voxels keep their stored type and order, which the layout describes.
 pub fn read(path: impl AsRef<Path>) -> Result<Volume> {
     raw::read::<NrrdHeader>(path.as_ref(), None)
 }
 
-/// Read a file with its voxels that is in memory; `path` is only remembered.
+/// Reads a file in memory that contains its voxels. `path` is not opened.
 pub fn read_bytes(bytes: &[u8], path: &Path) -> Result<Volume> {
     raw::read_bytes::<NrrdHeader>(bytes, path)
 }
 
-/// What stands before the voxels.
+/// A parsed header.
 pub(super) struct NrrdHeader {
     fields: HashMap<String, String>,
     /// Names after `data file: LIST`.
@@ -42,7 +42,7 @@ impl NrrdHeader {
     fn data_file(&self) -> Option<&str> {
         self.text(&["data file", "datafile"])
     }
-    /// One number per axis; `nan` where an axis has none.
+    /// Returns one number per axis; `nan` for axes without one.
     fn per_axis(&self, names: &[&str], dims: usize) -> Result<Option<Vec<f64>>> {
         let Some(text) = self.text(names) else { return Ok(None) };
         let numbers: Option<Vec<f64>> = text.split_whitespace().map(|word| word.parse().ok()).collect();
@@ -113,7 +113,7 @@ impl NrrdHeader {
             .ok_or_else(|| err!("expected {dims} sizes of at least 1, found `{text}`"))
     }
 
-    /// `space directions`: a vector for each axis, `None` for "none".
+    /// Parses `space directions`: a vector per axis, `None` for "none".
     fn directions(&self, dims: usize) -> Result<Option<Vec<Option<Vec<f64>>>>> {
         let Some(text) = self.text(&["space directions"]) else { return Ok(None) };
         let wrong = || err!("expected {dims} vectors or `none` in the field `space directions`, found `{text}`");
@@ -131,7 +131,7 @@ impl NrrdHeader {
                 return Err(wrong());
             }
         }
-        // Some writers say "none" as a vector of nan.
+        // Some writers represent "none" by a vector of nan.
         let directions: Vec<_> = directions
             .into_iter()
             .map(|vector| vector.filter(|vector| !vector.iter().all(|value| value.is_nan())))
@@ -139,7 +139,7 @@ impl NrrdHeader {
         if directions.len() == dims { Ok(Some(directions)) } else { Err(wrong()) }
     }
 
-    /// Signs that bring the space's axes to right, anterior, superior.
+    /// Signs that convert the axes of the space to RAS.
     fn signs(&self) -> Result<[f64; 3]> {
         let space = self.text(&["space"]).map(str::to_ascii_lowercase);
         Ok(match space.as_deref() {
@@ -152,7 +152,7 @@ impl NrrdHeader {
         })
     }
 
-    /// The axes, and the affine of the spatial ones.
+    /// Returns the axes and the affine of the spatial ones.
     fn geometry(&self) -> Result<(Axes, Affine)> {
         let sizes = self.sizes()?;
         let dims = sizes.len();
@@ -166,7 +166,7 @@ impl NrrdHeader {
                     |kind: &str| matches!(kind.to_ascii_lowercase().as_str(), "domain" | "space" | "???" | "none");
                 (0..dims).filter(|axis| is_space(kinds[*axis])).take(3).collect()
             }
-            // A vector's components come first and have no spacing.
+            // The components of a vector come first and have no spacing.
             (None, _) => {
                 let has_spacing = |axis: &usize| spacings.as_ref().is_none_or(|spacings| !spacings[*axis].is_nan());
                 (0..dims).filter(has_spacing).take(3).collect()
@@ -249,7 +249,7 @@ impl TextHeader for NrrdHeader {
                 header.listed.push(line.trim().to_owned());
                 continue;
             }
-            // `name:=value` are remarks.
+            // `name:=value` is a key/value pair without meaning for the image.
             if line.starts_with('#') || line.contains(":=") {
                 continue;
             }
@@ -283,7 +283,7 @@ impl TextHeader for NrrdHeader {
     }
 }
 
-/// `(1,0,0.5)` → numbers.
+/// Parses `(1,0,0.5)`.
 fn vector_of(text: &str) -> Option<Vec<f64>> {
     let inner = text.trim().strip_prefix('(')?.strip_suffix(')')?;
     inner.split(',').map(|word| word.trim().parse().ok()).collect()

@@ -415,7 +415,7 @@ impl<'a> Machine<'a> {
         let rest: &'a [u8] = self.bytes.get(self.at..).unwrap_or_default();
         let taken = rest
             .get(..count)
-            .ok_or_else(|| err!("expected {count} more bytes, found {}: the pickle is cut off", rest.len()))?;
+            .ok_or_else(|| err!("expected {count} more bytes, found {}: the pickle is truncated", rest.len()))?;
         self.at += count;
         Ok(taken)
     }
@@ -423,7 +423,7 @@ impl<'a> Machine<'a> {
         self.array::<1>().map(|[byte]| byte)
     }
     fn array<const N: usize>(&mut self) -> Result<[u8; N]> {
-        self.take(N)?.try_into().map_err(|_| err!("the pickle is cut off"))
+        self.take(N)?.try_into().map_err(|_| err!("the pickle is truncated"))
     }
     /// Reads an unsigned little-endian number of 1, 4 or 8 bytes.
     fn length(&mut self, bytes: usize) -> Result<usize> {
@@ -810,9 +810,9 @@ mod tests {
 
     #[test]
     fn truncation_and_claims_are_errors() {
-        assert!(error(b"").contains("cut off"));
-        assert!(error(b"\x80\x02X\xff\xff\xff\x7fabc").contains("cut off"));
-        assert!(error(b"\x80\x02\x8e\xff\xff\xff\xff\xff\xff\xff\x7f").contains("cut off"));
+        assert!(error(b"").contains("truncated"));
+        assert!(error(b"\x80\x02X\xff\xff\xff\x7fabc").contains("truncated"));
+        assert!(error(b"\x80\x02\x8e\xff\xff\xff\xff\xff\xff\xff\x7f").contains("truncated"));
         assert!(error(b"\x80\x02(K\x01K\x02R.").contains("call of a class"));
         assert!(error(b"K\x01(0.").contains("stack"));
     }

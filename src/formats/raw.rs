@@ -1,5 +1,5 @@
-//! Bare voxels, as NRRD and MetaImage have them: numbers of one type and byte order in one or several files, plain,
-//! packed or as text, and how their axes become [C,X,Y,Z].
+//! Raw voxels of NRRD and MetaImage files: numbers of one type and byte order in one or several files, uncompressed,
+//! compressed or as text, and the mapping of their axes to `[C,X,Y,Z]`.
 
 use super::gzip::{self, GzReader};
 use crate::digest::{FileDigests, HashedFile, Input};
@@ -12,14 +12,14 @@ use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::sync::Arc;
 
-/// Read-ahead of a file.
+/// Size of the read buffer.
 const BUFFER_BYTES: usize = 1 << 18;
-/// Longest header, in bytes.
+/// Maximum size of a header in bytes.
 pub const MAX_HEADER_BYTES: u64 = 1 << 20;
-/// Files that one header may name.
+/// Maximum number of files that a header may name.
 const MAX_FILES: usize = 100_000;
 
-/// How numbers are stored.
+/// Storage of the numbers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Numbers {
     pub dtype: DType,
@@ -30,28 +30,28 @@ pub struct Numbers {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Packing {
     Plain,
-    /// gzip or zlib, whichever the data begin as.
+    /// gzip or zlib, detected from the data.
     Deflate,
-    /// Decimal numbers with space between them.
+    /// Decimal numbers separated by whitespace.
     Text,
 }
 
 impl Numbers {
-    /// Checks that `packed_bytes` can hold `count` numbers, before memory is allocated for them; `files` hold them.
+    /// Checks that `packed_bytes` in `files` can contain `count` numbers, before memory is allocated for them.
     ///
     /// # Errors
-    /// The files are too short, or there are no numbers.
+    /// The files are too short, or `count` is 0.
     fn check_size(self, count: usize, packed_bytes: u64, files: usize) -> Result<()> {
         let bytes = (count as u64).checked_mul(self.dtype.size_bytes() as u64);
         let (room, needed) = match self.packing {
             Packing::Plain => (packed_bytes, bytes),
             Packing::Deflate => (packed_bytes.saturating_mul(gzip::MAX_RATIO), bytes),
-            // A digit and a space, which the last number of a file can lack.
+            // A digit and a space, which may be missing after the last number of a file.
             Packing::Text => (packed_bytes.saturating_add(files as u64), (count as u64).checked_mul(2)),
         };
         if needed.is_none_or(|needed| needed > room) {
             let name = self.dtype.name();
-            bail!("expected {count} voxels of {name}, found room for at most {room} bytes: the file is cut off");
+            bail!("expected {count} voxels of {name}, found room for at most {room} bytes: the file is truncated");
         }
         if count == 0 {
             bail!("expected an image of at least one voxel");
@@ -60,13 +60,15 @@ impl Numbers {
     }
 }
 
-/// A regular file, opened to be hashed for `digests`, its length in bytes and the handle that completes the hash.
+/// Opens a regular file to be hashed for `digests`; returns it with its length in bytes and the handle that completes
+/// the hash.
 fn open(path: &Path, digests: Option<&FileDigests>) -> Result<(BufReader<HashedFile>, u64, Input)> {
     let (file, length, input) = Input::open(path, digests)?;
     Ok((BufReader::with_capacity(BUFFER_BYTES, file), length, input))
 }
 
-/// The next line of a header without its end; `None` at the end of the file. `read` counts the header's bytes.
+/// Returns the next line of a header without its line ending, `None` at the end of the file. `read` counts the header's
+/// bytes.
 pub fn header_line(source: &mut impl BufRead, read: &mut u64) -> Result<Option<String>> {
     let mut line = vec![];
     let room = MAX_HEADER_BYTES.saturating_sub(*read);
@@ -82,17 +84,17 @@ pub fn header_line(source: &mut impl BufRead, read: &mut u64) -> Result<Option<S
     Ok(Some(text.trim_end_matches(['\n', '\r']).to_owned()))
 }
 
-/// A text header before the voxels, or beside them.
+/// A text header, followed by the voxels or stored in a separate file.
 pub trait TextHeader: Sized {
-    /// The header, and how many bytes it has.
+    /// Parses the header; also returns its length in bytes.
     fn read(source: &mut impl BufRead) -> Result<(Self, u64)>;
-    /// The files that hold the voxels, in their order; none where they follow the header.
+    /// Files that contain the voxels, in order; none if the voxels follow the header.
     fn data_files(&self, path: &Path) -> Result<Vec<PathBuf>>;
-    /// Shape, geometry and storage of the image.
+    /// Returns shape, geometry and storage of the image.
     fn image(&self) -> Result<StoredImage>;
 }
 
-/// What a text header says of its image.
+/// An image as described by a text header.
 pub struct StoredImage {
     /// Lengths of the stored axes, and which of them are X, Y, Z.
     pub axes: Axes,
@@ -100,13 +102,13 @@ pub struct StoredImage {
     pub affine: Affine,
     /// Type and packing of the voxels.
     pub numbers: Numbers,
-    /// Lines before the voxels in each file.
+    /// Number of lines before the voxels in each file.
     pub skip_lines: u64,
-    /// Bytes before the voxels in each file, after the lines; -1: the voxels end the file.
+    /// Number of bytes before the voxels in each file, after the lines; -1 if the voxels are at the end of the file.
     pub skip_bytes: i64,
 }
 
-/// Reads a file of the format whose header is `H`; the digests of all its files are recorded in `digests`.
+/// Reads a file whose header is `H`; the digests of all its files are recorded in `digests`.
 pub fn read<H: TextHeader>(path: &Path, digests: Option<&FileDigests>) -> Result<Volume> {
     let read = || {
         let (mut source, length, input) = open(path, digests)?;
@@ -117,10 +119,10 @@ pub fn read<H: TextHeader>(path: &Path, digests: Option<&FileDigests>) -> Result
     read().map_err(|error: Error| error.file(path))
 }
 
-/// Reads the header alone: a header-only volume, see [`Volume::is_header_only`].
+/// Reads the header and returns a header-only volume ([`Volume::is_header_only`]).
 ///
 /// # Errors
-/// As [`read`], as far as they show from the header and the sizes of the files.
+/// As [`read`], as far as the header and the sizes of the files show them.
 pub fn read_header<H: TextHeader>(path: &Path) -> Result<Volume> {
     let read = || {
         let (mut source, length, _) = open(path, None)?;
@@ -129,33 +131,33 @@ pub fn read_header<H: TextHeader>(path: &Path) -> Result<Volume> {
     read().map_err(|error: Error| error.file(path))
 }
 
-/// The files beside `path` that its header names.
+/// Returns the files that the header of `path` names.
 pub fn data_files<H: TextHeader>(path: &Path) -> Result<Vec<PathBuf>> {
     let named = || H::read(&mut open(path, None)?.0)?.0.data_files(path);
     named().map_err(|error| error.file(path))
 }
 
-/// Read a file with its voxels that is in memory; `path` is only remembered.
+/// Reads a file in memory that contains its voxels. `path` is not opened.
 pub fn read_bytes<H: TextHeader>(mut bytes: &[u8], path: &Path) -> Result<Volume> {
     let length = bytes.len() as u64;
     Located::new::<H>(&mut bytes, length, path, false)?.read(&mut bytes, None)
 }
 
-/// A header-only volume, and where its voxels are.
+/// A header-only volume and the location of its voxels.
 struct Located {
     volume: Volume,
     numbers: Numbers,
     count: usize,
     skip_lines: u64,
-    /// As in [`StoredImage`]; where the voxels follow the header, the bytes before them.
+    /// As in [`StoredImage`]; if the voxels follow the header, the number of bytes before them.
     skip_bytes: i64,
-    /// The files that hold the voxels; none where they follow the header.
+    /// Files that contain the voxels; none if the voxels follow the header.
     paths: Vec<PathBuf>,
 }
 
 impl Located {
-    /// Reads the header from `source`, which has `length` bytes, up to the bytes that are skipped. `beside`: whether
-    /// other files may be opened.
+    /// Reads the header from `source`, which has `length` bytes, up to the bytes to skip. `beside`: whether other files
+    /// may be opened.
     fn new<H: TextHeader>(source: &mut impl BufRead, length: u64, path: &Path, beside: bool) -> Result<Located> {
         let (header, used) = H::read(source)?;
         let StoredImage { axes, affine, numbers, skip_lines, mut skip_bytes } = header.image()?;
@@ -178,7 +180,7 @@ impl Located {
                     .ok_or_else(|| err!("expected {skip_lines} lines before the voxels"))?;
             }
             if skip_bytes != 0 && numbers.packing != Packing::Plain {
-                bail!("expected no `byte skip` in a packed file that holds its own data, found {skip_bytes}");
+                bail!("expected no `byte skip` in a compressed file that contains its data, found {skip_bytes}");
             }
             let rest = length.saturating_sub(used).saturating_sub(skipped);
             if skip_bytes < 0 {
@@ -192,7 +194,7 @@ impl Located {
         Ok(Located { volume, numbers, count, skip_lines, skip_bytes, paths })
     }
 
-    /// Reads the voxels, from `source` where they follow the header.
+    /// Reads the voxels, from `source` if they follow the header.
     fn read(self, source: &mut impl BufRead, digests: Option<&FileDigests>) -> Result<Volume> {
         let Located { numbers, count, .. } = self;
         let voxels = if self.paths.is_empty() {
@@ -210,7 +212,7 @@ impl Located {
     }
 }
 
-/// `pattern first last step` as `name%03d.raw 1 20 1` in MetaImage and NRRD → names.
+/// Expands `pattern first last step`, such as `name%03d.raw 1 20 1` in MetaImage and NRRD.
 pub fn numbered(pattern: &str, range: [i64; 3]) -> Result<Vec<String>> {
     let [first, last, step] = range;
     let (before, rest) =
@@ -241,7 +243,7 @@ pub fn numbered(pattern: &str, range: [i64; 3]) -> Result<Vec<String>> {
     Ok((0..=count).map(|i| name(first + i * step)).collect())
 }
 
-/// Names that a header lists, seen from the header's folder.
+/// Resolves names in a header relative to the header's folder.
 pub fn beside(header: &Path, names: impl IntoIterator<Item = impl AsRef<str>>) -> Result<Vec<PathBuf>> {
     let folder = header.parent().unwrap_or(Path::new(""));
     let paths: Vec<PathBuf> = names.into_iter().take(MAX_FILES + 1).map(|name| folder.join(name.as_ref())).collect();
@@ -251,7 +253,7 @@ pub fn beside(header: &Path, names: impl IntoIterator<Item = impl AsRef<str>>) -
     Ok(paths)
 }
 
-/// The files' unpacked voxels, one file after the other.
+/// The decompressed voxels of several files, one after the other.
 struct Parts<'a> {
     files: &'a Located,
     digests: Option<&'a FileDigests>,
@@ -264,7 +266,8 @@ impl Parts<'_> {
     fn finish(&mut self) -> Result<()> {
         self.current.take().map_or(Ok(()), |(_, input)| input.finish())
     }
-    /// Opens a file and unpacks it from its first voxel on; of plain numbers, only those that belong to the image.
+    /// Opens a file and decompresses it from its first voxel on; uncompressed data are limited to the voxels of the
+    /// image.
     fn open(&self, path: &Path) -> Result<(Box<dyn Read>, Input)> {
         let Located { numbers: Numbers { dtype, packing, .. }, count, skip_lines, skip_bytes, ref paths, .. } =
             *self.files;
@@ -278,7 +281,7 @@ impl Parts<'_> {
         let mut skip = u64::try_from(skip_bytes).unwrap_or(0);
         if skip_bytes < 0 && packing == Packing::Plain {
             skip = length.saturating_sub(read).checked_sub(bytes).ok_or_else(|| {
-                err!("expected {bytes} bytes of voxels, found {length}: the file is cut off").file(path)
+                err!("expected {bytes} bytes of voxels, found {length}: the file is truncated").file(path)
             })?;
         }
         if packing != Packing::Deflate {
@@ -325,7 +328,7 @@ fn damaged(error: &io::Error) -> Error {
     err!("damaged data: {error}").hint("copy or download the file again")
 }
 
-/// Read `count` numbers from a stream, see [`Numbers::check_size`].
+/// Reads `count` numbers from a stream, see [`Numbers::check_size`].
 fn read_stream(source: &mut dyn BufRead, numbers: Numbers, count: usize) -> Result<Voxels> {
     let Numbers { dtype, packing, .. } = numbers;
     match packing {
@@ -334,7 +337,7 @@ fn read_stream(source: &mut dyn BufRead, numbers: Numbers, count: usize) -> Resu
         Packing::Deflate => {
             let mut unpacked = unpack(source)?;
             let voxels = typed_binary(&mut unpacked, numbers, count)?;
-            // The checksum is compared where the data end.
+            // The checksum is compared at the end of the data.
             unpacked.read(&mut [0]).map_err(|error| damaged(&error))?;
             Ok(voxels)
         }
@@ -378,7 +381,7 @@ fn binary<T: Element + bytemuck::Pod>(source: &mut dyn Read, big_endian: bool, c
     match result {
         Ok(()) => Ok(T::wrap(voxels)),
         Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => {
-            Err(err!("expected {} bytes of voxels, found fewer: the file is cut off", count * size_of::<T>()))
+            Err(err!("expected {} bytes of voxels, found fewer: the file is truncated", count * size_of::<T>()))
         }
         Err(error) => Err(damaged(&error)),
     }
@@ -393,7 +396,7 @@ fn text<T: Element + FromStr>(source: &mut dyn BufRead, count: usize) -> Result<
 }
 
 fn next_number<T: FromStr>(source: &mut dyn BufRead) -> Result<T> {
-    // Longer than any number that means something.
+    // Longer than any meaningful number.
     const MAX_DIGITS: usize = 400;
     let mut word = vec![];
     while let Some(byte) = source.fill_buf()?.first().copied() {
@@ -411,18 +414,18 @@ fn next_number<T: FromStr>(source: &mut dyn BufRead) -> Result<T> {
     }
     let word = String::from_utf8_lossy(&word);
     if word.is_empty() {
-        bail!("expected more voxels: the file is cut off");
+        bail!("expected more voxels: the file is truncated");
     }
     word.parse().map_err(|_| {
         err!("expected a number of the voxels' type, found `{}`", word.chars().take(40).collect::<String>())
     })
 }
 
-/// Which stored axes are X, Y, Z, and which one holds channels.
+/// Assigns stored axes to X, Y, Z and channels.
 pub struct Axes {
     /// Lengths of the stored axes, fastest first.
     pub sizes: Vec<usize>,
-    /// Places in `sizes`, 1 to 3 of them.
+    /// Indices into `sizes`, 1 to 3 of them.
     pub spatial: Vec<usize>,
     pub channel: Option<usize>,
 }
@@ -446,11 +449,11 @@ impl Axes {
             strides: places.map(|place| place.map_or(0, stride)),
         }
     }
-    /// The header-only volume of voxels that lie along these axes.
+    /// Returns the header-only volume of voxels with these axes.
     pub fn volume(&self, dtype: DType, affine: Affine, path: &Path) -> Result<Volume> {
         let affine = affine.regular()?;
         let (mut layout, count) = (self.layout(), self.count()?);
-        // An axis that is not stored runs like one of length 1 after all others.
+        // A missing axis has length 1 and a stride beyond all others.
         for stride in layout.strides.iter_mut().filter(|stride| **stride == 0) {
             *stride = count as isize;
         }
@@ -476,7 +479,7 @@ impl Axes {
     }
 }
 
-/// A step at right angles to the two given, 1 mm long: of an image that is a plane.
+/// Returns a unit vector orthogonal to two given ones: the third axis of a plane, 1 mm per step.
 pub fn third_step(a: [f64; 3], b: [f64; 3]) -> [f64; 3] {
     let cross = cross(a, b);
     let length = cross.iter().map(|value| value * value).sum::<f64>().sqrt();

@@ -1,5 +1,5 @@
-//! Reads an image of any supported format, recognised by the file's name, or by its content if the name has no known
-//! extension.
+//! Reads images of any supported format, which is recognized by the file's name, or by its content if the extension is
+//! unknown.
 
 use super::{dicom, mha, nifti, nrrd, raw};
 use crate::digest::FileDigests;
@@ -9,11 +9,11 @@ use crate::image::Volume;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
-/// Reads the header alone, as a header-only volume ([`Volume::is_header_only`]) with the shape, geometry and dtype that
-/// [`read`] gives.
+/// Reads the header and returns a header-only volume ([`Volume::is_header_only`]) with the shape, geometry and dtype of
+/// [`read`].
 ///
 /// # Errors
-/// As [`read`], as far as they show from headers and the sizes of files.
+/// As [`read`], as far as headers and file sizes show them.
 pub fn read_header(path: impl AsRef<Path>, series: Option<&str>) -> Result<Volume> {
     let path = path.as_ref();
     match format(path) {
@@ -25,13 +25,13 @@ pub fn read_header(path: impl AsRef<Path>, series: Option<&str>) -> Result<Volum
     }
 }
 
-/// Read NIfTI, NRRD, MetaImage, a DICOM file or a folder of DICOM slices, of which `series` names one (see
-/// [`dicom::read_folder`]). Voxels keep their stored type as far as the format's reader says.
+/// Reads NIfTI, NRRD, MetaImage, a DICOM file or a folder of DICOM slices, of which `series` selects one (see
+/// [`dicom::read_folder`]). The type of the voxels is documented for each format.
 pub fn read(path: impl AsRef<Path>, series: Option<&str>) -> Result<Volume> {
     read_hashed(path, series, None)
 }
 
-/// Checks that a `series` is asked for where there can be several, in a folder of DICOM slices.
+/// Checks that `series` is only given for a folder of DICOM slices, which may contain several.
 ///
 /// # Errors
 /// `path` is a single image.
@@ -47,7 +47,7 @@ pub fn check_series(path: &Path, series: Option<&str>) -> Result<()> {
     }
 }
 
-/// As [`read`]; the digests of the files that hold the image are recorded in `digests` in the same pass.
+/// Like [`read`]; the digests of the image's files are recorded in `digests` in the same pass.
 pub fn read_hashed(path: impl AsRef<Path>, series: Option<&str>, digests: Option<&FileDigests>) -> Result<Volume> {
     let path = path.as_ref();
     match format(path) {
@@ -59,14 +59,14 @@ pub fn read_hashed(path: impl AsRef<Path>, series: Option<&str>, digests: Option
     }
 }
 
-/// Whether [`nifti::SliceReader`] can read the voxels of an image of one channel: a NIfTI image in a single file.
+/// Whether [`nifti::SliceReader`] can read a one-channel image: whether it is a NIfTI image in a single file.
 pub fn has_slices(path: impl AsRef<Path>) -> bool {
     let path = path.as_ref();
     matches!(format(path), Format::Nifti) && nifti::pair(path).is_none()
 }
 
-/// The files that an image consists of, from names and headers alone: a file and what it says lies beside it, or the
-/// slices in a folder. A header that cannot be read gives no further files; the reader reports it.
+/// Returns the files of an image, determined from names and headers: the file and the data files that its header names,
+/// or the slices in a folder. A header that cannot be read adds no files; the reader reports it.
 pub fn files(path: impl AsRef<Path>) -> Result<Vec<PathBuf>> {
     let path = path.as_ref();
     let beside = match format(path) {
@@ -105,7 +105,7 @@ fn format(path: &Path) -> Format {
         return Format::MetaImage;
     }
     let mut start = Vec::with_capacity(160);
-    // What cannot be opened is reported by the reader.
+    // The reader reports files that cannot be opened.
     let _ = super::open(path).map(|file| file.take(160).read_to_end(&mut start));
     if start.starts_with(b"NRRD000") {
         Format::Nrrd

@@ -1,8 +1,8 @@
-//! The parts of a DICOM file that reading needs: transfer syntax, elements of geometry, and the place of the voxels.
+//! Parses the parts of a DICOM file that images need: transfer syntax, geometry, and the location of the pixel data.
 //!
-//! dicom-rs trusts the lengths in a file and reads nested sequences recursively. Therefore the file is walked here first:
-//! every length is checked against the file's size, nesting is bounded, and dicom-rs parses only the elements in
-//! [`WANTED`].
+//! dicom-rs trusts the lengths in a file and reads nested sequences recursively. Files are therefore scanned here
+//! first: every length is checked against the file's size and nesting is bounded. dicom-rs then parses only the
+//! elements in [`WANTED`].
 
 use crate::error::Result;
 use crate::{bail, err};
@@ -16,9 +16,9 @@ use std::ops::Range;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 
-/// Levels of sequences in sequences.
+/// Maximum nesting depth of sequences.
 const MAX_DEPTH: usize = 16;
-/// What a deflated file may unpack to.
+/// Maximum size of an inflated file in bytes.
 const MAX_UNPACKED_BYTES: u64 = 1 << 31;
 const UNDEFINED: u32 = u32::MAX;
 const ITEM: u32 = 0xfffe_e000;
@@ -26,7 +26,7 @@ const ITEM_END: u32 = 0xfffe_e00d;
 const SEQUENCE_END: u32 = 0xfffe_e0dd;
 const PIXEL_DATA: u32 = 0x7fe0_0010;
 
-/// Elements that are handed on. Sequences: shared and per-frame functional groups.
+/// Elements to parse. Sequences: shared and per-frame functional groups.
 const WANTED: [u32; 32] = [
     0x0008_0005,
     0x0008_0008,
@@ -62,18 +62,18 @@ const WANTED: [u32; 32] = [
     0x5200_9230,
 ];
 
-/// Bytes in which elements are looked for.
+/// Random access to the bytes of a file.
 pub trait Source: Sized {
     /// Number of bytes.
     fn length(&self) -> usize;
-    /// Copies the bytes from `at` on, which exist.
+    /// Copies the bytes from `at` on; the range must exist.
     fn copy_to(&self, at: usize, out: &mut [u8]) -> Result<()>;
-    /// A source of these bytes, which were unpacked from another source.
+    /// Creates a source from bytes that were inflated from another source.
     fn unpacked(bytes: Vec<u8>) -> Self;
-    /// The bytes of a range.
+    /// Returns the bytes of a range.
     ///
     /// # Errors
-    /// The source ends before.
+    /// The source ends before the range.
     fn get(&self, range: Range<usize>) -> Result<Vec<u8>> {
         if range.end > self.length() {
             return Err(cut_off());
@@ -82,7 +82,7 @@ pub trait Source: Sized {
         self.copy_to(range.start, &mut out)?;
         Ok(out)
     }
-    /// Up to `count` bytes from `at` on, as many as there are.
+    /// Returns up to `count` bytes from `at` on, fewer at the end.
     fn at_most(&self, at: usize, count: usize) -> Result<Vec<u8>> {
         let end = at.saturating_add(count).min(self.length());
         self.get(at.min(end)..end)
@@ -103,12 +103,12 @@ impl Source for Vec<u8> {
     }
 }
 
-/// A file of which only the blocks with elements are read, not the pixel data.
+/// A file of which only blocks with elements are read, not the pixel data.
 pub enum HeaderSource {
     File {
         file: File,
         length: usize,
-        /// The last block, and where it starts.
+        /// The current block and its position.
         block: RefCell<(usize, Vec<u8>)>,
     },
     /// The content of a deflated file.
@@ -134,7 +134,7 @@ impl Source for HeaderSource {
         }
     }
     fn copy_to(&self, at: usize, out: &mut [u8]) -> Result<()> {
-        /// Bytes read at a time.
+        /// Block size in bytes.
         const BLOCK_BYTES: usize = 1 << 15;
         let (file, length, block) = match self {
             HeaderSource::File { file, length, block } => (file, *length, block),
@@ -164,41 +164,43 @@ impl Source for HeaderSource {
     }
 }
 
-/// The elements of a file, walked: in memory with its voxels, or from a [`HeaderSource`].
+/// The scanned elements of a file: in memory with its pixel data, or read by a [`HeaderSource`].
 pub struct Elements<S = Vec<u8>> {
-    /// The data set (unpacked if it was deflated).
+    /// The data set, inflated if it was deflated.
     data: S,
     /// UID of the transfer syntax.
     pub syntax: String,
-    /// UID of the kind of object (SOP class), from the file's own group.
+    /// SOP class UID in the file meta information.
     pub class: Option<String>,
     coding: Coding,
     wanted: Vec<Range<usize>>,
     pub pixels: Option<Pixels>,
 }
 
-/// Where the voxels are.
+/// Location of the pixel data.
 #[derive(Debug, Clone)]
 pub enum Pixels {
-    /// As they are; shorter than claimed if the file is cut off.
+    /// Uncompressed; shorter than claimed if the file is truncated.
     Native(Range<usize>),
-    /// Packed, in fragments, and the offset of each frame's first one, if the file says so; `cut_off` within a fragment.
+    /// Compressed fragments, and the offset of each frame's first fragment if the file contains them; `cut_off` if the
+    /// file ends within a fragment.
     Fragments { offsets: Vec<u32>, fragments: Vec<Range<usize>>, cut_off: bool },
 }
 
-/// How elements are written.
+/// Encoding of elements.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Coding {
     explicit: bool,
     big_endian: bool,
 }
 
-/// Whether a file that starts so is DICOM: the mark after the preamble, or a first element of group 2 or 8.
+/// Whether a file that begins with these bytes is DICOM: it has `DICM` after the preamble, or a first element of group
+/// 2 or 8.
 pub fn is_dicom(start: &[u8]) -> bool {
     start.get(128..132) == Some(b"DICM") || headless(start).is_some()
 }
 
-/// How the elements of a file without preamble are written.
+/// Encoding of the elements of a file without preamble.
 fn headless(start: &[u8]) -> Option<Coding> {
     let coding = match start.get(..4)? {
         [2 | 8, 0, 0..=0x20, 0] => {
@@ -221,7 +223,7 @@ impl<S: Source> Elements<S> {
         let guess = |at: usize| Ok::<_, crate::error::Error>(headless(&source.at_most(at, 8)?));
         let first = guess(at)?;
         let (mut syntax, mut class) = (None, None);
-        // The file's own group, always explicit and little-endian.
+        // The file meta information is always explicit little-endian.
         while source.at_most(at, 2)? == [2, 0] {
             let element = Walk { data: &source, coding: explicit }.element(at)?;
             let uid = || -> Result<String> {
@@ -272,7 +274,7 @@ impl<S: Source> Elements<S> {
         let walk = Walk { data: &self.data, coding: self.coding };
         let length = self.data.length();
         while at < length {
-            // Zeros after the last element are padding; no element of a data set is of group 0.
+            // Zeros after the last element are padding; no element of a data set has group 0.
             if self.data.at_most(at, 4)?.iter().all(|byte| *byte == 0) {
                 if self.data.get(at..length)?.iter().any(|byte| *byte != 0) {
                     bail!("damaged DICOM file: no element begins at byte {at}");
@@ -286,7 +288,7 @@ impl<S: Source> Elements<S> {
             }
             let element = walk.element(at)?;
             if WANTED.contains(&element.tag) {
-                // What dicom-rs will follow has to be sound inside too.
+                // dicom-rs parses this element, so its content must be valid too.
                 walk.check_nested(&element)?;
                 self.wanted.push(at..element.value.end);
             }
@@ -295,7 +297,7 @@ impl<S: Source> Elements<S> {
         Ok(())
     }
 
-    /// The wanted elements, as dicom-rs reads them.
+    /// Parses the wanted elements with dicom-rs.
     pub fn object(&self) -> Result<InMemDicomObject> {
         let mut bytes = vec![];
         for range in &self.wanted {
@@ -310,7 +312,7 @@ impl<S: Source> Elements<S> {
             .map_err(|error| err!("damaged DICOM header: {error}"))
     }
 
-    /// Archives that did not know an element have marked it as of unknown type (UN); its own type is put back.
+    /// Archives mark elements that they do not know as type UN; this restores the type.
     fn copy(&self, range: &Range<usize>, out: &mut Vec<u8>) -> Result<()> {
         let bytes = self.data.get(range.clone())?;
         let little = Coding { explicit: true, big_endian: false };
@@ -336,10 +338,10 @@ impl Elements {
         self.data.as_slice().get(range.clone()).unwrap_or_default()
     }
 
-    /// The packed bytes of one of `frames` frames.
+    /// Returns the compressed bytes of one of `frames` frames.
     pub fn packed_frame(&self, frame: usize, frames: usize) -> Result<Vec<u8>> {
         let Some(Pixels::Fragments { offsets, fragments, .. }) = &self.pixels else {
-            bail!("expected packed pixel data, found plain ones")
+            bail!("expected compressed pixel data, found uncompressed")
         };
         let missing = || err!("expected {frames} frames of pixel data, found {} fragments", fragments.len());
         if frames == 1 {
@@ -348,7 +350,7 @@ impl Elements {
         if fragments.len() == frames {
             return Ok(self.bytes(fragments.get(frame).ok_or_else(missing)?).to_vec());
         }
-        // Offsets count from the first fragment's item header, 8 bytes each.
+        // Offsets count from the header of the first fragment's item, 8 bytes each.
         let start = fragments.first().ok_or_else(missing)?.start - 8;
         let from = start + *offsets.get(frame).ok_or_else(missing)? as usize;
         let to = offsets.get(frame + 1).map_or(usize::MAX, |offset| start + *offset as usize);
@@ -361,7 +363,7 @@ impl Elements {
     }
 }
 
-/// The type of the wanted elements that geometry and numbers come from.
+/// Type of the wanted elements that contain geometry and numbers.
 fn own_type(tag: u32) -> Option<&'static [u8; 2]> {
     Some(match tag {
         0x0018_0050 | 0x0018_0088 | 0x0020_0032 | 0x0020_0037 | 0x0028_0030 | 0x0028_1052 | 0x0028_1053 => b"DS",
@@ -378,7 +380,7 @@ struct Head {
     tag: u32,
     vr: [u8; 2],
     length: u32,
-    /// Where the value starts.
+    /// Position of the value.
     start: usize,
 }
 
@@ -395,7 +397,7 @@ struct Walk<'a, S> {
 }
 
 fn cut_off() -> crate::error::Error {
-    err!("the DICOM file is cut off")
+    err!("the DICOM file is truncated")
 }
 
 impl<S: Source> Walk<'_, S> {
@@ -439,7 +441,7 @@ impl<S: Source> Walk<'_, S> {
             _ => bail!("damaged DICOM file: no element begins at byte {at}"),
         }
     }
-    /// An element with the end of its value found.
+    /// Reads the header of an element and finds the end of its value.
     fn element(&self, at: usize) -> Result<DicomElement> {
         let Head { tag, vr, length, start } = self.head(at)?;
         let end = if length == UNDEFINED {
@@ -452,12 +454,12 @@ impl<S: Source> Walk<'_, S> {
         }
         Ok(DicomElement { tag, vr, undefined: length == UNDEFINED, value: start..end })
     }
-    /// How a sequence of this type is written inside: an unknown one is implicit.
+    /// Encoding inside a sequence of this type: UN is implicit.
     fn inside(&self, vr: &[u8; 2]) -> Self {
         let coding = if vr == b"UN" { Coding { explicit: false, big_endian: false } } else { self.coding };
         Walk { data: self.data, coding }
     }
-    /// The end of a sequence of undefined length, with its end mark.
+    /// Finds the end of a sequence of undefined length, including its delimiter.
     fn sequence_end(&self, mut at: usize, depth: usize) -> Result<usize> {
         let depth =
             depth.checked_sub(1).ok_or_else(|| err!("expected at most {MAX_DEPTH} levels of DICOM sequences"))?;
@@ -485,7 +487,7 @@ impl<S: Source> Walk<'_, S> {
     fn fitting(&self, start: usize, length: u32) -> Result<usize> {
         Some(start.saturating_add(length as usize)).filter(|end| *end <= self.data.length()).ok_or_else(cut_off)
     }
-    /// Every length inside a sequence lies inside what holds it.
+    /// Checks that every length inside a sequence stays within its parent.
     fn check_nested(&self, element: &DicomElement) -> Result<()> {
         self.inside(&element.vr).check_value(&element.vr, element.value.clone(), element.undefined, MAX_DEPTH)
     }

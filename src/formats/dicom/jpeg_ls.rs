@@ -19,7 +19,7 @@ pub fn decode(bytes: &[u8], columns: usize, rows: usize) -> Result<Vec<u16>> {
     }
     // Every run of at most 2^15 samples needs at least one bit.
     if (columns * rows) as u64 > (data.len() as u64 * 8).saturating_mul(1 << 15) {
-        bail!("expected {columns}×{rows} JPEG-LS samples, found {} bytes: the image is cut off", data.len());
+        bail!("expected {columns}×{rows} JPEG-LS samples, found {} bytes: the image is truncated", data.len());
     }
     Decoder::new(&frame, data).image(columns, rows, frame.shift)
 }
@@ -39,7 +39,7 @@ struct Frame {
 impl Frame {
     /// Parses the markers up to the start of the scan, and returns the remaining bytes.
     fn parse(bytes: &[u8]) -> Result<(Frame, &[u8])> {
-        let cut = || err!("the JPEG-LS image is cut off");
+        let cut = || err!("the JPEG-LS image is truncated");
         let mut rest =
             bytes.strip_prefix(&[0xff, 0xd8]).ok_or_else(|| err!("expected a JPEG-LS image, found something else"))?;
         let (mut size, mut maxval, mut thresholds, mut reset) = (None, 0, None, 64);
@@ -145,7 +145,7 @@ impl Bits<'_> {
         self.held -= count;
         // Only appended bits are left.
         if self.held < self.beyond.min(48) && self.beyond > 64 {
-            bail!("the JPEG-LS image is cut off");
+            bail!("the JPEG-LS image is truncated");
         }
         Ok(((self.cache >> self.held) & ((1 << count) - 1)) as i32)
     }

@@ -1,21 +1,23 @@
-//! DICOM: a folder of slices, or a file, as one volume, with the voxel order and affine that MONAI's `ITKReader`
-//! (`monai.data.image_reader`, 1.6.1, over ITK and GDCM) gives: slices ascend along the normal of their plane, columns are
-//! X, rows are Y, LPS becomes RAS, values are rescaled (HU of a CT).
+//! DICOM files and folders of slices, read as one volume with the voxel order and affine of MONAI's `ITKReader`
+//! (`monai.data.image_reader`, 1.6.1, with ITK and GDCM): slices ascend along their normal, columns are X, rows are Y,
+//! LPS is converted to RAS, values are rescaled (to HU for CT).
 //!
 //! Deliberate differences:
-//! - Folders are searched to the bottom; ITK looks at one level.
-//! - Several series are an error that lists them (ITK takes the first); `series` names one. Localizers, colours and
-//!   objects without pixels are left out with a notice, a single slice that does not fit its series with a warning.
-//! - A series of several volumes (orientations, sizes, acquisitions at one place) is an error that numbers them as parts;
-//!   `series` names one as `4#2`.
-//! - Missing slices, two different slices at one place and a file that is cut off (or an empty `.dcm`) are errors: ITK goes
-//!   on with a wrong geometry. Slightly uneven slices are a warning, copies of a slice are left out with one. Files that
-//!   are no DICOM are left out, with a warning where they may have been slices.
-//! - A tilted gantry gives a sheared affine, which is where the voxels are; ITK has none and misplaces them.
-//! - Numbers are int16 or uint16 if that can hold all that the header allows (stored bits, rescaled by whole numbers),
-//!   else float32; GDCM, too, chooses the type by the header.
+//! - Folders are searched recursively; ITK reads one level.
+//! - Several series are an error that lists them (ITK reads the first one); `series` selects one. Localizers, color
+//!   images and objects without pixel data are skipped with a log message, a single slice that does not fit its series
+//!   with a warning.
+//! - A series of several volumes (orientations, sizes, acquisitions at the same positions) is an error that numbers its
+//!   parts; `series` selects one, as `4#2`.
+//! - Missing slices, two different slices at the same position and a truncated file (or an empty `.dcm`) are errors,
+//!   where ITK returns a wrong geometry. Slightly uneven slices and duplicate slices cause a warning. Files of other
+//!   formats are skipped, with a warning if they may have been slices.
+//! - With a tilted gantry, the affine is sheared and gives the true positions of the voxels; ITK ignores the tilt.
+//! - Values are int16 or uint16 if that can represent all values that the header allows (stored bits, rescaled by
+//!   integers), else float32. GDCM, too, chooses the type by the header.
 //!
-//! dicom-rs reads the elements (`elements`); JPEG-LS is decoded in `jpeg_ls`, since the known library needs CMake.
+//! dicom-rs reads the elements (`elements`). JPEG-LS is decoded in `jpeg_ls`, since the established library
+//! requires CMake.
 
 mod elements;
 mod jpeg_ls;
@@ -41,18 +43,18 @@ use std::io::Read;
 use std::path::{Path, PathBuf};
 use tracing::{info, warn};
 
-/// Files of a folder, and levels of folders in it.
+/// Maximum number of files in a folder, and depth of subfolders.
 const MAX_FILES: usize = 200_000;
 const MAX_DEPTH: usize = 12;
 
-/// Read the CT in a folder: the one series in it, or the one that `series` names: its SeriesInstanceUID, number,
-/// description or the beginning of its UID, with `#2` at the end for the second of several volumes in one series. Voxels are
-/// [1,X,Y,Z], int16, uint16 or float32.
+/// Reads the CT in a folder: its only series, or the one that `series` selects by SeriesInstanceUID or its beginning,
+/// number or description; `#2` at the end selects the second of several volumes in a series. Voxels are `[1,X,Y,Z]`,
+/// int16, uint16 or float32.
 pub fn read_folder(folder: impl AsRef<Path>, series: Option<&str>) -> Result<Volume> {
     read_folder_hashed(folder, series, None)
 }
 
-/// As [`read_folder`]; the digests of the slices' files are recorded in `digests`.
+/// Like [`read_folder`]; the digests of the slices' files are recorded in `digests`.
 pub fn read_folder_hashed(
     folder: impl AsRef<Path>,
     series: Option<&str>,
@@ -65,8 +67,8 @@ pub fn read_folder_hashed(
     read.map_err(|error| error.file(folder))
 }
 
-/// As [`read_folder`], from the headers of the slices alone: a header-only volume, see [`Volume::is_header_only`].
-/// Notices are left to the reader of the voxels.
+/// Like [`read_folder`], but reads only the headers of the slices and returns a header-only volume
+/// ([`Volume::is_header_only`]). Warnings are logged when the voxels are read.
 pub fn read_folder_header(folder: impl AsRef<Path>, series: Option<&str>) -> Result<Volume> {
     let folder = folder.as_ref();
     let image = series_in(folder, series, &mut Notices::default()).map_err(|error| error.file(folder))?;
@@ -91,10 +93,10 @@ fn series_in(folder: &Path, series: Option<&str>, notices: &mut Notices) -> Resu
     SliceImage::new(choose(slices, series, notices)?, folder, notices)
 }
 
-/// What a reader leaves out of an image or takes as it is, to be logged.
+/// What a reader skipped or accepted with a warning, to be logged.
 #[derive(Default)]
 struct Notices {
-    /// DICOM files that are no slices, and how many of each kind.
+    /// DICOM files that are not slices, with the number of files of each kind.
     others: BTreeMap<&'static str, usize>,
     warnings: Vec<String>,
 }
@@ -112,22 +114,22 @@ impl Notices {
     }
 }
 
-/// The files that [`read_folder`] makes its image of, in the order of their names: those that begin as DICOM.
+/// Returns the files that [`read_folder`] reads, sorted by name: those that begin like DICOM files.
 pub fn files(folder: &Path) -> Result<Vec<PathBuf>> {
     let mut files = vec![];
     list(folder, MAX_DEPTH, &mut files)?;
     files.sort();
-    // A file that cannot be read is kept: the reader reports it.
+    // An unreadable file is included, so that the reader reports it.
     files.retain(|path| start_of(path).map_or(true, |start| is_dicom(&start)));
     Ok(files)
 }
 
-/// Read one DICOM file: a slice, or all frames of an enhanced CT.
+/// Reads one DICOM file: a slice, or all frames of an enhanced CT.
 pub fn read(path: impl AsRef<Path>) -> Result<Volume> {
     read_hashed(path, None)
 }
 
-/// As [`read`]; the digest of the file is recorded in `digests`.
+/// Like [`read`]; the digest of the file is recorded in `digests`.
 pub fn read_hashed(path: impl AsRef<Path>, digests: Option<&FileDigests>) -> Result<Volume> {
     let path = path.as_ref();
     let mut notices = Notices::default();
@@ -136,7 +138,7 @@ pub fn read_hashed(path: impl AsRef<Path>, digests: Option<&FileDigests>) -> Res
     read.map_err(|error| error.file(path))
 }
 
-/// As [`read`], from the header alone: a header-only volume, see [`Volume::is_header_only`].
+/// Like [`read`], but reads only the header and returns a header-only volume ([`Volume::is_header_only`]).
 pub fn read_header(path: impl AsRef<Path>) -> Result<Volume> {
     let path = path.as_ref();
     let image = slices_of(path, &mut Notices::default()).map_err(|error| error.file(path))?;
@@ -145,12 +147,12 @@ pub fn read_header(path: impl AsRef<Path>) -> Result<Volume> {
 
 fn slices_of(path: &Path, notices: &mut Notices) -> Result<SliceImage> {
     match Content::of(&Elements::parse(HeaderSource::open(path)?)?, path)? {
-        Content::Other(what) => bail!("expected a DICOM image that lies in space, found {what}"),
+        Content::Other(what) => bail!("expected a DICOM image with a position in space, found {what}"),
         Content::Slices(slices) => SliceImage::new(slices, path, notices),
     }
 }
 
-/// Any bytes as a DICOM file: how many slices it has, decoded as far as they are whole.
+/// Parses arbitrary bytes as a DICOM file, decodes all complete slices, and returns the number of slices.
 pub fn check_bytes(bytes: Vec<u8>) -> Result<usize> {
     let elements = Elements::parse(bytes)?;
     let Content::Slices(slices) = Content::of(&elements, Path::new("memory"))? else { return Ok(0) };
@@ -173,7 +175,7 @@ fn list(folder: &Path, depth: usize, files: &mut Vec<PathBuf>) -> Result<()> {
         if hidden {
             continue;
         }
-        // A link to a folder could lead back here.
+        // A link to a folder could form a cycle.
         if path.is_dir() && !path.is_symlink() {
             list(&path, depth, files)?;
         } else if path.is_file() {
@@ -186,17 +188,17 @@ fn list(folder: &Path, depth: usize, files: &mut Vec<PathBuf>) -> Result<()> {
     Ok(())
 }
 
-/// The first bytes of a file, enough to recognise DICOM.
+/// Returns the first bytes of a file, which suffice to recognize DICOM.
 fn start_of(path: &Path) -> std::io::Result<Vec<u8>> {
     let mut start = Vec::with_capacity(160);
     File::open(path)?.take(160).read_to_end(&mut start)?;
     Ok(start)
 }
 
-/// The files of a folder by kind.
+/// Files of a folder by kind.
 struct Found {
     slices: Vec<Slice>,
-    /// DICOM of other kinds, and how many files of each.
+    /// Number of DICOM files of other kinds.
     others: BTreeMap<&'static str, usize>,
     /// Files that may have been slices.
     doubtful: Vec<(PathBuf, Doubt)>,
@@ -205,14 +207,15 @@ struct Found {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Doubt {
     Empty,
-    /// Begins as the preamble of a DICOM file, and ends within it.
+    /// Begins with the preamble of a DICOM file and ends within it.
     CutOff,
     /// Neither DICOM nor text.
     Foreign,
 }
 
 impl Doubt {
-    /// Of a file that does not begin as DICOM. Slices often have no extension, or a UID as name, whose end is a number.
+    /// Classifies a file that does not begin like DICOM. Names of slices often have no extension, or are a UID, which
+    /// ends in a number.
     fn of(path: &Path, start: &[u8]) -> Option<Doubt> {
         let bare = path.extension().is_none_or(|end| end.as_encoded_bytes().iter().all(u8::is_ascii_digit));
         let is_text = || start.iter().all(|&byte| byte >= b' ' || byte.is_ascii_whitespace());
@@ -225,21 +228,21 @@ impl Doubt {
     }
 }
 
-/// An error for a slice that is cut off; a warning that names other files that may have been slices, unless most of the
-/// `count` files are such.
+/// Returns an error for a truncated slice. Warns of other files that may have been slices, unless they are the majority
+/// of the `count` files.
 fn report_doubtful(doubtful: &[(PathBuf, Doubt)], count: usize, notices: &mut Notices) -> Result<()> {
-    /// Files that a warning names.
+    /// Number of files that the warning names.
     const NAMED: usize = 5;
     if doubtful.len() * 2 > count {
         return Ok(());
     }
     if let Some((path, _)) = doubtful.iter().find(|(_, doubt)| *doubt == Doubt::CutOff) {
-        return Err(err!("expected a DICOM file, found the beginning of one: the file is cut off")
+        return Err(err!("expected a DICOM file, found the beginning of one: the file is truncated")
             .file(path)
-            .hint("copy or download it again; if it is no slice, take it out of the folder"));
+            .hint("copy or download it again; if it is not a slice, remove it from the folder"));
     }
     let shown = |(path, doubt): &(PathBuf, Doubt)| {
-        let what = if *doubt == Doubt::Empty { "empty" } else { "no DICOM" };
+        let what = if *doubt == Doubt::Empty { "empty" } else { "not DICOM" };
         format!("{} ({what})", path.file_name().unwrap_or_default().to_string_lossy())
     };
     let list: Vec<String> = doubtful.iter().take(NAMED).map(shown).collect();
@@ -250,7 +253,7 @@ fn report_doubtful(doubtful: &[(PathBuf, Doubt)], count: usize, notices: &mut No
     Ok(())
 }
 
-/// Read the headers of all files of a folder.
+/// Reads the headers of all files of a folder.
 fn scan(files: &[PathBuf]) -> Result<Found> {
     let (others, doubtful) = (Mutex::new(BTreeMap::new()), Mutex::new(vec![]));
     let slices: Result<Vec<Vec<Slice>>> = files
@@ -259,7 +262,7 @@ fn scan(files: &[PathBuf]) -> Result<Found> {
             let read = || {
                 let start = start_of(path)?;
                 if !is_dicom(&start) {
-                    // What is called so was a slice before it was cut off.
+                    // A file with this extension is a slice that was truncated.
                     let called = path
                         .extension()
                         .is_some_and(|end| ["dcm", "dicom"].iter().any(|known| end.eq_ignore_ascii_case(known)));
@@ -288,7 +291,7 @@ fn scan(files: &[PathBuf]) -> Result<Found> {
     Ok(Found { slices: slices?.into_iter().flatten().collect(), others: others.into_inner(), doubtful })
 }
 
-/// What makes slices one volume: series, size, orientation and voxel size, the latter to four digits.
+/// Slices of one volume have equal keys: series, size, orientation and pixel spacing, the latter two to four decimals.
 type Key = (String, [usize; 2], [i64; 8]);
 
 fn key(slice: &Slice) -> Key {
@@ -299,7 +302,7 @@ fn key(slice: &Slice) -> Key {
     (slice.series.uid.clone(), [slice.stored.columns, slice.stored.rows], [a, b, c, d, e, f, x, y])
 }
 
-/// Slices that make one volume, and which of several such parts of their series they are, from 1 on.
+/// Slices of one volume, with the number of the part, from 1, if its series has several.
 struct Part {
     slices: Vec<Slice>,
     number: Option<usize>,
@@ -324,14 +327,14 @@ impl Part {
     }
 }
 
-/// Slices by volume, in the order of their files. Single slices inside a series of many are left out with a warning.
+/// Groups slices by volume, in the order of their files. Single slices in a series of many are skipped with a warning.
 fn parts(slices: Vec<Slice>, notices: &mut Notices) -> Vec<Part> {
-    /// Slices of a volume beside which a single one is odd.
+    /// Number of slices in a volume from which on a single other slice is skipped.
     const MANY: usize = 3;
     let mut groups: Vec<(Key, Vec<Slice>)> = vec![];
     for slice in slices {
         let key = key(&slice);
-        // Orientations that differ in their last digit belong together.
+        // Orientations may differ in the last digit.
         let near = |other: &Key| {
             other.0 == key.0 && other.1 == key.1 && other.2.iter().zip(key.2).all(|(a, b)| (a - b).abs() <= 10)
         };
@@ -362,7 +365,8 @@ fn parts(slices: Vec<Slice>, notices: &mut Notices) -> Vec<Part> {
     numbered.collect()
 }
 
-/// One group for each AcquisitionNumber, if slices of several lie at one place: phases of a contrast agent.
+/// Returns one group per AcquisitionNumber if slices of several acquisitions have the same position, such as contrast
+/// phases.
 fn by_acquisition(group: Vec<Slice>) -> Vec<Vec<Slice>> {
     let normal = group[0].normal();
     let place = |slice: &Slice| (slice.height(normal) * 1e3).round() as i64;
@@ -373,7 +377,7 @@ fn by_acquisition(group: Vec<Slice>) -> Vec<Vec<Slice>> {
     });
     let mut acquisitions: BTreeMap<&str, usize> = BTreeMap::new();
     group.iter().for_each(|slice| *acquisitions.entry(&slice.acquisition).or_default() += 1);
-    // Single slices are no volumes, but copies or rotations of a scanner that counts each one.
+    // Single slices are duplicates, or scanner rotations that each have a number.
     if !several || acquisitions.values().any(|count| *count == 1) {
         return vec![group];
     }
@@ -384,9 +388,9 @@ fn by_acquisition(group: Vec<Slice>) -> Vec<Vec<Slice>> {
     groups.into_values().collect()
 }
 
-/// The parts of the series that `wanted` names: by its SeriesInstanceUID, else its number, its description, or else the
-/// beginning of its UID, so that a number is a number and no UID hides behind a longer one. `#2` at the end of a name
-/// means part 2.
+/// Returns the parts of the series that `wanted` selects: by SeriesInstanceUID, else by number, else by description,
+/// else by the beginning of the UID. In this order, a number is not taken for a UID, and a UID can be selected even if
+/// it is the beginning of another one. `#2` at the end selects part 2.
 fn named(parts: Vec<Part>, wanted: &str) -> Vec<Part> {
     let ways: [fn(&Series, &str) -> bool; 4] = [
         |series, wanted| series.uid == wanted,
@@ -448,7 +452,7 @@ fn choose(slices: Vec<Slice>, wanted: Option<&str>, notices: &mut Notices) -> Re
     }
 }
 
-/// Slices that make an image, and its header-only volume.
+/// The slices of an image and its header-only volume.
 struct SliceImage {
     slices: Vec<Slice>,
     volume: Volume,
@@ -467,7 +471,7 @@ impl SliceImage {
         }
         if let Some(slice) = slices.iter().find(|slice| !slice.whole) {
             return Err(err!(
-                "expected {columns}×{rows} voxels in {} frames, found fewer: the file is cut off",
+                "expected {columns}×{rows} voxels in {} frames, found fewer: the file is truncated",
                 slice.stored.frames
             )
             .file(&*slice.file));
@@ -489,7 +493,7 @@ impl SliceImage {
     }
 }
 
-/// int16 or uint16 if it can hold all values that the slices' stored bits can have after rescaling, else float32.
+/// Returns int16 or uint16 if it can represent all values of the stored bits after rescaling, else float32.
 fn dtype(slices: &[Slice]) -> DType {
     let holds = |least: f64, most: f64| {
         slices.iter().all(|slice| slice.value_range().is_some_and(|range| range[0] >= least && range[1] <= most))
@@ -503,7 +507,7 @@ fn dtype(slices: &[Slice]) -> DType {
     }
 }
 
-/// All slices' rescaled values.
+/// Returns the rescaled values of all slices.
 fn decoded<T: Number>(slices: &[Slice], digests: Option<&FileDigests>) -> Result<Voxels> {
     let Stored { columns, rows, .. } = slices[0].stored;
     let plane = columns.saturating_mul(rows);
@@ -546,7 +550,7 @@ fn decoded<T: Number>(slices: &[Slice], digests: Option<&FileDigests>) -> Result
     result.map(|()| T::wrap(voxels))
 }
 
-/// Slices with their places in the stack, by file: a file is read once for all its frames.
+/// Slices with their positions in the stack, grouped by file, since a file is read once for all its frames.
 fn by_file(slices: &[Slice]) -> Vec<Vec<(usize, &Slice)>> {
     let mut files: BTreeMap<&Path, Vec<(usize, &Slice)>> = BTreeMap::new();
     for (at, slice) in slices.iter().enumerate() {
@@ -555,7 +559,7 @@ fn by_file(slices: &[Slice]) -> Vec<Vec<(usize, &Slice)>> {
     files.into_values().collect()
 }
 
-/// A type that rescaled values may have.
+/// A type of rescaled values.
 trait Number: Element {
     const DTYPE: DType;
     fn of(value: f64) -> Option<Self>;

@@ -25,7 +25,7 @@ pub fn frame(elements: &Elements, stored: &Stored, frame: usize) -> Result<Vec<i
         let bytes = elements.bytes(range);
         let Some(bytes) = frame.checked_mul(count * size).and_then(|from| bytes.get(from..from + count * size)) else {
             bail!(
-                "expected {} bytes of pixel data, found {}: the file is cut off",
+                "expected {} bytes of pixel data, found {}: the file is truncated",
                 stored.frames * count * size,
                 bytes.len()
             );
@@ -34,7 +34,7 @@ pub fn frame(elements: &Elements, stored: &Stored, frame: usize) -> Result<Vec<i
     }
     let packed = elements.packed_frame(frame, stored.frames)?;
     if packed.is_empty() {
-        bail!("expected packed pixel data, found none: the file is cut off");
+        bail!("expected compressed pixel data, found none: the file is truncated");
     }
     let numbers = match elements.syntax.as_str() {
         "1.2.840.10008.1.2.5" => plain(&run_length(&packed, count, stored)?, stored, false),
@@ -81,7 +81,7 @@ fn plain(bytes: &[u8], stored: &Stored, big_endian: bool) -> Vec<i32> {
 /// DICOM PS3.5 annex G: each byte of a value is a plane of its own, most significant first. Returns little-endian
 /// bytes.
 fn run_length(packed: &[u8], count: usize, stored: &Stored) -> Result<Vec<u8>> {
-    let cut = || err!("the run-length data are cut off");
+    let cut = || err!("the run-length data are truncated");
     let word = |at: usize| {
         packed
             .get(at..at + 4)

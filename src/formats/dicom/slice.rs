@@ -1,4 +1,4 @@
-//! What a DICOM file says of each of its slices: where it lies, to which series it belongs, how its numbers are stored.
+//! Per-slice attributes of DICOM files: position, series and storage of the pixel data.
 
 use super::elements::{Elements, Pixels, Source};
 use crate::error::Result;
@@ -14,47 +14,48 @@ type Vector = [f64; 3];
 const CT_IMAGES: [&str; 3] =
     ["1.2.840.10008.5.1.4.1.1.2", "1.2.840.10008.5.1.4.1.1.2.1", "1.2.840.10008.5.1.4.1.1.2.2"];
 
-/// A compressed plane of up to this many voxels may take a few bytes; of a larger one, a byte holds at most `MAX_RATIO`.
+/// Planes of up to this many voxels may be compressed to a few bytes; for larger ones, `MAX_RATIO` limits the voxels
+/// per byte.
 const SMALL_PLANE: usize = 1 << 22;
 const MAX_RATIO: usize = 1 << 12;
 
-/// One slice: a file, or a frame of one.
+/// A slice: a file, or a frame of one.
 #[derive(Debug, Clone)]
 pub struct Slice {
     pub file: Arc<PathBuf>,
     pub frame: usize,
     pub series: Arc<Series>,
     pub instance_uid: String,
-    /// AcquisitionNumber; empty where there is none.
+    /// AcquisitionNumber; empty if missing.
     pub acquisition: String,
-    /// Centre of the first voxel, LPS mm.
+    /// Center of the first voxel, LPS, mm.
     pub position: Vector,
     /// Unit vectors along a row (to the next column) and down a column (to the next row), LPS.
     pub along_row: Vector,
     pub along_column: Vector,
-    /// Between columns, between rows.
+    /// Distance between columns and between rows.
     pub spacing_mm: [f64; 2],
     /// SpacingBetweenSlices, else SliceThickness.
     pub thickness_mm: Option<f64>,
     /// Value = stored · slope + intercept.
     pub scaling: (f64, f64),
     pub stored: Stored,
-    /// Whether the file is long enough for its voxels, judged without unpacking.
+    /// Whether the file is long enough for its pixel data, judged without decoding.
     pub whole: bool,
 }
 
-/// What the slices of a series share, as far as it is shown.
+/// Attributes that the slices of a series share, for selection and messages.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Series {
     pub uid: String,
     pub number: String,
     pub description: String,
     pub modality: String,
-    /// A survey image: ImageType says LOCALIZER.
+    /// Whether ImageType contains LOCALIZER.
     pub localizer: bool,
 }
 
-/// How numbers are stored.
+/// Storage of the pixel data.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Stored {
     pub columns: usize,
@@ -67,7 +68,7 @@ pub struct Stored {
 }
 
 impl Stored {
-    /// Smallest and largest number of `bits_stored` bits.
+    /// Smallest and largest value of `bits_stored` bits.
     fn range(&self) -> [f64; 2] {
         let count = 2f64.powi(self.bits_stored.into());
         if self.signed { [-count / 2.0, count / 2.0 - 1.0] } else { [0.0, count - 1.0] }
@@ -78,11 +79,12 @@ impl Slice {
     pub fn normal(&self) -> Vector {
         crate::raw::cross(self.along_row, self.along_column)
     }
-    /// How far along `normal` it lies, mm.
+    /// Position along `normal`, mm.
     pub fn height(&self, normal: Vector) -> f64 {
         dot(self.position, normal)
     }
-    /// Smallest and largest value that the stored bits can have after rescaling; `None` if rescaling leaves fractions.
+    /// Smallest and largest value that the stored bits can represent after rescaling; `None` if rescaling yields
+    /// fractions.
     pub fn value_range(&self) -> Option<[f64; 2]> {
         let (slope, intercept) = self.scaling;
         let range = self.stored.range().map(|number| number * slope + intercept);
@@ -94,10 +96,10 @@ pub fn dot(a: Vector, b: Vector) -> f64 {
     a.iter().zip(b).map(|(a, b)| a * b).sum()
 }
 
-/// A file is slices, or something that a folder of images may hold besides.
+/// Content of a DICOM file.
 pub enum Content {
     Slices(Vec<Slice>),
-    /// Not a slice of a volume; the kind of content.
+    /// Not a slice of a volume; describes the content.
     Other(&'static str),
 }
 
@@ -107,7 +109,7 @@ fn text(object: &InMemDicomObject, tag: Tag) -> Option<String> {
     Some(text.trim_matches([' ', '\0']).to_owned()).filter(|text| !text.is_empty())
 }
 
-/// A number's text may have several parts; the first counts.
+/// The text of a number may have several values; the first one is used.
 fn whole(object: &InMemDicomObject, tag: Tag) -> Option<usize> {
     object.get(tag)?.to_int::<i64>().ok().and_then(|value| usize::try_from(value).ok())
 }
@@ -117,7 +119,7 @@ fn floats<const N: usize>(object: &InMemDicomObject, tag: Tag) -> Option<[f64; N
     <[f64; N]>::try_from(values).ok().filter(|values| values.iter().all(|value| value.is_finite()))
 }
 
-/// Where an attribute of a frame may stand: its own groups, the shared ones, the file itself.
+/// The objects that may contain an attribute of a frame: its functional groups, the shared ones, the data set.
 struct FrameAttributes<'a> {
     objects: Vec<&'a InMemDicomObject>,
 }
@@ -135,10 +137,10 @@ impl Content {
     pub fn of(elements: &Elements<impl Source>, file: &Path) -> Result<Content> {
         let object = elements.object()?;
         if elements.pixels.is_none() {
-            // A slice would be lost without a word.
+            // Otherwise the slice would be lost silently.
             let class = text(&object, tags::SOP_CLASS_UID).or_else(|| elements.class.clone());
             if class.is_some_and(|class| CT_IMAGES.contains(&class.as_str())) {
-                bail!("expected pixel data in a CT image, found none: the file is cut off");
+                bail!("expected pixel data in a CT image, found none: the file is truncated");
             }
             return Ok(Content::Other("no pixel data"));
         }
@@ -213,17 +215,17 @@ impl Content {
     }
 }
 
-/// Written with few digits, a direction is not quite of length 1.
+/// Normalizes a direction, since decimals in the file are rounded.
 fn unit(vector: Vector) -> Result<Vector> {
     let length = dot(vector, vector).sqrt();
     if !(0.9..1.1).contains(&length) {
         bail!("expected directions of length 1 in ImageOrientationPatient, found {vector:?}");
     }
-    // Rounding of what is exact would only do harm.
+    // Normalization would only add rounding errors to an exact direction.
     Ok(if (length - 1.0).abs() < 1e-12 { vector } else { vector.map(|value| value / length) })
 }
 
-/// `None` for segmentations of one bit and the like.
+/// Returns `None` for segmentations of one bit and the like.
 fn stored(object: &InMemDicomObject, columns: usize, rows: usize, frames: usize) -> Result<Option<Stored>> {
     let word = |tag| whole(object, tag).and_then(|value| u16::try_from(value).ok());
     let bits_allocated =
@@ -242,7 +244,7 @@ fn stored(object: &InMemDicomObject, columns: usize, rows: usize, frames: usize)
     Ok(Some(Stored { columns, rows, frames, bits_allocated, bits_stored, high_bit, signed }))
 }
 
-/// Whether the file is long enough for what it claims.
+/// Whether the file is long enough for the size in its header.
 fn is_whole(elements: &Elements<impl Source>, stored: &Stored) -> bool {
     let Some(voxels) = stored.columns.checked_mul(stored.rows).and_then(|plane| plane.checked_mul(stored.frames))
     else {

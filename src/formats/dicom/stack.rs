@@ -1,4 +1,4 @@
-//! Slices of one series in their order, checked to be a regular stack.
+//! Sorts the slices of a series and checks that they form a regular stack.
 
 use super::Notices;
 use super::elements::Elements;
@@ -9,15 +9,16 @@ use crate::{bail, err};
 
 type Vector = [f64; 3];
 
-/// Slices nearer than this part of a voxel's width lie at one place.
+/// Slices closer than this fraction of the pixel spacing have the same position.
 const SAME_PLACE: f64 = 1e-3;
-/// How far a slice may lie from its place in a regular stack, in parts of the spacing: rounding, unevenness worth a
-/// warning. Beyond, the geometry would be wrong by a quarter of a slice and more, as it is where a slice is missing.
+/// Tolerated deviation of a slice from its position in a regular stack, as a fraction of the spacing, for rounding and
+/// slight unevenness. With larger deviations, the geometry would be wrong by a quarter of a slice or more, as with a
+/// missing slice.
 const ROUNDING: f64 = 0.02;
 const UNEVEN: f64 = 0.25;
-/// A gap of so many usual ones is a hole.
+/// A gap of this multiple of the usual spacing indicates missing slices.
 const HOLE: f64 = 1.5;
-/// Cosine of 0.1°: a stack that leans more is sheared.
+/// Cosine of 0.1°, beyond which a stack is sheared.
 const LEANING: f64 = 1.0 - 1.5e-6;
 
 pub struct Stack {
@@ -40,7 +41,7 @@ impl Stack {
     }
 }
 
-/// One of each place. Two different images at one place are two volumes in one series.
+/// Removes duplicates. Two different images at the same position belong to different volumes of the series.
 fn without_copies(slices: Vec<Slice>, normal: Vector, nearness_mm: f64, notices: &mut Notices) -> Result<Vec<Slice>> {
     let mut out: Vec<Slice> = Vec::with_capacity(slices.len());
     let mut copies = 0;
@@ -54,7 +55,7 @@ fn without_copies(slices: Vec<Slice>, normal: Vector, nearness_mm: f64, notices:
                         last.file.display(),
                         slice.file.display()
                     )
-                    .hint("the series holds several volumes (phases, echoes): put one into a folder of its own"));
+                    .hint("the series holds several volumes (phases, echoes): move one of them to a separate folder"));
                 }
                 copies += 1;
             }
@@ -78,7 +79,7 @@ fn same_image(a: &Slice, b: &Slice) -> Result<bool> {
     Ok(a.scaling == b.scaling && a.stored == b.stored && numbers(a)? == numbers(b)?)
 }
 
-/// From one slice to the next, LPS mm, with what is odd about it reported.
+/// Returns the vector from one slice to the next, LPS, mm, and logs deviations.
 fn step(slices: &[Slice], normal: Vector, width_mm: f64, notices: &mut Notices) -> Result<Vector> {
     let (first, last) = (&slices[0], &slices[slices.len() - 1]);
     let gaps = slices.len() - 1;
@@ -93,10 +94,10 @@ fn step(slices: &[Slice], normal: Vector, width_mm: f64, notices: &mut Notices) 
             std::array::from_fn(|axis| slice.position[axis] - first.position[axis] - step[axis] * i as f64);
         let along = dot(off, normal);
         let aside = (dot(off, off) - along * along).max(0.0).sqrt();
-        // Along a leaning stack a slice that is off in height is off aside too.
+        // In a sheared stack, a slice that is off in height is also off sideways.
         let lean = (dot(step, step) / (spacing * spacing) - 1.0).max(0.0).sqrt() * along.abs();
         if aside > lean + 0.5 * width_mm {
-            bail!("the slices do not lie on a straight line: {} is {aside:.3} mm beside it", slice.file.display());
+            bail!("the slices do not lie on a straight line: {} is off by {aside:.3} mm", slice.file.display());
         }
         if along.abs() / spacing > worst.0 {
             worst = (along.abs() / spacing, i);
@@ -108,16 +109,15 @@ fn step(slices: &[Slice], normal: Vector, width_mm: f64, notices: &mut Notices) 
     }
     if worst.0 > ROUNDING {
         notices.warn(format!(
-            "uneven slices, {least:.3} to {most:.3} mm apart; {spacing:.3} mm is taken for all (slice {} is off by {:.1} %)",
+            "uneven slices, {least:.3} to {most:.3} mm apart; {spacing:.3} mm is used for all (slice {} is off by {:.1} %)",
             worst.1,
             worst.0 * 100.0
         ));
     }
     if spacing < LEANING * dot(step, step).sqrt() {
         let degrees = (spacing / dot(step, step).sqrt()).acos().to_degrees();
-        notices.warn(format!(
-            "the slices lean by {degrees:.1}° (gantry tilt); the image keeps its voxels and gets a sheared affine"
-        ));
+        notices
+            .warn(format!("the slices are tilted by {degrees:.1}° (gantry tilt): the affine of the image is sheared"));
     }
     Ok(step)
 }
@@ -127,15 +127,15 @@ fn spacings(slices: &[Slice], normal: Vector) -> [f64; 2] {
     gaps.fold([f64::MAX, 0.0], |[least, most], gap| [gap.min(least), gap.max(most)])
 }
 
-/// The middle one of the gaps between slices, mm.
+/// The median distance of adjacent slices, mm.
 fn usual(slices: &[Slice], normal: Vector) -> f64 {
     let mut gaps: Vec<f64> = slices.windows(2).map(|two| two[1].height(normal) - two[0].height(normal)).collect();
     gaps.sort_by(f64::total_cmp);
-    // Of an even number the lower one: a hole is not usual.
+    // The lower one of an even number, since large gaps are unusual.
     gaps.get((gaps.len().max(1) - 1) / 2).copied().unwrap_or(1.0)
 }
 
-/// Which slices are missing, if the gaps are whole numbers of the usual one.
+/// Returns an error that lists the missing slices if the gaps are multiples of the usual distance.
 fn uneven(slices: &[Slice], normal: Vector) -> crate::error::Error {
     let heights: Vec<f64> = slices.iter().map(|slice| slice.height(normal)).collect();
     let usual = usual(slices, normal);

@@ -1,4 +1,4 @@
-//! Reading: one pass from the file into the voxels' final place.
+//! Reads NIfTI files in one pass, directly into the final buffer.
 
 use super::geometry;
 use super::header::{self, CheckedHeader};
@@ -13,22 +13,22 @@ use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-/// Read-ahead of a file.
+/// Size of the read buffer.
 const BUFFER_BYTES: usize = 1 << 18;
-/// Voxels converted at a time where they are not stored as they are needed.
+/// Number of voxels that are converted at a time if their stored type differs from that in memory.
 const CHUNK_VOXELS: usize = 1 << 16;
-/// Voxels in memory where a file is read by slices.
+/// Size in bytes of the voxels in memory when a file is read by slices.
 const SLICES_BYTES: usize = 8 << 20;
 
-/// Read `.nii`, `.nii.gz` or a pair `.hdr`/`.img` (either name, gzipped or not).
+/// Reads `.nii`, `.nii.gz` or a pair `.hdr`/`.img` (either name, gzipped or not).
 ///
-/// Voxels keep their stored type, or become f32 where the header scales them (computed in f64). They lie as in the
-/// file: X fastest, channels (4-D, 5-D) outermost, [C,X,Y,Z].
+/// Voxels keep their stored type, or become f32 (computed in f64) if the header scales them. They are `[C,X,Y,Z]` in
+/// the order of the file: X fastest, channels (4-D, 5-D) outermost.
 pub fn read(path: impl AsRef<Path>) -> Result<Volume> {
     read_hashed(path, None)
 }
 
-/// As [`read`]; the digests of the files that it consumes are recorded in `digests`.
+/// Like [`read`]; the digests of the files that it reads are recorded in `digests`.
 pub fn read_hashed(path: impl AsRef<Path>, digests: Option<&FileDigests>) -> Result<Volume> {
     let path = path.as_ref();
     let read = || match pair(path) {
@@ -52,13 +52,15 @@ pub fn read_hashed(path: impl AsRef<Path>, digests: Option<&FileDigests>) -> Res
     read().map_err(|error: Error| error.file(path))
 }
 
-/// Read a single file that is in memory; `path` is only remembered.
+/// Reads a single file in memory. `path` is not opened.
 pub fn read_bytes(bytes: &[u8], path: &Path) -> Result<Volume> {
     read_single(Source::new(bytes, bytes.len() as u64)?, path)
 }
 
-/// What the header says, without reading voxels: a hollow volume (see [`Volume::is_header_only`]). Errors as [`read`], as far
-/// as they show from the header and the file's size.
+/// Reads the header and returns a header-only volume ([`Volume::is_header_only`]).
+///
+/// # Errors
+/// As [`read`], as far as header and file size show them.
 pub fn read_header(path: impl AsRef<Path>) -> Result<Volume> {
     let path = path.as_ref();
     let read = || {
@@ -80,25 +82,25 @@ pub fn read_header(path: impl AsRef<Path>) -> Result<Volume> {
     read().map_err(|error: Error| error.file(path))
 }
 
-/// The voxels of a file of one channel, a few slices of constant Z (as stored) at a time, in memory for a few slices.
+/// Reads the voxels of a one-channel file a few slices of constant (stored) Z at a time.
 pub struct SliceReader {
     body: Body<BufReader<HashedFile>>,
     input: Input,
-    /// The last slice of the time before, then new ones; `held` of them, up to slice `read` of the file.
+    /// The last slice of the previous step, then new ones: `held` slices, up to slice `read` of the file.
     buffer: Voxels,
     held: usize,
     read: usize,
-    /// [X,Y,Z]
+    /// Size `[X,Y,Z]` as stored.
     shape: [usize; 3],
 }
 
 impl SliceReader {
-    /// Open a file of one channel, `.nii` or `.nii.gz`; `None` for other files. After the last slice, the file's digest is
-    /// recorded in `digests`.
+    /// Opens a one-channel file, `.nii` or `.nii.gz`; returns `None` for others. After the last slice, the file's
+    /// digest is recorded in `digests`.
     pub fn open(path: impl AsRef<Path>, digests: Option<&FileDigests>) -> Result<Option<SliceReader>> {
         SliceReader::with_room(path.as_ref(), digests, SLICES_BYTES)
     }
-    /// As [`SliceReader::open`], with room for about `bytes` of voxels.
+    /// Like [`SliceReader::open`], with a buffer of about `bytes`.
     pub(super) fn with_room(path: &Path, digests: Option<&FileDigests>, bytes: usize) -> Result<Option<SliceReader>> {
         if pair(path).is_some() {
             return Ok(None);
@@ -119,12 +121,12 @@ impl SliceReader {
         };
         open().map_err(|error: Error| error.file(path))
     }
-    /// [X,Y,Z] as stored.
+    /// Size `[X,Y,Z]` as stored.
     pub fn shape(&self) -> [usize; 3] {
         self.shape
     }
-    /// Read on: slices `first..end`, which begin with the last one of before, X fastest. `None` after the last, with the
-    /// file's checksum compared.
+    /// Reads the next slices and returns their range, which begins with the last slice of the previous call, X fastest.
+    /// Returns `None` after the last slice, when the file's checksum is compared.
     pub fn advance(&mut self) -> Result<Option<(Range<usize>, &Voxels)>> {
         let path = self.body.volume.header.path.clone();
         self.step().map_err(|error| error.file(path)).map(|range| range.map(|range| (range, &self.buffer)))
@@ -148,14 +150,14 @@ impl SliceReader {
     }
 }
 
-/// Bytes of the voxels. An error if the file cannot hold them, before memory is allocated.
+/// Returns the size of the voxels in bytes, or an error if the file cannot contain them, before memory is allocated.
 fn room_for(header: &CheckedHeader, capacity_bytes: u64) -> Result<usize> {
     let count = header.shape.iter().try_fold(1usize, |count, length| count.checked_mul(*length));
     let bytes = count.and_then(|count| count.checked_mul(header.dtype.size_bytes()));
     let room = capacity_bytes.saturating_sub(header.offset);
     let Some(bytes) = bytes.filter(|bytes| *bytes as u64 <= room) else {
         bail!(
-            "expected {:?} voxels of {}, found at most {room} bytes: the file is cut off",
+            "expected {:?} voxels of {}, found at most {room} bytes: the file is truncated",
             header.shape,
             header.dtype.name()
         );
@@ -163,7 +165,7 @@ fn room_for(header: &CheckedHeader, capacity_bytes: u64) -> Result<usize> {
     Ok(bytes)
 }
 
-/// Header and image file, if the name is one of a pair's.
+/// Returns header and image file if the name is that of a pair.
 pub fn pair(path: &Path) -> Option<(PathBuf, PathBuf)> {
     let name = path.to_str()?;
     let (stem, zipped) = name.strip_suffix(".gz").map_or((name, ""), |stem| (stem, ".gz"));
@@ -171,9 +173,9 @@ pub fn pair(path: &Path) -> Option<(PathBuf, PathBuf)> {
     Some((format!("{stem}.hdr{zipped}").into(), format!("{stem}.img{zipped}").into()))
 }
 
-/// A file's bytes, unpacked.
+/// The decompressed bytes of a file.
 pub(super) enum Source<R: BufRead> {
-    /// The reader, and the bytes that the file has.
+    /// The reader and the number of bytes in the file.
     Plain(R, u64),
     Gzip(Box<GzReader<R>>, u64),
 }
@@ -200,14 +202,14 @@ impl<R: BufRead> Source<R> {
         }
         Ok(Source::Plain(reader, length))
     }
-    /// The most bytes that can come out of it.
+    /// Upper bound of the number of decompressed bytes.
     fn capacity_bytes(&self) -> u64 {
         match self {
             Source::Plain(_, length) => *length,
             Source::Gzip(_, length) => length.saturating_mul(gzip::MAX_RATIO),
         }
     }
-    /// Fill `into` as far as the data reach.
+    /// Fills `into` as far as there are data.
     pub(super) fn fill(&mut self, into: &mut [u8]) -> Result<usize> {
         let mut filled = 0;
         while let Some(rest) = into.get_mut(filled..).filter(|rest| !rest.is_empty()) {
@@ -223,7 +225,7 @@ impl<R: BufRead> Source<R> {
     fn skip(&mut self, count: u64) -> Result<u64> {
         io::copy(&mut self.by_ref().take(count), &mut io::sink()).map_err(|error| self.describe(&error))
     }
-    /// Compare the checksum of what was read.
+    /// Compares the checksum of the data.
     fn finish(&mut self) -> Result<()> {
         match self {
             Source::Plain(..) => Ok(()),
@@ -266,7 +268,7 @@ pub(super) fn parse_header<R: BufRead>(source: &mut Source<R>, single: bool) -> 
     CheckedHeader::parse(&bytes[..length], single)
 }
 
-/// How the stored axes become [C,X,Y,Z].
+/// Maps the stored axes to `[C,X,Y,Z]`.
 struct Axes {
     shape: [usize; 4],
     spatial_dims: usize,
@@ -288,7 +290,7 @@ fn axes(stored: &[usize]) -> Result<Axes> {
     })
 }
 
-/// Shape and geometry of a file's image, and the type that its voxels will have.
+/// Returns the header-only volume of a file.
 fn header_only(header: &CheckedHeader, path: &Path) -> Result<Volume> {
     let affine = geometry::affine(header)?;
     let Axes { shape, spatial_dims, channels } = axes(&header.shape)?;
@@ -307,14 +309,14 @@ fn header_only(header: &CheckedHeader, path: &Path) -> Result<Volume> {
     })
 }
 
-/// A file whose voxels come next.
+/// A file whose header has been read.
 struct Body<R: BufRead> {
     source: Source<R>,
     volume: Volume,
     dtype: DType,
     swap: bool,
     scaling: Option<(f64, f64)>,
-    /// Bytes of voxels in all, and how many were read.
+    /// Total size of the voxels in bytes, and the bytes read so far.
     bytes: usize,
     done: usize,
 }
@@ -326,12 +328,12 @@ impl<R: BufRead> Body<R> {
         let bytes = room_for(&header, source.capacity_bytes())?;
         let gap = header.offset.saturating_sub(done);
         if source.skip(gap)? < gap {
-            bail!("expected voxels from byte {} on, found the end of the file: it is cut off", header.offset);
+            bail!("expected voxels from byte {} on, found the end of the file: it is truncated", header.offset);
         }
         let swap = header.big_endian != cfg!(target_endian = "big");
         Ok(Body { source, volume, dtype: header.dtype, swap, scaling: header.scaling, bytes, done: 0 })
     }
-    /// All voxels, straight into the shared slice, whose pages come into being as the data arrive.
+    /// Reads all voxels directly into the shared buffer, whose pages are allocated as the data arrive.
     fn read(mut self) -> Result<Volume> {
         let count = self.volume.layout.len();
         let mut voxels = Voxels::zeros(self.volume.voxels.dtype(), count)?;
@@ -339,7 +341,7 @@ impl<R: BufRead> Body<R> {
         self.source.finish()?;
         Ok(Volume { voxels, ..self.volume })
     }
-    /// The next voxels, into this part of `voxels`, which have the image's type.
+    /// Reads the next voxels into this range of `voxels`, which have the image's type.
     fn fill(&mut self, voxels: &mut Voxels, part: Range<usize>) -> Result<()> {
         let Some((slope, inter)) = self.scaling else {
             return each_voxels!(voxels, voxels => self.fill_stored(&mut unshared(voxels)?[part]));
@@ -357,8 +359,8 @@ impl<R: BufRead> Body<R> {
         }
         Ok(())
     }
-    /// nibabel's `apply_read_scaling`: stored · slope + inter in f64, then rounded to f32 by MONAI. `_like` gives the stored
-    /// type.
+    /// nibabel's `apply_read_scaling`: stored · slope + inter in f64, then rounded to f32 by MONAI. `_like` determines
+    /// the stored type.
     fn fill_scaled<T: Element>(&mut self, _like: &[T], (slope, inter): (f64, f64), out: &mut [f32]) -> Result<()> {
         let mut chunk = vec![T::default(); CHUNK_VOXELS.min(out.len())];
         for out in out.chunks_mut(CHUNK_VOXELS) {
@@ -375,7 +377,7 @@ impl<R: BufRead> Body<R> {
         let found = self.source.fill(out)?;
         self.done += found;
         if found < out.len() {
-            bail!("expected {} bytes of voxels, found {}: the file is cut off", self.bytes, self.done);
+            bail!("expected {} bytes of voxels, found {}: the file is truncated", self.bytes, self.done);
         }
         Ok(())
     }
@@ -385,7 +387,7 @@ fn unshared<T>(voxels: &mut Arc<[T]>) -> Result<&mut [T]> {
     Arc::get_mut(voxels).ok_or_else(|| err!("voxels are shared before they are read"))
 }
 
-/// A number as NIfTI stores it.
+/// A number type of NIfTI files.
 trait Element: Zeroed + bytemuck::Pod + Default {
     fn swapped(self) -> Self;
     fn to_f64(self) -> f64;

@@ -190,13 +190,13 @@ fn scaling_is_computed_in_f64_and_rounded_to_f32() {
 #[test]
 fn hostile_headers_are_errors_without_large_allocations() {
     let dims = |dims: [i16; 8]| dims.map(i16::to_le_bytes).concat();
-    assert!(message(&patched(40, &dims([3, 32767, 32767, 32767, 1, 1, 1, 1]))).contains("cut off"));
+    assert!(message(&patched(40, &dims([3, 32767, 32767, 32767, 1, 1, 1, 1]))).contains("truncated"));
     assert!(
         message(&patched(40, &dims([7, 32767, 32767, 32767, 32767, 32767, 32767, 32767]))).contains("longer than 1")
     );
     assert!(message(&patched(40, &dims([3, 3, -4, 5, 1, 1, 1, 1]))).contains("at least one voxel"));
     assert!(message(&patched(70, &32i16.to_le_bytes())).contains("complex"));
-    assert!(message(&patched(108, &1e9f32.to_le_bytes())).contains("cut off"));
+    assert!(message(&patched(108, &1e9f32.to_le_bytes())).contains("truncated"));
     assert!(message(&patched(108, &10f32.to_le_bytes())).contains("vox_offset"));
     assert!(message(&patched(280, &f32::NAN.to_le_bytes())).contains("finite"));
     // The sform disagrees with pixdim, so the qform counts, whose origin (268) is no number. Found by fuzzing.
@@ -205,7 +205,7 @@ fn hostile_headers_are_errors_without_large_allocations() {
     assert!(message(&swapped).contains("finite"));
     assert!(message(&patched(344, b"nope")).contains("ANALYZE"));
     let bytes = small();
-    assert!(message(&bytes[..bytes.len() - 1]).contains("cut off"));
+    assert!(message(&bytes[..bytes.len() - 1]).contains("truncated"));
     assert!(message(&bytes[..100]).contains("header of 348"));
     assert!(message(b"").contains("empty"));
     assert!(message(b"<html>not found</html>").contains("NIfTI header"));
@@ -232,7 +232,7 @@ fn gzip_in_members_damaged_and_lying() {
     assert!(message(&wrong).contains("gzip"));
     assert!(message(&whole[..end - 3]).contains("gzip"));
     let huge = patched(40, &[3i16, 32767, 32767, 32767, 1, 1, 1, 1].map(i16::to_le_bytes).concat());
-    assert!(message(&zip(&[&huge])).contains("cut off"));
+    assert!(message(&zip(&[&huge])).contains("truncated"));
 }
 
 proptest! {

@@ -135,7 +135,7 @@ fn faults_of_folders_and_files_are_named() {
     assert!(
         dicom::read_folder(scratch.path().join("no"), None).unwrap_err().message().contains("cannot read the folder")
     );
-    // One slice that is cut off ends the case; it is named.
+    // One slice that is truncated ends the case; it is named.
     for name in ["explicit", "jpegls", "jpeg2000", "rle"] {
         let copy = scratch.path().join(name);
         copy_of(name, &copy);

@@ -33,7 +33,7 @@ fn compare(path: &Path, series: Option<&str>) {
         (Err(header), Err(whole)) => assert_eq!(header.to_string(), whole.to_string()),
         (Err(header), Ok(_)) => panic!("{}: the header alone is refused: {header}", path.display()),
         (Ok(_), Err(whole)) => {
-            let of_voxels = ["JPEG", "transfer syntax", "run-length", "packed pixel data", "damaged"];
+            let of_voxels = ["JPEG", "transfer syntax", "run-length", "compressed pixel data", "damaged"];
             assert!(of_voxels.iter().any(|part| whole.message().contains(part)), "{}: {whole}", path.display());
         }
     }
@@ -48,7 +48,7 @@ fn headers_alone_give_the_shape_geometry_and_type_that_the_whole_file_gives() {
     ["2", "7"].iter().for_each(|series| compare(&two, Some(series)));
 }
 
-/// At every length: a file that is cut off, or a data file that is missing, is refused in the same words.
+/// At every length: a file that is truncated, or a data file that is missing, is refused in the same words.
 #[test]
 fn headers_alone_are_refused_in_the_words_of_the_whole_file() {
     let data = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/data");

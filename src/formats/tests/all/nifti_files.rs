@@ -263,14 +263,14 @@ fn axes_of_any_number_become_channels_and_space() {
             (vec![2, 0, 6], "at least one voxel"),
             (vec![2, -3, -2], "at least one voxel"),
             (vec![], "1 to 7 dimensions"),
-            (vec![200, 300, 200], "cut off"),
+            (vec![200, 300, 200], "truncated"),
         ] {
             let error = File { dim: dim.clone(), ..file(version) }.error();
             assert!(error.contains(part), "{dim:?}: {error}");
         }
     }
     let error = File { dim: vec![i64::MAX, 1 << 40, 7], ..file(2) }.error();
-    assert!(error.contains("cut off"), "{error}");
+    assert!(error.contains("truncated"), "{error}");
 }
 
 #[test]
@@ -293,10 +293,10 @@ fn voxels_start_where_the_header_says() {
             let error = File { vox_offset, ..file(version) }.error();
             assert!(error.contains("vox_offset"), "{error}");
         }
-        assert!(File { vox_offset: 1e6, ..file(version) }.error().contains("cut off"));
+        assert!(File { vox_offset: 1e6, ..file(version) }.error().contains("truncated"));
     }
     assert!(File { vox_offset: f64::NAN, ..file(1) }.error().contains("vox_offset"));
-    // Fractions are cut off.
+    // Fractions are truncated.
     assert_eq!(values(&File { vox_offset: 352.9, ..file(1) }.read().unwrap())[1], 1.0);
 }
 

@@ -87,7 +87,7 @@ fn wrong_files_are_named_for_what_is_wrong() {
         message(good.replace(from, to).as_bytes(), nrrd::read_bytes)
     };
     assert!(nrrd_with("NRRD0005", "NRDD").contains("expected a NRRD file"));
-    assert!(nrrd_with("sizes: 3 4 5", "sizes: 3 4 500000000000").contains("cut off"));
+    assert!(nrrd_with("sizes: 3 4 5", "sizes: 3 4 500000000000").contains("truncated"));
     assert!(nrrd_with("sizes: 3 4 5", "sizes: 3 4 18446744073709551615").contains("memory can hold"));
     assert!(nrrd_with("sizes: 3 4 5", "sizes: 3 0 5").contains("sizes of at least 1"));
     assert!(nrrd_with("type: short", "type: block").contains("numeric NRRD type"));
@@ -101,7 +101,7 @@ fn wrong_files_are_named_for_what_is_wrong() {
         assert!(good.contains(from));
         message(good.replace(from, to).as_bytes(), mha::read_bytes)
     };
-    assert!(mha_with("DimSize = 3 4 5", "DimSize = 3 4 500000000000").contains("cut off"));
+    assert!(mha_with("DimSize = 3 4 5", "DimSize = 3 4 500000000000").contains("truncated"));
     assert!(mha_with("NDims = 3", "NDims = 99").contains("NDims from 1 to 10"));
     assert!(mha_with("MET_SHORT", "MET_STRING").contains("ElementType"));
     assert!(mha_with("ElementSpacing = 0.7", "ElementSpacing = 0").contains("singular"));
