@@ -286,7 +286,7 @@ impl<E: std::error::Error> From<E> for Error {
 /// Prefix of the message of a `tch::TchError` that libtorch has thrown.
 const LIBTORCH: &str = "Internal torch error: ";
 
-/// The name most similar to the misspelt `name`, if the edit distance is at most 3 and less than the name's length.
+/// The name most similar to the misspelled `name`, if the edit distance is at most 3 and less than the name's length.
 pub fn did_you_mean<'a>(name: &str, names: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     names
         .into_iter()

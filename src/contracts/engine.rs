@@ -13,7 +13,7 @@ use crate::component::{Args, BuildContext, Dict, Key, Object, Value};
 use crate::error::{Error, Kind, Result};
 use crate::image::{Affine, ImageHeader, Voxels};
 use crate::prediction::{PredictionState, volume_tensor};
-use crate::python::array::{Array, Flavour, Type};
+use crate::python::array::{Array, Flavor, Type};
 use crate::{bail, err, members};
 use indexmap::IndexMap;
 use parking_lot::Mutex;
@@ -257,7 +257,7 @@ pub fn image_meta(header: &ImageHeader, affine: &Affine) -> Result<Value> {
 /// Converts an affine to a 4×4 float64 tensor.
 pub fn matrix(affine: &Affine) -> Result<Value> {
     let values = affine.0.iter().flatten().copied().collect();
-    Ok(Value::object(Array::from_values(&[4, 4], values, Type::F64, Flavour::Torch)?))
+    Ok(Value::object(Array::from_values(&[4, 4], values, Type::F64, Flavor::Torch)?))
 }
 
 /// `engine` in a function of the config; its only attribute is `state`.

@@ -41,7 +41,8 @@ pub fn check(dataset: &dyn Dataset, cancel: &AtomicBool) -> Result<()> {
         text += &format!("\n       and {} more", more.len() + 1 - NAMED);
     }
     if !more.is_empty() {
-        text = format!("{} of {} labels do not lie on their images\n       {text}", more.len() + 1, dataset.len());
+        text =
+            format!("{} of {} labels are not aligned with their images\n       {text}", more.len() + 1, dataset.len());
     }
     Err(hinted(Error::new(text)))
 }
@@ -65,7 +66,7 @@ pub fn check_sample(sample: &Sample) -> Result<()> {
             };
             let name = |path: &Path| path.display().to_string();
             Err(hinted(err!(
-                "the label {} does not lie on the image {}: their corners are {distance_mm:.1} mm apart ({}; {})",
+                "the label {} is not aligned with the image {}: their corners are {distance_mm:.1} mm apart ({}; {})",
                 name(&label.path),
                 name(&image.path),
                 shown(label),

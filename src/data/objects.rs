@@ -19,7 +19,7 @@ use crate::data::batches::{Batch, Batches};
 use crate::error::{Kind, Result};
 use crate::image::{Affine, Layout, Volume};
 use crate::prediction::volume_tensor;
-use crate::python::array::{Array, Flavour, Type, joined};
+use crate::python::array::{Array, Flavor, Type, joined};
 use crate::random::RngStates;
 use crate::torch::{array_from_tensor, guard};
 use crate::{bail, err, members};
@@ -47,7 +47,7 @@ impl ImageValue {
             match array.shape() {
                 // Before EnsureChannelFirstd the tensor has no channel axis.
                 [1, shape @ ..] if !self.volume.channel_first => {
-                    Array::from_values(shape, array.values(), array.ty, Flavour::Torch)
+                    Array::from_values(shape, array.values(), array.ty, Flavor::Torch)
                 }
                 _ => Ok(array),
             }
@@ -65,7 +65,7 @@ static IMAGE: &[Member<ImageValue>] = &[
     Attribute("meta", |image| image_meta(&image.volume.header, &image.volume.affine)),
     Attribute("pixdim", |image| {
         let spacing = image.volume.affine.spacing_mm().to_vec();
-        Ok(Value::object(Array::from_values(&[3], spacing, Type::F64, Flavour::Torch)?))
+        Ok(Value::object(Array::from_values(&[3], spacing, Type::F64, Flavor::Torch)?))
     }),
     // The shape with a channel axis is known without reading the voxels.
     Attribute("shape", |image| match image.volume.channel_first {
@@ -316,7 +316,7 @@ fn collated(batch: Batch, context: &mut BuildContext) -> Result<Value> {
             .iter()
             .map(|value| match value {
                 Value::Int(_) | Value::Float(_) | Value::Bool(_) => {
-                    Array::of("collate", value, Flavour::Torch, context).ok()
+                    Array::of("collate", value, Flavor::Torch, context).ok()
                 }
                 value => plain(value).ok()?.downcast::<Array>().map(|array| (*array).clone()),
             })

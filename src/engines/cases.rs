@@ -123,7 +123,7 @@ pub fn warn_of_unwritten(transforms: &[Arc<dyn Transform>], owner: &str) {
 }
 
 /// Errors of a dataset's cases: files that are missing or have unreadable headers, outputs that clash or cannot be
-/// written, labels that do not lie on their images. Each kind is one error.
+/// written, labels that are not aligned with their images. Each kind is one error.
 pub fn check(dataset: &dyn Dataset, postprocessing: &[Arc<dyn Transform>]) -> Vec<Error> {
     let mut errors = missing_files(dataset);
     let unreadable = unreadable_files(dataset);

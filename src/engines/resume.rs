@@ -291,7 +291,7 @@ mod tests {
         assert!(decision(|_| {}).unwrap().outputs[0].ends_with(OUTPUT));
         let incomplete = format!("{OUTPUT}.json is incomplete or has another format");
         for result in [
-            decision(|json| json["case"]["colour"] = json!("red")),
+            decision(|json| json["case"]["color"] = json!("red")),
             decision(|json| drop(json.as_object_mut().unwrap().remove("inputs"))),
             decision(|json| drop(json["case"].as_object_mut().unwrap().remove("windows"))),
             decision(|json| json["format"] = json!(7)),

@@ -4,7 +4,7 @@
 use crate::component::{Args, BuildContext, Function, Value};
 use crate::err;
 use crate::error::{Kind, Result};
-use crate::python::array::{Flavour, Given, elements};
+use crate::python::array::{Flavor, Given, elements};
 use crate::python::common::reads;
 use crate::torch::{array_from_tensor, kind_of};
 use tch::{Device, Tensor};
@@ -19,7 +19,7 @@ type Draw = fn([i64; 1], (tch::Kind, Device)) -> std::result::Result<Tensor, tch
 /// `rand(2, 3)`, `rand([2, 3])`, `rand(size=(2, 3))`
 fn draw(name: &str, args: Args, call: &mut BuildContext, draw: Draw) -> Result<Value> {
     const PARAMS: &[&str] = &["*size", "dtype", "generator", "_device", "_requires_grad", "_pin_memory", "_layout"];
-    let given = Given::bind(name, Flavour::Torch, PARAMS, args)?;
+    let given = Given::bind(name, Flavor::Torch, PARAMS, args)?;
     if given.value(2).is_some() {
         return Err(err!("{name}: argument `generator` is not supported, the default generator is always used")
             .kind(Kind::Unsupported));

@@ -74,7 +74,7 @@ mod tests {
         );
         // A turn of 7e-4 rad about z: a quaternion's rounding.
         assert_eq!(with(|label| (label.affine.0[0][1], label.affine.0[1][0]) = (-3.0 * 7e-4, -3.0 * 7e-4)), None);
-        // Stored from left to right: the first voxel's centre is at 60 - 39·3.
+        // Stored from left to right: the first voxel's center is at 60 - 39·3.
         assert_eq!(with(|label| (label.affine.0[0][0], label.affine.0[0][3]) = (3.0, -57.0)), None);
         // Axes x and z swapped.
         let swapped = |label: &mut Grid| {
@@ -83,7 +83,7 @@ mod tests {
                 [[0.0, 0.0, -3.0, 60.0], [0.0, 3.0, 0.0, -50.0], [3.0, 0.0, 0.0, -40.0], [0.0, 0.0, 0.0, 1.0]];
         };
         assert_eq!(with(swapped), None);
-        // 1 mm along z: first centre 1 mm lower; or kept where it was, as resampling by centres does.
+        // 1 mm along z: first center 1 mm lower; or kept where it was, as resampling by centers does.
         for origin in [-41.0, -40.0] {
             let finer = |label: &mut Grid| {
                 label.shape[2] = 90;

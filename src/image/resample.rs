@@ -491,7 +491,7 @@ mod tests {
             panic!("expected something to resample");
         };
         assert!(sampler.is_separable());
-        // Opposite neighbours: most sums between them cancel.
+        // Opposite neighbors: most sums between them cancel.
         let voxels: Vec<i32> = (0..from.iter().product::<usize>() as i32).map(|i| (i * 7919 % 5 - 2) * 40).collect();
         let source = Source::dense(&voxels, from);
         let (mut passed, mut summed) = (vec![0.0; to.iter().product()], vec![0.0; to.iter().product()]);

@@ -107,9 +107,9 @@ fn shape_and_origin(from: &Grid, to: &Affine, scale_extent: bool) -> Result<([us
     let mut origin = match (0..8).find(|&i| smallest(i)) {
         Some(i) => [world[0][i], world[1][i], world[2][i]],
         None => {
-            let (centre, shifted) =
+            let (center, shifted) =
                 (rotate_vector(&from.affine, size.map(|n| n / 2.0)), rotate_vector(to, shape.map(|n| n as f64 / 2.0)));
-            std::array::from_fn(|axis| centre[axis] + from.affine.0[axis][3] - shifted[axis])
+            std::array::from_fn(|axis| center[axis] + from.affine.0[axis][3] - shifted[axis])
         }
     };
     if scale_extent {

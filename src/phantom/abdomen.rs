@@ -14,12 +14,12 @@ pub fn kidneys(atlas: &mut Atlas) {
     let shades = atlas.shades;
     for (name, side, z) in [("right", 1.0, 132.0), ("left", -1.0, 146.0)] {
         let at = |p: Point| on_side(side, p);
-        let centre = at([66.0, -40.0, z]);
+        let center = at([66.0, -40.0, z]);
         let axes = axes_along(at([-0.22, -0.16, 1.0]));
-        let sinus = Solid::Ellipsoid { centre: at([50.0, -34.0, z]), radii: [14.0, 12.0, 24.0], axes };
-        let whole = Solid::Ellipsoid { centre, radii: [28.0, 27.0, 57.0], axes };
+        let sinus = Solid::Ellipsoid { center: at([50.0, -34.0, z]), radii: [14.0, 12.0, 24.0], axes };
+        let whole = Solid::Ellipsoid { center, radii: [28.0, 27.0, 57.0], axes };
         let shape = whole.without(5.0, sinus.clone());
-        let kidney = atlas.varied(shape, centre, 4.0, 0.08);
+        let kidney = atlas.varied(shape, center, 4.0, 0.08);
         let kidney = atlas.organic(kidney, 1.5, 22.0);
         atlas.put(&format!("kidney_{name}"), kidney, shades.kidney());
     }
@@ -81,10 +81,10 @@ pub fn liver_and_spleen(atlas: &mut Atlas) {
         .within(0.0, belly().map(|solid| solid.grown(-5.0)));
     atlas.put_texture(union(0.0, branches).within(0.0, [inside]), shades.portal_blood());
 
-    let centre = [-102.0, -38.0, 244.0];
-    let spleen = Solid::Ellipsoid { centre, radii: [34.0, 48.0, 60.0], axes: axes_along([0.18, -0.45, 1.0]) };
+    let center = [-102.0, -38.0, 244.0];
+    let spleen = Solid::Ellipsoid { center, radii: [34.0, 48.0, 60.0], axes: axes_along([0.18, -0.45, 1.0]) };
     let spleen = spleen.without(12.0, ellipsoid([-66.0, -6.0, 246.0], [28.0, 42.0, 50.0]));
-    let spleen = atlas.varied(spleen, centre, 4.0, 0.14);
+    let spleen = atlas.varied(spleen, center, 4.0, 0.14);
     let spleen = atlas.organic(spleen, 2.5, 34.0).within(5.0, belly());
     atlas.put("spleen", spleen, shades.spleen());
 }
@@ -105,23 +105,23 @@ pub fn pancreas(atlas: &mut Atlas) {
 }
 
 pub fn gallbladder(atlas: &mut Atlas) {
-    let centre = [54.0, 42.0, 186.0];
+    let center = [54.0, 42.0, 186.0];
     let solid = union(
         8.0,
         vec![
-            Solid::Ellipsoid { centre, radii: [14.0, 14.0, 29.0], axes: axes_along([0.15, 0.55, -0.8]) },
+            Solid::Ellipsoid { center, radii: [14.0, 14.0, 29.0], axes: axes_along([0.15, 0.55, -0.8]) },
             rod([48.0, 26.0, 212.0], [42.0, 14.0, 222.0], 3.5),
         ],
     );
-    let solid = atlas.varied(solid, centre, 4.0, 0.15);
+    let solid = atlas.varied(solid, center, 4.0, 0.15);
     atlas.put("gallbladder", solid, atlas.shades.bile());
 }
 
 pub fn bladder(atlas: &mut Atlas) {
     let shades = atlas.shades;
-    let centre = [0.0, 22.0, -90.0];
+    let center = [0.0, 22.0, -90.0];
     let solid =
-        union(14.0, vec![ellipsoid(centre, [46.0, 34.0, 33.0]), ellipsoid([0.0, 18.0, -108.0], [20.0, 18.0, 18.0])]);
+        union(14.0, vec![ellipsoid(center, [46.0, 34.0, 33.0]), ellipsoid([0.0, 18.0, -108.0], [20.0, 18.0, 18.0])]);
     let solid = atlas.varied(solid, [0.0, 18.0, -115.0], 2.0, 0.16);
     let solid = atlas.organic(solid, 2.0, 34.0);
     atlas.put("urinary_bladder", solid, shades.urine());

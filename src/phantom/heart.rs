@@ -15,7 +15,7 @@ fn on_axis(mm: f32) -> Point {
 
 /// Creates an ellipsoid along the axis of the heart.
 fn along(mm: f32, width: f32, half_length: f32) -> Solid {
-    Solid::Ellipsoid { centre: on_axis(mm), radii: [width, width, half_length], axes: axes_along(TO_APEX) }
+    Solid::Ellipsoid { center: on_axis(mm), radii: [width, width, half_length], axes: axes_along(TO_APEX) }
 }
 
 fn left_wall() -> Solid {
@@ -26,7 +26,7 @@ fn left_wall() -> Solid {
 
 fn right_ventricle() -> Solid {
     let body = Solid::Ellipsoid {
-        centre: [-14.0, 46.0, 320.0],
+        center: [-14.0, 46.0, 320.0],
         radii: [30.5, 37.0, 53.0],
         axes: axes_along([-0.75, 0.35, -0.45]),
     };

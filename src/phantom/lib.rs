@@ -9,7 +9,7 @@
 //! radiological protection", table 2.8, gives masses (mean of man and woman): liver 1600 g, brain 1375 g, heart with
 //! blood 730 g, stomach with contents 385 g, kidneys 293 g, bladder with urine 245 g, spleen 140 g, pancreas 130 g,
 //! both adrenal glands 13.5 g; the lungs hold 3.0 l at rest and 6.0 l when full. The pancreas follows CT volumetry
-//! instead (70 to 90 ml). Not modelled: disease, motion, metal, and most structures without a class (nerves, lymph
+//! instead (70 to 90 ml). Not modeled: disease, motion, metal, and most structures without a class (nerves, lymph
 //! nodes, small vessels, genitals).
 //!
 //! The same options give the same voxels on every machine and for any number of threads: voxels are computed

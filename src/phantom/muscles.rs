@@ -18,7 +18,7 @@ pub fn muscles(atlas: &mut Atlas) {
             16.0,
             vec![
                 Solid::Ellipsoid {
-                    centre: at([80.0, -84.0, -100.0]),
+                    center: at([80.0, -84.0, -100.0]),
                     radii: [56.0, 30.0, 82.0],
                     axes: axes_along(at([-0.38, -0.05, 1.0])),
                 },

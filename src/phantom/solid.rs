@@ -17,13 +17,13 @@ pub const FAR: f32 = 1.6;
 #[derive(Clone)]
 pub enum Solid {
     Ellipsoid {
-        centre: Point,
+        center: Point,
         radii: Point,
         axes: Axes,
     },
     /// An elliptic cylinder along the third axis; `half`: half width, half depth, half height.
     Column {
-        centre: Point,
+        center: Point,
         half: Point,
         axes: Axes,
         rounding: f32,
@@ -65,10 +65,10 @@ pub enum Solid {
         by: f32,
         share: fn(Point) -> f32,
     },
-    /// Scaled about `centre`, then shifted.
+    /// Scaled about `center`, then shifted.
     Moved {
         inner: Box<Solid>,
-        centre: Point,
+        center: Point,
         shift: Point,
         scale: f32,
     },
@@ -81,8 +81,8 @@ pub enum Solid {
     },
 }
 
-pub fn ellipsoid(centre: Point, radii: Point) -> Solid {
-    Solid::Ellipsoid { centre, radii, axes: UPRIGHT }
+pub fn ellipsoid(center: Point, radii: Point) -> Solid {
+    Solid::Ellipsoid { center, radii, axes: UPRIGHT }
 }
 pub fn tube(knots: &[Knot]) -> Solid {
     let points = curve(knots, TUBE_STEP_MM);
@@ -112,15 +112,15 @@ impl Solid {
 
     pub fn distance(&self, p: Point) -> f32 {
         match self {
-            Solid::Ellipsoid { centre, radii, axes } => {
-                let q = into_axes(axes, sub(p, *centre));
+            Solid::Ellipsoid { center, radii, axes } => {
+                let q = into_axes(axes, sub(p, *center));
                 let once = std::array::from_fn(|axis| q[axis] / radii[axis]);
                 let twice = std::array::from_fn(|axis| once[axis] / radii[axis]);
                 let (k0, k1) = (length(once), length(twice));
                 if k1 < 1e-6 { -radii[0].min(radii[1]).min(radii[2]) } else { k0 * (k0 - 1.0) / k1 }
             }
-            Solid::Column { centre, half, axes, rounding } => {
-                let q = into_axes(axes, sub(p, *centre));
+            Solid::Column { center, half, axes, rounding } => {
+                let q = into_axes(axes, sub(p, *center));
                 let ring = section(q[0], q[1], half[0] - rounding, half[1] - rounding, 0.0);
                 let end = q[2].abs() - (half[2] - rounding);
                 let outside = length([ring.max(0.0), end.max(0.0), 0.0]);
@@ -142,8 +142,8 @@ impl Solid {
             Solid::Without { whole, hole, blend } => -smooth_min(-whole.distance(p), hole.distance(p), *blend),
             Solid::Grown { inner, by } => inner.distance(p) - by,
             Solid::Padded { inner, by, share } => inner.distance(p) - by * share(p),
-            Solid::Moved { inner, centre, shift, scale: by } => {
-                inner.distance(add(*centre, scale(sub(sub(p, *centre), *shift), 1.0 / by))) * by
+            Solid::Moved { inner, center, shift, scale: by } => {
+                inner.distance(add(*center, scale(sub(sub(p, *center), *shift), 1.0 / by))) * by
             }
             Solid::Rough { inner, height, width, seed } => {
                 let d = inner.distance(p);
@@ -160,10 +160,10 @@ impl Solid {
     pub fn bounds(&self) -> Bounds {
         const ENDLESS: Bounds = Bounds { low: [-1e6; 3], high: [1e6; 3] };
         match self {
-            Solid::Ellipsoid { centre, radii: half, axes } | Solid::Column { centre, half, axes, .. } => {
+            Solid::Ellipsoid { center, radii: half, axes } | Solid::Column { center, half, axes, .. } => {
                 let corners = (0..8).map(|corner: u32| {
                     let sign = |bit: u32| if corner >> bit & 1 == 0 { -1.0 } else { 1.0 };
-                    add(*centre, out_of_axes(axes, [half[0] * sign(0), half[1] * sign(1), half[2] * sign(2)]))
+                    add(*center, out_of_axes(axes, [half[0] * sign(0), half[1] * sign(1), half[2] * sign(2)]))
                 });
                 Bounds::of(corners)
             }
@@ -183,9 +183,9 @@ impl Solid {
             Solid::Grown { inner, by } => inner.bounds().grown(*by),
             // Values of `share` are below 2.
             Solid::Padded { inner, by, .. } => inner.bounds().grown(2.0 * by),
-            Solid::Moved { inner, centre, shift, scale: by } => {
+            Solid::Moved { inner, center, shift, scale: by } => {
                 let Bounds { low, high } = inner.bounds();
-                let moved = |p: Point| add(add(*centre, *shift), scale(sub(p, *centre), *by));
+                let moved = |p: Point| add(add(*center, *shift), scale(sub(p, *center), *by));
                 Bounds { low: moved(low), high: moved(high) }
             }
             Solid::Rough { inner, height, .. } => inner.bounds().grown(height.abs()),
@@ -228,10 +228,10 @@ impl Solid {
             Solid::Padded { inner, by, share } => {
                 Solid::Padded { inner: Box::new(inner.near(place, margin + 2.0 * by)?), by: *by, share: *share }
             }
-            Solid::Moved { inner, centre, shift, scale: by } => {
-                let back = |p: Point| add(*centre, scale(sub(sub(p, *centre), *shift), 1.0 / by));
+            Solid::Moved { inner, center, shift, scale: by } => {
+                let back = |p: Point| add(*center, scale(sub(sub(p, *center), *shift), 1.0 / by));
                 let inner = inner.near(&Bounds { low: back(place.low), high: back(place.high) }, margin / by)?;
-                Solid::Moved { inner: Box::new(inner), centre: *centre, shift: *shift, scale: *by }
+                Solid::Moved { inner: Box::new(inner), center: *center, shift: *shift, scale: *by }
             }
             Solid::Rough { inner, height, width, seed } => {
                 inner.near(place, margin + height.abs())?.rough(*height, *width, *seed)

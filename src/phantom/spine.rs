@@ -159,7 +159,7 @@ pub fn vertebrae(atlas: &mut Atlas) {
     for (index, level) in LEVELS.iter().enumerate().filter(|(_, level)| level.name != "vertebrae_C2") {
         let place = Place::at(middle_z(index));
         let half = [level.half_width - 1.0, level.half_depth - 1.0, level.height * 0.62];
-        let disc = Solid::Column { centre: place.origin, half, axes: place.axes, rounding: 4.0 };
+        let disc = Solid::Column { center: place.origin, half, axes: place.axes, rounding: 4.0 };
         atlas.put_unnamed(disc, shades.disc());
     }
     let (c1, c1_z) = atlas_c1();
@@ -167,7 +167,7 @@ pub fn vertebrae(atlas: &mut Atlas) {
     for (index, level) in LEVELS.iter().enumerate().rev() {
         let place = Place::at(middle_z(index));
         let half = [level.half_width, level.half_depth, (level.height - level.disc) / 2.0];
-        let mut parts = vec![Solid::Column { centre: place.origin, half, axes: place.axes, rounding: 3.5 }];
+        let mut parts = vec![Solid::Column { center: place.origin, half, axes: place.axes, rounding: 3.5 }];
         parts.extend(arch(level, &place));
         if level.name == "vertebrae_C2" {
             // The dens lies in the ring of C1.

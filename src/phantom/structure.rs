@@ -59,7 +59,7 @@ impl<'a> Atlas<'a> {
             None => self.unknown.push(class.to_owned()),
         }
     }
-    /// Adds a structure that is labelled as background.
+    /// Adds a structure that is labeled as background.
     pub fn put_unnamed(&mut self, solid: Solid, paint: Paint) {
         self.structures.push(Structure { label_op: LabelOp::Clear, solid, paint: Some(paint) });
     }
@@ -68,10 +68,10 @@ impl<'a> Atlas<'a> {
         self.structures.push(Structure { label_op: LabelOp::Keep, solid, paint: Some(paint) });
     }
     /// Varies an organ for this person: shifts it by up to `shift_mm` and scales it by up to ±`size` (0.1: 10 %).
-    pub fn varied(&mut self, solid: Solid, centre: Point, shift_mm: f32, size: f32) -> Solid {
+    pub fn varied(&mut self, solid: Solid, center: Point, shift_mm: f32, size: f32) -> Solid {
         let shift = std::array::from_fn(|_| self.stream.uniform(-shift_mm, shift_mm));
         let scale = self.stream.uniform(1.0 - size, 1.0 + size);
-        Solid::Moved { inner: Box::new(solid), centre, shift, scale }
+        Solid::Moved { inner: Box::new(solid), center, shift, scale }
     }
     /// Makes the surface of an organ irregular, differently for each person.
     pub fn organic(&mut self, solid: Solid, height: f32, width: f32) -> Solid {

@@ -1,4 +1,4 @@
-//! The great vessels of the systemic circulation. Vessels without a class are labelled as background.
+//! The great vessels of the systemic circulation. Vessels without a class are labeled as background.
 
 use super::geometry::{Knot, Point, on_side};
 use super::solid::{Solid, tube, union};

@@ -56,7 +56,7 @@ pub fn grid(view: &View, size: [usize; 3], spacing_mm: f64, body_scale: [f64; 3]
     let in_plane_mm = spacing_mm * uniform(0.88, 1.08);
     let spacing_mm = [in_plane_mm, in_plane_mm, spacing_mm * uniform(0.8, 1.3)];
     let size: [usize; 3] = std::array::from_fn(|axis| (extent_mm[axis] / spacing_mm[axis]).round().max(8.0) as usize);
-    let centre = [
+    let center = [
         uniform(-8.0, 8.0),
         view.middle_y + uniform(-16.0, -2.0),
         view.middle_z * body_scale[2] + uniform(-12.0, 12.0),
@@ -79,7 +79,7 @@ pub fn grid(view: &View, size: [usize; 3], spacing_mm: f64, body_scale: [f64; 3]
             matrix.0[row][voxel_axis] = turn.0[row][body_axis] * signs[voxel_axis] * spacing_mm[body_axis];
         }
     }
-    for (row, middle) in centre.iter().enumerate() {
+    for (row, middle) in center.iter().enumerate() {
         let to_middle: f64 = (0..3).map(|axis| matrix.0[row][axis] * (shape[axis] as f64 - 1.0) / 2.0).sum();
         // Files store affines as f32: round before rendering, so that both agree.
         matrix.0[row][3] = f64::from((middle - to_middle) as f32);

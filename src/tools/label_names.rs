@@ -19,7 +19,7 @@ pub fn to_xml(structures: &Structures) -> String {
         "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<CaretExtension><VolumeInformation Index=\"0\"><LabelTable>\n",
     );
     for structure in structures.iter() {
-        let [r, g, b] = structure.colour().map(|part| f64::from(part) / 255.0);
+        let [r, g, b] = structure.color().map(|part| f64::from(part) / 255.0);
         // `]]>` would end the CDATA section.
         let name = structure.name.replace("]]>", "");
         let _ = writeln!(

@@ -35,7 +35,7 @@ const MARGIN: usize = 8;
 const GLYPH: usize = 8;
 const LINE: usize = 12;
 const LEGEND_WIDTH: usize = 260;
-const GREY: [u8; 3] = [200; 3];
+const GRAY: [u8; 3] = [200; 3];
 
 /// An RGB image.
 pub struct Picture {
@@ -98,30 +98,30 @@ pub fn preview(
             for px in 0..w {
                 let voxel = voxel_of(px, py);
                 let label = value(&labels, voxel) as u32;
-                let grey = (value(&image, voxel) - options.window[0]) / (options.window[1] - options.window[0]) * 255.0;
-                let mut colour = [grey.clamp(0.0, 255.0) as u8; 3];
+                let gray = (value(&image, voxel) - options.window[0]) / (options.window[1] - options.window[0]) * 255.0;
+                let mut color = [gray.clamp(0.0, 255.0) as u8; 3];
                 if label != 0 {
                     *seen.entry(label).or_default() += 1;
                     let edge = [(px + 1, py), (px, py + 1), (px.wrapping_sub(1), py), (px, py.wrapping_sub(1))]
                         .into_iter()
                         .any(|(x, y)| x < w && y < h && value(&labels, voxel_of(x, y)) as u32 != label);
                     let weight = if edge { 1.0 } else { options.opacity };
-                    let over = structures.get(label).colour();
-                    colour = std::array::from_fn(|i| {
-                        (f64::from(colour[i]) * (1.0 - weight) + f64::from(over[i]) * weight) as u8
+                    let over = structures.get(label).color();
+                    color = std::array::from_fn(|i| {
+                        (f64::from(color[i]) * (1.0 - weight) + f64::from(over[i]) * weight) as u8
                     });
                 }
-                picture.pixels[(top + py) * width + left + px] = colour;
+                picture.pixels[(top + py) * width + left + px] = color;
             }
         }
         let letters = if across == 0 { ["R", "L"] } else { ["A", "P"] };
-        picture.text(left, top + h / 2, letters[0], GREY);
-        picture.text(left + w.saturating_sub(GLYPH), top + h / 2, letters[1], GREY);
-        picture.text(left + w / 2, top + 2, if down == 2 { "S" } else { "A" }, GREY);
-        picture.text(left, top + size(tallest) + 4, &format!("{name} {}", at[fixed] + 1), GREY);
+        picture.text(left, top + h / 2, letters[0], GRAY);
+        picture.text(left + w.saturating_sub(GLYPH), top + h / 2, letters[1], GRAY);
+        picture.text(left + w / 2, top + 2, if down == 2 { "S" } else { "A" }, GRAY);
+        picture.text(left, top + size(tallest) + 4, &format!("{name} {}", at[fixed] + 1), GRAY);
         left += w + MARGIN;
     }
-    picture.text(MARGIN, MARGIN - 4, title, GREY);
+    picture.text(MARGIN, MARGIN - 4, title, GRAY);
     let mut by_area: Vec<(u32, usize)> = seen.into_iter().collect();
     by_area.sort_by_key(|(id, area)| (std::cmp::Reverse(*area), *id));
     let room = height.saturating_sub(2 * MARGIN + 2 * LINE) / LINE;
@@ -129,12 +129,12 @@ pub fn preview(
         let y = MARGIN + LINE + row * LINE;
         let structure = structures.get(*id);
         for dy in 0..GLYPH {
-            picture.pixels[(y + dy) * width + left..][..GLYPH].fill(structure.colour());
+            picture.pixels[(y + dy) * width + left..][..GLYPH].fill(structure.color());
         }
-        picture.text(left + GLYPH + 4, y, &structure.name, GREY);
+        picture.text(left + GLYPH + 4, y, &structure.name, GRAY);
     }
     if by_area.len() > room {
-        picture.text(left, MARGIN + LINE + room * LINE, &format!("and {} more", by_area.len() - room), GREY);
+        picture.text(left, MARGIN + LINE + room * LINE, &format!("and {} more", by_area.len() - room), GRAY);
     }
     Ok(picture)
 }
@@ -143,10 +143,10 @@ fn value(volume: &Volume, at: [usize; 3]) -> f64 {
     each_voxels!(&volume.voxels, buffer => buffer[volume.layout.position([0, at[0], at[1], at[2]])].to_f64())
 }
 
-/// Returns, per axis, the slice with the most structures, and among equals the one with the most labelled voxels;
+/// Returns, per axis, the slice with the most structures, and among equals the one with the most labeled voxels;
 /// without labels, the middle slice. Samples every other voxel along each axis.
 fn best_slices(labels: &Volume) -> [usize; 3] {
-    /// A bit set of the labels found, and the number of labelled voxels.
+    /// A bit set of the labels found, and the number of labeled voxels.
     #[derive(Clone, Default)]
     struct Seen(Vec<u64>, usize);
     let shape = labels.layout.spatial();
@@ -185,7 +185,7 @@ fn best_slices(labels: &Volume) -> [usize; 3] {
 
 impl Picture {
     /// Draws ASCII text at (x, y), clipped to the image.
-    fn text(&mut self, x: usize, y: usize, text: &str, colour: [u8; 3]) {
+    fn text(&mut self, x: usize, y: usize, text: &str, color: [u8; 3]) {
         for (i, letter) in text.chars().enumerate() {
             let Some(rows) = font8x8::BASIC_FONTS.get(letter).or_else(|| font8x8::BASIC_FONTS.get('?')) else {
                 continue;
@@ -194,7 +194,7 @@ impl Picture {
                 for dx in 0..GLYPH {
                     let (px, py) = (x + i * GLYPH + dx, y + dy);
                     if row >> dx & 1 == 1 && px < self.width && py < self.height {
-                        self.pixels[py * self.width + px] = colour;
+                        self.pixels[py * self.width + px] = color;
                     }
                 }
             }

@@ -16,7 +16,7 @@ pub struct Structure {
 
 impl Structure {
     /// Returns the RGB color of the id. Consecutive ids have clearly different colors.
-    pub fn colour(&self) -> [u8; 3] {
+    pub fn color(&self) -> [u8; 3] {
         // The hue advances by the golden angle; saturation and lightness alternate, so that similar hues stay
         // distinguishable.
         let hue = f64::from(self.id) * 0.618_033_988_749_895 % 1.0;
@@ -153,7 +153,7 @@ impl Structures {
     pub fn slicer_table(&self) -> String {
         let mut text = String::from("# id name red green blue opacity\n0 background 0 0 0 0\n");
         for structure in &self.0 {
-            let [r, g, b] = structure.colour();
+            let [r, g, b] = structure.color();
             let name = structure.name.replace(char::is_whitespace, "_");
             let _ = writeln!(text, "{} {name} {r} {g} {b} 255", structure.id);
         }
@@ -167,7 +167,7 @@ impl Structures {
             "# ITK-SnAP Label Description File\n    0     0    0    0        0  0  0    \"Clear Label\"\n",
         );
         for structure in &self.0 {
-            let [r, g, b] = structure.colour();
+            let [r, g, b] = structure.color();
             let _ = writeln!(
                 text,
                 "{:>5} {r:>5} {g:>4} {b:>4}        1  1  1    \"{}\"",
@@ -226,9 +226,9 @@ mod tests {
 
     #[test]
     fn colors_of_104_ids_differ() {
-        let colours: Vec<[u8; 3]> = (1..=104).map(|id| Structure { id, name: String::new() }.colour()).collect();
-        for (at, a) in colours.iter().enumerate() {
-            for b in &colours[at + 1..] {
+        let colors: Vec<[u8; 3]> = (1..=104).map(|id| Structure { id, name: String::new() }.color()).collect();
+        for (at, a) in colors.iter().enumerate() {
+            for b in &colors[at + 1..] {
                 assert!(a.iter().zip(b).map(|(a, b)| a.abs_diff(*b) as u32).sum::<u32>() > 8, "{a:?} {b:?}");
             }
         }

@@ -4,7 +4,7 @@ use crate::component::Member::{self, Attribute, Method};
 use crate::component::{BuildContext, Object, Value};
 use crate::error::Result;
 use crate::formats::digest;
-use crate::python::array::{Array, DTypeObject, Flavour, Type, charge};
+use crate::python::array::{Array, DTypeObject, Flavor, Type, charge};
 use crate::torch::Device;
 use crate::torch::convert::to_u8;
 use crate::{err, members};
@@ -43,7 +43,7 @@ pub fn array_from_tensor(tensor: &Tensor, call: &mut BuildContext) -> Result<Arr
     charge(call, tensor.numel())?;
     let shape: Vec<usize> = tensor.size().into_iter().map(|n| n as usize).collect();
     let flat = tensor.f_to_device(tch::Device::Cpu)?.f_to_kind(Kind::Double)?.f_contiguous()?.f_view([-1])?;
-    Array::from_values(&shape, Vec::<f64>::try_from(&flat)?, ty, Flavour::Torch)
+    Array::from_values(&shape, Vec::<f64>::try_from(&flat)?, ty, Flavor::Torch)
 }
 
 /// Copies an array to a CPU tensor; unsigned types that torch lacks become the next larger signed type.
@@ -77,7 +77,7 @@ static MEMBERS: &[Member<TensorHandle>] = &[
     Attribute("dtype", |tensor| {
         let kind = tensor.0.lock().kind();
         let ty = type_of(kind).ok_or_else(|| err!("the dtype {kind:?} is not supported in expressions"))?;
-        Ok(DTypeObject::of(ty, Flavour::Torch))
+        Ok(DTypeObject::of(ty, Flavor::Torch))
     }),
     Attribute("device", |_| Ok(Value::object(Device::Cpu))),
     Method("size", |tensor, args, _| args.expect("size", []).map(|[]| tensor.shape())),

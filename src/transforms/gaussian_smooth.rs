@@ -65,8 +65,8 @@ impl GaussianSmooth {
                     Vec::new,
                     |scratch: &mut Vec<f32>, (at, plane)| {
                         let (channel, x) = (at / nx, at % nx);
-                        let neighbour = |i: usize| &source[(channel * nx + i) * ny * nz..][..ny * nz];
-                        along(&self.kernels[0], x, nx, plane, neighbour);
+                        let neighbor = |i: usize| &source[(channel * nx + i) * ny * nz..][..ny * nz];
+                        along(&self.kernels[0], x, nx, plane, neighbor);
                         scratch.clear();
                         scratch.extend_from_slice(plane);
                         for (y, row) in plane.chunks_exact_mut(nz).enumerate() {

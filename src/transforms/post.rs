@@ -8,7 +8,7 @@ use crate::contracts::{Item, Sample};
 use crate::error::Result;
 use crate::image::{DType, Layout, Volume, Voxels};
 use crate::prediction::Prediction;
-use crate::python::array::{Array, Flavour, Type};
+use crate::python::array::{Array, Flavor, Type};
 use crate::torch::convert::to_f32;
 use std::sync::Arc;
 use tch::Tensor;
@@ -75,7 +75,7 @@ pub(super) fn call_on(function: &Value, values: Tensor) -> Result<Tensor> {
     let shape: Vec<usize> = values.size().into_iter().map(|n| n as usize).collect();
     let numbers = to_f32(&values)?.into_iter().map(f64::from).collect();
     drop(values);
-    let argument = Array::from_values(&shape, numbers, Type::F32, Flavour::Torch)?;
+    let argument = Array::from_values(&shape, numbers, Type::F32, Flavor::Torch)?;
     // Operations on images cost more steps than those on a config's values: allow some hundred of them.
     let mut call = BuildContext::with_limits(10_000_000 + 16 * shape.iter().product::<usize>() as u64, 200);
     let result = function.call(Args::positional([Value::object(argument)]), &mut call)?;

@@ -82,7 +82,7 @@ fn each_faulty_case_is_one_error_that_names_its_file_and_the_others_go_on() {
         ("offset.nii", Some(changed(&[(108, &1e9_f32.to_le_bytes())])), "truncated"),
         ("nan_affine.nii.gz", Some(gzip(&changed(&[(280, &nan), (296, &nan)]))), "affine"),
         ("complex.nii.gz", Some(gzip(&changed(&[(70, &[32, 0, 64, 0])]))), "complex numbers"),
-        ("rgb.nii.gz", Some(gzip(&changed(&[(70, &[128, 0, 24, 0])]))), "RGB colours"),
+        ("rgb.nii.gz", Some(gzip(&changed(&[(70, &[128, 0, 24, 0])]))), "RGB colors"),
         ("nan_slope.nii.gz", Some(gzip(&changed(&[(112, &2.0_f32.to_le_bytes()), (116, &nan)]))), "scl_inter"),
     ];
     for (name, content, _) in &table {

@@ -56,7 +56,7 @@ fn statistics_equal_sums_over_the_voxels() {
         [(2, "liver"), (5, "table"), (9, "label_9")]
     );
     let liver = &rows[0];
-    // 3·5·3 voxels of 24 mm³, centred on index (4, 4, 3).
+    // 3·5·3 voxels of 24 mm³, centerd on index (4, 4, 3).
     assert_eq!((liver.voxels, liver.touches_border), (45, false));
     assert!((liver.volume_ml - 1.08).abs() < 1e-12);
     assert_eq!(liver.centroid_mm, [30.0 - 8.0, -20.0 + 12.0, 7.0 + 12.0]);
@@ -155,15 +155,15 @@ fn a_preview_shows_the_patient_s_right_on_the_left() {
     let image = volume(Path::new("a"), |_| 40);
     let options = preview::Options { height_px: 96, opacity: 1.0, ..preview::Options::default() };
     let picture = preview::preview(&labels, &image, &names(), "a.nii.gz", options).unwrap();
-    let liver = names().get(2).colour();
-    let labelled = |x: usize, y: usize| match picture.pixels[y * picture.width + x] {
+    let liver = names().get(2).color();
+    let labeled = |x: usize, y: usize| match picture.pixels[y * picture.width + x] {
         pixel if pixel == liver => true,
         [a, b, c] if a == b && b == c => false,
-        other => panic!("{other:?} is neither a label nor grey"),
+        other => panic!("{other:?} is neither a label nor gray"),
     };
-    // The axial slice is the first: 24 mm of 32 mm, which are 96 pixels, wide; left of its middle is labelled.
+    // The axial slice is the first: 24 mm of 32 mm, which are 96 pixels, wide; left of its middle is labeled.
     let middle = picture.height / 2;
-    assert!(labelled(8 + 12, middle) && !labelled(8 + 60, middle));
+    assert!(labeled(8 + 12, middle) && !labeled(8 + 60, middle));
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("preview.png");
     picture.write(&path).unwrap();

@@ -47,7 +47,7 @@ impl Sums {
     fn of_name(&self, name: &str) -> &(usize, [f64; 3], f64) {
         &self.0[usize::from(id(name).unwrap())]
     }
-    fn centre(&self, name: &str) -> Option<[f64; 3]> {
+    fn center(&self, name: &str) -> Option<[f64; 3]> {
         let (count, place, _) = self.of_name(name);
         (*count >= 4).then(|| place.map(|value| value / *count as f64))
     }
@@ -85,15 +85,15 @@ fn right_is_right_whatever_the_orientation() {
             if right.starts_with("heart") || id(&left).is_none() {
                 continue;
             }
-            if let (Some(a), Some(b)) = (sums.centre(right), sums.centre(&left)) {
+            if let (Some(a), Some(b)) = (sums.center(right), sums.center(&left)) {
                 assert!(a[0] > b[0] + 10.0, "case {index}: {right} at {a:?}, {left} at {b:?}");
                 pairs += 1;
             }
         }
-        if let (Some(liver), Some(spleen)) = (sums.centre("liver"), sums.centre("spleen")) {
+        if let (Some(liver), Some(spleen)) = (sums.center("liver"), sums.center("spleen")) {
             assert!(liver[0] > spleen[0] + 80.0, "case {index}: {liver:?} {spleen:?}");
         }
-        if let Some(heart) = sums.centre("heart_ventricle_left") {
+        if let Some(heart) = sums.center("heart_ventricle_left") {
             assert!(heart[0] < -10.0, "case {index}: {heart:?}");
         }
     }
@@ -105,14 +105,14 @@ fn vertebrae_and_ribs_are_in_order() {
     let first = usize::from(id("vertebrae_L5").unwrap());
     for index in WHOLE {
         let sums = Sums::of(&cases()[index]);
-        let heights: Vec<f64> = (first..first + 24).map(|class| sums.centre(NAMES[class]).unwrap()[2]).collect();
+        let heights: Vec<f64> = (first..first + 24).map(|class| sums.center(NAMES[class]).unwrap()[2]).collect();
         assert!(heights.windows(2).all(|pair| pair[1] > pair[0] + 5.0), "case {index}: {heights:?}");
         for side in ["left", "right"] {
             let ribs: Vec<f64> =
-                (1..=12).map(|number| sums.centre(&format!("rib_{side}_{number}")).unwrap()[2]).collect();
+                (1..=12).map(|number| sums.center(&format!("rib_{side}_{number}")).unwrap()[2]).collect();
             assert!(ribs.windows(2).all(|pair| pair[0] > pair[1] + 5.0), "case {index}, {side}: {ribs:?}");
         }
-        let z = |name: &str| sums.centre(name).unwrap()[2];
+        let z = |name: &str| sums.center(name).unwrap()[2];
         let upwards = ["urinary_bladder", "kidney_right", "liver", "heart_myocardium", "aorta", "face", "brain"];
         assert!(
             upwards.windows(2).all(|pair| z(pair[0]) < z(pair[1]) || pair == ["heart_myocardium", "aorta"]),
@@ -139,9 +139,9 @@ fn largest_part(case: &Case, class: u8) -> usize {
             for step in 0..27 {
                 let next: [isize; 3] = [place[0] + step % 3 - 1, place[1] + step / 3 % 3 - 1, place[2] + step / 9 - 1];
                 if (0..3).all(|axis| (0..shape[axis]).contains(&next[axis])) {
-                    let neighbour = (next[2] * shape[1] + next[1]) * shape[0] + next[0];
-                    if std::mem::take(&mut open[neighbour as usize]) {
-                        todo.push(neighbour);
+                    let neighbor = (next[2] * shape[1] + next[1]) * shape[0] + next[0];
+                    if std::mem::take(&mut open[neighbor as usize]) {
+                        todo.push(neighbor);
                     }
                 }
             }

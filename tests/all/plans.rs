@@ -110,7 +110,7 @@ fn transforms(folder: &Path) -> Vec<(String, Arc<dyn Transform>)> {
             name => {
                 for set in argument_sets(name, folder) {
                     for keys in [Value::from("image"), Value::from(vec!["image", "label"])] {
-                        // One function for several keys wants several names; labels have no colours of their own.
+                        // One function for several keys wants several names; labels have no colors of their own.
                         if set.get("names").is_some() && keys.as_str().is_none() {
                             continue;
                         }

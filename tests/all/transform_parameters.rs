@@ -5,7 +5,7 @@ use crate::transforms::{affine, apply, build, on_image, volume};
 use segbundle::component::{Args, BuildContext, Dict, Key, Object, Value};
 use segbundle::contracts::{Item, Sample};
 use segbundle::image::{Volume, Voxels, orient::default_labels};
-use segbundle::python::array::{Array, Flavour, Type};
+use segbundle::python::array::{Array, Flavor, Type};
 use std::sync::{Arc, Mutex};
 
 pub fn value(json: &serde_json::Value) -> Value {
@@ -186,7 +186,7 @@ impl Object for Below {
     fn call(&self, args: Args, _call: &mut BuildContext) -> segbundle::error::Result<Value> {
         let array = args.positional[0].downcast::<Array>().unwrap();
         let values = array.values().into_iter().map(|x| f64::from(u8::from(x < self.0))).collect();
-        Array::from_values(array.shape(), values, Type::Bool, Flavour::Torch).map(Value::object)
+        Array::from_values(array.shape(), values, Type::Bool, Flavor::Torch).map(Value::object)
     }
 }
 
@@ -226,7 +226,7 @@ impl Object for Reshape {
     fn call(&self, args: Args, _call: &mut BuildContext) -> segbundle::error::Result<Value> {
         *self.0.lock().unwrap() = args.positional[0].downcast::<Array>().unwrap().shape().to_vec();
         let ones = vec![1.0; self.1.iter().product()];
-        Array::from_values(self.1, ones, Type::F32, Flavour::Torch).map(Value::object)
+        Array::from_values(self.1, ones, Type::F32, Flavor::Torch).map(Value::object)
     }
 }
 

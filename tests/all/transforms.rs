@@ -215,7 +215,7 @@ fn every_step_of_the_whole_body_configs_agrees_with_monai() {
                 assert_eq!(shape, expected.shape, "{id}");
                 let (most, differing) = difference(&out.to_f32_vec().unwrap(), &expected.f32());
                 println!("{id}: at most {most:e} apart, {differing} of {} differ", out.layout.len());
-                // One unit in the last place of the raw values (up to 3000), 1e-6 of normalised ones (up to 5).
+                // One unit in the last place of the raw values (up to 3000), 1e-6 of normalized ones (up to 5).
                 let tolerance = match name {
                     "LoadImaged" | "EnsureTyped" | "EnsureChannelFirstd" | "Orientationd" => 0.0,
                     "Spacingd" if key == "image" => 2.5e-4,

@@ -64,8 +64,8 @@ def nifti(rng, size=SIZE, datatype=4, dim0=3):
     for row, axis in enumerate([(-1.5, 0, 0, 20), (0, 1.5, 0, -10), (0, 0, 1.5, 5)]):
         struct.pack_into("<4f", header, 280 + 16 * row, *axis)
     header[344:348] = b"n+1\0"
-    centre = [rng.uniform(0.3, 0.7) * size for _ in range(3)]
-    voxels = [int(900 - 60 * ((x - centre[0]) ** 2 + (y - centre[1]) ** 2 + (z - centre[2]) ** 2) ** 0.5) + rng.randrange(-50, 50)
+    center = [rng.uniform(0.3, 0.7) * size for _ in range(3)]
+    voxels = [int(900 - 60 * ((x - center[0]) ** 2 + (y - center[1]) ** 2 + (z - center[2]) ** 2) ** 0.5) + rng.randrange(-50, 50)
               for z in range(size) for y in range(size) for x in range(size)]
     return bytes(header) + struct.pack(f"<{len(voxels)}h", *voxels)
 

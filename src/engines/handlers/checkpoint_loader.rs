@@ -154,7 +154,7 @@ impl CheckpointLoader {
         Ok(restored.is_complete())
     }
 
-    /// What `read` gives of the network called `name` in the file.
+    /// Reads the entry of the network `name`.
     fn entry<T>(
         &self,
         file: &Checkpoint,

@@ -143,7 +143,7 @@ fn jpeg(packed: &[u8], count: usize, stored: &Stored) -> Result<Vec<u16>> {
     match info.pixel_format {
         PixelFormat::L8 => Ok(bytes.into_iter().map(u16::from).collect()),
         PixelFormat::L16 => Ok(bytes.as_chunks::<2>().0.iter().map(|two| u16::from_ne_bytes(*two)).collect()),
-        other => bail!("expected a grey JPEG image, found {other:?}"),
+        other => bail!("expected a grayscale JPEG image, found {other:?}"),
     }
 }
 
@@ -168,7 +168,7 @@ fn jpeg_2000(packed: &[u8], stored: &Stored) -> Result<Vec<i32>> {
     let mut context = DecoderContext::default();
     let decoded = image.decode(&mut context).map_err(wrong)?;
     let [component] = decoded.components() else {
-        bail!("expected a grey JPEG 2000 image, found {} components", decoded.components().len())
+        bail!("expected a grayscale JPEG 2000 image, found {} components", decoded.components().len())
     };
     if bits > 24 {
         bail!("expected at most 24 bits in a JPEG 2000 image, found {bits}");

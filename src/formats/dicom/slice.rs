@@ -151,7 +151,7 @@ impl Content {
             bail!("expected a DICOM image of at least one voxel, found {columns}×{rows}");
         }
         if whole(&object, tags::SAMPLES_PER_PIXEL).unwrap_or(1) != 1 {
-            return Ok(Content::Other("colours"));
+            return Ok(Content::Other("colors"));
         }
         let frames = whole(&object, tags::NUMBER_OF_FRAMES).unwrap_or(1).max(1);
         let Some(stored) = stored(&object, columns, rows, frames)? else {

@@ -69,8 +69,8 @@ fn dtype_of(code: i16) -> Result<DType, &'static str> {
     ALL.into_iter().find(|dtype| dtype_code(*dtype) == code).ok_or(match code {
         1 => "bits",
         32 | 1792 | 2048 => "complex numbers",
-        128 => "RGB colours",
-        2304 => "RGBA colours",
+        128 => "RGB colors",
+        2304 => "RGBA colors",
         1536 => "128-bit floats",
         _ => "an unknown type",
     })

@@ -109,7 +109,7 @@ pub fn dead_keys(tree: &Tree, reached: &HashSet<String>, referenced: &HashSet<St
 }
 
 /// Warn about dicts that name a component under a key other than `_target_`.
-pub fn misspelt_components(plan: &Plan) -> Vec<Warning> {
+pub fn misspelled_components(plan: &Plan) -> Vec<Warning> {
     let mut notes = Vec::new();
     walk(&plan.tree.root, "", &mut |id, node| {
         if node.is_component() || !plan.reached().contains(id) {

@@ -131,7 +131,7 @@ impl Plan {
         plan.warnings.extend(warnings);
         plan.notes = plan.tree.notes.clone();
         plan.notes.extend(compat::dead_keys(&plan.tree, &plan.reached, &plan.referenced()));
-        let lookalikes = compat::lookalikes(&plan.tree).into_iter().chain(compat::misspelt_components(&plan));
+        let lookalikes = compat::lookalikes(&plan.tree).into_iter().chain(compat::misspelled_components(&plan));
         plan.warnings.extend(lookalikes.collect::<Vec<_>>());
         plan
     }

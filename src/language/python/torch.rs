@@ -3,13 +3,13 @@
 //! Tensors in expressions are on the CPU and have no gradients. Functions that need libtorch are in the root crate's
 //! `facades`.
 
-use super::array::{Array, DTypeObject, Flavour, Type, function};
+use super::array::{Array, DTypeObject, Flavor, Type, function};
 use super::common::{acts, none, one, pure, to, wrong};
 use super::device::Device;
 use super::numpy::{array, choose, filled, full, functions, join, like, range};
 use crate::component::{Args, BuildContext, FromValue, Function, Value};
 use crate::error::Result;
-use Flavour::Torch;
+use Flavor::Torch;
 
 pub const CONSTANTS: super::common::Constants = &[
     ("torch.float32", || DTypeObject::of(Type::F32, Torch)),
@@ -50,7 +50,7 @@ pub const FUNCTIONS: &[Function] = functions!(
         pure("torch.from_numpy", |args, _| {
             let [array] = args.expect("torch.from_numpy", ["ndarray"])?;
             match array.downcast::<Array>() {
-                Some(array) if array.flavour == Flavour::Numpy => Ok(Value::object(Array { flavour: Torch, ..(*array).clone() })),
+                Some(array) if array.flavor == Flavor::Numpy => Ok(Value::object(Array { flavor: Torch, ..(*array).clone() })),
                 _ => Err(wrong("torch.from_numpy", "ndarray", &array)),
             }
         }),
@@ -59,7 +59,7 @@ pub const FUNCTIONS: &[Function] = functions!(
         pure("torch.LongTensor", |args, call| typed("torch.LongTensor", Type::I64, args, call)),
         pure("torch.is_tensor", |args, _| {
             let [value] = args.expect("torch.is_tensor", ["obj"])?;
-            Ok(value.downcast::<Array>().is_some_and(|array| array.flavour == Torch).into())
+            Ok(value.downcast::<Array>().is_some_and(|array| array.flavor == Torch).into())
         }),
         pure("torch.device", device),
         // No effect: components use the device of their arguments, not a current device.

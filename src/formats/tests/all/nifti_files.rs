@@ -196,11 +196,11 @@ fn the_affine_is_that_of_the_form_with_a_code() {
     // A quarter turn about z: x runs to +y, y to -x.
     let half = 0.5f64.sqrt();
     let turned = [[0.0, -1.5, 0.0, 1.0], [2.0, 0.0, 0.0, 2.0], [0.0, 0.0, -4.0, 3.0]];
-    let centred = [[-2.0, 0.0, 0.0, 1.0], [0.0, 1.5, 0.0, -1.5], [0.0, 0.0, 4.0, -2.0]];
+    let centerd = [[-2.0, 0.0, 0.0, 1.0], [0.0, 1.5, 0.0, -1.5], [0.0, 0.0, 4.0, -2.0]];
     for version in [1, 2] {
         let forms = File { quaternion: [0.0, 0.0, half], qoffset: [1.0, 2.0, 3.0], ..file(version) };
         for (codes, expected) in
-            [([0, 2], SROW), ([1, 2], SROW), ([1, 0], turned), ([0, 0], centred), ([-7, 99], centred)]
+            [([0, 2], SROW), ([1, 2], SROW), ([1, 0], turned), ([0, 0], centerd), ([-7, 99], centerd)]
         {
             let found = File { codes, ..forms.clone() }.read().unwrap().affine;
             let off = farthest(&found, &affine(expected));
@@ -220,9 +220,9 @@ fn the_affine_is_that_of_the_form_with_a_code() {
     }
 }
 
-/// ITK and FSL normalise it; nibabel refuses it.
+/// ITK and FSL normalize it; nibabel refuses it.
 #[test]
-fn a_quaternion_that_is_too_long_by_rounding_is_normalised() {
+fn a_quaternion_that_is_too_long_by_rounding_is_normalized() {
     let turn = |squared: f64| File {
         codes: [1, 0],
         quaternion: [0.0, 0.0, squared.sqrt()],

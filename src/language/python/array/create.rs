@@ -1,6 +1,6 @@
 //! Creation of arrays from lists, ranges and other arrays.
 
-use super::{Array, Flavour, Type, charge, elements, promote};
+use super::{Array, Flavor, Type, charge, elements, promote};
 use crate::component::{BuildContext, FromValue, Value};
 use crate::error::{Kind, Result};
 use crate::python::common::{items, wrong};
@@ -8,16 +8,16 @@ use crate::{bail, err};
 use ndarray::{Axis, concatenate};
 
 impl Array {
-    /// Create an array from a number, a list (of lists ...), or an array of either flavour.
-    pub fn of(name: &str, value: &Value, flavour: Flavour, call: &mut BuildContext) -> Result<Array> {
+    /// Create an array from a number, a list (of lists ...), or an array of either flavor.
+    pub fn of(name: &str, value: &Value, flavor: Flavor, call: &mut BuildContext) -> Result<Array> {
         if let Some(array) = value.downcast::<Array>() {
-            return Ok(Array { flavour, ..(*array).clone() });
+            return Ok(Array { flavor, ..(*array).clone() });
         }
-        let float = if flavour == Flavour::Torch { Type::F32 } else { Type::F64 };
+        let float = if flavor == Flavor::Torch { Type::F32 } else { Type::F64 };
         match value {
-            Value::Bool(b) => Ok(Array::scalar(f64::from(u8::from(*b)), Type::Bool, flavour)),
-            Value::Int(i) => Ok(Array::scalar(*i as f64, Type::I64, flavour)),
-            Value::Float(x) => Ok(Array::scalar(*x, float, flavour)),
+            Value::Bool(b) => Ok(Array::scalar(f64::from(u8::from(*b)), Type::Bool, flavor)),
+            Value::Int(i) => Ok(Array::scalar(*i as f64, Type::I64, flavor)),
+            Value::Float(x) => Ok(Array::scalar(*x, float, flavor)),
             Value::Str(_) | Value::Dict(_) | Value::Set(_) => Err(wrong(name, "number, list or array", value)),
             value => {
                 let Some(list) = items(value) else { return Err(wrong(name, "number, list or array", value)) };
@@ -25,7 +25,7 @@ impl Array {
                 // An array costs more than the steps for its elements.
                 call.charge(list.len() + 16)?;
                 if list.is_empty() {
-                    return Array::from_values(&[0], vec![], float, flavour);
+                    return Array::from_values(&[0], vec![], float, flavor);
                 }
                 // A list of numbers, without creating an array for each of them.
                 if list.iter().all(|item| matches!(item, Value::Bool(_) | Value::Int(_) | Value::Float(_))) {
@@ -35,11 +35,11 @@ impl Array {
                         () => Type::I64,
                     };
                     let values = list.iter().filter_map(f64::from_value).collect();
-                    return Array::from_values(&[list.len()], values, ty, flavour);
+                    return Array::from_values(&[list.len()], values, ty, flavor);
                 }
                 let rows = list
                     .iter()
-                    .map(|item| call.nested(|call| Array::of(name, item, flavour, call)))
+                    .map(|item| call.nested(|call| Array::of(name, item, flavor, call)))
                     .collect::<Result<Vec<_>>>()?;
                 joined(name, &rows, 0, true, call).map_err(|e| e.hint("rows must have one length"))
             }
@@ -59,7 +59,7 @@ pub fn joined(name: &str, arrays: &[Array], axis: i64, new: bool, call: &mut Bui
     let mut ty = first.ty;
     let mut parts = vec![];
     for array in arrays {
-        ty = promote(first.flavour, ty, array.ty);
+        ty = promote(first.flavor, ty, array.ty);
         let same = array.ndim() == first.ndim()
             && array.shape().iter().zip(first.shape()).enumerate().all(|(at, (a, b))| a == b || !new && at == axis);
         if !same {
@@ -69,7 +69,7 @@ pub fn joined(name: &str, arrays: &[Array], axis: i64, new: bool, call: &mut Bui
         parts.push(if new { array.data.view().insert_axis(Axis(axis)) } else { array.data.view() });
     }
     let data = concatenate(Axis(axis), &parts).map_err(|e| err!("{name}: {e}"))?;
-    Ok(Array::new(data, ty, first.flavour))
+    Ok(Array::new(data, ty, first.flavor))
 }
 
 /// Values `start + i·step` in the half-open interval up to `stop`.
@@ -77,7 +77,7 @@ pub fn arange(
     name: &str,
     [start, stop, step]: [&Value; 3],
     dtype: Option<Type>,
-    flavour: Flavour,
+    flavor: Flavor,
     call: &mut BuildContext,
 ) -> Result<Array> {
     let float = [start, stop, step].iter().any(|value| i64::from_value(value).is_none());
@@ -87,10 +87,10 @@ pub fn arange(
     if step == 0.0 {
         bail!("{name}: the step must not be 0");
     }
-    let ty = dtype.unwrap_or(match (float, flavour) {
+    let ty = dtype.unwrap_or(match (float, flavor) {
         (false, _) => Type::I64,
-        (true, Flavour::Numpy) => Type::F64,
-        (true, Flavour::Torch) => Type::F32,
+        (true, Flavor::Numpy) => Type::F64,
+        (true, Flavor::Torch) => Type::F32,
     });
     let n = ((stop - start) / step).ceil().max(0.0);
     if n > super::LIMIT as f64 {
@@ -99,6 +99,6 @@ pub fn arange(
     let n = n as usize;
     charge(call, elements(&[n])?)?;
     // NumPy uses the difference of the first two elements as step.
-    let delta = if flavour == Flavour::Numpy { (start + step) - start } else { step };
-    Array::from_values(&[n], (0..n).map(|i| start + i as f64 * delta).collect(), ty, flavour)
+    let delta = if flavor == Flavor::Numpy { (start + step) - start } else { step };
+    Array::from_values(&[n], (0..n).map(|i| start + i as f64 * delta).collect(), ty, flavor)
 }

@@ -25,14 +25,14 @@ pub enum Type {
 
 /// Library whose default types, promotion rules and argument conventions apply.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Flavour {
+pub enum Flavor {
     /// NumPy, with float64 by default.
     Numpy,
     /// torch, with float32 by default.
     Torch,
 }
 
-use Flavour::{Numpy, Torch};
+use Flavor::{Numpy, Torch};
 use Type::{BF16, Bool, F16, F32, F64, I8, I16, I32, I64, U8, U16, U32, U64};
 
 /// Category of a data type; a higher one takes precedence in promotion.
@@ -156,7 +156,7 @@ impl From<image::DType> for Type {
 }
 
 /// Common data type of two data types, by the promotion rules of NumPy or torch.
-pub fn promote(flavour: Flavour, a: Type, b: Type) -> Type {
+pub fn promote(flavor: Flavor, a: Type, b: Type) -> Type {
     use Category as C;
     if a == b {
         return a;
@@ -164,7 +164,7 @@ pub fn promote(flavour: Flavour, a: Type, b: Type) -> Type {
     let (low, high) = if a.category() <= b.category() { (a, b) } else { (b, a) };
     match (low.category(), high.category()) {
         (C::Bool, _) => high,
-        (C::Int, C::Float) if flavour == Torch => high,
+        (C::Int, C::Float) if flavor == Torch => high,
         (C::Int, C::Float) => {
             let least = match low.bits() {
                 8 => F16,
@@ -183,7 +183,7 @@ pub fn promote(flavour: Flavour, a: Type, b: Type) -> Type {
                 8 => I16,
                 16 => I32,
                 32 => I64,
-                _ if flavour == Torch => I64,
+                _ if flavor == Torch => I64,
                 _ => F64,
             }
         }
@@ -203,28 +203,28 @@ pub struct DTypeObject {
     /// The data type.
     pub ty: Type,
     /// Whether this is a type of NumPy or torch.
-    pub flavour: Flavour,
+    pub flavor: Flavor,
 }
 
 impl DTypeObject {
     /// Creates the value.
-    pub fn of(ty: Type, flavour: Flavour) -> Value {
-        Value::object(DTypeObject { ty, flavour })
+    pub fn of(ty: Type, flavor: Flavor) -> Value {
+        Value::object(DTypeObject { ty, flavor })
     }
 }
 
 impl Object for DTypeObject {
     fn type_name(&self) -> &str {
-        if self.flavour == Torch { "torch.dtype" } else { "numpy.dtype" }
+        if self.flavor == Torch { "torch.dtype" } else { "numpy.dtype" }
     }
     fn repr(&self) -> String {
-        match self.flavour {
+        match self.flavor {
             Torch => format!("torch.{}", self.ty.name()),
             Numpy => format!("dtype('{}')", self.ty.name()),
         }
     }
     fn to_str(&self) -> String {
-        if self.flavour == Numpy { self.ty.name().into() } else { self.repr() }
+        if self.flavor == Numpy { self.ty.name().into() } else { self.repr() }
     }
     fn attr_names(&self) -> Vec<&'static str> {
         vec!["itemsize", "is_floating_point"]
@@ -232,16 +232,16 @@ impl Object for DTypeObject {
     fn attr(&self, name: &str) -> Result<Option<Value>> {
         Ok(match name {
             "itemsize" => Some(Value::Int(i64::from(self.ty.bits() / 8))),
-            "is_floating_point" if self.flavour == Torch => Some(self.ty.is_float().into()),
+            "is_floating_point" if self.flavor == Torch => Some(self.ty.is_float().into()),
             _ => None,
         })
     }
     fn equals(&self, other: &Value) -> bool {
         if let Some(other) = other.downcast::<DTypeObject>() {
-            return other.ty == self.ty && other.flavour == self.flavour;
+            return other.ty == self.ty && other.flavor == self.flavor;
         }
         // np.dtype('float64') == 'float64' and == float
-        self.flavour == Numpy && DTypeObject::from_value(other).is_some_and(|other| other.ty == self.ty)
+        self.flavor == Numpy && DTypeObject::from_value(other).is_some_and(|other| other.ty == self.ty)
     }
 }
 
@@ -250,7 +250,7 @@ impl FromValue for DTypeObject {
         "dtype such as np.float32, torch.float32, 'float32' or float".into()
     }
     fn from_value(value: &Value) -> Option<Self> {
-        let python = |ty| Some(DTypeObject { ty, flavour: Numpy });
+        let python = |ty| Some(DTypeObject { ty, flavor: Numpy });
         match value {
             Value::Object(_) => value.downcast::<DTypeObject>().map(|dtype| *dtype),
             Value::Str(name) => python(Type::named(name)?),

@@ -1,6 +1,6 @@
 //! Arguments of array methods and of functions of NumPy and torch.
 
-use super::{Flavour, Type};
+use super::{Flavor, Type};
 use crate::component::{Args, FromValue, Value};
 use crate::error::{Kind, Result};
 use crate::python::common::to;
@@ -14,7 +14,7 @@ pub struct Given<'a> {
     /// Name of the function for errors: `numpy.sum`, or `sum` for a method.
     pub called: &'a str,
     /// Library of the function.
-    pub flavour: Flavour,
+    pub flavor: Flavor,
     params: &'a [&'a str],
     values: Vec<Option<Value>>,
 }
@@ -28,7 +28,7 @@ impl<'a> Given<'a> {
     ///
     /// # Errors
     /// Unknown, duplicate or surplus arguments.
-    pub fn bind(called: &'a str, flavour: Flavour, params: &'a [&'a str], args: Args) -> Result<Given<'a>> {
+    pub fn bind(called: &'a str, flavor: Flavor, params: &'a [&'a str], args: Args) -> Result<Given<'a>> {
         let mut values: Vec<Option<Value>> = vec![None; params.len()];
         let given = args.positional.len();
         let mut rest = args.positional.into_iter();
@@ -51,13 +51,13 @@ impl<'a> Given<'a> {
                 bail!("{called} got several values for argument `{key}`");
             }
         }
-        Ok(Given { called, flavour, params, values })
+        Ok(Given { called, flavor, params, values })
     }
     fn name(&self, at: usize) -> &str {
         self.params[at].trim_start_matches(['*', '_']).split('|').next().unwrap_or_default()
     }
     pub(super) fn torch(&self) -> bool {
-        self.flavour == Flavour::Torch
+        self.flavor == Flavor::Torch
     }
     /// Value of the argument at a position in `params`; `None` if it is missing or None.
     pub fn value(&self, at: usize) -> Option<&Value> {

@@ -2,7 +2,7 @@
 //!
 //! An index can contain one mask or list of integers; several are not supported.
 
-use super::{Array, Flavour, Type};
+use super::{Array, Flavor, Type};
 use crate::bundle::expr::values::index::bounds;
 use crate::bundle::expr::values::position;
 use crate::component::{BuildContext, FromValue, Value};
@@ -26,14 +26,14 @@ enum Part {
 }
 
 impl Part {
-    fn new(value: &Value, flavour: Flavour) -> Result<Part> {
+    fn new(value: &Value, flavor: Flavor) -> Result<Part> {
         Ok(match value {
             Value::Int(i) => Part::At(*i),
             Value::Slice(parts) => Part::Range(**parts),
             Value::None => Part::New,
             Value::Ellipsis => Part::Rest,
             Value::List(_) | Value::Object(_) | Value::Bool(_) | Value::Tuple(_) => {
-                let array = Array::of("index", value, flavour, &mut BuildContext::default())?;
+                let array = Array::of("index", value, flavor, &mut BuildContext::default())?;
                 match (array.ty, array.ndim()) {
                     (Type::Bool, _) => Part::Mask(array),
                     (ty, 0) if !ty.is_float() => Part::At(i64::from_value(&array.item()?).unwrap_or(0)),
@@ -59,8 +59,8 @@ impl Part {
 impl Array {
     pub(crate) fn take(&self, index: &Value) -> Result<Array> {
         let parts: Vec<Part> = match index {
-            Value::Tuple(parts) => parts.iter().map(|part| Part::new(part, self.flavour)).collect::<Result<_>>()?,
-            one => vec![Part::new(one, self.flavour)?],
+            Value::Tuple(parts) => parts.iter().map(|part| Part::new(part, self.flavor)).collect::<Result<_>>()?,
+            one => vec![Part::new(one, self.flavor)?],
         };
         let taken: usize = parts.iter().map(Part::takes).sum();
         if taken > self.ndim() {
@@ -83,7 +83,7 @@ impl Array {
                 }
                 Part::Range(slice) => {
                     let (start, step, count) = bounds(slice, size)?;
-                    if step < 0 && self.flavour == Flavour::Torch {
+                    if step < 0 && self.flavor == Flavor::Torch {
                         bail!("array index: torch's slices need a positive step");
                     }
                     if step > 0 {
@@ -142,7 +142,7 @@ impl Array {
         let list = |values: Vec<f64>| Array {
             data: ndarray::Array1::from_vec(values).into_dyn().into_shared(),
             ty: Type::I64,
-            flavour: self.flavour,
+            flavor: self.flavor,
         };
         positions.into_iter().map(list).collect()
     }

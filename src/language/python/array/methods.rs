@@ -3,7 +3,7 @@
 use super::given::Given;
 use super::reduce::{Over, extreme, first_extreme};
 use super::shape::axis;
-use super::{Array, DTypeObject, Flavour, Type, ops};
+use super::{Array, DTypeObject, Flavor, Type, ops};
 use crate::bundle::expr::values::to_int;
 use crate::component::Member::{self, Attribute};
 use crate::component::{Args, BuildContext, FromValue, Value, members};
@@ -42,7 +42,7 @@ fn cast(array: &Array, ty: Type, call: &mut BuildContext) -> Result<Value> {
 }
 fn binary(array: &Array, operator: &str, given: &Given, call: &mut BuildContext) -> Result<Value> {
     let other: Value = given.need(0)?;
-    done(ops::binary(operator, &Value::object(array.clone()), &other, false, array.flavour, call)?)
+    done(ops::binary(operator, &Value::object(array.clone()), &other, false, array.flavor, call)?)
 }
 
 const AXIS: &[&str] = &["axis|dim", "keepdims|keepdim", "dtype"];
@@ -75,7 +75,7 @@ static METHODS: &[Method] = &[
         let mut result = a.clone();
         for (at, operator) in ["maximum", "minimum"].into_iter().enumerate() {
             if let Some(bound) = given.value(at) {
-                result = ops::binary(operator, &Value::object(result), bound, false, a.flavour, call)?;
+                result = ops::binary(operator, &Value::object(result), bound, false, a.flavor, call)?;
             }
         }
         done(result)
@@ -103,7 +103,7 @@ static METHODS: &[Method] = &[
     method(&["logical_or"], OTHER, |a, given, call| binary(a, "logical_or", given, call)),
     method(&["power", "pow"], OTHER, |a, given, call| binary(a, "**", given, call)),
     method(&["array_equal", "equal"], OTHER, |a, given, call| {
-        let other = Array::of(given.called, &given.need(0)?, a.flavour, call)?;
+        let other = Array::of(given.called, &given.need(0)?, a.flavor, call)?;
         Ok((other.data == a.data).into())
     }),
     // Reductions.
@@ -189,7 +189,7 @@ static METHODS: &[Method] = &[
     method(&["long"], &[], |a, _, call| cast(a, Type::I64, call)),
     method(&["bool"], &[], |a, _, call| cast(a, Type::Bool, call)),
     method(&["cpu", "detach", "clone", "copy", "contiguous"], &["_memory_format"], |a, _, _| done(a.clone())),
-    method(&["numpy"], &[], |a, _, _| done(Array { flavour: Flavour::Numpy, ..a.clone() })),
+    method(&["numpy"], &[], |a, _, _| done(Array { flavor: Flavor::Numpy, ..a.clone() })),
     method(&["item"], &[], |a, given, _| a.item().map_err(|error| error.context(given.called))),
     method(&["tolist"], &[], |a, _, call| a.to_list(call)),
 ];
@@ -199,7 +199,7 @@ const SPREAD: &[&str] = &["axis|dim", "unbiased", "keepdims|keepdim", "ddof|corr
 static ATTRIBUTES: &[Member<Array>] = &[
     Attribute("shape", |a| Ok(Value::tuple(a.shape().iter().map(|n| Value::Int(*n as i64))))),
     Attribute("ndim", |a| Ok(Value::Int(a.ndim() as i64))),
-    Attribute("dtype", |a| Ok(DTypeObject::of(a.ty, a.flavour))),
+    Attribute("dtype", |a| Ok(DTypeObject::of(a.ty, a.flavor))),
     Attribute("device", |_| Ok(Value::object(Device::Cpu))),
     Attribute("T", |a| done(a.with(a.data.clone().reversed_axes()))),
 ];
@@ -228,24 +228,24 @@ pub fn call_method(
             None => Ok(None),
         };
     };
-    let given = Given::bind(called, array.flavour, method.params, std::mem::take(args))?;
+    let given = Given::bind(called, array.flavor, method.params, std::mem::take(args))?;
     (method.call)(array, &given, call).map(Some)
 }
 
 /// Evaluate `numpy.name(array, ...)` or `torch.name(tensor, ...)` by the method of the first argument.
-pub fn function(path: &str, mut args: Args, flavour: Flavour, call: &mut BuildContext) -> Result<Value> {
+pub fn function(path: &str, mut args: Args, flavor: Flavor, call: &mut BuildContext) -> Result<Value> {
     let name = path.rsplit('.').next().unwrap_or(path);
     let first = if args.positional.is_empty() {
         ["input", "a", "x", "arr", "x1"].iter().find_map(|key| args.take(key))
     } else {
         Some(args.positional.remove(0))
     };
-    let name_of_first = if flavour == Flavour::Torch { "input" } else { "a" };
+    let name_of_first = if flavor == Flavor::Torch { "input" } else { "a" };
     let first = first.ok_or_else(|| err!("{path} needs argument `{name_of_first}`").kind(Kind::Config))?;
     let array = match first.downcast::<Array>() {
         Some(array) => (*array).clone(),
-        None if flavour == Flavour::Torch => return Err(wrong(&format!("{path}: argument `input`"), "tensor", &first)),
-        None => Array::of(&format!("{path}: argument `a`"), &first, flavour, call)?,
+        None if flavor == Flavor::Torch => return Err(wrong(&format!("{path}: argument `input`"), "tensor", &first)),
+        None => Array::of(&format!("{path}: argument `a`"), &first, flavor, call)?,
     };
     call_method(&array, path, name, &mut args, call)?
         .ok_or_else(|| err!("{path} is not supported").kind(Kind::Unsupported))
@@ -307,7 +307,7 @@ impl Array {
     pub(super) fn plain_attribute(&self, name: &str) -> Result<Option<Value>> {
         let first = || self.data.first().copied().unwrap_or(f64::NAN);
         Ok(Some(match name {
-            "size" if self.flavour == Flavour::Numpy => Value::Int(self.len() as i64),
+            "size" if self.flavor == Flavor::Numpy => Value::Int(self.len() as i64),
             "__float__" if self.len() == 1 => Value::Float(first()),
             "__int__" if self.len() == 1 => Value::Int(to_int(first())?),
             "__index__" if self.ndim() == 0 && !self.ty.is_float() => Value::Int(first() as i64),

@@ -1,7 +1,7 @@
 //! Arrays and tensors in expressions, as a subset of NumPy and torch.
 //!
 //! One type implements both: values are stored as f64 and rounded or wrapped to the array's data type after each
-//! operation, and [`Flavour`] selects default types and promotion rules. Intended for indices, weights and single
+//! operation, and [`Flavor`] selects default types and promotion rules. Intended for indices, weights and single
 //! images in expressions; networks use tensors of `tch`. The methods are declared in one table in `methods`.
 //!
 //! Differences:
@@ -22,7 +22,7 @@ mod shape;
 pub(crate) use create::arange;
 pub use create::joined;
 pub(crate) use dtype::promote;
-pub use dtype::{DTypeObject, Flavour, Type};
+pub use dtype::{DTypeObject, Flavor, Type};
 pub use given::Given;
 pub(crate) use methods::function;
 pub(crate) use ops::{broadcast_shape, result_type};
@@ -44,7 +44,7 @@ pub struct Array {
     /// Data type of the elements.
     pub ty: Type,
     /// Whether this is a NumPy array or a torch tensor.
-    pub flavour: Flavour,
+    pub flavor: Flavor,
 }
 
 /// Charge the creation of an array of `n` elements; more than 2^28 elements are an error.
@@ -68,31 +68,25 @@ pub fn elements(shape: &[usize]) -> Result<usize> {
 
 impl Array {
     /// Creates an array; values are rounded or wrapped to `ty`.
-    pub(crate) fn new(mut data: ArrayD<f64>, ty: Type, flavour: Flavour) -> Array {
+    pub(crate) fn new(mut data: ArrayD<f64>, ty: Type, flavor: Flavor) -> Array {
         if ty != Type::F64 {
             data.mapv_inplace(|x| ty.hold(x));
         }
-        Array { data: data.into_shared(), ty, flavour }
+        Array { data: data.into_shared(), ty, flavor }
     }
-    pub(crate) fn scalar(x: f64, ty: Type, flavour: Flavour) -> Array {
-        Array::new(ArrayD::from_elem(IxDyn(&[]), x), ty, flavour)
+    pub(crate) fn scalar(x: f64, ty: Type, flavor: Flavor) -> Array {
+        Array::new(ArrayD::from_elem(IxDyn(&[]), x), ty, flavor)
     }
-    pub(crate) fn filled(
-        shape: &[usize],
-        x: f64,
-        ty: Type,
-        flavour: Flavour,
-        call: &mut BuildContext,
-    ) -> Result<Array> {
+    pub(crate) fn filled(shape: &[usize], x: f64, ty: Type, flavor: Flavor, call: &mut BuildContext) -> Result<Array> {
         charge(call, elements(shape)?)?;
-        Ok(Array::new(ArrayD::from_elem(IxDyn(shape), x), ty, flavour))
+        Ok(Array::new(ArrayD::from_elem(IxDyn(shape), x), ty, flavor))
     }
     /// Creates an array from `values` in C order, which are rounded or wrapped to `ty`.
-    pub fn from_values(shape: &[usize], values: Vec<f64>, ty: Type, flavour: Flavour) -> Result<Array> {
+    pub fn from_values(shape: &[usize], values: Vec<f64>, ty: Type, flavor: Flavor) -> Result<Array> {
         let found = values.len();
         let data = ArrayD::from_shape_vec(IxDyn(shape), values)
             .map_err(|_| err!("{found} values do not make an array of shape {shape:?}"))?;
-        Ok(Array::new(data, ty, flavour))
+        Ok(Array::new(data, ty, flavor))
     }
     /// Sizes of the axes.
     pub fn shape(&self) -> &[usize] {
@@ -113,14 +107,14 @@ impl Array {
             return Ok(self.clone());
         }
         charge(call, self.len())?;
-        Ok(Array::new(self.data.to_owned(), ty, self.flavour))
+        Ok(Array::new(self.data.to_owned(), ty, self.flavor))
     }
     pub(crate) fn with(&self, data: ArcArray<f64, IxDyn>) -> Array {
-        Array { data, ty: self.ty, flavour: self.flavour }
+        Array { data, ty: self.ty, flavor: self.flavor }
     }
     pub(crate) fn map(&self, ty: Type, call: &mut BuildContext, f: impl Fn(f64) -> f64) -> Result<Array> {
         charge(call, self.len())?;
-        Ok(Array::new(self.data.mapv(f), ty, self.flavour))
+        Ok(Array::new(self.data.mapv(f), ty, self.flavor))
     }
     /// Values in C order.
     pub fn values(&self) -> Vec<f64> {
@@ -189,7 +183,7 @@ impl Array {
                 values.push(voxel as f64);
             }
         });
-        Array::from_values(&layout.shape, values, Type::from(volume.voxels.dtype()), Flavour::Torch)
+        Array::from_values(&layout.shape, values, Type::from(volume.voxels.dtype()), Flavor::Torch)
     }
 
     /// Convert to voxels in C order, and the shape. bool is converted to u8, half precision to f32.
@@ -232,20 +226,20 @@ impl Object for Array {
         Some(format!("{} {} {:?} {:016x}", self.type_name(), self.ty.name(), self.shape(), hash.finish()))
     }
     fn type_name(&self) -> &str {
-        match (self.flavour, self.ndim()) {
-            (Flavour::Torch, _) => "Tensor",
-            (Flavour::Numpy, 0) => self.ty.name(),
-            (Flavour::Numpy, _) => "ndarray",
+        match (self.flavor, self.ndim()) {
+            (Flavor::Torch, _) => "Tensor",
+            (Flavor::Numpy, 0) => self.ty.name(),
+            (Flavor::Numpy, _) => "ndarray",
         }
     }
     /// Formats as nested lists with the type, unlike the layout of NumPy and torch.
     fn repr(&self) -> String {
-        let name = if self.flavour == Flavour::Torch { "tensor" } else { "array" };
-        let prefix = if self.flavour == Flavour::Torch { "torch." } else { "" };
+        let name = if self.flavor == Flavor::Torch { "tensor" } else { "array" };
+        let prefix = if self.flavor == Flavor::Torch { "torch." } else { "" };
         format!("{name}({}, dtype={prefix}{})", self.text(), self.ty.name())
     }
     fn to_str(&self) -> String {
-        if self.flavour == Flavour::Torch { self.repr() } else { self.text() }
+        if self.flavor == Flavor::Torch { self.repr() } else { self.text() }
     }
     fn attr_names(&self) -> Vec<&'static str> {
         methods::names()
@@ -282,7 +276,7 @@ impl Object for Array {
         if !ops::is_operator(op) {
             return Ok(None);
         }
-        let result = ops::binary(op, &Value::object(self.clone()), other, reflected, self.flavour, call)?;
+        let result = ops::binary(op, &Value::object(self.clone()), other, reflected, self.flavor, call)?;
         Ok(Some(Value::object(result)))
     }
     /// Equality as a single bool, for operations such as `in`: equal shapes and values.

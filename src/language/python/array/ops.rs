@@ -1,7 +1,7 @@
 //! Operators and functions of one or two arrays, element by element, with broadcasting and type promotion.
 
 use super::dtype::Category;
-use super::{Array, Flavour, Type, charge, elements, promote};
+use super::{Array, Flavor, Type, charge, elements, promote};
 use crate::component::{BuildContext, Value, found};
 use crate::error::{Kind, Result};
 use crate::python::common::wrong;
@@ -22,31 +22,31 @@ struct Operand {
 }
 
 impl Operand {
-    fn new(value: &Value, flavour: Flavour, call: &mut BuildContext) -> Result<Option<Operand>> {
+    fn new(value: &Value, flavor: Flavor, call: &mut BuildContext) -> Result<Option<Operand>> {
         let plain = matches!(value, Value::Bool(_) | Value::Int(_) | Value::Float(_));
-        let list = matches!(value, Value::List(_) | Value::Tuple(_)) && flavour == Flavour::Numpy;
+        let list = matches!(value, Value::List(_) | Value::Tuple(_)) && flavor == Flavor::Numpy;
         if plain || list || value.downcast::<Array>().is_some() {
-            return Ok(Some(Operand { array: Array::of("operator", value, flavour, call)?, plain }));
+            return Ok(Some(Operand { array: Array::of("operator", value, flavor, call)?, plain }));
         }
         Ok(None)
     }
 }
 
 /// Data type to which both operands are promoted.
-fn common_type(flavour: Flavour, a: &Operand, b: &Operand) -> Result<Type> {
-    match flavour {
-        Flavour::Numpy => match (a.plain, b.plain) {
+fn common_type(flavor: Flavor, a: &Operand, b: &Operand) -> Result<Type> {
+    match flavor {
+        Flavor::Numpy => match (a.plain, b.plain) {
             (true, false) => weak(b.array.ty, &a.array),
             (false, true) => weak(a.array.ty, &b.array),
-            _ => Ok(promote(flavour, a.array.ty, b.array.ty)),
+            _ => Ok(promote(flavor, a.array.ty, b.array.ty)),
         },
         // torch ranks tensors with axes before those without, and these before Python numbers: a lower rank decides the
         // type only if its category is higher.
-        Flavour::Torch => {
+        Flavor::Torch => {
             let rank = |operand: &Operand| if operand.plain { 2 } else { u8::from(operand.array.ndim() == 0) };
             let (ra, rb) = (rank(a), rank(b));
             if ra == rb {
-                return Ok(promote(flavour, a.array.ty, b.array.ty));
+                return Ok(promote(flavor, a.array.ty, b.array.ty));
             }
             let (first, later) = if ra < rb { (a.array.ty, b.array.ty) } else { (b.array.ty, a.array.ty) };
             Ok(if later.category() > first.category() { later } else { first })
@@ -55,11 +55,11 @@ fn common_type(flavour: Flavour, a: &Operand, b: &Operand) -> Result<Type> {
 }
 
 /// Data type to which two values are promoted, as `numpy.result_type`.
-pub(crate) fn result_type(a: &Value, b: &Value, flavour: Flavour, call: &mut BuildContext) -> Result<Type> {
+pub(crate) fn result_type(a: &Value, b: &Value, flavor: Flavor, call: &mut BuildContext) -> Result<Type> {
     let operand = |value: &Value, call: &mut BuildContext| {
-        Operand::new(value, flavour, call)?.ok_or_else(|| wrong("where", "number, list or array", value))
+        Operand::new(value, flavor, call)?.ok_or_else(|| wrong("where", "number, list or array", value))
     };
-    common_type(flavour, &operand(a, call)?, &operand(b, call)?)
+    common_type(flavor, &operand(a, call)?, &operand(b, call)?)
 }
 
 /// Data type of an array and a Python number in NumPy (NEP 50).
@@ -95,7 +95,7 @@ fn zip(a: &Array, b: &Array, ty: Type, call: &mut BuildContext, f: impl Fn(f64, 
     let fits = || err!("shapes {:?} and {:?} cannot be broadcast together", a.shape(), b.shape());
     let va = a.data.broadcast(IxDyn(&shape)).ok_or_else(fits)?;
     let vb = b.data.broadcast(IxDyn(&shape)).ok_or_else(fits)?;
-    Ok(Array::new(Zip::from(va).and(vb).map_collect(|a, b| f(*a, *b)), ty, a.flavour))
+    Ok(Array::new(Zip::from(va).and(vb).map_collect(|a, b| f(*a, *b)), ty, a.flavor))
 }
 
 /// Evaluate an operator or function of two values, of which at least one is an array.
@@ -104,17 +104,17 @@ pub(crate) fn binary(
     left: &Value,
     right: &Value,
     reflected: bool,
-    flavour: Flavour,
+    flavor: Flavor,
     call: &mut BuildContext,
 ) -> Result<Array> {
-    let flavour = match right.downcast::<Array>() {
-        Some(other) if other.flavour == Flavour::Torch => Flavour::Torch,
-        _ => flavour,
+    let flavor = match right.downcast::<Array>() {
+        Some(other) if other.flavor == Flavor::Torch => Flavor::Torch,
+        _ => flavor,
     };
     let unsupported =
         |value: &Value| err!("`{operator}` of an array and {} is not supported", found(value)).kind(Kind::Config);
-    let Some(a) = Operand::new(left, flavour, call)? else { return Err(unsupported(left)) };
-    let Some(b) = Operand::new(right, flavour, call)? else {
+    let Some(a) = Operand::new(left, flavor, call)? else { return Err(unsupported(left)) };
+    let Some(b) = Operand::new(right, flavor, call)? else {
         // Values of other types are not equal to any element.
         return match operator {
             "==" => a.array.map(Type::Bool, call, |_| 0.0),
@@ -124,7 +124,7 @@ pub(crate) fn binary(
     };
     let (a, b) = if reflected { (b, a) } else { (a, b) };
     let compare = matches!(operator, "==" | "!=" | "<" | "<=" | ">" | ">=");
-    let ty = match common_type(flavour, &a, &b) {
+    let ty = match common_type(flavor, &a, &b) {
         Ok(ty) => ty,
         // Numbers outside of the array's type can be compared, but not converted to it.
         Err(_) if compare => Type::F64,
@@ -133,7 +133,7 @@ pub(crate) fn binary(
     let (x, y) = (a.array.cast(ty, call)?, b.array.cast(ty, call)?);
     let whole = ty.category() != Category::Float;
     let bool = |b: bool| f64::from(u8::from(b));
-    let default = if flavour == Flavour::Torch { Type::F32 } else { Type::F64 };
+    let default = if flavor == Flavor::Torch { Type::F32 } else { Type::F64 };
     match operator {
         "+" => zip(&x, &y, ty, call, |a, b| a + b),
         "-" if ty == Type::Bool => Err(err!("`-` of bools is not supported").kind(Kind::Config).hint("use `^` or `~`")),
@@ -141,7 +141,7 @@ pub(crate) fn binary(
         "*" => zip(&x, &y, ty, call, |a, b| a * b),
         "/" => zip(&x, &y, if whole { default } else { ty }, call, |a, b| a / b),
         "//" | "%" => {
-            if whole && flavour == Flavour::Torch && y.data.iter().any(|y| *y == 0.0) {
+            if whole && flavor == Flavor::Torch && y.data.iter().any(|y| *y == 0.0) {
                 bail!("`{operator}`: division of integers by zero");
             }
             // NumPy converts bools to int8.
@@ -159,7 +159,7 @@ pub(crate) fn binary(
                     .kind(Kind::Config)
                     .hint("convert one of them to float"));
             }
-            let ty = if ty == Type::Bool && flavour == Flavour::Numpy { Type::I8 } else { ty };
+            let ty = if ty == Type::Bool && flavor == Flavor::Numpy { Type::I8 } else { ty };
             zip(&x, &y, ty, call, f64::powf)
         }
         "==" => zip(&x, &y, Type::Bool, call, |a, b| bool(a == b)),
@@ -217,16 +217,16 @@ impl Array {
 
     /// Whether any element equals `value`.
     pub(super) fn contains(&self, value: &Value, call: &mut BuildContext) -> Result<bool> {
-        let equal = binary("==", &Value::object(self.clone()), value, false, self.flavour, call)?;
+        let equal = binary("==", &Value::object(self.clone()), value, false, self.flavor, call)?;
         Ok(equal.data.iter().any(|x| *x != 0.0))
     }
 
     /// Data type of the result of functions such as `sqrt`: integers become floats.
     pub(super) fn real_type(&self) -> Type {
-        match (self.flavour, self.ty.category()) {
+        match (self.flavor, self.ty.category()) {
             (_, Category::Float) => self.ty,
-            (Flavour::Torch, _) => Type::F32,
-            (Flavour::Numpy, _) => match self.ty.bits() {
+            (Flavor::Torch, _) => Type::F32,
+            (Flavor::Numpy, _) => match self.ty.bits() {
                 8 => Type::F16,
                 16 => Type::F32,
                 _ => Type::F64,

@@ -3,7 +3,7 @@
 use super::dtype::Category;
 use super::given::Given;
 use super::shape::axis;
-use super::{Array, Flavour, Type, charge, joined};
+use super::{Array, Flavor, Type, charge, joined};
 use crate::component::{BuildContext, OneOrMany};
 use crate::error::{Kind, Result};
 use crate::{bail, err};
@@ -67,7 +67,7 @@ impl Array {
             true => self.shape().iter().enumerate().map(|(at, n)| if axes.contains(&at) { 1 } else { *n }).collect(),
             false => sizes,
         };
-        Array::from_values(&shape, results, ty, self.flavour)
+        Array::from_values(&shape, results, ty, self.flavor)
     }
 
     /// `numpy.percentile` with `method='linear'`; several percentiles are the first axis of the result.
@@ -96,9 +96,9 @@ impl Array {
         call.charge(self.len())?;
         let mut values = self.values();
         values.sort_by(|a, b| a.is_nan().cmp(&b.is_nan()).then(a.partial_cmp(b).unwrap_or(Ordering::Equal)));
-        let numpy = self.flavour == Flavour::Numpy;
+        let numpy = self.flavor == Flavor::Numpy;
         values.dedup_by(|a, b| a == b || numpy && a.is_nan() && b.is_nan());
-        Array::from_values(&[values.len()], values, self.ty, self.flavour)
+        Array::from_values(&[values.len()], values, self.ty, self.flavor)
     }
 
     pub(super) fn not_empty(&self, name: &str) -> Result<()> {
@@ -107,16 +107,16 @@ impl Array {
 
     /// Data type of sums: 64-bit integers for integers.
     pub(super) fn sum_type(&self) -> Type {
-        match (self.ty.category(), self.flavour, self.ty) {
+        match (self.ty.category(), self.flavor, self.ty) {
             (Category::Float, _, ty) => ty,
-            (_, Flavour::Numpy, Type::U8 | Type::U16 | Type::U32 | Type::U64) => Type::U64,
+            (_, Flavor::Numpy, Type::U8 | Type::U16 | Type::U32 | Type::U64) => Type::U64,
             _ => Type::I64,
         }
     }
 
     /// Data type of means and deviations; torch requires floats.
     pub(super) fn mean_type(&self, name: &str, asked: Option<Type>) -> Result<Type> {
-        if self.flavour == Flavour::Torch && !asked.unwrap_or(self.ty).is_float() {
+        if self.flavor == Flavor::Torch && !asked.unwrap_or(self.ty).is_float() {
             return Err(err!("{name}: expected a float tensor, found {}", self.ty.name())
                 .kind(Kind::Config)
                 .hint("use `.float()` first"));

@@ -38,7 +38,7 @@ impl Array {
             return Ok(self.with(data.map_err(|_| err!("cannot reshape {:?} to {shape:?}", self.shape()))?));
         }
         charge(call, self.len())?;
-        Array::from_values(shape, self.values(), self.ty, self.flavour)
+        Array::from_values(shape, self.values(), self.ty, self.flavor)
     }
 
     pub(crate) fn permuted(&self, name: &str, axes: &[i64]) -> Result<Array> {
@@ -64,7 +64,7 @@ impl Array {
             None => (0..self.ndim()).filter(|at| self.shape()[*at] == 1).collect(),
             Some(axes) => axes.iter().map(|at| axis(name, *at, self.ndim())).collect::<Result<_>>()?,
         };
-        if self.flavour == super::Flavour::Numpy
+        if self.flavor == super::Flavor::Numpy
             && let Some(at) = drop.iter().find(|at| self.shape()[**at] != 1)
         {
             bail!("{name}: axis {at} has size {}, expected 1", self.shape()[*at]);
@@ -119,7 +119,7 @@ impl Array {
             .data
             .broadcast(IxDyn(&shape))
             .ok_or_else(|| err!("{name}: cannot expand {:?} to {shape:?}", self.shape()).kind(Kind::Config))?;
-        Ok(Array::new(view.to_owned(), self.ty, self.flavour))
+        Ok(Array::new(view.to_owned(), self.ty, self.flavor))
     }
 
     pub(crate) fn flipped(&self, name: &str, axes: &[i64]) -> Result<Array> {
