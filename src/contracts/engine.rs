@@ -140,7 +140,7 @@ pub struct EngineState {
     pub best_metric: Option<(f64, usize)>,
     /// Output of the last iteration: for each item a dict with `image`, `label`, `pred` and `loss`.
     pub output: Vec<Value>,
-    /// Batch of the last iteration: for each item a dict with everything but prediction and loss.
+    /// Batch of the last iteration: for each item a dict with `image` and `label`, after the postprocessing.
     pub batch: Vec<Value>,
 }
 

@@ -145,9 +145,7 @@ impl Engine for SupervisedEvaluator {
             tracing::warn!("{}", error.message());
         }
         self.prepare_data(start)?;
-        // Metrics need the predictions of all cases.
-        let skip_existing = start.run.options.skip_existing && !self.workflow.has_metrics();
-        self.evaluate(start, 1, &*start.run.observer, skip_existing, false)
+        self.evaluate(start, 1, &*start.run.observer, self.skips_existing(&start.run.options), false)
     }
     fn run_at(&self, epoch: usize, start: &Arc<EngineStart>) -> Result<()> {
         self.evaluate(start, epoch, &FailuresOnly, false, true)
@@ -183,10 +181,11 @@ impl Engine for SupervisedEvaluator {
         self.prepare_data(start)
     }
     fn unused_options(&self, options: &RunOptions) -> Vec<(&'static str, &'static str)> {
-        let resume =
-            options.resume.then_some(("--resume", "only a training is resumed; --skip-existing continues this"));
+        let resume = options
+            .resume
+            .then_some(("--resume", "only a training can be resumed; use --skip-existing to continue an inference"));
         let save = options.save_every.map(|_| ("--save-minutes", "only a training has a state to save"));
-        let skip = (options.skip_existing && self.workflow.has_metrics())
+        let skip = (options.skip_existing && !self.skips_existing(options))
             .then_some(("--skip-existing", "metrics need the predictions of all cases"));
         let amp = self.amp.ignores(options).map(|why| ("--amp-dtype", why));
         [resume, save, skip, amp].into_iter().flatten().collect()
@@ -343,7 +342,7 @@ impl SupervisedEvaluator {
         }
         if cancelled {
             let error = err!("interrupted").kind(Kind::Cancelled);
-            return Err(if writes {
+            return Err(if writes && !workflow.has_metrics() {
                 error.hint("`segbundle --skip-existing run …` continues this run")
             } else {
                 error
@@ -394,6 +393,11 @@ impl SupervisedEvaluator {
         Ok((identity, start.config.resolved.clone()))
     }
 
+    /// Whether existing results are skipped. Metrics need the predictions of all cases.
+    fn skips_existing(&self, options: &RunOptions) -> bool {
+        options.skip_existing && !self.workflow.has_metrics()
+    }
+
     fn settings(
         &self,
         run: &RunContext,
@@ -408,7 +412,7 @@ impl SupervisedEvaluator {
             amp: amp_name(autocast),
             threads: tch::get_num_threads().max(0) as usize,
             memory_bytes: run.options.memory_bytes,
-            skip_existing: run.options.skip_existing,
+            skip_existing: self.skips_existing(&run.options),
         }
     }
 }

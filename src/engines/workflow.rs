@@ -143,9 +143,19 @@ impl Workflow {
         self.metrics.iter().for_each(|(_, attached)| attached.metric.lock().reset());
     }
 
-    /// Ends an iteration: updates the metrics with its samples, then calls the handlers.
+    /// Ends an iteration: updates the metrics with its samples, then calls the handlers. If one of them fails, the
+    /// metrics forget the iteration.
     pub fn iteration(&self, samples: Vec<Sample>, case: &CaseContext) -> Result<()> {
-        self.complete_iteration(self.update_metrics(samples, None, case)?)
+        let before: Vec<MetricParts> =
+            self.metrics.iter().map(|(_, attached)| attached.metric.lock().parts()).collect();
+        let result = self.update_metrics(samples, None, case).and_then(|output| self.complete_iteration(output));
+        if result.is_err() {
+            self.metrics
+                .iter()
+                .zip(before)
+                .for_each(|((_, attached), before)| attached.metric.lock().set_parts(before));
+        }
+        result
     }
 
     /// Updates the metrics; returns the output of the iteration for [`Workflow::complete_iteration`]. `loss`: that of
@@ -288,7 +298,7 @@ fn output_item(mut sample: Sample, loss: Option<f64>) -> Result<Value> {
     Ok(Value::Dict(Dict::new(entries)))
 }
 
-/// An item of the batch, of an item of the output.
+/// Returns an item of the output without prediction and loss.
 fn without_prediction(item: &Value) -> Value {
     match item {
         Value::Dict(dict) => {

@@ -88,7 +88,7 @@ impl FromValue for SummaryOp {
 }
 
 /// `numpy.nanmean` of a row or column.
-pub fn nan_mean(values: &[f32]) -> f32 {
+fn nan_mean(values: &[f32]) -> f32 {
     let zeroed: Vec<f32> = values.iter().map(|x| if x.is_nan() { 0.0 } else { *x }).collect();
     pairwise_sum(&zeroed) / values.iter().filter(|x| !x.is_nan()).count() as f32
 }

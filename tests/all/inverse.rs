@@ -16,8 +16,8 @@ fn inversion_agrees_with_monai_on_the_large_set() {
     linear(&large());
 }
 
-/// A label may only differ where its position is halfway between two voxels of the prediction. Rounding noise decides
-/// such a tie in MONAI, and in a turned image it comes from matrix products that depend on the processor.
+/// A label of an oblique image may differ where its position is halfway between two voxels of the prediction: rounding
+/// noise decides such a tie in MONAI, and it comes from matrix products that depend on the processor.
 fn nearest(data: &Npz) {
     for case in cases(data) {
         let inverse = Inverse::new(&chain(data, &case).trace).unwrap();
@@ -30,6 +30,8 @@ fn nearest(data: &Npz) {
         assert_eq!(back.len(), expected.len(), "{case}");
         let differing: Vec<usize> = (0..back.len()).filter(|&at| back[at] != expected[at]).collect();
         println!("{case}: {} of {} labels differ", differing.len(), back.len());
+        let oblique = from.0[..3].iter().any(|row| row[..3].iter().filter(|x| x.abs() > 1e-6).count() > 1);
+        assert!(differing.len() <= if oblique { 10 } else { 0 }, "{case}");
         for at in differing {
             let voxel = [at / (y * z), at / z % y, at % z].map(|index| index as f64);
             let position = to_prediction.at(voxel);

@@ -90,7 +90,6 @@ const EVALUATE: &str = r#"{
                                     "to_onehot": 4},
     "postprocessing#transforms#2": {"_target_": "Invertd", "keys": ["pred", "label"], "transform": "@preprocessing",
                                     "orig_keys": "image", "nearest_interp": true},
-    "postprocessing#transforms#3#_disabled_": true,
     "evaluator#key_val_metric": {"val_mean_dice": {"_target_": "MeanDice", "include_background": false,
         "output_transform": "$monai.handlers.from_engine(['pred', 'label'])"}},
     "evaluator#val_handlers": [{"_target_": "MetricsSaver", "save_dir": "@output_dir", "metric_details": "*",
@@ -138,7 +137,18 @@ fn an_evaluation_writes_its_metrics_with_the_names_of_the_structures() {
         "val_mean_dice,3,aorta,0",
     ];
     assert_eq!(structures, expected);
-    // Metrics need all cases: nothing is skipped.
+    // Metrics need all cases: nothing is skipped, although the results are there.
+    std::fs::remove_file(bundle.path("out/val_mean_dice_raw.csv")).unwrap();
     let output = bundle.run(&["--skip-existing", "run", "--config_file", files]);
     assert!(text(&output.stderr).contains("`--skip-existing` has no effect"), "{}", text(&output.stderr));
+    assert_eq!(read("out/val_mean_dice_raw.csv"), raw);
+    let record = bundle.record();
+    assert!(record["cases"].as_array().unwrap().iter().all(|case| case["status"] == "done"), "{record}");
+    // A name that selects nothing is reported; a folder that cannot be written before the cases are computed.
+    let missing = "evaluator#val_handlers#0#metrics";
+    let output = bundle.run(&["run", "--config_file", files, &format!("--{missing}"), "['val_acc']"]);
+    assert!(text(&output.stderr).contains("`val_acc` is not among the metrics of the engine (val_mean_dice)"));
+    let output =
+        bundle.run(&["run", "--config_file", files, "--evaluator#val_handlers#0#save_dir", "configs/evaluate.json/x"]);
+    assert!(!output.status.success() && !text(&output.stderr).contains("s0000"), "{}", text(&output.stderr));
 }

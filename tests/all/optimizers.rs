@@ -130,15 +130,18 @@ fn thirty_steps_equal_torch_and_go_on_from_its_state() {
     }
 }
 
-/// MKL computes the square roots of libtorch, and their last bits depend on the processor. On the one that made the numbers
-/// all are equal; in Python on another one the parameters, up to 1, were 1.2e-7 apart after the 30 steps.
-const TOLERANCE: f64 = 3e-7;
+/// MKL computes the square roots of libtorch, and their last bits depend on the processor. On the one that made the
+/// numbers all are equal; those of Python on another one differ by 1.2e-7 after the 30 steps.
+const TOLERANCE: f64 = 5e-7;
 
+/// Largest difference, relative to the largest value of `b`.
 fn apart(a: &Tensor, b: &Tensor) -> f64 {
-    (a.to_kind(Kind::Double) - b.to_kind(Kind::Double)).abs().max().double_value(&[])
+    let (a, b) = (a.to_kind(Kind::Double), b.to_kind(Kind::Double));
+    let scale = b.abs().max().double_value(&[]).max(f64::MIN_POSITIVE);
+    (a - b).abs().max().double_value(&[]) / scale
 }
 
-/// Equal values but for rounding, whatever the order of keys; an int and a float of one value are equal, as in Python.
+/// Equal up to rounding; the order of keys is ignored, and an int and a float of one value are equal.
 fn assert_same(ours: &StateDict, torch: &StateDict, at: &str) {
     let number = |state: &StateDict| match state {
         StateDict::Int(i) => Some(*i as f64),

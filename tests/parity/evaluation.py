@@ -5,6 +5,7 @@ configs of this repository on three synthetic phantoms with a small network. met
 summary should be equal byte for byte; numbers may differ by 1e-5 where a voxel is close to a tie. MONAI's files are
 cached by their inputs.
 """
+import math
 import os
 import shutil
 import subprocess
@@ -88,7 +89,7 @@ def compare(theirs, ours):
             continue
         for a, b in zip(*cells):
             x, y = number(a), number(b)
-            if a != b and x is not None and y is not None:
+            if a != b and x is not None and y is not None and math.isnan(x) == math.isnan(y):
                 worst = max(worst, abs(x - y))
             elif a != b:
                 problems.append(f"{name}: {b!r}, expected {a!r}")
@@ -116,6 +117,6 @@ def check(work, binary, only):
             theirs = monai(folders[0], overrides, key)
             run([binary], folders[1], overrides)
             rows.append((name, *compare(theirs, os.path.join(folders[1], "eval"))))
-        except RuntimeError as error:
+        except (OSError, RuntimeError) as error:
             rows.append((name, "", [str(error)]))
     return rows

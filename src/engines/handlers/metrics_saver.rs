@@ -2,20 +2,22 @@
 //! files.
 //!
 //! `metrics.csv`, `<metric>_raw.csv` and `<metric>_summary.csv` are equal to MONAI's. `metrics_by_structure.csv` and the
-//! table in the log are ours: they name the structures as the bundle's metadata.json does.
+//! table in the log are additions: they list the structures by the names in the bundle's metadata.json.
 
 use super::stats::tensor_text;
+use crate::checkpoint::{self, StateDict};
 use crate::component::{Args, BuildContext, Dict, FromValue, Key, OneOrMany, Value};
-use crate::contracts::{EngineState, Event, Handler, MetricDetails, Score};
-use crate::error::{Kind, Result};
+use crate::contracts::{EngineStart, EngineState, Event, Handler, MetricDetails, Score};
+use crate::error::{Error, Kind, Result};
 use crate::formats::atomic;
 use crate::metrics::SummaryOp;
 use crate::tools::structures::Structures;
 use crate::{bail, err};
 use parking_lot::Mutex;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use std::io::Write as _;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 component! {
     /// Write metrics, their values by case, and summaries as CSV files.
@@ -43,6 +45,7 @@ component! {
     }
 
     differs: [
+        "the batch that `batch_transform` gets has `image` and `label` after the postprocessing",
         "without `batch_transform`, cases are named after their image, where MONAI writes `None`",
         "metrics_by_structure.csv and a table in the log name the structures",
     ],
@@ -88,97 +91,141 @@ impl MetricsSaver {
         Ok(MetricsSaver { args, cases: Mutex::default() })
     }
 
-    /// Names of the cases of an iteration.
+    /// Names of the cases of an iteration; none for an iteration whose images are not known.
     fn names(&self, engine: &EngineState) -> Result<Vec<String>> {
-        let batch = Value::list(engine.batch.iter().cloned());
-        let metadata = match &self.args.batch_transform {
-            Value::None => {
-                let keys = ["image", "label", "pred"];
-                let of_case = |case: &Value| match case {
-                    Value::Dict(case) => keys.iter().find_map(|key| metadata_of(&case.get(key)?)).unwrap_or_default(),
-                    _ => Value::None,
-                };
-                Value::list(engine.batch.iter().map(of_case))
-            }
-            transform => transform
-                .call(Args::positional([batch]), &mut BuildContext::default())
-                .map_err(|error| error.context("batch_transform"))?,
-        };
-        let name = |value: Option<Value>| value.unwrap_or_default().to_string();
-        match &metadata {
-            // A dict of lists, as MONAI collates metadata.
-            Value::Dict(dict) => {
-                let names = dict.get(FILE_NAME).unwrap_or_default();
-                Ok(names
-                    .as_sequence()
-                    .unwrap_or_else(|| vec![names.clone()])
-                    .into_iter()
-                    .map(|x| name(Some(x)))
-                    .collect())
-            }
-            list => {
-                let wrong = || {
-                    err!("batch_transform: expected the metadata of each image, found {}", list.type_name())
-                        .hint("write `$lambda x: [xx['image'].meta for xx in x]`")
-                };
-                let of_image = |item: Value| match item {
-                    Value::Dict(dict) => Ok(name(dict.get(FILE_NAME))),
-                    _ => Err(wrong()),
-                };
-                list.as_sequence().ok_or_else(wrong)?.into_iter().map(of_image).collect()
-            }
+        if engine.batch.iter().all(|case| matches!(case, Value::Dict(case) if case.items().is_empty())) {
+            return Ok(vec![]);
         }
+        let name = |metadata: &Dict| metadata.get(FILE_NAME).unwrap_or_default();
+        if self.args.batch_transform.is_none() {
+            let of_case = |case: &Value| match case {
+                Value::Dict(case) => ["image", "label"].iter().find_map(|key| metadata_of(&case.get(key)?)),
+                _ => None,
+            };
+            let names = engine.batch.iter().map(|case| match of_case(case) {
+                Some(Value::Dict(metadata)) => name(&metadata).to_string(),
+                _ => Value::None.to_string(),
+            });
+            return Ok(names.collect());
+        }
+        let batch = Args::positional([Value::list(engine.batch.iter().cloned())]);
+        let metadata = self
+            .args
+            .batch_transform
+            .call(batch, &mut BuildContext::default())
+            .map_err(|error| error.context("batch_transform"))?;
+        let wrong = |found: &str| {
+            err!("batch_transform: expected the metadata of each image as a list of dicts, found {found}")
+                .hint("write `$lambda x: [xx['image'].meta for xx in x]`")
+        };
+        // A dict of lists is metadata that MONAI has collated.
+        if let Value::Dict(dict) = &metadata {
+            let names = name(dict);
+            return Ok(names.as_sequence().unwrap_or_else(|| vec![names]).iter().map(Value::to_string).collect());
+        }
+        let list = metadata.as_sequence().ok_or_else(|| wrong(metadata.type_name()))?;
+        let of_image = |item: &Value| match item {
+            Value::Dict(dict) => Ok(name(dict).to_string()),
+            other => Err(wrong(&format!("a list with {}", other.type_name()))),
+        };
+        list.iter().map(of_image).collect()
     }
 
-    fn write(&self, name: &str, text: impl AsRef<[u8]>) -> Result<()> {
-        let path = self.args.save_dir.join(name);
+    /// Writes a file and adds its name to `files`.
+    fn write(&self, name: String, text: impl AsRef<[u8]>, files: &mut Vec<String>) -> Result<()> {
+        let path = self.args.save_dir.join(&name);
         atomic::write_file(&path, |file, _| {
             file.write_all(text.as_ref()).map_err(|error| err!("cannot write: {error}").file(&path))
-        })
+        })?;
+        files.push(name);
+        Ok(())
     }
 
     fn write_all(&self, engine: &EngineState) -> Result<()> {
-        let selected = |names: &Option<OneOrMany<String>>, name: &str| {
-            names.iter().flat_map(OneOrMany::as_slice).any(|selected| selected == name || selected == "*")
-        };
         let delimiter = &self.args.delimiter;
+        let mut files = vec![];
         let mut metrics = String::new();
+        let selected = Selection::new(&self.args.metrics);
         for (name, text) in engine.metrics.iter().flat_map(|(name, score)| texts(name, score)) {
-            if selected(&self.args.metrics, &name) {
+            if selected.contains(&name) {
                 metrics += &format!("{name}{delimiter}{text}\n");
             }
         }
         if !metrics.is_empty() {
-            self.write("metrics.csv", &metrics)?;
+            self.write("metrics.csv".into(), &metrics, &mut files)?;
         }
+        selected.warn_of_unknown("metrics", engine.metrics.keys());
+        let structures = Structures::from_value(&engine.start.config.channel_names).unwrap_or_else(|error| {
+            if !engine.start.config.channel_names.is_none() {
+                tracing::warn!("MetricsSaver: structures are listed by number: {error}");
+            }
+            Structures::default()
+        });
         let cases = std::mem::take(&mut *self.cases.lock());
-        let structures = Structures::from_value(&engine.start.config.channel_names).unwrap_or_default();
+        let selected = Selection::new(&self.args.metric_details);
         let mut table = vec![];
-        for (name, details) in &engine.metric_details {
-            if !selected(&self.args.metric_details, name) {
-                continue;
+        for (name, details) in engine.metric_details.iter().filter(|(name, _)| selected.contains(name)) {
+            let known = details.rows.len() == cases.len();
+            if !known {
+                tracing::warn!(
+                    "MetricsSaver: {name} has the values of {} cases, but {} cases have names: rows are numbered",
+                    details.rows.len(),
+                    cases.len()
+                );
             }
-            if details.rows.len() != cases.len() {
-                bail!("{name} has values of {} cases, but {} cases have names", details.rows.len(), cases.len());
-            }
-            self.write(&format!("{name}_raw.csv"), &details.raw_csv(&cases, delimiter))?;
+            let raw = details.raw_csv(if known { &cases } else { &[] }, delimiter);
+            self.write(format!("{name}_raw.csv"), &raw, &mut files)?;
             if let Some(Summary(ops)) = &self.args.summary_ops {
-                self.write(&format!("{name}_summary.csv"), &details.summary_csv(ops, delimiter))?;
+                self.write(format!("{name}_summary.csv"), &details.summary_csv(ops, delimiter), &mut files)?;
             }
             let rows = by_structure(name, details, &structures);
             tracing::info!("{}", table_text(name, &rows));
             table.extend(rows);
         }
+        selected.warn_of_unknown("values by case", engine.metric_details.keys());
         if !table.is_empty() {
             let failed = |error: &dyn std::fmt::Display| err!("cannot write the table of structures: {error}");
-            let mut csv = csv::Writer::from_writer(vec![]);
+            let byte = if let [byte] = delimiter.as_bytes() { *byte } else { b',' };
+            let mut csv = csv::WriterBuilder::new().delimiter(byte).from_writer(vec![]);
             table.iter().try_for_each(|row| csv.serialize(row)).map_err(|error| failed(&error))?;
             let text = csv.into_inner().map_err(|error| failed(&error))?;
-            self.write("metrics_by_structure.csv", &text)?;
+            self.write("metrics_by_structure.csv".into(), &text, &mut files)?;
         }
-        tracing::info!("wrote metrics to {}", self.args.save_dir.display());
+        if !files.is_empty() {
+            tracing::info!("wrote {} to {}", files.join(", "), self.args.save_dir.display());
+        }
         Ok(())
     }
+
+    fn check_writable(&self) -> Result<()> {
+        atomic::check_writable(&self.args.save_dir.join("metrics.csv"))
+    }
+}
+
+/// Names in `metrics` or `metric_details`.
+struct Selection<'a>(&'a [String]);
+
+impl<'a> Selection<'a> {
+    fn new(names: &'a Option<OneOrMany<String>>) -> Selection<'a> {
+        Selection(names.as_ref().map_or(&[], OneOrMany::as_slice))
+    }
+    fn contains(&self, name: &str) -> bool {
+        self.0.iter().any(|selected| selected == name || selected == "*")
+    }
+    /// Warns of names that select nothing; MONAI ignores them.
+    fn warn_of_unknown<'k>(&self, what: &str, known: impl Iterator<Item = &'k Arc<str>>) {
+        let known: Vec<&str> = known.map(|name| &**name).collect();
+        for name in self.0.iter().filter(|name| *name != "*" && !known.contains(&name.as_str())) {
+            let known = if known.is_empty() { "none".to_owned() } else { known.join(", ") };
+            tracing::warn!("MetricsSaver: `{name}` is not among the {what} of the engine ({known})");
+        }
+    }
+}
+
+/// State of the handler in a saved training.
+#[derive(Serialize, Deserialize)]
+struct SavedCases {
+    cases: Vec<String>,
 }
 
 /// Key of the file name in the metadata of an image.
@@ -260,6 +307,19 @@ impl Handler for MetricsSaver {
     }
     fn wants_output(&self) -> bool {
         self.args.metric_details.is_some()
+    }
+    fn check(&self) -> Vec<Error> {
+        self.check_writable().err().into_iter().collect()
+    }
+    fn prepare(&self, _start: &EngineStart) -> Result<()> {
+        self.check_writable()
+    }
+    fn save(&self) -> Result<StateDict> {
+        checkpoint::to_state(&SavedCases { cases: self.cases.lock().clone() })
+    }
+    fn load(&self, saved: &StateDict) -> Result<()> {
+        *self.cases.lock() = checkpoint::from_state::<SavedCases>(saved)?.cases;
+        Ok(())
     }
     fn on(&self, event: Event, engine: &EngineState) -> Result<()> {
         match event {
