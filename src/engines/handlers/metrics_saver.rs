@@ -123,7 +123,7 @@ impl MetricsSaver {
             let names = name(dict);
             return Ok(names.as_sequence().unwrap_or_else(|| vec![names]).iter().map(Value::to_string).collect());
         }
-        let list = metadata.as_sequence().ok_or_else(|| wrong(metadata.type_name()))?;
+        let list = metadata.as_sequence().ok_or_else(|| wrong(&metadata.type_name()))?;
         let of_image = |item: &Value| match item {
             Value::Dict(dict) => Ok(name(dict).to_string()),
             other => Err(wrong(&format!("a list with {}", other.type_name()))),
@@ -308,7 +308,7 @@ impl Handler for MetricsSaver {
     fn wants_output(&self) -> bool {
         self.args.metric_details.is_some()
     }
-    fn check(&self) -> Vec<Error> {
+    fn check(&self, _start: &EngineStart) -> Vec<Error> {
         self.check_writable().err().into_iter().collect()
     }
     fn prepare(&self, _start: &EngineStart) -> Result<()> {
