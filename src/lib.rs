@@ -30,7 +30,7 @@
 //!
 //! `component!` (`src/declare.rs`) and [`args!`] declare a component and its arguments.
 
-pub use segbundle_base::{bail, env, err, error, log_error, random, text};
+pub use segbundle_base::{bail, env, err, error, log_error, percentile, random, text};
 pub use segbundle_formats as formats;
 pub use segbundle_image::{self as image, each_voxels};
 pub use segbundle_language::{args, bundle, component, members, python, run};

@@ -79,13 +79,13 @@ fn percentile(values: &mut [f32], percent: f64) -> f64 {
     if values.is_empty() || values.iter().any(|x| x.is_nan()) {
         return f64::NAN;
     }
-    let place = percent / 100.0 * (values.len() - 1) as f64;
-    let at = place.floor() as usize;
-    let (_, low, above) = values.select_nth_unstable_by(at, f32::total_cmp);
-    let low = f64::from(*low);
-    let high = above.iter().copied().min_by(f32::total_cmp).map_or(low, f64::from);
+    let value = crate::percentile(values.len(), percent, |at| {
+        let (_, low, above) = values.select_nth_unstable_by(at, f32::total_cmp);
+        let low = f64::from(*low);
+        (low, above.iter().copied().min_by(f32::total_cmp).map_or(low, f64::from))
+    });
     // MONAI receives the percentile as f32.
-    f64::from((low + (high - low) * (place - at as f64)) as f32)
+    f64::from(value as f32)
 }
 
 impl Transform for Percentiles {

@@ -147,9 +147,7 @@ fn percentile(row: &[f64], q: f64) -> f64 {
     }
     let mut sorted = row.to_vec();
     sorted.sort_by(f64::total_cmp);
-    let at = (sorted.len() - 1) as f64 * (q / 100.0);
-    let (low, high, t) = (sorted[at.floor() as usize], sorted[at.ceil() as usize], at.fract());
-    if t < 0.5 { low + (high - low) * t } else { high - (high - low) * (1.0 - t) }
+    crate::percentile(sorted.len(), q, |at| (sorted[at], sorted[(at + 1).min(sorted.len() - 1)]))
 }
 
 /// Position of the first extreme; NaN takes precedence, as in NumPy and torch.
