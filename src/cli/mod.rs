@@ -17,7 +17,6 @@ mod verify;
 use crate::bundle::Rules;
 use crate::err;
 use crate::error::{Kind, Result};
-use crate::image::Volume;
 use crate::run::{Precision, RunOptions};
 use crate::text::count;
 use crate::tools::label_names::{self, Source};
@@ -179,10 +178,13 @@ fn names_of(labels: &Path, meta_file: Option<&Path>) -> Result<Structures> {
     Ok(structures)
 }
 
-/// Warns of labels without a name, unless there are no names at all.
-fn warn_of_unnamed(path: &Path, labels: &Volume, structures: &Structures) {
-    let unnamed: Vec<u32> = label_names::labels_in(labels).into_iter().filter(|id| !structures.contains(*id)).collect();
-    let Some(first) = unnamed.first().filter(|_| !structures.is_empty()) else { return };
+/// Warns of labels in a label map without a name, unless there are no names at all.
+fn warn_of_unnamed(path: &Path, labels: impl IntoIterator<Item = u32>, structures: &Structures) {
+    if structures.is_empty() {
+        return;
+    }
+    let unnamed: Vec<u32> = labels.into_iter().filter(|id| !structures.contains(*id)).collect();
+    let Some(first) = unnamed.first() else { return };
     tracing::warn!(
         "{} has {} without a name, the first is {first}: do these names belong to this label map?",
         path.display(),

@@ -3,7 +3,7 @@
 use crate::err;
 use crate::error::{Kind, Result};
 use crate::formats::{nifti, paths, reader};
-use crate::tools::preview;
+use crate::tools::{label_names, preview};
 use std::path::{Path, PathBuf};
 
 #[derive(clap::Args)]
@@ -51,10 +51,11 @@ pub fn preview(args: &Args) -> Result<()> {
     let structures = super::names_of(&args.labels, args.meta_file.as_deref())?;
     let options = preview::Options { window, height_px: usize::from(args.height), ..preview::Options::default() };
     let (labels, image) = (nifti::read(&args.labels)?, reader::read(&args.image, args.series.as_deref())?);
-    super::warn_of_unnamed(&args.labels, &labels, &structures);
     let title = args.image.file_name().unwrap_or_default().to_string_lossy().into_owned();
     let picture =
         preview::preview(&labels, &image, &structures, &title, options).map_err(|error| error.file(&args.labels))?;
+    let present = label_names::labels_in(&labels).map_err(|error| error.file(&args.labels))?;
+    super::warn_of_unnamed(&args.labels, present, &structures);
     picture.write(&args.output)?;
     tracing::info!("wrote {}", args.output.display());
     Ok(())

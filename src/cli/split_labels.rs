@@ -42,11 +42,11 @@ pub fn split_labels(args: &Args) -> Result<()> {
         paths::check_keeps(&split_labels::mask_path(&args.output_dir, structure, EXTENSION), &inputs)
     })?;
     let labels = nifti::read(&args.labels)?;
+    let present = label_names::labels_in(&labels).map_err(|error| error.file(&args.labels))?;
     let paths = split_labels::split_labels(&labels, &structures, &args.output_dir, EXTENSION)
         .map_err(|error| error.file(&args.labels))?;
     tracing::info!("wrote {} into {}", count(paths.len(), "mask"), args.output_dir.display());
-    super::warn_of_unnamed(&args.labels, &labels, &all);
-    let present = label_names::labels_in(&labels);
+    super::warn_of_unnamed(&args.labels, present.iter().copied(), &all);
     let absent: Vec<&str> = structures.iter().filter(|it| !present.contains(&it.id)).map(|it| &*it.name).collect();
     if !absent.is_empty() {
         tracing::info!(

@@ -37,10 +37,10 @@ pub fn statistics(args: &Args) -> Result<()> {
     args.image.iter().try_for_each(|path| reader::check_series(path, args.series.as_deref()))?;
     let structures = super::names_of(&args.labels, args.meta_file.as_deref())?;
     let labels = nifti::read(&args.labels)?;
-    super::warn_of_unnamed(&args.labels, &labels, &structures);
     let image = args.image.as_ref().map(|path| reader::read(path, args.series.as_deref())).transpose()?;
     let rows =
         statistics::statistics(&labels, image.as_ref(), &structures).map_err(|error| error.file(&args.labels))?;
+    super::warn_of_unnamed(&args.labels, rows.iter().map(|row| row.id), &structures);
     match &args.output {
         Some(path) => statistics::write(path, &rows).map(drop),
         None => {

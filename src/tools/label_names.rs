@@ -4,7 +4,7 @@
 use super::structures::Structures;
 use crate::each_voxels;
 use crate::err;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::formats::nifti;
 use crate::image::{Element, Volume};
 use quick_xml::Reader;
@@ -80,13 +80,44 @@ pub enum Source {
     NotFound,
 }
 
+/// Maximum number of different labels in a label map.
+pub const MAX_LABELS: usize = 1 << 20;
+
+/// Returns the label of a voxel, 0 for background.
+///
+/// # Errors
+/// The value is not a whole number from 0.
+pub fn label(value: f64) -> Result<u32> {
+    let id = value as u32;
+    if f64::from(id) == value {
+        Ok(id)
+    } else {
+        Err(err!("expected labels that are whole numbers from 0, found {value}"))
+    }
+}
+
+/// Error for a volume with more than [`MAX_LABELS`] different values.
+pub fn too_many_labels() -> Error {
+    err!("expected a label map, found more than {MAX_LABELS} different labels")
+}
+
 /// Returns the labels that occur in a label map, without background.
-pub fn labels_in(labels: &Volume) -> BTreeSet<u32> {
-    fn occurring<T: Element>(buffer: &[T]) -> BTreeSet<u32> {
+///
+/// # Errors
+/// A value is not a whole number from 0, or there are more than [`MAX_LABELS`] labels.
+pub fn labels_in(labels: &Volume) -> Result<BTreeSet<u32>> {
+    fn occurring<T: Element>(buffer: &[T]) -> Result<BTreeSet<u32>> {
+        let mut found = BTreeSet::new();
         // Neighboring voxels mostly have the same label: look at changes only.
         let mut last = T::default();
-        let changes = buffer.iter().filter(|&&value| std::mem::replace(&mut last, value) != value);
-        changes.map(|value| value.to_f64() as u32).filter(|&id| id != 0).collect()
+        for value in buffer.iter().filter(|&&value| std::mem::replace(&mut last, value) != value) {
+            found.insert(label(value.to_f64())?);
+            if found.len() > MAX_LABELS {
+                return Err(too_many_labels());
+            }
+        }
+        found.remove(&0);
+        Ok(found)
     }
     each_voxels!(&labels.voxels, buffer => occurring(buffer))
 }

@@ -1,10 +1,12 @@
 //! Statistics of each structure in a label map: volume, position and, if the image is given, its HU values.
 
+use super::label_names::{MAX_LABELS, label, too_many_labels};
 use super::structures::Structures;
 use crate::error::Result;
 use crate::formats::atomic;
 use crate::formats::digest::Digest;
 use crate::image::{Element, Volume};
+use crate::percentile;
 use crate::{bail, each_voxels, err};
 use serde::Serialize;
 use std::collections::BTreeMap;
@@ -129,7 +131,7 @@ fn counted(counts: &[u32]) -> impl Iterator<Item = (f64, u64)> {
 /// integers; `image` `[1,X,Y,Z]` has the same grid. NaN voxels of the image are ignored.
 ///
 /// # Errors
-/// A label is not a non-negative integer, or the image has another grid.
+/// A label is not a non-negative integer, there are more than [`MAX_LABELS`], or the image has another grid.
 pub fn statistics(labels: &Volume, image: Option<&Volume>, structures: &Structures) -> Result<Vec<Row>> {
     if labels.layout.channels() != 1 {
         bail!("expected a label map of one channel, found {} channels", labels.layout.channels());
@@ -143,7 +145,6 @@ pub fn statistics(labels: &Volume, image: Option<&Volume>, structures: &Structur
     // Iterate in the memory order of the label map, longest stride first.
     let mut order = [0, 1, 2];
     order.sort_by_key(|axis| std::cmp::Reverse(label_at.strides[axis + 1].unsigned_abs()));
-    let mut invalid = None;
     each_voxels!(&labels.voxels, buffer => {
         // Runs of equal labels are long: look up the entry once per run.
         let mut last: Option<(u32, &mut Sums)> = None;
@@ -158,12 +159,11 @@ pub fn statistics(labels: &Volume, image: Option<&Volume>, structures: &Structur
                     if value == 0.0 {
                         continue;
                     }
-                    let id = value as u32;
-                    if f64::from(id) != value {
-                        invalid = Some(value);
-                        continue;
-                    }
+                    let id = label(value)?;
                     if last.as_ref().is_none_or(|(label, _)| *label != id) {
+                        if found.len() == MAX_LABELS && !found.contains_key(&id) {
+                            return Err(too_many_labels());
+                        }
                         last = Some((id, found.entry(id).or_default()));
                     }
                     let Some((_, sums)) = &mut last else { continue };
@@ -182,9 +182,6 @@ pub fn statistics(labels: &Volume, image: Option<&Volume>, structures: &Structur
             }
         }
     });
-    if let Some(value) = invalid {
-        bail!("expected labels that are whole numbers from 0, found {value}");
-    }
     let voxel_ml = labels.affine.voxel_mm3() / 1000.0;
     let row = |(id, sums): (u32, Sums)| {
         let mean = sums.index.map(|sum| sum as f64 / sums.voxels as f64);
@@ -247,9 +244,10 @@ fn intensity(values: Values) -> Option<Intensity> {
         .collect();
     let nth = |place: u64| values[ends.partition_point(|end| *end <= place)].0;
     let percentiles = PERCENTILES.map(|percent| {
-        let place = f64::from(percent) / 100.0 * (n - 1.0);
-        let (low, high) = (nth(place.floor() as u64), nth(place.ceil() as u64));
-        low + (high - low) * place.fract()
+        percentile(so_far as usize, f64::from(percent), |at| {
+            let at = at as u64;
+            (nth(at), nth((at + 1).min(so_far - 1)))
+        })
     });
     Some(Intensity { mean, std, min, percentiles, max })
 }

@@ -120,6 +120,26 @@ fn statistics_of_what_does_not_fit_are_errors() {
 }
 
 #[test]
+fn labels_are_whole_numbers_from_0() {
+    let labels = volume(Path::new("a"), label);
+    assert_eq!(label_names::labels_in(&labels).unwrap().into_iter().collect::<Vec<_>>(), [2, 5, 9]);
+    let floats = |values: Vec<f32>| {
+        let layout = Layout::contiguous([1, 1, 1, values.len()]);
+        Volume::new(Path::new("a"), Voxels::F32(values.into()), layout, AFFINE)
+    };
+    for (values, found) in [([0.0, -782.0], "-782"), ([1.0, 0.5], "0.5"), ([0.0, f32::NAN], "NaN")] {
+        let error = label_names::labels_in(&floats(values.to_vec())).unwrap_err().to_string();
+        assert!(error.contains(&format!("whole numbers from 0, found {found}")), "{error}");
+    }
+    let many = floats((0..=label_names::MAX_LABELS + 1).map(|id| id as f32).collect());
+    for error in
+        [label_names::labels_in(&many).unwrap_err(), statistics::statistics(&many, None, &names()).unwrap_err()]
+    {
+        assert_eq!(error.to_string(), label_names::too_many_labels().to_string());
+    }
+}
+
+#[test]
 fn names_in_a_file_are_found_and_masks_are_split() {
     let folder = tempfile::tempdir().unwrap();
     let labels = volume(Path::new("a"), label);
