@@ -18,6 +18,8 @@ use std::path::Path;
 
 /// Maximum nesting depth of sequences.
 const MAX_DEPTH: usize = 16;
+/// Maximum number of zero bytes after the last element; more are a damaged file.
+const MAX_PADDING_BYTES: usize = 1 << 20;
 /// Maximum size of an inflated file in bytes.
 const MAX_UNPACKED_BYTES: u64 = 1 << 31;
 const UNDEFINED: u32 = u32::MAX;
@@ -276,7 +278,7 @@ impl<S: Source> Elements<S> {
         while at < length {
             // Zeros after the last element are padding; no element of a data set has group 0.
             if self.data.at_most(at, 4)?.iter().all(|byte| *byte == 0) {
-                if self.data.get(at..length)?.iter().any(|byte| *byte != 0) {
+                if !self.is_padding(at)? {
                     bail!("damaged DICOM file: no element begins at byte {at}");
                 }
                 break;
@@ -295,6 +297,21 @@ impl<S: Source> Elements<S> {
             at = element.value.end;
         }
         Ok(())
+    }
+
+    /// Whether the bytes from `at` to the end are zeros, at most [`MAX_PADDING_BYTES`].
+    fn is_padding(&self, at: usize) -> Result<bool> {
+        const BLOCK_BYTES: usize = 1 << 12;
+        let length = self.data.length();
+        if length - at > MAX_PADDING_BYTES {
+            return Ok(false);
+        }
+        for block in (at..length).step_by(BLOCK_BYTES) {
+            if self.data.at_most(block, BLOCK_BYTES)?.iter().any(|byte| *byte != 0) {
+                return Ok(false);
+            }
+        }
+        Ok(true)
     }
 
     /// Parses the wanted elements with dicom-rs.

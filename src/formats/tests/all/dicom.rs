@@ -272,6 +272,24 @@ fn ct_slice(instance: u32, acquisition: u32, position: [f64; 3], orientation: &s
     bytes
 }
 
+/// Files are padded to whole sectors; a file whose rest is lost may end in zeros, too, in many.
+#[test]
+fn a_long_run_of_zeros_in_place_of_elements_is_a_damaged_file() {
+    let slice = ct_slice(1, 1, [0.0; 3], AXIAL, 0);
+    let without_pixels = &slice[..slice.len() - 36];
+    let error = |rest: &[u8]| {
+        let checked = dicom::check_bytes([without_pixels, rest].concat());
+        checked.map_or_else(|error| error.to_string(), |slices| format!("{slices} slices"))
+    };
+    let damaged = format!("no element begins at byte {}", without_pixels.len());
+    assert!(!error(&[0; 512]).contains(&damaged), "{}", error(&[0; 512]));
+    let mut ends_in_one = vec![0; 10_000];
+    ends_in_one.push(1);
+    for rest in [ends_in_one, vec![0; (1 << 20) + 1]] {
+        assert!(error(&rest).contains(&damaged), "{}", error(&rest));
+    }
+}
+
 const AXIAL: &str = "1\\0\\0\\0\\1\\0";
 const SAGITTAL: &str = "0\\1\\0\\0\\0\\-1";
 
