@@ -21,8 +21,9 @@ pub const CHECKPOINT_FOLDER: &str = "ckpt_dir";
 /// Interval between saves of the training state within an epoch, unless `--save-minutes` sets another.
 pub const SAVE_EVERY: Duration = Duration::from_secs(15 * 60);
 
-/// The config item with the names of the prediction's channels, from metadata.json.
-pub const CHANNEL_NAMES: &str = "_meta_::network_data_format::outputs::pred::channel_def";
+/// The config item with the outputs of the network, from metadata.json. The names of the channels are the `channel_def`
+/// of the first output that has one.
+pub const NETWORK_OUTPUTS: &str = "_meta_::network_data_format::outputs";
 
 /// Options of a run, from the command line.
 #[derive(Debug, Clone)]
@@ -50,11 +51,14 @@ impl RunOptions {
         match self.memory_bytes.checked_sub(taken) {
             Some(room) if room > 0 => Ok(room),
             _ => Err(err!(
-                "the memory limit is {}, but the program takes {} before the first case",
+                "the memory limit is {}, but the program already takes {}",
                 text::bytes(self.memory_bytes),
                 text::bytes(taken)
             )
-            .hint(format!("set --max-memory to more than {}M, or free memory", taken.div_ceil(1 << 20)))),
+            .hint(format!(
+                "set --max-memory to at least {}M: a case needs memory beyond what the program takes",
+                2 * taken.div_ceil(1 << 20)
+            ))),
         }
     }
 }

@@ -3,7 +3,7 @@
 use crate::bundle::NO_RULES;
 use crate::common::folder_of;
 use segbundle::bundle::{Plan, Rules, RunArgs, Session};
-use segbundle::component::{Args, BuildContext, Component, Declared, Effect, Function, Table, Value};
+use segbundle::component::{Args, BuildContext, Component, ConfigSource, Declared, Effect, Function, Table, Value};
 use segbundle::error::{Error, Kind, Result};
 use segbundle::workflow;
 use std::sync::OnceLock;
@@ -431,12 +431,24 @@ fn metadata_that_is_missing_or_incomplete_is_noted() {
 }
 
 #[test]
+fn names_of_channels_are_those_of_the_first_output_that_has_them() {
+    let metadata = r#"{"network_data_format": {"outputs": {"embedding": {}, "seg": {"channel_def": {"1": "liver"}}}}}"#;
+    let (plan, _folder) = plan(&[("c.json", r#"{"run": ["$1"]}"#), ("metadata.json", metadata)], &[]);
+    let names = Session::new(plan, None).record().channel_names;
+    assert_eq!(format!("{names:?}"), "{'1': 'liver'}");
+}
+
+#[test]
 fn a_missing_part_is_found_in_another_config_of_the_folder() {
     let other = r#"{"network": "$1", "run": ["$@network"]}"#;
     let (evaluate, folder) = plan(&[("c.json", r#"{"run": ["$@network"]}"#), ("other.json", other)], &[]);
     let files = ["other.json", "c.json"].map(|name| format!("'{folder}{name}'")).join(",");
     let expected = format!("name the files together, `--config_file \"[{files}]\"`");
     assert!(evaluate.problems()[0].get_hint().unwrap().ends_with(&expected), "{}", evaluate.problems()[0]);
+    // Long files are data, not configs.
+    let long = format!(r#"{{"network": "$1", "cases": "{}"}}"#, " ".repeat(1 << 20));
+    let (alone, _folder) = plan(&[("c.json", r#"{"run": ["$@network"]}"#), ("long.json", &long)], &[]);
+    assert!(!alone.problems()[0].get_hint().unwrap_or_default().contains("long.json"), "{}", alone.problems()[0]);
     let (empty, _folder) = plan(&[("c.json", "{}"), ("other.json", other)], &[]);
     assert!(empty.problems()[0].to_string().contains("`run` is in "), "{}", empty.problems()[0]);
 }

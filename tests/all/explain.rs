@@ -41,5 +41,5 @@ fn what_does_not_fit_or_cannot_be_read_is_said_before_anything_runs() {
     assert!(said.contains("expected a NIfTI file") && said.contains("1 cannot run"), "{said}");
     let (code, _, log) = explain(&bundle, &["--max-memory", "70M"], &[]);
     assert_eq!(code, Some(1));
-    assert!(log.contains("the memory limit is 70 MiB, but the program takes "), "{log}");
+    assert!(log.contains("the memory limit is 70 MiB, but the program already takes "), "{log}");
 }

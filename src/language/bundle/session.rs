@@ -16,7 +16,7 @@ use crate::component::{Args, BuildContext, ConfigSource, Dict, FromValue, Value}
 use crate::err;
 use crate::error::{Error, Kind, Result};
 use crate::python::functools::Partial;
-use crate::run::{CHANNEL_NAMES, CHECKPOINT_FOLDER, ConfigRecord, RunContext};
+use crate::run::{CHECKPOINT_FOLDER, ConfigRecord, NETWORK_OUTPUTS, RunContext};
 use parking_lot::Mutex;
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
@@ -351,10 +351,11 @@ impl Session {
 
 impl ConfigSource for Session {
     fn record(&self) -> ConfigRecord {
-        let channel_names = match self.plan.tree.get(CHANNEL_NAMES) {
-            Some(_) => self.get(CHANNEL_NAMES).unwrap_or_default(),
-            None => Value::None,
-        };
+        let outputs = self.plan.tree.get(NETWORK_OUTPUTS).map(Node::children).unwrap_or_default();
+        let named = outputs.into_iter().find(|(_, output)| output.child("channel_def").is_some());
+        let channel_names = named
+            .and_then(|(name, _)| self.get(&id::join(&id::join(NETWORK_OUTPUTS, &name), "channel_def")).ok())
+            .unwrap_or_default();
         ConfigRecord {
             checkpoint_folder: self.checkpoint_folder(),
             channel_names,

@@ -290,15 +290,17 @@ impl Node {
 }
 
 /// Config files in the folder of the first of `files` that are not among them, with the keys at their top. Files that
-/// cannot be read are skipped.
+/// cannot be read, and long ones such as lists of cases, are skipped.
 fn siblings(files: &[String]) -> Vec<(String, Vec<String>)> {
     const MOST: usize = 50;
+    const MOST_BYTES: u64 = 1 << 20;
     let Some(folder) = files.first().and_then(|file| Path::new(file).parent()) else { return vec![] };
     let read = std::fs::read_dir(if folder.as_os_str().is_empty() { Path::new(".") } else { folder });
     let mut names: Vec<_> = read.into_iter().flatten().flatten().map(|entry| entry.file_name()).collect();
     names.sort();
     let paths = names.iter().map(|name| folder.join(name).display().to_string());
-    let others = paths.filter(|path| load::is_config_name(path) && !files.contains(path)).take(MOST);
+    let short = |path: &String| std::fs::metadata(path).is_ok_and(|file| file.is_file() && file.len() <= MOST_BYTES);
+    let others = paths.filter(|path| load::is_config_name(path) && !files.contains(path)).filter(short).take(MOST);
     let keys = |path: String| {
         let Content::Dict(entries) = load::read_file(&path, &mut Notes::default()).ok()?.content else { return None };
         Some((path, entries.keys().filter_map(|key| key.as_str().map(str::to_owned)).collect()))
