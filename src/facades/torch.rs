@@ -30,37 +30,41 @@ pub const FUNCTIONS: &[Function] = &[
 /// `torch.backends.cudnn`: global settings, forwarded to libtorch where tch supports them.
 pub struct Cudnn;
 
-static BENCHMARK: AtomicBool = AtomicBool::new(false);
-static DETERMINISTIC: AtomicBool = AtomicBool::new(false);
-static ALLOW_TF32: AtomicBool = AtomicBool::new(true);
-static ENABLED: AtomicBool = AtomicBool::new(true);
+/// A global switch of cuDNN.
+struct Setting {
+    name: &'static str,
+    on: AtomicBool,
+    /// Passes the value to libtorch; `None` where tch has no function for it, so that the value is only stored.
+    apply: Option<fn(bool)>,
+}
 
-impl Cudnn {
-    fn setting(name: &str) -> Option<&'static AtomicBool> {
-        match name {
-            "benchmark" => Some(&BENCHMARK),
-            "deterministic" => Some(&DETERMINISTIC),
-            "allow_tf32" => Some(&ALLOW_TF32),
-            "enabled" => Some(&ENABLED),
-            _ => None,
+impl Setting {
+    const fn new(name: &'static str, on: bool, apply: Option<fn(bool)>) -> Setting {
+        Setting { name, on: AtomicBool::new(on), apply }
+    }
+    fn set(&self, on: bool) {
+        self.on.store(on, Ordering::Relaxed);
+        if let Some(apply) = self.apply {
+            apply(on);
         }
     }
-    fn set(name: &str, on: bool) {
-        if let Some(setting) = Cudnn::setting(name) {
-            setting.store(on, Ordering::Relaxed);
-        }
-        match name {
-            "benchmark" => tch::Cuda::cudnn_set_benchmark(on),
-            "enabled" => tch::Cuda::set_user_enabled_cudnn(on),
-            // tch has no function for these settings; the value is only stored.
-            _ => {}
-        }
+}
+
+static BENCHMARK: Setting = Setting::new("benchmark", false, Some(tch::Cuda::cudnn_set_benchmark));
+static DETERMINISTIC: Setting = Setting::new("deterministic", false, None);
+static ENABLED: Setting = Setting::new("enabled", true, Some(tch::Cuda::set_user_enabled_cudnn));
+static ALLOW_TF32: Setting = Setting::new("allow_tf32", true, None);
+static SETTINGS: [&Setting; 4] = [&BENCHMARK, &DETERMINISTIC, &ENABLED, &ALLOW_TF32];
+
+impl Cudnn {
+    fn setting(name: &str) -> Option<&'static Setting> {
+        SETTINGS.into_iter().find(|setting| setting.name == name)
     }
     /// Set the flags as MONAI's `set_determinism` does.
     pub fn set_deterministic(on: bool) {
-        Cudnn::set("deterministic", on);
+        DETERMINISTIC.set(on);
         if on {
-            Cudnn::set("benchmark", false);
+            BENCHMARK.set(false);
         }
     }
 }
@@ -70,21 +74,21 @@ impl Object for Cudnn {
         "torch.backends.cudnn"
     }
     fn attr_names(&self) -> Vec<&'static str> {
-        vec!["benchmark", "deterministic", "enabled", "allow_tf32"]
+        SETTINGS.map(|setting| setting.name).to_vec()
     }
     fn attr(&self, name: &str) -> Result<Option<Value>> {
-        Ok(Cudnn::setting(name).map(|setting| setting.load(Ordering::Relaxed).into()))
+        Ok(Cudnn::setting(name).map(|setting| setting.on.load(Ordering::Relaxed).into()))
     }
     fn set_attr(&self, name: &str, value: Value) -> Result<()> {
-        if Cudnn::setting(name).is_none() {
+        let Some(setting) = Cudnn::setting(name) else {
             return Err(err!("torch.backends.cudnn has no setting `{name}`")
                 .kind(Kind::Config)
-                .hint("available settings are benchmark, deterministic, enabled and allow_tf32"));
-        }
+                .hint(format!("available settings are {}", self.attr_names().join(", "))));
+        };
         let Some(on) = bool::from_value(&value) else {
             bail!("torch.backends.cudnn.{name}: expected bool, found {value:?}")
         };
-        Cudnn::set(name, on);
+        setting.set(on);
         Ok(())
     }
     fn call_method(&self, name: &str, args: &mut Args, _call: &mut BuildContext) -> Result<Option<Value>> {

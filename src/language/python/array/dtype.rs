@@ -1,5 +1,6 @@
 //! Data types of arrays and tensors, and the values `np.float32` and `torch.float32`. `np.float32` cannot be called.
 
+use crate::component::members::{self, Member, Member::Attribute};
 use crate::component::{FromValue, Object, Value};
 use crate::error::Result;
 use crate::image;
@@ -211,7 +212,15 @@ impl DTypeObject {
     pub fn of(ty: Type, flavor: Flavor) -> Value {
         Value::object(DTypeObject { ty, flavor })
     }
+    fn members(&self) -> &'static [Member<DTypeObject>] {
+        match self.flavor {
+            Numpy => &[ITEM_SIZE],
+            Torch => &[ITEM_SIZE, Attribute("is_floating_point", |dtype| Ok(dtype.ty.is_float().into()))],
+        }
+    }
 }
+
+const ITEM_SIZE: Member<DTypeObject> = Attribute("itemsize", |dtype| Ok(Value::Int(i64::from(dtype.ty.bits() / 8))));
 
 impl Object for DTypeObject {
     fn type_name(&self) -> &str {
@@ -227,14 +236,10 @@ impl Object for DTypeObject {
         if self.flavor == Numpy { self.ty.name().into() } else { self.repr() }
     }
     fn attr_names(&self) -> Vec<&'static str> {
-        vec!["itemsize", "is_floating_point"]
+        members::names(self.members())
     }
     fn attr(&self, name: &str) -> Result<Option<Value>> {
-        Ok(match name {
-            "itemsize" => Some(Value::Int(i64::from(self.ty.bits() / 8))),
-            "is_floating_point" if self.flavor == Torch => Some(self.ty.is_float().into()),
-            _ => None,
-        })
+        members::attribute(self, self.members(), name)
     }
     fn equals(&self, other: &Value) -> bool {
         if let Some(other) = other.downcast::<DTypeObject>() {
