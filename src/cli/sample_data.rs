@@ -11,9 +11,9 @@ pub struct Args {
     /// Output folder, for imagesTr, labelsTr and imagesTs
     #[arg(long = "output_dir", alias = "output-dir", value_name = "DIR", default_value = "sampledata")]
     output_dir: PathBuf,
-    /// Number of cases, at least 2: four fifths with labels (imagesTr, labelsTr), the others, at least one, without
-    /// (imagesTs)
-    #[arg(long, value_name = "N", default_value_t = 25, value_parser = clap::value_parser!(u32).range(2..))]
+    /// Number of cases: one fifth, but at least one, without labels (imagesTs), the others with (imagesTr, labelsTr). A
+    /// single case has labels
+    #[arg(long, value_name = "N", default_value_t = 25, value_parser = clap::value_parser!(u32).range(1..))]
     cases: u32,
     /// Voxels along x, y and z of a typical case, or one number for all three [default: 128 104 200]
     #[arg(long, num_args = 1..=3, value_names = ["X", "Y", "Z"])]
@@ -36,7 +36,7 @@ pub fn sample_data(args: &Args) -> Result<()> {
         }
     };
     let cases = args.cases as usize;
-    let test = (cases / 5).max(1);
+    let test = if cases == 1 { 0 } else { (cases / 5).max(1) };
     let options = Options { training: cases - test, test, size, spacing_mm: args.spacing, seed: args.seed };
     let paths = phantom::write_set(&args.output_dir, &options)?;
     tracing::info!(
@@ -44,5 +44,8 @@ pub fn sample_data(args: &Args) -> Result<()> {
         count(paths.len(), "synthetic phantom"),
         args.output_dir.display()
     );
+    if test == 0 {
+        tracing::info!("the only case has labels: imagesTs, the folder of test images, is not written");
+    }
     Ok(())
 }

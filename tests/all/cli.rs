@@ -279,6 +279,25 @@ fn tools_refuse_what_they_cannot_do_before_they_read() {
 }
 
 #[test]
+fn an_image_in_place_of_a_label_map_is_refused_without_a_warning_of_names() {
+    let bundle = Bundle::new(1);
+    let names = r#"{"network_data_format": {"outputs": {"pred": {"channel_def": {"1": "liver"}}}}}"#;
+    std::fs::write(bundle.path("names.json"), names).unwrap();
+    let image = "images/s0000.nii.gz";
+    for words in [
+        &["statistics", image, "--meta_file", "names.json"][..],
+        &["split-labels", image, "--meta_file", "names.json"],
+        &["preview", image, "--image", image, "--meta_file", "names.json"],
+    ] {
+        let output = bundle.run(words);
+        let log = text(&output.stderr);
+        assert_eq!(output.status.code(), Some(1), "{words:?}: {log}");
+        assert!(log.contains("whole numbers from 0, found -") && !log.contains("without a name"), "{words:?}: {log}");
+    }
+    assert!(!bundle.path("segmentations").exists() && !bundle.path("preview.png").exists());
+}
+
+#[test]
 fn sample_data_takes_a_number_of_cases_and_one_or_three_sizes() {
     let bundle = Bundle::new(0);
     let small = ["sample-data", "--output_dir", "made", "--cases", "5", "--spacing", "20", "--size"];
@@ -288,6 +307,10 @@ fn sample_data_takes_a_number_of_cases_and_one_or_three_sizes() {
     let mut expected: Vec<String> = (37..42).chain(37..41).map(|number| format!("s{number:04}.nii.gz")).collect();
     expected.sort();
     assert_eq!(results(&bundle.path("made")), expected);
+    let one = ["sample-data", "--output_dir", "one", "--cases", "1", "--spacing", "20", "--size", "10"];
+    let output = bundle.run(&one);
+    assert!(text(&output.stderr).contains("the only case has labels"), "{}", text(&output.stderr));
+    assert_eq!(results(&bundle.path("one")), ["s0037.nii.gz", "s0037.nii.gz"]);
     let output = bundle.run(&[&small[..], &["10", "12"]].concat());
     assert_eq!(output.status.code(), Some(2));
     assert!(text(&output.stderr).contains("expected one number or three, found 2"), "{}", text(&output.stderr));
