@@ -5,7 +5,7 @@ use super::{dicom, mha, nifti, nrrd, raw};
 use crate::digest::FileDigests;
 use crate::err;
 use crate::error::{Kind, Result};
-use crate::image::Volume;
+use crate::image::{Volume, extensions};
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
@@ -93,15 +93,14 @@ fn format(path: &Path) -> Format {
     if path.is_dir() {
         return Format::DicomFolder;
     }
-    let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default().to_ascii_lowercase();
-    let ends = |extensions: &[&str]| extensions.iter().any(|extension| name.ends_with(extension));
-    if ends(&[".nii", ".nii.gz", ".hdr", ".hdr.gz", ".img", ".img.gz"]) {
+    let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+    if extensions::ends(name, extensions::NIFTI) {
         return Format::Nifti;
     }
-    if ends(&[".nrrd", ".nhdr"]) {
+    if extensions::ends(name, extensions::NRRD) {
         return Format::Nrrd;
     }
-    if ends(&[".mha", ".mhd"]) {
+    if extensions::ends(name, extensions::META_IMAGE) {
         return Format::MetaImage;
     }
     let mut start = Vec::with_capacity(160);

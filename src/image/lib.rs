@@ -12,6 +12,7 @@ use segbundle_base::{bail, err, error};
 mod affine;
 mod crop;
 mod element;
+pub mod extensions;
 mod extent;
 mod gather;
 mod inverse;

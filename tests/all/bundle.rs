@@ -281,6 +281,16 @@ fn each_id_resolves_once_and_a_run_item_every_time() {
 }
 
 #[test]
+fn the_characters_of_a_string_are_items_with_a_warning_unless_it_names_an_image() {
+    let session = |text: &str| session(&format!(r#"{{"text": "{text}", "items": "$[c for c in @text]"}}"#));
+    let version = session("1.5");
+    assert_eq!(format!("{:?}", version.get("items").unwrap()), "['1', '.', '5']");
+    assert!(texts(&version.take_warnings()).contains("`text` is the string '1.5'"));
+    let error = session("a/b.NII.gz").get("items").unwrap_err();
+    assert!(error.message().contains("expected a list, found str"), "{error}");
+}
+
+#[test]
 fn a_missing_initialize_is_fine_and_a_missing_run_is_not() {
     let session = session(r#"{"x": 1}"#);
     assert!(session.run_section("initialize").unwrap().is_empty());

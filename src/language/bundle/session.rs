@@ -15,11 +15,12 @@ use super::plan::{MAX_CHAIN, Plan};
 use crate::component::{Args, BuildContext, ConfigSource, Dict, FromValue, Value};
 use crate::err;
 use crate::error::{Error, Kind, Result};
+use crate::image::extensions;
 use crate::python::functools::Partial;
 use crate::run::{CHECKPOINT_FOLDER, ConfigRecord, NETWORK_OUTPUTS, RunContext};
 use parking_lot::Mutex;
 use std::collections::HashMap;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::{Arc, Weak};
 
 /// Resolves the items of a [`Plan`] and stores their values by id.
@@ -265,7 +266,7 @@ impl Session {
     /// mistake, such as a datalist that is the name of a single file.
     ///
     /// # Errors
-    /// The string is a path.
+    /// The string is the name of an image file.
     fn check_characters(&self, id: &str, text: &str) -> Result<()> {
         if text.chars().nth(1).is_none() {
             return Ok(());
@@ -274,7 +275,7 @@ impl Session {
         let given = self.plan.tree.overrides.iter().find(|given| given.id == id);
         let option = given.map_or(String::new(), |given| format!("--{} ", given.spelled));
         let located = |error: Error| error.kind(Kind::Config).at(Some(&place), id);
-        if text.contains(['/', '.']) || Path::new(text).exists() {
+        if extensions::is_image(text) {
             return Err(located(err!("`{id}`: expected a list, found str '{text}'"))
                 .hint(format!("write a list with one item: {option}\"['{text}']\"")));
         }
