@@ -130,24 +130,7 @@ impl Engine for SupervisedTrainer {
         COMPONENT.name
     }
     fn run(&self, start: &Arc<EngineStart>) -> Result<()> {
-        *start.run.step.lock() = "iteration";
-        let training = self.training(start)?;
-        self.prepare(start)?;
-        self.amp.log(&*self.args.network.lock(), training.autocast);
-        let mut begun = training.begin()?;
-        let iteration = begun.iteration();
-        let result = training.train(&mut begun);
-        if let Err(error) = &result {
-            tracing::debug!("the training failed: {error}");
-            // Handlers must not save diverged weights. On an interrupt they are not called either, as in ignite, which
-            // does not handle KeyboardInterrupt. Until an iteration is complete, the weights are not those of this
-            // training and must not replace the files of an earlier one. Errors of the handlers are dropped in favor of
-            // the first one.
-            if !matches!(error.get_kind(), Kind::Diverged | Kind::Cancelled) && begun.iteration() > iteration {
-                let _ = self.workflow.fire(Event::Failed);
-            }
-        }
-        result
+        start.run.with_step("iteration", || self.train(start))
     }
     fn explain(&self, start: &Arc<EngineStart>) -> Result<Explanation> {
         self.training(start)?.explanation().map(Explanation::Training)
@@ -187,6 +170,26 @@ fn no_batches() -> Error {
 }
 
 impl SupervisedTrainer {
+    fn train(&self, start: &Arc<EngineStart>) -> Result<()> {
+        let training = self.training(start)?;
+        self.prepare(start)?;
+        self.amp.log(&*self.args.network.lock(), training.autocast);
+        let mut begun = training.begin()?;
+        let iteration = begun.iteration();
+        let result = training.train(&mut begun);
+        if let Err(error) = &result {
+            tracing::debug!("the training failed: {error}");
+            // Handlers must not save diverged weights. On an interrupt they are not called either, as in ignite, which
+            // does not handle KeyboardInterrupt. Until an iteration is complete, the weights are not those of this
+            // training and must not replace the files of an earlier one. Errors of the handlers are dropped in favor of
+            // the first one.
+            if !matches!(error.get_kind(), Kind::Diverged | Kind::Cancelled) && begun.iteration() > iteration {
+                let _ = self.workflow.fire(Event::Failed);
+            }
+        }
+        result
+    }
+
     /// Sets the engine's state for a run and returns its training loop.
     fn training(&self, start: &Arc<EngineStart>) -> Result<Training<'_>> {
         let batches = self.args.train_data_loader.batches();

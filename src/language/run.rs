@@ -109,6 +109,14 @@ impl RunContext {
             rng: Arc::default(),
         }
     }
+
+    /// Runs `work` with another [`RunContext::step`].
+    pub fn with_step<T>(&self, step: &'static str, work: impl FnOnce() -> T) -> T {
+        let before = std::mem::replace(&mut *self.step.lock(), step);
+        let result = work();
+        *self.step.lock() = before;
+        result
+    }
 }
 
 impl Default for RunContext {

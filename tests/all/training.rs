@@ -161,6 +161,7 @@ fn an_interrupted_training_goes_on_to_the_same_bits() {
         rest.read_to_string(&mut log).unwrap();
         assert_eq!(child.wait().unwrap().code(), Some(130), "{log}");
         assert!(log.contains("`segbundle --resume run …` continues this training"), "{log}");
+        assert!(log.contains("stopping after this iteration"), "{log}");
         let log = ok(&parts.resume(&more));
         assert!(log.contains("resumed from epoch ") && !log.contains("Epoch: 1/2, Iter: 1/4"), "{log}");
         assert!(parts.state() == whole.state(), "{workers} workers: the saved trainings differ");
@@ -525,8 +526,10 @@ fn handlers_that_an_interrupt_kept_from_an_iteration_are_told_when_it_goes_on() 
     // The validation's; the training's goes until 2 epochs.
     let mut rest = wait_for(&mut child, "Engine run resuming from iteration 0, epoch 0 until 1 epochs");
     let _ = Command::new("kill").args(["-INT", &child.id().to_string()]).status();
-    rest.read_to_string(&mut String::new()).unwrap();
+    let mut log = String::new();
+    rest.read_to_string(&mut log).unwrap();
     assert_eq!(child.wait().unwrap().code(), Some(130));
+    assert!(log.contains("stopping after this window"), "{log}");
     ok(&broken.resume(&overrides));
     assert_eq!(broken.state(), whole.state());
 }

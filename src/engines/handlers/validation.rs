@@ -64,7 +64,11 @@ impl Handler for Validation {
             Event::IterationCompleted => !self.args.epoch_level && engine.iteration.is_multiple_of(self.args.interval),
             Event::Completed | Event::Failed => false,
         };
-        if due { self.validator()?.run_at(engine.epoch, &engine.start) } else { Ok(()) }
+        if !due {
+            return Ok(());
+        }
+        let validator = self.validator()?;
+        engine.start.run.with_step("window", || validator.run_at(engine.epoch, &engine.start))
     }
     fn prepare(&self, start: &EngineStart) -> Result<()> {
         self.validator.lock().as_ref().map_or(Ok(()), |validator| validator.prepare(start))
