@@ -57,7 +57,7 @@ struct Inner {
 }
 
 impl Error {
-    /// Creates an error of kind [`Kind::Run`].
+    /// Creates an error of kind [`Kind::Run`]. [`Display`](fmt::Display) indents further lines of the message.
     pub fn new(message: impl Into<String>) -> Self {
         Error(Box::new(Inner { message: message.into(), ..Inner::default() }))
     }
@@ -197,7 +197,8 @@ impl Error {
 impl fmt::Display for Error {
     /// Writes the message, ` --> file, id`, the expression with a caret, and after a blank line the hint.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.message())?;
+        // As wide as "error: ".
+        f.write_str(&self.message().replace('\n', "\n       "))?;
         let excerpt = self.excerpt();
         let fields = [
             ("location", self.get_location()),

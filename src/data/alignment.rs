@@ -35,14 +35,13 @@ pub fn check(dataset: &dyn Dataset, cancel: &AtomicBool) -> Result<()> {
     };
     let mut text = first.message().to_owned();
     for error in more.iter().take(NAMED - 1) {
-        text += &format!("\n       {}", error.message());
+        text += &format!("\n{}", error.message());
     }
     if more.len() >= NAMED {
-        text += &format!("\n       and {} more", more.len() + 1 - NAMED);
+        text += &format!("\nand {} more", more.len() + 1 - NAMED);
     }
     if !more.is_empty() {
-        text =
-            format!("{} of {} labels are not aligned with their images\n       {text}", more.len() + 1, dataset.len());
+        text = format!("{} of {} labels are not aligned with their images\n{text}", more.len() + 1, dataset.len());
     }
     Err(hinted(Error::new(text)))
 }

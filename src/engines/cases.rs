@@ -150,7 +150,7 @@ pub fn check_files(dataset: &dyn Dataset) -> Result<()> {
         return Ok(());
     }
     let text: Vec<&str> = missing.iter().map(Error::message).collect();
-    let error = Error::new(text.join("\n       "));
+    let error = Error::new(text.join("; "));
     Err(if missing.iter().any(Error::is_of_working_folder) { error.of_working_folder() } else { error })
 }
 
@@ -219,10 +219,10 @@ fn summary(errors: &[Error], text: impl Fn(usize) -> String) -> Option<Error> {
     let mut out = text(errors.len());
     for error in errors.iter().take(LISTED) {
         let file = error.get_file().map(|file| format!("{file}: ")).unwrap_or_default();
-        out += &format!("\n       {file}{}", error.message());
+        out += &format!("\n{file}{}", error.message());
     }
     if errors.len() > LISTED {
-        out += &format!("\n       and {} more", errors.len() - LISTED);
+        out += &format!("\nand {} more", errors.len() - LISTED);
     }
     let error = Error::new(out).kind(first.get_kind());
     Some(match first.get_hint() {
