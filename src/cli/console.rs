@@ -105,7 +105,8 @@ pub fn warn(warning: &Warning) {
     log_error!(warn, warning, "{}", warning.message());
 }
 
-/// Drops warnings that were logged before, word for word, such as those of every epoch.
+/// Drops warnings that were logged before, word for word, such as those of every epoch. Those of a named logger are
+/// all logged, as in Python: they come from the config.
 #[derive(Default)]
 struct WarnOnce(Mutex<HashSet<String>>);
 
@@ -116,7 +117,8 @@ impl WarnOnce {
 
 impl<S: Subscriber> Layer<S> for WarnOnce {
     fn event_enabled(&self, event: &Event<'_>, _: Context<'_, S>) -> bool {
-        if *event.metadata().level() != Level::WARN {
+        let metadata = event.metadata();
+        if *metadata.level() != Level::WARN || metadata.fields().field("logger").is_some() {
             return true;
         }
         let mut text = String::new();

@@ -116,7 +116,8 @@ fn an_unknown_handler_is_left_out_with_a_warning() {
 const CONFIG: &str = r#"{"imports": ["$import logging"], "run": [
     "$logging.getLogger('my').info('an info')", "$logging.getLogger('my').warning('a warning')",
     "$logging.getLogger('my.quiet').warning('unheard')", "$logging.getLogger('my.quiet').error('heard')",
-    "$logging.getLogger('my').debug('too fine')"]}"#;
+    "$logging.getLogger('my').debug('too fine')",
+    "$[logging.getLogger('my').warning('again') for i in range(3)]"]}"#;
 
 fn run(folder: &Path, options: &[&str], more: &[&str]) -> Output {
     std::fs::write(folder.join("c.json"), CONFIG).unwrap();
@@ -142,6 +143,7 @@ fn levels_formats_and_files_are_as_the_file_says() {
     let file = std::fs::read_to_string(folder.path().join("run.log")).unwrap();
     assert!(file.contains(" - my - INFO -\nan info\n") && file.contains("heard"), "{file}");
     assert!(!file.contains("unheard") && !file.contains("too fine"), "{file}");
+    assert_eq!((console.matches("again").count(), file.matches("again").count()), (3, 3), "{console}\n{file}");
     // 2026-01-31 12:00:00,123
     let time = &file[..23];
     assert!(
