@@ -140,7 +140,7 @@ impl Command {
         match self {
             Command::Run { .. } => true,
             Command::Explain { .. } => !matches!(option, "skip_existing" | "resume" | "save_minutes"),
-            Command::Verify { .. } => matches!(option, "strict" | "verbose" | "quiet"),
+            Command::Verify { .. } => matches!(option, "strict" | "log_format" | "verbose" | "quiet"),
             _ => matches!(option, "log_format" | "verbose" | "quiet"),
         }
     }
