@@ -35,15 +35,14 @@ pub struct Console {
 }
 
 impl Console {
-    pub fn new(verbose: u8, quiet: bool, json: bool) -> Console {
+    pub fn new(verbose: bool, quiet: bool, json: bool) -> Console {
         let level = match (quiet, verbose) {
             (true, _) => LevelFilter::WARN,
-            (_, 0) => LevelFilter::INFO,
-            (_, 1) => LevelFilter::DEBUG,
-            _ => LevelFilter::TRACE,
+            (_, true) => LevelFilter::DEBUG,
+            (_, false) => LevelFilter::INFO,
         };
         let bars = (stderr().is_terminal() && !quiet && !json).then(MultiProgress::new);
-        Console { bars, level, json, forced: quiet || verbose > 0, log: Log::default() }
+        Console { bars, level, json, forced: quiet || verbose, log: Log::default() }
     }
 
     pub fn init_log(&self) {
@@ -84,8 +83,7 @@ impl Console {
         let level = match self.level {
             LevelFilter::WARN => 30,
             LevelFilter::INFO => 20,
-            LevelFilter::DEBUG => 10,
-            _ => 0,
+            _ => 10,
         };
         self.log.apply(conf, self, self.forced.then_some(level))
     }

@@ -61,8 +61,8 @@ struct Cli {
     #[arg(long, value_name = "FORMAT", default_value = "text")]
     log_format: LogFormat,
     /// Also log the files that are read, the time of each transform, device, precision and convolutions
-    #[arg(short, long, action = clap::ArgAction::Count)]
-    verbose: u8,
+    #[arg(short, long)]
+    verbose: bool,
     /// Log only warnings and errors
     #[arg(short, long, conflicts_with = "verbose")]
     quiet: bool,

@@ -213,22 +213,22 @@ fn apply_each(
 ) -> Result<Vec<Sample>> {
     for transform in transforms {
         cx.case.check()?;
-        let start = Instant::now();
         samples = apply_each_sample(*transform, samples, cx)?;
-        tracing::debug!("{}: {:.3} s", transform.name(), start.elapsed().as_secs_f64());
     }
     Ok(samples)
 }
 
+/// Applies a transform to each sample and logs its time.
 fn apply_each_sample(
     transform: &dyn Transform,
     samples: Vec<Sample>,
     cx: &mut TransformContext,
 ) -> Result<Vec<Sample>> {
-    let mut after = Vec::with_capacity(samples.len());
+    let (mut after, start) = (Vec::with_capacity(samples.len()), Instant::now());
     for sample in samples {
         after.extend(transform.apply(sample, cx).map_err(|error| error.context(transform.name()))?);
     }
+    tracing::debug!("{}: {:.3} s", transform.name(), start.elapsed().as_secs_f64());
     Ok(after)
 }
 
