@@ -8,7 +8,7 @@ use crate::log_error;
 use indicatif::{MultiProgress, ProgressBar, ProgressState, ProgressStyle};
 use parking_lot::Mutex;
 use std::collections::HashSet;
-use std::fmt::Debug;
+use std::fmt::{self, Debug};
 use std::io::{IsTerminal, Write, stderr};
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,9 +16,10 @@ use tracing::field::Field;
 use tracing::{Event, Level, Subscriber};
 use tracing_subscriber::Layer;
 use tracing_subscriber::filter::{LevelFilter, dynamic_filter_fn};
-use tracing_subscriber::fmt::MakeWriter;
-use tracing_subscriber::fmt::format::debug_fn;
+use tracing_subscriber::fmt::format::{FormatEvent, FormatFields, Writer, debug_fn};
+use tracing_subscriber::fmt::{FmtContext, MakeWriter};
 use tracing_subscriber::layer::{Context, SubscriberExt};
+use tracing_subscriber::registry::LookupSpan;
 use tracing_subscriber::util::SubscriberInitExt;
 
 #[derive(Clone)]
@@ -60,7 +61,7 @@ impl Console {
             }
         });
         let lines = if self.json {
-            lines.json().flatten_event(true).with_current_span(false).boxed()
+            lines.json().flatten_event(true).with_current_span(false).map_event_format(JsonLines).boxed()
         } else {
             lines.fmt_fields(fields).compact().boxed()
         };
@@ -123,6 +124,29 @@ impl<S: Subscriber> Layer<S> for WarnOnce {
         event.record(&mut |field: &Field, value: &dyn Debug| text += &format!("{}: {value:?}\n", field.name()));
         let mut logged = self.0.lock();
         logged.len() >= WarnOnce::MOST || logged.insert(text)
+    }
+}
+
+/// Writes an event as a JSON object. The field `outputs`, which holds a JSON array as text, becomes an array.
+struct JsonLines<F>(F);
+
+impl<S, N, F> FormatEvent<S, N> for JsonLines<F>
+where
+    S: Subscriber + for<'a> LookupSpan<'a>,
+    N: for<'a> FormatFields<'a> + 'static,
+    F: FormatEvent<S, N>,
+{
+    fn format_event(&self, cx: &FmtContext<'_, S, N>, mut writer: Writer<'_>, event: &Event<'_>) -> fmt::Result {
+        if event.metadata().fields().field("outputs").is_none() {
+            return self.0.format_event(cx, writer, event);
+        }
+        let mut text = String::new();
+        self.0.format_event(cx, Writer::new(&mut text), event)?;
+        let mut line: serde_json::Value = serde_json::from_str(&text).map_err(|_| fmt::Error)?;
+        if let Some(list) = line["outputs"].as_str().and_then(|list| serde_json::from_str(list).ok()) {
+            line["outputs"] = list;
+        }
+        writeln!(writer, "{line}")
     }
 }
 
@@ -208,9 +232,21 @@ impl Observer for RunReport {
             ),
             None => {
                 let outputs: Vec<String> = report.outputs.iter().map(|path| path.display().to_string()).collect();
-                let outputs = if outputs.is_empty() { "no output file".into() } else { outputs.join(", ") };
-                let done = format!("{place} {case} -> {outputs}");
-                tracing::info!(case, index, total, seconds, outputs, status = "done", "{done}");
+                if outputs.is_empty() {
+                    tracing::info!(case, index, total, seconds, status = "done", "{place} {case}: done");
+                } else {
+                    let list = serde_json::json!(outputs).to_string();
+                    let outputs = outputs.join(", ");
+                    tracing::info!(
+                        case,
+                        index,
+                        total,
+                        seconds,
+                        outputs = list,
+                        status = "done",
+                        "{place} {case} -> {outputs}"
+                    );
+                }
                 log_latencies(report);
             }
         }

@@ -256,9 +256,37 @@ fn json_lines_have_the_parts_of_a_message_as_fields() {
     assert_eq!((&failed["case"], &failed["index"]), (&"images/s0001.nii.gz".into(), &2.into()));
     assert!(failed["location"] == "images/s0001.nii.gz" && !failed["message"].as_str().unwrap().contains("-->"));
     let done = with("status", "done");
-    assert!(done["seconds"].as_f64().unwrap() > 0.0 && done["outputs"] == "out/s0000/s0000_trans.nii.gz", "{done}");
+    assert!(
+        done["seconds"].as_f64().unwrap() > 0.0
+            && done["outputs"] == serde_json::json!(["out/s0000/s0000_trans.nii.gz"]),
+        "{done}"
+    );
     let last = lines.last().unwrap();
     assert!(last["location"].as_str().unwrap().ends_with(", run::0") && last["expression"].is_string(), "{last}");
+}
+
+#[test]
+fn a_case_without_output_files_names_none() {
+    let bundle = Bundle::new(1);
+    let overrides = ["--evaluator#postprocessing", "None", "--logging_file", "False"];
+    let run = |options: &[&str]| {
+        let output = bundle.run(&[options, &["run", "--config_file", "configs/inference.json"], &overrides].concat());
+        assert!(output.status.success(), "{}", text(&output.stderr));
+        text(&output.stderr)
+    };
+    let json = run(&["--log-format", "json"]);
+    assert!(json.contains("[1/1] images/s0000.nii.gz: done") && !json.contains("\"outputs\""), "{json}");
+    assert!(!run(&[]).contains("->"));
+}
+
+#[test]
+fn verbose_logs_the_time_of_transforms_before_and_after_the_network() {
+    let bundle = Bundle::new(1);
+    let output = bundle.run(&["-v", "run", "--config_file", "configs/inference.json", "--logging_file", "False"]);
+    let log = text(&output.stderr);
+    for name in ["NormalizeIntensityd", "AsDiscreted", "SaveImaged"] {
+        assert_eq!(log.matches(&format!("{name}: 0.")).count(), 1, "{name}: {log}");
+    }
 }
 
 #[test]
