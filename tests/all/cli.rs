@@ -268,7 +268,7 @@ fn json_lines_have_the_parts_of_a_message_as_fields() {
 #[test]
 fn a_case_without_output_files_names_none() {
     let bundle = Bundle::new(1);
-    let overrides = ["--evaluator#postprocessing", "None", "--logging_file", "False"];
+    let overrides = ["--evaluator#postprocessing", "$None", "--logging_file", "False"];
     let run = |options: &[&str]| {
         let output = bundle.run(&[options, &["run", "--config_file", "configs/inference.json"], &overrides].concat());
         assert!(output.status.success(), "{}", text(&output.stderr));
