@@ -10,9 +10,12 @@ use segbundle_native as native;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
 
 /// Exit code of an interrupted run, for all signals.
 const INTERRUPTED: i32 = 130;
+/// Signals within this time count as one: `timeout` and batch systems signal a process and then its group.
+const ONE_INTERRUPT: Duration = Duration::from_secs(1);
 
 fn wanted() -> Vec<i32> {
     [SIGINT, SIGTERM, SIGHUP].into_iter().filter(|signal| !env::ignores_signal(*signal)).collect()
@@ -35,12 +38,18 @@ pub fn stop_on_signals(run: &RunContext) -> Result<()> {
         if let Err(error) = native::unblock_signals(&wanted) {
             tracing::warn!("cannot receive interrupts: {error}");
         }
+        let mut first: Option<Instant> = None;
         for _ in signals.forever() {
-            if cancel.swap(true, Ordering::Relaxed) {
-                atomic::remove_live();
-                // Skip exit handlers of libraries whose threads are still running.
-                signal_hook::low_level::exit(INTERRUPTED);
+            match first {
+                Some(first) if first.elapsed() < ONE_INTERRUPT => continue,
+                Some(_) => {
+                    atomic::remove_live();
+                    // Skip exit handlers of libraries whose threads are still running.
+                    signal_hook::low_level::exit(INTERRUPTED);
+                }
+                None => first = Some(Instant::now()),
             }
+            cancel.store(true, Ordering::Relaxed);
             tracing::warn!("stopping after this {}; interrupt again to exit immediately", *step.lock());
         }
     };

@@ -260,7 +260,8 @@ pub(super) fn parse_header<R: BufRead>(source: &mut Source<R>, single: bool) -> 
     let (first, rest) = bytes.split_at_mut(header::SIZE_1);
     let mut length = source.fill(first)?;
     if length < header::SIZE_1 {
-        bail!("expected a NIfTI header of {} bytes, found {length}", header::SIZE_1);
+        return Err(err!("expected a NIfTI header of {} bytes, found {length}", header::SIZE_1)
+            .hint("copy or download the file again, and check that it is not an HTML error page"));
     }
     if header::version(first)? == 2 {
         length += source.fill(rest)?;
