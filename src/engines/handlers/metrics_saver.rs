@@ -176,7 +176,7 @@ impl MetricsSaver {
             let raw = details.raw_csv(if known { &cases } else { &[] }, delimiter);
             self.write(format!("{name}_raw.csv"), &raw, &mut files)?;
             if let Some(Summary(ops)) = &self.args.summary_ops {
-                self.write(format!("{name}_summary.csv"), &details.summary_csv(ops, delimiter), &mut files)?;
+                self.write(format!("{name}_summary.csv"), details.summary_csv(ops, delimiter), &mut files)?;
             }
             let rows = by_structure(name, details, &structures);
             tracing::info!("{}", table_text(name, &rows));
