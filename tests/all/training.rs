@@ -29,6 +29,13 @@ fn sample_data() -> &'static Path {
 struct Training(TempDir);
 
 impl Training {
+    /// Label files of the data, in order.
+    fn labels(&self) -> Vec<PathBuf> {
+        let entries = std::fs::read_dir(self.path("data/labelsTr")).unwrap();
+        let mut labels: Vec<PathBuf> = entries.map(|entry| entry.unwrap().path()).collect();
+        labels.sort();
+        labels
+    }
     /// With the first `cases` of the sample set, to be changed at will.
     fn new(cases: usize) -> Training {
         let training = Training(tempfile::tempdir().unwrap());
@@ -402,9 +409,7 @@ fn a_full_disk_leaves_the_last_good_files_and_is_an_error() {
 #[test]
 fn a_validation_that_lacks_a_case_makes_no_best_epoch() {
     let training = Training::new(4);
-    let mut labels: Vec<_> =
-        std::fs::read_dir(training.path("data/labelsTr")).unwrap().map(|entry| entry.unwrap().path()).collect();
-    labels.sort();
+    let labels = training.labels();
     std::fs::write(labels.last().unwrap(), b"no label").unwrap();
     let output = training.run(&["--val_cases", "2", "--val_interval", "1", "--cache_rate", "0.0"]);
     let log = text(&output.stderr);
@@ -436,9 +441,7 @@ fn a_new_training_puts_an_earlier_one_aside_so_that_resume_cannot_mix_them_up() 
 #[test]
 fn verify_and_run_list_all_missing_files_of_a_training_at_once() {
     let training = Training::new(5);
-    let mut labels: Vec<_> =
-        std::fs::read_dir(training.path("data/labelsTr")).unwrap().map(|entry| entry.unwrap().path()).collect();
-    labels.sort();
+    let labels = training.labels();
     labels[..3].iter().for_each(|label| std::fs::remove_file(label).unwrap());
     std::fs::write(labels.last().unwrap(), b"no label").unwrap();
     std::fs::write(training.path("models"), b"no folder").unwrap();
