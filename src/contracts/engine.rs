@@ -140,11 +140,20 @@ pub struct EngineState {
     pub best_metric: Option<(f64, usize)>,
     /// Output of the last iteration: for each item a dict with `image`, `label`, `pred` and `loss`.
     pub output: Vec<Value>,
-    /// Batch of the last iteration: for each item a dict with `image` and `label`, after the postprocessing.
-    pub batch: Vec<Value>,
 }
 
 impl EngineState {
+    /// Python's `engine.state.batch`: for each item a dict with `image` and `label`, after the postprocessing.
+    pub fn batch(&self) -> Value {
+        let item = |item: &Value| match item {
+            Value::Dict(dict) => {
+                let own = |(key, _): &(Key, Value)| !matches!(key.as_str(), Some("pred" | "loss"));
+                Value::Dict(Dict::new(dict.items().into_iter().filter(own)))
+            }
+            other => other.clone(),
+        };
+        Value::list(self.output.iter().map(item))
+    }
     /// Python's `engine.state.best_metric`: -1 before the first metric.
     pub fn best_value(&self) -> Value {
         self.best_metric.map_or(Value::Int(-1), |(best, _)| Value::Float(best))
@@ -288,7 +297,7 @@ static STATE: &[Member<StateView>] = &[
     Attribute("key_metric_name", |state| Ok(state.0.key_metric.as_deref().map_or(Value::None, Value::from))),
     Attribute("best_metric", |state| Ok(state.0.best_value())),
     Attribute("best_metric_epoch", |state| Ok(state.0.best_epoch().into())),
-    Attribute("batch", |state| Ok(Value::list(state.0.batch.iter().cloned()))),
+    Attribute("batch", |state| Ok(state.0.batch())),
     Attribute("output", |state| Ok(Value::list(state.0.output.iter().cloned()))),
 ];
 

@@ -173,12 +173,9 @@ impl Workflow {
 
     /// Calls the handlers at the end of an iteration.
     pub fn complete_iteration(&self, output: Vec<Value>) -> Result<()> {
-        self.update(|state| {
-            state.batch = output.iter().map(without_prediction).collect();
-            state.output = output;
-        });
+        self.update(|state| state.output = output);
         let result = self.fire(Event::IterationCompleted);
-        self.update(|state| (state.output, state.batch) = (vec![], vec![]));
+        self.update(|state| state.output = vec![]);
         result
     }
 
@@ -296,17 +293,6 @@ fn output_item(mut sample: Sample, loss: Option<f64>) -> Result<Value> {
     }
     entries.extend(loss.map(|loss| (Key::str("loss"), Value::Float(loss))));
     Ok(Value::Dict(Dict::new(entries)))
-}
-
-/// Returns an item of the output without prediction and loss.
-fn without_prediction(item: &Value) -> Value {
-    match item {
-        Value::Dict(dict) => {
-            let own = |(key, _): &(Key, Value)| !matches!(key.as_str(), Some("pred" | "loss"));
-            Value::Dict(Dict::new(dict.items().into_iter().filter(own)))
-        }
-        other => other.clone(),
-    }
 }
 
 /// Updates a metric with an iteration's items. Its `output_transform` returns a pair (predictions, labels), of tensors

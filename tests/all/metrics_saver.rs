@@ -67,7 +67,7 @@ fn cases_are_named_by_a_list_or_a_dict_of_metadata() {
         ];
         let saver = handler("MetricsSaver", &args);
         let mut engine = state(1, 1, Score::Number(0.5));
-        engine.batch = vec![image("a.nii.gz")];
+        engine.output = vec![image("a.nii.gz")];
         saver.on(Event::Started, &engine).unwrap();
         saver.on(Event::IterationCompleted, &engine).unwrap();
         let details = MetricDetails { rows: vec![vec![0.5, f32::NAN]], first_channel: 1 };

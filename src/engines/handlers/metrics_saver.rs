@@ -93,7 +93,9 @@ impl MetricsSaver {
 
     /// Names of the cases of an iteration; none for an iteration whose images are not known.
     fn names(&self, engine: &EngineState) -> Result<Vec<String>> {
-        if engine.batch.iter().all(|case| matches!(case, Value::Dict(case) if case.items().is_empty())) {
+        let batch = engine.batch();
+        let items = batch.as_sequence().unwrap_or_default();
+        if items.iter().all(|case| matches!(case, Value::Dict(case) if case.items().is_empty())) {
             return Ok(vec![]);
         }
         let name = |metadata: &Dict| metadata.get(FILE_NAME).unwrap_or_default();
@@ -102,17 +104,16 @@ impl MetricsSaver {
                 Value::Dict(case) => ["image", "label"].iter().find_map(|key| metadata_of(&case.get(key)?)),
                 _ => None,
             };
-            let names = engine.batch.iter().map(|case| match of_case(case) {
+            let names = items.iter().map(|case| match of_case(case) {
                 Some(Value::Dict(metadata)) => name(&metadata).to_string(),
                 _ => Value::None.to_string(),
             });
             return Ok(names.collect());
         }
-        let batch = Args::positional([Value::list(engine.batch.iter().cloned())]);
         let metadata = self
             .args
             .batch_transform
-            .call(batch, &mut BuildContext::default())
+            .call(Args::positional([batch]), &mut BuildContext::default())
             .map_err(|error| error.context("batch_transform"))?;
         let wrong = |found: &str| {
             err!("batch_transform: expected the metadata of each image as a list of dicts, found {found}")
