@@ -49,20 +49,31 @@ def run(words, folder, overrides):
         raise RuntimeError(f"exit code {done.returncode}: {' '.join(words)}\n{done.stdout[-3000:]}")
 
 
+def texts(folder, data):
+    """The text of each CSV file, with paths relative to the data folder, which differs between runs."""
+    read = {}
+    for name in FILES:
+        with open(os.path.join(folder, name), encoding="utf-8", newline="") as text:
+            read[name] = text.read().replace(data + os.sep, "")
+    return read
+
+
 def monai(folder, overrides, key):
-    """Run MONAI, unless cached. Returns the folder of its files."""
+    """Run MONAI, unless cached. Returns the text of each of its CSV files."""
     kept = monai_env.cache_folder("parity", "monai", key)
     if os.path.isdir(kept):
         os.utime(kept)
-        return kept
+        return texts(kept, overrides["dataset_dir"])
     run([sys.executable, "-m", "monai.bundle"], folder, {**overrides, "validate#dataloader#num_workers": 0})
     os.makedirs(os.path.dirname(kept), exist_ok=True)
     partial = kept + f".partial-{os.getpid()}"
     os.makedirs(partial)
-    for name in FILES:
-        shutil.copyfile(os.path.join(folder, "eval", name), os.path.join(partial, name))
+    read = texts(os.path.join(folder, "eval"), overrides["dataset_dir"])
+    for name, text in read.items():
+        with open(os.path.join(partial, name), "w", encoding="utf-8", newline="") as file:
+            file.write(text)
     os.rename(partial, kept)
-    return kept
+    return read
 
 
 def number(text):
@@ -73,17 +84,13 @@ def number(text):
 
 
 def compare(theirs, ours):
-    """Returns (summary, [problems])."""
+    """Compare the texts of the files. Returns (summary, [problems])."""
     equal, worst, problems = 0, 0.0, []
     for name in FILES:
-        texts = []
-        for folder in (theirs, ours):
-            with open(os.path.join(folder, name), encoding="utf-8") as text:
-                texts.append(text.read())
-        if texts[0] == texts[1]:
+        if theirs[name] == ours[name]:
             equal += 1
             continue
-        cells = [text.replace("\n", ",\n,").split(",") for text in texts]
+        cells = [text[name].replace("\n", ",\n,").split(",") for text in (theirs, ours)]
         if len(cells[0]) != len(cells[1]):
             problems.append(f"{name}: {len(cells[1])} values, expected {len(cells[0])}")
             continue
@@ -110,13 +117,13 @@ def check(work, binary, only):
         models = {"model.pt": weights, "model_lowres.pt": weights}
         overrides = {"dataset_dir": data, **overrides}
         parts = [bundles.content(os.path.join(configs, file)) for file in ("train.json", "evaluate.json")]
-        key = bundles.sha256("evaluation", *parts, str({**overrides, "dataset_dir": ""}), bundles.content(weights), str(monai_env.PACKAGES),
+        key = bundles.sha256("evaluation, relative paths", *parts, str({**overrides, "dataset_dir": ""}), bundles.content(weights), str(monai_env.PACKAGES),
                              os.cpu_count(), *map(bundles.content, images))[:24]
         folders = [bundles.make(os.path.join(folder, side, name.split()[0]), configs, models) for side in ("monai", "segbundle")]
         try:
             theirs = monai(folders[0], overrides, key)
             run([binary], folders[1], overrides)
-            rows.append((name, *compare(theirs, os.path.join(folders[1], "eval"))))
+            rows.append((name, *compare(theirs, texts(os.path.join(folders[1], "eval"), data))))
         except (OSError, RuntimeError) as error:
             rows.append((name, "", [str(error)]))
     return rows
