@@ -2,10 +2,12 @@
 //! `explain` are those of MONAI, and config overrides. Logs go to stderr, data to stdout. Exit codes are 0, 1 (a case
 //! or the run failed), 2 (usage or config error) and 130 (interrupted).
 
+mod classes;
 mod components;
 mod console;
 mod explain;
 mod log;
+mod merge_labels;
 mod preview;
 mod run;
 mod sample_data;
@@ -132,6 +134,10 @@ enum Command {
     Preview(preview::Args),
     /// Write one mask per structure in a label map
     SplitLabels(split_labels::Args),
+    /// Merge one mask per structure into label maps, for a dataset in TotalSegmentator's layout
+    MergeLabels(merge_labels::Args),
+    /// List the structures of a bundle: number, name, color and code
+    Classes(classes::Args),
 }
 
 impl Command {
@@ -162,6 +168,16 @@ fn option(key: &str) -> Option<(String, bool)> {
     let short = |arg: &clap::Arg| arg.get_short().is_some_and(|short| key == short.to_string());
     let arg = command.get_arguments().find(|arg| arg.get_long() == Some(&*key) || short(arg))?;
     Some((format!("{}{key}", if short(arg) { "-" } else { "--" }), arg.get_action().takes_values()))
+}
+
+/// The structures of a bundle: those of `meta_file`, else of `configs/metadata.json`, else the 104 of
+/// TotalSegmentator's dataset.
+fn bundle_names(meta_file: Option<&Path>) -> Result<Structures> {
+    let here = Path::new("configs/metadata.json");
+    match meta_file.or(Some(here).filter(|path| path.is_file())) {
+        Some(path) => label_names::from_metadata(path),
+        None => Structures::new((0..).zip(crate::tools::classes::NAMES.map(str::to_owned))),
+    }
 }
 
 /// Names of the structures in a label map. Logs the file that they come from, or how to provide them.
@@ -264,6 +280,8 @@ fn dispatch(cli: Cli, console: &console::Console) -> Result<()> {
         Command::Statistics(args) => statistics::statistics(args),
         Command::Preview(args) => preview::preview(args),
         Command::SplitLabels(args) => split_labels::split_labels(args),
+        Command::MergeLabels(args) => merge_labels::merge_labels(args),
+        Command::Classes(args) => classes::classes(args),
     }
 }
 

@@ -132,7 +132,7 @@ const BUNDLE_LEVELS: usize = 4;
 /// `meta_file` or the label map cannot be read. A metadata.json without names is skipped, unless it is `meta_file`.
 pub fn of(labels: &Path, meta_file: Option<&Path>) -> Result<(Structures, Source)> {
     if let Some(path) = meta_file {
-        return Ok((from_metadata(path).map_err(|error| error.file(path))?, Source::Given));
+        return Ok((from_metadata(path)?, Source::Given));
     }
     if let Some(structures) = read(labels)? {
         return Ok((structures, Source::LabelMap));
@@ -146,9 +146,16 @@ pub fn of(labels: &Path, meta_file: Option<&Path>) -> Result<(Structures, Source
 }
 
 /// Reads the names in `network_data_format.outputs.*.channel_def` of a bundle's metadata.json.
-fn from_metadata(path: &Path) -> Result<Structures> {
+///
+/// # Errors
+/// The file cannot be read, is not JSON, or has no valid names.
+pub fn from_metadata(path: &Path) -> Result<Structures> {
     let text = crate::text::read(path, 64 << 20)?;
-    let metadata: serde_json::Value = serde_json::from_str(&text).map_err(|error| err!("expected JSON: {error}"))?;
+    parse_metadata(&text).map_err(|error| error.file(path))
+}
+
+fn parse_metadata(text: &str) -> Result<Structures> {
+    let metadata: serde_json::Value = serde_json::from_str(text).map_err(|error| err!("expected JSON: {error}"))?;
     let outputs = metadata["network_data_format"]["outputs"].as_object();
     let names = outputs.and_then(|outputs| outputs.values().find_map(|output| output["channel_def"].as_object()));
     let Some(names) = names else { return Err(err!("expected network_data_format.outputs.pred.channel_def")) };

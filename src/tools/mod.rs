@@ -4,6 +4,7 @@
 pub use segbundle_phantom::{self as phantom, classes};
 
 pub mod label_names;
+pub mod merge_labels;
 pub mod preview;
 pub mod split_labels;
 pub mod statistics;

@@ -1,9 +1,12 @@
-//! The structures of a label map: their ids, names and colors, and lookup tables for viewers.
+//! The structures of a label map: their ids, names, colors and codes, and lookup tables for viewers.
 
 use crate::component::{FromValue, Key, Value};
 use crate::error::{Kind, Result};
 use crate::{bail, err};
+use serde::Deserialize;
+use std::collections::HashMap;
 use std::fmt::Write as _;
+use std::sync::LazyLock;
 
 /// A named label.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -14,9 +17,66 @@ pub struct Structure {
     pub name: String,
 }
 
+/// Meaning of a structure in SNOMED CT (coding scheme `SCT` in DICOM). All structures are of category 91723000,
+/// "Anatomical Structure".
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Code {
+    /// Code value of the type.
+    pub code: String,
+    /// Code meaning of the type.
+    pub meaning: String,
+    /// Side of a paired structure.
+    pub side: Option<Side>,
+}
+
+/// Side of a paired structure, the modifier of its type in DICOM.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+pub enum Side {
+    /// The patient's left.
+    Left,
+    /// The patient's right.
+    Right,
+}
+
+impl Side {
+    /// Code value in SNOMED CT.
+    pub fn code(self) -> &'static str {
+        match self {
+            Side::Left => "7771000",
+            Side::Right => "24028007",
+        }
+    }
+    /// Code meaning in SNOMED CT.
+    pub fn meaning(self) -> &'static str {
+        match self {
+            Side::Left => "Left",
+            Side::Right => "Right",
+        }
+    }
+}
+
+/// The structures of TotalSegmentator with the colors of its 3D Slicer extension and codes of SNOMED CT, by name.
+static KNOWN: LazyLock<HashMap<String, (Code, [u8; 3])>> = LazyLock::new(|| {
+    type Row = (String, String, String, Option<Side>, String);
+    let rows = csv::Reader::from_reader(include_bytes!("anatomy.csv").as_slice()).into_deserialize::<Row>();
+    let known = rows.flatten().filter_map(|(name, code, meaning, side, color)| {
+        let [_, r, g, b] = u32::from_str_radix(color.strip_prefix('#')?, 16).ok()?.to_be_bytes();
+        Some((name, (Code { code, meaning, side }, [r, g, b])))
+    });
+    known.collect()
+});
+
 impl Structure {
-    /// Returns the RGB color of the id. Consecutive ids have clearly different colors.
+    /// Returns the meaning of the name; `None` if it is not one of TotalSegmentator's.
+    pub fn code(&self) -> Option<&'static Code> {
+        KNOWN.get(&self.name).map(|(code, _)| code)
+    }
+    /// Returns the RGB color of the structure: TotalSegmentator's for its names, else one chosen by the id such that
+    /// consecutive ids have clearly different colors.
     pub fn color(&self) -> [u8; 3] {
+        if let Some((_, color)) = KNOWN.get(&self.name) {
+            return *color;
+        }
         // The hue advances by the golden angle; saturation and lightness alternate, so that similar hues stay
         // distinguishable.
         let hue = f64::from(self.id) * 0.618_033_988_749_895 % 1.0;
@@ -225,13 +285,34 @@ mod tests {
     }
 
     #[test]
-    fn colors_of_104_ids_differ() {
-        let colors: Vec<[u8; 3]> = (1..=104).map(|id| Structure { id, name: String::new() }.color()).collect();
-        for (at, a) in colors.iter().enumerate() {
-            for b in &colors[at + 1..] {
-                assert!(a.iter().zip(b).map(|(a, b)| a.abs_diff(*b) as u32).sum::<u32>() > 8, "{a:?} {b:?}");
+    fn colors_of_104_structures_differ() {
+        let named = |id: u32| crate::tools::classes::NAMES[id as usize].to_owned();
+        for (name, apart) in [(named as fn(u32) -> String, 1), (|id| format!("label_{id}"), 9)] {
+            let colors: Vec<[u8; 3]> = (1..=104).map(|id| Structure { id, name: name(id) }.color()).collect();
+            for (at, a) in colors.iter().enumerate() {
+                for b in &colors[at + 1..] {
+                    assert!(a.iter().zip(b).map(|(a, b)| a.abs_diff(*b) as u32).sum::<u32>() >= apart, "{a:?} {b:?}");
+                }
             }
         }
+    }
+
+    #[test]
+    fn each_of_the_104_structures_has_a_code() {
+        for (id, name) in (1..).zip(&crate::tools::classes::NAMES[1..]) {
+            let structure = Structure { id, name: (*name).to_owned() };
+            let code = structure.code().unwrap();
+            let side = match *name {
+                // The sides of heart chambers and lobes of the lung are part of their meanings.
+                name if name.starts_with("heart") || name == "lung_middle_lobe_right" => None,
+                name if name.contains("_left") => Some(Side::Left),
+                name if name.contains("_right") => Some(Side::Right),
+                _ => None,
+            };
+            assert!(code.side == side && code.code.bytes().all(|digit| digit.is_ascii_digit()), "{name}: {code:?}");
+            assert!(!code.meaning.is_empty());
+        }
+        assert_eq!(KNOWN.len(), 104);
     }
 
     #[test]

@@ -19,6 +19,7 @@ mod inverse;
 mod layers;
 mod logging_file;
 mod losses;
+mod merge_labels;
 mod metrics;
 mod metrics_saver;
 mod mutations;
