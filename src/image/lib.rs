@@ -6,6 +6,7 @@
 //!   [`resample`](resample()) the voxels there.
 //! - [`Orientation`] reorders axes without moving voxels, [`crop_pad`] crops and pads.
 //! - [`Inverse`] inverts a [`Trace`].
+//! - [`voxel_surfaces`] and [`distances`] compare the surfaces of label maps.
 
 use segbundle_base::{bail, err, error};
 
@@ -20,6 +21,7 @@ mod linalg;
 pub mod orient;
 mod resample;
 mod sampling;
+mod surface;
 mod trace;
 mod volume;
 mod voxels;
@@ -33,6 +35,7 @@ pub use inverse::Inverse;
 pub use orient::Orientation;
 pub use resample::{StreamingResampler, resample};
 pub use sampling::{Sampler, Sampling};
+pub use surface::{DistanceMetric, Surface, cell_surfaces, distances, voxel_surfaces};
 pub use trace::{Applied, Interpolation, Padding, Spatial, Trace};
 pub use volume::{ImageHeader, Layout, Space, StoredForms, Volume};
 pub use voxels::{DType, Voxels};
