@@ -123,6 +123,8 @@ pub struct MetricDetails {
     pub rows: Vec<Vec<f32>>,
     /// Channel of the first column: 1 if the metric leaves the background out.
     pub first_channel: usize,
+    /// Whether lower values are better, as for distances; reports then list the highest first.
+    pub lower_is_better: bool,
 }
 
 /// Accumulated state of a metric.

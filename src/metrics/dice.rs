@@ -1,13 +1,11 @@
 //! DiceMetric (monai.metrics.meandice) and MeanDice (monai.handlers.mean_dice), MONAI 1.6.1.
 
+use super::by_case::{ByCase, CaseMetric};
 use super::overlap::{kept, overlap};
-use super::reduction::{Reduction, reduce};
-use crate::bail;
+use super::reduction::{Reduction, score};
 use crate::component::{FromValue, NotSupported, Value};
-use crate::contracts::{Attached, Metric, MetricDetails, MetricParts, Score, Segmentation};
+use crate::contracts::{Attached, Score, Segmentation};
 use crate::error::Result;
-use parking_lot::Mutex;
-use std::sync::Arc;
 
 component! {
     /// Dice score of each case and channel.
@@ -34,7 +32,7 @@ component! {
     }
 
     differs: ["overlaps are counted on label maps instead of one-hot channels"],
-    build: |args| Ok(attach(Dice { name: "DiceMetric", args, rows: vec![] }, None, true)),
+    build: |args| Ok(ByCase::attached(Dice { name: DICE.name, args }, Value::None, true)),
 }
 
 component! {
@@ -72,8 +70,7 @@ fn mean_dice(a: MeanDiceArgs) -> Result<Attached> {
         per_component: NotSupported,
         ignore_index: None,
     };
-    let transform = Some(a.output_transform).filter(|value| !value.is_none());
-    Ok(attach(Dice { name: MEAN_DICE.name, args, rows: vec![] }, transform, a.save_details))
+    Ok(ByCase::attached(Dice { name: MEAN_DICE.name, args }, a.output_transform, a.save_details))
 }
 
 /// `return_with_label`: whether scores are reported by label, and the names of the labels.
@@ -100,15 +97,9 @@ impl FromValue for WithLabel {
     }
 }
 
-fn attach(metric: Dice, output_transform: Option<Value>, save_details: bool) -> Attached {
-    Attached { metric: Arc::new(Mutex::new(metric)), output_transform, save_details }
-}
-
 struct Dice {
     name: &'static str,
     args: DiceMetricArgs,
-    /// Dice scores of the included channels, one row per case.
-    rows: Vec<Vec<f32>>,
 }
 
 /// Interprets a single channel of class labels as one-hot with `classes` channels if `classes` is given.
@@ -121,26 +112,21 @@ fn as_labels(segmentation: &Segmentation, classes: Option<usize>) -> Result<Opti
     }
 }
 
-impl Metric for Dice {
+impl CaseMetric for Dice {
     fn name(&self) -> &'static str {
         self.name
     }
-    fn reset(&mut self) {
-        self.rows.clear();
+    fn include_background(&self) -> bool {
+        self.args.include_background
     }
-    fn update(&mut self, prediction: &Segmentation, target: &Segmentation) -> Result<()> {
+    fn measure(&mut self, prediction: &Segmentation, target: &Segmentation) -> Result<Vec<f32>> {
         let args = &self.args;
         let (own, own_target) = (as_labels(prediction, args.num_classes)?, as_labels(target, args.num_classes)?);
         let (prediction, target) = (own.as_ref().unwrap_or(prediction), own_target.as_ref().unwrap_or(target));
         let keep = args.ignore_index.map(|index| kept(target, index)).transpose()?;
-        let counts = overlap(prediction, target, keep.as_ref()).map_err(|e| e.context(self.name))?;
+        let counts = overlap(prediction, target, keep.as_ref())?;
         let channels = counts.target.len();
-        if channels == 0 {
-            bail!("{}: the prediction has no channels", self.name);
-        }
-        // Like MONAI, keep a single channel even if the background is excluded.
-        let first = usize::from(!args.include_background && channels > 1);
-        let row = (first..channels).map(|c| {
+        let of_channel = |c: usize| {
             let (both, prediction, target) = (counts.both[c], counts.prediction[c], counts.target[c]);
             if target > 0 {
                 (2.0 * both as f32) / (target + prediction) as f32
@@ -149,43 +135,27 @@ impl Metric for Dice {
             } else {
                 f32::from(u8::from(prediction == 0))
             }
-        });
-        let row: Vec<f32> = row.collect();
-        if self.rows.first().is_some_and(|first| first.len() != row.len()) {
-            let expected = self.rows[0].len();
-            bail!("{}: expected {expected} channels as in the cases before, found {}", self.name, row.len());
+        };
+        Ok((self.first_channel(channels)..channels).map(of_channel).collect())
+    }
+    fn score(&self, rows: &[Vec<f32>]) -> Result<Score> {
+        let score = score(rows, self.args.reduction)?;
+        if self.args.reduction != Reduction::MeanBatch || self.args.return_with_label == WithLabel::No {
+            return Ok(score);
         }
-        self.rows.push(row);
-        Ok(())
-    }
-    fn value(&self) -> Result<Score> {
-        if self.rows.is_empty() {
-            bail!("{}: cannot compute a value before the first case", self.name);
-        }
-        let values = reduce(&self.rows, self.args.reduction)?;
-        let channels = values.iter().map(|&x| f64::from(x));
-        if self.args.reduction == Reduction::MeanBatch && self.args.return_with_label != WithLabel::No {
-            let first = usize::from(!self.args.include_background);
-            let name = |at: usize| match &self.args.return_with_label {
-                WithLabel::Names(names) => names.get(at).cloned(),
-                _ => Some(format!("label_{}", at + first)),
-            };
-            // Rounded to 4 digits, as MONAI reports them.
-            let named = channels.enumerate().filter_map(|(at, x)| Some((name(at)?, (x * 1e4).round_ties_even() / 1e4)));
-            return Ok(Score::Named(named.collect()));
-        }
-        Ok(match channels.collect::<Vec<_>>().as_slice() {
-            [one] => Score::Number(*one),
-            several => Score::Numbers(several.to_vec()),
-        })
-    }
-    fn details(&self) -> Option<MetricDetails> {
-        Some(MetricDetails { rows: self.rows.clone(), first_channel: usize::from(!self.args.include_background) })
-    }
-    fn parts(&self) -> MetricParts {
-        MetricParts { sums: vec![], rows: self.rows.clone() }
-    }
-    fn set_parts(&mut self, parts: MetricParts) {
-        self.rows = parts.rows;
+        let channels = match score {
+            Score::Numbers(channels) => channels,
+            Score::Number(channel) => vec![channel],
+            named => return Ok(named),
+        };
+        let first = usize::from(!self.args.include_background);
+        let name = |at: usize| match &self.args.return_with_label {
+            WithLabel::Names(names) => names.get(at).cloned(),
+            _ => Some(format!("label_{}", at + first)),
+        };
+        // Rounded to 4 digits, as MONAI reports them.
+        let rounded = |x: f64| (x * 1e4).round_ties_even() / 1e4;
+        let named = channels.into_iter().enumerate().filter_map(|(at, x)| Some((name(at)?, rounded(x))));
+        Ok(Score::Named(named.collect()))
     }
 }

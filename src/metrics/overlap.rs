@@ -3,7 +3,7 @@
 use crate::contracts::Segmentation;
 use crate::error::Result;
 use crate::{bail, err};
-use tch::{Kind, Tensor};
+use tch::{Device, Kind, Tensor};
 
 /// Voxel counts, one per channel.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -14,7 +14,7 @@ pub struct Overlap {
     pub prediction: Vec<i64>,
     /// Voxels in the target.
     pub target: Vec<i64>,
-    /// Number of voxels of the grid.
+    /// Number of voxels that were compared.
     pub voxels: i64,
 }
 
@@ -34,7 +34,7 @@ impl Segmentation {
         }
     }
     /// Returns channel `c` as booleans `[X,Y,Z]`.
-    fn channel(&self, c: usize) -> Result<Tensor> {
+    pub fn channel(&self, c: usize) -> Result<Tensor> {
         Ok(match self {
             Segmentation::Labels { map, .. } => map.f_eq(c as i64)?,
             Segmentation::Channels(x) => x.f_get(c as i64)?.f_ne(0)?,
@@ -42,9 +42,8 @@ impl Segmentation {
     }
 }
 
-/// Counts the overlap of two segmentations on the same grid with the same number of channels. Voxels where `keep`
-/// (booleans `[X,Y,Z]`) is false are left out.
-pub fn overlap(prediction: &Segmentation, target: &Segmentation, keep: Option<&Tensor>) -> Result<Overlap> {
+/// Checks that two segmentations have the same grid and number of channels.
+pub fn check_same(prediction: &Segmentation, target: &Segmentation) -> Result<()> {
     let (channels, spatial) = (target.channels(), target.spatial());
     if prediction.spatial() != spatial || prediction.channels() != channels {
         return Err(err!(
@@ -53,11 +52,22 @@ pub fn overlap(prediction: &Segmentation, target: &Segmentation, keep: Option<&T
             prediction.spatial()
         ));
     }
-    let voxels = spatial.iter().product();
+    Ok(())
+}
+
+/// Counts the overlap of two segmentations on the same grid with the same number of channels. Voxels where `keep`
+/// (booleans `[X,Y,Z]`) is false are left out.
+pub fn overlap(prediction: &Segmentation, target: &Segmentation, keep: Option<&Tensor>) -> Result<Overlap> {
+    check_same(prediction, target)?;
+    let channels = target.channels();
+    let voxels = match keep {
+        Some(keep) => keep.f_sum(Kind::Int64)?.f_int64_value(&[])?,
+        None => target.spatial().iter().product(),
+    };
     if let (Segmentation::Labels { map: prediction, .. }, Segmentation::Labels { map: target, .. }) =
         (prediction, target)
     {
-        return label_overlap(prediction, target, channels as i64, keep);
+        return label_overlap(prediction, target, channels, voxels, keep);
     }
     let mut out = Overlap { both: vec![], prediction: vec![], target: vec![], voxels };
     for c in 0..channels {
@@ -73,38 +83,54 @@ pub fn overlap(prediction: &Segmentation, target: &Segmentation, keep: Option<&T
     Ok(out)
 }
 
-/// Number of voxels that are counted together, to bound the memory of their i64 copies.
+/// Number of voxels that are counted together, to bound the memory of their copies.
 const CHUNK: i64 = 1 << 22;
 
-fn label_overlap(prediction: &Tensor, target: &Tensor, channels: i64, keep: Option<&Tensor>) -> Result<Overlap> {
+/// Checks that a label map contains labels of `channels` channels only.
+pub fn check_labels(labels: &Tensor, channels: i64, what: &str) -> Result<()> {
+    if labels.numel() == 0 {
+        return Ok(());
+    }
+    let (low, high) = (labels.f_min()?.f_double_value(&[])?, labels.f_max()?.f_double_value(&[])?);
+    // Written so that NaN is refused.
+    if !(low >= 0.0 && high < channels as f64) {
+        bail!("the {what} contains labels from {low} to {high}, expected 0 to {}", channels - 1);
+    }
+    Ok(())
+}
+
+fn label_overlap(
+    prediction: &Tensor,
+    target: &Tensor,
+    channels: usize,
+    voxels: i64,
+    keep: Option<&Tensor>,
+) -> Result<Overlap> {
     let flat = |x: &Tensor| x.f_reshape([-1]);
     let (prediction, target, keep) = (flat(prediction)?, flat(target)?, keep.map(flat).transpose()?);
-    let voxels = target.numel() as i64;
-    let [mut both, mut of_prediction, mut of_target] = std::array::from_fn(|_| vec![0; channels as usize]);
-    for start in (0..voxels).step_by(CHUNK as usize) {
-        let chunk = |x: &Tensor| x.f_narrow(0, start, CHUNK.min(voxels - start));
-        let labels = |x: &Tensor, what: &str| -> Result<Tensor> {
-            let labels = chunk(x)?.f_to_kind(Kind::Int64)?;
-            let (low, high) = (labels.f_min()?.f_int64_value(&[])?, labels.f_max()?.f_int64_value(&[])?);
-            if low < 0 || high >= channels {
-                bail!("the {what} contains labels from {low} to {high}, expected 0 to {}", channels - 1);
-            }
-            match &keep {
-                Some(keep) => Ok(labels.f_masked_select(&chunk(keep)?)?),
-                None => Ok(labels),
-            }
+    let all = target.numel() as i64;
+    let mut out = Overlap { both: vec![0; channels], prediction: vec![0; channels], target: vec![0; channels], voxels };
+    for start in (0..all).step_by(CHUNK as usize) {
+        let chunk = |x: &Tensor| x.f_narrow(0, start, CHUNK.min(all - start));
+        let labels = |x: &Tensor, what: &str| -> Result<Vec<i32>> {
+            let labels = chunk(x)?;
+            check_labels(&labels, channels as i64, what)?;
+            Ok(Vec::try_from(&labels.f_to_kind(Kind::Int)?.f_to_device(Device::Cpu)?)?)
         };
         let (p, t) = (labels(&prediction, "prediction")?, labels(&target, "target")?);
-        let add = |counts: &mut Vec<i64>, labels: &Tensor| -> Result<()> {
-            let found = Vec::<i64>::try_from(&labels.f_bincount::<&Tensor>(None, channels)?)?;
-            counts.iter_mut().zip(found).for_each(|(count, found)| *count += found);
-            Ok(())
+        let keep = match &keep {
+            Some(keep) => Vec::try_from(&chunk(keep)?.f_to_device(Device::Cpu)?)?,
+            None => vec![],
         };
-        add(&mut both, &p.f_masked_select(&p.f_eq_tensor(&t)?)?)?;
-        add(&mut of_prediction, &p)?;
-        add(&mut of_target, &t)?;
+        for (at, (&p, &t)) in p.iter().zip(&t).enumerate() {
+            if *keep.get(at).unwrap_or(&true) {
+                out.prediction[p as usize] += 1;
+                out.target[t as usize] += 1;
+                out.both[t as usize] += i64::from(p == t);
+            }
+        }
     }
-    Ok(Overlap { both, prediction: of_prediction, target: of_target, voxels })
+    Ok(out)
 }
 
 /// Returns a mask `[X,Y,Z]` that is false at voxels excluded by `ignore_index`
@@ -114,7 +140,32 @@ pub fn kept(target: &Segmentation, index: i64) -> Result<Tensor> {
     Ok(match target {
         // Label maps: exclude the voxels of this class. Voxels without any class do not occur in label maps.
         Segmentation::Labels { map, .. } => map.f_ne(index)?,
+        Segmentation::Channels(x) if channels == 1 => x.f_get(0)?.f_ne(index)?,
         Segmentation::Channels(x) if (0..channels).contains(&index) => x.f_get(index)?.f_eq(0)?,
         Segmentation::Channels(x) => x.f_sum_dim_intlist([0i64].as_slice(), false, None)?.f_gt(0)?,
     })
+}
+
+/// Counts the overlap of channels `first` and up, as IoU and confusion matrices ignore an index in MONAI: the index of a
+/// channel empties that channel only, another one excludes the voxels that [`kept`] excludes.
+pub fn overlap_ignoring(
+    prediction: &Segmentation,
+    target: &Segmentation,
+    first: usize,
+    include_background: bool,
+    ignore_index: Option<i64>,
+) -> Result<Overlap> {
+    let offset = i64::from(!include_background);
+    let included = target.channels().saturating_sub(first) as i64;
+    let channel = ignore_index.filter(|index| (0..included + offset).contains(index)).map(|index| index - offset);
+    let keep = ignore_index.filter(|_| channel.is_none()).map(|index| kept(target, index)).transpose()?;
+    let Overlap { both, prediction, target, voxels } = overlap(prediction, target, keep.as_ref())?;
+    let [both, prediction, target] = [both, prediction, target].map(|mut counts| {
+        counts.drain(..first);
+        if let Some(count) = channel.and_then(|channel| counts.get_mut(usize::try_from(channel).ok()?)) {
+            *count = 0;
+        }
+        counts
+    });
+    Ok(Overlap { both, prediction, target, voxels })
 }

@@ -2,6 +2,7 @@
 //! 1.6.1). NaN marks a channel that is absent from a case.
 
 use crate::component::{FromValue, Value};
+use crate::contracts::Score;
 use crate::error::Result;
 use tch::kind::FLOAT_CPU;
 use tch::{Kind, Tensor};
@@ -66,4 +67,17 @@ pub fn reduce(rows: &[Vec<f32>], reduction: Reduction) -> Result<Vec<f32>> {
         Reduction::SumChannel => sum(&values, 1)?,
     };
     Ok(Vec::try_from(&reduced.f_reshape([-1])?)?)
+}
+
+/// The reduced values as the value of a metric.
+pub fn score(rows: &[Vec<f32>], reduction: Reduction) -> Result<Score> {
+    reduce(rows, reduction).map(score_of)
+}
+
+/// A single value is a number.
+pub fn score_of(values: Vec<f32>) -> Score {
+    match values.as_slice() {
+        [one] => Score::Number(f64::from(*one)),
+        several => Score::Numbers(several.iter().map(|&x| f64::from(x)).collect()),
+    }
 }

@@ -36,6 +36,7 @@ mod random_transforms;
 mod resume;
 mod run_objects;
 mod sliding_window;
+mod surface_metrics;
 mod tensorboard_stats;
 mod training;
 mod transform_parameters;

@@ -26,6 +26,9 @@ def main():
     tables = {"few": values(rng, 4, 3), "classes": values(rng, 9, 105), "cases": values(rng, 300, 5), "one": values(rng, 1, 7)}
     tables["few"][:, 1] = np.nan
     tables["classes"][2] = np.nan
+    tables["distances"] = values(rng, 5, 6)
+    tables["distances"][[0, 3, 4], [1, 1, 2]] = np.inf
+    tables["distances"][:, 5] = np.inf
     arrays = {}
     warnings.simplefilter("ignore")
     for name, rows in tables.items():

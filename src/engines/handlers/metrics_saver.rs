@@ -180,7 +180,7 @@ impl MetricsSaver {
                 self.write(format!("{name}_summary.csv"), details.summary_csv(ops, delimiter), &mut files)?;
             }
             let rows = by_structure(name, details, &structures);
-            tracing::info!("{}", table_text(name, &rows));
+            tracing::info!("{}", table_text(name, &rows, details.lower_is_better));
             table.extend(rows);
         }
         selected.warn_of_unknown("values by case", engine.metric_details.keys());
@@ -249,7 +249,8 @@ fn texts(name: &str, score: &Score) -> Vec<(String, String)> {
     }
 }
 
-/// A row of `metrics_by_structure.csv`; the statistics are over the cases that contain the structure.
+/// A row of `metrics_by_structure.csv`; the statistics are over the cases in which the structure has a
+/// value: Dice for those that contain it, distances for those that contain it or in which it is predicted.
 #[derive(Serialize)]
 struct StructureRow {
     metric: String,
@@ -282,14 +283,22 @@ fn by_structure(metric: &str, details: &MetricDetails, structures: &Structures) 
     rows.collect()
 }
 
-/// The rows as a table, lowest mean first; structures without cases are listed below it.
-fn table_text(metric: &str, rows: &[StructureRow]) -> String {
+/// The rows as a table, worst mean first; structures without values are listed below it.
+fn table_text(metric: &str, rows: &[StructureRow], lower_is_better: bool) -> String {
     let mut known: Vec<&StructureRow> = rows.iter().filter(|row| row.cases > 0).collect();
     known.sort_by(|a, b| a.mean.unwrap_or_default().total_cmp(&b.mean.unwrap_or_default()));
+    if lower_is_better {
+        known.reverse();
+    }
     let width = known.iter().map(|row| row.structure.chars().count()).max().unwrap_or(0).max("structure".len());
     let mut text = format!(
-        "{metric} by structure, lowest first\n  {:width$} {:>6} {:>7} {:>7} {:>7}",
-        "structure", "cases", "mean", "min", "max"
+        "{metric} by structure, {} first\n  {:width$} {:>6} {:>7} {:>7} {:>7}",
+        if lower_is_better { "highest" } else { "lowest" },
+        "structure",
+        "cases",
+        "mean",
+        "min",
+        "max"
     );
     for row in known {
         let [mean, min, max] = [row.mean, row.min, row.max].map(Option::unwrap_or_default);
@@ -297,7 +306,7 @@ fn table_text(metric: &str, rows: &[StructureRow]) -> String {
     }
     let absent: Vec<&str> = rows.iter().filter(|row| row.cases == 0).map(|row| &*row.structure).collect();
     if !absent.is_empty() {
-        text += &format!("\n  absent from all labels: {}", absent.join(", "));
+        text += &format!("\n  without a value: {}", absent.join(", "));
     }
     text
 }

@@ -1,0 +1,117 @@
+//! [`ByCase`]: metrics that keep one row of values per case and reduce them at the end of an epoch, and the handler that
+//! attaches them to an engine.
+
+use crate::bail;
+use crate::component::{Accepted, NotSupported, Value};
+use crate::contracts::{Attached, Metric, MetricDetails, MetricParts, Score, Segmentation};
+use crate::error::Result;
+use parking_lot::Mutex;
+use std::sync::Arc;
+
+component! {
+    /// Attach a metric to an engine.
+    pub static COMPONENT = metric "IgniteMetricHandler" in "monai.handlers" / "ignite_metric";
+
+    pub struct IgniteMetricHandlerArgs {
+        /// The metric, such as SurfaceDiceMetric, which has no handler of its own.
+        metric_fn: Option<Attached> = (),
+        /// Use a loss as the metric; not supported.
+        loss_fn: NotSupported = (),
+        /// Function that extracts prediction and label from the engine's output: `$monai.handlers.from_engine(['pred',
+        /// 'label'])`.
+        output_transform: Value = (),
+        /// Keep the values of each case for reports.
+        save_details: bool = true,
+        /// No effect: an argument for `loss_fn`.
+        reduction: Accepted = "mean",
+        /// No effect: an argument for `loss_fn`.
+        get_not_nans: Accepted = false,
+    }
+
+    build: |args| {
+        let Some(Attached { metric, .. }) = args.metric_fn else { bail!("`metric_fn`: expected a metric, found None") };
+        Ok(Attached { metric, output_transform: given(args.output_transform), save_details: args.save_details })
+    },
+}
+
+fn given(output_transform: Value) -> Option<Value> {
+    Some(output_transform).filter(|value| !value.is_none())
+}
+
+/// What a [`ByCase`] computes for a case, and how it combines the cases.
+pub trait CaseMetric: Send {
+    /// Class name in MONAI.
+    fn name(&self) -> &'static str;
+    /// Whether channel 0 is included.
+    fn include_background(&self) -> bool;
+    /// Values of a case; of the same number for each case.
+    fn measure(&mut self, prediction: &Segmentation, target: &Segmentation) -> Result<Vec<f32>>;
+    /// Value over all cases, of which there is at least one.
+    fn score(&self, rows: &[Vec<f32>]) -> Result<Score>;
+    /// The values of a case by channel, for reports.
+    fn by_channel(&self, row: &[f32]) -> Vec<f32> {
+        row.to_vec()
+    }
+    /// See [`MetricDetails::lower_is_better`].
+    fn lower_is_better(&self) -> bool {
+        false
+    }
+    /// First channel to measure. Like MONAI, a single channel is measured even if the background is excluded.
+    fn first_channel(&self, channels: usize) -> usize {
+        usize::from(!self.include_background() && channels > 1)
+    }
+}
+
+/// A metric with one row of values per case.
+pub struct ByCase<M> {
+    metric: M,
+    rows: Vec<Vec<f32>>,
+}
+
+impl<M: CaseMetric + 'static> ByCase<M> {
+    /// A metric that receives what `output_transform` selects; None: the engine's output itself.
+    pub fn attached(metric: M, output_transform: Value, save_details: bool) -> Attached {
+        let metric = Arc::new(Mutex::new(ByCase { metric, rows: vec![] }));
+        Attached { metric, output_transform: given(output_transform), save_details }
+    }
+}
+
+impl<M: CaseMetric> Metric for ByCase<M> {
+    fn name(&self) -> &'static str {
+        self.metric.name()
+    }
+    fn reset(&mut self) {
+        self.rows.clear();
+    }
+    fn update(&mut self, prediction: &Segmentation, target: &Segmentation) -> Result<()> {
+        let row = self.metric.measure(prediction, target).map_err(|error| error.context(self.name()))?;
+        if row.is_empty() {
+            bail!("{}: the prediction has no channels", self.name());
+        }
+        if let Some(first) = self.rows.first().filter(|first| first.len() != row.len()) {
+            let [expected, found] = [first, &row].map(|row| self.metric.by_channel(row).len());
+            bail!("{}: expected {expected} channels as in the cases before, found {found}", self.name());
+        }
+        self.rows.push(row);
+        Ok(())
+    }
+    fn value(&self) -> Result<Score> {
+        if self.rows.is_empty() {
+            bail!("{}: cannot compute a value before the first case", self.name());
+        }
+        self.metric.score(&self.rows)
+    }
+    fn details(&self) -> Option<MetricDetails> {
+        Some(MetricDetails {
+            rows: self.rows.iter().map(|row| self.metric.by_channel(row)).collect(),
+            first_channel: usize::from(!self.metric.include_background()),
+            lower_is_better: self.metric.lower_is_better(),
+        })
+    }
+    fn parts(&self) -> MetricParts {
+        MetricParts { sums: vec![], rows: self.rows.clone() }
+    }
+    fn set_parts(&mut self, parts: MetricParts) {
+        self.rows = parts.rows;
+    }
+}

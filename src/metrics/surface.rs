@@ -1,0 +1,430 @@
+//! Metrics of the distance between surfaces (monai.metrics.hausdorff_distance, surface_distance and surface_dice, and
+//! their handlers, MONAI 1.6.1).
+//!
+//! Distances count voxels of the grid on which prediction and label are compared: MONAI's handlers pass no spacing.
+//! Resampled to 1 mm they are in mm. A channel that is absent from both has the value NaN, which means leave out. One that
+//! is absent from either has the Dice 0 and an infinite distance, but a Hausdorff distance of NaN with a `percentile`.
+
+use super::by_case::{ByCase, CaseMetric};
+use super::overlap::{check_labels, check_same, kept};
+use super::reduction::{Reduction, score};
+use crate::bail;
+use crate::component::{FromValue, Value};
+use crate::contracts::{Attached, Score, Segmentation};
+use crate::error::Result;
+use crate::image::{self, Surface, cell_surfaces, distances, voxel_surfaces};
+use rayon::prelude::*;
+use tch::{Device, Kind, Tensor};
+
+component! {
+    /// Hausdorff distance between prediction and target, in voxels, of each case and channel.
+    pub static HAUSDORFF = metric "HausdorffDistanceMetric" in "monai.metrics" / "hausdorff_distance";
+
+    pub struct HausdorffDistanceMetricArgs {
+        /// Include channel 0, the background.
+        include_background: bool = false,
+        /// "euclidean", "chessboard" or "taxicab".
+        distance_metric: DistanceMetric = "euclidean",
+        /// Percentile of the distances from 0 to 100, such as 95; None and 0 use the largest.
+        percentile: Option<f64> = (),
+        /// Measure from the prediction to the target only.
+        directed: bool = false,
+        /// Reduction over cases and channels, such as "mean" or "mean_batch".
+        reduction: Reduction = "mean",
+        /// Also return the number of valid cases; engines record the distances only.
+        get_not_nans: bool = false,
+        /// Label to ignore: its voxels in the target are excluded.
+        ignore_index: Option<i64> = (),
+    }
+
+    differs: ["surfaces are found in label maps instead of one-hot channels; the warning of absent channels is given once"],
+    build: |args| hausdorff(HAUSDORFF.name, args, Value::None, true),
+}
+
+component! {
+    /// Hausdorff distance between prediction and label, in voxels, over the cases of an engine.
+    pub static HAUSDORFF_HANDLER = metric "HausdorffDistance" in "monai.handlers" / "hausdorff_distance";
+
+    pub struct HausdorffDistanceArgs {
+        /// Include channel 0, the background.
+        include_background: bool = false,
+        /// "euclidean", "chessboard" or "taxicab".
+        distance_metric: DistanceMetric = "euclidean",
+        /// Percentile of the distances from 0 to 100, such as 95; None and 0 use the largest.
+        percentile: Option<f64> = (),
+        /// Measure from the prediction to the label only.
+        directed: bool = false,
+        /// Reduction over cases and channels, such as "mean" or "mean_batch".
+        reduction: Reduction = "mean",
+        /// Function that extracts prediction and label from the engine's output: `$monai.handlers.from_engine(['pred',
+        /// 'label'])`.
+        output_transform: Value = (),
+        /// Keep the distances of each case for reports.
+        save_details: bool = true,
+    }
+
+    differs: ["surfaces are found in label maps instead of one-hot channels; the warning of absent channels is given once"],
+    build: |a| {
+        let args = HausdorffDistanceMetricArgs {
+            include_background: a.include_background,
+            distance_metric: a.distance_metric,
+            percentile: a.percentile,
+            directed: a.directed,
+            reduction: a.reduction,
+            get_not_nans: false,
+            ignore_index: None,
+        };
+        hausdorff(HAUSDORFF_HANDLER.name, args, a.output_transform, a.save_details)
+    },
+}
+
+fn hausdorff(
+    name: &'static str,
+    args: HausdorffDistanceMetricArgs,
+    output_transform: Value,
+    save_details: bool,
+) -> Result<Attached> {
+    if let Some(percentile) = args.percentile.filter(|percentile| !(0.0..=100.0).contains(percentile)) {
+        bail!("`percentile` is {percentile}, expected a number from 0 to 100");
+    }
+    let metric = SurfaceMetric {
+        name,
+        measure: Measure::Hausdorff { percentile: args.percentile.unwrap_or(0.0), directed: args.directed },
+        include_background: args.include_background,
+        distance_metric: args.distance_metric.0,
+        reduction: args.reduction,
+        ignore_index: args.ignore_index,
+        warned: false,
+    };
+    Ok(ByCase::attached(metric, output_transform, save_details))
+}
+
+component! {
+    /// Average surface distance from prediction to target, in voxels, of each case and channel.
+    pub static DISTANCE = metric "SurfaceDistanceMetric" in "monai.metrics" / "surface_distance";
+
+    pub struct SurfaceDistanceMetricArgs {
+        /// Include channel 0, the background.
+        include_background: bool = false,
+        /// Average the distances from the prediction to the target and from the target to the prediction.
+        symmetric: bool = false,
+        /// "euclidean", "chessboard" or "taxicab".
+        distance_metric: DistanceMetric = "euclidean",
+        /// Reduction over cases and channels, such as "mean" or "mean_batch".
+        reduction: Reduction = "mean",
+        /// Also return the number of valid cases; engines record the distances only.
+        get_not_nans: bool = false,
+        /// Label to ignore: its voxels in the target are excluded.
+        ignore_index: Option<i64> = (),
+    }
+
+    differs: ["surfaces are found in label maps instead of one-hot channels; the warning of absent channels is given once"],
+    build: |args| surface_distance(DISTANCE.name, args, Value::None, true),
+}
+
+component! {
+    /// Average surface distance from prediction to label, in voxels, over the cases of an engine.
+    pub static DISTANCE_HANDLER = metric "SurfaceDistance" in "monai.handlers" / "surface_distance";
+
+    pub struct SurfaceDistanceArgs {
+        /// Include channel 0, the background.
+        include_background: bool = false,
+        /// Average the distances from the prediction to the label and from the label to the prediction.
+        symmetric: bool = false,
+        /// "euclidean", "chessboard" or "taxicab".
+        distance_metric: DistanceMetric = "euclidean",
+        /// Reduction over cases and channels, such as "mean" or "mean_batch".
+        reduction: Reduction = "mean",
+        /// Function that extracts prediction and label from the engine's output: `$monai.handlers.from_engine(['pred',
+        /// 'label'])`.
+        output_transform: Value = (),
+        /// Keep the distances of each case for reports.
+        save_details: bool = true,
+    }
+
+    differs: ["surfaces are found in label maps instead of one-hot channels; the warning of absent channels is given once"],
+    build: |a| {
+        let args = SurfaceDistanceMetricArgs {
+            include_background: a.include_background,
+            symmetric: a.symmetric,
+            distance_metric: a.distance_metric,
+            reduction: a.reduction,
+            get_not_nans: false,
+            ignore_index: None,
+        };
+        surface_distance(DISTANCE_HANDLER.name, args, a.output_transform, a.save_details)
+    },
+}
+
+fn surface_distance(
+    name: &'static str,
+    args: SurfaceDistanceMetricArgs,
+    output_transform: Value,
+    save_details: bool,
+) -> Result<Attached> {
+    let metric = SurfaceMetric {
+        name,
+        measure: Measure::Average { symmetric: args.symmetric },
+        include_background: args.include_background,
+        distance_metric: args.distance_metric.0,
+        reduction: args.reduction,
+        ignore_index: args.ignore_index,
+        warned: false,
+    };
+    Ok(ByCase::attached(metric, output_transform, save_details))
+}
+
+component! {
+    /// Normalized surface Dice of each case and channel: the part of both surfaces within a tolerance of the other one.
+    ///
+    /// MONAI has no handler for it: give it to IgniteMetricHandler as `metric_fn`.
+    pub static DICE = metric "SurfaceDiceMetric" in "monai.metrics" / "surface_dice";
+
+    pub struct SurfaceDiceMetricArgs {
+        /// Tolerated distance of each included channel, in voxels.
+        class_thresholds: Vec<f64>,
+        /// Include channel 0, the background.
+        include_background: bool = false,
+        /// "euclidean", "chessboard" or "taxicab".
+        distance_metric: DistanceMetric = "euclidean",
+        /// Reduction over cases and channels, such as "mean" or "mean_batch".
+        reduction: Reduction = "mean",
+        /// Also return the number of valid cases; engines record the scores only.
+        get_not_nans: bool = false,
+        /// Weight points by the area of the surface between the voxels, instead of counting surface voxels.
+        use_subvoxels: bool = false,
+        /// Label to ignore: its voxels in the target are excluded.
+        ignore_index: Option<i64> = (),
+    }
+
+    differs: ["surfaces are found in label maps instead of one-hot channels; the warning of absent channels is given once"],
+    build: surface_dice,
+}
+
+fn surface_dice(args: SurfaceDiceMetricArgs) -> Result<Attached> {
+    if let Some(odd) = args.class_thresholds.iter().find(|threshold| !(0.0..f64::INFINITY).contains(*threshold)) {
+        bail!("`class_thresholds` contains {odd}, expected finite numbers of at least 0");
+    }
+    let metric = SurfaceMetric {
+        name: DICE.name,
+        measure: Measure::Dice {
+            thresholds: args.class_thresholds.iter().map(|&threshold| threshold as f32).collect(),
+            subvoxels: args.use_subvoxels,
+        },
+        include_background: args.include_background,
+        distance_metric: args.distance_metric.0,
+        reduction: args.reduction,
+        ignore_index: args.ignore_index,
+        warned: false,
+    };
+    Ok(ByCase::attached(metric, Value::None, true))
+}
+
+/// `distance_metric`.
+struct DistanceMetric(image::DistanceMetric);
+
+impl FromValue for DistanceMetric {
+    fn expected() -> String {
+        "\"euclidean\", \"chessboard\" or \"taxicab\"".into()
+    }
+    fn from_value(value: &Value) -> Option<Self> {
+        Some(DistanceMetric(match value.as_str()? {
+            "euclidean" => image::DistanceMetric::Euclidean,
+            "chessboard" => image::DistanceMetric::Chessboard,
+            "taxicab" => image::DistanceMetric::Taxicab,
+            _ => return None,
+        }))
+    }
+}
+
+struct SurfaceMetric {
+    name: &'static str,
+    measure: Measure,
+    include_background: bool,
+    distance_metric: image::DistanceMetric,
+    reduction: Reduction,
+    ignore_index: Option<i64>,
+    /// Whether the warning of absent channels was given.
+    warned: bool,
+}
+
+/// What is computed from the distances between two surfaces.
+enum Measure {
+    Hausdorff { percentile: f64, directed: bool },
+    Average { symmetric: bool },
+    Dice { thresholds: Vec<f32>, subvoxels: bool },
+}
+
+impl CaseMetric for SurfaceMetric {
+    fn name(&self) -> &'static str {
+        self.name
+    }
+    fn include_background(&self) -> bool {
+        self.include_background
+    }
+    fn measure(&mut self, prediction: &Segmentation, target: &Segmentation) -> Result<Vec<f32>> {
+        check_same(prediction, target)?;
+        let (channels, spatial) = (target.channels(), target.spatial());
+        let first = self.first_channel(channels);
+        let subvoxels = match &self.measure {
+            Measure::Dice { thresholds, .. } if thresholds.len() != channels - first => {
+                bail!(
+                    "`class_thresholds` has {} values, expected {}, one per included channel",
+                    thresholds.len(),
+                    channels - first
+                )
+            }
+            Measure::Dice { subvoxels, .. } => *subvoxels,
+            _ => false,
+        };
+        let [x, y, z] = spatial[..] else { bail!("expected volumes [X, Y, Z], found {spatial:?}") };
+        let shape = [x, y, z].map(|n| n as usize);
+        let keep = self.ignore_index.map(|index| kept(target, index)).transpose()?;
+        let of = |segmentation: &Segmentation, what: &str| {
+            surfaces(segmentation, shape, first, keep.as_ref(), subvoxels, what)
+        };
+        let (prediction, target) = (of(prediction, "prediction")?, of(target, "target")?);
+        let grid = if subvoxels { shape.map(|n| n + 1) } else { shape };
+        let ignored = self.ignore_index.map(|index| index - i64::from(!self.include_background));
+        let of_channel = |(channel, (prediction, target)): (usize, (&Surface, &Surface))| {
+            let ignored = ignored == Some(channel as i64);
+            match &self.measure {
+                Measure::Hausdorff { .. } if ignored => f32::NAN,
+                measure => measure.of_surfaces(channel, prediction, target, grid, self.distance_metric),
+            }
+        };
+        let pairs: Vec<_> = prediction.iter().zip(&target).enumerate().collect();
+        let row = pairs.par_iter().map(|&pair| of_channel(pair)).collect();
+        let absent = pairs.iter().filter(|(_, (a, b))| a.points.is_empty() != b.points.is_empty());
+        let absent: Vec<String> = absent.map(|(channel, _)| (channel + first).to_string()).collect();
+        if !absent.is_empty() && !std::mem::replace(&mut self.warned, true) {
+            tracing::warn!(
+                "{}: channels {} are absent from the prediction or from the label: {}",
+                self.name,
+                absent.join(", "),
+                self.measure.of_absent()
+            );
+        }
+        Ok(row)
+    }
+    fn score(&self, rows: &[Vec<f32>]) -> Result<Score> {
+        score(rows, self.reduction)
+    }
+    fn lower_is_better(&self) -> bool {
+        !matches!(self.measure, Measure::Dice { .. })
+    }
+}
+
+/// Surfaces of the channels from `first` on. Voxels where `keep` is false belong to no channel.
+fn surfaces(
+    segmentation: &Segmentation,
+    shape: [usize; 3],
+    first: usize,
+    keep: Option<&Tensor>,
+    subvoxels: bool,
+    what: &str,
+) -> Result<Vec<Surface>> {
+    let find = if subvoxels { cell_surfaces } else { voxel_surfaces };
+    let find = |labels: Tensor, classes: std::ops::Range<i16>| {
+        let labels = match keep {
+            Some(keep) => labels.f_masked_fill(&keep.f_logical_not()?, -1)?,
+            None => labels,
+        };
+        find(&Vec::try_from(&labels.f_to_device(Device::Cpu)?.f_reshape([-1])?)?, shape, classes)
+    };
+    let channels = segmentation.channels();
+    match segmentation {
+        Segmentation::Labels { map, .. } => {
+            check_labels(map, channels as i64, what)?;
+            let Ok(end) = i16::try_from(channels) else {
+                bail!("the {what} has {channels} channels, expected at most {}", i16::MAX)
+            };
+            find(map.f_to_kind(Kind::Int16)?, first as i16..end)
+        }
+        Segmentation::Channels(_) => {
+            let of_channel = |c: usize| find(segmentation.channel(c)?.f_to_kind(Kind::Int16)?, 1..2);
+            Ok((first..channels).map(of_channel).collect::<Result<Vec<_>>>()?.concat())
+        }
+    }
+}
+
+impl Measure {
+    fn of_surfaces(
+        &self,
+        channel: usize,
+        prediction: &Surface,
+        target: &Surface,
+        shape: [usize; 3],
+        metric: image::DistanceMetric,
+    ) -> f32 {
+        let measured = |from: &Surface, to: &Surface| match from.points.as_slice() {
+            // Like MONAI, as many as there are points to reach.
+            [] => vec![f32::INFINITY; to.points.len()],
+            points => distances(points, &to.points, shape, metric, [1.0; 3]),
+        };
+        match self {
+            Measure::Hausdorff { percentile, directed } => {
+                let mut farthest = percentile_of(measured(prediction, target), *percentile);
+                if !directed {
+                    let back = percentile_of(measured(target, prediction), *percentile);
+                    farthest = if farthest.is_nan() || back.is_nan() { f32::NAN } else { farthest.max(back) };
+                }
+                farthest
+            }
+            Measure::Average { symmetric } => {
+                let mut all = measured(prediction, target);
+                if *symmetric {
+                    all.extend(measured(target, prediction));
+                }
+                (all.iter().map(|&distance| f64::from(distance)).sum::<f64>() / all.len() as f64) as f32
+            }
+            Measure::Dice { thresholds, subvoxels } => {
+                let near = |distance: f32| distance <= thresholds[channel];
+                if prediction.points.is_empty() || target.points.is_empty() {
+                    let both = prediction.points.is_empty() && target.points.is_empty();
+                    return if both { f32::NAN } else { 0.0 };
+                }
+                let sums = [(prediction, target), (target, prediction)].map(|(from, to)| {
+                    let found = measured(from, to);
+                    if !subvoxels {
+                        return (found.iter().filter(|&&distance| near(distance)).count() as f64, found.len() as f64);
+                    }
+                    let areas = from.areas.iter().map(|&area| f64::from(area));
+                    let correct = areas.clone().zip(&found).filter(|(_, distance)| near(**distance));
+                    (correct.map(|(area, _)| area).sum(), areas.sum())
+                });
+                let [(a, of_a), (b, of_b)] = sums;
+                (a + b) as f32 / (of_a + of_b) as f32
+            }
+        }
+    }
+
+    /// Value of a channel that is absent from either prediction or target, for the warning.
+    fn of_absent(&self) -> &'static str {
+        match self {
+            Measure::Hausdorff { percentile, .. } if *percentile > 0.0 => {
+                "with a percentile their distance is NaN and does not count, as in MONAI"
+            }
+            Measure::Hausdorff { .. } | Measure::Average { .. } => {
+                "their distance is infinite, and so is a mean over them"
+            }
+            Measure::Dice { .. } => "their surface Dice is 0",
+        }
+    }
+}
+
+/// `torch.quantile` of f32 values; 0 gives the largest. NaN without values, and for a percentile of infinite values.
+fn percentile_of(mut values: Vec<f32>, percentile: f64) -> f32 {
+    if values.is_empty() {
+        return f32::NAN;
+    }
+    if percentile == 0.0 {
+        return values.into_iter().fold(f32::NEG_INFINITY, f32::max);
+    }
+    let rank = (percentile / 100.0) as f32 * (values.len() - 1) as f32;
+    let below = rank as usize;
+    let (_, low, above) = values.select_nth_unstable_by(below, f32::total_cmp);
+    let (low, weight) = (*low, rank - below as f32);
+    let high = above.iter().copied().min_by(f32::total_cmp).filter(|_| weight > 0.0).unwrap_or(low);
+    if weight < 0.5 { low + weight * (high - low) } else { high - (high - low) * (1.0 - weight) }
+}
