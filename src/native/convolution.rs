@@ -12,7 +12,6 @@ use std::os::raw::c_char;
 use tch::{Device, Kind, TchError, Tensor};
 
 unsafe extern "C" {
-    fn sb_conv3_lanes() -> i64;
     fn sb_conv3_pack(w: *const f32, k: i64, c: i64, packed: *mut f32);
     fn sb_conv3(
         x: *const f32,
@@ -30,10 +29,10 @@ unsafe extern "C" {
     ) -> *mut c_char;
 }
 
-/// Whether `channels` is a multiple of the CPU's vector width, which these convolutions require.
+/// Whether `channels` is a multiple of 4, the width of the narrowest vectors, which these convolutions require. They
+/// use the widest vectors of the CPU that the channels fill.
 pub fn fills_vectors(channels: i64) -> bool {
-    // SAFETY: reads CPU features without side effects.
-    channels > 0 && channels % unsafe { sb_conv3_lanes() } == 0
+    channels > 0 && channels % 4 == 0
 }
 
 /// The transformed weights of a convolution; 64/27 of the original size.
@@ -46,7 +45,7 @@ pub struct Conv3 {
 }
 
 impl Conv3 {
-    /// Transforms a weight `[K,C,3,3,3]` (f32, CPU); `None` if C or K is not a multiple of the CPU's vector width.
+    /// Transforms a weight `[K,C,3,3,3]` (f32, CPU); `None` if C or K is not a multiple of 4.
     pub fn new(weight: &Tensor) -> Result<Option<Conv3>> {
         let size = weight.size();
         if size.len() != 5 || size[2..] != [3, 3, 3] || weight.kind() != Kind::Float || weight.device() != Device::Cpu {

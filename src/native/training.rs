@@ -56,9 +56,7 @@ fn channels(what: &str, x: &Tensor) -> Result<i64> {
     dense(what, x)?;
     let size = x.size();
     if size.len() != 5 || size.contains(&0) || !fills_vectors(size[1]) {
-        return wrong(format!(
-            "{what}: expected [N,C,X,Y,Z] with C a multiple of the CPU's vector width, found {size:?}"
-        ));
+        return wrong(format!("{what}: expected [N,C,X,Y,Z] with C a multiple of 4, found {size:?}"));
     }
     Ok(size[1])
 }

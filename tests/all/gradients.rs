@@ -52,6 +52,9 @@ fn a_residual_block_has_torch_s_gradients() {
         ([3, 64, 2, 1, 1], 32, [8, 1]),
         ([1, 16, 1, 4, 61], 16, [16, 2]),
         ([2, 128, 3, 3, 3], 128, [8, 8]),
+        ([2, 8, 6, 5, 9], 8, [8, 8]),
+        ([1, 24, 4, 3, 5], 40, [8, 8]),
+        ([2, 12, 3, 4, 6], 4, [3, 2]),
     ] {
         let spread = |channels: i64| (2.0 / (27 * channels) as f64).sqrt();
         let inputs = [
@@ -78,7 +81,7 @@ fn a_residual_block_has_torch_s_gradients() {
 
 #[test]
 fn a_doubled_sum_has_torch_s_gradients() {
-    for [n, c, x, y, z] in [[2, 32, 4, 3, 5], [1, 16, 1, 1, 1], [1, 16, 2, 1, 6]] {
+    for [n, c, x, y, z] in [[2, 32, 4, 3, 5], [1, 16, 1, 1, 1], [1, 16, 2, 1, 6], [2, 8, 3, 2, 4], [1, 12, 2, 3, 1]] {
         let inputs = [values(&[n, c, x, y, z], 1.0), values(&[n, c, 2 * x, 2 * y, 2 * z], 1.0)];
         let torch = |t: &[Tensor]| t[0].upsample_trilinear3d_vec(None::<&[i64]>, false, &[2.0, 2.0, 2.0][..]) + &t[1];
         compare(&format!("{n}×{c}×{x}×{y}×{z}"), &inputs, &|t| upsample_sum(&t[0], &t[1]).unwrap(), &torch);
@@ -87,7 +90,7 @@ fn a_doubled_sum_has_torch_s_gradients() {
 
 #[test]
 fn the_last_layer_has_torch_s_gradients() {
-    for ([n, c, x, y, z], k) in [([2, 32, 9, 8, 31], 105), ([1, 16, 1, 2, 3], 2)] {
+    for ([n, c, x, y, z], k) in [([2, 32, 9, 8, 31], 105), ([1, 16, 1, 2, 3], 2), ([2, 8, 5, 6, 7], 14)] {
         let inputs = [
             values(&[n, c, x, y, z], 2.0) + 0.5,
             values(&[c], 0.5) + 1.0,

@@ -6,6 +6,7 @@
 #include <c10/core/CPUAllocator.h>
 
 #include <algorithm>
+#include <numeric>
 #include <vector>
 
 #include "convolution.h"
@@ -15,10 +16,7 @@
 
 namespace {
 
-const Winograd& winograd() {
-  static const Winograd* chosen = SB_BEST(sb_winograd);
-  return *chosen;
-}
+const Winograd& winograd(int64_t c, int64_t k) { return *SB_BEST(sb_winograd, std::gcd(c, k)); }
 
 constexpr int kPlanes = 64;
 
@@ -81,14 +79,14 @@ struct Tiles {
 };
 
 // Transforms the input of units `first` to `last` to planes; returns the number of their tiles.
-int64_t transform_input(const Tiles& tiles, int64_t first, int64_t last, const float* x, const float* scale,
+int64_t transform_input(const Winograd& w, const Tiles& tiles, int64_t first, int64_t last, const float* x, const float* scale,
                         const float* shift, int64_t c, float* v, int64_t stride) {
   int64_t count = 0;
   for (int64_t unit = first; unit < last; ++unit) {
     const float* lines[16];
     tiles.lines(unit, 4, 1, x, 0, c, lines);
     const auto [from, n] = tiles.extent(unit);
-    winograd().input(lines, 2 * from - 1, n, tiles.Z, c, scale, shift, v + count * c, stride);
+    w.input(lines, 2 * from - 1, n, tiles.Z, c, scale, shift, v + count * c, stride);
     count += n;
   }
   return count;
@@ -100,7 +98,7 @@ constexpr int64_t kSumBytes = 256 << 20;  // limit of the memory for the sums of
 
 void convolve(const float* x, const float* scale, const float* shift, int64_t X, int64_t Y, int64_t Z, int64_t c,
               const float* packed, int64_t k, float* out, bool add, double* moments) {
-  const Winograd& w = winograd();
+  const Winograd& w = winograd(c, k);
   std::fill(moments, moments + 2 * k, 0.0);
   if (X < 1 || Y < 1 || Z < 1) return;
   const Tiles tiles(X, Y, Z, tiles_together(k));
@@ -114,7 +112,7 @@ void convolve(const float* x, const float* scale, const float* shift, int64_t X,
     float* m = v + kPlanes * stride_v;
     for (int64_t i = begin; i < end; ++i) {
       const int64_t first = i * tiles.group, last = tiles.end(i);
-      const int64_t count = transform_input(tiles, first, last, x, scale, shift, c, v, stride_v);
+      const int64_t count = transform_input(w, tiles, first, last, x, scale, shift, c, v, stride_v);
       for (int p = 0; p < kPlanes; ++p)
         w.multiply(v + p * stride_v, packed + p * c * k, m + p * stride_m, count, c, k);
       int64_t done = 0;
@@ -134,7 +132,7 @@ void convolve(const float* x, const float* scale, const float* shift, int64_t X,
 
 void weight_gradient(const float* x, const float* scale, const float* shift, const float* g, int64_t items, int64_t X,
                      int64_t Y, int64_t Z, int64_t c, int64_t k, float* out) {
-  const Winograd& w = winograd();
+  const Winograd& w = winograd(c, k);
   const Tiles tiles(X, Y, Z, 2 * tiles_together(k));
   const int64_t groups = tiles.groups(), all = items * groups, size = kPlanes * c * k, voxels = X * Y * Z;
   const int64_t stride_v = tiles.group * tiles.length * c + 16, stride_m = tiles.group * tiles.length * k + 16;
@@ -152,7 +150,7 @@ void weight_gradient(const float* x, const float* scale, const float* shift, con
       std::fill_n(u, size, 0.f);
       for (int64_t i = all * chunk / chunks; i < all * (chunk + 1) / chunks; ++i) {
         const int64_t n = i / groups, first = i % groups * tiles.group, last = tiles.end(i % groups);
-        transform_input(tiles, first, last, x + n * voxels * c, scale + n * c, shift + n * c, c, v, stride_v);
+        transform_input(w, tiles, first, last, x + n * voxels * c, scale + n * c, shift + n * c, c, v, stride_v);
         int64_t count = 0;
         for (int64_t unit = first; unit < last; ++unit) {
           const auto [from, length] = tiles.extent(unit);
@@ -187,11 +185,9 @@ void weight_gradient(const float* x, const float* scale, const float* shift, con
   });
 }
 
-int64_t conv3_lanes() { return winograd().lanes; }
-
 void conv3_pack(const float* w, int64_t k, int64_t c, bool adjoint, float* packed) {
   // A block of outputs either lies within one step of `multiply` or consists of whole steps.
-  const int64_t columns = winograd().columns, step = std::min<int64_t>(kBlock, columns), blocks = (k + step - 1) / step;
+  const int64_t columns = winograd(c, k).columns, step = std::min<int64_t>(kBlock, columns), blocks = (k + step - 1) / step;
   at::parallel_for(0, c * blocks, 1, [&](int64_t begin, int64_t end) {
     for (int64_t at = begin; at < end; ++at) {
       const int64_t j = at / blocks, i = at % blocks * step, count = std::min(step, k - i);
@@ -213,8 +209,6 @@ void conv3_pack(const float* w, int64_t k, int64_t c, bool adjoint, float* packe
 }
 
 extern "C" {
-
-int64_t sb_conv3_lanes() { return conv3_lanes(); }
 
 void sb_conv3_pack(const float* w, int64_t k, int64_t c, float* packed) { conv3_pack(w, k, c, false, packed); }
 

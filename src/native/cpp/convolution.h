@@ -2,8 +2,7 @@
 #pragma once
 #include <cstdint>
 
-// Numbers of input and output channels must be multiples of this.
-int64_t conv3_lanes();
+// The numbers of input and output channels, C and K, must be multiples of 4.
 
 // Transforms w [K, C, 3, 3, 3] to the 64·C·K values that `convolve` reads. With `adjoint`, w is [C, K, 3, 3, 3], and
 // the packed convolution maps the gradient of w's output to the gradient of its input.

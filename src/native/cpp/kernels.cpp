@@ -13,10 +13,7 @@
 
 namespace {
 
-const Loops& loops() {
-  static const Loops* chosen = SB_BEST(sb_loops);
-  return *chosen;
-}
+const Loops& loops(int64_t channels = kAnyWidth) { return *SB_BEST(sb_loops, channels); }
 
 constexpr int64_t kChunkBytes = 256 << 10;
 
@@ -109,7 +106,7 @@ void sb_relu_sums(const float* x, const float* g, int64_t rows, int64_t c, const
   const int64_t step = std::max<int64_t>(1, kChunkBytes / (8 * c));
   summed((rows + step - 1) / step, c, out, [&](int64_t i, double* sum, double* product) {
     const int64_t from = i * step * c, count = std::min(step, rows - i * step);
-    loops().relu_sums(x + from, g + from, count, c, scale, shift, sum, product);
+    loops(c).relu_sums(x + from, g + from, count, c, scale, shift, sum, product);
   });
 }
 
@@ -117,7 +114,7 @@ void sb_norm_backward(const float* x, float* g, const float* add, int64_t rows, 
                       const float* shift, const float* a, const float* b, const float* d) {
   at::parallel_for(0, rows, std::max<int64_t>(1, kChunkBytes / (8 * c)), [&](int64_t begin, int64_t end) {
     const int64_t from = begin * c;
-    loops().norm_backward(x + from, g + from, add ? add + from : nullptr, end - begin, c, scale, shift, a, b, d);
+    loops(c).norm_backward(x + from, g + from, add ? add + from : nullptr, end - begin, c, scale, shift, a, b, d);
   });
 }
 
@@ -136,7 +133,7 @@ void sb_upsample_adjoint(const float* g, float* out, int64_t X, int64_t Y, int64
         lines[tap] = g + (x * 2 * Y + y) * line;
         weights[tap] = weight[tap / 4] * weight[tap % 4];
       }
-      loops().upsample_adjoint(lines, weights, Z, c, out + i * Z * c, scratch.data());
+      loops(c).upsample_adjoint(lines, weights, Z, c, out + i * Z * c, scratch.data());
     }
   });
 }

@@ -184,7 +184,7 @@ void upsample(const void* const plines[4], const float weights[4], int64_t z, in
     moments_block<E>(out + r * c, r + step < rows ? step : rows - r, c, sum, square);
 }
 
-// ---- backward passes; c is a multiple of W
+// ---- backward passes; c is a multiple of W (the caller selects a variant that it fills)
 
 // The gradient of relu: as in torch, passed where the result is positive or NaN.
 template <class V>

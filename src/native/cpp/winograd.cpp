@@ -266,7 +266,7 @@ void multiply_adjoint(const float* v, const float* m, float* u, int64_t n, int64
   if (j < k) column<true, 1>(c, v, m + j, u + j, n, c, k);
 }
 
-const Winograd kWinograd = {W, NR * W, input, multiply, output, output_adjoint, multiply_adjoint};
+const Winograd kWinograd = {NR * W, input, multiply, output, output_adjoint, multiply_adjoint};
 
 }  // namespace
 

@@ -8,7 +8,6 @@
 #include <stdint.h>
 
 struct Winograd {
-  int lanes;    // C and K must be multiples of this
   int columns;  // output channels per step of `multiply`
   // n tiles; tile t reads z0 + 2t .. z0 + 2t + 3 of 16 lines [Z, C] (4 of x times 4 of y; null: outside). Voxels
   // outside are zero. With `scale`, voxels inside are max(0, x·scale[C] + shift[C]). v: 64 planes [n, C], `stride`
