@@ -1,7 +1,7 @@
 //! [`CaseContext`]: device, cancellation, memory budget, progress, input digests and stage timings, for components that
 //! process one case.
 
-use crate::error::{Kind, Result};
+use crate::error::{Error, Kind, Result};
 use crate::formats::digest::FileDigests;
 use crate::run::RunContext;
 pub use crate::run::{Clock, NoProgress, Progress, Stage};
@@ -62,9 +62,14 @@ impl CaseContext {
         if bytes <= self.budget_bytes {
             return Ok(());
         }
-        let hint = "raise --max-memory or use a larger pixdim; argmax or a threshold before Invertd needs one byte per voxel instead \
-                    of four per channel";
-        Err(err!("{} needs {} of memory, {} may be used", what(), text::bytes(bytes), text::bytes(self.budget_bytes))
-            .hint(hint))
+        Err(Error::memory(
+            format!(
+                "{} needs {} of memory, {} may be used",
+                what(),
+                text::bytes(bytes),
+                text::bytes(self.budget_bytes)
+            ),
+            "use a larger pixdim; argmax or a threshold before Invertd needs one byte per voxel instead of four per channel",
+        ))
     }
 }

@@ -69,7 +69,7 @@ pub fn run(plan: Plan, run: Option<Arc<RunContext>>, warn: &mut dyn FnMut(&Warni
     for section in [&roots.initialize, &roots.run, &roots.finalize] {
         let result = session.run_section(section);
         session.take_warnings().iter().for_each(&mut *warn);
-        result.map_err(|error| session.plan().advise(error))?;
+        result.map_err(|error| session.plan().advise(error, &|id| session.known(id)))?;
     }
     Ok(())
 }

@@ -20,6 +20,8 @@ pub enum Kind {
     Config,
     /// Something that MONAI supports and this program does not. Exit code 2.
     Unsupported,
+    /// The memory limit does not suffice. Exit code 1.
+    Memory,
     /// The loss or the weights of a training are no longer finite. Exit code 1.
     Diverged,
     /// The user interrupted the run. Exit code 130.
@@ -64,6 +66,18 @@ impl Error {
     /// Creates an error of kind [`Kind::Config`].
     pub fn config(message: impl Into<String>) -> Self {
         Error::new(message).kind(Kind::Config)
+    }
+    /// Creates an error of kind [`Kind::Memory`]. `otherwise`: what a user can do besides raising the limit.
+    pub fn memory(message: impl Into<String>, otherwise: &str) -> Self {
+        Error::new(message).kind(Kind::Memory).hint(format!("{RAISE_LIMIT}, or {otherwise}"))
+    }
+    /// Names a sufficient memory limit in the hint of an error made by [`Error::memory`].
+    pub fn sufficient_memory(mut self, bytes: u64) -> Self {
+        if let Some(hint) = &mut self.0.hint {
+            *hint =
+                hint.replacen(RAISE_LIMIT, &format!("set --max-memory to at least {}M", bytes.div_ceil(1 << 20)), 1);
+        }
+        self
     }
     /// Sets the kind.
     pub fn kind(mut self, kind: Kind) -> Self {
@@ -110,7 +124,7 @@ impl Error {
         }
         self
     }
-    /// Marks an error about a relative path, which another working folder may resolve.
+    /// Marks an error about files that the config's paths lead to, which another working folder may resolve.
     pub fn of_working_folder(mut self) -> Self {
         self.0.working_folder = true;
         self
@@ -187,7 +201,7 @@ impl Error {
     /// Exit code of a program that ends with this error, see [`Kind`].
     pub fn exit_code(&self) -> u8 {
         match self.0.kind {
-            Kind::Run | Kind::Diverged | Kind::Withheld => 1,
+            Kind::Run | Kind::Memory | Kind::Diverged | Kind::Withheld => 1,
             Kind::Config | Kind::Unsupported => 2,
             Kind::Cancelled => 130,
         }
@@ -276,13 +290,18 @@ impl<E: std::error::Error> From<E> for Error {
         let text = error.to_string();
         let Some(message) = text.strip_prefix(LIBTORCH) else { return Error::new(text) };
         let message = message.split("\nException raised from").next().unwrap_or(message).trim();
-        let error = Error::new(format!("libtorch: {message}"));
         match message.contains("not enough memory") {
-            true => error.hint("raise --max-memory, use a larger pixdim or a smaller roi_size"),
-            false => error,
+            true => Error::memory(format!("libtorch: {message}"), SMALLER),
+            false => Error::new(format!("libtorch: {message}")),
         }
     }
 }
+
+/// Hint of errors of kind [`Kind::Memory`], see [`Error::memory`].
+const RAISE_LIMIT: &str = "raise --max-memory";
+
+/// What makes the memory of a case smaller, for [`Error::memory`].
+pub const SMALLER: &str = "use a larger pixdim or a smaller roi_size";
 
 /// Prefix of the message of a `tch::TchError` that libtorch has thrown.
 const LIBTORCH: &str = "Internal torch error: ";
@@ -314,7 +333,11 @@ mod tests {
     fn libtorch_s_lack_of_memory_comes_with_a_hint() {
         let error = |text: &str| Error::from(std::io::Error::other(format!("{LIBTORCH}{text}")));
         let refused = error("not enough memory: asked 7 bytes\nException raised from x.cpp");
-        assert!(refused.get_hint().is_some_and(|hint| hint.contains("--max-memory")), "{refused}");
+        assert_eq!(refused.get_hint(), Some("raise --max-memory, or use a larger pixdim or a smaller roi_size"));
+        assert_eq!(
+            refused.clone().sufficient_memory((7 << 20) + 1).get_hint(),
+            Some("set --max-memory to at least 8M, or use a larger pixdim or a smaller roi_size")
+        );
         assert!(!refused.message().contains("x.cpp") && error("shapes differ").get_hint().is_none(), "{refused}");
     }
 }

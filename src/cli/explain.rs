@@ -142,10 +142,10 @@ fn write_case(case: &CaseExplanation, out: &mut String) {
         write_inference(inference, out);
     }
     if !case.memory.is_empty() {
-        let total: u64 = case.memory.iter().map(|(_, bytes)| bytes).sum();
         let parts: Vec<String> =
             case.memory.iter().map(|(what, bytes)| format!("{what} {}", text::bytes(*bytes))).collect();
-        let _ = writeln!(out, "  memory               about {}: {}", text::bytes(total), parts.join(", "));
+        let _ =
+            writeln!(out, "  memory               about {}: {}", text::bytes(case.memory_bytes()), parts.join(", "));
     }
     for path in case.outputs.iter().take(SHOWN_FILES) {
         let exists = if path.exists() { " (exists)" } else { "" };

@@ -7,7 +7,8 @@ use crate::err;
 use crate::error::{Error, Kind, Result};
 use crate::registry;
 use crate::run::{RunContext, RunOptions};
-use crate::workflow;
+use crate::torch::limit_tensors;
+use crate::{env, text, workflow};
 use std::sync::Arc;
 
 /// Help of `run`, `verify` and `explain`, which take MONAI's arguments.
@@ -88,11 +89,15 @@ pub fn run(argv: &[String], rules: Rules, options: RunOptions, console: &Console
     let plan = prepared(&args, console, &mut warn)?;
     let context = RunContext { observer: Arc::new(RunReport::new(console.clone())), ..RunContext::new(options) };
     stop_on_signals(&context)?;
-    // libtorch may allocate the part of the limit that is not in use yet; a case that needs more fails, but not the
-    // run.
-    let tensors = context.options.room_bytes()?;
-    segbundle_native::set_limit(usize::try_from(tensors).ok());
-    workflow::run(plan, Some(Arc::new(context)), &mut warn).inspect_err(|error| show_others(&args, error, console))
+    limit_tensors(&context.options)?;
+    let memory_bytes = context.options.memory_bytes;
+    let result = workflow::run(plan, Some(Arc::new(context)), &mut warn);
+    let peak_bytes = env::peak_memory_bytes();
+    if peak_bytes > memory_bytes {
+        let (peak, limit) = (text::bytes(peak_bytes), text::bytes(memory_bytes));
+        tracing::warn!("the program took {peak} at most, more than its memory limit of {limit}");
+    }
+    result.inspect_err(|error| show_others(&args, error, console))
 }
 
 /// After a config error while building, print the config's other problems, too.

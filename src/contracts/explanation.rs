@@ -75,6 +75,13 @@ pub struct CaseExplanation {
     pub error: Option<Error>,
 }
 
+impl CaseExplanation {
+    /// Memory at the peak in bytes, an upper bound.
+    pub fn memory_bytes(&self) -> u64 {
+        self.memory.iter().map(|(_, bytes)| bytes).sum()
+    }
+}
+
 /// The image after a preprocessing transform.
 #[derive(Debug, Clone)]
 pub struct ExplainedStep {

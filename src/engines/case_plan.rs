@@ -7,9 +7,9 @@
 use crate::contracts::{
     Certainty, Dataset, OnPrediction, Plan, PlannedStep, Sample, Transform, TransformContext, VoxelLocation, flattened,
 };
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::image::{Grid, Spatial, Volume};
-use crate::{err, text};
+use crate::text;
 use std::sync::Arc;
 
 /// Planned preprocessing of a case.
@@ -82,13 +82,15 @@ impl<'a> CasePlan<'a> {
     /// The [lower bound](CasePlan::lower_bound) of its memory is larger.
     pub fn admit(&self, budget_bytes: u64) -> Result<()> {
         match self.lower_bound() {
-            Some(phase) if phase.bytes > budget_bytes => Err(err!(
-                "needs at least {} of memory for {}, {} may be used",
-                text::bytes(phase.bytes),
-                phase.what,
-                text::bytes(budget_bytes)
-            )
-            .hint("raise --max-memory or use a larger pixdim")),
+            Some(phase) if phase.bytes > budget_bytes => Err(Error::memory(
+                format!(
+                    "needs at least {} of memory for {}, {} may be used",
+                    text::bytes(phase.bytes),
+                    phase.what,
+                    text::bytes(budget_bytes)
+                ),
+                "use a larger pixdim",
+            )),
             _ => Ok(()),
         }
     }

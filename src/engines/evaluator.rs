@@ -33,7 +33,7 @@ use serde::{Deserialize, Serialize};
 use std::io::Write as _;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 component! {
     /// Run a network on every case and apply the postprocessing to each prediction.
@@ -167,6 +167,7 @@ impl Engine for SupervisedEvaluator {
             memory_bytes: start.run.options.memory_bytes,
             device: self.args.device,
             autocast: self.amp.autocast(&start.run.options),
+            calibration: Duration::from_secs(2),
         };
         Ok(Explanation::Evaluation(explain.explain(&cases)))
     }

@@ -1,6 +1,6 @@
 //! Dry run of an evaluation from file headers alone: shapes after each transform, windows, memory, time, output files.
 //!
-//! The network is timed for about two seconds on a part of a window. The memory is an upper bound: the sum of all
+//! The network is timed on a part of a window. The memory is an upper bound: the sum of all
 //! buffers that exist at the same time. Only headers are read, and nothing is written.
 
 use super::case_plan::{CasePlan, ExtraMemory};
@@ -9,16 +9,13 @@ use crate::contracts::{
     CaseExplanation, EvaluationExplanation, ExplainedInference, ExplainedStep, Inferer, Loader, Mode, Network, Shared,
     Transform, flattened,
 };
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::torch::{Device, DeviceExt, guard};
-use crate::{bail, err, text};
+use crate::{bail, text};
 use segbundle_native as native;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tch::{Kind, Tensor};
-
-/// Time for measuring the network.
-const CALIBRATION: Duration = Duration::from_secs(2);
 
 /// Arguments of a dry run.
 pub struct Explain<'a> {
@@ -36,6 +33,14 @@ pub struct Explain<'a> {
     pub device: Device,
     /// Autocast dtype; `None` computes in float32.
     pub autocast: Option<Kind>,
+    /// Time for measuring the network.
+    pub calibration: Duration,
+}
+
+/// Memory limit with which an explained case runs, in bytes: a tenth more than its estimate.
+fn sufficient(case: &CaseExplanation) -> u64 {
+    let total = case.memory_bytes();
+    total + total / 10
 }
 
 /// Measured speed and memory of the network.
@@ -50,28 +55,7 @@ struct Speed {
 impl Explain<'_> {
     /// Explains all cases; the error of a case is part of its explanation.
     pub fn explain(&self, cases: &[Case]) -> EvaluationExplanation {
-        let mut explanation = {
-            let network = self.network.lock();
-            EvaluationExplanation {
-                network: network.name().to_owned(),
-                in_channels: network.in_channels(),
-                out_channels: network.out_channels(),
-                blended_channels: network.feature_channels(),
-                precision: match self.autocast {
-                    Some(Kind::BFloat16) => "bfloat16",
-                    Some(_) => "float16",
-                    None => "float32",
-                },
-                device: self.device.to_string(),
-                threads: tch::get_num_threads().max(0) as usize,
-                memory_bytes: self.memory_bytes,
-                postprocessing: flattened(self.postprocessing)
-                    .iter()
-                    .map(|transform| (transform.name(), transform.on_prediction()))
-                    .collect(),
-                cases: vec![],
-            }
-        };
+        let mut explanation = self.settings();
         let mut speed = None;
         for (index, case) in cases.iter().enumerate() {
             let mut explained = CaseExplanation { name: case.name.clone(), ..CaseExplanation::default() };
@@ -79,6 +63,40 @@ impl Explain<'_> {
             explanation.cases.push(explained);
         }
         explanation
+    }
+
+    /// Memory limit with which a case runs, in bytes; `None` if that is not known from headers or the device is not the
+    /// CPU.
+    pub fn sufficient_bytes(&self, index: usize, case: &Case) -> Option<u64> {
+        let mut explained = CaseExplanation::default();
+        let unlimited = Explain { memory_bytes: u64::MAX, calibration: Duration::ZERO, ..*self };
+        (self.device == Device::Cpu).then_some(())?;
+        unlimited.case(index, case, &unlimited.settings(), &mut None, &mut explained).ok()?;
+        Some(sufficient(&explained))
+    }
+
+    /// The explanation without cases.
+    fn settings(&self) -> EvaluationExplanation {
+        let network = self.network.lock();
+        EvaluationExplanation {
+            network: network.name().to_owned(),
+            in_channels: network.in_channels(),
+            out_channels: network.out_channels(),
+            blended_channels: network.feature_channels(),
+            precision: match self.autocast {
+                Some(Kind::BFloat16) => "bfloat16",
+                Some(_) => "float16",
+                None => "float32",
+            },
+            device: self.device.to_string(),
+            threads: tch::get_num_threads().max(0) as usize,
+            memory_bytes: self.memory_bytes,
+            postprocessing: flattened(self.postprocessing)
+                .iter()
+                .map(|transform| (transform.name(), transform.on_prediction()))
+                .collect(),
+            cases: vec![],
+        }
     }
 
     /// Fills in the explanation of a case as far as it can be planned.
@@ -112,9 +130,9 @@ impl Explain<'_> {
         let Some(image) = plan.image() else { bail!("the preprocessing leaves no image under `image`") };
         let taken = crate::env::resident_memory_bytes() + plan.file_bytes();
         let inferer = self.inferer.unwrap_or(&crate::inferers::SimpleInferer);
-        let inference = inferer
-            .plan(image.layout.spatial(), run.blended_channels, self.memory_bytes.saturating_sub(taken))
-            .map_err(|error| error.context("does not fit in memory"))?;
+        let within = |bytes: u64| inferer.plan(image.layout.spatial(), run.blended_channels, bytes);
+        let fitting = within(self.memory_bytes.saturating_sub(taken));
+        let inference = fitting.as_ref().map_or_else(|_| within(u64::MAX), |plan| Ok(*plan))?;
         if image.channels() != run.in_channels {
             bail!("the image has {} channels, but the network takes {}", image.channels(), run.in_channels);
         }
@@ -133,17 +151,20 @@ impl Explain<'_> {
         };
         out.memory = plan.estimate(image, self.postprocessing, &extra);
         out.outputs = outputs.clone();
-        let total: u64 = out.memory.iter().map(|(_, bytes)| bytes).sum();
-        if total > self.memory_bytes {
-            let most = out.memory.iter().max_by_key(|(_, bytes)| bytes).map_or("", |(what, _)| what);
-            return Err(err!(
-                "does not fit in memory: needs about {}, {} may be used; the largest part is {most}",
-                text::bytes(total),
-                text::bytes(self.memory_bytes)
-            )
-            .hint("raise --max-memory, use a larger pixdim, or put argmax before Invertd"));
-        }
-        Ok(())
+        let largest = out.memory.iter().max_by_key(|(_, bytes)| bytes).map_or("", |(what, _)| what);
+        let error = match (fitting, out.memory_bytes()) {
+            (Err(error), _) => error.context("does not fit in memory"),
+            (_, total) if total > self.memory_bytes => Error::memory(
+                format!(
+                    "does not fit in memory: needs about {}, {} may be used; the largest part is {largest}",
+                    text::bytes(total),
+                    text::bytes(self.memory_bytes)
+                ),
+                "use a larger pixdim, or put argmax before Invertd",
+            ),
+            _ => return Ok(()),
+        };
+        Err(error.sufficient_memory(sufficient(out)))
     }
 
     /// Times the network on a window of zeros, or on a part of a large window.
@@ -174,7 +195,7 @@ impl Explain<'_> {
         run()?;
         let bytes = native::memory().peak.saturating_sub(before);
         let mut best = start.elapsed();
-        while first.elapsed() + best < CALIBRATION {
+        while first.elapsed() + best < self.calibration {
             let start = Instant::now();
             run()?;
             best = best.min(start.elapsed());

@@ -5,6 +5,7 @@
 
 use super::case_plan::CasePlan;
 use super::cases::Case;
+use super::explain::Explain;
 use super::record::{CaseRecord, RunRecord};
 use super::resume::{self, FileRecord, Identity, InputFiles, SkipDecision};
 use super::write_behind::{NextWrite, WriteBehind};
@@ -13,11 +14,11 @@ use crate::contracts::{
     RunContext, Sample, Shared, Stage, Transform, TransformContext, WriteJob, apply_to_predictions,
 };
 use crate::data::pass::{LoaderPass, LoaderPosition, PassItem, is_random};
-use crate::error::{Kind, Result};
+use crate::error::{Error, Kind, Result};
 use crate::formats::digest::{Digest, FileDigests};
 use crate::prediction::volume_tensor;
 use crate::random::RngStates;
-use crate::torch::{Device, guard, joined};
+use crate::torch::{Device, guard, joined, limit_tensors};
 use crate::{bail, err, text};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -285,9 +286,10 @@ impl Pipeline<'_> {
                 let counted = Arc::new(CountingProgress { inner, windows: AtomicUsize::new(0) });
                 context.progress = counted.clone();
                 peak.store(crate::env::resident_memory_bytes(), Ordering::Relaxed);
-                context.budget_bytes =
-                    self.run.options.memory_bytes.saturating_sub(crate::env::resident_memory_bytes());
-                let result = guard(|| self.infer(samples, writes, &context, &mut facts));
+                let result = limit_tensors(&self.run.options).and_then(|room| {
+                    context.budget_bytes = room;
+                    guard(|| self.infer(samples, writes, &context, &mut facts))
+                });
                 peak.fetch_max(crate::env::resident_memory_bytes(), Ordering::Relaxed);
                 facts.peak_memory_bytes = peak.load(Ordering::Relaxed);
                 facts.windows = counted.windows.load(Ordering::Relaxed);
@@ -302,7 +304,30 @@ impl Pipeline<'_> {
                 result.map(|jobs| CaseOutcome::Write(jobs, inputs))
             }
         };
+        let result = result.map_err(|error| self.with_sufficient_memory(index, error));
         Some(FinishedCase { index, began, clock, facts, result })
+    }
+
+    /// Names a sufficient limit in an error of kind [`Kind::Memory`], from a measurement on a part of a window.
+    fn with_sufficient_memory(&self, index: usize, error: Error) -> Error {
+        if error.get_kind() != Kind::Memory {
+            return error;
+        }
+        segbundle_native::set_limit(None);
+        let explain = Explain {
+            loader: self.loader,
+            network: self.network,
+            inferer: self.inferer,
+            postprocessing: self.postprocessing,
+            memory_bytes: self.run.options.memory_bytes,
+            device: self.device,
+            autocast: self.autocast,
+            calibration: Duration::ZERO,
+        };
+        match explain.sufficient_bytes(index, &self.cases[index]) {
+            Some(bytes) => error.sufficient_memory(bytes),
+            None => error,
+        }
     }
 
     /// Runs network and postprocessing on the samples of a case; returns the files to write.

@@ -10,6 +10,7 @@ use crate::error::Result;
 use crate::formats::atomic;
 use crate::formats::digest::{self, Digest, FileDigests};
 use crate::formats::{paths, reader};
+use crate::image::extensions::glob_expression;
 use serde::{Deserialize, Serialize};
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -43,7 +44,11 @@ impl InputFiles {
     /// A file cannot be read.
     pub fn look_up(paths: &[PathBuf]) -> Result<InputFiles> {
         let input = |path: &PathBuf| {
-            let files = reader::files(path)?.iter().map(|file| stat(file)).collect::<Result<Vec<_>>>()?;
+            let found = reader::files(path).and_then(|files| files.iter().map(|file| stat(file)).collect());
+            let files = found.map_err(|error| match glob_expression(path) {
+                Some(expression) => error.hint(format!("list the files: {expression}")),
+                None => error,
+            })?;
             Ok(Input { path: path.clone(), files })
         };
         paths.iter().map(input).collect::<Result<_>>().map(InputFiles)

@@ -21,6 +21,7 @@ use crate::data::{Transforms, alignment};
 use crate::err;
 use crate::error::{Error, Kind, Result};
 use crate::optim::GradScaler;
+use crate::text::count;
 use crate::torch::{Device, DeviceExt};
 use parking_lot::Mutex;
 use std::sync::Arc;
@@ -137,7 +138,7 @@ impl Engine for SupervisedTrainer {
     }
     fn check(&self, start: &EngineStart) -> Vec<Error> {
         let loader = &self.args.train_data_loader;
-        let empty = (loader.batches() == 0).then(no_batches);
+        let empty = (loader.batches() == 0).then(|| no_batches(loader));
         let cases = cases::check(&*loader.dataset, &[]);
         let folder = training_state::check_writable(&start.config).err();
         empty.into_iter().chain(cases).chain(folder).chain(self.workflow.check(start)).collect()
@@ -163,10 +164,16 @@ impl Engine for SupervisedTrainer {
     }
 }
 
-fn no_batches() -> Error {
-    err!("the data loader has no batches: its dataset is empty, or smaller than one batch with `drop_last`")
-        .kind(Kind::Config)
-        .of_working_folder()
+fn no_batches(loader: &Loader) -> Error {
+    match loader.dataset.len() {
+        0 => err!("the data loader has no batches: its dataset is empty").of_working_folder(),
+        cases => err!(
+            "the data loader has no batches: its dataset has {}, fewer than a batch of {} with `drop_last`",
+            count(cases, "case"),
+            loader.batch_size
+        ),
+    }
+    .kind(Kind::Config)
 }
 
 impl SupervisedTrainer {
@@ -195,7 +202,7 @@ impl SupervisedTrainer {
         let batches = self.args.train_data_loader.batches();
         let epoch_length = self.args.epoch_length.unwrap_or(batches);
         if batches == 0 || epoch_length == 0 {
-            return Err(no_batches());
+            return Err(no_batches(&self.args.train_data_loader));
         }
         self.workflow.update(|state| {
             (state.max_epochs, state.epoch_length) = (self.args.max_epochs, epoch_length);

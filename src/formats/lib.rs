@@ -4,7 +4,7 @@
 //! Files are untrusted: the readers do not allocate memory for a claimed size before checking it, bound their
 //! recursion, and never execute anything that a file names.
 
-use segbundle_base::{bail, env, err, error};
+use segbundle_base::{bail, env, err, error, text};
 use segbundle_image::{self as image, each_voxels};
 
 pub mod atomic;

@@ -1,6 +1,6 @@
 //! Positions of sliding windows and the weights of their voxels (monai.data.utils, monai.inferers.utils, MONAI 1.6.1).
 
-use crate::error::Result;
+use crate::error::{Error, Result, SMALLER};
 use crate::{bail, err, text};
 use std::ops::Range;
 use tch::{Kind, Tensor};
@@ -109,12 +109,14 @@ impl Windows {
             }
             smallest = smallest.min(slab_bytes);
         }
-        Err(err!(
-            "blending windows over {padded:?} voxels needs {} of memory, {} may be used",
-            text::bytes(smallest),
-            text::bytes(budget_bytes)
-        )
-        .hint("raise --max-memory, or use a larger pixdim or smaller roi_size"))
+        Err(Error::memory(
+            format!(
+                "blending windows over {padded:?} voxels needs {} of memory, {} may be used",
+                text::bytes(smallest),
+                text::bytes(budget_bytes)
+            ),
+            SMALLER,
+        ))
     }
 
     /// Starts of the windows that overlap a strip.

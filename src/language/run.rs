@@ -55,10 +55,8 @@ impl RunOptions {
                 text::bytes(self.memory_bytes),
                 text::bytes(taken)
             )
-            .hint(format!(
-                "set --max-memory to at least {}M: a case needs memory beyond what the program takes",
-                2 * taken.div_ceil(1 << 20)
-            ))),
+            .kind(Kind::Memory)
+            .hint("`segbundle explain` without --max-memory shows the memory that each case needs")),
         }
     }
 }

@@ -1,7 +1,7 @@
 //! Converts panics of tch into errors: tch's non-`f_` calls panic when libtorch throws.
 
 use crate::err;
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, SMALLER};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 /// Runs `work` and converts a panic into an [`Error`] with libtorch's message, without its C++ backtrace.
@@ -27,7 +27,7 @@ fn from_panic(panic: &(dyn std::any::Any + Send)) -> Error {
     let text = text.split("\nException raised from").next().unwrap_or(text);
     let text = text.rsplit("Torch(\"").next().unwrap_or(text);
     if text.contains("not enough memory") || text.contains("bad alloc") || text.contains("out of memory") {
-        return err!("out of memory: {}", text.trim());
+        return Error::memory(format!("out of memory: {}", text.trim()), SMALLER);
     }
     err!("libtorch: {}", text.trim())
 }

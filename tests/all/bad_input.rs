@@ -153,7 +153,9 @@ fn a_case_that_cannot_fit_the_memory_is_one_error_before_it_is_read_and_the_othe
         "{error}"
     );
     assert!(
-        error["file"] == "images/big.nii" && log.contains("hint: raise --max-memory or use a larger pixdim"),
+        error["file"] == "images/big.nii"
+            && log.contains("hint: set --max-memory to at least ")
+            && log.contains("M, or use a larger pixdim"),
         "{log}"
     );
     assert!(record["peak_memory_bytes"].as_u64().unwrap() < 1_000_000_000, "{record}");

@@ -356,3 +356,61 @@ fn a_reader_of_standard_output_that_has_gone_is_no_error() {
         assert!(!text(&output.stderr).contains("roken pipe"), "{words:?} {}", text(&output.stderr));
     }
 }
+
+#[test]
+fn a_datalist_that_is_no_list_comes_with_the_way_to_write_it() {
+    let bundle = Bundle::new(2);
+    std::fs::create_dir(bundle.path("empty")).unwrap();
+    let glob = "list the files: --datalist \"\\$sorted(glob.glob('images/*.nii.gz'))\"";
+    for (given, hint) in [
+        ("[/a,b/c]", "quote the items of the list: --datalist \"['/a','b/c']\""),
+        ("images/*.nii.gz", glob),
+        ("images", "a list with one item"),
+        ("./images", &glob.replace("images", "./images")),
+        ("['images/*.nii.gz']", "list the files: $sorted(glob.glob('images/*.nii.gz'))"),
+        ("['images']", "list the files in the folder: $sorted(glob.glob('images/*.nii.gz'))"),
+    ] {
+        let output = bundle.infer(&["--datalist", given]);
+        let log = text(&output.stderr);
+        assert!(!output.status.success() && (log.contains(hint) || log.contains(glob)), "{given}: {log}");
+    }
+}
+
+#[test]
+fn a_wrong_override_of_an_item_that_others_refer_to_is_placed_at_the_command_line() {
+    let bundle = Bundle::new(1);
+    for (key, value) in [("output_dir", "[1]"), ("inferer#overlap", "3")] {
+        let output = bundle.infer(&[&format!("--{key}"), value]);
+        let (log, id) = (text(&output.stderr), key.replace('#', "::"));
+        assert_eq!(output.status.code(), Some(2), "{log}");
+        assert!(log.contains(&format!("\n  --> command line, {id}\n")), "{log}");
+    }
+}
+
+#[test]
+fn a_missing_data_folder_is_told_from_an_empty_one() {
+    let bundle = Bundle::new(1);
+    std::fs::create_dir(bundle.path("empty")).unwrap();
+    for (folder, message) in [
+        ("absent", "error: `dataset_dir`: the folder absent does not exist\n  --> command line, dataset_dir\n"),
+        ("empty", "error: there are no cases: the datalist is empty\n  --> configs/inference.json:16, dataset::data\n"),
+    ] {
+        let list = "$sorted(glob.glob(@dataset_dir + '/*.nii.gz'))";
+        let output = bundle.infer(&["--dataset_dir", folder, "--datalist", list]);
+        let log = text(&output.stderr);
+        assert!(output.status.code() == Some(2) && log.contains(message), "{log}");
+        assert!(log.contains("hint: ") && !log.contains("--bundle_root"), "{log}");
+    }
+}
+
+#[test]
+fn items_that_another_config_file_defines_are_one_error_that_names_it() {
+    let bundle = Bundle::new(1);
+    std::fs::write(bundle.path("configs/train.json"), r#"{"validate": {}}"#).unwrap();
+    let alone = r#"{"validate#one": 1, "validate#two": 2, "run": ["$@validate#evaluator.run()"]}"#;
+    std::fs::write(bundle.path("configs/evaluate.json"), alone).unwrap();
+    let output = bundle.run(&["run", "--config_file", "configs/evaluate.json", "--meta_file", "None"]);
+    let log = text(&output.stderr);
+    assert!(output.status.code() == Some(2) && log.matches("error: ").count() == 1, "{log}");
+    assert!(log.contains("hint: `validate` is in configs/train.json: name the files together"), "{log}");
+}

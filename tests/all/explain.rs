@@ -43,3 +43,22 @@ fn what_does_not_fit_or_cannot_be_read_is_said_before_anything_runs() {
     assert_eq!(code, Some(1));
     assert!(log.contains("the memory limit is 70 MiB, but the program already takes "), "{log}");
 }
+
+#[test]
+fn a_hint_after_too_little_memory_names_a_limit_that_works() {
+    let bundle = Bundle::new(1);
+    let wide = ["--inferer#roi_size", "[96,96,96]"];
+    let (_, _, log) = explain(&bundle, &["--max-memory", "64M"], &wide);
+    let taken = log.split("already takes ").nth(1).and_then(|text| text.split(' ').next()).unwrap();
+    let little = format!("{}M", taken.parse::<f64>().unwrap() as u64 + 40);
+    let run = |limit: &str| {
+        let fixed = ["--max-memory", limit, "run", "--config_file", "configs/inference.json", "--meta_file", "None"];
+        let output = bundle.run(&[&fixed[..], &wide].concat());
+        (output.status.code(), text(&output.stderr))
+    };
+    let (code, log) = run(&little);
+    assert_eq!(code, Some(1), "{log}");
+    let enough = log.split("hint: set --max-memory to at least ").nth(1).and_then(|text| text.split(',').next());
+    let (code, log) = run(enough.unwrap_or_else(|| panic!("no limit in {log}")));
+    assert_eq!(code, Some(0), "{log}");
+}

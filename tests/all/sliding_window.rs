@@ -247,7 +247,7 @@ fn a_label_map_that_does_not_fit_the_memory_is_an_error_before_it_is_made() {
         error.message().contains("the label map on 2000×1000×1000 needs 3.7 GiB of memory, 1.0 GiB may be used"),
         "{error}"
     );
-    assert!(error.get_hint().unwrap().contains("--max-memory or use a larger pixdim"), "{error}");
+    assert!(error.get_hint().unwrap().contains("--max-memory, or use a larger pixdim"), "{error}");
 }
 
 #[test]

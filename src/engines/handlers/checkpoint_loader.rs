@@ -175,10 +175,7 @@ impl CheckpointLoader {
 
 /// Error for a missing checkpoint, with the download address if the bundle lists it.
 fn missing(path: &Path) -> Error {
-    let mut error = err!("the checkpoint {} does not exist", path.display()).file(path);
-    if path.is_relative() {
-        error = error.of_working_folder();
-    }
+    let error = err!("the checkpoint {} does not exist", path.display()).file(path).of_working_folder();
     // For models/model.pt the bundle's list is next to models/.
     let bundle = path.parent().and_then(Path::parent);
     match bundle.and_then(|bundle| large_file(bundle, path)) {

@@ -29,8 +29,10 @@ pub use elements::is_dicom;
 
 use crate::digest::{self, FileDigests};
 use crate::error::Result;
+use crate::image::extensions::glob_expression;
 use crate::image::{DType, Element, Volume, Voxels, filled};
 use crate::raw::Axes;
+use crate::text::count;
 use crate::{bail, err};
 use elements::{Elements, HeaderSource};
 use parking_lot::Mutex;
@@ -82,11 +84,15 @@ fn series_in(folder: &Path, series: Option<&str>, notices: &mut Notices) -> Resu
     let Found { slices, others, doubtful } = scan(&files)?;
     if slices.is_empty() {
         let what: Vec<String> = others.iter().map(|(what, count)| format!("{count} with {what}")).collect();
-        bail!(
-            "expected DICOM slices in the folder, found none in {} files ({})",
-            files.len(),
+        let error = err!(
+            "expected DICOM slices in the folder, found none in {} ({})",
+            count(files.len(), "file"),
             if what.is_empty() { "no DICOM among them".into() } else { what.join(", ") }
         );
+        return Err(match glob_expression(folder) {
+            Some(expression) => error.hint(format!("list the files in the folder: {expression}")),
+            None => error,
+        });
     }
     notices.others = others;
     report_doubtful(&doubtful, files.len(), notices)?;

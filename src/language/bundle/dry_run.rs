@@ -8,9 +8,8 @@
 //!   types of their other arguments are checked.
 //! - Engines check the objects that they would start with instead of running.
 
-use super::id;
 use super::node::Node;
-use super::plan::Plan;
+use super::plan::{Plan, concerns};
 use super::session::Session;
 use super::tree::walk;
 use crate::component::{Component, Value};
@@ -104,7 +103,8 @@ impl DryRun {
     /// The component cannot be built.
     pub fn build(
         &self,
-        (id, node): (&str, &Node),
+        plan: &Plan,
+        id: &str,
         component: &'static Component,
         mut named: Vec<(Arc<str>, Value)>,
         unknown: Vec<Arc<str>>,
@@ -116,8 +116,7 @@ impl DryRun {
             let Some(param) = component.params.iter().find(|param| *param.name == **key) else { continue };
             if let Err(error) = (param.check)(component.name, param, value) {
                 wrong.push(key.clone());
-                let origin = node.get(key).map(|argument| argument.origin.text());
-                self.report(error.at(origin.as_deref(), &id::join(id, key)));
+                self.report(plan.located(error, id, Some(key)));
             }
         }
         if wrong.iter().any(|key| !optional(key)) {
@@ -132,7 +131,7 @@ impl DryRun {
             };
             // An error caused by an omitted argument is not an error of the config.
             if !error.get_arguments().iter().any(|argument| wrong.iter().any(|key| **key == **argument)) {
-                self.report(error.clone().at(Some(&node.origin.text()), id));
+                self.report(plan.located(error.clone(), id, None));
             }
             let before = named.len();
             let culprits = named.extract_if(.., |(key, _)| optional(key) && concerns(&error, key));
@@ -142,12 +141,6 @@ impl DryRun {
             }
         }
     }
-}
-
-/// Whether an argument may cause an error: the error lists it, or its message contains the name as a whole word.
-fn concerns(error: &Error, key: &str) -> bool {
-    error.get_arguments().iter().any(|argument| argument == key)
-        || error.message().split(|c: char| !(c.is_alphanumeric() || c == '_')).any(|word| word == key)
 }
 
 /// Error for an item that has no value in a dry run.

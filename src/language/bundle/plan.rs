@@ -10,7 +10,7 @@ use super::load::Warning;
 use super::node::{Content, Node};
 use super::tree::{Tree, walk};
 use super::{compat, id, tracking};
-use crate::component::Table;
+use crate::component::{Table, Value};
 use crate::err;
 use crate::error::{Error, Kind, Result};
 use std::collections::{BTreeMap, HashMap, HashSet};
@@ -137,7 +137,7 @@ impl Plan {
     }
 
     /// Add the findings of a dry run that are not known yet.
-    pub(super) fn add_findings(&mut self, mut problems: Vec<Error>, warnings: Vec<Warning>) {
+    pub(super) fn add_findings(&mut self, mut problems: Vec<Error>, warnings: Vec<Warning>, known_values: &Known<'_>) {
         let within = |known: &Error, id: Option<&str>| {
             known.get_id().zip(id).is_some_and(|(known, id)| id::is_within(known, id))
         };
@@ -149,7 +149,7 @@ impl Plan {
         for problem in problems {
             let known = |known: &Error| known.message() == problem.message() && within(known, problem.get_id());
             if !self.problems.iter().any(known) {
-                let problem = self.advise(problem);
+                let problem = self.advise(problem, known_values);
                 self.problems.push(problem);
             }
         }
@@ -163,33 +163,109 @@ impl Plan {
         self.effects.retain(|effect| !disabled(&effect.id));
     }
 
-    /// Add a hint to an error about a missing file: the folder of relative paths, and keys of the config to check.
-    pub fn advise(&self, error: Error) -> Error {
+    /// Add to an error about missing files the folder of relative paths and the config items to check. An error about
+    /// missing cases is located at the dataset without cases, or at the folder that does not exist. `known`: values of
+    /// items.
+    pub fn advise(&self, error: Error, known: &Known<'_>) -> Error {
         if !error.is_of_working_folder() {
             return error;
         }
-        let Ok(here) = std::env::current_dir() else { return error };
-        let has = |key: &str| self.tree.get(key).is_some();
+        if let Some(file) = error.get_file().filter(|_| error.is_of_data()) {
+            let relative = Path::new(file).is_relative();
+            let elsewhere = relative.then(|| self.bundle_hint(self.has("bundle_root"))).flatten();
+            return error.hint(elsewhere.unwrap_or_else(|| match self.has("load_pretrain") {
+                true => "put the file there, or use `--load_pretrain False` for untrained weights".into(),
+                false => "put the file there".into(),
+            }));
+        }
+        let folders = ["dataset_dir", "data_dir"].into_iter().filter(|key| self.reached.contains(*key));
+        let folder = folders.clone().find_map(|key| Some((key, known(key)?.as_str()?.to_owned())));
+        let mut items: Vec<&str> = folders.chain(self.reached.get("datalist").map(String::as_str)).collect();
+        let at = |error: Error, id: &str| error.kind(Kind::Config).at(Some(&self.tree.place(id)), id);
+        let (error, elsewhere) = match &folder {
+            Some((key, folder)) if !Path::new(folder).exists() => {
+                let error = at(err!("`{key}`: the folder {folder} does not exist"), key);
+                (error, Path::new(folder).is_relative().then(|| self.bundle_hint(self.refers_to(key, "bundle_root"))))
+            }
+            _ => {
+                let mut empty = None;
+                walk(&self.tree.root, "", &mut |id, _| {
+                    let is_data = id::split_last(id).1 == "data" && self.reached.contains(id) && empty.is_none();
+                    if is_data
+                        && known(id).is_some_and(|value| value.as_sequence().is_some_and(|items| items.is_empty()))
+                    {
+                        empty = Some(id.to_owned());
+                    }
+                });
+                let error = match &empty {
+                    Some(id) => at(Error::new(error.message()), id),
+                    None => error,
+                };
+                // The hint that the folder may be another one would not help where it exists.
+                (error, folder.is_none().then(|| self.bundle_hint(self.has("bundle_root"))))
+            }
+        };
+        if let Some(hint) = elsewhere.flatten() {
+            return error.hint(hint);
+        }
+        items.retain(|id| Some(*id) != error.get_id());
+        match (&folder, &items[..]) {
+            (Some((key, folder)), _) if error.get_id() != Some(*key) => {
+                error.hint(format!("check which files of {folder} (`{key}`) the config selects"))
+            }
+            (Some((key, _)), _) => error.hint(format!("name the folder of the data: --{key} FOLDER")),
+            (None, []) => error,
+            (None, items) => error.hint(format!("check `{}`", items.join("` and `"))),
+        }
+    }
+
+    fn has(&self, id: &str) -> bool {
+        self.tree.get(id).is_some()
+    }
+
+    /// Hint that relative paths start in the working folder, unless that is the bundle's folder or the user has given
+    /// another one. `option`: whether `--bundle_root` changes the path.
+    fn bundle_hint(&self, option: bool) -> Option<String> {
+        let here = std::env::current_dir().ok()?;
         let is_given = self.tree.overrides.iter().any(|given| given.id == "bundle_root");
-        let folder = here.join(&self.folder).canonicalize().ok();
-        let bundle = folder.as_deref().and_then(Path::parent).filter(|bundle| *bundle != here && !is_given);
-        if let Some(bundle) = bundle {
-            let (here, bundle) = (here.display(), bundle.display());
-            let option = if has("bundle_root") { format!(", or add --bundle_root '{bundle}'") } else { String::new() };
-            return error.hint(format!("relative paths start in {here}: run in {bundle}{option}"));
+        let folder = here.join(&self.folder).canonicalize().ok()?;
+        let bundle = folder.parent().filter(|bundle| *bundle != here && !is_given)?;
+        let (here, bundle) = (here.display(), bundle.display());
+        let option = if option { format!(", or add --bundle_root '{bundle}'") } else { String::new() };
+        Some(format!("relative paths start in {here}: run in {bundle}{option}"))
+    }
+
+    /// Whether an item refers to the item `target`, directly or through others.
+    fn refers_to(&self, id: &str, target: &str) -> bool {
+        let (mut todo, mut seen) = (vec![id.to_owned()], HashSet::new());
+        while let Some(id) = todo.pop() {
+            let Some(text) = self.tree.get(&id).and_then(Node::as_str) else { continue };
+            todo.extend(self.references(&id, text).into_iter().map(|(id, _)| id).filter(|id| seen.insert(id.clone())));
         }
-        if error.is_of_data() {
-            return match has("load_pretrain") {
-                true => error.hint("put the file there, or use `--load_pretrain False` for untrained weights"),
-                false => error,
-            };
-        }
-        let keys: Vec<String> = ["dataset_dir", "data_dir", "datalist"]
-            .into_iter()
-            .filter(|key| has(key))
-            .map(|key| format!("`{key}`"))
-            .collect();
-        if keys.is_empty() { error } else { error.hint(format!("check {}", keys.join(" and "))) }
+        seen.contains(target)
+    }
+
+    /// Locate an error of the component `id`, or of one argument of it: at the override that gives a concerned argument,
+    /// directly or by reference, else at the argument or the component.
+    pub(super) fn located(&self, error: Error, id: &str, argument: Option<&str>) -> Error {
+        let given = |argument: &str| {
+            let mut id = id::join(id, argument);
+            for _ in 0..MAX_CHAIN {
+                if self.tree.overrides.iter().any(|given| given.id == id) {
+                    return Some(id);
+                }
+                id = id::whole_reference(&id::normalize(self.tree.get(&id)?.as_str()?))?.to_owned();
+            }
+            None
+        };
+        let arguments = self.tree.get(id).map(Node::children).unwrap_or_default();
+        let names = arguments.iter().map(|(name, _)| &**name);
+        let given = match argument {
+            Some(name) => given(name).or_else(|| Some(id::join(id, name))),
+            None => names.filter(|name| concerns(&error, name)).find_map(given),
+        };
+        let id = given.unwrap_or_else(|| id.to_owned());
+        error.at(Some(&self.tree.place(&id)), &id)
     }
 
     /// Errors in items that the run reaches.
@@ -391,6 +467,15 @@ impl Plan {
             }
         }
     }
+}
+
+/// Value of an item, if it has been resolved.
+pub type Known<'a> = dyn Fn(&str) -> Option<Value> + 'a;
+
+/// Whether an argument may cause an error: the error lists it, or its message contains the name as a whole word.
+pub(super) fn concerns(error: &Error, key: &str) -> bool {
+    error.get_arguments().iter().any(|argument| argument == key)
+        || error.message().split(|c: char| !(c.is_alphanumeric() || c == '_')).any(|word| word == key)
 }
 
 /// Add an item and its descendants to `reached`, skipping those that were visited already.

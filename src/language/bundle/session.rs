@@ -20,7 +20,7 @@ use crate::python::functools::Partial;
 use crate::run::{CHECKPOINT_FOLDER, ConfigRecord, NETWORK_OUTPUTS, RunContext};
 use parking_lot::Mutex;
 use std::collections::HashMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Weak};
 
 /// Resolves the items of a [`Plan`] and stores their values by id.
@@ -58,11 +58,11 @@ impl Session {
         let problems = self.dry.map(DryRun::into_problems).unwrap_or_default();
         let (mut plan, resolved) = (self.plan, self.resolved.into_inner());
         plan.drop_effects(|id| resolved.get(id).is_some_and(Value::is_none));
-        plan.add_findings(problems, self.warnings.into_inner());
+        plan.add_findings(problems, self.warnings.into_inner(), &|id| resolved.get(id).cloned());
         plan
     }
     /// Value of an item, if it has been resolved.
-    pub(super) fn known(&self, id: &str) -> Option<Value> {
+    pub fn known(&self, id: &str) -> Option<Value> {
         self.resolved.lock().get(id).cloned()
     }
     /// Take the warnings that were recorded while building.
@@ -175,7 +175,7 @@ impl Session {
         }
         waiting.push(id.to_owned());
         let value = if node.is_component() {
-            self.component(id, node, waiting).map_err(|e| e.at(Some(&place), id))
+            self.component(id, node, waiting).map_err(|e| self.plan.located(e, id, None))
         } else if node.expression().is_some() {
             self.expression(id, waiting).map_err(|e| e.at(Some(&place), id))
         } else {
@@ -266,7 +266,7 @@ impl Session {
     /// mistake, such as a datalist that is the name of a single file.
     ///
     /// # Errors
-    /// The string is the name of an image file.
+    /// The string is the name of an image file, a path, or a list without quotes.
     fn check_characters(&self, id: &str, text: &str) -> Result<()> {
         if text.chars().nth(1).is_none() {
             return Ok(());
@@ -274,13 +274,22 @@ impl Session {
         let place = self.plan.tree.place(id);
         let given = self.plan.tree.overrides.iter().find(|given| given.id == id);
         let option = given.map_or(String::new(), |given| format!("--{} ", given.spelled));
-        let located = |error: Error| error.kind(Kind::Config).at(Some(&place), id);
-        if extensions::is_image(text) {
-            return Err(located(err!("`{id}`: expected a list, found str '{text}'"))
-                .hint(format!("write a list with one item: {option}\"['{text}']\"")));
+        let list = text.trim().strip_prefix('[').and_then(|text| text.strip_suffix(']'));
+        let hint = match list {
+            Some(items) => {
+                let quoted: Vec<String> = items.split(',').map(|item| format!("'{}'", item.trim())).collect();
+                format!("quote the items of the list: {option}\"[{}]\"", quoted.join(","))
+            }
+            None => match extensions::glob_expression(Path::new(text)) {
+                Some(expression) => format!("list the files: {option}\"{}\"", expression.replace('$', "\\$")),
+                None => format!("write a list with one item: {option}\"['{text}']\""),
+            },
+        };
+        let located = |error: Error| error.kind(Kind::Config).at(Some(&place), id).hint(hint);
+        if list.is_some() || extensions::is_image(text) || text.contains('/') {
+            return Err(located(err!("`{id}`: expected a list, found str '{text}'")));
         }
-        let note = located(err!("`{id}` is the string '{text}', of which each character is an item"));
-        self.warnings.lock().push(note.hint(format!("a list with one item is written {option}\"['{text}']\"")));
+        self.warnings.lock().push(located(err!("`{id}` is the string '{text}', of which each character is an item")));
         Ok(())
     }
 
@@ -334,10 +343,10 @@ impl Session {
         let call = |named| self.call(id, |call| callable.call(Args::named(named), call));
         match (&self.dry, &callable) {
             (Some(dry), Value::Component(component)) if !partial => {
-                return dry.build((id, node), component, named, unknown, call);
+                return dry.build(&self.plan, id, component, named, unknown, call);
             }
             (Some(dry), Value::Component(component)) => {
-                dry.build((id, node), component, named.clone(), unknown, |_| Ok(Value::None))?;
+                dry.build(&self.plan, id, component, named.clone(), unknown, |_| Ok(Value::None))?;
             }
             _ if !unknown.is_empty() => return Err(withheld(id)),
             _ => {}

@@ -111,7 +111,10 @@ impl Tree {
         };
         for (key, node) in entries {
             let done = top_key(&key, &node).and_then(|key| self.merge_key(&key, node));
-            if let Err(error) = done {
+            let Err(error) = done else { continue };
+            // One error for all items of a parent that no file defines.
+            let parent = error.get_id().and_then(|id| id.split(id::SEPARATOR).next());
+            if parent.is_none_or(|parent| self.root.child(parent).is_some() || self.broken.insert(parent.to_owned())) {
                 self.errors.push(error);
             }
         }
@@ -178,7 +181,10 @@ impl Tree {
         let Some(parent) = self.get_mut(parent_id) else {
             let error =
                 err!("cannot set `{last}`: `{parent_id}` does not exist").kind(Kind::Config).at(Some(&place), &id);
-            return Err(error.suggest(self.nearest(parent_id).map(|near| id::join(&near, last))));
+            return Err(match self.in_sibling(parent_id) {
+                Some(hint) => error.hint(hint),
+                None => error.suggest(self.nearest(parent_id).map(|near| id::join(&near, last))),
+            });
         };
         let part = from_front(parent, last);
         let parent_type = parent.type_name();

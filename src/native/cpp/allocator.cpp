@@ -109,7 +109,7 @@ struct Pool {
       // peak.
       const size_t size = round_up(want, kPage), bound = std::max(peak, live + want);
       const size_t room = bound + bound / 8 - std::min(bound, live + want);
-      release(room);
+      release(std::min(room, limit - want - live));
       uintptr_t at = map(size);
       if (!at) {
         release(0);
