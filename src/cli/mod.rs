@@ -63,7 +63,7 @@ struct Cli {
     #[arg(long, value_name = "FORMAT", default_value = "text")]
     log_format: LogFormat,
     /// Also log the files that are read, the time of each transform, device, precision and convolutions
-    #[arg(short, long)]
+    #[arg(short, long, overrides_with = "verbose")]
     verbose: bool,
     /// Log only warnings and errors
     #[arg(short, long, conflicts_with = "verbose")]

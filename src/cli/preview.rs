@@ -56,7 +56,8 @@ pub fn preview(args: &Args) -> Result<()> {
         preview::preview(&labels, &image, &structures, &title, options).map_err(|error| error.file(&args.labels))?;
     let present = label_names::labels_in(&labels).map_err(|error| error.file(&args.labels))?;
     super::warn_of_unnamed(&args.labels, present, &structures);
+    let done = if args.output.exists() { "replaced" } else { "wrote" };
     picture.write(&args.output)?;
-    tracing::info!("wrote {}", args.output.display());
+    tracing::info!("{done} {}", args.output.display());
     Ok(())
 }

@@ -1,6 +1,8 @@
 //! Handling of Ctrl-C, SIGTERM and SIGHUP (unless ignored by nohup): the first signal stops the run at the next window
-//! and keeps finished results; the second one removes temporary files and exits immediately.
+//! and keeps finished results; the second one removes temporary files, writes "interrupted" to the
+//! record of the run and exits immediately.
 
+use crate::engines::record;
 use crate::env;
 use crate::err;
 use crate::error::{Error, Kind, Result};
@@ -31,7 +33,7 @@ pub fn hold_signals() -> Result<()> {
 }
 
 pub fn stop_on_signals(run: &RunContext) -> Result<()> {
-    let (cancel, step) = (run.cancel.clone(), run.step.clone());
+    let (cancel, step, record) = (run.cancel.clone(), run.step.clone(), run.record.clone());
     let wanted = wanted();
     let mut signals = Signals::new(&wanted).map_err(failed)?;
     let watch = move || {
@@ -44,6 +46,9 @@ pub fn stop_on_signals(run: &RunContext) -> Result<()> {
                 Some(first) if first.elapsed() < ONE_INTERRUPT => continue,
                 Some(_) => {
                     atomic::remove_live();
+                    if let Some(Err(error)) = record.lock().as_deref().map(record::mark_interrupted) {
+                        tracing::warn!("cannot write the record of the run: {error}");
+                    }
                     // Skip exit handlers of libraries whose threads are still running.
                     signal_hook::low_level::exit(INTERRUPTED);
                 }

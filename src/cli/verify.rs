@@ -25,9 +25,13 @@ pub fn verify(argv: &[String], rules: Rules) -> Result<()> {
     super::set_up_torch(None);
     let plan = Plan::prepare(&args, registry::table())?.dry_run();
     super::show(&report(&args, &plan, no_logging.as_ref()))?;
+    let what = match plan.problems().iter().any(|error| error.get_kind() == Kind::Unsupported) {
+        true => "problem",
+        false => "mistake",
+    };
     match plan.problems().len() {
         0 => Ok(()),
-        found => Err(err!("{} in {}", count(found, "problem"), args.config_files.join(", ")).kind(Kind::Config)),
+        found => Err(err!("{} in {}", count(found, what), args.config_files.join(", ")).kind(Kind::Config)),
     }
 }
 

@@ -17,6 +17,7 @@ use crate::python::array::{Array, Flavor, Type};
 use crate::{bail, err, members};
 use indexmap::IndexMap;
 use parking_lot::Mutex;
+use std::path::Path;
 use std::sync::Arc;
 use tch::Tensor;
 
@@ -74,6 +75,11 @@ pub trait Handler: Send + Sync {
     /// Whether the handler reads [`EngineState::output`], which stays empty if no handler does.
     fn wants_output(&self) -> bool {
         false
+    }
+    /// Folder to which the handler writes results of an evaluation; `run.json` is written there if no transform writes
+    /// files.
+    fn output_folder(&self) -> Option<&Path> {
+        None
     }
     /// Returns the errors that would occur in a run, such as a missing file.
     fn check(&self, _start: &EngineStart) -> Vec<Error> {

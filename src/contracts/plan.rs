@@ -156,7 +156,12 @@ impl<'a> Plan<'a> {
             Some((at, read)) => {
                 cx.case.check()?;
                 let (name, start) = (self.transforms[at].name(), Instant::now());
-                let sample = read(cx.case).map_err(|error| error.context(name))?;
+                // A damaged file is an error of the transform that loads it.
+                let loader = self.transforms[..at].iter().find(|transform| !transform.file_keys().is_empty());
+                let sample = read(cx.case).map_err(|error| match loader.filter(|_| error.is_of_data()) {
+                    Some(loader) => error.context(loader.name()),
+                    None => error.context(name),
+                })?;
                 let path = sample.items.values().find_map(|item| match item {
                     Item::Image(image) => Some(image.header.path.display()),
                     _ => None,

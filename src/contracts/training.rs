@@ -112,6 +112,8 @@ pub trait Metric: Send {
     }
     /// The accumulated state, which several processes can combine.
     fn parts(&self) -> MetricParts;
+    /// The sums and the number of rows of [`Metric::parts`], without a copy of the rows.
+    fn extent(&self) -> (Vec<i64>, usize);
     /// Replaces the accumulated state, as returned by [`Metric::parts`].
     fn set_parts(&mut self, parts: MetricParts);
 }

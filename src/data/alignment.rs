@@ -25,9 +25,7 @@ pub fn check(dataset: &dyn Dataset, cancel: &AtomicBool) -> Result<()> {
         if cancel.load(Ordering::Relaxed) {
             return Err(err!("interrupted").kind(Kind::Cancelled));
         }
-        if let Some(sample) = dataset.sample(index).ok().and_then(|sample| headers(dataset, sample)) {
-            apart.extend(check_sample(&sample).err());
-        }
+        apart.extend(check_case(dataset, index).err());
     }
     let (first, more) = match apart.as_slice() {
         [] => return Ok(()),
@@ -46,7 +44,18 @@ pub fn check(dataset: &dyn Dataset, cancel: &AtomicBool) -> Result<()> {
     Err(hinted(Error::new(text)))
 }
 
-/// Compares image and label of one case by the headers of their files; `Ok` if the sample lacks one of them.
+/// Compares image and label of one case of a dataset, see [`check`].
+///
+/// # Errors
+/// The label is not aligned with its image.
+pub fn check_case(dataset: &dyn Dataset, index: usize) -> Result<()> {
+    match dataset.sample(index).ok().and_then(|sample| headers(dataset, sample)) {
+        Some(sample) => check_sample(&sample),
+        None => Ok(()),
+    }
+}
+
+/// Compares image and label of one sample by the headers of their files; `Ok` if the sample lacks one of them.
 ///
 /// # Errors
 /// The volumes are not aligned, see [`Grid::distance_mm`](crate::image::Grid::distance_mm).

@@ -31,6 +31,7 @@ use crate::{bail, err, log_error, text};
 use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
 use std::io::Write as _;
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
@@ -129,7 +130,6 @@ impl SupervisedEvaluator {
     fn prepare_data(&self, start: &EngineStart) -> Result<()> {
         self.workflow.prepare(start)?;
         let dataset = &*self.args.val_data_loader.dataset;
-        alignment::check(dataset, &start.run.cancel)?;
         let writes = cases::output_folder(&self.args.postprocessing.steps).is_some();
         dataset.prepare(&start.run, writes.then_some(&self.digests))
     }
@@ -178,7 +178,9 @@ impl Engine for SupervisedEvaluator {
         empty.into_iter().chain(cases).chain(self.workflow.check(start)).collect()
     }
     fn prepare(&self, start: &EngineStart) -> Result<()> {
-        cases::check_files(&*self.args.val_data_loader.dataset)?;
+        let dataset = &*self.args.val_data_loader.dataset;
+        cases::check_files(dataset)?;
+        alignment::check(dataset, &start.run.cancel)?;
         self.prepare_data(start)
     }
     fn unused_options(&self, options: &RunOptions) -> Vec<(&'static str, &'static str)> {
@@ -305,12 +307,14 @@ impl SupervisedEvaluator {
         workflow.fire(Event::Started)?;
         let _no_grad = tch::no_grad_guard();
         workflow.begin_epoch();
-        let (identity, config) = self.identity(start, autocast, folder.is_some() || skip_existing)?;
         let writes = folder.is_some();
+        // A validation of a training has no record.
+        let folder = folder.or_else(|| workflow.output_folder().filter(|_| !whole).map(Path::to_owned));
+        let (identity, config) = self.identity(start, autocast, folder.is_some() || skip_existing)?;
         let record =
             folder.map(|folder| RunRecord::start(&folder, self.settings(run, autocast, &identity, config), total));
+        *run.record.lock() = record.as_ref().map(|record| record.path().to_owned());
         let each = |sample: Sample, case: &CaseContext| {
-            alignment::check_sample(&sample)?;
             workflow.update(|state| state.iteration += 1);
             workflow.iteration(vec![sample], case)
         };
@@ -334,6 +338,7 @@ impl SupervisedEvaluator {
         let PassResult { failed, record, position } = pipeline.run(record)?;
         *self.last_pass.lock() = loader.persistent.then_some(position);
         let cancelled = run.cancel.load(Ordering::Relaxed);
+        *run.record.lock() = None;
         if let Some(record) = record {
             record.finish(match (cancelled, failed) {
                 (true, _) => RunStatus::Interrupted,

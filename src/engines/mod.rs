@@ -13,7 +13,7 @@ mod evaluator;
 mod explain;
 pub mod handlers;
 mod pipeline;
-mod record;
+pub mod record;
 mod resume;
 mod trainer;
 mod training_state;

@@ -13,6 +13,7 @@ use crate::contracts::{
     CaseContext, CaseFacts, CaseReport, Clock, Inferer, Item, Loader, Network, NoProgress, Observer, Progress,
     RunContext, Sample, Shared, Stage, Transform, TransformContext, WriteJob, apply_to_predictions,
 };
+use crate::data::alignment;
 use crate::data::pass::{LoaderPass, LoaderPosition, PassItem, is_random};
 use crate::error::{Error, Kind, Result};
 use crate::formats::digest::{Digest, FileDigests};
@@ -261,6 +262,7 @@ impl Pipeline<'_> {
             false => None,
         };
         plan.iter().try_for_each(|plan| plan.admit(room))?;
+        alignment::check_case(dataset, index)?;
         let mut writes = vec![];
         let mut cx = TransformContext { case: context, writes: &mut writes, rng };
         let samples = context.clock.time(Stage::Pre, || match plan {

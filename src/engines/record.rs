@@ -6,7 +6,7 @@
 
 use super::resume::Identity;
 use crate::contracts::{CaseReport, CaseStatus, Clock, Stage};
-use crate::error::Error;
+use crate::error::{Error, Result};
 use crate::formats::atomic;
 use crate::image::Grid;
 use serde::{Deserialize, Serialize};
@@ -241,6 +241,11 @@ impl RunRecord {
         record
     }
 
+    /// Path of the file.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
     /// Adds a case; the file is written now, or by the next [`RunRecord::flush`].
     pub fn add(&mut self, case: CaseRecord) {
         let status = case.status;
@@ -268,12 +273,7 @@ impl RunRecord {
     fn write(&mut self, status: RunStatus) {
         let start = Instant::now();
         let content = self.content(status);
-        let written = atomic::write_file(&self.path, |file, _| {
-            content
-                .serialize(&mut Serializer::with_formatter(&mut *file, Lines::default()))
-                .map_err(io::Error::from)?;
-            Ok(writeln!(file)?)
-        });
+        let written = write_lines(&self.path, &content);
         drop(content);
         if let Err(error) = written
             && !std::mem::replace(&mut self.warned, true)
@@ -306,6 +306,24 @@ impl RunRecord {
             cases: self.cases.values().collect(),
         }
     }
+}
+
+/// Sets the status of the record at `path` to [`RunStatus::Interrupted`], for a process that is about to exit.
+///
+/// # Errors
+/// The file cannot be read or written.
+pub fn mark_interrupted(path: &Path) -> Result<()> {
+    let mut content: Json = serde_json::from_slice(&std::fs::read(path)?)?;
+    content["status"] = serde_json::to_value(RunStatus::Interrupted)?;
+    write_lines(path, &content)
+}
+
+fn write_lines(path: &Path, content: &impl Serialize) -> Result<()> {
+    atomic::write_file(path, |file, _| {
+        content.serialize(&mut Serializer::with_formatter(&mut *file, Lines::default())).map_err(io::Error::from)?;
+        Ok(writeln!(file)?)
+    })
+    .map(drop)
 }
 
 /// JSON formatter with one line per entry down to [`LINES_DEPTH`] levels, so that each case is on one line.

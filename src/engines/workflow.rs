@@ -12,6 +12,7 @@ use crate::err;
 use crate::error::{Error, Kind, Result};
 use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -120,6 +121,11 @@ impl Workflow {
         !self.metrics.is_empty() || self.handlers.iter().any(|handler| handler.wants_output())
     }
 
+    /// See [`Handler::output_folder`].
+    pub fn output_folder(&self) -> Option<&Path> {
+        self.handlers.iter().find_map(|handler| handler.output_folder())
+    }
+
     /// Calls all handlers in order.
     pub fn fire(&self, event: Event) -> Result<()> {
         for handler in &self.handlers {
@@ -146,14 +152,15 @@ impl Workflow {
     /// Ends an iteration: updates the metrics with its samples, then calls the handlers. If one of them fails, the
     /// metrics forget the iteration.
     pub fn iteration(&self, samples: Vec<Sample>, case: &CaseContext) -> Result<()> {
-        let before: Vec<MetricParts> =
-            self.metrics.iter().map(|(_, attached)| attached.metric.lock().parts()).collect();
+        let before: Vec<_> = self.metrics.iter().map(|(_, attached)| attached.metric.lock().extent()).collect();
         let result = self.update_metrics(samples, None, case).and_then(|output| self.complete_iteration(output));
         if result.is_err() {
-            self.metrics
-                .iter()
-                .zip(before)
-                .for_each(|((_, attached), before)| attached.metric.lock().set_parts(before));
+            for ((_, attached), (sums, count)) in self.metrics.iter().zip(before) {
+                let mut metric = attached.metric.lock();
+                let mut rows = metric.parts().rows;
+                rows.truncate(count);
+                metric.set_parts(MetricParts { sums, rows });
+            }
         }
         result
     }

@@ -92,6 +92,8 @@ pub struct RunContext {
     pub observer: Arc<dyn Observer>,
     /// What an interrupt lets the run finish, for messages: a window or an iteration.
     pub step: Arc<Mutex<&'static str>>,
+    /// The record (`run.json`) of the engine that is running, for a program that exits before the engine ends.
+    pub record: Arc<Mutex<Option<PathBuf>>>,
     /// States of the random transforms outside of loader workers: one per transform, even if several loaders share it.
     pub rng: Arc<Mutex<RngStates>>,
 }
@@ -104,6 +106,7 @@ impl RunContext {
             cancel: Arc::default(),
             observer: Arc::new(NoProgress),
             step: Arc::new(Mutex::new("window")),
+            record: Arc::default(),
             rng: Arc::default(),
         }
     }

@@ -105,6 +105,9 @@ impl Metric for Accuracy {
     fn parts(&self) -> MetricParts {
         MetricParts { sums: vec![self.right, self.examples], rows: vec![] }
     }
+    fn extent(&self) -> (Vec<i64>, usize) {
+        (self.parts().sums, 0)
+    }
     fn set_parts(&mut self, parts: MetricParts) {
         if let [right, examples] = parts.sums[..] {
             (self.right, self.examples) = (right, examples);

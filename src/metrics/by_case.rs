@@ -111,6 +111,9 @@ impl<M: CaseMetric> Metric for ByCase<M> {
     fn parts(&self) -> MetricParts {
         MetricParts { sums: vec![], rows: self.rows.clone() }
     }
+    fn extent(&self) -> (Vec<i64>, usize) {
+        (vec![], self.rows.len())
+    }
     fn set_parts(&mut self, parts: MetricParts) {
         self.rows = parts.rows;
     }

@@ -21,7 +21,7 @@ use crate::torch::Device;
 use tch::Tensor;
 
 component! {
-    /// SegResNet: encoder-decoder of residual blocks for 3-D segmentation (Myronenko 2018).
+    /// SegResNet: encoder-decoder of residual blocks for 3D segmentation (Myronenko 2018).
     pub static COMPONENT = network "SegResNet" in "monai.networks.nets" / "segresnet";
 
     pub struct SegResNetArgs {

@@ -14,7 +14,7 @@ use crate::{bail, err};
 use tch::Tensor;
 
 component! {
-    /// U-Net of strided and transposed convolutions, with optional residual units, in 2-D or 3-D.
+    /// U-Net of strided and transposed convolutions, with optional residual units, in 2D or 3D.
     pub static COMPONENT = network "UNet" in "monai.networks.nets" / "unet" also "Unet";
 
     pub struct UNetArgs {

@@ -271,7 +271,8 @@ impl Prediction {
                 let largest = values.f_max()?.f_double_value(&[])?;
                 let smallest = values.f_min()?.f_double_value(&[])?;
                 if !(smallest >= 0.0 && largest < classes as f64) {
-                    bail!("to_onehot={classes} does not fit labels from {smallest} to {largest}");
+                    let error = err!("to_onehot={classes} does not fit labels from {smallest} to {largest}");
+                    return Err(error.file(&header.path));
                 }
                 // Truncates towards zero, like torch's `.long()`.
                 let numbers = to_f32(&values)?;

@@ -2,6 +2,7 @@
 //! (totalsegmentator.nifti_ext_header 2.18) and read by 3D Slicer.
 
 use super::structures::Structures;
+use crate::bundle::{channel_definition, load};
 use crate::each_voxels;
 use crate::err;
 use crate::error::{Error, Result};
@@ -155,14 +156,12 @@ pub fn from_metadata(path: &Path) -> Result<Structures> {
 }
 
 fn parse_metadata(text: &str) -> Result<Structures> {
-    let metadata: serde_json::Value = serde_json::from_str(text).map_err(|error| err!("expected JSON: {error}"))?;
-    let outputs = metadata["network_data_format"]["outputs"].as_object();
-    let names = outputs.and_then(|outputs| outputs.values().find_map(|output| output["channel_def"].as_object()));
-    let Some(names) = names else { return Err(err!("expected network_data_format.outputs.pred.channel_def")) };
-    let named = names.iter().map(|(id, name)| Some((id.parse().ok()?, name.as_str()?.to_owned())));
-    Structures::new(
-        named.collect::<Option<Vec<_>>>().ok_or_else(|| err!("expected channel_def like {{\"1\": \"spleen\"}}"))?,
-    )
+    let metadata = load::read_text(text, "metadata.json", &mut load::Notes::default())?;
+    let outputs = metadata.child("network_data_format").and_then(|format| format.child("outputs"));
+    match outputs.and_then(channel_definition) {
+        Some((_, names)) => Structures::from_value(&names.to_value()),
+        None => Err(err!("expected network_data_format.outputs.pred.channel_def")),
+    }
 }
 
 #[cfg(test)]

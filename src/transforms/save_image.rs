@@ -34,7 +34,7 @@ component! {
         output_ext: String = ".nii.gz",
         /// Resample to the grid of the input file before saving.
         resample: bool = false,
-        /// Interpolation mode of `resample`: "nearest" or "bilinear" (trilinear in 3-D).
+        /// Interpolation mode of `resample`: "nearest" or "bilinear" (trilinear in 3D).
         mode: ModeArg = "nearest",
         /// Padding mode of `resample`: "border", "zeros" or "reflection".
         padding_mode: PaddingArg = "border",

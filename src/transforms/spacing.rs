@@ -30,7 +30,7 @@ component! {
         pixdim: OneOrMany<f64>,
         /// Resample to a diagonal affine; the image's orientation and shear are not kept.
         diagonal: bool = false,
-        /// Interpolation mode, one or one per key: "bilinear" (trilinear in 3-D) or "nearest".
+        /// Interpolation mode, one or one per key: "bilinear" (trilinear in 3D) or "nearest".
         mode: OneOrMany<ModeArg> = "bilinear",
         /// Padding mode outside the image, one or one per key: "border", "zeros" or "reflection".
         padding_mode: OneOrMany<PaddingArg> = "border",

@@ -380,3 +380,17 @@ fn weights_that_are_nan_and_what_a_network_makes_of_them_are_warned_of() {
     assert_eq!(log.matches("images/s0000.nii.gz: the output of the network contains NaN").count(), 1, "{log}");
     assert!(!text(&bundle.infer(&[]).stderr).contains("NaN"));
 }
+
+#[test]
+fn a_damaged_file_is_an_error_of_the_transform_that_loads_it() {
+    let bundle = Bundle::new(1);
+    let path = bundle.path("images/s0000.nii.gz");
+    let mut bytes = std::fs::read(&path).unwrap();
+    let middle = bytes.len() / 2;
+    bytes[middle..middle + 64].fill(0xff);
+    std::fs::write(path, bytes).unwrap();
+    let output = bundle.infer(&[]);
+    let record = bundle.record();
+    assert_eq!(output.status.code(), Some(1), "{record}");
+    assert!(record["cases"][0]["error"]["message"].as_str().unwrap().starts_with("LoadImaged: "), "{record}");
+}

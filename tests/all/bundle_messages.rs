@@ -133,7 +133,7 @@ fn upstreams_configs_have_no_mistakes_besides_what_is_not_built() {
             "{notes}"
         );
         assert!(!notes.contains("batch_size"), "{notes}");
-        assert!(notes.contains("`optional_packages_version` is deprecated"), "{notes}");
+        assert!(!notes.contains("optional_packages_version"), "{notes}");
     }
 }
 

@@ -414,3 +414,17 @@ fn items_that_another_config_file_defines_are_one_error_that_names_it() {
     assert!(output.status.code() == Some(2) && log.matches("error: ").count() == 1, "{log}");
     assert!(log.contains("hint: `validate` is in configs/train.json: name the files together"), "{log}");
 }
+
+#[test]
+fn a_repeated_verbose_option_is_one() {
+    let output = Bundle::new(0).run(&["-vv", "components", "Spacingd"]);
+    assert!(output.status.success(), "{}", text(&output.stderr));
+}
+
+#[test]
+fn replaced_sample_data_are_reported() {
+    let bundle = Bundle::new(0);
+    let write = || text(&bundle.run(&["sample-data", "--output_dir", "d", "--cases", "2", "--size", "24"]).stderr);
+    assert!(!write().contains("replaced"));
+    assert!(write().contains("replaced 2 cases of the same name"));
+}

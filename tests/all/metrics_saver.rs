@@ -103,21 +103,64 @@ const METADATA: &str = r#"{
         {"0": "background", "1": "spleen", "2": "liver", "3": "aorta"}}}}
 }"#;
 
-#[test]
-fn an_evaluation_writes_its_metrics_with_the_names_of_the_structures() {
+/// A bundle with an evaluation of two cases with labels 0 to 2.
+fn evaluation() -> Bundle {
     let bundle = Bundle::new(2);
     std::fs::write(bundle.path("configs/evaluate.json"), EVALUATE).unwrap();
     std::fs::write(bundle.path("configs/metadata.json"), METADATA).unwrap();
     for case in ["s0000", "s0001"] {
-        // Labels 0 to 2: the aorta is absent.
-        let image = nifti::read(bundle.path(&format!("images/{case}.nii.gz"))).unwrap();
-        let labels: Vec<u8> = (0..image.voxels.len()).map(|at| (at % 3) as u8).collect();
-        let path = bundle.path(&format!("labels/{case}.nii.gz"));
-        let labels = Voxels::U8(labels.into());
-        nifti::write(path, &labels, &image.layout, &image.affine, DType::U8, nifti::Options::default()).unwrap();
+        label(&bundle, case, 3, 0.0);
     }
-    let files = "['configs/inference.json','configs/evaluate.json']";
-    let output = bundle.run(&["run", "--config_file", files]);
+    bundle
+}
+
+/// Writes the label of a case with `classes` values, shifted by `shift_mm` along x.
+fn label(bundle: &Bundle, case: &str, classes: usize, shift_mm: f64) {
+    let mut image = nifti::read(bundle.path(&format!("images/{case}.nii.gz"))).unwrap();
+    let labels: Vec<u8> = (0..image.voxels.len()).map(|at| (at % classes) as u8).collect();
+    image.affine.0[0][3] += shift_mm;
+    let path = bundle.path(&format!("labels/{case}.nii.gz"));
+    let labels = Voxels::U8(labels.into());
+    nifti::write(path, &labels, &image.layout, &image.affine, DType::U8, nifti::Options::default()).unwrap();
+}
+
+const EVALUATION: [&str; 3] = ["run", "--config_file", "['configs/inference.json','configs/evaluate.json']"];
+
+#[test]
+fn a_label_that_does_not_fit_fails_its_case_and_the_others_are_evaluated() {
+    let bundle = evaluation();
+    for (classes, shift_mm, message) in [
+        (3, 40.0, "the label labels/s0000.nii.gz is not aligned with the image images/s0000.nii.gz"),
+        (6, 0.0, "AsDiscreted: to_onehot=4 does not fit labels from 0 to 5"),
+    ] {
+        label(&bundle, "s0000", classes, shift_mm);
+        let output = bundle.run(&EVALUATION);
+        let (log, record) = (text(&output.stderr), bundle.record());
+        assert_eq!(output.status.code(), Some(1), "{log}");
+        assert!(record["cases"][0]["status"] == "failed" && record["cases"][1]["status"] == "done", "{record}");
+        let error = &record["cases"][0]["error"];
+        assert!(error["message"].as_str().unwrap().contains(message), "{error}");
+        assert!(shift_mm > 0.0 || error["file"] == "labels/s0000.nii.gz", "{error}");
+        assert!(log.contains("val_mean_dice by structure"), "{log}");
+    }
+}
+
+#[test]
+fn an_evaluation_that_saves_no_images_has_a_record_beside_its_metrics() {
+    let bundle = evaluation();
+    let output = bundle.run(&[&EVALUATION[..], &["--postprocessing#transforms#3#_disabled_", "True"]].concat());
+    assert!(output.status.success(), "{}", text(&output.stderr));
+    let record = bundle.record();
+    assert!(record["status"] == "done" && record["counts"]["done"] == 2, "{record}");
+    assert!(bundle.path("out/metrics.csv").exists() && !bundle.path("out/s0000").exists());
+}
+
+#[test]
+fn an_evaluation_writes_its_metrics_with_the_names_of_the_structures() {
+    // The aorta is absent.
+    let bundle = evaluation();
+    let files = EVALUATION[2];
+    let output = bundle.run(&EVALUATION);
     let log = text(&output.stderr);
     assert!(output.status.success(), "{log}");
     assert!(log.contains("val_mean_dice by structure") && log.contains("without a value: aorta"), "{log}");

@@ -319,6 +319,30 @@ fn interrupts_stop_with_130_and_keep_what_is_finished() {
     }
 }
 
+#[test]
+fn a_second_interrupt_exits_within_a_window_and_the_record_says_interrupted() {
+    let bundle = Bundle::new(1);
+    let mut child = Command::new("env")
+        .args(["--default-signal=INT,TERM", env!("CARGO_BIN_EXE_segbundle")])
+        .args(RUN)
+        // One window of several seconds.
+        .args(["--inferer#roi_size", "[160,160,160]", "--network_def#init_filters", "32"])
+        .current_dir(bundle.0.path())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    let start = Instant::now();
+    while !bundle.path("out/run.json").exists() && start.elapsed() < Duration::from_secs(60) {
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    for _ in 0..2 {
+        assert!(Command::new("kill").args(["-s", "INT", &child.id().to_string()]).status().unwrap().success());
+        std::thread::sleep(Duration::from_millis(1200));
+    }
+    assert_eq!(child.wait().unwrap().code(), Some(130));
+    assert_eq!(bundle.record()["status"], "interrupted");
+}
+
 /// Handled on a thread that computes, a signal would be written over the heap: generated code uses the stack pointer.
 fn signals_reach_one_thread(process: u32) {
     let caught = (1u64 << (signal_hook::consts::SIGINT - 1)) | (1 << (signal_hook::consts::SIGTERM - 1));

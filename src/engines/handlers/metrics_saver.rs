@@ -16,7 +16,7 @@ use crate::{bail, err};
 use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
 use std::io::Write as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 component! {
@@ -317,6 +317,9 @@ impl Handler for MetricsSaver {
     }
     fn wants_output(&self) -> bool {
         self.args.metric_details.is_some()
+    }
+    fn output_folder(&self) -> Option<&Path> {
+        Some(&self.args.save_dir)
     }
     fn check(&self, _start: &EngineStart) -> Vec<Error> {
         self.check_writable().err().into_iter().collect()

@@ -461,6 +461,10 @@ impl Training<'_> {
             true => {
                 tracing::info!("a handler ended this training in epoch {epoch}; set another max_epochs to continue it")
             }
+            false if epoch >= self.args.max_epochs && !cursor.in_epoch => tracing::info!(
+                "the training is complete: it was saved after epoch {epoch} of {}; set a larger max_epochs to continue it",
+                self.args.max_epochs
+            ),
             false => tracing::info!("resumed from epoch {}, iteration {}", epoch.max(1), cursor.iteration),
         }
         let TrainingCursor { iteration, pending_loss, in_epoch, .. } = cursor;

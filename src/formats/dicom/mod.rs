@@ -322,12 +322,12 @@ impl Part {
     fn described(&self) -> String {
         let (series, Stored { columns, rows, .. }) = (self.series(), self.slices[0].stored);
         format!(
-            "series {} `{}`,{} {}, {} slices of {columns}×{rows}, UID {}",
+            "series {} `{}`,{} {}, {} of {columns}×{rows}, UID {}",
             series.number,
             series.description,
             self.number.map(|number| format!(" part {number},")).unwrap_or_default(),
             series.modality,
-            self.slices.len(),
+            count(self.slices.len(), "slice"),
             series.uid
         )
     }
@@ -424,7 +424,7 @@ fn choose(slices: Vec<Slice>, wanted: Option<&str>, notices: &mut Notices) -> Re
     if let Some(wanted) = wanted {
         parts = named(parts, wanted);
         if parts.is_empty() {
-            return Err(err!("expected a series `{wanted}`, found {}:\n  {}", all.len(), all.join("\n  "))
+            return Err(err!("expected a series `{wanted}`, found {}:\n{}", all.len(), all.join("\n"))
                 .hint("name a SeriesInstanceUID, and with #2 at its end the second part of that series"));
         }
     }
@@ -453,7 +453,7 @@ fn choose(slices: Vec<Slice>, wanted: Option<&str>, notices: &mut Notices) -> Re
             let what = if one_series { "DICOM volume" } else { "DICOM series" };
             let mut list: Vec<String> = parts.iter().map(Part::described).collect();
             list.sort();
-            Err(err!("expected one {what} in the folder, found {}:\n  {}", list.len(), list.join("\n  ")).hint(hint))
+            Err(err!("expected one {what} in the folder, found {}:\n{}", list.len(), list.join("\n")).hint(hint))
         }
     }
 }

@@ -155,7 +155,8 @@ fn uneven(slices: &[Slice], normal: Vector) -> crate::error::Error {
     let places: Vec<String> = holes.iter().take(5).map(|(from, to, _)| format!("{from:.2} and {to:.2} mm")).collect();
     let more = if holes.len() > 5 { format!(" and {} other places", holes.len() - 5) } else { String::new() };
     err!(
-        "{missing} slices are missing from the series: between {}{more} along its normal ({} are there, {usual:.3} mm apart)",
+        "{} missing from the series: between {}{more} along its normal ({} are there, {usual:.3} mm apart)",
+        if missing == 1.0 { "1 slice is".into() } else { format!("{missing} slices are") },
         places.join(", "),
         slices.len()
     )

@@ -15,12 +15,10 @@ use std::collections::HashSet;
 const RENAMED: [(&str, &str); 1] = [("optional_packages_version", "required_packages_version")];
 
 /// Rename deprecated items; a renamed item moves to the end, as in MONAI.
-pub fn rename_deprecated(node: &mut Node, warnings: &mut Vec<Warning>) {
+pub fn rename_deprecated(node: &mut Node) {
     let Content::Dict(entries) = &mut node.content else { return };
     for (old, new) in RENAMED {
         if let Some(item) = entries.shift_remove(&Key::str(old)) {
-            let note = err!("`{old}` is deprecated").kind(Kind::Config).file(item.origin.text());
-            warnings.push(note.hint(format!("it is read as `{new}`")));
             entries.insert(Key::str(new), item);
         }
     }

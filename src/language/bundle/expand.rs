@@ -107,7 +107,7 @@ impl Files {
             let mut notes = Notes::default();
             let mut root = load::read_file(path, &mut notes)?;
             tree.warnings.append(&mut notes.warnings);
-            compat::rename_deprecated(&mut root, &mut tree.notes);
+            compat::rename_deprecated(&mut root);
             self.0.insert(path.to_owned(), Tree::new(root));
         }
         self.0.get_mut(path).ok_or_else(|| err!("cannot find the config file `{path}`"))

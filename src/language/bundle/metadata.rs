@@ -44,7 +44,7 @@ pub fn read(args: &RunArgs, tree: &mut Tree) -> Result<()> {
     }
     tree.warnings.append(&mut meta.warnings);
     tree.errors.append(&mut meta.errors);
-    compat::rename_deprecated(&mut meta.root, &mut tree.notes);
+    compat::rename_deprecated(&mut meta.root);
     if let Content::Dict(entries) = &meta.root.content {
         let missing: Vec<&str> = REQUIRED.iter().filter(|key| !entries.contains_key(&Key::str(key))).copied().collect();
         if !missing.is_empty() {
@@ -54,4 +54,10 @@ pub fn read(args: &RunArgs, tree: &mut Tree) -> Result<()> {
     }
     tree.root.insert(ID, meta.root);
     Ok(())
+}
+
+/// The definition of the prediction's channels, with the name of its output: the first `channel_def` among the outputs of
+/// [`NETWORK_OUTPUTS`](crate::run::NETWORK_OUTPUTS).
+pub fn channel_definition(outputs: &Node) -> Option<(String, &Node)> {
+    outputs.children().into_iter().find_map(|(name, output)| Some((name, output.child("channel_def")?)))
 }

@@ -41,7 +41,7 @@ mod yaml_scalar;
 pub use args::{LoggingFile, Rules, RunArgs, WorkflowType};
 pub use load::Warning;
 pub use logging_conf::LoggingConf;
-pub use metadata::REQUIRED as REQUIRED_METADATA;
+pub use metadata::{REQUIRED as REQUIRED_METADATA, channel_definition};
 pub use names::monai_has;
 pub use node::Node;
 pub use plan::{EffectUse, Plan, Roots};

@@ -9,6 +9,7 @@ use super::dry_run::{DryRun, withheld};
 use super::expr::{self, Env};
 use super::id;
 use super::load::Warning;
+use super::metadata;
 use super::names;
 use super::node::{Content, Node, key_text};
 use super::plan::{MAX_CHAIN, Plan};
@@ -361,9 +362,11 @@ impl Session {
 
 impl ConfigSource for Session {
     fn record(&self) -> ConfigRecord {
-        let outputs = self.plan.tree.get(NETWORK_OUTPUTS).map(Node::children).unwrap_or_default();
-        let named = outputs.into_iter().find(|(_, output)| output.child("channel_def").is_some());
-        let channel_names = named
+        let channel_names = self
+            .plan
+            .tree
+            .get(NETWORK_OUTPUTS)
+            .and_then(metadata::channel_definition)
             .and_then(|(name, _)| self.get(&id::join(&id::join(NETWORK_OUTPUTS, &name), "channel_def")).ok())
             .unwrap_or_default();
         ConfigRecord {

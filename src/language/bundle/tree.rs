@@ -82,7 +82,7 @@ impl Tree {
         for file in &args.config_files {
             tree.merge_file(file, args)?;
         }
-        compat::rename_deprecated(&mut tree.root, &mut tree.notes);
+        compat::rename_deprecated(&mut tree.root);
         metadata::read(args, &mut tree)?;
         Ok(tree)
     }
