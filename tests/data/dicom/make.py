@@ -144,7 +144,7 @@ def all_of(hu, affine, small=None):
     series("uneven", hu, affine, shift=lambda z: 0.1 if z == 1 else 0)
     remember("uneven", hu, affine, check=False)
     series("missing", hu, affine, skip=[2])
-    expected["missing"] = {"error": "1 slices are missing"}
+    expected["missing"] = {"error": "1 slice is missing"}
     series("wild", hu, affine, shift=lambda z: 0.6 if z == 1 else 0)
     expected["wild"] = {"error": "unevenly spaced"}
     # Copies, a localizer, a report without pixels, a DICOMDIR and a file of another format, in subfolders.
