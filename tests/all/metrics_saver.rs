@@ -195,3 +195,32 @@ fn an_evaluation_writes_its_metrics_with_the_names_of_the_structures() {
         bundle.run(&["run", "--config_file", files, "--evaluator#val_handlers#0#save_dir", "configs/evaluate.json/x"]);
     assert!(!output.status.success() && !text(&output.stderr).contains("s0000"), "{}", text(&output.stderr));
 }
+
+#[test]
+fn the_table_of_distances_starts_with_the_highest() {
+    let bundle = Bundle::new(2);
+    std::fs::write(bundle.path("configs/evaluate.json"), EVALUATE).unwrap();
+    std::fs::write(bundle.path("configs/metadata.json"), METADATA).unwrap();
+    for case in ["s0000", "s0001"] {
+        let image = nifti::read(bundle.path(&format!("images/{case}.nii.gz"))).unwrap();
+        // Spleen and liver in slabs that no untrained network finds.
+        let count = image.voxels.len();
+        let labels: Vec<u8> = (0..count).map(|at| if at < 40 { 1 } else { u8::from(at > count / 2) * 2 }).collect();
+        let path = bundle.path(&format!("labels/{case}.nii.gz"));
+        let labels = Voxels::U8(labels.into());
+        nifti::write(path, &labels, &image.layout, &image.affine, DType::U8, nifti::Options::default()).unwrap();
+    }
+    let metric = "{'val_hausdorff': {'_target_': 'HausdorffDistance', 'output_transform': \
+                  \"$monai.handlers.from_engine(['pred', 'label'])\"}}";
+    let files = "['configs/inference.json','configs/evaluate.json']";
+    let output = bundle.run(&["run", "--config_file", files, "--evaluator#additional_metrics", metric]);
+    let log = text(&output.stderr);
+    assert!(output.status.success(), "{log}");
+    let table = log.split("val_hausdorff by structure, highest first\n").nth(1).unwrap_or_else(|| panic!("{log}"));
+    let rows = table.lines().skip(1).map_while(|line| line.strip_prefix("  "));
+    let means: Vec<f64> = rows.filter_map(|row| row.split_whitespace().nth(2)?.parse().ok()).collect();
+    assert!(means.len() >= 2 && means.is_sorted_by(|a, b| a >= b), "{log}");
+    assert!(log.matches("are absent from the prediction or from the label").count() <= 1, "{log}");
+    let csv = std::fs::read_to_string(bundle.path("out/val_hausdorff_raw.csv")).unwrap();
+    assert_eq!(csv.lines().next(), Some("filename,class0,class1,class2,mean"));
+}

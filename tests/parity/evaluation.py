@@ -1,8 +1,9 @@
 """Compare evaluations in MONAI and segbundle: the CSV files of MetricsSaver for the same weights, images and labels.
 
 Upstream's train.json and evaluate.json run unmodified on a real CT with its label map, if ../shared exists, and the
-configs of this repository on three synthetic phantoms with a small network. metrics.csv, the values by case and their
-summary should be equal byte for byte; numbers may differ by 1e-5 where a voxel is close to a tie. MONAI's files are
+configs of this repository on three synthetic phantoms with a small network, both with all metrics of overlaps and
+surfaces. metrics.csv, the values by case and their summary should be equal byte for byte; numbers may differ by 1e-5
+(relative to numbers above 1) where a voxel is close to a tie or where the order of additions differs. MONAI's files are
 cached by their inputs.
 """
 import math
@@ -16,7 +17,28 @@ import cases
 import monai_env
 
 ROOT = cases.ROOT
-FILES = ("metrics.csv", "val_mean_dice_raw.csv", "val_mean_dice_summary.csv")
+# Metrics that are added to the config's own.
+METRICS = {
+    "val_iou": {"_target_": "MeanIoUHandler", "include_background": False},
+    "val_sensitivity": {"_target_": "ConfusionMatrix", "include_background": False, "metric_name": "sensitivity", "save_details": False},
+    "val_mcc": {"_target_": "ConfusionMatrix", "metric_name": "mcc", "compute_sample": True, "save_details": False},
+    "val_hausdorff": {"_target_": "HausdorffDistance", "include_background": True},
+    "val_hausdorff_95": {"_target_": "HausdorffDistance", "percentile": 95},
+    "val_hausdorff_taxicab": {"_target_": "HausdorffDistance", "distance_metric": "taxicab", "directed": True},
+    "val_hausdorff_chessboard": {"_target_": "HausdorffDistance", "distance_metric": "chessboard"},
+    "val_surface_distance": {"_target_": "SurfaceDistance", "symmetric": True},
+    **{f"val_surface_dice{name}": {"_target_": "IgniteMetricHandler", "metric_fn": {
+        "_target_": "SurfaceDiceMetric", "class_thresholds": [1.5] * 104, "use_subvoxels": subvoxels}}
+       for name, subvoxels in (("", False), ("_subvoxels", True))},
+}
+OVERRIDES = {
+    "validate#additional_metrics": {name: {**metric, "output_transform": "$monai.handlers.from_engine(['pred', 'label'])"}
+                                    for name, metric in METRICS.items()},
+    "validate#handlers#2#metrics": "*",
+    "validate#handlers#2#metric_details": "*",
+}
+DETAILED = ["val_mean_dice"] + [name for name, metric in METRICS.items() if metric.get("save_details", True)]
+FILES = ["metrics.csv"] + [f"{name}_{kind}.csv" for name in DETAILED for kind in ("raw", "summary")]
 LOW = {"displayable_configs#highres": False}
 SMALL = {**LOW, "network_def#init_filters": 8, "network_def#blocks_down": [1, 1], "network_def#blocks_up": [1],
          "validate#inferer#roi_size": [32, 32, 32], "val_cases": 3}
@@ -85,24 +107,26 @@ def number(text):
 
 def compare(theirs, ours):
     """Compare the texts of the files. Returns (summary, [problems])."""
-    equal, worst, problems = 0, 0.0, []
+    equal, worst, problems = 0, {}, []
     for name in FILES:
         if theirs[name] == ours[name]:
             equal += 1
             continue
-        cells = [text[name].replace("\n", ",\n,").split(",") for text in (theirs, ours)]
-        if len(cells[0]) != len(cells[1]):
-            problems.append(f"{name}: {len(cells[1])} values, expected {len(cells[0])}")
+        lines = [text[name].splitlines() for text in (theirs, ours)]
+        if [len(line.split(",")) for line in lines[0]] != [len(line.split(",")) for line in lines[1]]:
+            problems.append(f"{name}: {len(lines[1])} lines, expected {len(lines[0])} with as many values")
             continue
-        for a, b in zip(*cells):
-            x, y = number(a), number(b)
-            if a != b and x is not None and y is not None and math.isnan(x) == math.isnan(y):
-                worst = max(worst, abs(x - y))
-            elif a != b:
-                problems.append(f"{name}: {b!r}, expected {a!r}")
-    if not worst <= TOLERANCE:
-        problems.append(f"values differ by up to {worst:.1e}")
-    return f"{equal} of {len(FILES)} files are equal byte for byte, values within {worst:.0e}", problems
+        for line, other in zip(*lines):
+            metric = line.split(",")[0] if name == "metrics.csv" else name.rsplit("_", 1)[0]
+            for a, b in zip(line.split(","), other.split(",")):
+                x, y = number(a), number(b)
+                if a != b and x is not None and y is not None and math.isnan(x) == math.isnan(y):
+                    worst[metric] = max(worst.get(metric, 0.0), abs(x - y) / max(1.0, abs(x)))
+                elif a != b:
+                    problems.append(f"{name}: {b!r}, expected {a!r}")
+    problems += [f"{metric} differs by up to {value:.1e}" for metric, value in worst.items() if not value <= TOLERANCE]
+    differences = ", ".join(f"{metric} {value:.0e}" for metric, value in worst.items())
+    return f"{equal} of {len(FILES)} files are equal byte for byte; largest differences: {differences or 'none'}", problems
 
 
 def check(work, binary, only):
@@ -115,7 +139,7 @@ def check(work, binary, only):
         weights = bundles.weights(os.path.join(configs, "inference.json"), {k: v for k, v in overrides.items() if k.split("#")[0] in ("displayable_configs", "network_def")},
                                   1, cases.real("lung") or images[0])
         models = {"model.pt": weights, "model_lowres.pt": weights}
-        overrides = {"dataset_dir": data, **overrides}
+        overrides = {"dataset_dir": data, **overrides, **OVERRIDES}
         parts = [bundles.content(os.path.join(configs, file)) for file in ("train.json", "evaluate.json")]
         key = bundles.sha256("evaluation, relative paths", *parts, str({**overrides, "dataset_dir": ""}), bundles.content(weights), str(monai_env.PACKAGES),
                              os.cpu_count(), *map(bundles.content, images))[:24]
