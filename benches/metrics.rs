@@ -23,6 +23,12 @@ fn maps() -> [Tensor; 2] {
     let shape = [2, 1, 0].map(|axis| case.grid.shape[axis] as i64);
     let target = Tensor::from_slice(&case.labels).reshape(shape).permute([2, 1, 0]).contiguous();
     drop(case);
+    // The size of a phantom depends on its body.
+    let target = (0..3).fold(target, |map, axis| {
+        let step = map.size()[axis] as f64 / SHAPE[axis] as f64;
+        let at: Vec<i64> = (0..SHAPE[axis]).map(|n| (n as f64 * step) as i64).collect();
+        map.index_select(axis as i64, &Tensor::from_slice(&at))
+    });
     let prediction = target.roll([2], [0]).reshape([-1]);
     let mut random = RandomState::new(0);
     let count = prediction.numel() as u32;

@@ -120,8 +120,9 @@ fn pairwise_sum(values: &[f32]) -> f32 {
 fn percentile(sorted: &[f32], percent: u8) -> f32 {
     let position = (sorted.len() - 1) as f64 * (f64::from(percent) / 100.0);
     let below = position.floor() as usize;
-    let Some(high) = sorted.get(below + 1) else { return sorted[sorted.len() - 1] };
     let (low, part) = (sorted[below], position - below as f64);
+    let high = sorted.get(below + 1).unwrap_or(&low);
+    // NaN for infinite values, also for a single one.
     let span = high - low;
     if part >= 0.5 { high - span * (1.0 - part) as f32 } else { low + span * part as f32 }
 }

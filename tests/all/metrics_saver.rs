@@ -16,7 +16,7 @@ fn values_by_case_and_their_summary_are_written_as_monai_writes_them() {
     let ops = ["mean", "median", "max", "min", "90percentile", "std", "notnans", "5percentile"];
     let ops: Vec<SummaryOp> = ops.iter().map(|op| SummaryOp::from_value(&(*op).into()).unwrap()).collect();
     let names: Vec<&str> = data.keys().filter_map(|name| name.strip_suffix("/rows")).collect();
-    assert_eq!(names.len(), 5);
+    assert_eq!(names.len(), 6);
     for name in names {
         let rows = &data[&format!("{name}/rows")];
         let rows: Vec<Vec<f32>> = rows.f32().chunks(rows.shape[1]).map(<[f32]>::to_vec).collect();

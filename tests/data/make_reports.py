@@ -29,6 +29,7 @@ def main():
     tables["distances"] = values(rng, 5, 6)
     tables["distances"][[0, 3, 4], [1, 1, 2]] = np.inf
     tables["distances"][:, 5] = np.inf
+    tables["distance"] = np.array([[np.inf, 1.5, np.nan]], np.float32)
     arrays = {}
     warnings.simplefilter("ignore")
     for name, rows in tables.items():

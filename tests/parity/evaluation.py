@@ -2,9 +2,9 @@
 
 Upstream's train.json and evaluate.json run unmodified on a real CT with its label map, if ../shared exists, and the
 configs of this repository on three synthetic phantoms with a small network, both with all metrics of overlaps and
-surfaces. metrics.csv, the values by case and their summary should be equal byte for byte; numbers may differ by 1e-5
-(relative to numbers above 1) where a voxel is close to a tie or where the order of additions differs. MONAI's files are
-cached by their inputs.
+surfaces. metrics.csv, the values by case and their summary should be equal byte for byte; where a voxel is close to a
+tie or additions have another order, numbers may differ by 1e-5, those of surfaces by 1e-3, relative to numbers above 1.
+MONAI's files are cached by their inputs.
 """
 import math
 import os
@@ -18,10 +18,12 @@ import monai_env
 
 ROOT = cases.ROOT
 # Metrics that are added to the config's own.
-METRICS = {
+OVERLAPS = {
     "val_iou": {"_target_": "MeanIoUHandler", "include_background": False},
     "val_sensitivity": {"_target_": "ConfusionMatrix", "include_background": False, "metric_name": "sensitivity", "save_details": False},
     "val_mcc": {"_target_": "ConfusionMatrix", "metric_name": "mcc", "compute_sample": True, "save_details": False},
+}
+SURFACES = {
     "val_hausdorff": {"_target_": "HausdorffDistance", "include_background": True},
     "val_hausdorff_95": {"_target_": "HausdorffDistance", "percentile": 95},
     "val_hausdorff_taxicab": {"_target_": "HausdorffDistance", "distance_metric": "taxicab", "directed": True},
@@ -31,6 +33,7 @@ METRICS = {
         "_target_": "SurfaceDiceMetric", "class_thresholds": [1.5] * 104, "use_subvoxels": subvoxels}}
        for name, subvoxels in (("", False), ("_subvoxels", True))},
 }
+METRICS = {**OVERLAPS, **SURFACES}
 OVERRIDES = {
     "validate#additional_metrics": {name: {**metric, "output_transform": "$monai.handlers.from_engine(['pred', 'label'])"}
                                     for name, metric in METRICS.items()},
@@ -43,6 +46,8 @@ LOW = {"displayable_configs#highres": False}
 SMALL = {**LOW, "network_def#init_filters": 8, "network_def#blocks_down": [1, 1], "network_def#blocks_up": [1],
          "validate#inferer#roi_size": [32, 32, 32], "val_cases": 3}
 TOLERANCE = 1e-5
+# One voxel moves percentiles of the distances of a small structure.
+SURFACE_TOLERANCE = 1e-3
 
 
 def plan(folder, binary):
@@ -124,7 +129,9 @@ def compare(theirs, ours):
                     worst[metric] = max(worst.get(metric, 0.0), abs(x - y) / max(1.0, abs(x)))
                 elif a != b:
                     problems.append(f"{name}: {b!r}, expected {a!r}")
-    problems += [f"{metric} differs by up to {value:.1e}" for metric, value in worst.items() if not value <= TOLERANCE]
+    for metric, value in worst.items():
+        if not value <= (SURFACE_TOLERANCE if metric in SURFACES else TOLERANCE):
+            problems.append(f"{metric} differs by up to {value:.1e}")
     differences = ", ".join(f"{metric} {value:.0e}" for metric, value in worst.items())
     return f"{equal} of {len(FILES)} files are equal byte for byte; largest differences: {differences or 'none'}", problems
 
