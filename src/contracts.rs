@@ -186,6 +186,8 @@ pub enum OnPrediction {
     Masks,
     /// Labels or masks are moved to another voxel grid.
     Moved,
+    /// All channels in float32 are kept on the network's grid; the next operation interpolates them one at a time.
+    Interpolated,
     /// Needs all channels of the volume at once, in float32.
     AllChannels,
     /// Written unchanged.

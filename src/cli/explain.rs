@@ -108,11 +108,14 @@ fn write_postprocessing(explanation: &EvaluationExplanation, out: &mut String) {
             OnPrediction::Labels => "fused with the windows: one class index per voxel, not all channels at once",
             OnPrediction::Masks => "fused with the windows: one byte per channel and voxel",
             OnPrediction::Moved => "one pass over the result, nearest-neighbor",
+            OnPrediction::Interpolated => {
+                "all channels on the network's grid, interpolated one at a time by the next operation"
+            }
             OnPrediction::AllChannels => "needs all channels at once, four bytes per voxel each",
             OnPrediction::Written => "compressed and written while the next case is in the network",
             OnPrediction::Other => "executed as a separate step",
         };
-        dense |= *effect == OnPrediction::AllChannels;
+        dense |= matches!(effect, OnPrediction::Interpolated | OnPrediction::AllChannels);
         let _ = writeln!(out, "  {:<20} {what}", name);
     }
 }

@@ -5,10 +5,12 @@
 mod classes;
 mod components;
 mod console;
+mod convert_weights;
 mod explain;
 mod log;
 mod merge_labels;
 mod preview;
+mod report;
 mod run;
 mod sample_data;
 mod signals;
@@ -136,6 +138,10 @@ enum Command {
     SplitLabels(split_labels::Args),
     /// Merge one mask per structure into label maps, for a dataset in TotalSegmentator's layout
     MergeLabels(merge_labels::Args),
+    /// Write an HTML report about the output folder of a run: curves, metrics, pictures, volumes, failures
+    Report(report::Args),
+    /// Convert a checkpoint's weights: file format and precision
+    ConvertWeights(convert_weights::Args),
     /// List the structures of a bundle: number, name, color and code
     Classes(classes::Args),
 }
@@ -281,6 +287,8 @@ fn dispatch(cli: Cli, console: &console::Console) -> Result<()> {
         Command::Preview(args) => preview::preview(args),
         Command::SplitLabels(args) => split_labels::split_labels(args),
         Command::MergeLabels(args) => merge_labels::merge_labels(args),
+        Command::Report(args) => report::report(args),
+        Command::ConvertWeights(args) => convert_weights::convert_weights(args),
         Command::Classes(args) => classes::classes(args),
     }
 }

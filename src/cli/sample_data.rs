@@ -9,11 +9,11 @@ use std::path::PathBuf;
 
 #[derive(clap::Args)]
 pub struct Args {
-    /// Output folder, for imagesTr, labelsTr and imagesTs
+    /// Output folder, for imagesTr, labelsTr, imagesTs and labelsTs
     #[arg(long = "output_dir", alias = "output-dir", value_name = "DIR", default_value = "sampledata")]
     output_dir: PathBuf,
-    /// Number of cases: one fifth, but at least one, without labels (imagesTs), the others with (imagesTr, labelsTr). A
-    /// single case has labels
+    /// Number of cases: one fifth, but at least one, for tests (imagesTs, labelsTs), the others for training (imagesTr,
+    /// labelsTr). A single case is for training
     #[arg(long, value_name = "N", default_value_t = 25, value_parser = clap::value_parser!(u32).range(1..))]
     cases: u32,
     /// Voxels along x, y and z of a typical case, or one number for all three; cases differ from it with their body
@@ -53,7 +53,7 @@ pub fn sample_data(args: &Args) -> Result<()> {
         replaced => tracing::warn!("replaced {} of the same name", count(replaced, "case")),
     }
     if test == 0 {
-        tracing::info!("the only case has labels: imagesTs, the folder of test images, is not written");
+        tracing::info!("the only case is for training: imagesTs and labelsTs are not written");
     }
     Ok(())
 }

@@ -9,6 +9,7 @@ use crate::contracts::{
 };
 use crate::error::{Error, Result};
 use crate::image::{Grid, Spatial, Volume};
+use crate::prediction::INTERPOLATED_ARGMAX_BYTES;
 use crate::text;
 use std::sync::Arc;
 
@@ -151,8 +152,9 @@ impl Memory {
     fn after_preprocessing(&mut self, image: &Volume, postprocessing: &[Arc<dyn Transform>], certain: bool) {
         let what = format!("{} as the network's input", shape_text(&image.grid()));
         self.phases.push(Phase { what, bytes: image.bytes().saturating_add(input_bytes(image)), certain });
-        let moved =
-            |step: &&dyn Transform| matches!(step.on_prediction(), OnPrediction::Moved | OnPrediction::AllChannels);
+        let moved = |step: &&dyn Transform| {
+            matches!(step.on_prediction(), OnPrediction::Moved | OnPrediction::Interpolated | OnPrediction::AllChannels)
+        };
         if !flattened(postprocessing).iter().any(moved) {
             return;
         }
@@ -195,9 +197,22 @@ fn input_bytes(image: &Volume) -> u64 {
 fn result_bytes(postprocessing: &[Arc<dyn Transform>], network: &Grid, file: &Grid, classes: usize) -> u64 {
     let wide = if classes > 256 { 2 } else { 1 };
     let mut per_voxel = 4 * classes as u64;
-    let (mut predicted, mut moved) = (per_voxel.saturating_mul(voxels(network)), false);
+    let (mut predicted, mut moved, mut interpolated) = (per_voxel.saturating_mul(voxels(network)), false, false);
     for step in flattened(postprocessing) {
         match step.on_prediction() {
+            OnPrediction::Interpolated => {
+                (moved, interpolated) = (true, true);
+                continue;
+            }
+            // All channels on the network's grid, one at a time on the file's.
+            OnPrediction::Labels if interpolated => {
+                per_voxel = INTERPOLATED_ARGMAX_BYTES;
+                break;
+            }
+            OnPrediction::Masks if interpolated => {
+                per_voxel = classes as u64 + 8;
+                break;
+            }
             OnPrediction::Labels => per_voxel = wide,
             OnPrediction::Masks => per_voxel = classes as u64,
             OnPrediction::Moved => moved = true,

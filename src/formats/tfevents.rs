@@ -1,4 +1,4 @@
-//! TensorBoard's event files, with scalars as written by `torch.utils.tensorboard.SummaryWriter` (torch 2.11).
+//! Reader and writer of TensorBoard's event files, with scalars as written by `torch.utils.tensorboard.SummaryWriter` (torch 2.11).
 //!
 //! A file is a sequence of records: each is an `Event` message in protocol-buffer encoding, preceded by its length and
 //! followed by checksums. The first event contains the version of the format. When a training resumes, its new file
@@ -8,6 +8,7 @@
 use crate::env::host_name;
 use crate::err;
 use crate::error::Result;
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -71,6 +72,162 @@ impl EventWriter {
     fn append(&mut self, bytes: &[u8]) -> Result<()> {
         self.file.write_all(bytes).map_err(|error| err!("cannot write: {error}").file(&self.path))
     }
+}
+
+/// Scalars of the event files in a folder.
+#[derive(Debug, Default)]
+pub struct Scalars {
+    /// Steps and values by tag, in ascending order of steps.
+    pub by_tag: BTreeMap<String, Vec<(i64, f64)>>,
+    /// Files that end in a damaged or incomplete event. The events before it are in `by_tag`.
+    pub damaged: Vec<PathBuf>,
+}
+
+/// Reads the event files in `folder`, in the order of their names, which is that of their creation. Events that a later
+/// file hides ([`EventWriter::create`]) are left out, and of several values of a tag at a step the last one is kept.
+///
+/// # Errors
+/// The folder or a file cannot be read.
+pub fn read_scalars(folder: &Path) -> Result<Scalars> {
+    let cannot = |path: &Path, error: std::io::Error| err!("cannot read: {error}").file(path);
+    let mut files = vec![];
+    for entry in std::fs::read_dir(folder).map_err(|error| cannot(folder, error))? {
+        let path = entry.map_err(|error| cannot(folder, error))?.path();
+        if path.file_name().is_some_and(|name| name.to_string_lossy().starts_with("events.out.tfevents.")) {
+            files.push(path);
+        }
+    }
+    files.sort();
+    let mut out = Scalars::default();
+    let mut found: BTreeMap<String, BTreeMap<i64, f64>> = BTreeMap::new();
+    for path in files {
+        let bytes = std::fs::read(&path).map_err(|error| cannot(&path, error))?;
+        let mut rest = &bytes[..];
+        while !rest.is_empty() {
+            let Some(event) = next_record(&mut rest).and_then(Event::parse) else {
+                out.damaged.push(path);
+                break;
+            };
+            if event.is_start {
+                found.values_mut().for_each(|values| values.retain(|step, _| *step < event.step));
+            }
+            for (tag, value) in event.scalars {
+                found.entry(tag).or_default().insert(event.step, value);
+            }
+        }
+    }
+    out.by_tag = found.into_iter().map(|(tag, values)| (tag, values.into_iter().collect())).collect();
+    Ok(out)
+}
+
+/// Takes the next record off `rest`; `None` if it is incomplete or a checksum is wrong.
+fn next_record<'a>(rest: &mut &'a [u8]) -> Option<&'a [u8]> {
+    let (length, after) = rest.split_first_chunk::<8>()?;
+    let (sum, after) = after.split_first_chunk::<4>()?;
+    let (bytes, after) = after.split_at_checked(usize::try_from(u64::from_le_bytes(*length)).ok()?)?;
+    let (sum_of_bytes, after) = after.split_first_chunk::<4>()?;
+    if *sum != masked_checksum(length) || *sum_of_bytes != masked_checksum(bytes) {
+        return None;
+    }
+    *rest = after;
+    Some(bytes)
+}
+
+/// What is read of an `Event`.
+#[derive(Default)]
+struct Event {
+    step: i64,
+    /// A session starts: readers hide what earlier files contain from this step on.
+    is_start: bool,
+    scalars: Vec<(String, f64)>,
+}
+
+impl Event {
+    fn parse(bytes: &[u8]) -> Option<Event> {
+        let mut event = Event::default();
+        each_field(bytes, |number, field| {
+            match (number, field) {
+                (2, Field::Varint(step)) => event.step = step as i64,
+                (5, Field::Bytes(summary)) => each_field(summary, |number, field| match (number, field) {
+                    (1, Field::Bytes(value)) => {
+                        event.scalars.extend(scalar(value)?);
+                        Some(())
+                    }
+                    _ => Some(()),
+                })?,
+                (7, Field::Bytes(session)) => each_field(session, |number, field| {
+                    event.is_start |= number == 1 && matches!(field, Field::Varint(1));
+                    Some(())
+                })?,
+                _ => {}
+            }
+            Some(())
+        })?;
+        Some(event)
+    }
+}
+
+/// Tag and `simple_value` of a summary's value; `Some(None)` for images, histograms and so on.
+fn scalar(bytes: &[u8]) -> Option<Option<(String, f64)>> {
+    let (mut tag, mut value) = (None, None);
+    each_field(bytes, |number, field| {
+        match (number, field) {
+            (1, Field::Bytes(name)) => tag = Some(String::from_utf8_lossy(name).into_owned()),
+            (2, Field::Fixed32(bits)) => value = Some(f64::from(f32::from_bits(bits))),
+            _ => {}
+        }
+        Some(())
+    })?;
+    Some(tag.zip(value))
+}
+
+/// A field of a protocol-buffer message.
+enum Field<'a> {
+    Varint(u64),
+    Fixed32(u32),
+    Fixed64,
+    Bytes(&'a [u8]),
+}
+
+/// Calls `each` with number and content of the fields of a message; `None` if the message is damaged.
+fn each_field<'a>(mut bytes: &'a [u8], mut each: impl FnMut(u64, Field<'a>) -> Option<()>) -> Option<()> {
+    while !bytes.is_empty() {
+        let key = take_varint(&mut bytes)?;
+        let field = match key & 7 {
+            0 => Field::Varint(take_varint(&mut bytes)?),
+            1 => {
+                bytes = bytes.split_first_chunk::<8>()?.1;
+                Field::Fixed64
+            }
+            2 => {
+                let length = usize::try_from(take_varint(&mut bytes)?).ok()?;
+                let (content, rest) = bytes.split_at_checked(length)?;
+                bytes = rest;
+                Field::Bytes(content)
+            }
+            5 => {
+                let (bits, rest) = bytes.split_first_chunk::<4>()?;
+                bytes = rest;
+                Field::Fixed32(u32::from_le_bytes(*bits))
+            }
+            _ => return None,
+        };
+        each(key >> 3, field)?;
+    }
+    Some(())
+}
+
+fn take_varint(bytes: &mut &[u8]) -> Option<u64> {
+    let mut value = 0;
+    for shift in (0..64).step_by(7) {
+        let (byte, rest) = bytes.split_first()?;
+        *bytes = rest;
+        value |= u64::from(byte & 0x7f) << shift;
+        if byte & 0x80 == 0 {
+            return Some(value);
+        }
+    }
+    None
 }
 
 fn since_1970() -> Duration {
@@ -171,5 +328,41 @@ mod tests {
         // Version, version at the step, start, two scalars.
         assert_eq!(bytes.windows(13).filter(|part| *part == b"brain.Event:2").count(), 2);
         assert_eq!(bytes.len(), 5 * 16 + 24 + 26 + 15 + 2 * 23);
+    }
+
+    #[test]
+    fn scalars_are_read_back_without_what_a_later_file_hides() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut first = EventWriter::create(folder.path(), None).unwrap();
+        for step in 1..=5 {
+            first.scalars(step, [("loss", step as f32), ("accuracy", 0.5)]).unwrap();
+        }
+        let mut second = EventWriter::create(folder.path(), Some(4)).unwrap();
+        second.scalars(4, [("loss", 40.0)]).unwrap();
+        std::fs::write(folder.path().join("notes.txt"), "no events").unwrap();
+        let scalars = read_scalars(folder.path()).unwrap();
+        assert_eq!(scalars.by_tag["loss"], [(1, 1.0), (2, 2.0), (3, 3.0), (4, 40.0)]);
+        assert_eq!(scalars.by_tag["accuracy"].len(), 3);
+        assert!(scalars.damaged.is_empty());
+        // A training that was killed while it wrote.
+        let bytes = std::fs::read(second.path()).unwrap();
+        std::fs::write(second.path(), &bytes[..bytes.len() - 3]).unwrap();
+        let scalars = read_scalars(folder.path()).unwrap();
+        assert_eq!((scalars.by_tag["loss"].len(), &scalars.damaged[..]), (3, &[second.path().to_owned()][..]));
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn any_bytes_are_read_or_refused(
+            bytes in proptest::collection::vec(proptest::num::u8::ANY, 0..200),
+            valid in proptest::bool::ANY,
+        ) {
+            let _ = next_record(&mut &bytes[..]);
+            let _ = Event::parse(&bytes);
+            if valid {
+                let framed = record(&bytes);
+                proptest::prop_assert_eq!(next_record(&mut &framed[..]), Some(&bytes[..]));
+            }
+        }
     }
 }

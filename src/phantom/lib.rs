@@ -59,9 +59,9 @@ const VOXELS_AT_A_TIME: usize = 200_000_000;
 /// Size and content of a data set.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Options {
-    /// Number of cases with labels (imagesTr, labelsTr).
+    /// Number of training cases (imagesTr, labelsTr).
     pub training: usize,
-    /// Number of cases without labels (imagesTs).
+    /// Number of test cases (imagesTs, labelsTs).
     pub test: usize,
     /// Voxels along x, y, z of a typical case; larger views have more along z.
     pub size: [usize; 3],
@@ -92,8 +92,8 @@ pub fn file_name(index: usize) -> String {
     format!("s{:04}.nii.gz", FIRST_ID + index)
 }
 
-/// Writes the data set to imagesTr, labelsTr and imagesTs in `output_dir`, which is created if missing. Returns the
-/// paths of the images, training cases first.
+/// Writes the data set to imagesTr, labelsTr, imagesTs and labelsTs in `output_dir`, which is created if missing.
+/// Returns the paths of the images, training cases first.
 ///
 /// # Errors
 /// Options are out of range, or a file cannot be written.
@@ -115,12 +115,10 @@ fn write_case(output_dir: &Path, index: usize, options: &Options) -> Result<Path
     let [x, y, z] = grid.shape;
     let options = nifti::Options { description: DESCRIPTION, ..nifti::Options::default() };
     let layout = Layout::fortran([1, x, y, z]);
-    let is_training = index < training;
-    let path = output_dir.join(if is_training { "imagesTr" } else { "imagesTs" }).join(file_name(index));
-    if is_training {
-        let labels_path = output_dir.join("labelsTr").join(file_name(index));
-        nifti::write(labels_path, &Voxels::U8(labels.into()), &layout, &grid.affine, DType::U8, options)?;
-    }
+    let [images, folder_of_labels] = if index < training { ["imagesTr", "labelsTr"] } else { ["imagesTs", "labelsTs"] };
+    let path = output_dir.join(images).join(file_name(index));
+    let labels_path = output_dir.join(folder_of_labels).join(file_name(index));
+    nifti::write(labels_path, &Voxels::U8(labels.into()), &layout, &grid.affine, DType::U8, options)?;
     nifti::write(&path, &Voxels::I16(image.into()), &layout, &grid.affine, DType::I16, options)?;
     Ok(path)
 }

@@ -2,8 +2,9 @@
 //!
 //! The inferer returns a pending [`Prediction`]. Postprocessing either records operations ([`VoxelOp`],
 //! nearest-neighbor inversion) or computes box by box: argmax yields one small integer per voxel and never holds all
-//! channels of the volume. Only operations that need all channels at once (saving probabilities, linear inversion)
-//! allocate them, after a check of the memory budget.
+//! channels of the volume. Linear inversion is recorded too: argmax and thresholds after it interpolate one channel at a
+//! time. Only operations that need all channels at once (saving probabilities) allocate them, after a check of the
+//! memory budget.
 //!
 //! Why the order may change:
 //! - Nearest-neighbor inversion moves whole voxels, so it commutes with every per-voxel operation. Outside the
@@ -21,6 +22,7 @@ use crate::error::Result;
 use crate::image::{Grid, ImageHeader, Inverse, Layout, Trace, Volume, Voxels};
 use crate::torch::convert::{to_f32, to_u8};
 use crate::{bail, err};
+use rayon::prelude::*;
 use std::sync::Arc;
 use std::time::Instant;
 use tch::{Kind, Tensor};
@@ -48,6 +50,13 @@ pub enum PredictionState {
     },
     /// Values `[C,X,Y,Z]` f32, in host memory.
     Dense(Tensor, Grid),
+    /// Values on the network's grid, to be interpolated to the grid of the file.
+    Interpolated {
+        /// Values `[C,X,Y,Z]` f32, in host memory.
+        values: Tensor,
+        /// Inversion to apply to each channel.
+        inverse: Arc<Inverse>,
+    },
     /// Class labels after argmax.
     Labels {
         /// Labels `[X,Y,Z]` in C order, u8 or u16.
@@ -152,6 +161,7 @@ impl Prediction {
             PredictionState::Pending { source, inverse, .. } => {
                 inverse.as_ref().map_or(source.grid(), |recorded| recorded.inverse.to_grid())
             }
+            PredictionState::Interpolated { inverse, .. } => inverse.to_grid(),
             PredictionState::Dense(_, grid)
             | PredictionState::Labels { grid, .. }
             | PredictionState::Masks { grid, .. } => *grid,
@@ -163,7 +173,7 @@ impl Prediction {
     }
 
     /// Applies softmax or sigmoid over the channels.
-    pub fn activate(self, op: VoxelOp) -> Result<Self> {
+    pub fn activate(self, op: VoxelOp, case: &CaseContext) -> Result<Self> {
         let (header, trace) = (self.header, self.trace);
         let state = match self.state {
             PredictionState::Pending { source, mut ops, inverse } => {
@@ -171,6 +181,10 @@ impl Prediction {
                 PredictionState::Pending { source, ops, inverse }
             }
             PredictionState::Dense(values, grid) => PredictionState::Dense(op.apply(&values)?, grid),
+            PredictionState::Interpolated { values, inverse } => {
+                let (values, grid) = interpolated(&values, &inverse, case)?;
+                PredictionState::Dense(op.apply(&values)?, grid)
+            }
             PredictionState::Labels { .. } | PredictionState::Masks { .. } => {
                 bail!("cannot apply an activation after argmax or a threshold")
             }
@@ -206,6 +220,7 @@ impl Prediction {
                 let map = labels.into_voxels();
                 PredictionState::Labels { map, grid, onehot: None }
             }
+            PredictionState::Interpolated { values, inverse } => interpolated_argmax(&values, &inverse, case)?,
             PredictionState::Labels { .. } | PredictionState::Masks { .. } => {
                 bail!("cannot apply argmax to values that are already discrete")
             }
@@ -254,6 +269,9 @@ impl Prediction {
                 let mask = values.f_ge(threshold)?.f_to_kind(Kind::Uint8)?.f_contiguous()?;
                 PredictionState::Masks { planes: to_u8(&mask)?, channels, grid }
             }
+            PredictionState::Interpolated { values, inverse } => {
+                interpolated_masks(&values, &inverse, threshold, case)?
+            }
             PredictionState::Labels { .. } | PredictionState::Masks { .. } => {
                 bail!("cannot apply a threshold to values that are already discrete")
             }
@@ -265,7 +283,9 @@ impl Prediction {
     pub fn one_hot(self, classes: usize, case: &CaseContext) -> Result<Self> {
         match &self.state {
             // A label image: integers in one channel.
-            PredictionState::Dense(values, _) if values.size()[0] == 1 => {
+            PredictionState::Dense(values, _) | PredictionState::Interpolated { values, .. }
+                if values.size()[0] == 1 =>
+            {
                 let (header, trace) = (self.header.clone(), self.trace.clone());
                 let (values, grid) = self.dense(case)?;
                 let largest = values.f_max()?.f_double_value(&[])?;
@@ -323,10 +343,12 @@ impl Prediction {
             }
             state => {
                 let (values, _) = Prediction { state, header: self.header, trace: self.trace }.dense(case)?;
-                let start = Instant::now();
-                let state = dense_on_grid(&values, inverse, nearest, case)?;
-                case.clock.add(Stage::Invert, start.elapsed());
-                state
+                if nearest {
+                    let (values, grid) = dense_on_grid(&values, inverse, nearest, case)?;
+                    PredictionState::Dense(values, grid)
+                } else {
+                    PredictionState::Interpolated { values, inverse: inverse.clone() }
+                }
             }
         };
         Ok(Prediction { state, header, trace })
@@ -339,6 +361,7 @@ impl Prediction {
     pub fn dense(self, case: &CaseContext) -> Result<(Tensor, Grid)> {
         match self.state {
             PredictionState::Dense(values, grid) => Ok((values, grid)),
+            PredictionState::Interpolated { values, inverse } => interpolated(&values, &inverse, case),
             PredictionState::Pending { source, ops, inverse } => {
                 let (channels, grid) = (source.channels(), source.grid());
                 case.reserve(4 * channels as u64 * voxel_count(&grid) as u64, || {
@@ -360,10 +383,10 @@ impl Prediction {
                 case.clock.add(Stage::Inferer, start.elapsed());
                 match inverse {
                     None => Ok((out, grid)),
-                    Some(recorded) => match dense_on_grid(&out, &recorded.inverse, true, case)? {
-                        PredictionState::Dense(values, grid) => Ok((apply_all(&ops[before..], values)?, grid)),
-                        _ => bail!("expected values after the inversion, found class labels"),
-                    },
+                    Some(recorded) => {
+                        let (values, grid) = dense_on_grid(&out, &recorded.inverse, true, case)?;
+                        Ok((apply_all(&ops[before..], values)?, grid))
+                    }
                 }
             }
             PredictionState::Labels { map, grid, onehot } => {
@@ -495,7 +518,8 @@ fn masks_on_grid(
     Ok(PredictionState::Masks { planes: out, channels, grid })
 }
 
-fn dense_on_grid(values: &Tensor, inverse: &Inverse, nearest: bool, case: &CaseContext) -> Result<PredictionState> {
+fn dense_on_grid(values: &Tensor, inverse: &Inverse, nearest: bool, case: &CaseContext) -> Result<(Tensor, Grid)> {
+    let start = Instant::now();
     let [channels, ..] = size4(values)?;
     let grid = inverse.to_grid();
     case.reserve(4 * channels as u64 * voxel_count(&grid) as u64, || {
@@ -509,8 +533,78 @@ fn dense_on_grid(values: &Tensor, inverse: &Inverse, nearest: bool, case: &CaseC
         let moved = if nearest { inverse.nearest(&source, 0.0) } else { inverse.linear(&source)? };
         out.f_select(0, channel)?.f_copy_(&Tensor::f_from_slice(&moved)?.f_view([x, y, z])?)?;
     }
-    Ok(PredictionState::Dense(out, grid))
+    case.clock.add(Stage::Invert, start.elapsed());
+    Ok((out, grid))
 }
+
+fn interpolated(values: &Tensor, inverse: &Inverse, case: &CaseContext) -> Result<(Tensor, Grid)> {
+    dense_on_grid(values, inverse, false, case)
+}
+
+/// Calls `each` with the number and the values of each channel on the grid of the file.
+fn each_interpolated(
+    values: &Tensor,
+    inverse: &Inverse,
+    case: &CaseContext,
+    mut each: impl FnMut(usize, Vec<f32>),
+) -> Result<()> {
+    let start = Instant::now();
+    for channel in 0..size4(values)?[0] {
+        case.check()?;
+        let source = to_f32(&values.f_select(0, channel)?.f_contiguous()?)?;
+        each(channel as usize, inverse.linear(&source)?);
+    }
+    case.clock.add(Stage::Invert, start.elapsed());
+    Ok(())
+}
+
+fn interpolated_argmax(values: &Tensor, inverse: &Inverse, case: &CaseContext) -> Result<PredictionState> {
+    let ([channels, ..], grid) = (size4(values)?, inverse.to_grid());
+    if channels > i64::from(u16::MAX) + 1 {
+        bail!("expected at most 65536 channels, found {channels}");
+    }
+    case.reserve(INTERPOLATED_ARGMAX_BYTES * voxel_count(&grid) as u64, || {
+        format!("the labels and a channel on {}", shape_text(&grid))
+    })?;
+    let mut labels = vec![0_u16; voxel_count(&grid)];
+    let mut largest = vec![f32::NEG_INFINITY; labels.len()];
+    each_interpolated(values, inverse, case, |channel, values| {
+        let pairs = labels.par_iter_mut().zip(&mut largest).zip(&values).with_min_len(1 << 16);
+        pairs.for_each(|((label, largest), value)| {
+            // The first of equal values; NaN counts as the largest, as in torch.
+            if value > largest || (value.is_nan() && !largest.is_nan()) {
+                (*label, *largest) = (channel as u16, *value);
+            }
+        });
+    })?;
+    let map = match channels <= 256 {
+        true => Voxels::U8(labels.iter().map(|&label| label as u8).collect()),
+        false => Voxels::U16(labels.into()),
+    };
+    Ok(PredictionState::Labels { map, grid, onehot: None })
+}
+
+fn interpolated_masks(
+    values: &Tensor,
+    inverse: &Inverse,
+    threshold: f64,
+    case: &CaseContext,
+) -> Result<PredictionState> {
+    let (channels, grid) = (size4(values)?[0] as usize, inverse.to_grid());
+    case.reserve(channels as u64 * voxel_count(&grid) as u64, || {
+        format!("masks of {channels} channels on {}", shape_text(&grid))
+    })?;
+    let mut planes = Vec::with_capacity(channels * voxel_count(&grid));
+    each_interpolated(values, inverse, case, |_, values| {
+        // torch compares in f32.
+        planes.extend(values.iter().map(|&value| u8::from(value >= threshold as f32)));
+    })?;
+    Ok(PredictionState::Masks { planes, channels, grid })
+}
+
+/// Bytes per voxel of the file while channels are interpolated for argmax: a label, the largest value so far, and the
+/// channel, twice if the file has another orientation.
+pub(crate) const INTERPOLATED_ARGMAX_BYTES: u64 = 2 + 4 + 8;
 
 fn size4(values: &Tensor) -> Result<[i64; 4]> {
     values.size().try_into().map_err(|size| err!("expected values of shape [C,X,Y,Z], found {size:?}"))

@@ -6,6 +6,7 @@ pub use segbundle_phantom::{self as phantom, classes};
 pub mod label_names;
 pub mod merge_labels;
 pub mod preview;
+pub mod report;
 pub mod split_labels;
 pub mod statistics;
 pub mod structures;

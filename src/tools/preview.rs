@@ -11,6 +11,7 @@ use crate::image::{Element, Orientation, Volume};
 use crate::{bail, each_voxels, err};
 use font8x8::UnicodeFonts;
 use std::collections::BTreeMap;
+use std::io::Write;
 use std::path::Path;
 
 /// Display options of a preview.
@@ -203,14 +204,23 @@ impl Picture {
 
     /// Writes the image as PNG, atomically.
     pub fn write(&self, path: &Path) -> Result<Digest> {
-        atomic::write_hashed(path, |file| {
-            let failed = |error: png::EncodingError| err!("cannot write: {error}");
-            let mut encoder = png::Encoder::new(std::io::BufWriter::new(file), self.width as u32, self.height as u32);
-            encoder.set_color(png::ColorType::Rgb);
-            encoder.set_depth(png::BitDepth::Eight);
-            let mut writer = encoder.write_header().map_err(failed)?;
-            writer.write_image_data(self.pixels.as_flattened()).map_err(failed)?;
-            writer.finish().map_err(failed)
-        })
+        atomic::write_hashed(path, |file| self.encode(std::io::BufWriter::new(file)))
+    }
+
+    /// Returns the image as the bytes of a PNG file.
+    pub fn to_png(&self) -> Result<Vec<u8>> {
+        let mut bytes = vec![];
+        self.encode(&mut bytes)?;
+        Ok(bytes)
+    }
+
+    fn encode(&self, out: impl Write) -> Result<()> {
+        let failed = |error: png::EncodingError| err!("cannot write: {error}");
+        let mut encoder = png::Encoder::new(out, self.width as u32, self.height as u32);
+        encoder.set_color(png::ColorType::Rgb);
+        encoder.set_depth(png::BitDepth::Eight);
+        let mut writer = encoder.write_header().map_err(failed)?;
+        writer.write_image_data(self.pixels.as_flattened()).map_err(failed)?;
+        writer.finish().map_err(failed)
     }
 }

@@ -83,7 +83,7 @@ impl Transform for Activations {
         on_predictions(sample, &self.keys, self.allow_missing, cx.case, |at, prediction| {
             let (op, other) = &self.ops[at];
             let prediction = match op {
-                Some(op) => prediction.activate(*op)?,
+                Some(op) => prediction.activate(*op, cx.case)?,
                 None => prediction,
             };
             if other.is_none() {

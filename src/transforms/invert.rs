@@ -81,8 +81,11 @@ impl Transform for Invert {
         COMPONENT.name
     }
     fn on_prediction(&self) -> OnPrediction {
-        let nearest = self.nearest.iter().all(|nearest| *nearest) && self.post_func.iter().all(Value::is_none);
-        if nearest { OnPrediction::Moved } else { OnPrediction::AllChannels }
+        match self.post_func.iter().all(Value::is_none) {
+            true if self.nearest.iter().all(|nearest| *nearest) => OnPrediction::Moved,
+            true => OnPrediction::Interpolated,
+            false => OnPrediction::AllChannels,
+        }
     }
     fn plan(&self, sample: Sample) -> Result<Step<'_>> {
         Ok(Step::unknown(sample))

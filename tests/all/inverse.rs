@@ -2,7 +2,11 @@
 
 use crate::npz::Npz;
 use crate::transforms::{affine, cases, chain, golden, large};
+use segbundle::case_context::CaseContext;
 use segbundle::image::Inverse;
+use segbundle::prediction::{Prediction, PredictionState};
+use std::sync::Arc;
+use tch::{Kind, Tensor};
 
 #[test]
 fn nearest_inversion_has_monais_labels() {
@@ -64,4 +68,32 @@ fn a_channel_of_another_size_is_an_error() {
     let data = golden();
     let inverse = Inverse::new(&chain(&data, "axis_3").trace).unwrap();
     assert!(inverse.linear(&[0.0; 7]).unwrap_err().message().contains("expected a channel of"));
+}
+
+#[test]
+fn argmax_and_thresholds_of_interpolated_channels_equal_those_of_all_channels() {
+    let (data, cx) = (golden(), CaseContext::quiet());
+    for case in cases(&data) {
+        let image = chain(&data, &case);
+        let inverse = Arc::new(Inverse::new(&image.trace).unwrap());
+        let with = |state| Prediction { state, header: image.header.clone(), trace: vec![] };
+        let [x, y, z] = inverse.from_grid().shape.map(|n| n as i64);
+        tch::manual_seed(3);
+        // Values with ties, some of them NaN.
+        let values = (Tensor::rand([5, x, y, z], (Kind::Float, tch::Device::Cpu)) * 8).round() / 8;
+        let values = values.where_scalarother(&values.not_equal(0.875), f64::NAN);
+        let inverted = || {
+            let state = PredictionState::Dense(values.shallow_clone(), inverse.from_grid());
+            with(state).invert(&inverse, false, &cx).unwrap()
+        };
+        let all = || {
+            let (values, grid) = inverted().dense(&cx).unwrap();
+            with(PredictionState::Dense(values, grid))
+        };
+        let voxels = |prediction: Prediction| prediction.into_volume(&cx).unwrap().to_f32_vec().unwrap();
+        assert!(voxels(inverted().argmax(&cx).unwrap()) == voxels(all().argmax(&cx).unwrap()), "{case}");
+        let threshold = 0.5;
+        let masks = |prediction: Prediction| voxels(prediction.threshold(threshold, &cx).unwrap());
+        assert!(masks(inverted()) == masks(all()), "{case}");
+    }
 }

@@ -33,6 +33,7 @@ mod phantom;
 mod plans;
 mod published_expressions;
 mod random_transforms;
+mod report;
 mod resume;
 mod run_objects;
 mod sliding_window;

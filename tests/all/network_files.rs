@@ -142,6 +142,36 @@ fn safetensors_weights_equal_those_of_a_checkpoint() {
 }
 
 #[test]
+fn weights_are_converted_between_formats_and_precisions() {
+    let scratch = tempfile::tempdir().unwrap();
+    let state = [("a.weight".to_owned(), random(&[4, 3], 1)), ("steps".to_owned(), Tensor::from(7_i64))];
+    checkpoint::save(scratch.path().join("model.pt"), &state).unwrap();
+    let convert = |words: &[&str]| program(scratch.path()).arg("convert-weights").args(words).output().unwrap();
+    let check = |output: Output| assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    check(convert(&["model.pt", "half.safetensors", "--dtype", "float16"]));
+    check(convert(&["half.safetensors", "back.pt", "--dtype", "float32"]));
+    check(convert(&["model.pt", "same.safetensors"]));
+    let half = safetensors::read(scratch.path().join("half.safetensors")).unwrap();
+    assert_eq!(half[0].1, state[0].1.to_kind(Kind::Half));
+    assert_eq!((half[1].1.kind(), half[1].1.int64_value(&[])), (Kind::Int64, 7));
+    let back = checkpoint::load(scratch.path().join("back.pt")).unwrap().state_dict(None).unwrap();
+    assert_eq!(back[0].1, half[0].1.to_kind(Kind::Float));
+    assert_eq!(safetensors::read(scratch.path().join("same.safetensors")).unwrap()[0].1, state[0].1);
+    checkpoint::save(scratch.path().join("large.pt"), &[("a".to_owned(), Tensor::from(1e6_f32))]).unwrap();
+    for (words, text) in [
+        (&["large.pt", "x.pt", "--dtype", "float16"][..], "tensor `a`: values are beyond the range of Half"),
+        (&["model.pt", "x.onnx"], "expected a .safetensors or .pt file"),
+        (&["model.pt", "model.pt"], "it would be overwritten"),
+        (&["half.safetensors", "x.pt", "--key", "model"], "has no dict `model`"),
+    ] {
+        let output = convert(words);
+        let log = String::from_utf8_lossy(&output.stderr);
+        assert!(!output.status.success() && log.contains(text), "{words:?}: {log}");
+        assert!(!scratch.path().join("x.pt").exists());
+    }
+}
+
+#[test]
 fn damaged_safetensors_are_errors() {
     let scratch = tempfile::tempdir().unwrap();
     let path = scratch.path().join("w.safetensors");

@@ -150,7 +150,8 @@ fn argmax_without_the_values_equals_argmax_of_the_values() {
             };
             // Softmax does not change the largest channel; sigmoid, here far from saturation, neither.
             for ops in [&[][..], &[VoxelOp::Softmax], &[VoxelOp::Sigmoid]] {
-                let prediction = ops.iter().fold(infer(), |prediction, op| prediction.activate(*op).unwrap());
+                let prediction =
+                    ops.iter().fold(infer(), |prediction, op| prediction.activate(*op, &CaseContext::quiet()).unwrap());
                 match prediction.argmax(&CaseContext::quiet()).unwrap().state {
                     PredictionState::Labels { map: Voxels::U8(map), .. } => {
                         assert_eq!(&*map, expected.as_slice(), "{name} head {head} {ops:?}")
@@ -203,7 +204,7 @@ fn threshold_gives_one_mask_per_channel() {
         .infer(x, &volume_of(x), &Ramp::shared(true), &CaseContext::quiet())
         .unwrap();
     let volume = prediction
-        .activate(VoxelOp::Sigmoid)
+        .activate(VoxelOp::Sigmoid, &CaseContext::quiet())
         .unwrap()
         .threshold(0.5, &CaseContext::quiet())
         .unwrap()

@@ -1,0 +1,348 @@
+//! Collects what a report shows from the files of an output folder.
+
+use super::charts::{curve, short};
+use super::{CaseRow, Curve, Preview, Report, StructureRow, StructureTable, VolumeRow};
+use crate::err;
+use crate::error::{Error, Result};
+use crate::formats::{nifti, reader, tfevents};
+use crate::text::{bytes, count};
+use crate::tools::structures::{Structure, Structures};
+use crate::tools::{label_names, preview, statistics};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use rayon::prelude::*;
+use serde_json::Value as Json;
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+/// Largest size of a text file that is read.
+const MAX_TEXT_BYTES: u64 = 256 << 20;
+
+/// What to include in a report.
+#[derive(Debug, Clone, Copy)]
+pub struct Options {
+    /// Number of pictures; more cases are listed without one.
+    pub previews: usize,
+    /// Whether label maps are read to measure volumes.
+    pub volumes: bool,
+}
+
+/// Collects a report about an output folder: run.json, CSV files of MetricsSaver, event files and label maps, as far as
+/// they exist. What cannot be read becomes a note.
+///
+/// # Errors
+/// The folder cannot be read, or contains none of these files.
+pub fn gather(folder: &Path, options: Options) -> Result<Report> {
+    std::fs::read_dir(folder).map_err(|error| err!("cannot read the folder: {error}").file(folder))?;
+    let real = folder.canonicalize().unwrap_or_else(|_| folder.to_owned());
+    let mut report = Report {
+        title: real.file_name().unwrap_or_default().to_string_lossy().into_owned(),
+        written: chrono::Utc::now().format("%Y-%m-%d %H:%M UTC").to_string(),
+        version: env!("CARGO_PKG_VERSION"),
+        ..Report::default()
+    };
+    let scores = add_metrics(folder, &mut report);
+    add_curves(folder, &mut report);
+    let run = optional(read_json(&folder.join("run.json")), &mut report);
+    if let Some(run) = &run {
+        add_run(run, &scores, &mut report);
+        add_results(folder, run, options, &mut report);
+    }
+    if run.is_none() && report.curves.is_empty() && report.metrics.is_empty() && report.structures.is_empty() {
+        return Err(err!("expected run.json, metrics.csv or event files of a run, found none")
+            .file(folder)
+            .hint("name the output folder of `segbundle run`, such as eval"));
+    }
+    Ok(report)
+}
+
+/// `None` if the file does not exist; other errors become a note.
+fn optional<T>(read: Result<Option<T>>, report: &mut Report) -> Option<T> {
+    read.unwrap_or_else(|error| {
+        report.notes.push(note(&error));
+        None
+    })
+}
+
+/// An error in one line.
+fn note(error: &Error) -> String {
+    let mut text = error.message().replace('\n', "; ");
+    if let Some(file) = error.get_file() {
+        text = format!("{file}: {text}");
+    }
+    match error.get_hint() {
+        Some(hint) => format!("{text} ({hint})"),
+        None => text,
+    }
+}
+
+fn read_json(path: &Path) -> Result<Option<Json>> {
+    if !path.exists() {
+        return Ok(None);
+    }
+    let text = crate::text::read(path, MAX_TEXT_BYTES)?;
+    serde_json::from_str(&text).map(Some).map_err(|error| err!("expected JSON: {error}").file(path))
+}
+
+/// Reads metrics.csv, metrics_by_structure.csv and the values by case. Returns the mean value by case of the first
+/// metric that has them.
+fn add_metrics(folder: &Path, report: &mut Report) -> BTreeMap<String, f64> {
+    let metrics = optional(read_metrics(&folder.join("metrics.csv")), report);
+    report.metrics = metrics.unwrap_or_default();
+    let tables = optional(read_structures(&folder.join("metrics_by_structure.csv")), report);
+    report.structures = tables.unwrap_or_default();
+    let first = report.structures.first().map(|table| format!("{}_raw.csv", table.metric));
+    let scores = first.and_then(|name| optional(read_scores(&folder.join(name)), report));
+    scores.unwrap_or_default()
+}
+
+/// MONAI writes a line `name<TAB>value` per metric.
+fn read_metrics(path: &Path) -> Result<Option<Vec<(String, String)>>> {
+    if !path.exists() {
+        return Ok(None);
+    }
+    let text = crate::text::read(path, MAX_TEXT_BYTES)?;
+    let pair = |line: &str| {
+        let (name, value) = line.split_once(['\t', ',', ';'])?;
+        let value = value.trim();
+        Some((name.to_owned(), value.parse().map_or_else(|_| value.to_owned(), |value: f64| format!("{value:.4}"))))
+    };
+    Ok(Some(text.lines().filter_map(pair).collect()))
+}
+
+/// A reader of CSV whose delimiter is the first that occurs in the header.
+fn table(path: &Path) -> Result<Option<csv::Reader<std::io::Cursor<String>>>> {
+    if !path.exists() {
+        return Ok(None);
+    }
+    let text = crate::text::read(path, MAX_TEXT_BYTES)?;
+    let header = text.lines().next().unwrap_or_default();
+    let delimiter = header.bytes().find(|byte| matches!(byte, b',' | b';' | b'\t')).unwrap_or(b',');
+    Ok(Some(csv::ReaderBuilder::new().delimiter(delimiter).flexible(true).from_reader(std::io::Cursor::new(text))))
+}
+
+fn read_structures(path: &Path) -> Result<Option<Vec<StructureTable>>> {
+    let Some(mut table) = table(path)? else { return Ok(None) };
+    let wrong = |error: csv::Error| err!("cannot read the table: {error}").file(path);
+    let mut by_metric: Vec<(String, Vec<Vec<String>>)> = vec![];
+    for record in table.records() {
+        let record: Vec<String> = record.map_err(wrong)?.iter().map(str::to_owned).collect();
+        let [metric, _, _, cases, mean, ..] = &record[..] else { continue };
+        if cases == "0" || mean.is_empty() {
+            continue;
+        }
+        match by_metric.iter_mut().find(|(name, _)| name == metric) {
+            Some((_, rows)) => rows.push(record),
+            None => by_metric.push((metric.clone(), vec![record])),
+        }
+    }
+    Ok(Some(by_metric.into_iter().map(|(metric, rows)| structure_table(metric, rows)).collect()))
+}
+
+/// A table with the worst structure first. Only scores lie between 0 and 1 for all structures; distances are worst where
+/// they are largest.
+fn structure_table(metric: String, mut rows: Vec<Vec<String>>) -> StructureTable {
+    let number = |row: &[String], column: usize| row.get(column).and_then(|text| text.parse::<f64>().ok());
+    let mean = |row: &[String]| number(row, 4).unwrap_or(f64::NAN);
+    let largest = rows.iter().map(|row| mean(row)).fold(0.0, f64::max);
+    let is_score = largest <= 1.0;
+    rows.sort_by(|a, b| if is_score { mean(a).total_cmp(&mean(b)) } else { mean(b).total_cmp(&mean(a)) });
+    let longest = if is_score { 1.0 } else { largest };
+    let rows = rows.iter().map(|row| {
+        let structure = Structure { id: row[1].parse().unwrap_or(0), name: row[2].clone() };
+        StructureRow {
+            color: css(&structure),
+            name: structure.name,
+            cases: row[3].parse().unwrap_or(0),
+            values: [4, 5, 6, 7].map(|column| number(row, column).map_or(String::new(), short)),
+            bar: (mean(row) / longest * 100.0).clamp(0.0, 100.0),
+        }
+    });
+    StructureTable { rows: rows.collect(), metric }
+}
+
+fn css(structure: &Structure) -> String {
+    let [r, g, b] = structure.color();
+    format!("#{r:02x}{g:02x}{b:02x}")
+}
+
+/// The column `mean` of MONAI's table of values by case.
+fn read_scores(path: &Path) -> Result<Option<BTreeMap<String, f64>>> {
+    let Some(mut table) = table(path)? else { return Ok(None) };
+    let wrong = |error: csv::Error| err!("cannot read the table: {error}").file(path);
+    let mean = table.headers().map_err(wrong)?.iter().position(|name| name == "mean");
+    let Some(mean) = mean else { return Ok(None) };
+    let mut scores = BTreeMap::new();
+    for record in table.records() {
+        let record = record.map_err(wrong)?;
+        if let (Some(name), Some(Ok(value))) = (record.get(0), record.get(mean).map(str::parse)) {
+            scores.insert(name.to_owned(), value);
+        }
+    }
+    Ok(Some(scores))
+}
+
+fn add_curves(folder: &Path, report: &mut Report) {
+    let curves = tfevents::read_scalars(folder).and_then(|scalars| {
+        report.notes.extend(scalars.damaged.iter().map(|path| {
+            format!("{}: the end of the file is missing or damaged; the events before it are shown", path.display())
+        }));
+        let curve = |(tag, points): (String, Vec<(i64, f64)>)| {
+            let finite: Vec<f64> = points.iter().map(|(_, value)| *value).filter(|value| value.is_finite()).collect();
+            let &(step, last) = points.last()?;
+            let range = [finite.iter().copied().reduce(f64::min)?, finite.iter().copied().reduce(f64::max)?];
+            let drawn = curve(&points);
+            Some(drawn.map(|svg| Curve { tag, svg, last: short(last), step, range: range.map(short) }))
+        };
+        scalars.by_tag.into_iter().filter_map(curve).collect::<Result<Vec<_>>>()
+    });
+    match curves {
+        Ok(curves) => report.curves = curves,
+        Err(error) => report.notes.push(note(&error)),
+    }
+}
+
+fn add_run(run: &Json, scores: &BTreeMap<String, f64>, report: &mut Report) {
+    let text = |key: &str| run[key].as_str().map(str::to_owned);
+    report.status = text("status");
+    let counts = run["counts"].as_object().into_iter().flatten();
+    let counts: Vec<String> = counts
+        .filter(|(_, n)| n.as_u64().is_some_and(|n| n > 0))
+        .map(|(name, n)| format!("{n} {}", name.replace('_', " ")))
+        .collect();
+    let mut facts =
+        vec![("cases", Some(counts.join(", "))), ("started", text("started")), ("updated", text("updated"))];
+    facts.push(("device", text("device")));
+    facts.push(("precision", Some(text("amp").unwrap_or_else(|| "float32".into()))));
+    facts.push(("threads", run["threads"].as_u64().map(|n| n.to_string())));
+    facts.push(("peak memory", run["peak_memory_bytes"].as_u64().map(bytes)));
+    facts.push((
+        "segbundle",
+        text("segbundle").zip(text("libtorch")).map(|(own, torch)| format!("{own}, libtorch {torch}")),
+    ));
+    report
+        .facts
+        .extend(facts.into_iter().filter_map(|(label, text)| Some((label, text.filter(|text| !text.is_empty())?))));
+    report.config = Some(&run["config"])
+        .filter(|config| !config.is_null())
+        .and_then(|config| serde_json::to_string_pretty(config).ok());
+    report.cases = run["cases"].as_array().into_iter().flatten().map(|case| case_row(case, scores)).collect();
+    report.scored = report.cases.iter().any(|case| case.score.is_some());
+}
+
+fn case_row(case: &Json, scores: &BTreeMap<String, f64>) -> CaseRow {
+    let name = case["input"].as_str().unwrap_or_default().to_owned();
+    let seconds = |keys: &[&str]| -> f64 { keys.iter().filter_map(|key| case["seconds"][key].as_f64()).sum() };
+    let parts =
+        [seconds(&["total"]), seconds(&["check", "pre"]), seconds(&["inferer"]), seconds(&["invert", "post", "write"])];
+    let sizes: Vec<String> =
+        case["input_shape"].as_array().into_iter().flatten().skip(1).map(Json::to_string).collect();
+    let error = case["error"].as_object().map(|error| {
+        let part = |key: &str| error.get(key).and_then(Json::as_str);
+        let mut text = part("message").unwrap_or("unknown error").to_owned();
+        text.extend(part("file").filter(|file| *file != name).map(|file| format!(" ({file})")));
+        text.extend(part("hint").map(|hint| format!("; hint: {hint}")));
+        text
+    });
+    CaseRow {
+        status: case["status"].as_str().unwrap_or_default().to_owned(),
+        size: sizes.join("×"),
+        seconds: parts.map(|seconds| format!("{seconds:.1}")),
+        memory: case["peak_memory_bytes"].as_u64().map_or(String::new(), bytes),
+        score: scores.get(&name).map(|score| format!("{score:.4}")),
+        error,
+        name,
+    }
+}
+
+/// Adds pictures and volumes of the label maps that the run has written.
+fn add_results(folder: &Path, run: &Json, options: Options, report: &mut Report) {
+    let cases = run["cases"].as_array().into_iter().flatten().filter_map(|case| label_map(folder, case));
+    let cases: Vec<(String, PathBuf)> = cases.collect();
+    if cases.is_empty() {
+        return;
+    }
+    let shown = &cases[..options.previews.min(cases.len())];
+    let pictures: Vec<Result<Preview>> = shown.par_iter().map(|(input, labels)| picture(input, labels)).collect();
+    for picture in pictures {
+        match picture {
+            Ok(picture) => report.previews.push(picture),
+            Err(error) => report.notes.push(note(&error)),
+        }
+    }
+    if shown.len() < cases.len() {
+        report.notes.push(format!(
+            "pictures of {} of {}: `--previews N` shows more",
+            shown.len(),
+            count(cases.len(), "case")
+        ));
+    }
+    if !options.volumes {
+        report.notes.push("without volumes (`--no-volumes`)".into());
+        return;
+    }
+    let measure = |(_, labels): &(String, PathBuf)| {
+        let names = label_names::of(labels, None)?.0;
+        let rows = statistics::statistics(&nifti::read(labels)?, None, &names);
+        rows.map_err(|error| error.file(labels))
+    };
+    let mut by_structure: BTreeMap<u32, (String, Vec<(f64, bool)>)> = BTreeMap::new();
+    for rows in cases.par_iter().map(measure).collect::<Vec<_>>() {
+        match rows {
+            Ok(rows) => rows.into_iter().for_each(|row| {
+                let volumes = &mut by_structure.entry(row.id).or_insert((row.name, vec![])).1;
+                volumes.push((row.volume_ml, row.touches_border));
+            }),
+            Err(error) => report.notes.push(note(&error)),
+        }
+    }
+    report.volumes = by_structure.into_iter().map(|(id, (name, volumes))| volume_row(id, name, &volumes)).collect();
+}
+
+/// Input and label map of a finished case. Paths in run.json are relative to the folder in which the run was started;
+/// the output folder may also have been moved since.
+fn label_map(folder: &Path, case: &Json) -> Option<(String, PathBuf)> {
+    let outputs = case["outputs"].as_array()?.iter().filter_map(Json::as_str);
+    let is_nifti = |path: &&str| path.ends_with(".nii.gz") || path.ends_with(".nii");
+    let path = outputs.filter(is_nifti).find_map(|path| {
+        let parts: Vec<_> = Path::new(path).components().collect();
+        let ends = (1..=parts.len()).rev().map(|kept| parts[parts.len() - kept..].iter().collect::<PathBuf>());
+        std::iter::once(PathBuf::from(path)).chain(ends.map(|end| folder.join(end))).find(|path| path.is_file())
+    })?;
+    Some((case["input"].as_str()?.to_owned(), path))
+}
+
+fn volume_row(id: u32, name: String, volumes: &[(f64, bool)]) -> VolumeRow {
+    let ml = || volumes.iter().map(|(ml, _)| *ml);
+    let mean = ml().sum::<f64>() / volumes.len().max(1) as f64;
+    let range = [ml().fold(f64::INFINITY, f64::min), ml().fold(0.0, f64::max)];
+    let structure = Structure { id, name };
+    VolumeRow {
+        color: css(&structure),
+        cases: volumes.len(),
+        cut: volumes.iter().filter(|(_, cut)| *cut).count(),
+        ml: [mean, range[0], range[1]].map(|ml| format!("{ml:.1}")),
+        name: structure.name,
+    }
+}
+
+/// The preview that the run has written beside the label map, or a new one.
+fn picture(input: &str, labels: &Path) -> Result<Preview> {
+    let beside = labels.parent().into_iter().flat_map(std::fs::read_dir).flatten().flatten().map(|entry| entry.path());
+    let stem = Path::new(input).file_name().unwrap_or_default().to_string_lossy();
+    let stem = stem.split('.').next().unwrap_or_default().to_owned();
+    let is_preview = |path: &PathBuf| {
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        name == format!("{stem}_preview.png")
+    };
+    let png = match beside.into_iter().find(is_preview) {
+        Some(path) => std::fs::read(&path).map_err(|error| err!("cannot read: {error}").file(&path))?,
+        None => {
+            let names: Structures = label_names::of(labels, None)?.0;
+            let (map, image) = (nifti::read(labels)?, reader::read(input, None)?);
+            let made = preview::preview(&map, &image, &names, &stem, preview::Options::default());
+            made.and_then(|picture| picture.to_png()).map_err(|error| error.file(labels))?
+        }
+    };
+    Ok(Preview { name: input.to_owned(), png: STANDARD.encode(png) })
+}
