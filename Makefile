@@ -2,16 +2,34 @@
 SHELL := /bin/sh
 PREFIX ?= /usr/local
 CARGO ?= cargo
-CASES ?= 1
+EPOCHS ?= 40
 export CUDA
 
-.PHONY: demo test test-data setup build bench parity lint install clean
+.PHONY: demo demo-train demo-weights test test-data setup build bench parity lint install clean
 
-demo: build  ## create sample data and segment it with untrained weights
+DEMO = configs/demo.json
+RUN = target/release/segbundle run --config_file
+
+demo: build  ## create sample data, segment it with weights trained on other sample data, evaluate, write a report
 	target/release/segbundle sample-data --output_dir sampledata
-	target/release/segbundle run --config_file configs/inference.json --load_pretrain False --displayable_configs#highres False \
-	  --datalist "\$$list(sorted(glob.glob(@dataset_dir + '/imagesTs/*.nii.gz')))[:$(CASES)]"
-	@echo "labels: eval/*/*_trans.nii.gz (the weights are untrained: the labels are meaningless)"
+	$(RUN) "['configs/inference.json','$(DEMO)']" --output_dir eval/demo --named_labels True --preview True
+	$(RUN) "['configs/train.json','configs/evaluate.json','$(DEMO)']" --output_dir eval/demo/evaluation
+	target/release/segbundle report eval/demo eval/demo/evaluation
+	@echo "labels: eval/demo/*/*_trans.nii.gz, pictures and Dice: eval/demo/report.html (phantoms, not patients)"
+
+demo-train: build  ## train the demo's network on the sample data for about ten minutes, evaluate, write a report
+	target/release/segbundle sample-data --output_dir sampledata
+	$(RUN) "['configs/train.json','$(DEMO)','configs/demo_train.json']" --output_dir eval/demo-train --max_epochs $(EPOCHS)
+	$(RUN) "['configs/train.json','configs/evaluate.json','$(DEMO)']" --output_dir eval/demo-train/evaluation \
+	  --ckpt_dir models --modelname demo.pt
+	target/release/segbundle report eval/demo-train eval/demo-train/evaluation
+	@echo "curves and Dice: eval/demo-train/report.html"
+
+demo-weights: build  ## train the demo's weights again, from 160 phantoms: about an hour on two cores
+	target/release/segbundle sample-data --output_dir sampledata/weights --cases 200 --seed 1000
+	$(RUN) "['configs/train.json','$(DEMO)','configs/demo_train.json']" --output_dir eval/demo-weights \
+	  --dataset_dir sampledata/weights
+	target/release/segbundle convert-weights models/demo.pt sampledata/demo.safetensors --dtype float16
 
 test: setup  ## run all tests
 	$(CARGO) test --release --workspace

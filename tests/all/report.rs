@@ -123,6 +123,23 @@ fn an_inference_is_shown_with_pictures_and_volumes() {
 }
 
 #[test]
+fn an_inference_and_its_evaluation_are_one_report() {
+    let folder = tempfile::tempdir().unwrap();
+    let evaluated = evaluation();
+    let case = |error: serde_json::Value| {
+        json!({"index": 0, "status": if error.is_null() { "done" } else { "failed" }, "input": "a.nii.gz",
+               "outputs": ["out/a.nii.gz"], "error": error})
+    };
+    let run = |cases: &[serde_json::Value]| json!({"status": "done", "device": "cpu", "cases": cases}).to_string();
+    write(folder.path(), "run.json", &run(&[case(json!(null))]));
+    write(evaluated.path(), "run.json", &run(&[case(json!({"message": "label of another grid"}))]));
+    let words = [evaluated.path().to_str().unwrap(), "--no-volumes", "--previews", "0"];
+    let (page, _) = page(folder.path(), &words);
+    // The score of the case comes from the evaluation.
+    assert!(page.contains("0.6000") && page.contains("label of another grid") && page.contains("liver"), "{page}");
+}
+
+#[test]
 fn a_folder_without_results_is_an_error() {
     let folder = tempfile::tempdir().unwrap();
     for (words, expected) in [

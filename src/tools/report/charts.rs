@@ -34,11 +34,11 @@ pub fn curve(points: &[(i64, f64)]) -> Result<String> {
             .configure_mesh()
             .disable_x_mesh()
             .light_line_style(TRANSPARENT)
-            .x_labels(6)
+            .x_labels(if last.0 > first.0 { 6 } else { 1 })
             .y_labels(5)
             .x_label_formatter(&|step| format!("{step:.0}"))
             .y_label_formatter(&|value| short(*value))
-            .label_style(("sans-serif", 12))
+            .label_style(("sans-serif", 14))
             .draw()
             .map_err(failed)?;
         let line = thinned(&finite);

@@ -27,33 +27,51 @@ pub struct Options {
     pub volumes: bool,
 }
 
-/// Collects a report about an output folder: run.json, CSV files of MetricsSaver, event files and label maps, as far as
-/// they exist. What cannot be read becomes a note.
+/// Collects a report about output folders, such as those of an inference and its evaluation: run.json, CSV files of
+/// MetricsSaver, event files and label maps, as far as they exist. What cannot be read becomes a note.
 ///
 /// # Errors
-/// The folder cannot be read, or contains none of these files.
-pub fn gather(folder: &Path, options: Options) -> Result<Report> {
-    std::fs::read_dir(folder).map_err(|error| err!("cannot read the folder: {error}").file(folder))?;
-    let real = folder.canonicalize().unwrap_or_else(|_| folder.to_owned());
+/// A folder cannot be read, or contains none of these files.
+pub fn gather(folders: &[PathBuf], options: Options) -> Result<Report> {
     let mut report = Report {
-        title: real.file_name().unwrap_or_default().to_string_lossy().into_owned(),
         written: chrono::Utc::now().format("%Y-%m-%d %H:%M UTC").to_string(),
         version: env!("CARGO_PKG_VERSION"),
         ..Report::default()
     };
-    let scores = add_metrics(folder, &mut report);
-    add_curves(folder, &mut report);
-    let run = optional(read_json(&folder.join("run.json")), &mut report);
-    if let Some(run) = &run {
-        add_run(run, &scores, &mut report);
-        add_results(folder, run, options, &mut report);
+    let (mut titles, mut scores, mut runs) = (vec![], BTreeMap::new(), vec![]);
+    for folder in folders {
+        std::fs::read_dir(folder).map_err(|error| err!("cannot read the folder: {error}").file(folder))?;
+        let real = folder.canonicalize().unwrap_or_else(|_| folder.to_owned());
+        titles.push(real.file_name().unwrap_or_default().to_string_lossy().into_owned());
+        let before = report.metrics.len() + report.structures.len() + report.curves.len();
+        scores.extend(add_metrics(folder, &mut report));
+        add_curves(folder, &mut report);
+        let run = optional(read_json(&folder.join("run.json")), &mut report);
+        if run.is_none() && report.metrics.len() + report.structures.len() + report.curves.len() == before {
+            return Err(err!("expected run.json, metrics.csv or event files of a run, found none")
+                .file(folder)
+                .hint("name the output folder of `segbundle run`, such as eval"));
+        }
+        runs.extend(run.map(|run| (folder, run)));
     }
-    if run.is_none() && report.curves.is_empty() && report.metrics.is_empty() && report.structures.is_empty() {
-        return Err(err!("expected run.json, metrics.csv or event files of a run, found none")
-            .file(folder)
-            .hint("name the output folder of `segbundle run`, such as eval"));
+    report.title = titles.join(", ");
+    // The facts are those of the first run with results; of the others, only failures are listed.
+    let main = runs.iter().position(|(folder, run)| cases_of(run).any(|case| label_map(folder, case).is_some()));
+    for (at, (folder, run)) in runs.iter().enumerate() {
+        if at == main.unwrap_or(0) {
+            add_run(run, &scores, &mut report);
+            add_results(folder, run, options, &mut report);
+        } else {
+            let failed = cases_of(run).filter(|case| !case["error"].is_null());
+            report.cases.extend(failed.map(|case| case_row(case, &scores)));
+        }
     }
     Ok(report)
+}
+
+/// The cases in a run.json.
+fn cases_of(run: &Json) -> impl Iterator<Item = &Json> {
+    run["cases"].as_array().into_iter().flatten()
 }
 
 /// `None` if the file does not exist; other errors become a note.
@@ -88,10 +106,11 @@ fn read_json(path: &Path) -> Result<Option<Json>> {
 /// metric that has them.
 fn add_metrics(folder: &Path, report: &mut Report) -> BTreeMap<String, f64> {
     let metrics = optional(read_metrics(&folder.join("metrics.csv")), report);
-    report.metrics = metrics.unwrap_or_default();
+    report.metrics.extend(metrics.unwrap_or_default());
     let tables = optional(read_structures(&folder.join("metrics_by_structure.csv")), report);
-    report.structures = tables.unwrap_or_default();
-    let first = report.structures.first().map(|table| format!("{}_raw.csv", table.metric));
+    let tables = tables.unwrap_or_default();
+    let first = tables.first().map(|table| format!("{}_raw.csv", table.metric));
+    report.structures.extend(tables);
     let scores = first.and_then(|name| optional(read_scores(&folder.join(name)), report));
     scores.unwrap_or_default()
 }
@@ -197,13 +216,15 @@ fn add_curves(folder: &Path, report: &mut Report) {
         scalars.by_tag.into_iter().filter_map(curve).collect::<Result<Vec<_>>>()
     });
     match curves {
-        Ok(curves) => report.curves = curves,
+        Ok(curves) => report.curves.extend(curves),
         Err(error) => report.notes.push(note(&error)),
     }
 }
 
 fn add_run(run: &Json, scores: &BTreeMap<String, f64>, report: &mut Report) {
     let text = |key: &str| run[key].as_str().map(str::to_owned);
+    // To the second: 2026-01-31 12:00:00 UTC.
+    let time = |key: &str| text(key).map(|time| time.get(..19).map_or(time.clone(), |t| t.replace('T', " ") + " UTC"));
     report.status = text("status");
     let counts = run["counts"].as_object().into_iter().flatten();
     let counts: Vec<String> = counts
@@ -211,7 +232,7 @@ fn add_run(run: &Json, scores: &BTreeMap<String, f64>, report: &mut Report) {
         .map(|(name, n)| format!("{n} {}", name.replace('_', " ")))
         .collect();
     let mut facts =
-        vec![("cases", Some(counts.join(", "))), ("started", text("started")), ("updated", text("updated"))];
+        vec![("cases", Some(counts.join(", "))), ("started", time("started")), ("updated", time("updated"))];
     facts.push(("device", text("device")));
     facts.push(("precision", Some(text("amp").unwrap_or_else(|| "float32".into()))));
     facts.push(("threads", run["threads"].as_u64().map(|n| n.to_string())));
@@ -226,7 +247,7 @@ fn add_run(run: &Json, scores: &BTreeMap<String, f64>, report: &mut Report) {
     report.config = Some(&run["config"])
         .filter(|config| !config.is_null())
         .and_then(|config| serde_json::to_string_pretty(config).ok());
-    report.cases = run["cases"].as_array().into_iter().flatten().map(|case| case_row(case, scores)).collect();
+    report.cases.extend(cases_of(run).map(|case| case_row(case, scores)));
     report.scored = report.cases.iter().any(|case| case.score.is_some());
 }
 
@@ -257,7 +278,7 @@ fn case_row(case: &Json, scores: &BTreeMap<String, f64>) -> CaseRow {
 
 /// Adds pictures and volumes of the label maps that the run has written.
 fn add_results(folder: &Path, run: &Json, options: Options, report: &mut Report) {
-    let cases = run["cases"].as_array().into_iter().flatten().filter_map(|case| label_map(folder, case));
+    let cases = cases_of(run).filter_map(|case| label_map(folder, case));
     let cases: Vec<(String, PathBuf)> = cases.collect();
     if cases.is_empty() {
         return;
