@@ -18,7 +18,7 @@ pub struct Args {
 
 pub fn classes(args: &Args) -> Result<()> {
     let structures = match &args.source {
-        Some(path) if path.is_file() && !path.extension().is_some_and(|end| end == "json") => {
+        Some(path) if path.is_file() && path.extension().is_none_or(|end| end != "json") => {
             label_names::of(path, None)?.0
         }
         Some(path) if path.is_dir() => super::bundle_names(Some(&path.join("configs/metadata.json")))?,

@@ -22,9 +22,9 @@ fn page(folder: &Path, more: &[&str]) -> (String, String) {
 fn evaluation() -> TempDir {
     let folder = tempfile::tempdir().unwrap();
     write(folder.path(), "metrics.csv", "val_mean_dice\t0.8765432\nval_accuracy\t0.99\n");
-    let table = "metric,label,structure,cases,mean,median,min,max\n\
-        val_mean_dice,1,spleen,2,0.9,0.9,0.8,1.0\nval_mean_dice,2,liver,1,0.4,0.4,0.4,0.4\nval_mean_dice,3,aorta,0,,,,\n\
-        hausdorff,1,spleen,2,3.5,3.5,3,4\nhausdorff,2,liver,1,20,20,20,20\n";
+    let table = "metric,label,structure,cases,mean,median,min,max,better\n\
+        val_mean_dice,1,spleen,2,0.9,0.9,0.8,1.0,higher\nval_mean_dice,2,liver,1,0.4,0.4,0.4,0.4,higher\nval_mean_dice,3,aorta,0,,,,,higher\n\
+        hausdorff,1,spleen,2,3.5,3.5,3,4,lower\nhausdorff,2,liver,1,20,20,20,20,lower\n";
     write(folder.path(), "metrics_by_structure.csv", table);
     write(folder.path(), "val_mean_dice_raw.csv", "filename,class0,class1,mean\na.nii.gz,0.8,0.4,0.6\n");
     folder

@@ -261,6 +261,8 @@ struct StructureRow {
     median: Option<f32>,
     min: Option<f32>,
     max: Option<f32>,
+    /// "higher" or "lower"
+    better: &'static str,
 }
 
 fn by_structure(metric: &str, details: &MetricDetails, structures: &Structures) -> Vec<StructureRow> {
@@ -278,6 +280,7 @@ fn by_structure(metric: &str, details: &MetricDetails, structures: &Structures) 
             median: of(SummaryOp::Median),
             min: of(SummaryOp::Min),
             max: of(SummaryOp::Max),
+            better: if details.lower_is_better { "lower" } else { "higher" },
         }
     });
     rows.collect()

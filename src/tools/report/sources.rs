@@ -158,15 +158,16 @@ fn read_structures(path: &Path) -> Result<Option<Vec<StructureTable>>> {
     Ok(Some(by_metric.into_iter().map(|(metric, rows)| structure_table(metric, rows)).collect()))
 }
 
-/// A table with the worst structure first. Only scores lie between 0 and 1 for all structures; distances are worst where
-/// they are largest.
+/// A table with the worst structure first: distances are worst where they are largest.
 fn structure_table(metric: String, mut rows: Vec<Vec<String>>) -> StructureTable {
     let number = |row: &[String], column: usize| row.get(column).and_then(|text| text.parse::<f64>().ok());
     let mean = |row: &[String]| number(row, 4).unwrap_or(f64::NAN);
-    let largest = rows.iter().map(|row| mean(row)).fold(0.0, f64::max);
-    let is_score = largest <= 1.0;
-    rows.sort_by(|a, b| if is_score { mean(a).total_cmp(&mean(b)) } else { mean(b).total_cmp(&mean(a)) });
-    let longest = if is_score { 1.0 } else { largest };
+    rows.sort_by(|a, b| mean(a).total_cmp(&mean(b)));
+    if rows.first().and_then(|row| row.get(8)).is_some_and(|better| better == "lower") {
+        rows.reverse();
+    }
+    // Scores are drawn on a scale to 1.
+    let longest = rows.iter().map(|row| mean(row)).filter(|mean| mean.is_finite()).fold(1.0, f64::max);
     let rows = rows.iter().map(|row| {
         let structure = Structure { id: row[1].parse().unwrap_or(0), name: row[2].clone() };
         StructureRow {
