@@ -36,15 +36,10 @@ pub fn classes(args: &Args) -> Result<()> {
             let side = code.side.map_or(String::new(), |side| format!(", {}", side.meaning()));
             format!("{} {}{side}", code.code, code.meaning)
         });
-        let row = format!("{:6}  {:width$}  {}  {code}", structure.id, structure.name, hex(structure));
+        let row = format!("{:6}  {:width$}  {}  {code}", structure.id, structure.name, structure.css_color());
         let _ = writeln!(text, "{}", row.trim_end());
     }
     super::show(&text)
-}
-
-fn hex(structure: &Structure) -> String {
-    let [r, g, b] = structure.color();
-    format!("#{r:02x}{g:02x}{b:02x}")
 }
 
 fn row(structure: &Structure) -> serde_json::Value {
@@ -56,5 +51,5 @@ fn row(structure: &Structure) -> serde_json::Value {
             "side": code.side.map(|side| serde_json::json!({"code": side.code(), "meaning": side.meaning()})),
         })
     });
-    serde_json::json!({"number": structure.id, "name": structure.name, "color": hex(structure), "code": code})
+    serde_json::json!({"number": structure.id, "name": structure.name, "color": structure.css_color(), "code": code})
 }

@@ -30,17 +30,29 @@ enum FloatType {
     Bfloat16,
 }
 
+impl FloatType {
+    fn kind(self) -> tch::Kind {
+        match self {
+            FloatType::Float32 => tch::Kind::Float,
+            FloatType::Float16 => tch::Kind::Half,
+            FloatType::Bfloat16 => tch::Kind::BFloat16,
+        }
+    }
+    fn name(self) -> &'static str {
+        match self {
+            FloatType::Float32 => "float32",
+            FloatType::Float16 => "float16",
+            FloatType::Bfloat16 => "bfloat16",
+        }
+    }
+}
+
 pub fn convert_weights(args: &Args) -> Result<()> {
     super::check_extension(&args.output, &["safetensors", "pt"])?;
     paths::check_keeps(&args.output, &[&args.weights])?;
     let tensors = read(args)?;
-    let kind = args.dtype.map(|dtype| match dtype {
-        FloatType::Float32 => tch::Kind::Float,
-        FloatType::Float16 => tch::Kind::Half,
-        FloatType::Bfloat16 => tch::Kind::BFloat16,
-    });
     let tensors = tensors.into_iter().map(|(name, tensor)| {
-        let tensor = convert(&name, &tensor, kind).map_err(|error| error.file(&args.weights))?;
+        let tensor = convert(&name, &tensor, args.dtype).map_err(|error| error.file(&args.weights))?;
         Ok((name, tensor))
     });
     let tensors = tensors.collect::<Result<Vec<(String, Tensor)>>>()?;
@@ -68,13 +80,19 @@ fn read(args: &Args) -> Result<Vec<(String, Tensor)>> {
 ///
 /// # Errors
 /// A finite value is beyond the range of the new type.
-fn convert(name: &str, tensor: &Tensor, kind: Option<tch::Kind>) -> Result<Tensor> {
-    let Some(kind) = kind.filter(|_| tensor.is_floating_point()) else { return Ok(tensor.shallow_clone()) };
-    let converted = tensor.f_to_kind(kind)?;
+fn convert(name: &str, tensor: &Tensor, dtype: Option<FloatType>) -> Result<Tensor> {
+    let Some(dtype) = dtype.filter(|_| tensor.is_floating_point()) else { return Ok(tensor.shallow_clone()) };
+    let converted = tensor.f_to_kind(dtype.kind())?;
     let finite =
         |tensor: &Tensor| -> Result<i64> { Ok(tensor.f_isfinite()?.f_sum(tch::Kind::Int64)?.f_int64_value(&[])?) };
-    if finite(&converted)? != finite(tensor)? {
-        bail!("tensor `{name}`: values are beyond the range of {kind:?}");
+    let (before, after) = (finite(tensor)?, finite(&converted)?);
+    if before != after {
+        bail!(
+            "tensor `{name}`: {} of {} values are beyond the range of {}",
+            before - after,
+            tensor.numel(),
+            dtype.name()
+        );
     }
     Ok(converted)
 }

@@ -33,28 +33,37 @@ pub struct Args {
     #[arg(long)]
     copy_images: bool,
     /// Also write dataset.json, which lists the cases for training, validation and test, in the format of the Medical
-    /// Segmentation Decathlon: by the column `split` of meta.csv if the dataset has it, else by --validation
+    /// Segmentation Decathlon: by the column `split` of the dataset's meta.csv, or at random if it has no such file or
+    /// --validation is given. A config reads it with monai.data.load_decathlon_datalist; train.json does not
     #[arg(long)]
     split: bool,
-    /// Fraction of the cases for validation, drawn at random [default: 0.1]
+    /// Fraction of the cases for validation, drawn at random [default: 0.1 without meta.csv]
     #[arg(long, value_name = "FRACTION", requires = "split")]
     validation: Option<f64>,
-    /// Seed of the random split
+    /// Seed of a random split
     #[arg(long, value_name = "N", default_value_t = 0, requires = "split")]
     seed: u32,
 }
 
 pub fn merge_labels(args: &Args) -> Result<()> {
     if let Some(fraction) = args.validation.filter(|fraction| !(0.0..1.0).contains(fraction)) {
-        return Err(err!("--validation: expected a fraction from 0 to 1, found {fraction}").kind(Kind::Config));
+        return Err(err!("--validation: expected a fraction from 0 to below 1, found {fraction}").kind(Kind::Config));
     }
     let structures = super::bundle_names(args.meta_file.as_deref())?;
-    let Cases { cases, without_image } = merge_labels::cases(&args.dataset_dir, &structures)?;
+    let Cases { cases, without_image, without_masks } = merge_labels::cases(&args.dataset_dir, &structures)?;
     report_names(args, &structures, &cases)?;
+    if let Some(first) = without_masks.first() {
+        tracing::warn!("{} without masks, the first is {first}", count(without_masks.len(), "folder"));
+    }
+    let total = cases.len() + without_image.len();
+    let split = match args.split && args.validation.is_none() {
+        true => merge_labels::published_split(&args.dataset_dir, &cases)?,
+        false => None,
+    };
     let results = Mutex::new(vec![]);
     let report = |case: &Case, result: Result<Merged>| {
         let mut results = results.lock();
-        let place = format!("[{}/{}] {}", results.len() + 1, cases.len(), case.name);
+        let place = format!("[{}/{}] {}", results.len() + 1, total, case.name);
         match &result {
             Ok(merged) if merged.kept => tracing::info!("{place}: unchanged, kept"),
             Ok(merged) => tracing::info!("{place}: {}", summary(case, merged, &structures)),
@@ -67,6 +76,7 @@ pub fn merge_labels(args: &Args) -> Result<()> {
     let results = results.into_inner();
     for name in &without_image {
         tracing::error!("{name}: expected ct.nii.gz beside the masks, found no image");
+        merge_labels::remove_results(name, &args.output_dir);
     }
     let merged: Vec<&Merged> = results.iter().filter_map(|(_, result)| result.as_ref().ok()).collect();
     report_empty(&merged, &structures);
@@ -79,21 +89,21 @@ pub fn merge_labels(args: &Args) -> Result<()> {
     );
     if args.split {
         let usable = |case: &&Case| results.iter().any(|(name, result)| *name == case.name && result.is_ok());
-        write_split(args, &cases.iter().filter(usable).collect::<Vec<_>>())?;
+        write_split(args, &cases.iter().filter(usable).collect::<Vec<_>>(), split.as_ref())?;
     }
     match results.len() - merged.len() + without_image.len() {
         0 => Ok(()),
-        failed => bail!("{failed} of {} could not be merged", count(cases.len() + without_image.len(), "case")),
+        failed => bail!("{failed} of {} could not be merged", count(total, "case")),
     }
 }
 
 /// Logs masks that are not used and structures without a mask.
 fn report_names(args: &Args, structures: &Structures, cases: &[Case]) -> Result<()> {
-    let unknown = merge_labels::tally(cases.iter().map(|case| &*case.unknown), cases.len());
+    let unknown = merge_labels::tally(cases, |case| &case.unknown);
     if !unknown.is_empty() {
         tracing::warn!("masks that are not structures of the bundle are not used: {unknown}");
     }
-    let missing = merge_labels::tally(cases.iter().map(|case| &*case.missing), cases.len());
+    let missing = merge_labels::tally(cases, |case| &case.missing);
     if missing.is_empty() {
         return Ok(());
     }
@@ -110,7 +120,7 @@ fn report_names(args: &Args, structures: &Structures, cases: &[Case]) -> Result<
         ))
 }
 
-/// `104 masks, 12 empty, 85 voxels in two masks (most: 40 of aorta and esophagus, now esophagus)`
+/// `104 masks, 12 empty, 85 voxels changed to a later structure (most: 40 from aorta to esophagus)`
 fn summary(case: &Case, merged: &Merged, structures: &Structures) -> String {
     let mut text = count(case.masks.len(), "mask");
     if !merged.empty.is_empty() {
@@ -120,7 +130,7 @@ fn summary(case: &Case, merged: &Merged, structures: &Structures) -> String {
         let (one, other) = (structures.get(*one).name, structures.get(*other).name);
         let all: u64 = merged.overlaps.values().sum();
         text += &format!(
-            ", {} in two masks (most: {most} in {one} and {other}, now {other})",
+            ", {} changed to a later structure (most: {most} from {one} to {other})",
             count(all as usize, "voxel")
         );
     }
@@ -139,18 +149,17 @@ fn report_empty(merged: &[&Merged], structures: &Structures) {
     }
 }
 
-fn write_split(args: &Args, cases: &[&Case]) -> Result<()> {
-    let published = if args.validation.is_none() {
-        merge_labels::published_split(&args.dataset_dir, cases.iter().copied())?
-    } else {
-        None
-    };
+/// Writes dataset.json: `published` without cases that could not be merged, or a random split.
+fn write_split(args: &Args, cases: &[&Case], published: Option<&[Vec<&Case>; 3]>) -> Result<()> {
     let source = if published.is_some() { "meta.csv" } else { "random" };
-    let [training, validation, test] = published.unwrap_or_else(|| {
-        let fraction = args.validation.unwrap_or(VALIDATION);
-        let [training, validation] = merge_labels::random_split(cases, fraction, args.seed);
-        [training, validation, vec![]]
-    });
+    let [training, validation, test] = match published {
+        Some(parts) => [0, 1, 2].map(|part| parts[part].iter().copied().filter(|case| cases.contains(case)).collect()),
+        None => {
+            let fraction = args.validation.unwrap_or(VALIDATION);
+            let [training, validation] = merge_labels::random_split(cases, fraction, args.seed);
+            [training, validation, vec![]]
+        }
+    };
     let pairs =
         |cases: Vec<&Case>| -> Vec<Pair> { cases.into_iter().map(|case| merge_labels::outputs(case).into()).collect() };
     tracing::info!(

@@ -222,7 +222,7 @@ fn check_extension(path: &Path, known: &[&str]) -> Result<()> {
         return Ok(());
     }
     let shown: Vec<String> = known.iter().map(|known| format!(".{known}")).collect();
-    Err(err!("--output: expected a {} file, found `{}`", shown.join(" or "), path.display()).kind(Kind::Config))
+    Err(err!("expected a {} file as output, found `{}`", shown.join(" or "), path.display()).kind(Kind::Config))
 }
 
 /// Print to stdout. A closed pipe (`| head`) is not an error.

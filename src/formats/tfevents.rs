@@ -1,4 +1,5 @@
-//! Reader and writer of TensorBoard's event files, with scalars as written by `torch.utils.tensorboard.SummaryWriter` (torch 2.11).
+//! Reader and writer of TensorBoard's event files, with scalars as written by
+//! `torch.utils.tensorboard.SummaryWriter` (torch 2.11).
 //!
 //! A file is a sequence of records: each is an `Event` message in protocol-buffer encoding, preceded by its length and
 //! followed by checksums. The first event contains the version of the format. When a training resumes, its new file
@@ -83,7 +84,7 @@ pub struct Scalars {
     pub damaged: Vec<PathBuf>,
 }
 
-/// Reads the event files in `folder`, in the order of their names, which is that of their creation. Events that a later
+/// Reads the event files in `folder`, in the order of their names, which begin with the second of their creation. Events that a later
 /// file hides ([`EventWriter::create`]) are left out, and of several values of a tag at a step the last one is kept.
 ///
 /// # Errors

@@ -15,8 +15,9 @@ use rayon::prelude::*;
 use serde::Serialize;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 /// Names of an image in the folder of its case; the first that exists counts.
 const IMAGES: [&str; 4] = ["ct.nii.gz", "ct.nii", "mri.nii.gz", "mri.nii"];
@@ -47,12 +48,14 @@ pub struct Cases {
     pub cases: Vec<Case>,
     /// Folders with masks but without an image.
     pub without_image: Vec<String>,
+    /// Folders with an image but without a folder of masks.
+    pub without_masks: Vec<String>,
 }
 
 /// Result of one case.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Merged {
-    /// The label map existed and is newer than the image and the masks; the other fields are then empty.
+    /// The label map existed and is newer than every change of the image and the masks; the other fields are then empty.
     pub kept: bool,
     /// Numbers of the structures whose masks are empty.
     pub empty: Vec<u32>,
@@ -69,12 +72,18 @@ pub fn cases(dataset: &Path, structures: &Structures) -> Result<Cases> {
     for name in names_in(dataset)? {
         let folder = dataset.join(&name);
         let masks = folder.join(MASKS);
-        if !masks.is_dir() {
-            continue;
-        }
-        let Some(image) = IMAGES.iter().map(|image| folder.join(image)).find(|image| image.is_file()) else {
-            found.without_image.push(name);
-            continue;
+        let image = IMAGES.iter().map(|image| folder.join(image)).find(|image| image.is_file());
+        let image = match (image, masks.is_dir()) {
+            (Some(image), true) => image,
+            (Some(_), false) => {
+                found.without_masks.push(name);
+                continue;
+            }
+            (None, true) => {
+                found.without_image.push(name);
+                continue;
+            }
+            (None, false) => continue,
         };
         let mut files: BTreeMap<String, PathBuf> = BTreeMap::new();
         for file in names_in(&masks)? {
@@ -95,7 +104,7 @@ pub fn cases(dataset: &Path, structures: &Structures) -> Result<Cases> {
         case.unknown = files.into_keys().collect();
         found.cases.push(case);
     }
-    if found.cases.is_empty() && found.without_image.is_empty() {
+    if found.cases.is_empty() && found.without_image.is_empty() && found.without_masks.is_empty() {
         return Err(err!("expected folders of cases with a folder `{MASKS}`, found none")
             .kind(Kind::Config)
             .file(dataset)
@@ -140,7 +149,11 @@ pub fn merge_all(
     options: Options,
     done: impl Fn(&Case, Result<Merged>) + Sync,
 ) -> Result<()> {
+    if let Some(last) = structures.iter().map(|structure| structure.id).max().filter(|id| *id > MAX_ID) {
+        return Err(err!("expected structures with numbers up to {MAX_ID}, found {last}").kind(Kind::Config));
+    }
     for folder in ["imagesTr", "labelsTr"] {
+        atomic::check_writable(&output_dir.join(folder).join("case.nii.gz"))?;
         atomic::remove_stale(&output_dir.join(folder));
     }
     // The label map, its compressed copy in pieces, and a few slices of a mask.
@@ -150,7 +163,7 @@ pub fn merge_all(
     let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build();
     let pool = pool.map_err(|error| err!("cannot start threads: {error}"))?;
     pool.install(|| {
-        // One at a time, so that an interruption loses little and the log is in order.
+        // One at a time, so that an interruption loses little.
         cases.par_iter().with_max_len(1).for_each(|case| done(case, merge(case, structures, output_dir, options)));
     });
     Ok(())
@@ -166,15 +179,46 @@ fn label_bytes(image: &Volume, structures: &Structures) -> u64 {
     (voxels * label_dtype(structures).size_bytes()) as u64
 }
 
-/// Merges one case. A voxel in several masks gets the structure with the highest number, as in TotalSegmentator.
+/// Merges one case. A voxel in several masks gets the structure with the highest number, as in TotalSegmentator. If the
+/// case cannot be merged, the result of an earlier merge is removed.
 ///
 /// # Errors
-/// The image or a mask cannot be read, a mask is not on the grid of the image, a number is above 65535, a file cannot be
+/// There is no mask, the image or a mask cannot be read, a mask is not on the grid of the image, a file cannot be
 /// written, or a file of another program would be replaced.
-pub fn merge(case: &Case, structures: &Structures, output_dir: &Path, options: Options) -> Result<Merged> {
+fn merge(case: &Case, structures: &Structures, output_dir: &Path, options: Options) -> Result<Merged> {
+    let merged = merge_to(case, structures, output_dir, options);
+    if merged.is_err() {
+        remove_results(&case.name, output_dir);
+    }
+    merged
+}
+
+/// Removes the label map of a case and the link to its image, unless another program wrote them. A training must not use
+/// them after the case has changed.
+pub fn remove_results(name: &str, output_dir: &Path) {
+    for extension in ["nii.gz", "nii"] {
+        let [image, label] =
+            ["imagesTr", "labelsTr"].map(|folder| output_dir.join(folder).join(format!("{name}.{extension}")));
+        if !label_names::read(&label).is_ok_and(|names| names.is_some()) {
+            continue;
+        }
+        let removed = fs::remove_file(&label).and_then(|()| match image.symlink_metadata() {
+            Ok(_) => fs::remove_file(&image),
+            Err(_) => Ok(()),
+        });
+        match removed {
+            Ok(()) => tracing::warn!("removed the label map and the image of an earlier merge: {}", label.display()),
+            Err(error) => {
+                tracing::warn!("cannot remove the label map of an earlier merge: {}: {error}", label.display())
+            }
+        }
+    }
+}
+
+fn merge_to(case: &Case, structures: &Structures, output_dir: &Path, options: Options) -> Result<Merged> {
     let [image_path, label_path] = outputs(case).map(|path| output_dir.join(path));
-    if let Some(last) = structures.iter().map(|structure| structure.id).max().filter(|id| *id > MAX_ID) {
-        return Err(err!("expected structures with numbers up to {MAX_ID}, found {last}").kind(Kind::Config));
+    if case.masks.is_empty() {
+        return Err(err!("expected masks of structures, found none").file(case.image.with_file_name(MASKS)));
     }
     if is_merged(case, structures, &label_path)? {
         provide_image(case, &image_path, options)?;
@@ -222,7 +266,13 @@ fn add_mask<T: Element>(
     image: &Volume,
     overlaps: &mut BTreeMap<(u32, u32), u64>,
 ) -> Result<bool> {
-    same_grid(&nifti::read_header(mask)?, image)?;
+    let (found, expected) = (nifti::read_header(mask)?.layout.spatial(), image.layout.spatial());
+    let hint = || format!("resample the mask onto {}", image.header.path.display());
+    if found != expected {
+        return Err(err!("expected a mask on the grid of the image, {expected:?} voxels, found {found:?}").hint(hint()));
+    }
+    same_grid(&nifti::read_header(mask)?, image)
+        .map_err(|error| err!("expected a mask on the grid of the image: {}", error.message()).hint(hint()))?;
     let Some(mut slices) = nifti::SliceReader::open(mask, None)? else {
         bail!("expected a mask of three dimensions in a single file");
     };
@@ -247,20 +297,25 @@ fn add_mask<T: Element>(
     Ok(any)
 }
 
-/// Whether the label map exists, is newer than image, masks and their folder, and has the names of `structures`.
+/// Whether the label map exists, is newer than the last change of image, masks and their folder, and has the names of
+/// `structures`. A file that was copied with its old date has changed when it was copied.
 ///
 /// # Errors
 /// The file has no names of structures: another program wrote it.
 fn is_merged(case: &Case, structures: &Structures, label_path: &Path) -> Result<bool> {
-    let time = |path: &Path| -> Option<SystemTime> { fs::metadata(path).ok()?.modified().ok() };
-    let Some(merged) = time(label_path) else { return Ok(false) };
+    let changed = |path: &Path| -> Option<SystemTime> {
+        let file = fs::metadata(path).ok()?;
+        let change = Duration::new(u64::try_from(file.ctime()).ok()?, u32::try_from(file.ctime_nsec()).ok()?);
+        Some(file.modified().ok()?.max(SystemTime::UNIX_EPOCH + change))
+    };
+    let Some(merged) = fs::metadata(label_path).ok().and_then(|file| file.modified().ok()) else { return Ok(false) };
     let Some(names) = label_names::read(label_path).ok().flatten() else {
         return Err(foreign(label_path));
     };
     let folder = case.image.with_file_name(MASKS);
     let inputs = case.masks.iter().map(|(_, mask)| &**mask).chain([&*case.image, &*folder]);
     // A time that cannot be read is reported when the file is read.
-    let is_newer = inputs.map(time).all(|input| input.is_some_and(|input| input <= merged));
+    let is_newer = inputs.map(changed).all(|input| input.is_some_and(|input| input < merged));
     Ok(is_newer && names == *structures)
 }
 
@@ -363,12 +418,13 @@ pub fn published_split<'a>(
     read().map_err(|error: Error| error.file(&path))
 }
 
-/// Draws a fraction of the cases, at least one of several, for validation; the same seed and names give the same
-/// cases. Returns the cases for training and those for validation, both in order.
+/// Draws a fraction of the cases for validation. Of several cases at least one is drawn and one is left for training.
+/// The same seed and number of cases give the same split. Returns the cases for training and those for validation, both in order.
 pub fn random_split<'a>(cases: &[&'a Case], fraction: f64, seed: u32) -> [Vec<&'a Case>; 2] {
     let mut rng = RandomState::new(seed);
     let order = rng.permutation(cases.len());
-    let drawn = ((cases.len() as f64 * fraction).round() as usize).max(usize::from(cases.len() > 1 && fraction > 0.0));
+    let drawn = (cases.len() as f64 * fraction).round() as usize;
+    let drawn = drawn.max(usize::from(fraction > 0.0)).min(cases.len().saturating_sub(1));
     let validation: BTreeSet<usize> = order.into_iter().take(drawn).collect();
     let part = |in_validation: bool| {
         let cases = cases.iter().enumerate().filter(|(at, _)| validation.contains(at) == in_validation);
@@ -383,13 +439,17 @@ impl From<[PathBuf; 2]> for Pair {
     }
 }
 
-/// Names with the number of cases that have them: `face, rib_left_1 (3 cases)`.
-pub fn tally<'a>(names: impl IntoIterator<Item = &'a [String]>, cases: usize) -> String {
-    let mut counts: BTreeMap<&str, usize> = BTreeMap::new();
-    names.into_iter().flatten().for_each(|name| *counts.entry(name).or_default() += 1);
-    let shown = counts.iter().map(|(name, found)| match *found == cases {
-        true => (*name).to_owned(),
-        false => format!("{name} ({})", count(*found, "case")),
+/// Names with the cases that have them: `face, rib_left_1 (s0001), rib_left_2 (3 cases, the first is s0001)`. `names_of`
+/// returns the names of a case.
+pub fn tally<'a>(cases: &'a [Case], names_of: impl Fn(&'a Case) -> &'a [String]) -> String {
+    let mut having: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
+    for case in cases {
+        names_of(case).iter().for_each(|name| having.entry(name).or_default().push(&case.name));
+    }
+    let shown = having.iter().map(|(name, having)| match having[..] {
+        _ if having.len() == cases.len() => (*name).to_owned(),
+        [only] => format!("{name} ({only})"),
+        _ => format!("{name} ({}, the first is {})", count(having.len(), "case"), having[0]),
     });
     shown.collect::<Vec<_>>().join(", ")
 }

@@ -71,6 +71,11 @@ impl Structure {
     pub fn code(&self) -> Option<&'static Code> {
         KNOWN.get(&self.name).map(|(code, _)| code)
     }
+    /// Returns the color in the notation of CSS, `#32aa3c`.
+    pub fn css_color(&self) -> String {
+        let [r, g, b] = self.color();
+        format!("#{r:02x}{g:02x}{b:02x}")
+    }
     /// Returns the RGB color of the structure: TotalSegmentator's for its names, else one chosen by the id such that
     /// consecutive ids have clearly different colors.
     pub fn color(&self) -> [u8; 3] {

@@ -77,7 +77,7 @@ fn masks_become_a_label_map_in_the_order_of_the_classes() {
     }
     // Voxels 20 and 40 are in two masks; the higher number counts.
     let shown = log(&output);
-    assert!(shown.contains("3 masks, 2 voxels in two masks (most: 1 in liver and aorta, now aorta)"), "{shown}");
+    assert!(shown.contains("3 masks, 2 voxels changed to a later structure (most: 1 from liver to aorta)"), "{shown}");
     let names = segbundle::tools::label_names::read(&data.path("out/labelsTr/s0001.nii.gz")).unwrap().unwrap();
     assert_eq!(names.iter().map(|structure| &*structure.name).collect::<Vec<_>>(), NAMES);
 }
@@ -88,7 +88,7 @@ fn merging_again_keeps_what_is_unchanged() {
     assert!(data.merge(&[]).status.success());
     let path = data.path("out/labelsTr/s0002.nii.gz");
     let before = std::fs::metadata(&path).unwrap().modified().unwrap();
-    // A mask of the first case has changed; what an earlier process has left is removed.
+    // A mask of the first case has changed.
     data.write("s0001/segmentations/liver.nii.gz", 0..0, 2.0);
     let output = data.merge(&[]);
     let shown = log(&output);
@@ -105,8 +105,8 @@ fn structures_without_a_mask_are_an_error_unless_they_are_allowed() {
     let output = data.merge(&[]);
     assert_eq!(output.status.code(), Some(2));
     let shown = log(&output);
-    assert!(shown.contains("without a mask: aorta (1 case), liver (1 case)"), "{shown}");
-    assert!(shown.contains("not used: skull (1 case)") && shown.contains("--allow-missing"), "{shown}");
+    assert!(shown.contains("without a mask: aorta (s0001), liver (s0002)"), "{shown}");
+    assert!(shown.contains("not used: skull (s0002)") && shown.contains("--allow-missing"), "{shown}");
     assert!(!data.path("out").exists());
     let output = data.merge(&["--allow-missing"]);
     assert!(output.status.success(), "{}", log(&output));
@@ -124,7 +124,8 @@ fn a_case_that_cannot_be_merged_does_not_stop_the_others() {
     let shown = log(&output);
     for part in [
         "s0001/segmentations/liver.nii.gz",
-        "mm apart",
+        "the grid of the image",
+        "resample the mask onto set/s0001/ct.nii.gz",
         "s0002/segmentations/aorta.nii.gz",
         "s0003: expected ct.nii.gz",
         "3 of 4 cases could not be merged",
@@ -139,6 +140,36 @@ fn a_case_that_cannot_be_merged_does_not_stop_the_others() {
         split["training"],
         serde_json::json!([{"image": "imagesTr/s0004.nii.gz", "label": "labelsTr/s0004.nii.gz"}])
     );
+}
+
+#[test]
+fn a_mask_copied_with_its_old_date_is_merged_again() {
+    let data = Data::new(&["s0001"]);
+    assert!(data.merge(&[]).status.success());
+    let old = std::fs::metadata(data.mask("s0001", "spleen")).unwrap().modified().unwrap();
+    std::fs::copy(data.mask("s0001", "spleen"), data.mask("s0001", "aorta")).unwrap();
+    std::fs::File::open(data.mask("s0001", "aorta")).unwrap().set_modified(old).unwrap();
+    assert!(log(&data.merge(&[])).contains("s0001: 3 masks"));
+    assert_eq!(data.labels("s0001")[5], 3.0);
+}
+
+#[test]
+fn a_case_that_has_become_faulty_loses_its_earlier_result() {
+    let data = Data::new(&["s0001", "s0002", "s0003", "s0004"]);
+    assert!(data.merge(&[]).status.success());
+    data.write("s0001/segmentations/liver.nii.gz", 0..9, 3.0);
+    std::fs::remove_file(data.path("set/s0002/ct.nii.gz")).unwrap();
+    for name in NAMES {
+        std::fs::remove_file(data.mask("s0003", name)).unwrap();
+    }
+    let output = data.merge(&["--allow-missing"]);
+    let shown = log(&output);
+    assert!(shown.contains("3 of 4 cases") && shown.contains("expected masks of structures, found none"), "{shown}");
+    let left = |folder: &str| {
+        let names = std::fs::read_dir(data.path("out").join(folder)).unwrap();
+        names.map(|entry| entry.unwrap().file_name()).collect::<Vec<_>>()
+    };
+    assert_eq!([left("labelsTr"), left("imagesTr")], [["s0004.nii.gz"], ["s0004.nii.gz"]]);
 }
 
 #[test]
@@ -194,7 +225,10 @@ fn the_split_of_the_data_set_is_used() {
     assert_eq!(split(&[]), ["s0001", "s0003", "s0002"]);
     let drawn = split(&["--validation", "0.4", "--seed", "1"]);
     assert_eq!(drawn, split(&["--validation", "0.4", "--seed", "1"]));
-    assert_eq!([drawn[0].len(), drawn[1].len(), drawn[2].len()], [11, 5, 0]);
+    let counts: Vec<usize> = drawn.iter().map(|names| names.split_whitespace().count()).collect();
+    assert_eq!(counts, [2, 1, 0]);
+    // One case is left for training.
+    assert_eq!(split(&["--validation", "0.99"])[0].split_whitespace().count(), 1);
     std::fs::write(data.path("set/meta.csv"), "image_id;split\ns0001;train\n").unwrap();
     let output = data.merge(&["--split"]);
     assert!(!output.status.success() && log(&output).contains("expected a row for s0002"), "{}", log(&output));

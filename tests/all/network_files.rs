@@ -159,7 +159,7 @@ fn weights_are_converted_between_formats_and_precisions() {
     assert_eq!(safetensors::read(scratch.path().join("same.safetensors")).unwrap()[0].1, state[0].1);
     checkpoint::save(scratch.path().join("large.pt"), &[("a".to_owned(), Tensor::from(1e6_f32))]).unwrap();
     for (words, text) in [
-        (&["large.pt", "x.pt", "--dtype", "float16"][..], "tensor `a`: values are beyond the range of Half"),
+        (&["large.pt", "x.pt", "--dtype", "float16"][..], "tensor `a`: 1 of 1 values are beyond the range of float16"),
         (&["model.pt", "x.onnx"], "expected a .safetensors or .pt file"),
         (&["model.pt", "model.pt"], "it would be overwritten"),
         (&["half.safetensors", "x.pt", "--key", "model"], "has no dict `model`"),

@@ -1,4 +1,4 @@
-//! Charts as SVG. Colors are left to the page's style sheet, which sets them for light and dark screens.
+//! Charts as SVG. The page's style sheet replaces the colors of text, axes and lines for light and dark screens.
 
 use crate::err;
 use crate::error::{Error, Result};
@@ -9,7 +9,7 @@ const SIZE: (u32, u32) = (460, 240);
 const POINTS: usize = 600;
 
 /// Returns a line chart of the points (step, value), in ascending order of steps, as an `svg` element. Values that are
-/// not finite are gaps.
+/// not finite are left out.
 pub fn curve(points: &[(i64, f64)]) -> Result<String> {
     let finite: Vec<(f64, f64)> =
         points.iter().filter(|(_, value)| value.is_finite()).map(|(step, value)| (*step as f64, *value)).collect();
@@ -59,7 +59,7 @@ fn failed(error: impl std::fmt::Display) -> Error {
     err!("cannot draw a chart: {error}")
 }
 
-/// A number in a few characters: `0.0123`, `5.6`, `1.2e-5`.
+/// A number in a few characters: `0.012`, `5.60`, `1.2e-5`.
 pub fn short(value: f64) -> String {
     match value.abs() {
         size if size != 0.0 && !(1e-3..1e5).contains(&size) => format!("{value:.1e}"),

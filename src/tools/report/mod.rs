@@ -23,10 +23,8 @@ pub struct Report {
     pub written: String,
     /// Version of the program that wrote the report.
     pub version: &'static str,
-    /// Label and text of each fact about the run.
-    pub facts: Vec<(&'static str, String)>,
-    /// Status of the run; `None` without run.json.
-    pub status: Option<String>,
+    /// Runs that have a run.json.
+    pub runs: Vec<Run>,
     /// What could not be read or is not shown, and why.
     pub notes: Vec<String>,
     /// Training curves.
@@ -43,6 +41,17 @@ pub struct Report {
     pub previews: Vec<Preview>,
     /// Volumes by structure.
     pub volumes: Vec<VolumeRow>,
+}
+
+/// A run.
+#[derive(Debug, Serialize)]
+pub struct Run {
+    /// Name of its output folder.
+    pub title: String,
+    /// `running`, `done`, `failed` or `interrupted`.
+    pub status: String,
+    /// Label and text of each fact.
+    pub facts: Vec<(&'static str, String)>,
     /// The resolved config as JSON text.
     pub config: Option<String>,
 }
@@ -89,6 +98,8 @@ pub struct StructureRow {
 /// A case of the run.
 #[derive(Debug, Serialize)]
 pub struct CaseRow {
+    /// Title of its run.
+    pub run: String,
     /// Path of the input.
     pub name: String,
     /// `done`, `skipped`, `failed` or `interrupted`.

@@ -1,7 +1,7 @@
 //! Collects what a report shows from the files of an output folder.
 
 use super::charts::{curve, short};
-use super::{CaseRow, Curve, Preview, Report, StructureRow, StructureTable, VolumeRow};
+use super::{CaseRow, Curve, Preview, Report, Run, StructureRow, StructureTable, VolumeRow};
 use crate::err;
 use crate::error::{Error, Result};
 use crate::formats::{nifti, reader, tfevents};
@@ -42,9 +42,9 @@ pub fn gather(folders: &[PathBuf], options: Options) -> Result<Report> {
     for folder in folders {
         std::fs::read_dir(folder).map_err(|error| err!("cannot read the folder: {error}").file(folder))?;
         let real = folder.canonicalize().unwrap_or_else(|_| folder.to_owned());
-        titles.push(real.file_name().unwrap_or_default().to_string_lossy().into_owned());
+        let title = real.file_name().unwrap_or_default().to_string_lossy().into_owned();
         let before = report.metrics.len() + report.structures.len() + report.curves.len();
-        scores.extend(add_metrics(folder, &mut report));
+        scores.extend(add_metrics(folder, (folders.len() > 1).then_some(&*title), &mut report));
         add_curves(folder, &mut report);
         let run = optional(read_json(&folder.join("run.json")), &mut report);
         if run.is_none() && report.metrics.len() + report.structures.len() + report.curves.len() == before {
@@ -52,20 +52,15 @@ pub fn gather(folders: &[PathBuf], options: Options) -> Result<Report> {
                 .file(folder)
                 .hint("name the output folder of `segbundle run`, such as eval"));
         }
-        runs.extend(run.map(|run| (folder, run)));
+        titles.push(title.clone());
+        runs.extend(run.map(|run| (title, folder.clone(), run)));
     }
     report.title = titles.join(", ");
-    // The facts are those of the first run with results; of the others, only failures are listed.
-    let main = runs.iter().position(|(folder, run)| cases_of(run).any(|case| label_map(folder, case).is_some()));
-    for (at, (folder, run)) in runs.iter().enumerate() {
-        if at == main.unwrap_or(0) {
-            add_run(run, &scores, &mut report);
-            add_results(folder, run, options, &mut report);
-        } else {
-            let failed = cases_of(run).filter(|case| !case["error"].is_null());
-            report.cases.extend(failed.map(|case| case_row(case, &scores)));
-        }
+    for (title, folder, run) in &runs {
+        check_age(folder, run, &mut report);
+        add_run(title, run, &scores, &mut report);
     }
+    add_results(&runs, options, &mut report);
     Ok(report)
 }
 
@@ -104,12 +99,15 @@ fn read_json(path: &Path) -> Result<Option<Json>> {
 
 /// Reads metrics.csv, metrics_by_structure.csv and the values by case. Returns the mean value by case of the first
 /// metric that has them.
-fn add_metrics(folder: &Path, report: &mut Report) -> BTreeMap<String, f64> {
-    let metrics = optional(read_metrics(&folder.join("metrics.csv")), report);
-    report.metrics.extend(metrics.unwrap_or_default());
+fn add_metrics(folder: &Path, title: Option<&str>, report: &mut Report) -> BTreeMap<String, f64> {
+    // With several folders, each name tells its folder.
+    let named = |name: String| title.map_or(name.clone(), |title| format!("{title}: {name}"));
+    let metrics = optional(read_metrics(&folder.join("metrics.csv")), report).unwrap_or_default();
+    report.metrics.extend(metrics.into_iter().map(|(name, value)| (named(name), value)));
     let tables = optional(read_structures(&folder.join("metrics_by_structure.csv")), report);
-    let tables = tables.unwrap_or_default();
+    let mut tables = tables.unwrap_or_default();
     let first = tables.first().map(|table| format!("{}_raw.csv", table.metric));
+    tables.iter_mut().for_each(|table| table.metric = named(std::mem::take(&mut table.metric)));
     report.structures.extend(tables);
     let scores = first.and_then(|name| optional(read_scores(&folder.join(name)), report));
     scores.unwrap_or_default()
@@ -171,19 +169,14 @@ fn structure_table(metric: String, mut rows: Vec<Vec<String>>) -> StructureTable
     let rows = rows.iter().map(|row| {
         let structure = Structure { id: row[1].parse().unwrap_or(0), name: row[2].clone() };
         StructureRow {
-            color: css(&structure),
+            color: structure.css_color(),
             name: structure.name,
             cases: row[3].parse().unwrap_or(0),
             values: [4, 5, 6, 7].map(|column| number(row, column).map_or(String::new(), short)),
-            bar: (mean(row) / longest * 100.0).clamp(0.0, 100.0),
+            bar: if mean(row).is_finite() { (mean(row) / longest * 100.0).clamp(0.0, 100.0) } else { 0.0 },
         }
     });
     StructureTable { rows: rows.collect(), metric }
-}
-
-fn css(structure: &Structure) -> String {
-    let [r, g, b] = structure.color();
-    format!("#{r:02x}{g:02x}{b:02x}")
 }
 
 /// The column `mean` of MONAI's table of values by case.
@@ -222,11 +215,25 @@ fn add_curves(folder: &Path, report: &mut Report) {
     }
 }
 
-fn add_run(run: &Json, scores: &BTreeMap<String, f64>, report: &mut Report) {
+/// Notes metrics that were written before the run started.
+fn check_age(folder: &Path, run: &Json, report: &mut Report) {
+    let started = run["started"].as_str().and_then(|time| chrono::DateTime::parse_from_rfc3339(time).ok());
+    let written = std::fs::metadata(folder.join("metrics.csv")).and_then(|file| file.modified());
+    if let (Some(started), Ok(written)) = (started, written)
+        && chrono::DateTime::<chrono::Utc>::from(written) < started
+    {
+        report.notes.push(format!(
+            "{} and the scores are those of an earlier run: they were written before the run of run.json started",
+            folder.join("metrics.csv").display()
+        ));
+    }
+}
+
+fn add_run(title: &str, run: &Json, scores: &BTreeMap<String, f64>, report: &mut Report) {
     let text = |key: &str| run[key].as_str().map(str::to_owned);
     // To the second: 2026-01-31 12:00:00 UTC.
     let time = |key: &str| text(key).map(|time| time.get(..19).map_or(time.clone(), |t| t.replace('T', " ") + " UTC"));
-    report.status = text("status");
+    let status = text("status").unwrap_or_default();
     let counts = run["counts"].as_object().into_iter().flatten();
     let counts: Vec<String> = counts
         .filter(|(_, n)| n.as_u64().is_some_and(|n| n > 0))
@@ -242,17 +249,19 @@ fn add_run(run: &Json, scores: &BTreeMap<String, f64>, report: &mut Report) {
         "segbundle",
         text("segbundle").zip(text("libtorch")).map(|(own, torch)| format!("{own}, libtorch {torch}")),
     ));
-    report
-        .facts
-        .extend(facts.into_iter().filter_map(|(label, text)| Some((label, text.filter(|text| !text.is_empty())?))));
-    report.config = Some(&run["config"])
-        .filter(|config| !config.is_null())
-        .and_then(|config| serde_json::to_string_pretty(config).ok());
-    report.cases.extend(cases_of(run).map(|case| case_row(case, scores)));
+    let facts = facts.into_iter().filter_map(|(label, text)| Some((label, text.filter(|text| !text.is_empty())?)));
+    let config = Some(&run["config"]).filter(|config| !config.is_null());
+    report.runs.push(Run {
+        title: title.to_owned(),
+        status,
+        facts: facts.collect(),
+        config: config.and_then(|config| serde_json::to_string_pretty(config).ok()),
+    });
+    report.cases.extend(cases_of(run).map(|case| case_row(title, case, scores)));
     report.scored = report.cases.iter().any(|case| case.score.is_some());
 }
 
-fn case_row(case: &Json, scores: &BTreeMap<String, f64>) -> CaseRow {
+fn case_row(run: &str, case: &Json, scores: &BTreeMap<String, f64>) -> CaseRow {
     let name = case["input"].as_str().unwrap_or_default().to_owned();
     let seconds = |keys: &[&str]| -> f64 { keys.iter().filter_map(|key| case["seconds"][key].as_f64()).sum() };
     let parts =
@@ -267,6 +276,7 @@ fn case_row(case: &Json, scores: &BTreeMap<String, f64>) -> CaseRow {
         text
     });
     CaseRow {
+        run: run.to_owned(),
         status: case["status"].as_str().unwrap_or_default().to_owned(),
         size: sizes.join("×"),
         seconds: parts.map(|seconds| format!("{seconds:.1}")),
@@ -277,16 +287,30 @@ fn case_row(case: &Json, scores: &BTreeMap<String, f64>) -> CaseRow {
     }
 }
 
-/// Adds pictures and volumes of the label maps that the run has written.
-fn add_results(folder: &Path, run: &Json, options: Options, report: &mut Report) {
-    let cases = cases_of(run).filter_map(|case| label_map(folder, case));
-    let cases: Vec<(String, PathBuf)> = cases.collect();
-    if cases.is_empty() {
-        return;
-    }
+/// A case with a label map.
+struct Labeled {
+    input: String,
+    labels: PathBuf,
+    names: Structures,
+}
+
+/// Adds pictures and volumes of the label maps that the runs have written.
+fn add_results(runs: &[(String, PathBuf, Json)], options: Options, report: &mut Report) {
+    let labeled = |(_, folder, run): &(String, PathBuf, Json)| {
+        let (folder, config_names) = (folder.clone(), names_in_config(&run["config"]));
+        let cases: Vec<Labeled> = cases_of(run)
+            .filter_map(|case| {
+                let (input, labels) = label_map(&folder, case)?;
+                let names = label_names::of(&labels, None).ok().map(|(names, _)| names);
+                let names = names.filter(|names| !names.is_empty()).unwrap_or_else(|| config_names.clone());
+                Some(Labeled { input, labels, names })
+            })
+            .collect();
+        cases
+    };
+    let cases: Vec<Labeled> = runs.iter().flat_map(labeled).collect();
     let shown = &cases[..options.previews.min(cases.len())];
-    let pictures: Vec<Result<Preview>> = shown.par_iter().map(|(input, labels)| picture(input, labels)).collect();
-    for picture in pictures {
+    for picture in shown.par_iter().map(picture).collect::<Vec<_>>() {
         match picture {
             Ok(picture) => report.previews.push(picture),
             Err(error) => report.notes.push(note(&error)),
@@ -294,7 +318,7 @@ fn add_results(folder: &Path, run: &Json, options: Options, report: &mut Report)
     }
     if shown.len() < cases.len() {
         report.notes.push(format!(
-            "pictures of {} of {}: `--previews N` shows more",
+            "previews of {} of {}: `--previews N` shows more",
             shown.len(),
             count(cases.len(), "case")
         ));
@@ -303,10 +327,9 @@ fn add_results(folder: &Path, run: &Json, options: Options, report: &mut Report)
         report.notes.push("without volumes (`--no-volumes`)".into());
         return;
     }
-    let measure = |(_, labels): &(String, PathBuf)| {
-        let names = label_names::of(labels, None)?.0;
-        let rows = statistics::statistics(&nifti::read(labels)?, None, &names);
-        rows.map_err(|error| error.file(labels))
+    let measure = |case: &Labeled| {
+        let rows = statistics::statistics(&nifti::read(&case.labels)?, None, &case.names);
+        rows.map_err(|error| error.file(&case.labels))
     };
     let mut by_structure: BTreeMap<u32, (String, Vec<(f64, bool)>)> = BTreeMap::new();
     for rows in cases.par_iter().map(measure).collect::<Vec<_>>() {
@@ -319,6 +342,14 @@ fn add_results(folder: &Path, run: &Json, options: Options, report: &mut Report)
         }
     }
     report.volumes = by_structure.into_iter().map(|(id, (name, volumes))| volume_row(id, name, &volumes)).collect();
+}
+
+/// Names of the structures in the config of our own inference.json, which takes them from the bundle's metadata.
+fn names_in_config(config: &Json) -> Structures {
+    let named = config["label_names"].as_object().into_iter().flatten();
+    let named: Option<Vec<(u32, String)>> =
+        named.map(|(id, name)| Some((id.parse().ok()?, name.as_str()?.to_owned()))).collect();
+    named.and_then(|named| Structures::new(named).ok()).unwrap_or_default()
 }
 
 /// Input and label map of a finished case. Paths in run.json are relative to the folder in which the run was started;
@@ -340,7 +371,7 @@ fn volume_row(id: u32, name: String, volumes: &[(f64, bool)]) -> VolumeRow {
     let range = [ml().fold(f64::INFINITY, f64::min), ml().fold(0.0, f64::max)];
     let structure = Structure { id, name };
     VolumeRow {
-        color: css(&structure),
+        color: structure.css_color(),
         cases: volumes.len(),
         cut: volumes.iter().filter(|(_, cut)| *cut).count(),
         ml: [mean, range[0], range[1]].map(|ml| format!("{ml:.1}")),
@@ -349,22 +380,23 @@ fn volume_row(id: u32, name: String, volumes: &[(f64, bool)]) -> VolumeRow {
 }
 
 /// The preview that the run has written beside the label map, or a new one.
-fn picture(input: &str, labels: &Path) -> Result<Preview> {
+fn picture(case: &Labeled) -> Result<Preview> {
+    let Labeled { input, labels, names } = case;
+    let own = labels.file_name().unwrap_or_default().to_string_lossy();
     let beside = labels.parent().into_iter().flat_map(std::fs::read_dir).flatten().flatten().map(|entry| entry.path());
-    let stem = Path::new(input).file_name().unwrap_or_default().to_string_lossy();
-    let stem = stem.split('.').next().unwrap_or_default().to_owned();
+    // `s0001_preview.png` belongs to `s0001_trans.nii.gz`.
     let is_preview = |path: &PathBuf| {
         let name = path.file_name().unwrap_or_default().to_string_lossy();
-        name == format!("{stem}_preview.png")
+        name.strip_suffix("preview.png").is_some_and(|stem| stem.ends_with('_') && own.starts_with(stem))
     };
     let png = match beside.into_iter().find(is_preview) {
         Some(path) => std::fs::read(&path).map_err(|error| err!("cannot read: {error}").file(&path))?,
         None => {
-            let names: Structures = label_names::of(labels, None)?.0;
             let (map, image) = (nifti::read(labels)?, reader::read(input, None)?);
-            let made = preview::preview(&map, &image, &names, &stem, preview::Options::default());
+            let title = Path::new(input).file_name().unwrap_or_default().to_string_lossy();
+            let made = preview::preview(&map, &image, names, &title, preview::Options::default());
             made.and_then(|picture| picture.to_png()).map_err(|error| error.file(labels))?
         }
     };
-    Ok(Preview { name: input.to_owned(), png: STANDARD.encode(png) })
+    Ok(Preview { name: input.clone(), png: STANDARD.encode(png) })
 }
