@@ -202,12 +202,13 @@ pub fn remove_results(name: &str, output_dir: &Path) {
         if !label_names::read(&label).is_ok_and(|names| names.is_some()) {
             continue;
         }
-        let removed = fs::remove_file(&label).and_then(|()| match image.symlink_metadata() {
-            Ok(_) => fs::remove_file(&image),
-            Err(_) => Ok(()),
+        // A copied image may have been replaced by a file of someone else.
+        let removed = fs::remove_file(&label).and_then(|()| match image.is_symlink() {
+            true => fs::remove_file(&image),
+            false => Ok(()),
         });
         match removed {
-            Ok(()) => tracing::warn!("removed the label map and the image of an earlier merge: {}", label.display()),
+            Ok(()) => tracing::warn!("removed the label map of an earlier merge: {}", label.display()),
             Err(error) => {
                 tracing::warn!("cannot remove the label map of an earlier merge: {}: {error}", label.display())
             }
@@ -220,6 +221,7 @@ fn merge_to(case: &Case, structures: &Structures, output_dir: &Path, options: Op
     if case.masks.is_empty() {
         return Err(err!("expected masks of structures, found none").file(case.image.with_file_name(MASKS)));
     }
+    check_image(case, &image_path)?;
     if is_merged(case, structures, &label_path)? {
         provide_image(case, &image_path, options)?;
         return Ok(Merged { kept: true, ..Merged::default() });
@@ -326,17 +328,27 @@ fn foreign(path: &Path) -> Error {
         .hint("choose another --output_dir, or remove the file")
 }
 
+/// Returns whether there is a copy of the image at `path`; a link is not one.
+///
+/// # Errors
+/// There is another file, or the image cannot be read.
+fn check_image(case: &Case, path: &Path) -> Result<bool> {
+    let Some(file) = path.symlink_metadata().ok().filter(|found| !found.is_symlink()) else { return Ok(false) };
+    let image = fs::metadata(&case.image).map_err(|error| err!("cannot read: {error}").file(&case.image))?;
+    match file.len() == image.len() && file.modified().ok() == image.modified().ok() {
+        true => Ok(true),
+        false => Err(foreign(path)),
+    }
+}
+
 /// Links or copies the image. A copy has the modification time of the image.
 fn provide_image(case: &Case, path: &Path, options: Options) -> Result<()> {
     let cannot = |error: std::io::Error| err!("cannot write: {error}").file(path);
     let folder = path.parent().unwrap_or(Path::new("."));
     fs::create_dir_all(folder).map_err(cannot)?;
     let source = paths::real_path(&case.image);
-    let found = path.symlink_metadata().ok();
-    if let Some(file) = found.filter(|found| !found.is_symlink()) {
-        let image = fs::metadata(&source).map_err(|error| err!("cannot read: {error}").file(&source))?;
-        let is_copy = file.len() == image.len() && file.modified().ok() == image.modified().ok();
-        return if is_copy { Ok(()) } else { Err(foreign(path)) };
+    if check_image(case, path)? {
+        return Ok(());
     }
     if options.copy_images {
         return atomic::write_file(path, |out, temporary| {

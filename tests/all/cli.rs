@@ -295,8 +295,8 @@ fn tools_refuse_what_they_cannot_do_before_they_read() {
     let image = "images/s0000.nii.gz";
     let table: [(&[&str], &str); 5] = [
         (&["preview", image, "--image", image, "--window", "5", "5"], "a lower and a higher value"),
-        (&["preview", image, "--image", image, "--output", "x.jpg"], "expected a .png file, found `x.jpg`"),
-        (&["statistics", image, "--output", "x.xlsx"], "expected a .csv or .json file, found `x.xlsx`"),
+        (&["preview", image, "--image", image, "--output", "x.jpg"], "expected a .png file as output, found `x.jpg`"),
+        (&["statistics", image, "--output", "x.xlsx"], "expected a .csv or .json file as output, found `x.xlsx`"),
         (&["sample-data", "--output_dir", "made", "--size", "0"], "size"),
         (&["sample-data", "--output_dir", "made", "--spacing", "0"], "spacing"),
     ];
