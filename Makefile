@@ -17,7 +17,7 @@ demo: build  ## create sample data, segment it with weights trained on other sam
 	target/release/segbundle report eval/demo eval/demo/evaluation
 	@echo "labels: eval/demo/*/*_trans.nii.gz, pictures and Dice: eval/demo/report.html (phantoms, not patients)"
 
-demo-train: build  ## train the demo's network on the sample data for about ten minutes, evaluate, write a report
+demo-train: build  ## train the demo's network on the sample data for EPOCHS epochs, evaluate, write a report
 	target/release/segbundle sample-data --output_dir sampledata
 	$(RUN) "['configs/train.json','$(DEMO)','configs/demo_train.json']" --output_dir eval/demo-train --max_epochs $(EPOCHS)
 	$(RUN) "['configs/train.json','configs/evaluate.json','$(DEMO)']" --output_dir eval/demo-train/evaluation \
@@ -25,7 +25,7 @@ demo-train: build  ## train the demo's network on the sample data for about ten 
 	target/release/segbundle report eval/demo-train eval/demo-train/evaluation
 	@echo "curves and Dice: eval/demo-train/report.html"
 
-demo-weights: build  ## train the demo's weights again, from 160 phantoms: about an hour on two cores
+demo-weights: build  ## train the demo's network on 160 other phantoms, as its weights were: about an hour
 	target/release/segbundle sample-data --output_dir sampledata/weights --cases 200 --seed 1000
 	$(RUN) "['configs/train.json','$(DEMO)','configs/demo_train.json']" --output_dir eval/demo-weights \
 	  --dataset_dir sampledata/weights

@@ -268,12 +268,13 @@ fn add_mask<T: Element>(
     image: &Volume,
     overlaps: &mut BTreeMap<(u32, u32), u64>,
 ) -> Result<bool> {
-    let (found, expected) = (nifti::read_header(mask)?.layout.spatial(), image.layout.spatial());
+    let header = nifti::read_header(mask)?;
+    let (found, expected) = (header.layout.spatial(), image.layout.spatial());
     let hint = || format!("resample the mask onto {}", image.header.path.display());
     if found != expected {
         return Err(err!("expected a mask on the grid of the image, {expected:?} voxels, found {found:?}").hint(hint()));
     }
-    same_grid(&nifti::read_header(mask)?, image)
+    same_grid(&header, image)
         .map_err(|error| err!("expected a mask on the grid of the image: {}", error.message()).hint(hint()))?;
     let Some(mut slices) = nifti::SliceReader::open(mask, None)? else {
         bail!("expected a mask of three dimensions in a single file");
