@@ -9,7 +9,7 @@ use crate::contracts::{
 };
 use crate::error::{Error, Result};
 use crate::image::{Grid, Spatial, Volume};
-use crate::prediction::INTERPOLATED_ARGMAX_BYTES;
+use crate::prediction::{INTERPOLATED_ARGMAX_BYTES, INTERPOLATED_CHANNEL_BYTES};
 use crate::text;
 use std::sync::Arc;
 
@@ -210,7 +210,7 @@ fn result_bytes(postprocessing: &[Arc<dyn Transform>], network: &Grid, file: &Gr
                 break;
             }
             OnPrediction::Masks if interpolated => {
-                per_voxel = classes as u64 + 8;
+                per_voxel = classes as u64 + INTERPOLATED_CHANNEL_BYTES;
                 break;
             }
             OnPrediction::Labels => per_voxel = wide,

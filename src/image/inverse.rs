@@ -7,10 +7,12 @@
 
 use super::crop::shifted;
 use super::gather::{Lookup, OUTSIDE, Source, gather_axes};
+use super::linear_argmax::{Channels, linear_argmax, offsets};
 use super::orient::turn_affine;
 use super::sampling::{Sampler, Sampling};
 use super::{Affine, Applied, Grid, Interpolation, Spatial};
 use crate::error::Result;
+use rayon::prelude::*;
 use std::sync::Arc;
 
 /// The inverse of a sequence of spatial operations.
@@ -180,6 +182,79 @@ impl Inverse {
         }
         Ok(current.unwrap_or_else(|| channel.to_vec()))
     }
+    /// Maps `values` `[C,X,Y,Z]` in C order by [`Inverse::linear`] and returns the channel with the largest value of
+    /// each voxel: the first of equal ones, and NaN counts as the largest. Channels are interpolated only where they are
+    /// needed for this. `check` is called now and then; its error ends the computation.
+    ///
+    /// # Errors
+    /// The number of values is not a multiple of the voxels of [`Inverse::from_grid`], or there are more than 65,535
+    /// channels.
+    pub fn linear_argmax(&self, values: &[f32], check: impl Fn() -> Result<()> + Sync) -> Result<Vec<u16>> {
+        let voxels: usize = self.from.shape.iter().product();
+        let channels = values.len() / voxels.max(1);
+        if channels * voxels != values.len() || channels >= usize::from(u16::MAX) {
+            crate::bail!("expected up to 65534 channels of {voxels} voxels, found {} values", values.len());
+        }
+        if let Some((before, sampler, after)) = self.single_resampling() {
+            let offsets = match &before {
+                None => {
+                    std::array::from_fn(|i| (0..self.from.shape[i]).map(|at| at * stride(self.from.shape, i)).collect())
+                }
+                Some(map) => {
+                    let mut tables = [const { Vec::new() }; 3];
+                    for i in 0..3 {
+                        tables[map.axis[i]] = offsets(&map.table[i], stride(map.from, i));
+                    }
+                    tables
+                }
+            };
+            let labels = linear_argmax(Channels { values, voxels, offsets: &offsets }, sampler, check)?;
+            return Ok(match after {
+                // All channels are zero in regions that a crop removed.
+                Some(map) => map.apply(&labels, 0),
+                None => labels,
+            });
+        }
+        let mut labels = vec![0_u16; self.to.shape.iter().product()];
+        let mut largest = vec![f32::NEG_INFINITY; labels.len()];
+        for (number, channel) in values.chunks_exact(voxels.max(1)).enumerate() {
+            check()?;
+            let values = self.linear(channel)?;
+            let pairs = labels.par_iter_mut().zip(&mut largest).zip(&values).with_min_len(1 << 16);
+            pairs.for_each(|((label, largest), value)| {
+                if value > largest || (value.is_nan() && !largest.is_nan()) {
+                    (*label, *largest) = (number as u16, *value);
+                }
+            });
+        }
+        Ok(labels)
+    }
+    /// Bytes of [`Inverse::linear_argmax`] per voxel of the result: labels, twice if axes are reordered; if several
+    /// resamplings have to be inverted, also the largest value so far and a channel.
+    pub fn linear_argmax_bytes(&self) -> u64 {
+        if self.single_resampling().is_some() { 2 * 2 } else { 2 + 4 + 2 * 4 }
+    }
+    /// The only linear resampling of the inverse, with the axis-aligned operations before and after it.
+    fn single_resampling(&self) -> Option<(Option<AxesMap>, &Sampler, Option<AxesMap>)> {
+        let at = self.steps.iter().position(|step| matches!(step, Step::Resample { .. }))?;
+        let Step::Resample { recorded, interpolation: Interpolation::Linear, .. } = &self.steps[at] else {
+            return None;
+        };
+        let composed = |steps: &[Step]| {
+            let maps = steps.iter().map(|step| match step {
+                Step::Axes(map) => Some(map.clone()),
+                Step::Resample { .. } => None,
+            });
+            let maps = maps.collect::<Option<Vec<AxesMap>>>()?;
+            Some(maps.into_iter().reduce(|first, next| first.then(&next)))
+        };
+        Some((composed(&self.steps[..at])?, recorded, composed(&self.steps[at + 1..])?))
+    }
+}
+
+/// Stride along `axis` in a volume in C order.
+fn stride(shape: [usize; 3], axis: usize) -> usize {
+    shape[axis + 1..].iter().product()
 }
 
 impl AxesMap {

@@ -18,6 +18,7 @@ mod extent;
 mod gather;
 mod inverse;
 mod linalg;
+mod linear_argmax;
 pub mod orient;
 mod resample;
 mod sampling;

@@ -96,8 +96,17 @@ fn position<T>(source: &Source<T>, at: [usize; 3]) -> usize {
 
 /// Trilinear interpolation; neighbors outside the source count as zero.
 fn eight<T: Element>(source: &Source<T>, at: [f64; 3]) -> f64 {
-    let floor = at.map(f64::floor);
     let mut sum = 0.0;
+    each_neighbor(source.shape, at, |index, weight| {
+        sum += source.buffer[position(source, index)].to_f64() * weight;
+    });
+    sum
+}
+
+/// Calls `each` with index and weight of the neighbors of a position that lie within `shape`, in torch's order.
+#[inline]
+pub(crate) fn each_neighbor(shape: [usize; 3], at: [f64; 3], mut each: impl FnMut([usize; 3], f64)) {
+    let floor = at.map(f64::floor);
     for corner in 0..8 {
         let mut weight = 1.0;
         let mut index = [0; 3];
@@ -108,14 +117,13 @@ fn eight<T: Element>(source: &Source<T>, at: [f64; 3]) -> f64 {
             let up = f64::from(u8::from(corner >> axis_bit(axis) & 1 == 1));
             let i = floor[axis] + up;
             weight *= if up == 1.0 { at[axis] - floor[axis] } else { floor[axis] + 1.0 - at[axis] };
-            inside &= i >= 0.0 && i < source.shape[axis] as f64;
+            inside &= i >= 0.0 && i < shape[axis] as f64;
             index[axis] = i as usize;
         }
         if inside {
-            sum += source.buffer[position(source, index)].to_f64() * weight;
+            each(index, weight);
         }
     }
-    sum
 }
 
 /// torch's fastest axis (our Z) varies first.

@@ -583,6 +583,20 @@ unsafe fn run_head(
     }
 }
 
+/// Borrows the elements of a contiguous f32 tensor in host memory. As with all functions here, nothing may write to the
+/// tensor meanwhile.
+pub fn elements(x: &Tensor) -> Result<&[f32]> {
+    on_cpu("elements", x)?;
+    if x.kind() != Kind::Float || !x.is_contiguous() {
+        return wrong(format!("elements: expected a contiguous f32 tensor, found {:?} {:?}", x.kind(), x.stride()));
+    }
+    if x.numel() == 0 {
+        return Ok(&[]);
+    }
+    // SAFETY: the tensor is contiguous, so `numel` elements lie at its data pointer, and it lives as long as the borrow.
+    Ok(unsafe { std::slice::from_raw_parts(x.data_ptr().cast(), x.numel()) })
+}
+
 /// Writes `torch.argmax(x, 0)` of x `[K,x,y,z]` f32 into a box of a label map.
 pub fn argmax(x: &Tensor, mut labels: LabelsMut, shape: [usize; 3], start: [usize; 3]) -> Result<()> {
     on_cpu("argmax", x)?;

@@ -27,8 +27,8 @@ pub mod training;
 pub use convolution::{Conv3, fills_vectors};
 pub use generator::{generator_seed, generator_state, permutation, set_generator_state};
 pub use kernels::{
-    Affine, Box3, GroupNorm, LabelsMut, Moments, add_moments, argmax, blend, channels_last, head_argmax, head_logits,
-    is_channels_last, moments, upsample_add,
+    Affine, Box3, GroupNorm, LabelsMut, Moments, add_moments, argmax, blend, channels_last, elements, head_argmax,
+    head_logits, is_channels_last, moments, upsample_add,
 };
 pub use label_sums::{LabelSums, label_sums};
 pub use memory::{Memory, install_allocator, memory, reset_peak, set_limit, trim};

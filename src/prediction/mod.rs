@@ -22,7 +22,7 @@ use crate::error::Result;
 use crate::image::{Grid, ImageHeader, Inverse, Layout, Trace, Volume, Voxels};
 use crate::torch::convert::{to_f32, to_u8};
 use crate::{bail, err};
-use rayon::prelude::*;
+use segbundle_native as native;
 use std::sync::Arc;
 use std::time::Instant;
 use tch::{Kind, Tensor};
@@ -447,7 +447,7 @@ fn apply_all(ops: &[VoxelOp], values: Tensor) -> Result<Tensor> {
 
 /// Returns the network's free memory to the system: values on the grid of the file may need as much.
 fn release() {
-    segbundle_native::trim();
+    native::trim();
 }
 
 fn labels_on_grid(map: &Voxels, inverse: &Inverse, case: &CaseContext) -> Result<PredictionState> {
@@ -527,11 +527,12 @@ fn dense_on_grid(values: &Tensor, inverse: &Inverse, nearest: bool, case: &CaseC
     })?;
     let [x, y, z] = grid.shape.map(|n| n as i64);
     let out = Tensor::f_zeros([channels, x, y, z], (Kind::Float, tch::Device::Cpu))?;
-    for channel in 0..channels {
+    let values = values.f_contiguous()?;
+    let sources = native::elements(&values)?.chunks_exact(voxel_count(&inverse.from_grid()).max(1));
+    for (channel, source) in sources.enumerate() {
         case.check()?;
-        let source = to_f32(&values.f_select(0, channel)?.f_contiguous()?)?;
-        let moved = if nearest { inverse.nearest(&source, 0.0) } else { inverse.linear(&source)? };
-        out.f_select(0, channel)?.f_copy_(&Tensor::f_from_slice(&moved)?.f_view([x, y, z])?)?;
+        let moved = if nearest { inverse.nearest(source, 0.0) } else { inverse.linear(source)? };
+        out.f_select(0, channel as i64)?.f_copy_(&Tensor::f_from_slice(&moved)?.f_view([x, y, z])?)?;
     }
     case.clock.add(Stage::Invert, start.elapsed());
     Ok((out, grid))
@@ -541,46 +542,19 @@ fn interpolated(values: &Tensor, inverse: &Inverse, case: &CaseContext) -> Resul
     dense_on_grid(values, inverse, false, case)
 }
 
-/// Calls `each` with the number and the values of each channel on the grid of the file.
-fn each_interpolated(
-    values: &Tensor,
-    inverse: &Inverse,
-    case: &CaseContext,
-    mut each: impl FnMut(usize, Vec<f32>),
-) -> Result<()> {
-    let start = Instant::now();
-    for channel in 0..size4(values)?[0] {
-        case.check()?;
-        let source = to_f32(&values.f_select(0, channel)?.f_contiguous()?)?;
-        each(channel as usize, inverse.linear(&source)?);
-    }
-    case.clock.add(Stage::Invert, start.elapsed());
-    Ok(())
-}
-
 fn interpolated_argmax(values: &Tensor, inverse: &Inverse, case: &CaseContext) -> Result<PredictionState> {
     let ([channels, ..], grid) = (size4(values)?, inverse.to_grid());
-    if channels > i64::from(u16::MAX) + 1 {
-        bail!("expected at most 65536 channels, found {channels}");
-    }
-    case.reserve(INTERPOLATED_ARGMAX_BYTES * voxel_count(&grid) as u64, || {
-        format!("the labels and a channel on {}", shape_text(&grid))
+    // One more byte for the smallest type of labels.
+    case.reserve((inverse.linear_argmax_bytes() + 1) * voxel_count(&grid) as u64, || {
+        format!("the interpolated label map on {}", shape_text(&grid))
     })?;
-    let mut labels = vec![0_u16; voxel_count(&grid)];
-    let mut largest = vec![f32::NEG_INFINITY; labels.len()];
-    each_interpolated(values, inverse, case, |channel, values| {
-        let pairs = labels.par_iter_mut().zip(&mut largest).zip(&values).with_min_len(1 << 16);
-        pairs.for_each(|((label, largest), value)| {
-            // The first of equal values; NaN counts as the largest, as in torch.
-            if value > largest || (value.is_nan() && !largest.is_nan()) {
-                (*label, *largest) = (channel as u16, *value);
-            }
-        });
-    })?;
+    let start = Instant::now();
+    let labels = inverse.linear_argmax(native::elements(&values.f_contiguous()?)?, || case.check())?;
     let map = match channels <= 256 {
         true => Voxels::U8(labels.iter().map(|&label| label as u8).collect()),
         false => Voxels::U16(labels.into()),
     };
+    case.clock.add(Stage::Invert, start.elapsed());
     Ok(PredictionState::Labels { map, grid, onehot: None })
 }
 
@@ -591,20 +565,27 @@ fn interpolated_masks(
     case: &CaseContext,
 ) -> Result<PredictionState> {
     let (channels, grid) = (size4(values)?[0] as usize, inverse.to_grid());
-    case.reserve(channels as u64 * voxel_count(&grid) as u64, || {
+    case.reserve((channels as u64 + INTERPOLATED_CHANNEL_BYTES) * voxel_count(&grid) as u64, || {
         format!("masks of {channels} channels on {}", shape_text(&grid))
     })?;
+    let start = Instant::now();
     let mut planes = Vec::with_capacity(channels * voxel_count(&grid));
-    each_interpolated(values, inverse, case, |_, values| {
+    let values = values.f_contiguous()?;
+    for channel in native::elements(&values)?.chunks_exact(voxel_count(&inverse.from_grid()).max(1)) {
+        case.check()?;
         // torch compares in f32.
-        planes.extend(values.iter().map(|&value| u8::from(value >= threshold as f32)));
-    })?;
+        planes.extend(inverse.linear(channel)?.iter().map(|&value| u8::from(value >= threshold as f32)));
+    }
+    case.clock.add(Stage::Invert, start.elapsed());
     Ok(PredictionState::Masks { planes, channels, grid })
 }
 
-/// Bytes per voxel of the file while channels are interpolated for argmax: a label, the largest value so far, and the
-/// channel, twice if the file has another orientation.
-pub(crate) const INTERPOLATED_ARGMAX_BYTES: u64 = 2 + 4 + 8;
+/// Bytes per voxel of the file while channels are interpolated for argmax: labels before and after the axes are
+/// reordered, and in the smallest type.
+pub(crate) const INTERPOLATED_ARGMAX_BYTES: u64 = 2 + 2 + 1;
+
+/// Bytes per voxel of the file of one interpolated channel, twice if the file has another orientation.
+pub(crate) const INTERPOLATED_CHANNEL_BYTES: u64 = 2 * 4;
 
 fn size4(values: &Tensor) -> Result<[i64; 4]> {
     values.size().try_into().map_err(|size| err!("expected values of shape [C,X,Y,Z], found {size:?}"))

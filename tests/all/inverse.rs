@@ -91,7 +91,15 @@ fn argmax_and_thresholds_of_interpolated_channels_equal_those_of_all_channels() 
             with(PredictionState::Dense(values, grid))
         };
         let voxels = |prediction: Prediction| prediction.into_volume(&cx).unwrap().to_f32_vec().unwrap();
-        assert!(voxels(inverted().argmax(&cx).unwrap()) == voxels(all().argmax(&cx).unwrap()), "{case}");
+        // Channels are summed in another order than in `dense` if the grids are parallel: values that are equal but for
+        // rounding may change places.
+        let channels = voxels(all());
+        let (found, expected) = (voxels(inverted().argmax(&cx).unwrap()), voxels(all().argmax(&cx).unwrap()));
+        let value = |label: f32, at: usize| channels[label as usize * found.len() + at];
+        for at in (0..found.len()).filter(|&at| found[at] != expected[at]) {
+            let (a, b) = (value(found[at], at), value(expected[at], at));
+            assert!((a - b).abs() <= f32::EPSILON || (a.is_nan() && b.is_nan()), "{case}: {a} and {b} at {at}");
+        }
         let threshold = 0.5;
         let masks = |prediction: Prediction| voxels(prediction.threshold(threshold, &cx).unwrap());
         assert!(masks(inverted()) == masks(all()), "{case}");
