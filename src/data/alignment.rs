@@ -4,11 +4,14 @@
 //! bounds. The check compares positions in world coordinates (mm). The voxel grids may differ (a label at another
 //! resolution that Spacingd resamples), and so may the order and direction of the axes.
 
+use crate::component::Value;
 use crate::contracts::{Dataset, Item, Sample, flattened};
 use crate::err;
 use crate::error::{Error, Kind, Result};
 use crate::image::ImageHeader;
-use std::path::Path;
+use std::collections::HashSet;
+use std::ffi::OsStr;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 
 /// Number of cases that an error lists; the others are counted.
@@ -42,6 +45,35 @@ pub fn check(dataset: &dyn Dataset, cancel: &AtomicBool) -> Result<()> {
         text = format!("{} of {} labels are not aligned with their images\n{text}", more.len() + 1, dataset.len());
     }
     Err(hinted(Error::new(text)))
+}
+
+/// Labels that have the file name of another case's image: lists of files are paired by position, and a file that only
+/// one of them has shifts the others.
+pub fn paired_with_others(dataset: &dyn Dataset) -> Option<String> {
+    let entries: Vec<Value> = (0..dataset.len()).filter_map(|index| dataset.entry(index).ok()).collect();
+    let path = |entry: &Value, key: &str| match entry {
+        Value::Dict(dict) => match dict.get(key) {
+            Some(Value::Str(path)) => Some(PathBuf::from(&*path)),
+            _ => None,
+        },
+        _ => None,
+    };
+    let pairs: Vec<[PathBuf; 2]> =
+        entries.iter().filter_map(|entry| Some([path(entry, "image")?, path(entry, "label")?])).collect();
+    let images: HashSet<&OsStr> = pairs.iter().filter_map(|[image, _]| image.file_name()).collect();
+    let of_another = |[image, label]: &&[PathBuf; 2]| {
+        image.file_name() != label.file_name() && label.file_name().is_some_and(|name| images.contains(name))
+    };
+    let wrong: Vec<_> = pairs.iter().filter(of_another).collect();
+    let [image, label] = wrong.first()?;
+    Some(format!(
+        "{} of {} labels have the file name of another case's image: {} is paired with {}; check that there is one label \
+         for each image, in the same order",
+        wrong.len(),
+        pairs.len(),
+        label.display(),
+        image.display()
+    ))
 }
 
 /// Compares image and label of one case of a dataset, see [`check`].

@@ -128,6 +128,7 @@ pub fn check(dataset: &dyn Dataset, postprocessing: &[Arc<dyn Transform>]) -> Ve
     let mut errors = missing_files(dataset);
     let unreadable = unreadable_files(dataset);
     errors.extend(summary(&unreadable, |count| format!("{count} of {} cases cannot be read", dataset.len())));
+    errors.extend(alignment::paired_with_others(dataset).map(Error::new));
     errors.extend(alignment::check(dataset, &AtomicBool::new(false)).err());
     match plan(dataset, postprocessing, dataset.len()) {
         Ok(Cases { cases, .. }) => {
@@ -140,11 +141,15 @@ pub fn check(dataset: &dyn Dataset, postprocessing: &[Arc<dyn Transform>]) -> Ve
     errors
 }
 
-/// Checks that all files that the transforms of a dataset read exist, before the first case.
+/// Checks that all files that the transforms of a dataset read exist, before the first case. Warns if labels seem to
+/// belong to other cases.
 ///
 /// # Errors
 /// The number of missing files, and the names of the first ones.
 pub fn check_files(dataset: &dyn Dataset) -> Result<()> {
+    if let Some(text) = alignment::paired_with_others(dataset) {
+        tracing::warn!("{text}");
+    }
     let missing = missing_files(dataset);
     if missing.is_empty() {
         return Ok(());

@@ -46,11 +46,18 @@ impl Segmentation {
 pub fn check_same(prediction: &Segmentation, target: &Segmentation) -> Result<()> {
     let (channels, spatial) = (target.channels(), target.spatial());
     if prediction.spatial() != spatial || prediction.channels() != channels {
-        return Err(err!(
+        let error = err!(
             "the prediction has {} channels of {:?} voxels, the target {channels} of {spatial:?}",
             prediction.channels(),
             prediction.spatial()
-        ));
+        );
+        return Err(match prediction.spatial() == spatial {
+            true => error.hint("AsDiscreted with `to_onehot` converts label maps to one channel per class"),
+            false => error.hint(
+                "Invertd brings the prediction back to the grid of the image; or apply the spatial transforms of the \
+                 image to the label, too",
+            ),
+        });
     }
     Ok(())
 }

@@ -292,7 +292,11 @@ impl Prediction {
                 let smallest = values.f_min()?.f_double_value(&[])?;
                 if !(smallest >= 0.0 && largest < classes as f64) {
                     let error = err!("to_onehot={classes} does not fit labels from {smallest} to {largest}");
-                    return Err(error.file(&header.path));
+                    let hint = format!(
+                        "the labels of {classes} classes are 0 to {}; MapLabelValued changes label values",
+                        classes - 1
+                    );
+                    return Err(error.file(&header.path).hint(hint));
                 }
                 // Truncates towards zero, like torch's `.long()`.
                 let numbers = to_f32(&values)?;

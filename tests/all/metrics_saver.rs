@@ -146,6 +146,24 @@ fn a_label_that_does_not_fit_fails_its_case_and_the_others_are_evaluated() {
 }
 
 #[test]
+fn labels_paired_with_images_of_other_cases_are_reported() {
+    let bundle = evaluation();
+    // As `zip` pairs sorted lists, of which the second lacks its first file.
+    let data = "$[{'image': i, 'label': l} for i, l in zip(@datalist, ['labels/s0001.nii.gz'])]";
+    let files = EVALUATION[2];
+    let output = bundle.run(&["run", "--config_file", files, "--dataset#data", data]);
+    let log = text(&output.stderr);
+    assert!(log.contains("zip() pairs lists of 2 and 1 items"), "{log}");
+    let data = "$[{'image': i, 'label': l} for i, l in zip(@datalist, ['labels/s0001.nii.gz', 'labels/s0000.nii.gz'])]";
+    let output = bundle.run(&["run", "--config_file", files, "--dataset#data", data]);
+    let expected = "2 of 2 labels have the file name of another case's image: labels/s0001.nii.gz is paired with \
+                    images/s0000.nii.gz";
+    assert!(output.status.success() && text(&output.stderr).contains(expected), "{}", text(&output.stderr));
+    let output = bundle.run(&["verify", "--config_file", files, "--dataset#data", data]);
+    assert!(!output.status.success() && text(&output.stdout).contains(expected), "{}", text(&output.stdout));
+}
+
+#[test]
 fn an_evaluation_that_saves_no_images_has_a_record_beside_its_metrics() {
     let bundle = evaluation();
     let output = bundle.run(&[&EVALUATION[..], &["--postprocessing#transforms#3#_disabled_", "True"]].concat());

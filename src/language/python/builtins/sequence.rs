@@ -164,6 +164,20 @@ pub fn zip(args: Args, _: &mut BuildContext) -> Result<Value> {
     if let Some((name, _)) = args.named.first() {
         bail!("zip() has no argument `{name}`");
     }
+    let lengths = args.positional.iter().map(|list| match list {
+        Value::List(list) => Some(list.len()),
+        Value::Tuple(items) => Some(items.len()),
+        _ => None,
+    });
+    if let Some(lengths) = lengths.collect::<Option<Vec<usize>>>()
+        && lengths.windows(2).any(|pair| pair[0] != pair[1])
+    {
+        let lengths: Vec<String> = lengths.iter().map(usize::to_string).collect();
+        tracing::warn!(
+            "zip() pairs lists of {} items: it drops the last items of the longer ones",
+            lengths.join(" and ")
+        );
+    }
     Ok(Iter::value("zip", Zip(args.positional.iter().map(Cursor::new).collect::<Result<_>>()?)))
 }
 struct Zip(Vec<Cursor>);
