@@ -46,7 +46,7 @@ macro_rules! component {
         $args_vis:vis struct $args:ident { $($fields:tt)* }
 
         $(effect: $effect:ident,)?
-        $(differs: [$($difference:literal),* $(,)?],)?
+        $(differs: [$($difference:expr),* $(,)?],)?
         build $(in $context:ident)?: $build:expr $(,)?
     ) => {
         $crate::args! {

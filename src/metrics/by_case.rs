@@ -8,6 +8,63 @@ use crate::error::Result;
 use parking_lot::Mutex;
 use std::sync::Arc;
 
+/// Declares a metric of `monai.metrics` and its handler in `monai.handlers`. Both have the arguments of the struct; then
+/// the metric has those under `metric only`, and the handler `output_transform` and `save_details`. `build` is a
+/// `fn(name, arguments of the metric, output_transform, save_details) -> Result<Attached>`.
+macro_rules! metric_and_handler {
+    (
+        $(#[doc = $doc:literal])*
+        metric $metric:ident = $name:literal in $module:literal;
+
+        $(#[doc = $handler_doc:literal])*
+        handler $handler:ident = $handler_name:literal in $handler_module:literal;
+
+        struct $args:ident, $handler_args:ident {
+            $($(#[doc = $field_doc:literal])* $field:ident: $ty:ty = $default:expr,)*
+        }
+        metric only {
+            $($(#[doc = $only_doc:literal])* $only:ident: $only_ty:ty = $only_default:expr,)*
+        }
+
+        differs: [$($difference:expr),* $(,)?],
+        build: $build:path,
+    ) => {
+        component! {
+            $(#[doc = $doc])*
+            pub static $metric = metric $name in "monai.metrics" / $module;
+
+            pub struct $args {
+                $($(#[doc = $field_doc])* $field: $ty = $default,)*
+                $($(#[doc = $only_doc])* $only: $only_ty = $only_default,)*
+            }
+
+            differs: [$($difference),*],
+            build: |args| $build($metric.name, args, Value::None, true),
+        }
+
+        component! {
+            $(#[doc = $handler_doc])*
+            pub static $handler = metric $handler_name in "monai.handlers" / $handler_module;
+
+            pub struct $handler_args {
+                $($(#[doc = $field_doc])* $field: $ty = $default,)*
+                /// Function that extracts prediction and label from the engine's output:
+                /// `$monai.handlers.from_engine(['pred', 'label'])`.
+                output_transform: Value = (),
+                /// Keep the values of each case for reports.
+                save_details: bool = true,
+            }
+
+            differs: [$($difference),*],
+            build: |args| {
+                let defaults = <$args as $crate::component::Declared>::parse($metric.name, Default::default())?;
+                let own = $args { $($field: args.$field,)* ..defaults };
+                $build($handler.name, own, args.output_transform, args.save_details)
+            },
+        }
+    };
+}
+
 component! {
     /// Attach a metric to an engine.
     pub static COMPONENT = metric "IgniteMetricHandler" in "monai.handlers" / "ignite_metric";

@@ -9,11 +9,14 @@ use crate::contracts::{Attached, Score, Segmentation};
 use crate::err;
 use crate::error::Result;
 
-component! {
+metric_and_handler! {
     /// Rates of true and false positives and negatives, such as sensitivity and precision.
-    pub static METRIC = metric "ConfusionMatrixMetric" in "monai.metrics" / "confusion_matrix";
+    metric METRIC = "ConfusionMatrixMetric" in "confusion_matrix";
 
-    pub struct ConfusionMatrixMetricArgs {
+    /// Rates of true and false positives and negatives over the cases of an engine, such as sensitivity and precision.
+    handler HANDLER = "ConfusionMatrix" in "confusion_matrix";
+
+    struct ConfusionMatrixMetricArgs, ConfusionMatrixArgs {
         /// Include channel 0, the background.
         include_background: bool = true,
         /// Name of the rate, such as "sensitivity", "specificity", "precision" or "f1 score". Engines record the first
@@ -23,6 +26,8 @@ component! {
         compute_sample: bool = false,
         /// Reduction over cases and channels, such as "mean" or "mean_batch".
         reduction: Reduction = "mean",
+    }
+    metric only {
         /// Also return the number of valid cases; engines record the scores only.
         get_not_nans: bool = false,
         /// Channel to ignore; another index ignores voxels that belong to no channel of the target.
@@ -33,44 +38,7 @@ component! {
         "overlaps are counted on label maps instead of one-hot channels, and exactly where f32 rounds counts above 2²⁴",
         "reports list the rate by case and channel instead of the four counts",
     ],
-    build: |args| attach(METRIC.name, args, Value::None, true),
-}
-
-component! {
-    /// Rates of true and false positives and negatives over the cases of an engine, such as sensitivity and precision.
-    pub static HANDLER = metric "ConfusionMatrix" in "monai.handlers" / "confusion_matrix";
-
-    pub struct ConfusionMatrixArgs {
-        /// Include channel 0, the background.
-        include_background: bool = true,
-        /// Name of the rate, such as "sensitivity", "specificity", "precision" or "f1 score".
-        metric_name: OneOrMany<Rate> = "hit_rate",
-        /// Compute the rate of each case and channel, then reduce; False reduces the counts first.
-        compute_sample: bool = false,
-        /// Reduction over cases and channels, such as "mean" or "mean_batch".
-        reduction: Reduction = "mean",
-        /// Function that extracts prediction and label from the engine's output: `$monai.handlers.from_engine(['pred',
-        /// 'label'])`.
-        output_transform: Value = (),
-        /// Keep the values of each case for reports.
-        save_details: bool = true,
-    }
-
-    differs: [
-        "overlaps are counted on label maps instead of one-hot channels, and exactly where f32 rounds counts above 2²⁴",
-        "reports list the rate by case and channel instead of the four counts",
-    ],
-    build: |a| {
-        let args = ConfusionMatrixMetricArgs {
-            include_background: a.include_background,
-            metric_name: a.metric_name,
-            compute_sample: a.compute_sample,
-            reduction: a.reduction,
-            get_not_nans: false,
-            ignore_index: None,
-        };
-        attach(HANDLER.name, args, a.output_transform, a.save_details)
-    },
+    build: attach,
 }
 
 fn attach(

@@ -4,18 +4,23 @@ use super::by_case::{ByCase, CaseMetric};
 use super::overlap::overlap_ignoring;
 use super::reduction::{Reduction, score};
 use crate::component::Value;
-use crate::contracts::{Score, Segmentation};
+use crate::contracts::{Attached, Score, Segmentation};
 use crate::error::Result;
 
-component! {
+metric_and_handler! {
     /// Intersection over union (Jaccard index) of each case and channel.
-    pub static METRIC = metric "MeanIoU" in "monai.metrics" / "meaniou";
+    metric METRIC = "MeanIoU" in "meaniou";
 
-    pub struct MeanIoUArgs {
+    /// Mean intersection over union (Jaccard index) over the cases of an engine.
+    handler HANDLER = "MeanIoUHandler" in "mean_iou";
+
+    struct MeanIoUArgs, MeanIoUHandlerArgs {
         /// Include channel 0, the background.
         include_background: bool = true,
         /// Reduction over cases and channels, such as "mean" or "mean_batch".
         reduction: Reduction = "mean",
+    }
+    metric only {
         /// Also return the number of valid cases; engines record the scores only.
         get_not_nans: bool = false,
         /// Ignore channels that are empty in the target (NaN); False scores them 1 if the prediction is empty too, else
@@ -26,36 +31,11 @@ component! {
     }
 
     differs: ["overlaps are counted on label maps instead of one-hot channels"],
-    build: |args| Ok(ByCase::attached(MeanIoU { name: METRIC.name, args }, Value::None, true)),
+    build: mean_iou,
 }
 
-component! {
-    /// Mean intersection over union (Jaccard index) over the cases of an engine.
-    pub static HANDLER = metric "MeanIoUHandler" in "monai.handlers" / "mean_iou";
-
-    pub struct MeanIoUHandlerArgs {
-        /// Include channel 0, the background.
-        include_background: bool = true,
-        /// Reduction over cases and channels, such as "mean" or "mean_batch".
-        reduction: Reduction = "mean",
-        /// Function that extracts prediction and label from the engine's output: `$monai.handlers.from_engine(['pred',
-        /// 'label'])`.
-        output_transform: Value = (),
-        /// Keep the scores of each case for reports.
-        save_details: bool = true,
-    }
-
-    differs: ["overlaps are counted on label maps instead of one-hot channels"],
-    build: |a| {
-        let args = MeanIoUArgs {
-            include_background: a.include_background,
-            reduction: a.reduction,
-            get_not_nans: false,
-            ignore_empty: true,
-            ignore_index: None,
-        };
-        Ok(ByCase::attached(MeanIoU { name: HANDLER.name, args }, a.output_transform, a.save_details))
-    },
+fn mean_iou(name: &'static str, args: MeanIoUArgs, output_transform: Value, save_details: bool) -> Result<Attached> {
+    Ok(ByCase::attached(MeanIoU { name, args }, output_transform, save_details))
 }
 
 struct MeanIoU {

@@ -1,8 +1,10 @@
 //! Metrics. Segmentations are kept as label maps: overlaps are counted by pairs of labels instead of channel by channel,
 //! and the surfaces of all classes are found in one pass.
 
-mod accuracy;
+#[macro_use]
 mod by_case;
+
+mod accuracy;
 mod confusion_matrix;
 mod dice;
 mod mean_iou;

@@ -16,36 +16,18 @@ use crate::image::{self, Surface, cell_surfaces, distances, voxel_surfaces};
 use rayon::prelude::*;
 use tch::{Device, Kind, Tensor};
 
-component! {
-    /// Hausdorff distance between prediction and target, in voxels, of each case and channel.
-    pub static HAUSDORFF = metric "HausdorffDistanceMetric" in "monai.metrics" / "hausdorff_distance";
+/// Difference from MONAI of all surface metrics.
+const LABEL_MAPS: &str =
+    "surfaces are found in label maps instead of one-hot channels; the warning of absent channels is given once";
 
-    pub struct HausdorffDistanceMetricArgs {
-        /// Include channel 0, the background.
-        include_background: bool = false,
-        /// "euclidean", "chessboard" or "taxicab".
-        distance_metric: DistanceMetric = "euclidean",
-        /// Percentile of the distances from 0 to 100, such as 95; None and 0 use the largest.
-        percentile: Option<f64> = (),
-        /// Measure from the prediction to the target only.
-        directed: bool = false,
-        /// Reduction over cases and channels, such as "mean" or "mean_batch".
-        reduction: Reduction = "mean",
-        /// Also return the number of valid cases; engines record the distances only.
-        get_not_nans: bool = false,
-        /// Label to ignore: its voxels in the target are excluded.
-        ignore_index: Option<i64> = (),
-    }
+metric_and_handler! {
+    /// Hausdorff distance between prediction and label, in voxels, of each case and channel.
+    metric HAUSDORFF = "HausdorffDistanceMetric" in "hausdorff_distance";
 
-    differs: ["surfaces are found in label maps instead of one-hot channels; the warning of absent channels is given once"],
-    build: |args| hausdorff(HAUSDORFF.name, args, Value::None, true),
-}
-
-component! {
     /// Hausdorff distance between prediction and label, in voxels, over the cases of an engine.
-    pub static HAUSDORFF_HANDLER = metric "HausdorffDistance" in "monai.handlers" / "hausdorff_distance";
+    handler HAUSDORFF_HANDLER = "HausdorffDistance" in "hausdorff_distance";
 
-    pub struct HausdorffDistanceArgs {
+    struct HausdorffDistanceMetricArgs, HausdorffDistanceArgs {
         /// Include channel 0, the background.
         include_background: bool = false,
         /// "euclidean", "chessboard" or "taxicab".
@@ -56,26 +38,16 @@ component! {
         directed: bool = false,
         /// Reduction over cases and channels, such as "mean" or "mean_batch".
         reduction: Reduction = "mean",
-        /// Function that extracts prediction and label from the engine's output: `$monai.handlers.from_engine(['pred',
-        /// 'label'])`.
-        output_transform: Value = (),
-        /// Keep the distances of each case for reports.
-        save_details: bool = true,
+    }
+    metric only {
+        /// Also return the number of valid cases; engines record the distances only.
+        get_not_nans: bool = false,
+        /// Label to ignore: its voxels in the target are excluded.
+        ignore_index: Option<i64> = (),
     }
 
-    differs: ["surfaces are found in label maps instead of one-hot channels; the warning of absent channels is given once"],
-    build: |a| {
-        let args = HausdorffDistanceMetricArgs {
-            include_background: a.include_background,
-            distance_metric: a.distance_metric,
-            percentile: a.percentile,
-            directed: a.directed,
-            reduction: a.reduction,
-            get_not_nans: false,
-            ignore_index: None,
-        };
-        hausdorff(HAUSDORFF_HANDLER.name, args, a.output_transform, a.save_details)
-    },
+    differs: [LABEL_MAPS],
+    build: hausdorff,
 }
 
 fn hausdorff(
@@ -99,34 +71,14 @@ fn hausdorff(
     Ok(ByCase::attached(metric, output_transform, save_details))
 }
 
-component! {
-    /// Average surface distance from prediction to target, in voxels, of each case and channel.
-    pub static DISTANCE = metric "SurfaceDistanceMetric" in "monai.metrics" / "surface_distance";
+metric_and_handler! {
+    /// Average surface distance from prediction to label, in voxels, of each case and channel.
+    metric DISTANCE = "SurfaceDistanceMetric" in "surface_distance";
 
-    pub struct SurfaceDistanceMetricArgs {
-        /// Include channel 0, the background.
-        include_background: bool = false,
-        /// Average the distances from the prediction to the target and from the target to the prediction.
-        symmetric: bool = false,
-        /// "euclidean", "chessboard" or "taxicab".
-        distance_metric: DistanceMetric = "euclidean",
-        /// Reduction over cases and channels, such as "mean" or "mean_batch".
-        reduction: Reduction = "mean",
-        /// Also return the number of valid cases; engines record the distances only.
-        get_not_nans: bool = false,
-        /// Label to ignore: its voxels in the target are excluded.
-        ignore_index: Option<i64> = (),
-    }
-
-    differs: ["surfaces are found in label maps instead of one-hot channels; the warning of absent channels is given once"],
-    build: |args| surface_distance(DISTANCE.name, args, Value::None, true),
-}
-
-component! {
     /// Average surface distance from prediction to label, in voxels, over the cases of an engine.
-    pub static DISTANCE_HANDLER = metric "SurfaceDistance" in "monai.handlers" / "surface_distance";
+    handler DISTANCE_HANDLER = "SurfaceDistance" in "surface_distance";
 
-    pub struct SurfaceDistanceArgs {
+    struct SurfaceDistanceMetricArgs, SurfaceDistanceArgs {
         /// Include channel 0, the background.
         include_background: bool = false,
         /// Average the distances from the prediction to the label and from the label to the prediction.
@@ -135,25 +87,16 @@ component! {
         distance_metric: DistanceMetric = "euclidean",
         /// Reduction over cases and channels, such as "mean" or "mean_batch".
         reduction: Reduction = "mean",
-        /// Function that extracts prediction and label from the engine's output: `$monai.handlers.from_engine(['pred',
-        /// 'label'])`.
-        output_transform: Value = (),
-        /// Keep the distances of each case for reports.
-        save_details: bool = true,
+    }
+    metric only {
+        /// Also return the number of valid cases; engines record the distances only.
+        get_not_nans: bool = false,
+        /// Label to ignore: its voxels in the target are excluded.
+        ignore_index: Option<i64> = (),
     }
 
-    differs: ["surfaces are found in label maps instead of one-hot channels; the warning of absent channels is given once"],
-    build: |a| {
-        let args = SurfaceDistanceMetricArgs {
-            include_background: a.include_background,
-            symmetric: a.symmetric,
-            distance_metric: a.distance_metric,
-            reduction: a.reduction,
-            get_not_nans: false,
-            ignore_index: None,
-        };
-        surface_distance(DISTANCE_HANDLER.name, args, a.output_transform, a.save_details)
-    },
+    differs: [LABEL_MAPS],
+    build: surface_distance,
 }
 
 fn surface_distance(
@@ -197,7 +140,7 @@ component! {
         ignore_index: Option<i64> = (),
     }
 
-    differs: ["surfaces are found in label maps instead of one-hot channels; the warning of absent channels is given once"],
+    differs: [LABEL_MAPS],
     build: surface_dice,
 }
 

@@ -12,6 +12,7 @@ mod commands;
 mod common;
 mod config_values;
 mod declarations;
+mod demo;
 mod explain;
 mod gradients;
 mod handlers;
