@@ -2,14 +2,14 @@
 //!
 //! Slices follow the radiological convention: the patient's right on the left of the image, anterior or superior up.
 
+use super::font::Font;
 use super::statistics::same_grid;
-use super::structures::Structures;
+use super::structures::{Structure, Structures};
 use crate::error::Result;
 use crate::formats::atomic;
 use crate::formats::digest::Digest;
 use crate::image::{Element, Orientation, Volume};
 use crate::{bail, each_voxels, err};
-use font8x8::UnicodeFonts;
 use std::collections::BTreeMap;
 use std::io::Write;
 use std::path::Path;
@@ -33,10 +33,11 @@ impl Default for Options {
 }
 
 const MARGIN: usize = 8;
-const GLYPH: usize = 8;
-const LINE: usize = 12;
-const LEGEND_WIDTH: usize = 260;
-const GRAY: [u8; 3] = [200; 3];
+const GRAY: [u8; 3] = [210; 3];
+/// Columns of the legend; further structures are counted.
+const MAX_COLUMNS: usize = 3;
+/// Longest name in a legend, in multiples of the height of a line.
+const MAX_NAME_LINES: usize = 20;
 
 /// An RGB image.
 pub struct Picture {
@@ -78,15 +79,19 @@ pub fn preview(
     // Limit the width: long, thin images are drawn smaller.
     let scale = (options.height_px as f64 / tallest).min(4.0 * options.height_px as f64 / widest); // pixels per mm
     let size = |mm: f64| ((mm * scale).round() as usize).max(1);
+    // Pixels per em: 14 at the default height.
+    let font = Font::new((options.height_px as f32 / 34.0).clamp(13.0, 28.0))?;
+    let line = font.line_height();
 
     let mut seen: BTreeMap<u32, usize> = BTreeMap::new();
-    let width = planes.iter().map(|plane| size(extent[plane.2]) + MARGIN).sum::<usize>() + MARGIN + LEGEND_WIDTH;
-    let height = size(tallest) + 2 * MARGIN + 2 * LINE;
-    let mut picture = Picture { width, height, pixels: vec![[0; 3]; width * height] };
+    let caption = |name: &str, fixed: usize| format!("{name} {}", at[fixed] + 1);
+    let columns = planes.map(|(name, fixed, across, _)| size(extent[across]).max(font.width(&caption(name, fixed))));
+    let mut picture =
+        Picture::new(columns.map(|w| w + MARGIN).iter().sum::<usize>() + MARGIN, size(tallest) + 2 * (MARGIN + line));
+    let top = MARGIN + line;
     let mut left = MARGIN;
-    for (name, fixed, across, down) in planes {
+    for ((name, fixed, across, down), column) in planes.into_iter().zip(columns) {
         let (w, h) = (size(extent[across]), size(extent[down]));
-        let top = MARGIN + LINE;
         // Left and top of each slice are R, A or S: world coordinates decrease to the right and downwards.
         let voxel_of = |px: usize, py: usize| {
             let mut voxel = [0; 3];
@@ -112,31 +117,23 @@ pub fn preview(
                         (f64::from(color[i]) * (1.0 - weight) + f64::from(over[i]) * weight) as u8
                     });
                 }
-                picture.pixels[(top + py) * width + left + px] = color;
+                *picture.at(left + px, top + py) = color;
             }
         }
         let letters = if across == 0 { ["R", "L"] } else { ["A", "P"] };
-        picture.text(left, top + h / 2, letters[0], GRAY);
-        picture.text(left + w.saturating_sub(GLYPH), top + h / 2, letters[1], GRAY);
-        picture.text(left + w / 2, top + 2, if down == 2 { "S" } else { "A" }, GRAY);
-        picture.text(left, top + size(tallest) + 4, &format!("{name} {}", at[fixed] + 1), GRAY);
-        left += w + MARGIN;
+        let (middle, edge) = (top + h.saturating_sub(line) / 2, font.width(letters[1]) + 3);
+        picture.text(&font, left + 3, middle, letters[0], GRAY);
+        picture.text(&font, left + w.saturating_sub(edge), middle, letters[1], GRAY);
+        picture.text(&font, left + w.saturating_sub(edge) / 2, top, if down == 2 { "S" } else { "A" }, GRAY);
+        picture.text(&font, left, top + size(tallest) + 2, &caption(name, fixed), GRAY);
+        left += column + MARGIN;
     }
-    picture.text(MARGIN, MARGIN - 4, title, GRAY);
     let mut by_area: Vec<(u32, usize)> = seen.into_iter().collect();
     by_area.sort_by_key(|(id, area)| (std::cmp::Reverse(*area), *id));
-    let room = height.saturating_sub(2 * MARGIN + 2 * LINE) / LINE;
-    for (row, (id, _)) in by_area.iter().take(room).enumerate() {
-        let y = MARGIN + LINE + row * LINE;
-        let structure = structures.get(*id);
-        for dy in 0..GLYPH {
-            picture.pixels[(y + dy) * width + left..][..GLYPH].fill(structure.color());
-        }
-        picture.text(left + GLYPH + 4, y, &structure.name, GRAY);
-    }
-    if by_area.len() > room {
-        picture.text(left, MARGIN + LINE + room * LINE, &format!("and {} more", by_area.len() - room), GRAY);
-    }
+    let shown: Vec<Structure> = by_area.into_iter().map(|(id, _)| structures.get(id)).collect();
+    picture.add_legend(&font, &shown, top);
+    let title = font.fit(title, picture.width - 2 * MARGIN);
+    picture.text(&font, MARGIN, MARGIN / 2, &title, GRAY);
     Ok(picture)
 }
 
@@ -185,20 +182,74 @@ fn best_slices(labels: &Volume) -> [usize; 3] {
 }
 
 impl Picture {
-    /// Draws ASCII text at (x, y), clipped to the image.
-    fn text(&mut self, x: usize, y: usize, text: &str, color: [u8; 3]) {
-        for (i, letter) in text.chars().enumerate() {
-            let Some(rows) = font8x8::BASIC_FONTS.get(letter).or_else(|| font8x8::BASIC_FONTS.get('?')) else {
-                continue;
-            };
-            for (dy, row) in rows.into_iter().enumerate() {
-                for dx in 0..GLYPH {
-                    let (px, py) = (x + i * GLYPH + dx, y + dy);
-                    if row >> dx & 1 == 1 && px < self.width && py < self.height {
-                        self.pixels[py * self.width + px] = color;
+    /// A black image.
+    fn new(width: usize, height: usize) -> Picture {
+        Picture { width, height, pixels: vec![[0; 3]; width * height] }
+    }
+
+    fn at(&mut self, x: usize, y: usize) -> &mut [u8; 3] {
+        &mut self.pixels[y * self.width + x]
+    }
+
+    /// Appends colors and names on the right, in columns below `top`.
+    fn add_legend(&mut self, font: &Font, shown: &[Structure], top: usize) {
+        let line = font.line_height();
+        // The last line of the picture is that of the captions.
+        let rows = (self.height.saturating_sub(top + MARGIN + line) / line).max(1);
+        let named = shown.len().min(rows * MAX_COLUMNS);
+        let mut entries: Vec<(Option<[u8; 3]>, String)> = shown[..named]
+            .iter()
+            .map(|structure| (Some(structure.color()), font.fit(&structure.name, MAX_NAME_LINES * line)))
+            .collect();
+        if named < shown.len() {
+            // The last entry makes room for the number of those without one.
+            entries.pop();
+            entries.push((None, format!("and {} more", shown.len() - entries.len())));
+        }
+        let (cap, baseline) = font.cap_height_and_baseline();
+        for column in entries.chunks(rows) {
+            let left = self.width;
+            let text_width = column.iter().map(|(_, name)| font.width(name)).max().unwrap_or(0);
+            self.widen(cap + cap / 2 + text_width + 2 * MARGIN);
+            for (row, (color, name)) in column.iter().enumerate() {
+                let y = top + row * line;
+                for (dx, dy) in (0..cap).flat_map(|dy| (0..cap).map(move |dx| (dx, dy))) {
+                    if let Some(color) = color {
+                        *self.at(left + dx, y + baseline - cap + dy) = *color;
                     }
                 }
+                self.text(font, left + cap + cap / 2, y, name, GRAY);
             }
+        }
+    }
+
+    /// Adds black columns on the right.
+    fn widen(&mut self, columns: usize) {
+        let mut wider = Picture::new(self.width + columns, self.height);
+        for (row, old) in wider.pixels.chunks_mut(self.width + columns).zip(self.pixels.chunks(self.width)) {
+            row[..self.width].copy_from_slice(old);
+        }
+        *self = wider;
+    }
+
+    /// Draws a line of text with its left top at (x, y), clipped to the image. A dark rim keeps it legible on bright
+    /// slices.
+    fn text(&mut self, font: &Font, x: usize, y: usize, text: &str, color: [u8; 3]) {
+        const RIM: [(i32, i32); 4] = [(-1, 0), (1, 0), (0, -1), (0, 1)];
+        let shades = RIM.map(|shift| (shift, [0; 3])).into_iter().chain([((0, 0), color)]);
+        for ((dx, dy), shade) in shades {
+            font.draw(text, |px, py, coverage| {
+                let inside =
+                    |at: usize, by: i32, size: usize| at.checked_add_signed(by as isize).filter(|at| *at < size);
+                let at = inside(x, px + dx, self.width).zip(inside(y, py + dy, self.height));
+                if let Some((x, y)) = at {
+                    let pixel = self.at(x, y);
+                    *pixel = std::array::from_fn(|i| {
+                        let (old, new) = (f32::from(pixel[i]), f32::from(shade[i]));
+                        (old + (new - old) * coverage.min(1.0)).round() as u8
+                    });
+                }
+            });
         }
     }
 
