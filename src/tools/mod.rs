@@ -8,6 +8,7 @@ pub mod label_names;
 pub mod merge_labels;
 pub mod preview;
 pub mod report;
+pub mod run_folder;
 pub mod split_labels;
 pub mod statistics;
 pub mod structures;

@@ -6,8 +6,9 @@ use crate::err;
 use crate::error::{Error, Result};
 use crate::formats::{nifti, reader, tfevents};
 use crate::text::{bytes, count};
-use crate::tools::structures::{Structure, Structures};
-use crate::tools::{label_names, preview, statistics};
+use crate::tools::run_folder::{self, LabeledCase, cases_of};
+use crate::tools::structures::Structure;
+use crate::tools::{preview, statistics};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use rayon::prelude::*;
@@ -46,7 +47,7 @@ pub fn gather(folders: &[PathBuf], options: Options) -> Result<Report> {
         let before = report.metrics.len() + report.structures.len() + report.curves.len();
         scores.extend(add_metrics(folder, (folders.len() > 1).then_some(&*title), &mut report));
         add_curves(folder, &mut report);
-        let run = optional(read_json(&folder.join("run.json")), &mut report);
+        let run = optional(run_folder::read_record(folder), &mut report);
         if run.is_none() && report.metrics.len() + report.structures.len() + report.curves.len() == before {
             return Err(err!("expected run.json, metrics.csv or event files of a run, found none")
                 .file(folder)
@@ -62,11 +63,6 @@ pub fn gather(folders: &[PathBuf], options: Options) -> Result<Report> {
     }
     add_results(&runs, options, &mut report);
     Ok(report)
-}
-
-/// The cases in a run.json.
-fn cases_of(run: &Json) -> impl Iterator<Item = &Json> {
-    run["cases"].as_array().into_iter().flatten()
 }
 
 /// `None` if the file does not exist; other errors become a note.
@@ -87,14 +83,6 @@ fn note(error: &Error) -> String {
         Some(hint) => format!("{text} ({hint})"),
         None => text,
     }
-}
-
-fn read_json(path: &Path) -> Result<Option<Json>> {
-    if !path.exists() {
-        return Ok(None);
-    }
-    let text = crate::text::read(path, MAX_TEXT_BYTES)?;
-    serde_json::from_str(&text).map(Some).map_err(|error| err!("expected JSON: {error}").file(path))
 }
 
 /// Reads metrics.csv, metrics_by_structure.csv and the values by case. Returns the mean value by case of the first
@@ -287,28 +275,9 @@ fn case_row(run: &str, case: &Json, scores: &BTreeMap<String, f64>) -> CaseRow {
     }
 }
 
-/// A case with a label map.
-struct Labeled {
-    input: String,
-    labels: PathBuf,
-    names: Structures,
-}
-
 /// Adds pictures and volumes of the label maps that the runs have written.
 fn add_results(runs: &[(String, PathBuf, Json)], options: Options, report: &mut Report) {
-    let labeled = |(_, folder, run): &(String, PathBuf, Json)| {
-        let (folder, config_names) = (folder.clone(), names_in_config(&run["config"]));
-        let cases: Vec<Labeled> = cases_of(run)
-            .filter_map(|case| {
-                let (input, labels) = label_map(&folder, case)?;
-                let names = label_names::of(&labels, None).ok().map(|(names, _)| names);
-                let names = names.filter(|names| !names.is_empty()).unwrap_or_else(|| config_names.clone());
-                Some(Labeled { input, labels, names })
-            })
-            .collect();
-        cases
-    };
-    let cases: Vec<Labeled> = runs.iter().flat_map(labeled).collect();
+    let cases: Vec<LabeledCase> = runs.iter().flat_map(|(_, folder, run)| run_folder::labeled(folder, run)).collect();
     let shown = &cases[..options.previews.min(cases.len())];
     for picture in shown.par_iter().map(picture).collect::<Vec<_>>() {
         match picture {
@@ -327,7 +296,7 @@ fn add_results(runs: &[(String, PathBuf, Json)], options: Options, report: &mut 
         report.notes.push("without volumes (`--no-volumes`)".into());
         return;
     }
-    let measure = |case: &Labeled| {
+    let measure = |case: &LabeledCase| {
         let rows = statistics::statistics(&nifti::read(&case.labels)?, None, &case.names);
         rows.map_err(|error| error.file(&case.labels))
     };
@@ -342,27 +311,6 @@ fn add_results(runs: &[(String, PathBuf, Json)], options: Options, report: &mut 
         }
     }
     report.volumes = by_structure.into_iter().map(|(id, (name, volumes))| volume_row(id, name, &volumes)).collect();
-}
-
-/// Names of the structures in the config of our own inference.json, which takes them from the bundle's metadata.
-fn names_in_config(config: &Json) -> Structures {
-    let named = config["label_names"].as_object().into_iter().flatten();
-    let named: Option<Vec<(u32, String)>> =
-        named.map(|(id, name)| Some((id.parse().ok()?, name.as_str()?.to_owned()))).collect();
-    named.and_then(|named| Structures::new(named).ok()).unwrap_or_default()
-}
-
-/// Input and label map of a finished case. Paths in run.json are relative to the folder in which the run was started;
-/// the output folder may also have been moved since.
-fn label_map(folder: &Path, case: &Json) -> Option<(String, PathBuf)> {
-    let outputs = case["outputs"].as_array()?.iter().filter_map(Json::as_str);
-    let is_nifti = |path: &&str| path.ends_with(".nii.gz") || path.ends_with(".nii");
-    let path = outputs.filter(is_nifti).find_map(|path| {
-        let parts: Vec<_> = Path::new(path).components().collect();
-        let ends = (1..=parts.len()).rev().map(|kept| parts[parts.len() - kept..].iter().collect::<PathBuf>());
-        std::iter::once(PathBuf::from(path)).chain(ends.map(|end| folder.join(end))).find(|path| path.is_file())
-    })?;
-    Some((case["input"].as_str()?.to_owned(), path))
 }
 
 fn volume_row(id: u32, name: String, volumes: &[(f64, bool)]) -> VolumeRow {
@@ -380,8 +328,8 @@ fn volume_row(id: u32, name: String, volumes: &[(f64, bool)]) -> VolumeRow {
 }
 
 /// The preview that the run has written beside the label map, or a new one.
-fn picture(case: &Labeled) -> Result<Preview> {
-    let Labeled { input, labels, names } = case;
+fn picture(case: &LabeledCase) -> Result<Preview> {
+    let LabeledCase { input, image, labels, names } = case;
     let own = labels.file_name().unwrap_or_default().to_string_lossy();
     let beside = labels.parent().into_iter().flat_map(std::fs::read_dir).flatten().flatten().map(|entry| entry.path());
     // `s0001_preview.png` belongs to `s0001_trans.nii.gz`.
@@ -392,9 +340,9 @@ fn picture(case: &Labeled) -> Result<Preview> {
     let png = match beside.into_iter().find(is_preview) {
         Some(path) => std::fs::read(&path).map_err(|error| err!("cannot read: {error}").file(&path))?,
         None => {
-            let (map, image) = (nifti::read(labels)?, reader::read(input, None)?);
+            let (map, volume) = (nifti::read(labels)?, reader::read(image, None)?);
             let title = Path::new(input).file_name().unwrap_or_default().to_string_lossy();
-            let made = preview::preview(&map, &image, names, &title, preview::Options::default());
+            let made = preview::preview(&map, &volume, names, &title, preview::Options::default());
             made.and_then(|picture| picture.to_png()).map_err(|error| error.file(labels))?
         }
     };
