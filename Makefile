@@ -5,7 +5,7 @@ CARGO ?= cargo
 EPOCHS ?= 40
 export CUDA
 
-.PHONY: demo demo-train demo-weights test test-data setup build bench parity lint install clean
+.PHONY: demo demo-train demo-weights test test-data setup viewer build bench parity lint install clean
 
 DEMO = configs/demo.json
 RUN = target/release/segbundle run --config_file
@@ -16,6 +16,7 @@ demo: build  ## create sample data, segment it with weights trained on other sam
 	$(RUN) "['configs/train.json','configs/evaluate.json','$(DEMO)']" --output_dir eval/demo/evaluation
 	target/release/segbundle report eval/demo eval/demo/evaluation
 	@echo "labels: eval/demo/*/*_trans.nii.gz, pictures and Dice: eval/demo/report.html (phantoms, not patients)"
+	@echo "in the browser: make viewer, then target/release/segbundle view eval/demo"
 
 demo-train: build  ## train the demo's network on the sample data for EPOCHS epochs, evaluate, write a report
 	target/release/segbundle sample-data --output_dir sampledata
@@ -40,6 +41,9 @@ test-data: build  ## run the tests that need data from outside of this folder (.
 setup:  ## download libtorch, once per machine; CUDA=1 for the build with NVIDIA GPU support
 	@python3 src/native/libtorch.py
 
+viewer:  ## download NiiVue for `segbundle view`, once per machine; NIIVUE=niivue.tgz without a network
+	@python3 src/tools/view/niivue.py
+
 build: setup
 	$(CARGO) build --release
 
@@ -55,10 +59,11 @@ lint: setup
 	$(CARGO) fmt --all --check
 	$(CARGO) clippy --release --workspace --all-targets -- -D warnings
 
-install: build  ## install a relocatable tree: PREFIX/bin/segbundle and PREFIX/lib/segbundle/{torch,nvidia}
+install: build  ## install a relocatable tree: PREFIX/bin/segbundle and PREFIX/lib/segbundle/{torch,nvidia}, and NiiVue after `make viewer`
 	install -D target/release/segbundle $(DESTDIR)$(PREFIX)/bin/segbundle
 	mkdir -p $(DESTDIR)$(PREFIX)/lib/segbundle
 	cd "$${LIBTORCH:-.libtorch/torch}/.." && find torch/lib nvidia -name '*.so*' 2>/dev/null | tar -chf - -T - | tar -xf - -C "$(abspath $(DESTDIR)$(PREFIX))/lib/segbundle"
+	@python3 src/tools/view/niivue.py --copy "$(DESTDIR)$(PREFIX)/lib/segbundle"
 
 clean:
 	$(CARGO) clean

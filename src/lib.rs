@@ -11,6 +11,7 @@
 //! | [`networks`], [`inferers`], [`transforms`] | components of inference, one per file |
 //! | [`losses`], [`metrics`], [`optim`], [`data`] | components of training and data loading, one per file |
 //! | [`tools`] | functions over files and volumes without torch: statistics, previews, masks |
+//! | [`server`] | HTTP server on loopback, for [`tools::view`] |
 //! | [`contracts`] | core traits that components implement; read this second |
 //! | [`prediction`] | the prediction of one case: operations are recorded lazily and computed once |
 //! | [`case_context`] | context of one case: device, cancellation, memory budget, progress, stage timings |
@@ -52,6 +53,7 @@ pub mod networks;
 pub mod optim;
 pub mod prediction;
 pub mod registry;
+pub mod server;
 pub mod tools;
 pub mod torch;
 pub mod transforms;

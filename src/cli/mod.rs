@@ -17,6 +17,7 @@ mod signals;
 mod split_labels;
 mod statistics;
 mod verify;
+mod view;
 
 use crate::bundle::Rules;
 use crate::err;
@@ -140,6 +141,8 @@ enum Command {
     MergeLabels(merge_labels::Args),
     /// Write an HTML report about the output folder of a run: curves, metrics, pictures, volumes, failures
     Report(report::Args),
+    /// Show images and label maps in the browser, on this machine only
+    View(view::Args),
     /// Convert a checkpoint's weights: file format and precision
     ConvertWeights(convert_weights::Args),
     /// List the structures of a bundle: number, name, color and code
@@ -288,6 +291,7 @@ fn dispatch(cli: Cli, console: &console::Console) -> Result<()> {
         Command::SplitLabels(args) => split_labels::split_labels(args),
         Command::MergeLabels(args) => merge_labels::merge_labels(args),
         Command::Report(args) => report::report(args),
+        Command::View(args) => view::view(args),
         Command::ConvertWeights(args) => convert_weights::convert_weights(args),
         Command::Classes(args) => classes::classes(args),
     }

@@ -32,6 +32,21 @@ pub fn hold_signals() -> Result<()> {
     native::block_signals(&wanted()).map_err(failed)
 }
 
+/// The signals that end a server.
+pub struct StopSignals(Signals);
+
+/// Catches the signals from now on.
+pub fn stop_signals() -> Result<StopSignals> {
+    Signals::new(wanted()).map(StopSignals).map_err(failed)
+}
+
+impl StopSignals {
+    /// Waits for a signal.
+    pub fn wait(mut self) {
+        let _ = self.0.forever().next();
+    }
+}
+
 pub fn stop_on_signals(run: &RunContext) -> Result<()> {
     let (cancel, step, record) = (run.cancel.clone(), run.step.clone(), run.record.clone());
     let wanted = wanted();

@@ -12,3 +12,4 @@ pub mod run_folder;
 pub mod split_labels;
 pub mod statistics;
 pub mod structures;
+pub mod view;

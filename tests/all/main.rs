@@ -45,3 +45,4 @@ mod transform_parameters;
 mod transforms;
 mod unet;
 mod verify;
+mod view;

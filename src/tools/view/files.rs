@@ -1,0 +1,166 @@
+//! The files that the viewer serves, as they are or converted to NIfTI.
+
+use crate::err;
+use crate::error::{Error, Result};
+use crate::formats::{nifti, reader};
+use crate::image::{DType, Volume};
+use crate::tools::label_names;
+use axum::body::{Body, Bytes};
+use axum::extract::Request;
+use axum::http::{HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use serde::Serialize;
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use tokio::sync::{Semaphore, mpsc};
+use tokio::task::spawn_blocking;
+use tower_http::services::ServeFile;
+
+/// Types of voxels that NiiVue shows as they are, for images and for label maps; others are converted.
+const IMAGE_TYPES: &[DType] = &[DType::U8, DType::I16, DType::U16, DType::F32];
+const LABEL_TYPES: &[DType] = &[DType::U8, DType::I16, DType::U16];
+/// Images that are converted at a time, which bounds memory.
+const CONVERSIONS: usize = 2;
+/// Size of the parts in which a converted image is sent, and how many wait to be sent.
+const PART_BYTES: usize = 1 << 20;
+const PARTS: usize = 4;
+
+/// A file of the list.
+#[derive(Debug, Clone)]
+pub struct File {
+    path: Arc<Path>,
+    is_label_map: bool,
+}
+
+impl File {
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+}
+
+/// A file as the page sees it.
+#[derive(Serialize)]
+pub struct Listed {
+    id: usize,
+    /// Its name without folders.
+    name: String,
+    /// Whether the browser can read it as it is.
+    stored: bool,
+}
+
+/// Files by their number.
+pub struct Files {
+    all: Vec<File>,
+    conversions: Arc<Semaphore>,
+}
+
+impl Default for Files {
+    fn default() -> Self {
+        Files { all: vec![], conversions: Arc::new(Semaphore::new(CONVERSIONS)) }
+    }
+}
+
+impl Files {
+    pub fn add_image(&mut self, path: PathBuf) -> Listed {
+        self.add(path, false)
+    }
+
+    pub fn add_labels(&mut self, path: PathBuf) -> Listed {
+        self.add(path, true)
+    }
+
+    /// A file that several cases share has one number.
+    fn add(&mut self, path: PathBuf, is_label_map: bool) -> Listed {
+        let known = if is_label_map { LABEL_TYPES } else { IMAGE_TYPES };
+        let is_known = || nifti::read_header(&path).is_ok_and(|header| known.contains(&header.voxels.dtype()));
+        let stored = path.is_file() && reader::has_slices(&path) && is_known();
+        let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        let is_it = |file: &File| *file.path == *path && file.is_label_map == is_label_map;
+        let id = self.all.iter().rposition(is_it).unwrap_or_else(|| {
+            self.all.push(File { path: path.into(), is_label_map });
+            self.all.len() - 1
+        });
+        Listed { id, name, stored }
+    }
+
+    /// The file of a number in decimal notation.
+    pub fn get(&self, id: &str) -> Option<&File> {
+        self.all.get(id.parse::<usize>().ok()?)
+    }
+
+    /// Reads an image of any format and sends it as NIfTI while it is encoded.
+    pub async fn convert(&self, file: File) -> Response {
+        let Ok(permit) = self.conversions.clone().acquire_owned().await else {
+            return StatusCode::SERVICE_UNAVAILABLE.into_response();
+        };
+        let read = spawn_blocking(move || read(&file)).await;
+        let (volume, dtype) = match read.unwrap_or_else(|error| Err(err!("cannot read the image: {error}"))) {
+            Ok(read) => read,
+            Err(error) => {
+                tracing::warn!("{error}");
+                return (StatusCode::INTERNAL_SERVER_ERROR, error.to_string()).into_response();
+            }
+        };
+        let (parts, mut sent) = mpsc::channel(PARTS);
+        spawn_blocking(move || {
+            let failed = parts.clone();
+            let mut out = io::BufWriter::with_capacity(PART_BYTES, Parts(parts));
+            let Volume { voxels, layout, affine, .. } = &volume;
+            let written = nifti::write_to(&mut out, false, voxels, layout, affine, dtype, nifti::Options::default());
+            let written = written.and_then(|()| out.flush().map_err(|error| err!("{error}")));
+            if let Err(error) = written {
+                // Cuts the response short.
+                let _ = failed.blocking_send(Err(io::Error::other(error.to_string())));
+            }
+            drop(permit);
+        });
+        let stream = futures_util::stream::poll_fn(move |context| sent.poll_recv(context));
+        let mime = HeaderValue::from_static("application/octet-stream");
+        ([(header::CONTENT_TYPE, mime)], Body::from_stream(stream)).into_response()
+    }
+}
+
+/// Reads a file and chooses a type of voxels that NiiVue shows.
+fn read(file: &File) -> Result<(Volume, DType)> {
+    let volume = reader::read(&file.path, None)?;
+    let found = volume.voxels.dtype();
+    if !file.is_label_map {
+        let dtype = if IMAGE_TYPES.contains(&found) { found } else { DType::F32 };
+        return Ok((volume, dtype));
+    }
+    let wrong = |error: Error| error.file(&file.path);
+    let labels = label_names::labels_in(&volume).map_err(wrong)?;
+    match labels.last().copied().unwrap_or(0) {
+        0..=0xff => Ok((volume, DType::U8)),
+        0x100..=0xffff => Ok((volume, DType::U16)),
+        label => Err(wrong(err!("expected labels up to 65535, found {label}"))),
+    }
+}
+
+/// Sends what is written to it; fails when the receiver is gone.
+struct Parts(mpsc::Sender<io::Result<Bytes>>);
+
+impl Write for Parts {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let gone = |_| io::Error::from(io::ErrorKind::BrokenPipe);
+        self.0.blocking_send(Ok(Bytes::copy_from_slice(bytes))).map_err(gone)?;
+        Ok(bytes.len())
+    }
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// Serves a file, in parts if the request asks for them.
+pub async fn serve(path: &Path, mime: &'static str, request: Request) -> Response {
+    let Ok(mime) = mime.parse() else { return StatusCode::INTERNAL_SERVER_ERROR.into_response() };
+    match ServeFile::new_with_mime(path, &mime).try_call(request).await {
+        Ok(response) => response.map(Body::new).into_response(),
+        Err(error) => {
+            tracing::warn!("cannot read {}: {error}", path.display());
+            let name = path.file_name().unwrap_or_default().to_string_lossy();
+            (StatusCode::INTERNAL_SERVER_ERROR, format!("cannot read {name}: {error}")).into_response()
+        }
+    }
+}
