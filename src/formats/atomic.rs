@@ -38,10 +38,21 @@ pub fn write<T>(path: impl AsRef<Path>, fill: impl FnOnce(&Path) -> Result<T>) -
     write_file(path, |_, temporary| fill(temporary))
 }
 
+/// Like [`write()`], for writers that need a file or folder of the real name: `fill` creates it at its path, which is in
+/// a temporary folder beside `path`.
+pub fn write_in_folder<T>(path: impl AsRef<Path>, fill: impl FnOnce(&Path) -> Result<T>) -> Result<T> {
+    let path = path.as_ref();
+    let ((), folder) = create(path, |temporary| std::fs::create_dir(temporary))?;
+    let inner = folder.0.join(path.file_name().unwrap_or_default());
+    let result = fill(&inner).map_err(|error| rename_in(error, &inner, path))?;
+    std::fs::rename(&inner, path).map_err(|error| err!("cannot write: {error}").file(path))?;
+    Ok(result)
+}
+
 /// Like [`write()`], for writers that need the open file and its path.
 pub fn write_file<T>(path: impl AsRef<Path>, fill: impl FnOnce(&mut File, &Path) -> Result<T>) -> Result<T> {
     let path = path.as_ref();
-    let (mut file, temporary) = create(path)?;
+    let (mut file, temporary) = create(path, |temporary| File::create_new(temporary))?;
     let result = fill(&mut file, &temporary.0).map_err(|error| rename_in(error, &temporary.0, path))?;
     drop(file);
     std::fs::rename(&temporary.0, path).map_err(|error| err!("cannot write: {error}").file(path))?;
@@ -62,13 +73,17 @@ pub fn write_hashed(
     })
 }
 
-/// Removes the temporary file on drop unless it was forgotten after the rename.
+/// Removes a temporary file or folder. An error means that it is gone already.
+fn remove(path: &Path) -> std::io::Result<()> {
+    if path.is_dir() { std::fs::remove_dir_all(path) } else { std::fs::remove_file(path) }
+}
+
+/// Removes the temporary file or folder on drop unless it was forgotten after the rename.
 struct Temporary(PathBuf);
 
 impl Drop for Temporary {
     fn drop(&mut self) {
-        // An error means that the file is gone already.
-        let _ = std::fs::remove_file(&self.0);
+        let _ = remove(&self.0);
         LIVE.lock().remove(&self.0);
     }
 }
@@ -76,7 +91,7 @@ impl Drop for Temporary {
 /// Removes the temporary files of this process, which is about to exit without finishing them.
 pub fn remove_live() {
     for path in &*LIVE.lock() {
-        let _ = std::fs::remove_file(path);
+        let _ = remove(path);
     }
 }
 
@@ -96,7 +111,7 @@ pub fn remove_stale(folder: &Path) -> Vec<PathBuf> {
             .and_then(|at| at.elapsed().ok())
             .unwrap_or_default();
         let stale = process.is_alive().map_or(age > FOREIGN_AGE, |alive| !alive);
-        if stale && own.is_some() && owner(&path) == own && std::fs::remove_file(&path).is_ok() {
+        if stale && own.is_some() && owner(&path) == own && remove(&path).is_ok() {
             removed.push(path);
         }
     }
@@ -129,14 +144,15 @@ pub fn check_writable(path: &Path) -> Result<()> {
     let Some(folder) = folders.find(|folder| folder.symlink_metadata().is_ok()) else {
         return Err(err!("cannot write: no folder above it exists").file(path));
     };
-    let (file, temporary) = create(&folder.join("check")).map_err(|error| {
-        let found = Error::new(error.message()).file(path);
-        if folder.is_dir() {
-            found.hint(format!("cannot create files in {}", folder.display()))
-        } else {
-            found.hint(format!("{} is not a folder", folder.display()))
-        }
-    })?;
+    let (file, temporary) =
+        create(&folder.join("check"), |temporary| File::create_new(temporary)).map_err(|error| {
+            let found = Error::new(error.message()).file(path);
+            if folder.is_dir() {
+                found.hint(format!("cannot create files in {}", folder.display()))
+            } else {
+                found.hint(format!("{} is not a folder", folder.display()))
+            }
+        })?;
     drop((file, temporary));
     Ok(())
 }
@@ -160,7 +176,8 @@ pub fn check_names(path: &Path) -> Result<()> {
     Ok(())
 }
 
-fn create(path: &Path) -> Result<(File, Temporary)> {
+/// Creates a temporary file or folder beside `path`.
+fn create<T>(path: &Path, new: impl Fn(&Path) -> std::io::Result<T>) -> Result<(T, Temporary)> {
     let name = path
         .file_name()
         .and_then(|name| name.to_str())
@@ -179,7 +196,7 @@ fn create(path: &Path) -> Result<(File, Temporary)> {
         static PROCESS: OnceLock<Process> = OnceLock::new();
         let Process { host, pid, start_ticks } = *PROCESS.get_or_init(this_process);
         let temporary = folder.join(format!("{MARK}{host:08x}-{pid}-{start_ticks}-{unique}-{end}"));
-        match File::create_new(&temporary) {
+        match new(&temporary) {
             Ok(file) => {
                 LIVE.lock().insert(temporary.clone());
                 return Ok((file, Temporary(temporary)));
@@ -240,6 +257,27 @@ mod tests {
         assert_eq!((error.message(), error.get_file()), ("disk full", path.to_str()));
         assert_eq!(std::fs::read(&path).unwrap(), b"old");
         assert_eq!(names(folder.path()), ["out.nii"]);
+    }
+
+    #[test]
+    fn a_writer_gets_a_path_with_the_real_name() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a/net.ts");
+        write_in_folder(&path, |inner| {
+            assert!(inner.file_name() == path.file_name() && inner != path);
+            std::fs::create_dir(inner)?;
+            Ok(std::fs::write(inner.join("part"), "whole")?)
+        })
+        .unwrap();
+        assert_eq!(std::fs::read(path.join("part")).unwrap(), b"whole");
+        assert_eq!(names(path.parent().unwrap()), ["net.ts"]);
+        let other = folder.path().join("a/other.ts");
+        let failed = write_in_folder(&other, |inner| -> Result<()> {
+            std::fs::write(inner, "half")?;
+            Err(err!("disk full").file(inner))
+        });
+        assert_eq!(failed.unwrap_err().get_file(), other.to_str());
+        assert_eq!(names(path.parent().unwrap()), ["net.ts"]);
     }
 
     #[test]

@@ -49,6 +49,7 @@ fn main() -> Result<(), Box<dyn Error>> {
             "cpp/kernels.cpp",
             "cpp/label_sums.cpp",
             "cpp/optimizers.cpp",
+            "cpp/trace.cpp",
             "cpp/training.cpp",
         ])
         .try_compile("segbundle_native")?;

@@ -9,6 +9,7 @@
 //! - [`label_sums()`]: differentiable sums over softmax(logits) for Dice and cross-entropy.
 //! - `optimizers`: steps of Adam, AdamW and SGD.
 //! - `runtime`: autocast, loading of the CUDA library, CPU features, signal masks.
+//! - [`trace()`]: networks as TorchScript files.
 //! - [`training`]: differentiable residual blocks, upsampling and the last layer.
 //!
 //! Errors are [`tch::TchError`]s with a message of what was expected and what was found.
@@ -22,6 +23,7 @@ mod label_sums;
 mod memory;
 mod optimizers;
 mod runtime;
+mod trace;
 pub mod training;
 
 pub use convolution::{Conv3, fills_vectors};
@@ -34,6 +36,7 @@ pub use label_sums::{LabelSums, label_sums};
 pub use memory::{Memory, install_allocator, memory, reset_peak, set_limit, trim};
 pub use optimizers::{Adam, AdamSlot, Sgd, SgdSlot, adam, clear_gradients, sgd};
 pub use runtime::{Autocast, Cpu, block_signals, cpu, load_cuda, unblock_signals};
+pub use trace::trace;
 
 /// Result of functions that call libtorch.
 pub type Result<T> = std::result::Result<T, tch::TchError>;

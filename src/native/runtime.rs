@@ -55,6 +55,19 @@ pub struct Cpu {
     pub amx_bf16: bool,
 }
 
+impl Cpu {
+    /// Names of the instruction sets that this CPU has.
+    pub fn names(self) -> Vec<&'static str> {
+        let all = [
+            (self.avx2, "AVX2"),
+            (self.avx512, "AVX-512"),
+            (self.avx512_bf16, "AVX-512 bf16"),
+            (self.amx_bf16, "AMX bf16"),
+        ];
+        all.into_iter().filter_map(|(has, name)| has.then_some(name)).collect()
+    }
+}
+
 /// Returns the instruction sets of this CPU.
 pub fn cpu() -> Cpu {
     // SAFETY: reads CPUID.

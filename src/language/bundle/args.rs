@@ -3,7 +3,7 @@
 //! MONAI source: `monai/bundle/scripts.py` (`run`, `create_workflow`, `update_kwargs`) and `ConfigWorkflow.__init__`.
 //! Deliberate difference: `config_file` may be a comma-separated string, which MONAI documents but does not support.
 
-use super::fire;
+use super::fire::{self, Parameter, is_parameter};
 use super::load::{self, Notes, Warning};
 use super::merge::merge;
 use super::node::{Content, Entries, Node, Origin, key_text};
@@ -56,6 +56,130 @@ pub enum WorkflowType {
     Infer,
 }
 
+/// Parameters of `monai.bundle run`, in MONAI's order.
+pub const PARAMETERS: &[Parameter] = &[
+    Parameter::new("run_id", "ID", "Section to run [default: run]"),
+    Parameter::new("init_id", "ID", "Section to run first [default: initialize]"),
+    Parameter::new("final_id", "ID", "Section to run last [default: finalize]"),
+    META_FILE,
+    CONFIG_FILE,
+    Parameter::new("logging_file", "FILE", "logging.conf, or False for none [default: beside the config]"),
+    Parameter::new(
+        "tracking",
+        "SETTINGS",
+        "Write the executed config to output_dir: \"{'handlers_id': {}, 'configs': {}}\"",
+    ),
+    ARGS_FILE,
+];
+/// `--config_file`.
+pub const CONFIG_FILE: Parameter =
+    Parameter::new("config_file", "FILE", "Config file, or several: \"['a.json','b.json']\"");
+/// `--meta_file`.
+pub const META_FILE: Parameter = Parameter::new("meta_file", "FILE", "metadata.json [default: beside the config]");
+/// `--args_file`.
+pub const ARGS_FILE: Parameter =
+    Parameter::new("args_file", "FILE", "Read arguments from a file; arguments given here override them");
+
+/// Arguments of a command by name: those of the command line, over those of `--args_file`.
+#[derive(Default)]
+pub struct Arguments {
+    entries: Entries,
+    /// The file with further arguments.
+    pub args_file: Option<String>,
+    /// Warnings about the arguments.
+    pub warnings: Vec<Warning>,
+}
+
+impl Arguments {
+    /// Parse the words after a command.
+    ///
+    /// # Errors
+    /// Surplus words, or an `--args_file` that cannot be read.
+    pub fn parse(argv: &[String], parameters: &[Parameter], rules: Rules) -> Result<Arguments> {
+        let mut warnings = Vec::new();
+        let mut given = fire::parse(argv, parameters, &mut warnings)?;
+        let args_file = match given.shift_remove("args_file").filter(|node| !node.is_none()) {
+            Some(node) => Some(text("args_file", &node)?),
+            None => None,
+        };
+        let mut entries = match &args_file {
+            None => Entries::new(),
+            Some(path) => read_args_file(path, rules, &mut warnings)?,
+        };
+        let given = given.into_iter().map(|(key, node)| (Key::str(&key), node));
+        update(&mut entries, given, parameters, &mut warnings)?;
+        Ok(Arguments { entries, args_file, warnings })
+    }
+
+    /// Remove an argument. None counts as not given, as in MONAI.
+    pub fn take(&mut self, name: &str) -> Option<Node> {
+        self.entries.shift_remove(&Key::str(name)).filter(|node| !node.is_none())
+    }
+    /// Remove an argument that is a string.
+    pub fn text(&mut self, name: &str) -> Result<Option<String>> {
+        self.take(name).map(|node| text(name, &node)).transpose()
+    }
+    /// Remove an argument that is a file name or a list of file names.
+    pub fn texts(&mut self, name: &str) -> Result<Option<Vec<String>>> {
+        self.take(name).map(|node| texts(name, &node)).transpose()
+    }
+    /// Remove an argument that is a bool.
+    pub fn boolean(&mut self, name: &str) -> Result<Option<bool>> {
+        let value = |node: Node| match node.content {
+            Content::Leaf(Value::Bool(value)) => Ok(value),
+            _ => Err(wrong(name, "True or False", &node)),
+        };
+        self.take(name).map(value).transpose()
+    }
+    /// Remove an argument that is an integer of at least 1.
+    pub fn positive(&mut self, name: &str) -> Result<Option<i64>> {
+        let value = |node: Node| match node.content {
+            Content::Leaf(Value::Int(value)) if value > 0 => Ok(value),
+            _ => Err(wrong(name, "an integer of at least 1", &node)),
+        };
+        self.take(name).map(value).transpose()
+    }
+    /// The arguments as those of a run: what is left are overrides of the config.
+    ///
+    /// # Errors
+    /// A value of the wrong type, or no config file.
+    pub fn into_run(self, rules: Rules) -> Result<RunArgs> {
+        let mut args = RunArgs {
+            run_id: "run".into(),
+            init_id: "initialize".into(),
+            final_id: "finalize".into(),
+            args_file: self.args_file,
+            warnings: self.warnings,
+            rules,
+            ..RunArgs::default()
+        };
+        for (key, node) in self.entries {
+            args.take(&key_text(&key), node)?;
+        }
+        if args.config_files.is_empty() {
+            return Err(err!("no config file is given")
+                .kind(Kind::Config)
+                .hint("add `--config_file configs/inference.json`"));
+        }
+        Ok(args)
+    }
+    /// Check that no argument is left, for commands without overrides.
+    ///
+    /// # Errors
+    /// An argument is not one of the `parameters`.
+    pub fn finish(self, parameters: &[Parameter]) -> Result<()> {
+        match self.entries.first() {
+            None => Ok(()),
+            Some((key, node)) => {
+                let name = key_text(key);
+                let near = did_you_mean(&name, parameters.iter().map(|parameter| parameter.name));
+                let error = err!("unknown argument `--{name}`").kind(Kind::Config).file(node.origin.text());
+                Err(error.suggest(near.map(|near| format!("--{near}"))))
+            }
+        }
+    }
+}
+
 /// Arguments from the command line and `--args_file`.
 #[derive(Debug, Clone, Default)]
 pub struct RunArgs {
@@ -91,36 +215,7 @@ impl RunArgs {
     /// # Errors
     /// A value of the wrong type, a file that cannot be read, or no config file.
     pub fn parse(argv: &[String], rules: Rules) -> Result<RunArgs> {
-        let mut warnings = Vec::new();
-        let mut given = fire::parse(argv, &mut warnings)?;
-        let args_file = match given.shift_remove("args_file").filter(|node| !node.is_none()) {
-            Some(node) => Some(text("args_file", &node)?),
-            None => None,
-        };
-        let mut all = match &args_file {
-            None => Entries::new(),
-            Some(path) => read_args_file(path, rules, &mut warnings)?,
-        };
-        update(&mut all, given.into_iter().map(|(key, node)| (Key::str(&key), node)), &mut warnings)?;
-
-        let mut args = RunArgs {
-            run_id: "run".into(),
-            init_id: "initialize".into(),
-            final_id: "finalize".into(),
-            args_file,
-            rules,
-            ..RunArgs::default()
-        };
-        for (key, node) in all {
-            args.take(&key_text(&key), node)?;
-        }
-        args.warnings = warnings;
-        if args.config_files.is_empty() {
-            return Err(err!("no config file is given")
-                .kind(Kind::Config)
-                .hint("add `--config_file configs/inference.json`"));
-        }
-        Ok(args)
+        Arguments::parse(argv, PARAMETERS, rules)?.into_run(rules)
     }
 
     /// Set an argument by name; None keeps the default.
@@ -184,18 +279,25 @@ fn read_args_file(path: &str, rules: Rules, warnings: &mut Vec<Warning>) -> Resu
 }
 
 /// Merge arguments of the command line into those of a file, with precedence; dicts are merged, None is ignored.
-fn update(args: &mut Entries, given: impl IntoIterator<Item = (Key, Node)>, warnings: &mut Vec<Warning>) -> Result<()> {
+fn update(
+    args: &mut Entries,
+    given: impl IntoIterator<Item = (Key, Node)>,
+    parameters: &[Parameter],
+    warnings: &mut Vec<Warning>,
+) -> Result<()> {
     for (key, node) in given {
         let name = key_text(&key);
         if node.is_none() {
-            if !fire::PARAMETERS.contains(&name.as_str()) {
+            if !is_parameter(parameters, &name) {
                 let note = err!("`--{name} None` is ignored, as in MONAI").kind(Kind::Config).file(node.origin.text());
                 warnings.push(note.hint(format!("`--{name} \"$None\"` sets it to None")));
             }
             continue;
         }
         match (args.get_mut(&key), &node.content) {
-            (Some(Node { content: Content::Dict(old), .. }), Content::Dict(new)) => update(old, new.clone(), warnings)?,
+            (Some(Node { content: Content::Dict(old), .. }), Content::Dict(new)) => {
+                update(old, new.clone(), parameters, warnings)?
+            }
             _ => merge(args, &key, node, warnings)?,
         }
     }

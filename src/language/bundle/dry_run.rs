@@ -53,6 +53,14 @@ impl Plan {
     }
 }
 
+impl Plan {
+    /// Values of items, as far as they are known without side effects.
+    pub fn values(self, ids: &[String]) -> Vec<Option<Value>> {
+        let session = Session::dry(self);
+        ids.iter().map(|id| session.get(id).ok()).collect()
+    }
+}
+
 impl DryRun {
     pub fn into_problems(self) -> Vec<Error> {
         self.problems.into_inner()

@@ -1,7 +1,7 @@
 //! Command lines as python-fire parses them: flags, words and their values.
 //!
-//! Source: `fire/core.py` (`_ParseKeywordArgs`, `_IsFlag`), as called for `monai.bundle.scripts.run`, which takes any
-//! keyword, and `fire/parser.py` (`DefaultParseValue`). Deliberate difference: bytes, complex numbers and integers
+//! Source: `fire/core.py` (`_ParseKeywordArgs`, `_IsFlag`), as called for the functions of `monai.bundle.scripts` that
+//! take any keyword, and `fire/parser.py` (`DefaultParseValue`). Deliberate difference: bytes, complex numbers and integers
 //! beyond 64 bits are read as text.
 
 use super::expr::{Names, literal};
@@ -12,12 +12,27 @@ use crate::err;
 use crate::error::{Kind, Result};
 use indexmap::IndexMap;
 
-/// Parameters of `monai.bundle run`, in order: positional words are assigned to the first ones without a flag.
-pub const PARAMETERS: [&str; 8] =
-    ["run_id", "init_id", "final_id", "meta_file", "config_file", "logging_file", "tracking", "args_file"];
+/// A parameter of a command.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Parameter {
+    /// Name, as in Python: `config_file` is given as `--config_file` or `--config-file`.
+    pub name: &'static str,
+    /// What the value is, for the help: `FILE`, `DIR`, `N`.
+    pub value: &'static str,
+    /// Help.
+    pub help: &'static str,
+}
 
-/// Parse flags and their values, in the order of first occurrence. Surplus words are errors.
-pub fn parse(argv: &[String], warnings: &mut Vec<Warning>) -> Result<IndexMap<String, Node>> {
+impl Parameter {
+    /// A parameter.
+    pub const fn new(name: &'static str, value: &'static str, help: &'static str) -> Parameter {
+        Parameter { name, value, help }
+    }
+}
+
+/// Parse flags and their values, in the order of first occurrence. Words are assigned to the first of the `parameters`
+/// without a flag; surplus words are errors.
+pub fn parse(argv: &[String], parameters: &[Parameter], warnings: &mut Vec<Warning>) -> Result<IndexMap<String, Node>> {
     let config = |message: String| err!("{message}").kind(Kind::Config).file("command line");
     // Arguments after the last `--` are for fire itself.
     let end = argv.iter().rposition(|arg| arg == "--").unwrap_or(argv.len());
@@ -53,7 +68,7 @@ pub fn parse(argv: &[String], warnings: &mut Vec<Warning>) -> Result<IndexMap<St
             }
             // A flag without a value is a switch.
             _ => match stripped.strip_prefix("no") {
-                Some(key) if !PARAMETERS.contains(&&*stripped.replace('-', "_")) => {
+                Some(key) if !is_parameter(parameters, &stripped.replace('-', "_")) => {
                     set(&mut flags, key, "False", warnings)
                 }
                 _ => set(&mut flags, stripped, "True", warnings),
@@ -61,8 +76,8 @@ pub fn parse(argv: &[String], warnings: &mut Vec<Warning>) -> Result<IndexMap<St
         }
     }
 
-    let mut free =
-        PARAMETERS.iter().filter(|name| !flags.contains_key(**name)).copied().collect::<Vec<_>>().into_iter();
+    let names = parameters.iter().map(|parameter| parameter.name);
+    let mut free = names.filter(|name| !flags.contains_key(*name)).collect::<Vec<_>>().into_iter();
     let mut placed = Vec::new();
     for (word, after) in words {
         if word == "-" {
@@ -79,6 +94,11 @@ pub fn parse(argv: &[String], warnings: &mut Vec<Warning>) -> Result<IndexMap<St
     }
     flags.extend(placed);
     Ok(flags)
+}
+
+/// Whether one of the `parameters` has this name.
+pub fn is_parameter(parameters: &[Parameter], name: &str) -> bool {
+    parameters.iter().any(|parameter| parameter.name == name)
 }
 
 /// Value of an argument: a Python literal in which bare words are strings, or else the text itself.

@@ -2,9 +2,9 @@
 //!
 //! MONAI source: `BundleWorkflow.__init__`, `ConfigParser.read_meta`, `monai/bundle/properties.py`.
 
-use super::args::RunArgs;
+use super::args::{Rules, RunArgs};
 use super::compat;
-use super::node::{Content, Entries, Node};
+use super::node::{Content, Entries, Node, Origin};
 use super::tree::Tree;
 use crate::component::Key;
 use crate::err;
@@ -28,6 +28,17 @@ pub const REQUIRED: [&str; 10] = [
     "network_data_format",
 ];
 
+/// Load and merge metadata files. Renamed entries get their current name.
+pub fn load(files: &[String], rules: Rules) -> Result<Tree> {
+    let origin = Origin::new(files.first().map_or("", String::as_str), 1);
+    let mut tree = Tree::new(Node::dict(Entries::new(), origin));
+    for file in files {
+        tree.merge_file(file, rules)?;
+    }
+    compat::rename_deprecated(&mut tree.root);
+    Ok(tree)
+}
+
 /// Read the metadata into `_meta_`. A missing file is a warning if it was given, or else a note.
 pub fn read(args: &RunArgs, tree: &mut Tree) -> Result<()> {
     let beside = args.config_root().join("metadata.json").display().to_string();
@@ -38,13 +49,9 @@ pub fn read(args: &RunArgs, tree: &mut Tree) -> Result<()> {
         if args.meta_files.is_some() { &mut tree.warnings } else { &mut tree.notes }.push(note);
         return Ok(());
     }
-    let mut meta = Tree::new(Node::dict(Entries::new(), super::node::Origin::new(&files[0], 1)));
-    for file in &files {
-        meta.merge_file(file, args)?;
-    }
+    let mut meta = load(&files, args.rules)?;
     tree.warnings.append(&mut meta.warnings);
     tree.errors.append(&mut meta.errors);
-    compat::rename_deprecated(&mut meta.root);
     if let Content::Dict(entries) = &meta.root.content {
         let missing: Vec<&str> = REQUIRED.iter().filter(|key| !entries.contains_key(&Key::str(key))).copied().collect();
         if !missing.is_empty() {

@@ -38,10 +38,11 @@ pub mod tree;
 mod yaml;
 mod yaml_scalar;
 
-pub use args::{LoggingFile, Rules, RunArgs, WorkflowType};
+pub use args::{Arguments, LoggingFile, Rules, RunArgs, WorkflowType};
+pub use fire::Parameter;
 pub use load::Warning;
 pub use logging_conf::LoggingConf;
-pub use metadata::{REQUIRED as REQUIRED_METADATA, channel_definition};
+pub use metadata::{ID as METADATA_ID, REQUIRED as REQUIRED_METADATA, channel_definition, load as load_metadata};
 pub use names::monai_has;
 pub use node::Node;
 pub use plan::{EffectUse, Plan, Roots};

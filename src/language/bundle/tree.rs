@@ -3,7 +3,7 @@
 //! MONAI source: `ConfigParser.load_config_files`, `read_meta`, `__setitem__`. Errors in single items are collected, so
 //! that all of them are reported; only a file that cannot be read is returned immediately as an error.
 
-use super::args::RunArgs;
+use super::args::{Rules, RunArgs};
 use super::load::{self, Notes, Warning};
 use super::merge::{extend, nothing_to_merge, top_key};
 use super::node::{Content, Entries, Node, Origin};
@@ -80,7 +80,7 @@ impl Tree {
         tree.files = args.config_files.clone();
         tree.check_folders(args);
         for file in &args.config_files {
-            tree.merge_file(file, args)?;
+            tree.merge_file(file, args.rules)?;
         }
         compat::rename_deprecated(&mut tree.root);
         metadata::read(args, &mut tree)?;
@@ -99,8 +99,8 @@ impl Tree {
     }
 
     /// Merge the keys of a file in order: `a#b` sets a nested item, `+a` merges.
-    pub fn merge_file(&mut self, file: &str, args: &RunArgs) -> Result<()> {
-        let mut notes = Notes { fail_on_duplicate: args.rules.fail_on_duplicate, ..Notes::default() };
+    pub fn merge_file(&mut self, file: &str, rules: Rules) -> Result<()> {
+        let mut notes = Notes { fail_on_duplicate: rules.fail_on_duplicate, ..Notes::default() };
         let node = load::read_file(file, &mut notes)?;
         self.warnings.append(&mut notes.warnings);
         let found = node.type_name();
