@@ -59,11 +59,18 @@ lint: setup
 	$(CARGO) fmt --all --check
 	$(CARGO) clippy --release --workspace --all-targets -- -D warnings
 
-install: build  ## install a relocatable tree: PREFIX/bin/segbundle and PREFIX/lib/segbundle/{torch,nvidia}, and NiiVue after `make viewer`
+SHARE = $(DESTDIR)$(PREFIX)/share
+
+install: build  ## install a relocatable tree: PREFIX/bin/segbundle, PREFIX/lib/segbundle, manual pages, completions, and NiiVue after `make viewer`
 	install -D target/release/segbundle $(DESTDIR)$(PREFIX)/bin/segbundle
 	mkdir -p $(DESTDIR)$(PREFIX)/lib/segbundle
 	cd "$${LIBTORCH:-.libtorch/torch}/.." && find torch/lib nvidia -name '*.so*' 2>/dev/null | tar -chf - -T - | tar -xf - -C "$(abspath $(DESTDIR)$(PREFIX))/lib/segbundle"
 	@python3 src/tools/view/niivue.py --copy "$(DESTDIR)$(PREFIX)/lib/segbundle"
+	target/release/segbundle man $(SHARE)/man/man1
+	mkdir -p $(SHARE)/bash-completion/completions $(SHARE)/zsh/site-functions $(SHARE)/fish/vendor_completions.d
+	target/release/segbundle completions bash > $(SHARE)/bash-completion/completions/segbundle
+	target/release/segbundle completions zsh > $(SHARE)/zsh/site-functions/_segbundle
+	target/release/segbundle completions fish > $(SHARE)/fish/vendor_completions.d/segbundle.fish
 
 clean:
 	$(CARGO) clean

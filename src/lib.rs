@@ -10,7 +10,7 @@
 //! | [`engines`] | evaluator and trainer with their handlers; scheduling of cases, `run.json`, resuming |
 //! | [`networks`], [`inferers`], [`transforms`] | components of inference, one per file |
 //! | [`losses`], [`metrics`], [`optim`], [`data`] | components of training and data loading, one per file |
-//! | [`tools`] | functions over files and volumes without torch: statistics, previews, masks |
+//! | [`tools`] | functions over files, volumes and bundles: statistics, previews, masks, metadata |
 //! | [`server`] | HTTP server on loopback, for [`tools::view`] |
 //! | [`contracts`] | core traits that components implement; read this second |
 //! | [`prediction`] | the prediction of one case: operations are recorded lazily and computed once |

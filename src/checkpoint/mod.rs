@@ -15,9 +15,28 @@ pub use load::{Checkpoint, load};
 pub use plain::{Int64Tensor, Uint8Tensor, from_state, to_state};
 pub use save::{save, save_state};
 
-use crate::error::Result;
+use crate::err;
+use crate::error::{Kind as ErrorKind, Result};
 use crate::formats::pickle::StorageType;
+use std::path::Path;
 use tch::{Kind, Tensor};
+
+/// Reads the weights in a file written by `torch.save` or as safetensors. `key` is the name of the state dict within a
+/// checkpoint; without it, the usual names are tried.
+///
+/// # Errors
+/// The file cannot be read, or has no state dict of this name.
+pub fn read_weights(path: &Path, key: Option<&str>) -> Result<Vec<(String, Tensor)>> {
+    if !safetensors::is_safetensors(path) {
+        return load(path)?.state_dict(key);
+    }
+    match key {
+        None => safetensors::read(path),
+        Some(key) => {
+            Err(err!("a safetensors file has no dict `{key}`, only tensors").kind(ErrorKind::Config).file(path))
+        }
+    }
+}
 
 /// The plain values and tensors of a checkpoint, as passed to `torch.save`.
 #[derive(Debug)]

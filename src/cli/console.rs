@@ -10,6 +10,7 @@ use parking_lot::Mutex;
 use std::collections::HashSet;
 use std::fmt::{self, Debug};
 use std::io::{IsTerminal, Write, stderr};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 use tracing::field::Field;
@@ -87,6 +88,17 @@ impl Console {
             _ => 10,
         };
         self.log.apply(conf, self, self.forced.then_some(level))
+    }
+
+    /// A progress bar for the bytes of a file; hidden if there are no bars.
+    pub fn byte_bar(&self, file: &Path) -> ProgressBar {
+        let Some(bars) = &self.bars else { return ProgressBar::hidden() };
+        let style =
+            ProgressStyle::with_template("{prefix} {bar:30} {bytes}/{total_bytes}, {bytes_per_sec}, {eta} left");
+        let bar = bars.add(ProgressBar::new(0));
+        bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
+        bar.set_prefix(file.file_name().unwrap_or_default().display().to_string());
+        bar
     }
 
     /// Print an error.

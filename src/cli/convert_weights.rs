@@ -1,10 +1,10 @@
 //! `segbundle convert-weights`: write the weights of a checkpoint as safetensors or as a PyTorch file.
 
+use crate::bail;
 use crate::checkpoint::{self, safetensors};
-use crate::error::{Kind, Result};
+use crate::error::Result;
 use crate::formats::{atomic, paths};
 use crate::text::{bytes, count};
-use crate::{bail, err};
 use clap::ValueEnum;
 use std::path::PathBuf;
 use tch::Tensor;
@@ -50,7 +50,7 @@ impl FloatType {
 pub fn convert_weights(args: &Args) -> Result<()> {
     super::check_extension(&args.output, &["safetensors", "pt"])?;
     paths::check_keeps(&args.output, &[&args.weights])?;
-    let tensors = read(args)?;
+    let tensors = checkpoint::read_weights(&args.weights, args.key.as_deref())?;
     let tensors = tensors.into_iter().map(|(name, tensor)| {
         let tensor = convert(&name, &tensor, args.dtype).map_err(|error| error.file(&args.weights))?;
         Ok((name, tensor))
@@ -64,16 +64,6 @@ pub fn convert_weights(args: &Args) -> Result<()> {
     let size = std::fs::metadata(&args.output).map_or(0, |file| file.len());
     tracing::info!("wrote {}: {}, {}", args.output.display(), count(tensors.len(), "tensor"), bytes(size));
     Ok(())
-}
-
-fn read(args: &Args) -> Result<Vec<(String, Tensor)>> {
-    if !safetensors::is_safetensors(&args.weights) {
-        return checkpoint::load(&args.weights)?.state_dict(args.key.as_deref());
-    }
-    match &args.key {
-        None => safetensors::read(&args.weights),
-        Some(key) => Err(err!("--key: a safetensors file has no dict `{key}`, only tensors").kind(Kind::Config)),
-    }
 }
 
 /// Converts floating-point tensors.

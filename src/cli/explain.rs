@@ -24,11 +24,8 @@ const SHOWN_FILES: usize = 8;
 /// # Errors
 /// A case that cannot run.
 pub fn explain(argv: &[String], rules: Rules, options: RunOptions, console: &Console) -> Result<()> {
-    if super::run::shows_help("explain", argv)? {
-        return Ok(());
-    }
+    let Some(args) = super::monai::EXPLAIN.parse_run(argv, rules)? else { return Ok(()) };
     let mut warn = super::console::warn;
-    let args = super::run::parse("explain", argv, rules)?;
     args.warnings.iter().for_each(&mut warn);
     let plan = super::run::prepared(&args, console, &mut warn)?;
     let mut explain = |engine: &dyn Engine, start: &Arc<EngineStart>| match engine.explain(start)? {

@@ -2,13 +2,19 @@
 //! `explain` are those of MONAI, and config overrides. Logs go to stderr, data to stdout. Exit codes are 0, 1 (a case
 //! or the run failed), 2 (usage or config error) and 130 (interrupted).
 
+mod ckpt_export;
 mod classes;
+mod completions;
 mod components;
 mod console;
 mod convert_weights;
+mod download;
 mod explain;
+mod info;
+mod init_bundle;
 mod log;
 mod merge_labels;
+mod monai;
 mod preview;
 mod report;
 mod run;
@@ -17,6 +23,8 @@ mod signals;
 mod split_labels;
 mod statistics;
 mod verify;
+mod verify_metadata;
+mod verify_net_in_out;
 mod view;
 
 use crate::bundle::Rules;
@@ -26,11 +34,14 @@ use crate::run::{Precision, RunOptions};
 use crate::text::count;
 use crate::tools::label_names::{self, Source};
 use crate::tools::structures::Structures;
+use clap::error::ErrorKind;
 use clap::parser::ValueSource;
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
+use monai::Words;
 use std::io::Write;
 use std::path::Path;
 use std::process::ExitCode;
+use std::sync::LazyLock;
 use std::time::Duration;
 
 #[derive(Parser)]
@@ -108,25 +119,14 @@ fn parse_size(text: &str) -> std::result::Result<u64, String> {
 enum Command {
     /// Run a bundle's config, with the arguments of `python -m monai.bundle run`
     #[command(disable_help_flag = true)]
-    Run {
-        /// MONAI's arguments (--config_file, --meta_file, --logging_file, --args_file, run_id, ...) and config
-        /// overrides
-        #[arg(trailing_var_arg = true, allow_hyphen_values = true, value_name = "ARGS")]
-        args: Vec<String>,
-    },
+    Run(Words),
     /// Check a config without running it; takes the arguments of `run`
     #[command(disable_help_flag = true)]
-    Verify {
-        #[arg(trailing_var_arg = true, allow_hyphen_values = true, value_name = "ARGS")]
-        args: Vec<String>,
-    },
+    Verify(Words),
     /// Show shapes, windows, memory, time and output files of each case without running it; takes the arguments of
     /// `run`
     #[command(disable_help_flag = true)]
-    Explain {
-        #[arg(trailing_var_arg = true, allow_hyphen_values = true, value_name = "ARGS")]
-        args: Vec<String>,
-    },
+    Explain(Words),
     /// List the components that a config can build, or describe one
     Components(components::Args),
     /// Write sample data: synthetic CT phantoms with labels, not patient data
@@ -147,24 +147,63 @@ enum Command {
     ConvertWeights(convert_weights::Args),
     /// List the structures of a bundle: number, name, color and code
     Classes(classes::Args),
+    /// Describe a bundle: versions, networks, structures, and which of its files exist
+    Info(info::Args),
+    /// Create a new bundle
+    #[command(disable_help_flag = true, visible_alias = "init_bundle")]
+    InitBundle(Words),
+    /// Check metadata.json against MONAI's bundle specification
+    #[command(disable_help_flag = true, visible_alias = "verify_metadata")]
+    VerifyMetadata(Words),
+    /// Check that a network's input and output are those of the metadata
+    #[command(disable_help_flag = true, visible_alias = "verify_net_in_out")]
+    VerifyNetInOut(Words),
+    /// Write a network and its weights as a TorchScript file
+    #[command(disable_help_flag = true, visible_alias = "ckpt_export")]
+    CkptExport(Words),
+    /// Download a bundle, or the large files of one
+    #[command(disable_help_flag = true)]
+    Download(Words),
+    /// Download the files that a bundle's large_files.yml lists
+    #[command(disable_help_flag = true, visible_alias = "download_large_files")]
+    DownloadLargeFiles(Words),
+    /// Print a completion script for a shell
+    Completions(completions::CompletionsArgs),
+    /// Write manual pages
+    Man(completions::ManArgs),
 }
 
 impl Command {
     /// Whether the command uses the option with this id. Engines know which options of `run` they use.
     fn uses(&self, option: &str) -> bool {
         match self {
-            Command::Run { .. } => true,
-            Command::Explain { .. } => !matches!(option, "skip_existing" | "resume" | "save_minutes"),
-            Command::Verify { .. } => matches!(option, "strict" | "log_format" | "verbose" | "quiet"),
+            Command::Run(_) => true,
+            Command::Explain(_) => !matches!(option, "skip_existing" | "resume" | "save_minutes"),
+            Command::Verify(_) => matches!(option, "strict" | "log_format" | "verbose" | "quiet"),
+            Command::VerifyNetInOut(_) | Command::CkptExport(_) => {
+                matches!(option, "threads" | "max_memory" | "strict" | "log_format" | "verbose" | "quiet")
+            }
             _ => matches!(option, "log_format" | "verbose" | "quiet"),
         }
     }
 }
 
+/// The command line as clap parses it.
+fn command_line() -> clap::Command {
+    /// What a bug report needs, for `--version`; `-V` shows the first line.
+    static VERSION: LazyLock<String> = LazyLock::new(|| {
+        let (own, torch) = (env!("CARGO_PKG_VERSION"), env!("LIBTORCH_VERSION"));
+        let features = segbundle_native::cpu().names();
+        let features = if features.is_empty() { "no vector extensions".into() } else { features.join(", ") };
+        format!("{own}\nlibtorch {torch}\nCPU: {features}\nthreads: {}", crate::env::compute_threads())
+    });
+    Cli::command().long_version(VERSION.as_str())
+}
+
 /// Warns of given options that the command does not use.
 fn warn_of_unused_options(command: &Command, matches: &clap::ArgMatches) {
     let given = |arg: &&clap::Arg| matches.value_source(arg.get_id().as_str()) == Some(ValueSource::CommandLine);
-    for arg in Cli::command().get_arguments().filter(given).filter(|arg| !command.uses(arg.get_id().as_str())) {
+    for arg in command_line().get_arguments().filter(given).filter(|arg| !command.uses(arg.get_id().as_str())) {
         let (option, name) = (arg.get_long().unwrap_or_default(), matches.subcommand_name().unwrap_or_default());
         tracing::warn!("`--{option}` has no effect on `{name}`");
     }
@@ -173,7 +212,7 @@ fn warn_of_unused_options(command: &Command, matches: &clap::ArgMatches) {
 /// The program's option with the spelling of the override `key` (`max_memory`, `v`): `--max-memory`, and whether it
 /// takes a value.
 fn option(key: &str) -> Option<(String, bool)> {
-    let (command, key) = (Cli::command(), key.replace('_', "-"));
+    let (command, key) = (command_line(), key.replace('_', "-"));
     let short = |arg: &clap::Arg| arg.get_short().is_some_and(|short| key == short.to_string());
     let arg = command.get_arguments().find(|arg| arg.get_long() == Some(&*key) || short(arg))?;
     Some((format!("{}{key}", if short(arg) { "-" } else { "--" }), arg.get_action().takes_values()))
@@ -241,11 +280,13 @@ fn show(text: &str) -> Result<()> {
 
 /// Parses the arguments, runs the subcommand and prints its error.
 pub fn main() -> ExitCode {
-    let parsed = Cli::command().try_get_matches().and_then(|matches| Ok((Cli::from_arg_matches(&matches)?, matches)));
+    let parsed = command_line().try_get_matches().and_then(|matches| Ok((Cli::from_arg_matches(&matches)?, matches)));
     let (cli, matches) = match parsed {
         Ok(parsed) => parsed,
         Err(e) => {
-            let _ = e.print();
+            // `segbundle help run` shows all arguments of the command.
+            let whole = (e.kind() == ErrorKind::DisplayHelp).then(|| monai::documented().try_get_matches().err());
+            let _ = whole.flatten().as_ref().unwrap_or(&e).print();
             return ExitCode::from(if e.use_stderr() { 2 } else { 0 });
         }
     };
@@ -278,12 +319,12 @@ fn dispatch(cli: Cli, console: &console::Console) -> Result<()> {
     };
     let rules = Rules { strict: cli.strict, ..Rules::from_environment() };
     match &cli.command {
-        Command::Run { args } => {
+        Command::Run(args) => {
             signals::hold_signals()?;
-            run::run(args, rules, options(), console)
+            run::run(&args.words, rules, options(), console)
         }
-        Command::Explain { args } => explain::explain(args, rules, options(), console),
-        Command::Verify { args } => verify::verify(args, rules),
+        Command::Explain(args) => explain::explain(&args.words, rules, options(), console),
+        Command::Verify(args) => verify::verify(&args.words, rules),
         Command::Components(args) => components::components(args),
         Command::SampleData(args) => sample_data::sample_data(args),
         Command::Statistics(args) => statistics::statistics(args),
@@ -294,6 +335,15 @@ fn dispatch(cli: Cli, console: &console::Console) -> Result<()> {
         Command::View(args) => view::view(args),
         Command::ConvertWeights(args) => convert_weights::convert_weights(args),
         Command::Classes(args) => classes::classes(args),
+        Command::Info(args) => info::info(args),
+        Command::InitBundle(args) => init_bundle::init_bundle(&args.words, rules),
+        Command::VerifyMetadata(args) => verify_metadata::verify_metadata(&args.words, rules),
+        Command::VerifyNetInOut(args) => verify_net_in_out::verify_net_in_out(&args.words, rules, options(), console),
+        Command::CkptExport(args) => ckpt_export::ckpt_export(&args.words, rules, options(), console),
+        Command::Download(args) => download::download(&args.words, rules, console),
+        Command::DownloadLargeFiles(args) => download::download_large_files(&args.words, rules, console),
+        Command::Completions(args) => completions::completions(args),
+        Command::Man(args) => completions::man(args),
     }
 }
 

@@ -13,10 +13,7 @@ use std::fmt::Write as _;
 /// # Errors
 /// The config has at least one problem.
 pub fn verify(argv: &[String], rules: Rules) -> Result<()> {
-    if super::run::shows_help("verify", argv)? {
-        return Ok(());
-    }
-    let mut args = super::run::parse("verify", argv, rules)?;
+    let Some(mut args) = super::monai::VERIFY.parse_run(argv, rules)? else { return Ok(()) };
     let mut warnings = vec![];
     let logging = workflow::logging(&args, &mut warnings)?;
     args.warnings.append(&mut warnings);

@@ -100,6 +100,7 @@ struct RunFile<'a> {
     format: u64,
     segbundle: &'a str,
     libtorch: &'a str,
+    cpu_features: Vec<&'a str>,
     started: &'a str,
     device: &'a str,
     amp: Option<&'a str>,
@@ -294,6 +295,7 @@ impl RunRecord {
             format: FORMAT,
             segbundle: settings.identity.version,
             libtorch: env!("LIBTORCH_VERSION"),
+            cpu_features: segbundle_native::cpu().names(),
             started: &self.started,
             device: &settings.device,
             amp: settings.amp,
@@ -461,7 +463,7 @@ mod tests {
         let counts = json!({"total": 3, "done": 1, "skipped": 0, "failed": 1, "interrupted": 0, "not_started": 1});
         assert_eq!(json["counts"], counts);
         let names: Vec<&str> = json.as_object().unwrap().keys().map(String::as_str).collect();
-        let expected = "status updated counts peak_memory_bytes format segbundle libtorch started device amp threads \
+        let expected = "status updated counts peak_memory_bytes format segbundle libtorch cpu_features started device amp threads \
                         max_memory_bytes skip_existing config_sha256 weights_sha256 config cases";
         assert_eq!(names, expected.split_whitespace().collect::<Vec<_>>());
     }

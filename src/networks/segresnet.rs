@@ -261,14 +261,10 @@ impl Double {
             Double::Deconv(conv) => conv.forward(x, p),
             Double::PixelShuffle(conv) => {
                 let y = conv.forward(x, p); // [N,8C,X,Y,Z]
-                let [n, c, a, b, d] = [0, 1, 2, 3, 4].map(|axis| y.size()[axis]);
-                let y = y.reshape([n, c / 8, 2, 2, 2, a, b, d]).permute([0, 1, 5, 2, 6, 3, 7, 4]).reshape([
-                    n,
-                    c / 8,
-                    2 * a,
-                    2 * b,
-                    2 * d,
-                ]);
+                let c = y.size()[1];
+                // By axes and not by sizes, so that a TorchScript export works for any size.
+                let y = y.unflatten(1, [c / 8, 2, 2, 2]).permute([0, 1, 5, 2, 6, 3, 7, 4]);
+                let y = y.flatten(6, 7).flatten(4, 5).flatten(2, 3);
                 // Average pooling against checkerboard artifacts, with zero padding at the start of each axis.
                 y.constant_pad_nd([1, 0, 1, 0, 1, 0]).avg_pool3d(
                     [2, 2, 2],

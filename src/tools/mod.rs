@@ -3,6 +3,7 @@
 
 pub use segbundle_phantom::{self as phantom, classes};
 
+pub mod bundle;
 pub mod font;
 pub mod label_names;
 pub mod merge_labels;

@@ -5,7 +5,7 @@
 //! `ConfigParser(config).parse(True)` then `get_parsed_content(id)`, and `ConfigWorkflow` with files in a temporary
 //! folder. Values are Python's `repr`; an error is only compared as one. Differences on purpose are listed here.
 
-use segbundle::bundle::{Plan, Roots, Rules, RunArgs, Session, Tree, Warning, fire, load, node::Node};
+use segbundle::bundle::{Plan, Roots, Rules, RunArgs, Session, Tree, Warning, args, fire, load, node::Node};
 use segbundle::component::{Args, BuildContext, Dict, Effect, Function, Key, Table, Value};
 use serde_json::Value as Json;
 use std::sync::Arc;
@@ -82,7 +82,7 @@ fn command_line_values_are_read_as_fire_reads_them() {
     let mut failures = Vec::new();
     for case in cases("fire") {
         let (text, expected) = (case[0].as_str().unwrap(), case[1].as_str().unwrap());
-        let flags = fire::parse(&[format!("--x={text}")], &mut vec![]).unwrap();
+        let flags = fire::parse(&[format!("--x={text}")], args::PARAMETERS, &mut vec![]).unwrap();
         let found = format!("{:?}", flags["x"]);
         if ours.contains(&text) {
             assert_eq!(flags["x"].as_str(), Some(text));
@@ -100,7 +100,7 @@ fn flags_and_words_are_split_as_fire_splits_them() {
         let argv: Vec<String> =
             case[0].as_array().unwrap().iter().map(|arg| arg.as_str().unwrap().to_owned()).collect();
         let mut pairs: Vec<String> = Vec::new();
-        let found = fire::parse(&argv, &mut vec![]).map_err(|e| e.to_string()).map(|flags| {
+        let found = fire::parse(&argv, args::PARAMETERS, &mut vec![]).map_err(|e| e.to_string()).map(|flags| {
             pairs = flags.iter().map(|(key, node)| format!("'{key}': {node:?}")).collect();
             pairs.sort();
             pairs.join(", ")
@@ -355,7 +355,7 @@ proptest::proptest! {
 
     #[test]
     fn no_command_line_makes_fire_panic(argv in proptest::collection::vec("[\\[\\](){}:,'\"\\\\rub+\\-=#.0-9exn_ \n]{0,24}", 0..4), text in "\\PC*") {
-        let _ = fire::parse(&argv, &mut vec![]);
-        let _ = fire::parse(&[format!("--x={text}")], &mut vec![]);
+        let _ = fire::parse(&argv, args::PARAMETERS, &mut vec![]);
+        let _ = fire::parse(&[format!("--x={text}")], args::PARAMETERS, &mut vec![]);
     }
 }

@@ -5,6 +5,7 @@
 mod bad_input;
 mod bundle;
 mod bundle_messages;
+mod bundle_tools;
 mod cache_dataset;
 mod checkpoint_saver;
 mod cli;
@@ -13,6 +14,7 @@ mod common;
 mod config_values;
 mod declarations;
 mod demo;
+mod download;
 mod explain;
 mod gradients;
 mod handlers;

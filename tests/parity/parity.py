@@ -11,7 +11,7 @@ not a meaningful segmentation.
 A case passes if file names, shape, affine, zooms, type, codes and units are equal, and each voxel that differs was
 close to a tie in MONAI (margin between the two largest logits below 1e-3). Each set of runs must agree in 99.999 % of
 its voxels. Linearly inverted probabilities must agree to 1e-4. MONAI's outputs are cached by their inputs. For
-evaluations see evaluation.py, for trainings training.py.
+evaluations see evaluation.py, for trainings training.py, for exports bundle_tools.py.
 
 SEGBUNDLE_BINARY: path of segbundle (default target/release/segbundle). SEGBUNDLE_MONAI_PYTHON: see monai_env.py.
 """
@@ -204,6 +204,7 @@ def report(verdicts, tally):
 def main():
     args = parse_args()
     monai_env.enter()
+    import bundle_tools
     import evaluation
     import maps
     import training
@@ -236,7 +237,7 @@ def main():
             print(f"pooled, {pool}: {differing} of {voxels} voxels differ, "
                   f"{100 * (1 - differing / max(voxels, 1)):.5f} % agree: {'ok' if enough else 'FAILED'}")
             tally[not enough] += 1
-        for kind, comparison in (("evaluation", evaluation), ("training", training)):
+        for kind, comparison in (("evaluation", evaluation), ("training", training), ("bundle tools", bundle_tools)):
             for name, what, problems in comparison.check(work, binary, args.only):
                 print(f"{kind}, {name}: {what}: {'FAILED' if problems else 'ok'}", *problems, sep="\n      ", flush=True)
                 tally[bool(problems)] += 1

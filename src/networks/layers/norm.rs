@@ -233,12 +233,11 @@ impl Norm {
             }
             Norm::Layer { shape, weight, bias, eps } => x.layer_norm(&**shape, get(*weight), get(*bias), *eps, true),
             Norm::LocalResponse { size, alpha, beta, k } => {
-                let shape = x.size();
                 // As torch.nn.functional: neighboring channels are the first of three axes.
-                let squares = (x * x).view([shape[0], 1, shape[1], shape[2], -1]);
+                let squares = (x * x).unsqueeze(1).flatten(4, -1);
                 let padded = squares.constant_pad_nd([0, 0, 0, 0, size / 2, (size - 1) / 2]);
                 let mean = padded.avg_pool3d([*size, 1, 1], [1, 1, 1], [0, 0, 0], false, true, None::<i64>);
-                x / (mean.squeeze_dim(1).view(&*shape) * *alpha + *k).pow_tensor_scalar(*beta)
+                x / (mean.squeeze_dim(1).view_as(x) * *alpha + *k).pow_tensor_scalar(*beta)
             }
         })
     }

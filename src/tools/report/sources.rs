@@ -232,6 +232,8 @@ fn add_run(title: &str, run: &Json, scores: &BTreeMap<String, f64>, report: &mut
     facts.push(("device", text("device")));
     facts.push(("precision", Some(text("amp").unwrap_or_else(|| "float32".into()))));
     facts.push(("threads", run["threads"].as_u64().map(|n| n.to_string())));
+    let features = run["cpu_features"].as_array().into_iter().flatten().filter_map(Json::as_str);
+    facts.push(("CPU", Some(features.collect::<Vec<_>>().join(", "))));
     facts.push(("peak memory", run["peak_memory_bytes"].as_u64().map(bytes)));
     facts.push((
         "segbundle",

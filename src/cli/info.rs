@@ -1,0 +1,94 @@
+//! `segbundle info`: what a bundle is and which of its files exist.
+
+use crate::error::Result;
+use crate::registry;
+use crate::text::{bytes, count};
+use crate::tools::bundle::info::{self, Info, Network, Tensor};
+use std::fmt::Write;
+use std::path::PathBuf;
+
+#[derive(clap::Args)]
+pub struct Args {
+    /// Folder of a bundle, or one of its configs
+    #[arg(default_value = ".")]
+    source: PathBuf,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+}
+
+/// Entries of the metadata to show, with their labels.
+const SHOWN: [(&str, &str); 7] = [
+    ("task", "task"),
+    ("description", "description"),
+    ("monai_version", "MONAI"),
+    ("pytorch_version", "PyTorch"),
+    ("authors", "authors"),
+    ("copyright", "copyright"),
+    ("intended_use", "use"),
+];
+
+pub fn info(args: &Args) -> Result<()> {
+    let info = info::info(&args.source, registry::table(), &mut super::console::warn)?;
+    if args.json {
+        let text = serde_json::to_string_pretty(&info).map_err(|error| crate::err!("cannot write JSON: {error}"))?;
+        return super::show(&(text + "\n"));
+    }
+    super::show(&page(&info))
+}
+
+fn page(info: &Info) -> String {
+    let mut out = String::new();
+    let entry = |key: &str| info.metadata.get(key).map(String::as_str);
+    let folder = info.folder.file_name().unwrap_or(info.folder.as_os_str()).display().to_string();
+    let _ = writeln!(out, "{} {}", entry("name").unwrap_or(&folder), entry("version").unwrap_or("(no metadata)"));
+    let mut row = |label: &str, text: &str| {
+        let _ = writeln!(out, "  {label:12} {text}");
+    };
+    for (key, label) in SHOWN {
+        if let Some(text) = entry(key) {
+            row(label, text);
+        }
+    }
+    let described = |tensor: &Tensor| {
+        let Tensor { name, kind, channels, spatial_shape, dtype } = tensor;
+        let shape = spatial_shape.join("×");
+        format!("{name}: {kind}, {}, {shape}, {dtype}", count(*channels as usize, "channel"))
+    };
+    info.inputs.iter().for_each(|tensor| row("input", &described(tensor)));
+    info.outputs.iter().for_each(|tensor| row("output", &described(tensor)));
+    match &info.structures[..] {
+        [] => {}
+        [only] => row("structure", only),
+        [first, .., last] => {
+            let number = info.structures.len();
+            row("structures", &format!("{number}, {first} to {last}; `segbundle classes` lists them"));
+        }
+    }
+    let names: Vec<&str> = info.configs.iter().map(|config| &*config.file).collect();
+    row("configs", &names.join(", "));
+    out.push_str("\nnetworks\n");
+    let mut networks: Vec<(&Network, Vec<&str>)> = vec![];
+    for (network, config) in info.configs.iter().flat_map(|config| config.networks.iter().map(move |n| (n, config))) {
+        match networks.iter_mut().find(|(known, _)| *known == network) {
+            Some((_, configs)) => configs.push(&config.file),
+            None => networks.push((network, vec![&config.file])),
+        }
+    }
+    for (network, configs) in &networks {
+        let arguments: Vec<String> = network.arguments.iter().map(|(key, value)| format!("{key}={value}")).collect();
+        let note = if network.supported { "" } else { ", not supported" };
+        let _ = writeln!(out, "  {}: {}({})", network.id, network.class, arguments.join(", "));
+        let _ = writeln!(out, "    in {}{note}", configs.join(", "));
+    }
+    if networks.is_empty() {
+        out.push_str("  none in these configs\n");
+    }
+    let width = info.files.iter().map(|file| file.path.display().to_string().len()).max().unwrap_or(0);
+    out.push_str("\nfiles\n");
+    for file in &info.files {
+        let size = file.bytes.map_or("missing".into(), bytes);
+        let _ = writeln!(out, "  {:width$}  {size:>9}  {}", file.path.display().to_string(), file.needed_by);
+    }
+    out
+}

@@ -1,0 +1,62 @@
+//! A new bundle: the files that MONAI's bundle specification names, with a config that runs.
+//!
+//! MONAI source: `init_bundle` (monai.bundle.scripts, 1.6.1), whose config names no network.
+
+use crate::err;
+use crate::error::{Kind, Result};
+use crate::formats::atomic;
+use std::fs;
+use std::path::Path;
+
+/// What goes into a new bundle.
+#[derive(Debug, Default)]
+pub struct Skeleton {
+    /// Weights to copy to `models/model.pt`.
+    pub weights: Option<std::path::PathBuf>,
+    /// Whether to add `docs/data_license.txt`.
+    pub dataset_license: bool,
+    /// Text of `configs/metadata.json` instead of the default.
+    pub metadata: Option<String>,
+    /// Text of `configs/inference.json` instead of the default.
+    pub inference: Option<String>,
+}
+
+const METADATA: &str = include_str!("skeleton/metadata.json");
+const INFERENCE: &str = include_str!("skeleton/inference.json");
+const README: &str = include_str!("skeleton/README.md");
+
+/// Creates the folder `bundle`, which must be empty or not exist.
+///
+/// # Errors
+/// The folder has content, or the weights cannot be copied; nothing is created then.
+pub fn create(bundle: &Path, skeleton: &Skeleton) -> Result<()> {
+    let name = std::path::absolute(bundle)?.file_name().map(|name| name.display().to_string());
+    let name = name.ok_or_else(|| err!("expected the name of a new folder").kind(Kind::Config).file(bundle))?;
+    if bundle.symlink_metadata().is_ok() {
+        // Succeeds for an empty folder only.
+        fs::remove_dir(bundle).map_err(|_| {
+            err!("the folder exists and is not empty").kind(Kind::Config).file(bundle).hint("choose a new name")
+        })?;
+    }
+    let filled = |text: &str| text.replace("BUNDLE_NAME", &name).replace("PYTORCH_VERSION", env!("LIBTORCH_VERSION"));
+    let escaped = serde_json::to_string(&name)?;
+    let metadata = METADATA.replace("\"BUNDLE_NAME\"", &escaped);
+    atomic::write_in_folder(bundle, |folder| {
+        for part in ["configs", "docs", "models"] {
+            fs::create_dir_all(folder.join(part))?;
+        }
+        let write = |name: &str, text: &str| fs::write(folder.join(name), text);
+        write("configs/metadata.json", skeleton.metadata.as_deref().unwrap_or(&filled(&metadata)))?;
+        write("configs/inference.json", skeleton.inference.as_deref().unwrap_or(INFERENCE))?;
+        write("docs/README.md", &filled(README))?;
+        write("LICENSE", "Replace this line by the license of the bundle.\n")?;
+        if skeleton.dataset_license {
+            write("docs/data_license.txt", "Replace this line by the license of the training data.\n")?;
+        }
+        if let Some(weights) = &skeleton.weights {
+            fs::copy(weights, folder.join("models/model.pt"))
+                .map_err(|error| err!("cannot copy the weights: {error}").file(weights))?;
+        }
+        Ok(())
+    })
+}
