@@ -99,17 +99,20 @@ async function show(index) {
     }
     const structures = labels ? structuresIn(labels, list.structures[entry.structures]) : new Map();
     shown = { image: ct, labels, structures };
-    viewer.volumes = [];
     if (labels) {
       // NIFTI_INTENT_LABEL: values are looked up in the color table, not interpolated.
       labels.hdr.intent_code = 1002;
       labels.setColormapLabel(colors());
-      labels.opacity = ct ? Number($("opacity").value) : 1;
+      labels.opacity = opacity();
     }
     setWindow();
-    [ct, labels].filter(Boolean).forEach((layer) => viewer.addVolume(layer));
-    viewer.scene.crosshairPos = position ? viewer.mm2frac(position) : [0.5, 0.5, 0.5];
-    viewer.drawScene();
+    // One update for both volumes.
+    viewer.volumes = [ct, labels].filter(Boolean);
+    viewer.scene.crosshairPos = [0.5, 0.5, 0.5];
+    viewer.setVolume(viewer.volumes[0], 0);
+    if (position) {
+      moveTo(position);
+    }
     listStructures(list.structures[entry.structures]);
     document.body.classList.toggle("has-image", !!ct);
     document.querySelectorAll(".image-only").forEach((part) => (part.hidden = !ct));
@@ -187,12 +190,24 @@ function colors() {
   return table;
 }
 
-let recoloring = 0;
-/** Applies what is switched on and off, once per frame. */
+/** Calls `change` before the next frame and repaints `layer`; a later call for the layer replaces one that waits. */
+function repaint(layer, change) {
+  cancelAnimationFrame(layer.repainting);
+  layer.repainting = requestAnimationFrame(() => {
+    const at = viewer.volumes.indexOf(layer);
+    // The case may have changed.
+    if (at >= 0) {
+      change();
+      viewer.refreshLayers(layer, at);
+      viewer.drawScene();
+    }
+  });
+}
+
+/** Applies what is switched on and off, and the opacity. */
 function recolor() {
   $("tip").hidden = true;
-  cancelAnimationFrame(recoloring);
-  recoloring = requestAnimationFrame(() => {
+  repaint(shown.labels, () => {
     for (const row of $("structures").children) {
       const off = hidden.has(row.dataset.name);
       row.classList.toggle("off", off);
@@ -200,9 +215,13 @@ function recolor() {
     }
     countStructures();
     shown.labels.setColormapLabel(colors());
-    viewer.refreshLayers(shown.labels, viewer.volumes.indexOf(shown.labels));
-    viewer.drawScene();
+    shown.labels.opacity = opacity();
   });
+}
+
+/** Opacity of the labels: without an image they are opaque. */
+function opacity() {
+  return shown.image ? Number($("opacity").value) : 1;
 }
 
 function countStructures() {
@@ -259,9 +278,13 @@ function goTo(id) {
     }
   }
   const mm = labels.hdr.affine.slice(0, 3).map((row) => row[0] * best.at[0] + row[1] * best.at[1] + row[2] * best.at[2] + row[3]);
+  moveTo(mm);
+  status(mm);
+}
+
+function moveTo(mm) {
   viewer.scene.crosshairPos = viewer.mm2frac(mm);
   viewer.drawScene();
-  status(mm);
 }
 
 function setAll(on) {
@@ -391,11 +414,8 @@ try {
   $("all").addEventListener("click", () => setAll(true));
   $("none").addEventListener("click", () => setAll(false));
   $("view").addEventListener("change", () => viewer.setSliceType(Number($("view").value)));
-  $("window").addEventListener("change", () => {
-    setWindow();
-    viewer.updateGLVolume();
-  });
-  $("opacity").addEventListener("input", () => viewer.setOpacity(viewer.volumes.indexOf(shown.labels), Number($("opacity").value)));
+  $("window").addEventListener("change", () => repaint(shown.image, setWindow));
+  $("opacity").addEventListener("input", recolor);
   viewer.setRenderAzimuthElevation(200, 10);
   await show(0);
 } catch (error) {
