@@ -51,6 +51,7 @@ bench: build  ## criterion benches, then comparison with MONAI
 	$(CARGO) bench
 	python3 benches/compare.py
 	python3 benches/compare_training.py
+	python3 benches/compare_label_maps.py
 
 parity: build  ## compare MONAI and segbundle on the same cases
 	python3 tests/parity/parity.py

@@ -1,15 +1,19 @@
 //! Benchmarks of metrics on a label map of 512×512×397 voxels with 104 labels, against the same map moved by two voxels
-//! and with one voxel in 10,000 replaced by a random label.
-//!
+//! and with one voxel in 10,000 replaced by a random label; and of transforms of the latter.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
-use criterion::{Criterion, criterion_group, criterion_main};
+use criterion::{BatchSize, Criterion, criterion_group, criterion_main};
 use segbundle::component::{Args, BuildContext, FromValue, Value};
-use segbundle::contracts::{Attached, Segmentation};
+use segbundle::contracts::{
+    Attached, CaseContext, Item, Sample, Segmentation, Transform, TransformContext, apply_to_predictions,
+};
+use segbundle::image::{Affine, Layout, Volume, Voxels};
+use segbundle::prediction::{LabelVolume, Prediction};
 use segbundle::random::RandomState;
 use segbundle::registry::table;
 use segbundle::tools::phantom;
+use std::sync::Arc;
 use std::time::Duration;
 use tch::Tensor;
 
@@ -39,7 +43,9 @@ fn maps() -> [Tensor; 2] {
 }
 
 fn benches(c: &mut Criterion) {
-    let [prediction, target] = maps().map(|map| Segmentation::Labels { map, classes: CLASSES });
+    let maps = maps();
+    let map = Vec::<u8>::try_from(maps[0].reshape([-1])).unwrap();
+    let [prediction, target] = maps.map(|map| Segmentation::Labels { map, classes: CLASSES, gaps: false });
     let mut group = c.benchmark_group("labels_512x512x397");
     group.sample_size(10).measurement_time(Duration::from_secs(10));
     let thresholds = || ("class_thresholds", Value::list(vec![Value::from(1.0); CLASSES - 1]));
@@ -55,7 +61,50 @@ fn benches(c: &mut Criterion) {
         let metric = Attached::from_value(&metric).unwrap().metric;
         group.bench_function(id, |b| b.iter(|| metric.lock().update(&prediction, &target).unwrap()));
     }
+    drop((prediction, target));
+    for (id, steps) in [
+        ("largest_components", vec![("KeepLargestConnectedComponentd", vec![])]),
+        // The chain of configs/inference.json.
+        (
+            "small_components",
+            vec![
+                ("AsDiscreted", vec![("to_onehot", Value::Int(CLASSES as i64))]),
+                ("RemoveSmallObjectsd", vec![("min_size", 200.into()), ("by_measure", true.into())]),
+                ("AsDiscreted", vec![("argmax", true.into())]),
+            ],
+        ),
+        ("holes", vec![("FillHolesd", vec![])]),
+    ] {
+        let transforms: Vec<Arc<dyn Transform>> = steps.into_iter().map(|(name, args)| transform(name, args)).collect();
+        group.bench_function(id, |b| {
+            b.iter_batched(
+                || vec![labels(&map)],
+                |samples| {
+                    let case = CaseContext::quiet();
+                    let mut cx = TransformContext { case: &case, writes: &mut vec![], rng: &mut Default::default() };
+                    apply_to_predictions(&transforms, samples, &mut cx).unwrap()
+                },
+                BatchSize::PerIteration,
+            );
+        });
+    }
     group.finish();
+}
+
+fn transform(name: &str, args: Vec<(&str, Value)>) -> Arc<dyn Transform> {
+    let args = [vec![("keys", "pred".into())], args].concat();
+    let args = Args::named(args.into_iter().map(|(key, value): (&str, Value)| (key.into(), value)));
+    Arc::from_value(&(table().component(name).unwrap().build)(args, &mut BuildContext::default()).unwrap()).unwrap()
+}
+
+/// A prediction after argmax.
+fn labels(map: &[u8]) -> Sample {
+    let [x, y, z] = SHAPE;
+    let volume = Volume::new("ct.nii.gz", Voxels::U8(map.into()), Layout::contiguous([1, x, y, z]), Affine::IDENTITY);
+    let mut sample = Sample::default();
+    let prediction = Prediction::from_label_volume(LabelVolume { volume, onehot: None }).unwrap();
+    sample.set("pred", Item::Prediction(prediction));
+    sample
 }
 
 criterion_group!(all, benches);

@@ -184,6 +184,9 @@ pub enum OnPrediction {
     Labels,
     /// One byte per channel and voxel, computed during inference.
     Masks,
+    /// Labels or masks are changed where they are, with up to four more bytes per voxel during the change. Values that
+    /// are not discrete yet need all channels.
+    Relabeled,
     /// Labels or masks are moved to another voxel grid.
     Moved,
     /// All channels in float32 are kept on the network's grid; the next operation interpolates them one at a time.

@@ -94,10 +94,13 @@ fn write_postprocessing(explanation: &EvaluationExplanation, out: &mut String) {
         format!("windows are blended as {features} channels")
     };
     let _ = writeln!(out, "  windows              {how}");
-    // From the first operation that needs all channels on, nothing is fused with the windows.
-    let mut dense = false;
+    // From the first operation that needs all channels on, or after the first result, nothing is fused with the windows.
+    let (mut dense, mut discrete) = (false, false);
     for (name, effect) in &explanation.postprocessing {
         let what = match effect {
+            OnPrediction::Labels | OnPrediction::Masks | OnPrediction::Relabeled if discrete => {
+                "executed as a separate step, on labels or masks"
+            }
             OnPrediction::Recorded if dense => "computed on all channels",
             OnPrediction::Labels if dense => "one class index per voxel, from all channels",
             OnPrediction::Masks if dense => "one byte per channel and voxel, from all channels",
@@ -108,10 +111,13 @@ fn write_postprocessing(explanation: &EvaluationExplanation, out: &mut String) {
             OnPrediction::Interpolated => {
                 "all channels on the network's grid, interpolated one at a time by the next operation"
             }
-            OnPrediction::AllChannels => "needs all channels at once, four bytes per voxel each",
+            OnPrediction::AllChannels | OnPrediction::Relabeled => {
+                "needs all channels at once, four bytes per voxel each"
+            }
             OnPrediction::Written => "compressed and written while the next case is in the network",
             OnPrediction::Other => "executed as a separate step",
         };
+        discrete |= matches!(effect, OnPrediction::Labels | OnPrediction::Masks);
         dense |= matches!(effect, OnPrediction::Interpolated | OnPrediction::AllChannels);
         let _ = writeln!(out, "  {:<20} {what}", name);
     }

@@ -242,7 +242,9 @@ fn segmentation(item: Item, case: &CaseContext) -> Result<Segmentation> {
             Voxels::U8(map) => Tensor::f_from_slice(map)?,
             other => bail!("expected class labels of uint8 or uint16, found {}", other.dtype().name()),
         };
-        return Ok(Segmentation::Labels { map: map.f_view(shape)?, classes: *classes });
+        let (map, classes) = (map.f_view(shape)?, *classes);
+        let gaps = map.numel() > 0 && map.f_max()?.f_int64_value(&[])? >= classes as i64;
+        return Ok(Segmentation::Labels { map, classes, gaps });
     }
     Ok(Segmentation::Channels(prediction.dense(case)?.0))
 }

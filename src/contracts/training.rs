@@ -74,6 +74,8 @@ pub enum Segmentation {
         map: Tensor,
         /// Number of one-hot channels.
         classes: usize,
+        /// Whether values of `classes` and more occur, too: their voxels belong to no channel.
+        gaps: bool,
     },
     /// `[C, X, Y, Z]` of zeros and ones.
     Channels(Tensor),

@@ -198,13 +198,14 @@ fn result_bytes(postprocessing: &[Arc<dyn Transform>], network: &Grid, file: &Gr
     let wide = if classes > 256 { 2 } else { 1 };
     let mut per_voxel = 4 * classes as u64;
     let (mut predicted, mut moved, mut interpolated) = (per_voxel.saturating_mul(voxels(network)), false, false);
+    let (mut discrete, mut scratch) = (false, 0);
     for step in flattened(postprocessing) {
         match step.on_prediction() {
             OnPrediction::Interpolated => {
                 (moved, interpolated) = (true, true);
                 continue;
             }
-            // All channels on the network's grid, one at a time on the file's.
+            // All channels on the network's grid, one at a time on the file's: more than Relabeled needs later.
             OnPrediction::Labels if interpolated => {
                 per_voxel = INTERPOLATED_ARGMAX_BYTES;
                 break;
@@ -213,10 +214,14 @@ fn result_bytes(postprocessing: &[Arc<dyn Transform>], network: &Grid, file: &Gr
                 per_voxel = classes as u64 + INTERPOLATED_CHANNEL_BYTES;
                 break;
             }
-            OnPrediction::Labels => per_voxel = wide,
-            OnPrediction::Masks => per_voxel = classes as u64,
+            OnPrediction::Labels => (per_voxel, discrete) = (wide, true),
+            OnPrediction::Masks => (per_voxel, discrete) = (classes as u64, true),
+            // A number per run of equal labels.
+            OnPrediction::Relabeled if discrete => {
+                scratch = scratch.max(4u64.saturating_mul(voxels(if moved { file } else { network })));
+            }
             OnPrediction::Moved => moved = true,
-            OnPrediction::AllChannels => {
+            OnPrediction::AllChannels | OnPrediction::Relabeled => {
                 moved = true;
                 break;
             }
@@ -225,7 +230,8 @@ fn result_bytes(postprocessing: &[Arc<dyn Transform>], network: &Grid, file: &Gr
         }
         predicted = per_voxel.saturating_mul(voxels(network));
     }
-    if moved { predicted.saturating_add(per_voxel.saturating_mul(voxels(file))) } else { predicted }
+    let result = if moved { predicted.saturating_add(per_voxel.saturating_mul(voxels(file))) } else { predicted };
+    result.saturating_add(scratch)
 }
 
 fn voxels(grid: &Grid) -> u64 {

@@ -6,11 +6,13 @@
 //!   [`resample`](resample()) the voxels there.
 //! - [`Orientation`] reorders axes without moving voxels, [`crop_pad`] crops and pads.
 //! - [`Inverse`] inverts a [`Trace`].
+//! - [`components`](mod@components) finds connected components of label maps.
 //! - [`voxel_surfaces`] and [`distances`] compare the surfaces of label maps.
 
 use segbundle_base::{bail, err, error};
 
 mod affine;
+pub mod components;
 mod crop;
 mod element;
 pub mod extensions;

@@ -57,14 +57,18 @@ fn all_equal(prediction: &Segmentation, target: &Segmentation) -> Result<i64> {
     let channels = |segmentation: &Segmentation| -> Result<Tensor> {
         Ok(match segmentation {
             Segmentation::Channels(x) => x.f_to_kind(Kind::Uint8)?,
-            Segmentation::Labels { map, classes } => {
+            Segmentation::Labels { map, classes, .. } => {
                 let labels = (0..*classes as i64).map(|c| map.f_eq(c)).collect::<std::result::Result<Vec<_>, _>>()?;
                 Tensor::f_stack(&labels, 0)?.f_to_kind(Kind::Uint8)?
             }
         })
     };
     let equal = match (prediction, target) {
-        (Segmentation::Labels { map: a, .. }, Segmentation::Labels { map: b, .. }) => a.f_eq_tensor(b)?,
+        // Labels outside of the channels are in none, whatever their numbers.
+        (Segmentation::Labels { map: a, classes, .. }, Segmentation::Labels { map: b, .. }) => {
+            let last = *classes as i64 - 1;
+            a.f_eq_tensor(b)?.f_logical_or(&a.f_gt(last)?.f_logical_and(&b.f_gt(last)?)?)?
+        }
         _ => channels(prediction)?.f_eq_tensor(&channels(target)?)?.f_all_dim(0, false)?,
     };
     Ok(equal.f_sum(Kind::Int64)?.f_int64_value(&[])?)

@@ -71,9 +71,7 @@ pub fn overlap(prediction: &Segmentation, target: &Segmentation, keep: Option<&T
         Some(keep) => keep.f_sum(Kind::Int64)?.f_int64_value(&[])?,
         None => target.spatial().iter().product(),
     };
-    if let (Segmentation::Labels { map: prediction, .. }, Segmentation::Labels { map: target, .. }) =
-        (prediction, target)
-    {
+    if let (Segmentation::Labels { .. }, Segmentation::Labels { .. }) = (prediction, target) {
         return label_overlap(prediction, target, channels, voxels, keep);
     }
     let mut out = Overlap { both: vec![], prediction: vec![], target: vec![], voxels };
@@ -93,47 +91,62 @@ pub fn overlap(prediction: &Segmentation, target: &Segmentation, keep: Option<&T
 /// Number of voxels that are counted together, to bound the memory of their copies.
 const CHUNK: i64 = 1 << 22;
 
-/// Checks that a label map contains labels of `channels` channels only.
-pub fn check_labels(labels: &Tensor, channels: i64, what: &str) -> Result<()> {
+/// Checks that a label map contains labels of `channels` channels only, or with `gaps` larger ones as well.
+pub fn check_labels(labels: &Tensor, channels: i64, gaps: bool, what: &str) -> Result<()> {
     if labels.numel() == 0 {
         return Ok(());
     }
     let (low, high) = (labels.f_min()?.f_double_value(&[])?, labels.f_max()?.f_double_value(&[])?);
     // Written so that NaN is refused.
-    if !(low >= 0.0 && high < channels as f64) {
+    if !(low >= 0.0 && (gaps || high < channels as f64)) {
         bail!("the {what} contains labels from {low} to {high}, expected 0 to {}", channels - 1);
     }
     Ok(())
 }
 
 fn label_overlap(
-    prediction: &Tensor,
-    target: &Tensor,
+    prediction: &Segmentation,
+    target: &Segmentation,
     channels: usize,
     voxels: i64,
     keep: Option<&Tensor>,
 ) -> Result<Overlap> {
     let flat = |x: &Tensor| x.f_reshape([-1]);
-    let (prediction, target, keep) = (flat(prediction)?, flat(target)?, keep.map(flat).transpose()?);
+    let map = |segmentation: &Segmentation| -> Result<(Tensor, bool)> {
+        Ok(match segmentation {
+            Segmentation::Labels { map, gaps, .. } => (flat(map)?, *gaps),
+            Segmentation::Channels(_) => bail!("expected class labels, found channels"),
+        })
+    };
+    let ((prediction, p_gaps), (target, t_gaps)) = (map(prediction)?, map(target)?);
+    let keep = keep.map(flat).transpose()?;
     let all = target.numel() as i64;
     let mut out = Overlap { both: vec![0; channels], prediction: vec![0; channels], target: vec![0; channels], voxels };
     for start in (0..all).step_by(CHUNK as usize) {
         let chunk = |x: &Tensor| x.f_narrow(0, start, CHUNK.min(all - start));
-        let labels = |x: &Tensor, what: &str| -> Result<Vec<i32>> {
+        let labels = |x: &Tensor, gaps: bool, what: &str| -> Result<Vec<i32>> {
             let labels = chunk(x)?;
-            check_labels(&labels, channels as i64, what)?;
+            check_labels(&labels, channels as i64, gaps, what)?;
             Ok(Vec::try_from(&labels.f_to_kind(Kind::Int)?.f_to_device(Device::Cpu)?)?)
         };
-        let (p, t) = (labels(&prediction, "prediction")?, labels(&target, "target")?);
+        let (p, t) = (labels(&prediction, p_gaps, "prediction")?, labels(&target, t_gaps, "target")?);
         let keep = match &keep {
             Some(keep) => Vec::try_from(&chunk(keep)?.f_to_device(Device::Cpu)?)?,
             None => vec![],
         };
         for (at, (&p, &t)) in p.iter().zip(&t).enumerate() {
             if *keep.get(at).unwrap_or(&true) {
-                out.prediction[p as usize] += 1;
-                out.target[t as usize] += 1;
-                out.both[t as usize] += i64::from(p == t);
+                // Labels of no channel are not counted.
+                let add = |counts: &mut [i64], label: i32| {
+                    if let Some(count) = counts.get_mut(label as usize) {
+                        *count += 1;
+                    }
+                };
+                add(&mut out.prediction, p);
+                add(&mut out.target, t);
+                if p == t {
+                    add(&mut out.both, t);
+                }
             }
         }
     }
@@ -145,8 +158,8 @@ fn label_overlap(
 pub fn kept(target: &Segmentation, index: i64) -> Result<Tensor> {
     let channels = target.channels() as i64;
     Ok(match target {
-        // Label maps: exclude the voxels of this class. Voxels without any class do not occur in label maps.
-        Segmentation::Labels { map, .. } => map.f_ne(index)?,
+        Segmentation::Labels { map, .. } if (0..channels).contains(&index) => map.f_ne(index)?,
+        Segmentation::Labels { map, .. } => map.f_le(channels - 1)?,
         Segmentation::Channels(x) if channels == 1 => x.f_get(0)?.f_ne(index)?,
         Segmentation::Channels(x) if (0..channels).contains(&index) => x.f_get(index)?.f_eq(0)?,
         Segmentation::Channels(x) => x.f_sum_dim_intlist([0i64].as_slice(), false, None)?.f_gt(0)?,

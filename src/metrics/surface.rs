@@ -277,8 +277,8 @@ fn surfaces(
     };
     let channels = segmentation.channels();
     match segmentation {
-        Segmentation::Labels { map, .. } => {
-            check_labels(map, channels as i64, what)?;
+        Segmentation::Labels { map, gaps, .. } => {
+            check_labels(map, channels as i64, *gaps, what)?;
             let Ok(end) = i16::try_from(channels) else {
                 bail!("the {what} has {channels} channels, expected at most {}", i16::MAX)
             };

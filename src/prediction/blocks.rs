@@ -107,6 +107,23 @@ impl LabelMap {
         }
         Ok(())
     }
+    /// Writes the first channel of masks `[C,X,Y,Z]` that is set at each voxel; 0 where none is.
+    pub fn put_masks(&mut self, masks: &[u8]) {
+        fn put<T>(masks: &[u8], labels: &mut [T], number: impl Fn(usize) -> T) {
+            // From the last channel to the first, which wins.
+            for (channel, mask) in masks.chunks_exact(labels.len().max(1)).enumerate().rev() {
+                labels
+                    .iter_mut()
+                    .zip(mask)
+                    .filter(|(_, set)| **set != 0)
+                    .for_each(|(label, _)| *label = number(channel));
+            }
+        }
+        match &mut self.numbers {
+            Numbers::U8(labels) => put(masks, labels, |channel| channel as u8),
+            Numbers::U16(labels) => put(masks, labels, |channel| channel as u16),
+        }
+    }
     /// Returns the labels as a buffer in C order.
     pub fn into_voxels(self) -> Voxels {
         match self.numbers {

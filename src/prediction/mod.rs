@@ -14,14 +14,17 @@
 //! - Softmax does not change the largest channel, so it is omitted before argmax.
 
 mod blocks;
+mod label_volume;
 
 pub use blocks::{Blocks, Computed, LabelMap, Region};
+pub use label_volume::LabelVolume;
 
 use crate::case_context::{CaseContext, Stage};
 use crate::error::Result;
-use crate::image::{Grid, ImageHeader, Inverse, Layout, Trace, Volume, Voxels};
+use crate::image::{Element, Grid, ImageHeader, Inverse, Trace, Volume, Voxels};
 use crate::torch::convert::{to_f32, to_u8};
 use crate::{bail, err};
+use rayon::prelude::*;
 use segbundle_native as native;
 use std::sync::Arc;
 use std::time::Instant;
@@ -63,7 +66,8 @@ pub enum PredictionState {
         map: Voxels,
         /// Grid of the labels.
         grid: Grid,
-        /// Number of channels if the labels represent a one-hot map.
+        /// Number of channels if the labels represent a one-hot map. Voxels of no channel have a label that is not
+        /// smaller (those outside of the network's grid, or of components that were removed).
         onehot: Option<usize>,
     },
     /// Binary masks after a threshold; channels may overlap.
@@ -121,38 +125,7 @@ impl Prediction {
 
     /// Returns the values as an image `[C,X,Y,Z]` in host memory, C order: u8 or u16 class labels, u8 masks, or f32.
     pub fn into_volume(self, case: &CaseContext) -> Result<Volume> {
-        let (header, trace) = (self.header.clone(), self.trace.clone());
-        let (voxels, channels, grid) = match self.state {
-            PredictionState::Labels { map, grid, onehot: None } => (map, 1, grid),
-            PredictionState::Labels { map, grid, onehot: Some(classes) } => {
-                case.reserve(classes as u64 * voxel_count(&grid) as u64, || {
-                    format!("{classes} one-hot channels on {}", shape_text(&grid))
-                })?;
-                let one_hot = |class: usize| -> Vec<u8> {
-                    match &map {
-                        Voxels::U8(map) => map.iter().map(|&n| u8::from(usize::from(n) == class)).collect(),
-                        Voxels::U16(map) => map.iter().map(|&n| u8::from(usize::from(n) == class)).collect(),
-                        _ => vec![],
-                    }
-                };
-                (Voxels::U8((0..classes).flat_map(one_hot).collect()), classes, grid)
-            }
-            PredictionState::Masks { planes, channels, grid } => (Voxels::U8(planes.into()), channels, grid),
-            state => {
-                let (values, grid) = Prediction { state, header: self.header, trace: self.trace }.dense(case)?;
-                (Voxels::F32(to_f32(&values)?.into()), values.size()[0] as usize, grid)
-            }
-        };
-        let [x, y, z] = grid.shape;
-        Ok(Volume {
-            voxels,
-            layout: Layout::contiguous([channels, x, y, z]),
-            affine: grid.affine,
-            channel_first: true,
-            integer_type: None,
-            header,
-            trace,
-        })
+        self.into_label_volume(case)?.into_channels(case)
     }
 
     /// Returns the grid of the values: that of the network's output, or that of the file after the inversion.
@@ -221,8 +194,22 @@ impl Prediction {
                 PredictionState::Labels { map, grid, onehot: None }
             }
             PredictionState::Interpolated { values, inverse } => interpolated_argmax(&values, &inverse, case)?,
+            // Zero in all channels: class 0.
+            PredictionState::Labels { map, grid, onehot: Some(classes) } => {
+                let map = match map {
+                    Voxels::U8(map) => Voxels::U8(within(map, |label| usize::from(label) < classes)),
+                    Voxels::U16(map) => Voxels::U16(within(map, |label| usize::from(label) < classes)),
+                    other => bail!("expected class labels of uint8 or uint16, found {}", other.dtype().name()),
+                };
+                PredictionState::Labels { map, grid, onehot: None }
+            }
+            PredictionState::Masks { planes, channels, grid } if channels > 1 => {
+                let mut labels = LabelMap::new(grid.shape, channels);
+                labels.put_masks(&planes);
+                PredictionState::Labels { map: labels.into_voxels(), grid, onehot: None }
+            }
             PredictionState::Labels { .. } | PredictionState::Masks { .. } => {
-                bail!("cannot apply argmax to values that are already discrete")
+                bail!("cannot apply argmax to class labels in one channel")
             }
         };
         Ok(Prediction { state, header, trace })
@@ -407,8 +394,15 @@ impl Prediction {
                 let numbers = numbers.f_to_kind(Kind::Int64)?.f_view([1, x, y, z])?;
                 let values = match onehot {
                     None => numbers.f_to_kind(Kind::Float)?,
-                    Some(classes) => Tensor::f_zeros([classes as i64, x, y, z], (Kind::Float, tch::Device::Cpu))?
-                        .f_scatter_value(0, &numbers, 1.0)?,
+                    Some(classes) => {
+                        let classes = classes as i64;
+                        // Voxels of no channel are put into one more, which is dropped.
+                        let numbers = numbers.f_clamp_max(classes)?;
+                        let all = if numbers.f_max()?.f_int64_value(&[])? == classes { classes + 1 } else { classes };
+                        Tensor::f_zeros([all, x, y, z], (Kind::Float, tch::Device::Cpu))?
+                            .f_scatter_value(0, &numbers, 1.0)?
+                            .f_narrow(0, 0, classes)?
+                    }
                 };
                 Ok((values, grid))
             }
@@ -432,6 +426,18 @@ impl Prediction {
         }
         Ok(Prediction { state: PredictionState::Dense(values, grid), header, trace })
     }
+}
+
+/// Sets the labels that are not `valid` to 0; the buffer is copied only if it is shared.
+fn within<T: Element>(mut map: Arc<[T]>, valid: impl Fn(T) -> bool + Sync) -> Arc<[T]> {
+    if !map.par_iter().with_min_len(1 << 16).all(|label| valid(*label)) {
+        Arc::make_mut(&mut map).par_iter_mut().with_min_len(1 << 16).for_each(|label| {
+            if !valid(*label) {
+                *label = T::default();
+            }
+        });
+    }
+    map
 }
 
 /// Converts a volume to a contiguous tensor `[C,X,Y,Z]` f32.
@@ -469,35 +475,24 @@ fn labels_on_grid(map: &Voxels, inverse: &Inverse, case: &CaseContext) -> Result
     Ok(PredictionState::Labels { map, grid, onehot: None })
 }
 
-/// Inverts one-hot channels. Outside the network's grid all channels are zero, which class labels cannot represent: if
-/// such voxels occur, the result is a set of masks.
+/// Inverts one-hot channels. Voxels outside of the network's grid are in no channel.
 fn one_hot_on_grid(map: &Voxels, classes: usize, inverse: &Inverse, case: &CaseContext) -> Result<PredictionState> {
-    let none = u16::MAX;
-    let wide: Vec<u16> = match map {
-        Voxels::U8(map) => map.iter().map(|&n| u16::from(n)).collect(),
-        Voxels::U16(map) => map.to_vec(),
+    let start = Instant::now();
+    let grid = inverse.to_grid();
+    // Two copies exist for a moment: the result and its shared copy.
+    let bytes = if classes < 256 { 2 } else { 4 } * voxel_count(&grid) as u64;
+    case.reserve(bytes, || format!("the label map on {}", shape_text(&grid)))?;
+    let map = match map {
+        Voxels::U8(map) if classes < 256 => Voxels::U8(inverse.nearest(map, u8::MAX).into()),
+        Voxels::U16(map) => Voxels::U16(inverse.nearest(map, u16::MAX).into()),
+        Voxels::U8(map) => {
+            let wide: Vec<u16> = map.iter().map(|&n| u16::from(n)).collect();
+            Voxels::U16(inverse.nearest(&wide, u16::MAX).into())
+        }
         other => bail!("expected class labels of uint8 or uint16, found {}", other.dtype().name()),
     };
-    let start = Instant::now();
-    let moved = inverse.nearest(&wide, none);
-    let grid = inverse.to_grid();
-    let state = if moved.contains(&none) {
-        case.reserve(classes as u64 * voxel_count(&grid) as u64, || {
-            format!("{classes} one-hot channels on {}", shape_text(&grid))
-        })?;
-        let planes = (0..classes).flat_map(|class| moved.iter().map(move |&n| u8::from(usize::from(n) == class)));
-        PredictionState::Masks { planes: planes.collect(), channels: classes, grid }
-    } else if classes <= 256 {
-        PredictionState::Labels {
-            map: Voxels::U8(moved.iter().map(|&n| n as u8).collect()),
-            grid,
-            onehot: Some(classes),
-        }
-    } else {
-        PredictionState::Labels { map: Voxels::U16(moved.into()), grid, onehot: Some(classes) }
-    };
     case.clock.add(Stage::Invert, start.elapsed());
-    Ok(state)
+    Ok(PredictionState::Labels { map, grid, onehot: Some(classes) })
 }
 
 /// Inverts masks channel by channel; `fill` contains one value per channel.

@@ -13,11 +13,16 @@ mod crop_foreground;
 mod divisible_pad;
 mod ensure_channel_first;
 mod ensure_type;
+mod fill_holes;
 mod gaussian_smooth;
 mod invert;
 mod items;
+mod keep_largest_connected_component;
+mod label_maps;
+mod label_to_mask;
 mod lambda;
 mod load_image;
+mod map_label_value;
 mod normalize_intensity;
 mod orientation;
 mod output_name;
@@ -32,6 +37,7 @@ mod rand_scale_intensity;
 mod rand_shift_intensity;
 mod rand_spatial_crop;
 mod random;
+mod remove_small_objects;
 mod save_image;
 mod save_labels;
 mod save_preview;
@@ -60,13 +66,17 @@ pub static COMPONENTS: &[&Component] = &[
     &divisible_pad::COMPONENT,
     &ensure_channel_first::COMPONENT,
     &ensure_type::COMPONENT,
+    &fill_holes::COMPONENT,
     &gaussian_smooth::COMPONENT,
     &invert::COMPONENT,
     &items::copy::COMPONENT,
     &items::delete::COMPONENT,
     &items::select::COMPONENT,
+    &keep_largest_connected_component::COMPONENT,
+    &label_to_mask::COMPONENT,
     &lambda::COMPONENT,
     &load_image::COMPONENT,
+    &map_label_value::COMPONENT,
     &normalize_intensity::COMPONENT,
     &orientation::COMPONENT,
     &rand_axis_flip::COMPONENT,
@@ -78,6 +88,7 @@ pub static COMPONENTS: &[&Component] = &[
     &rand_scale_intensity::COMPONENT,
     &rand_shift_intensity::COMPONENT,
     &rand_spatial_crop::COMPONENT,
+    &remove_small_objects::COMPONENT,
     &save_image::COMPONENT,
     &save_labels::COMPONENT,
     &save_preview::COMPONENT,

@@ -19,6 +19,7 @@ mod explain;
 mod gradients;
 mod handlers;
 mod inverse;
+mod label_maps;
 mod layers;
 mod logging_file;
 mod losses;

@@ -17,7 +17,7 @@ fn one_hot(map: &Tensor, classes: usize) -> Segmentation {
 }
 
 fn map(map: &Tensor, classes: usize) -> Segmentation {
-    Segmentation::Labels { map: map.to_kind(Kind::Uint8), classes }
+    Segmentation::Labels { map: map.to_kind(Kind::Uint8), classes, gaps: false }
 }
 
 fn metric(name: &str, args: &[(&str, Value)]) -> Attached {
@@ -121,4 +121,27 @@ fn names_rows_and_errors() {
     let probabilities = Segmentation::Channels(Tensor::full([2, 3, 3, 3], 0.5, (Kind::Float, Device::Cpu)));
     let error = accuracy.metric.lock().update(&probabilities, &probabilities).unwrap_err().to_string();
     assert!(error.contains("of zeros and ones, found other values"), "{error}");
+}
+
+/// Three classes on six voxels; the fourth voxel of the prediction is in none, as a component that was removed. By hand:
+/// Dice 2·1/(1+2), 2·2/(2+3), 2·1/(2+1).
+#[test]
+fn voxels_of_no_channel_count_in_no_class() {
+    let of = |values: &[u8], gaps: bool| {
+        let map = Tensor::from_slice(values).reshape([6, 1, 1]);
+        Segmentation::Labels { map, classes: 3, gaps }
+    };
+    let (prediction, target) = (of(&[0, 1, 1, 255, 2, 2], true), of(&[0, 1, 1, 1, 2, 0], false));
+    let channels = |segmentation: &Segmentation| {
+        let planes: Vec<Tensor> = (0..3).map(|c| segmentation.channel(c).unwrap()).collect();
+        Segmentation::Channels(Tensor::stack(&planes, 0).to_kind(Kind::Uint8))
+    };
+    for (prediction, target) in [(channels(&prediction), channels(&target)), (prediction, target)] {
+        let args = [("include_background", true.into()), ("reduction", "mean_batch".into())];
+        let dice = Attached::from_value(&build("MeanDice", &args).unwrap()).unwrap().metric;
+        dice.lock().update(&prediction, &target).unwrap();
+        let Score::Numbers(values) = dice.lock().value().unwrap() else { panic!() };
+        let expected = [2.0 / 3.0, 4.0 / 5.0, 2.0 / 3.0];
+        assert!(values.iter().zip(expected).all(|(a, b): (&f64, f64)| (a - b).abs() < 1e-6), "{values:?}");
+    }
 }

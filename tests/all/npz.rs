@@ -51,6 +51,7 @@ impl Array {
         match self.descr.as_str() {
             "|u1" => each!(u8),
             "<i2" => each!(i16),
+            "<i4" => each!(i32),
             "<i8" => each!(i64),
             "<f4" => each!(f32),
             "<f8" => each!(f64),

@@ -53,6 +53,16 @@ fn argument_sets(name: &str, folder: &Path) -> Vec<Json> {
         "AsDiscreted" => set(json!([
             {}, {"argmax": true}, {"argmax": true, "to_onehot": 5}, {"threshold": 30}, {"rounding": "torchrounding"}
         ])),
+        "KeepLargestConnectedComponentd" => set(json!([{}, {"applied_labels": [0], "is_onehot": true}])),
+        "RemoveSmallObjectsd" => {
+            set(json!([{"independent_channels": false}, {"min_size": 9, "independent_channels": false}]))
+        }
+        "FillHolesd" => set(json!([{}, {"connectivity": 1}])),
+        "LabelToMaskd" => set(json!([{"select_labels": 0}, {"select_labels": [0, 0], "merge_channels": true}])),
+        "MapLabelValued" => set(json!([
+            {"orig_labels": [1], "target_labels": [7]}, {"orig_labels": [1], "target_labels": [-7]},
+            {"orig_labels": [1], "target_labels": [300]}, {"orig_labels": [1], "target_labels": [2], "dtype": "int16"}
+        ])),
         "SaveImaged" | "SavePreviewd" | "SaveLabelsd" | "SaveStatisticsd" => {
             let mut args = json!({"output_dir": output});
             if name != "SaveImaged" {

@@ -11,7 +11,8 @@ not a meaningful segmentation.
 A case passes if file names, shape, affine, zooms, type, codes and units are equal, and each voxel that differs was
 close to a tie in MONAI (margin between the two largest logits below 1e-3). Each set of runs must agree in 99.999 % of
 its voxels. Linearly inverted probabilities must agree to 1e-4. MONAI's outputs are cached by their inputs. For
-evaluations see evaluation.py, for trainings training.py, for exports bundle_tools.py.
+evaluations see evaluation.py, for transforms of label maps label_maps.py, for trainings training.py, for exports
+bundle_tools.py.
 
 SEGBUNDLE_BINARY: path of segbundle (default target/release/segbundle). SEGBUNDLE_MONAI_PYTHON: see monai_env.py.
 """
@@ -206,6 +207,7 @@ def main():
     monai_env.enter()
     import bundle_tools
     import evaluation
+    import label_maps
     import maps
     import training
 
@@ -237,7 +239,8 @@ def main():
             print(f"pooled, {pool}: {differing} of {voxels} voxels differ, "
                   f"{100 * (1 - differing / max(voxels, 1)):.5f} % agree: {'ok' if enough else 'FAILED'}")
             tally[not enough] += 1
-        for kind, comparison in (("evaluation", evaluation), ("training", training), ("bundle tools", bundle_tools)):
+        for kind, comparison in (("label map", label_maps), ("evaluation", evaluation), ("training", training),
+                                 ("bundle tools", bundle_tools)):
             for name, what, problems in comparison.check(work, binary, args.only):
                 print(f"{kind}, {name}: {what}: {'FAILED' if problems else 'ok'}", *problems, sep="\n      ", flush=True)
                 tally[bool(problems)] += 1

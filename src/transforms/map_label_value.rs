@@ -1,0 +1,151 @@
+//! MapLabelValued: replace label values by others.
+//!
+//! Source: monai/transforms/utility/dictionary.py and array.py of MONAI 1.6.1.
+
+use super::label_maps::{on_labels, planned_labels};
+use super::support::{DTypeArg, KeyList};
+use crate::case_context::CaseContext;
+use crate::component::Keys;
+use crate::contracts::{OnPrediction, Sample, Step, Transform, TransformContext};
+use crate::error::Result;
+use crate::image::components::class_of;
+use crate::image::{CHUNK, DType, Element, Volume, Voxels, filled};
+use crate::prediction::LabelVolume;
+use crate::{bail, each_voxels};
+use rayon::prelude::*;
+use std::collections::HashMap;
+
+component! {
+    /// Map label values to others; values that are not listed stay as they are.
+    pub static COMPONENT = dictionary "MapLabelValue" in "monai.transforms" / "utility.dictionary";
+
+    pub struct MapLabelValueArgs {
+        /// Keys of the label maps or predictions.
+        keys: Keys,
+        /// Values to replace.
+        orig_labels: Vec<f64>,
+        /// Value that replaces each of `orig_labels`.
+        target_labels: Vec<f64>,
+        /// Data type of the result.
+        dtype: DTypeArg = "float32",
+        /// Skip missing keys instead of raising an error.
+        allow_missing_keys: bool = false,
+    }
+
+    differs: ["with a float `dtype`, labels of 8 or 16 bits are stored as such if all new values are"],
+    build: MapLabelValue::new,
+}
+
+struct MapLabelValue {
+    keys: KeyList,
+    /// New value by the bits of the old one, see [`class_of`].
+    targets: HashMap<u64, f64>,
+    dtype: DType,
+}
+
+impl MapLabelValue {
+    fn new(args: MapLabelValueArgs) -> Result<Self> {
+        let (from, to) = (args.orig_labels.len(), args.target_labels.len());
+        if from != to {
+            bail!("`orig_labels` has {from} values and `target_labels` {to}, expected as many");
+        }
+        let DTypeArg(dtype) = args.dtype;
+        if let Some(bad) = args.target_labels.iter().find(|target| !represents(target.trunc(), dtype)) {
+            bail!("`target_labels` contains {bad}, which is not a value of {}", dtype.name());
+        }
+        // Of several targets of a value, the last counts that differs from it.
+        let pairs = args.orig_labels.into_iter().zip(args.target_labels).filter(|(from, to)| from != to);
+        Ok(MapLabelValue {
+            keys: KeyList::new(args.keys, args.allow_missing_keys),
+            targets: pairs.filter_map(|(from, to)| Some((class_of(from)?, to))).collect(),
+            dtype,
+        })
+    }
+
+    fn target(&self, label: f64) -> f64 {
+        class_of(label).and_then(|class| self.targets.get(&class)).copied().unwrap_or(label)
+    }
+
+    fn mapped(&self, volume: Volume, case: &CaseContext) -> Result<Volume> {
+        let dtype = self.stored(volume.voxels.dtype());
+        let bytes = (volume.voxels.len() * dtype.size_bytes()) as u64;
+        case.reserve(bytes, || format!("{} voxels of {}", volume.voxels.len(), dtype.name()))?;
+        let voxels = each_voxels!(&volume.voxels, values => match dtype {
+            DType::U8 => self.converted::<_, u8>(values),
+            DType::I8 => self.converted::<_, i8>(values),
+            DType::U16 => self.converted::<_, u16>(values),
+            DType::I16 => self.converted::<_, i16>(values),
+            DType::U32 => self.converted::<_, u32>(values),
+            DType::I32 => self.converted::<_, i32>(values),
+            DType::U64 => self.converted::<_, u64>(values),
+            DType::I64 => self.converted::<_, i64>(values),
+            DType::F32 => self.converted::<_, f32>(values),
+            DType::F64 => self.converted::<_, f64>(values),
+        })?;
+        Ok(Volume { voxels, integer_type: (!self.dtype.is_float()).then_some(dtype), ..volume })
+    }
+
+    fn converted<A: Element, B: Element>(&self, from: &[A]) -> Result<Voxels> {
+        let work = |(out, from): (&mut [B], &[A])| {
+            let mut last: Option<(A, B)> = None;
+            for (out, label) in out.iter_mut().zip(from) {
+                *out = match last {
+                    Some((before, target)) if before == *label => target,
+                    _ => B::from_f64(self.target(label.to_f64())),
+                };
+                last = Some((*label, *out));
+            }
+        };
+        Ok(B::wrap(filled(from.len(), |out| out.par_chunks_mut(CHUNK).zip(from.par_chunks(CHUNK)).for_each(work))?))
+    }
+
+    fn apply_to(&self, labels: LabelVolume, case: &CaseContext) -> Result<LabelVolume> {
+        Ok(LabelVolume { volume: self.mapped(labels.into_channels(case)?, case)?, onehot: None })
+    }
+
+    /// Data type of the result for values of `from`: floats are stored as integers where these represent them.
+    fn stored(&self, from: DType) -> DType {
+        let own = match from {
+            DType::U8 => Some(u8::MAX.into()),
+            DType::U16 => Some(u16::MAX.into()),
+            _ => None,
+        };
+        let Some(own) = own.filter(|_| self.dtype.is_float()) else { return self.dtype };
+        let largest = |dtype| self.targets.values().all(|target| represents(*target, dtype)) && represents(own, dtype);
+        [DType::U8, DType::U16].into_iter().find(|dtype| largest(*dtype)).unwrap_or(self.dtype)
+    }
+}
+
+/// Whether a value of `dtype` equals `x`.
+fn represents(x: f64, dtype: DType) -> bool {
+    match dtype {
+        DType::U8 => f64::from(x as u8) == x,
+        DType::I8 => f64::from(x as i8) == x,
+        DType::U16 => f64::from(x as u16) == x,
+        DType::I16 => f64::from(x as i16) == x,
+        DType::U32 => f64::from(x as u32) == x,
+        DType::I32 => f64::from(x as i32) == x,
+        DType::U64 => x as u64 as f64 == x,
+        DType::I64 => x as i64 as f64 == x,
+        DType::F32 | DType::F64 => true,
+    }
+}
+
+impl Transform for MapLabelValue {
+    fn name(&self) -> &'static str {
+        COMPONENT.name
+    }
+    fn on_prediction(&self) -> OnPrediction {
+        OnPrediction::Relabeled
+    }
+    fn plan(&self, sample: Sample) -> Result<Step<'_>> {
+        let planned = |volume: Volume| {
+            let dtype = self.stored(volume.voxels.dtype());
+            Volume { voxels: Voxels::empty(dtype), integer_type: (!self.dtype.is_float()).then_some(dtype), ..volume }
+        };
+        Ok(Step::exact(planned_labels(&self.keys, sample, planned)?))
+    }
+    fn apply(&self, sample: Sample, cx: &mut TransformContext) -> Result<Vec<Sample>> {
+        on_labels(sample, &self.keys, cx.case, |labels| self.apply_to(labels, cx.case))
+    }
+}
