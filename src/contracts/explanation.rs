@@ -67,7 +67,7 @@ pub struct CaseExplanation {
     pub steps: Vec<ExplainedStep>,
     /// `None` where the preprocessing could not be planned.
     pub inference: Option<ExplainedInference>,
-    /// Buffers at the moment of peak memory, by description, in bytes: an upper bound.
+    /// Buffers at the moment of peak memory, by description, in bytes: an estimate.
     pub memory: Vec<(&'static str, u64)>,
     /// Files that the case writes.
     pub outputs: Vec<PathBuf>,
@@ -76,7 +76,7 @@ pub struct CaseExplanation {
 }
 
 impl CaseExplanation {
-    /// Memory at the peak in bytes, an upper bound.
+    /// Estimated memory at the peak in bytes.
     pub fn memory_bytes(&self) -> u64 {
         self.memory.iter().map(|(_, bytes)| bytes).sum()
     }

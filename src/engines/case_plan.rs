@@ -1,6 +1,6 @@
 //! [`CasePlan`]: preprocessing and memory of one case, planned from headers.
 //!
-//! [`CasePlan::new`] reads headers only. `explain` shows the plan with an upper bound of the memory
+//! [`CasePlan::new`] reads headers only. `explain` shows the plan with the estimated memory
 //! ([`CasePlan::estimate`]). The pipeline rejects cases that do not fit in memory ([`CasePlan::admit`]; by a lower
 //! bound, so that a case that could run is never rejected) and reads the others ([`CasePlan::read`]).
 

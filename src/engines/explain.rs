@@ -1,7 +1,7 @@
 //! Dry run of an evaluation from file headers alone: shapes after each transform, windows, memory, time, output files.
 //!
-//! The network is timed on a part of a window. The memory is an upper bound: the sum of all
-//! buffers that exist at the same time. Only headers are read, and nothing is written.
+//! The network is timed on a part of a window. The memory is an estimate: the sum of all large buffers that exist at the
+//! same time. Only headers are read, and nothing is written.
 
 use super::case_plan::{CasePlan, ExtraMemory};
 use super::cases::Case;

@@ -388,6 +388,15 @@ fn a_wrong_override_of_an_item_that_others_refer_to_is_placed_at_the_command_lin
 }
 
 #[test]
+fn an_expression_that_fails_with_a_value_of_the_command_line_names_it() {
+    let bundle = Bundle::new(1);
+    let output = bundle.infer(&["--dataset_dir", "5", "--datalist", "$sorted(glob.glob(@dataset_dir))"]);
+    let log = text(&output.stderr);
+    assert!(!output.status.success() && log.contains("expected str or Path, found int 5"), "{log}");
+    assert!(log.contains("hint: the command line gives --dataset_dir = 5"), "{log}");
+}
+
+#[test]
 fn a_missing_data_folder_is_told_from_an_empty_one() {
     let bundle = Bundle::new(1);
     std::fs::create_dir(bundle.path("empty")).unwrap();

@@ -259,8 +259,16 @@ impl Session {
         if let Some((id, text)) = parsed.iterated_reference().and_then(|id| Some((id, references.get(id)?.as_str()?))) {
             self.check_characters(id, text)?;
         }
+        let overridden = parsed.references().iter().find_map(|reference| {
+            let given = self.plan.tree.overrides.iter().find(|given| given.id == reference.id)?;
+            Some(format!("the command line gives --{} = {:?}", given.spelled, references.get(&reference.id)?))
+        });
         let env = Env { references, imports: self.plan.imports.clone(), table: self.plan.table };
-        self.call(id, |call| expr::eval(parsed, &Arc::new(env), call))
+        let value = self.call(id, |call| expr::eval(parsed, &Arc::new(env), call));
+        value.map_err(|error| match overridden {
+            Some(hint) => error.hint(hint),
+            None => error,
+        })
     }
 
     /// Check the string `text` at `id` that a comprehension iterates over, by characters as in Python. This is usually a
