@@ -269,9 +269,13 @@ fn addresses_and_paths_that_cannot_be_are_refused() {
     ] {
         let output = large_files(folder.path(), &[(path, url, ty, hash)]).output().unwrap();
         assert!(!output.status.success() && log(&output).contains(message), "{message}: {}", log(&output));
-        assert!(!folder.path().join("a.pt").exists());
+        assert_eq!(names(folder.path()), [""; 0]);
     }
     assert_eq!(requests.lock().unwrap().len(), 1);
+    let closed = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let output = large_files(folder.path(), &[("a.pt", &format!("http://{closed}/"), "", "")]).output().unwrap();
+    assert!(log(&output).contains(&format!("cannot download http://{closed}/: ")), "{}", log(&output));
+    assert_eq!(names(folder.path()), [""; 0]);
     std::fs::write(folder.path().join("large_files.yml"), "large_files: 3\n").unwrap();
     let output = program(folder.path()).arg("download-large-files").output().unwrap();
     assert!(log(&output).contains("expected a list `large_files`"), "{}", log(&output));

@@ -113,12 +113,24 @@ impl Client {
                 truncate(&mut file).map_err(write)?;
                 here = 0;
             }
-            let ended = self.connect(url, &mut file, here, &mut known, &note, progress);
-            let ended = ended
-                .map_err(|error| error.file(path).hint(format!("run again to continue: {} is kept", part.display())))?;
+            let ended = match self.connect(url, &mut file, here, &mut known, &note, progress) {
+                Ok(ended) => ended,
+                Err(error) if file.metadata().is_ok_and(|file| file.len() > 0) => {
+                    let kept = format!("run again to continue: {} is kept", part.display());
+                    return Err(error.file(path).hint(kept));
+                }
+                Err(error) => {
+                    let _ = (std::fs::remove_file(&part), std::fs::remove_file(&note));
+                    return Err(error.file(path));
+                }
+            };
             let Ended::Broken(reason) = ended else { break };
             let now = file.seek(SeekFrom::End(0)).map_err(write)?;
             failures = if now > here { 0 } else { failures + 1 };
+            if failures == ATTEMPTS && now == 0 {
+                let _ = (std::fs::remove_file(&part), std::fs::remove_file(&note));
+                return Err(err!("cannot download {url}: {reason}").file(path));
+            }
             if failures == ATTEMPTS {
                 return Err(err!("the download of {url} broke off after {}: {reason}", bytes(now))
                     .file(path)

@@ -110,7 +110,10 @@ pub fn info(path: &Path, table: &'static Table, warn: &mut dyn FnMut(&Warning)) 
         info.add_file(Path::new(name), "every bundle");
     }
     for file in files {
-        add_config(&file, table, &mut info)?;
+        match add_config(&file, table, &mut info) {
+            Err(error) if path.is_dir() => warn(&error),
+            result => result?,
+        }
     }
     if let Some(list) = large_files::find(&folder) {
         let name = list.file_name().unwrap_or_default().display().to_string();
