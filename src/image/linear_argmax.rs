@@ -102,7 +102,7 @@ fn shared_winner(clear: &[u16], offsets: &[Vec<usize>; 3], at: [f64; 3]) -> Opti
     let mut ends = [[0; 2]; 3];
     for axis in 0..3 {
         let floor = at[axis].floor();
-        if !(floor >= 0.0) {
+        if floor.is_nan() || floor < 0.0 {
             return None;
         }
         let low = *offsets[axis].get(floor as usize)?;
