@@ -261,7 +261,8 @@ impl Session {
         }
         let overridden = parsed.references().iter().find_map(|reference| {
             let given = self.plan.tree.overrides.iter().find(|given| given.id == reference.id)?;
-            Some(format!("the command line gives --{} = {:?}", given.spelled, references.get(&reference.id)?))
+            let value = references.get(&reference.id).filter(|value| !value.callable())?;
+            Some(format!("the command line gives --{} = {value:?}", given.spelled))
         });
         let env = Env { references, imports: self.plan.imports.clone(), table: self.plan.table };
         let value = self.call(id, |call| expr::eval(parsed, &Arc::new(env), call));
