@@ -187,13 +187,16 @@ impl Inverse {
     /// needed for this. `check` is called now and then; its error ends the computation.
     ///
     /// # Errors
-    /// The number of values is not a multiple of the voxels of [`Inverse::from_grid`], or there are more than 65,535
+    /// The number of values is not a multiple of the voxels of [`Inverse::from_grid`], or there are more than 65,534
     /// channels.
     pub fn linear_argmax(&self, values: &[f32], check: impl Fn() -> Result<()> + Sync) -> Result<Vec<u16>> {
         let voxels: usize = self.from.shape.iter().product();
         let channels = values.len() / voxels.max(1);
         if channels * voxels != values.len() || channels >= usize::from(u16::MAX) {
             crate::bail!("expected up to 65534 channels of {voxels} voxels, found {} values", values.len());
+        }
+        if voxels == 0 {
+            return Ok(vec![0; self.to.shape.iter().product()]);
         }
         if let Some((before, sampler, after)) = self.single_resampling() {
             let offsets = match &before {
@@ -217,7 +220,7 @@ impl Inverse {
         }
         let mut labels = vec![0_u16; self.to.shape.iter().product()];
         let mut largest = vec![f32::NEG_INFINITY; labels.len()];
-        for (number, channel) in values.chunks_exact(voxels.max(1)).enumerate() {
+        for (number, channel) in values.chunks_exact(voxels).enumerate() {
             check()?;
             let values = self.linear(channel)?;
             let pairs = labels.par_iter_mut().zip(&mut largest).zip(&values).with_min_len(1 << 16);
@@ -229,10 +232,13 @@ impl Inverse {
         }
         Ok(labels)
     }
-    /// Bytes of [`Inverse::linear_argmax`] per voxel of the result: labels, twice if axes are reordered; if several
+    /// Bytes of [`Inverse::linear_argmax`] per voxel of the result with one resampling: labels, twice if axes are
+    /// reordered.
+    pub const LINEAR_ARGMAX_BYTES: u64 = 2 * 2;
+    /// Bytes of [`Inverse::linear_argmax`] per voxel of the result, [`Inverse::LINEAR_ARGMAX_BYTES`]; if several
     /// resamplings have to be inverted, also the largest value so far and a channel.
     pub fn linear_argmax_bytes(&self) -> u64 {
-        if self.single_resampling().is_some() { 2 * 2 } else { 2 + 4 + 2 * 4 }
+        if self.single_resampling().is_some() { Inverse::LINEAR_ARGMAX_BYTES } else { 2 + 4 + 2 * 4 }
     }
     /// The only linear resampling of the inverse, with the axis-aligned operations before and after it.
     fn single_resampling(&self) -> Option<(Option<AxesMap>, &Sampler, Option<AxesMap>)> {

@@ -209,6 +209,16 @@ mod tests {
         (0..channels[0].len()).map(winner).collect()
     }
 
+    #[test]
+    fn a_grid_without_voxels_has_no_channels_to_compare() {
+        let grid = |shape| Grid { shape, affine: Affine::IDENTITY };
+        let resample =
+            Spatial::Resample { interpolation: Interpolation::Linear, padding: Padding::Zeros, align_corners: false };
+        let (before, after) = (grid([2, 2, 2]), grid([0, 2, 2]));
+        let inverse = Inverse::new(&[Arc::new(Applied { by: "", before, after, what: resample })]).unwrap();
+        assert_eq!(inverse.linear_argmax(&[], || Ok(())).unwrap(), [0; 8]);
+    }
+
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(64))]
 

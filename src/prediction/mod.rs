@@ -579,9 +579,8 @@ fn interpolated_masks(
     Ok(PredictionState::Masks { planes, channels, grid })
 }
 
-/// Bytes per voxel of the file while channels are interpolated for argmax: labels before and after the axes are
-/// reordered, and in the smallest type.
-pub(crate) const INTERPOLATED_ARGMAX_BYTES: u64 = 2 + 2 + 1;
+/// Bytes per voxel of the file while channels are interpolated for argmax, with the labels in the smallest type.
+pub(crate) const INTERPOLATED_ARGMAX_BYTES: u64 = Inverse::LINEAR_ARGMAX_BYTES + 1;
 
 /// Bytes per voxel of the file of one interpolated channel, twice if the file has another orientation.
 pub(crate) const INTERPOLATED_CHANNEL_BYTES: u64 = 2 * 4;

@@ -259,17 +259,27 @@ impl Session {
         if let Some((id, text)) = parsed.iterated_reference().and_then(|id| Some((id, references.get(id)?.as_str()?))) {
             self.check_characters(id, text)?;
         }
-        let overridden = parsed.references().iter().find_map(|reference| {
-            let given = self.plan.tree.overrides.iter().find(|given| given.id == reference.id)?;
-            let value = references.get(&reference.id).filter(|value| !value.callable())?;
-            Some(format!("the command line gives --{} = {value:?}", given.spelled))
-        });
-        let env = Env { references, imports: self.plan.imports.clone(), table: self.plan.table };
-        let value = self.call(id, |call| expr::eval(parsed, &Arc::new(env), call));
-        value.map_err(|error| match overridden {
+        let env = Arc::new(Env { references, imports: self.plan.imports.clone(), table: self.plan.table });
+        let value = self.call(id, |call| expr::eval(parsed, &env, call));
+        value.map_err(|error| match self.overridden(parsed.references(), &env.references) {
             Some(hint) => error.hint(hint),
             None => error,
         })
+    }
+
+    /// Hint at the overrides among the references of an expression that failed.
+    fn overridden(&self, references: &[expr::Reference], values: &HashMap<String, Value>) -> Option<String> {
+        /// Characters shown of a value.
+        const SHOWN: usize = 60;
+        let given = references.iter().filter_map(|reference| {
+            let given = self.plan.tree.overrides.iter().find(|given| given.id == reference.id)?;
+            let value = values.get(&reference.id).filter(|value| !value.callable())?;
+            let text = format!("{value:?}");
+            let shown: String = text.chars().take(SHOWN).collect();
+            Some(format!("--{} = {shown}{}", given.spelled, if shown.len() < text.len() { "…" } else { "" }))
+        });
+        let given: Vec<String> = given.collect();
+        (!given.is_empty()).then(|| format!("the command line gives {}", given.join(", ")))
     }
 
     /// Check the string `text` at `id` that a comprehension iterates over, by characters as in Python. This is usually a
