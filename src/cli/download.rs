@@ -6,7 +6,7 @@ use crate::bundle::args::ARGS_FILE;
 use crate::bundle::{Parameter, Rules};
 use crate::err;
 use crate::error::{Kind, Result};
-use crate::formats::paths;
+use crate::formats::{digest, paths};
 use crate::text::{bytes, count};
 use crate::tools::bundle::archive::{self, MODEL_ZOO};
 use crate::tools::bundle::download::{Client, Downloaded};
@@ -91,14 +91,20 @@ pub fn download(words: &[String], rules: Rules, console: &Console) -> Result<()>
         (None, None, _) => return Err(config("no bundle is given").hint("add `--name` and `--version`, or `--url`")),
     };
     let zip = folder.join(large_files::within(&folder, Path::new(&file))?);
+    let zip = zip.with_file_name(temporary_name(&file, &url));
     if let Some(name) = name.filter(|name| folder.join(name).exists()) {
         return Err(err!("the bundle exists")
             .file(folder.join(name))
             .hint("delete it, or choose another --bundle_dir"));
     }
-    fetch(&Client::default(), &url, &zip, None, progress, console)?;
-    let bundle = archive::unpack(&zip, &folder)?;
+    // Left by a run that was killed while it unpacked: the file at the address may have changed since.
     let _ = std::fs::remove_file(&zip);
+    let downloaded = fetch(&Client::default(), &url, &zip, None, progress, console)?;
+    let unpacked = archive::unpack(&zip, &folder);
+    if downloaded == Downloaded::New {
+        let _ = std::fs::remove_file(&zip);
+    }
+    let bundle = unpacked.map_err(|error| error.file(&url))?;
     tracing::info!("downloaded {}", bundle.display());
     Ok(())
 }
@@ -109,6 +115,14 @@ pub fn download_large_files(words: &[String], rules: Rules, console: &Console) -
     let list = arguments.text("large_file_name")?.map(PathBuf::from);
     arguments.finish(LARGE_FILES.parameters)?;
     fetch_large_files(&folder, list.as_deref(), true, console)
+}
+
+/// Name of the archive `file` from `url` while it is downloaded and unpacked. No file of the user has it, and the part of
+/// another archive is not continued.
+fn temporary_name(file: &str, url: &str) -> String {
+    let digest = digest::of_bytes(url.as_bytes()).sha256;
+    let stem = file.strip_suffix(".zip").unwrap_or(file);
+    format!("{stem}.{}.zip", digest.get(..8).unwrap_or(&digest))
 }
 
 /// Downloads all files of a list; a failure does not keep the others from being downloaded.
@@ -143,7 +157,7 @@ fn fetch(
     hash: Option<&(HashType, String)>,
     progress: bool,
     console: &Console,
-) -> Result<()> {
+) -> Result<Downloaded> {
     let bar = progress.then(|| console.byte_bar(path));
     let result = client.download(url, path, hash, &mut |here, total| {
         if let Some(bar) = &bar {
@@ -157,11 +171,12 @@ fn fetch(
     let size = std::fs::metadata(path).map_or(0, |file| file.len());
     let (path, size) = (path.display(), bytes(size));
     let checked = hash.map_or("not checked: no digest is known".into(), |(ty, _)| format!("{} is correct", ty.name()));
-    match result? {
+    let downloaded = result?;
+    match downloaded {
         Downloaded::New => tracing::info!("wrote {path}: {size}, {checked}"),
         Downloaded::Existed => tracing::info!("{path} exists: {size}, {checked}"),
     }
-    Ok(())
+    Ok(downloaded)
 }
 
 /// Where torch.hub and MONAI keep bundles.

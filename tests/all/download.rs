@@ -12,8 +12,12 @@ use std::sync::{Arc, Mutex};
 struct Server {
     /// Ends the connection after this many bytes of a body, this many times.
     cut: Option<(usize, usize)>,
+    /// Every second cut comes after half of the bytes.
+    uneven: bool,
     /// Ignores Range.
     whole: bool,
+    /// Ignores If-Range.
+    unconditional: bool,
     /// Sends no ETag.
     unversioned: bool,
     /// Status of all answers.
@@ -58,7 +62,7 @@ fn answer(mut stream: TcpStream, server: Server, body: &[u8], base: &str, cuts: 
         return;
     }
     let tag = if server.unversioned { "" } else { "ETag: \"1\"\r\n" };
-    let current = header("if-range").is_none_or(|tag| tag == "\"1\"");
+    let current = server.unconditional || header("if-range").is_none_or(|tag| tag == "\"1\"");
     let start = range.filter(|_| !server.whole && current);
     let start = start.map(|range| range.trim_start_matches("bytes=").trim_end_matches('-').parse::<usize>().unwrap());
     let (status, from) = match start {
@@ -77,6 +81,7 @@ fn answer(mut stream: TcpStream, server: Server, body: &[u8], base: &str, cuts: 
     let end = match server.cut {
         Some((bytes, _)) if *cuts > 0 => {
             *cuts -= 1;
+            let bytes = if server.uneven && *cuts % 2 == 0 { bytes / 2 } else { bytes };
             bytes.min(rest.len())
         }
         _ => rest.len(),
@@ -206,6 +211,8 @@ fn parts_of_different_files_are_never_joined() {
         // The server ignores Range, or has another version of the file than the part.
         (Server { whole: true, ..Server::default() }, "\"1\""),
         (Server::default(), "\"0\""),
+        (Server { unconditional: true, ..Server::default() }, "\"0\""),
+        (Server { unconditional: true, unversioned: true, ..Server::default() }, "\"0\""),
         (Server { unversioned: true, ..Server::default() }, ""),
     ] {
         let folder = tempfile::tempdir().unwrap();
@@ -217,6 +224,53 @@ fn parts_of_different_files_are_never_joined() {
         let output = large_files(folder.path(), &[("a.pt", &format!("{address}/file"), "", "")]).output().unwrap();
         assert!(output.status.success(), "{}", log(&output));
         assert_eq!(std::fs::read(folder.path().join("a.pt")).unwrap(), body(300_000));
+    }
+}
+
+#[test]
+fn a_part_of_a_file_of_another_size_is_not_continued() {
+    // The part may be as long as the new file, for which servers answer 416.
+    for part in [1000, 300_000] {
+        let folder = tempfile::tempdir().unwrap();
+        let (address, _) = serve(Server::default(), body(300_000));
+        std::fs::write(folder.path().join(".a.pt.part"), vec![7; part]).unwrap();
+        let note = serde_json::json!({"url": format!("{address}/file"), "version": "\"1\"", "total": 400_000});
+        std::fs::write(folder.path().join(".a.pt.part.json"), note.to_string()).unwrap();
+        let output = large_files(folder.path(), &[("a.pt", &format!("{address}/file"), "", "")]).output().unwrap();
+        assert!(output.status.success(), "{}", log(&output));
+        assert_eq!(std::fs::read(folder.path().join("a.pt")).unwrap(), body(300_000));
+    }
+}
+
+#[test]
+fn a_server_that_never_gets_further_is_given_up() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = Server { cut: Some((100_000, usize::MAX - 1)), uneven: true, whole: true, ..Server::default() };
+    let (address, requests) = serve(server, body(300_000));
+    let output = large_files(folder.path(), &[("a.pt", &format!("{address}/file"), "", "")]).output().unwrap();
+    assert!(output.status.code() == Some(1) && log(&output).contains("broke off after"), "{}", log(&output));
+    assert!(requests.lock().unwrap().len() <= 5, "{:?}", requests.lock().unwrap());
+}
+
+#[test]
+fn a_part_that_is_a_link_is_neither_written_nor_read() {
+    for name in [".a.pt.part", ".a.pt.part.json"] {
+        for link in [
+            |from: &Path, to: &Path| std::os::unix::fs::symlink(from, to),
+            |from: &Path, to: &Path| std::fs::hard_link(from, to),
+        ] {
+            let (folder, outside) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+            let (server, requests) = serve(Server::default(), body(300_000));
+            let victim = outside.path().join("authorized_keys");
+            std::fs::write(&victim, "key").unwrap();
+            link(&victim, &folder.path().join(name)).unwrap();
+            let output = large_files(folder.path(), &[("a.pt", &format!("{server}/file"), "", "")]).output().unwrap();
+            let shown = log(&output);
+            assert!(output.status.code() == Some(1) && shown.contains("found a link"), "{name}: {shown}");
+            assert!(shown.contains(name), "{name}: {shown}");
+            assert_eq!(std::fs::read(&victim).unwrap(), b"key");
+            assert!(requests.lock().unwrap().is_empty() && !folder.path().join("a.pt").exists());
+        }
     }
 }
 
@@ -318,6 +372,19 @@ fn a_bundle_is_downloaded_and_unpacked() {
 }
 
 #[test]
+fn a_file_of_the_archives_name_is_neither_unpacked_nor_removed() {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::create_dir(folder.path().join("bundles")).unwrap();
+    let own = archive(&[("own/a", "x")]);
+    std::fs::write(folder.path().join("bundles/data.zip"), &own).unwrap();
+    let (server, _) = serve(Server::default(), archive(&[("net/a", "y")]));
+    let output = download(folder.path(), &["--url", &format!("{server}/data.zip")]);
+    assert!(output.status.success(), "{}", log(&output));
+    assert_eq!(names(&folder.path().join("bundles")), ["data.zip", "net"]);
+    assert_eq!(std::fs::read(folder.path().join("bundles/data.zip")).unwrap(), own);
+}
+
+#[test]
 fn archives_cannot_write_outside_of_their_folder() {
     for (entries, message) in [
         (&[("net/a", "x"), ("net/../../b", "x")][..], "found the entry `net/../../b`"),
@@ -330,7 +397,8 @@ fn archives_cannot_write_outside_of_their_folder() {
         let (server, _) = serve(Server::default(), archive(entries));
         let output = download(folder.path(), &["--url", &format!("{server}/net.zip")]);
         assert!(!output.status.success() && log(&output).contains(message), "{message}: {}", log(&output));
-        assert_eq!(names(&folder.path().join("bundles")), ["net.zip"]);
+        // Nothing is left that would keep the next download from succeeding.
+        assert_eq!(names(&folder.path().join("bundles")), [""; 0]);
     }
 }
 

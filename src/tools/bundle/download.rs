@@ -2,18 +2,18 @@
 //!
 //! MONAI source: `monai.apps.utils.download_url` and `monai.bundle.scripts.download` (1.6.1). A download that breaks off
 //! leaves `.NAME.part`, with its address and the server's version of the file in `.NAME.part.json`; the next one
-//! continues there if the server still has the same version.
+//! continues there if the server still has the same version: see `partial.rs`.
 
 use super::large_files::HashType;
+use super::partial::{Partial, Source};
 use crate::err;
 use crate::error::{Error, Kind, Result};
 use crate::formats::atomic;
 use crate::text::bytes;
-use serde::{Deserialize, Serialize};
 use sha2::digest::DynDigest;
-use std::fs::{File, OpenOptions, TryLockError};
-use std::io::{self, Read, Seek, SeekFrom, Write};
-use std::path::{Path, PathBuf};
+use std::fs::File;
+use std::io::{self, Read};
+use std::path::Path;
 use std::time::Duration;
 use ureq::http::{Response, StatusCode, header};
 use ureq::{Agent, Body};
@@ -21,19 +21,21 @@ use ureq::{Agent, Body};
 /// Time without any data after which a connection counts as broken.
 const IDLE: Duration = Duration::from_secs(60);
 const CONNECT: Duration = Duration::from_secs(30);
-/// Connections in a row that bring no data before the download fails.
+/// Connections in a row without progress before the download fails.
 const ATTEMPTS: u32 = 3;
+/// Connections of a download.
+const MAX_CONNECTIONS: u32 = 1000;
 const BUFFER_BYTES: usize = 1 << 18;
 
-/// Receives the bytes that are there, and the size of the file if it is known.
+/// Called with the number of bytes downloaded so far, and the size of the file if it is known.
 pub type OnProgress<'a> = dyn FnMut(u64, Option<u64>) + 'a;
 
-/// What a download did.
+/// Outcome of a download.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Downloaded {
     /// The file was downloaded.
     New,
-    /// It was there.
+    /// The file existed.
     Existed,
 }
 
@@ -51,14 +53,6 @@ impl Default for Client {
             .build();
         Client(config.new_agent())
     }
-}
-
-/// A partial download.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-struct Part {
-    url: String,
-    /// The server's version of the file: its ETag or time of modification.
-    version: Option<String>,
 }
 
 /// Why a connection ended.
@@ -83,90 +77,81 @@ impl Client {
         progress: &mut OnProgress<'_>,
     ) -> Result<Downloaded> {
         check_url(url)?;
-        if path.exists() {
-            let different =
-                |error: Error| error.hint("delete the file to download it again, or correct the expected digest");
-            hash.map_or(Ok(()), |hash| check_hash(path, hash)).map_err(|error| different(error.file(path)))?;
+        if exists(path, hash)? {
             return Ok(Downloaded::Existed);
         }
         atomic::check_names(path)?;
-        let (part, note) = (beside(path, "part"), beside(path, "part.json"));
-        let write = |error: io::Error| err!("cannot write: {error}").file(path);
         if let Some(folder) = path.parent() {
-            std::fs::create_dir_all(folder).map_err(write)?;
+            std::fs::create_dir_all(folder).map_err(|error| err!("cannot write: {error}").file(path))?;
         }
-        let mut options = OpenOptions::new();
-        let mut file = options.read(true).write(true).create(true).truncate(false).open(&part).map_err(write)?;
-        match file.try_lock() {
-            Ok(()) => {}
-            Err(TryLockError::WouldBlock) => return Err(err!("another process is downloading this file").file(path)),
-            Err(TryLockError::Error(error)) => return Err(write(error)),
+        let mut part = Partial::lock(path)?;
+        // Another process may have completed the file before the lock was taken.
+        if path.exists() {
+            part.remove();
+            return exists(path, hash).map(|_| Downloaded::Existed);
         }
-        let mut known = std::fs::read(&note).ok().and_then(|text| serde_json::from_slice::<Part>(&text).ok());
-        let mut failures = 0;
-        loop {
-            let mut here = file.seek(SeekFrom::End(0)).map_err(write)?;
-            // Without a version of the file, only a digest can tell whether the parts belong together.
-            let usable =
-                known.as_ref().is_some_and(|part| part.url == url && (part.version.is_some() || hash.is_some()));
-            if here > 0 && !usable {
-                truncate(&mut file).map_err(write)?;
-                here = 0;
-            }
-            let ended = match self.connect(url, &mut file, here, &mut known, &note, progress) {
-                Ok(ended) => ended,
-                Err(error) if file.metadata().is_ok_and(|file| file.len() > 0) => {
-                    let kept = format!("run again to continue: {} is kept", part.display());
-                    return Err(error.file(path).hint(kept));
+        if let Err(error) = self.receive(url, &mut part, hash.is_some(), progress) {
+            let error = error.file(path);
+            return match part.size() {
+                Ok(1..) if error.get_hint().is_none() => {
+                    let kept = format!("run again to continue: {} is kept", part.path().display());
+                    Err(error.hint(kept))
                 }
-                Err(error) => {
-                    let _ = (std::fs::remove_file(&part), std::fs::remove_file(&note));
-                    return Err(error.file(path));
+                Ok(0) => {
+                    part.remove();
+                    Err(error)
                 }
+                _ => Err(error),
             };
-            let Ended::Broken(reason) = ended else { break };
-            let now = file.seek(SeekFrom::End(0)).map_err(write)?;
-            failures = if now > here { 0 } else { failures + 1 };
-            if failures == ATTEMPTS && now == 0 {
-                let _ = (std::fs::remove_file(&part), std::fs::remove_file(&note));
-                return Err(err!("cannot download {url}: {reason}").file(path));
-            }
-            if failures == ATTEMPTS {
-                return Err(err!("the download of {url} broke off after {}: {reason}", bytes(now))
-                    .file(path)
-                    .hint("run again to continue where it broke off"));
-            }
-            tracing::debug!("{url}: {reason}; continuing after {}", bytes(now));
-            std::thread::sleep(Duration::from_millis(200 << failures));
         }
-        if let Some(hash) = hash {
-            let checked = check_hash(&part, hash).map_err(|error| error.context(url));
-            if let Err(error) = checked {
-                let _ = (std::fs::remove_file(&part), std::fs::remove_file(&note));
-                return Err(Error::new(error.message())
-                    .file(path)
-                    .hint("the file at this address has changed, or the expected digest is wrong"));
-            }
+        if let Some(hash) = hash
+            && let Err(error) = check_hash(part.path(), hash)
+        {
+            part.remove();
+            return Err(error
+                .context(url)
+                .file(path)
+                .hint("the file at this address has changed, or the expected digest is wrong"));
         }
-        std::fs::rename(&part, path).map_err(write)?;
-        let _ = std::fs::remove_file(&note);
+        part.finish(path).map_err(|error| error.file(path))?;
         Ok(Downloaded::New)
     }
 
-    /// Requests the file from byte `from` on and appends what comes.
-    fn connect(
-        &self,
-        url: &str,
-        file: &mut File,
-        from: u64,
-        known: &mut Option<Part>,
-        note: &Path,
-        progress: &mut OnProgress<'_>,
-    ) -> Result<Ended> {
+    /// Connects until the file is complete.
+    fn receive(&self, url: &str, part: &mut Partial, hashed: bool, progress: &mut OnProgress<'_>) -> Result<()> {
+        let (mut failures, mut largest) = (0, 0);
+        for connection in 1.. {
+            // Without a version of the file, only a digest can tell whether the parts belong together.
+            let usable = part.source().is_some_and(|from| from.url == url && (from.version.is_some() || hashed));
+            if !usable {
+                part.clear()?;
+            }
+            largest = part.size()?.max(largest);
+            let Ended::Broken(reason) = self.connect(url, part, progress)? else { break };
+            let here = part.size()?;
+            // A server that sends the whole file each time makes progress only beyond what it has sent before.
+            failures = if here > largest { 0 } else { failures + 1 };
+            largest = here.max(largest);
+            if failures == ATTEMPTS || connection == MAX_CONNECTIONS {
+                return Err(match here {
+                    0 => err!("cannot download {url}: {reason}"),
+                    _ => err!("the download of {url} broke off after {}: {reason}", bytes(here))
+                        .hint("run again to continue where it broke off"),
+                });
+            }
+            tracing::debug!("{url}: {reason}; continuing after {}", bytes(here));
+            std::thread::sleep(Duration::from_millis(200 << failures));
+        }
+        Ok(())
+    }
+
+    /// Requests the rest of the file and appends what comes.
+    fn connect(&self, url: &str, part: &mut Partial, progress: &mut OnProgress<'_>) -> Result<Ended> {
+        let from = part.size()?;
         let mut request = self.0.get(url).header(header::ACCEPT_ENCODING, "identity");
         if from > 0 {
             request = request.header(header::RANGE, format!("bytes={from}-"));
-            if let Some(version) = known.as_ref().and_then(|part| part.version.as_ref()) {
+            if let Some(version) = part.source().and_then(|source| source.version.as_ref()) {
                 request = request.header(header::IF_RANGE, version);
             }
         }
@@ -175,36 +160,42 @@ impl Client {
             Err(error) if is_temporary(&error) => return Ok(Ended::Broken(error.to_string())),
             Err(error) => return Err(err!("cannot download {url}: {error}")),
         };
-        let write = |error: io::Error| err!("cannot write: {error}");
+        let changed = |part: &mut Partial| {
+            part.clear()?;
+            Ok(Ended::Broken("the file has changed on the server".into()))
+        };
         let text = |name| response.headers().get(name).and_then(|value| value.to_str().ok());
-        let (mut here, total) = match response.status() {
+        let mut source = Source { url: url.to_owned(), version: version_of(&response), total: None };
+        let mut here = match response.status() {
             StatusCode::OK => {
-                truncate(file).map_err(write)?;
-                (0, response.body().content_length())
+                part.clear()?;
+                source.total = response.body().content_length();
+                0
             }
+            // Servers may ignore If-Range and send a part of another version.
             StatusCode::PARTIAL_CONTENT => match text(header::CONTENT_RANGE).and_then(content_range) {
-                Some((start, total)) if start == from => (from, total),
+                Some((start, total)) if start == from => {
+                    let known = part.source().filter(|known| known.continues(source.version.as_deref(), total));
+                    let Some(known) = known else { return changed(part) };
+                    source.version = source.version.or_else(|| known.version.clone());
+                    source.total = total.or(known.total);
+                    from
+                }
                 _ => return Err(err!("{url}: the server sent another part of the file than requested")),
             },
             StatusCode::RANGE_NOT_SATISFIABLE if from > 0 => {
                 let size =
                     text(header::CONTENT_RANGE).and_then(|text| text.strip_prefix("bytes */")?.parse::<u64>().ok());
-                if size == Some(from) {
-                    return Ok(Ended::Complete);
-                }
-                // The file has become shorter.
-                truncate(file).map_err(write)?;
-                return Ok(Ended::Broken("the file has changed on the server".into()));
+                let same = part.source().is_some_and(|known| {
+                    known.fits(size) && (source.version.is_none() || source.version == known.version)
+                });
+                return if same && size == Some(from) { Ok(Ended::Complete) } else { changed(part) };
             }
             status if status.is_server_error() => return Ok(Ended::Broken(format!("the server answered {status}"))),
             status => return Err(err!("cannot download {url}: the server answered {status}")),
         };
-        let part = Part { url: url.to_owned(), version: version_of(&response) };
-        if known.as_ref() != Some(&part) {
-            let json = serde_json::to_vec(&part)?;
-            atomic::write_file(note, |file, _| Ok(file.write_all(&json)?))?;
-            *known = Some(part);
-        }
+        let total = source.total;
+        part.set_source(source)?;
         let mut reader = response.body_mut().as_reader();
         let mut buffer = vec![0; BUFFER_BYTES];
         loop {
@@ -212,7 +203,7 @@ impl Client {
             match reader.read(&mut buffer) {
                 Ok(0) => break,
                 Ok(count) => {
-                    file.write_all(&buffer[..count]).map_err(write)?;
+                    part.append(&buffer[..count])?;
                     here += count as u64;
                 }
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
@@ -228,23 +219,26 @@ impl Client {
     }
 }
 
+/// Whether the file exists.
+///
+/// # Errors
+/// It has another digest.
+fn exists(path: &Path, hash: Option<&(HashType, String)>) -> Result<bool> {
+    if !path.exists() {
+        return Ok(false);
+    }
+    let different =
+        |error: Error| error.file(path).hint("delete the file to download it again, or correct the expected digest");
+    hash.map_or(Ok(()), |hash| check_hash(path, hash)).map_err(different)?;
+    Ok(true)
+}
+
 /// Whether another connection may succeed.
 fn is_temporary(error: &ureq::Error) -> bool {
     matches!(
         error,
         ureq::Error::Io(_) | ureq::Error::Timeout(_) | ureq::Error::ConnectionFailed | ureq::Error::Protocol(_)
     )
-}
-
-fn truncate(file: &mut File) -> io::Result<()> {
-    file.set_len(0)?;
-    file.rewind()
-}
-
-/// `.NAME.end` in the folder of `path`.
-fn beside(path: &Path, end: &str) -> PathBuf {
-    let name = path.file_name().unwrap_or_default().to_string_lossy();
-    path.with_file_name(format!(".{name}.{end}"))
 }
 
 /// Start and total size of `bytes 100-199/200`.
