@@ -1,7 +1,7 @@
 //! `segbundle ckpt-export`: write a network of a config with its weights as a TorchScript file.
 
 use super::console::Console;
-use super::monai::{Form, printed};
+use super::monai::{CommandArgs, printed};
 use crate::bundle::args::{ARGS_FILE, CONFIG_FILE, META_FILE};
 use crate::bundle::load::{self, Notes};
 use crate::bundle::{Arguments, METADATA_ID, Node, Parameter, Rules, json};
@@ -16,7 +16,7 @@ use crate::torch::limit_tensors;
 use crate::{bail, checkpoint, err};
 use std::path::{Path, PathBuf};
 
-pub const FORM: Form = Form {
+pub const ARGS: CommandArgs = CommandArgs {
     command: "ckpt-export",
     parameters: &[
         Parameter::new("net_id", "ID", "Network in the config [default: network_def]"),
@@ -45,7 +45,7 @@ Example:
 };
 
 pub fn ckpt_export(words: &[String], rules: Rules, options: RunOptions, console: &Console) -> Result<()> {
-    let Some(mut arguments) = FORM.parse(words, rules)? else { return Ok(()) };
+    let Some(mut arguments) = ARGS.parse(words, rules)? else { return Ok(()) };
     let net_id = arguments.text("net_id")?.unwrap_or_else(|| "network_def".into());
     let [output, weights] = ["filepath", "ckpt_file"].map(|name| arguments.text(name));
     let (output, weights) = (output?.map(PathBuf::from), weights?.map(PathBuf::from));

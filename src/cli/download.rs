@@ -1,7 +1,7 @@
 //! `segbundle download` and `segbundle download-large-files`: fetch a bundle, or the files that its repository lacks.
 
 use super::console::Console;
-use super::monai::Form;
+use super::monai::CommandArgs;
 use crate::bundle::args::ARGS_FILE;
 use crate::bundle::{Parameter, Rules};
 use crate::err;
@@ -13,7 +13,7 @@ use crate::tools::bundle::download::{Client, Downloaded};
 use crate::tools::bundle::large_files::{self, HashType};
 use std::path::{Path, PathBuf};
 
-pub const FORM: Form = Form {
+pub const ARGS: CommandArgs = CommandArgs {
     command: "download",
     parameters: &[
         Parameter::new("name", "NAME", "Bundle, such as spleen_ct_segmentation"),
@@ -43,7 +43,7 @@ Examples:
   segbundle download --large_files large_files.yml --bundle_dir .",
 };
 
-pub const LARGE_FILES: Form = Form {
+pub const LARGE_FILES: CommandArgs = CommandArgs {
     command: "download-large-files",
     parameters: &[
         Parameter::new("bundle_path", "DIR", "Folder of the bundle [default: the current folder]"),
@@ -57,14 +57,14 @@ Example:
 };
 
 pub fn download(words: &[String], rules: Rules, console: &Console) -> Result<()> {
-    let Some(mut arguments) = FORM.parse(words, rules)? else { return Ok(()) };
+    let Some(mut arguments) = ARGS.parse(words, rules)? else { return Ok(()) };
     let mut text = |name: &str| arguments.text(name);
     let (name, version, url, source) = (text("name")?, text("version")?, text("url")?, text("source")?);
     let (repo, list) = (text("repo")?, text("large_files")?);
     let folder = text("bundle_dir")?.map(PathBuf::from);
     let progress = arguments.boolean("progress")?.unwrap_or(true);
     arguments.take("remove_prefix");
-    arguments.finish(FORM.parameters)?;
+    arguments.finish(ARGS.parameters)?;
     if let Some(list) = list {
         return fetch_large_files(&folder.unwrap_or_else(|| ".".into()), Some(Path::new(&list)), progress, console);
     }

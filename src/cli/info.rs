@@ -4,7 +4,6 @@ use crate::error::Result;
 use crate::registry;
 use crate::text::{bytes, count};
 use crate::tools::bundle::info::{self, Info, Network, Tensor};
-use std::fmt::Write;
 use std::path::PathBuf;
 
 #[derive(clap::Args)]
@@ -37,13 +36,26 @@ pub fn info(args: &Args) -> Result<()> {
     super::show(&page(&info))
 }
 
+/// The lines of the page. A bundle is untrusted: its control characters, which a terminal would obey, are escaped.
 fn page(info: &Info) -> String {
-    let mut out = String::new();
+    lines(info).iter().map(|line| escape_controls(line) + "\n").collect()
+}
+
+fn escape_controls(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    for c in text.chars() {
+        if c.is_control() { out.extend(c.escape_default()) } else { out.push(c) }
+    }
+    out
+}
+
+fn lines(info: &Info) -> Vec<String> {
+    let mut out = vec![];
     let entry = |key: &str| info.metadata.get(key).map(String::as_str);
     let folder = info.folder.file_name().unwrap_or(info.folder.as_os_str()).display().to_string();
-    let _ = writeln!(out, "{} {}", entry("name").unwrap_or(&folder), entry("version").unwrap_or("(no metadata)"));
+    out.push(format!("{} {}", entry("name").unwrap_or(&folder), entry("version").unwrap_or("(no metadata)")));
     let mut row = |label: &str, text: &str| {
-        let _ = writeln!(out, "  {label:12} {text}");
+        out.push(format!("  {label:12} {text}"));
     };
     for (key, label) in SHOWN {
         if let Some(text) = entry(key) {
@@ -67,7 +79,7 @@ fn page(info: &Info) -> String {
     }
     let names: Vec<&str> = info.configs.iter().map(|config| &*config.file).collect();
     row("configs", &names.join(", "));
-    out.push_str("\nnetworks\n");
+    out.extend(["", "networks"].map(str::to_owned));
     let mut networks: Vec<(&Network, Vec<&str>)> = vec![];
     for (network, config) in info.configs.iter().flat_map(|config| config.networks.iter().map(move |n| (n, config))) {
         match networks.iter_mut().find(|(known, _)| *known == network) {
@@ -78,17 +90,17 @@ fn page(info: &Info) -> String {
     for (network, configs) in &networks {
         let arguments: Vec<String> = network.arguments.iter().map(|(key, value)| format!("{key}={value}")).collect();
         let note = if network.supported { "" } else { ", not supported" };
-        let _ = writeln!(out, "  {}: {}({})", network.id, network.class, arguments.join(", "));
-        let _ = writeln!(out, "    in {}{note}", configs.join(", "));
+        out.push(format!("  {}: {}({})", network.id, network.class, arguments.join(", ")));
+        out.push(format!("    in {}{note}", configs.join(", ")));
     }
     if networks.is_empty() {
-        out.push_str("  none in these configs\n");
+        out.push("  none in these configs".to_owned());
     }
     let width = info.files.iter().map(|file| file.path.display().to_string().len()).max().unwrap_or(0);
-    out.push_str("\nfiles\n");
+    out.extend(["", "files"].map(str::to_owned));
     for file in &info.files {
         let size = file.bytes.map_or("missing".into(), bytes);
-        let _ = writeln!(out, "  {:width$}  {size:>9}  {}", file.path.display().to_string(), file.needed_by);
+        out.push(format!("  {:width$}  {size:>9}  {}", file.path.display().to_string(), file.needed_by));
     }
     out
 }

@@ -1,13 +1,13 @@
 //! `segbundle init-bundle`: create a new bundle.
 
-use super::monai::Form;
+use super::monai::CommandArgs;
 use crate::bundle::{Arguments, Node, Parameter, Rules, json};
 use crate::err;
 use crate::error::{Kind, Result};
 use crate::tools::bundle::skeleton::{self, Skeleton};
 use std::path::{Path, PathBuf};
 
-pub const FORM: Form = Form {
+pub const ARGS: CommandArgs = CommandArgs {
     command: "init-bundle",
     parameters: &[
         Parameter::new("bundle_dir", "DIR", "Folder to create; it must be empty or not exist"),
@@ -25,7 +25,7 @@ Example:
 };
 
 pub fn init_bundle(words: &[String], rules: Rules) -> Result<()> {
-    let Some(mut arguments) = FORM.parse(words, rules)? else { return Ok(()) };
+    let Some(mut arguments) = ARGS.parse(words, rules)? else { return Ok(()) };
     let folder = arguments.text("bundle_dir")?;
     let skeleton = Skeleton {
         weights: arguments.text("ckpt_file")?.map(PathBuf::from),
@@ -37,7 +37,7 @@ pub fn init_bundle(words: &[String], rules: Rules) -> Result<()> {
         let error = err!("`--network` is not supported").kind(Kind::Unsupported).file("command line");
         return Err(error.hint("give weights by --ckpt_file"));
     }
-    arguments.finish(FORM.parameters)?;
+    arguments.finish(ARGS.parameters)?;
     let folder = folder.ok_or_else(|| {
         err!("no folder is given").kind(Kind::Config).hint("name it first: `segbundle init-bundle my_bundle`")
     })?;

@@ -37,7 +37,7 @@ use crate::tools::structures::Structures;
 use clap::error::ErrorKind;
 use clap::parser::ValueSource;
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
-use monai::Words;
+use monai::RawArgs;
 use std::io::Write;
 use std::path::Path;
 use std::process::ExitCode;
@@ -119,14 +119,14 @@ fn parse_size(text: &str) -> std::result::Result<u64, String> {
 enum Command {
     /// Run a bundle's config, with the arguments of `python -m monai.bundle run`
     #[command(disable_help_flag = true)]
-    Run(Words),
+    Run(RawArgs),
     /// Check a config without running it; takes the arguments of `run`
     #[command(disable_help_flag = true)]
-    Verify(Words),
+    Verify(RawArgs),
     /// Show shapes, windows, memory, time and output files of each case without running it; takes the arguments of
     /// `run`
     #[command(disable_help_flag = true)]
-    Explain(Words),
+    Explain(RawArgs),
     /// List the components that a config can build, or describe one
     Components(components::Args),
     /// Write sample data: synthetic CT phantoms with labels, not patient data
@@ -151,22 +151,22 @@ enum Command {
     Info(info::Args),
     /// Create a new bundle
     #[command(disable_help_flag = true, visible_alias = "init_bundle")]
-    InitBundle(Words),
+    InitBundle(RawArgs),
     /// Check metadata.json against MONAI's bundle specification
     #[command(disable_help_flag = true, visible_alias = "verify_metadata")]
-    VerifyMetadata(Words),
+    VerifyMetadata(RawArgs),
     /// Check that a network's input and output are those of the metadata
     #[command(disable_help_flag = true, visible_alias = "verify_net_in_out")]
-    VerifyNetInOut(Words),
+    VerifyNetInOut(RawArgs),
     /// Write a network and its weights as a TorchScript file
     #[command(disable_help_flag = true, visible_alias = "ckpt_export")]
-    CkptExport(Words),
+    CkptExport(RawArgs),
     /// Download a bundle, or the large files of one
     #[command(disable_help_flag = true)]
-    Download(Words),
+    Download(RawArgs),
     /// Download the files that a bundle's large_files.yml lists
     #[command(disable_help_flag = true, visible_alias = "download_large_files")]
-    DownloadLargeFiles(Words),
+    DownloadLargeFiles(RawArgs),
     /// Print a completion script for a shell
     Completions(completions::CompletionsArgs),
     /// Write manual pages

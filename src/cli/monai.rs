@@ -1,6 +1,6 @@
 //! Commands with the arguments of `python -m monai.bundle`, which python-fire parses: any order, any spelling of
-//! hyphens, Python literals as values, `--args_file`. A [`Form`] declares the arguments for parsing, help, completions
-//! and man pages.
+//! hyphens, Python literals as values, `--args_file`. [`CommandArgs`] declares the arguments for parsing, help,
+//! completions and man pages.
 
 use super::console::Console;
 use crate::bundle::args::PARAMETERS;
@@ -9,15 +9,15 @@ use crate::err;
 use crate::error::{Error, Kind, Result};
 use clap::{Arg, ArgAction, ValueHint};
 
-/// The words after a command that clap leaves to [`Form::parse`].
+/// The words after a command that clap leaves to [`CommandArgs::parse`].
 #[derive(clap::Args)]
-pub struct Words {
+pub struct RawArgs {
     #[arg(trailing_var_arg = true, allow_hyphen_values = true, value_name = "ARGS", hide = true)]
     pub words: Vec<String>,
 }
 
 /// Arguments of a command.
-pub struct Form {
+pub struct CommandArgs {
     /// Name of the command.
     pub command: &'static str,
     /// Parameters in MONAI's order: words without a flag are assigned to the first ones.
@@ -31,22 +31,22 @@ pub struct Form {
 }
 
 /// All commands with such arguments.
-const FORMS: &[&Form] = &[
+const COMMANDS: &[&CommandArgs] = &[
     &RUN,
     &VERIFY,
     &EXPLAIN,
-    &super::init_bundle::FORM,
-    &super::verify_metadata::FORM,
-    &super::verify_net_in_out::FORM,
-    &super::ckpt_export::FORM,
-    &super::download::FORM,
+    &super::init_bundle::ARGS,
+    &super::verify_metadata::ARGS,
+    &super::verify_net_in_out::ARGS,
+    &super::ckpt_export::ARGS,
+    &super::download::ARGS,
     &super::download::LARGE_FILES,
 ];
 
 const USAGE: &str = "--config_file FILE [ARGS] [--KEY VALUE ...]";
 
 /// `segbundle run`.
-pub const RUN: Form = Form {
+pub const RUN: CommandArgs = CommandArgs {
     command: "run",
     parameters: PARAMETERS,
     usage: USAGE,
@@ -57,7 +57,7 @@ Examples:
   segbundle run --config_file configs/inference.json --device cpu",
 };
 /// `segbundle verify`.
-pub const VERIFY: Form = Form {
+pub const VERIFY: CommandArgs = CommandArgs {
     command: "verify",
     examples: "\
 Example:
@@ -65,7 +65,7 @@ Example:
     ..RUN
 };
 /// `segbundle explain`.
-pub const EXPLAIN: Form = Form {
+pub const EXPLAIN: CommandArgs = CommandArgs {
     command: "explain",
     examples: "\
 Example:
@@ -79,7 +79,7 @@ Any other argument overrides a config value:
 ";
 const OPTIONS: &str = "Options of segbundle precede the command; `segbundle --help` lists them.";
 
-impl Form {
+impl CommandArgs {
     /// The arguments that the words give; `None` if they ask for help, which is printed.
     ///
     /// # Errors
@@ -137,7 +137,7 @@ pub fn printed(mut errors: Vec<Error>, console: &Console) -> Error {
 
 /// The whole command line, with the arguments that clap does not parse: for help, completions and man pages.
 pub fn documented() -> clap::Command {
-    FORMS
+    COMMANDS
         .iter()
-        .fold(super::command_line(), |cli, form| cli.mut_subcommand(form.command, |command| form.document(command)))
+        .fold(super::command_line(), |cli, args| cli.mut_subcommand(args.command, |command| args.document(command)))
 }

@@ -1,6 +1,6 @@
 //! `segbundle verify-metadata`: check metadata.json against MONAI's specification.
 
-use super::monai::Form;
+use super::monai::CommandArgs;
 use crate::bundle::args::ARGS_FILE;
 use crate::bundle::{Parameter, Rules, load_metadata};
 use crate::err;
@@ -9,7 +9,7 @@ use crate::text::count;
 use crate::tools::bundle::metadata;
 use std::fmt::Write;
 
-pub const FORM: Form = Form {
+pub const ARGS: CommandArgs = CommandArgs {
     command: "verify-metadata",
     parameters: &[
         Parameter::new("meta_file", "FILE", "metadata.json, or several files to merge: \"['a.json','b.json']\""),
@@ -31,12 +31,12 @@ Example:
 /// # Errors
 /// The metadata have at least one.
 pub fn verify_metadata(words: &[String], rules: Rules) -> Result<()> {
-    let Some(mut arguments) = FORM.parse(words, rules)? else { return Ok(()) };
+    let Some(mut arguments) = ARGS.parse(words, rules)? else { return Ok(()) };
     let files = arguments.texts("meta_file")?;
     for ignored in ["filepath", "create_dir", "hash_val", "hash_type"] {
         arguments.take(ignored);
     }
-    arguments.finish(FORM.parameters)?;
+    arguments.finish(ARGS.parameters)?;
     let files = files.ok_or_else(|| {
         err!("no metadata file is given").kind(Kind::Config).hint("add `--meta_file configs/metadata.json`")
     })?;

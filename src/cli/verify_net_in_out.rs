@@ -1,7 +1,7 @@
 //! `segbundle verify-net-in-out`: check a network of a config against the shapes and types in the metadata.
 
 use super::console::Console;
-use super::monai::{Form, printed};
+use super::monai::{CommandArgs, printed};
 use crate::bundle::args::{ARGS_FILE, CONFIG_FILE, META_FILE};
 use crate::bundle::{Parameter, Rules};
 use crate::component::{FromValue, Value};
@@ -13,7 +13,7 @@ use crate::text::count;
 use crate::tools::bundle::network::{self, Factors};
 use crate::torch::{Device, limit_tensors};
 
-pub const FORM: Form = Form {
+pub const ARGS: CommandArgs = CommandArgs {
     command: "verify-net-in-out",
     parameters: &[
         Parameter::new("net_id", "ID", "Network in the config, such as network_def"),
@@ -39,7 +39,7 @@ Examples:
 /// # Errors
 /// The network does not fit the metadata.
 pub fn verify_net_in_out(words: &[String], rules: Rules, options: RunOptions, console: &Console) -> Result<()> {
-    let Some(mut arguments) = FORM.parse(words, rules)? else { return Ok(()) };
+    let Some(mut arguments) = ARGS.parse(words, rules)? else { return Ok(()) };
     let net_id = arguments.text("net_id")?.ok_or_else(|| {
         err!("no network is given")
             .kind(Kind::Config)

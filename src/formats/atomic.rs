@@ -39,9 +39,12 @@ pub fn write<T>(path: impl AsRef<Path>, fill: impl FnOnce(&Path) -> Result<T>) -
 }
 
 /// Like [`write()`], for writers that need a file or folder of the real name: `fill` creates it at its path, which is in
-/// a temporary folder beside `path`.
+/// a temporary folder beside `path`. A folder replaces an empty one.
 pub fn write_in_folder<T>(path: impl AsRef<Path>, fill: impl FnOnce(&Path) -> Result<T>) -> Result<T> {
     let path = path.as_ref();
+    if path.read_dir().is_ok_and(|mut entries| entries.next().is_some()) {
+        return Err(err!("cannot write: a folder of this name exists").file(path));
+    }
     let ((), folder) = create(path, |temporary| std::fs::create_dir(temporary))?;
     let inner = folder.0.join(path.file_name().unwrap_or_default());
     let result = fill(&inner).map_err(|error| rename_in(error, &inner, path))?;
@@ -52,6 +55,9 @@ pub fn write_in_folder<T>(path: impl AsRef<Path>, fill: impl FnOnce(&Path) -> Re
 /// Like [`write()`], for writers that need the open file and its path.
 pub fn write_file<T>(path: impl AsRef<Path>, fill: impl FnOnce(&mut File, &Path) -> Result<T>) -> Result<T> {
     let path = path.as_ref();
+    if path.is_dir() {
+        return Err(err!("cannot write: a folder of this name exists").file(path));
+    }
     let (mut file, temporary) = create(path, |temporary| File::create_new(temporary))?;
     let result = fill(&mut file, &temporary.0).map_err(|error| rename_in(error, &temporary.0, path))?;
     drop(file);
@@ -185,9 +191,6 @@ fn create<T>(path: &Path, new: impl Fn(&Path) -> std::io::Result<T>) -> Result<(
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
     std::fs::create_dir_all(folder)
         .map_err(|error| err!("cannot create the folder {}: {error}", folder.display()).file(path))?;
-    if path.is_dir() {
-        return Err(err!("cannot write: a folder of this name exists").file(path));
-    }
     let cut = name.len().saturating_sub(KEPT_NAME_BYTES);
     let end = (cut..=name.len()).find_map(|at| name.get(at..)).unwrap_or_default();
     loop {
@@ -277,6 +280,17 @@ mod tests {
             Err(err!("disk full").file(inner))
         });
         assert_eq!(failed.unwrap_err().get_file(), other.to_str());
+        assert!(write_in_folder(&path, |_| Ok(())).unwrap_err().message().contains("a folder of this name"));
+        let empty = folder.path().join("empty");
+        std::fs::create_dir(&empty).unwrap();
+        write_in_folder(&empty, |_| -> Result<()> { Err(err!("disk full")) }).unwrap_err();
+        assert!(empty.is_dir());
+        write_in_folder(&empty, |inner| {
+            std::fs::create_dir(inner)?;
+            Ok(std::fs::write(inner.join("part"), "whole")?)
+        })
+        .unwrap();
+        assert_eq!(std::fs::read(empty.join("part")).unwrap(), b"whole");
         assert_eq!(names(path.parent().unwrap()), ["net.ts"]);
     }
 

@@ -9,6 +9,7 @@
 //! is loaded, since the config does not contain them and predictions are planned before they are computed.
 
 use super::params::{load_strict, move_to};
+use super::trial::first_accepted;
 use crate::component::{BuildContext, Effect, FromValue, Function, Value};
 use crate::contracts::{Mode, Network, NetworkHandle, NetworkState};
 use crate::error::{Kind, Result};
@@ -30,8 +31,6 @@ pub const FUNCTIONS: &[Function] = &[Function { path: "torch.jit.load", effect: 
 const MAX_CODE_BYTES: u64 = 64 << 20;
 /// Operations that access files.
 const FILE_OPERATIONS: [&str; 4] = ["from_file", "save", "load_library", "_load_from_file"];
-/// Edge lengths of the cubes that are tried to determine the number of channels.
-const TRIALS: [i64; 7] = [32, 64, 96, 128, 16, 48, 160];
 
 fn load(mut args: crate::component::Args, _: &mut BuildContext) -> Result<Value> {
     // Weights are read into host memory; `.to()` and the engine move them.
@@ -129,21 +128,12 @@ fn channels(module: &CModule, state: &NetworkState) -> Result<(usize, usize)> {
     let mut inputs: Vec<i64> =
         state.tensors.values().map(Tensor::size).filter(|size| size.len() == 5).map(|size| size[1]).take(1).collect();
     inputs.extend([1, 2, 3, 4].into_iter().filter(|n| !inputs.contains(n)).collect::<Vec<_>>());
-    let mut last = None;
-    for length in TRIALS {
-        for channels in &inputs {
-            let x = Tensor::f_zeros([1, *channels, length, length, length], (tch::Kind::Float, tch::Device::Cpu))?;
-            match guard(|| first(module.forward_is(&[IValue::Tensor(x)])?)) {
-                Ok(output) if output.size().len() == 5 => return Ok((*channels as usize, output.size()[1] as usize)),
-                Ok(output) => {
-                    bail!("expected an output of shape [N, K, X, Y, Z] from the network, found {:?}", output.size())
-                }
-                Err(error) => last = last.or(Some(error)),
-            }
-        }
+    let forward = |x: &Tensor| first(module.forward_is(&[IValue::Tensor(x.shallow_clone())])?);
+    let (shape, output) = first_accepted(&inputs, 3, tch::Device::Cpu, forward)?;
+    match output.size()[..] {
+        [_, out_channels, _, _, _] => Ok((shape[1] as usize, out_channels as usize)),
+        _ => bail!("expected an output of shape [N, K, X, Y, Z] from the network, found {:?}", output.size()),
     }
-    let why = last.map_or(String::new(), |error| error.message().lines().last().unwrap_or_default().to_owned());
-    Err(err!("the network accepts none of the cubes of {TRIALS:?} voxels per axis: {why}").kind(Kind::Run))
 }
 
 impl Network for TorchScript {

@@ -133,10 +133,48 @@ fn a_new_bundle_verifies_and_is_described() {
 
     let again = run(&["init-bundle", "new"]);
     let log = text(&again.stderr);
-    assert!(again.status.code() == Some(2) && log.contains("the folder exists and is not empty"), "{log}");
+    assert!(again.status.code() == Some(2) && log.contains("found a folder that is not empty"), "{log}");
     let refused = run(&["init-bundle", "other", "--ckpt_file", "missing.pt"]);
     assert!(text(&refused.stderr).contains("cannot copy the weights"), "{}", text(&refused.stderr));
     assert!(!folder.path().join("other").exists());
+}
+
+#[test]
+fn a_new_bundle_replaces_nothing_but_an_empty_folder_and_only_when_it_is_complete() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = |name: &str| folder.path().join(name);
+    for name in ["empty", "here"] {
+        std::fs::create_dir(at(name)).unwrap();
+    }
+    std::fs::write(at("file"), "").unwrap();
+    std::os::unix::fs::symlink("empty", at("link")).unwrap();
+    let failed = program(folder.path()).args(["init-bundle", "empty", "--ckpt_file", "missing.pt"]).output().unwrap();
+    assert!(text(&failed.stderr).contains("cannot copy the weights"), "{}", text(&failed.stderr));
+    assert_eq!(std::fs::read_dir(at("empty")).unwrap().count(), 0);
+    for (folder, name, found) in [
+        (at("here"), ".", "found the current folder"),
+        (folder.path().into(), "file", "found a file"),
+        (folder.path().into(), "link", "found a symbolic link"),
+    ] {
+        let refused = program(&folder).args(["init-bundle", name]).output().unwrap();
+        let log = text(&refused.stderr);
+        assert!(refused.status.code() == Some(2) && log.contains(found), "{name}: {log}");
+    }
+    assert!(at("here").is_dir() && at("link").is_symlink() && at("file").is_file());
+}
+
+#[test]
+fn info_prints_no_control_characters_of_a_bundle() {
+    let folder = tempfile::tempdir().unwrap();
+    let run = |words: &[&str]| program(folder.path()).args(words).output().unwrap();
+    check(run(&["init-bundle", "new"]));
+    let path = folder.path().join("new/configs/metadata.json");
+    let mut metadata: Json = serde_json::from_slice(&std::fs::read(&path).unwrap()).unwrap();
+    metadata["task"] = json!("a\u{1b}]0;title\u{7}b\nversion 9\u{9b}2J");
+    std::fs::write(&path, metadata.to_string()).unwrap();
+    let page = check(run(&["info", "new"]));
+    assert!(page.lines().all(|line| !line.chars().any(char::is_control)), "{page:?}");
+    assert!(page.contains(r"a\u{1b}]0;title\u{7}b\nversion 9\u{9b}2J"), "{page}");
 }
 
 /// A bundle with metadata for its network of one channel and four classes.

@@ -51,9 +51,7 @@ impl Plan {
         }
         session.into_plan()
     }
-}
 
-impl Plan {
     /// Values of items, as far as they are known without side effects.
     pub fn values(self, ids: &[String]) -> Vec<Option<Value>> {
         let session = Session::dry(self);

@@ -35,7 +35,7 @@ enum Type {
     Sizes,
 }
 
-/// Entries of the whole; [`REQUIRED_METADATA`] lists those that are required.
+/// Entries of metadata.json; [`REQUIRED_METADATA`] lists those that are required.
 const BUNDLE: &[(&str, Type)] = &[
     ("schema", Type::Text),
     ("version", Type::Text),

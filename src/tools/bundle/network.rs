@@ -10,6 +10,7 @@ use crate::contracts::{Mode, Network, NetworkHandle, Shared};
 use crate::err;
 use crate::error::{Error, Kind, Result};
 use crate::formats::atomic;
+use crate::networks::trial::first_accepted;
 use crate::python::array::Type;
 use crate::torch::{Device, DeviceExt, guard, kind_of, type_of};
 use segbundle_native as native;
@@ -139,26 +140,15 @@ pub fn verify_in_out(built: &Built, device: Device, factors: Factors, warn: &mut
     Ok(InOut { input: (shape, input.dtype), output })
 }
 
-/// Edge lengths that [`smallest_input`] tries, in voxels.
-const TRIALS: [i64; 4] = [16, 32, 64, 128];
-
 /// Shape `[1, C, X, Y, Z]` of the smallest cube that the network accepts, which suffices to trace it.
 ///
 /// # Errors
-/// It accepts none of up to 128 voxels along each axis.
+/// It accepts none of those that [`first_accepted`] tries.
 pub fn smallest_input(network: &dyn Network) -> Result<Vec<i64>> {
-    let mut last = None;
-    for length in TRIALS {
-        let shape = [vec![1, network.in_channels() as i64], vec![length; network.spatial_dims()]].concat();
-        let x = Tensor::f_zeros(&*shape, (tch::Kind::Float, network.device().tch()))?;
-        match guard(|| network.forward(&x, Mode::EVAL)) {
-            Ok(_) => return Ok(shape),
-            Err(error) => last = Some(error),
-        }
-    }
-    let why = last.map_or(String::new(), |error| error.message().to_owned());
-    Err(err!("the network accepts none of the cubes of {TRIALS:?} voxels per axis: {why}")
-        .hint("give a shape that it accepts: `--input_shape \"[1,1,96,96,96]\"`"))
+    let (channels, device) = (network.in_channels() as i64, network.device().tch());
+    first_accepted(&[channels], network.spatial_dims(), device, |x| network.forward(x, Mode::EVAL))
+        .map(|(shape, _)| shape)
+        .map_err(|error| error.hint("give a shape that it accepts: `--input_shape \"[1,1,96,96,96]\"`"))
 }
 
 /// Tolerances of [`export`].

@@ -28,15 +28,13 @@ const README: &str = include_str!("skeleton/README.md");
 /// Creates the folder `bundle`, which must be empty or not exist.
 ///
 /// # Errors
-/// The folder has content, or the weights cannot be copied; nothing is created then.
+/// The folder has content or is the current one, or the weights cannot be copied; nothing is created or removed then.
 pub fn create(bundle: &Path, skeleton: &Skeleton) -> Result<()> {
     let name = std::path::absolute(bundle)?.file_name().map(|name| name.display().to_string());
     let name = name.ok_or_else(|| err!("expected the name of a new folder").kind(Kind::Config).file(bundle))?;
-    if bundle.symlink_metadata().is_ok() {
-        // Succeeds for an empty folder only.
-        fs::remove_dir(bundle).map_err(|_| {
-            err!("the folder exists and is not empty").kind(Kind::Config).file(bundle).hint("choose a new name")
-        })?;
+    if let Some(found) = occupied(bundle) {
+        let error = err!("expected a new name or an empty folder, found {found}").kind(Kind::Config).file(bundle);
+        return Err(error.hint("choose a new name"));
     }
     let filled = |text: &str| text.replace("BUNDLE_NAME", &name).replace("PYTORCH_VERSION", env!("LIBTORCH_VERSION"));
     let escaped = serde_json::to_string(&name)?;
@@ -59,4 +57,23 @@ pub fn create(bundle: &Path, skeleton: &Skeleton) -> Result<()> {
         }
         Ok(())
     })
+}
+
+/// What keeps a folder from being created at `path`.
+fn occupied(path: &Path) -> Option<&'static str> {
+    let found = path.symlink_metadata().ok()?;
+    if found.is_symlink() {
+        return Some("a symbolic link");
+    }
+    if !found.is_dir() {
+        return Some("a file");
+    }
+    // It would be replaced, and shells and programs would stay in the removed one.
+    if std::env::current_dir().is_ok_and(|current| path.canonicalize().is_ok_and(|path| current.starts_with(path))) {
+        return Some("the current folder or one above it");
+    }
+    match fs::read_dir(path) {
+        Ok(mut entries) => entries.next().map(|_| "a folder that is not empty"),
+        Err(_) => Some("a folder that cannot be read"),
+    }
 }
