@@ -24,6 +24,10 @@ pub fn classes(args: &Args) -> Result<()> {
         Some(path) if path.is_dir() => super::bundle_names(Some(&path.join("configs/metadata.json")))?,
         path => super::bundle_names(path.as_deref())?,
     };
+    if let (true, Some(path)) = (structures.iter().next().is_none(), &args.source) {
+        let error = crate::err!("expected names of structures, found none").file(path);
+        return Err(error.hint("give metadata.json or the folder of the bundle that made the label map"));
+    }
     if args.json {
         let rows: Vec<serde_json::Value> = structures.iter().map(row).collect();
         let text = serde_json::to_string_pretty(&rows).map_err(|error| crate::err!("cannot write JSON: {error}"))?;

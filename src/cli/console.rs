@@ -227,7 +227,7 @@ impl Observer for RunReport {
         }
         drop(bars);
         let (case, index, total) = (&*report.name, report.index + 1, report.total);
-        let (place, seconds) = (format!("[{index}/{total}]"), report.elapsed.as_secs_f64());
+        let (place, seconds) = (format!("[{index}/{total}]"), report.clock.total().as_secs_f64());
         match &report.error {
             Some(_) if report.status() == CaseStatus::Interrupted => {
                 tracing::warn!(case, index, total, status = "interrupted", "{place} {case}: interrupted")
@@ -271,7 +271,7 @@ fn log_latencies(report: &CaseReport) {
     let seconds = |stage| report.clock.get(stage).as_secs_f64();
     let [pre, inferer, invert, post, write] =
         [Stage::Pre, Stage::Inferer, Stage::Invert, Stage::Post, Stage::Write].map(seconds);
-    let (total, peak_memory_bytes) = (report.elapsed.as_secs_f64(), crate::env::peak_memory_bytes());
+    let (total, peak_memory_bytes) = (report.clock.total().as_secs_f64(), crate::env::peak_memory_bytes());
     tracing::info!(
         case = report.name,
         total_s = total,

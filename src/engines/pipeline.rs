@@ -75,7 +75,6 @@ pub struct Pipeline<'a> {
 
 /// A case that was read or skipped.
 struct PrefetchedCase {
-    began: Instant,
     context: CaseContext,
     outcome: Result<Prefetched>,
 }
@@ -98,7 +97,6 @@ struct ReadCase {
 /// A case whose files remain to be written.
 struct FinishedCase {
     index: usize,
-    began: Instant,
     clock: Clock,
     facts: CaseFacts,
     result: Result<CaseOutcome>,
@@ -216,7 +214,6 @@ impl Pipeline<'_> {
 
     /// Reads and preprocesses a case, unless it can be skipped.
     fn load(&self, index: usize, room: u64, rng: &mut RngStates) -> PrefetchedCase {
-        let began = Instant::now();
         let writes = self.cases[index].outputs.as_ref().is_ok_and(|outputs| !outputs.is_empty());
         let context = CaseContext {
             device: self.device,
@@ -233,7 +230,7 @@ impl Pipeline<'_> {
             output_root: self.output_root.cloned(),
         };
         let outcome = guard(|| self.read(index, room, rng, &context));
-        PrefetchedCase { began, context, outcome }
+        PrefetchedCase { context, outcome }
     }
 
     fn read(&self, index: usize, room: u64, rng: &mut RngStates, context: &CaseContext) -> Result<Prefetched> {
@@ -276,7 +273,7 @@ impl Pipeline<'_> {
 
     /// Runs inference on a case; `None` if the run was interrupted before.
     fn infer_one(&self, index: usize, loaded: PrefetchedCase, peak: &AtomicU64) -> Option<FinishedCase> {
-        let PrefetchedCase { began, mut context, outcome } = loaded;
+        let PrefetchedCase { mut context, outcome } = loaded;
         let mut facts = CaseFacts::default();
         let clock = context.clock.clone();
         let result = match outcome {
@@ -307,7 +304,7 @@ impl Pipeline<'_> {
             }
         };
         let result = result.map_err(|error| self.with_sufficient_memory(index, error));
-        Some(FinishedCase { index, began, clock, facts, result })
+        Some(FinishedCase { index, clock, facts, result })
     }
 
     /// Names a sufficient limit in an error of kind [`Kind::Memory`], from a measurement on a part of a window.
@@ -403,7 +400,7 @@ impl Pipeline<'_> {
 
     /// Writes a case's files and the record of their inputs.
     fn finish(&self, done: FinishedCase) -> (CaseReport, CaseRecord) {
-        let FinishedCase { index, began, clock, facts, result } = done;
+        let FinishedCase { index, clock, facts, result } = done;
         let case = &self.cases[index];
         let mut report = CaseReport {
             name: case.name.clone(),
@@ -411,7 +408,6 @@ impl Pipeline<'_> {
             total: self.cases.len(),
             outputs: vec![],
             clock,
-            elapsed: Duration::ZERO,
             facts,
             skipped: false,
             error: None,
@@ -443,7 +439,6 @@ impl Pipeline<'_> {
             Some(source) => error.file(source),
             None => error,
         });
-        report.elapsed = began.elapsed();
         if let (Some((written, inputs)), None) = (made, &report.error) {
             let record = CaseRecord::from(&report);
             let saved = report.clock.time(Stage::Check, || resume::save(written, inputs, self.identity, &record));

@@ -157,12 +157,12 @@ pub struct Seconds {
     invert: f64,
     post: f64,
     write: f64,
-    /// From the start of reading to the end of writing.
+    /// Sum of the stages.
     total: f64,
 }
 
 impl Seconds {
-    fn new(clock: &Clock, total: Duration) -> Seconds {
+    fn new(clock: &Clock) -> Seconds {
         let of = |stage| rounded(clock.get(stage));
         Seconds {
             check: of(Stage::Check),
@@ -171,7 +171,7 @@ impl Seconds {
             invert: of(Stage::Invert),
             post: of(Stage::Post),
             write: of(Stage::Write),
-            total: rounded(total),
+            total: rounded(clock.total()),
         }
     }
 }
@@ -218,7 +218,7 @@ impl From<&CaseReport> for CaseRecord {
             network_shape: network.map(shape),
             network_spacing_mm: network.map(spacing),
             windows: report.facts.windows,
-            seconds: Seconds::new(&report.clock, report.elapsed),
+            seconds: Seconds::new(&report.clock),
             peak_memory_bytes: report.facts.peak_memory_bytes,
             error: report.error.as_ref().map(ErrorRecord::from),
         }
@@ -413,6 +413,8 @@ mod tests {
     use serde_json::json;
 
     fn case() -> CaseRecord {
+        let clock = Clock::default();
+        clock.add(Stage::Pre, Duration::from_micros(1234567));
         CaseRecord {
             index: 0,
             status: CaseStatus::Done,
@@ -423,7 +425,7 @@ mod tests {
             network_shape: None,
             network_spacing_mm: None,
             windows: 8,
-            seconds: Seconds::new(&Clock::default(), Duration::from_micros(1234567)),
+            seconds: Seconds::new(&clock),
             peak_memory_bytes: 7,
             error: Some(ErrorRecord { message: "no space".into(), file: None, hint: Some("make room".into()) }),
         }
@@ -433,7 +435,7 @@ mod tests {
     fn a_case_record_keeps_its_field_names() {
         let text = r#"{"index":0,"status":"done","input":"a.nii.gz","outputs":["out/a_trans.nii.gz"],"#.to_owned()
             + r#""input_shape":[1,4,5,6],"input_spacing_mm":[1.0,1.5,2.0],"windows":8,"#
-            + r#""seconds":{"check":0.0,"pre":0.0,"inferer":0.0,"invert":0.0,"post":0.0,"write":0.0,"total":1.2346},"#
+            + r#""seconds":{"check":0.0,"pre":1.2346,"inferer":0.0,"invert":0.0,"post":0.0,"write":0.0,"total":1.2346},"#
             + r#""peak_memory_bytes":7,"error":{"message":"no space","file":null,"hint":"make room"}}"#;
         assert_eq!(serde_json::to_string(&case()).unwrap(), text);
         assert_eq!(serde_json::from_str::<CaseRecord>(&text).unwrap(), case());

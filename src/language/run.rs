@@ -190,8 +190,6 @@ pub struct CaseReport {
     pub outputs: Vec<PathBuf>,
     /// Time per stage.
     pub clock: Clock,
-    /// Wall time.
-    pub elapsed: Duration,
     /// Measurements.
     pub facts: CaseFacts,
     /// Skipped because its results existed.
@@ -297,6 +295,10 @@ impl Clock {
         let result = work();
         self.add(stage, start.elapsed());
         result
+    }
+    /// Busy time of all stages, without the time in which a case waits for others.
+    pub fn total(&self) -> Duration {
+        self.0.lock().values().sum()
     }
     /// Busy time of a stage.
     pub fn get(&self, stage: Stage) -> Duration {

@@ -238,13 +238,11 @@ impl CaseMetric for SurfaceMetric {
         };
         let pairs: Vec<_> = prediction.iter().zip(&target).enumerate().collect();
         let row = pairs.par_iter().map(|&pair| of_channel(pair)).collect();
-        let absent = pairs.iter().filter(|(_, (a, b))| a.points.is_empty() != b.points.is_empty());
-        let absent: Vec<String> = absent.map(|(channel, _)| (channel + first).to_string()).collect();
-        if !absent.is_empty() && !std::mem::replace(&mut self.warned, true) {
+        let absent = pairs.iter().any(|(_, (a, b))| a.points.is_empty() != b.points.is_empty());
+        if absent && !std::mem::replace(&mut self.warned, true) {
             tracing::warn!(
-                "{}: channels {} are absent from the prediction or from the label: {}",
+                "{}: some structures are in the label but not in the prediction of a case, or the reverse: {}",
                 self.name,
-                absent.join(", "),
                 self.measure.of_absent()
             );
         }

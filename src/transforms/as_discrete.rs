@@ -93,6 +93,8 @@ impl Transform for AsDiscrete {
                 Steps { round: true, .. } => (OnPrediction::AllChannels, 3),
                 Steps { argmax: true, .. } => (OnPrediction::Labels, 0),
                 Steps { threshold: Some(_), .. } => (OnPrediction::Masks, 1),
+                // Class labels of one channel, which stay a label map.
+                Steps { classes: Some(_), .. } => (OnPrediction::Labels, 0),
                 _ => (OnPrediction::Other, 2),
             };
             if own > rank {
