@@ -45,7 +45,7 @@ fn maps() -> [Tensor; 2] {
 fn benches(c: &mut Criterion) {
     let maps = maps();
     let map = Vec::<u8>::try_from(maps[0].reshape([-1])).unwrap();
-    let [prediction, target] = maps.map(|map| Segmentation::Labels { map, classes: CLASSES, gaps: false });
+    let [prediction, target] = maps.map(|map| Segmentation::Labels { map, classes: CLASSES, unassigned: false });
     let mut group = c.benchmark_group("labels_512x512x397");
     group.sample_size(10).measurement_time(Duration::from_secs(10));
     let thresholds = || ("class_thresholds", Value::list(vec![Value::from(1.0); CLASSES - 1]));

@@ -243,8 +243,8 @@ fn segmentation(item: Item, case: &CaseContext) -> Result<Segmentation> {
             other => bail!("expected class labels of uint8 or uint16, found {}", other.dtype().name()),
         };
         let (map, classes) = (map.f_view(shape)?, *classes);
-        let gaps = map.numel() > 0 && map.f_max()?.f_int64_value(&[])? >= classes as i64;
-        return Ok(Segmentation::Labels { map, classes, gaps });
+        let unassigned = map.numel() > 0 && map.f_max()?.f_int64_value(&[])? >= classes as i64;
+        return Ok(Segmentation::Labels { map, classes, unassigned });
     }
     Ok(Segmentation::Channels(prediction.dense(case)?.0))
 }

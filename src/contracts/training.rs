@@ -75,7 +75,7 @@ pub enum Segmentation {
         /// Number of one-hot channels.
         classes: usize,
         /// Whether values of `classes` and more occur, too: their voxels belong to no channel.
-        gaps: bool,
+        unassigned: bool,
     },
     /// `[C, X, Y, Z]` of zeros and ones.
     Channels(Tensor),

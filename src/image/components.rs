@@ -241,6 +241,16 @@ impl Components {
             })
             .collect();
         let offsets = of.offsets();
+        // Joins the runs of line `at`, `own`, with those of the line before it by `offset`.
+        let join = |forest: &mut Forest, at: usize, own: &[Run], offset: &Offset, other: &mut Vec<Run>| {
+            let Some(before) = of.before(at, offset).filter(|_| !own.is_empty()) else { return };
+            runs(line(before), first_run[before], &class, other);
+            touching(own, other, offset.reach, |p, q| {
+                if p.class == q.class {
+                    forest.join(p.number, q.number);
+                }
+            });
+        };
         tasks.into_par_iter().for_each(|(start, links)| {
             let mut forest = Forest { links, first: first_run[start] };
             let (mut own, mut other) = (vec![], vec![]);
@@ -250,14 +260,7 @@ impl Components {
                     *forest.link(run.number) = ROOT | (run.end - run.start) as u32;
                 }
                 for offset in offsets.iter().filter(|offset| at >= start + offset.lines) {
-                    if let Some(before) = of.before(at, offset).filter(|_| !own.is_empty()) {
-                        runs(line(before), first_run[before], &class, &mut other);
-                        touching(&own, &other, offset.reach, |p, q| {
-                            if p.class == q.class {
-                                forest.join(p.number, q.number);
-                            }
-                        });
-                    }
+                    join(&mut forest, at, &own, offset, &mut other);
                 }
             }
         });
@@ -267,17 +270,8 @@ impl Components {
         for &start in &starts {
             for offset in &offsets {
                 for at in start..(start + per_task.min(offset.lines)).min(lines) {
-                    let Some(before) = of.before(at, offset) else { continue };
                     runs(line(at), first_run[at], &class, &mut own);
-                    if own.is_empty() {
-                        continue;
-                    }
-                    runs(line(before), first_run[before], &class, &mut other);
-                    touching(&own, &other, offset.reach, |p, q| {
-                        if p.class == q.class {
-                            forest.join(p.number, q.number);
-                        }
-                    });
+                    join(&mut forest, at, &own, offset, &mut other);
                 }
             }
         }

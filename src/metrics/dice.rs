@@ -106,7 +106,7 @@ struct Dice {
 fn as_labels(segmentation: &Segmentation, classes: Option<usize>) -> Result<Option<Segmentation>> {
     match (segmentation, classes) {
         (Segmentation::Channels(x), Some(classes)) if classes > 1 && x.size().first() == Some(&1) => {
-            Ok(Some(Segmentation::Labels { map: x.f_get(0)?, classes, gaps: false }))
+            Ok(Some(Segmentation::Labels { map: x.f_get(0)?, classes, unassigned: false }))
         }
         _ => Ok(None),
     }

@@ -91,14 +91,14 @@ pub fn overlap(prediction: &Segmentation, target: &Segmentation, keep: Option<&T
 /// Number of voxels that are counted together, to bound the memory of their copies.
 const CHUNK: i64 = 1 << 22;
 
-/// Checks that a label map contains labels of `channels` channels only, or with `gaps` larger ones as well.
-pub fn check_labels(labels: &Tensor, channels: i64, gaps: bool, what: &str) -> Result<()> {
+/// Checks that a label map contains labels of `channels` channels only, or with `unassigned` larger ones as well.
+pub fn check_labels(labels: &Tensor, channels: i64, unassigned: bool, what: &str) -> Result<()> {
     if labels.numel() == 0 {
         return Ok(());
     }
     let (low, high) = (labels.f_min()?.f_double_value(&[])?, labels.f_max()?.f_double_value(&[])?);
     // Written so that NaN is refused.
-    if !(low >= 0.0 && (gaps || high < channels as f64)) {
+    if !(low >= 0.0 && (unassigned || high < channels as f64)) {
         bail!("the {what} contains labels from {low} to {high}, expected 0 to {}", channels - 1);
     }
     Ok(())
@@ -114,22 +114,22 @@ fn label_overlap(
     let flat = |x: &Tensor| x.f_reshape([-1]);
     let map = |segmentation: &Segmentation| -> Result<(Tensor, bool)> {
         Ok(match segmentation {
-            Segmentation::Labels { map, gaps, .. } => (flat(map)?, *gaps),
+            Segmentation::Labels { map, unassigned, .. } => (flat(map)?, *unassigned),
             Segmentation::Channels(_) => bail!("expected class labels, found channels"),
         })
     };
-    let ((prediction, p_gaps), (target, t_gaps)) = (map(prediction)?, map(target)?);
+    let ((prediction, p_unassigned), (target, t_unassigned)) = (map(prediction)?, map(target)?);
     let keep = keep.map(flat).transpose()?;
     let all = target.numel() as i64;
     let mut out = Overlap { both: vec![0; channels], prediction: vec![0; channels], target: vec![0; channels], voxels };
     for start in (0..all).step_by(CHUNK as usize) {
         let chunk = |x: &Tensor| x.f_narrow(0, start, CHUNK.min(all - start));
-        let labels = |x: &Tensor, gaps: bool, what: &str| -> Result<Vec<i32>> {
+        let labels = |x: &Tensor, unassigned: bool, what: &str| -> Result<Vec<i32>> {
             let labels = chunk(x)?;
-            check_labels(&labels, channels as i64, gaps, what)?;
+            check_labels(&labels, channels as i64, unassigned, what)?;
             Ok(Vec::try_from(&labels.f_to_kind(Kind::Int)?.f_to_device(Device::Cpu)?)?)
         };
-        let (p, t) = (labels(&prediction, p_gaps, "prediction")?, labels(&target, t_gaps, "target")?);
+        let (p, t) = (labels(&prediction, p_unassigned, "prediction")?, labels(&target, t_unassigned, "target")?);
         let keep = match &keep {
             Some(keep) => Vec::try_from(&chunk(keep)?.f_to_device(Device::Cpu)?)?,
             None => vec![],

@@ -275,8 +275,8 @@ fn surfaces(
     };
     let channels = segmentation.channels();
     match segmentation {
-        Segmentation::Labels { map, gaps, .. } => {
-            check_labels(map, channels as i64, *gaps, what)?;
+        Segmentation::Labels { map, unassigned, .. } => {
+            check_labels(map, channels as i64, *unassigned, what)?;
             let Ok(end) = i16::try_from(channels) else {
                 bail!("the {what} has {channels} channels, expected at most {}", i16::MAX)
             };

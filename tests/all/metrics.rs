@@ -17,7 +17,7 @@ fn one_hot(map: &Tensor, classes: usize) -> Segmentation {
 }
 
 fn map(map: &Tensor, classes: usize) -> Segmentation {
-    Segmentation::Labels { map: map.to_kind(Kind::Uint8), classes, gaps: false }
+    Segmentation::Labels { map: map.to_kind(Kind::Uint8), classes, unassigned: false }
 }
 
 fn metric(name: &str, args: &[(&str, Value)]) -> Attached {
@@ -127,9 +127,9 @@ fn names_rows_and_errors() {
 /// Dice 2·1/(1+2), 2·2/(2+3), 2·1/(2+1).
 #[test]
 fn voxels_of_no_channel_count_in_no_class() {
-    let of = |values: &[u8], gaps: bool| {
+    let of = |values: &[u8], unassigned: bool| {
         let map = Tensor::from_slice(values).reshape([6, 1, 1]);
-        Segmentation::Labels { map, classes: 3, gaps }
+        Segmentation::Labels { map, classes: 3, unassigned }
     };
     let (prediction, target) = (of(&[0, 1, 1, 255, 2, 2], true), of(&[0, 1, 1, 1, 2, 0], false));
     let channels = |segmentation: &Segmentation| {

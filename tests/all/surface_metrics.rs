@@ -27,7 +27,7 @@ impl Golden {
         if kind == "maps" {
             let maps = tensor("maps").reshape([3, 2, 9, 8, 7]);
             let map = |case, side| maps.get(case).get(side).to_kind(Kind::Uint8);
-            let labels = |case, side| Segmentation::Labels { map: map(case, side), classes: 6, gaps: false };
+            let labels = |case, side| Segmentation::Labels { map: map(case, side), classes: 6, unassigned: false };
             let one_hot = |case, side| {
                 let channels: Vec<Tensor> = (0..6i64).map(|class| map(case, side).eq(class)).collect();
                 Segmentation::Channels(Tensor::stack(&channels, 0).to_kind(Kind::Float))
@@ -219,7 +219,7 @@ fn labels_that_are_not_numbers_are_refused() {
     let map = |values: &[f32]| Segmentation::Labels {
         map: Tensor::from_slice(values).reshape([2, 1, 1]),
         classes: 2,
-        gaps: false,
+        unassigned: false,
     };
     for name in ["MeanIoU", "HausdorffDistanceMetric"] {
         let metric = Attached::from_value(&build(name, &[]).unwrap()).unwrap();
