@@ -92,6 +92,14 @@ def tree(root):
     return out
 
 
+class Failed(SystemExit):
+    """A command failed with an exit code; the message has the end of its output."""
+
+    def __init__(self, exit_code, message):
+        super().__init__(message)
+        self.exit_code = exit_code
+
+
 def measured(words, cwd, log):
     """Run a command; return seconds from exec to exit, and {pid: VmHWM in MiB}, starting with the process itself."""
     peaks = {}
@@ -115,7 +123,7 @@ def measured(words, cwd, log):
         seconds = time.perf_counter() - start
     if process.returncode:
         with open(log, encoding="utf-8", errors="replace") as text:
-            raise SystemExit(f"exit code {process.returncode}: {' '.join(words)}\n{text.read()[-3000:]}")
+            raise Failed(process.returncode, f"exit code {process.returncode}: {' '.join(words)}\n{text.read()[-3000:]}")
     return seconds, peaks
 
 

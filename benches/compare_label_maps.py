@@ -24,6 +24,8 @@ import monai_env  # noqa: E402
 
 SHAPE = (512, 512, 397)
 LABELS = 104
+# Exit code of `timeout` after the limit.
+TIMEOUT = 124
 TRANSFORMS = ["KeepLargestConnectedComponentd", "FillHolesd"]
 # Arguments: config, seconds of which file.
 MONAI = """
@@ -70,7 +72,7 @@ def config(label, transform, labels):
 
 
 def run(words, folder, job, limit=None):
-    """Return the output, the peak memory in MiB and the saved file; None if the run was stopped."""
+    """Return the output, the peak memory in MiB and the saved file; None if the run was stopped after the limit."""
     os.makedirs(folder)
     with open(os.path.join(folder, "config.json"), "w", encoding="utf-8") as text:
         json.dump(job, text)
@@ -79,12 +81,10 @@ def run(words, folder, job, limit=None):
         words = ["timeout", str(limit), *words]
     try:
         _, peaks = compare.measured(words, folder, log)
-    except SystemExit:
-        with open(log, encoding="utf-8", errors="replace") as text:
-            output = text.read()
-        if "Error" in output:
-            raise
-        return None
+    except compare.Failed as failed:
+        if limit and failed.exit_code == TIMEOUT:
+            return None
+        raise
     with open(log, encoding="utf-8", errors="replace") as text:
         output = text.read()
     [saved] = [os.path.join(at, name) for at, _, names in os.walk(os.path.join(folder, "eval")) for name in names if name.endswith(".nii.gz")]
