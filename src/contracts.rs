@@ -184,8 +184,8 @@ pub enum OnPrediction {
     Labels,
     /// One byte per channel and voxel, computed during inference.
     Masks,
-    /// Labels or masks are changed where they are, with up to four more bytes per voxel during the change. Values that
-    /// are not discrete yet need all channels.
+    /// Labels or masks are changed where they are, with up to four more bytes per voxel during the change; one-hot
+    /// channels that are changed to masks take one byte each. Values that are not discrete yet need all channels.
     Relabeled,
     /// Labels or masks are moved to another voxel grid.
     Moved,

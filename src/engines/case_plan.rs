@@ -101,7 +101,7 @@ impl<'a> CasePlan<'a> {
         self.preprocessing.apply(cx)
     }
 
-    /// Upper bound of the memory at its peak, by kind of data in bytes. `image`: see [`CasePlan::image`].
+    /// Estimate of the memory at its peak, by kind of data in bytes. `image`: see [`CasePlan::image`].
     pub fn estimate(
         &self,
         image: &Volume,
@@ -327,6 +327,20 @@ mod tests {
             "{:?}",
             need(&path, 3.0)
         );
+    }
+
+    #[test]
+    fn a_mask_of_labels_takes_one_byte_per_voxel_and_not_one_per_class() {
+        let grid = Grid { shape: [10; 3], affine: Affine::IDENTITY };
+        let transform = |name: &str, more: (&str, Value)| {
+            Arc::<dyn Transform>::from_value(&build(name, vec![("keys", "pred".into()), more])).unwrap()
+        };
+        let mask = || transform("LabelToMaskd", ("select_labels", Value::list([Value::Int(1), Value::Int(2)])));
+        let argmax = transform("AsDiscreted", ("argmax", Value::Bool(true)));
+        // The labels, and four bytes per voxel while they are changed.
+        assert_eq!(result_bytes(&[argmax, mask()], &grid, &grid, 105), 1000 + 4000);
+        // Without argmax, the values of all channels before and after.
+        assert_eq!(result_bytes(&[mask()], &grid, &grid, 105), 2 * 4 * 105 * 1000);
     }
 
     #[test]

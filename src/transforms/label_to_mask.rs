@@ -50,7 +50,8 @@ impl LabelToMask {
     fn apply_to(&self, labels: LabelVolume, case: &CaseContext) -> Result<LabelVolume> {
         let channels = labels.channels();
         let volume = if channels == 1 {
-            self.mask(labels.volume, case)?
+            // A single one-hot channel is an image of 0 and 1.
+            self.mask(labels.into_channels(case)?, case)?
         } else {
             let numbers = self.labels.iter().map(|label| channel(*label, channels, "select_labels"));
             let numbers = numbers.collect::<Result<Vec<_>>>()?;
@@ -114,7 +115,7 @@ impl Transform for LabelToMask {
         COMPONENT.name
     }
     fn on_prediction(&self) -> OnPrediction {
-        if self.merge { OnPrediction::Relabeled } else { OnPrediction::Masks }
+        OnPrediction::Relabeled
     }
     fn plan(&self, sample: Sample) -> Result<Step<'_>> {
         let planned = |volume: Volume| {
