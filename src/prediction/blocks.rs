@@ -107,7 +107,7 @@ impl LabelMap {
         }
         Ok(())
     }
-    /// Writes the first channel of masks `[C,X,Y,Z]` that is set at each voxel; 0 where none is.
+    /// Writes the first channel of masks `[C,X,Y,Z]`, values 0 or 1, that is set at each voxel; 0 where none is.
     pub fn put_masks(&mut self, masks: &[u8]) {
         fn put<T>(masks: &[u8], labels: &mut [T], number: impl Fn(usize) -> T) {
             // From the last channel to the first, which wins.

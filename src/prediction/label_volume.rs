@@ -100,14 +100,16 @@ impl Prediction {
         Ok(LabelVolume { volume, onehot })
     }
 
-    /// The prediction with these values: labels (one channel of u8 or u16), masks (u8) or float32.
+    /// The prediction with these values: labels (one channel of u8 or u16), masks (u8 channels of 0 and 1) or float32.
     pub fn from_label_volume(labels: LabelVolume) -> Result<Prediction> {
         let LabelVolume { volume, onehot } = labels;
         let volume = volume.contiguous()?;
         let (grid, channels) = (volume.grid(), volume.channels());
         let state = match volume.voxels.clone() {
             map @ (Voxels::U8(_) | Voxels::U16(_)) if channels == 1 => PredictionState::Labels { map, grid, onehot },
-            Voxels::U8(planes) => PredictionState::Masks { planes: planes.to_vec(), channels, grid },
+            Voxels::U8(planes) if planes.par_iter().with_min_len(1 << 16).all(|value| *value <= 1) => {
+                PredictionState::Masks { planes: planes.to_vec(), channels, grid }
+            }
             _ => PredictionState::Dense(volume_tensor(&volume)?, grid),
         };
         Ok(Prediction { state, header: volume.header, trace: volume.trace })

@@ -79,9 +79,10 @@ impl KeepLargest {
             let applied = self.channels(classes)?;
             let mut labels = labels.with_no_channel()?;
             let of = within_channels(&labels.volume, connectivity);
+            let applied = Some(applied.as_slice());
             match &mut labels.volume.voxels {
-                Voxels::U8(map) => self.in_labels(map, of, &applied, u8::MAX, case)?,
-                Voxels::U16(map) => self.in_labels(map, of, &applied, u16::MAX, case)?,
+                Voxels::U8(map) => self.in_labels(map, of, applied, u8::MAX, case)?,
+                Voxels::U16(map) => self.in_labels(map, of, applied, u16::MAX, case)?,
                 other => bail!("expected class labels of uint8 or uint16, found {}", other.dtype().name()),
             }
             return Ok(labels);
@@ -96,8 +97,8 @@ impl KeepLargest {
                 return Err(err!("expected one channel of labels, found {}", volume.channels())
                     .hint("`is_onehot: true` takes channels for one-hot"));
             }
-            let applied = self.labels.clone().unwrap_or_default();
-            each_voxels!(&mut volume.voxels, map => self.in_labels(map, of, &applied, Default::default(), case))?;
+            let applied = self.labels.as_deref();
+            each_voxels!(&mut volume.voxels, map => self.in_labels(map, of, applied, Default::default(), case))?;
         }
         Ok(LabelVolume { volume, onehot: None })
     }
@@ -113,22 +114,26 @@ impl KeepLargest {
         }
     }
 
-    /// Processes a label map: labels in `applied`, or all but 0 if it is empty. Removed voxels become `by`.
+    /// Processes a label map: labels in `applied`, or all but 0 if it is `None`. Removed voxels become `by`.
     fn in_labels<T: Element>(
         &self,
         map: &mut Arc<[T]>,
         of: Neighborhood,
-        applied: &[i64],
+        applied: Option<&[i64]>,
         by: T,
         case: &CaseContext,
     ) -> Result<()> {
-        let mut applied: Vec<u64> = applied.iter().filter_map(|label| class_of(*label as f64)).collect();
-        applied.sort_unstable();
+        let classes = |labels: &[i64]| {
+            let mut classes: Vec<u64> = labels.iter().filter_map(|label| class_of(*label as f64)).collect();
+            classes.sort_unstable();
+            classes
+        };
+        let applied = applied.map(classes);
         let class = |label: T| -> Class {
             let class = class_of(label.to_f64())?;
-            let applies = match applied.as_slice() {
-                [] => label != T::default(),
-                applied => applied.binary_search(&class).is_ok(),
+            let applies = match &applied {
+                None => label != T::default(),
+                Some(applied) => applied.binary_search(&class).is_ok(),
             };
             applies.then_some(if self.independent { class } else { 0 })
         };

@@ -3,7 +3,7 @@
 //! Source: monai/transforms/utility/dictionary.py and array.py of MONAI 1.6.1.
 
 use super::label_maps::{on_labels, planned_labels};
-use super::support::{DTypeArg, KeyList};
+use super::support::{DTypeOrBool, KeyList};
 use crate::case_context::CaseContext;
 use crate::component::Keys;
 use crate::contracts::{OnPrediction, Sample, Step, Transform, TransformContext};
@@ -26,21 +26,27 @@ component! {
         orig_labels: Vec<f64>,
         /// Value that replaces each of `orig_labels`.
         target_labels: Vec<f64>,
-        /// Data type of the result.
-        dtype: DTypeArg = "float32",
+        /// Data type of the result. An integer type keeps the low bits of values that it does not represent: -1 becomes
+        /// 255 in uint8. bool makes 1 of all values but 0.
+        dtype: DTypeOrBool = "float32",
         /// Skip missing keys instead of raising an error.
         allow_missing_keys: bool = false,
     }
 
-    differs: ["with a float `dtype`, labels of 8 or 16 bits are stored as such if all new values are"],
+    differs: [
+        "with a float `dtype`, labels of 8 or 16 bits are stored as such if all new values are",
+        "bool is stored as uint8",
+    ],
     build: MapLabelValue::new,
 }
 
 struct MapLabelValue {
     keys: KeyList,
-    /// New value by the bits of the old one, see [`class_of`].
-    targets: HashMap<u64, f64>,
+    /// Old and new values.
+    pairs: Vec<(f64, f64)>,
     dtype: DType,
+    /// Whether `dtype` is bool.
+    bool: bool,
 }
 
 impl MapLabelValue {
@@ -49,54 +55,50 @@ impl MapLabelValue {
         if from != to {
             bail!("`orig_labels` has {from} values and `target_labels` {to}, expected as many");
         }
-        let DTypeArg(dtype) = args.dtype;
-        if let Some(bad) = args.target_labels.iter().find(|target| !represents(target.trunc(), dtype)) {
+        let (dtype, bool) = match args.dtype {
+            DTypeOrBool::Bool => (DType::U8, true),
+            DTypeOrBool::Number(dtype) => (dtype, false),
+        };
+        let bad = args.target_labels.iter().find(|target| !bool && !represents(target.trunc(), dtype));
+        if let Some(bad) = bad {
             bail!("`target_labels` contains {bad}, which is not a value of {}", dtype.name());
         }
         // Of several targets of a value, the last counts that differs from it.
         let pairs = args.orig_labels.into_iter().zip(args.target_labels).filter(|(from, to)| from != to);
+        let stored = |to: f64| if bool { f64::from(to != 0.0) } else { to };
         Ok(MapLabelValue {
             keys: KeyList::new(args.keys, args.allow_missing_keys),
-            targets: pairs.filter_map(|(from, to)| Some((class_of(from)?, to))).collect(),
+            pairs: pairs.map(|(from, to)| (from, stored(to))).collect(),
             dtype,
+            bool,
         })
     }
 
-    fn target(&self, label: f64) -> f64 {
-        class_of(label).and_then(|class| self.targets.get(&class)).copied().unwrap_or(label)
+    /// New values by the bits of the old ones (see [`class_of`]). NumPy compares with voxels of float32 in float32.
+    fn targets(&self, voxels: DType) -> HashMap<u64, f64> {
+        let rounded = |from: f64| if voxels == DType::F32 { f64::from(from as f32) } else { from };
+        self.pairs.iter().filter_map(|&(from, to)| Some((class_of(rounded(from))?, to))).collect()
     }
 
     fn mapped(&self, volume: Volume, case: &CaseContext) -> Result<Volume> {
         let dtype = self.stored(volume.voxels.dtype());
         let bytes = (volume.voxels.len() * dtype.size_bytes()) as u64;
         case.reserve(bytes, || format!("{} voxels of {}", volume.voxels.len(), dtype.name()))?;
+        let targets = self.targets(volume.voxels.dtype());
         let voxels = each_voxels!(&volume.voxels, values => match dtype {
-            DType::U8 => self.converted::<_, u8>(values),
-            DType::I8 => self.converted::<_, i8>(values),
-            DType::U16 => self.converted::<_, u16>(values),
-            DType::I16 => self.converted::<_, i16>(values),
-            DType::U32 => self.converted::<_, u32>(values),
-            DType::I32 => self.converted::<_, i32>(values),
-            DType::U64 => self.converted::<_, u64>(values),
-            DType::I64 => self.converted::<_, i64>(values),
-            DType::F32 => self.converted::<_, f32>(values),
-            DType::F64 => self.converted::<_, f64>(values),
+            DType::U8 if self.bool => converted(values, &targets, |x| u8::from(x != 0.0)),
+            DType::U8 => converted(values, &targets, |x| x as i64 as u8),
+            DType::I8 => converted(values, &targets, |x| x as i64 as i8),
+            DType::U16 => converted(values, &targets, |x| x as i64 as u16),
+            DType::I16 => converted(values, &targets, |x| x as i64 as i16),
+            DType::U32 => converted(values, &targets, |x| x as i64 as u32),
+            DType::I32 => converted(values, &targets, |x| x as i64 as i32),
+            DType::U64 => converted(values, &targets, |x| x as i128 as u64),
+            DType::I64 => converted(values, &targets, |x| x as i128 as i64),
+            DType::F32 => converted(values, &targets, |x| x as f32),
+            DType::F64 => converted(values, &targets, |x| x),
         })?;
         Ok(Volume { voxels, integer_type: (!self.dtype.is_float()).then_some(dtype), ..volume })
-    }
-
-    fn converted<A: Element, B: Element>(&self, from: &[A]) -> Result<Voxels> {
-        let work = |(out, from): (&mut [B], &[A])| {
-            let mut last: Option<(A, B)> = None;
-            for (out, label) in out.iter_mut().zip(from) {
-                *out = match last {
-                    Some((before, target)) if before == *label => target,
-                    _ => B::from_f64(self.target(label.to_f64())),
-                };
-                last = Some((*label, *out));
-            }
-        };
-        Ok(B::wrap(filled(from.len(), |out| out.par_chunks_mut(CHUNK).zip(from.par_chunks(CHUNK)).for_each(work))?))
     }
 
     fn apply_to(&self, labels: LabelVolume, case: &CaseContext) -> Result<LabelVolume> {
@@ -111,9 +113,32 @@ impl MapLabelValue {
             _ => None,
         };
         let Some(own) = own.filter(|_| self.dtype.is_float()) else { return self.dtype };
-        let largest = |dtype| self.targets.values().all(|target| represents(*target, dtype)) && represents(own, dtype);
+        let largest = |dtype| self.pairs.iter().all(|(_, to)| represents(*to, dtype)) && represents(own, dtype);
         [DType::U8, DType::U16].into_iter().find(|dtype| largest(*dtype)).unwrap_or(self.dtype)
     }
+}
+
+/// Maps the values; those without a target are converted by `unchanged`.
+fn converted<A: Element, B: Element>(
+    from: &[A],
+    targets: &HashMap<u64, f64>,
+    unchanged: impl Fn(f64) -> B + Sync,
+) -> Result<Voxels> {
+    let mapped = |label: f64| {
+        let target = class_of(label).and_then(|class| targets.get(&class));
+        target.map_or_else(|| unchanged(label), |target| B::from_f64(*target))
+    };
+    let work = |(out, from): (&mut [B], &[A])| {
+        let mut last: Option<(A, B)> = None;
+        for (out, label) in out.iter_mut().zip(from) {
+            *out = match last {
+                Some((before, target)) if before == *label => target,
+                _ => mapped(label.to_f64()),
+            };
+            last = Some((*label, *out));
+        }
+    };
+    Ok(B::wrap(filled(from.len(), |out| out.par_chunks_mut(CHUNK).zip(from.par_chunks(CHUNK)).for_each(work))?))
 }
 
 /// Whether a value of `dtype` equals `x`.

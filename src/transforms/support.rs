@@ -121,10 +121,7 @@ impl FromValue for DTypeArg {
         "dtype (float32, float64, or an integer type)".into()
     }
     fn from_value(value: &Value) -> Option<Self> {
-        let text = text(value)?;
-        // "<class 'numpy.float32'>", "torch.float32", "np.float32".
-        let name = text.trim_matches(|c: char| !c.is_ascii_alphanumeric()).rsplit(['.', ' ', '\'']).next()?;
-        Some(DTypeArg(match name {
+        Some(DTypeArg(match dtype_name(value)?.as_str() {
             "uint8" | "bool" | "bool_" => DType::U8,
             "int8" => DType::I8,
             "uint16" => DType::U16,
@@ -137,6 +134,34 @@ impl FromValue for DTypeArg {
             "float64" | "double" => DType::F64,
             _ => return None,
         }))
+    }
+}
+
+/// The name of a data type in "<class 'numpy.float32'>", "torch.float32", "np.float32".
+fn dtype_name(value: &Value) -> Option<String> {
+    let text = text(value)?;
+    let name = text.trim_matches(|c: char| !c.is_ascii_alphanumeric()).rsplit(['.', ' ', '\'']).next();
+    name.map(str::to_owned)
+}
+
+/// Like [`DTypeArg`], where bool is a type of its own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum DTypeOrBool {
+    /// 0 and 1, stored as uint8.
+    Bool,
+    /// A type of numbers.
+    Number(DType),
+}
+
+impl FromValue for DTypeOrBool {
+    fn expected() -> String {
+        "dtype (float32, float64, bool, or an integer type)".into()
+    }
+    fn from_value(value: &Value) -> Option<Self> {
+        match dtype_name(value)?.as_str() {
+            "bool" | "bool_" => Some(DTypeOrBool::Bool),
+            _ => DTypeArg::from_value(value).map(|DTypeArg(dtype)| DTypeOrBool::Number(dtype)),
+        }
     }
 }
 

@@ -80,7 +80,7 @@ fn transforms_of_label_maps_agree_with_monai_on_images_and_predictions() {
         let transform = build(name, &args).unwrap();
         let (from, expected) = (&data[&format!("maps/{map}")], &data[&format!("{case}/out")]);
         let dtype = match map {
-            "u1" | "masks" | "flat" | "shells" | "shells_onehot" | "constant" => DType::U8,
+            "u1" | "masks" | "flat" | "shells" | "shells_onehot" | "constant" | "zeros" => DType::U8,
             "i2" => DType::I16,
             "i4" => DType::I32,
             _ => DType::F32,
@@ -119,6 +119,31 @@ fn transforms_of_label_maps_agree_with_monai_on_images_and_predictions() {
         }
     }
     assert!(compared > 190 && one_hot > 35, "{compared} {one_hot}");
+}
+
+#[test]
+fn chains_of_transforms_agree_with_monai_on_images_and_predictions() {
+    let data = npz::read(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/data/label_maps.npz")).unwrap();
+    let mut compared = 0;
+    for chain in data.keys().filter_map(|key| key.strip_suffix("/steps")) {
+        let json: serde_json::Value = serde_json::from_slice(&data[&format!("{chain}/steps")].u8()).unwrap();
+        let steps: Vec<(&str, serde_json::Value)> =
+            json[1].as_array().unwrap().iter().map(|step| (step[0].as_str().unwrap(), step[1].clone())).collect();
+        let map = image(&data[&format!("maps/{}", json[0].as_str().unwrap())], DType::U8, false);
+        let prediction = Prediction::from_label_volume(LabelVolume { volume: map.clone(), onehot: None }).unwrap();
+        let expected = &data[&format!("{chain}/out")];
+        for item in [Item::Image(map), Item::Prediction(prediction)] {
+            let out = match through(&steps, item) {
+                Item::Image(volume) => volume,
+                Item::Prediction(prediction) => prediction.into_volume(&case_context()).unwrap(),
+                Item::Value(value) => panic!("{value:?}"),
+            };
+            assert_eq!(out.layout.shape[..], expected.shape, "{json}");
+            assert!(out.to_f32_vec().unwrap() == expected.f32(), "{json}");
+        }
+        compared += 1;
+    }
+    assert_eq!(compared, 3);
 }
 
 fn map_of(values: &[u8]) -> Volume {

@@ -57,6 +57,8 @@ def images():
         "shells": shells((13, 13, 24))[None].astype(np.uint8),
         "shells_onehot": np.stack([shells((13, 13, 24)) == label for label in range(6)]).astype(np.uint8),
         "constant": np.ones((1, 4, 4, 4), dtype=np.uint8),
+        "zeros": np.zeros((1, 4, 4, 4), dtype=np.uint8),
+        "tenths": (map_[None] * 0.1).astype(np.float32),
     }
 
 
@@ -71,6 +73,7 @@ CASES = {
         ("fraction", [{"applied_labels": [1, 2]}, {"applied_labels": [1, 2, 3], "independent": False}, {}]),
         ("share", [{"is_onehot": True, "applied_labels": 0}]),
         ("binary", [{"is_onehot": True, "applied_labels": [0]}]),
+        ("u1 onehot", [{"applied_labels": []}, {"applied_labels": [], "independent": False}]),
     ],
     "RemoveSmallObjectsd": [
         ("u1 i4 f4 fraction share onehot masks binary flat flat_onehot constant", [
@@ -96,9 +99,19 @@ CASES = {
             {"orig_labels": [1, 0.5, 100], "target_labels": [0.25, -2, 7]},
             {"orig_labels": [1, 1, 2], "target_labels": [5, 6, 2]},
             {"orig_labels": [3, 0], "target_labels": [0, 9], "dtype": "int16"},
+            {"orig_labels": [3, 0, 2], "target_labels": [0, 9, 0.5], "dtype": "bool"},
         ]),
+        ("tenths", [{"orig_labels": [0.1, 0.3], "target_labels": [5, 0.7]}]),
+        ("i2", [{"orig_labels": [0], "target_labels": [9], "dtype": dtype} for dtype in ("uint8", "int8", "uint16", "uint64")]),
     ],
 }
+
+# Several transforms after each other, each a name with arguments.
+CHAINS = [
+    ("u1", [("AsDiscreted", {"to_onehot": 5}), ("MapLabelValued", {"orig_labels": [0], "target_labels": [2]}), ("AsDiscreted", {"argmax": True})]),
+    ("zeros", [("AsDiscreted", {"to_onehot": 1}), ("LabelToMaskd", {"select_labels": [1]})]),
+    ("zeros", [("AsDiscreted", {"to_onehot": 1}), ("LabelToMaskd", {"select_labels": [0]})]),
+]
 
 
 def unambiguous(image, name, args):
@@ -109,6 +122,8 @@ def unambiguous(image, name, args):
 
     one_hot = args.get("is_onehot", len(image) > 1)
     applied = np.atleast_1d(args.get("applied_labels", np.arange(1, len(image)) if one_hot else np.unique(image[image != 0])))
+    if not len(applied):
+        return True
     masks = [image[label] > 0 if one_hot else image[0] == label for label in applied]
     if not args.get("independent", True):
         masks = [np.any(masks, 0)]
@@ -129,7 +144,7 @@ def main():
         for kinds, sets in groups:
             for kind in kinds.split():
                 for args in sets:
-                    if max(np.atleast_1d(args.get("applied_labels", args.get("select_labels", 0)))) >= len(maps[kind]) > 1:
+                    if max(np.atleast_1d(args.get("applied_labels", args.get("select_labels", 0))), default=0) >= len(maps[kind]) > 1:
                         continue
                     if not unambiguous(maps[kind], name, args):
                         dropped += 1
@@ -144,6 +159,12 @@ def main():
                     arrays[f"{count}/json"] = np.frombuffer(json.dumps([name, kind, args, str(out.dtype)]).encode(), dtype=np.uint8)
                     arrays[f"{count}/out"] = np.ascontiguousarray(out.astype(np.uint8) if out.dtype == bool else out)
                     count += 1
+    for at, (kind, steps) in enumerate(CHAINS):
+        data = {"image": MetaTensor(torch.from_numpy(maps[kind].copy()), affine=torch.from_numpy(AFFINE))}
+        for name, args in steps:
+            data = getattr(transforms, name)("image", **args)(data)
+        arrays[f"chain{at}/steps"] = np.frombuffer(json.dumps([kind, steps]).encode(), dtype=np.uint8)
+        arrays[f"chain{at}/out"] = np.ascontiguousarray(data["image"].numpy().astype(np.uint8))
     np.savez_compressed(sys.argv[1], **arrays)
     print(count, "cases,", dropped, "with a tie left out")
 
