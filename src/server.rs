@@ -108,7 +108,7 @@ async fn accept(listener: TcpListener, router: Router) {
 
 async fn guard(request: Request, next: Next) -> Response {
     let mut response = if names_loopback(request.headers()) {
-        tracing::debug!("{} {}", request.method(), request.uri().path());
+        tracing::debug!("{} {}", request.method(), loggable(request.uri().path()));
         next.run(request).await
     } else {
         (StatusCode::FORBIDDEN, "expected the host 127.0.0.1 or localhost\n").into_response()
@@ -123,6 +123,12 @@ async fn guard(request: Request, next: Next) -> Response {
         response.headers_mut().insert(name, HeaderValue::from_static(value));
     }
     response
+}
+
+/// The part of a path that may be logged: its first component may be a secret token.
+fn loggable(path: &str) -> &str {
+    let path = path.trim_start_matches('/');
+    path.find('/').map_or("", |end| &path[end..])
 }
 
 /// Whether there is exactly one Host header, and it is `127.0.0.1`, `localhost` or `[::1]` with or without a port.
