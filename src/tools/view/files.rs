@@ -13,7 +13,7 @@ use serde::Serialize;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use tokio::sync::{Semaphore, mpsc};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio::task::spawn_blocking;
 use tower_http::services::ServeFile;
 
@@ -91,12 +91,8 @@ impl Files {
 
     /// Reads an image of any format and sends it as NIfTI while it is encoded.
     pub async fn convert(&self, file: File) -> Response {
-        let Ok(permit) = self.conversions.clone().acquire_owned().await else {
-            return StatusCode::SERVICE_UNAVAILABLE.into_response();
-        };
-        let read = spawn_blocking(move || read(&file)).await;
-        let (volume, dtype) = match read.unwrap_or_else(|error| Err(err!("cannot read the image: {error}"))) {
-            Ok(read) => read,
+        let (volume, dtype, permit) = match self.limited(move || read(&file)).await {
+            Ok(((volume, dtype), permit)) => (volume, dtype, permit),
             Err(error) => {
                 tracing::warn!("{error}");
                 return (StatusCode::INTERNAL_SERVER_ERROR, error.to_string()).into_response();
@@ -118,6 +114,18 @@ impl Files {
         let stream = futures_util::stream::poll_fn(move |context| sent.poll_recv(context));
         let mime = HeaderValue::from_static("application/octet-stream");
         ([(header::CONTENT_TYPE, mime)], Body::from_stream(stream)).into_response()
+    }
+
+    /// Does the work of a conversion when less than [`CONVERSIONS`] others are in progress. The permit belongs to the
+    /// work, which goes on if the request is aborted, and is returned with its result.
+    async fn limited<T: Send + 'static>(
+        &self,
+        work: impl FnOnce() -> Result<T> + Send + 'static,
+    ) -> Result<(T, OwnedSemaphorePermit)> {
+        let failed = |error: &dyn std::error::Error| err!("cannot read the image: {error}");
+        let permit = self.conversions.clone().acquire_owned().await.map_err(|error| failed(&error))?;
+        let done = spawn_blocking(move || Ok((work()?, permit))).await;
+        done.unwrap_or_else(|error| Err(failed(&error)))
     }
 }
 
@@ -162,5 +170,45 @@ pub async fn serve(path: &Path, mime: &'static str, request: Request) -> Respons
             let name = path.file_name().unwrap_or_default().to_string_lossy();
             (StatusCode::INTERNAL_SERVER_ERROR, format!("cannot read {name}: {error}")).into_response()
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::time::Duration;
+    use tokio::time::timeout;
+
+    #[test]
+    fn conversions_of_aborted_requests_count_until_they_end() {
+        let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
+        runtime.block_on(async {
+            let files = Arc::new(Files::default());
+            let (begun, mut has_begun) = mpsc::channel(CONVERSIONS);
+            let ends = [(); CONVERSIONS].map(|()| {
+                let (files, begun) = (files.clone(), begun.clone());
+                let (end, ended) = std::sync::mpsc::channel::<()>();
+                let work = move || {
+                    begun.blocking_send(()).unwrap();
+                    ended.recv().unwrap();
+                    Ok(())
+                };
+                (end, tokio::spawn(async move { files.limited(work).await.map(|_| ()) }))
+            });
+            for (_, request) in &ends {
+                has_begun.recv().await.unwrap();
+                request.abort();
+            }
+            let next = || timeout(Duration::from_millis(200), files.limited(|| Ok(())));
+            assert!(next().await.is_err(), "more conversions than {CONVERSIONS} at a time");
+            for (end, request) in ends {
+                assert!(request.await.unwrap_err().is_cancelled());
+                end.send(()).unwrap();
+            }
+            assert!(timeout(Duration::from_secs(20), files.limited(|| Ok(()))).await.unwrap().is_ok());
+            // A conversion that fails gives its permit back.
+            assert!(files.limited(|| Err::<(), _>(err!("damaged"))).await.is_err());
+            assert_eq!(files.conversions.available_permits(), CONVERSIONS);
+        });
     }
 }
