@@ -13,6 +13,7 @@ import os
 import re
 import shutil
 import signal
+import struct
 import subprocess
 import sys
 import tempfile
@@ -228,6 +229,24 @@ def check_case(page, browser, rows, file):
     page.click("#all")
 
 
+def check_mr(program, browser):
+    """An image without values below 0 is no CT: no HU, no windows of CT."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = os.path.join(folder, "mr.nii")
+        # NIfTI-1: 16 × 16 × 16 voxels of int16, 2 mm.
+        header = struct.pack("<i36x8h14xhh2x8f3f", 348, 3, 16, 16, 16, 1, 1, 1, 1, 4, 16, 1, 2, 2, 2, 1, 1, 1, 1, 352, 1, 0)
+        voxels = struct.pack("<4096h", *(i * 37 % 900 for i in range(4096)))
+        with open(path, "wb") as out:
+            out.write(header.ljust(344, b"\0") + b"n+1\0" + bytes(4) + voxels)
+        server = subprocess.Popen([program, "-q", "view", path], stdout=subprocess.PIPE, text=True)
+        page = Page(browser, server.stdout.readline().strip())
+        status = page.text("status")
+        check(re.match(r"\d+  ·  [RL] ", status), f"an MR image has no unit: {status}")
+        check(page.value("document.getElementById('window').parentElement.hidden"), "and no windows in HU")
+        server.send_signal(signal.SIGINT)
+        server.wait(5)
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("paths", nargs="*", default=[os.path.join(ROOT, "eval/demo")])
@@ -256,6 +275,8 @@ def main():
                     urllib.request.urlretrieve(f"{url}stored/{files[0][role]['id']}", paths[-1])
                 rows = statistics(program, *paths)
             check_case(page, browser, rows, file)
+            check_mr(program, browser)
+            page = Page(browser, url)
         for at in range(min(3, len(page.cases()))):
             page.click("#cases button", at)
             page.wait_until_shown()

@@ -5,7 +5,7 @@ import { Niivue, NVImage } from "./niivue.js";
 
 const $ = (id) => document.getElementById(id);
 const AXES = ["R", "A", "S"];
-/** Values up to this one are taken for air. */
+/** Values up to this one are taken for air. Images with such values are taken for CT: other modalities have none below 0. */
 const AIR_HU = -300;
 const OPPOSITE = { R: "L", A: "P", S: "I" };
 
@@ -92,13 +92,13 @@ async function show(index) {
     const wanted = [image ?? entry.image, entry.labels].map((file) =>
       file instanceof NVImage ? file : file && volume(file, signal, progress),
     );
-    const [ct, labels] = await Promise.all(wanted);
+    const [scan, labels] = await Promise.all(wanted);
     signal.throwIfAborted();
-    if (ct) {
-      ct.fileId = entry.image.id;
+    if (scan) {
+      scan.fileId = entry.image.id;
     }
     const structures = labels ? structuresIn(labels, list.structures[entry.structures]) : new Map();
-    shown = { image: ct, labels, structures };
+    shown = { image: scan, labels, structures };
     if (labels) {
       // NIFTI_INTENT_LABEL: values are looked up in the color table, not interpolated.
       labels.hdr.intent_code = 1002;
@@ -107,16 +107,16 @@ async function show(index) {
     }
     setWindow();
     // One update for both volumes.
-    viewer.volumes = [ct, labels].filter(Boolean);
+    viewer.volumes = [scan, labels].filter(Boolean);
     viewer.scene.crosshairPos = [0.5, 0.5, 0.5];
     viewer.setVolume(viewer.volumes[0], 0);
     if (position) {
       moveTo(position);
     }
     listStructures(list.structures[entry.structures]);
-    document.body.classList.toggle("has-image", !!ct);
-    document.querySelectorAll(".image-only").forEach((part) => (part.hidden = !ct));
-    document.querySelectorAll(".both-only").forEach((part) => (part.hidden = !(ct && labels)));
+    document.body.classList.toggle("has-image", !!scan);
+    document.querySelectorAll(".ct-only").forEach((part) => (part.hidden = !isCt(scan)));
+    document.querySelectorAll(".both-only").forEach((part) => (part.hidden = !(scan && labels)));
     $("structure-section").hidden = !labels;
     say(null);
     status(viewer.frac2mm(viewer.scene.crosshairPos));
@@ -297,11 +297,19 @@ function setAll(on) {
 
 // Display
 
+/** Whether values are in HU. NIfTI files do not name the modality. */
+function isCt(image) {
+  return image?.global_min <= AIR_HU;
+}
+
 function setWindow() {
   const { image } = shown;
   if (image) {
-    const chosen = $("window").value;
-    const [low, high] = chosen === "auto" ? [image.global_min, image.global_max] : chosen.split(" ").map(Number);
+    const chosen = isCt(image) ? $("window").value : "auto";
+    // The range without outliers, if there are other values.
+    const range = isCt(image) || image.robust_min >= image.robust_max ? "global" : "robust";
+    const whole = [image[`${range}_min`], image[`${range}_max`]];
+    const [low, high] = chosen === "auto" ? whole : chosen.split(" ").map(Number);
     // In 3-D, air is transparent.
     const air = Math.round(255 * Math.min(Math.max((AIR_HU - low) / (high - low), 0), 0.9));
     const table = air ? { A: [0, 0, 128], I: [0, air, 255] } : { A: [0, 128], I: [0, 255] };
@@ -325,7 +333,8 @@ function status(mm, cursor) {
   });
   const parts = [`${place.join("  ")} mm`];
   if (value !== undefined && value !== null) {
-    parts.unshift(`${Number.isInteger(value) ? value : value.toFixed(1)} HU`);
+    const unit = isCt(shown.image) ? " HU" : "";
+    parts.unshift((Number.isInteger(value) ? value : value.toFixed(1)) + unit);
   }
   if (structure) {
     parts.unshift(structure.name);
