@@ -274,6 +274,52 @@ fn cases_are_those_of_a_run_or_belong_together_by_name() {
     assert_eq!(find(&["out"], &[]).unwrap(), [[labels[1].to_owned(), "none".into()]]);
 }
 
+/// A random number from -699 to 699 for the voxel of an index.
+fn noise(i: usize) -> i16 {
+    ((i as u32).wrapping_mul(2_654_435_761) >> 16) as i16 % 700
+}
+
+fn write_large(path: &Path, slices: usize, value: impl Fn(usize) -> i16) -> PathBuf {
+    let voxels = Voxels::I16((0..64 * 64 * slices).map(value).collect::<Vec<i16>>().into());
+    let layout = Layout::fortran([1, 64, 64, slices]);
+    nifti::write(path, &voxels, &layout, &Affine::IDENTITY, DType::I16, nifti::Options::default()).unwrap();
+    path.to_owned()
+}
+
+#[test]
+fn images_of_whole_values_are_told_from_label_maps() {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::create_dir(folder.path().join("labelsTr")).unwrap();
+    let path = |name: &str| folder.path().join(name);
+    let in_body = |i: usize| (8..56).contains(&(i % 64));
+    let mr = |i: usize| if in_body(i) { noise(i).abs() } else { 0 };
+    let is_label_map = |path: PathBuf| {
+        let cases = view::find(&Request { paths: &[path], images: &[], meta_file: None }).unwrap();
+        assert_eq!(cases.len(), 1);
+        cases[0].labels.is_some()
+    };
+    assert!(!is_label_map(write_large(&path("mr.nii.gz"), 20, mr)));
+    assert!(is_label_map(write_large(&path("s1_trans.nii.gz"), 20, |i| if in_body(i) { 3 } else { 0 })));
+    assert!(is_label_map(write_large(&path("labelsTr/s1.nii.gz"), 20, mr)));
+    // NIFTI_INTENT_LABEL at byte 68 of the header.
+    let intent = write_large(&path("intent.nii"), 20, mr);
+    let mut bytes = std::fs::read(&intent).unwrap();
+    bytes[68..70].copy_from_slice(&1002i16.to_le_bytes());
+    std::fs::write(&intent, bytes).unwrap();
+    assert!(is_label_map(intent));
+}
+
+#[test]
+fn an_image_is_recognized_without_reading_it_to_the_end() {
+    let folder = tempfile::tempdir().unwrap();
+    // More than the slices that are read at a time; the end is missing.
+    let path = write_large(&folder.path().join("mr.nii.gz"), 2000, |i| noise(i).abs());
+    let bytes = std::fs::read(&path).unwrap();
+    std::fs::write(&path, &bytes[..bytes.len() * 9 / 10]).unwrap();
+    let cases = view::find(&Request { paths: &[path.clone()], images: &[], meta_file: None }).unwrap();
+    assert_eq!(cases[0].image, Some(path));
+}
+
 #[test]
 fn without_the_viewer_s_files_the_command_says_how_to_get_them() {
     let folder = tempfile::tempdir().unwrap();
@@ -294,7 +340,7 @@ fn the_command_prints_its_address_and_ends_with_an_interrupt() {
     std::fs::write(folder.path().join(niivue), NIIVUE).unwrap();
     let start = |port: &str| {
         let mut command = program(folder.path());
-        command.args(["view", "ct.nii.gz", "--port", port]).env("XDG_CACHE_HOME", folder.path());
+        command.args(["view", "ct.nii.gz", "-v", "--port", port]).env("XDG_CACHE_HOME", folder.path());
         command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
     };
     let mut running = start("0");
@@ -313,4 +359,8 @@ fn the_command_prints_its_address_and_ends_with_an_interrupt() {
     assert!(std::process::Command::new("kill").args(["-INT", &running.id().to_string()]).status().unwrap().success());
     assert_eq!(running.wait().unwrap().code(), Some(0));
     assert!(interrupted.elapsed() < Duration::from_secs(5));
+    // The log can be passed on: it does not contain the token.
+    let mut log = String::new();
+    running.stderr.take().unwrap().read_to_string(&mut log).unwrap();
+    assert!(log.contains("GET /niivue.js") && !log.contains(token), "{log}");
 }

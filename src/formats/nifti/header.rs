@@ -37,6 +37,8 @@ pub struct CheckedHeader {
     pub srow: [[f64; 4]; 3],
     /// `xyzt_units` as stored.
     pub units: u8,
+    /// Meaning of the voxels (nifti1.h, "NIFTI_INTENT_...").
+    pub intent_code: i32,
 }
 
 /// Reads NIfTI-2 fields at constant byte offsets, which are below the length that `parse` has checked.
@@ -81,6 +83,7 @@ struct Stored {
     qoffset: [f64; 3],
     srow: [[f64; 4]; 3],
     units: u8,
+    intent_code: i32,
 }
 
 /// Detects the version from the first bytes of a file (at least [`SIZE_1`]).
@@ -167,6 +170,7 @@ impl Stored {
             qoffset: [header.quatern_x, header.quatern_y, header.quatern_z].map(f64::from),
             srow: [header.srow_x, header.srow_y, header.srow_z].map(|row| row.map(f64::from)),
             units: header.xyzt_units,
+            intent_code: header.intent_code.into(),
         }
     }
     fn nifti_2(fields: &Fields) -> Stored {
@@ -184,6 +188,7 @@ impl Stored {
             srow: std::array::from_fn(|row| std::array::from_fn(|i| fields.f64(400 + 32 * row + 8 * i))),
             // Values beyond a byte have no meaning.
             units: u8::try_from(fields.i32(500)).unwrap_or(0),
+            intent_code: fields.i32(504),
         }
     }
 
@@ -213,6 +218,7 @@ impl Stored {
             qoffset: self.qoffset,
             srow: self.srow,
             units: self.units,
+            intent_code: self.intent_code,
         })
     }
 

@@ -31,7 +31,7 @@ mod tests;
 mod write;
 
 pub use extension::read_extensions;
-pub use read::{SliceReader, pair, read, read_bytes, read_hashed, read_header};
+pub use read::{SliceReader, has_label_intent, pair, read, read_bytes, read_hashed, read_header};
 pub use write::{Options, write, write_to};
 
 use crate::image::DType;

@@ -17,6 +17,8 @@ use std::sync::Arc;
 const BUFFER_BYTES: usize = 1 << 18;
 /// Number of voxels that are converted at a time if their stored type differs from that in memory.
 const CHUNK_VOXELS: usize = 1 << 16;
+/// `NIFTI_INTENT_LABEL` of nifti1.h: a voxel is an index into a list of labels.
+const INTENT_LABEL: i32 = 1002;
 /// Size in bytes of the voxels in memory when a file is read by slices.
 const SLICES_BYTES: usize = 8 << 20;
 
@@ -80,6 +82,18 @@ pub fn read_header(path: impl AsRef<Path>) -> Result<Volume> {
         Ok(volume)
     };
     read().map_err(|error: Error| error.file(path))
+}
+
+/// Whether the header says that the voxels are labels.
+///
+/// # Errors
+/// The file has no readable NIfTI header.
+pub fn has_label_intent(path: impl AsRef<Path>) -> Result<bool> {
+    let path = path.as_ref();
+    let pair = pair(path);
+    let file = pair.as_ref().map_or(path, |(header, _)| header);
+    let header = Source::open(file).and_then(|mut source| parse_header(&mut source, pair.is_none()));
+    Ok(header.map_err(|error| error.file(file))?.intent_code == INTENT_LABEL)
 }
 
 /// Reads the voxels of a one-channel file a few slices of constant (stored) Z at a time.

@@ -1,16 +1,15 @@
 //! Finds the cases to show: those of a run, or label maps and images that belong together by name.
 
 use super::Case;
+use super::recognize::is_label_map;
 use crate::error::{Error, Kind, Result};
 use crate::formats::reader;
 use crate::image::extensions;
+use crate::text::count;
 use crate::tools::label_names;
 use crate::tools::run_folder;
 use crate::{bail, err};
 use std::path::{Path, PathBuf};
-
-/// A map with more labels than these is taken for an image, unless its header names its labels.
-const MAX_LABELS: usize = 1024;
 
 /// What to show.
 #[derive(Debug, Default)]
@@ -37,9 +36,12 @@ pub fn find(request: &Request<'_>) -> Result<Vec<Case>> {
         }
     }
     let (mut labels, mut images) = (vec![], request.images.to_vec());
+    if files.len() > 1 && request.images.is_empty() {
+        tracing::info!("looking for label maps among {}", count(files.len(), "file"));
+    }
     for file in files {
-        reader::read_header(&file, None)?;
-        let is_label_map = !request.images.is_empty() || is_label_map(&file)?;
+        let header = reader::read_header(&file, None)?;
+        let is_label_map = !request.images.is_empty() || is_label_map(&file, &header)?;
         if is_label_map { &mut labels } else { &mut images }.push(file);
     }
     if labels.is_empty() && !request.images.is_empty() {
@@ -136,18 +138,6 @@ fn nothing_in(folder: &Path) -> Error {
         .hint("name the output folder of `segbundle run`, such as eval, or label maps and images")
 }
 
-/// Whether a file is a label map: it names its labels, or has few different values, which are whole numbers from 0.
-fn is_label_map(path: &Path) -> Result<bool> {
-    if path.is_dir() {
-        return Ok(false);
-    }
-    if label_names::read(path).is_ok_and(|names| names.is_some()) {
-        return Ok(true);
-    }
-    let volume = reader::read(path, None)?;
-    Ok(label_names::labels_in(&volume).is_ok_and(|labels| labels.len() <= MAX_LABELS))
-}
-
 /// The image of a label map: that whose name fits best, else the only one in the same folder.
 fn belonging<'a>(labels: &Path, images: &'a [PathBuf]) -> Option<(usize, &'a PathBuf)> {
     let named = images.iter().enumerate().max_by_key(|(_, image)| affinity(labels, image));
@@ -159,12 +149,6 @@ fn belonging<'a>(labels: &Path, images: &'a [PathBuf]) -> Option<(usize, &'a Pat
 /// How well the names of a label map and an image fit: s0001_trans belongs to s0001, and s0001 to nnU-Net's s0001_0000;
 /// 0 if they do not.
 fn affinity(labels: &Path, image: &Path) -> usize {
-    let stem = |path: &Path| {
-        let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-        let known = [extensions::NIFTI, extensions::NRRD, extensions::META_IMAGE].concat();
-        let length = known.into_iter().filter(|known| extensions::ends(&name, &[known])).map(str::len).max();
-        name[..name.len() - length.unwrap_or(0)].to_owned()
-    };
     let (own, other) = (stem(labels), stem(image));
     let (short, long) = if own.len() < other.len() { (&own, &other) } else { (&other, &own) };
     match long.strip_prefix(short.as_str()) {
@@ -172,6 +156,14 @@ fn affinity(labels: &Path, image: &Path) -> usize {
         Some(rest) if !short.is_empty() && rest.starts_with(['_', '-', '.']) => short.len(),
         _ => 0,
     }
+}
+
+/// Name of an image without folders and extension.
+pub fn stem(path: &Path) -> String {
+    let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+    let known = [extensions::NIFTI, extensions::NRRD, extensions::META_IMAGE].concat();
+    let length = known.into_iter().filter(|known| extensions::ends(&name, &[known])).map(str::len).max();
+    name[..name.len() - length.unwrap_or(0)].to_owned()
 }
 
 #[cfg(test)]

@@ -8,6 +8,7 @@
 
 mod cases;
 mod files;
+mod recognize;
 
 use super::structures::{Structure, Structures};
 use crate::env;
