@@ -8,12 +8,13 @@ use super::label_maps::{
 };
 use super::support::KeyList;
 use crate::case_context::CaseContext;
-use crate::component::{Keys, OneOrMany};
+use crate::component::{Keys, OneOrMany, Value};
 use crate::contracts::{OnPrediction, Sample, Step, Transform, TransformContext};
 use crate::error::Result;
 use crate::image::components::{Class, Components, Neighborhood, class_of};
 use crate::image::{CHUNK, Element, Voxels};
 use crate::prediction::LabelVolume;
+use crate::tools::structures::{Names, Structures};
 use crate::{bail, each_voxels, err};
 use rayon::prelude::*;
 use std::sync::Arc;
@@ -44,6 +45,34 @@ component! {
         "of equally large components, the one whose first voxel comes last is kept; in MONAI this depends on the processor",
     ],
     build: KeepLargest::new,
+}
+
+component! {
+    /// Keep only the largest connected component of the named structures.
+    pub static OF_STRUCTURES = transform "KeepLargestStructuresd" in "segbundle.transforms";
+
+    pub struct KeepLargestStructuresArgs {
+        /// Keys of the label maps or predictions.
+        keys: Keys,
+        /// Names by label, such as channel_def in metadata.json: {"1": "spleen"}, or a list that starts at label 0.
+        names: Value,
+        /// Names of the structures to process.
+        structures: Names,
+        /// Skip missing keys instead of raising an error.
+        allow_missing_keys: bool = false,
+    }
+
+    build: |args| {
+        let structures = Structures::from_value(&args.names)?.subset(&args.structures.0)?;
+        Ok(KeepLargest {
+            keys: KeyList::new(args.keys, args.allow_missing_keys),
+            labels: Some(structures.iter().map(|structure| i64::from(structure.id)).collect()),
+            is_onehot: None,
+            independent: true,
+            connectivity: None,
+            count: 1,
+        })
+    },
 }
 
 struct KeepLargest {

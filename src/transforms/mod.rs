@@ -73,6 +73,7 @@ pub static COMPONENTS: &[&Component] = &[
     &items::delete::COMPONENT,
     &items::select::COMPONENT,
     &keep_largest_connected_component::COMPONENT,
+    &keep_largest_connected_component::OF_STRUCTURES,
     &label_to_mask::COMPONENT,
     &lambda::COMPONENT,
     &load_image::COMPONENT,

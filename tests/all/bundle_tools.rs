@@ -121,6 +121,10 @@ fn a_new_bundle_verifies_and_is_described() {
     let config = ["verify", "--config_file", "new/configs/inference.json", "--bundle_root", "new"];
     let checked = check(run(&[&config[..], &images].concat()));
     assert!(checked.contains("0 mistakes"), "{checked}");
+    let untrained = run(&[&["run"], &config[1..], &images, &["--output_dir", "out"]].concat());
+    let said = [untrained.stdout, untrained.stderr].concat();
+    let said = String::from_utf8_lossy(&said);
+    assert!(said.contains("no weights at new/models/model.pt: the network is untrained"), "{said}");
 
     let page = check(run(&["info", "new"]));
     assert!(page.starts_with("new 0.0.1\n") && page.contains("network_def: SegResNet(spatial_dims=3, "), "{page}");

@@ -3,7 +3,7 @@
 use crate::npz::{self, Array};
 use crate::transform_parameters::value;
 use crate::transforms::{apply, build, case_context};
-use segbundle::component::Value;
+use segbundle::component::{FromValue, Value};
 use segbundle::contracts::{CaseContext, Item, Sample, Transform, TransformContext};
 use segbundle::image::{Affine, DType, Grid, ImageHeader, Layout, Volume, Voxels};
 use segbundle::prediction::{LabelVolume, Prediction, PredictionState};
@@ -250,4 +250,20 @@ fn wrong_arguments_are_named() {
         let error = on(name, args, &[0, 1, 2], onehot);
         assert!(error.contains(expected), "{name}: {error:?}, expected {expected}");
     }
+}
+
+#[test]
+fn structures_are_kept_by_name_and_unknown_names_are_suggested() {
+    let transform = |structure: &str| {
+        let names = value(&json!({"1": "spleen", "2": "liver"}));
+        let args = [("keys", "image".into()), ("names", names), ("structures", structure.into())];
+        crate::common::build("segbundle.transforms.KeepLargestStructuresd", &args)
+    };
+    let error = transform("splen").unwrap_err().to_string();
+    assert!(error.contains("unknown structure `splen`") && error.contains("`spleen`"), "{error}");
+    let transform = Arc::<dyn Transform>::from_value(&transform("spleen").unwrap()).unwrap();
+    let map = Voxels::U8(vec![1, 0, 1, 1, 2, 0, 2, 2].into());
+    let volume = Volume::new("a.nii.gz", map, Layout::contiguous([1, 8, 1, 1]), AFFINE);
+    let kept = applied(&*transform, Item::Image(volume)).to_f32_vec().unwrap();
+    assert_eq!(kept, [0.0, 0.0, 1.0, 1.0, 2.0, 0.0, 2.0, 2.0]);
 }

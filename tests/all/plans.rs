@@ -54,6 +54,7 @@ fn argument_sets(name: &str, folder: &Path) -> Vec<Json> {
             {}, {"argmax": true}, {"argmax": true, "to_onehot": 5}, {"threshold": 30}, {"rounding": "torchrounding"}
         ])),
         "KeepLargestConnectedComponentd" => set(json!([{}, {"applied_labels": [0], "is_onehot": true}])),
+        "KeepLargestStructuresd" => set(json!([{"names": {"1": "liver"}, "structures": "liver"}])),
         "RemoveSmallObjectsd" => {
             set(json!([{"independent_channels": false}, {"min_size": 9, "independent_channels": false}]))
         }
