@@ -115,7 +115,7 @@ impl SliceReader {
         SliceReader::with_room(path.as_ref(), digests, SLICES_BYTES)
     }
     /// Like [`SliceReader::open`], with a buffer of about `bytes`.
-    pub(super) fn with_room(path: &Path, digests: Option<&FileDigests>, bytes: usize) -> Result<Option<SliceReader>> {
+    pub fn with_room(path: &Path, digests: Option<&FileDigests>, bytes: usize) -> Result<Option<SliceReader>> {
         if pair(path).is_some() {
             return Ok(None);
         }

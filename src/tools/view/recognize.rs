@@ -10,6 +10,10 @@ use std::path::Path;
 
 /// A map with more labels than these is taken for an image, unless its header or name says that it is a label map.
 const MAX_LABELS: usize = 1024;
+/// Labels of a map that may be as irregular as noise. Images have more values.
+const FEW_LABELS: usize = 16;
+/// Bytes of voxels that are read at a time.
+const STEP_BYTES: usize = 256 << 10;
 /// Pairs of neighboring voxels in the foreground after which the voxels are not read further.
 const ENOUGH_PAIRS: usize = 10_000;
 /// Smallest fraction of equal neighbors in the foreground of a label map. Structures are many voxels wide, whereas noise
@@ -20,7 +24,7 @@ const MIN_EQUAL: f64 = 0.7;
 ///
 /// In this order: a header with names of labels or NIfTI's intent "label" says so; integers are labels in a file or folder
 /// named as a segmentation, and images in a folder of nnU-Net's images. Otherwise slices are read until they tell: labels
-/// are whole numbers from 0, of few different values, and mostly equal to their neighbors.
+/// are whole numbers from 0 of few different values, and mostly equal to their neighbors unless they are very few.
 ///
 /// # Errors
 /// The file cannot be read.
@@ -57,7 +61,7 @@ fn by_name(path: &Path) -> Option<bool> {
 
 fn by_voxels(path: &Path) -> Result<bool> {
     let mut seen = Sample::default();
-    let slices = if reader::has_slices(path) { nifti::SliceReader::open(path, None)? } else { None };
+    let slices = if reader::has_slices(path) { nifti::SliceReader::with_room(path, None, STEP_BYTES)? } else { None };
     if let Some(mut slices) = slices {
         let plane = slices.shape()[0] * slices.shape()[1];
         while let Some((range, voxels)) = slices.advance()? {
@@ -105,15 +109,20 @@ impl Sample {
             self.equal += equal;
             self.pairs += equal + changes;
             self.labels.values_mut().for_each(|count| *count = 0);
-            if self.pairs >= ENOUGH_PAIRS {
-                return Some(self.resembles_labels());
+            // Few irregular values may be the noise beside a body that follows.
+            if self.pairs >= ENOUGH_PAIRS && (self.is_regular() || self.labels.len() > FEW_LABELS) {
+                return Some(self.is_regular());
             }
         }
         None
     }
 
-    /// True for a volume of one value, such as a segmentation in which nothing was found.
+    /// The decision at the end of an image.
     fn resembles_labels(&self) -> bool {
+        self.labels.len() <= FEW_LABELS || self.is_regular()
+    }
+
+    fn is_regular(&self) -> bool {
         self.equal as f64 >= MIN_EQUAL * self.pairs as f64
     }
 }
@@ -178,6 +187,13 @@ mod tests {
         let vessels = |x: usize, _: usize, _: u32| if x % 16 < 2 { 1.0 } else { 0.0 };
         assert!(resembles_labels(&[slices(5, |_, _, _| 0.0), slices(5, vessels)].concat()));
         assert!(resembles_labels(&slices(5, |_, _, _| 0.0)), "nothing found");
+    }
+
+    #[test]
+    fn few_values_are_labels_unless_others_follow() {
+        let noise = slices(20, |_, _, random| (random >> 29) as f32);
+        assert!(resembles_labels(&noise));
+        assert!(!resembles_labels(&[noise, slices(20, |_, _, random| (random >> 22) as f32)].concat()));
     }
 
     #[test]
