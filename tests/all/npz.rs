@@ -50,6 +50,9 @@ impl Array {
         }
         match self.descr.as_str() {
             "|u1" => each!(u8),
+            "|i1" => each!(i8),
+            "<u2" => each!(u16),
+            "<u8" => each!(u64),
             "<i2" => each!(i16),
             "<i4" => each!(i32),
             "<i8" => each!(i64),
