@@ -5,7 +5,6 @@ pub mod layers;
 pub mod params;
 mod segresnet;
 mod torchscript;
-pub mod trial;
 mod unet;
 
 pub use segresnet::{SegResNet, SegResNetArgs};

@@ -9,11 +9,11 @@
 //! is loaded, since the config does not contain them and predictions are planned before they are computed.
 
 use super::params::{load_strict, move_to};
-use super::trial::first_accepted;
 use crate::component::{BuildContext, Effect, FromValue, Function, Value};
 use crate::contracts::{Mode, Network, NetworkHandle, NetworkState};
 use crate::error::{Kind, Result};
 use crate::formats::{self, digest};
+use crate::torch::trial::first_accepted;
 use crate::torch::{Device, DeviceExt, guard};
 use crate::{bail, err};
 use parking_lot::Mutex;

@@ -4,6 +4,7 @@ pub mod convert;
 mod device;
 mod guard;
 mod tensor;
+pub mod trial;
 
 pub use device::{Device, DeviceExt};
 pub use guard::{guard, joined};

@@ -1,8 +1,8 @@
 //! Finds an input that a network accepts, by trial.
 
+use super::guard;
 use crate::err;
 use crate::error::{Error, Result};
-use crate::torch::guard;
 use tch::{Device, Kind, Tensor};
 
 /// Edge lengths of the cubes that are tried, in voxels.
