@@ -241,10 +241,11 @@ impl Components {
             })
             .collect();
         let offsets = of.offsets();
+        let runs_of = |at: usize, out: &mut Vec<Run>| runs(line(at), first_run[at], &class, out);
         // Joins the runs of line `at`, `own`, with those of the line before it by `offset`.
         let join = |forest: &mut Forest, at: usize, own: &[Run], offset: &Offset, other: &mut Vec<Run>| {
             let Some(before) = of.before(at, offset).filter(|_| !own.is_empty()) else { return };
-            runs(line(before), first_run[before], &class, other);
+            runs_of(before, other);
             touching(own, other, offset.reach, |p, q| {
                 if p.class == q.class {
                     forest.join(p.number, q.number);
@@ -255,7 +256,7 @@ impl Components {
             let mut forest = Forest { links, first: first_run[start] };
             let (mut own, mut other) = (vec![], vec![]);
             for at in start..(start + per_task).min(lines) {
-                runs(line(at), first_run[at], &class, &mut own);
+                runs_of(at, &mut own);
                 for run in &own {
                     *forest.link(run.number) = ROOT | (run.end - run.start) as u32;
                 }
@@ -270,7 +271,7 @@ impl Components {
         for &start in &starts {
             for offset in &offsets {
                 for at in start..(start + per_task.min(offset.lines)).min(lines) {
-                    runs(line(at), first_run[at], &class, &mut own);
+                    runs_of(at, &mut own);
                     join(&mut forest, at, &own, offset, &mut other);
                 }
             }

@@ -81,7 +81,7 @@ fn answer(mut stream: TcpStream, server: Server, body: &[u8], base: &str, cuts: 
     let end = match server.cut {
         Some((bytes, _)) if *cuts > 0 => {
             *cuts -= 1;
-            let bytes = if server.uneven && *cuts % 2 == 0 { bytes / 2 } else { bytes };
+            let bytes = if server.uneven && cuts.is_multiple_of(2) { bytes / 2 } else { bytes };
             bytes.min(rest.len())
         }
         _ => rest.len(),

@@ -316,7 +316,7 @@ fn an_image_is_recognized_without_reading_it_to_the_end() {
     let path = write_large(&folder.path().join("mr.nii.gz"), 300, |i| noise(i).abs());
     let bytes = std::fs::read(&path).unwrap();
     std::fs::write(&path, &bytes[..bytes.len() * 9 / 10]).unwrap();
-    let cases = view::find(&Request { paths: &[path.clone()], images: &[], meta_file: None }).unwrap();
+    let cases = view::find(&Request { paths: std::slice::from_ref(&path), images: &[], meta_file: None }).unwrap();
     assert_eq!(cases[0].image, Some(path));
 }
 
