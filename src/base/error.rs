@@ -4,6 +4,7 @@
 //! [`bail!`](crate::bail) create an error. Callers add the location as it propagates: [`Error::at`] in the config
 //! layer, which knows file and id, [`Error::file`] in the code that opened a file.
 
+use crate::text::printable;
 use std::fmt;
 use std::path::Path;
 
@@ -209,10 +210,11 @@ impl Error {
 }
 
 impl fmt::Display for Error {
-    /// Writes the message, ` --> file, id`, the expression with a caret, and after a blank line the hint.
+    /// Writes the message, ` --> file, id`, the expression with a caret, and after a blank line the hint. Control
+    /// characters of file names and configs are escaped.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         // As wide as "error: ".
-        f.write_str(&self.message().replace('\n', "\n       "))?;
+        f.write_str(&printable(&self.message().replace('\n', "\n       ")))?;
         let excerpt = self.excerpt();
         let fields = [
             ("location", self.get_location()),
@@ -221,7 +223,7 @@ impl fmt::Display for Error {
             ("hint", self.get_hint().map(str::to_owned)),
         ];
         let texts = fields.into_iter().filter_map(|(name, value)| field_text(name, &value?));
-        texts.into_iter().try_for_each(|text| f.write_str(&text))
+        texts.into_iter().try_for_each(|text| f.write_str(&printable(&text)))
     }
 }
 
@@ -327,6 +329,12 @@ mod tests {
         assert_eq!(of_a_file.place("g()", 0).at(Some("c.json:9"), "run").to_string(), shown);
         let of_an_item = err!("no number").at(Some("command line"), "x").place("g()", 0).at(Some("c.json:9"), "run");
         assert_eq!(of_an_item.to_string(), "no number\n  --> command line, x");
+    }
+
+    #[test]
+    fn control_characters_of_names_are_escaped() {
+        let error = err!("cannot read `\u{1b}[2J`").file("a\u{7}.nii").hint("b\r");
+        assert_eq!(error.to_string(), "cannot read `\\u{1b}[2J`\n  --> a\\u{7}.nii\n\nhint: b\\r");
     }
 
     #[test]

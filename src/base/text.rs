@@ -1,8 +1,10 @@
-//! Reads UTF-8 text files, with or without a byte order mark, and formats sizes and counts for messages.
+//! Reads UTF-8 text files, with or without a byte order mark, and formats sizes, durations and counts for messages.
 
 use crate::err;
 use crate::error::{Error, Kind, Result};
+use std::borrow::Cow;
 use std::path::Path;
+use std::time::Duration;
 
 /// A size in binary units, as those of `--max-memory`: `1.5 MiB`.
 pub fn bytes(size: u64) -> String {
@@ -14,6 +16,30 @@ pub fn bytes(size: u64) -> String {
         _ if size < gib => format!("{} MiB", shown(mib, 0)),
         _ => format!("{} GiB", shown(gib, 1)),
     }
+}
+
+/// A duration: `0 s`, `40 ms`, `1.5 s`, `41 s`, `3 min 5 s`, `2 h 10 min`.
+pub fn duration(of: Duration) -> String {
+    let seconds = of.as_secs_f64();
+    let whole = seconds.round() as u64;
+    match whole {
+        _ if of.is_zero() => "0 s".into(),
+        _ if seconds < 0.9995 => format!("{:.0} ms", seconds * 1e3),
+        _ if seconds < 9.95 => format!("{seconds:.1} s"),
+        0..60 => format!("{whole} s"),
+        60..3600 => format!("{} min {} s", whole / 60, whole % 60),
+        _ => format!("{} h {} min", whole / 3600, whole % 3600 / 60),
+    }
+}
+
+/// `text` with its control characters, which a terminal would obey, escaped, except for line breaks and tabs.
+pub fn printable(text: &str) -> Cow<'_, str> {
+    let is_control = |c: char| c.is_control() && !matches!(c, '\n' | '\t');
+    if !text.contains(is_control) {
+        return text.into();
+    }
+    let escape = |c: char| if is_control(c) { c.escape_default().to_string() } else { c.to_string() };
+    text.chars().map(escape).collect::<String>().into()
 }
 
 /// `1 case`, `2 cases`
@@ -78,6 +104,19 @@ mod tests {
         let sizes = [0, 20 << 10, 100 << 10, 3 << 19, 70 << 20, 1 << 30, 43 << 28];
         let expected = ["0 KiB", "20 KiB", "0.1 MiB", "1.5 MiB", "70 MiB", "1.0 GiB", "10.8 GiB"];
         assert_eq!(sizes.map(bytes), expected);
+    }
+
+    #[test]
+    fn durations_have_units() {
+        let seconds = [0.0, 0.04, 1.52, 9.96, 41.0, 59.7, 185.0, 7800.0];
+        let expected = ["0 s", "40 ms", "1.5 s", "10 s", "41 s", "1 min 0 s", "3 min 5 s", "2 h 10 min"];
+        assert_eq!(seconds.map(Duration::from_secs_f64).map(duration), expected);
+    }
+
+    #[test]
+    fn control_characters_are_escaped_except_for_line_breaks_and_tabs() {
+        assert_eq!(printable("a\u{1b}[31m\r\u{9b}\nb\tü"), "a\\u{1b}[31m\\r\\u{9b}\nb\tü");
+        assert!(matches!(printable("plain\n"), Cow::Borrowed(_)));
     }
 
     #[test]

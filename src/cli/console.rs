@@ -3,8 +3,8 @@
 use super::log::Log;
 use crate::bundle::{LoggingConf, Warning};
 use crate::contracts::{CaseReport, CaseStatus, Observer, Progress, Stage};
-use crate::error::{Error, Result, field_text};
-use crate::log_error;
+use crate::error::{Error, Result};
+use crate::{log_error, text};
 use indicatif::{MultiProgress, ProgressBar, ProgressState, ProgressStyle};
 use parking_lot::Mutex;
 use std::collections::HashSet;
@@ -12,12 +12,11 @@ use std::fmt::{self, Debug};
 use std::io::{IsTerminal, Write, stderr};
 use std::path::Path;
 use std::sync::Arc;
-use std::time::Duration;
 use tracing::field::Field;
 use tracing::{Event, Level, Subscriber};
 use tracing_subscriber::Layer;
 use tracing_subscriber::filter::{LevelFilter, dynamic_filter_fn};
-use tracing_subscriber::fmt::format::{FormatEvent, FormatFields, Writer, debug_fn};
+use tracing_subscriber::fmt::format::{FormatEvent, FormatFields, Writer};
 use tracing_subscriber::fmt::{FmtContext, MakeWriter};
 use tracing_subscriber::layer::{Context, SubscriberExt};
 use tracing_subscriber::registry::LookupSpan;
@@ -32,7 +31,7 @@ pub struct Console {
     json: bool,
     /// Whether -v or -q set the level of the console.
     forced: bool,
-    /// The log as configured by a bundle's logging.conf.
+    /// The log lines that are text.
     log: Log,
 }
 
@@ -48,30 +47,24 @@ impl Console {
     }
 
     pub fn init_log(&self) {
-        let (plain, conf, level) = (self.log.clone(), self.log.clone(), self.level);
-        let lines = tracing_subscriber::fmt::layer()
-            .with_target(false)
-            .with_ansi(stderr().is_terminal())
-            .with_writer(self.clone());
-        // Fields other than those of an error are only shown in JSON lines.
-        let fields = debug_fn(|writer, field, value| {
-            let text = format!("{value:?}");
-            match field.name() {
-                "message" => writer.write_str(&text),
-                name => writer.write_str(&field_text(name, &text).unwrap_or_default()),
-            }
-        });
-        let lines = if self.json {
-            lines.json().flatten_event(true).with_current_span(false).map_event_format(JsonLines).boxed()
-        } else {
-            lines.fmt_fields(fields).compact().boxed()
-        };
-        let json = self.json;
-        let lines =
-            lines.with_filter(dynamic_filter_fn(move |meta, _| *meta.level() <= level && (json || !plain.is_active())));
-        let conf = conf.clone().with_filter(dynamic_filter_fn(move |_, _| conf.is_active()));
+        let lines = tracing_subscriber::fmt::layer().with_target(false).with_ansi(false).with_writer(self.clone());
+        let json = lines.json().flatten_event(true).with_current_span(false).map_event_format(JsonLines);
+        let json = self.json.then(|| json.with_filter(self.level));
+        let (log, level) = (self.log.clone(), self.level);
+        let text = self.log.clone();
+        let text = text.with_filter(dynamic_filter_fn(move |meta, _| log.is_configured() || *meta.level() <= level));
+        self.log.start(self, self.number());
         // Only a test in the same process can initialize a second time; the first one remains in effect.
-        let _ = tracing_subscriber::registry().with(lines).with(conf).with(WarnOnce::default()).try_init();
+        let _ = tracing_subscriber::registry().with(json).with(text).with(WarnOnce::default()).try_init();
+    }
+
+    /// The level as a number of Python's `logging`.
+    fn number(&self) -> i64 {
+        match self.level {
+            LevelFilter::WARN => 30,
+            LevelFilter::INFO => 20,
+            _ => 10,
+        }
     }
 
     /// Whether stderr shows JSON lines, which logging.conf does not affect.
@@ -82,12 +75,7 @@ impl Console {
     /// Configure the log from logging.conf. -v and -q still determine the level of the console, and JSON lines are
     /// still written to stderr, in addition to the files of logging.conf.
     pub fn apply_logging(&self, conf: LoggingConf) -> Result<()> {
-        let level = match self.level {
-            LevelFilter::WARN => 30,
-            LevelFilter::INFO => 20,
-            _ => 10,
-        };
-        self.log.apply(conf, self, self.forced.then_some(level))
+        self.log.apply(conf, self, self.forced.then_some(self.number()))
     }
 
     /// A progress bar for the bytes of a file; hidden if there are no bars.
@@ -204,11 +192,11 @@ impl Observer for RunReport {
                 let bar = bars.add(ProgressBar::new(0));
                 let style = ProgressStyle::with_template("{prefix} {bar:30} {pos}/{len} windows, {left} left  {msg}");
                 let left = |state: &ProgressState, out: &mut dyn std::fmt::Write| {
-                    let _ = out.write_str(&duration(state.eta()));
+                    let _ = out.write_str(&text::duration(state.eta()));
                 };
                 bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()).with_key("left", left));
                 bar.set_prefix(format!("[{}/{total}]", index + 1));
-                bar.set_message(name.to_owned());
+                bar.set_message(text::printable(name).into_owned());
                 self.bars.lock().push((index, bar.clone()));
                 Arc::new(Bar(bar))
             }
@@ -283,7 +271,7 @@ fn log_latencies(report: &CaseReport) {
         peak_memory_bytes,
         "++ Latencies => Total: {total:.4}; Pre: {pre:.4}; Inferer: {inferer:.4}; Invert: {invert:.4}; Post: {post:.4}; \
          Write: {write:.4}; peak memory {}",
-        crate::text::bytes(peak_memory_bytes),
+        text::bytes(peak_memory_bytes),
     );
 }
 
@@ -295,27 +283,5 @@ impl Progress for Bar {
     }
     fn window_done(&self) {
         self.0.inc(1);
-    }
-}
-
-/// Format a duration as `41 s`, `3 min 5 s` or `2 h 10 min`.
-fn duration(of: Duration) -> String {
-    match of.as_secs() {
-        s @ 0..60 => format!("{s} s"),
-        s @ 60..3600 => format!("{} min {} s", s / 60, s % 60),
-        s => format!("{} h {} min", s / 3600, s % 3600 / 60),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::duration;
-    use std::time::Duration;
-
-    #[test]
-    fn durations_have_units() {
-        for (seconds, text) in [(0, "0 s"), (41, "41 s"), (185, "3 min 5 s"), (7800, "2 h 10 min")] {
-            assert_eq!(duration(Duration::from_secs(seconds)), text);
-        }
     }
 }

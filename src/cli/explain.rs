@@ -14,6 +14,7 @@ use crate::text::{self, count};
 use crate::workflow;
 use std::fmt::Write as _;
 use std::sync::Arc;
+use std::time::Duration;
 
 /// Maximum number of files listed per case: there may be one mask for each of a hundred structures.
 const SHOWN_FILES: usize = 8;
@@ -187,10 +188,5 @@ fn shape_text([x, y, z]: [usize; 3]) -> String {
 }
 
 fn time_text(seconds: f64) -> String {
-    match seconds {
-        0.0..1.0 => format!("{:.0} ms", seconds * 1e3),
-        1.0..120.0 => format!("{seconds:.1} s"),
-        120.0..7200.0 => format!("{:.0} min", seconds / 60.0),
-        _ => format!("{:.1} h", seconds / 3600.0),
-    }
+    text::duration(Duration::try_from_secs_f64(seconds).unwrap_or(Duration::MAX))
 }

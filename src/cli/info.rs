@@ -2,7 +2,7 @@
 
 use crate::error::Result;
 use crate::registry;
-use crate::text::{bytes, count};
+use crate::text::{bytes, count, printable};
 use crate::tools::bundle::info::{self, Info, Network, Tensor};
 use std::path::PathBuf;
 
@@ -38,15 +38,7 @@ pub fn info(args: &Args) -> Result<()> {
 
 /// The lines of the page. A bundle is untrusted: its control characters, which a terminal would obey, are escaped.
 fn page(info: &Info) -> String {
-    lines(info).iter().map(|line| escape_controls(line) + "\n").collect()
-}
-
-fn escape_controls(text: &str) -> String {
-    let mut out = String::with_capacity(text.len());
-    for c in text.chars() {
-        if c.is_control() { out.extend(c.escape_default()) } else { out.push(c) }
-    }
-    out
+    lines(info).iter().map(|line| printable(&line.replace('\n', "\\n")).into_owned() + "\n").collect()
 }
 
 fn lines(info: &Info) -> Vec<String> {

@@ -1,13 +1,15 @@
-//! Logging as a bundle's `logging.conf` configures it: levels, formats and files.
+//! Log lines as text, in the format, levels and files of a bundle's `logging.conf`. Without one, all go to stderr, in the
+//! format of segbundle's own.
 //!
 //! Loggers share their levels with [`crate::python::logging`], so that `setLevel` in a config has an effect here.
 //! Messages of segbundle itself come from loggers named after its modules, for example `segbundle.engines.evaluator`.
 
 use super::console::Console;
-use crate::bundle::logging_conf::{Handler, LoggingConf, Record, Sink};
+use crate::bundle::logging_conf::{Format, Handler, Logger, LoggingConf, Record, Sink};
 use crate::err;
 use crate::error::{Error, Kind, Result, field_text};
 use crate::python::{datetime, logging};
+use crate::text::printable;
 use parking_lot::{Mutex, RwLock};
 use std::fs::File;
 use std::io::Write;
@@ -26,17 +28,40 @@ pub struct Log(Arc<RwLock<Option<Active>>>);
 
 struct Active {
     conf: LoggingConf,
+    /// Whether `conf` was read from a file.
+    configured: bool,
     /// Open file of each handler in the conf; `None` if the handler does not write a file.
     files: Vec<Option<Mutex<File>>>,
     console: Console,
-    /// Level of the console from -v or -q, which overrides that of the file.
+    /// Level of the console: that of -v or -q, which overrides that of the file, or the default without a file.
     forced: Option<i64>,
     started: Instant,
 }
 
 impl Log {
-    pub fn is_active(&self) -> bool {
-        self.0.read().is_some()
+    /// Whether a logging.conf determines which messages are shown.
+    pub fn is_configured(&self) -> bool {
+        self.0.read().as_ref().is_some_and(|active| active.configured)
+    }
+
+    /// Write messages from `level` on to stderr.
+    pub fn start(&self, console: &Console, level: i64) {
+        let format = Format::new("%(asctime)s %(levelname)s %(name)s: %(message)s");
+        let handlers = vec![Handler { level: 0, format, sink: Sink::Stderr }];
+        let loggers = vec![Logger { name: "root".into(), level: None, handlers: vec![0], propagate: true }];
+        self.set(LoggingConf { loggers, handlers }, false, vec![None], console, Some(level));
+    }
+
+    fn set(
+        &self,
+        conf: LoggingConf,
+        configured: bool,
+        files: Vec<Option<Mutex<File>>>,
+        console: &Console,
+        forced: Option<i64>,
+    ) {
+        let (console, started) = (console.clone(), Instant::now());
+        *self.0.write() = Some(Active { conf, configured, files, console, forced, started });
     }
 
     /// Open the files, set the loggers' levels, and send all further messages to the conf's handlers.
@@ -56,7 +81,7 @@ impl Log {
                 logging::Logger::named(&logger.name).set_level(level);
             }
         }
-        *self.0.write() = Some(Active { conf, files, console: console.clone(), forced, started: Instant::now() });
+        self.set(conf, true, files, console, forced);
         Ok(())
     }
 }
@@ -85,10 +110,8 @@ impl Visit for Fields {
     }
     fn record_debug(&mut self, field: &Field, value: &dyn std::fmt::Debug) {
         let text = format!("{value:?}");
-        match field.name() {
-            "message" => self.message.push_str(&text),
-            name => self.message += &field_text(name, &text).unwrap_or_default(),
-        }
+        let text = if field.name() == "message" { Some(text) } else { field_text(field.name(), &text) };
+        self.message += &printable(&text.unwrap_or_default());
     }
 }
 

@@ -8,6 +8,7 @@ use super::{CaseContext, Item, RngStates, Sample, Transform, TransformContext};
 use crate::err;
 use crate::error::{Error, Result};
 use crate::image::Volume;
+use crate::text;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -167,7 +168,7 @@ impl<'a> Plan<'a> {
                     _ => None,
                 });
                 if let Some(path) = path {
-                    tracing::debug!("{name}, while {path} was read: {:.3} s", start.elapsed().as_secs_f64());
+                    tracing::debug!("{name}, while {path} was read: {}", text::duration(start.elapsed()));
                 }
                 apply_each(&self.transforms[at + 1..], vec![sample], cx)
             }
@@ -233,7 +234,7 @@ fn apply_each_sample(
     for sample in samples {
         after.extend(transform.apply(sample, cx).map_err(|error| error.context(transform.name()))?);
     }
-    tracing::debug!("{}: {:.3} s", transform.name(), start.elapsed().as_secs_f64());
+    tracing::debug!("{}: {}", transform.name(), text::duration(start.elapsed()));
     Ok(after)
 }
 

@@ -77,7 +77,7 @@ pub struct Format {
 
 impl Default for Format {
     fn default() -> Self {
-        Format { template: "%(message)s".into(), date: None }
+        Format::new("%(message)s")
     }
 }
 
@@ -105,6 +105,10 @@ pub struct Record<'a> {
 }
 
 impl Format {
+    /// Creates a format without a date format.
+    pub fn new(template: &str) -> Format {
+        Format { template: template.into(), date: None }
+    }
     /// Format a message as a line, without line break.
     pub fn render(&self, record: &Record) -> Result<String> {
         let file = Path::new(record.path);
