@@ -4,8 +4,9 @@
 use crate::component::{Args, BuildContext, Function, Value};
 use crate::err;
 use crate::error::{Kind, Result};
-use crate::python::array::{Flavor, Given, elements};
+use crate::python::array::{Flavor, elements};
 use crate::python::common::reads;
+use crate::python::given::Given;
 use crate::torch::{array_from_tensor, kind_of};
 use tch::{Device, Tensor};
 
@@ -19,12 +20,12 @@ type Draw = fn([i64; 1], (tch::Kind, Device)) -> std::result::Result<Tensor, tch
 /// `rand(2, 3)`, `rand([2, 3])`, `rand(size=(2, 3))`
 fn draw(name: &str, args: Args, call: &mut BuildContext, draw: Draw) -> Result<Value> {
     const PARAMS: &[&str] = &["*size", "dtype", "generator", "_device", "_requires_grad", "_pin_memory", "_layout"];
-    let given = Given::bind(name, Flavor::Torch, PARAMS, args)?;
+    let given = Given::bind(name, PARAMS, args)?;
     if given.value(2).is_some() {
         return Err(err!("{name}: argument `generator` is not supported, the default generator is always used")
             .kind(Kind::Unsupported));
     }
-    let ty = given.get(1)?.unwrap_or(given.float());
+    let ty = given.get(1)?.unwrap_or(Flavor::Torch.float());
     let kind = kind_of(ty).filter(|_| ty.is_float());
     let kind = kind.ok_or_else(|| err!("{name}: expected a float type, found {}", ty.name()).kind(Kind::Config))?;
     let shape: Vec<i64> = given.sizes(0)?.into_iter().map(|n| n as i64).collect();

@@ -9,7 +9,7 @@
 //!
 //! Facades that need libtorch are in the root crate (`facades`) and add themselves to the same table.
 
-pub use segbundle_base::{bail, env, err, error, percentile, random, text};
+pub use segbundle_base::{bail, env, err, error, log_error, percentile, random, text};
 pub use segbundle_image::{self as image, each_voxels};
 
 pub mod bundle;

@@ -1,6 +1,6 @@
 //! The program as a user runs it: exit codes, messages, files.
 
-use crate::common::{Bundle, results, text};
+use crate::common::{Bundle, program, results, text};
 use segbundle::formats::nifti;
 use segbundle::image::Voxels;
 
@@ -436,4 +436,40 @@ fn replaced_sample_data_are_reported() {
     let write = || text(&bundle.run(&["sample-data", "--output_dir", "d", "--cases", "2", "--size", "24"]).stderr);
     assert!(!write().contains("replaced"));
     assert!(write().contains("replaced 2 cases of the same name"));
+}
+
+#[test]
+fn a_misspelled_config_file_comes_with_the_similar_one() {
+    let bundle = Bundle::new(0);
+    std::fs::copy(bundle.path("configs/inference.json"), bundle.path("configs/train.json")).unwrap();
+    for (given, near) in [
+        ("configs/inferense.json", Some("configs/inference.json")),
+        ("configs/inference.jsn", Some("configs/inference.json")),
+        ("config/inference.json", Some("configs/inference.json")),
+        ("['configs/inference.json','train.json']", Some("configs/train.json")),
+        // The similar file is one of those given.
+        ("['configs/inference.json','configs/inference2.json']", None),
+    ] {
+        let output = bundle.run(&["run", "--config_file", given]);
+        let log = text(&output.stderr);
+        assert_eq!(output.status.code(), Some(2), "{given}: {log}");
+        assert!(log.contains("cannot find the config file `"), "{given}: {log}");
+        match near {
+            Some(near) => assert!(log.contains(&format!("hint: did you mean `{near}`?")), "{given}: {log}"),
+            None => assert!(!log.contains("did you mean"), "{given}: {log}"),
+        }
+    }
+}
+
+#[test]
+fn usage_and_log_lines_are_alike_for_all_commands_and_names_of_the_program() {
+    use std::os::unix::process::CommandExt;
+    let folder = tempfile::tempdir().unwrap();
+    let output = program(folder.path()).arg0("/somewhere/other").arg("walk").output().unwrap();
+    assert!(text(&output.stderr).contains("Usage: segbundle "), "{}", text(&output.stderr));
+    let output = program(folder.path()).args(["--threads", "2", "classes"]).output().unwrap();
+    let log = text(&output.stderr);
+    let (time, rest) = log.split_at(log.find(" WARNING ").unwrap_or_else(|| panic!("{log}")));
+    assert_eq!(rest, " WARNING segbundle.cli: `--threads` has no effect on `classes`\n");
+    assert!(time.len() == 23 && time.as_bytes()[19] == b',', "{log}");
 }

@@ -93,6 +93,35 @@ fn wrong_values_of_overrides_are_all_listed_at_once() {
 }
 
 #[test]
+fn lists_of_unequal_length_in_zip_are_a_warning() {
+    let bundle = Bundle::new(1);
+    edit(&bundle, &[(r#""run": ["#, r#""run": ["$[pair for pair in map(list, zip([1, 2], [1]))]", "#)]);
+    let (code, report) = verify(&bundle, &[]);
+    assert_eq!(code, Some(0), "{report}");
+    assert_eq!(report.matches("warning: zip() pairs lists of 2 and 1 items").count(), 1, "{report}");
+    assert!(
+        report.contains("inference.json:") && report.contains(", run::0") && report.contains(", 1 warning"),
+        "{report}"
+    );
+}
+
+#[test]
+fn windows_that_do_not_fit_the_network_are_a_mistake_in_the_inferer_s_argument() {
+    let bundle = Bundle::new(1);
+    let expected = "SlidingWindowInferer: argument `roi_size`: SegResNet: expected axes that are multiples of 2, found \
+                    [16, 2, 15]";
+    let (code, report) = verify(&bundle, &["--inferer#roi_size", "[16,None,15]"]);
+    assert_eq!(code, Some(2), "{report}");
+    assert_lists(&report, &[expected]);
+    let run = bundle.infer(&["--inferer#roi_size", "[16,None,15]"]);
+    assert!(run.status.code() == Some(2) && text(&run.stderr).contains(expected), "{}", text(&run.stderr));
+    // The size of the image is known when it is read.
+    let run = bundle.infer(&["--inferer#roi_size", "None", "--preprocessing#transforms#3#pixdim", "[4.1,2.0,2.0]"]);
+    let expected = "SlidingWindowInferer: SegResNet: expected axes that are multiples of 2";
+    assert!(run.status.code() == Some(1) && text(&run.stderr).contains(expected), "{}", text(&run.stderr));
+}
+
+#[test]
 fn what_is_not_supported_with_these_arguments_is_listed() {
     let bundle = Bundle::new(1);
     edit(&bundle, &[(r#""amp": true"#, r#""amp": true, "prepare_batch": "$lambda x: x""#)]);

@@ -178,18 +178,8 @@ fn called(
 /// Error for a reference to an item that the config does not have.
 pub fn missing_reference(plan: &Plan, missing: &str) -> Error {
     let tree = &plan.tree;
-    let (mut node, mut known) = (&tree.root, String::new());
-    let mut part = "";
-    for next in missing.split(id::SEPARATOR) {
-        part = next;
-        match node.child(next) {
-            Some(child) => {
-                node = child;
-                known = id::join(&known, next);
-            }
-            None => break,
-        }
-    }
+    let (node, known, rest) = tree.ancestor(missing);
+    let part = rest.split(id::SEPARATOR).next().unwrap_or(rest);
     let error = err!("`@{missing}` is not defined in the config").kind(Kind::Config);
     if known == metadata::ID && node.children().is_empty() {
         return error.hint("no metadata was read: name its file with `--meta_file metadata.json`");

@@ -2,9 +2,9 @@
 
 use super::node::{Node, Origin};
 use super::{json, yaml};
-use crate::error::{Error, Kind, Result};
+use crate::error::{Error, Kind, Result, did_you_mean};
 use crate::{err, text};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// A warning: printed like an error, but execution continues.
 pub type Warning = Error;
@@ -69,11 +69,11 @@ pub fn is_config_name(path: &str) -> bool {
 /// Read a config file; its top level may be any value. At most 64 MiB, 2 million items and 200 levels are read.
 pub fn read_file(path: &str, notes: &mut Notes) -> Result<Node> {
     let config = |e: Error| e.kind(Kind::Config).file(path);
+    if !Path::new(path).exists() {
+        return Err(config(missing(path, &[])));
+    }
     if !is_config_name(path) {
         return Err(config(err!("expected a .json, .yaml or .yml file, found `{path}`")));
-    }
-    if !Path::new(path).exists() {
-        return Err(config(missing(path)));
     }
     let text = text::read(path, MAX_BYTES).map_err(config)?;
     tracing::debug!("read {path}");
@@ -89,13 +89,25 @@ pub fn read_text(text: &str, path: &str, notes: &mut Notes) -> Result<Node> {
     }
 }
 
-fn missing(path: &str) -> Error {
-    let error = err!("cannot find the config file `{path}`");
-    let folder = Path::new(path).parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    let name = Path::new(path).file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
-    let names: Vec<String> = std::fs::read_dir(folder)
-        .map(|entries| entries.flatten().map(|entry| entry.file_name().to_string_lossy().into_owned()).collect())
-        .unwrap_or_default();
-    let near = crate::error::did_you_mean(&name, names.iter().map(String::as_str).filter(|name| is_config_name(name)));
-    error.suggest(near.map(|near| folder.join(near).display().to_string()))
+/// Error for a config file that does not exist; suggests one that is not among the files `given` with it.
+pub fn missing(path: &str, given: &[String]) -> Error {
+    let path = Path::new(path);
+    let beside = given.iter().filter_map(|other| Some(Path::new(other).with_file_name(path.file_name()?)));
+    let is_other = |path: &Path| {
+        path.to_str().is_some_and(|text| is_config_name(text) && !given.iter().any(|other| other == text))
+    };
+    let near = beside.into_iter().find(|path| path.is_file()).or_else(|| similar(path, &is_other));
+    err!("cannot find the config file `{}`", path.display()).suggest(near.as_deref().map(Path::display))
+}
+
+/// The existing path most similar to a misspelled one.
+fn similar(path: &Path, wanted: &dyn Fn(&Path) -> bool) -> Option<PathBuf> {
+    let parent = path.parent()?;
+    let here = parent.as_os_str().is_empty();
+    let folder = if here || parent.is_dir() { parent.to_owned() } else { similar(parent, &Path::is_dir)? };
+    let names =
+        std::fs::read_dir(if here { Path::new(".") } else { &folder }).ok()?.flatten().map(|entry| entry.file_name());
+    let names: Vec<String> =
+        names.filter(|name| wanted(&folder.join(name))).filter_map(|name| name.into_string().ok()).collect();
+    Some(folder.join(did_you_mean(path.file_name()?.to_str()?, names.iter().map(String::as_str))?))
 }

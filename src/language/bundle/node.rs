@@ -110,9 +110,7 @@ impl Node {
         match &self.content {
             Content::Leaf(_) => None,
             Content::List(items) => items.get(index(part)?),
-            Content::Dict(entries) => entries
-                .get(&Key::str(part))
-                .or_else(|| entries.iter().find(|(key, _)| names(key, part)).map(|(_, node)| node)),
+            Content::Dict(entries) => Some(&entries[position(entries, part)?]),
         }
     }
     pub(super) fn child_mut(&mut self, part: &str) -> Option<&mut Node> {
@@ -120,10 +118,8 @@ impl Node {
             Content::Leaf(_) => None,
             Content::List(items) => items.get_mut(index(part)?),
             Content::Dict(entries) => {
-                if entries.contains_key(&Key::str(part)) {
-                    return entries.get_mut(&Key::str(part));
-                }
-                entries.iter_mut().find(|(key, _)| names(key, part)).map(|(_, node)| node)
+                let at = position(entries, part)?;
+                Some(&mut entries[at])
             }
         }
     }
@@ -191,8 +187,9 @@ pub fn key_text(key: &Key) -> String {
     }
 }
 
-fn names(key: &Key, part: &str) -> bool {
-    key.as_str().is_none() && key_text(key) == part
+/// Position of the key that has the text `part`; a string is preferred.
+fn position(entries: &Entries, part: &str) -> Option<usize> {
+    entries.get_index_of(&Key::str(part)).or_else(|| entries.keys().position(|key| key_text(key) == part))
 }
 
 /// Parse an index such as `12`; `012` and `+12` are not indices, since ids are compared as text.

@@ -145,9 +145,10 @@ impl Session {
         let mut call = BuildContext::in_run(self.run.clone(), config);
         let Some(dry) = &self.dry else { return inner(&mut call) };
         let mut call = call.dry();
-        let result = inner(&mut call);
+        let result = call.lend(inner);
         let place = self.plan.tree.place(id);
         call.take_reports().into_iter().for_each(|error| dry.report(error.at(Some(&place), id)));
+        self.warnings.lock().extend(call.take_warnings().into_iter().map(|warning| warning.at(Some(&place), id)));
         result
     }
 

@@ -80,6 +80,9 @@ impl Tree {
         tree.files = args.config_files.clone();
         tree.check_folders(args);
         for file in &args.config_files {
+            if !Path::new(file).exists() {
+                return Err(load::missing(file, &args.config_files).kind(Kind::Config).file(file));
+            }
             tree.merge_file(file, args.rules)?;
         }
         compat::rename_deprecated(&mut tree.root);
@@ -209,31 +212,27 @@ impl Tree {
         }
     }
 
+    /// The closest existing ancestor of `id` with its id, and the parts below it that do not exist.
+    pub fn ancestor<'a>(&self, id: &'a str) -> (&Node, &'a str, &'a str) {
+        let (mut node, mut end, mut start) = (&self.root, 0, 0);
+        for part in id.split(id::SEPARATOR) {
+            let Some(child) = node.child(part) else { return (node, &id[..end], &id[start..]) };
+            (node, end) = (child, start + part.len());
+            start = end + id::SEPARATOR.len();
+        }
+        (node, id, "")
+    }
+
     /// Suggestion for a missing id: a similar name in the same container, or the same name elsewhere.
     pub fn nearest(&self, missing: &str) -> Option<String> {
-        let mut node = &self.root;
-        let mut known = String::new();
-        let mut end = 0;
-        for part in missing.split(id::SEPARATOR) {
-            end += part.len();
-            match node.child(part) {
-                Some(child) => {
-                    node = child;
-                    known = id::join(&known, part);
-                    end += id::SEPARATOR.len();
-                }
-                None => {
-                    self.charge_search(1)?;
-                    let names: Vec<String> = node.children().into_iter().map(|(name, _)| name).collect();
-                    self.charge_search(names.len())?;
-                    if let Some(near) = did_you_mean(part, names.iter().map(String::as_str)) {
-                        let tail = &missing[end..];
-                        let whole = id::join(&known, near) + tail;
-                        return Some(if self.get(&whole).is_some() { whole } else { id::join(&known, near) });
-                    }
-                    break;
-                }
-            }
+        let (node, known, rest) = self.ancestor(missing);
+        let part = rest.split(id::SEPARATOR).next().unwrap_or(rest);
+        let names: Vec<String> = node.children().into_iter().map(|(name, _)| name).collect();
+        self.charge_search(names.len() + 1)?;
+        if let Some(near) = did_you_mean(part, names.iter().map(String::as_str)) {
+            let near = id::join(known, near);
+            let whole = near.clone() + &rest[part.len()..];
+            return Some(if self.get(&whole).is_some() { whole } else { near });
         }
         let last = id::split_last(missing).1;
         if last.parse::<usize>().is_ok() { None } else { self.find(&self.root, "", last) }
@@ -275,14 +274,7 @@ impl Tree {
 
     /// File and line of `id`, or of its closest existing ancestor.
     pub fn place(&self, id: &str) -> String {
-        let mut node = &self.root;
-        for part in id.split(id::SEPARATOR) {
-            match node.child(part) {
-                Some(child) => node = child,
-                None => break,
-            }
-        }
-        node.origin.text()
+        self.ancestor(id).0.origin.text()
     }
 }
 

@@ -3,7 +3,7 @@
 use super::{Args, Effect, Value};
 use crate::error::{Error, Kind, Result};
 use crate::run::{ConfigRecord, EngineStart, RunContext};
-use crate::{bail, err};
+use crate::{bail, err, log_error};
 use std::any::Any;
 use std::cell::RefCell;
 use std::sync::Arc;
@@ -95,6 +95,7 @@ pub struct BuildContext {
     depth_left: u32,
     dry_run: bool,
     reports: Vec<Error>,
+    warnings: Vec<Error>,
     run: Option<Arc<RunContext>>,
     config: Option<Arc<dyn ConfigSource>>,
 }
@@ -121,6 +122,8 @@ struct Lent {
     steps: u64,
     depth: u32,
     dry_run: bool,
+    /// Warnings recorded by the borrowers.
+    warnings: Vec<Error>,
     run: Option<Arc<RunContext>>,
 }
 
@@ -140,7 +143,15 @@ impl Default for BuildContext {
 impl BuildContext {
     /// Creates a context outside of a run, with limits on steps and nesting.
     pub fn with_limits(steps: u64, depth: u32) -> Self {
-        BuildContext { steps_left: steps, depth_left: depth, dry_run: false, reports: vec![], run: None, config: None }
+        BuildContext {
+            steps_left: steps,
+            depth_left: depth,
+            dry_run: false,
+            reports: vec![],
+            warnings: vec![],
+            run: None,
+            config: None,
+        }
     }
     /// The same context for a dry run, which builds components and calls pure functions only.
     #[must_use]
@@ -157,6 +168,16 @@ impl BuildContext {
     }
     pub(crate) fn take_reports(&mut self) -> Vec<Error> {
         std::mem::take(&mut self.reports)
+    }
+    /// Log a warning, or in a dry run record it.
+    pub fn warn(&mut self, warning: Error) {
+        match self.dry_run {
+            true => self.warnings.push(warning),
+            false => log_error!(warn, &warning, "{}", warning.message()),
+        }
+    }
+    pub(crate) fn take_warnings(&mut self) -> Vec<Error> {
+        std::mem::take(&mut self.warnings)
     }
     /// Check whether the function or method `what` may be called.
     ///
@@ -193,19 +214,21 @@ impl BuildContext {
     /// Run `inner` so that code without access to this context uses its limits through [`BuildContext::with_lent`].
     pub fn lend<T>(&mut self, inner: impl FnOnce(&mut BuildContext) -> T) -> T {
         let (steps, depth, dry_run) = (self.steps_left, self.depth_left, self.dry_run);
-        let outer = LENT.replace(Some(Lent { steps, depth, dry_run, run: self.run.clone() }));
+        let outer = LENT.replace(Some(Lent { steps, depth, dry_run, warnings: vec![], run: self.run.clone() }));
         let result = inner(self);
-        let left = LENT.replace(outer).map_or(steps, |left| left.steps);
-        self.steps_left = self.steps_left.saturating_sub(steps - left);
+        if let Some(left) = LENT.replace(outer) {
+            self.steps_left = self.steps_left.saturating_sub(steps - left.steps);
+            self.warnings.extend(left.warnings);
+        }
         result
     }
     /// Run `inner` with the limits and the run lent to this thread, or with default ones.
     pub fn with_lent<T>(inner: impl FnOnce(&mut BuildContext) -> T) -> T {
         let Some(lent) = LENT.with_borrow(Clone::clone) else { return inner(&mut BuildContext::default()) };
         let limits = BuildContext::with_limits(lent.steps, lent.depth);
-        let mut call = BuildContext { dry_run: lent.dry_run, run: lent.run.clone(), ..limits };
+        let mut call = BuildContext { dry_run: lent.dry_run, warnings: lent.warnings, run: lent.run.clone(), ..limits };
         let result = inner(&mut call);
-        LENT.replace(Some(Lent { steps: call.steps_left, ..lent }));
+        LENT.replace(Some(Lent { steps: call.steps_left, warnings: call.warnings, ..lent }));
         result
     }
     /// Run `inner` one level deeper.

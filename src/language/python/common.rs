@@ -1,5 +1,6 @@
-//! Code shared by the facades: declarations of functions, paths as arguments, iteration.
+//! Code shared by the facades: declarations of functions, conversion of arguments.
 
+use super::given::Given;
 use super::pathlib::Path;
 use crate::component::{Args, BuildContext, Effect, FromValue, Function, Value, found};
 use crate::err;
@@ -40,26 +41,6 @@ impl FromValue for PathText {
     }
 }
 
-/// Items of `for x in value`; `None` if the value is not iterable.
-pub(crate) fn items(value: &Value) -> Option<Result<Vec<Value>>> {
-    Some(Ok(match value {
-        Value::List(list) => list.items(),
-        Value::Tuple(items) => items.to_vec(),
-        Value::Str(text) => text.chars().map(|c| Value::str(c.to_string())).collect(),
-        Value::Dict(dict) => dict.items().into_iter().map(|(key, _)| key.to_value()).collect(),
-        Value::Set(keys) => keys.iter().map(|key| key.to_value()).collect(),
-        Value::Object(object) => return object.iterate(),
-        _ => return None,
-    }))
-}
-
-/// Items of an iterable argument of the function `name`, charged against the limit.
-pub fn iterate(name: &str, value: &Value, call: &mut BuildContext) -> Result<Vec<Value>> {
-    let items = items(value).ok_or_else(|| wrong(name, "iterable", value))??;
-    call.charge(items.len())?;
-    Ok(items)
-}
-
 /// Error "NAME: expected WHAT, found ...".
 pub fn wrong(name: &str, expected: &str, value: &Value) -> Error {
     err!("{name}: expected {expected}, found {}", found(value)).kind(Kind::Config)
@@ -72,8 +53,7 @@ pub fn to<T: FromValue>(name: &str, value: &Value) -> Result<T> {
 
 /// Take exactly one positional or named argument.
 pub fn one<T: FromValue>(name: &str, argument: &str, args: Args) -> Result<T> {
-    let [value] = args.expect(name, [argument])?;
-    to(name, &value)
+    to(name, &Given::bind(name, &[argument], args)?.need::<Value>(0)?)
 }
 
 /// Check that there are no arguments.

@@ -1,7 +1,8 @@
 //! `functools.partial`, which also implements `_mode_: callable` with arguments, and `functools.reduce`.
 
 use super::common::{pure, wrong};
-use crate::bundle::expr::values::{iter::Cursor, take};
+use super::given::Given;
+use crate::bundle::expr::values::iter::Cursor;
 use crate::component::Member::{self, Attribute};
 use crate::component::{Args, BuildContext, Function, Object, Value, discard};
 use crate::error::Result;
@@ -19,12 +20,12 @@ pub const FUNCTIONS: &[Function] = &[
         Ok(Value::object(Partial { function, args }))
     }),
     pure("functools.reduce", |args, call| {
-        let [function, items, initial] = take(args, "functools.reduce", ["function", "iterable", "initial"], 2)?;
-        let mut cursor = Cursor::new(&items.unwrap_or_default())?;
-        let first = initial.map_or_else(|| cursor.next(call), |initial| Ok(Some(initial)))?;
+        let given = Given::bind("functools.reduce", &["function", "iterable", "initial"], args)?;
+        let (function, mut cursor): (Value, _) = (given.need(0)?, Cursor::new(&given.need(1)?)?);
+        let first = given.any(2).cloned().map_or_else(|| cursor.next(call), |initial| Ok(Some(initial)))?;
         let mut result = first.ok_or_else(|| err!("functools.reduce: the iterable is empty").hint("give `initial`"))?;
         while let Some(item) = cursor.next(call)? {
-            result = function.clone().unwrap_or_default().call(Args::positional([result, item]), call)?;
+            result = function.call(Args::positional([result, item]), call)?;
         }
         Ok(result)
     }),

@@ -4,23 +4,17 @@
 
 use super::common::{PathText, reads};
 use super::fnmatch::translate;
+use super::given::Given;
 use super::os_path::{join, split};
-use crate::args;
-use crate::component::{BuildContext, Declared, Function};
+use crate::component::{BuildContext, Function};
 use crate::error::Result;
 use std::path::Path;
 
 pub const FUNCTIONS: &[Function] = &[reads("glob.glob", |args, call| {
-    let args = GlobArgs::parse("glob.glob", args)?;
-    Ok(glob(&args.pathname.0, Options { recursive: args.recursive, hidden: false, links: true }, call)?.into())
+    let given = Given::bind("glob.glob", &["pathname", "recursive"], args)?;
+    let options = Options { recursive: given.get(1)?.unwrap_or(false), hidden: false, links: true };
+    Ok(glob(&given.need::<PathText>(0)?.0, options, call)?.into())
 })];
-
-args! {
-    struct GlobArgs {
-        pathname: PathText,
-        recursive: bool = false,
-    }
-}
 
 /// Steps charged per directory entry, which limits a search to half a million entries.
 const ENTRY_STEPS: usize = 20;

@@ -4,10 +4,11 @@
 //! write are errors. Only regular files of at most [`LIMIT_BYTES`] can be read.
 
 use super::common::{PathText, charge_text, none, reads};
+use super::given::Given;
 use crate::component::Member::{self, Method, Refused};
-use crate::component::{Args, BuildContext, Declared, Function, Object, Value};
+use crate::component::{Args, BuildContext, Function, Object, Value};
 use crate::error::{Kind, Result};
-use crate::{args, err, members};
+use crate::{err, members};
 use parking_lot::Mutex;
 use std::io::Read;
 
@@ -16,29 +17,20 @@ pub const FUNCTIONS: &[Function] = &[reads("open", open)];
 /// Maximum size of a file that a config can read.
 const LIMIT_BYTES: u64 = 128 << 20;
 
-args! {
-    struct Open {
-        file: PathText,
-        mode: String = "r",
-        buffering: i64 = -1,
-        encoding: Option<String> = (),
-    }
-}
-
 fn open(args: Args, call: &mut BuildContext) -> Result<Value> {
-    let args = Open::parse("open", args)?;
-    if args.mode.contains(['w', 'a', 'x', '+']) {
-        return Err(err!("open: mode '{}': a config cannot write files, only read them", args.mode)
+    let given = Given::bind("open", &["file", "mode", "buffering", "encoding"], args)?;
+    let (PathText(name), mode) = (given.need(0)?, given.get(1)?.unwrap_or("r".to_owned()));
+    let encoding = Encoding::named("open", given.get::<String>(3)?.as_deref())?;
+    if mode.contains(['w', 'a', 'x', '+']) {
+        return Err(err!("open: mode '{mode}': a config cannot write files, only read them")
             .kind(Kind::Config)
             .hint("results are written by components such as SaveImaged"));
     }
-    if args.mode.contains('b') || args.mode.chars().any(|c| !"rt".contains(c)) || !args.mode.contains('r') {
-        return Err(
-            err!("open: mode '{}': expected 'r' or 'rt', a config reads text only", args.mode).kind(Kind::Config)
-        );
+    if mode.chars().any(|c| !"rt".contains(c)) || !mode.contains('r') {
+        return Err(err!("open: mode '{mode}': expected 'r' or 'rt', a config reads text only").kind(Kind::Config));
     }
-    let text = read_text("open", &args.file.0, Encoding::named("open", args.encoding.as_deref())?, call)?;
-    Ok(Value::object(TextFile { name: args.file.0, text: Mutex::new(Some(text)) }))
+    let text = Mutex::new(Some(read_text("open", &name, encoding, call)?));
+    Ok(Value::object(TextFile { name, text }))
 }
 
 /// Encoding of a text file.
@@ -56,11 +48,11 @@ impl Encoding {
         match encoding.map(|text| text.to_ascii_lowercase().replace(['-', '_'], "")).as_deref() {
             None | Some("utf8" | "utf8sig" | "ascii" | "usascii") => Ok(Encoding::Utf8),
             Some("latin1" | "iso88591") => Ok(Encoding::Latin1),
-            Some(_) => Err(err!(
-                "{name}: encoding '{}' is not supported, expected utf-8 or latin-1",
-                encoding.unwrap_or_default()
-            )
-            .kind(Kind::Config)),
+            Some(_) => {
+                let found = encoding.unwrap_or_default();
+                let error = err!("{name}: encoding '{found}' is not supported, expected utf-8 or latin-1");
+                Err(error.kind(Kind::Config))
+            }
         }
     }
 }
@@ -71,11 +63,8 @@ pub fn read_text(name: &str, path: &str, encoding: Encoding, call: &mut BuildCon
     // Checked before opening: opening a pipe would block until there is a writer.
     let metadata = std::fs::metadata(path).map_err(failed)?;
     if !metadata.is_file() {
-        return Err(err!(
-            "{name}: expected a regular file, found {}",
-            if metadata.is_dir() { "a folder" } else { "a device or pipe" }
-        )
-        .file(path));
+        let found = if metadata.is_dir() { "a folder" } else { "a device or pipe" };
+        return Err(err!("{name}: expected a regular file, found {found}").file(path));
     }
     let mut bytes = vec![];
     std::fs::File::open(path).map_err(failed)?.take(LIMIT_BYTES + 1).read_to_end(&mut bytes).map_err(failed)?;

@@ -4,11 +4,12 @@
 //! its parent in the dotted name, up to the root logger's (WARNING). A bundle's `logging.conf` also sets these levels.
 //! Expressions cannot create handlers, formatters and filters.
 
-use super::common::{pure, wrong};
+use super::common::{acts, pure, wrong};
+use super::given::Given;
 use crate::component::Member::{self, Attribute, Method};
-use crate::component::{Args, Declared, FromValue, Function, Object, Value};
+use crate::component::{Args, FromValue, Function, Object, Value};
 use crate::error::Result;
-use crate::{args, members};
+use crate::members;
 use parking_lot::Mutex;
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -29,14 +30,14 @@ pub const FUNCTIONS: &[Function] = &[
     pure("logging.getLogger", |args, call| {
         // Loggers are never dropped.
         call.charge(1000)?;
-        let name = GetLogger::parse("logging.getLogger", args)?.name;
+        let name: Option<String> = Given::bind("logging.getLogger", &["name"], args)?.get(0)?;
         let name = name.as_deref().unwrap_or("root");
         if name.len() > 500 {
             crate::bail!("logging.getLogger: expected a name of at most 500 bytes, found {}", name.len());
         }
         Ok(Value::object(Logger::named(name)))
     }),
-    super::common::acts("logging.basicConfig", |mut args, _| {
+    acts("logging.basicConfig", |mut args, _| {
         // Sets the root logger's level; the command line controls format, files and handlers.
         if let Some(level) = args.take("level") {
             Logger::named("root").set_level(parse_level(&level)?);
@@ -44,12 +45,6 @@ pub const FUNCTIONS: &[Function] = &[
         Ok(Value::None)
     }),
 ];
-
-args! {
-    struct GetLogger {
-        name: Option<String> = (),
-    }
-}
 
 /// A logger; all loggers of the same name share their level.
 #[derive(Clone)]

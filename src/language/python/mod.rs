@@ -11,16 +11,16 @@ mod copy;
 pub mod datetime;
 pub mod device;
 mod dist;
+mod enums;
 mod fnmatch;
 pub(crate) mod functools;
+pub mod given;
 mod glob;
-mod ignite;
 mod io;
 mod json;
 pub mod logging;
 mod math;
 mod monai_data;
-mod monai_enums;
 mod monai_handlers;
 pub mod monai_utils;
 mod numpy;
@@ -58,7 +58,7 @@ pub fn register(table: &mut Table) {
         table.add_functions(functions);
     }
     for constants in [
-        ignite::CONSTANTS,
+        array::CONSTANTS,
         logging::CONSTANTS,
         math::CONSTANTS,
         numpy::CONSTANTS,
@@ -68,5 +68,5 @@ pub fn register(table: &mut Table) {
     ] {
         table.add_constants(constants);
     }
-    table.add_members(&monai_enums::MEMBERS);
+    table.add_members(&enums::MEMBERS);
 }

@@ -1,9 +1,10 @@
 //! `monai.data`: datalists and their partitions (monai.data.decathlon_datalist, monai.data.utils, MONAI 1.6.1).
 
-use super::common::{PathText, charge_text, items, one, pure, reads, wrong};
+use super::common::{PathText, charge_text, one, pure, reads};
 use super::io::{Encoding, read_text};
 use super::json;
 use super::os_path::{join, normpath, split};
+use crate::bundle::expr::values::iter::collect;
 use crate::component::{Args, BuildContext, Declared, Dict, Function, Key, Value};
 use crate::error::{Kind, Result, did_you_mean};
 use crate::random::RandomState;
@@ -119,9 +120,8 @@ args! {
 fn partition_dataset(args: Args, call: &mut BuildContext) -> Result<Value> {
     const NAME: &str = "monai.data.partition_dataset";
     let args = Partition::parse(NAME, args)?;
-    let data =
-        items(&args.data).ok_or_else(|| wrong(&format!("{NAME}: argument `data`"), "sequence", &args.data))??;
-    call.charge(data.len().saturating_mul(3))?;
+    let data = collect(&args.data, call).map_err(|error| error.context(format!("{NAME}: argument `data`")))?;
+    call.charge(data.len().saturating_mul(2))?;
     let bad = |message: String| err!("{NAME}: {message}").kind(Kind::Config);
     let n = data.len();
     let mut indices: Vec<usize> = (0..n).collect();

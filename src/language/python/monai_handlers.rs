@@ -1,25 +1,19 @@
 //! `monai.handlers.from_engine` and related functions (monai.handlers.utils, MONAI 1.6.1).
 
 use super::common::pure;
-use crate::component::{Args, BuildContext, Declared, Function, Keys, Object, Value, found};
+use super::given::Given;
+use crate::component::{Args, BuildContext, Function, Keys, Object, Value, found};
+use crate::err;
 use crate::error::{Kind, Result};
-use crate::{args, err};
 use std::sync::Arc;
 
 pub const FUNCTIONS: &[Function] = &[
     pure("monai.handlers.from_engine", |args, _| {
-        let args = FromEngineArgs::parse("monai.handlers.from_engine", args)?;
-        Ok(Value::object(FromEngine { keys: args.keys.0, first: args.first }))
+        let given = Given::bind("monai.handlers.from_engine", &["keys", "first"], args)?;
+        Ok(Value::object(FromEngine { keys: given.need::<Keys>(0)?.0, first: given.get(1)?.unwrap_or(false) }))
     }),
     pure("monai.handlers.ignore_data", |_, _| Ok(Value::None)),
 ];
-
-args! {
-    struct FromEngineArgs {
-        keys: Keys,
-        first: bool = false,
-    }
-}
 
 /// Extracts `keys` from a batch or an output. A dict returns a tuple of values; a list of dicts returns one list per
 /// key, or with `first` the value of the first dict. A single key returns its value without a tuple.

@@ -1,21 +1,17 @@
 //! `monai.utils.first`, and MONAI's notion of a sequence (monai.utils.misc, MONAI 1.6.1).
 
-use super::common::{items, iterate, pure};
-use crate::args;
-use crate::component::{Args, BuildContext, Declared, Function, Value};
+use super::common::pure;
+use super::given::Given;
+use crate::bundle::expr::values::iter::{Cursor, collect};
+use crate::component::{Args, BuildContext, Function, Value};
 use crate::error::Result;
 
 pub(super) const FUNCTIONS: &[Function] = &[pure("monai.utils.first", first), pure("monai.utils.misc.first", first)];
 
-args! {
-    struct First {
-        iterable: Value,
-        default: Value = (),
-    }
-}
 fn first(args: Args, call: &mut BuildContext) -> Result<Value> {
-    let args = First::parse("monai.utils.first", args)?;
-    Ok(iterate("monai.utils.first", &args.iterable, call)?.into_iter().next().unwrap_or(args.default))
+    let given = Given::bind("monai.utils.first", &["iterable", "default"], args)?;
+    let first = Cursor::new(&given.need(0)?)?.next(call)?;
+    Ok(first.or_else(|| given.any(1).cloned()).unwrap_or_default())
 }
 
 /// Items of an iterable that MONAI treats as a sequence (`issequenceiterable`): all except strings and iterators.
@@ -23,6 +19,9 @@ pub fn sequence(value: &Value) -> Result<Option<Vec<Value>>> {
     match value {
         Value::Str(_) => Ok(None),
         Value::Object(object) if object.length().is_none() => Ok(None),
-        value => items(value).transpose(),
+        Value::List(_) | Value::Tuple(_) | Value::Dict(_) | Value::Set(_) | Value::Object(_) => {
+            BuildContext::with_lent(|call| collect(value, call)).map(Some)
+        }
+        _ => Ok(None),
     }
 }

@@ -1,8 +1,10 @@
 //! `numpy`: constants, types, and functions of small arrays ([`super::array`]). Random numbers are not supported.
 
 use super::array::result_type;
-use super::array::{Array, DTypeObject, Flavor, Given, Type, arange, broadcast_shape, charge, function, joined};
-use super::common::{Constants, iterate, pure, wrong};
+use super::array::{Array, Flavor, arange, broadcast_shape, charge, function, joined};
+use super::common::{Constants, pure, wrong};
+use super::given::Given;
+use crate::bundle::expr::values::iter::collect;
 use crate::component::{Args, BuildContext, Function, Value};
 use crate::err;
 use crate::error::{Kind, Result};
@@ -14,18 +16,6 @@ pub const CONSTANTS: Constants = &[
     ("numpy.inf", || f64::INFINITY.into()),
     ("numpy.nan", || f64::NAN.into()),
     ("numpy.newaxis", || Value::None),
-    ("numpy.bool_", || DTypeObject::of(Type::Bool, Numpy)),
-    ("numpy.uint8", || DTypeObject::of(Type::U8, Numpy)),
-    ("numpy.int8", || DTypeObject::of(Type::I8, Numpy)),
-    ("numpy.uint16", || DTypeObject::of(Type::U16, Numpy)),
-    ("numpy.int16", || DTypeObject::of(Type::I16, Numpy)),
-    ("numpy.uint32", || DTypeObject::of(Type::U32, Numpy)),
-    ("numpy.int32", || DTypeObject::of(Type::I32, Numpy)),
-    ("numpy.uint64", || DTypeObject::of(Type::U64, Numpy)),
-    ("numpy.int64", || DTypeObject::of(Type::I64, Numpy)),
-    ("numpy.float16", || DTypeObject::of(Type::F16, Numpy)),
-    ("numpy.float32", || DTypeObject::of(Type::F32, Numpy)),
-    ("numpy.float64", || DTypeObject::of(Type::F64, Numpy)),
 ];
 
 /// Declares functions: methods of their first argument, functions that also take a [`Flavor`], and others.
@@ -73,7 +63,7 @@ macro_rules! with_ignored {
 }
 
 pub(super) fn array(name: &str, args: Args, flavor: Flavor, call: &mut BuildContext) -> Result<Value> {
-    let given = Given::bind(name, flavor, with_ignored!("object|data|a", "dtype"), args)?;
+    let given = Given::bind(name, with_ignored!("object|data|a", "dtype"), args)?;
     let array = Array::of(name, &given.need(0)?, flavor, call)?;
     let ty = given.get(1)?.unwrap_or(array.ty);
     Ok(Value::object(array.cast(ty, call)?))
@@ -85,12 +75,12 @@ pub(super) fn filled(name: &str, x: f64, args: Args, flavor: Flavor, call: &mut 
         Numpy => with_ignored!("shape", "dtype"),
         Flavor::Torch => with_ignored!("*size", "dtype"),
     };
-    let given = Given::bind(name, flavor, params, args)?;
-    let ty = given.get(1)?.unwrap_or(given.float());
+    let given = Given::bind(name, params, args)?;
+    let ty = given.get(1)?.unwrap_or(flavor.float());
     Ok(Value::object(Array::filled(&given.sizes(0)?, x, ty, flavor, call)?))
 }
 pub(super) fn full(name: &str, args: Args, flavor: Flavor, call: &mut BuildContext) -> Result<Value> {
-    let given = Given::bind(name, flavor, with_ignored!("shape|size", "fill_value", "dtype"), args)?;
+    let given = Given::bind(name, with_ignored!("shape|size", "fill_value", "dtype"), args)?;
     let fill = Array::of(name, &given.need(1)?, flavor, call)?;
     let ty = given.get(2)?.unwrap_or(fill.ty);
     Ok(Value::object(Array::filled(&given.sizes(0)?, given.need(1)?, ty, flavor, call)?))
@@ -98,14 +88,14 @@ pub(super) fn full(name: &str, args: Args, flavor: Flavor, call: &mut BuildConte
 
 /// `zeros_like` and `ones_like`.
 pub(super) fn like(name: &str, x: f64, args: Args, flavor: Flavor, call: &mut BuildContext) -> Result<Value> {
-    let given = Given::bind(name, flavor, with_ignored!("a|input", "dtype"), args)?;
+    let given = Given::bind(name, with_ignored!("a|input", "dtype"), args)?;
     let model = Array::of(name, &given.need(0)?, flavor, call)?;
     Ok(Value::object(Array::filled(model.shape(), x, given.get(1)?.unwrap_or(model.ty), flavor, call)?))
 }
 
 /// `arange([start,] stop[, step])`
 pub(super) fn range(name: &str, args: Args, flavor: Flavor, call: &mut BuildContext) -> Result<Value> {
-    let given = Given::bind(name, flavor, with_ignored!("start", "stop|end", "step", "dtype"), args)?;
+    let given = Given::bind(name, with_ignored!("start", "stop|end", "step", "dtype"), args)?;
     let (start, stop) = match given.value(1) {
         Some(stop) => (given.value(0).cloned().unwrap_or(Value::Int(0)), stop.clone()),
         None => (Value::Int(0), given.need(0)?),
@@ -116,8 +106,8 @@ pub(super) fn range(name: &str, args: Args, flavor: Flavor, call: &mut BuildCont
 
 /// Joins arrays along an existing axis (`concatenate`, `cat`) or a new one (`stack`).
 pub(super) fn join(name: &str, new: bool, args: Args, flavor: Flavor, call: &mut BuildContext) -> Result<Value> {
-    let given = Given::bind(name, flavor, &["arrays|tensors", "axis|dim"], args)?;
-    let arrays = iterate(name, &given.need(0)?, call)?
+    let given = Given::bind(name, &["arrays|tensors", "axis|dim"], args)?;
+    let arrays = collect(&given.need(0)?, call)?
         .iter()
         .map(|item| match (flavor, item.downcast::<Array>()) {
             (Flavor::Torch, None) => Err(wrong(name, "list of tensors", item)),
@@ -129,7 +119,7 @@ pub(super) fn join(name: &str, new: bool, args: Args, flavor: Flavor, call: &mut
 
 /// `where(condition, x, y)`; without `x` and `y` the positions of true elements.
 pub(super) fn choose(name: &str, args: Args, flavor: Flavor, call: &mut BuildContext) -> Result<Value> {
-    let given = Given::bind(name, flavor, &["condition", "x|input", "y|other"], args)?;
+    let given = Given::bind(name, &["condition", "x|input", "y|other"], args)?;
     let condition = Array::of(name, &given.need(0)?, flavor, call)?;
     let Some(x) = given.value(1) else {
         charge(call, condition.len())?;

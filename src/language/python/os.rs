@@ -1,10 +1,11 @@
 //! `os`: environment variables, folders and the number of processors.
 
 use super::common::{PathText, acts, none, reads, to, wrong};
+use super::given::Given;
 use crate::component::Member::{self, Method};
-use crate::component::{Args, BuildContext, Declared, Function, Object, Value};
+use crate::component::{Args, BuildContext, Function, Object, Value};
 use crate::error::{Kind, Result};
-use crate::{args, err, members};
+use crate::{err, members};
 
 pub const CONSTANTS: super::common::Constants =
     &[("os.environ", || Value::object(Environ)), ("os.sep", || "/".into()), ("os.path.sep", || "/".into())];
@@ -15,7 +16,8 @@ pub const FUNCTIONS: &[Function] = &[
         Ok(current_dir()?.into())
     }),
     reads("os.listdir", |args, call| {
-        let path = OptionalPath::parse("os.listdir", args)?.path.map_or(".".into(), |path| path.0);
+        let path: Option<PathText> = Given::bind("os.listdir", &["path"], args)?.get(0)?;
+        let path = path.map_or(".".into(), |path| path.0);
         let failed = |e: std::io::Error| err!("os.listdir: {e}").file(&path);
         let mut names = vec![];
         for entry in std::fs::read_dir(&path).map_err(failed)? {
@@ -30,39 +32,14 @@ pub const FUNCTIONS: &[Function] = &[
         Ok(std::thread::available_parallelism().map_or(Value::None, |n| Value::Int(n.get() as i64)))
     }),
     acts("os.makedirs", |args, _| {
-        let args = MakeDirs::parse("os.makedirs", args)?;
-        make_folder("os.makedirs", &args.name.0, true, args.exist_ok)
+        let given = Given::bind("os.makedirs", &["name", "mode", "exist_ok"], args)?;
+        make_folder("os.makedirs", &given.need::<PathText>(0)?.0, true, given.get(2)?.unwrap_or(false))
     }),
     acts("os.mkdir", |args, _| {
-        let args = MakeDir::parse("os.mkdir", args)?;
-        make_folder("os.mkdir", &args.path.0, false, false)
+        let given = Given::bind("os.mkdir", &["path", "mode"], args)?;
+        make_folder("os.mkdir", &given.need::<PathText>(0)?.0, false, false)
     }),
 ];
-
-args! {
-    struct OptionalPath {
-        path: Option<PathText> = (),
-    }
-}
-args! {
-    struct GetEnv {
-        key: String,
-        default: Value = (),
-    }
-}
-args! {
-    struct MakeDirs {
-        name: PathText,
-        mode: i64 = 0o777,
-        exist_ok: bool = false,
-    }
-}
-args! {
-    struct MakeDir {
-        path: PathText,
-        mode: i64 = 0o777,
-    }
-}
 
 /// Creates a folder, with its missing parents if `parents`; an existing folder is an error unless `exist_ok`.
 pub fn make_folder(name: &str, path: &str, parents: bool, exist_ok: bool) -> Result<Value> {
@@ -84,8 +61,8 @@ pub fn current_dir() -> Result<String> {
 }
 
 fn get_variable(name: &str, args: Args) -> Result<Value> {
-    let args = GetEnv::parse(name, args)?;
-    Ok(variable(&args.key).unwrap_or(args.default))
+    let given = Given::bind(name, &["key", "default"], args)?;
+    Ok(variable(&given.need::<String>(0)?).or_else(|| given.any(1).cloned()).unwrap_or_default())
 }
 
 fn variable(key: &str) -> Option<Value> {

@@ -1,14 +1,15 @@
 //! `pathlib.Path`: a POSIX path as a value.
 
 use super::common::{PathText, none, one, positional, pure, reads, to, wrong};
+use super::given::Given;
 use super::glob::{Options, glob};
 use super::io::{Encoding, read_text};
 use super::os::{current_dir, make_folder};
 use super::os_path::{join, splitext};
 use crate::component::Member::{self, Attribute, Method, Refused};
-use crate::component::{Args, BuildContext, Declared, Function, Object, Value};
+use crate::component::{Args, BuildContext, Function, Object, Value};
 use crate::error::Result;
-use crate::{args, bail, members};
+use crate::{bail, members};
 use std::path::Path as File;
 
 pub const FUNCTIONS: &[Function] = &[
@@ -18,19 +19,6 @@ pub const FUNCTIONS: &[Function] = &[
         Ok(Value::object(Path::new(&current_dir()?)))
     }),
 ];
-
-args! {
-    struct Mkdir {
-        mode: i64 = 0o777,
-        parents: bool = false,
-        exist_ok: bool = false,
-    }
-}
-args! {
-    struct ReadText {
-        encoding: Option<String> = (),
-    }
-}
 
 /// Joins `start` and the arguments.
 fn joined(name: &str, start: &str, args: Args) -> Result<Value> {
@@ -104,13 +92,13 @@ static MEMBERS: &[Member<Path>] = &[
     Method("glob", |path, args, call| path.glob(&one::<String>("Path.glob", "pattern", args)?, call)),
     Method("iterdir", |path, args, call| none("Path.iterdir", args).and_then(|()| path.glob("*", call))),
     Method("read_text", |path, args, call| {
-        let encoding = ReadText::parse("Path.read_text", args)?.encoding;
+        let encoding: Option<String> = Given::bind("Path.read_text", &["encoding"], args)?.get(0)?;
         let encoding = Encoding::named("Path.read_text", encoding.as_deref())?;
         Ok(read_text("Path.read_text", &path.0, encoding, call)?.into())
     }),
     Method("mkdir", |path, args, _| {
-        let args = Mkdir::parse("Path.mkdir", args)?;
-        make_folder("Path.mkdir", &path.0, args.parents, args.exist_ok)
+        let given = Given::bind("Path.mkdir", &["mode", "parents", "exist_ok"], args)?;
+        make_folder("Path.mkdir", &path.0, given.get(1)?.unwrap_or(false), given.get(2)?.unwrap_or(false))
     }),
     Method("joinpath", |path, args, _| joined("Path.joinpath", &path.0, args)),
     Refused(

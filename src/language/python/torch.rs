@@ -3,7 +3,7 @@
 //! Tensors in expressions are on the CPU and have no gradients. Functions that need libtorch are in the root crate's
 //! `facades`.
 
-use super::array::{Array, DTypeObject, Flavor, Type, function};
+use super::array::{Array, Flavor, Type, function};
 use super::common::{acts, none, one, pure, to, wrong};
 use super::device::Device;
 use super::numpy::{array, choose, filled, full, functions, join, like, range};
@@ -12,22 +12,6 @@ use crate::error::Result;
 use Flavor::Torch;
 
 pub const CONSTANTS: super::common::Constants = &[
-    ("torch.float32", || DTypeObject::of(Type::F32, Torch)),
-    ("torch.float", || DTypeObject::of(Type::F32, Torch)),
-    ("torch.float64", || DTypeObject::of(Type::F64, Torch)),
-    ("torch.double", || DTypeObject::of(Type::F64, Torch)),
-    ("torch.float16", || DTypeObject::of(Type::F16, Torch)),
-    ("torch.half", || DTypeObject::of(Type::F16, Torch)),
-    ("torch.bfloat16", || DTypeObject::of(Type::BF16, Torch)),
-    ("torch.uint8", || DTypeObject::of(Type::U8, Torch)),
-    ("torch.int8", || DTypeObject::of(Type::I8, Torch)),
-    ("torch.int16", || DTypeObject::of(Type::I16, Torch)),
-    ("torch.short", || DTypeObject::of(Type::I16, Torch)),
-    ("torch.int32", || DTypeObject::of(Type::I32, Torch)),
-    ("torch.int", || DTypeObject::of(Type::I32, Torch)),
-    ("torch.int64", || DTypeObject::of(Type::I64, Torch)),
-    ("torch.long", || DTypeObject::of(Type::I64, Torch)),
-    ("torch.bool", || DTypeObject::of(Type::Bool, Torch)),
     ("torch.pi", || std::f64::consts::PI.into()),
     ("torch.inf", || f64::INFINITY.into()),
     ("torch.nan", || f64::NAN.into()),

@@ -22,14 +22,13 @@ impl Closure {
         Ok(Value::object(Closure { frame: frame.clone(), lambda: lambda.clone(), defaults }))
     }
 
-    fn bind(&self, args: Args, scope: &Scope) -> Result<()> {
+    fn bind(&self, mut args: Args, scope: &Scope) -> Result<()> {
         let parameters = &self.lambda.parameters;
-        let mut positional = args.positional.into_iter();
-        let mut named = args.named;
+        let mut positional = std::mem::take(&mut args.positional).into_iter();
         let mut defaults = self.defaults.iter();
         let mut missing: Vec<Arc<str>> = Vec::new();
         for parameter in &parameters.positional {
-            let (given, by_name) = (positional.next(), take(&mut named, &parameter.name));
+            let (given, by_name) = (positional.next(), args.take(&parameter.name));
             if given.is_some() && by_name.is_some() {
                 bail!("<lambda>() got several values for argument `{}`", parameter.name);
             }
@@ -53,21 +52,17 @@ impl Closure {
         }
         match &parameters.keywords {
             Some(name) => {
-                scope.set(name, Value::Dict(Dict::new(named.into_iter().map(|(name, value)| (Key::Str(name), value)))))
+                let named = args.named.into_iter().map(|(name, value)| (Key::Str(name), value));
+                scope.set(name, Value::Dict(Dict::new(named)));
             }
             None => {
-                if let Some((name, _)) = named.first() {
+                if let Some((name, _)) = args.named.first() {
                     bail!("<lambda>() has no argument `{name}`");
                 }
             }
         }
         Ok(())
     }
-}
-
-fn take(named: &mut Vec<(Arc<str>, Value)>, name: &str) -> Option<Value> {
-    let at = named.iter().position(|(known, _)| **known == *name)?;
-    Some(named.remove(at).1)
 }
 
 impl Drop for Closure {

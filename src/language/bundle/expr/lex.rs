@@ -2,8 +2,7 @@
 
 use super::Reference;
 use super::text::{self, Literal};
-use crate::err;
-use crate::error::{Error, Kind, Result};
+use crate::error::{Error, Result};
 use std::sync::Arc;
 
 #[derive(Debug, Clone)]
@@ -34,10 +33,10 @@ pub enum Part {
 }
 
 /// Operators, longest first.
-const OPERATORS: [&str; 43] = [
+const OPERATORS: [&str; 44] = [
     "...", "**=", "//=", ">>=", "<<=", "**", "//", "<<", ">>", "<=", ">=", "==", "!=", "->", ":=", "+=", "-=", "*=",
     "/=", "%=", "&=", "|=", "^=", "+", "-", "*", "/", "%", "&", "|", "^", "~", "<", ">", "=", "(", ")", "[", "]", "{",
-    "}", ",", ".",
+    "}", ",", ".", ":",
 ];
 /// Maximum nesting of f-strings.
 const MAX_NESTED: usize = 16;
@@ -53,9 +52,9 @@ pub struct Lexer<'a> {
 
 /// End of a sequence of tokens.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Until {
+pub enum Until {
     End,
-    /// The `}`, `!r` or `:` after an f-string's value.
+    /// The `}`, `!r` or `:` after the value in an f-string's braces.
     Field,
 }
 
@@ -92,11 +91,7 @@ impl<'a> Lexer<'a> {
         &self.text[start..self.at]
     }
 
-    pub fn all(&mut self) -> Result<Vec<Token>> {
-        self.tokens(Until::End)
-    }
-
-    fn tokens(&mut self, until: Until) -> Result<Vec<Token>> {
+    pub fn tokens(&mut self, until: Until) -> Result<Vec<Token>> {
         let mut tokens = Vec::new();
         let mut open: Vec<(&'static str, usize)> = Vec::new();
         loop {
@@ -123,10 +118,7 @@ impl<'a> Lexer<'a> {
                 }
                 '\\' if self.eat("\\\n") || self.eat("\\\r\n") => continue,
                 '@' if self.is_reference() => self.reference(),
-                '@' => {
-                    self.bump();
-                    Tok::Op("@")
-                }
+                '@' if self.eat("@") => Tok::Op("@"),
                 '#' if self.plain => {
                     self.take_while(|c| c != '\n');
                     continue;
@@ -187,13 +179,6 @@ impl<'a> Lexer<'a> {
     }
 
     fn operator(&mut self) -> Result<&'static str> {
-        if self.starts(":=") {
-            self.at += 2;
-            return Ok(":=");
-        }
-        if self.eat(":") {
-            return Ok(":");
-        }
         match OPERATORS.iter().find(|op| self.starts(op)) {
             Some(op) => {
                 self.at += op.len();
@@ -244,11 +229,6 @@ impl<'a> Lexer<'a> {
             return Ok(Tok::FString(parts));
         }
         Ok(Tok::Str(text::string(self, literal)?))
-    }
-
-    /// Tokens of the value in an f-string's braces, up to the `}`, `!` or `:` that ends it.
-    pub fn field(&mut self) -> Result<Vec<Token>> {
-        self.tokens(Until::Field)
     }
 
     fn number(&mut self) -> Result<Tok> {
@@ -308,7 +288,7 @@ impl<'a> Lexer<'a> {
         Ok(digits.replace('_', ""))
     }
     fn too_large(&self, start: usize) -> Error {
-        err!("integer overflow: the literal does not fit into 64 bits").kind(Kind::Config).place(self.text, start)
+        self.error(start, "integer overflow: the literal does not fit into 64 bits")
     }
 }
 

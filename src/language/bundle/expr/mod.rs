@@ -73,7 +73,7 @@ pub fn parse(text: &str) -> Result<Parsed> {
 
 fn parse_tokens(mut lexer: lex::Lexer) -> Result<Parsed> {
     let text = lexer.text;
-    let tokens = lexer.all()?;
+    let tokens = lexer.tokens(lex::Until::End)?;
     let references = std::mem::take(&mut lexer.references);
     let content = parse::Parser::new(text, &tokens).content()?;
     Ok(Parsed { text: text.to_owned(), references, content, location: None })

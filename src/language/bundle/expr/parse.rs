@@ -206,10 +206,7 @@ impl<'a> Parser<'a> {
         let at = self.at();
         let first = self.item(false)?;
         if self.op() != "," {
-            return match first {
-                Item { starred: false, value } => Ok(value),
-                Item { .. } => Err(self.error(at, "`*` is only allowed in a list, tuple, set or call")),
-            };
+            return self.single(first, at);
         }
         let mut items = vec![first];
         while self.eat(",") {
@@ -219,6 +216,12 @@ impl<'a> Parser<'a> {
             items.push(self.item(false)?);
         }
         Ok(Node { at, expr: Expr::Tuple(items) })
+    }
+    fn single(&self, item: Item, at: usize) -> Result<Node> {
+        match item {
+            Item { starred: false, value } => Ok(value),
+            Item { .. } => Err(self.error(at, "`*` is only allowed in a list, tuple, set or call")),
+        }
     }
     pub(super) fn starts_expression(&self) -> bool {
         match &self.token().tok {
@@ -410,15 +413,7 @@ impl<'a> Parser<'a> {
             self.expect("]", "the index")?;
             return Ok(first.value);
         }
-        let mut items = vec![first];
-        while self.eat(",") {
-            if self.op() == "]" {
-                break;
-            }
-            items.push(self.slice()?);
-        }
-        self.expect("]", "the index")?;
-        Ok(Node { at, expr: Expr::Tuple(items) })
+        Ok(Node { at, expr: Expr::Tuple(self.rest_of_items(first, "]", Self::slice)?) })
     }
     fn slice(&mut self) -> Result<Item> {
         let at = self.at();
@@ -492,20 +487,11 @@ impl<'a> Parser<'a> {
             return Err(self.unexpected("a value"));
         }
         let first = self.item(true)?;
-        if matches!(self.word(), "for" | "async") && !first.starred {
-            let generator = self.comprehension(at, Kind::Generator, Element::One(first.value))?;
-            self.expect(")", "the generator")?;
-            return Ok(generator);
+        if self.op() == ")" {
+            self.advance();
+            return self.single(first, at);
         }
-        if self.op() != "," {
-            self.expect(")", "the expression")?;
-            return match first {
-                Item { starred: false, value } => Ok(value),
-                Item { .. } => Err(self.error(at, "`*` is only allowed in a list, tuple, set or call")),
-            };
-        }
-        let items = self.rest_of_items(first, ")")?;
-        Ok(Node { at, expr: Expr::Tuple(items) })
+        self.items_or_comprehension(at, first, ")", Kind::Generator, Expr::Tuple)
     }
     /// After `[`: a list or a list comprehension.
     fn square(&mut self, at: usize) -> Result<Node> {
@@ -513,21 +499,39 @@ impl<'a> Parser<'a> {
             return Ok(Node { at, expr: Expr::List(vec![]) });
         }
         let first = self.item(true)?;
-        if matches!(self.word(), "for" | "async") && !first.starred {
-            let node = self.comprehension(at, Kind::List, Element::One(first.value))?;
-            self.expect("]", "the comprehension")?;
-            return Ok(node);
-        }
-        let items = self.rest_of_items(first, "]")?;
-        Ok(Node { at, expr: Expr::List(items) })
+        self.items_or_comprehension(at, first, "]", Kind::List, Expr::List)
     }
-    pub(super) fn rest_of_items(&mut self, first: Item, close: &str) -> Result<Vec<Item>> {
+    /// What follows the first item in brackets: `for`, or further items.
+    fn items_or_comprehension(
+        &mut self,
+        at: usize,
+        first: Item,
+        close: &str,
+        kind: Kind,
+        make: fn(Vec<Item>) -> Expr,
+    ) -> Result<Node> {
+        if matches!(self.word(), "for" | "async") && !first.starred {
+            return self.closed(at, kind, Element::One(first.value), close);
+        }
+        Ok(Node { at, expr: make(self.rest_of_items(first, close, |this| this.item(true))?) })
+    }
+    fn closed(&mut self, at: usize, kind: Kind, element: Element, close: &str) -> Result<Node> {
+        let node = self.comprehension(at, kind, element)?;
+        self.expect(close, "the comprehension")?;
+        Ok(node)
+    }
+    fn rest_of_items(
+        &mut self,
+        first: Item,
+        close: &str,
+        next: impl Fn(&mut Self) -> Result<Item>,
+    ) -> Result<Vec<Item>> {
         let mut items = vec![first];
         while self.eat(",") {
             if self.op() == close {
                 break;
             }
-            items.push(self.item(true)?);
+            items.push(next(self)?);
         }
         if !self.eat(close) {
             return Err(self.unexpected(&format!("`,` or `{close}`")));
@@ -542,20 +546,12 @@ impl<'a> Parser<'a> {
         if self.op() != "**" {
             let first = self.item(true)?;
             if first.starred || self.op() != ":" {
-                if matches!(self.word(), "for" | "async") && !first.starred {
-                    let node = self.comprehension(at, Kind::Set, Element::One(first.value))?;
-                    self.expect("}", "the comprehension")?;
-                    return Ok(node);
-                }
-                let items = self.rest_of_items(first, "}")?;
-                return Ok(Node { at, expr: Expr::Set(items) });
+                return self.items_or_comprehension(at, first, "}", Kind::Set, Expr::Set);
             }
             self.advance();
             let value = self.expression()?;
             if matches!(self.word(), "for" | "async") {
-                let node = self.comprehension(at, Kind::Dict, Element::KeyValue(first.value, value))?;
-                self.expect("}", "the comprehension")?;
-                return Ok(node);
+                return self.closed(at, Kind::Dict, Element::KeyValue(first.value, value), "}");
             }
             return self.pairs(at, vec![Pair::KeyValue(first.value, value)]);
         }

@@ -1,6 +1,6 @@
 //! Lexer of string literals: escapes, and the parts of f-strings.
 
-use super::lex::{Lexer, Part, is_word};
+use super::lex::{Lexer, Part, Until, is_word};
 use crate::error::{Error, Result};
 
 /// An open string literal.
@@ -65,7 +65,7 @@ pub fn f_string(lexer: &mut Lexer, literal: Literal, spec_depth: Option<u32>) ->
 fn replacement(lexer: &mut Lexer, literal: Literal, depth: u32) -> Result<Part> {
     let open = lexer.at;
     lexer.bump();
-    let tokens = lexer.field()?;
+    let tokens = lexer.tokens(Until::Field)?;
     if tokens.len() <= 1 {
         return Err(lexer.error(open, "expected a value in the braces of the f-string"));
     }

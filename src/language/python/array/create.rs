@@ -3,7 +3,7 @@
 use super::{Array, Flavor, Type, charge, elements, promote};
 use crate::component::{BuildContext, FromValue, Value};
 use crate::error::{Kind, Result};
-use crate::python::common::{items, wrong};
+use crate::python::common::wrong;
 use crate::{bail, err};
 use ndarray::{Axis, concatenate};
 
@@ -13,15 +13,17 @@ impl Array {
         if let Some(array) = value.downcast::<Array>() {
             return Ok(Array { flavor, ..(*array).clone() });
         }
-        let float = if flavor == Flavor::Torch { Type::F32 } else { Type::F64 };
+        let float = flavor.float();
         match value {
             Value::Bool(b) => Ok(Array::scalar(f64::from(u8::from(*b)), Type::Bool, flavor)),
             Value::Int(i) => Ok(Array::scalar(*i as f64, Type::I64, flavor)),
             Value::Float(x) => Ok(Array::scalar(*x, float, flavor)),
-            Value::Str(_) | Value::Dict(_) | Value::Set(_) => Err(wrong(name, "number, list or array", value)),
             value => {
-                let Some(list) = items(value) else { return Err(wrong(name, "number, list or array", value)) };
-                let list = list?;
+                let list = match value {
+                    Value::Object(object) => object.iterate().transpose()?,
+                    value => value.as_sequence(),
+                };
+                let list = list.ok_or_else(|| wrong(name, "number, list or array", value))?;
                 // An array costs more than the steps for its elements.
                 call.charge(list.len() + 16)?;
                 if list.is_empty() {
@@ -87,11 +89,7 @@ pub fn arange(
     if step == 0.0 {
         bail!("{name}: the step must not be 0");
     }
-    let ty = dtype.unwrap_or(match (float, flavor) {
-        (false, _) => Type::I64,
-        (true, Flavor::Numpy) => Type::F64,
-        (true, Flavor::Torch) => Type::F32,
-    });
+    let ty = dtype.unwrap_or(if float { flavor.float() } else { Type::I64 });
     let n = ((stop - start) / step).ceil().max(0.0);
     if n > super::LIMIT as f64 {
         bail!("{name}: {n} elements are too many for an expression");

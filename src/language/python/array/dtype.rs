@@ -4,6 +4,7 @@ use crate::component::members::{self, Member, Member::Attribute};
 use crate::component::{FromValue, Object, Value};
 use crate::error::Result;
 use crate::image;
+use crate::python::common::Constants;
 
 /// Data type of an array's elements, named after its bits.
 #[allow(missing_docs)]
@@ -31,6 +32,13 @@ pub enum Flavor {
     Numpy,
     /// torch, with float32 by default.
     Torch,
+}
+
+impl Flavor {
+    /// Default floating-point type.
+    pub fn float(self) -> Type {
+        if self == Torch { F32 } else { F64 }
+    }
 }
 
 use Flavor::{Numpy, Torch};
@@ -219,6 +227,21 @@ impl DTypeObject {
         }
     }
 }
+
+macro_rules! dtypes {
+    ($($module:literal $flavor:ident: $($name:literal = $ty:ident),*;)*) => {
+        &[$($((concat!($module, $name), || DTypeObject::of($ty, $flavor))),*),*]
+    };
+}
+
+/// The data types by name.
+pub const CONSTANTS: Constants = dtypes!(
+    "numpy." Numpy: "bool_" = Bool, "uint8" = U8, "int8" = I8, "uint16" = U16, "int16" = I16, "uint32" = U32,
+        "int32" = I32, "uint64" = U64, "int64" = I64, "float16" = F16, "float32" = F32, "float64" = F64;
+    "torch." Torch: "bool" = Bool, "uint8" = U8, "int8" = I8, "int16" = I16, "short" = I16, "int32" = I32, "int" = I32,
+        "int64" = I64, "long" = I64, "float16" = F16, "half" = F16, "bfloat16" = BF16, "float32" = F32, "float" = F32,
+        "float64" = F64, "double" = F64;
+);
 
 const ITEM_SIZE: Member<DTypeObject> = Attribute("itemsize", |dtype| Ok(Value::Int(i64::from(dtype.ty.bits() / 8))));
 

@@ -1,6 +1,5 @@
 //! Methods of arrays and tensors. Functions of NumPy and torch with the same names call them on their first argument.
 
-use super::given::Given;
 use super::reduce::{Over, extreme, first_extreme};
 use super::shape::axis;
 use super::{Array, DTypeObject, Flavor, Type, ops};
@@ -11,19 +10,7 @@ use crate::err;
 use crate::error::{Kind, Result};
 use crate::python::common::wrong;
 use crate::python::device::Device;
-
-type Body = fn(&Array, &Given, &mut BuildContext) -> Result<Value>;
-
-/// A method: its names, its parameters as declared for [`Given`], and its implementation.
-struct Method {
-    names: &'static [&'static str],
-    params: &'static [&'static str],
-    call: Body,
-}
-
-const fn method(names: &'static [&'static str], params: &'static [&'static str], call: Body) -> Method {
-    Method { names, params, call }
-}
+use crate::python::given::{Given, Method, method};
 
 fn done(array: Array) -> Result<Value> {
     Ok(Value::object(array))
@@ -48,7 +35,7 @@ fn binary(array: &Array, operator: &str, given: &Given, call: &mut BuildContext)
 const AXIS: &[&str] = &["axis|dim", "keepdims|keepdim", "dtype"];
 const OTHER: &[&str] = &["other|x2|b"];
 
-static METHODS: &[Method] = &[
+static METHODS: &[Method<Array>] = &[
     // Elementwise functions.
     method(&["abs", "absolute"], &[], |a, _, call| done(a.map(a.ty, call, f64::abs)?)),
     method(&["floor"], &[], |a, _, call| done(a.map(a.ty, call, f64::floor)?)),
@@ -142,7 +129,7 @@ static METHODS: &[Method] = &[
     method(&["unique"], &[], |a, _, call| done(a.unique(call)?)),
     // Shapes.
     method(&["reshape", "view"], &["*shape|newshape", "_order"], |a, given, call| {
-        done(a.reshape(given.called, &given.integers(0)?.map_or_else(|| given.need(0), Ok)?, call)?)
+        done(a.reshape(given.called, &given.need_integers(0)?, call)?)
     }),
     method(&["flatten", "ravel"], &["start_dim", "end_dim", "_order"], |a, given, call| {
         done(a.flattened(given.called, given.get(0)?.unwrap_or(0), given.get(1)?.unwrap_or(-1), call)?)
@@ -151,20 +138,18 @@ static METHODS: &[Method] = &[
     method(&["unsqueeze", "expand_dims"], &["dim|axis"], |a, given, _| {
         done(a.unsqueezed(given.called, given.need(0)?)?)
     }),
-    method(&["permute"], &["*dims"], |a, given, _| {
-        done(a.permuted(given.called, &given.integers(0)?.map_or_else(|| given.need(0), Ok)?)?)
-    }),
+    method(&["permute"], &["*dims"], |a, given, _| done(a.permuted(given.called, &given.need_integers(0)?)?)),
     // torch swaps two axes, NumPy permutes all axes.
     method(&["transpose"], &["*axes|dim0", "dim1"], |a, given, _| {
         let axes = [given.integers(0)?, given.integers(1)?].into_iter().flatten().flatten().collect::<Vec<i64>>();
         done(match axes[..] {
             [] => a.with(a.data.clone().reversed_axes()),
-            [one, two] if given.torch() => a.swapped(given.called, one, two)?,
+            [one, two] if a.torch() => a.swapped(given.called, one, two)?,
             _ => a.permuted(given.called, &axes)?,
         })
     }),
     method(&["expand", "broadcast_to"], &["*size|shape"], |a, given, call| {
-        done(a.expanded(given.called, &given.integers(0)?.map_or_else(|| given.need(0), Ok)?, call)?)
+        done(a.expanded(given.called, &given.need_integers(0)?, call)?)
     }),
     method(&["flip"], &["*axis|dims"], |a, given, _| {
         let axes = given.integers(0)?.unwrap_or_else(|| (0..a.ndim() as i64).collect());
@@ -175,7 +160,7 @@ static METHODS: &[Method] = &[
     method(&["size"], &["dim|axis"], |a, given, _| {
         Ok(match given.get(0)? {
             Some(at) => Value::Int(a.shape()[axis(given.called, at, a.ndim())?] as i64),
-            None if given.torch() => Value::tuple(a.shape().iter().map(|n| Value::Int(*n as i64))),
+            None if a.torch() => Value::tuple(a.shape().iter().map(|n| Value::Int(*n as i64))),
             None => Value::Int(a.len() as i64),
         })
     }),
@@ -218,18 +203,17 @@ pub fn call_method(
     args: &mut Args,
     call: &mut BuildContext,
 ) -> Result<Option<Value>> {
-    let found = |name: &str| METHODS.iter().find(|method| method.names.contains(&name));
-    let Some(method) = found(name) else {
-        // Arrays are shared, so that in-place methods would also change other variables.
-        return match name.strip_suffix('_').filter(|plain| !name.starts_with("__") && found(plain).is_some()) {
-            Some(plain) => Err(err!("{called}: arrays cannot be modified in place")
-                .kind(Kind::Config)
-                .hint(format!("use `{plain}`"))),
-            None => Ok(None),
-        };
-    };
-    let given = Given::bind(called, array.flavor, method.params, std::mem::take(args))?;
-    (method.call)(array, &given, call).map(Some)
+    if let Some(method) = Method::find(METHODS, name) {
+        return method.call(array, called, std::mem::take(args), call).map(Some);
+    }
+    // Arrays are shared, so that in-place methods would also change other variables.
+    let plain = name.strip_suffix('_').filter(|_| !name.starts_with("__"));
+    match plain.filter(|plain| Method::find(METHODS, plain).is_some()) {
+        Some(plain) => {
+            Err(err!("{called}: arrays cannot be modified in place").kind(Kind::Config).hint(format!("use `{plain}`")))
+        }
+        None => Ok(None),
+    }
 }
 
 /// Evaluate `numpy.name(array, ...)` or `torch.name(tensor, ...)` by the method of the first argument.
@@ -259,13 +243,13 @@ fn most(
     [of_one, of_two]: [&'static str; 2],
     better: fn(f64, f64) -> bool,
 ) -> Result<Value> {
-    if given.torch() && given.value(0).is_some_and(|value| value.downcast::<Array>().is_some()) {
+    if array.torch() && given.value(0).is_some_and(|value| value.downcast::<Array>().is_some()) {
         return binary(array, of_two, given, call);
     }
     array.not_empty(given.called)?;
     let over = Over::new(given, 0)?;
     // torch's max and min along an axis also return the positions.
-    if given.torch() && over.axes.is_some() && !given.called.contains(of_one) {
+    if array.torch() && over.axes.is_some() && !given.called.contains(of_one) {
         return Err(err!("{} along an axis is not supported", given.called)
             .kind(Kind::Unsupported)
             .hint(format!("use `{of_one}` for the values or `arg{}` for the positions", &of_one[1..])));

@@ -12,7 +12,6 @@
 
 mod create;
 mod dtype;
-mod given;
 mod index;
 mod methods;
 mod ops;
@@ -22,8 +21,7 @@ mod shape;
 pub(crate) use create::arange;
 pub use create::joined;
 pub(crate) use dtype::promote;
-pub use dtype::{DTypeObject, Flavor, Type};
-pub use given::Given;
+pub use dtype::{CONSTANTS, DTypeObject, Flavor, Type};
 pub(crate) use methods::function;
 pub(crate) use ops::{broadcast_shape, result_type};
 
@@ -91,6 +89,9 @@ impl Array {
     /// Sizes of the axes.
     pub fn shape(&self) -> &[usize] {
         self.data.shape()
+    }
+    fn torch(&self) -> bool {
+        self.flavor == Flavor::Torch
     }
     pub(crate) fn len(&self) -> usize {
         self.data.len()

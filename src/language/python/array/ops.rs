@@ -133,13 +133,12 @@ pub(crate) fn binary(
     let (x, y) = (a.array.cast(ty, call)?, b.array.cast(ty, call)?);
     let whole = ty.category() != Category::Float;
     let bool = |b: bool| f64::from(u8::from(b));
-    let default = if flavor == Flavor::Torch { Type::F32 } else { Type::F64 };
     match operator {
         "+" => zip(&x, &y, ty, call, |a, b| a + b),
         "-" if ty == Type::Bool => Err(err!("`-` of bools is not supported").kind(Kind::Config).hint("use `^` or `~`")),
         "-" => zip(&x, &y, ty, call, |a, b| a - b),
         "*" => zip(&x, &y, ty, call, |a, b| a * b),
-        "/" => zip(&x, &y, if whole { default } else { ty }, call, |a, b| a / b),
+        "/" => zip(&x, &y, if whole { flavor.float() } else { ty }, call, |a, b| a / b),
         "//" | "%" => {
             if whole && flavor == Flavor::Torch && y.data.iter().any(|y| *y == 0.0) {
                 bail!("`{operator}`: division of integers by zero");

@@ -1,11 +1,11 @@
 //! Reductions: sums, extremes, positions.
 
 use super::dtype::Category;
-use super::given::Given;
 use super::shape::axis;
 use super::{Array, Flavor, Type, charge, joined};
 use crate::component::{BuildContext, OneOrMany};
 use crate::error::{Kind, Result};
+use crate::python::given::Given;
 use crate::{bail, err};
 use ndarray::IxDyn;
 use std::cmp::Ordering;
@@ -129,7 +129,7 @@ impl Array {
         let unbiased: Option<bool> = given.get(1)?;
         let over = Over { axes: given.integers(0)?, keep: given.get(2)?.unwrap_or(false), ty: given.get(4)? };
         let less: Option<f64> = given.get(3)?.or(unbiased.map(|unbiased| f64::from(u8::from(unbiased))));
-        let less = less.unwrap_or(if given.torch() { 1.0 } else { 0.0 });
+        let less = less.unwrap_or(if self.torch() { 1.0 } else { 0.0 });
         let ty = self.mean_type(given.called, over.ty)?;
         self.reduce(given.called, &over, ty, call, |row| {
             let n = row.len() as f64;

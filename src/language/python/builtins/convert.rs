@@ -1,28 +1,29 @@
 //! Built-in types as functions, and conversions between numbers and text.
 
 use crate::bundle::expr::values::iter::{collect, collect_keys};
-use crate::bundle::expr::values::{self, arith, integer, sets, take};
-use crate::component::{Args, BuildContext, Dict, FromValue, Key, Value};
+use crate::bundle::expr::values::{self, arith, sets};
+use crate::component::{Args, BuildContext, Dict, FromValue, Value};
 use crate::error::Result;
+use crate::python::common::one;
+use crate::python::given::Given;
 use crate::{bail, err};
 
-fn one(args: Args, name: &str) -> Result<Value> {
-    Ok(take(args, name, ["x"], 1)?[0].take().unwrap_or_default())
+/// The only argument, which has a default.
+fn optional(name: &str, args: Args) -> Result<Option<Value>> {
+    Ok(Given::bind(name, &["x|object|iterable"], args)?.any(0).cloned())
 }
 
 pub fn abs(args: Args, call: &mut BuildContext) -> Result<Value> {
-    arith::unary("abs", &one(args, "abs")?, call)
+    arith::unary("abs", &one::<Value>("abs", "x", args)?, call)
 }
 
 pub fn bool(args: Args, _: &mut BuildContext) -> Result<Value> {
-    let [value] = take(args, "bool", ["x"], 0)?;
-    Ok(Value::Bool(value.is_some_and(|value| value.truthy())))
+    Ok(Value::Bool(optional("bool", args)?.is_some_and(|value| value.truthy())))
 }
 
 /// `int(x)`: truncates towards zero; text must contain a decimal number.
 pub fn int(args: Args, call: &mut BuildContext) -> Result<Value> {
-    let [value] = take(args, "int", ["x"], 0)?;
-    let Some(value) = value else { return Ok(Value::Int(0)) };
+    let Some(value) = optional("int", args)? else { return Ok(Value::Int(0)) };
     let wrong = || err!("int() argument must be a string or a real number, not '{}'", value.type_name());
     match &value {
         Value::Str(text) => {
@@ -57,8 +58,7 @@ fn plain_digits(text: &str) -> Option<String> {
 }
 
 pub fn float(args: Args, _: &mut BuildContext) -> Result<Value> {
-    let [value] = take(args, "float", ["x"], 0)?;
-    let Some(value) = value else { return Ok(Value::Float(0.0)) };
+    let Some(value) = optional("float", args)? else { return Ok(Value::Float(0.0)) };
     if let Value::Str(text) = &value {
         let number = plain_digits(text).and_then(|digits| digits.parse().ok());
         return number.map(Value::Float).ok_or_else(|| err!("could not convert string to float: {value:?}"));
@@ -70,8 +70,7 @@ pub fn float(args: Args, _: &mut BuildContext) -> Result<Value> {
 }
 
 pub fn str(args: Args, call: &mut BuildContext) -> Result<Value> {
-    let [value] = take(args, "str", ["object"], 0)?;
-    let Some(value) = value else { return Ok(Value::str("")) };
+    let Some(value) = optional("str", args)? else { return Ok(Value::str("")) };
     if matches!(value, Value::Str(_)) {
         return Ok(value);
     }
@@ -81,19 +80,15 @@ pub fn str(args: Args, call: &mut BuildContext) -> Result<Value> {
 }
 
 pub fn repr(args: Args, call: &mut BuildContext) -> Result<Value> {
-    let text = format!("{:?}", one(args, "repr")?);
+    let text = format!("{:?}", one::<Value>("repr", "obj", args)?);
     call.charge(text.len())?;
     Ok(Value::from(text))
 }
 
 /// Round half to even, on the exact value.
 pub fn round(args: Args, call: &mut BuildContext) -> Result<Value> {
-    let [value, digits] = take(args, "round", ["number", "ndigits"], 1)?;
-    let value = value.unwrap_or_default();
-    let digits = match digits {
-        None | Some(Value::None) => None,
-        Some(digits) => Some(integer(&digits, "round()'s digits")?),
-    };
+    let given = Given::bind("round", &["number", "ndigits"], args)?;
+    let (value, digits): (Value, Option<i64>) = (given.need(0)?, given.get(1)?);
     match (&value, digits) {
         (Value::Float(x), None) => values::to_int(x.round_ties_even()).map(Value::Int),
         (Value::Float(x), Some(digits)) => Ok(Value::Float(values::round_float(*x, digits))),
@@ -116,8 +111,7 @@ pub fn round(args: Args, call: &mut BuildContext) -> Result<Value> {
 }
 
 fn items(args: Args, name: &str, call: &mut BuildContext) -> Result<Vec<Value>> {
-    let [source] = take(args, name, ["iterable"], 0)?;
-    source.map_or(Ok(vec![]), |source| collect(&source, call))
+    optional(name, args)?.map_or(Ok(vec![]), |source| collect(&source, call))
 }
 pub fn list(args: Args, call: &mut BuildContext) -> Result<Value> {
     Ok(Value::list(items(args, "list", call)?))
@@ -129,15 +123,8 @@ pub fn tuple(args: Args, call: &mut BuildContext) -> Result<Value> {
     Ok(Value::tuple(items(args, "tuple", call)?))
 }
 pub fn set(args: Args, call: &mut BuildContext) -> Result<Value> {
-    let [source] = take(args, "set", ["iterable"], 0)?;
-    let keys = source.map_or(Ok(vec![]), |source| collect_keys(&source, call))?;
-    Ok(sets::make(keys))
+    Ok(sets::make(optional("set", args)?.map_or(Ok(vec![]), |source| collect_keys(&source, call))?))
 }
-pub fn dict(mut args: Args, call: &mut BuildContext) -> Result<Value> {
-    let named = std::mem::take(&mut args.named);
-    let [source] = take(args, "dict", ["mapping"], 0)?;
-    let mut pairs = source.map_or(Ok(vec![]), |source| values::pairs(&source, call))?;
-    pairs.extend(named.into_iter().map(|(name, value)| (Key::Str(name), value)));
-    call.charge(pairs.len())?;
-    Ok(Value::Dict(Dict::new(pairs)))
+pub fn dict(args: Args, call: &mut BuildContext) -> Result<Value> {
+    Ok(Value::Dict(Dict::new(values::dict_arguments("dict", args, call)?)))
 }

@@ -2,43 +2,40 @@
 
 use crate::bundle::expr::values::attributes::attribute;
 use crate::bundle::expr::values::types::is_instance;
-use crate::bundle::expr::values::{take, text};
 use crate::component::{Args, BuildContext, Object, Value};
 use crate::error::Result;
+use crate::python::common::{one, to};
+use crate::python::given::Given;
 use crate::{bail, err};
 use std::io::Write;
+use std::sync::Arc;
 
 pub fn callable(args: Args, _: &mut BuildContext) -> Result<Value> {
-    let [value] = take(args, "callable", ["obj"], 1)?;
-    Ok(Value::Bool(value.unwrap_or_default().callable()))
+    Ok(Value::Bool(one::<Value>("callable", "obj", args)?.callable()))
 }
 
 /// Attributes of modules are looked up by the evaluator, which has access to the table.
 pub fn getattr(args: Args, _: &mut BuildContext) -> Result<Value> {
-    let [value, name, default] = take(args, "getattr", ["object", "name", "default"], 2)?;
-    let found = attribute(&value.unwrap_or_default(), &text(&name.unwrap_or_default(), "getattr")?, None);
-    match default {
-        Some(default) => Ok(found.unwrap_or(default)),
-        None => found,
-    }
+    let given = Given::bind("getattr", &["object", "name", "default"], args)?;
+    let found = attribute(&given.need(0)?, &given.need::<Arc<str>>(1)?, None);
+    found.or_else(|error| given.any(2).cloned().ok_or(error))
 }
 pub fn hasattr(args: Args, _: &mut BuildContext) -> Result<Value> {
-    let [value, name] = take(args, "hasattr", ["obj", "name"], 2)?;
-    Ok(attribute(&value.unwrap_or_default(), &text(&name.unwrap_or_default(), "hasattr")?, None).is_ok().into())
+    let [value, name] = args.expect("hasattr", ["obj", "name"])?;
+    Ok(attribute(&value, &to::<Arc<str>>("hasattr", &name)?, None).is_ok().into())
 }
 pub fn setattr(args: Args, _: &mut BuildContext) -> Result<Value> {
-    let [object, name, value] = take(args, "setattr", ["obj", "name", "value"], 3)?;
-    let name = text(&name.unwrap_or_default(), "setattr")?;
-    match object.unwrap_or_default() {
-        Value::Object(object) => object.set_attr(&name, value.unwrap_or_default())?,
+    let [object, name, value] = args.expect("setattr", ["obj", "name", "value"])?;
+    let name: Arc<str> = to("setattr", &name)?;
+    match object {
+        Value::Object(object) => object.set_attr(&name, value)?,
         other => bail!("attribute `{name}` of {} cannot be set", other.type_name()),
     }
     Ok(Value::None)
 }
 
 pub fn isinstance(args: Args, _: &mut BuildContext) -> Result<Value> {
-    let [value, class] = take(args, "isinstance", ["obj", "class_or_tuple"], 2)?;
-    let (value, class) = (value.unwrap_or_default(), class.unwrap_or_default());
+    let [value, class] = args.expect("isinstance", ["obj", "class_or_tuple"])?;
     if let Some(class) = class.downcast::<Type>() {
         return Ok(Value::Bool(value.type_name() == class.0));
     }
@@ -49,8 +46,7 @@ pub fn isinstance(args: Args, _: &mut BuildContext) -> Result<Value> {
 
 /// `type(x)`: a value with the type's name, equal to the class or built-in function of that name.
 pub fn type_of(args: Args, _: &mut BuildContext) -> Result<Value> {
-    let [value] = take(args, "type", ["object"], 1)?;
-    Ok(Value::object(Type(value.unwrap_or_default().type_name())))
+    Ok(Value::object(Type(one::<Value>("type", "object", args)?.type_name())))
 }
 
 struct Type(String);
@@ -77,11 +73,9 @@ impl Object for Type {
 
 /// Print to standard output; a closed pipe is not an error.
 pub fn print(mut args: Args, call: &mut BuildContext) -> Result<Value> {
-    let mut part = |name: &str, default: &str| -> Result<String> {
-        match args.take(name) {
-            None | Some(Value::None) => Ok(default.to_owned()),
-            Some(value) => text(&value, "print").map(|text| text.to_string()),
-        }
+    let mut part = |name: &str, default: &str| {
+        let given = args.take(name).filter(|value| !value.is_none());
+        given.map_or(Ok(default.to_owned()), |value| to::<String>("print", &value))
     };
     let (separator, end) = (part("sep", " ")?, part("end", "\n")?);
     args.take("flush");

@@ -2,14 +2,15 @@
 
 use crate::bundle::expr::values::iter::{Cursor, Iter, Step, collect};
 use crate::bundle::expr::values::range::Range;
-use crate::bundle::expr::values::{arith, compare, integer, sort_keys, take};
+use crate::bundle::expr::values::{arith, compare, sort_keys};
 use crate::component::{Args, BuildContext, Value};
 use crate::error::Result;
+use crate::python::common::{one, to};
+use crate::python::given::Given;
 use crate::{bail, err};
 
 pub fn len(args: Args, _: &mut BuildContext) -> Result<Value> {
-    let [value] = take(args, "len", ["obj"], 1)?;
-    let value = value.unwrap_or_default();
+    let value: Value = one("len", "obj", args)?;
     let len = match &value {
         Value::Str(text) => Some(text.chars().count()),
         Value::List(list) => Some(list.len()),
@@ -24,8 +25,7 @@ pub fn len(args: Args, _: &mut BuildContext) -> Result<Value> {
 
 /// Whether any item has the truth value `wanted`.
 fn has(args: Args, name: &str, wanted: bool, call: &mut BuildContext) -> Result<bool> {
-    let [items] = take(args, name, ["iterable"], 1)?;
-    let mut cursor = Cursor::new(&items.unwrap_or_default())?;
+    let mut cursor = Cursor::new(&one(name, "iterable", args)?)?;
     while let Some(item) = cursor.next(call)? {
         if item.truthy() == wanted {
             return Ok(true);
@@ -41,12 +41,12 @@ pub fn any(args: Args, call: &mut BuildContext) -> Result<Value> {
 }
 
 pub fn sum(args: Args, call: &mut BuildContext) -> Result<Value> {
-    let [items, start] = take(args, "sum", ["iterable", "start"], 1)?;
-    let mut total = start.unwrap_or(Value::Int(0));
+    let given = Given::bind("sum", &["iterable", "start"], args)?;
+    let mut total = given.any(1).cloned().unwrap_or(Value::Int(0));
     if matches!(total, Value::Str(_)) {
         return Err(err!("sum() can't sum strings").hint("use `''.join(…)` instead"));
     }
-    let mut cursor = Cursor::new(&items.unwrap_or_default())?;
+    let mut cursor = Cursor::new(&given.need(0)?)?;
     while let Some(item) = cursor.next(call)? {
         total = arith::binary("+", &total, &item, call)?;
     }
@@ -87,16 +87,14 @@ pub fn extreme(mut args: Args, name: &str, call: &mut BuildContext) -> Result<Va
 pub fn sorted(mut args: Args, call: &mut BuildContext) -> Result<Value> {
     let key = args.take("key");
     let reverse = args.take("reverse").is_some_and(|reverse| reverse.truthy());
-    let [items] = take(args, "sorted", ["iterable"], 1)?;
-    let items = collect(&items.unwrap_or_default(), call)?;
+    let items = collect(&one("sorted", "iterable", args)?, call)?;
     let keys = sort_keys(&items, key, call)?;
     compare::sort(items, keys, reverse, call).map(Value::list)
 }
 
 /// Unlike in Python, the items are copied: later changes of a list are not visible.
 pub fn reversed(args: Args, call: &mut BuildContext) -> Result<Value> {
-    let [source] = take(args, "reversed", ["sequence"], 1)?;
-    let source = source.unwrap_or_default();
+    let source: Value = one("reversed", "sequence", args)?;
     if matches!(source, Value::Set(_)) || source.downcast::<Iter>().is_some() {
         bail!("'{}' object is not reversible", source.type_name());
     }
@@ -109,8 +107,7 @@ pub fn range(args: Args, _: &mut BuildContext) -> Result<Value> {
     if !args.named.is_empty() || args.positional.is_empty() || args.positional.len() > 3 {
         bail!("range() takes 1 to 3 positional arguments");
     }
-    let whole: Vec<i64> =
-        args.positional.iter().map(|value| integer(value, "range()'s arguments")).collect::<Result<_>>()?;
+    let whole: Vec<i64> = args.positional.iter().map(|value| to("range", value)).collect::<Result<_>>()?;
     let range = match whole[..] {
         [stop] => Range::new(0, stop, 1),
         [start, stop] => Range::new(start, stop, 1),
@@ -120,8 +117,7 @@ pub fn range(args: Args, _: &mut BuildContext) -> Result<Value> {
 }
 
 pub fn iter(args: Args, _: &mut BuildContext) -> Result<Value> {
-    let [source] = take(args, "iter", ["object"], 1)?;
-    let source = source.unwrap_or_default();
+    let source: Value = one("iter", "object", args)?;
     if source.downcast::<Iter>().is_some() {
         return Ok(source);
     }
@@ -129,23 +125,21 @@ pub fn iter(args: Args, _: &mut BuildContext) -> Result<Value> {
 }
 
 pub fn next(args: Args, call: &mut BuildContext) -> Result<Value> {
-    let [source, default] = take(args, "next", ["iterator", "default"], 1)?;
-    let source = source.unwrap_or_default();
+    let given = Given::bind("next", &["iterator", "default"], args)?;
+    let source: Value = given.need(0)?;
     let Some(iter) = source.downcast::<Iter>() else {
         return Err(
             err!("'{}' object is not an iterator", source.type_name()).hint("`next(iter(…))` takes the first item")
         );
     };
-    match iter.advance(call)? {
-        Some(item) => Ok(item),
-        None => default.ok_or_else(|| err!("next() of an exhausted iterator").hint("give a default: `next(…, None)`")),
-    }
+    let item = iter.advance(call)?.or_else(|| given.any(1).cloned());
+    item.ok_or_else(|| err!("next() of an exhausted iterator").hint("give a default: `next(…, None)`"))
 }
 
 pub fn enumerate(args: Args, _: &mut BuildContext) -> Result<Value> {
-    let [source, start] = take(args, "enumerate", ["iterable", "start"], 1)?;
-    let at = start.map_or(Ok(0), |start| integer(&start, "enumerate()'s starts"))?;
-    Ok(Iter::value("enumerate", Enumerate { cursor: Cursor::new(&source.unwrap_or_default())?, at }))
+    let given = Given::bind("enumerate", &["iterable", "start"], args)?;
+    let (cursor, at) = (Cursor::new(&given.need(0)?)?, given.get(1)?.unwrap_or(0));
+    Ok(Iter::value("enumerate", Enumerate { cursor, at }))
 }
 struct Enumerate {
     cursor: Cursor,
@@ -160,7 +154,7 @@ impl Step for Enumerate {
     }
 }
 
-pub fn zip(args: Args, _: &mut BuildContext) -> Result<Value> {
+pub fn zip(args: Args, call: &mut BuildContext) -> Result<Value> {
     if let Some((name, _)) = args.named.first() {
         bail!("zip() has no argument `{name}`");
     }
@@ -173,10 +167,8 @@ pub fn zip(args: Args, _: &mut BuildContext) -> Result<Value> {
         && lengths.windows(2).any(|pair| pair[0] != pair[1])
     {
         let lengths: Vec<String> = lengths.iter().map(usize::to_string).collect();
-        tracing::warn!(
-            "zip() pairs lists of {} items: it drops the last items of the longer ones",
-            lengths.join(" and ")
-        );
+        let lengths = lengths.join(" and ");
+        call.warn(err!("zip() pairs lists of {lengths} items: it drops the last items of the longer ones"));
     }
     Ok(Iter::value("zip", Zip(args.positional.iter().map(Cursor::new).collect::<Result<_>>()?)))
 }
@@ -218,11 +210,8 @@ impl Step for Map {
 }
 
 pub fn filter(args: Args, _: &mut BuildContext) -> Result<Value> {
-    let [function, source] = take(args, "filter", ["function", "iterable"], 2)?;
-    Ok(Iter::value(
-        "filter",
-        Filter { function: function.unwrap_or_default(), cursor: Cursor::new(&source.unwrap_or_default())? },
-    ))
+    let [function, source] = args.expect("filter", ["function", "iterable"])?;
+    Ok(Iter::value("filter", Filter { function, cursor: Cursor::new(&source)? }))
 }
 struct Filter {
     function: Value,

@@ -164,17 +164,14 @@ fn floats(operator: &str, x: f64, y: f64) -> Result<Option<Value>> {
 
 /// Evaluate `-a`, `+a` or `~a`.
 pub fn unary(operator: &str, a: &Value, call: &mut BuildContext) -> Result<Value> {
-    match (operator, a) {
-        ("-", Value::Int(x)) => return x.checked_neg().map(Value::Int).ok_or_else(overflow),
-        ("-", Value::Bool(x)) => return Ok(Value::Int(-i64::from(*x))),
-        ("-", Value::Float(x)) => return Ok(Value::Float(-x)),
-        ("+", Value::Int(_) | Value::Float(_)) => return Ok(a.clone()),
-        ("+", Value::Bool(x)) => return Ok(Value::Int(i64::from(*x))),
-        ("~", Value::Int(x)) => return Ok(Value::Int(!x)),
-        ("~", Value::Bool(x)) => return Ok(Value::Int(!i64::from(*x))),
-        ("abs", Value::Int(x)) => return x.checked_abs().map(Value::Int).ok_or_else(overflow),
-        ("abs", Value::Bool(x)) => return Ok(Value::Int(i64::from(*x))),
-        ("abs", Value::Float(x)) => return Ok(Value::Float(x.abs())),
+    match (operator, int(a), a) {
+        ("-", Some(x), _) => return x.checked_neg().map(Value::Int).ok_or_else(overflow),
+        ("+", Some(x), _) => return Ok(Value::Int(x)),
+        ("~", Some(x), _) => return Ok(Value::Int(!x)),
+        ("abs", Some(x), _) => return x.checked_abs().map(Value::Int).ok_or_else(overflow),
+        ("-", _, Value::Float(x)) => return Ok(Value::Float(-x)),
+        ("+", _, Value::Float(x)) => return Ok(Value::Float(*x)),
+        ("abs", _, Value::Float(x)) => return Ok(Value::Float(x.abs())),
         _ => {}
     }
     if let Value::Object(object) = a {

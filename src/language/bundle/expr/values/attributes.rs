@@ -1,15 +1,15 @@
 //! Attributes and methods: `value.name` and `value.name(…)`.
 
-use super::methods::{self, Method};
 use super::{dicts, lists, sets, strs};
 use crate::bundle::names;
 use crate::component::{Args, BuildContext, Object, Table, Value};
 use crate::error::{Error, Kind, Result, did_you_mean};
+use crate::python::given::Method;
 use crate::{bail, err};
 use std::sync::Arc;
 
 /// The methods of a value of a built-in type.
-fn methods_of(value: &Value) -> &'static [Method] {
+fn methods_of(value: &Value) -> &'static [Method<Value>] {
     match value {
         Value::Str(_) => strs::METHODS,
         Value::List(_) => lists::LIST_METHODS,
@@ -18,10 +18,6 @@ fn methods_of(value: &Value) -> &'static [Method] {
         Value::Set(_) => sets::METHODS,
         _ => &[],
     }
-}
-
-fn has_method(value: &Value, name: &str) -> bool {
-    methods_of(value).iter().any(|method| method.name == name)
 }
 
 /// Evaluate `receiver.name(args)`.
@@ -33,22 +29,18 @@ pub fn call_method(
     call: &mut BuildContext,
 ) -> Result<Value> {
     call.charge(1)?;
-    let found = match receiver {
-        Value::Object(object) => {
-            let mut args = args;
-            call.permit(object.effect(name), name)?;
-            match call.nested(|call| call.lend(|call| object.call_method(name, &mut args, call)))? {
-                Some(value) => Some(value),
-                None => match object.attr(name)? {
-                    Some(callable) => return callable.call(args, call),
-                    None => None,
-                },
-            }
-        }
-        _ if has_method(receiver, name) => methods::call(methods_of(receiver), receiver, name, args, call)?,
-        _ => return attribute(receiver, name, table)?.call(args, call),
-    };
-    found.ok_or_else(|| missing(receiver, name))
+    if let Value::Object(object) = receiver {
+        let mut args = args;
+        call.permit(object.effect(name), name)?;
+        return match call.nested(|call| call.lend(|call| object.call_method(name, &mut args, call)))? {
+            Some(value) => Ok(value),
+            None => object.attr(name)?.ok_or_else(|| missing(receiver, name))?.call(args, call),
+        };
+    }
+    match Method::find(methods_of(receiver), name) {
+        Some(method) => method.call(receiver, name, args, call),
+        None => attribute(receiver, name, table)?.call(args, call),
+    }
 }
 
 /// Evaluate `value.name`; names in modules and classes are looked up in `table`.
@@ -73,8 +65,7 @@ pub fn attribute(value: &Value, name: &str, table: Option<&'static Table>) -> Re
             None if object.attr_names().contains(&name) => Some(bound(value, name)),
             None => None,
         },
-        _ if has_method(value, name) => Some(bound(value, name)),
-        _ => None,
+        _ => Method::find(methods_of(value), name).map(|_| bound(value, name)),
     };
     found.ok_or_else(|| missing(value, name))
 }
@@ -84,7 +75,7 @@ fn missing(value: &Value, name: &str) -> Error {
     let error = err!("'{kind}' object has no attribute `{name}`").kind(Kind::Config);
     let names: Vec<&str> = match value {
         Value::Object(object) => object.attr_names(),
-        value => methods_of(value).iter().map(|method| method.name).collect(),
+        value => methods_of(value).iter().flat_map(|method| method.names).copied().collect(),
     };
     error.suggest(did_you_mean(name, names.into_iter().filter(|name| !name.starts_with("__"))))
 }

@@ -1,47 +1,52 @@
 //! Methods of dicts.
 
+use super::index;
 use super::iter::{collect, key};
-use super::methods::{Method, any, method};
 use super::views::{Part, View};
-use super::{index, take};
 use crate::component::{Args, BuildContext, Dict, Key, Value};
 use crate::error::Result;
+use crate::python::given::{Method, method};
 use crate::{bail, err};
 
-pub static METHODS: &[Method] = &[
-    method("get", &["key", "default"], 1, |own, given, _| {
-        let found = dict(own).0.read().get(&key(&given.value(0))?).cloned();
-        Ok(found.unwrap_or_else(|| given.value(1)))
+pub static METHODS: &[Method<Value>] = &[
+    method(&["get"], &["key", "default"], |own, given, _| {
+        let found = dict(own).0.read().get(&key(&given.need(0)?)?).cloned();
+        Ok(found.or(given.any(1).cloned()).unwrap_or_default())
     }),
-    method("keys", &[], 0, |own, _, _| Ok(Value::object(View { dict: dict(own), part: Part::Keys }))),
-    method("values", &[], 0, |own, _, _| Ok(Value::object(View { dict: dict(own), part: Part::Values }))),
-    method("items", &[], 0, |own, _, _| Ok(Value::object(View { dict: dict(own), part: Part::Items }))),
-    method("pop", &["key", "default"], 1, |own, given, _| {
-        let wanted = given.value(0);
-        match dict(own).0.write().shift_remove(&key(&wanted)?) {
-            Some(found) => Ok(found),
-            None if given.has(1) => Ok(given.value(1)),
-            None => Err(err!("key {wanted:?} is not in the dict")),
-        }
+    method(&["keys"], &[], |own, _, _| Ok(Value::object(View { dict: dict(own), part: Part::Keys }))),
+    method(&["values"], &[], |own, _, _| Ok(Value::object(View { dict: dict(own), part: Part::Values }))),
+    method(&["items"], &[], |own, _, _| Ok(Value::object(View { dict: dict(own), part: Part::Items }))),
+    method(&["pop"], &["key", "default"], |own, given, _| {
+        let wanted = given.need(0)?;
+        let found = dict(own).0.write().shift_remove(&key(&wanted)?);
+        found.or(given.any(1).cloned()).ok_or_else(|| err!("key {wanted:?} is not in the dict"))
     }),
-    any("update", |own, given, call| {
-        let named = std::mem::take(&mut given.rest.named);
-        let [other] = take(std::mem::take(&mut given.rest), "update", ["other"], 0)?;
-        let mut pairs = other.map_or(Ok(vec![]), |other| pairs(&other, call))?;
-        pairs.extend(named.into_iter().map(|(name, value)| (Key::Str(name), value)));
-        call.charge(pairs.len())?;
+    method(&["update"], &["**"], |own, given, call| {
+        let pairs = arguments("update", given.rest.clone(), call)?;
         dict(own).0.write().extend(pairs);
         Ok(Value::None)
     }),
-    method("copy", &[], 0, |own, _, call| {
+    method(&["copy"], &[], |own, _, call| {
         call.charge(dict(own).len())?;
         Ok(Value::Dict(Dict::new(dict(own).items())))
     }),
-    method("__getitem__", &["key"], 1, |own, given, call| index::index(own, &given.value(0), call)),
+    index::METHOD,
 ];
 
 fn dict(own: &Value) -> Dict {
     if let Value::Dict(dict) = own { dict.clone() } else { Dict::default() }
+}
+
+/// Entries of the arguments of `dict` and `update`: those of a dict or of pairs, then the named arguments.
+pub fn arguments(name: &str, args: Args, call: &mut BuildContext) -> Result<Vec<(Key, Value)>> {
+    let mut found = match &args.positional[..] {
+        [] => vec![],
+        [source] => pairs(source, call)?,
+        several => bail!("{name} takes at most 1 arguments, found {}", several.len()),
+    };
+    found.extend(args.named.into_iter().map(|(name, value)| (Key::Str(name), value)));
+    call.charge(found.len())?;
+    Ok(found)
 }
 
 /// Entries of the argument of `dict(value)` or `**value`: a dict, or pairs.

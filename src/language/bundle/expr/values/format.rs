@@ -3,9 +3,11 @@
 use crate::component::{BuildContext, FromValue, Value};
 use crate::error::Result;
 use crate::{bail, err};
+use fancy_regex::Regex;
+use std::sync::LazyLock;
 
 /// Format specification `[[fill]align][sign][0][width][grouping][.precision][type]`; `kind` is its type.
-#[derive(Debug, Clone, Copy, Default, PartialEq)]
+#[derive(Debug, Clone, Copy)]
 struct Spec {
     fill: Option<char>,
     align: Option<char>,
@@ -19,47 +21,28 @@ struct Spec {
 
 impl Spec {
     fn parse(text: &str) -> Result<Spec> {
-        let chars: Vec<char> = text.chars().collect();
-        let mut spec = Spec::default();
-        let mut at = 0;
-        let is_align = |c: Option<&char>| c.copied().filter(|c| matches!(c, '<' | '>' | '=' | '^'));
-        if let Some(align) = is_align(chars.get(1)) {
-            (spec.fill, spec.align, at) = (Some(chars[0]), Some(align), 2);
-        } else if let Some(align) = is_align(chars.first()) {
-            (spec.align, at) = (Some(align), 1);
-        }
-        let eat = |at: &mut usize, accept: &[char]| {
-            chars.get(*at).copied().filter(|c| accept.contains(c)).inspect(|_| *at += 1)
+        // Matching takes linear time: there are no lookarounds.
+        static PATTERN: LazyLock<Option<Regex>> = LazyLock::new(|| {
+            Regex::new("(?s)^(?:(.)?([<>=^]))?([-+ ])?(0)?([0-9]+)?([,_])?(?:[.]([0-9]*))?(.)?$").ok()
+        });
+        let found = PATTERN.as_ref().and_then(|pattern| pattern.captures(text).ok().flatten());
+        let found = found.ok_or_else(|| err!("invalid format specifier '{text}'"))?;
+        let part = |at: usize| found.get(at).map(|part| part.as_str());
+        let char = |at: usize| part(at).and_then(|part| part.chars().next());
+        let digits = |at: usize| match part(at) {
+            Some("") => Err(err!("format specifier missing precision")),
+            digits => digits.map(str::parse).transpose().map_err(|_| err!("too many decimal digits in format string")),
         };
-        spec.sign = eat(&mut at, &['+', '-', ' ']);
-        spec.zero = eat(&mut at, &['0']).is_some();
-        let digits = |at: &mut usize| -> Result<Option<usize>> {
-            let start = *at;
-            while chars.get(*at).is_some_and(char::is_ascii_digit) {
-                *at += 1;
-            }
-            let text: String = chars[start..*at].iter().collect();
-            if text.is_empty() {
-                Ok(None)
-            } else {
-                text.parse().map(Some).map_err(|_| err!("too many decimal digits in format string"))
-            }
-        };
-        spec.width = digits(&mut at)?.unwrap_or(0);
-        spec.grouping = chars.get(at).copied().filter(|c| matches!(c, ',' | '_'));
-        at += usize::from(spec.grouping.is_some());
-        if chars.get(at) == Some(&'.') {
-            at += 1;
-            spec.precision = Some(digits(&mut at)?.ok_or_else(|| err!("format specifier missing precision"))?);
-        }
-        if let Some(kind) = chars.get(at) {
-            spec.kind = Some(*kind);
-            at += 1;
-        }
-        if at != chars.len() {
-            bail!("invalid format specifier '{text}'");
-        }
-        Ok(spec)
+        Ok(Spec {
+            fill: char(1),
+            align: char(2),
+            sign: char(3),
+            zero: char(4).is_some(),
+            width: digits(5)?.unwrap_or(0),
+            grouping: char(6),
+            precision: digits(7)?,
+            kind: char(8),
+        })
     }
 }
 

@@ -4,6 +4,7 @@ use super::iter::key;
 use super::{integer, position};
 use crate::component::{BuildContext, Value};
 use crate::error::{Result, did_you_mean};
+use crate::python::given::{Method, method};
 use crate::{bail, err};
 
 /// Start, stop and step of a slice of `len` items, clamped as in Python.
@@ -35,6 +36,10 @@ fn picks(slice: &[Option<i64>; 3], len: usize) -> Result<impl Iterator<Item = us
     let (start, step, count) = bounds(slice, len)?;
     Ok((0..count).map(move |k| (start + step.saturating_mul(k as i64)) as usize))
 }
+
+/// `value.__getitem__(at)`.
+pub const METHOD: Method<Value> =
+    method(&["__getitem__"], &["index"], |own, given, call| index(own, &given.need(0)?, call));
 
 /// Evaluate `value[at]`.
 pub fn index(value: &Value, at: &Value, call: &mut BuildContext) -> Result<Value> {

@@ -1,10 +1,10 @@
 //! Sets, which cannot be modified in place: operators and methods return new ones.
 
 use super::iter::collect_keys;
-use super::methods::{Method, any, method};
 use crate::component::{BuildContext, Key, Value};
 use crate::err;
 use crate::error::Result;
+use crate::python::given::{Given, Method, method};
 use indexmap::IndexSet;
 
 /// Create a set by adding keys one by one.
@@ -115,24 +115,20 @@ fn combine(operator: &str, a: &[Key], b: &[Key]) -> Value {
 }
 
 /// Methods of sets; those that modify a set are errors.
-pub static METHODS: &[Method] = &[
-    method("union", &["other"], 1, |own, given, call| with("|", own, &given.value(0), call)),
-    method("intersection", &["other"], 1, |own, given, call| with("&", own, &given.value(0), call)),
-    method("difference", &["other"], 1, |own, given, call| with("-", own, &given.value(0), call)),
-    method("issubset", &["other"], 1, |own, given, call| with("<=", own, &given.value(0), call)),
-    method("issuperset", &["other"], 1, |own, given, call| with(">=", own, &given.value(0), call)),
-    any("add", |_, _, _| changing("add")),
-    any("remove", |_, _, _| changing("remove")),
-    any("discard", |_, _, _| changing("discard")),
-    any("update", |_, _, _| changing("update")),
+pub static METHODS: &[Method<Value>] = &[
+    method(&["union"], &["other"], |own, given, call| with("|", own, given, call)),
+    method(&["intersection"], &["other"], |own, given, call| with("&", own, given, call)),
+    method(&["difference"], &["other"], |own, given, call| with("-", own, given, call)),
+    method(&["issubset"], &["other"], |own, given, call| with("<=", own, given, call)),
+    method(&["issuperset"], &["other"], |own, given, call| with(">=", own, given, call)),
+    method(&["add", "remove", "discard", "update"], &["**"], |_, given, _| {
+        let error = err!("sets cannot be modified in place, found `{}`", given.called);
+        Err(error.hint("create a new set with `|`, `-` or `&`"))
+    }),
 ];
 
 /// Operator between a set and an iterable.
-fn with(symbol: &str, own: &Value, other: &Value, call: &mut BuildContext) -> Result<Value> {
-    let other = Value::Set(collect_keys(other, call)?.into());
+fn with(symbol: &str, own: &Value, given: &Given, call: &mut BuildContext) -> Result<Value> {
+    let other = Value::Set(collect_keys(&given.need(0)?, call)?.into());
     Ok(operator(symbol, own, &other, call)?.unwrap_or_default())
-}
-
-fn changing(name: &str) -> Result<Value> {
-    Err(err!("sets cannot be modified in place, found `{name}`").hint("create a new set with `|`, `-` or `&`"))
 }

@@ -12,7 +12,30 @@ use crate::{bail, err};
 /// # Errors
 /// An invalid template, a missing argument, or a value that a specification does not apply to.
 pub fn format(template: &str, args: &Args, call: &mut BuildContext) -> Result<String> {
-    Formatter { args, next: 0 }.run(template, call)
+    let mut fields = Formatter { args, next: 0 };
+    let mut out = String::new();
+    let mut rest = template;
+    while let Some(at) = rest.find(['{', '}']) {
+        out.push_str(&rest[..at]);
+        let brace = &rest[at..at + 1];
+        rest = &rest[at + 1..];
+        if let Some(after) = rest.strip_prefix(brace) {
+            out.push_str(brace);
+            rest = after;
+            continue;
+        }
+        if brace == "}" {
+            bail!("single '}}' encountered in format string");
+        }
+        let end = rest.find('}').ok_or_else(|| err!("expected '}}' before end of string"))?;
+        let text = fields.field(&rest[..end], call)?;
+        call.charge(text.len() / 16 + 1)?;
+        out.push_str(&text);
+        rest = &rest[end + 1..];
+    }
+    out.push_str(rest);
+    call.charge(out.len())?;
+    Ok(out)
 }
 
 struct Formatter<'a> {
@@ -22,32 +45,6 @@ struct Formatter<'a> {
 }
 
 impl Formatter<'_> {
-    fn run(&mut self, template: &str, call: &mut BuildContext) -> Result<String> {
-        let mut out = String::new();
-        let mut rest = template;
-        while let Some(at) = rest.find(['{', '}']) {
-            out.push_str(&rest[..at]);
-            let brace = &rest[at..at + 1];
-            rest = &rest[at + 1..];
-            if let Some(after) = rest.strip_prefix(brace) {
-                out.push_str(brace);
-                rest = after;
-                continue;
-            }
-            if brace == "}" {
-                bail!("single '}}' encountered in format string");
-            }
-            let end = rest.find('}').ok_or_else(|| err!("expected '}}' before end of string"))?;
-            let text = self.field(&rest[..end], call)?;
-            call.charge(text.len() / 16 + 1)?;
-            out.push_str(&text);
-            rest = &rest[end + 1..];
-        }
-        out.push_str(rest);
-        call.charge(out.len())?;
-        Ok(out)
-    }
-
     /// `name!r:spec`
     fn field(&mut self, field: &str, call: &mut BuildContext) -> Result<String> {
         let (head, spec) = field.split_once(':').unwrap_or((field, ""));
