@@ -280,6 +280,27 @@ pub trait Network: Send {
     fn spatial_dims(&self) -> usize {
         3
     }
+    /// What the size of each spatial axis of the input must be a multiple of.
+    fn multiples(&self) -> Vec<i64> {
+        vec![1; self.spatial_dims()]
+    }
+    /// Checks the sizes of the input's spatial axes.
+    ///
+    /// # Errors
+    /// A size is not a positive multiple of that in [`Network::multiples`].
+    fn check_size(&self, size: &[i64]) -> Result<()> {
+        let multiples = self.multiples();
+        if size.iter().zip(&multiples).all(|(n, multiple)| *n > 0 && n % multiple == 0) {
+            return Ok(());
+        }
+        let expected = match &multiples[..] {
+            [first, rest @ ..] if rest.iter().all(|multiple| multiple == first) => first.to_string(),
+            _ => format!("{multiples:?}"),
+        };
+        Err(err!("{}: expected axes that are multiples of {expected}, found {size:?}", self.name()).hint(
+            "set the size of crops and windows (`roi_size`, `spatial_size`) to multiples of it; pad smaller images with SpatialPadd or DivisiblePadd",
+        ))
+    }
     /// Number of channels of the input.
     fn in_channels(&self) -> usize;
     /// Number of channels K of the output: classes of a segmentation.
@@ -330,6 +351,13 @@ pub trait Inferer: Send + Sync {
         network: &Shared<dyn Network>,
         case: &CaseContext,
     ) -> Result<Prediction>;
+    /// Checks the arguments that depend on the network.
+    ///
+    /// # Errors
+    /// The network cannot process the inferer's windows.
+    fn check(&self, _network: &dyn Network) -> Result<()> {
+        Ok(())
+    }
     /// Whether the inferer runs the network once on the whole image, as a training iteration does (SimpleInferer).
     fn is_single_pass(&self) -> bool {
         false

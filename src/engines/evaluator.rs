@@ -114,6 +114,9 @@ impl SupervisedEvaluator {
         }
         args.device.check()?;
         check_network(&args.network)?;
+        if let Some(inferer) = &args.inferer {
+            inferer.check(&*args.network.lock())?;
+        }
         let amp = Amp::new(args.amp, args.amp_kwargs.as_ref(), args.device)?;
         let workflow_args = WorkflowArgs {
             key_metric: args.key_val_metric.clone(),

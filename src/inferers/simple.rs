@@ -35,6 +35,7 @@ impl Inferer for SimpleInferer {
         _case: &CaseContext,
     ) -> Result<Prediction> {
         let channels = network.lock().out_channels();
+        super::check_window(self.name(), &*network.lock(), image.grid().shape)?;
         let source = Whole {
             x: x.shallow_clone(),
             network: network.clone(),

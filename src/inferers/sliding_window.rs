@@ -3,13 +3,14 @@
 //! Difference from MONAI: predictions are computed lazily, when postprocessing needs them, and blended slab by slab
 //! (see `stitch`), so arguments that trade memory for time in MONAI have no effect.
 
+use super::check_window;
 use super::stitch::{SLAB_SHARE, SlidingWindows};
 use super::windows::{Blend, Windows, importance};
 use crate::bail;
 use crate::component::{Accepted, FromValue, NotSupported, OneOrMany, Value};
 use crate::contracts::{CaseContext, InferencePlan, Inferer, Network, Shared};
 use crate::err;
-use crate::error::Result;
+use crate::error::{Kind, Result};
 use crate::image::Volume;
 use crate::prediction::Prediction;
 use crate::torch::Device;
@@ -122,6 +123,7 @@ impl Inferer for SlidingWindowInferer {
         let grid = image.grid();
         let windows = self.windows(grid.shape)?;
         args.padding_mode.check(grid.shape, &windows)?;
+        check_window(self.name(), &*network.lock(), windows.roi)?;
         let x = pad(x, &windows, args.padding_mode, args.cval)?;
         let network_device = args.sw_device.unwrap_or(case.device);
         let many = args.cpu_thresh.is_some_and(|limit| grid.shape.iter().product::<usize>() > limit);
@@ -138,6 +140,22 @@ impl Inferer for SlidingWindowInferer {
             stitch_device: args.device.unwrap_or(if many { Device::Cpu } else { network_device }),
         };
         Ok(Prediction::pending(Box::new(source), image.header.clone(), image.trace.clone()))
+    }
+    fn check(&self, network: &dyn Network) -> Result<()> {
+        // An axis without a window size has that of the image, which is checked with each image.
+        let roi = self.0.roi_size.repeat(3, "roi_size")?;
+        let multiples = network.multiples();
+        let window: Vec<i64> = roi
+            .iter()
+            .zip(&multiples)
+            .map(|(size, multiple)| size.filter(|size| *size > 0).unwrap_or(*multiple))
+            .collect();
+        network.check_size(&window).map_err(|error| {
+            error
+                .context(format_args!("{}: argument `roi_size`", self.name()))
+                .kind(Kind::Config)
+                .arguments(&["inferer"])
+        })
     }
     fn plan(&self, shape: [usize; 3], features: usize, budget_bytes: u64) -> Result<InferencePlan> {
         let windows = self.windows(shape)?;

@@ -220,24 +220,14 @@ fn warn_unless_finite(network: &str, state: &NetworkState) -> Result<()> {
     Ok(())
 }
 
-/// Checks the shape of a network's input: `[N, channels]` followed by one axis per entry of `multiples`, which must be a
-/// multiple of it.
-pub fn check_input(network: &str, x: &Tensor, channels: usize, multiples: &[i64]) -> Result<()> {
-    let size = x.size();
-    if size.len() != multiples.len() + 2 || size[1] != channels as i64 {
-        let axes = if multiples.len() == 2 { "X,Y" } else { "X,Y,Z" };
-        return Err(err!("{network}: expected an input of [N,{channels},{axes}], found {size:?}"));
+/// Checks the shape of a network's input: `[N, channels]` followed by the spatial axes, see [`Network::check_size`].
+pub fn check_input(network: &dyn Network, x: &Tensor) -> Result<()> {
+    let (size, axes, channels) = (x.size(), network.spatial_dims(), network.in_channels());
+    if size.len() != axes + 2 || size[1] != channels as i64 {
+        let axes = if axes == 2 { "X,Y" } else { "X,Y,Z" };
+        return Err(err!("{}: expected an input of [N,{channels},{axes}], found {size:?}", network.name()));
     }
-    if size[2..].iter().zip(multiples).all(|(n, multiple)| *n > 0 && n % multiple == 0) {
-        return Ok(());
-    }
-    let expected = match multiples {
-        [first, rest @ ..] if rest.iter().all(|multiple| multiple == first) => first.to_string(),
-        _ => format!("{multiples:?}"),
-    };
-    Err(err!("{network}: expected axes that are multiples of {expected}, found {:?}", &size[2..]).hint(
-        "set the size of crops and windows (`roi_size`, `spatial_size`) to multiples of it; pad smaller images with SpatialPadd or DivisiblePadd",
-    ))
+    network.check_size(&size[2..])
 }
 
 /// Sets libtorch's modes for one pass: no gradients in evaluation, autocast if `mode` requests it. Restored on drop.

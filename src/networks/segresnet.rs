@@ -236,10 +236,6 @@ impl SegResNet {
         }
         Ok(self.last_act.forward(self.last_norm.forward(&x, &self.tensors, train)?, &self.tensors))
     }
-
-    fn check_input(&self, x: &Tensor) -> Result<()> {
-        check_input(COMPONENT.name, x, self.in_channels, &[1 << self.up.len(); 3])
-    }
 }
 
 impl Block {
@@ -332,6 +328,9 @@ impl Network for SegResNet {
     fn name(&self) -> &str {
         COMPONENT.name
     }
+    fn multiples(&self) -> Vec<i64> {
+        vec![1 << self.up.len(); 3]
+    }
     fn in_channels(&self) -> usize {
         self.in_channels
     }
@@ -339,7 +338,7 @@ impl Network for SegResNet {
         self.out_channels
     }
     fn forward(&self, x: &Tensor, mode: Mode) -> Result<Tensor> {
-        self.check_input(x)?;
+        check_input(self, x)?;
         if let Some(logits) = training::forward(self, x, mode)? {
             return Ok(logits);
         }
@@ -348,7 +347,7 @@ impl Network for SegResNet {
         Ok(if self.use_conv_final { self.last.forward(&x, &self.tensors) } else { x })
     }
     fn features(&self, x: &Tensor, mode: Mode) -> Result<Tensor> {
-        self.check_input(x)?;
+        check_input(self, x)?;
         if let Some(features) = fused::features(self, x, mode)? {
             return Ok(features);
         }

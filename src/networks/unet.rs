@@ -232,6 +232,9 @@ impl Network for UNet {
     fn spatial_dims(&self) -> usize {
         self.multiples.len()
     }
+    fn multiples(&self) -> Vec<i64> {
+        self.multiples.clone()
+    }
     fn in_channels(&self) -> usize {
         self.in_channels
     }
@@ -239,7 +242,7 @@ impl Network for UNet {
         self.out_channels
     }
     fn forward(&self, x: &Tensor, mode: Mode) -> Result<Tensor> {
-        check_input(COMPONENT.name, x, self.in_channels, &self.multiples)?;
+        check_input(self, x)?;
         let _guards = guards(self.device, mode)?;
         let (p, train) = (&self.tensors, mode.train);
         let mut x = x.shallow_clone();
