@@ -21,8 +21,8 @@ pub fn classes(args: &Args) -> Result<()> {
         Some(path) if path.is_file() && path.extension().is_none_or(|end| end != "json") => {
             label_names::of(path, None)?.0
         }
-        Some(path) if path.is_dir() => super::bundle_names(Some(&path.join("configs/metadata.json")))?,
-        path => super::bundle_names(path.as_deref())?,
+        Some(path) if path.is_dir() => label_names::channels(&path.join("configs/metadata.json"))?,
+        path => super::bundle_names(path.as_deref(), label_names::channels)?,
     };
     if let (true, Some(path)) = (structures.iter().next().is_none(), &args.source) {
         let error = crate::err!("expected names of structures, found none").file(path);

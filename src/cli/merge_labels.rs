@@ -3,6 +3,7 @@
 use crate::error::{Kind, Result};
 use crate::formats::atomic;
 use crate::text::count;
+use crate::tools::label_names;
 use crate::tools::merge_labels::{self, Case, Cases, Merged, Options, Pair, Split};
 use crate::tools::structures::Structures;
 use crate::{bail, err, log_error};
@@ -49,7 +50,7 @@ pub fn merge_labels(args: &Args) -> Result<()> {
     if let Some(fraction) = args.validation.filter(|fraction| !(0.0..1.0).contains(fraction)) {
         return Err(err!("--validation: expected a fraction from 0 to below 1, found {fraction}").kind(Kind::Config));
     }
-    let structures = super::bundle_names(args.meta_file.as_deref())?;
+    let structures = super::bundle_names(args.meta_file.as_deref(), label_names::from_metadata)?;
     let Cases { cases, without_image, without_masks } = merge_labels::cases(&args.dataset_dir, &structures)?;
     report_names(args, &structures, &cases)?;
     if let Some(first) = without_masks.first() {

@@ -47,6 +47,7 @@ use std::time::Duration;
 #[derive(Parser)]
 #[command(
     name = "segbundle",
+    bin_name = "segbundle",
     version,
     about = "Run MONAI bundles for 3D CT segmentation without Python",
     arg_required_else_help = true
@@ -218,12 +219,12 @@ fn option(key: &str) -> Option<(String, bool)> {
     Some((format!("{}{key}", if short(arg) { "-" } else { "--" }), arg.get_action().takes_values()))
 }
 
-/// The structures of a bundle: those of `meta_file`, else of `configs/metadata.json`, else the 104 of
-/// TotalSegmentator's dataset.
-fn bundle_names(meta_file: Option<&Path>) -> Result<Structures> {
+/// The structures of a bundle, as `read` returns them: those of `meta_file`, else of `configs/metadata.json`, else the
+/// 104 of TotalSegmentator's dataset.
+fn bundle_names(meta_file: Option<&Path>, read: fn(&Path) -> Result<Structures>) -> Result<Structures> {
     let here = Path::new("configs/metadata.json");
     match meta_file.or(Some(here).filter(|path| path.is_file())) {
-        Some(path) => label_names::from_metadata(path),
+        Some(path) => read(path),
         None => Structures::new((0..).zip(crate::tools::classes::NAMES.map(str::to_owned))),
     }
 }

@@ -3,6 +3,7 @@
 
 use super::structures::Structures;
 use crate::bundle::{channel_definition, load};
+use crate::component::Value;
 use crate::each_voxels;
 use crate::err;
 use crate::error::{Error, Result};
@@ -146,20 +147,25 @@ pub fn of(labels: &Path, meta_file: Option<&Path>) -> Result<(Structures, Source
     Ok(found.unwrap_or((Structures::default(), Source::NotFound)))
 }
 
-/// Reads the names in `network_data_format.outputs.*.channel_def` of a bundle's metadata.json.
+/// Reads the names in `network_data_format.outputs.*.channel_def` of a bundle's metadata.json, for a label map.
 ///
 /// # Errors
 /// The file cannot be read, is not JSON, or has no valid names.
 pub fn from_metadata(path: &Path) -> Result<Structures> {
-    let text = crate::text::read(path, 64 << 20)?;
-    parse_metadata(&text).map_err(|error| error.file(path))
+    read_metadata(path).and_then(|names| Structures::from_value(&names)).map_err(|error| error.file(path))
 }
 
-fn parse_metadata(text: &str) -> Result<Structures> {
-    let metadata = load::read_text(text, "metadata.json", &mut load::Notes::default())?;
+/// Like [`from_metadata`] for the channels of the prediction, see [`Structures::channels`].
+pub fn channels(path: &Path) -> Result<Structures> {
+    read_metadata(path).and_then(|names| Structures::channels(&names)).map_err(|error| error.file(path))
+}
+
+fn read_metadata(path: &Path) -> Result<Value> {
+    let text = crate::text::read(path, 64 << 20)?;
+    let metadata = load::read_text(&text, "metadata.json", &mut load::Notes::default())?;
     let outputs = metadata.child("network_data_format").and_then(|format| format.child("outputs"));
     match outputs.and_then(channel_definition) {
-        Some((_, names)) => Structures::from_value(&names.to_value()),
+        Some((_, names)) => Ok(names.to_value()),
         None => Err(err!("expected network_data_format.outputs.pred.channel_def")),
     }
 }

@@ -11,7 +11,7 @@ use std::sync::LazyLock;
 /// A named label.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Structure {
-    /// Value in label maps, from 1; 0 is the background.
+    /// Value in label maps, from 1; 0 is the background. Channel of a prediction, from 0.
     pub id: u32,
     /// Name, usable as a file name.
     pub name: String,
@@ -125,14 +125,39 @@ impl FromValue for Names {
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Structures(Vec<Structure>);
 
+/// Names by id in a config value.
+fn named(value: &Value) -> Result<Vec<(u32, String)>> {
+    let wrong = || {
+        err!("expected names by label, {{\"1\": \"spleen\"}}, or a list of names from label 0, found {value:?}")
+            .kind(Kind::Config)
+    };
+    let text = |value: &Value| value.as_str().map(str::to_owned).ok_or_else(wrong);
+    if let Value::Dict(dict) = value {
+        let named = dict.items().into_iter().map(|(key, name)| {
+            let id = match key {
+                Key::Int(id) => u32::try_from(id).ok(),
+                Key::Str(id) => id.parse().ok(),
+                _ => None,
+            };
+            Ok((id.ok_or_else(wrong)?, text(&name)?))
+        });
+        return named.collect();
+    }
+    let names = value.as_sequence().ok_or_else(wrong)?;
+    names.iter().zip(0..).map(|(name, id)| Ok((id, text(name)?))).collect()
+}
+
 impl Structures {
     /// Creates the list from (id, name) pairs, sorted by id and without label 0.
     ///
     /// # Errors
     /// An id or a name is duplicated, or a name cannot be used as a file name.
     pub fn new(named: impl IntoIterator<Item = (u32, String)>) -> Result<Structures> {
-        let mut all: Vec<Structure> =
-            named.into_iter().filter(|(id, _)| *id != 0).map(|(id, name)| Structure { id, name }).collect();
+        Structures::sorted(named.into_iter().filter(|(id, _)| *id != 0))
+    }
+
+    fn sorted(named: impl Iterator<Item = (u32, String)>) -> Result<Structures> {
+        let mut all: Vec<Structure> = named.map(|(id, name)| Structure { id, name }).collect();
         all.sort_by_key(|structure| structure.id);
         if let Some(pair) = all.windows(2).find(|pair| pair[0].id == pair[1].id) {
             bail!("label {} has two names, `{}` and `{}`", pair[0].id, pair[0].name, pair[1].name);
@@ -154,27 +179,18 @@ impl Structures {
     /// Parses a config value: `{"1": "spleen"}` or `{1: "spleen"}`, as in `channel_def` of metadata.json, or a list of
     /// names indexed by id, from 0.
     pub fn from_value(value: &Value) -> Result<Structures> {
-        let wrong = || {
-            err!("expected names by label, {{\"1\": \"spleen\"}}, or a list of names from label 0, found {value:?}")
-                .kind(Kind::Config)
-        };
-        let text = |value: &Value| value.as_str().map(str::to_owned).ok_or_else(wrong);
-        if let Value::Dict(dict) = value {
-            let named = dict.items().into_iter().map(|(key, name)| {
-                let id = match key {
-                    Key::Int(id) => u32::try_from(id).ok(),
-                    Key::Str(id) => id.parse().ok(),
-                    _ => None,
-                };
-                Ok((id.ok_or_else(wrong)?, text(&name)?))
-            });
-            return Structures::new(named.collect::<Result<Vec<_>>>()?);
-        }
-        let names = value.as_sequence().ok_or_else(wrong)?;
-        let named = names.iter().zip(0..).map(|(name, id)| Ok((id, text(name)?)));
-        Structures::new(named.collect::<Result<Vec<_>>>()?)
+        Structures::new(named(value)?)
     }
 
+    /// Like [`Structures::from_value`] for the channels of a prediction: without channel 0 if that is the background, which
+    /// a prediction of several labels per voxel does not have.
+    pub fn channels(value: &Value) -> Result<Structures> {
+        let is_background = |name: &str| {
+            let name = name.to_lowercase();
+            name.contains("background") || matches!(&*name, "bg" | "none" | "unlabeled" | "unlabelled")
+        };
+        Structures::sorted(named(value)?.into_iter().filter(|(id, name)| *id != 0 || !is_background(name)))
+    }
     /// Iterates in ascending order of ids.
     pub fn iter(&self) -> impl Iterator<Item = &Structure> {
         self.0.iter()
@@ -247,6 +263,17 @@ impl Structures {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn channel_0_is_a_structure_unless_it_is_the_background() {
+        let ids = |names: &[&str]| {
+            let names = Value::list(names.iter().map(Value::str));
+            let ids = |all: Structures| all.iter().map(|structure| structure.id).collect::<Vec<_>>();
+            (ids(Structures::channels(&names).unwrap()), ids(Structures::from_value(&names).unwrap()))
+        };
+        assert_eq!(ids(&["Tumor core", "Whole tumor"]), (vec![0, 1], vec![1]));
+        assert_eq!(ids(&["Background", "spleen"]), (vec![1], vec![1]));
+    }
 
     fn three() -> Structures {
         Structures::new([

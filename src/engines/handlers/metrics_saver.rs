@@ -156,7 +156,7 @@ impl MetricsSaver {
             self.write("metrics.csv".into(), &metrics, &mut files)?;
         }
         selected.warn_of_unknown("metrics", engine.metrics.keys());
-        let structures = Structures::from_value(&engine.start.config.channel_names).unwrap_or_else(|error| {
+        let structures = Structures::channels(&engine.start.config.channel_names).unwrap_or_else(|error| {
             if !engine.start.config.channel_names.is_none() {
                 tracing::warn!("MetricsSaver: structures are listed by number: {error}");
             }
@@ -274,7 +274,10 @@ fn by_structure(metric: &str, details: &MetricDetails, structures: &Structures) 
         StructureRow {
             metric: metric.to_owned(),
             label,
-            structure: if label == 0 { "background".into() } else { structures.get(label).name },
+            structure: match label {
+                0 if !structures.contains(0) => "background".into(),
+                label => structures.get(label).name,
+            },
             cases: values.iter().filter(|x| !x.is_nan()).count(),
             mean: of(SummaryOp::Mean),
             median: of(SummaryOp::Median),

@@ -25,7 +25,7 @@ pub struct Info {
     pub inputs: Vec<Tensor>,
     /// Outputs of the network.
     pub outputs: Vec<Tensor>,
-    /// Names of the structures, from label 1.
+    /// Names of the structures, in the order of the prediction's channels.
     pub structures: Vec<String>,
     /// The config files.
     pub configs: Vec<Config>,
@@ -152,7 +152,7 @@ fn add_metadata(metadata: &Tree, info: &mut Info, warn: &mut dyn FnMut(&Warning)
         if side == "outputs"
             && let Some((_, names)) = channel_definition(all)
         {
-            match Structures::from_value(&names.to_value()) {
+            match Structures::channels(&names.to_value()) {
                 Ok(names) => info.structures = names.iter().map(|structure| structure.name.clone()).collect(),
                 Err(error) => warn(&error),
             }
