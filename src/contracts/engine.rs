@@ -299,8 +299,19 @@ static STATE: &[Member<StateView>] = &[
     Attribute("iteration", |state| Ok(Value::Int(state.0.iteration as i64))),
     Attribute("epoch_length", |state| Ok(Value::Int(state.0.epoch_length as i64))),
     Attribute("metrics", |state| {
+        known_after_run("metrics")?;
         let metrics = state.0.metrics.iter().map(|(name, score)| (Key::str(name), score.to_value()));
         Ok(Value::Dict(Dict::new(metrics)))
+    }),
+    Attribute("metric_details", |state| {
+        known_after_run("metric_details")?;
+        let tensor = |(name, details): (&Arc<str>, &Arc<MetricDetails>)| {
+            let shape = [details.rows.len(), details.rows.first().map_or(0, Vec::len)];
+            let values = details.rows.iter().flatten().map(|&x| f64::from(x)).collect();
+            Ok((Key::str(name), Value::object(Array::from_values(&shape, values, Type::F32, Flavor::Torch)?)))
+        };
+        let details = state.0.metric_details.iter().map(tensor).collect::<Result<Vec<_>>>()?;
+        Ok(Value::Dict(Dict::new(details)))
     }),
     Attribute("key_metric_name", |state| Ok(state.0.key_metric.as_deref().map_or(Value::None, Value::from))),
     Attribute("best_metric", |state| Ok(state.0.best_value())),
@@ -308,6 +319,15 @@ static STATE: &[Member<StateView>] = &[
     Attribute("batch", |state| Ok(state.0.batch())),
     Attribute("output", |state| Ok(Value::list(state.0.output.iter().cloned()))),
 ];
+
+/// # Errors
+/// In a dry run, in which no engine computes metrics.
+fn known_after_run(what: &str) -> Result<()> {
+    match BuildContext::with_lent(|context| context.is_dry_run()) {
+        true => Err(err!("`{what}` of an engine are known after its run").kind(Kind::Withheld)),
+        false => Ok(()),
+    }
+}
 
 impl Object for StateView {
     fn type_name(&self) -> &str {

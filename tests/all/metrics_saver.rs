@@ -215,6 +215,19 @@ fn an_evaluation_writes_its_metrics_with_the_names_of_the_structures() {
 }
 
 #[test]
+fn values_by_case_are_a_tensor_of_the_engine_s_state() {
+    let bundle = evaluation();
+    let print = "$print('Dice:', @evaluator.state.metric_details['val_mean_dice'].cpu().numpy().shape)";
+    let run = format!("['$@evaluator.run()', \"{print}\"]");
+    let output = bundle.run(&[&EVALUATION[..], &["--run", &run]].concat());
+    assert!(output.status.success(), "{}", text(&output.stderr));
+    assert!(text(&output.stdout).contains("Dice: (2, 3)\n"), "{}", text(&output.stdout));
+    // No engine has run in `verify`.
+    let output = bundle.run(&["verify", "--config_file", EVALUATION[2], "--run", &run]);
+    assert!(output.status.success(), "{}", text(&output.stdout));
+}
+
+#[test]
 fn the_table_of_distances_starts_with_the_highest() {
     let bundle = Bundle::new(2);
     std::fs::write(bundle.path("configs/evaluate.json"), EVALUATE).unwrap();
