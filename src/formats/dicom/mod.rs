@@ -14,7 +14,8 @@
 //!   formats are skipped, with a warning if they may have been slices.
 //! - With a tilted gantry, the affine is sheared and gives the true positions of the voxels; ITK ignores the tilt.
 //! - Values are int16 or uint16 if that can represent all values that the header allows (stored bits, rescaled by
-//!   integers), else float32. GDCM, too, chooses the type by the header.
+//!   integers), else float32. GDCM, too, chooses the type by the header; MONAI's PydicomReader returns rescaled values as
+//!   float32. LoadImaged converts all of them to its `dtype`, float32 by default, so that the values are equal.
 //!
 //! dicom-rs reads the elements (`elements`). JPEG-LS is decoded in `jpeg_ls`, since the established library
 //! requires CMake.
@@ -39,7 +40,7 @@ use parking_lot::Mutex;
 use rayon::prelude::*;
 use slice::{Content, Series, Slice, Stored};
 use stack::Stack;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 use std::io::Read;
 use std::path::{Path, PathBuf};
@@ -70,11 +71,13 @@ pub fn read_folder_hashed(
 }
 
 /// Like [`read_folder`], but reads only the headers of the slices and returns a header-only volume
-/// ([`Volume::is_header_only`]). Warnings are logged when the voxels are read.
+/// ([`Volume::is_header_only`]).
 pub fn read_folder_header(folder: impl AsRef<Path>, series: Option<&str>) -> Result<Volume> {
     let folder = folder.as_ref();
-    let image = series_in(folder, series, &mut Notices::default()).map_err(|error| error.file(folder))?;
-    Ok(image.volume)
+    let mut notices = Notices::default();
+    let image = series_in(folder, series, &mut notices);
+    notices.log(folder);
+    image.map(|image| image.volume).map_err(|error| error.file(folder))
 }
 
 fn series_in(folder: &Path, series: Option<&str>, notices: &mut Notices) -> Result<SliceImage> {
@@ -111,12 +114,21 @@ impl Notices {
     fn warn(&mut self, text: String) {
         self.warnings.push(text);
     }
+    /// Logs what was not logged before: the headers of a file are read before its voxels, and in every epoch.
     fn log(&self, path: &Path) {
-        let name = path.display();
+        static LOGGED: Mutex<BTreeSet<String>> = Mutex::new(BTreeSet::new());
+        let (name, mut logged) = (path.display(), LOGGED.lock());
         for (what, count) in &self.others {
-            info!("{name}: left out {count} DICOM files ({what})");
+            let text = format!("{name}: left out {count} DICOM files ({what})");
+            if logged.insert(text.clone()) {
+                info!("{text}");
+            }
         }
-        self.warnings.iter().for_each(|text| warn!("{name}: {text}"));
+        for text in self.warnings.iter().map(|text| format!("{name}: {text}")) {
+            if logged.insert(text.clone()) {
+                warn!("{text}");
+            }
+        }
     }
 }
 
@@ -147,8 +159,10 @@ pub fn read_hashed(path: impl AsRef<Path>, digests: Option<&FileDigests>) -> Res
 /// Like [`read`], but reads only the header and returns a header-only volume ([`Volume::is_header_only`]).
 pub fn read_header(path: impl AsRef<Path>) -> Result<Volume> {
     let path = path.as_ref();
-    let image = slices_of(path, &mut Notices::default()).map_err(|error| error.file(path))?;
-    Ok(image.volume)
+    let mut notices = Notices::default();
+    let image = slices_of(path, &mut notices);
+    notices.log(path);
+    image.map(|image| image.volume).map_err(|error| error.file(path))
 }
 
 fn slices_of(path: &Path, notices: &mut Notices) -> Result<SliceImage> {
