@@ -537,6 +537,33 @@ fn handlers_that_an_interrupt_kept_from_an_iteration_are_told_when_it_goes_on() 
     assert_eq!(broken.state(), whole.state());
 }
 
+#[test]
+fn values_by_case_of_an_interrupted_validation_are_those_of_all_cases() {
+    let handlers = "[{'_target_':'MetricsSaver','save_dir':'metrics','metric_details':'*','batch_transform':\
+                    \"$lambda x: [xx['image'].meta for xx in x]\"}]";
+    let more = ["--val_cases", "3", "--validate#inferer#overlap", "0.9", "--validate#handlers", handlers];
+    let rows = |training: &Training| std::fs::read_to_string(training.path("metrics/val_mean_dice_raw.csv")).unwrap();
+    let whole = Training::new(5);
+    ok(&whole.run(&more));
+    let parts = Training::new(5);
+    let mut child = parts.command(&["-v"], &more).stderr(Stdio::piped()).spawn().unwrap();
+    let mut log = wait_for(&mut child, "Engine run resuming from iteration 0, epoch 1 until 2 epochs");
+    // The first case is computed, the second is in the network.
+    let mut line = String::new();
+    while !line.contains("AsDiscreted: ") {
+        line.clear();
+        assert!(log.read_line(&mut line).unwrap() > 0);
+    }
+    assert!(Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap().success());
+    let mut rest = String::new();
+    log.read_to_string(&mut rest).unwrap();
+    assert_eq!(child.wait().unwrap().code(), Some(130), "{rest}");
+    assert!(!parts.path("metrics/val_mean_dice_raw.csv").exists(), "the validation was complete");
+    ok(&parts.resume(&more));
+    assert_eq!(rows(&parts), rows(&whole));
+    assert_eq!(rows(&whole).lines().count(), 4);
+}
+
 /// The network's size is 2^levels: no crop of 15 voxels can be halved.
 #[test]
 fn a_crop_that_the_network_cannot_take_is_an_error_with_the_cases_and_the_argument() {
