@@ -538,6 +538,14 @@ fn handlers_that_an_interrupt_kept_from_an_iteration_are_told_when_it_goes_on() 
 }
 
 #[test]
+fn a_missing_folder_of_several_datasets_is_one_mistake() {
+    let training = Training::new(1);
+    let output = training.command_named("verify", &[], &["--dataset_dir", "nowhere"]).output().unwrap();
+    let report = text(&output.stdout);
+    assert_eq!(report.matches("`dataset_dir`: the folder nowhere does not exist").count(), 1, "{report}");
+}
+
+#[test]
 fn values_by_case_of_an_interrupted_validation_are_those_of_all_cases() {
     let handlers = "[{'_target_':'MetricsSaver','save_dir':'metrics','metric_details':'*','batch_transform':\
                     \"$lambda x: [xx['image'].meta for xx in x]\"}]";

@@ -147,9 +147,10 @@ impl Plan {
         });
         problems.sort_by_key(|problem| problem.get_id().and_then(|id| order.get(id)).unwrap_or(&usize::MAX));
         for problem in problems {
+            // Several empty datasets may have one cause: their folder does not exist.
+            let problem = self.advise(problem, known_values);
             let known = |known: &Error| known.message() == problem.message() && within(known, problem.get_id());
             if !self.problems.iter().any(known) {
-                let problem = self.advise(problem, known_values);
                 self.problems.push(problem);
             }
         }
