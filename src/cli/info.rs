@@ -81,7 +81,7 @@ fn lines(info: &Info) -> Vec<String> {
     }
     for (network, configs) in &networks {
         let arguments: Vec<String> = network.arguments.iter().map(|(key, value)| format!("{key}={value}")).collect();
-        let note = if network.supported { "" } else { ", not supported" };
+        let note = if network.supported { "" } else { "; segbundle does not support this network" };
         out.push(format!("  {}: {}({})", network.id, network.class, arguments.join(", ")));
         out.push(format!("    in {}{note}", configs.join(", ")));
     }
