@@ -89,17 +89,37 @@ pub fn this_process() -> Process {
     Process { host, pid, start_ticks: start_ticks(pid).unwrap_or(0) }
 }
 
+/// `HOST-PID-START`, the host as eight hexadecimal digits.
+impl std::fmt::Display for Process {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{:08x}-{}-{}", self.host, self.pid, self.start_ticks)
+    }
+}
+
 impl Process {
+    /// Parses the text that `Display` writes.
+    pub fn parse(text: &str) -> Option<Process> {
+        let mut parts = text.splitn(3, '-');
+        let host = parts.next().filter(|host| host.len() == 8)?;
+        Some(Process {
+            host: u32::from_str_radix(host, 16).ok()?,
+            pid: parts.next()?.parse().ok()?,
+            start_ticks: parts.next()?.parse().ok()?,
+        })
+    }
     /// Whether the process is running; `None` if it belongs to another host.
     pub fn is_alive(self) -> Option<bool> {
         (self.host == this_process().host).then(|| start_ticks(self.pid) == Some(self.start_ticks))
     }
 }
 
-/// Field 22 of /proc/PID/stat. The name in field 2 may contain spaces and parentheses.
+/// Field 22 of /proc/PID/stat; `None` for a process that has ended, even if its parent has not read its exit status yet.
 fn start_ticks(pid: u32) -> Option<u64> {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-    stat.rsplit_once(')')?.1.split_ascii_whitespace().nth(19)?.parse().ok()
+    // The name in field 2 may contain spaces and parentheses.
+    let mut fields = stat.rsplit_once(')')?.1.split_ascii_whitespace();
+    fields.next().filter(|state| !matches!(*state, "Z" | "X"))?;
+    fields.nth(18)?.parse().ok()
 }
 
 /// Whether this process ignores a signal, as `nohup` arranges for SIGHUP.
@@ -107,6 +127,14 @@ pub fn ignores_signal(number: i32) -> bool {
     let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
     let mask = status.lines().find_map(|line| u64::from_str_radix(line.strip_prefix("SigIgn:")?.trim(), 16).ok());
     mask.is_some_and(|mask| mask >> (number - 1) & 1 == 1)
+}
+
+/// Rank of this process and number of processes of a distributed run: RANK and WORLD_SIZE, if both are set and there are
+/// several processes.
+pub fn rank() -> Option<(usize, usize)> {
+    let number = |name: &str| std::env::var(name).ok()?.trim().parse::<usize>().ok();
+    let (rank, size) = (number("RANK")?, number("WORLD_SIZE")?);
+    (size > 1).then_some((rank, size))
 }
 
 /// Number of compute threads: OMP_NUM_THREADS, else the physical cores within CPU affinity and cgroup quota, divided by
@@ -160,6 +188,21 @@ mod tests {
         assert_eq!(own.is_alive(), Some(true));
         assert_eq!(Process { start_ticks: own.start_ticks + 1, ..own }.is_alive(), Some(false));
         assert_eq!(Process { host: own.host ^ 1, ..own }.is_alive(), None);
+        assert_eq!(Process::parse(&own.to_string()), Some(own));
+    }
+
+    #[test]
+    fn a_process_that_has_ended_is_dead_before_its_parent_asks() {
+        let mut child = std::process::Command::new("true").stdout(std::process::Stdio::piped()).spawn().unwrap();
+        // The pipe closes when the process ends.
+        std::io::Read::read_to_end(&mut child.stdout.take().unwrap(), &mut vec![]).unwrap();
+        let ended = || start_ticks(child.id()).is_none();
+        let before = std::time::Instant::now();
+        while !ended() && before.elapsed().as_secs() < 10 {
+            std::thread::yield_now();
+        }
+        assert!(ended());
+        child.wait().unwrap();
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! Command line. Options of segbundle precede the subcommand, in kebab case; arguments after `run`, `verify` and
 //! `explain` are those of MONAI, and config overrides. Logs go to stderr, data to stdout. Exit codes are 0, 1 (a case
-//! or the run failed), 2 (usage or config error) and 130 (interrupted).
+//! or the run failed), 2 (usage or config error), and 130 (Ctrl-C) or 143 (SIGTERM) for an interrupted run.
 
 mod ckpt_export;
 mod classes;
@@ -299,7 +299,7 @@ pub fn main() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             console.error(&error);
-            ExitCode::from(error.exit_code())
+            ExitCode::from(signals::exit_code(&error))
         }
     }
 }

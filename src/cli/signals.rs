@@ -1,6 +1,7 @@
 //! Handling of Ctrl-C, SIGTERM and SIGHUP (unless ignored by nohup): the first signal stops the run at the next window
 //! and keeps finished results; the second one removes temporary files, writes "interrupted" to the
-//! record of the run and exits immediately.
+//! record of the run and exits immediately. Both exit with the shell's code for the first signal: 130 for Ctrl-C, 143
+//! for SIGTERM, 129 for SIGHUP.
 
 use crate::engines::record;
 use crate::env;
@@ -11,11 +12,11 @@ use crate::run::RunContext;
 use segbundle_native as native;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicI32, Ordering};
 use std::time::{Duration, Instant};
 
-/// Exit code of an interrupted run, for all signals.
-const INTERRUPTED: i32 = 130;
+/// The first signal that was received; 0 before.
+static RECEIVED: AtomicI32 = AtomicI32::new(0);
 /// Signals within this time count as one: `timeout` and batch systems signal a process and then its group.
 const ONE_INTERRUPT: Duration = Duration::from_secs(1);
 
@@ -47,6 +48,15 @@ impl StopSignals {
     }
 }
 
+/// Exit code of a program that ends with `error`.
+pub fn exit_code(error: &Error) -> u8 {
+    match (error.get_kind(), RECEIVED.load(Ordering::Relaxed)) {
+        (Kind::Cancelled, signal) if signal > 0 => (128 + signal) as u8,
+        _ => error.exit_code(),
+    }
+}
+
+/// Stops the run at the first signal, and the process at the second.
 pub fn stop_on_signals(run: &RunContext) -> Result<()> {
     let (cancel, step, record) = (run.cancel.clone(), run.step.clone(), run.record.clone());
     let wanted = wanted();
@@ -56,7 +66,7 @@ pub fn stop_on_signals(run: &RunContext) -> Result<()> {
             tracing::warn!("cannot receive interrupts: {error}");
         }
         let mut first: Option<Instant> = None;
-        for _ in signals.forever() {
+        for signal in signals.forever() {
             match first {
                 Some(first) if first.elapsed() < ONE_INTERRUPT => continue,
                 Some(_) => {
@@ -65,10 +75,11 @@ pub fn stop_on_signals(run: &RunContext) -> Result<()> {
                         tracing::warn!("cannot write the record of the run: {error}");
                     }
                     // Skip exit handlers of libraries whose threads are still running.
-                    signal_hook::low_level::exit(INTERRUPTED);
+                    signal_hook::low_level::exit(128 + RECEIVED.load(Ordering::Relaxed));
                 }
                 None => first = Some(Instant::now()),
             }
+            RECEIVED.store(signal, Ordering::Relaxed);
             cancel.store(true, Ordering::Relaxed);
             tracing::warn!("stopping after this {}; interrupt again to exit immediately", *step.lock());
         }

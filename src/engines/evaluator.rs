@@ -11,7 +11,7 @@ use super::amp::Amp;
 use super::cases::{self, Cases};
 use super::explain::Explain;
 use super::pipeline::{PassResult, Pipeline};
-use super::record::{RunRecord, RunStatus, Settings};
+use super::record::{self, RunRecord, RunStatus, Settings};
 use super::resume::Identity;
 use super::training_state::{SavedPosition, SavedRngStates};
 use super::workflow::{self, Workflow, WorkflowArgs, check_network};
@@ -26,12 +26,13 @@ use crate::data::{Transforms, alignment};
 use crate::error::{Error, Kind, Result};
 use crate::formats::digest::FileDigests;
 use crate::formats::digest::{self, HashingWriter};
+use crate::formats::lock::FolderLock;
 use crate::torch::{Device, DeviceExt, tensor_bytes};
 use crate::{bail, err, log_error, text};
 use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
 use std::io::Write as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
@@ -147,10 +148,12 @@ impl Engine for SupervisedEvaluator {
         if let Err(error) = cases::check_files(&*self.args.val_data_loader.dataset) {
             tracing::warn!("{}", error.message());
         }
+        let _lock = self.lock(false)?;
         self.prepare_data(start)?;
         self.evaluate(start, 1, &*start.run.observer, self.skips_existing(&start.run.options), false)
     }
     fn run_at(&self, epoch: usize, start: &Arc<EngineStart>) -> Result<()> {
+        let _lock = self.lock(true)?;
         self.evaluate(start, epoch, &FailuresOnly, false, true)
     }
     fn explain(&self, start: &Arc<EngineStart>) -> Result<Explanation> {
@@ -256,6 +259,18 @@ fn no_cases() -> Error {
 }
 
 impl SupervisedEvaluator {
+    /// The folder of the run's record. `whole`: see [`SupervisedEvaluator::evaluate`]; a validation of a training has no
+    /// record, unless it writes files for its cases.
+    fn record_folder(&self, whole: bool) -> Option<PathBuf> {
+        let folder = cases::output_folder(&self.args.postprocessing.steps);
+        folder.or_else(|| self.workflow.output_folder().filter(|_| !whole).map(Path::to_owned))
+    }
+
+    /// Keeps other runs out of the folder of the record.
+    fn lock(&self, whole: bool) -> Result<Option<FolderLock>> {
+        Ok(self.record_folder(whole).as_deref().map(record::lock).transpose()?.flatten())
+    }
+
     /// Sets the state for a run and returns the number of cases. `epoch`: that of the training, 0 before its first
     /// (`exec_at_start`), 1 without a training.
     fn begin(&self, start: &Arc<EngineStart>, epoch: usize) -> Result<usize> {
@@ -311,8 +326,7 @@ impl SupervisedEvaluator {
         let _no_grad = tch::no_grad_guard();
         workflow.begin_epoch();
         let writes = folder.is_some();
-        // A validation of a training has no record.
-        let folder = folder.or_else(|| workflow.output_folder().filter(|_| !whole).map(Path::to_owned));
+        let folder = self.record_folder(whole);
         let (identity, config) = self.identity(start, autocast, folder.is_some() || skip_existing)?;
         let record =
             folder.map(|folder| RunRecord::start(&folder, self.settings(run, autocast, &identity, config), total));

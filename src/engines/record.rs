@@ -8,6 +8,7 @@ use super::resume::Identity;
 use crate::contracts::{CaseReport, CaseStatus, Clock, Stage};
 use crate::error::{Error, Result};
 use crate::formats::atomic;
+use crate::formats::lock::FolderLock;
 use crate::image::Grid;
 use serde::{Deserialize, Serialize};
 use serde_json::Value as Json;
@@ -307,6 +308,18 @@ impl RunRecord {
             config: &settings.config,
             cases: self.cases.values().collect(),
         }
+    }
+}
+
+/// Keeps other runs out of the folder of a record, or of the saved states of a training. `None` if the folder cannot be
+/// written, or if another rank of the same run holds the lock.
+///
+/// # Errors
+/// Another run writes to the folder.
+pub fn lock(folder: &Path) -> Result<Option<FolderLock>> {
+    match crate::env::rank() {
+        Some((1.., _)) => Ok(None),
+        _ => FolderLock::take(&folder.join("run.lock")),
     }
 }
 

@@ -6,12 +6,14 @@
 //! of consumed (not prefetched) batches: with the same number of threads, a resumed training is bit-identical to an
 //! uninterrupted one.
 
+use super::record;
 use crate::bundle::{expr, id};
 use crate::checkpoint::{self, Int64Tensor, StateDict, Uint8Tensor};
 use crate::contracts::{ConfigRecord, EngineStart, Loader};
 use crate::data::pass::{LoaderPosition, seeded};
 use crate::error::{Error, Kind, Result};
 use crate::formats::atomic;
+use crate::formats::lock::FolderLock;
 use crate::random::{RandomState, RngStates};
 use crate::run::{CHECKPOINT_FOLDER, SAVE_EVERY};
 use crate::torch::convert::to_u8;
@@ -53,16 +55,20 @@ pub struct TrainingState {
     every: Duration,
     last: Instant,
     failed: bool,
+    /// Keeps other trainings out of the folder.
+    _lock: Option<FolderLock>,
 }
 
 impl TrainingState {
     /// Reads the last saved state with `--resume`; otherwise renames an earlier one.
     ///
     /// # Errors
-    /// `ckpt_dir` is not a path, or missing with `--resume`; no saved state can be read; an earlier one cannot be renamed.
+    /// `ckpt_dir` is not a path, or missing with `--resume`; another training writes to it; no saved state can be read; an
+    /// earlier one cannot be renamed.
     pub fn open(start: &EngineStart) -> Result<TrainingState> {
         let options = &start.run.options;
         let path = folder(&start.config)?.map(|folder| folder.join(STATE));
+        let lock = path.as_deref().and_then(Path::parent).map(record::lock).transpose()?.flatten();
         let mut state = TrainingState {
             path,
             saved: None,
@@ -70,6 +76,7 @@ impl TrainingState {
             every: options.save_every.unwrap_or(SAVE_EVERY),
             last: Instant::now(),
             failed: false,
+            _lock: lock,
         };
         match &state.path {
             None if options.resume => {

@@ -29,7 +29,7 @@ const MARK: &str = ".partial-";
 /// Age at which a temporary file of another host, whose processes cannot be checked, counts as stale.
 const FOREIGN_AGE: Duration = Duration::from_secs(24 * 3600);
 
-/// Existing temporary files of this process.
+/// Existing temporary files and locks of this process.
 static LIVE: Mutex<BTreeSet<PathBuf>> = Mutex::new(BTreeSet::new());
 
 /// Writes `path` atomically. `fill` gets the path of an existing empty temporary file in the same folder with the same
@@ -62,8 +62,7 @@ pub fn write_file<T>(path: impl AsRef<Path>, fill: impl FnOnce(&mut File, &Path)
     let result = fill(&mut file, &temporary.0).map_err(|error| rename_in(error, &temporary.0, path))?;
     drop(file);
     std::fs::rename(&temporary.0, path).map_err(|error| err!("cannot write: {error}").file(path))?;
-    LIVE.lock().remove(&temporary.0);
-    std::mem::forget(temporary);
+    temporary.forget();
     Ok(result)
 }
 
@@ -84,8 +83,20 @@ fn remove(path: &Path) -> std::io::Result<()> {
     if path.is_dir() { std::fs::remove_dir_all(path) } else { std::fs::remove_file(path) }
 }
 
-/// Removes the temporary file or folder on drop unless it was forgotten after the rename.
-struct Temporary(PathBuf);
+/// Removes a file or folder on drop, or in [`remove_live`], unless it was forgotten.
+pub(crate) struct Temporary(pub(crate) PathBuf);
+
+impl Temporary {
+    pub(crate) fn new(path: PathBuf) -> Temporary {
+        LIVE.lock().insert(path.clone());
+        Temporary(path)
+    }
+    /// Leaves the file.
+    pub(crate) fn forget(self) {
+        LIVE.lock().remove(&self.0);
+        std::mem::forget(self);
+    }
+}
 
 impl Drop for Temporary {
     fn drop(&mut self) {
@@ -94,7 +105,7 @@ impl Drop for Temporary {
     }
 }
 
-/// Removes the temporary files of this process, which is about to exit without finishing them.
+/// Removes the temporary files and locks of this process, which is about to exit without finishing its work.
 pub fn remove_live() {
     for path in &*LIVE.lock() {
         let _ = remove(path);
@@ -126,15 +137,10 @@ pub fn remove_stale(folder: &Path) -> Vec<PathBuf> {
 
 /// The process that created the temporary file `name`.
 fn maker(name: &str) -> Option<Process> {
-    let mut parts = name.strip_prefix(MARK)?.splitn(5, '-');
-    let host = parts.next().filter(|host| host.len() == 8)?;
-    let process = Process {
-        host: u32::from_str_radix(host, 16).ok()?,
-        pid: parts.next()?.parse().ok()?,
-        start_ticks: parts.next()?.parse().ok()?,
-    };
-    parts.next()?.parse::<u64>().ok()?;
-    parts.next().map(|_| process)
+    let name = name.strip_prefix(MARK)?;
+    let (process, rest) = name.split_at(name.match_indices('-').nth(2)?.0);
+    rest[1..].split_once('-')?.0.parse::<u64>().ok()?;
+    Process::parse(process)
 }
 
 /// Checks whether [`write()`] could write a file at `path`, without creating anything: it examines the closest existing
@@ -183,7 +189,7 @@ pub fn check_names(path: &Path) -> Result<()> {
 }
 
 /// Creates a temporary file or folder beside `path`.
-fn create<T>(path: &Path, new: impl Fn(&Path) -> std::io::Result<T>) -> Result<(T, Temporary)> {
+pub(crate) fn create<T>(path: &Path, new: impl Fn(&Path) -> std::io::Result<T>) -> Result<(T, Temporary)> {
     let name = path
         .file_name()
         .and_then(|name| name.to_str())
@@ -197,13 +203,10 @@ fn create<T>(path: &Path, new: impl Fn(&Path) -> std::io::Result<T>) -> Result<(
         static COUNTER: AtomicU64 = AtomicU64::new(0);
         let unique = COUNTER.fetch_add(1, Ordering::Relaxed);
         static PROCESS: OnceLock<Process> = OnceLock::new();
-        let Process { host, pid, start_ticks } = *PROCESS.get_or_init(this_process);
-        let temporary = folder.join(format!("{MARK}{host:08x}-{pid}-{start_ticks}-{unique}-{end}"));
+        let process = PROCESS.get_or_init(this_process);
+        let temporary = folder.join(format!("{MARK}{process}-{unique}-{end}"));
         match new(&temporary) {
-            Ok(file) => {
-                LIVE.lock().insert(temporary.clone());
-                return Ok((file, Temporary(temporary)));
-            }
+            Ok(file) => return Ok((file, Temporary::new(temporary))),
             // Left by an earlier process with the same id: try the next name.
             Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {}
             Err(error) => return Err(err!("cannot write: {error}").file(path)),
@@ -298,9 +301,7 @@ mod tests {
     fn what_a_killed_process_left_is_removed_and_nothing_else() {
         let folder = tempfile::tempdir().unwrap();
         let own = this_process();
-        let name = |process: Process| {
-            format!("{MARK}{:08x}-{}-{}-0-out.nii.gz", process.host, process.pid, process.start_ticks)
-        };
+        let name = |process: Process| format!("{MARK}{process}-0-out.nii.gz");
         let dead = name(Process { start_ticks: own.start_ticks + 1, ..own });
         let kept = [
             name(own),

@@ -11,6 +11,7 @@ pub mod atomic;
 pub mod dicom;
 pub mod digest;
 pub mod gzip;
+pub mod lock;
 pub mod mha;
 pub mod nifti;
 pub mod nrrd;

@@ -52,6 +52,14 @@ fn the_record_says_what_ran_and_how_each_case_ended() {
     assert_eq!(record["cases"][1]["error"]["file"], "images/s0001.nii.gz");
 }
 
+/// Waits until a file exists, for at most a minute.
+fn wait_for(path: &Path) {
+    let start = Instant::now();
+    while !path.exists() && start.elapsed() < Duration::from_secs(60) {
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
 struct Panics;
 
 impl segbundle::contracts::Observer for Panics {
@@ -278,9 +286,9 @@ fn results_without_a_record_are_made_again_and_the_log_says_so() {
 }
 
 #[test]
-fn interrupts_stop_with_130_and_keep_what_is_finished() {
+fn interrupts_stop_with_the_code_of_their_signal_and_keep_what_is_finished() {
     const CASES: usize = 500;
-    for signal in [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM] {
+    for (name, code) in [("INT", 130), ("TERM", 143)] {
         let bundle = Bundle::new(1);
         // So many that no machine is through before the signal comes.
         for case in 1..CASES {
@@ -295,17 +303,13 @@ fn interrupts_stop_with_130_and_keep_what_is_finished() {
             .stderr(Stdio::null())
             .spawn()
             .unwrap();
-        let start = Instant::now();
-        while !bundle.path("out/s0003").exists() && start.elapsed() < Duration::from_secs(60) {
-            std::thread::sleep(Duration::from_millis(5));
-        }
+        wait_for(&bundle.path("out/s0003"));
         signals_reach_one_thread(child.id());
-        let name = if signal == signal_hook::consts::SIGINT { "INT" } else { "TERM" };
         // Twice, as `timeout` signals a process and then its group: that is one interrupt.
         for _ in 0..2 {
             assert!(Command::new("kill").args(["-s", name, &child.id().to_string()]).status().unwrap().success());
         }
-        assert_eq!(child.wait().unwrap().code(), Some(130));
+        assert_eq!(child.wait().unwrap().code(), Some(code));
         let record = bundle.record();
         assert_eq!(record["status"], "interrupted");
         let done = statuses(&record).iter().filter(|status| **status == "done").count();
@@ -314,6 +318,7 @@ fn interrupts_stop_with_130_and_keep_what_is_finished() {
             record["counts"]["not_started"].as_u64().unwrap() as usize,
             CASES - record["cases"].as_array().unwrap().len()
         );
+        // The lock of the folder is gone, too.
         let written = results(&bundle.path("out"));
         assert!(written.len() == done && written.iter().all(|name| name.ends_with("_trans.nii.gz")), "{written:?}");
     }
@@ -331,16 +336,40 @@ fn a_second_interrupt_exits_within_a_window_and_the_record_says_interrupted() {
         .stderr(Stdio::null())
         .spawn()
         .unwrap();
-    let start = Instant::now();
-    while !bundle.path("out/run.json").exists() && start.elapsed() < Duration::from_secs(60) {
-        std::thread::sleep(Duration::from_millis(5));
-    }
+    wait_for(&bundle.path("out/run.json"));
     for _ in 0..2 {
         assert!(Command::new("kill").args(["-s", "INT", &child.id().to_string()]).status().unwrap().success());
         std::thread::sleep(Duration::from_millis(1200));
     }
     assert_eq!(child.wait().unwrap().code(), Some(130));
     assert_eq!(bundle.record()["status"], "interrupted");
+    assert!(!bundle.path("out/run.lock").exists());
+}
+
+#[test]
+fn a_second_run_in_an_output_folder_is_refused_until_the_first_has_ended() {
+    let bundle = Bundle::new(1);
+    let slow = ["--inferer#roi_size", "[160,160,160]", "--network_def#init_filters", "32"];
+    let mut first = bundle.command(&[&RUN[..], &slow].concat()).stderr(Stdio::null()).spawn().unwrap();
+    wait_for(&bundle.path("out/run.json"));
+    let record = std::fs::read(bundle.path("out/run.json")).unwrap();
+    let second = bundle.infer(&[]);
+    let log = text(&second.stderr);
+    assert_eq!(second.status.code(), Some(1), "{log}");
+    assert!(log.contains(&format!("another run writes to out: process {} on ", first.id())), "{log}");
+    assert_eq!(std::fs::read(bundle.path("out/run.json")).unwrap(), record);
+    // Commands that only read are not affected.
+    let verified = bundle.run(&[&["verify"], &RUN[1..]].concat());
+    assert!(verified.status.success(), "{}", text(&verified.stderr));
+
+    // A killed run leaves its lock.
+    first.kill().unwrap();
+    first.wait().unwrap();
+    assert!(bundle.path("out/run.lock").exists());
+    let third = bundle.infer(&[]);
+    let log = text(&third.stderr);
+    assert!(third.status.success() && log.contains("took over out/run.lock of process "), "{log}");
+    assert!(!bundle.path("out/run.lock").exists());
 }
 
 /// Handled on a thread that computes, a signal would be written over the heap: generated code uses the stack pointer.
