@@ -401,7 +401,7 @@ pub use training::{
 
 mod engine;
 
-pub use engine::{Engine, EngineState, Event, Handler, Segmented, image_meta, matrix, warn_of_unused_options};
+pub use engine::{Engine, EngineState, Event, Handler, Segmented, check_options, image_meta, matrix};
 
 // ---------------------------------------------------------------- data
 

@@ -7,7 +7,7 @@ use crate::bundle::logging_conf::LoggingConf;
 use crate::bundle::plan::Plan;
 use crate::bundle::session::Session;
 use crate::component::{ConfigSource, FromValue, Table, Value};
-use crate::contracts::{Engine, EngineHandle, warn_of_unused_options};
+use crate::contracts::{Engine, EngineHandle, check_options};
 use crate::err;
 use crate::error::{Error, Kind, Result};
 use crate::formats::atomic;
@@ -95,7 +95,7 @@ pub fn explain(
                 session.run_item(&item)?;
             }
             for engine in engines {
-                warn_of_unused_options(&*engine, &run.options);
+                check_options(&*engine, &run.options)?;
                 let start = EngineStart { run: run.clone(), config: session.record() };
                 explain(&*engine, &Arc::new(start))?;
             }

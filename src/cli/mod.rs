@@ -14,7 +14,9 @@ mod info;
 mod init_bundle;
 mod log;
 mod merge_labels;
+mod merge_runs;
 mod monai;
+mod part;
 mod preview;
 mod report;
 mod run;
@@ -30,7 +32,7 @@ mod view;
 use crate::bundle::Rules;
 use crate::err;
 use crate::error::{Kind, Result};
-use crate::run::{Precision, RunOptions};
+use crate::run::{Part, Precision, RunOptions};
 use crate::text::count;
 use crate::tools::label_names::{self, Source};
 use crate::tools::structures::Structures;
@@ -62,6 +64,9 @@ struct Cli {
     /// Skip cases whose result already exists and was made from the same input, weights and config
     #[arg(long)]
     skip_existing: bool,
+    /// Process only part K (from 0) of N of the cases; `auto/N` takes K from the number of the task in an array job
+    #[arg(long, value_name = "K/N", value_parser = part::parse)]
+    part: Option<Part>,
     /// Make an override that no part of the run reads an error, not a warning
     #[arg(long)]
     strict: bool,
@@ -140,6 +145,8 @@ enum Command {
     SplitLabels(split_labels::Args),
     /// Merge one mask per structure into label maps, for a dataset in TotalSegmentator's layout
     MergeLabels(merge_labels::Args),
+    /// Join the records of a run's parts (`--part`) in an output folder into run.json
+    MergeRuns(merge_runs::Args),
     /// Write an HTML report about the output folder of a run: curves, metrics, pictures, volumes, failures
     Report(report::Args),
     /// Show images and label maps in the browser, on this machine only
@@ -314,6 +321,7 @@ fn dispatch(cli: Cli, console: &console::Console) -> Result<()> {
             }),
             memory_bytes: cli.max_memory.unwrap_or_else(crate::env::free_memory_bytes),
             skip_existing: cli.skip_existing,
+            part: cli.part,
             resume: cli.resume,
             save_every: cli.save_minutes.map(|minutes| Duration::from_secs(60 * u64::from(minutes))),
         }
@@ -332,6 +340,7 @@ fn dispatch(cli: Cli, console: &console::Console) -> Result<()> {
         Command::Preview(args) => preview::preview(args),
         Command::SplitLabels(args) => split_labels::split_labels(args),
         Command::MergeLabels(args) => merge_labels::merge_labels(args),
+        Command::MergeRuns(args) => merge_runs::merge_runs(args),
         Command::Report(args) => report::report(args),
         Command::View(args) => view::view(args),
         Command::ConvertWeights(args) => convert_weights::convert_weights(args),

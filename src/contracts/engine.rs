@@ -45,6 +45,13 @@ pub trait Engine: Send + Sync {
     fn unused_options(&self, _options: &RunOptions) -> Vec<(&'static str, &'static str)> {
         vec![]
     }
+    /// Checks that the engine can process a part of its cases (`--part`).
+    ///
+    /// # Errors
+    /// The engine needs all cases.
+    fn check_part(&self) -> Result<()> {
+        Err(err!("`--part` is for inference: {} needs all cases", self.name()))
+    }
     /// Stops after the current iteration.
     fn terminate(&self) {}
     /// Returns a snapshot of the engine's state.
@@ -60,10 +67,14 @@ pub trait Engine: Send + Sync {
 }
 
 /// Warns of the options that have no effect on an engine.
-pub fn warn_of_unused_options(engine: &dyn Engine, options: &RunOptions) {
+///
+/// # Errors
+/// The engine cannot run with an option.
+pub fn check_options(engine: &dyn Engine, options: &RunOptions) -> Result<()> {
     for (option, why) in engine.unused_options(options) {
         tracing::warn!("`{option}` has no effect on {}: {why}", engine.name());
     }
+    options.part.map_or(Ok(()), |_| engine.check_part().map_err(|error| error.kind(Kind::Config)))
 }
 
 /// Reacts to the events of an engine: StatsHandler, CheckpointLoader.
@@ -347,7 +358,7 @@ static ENGINE: &[Member<EngineHandle>] = &[
             }
             false => {
                 let start = Arc::new(context.engine_start());
-                warn_of_unused_options(&*engine.0, &start.run.options);
+                check_options(&*engine.0, &start.run.options)?;
                 engine.0.run(&start)?
             }
         }

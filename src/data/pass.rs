@@ -55,14 +55,11 @@ impl LoaderPosition {
 
 /// Unit of a pass.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum PassItem {
+pub enum PassItem<'a> {
     /// A batch of cases in the loader's order, for training.
     Batch,
-    /// A single case, in the dataset's order, for evaluation: the order does not change the metrics.
-    Case {
-        /// Number of cases in the pass.
-        total: usize,
-    },
+    /// A single case, for evaluation: these cases in this order.
+    Case(&'a [usize]),
 }
 
 /// Loads item `number` from the given cases; returns it with its size in bytes.
@@ -136,7 +133,7 @@ impl<'a, T> LoaderPass<'a, T> {
     /// Begins a pass, which draws from torch's generator. `before`: position at the end of the previous pass.
     pub fn begin(
         loader: &Arc<Loader>,
-        item: PassItem,
+        item: PassItem<'_>,
         before: Option<&LoaderPosition>,
         memory_bytes: u64,
         make: Arc<MakeItem<'a, T>>,
@@ -154,7 +151,7 @@ impl<'a, T> LoaderPass<'a, T> {
     /// The position was saved with another number of workers.
     pub fn resume(
         loader: &Arc<Loader>,
-        item: PassItem,
+        item: PassItem<'_>,
         position: LoaderPosition,
         memory_bytes: u64,
         make: Arc<MakeItem<'a, T>>,
@@ -172,12 +169,12 @@ impl<'a, T> LoaderPass<'a, T> {
                 workers,
                 run: 1,
             },
-            PassItem::Case { total } => {
+            PassItem::Case(order) => {
                 let random = is_random(&*loader.dataset);
                 Schedule {
-                    order: (0..cases).collect(),
+                    order: order.to_vec(),
                     size: 1,
-                    total: total.min(cases),
+                    total: order.len(),
                     workers: if random { workers } else { workers.min(MAX_READERS) },
                     // A worker draws random numbers batch by batch.
                     run: if random { loader.batch_size.max(1) } else { 1 },

@@ -8,11 +8,12 @@
 //! - Values that no postprocessing uses are never computed.
 
 use super::amp::Amp;
-use super::cases::{self, Cases};
+use super::cases::{self, Case, Cases};
 use super::explain::Explain;
 use super::pipeline::{PassResult, Pipeline};
-use super::record::{self, RunRecord, RunStatus, Settings};
+use super::record::{self, Division, RunRecord, RunStatus, Settings};
 use super::resume::Identity;
+use super::share;
 use super::training_state::{SavedPosition, SavedRngStates};
 use super::workflow::{self, Workflow, WorkflowArgs, check_network};
 use crate::checkpoint::{self, StateDict};
@@ -21,12 +22,13 @@ use crate::contracts::{
     CaseContext, CaseReport, Engine, EngineStart, EngineState, Event, Explanation, Handler, Inferer, Loader, Network,
     Observer, RunContext, RunOptions, Sample, Shared,
 };
-use crate::data::pass::LoaderPosition;
+use crate::data::pass::{LoaderPosition, is_random};
 use crate::data::{Transforms, alignment};
 use crate::error::{Error, Kind, Result};
 use crate::formats::digest::FileDigests;
 use crate::formats::digest::{self, HashingWriter};
 use crate::formats::lock::FolderLock;
+use crate::run::Part;
 use crate::torch::{Device, DeviceExt, tensor_bytes};
 use crate::{bail, err, log_error, text};
 use parking_lot::Mutex;
@@ -148,12 +150,12 @@ impl Engine for SupervisedEvaluator {
         if let Err(error) = cases::check_files(&*self.args.val_data_loader.dataset) {
             tracing::warn!("{}", error.message());
         }
-        let _lock = self.lock(false)?;
+        let _lock = self.lock(false, start.run.options.part)?;
         self.prepare_data(start)?;
         self.evaluate(start, 1, &*start.run.observer, self.skips_existing(&start.run.options), false)
     }
     fn run_at(&self, epoch: usize, start: &Arc<EngineStart>) -> Result<()> {
-        let _lock = self.lock(true)?;
+        let _lock = self.lock(true, None)?;
         self.evaluate(start, epoch, &FailuresOnly, false, true)
     }
     fn explain(&self, start: &Arc<EngineStart>) -> Result<Explanation> {
@@ -163,6 +165,7 @@ impl Engine for SupervisedEvaluator {
         let cases = cases::plan(dataset, &self.args.postprocessing.steps, total)?;
         cases.announce(dataset);
         let cases = cases.cases;
+        let (share, _) = self.share(&cases, start.run.options.part);
         self.workflow.fire(Event::Started)?;
         let _no_grad = tch::no_grad_guard();
         let explain = Explain {
@@ -175,7 +178,7 @@ impl Engine for SupervisedEvaluator {
             autocast: self.amp.autocast(&start.run.options),
             calibration: Duration::from_secs(2),
         };
-        Ok(Explanation::Evaluation(explain.explain(&cases)))
+        Ok(Explanation::Evaluation(explain.explain(&cases, &share)))
     }
     fn check(&self, start: &EngineStart) -> Vec<Error> {
         let dataset = &*self.args.val_data_loader.dataset;
@@ -188,6 +191,13 @@ impl Engine for SupervisedEvaluator {
         cases::check_files(dataset)?;
         alignment::check(dataset, &start.run.cancel)?;
         self.prepare_data(start)
+    }
+    fn check_part(&self) -> Result<()> {
+        if self.workflow.has_metrics() {
+            return Err(err!("`--part`: metrics need the predictions of all cases")
+                .hint("run the inference in parts, and this evaluation without --part"));
+        }
+        Ok(())
     }
     fn unused_options(&self, options: &RunOptions) -> Vec<(&'static str, &'static str)> {
         let resume = options
@@ -267,8 +277,8 @@ impl SupervisedEvaluator {
     }
 
     /// Keeps other runs out of the folder of the record.
-    fn lock(&self, whole: bool) -> Result<Option<FolderLock>> {
-        Ok(self.record_folder(whole).as_deref().map(record::lock).transpose()?.flatten())
+    fn lock(&self, whole: bool, part: Option<Part>) -> Result<Option<FolderLock>> {
+        Ok(self.record_folder(whole).as_deref().map(|folder| record::lock(folder, part)).transpose()?.flatten())
     }
 
     /// Sets the state for a run and returns the number of cases. `epoch`: that of the training, 0 before its first
@@ -285,8 +295,29 @@ impl SupervisedEvaluator {
         Ok(total)
     }
 
-    /// Evaluates all cases. `whole`: fails if any case failed, so that a validation is never the best epoch for lack of
-    /// a case.
+    /// Indices of the cases of a part, and the division if there is one. Without a part, all cases.
+    fn share(&self, cases: &[Case], part: Option<Part>) -> (Vec<usize>, Option<Division>) {
+        let Some(part) = part else { return ((0..cases.len()).collect(), None) };
+        let bytes: Vec<u64> = cases.iter().map(share::input_bytes).collect();
+        let share = share::of_part(&bytes, part);
+        let own = share.iter().map(|&case| bytes[case]).sum();
+        tracing::info!(
+            "{part}: {} of {}, {} of {}",
+            share.len(),
+            text::count(cases.len(), "case"),
+            text::bytes(own),
+            text::bytes(bytes.iter().sum())
+        );
+        if is_random(&*self.args.val_data_loader.dataset) {
+            tracing::warn!("the dataset has random transforms: the results of parts differ from those of one run");
+        }
+        let names = cases.iter().flat_map(|case| [case.name.as_bytes(), &b"\0"[..]]);
+        let division = Division { part, cases: cases.len(), names_sha256: digest::of_pieces(names) };
+        (share, Some(division))
+    }
+
+    /// Evaluates all cases, or those of a part. `whole`: fails if any case failed, so that a validation is never the best
+    /// epoch for lack of a case.
     fn evaluate(
         &self,
         start: &Arc<EngineStart>,
@@ -305,6 +336,8 @@ impl SupervisedEvaluator {
             cases.announce(&*loader.dataset);
         }
         let Cases { cases, output_root } = cases;
+        let (share, division) = self.share(&cases, run.options.part.filter(|_| !whole));
+        let total = share.len();
         let folder = cases::output_folder(postprocessing);
         match cases::clear_stale(&cases, folder.as_deref()) {
             0 => {}
@@ -328,8 +361,8 @@ impl SupervisedEvaluator {
         let writes = folder.is_some();
         let folder = self.record_folder(whole);
         let (identity, config) = self.identity(start, autocast, folder.is_some() || skip_existing)?;
-        let record =
-            folder.map(|folder| RunRecord::start(&folder, self.settings(run, autocast, &identity, config), total));
+        let record = folder
+            .map(|folder| RunRecord::start(&folder, self.settings(run, autocast, &identity, config, division), total));
         *run.record.lock() = record.as_ref().map(|record| record.path().to_owned());
         let each = |sample: Sample, case: &CaseContext| {
             workflow.update(|state| state.iteration += 1);
@@ -344,6 +377,7 @@ impl SupervisedEvaluator {
             device: self.args.device,
             autocast,
             cases: &cases,
+            share: &share,
             output_root: output_root.as_ref(),
             identity: &identity,
             observer,
@@ -427,6 +461,7 @@ impl SupervisedEvaluator {
         autocast: Option<tch::Kind>,
         identity: &Identity,
         config: serde_json::Value,
+        division: Option<Division>,
     ) -> Settings {
         Settings {
             identity: identity.clone(),
@@ -436,6 +471,7 @@ impl SupervisedEvaluator {
             threads: tch::get_num_threads().max(0) as usize,
             memory_bytes: run.options.memory_bytes,
             skip_existing: self.skips_existing(&run.options),
+            division,
         }
     }
 }

@@ -53,11 +53,12 @@ struct Speed {
 }
 
 impl Explain<'_> {
-    /// Explains all cases; the error of a case is part of its explanation.
-    pub fn explain(&self, cases: &[Case]) -> EvaluationExplanation {
+    /// Explains the cases with the indices in `share`; the error of a case is part of its explanation.
+    pub fn explain(&self, cases: &[Case], share: &[usize]) -> EvaluationExplanation {
         let mut explanation = self.settings();
         let mut speed = None;
-        for (index, case) in cases.iter().enumerate() {
+        for &index in share {
+            let case = &cases[index];
             let mut explained = CaseExplanation { name: case.name.clone(), ..CaseExplanation::default() };
             explained.error = self.case(index, case, &explanation, &mut speed, &mut explained).err();
             explanation.cases.push(explained);

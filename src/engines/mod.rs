@@ -1,8 +1,9 @@
 //! Engines and their handlers.
 //!
 //! - `evaluator`: inference and validation. `cases` determines names, inputs and outputs of all cases; `pipeline` runs
-//!   them with worker threads and a `write_behind` queue, each according to its `case_plan`; `resume` decides which
-//!   cases can be skipped; `record` writes `run.json`. `explain` shows the plans without executing them.
+//!   them with worker threads and a `write_behind` queue, each according to its `case_plan`; `share` divides them into
+//!   parts; `resume` decides which cases can be skipped; `record` writes `run.json`. `explain` shows the plans without
+//!   executing them.
 //! - `trainer`: the training loop; `training_state` saves and restores it.
 //! - `workflow`: state, metrics and handlers, shared by both.
 
@@ -15,6 +16,7 @@ pub mod handlers;
 mod pipeline;
 pub mod record;
 mod resume;
+mod share;
 mod trainer;
 mod training_state;
 mod workflow;

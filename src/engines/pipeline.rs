@@ -55,8 +55,10 @@ pub struct Pipeline<'a> {
     pub device: Device,
     /// Autocast dtype; `None` computes in float32.
     pub autocast: Option<tch::Kind>,
-    /// Names, inputs and outputs of the cases in the dataset's order.
+    /// Names, inputs and outputs of all cases in the dataset's order.
     pub cases: &'a [Case],
+    /// Indices of the cases to process, in order.
+    pub share: &'a [usize],
     /// See [`CaseContext::output_root`].
     pub output_root: Option<&'a Arc<Path>>,
     /// Version, weights and config, for the record beside each result.
@@ -143,29 +145,28 @@ pub struct PassResult {
 }
 
 impl Pipeline<'_> {
-    /// Runs all cases.
+    /// Runs the cases of the share.
     ///
     /// # Errors
     /// The pass over the loader cannot begin; a panic in one of the threads. Errors of cases are reported to the
     /// observer.
     pub fn run(&self, record: Option<RunRecord>) -> Result<PassResult> {
-        let total = self.cases.len();
         let memory_bytes = self.run.options.memory_bytes;
         // Memory for a case besides the program and the weights.
         let room = self.run.options.room_bytes()?;
         let behind = WriteBehind::new(memory_bytes / BEHIND_SHARE);
         let (peak, over) = (AtomicU64::new(0), AtomicBool::new(false));
-        let read = |index: usize, _: &[usize], rng: &mut RngStates| {
+        let read = |number: usize, _: &[usize], rng: &mut RngStates| {
             if self.loader.num_workers > 0 {
                 behind.wait_below(READ_BESIDE_BYTES);
             }
-            let loaded = self.load(index, room, rng);
+            let loaded = self.load(self.share[number], room, rng);
             let bytes = loaded.bytes();
             (loaded, bytes)
         };
         let (mut pass, readers) = LoaderPass::begin(
             self.loader,
-            PassItem::Case { total },
+            PassItem::Case(self.share),
             self.before.as_ref(),
             memory_bytes,
             Arc::new(read),
@@ -186,7 +187,7 @@ impl Pipeline<'_> {
                 }
             });
             let readers = readers.into_iter().map(|reader| scope.spawn(|| reader.run())).collect::<Vec<_>>();
-            for index in 0..total {
+            for &index in self.share {
                 if self.cancelled() {
                     break;
                 }

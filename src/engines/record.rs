@@ -1,8 +1,13 @@
-//! `run.json` in the output folder: settings of a run and the outcome of each case.
+//! `run.json` in the output folder: settings of a run and the outcome of each case. A run of one part of the cases
+//! (`--part`) has a record of its own, `run.part-3-of-64.json`; [`merge`] joins them.
 //!
 //! The file is replaced atomically (written under a temporary name, then renamed), so that it is valid at any time,
 //! even after a kill. It is rewritten after each case, unless that would take more than 1/20 of the run's time
 //! (thousands of cases of a few milliseconds each); then it is rewritten within a second.
+
+mod merge;
+
+pub use merge::{Merged, merge};
 
 use super::resume::Identity;
 use crate::contracts::{CaseReport, CaseStatus, Clock, Stage};
@@ -10,9 +15,11 @@ use crate::error::{Error, Result};
 use crate::formats::atomic;
 use crate::formats::lock::FolderLock;
 use crate::image::Grid;
+use crate::run::Part;
 use serde::{Deserialize, Serialize};
 use serde_json::Value as Json;
 use serde_json::ser::{Formatter, PrettyFormatter, Serializer};
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
@@ -52,17 +59,37 @@ pub struct Settings {
     pub memory_bytes: u64,
     /// Whether cases with current results are skipped (`--skip-existing`).
     pub skip_existing: bool,
+    /// The division of the cases of which the run processes a part.
+    pub division: Option<Division>,
+}
+
+/// A list of cases that is divided into parts, and one of the parts.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Division {
+    /// The part.
+    #[serde(flatten)]
+    pub part: Part,
+    /// Number of cases of the list.
+    pub cases: usize,
+    /// SHA-256 of the names of the cases.
+    pub names_sha256: String,
 }
 
 /// Number of cases by status.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize)]
-struct Counts {
-    total: usize,
-    done: usize,
-    skipped: usize,
-    failed: usize,
-    interrupted: usize,
-    not_started: usize,
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
+pub struct Counts {
+    /// Cases of the run.
+    pub total: usize,
+    /// Cases whose files were written.
+    pub done: usize,
+    /// Cases whose results existed.
+    pub skipped: usize,
+    /// Cases that ended with an error.
+    pub failed: usize,
+    /// Cases in inference when the user interrupted the run.
+    pub interrupted: usize,
+    /// Cases without a record.
+    pub not_started: usize,
 }
 
 impl Counts {
@@ -78,7 +105,7 @@ impl Counts {
 }
 
 /// Status of the run.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum RunStatus {
     /// The run has not ended, or was killed.
@@ -92,26 +119,28 @@ pub enum RunStatus {
 }
 
 /// The content of `run.json`.
-#[derive(Serialize)]
+#[derive(Serialize, Deserialize)]
 struct RunFile<'a> {
     status: RunStatus,
     updated: String,
     counts: Counts,
     peak_memory_bytes: u64,
     format: u64,
-    segbundle: &'a str,
-    libtorch: &'a str,
-    cpu_features: Vec<&'a str>,
-    started: &'a str,
-    device: &'a str,
-    amp: Option<&'a str>,
+    segbundle: Cow<'a, str>,
+    libtorch: Cow<'a, str>,
+    cpu_features: Vec<Cow<'a, str>>,
+    started: Cow<'a, str>,
+    device: Cow<'a, str>,
+    amp: Option<Cow<'a, str>>,
     threads: usize,
     max_memory_bytes: u64,
     skip_existing: bool,
-    config_sha256: &'a str,
-    weights_sha256: &'a str,
-    config: &'a Json,
-    cases: Vec<&'a CaseRecord>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    part: Option<Cow<'a, Division>>,
+    config_sha256: Cow<'a, str>,
+    weights_sha256: Cow<'a, str>,
+    config: Cow<'a, Json>,
+    cases: Vec<Cow<'a, CaseRecord>>,
 }
 
 /// One case in `run.json` and in the sidecar record of its result.
@@ -230,7 +259,7 @@ impl RunRecord {
     /// Creates the record in `folder`, which is created if it does not exist.
     pub fn start(folder: &Path, settings: Settings, total: usize) -> RunRecord {
         let mut record = RunRecord {
-            path: folder.join("run.json"),
+            path: folder.join(name(settings.division.as_ref().map(|division| division.part)) + ".json"),
             settings,
             started: now(),
             cases: BTreeMap::new(),
@@ -294,33 +323,57 @@ impl RunRecord {
             counts: self.counts,
             peak_memory_bytes: crate::env::peak_memory_bytes(),
             format: FORMAT,
-            segbundle: settings.identity.version,
-            libtorch: env!("LIBTORCH_VERSION"),
-            cpu_features: segbundle_native::cpu().names(),
-            started: &self.started,
-            device: &settings.device,
-            amp: settings.amp,
+            segbundle: settings.identity.version.into(),
+            libtorch: env!("LIBTORCH_VERSION").into(),
+            cpu_features: segbundle_native::cpu().names().into_iter().map(Cow::Borrowed).collect(),
+            started: self.started.as_str().into(),
+            device: settings.device.as_str().into(),
+            amp: settings.amp.map(Cow::Borrowed),
             threads: settings.threads,
             max_memory_bytes: settings.memory_bytes,
             skip_existing: settings.skip_existing,
-            config_sha256: &settings.identity.config_sha256,
-            weights_sha256: &settings.identity.weights_sha256,
-            config: &settings.config,
-            cases: self.cases.values().collect(),
+            part: settings.division.as_ref().map(Cow::Borrowed),
+            config_sha256: settings.identity.config_sha256.as_str().into(),
+            weights_sha256: settings.identity.weights_sha256.as_str().into(),
+            config: Cow::Borrowed(&settings.config),
+            cases: self.cases.values().map(Cow::Borrowed).collect(),
         }
     }
 }
 
-/// Keeps other runs out of the folder of a record, or of the saved states of a training. `None` if the folder cannot be
-/// written, or if another rank of the same run holds the lock.
+/// Names of record and lock of a run, without extension: `run`, `run.part-3-of-64`.
+fn name(part: Option<Part>) -> String {
+    part.map_or_else(|| "run".into(), |Part { index, of }| format!("run.part-{index}-of-{of}"))
+}
+
+/// The part whose record or lock has this name, without extension; `None` for a run without parts.
+fn part_of(name: &str) -> Option<Part> {
+    let (index, of) = name.strip_prefix("run.part-")?.split_once("-of-")?;
+    Part::new(index.parse().ok()?, of.parse().ok()?).ok()
+}
+
+/// Keeps other runs out of the folder of a record, or of the saved states of a training. Other parts of the same
+/// division may write to the folder. `None` if the folder cannot be written, or if another rank of the same run holds the
+/// lock.
 ///
 /// # Errors
 /// Another run writes to the folder.
-pub fn lock(folder: &Path) -> Result<Option<FolderLock>> {
-    match crate::env::rank() {
-        Some((1.., _)) => Ok(None),
-        _ => FolderLock::take(&folder.join("run.lock")),
+pub fn lock(folder: &Path, part: Option<Part>) -> Result<Option<FolderLock>> {
+    if matches!(crate::env::rank(), Some((1.., _))) {
+        return Ok(None);
     }
+    let own = name(part) + ".lock";
+    let lock = FolderLock::take(&folder.join(&own))?;
+    for entry in std::fs::read_dir(folder).into_iter().flatten().flatten() {
+        let Ok(file) = entry.file_name().into_string() else { continue };
+        let Some(other) = file.strip_suffix(".lock").filter(|other| file != own && other.starts_with("run")) else {
+            continue;
+        };
+        if part.is_none() || part.map(|part| part.of) != part_of(other).map(|part| part.of) {
+            FolderLock::check(&entry.path())?;
+        }
+    }
+    Ok(lock)
 }
 
 /// Sets the status of the record at `path` to [`RunStatus::Interrupted`], for a process that is about to exit.
@@ -425,6 +478,22 @@ mod tests {
     use super::*;
     use serde_json::json;
 
+    #[test]
+    fn a_run_and_parts_of_another_division_keep_each_other_out() {
+        let folder = tempfile::tempdir().unwrap();
+        let part = |index, of| Some(Part { index, of });
+        let locks: Vec<_> = (0..3).map(|index| lock(folder.path(), part(index, 3)).unwrap().unwrap()).collect();
+        for other in [None, part(1, 3), part(3, 4)] {
+            let error = lock(folder.path(), other).err().unwrap();
+            assert!(error.message().starts_with("another run writes to "), "{error}");
+        }
+        drop(locks);
+        let whole = lock(folder.path(), None).unwrap().unwrap();
+        assert!(lock(folder.path(), part(0, 2)).is_err());
+        drop(whole);
+        assert!(lock(folder.path(), part(0, 2)).unwrap().is_some());
+    }
+
     fn case() -> CaseRecord {
         let clock = Clock::default();
         clock.add(Stage::Pre, Duration::from_micros(1234567));
@@ -465,6 +534,7 @@ mod tests {
             threads: 2,
             memory_bytes: 3,
             skip_existing: false,
+            division: None,
         };
         let mut record = RunRecord::start(folder.path(), settings, 3);
         record.add(case());

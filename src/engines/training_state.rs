@@ -68,7 +68,8 @@ impl TrainingState {
     pub fn open(start: &EngineStart) -> Result<TrainingState> {
         let options = &start.run.options;
         let path = folder(&start.config)?.map(|folder| folder.join(STATE));
-        let lock = path.as_deref().and_then(Path::parent).map(record::lock).transpose()?.flatten();
+        let lock =
+            path.as_deref().and_then(Path::parent).map(|folder| record::lock(folder, None)).transpose()?.flatten();
         let mut state = TrainingState {
             path,
             saved: None,

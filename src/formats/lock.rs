@@ -95,6 +95,19 @@ impl FolderLock {
     }
 }
 
+impl FolderLock {
+    /// Checks that no other process holds the lock file `path`.
+    ///
+    /// # Errors
+    /// Another process holds it.
+    pub fn check(path: &Path) -> Result<()> {
+        match Found::read(path) {
+            Ok(Some(found)) if found.is_held(SystemTime::now()) => Err(found.error(path)),
+            _ => Ok(()),
+        }
+    }
+}
+
 impl Drop for FolderLock {
     fn drop(&mut self) {
         let Some(name) = self.name.take() else { return };

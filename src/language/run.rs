@@ -25,6 +25,38 @@ pub const SAVE_EVERY: Duration = Duration::from_secs(15 * 60);
 /// of the first output that has one.
 pub const NETWORK_OUTPUTS: &str = "_meta_::network_data_format::outputs";
 
+/// One of the parts into which the cases of a run are divided.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct Part {
+    /// Number of the part, from 0.
+    pub index: usize,
+    /// Number of parts.
+    pub of: usize,
+}
+
+impl Part {
+    /// Largest number of parts.
+    const MAX: usize = 1 << 20;
+
+    /// Part `index` of `of`.
+    ///
+    /// # Errors
+    /// The numbers are out of range.
+    pub fn new(index: usize, of: usize) -> Result<Part> {
+        match of {
+            1..=Part::MAX if index < of => Ok(Part { index, of }),
+            1..=Part::MAX => Err(Error::config(format!("expected a part from 0 to {}, found {index}", of - 1))),
+            _ => Err(Error::config(format!("expected between 1 and {} parts, found {of}", Part::MAX))),
+        }
+    }
+}
+
+impl std::fmt::Display for Part {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "part {} of {}", self.index, self.of)
+    }
+}
+
 /// Options of a run, from the command line.
 #[derive(Debug, Clone)]
 pub struct RunOptions {
@@ -35,6 +67,8 @@ pub struct RunOptions {
     pub memory_bytes: u64,
     /// Skip cases whose results exist and were computed from the same input, weights and config.
     pub skip_existing: bool,
+    /// Process only this part of the cases.
+    pub part: Option<Part>,
     /// Resume training from the last saved state.
     pub resume: bool,
     /// Interval between saves of the training state within an epoch, if given; the default is [`SAVE_EVERY`].
@@ -76,6 +110,7 @@ impl Default for RunOptions {
             amp_precision: None,
             memory_bytes: crate::env::free_memory_bytes(),
             skip_existing: false,
+            part: None,
             resume: false,
             save_every: None,
         }

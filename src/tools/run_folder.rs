@@ -8,7 +8,7 @@ use serde_json::Value as Json;
 use std::path::{Path, PathBuf};
 
 /// Largest size of a run.json that is read.
-const MAX_RECORD_BYTES: u64 = 256 << 20;
+pub const MAX_RECORD_BYTES: u64 = 256 << 20;
 
 /// A case with a label map.
 #[derive(Debug, Clone)]
