@@ -5,6 +5,7 @@
 use super::console::Console;
 use crate::bundle::args::PARAMETERS;
 use crate::bundle::{Arguments, Parameter, Rules, RunArgs};
+use crate::data::datalist;
 use crate::err;
 use crate::error::{Error, Kind, Result};
 use clap::{Arg, ArgAction, ValueHint};
@@ -77,6 +78,12 @@ const OVERRIDES: &str = "\
 Any other argument overrides a config value:
   --output_dir out --displayable_configs#highres False --bundle_root DIR
 ";
+const LISTS: &str = "\
+A list of cases can be a file:
+  --datalist cases.csv      column `image`, or the first one; further columns are further keys
+  --datalist cases.jsonl    one path or object per line; cases.txt: one path per line
+  --datalist -              paths or JSON lines from standard input
+";
 const OPTIONS: &str = "Options of segbundle precede the command; `segbundle --help` lists them.";
 
 impl CommandArgs {
@@ -94,14 +101,16 @@ impl CommandArgs {
         Arguments::parse(words, self.parameters, rules).map(Some)
     }
 
-    /// The arguments of a run; `None` if the words ask for help.
+    /// The arguments of a run, with lists of cases read from their files; `None` if the words ask for help.
     ///
     /// # Errors
-    /// Besides those of [`Arguments::into_run`]: an argument is an option of segbundle and not a key of the config.
+    /// Besides those of [`Arguments::into_run`]: an argument is an option of segbundle and not a key of the config; a list
+    /// of cases cannot be read.
     pub fn parse_run(&self, words: &[String], rules: Rules) -> Result<Option<RunArgs>> {
         let Some(arguments) = self.parse(words, rules)? else { return Ok(None) };
-        let args = arguments.into_run(rules)?;
+        let mut args = arguments.into_run(rules)?;
         super::run::check_options(self.command, &args)?;
+        datalist::read_overrides(&mut args)?;
         Ok(Some(args))
     }
 
@@ -118,7 +127,8 @@ impl CommandArgs {
             arg.help(parameter.help).value_hint(hint).display_order(at)
         });
         let help = Arg::new("help").short('h').long("help").action(ArgAction::Help).help("Print help");
-        let notes = [self.overrides.then_some(OVERRIDES), Some(OPTIONS), Some(self.examples)];
+        let lists = (self.parameters == PARAMETERS).then_some(LISTS);
+        let notes = [self.overrides.then_some(OVERRIDES), lists, Some(OPTIONS), Some(self.examples)];
         let notes: Vec<&str> = notes.into_iter().flatten().filter(|note| !note.is_empty()).collect();
         command
             .override_usage(format!("segbundle [OPTIONS] {} {}", self.command, self.usage))

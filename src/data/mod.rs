@@ -2,11 +2,13 @@
 //!
 //! - [`Transforms`]: the `transform` argument of a dataset.
 //! - [`batches`] and [`pass`] iterate over a [`Loader`](crate::contracts::Loader), for training and evaluation.
+//! - [`datalist`] reads lists of cases from files.
 //! - [`alignment`] compares images and labels before a training.
 
 pub mod alignment;
 pub mod batches;
 mod cache_dataset;
+pub mod datalist;
 mod dataloader;
 mod dataset;
 mod objects;
