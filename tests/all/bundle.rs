@@ -328,6 +328,16 @@ fn a_macro_that_pastes_its_own_parent_does_not_grow_without_end() {
 }
 
 #[test]
+fn a_macro_that_stays_text_in_many_copies_is_told_once() {
+    let tree = Tree::new(node(r#"{"a": ["%a", "%a", "%a"], "run": []}"#, "c.json").unwrap()).expand().expand();
+    let plan = Plan::new(tree, table(), Roots::default(), NO_RULES);
+    let told = plan.warnings().iter().filter(|warning| warning.message().contains("stays text")).collect::<Vec<_>>();
+    assert_eq!(told.len(), 1);
+    let message = told[0].message();
+    assert!(message.starts_with("`%a` stays text, here and in ") && message.contains(" other places: "), "{message}");
+}
+
+#[test]
 fn names_that_monai_has_are_told_from_names_that_nobody_has() {
     for name in [
         "UNet",

@@ -8,6 +8,8 @@ use super::{args::RunArgs, id, names};
 use crate::component::Key;
 use crate::err;
 use crate::error::{Error, Kind};
+use crate::text::count;
+use indexmap::IndexMap;
 use std::collections::HashSet;
 
 /// Deprecated and current names of top-level items in configs and metadata
@@ -124,22 +126,30 @@ pub fn misspelled_components(plan: &Plan) -> Vec<Warning> {
     notes
 }
 
-/// Warn about strings that look like a macro or a reference but are not one.
+/// Warn about strings that look like a macro or a reference but are not one; once per text, since macros copy content.
 pub fn lookalikes(tree: &Tree) -> Vec<Warning> {
-    let mut notes = Vec::new();
+    let mut found: IndexMap<String, (Warning, usize)> = IndexMap::new();
     walk(&tree.root, "", &mut |id, node| {
         let Some(text) = node.as_str() else { return };
+        if let Some((_, places)) = found.get_mut(text) {
+            *places += 1;
+            return;
+        }
         let note = if text.starts_with('%') {
-            err!("`{text}` stays text: macros inside pasted content resolve one level deep")
+            err!("macros inside pasted content resolve one level deep")
         } else if let Some((known, rest)) = half_reference(tree, text) {
-            err!("`{text}` stays text: only a whole string can be a reference")
+            err!("only a whole string can be a reference")
                 .hint(format!("to compute with `{known}` write `\"$@{known}{rest}\"`"))
         } else {
             return;
         };
-        notes.push(note.kind(Kind::Config).at(Some(&node.origin.text()), id));
+        found.insert(text.to_owned(), (note.kind(Kind::Config).at(Some(&node.origin.text()), id), 1));
     });
-    notes
+    let named = |(text, (note, places)): (String, (Warning, usize))| match places {
+        1 => note.context(format_args!("`{text}` stays text")),
+        _ => note.context(format_args!("`{text}` stays text, here and in {}", count(places - 1, "other place"))),
+    };
+    found.into_iter().map(named).collect()
 }
 
 /// For `@x::-1` or `@x + 1` with an existing item `x`: its id, and the text that would follow it in an expression.

@@ -14,6 +14,10 @@ use crate::err;
 use crate::error::{Kind, Result};
 use std::collections::HashMap;
 
+/// Maximum number of items that the macros of a pass may copy: a macro that refers to an item that contains it multiplies
+/// the config.
+const MAX_COPIED: usize = 200_000;
+
 impl Tree {
     /// Expand the tree in one pass.
     #[must_use]
@@ -25,12 +29,12 @@ impl Tree {
             }
         });
         let mut files = Files::default();
-        let mut nodes = self.root.count();
+        let mut budget = MAX_COPIED.min(MAX_NODES.saturating_sub(self.root.count()));
         for id in strings {
-            if nodes > MAX_NODES {
+            if budget == 0 {
                 break;
             }
-            if let Err(error) = self.expand_string(&id, &mut files, &mut nodes) {
+            if let Err(error) = self.expand_string(&id, &mut files, &mut budget) {
                 let place = self.place(&id);
                 self.errors.push(error.kind(Kind::Config).at(Some(&place), &id));
                 self.broken.insert(id.clone());
@@ -43,13 +47,13 @@ impl Tree {
         self
     }
 
-    fn expand_string(&mut self, id: &str, files: &mut Files, nodes: &mut usize) -> Result<()> {
+    fn expand_string(&mut self, id: &str, files: &mut Files, budget: &mut usize) -> Result<()> {
         let Some(text) = self.get(id).and_then(Node::as_str) else { return Ok(()) };
         let text = id::resolve_relative(id, text)?;
         let content = match text.strip_prefix('%') {
             None => Content::Leaf(Value::from(text)),
             Some(target) => {
-                let pasted = self.macro_content(target, files, nodes).map_err(|e| match *nodes > MAX_NODES {
+                let pasted = self.macro_content(target, files, budget).map_err(|e| match *budget == 0 {
                     true => err!("the macro `{text}` makes the config too large")
                         .hint("does the macro refer to an item that contains it?"),
                     false => e,
@@ -69,11 +73,11 @@ impl Tree {
     /// Copy of the item that a macro refers to, in this config or in a file.
     ///
     /// # Errors
-    /// A missing item or file; a config that would exceed [`MAX_NODES`].
-    fn macro_content(&mut self, target: &str, files: &mut Files, nodes: &mut usize) -> Result<Node> {
+    /// A missing item or file; a copy of more items than `budget`, which is 0 then.
+    fn macro_content(&mut self, target: &str, files: &mut Files, budget: &mut usize) -> Result<Node> {
         let mut copy = |node: &Node| {
-            *nodes = if node.depth() > 2 * MAX_DEPTH { usize::MAX } else { nodes.saturating_add(node.count()) };
-            if *nodes > MAX_NODES { Err(err!("the copy would make the config too large")) } else { Ok(node.clone()) }
+            *budget = if node.depth() > 2 * MAX_DEPTH { 0 } else { budget.saturating_sub(node.count()) };
+            if *budget == 0 { Err(err!("the copy would make the config too large")) } else { Ok(node.clone()) }
         };
         let (path, wanted) = id::split_path(target);
         if path.is_empty() {
