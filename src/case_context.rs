@@ -20,6 +20,8 @@ pub struct CaseContext {
     pub autocast: Option<tch::Kind>,
     /// Set to true by an interrupt: [`CaseContext::check`] then returns an error.
     pub cancel: Arc<AtomicBool>,
+    /// Blend windows on the CPU as on a GPU, by tensor operations: for tests of that path.
+    pub blends_as_gpu: bool,
     /// Receives the progress of inference, in windows.
     pub progress: Arc<dyn Progress>,
     /// Time spent in each stage of the case.
@@ -38,6 +40,7 @@ impl CaseContext {
         CaseContext {
             device: Device::Cpu,
             autocast: None,
+            blends_as_gpu: false,
             cancel: Arc::default(),
             progress: Arc::new(NoProgress),
             clock: Clock::default(),

@@ -219,6 +219,7 @@ impl Pipeline<'_> {
         let context = CaseContext {
             device: self.device,
             autocast: self.autocast,
+            blends_as_gpu: false,
             cancel: self.run.cancel.clone(),
             progress: Arc::new(NoProgress),
             clock: Clock::default(),

@@ -131,7 +131,7 @@ impl Inferer for SlidingWindowInferer {
             x,
             importance: importance(windows.roi, args.mode, three(&args.sigma_scale, "sigma_scale")?)?,
             windows,
-            batch: args.sw_batch_size,
+            batch: SlidingWindows::first_batch(args.sw_batch_size, network_device).into(),
             grid,
             path: image.header.path.clone(),
             channels: network.lock().out_channels(),

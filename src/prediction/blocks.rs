@@ -4,7 +4,7 @@ use super::VoxelOp;
 use crate::case_context::CaseContext;
 use crate::error::Result;
 use crate::image::{Grid, Voxels};
-use crate::torch::convert::to_i32;
+use crate::torch::convert::{to_i32, to_u8};
 use segbundle_native::{self as native, LabelsMut};
 use tch::Tensor;
 
@@ -93,16 +93,19 @@ impl LabelMap {
             let (numbers, shape) = self.numbers();
             return Ok(native::argmax(&values, numbers, shape, start)?);
         }
-        let size = values.size();
-        let region = Region { start, size: [size[1] as usize, size[2] as usize, size[3] as usize] };
-        let found = to_i32(&values.f_argmax(0, false)?)?; // synchronizes with the GPU
+        self.put_numbers(&values.f_argmax(0, false)?, start)
+    }
+    /// Writes labels `[x,y,z]` of any integer dtype and device into the box at `start`. They are copied from a GPU with
+    /// one byte per voxel where that suffices.
+    pub fn put_numbers(&mut self, labels: &Tensor, start: [usize; 3]) -> Result<()> {
+        let size = labels.size();
+        let region = Region { start, size: [size[0] as usize, size[1] as usize, size[2] as usize] };
         let shape = self.shape;
         match &mut self.numbers {
-            Numbers::U8(numbers) => {
-                paste(&found.iter().map(|&n| n as u8).collect::<Vec<_>>(), region, 1, shape, numbers)
-            }
+            Numbers::U8(numbers) => paste(&to_u8(labels)?, region, 1, shape, numbers),
             Numbers::U16(numbers) => {
-                paste(&found.iter().map(|&n| n as u16).collect::<Vec<_>>(), region, 1, shape, numbers)
+                let found: Vec<u16> = to_i32(labels)?.iter().map(|&n| n as u16).collect();
+                paste(&found, region, 1, shape, numbers)
             }
         }
         Ok(())

@@ -25,7 +25,7 @@ fn from_panic(panic: &(dyn std::any::Any + Send)) -> Error {
     // tch's `unwrap` prints the Debug form of `TchError` with escaped line breaks.
     let text = text.split("\\nException raised from").next().unwrap_or(text);
     let text = text.split("\nException raised from").next().unwrap_or(text);
-    let text = text.rsplit("Torch(\"").next().unwrap_or(text);
+    let text = text.rsplit("Torch(\"").next().unwrap_or(text).trim_end_matches("\")");
     if text.contains("not enough memory") || text.contains("bad alloc") || text.contains("out of memory") {
         return Error::memory(format!("out of memory: {}", text.trim()), SMALLER);
     }

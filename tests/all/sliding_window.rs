@@ -28,17 +28,26 @@ use segbundle::image::{Affine, Applied, Grid, Inverse, Spatial, Voxels};
 use segbundle::prediction::{PredictionState, VoxelOp};
 use segbundle::torch::Device;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use tch::{Kind, Tensor};
 
 /// The formula above. With `head`, as features (w, w², t) and a linear last layer, which gives the same values.
 struct Ramp {
     head: bool,
     state: NetworkState,
+    /// Number of windows that it has memory for.
+    fits: usize,
+    /// Number of calls that find no memory at all.
+    refuses: AtomicUsize,
 }
 
 impl Ramp {
     fn shared(head: bool) -> Shared<dyn Network> {
-        Arc::new(Mutex::new(Ramp { head, state: NetworkState::default() }))
+        Ramp::limited(head, usize::MAX, 0)
+    }
+    fn limited(head: bool, fits: usize, refuses: usize) -> Shared<dyn Network> {
+        let state = NetworkState::default();
+        Arc::new(Mutex::new(Ramp { head, state, fits, refuses: AtomicUsize::new(refuses) }))
     }
     fn parts(x: &Tensor) -> [Tensor; 3] {
         let size = x.size();
@@ -70,6 +79,11 @@ impl Network for Ramp {
         Ok(Tensor::cat(&[&w, &(square + &t * 0.1), &(t * 0.5 - &w)], 1))
     }
     fn features(&self, x: &Tensor, mode: Mode) -> Result<Tensor> {
+        let refused = self.refuses.fetch_update(Relaxed, Relaxed, |left| left.checked_sub(1)).is_ok();
+        if refused || x.size()[0] as usize > self.fits {
+            // libtorch's error, as tch passes it on: a panic of its functions that return no result.
+            panic!("Torch(\"CUDA out of memory. Tried to allocate 2.00 GiB. GPU 0 has a total capacity of 8 GiB\")");
+        }
         if self.head { Ok(Tensor::cat(&Ramp::parts(x), 1)) } else { self.forward(x, mode) }
     }
     fn head(&self) -> Option<Linear> {
@@ -104,6 +118,11 @@ fn windows_of(roi: i64, mode: &str, padding: &str, batch: i64) -> Arc<InfererHan
     build("SlidingWindowInferer", &args).unwrap().downcast().unwrap()
 }
 
+/// Contexts that blend by the kernels for the CPU, and as a GPU does.
+fn both_ways() -> [CaseContext; 2] {
+    [false, true].map(|blends_as_gpu| CaseContext { blends_as_gpu, ..CaseContext::quiet() })
+}
+
 /// f32 sums in another order: a few units in the last place of values below 20.
 const TOLERANCE: f64 = 1e-5;
 
@@ -117,20 +136,21 @@ fn blended_values_equal_those_of_monai() {
             for padding in ["replicate", "constant"] {
                 let expected = golden[&format!("{name}.{mode}.{padding}")].squeeze_dim(0);
                 for (head, batch) in [(false, 1), (false, 3), (true, 1), (true, 4)] {
-                    let prediction = inferer(mode, padding, batch)
-                        .0
-                        .infer(x, &volume_of(x), &Ramp::shared(head), &CaseContext::quiet())
-                        .unwrap();
-                    let (values, grid) = prediction.dense(&CaseContext::quiet()).unwrap();
-                    assert_eq!(grid.shape.map(|n| n as i64), x.size()[2..]);
-                    let worst = (values - &expected).abs().max().double_value(&[]);
-                    assert!(worst < TOLERANCE, "{name} {mode} {padding} head {head} batch {batch}: {worst}");
-                    compared += 1;
+                    for case in both_ways() {
+                        let network = Ramp::shared(head);
+                        let prediction =
+                            inferer(mode, padding, batch).0.infer(x, &volume_of(x), &network, &case).unwrap();
+                        let (values, grid) = prediction.dense(&case).unwrap();
+                        assert_eq!(grid.shape.map(|n| n as i64), x.size()[2..]);
+                        let worst = (values - &expected).abs().max().double_value(&[]);
+                        assert!(worst < TOLERANCE, "{name} {mode} {padding} head {head} batch {batch}: {worst}");
+                        compared += 1;
+                    }
                 }
             }
         }
     }
-    assert_eq!(compared, 64);
+    assert_eq!(compared, 128);
 }
 
 #[test]
@@ -141,18 +161,13 @@ fn argmax_without_the_values_equals_argmax_of_the_values() {
         let expected =
             golden[&format!("{name}.gaussian.replicate")].squeeze_dim(0).argmax(0, false).to_kind(Kind::Uint8);
         let expected = Vec::<u8>::try_from(expected.reshape([-1])).unwrap();
-        for head in [false, true] {
-            let infer = || {
-                inferer("gaussian", "replicate", 2)
-                    .0
-                    .infer(x, &volume_of(x), &Ramp::shared(head), &CaseContext::quiet())
-                    .unwrap()
-            };
+        for (head, case) in [false, true].into_iter().flat_map(|head| both_ways().map(|case| (head, case))) {
+            let network = Ramp::shared(head);
+            let infer = || inferer("gaussian", "replicate", 2).0.infer(x, &volume_of(x), &network, &case).unwrap();
             // Softmax does not change the largest channel; sigmoid, here far from saturation, neither.
             for ops in [&[][..], &[VoxelOp::Softmax], &[VoxelOp::Sigmoid]] {
-                let prediction =
-                    ops.iter().fold(infer(), |prediction, op| prediction.activate(*op, &CaseContext::quiet()).unwrap());
-                match prediction.argmax(&CaseContext::quiet()).unwrap().state {
+                let prediction = ops.iter().fold(infer(), |prediction, op| prediction.activate(*op, &case).unwrap());
+                match prediction.argmax(&case).unwrap().state {
                     PredictionState::Labels { map: Voxels::U8(map), .. } => {
                         assert_eq!(&*map, expected.as_slice(), "{name} head {head} {ops:?}")
                     }
@@ -193,6 +208,33 @@ fn less_memory_means_strips_and_the_same_labels() {
             assert!(given > 1, "{name}: {given}");
         }
     }
+}
+
+#[test]
+fn memory_that_runs_out_means_smaller_batches_then_blending_on_the_cpu_then_an_error() {
+    let golden = golden("sliding_window.pt");
+    let x = &golden["deep.x"];
+    let labels = |network: &Shared<dyn Network>, case: &CaseContext| {
+        let prediction = inferer("gaussian", "replicate", 4).0.infer(x, &volume_of(x), network, case).unwrap();
+        prediction.argmax(case).map(|prediction| match prediction.state {
+            PredictionState::Labels { map: Voxels::U8(map), .. } => map.to_vec(),
+            _ => panic!("expected labels in u8"),
+        })
+    };
+    let [host, gpu] = both_ways();
+    let expected = labels(&Ramp::shared(true), &host).unwrap();
+    for case in [&host, &gpu] {
+        for fits in [1, 2, 3] {
+            assert_eq!(labels(&Ramp::limited(true, fits, 0), case).unwrap(), expected, "{fits} windows fit");
+        }
+        let error = labels(&Ramp::limited(true, 0, 0), case).unwrap_err();
+        let message = "a window of [8, 8, 8] voxels does not fit into the memory of cpu: out of memory: CUDA out of memory. Tried to allocate 2.00 GiB";
+        assert!(error.message().contains(message), "{error}");
+        assert_eq!(error.get_kind(), segbundle::error::Kind::Memory);
+    }
+    // Two windows find no memory, then one; then the blending leaves the GPU, so that there is enough.
+    assert_eq!(labels(&Ramp::limited(true, 4, 2), &gpu).unwrap(), expected);
+    assert!(labels(&Ramp::limited(true, 4, 2), &host).is_err());
 }
 
 #[test]

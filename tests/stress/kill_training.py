@@ -2,7 +2,7 @@
 """Stress test of `--resume`: a training is killed by SIGKILL at random times and resumed. The results must be
 byte-identical to those of an uninterrupted training.
 
-Usage: python3 tests/stress/kill_training.py [SEGBUNDLE] [--kills 20] [--interrupts 5] [--seed 1]
+Usage: python3 tests/stress/kill_training.py [SEGBUNDLE] [--kills 20] [--interrupts 5] [--seed 1] [--device cpu]
 
 The training is configs/train.json on a small sample set with a small network, dropout, four workers, validation every
 other epoch, and saving the best weights. Kills occur at any time (filling the cache, steps, validation, writing);
@@ -25,7 +25,7 @@ OVERRIDES = {
     "dataset_dir": "data", "highres": "False", "batch_size": "2", "max_epochs": "4", "val_interval": "2", "val_cases": "2",
     "network_def#init_filters": "8", "network_def#blocks_down": "[1,1]", "network_def#blocks_up": "[1]",
     "train#random_transforms#0#roi_size": "[32,32,32]", "validate#crop#roi_size": "[64,64,64]",
-    "validate#inferer#roi_size": "[32,32,32]", "device": "$torch.device('cpu')",
+    "validate#inferer#roi_size": "[32,32,32]",
 }
 
 
@@ -61,7 +61,9 @@ def main():
     parser.add_argument("--kills", type=int, default=20)
     parser.add_argument("--interrupts", type=int, default=5)
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--device", default="cpu")
     args = parser.parse_args()
+    OVERRIDES["device"] = f"$torch.device('{args.device}')"
     program, rng = os.path.abspath(args.program), random.Random(args.seed)
     with tempfile.TemporaryDirectory() as folder:
         subprocess.run([program, "sample-data", "--output_dir", "data", "--cases", "9", "--size", "64", "64", "64", "--spacing", "6"],
