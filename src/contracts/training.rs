@@ -129,6 +129,11 @@ pub struct MetricDetails {
     pub first_channel: usize,
     /// Whether lower values are better, as for distances; reports then list the highest first.
     pub lower_is_better: bool,
+    /// Unit of the values; `None` for scores without one.
+    pub unit: Option<&'static str>,
+    /// For distances, the number of cases by column in which only one of prediction and target has the channel: such a
+    /// distance is infinite, also where `rows` leave it out as NaN. Otherwise empty.
+    pub infinite: Vec<usize>,
 }
 
 /// Accumulated state of a metric.

@@ -113,6 +113,10 @@ pub trait CaseMetric: Send {
     fn lower_is_better(&self) -> bool {
         false
     }
+    /// Unit of distances, whose values are infinite where only one of prediction and target has the channel.
+    fn unit(&self) -> Option<&'static str> {
+        None
+    }
     /// First channel to measure. Like MONAI, a single channel is measured even if the background is excluded.
     fn first_channel(&self, channels: usize) -> usize {
         usize::from(!self.include_background() && channels > 1)
@@ -159,10 +163,15 @@ impl<M: CaseMetric> Metric for ByCase<M> {
         self.metric.score(&self.rows)
     }
     fn details(&self) -> Option<MetricDetails> {
+        let unit = self.metric.unit();
+        let columns = if unit.is_some() { self.rows.first().map_or(0, Vec::len) } else { 0 };
+        let infinite = |column: usize| self.rows.iter().filter(|row| row[column].is_infinite()).count();
         Some(MetricDetails {
             rows: self.rows.iter().map(|row| self.metric.by_channel(row)).collect(),
             first_channel: usize::from(!self.metric.include_background()),
             lower_is_better: self.metric.lower_is_better(),
+            unit,
+            infinite: (0..columns).map(infinite).collect(),
         })
     }
     fn parts(&self) -> MetricParts {

@@ -3,7 +3,8 @@
 //!
 //! Distances count voxels of the grid on which prediction and label are compared: MONAI's handlers pass no spacing.
 //! Resampled to 1 mm they are in mm. A channel that is absent from both has the value NaN, which means leave out. One that
-//! is absent from either has the Dice 0 and an infinite distance, but a Hausdorff distance of NaN with a `percentile`.
+//! is absent from either has the Dice 0 and an infinite distance, which MONAI replaces by NaN for a Hausdorff distance
+//! with a `percentile`.
 
 use super::by_case::{ByCase, CaseMetric};
 use super::overlap::{check_labels, check_same, kept};
@@ -249,10 +250,17 @@ impl CaseMetric for SurfaceMetric {
         Ok(row)
     }
     fn score(&self, rows: &[Vec<f32>]) -> Result<Score> {
-        score(rows, self.reduction)
+        score(&rows.iter().map(|row| self.by_channel(row)).collect::<Vec<_>>(), self.reduction)
+    }
+    fn by_channel(&self, row: &[f32]) -> Vec<f32> {
+        let left_out = |distance: f32| self.measure.has_percentile() && distance.is_infinite();
+        row.iter().map(|&distance| if left_out(distance) { f32::NAN } else { distance }).collect()
     }
     fn lower_is_better(&self) -> bool {
-        !matches!(self.measure, Measure::Dice { .. })
+        self.unit().is_some()
+    }
+    fn unit(&self) -> Option<&'static str> {
+        (!matches!(self.measure, Measure::Dice { .. })).then_some("voxels")
     }
 }
 
@@ -340,11 +348,16 @@ impl Measure {
         }
     }
 
+    /// Whether MONAI replaces infinite distances by NaN.
+    fn has_percentile(&self) -> bool {
+        matches!(self, Measure::Hausdorff { percentile, .. } if *percentile > 0.0)
+    }
+
     /// Value of a channel that is absent from either prediction or target, for the warning.
     fn of_absent(&self) -> &'static str {
         match self {
-            Measure::Hausdorff { percentile, .. } if *percentile > 0.0 => {
-                "with a percentile their distance is NaN and does not count, as in MONAI"
+            _ if self.has_percentile() => {
+                "with a percentile their infinite distance is NaN and does not count, as in MONAI"
             }
             Measure::Hausdorff { .. } | Measure::Average { .. } => {
                 "their distance is infinite, and so is a mean over them"
@@ -354,7 +367,7 @@ impl Measure {
     }
 }
 
-/// `torch.quantile` of f32 values; 0 gives the largest. NaN without values, and for a percentile of infinite values.
+/// `torch.quantile` of f32 values, all finite or all infinite; 0 gives the largest. NaN without values.
 fn percentile_of(mut values: Vec<f32>, percentile: f64) -> f32 {
     if values.is_empty() {
         return f32::NAN;
@@ -366,6 +379,9 @@ fn percentile_of(mut values: Vec<f32>, percentile: f64) -> f32 {
     let below = rank as usize;
     let (_, low, above) = values.select_nth_unstable_by(below, f32::total_cmp);
     let (low, weight) = (*low, rank - below as f32);
+    if low.is_infinite() {
+        return low;
+    }
     let high = above.iter().copied().min_by(f32::total_cmp).filter(|_| weight > 0.0).unwrap_or(low);
     if weight < 0.5 { low + weight * (high - low) } else { high - (high - low) * (1.0 - weight) }
 }

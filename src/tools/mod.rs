@@ -12,5 +12,6 @@ pub mod report;
 pub mod run_folder;
 pub mod split_labels;
 pub mod statistics;
+pub mod structure_scores;
 pub mod structures;
 pub mod view;

@@ -21,7 +21,7 @@ fn values_by_case_and_their_summary_are_written_as_monai_writes_them() {
         let rows = &data[&format!("{name}/rows")];
         let rows: Vec<Vec<f32>> = rows.f32().chunks(rows.shape[1]).map(<[f32]>::to_vec).collect();
         let cases: Vec<String> = (0..rows.len()).map(|case| format!("case {case}")).collect();
-        let details = MetricDetails { rows, first_channel: 0, lower_is_better: false };
+        let details = MetricDetails { rows, ..MetricDetails::default() };
         for (kind, found) in [("raw", details.raw_csv(&cases, ",")), ("summary", details.summary_csv(&ops, ","))] {
             let expected = text(&data[&format!("{name}/{kind}")].u8());
             for (found, expected) in found.lines().zip(expected.lines()) {
@@ -70,7 +70,7 @@ fn cases_are_named_by_a_list_or_a_dict_of_metadata() {
         engine.output = vec![image("a.nii.gz")];
         saver.on(Event::Started, &engine).unwrap();
         saver.on(Event::IterationCompleted, &engine).unwrap();
-        let details = MetricDetails { rows: vec![vec![0.5, f32::NAN]], first_channel: 1, lower_is_better: false };
+        let details = MetricDetails { rows: vec![vec![0.5, f32::NAN]], first_channel: 1, ..MetricDetails::default() };
         engine.metric_details.insert("dice".into(), Arc::new(details));
         saver.on(Event::EpochCompleted, &engine).unwrap();
         let written = std::fs::read_to_string(folder.path().join("dice_raw.csv")).unwrap();
@@ -247,11 +247,35 @@ fn the_table_of_distances_starts_with_the_highest() {
     let output = bundle.run(&["run", "--config_file", files, "--evaluator#additional_metrics", metric]);
     let log = text(&output.stderr);
     assert!(output.status.success(), "{log}");
-    let table = log.split("val_hausdorff by structure, highest first\n").nth(1).unwrap_or_else(|| panic!("{log}"));
+    let table =
+        log.split("val_hausdorff by structure in voxels, highest first").nth(1).unwrap_or_else(|| panic!("{log}"));
     let rows = table.lines().skip(1).map_while(|line| line.strip_prefix("  "));
     let means: Vec<f64> = rows.filter_map(|row| row.split_whitespace().nth(2)?.parse().ok()).collect();
     assert!(means.len() >= 2 && means.is_sorted_by(|a, b| a >= b), "{log}");
     assert!(log.matches("some structures are in the label but not in the prediction").count() <= 1, "{log}");
     let csv = std::fs::read_to_string(bundle.path("out/val_hausdorff_raw.csv")).unwrap();
     assert_eq!(csv.lines().next(), Some("filename,class0,class1,class2,mean"));
+}
+
+#[test]
+fn infinite_distances_are_counted_by_structure_and_left_out_of_its_mean() {
+    let folder = tempfile::tempdir().unwrap();
+    let args = [("save_dir", Value::from(folder.path().to_str().unwrap())), ("metric_details", "distance".into())];
+    let saver = handler("MetricsSaver", &args);
+    let mut engine = state(1, 2, Score::Number(f64::INFINITY));
+    let rows = vec![vec![1.0, f32::INFINITY, f32::INFINITY], vec![2.0, 4.0, f32::INFINITY]];
+    let details =
+        MetricDetails { rows, first_channel: 1, lower_is_better: true, unit: Some("voxels"), infinite: vec![0, 1, 2] };
+    engine.metric_details.insert("distance".into(), Arc::new(details));
+    saver.on(Event::EpochCompleted, &engine).unwrap();
+    let read = |name: &str| std::fs::read_to_string(folder.path().join(name)).unwrap();
+    assert_eq!(
+        read("metrics_by_structure.csv"),
+        "metric,label,structure,cases,mean,median,min,max,better,infinite,unit\n\
+         distance,1,label_1,2,1.5,1.5,1.0,2.0,lower,0,voxels\n\
+         distance,2,label_2,1,4.0,4.0,4.0,4.0,lower,1,voxels\n\
+         distance,3,label_3,0,,,,,lower,2,voxels\n"
+    );
+    // MONAI's table keeps the infinite values.
+    assert!(read("distance_raw.csv").contains("1.0,inf,inf,inf\n"), "{}", read("distance_raw.csv"));
 }

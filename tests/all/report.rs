@@ -43,6 +43,35 @@ fn metrics_are_listed_by_structure_worst_first() {
 }
 
 #[test]
+fn infinite_distances_are_counted_beside_the_mean_of_the_others() {
+    let folder = tempfile::tempdir().unwrap();
+    write(folder.path(), "metrics.csv", "val_distance\tinf\nval_hausdorff\t2.5\n");
+    let table = "metric,label,structure,cases,mean,median,min,max,better,infinite,unit\n\
+        val_distance,1,spleen,2,3.5,3.5,3,4,lower,0,voxels\nval_distance,2,liver,1,1.5,1.5,1.5,1.5,lower,2,voxels\n\
+        val_distance,3,aorta,0,,,,,lower,3,voxels\nval_distance,4,colon,0,,,,,lower,0,voxels\n\
+        val_hausdorff,1,spleen,1,2.5,2.5,2.5,2.5,lower,1,voxels\n";
+    write(folder.path(), "metrics_by_structure.csv", table);
+    let (page, _) = page(folder.path(), &[]);
+    for part in [
+        "infinite <span class=\"dim\">because of 5 infinite distances of 2 structures</span>",
+        "2.5000 voxels <span class=\"dim\">without 1 infinite distance of 1 structure</span>",
+        "val_distance by structure, in voxels",
+        "finite mean (voxels)",
+    ] {
+        assert!(page.contains(part), "{part}: {page}");
+    }
+    // A structure without any finite distance is the worst; colon has no distance at all.
+    let rows: Vec<&str> = page.lines().filter(|line| line.contains("class=\"key\"")).collect();
+    let names = ["aorta", "spleen", "liver", "spleen"];
+    assert!(rows.len() == 4 && rows.iter().zip(names).all(|(row, name)| row.contains(name)), "{rows:?}");
+    let hatched: Vec<bool> = rows.iter().map(|row| row.contains("<div class=\"infinite\">")).collect();
+    assert_eq!(hatched, [true, false, true, true]);
+    assert!(rows[0].contains("<td class=\"n\">–</td>") && rows[0].ends_with("failed\">3</td></tr>"), "{}", rows[0]);
+    // A table without infinite distances has no such column.
+    assert!(!self::page(evaluation().path(), &[]).0.contains("infinite</th>"));
+}
+
+#[test]
 fn curves_of_a_training_are_drawn_without_scripts_or_other_files() {
     let folder = tempfile::tempdir().unwrap();
     let mut events = EventWriter::create(folder.path(), None).unwrap();

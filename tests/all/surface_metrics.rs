@@ -200,6 +200,40 @@ fn handlers_have_the_values_of_their_metrics_and_say_which_direction_is_better()
 }
 
 #[test]
+fn structures_in_only_one_of_prediction_and_label_are_counted() {
+    // Label 1 is in both, 2 in the label, 3 in the prediction, 4 in none.
+    let map = |values: [i64; 4]| Segmentation::Labels {
+        map: Tensor::from_slice(&values).view([4, 1, 1]),
+        classes: 5,
+        unassigned: false,
+    };
+    let (prediction, target) = (map([1, 0, 0, 3]), map([1, 0, 2, 2]));
+    // MONAI's Hausdorff distances with a percentile are NaN where they are infinite.
+    for (name, percentile, absent) in [
+        ("HausdorffDistance", Some(95), f32::NAN),
+        ("HausdorffDistance", None, f32::INFINITY),
+        ("SurfaceDistance", None, f32::INFINITY),
+    ] {
+        let args: Vec<(&str, Value)> =
+            percentile.map(|percentile| ("percentile", percentile.into())).into_iter().collect();
+        let metric = Attached::from_value(&build(name, &args).unwrap()).unwrap().metric;
+        let mut metric = metric.lock();
+        metric.update(&prediction, &target).unwrap();
+        metric.update(&target, &target).unwrap();
+        let details = metric.details().unwrap();
+        assert_eq!((details.infinite, details.unit), (vec![0, 1, 1, 0], Some("voxels")), "{name}");
+        let expected = [[0.0, absent, absent, f32::NAN], [0.0, 0.0, f32::NAN, f32::NAN]];
+        let [found, expected] = [details.rows.concat(), expected.concat()].map(|row| format!("{row:?}"));
+        assert_eq!(found, expected, "{name} {percentile:?}");
+    }
+    let dice = build("SurfaceDiceMetric", &[("class_thresholds", Value::list([1.0; 4].map(Value::from)))]);
+    let dice = Attached::from_value(&dice.unwrap()).unwrap().metric;
+    dice.lock().update(&prediction, &target).unwrap();
+    let details = dice.lock().details().unwrap();
+    assert_eq!((details.infinite, details.unit), (vec![], None));
+}
+
+#[test]
 fn arguments_out_of_range_are_refused() {
     let thresholds = |values: &[f64]| ("class_thresholds", Value::list(values.iter().map(|&x| x.into())));
     let error = |name, args: &[(&str, Value)]| build(name, args).map(|_| ()).unwrap_err().to_string();

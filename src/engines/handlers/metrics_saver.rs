@@ -11,6 +11,7 @@ use crate::contracts::{EngineStart, EngineState, Event, Handler, MetricDetails, 
 use crate::error::{Error, Kind, Result};
 use crate::formats::atomic;
 use crate::metrics::SummaryOp;
+use crate::tools::structure_scores::{self, Better, StructureScore};
 use crate::tools::structures::Structures;
 use crate::{bail, err};
 use parking_lot::Mutex;
@@ -180,7 +181,7 @@ impl MetricsSaver {
                 self.write(format!("{name}_summary.csv"), details.summary_csv(ops, delimiter), &mut files)?;
             }
             let rows = by_structure(name, details, &structures);
-            tracing::info!("{}", table_text(name, &rows, details.lower_is_better));
+            tracing::info!("{}", table_text(name, &rows, details));
             table.extend(rows);
         }
         selected.warn_of_unknown("values by case", engine.metric_details.keys());
@@ -249,69 +250,60 @@ fn texts(name: &str, score: &Score) -> Vec<(String, String)> {
     }
 }
 
-/// A row of `metrics_by_structure.csv`; the statistics are over the cases in which the structure has a
-/// value: Dice for those that contain it, distances for those that contain it or in which it is predicted.
-#[derive(Serialize)]
-struct StructureRow {
-    metric: String,
-    label: u32,
-    structure: String,
-    cases: usize,
-    mean: Option<f32>,
-    median: Option<f32>,
-    min: Option<f32>,
-    max: Option<f32>,
-    /// "higher" or "lower"
-    better: &'static str,
-}
-
-fn by_structure(metric: &str, details: &MetricDetails, structures: &Structures) -> Vec<StructureRow> {
+fn by_structure(metric: &str, details: &MetricDetails, structures: &Structures) -> Vec<StructureScore> {
     let channels = details.rows.first().map_or(0, Vec::len);
     let rows = (0..channels).map(|column| {
         let label = (column + details.first_channel) as u32;
-        let values = details.column(column);
-        let of = |op: SummaryOp| Some(op.apply(&values)).filter(|x| !x.is_nan());
-        StructureRow {
+        let finite: Vec<f32> = details.column(column).into_iter().filter(|value| value.is_finite()).collect();
+        let of = |op: SummaryOp| Some(op.apply(&finite)).filter(|x| !x.is_nan());
+        StructureScore {
             metric: metric.to_owned(),
             label,
             structure: match label {
                 0 if !structures.contains(0) => "background".into(),
                 label => structures.get(label).name,
             },
-            cases: values.iter().filter(|x| !x.is_nan()).count(),
+            cases: finite.len(),
             mean: of(SummaryOp::Mean),
             median: of(SummaryOp::Median),
             min: of(SummaryOp::Min),
             max: of(SummaryOp::Max),
-            better: if details.lower_is_better { "lower" } else { "higher" },
+            better: if details.lower_is_better { Better::Lower } else { Better::Higher },
+            infinite: details.infinite.get(column).copied().unwrap_or(0),
+            unit: details.unit.unwrap_or_default().to_owned(),
         }
     });
     rows.collect()
 }
 
-/// The rows as a table, worst mean first; structures without values are listed below it.
-fn table_text(metric: &str, rows: &[StructureRow], lower_is_better: bool) -> String {
-    let mut known: Vec<&StructureRow> = rows.iter().filter(|row| row.cases > 0).collect();
-    known.sort_by(|a, b| a.mean.unwrap_or_default().total_cmp(&b.mean.unwrap_or_default()));
-    if lower_is_better {
-        known.reverse();
-    }
+/// The rows as a table, the worst first; structures without values are listed below it.
+fn table_text(metric: &str, rows: &[StructureScore], details: &MetricDetails) -> String {
+    let (mut known, absent): (Vec<&StructureScore>, Vec<_>) = rows.iter().partition(|row| row.has_values());
+    known.sort_by(|a, b| a.worst_first(b));
     let width = known.iter().map(|row| row.structure.chars().count()).max().unwrap_or(0).max("structure".len());
+    let infinite = structure_scores::describe_infinite(rows);
     let mut text = format!(
-        "{metric} by structure, {} first\n  {:width$} {:>6} {:>7} {:>7} {:>7}",
-        if lower_is_better { "highest" } else { "lowest" },
+        "{metric} by structure{}, {} first{}\n  {:width$} {:>6} {:>7} {:>7} {:>7}{}",
+        details.unit.map(|unit| format!(" in {unit}")).unwrap_or_default(),
+        if details.lower_is_better { "highest" } else { "lowest" },
+        infinite.as_ref().map(|them| format!(", without {them}")).unwrap_or_default(),
         "structure",
         "cases",
         "mean",
         "min",
-        "max"
+        "max",
+        if infinite.is_some() { " infinite" } else { "" },
     );
     for row in known {
-        let [mean, min, max] = [row.mean, row.min, row.max].map(Option::unwrap_or_default);
-        text += &format!("\n  {:width$} {:>6} {mean:>7.4} {min:>7.4} {max:>7.4}", row.structure, row.cases);
+        text += &format!("\n  {:width$} {:>6}", row.structure, row.cases);
+        let number = |value: Option<f32>| value.map_or("-".into(), |value| format!("{value:.4}"));
+        [row.mean, row.min, row.max].into_iter().for_each(|value| text += &format!(" {:>7}", number(value)));
+        if infinite.is_some() {
+            text += &format!(" {:>8}", row.infinite);
+        }
     }
-    let absent: Vec<&str> = rows.iter().filter(|row| row.cases == 0).map(|row| &*row.structure).collect();
     if !absent.is_empty() {
+        let absent: Vec<&str> = absent.iter().map(|row| &*row.structure).collect();
         text += &format!("\n  without a value: {}", absent.join(", "));
     }
     text

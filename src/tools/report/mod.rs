@@ -29,8 +29,8 @@ pub struct Report {
     pub notes: Vec<String>,
     /// Training curves.
     pub curves: Vec<Curve>,
-    /// Name and value of each metric over all cases.
-    pub metrics: Vec<(String, String)>,
+    /// Metrics over all cases.
+    pub metrics: Vec<Metric>,
     /// Values by structure, one table per metric.
     pub structures: Vec<StructureTable>,
     /// Cases in the order of the run.
@@ -71,11 +71,26 @@ pub struct Curve {
     pub range: [String; 2],
 }
 
+/// A metric over all cases.
+#[derive(Debug, Serialize)]
+pub struct Metric {
+    /// Its name.
+    pub name: String,
+    /// Its value with unit.
+    pub value: String,
+    /// Which values by structure are infinite.
+    pub note: Option<String>,
+}
+
 /// A metric by structure.
 #[derive(Debug, Serialize)]
 pub struct StructureTable {
     /// Name of the metric.
     pub metric: String,
+    /// Unit of the values; empty for scores without one.
+    pub unit: String,
+    /// Whether any distance is infinite.
+    pub infinite: bool,
     /// Structures, the worst first.
     pub rows: Vec<StructureRow>,
 }
@@ -87,9 +102,11 @@ pub struct StructureRow {
     pub name: String,
     /// CSS color.
     pub color: String,
-    /// Number of cases that have a value.
-    pub cases: u64,
-    /// Mean, median, smallest and largest value over the cases.
+    /// Number of cases that have a finite value.
+    pub cases: usize,
+    /// Number of cases with an infinite distance.
+    pub infinite: usize,
+    /// Mean, median, smallest and largest of the finite values.
     pub values: [String; 4],
     /// Length of the mean's bar, in percent of the longest possible one.
     pub bar: f64,

@@ -1,16 +1,18 @@
 //! Collects what a report shows from the files of an output folder.
 
 use super::charts::{curve, short};
-use super::{CaseRow, Curve, Preview, Report, Run, StructureRow, StructureTable, VolumeRow};
+use super::{CaseRow, Curve, Metric, Preview, Report, Run, StructureRow, StructureTable, VolumeRow};
 use crate::err;
 use crate::error::{Error, Result};
 use crate::formats::{nifti, reader, tfevents};
 use crate::text::{bytes, count};
 use crate::tools::run_folder::{self, LabeledCase, cases_of};
+use crate::tools::structure_scores::{self, StructureScore};
 use crate::tools::structures::Structure;
 use crate::tools::{preview, statistics};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use indexmap::IndexMap;
 use rayon::prelude::*;
 use serde_json::Value as Json;
 use std::collections::BTreeMap;
@@ -91,14 +93,30 @@ fn add_metrics(folder: &Path, title: Option<&str>, report: &mut Report) -> BTree
     // With several folders, each name tells its folder.
     let named = |name: String| title.map_or(name.clone(), |title| format!("{title}: {name}"));
     let metrics = optional(read_metrics(&folder.join("metrics.csv")), report).unwrap_or_default();
-    report.metrics.extend(metrics.into_iter().map(|(name, value)| (named(name), value)));
-    let tables = optional(read_structures(&folder.join("metrics_by_structure.csv")), report);
-    let mut tables = tables.unwrap_or_default();
-    let first = tables.first().map(|table| format!("{}_raw.csv", table.metric));
-    tables.iter_mut().for_each(|table| table.metric = named(std::mem::take(&mut table.metric)));
-    report.structures.extend(tables);
+    let tables = optional(read_structures(&folder.join("metrics_by_structure.csv")), report).unwrap_or_default();
+    report.metrics.extend(metrics.into_iter().map(|(name, value)| {
+        let rows = tables.get(&name).map_or(&[][..], Vec::as_slice);
+        metric(named(name), value, rows)
+    }));
+    let first = tables.first().map(|(metric, _)| format!("{metric}_raw.csv"));
+    let tables = tables.into_iter().filter(|(_, rows)| !rows.is_empty());
+    report.structures.extend(tables.map(|(metric, rows)| structure_table(named(metric), rows)));
     let scores = first.and_then(|name| optional(read_scores(&folder.join(name)), report));
     scores.unwrap_or_default()
+}
+
+/// `rows`: values of the metric by structure, if they are known.
+fn metric(name: String, value: String, rows: &[StructureScore]) -> Metric {
+    let number: Option<f64> = value.trim().parse().ok();
+    let unit = rows.first().map(|row| row.unit.as_str()).filter(|unit| !unit.is_empty());
+    let text = match number {
+        Some(number) if number.is_infinite() => "infinite".into(),
+        Some(number) => format!("{number:.4}{}", unit.map(|unit| format!(" {unit}")).unwrap_or_default()),
+        None => value,
+    };
+    let note = structure_scores::describe_infinite(rows);
+    let verb = if number.is_some_and(f64::is_finite) { "without" } else { "because of" };
+    Metric { name, value: text, note: note.map(|infinite| format!("{verb} {infinite}")) }
 }
 
 /// MONAI writes a line `name<TAB>value` per metric.
@@ -109,8 +127,7 @@ fn read_metrics(path: &Path) -> Result<Option<Vec<(String, String)>>> {
     let text = crate::text::read(path, MAX_TEXT_BYTES)?;
     let pair = |line: &str| {
         let (name, value) = line.split_once(['\t', ',', ';'])?;
-        let value = value.trim();
-        Some((name.to_owned(), value.parse().map_or_else(|_| value.to_owned(), |value: f64| format!("{value:.4}"))))
+        Some((name.to_owned(), value.trim().to_owned()))
     };
     Ok(Some(text.lines().filter_map(pair).collect()))
 }
@@ -126,45 +143,37 @@ fn table(path: &Path) -> Result<Option<csv::Reader<std::io::Cursor<String>>>> {
     Ok(Some(csv::ReaderBuilder::new().delimiter(delimiter).flexible(true).from_reader(std::io::Cursor::new(text))))
 }
 
-fn read_structures(path: &Path) -> Result<Option<Vec<StructureTable>>> {
+/// The rows with values by metric, in the order of the file.
+fn read_structures(path: &Path) -> Result<Option<IndexMap<String, Vec<StructureScore>>>> {
     let Some(mut table) = table(path)? else { return Ok(None) };
-    let wrong = |error: csv::Error| err!("cannot read the table: {error}").file(path);
-    let mut by_metric: Vec<(String, Vec<Vec<String>>)> = vec![];
-    for record in table.records() {
-        let record: Vec<String> = record.map_err(wrong)?.iter().map(str::to_owned).collect();
-        let [metric, _, _, cases, mean, ..] = &record[..] else { continue };
-        if cases == "0" || mean.is_empty() {
-            continue;
-        }
-        match by_metric.iter_mut().find(|(name, _)| name == metric) {
-            Some((_, rows)) => rows.push(record),
-            None => by_metric.push((metric.clone(), vec![record])),
-        }
+    let mut by_metric: IndexMap<String, Vec<StructureScore>> = IndexMap::new();
+    for row in table.deserialize() {
+        let row: StructureScore = row.map_err(|error| err!("cannot read the table: {error}").file(path))?;
+        let rows = by_metric.entry(row.metric.clone()).or_default();
+        rows.extend(Some(row).filter(StructureScore::has_values));
     }
-    Ok(Some(by_metric.into_iter().map(|(metric, rows)| structure_table(metric, rows)).collect()))
+    Ok(Some(by_metric))
 }
 
-/// A table with the worst structure first: distances are worst where they are largest.
-fn structure_table(metric: String, mut rows: Vec<Vec<String>>) -> StructureTable {
-    let number = |row: &[String], column: usize| row.get(column).and_then(|text| text.parse::<f64>().ok());
-    let mean = |row: &[String]| number(row, 4).unwrap_or(f64::NAN);
-    rows.sort_by(|a, b| mean(a).total_cmp(&mean(b)));
-    if rows.first().and_then(|row| row.get(8)).is_some_and(|better| better == "lower") {
-        rows.reverse();
-    }
+fn structure_table(metric: String, mut rows: Vec<StructureScore>) -> StructureTable {
+    rows.sort_by(StructureScore::worst_first);
+    let unit = rows.first().map_or(String::new(), |row| row.unit.clone());
     // Scores are drawn on a scale to 1.
-    let longest = rows.iter().map(|row| mean(row)).filter(|mean| mean.is_finite()).fold(1.0, f64::max);
-    let rows = rows.iter().map(|row| {
-        let structure = Structure { id: row[1].parse().unwrap_or(0), name: row[2].clone() };
+    let longest = rows.iter().filter_map(StructureScore::finite_mean).fold(1.0, f32::max);
+    let row = |row: StructureScore| {
+        let structure = Structure { id: row.label, name: row.structure.clone() };
+        let text = |value: Option<f32>| value.map_or(String::new(), |value| short(f64::from(value)));
         StructureRow {
             color: structure.css_color(),
             name: structure.name,
-            cases: row[3].parse().unwrap_or(0),
-            values: [4, 5, 6, 7].map(|column| number(row, column).map_or(String::new(), short)),
-            bar: if mean(row).is_finite() { (mean(row) / longest * 100.0).clamp(0.0, 100.0) } else { 0.0 },
+            cases: row.cases,
+            infinite: row.infinite,
+            values: [row.mean, row.median, row.min, row.max].map(text),
+            bar: f64::from(row.finite_mean().map_or(0.0, |mean| (mean / longest * 100.0).clamp(0.0, 100.0))),
         }
-    });
-    StructureTable { rows: rows.collect(), metric }
+    };
+    let rows: Vec<StructureRow> = rows.into_iter().map(row).collect();
+    StructureTable { infinite: rows.iter().any(|row| row.infinite > 0), rows, metric, unit }
 }
 
 /// The column `mean` of MONAI's table of values by case.
