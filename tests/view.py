@@ -229,6 +229,24 @@ def check_case(page, browser, rows, file):
     page.click("#all")
 
 
+def check_windows(page, browser, file):
+    """Nothing overlaps or is cut off in windows of other sizes."""
+    for width, height in ((900, 400), (700, 600), (360, 640), (1280, 800)):
+        browser.call("Emulation.setDeviceMetricsOverride", width=width, height=height, deviceScaleFactor=1, mobile=False)
+        browser.wait(f"document.getElementById('canvas').clientWidth <= {width}", 10)
+        wide = page.value("document.documentElement.scrollWidth")
+        overlaps = page.value("""(() => {
+            const parts = [...document.querySelectorAll('aside > *')].filter((part) => !part.hidden);
+            const boxes = parts.map((part) => [part, ...part.querySelectorAll('h2, ol, ul, label, input[type=search], p')]
+                .map((box) => box.getBoundingClientRect()).filter((box) => box.height));
+            const bottoms = boxes.map((inside) => Math.max(...inside.map((box) => box.bottom)));
+            return boxes.slice(1).filter((inside, at) => inside[0].top < bottoms[at] - 1).length;
+        })()""")
+        heights = page.value("['cases', 'structures'].map((id) => document.getElementById(id).clientHeight)")
+        check(wide <= width and not overlaps and min(heights) >= 24, f"{width}×{height}: {wide} wide, {overlaps} overlaps, lists {heights} high")
+        browser.screenshot(file(f"{width}x{height}"))
+
+
 def check_mr(program, browser):
     """An image without values below 0 is no CT: no HU, no windows of CT."""
     with tempfile.TemporaryDirectory() as folder:
@@ -275,6 +293,7 @@ def main():
                     urllib.request.urlretrieve(f"{url}stored/{files[0][role]['id']}", paths[-1])
                 rows = statistics(program, *paths)
             check_case(page, browser, rows, file)
+            check_windows(page, browser, file)
             check_mr(program, browser)
             page = Page(browser, url)
         for at in range(min(3, len(page.cases()))):

@@ -16,6 +16,14 @@ use tempfile::TempDir;
 const TOKEN: &str = "secret";
 const NIIVUE: &str = "export const fake = 1;";
 
+/// Puts NiiVue into a cache folder.
+fn install_niivue(cache: &Path) {
+    let version: serde_json::Value = serde_json::from_str(include_str!("../../src/tools/view/niivue.json")).unwrap();
+    let niivue = format!("segbundle/niivue-{}.js", version["version"].as_str().unwrap());
+    std::fs::create_dir(cache.join("segbundle")).unwrap();
+    std::fs::write(cache.join(niivue), NIIVUE).unwrap();
+}
+
 fn names() -> Structures {
     Structures::new([(1, "spleen".into()), (2, "größe <b>".into())]).unwrap()
 }
@@ -260,18 +268,62 @@ fn cases_are_those_of_a_run_or_belong_together_by_name() {
     // Images are recognized, also in a folder.
     let mixed = find(&[labels[1], "images", labels[0]], &[]).unwrap();
     assert_eq!(mixed, [pairs[1].clone(), pairs[0].clone()]);
-    assert_eq!(find(&[labels[0]], &[]).unwrap(), [[labels[0].to_owned(), "none".into()]]);
+    // The run.json above a result names its image.
+    assert_eq!(find(&[labels[0]], &[]).unwrap(), [[labels[0].to_owned(), absolute(images[0])]]);
+    let elsewhere = ["elsewhere/s0000/segmentations/liver.nii.gz", "elsewhere/s0001_trans.nii.gz"];
+    for (from, to) in labels.iter().zip(elsewhere) {
+        std::fs::create_dir_all(bundle.path(to).parent().unwrap()).unwrap();
+        std::fs::copy(bundle.path(from), bundle.path(to)).unwrap();
+    }
+    assert_eq!(find(&[elsewhere[1]], &[]).unwrap(), [[elsewhere[1].to_owned(), "none".into()]]);
+    // A folder beside that of a run, with the images of the run.
+    let both = find(&["out", "elsewhere"], &[]).unwrap();
+    assert_eq!(both[2], [elsewhere[1].to_owned(), absolute(images[1])]);
+    // Results in folders of their cases, with an image beside the folder of masks.
+    std::fs::remove_file(bundle.path(elsewhere[1])).unwrap();
+    assert_eq!(find(&["elsewhere"], &[]).unwrap(), [[elsewhere[0].to_owned(), "none".into()]]);
+    let image = ct(&bundle.path("elsewhere/s0000/ct.nii.gz"));
+    let of_case = find(&["elsewhere/s0000/segmentations", "elsewhere/s0000"], &[]).unwrap();
+    assert_eq!(of_case, [[elsewhere[0].to_owned(), "elsewhere/s0000/ct.nii.gz".into()]]);
+    std::fs::remove_file(image).unwrap();
     assert_eq!(find(&[images[0]], &[]).unwrap(), [["none".to_owned(), images[0].into()]]);
     assert_eq!(find(&labels, &images[..1]).unwrap()[1], [labels[1], images[0]]);
     let error = |paths: &[&str], images: &[&str]| find(paths, images).unwrap_err().to_string();
     let other = ct(&bundle.path("images/other.nii.gz"));
     std::fs::copy(&other, bundle.path("images/another.nii.gz")).unwrap();
     assert!(error(&labels, &["images/other.nii.gz", "images/another.nii.gz"]).contains("belongs to this label map"));
+    assert!(error(&labels, &["images/missing.nii.gz"]).contains("images/missing.nii.gz"));
+    assert!(error(&labels, &["out/run.json"]).contains("run.json"));
     assert!(error(&["configs"], &[]).contains("neither run.json nor images"));
     assert!(error(&["missing.nii.gz"], &[]).contains("missing.nii.gz"));
     std::fs::remove_dir_all(bundle.path("out/s0000")).unwrap();
     std::fs::remove_dir_all(bundle.path("images")).unwrap();
     assert_eq!(find(&["out"], &[]).unwrap(), [[labels[1].to_owned(), "none".into()]]);
+}
+
+#[test]
+fn label_maps_without_images_or_names_are_warned_about() {
+    let folder = tempfile::tempdir().unwrap();
+    for name in ["a_seg.nii.gz", "b_seg.nii.gz"] {
+        write(&folder.path().join(name), |i| (i % 3) as i64, DType::U8, false);
+    }
+    // The port of another server ends the command after the cases are found.
+    let other = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = other.local_addr().unwrap().port().to_string();
+    install_niivue(folder.path());
+    let output = program(folder.path())
+        .args(["view", ".", "--port", &port])
+        .env("XDG_CACHE_HOME", folder.path())
+        .output()
+        .unwrap();
+    let log = text(&output.stderr);
+    for expected in [
+        "2 label maps without an image, the first is ./a_seg.nii.gz: `--image` gives images",
+        "2 label maps without names of structures",
+        "cannot listen on 127.0.0.1",
+    ] {
+        assert!(log.contains(expected), "{expected}: {log}");
+    }
 }
 
 /// A random number from -699 to 699 for the voxel of an index.
@@ -334,10 +386,7 @@ fn without_the_viewer_s_files_the_command_says_how_to_get_them() {
 fn the_command_prints_its_address_and_ends_with_an_interrupt() {
     let folder = tempfile::tempdir().unwrap();
     ct(&folder.path().join("ct.nii.gz"));
-    let version: serde_json::Value = serde_json::from_str(include_str!("../../src/tools/view/niivue.json")).unwrap();
-    let niivue = format!("segbundle/niivue-{}.js", version["version"].as_str().unwrap());
-    std::fs::create_dir(folder.path().join("segbundle")).unwrap();
-    std::fs::write(folder.path().join(niivue), NIIVUE).unwrap();
+    install_niivue(folder.path());
     let start = |port: &str| {
         let mut command = program(folder.path());
         command.args(["-v", "view", "ct.nii.gz", "--port", port]).env("XDG_CACHE_HOME", folder.path());

@@ -230,6 +230,12 @@ function countStructures() {
   $("structure-count").textContent = on === all.length ? `${on}` : `${on} of ${all.length}`;
 }
 
+/** Shows a name that may be broken after its separators. */
+function setName(element, name) {
+  const parts = name.split(/(?<=[_.\-/])/);
+  element.replaceChildren(...parts.flatMap((part) => [part, document.createElement("wbr")]));
+}
+
 function listStructures(named) {
   const rows = [...shown.structures.values()].map(({ id, name, color, ml }) => {
     const row = document.createElement("li");
@@ -243,7 +249,8 @@ function listStructures(named) {
     });
     const key = Object.assign(document.createElement("span"), { className: "key" });
     key.style.background = color;
-    const button = Object.assign(document.createElement("button"), { type: "button", textContent: name });
+    const button = Object.assign(document.createElement("button"), { type: "button" });
+    setName(button, name);
     button.addEventListener("click", () => goTo(id));
     const size = Object.assign(document.createElement("span"), { className: "volume" });
     size.textContent = `${ml < 10 ? ml.toFixed(1) : ml.toFixed(0)} ml`;
@@ -252,9 +259,15 @@ function listStructures(named) {
     return row;
   });
   $("structures").replaceChildren(...rows);
+  const known = new Set(named.map(([id]) => id));
   const absent = named.filter(([id]) => !shown.structures.has(id)).map(([, name]) => name);
-  $("absent").textContent = absent.length ? `not in this label map: ${absent.length}` : "";
-  $("absent").title = absent.join(", ");
+  const unnamed = [...shown.structures.keys()].filter((id) => !known.has(id));
+  const notes = [
+    absent.length && `not in this label map: ${absent.length}`,
+    unnamed.length && `labels without a name: ${unnamed.length}`,
+  ];
+  $("absent").textContent = notes.filter(Boolean).join("; ");
+  $("absent").title = [...absent, ...unnamed].join(", ");
   countStructures();
   search("structure-search", "structures");
 }
@@ -400,7 +413,7 @@ function listCases() {
     const row = document.createElement("li");
     row.dataset.name = name;
     const button = Object.assign(document.createElement("button"), { type: "button", title: name });
-    button.textContent = name.split("/").slice(shared).join("/");
+    setName(button, name.split("/").slice(shared).join("/"));
     button.addEventListener("click", () => show(index));
     row.append(button);
     return row;
