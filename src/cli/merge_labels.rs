@@ -50,6 +50,7 @@ pub fn merge_labels(args: &Args) -> Result<()> {
     if let Some(fraction) = args.validation.filter(|fraction| !(0.0..1.0).contains(fraction)) {
         return Err(err!("--validation: expected a fraction from 0 to below 1, found {fraction}").kind(Kind::Config));
     }
+    merge_labels::check_output(&args.dataset_dir, &args.output_dir)?;
     let structures = super::bundle_names(args.meta_file.as_deref(), label_names::from_metadata)?;
     let Cases { cases, without_image, without_masks } = merge_labels::cases(&args.dataset_dir, &structures)?;
     report_names(args, &structures, &cases)?;

@@ -63,6 +63,21 @@ pub struct Merged {
     pub overlaps: BTreeMap<(u32, u32), u64>,
 }
 
+/// # Errors
+/// The output folder is the dataset or in it: results would be among the cases.
+pub fn check_output(dataset: &Path, output_dir: &Path) -> Result<()> {
+    if !paths::real_path(output_dir).starts_with(paths::real_path(dataset)) {
+        return Ok(());
+    }
+    Err(err!(
+        "expected an output folder outside of the dataset {}: its files would be among the cases",
+        dataset.display()
+    )
+    .kind(Kind::Config)
+    .file(output_dir)
+    .hint("choose another --output_dir"))
+}
+
 /// Lists the cases: the folders in `dataset` that contain a folder of masks. Nothing but names is read.
 ///
 /// # Errors

@@ -2,7 +2,7 @@
 
 use crate::common::{Bundle, program, results, text};
 use segbundle::formats::nifti;
-use segbundle::image::Voxels;
+use segbundle::image::{Affine, DType, Layout, Voxels};
 
 #[test]
 fn a_run_writes_a_label_map_on_the_grid_of_each_input() {
@@ -325,6 +325,34 @@ fn an_image_in_place_of_a_label_map_is_refused_without_a_warning_of_names() {
         assert!(log.contains("whole numbers from 0, found -") && !log.contains("without a name"), "{words:?}: {log}");
     }
     assert!(!bundle.path("segmentations").exists() && !bundle.path("preview.png").exists());
+}
+
+#[test]
+fn masks_are_not_written_with_the_names_of_another_label_map() {
+    let bundle = Bundle::new(0);
+    let write = |values: [u8; 4]| {
+        let layout = Layout::contiguous([1, 4, 1, 1]);
+        let voxels = Voxels::U8(values.to_vec().into());
+        let options = nifti::Options::default();
+        nifti::write(bundle.path("labels.nii.gz"), &voxels, &layout, &Affine::IDENTITY, DType::U8, options).unwrap();
+    };
+    let names = r#"{"network_data_format": {"outputs": {"pred": {"channel_def": {"1": "liver", "2": "spleen"}}}}}"#;
+    std::fs::write(bundle.path("names.json"), names).unwrap();
+    let split = |more: &[&str]| {
+        let _ = std::fs::remove_dir_all(bundle.path("segmentations"));
+        let output = bundle.run(&[&["split-labels", "labels.nii.gz", "--meta_file", "names.json"], more].concat());
+        (output.status.code(), text(&output.stderr), bundle.path("segmentations").exists())
+    };
+    write([0, 1, 2, 7]);
+    let (code, log, written) = split(&[]);
+    assert!(code == Some(2) && log.contains("found 1 label without a name, the first is 7") && !written, "{log}");
+    let (code, log, written) = split(&["--structures", "liver"]);
+    assert!(code == Some(0) && log.contains("1 label without a name") && written, "{log}");
+    write([0, 5, 6, 7]);
+    let (code, log, written) = split(&["--structures", "liver"]);
+    assert!(code == Some(2) && log.contains("3 labels and none of these names") && !written, "{log}");
+    write([0, 0, 1, 1]);
+    assert!(split(&[]).2);
 }
 
 #[test]

@@ -43,8 +43,9 @@ impl Data {
             .unwrap();
     }
     fn merge(&self, more: &[&str]) -> Output {
-        let args = ["merge-labels", "set", "--output_dir", "out", "--meta_file", "meta.json"];
-        program(self.0.path()).args(args).args(more).output().unwrap()
+        let output = if more.contains(&"--output_dir") { &[][..] } else { &["--output_dir", "out"] };
+        let args = ["merge-labels", "set", "--meta_file", "meta.json"];
+        program(self.0.path()).args(args).args(output).args(more).output().unwrap()
     }
     fn labels(&self, case: &str) -> Vec<f32> {
         let volume = nifti::read(self.path(&format!("out/labelsTr/{case}.nii.gz"))).unwrap();
@@ -232,4 +233,17 @@ fn the_split_of_the_data_set_is_used() {
     std::fs::write(data.path("set/meta.csv"), "image_id;split\ns0001;train\n").unwrap();
     let output = data.merge(&["--split"]);
     assert!(!output.status.success() && log(&output).contains("expected a row for s0002"), "{}", log(&output));
+}
+
+#[test]
+fn an_output_folder_in_the_dataset_is_refused() {
+    let data = Data::new(&["s0001"]);
+    for folder in ["set", "set/merged", "set/s0001/../../set"] {
+        let output = data.merge(&["--output_dir", folder]);
+        let log = log(&output);
+        assert!(output.status.code() == Some(2) && log.contains("outside of the dataset set"), "{folder}: {log}");
+    }
+    assert!(!data.path("set/labelsTr").exists() && !data.path("set/merged").exists());
+    // A folder whose name begins like that of the dataset.
+    assert!(data.merge(&["--output_dir", "set-merged"]).status.success());
 }
