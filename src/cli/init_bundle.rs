@@ -1,6 +1,7 @@
 //! `segbundle init-bundle`: create a new bundle.
 
 use super::monai::CommandArgs;
+use crate::bundle::load::Notes;
 use crate::bundle::{Arguments, Node, Parameter, Rules, json};
 use crate::err;
 use crate::error::{Kind, Result};
@@ -11,7 +12,7 @@ pub const ARGS: CommandArgs = CommandArgs {
     command: "init-bundle",
     parameters: &[
         Parameter::new("bundle_dir", "DIR", "Folder to create; it must be empty or not exist"),
-        Parameter::new("ckpt_file", "FILE", "Weights to copy to models/model.pt"),
+        Parameter::new("ckpt_file", "FILE", "Weights to copy to models/model.pt; safetensors are converted"),
         Parameter::new("network", "MODULE", "Not supported: give weights by --ckpt_file"),
         Parameter::new("dataset_license", "BOOL", "Add docs/data_license.txt [default: False]"),
         Parameter::new("metadata_str", "JSON", "Content of metadata.json [default: a template]"),
@@ -46,11 +47,19 @@ pub fn init_bundle(words: &[String], rules: Rules) -> Result<()> {
     Ok(())
 }
 
-/// JSON given as text, or as a dict that was read from it.
+/// A JSON object given as text, or as a dict that was read from it.
 fn text(arguments: &mut Arguments, name: &str) -> Result<Option<String>> {
-    let text = |node: Node| match node.as_str() {
-        Some(text) => Ok(text.to_owned()),
-        None => json::write(&node.to_value()),
+    let text = |node: Node| {
+        let parsed = node.as_str().map(|text| json::read(text, &format!("--{name}"), &mut Notes::default()));
+        let object = parsed.transpose()?.unwrap_or_else(|| node.clone());
+        match (object.as_dict(), node.as_str()) {
+            (None, _) => {
+                let error = err!("`--{name}`: expected a JSON object, found {:?}", object.to_value());
+                Err(error.kind(Kind::Config).file(node.origin.text()).hint("write '{\"key\": \"value\"}'"))
+            }
+            (_, Some(text)) => Ok(text.to_owned()),
+            (_, None) => json::write(&node.to_value()),
+        }
     };
     arguments.take(name).map(text).transpose()
 }

@@ -101,11 +101,11 @@ fn metadata_that_other_tools_cannot_use_are_warned_of() {
 fn a_new_bundle_verifies_and_is_described() {
     let folder = tempfile::tempdir().unwrap();
     let run = |words: &[&str]| program(folder.path()).args(words).output().unwrap();
-    std::fs::write(folder.path().join("w.pt"), "weights").unwrap();
+    let weights = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/data/checkpoints/flat.pt");
     std::fs::create_dir(folder.path().join("empty")).unwrap();
     check(run(&["init-bundle", "new", "--dataset_license"]));
-    check(run(&["init_bundle", "--bundle_dir", "empty", "--ckpt_file", "w.pt", "--inference_str", "{'a': 1}"]));
-    assert_eq!(std::fs::read(folder.path().join("empty/models/model.pt")).unwrap(), b"weights");
+    check(run(&["init_bundle", "--bundle_dir", "empty", "--ckpt_file", weights, "--inference_str", "{'a': 1}"]));
+    assert_eq!(std::fs::read(folder.path().join("empty/models/model.pt")).unwrap(), std::fs::read(weights).unwrap());
     let given: Json =
         serde_json::from_slice(&std::fs::read(folder.path().join("empty/configs/inference.json")).unwrap()).unwrap();
     assert_eq!(given, json!({"a": 1}));
@@ -139,8 +139,41 @@ fn a_new_bundle_verifies_and_is_described() {
     let log = text(&again.stderr);
     assert!(again.status.code() == Some(2) && log.contains("found a folder that is not empty"), "{log}");
     let refused = run(&["init-bundle", "other", "--ckpt_file", "missing.pt"]);
-    assert!(text(&refused.stderr).contains("cannot copy the weights"), "{}", text(&refused.stderr));
+    assert!(text(&refused.stderr).contains("cannot read the checkpoint"), "{}", text(&refused.stderr));
     assert!(!folder.path().join("other").exists());
+}
+
+#[test]
+fn a_new_bundle_takes_only_weights_and_json_objects() {
+    let folder = tempfile::tempdir().unwrap();
+    let run = |words: &[&str]| program(folder.path()).args(words).output().unwrap();
+    let data = |name: &str| format!("{}/tests/data/checkpoints/{name}", env!("CARGO_MANIFEST_DIR"));
+    check(run(&["convert-weights", &data("flat.pt"), "w.safetensors"]));
+    check(run(&["init-bundle", "new", "--ckpt_file", "w.safetensors"]));
+    let names = |path: &Path| -> Vec<String> {
+        checkpoint::load(path).unwrap().shapes(None).unwrap().into_iter().map(|(name, _)| name).collect()
+    };
+    let [mut expected, mut found] =
+        [Path::new(&data("flat.pt")), &folder.path().join("new/models/model.pt")].map(names);
+    expected.sort();
+    found.sort();
+    assert!(found == expected && !found.is_empty(), "{found:?}, expected {expected:?}");
+    std::fs::write(folder.path().join("notes.txt"), "no weights").unwrap();
+    for (name, value, message) in [
+        ("--ckpt_file", &*data("script.pt"), "found a TorchScript archive"),
+        ("--ckpt_file", "notes.txt", "found an unknown format"),
+        ("--metadata_str", "[1, 2]", "`--metadata_str`: expected a JSON object, found [1, 2]"),
+        ("--metadata_str", "{\"a\": true", "--metadata_str"),
+        ("--inference_str", "5", "`--inference_str`: expected a JSON object, found 5"),
+        ("--inference_str", "configs/inference.json", "--inference_str"),
+    ] {
+        let refused = run(&["init-bundle", "other", name, value]);
+        let log = text(&refused.stderr);
+        assert!(!refused.status.success() && log.contains(message), "{name} {value}: {log}");
+        assert!(!folder.path().join("other").exists());
+    }
+    check(run(&["init-bundle", "text", "--metadata_str", "{\"a\": true}"]));
+    assert_eq!(std::fs::read(folder.path().join("text/configs/metadata.json")).unwrap(), b"{\"a\": true}");
 }
 
 #[test]
@@ -153,7 +186,7 @@ fn a_new_bundle_replaces_nothing_but_an_empty_folder_and_only_when_it_is_complet
     std::fs::write(at("file"), "").unwrap();
     std::os::unix::fs::symlink("empty", at("link")).unwrap();
     let failed = program(folder.path()).args(["init-bundle", "empty", "--ckpt_file", "missing.pt"]).output().unwrap();
-    assert!(text(&failed.stderr).contains("cannot copy the weights"), "{}", text(&failed.stderr));
+    assert!(text(&failed.stderr).contains("cannot read the checkpoint"), "{}", text(&failed.stderr));
     assert_eq!(std::fs::read_dir(at("empty")).unwrap().count(), 0);
     for (folder, name, found) in [
         (at("here"), ".", "found the current folder"),
@@ -331,6 +364,10 @@ fn exports_that_cannot_be_are_errors() {
     checkpoint::save(bundle.path("models/model.pt"), &[("a".to_owned(), Tensor::from(1.0))]).unwrap();
     assert!(export(&[]).contains("do not fit"));
     assert!(export(&["--key_in_ckpt", "ema"]).contains("ema"));
+    // Before the weights are read, which do not fit.
+    std::fs::write(bundle.path("file"), "").unwrap();
+    assert!(export(&["--filepath", "models"]).contains("a folder of this name exists"));
+    assert!(export(&["--filepath", "file/model.ts"]).contains("file is not a folder"));
     assert_eq!(std::fs::read_dir(bundle.path("models")).unwrap().count(), 1);
 }
 

@@ -2,6 +2,7 @@
 //!
 //! MONAI source: `init_bundle` (monai.bundle.scripts, 1.6.1), whose config names no network.
 
+use crate::checkpoint::{self, safetensors};
 use crate::err;
 use crate::error::{Kind, Result};
 use crate::formats::atomic;
@@ -11,7 +12,7 @@ use std::path::Path;
 /// What goes into a new bundle.
 #[derive(Debug, Default)]
 pub struct Skeleton {
-    /// Weights to copy to `models/model.pt`.
+    /// Weights for `models/model.pt`: a file of `torch.save`, which is copied, or safetensors, which are converted.
     pub weights: Option<std::path::PathBuf>,
     /// Whether to add `docs/data_license.txt`.
     pub dataset_license: bool,
@@ -28,7 +29,8 @@ const README: &str = include_str!("skeleton/README.md");
 /// Creates the folder `bundle`, which must be empty or not exist.
 ///
 /// # Errors
-/// The folder has content or is the current one, or the weights cannot be copied; nothing is created or removed then.
+/// The folder has content or is the current one, or the weights cannot be read or are no weights; nothing is created or
+/// removed then.
 pub fn create(bundle: &Path, skeleton: &Skeleton) -> Result<()> {
     let name = std::path::absolute(bundle)?.file_name().map(|name| name.display().to_string());
     let name = name.ok_or_else(|| err!("expected the name of a new folder").kind(Kind::Config).file(bundle))?;
@@ -51,12 +53,20 @@ pub fn create(bundle: &Path, skeleton: &Skeleton) -> Result<()> {
         if skeleton.dataset_license {
             write("docs/data_license.txt", "Replace this line by the license of the training data.\n")?;
         }
-        if let Some(weights) = &skeleton.weights {
-            fs::copy(weights, folder.join("models/model.pt"))
-                .map_err(|error| err!("cannot copy the weights: {error}").file(weights))?;
-        }
-        Ok(())
+        skeleton.weights.iter().try_for_each(|weights| copy_weights(weights, &folder.join("models/model.pt")))
     })
+}
+
+/// Copies a file of `torch.save`, or converts safetensors to one.
+///
+/// # Errors
+/// The file contains no weights, or cannot be read.
+fn copy_weights(weights: &Path, to: &Path) -> Result<()> {
+    if safetensors::is_safetensors(weights) {
+        return checkpoint::save(to, &safetensors::read(weights)?);
+    }
+    checkpoint::load(weights)?.shapes(None)?;
+    fs::copy(weights, to).map(drop).map_err(|error| err!("cannot copy the weights: {error}").file(weights))
 }
 
 /// What keeps a folder from being created at `path`.
