@@ -8,6 +8,7 @@ use crate::bundle::{Arguments, METADATA_ID, Node, Parameter, Rules, json};
 use crate::component::Value;
 use crate::contracts::{Strictness, restore};
 use crate::error::{Kind, Result};
+use crate::formats::{atomic, paths};
 use crate::registry;
 use crate::run::RunOptions;
 use crate::text::{bytes, count};
@@ -57,14 +58,15 @@ pub fn ckpt_export(words: &[String], rules: Rules, options: RunOptions, console:
     let root = args.overrides.iter().find(|(name, _)| name == "bundle_root").and_then(|(_, node)| node.as_str());
     let models = Path::new(root.unwrap_or_default()).join("models");
     let mut output = output.unwrap_or_else(|| models.join("model.ts"));
-    if output.extension().is_none() {
+    if output.extension().is_none() && !output.is_dir() {
         output.set_extension("ts");
     }
     let weights = weights.unwrap_or_else(|| models.join("model.pt"));
     if !weights.is_file() {
         return Err(err!("cannot find the weights").file(&weights).hint("name the file: `--ckpt_file FILE`"));
     }
-    crate::formats::paths::check_keeps(&output, &[&weights])?;
+    paths::check_keeps(&output, &[&weights])?;
+    atomic::check_writable(&output)?;
     let mut extra = config_files(&args.config_files)?;
 
     limit_tensors(&options)?;

@@ -206,6 +206,22 @@ fn a_download_that_broke_off_is_continued_by_the_next_run() {
 }
 
 #[test]
+fn an_address_that_does_not_exist_is_said_to_be_wrong() {
+    // Also where another run has left a part.
+    for has_part in [false, true] {
+        let folder = tempfile::tempdir().unwrap();
+        let (server, _) = serve(Server { status: Some(404), ..Server::default() }, vec![]);
+        if has_part {
+            std::fs::write(folder.path().join(".a.pt.part"), b"part").unwrap();
+            let note = format!(r#"{{"url": "{server}/file", "version": "\"1\""}}"#);
+            std::fs::write(folder.path().join(".a.pt.part.json"), note).unwrap();
+        }
+        let shown = log(&large_files(folder.path(), &[("a.pt", &format!("{server}/file"), "", "")]).output().unwrap());
+        assert!(shown.contains("this address does not exist") && !shown.contains("run again"), "{shown}");
+    }
+}
+
+#[test]
 fn parts_of_different_files_are_never_joined() {
     for (server, version) in [
         // The server ignores Range, or has another version of the file than the part.

@@ -192,7 +192,13 @@ impl Client {
                 return if same && size == Some(from) { Ok(Ended::Complete) } else { changed(part) };
             }
             status if status.is_server_error() => return Ok(Ended::Broken(format!("the server answered {status}"))),
-            status => return Err(err!("cannot download {url}: the server answered {status}")),
+            status => {
+                let error = err!("cannot download {url}: the server answered {status}");
+                return Err(match status {
+                    StatusCode::NOT_FOUND | StatusCode::GONE => error.hint("this address does not exist: correct it"),
+                    _ => error,
+                });
+            }
         };
         let total = source.total;
         part.set_source(source)?;
