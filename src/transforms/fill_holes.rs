@@ -2,11 +2,10 @@
 //!
 //! Source: monai/transforms/post/dictionary.py and array.py, monai/transforms/utils.py (`fill_holes`) of MONAI 1.6.1.
 
-use super::label_maps::{channel, connectivity, on_labels, owned, planned_labels, reserve, within_channels};
+use super::label_maps::{ChangeLabels, OnLabels, channel, connectivity, owned, reserve, within_channels};
 use super::support::KeyList;
 use crate::case_context::CaseContext;
 use crate::component::{Keys, OneOrMany};
-use crate::contracts::{OnPrediction, Sample, Step, Transform, TransformContext};
 use crate::each_voxels;
 use crate::error::Result;
 use crate::image::Element;
@@ -34,13 +33,12 @@ component! {
 }
 
 struct FillHoles {
-    keys: KeyList,
     labels: Option<Vec<i64>>,
     connectivity: Option<usize>,
 }
 
 impl FillHoles {
-    fn new(args: FillHolesArgs) -> Result<Self> {
+    fn new(args: FillHolesArgs) -> Result<OnLabels<Self>> {
         // Checked for three axes now, and for those of the image when it is known. MONAI takes 0 for None.
         let given = args.connectivity.filter(|connectivity| *connectivity > 0);
         connectivity(given, 3)?;
@@ -54,26 +52,8 @@ impl FillHoles {
             labels.retain(|label| *label != 0);
             labels
         });
-        Ok(FillHoles { keys: KeyList::new(args.keys, args.allow_missing_keys), labels: sorted, connectivity: given })
-    }
-
-    fn apply_to(&self, labels: LabelVolume, case: &CaseContext) -> Result<LabelVolume> {
-        let dims = labels.spatial_dims();
-        let connectivity = connectivity(self.connectivity, dims)?;
-        // A filled hole is in the channel of the label and stays in its own: channels may overlap.
-        let mut volume = labels.into_channels(case)?;
-        let of = within_channels(&volume, connectivity);
-        if volume.channels() > 1 {
-            let applied = self.labels.clone().unwrap_or_else(|| (1..volume.channels() as i64).collect());
-            let voxels = of.shape.iter().product::<usize>();
-            for label in applied {
-                let start = channel(label, volume.channels(), "applied_labels")? * voxels;
-                each_voxels!(&mut volume.voxels, values => in_mask(values, start..start + voxels, of, dims, case))?;
-            }
-        } else {
-            each_voxels!(&mut volume.voxels, map => self.in_labels(map, of, dims, case))?;
-        }
-        Ok(LabelVolume { volume, onehot: None })
+        let change = FillHoles { labels: sorted, connectivity: given };
+        Ok(OnLabels { keys: KeyList::new(args.keys, args.allow_missing_keys), change })
     }
 
     fn in_labels<T: Element>(
@@ -125,17 +105,26 @@ fn in_mask<T: Element>(
     Ok(())
 }
 
-impl Transform for FillHoles {
+impl ChangeLabels for FillHoles {
     fn name(&self) -> &'static str {
         COMPONENT.name
     }
-    fn on_prediction(&self) -> OnPrediction {
-        OnPrediction::Relabeled
-    }
-    fn plan(&self, sample: Sample) -> Result<Step<'_>> {
-        Ok(Step::exact(planned_labels(&self.keys, sample, |volume| volume)?))
-    }
-    fn apply(&self, sample: Sample, cx: &mut TransformContext) -> Result<Vec<Sample>> {
-        on_labels(sample, &self.keys, cx.case, |labels| self.apply_to(labels, cx.case))
+    fn change(&self, labels: LabelVolume, case: &CaseContext) -> Result<LabelVolume> {
+        let dims = labels.spatial_dims();
+        let connectivity = connectivity(self.connectivity, dims)?;
+        // A filled hole is in the channel of the label and stays in its own: channels may overlap.
+        let mut volume = labels.into_channels(case)?;
+        let of = within_channels(&volume, connectivity);
+        if volume.channels() > 1 {
+            let applied = self.labels.clone().unwrap_or_else(|| (1..volume.channels() as i64).collect());
+            let voxels = of.shape.iter().product::<usize>();
+            for label in applied {
+                let start = channel(label, volume.channels(), "applied_labels")? * voxels;
+                each_voxels!(&mut volume.voxels, values => in_mask(values, start..start + voxels, of, dims, case))?;
+            }
+        } else {
+            each_voxels!(&mut volume.voxels, map => self.in_labels(map, of, dims, case))?;
+        }
+        Ok(LabelVolume { volume, onehot: None })
     }
 }

@@ -4,15 +4,14 @@
 //! (`get_largest_connected_component_mask`) of MONAI 1.6.1.
 
 use super::label_maps::{
-    channel, connectivity, on_labels, owned, planned_labels, replace_components, reserve, within_channels,
+    ChangeLabels, OnLabels, channel, class_labels, connectivity, owned, replace_components, reserve, within_channels,
 };
 use super::support::KeyList;
 use crate::case_context::CaseContext;
 use crate::component::{Keys, OneOrMany, Value};
-use crate::contracts::{OnPrediction, Sample, Step, Transform, TransformContext};
 use crate::error::Result;
 use crate::image::components::{Class, Components, Neighborhood, class_of};
-use crate::image::{CHUNK, Element, Voxels};
+use crate::image::{CHUNK, Element};
 use crate::prediction::LabelVolume;
 use crate::tools::structures::{Names, Structures};
 use crate::{bail, each_voxels, err};
@@ -64,19 +63,18 @@ component! {
 
     build: |args| {
         let structures = Structures::from_value(&args.names)?.subset(&args.structures.0)?;
-        Ok(KeepLargest {
-            keys: KeyList::new(args.keys, args.allow_missing_keys),
+        let change = KeepLargest {
             labels: Some(structures.iter().map(|structure| i64::from(structure.id)).collect()),
             is_onehot: None,
             independent: true,
             connectivity: None,
             count: 1,
-        })
+        };
+        Ok(OnLabels { keys: KeyList::new(args.keys, args.allow_missing_keys), change })
     },
 }
 
 struct KeepLargest {
-    keys: KeyList,
     labels: Option<Vec<i64>>,
     is_onehot: Option<bool>,
     independent: bool,
@@ -85,51 +83,20 @@ struct KeepLargest {
 }
 
 impl KeepLargest {
-    fn new(args: KeepLargestConnectedComponentArgs) -> Result<Self> {
+    fn new(args: KeepLargestConnectedComponentArgs) -> Result<OnLabels<Self>> {
         if args.num_components == 0 {
             bail!("`num_components` is 0, expected at least 1");
         }
         // Checked for three axes now, and for those of the image when it is known.
         connectivity(args.connectivity, 3)?;
-        Ok(KeepLargest {
-            keys: KeyList::new(args.keys, args.allow_missing_keys),
+        let change = KeepLargest {
             labels: args.applied_labels.map(|labels| labels.as_slice().to_vec()),
             is_onehot: args.is_onehot,
             independent: args.independent,
             connectivity: args.connectivity,
             count: args.num_components,
-        })
-    }
-
-    fn apply_to(&self, labels: LabelVolume, case: &CaseContext) -> Result<LabelVolume> {
-        let connectivity = connectivity(self.connectivity, labels.spatial_dims())?;
-        let one_hot = self.is_onehot.unwrap_or(labels.channels() > 1);
-        if let (Some(classes), true) = (labels.onehot, one_hot) {
-            let applied = self.channels(classes)?;
-            let mut labels = labels.with_no_channel()?;
-            let of = within_channels(&labels.volume, connectivity);
-            let applied = Some(applied.as_slice());
-            match &mut labels.volume.voxels {
-                Voxels::U8(map) => self.in_labels(map, of, applied, u8::MAX, case)?,
-                Voxels::U16(map) => self.in_labels(map, of, applied, u16::MAX, case)?,
-                other => bail!("expected class labels of uint8 or uint16, found {}", other.dtype().name()),
-            }
-            return Ok(labels);
-        }
-        let mut volume = labels.into_channels(case)?;
-        let of = within_channels(&volume, connectivity);
-        if one_hot {
-            let applied = self.channels(volume.channels())?;
-            each_voxels!(&mut volume.voxels, values => self.in_channels(values, of, &applied, case))?;
-        } else {
-            if volume.channels() != 1 {
-                return Err(err!("expected one channel of labels, found {}", volume.channels())
-                    .hint("`is_onehot: true` takes channels for one-hot"));
-            }
-            let applied = self.labels.as_deref();
-            each_voxels!(&mut volume.voxels, map => self.in_labels(map, of, applied, Default::default(), case))?;
-        }
-        Ok(LabelVolume { volume, onehot: None })
+        };
+        Ok(OnLabels { keys: KeyList::new(args.keys, args.allow_missing_keys), change })
     }
 
     /// Numbers of the channels to process.
@@ -222,17 +189,33 @@ impl KeepLargest {
     }
 }
 
-impl Transform for KeepLargest {
+impl ChangeLabels for KeepLargest {
     fn name(&self) -> &'static str {
         COMPONENT.name
     }
-    fn on_prediction(&self) -> OnPrediction {
-        OnPrediction::Relabeled
-    }
-    fn plan(&self, sample: Sample) -> Result<Step<'_>> {
-        Ok(Step::exact(planned_labels(&self.keys, sample, |volume| volume)?))
-    }
-    fn apply(&self, sample: Sample, cx: &mut TransformContext) -> Result<Vec<Sample>> {
-        on_labels(sample, &self.keys, cx.case, |labels| self.apply_to(labels, cx.case))
+    fn change(&self, labels: LabelVolume, case: &CaseContext) -> Result<LabelVolume> {
+        let connectivity = connectivity(self.connectivity, labels.spatial_dims())?;
+        let one_hot = self.is_onehot.unwrap_or(labels.channels() > 1);
+        if let (Some(classes), true) = (labels.onehot, one_hot) {
+            let applied = self.channels(classes)?;
+            let mut labels = labels.with_no_channel()?;
+            let of = within_channels(&labels.volume, connectivity);
+            class_labels!(&mut labels.volume.voxels, (map, none) => self.in_labels(map, of, Some(&applied), none, case)?);
+            return Ok(labels);
+        }
+        let mut volume = labels.into_channels(case)?;
+        let of = within_channels(&volume, connectivity);
+        if one_hot {
+            let applied = self.channels(volume.channels())?;
+            each_voxels!(&mut volume.voxels, values => self.in_channels(values, of, &applied, case))?;
+        } else {
+            if volume.channels() != 1 {
+                return Err(err!("expected one channel of labels, found {}", volume.channels())
+                    .hint("`is_onehot: true` takes channels for one-hot"));
+            }
+            let applied = self.labels.as_deref();
+            each_voxels!(&mut volume.voxels, map => self.in_labels(map, of, applied, Default::default(), case))?;
+        }
+        Ok(LabelVolume { volume, onehot: None })
     }
 }

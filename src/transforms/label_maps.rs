@@ -4,38 +4,78 @@
 use super::support::KeyList;
 use crate::bail;
 use crate::case_context::CaseContext;
-use crate::contracts::{Item, Sample};
+use crate::contracts::{Item, OnPrediction, Sample, Step, Transform, TransformContext};
 use crate::error::Result;
 use crate::image::components::{Class, Components, Neighborhood};
 use crate::image::{Element, Layout, Volume};
 use crate::prediction::LabelVolume;
 use std::sync::Arc;
 
-/// Replaces the values under each key by the result of `change`.
-pub(super) fn on_labels(
-    mut sample: Sample,
-    keys: &KeyList,
-    case: &CaseContext,
-    change: impl Fn(LabelVolume) -> Result<LabelVolume>,
-) -> Result<Vec<Sample>> {
-    for (_, key) in keys.present(&sample)? {
-        let item = match sample.take(&key)? {
-            Item::Prediction(prediction) => prediction.map_labels(case, &change).map(Item::Prediction),
-            Item::Image(image) => image
-                .contiguous()
-                .and_then(|volume| Ok(Item::Image(change(LabelVolume { volume, onehot: None })?.into_channels(case)?))),
-            Item::Value(value) => bail!("`{key}` is {value:?}, expected a label map or a prediction"),
-        };
-        sample.set(&key, item.map_err(|error| error.context(format_args!("`{key}`")))?);
+/// Changes label maps, masks or one-hot channels; [`OnLabels`] makes a transform of it.
+pub(super) trait ChangeLabels: Send + Sync {
+    /// Name of the transform.
+    fn name(&self) -> &'static str;
+    /// Changes the voxels.
+    fn change(&self, labels: LabelVolume, case: &CaseContext) -> Result<LabelVolume>;
+    /// What [`ChangeLabels::change`] makes of a header-only image.
+    fn planned(&self, volume: Volume) -> Volume {
+        volume
     }
-    Ok(vec![sample])
 }
 
-/// Shape inference for [`on_labels`]: `planned` changes header-only images.
-pub(super) fn planned_labels(keys: &KeyList, sample: Sample, planned: impl Fn(Volume) -> Volume) -> Result<Sample> {
-    let planned = |volume: Volume, _| Ok(planned(Volume { layout: Layout::contiguous(volume.layout.shape), ..volume }));
-    Ok(keys.images(sample, planned)?.pop().unwrap_or_default())
+/// The transform that changes the label maps under `keys`, as images or predictions.
+pub(super) struct OnLabels<C> {
+    pub keys: KeyList,
+    pub change: C,
 }
+
+impl<C: ChangeLabels> Transform for OnLabels<C> {
+    fn name(&self) -> &'static str {
+        self.change.name()
+    }
+    fn on_prediction(&self) -> OnPrediction {
+        OnPrediction::Relabeled
+    }
+    fn plan(&self, sample: Sample) -> Result<Step<'_>> {
+        let planned = |volume: Volume, _| {
+            Ok(self.change.planned(Volume { layout: Layout::contiguous(volume.layout.shape), ..volume }))
+        };
+        Ok(Step::exact(self.keys.images(sample, planned)?.pop().unwrap_or_default()))
+    }
+    fn apply(&self, mut sample: Sample, cx: &mut TransformContext) -> Result<Vec<Sample>> {
+        let case = cx.case;
+        let change = |labels: LabelVolume| self.change.change(labels, case);
+        for (_, key) in self.keys.present(&sample)? {
+            let item = match sample.take(&key)? {
+                Item::Prediction(prediction) => prediction.map_labels(case, change).map(Item::Prediction),
+                Item::Image(image) => image.contiguous().and_then(|volume| {
+                    Ok(Item::Image(change(LabelVolume { volume, onehot: None })?.into_channels(case)?))
+                }),
+                Item::Value(value) => bail!("`{key}` is {value:?}, expected a label map or a prediction"),
+            };
+            sample.set(&key, item.map_err(|error| error.context(format_args!("`{key}`")))?);
+        }
+        Ok(vec![sample])
+    }
+}
+
+/// Runs `$work` on the class labels `$map` that represent one-hot channels; `$none` is the value of voxels in no channel.
+macro_rules! class_labels {
+    ($voxels:expr, ($map:ident, $none:ident) => $work:expr) => {
+        match $voxels {
+            $crate::image::Voxels::U8($map) => {
+                let $none = u8::MAX;
+                $work
+            }
+            $crate::image::Voxels::U16($map) => {
+                let $none = u16::MAX;
+                $work
+            }
+            other => $crate::bail!("expected class labels of uint8 or uint16, found {}", other.dtype().name()),
+        }
+    };
+}
+pub(super) use class_labels;
 
 /// Checks `connectivity`; None is that of all axes.
 pub(super) fn connectivity(given: Option<usize>, dims: usize) -> Result<usize> {

@@ -2,11 +2,10 @@
 //!
 //! Source: monai/transforms/utility/dictionary.py and array.py of MONAI 1.6.1.
 
-use super::label_maps::{channel, on_labels, planned_labels};
+use super::label_maps::{ChangeLabels, OnLabels, channel};
 use super::support::KeyList;
 use crate::case_context::CaseContext;
 use crate::component::{Keys, OneOrMany};
-use crate::contracts::{OnPrediction, Sample, Step, Transform, TransformContext};
 use crate::error::Result;
 use crate::image::{CHUNK, DType, Element, Layout, Volume, Voxels};
 use crate::prediction::LabelVolume;
@@ -33,35 +32,18 @@ component! {
 }
 
 struct LabelToMask {
-    keys: KeyList,
     labels: Vec<i64>,
     merge: bool,
 }
 
 impl LabelToMask {
-    fn new(args: LabelToMaskArgs) -> Result<Self> {
+    fn new(args: LabelToMaskArgs) -> Result<OnLabels<Self>> {
         let labels = args.select_labels.as_slice().to_vec();
         if labels.is_empty() {
             bail!("`select_labels` is empty");
         }
-        Ok(LabelToMask { keys: KeyList::new(args.keys, args.allow_missing_keys), labels, merge: args.merge_channels })
-    }
-
-    fn apply_to(&self, labels: LabelVolume, case: &CaseContext) -> Result<LabelVolume> {
-        let channels = labels.channels();
-        let volume = if channels == 1 {
-            // A single one-hot channel is an image of 0 and 1.
-            self.mask(labels.into_channels(case)?, case)?
-        } else {
-            let numbers = self.labels.iter().map(|label| channel(*label, channels, "select_labels"));
-            let numbers = numbers.collect::<Result<Vec<_>>>()?;
-            let volume = match labels.onehot {
-                Some(_) => labels.selected(&numbers, case)?,
-                None => select(labels.volume, &numbers, case)?,
-            };
-            if self.merge { merged(volume)? } else { volume }
-        };
-        Ok(LabelVolume { volume, onehot: None })
+        let change = LabelToMask { labels, merge: args.merge_channels };
+        Ok(OnLabels { keys: KeyList::new(args.keys, args.allow_missing_keys), change })
     }
 
     /// The mask of a label map.
@@ -110,25 +92,32 @@ fn merged(volume: Volume) -> Result<Volume> {
     Ok(as_mask(volume, mask.into()))
 }
 
-impl Transform for LabelToMask {
+impl ChangeLabels for LabelToMask {
     fn name(&self) -> &'static str {
         COMPONENT.name
     }
-    fn on_prediction(&self) -> OnPrediction {
-        OnPrediction::Relabeled
-    }
-    fn plan(&self, sample: Sample) -> Result<Step<'_>> {
-        let planned = |volume: Volume| {
-            let [channels, x, y, z] = volume.layout.shape;
-            if channels == 1 || self.merge {
-                let planned = as_mask(volume, [].into());
-                return Volume { voxels: Voxels::empty(DType::U8), ..planned };
-            }
-            Volume { layout: Layout::contiguous([self.labels.len(), x, y, z]), ..volume }
+    fn change(&self, labels: LabelVolume, case: &CaseContext) -> Result<LabelVolume> {
+        let channels = labels.channels();
+        let volume = if channels == 1 {
+            // A single one-hot channel is an image of 0 and 1.
+            self.mask(labels.into_channels(case)?, case)?
+        } else {
+            let numbers = self.labels.iter().map(|label| channel(*label, channels, "select_labels"));
+            let numbers = numbers.collect::<Result<Vec<_>>>()?;
+            let volume = match labels.onehot {
+                Some(_) => labels.selected(&numbers, case)?,
+                None => select(labels.volume, &numbers, case)?,
+            };
+            if self.merge { merged(volume)? } else { volume }
         };
-        Ok(Step::exact(planned_labels(&self.keys, sample, planned)?))
+        Ok(LabelVolume { volume, onehot: None })
     }
-    fn apply(&self, sample: Sample, cx: &mut TransformContext) -> Result<Vec<Sample>> {
-        on_labels(sample, &self.keys, cx.case, |labels| self.apply_to(labels, cx.case))
+    fn planned(&self, volume: Volume) -> Volume {
+        let [channels, x, y, z] = volume.layout.shape;
+        if channels == 1 || self.merge {
+            let planned = as_mask(volume, [].into());
+            return Volume { voxels: Voxels::empty(DType::U8), ..planned };
+        }
+        Volume { layout: Layout::contiguous([self.labels.len(), x, y, z]), ..volume }
     }
 }

@@ -2,11 +2,10 @@
 //!
 //! Source: monai/transforms/utility/dictionary.py and array.py of MONAI 1.6.1.
 
-use super::label_maps::{on_labels, planned_labels};
+use super::label_maps::{ChangeLabels, OnLabels};
 use super::support::{DTypeOrBool, KeyList};
 use crate::case_context::CaseContext;
 use crate::component::Keys;
-use crate::contracts::{OnPrediction, Sample, Step, Transform, TransformContext};
 use crate::error::Result;
 use crate::image::components::class_of;
 use crate::image::{CHUNK, DType, Element, Volume, Voxels, filled};
@@ -41,7 +40,6 @@ component! {
 }
 
 struct MapLabelValue {
-    keys: KeyList,
     /// Old and new values.
     pairs: Vec<(f64, f64)>,
     dtype: DType,
@@ -50,7 +48,7 @@ struct MapLabelValue {
 }
 
 impl MapLabelValue {
-    fn new(args: MapLabelValueArgs) -> Result<Self> {
+    fn new(args: MapLabelValueArgs) -> Result<OnLabels<Self>> {
         let (from, to) = (args.orig_labels.len(), args.target_labels.len());
         if from != to {
             bail!("`orig_labels` has {from} values and `target_labels` {to}, expected as many");
@@ -66,12 +64,8 @@ impl MapLabelValue {
         // Of several targets of a value, the last counts that differs from it.
         let pairs = args.orig_labels.into_iter().zip(args.target_labels).filter(|(from, to)| from != to);
         let stored = |to: f64| if bool { f64::from(to != 0.0) } else { to };
-        Ok(MapLabelValue {
-            keys: KeyList::new(args.keys, args.allow_missing_keys),
-            pairs: pairs.map(|(from, to)| (from, stored(to))).collect(),
-            dtype,
-            bool,
-        })
+        let change = MapLabelValue { pairs: pairs.map(|(from, to)| (from, stored(to))).collect(), dtype, bool };
+        Ok(OnLabels { keys: KeyList::new(args.keys, args.allow_missing_keys), change })
     }
 
     /// New values by the bits of the old ones (see [`class_of`]). NumPy compares with voxels of float32 in float32.
@@ -99,10 +93,6 @@ impl MapLabelValue {
             DType::F64 => converted(values, &targets, |x| x),
         })?;
         Ok(Volume { voxels, integer_type: (!self.dtype.is_float()).then_some(dtype), ..volume })
-    }
-
-    fn apply_to(&self, labels: LabelVolume, case: &CaseContext) -> Result<LabelVolume> {
-        Ok(LabelVolume { volume: self.mapped(labels.into_channels(case)?, case)?, onehot: None })
     }
 
     /// Data type of the result for values of `from`: floats are stored as integers where these represent them.
@@ -156,21 +146,15 @@ fn represents(x: f64, dtype: DType) -> bool {
     }
 }
 
-impl Transform for MapLabelValue {
+impl ChangeLabels for MapLabelValue {
     fn name(&self) -> &'static str {
         COMPONENT.name
     }
-    fn on_prediction(&self) -> OnPrediction {
-        OnPrediction::Relabeled
+    fn change(&self, labels: LabelVolume, case: &CaseContext) -> Result<LabelVolume> {
+        Ok(LabelVolume { volume: self.mapped(labels.into_channels(case)?, case)?, onehot: None })
     }
-    fn plan(&self, sample: Sample) -> Result<Step<'_>> {
-        let planned = |volume: Volume| {
-            let dtype = self.stored(volume.voxels.dtype());
-            Volume { voxels: Voxels::empty(dtype), integer_type: (!self.dtype.is_float()).then_some(dtype), ..volume }
-        };
-        Ok(Step::exact(planned_labels(&self.keys, sample, planned)?))
-    }
-    fn apply(&self, sample: Sample, cx: &mut TransformContext) -> Result<Vec<Sample>> {
-        on_labels(sample, &self.keys, cx.case, |labels| self.apply_to(labels, cx.case))
+    fn planned(&self, volume: Volume) -> Volume {
+        let dtype = self.stored(volume.voxels.dtype());
+        Volume { voxels: Voxels::empty(dtype), integer_type: (!self.dtype.is_float()).then_some(dtype), ..volume }
     }
 }

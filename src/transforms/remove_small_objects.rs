@@ -3,14 +3,13 @@
 //! Source: monai/transforms/post/dictionary.py and array.py, monai/transforms/utils.py (`remove_small_objects`) of MONAI
 //! 1.6.1, and skimage/morphology/misc.py of scikit-image 0.25.2.
 
-use super::label_maps::{on_labels, owned, planned_labels, replace_components, within_channels};
+use super::label_maps::{ChangeLabels, OnLabels, class_labels, owned, replace_components, within_channels};
 use super::support::KeyList;
 use crate::case_context::CaseContext;
 use crate::component::{Accepted, Keys};
-use crate::contracts::{OnPrediction, Sample, Step, Transform, TransformContext};
 use crate::error::Result;
 use crate::image::components::{Class, Components, Neighborhood, class_of};
-use crate::image::{Affine, CHUNK, Element, Voxels};
+use crate::image::{Affine, CHUNK, Element};
 use crate::prediction::LabelVolume;
 use crate::{bail, each_voxels, err};
 use rayon::prelude::*;
@@ -49,7 +48,6 @@ component! {
 }
 
 struct RemoveSmall {
-    keys: KeyList,
     min_size: f64,
     connectivity: usize,
     independent: bool,
@@ -57,42 +55,20 @@ struct RemoveSmall {
 }
 
 impl RemoveSmall {
-    fn new(args: RemoveSmallObjectsArgs) -> Result<Self> {
+    fn new(args: RemoveSmallObjectsArgs) -> Result<OnLabels<Self>> {
         if args.min_size.is_nan() || args.min_size < 0.0 {
             bail!("`min_size` is {}, expected at least 0", args.min_size);
         }
         if !(1..=4).contains(&args.connectivity) {
             bail!("`connectivity` is {}, expected 1 to 4", args.connectivity);
         }
-        Ok(RemoveSmall {
-            keys: KeyList::new(args.keys, args.allow_missing_keys),
+        let change = RemoveSmall {
             min_size: args.min_size,
             connectivity: args.connectivity,
             independent: args.independent_channels,
             by_measure: args.by_measure,
-        })
-    }
-
-    fn apply_to(&self, labels: LabelVolume, case: &CaseContext) -> Result<LabelVolume> {
-        let min_voxels = match self.by_measure {
-            true => (self.min_size / voxel_measure(&labels.volume.affine, labels.spatial_dims())).ceil(),
-            false => self.min_size,
         };
-        // One-hot channels have no common voxels: without diagonal neighbors, components are in one channel.
-        if let (Some(classes @ 2..), 1) = (labels.onehot, self.connectivity) {
-            let mut labels = labels.with_no_channel()?;
-            let of = within_channels(&labels.volume, 1);
-            match &mut labels.volume.voxels {
-                Voxels::U8(map) => in_labels(map, of, classes, min_voxels, u8::MAX, case)?,
-                Voxels::U16(map) => in_labels(map, of, classes, min_voxels, u16::MAX, case)?,
-                other => bail!("expected class labels of uint8 or uint16, found {}", other.dtype().name()),
-            }
-            return Ok(labels);
-        }
-        let mut volume = labels.into_channels(case)?;
-        let of = Neighborhood { shape: volume.layout.shape, connectivity: self.connectivity };
-        each_voxels!(&mut volume.voxels, values => self.in_channels(values, of, min_voxels, case))?;
-        Ok(LabelVolume { volume, onehot: None })
+        Ok(OnLabels { keys: KeyList::new(args.keys, args.allow_missing_keys), change })
     }
 
     fn in_channels<T: Element>(
@@ -177,17 +153,25 @@ fn too_small(components: &Components, min_voxels: f64) -> Vec<bool> {
     components.list.iter().map(|component| f64::from(component.voxels) < min_voxels).collect()
 }
 
-impl Transform for RemoveSmall {
+impl ChangeLabels for RemoveSmall {
     fn name(&self) -> &'static str {
         COMPONENT.name
     }
-    fn on_prediction(&self) -> OnPrediction {
-        OnPrediction::Relabeled
-    }
-    fn plan(&self, sample: Sample) -> Result<Step<'_>> {
-        Ok(Step::exact(planned_labels(&self.keys, sample, |volume| volume)?))
-    }
-    fn apply(&self, sample: Sample, cx: &mut TransformContext) -> Result<Vec<Sample>> {
-        on_labels(sample, &self.keys, cx.case, |labels| self.apply_to(labels, cx.case))
+    fn change(&self, labels: LabelVolume, case: &CaseContext) -> Result<LabelVolume> {
+        let min_voxels = match self.by_measure {
+            true => (self.min_size / voxel_measure(&labels.volume.affine, labels.spatial_dims())).ceil(),
+            false => self.min_size,
+        };
+        // One-hot channels have no common voxels: without diagonal neighbors, components are in one channel.
+        if let (Some(classes @ 2..), 1) = (labels.onehot, self.connectivity) {
+            let mut labels = labels.with_no_channel()?;
+            let of = within_channels(&labels.volume, 1);
+            class_labels!(&mut labels.volume.voxels, (map, none) => in_labels(map, of, classes, min_voxels, none, case)?);
+            return Ok(labels);
+        }
+        let mut volume = labels.into_channels(case)?;
+        let of = Neighborhood { shape: volume.layout.shape, connectivity: self.connectivity };
+        each_voxels!(&mut volume.voxels, values => self.in_channels(values, of, min_voxels, case))?;
+        Ok(LabelVolume { volume, onehot: None })
     }
 }
