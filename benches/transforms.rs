@@ -1,6 +1,6 @@
 //! Benchmarks of preprocessing and inversion of a CT of 512×512×397 voxels, 0.84×0.84×1.5 mm, int16.
 //!
-//! Run with `cargo bench --bench transforms`. Memory: 208 MB of voxels, up to 131 MB of results.
+//! Run with `cargo bench --bench transforms`. Memory: 208 MB of voxels, up to 330 MB of channels, up to 420 MB of results.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
@@ -55,6 +55,17 @@ fn ct(angle: f64) -> Volume {
     Volume::new("ct.nii.gz", Voxels::I16(voxels.into()), layout, affine)
 }
 
+/// Channels `[C,X,Y,Z]` of noise, one of which is the largest in each block of 8³ voxels.
+fn blocks([nx, ny, nz]: [usize; 3], channels: usize) -> Vec<f32> {
+    let value = |i: usize| {
+        let (channel, x, y, z) = (i / (nx * ny * nz), i / (ny * nz) % nx, i / nz % ny, i % nz);
+        let largest = (x / 8 + 3 * (y / 8) + 5 * (z / 8)) % channels;
+        let noise = ((i * 2_654_435_761) >> 7 & 127) as f32 / 128.0;
+        if channel == largest { 4.0 + noise } else { noise - 4.0 }
+    };
+    (0..channels * nx * ny * nz).map(value).collect()
+}
+
 fn benches(c: &mut Criterion) {
     let mut group = c.benchmark_group("ct_512x512x397");
     group.sample_size(10).measurement_time(Duration::from_secs(5));
@@ -64,7 +75,7 @@ fn benches(c: &mut Criterion) {
     for (kind, angle) in [("parallel", 0.0), ("rotated", 10.0)] {
         let oriented = apply(&*orient, sample(ct(angle)));
         let oriented = oriented.image("image").unwrap();
-        for mm in [1.5, 3.0] {
+        for mm in [1.5, 3.0, 6.0] {
             let spacing = build("Spacingd", &[("keys", "image".into()), ("pixdim", mm.into())]);
             group.bench_function(format!("{kind}/spacing_{mm}mm"), |b| {
                 b.iter(|| apply(&*spacing, sample(oriented.clone())))
@@ -75,6 +86,12 @@ fn benches(c: &mut Criterion) {
             let labels: Vec<u8> =
                 (0..volume.layout.shape.iter().product::<usize>()).map(|i| (i / 97 % 105) as u8).collect();
             group.bench_function(format!("{kind}/inverse_nearest_{mm}mm"), |b| b.iter(|| inverse.nearest(&labels, 0)));
+            if mm > 1.5 && angle == 0.0 {
+                let values = blocks([volume.layout.shape[1], volume.layout.shape[2], volume.layout.shape[3]], 20);
+                group.bench_function(format!("inverse_linear_argmax_{mm}mm_20_channels"), |b| {
+                    b.iter(|| inverse.linear_argmax(&values, || Ok(())).unwrap())
+                });
+            }
             if mm == 1.5 && angle == 0.0 {
                 // A uniquely owned buffer, as in a run.
                 let fresh = || sample(volume.clone().map_f32(|_, _| {}).unwrap());
