@@ -28,7 +28,9 @@ pub struct Numbers {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// How numbers are stored in a file.
 pub enum Packing {
+    /// The bytes of the numbers.
     Plain,
     /// gzip or zlib, detected from the data.
     Deflate,
@@ -431,6 +433,10 @@ pub struct Axes {
 }
 
 impl Axes {
+    /// Number of values.
+    ///
+    /// # Errors
+    /// It is larger than memory can hold.
     pub fn count(&self) -> Result<usize> {
         let count = self
             .sizes
@@ -486,6 +492,7 @@ pub fn third_step(a: [f64; 3], b: [f64; 3]) -> [f64; 3] {
     cross.map(|value| value / length)
 }
 
+/// Cross product.
 pub fn cross(a: [f64; 3], b: [f64; 3]) -> [f64; 3] {
     [a[1] * b[2] - a[2] * b[1], a[2] * b[0] - a[0] * b[2], a[0] * b[1] - a[1] * b[0]]
 }

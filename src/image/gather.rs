@@ -23,6 +23,7 @@ pub struct Source<'a, T> {
 }
 
 impl<'a, T> Source<'a, T> {
+    /// One channel of a buffer `[C,X,Y,Z]` with this layout.
     pub fn channel(buffer: &'a [T], layout: &Layout, channel: usize) -> Self {
         let [c, x, y, z] = layout.strides;
         Source {

@@ -9,6 +9,7 @@ use super::Affine;
 use crate::err;
 use crate::error::Result;
 
+/// A square matrix by rows.
 pub type Matrix<const N: usize> = [[f64; N]; N];
 
 /// Computes `a · b`, rounded as by NumPy.
@@ -29,10 +30,12 @@ pub fn rotate_vector(a: &Affine, v: [f64; 3]) -> [f64; 3] {
     std::array::from_fn(|r| a.0[r][2].mul_add(v[2], a.0[r][0].mul_add(v[0], a.0[r][1] * v[1])))
 }
 
+/// The identity matrix.
 pub fn identity<const N: usize>() -> Matrix<N> {
     std::array::from_fn(|r| std::array::from_fn(|c| f64::from(u8::from(r == c))))
 }
 
+/// The transposed matrix.
 pub fn transpose<const N: usize>(a: &Matrix<N>) -> Matrix<N> {
     std::array::from_fn(|r| std::array::from_fn(|c| a[c][r]))
 }

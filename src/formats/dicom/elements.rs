@@ -118,6 +118,10 @@ pub enum HeaderSource {
 }
 
 impl HeaderSource {
+    /// Opens a file, of which blocks are read on demand.
+    ///
+    /// # Errors
+    /// The file cannot be opened.
     pub fn open(path: &Path) -> Result<HeaderSource> {
         let open = || -> std::io::Result<_> {
             let file = crate::open(path)?;
@@ -218,6 +222,10 @@ fn headless(start: &[u8]) -> Option<Coding> {
 }
 
 impl<S: Source> Elements<S> {
+    /// Reads the elements up to the pixel data, with or without the preamble of a file.
+    ///
+    /// # Errors
+    /// The source is no DICOM data set, or is damaged.
     pub fn parse(source: S) -> Result<Elements<S>> {
         let explicit = Coding { explicit: true, big_endian: false };
         let marked = source.at_most(128, 4)? == b"DICM";
@@ -345,12 +353,14 @@ impl<S: Source> Elements<S> {
         Ok(())
     }
 
+    /// Whether numbers are stored with the highest byte first.
     pub fn big_endian(&self) -> bool {
         self.coding.big_endian
     }
 }
 
 impl Elements {
+    /// Returns the bytes of a range of the file; none if it lies beyond the end.
     pub fn bytes(&self, range: &Range<usize>) -> &[u8] {
         self.data.as_slice().get(range.clone()).unwrap_or_default()
     }

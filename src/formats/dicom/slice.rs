@@ -76,6 +76,7 @@ impl Stored {
 }
 
 impl Slice {
+    /// Unit vector orthogonal to the slice, in DICOM's coordinates (LPS).
     pub fn normal(&self) -> Vector {
         crate::raw::cross(self.along_row, self.along_column)
     }
@@ -92,6 +93,7 @@ impl Slice {
     }
 }
 
+/// Dot product.
 pub fn dot(a: Vector, b: Vector) -> f64 {
     a.iter().zip(b).map(|(a, b)| a * b).sum()
 }
@@ -134,6 +136,10 @@ impl FrameAttributes<'_> {
 }
 
 impl Content {
+    /// Describes the slices that a file contains; [`Content::Other`] says why it contains none that can be read.
+    ///
+    /// # Errors
+    /// A CT image has no pixel data, an image has no voxels, or attributes of a slice are missing or invalid.
     pub fn of(elements: &Elements<impl Source>, file: &Path) -> Result<Content> {
         let object = elements.object()?;
         if elements.pixels.is_none() {

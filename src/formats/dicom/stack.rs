@@ -21,12 +21,18 @@ const HOLE: f64 = 1.5;
 /// Cosine of 0.1°, beyond which a stack is sheared.
 const LEANING: f64 = 1.0 - 1.5e-6;
 
+/// Slices of a volume in the order of their positions.
 pub struct Stack {
     pub slices: Vec<Slice>,
+    /// From voxel indices to mm (RAS).
     pub affine: Affine,
 }
 
 impl Stack {
+    /// Sorts slices and finds their common geometry. Small irregularities become notices.
+    ///
+    /// # Errors
+    /// There are no slices, two different ones lie at the same place, or their distances vary.
     pub fn new(mut slices: Vec<Slice>, notices: &mut Notices) -> Result<Stack> {
         let first = slices.first().ok_or_else(|| err!("expected DICOM slices, found none"))?;
         let normal = first.normal();

@@ -22,11 +22,14 @@ pub struct LargeFile {
 
 /// Algorithm of a digest.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[allow(missing_docs)]
 pub enum HashType {
+    /// MD5, 128 bits.
     Md5,
+    /// SHA-1, 160 bits.
     Sha1,
+    /// SHA-2, 256 bits.
     Sha256,
+    /// SHA-2, 512 bits.
     Sha512,
 }
 

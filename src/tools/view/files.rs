@@ -34,6 +34,7 @@ pub struct File {
 }
 
 impl File {
+    /// Path of the file, or of a folder of DICOM slices.
     pub fn path(&self) -> &Path {
         &self.path
     }
@@ -62,10 +63,12 @@ impl Default for Files {
 }
 
 impl Files {
+    /// Adds an image.
     pub fn add_image(&mut self, path: PathBuf) -> Listed {
         self.add(path, false)
     }
 
+    /// Adds a label map.
     pub fn add_labels(&mut self, path: PathBuf) -> Listed {
         self.add(path, true)
     }

@@ -7,21 +7,33 @@ use crate::image;
 use crate::python::common::Constants;
 
 /// Data type of an array's elements, named after its bits.
-#[allow(missing_docs)]
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Type {
+    /// `bool`, one byte.
     Bool,
+    /// `uint8`
     U8,
+    /// `int8`
     I8,
+    /// `uint16`
     U16,
+    /// `int16`
     I16,
+    /// `uint32`
     U32,
+    /// `int32`
     I32,
+    /// `uint64`
     U64,
+    /// `int64`
     I64,
+    /// `float16`
     F16,
+    /// `bfloat16`
     BF16,
+    /// `float32`
     F32,
+    /// `float64`
     F64,
 }
 
