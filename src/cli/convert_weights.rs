@@ -66,13 +66,13 @@ pub fn convert_weights(args: &Args) -> Result<()> {
     Ok(())
 }
 
-/// Converts floating-point tensors.
+/// Converts floating-point tensors. All become contiguous, which safetensors require.
 ///
 /// # Errors
 /// A finite value is beyond the range of the new type.
 fn convert(name: &str, tensor: &Tensor, dtype: Option<FloatType>) -> Result<Tensor> {
-    let Some(dtype) = dtype.filter(|_| tensor.is_floating_point()) else { return Ok(tensor.shallow_clone()) };
-    let converted = tensor.f_to_kind(dtype.kind())?;
+    let Some(dtype) = dtype.filter(|_| tensor.is_floating_point()) else { return Ok(tensor.f_contiguous()?) };
+    let converted = tensor.f_to_kind(dtype.kind())?.f_contiguous()?;
     let finite =
         |tensor: &Tensor| -> Result<i64> { Ok(tensor.f_isfinite()?.f_sum(tch::Kind::Int64)?.f_int64_value(&[])?) };
     let (before, after) = (finite(tensor)?, finite(&converted)?);
