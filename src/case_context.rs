@@ -3,11 +3,12 @@
 
 use crate::error::{Error, Kind, Result};
 use crate::formats::digest::FileDigests;
+use crate::formats::paths::normal;
 use crate::run::RunContext;
 pub use crate::run::{Clock, NoProgress, Progress, Stage};
 use crate::torch::Device;
 use crate::{err, text};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -30,8 +31,36 @@ pub struct CaseContext {
     pub budget_bytes: u64,
     /// Digests of the input files, recorded by readers; `None` if they are not needed.
     pub digests: Option<FileDigests>,
+    /// Output folders of the case.
+    pub output_rules: OutputRules,
+}
+
+/// What decides about the output folders of a case besides the arguments of its writers.
+#[derive(Debug, Clone, Default)]
+pub struct OutputRules {
     /// Common root of the inputs: output folders repeat the folders below it if inputs have equal file names.
-    pub output_root: Option<Arc<Path>>,
+    pub root: Option<Arc<Path>>,
+    /// The folder of the first writer, and the folder that is used instead of it, for a single case.
+    pub moved: Option<Arc<(PathBuf, PathBuf)>>,
+}
+
+impl OutputRules {
+    /// The folder in which a writer with the argument `output_dir` writes.
+    ///
+    /// # Errors
+    /// The folder of the case is given, and `output_dir` is not below that of the first writer.
+    pub fn folder(&self, output_dir: &Path) -> Result<PathBuf> {
+        let Some((from, to)) = self.moved.as_deref() else { return Ok(output_dir.to_owned()) };
+        match normal(output_dir).strip_prefix(normal(from)) {
+            Ok(below) => Ok(normal(&to.join(below))),
+            Err(_) => Err(err!(
+                "cannot write to another folder for one case: {} is not below {}",
+                output_dir.display(),
+                from.display()
+            )
+            .hint("use the same output_dir for all transforms that write files, or a request without output_dir")),
+        }
+    }
 }
 
 impl CaseContext {
@@ -46,7 +75,7 @@ impl CaseContext {
             clock: Clock::default(),
             budget_bytes: crate::env::free_memory_bytes(),
             digests: None,
-            output_root: None,
+            output_rules: OutputRules::default(),
         }
     }
     /// Creates a context on the CPU with the cancellation and memory limit of `run`.

@@ -6,7 +6,7 @@
 //! - [`Dataset`] and [`Loader`] provide cases; an [`Engine`] processes them and calls its [`Handler`]s.
 //! - [`TransformContext`] and [`CaseContext`] carry everything else that a component may use.
 
-pub use crate::case_context::{CaseContext, Clock, NoProgress, Progress, Stage};
+pub use crate::case_context::{CaseContext, Clock, NoProgress, OutputRules, Progress, Stage};
 use crate::component::Member::{self, Attribute, Method};
 use crate::component::{Args, BuildContext, Effect, FromArc, FromShared, FromValue, Object, Value};
 use crate::error::{Kind, Result};
@@ -149,8 +149,8 @@ pub trait Transform: Send + Sync {
         &[]
     }
     /// Paths of the files that the transform will write for the case read from `_source`; clashes between cases are
-    /// found before the run. `_root`: see [`CaseContext::output_root`].
-    fn output_paths(&self, _source: &Path, _root: Option<&Path>) -> Result<Vec<PathBuf>> {
+    /// found before the run.
+    fn output_paths(&self, _source: &Path, _rules: &OutputRules) -> Result<Vec<PathBuf>> {
         Ok(vec![])
     }
     /// Shape inference: the result for a sample whose images are header-only (shape and geometry without voxels, see
@@ -401,7 +401,9 @@ pub use training::{
 
 mod engine;
 
-pub use engine::{Engine, EngineState, Event, Handler, Segmented, check_options, image_meta, matrix};
+pub use engine::{
+    CaseRequest, Engine, EngineState, Event, Handler, Segmented, ServeCase, check_options, image_meta, matrix,
+};
 
 // ---------------------------------------------------------------- data
 

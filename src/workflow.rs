@@ -75,18 +75,18 @@ pub fn run(plan: Plan, run: Option<Arc<RunContext>>, warn: &mut dyn FnMut(&Warni
 }
 
 /// Receives an engine and what it would start with.
-pub type Explain<'a> = dyn FnMut(&dyn Engine, &Arc<EngineStart>) -> Result<()> + 'a;
+pub type VisitEngine<'a> = dyn FnMut(&dyn Engine, &Arc<EngineStart>) -> Result<()> + 'a;
 
-/// Like [`run`], but passes each engine that the run section refers to to `explain` instead of starting it.
-pub fn explain(
+/// Like [`run`], but passes each engine that the run section refers to to `visit` instead of starting it.
+pub fn with_engines(
     plan: Plan,
     run: &Arc<RunContext>,
-    explain: &mut Explain<'_>,
+    visit: &mut VisitEngine<'_>,
     warn: &mut dyn FnMut(&Warning),
 ) -> Result<()> {
     let roots = plan.roots.clone();
     let session = Session::new(plan, Some(run.clone()));
-    let mut explain_all = || -> Result<()> {
+    let mut visit_all = || -> Result<()> {
         session.run_section(&roots.initialize)?;
         for item in session.plan().section(&roots.run) {
             let mut engines = vec![];
@@ -97,12 +97,12 @@ pub fn explain(
             for engine in engines {
                 check_options(&*engine, &run.options)?;
                 let start = EngineStart { run: run.clone(), config: session.record() };
-                explain(&*engine, &Arc::new(start))?;
+                visit(&*engine, &Arc::new(start))?;
             }
         }
         session.run_section(&roots.finalize).map(drop)
     };
-    let result = explain_all();
+    let result = visit_all();
     session.take_warnings().iter().for_each(&mut *warn);
     result
 }

@@ -41,7 +41,7 @@ pub fn explain(argv: &[String], rules: Rules, options: RunOptions, console: &Con
         }
         Explanation::Training(training) => super::show(&training_text(&training)),
     };
-    workflow::explain(plan, &Arc::new(RunContext::new(options)), &mut explain, &mut warn)
+    workflow::with_engines(plan, &Arc::new(RunContext::new(options)), &mut explain, &mut warn)
 }
 
 fn evaluation_text(explanation: &EvaluationExplanation) -> String {

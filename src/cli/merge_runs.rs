@@ -17,7 +17,7 @@ pub struct Args {
 }
 
 pub fn merge_runs(args: &Args) -> Result<()> {
-    let Merged { path, counts, incomplete, lost, notes } = merge(&args.folder)?;
+    let Merged { path, counts, incomplete, lost, notes } = merge(&args.folder, None)?;
     for note in notes {
         tracing::warn!("{note}");
     }

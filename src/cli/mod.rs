@@ -12,6 +12,7 @@ mod download;
 mod explain;
 mod info;
 mod init_bundle;
+mod launch;
 mod log;
 mod merge_labels;
 mod merge_runs;
@@ -28,6 +29,7 @@ mod verify;
 mod verify_metadata;
 mod verify_net_in_out;
 mod view;
+mod worker;
 
 use crate::bundle::Rules;
 use crate::err;
@@ -133,6 +135,12 @@ enum Command {
     /// `run`
     #[command(disable_help_flag = true)]
     Explain(RawArgs),
+    /// Process cases that arrive as JSON lines on standard input, with a model that is loaded once; takes the arguments
+    /// of `run`
+    #[command(disable_help_flag = true)]
+    Worker(RawArgs),
+    /// Start the ranks of a distributed run on this node, as torchrun does
+    Launch(launch::Args),
     /// List the components that a config can build, or describe one
     Components(components::Args),
     /// Write sample data: synthetic CT phantoms with labels, not patient data
@@ -186,6 +194,7 @@ impl Command {
     fn uses(&self, option: &str) -> bool {
         match self {
             Command::Run(_) => true,
+            Command::Worker(_) => !matches!(option, "part" | "resume" | "save_minutes"),
             Command::Explain(_) => !matches!(option, "skip_existing" | "resume" | "save_minutes"),
             Command::Verify(_) => matches!(option, "strict" | "log_format" | "verbose" | "quiet"),
             Command::VerifyNetInOut(_) | Command::CkptExport(_) => {
@@ -322,6 +331,7 @@ fn dispatch(cli: Cli, console: &console::Console) -> Result<()> {
             memory_bytes: cli.max_memory.unwrap_or_else(crate::env::free_memory_bytes),
             skip_existing: cli.skip_existing,
             part: cli.part,
+            rank: None,
             resume: cli.resume,
             save_every: cli.save_minutes.map(|minutes| Duration::from_secs(60 * u64::from(minutes))),
         }
@@ -330,10 +340,17 @@ fn dispatch(cli: Cli, console: &console::Console) -> Result<()> {
     match &cli.command {
         Command::Run(args) => {
             signals::hold_signals()?;
-            run::run(&args.words, rules, options(), console)
+            let rank = crate::env::rank()
+                .map(|(rank, size)| Part::new(rank, size).map_err(|error| error.context("RANK and WORLD_SIZE")));
+            run::run(&args.words, rules, RunOptions { rank: rank.transpose()?, ..options() }, console)
+        }
+        Command::Worker(args) => {
+            signals::hold_signals()?;
+            worker::worker(&args.words, rules, RunOptions { part: None, resume: false, ..options() }, console)
         }
         Command::Explain(args) => explain::explain(&args.words, rules, options(), console),
         Command::Verify(args) => verify::verify(&args.words, rules),
+        Command::Launch(args) => launch::launch(args),
         Command::Components(args) => components::components(args),
         Command::SampleData(args) => sample_data::sample_data(args),
         Command::Statistics(args) => statistics::statistics(args),

@@ -36,6 +36,7 @@ const COMMANDS: &[&CommandArgs] = &[
     &RUN,
     &VERIFY,
     &EXPLAIN,
+    &super::worker::ARGS,
     &super::init_bundle::ARGS,
     &super::verify_metadata::ARGS,
     &super::verify_net_in_out::ARGS,

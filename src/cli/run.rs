@@ -1,6 +1,7 @@
 //! `segbundle run`: run a bundle's config, with the arguments of MONAI's `run`.
 
 use super::console::{Console, RunReport};
+use super::monai::CommandArgs;
 use super::signals::stop_on_signals;
 use crate::bundle::{Node, Plan, Rules, RunArgs, Tree, Warning, id};
 use crate::err;
@@ -37,23 +38,40 @@ pub fn check_options(command: &str, args: &RunArgs) -> Result<()> {
         .hint(format!("write `segbundle {}{command} …`", written.collect::<String>())))
 }
 
-/// Runs a bundle's config.
-pub fn run(argv: &[String], rules: Rules, options: RunOptions, console: &Console) -> Result<()> {
-    let Some(args) = super::monai::RUN.parse_run(argv, rules)? else { return Ok(()) };
-    let mut warn = super::console::warn;
+/// Sets up logging, the plan of a config and the context of its run, which signals stop; `None` if the words ask for help.
+///
+/// # Errors
+/// The arguments or the config are wrong.
+pub fn start(
+    command: &CommandArgs,
+    argv: &[String],
+    rules: Rules,
+    options: RunOptions,
+    console: &Console,
+    warn: &mut dyn FnMut(&Warning),
+) -> Result<Option<(RunArgs, Plan, Arc<RunContext>)>> {
+    let Some(args) = command.parse_run(argv, rules)? else { return Ok(None) };
     let mut notes = args.warnings.clone();
     let logging = workflow::logging(&args, &mut notes);
     if let Ok(Some(conf)) = &logging {
         console.apply_logging(conf.clone())?;
     }
-    notes.iter().for_each(&mut warn);
+    notes.iter().for_each(&mut *warn);
     logging?;
-    let plan = prepared(&args, console, &mut warn)?;
+    let plan = prepared(&args, console, warn)?;
     let context = RunContext { observer: Arc::new(RunReport::new(console.clone())), ..RunContext::new(options) };
     stop_on_signals(&context)?;
     limit_tensors(&context.options)?;
+    Ok(Some((args, plan, Arc::new(context))))
+}
+
+/// Runs a bundle's config.
+pub fn run(argv: &[String], rules: Rules, options: RunOptions, console: &Console) -> Result<()> {
+    let mut warn = super::console::warn;
+    let command = &super::monai::RUN;
+    let Some((args, plan, context)) = start(command, argv, rules, options, console, &mut warn)? else { return Ok(()) };
     let memory_bytes = context.options.memory_bytes;
-    let result = workflow::run(plan, Some(Arc::new(context)), &mut warn);
+    let result = workflow::run(plan, Some(context), &mut warn);
     let peak_bytes = env::peak_memory_bytes();
     if peak_bytes > memory_bytes {
         let (peak, limit) = (text::bytes(peak_bytes), text::bytes(memory_bytes));

@@ -33,7 +33,7 @@ pub fn hold_signals() -> Result<()> {
     native::block_signals(&wanted()).map_err(failed)
 }
 
-/// The signals that end a server.
+/// The signals that end a server or the ranks of a run.
 pub struct StopSignals(Signals);
 
 /// Catches the signals from now on.
@@ -42,6 +42,14 @@ pub fn stop_signals() -> Result<StopSignals> {
 }
 
 impl StopSignals {
+    /// The signals since the last call.
+    pub fn received(&mut self) -> Vec<i32> {
+        let signals: Vec<i32> = self.0.pending().collect();
+        if let Some(first) = signals.first() {
+            let _ = RECEIVED.compare_exchange(0, *first, Ordering::Relaxed, Ordering::Relaxed);
+        }
+        signals
+    }
     /// Waits for a signal.
     pub fn wait(mut self) {
         let _ = self.0.forever().next();

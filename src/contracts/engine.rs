@@ -4,8 +4,8 @@
 //! (`$lambda engine: engine.state.metrics['val_mean_dice']`) read a snapshot of the [`EngineState`].
 
 use super::{
-    CaseContext, EngineHandle, EngineStart, Explanation, HandlerHandle, Item, MetricDetails, RunOptions, Score,
-    Segmentation,
+    CaseContext, CaseReport, EngineHandle, EngineStart, Explanation, HandlerHandle, Item, MetricDetails, RunOptions,
+    Score, Segmentation,
 };
 use crate::checkpoint::StateDict;
 use crate::component::Member::{self, Attribute, Method};
@@ -17,7 +17,7 @@ use crate::python::array::{Array, Flavor, Type};
 use crate::{bail, err, members};
 use indexmap::IndexMap;
 use parking_lot::Mutex;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use tch::Tensor;
 
@@ -52,6 +52,13 @@ pub trait Engine: Send + Sync {
     fn check_part(&self) -> Result<()> {
         Err(err!("`--part` is for inference: {} needs all cases", self.name()))
     }
+    /// Starts the engine for single cases that are not in its dataset (`segbundle worker`).
+    ///
+    /// # Errors
+    /// The engine is not one of inference; a failed handler.
+    fn serve<'a>(&'a self, _start: &Arc<EngineStart>) -> Result<Box<ServeCase<'a>>> {
+        Err(err!("a worker needs an engine of inference, found {}", self.name()).kind(Kind::Config))
+    }
     /// Stops after the current iteration.
     fn terminate(&self) {}
     /// Returns a snapshot of the engine's state.
@@ -65,6 +72,17 @@ pub trait Engine: Send + Sync {
         Ok(())
     }
 }
+
+/// A case that is not in a dataset.
+pub struct CaseRequest {
+    /// Entry of the case, as in a datalist.
+    pub entry: Value,
+    /// Folder of its results instead of the first writer's `output_dir`.
+    pub output_dir: Option<PathBuf>,
+}
+
+/// Processes a case; a failure of the case is part of its report.
+pub type ServeCase<'a> = dyn FnMut(CaseRequest) -> Result<CaseReport> + 'a;
 
 /// Warns of the options that have no effect on an engine.
 ///

@@ -4,11 +4,12 @@
 //! relative paths start in the working folder.
 
 use crate::bundle::node::{Node, Origin};
-use crate::bundle::{RunArgs, id, json, load};
+use crate::bundle::{RunArgs, id};
 use crate::component::{Dict, Key, Value};
 use crate::error::{Kind, Result};
 use crate::formats;
 use crate::{err, text};
+use serde_json::Value as Json;
 use std::collections::HashSet;
 use std::io::Read;
 use std::path::Path;
@@ -82,17 +83,7 @@ fn content(source: &str) -> Result<String> {
 
 /// Adds an entry of line `line`.
 fn add(cases: &mut Vec<Vec<(Key, Value)>>, line: u64, entry: Vec<(Key, Value)>) -> Result<()> {
-    let image = entry.iter().find(|(key, _)| key.as_str() == Some(IMAGE));
-    let is_path = |value: &Value| value.as_str().is_some_and(|path| !path.is_empty());
-    let names_images = |value: &Value| match value.as_sequence() {
-        Some(paths) => !paths.is_empty() && paths.iter().all(is_path),
-        None => is_path(value),
-    };
-    match image {
-        Some((_, value)) if names_images(value) => {}
-        Some((_, value)) => return Err(err!("line {line}: expected a path under `{IMAGE}`, found {value:?}")),
-        None => return Err(err!("line {line}: expected a path under `{IMAGE}`, found none")),
-    }
+    check_entry(&entry).map_err(|error| error.context(format_args!("line {line}")))?;
     if cases.len() == MAX_CASES {
         return Err(err!("expected at most {MAX_CASES} cases, found more"));
     }
@@ -108,6 +99,53 @@ fn values(cases: Vec<Vec<(Key, Value)>>) -> Vec<Value> {
         false => Value::Dict(Dict::new(entry)),
     };
     cases.into_iter().map(value).collect()
+}
+
+/// The entry of a case: that of a path or a list of paths, or an object as it is.
+///
+/// # Errors
+/// The value is not one of these, or the object has no paths under `image`.
+pub fn entry_of(json: &Json) -> Result<Value> {
+    let entry = items_of(json);
+    check_entry(&entry)?;
+    Ok(Value::Dict(Dict::new(entry)))
+}
+
+fn items_of(json: &Json) -> Vec<(Key, Value)> {
+    match json {
+        Json::Object(entry) => entry.iter().map(|(key, value)| (Key::str(key), value_of(value))).collect(),
+        path => vec![(Key::str(IMAGE), value_of(path))],
+    }
+}
+
+fn value_of(json: &Json) -> Value {
+    match json {
+        Json::Null => Value::None,
+        Json::Bool(value) => Value::Bool(*value),
+        Json::Number(number) => match number.as_i64() {
+            Some(value) => Value::Int(value),
+            None => Value::Float(number.as_f64().unwrap_or(f64::NAN)),
+        },
+        Json::String(text) => Value::str(text),
+        Json::Array(items) => Value::list(items.iter().map(value_of)),
+        Json::Object(entries) => {
+            Value::Dict(Dict::new(entries.iter().map(|(key, value)| (Key::str(key), value_of(value)))))
+        }
+    }
+}
+
+/// Checks that an entry has paths under `image`.
+fn check_entry(entry: &[(Key, Value)]) -> Result<()> {
+    let is_path = |value: &Value| value.as_str().is_some_and(|path| !path.is_empty());
+    let names_images = |value: &Value| match value.as_sequence() {
+        Some(paths) => !paths.is_empty() && paths.iter().all(is_path),
+        None => is_path(value),
+    };
+    match entry.iter().find(|(key, _)| key.as_str() == Some(IMAGE)) {
+        Some((_, value)) if names_images(value) => Ok(()),
+        Some((_, value)) => Err(err!("expected a path under `{IMAGE}`, found {value:?}")),
+        None => Err(err!("expected a path under `{IMAGE}`, found none")),
+    }
 }
 
 fn table(text: &str) -> Result<Vec<Value>> {
@@ -153,11 +191,8 @@ fn lines(text: &str, format: Format) -> Result<Vec<Value>> {
         let entry = match trimmed.chars().next() {
             None => continue,
             Some('{' | '"') => {
-                let read = json::read(trimmed, "", &mut load::Notes::default());
-                match read.map_err(|error| err!("line {line}: expected JSON: {}", error.message()))?.to_value() {
-                    Value::Dict(entry) => entry.items(),
-                    path => vec![(Key::str(IMAGE), path)],
-                }
+                let json = serde_json::from_str(trimmed);
+                items_of(&json.map_err(|error| err!("line {line}: expected JSON: {error}"))?)
             }
             _ if format == Format::JsonLines => {
                 return Err(err!("line {line}: expected a JSON object or string, found `{}`", shortened(trimmed)));

@@ -61,6 +61,12 @@ struct Listed {
     transforms: Transforms,
 }
 
+/// A dataset of one case.
+pub fn single_case(entry: Value, transforms: &[Arc<dyn Transform>]) -> Arc<dyn Dataset> {
+    let transforms = Transforms { steps: transforms.to_vec(), listed: true };
+    Arc::new(Listed { data: vec![entry], transforms })
+}
+
 impl Dataset for Listed {
     fn name(&self) -> &'static str {
         COMPONENT.name

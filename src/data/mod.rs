@@ -16,7 +16,7 @@ pub mod pass;
 mod prefetcher;
 mod subset;
 
-pub use dataset::Transforms;
+pub use dataset::{Transforms, single_case};
 
 pub use crate::random;
 

@@ -2,7 +2,7 @@
 
 use super::resume::sidecar;
 use crate::component::{FromValue, OneOrMany, Value};
-use crate::contracts::{Dataset, Item, Sample, Transform, flattened};
+use crate::contracts::{Dataset, Item, OutputRules, Sample, Transform, flattened};
 use crate::data::alignment;
 use crate::env::at_home;
 use crate::err;
@@ -30,8 +30,8 @@ pub struct Case {
 pub struct Cases {
     /// The cases in the order of the dataset.
     pub cases: Vec<Case>,
-    /// See [`CaseContext::output_root`](crate::contracts::CaseContext::output_root).
-    pub output_root: Option<Arc<Path>>,
+    /// See [`CaseContext::output_rules`](crate::contracts::CaseContext::output_rules).
+    pub output_rules: OutputRules,
 }
 
 /// Determines inputs and outputs of the first `total` cases. Outputs of inputs with the same name get folders named
@@ -40,7 +40,12 @@ pub struct Cases {
 /// # Errors
 /// A transform cannot process predictions, two cases would write the same file, a case would overwrite an input, or no
 /// case can be written. If only some cases cannot be written, the errors are in their [`Case::outputs`].
-pub fn plan(dataset: &dyn Dataset, postprocessing: &[Arc<dyn Transform>], total: usize) -> Result<Cases> {
+pub fn plan(
+    dataset: &dyn Dataset,
+    postprocessing: &[Arc<dyn Transform>],
+    total: usize,
+    mut output_rules: OutputRules,
+) -> Result<Cases> {
     check_predictions(postprocessing)?;
     // A cached dataset does not write files: its cases are read without writers.
     let preprocessing = if dataset.reads_files() { dataset.transforms() } else { &[] };
@@ -51,23 +56,22 @@ pub fn plan(dataset: &dyn Dataset, postprocessing: &[Arc<dyn Transform>], total:
             let name = named.first().map_or_else(|| format!("case {index}"), |source| source.display().to_string());
             let inputs: Vec<PathBuf> = named.iter().map(|path| found_at(path)).collect();
             let source = inputs.first().cloned();
-            let outputs = outputs(&writers, source.as_deref(), None);
+            let outputs = outputs(&writers, source.as_deref(), &output_rules);
             Case { name, source, inputs, outputs }
         })
         .collect();
     check_overwrites(&cases)?;
-    let mut output_root = None;
     if let Err(clash) = check_clashes(&cases) {
-        output_root = Some(separate_by_folder(&mut cases, &writers).ok_or(clash)?);
+        output_rules.root = Some(separate_by_folder(&mut cases, &writers, &output_rules).ok_or(clash)?);
     }
     check_overwrites(&cases)?;
     check_writable(&mut cases)?;
-    Ok(Cases { cases, output_root })
+    Ok(Cases { cases, output_rules })
 }
 
 /// Names outputs after the inputs' folders, relative to their deepest common folder. Returns that folder, or `None` if
 /// outputs still clash.
-fn separate_by_folder(cases: &mut [Case], writers: &[&dyn Transform]) -> Option<Arc<Path>> {
+fn separate_by_folder(cases: &mut [Case], writers: &[&dyn Transform], rules: &OutputRules) -> Option<Arc<Path>> {
     let folders: Vec<PathBuf> = cases
         .iter()
         .filter_map(|case| case.source.as_deref()?.parent())
@@ -78,17 +82,19 @@ fn separate_by_folder(cases: &mut [Case], writers: &[&dyn Transform]) -> Option<
     while !folders.iter().all(|folder| folder.starts_with(&root)) {
         root.pop();
     }
+    let root: Arc<Path> = root.into();
+    let rules = OutputRules { root: Some(root.clone()), ..rules.clone() };
     for case in &mut *cases {
-        case.outputs = outputs(writers, case.source.as_deref(), Some(&root));
+        case.outputs = outputs(writers, case.source.as_deref(), &rules);
     }
     check_clashes(cases).ok()?;
-    Some(root.into())
+    Some(root)
 }
 
 impl Cases {
     /// Logs renamed output folders, and transforms that will not write files.
     pub fn announce(&self, dataset: &dyn Dataset) {
-        if let Some(root) = &self.output_root {
+        if let Some(root) = &self.output_rules.root {
             tracing::info!(
                 "several inputs have the same name: results are written to folders named after the inputs' folders below {}",
                 root.display()
@@ -130,7 +136,7 @@ pub fn check(dataset: &dyn Dataset, postprocessing: &[Arc<dyn Transform>]) -> Ve
     errors.extend(summary(&unreadable, |count| format!("{count} of {} cases cannot be read", dataset.len())));
     errors.extend(alignment::paired_with_others(dataset).map(Error::new));
     errors.extend(alignment::check(dataset, &AtomicBool::new(false)).err());
-    match plan(dataset, postprocessing, dataset.len()) {
+    match plan(dataset, postprocessing, dataset.len(), OutputRules::default()) {
         Ok(Cases { cases, .. }) => {
             let refused: Vec<Error> = cases.iter().filter_map(|case| case.outputs.as_ref().err().cloned()).collect();
             let text = |count: usize| format!("the results of {count} of {} cases cannot be written", cases.len());
@@ -277,11 +283,11 @@ fn found_at(path: &Path) -> PathBuf {
 }
 
 /// The files that transforms will write for a case; see [`Transform::output_paths`].
-fn outputs(writers: &[&dyn Transform], source: Option<&Path>, root: Option<&Path>) -> Result<Vec<PathBuf>> {
+fn outputs(writers: &[&dyn Transform], source: Option<&Path>, rules: &OutputRules) -> Result<Vec<PathBuf>> {
     let Some(source) = source else { return Ok(vec![]) };
     let mut out = vec![];
     for transform in writers {
-        out.extend(transform.output_paths(source, root)?);
+        out.extend(transform.output_paths(source, rules)?);
     }
     Ok(out)
 }

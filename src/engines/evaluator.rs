@@ -19,11 +19,11 @@ use super::workflow::{self, Workflow, WorkflowArgs, check_network};
 use crate::checkpoint::{self, StateDict};
 use crate::component::{Accepted, Dict, NotSupported, Value};
 use crate::contracts::{
-    CaseContext, CaseReport, Engine, EngineStart, EngineState, Event, Explanation, Handler, Inferer, Loader, Network,
-    Observer, RunContext, RunOptions, Sample, Shared,
+    CaseContext, CaseReport, CaseRequest, Engine, EngineStart, EngineState, Event, Explanation, Handler, Inferer,
+    Loader, Network, Observer, OutputRules, Progress, RunContext, RunOptions, Sample, ServeCase, Shared,
 };
 use crate::data::pass::{LoaderPosition, is_random};
-use crate::data::{Transforms, alignment};
+use crate::data::{Transforms, alignment, single_case};
 use crate::error::{Error, Kind, Result};
 use crate::formats::digest::FileDigests;
 use crate::formats::digest::{self, HashingWriter};
@@ -37,7 +37,7 @@ use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 component! {
     /// Run a network on every case and apply the postprocessing to each prediction.
@@ -150,7 +150,7 @@ impl Engine for SupervisedEvaluator {
         if let Err(error) = cases::check_files(&*self.args.val_data_loader.dataset) {
             tracing::warn!("{}", error.message());
         }
-        let _lock = self.lock(false, start.run.options.part)?;
+        let _lock = self.lock(false, self.part(&start.run.options)?)?;
         self.prepare_data(start)?;
         self.evaluate(start, 1, &*start.run.observer, self.skips_existing(&start.run.options), false)
     }
@@ -162,7 +162,7 @@ impl Engine for SupervisedEvaluator {
         let total = self.begin(start, 1)?;
         start.run.options.room_bytes()?;
         let dataset = &*self.args.val_data_loader.dataset;
-        let cases = cases::plan(dataset, &self.args.postprocessing.steps, total)?;
+        let cases = cases::plan(dataset, &self.args.postprocessing.steps, total, OutputRules::default())?;
         cases.announce(dataset);
         let cases = cases.cases;
         let (share, _) = self.share(&cases, start.run.options.part);
@@ -179,6 +179,23 @@ impl Engine for SupervisedEvaluator {
             calibration: Duration::from_secs(2),
         };
         Ok(Explanation::Evaluation(explain.explain(&cases, &share)))
+    }
+    fn serve<'a>(&'a self, start: &Arc<EngineStart>) -> Result<Box<ServeCase<'a>>> {
+        if self.workflow.has_metrics() {
+            return Err(err!("a worker computes no metrics")
+                .kind(Kind::Config)
+                .hint("give the config of an inference"));
+        }
+        let start = start.clone();
+        let autocast = self.amp.autocast(&start.run.options);
+        self.amp.log(&*self.args.network.lock(), autocast);
+        self.workflow.update(|state| {
+            (state.epoch, state.max_epochs, state.iteration, state.epoch_length) = (1, 1, 0, 1);
+            state.start = start.clone();
+        });
+        self.workflow.fire(Event::Started)?;
+        let (identity, _) = self.identity(&start, autocast, true)?;
+        Ok(Box::new(move |request| self.serve_case(request, &start.run, autocast, &identity)))
     }
     fn check(&self, start: &EngineStart) -> Vec<Error> {
         let dataset = &*self.args.val_data_loader.dataset;
@@ -264,6 +281,22 @@ impl Observer for FailuresOnly {
     }
 }
 
+/// Keeps the report of a single case.
+struct KeepReport<'a> {
+    inner: &'a dyn Observer,
+    report: Mutex<Option<CaseReport>>,
+}
+
+impl Observer for KeepReport<'_> {
+    fn case_started(&self, name: &str, index: usize, total: usize) -> Arc<dyn Progress> {
+        self.inner.case_started(name, index, total)
+    }
+    fn case_finished(&self, report: &CaseReport) {
+        self.inner.case_finished(report);
+        *self.report.lock() = Some(report.clone());
+    }
+}
+
 fn no_cases() -> Error {
     err!("there are no cases: the datalist is empty").kind(Kind::Config).of_working_folder()
 }
@@ -274,6 +307,20 @@ impl SupervisedEvaluator {
     fn record_folder(&self, whole: bool) -> Option<PathBuf> {
         let folder = cases::output_folder(&self.args.postprocessing.steps);
         folder.or_else(|| self.workflow.output_folder().filter(|_| !whole).map(Path::to_owned))
+    }
+
+    /// The part of the cases that this process evaluates: that of the options, or that of its rank. Metrics need all cases.
+    ///
+    /// # Errors
+    /// Both are given.
+    fn part(&self, options: &RunOptions) -> Result<Option<Part>> {
+        let rank = options.rank.filter(|_| !self.workflow.has_metrics());
+        match (options.part, rank) {
+            (Some(_), Some(rank)) => Err(err!("`--part` cannot be divided further among {} ranks", rank.of)
+                .kind(Kind::Config)
+                .hint("give as many parts as there are processes, and unset RANK and WORLD_SIZE")),
+            (part, rank) => Ok(part.or(rank)),
+        }
     }
 
     /// Keeps other runs out of the folder of the record.
@@ -331,12 +378,13 @@ impl SupervisedEvaluator {
         let autocast = self.amp.autocast(&run.options);
         self.amp.log(&*self.args.network.lock(), autocast);
         let postprocessing = &self.args.postprocessing.steps;
-        let cases = cases::plan(&*loader.dataset, postprocessing, total)?;
+        let cases = cases::plan(&*loader.dataset, postprocessing, total, OutputRules::default())?;
         if !whole {
             cases.announce(&*loader.dataset);
         }
-        let Cases { cases, output_root } = cases;
-        let (share, division) = self.share(&cases, run.options.part.filter(|_| !whole));
+        let Cases { cases, output_rules } = cases;
+        let part = self.part(&run.options)?.filter(|_| !whole);
+        let (share, division) = self.share(&cases, part);
         let total = share.len();
         let folder = cases::output_folder(postprocessing);
         match cases::clear_stale(&cases, folder.as_deref()) {
@@ -345,7 +393,7 @@ impl SupervisedEvaluator {
                 tracing::info!("removed {} of an interrupted run", text::count(found, "half-written file"))
             }
         }
-        let began = Instant::now();
+        let (began, since) = (Instant::now(), SystemTime::now());
         let state = workflow.state();
         let ignite = |text: String| tracing::info!(logger = &*workflow.logger, "{text}");
         if workflow.has_metrics() {
@@ -362,7 +410,8 @@ impl SupervisedEvaluator {
         let folder = self.record_folder(whole);
         let (identity, config) = self.identity(start, autocast, folder.is_some() || skip_existing)?;
         let record = folder
-            .map(|folder| RunRecord::start(&folder, self.settings(run, autocast, &identity, config, division), total));
+            .as_ref()
+            .map(|folder| RunRecord::start(folder, self.settings(run, autocast, &identity, config, division), total));
         *run.record.lock() = record.as_ref().map(|record| record.path().to_owned());
         let each = |sample: Sample, case: &CaseContext| {
             workflow.update(|state| state.iteration += 1);
@@ -378,7 +427,7 @@ impl SupervisedEvaluator {
             autocast,
             cases: &cases,
             share: &share,
-            output_root: output_root.as_ref(),
+            output_rules: &output_rules,
             identity: &identity,
             observer,
             skip_existing,
@@ -396,6 +445,15 @@ impl SupervisedEvaluator {
                 (_, 0) => RunStatus::Done,
                 _ => RunStatus::Failed,
             });
+        }
+        if let (Some(rank), Some(folder)) = (part.filter(|_| run.options.rank.is_some()), &folder) {
+            if failed > 0 && !cancelled {
+                tracing::info!("waiting for the other ranks: {failed} of {} failed", text::count(total, "case"));
+                record::wait_for_ranks(folder, rank, since, &run.cancel);
+            }
+            if let Err(error) = record::join_ranks(folder, rank) {
+                log_error!(warn, &error, "cannot join the records of the ranks: {}", error.message());
+            }
         }
         if cancelled {
             let error = err!("interrupted").kind(Kind::Cancelled);
@@ -425,6 +483,59 @@ impl SupervisedEvaluator {
             0 => Ok(()),
             failed => Err(err!("{failed} of {} failed; the messages are above", text::count(total, "case"))),
         }
+    }
+
+    /// Processes a case that is not in the dataset, with the dataset's transforms.
+    fn serve_case(
+        &self,
+        CaseRequest { entry, output_dir }: CaseRequest,
+        run: &RunContext,
+        autocast: Option<tch::Kind>,
+        identity: &Identity,
+    ) -> Result<CaseReport> {
+        let base = &self.args.val_data_loader;
+        let loader = Arc::new(Loader {
+            dataset: single_case(entry, base.dataset.transforms()),
+            batch_size: 1,
+            shuffle: false,
+            drop_last: false,
+            num_workers: 0,
+            persistent: false,
+            rng: base.rng.clone(),
+        });
+        let postprocessing = &self.args.postprocessing.steps;
+        let moved = |to: PathBuf| match cases::output_folder(postprocessing) {
+            Some(from) => Ok(Arc::new((from, to))),
+            None => Err(err!("`output_dir` has no effect: no transform of the postprocessing writes files")),
+        };
+        let rules = OutputRules { root: None, moved: output_dir.map(moved).transpose()? };
+        let Cases { cases, output_rules } = cases::plan(&*loader.dataset, postprocessing, 1, rules)?;
+        let observer = KeepReport { inner: &*run.observer, report: Mutex::new(None) };
+        let each = |sample: Sample, case: &CaseContext| {
+            self.workflow.update(|state| state.iteration += 1);
+            self.workflow.iteration(vec![sample], case)
+        };
+        let _no_grad = tch::no_grad_guard();
+        let pipeline = Pipeline {
+            loader: &loader,
+            network: &self.args.network,
+            inferer: self.args.inferer.as_deref(),
+            postprocessing,
+            run,
+            device: self.args.device,
+            autocast,
+            cases: &cases,
+            share: &[0],
+            output_rules: &output_rules,
+            identity,
+            observer: &observer,
+            skip_existing: run.options.skip_existing,
+            before: None,
+            digests: &FileDigests::default(),
+            each: &each,
+        };
+        pipeline.run(None)?;
+        observer.report.into_inner().ok_or_else(|| err!("interrupted").kind(Kind::Cancelled))
     }
 
     /// Identity of the results, and the config for the record; both empty unless `wanted`.

@@ -10,8 +10,8 @@ use super::record::{CaseRecord, RunRecord};
 use super::resume::{self, FileRecord, Identity, InputFiles, SkipDecision};
 use super::write_behind::{NextWrite, WriteBehind};
 use crate::contracts::{
-    CaseContext, CaseFacts, CaseReport, Clock, Inferer, Item, Loader, Network, NoProgress, Observer, Progress,
-    RunContext, Sample, Shared, Stage, Transform, TransformContext, WriteJob, apply_to_predictions,
+    CaseContext, CaseFacts, CaseReport, Clock, Inferer, Item, Loader, Network, NoProgress, Observer, OutputRules,
+    Progress, RunContext, Sample, Shared, Stage, Transform, TransformContext, WriteJob, apply_to_predictions,
 };
 use crate::data::alignment;
 use crate::data::pass::{LoaderPass, LoaderPosition, PassItem, is_random};
@@ -21,7 +21,7 @@ use crate::prediction::volume_tensor;
 use crate::random::RngStates;
 use crate::torch::{Device, guard, joined, limit_tensors};
 use crate::{bail, err, text};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
@@ -59,8 +59,8 @@ pub struct Pipeline<'a> {
     pub cases: &'a [Case],
     /// Indices of the cases to process, in order.
     pub share: &'a [usize],
-    /// See [`CaseContext::output_root`].
-    pub output_root: Option<&'a Arc<Path>>,
+    /// See [`CaseContext::output_rules`].
+    pub output_rules: &'a OutputRules,
     /// Version, weights and config, for the record beside each result.
     pub identity: &'a Identity,
     /// Receives the report of each case.
@@ -229,7 +229,7 @@ impl Pipeline<'_> {
                 true => FileDigests::default(),
                 false => self.digests.clone(),
             }),
-            output_root: self.output_root.cloned(),
+            output_rules: self.output_rules.clone(),
         };
         let outcome = guard(|| self.read(index, room, rng, &context));
         PrefetchedCase { context, outcome }

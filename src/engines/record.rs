@@ -7,7 +7,7 @@
 
 mod merge;
 
-pub use merge::{Merged, merge};
+pub use merge::{Merged, join_ranks, merge, wait_for_ranks};
 
 use super::resume::Identity;
 use crate::contracts::{CaseReport, CaseStatus, Clock, Stage};
@@ -359,7 +359,7 @@ fn part_of(name: &str) -> Option<Part> {
 /// # Errors
 /// Another run writes to the folder.
 pub fn lock(folder: &Path, part: Option<Part>) -> Result<Option<FolderLock>> {
-    if matches!(crate::env::rank(), Some((1.., _))) {
+    if part.is_none() && matches!(crate::env::rank(), Some((1.., _))) {
         return Ok(None);
     }
     let own = name(part) + ".lock";

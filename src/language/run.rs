@@ -69,6 +69,8 @@ pub struct RunOptions {
     pub skip_existing: bool,
     /// Process only this part of the cases.
     pub part: Option<Part>,
+    /// The rank of this process, if there are several: an inference divides its cases among them.
+    pub rank: Option<Part>,
     /// Resume training from the last saved state.
     pub resume: bool,
     /// Interval between saves of the training state within an epoch, if given; the default is [`SAVE_EVERY`].
@@ -111,6 +113,7 @@ impl Default for RunOptions {
             memory_bytes: crate::env::free_memory_bytes(),
             skip_existing: false,
             part: None,
+            rank: None,
             resume: false,
             save_every: None,
         }
@@ -214,6 +217,7 @@ pub trait Observer: Send + Sync {
 impl Observer for NoProgress {}
 
 /// Report of one case at its end.
+#[derive(Clone)]
 pub struct CaseReport {
     /// Input of the case, as in [`Observer::case_started`].
     pub name: String,

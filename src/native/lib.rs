@@ -35,7 +35,7 @@ pub use kernels::{
 pub use label_sums::{LabelSums, label_sums};
 pub use memory::{Memory, install_allocator, memory, reset_peak, set_limit, trim};
 pub use optimizers::{Adam, AdamSlot, Sgd, SgdSlot, adam, clear_gradients, sgd};
-pub use runtime::{Autocast, Cpu, block_signals, cpu, load_cuda, unblock_signals};
+pub use runtime::{Autocast, Cpu, block_signals, cpu, load_cuda, send_signal, take_stdout, unblock_signals};
 pub use trace::trace;
 
 /// Result of functions that call libtorch.

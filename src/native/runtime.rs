@@ -2,6 +2,7 @@
 
 use crate::Result;
 use std::marker::PhantomData;
+use std::os::fd::AsFd;
 use tch::{Device, Kind, TchError};
 
 unsafe extern "C" {
@@ -99,6 +100,25 @@ fn mask(how: i32, signals: &[i32]) -> std::io::Result<()> {
         libc::pthread_sigmask(how, set.as_ptr(), std::ptr::null_mut())
     };
     if status == 0 { Ok(()) } else { Err(std::io::Error::from_raw_os_error(status)) }
+}
+
+/// Sends a signal to a child process that has not been waited for.
+pub fn send_signal(pid: u32, signal: i32) -> std::io::Result<()> {
+    // SAFETY: no memory is involved.
+    match unsafe { libc::kill(pid as libc::pid_t, signal) } {
+        -1 => Err(std::io::Error::last_os_error()),
+        _ => Ok(()),
+    }
+}
+
+/// Returns the standard output of the process; whatever is written to standard output afterwards goes to standard error.
+pub fn take_stdout() -> std::io::Result<std::fs::File> {
+    let own = std::io::stdout().as_fd().try_clone_to_owned()?;
+    // SAFETY: both descriptors stay open: standard output and standard error of the process.
+    match unsafe { libc::dup2(libc::STDERR_FILENO, libc::STDOUT_FILENO) } {
+        -1 => Err(std::io::Error::last_os_error()),
+        _ => Ok(own.into()),
+    }
 }
 
 /// Loads libtorch's CUDA library if it exists, so that one binary runs on machines with and without a GPU. Returns

@@ -1,5 +1,6 @@
 //! Names of a case's output files, as in MONAI (monai.data.folder_layout, monai.data.utils, 1.6.1).
 
+use crate::contracts::OutputRules;
 use crate::err;
 use crate::error::Result;
 use crate::formats::paths::normal;
@@ -23,8 +24,8 @@ impl OutputName {
     }
 
     /// `output_dir/[folder below data_root_dir/][stem/]stem[_postfix]extension`, as MONAI's `create_file_basename`.
-    /// `root` replaces a `data_root_dir` that is not given.
-    pub fn path(&self, source: &Path, root: Option<&Path>, postfix: &str, extension: &str) -> Result<PathBuf> {
+    /// The root of the `rules` replaces a `data_root_dir` that is not given.
+    pub fn path(&self, source: &Path, rules: &OutputRules, postfix: &str, extension: &str) -> Result<PathBuf> {
         let stem = source
             .file_name()
             .and_then(|name| name.to_str())
@@ -35,9 +36,9 @@ impl OutputName {
         } else {
             cut_extension(stem.strip_suffix(".gz").filter(|stem| !stem.is_empty()).unwrap_or(stem))
         };
-        let mut path = self.output_dir.clone();
+        let mut path = rules.folder(&self.output_dir)?;
         let given = Some(Path::new(&self.data_root_dir)).filter(|root| !root.as_os_str().is_empty());
-        if let Some(root) = given.or(root) {
+        if let Some(root) = given.or(rules.root.as_deref()) {
             let folder = source.parent().unwrap_or(Path::new(""));
             path.push(relative(&std::path::absolute(folder)?, &std::path::absolute(root)?).ok_or_else(|| {
                 err!("{} is not below data_root_dir {}", source.display(), root.display())

@@ -8,7 +8,7 @@ use super::output_name::OutputName;
 use super::support::{ModeArg, PaddingArg};
 use crate::bail;
 use crate::component::{Accepted, Keys, NotSupported};
-use crate::contracts::{Item, OnPrediction, Sample, Step, Transform, TransformContext, WriteJob};
+use crate::contracts::{Item, OnPrediction, OutputRules, Sample, Step, Transform, TransformContext, WriteJob};
 use crate::error::Result;
 use crate::formats::nifti;
 use crate::image::{DType, Layout, Sampling, Volume, resample};
@@ -106,8 +106,8 @@ impl Transform for SaveImage {
     fn name(&self) -> &'static str {
         COMPONENT.name
     }
-    fn output_paths(&self, source: &Path, root: Option<&Path>) -> Result<Vec<PathBuf>> {
-        Ok(vec![self.name.path(source, root, &self.args.output_postfix, &self.extension)?])
+    fn output_paths(&self, source: &Path, rules: &OutputRules) -> Result<Vec<PathBuf>> {
+        Ok(vec![self.name.path(source, rules, &self.args.output_postfix, &self.extension)?])
     }
     fn on_prediction(&self) -> OnPrediction {
         OnPrediction::Written
@@ -133,7 +133,7 @@ impl Transform for SaveImage {
             }
             let path = self.name.path(
                 &volume.header.path,
-                cx.case.output_root.as_deref(),
+                &cx.case.output_rules,
                 &self.args.output_postfix,
                 &self.extension,
             )?;
@@ -199,7 +199,7 @@ mod tests {
         args.extend(named.iter().map(|(key, value)| ((*key).into(), value.clone())));
         let built = (COMPONENT.build)(Args::named(args), &mut BuildContext::default()).unwrap();
         let transform = built.downcast::<TransformHandle>().unwrap();
-        transform.0.output_paths(Path::new(source), None).unwrap()[0].display().to_string()
+        transform.0.output_paths(Path::new(source), &OutputRules::default()).unwrap()[0].display().to_string()
     }
 
     /// Expected values: monai.data.utils.create_file_basename(postfix, source, output_dir, data_root_dir,

@@ -5,7 +5,7 @@ use super::output_name::OutputName;
 use super::support::SeriesName;
 use crate::case_context::CaseContext;
 use crate::component::{Keys, Value};
-use crate::contracts::{Item, Sample, Step, Transform, TransformContext, WriteJob};
+use crate::contracts::{Item, OutputRules, Sample, Step, Transform, TransformContext, WriteJob};
 use crate::error::{Kind, Result};
 use crate::formats::{atomic, digest, nifti, reader};
 use crate::image::{Orientation, Volume};
@@ -115,14 +115,14 @@ impl Transform for SaveLabels {
     fn output_folder(&self) -> Option<&Path> {
         Some(&self.args.output_dir)
     }
-    fn output_paths(&self, source: &Path, root: Option<&Path>) -> Result<Vec<PathBuf>> {
+    fn output_paths(&self, source: &Path, rules: &OutputRules) -> Result<Vec<PathBuf>> {
         let map =
-            self.args.combined.then(|| self.name.path(source, root, &self.args.output_postfix, &self.args.output_ext));
+            self.args.combined.then(|| self.name.path(source, rules, &self.args.output_postfix, &self.args.output_ext));
         let masks = self
             .structures
             .iter()
             .filter(|_| self.args.separate)
-            .map(|structure| self.mask_path(source, root, &structure.name));
+            .map(|structure| self.mask_path(source, rules, &structure.name));
         map.into_iter().chain(masks).collect()
     }
     fn plan(&self, sample: Sample) -> Result<Step<'_>> {
@@ -134,8 +134,8 @@ impl Transform for SaveLabels {
             if self.args.separate || self.args.structures.is_some() {
                 check_channels(&volume, &self.structures).map_err(|error| error.context(format_args!("`{key}`")))?;
             }
-            let root = cx.case.output_root.as_deref();
-            let path = self.name.path(&volume.header.path, root, &self.args.output_postfix, &self.args.output_ext)?;
+            let rules = &cx.case.output_rules;
+            let path = self.name.path(&volume.header.path, rules, &self.args.output_postfix, &self.args.output_ext)?;
             if self.args.combined {
                 let (structures, target, bytes) = (self.structures.clone(), path.clone(), volume.bytes());
                 let volume = volume.clone();
@@ -160,7 +160,7 @@ impl Transform for SaveLabels {
             }
             if self.args.separate {
                 for (at, structure) in self.structures.iter().enumerate() {
-                    let path = self.mask_path(&volume.header.path, root, &structure.name)?;
+                    let path = self.mask_path(&volume.header.path, rules, &structure.name)?;
                     let (volume, structure, target) = (volume.clone(), structure.clone(), path.clone());
                     // The voxels are shared: counted once.
                     let bytes = if self.args.combined || at > 0 { 0 } else { volume.bytes() };
@@ -172,7 +172,7 @@ impl Transform for SaveLabels {
                 }
             }
             if self.args.tables {
-                self.tables(cx);
+                self.tables(cx)?;
             }
         }
         Ok(vec![sample])
@@ -181,8 +181,8 @@ impl Transform for SaveLabels {
 
 impl SaveLabels {
     /// Path of a structure's mask, such as `segmentations/liver.nii.gz` in the case's folder.
-    fn mask_path(&self, source: &Path, root: Option<&Path>, structure: &str) -> Result<PathBuf> {
-        let case = self.name.path(source, root, "", "")?;
+    fn mask_path(&self, source: &Path, rules: &OutputRules, structure: &str) -> Result<PathBuf> {
+        let case = self.name.path(source, rules, "", "")?;
         let folder = match case.parent() {
             Some(folder) if self.args.separate_folder => folder.join("segmentations"),
             _ => PathBuf::from(format!("{}_segmentations", case.display())),
@@ -190,11 +190,12 @@ impl SaveLabels {
         Ok(folder.join(format!("{structure}{}", self.args.output_ext)))
     }
     /// Writes the tables of names: equal for all cases, but recorded as results of each.
-    fn tables(&self, cx: &mut TransformContext) {
+    fn tables(&self, cx: &mut TransformContext) -> Result<()> {
+        let folder = cx.case.output_rules.folder(&self.name.output_dir)?;
         for (name, text) in
             [("labels.ctbl", self.structures.slicer_table()), ("labels.itksnap.txt", self.structures.itk_snap_table())]
         {
-            let path = self.name.output_dir.join(name);
+            let path = folder.join(name);
             let target = path.clone();
             let write = move || match std::fs::read_to_string(&target) {
                 Ok(there) if there == text => Ok(digest::of_bytes(text.as_bytes())),
@@ -202,5 +203,6 @@ impl SaveLabels {
             };
             cx.writes.push(WriteJob { path, bytes: 0, write: Box::new(write) });
         }
+        Ok(())
     }
 }

@@ -4,7 +4,7 @@ use super::output_name::OutputName;
 use super::save_labels::{labels, source_image};
 use super::support::SeriesName;
 use crate::component::{Keys, Value};
-use crate::contracts::{Sample, Step, Transform, TransformContext, WriteJob};
+use crate::contracts::{OutputRules, Sample, Step, Transform, TransformContext, WriteJob};
 use crate::error::Result;
 use crate::tools::preview::{Options, preview};
 use crate::tools::structures::Structures;
@@ -78,8 +78,8 @@ impl Transform for SavePreview {
     fn output_folder(&self) -> Option<&Path> {
         Some(&self.args.output_dir)
     }
-    fn output_paths(&self, source: &Path, root: Option<&Path>) -> Result<Vec<PathBuf>> {
-        Ok(vec![self.name.path(source, root, &self.args.output_postfix, ".png")?])
+    fn output_paths(&self, source: &Path, rules: &OutputRules) -> Result<Vec<PathBuf>> {
+        Ok(vec![self.name.path(source, rules, &self.args.output_postfix, ".png")?])
     }
     fn plan(&self, sample: Sample) -> Result<Step<'_>> {
         Ok(Step::exact(sample))
@@ -88,7 +88,7 @@ impl Transform for SavePreview {
         for key in &self.args.keys.0 {
             let volume = labels(&mut sample, key, cx.case)?;
             let source = volume.header.path.clone();
-            let path = self.name.path(&source, cx.case.output_root.as_deref(), &self.args.output_postfix, ".png")?;
+            let path = self.name.path(&source, &cx.case.output_rules, &self.args.output_postfix, ".png")?;
             let (structures, options, target) = (self.structures.clone(), self.options, path.clone());
             let (series, bytes) = (self.args.series_name.clone(), volume.bytes());
             cx.writes.push(WriteJob {

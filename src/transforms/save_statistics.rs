@@ -4,7 +4,7 @@ use super::output_name::OutputName;
 use super::save_labels::{labels, source_image};
 use super::support::SeriesName;
 use crate::component::{Keys, OneOrMany, Value};
-use crate::contracts::{Sample, Step, Transform, TransformContext, WriteJob};
+use crate::contracts::{OutputRules, Sample, Step, Transform, TransformContext, WriteJob};
 use crate::error::Result;
 use crate::image::Volume;
 use crate::tools::statistics::{Row, statistics, write};
@@ -74,10 +74,10 @@ impl Transform for SaveStatistics {
     fn output_folder(&self) -> Option<&Path> {
         Some(&self.args.output_dir)
     }
-    fn output_paths(&self, source: &Path, root: Option<&Path>) -> Result<Vec<PathBuf>> {
+    fn output_paths(&self, source: &Path, rules: &OutputRules) -> Result<Vec<PathBuf>> {
         self.extensions
             .iter()
-            .map(|extension| self.name.path(source, root, &self.args.output_postfix, extension))
+            .map(|extension| self.name.path(source, rules, &self.args.output_postfix, extension))
             .collect()
     }
     fn plan(&self, sample: Sample) -> Result<Step<'_>> {
@@ -87,9 +87,7 @@ impl Transform for SaveStatistics {
         for key in &self.args.keys.0 {
             let volume = labels(&mut sample, key, cx.case)?;
             let rows = Arc::new(self.rows(&volume));
-            for (at, path) in
-                self.output_paths(&volume.header.path, cx.case.output_root.as_deref())?.into_iter().enumerate()
-            {
+            for (at, path) in self.output_paths(&volume.header.path, &cx.case.output_rules)?.into_iter().enumerate() {
                 let (rows, target) = (rows.clone(), path.clone());
                 // The voxels are shared between the jobs: count them once.
                 let bytes = if at == 0 { volume.bytes() } else { 0 };

@@ -652,3 +652,20 @@ fn an_interrupted_training_writes_no_final_checkpoint() {
     assert_eq!(child.wait().unwrap().code(), Some(130));
     assert!(!results(&training.path("models")).iter().any(|name| name.starts_with("model_final")));
 }
+
+#[test]
+fn a_second_training_in_a_checkpoint_folder_is_refused_as_is_a_part_of_one() {
+    let training = Training::new(3);
+    let many = ["--batch_size", "1", "--max_epochs", "1000"];
+    let mut first = training.command(&[], &many).stderr(Stdio::piped()).spawn().unwrap();
+    let _log = wait_for(&mut first, "Epoch: 1/1000, Iter: 1/");
+    let second = training.command(&[], &many).output().unwrap();
+    let log = text(&second.stderr);
+    first.kill().unwrap();
+    first.wait().unwrap();
+    assert_eq!(second.status.code(), Some(1), "{log}");
+    assert!(log.contains("another run writes to ") && log.contains("models/resume: process "), "{log}");
+    let part = training.command(&["--part", "0/2"], &[]).output().unwrap();
+    let log = text(&part.stderr);
+    assert!(part.status.code() == Some(2) && log.contains("SupervisedTrainer needs all cases"), "{log}");
+}

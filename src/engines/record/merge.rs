@@ -1,6 +1,6 @@
 //! Joins the records of parts, `run.part-3-of-64.json`, into `run.json`.
 
-use super::{CaseRecord, Counts, FORMAT, RunFile, RunStatus, now, part_of, write_lines};
+use super::{CaseRecord, Counts, FORMAT, RunFile, RunStatus, name, now, part_of, write_lines};
 use crate::contracts::CaseStatus;
 use crate::error::{Kind, Result};
 use crate::formats::lock::FolderLock;
@@ -11,6 +11,13 @@ use crate::{bail, err};
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant, SystemTime};
+
+/// Time to wait for another rank that does not start, or that joins records.
+const PATIENCE: Duration = Duration::from_secs(60);
+/// Interval at which other ranks are looked at.
+const POLL_EVERY: Duration = Duration::from_millis(50);
 
 /// Result of [`merge`].
 pub struct Merged {
@@ -26,14 +33,15 @@ pub struct Merged {
     pub notes: Vec<String>,
 }
 
-/// Joins the records of the parts of a run in `folder`. A case in several parts keeps the record of its result.
+/// Joins the records of the parts of a run in `folder`. A case in several parts keeps the record of its result. `of`:
+/// number of parts, if records of other divisions are to be ignored.
 ///
 /// # Errors
 /// There are no records of parts, they are of several divisions or lists of cases, or one cannot be read; a run without
 /// parts writes to the folder.
-pub fn merge(folder: &Path) -> Result<Merged> {
+pub fn merge(folder: &Path, of: Option<usize>) -> Result<Merged> {
     FolderLock::check(&folder.join("run.lock"))?;
-    let parts = parts_in(folder)?;
+    let parts = parts_in(folder, of)?;
     let mut merger: Option<Merger> = None;
     for (part, path) in parts.values() {
         let file = read(path, *part)?;
@@ -46,14 +54,59 @@ pub fn merge(folder: &Path) -> Result<Merged> {
     merger.finish(folder.join("run.json"))
 }
 
+/// Joins the records of the ranks of an inference; called by each rank when it has ended. Other ranks may still run.
+///
+/// # Errors
+/// As for [`merge`].
+pub fn join_ranks(folder: &Path, rank: Part) -> Result<()> {
+    // The record of a rank that ends at the same time would otherwise be left out.
+    let began = Instant::now();
+    let _lock = loop {
+        match FolderLock::take(&folder.join("merge.lock")) {
+            Err(_) if began.elapsed() < PATIENCE => std::thread::sleep(POLL_EVERY),
+            taken => break taken?,
+        }
+    };
+    merge(folder, Some(rank.of)).map(drop)
+}
+
+/// Waits until the other ranks have ended, since launchers end all ranks when one fails. A rank that does not run is
+/// waited for a minute only. `since`: start of this rank.
+pub fn wait_for_ranks(folder: &Path, rank: Part, since: SystemTime, cancel: &AtomicBool) {
+    let began = Instant::now();
+    let mut others: Vec<usize> = (0..rank.of).filter(|index| *index != rank.index).collect();
+    while !cancel.load(Ordering::Relaxed) {
+        others.retain(|index| {
+            let file = |extension: &str| folder.join(name(Some(Part { index: *index, ..rank })) + extension);
+            let runs = || FolderLock::check(&file(".lock")).is_err();
+            !has_ended(&file(".json"), since) && (runs() || began.elapsed() < PATIENCE)
+        });
+        if others.is_empty() {
+            return;
+        }
+        std::thread::sleep(10 * POLL_EVERY);
+    }
+}
+
+/// Whether a record is that of a run that has ended since, or not long before.
+fn has_ended(path: &Path, since: SystemTime) -> bool {
+    #[derive(serde::Deserialize)]
+    struct Status {
+        status: RunStatus,
+    }
+    let is_new = path.metadata().and_then(|metadata| metadata.modified()).is_ok_and(|at| at + PATIENCE > since);
+    let status = || serde_json::from_slice::<Status>(&std::fs::read(path).ok()?).ok();
+    is_new && status().is_some_and(|Status { status }| status != RunStatus::Running)
+}
+
 /// The records of parts in a folder, by index.
-fn parts_in(folder: &Path) -> Result<BTreeMap<usize, (Part, PathBuf)>> {
+fn parts_in(folder: &Path, of: Option<usize>) -> Result<BTreeMap<usize, (Part, PathBuf)>> {
     let entries = std::fs::read_dir(folder).map_err(|error| err!("cannot read the folder: {error}").file(folder))?;
     let mut parts = BTreeMap::new();
     for entry in entries {
         let path = entry?.path();
-        let name = path.file_name().and_then(|name| name.to_str()?.strip_suffix(".json"));
-        if let Some(part) = name.and_then(part_of) {
+        let stem = path.file_name().and_then(|file| file.to_str()?.strip_suffix(".json"));
+        if let Some(part) = stem.and_then(part_of).filter(|part| of.is_none_or(|of| part.of == of)) {
             parts.insert((part.of, part.index), (part, path));
         }
     }
