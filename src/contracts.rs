@@ -323,6 +323,19 @@ pub trait Network: Send {
     }
     /// Parameters and buffers.
     fn state(&self) -> &NetworkState;
+    /// Prefix of the names of its tensors in Python's `named_parameters()`: `module.` for a wrapper.
+    fn prefix(&self) -> &'static str {
+        ""
+    }
+    /// Sets whether the next passes of a training average their gradients over all ranks; off to accumulate them. Returns
+    /// false if the network cannot (DistributedDataParallel can).
+    fn average_gradients(&mut self, _on: bool) -> bool {
+        false
+    }
+    /// Copies the buffers of rank 0 to all ranks, for a network that is trained on several.
+    fn synchronize(&self) -> Result<()> {
+        Ok(())
+    }
     /// SHA-256 of the file that defines the network, where its state alone does not (TorchScript).
     fn file_sha256(&self) -> Option<&str> {
         None
@@ -402,7 +415,8 @@ pub use training::{
 mod engine;
 
 pub use engine::{
-    CaseRequest, Engine, EngineState, Event, Handler, Segmented, ServeCase, check_options, image_meta, matrix,
+    CaseRequest, Engine, EngineState, Event, Handler, Segmented, ServeCase, check_options, image_meta, logger_name,
+    matrix,
 };
 
 // ---------------------------------------------------------------- data
@@ -440,6 +454,24 @@ pub trait Dataset: Send + Sync {
     fn get(&self, index: usize, cx: &mut TransformContext) -> Result<Vec<Sample>>;
 }
 
+/// Selects the cases of a pass over a dataset: those of one rank among several.
+pub trait Sampler: Send + Sync {
+    /// Class name in MONAI.
+    fn name(&self) -> &'static str;
+    /// Number of cases in a pass of a training.
+    fn len(&self) -> usize;
+    /// Whether a pass has no cases.
+    fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+    /// Seed of the order in an epoch; `None` if the order is always the same.
+    fn order_seed(&self, epoch: usize) -> Option<u64>;
+    /// Indices of the cases in a pass of a training, in the order of a seed.
+    fn order(&self, seed: Option<u64>) -> Result<Vec<usize>>;
+    /// Indices of the cases to evaluate, in the order of the dataset; no case is in the shares of two ranks.
+    fn share(&self) -> Vec<usize>;
+}
+
 /// Iterates over a dataset in batches.
 pub struct Loader {
     /// Dataset that provides the samples.
@@ -448,6 +480,8 @@ pub struct Loader {
     pub batch_size: usize,
     /// Shuffle the cases in every pass.
     pub shuffle: bool,
+    /// Selects the cases; `None` is all of them.
+    pub sampler: Option<Arc<dyn Sampler>>,
     /// Drop an incomplete last batch.
     pub drop_last: bool,
     /// Number of threads that read and transform cases in the background; 0 loads each case when it is needed.
@@ -470,9 +504,13 @@ impl Loader {
     pub fn restore_rng_states(&self, states: RngStates) {
         self.rng.lock().extend(states);
     }
+    /// Number of cases in a pass of a training.
+    pub fn cases(&self) -> usize {
+        self.sampler.as_ref().map_or_else(|| self.dataset.len(), |sampler| sampler.len())
+    }
     /// Number of batches in a pass: Python's `len(loader)`.
     pub fn batches(&self) -> usize {
-        let (cases, size) = (self.dataset.len(), self.batch_size.max(1));
+        let (cases, size) = (self.cases(), self.batch_size.max(1));
         if self.drop_last { cases / size } else { cases.div_ceil(size) }
     }
 }
@@ -536,6 +574,7 @@ handle!(EngineHandle(Arc<dyn Engine>) = "engine");
 handle!(HandlerHandle(Arc<dyn Handler>) = "handler");
 handle!(NetworkHandle(Shared<dyn Network>) = "network");
 handle!(DatasetHandle(Arc<dyn Dataset>) = "dataset");
+handle!(SamplerHandle(Arc<dyn Sampler>) = "sampler");
 handle!(LoaderHandle(Arc<Loader>) = "data loader");
 handle!(LossHandle(Arc<dyn Loss>) = "loss");
 handle!(MetricHandle(Attached) = "metric");
@@ -593,6 +632,15 @@ pub fn parameters(network: &dyn Network) -> Vec<(String, Tensor)> {
     let state =
         network.state().tensors.iter().filter(|(_, tensor)| tensor.requires_grad() && seen.insert(tensor.data_ptr()));
     state.map(|(name, tensor)| (name.clone(), tensor.shallow_clone())).collect()
+}
+
+impl Object for SamplerHandle {
+    fn type_name(&self) -> &str {
+        self.0.name()
+    }
+    fn length(&self) -> Option<usize> {
+        Some(self.0.len())
+    }
 }
 
 impl Object for OptimizerHandle {
@@ -656,8 +704,10 @@ static NETWORK: &[Member<NetworkHandle>] = &[
     }),
     Method("named_parameters", |network, args, _| {
         args.expect("named_parameters", [])?;
-        let all = parameters(&*network.0.lock());
-        let pair = |(path, tensor): &(String, Tensor)| (Value::str(path), Value::object(Parameter::new(path, tensor)));
+        let (all, prefix) = (parameters(&*network.0.lock()), network.0.lock().prefix());
+        let pair = |(path, tensor): &(String, Tensor)| {
+            (Value::str(format!("{prefix}{path}")), Value::object(Parameter::new(path, tensor)))
+        };
         Ok(Value::list(all.iter().map(pair).map(|(path, parameter)| Value::tuple([path, parameter]))))
     }),
     Method("load_state_dict", |network, mut args, _| {

@@ -13,6 +13,7 @@
 //! | [`tools`] | functions over files, volumes and bundles: statistics, previews, masks, metadata |
 //! | [`server`] | HTTP server on loopback, for [`tools::view`] |
 //! | [`contracts`] | core traits that components implement; read this second |
+//! | [`distributed`] | the processes that compute together in a run (torch.distributed) |
 //! | [`prediction`] | the prediction of one case: operations are recorded lazily and computed once |
 //! | [`case_context`] | context of one case: device, cancellation, memory budget, progress, stage timings |
 //! | [`checkpoint`] | PyTorch checkpoints and safetensors |
@@ -44,6 +45,7 @@ pub mod checkpoint;
 pub mod cli;
 pub mod contracts;
 pub mod data;
+pub mod distributed;
 pub mod engines;
 pub mod facades;
 pub mod inferers;

@@ -25,6 +25,8 @@ pub enum Kind {
     Memory,
     /// The loss or the weights of a training are no longer finite. Exit code 1.
     Diverged,
+    /// Another process of the run failed, or the connection to it is lost. Exit code 1.
+    Peer,
     /// The user interrupted the run. Exit code 130.
     Cancelled,
     /// A dry run skipped the operation; never shown to users. Exit code 1.
@@ -202,7 +204,7 @@ impl Error {
     /// Exit code of a program that ends with this error, see [`Kind`].
     pub fn exit_code(&self) -> u8 {
         match self.0.kind {
-            Kind::Run | Kind::Memory | Kind::Diverged | Kind::Withheld => 1,
+            Kind::Run | Kind::Memory | Kind::Diverged | Kind::Peer | Kind::Withheld => 1,
             Kind::Config | Kind::Unsupported => 2,
             Kind::Cancelled => 130,
         }

@@ -9,7 +9,7 @@ use indexmap::IndexMap;
 use parking_lot::Mutex;
 use std::collections::HashMap;
 use std::fs::File;
-use std::io::{BufReader, Read, Seek, SeekFrom};
+use std::io::{BufReader, Cursor, Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 use tch::{Device, Kind, Tensor};
 use zip::ZipArchive;
@@ -40,12 +40,23 @@ enum Storages {
     /// Entries of a zip archive below `folder` (such as `archive/`).
     Zip {
         folder: String,
-        archive: Mutex<ZipArchive<BufReader<File>>>,
+        archive: Mutex<ZipArchive<Box<dyn Source>>>,
     },
     Legacy {
         file: Mutex<File>,
         offsets: legacy::Offsets,
     },
+}
+
+/// Bytes of a zip archive.
+trait Source: Read + Seek + Send {}
+impl<T: Read + Seek + Send> Source for T {}
+
+/// The state in the bytes of [`to_bytes`](super::to_bytes).
+pub fn from_bytes(bytes: Vec<u8>) -> Result<StateDict> {
+    let (folder, pickle, root, archive) = open_zip(Box::new(Cursor::new(bytes)))?;
+    let storages = Storages::Zip { folder, archive: archive.into() };
+    Checkpoint { path: PathBuf::new(), pickle, root, storages }.state()
 }
 
 /// Open a `.pt` file and read its structure.
@@ -76,7 +87,16 @@ fn open(path: &Path) -> Result<Checkpoint> {
     if !start.starts_with(b"PK\x03\x04") {
         return Err(not_zip(&start));
     }
-    let mut archive = ZipArchive::new(BufReader::with_capacity(1 << 16, file)).map_err(|error| damaged("", &error))?;
+    let (folder, pickle, root, archive) = open_zip(Box::new(BufReader::with_capacity(1 << 16, file)))?;
+    let storages = Storages::Zip { folder, archive: archive.into() };
+    Ok(Checkpoint { path: path.to_owned(), pickle, root, storages })
+}
+
+/// Folder in the archive, structure, and the archive itself.
+type Opened = (String, Pickle, Value, ZipArchive<Box<dyn Source>>);
+
+fn open_zip(source: Box<dyn Source>) -> Result<Opened> {
+    let mut archive = ZipArchive::new(source).map_err(|error| damaged("", &error))?;
     let names: Vec<&str> = archive.file_names().collect();
     let pickle_name = names.iter().find(|name| name.ends_with("/data.pkl") && name.matches('/').count() == 1);
     let Some(folder) = pickle_name.and_then(|name| name.strip_suffix("data.pkl")).map(str::to_owned) else {
@@ -94,8 +114,7 @@ fn open(path: &Path) -> Result<Checkpoint> {
     let bytes = entry(&mut archive, &format!("{folder}data.pkl"), MAX_PICKLE_BYTES)?;
     let mut pickle = Pickle::parse(&bytes)?;
     let root = pickle.root.take().ok_or_else(|| err!("expected a value in the checkpoint"))?;
-    let storages = Storages::Zip { folder, archive: archive.into() };
-    Ok(Checkpoint { path: path.to_owned(), pickle, root, storages })
+    Ok((folder, pickle, root, archive))
 }
 
 /// Error for a file that is not a zip archive, by the kind of file that it appears to be.

@@ -11,9 +11,9 @@ mod plain;
 pub mod safetensors;
 mod save;
 
-pub use load::{Checkpoint, load};
+pub use load::{Checkpoint, from_bytes, load};
 pub use plain::{Int64Tensor, Uint8Tensor, from_state, to_state};
-pub use save::{save, save_state};
+pub use save::{save, save_state, to_bytes};
 
 use crate::err;
 use crate::error::{Kind as ErrorKind, Result};

@@ -6,8 +6,7 @@ use super::{KINDS, StateDict};
 use crate::error::Result;
 use crate::formats::atomic;
 use crate::{bail, err};
-use std::fs::File;
-use std::io::{BufWriter, Write};
+use std::io::{BufWriter, Cursor, Seek, Write};
 use std::path::Path;
 use tch::{Device, Tensor};
 use zip::write::{SimpleFileOptions, ZipWriter};
@@ -33,6 +32,16 @@ pub fn save_state(path: impl AsRef<Path>, state: &StateDict) -> Result<()> {
     let mut pickler = Pickler::new();
     pickler.state(state, MAX_DEPTH)?;
     pickler.write(path.as_ref())
+}
+
+/// The bytes of [`save_state`]'s file.
+pub fn to_bytes(state: &StateDict) -> Result<Vec<u8>> {
+    let mut pickler = Pickler::new();
+    pickler.state(state, MAX_DEPTH)?;
+    pickler.put(b".");
+    let mut bytes = Cursor::new(vec![]);
+    pickler.write_archive(&mut bytes)?;
+    Ok(bytes.into_inner())
 }
 
 struct Pickler {
@@ -151,7 +160,7 @@ impl Pickler {
         atomic::write_file(path, |file, _| self.write_archive(file))
     }
 
-    fn write_archive(&self, file: &mut File) -> Result<()> {
+    fn write_archive(&self, file: impl Write + Seek) -> Result<()> {
         let mut archive = ZipWriter::new(BufWriter::with_capacity(1 << 16, file));
         let result = self.fill(&mut archive);
         if let Err(error) = result {
@@ -166,7 +175,7 @@ impl Pickler {
             .map_err(|error| err!("cannot write: {error}"))
     }
 
-    fn fill(&self, archive: &mut ZipWriter<BufWriter<&mut File>>) -> Result<()> {
+    fn fill(&self, archive: &mut ZipWriter<impl Write + Seek>) -> Result<()> {
         let mut put = |name: &str, bytes: &[u8]| -> Result<()> {
             let options =
                 SimpleFileOptions::default().compression_method(zip::CompressionMethod::Stored).with_alignment(64);

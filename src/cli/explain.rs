@@ -26,6 +26,7 @@ const SHOWN_FILES: usize = 8;
 /// A case that cannot run.
 pub fn explain(argv: &[String], rules: Rules, options: RunOptions, console: &Console) -> Result<()> {
     let Some(args) = super::monai::EXPLAIN.parse_run(argv, rules)? else { return Ok(()) };
+    crate::distributed::simulate();
     let mut warn = super::console::warn;
     args.warnings.iter().for_each(&mut warn);
     let plan = super::run::prepared(&args, console, &mut warn)?;

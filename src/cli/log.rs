@@ -149,7 +149,11 @@ impl Active {
         for at in handlers {
             let Some(handler) = self.conf.handlers.get(at) else { continue };
             let shown = match (self.forced, &handler.sink) {
-                (Some(forced), Sink::Stderr) => level >= forced,
+                // Without a file and -v, levels that a config or `crate::distributed` has set still apply.
+                (Some(forced), Sink::Stderr) => {
+                    let own = if self.configured || forced <= 10 { None } else { logging::own_level(&name) };
+                    level >= own.map_or(forced, |own| forced.max(own))
+                }
                 _ => wanted && level >= handler.level,
             };
             if shown {

@@ -4,6 +4,7 @@ use super::console::{Console, RunReport};
 use super::monai::CommandArgs;
 use super::signals::stop_on_signals;
 use crate::bundle::{Node, Plan, Rules, RunArgs, Tree, Warning, id};
+use crate::distributed;
 use crate::err;
 use crate::error::{Error, Kind, Result};
 use crate::registry;
@@ -71,7 +72,10 @@ pub fn run(argv: &[String], rules: Rules, options: RunOptions, console: &Console
     let command = &super::monai::RUN;
     let Some((args, plan, context)) = start(command, argv, rules, options, console, &mut warn)? else { return Ok(()) };
     let memory_bytes = context.options.memory_bytes;
-    let result = workflow::run(plan, Some(context), &mut warn);
+    let result = workflow::run(plan, Some(context), &mut warn).map_err(distributed::fail);
+    if distributed::is_initialized() {
+        distributed::leave()?;
+    }
     let peak_bytes = env::peak_memory_bytes();
     if peak_bytes > memory_bytes {
         let (peak, limit) = (text::bytes(peak_bytes), text::bytes(memory_bytes));

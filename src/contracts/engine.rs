@@ -14,6 +14,7 @@ use crate::error::{Error, Kind, Result};
 use crate::image::{Affine, ImageHeader, Voxels};
 use crate::prediction::{PredictionState, volume_tensor};
 use crate::python::array::{Array, Flavor, Type};
+use crate::python::logging::Logger;
 use crate::{bail, err, members};
 use indexmap::IndexMap;
 use parking_lot::Mutex;
@@ -84,6 +85,11 @@ pub struct CaseRequest {
 /// Processes a case; a failure of the case is part of its report.
 pub type ServeCase<'a> = dyn FnMut(CaseRequest) -> Result<CaseReport> + 'a;
 
+/// Name of the logger of an engine in ignite, by the engine's class name.
+pub fn logger_name(engine: &str) -> String {
+    format!("ignite.engine.engine.{engine}")
+}
+
 /// Warns of the options that have no effect on an engine.
 ///
 /// # Errors
@@ -116,6 +122,14 @@ pub trait Handler: Send + Sync {
     }
     /// Prepares the engines that the handler runs, see [`Engine::prepare`].
     fn prepare(&self, _start: &EngineStart) -> Result<()> {
+        Ok(())
+    }
+    /// What the handlers of this class on other ranks need to know at the end of an epoch.
+    fn note(&self) -> Option<serde_json::Value> {
+        None
+    }
+    /// Receives the notes of all ranks that have this handler, in their order, before [`Event::EpochCompleted`].
+    fn receive(&self, _notes: Vec<serde_json::Value>) -> Result<()> {
         Ok(())
     }
     /// Returns the state that a resumed training restores.
@@ -165,6 +179,8 @@ pub struct EngineState {
     pub iteration: usize,
     /// Iterations in an epoch.
     pub epoch_length: usize,
+    /// In an evaluation, the case of the last iteration: its index in the dataset.
+    pub case: usize,
     /// Metrics of the last completed epoch by name.
     pub metrics: IndexMap<Arc<str>, Score>,
     /// Values of these metrics by case, for the metrics that keep them.
@@ -367,6 +383,7 @@ impl Object for StateView {
 
 static ENGINE: &[Member<EngineHandle>] = &[
     Attribute("state", |engine| Ok(Value::object(StateView(Arc::new(engine.0.state()))))),
+    Attribute("logger", |engine| Ok(Value::object(Logger::named(&logger_name(engine.0.name()))))),
     Method("run", |engine, args, context| {
         args.expect("run", [])?;
         match context.is_dry_run() {

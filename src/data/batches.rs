@@ -21,17 +21,23 @@ pub struct Batch {
 pub struct Batches(LoaderPass<'static, Result<Batch>>);
 
 impl Batches {
-    /// Begins a pass, which draws from torch's generator. `before`: position at the end of the previous pass.
-    pub fn begin(loader: &Arc<Loader>, before: Option<&LoaderPosition>, case: &CaseContext) -> Result<Batches> {
-        let (pass, workers) =
-            LoaderPass::begin(loader, PassItem::Batch, before, case.budget_bytes, make(loader, case))?;
+    /// Begins a pass, which draws from torch's generator. `epoch`: see [`PassItem::Batch`]. `before`: position at the end of
+    /// the previous pass.
+    pub fn begin(
+        loader: &Arc<Loader>,
+        epoch: usize,
+        before: Option<&LoaderPosition>,
+        case: &CaseContext,
+    ) -> Result<Batches> {
+        let item = PassItem::Batch { epoch };
+        let (pass, workers) = LoaderPass::begin(loader, item, before, case.budget_bytes, make(loader, case))?;
         Batches::start(pass, workers)
     }
 
     /// Resumes a pass, without draws from torch's generator.
     pub fn resume(loader: &Arc<Loader>, position: LoaderPosition, case: &CaseContext) -> Result<Batches> {
         let (pass, workers) =
-            LoaderPass::resume(loader, PassItem::Batch, position, case.budget_bytes, make(loader, case))?;
+            LoaderPass::resume(loader, PassItem::Batch { epoch: 0 }, position, case.budget_bytes, make(loader, case))?;
         Batches::start(pass, workers)
     }
 

@@ -2,7 +2,7 @@
 
 use super::pass;
 use crate::component::{Accepted, BuildContext, NotSupported};
-use crate::contracts::{Dataset, Loader};
+use crate::contracts::{Dataset, Loader, Sampler};
 use crate::error::Result;
 use crate::{bail, err};
 use std::sync::Arc;
@@ -36,8 +36,9 @@ macro_rules! loader_component {
                 /// Shuffle the cases in every epoch of a training. Evaluation keeps their order, with the same metrics.
                 #[no_effect_on_results]
                 shuffle: Option<bool> = (),
-                /// Sampler of cases; not supported.
-                sampler: NotSupported = (),
+                /// DistributedSampler of the dataset; None is all cases.
+                #[no_effect_on_results]
+                sampler: Option<Arc<dyn Sampler>> = (),
                 /// Sampler of batches; not supported.
                 batch_sampler: NotSupported = (),
                 /// No effect: images of equal shape are stacked into a batch, including all samples of a crop
@@ -107,12 +108,13 @@ fn thread_loader(args: ThreadDataLoaderArgs, context: &mut BuildContext) -> Resu
         bail!("`repeats` is {}, only 1 is supported", args.repeats);
     }
     let flags = [args.shuffle == Some(true), args.drop_last, args.persistent_workers];
-    build(args.dataset, args.batch_size, flags, args.num_workers, context)
+    build(args.dataset, args.sampler, args.batch_size, flags, args.num_workers, context)
 }
 
 fn loader(args: DataLoaderArgs, context: &mut BuildContext) -> Result<Loader> {
     build(
         args.dataset,
+        args.sampler,
         args.batch_size,
         [args.shuffle == Some(true), args.drop_last, args.persistent_workers],
         args.num_workers,
@@ -122,6 +124,7 @@ fn loader(args: DataLoaderArgs, context: &mut BuildContext) -> Result<Loader> {
 
 fn build(
     dataset: Arc<dyn Dataset>,
+    sampler: Option<Arc<dyn Sampler>>,
     batch_size: usize,
     [shuffle, drop_last, persistent]: [bool; 3],
     num_workers: usize,
@@ -131,6 +134,11 @@ fn build(
         return Err(err!("persistent_workers is True, but num_workers is 0")
             .arguments(&["num_workers", "persistent_workers"])
             .hint("set num_workers to at least 1, or remove persistent_workers"));
+    }
+    if shuffle && let Some(sampler) = &sampler {
+        return Err(err!("shuffle is True, but {} determines the order of the cases", sampler.name())
+            .arguments(&["shuffle", "sampler"])
+            .hint("set shuffle to False: the sampler shuffles"));
     }
     if batch_size == 0 {
         bail!("batch_size is 0, expected at least 1");
@@ -145,5 +153,5 @@ fn build(
         dataset.seed(pass::draw()? as u32, &mut rng.lock());
         tch::manual_seed(first as i64);
     }
-    Ok(Loader { dataset, batch_size, shuffle, drop_last, num_workers, persistent, rng })
+    Ok(Loader { dataset, batch_size, shuffle, sampler, drop_last, num_workers, persistent, rng })
 }

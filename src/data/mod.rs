@@ -11,6 +11,7 @@ mod cache_dataset;
 pub mod datalist;
 mod dataloader;
 mod dataset;
+mod distributed_sampler;
 mod objects;
 pub mod pass;
 mod prefetcher;
@@ -28,5 +29,6 @@ pub static COMPONENTS: &[&Component] = &[
     &dataset::COMPONENT,
     &dataloader::COMPONENT,
     &dataloader::THREADED,
+    &distributed_sampler::COMPONENT,
     &subset::COMPONENT,
 ];

@@ -290,7 +290,7 @@ impl Step for Pass {
         context.permit(Effect::Acts, "iteration of a data loader")?;
         let batches = match &mut self.batches {
             Some(batches) => batches,
-            None => self.batches.insert(Batches::begin(&self.loader, None, &CaseContext::in_run(&context.run()))?),
+            None => self.batches.insert(Batches::begin(&self.loader, 0, None, &CaseContext::in_run(&context.run()))?),
         };
         batches.next_batch().map(|batch| collated(batch?, context)).transpose()
     }

@@ -57,7 +57,10 @@ impl LoaderPosition {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum PassItem<'a> {
     /// A batch of cases in the loader's order, for training.
-    Batch,
+    Batch {
+        /// Epoch of the training, from 1: MONAI sets it as that of the sampler. 0 without a training.
+        epoch: usize,
+    },
     /// A single case, for evaluation: these cases in this order.
     Case(&'a [usize]),
 }
@@ -140,7 +143,11 @@ impl<'a, T> LoaderPass<'a, T> {
     ) -> Result<(Self, Vec<PassWorker<'a, T>>)> {
         let stays = before.filter(|_| loader.persistent && loader.num_workers > 0);
         let base_seed = stays.map_or_else(draw, |before| Ok(before.base_seed))?;
-        let order_seed = if loader.shuffle { Some(draw()?) } else { None };
+        let order_seed = match (&loader.sampler, item) {
+            (Some(sampler), PassItem::Batch { epoch }) => sampler.order_seed(epoch),
+            (None, _) if loader.shuffle => Some(draw()?),
+            _ => None,
+        };
         let rng = stays.map_or_else(|| vec![None; loader.num_workers.max(1)], |before| before.rng.clone());
         LoaderPass::resume(loader, item, LoaderPosition { base_seed, order_seed, used: 0, rng }, memory_bytes, make)
     }
@@ -157,12 +164,13 @@ impl<'a, T> LoaderPass<'a, T> {
         make: Arc<MakeItem<'a, T>>,
     ) -> Result<(Self, Vec<PassWorker<'a, T>>)> {
         position.check(loader)?;
-        let (cases, workers) = (loader.dataset.len(), loader.num_workers);
+        let (cases, workers, sampler) = (loader.dataset.len(), loader.num_workers, loader.sampler.as_ref());
         let schedule = match item {
-            PassItem::Batch => Schedule {
-                order: match position.order_seed {
-                    Some(seed) => segbundle_native::permutation(cases, seed)?,
-                    None => (0..cases).collect(),
+            PassItem::Batch { .. } => Schedule {
+                order: match (sampler, position.order_seed) {
+                    (Some(sampler), seed) => sampler.order(seed)?,
+                    (None, Some(seed)) => segbundle_native::permutation(cases, seed)?,
+                    (None, None) => (0..cases).collect(),
                 },
                 size: loader.batch_size.max(1),
                 total: loader.batches(),
@@ -181,7 +189,7 @@ impl<'a, T> LoaderPass<'a, T> {
                 }
             }
         };
-        let count = workers * if item == PassItem::Batch { PREFETCH_FACTOR } else { 1 };
+        let count = workers * if let PassItem::Batch { .. } = item { PREFETCH_FACTOR } else { 1 };
         if workers == 0
             && let Some(Some(states)) = position.rng.first()
         {

@@ -6,12 +6,13 @@
 //! - A failed case is reported and the others are processed; the run fails at its end.
 //! - Cases are processed one by one, whatever the batch size.
 //! - Values that no postprocessing uses are never computed.
+//! - Ranks share the cases as their sampler says; rows of metrics are in the order of the dataset, MONAI's by rank.
 
 use super::amp::Amp;
 use super::cases::{self, Case, Cases};
 use super::explain::Explain;
 use super::pipeline::{PassResult, Pipeline};
-use super::record::{self, Division, RunRecord, RunStatus, Settings};
+use super::record::{self, CaseRecord, Division, RunRecord, RunStatus, Settings};
 use super::resume::Identity;
 use super::share;
 use super::training_state::{SavedPosition, SavedRngStates};
@@ -24,6 +25,7 @@ use crate::contracts::{
 };
 use crate::data::pass::{LoaderPosition, is_random};
 use crate::data::{Transforms, alignment, single_case};
+use crate::distributed;
 use crate::error::{Error, Kind, Result};
 use crate::formats::digest::FileDigests;
 use crate::formats::digest::{self, HashingWriter};
@@ -269,6 +271,15 @@ struct SavedEvaluator {
     workers: Option<SavedPosition>,
 }
 
+/// What a rank did of an evaluation.
+#[derive(Serialize, Deserialize)]
+struct Share {
+    failed: usize,
+    cancelled: bool,
+    /// Its cases, unless they are in its `run.json`.
+    cases: Vec<CaseRecord>,
+}
+
 /// Reports only failures: the cases of a validation do not write files.
 struct FailuresOnly;
 
@@ -309,12 +320,13 @@ impl SupervisedEvaluator {
         folder.or_else(|| self.workflow.output_folder().filter(|_| !whole).map(Path::to_owned))
     }
 
-    /// The part of the cases that this process evaluates: that of the options, or that of its rank. Metrics need all cases.
+    /// The part of the cases that this process evaluates: that of the options, or that of its rank if the ranks are not
+    /// in a group, whose sampler divides the cases. Metrics need all cases.
     ///
     /// # Errors
     /// Both are given.
     fn part(&self, options: &RunOptions) -> Result<Option<Part>> {
-        let rank = options.rank.filter(|_| !self.workflow.has_metrics());
+        let rank = options.rank.filter(|_| !self.workflow.has_metrics() && !distributed::is_initialized());
         match (options.part, rank) {
             (Some(_), Some(rank)) => Err(err!("`--part` cannot be divided further among {} ranks", rank.of)
                 .kind(Kind::Config)
@@ -342,17 +354,21 @@ impl SupervisedEvaluator {
         Ok(total)
     }
 
-    /// Indices of the cases of a part, and the division if there is one. Without a part, all cases.
+    /// Indices of the cases of this rank and of a part, and the division into parts if there is one.
     fn share(&self, cases: &[Case], part: Option<Part>) -> (Vec<usize>, Option<Division>) {
-        let Some(part) = part else { return ((0..cases.len()).collect(), None) };
+        let own: Vec<usize> = match &self.args.val_data_loader.sampler {
+            Some(sampler) => sampler.share().into_iter().filter(|index| *index < cases.len()).collect(),
+            None => (0..cases.len()).collect(),
+        };
+        let Some(part) = part else { return (own, None) };
         let bytes: Vec<u64> = cases.iter().map(share::input_bytes).collect();
-        let share = share::of_part(&bytes, part);
-        let own = share.iter().map(|&case| bytes[case]).sum();
+        let mut share = share::of_part(&bytes, part);
+        let size = share.iter().map(|&case| bytes[case]).sum();
         tracing::info!(
             "{part}: {} of {}, {} of {}",
             share.len(),
             text::count(cases.len(), "case"),
-            text::bytes(own),
+            text::bytes(size),
             text::bytes(bytes.iter().sum())
         );
         if is_random(&*self.args.val_data_loader.dataset) {
@@ -360,11 +376,12 @@ impl SupervisedEvaluator {
         }
         let names = cases.iter().flat_map(|case| [case.name.as_bytes(), &b"\0"[..]]);
         let division = Division { part, cases: cases.len(), names_sha256: digest::of_pieces(names) };
+        share.retain(|index| own.contains(index));
         (share, Some(division))
     }
 
-    /// Evaluates all cases, or those of a part. `whole`: fails if any case failed, so that a validation is never the best
-    /// epoch for lack of a case.
+    /// Evaluates all cases, or those of a part, on all ranks together. `whole`: fails if any case failed, so that a
+    /// validation is never the best epoch for lack of a case.
     fn evaluate(
         &self,
         start: &Arc<EngineStart>,
@@ -385,7 +402,7 @@ impl SupervisedEvaluator {
         let Cases { cases, output_rules } = cases;
         let part = self.part(&run.options)?.filter(|_| !whole);
         let (share, division) = self.share(&cases, part);
-        let total = share.len();
+        let total = if division.is_some() { share.len() } else { cases.len() };
         let folder = cases::output_folder(postprocessing);
         match cases::clear_stale(&cases, folder.as_deref()) {
             0 => {}
@@ -405,16 +422,18 @@ impl SupervisedEvaluator {
         }
         workflow.fire(Event::Started)?;
         let _no_grad = tch::no_grad_guard();
+        self.args.network.lock().synchronize()?;
         workflow.begin_epoch();
         let writes = folder.is_some();
         let folder = self.record_folder(whole);
         let (identity, config) = self.identity(start, autocast, folder.is_some() || skip_existing)?;
         let record = folder
             .as_ref()
+            .filter(|_| distributed::rank() == 0)
             .map(|folder| RunRecord::start(folder, self.settings(run, autocast, &identity, config, division), total));
         *run.record.lock() = record.as_ref().map(|record| record.path().to_owned());
-        let each = |sample: Sample, case: &CaseContext| {
-            workflow.update(|state| state.iteration += 1);
+        let each = |index: usize, sample: Sample, case: &CaseContext| {
+            workflow.update(|state| (state.iteration, state.case) = (state.iteration + 1, index));
             workflow.iteration(vec![sample], case)
         };
         let pipeline = Pipeline {
@@ -435,11 +454,15 @@ impl SupervisedEvaluator {
             digests: &self.digests,
             each: &each,
         };
-        let PassResult { failed, record, position } = pipeline.run(record)?;
+        let PassResult { failed, record, cases, position } = pipeline.run(record)?;
         *self.last_pass.lock() = loader.persistent.then_some(position);
-        let cancelled = run.cancel.load(Ordering::Relaxed);
+        let own = Share { failed, cancelled: run.cancel.load(Ordering::Relaxed), cases };
+        let shares = distributed::gather("the end of an evaluation", own)?;
+        let failed: usize = shares.iter().map(|share| share.failed).sum();
+        let cancelled = shares.iter().any(|share| share.cancelled);
         *run.record.lock() = None;
-        if let Some(record) = record {
+        if let Some(mut record) = record {
+            shares.into_iter().flat_map(|share| share.cases).for_each(|case| record.add(case));
             record.finish(match (cancelled, failed) {
                 (true, _) => RunStatus::Interrupted,
                 (_, 0) => RunStatus::Done,
@@ -498,6 +521,7 @@ impl SupervisedEvaluator {
             dataset: single_case(entry, base.dataset.transforms()),
             batch_size: 1,
             shuffle: false,
+            sampler: None,
             drop_last: false,
             num_workers: 0,
             persistent: false,
@@ -511,8 +535,8 @@ impl SupervisedEvaluator {
         let rules = OutputRules { root: None, moved: output_dir.map(moved).transpose()? };
         let Cases { cases, output_rules } = cases::plan(&*loader.dataset, postprocessing, 1, rules)?;
         let observer = KeepReport { inner: &*run.observer, report: Mutex::new(None) };
-        let each = |sample: Sample, case: &CaseContext| {
-            self.workflow.update(|state| state.iteration += 1);
+        let each = |index: usize, sample: Sample, case: &CaseContext| {
+            self.workflow.update(|state| (state.iteration, state.case) = (state.iteration + 1, index));
             self.workflow.iteration(vec![sample], case)
         };
         let _no_grad = tch::no_grad_guard();

@@ -71,8 +71,8 @@ pub struct Pipeline<'a> {
     pub before: Option<LoaderPosition>,
     /// Digests of the files whose contents a dataset has cached.
     pub digests: &'a FileDigests,
-    /// Called with each sample after the postprocessing, before its files are written.
-    pub each: &'a (dyn Fn(Sample, &CaseContext) -> Result<()> + Sync),
+    /// Called with the index of the case and each of its samples after the postprocessing, before its files are written.
+    pub each: &'a (dyn Fn(usize, Sample, &CaseContext) -> Result<()> + Sync),
 }
 
 /// A case that was read or skipped.
@@ -140,6 +140,8 @@ pub struct PassResult {
     pub failed: usize,
     /// The record passed to [`Pipeline::run`], with all cases.
     pub record: Option<RunRecord>,
+    /// The cases, if no record was passed.
+    pub cases: Vec<CaseRecord>,
     /// Position of the loader at the end of the pass.
     pub position: LoaderPosition,
 }
@@ -204,8 +206,8 @@ impl Pipeline<'_> {
             // Every thread is joined: the scope would turn a panic of another one into its own.
             let ended = readers.into_iter().chain([sampler]).map(|thread| joined(thread.join())).collect::<Vec<_>>();
             ended.into_iter().collect::<Result<()>>()?;
-            let (failed, record) = written?;
-            Ok(PassResult { failed, record, position })
+            let (failed, record, cases) = written?;
+            Ok(PassResult { failed, record, cases, position })
         })
     }
 
@@ -289,7 +291,7 @@ impl Pipeline<'_> {
                 peak.store(crate::env::resident_memory_bytes(), Ordering::Relaxed);
                 let result = limit_tensors(&self.run.options).and_then(|room| {
                     context.budget_bytes = room;
-                    guard(|| self.infer(samples, writes, &context, &mut facts))
+                    guard(|| self.infer(index, samples, writes, &context, &mut facts))
                 });
                 peak.fetch_max(crate::env::resident_memory_bytes(), Ordering::Relaxed);
                 facts.peak_memory_bytes = peak.load(Ordering::Relaxed);
@@ -334,6 +336,7 @@ impl Pipeline<'_> {
     /// Runs network and postprocessing on the samples of a case; returns the files to write.
     fn infer(
         &self,
+        index: usize,
         samples: Vec<Sample>,
         before: Vec<WriteJob>,
         context: &CaseContext,
@@ -367,7 +370,7 @@ impl Pipeline<'_> {
             let mut cx = TransformContext { case: context, writes: &mut writes, rng: &mut RngStates::default() };
             let samples = apply_to_predictions(self.postprocessing, vec![sample], &mut cx)?;
             for sample in samples {
-                (self.each)(sample, context)?;
+                (self.each)(index, sample, context)?;
             }
             context.clock.add(Stage::Post, start.elapsed().saturating_sub(elsewhere() - before));
         }
@@ -376,26 +379,28 @@ impl Pipeline<'_> {
         Ok(writes)
     }
 
-    /// Writes finished cases and reports each; returns the number of failed cases.
+    /// Writes finished cases and reports each; returns the number of failed cases, and their records in `record` or in a
+    /// list.
     fn write_all(
         &self,
         behind: &WriteBehind<FinishedCase>,
         mut record: Option<RunRecord>,
-    ) -> (usize, Option<RunRecord>) {
-        let mut failed = 0;
+    ) -> (usize, Option<RunRecord>, Vec<CaseRecord>) {
+        let (mut failed, mut cases) = (0, vec![]);
         loop {
             match behind.take(FLUSH_EVERY) {
                 NextWrite::Item(done) => {
                     let (report, case) = self.finish(done);
                     failed +=
                         usize::from(report.error.as_ref().is_some_and(|error| error.get_kind() != Kind::Cancelled));
-                    if let Some(record) = &mut record {
-                        record.add(case);
+                    match &mut record {
+                        Some(record) => record.add(case),
+                        None => cases.push(case),
                     }
                     self.observer.case_finished(&report);
                 }
                 NextWrite::TimedOut => record.iter_mut().for_each(RunRecord::flush),
-                NextWrite::Closed => return (failed, record),
+                NextWrite::Closed => return (failed, record, cases),
             }
         }
     }

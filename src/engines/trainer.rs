@@ -18,6 +18,7 @@ use crate::contracts::{
     RunOptions, Shared,
 };
 use crate::data::{Transforms, alignment};
+use crate::distributed;
 use crate::err;
 use crate::error::{Error, Kind, Result};
 use crate::optim::GradScaler;
@@ -165,7 +166,7 @@ impl Engine for SupervisedTrainer {
 }
 
 fn no_batches(loader: &Loader) -> Error {
-    match loader.dataset.len() {
+    match loader.cases() {
         0 => err!("the data loader has no batches: its dataset is empty").of_working_folder(),
         cases => err!(
             "the data loader has no batches: its dataset has {}, fewer than a batch of {} with `drop_last`",
@@ -179,6 +180,12 @@ fn no_batches(loader: &Loader) -> Error {
 impl SupervisedTrainer {
     fn train(&self, start: &Arc<EngineStart>) -> Result<()> {
         let training = self.training(start)?;
+        let averages = self.args.network.lock().average_gradients(true);
+        if distributed::world_size() > 1 && !averages {
+            tracing::warn!(
+                "each rank trains a network of its own: wrap it in torch.nn.parallel.DistributedDataParallel to train one"
+            );
+        }
         self.prepare(start)?;
         self.amp.log(&*self.args.network.lock(), training.autocast);
         let mut begun = training.begin()?;

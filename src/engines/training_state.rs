@@ -5,12 +5,16 @@
 //! It contains weights, optimizer, gradient scaler, handlers, metrics, the position in the data, and the random states
 //! of consumed (not prefetched) batches: with the same number of threads, a resumed training is bit-identical to an
 //! uninterrupted one.
+//!
+//! With several ranks, rank 0 writes the file, which contains the position and random states of all ranks; each of them
+//! reads it from the same folder.
 
 use super::record;
 use crate::bundle::{expr, id};
 use crate::checkpoint::{self, Int64Tensor, StateDict, Uint8Tensor};
 use crate::contracts::{ConfigRecord, EngineStart, Loader};
 use crate::data::pass::{LoaderPosition, seeded};
+use crate::distributed;
 use crate::error::{Error, Kind, Result};
 use crate::formats::atomic;
 use crate::formats::lock::FolderLock;
@@ -57,6 +61,8 @@ pub struct TrainingState {
     failed: bool,
     /// Keeps other trainings out of the folder.
     _lock: Option<FolderLock>,
+    /// Whether this process writes: rank 0.
+    writes: bool,
 }
 
 impl TrainingState {
@@ -78,6 +84,7 @@ impl TrainingState {
             last: Instant::now(),
             failed: false,
             _lock: lock,
+            writes: distributed::rank() == 0,
         };
         match &state.path {
             None if options.resume => {
@@ -87,7 +94,7 @@ impl TrainingState {
             }
             None => tracing::warn!("the config has no `{CHECKPOINT_FOLDER}`: this training cannot be resumed"),
             Some(path) => {
-                if let Some(folder) = path.parent() {
+                if let Some(folder) = path.parent().filter(|_| state.writes) {
                     atomic::remove_stale(folder);
                 }
                 let found = [path.clone(), previous(path)].into_iter().filter(|path| path.exists()).collect::<Vec<_>>();
@@ -97,7 +104,7 @@ impl TrainingState {
                     }
                     (true, false) => state.saved = Some(read(&found)?),
                     // Otherwise a later `--resume` could pick it up instead of this training.
-                    (false, false) => {
+                    (false, false) if state.writes => {
                         let earlier = unused_name(path);
                         archive(&found, &earlier).map_err(|error| error.file(path))?;
                         tracing::warn!(
@@ -106,7 +113,7 @@ impl TrainingState {
                             earlier.display()
                         );
                     }
-                    (false, true) => {}
+                    (false, _) => {}
                 }
             }
         }
@@ -134,14 +141,19 @@ impl TrainingState {
         self.path.is_some() && self.last.elapsed() >= self.every
     }
 
-    /// Saves the training; a failure is logged, and the training continues.
+    /// Saves the training; a failure is logged, and the training continues. All ranks call it, since `make` collects
+    /// their states.
     pub fn save(&mut self, make: impl FnOnce() -> Result<StateDict>) {
         let Some(path) = &self.path else { return };
         let beside = || match &self.config {
             Some(config) => atomic::write(path.with_file_name("config.json"), |path| Ok(std::fs::write(path, config)?)),
             None => Ok(()),
         };
-        let written = make().and_then(|saved| write(path, &saved)).and_then(|()| beside());
+        let write = |saved: StateDict| match self.writes {
+            true => write(path, &saved).and_then(|()| beside()),
+            false => Ok(()),
+        };
+        let written = make().and_then(write);
         if written.is_ok() {
             self.config = None;
         }
@@ -178,7 +190,7 @@ impl TrainingState {
 
     /// Adds a hint about `--resume` to an error; logs it if the error already has a hint.
     pub fn hint(&self, error: Error) -> Error {
-        if self.path.is_none() || self.failed {
+        if self.failed || !self.path.as_ref().is_some_and(|path| path.exists()) {
             return error;
         }
         let hint = "`segbundle --resume run …` continues this training";
@@ -447,6 +459,13 @@ impl TrainingCursor {
         let generators = devices(device).into_iter().map(state).collect::<Result<_>>()?;
         let position = position.map(SavedPosition::new);
         Ok(TrainingCursor { iteration, pending_loss, in_epoch, position, generators })
+    }
+
+    /// Converts the position for another number of ranks, and so of iterations per epoch: the rest of an incomplete epoch
+    /// begins a new pass over the data.
+    pub fn rescale(&mut self, from: usize, to: usize) {
+        self.iteration = self.iteration / from * to + self.iteration % from * to / from;
+        (self.position, self.pending_loss) = (None, None);
     }
 
     /// The position in the pass over `loader`; `None` before the first pass.

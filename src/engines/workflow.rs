@@ -6,8 +6,9 @@ use crate::checkpoint::{self, StateDict};
 use crate::component::{Args, BuildContext, Dict, FromValue, Key, Value};
 use crate::contracts::{
     Attached, CaseContext, EngineStart, EngineState, Event, Handler, Item, MetricParts, Network, Sample, Score,
-    Segmentation, Segmented, Shared,
+    Segmentation, Segmented, Shared, logger_name,
 };
+use crate::distributed;
 use crate::err;
 use crate::error::{Error, Kind, Result};
 use parking_lot::Mutex;
@@ -23,6 +24,8 @@ pub struct Workflow {
     pub logger: String,
     handlers: Vec<Arc<dyn Handler>>,
     metrics: Vec<(Arc<str>, Attached)>,
+    /// For each metric, the case of each of its rows: index in the dataset.
+    rows: Mutex<Vec<Vec<usize>>>,
     /// Whether the first value is better than the second; None prefers larger values.
     metric_cmp_fn: Value,
     state: Mutex<EngineState>,
@@ -83,8 +86,9 @@ impl Workflow {
         }
         let state = EngineState { engine, key_metric, ..EngineState::default() };
         Ok(Workflow {
-            logger: format!("ignite.engine.engine.{engine}"),
+            logger: logger_name(engine),
             handlers: args.handlers.unwrap_or_default(),
+            rows: Mutex::new(vec![vec![]; metrics.len()]),
             metrics,
             metric_cmp_fn: args.metric_cmp_fn,
             state: Mutex::new(state),
@@ -147,6 +151,7 @@ impl Workflow {
     /// Resets the metrics.
     pub fn begin_epoch(&self) {
         self.metrics.iter().for_each(|(_, attached)| attached.metric.lock().reset());
+        self.rows.lock().iter_mut().for_each(Vec::clear);
     }
 
     /// Ends an iteration: updates the metrics with its samples, then calls the handlers. If one of them fails, the
@@ -155,7 +160,8 @@ impl Workflow {
         let before: Vec<_> = self.metrics.iter().map(|(_, attached)| attached.metric.lock().extent()).collect();
         let result = self.update_metrics(samples, None, case).and_then(|output| self.complete_iteration(output));
         if result.is_err() {
-            for ((_, attached), (sums, count)) in self.metrics.iter().zip(before) {
+            for (((_, attached), own), (sums, count)) in self.metrics.iter().zip(&mut *self.rows.lock()).zip(before) {
+                own.truncate(count);
                 let mut metric = attached.metric.lock();
                 let mut rows = metric.parts().rows;
                 rows.truncate(count);
@@ -172,8 +178,10 @@ impl Workflow {
             true => samples.into_iter().map(|sample| output_item(sample, loss)).collect::<Result<Vec<_>>>()?,
             false => vec![],
         };
-        for (name, attached) in &self.metrics {
+        let index = self.state.lock().case;
+        for ((name, attached), own) in self.metrics.iter().zip(&mut *self.rows.lock()) {
             measure(attached, &output, case).map_err(|error| error.context(format_args!("metric {name}")))?;
+            own.resize(attached.metric.lock().extent().1, index);
         }
         Ok(output)
     }
@@ -186,8 +194,55 @@ impl Workflow {
         result
     }
 
-    /// Ends an epoch: computes its metrics, updates the best key metric, then calls the handlers.
+    /// Combines the metrics and the notes of handlers of all ranks. Rows are in the order of the dataset, those of one case
+    /// in the order of the ranks.
+    fn combine_ranks(&self) -> Result<()> {
+        let Some(group) = distributed::group() else { return Ok(()) };
+        let shared = |((_, attached), cases): (&(_, Attached), &Vec<usize>)| {
+            let MetricParts { sums, rows } = attached.metric.lock().parts();
+            let bits = rows.iter().map(|row| row.iter().map(|x| x.to_bits()).collect());
+            SharedMetric { sums, rows: cases.iter().copied().zip(bits).collect() }
+        };
+        let metrics = self.metrics.iter().zip(&*self.rows.lock()).map(shared).collect();
+        let notes = self.handlers.iter().filter_map(|handler| Some((handler.name().to_owned(), handler.note()?)));
+        let all = group.gather("the end of an epoch", &SharedEpoch { metrics, notes: notes.collect() })?;
+        for (at, (name, attached)) in self.metrics.iter().enumerate() {
+            let mut combined = MetricParts::default();
+            let mut rows = vec![];
+            for shared in &all {
+                let Some(SharedMetric { sums, rows: own }) = shared.metrics.get(at) else {
+                    bail!("the metric {name} exists on some ranks only");
+                };
+                combined.sums.resize(sums.len().max(combined.sums.len()), 0);
+                combined.sums.iter_mut().zip(sums).for_each(|(sum, own)| *sum += own);
+                rows.extend(own);
+            }
+            rows.sort_by_key(|row: &&(usize, Vec<u32>)| row.0);
+            combined.rows =
+                rows.into_iter().map(|(_, bits)| bits.iter().map(|x| f32::from_bits(*x)).collect()).collect();
+            attached.metric.lock().set_parts(combined);
+        }
+        for (at, handler) in self.handlers.iter().enumerate() {
+            // Handlers of one class correspond in their order.
+            let earlier = self.handlers[..at].iter().filter(|other| other.name() == handler.name()).count();
+            let same = |shared: &SharedEpoch| {
+                shared
+                    .notes
+                    .iter()
+                    .filter(|(name, _)| name == handler.name())
+                    .nth(earlier)
+                    .map(|(_, note)| note.clone())
+            };
+            if handler.note().is_some() {
+                handler.receive(all.iter().filter_map(same).collect())?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Ends an epoch: computes its metrics over all ranks, updates the best key metric, then calls the handlers.
     pub fn complete_epoch(&self) -> Result<()> {
+        self.combine_ranks()?;
         for (name, attached) in &self.metrics {
             let score = attached.metric.lock().value().map_err(|error| error.context(format_args!("metric {name}")))?;
             let details = attached.save_details.then(|| attached.metric.lock().details()).flatten();
@@ -237,11 +292,18 @@ impl Workflow {
             let MetricParts { sums, rows } = attached.metric.lock().parts();
             (sums, rows)
         });
-        let saved = SavedWorkflow { best: self.state.lock().best_metric, metrics: metrics.collect() };
+        let names = self.handlers.iter().map(|handler| handler.name().to_owned()).collect();
+        let saved = SavedWorkflow {
+            best: self.state.lock().best_metric,
+            metrics: metrics.collect(),
+            names,
+            ranks: distributed::world_size(),
+        };
         Ok(checkpoint::to_state(&saved)?.with("handlers", StateDict::List(handlers)))
     }
 
-    /// Restores the result of [`Workflow::save`].
+    /// Restores the result of [`Workflow::save`]. If it was saved with another number of ranks, only the handlers are restored
+    /// that the saved rank had.
     ///
     /// # Errors
     /// The number of metrics or handlers differs, or the state is damaged.
@@ -249,10 +311,20 @@ impl Workflow {
         let damaged = |error: crate::error::Error| {
             error.context(format_args!("the saved state of {} is damaged", self.state.lock().engine))
         };
-        let SavedWorkflow { best, metrics } = checkpoint::from_state(saved).map_err(damaged)?;
+        let SavedWorkflow { best, metrics, names, ranks } = checkpoint::from_state(saved).map_err(damaged)?;
         let Some(StateDict::List(handlers)) = saved.get("handlers") else {
             return Err(damaged(err!("missing field `handlers`")));
         };
+        self.update(|state| state.best_metric = best);
+        if ranks != distributed::world_size() {
+            let mut known: Vec<_> = names.iter().zip(handlers).collect();
+            for handler in &self.handlers {
+                if let Some(at) = known.iter().position(|(name, _)| *name == handler.name()) {
+                    handler.load(known.remove(at).1).map_err(|error| error.context(handler.name()))?;
+                }
+            }
+            return Ok(());
+        }
         if handlers.len() != self.handlers.len() || !(metrics.is_empty() || metrics.len() == self.metrics.len()) {
             return Err(err!(
                 "the saved training has {} handlers and {} metrics where the config has {} and {}",
@@ -263,13 +335,13 @@ impl Workflow {
             )
             .hint("start again without --resume, or restore the config of the saved training"));
         }
-        for ((_, attached), (sums, rows)) in self.metrics.iter().zip(metrics) {
+        for (((_, attached), own), (sums, rows)) in self.metrics.iter().zip(&mut *self.rows.lock()).zip(metrics) {
+            own.resize(rows.len(), 0);
             attached.metric.lock().set_parts(MetricParts { sums, rows });
         }
         for (handler, saved) in self.handlers.iter().zip(handlers) {
             handler.load(saved).map_err(|error| error.context(handler.name()))?;
         }
-        self.update(|state| state.best_metric = best);
         Ok(())
     }
 }
@@ -281,6 +353,32 @@ struct SavedWorkflow {
     best: Option<(f64, usize)>,
     /// Sums and rows of each metric within an epoch; empty between epochs.
     metrics: Vec<(Vec<i64>, Vec<Vec<f32>>)>,
+    /// Class names of the handlers.
+    #[serde(default)]
+    names: Vec<String>,
+    /// Number of ranks.
+    #[serde(default = "one")]
+    ranks: usize,
+}
+
+fn one() -> usize {
+    1
+}
+
+/// What a rank knows of an epoch.
+#[derive(Serialize, Deserialize)]
+struct SharedEpoch {
+    metrics: Vec<SharedMetric>,
+    /// See [`Handler::note`], by class name.
+    notes: Vec<(String, serde_json::Value)>,
+}
+
+/// The parts of a metric on one rank.
+#[derive(Serialize, Deserialize)]
+struct SharedMetric {
+    sums: Vec<i64>,
+    /// For each row its case and the bits of its values: JSON has no NaN.
+    rows: Vec<(usize, Vec<u32>)>,
 }
 
 /// Output of an iteration of which only the loss is known, for [`Workflow::complete_iteration`].

@@ -1,6 +1,7 @@
 //! Facades of Python functions that need libtorch; all others are in [`crate::python`].
 
 mod determinism;
+mod distributed;
 mod torch;
 mod torch_load;
 mod torch_random;
@@ -11,7 +12,13 @@ pub use determinism::seed;
 
 /// Add all functions and constants.
 pub fn register(table: &mut Table) {
-    for functions in [determinism::FUNCTIONS, torch::FUNCTIONS, torch_load::FUNCTIONS, torch_random::FUNCTIONS] {
+    for functions in [
+        determinism::FUNCTIONS,
+        distributed::FUNCTIONS,
+        torch::FUNCTIONS,
+        torch_load::FUNCTIONS,
+        torch_random::FUNCTIONS,
+    ] {
         table.add_functions(functions);
     }
     table.add_constants(torch::CONSTANTS);

@@ -41,9 +41,11 @@ fn main() -> Result<(), Box<dyn Error>> {
     build
         .include(&include)
         .include(include.join("torch/csrc/api/include"))
+        .include("cpp/declarations")
         .files([
             "cpp/allocator.cpp",
             "cpp/convolution.cpp",
+            "cpp/distributed.cpp",
             "cpp/generator.cpp",
             "cpp/guards.cpp",
             "cpp/kernels.cpp",

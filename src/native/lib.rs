@@ -5,6 +5,7 @@
 //! - `kernels`: fused loops for channels-last tensors on the CPU: group normalization, upsampling, blending of
 //!   windows, the last layer with argmax.
 //! - `convolution`: 3×3×3 convolutions by Winograd's algorithm, fused with neighboring operations.
+//! - `distributed`: the store, process group and gradient reducer of torch.distributed.
 //! - `generator`: torch's random generators, their seeds and states.
 //! - [`label_sums()`]: differentiable sums over softmax(logits) for Dice and cross-entropy.
 //! - `optimizers`: steps of Adam, AdamW and SGD.
@@ -17,6 +18,7 @@
 #![allow(unsafe_code)]
 
 mod convolution;
+mod distributed;
 mod generator;
 mod kernels;
 mod label_sums;
@@ -27,6 +29,7 @@ mod trace;
 pub mod training;
 
 pub use convolution::{Conv3, fills_vectors};
+pub use distributed::{ProcessGroup, Reducer, ReducerOptions, Reduction, Store};
 pub use generator::{generator_seed, generator_state, permutation, set_generator_state};
 pub use kernels::{
     Affine, Box3, GroupNorm, LabelsMut, Moments, add_moments, argmax, blend, channels_last, elements, head_argmax,

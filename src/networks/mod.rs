@@ -1,6 +1,7 @@
 //! Networks, and their blocks, layers and parameters.
 
 pub mod blocks;
+mod distributed;
 pub mod layers;
 pub mod params;
 mod segresnet;
@@ -14,4 +15,4 @@ pub use unet::{UNet, UNetArgs};
 use crate::component::Component;
 
 /// Networks that a config can name.
-pub static COMPONENTS: &[&Component] = &[&segresnet::COMPONENT, &unet::COMPONENT];
+pub static COMPONENTS: &[&Component] = &[&distributed::COMPONENT, &segresnet::COMPONENT, &unet::COMPONENT];

@@ -147,7 +147,7 @@ fn loader(folder: &Path, num_workers: usize) -> Arc<Loader> {
     let dataset = dataset("Dataset", &[("data", data(folder)), ("transform", transforms())], None).unwrap();
     let rng = Arc::default();
     let (batch_size, shuffle, drop_last, persistent) = (1, false, false, false);
-    Arc::new(Loader { dataset, batch_size, shuffle, drop_last, num_workers, persistent, rng })
+    Arc::new(Loader { dataset, batch_size, shuffle, drop_last, sampler: None, num_workers, persistent, rng })
 }
 
 #[test]
@@ -155,7 +155,8 @@ fn a_transform_may_iterate_over_a_loader_of_the_same_run() {
     let folder = tempfile::tempdir().unwrap();
     let loader = loader(folder.path(), 0);
     let make = |_: usize, _: &[usize], _: &mut RngStates| (loader.rng.try_lock().is_some(), 0);
-    let (mut pass, _) = LoaderPass::begin(&loader, PassItem::Batch, None, 1 << 30, Arc::new(make)).unwrap();
+    let (mut pass, _) =
+        LoaderPass::begin(&loader, PassItem::Batch { epoch: 0 }, None, 1 << 30, Arc::new(make)).unwrap();
     assert_eq!(pass.take(), Some(true));
 }
 
@@ -167,7 +168,8 @@ fn a_pass_whose_worker_panics_ends_incomplete() {
         assert!(item < 1, "item {item} is bad");
         (item, 0)
     };
-    let (mut pass, workers) = LoaderPass::begin(&loader, PassItem::Batch, None, 1 << 30, Arc::new(make)).unwrap();
+    let (mut pass, workers) =
+        LoaderPass::begin(&loader, PassItem::Batch { epoch: 0 }, None, 1 << 30, Arc::new(make)).unwrap();
     let workers: Vec<_> = workers.into_iter().map(|worker| std::thread::spawn(|| worker.run())).collect();
     let taken: Vec<usize> = std::iter::from_fn(|| pass.take()).collect();
     assert!(taken.len() <= 1 && !pass.is_complete());
@@ -225,7 +227,7 @@ fn loaders_that_share_a_compose_share_its_random_state() {
         Arc::<Loader>::from_value(&make("DataLoader", &[("dataset", dataset)])).unwrap()
     });
     a.dataset.seed(7, &mut run.rng.lock());
-    let [mut a, mut b] = [a, b].map(|loader| Batches::begin(&loader, None, &case_context()).unwrap());
+    let [mut a, mut b] = [a, b].map(|loader| Batches::begin(&loader, 0, None, &case_context()).unwrap());
     let mut next = |first: bool| {
         let batch = if first { a.next_batch() } else { b.next_batch() };
         f64::from(batch.unwrap().unwrap().samples[0].image("image").unwrap().to_f32_vec().unwrap()[0])

@@ -40,6 +40,7 @@ mod phantom;
 mod plans;
 mod published_expressions;
 mod random_transforms;
+mod ranks;
 mod report;
 mod resume;
 mod run_objects;

@@ -26,7 +26,7 @@ fn sample_data() -> &'static Path {
     data.path()
 }
 
-struct Training(TempDir);
+pub struct Training(pub TempDir);
 
 impl Training {
     /// Label files of the data, in order.
@@ -37,7 +37,7 @@ impl Training {
         labels
     }
     /// With the first `cases` of the sample set, to be changed at will.
-    fn new(cases: usize) -> Training {
+    pub fn new(cases: usize) -> Training {
         let training = Training(tempfile::tempdir().unwrap());
         for folder in ["imagesTr", "labelsTr"] {
             std::fs::create_dir_all(training.path(&format!("data/{folder}"))).unwrap();
@@ -50,7 +50,7 @@ impl Training {
         }
         training
     }
-    fn path(&self, name: &str) -> PathBuf {
+    pub fn path(&self, name: &str) -> PathBuf {
         self.0.path().join(name)
     }
     fn command(&self, options: &[&str], overrides: &[&str]) -> Command {
@@ -58,9 +58,13 @@ impl Training {
     }
     fn command_named(&self, name: &str, options: &[&str], overrides: &[&str]) -> Command {
         let config = Path::new(env!("CARGO_MANIFEST_DIR")).join("configs/train.json");
+        self.command_with(config.to_str().unwrap(), name, options, overrides)
+    }
+    /// With `configs` instead of train.json.
+    pub fn command_with(&self, configs: &str, name: &str, options: &[&str], overrides: &[&str]) -> Command {
         let mut command = Command::new("env");
         command.args(["--default-signal=INT,TERM", env!("CARGO_BIN_EXE_segbundle"), "--threads", "1"]).args(options);
-        command.args([name, "--config_file", config.to_str().unwrap(), "--logging_file", "False"]);
+        command.args([name, "--config_file", configs, "--logging_file", "False"]);
         command.args([
             "--dataset_dir",
             "data",
@@ -86,14 +90,14 @@ impl Training {
         command.args(overrides).current_dir(self.0.path());
         command
     }
-    fn run(&self, overrides: &[&str]) -> Output {
+    pub fn run(&self, overrides: &[&str]) -> Output {
         self.command(&[], overrides).output().unwrap()
     }
-    fn resume(&self, overrides: &[&str]) -> Output {
+    pub fn resume(&self, overrides: &[&str]) -> Output {
         self.command(&["--resume"], overrides).output().unwrap()
     }
     /// Everything that a training that goes on starts from.
-    fn state(&self) -> Vec<u8> {
+    pub fn state(&self) -> Vec<u8> {
         std::fs::read(self.path("models/resume/state.pt")).unwrap()
     }
     /// Replace the voxels of a file.
@@ -106,7 +110,7 @@ impl Training {
     }
 }
 
-fn ok(output: &Output) -> String {
+pub fn ok(output: &Output) -> String {
     let log = text(&output.stderr);
     assert!(output.status.success(), "{log}");
     log

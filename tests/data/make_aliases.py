@@ -28,6 +28,7 @@ from monai.bundle import ComponentLocator  # noqa: E402
 
 # Classes that receive the **kwargs of a signature.
 KWARGS_OF = {
+    "monai.data.DistributedSampler": ["torch.utils.data.DistributedSampler"],
     "monai.data.DataLoader": ["torch.utils.data.DataLoader"],
     "monai.data.ThreadDataLoader": ["monai.data.DataLoader", "torch.utils.data.DataLoader"],
 }

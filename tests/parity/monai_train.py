@@ -2,7 +2,8 @@
 
 The job: {"bundle": folder, "config": path in it, "overrides": {id: value}, "report": path}. Nothing is changed in the
 config. The report: of each iteration the loss, the cases, where each was cropped, and its seconds; of each epoch the
-metrics of the validation, if there was one; and the process's peak memory.
+metrics of the validation, if there was one; and the process's peak memory. Under torchrun each rank writes a report of its
+own, `path.RANK`.
 """
 import json
 import os
@@ -47,7 +48,8 @@ def main():
     flow.run()
     flow.finalize()
     report["peak_rss_mib"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    with open(job["report"], "w", encoding="utf-8") as text:
+    report_path = job["report"] + ("." + os.environ["RANK"] if "RANK" in os.environ else "")
+    with open(report_path, "w", encoding="utf-8") as text:
         json.dump(report, text, indent=1)
 
 

@@ -4,6 +4,7 @@
 //! Deliberate differences:
 //! - Files are written atomically, and the new file exists before an old one is removed.
 //! - Weights are saved as f32.
+//! - Only rank 0 saves, as with ignite's default.
 //! - A folder that is not writable is an error before the first epoch, not after it.
 //! - `save_final` saves nothing if the first iteration fails.
 //! - A resumed training continues with the same list of files.
@@ -14,6 +15,7 @@ use super::parts::{Part, parts_of};
 use crate::checkpoint::StateDict;
 use crate::component::Dict;
 use crate::contracts::{EngineStart, EngineState, Event, Handler, Score};
+use crate::distributed;
 use crate::error::{Error, Kind, Result};
 use crate::{err, log_error};
 use std::path::PathBuf;
@@ -125,6 +127,7 @@ impl Handler for CheckpointSaver {
     }
     fn on(&self, event: Event, engine: &EngineState) -> Result<()> {
         match event {
+            _ if distributed::rank() > 0 => Ok(()),
             Event::Started => Ok(()),
             Event::IterationCompleted if self.args.epoch_level => Ok(()),
             Event::IterationCompleted => self.save_regular(engine.iteration, engine),

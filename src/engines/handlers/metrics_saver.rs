@@ -8,9 +8,11 @@ use super::stats::tensor_text;
 use crate::checkpoint::{self, StateDict};
 use crate::component::{Args, BuildContext, Dict, FromValue, Key, OneOrMany, Value};
 use crate::contracts::{EngineStart, EngineState, Event, Handler, MetricDetails, Score};
+use crate::distributed;
 use crate::error::{Error, Kind, Result};
 use crate::formats::atomic;
 use crate::metrics::SummaryOp;
+use crate::text::count;
 use crate::tools::structure_scores::{self, Better, StructureScore};
 use crate::tools::structures::Structures;
 use crate::{bail, err};
@@ -37,7 +39,7 @@ component! {
         /// Columns of `<metric>_summary.csv`: "mean", "median", "max", "min", "90percentile" or another percentile,
         /// "std", "notnans"; "*" is all of these, None writes no summary.
         summary_ops: Option<Summary> = (),
-        /// Process that writes the files; only 0 exists without distributed evaluation.
+        /// Rank that writes the files.
         save_rank: usize = 0,
         /// Delimiter of the columns.
         delimiter: String = ",",
@@ -71,8 +73,8 @@ impl FromValue for Summary {
 
 struct MetricsSaver {
     args: MetricsSaverArgs,
-    /// Names of the epoch's cases.
-    cases: Mutex<Vec<String>>,
+    /// Names of the epoch's cases, with their indices in the dataset.
+    cases: Mutex<Vec<(usize, String)>>,
 }
 
 impl MetricsSaver {
@@ -80,8 +82,9 @@ impl MetricsSaver {
         if !args.output_type.eq_ignore_ascii_case("csv") {
             bail!("`output_type`: expected \"csv\", found \"{}\"", args.output_type);
         }
-        if args.save_rank > 0 {
-            return Err(err!("`save_rank` is {}, but the evaluation runs in one process", args.save_rank)
+        let ranks = distributed::world_size();
+        if args.save_rank >= ranks {
+            return Err(err!("`save_rank` is {}, but there are only {}", args.save_rank, count(ranks, "rank"))
                 .hint("set save_rank to 0, or remove it"));
         }
         if !args.batch_transform.is_none() && !args.batch_transform.callable() {
@@ -163,7 +166,7 @@ impl MetricsSaver {
             }
             Structures::default()
         });
-        let cases = std::mem::take(&mut *self.cases.lock());
+        let cases: Vec<String> = std::mem::take(&mut *self.cases.lock()).into_iter().map(|(_, name)| name).collect();
         let selected = Selection::new(&self.args.metric_details);
         let mut table = vec![];
         for (name, details) in engine.metric_details.iter().filter(|(name, _)| selected.contains(name)) {
@@ -326,10 +329,22 @@ impl Handler for MetricsSaver {
         self.check_writable()
     }
     fn save(&self) -> Result<StateDict> {
-        checkpoint::to_state(&SavedCases { cases: self.cases.lock().clone() })
+        checkpoint::to_state(&SavedCases { cases: self.cases.lock().iter().map(|(_, name)| name.clone()).collect() })
     }
     fn load(&self, saved: &StateDict) -> Result<()> {
-        *self.cases.lock() = checkpoint::from_state::<SavedCases>(saved)?.cases;
+        let cases = checkpoint::from_state::<SavedCases>(saved)?.cases;
+        *self.cases.lock() = cases.into_iter().map(|name| (0, name)).collect();
+        Ok(())
+    }
+    fn note(&self) -> Option<serde_json::Value> {
+        Some(serde_json::json!(*self.cases.lock()))
+    }
+    fn receive(&self, notes: Vec<serde_json::Value>) -> Result<()> {
+        let all =
+            notes.into_iter().map(serde_json::from_value::<Vec<(usize, String)>>).collect::<Result<Vec<_>, _>>()?;
+        let mut cases = all.concat();
+        cases.sort_by_key(|(index, _)| *index);
+        *self.cases.lock() = cases;
         Ok(())
     }
     fn on(&self, event: Event, engine: &EngineState) -> Result<()> {
@@ -337,9 +352,9 @@ impl Handler for MetricsSaver {
             Event::Started => self.cases.lock().clear(),
             Event::IterationCompleted if self.wants_output() => {
                 let names = self.names(engine)?;
-                self.cases.lock().extend(names);
+                self.cases.lock().extend(names.into_iter().map(|name| (engine.case, name)));
             }
-            Event::EpochCompleted => self.write_all(engine)?,
+            Event::EpochCompleted if distributed::rank() == self.args.save_rank => self.write_all(engine)?,
             _ => {}
         }
         Ok(())

@@ -13,12 +13,12 @@ pub mod validation;
 mod when;
 
 use crate::component::{Args, BuildContext, FromValue, Value};
-use crate::contracts::EngineState;
+use crate::contracts::{EngineState, logger_name};
 use crate::error::Result;
 
 /// Name of an engine's logger in ignite.
 fn logger(engine: &EngineState) -> String {
-    format!("ignite.engine.engine.{}", engine.engine)
+    logger_name(engine.engine)
 }
 
 /// Result of an `output_transform`: scalars sorted by name, and the values that are not scalars.

@@ -3,6 +3,7 @@
 //!
 //! Deliberate differences:
 //! - The event file is created with the first value, not when the config is built.
+//! - Only rank 0 writes.
 //! - Values that are not scalars are skipped without a message unless an `output_transform` selected them.
 //! - The event file of a resumed training purges steps that a killed run wrote after its last saved state. This applies
 //!   to trainers only: an evaluator's iterations restart in every run, so that purging by step would remove the
@@ -13,6 +14,7 @@ use super::{Picked, picked};
 use crate::checkpoint::{self, StateDict};
 use crate::component::{Args, BuildContext, FromValue, NotSupported, Value};
 use crate::contracts::{EngineState, Event, Handler, Score};
+use crate::distributed;
 use crate::err;
 use crate::error::{Kind, Result};
 use crate::formats::tfevents::EventWriter;
@@ -100,6 +102,7 @@ impl Handler for TensorBoardStats {
             (file.iteration, file.epoch) = (engine.iteration, engine.epoch);
         }
         match event {
+            _ if distributed::rank() > 0 => Ok(()),
             Event::IterationCompleted if self.args.iteration_log.now(engine, engine.iteration)? => {
                 self.write(engine, engine.iteration as i64, self.iteration_values(engine)?)
             }

@@ -1,24 +1,27 @@
 //! The training loop of SupervisedTrainer: epochs, iterations, saving and resuming.
 
 use super::SupervisedTrainerArgs;
-use crate::checkpoint::{self, StateDict};
+use crate::checkpoint::{self, StateDict, Uint8Tensor};
 use crate::component::Value;
 use crate::contracts::{
     CaseContext, EngineStart, EngineState, Event, Item, Mode, Sample, TrainingExplanation, TransformContext,
-    apply_to_predictions,
+    apply_to_predictions, parameters,
 };
 use crate::data::alignment;
 use crate::data::batches::{Batch, Batches, case_name};
 use crate::data::pass::LoaderPosition;
+use crate::distributed;
 use crate::engines::cases::warn_of_unwritten;
 use crate::engines::training_state::{self, TrainingCursor, TrainingData, TrainingProgress, TrainingState};
 use crate::engines::workflow::{Workflow, clock, loss_output};
 use crate::error::{Error, Kind, Result};
+use crate::formats::digest;
 use crate::image::Spatial;
 use crate::optim::GradScaler;
 use crate::prediction::{Computed, Prediction, volume_tensor};
 use crate::random::RngStates;
-use crate::torch::{DeviceExt, guard};
+use crate::text::count;
+use crate::torch::{DeviceExt, guard, tensor_bytes};
 use crate::{bail, err};
 use parking_lot::Mutex;
 use std::sync::Arc;
@@ -63,6 +66,7 @@ impl Training<'_> {
         };
         workflow.update(|state| (state.epoch, state.iteration) = (epoch, iteration));
         let state = workflow.state();
+        self.compare_ranks([epoch, iteration, state.epoch_length])?;
         self.log(format!(
             "Engine run resuming from iteration {iteration}, epoch {} until {} epochs",
             iteration / state.epoch_length,
@@ -79,6 +83,41 @@ impl Training<'_> {
         };
         saver.compare_config(&self.start.config.resolved, saved.is_some());
         Ok(Begun { began, saver, loop_state })
+    }
+
+    /// Compares epoch, iteration and iterations per epoch with those of rank 0.
+    fn compare_ranks(&self, own: [usize; 3]) -> Result<()> {
+        let all = distributed::gather("the start of the training", own)?;
+        let Some((rank, other)) = all.iter().enumerate().find(|(_, other)| **other != all[0]) else { return Ok(()) };
+        let ([_, first, length], [_, iteration, other]) = (all[0], *other);
+        Err(match length == other {
+            true => err!("rank {rank} starts from iteration {iteration}, rank 0 from {first}")
+                .hint("give all ranks the same options and the same `ckpt_dir`, in a folder that they share"),
+            false => err!("rank {rank} has {other} iterations per epoch, rank 0 has {length}")
+                .hint("set even_divisible of DistributedSampler to True"),
+        })
+    }
+
+    /// Checks that ranks that train one network have the same weights: an exchange that went wrong must not go unnoticed.
+    fn compare_weights(&self) -> Result<()> {
+        let network = self.args.network.lock();
+        let Some(group) = distributed::group().filter(|_| !network.prefix().is_empty()) else { return Ok(()) };
+        let bytes = parameters(&*network).iter().map(|(_, tensor)| tensor_bytes(tensor)).collect::<Result<Vec<_>>>()?;
+        let all = group.gather("the end of the training", &digest::of_pieces(bytes.iter().map(Vec::as_slice)))?;
+        match all.iter().position(|sha256| *sha256 != all[0]) {
+            None => Ok(()),
+            Some(rank) => Err(err!("the weights of rank {rank} differ from those of rank 0 after the training")),
+        }
+    }
+
+    /// Whether a handler or the user stops the training, and whether its state is saved now (`due`): on all ranks, if it is
+    /// on one.
+    fn agreed(&self, due: bool) -> Result<[bool; 3]> {
+        let flags = [self.workflow.take_stop(), self.start.run.cancel.load(Ordering::Relaxed), due];
+        match distributed::group() {
+            Some(group) => group.any("the end of an iteration", flags),
+            None => Ok(flags),
+        }
     }
 
     /// Runs all epochs.
@@ -106,7 +145,7 @@ impl Training<'_> {
                 return Err(self.failed(error, snapshot, saver));
             }
             loop_state.in_epoch = false;
-            loop_state.stopped = workflow.take_stop();
+            [loop_state.stopped, ..] = self.agreed(false)?;
             saver.save(|| self.saved(self.snapshot(loop_state)?));
             if loop_state.stopped {
                 break;
@@ -117,6 +156,7 @@ impl Training<'_> {
                 clock(epoch_began.elapsed())
             ));
         }
+        self.compare_weights()?;
         workflow.fire(Event::Completed)?;
         self.log(format!("Engine run finished. Time taken: {}", clock(began.elapsed())));
         if saver.has_failed() {
@@ -138,9 +178,13 @@ impl Training<'_> {
         }
     }
 
-    /// The context in which batches are loaded: an interrupt also stops the workers of the loader.
+    /// The context in which batches are loaded: an interrupt also stops the workers of the loader. Several ranks load the
+    /// batch of an iteration to its end, and then stop together.
     fn batch_context(&self) -> CaseContext {
-        CaseContext { cancel: self.start.run.cancel.clone(), ..self.case_context() }
+        match distributed::world_size() {
+            1 => CaseContext { cancel: self.start.run.cancel.clone(), ..self.case_context() },
+            _ => self.case_context(),
+        }
     }
 
     /// Runs the remaining iterations of an epoch.
@@ -186,13 +230,17 @@ impl Training<'_> {
             if changed {
                 snapshot = self.snapshot(loop_state)?;
             }
-            if workflow.take_stop() {
+            let [stop, cancelled, due] = match self.agreed(changed && saver.is_due()) {
+                Ok(flags) => flags,
+                Err(error) => return Err(self.failed(error, snapshot, saver)),
+            };
+            if stop {
                 return Ok(EpochOutcome::Stopped);
             }
-            if self.start.run.cancel.load(Ordering::Relaxed) {
+            if cancelled {
                 return Err(self.failed(err!("interrupted").kind(Kind::Cancelled), snapshot, saver));
             }
-            if changed && saver.is_due() {
+            if due {
                 if let Err(error) = self.check_weights() {
                     return Err(self.failed(error, snapshot, saver));
                 }
@@ -206,10 +254,14 @@ impl Training<'_> {
     fn failed(&self, error: Error, snapshot: TrainingSnapshot, saver: &mut TrainingState) -> Error {
         // The weights may be unusable: the last good state is kept.
         if error.get_kind() == Kind::Diverged {
-            saver.save_failed(|| self.saved(snapshot));
+            saver.save_failed(|| self.saved_alone(snapshot));
             return error;
         }
-        saver.save(|| self.saved(snapshot));
+        // The ranks have agreed on an interrupt. Another error is that of one rank, and the states of the others are not
+        // known: the last saved state is kept.
+        if distributed::world_size() == 1 || error.get_kind() == Kind::Cancelled {
+            saver.save(|| self.saved(snapshot));
+        }
         saver.hint(error)
     }
 
@@ -252,6 +304,7 @@ impl Training<'_> {
         }
         let batches = Batches::begin(
             &self.args.train_data_loader,
+            self.workflow.state().epoch,
             loop_state.batches.as_ref().map(Batches::position).as_ref(),
             case,
         )?;
@@ -273,7 +326,10 @@ impl Training<'_> {
         }
         let mode = Mode { train: true, autocast: self.autocast };
         let named = |error: Error| error.context(format_args!("cases {}", names()));
-        let prediction = args.network.lock().forward(&images, mode).map_err(named)?;
+        let mut network = args.network.lock();
+        network.average_gradients(self.steps_at(state.iteration));
+        let prediction = network.forward(&images, mode).map_err(named)?;
+        drop(network);
         let loss = args
             .loss_function
             .forward(&prediction, &labels)
@@ -292,7 +348,7 @@ impl Training<'_> {
         }
         let part = if every > 1 { loss.f_div_scalar(every as f64)? } else { loss.shallow_clone() };
         let mut scaler = self.scaler.lock();
-        scaler.scale(&part)?.f_backward()?;
+        scaler.scale(&part)?.f_backward().map_err(|error| distributed::named(error.into()))?;
         if self.steps_at(state.iteration) {
             scaler.step(&mut *optimizer)?;
         }
@@ -390,8 +446,24 @@ impl Training<'_> {
         TrainingData::new(&self.args.train_data_loader, &self.start.config)
     }
 
-    /// The whole state at a snapshot since which the network's tensors have not changed.
-    fn saved(&self, TrainingSnapshot { cursor, workflow, optimizer, stopped }: TrainingSnapshot) -> Result<StateDict> {
+    /// The whole state at a snapshot since which the network's tensors have not changed: that of [`Training::saved_alone`]
+    /// with the position, random states and handlers of the other ranks under `ranks`.
+    fn saved(&self, snapshot: TrainingSnapshot) -> Result<StateDict> {
+        let Some(group) = distributed::group() else { return self.saved_alone(snapshot) };
+        let what = "the saving of the training";
+        let cursors = group.gather_bytes(what, &checkpoint::to_bytes(&checkpoint::to_state(&snapshot.cursor)?)?)?;
+        let workflows = group.gather_bytes(what, &checkpoint::to_bytes(&snapshot.workflow)?)?;
+        let bytes = |bytes| checkpoint::to_state(&Uint8Tensor(bytes));
+        let rank = |(cursor, workflow)| Ok(StateDict::dict([("mark", bytes(cursor)?), ("workflow", bytes(workflow)?)]));
+        let others = cursors.into_iter().zip(workflows).skip(1).map(rank).collect::<Result<_>>()?;
+        Ok(self.saved_alone(snapshot)?.with("ranks", StateDict::List(others)))
+    }
+
+    /// The state of this rank.
+    fn saved_alone(
+        &self,
+        TrainingSnapshot { cursor, workflow, optimizer, stopped }: TrainingSnapshot,
+    ) -> Result<StateDict> {
         let EngineState { epoch, epoch_length, .. } = self.workflow.state();
         let stopped = stopped.then_some(self.args.max_epochs);
         let data = Some(self.data());
@@ -417,10 +489,34 @@ impl Training<'_> {
     fn restore(&self, saved: &StateDict) -> Result<(TrainingProgress, Option<LoaderPosition>)> {
         let get =
             |key: &str| saved.get(key).ok_or_else(|| err!("the saved training is damaged: missing field `{key}`"));
-        let progress = TrainingProgress::of(saved)?;
+        let mut progress = TrainingProgress::of(saved)?;
         progress.data.as_ref().map_or(Ok(()), |saved| self.data().check(saved))?;
+        let others = match saved.get("ranks") {
+            Some(StateDict::List(others)) => others.as_slice(),
+            _ => &[],
+        };
+        let (rank, ranks, saved_ranks) = (distributed::rank(), distributed::world_size(), others.len() + 1);
+        let mut workflow = None;
+        if let Some(saved) = rank.checked_sub(1).and_then(|at| others.get(at)) {
+            let part = |key: &str| -> Result<StateDict> {
+                let bytes =
+                    saved.get(key).ok_or_else(|| err!("the saved training is damaged: missing field `{key}`"))?;
+                checkpoint::from_bytes(checkpoint::from_state::<Vec<u8>>(bytes)?)
+            };
+            progress.cursor = checkpoint::from_state(&part("mark")?)?;
+            workflow = Some(part("workflow")?);
+        }
         let (epoch_length, own) = (progress.epoch_length, self.workflow.state().epoch_length);
-        if epoch_length != own {
+        if ranks != saved_ranks {
+            progress.cursor.rescale(epoch_length, own);
+            tracing::warn!(
+                "this training was saved with {} and resumes with {}: weights, optimizer, schedules and epochs continue; the \
+                 rest of an incomplete epoch begins a new pass over the cases, and random numbers differ from those of an \
+                 uninterrupted training",
+                count(saved_ranks, "rank"),
+                count(ranks, "rank")
+            );
+        } else if epoch_length != own {
             return Err(err!("the saved training has {epoch_length} iterations per epoch, this config has {own}")
                 .hint("resume with the same cases and batch size, or start again without --resume"));
         }
@@ -437,7 +533,8 @@ impl Training<'_> {
         self.args.network.lock().load(&tensors)?;
         self.args.optimizer.lock().load_state(get("optimizer")?)?;
         self.scaler.lock().load(get("scaler")?)?;
-        self.workflow.load(get("workflow")?)?;
+        let workflow = workflow.as_ref().map_or_else(|| get("workflow"), Ok)?;
+        self.workflow.load(workflow)?;
         let loader = &self.args.train_data_loader;
         let position = progress.cursor.position(loader)?;
         position.iter().try_for_each(|position| position.check(loader))?;

@@ -89,17 +89,17 @@ impl Logger {
 
 /// Level of the logger `name` or of its closest ancestor that has one, even if the logger does not exist yet.
 pub fn effective_level(name: &str) -> i64 {
-    let mut name = name;
-    let loggers = LOGGERS.lock();
+    own_level(name).unwrap_or_else(|| LOGGERS.lock().get("root").map_or(30, Logger::level))
+}
+
+/// As [`effective_level`], without the root logger.
+pub fn own_level(name: &str) -> Option<i64> {
+    let (mut name, loggers) = (name, LOGGERS.lock());
     loop {
-        if let Some(level) = loggers.get(name).map(Logger::level).filter(|level| *level != 0) {
-            return level;
+        if let Some(level) = loggers.get(name).map(Logger::level).filter(|level| *level != 0 && name != "root") {
+            return Some(level);
         }
-        match name.rsplit_once('.') {
-            Some((parent, _)) => name = parent,
-            None if name == "root" => return loggers.get(name).map_or(30, Logger::level),
-            None => name = "root",
-        }
+        name = name.rsplit_once('.')?.0;
     }
 }
 

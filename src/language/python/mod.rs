@@ -10,7 +10,6 @@ pub mod common;
 mod copy;
 pub mod datetime;
 pub mod device;
-mod dist;
 mod enums;
 mod fnmatch;
 pub(crate) mod functools;
@@ -39,7 +38,6 @@ pub fn register(table: &mut Table) {
         collections::FUNCTIONS,
         copy::FUNCTIONS,
         datetime::FUNCTIONS,
-        dist::FUNCTIONS,
         functools::FUNCTIONS,
         glob::FUNCTIONS,
         io::FUNCTIONS,
