@@ -172,8 +172,10 @@ fn a_new_bundle_takes_only_weights_and_json_objects() {
         assert!(!refused.status.success() && log.contains(message), "{name} {value}: {log}");
         assert!(!folder.path().join("other").exists());
     }
-    check(run(&["init-bundle", "text", "--metadata_str", "{\"a\": true}"]));
-    assert_eq!(std::fs::read(folder.path().join("text/configs/metadata.json")).unwrap(), b"{\"a\": true}");
+    check(run(&["init-bundle", "text", "--metadata_str", "{\"a\": [1, \"b\"]}"]));
+    let written = std::fs::read(folder.path().join("text/configs/metadata.json")).unwrap();
+    let written: serde_json::Value = serde_json::from_slice(&written).unwrap();
+    assert_eq!(written, serde_json::json!({"a": [1, "b"]}));
 }
 
 #[test]
