@@ -413,12 +413,12 @@ impl Group {
             }
             std::thread::sleep(POLL);
         }
-        let others = (0..self.size).zip(before.into_iter().zip(beats())).filter(|(rank, _)| *rank != self.rank);
-        let silent = |(rank, (before, now)): (usize, (Option<Vec<u8>>, Option<Vec<u8>>))| {
-            let left = self.store.get(&left_key(rank)).ok().flatten().is_some();
-            (before.is_some() && before == now && !left).then_some(rank)
+        let now = beats();
+        let silent = |rank: &usize| {
+            let left = self.store.get(&left_key(*rank)).ok().flatten().is_some();
+            before[*rank].is_some() && before[*rank] == now[*rank] && !left
         };
-        let dead = others.filter_map(silent).next();
+        let dead = (0..self.size).filter(|rank| *rank != self.rank).find(silent);
         dead.map(|rank| Failure { rank, message: "it was killed, or its machine does not answer".into() })
     }
 }

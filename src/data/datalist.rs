@@ -170,8 +170,8 @@ fn table(text: &str) -> Result<Vec<Value>> {
         .map(|(at, name)| Key::str(if at == image.unwrap_or(0) { IMAGE } else { name }))
         .collect();
     let mut seen = HashSet::new();
-    if let Some(twice) = keys.iter().find(|key| !seen.insert(*key)) {
-        return Err(err!("line 1: two columns are named `{}`", twice.as_str().unwrap_or_default()));
+    if let Some(twice) = keys.iter().filter_map(Key::as_str).find(|name| !seen.insert(*name)) {
+        return Err(err!("line 1: two columns are named `{twice}`"));
     }
     let mut cases = vec![];
     for record in table.records() {
